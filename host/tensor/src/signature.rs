@@ -1,0 +1,203 @@
+//! What a graph or a handler declares of its inputs and outputs, and whether a tensor meets it.
+
+use crate::{ElementType, NamedTensor, Tensor};
+use std::fmt;
+
+/// The size of one axis in a declaration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dimension {
+    Fixed(u32),
+    /// Any size; -1 on the wire.
+    Variable,
+}
+
+/// The declaration of one input or output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    pub name: String,
+    pub element_type: ElementType,
+    /// Sizes per axis, batch axis included.
+    pub shape: Vec<Dimension>,
+    /// Whether a request is complete without this input; false for outputs.
+    pub optional: bool,
+}
+
+/// The inputs and outputs of a graph or a handler, in its own order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Signature {
+    pub inputs: Vec<TensorSpec>,
+    pub outputs: Vec<TensorSpec>,
+}
+
+/// How a tensor, or a set of them, departs from a declaration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    #[error("unknown name `{name}`, expected one of: {}", expected.join(", "))]
+    Unknown { name: String, expected: Vec<String> },
+    #[error("`{name}` is given twice")]
+    Duplicate { name: String },
+    #[error("`{name}` is missing")]
+    Missing { name: String },
+    #[error("`{name}` is {actual}, expected {expected}")]
+    ElementType {
+        name: String,
+        actual: ElementType,
+        expected: ElementType,
+    },
+    #[error("`{name}` has shape {actual}, expected {expected}")]
+    Shape {
+        name: String,
+        actual: String,
+        expected: String,
+    },
+}
+
+impl TensorSpec {
+    /// Whether `tensor` has the declared type and a shape the declaration allows.
+    pub fn check(&self, tensor: &Tensor) -> Result<(), SpecError> {
+        if tensor.element_type() != self.element_type {
+            return Err(SpecError::ElementType {
+                name: self.name.clone(),
+                actual: tensor.element_type(),
+                expected: self.element_type,
+            });
+        }
+        let actual = tensor.shape().dimensions();
+        let fits = actual.len() == self.shape.len()
+            && actual
+                .iter()
+                .zip(&self.shape)
+                .all(|(&size, declared)| match declared {
+                    Dimension::Fixed(expected) => size == *expected,
+                    Dimension::Variable => true,
+                });
+        if !fits {
+            return Err(SpecError::Shape {
+                name: self.name.clone(),
+                actual: tensor.shape().to_string(),
+                expected: DimensionList(&self.shape).to_string(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Check each tensor against the declaration of its name: known, given once, type and shape right.
+///
+/// Says nothing about declared tensors that are absent: see [`check_complete`].
+pub fn check_tensors(specs: &[TensorSpec], tensors: &[NamedTensor]) -> Result<(), SpecError> {
+    for (position, NamedTensor { name, tensor }) in tensors.iter().enumerate() {
+        let spec = specs
+            .iter()
+            .find(|spec| spec.name == *name)
+            .ok_or_else(|| SpecError::Unknown {
+                name: name.clone(),
+                expected: specs.iter().map(|spec| spec.name.clone()).collect(),
+            })?;
+        if tensors[..position].iter().any(|other| other.name == *name) {
+            return Err(SpecError::Duplicate { name: name.clone() });
+        }
+        spec.check(tensor)?;
+    }
+    Ok(())
+}
+
+/// Check that every declared tensor that is not optional is there.
+pub fn check_complete(specs: &[TensorSpec], tensors: &[NamedTensor]) -> Result<(), SpecError> {
+    let missing = specs
+        .iter()
+        .filter(|spec| !spec.optional)
+        .find(|spec| !tensors.iter().any(|tensor| tensor.name == spec.name));
+    match missing {
+        Some(spec) => Err(SpecError::Missing {
+            name: spec.name.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// A declared shape as V2 writes it: sizes in brackets, -1 where variable.
+#[derive(Debug, Clone, Copy)]
+pub struct DimensionList<'a>(pub &'a [Dimension]);
+
+impl fmt::Display for DimensionList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|dimension| dimension.to_wire()))
+            .finish()
+    }
+}
+
+impl Dimension {
+    /// The size as V2 and the handler contract write it: -1 where variable.
+    pub fn to_wire(self) -> i64 {
+        match self {
+            Dimension::Fixed(size) => i64::from(size),
+            Dimension::Variable => -1,
+        }
+    }
+
+    /// The dimension that V2 and the handler contract write as `size`; `None` for other negative or
+    /// oversize numbers.
+    pub fn from_wire(size: i64) -> Option<Dimension> {
+        match size {
+            -1 => Some(Dimension::Variable),
+            size => u32::try_from(size).ok().map(Dimension::Fixed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Shape;
+    use bytes::Bytes;
+
+    fn spec(name: &str, shape: &[i64]) -> TensorSpec {
+        TensorSpec {
+            name: name.to_owned(),
+            element_type: ElementType::Uint8,
+            shape: shape
+                .iter()
+                .map(|&size| Dimension::from_wire(size).unwrap())
+                .collect(),
+            optional: false,
+        }
+    }
+
+    fn tensor(name: &str, dimensions: &[u32]) -> NamedTensor {
+        let shape = Shape::new(dimensions.to_vec()).unwrap();
+        let content = Bytes::from(vec![0; shape.elements()]);
+        NamedTensor {
+            name: name.to_owned(),
+            tensor: Tensor::new(ElementType::Uint8, shape, content).unwrap(),
+        }
+    }
+
+    #[test]
+    fn variable_axes_take_any_size_and_fixed_ones_only_theirs() {
+        let specs = [spec("x", &[-1, 2])];
+        assert_eq!(check_tensors(&specs, &[tensor("x", &[7, 2])]), Ok(()));
+        let error = check_tensors(&specs, &[tensor("x", &[7, 3])]).unwrap_err();
+        assert_eq!(error.to_string(), "`x` has shape [7, 3], expected [-1, 2]");
+        assert!(check_tensors(&specs, &[tensor("x", &[2])]).is_err());
+    }
+
+    #[test]
+    fn names_are_known_and_given_once() {
+        let specs = [spec("x", &[-1]), spec("y", &[-1])];
+        let twice = [tensor("x", &[1]), tensor("x", &[1])];
+        assert!(matches!(
+            check_tensors(&specs, &twice),
+            Err(SpecError::Duplicate { .. })
+        ));
+        assert!(matches!(
+            check_tensors(&specs, &[tensor("z", &[1])]),
+            Err(SpecError::Unknown { .. })
+        ));
+        assert!(matches!(
+            check_complete(&specs, &[tensor("x", &[1])]),
+            Err(SpecError::Missing { name }) if name == "y"
+        ));
+    }
+}
