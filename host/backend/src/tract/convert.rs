@@ -1,0 +1,170 @@
+//! Between Wisp's tensors, which are bytes of any alignment, and tract's, which own aligned memory.
+//!
+//! One copy on the way in; none on the way out, where the bytes keep tract's tensor alive.
+
+use bytes::Bytes;
+use tract_onnx::prelude::{
+    DatumType, IntoTValue, TValue, TVec, Tensor as TractTensor, TractResult, natural_strides,
+};
+use tract_onnx::tract_core::internal::ensure;
+use wisp_tensor::{ElementType, Shape, Tensor};
+
+// Tensors are little-endian in Wisp and native in tract; neither side swaps.
+#[cfg(target_endian = "big")]
+compile_error!("the tract backend needs a little-endian target");
+
+/// The element type of tract's tensors of this type, where Wisp has one.
+pub(super) fn element_type(datum_type: DatumType) -> Option<ElementType> {
+    match datum_type.unquantized() {
+        DatumType::Bool => Some(ElementType::Bool),
+        DatumType::U8 => Some(ElementType::Uint8),
+        DatumType::U16 => Some(ElementType::Uint16),
+        DatumType::U32 => Some(ElementType::Uint32),
+        DatumType::U64 => Some(ElementType::Uint64),
+        DatumType::I8 => Some(ElementType::Int8),
+        DatumType::I16 => Some(ElementType::Int16),
+        DatumType::I32 => Some(ElementType::Int32),
+        // Sizes that tract keeps symbolic; a plan has numbers for them.
+        DatumType::I64 | DatumType::TDim => Some(ElementType::Int64),
+        DatumType::F16 => Some(ElementType::Fp16),
+        DatumType::F32 => Some(ElementType::Fp32),
+        DatumType::F64 => Some(ElementType::Fp64),
+        _ => None,
+    }
+}
+
+/// A tract tensor of `datum_type` holding a copy of `tensor`, whose element type is that.
+pub(super) fn to_tract(tensor: &Tensor, datum_type: DatumType) -> TractResult<TValue> {
+    let shape: TVec<usize> = tensor
+        .shape()
+        .dimensions()
+        .iter()
+        .map(|&size| size as usize)
+        .collect();
+    // Zeroed first because tract offers uninitialised memory to unsafe code only.
+    let mut copy = TractTensor::zero_dt(datum_type, &shape)?;
+    copy.as_bytes_mut().copy_from_slice(tensor.content());
+    Ok(copy.into_tvalue())
+}
+
+/// The tensor in `value`, of type `expected`, sharing its memory.
+pub(super) fn from_tract(value: TValue, expected: ElementType) -> TractResult<Tensor> {
+    let value = match value.datum_type() {
+        DatumType::TDim => value.cast_to::<i64>()?.into_owned().into_tvalue(),
+        _ => value,
+    };
+    let found = value.datum_type();
+    ensure!(
+        element_type(found) == Some(expected),
+        "output is {found:?} instead of {expected}"
+    );
+    // tract's kernels have layouts of their own. None is known to reach an output; should one, its
+    // bytes would be no tensor.
+    ensure!(
+        value.is_plain_ram() && *value.strides() == *natural_strides(value.shape()),
+        "output is not laid out row by row"
+    );
+    let dimensions = value
+        .shape()
+        .iter()
+        .map(|&size| u32::try_from(size))
+        .collect::<Result<Vec<u32>, _>>()?;
+    let shape = Shape::new(dimensions)?;
+    Ok(Tensor::new(
+        expected,
+        shape,
+        Bytes::from_owner(Content(value)),
+    )?)
+}
+
+/// A tensor of tract's as the owner of shared bytes.
+struct Content(TValue);
+
+impl AsRef<[u8]> for Content {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tract_onnx::prelude::{TDim, tensor1};
+
+    fn tensor(element_type: ElementType, dimensions: &[u32], content: &[u8]) -> Tensor {
+        let shape = Shape::new(dimensions.to_vec()).unwrap();
+        Tensor::new(element_type, shape, Bytes::copy_from_slice(content)).unwrap()
+    }
+
+    #[test]
+    fn every_type_tract_knows_survives_the_way_there_and_back() {
+        let known = [
+            DatumType::Bool,
+            DatumType::U8,
+            DatumType::U16,
+            DatumType::U32,
+            DatumType::U64,
+            DatumType::I8,
+            DatumType::I16,
+            DatumType::I32,
+            DatumType::I64,
+            DatumType::F16,
+            DatumType::F32,
+            DatumType::F64,
+        ];
+        for datum_type in known {
+            let element_type = element_type(datum_type).unwrap();
+            let size = u32::try_from(element_type.size().unwrap()).unwrap();
+            let content: Vec<u8> = (0..6 * size).map(|byte| u8::from(byte % 3 == 0)).collect();
+            for dimensions in [[6, 1], [2, 3]] {
+                let original = tensor(element_type, &dimensions, &content);
+                let there = to_tract(&original, datum_type).unwrap();
+                assert_eq!(from_tract(there, element_type).unwrap(), original);
+            }
+        }
+    }
+
+    #[test]
+    fn scalars_and_empty_tensors_survive_too() {
+        for (dimensions, content) in [(vec![], [1, 0, 0, 0].as_slice()), (vec![0, 3], &[])] {
+            let original = tensor(ElementType::Int32, &dimensions, content);
+            let there = to_tract(&original, DatumType::I32).unwrap();
+            assert_eq!(from_tract(there, ElementType::Int32).unwrap(), original);
+        }
+    }
+
+    #[test]
+    fn bytes_of_odd_alignment_are_taken() {
+        let content: Vec<u8> = (0..17).collect();
+        let shared = Bytes::from(content);
+        let shape = Shape::new(vec![4]).unwrap();
+        for start in 0..2 {
+            let slice = shared.slice(start..start + 16);
+            let original = Tensor::new(ElementType::Fp32, shape.clone(), slice).unwrap();
+            let there = to_tract(&original, DatumType::F32).unwrap();
+            assert_eq!(from_tract(there, ElementType::Fp32).unwrap(), original);
+        }
+    }
+
+    #[test]
+    fn an_output_shares_the_memory_tract_computed_it_in() {
+        let value = to_tract(&tensor(ElementType::Uint8, &[3], &[1, 2, 3]), DatumType::U8).unwrap();
+        let address = value.as_bytes().as_ptr();
+        let output = from_tract(value, ElementType::Uint8).unwrap();
+        assert_eq!(output.content().as_ptr(), address);
+    }
+
+    #[test]
+    fn symbolic_sizes_come_out_as_int64() {
+        let value = tensor1(&[TDim::Val(7), TDim::Val(-2)]).into_tvalue();
+        let output = from_tract(value, ElementType::Int64).unwrap();
+        let expected: Vec<u8> = [7i64, -2].iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(output.content(), &expected);
+    }
+
+    #[test]
+    fn an_output_of_another_type_than_declared_is_an_error() {
+        let value = to_tract(&tensor(ElementType::Uint8, &[1], &[1]), DatumType::U8).unwrap();
+        assert!(from_tract(value, ElementType::Int8).is_err());
+    }
+}

@@ -1,0 +1,80 @@
+//! Calls into tract that handle what others wrote: a panic in there becomes a value.
+//!
+//! tract reports most faults as errors, but indexes, unwraps and asserts on the way; a model file
+//! or a request must not end more than itself.
+
+use crate::panic::panic_message;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tract_onnx::prelude::{TractError, TractResult};
+
+/// Enough for an operator, a node and two shapes; tract's own texts can print whole nodes.
+const MAX_REASON_CHARS: usize = 300;
+
+/// How a call into tract failed. The texts are for the log.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Fault {
+    /// tract said no.
+    Refused(String),
+    /// tract panicked.
+    Panicked(String),
+}
+
+impl Fault {
+    /// The text, with a panic marked as one.
+    pub(super) fn into_reason(self) -> String {
+        match self {
+            Fault::Refused(reason) => reason,
+            Fault::Panicked(message) => format!("panic: {message}"),
+        }
+    }
+}
+
+/// Call `f`, turning its error or panic into a [`Fault`].
+///
+/// Unwinding is safe to survive here: what `f` leaves half-done is dropped with it, and the model
+/// it reads is not changed by computing.
+pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, Fault> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Fault::Refused(reason(&error))),
+        Err(payload) => Err(Fault::Panicked(short(panic_message(&*payload)))),
+    }
+}
+
+fn reason(error: &TractError) -> String {
+    let links: Vec<String> = error.chain().map(ToString::to_string).collect();
+    short(&links.join(": "))
+}
+
+/// One line of at most [`MAX_REASON_CHARS`].
+fn short(text: &str) -> String {
+    let mut line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_REASON_CHARS)
+        .collect();
+    if text.chars().nth(MAX_REASON_CHARS).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_keeps_its_message() {
+        let fault = guarded::<()>(|| panic!("axis {} of 3", 7)).unwrap_err();
+        assert_eq!(fault, Fault::Panicked("axis 7 of 3".to_owned()));
+        assert_eq!(fault.into_reason(), "panic: axis 7 of 3");
+    }
+
+    #[test]
+    fn an_error_is_its_whole_chain_on_one_short_line() {
+        let fault = guarded::<()>(|| Err(TractError::msg("inner\nline").context("outer")));
+        assert_eq!(fault, Err(Fault::Refused("outer: inner line".to_owned())));
+        let fault = guarded::<()>(|| Err(TractError::msg("é".repeat(400)))).unwrap_err();
+        assert_eq!(fault.into_reason().chars().count(), MAX_REASON_CHARS + 1);
+    }
+}

@@ -1,0 +1,268 @@
+//! From an ONNX file to a typed model whose variable axes are symbols, and to its signature.
+//!
+//! The file is parsed once; plans for given sizes are made from the result by [`super::TractGraph`].
+//! What cannot be served is refused here with the operator, input or file at fault named.
+
+use super::convert::element_type;
+use super::guard::{Fault, guarded};
+use super::onnx_graph::{check_external_data, check_inputs, unknown_operators};
+use std::collections::BTreeSet;
+use std::path::Path;
+use tract_onnx::Onnx;
+use tract_onnx::pb::{GraphProto, ModelProto};
+use tract_onnx::prelude::{
+    DatumType, InferenceFact, InferenceModel, InferenceModelExt, Symbol, SymbolValues, TDim, TVec,
+    ToDim, TractResult, TypedModel,
+};
+use tract_onnx::tract_core::internal::{bail, ensure, solve_for};
+use tract_onnx::tract_hir::internal::{Factoid, GenericFactoid};
+use wisp_tensor::{Dimension, Signature, TensorSpec};
+
+/// A model that has been read and typed, with symbols for the sizes the file leaves open.
+#[derive(Debug)]
+pub(super) struct SymbolicModel {
+    pub(super) model: TypedModel,
+    pub(super) signature: Signature,
+    /// tract's type of each input, in the signature's order.
+    pub(super) input_types: TVec<DatumType>,
+    /// The axes whose sizes a request chooses, input by input.
+    pub(super) variable_axes: Vec<VariableAxis>,
+}
+
+/// An axis of an input whose size the file leaves open.
+#[derive(Debug)]
+pub(super) struct VariableAxis {
+    pub(super) input: usize,
+    pub(super) axis: usize,
+    /// A symbol, or an expression in symbols that other axes have as well.
+    dimension: TDim,
+}
+
+/// How the axes that the file gives neither size nor name are taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Unnamed {
+    /// Each for itself.
+    Independent,
+    /// First axes are one batch: exports with an input per column leave all of them nameless and
+    /// then join the columns, which independent sizes do not allow.
+    SharedBatch,
+}
+
+/// Whether the shapes that the file notes for intermediate values are believed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum ValueNotes {
+    Believed,
+    /// They are hints, and some exporters leave wrong ones behind.
+    Ignored,
+}
+
+impl SymbolicModel {
+    /// Type the model in `proto`, whose external data lies in `folder`.
+    pub(super) fn load(proto: &ModelProto, folder: Option<&Path>) -> Result<SymbolicModel, Fault> {
+        let graph = (proto.graph.as_ref())
+            .ok_or_else(|| Fault::Refused("the file holds no graph".to_owned()))?;
+        check_inputs(graph).map_err(Fault::Refused)?;
+        check_external_data(graph, folder).map_err(Fault::Refused)?;
+        // External data was checked to lie in `folder`; without a readable name for it there is none.
+        let folder = folder.map(|folder| match folder.to_str() {
+            Some("") => ".",
+            Some(name) => name,
+            None => "",
+        });
+        let onnx = tract_onnx::onnx();
+        let mut first_fault = None;
+        for (notes, unnamed) in attempts(graph) {
+            let attempt = guarded(|| {
+                let onnx = onnx
+                    .clone()
+                    .with_ignore_value_info(notes == ValueNotes::Ignored);
+                let model = parse(&onnx, proto, folder, unnamed)?;
+                SymbolicModel::describe(model.into_typed()?.into_decluttered()?, graph)
+            });
+            let fault = match attempt {
+                Ok(model) => return Ok(model),
+                Err(fault) => fault,
+            };
+            let unknown = unknown_operators(&onnx, graph);
+            if !unknown.is_empty() {
+                let unknown = unknown.into_iter().collect::<Vec<_>>().join(", ");
+                return Err(Fault::Refused(format!(
+                    "operators not implemented: {unknown}"
+                )));
+            }
+            first_fault.get_or_insert(fault);
+        }
+        Err(first_fault.unwrap_or(Fault::Refused(String::new())))
+    }
+
+    fn describe(model: TypedModel, graph: &GraphProto) -> TractResult<SymbolicModel> {
+        let mut signature = Signature::default();
+        let mut input_types = TVec::new();
+        let mut variable_axes = Vec::new();
+        for (input, outlet) in model.input_outlets()?.iter().enumerate() {
+            let name = &model.node(outlet.node).name;
+            let fact = model.outlet_fact(*outlet)?;
+            signature
+                .inputs
+                .push(spec(name, fact.datum_type, &fact.shape)?);
+            input_types.push(fact.datum_type);
+            for (axis, dimension) in fact.shape.iter().enumerate() {
+                if dimension.as_i64().is_none() {
+                    variable_axes.push(VariableAxis {
+                        input,
+                        axis,
+                        dimension: dimension.clone(),
+                    });
+                }
+            }
+        }
+        ensure!(
+            model.output_outlets()?.len() == graph.output.len(),
+            "the graph's outputs are not those it declares"
+        );
+        for (outlet, declared) in model.output_outlets()?.iter().zip(&graph.output) {
+            let fact = model.outlet_fact(*outlet)?;
+            signature
+                .outputs
+                .push(spec(&declared.name, fact.datum_type, &fact.shape)?);
+        }
+        for specs in [&signature.inputs, &signature.outputs] {
+            let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+            ensure!(names.len() == specs.len(), "two tensors have one name");
+        }
+        ensure!(!signature.outputs.is_empty(), "the graph has no outputs");
+        Ok(SymbolicModel {
+            model,
+            signature,
+            input_types,
+            variable_axes,
+        })
+    }
+
+    /// The symbols' values when the variable axes have these sizes, or why they cannot.
+    pub(super) fn bind(&self, sizes: &[u32]) -> Result<SymbolValues, String> {
+        let mut values = SymbolValues::default();
+        // Plain symbols first, so that expressions find them known, whatever the order of inputs.
+        let (symbols, expressions): (Vec<_>, Vec<_>) = self
+            .variable_axes
+            .iter()
+            .zip(sizes)
+            .partition(|(axis, _)| matches!(axis.dimension, TDim::Sym(_)));
+        for (axis, &size) in symbols.into_iter().chain(expressions) {
+            let known = axis.dimension.eval(&values);
+            if let Some(expected) = known.as_i64() {
+                if expected != i64::from(size) {
+                    return Err(format!(
+                        "axis {} of `{}` is {size}, but `{}` is {expected} in this request",
+                        axis.axis, self.signature.inputs[axis.input].name, axis.dimension
+                    ));
+                }
+                continue;
+            }
+            let open: Vec<Symbol> = known.symbols().into_iter().collect();
+            let solution = match open.as_slice() {
+                [symbol] => solve_for(symbol, &known, &i64::from(size).to_dim())
+                    .and_then(|value| value.as_i64())
+                    .map(|value| (symbol, value)),
+                _ => None,
+            };
+            match solution {
+                Some((symbol, value)) if value >= 0 => values.set(symbol, value),
+                _ => {
+                    return Err(format!(
+                        "axis {} of `{}` is {size}, which `{}` cannot be",
+                        axis.axis, self.signature.inputs[axis.input].name, axis.dimension
+                    ));
+                }
+            }
+        }
+        Ok(values)
+    }
+
+    /// Bytes of the constants in the model, weights above all.
+    pub(super) fn constant_bytes(&self) -> usize {
+        let constants = self.model.nodes().iter().flat_map(|node| &node.outputs);
+        constants
+            .filter_map(|output| output.fact.konst.as_ref())
+            .map(|constant| constant.volume() * constant.datum_type().size_of())
+            .sum()
+    }
+}
+
+/// The ways to read `graph` that differ for it, the most permissive first.
+fn attempts(graph: &GraphProto) -> Vec<(ValueNotes, Unnamed)> {
+    let mut attempts = vec![
+        (ValueNotes::Believed, Unnamed::Independent),
+        (ValueNotes::Believed, Unnamed::SharedBatch),
+        (ValueNotes::Ignored, Unnamed::Independent),
+        (ValueNotes::Ignored, Unnamed::SharedBatch),
+    ];
+    if graph.input.len() < 2 {
+        attempts.retain(|(_, unnamed)| *unnamed == Unnamed::Independent);
+    }
+    if graph.value_info.is_empty() {
+        attempts.retain(|(notes, _)| *notes == ValueNotes::Believed);
+    }
+    attempts
+}
+
+/// Parse the graph and give every open input axis a symbol.
+fn parse(
+    onnx: &Onnx,
+    proto: &ModelProto,
+    folder: Option<&str>,
+    unnamed: Unnamed,
+) -> TractResult<InferenceModel> {
+    let parsed = onnx.parse(proto, folder)?;
+    if let Some(name) = parsed.unresolved_inputs.first() {
+        bail!("`{name}` is used but neither an input nor computed");
+    }
+    let mut model = parsed.model;
+    let mut batch = None;
+    for input in 0..model.input_outlets()?.len() {
+        let outlet = model.input_outlets()?[input];
+        let name = model.node(outlet.node).name.clone();
+        let fact = model.input_fact(input)?.clone();
+        ensure!(
+            !fact.shape.is_open(),
+            "input `{name}` declares no number of dimensions"
+        );
+        let mut shape: TVec<TDim> = TVec::new();
+        for (axis, dimension) in fact.shape.dims().enumerate() {
+            shape.push(match dimension {
+                GenericFactoid::Only(known) => known.clone(),
+                GenericFactoid::Any if axis == 0 && unnamed == Unnamed::SharedBatch => batch
+                    .get_or_insert_with(|| model.symbols.new_with_prefix("batch"))
+                    .to_dim(),
+                GenericFactoid::Any => {
+                    let prefix = format!("{name}_axis{axis}");
+                    model.symbols.new_with_prefix(&prefix).to_dim()
+                }
+            });
+        }
+        let Some(datum_type) = fact.datum_type.concretize() else {
+            bail!("input `{name}` declares no type");
+        };
+        model.set_input_fact(input, InferenceFact::dt_shape(datum_type, shape))?;
+    }
+    Ok(model)
+}
+
+fn spec(name: &str, datum_type: DatumType, shape: &[TDim]) -> TractResult<TensorSpec> {
+    let Some(element_type) = element_type(datum_type) else {
+        bail!("`{name}` is {datum_type:?}, which has no counterpart on the wire");
+    };
+    let shape = shape
+        .iter()
+        .map(|dimension| match dimension.as_i64() {
+            Some(size) => Ok(Dimension::Fixed(u32::try_from(size)?)),
+            None => Ok(Dimension::Variable),
+        })
+        .collect::<TractResult<Vec<_>>>()?;
+    Ok(TensorSpec {
+        name: name.to_owned(),
+        element_type,
+        shape,
+        optional: false,
+    })
+}

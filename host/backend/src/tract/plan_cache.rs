@@ -1,0 +1,129 @@
+//! The plans a graph has for the input sizes it has met, the least recently used forgotten first.
+//!
+//! Knows nothing of tract: a plan is whatever the caller builds. The mutex guards the list only and
+//! is never held while a plan is built; two callers who need the same sizes share one build, and
+//! callers with other sizes do not wait for it.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tract_onnx::prelude::TVec;
+
+/// Plans by the sizes of the variable axes. Lifetime: a model version.
+#[derive(Debug)]
+pub(super) struct PlanCache<P> {
+    /// Most recently used first. Short enough that walking it beats hashing.
+    slots: Mutex<Vec<Arc<Slot<P>>>>,
+    capacity: usize,
+}
+
+/// The place of one plan, empty until its first user has built it.
+#[derive(Debug)]
+pub(super) struct Slot<P> {
+    sizes: TVec<u32>,
+    plan: OnceLock<P>,
+}
+
+impl<P> PlanCache<P> {
+    pub(super) fn new(capacity: usize) -> PlanCache<P> {
+        PlanCache {
+            slots: Mutex::new(Vec::new()),
+            capacity: capacity.max(1),
+        }
+    }
+
+    /// The place of the plan for `sizes`, made if need be.
+    pub(super) fn slot(&self, sizes: &[u32]) -> Arc<Slot<P>> {
+        // Nothing panics while the lock is held, so a poisoned one still guards a whole list.
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        match slots.iter().position(|slot| *slot.sizes == *sizes) {
+            Some(0) => Arc::clone(&slots[0]),
+            Some(position) => {
+                slots[..=position].rotate_right(1);
+                Arc::clone(&slots[0])
+            }
+            None => {
+                let slot = Arc::new(Slot {
+                    sizes: sizes.into(),
+                    plan: OnceLock::new(),
+                });
+                let forgotten = match slots.len() < self.capacity {
+                    true => None,
+                    false => slots.pop(),
+                };
+                slots.insert(0, Arc::clone(&slot));
+                drop(slots);
+                // Freeing a plan frees its packed weights: not under the lock.
+                drop(forgotten);
+                slot
+            }
+        }
+    }
+}
+
+impl<P> Slot<P> {
+    /// The plan, built by the first caller while the others wait for it. `build` must not panic.
+    pub(super) fn plan(&self, build: impl FnOnce() -> P) -> &P {
+        self.plan.get_or_init(build)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn the_least_recently_used_plan_is_forgotten() {
+        let cache = PlanCache::new(2);
+        let builds = AtomicUsize::new(0);
+        let plan = |size: u32| {
+            *cache.slot(&[size]).plan(|| {
+                builds.fetch_add(1, Ordering::Relaxed);
+                size
+            })
+        };
+        for size in [1, 2, 1, 3, 1] {
+            assert_eq!(plan(size), size);
+        }
+        assert_eq!(builds.load(Ordering::Relaxed), 3);
+        // 2 went when 3 came; 1 had been used since.
+        plan(2);
+        assert_eq!(builds.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
+    fn threads_that_need_the_same_sizes_share_one_build() {
+        let cache = PlanCache::new(4);
+        let builds = AtomicUsize::new(0);
+        let start = Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    let slot = cache.slot(&[3, 5]);
+                    slot.plan(|| builds.fetch_add(1, Ordering::Relaxed));
+                });
+            }
+        });
+        assert_eq!(builds.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_build_under_way_does_not_hold_up_other_sizes() {
+        let cache = PlanCache::new(4);
+        cache.slot(&[1]).plan(|| {
+            // Would deadlock if the list were locked while a plan is built.
+            cache.slot(&[2]).plan(|| 2);
+            1
+        });
+    }
+
+    #[test]
+    fn a_forgotten_plan_stays_with_those_who_use_it() {
+        let cache = PlanCache::new(1);
+        let first = cache.slot(&[1]);
+        first.plan(|| 1);
+        cache.slot(&[2]).plan(|| 2);
+        assert_eq!(*first.plan(|| 9), 1);
+    }
+}
