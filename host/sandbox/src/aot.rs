@@ -1,0 +1,317 @@
+//! The store of compiled components: compile once, keep the machine code where only we write.
+//!
+//! Machine code is run as it is found, so a file counts only if it carries a MAC, under a key that
+//! only this user can read, over the code, the component it was compiled from and the engine it was
+//! compiled for. Verified are the very bytes that are then loaded, not a file that could change in
+//! between. Anything else (damaged, foreign, stale) is compiled again and replaced, never run.
+//!
+//! Invariant: the only call of `deserialize` in the program is here.
+
+use crate::engine::Engine;
+use std::fs::{self, DirBuilder};
+use std::hash::Hash;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use wasmtime::component::Component;
+
+const MAC_BYTES: usize = blake3::OUT_LEN;
+
+/// A directory of compiled components that belongs to this user. Lifetime: the process.
+#[derive(Debug)]
+pub struct AotStore {
+    directory: PathBuf,
+    key: [u8; blake3::KEY_LEN],
+}
+
+/// The directory cannot be used as a store.
+#[derive(Debug, thiserror::Error)]
+pub enum AotStoreError {
+    #[error("failed to {action} `{}`", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error(
+        "`{}` holds machine code and must belong to you with mode 0700, not to uid {uid} with mode {mode:04o}; \
+         fix it or name another directory with --cache-dir",
+        path.display()
+    )]
+    Permissions { path: PathBuf, uid: u32, mode: u32 },
+}
+
+/// Where the machine code of a component came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Stored,
+    Compiled,
+}
+
+/// A component cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The component is at fault.
+    #[error("the component is invalid: {reason}")]
+    Invalid { reason: String },
+    /// The machine code could be made but not loaded.
+    #[error("failed to load compiled code")]
+    Load(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl AotStore {
+    /// Use `directory`, made if it is missing. Its key is made with it.
+    pub fn open(directory: &Path) -> Result<AotStore, AotStoreError> {
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| AotStoreError::Io {
+                action,
+                path,
+                source,
+            }
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(io("create", directory))?;
+        let metadata = fs::metadata(directory).map_err(io("read", directory))?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 || metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(AotStoreError::Permissions {
+                path: directory.to_owned(),
+                uid: metadata.uid(),
+                mode,
+            });
+        }
+        let key_path = directory.join("key");
+        let key = read_or_make_key(directory, &key_path).map_err(io("read", &key_path))?;
+        Ok(AotStore {
+            directory: directory.to_owned(),
+            key,
+        })
+    }
+
+    /// The machine code of a valid component, from the store or compiled now and stored.
+    ///
+    /// A store that cannot be written costs a compilation at the next start, nothing else.
+    pub fn load(&self, engine: &Engine, wasm: &[u8]) -> Result<(Component, Origin), CompileError> {
+        let subject = Subject::new(engine, wasm);
+        let path = self.directory.join(subject.file_name());
+        if let Some(code) = self.read_verified(&path, &subject)
+            && let Ok(component) = deserialize(engine, &code[MAC_BYTES..])
+        {
+            return Ok((component, Origin::Stored));
+        }
+        let code = engine
+            .wasmtime
+            .precompile_component(wasm)
+            .map_err(|error| CompileError::Invalid {
+                reason: format!("{error:#}"),
+            })?;
+        if let Err(error) = self.write(&path, &subject, &code) {
+            tracing::warn!(%error, "failed to store compiled code, the next start compiles it again");
+        }
+        let component =
+            deserialize(engine, &code).map_err(|error| CompileError::Load(error.into()))?;
+        Ok((component, Origin::Compiled))
+    }
+
+    /// The whole file, if it is one we wrote for this subject.
+    fn read_verified(&self, path: &Path, subject: &Subject) -> Option<Vec<u8>> {
+        let file = fs::read(path).ok()?;
+        let (mac, code) = file.split_first_chunk::<MAC_BYTES>()?;
+        // `blake3::Hash` compares in constant time.
+        let genuine = self.mac(subject, code) == *mac;
+        if !genuine {
+            tracing::warn!("a stored component is damaged or foreign, compiling it again");
+        }
+        genuine.then_some(file)
+    }
+
+    fn write(&self, path: &Path, subject: &Subject, code: &[u8]) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        file.write_all(self.mac(subject, code).as_bytes())?;
+        file.write_all(code)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        fs::File::open(&self.directory)?.sync_all()
+    }
+
+    fn mac(&self, subject: &Subject, code: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(subject.component.as_bytes());
+        hasher.update(subject.engine.as_bytes());
+        hasher.update(code);
+        hasher.finalize()
+    }
+}
+
+/// What stored code was made from and for.
+struct Subject {
+    component: blake3::Hash,
+    engine: blake3::Hash,
+}
+
+impl Subject {
+    fn new(engine: &Engine, wasm: &[u8]) -> Subject {
+        let mut compatibility = CompatibilityHasher(blake3::Hasher::new());
+        engine
+            .wasmtime
+            .precompile_compatibility_hash()
+            .hash(&mut compatibility);
+        Subject {
+            component: blake3::hash(wasm),
+            engine: compatibility.0.finalize(),
+        }
+    }
+
+    fn file_name(&self) -> String {
+        let engine = self.engine.to_hex();
+        format!("{}-{}.cwasm", self.component.to_hex(), &engine[..16])
+    }
+}
+
+/// Takes wasmtime's account of version, target and settings, which it only gives to a `Hasher`.
+struct CompatibilityHasher(blake3::Hasher);
+
+impl std::hash::Hasher for CompatibilityHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let digest = self.0.finalize();
+        let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+fn read_or_make_key(directory: &Path, path: &Path) -> io::Result<[u8; blake3::KEY_LEN]> {
+    if !path.exists() {
+        let mut key = [0; blake3::KEY_LEN];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        // Temporary files have mode 0600. Of two processes that start at once, one makes the key.
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(&key)?;
+        file.as_file().sync_all()?;
+        if let Err(error) = file.persist_noclobber(path)
+            && error.error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(error.error);
+        }
+    }
+    fs::read(path)?
+        .try_into()
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the key is damaged, delete it"))
+}
+
+#[expect(
+    unsafe_code,
+    reason = "wasmtime cannot check machine code, so loading it is unsafe"
+)]
+fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` must be the unmodified output of `precompile_component`. Both callers see to
+    // it: `load` has just made it, or `read_verified` has checked these very bytes against a MAC
+    // whose key only this user can read, and the bytes are in our memory, out of others' reach.
+    unsafe { Component::deserialize(&engine.wasmtime, code) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::EngineOptions;
+    use anyhow::Context;
+
+    const EMPTY: &[u8] = b"(component)";
+
+    fn engine() -> anyhow::Result<Engine> {
+        Ok(Engine::start(&EngineOptions {
+            instances: 1,
+            ..EngineOptions::default()
+        })?)
+    }
+
+    fn stored_file(directory: &Path) -> anyhow::Result<PathBuf> {
+        fs::read_dir(directory)?
+            .filter_map(Result::ok)
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|e| e == "cwasm"))
+            .context("nothing was stored")
+    }
+
+    #[test]
+    fn compiled_code_is_stored_once_and_found_again() -> anyhow::Result<()> {
+        let (engine, directory) = (engine()?, tempfile::tempdir()?);
+        let wasm = wat::parse_bytes(EMPTY)?;
+        let store = AotStore::open(&directory.path().join("aot"))?;
+        assert_eq!(store.load(&engine, &wasm)?.1, Origin::Compiled);
+        assert_eq!(store.load(&engine, &wasm)?.1, Origin::Stored);
+        let reopened = AotStore::open(&directory.path().join("aot"))?;
+        assert_eq!(reopened.load(&engine, &wasm)?.1, Origin::Stored);
+        Ok(())
+    }
+
+    #[test]
+    fn every_damaged_byte_is_noticed_and_the_file_replaced() -> anyhow::Result<()> {
+        let (engine, directory) = (engine()?, tempfile::tempdir()?);
+        let wasm = wat::parse_bytes(EMPTY)?;
+        let path = directory.path().join("aot");
+        let store = AotStore::open(&path)?;
+        store.load(&engine, &wasm)?;
+        let file = stored_file(&path)?;
+        let genuine = fs::read(&file)?;
+        let step = genuine.len() / 50 + 1;
+        for position in (0..genuine.len()).step_by(step) {
+            let mut damaged = genuine.clone();
+            damaged[position] ^= 0x40;
+            fs::write(&file, damaged)?;
+            assert_eq!(
+                store.load(&engine, &wasm)?.1,
+                Origin::Compiled,
+                "byte {position}"
+            );
+        }
+        for length in [0, 1, MAC_BYTES, genuine.len() - 1] {
+            fs::write(&file, &genuine[..length])?;
+            assert_eq!(
+                store.load(&engine, &wasm)?.1,
+                Origin::Compiled,
+                "length {length}"
+            );
+        }
+        assert_eq!(store.load(&engine, &wasm)?.1, Origin::Stored);
+        Ok(())
+    }
+
+    #[test]
+    fn code_from_another_host_or_of_another_component_is_not_run() -> anyhow::Result<()> {
+        let (engine, directory) = (engine()?, tempfile::tempdir()?);
+        let wasm = wat::parse_bytes(EMPTY)?;
+        let other = wat::parse_bytes("(component (core module))")?;
+        let (here, there) = (
+            directory.path().join("here"),
+            directory.path().join("there"),
+        );
+        let store = AotStore::open(&here)?;
+        AotStore::open(&there)?.load(&engine, &wasm)?;
+        let foreign = stored_file(&there)?;
+        let name = foreign.file_name().context("no name")?;
+        fs::copy(&foreign, here.join(name))?;
+        assert_eq!(store.load(&engine, &wasm)?.1, Origin::Compiled);
+        let genuine = stored_file(&here)?;
+        let swapped = here.join(Subject::new(&engine, &other).file_name());
+        fs::copy(genuine, swapped)?;
+        assert_eq!(store.load(&engine, &other)?.1, Origin::Compiled);
+        Ok(())
+    }
+
+    #[test]
+    fn a_directory_that_others_can_reach_is_refused() -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+        let error = AotStore::open(directory.path()).err().context("accepted")?;
+        assert!(error.to_string().contains("0755"), "{error}");
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! What a component imports and exports, and whether that is granted; the rest is refused.
+//!
+//! Looks at the bytes only: nothing is compiled before the imports are known to be allowed, and
+//! nothing runs here at all.
+
+use crate::aot::{AotStore, CompileError, Origin};
+use crate::engine::Engine;
+use std::fmt;
+use wasmparser::{Encoding, Parser, Payload};
+use wasmtime::component::Component;
+
+/// The interface a handler exports.
+pub const MODEL_INTERFACE: &str = "wisp:handler/model@0.1.0";
+
+/// The interface of web components, which a later release serves.
+const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
+
+/// What every handler may import.
+pub const GRANTED_IMPORTS: [&str; 4] = [
+    "wasi:nn/errors@0.2.0-rc-2024-10-28",
+    "wasi:nn/graph@0.2.0-rc-2024-10-28",
+    "wasi:nn/inference@0.2.0-rc-2024-10-28",
+    "wasi:nn/tensor@0.2.0-rc-2024-10-28",
+];
+
+/// The largest component accepted, in bytes.
+pub const MAX_COMPONENT_BYTES: usize = 20 << 20;
+
+/// A component with allowed imports and the right exports, compiled: the only thing that can be
+/// instantiated. Lifetime: a model version.
+pub struct CheckedComponent {
+    pub(crate) component: Component,
+    /// Where its machine code came from.
+    pub origin: Origin,
+}
+
+/// What a component asks for and offers, in its own order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ComponentOutline {
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+    /// Core modules inside.
+    pub core_modules: usize,
+}
+
+/// Why a file is not accepted as a handler.
+#[derive(Debug, thiserror::Error)]
+pub enum ComponentError {
+    #[error("the component has {bytes} bytes, the limit is {MAX_COMPONENT_BYTES}")]
+    TooLarge { bytes: usize },
+    #[error("this is a core module, not a component; `wisp build` makes a component of it")]
+    CoreModule,
+    #[error("this is no WebAssembly component: {reason}")]
+    NotWasm { reason: String },
+    #[error(
+        "the component imports `{import}`, which handlers are not granted (granted: {})",
+        GRANTED_IMPORTS.join(", ")
+    )]
+    ForbiddenImport { import: String },
+    #[error(
+        "the component exports neither `{MODEL_INTERFACE}` nor anything else Wisp serves, but: {}",
+        if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
+    )]
+    NoHandler { exports: Vec<String> },
+    #[error("the component exports `{export}`; Wisp does not serve web components yet")]
+    WebComponent { export: String },
+    #[error(transparent)]
+    Compile(CompileError),
+}
+
+impl ComponentOutline {
+    /// Read the outermost imports and exports of a component.
+    pub fn read(wasm: &[u8]) -> Result<ComponentOutline, ComponentError> {
+        let not_wasm = |error: wasmparser::BinaryReaderError| ComponentError::NotWasm {
+            reason: error.message().to_owned(),
+        };
+        let mut outline = ComponentOutline::default();
+        let mut depth = 0usize;
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload.map_err(not_wasm)? {
+                Payload::Version {
+                    encoding: Encoding::Module,
+                    ..
+                } if depth == 0 => return Err(ComponentError::CoreModule),
+                Payload::ModuleSection { .. } => {
+                    outline.core_modules += 1;
+                    depth += 1;
+                }
+                Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ComponentImportSection(section) if depth == 0 => {
+                    for import in section {
+                        let import = import.map_err(not_wasm)?;
+                        outline.imports.push(import.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 0 => {
+                    for export in section {
+                        let export = export.map_err(not_wasm)?;
+                        outline.exports.push(export.name.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(outline)
+    }
+
+    /// The first import that handlers are not granted.
+    pub fn forbidden_import(&self) -> Option<&str> {
+        self.imports
+            .iter()
+            .map(String::as_str)
+            .find(|import| !GRANTED_IMPORTS.contains(import))
+    }
+}
+
+impl CheckedComponent {
+    /// Check the bytes of a component and get its machine code.
+    pub fn load(
+        engine: &Engine,
+        store: &AotStore,
+        wasm: &[u8],
+    ) -> Result<CheckedComponent, ComponentError> {
+        if wasm.len() > MAX_COMPONENT_BYTES {
+            return Err(ComponentError::TooLarge { bytes: wasm.len() });
+        }
+        let outline = ComponentOutline::read(wasm)?;
+        if let Some(export) = outline
+            .exports
+            .iter()
+            .find(|export| export.starts_with(INCOMING_HANDLER))
+        {
+            return Err(ComponentError::WebComponent {
+                export: export.clone(),
+            });
+        }
+        if let Some(import) = outline.forbidden_import() {
+            return Err(ComponentError::ForbiddenImport {
+                import: import.to_owned(),
+            });
+        }
+        if !outline
+            .exports
+            .iter()
+            .any(|export| export == MODEL_INTERFACE)
+        {
+            return Err(ComponentError::NoHandler {
+                exports: outline.exports,
+            });
+        }
+        let (component, origin) = store.load(engine, wasm).map_err(ComponentError::Compile)?;
+        Ok(CheckedComponent { component, origin })
+    }
+}
+
+impl fmt::Debug for CheckedComponent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedComponent")
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::EngineOptions;
+    use anyhow::Context;
+
+    fn refusal(wat: &str) -> anyhow::Result<String> {
+        let directory = tempfile::tempdir()?;
+        let engine = Engine::start(&EngineOptions {
+            instances: 1,
+            ..EngineOptions::default()
+        })?;
+        let store = AotStore::open(&directory.path().join("aot"))?;
+        let error = CheckedComponent::load(&engine, &store, &wat::parse_bytes(wat.as_bytes())?)
+            .err()
+            .context("accepted")?;
+        Ok(error.to_string())
+    }
+
+    #[test]
+    fn the_first_import_beyond_the_granted_set_is_named() -> anyhow::Result<()> {
+        let text = refusal(
+            r#"(component
+                (import "wasi:nn/errors@0.2.0-rc-2024-10-28" (instance))
+                (import "wasi:filesystem/preopens@0.2.0" (instance))
+                (import "wasi:sockets/tcp@0.2.0" (instance)))"#,
+        )?;
+        assert!(text.contains("`wasi:filesystem/preopens@0.2.0`"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn another_version_of_a_granted_interface_is_refused() -> anyhow::Result<()> {
+        let text =
+            refusal(r#"(component (import "wasi:nn/graph@0.2.0-rc-2024-08-19" (instance)))"#)?;
+        assert!(text.contains("2024-08-19"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn imports_of_inner_components_are_their_own_affair() -> anyhow::Result<()> {
+        let text = refusal(r#"(component (component (import "x:y/z" (instance))))"#)?;
+        assert!(text.contains("exports neither"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_component_is_told_apart() -> anyhow::Result<()> {
+        assert!(refusal("(module)")?.contains("wisp build"));
+        let error = ComponentOutline::read(b"\x7fELF")
+            .err()
+            .context("accepted")?;
+        assert!(error.to_string().contains("no WebAssembly"), "{error}");
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! The one wasmtime engine of the process, its pool of instances and its clock.
+//!
+//! Components, stores and modules of two engines must never meet, so the program makes one
+//! [`Engine`] and passes it down. Its ticker thread advances the epoch that interrupts guests; the
+//! thread ends when the engine is dropped.
+
+use crate::instance::InstanceState;
+use crate::nn;
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use wasmtime::component::Linker;
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
+
+/// The length of an epoch: a guest that must stop does so at most this late.
+pub const TICK: Duration = Duration::from_millis(5);
+
+/// The largest stack a guest may use on the native stack it is called on.
+const MAX_WASM_STACK: usize = 512 << 10;
+
+/// The native stack of an asynchronous call: the guest's part and 1.5 MiB for host functions, whose
+/// overflow would end the process.
+const ASYNC_STACK: usize = MAX_WASM_STACK + (1536 << 10);
+
+/// What the pool must be able to hold.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Instances alive at once. Admission must bind before this does.
+    pub instances: u32,
+    /// The most linear memory any instance may have, in bytes.
+    pub max_memory_bytes: usize,
+    /// Bytes at the start of each linear memory that are cleared with `memset` when an instance
+    /// ends, instead of being given back to the kernel: guests linked with their stack first touch
+    /// little else, and then a new instance takes no page fault.
+    pub memory_keep_resident_bytes: usize,
+    /// Clear the native stacks of asynchronous calls before they are used again.
+    pub stack_zeroing: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> EngineOptions {
+        EngineOptions {
+            instances: 256,
+            max_memory_bytes: 128 << 20,
+            memory_keep_resident_bytes: 256 << 10,
+            stack_zeroing: false,
+        }
+    }
+}
+
+/// wasmtime's engine with the linkers and the clock that go with it. Lifetime: the process.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) linkers: Linkers,
+    _ticker: Ticker,
+}
+
+/// The engine cannot be made: the machine lacks what the options ask for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "failed to set up the Wasm engine for {instances} instances of {max_memory_bytes} bytes each"
+)]
+pub struct EngineError {
+    instances: u32,
+    max_memory_bytes: usize,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Engine {
+    /// Reserve the pool's address space and start the ticker.
+    pub fn start(options: &EngineOptions) -> Result<Engine, EngineError> {
+        let wrap = |source: Box<dyn std::error::Error + Send + Sync>| EngineError {
+            instances: options.instances,
+            max_memory_bytes: options.max_memory_bytes,
+            source,
+        };
+        let wasmtime =
+            wasmtime::Engine::new(&configuration(options)).map_err(|error| wrap(error.into()))?;
+        let linkers = Linkers::new(&wasmtime).map_err(|error| wrap(error.into()))?;
+        let ticker = Ticker::spawn(&wasmtime).map_err(|error| wrap(error.into()))?;
+        Ok(Engine {
+            wasmtime,
+            linkers,
+            _ticker: ticker,
+        })
+    }
+}
+
+fn configuration(options: &EngineOptions) -> Config {
+    let instances = options.instances;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_stacks(instances)
+        // A component made from one core module holds it and two small adapters.
+        .total_core_instances(instances.saturating_mul(4))
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(2))
+        .max_memory_size(options.max_memory_bytes)
+        .max_memories_per_component(1)
+        .max_core_instances_per_component(16)
+        .max_tables_per_component(16)
+        .linear_memory_keep_resident(options.memory_keep_resident_bytes)
+        .table_keep_resident(16 << 10);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .strategy(Strategy::Cranelift)
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .max_wasm_stack(MAX_WASM_STACK)
+        .async_stack_size(ASYNC_STACK)
+        .async_stack_zeroing(options.stack_zeroing)
+        // What no handler needs, and what most advisories are about.
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .gc_support(false)
+        .wasm_exceptions(false)
+        .wasm_threads(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .relaxed_simd_deterministic(true)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(16));
+    config
+}
+
+/// The two ways an instance's imports are answered.
+///
+/// One asynchronous host function makes a store asynchronous for good, so the way without fibers
+/// needs a linker of its own.
+pub(crate) struct Linkers {
+    /// `compute` runs on the calling thread.
+    pub(crate) inline: Linker<InstanceState>,
+    /// `compute` waits without blocking the calling thread.
+    pub(crate) queued: Linker<InstanceState>,
+}
+
+impl Linkers {
+    fn new(engine: &wasmtime::Engine) -> wasmtime::Result<Linkers> {
+        let mut inline = Linker::new(engine);
+        nn::add_to_linker(&mut inline)?;
+        let mut queued = inline.clone();
+        nn::add_inline_compute(&mut inline)?;
+        nn::add_queued_compute(&mut queued)?;
+        Ok(Linkers { inline, queued })
+    }
+}
+
+impl std::fmt::Debug for Linkers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Linkers").finish_non_exhaustive()
+    }
+}
+
+/// The thread that advances the epoch; it ends when this is dropped.
+#[derive(Debug)]
+struct Ticker {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn spawn(engine: &wasmtime::Engine) -> std::io::Result<Ticker> {
+        let (stop, stopped) = channel();
+        let engine = engine.clone();
+        let thread = std::thread::Builder::new()
+            .name("wisp-epoch".to_owned())
+            .spawn(move || {
+                while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                    engine.increment_epoch();
+                }
+            })?;
+        Ok(Ticker {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // The thread does nothing that panics; if it did, there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}

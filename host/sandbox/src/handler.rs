@@ -1,0 +1,273 @@
+//! Calls of `wisp:handler`: the signature when a version is loaded, `infer` for every request.
+//!
+//! Every call is made on a new instance in a new store, and both are dropped with it. The types of
+//! the contract are in [`wire`]; outside this module a handler speaks [`wisp_tensor`].
+
+mod wire;
+
+use crate::component::{CheckedComponent, MODEL_INTERFACE};
+use crate::engine::Engine;
+pub use crate::instance::Usage;
+use crate::instance::{
+    InstanceState, Instantiating, Interruption, inline_store, interruption, queued_store,
+};
+use crate::limits::Limits;
+use crate::nn::{ComputeError, Graphs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wasmtime::component::{ComponentExportIndex, Func, Instance, InstancePre};
+use wasmtime::{AsContext, AsContextMut, Store};
+use wisp_tensor::{NamedTensor, Parameter, Signature};
+
+/// How long a handler may take to tell its signature.
+const SIGNATURE_TIME: Duration = Duration::from_secs(1);
+
+/// A handler that can be called. Lifetime: a model version.
+pub struct Handler {
+    engine: Arc<Engine>,
+    inline: InstancePre<InstanceState>,
+    queued: InstancePre<InstanceState>,
+    infer: ComponentExportIndex,
+    graphs: Arc<Graphs>,
+    limits: Limits,
+    signature: HandlerSignature,
+}
+
+/// What a handler says it accepts, answers and computes with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HandlerSignature {
+    /// What clients send and get; shapes as on the wire, batch axis included.
+    pub model: Signature,
+    /// The graphs it loads, by name, as it expects them to be.
+    pub graphs: Vec<(String, Signature)>,
+}
+
+/// One request as a handler gets it. Lifetime: one request.
+#[derive(Debug, Clone, Copy)]
+pub struct HandlerCall<'a> {
+    pub inputs: &'a [NamedTensor],
+    pub parameters: &'a [Parameter],
+    /// The outputs wanted; empty means all.
+    pub outputs: &'a [String],
+    pub deadline: Instant,
+}
+
+/// What a handler answered, and what that took. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HandlerAnswer {
+    pub outputs: Vec<NamedTensor>,
+    pub parameters: Vec<Parameter>,
+    pub usage: Usage,
+}
+
+/// Why a handler gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// The handler blames the request. The text is the handler's, for the client.
+    #[error("{0}")]
+    Client(String),
+    /// The handler blames itself. The text is the handler's, for the client.
+    #[error("{0}")]
+    Declared(String),
+    /// The handler trapped, reached a limit, or answered what is no answer. For the log.
+    #[error("the handler failed: {reason}")]
+    Failed { reason: String },
+    #[error("the handler ran longer than {budget:?}")]
+    GuestTime { budget: Duration },
+    #[error("the deadline passed during the call")]
+    Deadline,
+    /// The handler gave up because a graph did not compute, through no fault of its own.
+    #[error(transparent)]
+    Compute(ComputeError),
+    #[error("no free instance")]
+    NoInstance,
+    #[error("the sandbox failed")]
+    Host(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A component of the right imports and exports is still no handler.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerLoadError {
+    #[error("the component does not fit the contract: {reason}")]
+    Contract { reason: String },
+    #[error("the handler's signature cannot be had")]
+    Signature(#[source] HandlerError),
+}
+
+impl Handler {
+    /// Link the component and ask it for its signature.
+    ///
+    /// `graphs` are the only ones it will be able to load, each time it is called.
+    pub fn load(
+        engine: &Arc<Engine>,
+        component: &CheckedComponent,
+        graphs: Arc<Graphs>,
+        limits: Limits,
+    ) -> Result<Handler, HandlerLoadError> {
+        let contract = |error: wasmtime::Error| HandlerLoadError::Contract {
+            reason: format!("{error:#}"),
+        };
+        let component = &component.component;
+        let inline = engine
+            .linkers
+            .inline
+            .instantiate_pre(component)
+            .map_err(contract)?;
+        let queued = engine
+            .linkers
+            .queued
+            .instantiate_pre(component)
+            .map_err(contract)?;
+        let export = |name: &str| {
+            let interface = component.get_export_index(None, MODEL_INTERFACE)?;
+            component.get_export_index(Some(&interface), name)
+        };
+        let missing = |name: &str| HandlerLoadError::Contract {
+            reason: format!("`{MODEL_INTERFACE}` lacks `{name}`"),
+        };
+        let infer = export("infer").ok_or_else(|| missing("infer"))?;
+        let signature = export("signature").ok_or_else(|| missing("signature"))?;
+        let signature_limits = Limits {
+            guest_time: limits.guest_time.min(SIGNATURE_TIME),
+            ..limits.clone()
+        };
+        let mut store = inline_store(
+            engine,
+            &signature_limits,
+            Arc::default(),
+            Instant::now() + SIGNATURE_TIME,
+        );
+        let signature = read_signature(&inline, &mut store, &infer, &signature)
+            .map_err(|error| interruption(error, store.data()).into())
+            .and_then(|signature| {
+                signature
+                    .try_into()
+                    .map_err(|error: wire::WireError| HandlerError::Failed {
+                        reason: error.to_string(),
+                    })
+            })
+            .map_err(HandlerLoadError::Signature)?;
+        Ok(Handler {
+            engine: Arc::clone(engine),
+            inline,
+            queued,
+            infer,
+            graphs,
+            limits,
+            signature,
+        })
+    }
+
+    /// What the handler told when it was loaded.
+    pub fn signature(&self) -> &HandlerSignature {
+        &self.signature
+    }
+
+    /// Answer one request without blocking the thread for longer than an epoch.
+    pub async fn infer(&self, call: HandlerCall<'_>) -> Result<HandlerAnswer, HandlerError> {
+        let graphs = Arc::clone(&self.graphs);
+        let mut store = queued_store(&self.engine, &self.limits, graphs, call.deadline);
+        let answer = async {
+            let instance = self.queued.instantiate_async(&mut store).await;
+            let instance = instance.map_err(|error| error.context(Instantiating))?;
+            let infer = self.infer_function(&mut store, &instance)?;
+            infer.call_async(&mut store, (call.into(),)).await
+        }
+        .await;
+        conclude(answer, store.data())
+    }
+
+    /// Answer one request on this thread, compute included.
+    pub fn infer_inline(&self, call: HandlerCall<'_>) -> Result<HandlerAnswer, HandlerError> {
+        let graphs = Arc::clone(&self.graphs);
+        let mut store = inline_store(&self.engine, &self.limits, graphs, call.deadline);
+        let instance = self.inline.instantiate(&mut store);
+        let instance = instance.map_err(|error| error.context(Instantiating));
+        let answer = instance.and_then(|instance| {
+            let infer = self.infer_function(&mut store, &instance)?;
+            infer.call(&mut store, (call.into(),))
+        });
+        conclude(answer, store.data())
+    }
+
+    fn infer_function<'a>(
+        &self,
+        store: &mut Store<InstanceState>,
+        instance: &Instance,
+    ) -> wasmtime::Result<wire::Infer<'a>> {
+        function(&mut *store, instance, &self.infer)?.typed(store)
+    }
+}
+
+fn read_signature(
+    pre: &InstancePre<InstanceState>,
+    store: &mut Store<InstanceState>,
+    infer: &ComponentExportIndex,
+    signature: &ComponentExportIndex,
+) -> wasmtime::Result<wire::Signature> {
+    let instance = pre.instantiate(&mut *store)?;
+    // Checks the type of `infer` too, so that a wrong one is found now and not by a request.
+    let _: wire::Infer<'_> = function(&mut *store, &instance, infer)?.typed(&mut *store)?;
+    let signature: wire::ReadSignature =
+        function(&mut *store, &instance, signature)?.typed(&mut *store)?;
+    let (signature,) = signature.call(&mut *store, ())?;
+    Ok(signature)
+}
+
+fn function(
+    store: impl AsContext + AsContextMut,
+    instance: &Instance,
+    index: &ComponentExportIndex,
+) -> wasmtime::Result<Func> {
+    instance
+        .get_func(store, index)
+        .ok_or_else(|| wasmtime::Error::msg("an export has vanished"))
+}
+
+/// The answer of a finished call.
+fn conclude(
+    answer: wasmtime::Result<(Result<wire::Response, wire::Failure>,)>,
+    state: &InstanceState,
+) -> Result<HandlerAnswer, HandlerError> {
+    let failed = |reason: String| match state.compute_fault.clone() {
+        Some(fault) => HandlerError::Compute(fault),
+        None => HandlerError::Declared(reason),
+    };
+    match answer {
+        Ok((Ok(response),)) => {
+            let failed = |error: wire::WireError| HandlerError::Failed {
+                reason: error.to_string(),
+            };
+            let (outputs, parameters) = response.try_into().map_err(failed)?;
+            Ok(HandlerAnswer {
+                outputs,
+                parameters,
+                usage: state.usage(),
+            })
+        }
+        Ok((Err(wire::Failure::Client(text)),)) => Err(HandlerError::Client(text)),
+        Ok((Err(wire::Failure::Handler(text)),)) => Err(failed(text)),
+        Err(error) => Err(interruption(error, state).into()),
+    }
+}
+
+impl From<Interruption> for HandlerError {
+    fn from(interruption: Interruption) -> HandlerError {
+        match interruption {
+            Interruption::Trap { reason } => HandlerError::Failed { reason },
+            Interruption::GuestTime { budget } => HandlerError::GuestTime { budget },
+            Interruption::Deadline => HandlerError::Deadline,
+            Interruption::NoInstance => HandlerError::NoInstance,
+            Interruption::Host(source) => HandlerError::Host(source),
+        }
+    }
+}
+
+impl std::fmt::Debug for Handler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handler")
+            .field("signature", &self.signature)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,345 @@
+//! The types of `wisp:handler/model@0.1.0` as wasmtime lowers and lifts them.
+//!
+//! What goes in borrows the request and is copied once, into the guest's memory; what comes out is
+//! copied once, out of it, and then checked.
+
+use crate::handler::{HandlerCall, HandlerSignature};
+use bytes::Bytes;
+use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc};
+use wisp_tensor::{
+    Dimension, ElementType, NamedTensor, Parameter, Shape, Tensor, TensorError, TensorSpec,
+};
+
+pub(super) type Infer<'a> = TypedFunc<(Request<'a>,), (Result<Response, Failure>,)>;
+pub(super) type ReadSignature = TypedFunc<(), (Signature,)>;
+
+/// The most tensors a signature or an answer may have.
+const MAX_TENSORS: usize = 1024;
+
+/// What a guest answered is not what the contract asks for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    #[error("output `{name}`: {source}")]
+    Tensor { name: String, source: TensorError },
+    #[error("output `{name}` is given twice")]
+    Duplicate { name: String },
+    #[error("`{name}` is declared with a dimension of {size}")]
+    Dimension { name: String, size: i64 },
+    #[error("more than {MAX_TENSORS} tensors")]
+    TooMany,
+}
+
+#[derive(Debug, Clone, Copy, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub(super) enum Datatype {
+    #[component(name = "bool")]
+    Bool,
+    #[component(name = "uint8")]
+    Uint8,
+    #[component(name = "uint16")]
+    Uint16,
+    #[component(name = "uint32")]
+    Uint32,
+    #[component(name = "uint64")]
+    Uint64,
+    #[component(name = "int8")]
+    Int8,
+    #[component(name = "int16")]
+    Int16,
+    #[component(name = "int32")]
+    Int32,
+    #[component(name = "int64")]
+    Int64,
+    #[component(name = "fp16")]
+    Fp16,
+    #[component(name = "bf16")]
+    Bf16,
+    #[component(name = "fp32")]
+    Fp32,
+    #[component(name = "fp64")]
+    Fp64,
+    #[component(name = "bytes")]
+    Bytes,
+}
+
+#[derive(Debug, ComponentType, Lower)]
+#[component(record)]
+pub(super) struct TensorRef<'a> {
+    name: &'a str,
+    datatype: Datatype,
+    shape: &'a [u32],
+    data: &'a [u8],
+}
+
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+pub(super) struct TensorValue {
+    name: String,
+    datatype: Datatype,
+    shape: Vec<u32>,
+    data: Bytes,
+}
+
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+pub(super) struct Spec {
+    name: String,
+    datatype: Datatype,
+    shape: Vec<i64>,
+    optional: bool,
+}
+
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+pub(super) struct GraphSpec {
+    name: String,
+    inputs: Vec<Spec>,
+    outputs: Vec<Spec>,
+}
+
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+pub(super) struct Signature {
+    inputs: Vec<Spec>,
+    outputs: Vec<Spec>,
+    graphs: Vec<GraphSpec>,
+}
+
+#[derive(Debug, ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(super) enum ParameterValue {
+    #[component(name = "bool")]
+    Bool(bool),
+    #[component(name = "s64")]
+    S64(i64),
+    #[component(name = "u64")]
+    U64(u64),
+    #[component(name = "f64")]
+    F64(f64),
+    #[component(name = "string")]
+    String(String),
+}
+
+#[derive(Debug, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(super) struct WireParameter {
+    name: String,
+    value: ParameterValue,
+}
+
+#[derive(Debug, ComponentType, Lower)]
+#[component(record)]
+pub(super) struct Request<'a> {
+    inputs: Vec<TensorRef<'a>>,
+    parameters: Vec<WireParameter>,
+    outputs: &'a [String],
+}
+
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+pub(super) struct Response {
+    outputs: Vec<TensorValue>,
+    parameters: Vec<WireParameter>,
+}
+
+#[derive(Debug, ComponentType, Lift)]
+#[component(variant)]
+pub(super) enum Failure {
+    #[component(name = "client")]
+    Client(String),
+    #[component(name = "handler")]
+    Handler(String),
+}
+
+// === conversions, in the order of a call ===
+
+impl<'a> From<HandlerCall<'a>> for Request<'a> {
+    fn from(call: HandlerCall<'a>) -> Request<'a> {
+        let inputs = call.inputs.iter().map(|input| TensorRef {
+            name: &input.name,
+            datatype: input.tensor.element_type().into(),
+            shape: input.tensor.shape().dimensions(),
+            data: input.tensor.content(),
+        });
+        Request {
+            inputs: inputs.collect(),
+            parameters: call.parameters.iter().cloned().map(Into::into).collect(),
+            outputs: call.outputs,
+        }
+    }
+}
+
+impl TryFrom<Response> for (Vec<NamedTensor>, Vec<Parameter>) {
+    type Error = WireError;
+
+    fn try_from(response: Response) -> Result<Self, WireError> {
+        if response.outputs.len() > MAX_TENSORS || response.parameters.len() > MAX_TENSORS {
+            return Err(WireError::TooMany);
+        }
+        let mut outputs: Vec<NamedTensor> = Vec::with_capacity(response.outputs.len());
+        for output in response.outputs {
+            let output = NamedTensor::try_from(output)?;
+            if outputs.iter().any(|other| other.name == output.name) {
+                return Err(WireError::Duplicate { name: output.name });
+            }
+            outputs.push(output);
+        }
+        let parameters = response.parameters.into_iter().map(Into::into).collect();
+        Ok((outputs, parameters))
+    }
+}
+
+impl TryFrom<TensorValue> for NamedTensor {
+    type Error = WireError;
+
+    fn try_from(value: TensorValue) -> Result<NamedTensor, WireError> {
+        let TensorValue {
+            name,
+            datatype,
+            shape,
+            data,
+        } = value;
+        let tensor = Shape::new(shape)
+            .map_err(TensorError::from)
+            .and_then(|shape| Tensor::new(datatype.into(), shape, data));
+        match tensor {
+            Ok(tensor) => Ok(NamedTensor { name, tensor }),
+            Err(source) => Err(WireError::Tensor { name, source }),
+        }
+    }
+}
+
+impl TryFrom<Signature> for HandlerSignature {
+    type Error = WireError;
+
+    fn try_from(signature: Signature) -> Result<HandlerSignature, WireError> {
+        let graphs = signature.graphs.into_iter().map(|graph| {
+            let signature = model_signature(graph.inputs, graph.outputs)?;
+            Ok((graph.name, signature))
+        });
+        Ok(HandlerSignature {
+            graphs: graphs.collect::<Result<_, WireError>>()?,
+            model: model_signature(signature.inputs, signature.outputs)?,
+        })
+    }
+}
+
+fn model_signature(
+    inputs: Vec<Spec>,
+    outputs: Vec<Spec>,
+) -> Result<wisp_tensor::Signature, WireError> {
+    if inputs.len() > MAX_TENSORS || outputs.len() > MAX_TENSORS {
+        return Err(WireError::TooMany);
+    }
+    Ok(wisp_tensor::Signature {
+        inputs: inputs
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_, _>>()?,
+        outputs: outputs
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+impl TryFrom<Spec> for TensorSpec {
+    type Error = WireError;
+
+    fn try_from(spec: Spec) -> Result<TensorSpec, WireError> {
+        let dimension = |size: i64| {
+            Dimension::from_wire(size).ok_or_else(|| WireError::Dimension {
+                name: spec.name.clone(),
+                size,
+            })
+        };
+        Ok(TensorSpec {
+            element_type: spec.datatype.into(),
+            shape: spec
+                .shape
+                .iter()
+                .copied()
+                .map(dimension)
+                .collect::<Result<_, _>>()?,
+            optional: spec.optional,
+            name: spec.name,
+        })
+    }
+}
+
+impl From<Parameter> for WireParameter {
+    fn from(parameter: Parameter) -> WireParameter {
+        use wisp_tensor::ParameterValue as Value;
+        let value = match parameter.value {
+            Value::Bool(value) => ParameterValue::Bool(value),
+            Value::Int64(value) => ParameterValue::S64(value),
+            Value::Uint64(value) => ParameterValue::U64(value),
+            Value::Double(value) => ParameterValue::F64(value),
+            Value::String(value) => ParameterValue::String(value),
+        };
+        WireParameter {
+            name: parameter.name,
+            value,
+        }
+    }
+}
+
+impl From<WireParameter> for Parameter {
+    fn from(parameter: WireParameter) -> Parameter {
+        use wisp_tensor::ParameterValue as Value;
+        let value = match parameter.value {
+            ParameterValue::Bool(value) => Value::Bool(value),
+            ParameterValue::S64(value) => Value::Int64(value),
+            ParameterValue::U64(value) => Value::Uint64(value),
+            ParameterValue::F64(value) => Value::Double(value),
+            ParameterValue::String(value) => Value::String(value),
+        };
+        Parameter {
+            name: parameter.name,
+            value,
+        }
+    }
+}
+
+impl From<ElementType> for Datatype {
+    fn from(element_type: ElementType) -> Datatype {
+        match element_type {
+            ElementType::Bool => Datatype::Bool,
+            ElementType::Uint8 => Datatype::Uint8,
+            ElementType::Uint16 => Datatype::Uint16,
+            ElementType::Uint32 => Datatype::Uint32,
+            ElementType::Uint64 => Datatype::Uint64,
+            ElementType::Int8 => Datatype::Int8,
+            ElementType::Int16 => Datatype::Int16,
+            ElementType::Int32 => Datatype::Int32,
+            ElementType::Int64 => Datatype::Int64,
+            ElementType::Fp16 => Datatype::Fp16,
+            ElementType::Bf16 => Datatype::Bf16,
+            ElementType::Fp32 => Datatype::Fp32,
+            ElementType::Fp64 => Datatype::Fp64,
+            ElementType::Bytes => Datatype::Bytes,
+        }
+    }
+}
+
+impl From<Datatype> for ElementType {
+    fn from(datatype: Datatype) -> ElementType {
+        match datatype {
+            Datatype::Bool => ElementType::Bool,
+            Datatype::Uint8 => ElementType::Uint8,
+            Datatype::Uint16 => ElementType::Uint16,
+            Datatype::Uint32 => ElementType::Uint32,
+            Datatype::Uint64 => ElementType::Uint64,
+            Datatype::Int8 => ElementType::Int8,
+            Datatype::Int16 => ElementType::Int16,
+            Datatype::Int32 => ElementType::Int32,
+            Datatype::Int64 => ElementType::Int64,
+            Datatype::Fp16 => ElementType::Fp16,
+            Datatype::Bf16 => ElementType::Bf16,
+            Datatype::Fp32 => ElementType::Fp32,
+            Datatype::Fp64 => ElementType::Fp64,
+            Datatype::Bytes => ElementType::Bytes,
+        }
+    }
+}

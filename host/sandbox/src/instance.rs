@@ -1,0 +1,188 @@
+//! One sandboxed call: the store made for it, its clocks, and what its end means.
+//!
+//! A store lives for one call and is dropped with it, whatever the outcome. The two ways to drive
+//! it differ in the clock: an inline call is cut off by the epoch at its deadline, a queued one also
+//! hands the thread back at every tick.
+
+use crate::engine::{Engine, TICK};
+use crate::limits::{Ledger, LimitError, Limits, MemoryMeter, Stopwatch};
+use crate::nn::{ComputeError, Graphs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, Trap, UpdateDeadline};
+
+/// What the host keeps for one instance. Lifetime: one request.
+pub(crate) struct InstanceState {
+    pub(crate) graphs: Arc<Graphs>,
+    pub(crate) table: ResourceTable,
+    pub(crate) handle_limit: usize,
+    pub(crate) ledger: Ledger,
+    pub(crate) deadline: Instant,
+    pub(crate) stopwatch: Stopwatch,
+    pub(crate) computed: Duration,
+    pub(crate) invalid_tensors: u32,
+    /// The last failure of `compute` that was not the guest's fault. When the handler then gives
+    /// up, this is why.
+    pub(crate) compute_fault: Option<ComputeError>,
+    memory: MemoryMeter,
+    guest_time: Duration,
+}
+
+/// What a call used, whether or not it succeeded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time the guest's own code ran.
+    pub guest: Duration,
+    /// Time between `compute` and its answer, waiting included.
+    pub compute: Duration,
+    /// The largest linear memory, in bytes.
+    pub peak_memory_bytes: usize,
+}
+
+/// Why a call ended without the guest's answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Interruption {
+    /// The guest trapped, by itself or at a limit.
+    #[error("{reason}")]
+    Trap { reason: String },
+    #[error("the guest ran longer than {budget:?}")]
+    GuestTime { budget: Duration },
+    #[error("the deadline passed during the call")]
+    Deadline,
+    /// The pool has no free slot.
+    #[error("no free instance")]
+    NoInstance,
+    /// Ours or wasmtime's fault.
+    #[error("the sandbox failed")]
+    Host(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Marks an error as one of making the instance: unless the guest trapped in its start function,
+/// nothing it did is the cause.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to make an instance")]
+pub(crate) struct Instantiating;
+
+impl InstanceState {
+    fn new(limits: &Limits, graphs: Arc<Graphs>, deadline: Instant) -> InstanceState {
+        InstanceState {
+            graphs,
+            table: ResourceTable::new(),
+            handle_limit: limits.handles,
+            ledger: Ledger::new(limits.host_bytes),
+            deadline,
+            stopwatch: Stopwatch::start(),
+            computed: Duration::ZERO,
+            invalid_tensors: 0,
+            compute_fault: None,
+            memory: MemoryMeter::new(limits),
+            guest_time: limits.guest_time,
+        }
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            guest: self.stopwatch.elapsed(),
+            compute: self.computed,
+            peak_memory_bytes: self.memory.peak_bytes,
+        }
+    }
+
+    fn interruption(&self) -> Option<LimitError> {
+        if self.stopwatch.elapsed() > self.guest_time {
+            return Some(LimitError::GuestTime {
+                budget: self.guest_time,
+            });
+        }
+        (Instant::now() >= self.deadline).then_some(LimitError::Deadline)
+    }
+}
+
+impl std::fmt::Debug for InstanceState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InstanceState").finish_non_exhaustive()
+    }
+}
+
+/// A store whose guest runs to its end on this thread, or to the epoch of its deadline.
+pub(crate) fn inline_store(
+    engine: &Engine,
+    limits: &Limits,
+    graphs: Arc<Graphs>,
+    deadline: Instant,
+) -> Store<InstanceState> {
+    let mut store = store(engine, limits, graphs, deadline);
+    let left = deadline
+        .saturating_duration_since(Instant::now())
+        .min(limits.guest_time);
+    let ticks = left.as_nanos().div_ceil(TICK.as_nanos());
+    // The first tick may come at once.
+    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX - 1) + 1);
+    store.epoch_deadline_trap();
+    store
+}
+
+/// A store whose guest runs on a fiber and hands the thread back at every tick.
+pub(crate) fn queued_store(
+    engine: &Engine,
+    limits: &Limits,
+    graphs: Arc<Graphs>,
+    deadline: Instant,
+) -> Store<InstanceState> {
+    let mut store = store(engine, limits, graphs, deadline);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|store| match store.data().interruption() {
+        Some(limit) => Err(limit.into()),
+        None => Ok(UpdateDeadline::Yield(1)),
+    });
+    store
+}
+
+fn store(
+    engine: &Engine,
+    limits: &Limits,
+    graphs: Arc<Graphs>,
+    deadline: Instant,
+) -> Store<InstanceState> {
+    let state = InstanceState::new(limits, graphs, deadline);
+    let mut store = Store::new(&engine.wasmtime, state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(limits.transfer_bytes);
+    store.set_max_component_handles(limits.handles);
+    store
+}
+
+/// What an error that ended a call means.
+pub(crate) fn interruption(error: wasmtime::Error, state: &InstanceState) -> Interruption {
+    if let Some(limit) = error.downcast_ref::<LimitError>() {
+        return match limit {
+            LimitError::GuestTime { budget } => Interruption::GuestTime { budget: *budget },
+            LimitError::Deadline => Interruption::Deadline,
+            LimitError::Memory { .. }
+            | LimitError::Table { .. }
+            | LimitError::InvalidTensors { .. }
+            | LimitError::Handles { .. } => Interruption::Trap {
+                reason: limit.to_string(),
+            },
+        };
+    }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Interruption::NoInstance;
+    }
+    if error.is::<Instantiating>() && !error.is::<Trap>() {
+        return Interruption::Host(error.into());
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) if Instant::now() >= state.deadline => Interruption::Deadline,
+        Some(Trap::Interrupt) => Interruption::GuestTime {
+            budget: state.guest_time,
+        },
+        Some(trap) => Interruption::Trap {
+            reason: trap.to_string(),
+        },
+        None => Interruption::Trap {
+            reason: error.root_cause().to_string(),
+        },
+    }
+}

@@ -1,0 +1,287 @@
+//! The four interfaces of wasi:nn as wasmtime links them: names, signatures, enumerations.
+//!
+//! The only file that spells out the release candidate. wasmtime checks every name and type here
+//! against the component when it is loaded.
+
+use super::resource::{NamedResource, NnContext, NnError, NnGraph, NnTensor};
+use crate::instance::InstanceState;
+use bytes::Bytes;
+use std::time::Instant;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType, WasmList};
+use wisp_tensor::{ElementType, Tensor};
+
+const TENSOR: &str = "wasi:nn/tensor@0.2.0-rc-2024-10-28";
+const GRAPH: &str = "wasi:nn/graph@0.2.0-rc-2024-10-28";
+const INFERENCE: &str = "wasi:nn/inference@0.2.0-rc-2024-10-28";
+const ERRORS: &str = "wasi:nn/errors@0.2.0-rc-2024-10-28";
+
+const COMPUTE: &str = "[method]graph-execution-context.compute";
+
+type Store<'a> = StoreContextMut<'a, InstanceState>;
+type ComputeReturn = (Result<Vec<NamedResource>, Resource<NnError>>,);
+
+/// `wasi:nn/tensor.tensor-type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub(crate) enum TensorType {
+    #[component(name = "FP16")]
+    Fp16,
+    #[component(name = "FP32")]
+    Fp32,
+    #[component(name = "FP64")]
+    Fp64,
+    #[component(name = "BF16")]
+    Bf16,
+    #[component(name = "U8")]
+    U8,
+    #[component(name = "I32")]
+    I32,
+    #[component(name = "I64")]
+    I64,
+}
+
+impl TensorType {
+    pub(crate) fn element_type(self) -> ElementType {
+        match self {
+            TensorType::Fp16 => ElementType::Fp16,
+            TensorType::Fp32 => ElementType::Fp32,
+            TensorType::Fp64 => ElementType::Fp64,
+            TensorType::Bf16 => ElementType::Bf16,
+            TensorType::U8 => ElementType::Uint8,
+            TensorType::I32 => ElementType::Int32,
+            TensorType::I64 => ElementType::Int64,
+        }
+    }
+
+    pub(crate) fn from_element_type(element_type: ElementType) -> Option<TensorType> {
+        match element_type {
+            ElementType::Fp16 => Some(TensorType::Fp16),
+            ElementType::Fp32 => Some(TensorType::Fp32),
+            ElementType::Fp64 => Some(TensorType::Fp64),
+            ElementType::Bf16 => Some(TensorType::Bf16),
+            ElementType::Uint8 => Some(TensorType::U8),
+            ElementType::Int32 => Some(TensorType::I32),
+            ElementType::Int64 => Some(TensorType::I64),
+            ElementType::Bool
+            | ElementType::Uint16
+            | ElementType::Uint32
+            | ElementType::Uint64
+            | ElementType::Int8
+            | ElementType::Int16
+            | ElementType::Bytes => None,
+        }
+    }
+}
+
+/// `wasi:nn/errors.error-code`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lower)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(
+    dead_code,
+    reason = "the interface defines all of them, the order is part of the ABI"
+)]
+pub(crate) enum ErrorCode {
+    #[component(name = "invalid-argument")]
+    InvalidArgument,
+    #[component(name = "invalid-encoding")]
+    InvalidEncoding,
+    #[component(name = "timeout")]
+    Timeout,
+    #[component(name = "runtime-error")]
+    RuntimeError,
+    #[component(name = "unsupported-operation")]
+    UnsupportedOperation,
+    #[component(name = "too-large")]
+    TooLarge,
+    #[component(name = "not-found")]
+    NotFound,
+    #[component(name = "security")]
+    Security,
+    #[component(name = "unknown")]
+    Unknown,
+}
+
+/// `wasi:nn/graph.graph-encoding`. Only read to be refused: graphs come by name.
+#[derive(Debug, Clone, Copy, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "made by lifting only")]
+enum GraphEncoding {
+    #[component(name = "openvino")]
+    Openvino,
+    #[component(name = "onnx")]
+    Onnx,
+    #[component(name = "tensorflow")]
+    Tensorflow,
+    #[component(name = "pytorch")]
+    Pytorch,
+    #[component(name = "tensorflowlite")]
+    Tensorflowlite,
+    #[component(name = "ggml")]
+    Ggml,
+    #[component(name = "autodetect")]
+    Autodetect,
+}
+
+/// `wasi:nn/graph.execution-target`. Only read to be refused, as above.
+#[derive(Debug, Clone, Copy, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "made by lifting only")]
+enum ExecutionTarget {
+    #[component(name = "cpu")]
+    Cpu,
+    #[component(name = "gpu")]
+    Gpu,
+    #[component(name = "tpu")]
+    Tpu,
+}
+
+/// Link everything but `compute`.
+pub(crate) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    let mut errors = linker.instance(ERRORS)?;
+    errors.resource(
+        "error",
+        ResourceType::host::<NnError>(),
+        |mut store, rep| {
+            store
+                .data_mut()
+                .drop_resource(Resource::<NnError>::new_own(rep))
+        },
+    )?;
+    errors.func_wrap(
+        "[method]error.code",
+        |store: Store<'_>, (this,): (Resource<NnError>,)| Ok((store.data().error(&this)?.code,)),
+    )?;
+    errors.func_wrap(
+        "[method]error.data",
+        |store: Store<'_>, (this,): (Resource<NnError>,)| {
+            Ok((store.data().error(&this)?.text.clone(),))
+        },
+    )?;
+
+    let mut tensor = linker.instance(TENSOR)?;
+    tensor.resource(
+        "tensor",
+        ResourceType::host::<NnTensor>(),
+        |mut store, rep| store.data_mut().drop_tensor(Resource::new_own(rep)),
+    )?;
+    tensor.func_wrap(
+        "[constructor]tensor",
+        |mut store: Store<'_>,
+         (dimensions, tensor_type, data): (Vec<u32>, TensorType, WasmList<u8>)| {
+            let element_type = tensor_type.element_type();
+            let admitted = store
+                .data_mut()
+                .admit_tensor(&dimensions, element_type, data.len());
+            // The only copy: out of the guest's memory, at the size that was admitted.
+            let content = admitted.and_then(|shape| {
+                let content = Bytes::copy_from_slice(data.as_le_slice(&store));
+                Tensor::new(element_type, shape, content).map_err(|error| NnError::invalid(&error))
+            });
+            let handle = store
+                .data_mut()
+                .insert_tensor(dimensions, tensor_type, content)?;
+            Ok((handle,))
+        },
+    )?;
+    tensor.func_wrap(
+        "[method]tensor.dimensions",
+        |store: Store<'_>, (this,): (Resource<NnTensor>,)| {
+            Ok((store.data().tensor(&this)?.dimensions.clone(),))
+        },
+    )?;
+    tensor.func_wrap(
+        "[method]tensor.ty",
+        |store: Store<'_>, (this,): (Resource<NnTensor>,)| {
+            Ok((store.data().tensor(&this)?.tensor_type,))
+        },
+    )?;
+    tensor.func_wrap(
+        "[method]tensor.data",
+        |store: Store<'_>, (this,): (Resource<NnTensor>,)| -> wasmtime::Result<(Bytes,)> {
+            Ok((store.data().tensor(&this)?.content(),))
+        },
+    )?;
+
+    let mut inference = linker.instance(INFERENCE)?;
+    inference.resource(
+        "graph-execution-context",
+        ResourceType::host::<NnContext>(),
+        |mut store, rep| {
+            store
+                .data_mut()
+                .drop_resource(Resource::<NnContext>::new_own(rep))
+        },
+    )?;
+
+    let mut graph = linker.instance(GRAPH)?;
+    graph.resource(
+        "graph",
+        ResourceType::host::<NnGraph>(),
+        |mut store, rep| {
+            store
+                .data_mut()
+                .drop_resource(Resource::<NnGraph>::new_own(rep))
+        },
+    )?;
+    graph.func_wrap(
+        "load",
+        |mut store: Store<'_>, (_, _, _): (Vec<WasmList<u8>>, GraphEncoding, ExecutionTarget)| {
+            Ok((store.data_mut().refuse_load()?,))
+        },
+    )?;
+    graph.func_wrap(
+        "load-by-name",
+        |mut store: Store<'_>, (name,): (String,)| Ok((store.data_mut().load_by_name(&name)?,)),
+    )?;
+    graph.func_wrap(
+        "[method]graph.init-execution-context",
+        |mut store: Store<'_>, (this,): (Resource<NnGraph>,)| {
+            Ok((store.data_mut().init_execution_context(&this)?,))
+        },
+    )
+}
+
+/// Link a `compute` that computes on the calling thread.
+pub(crate) fn add_inline_compute(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    linker.instance(INFERENCE)?.func_wrap(
+        COMPUTE,
+        |mut store: Store<'_>,
+         (context, inputs): (Resource<NnContext>, Vec<NamedResource>)|
+         -> wasmtime::Result<ComputeReturn> {
+            let state = store.data_mut();
+            let started = Instant::now();
+            let computed = state
+                .prepare_compute(&context, inputs)?
+                .map(|prepared| prepared.compute.compute_inline(&prepared.inputs));
+            state.computed += started.elapsed();
+            Ok((state.finish_compute(computed)?,))
+        },
+    )
+}
+
+/// Link a `compute` that parks the guest's fiber until the graph has answered.
+pub(crate) fn add_queued_compute(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    linker.instance(INFERENCE)?.func_wrap_async(
+        COMPUTE,
+        |mut store: Store<'_>, (context, inputs): (Resource<NnContext>, Vec<NamedResource>)| {
+            Box::new(async move {
+                let started = Instant::now();
+                let deadline = store.data().deadline;
+                let prepared = store.data_mut().prepare_compute(&context, inputs)?;
+                let computed = match prepared {
+                    Ok(prepared) => Ok(prepared.compute.compute(prepared.inputs, deadline).await),
+                    Err(error) => Err(error),
+                };
+                let state = store.data_mut();
+                state.computed += started.elapsed();
+                let answer: ComputeReturn = (state.finish_compute(computed)?,);
+                Ok(answer)
+            })
+        },
+    )
+}

@@ -1,0 +1,297 @@
+//! What the handles of a guest's wasi:nn resources stand for, and the state they change.
+//!
+//! Every function here works on [`InstanceState`] alone, so that the two linkers share them.
+
+use super::interface::{ErrorCode, TensorType};
+use super::{Compute, ComputeError};
+use crate::instance::InstanceState;
+use crate::limits::LimitError;
+use bytes::Bytes;
+use std::sync::Arc;
+use wasmtime::component::Resource;
+use wisp_tensor::signature::{check_complete, check_tensors};
+use wisp_tensor::tensor::byte_length;
+use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
+
+/// The most tensors without a valid shape that one instance may make; a guest that goes on does so
+/// on purpose.
+const MAX_INVALID_TENSORS: u32 = 16;
+
+/// `wasi:nn/tensor.tensor`.
+#[derive(Debug)]
+pub(super) struct NnTensor {
+    pub(super) dimensions: Vec<u32>,
+    pub(super) tensor_type: TensorType,
+    content: Result<Tensor, NnError>,
+}
+
+/// `wasi:nn/graph.graph`.
+#[derive(Debug)]
+pub(super) struct NnGraph {
+    compute: Arc<dyn Compute>,
+}
+
+/// `wasi:nn/inference.graph-execution-context`.
+#[derive(Debug)]
+pub(super) struct NnContext {
+    compute: Arc<dyn Compute>,
+}
+
+/// `wasi:nn/errors.error`.
+#[derive(Debug, Clone)]
+pub(super) struct NnError {
+    pub(super) code: ErrorCode,
+    pub(super) text: String,
+}
+
+/// Inputs that have met their graph's signature.
+#[derive(Debug)]
+pub(super) struct PreparedCompute {
+    pub(super) compute: Arc<dyn Compute>,
+    pub(super) inputs: Vec<NamedTensor>,
+}
+
+pub(super) type NamedResource = (String, Resource<NnTensor>);
+
+impl NnError {
+    fn new(code: ErrorCode, text: impl Into<String>) -> NnError {
+        NnError {
+            code,
+            text: text.into(),
+        }
+    }
+
+    pub(super) fn invalid(reason: &dyn std::fmt::Display) -> NnError {
+        NnError::new(ErrorCode::InvalidArgument, reason.to_string())
+    }
+}
+
+impl NnTensor {
+    pub(super) fn content(&self) -> Bytes {
+        match &self.content {
+            Ok(tensor) => tensor.content().clone(),
+            Err(_) => Bytes::new(),
+        }
+    }
+}
+
+impl InstanceState {
+    fn insert<T: Send + 'static>(&mut self, value: T) -> wasmtime::Result<Resource<T>> {
+        let limit = self.handle_limit;
+        self.table
+            .push(value)
+            .map_err(|_| LimitError::Handles { limit }.into())
+    }
+
+    /// Whether `length` bytes are a tensor of this type and shape that this instance may still
+    /// make; they are charged to it before anybody copies them.
+    pub(super) fn admit_tensor(
+        &mut self,
+        dimensions: &[u32],
+        element_type: ElementType,
+        length: usize,
+    ) -> Result<Shape, NnError> {
+        let shape = Shape::new(dimensions.to_vec()).map_err(|error| NnError::invalid(&error))?;
+        let expected = element_type
+            .size()
+            .and_then(|size| byte_length(&shape, size).ok());
+        if expected != Some(length) {
+            return Err(NnError::invalid(&format_args!(
+                "shape {shape} of {element_type} does not take {length} bytes"
+            )));
+        }
+        if !self.ledger.charge(length) {
+            return Err(NnError::new(
+                ErrorCode::TooLarge,
+                "the tensors held for this request are too large together",
+            ));
+        }
+        Ok(shape)
+    }
+
+    /// A handle to an admitted tensor, or to the reason why it has no bytes.
+    pub(super) fn insert_tensor(
+        &mut self,
+        dimensions: Vec<u32>,
+        tensor_type: TensorType,
+        content: Result<Tensor, NnError>,
+    ) -> wasmtime::Result<Resource<NnTensor>> {
+        if content.is_err() {
+            self.invalid_tensors += 1;
+            if self.invalid_tensors > MAX_INVALID_TENSORS {
+                return Err(LimitError::InvalidTensors {
+                    limit: MAX_INVALID_TENSORS,
+                }
+                .into());
+            }
+        }
+        self.insert(NnTensor {
+            dimensions,
+            tensor_type,
+            content,
+        })
+    }
+
+    pub(super) fn tensor(&self, handle: &Resource<NnTensor>) -> wasmtime::Result<&NnTensor> {
+        Ok(self.table.get(handle)?)
+    }
+
+    pub(super) fn drop_tensor(&mut self, handle: Resource<NnTensor>) -> wasmtime::Result<()> {
+        self.take_tensor(handle).map(drop)
+    }
+
+    fn take_tensor(&mut self, handle: Resource<NnTensor>) -> wasmtime::Result<NnTensor> {
+        let tensor = self.table.delete(handle)?;
+        if let Ok(content) = &tensor.content {
+            self.ledger.release(content.content().len());
+        }
+        Ok(tensor)
+    }
+
+    pub(super) fn load_by_name(
+        &mut self,
+        name: &str,
+    ) -> wasmtime::Result<Result<Resource<NnGraph>, Resource<NnError>>> {
+        match self.graphs.find(name) {
+            Some(compute) => {
+                let compute = Arc::clone(compute);
+                self.insert(NnGraph { compute }).map(Ok)
+            }
+            // The text repeats nothing: what exists beside the version's own graphs is no guest's business.
+            None => self
+                .insert(NnError::new(
+                    ErrorCode::NotFound,
+                    "this version has no graph of that name",
+                ))
+                .map(Err),
+        }
+    }
+
+    pub(super) fn refuse_load(
+        &mut self,
+    ) -> wasmtime::Result<Result<Resource<NnGraph>, Resource<NnError>>> {
+        self.insert(NnError::new(
+            ErrorCode::UnsupportedOperation,
+            "graphs are loaded by name only",
+        ))
+        .map(Err)
+    }
+
+    pub(super) fn init_execution_context(
+        &mut self,
+        graph: &Resource<NnGraph>,
+    ) -> wasmtime::Result<Result<Resource<NnContext>, Resource<NnError>>> {
+        let compute = Arc::clone(&self.table.get(graph)?.compute);
+        self.insert(NnContext { compute }).map(Ok)
+    }
+
+    pub(super) fn error(&self, handle: &Resource<NnError>) -> wasmtime::Result<&NnError> {
+        Ok(self.table.get(handle)?)
+    }
+
+    pub(super) fn drop_resource<T: 'static>(
+        &mut self,
+        handle: Resource<T>,
+    ) -> wasmtime::Result<()> {
+        self.table.delete(handle)?;
+        Ok(())
+    }
+
+    /// Take the inputs from the guest and check them against the graph.
+    pub(super) fn prepare_compute(
+        &mut self,
+        context: &Resource<NnContext>,
+        inputs: Vec<NamedResource>,
+    ) -> wasmtime::Result<Result<PreparedCompute, NnError>> {
+        self.stopwatch.pause();
+        let compute = Arc::clone(&self.table.get(context)?.compute);
+        let mut taken = Vec::with_capacity(inputs.len());
+        for (name, handle) in inputs {
+            taken.push((name, self.take_tensor(handle)?.content));
+        }
+        let prepared = taken
+            .into_iter()
+            .map(|(name, content)| content.map(|tensor| NamedTensor { name, tensor }))
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|inputs| {
+                let specs = &compute.signature().inputs;
+                check_tensors(specs, &inputs)
+                    .and_then(|()| check_complete(specs, &inputs))
+                    .map_err(|error| NnError::new(ErrorCode::InvalidArgument, error.to_string()))?;
+                Ok(PreparedCompute { compute, inputs })
+            });
+        Ok(prepared)
+    }
+
+    /// Hand the outputs to the guest, or the reason why there are none.
+    pub(super) fn finish_compute(
+        &mut self,
+        computed: Result<Result<Vec<NamedTensor>, ComputeError>, NnError>,
+    ) -> wasmtime::Result<Result<Vec<NamedResource>, Resource<NnError>>> {
+        let outputs = match computed {
+            Ok(Ok(outputs)) => outputs,
+            Ok(Err(fault)) => {
+                let error = NnError::from(&fault);
+                if !matches!(fault, ComputeError::Inputs(_)) {
+                    self.compute_fault = Some(fault);
+                }
+                return self.fail_compute(error);
+            }
+            Err(error) => return self.fail_compute(error),
+        };
+        let bytes = outputs
+            .iter()
+            .map(|output| output.tensor.content().len())
+            .fold(0usize, usize::saturating_add);
+        if !self.ledger.charge(bytes) {
+            return self.fail_compute(NnError::new(
+                ErrorCode::TooLarge,
+                "the outputs are too large for this request",
+            ));
+        }
+        let mut handles = Vec::with_capacity(outputs.len());
+        for NamedTensor { name, tensor } in outputs {
+            let Some(tensor_type) = TensorType::from_element_type(tensor.element_type()) else {
+                return self.fail_compute(NnError::new(
+                    ErrorCode::UnsupportedOperation,
+                    format!("output `{name}` has a type that wasi:nn lacks"),
+                ));
+            };
+            let output = NnTensor {
+                dimensions: tensor.shape().dimensions().to_vec(),
+                tensor_type,
+                content: Ok(tensor),
+            };
+            handles.push((name, self.insert(output)?));
+        }
+        self.stopwatch.resume();
+        Ok(Ok(handles))
+    }
+
+    fn fail_compute(
+        &mut self,
+        error: NnError,
+    ) -> wasmtime::Result<Result<Vec<NamedResource>, Resource<NnError>>> {
+        let handle = self.insert(error)?;
+        self.stopwatch.resume();
+        Ok(Err(handle))
+    }
+}
+
+impl From<&ComputeError> for NnError {
+    fn from(error: &ComputeError) -> NnError {
+        match error {
+            ComputeError::Inputs(_) => NnError::new(
+                ErrorCode::InvalidArgument,
+                "the graph cannot compute inputs of these sizes",
+            ),
+            ComputeError::Overloaded => {
+                NnError::new(ErrorCode::RuntimeError, "the graph's queue is full")
+            }
+            ComputeError::Deadline => {
+                NnError::new(ErrorCode::Timeout, "the request's deadline has passed")
+            }
+            ComputeError::Backend(_) => NnError::new(ErrorCode::RuntimeError, "the backend failed"),
+        }
+    }
+}
