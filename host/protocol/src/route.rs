@@ -1,0 +1,179 @@
+//! From the head of a request to the call it makes, before a byte of body is read.
+//!
+//! Knows the paths and methods of V2 and nothing of which models exist. Parts of the protocol that
+//! Wisp does not speak are known by path too, so that a client reads "not supported" instead of
+//! looking for a typing error.
+
+use crate::call::{Call, InferCall, ModelName, Target, Version};
+use crate::error::ErrorKind;
+use crate::label::Label;
+use crate::v2;
+use http::{HeaderMap, Method, header};
+use percent_encoding::percent_decode_str;
+
+/// Why a head makes no call. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct RouteError(#[from] Reason);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Reason {
+    #[error("this server has no such route")]
+    UnknownRoute,
+    #[error("unknown model: {0}")]
+    UnknownModel(Label),
+    #[error("unknown version: `{model}` has no version {version}")]
+    UnknownVersion { model: ModelName, version: Label },
+    #[error("this route takes {allowed} only")]
+    Method { allowed: &'static str },
+    #[error("{0} is not supported by this server")]
+    NotImplemented(&'static str),
+    #[error("content encoding {0} is not supported: send the body as it is")]
+    ContentEncoding(Label),
+    #[error(transparent)]
+    HeaderLength(#[from] v2::HeaderLengthError),
+}
+
+/// What a request with this method, path (without query) and headers asks for.
+pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, RouteError> {
+    Ok(find(method, uri_path, headers)?)
+}
+
+fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Reason> {
+    let path = uri_path.strip_prefix("/v2").ok_or(Reason::UnknownRoute)?;
+    // No route has more than seven segments; what is longer stays joined and matches nothing.
+    let segments: Vec<&str> = path.splitn(8, '/').collect();
+    let call = match segments[..] {
+        [""] => Call::ServerMetadata,
+        ["", "health", "live"] => Call::ServerLive,
+        ["", "health", "ready"] => Call::ServerReady,
+        ["", "repository", "index"] => {
+            allow(method, Method::POST, "POST")?;
+            check_content_encoding(headers)?;
+            return Ok(Call::RepositoryIndex);
+        }
+        ["", "models", model, ref rest @ ..] => return model_call(method, headers, (model, rest)),
+        _ => return Err(not_spoken(&segments)),
+    };
+    allow(method, Method::GET, "GET")?;
+    Ok(call)
+}
+
+fn model_call(
+    method: &Method,
+    headers: &HeaderMap,
+    (model, rest): (&str, &[&str]),
+) -> Result<Call, Reason> {
+    let (version, verb) = match *rest {
+        ["versions", version, ref verb @ ..] => (Some(version), verb),
+        ref verb => (None, verb),
+    };
+    match *verb {
+        // `/v2/models/stats` is about all models, as in Triton.
+        [] if model == "stats" && version.is_none() => Err(Reason::NotImplemented("statistics")),
+        [] => {
+            allow(method, Method::GET, "GET")?;
+            Ok(Call::ModelMetadata(target(model, version)?))
+        }
+        ["ready"] => {
+            allow(method, Method::GET, "GET")?;
+            Ok(Call::ModelReady(target(model, version)?))
+        }
+        ["infer"] => {
+            allow(method, Method::POST, "POST")?;
+            let target = target(model, version)?;
+            check_content_encoding(headers)?;
+            let codec = v2::Codec::from_headers(headers)?;
+            Ok(Call::Infer(InferCall { target, codec }))
+        }
+        ["config"] => Err(Reason::NotImplemented("the model configuration")),
+        ["stats"] => Err(Reason::NotImplemented("statistics")),
+        ["trace", "setting"] => Err(Reason::NotImplemented("tracing")),
+        ["generate" | "generate_stream"] => Err(Reason::NotImplemented("generation")),
+        _ => Err(Reason::UnknownRoute),
+    }
+}
+
+/// The refusal for a path that is none of ours: a part of the protocol that we leave out, or not.
+fn not_spoken(segments: &[&str]) -> Reason {
+    match *segments {
+        ["", "systemsharedmemory" | "cudasharedmemory", ..] => {
+            Reason::NotImplemented("shared memory")
+        }
+        ["", "models"] => Reason::NotImplemented("the list of models"),
+        ["", "repository", "models", _, "load" | "unload"] => {
+            Reason::NotImplemented("loading and unloading models")
+        }
+        ["", "repository", _, "index"] | ["", "repository", _, "models", _, "load" | "unload"] => {
+            Reason::NotImplemented("a repository's name")
+        }
+        ["", "logging"] => Reason::NotImplemented("the logging extension"),
+        ["", "trace", "setting"] => Reason::NotImplemented("tracing"),
+        _ => Reason::UnknownRoute,
+    }
+}
+
+fn allow(method: &Method, allowed: Method, name: &'static str) -> Result<(), Reason> {
+    match *method == allowed {
+        true => Ok(()),
+        false => Err(Reason::Method { allowed: name }),
+    }
+}
+
+/// The model and version of a path. Percent escapes are decoded exactly once; a name that breaks
+/// the grammar belongs to no model.
+fn target(model: &str, version: Option<&str>) -> Result<Target, Reason> {
+    let decoded = percent_decode_str(model).decode_utf8_lossy();
+    let model = ModelName::new(&decoded).map_err(|_| Reason::UnknownModel(Label::new(&decoded)))?;
+    let version = match version {
+        None => None,
+        Some(text) => match Version::from_decimal(text) {
+            Some(version) => Some(version),
+            None => {
+                let version = Label::new(text);
+                return Err(Reason::UnknownVersion { model, version });
+            }
+        },
+    };
+    Ok(Target { model, version })
+}
+
+fn check_content_encoding(headers: &HeaderMap) -> Result<(), Reason> {
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let refused = text
+            .split(',')
+            .map(str::trim)
+            .find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+        if let Some(coding) = refused {
+            return Err(Reason::ContentEncoding(Label::new(coding)));
+        }
+    }
+    Ok(())
+}
+
+impl RouteError {
+    /// What the dialect's error table is asked with.
+    pub fn kind(&self) -> ErrorKind {
+        match &self.0 {
+            Reason::UnknownRoute | Reason::UnknownModel(_) | Reason::UnknownVersion { .. } => {
+                ErrorKind::NotFound
+            }
+            Reason::Method { .. } => ErrorKind::MethodNotAllowed,
+            Reason::NotImplemented(_) => ErrorKind::NotImplemented,
+            Reason::ContentEncoding(_) => ErrorKind::UnsupportedEncoding,
+            Reason::HeaderLength(_) => ErrorKind::InvalidRequest,
+        }
+    }
+
+    /// The value of the `Allow` header that has to go with a refused method.
+    pub fn allow(&self) -> Option<&'static str> {
+        match self.0 {
+            Reason::Method { allowed } => Some(allowed),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+use super::*;
+use anyhow::Context;
+use http::{HeaderName, HeaderValue};
+
+fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+    let pairs = pairs.iter().map(|(name, value)| {
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        (HeaderName::from_static(name), value)
+    });
+    // Collecting would replace a header that is given twice.
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        headers.append(name, value);
+    }
+    headers
+}
+
+fn get(path: &str) -> Result<Call, RouteError> {
+    route(&Method::GET, path, &HeaderMap::new())
+}
+
+fn post(path: &str, pairs: &[(&'static str, &str)]) -> Result<Call, RouteError> {
+    route(&Method::POST, path, &headers(pairs))
+}
+
+fn target(model: &str, version: Option<&str>) -> Target {
+    Target {
+        model: ModelName::new(model).unwrap(),
+        version: version.map(|text| Version::from_decimal(text).unwrap()),
+    }
+}
+
+#[test]
+fn each_path_is_the_call_it_names() -> anyhow::Result<()> {
+    let calls = [
+        ("/v2", Call::ServerMetadata),
+        ("/v2/health/live", Call::ServerLive),
+        ("/v2/health/ready", Call::ServerReady),
+        ("/v2/models/m", Call::ModelMetadata(target("m", None))),
+        (
+            "/v2/models/m/versions/3",
+            Call::ModelMetadata(target("m", Some("3"))),
+        ),
+        ("/v2/models/m/ready", Call::ModelReady(target("m", None))),
+        (
+            "/v2/models/m/versions/3/ready",
+            Call::ModelReady(target("m", Some("3"))),
+        ),
+        // A model may be called like a part of a path.
+        (
+            "/v2/models/versions",
+            Call::ModelMetadata(target("versions", None)),
+        ),
+        (
+            "/v2/models/ready/ready",
+            Call::ModelReady(target("ready", None)),
+        ),
+        (
+            "/v2/models/stats/ready",
+            Call::ModelReady(target("stats", None)),
+        ),
+        // Percent escapes are decoded, once.
+        (
+            "/v2/models/a%2Db%2e1",
+            Call::ModelMetadata(target("a-b.1", None)),
+        ),
+    ];
+    for (path, call) in calls {
+        assert_eq!(get(path).context(path)?, call, "{path}");
+    }
+    assert_eq!(post("/v2/repository/index", &[])?, Call::RepositoryIndex);
+    for (path, version) in [
+        ("/v2/models/m/infer", None),
+        (
+            "/v2/models/m/versions/18446744073709551615/infer",
+            Some("18446744073709551615"),
+        ),
+    ] {
+        let Call::Infer(call) = post(path, &[])? else {
+            anyhow::bail!("{path} is no inference");
+        };
+        assert_eq!(call.target, target("m", version));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_names_nothing_is_not_found() {
+    for path in [
+        "",
+        "/",
+        "v2",
+        "/v1",
+        "/v2/",
+        "/v2x",
+        "//v2",
+        "/v2/health",
+        "/v2/health/",
+        "/v2/health/live/",
+        "/v2/models/",
+        "/v2/models//ready",
+        "/v2/models/m/",
+        "/v2/models/m/infer/",
+        "/v2/models/m/other",
+        "/v2/models/m/versions/1/other",
+        "/v2/models/m/versions/1/infer/x",
+        "/v2/models/m/infer/a/b/c/d/e/f/g",
+        "/v2/models/.hidden",
+        "/v2/models/..",
+        "/v2/models/a%2Fb",
+        "/v2/models/a%252Db",
+        "/v2/models/a%20b",
+        "/v2/models/%ff",
+        "/v2/models/a%",
+        "/v2/models/é",
+        "/v2/repository",
+        "/v2/repository/models/m",
+    ] {
+        for method in [Method::GET, Method::POST] {
+            let kind = route(&method, path, &HeaderMap::new()).map_err(|error| error.kind());
+            // A name that breaks the grammar is looked at after the method.
+            let names_a_model = path.starts_with("/v2/models/") && method == Method::POST;
+            let expected = match kind {
+                Err(ErrorKind::MethodNotAllowed) if names_a_model => continue,
+                kind => kind,
+            };
+            assert_eq!(expected, Err(ErrorKind::NotFound), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn a_version_that_is_no_number_in_range_is_not_found() {
+    for version in [
+        "abc",
+        "0",
+        "01",
+        "-1",
+        "1.0",
+        "",
+        "18446744073709551616",
+        "%31",
+    ] {
+        for verb in ["", "/ready"] {
+            let path = format!("/v2/models/m/versions/{version}{verb}");
+            let kind = get(&path).map_err(|error| error.kind());
+            assert_eq!(kind, Err(ErrorKind::NotFound), "{path}");
+        }
+        let path = format!("/v2/models/m/versions/{version}/infer");
+        let kind = post(&path, &[]).map_err(|error| error.kind());
+        assert_eq!(kind, Err(ErrorKind::NotFound), "{path}");
+    }
+}
+
+#[test]
+fn a_wrong_method_is_told_the_right_one() {
+    let routes = [
+        ("/v2", "GET"),
+        ("/v2/health/live", "GET"),
+        ("/v2/health/ready", "GET"),
+        ("/v2/models/m", "GET"),
+        ("/v2/models/m/ready", "GET"),
+        ("/v2/models/m/infer", "POST"),
+        ("/v2/models/m/versions/1/infer", "POST"),
+        ("/v2/repository/index", "POST"),
+    ];
+    for (path, allowed) in routes {
+        for method in [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::HEAD,
+            Method::OPTIONS,
+        ] {
+            if method.as_str() == allowed {
+                continue;
+            }
+            let error = route(&method, path, &HeaderMap::new()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::MethodNotAllowed, "{method} {path}");
+            assert_eq!(error.allow(), Some(allowed), "{method} {path}");
+            assert_eq!(
+                error.to_string(),
+                format!("this route takes {allowed} only")
+            );
+        }
+    }
+}
+
+#[test]
+fn parts_of_the_protocol_that_are_left_out_say_so() {
+    for path in [
+        "/v2/systemsharedmemory/status",
+        "/v2/systemsharedmemory/region/r/register",
+        "/v2/cudasharedmemory/region/r/unregister",
+        "/v2/models",
+        "/v2/models/stats",
+        "/v2/models/m/stats",
+        "/v2/models/m/versions/1/config",
+        "/v2/models/m/generate_stream",
+        "/v2/models/m/trace/setting",
+        "/v2/repository/models/m/load",
+        "/v2/repository/models/m/unload",
+        "/v2/repository/r/index",
+        "/v2/logging",
+    ] {
+        for method in [Method::GET, Method::POST] {
+            let error = route(&method, path, &HeaderMap::new()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotImplemented, "{method} {path}");
+            assert!(
+                error
+                    .to_string()
+                    .ends_with("is not supported by this server")
+            );
+        }
+    }
+}
+
+#[test]
+fn only_bodies_as_they_are_are_taken() {
+    for coding in ["gzip", "deflate", "br", "identity, gzip", "GZIP"] {
+        for path in ["/v2/models/m/infer", "/v2/repository/index"] {
+            let error = post(path, &[("content-encoding", coding)]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnsupportedEncoding, "{coding}");
+        }
+    }
+    for coding in ["identity", "Identity", "", "identity , identity"] {
+        assert!(
+            post("/v2/models/m/infer", &[("content-encoding", coding)]).is_ok(),
+            "{coding}"
+        );
+    }
+    let twice = [("content-encoding", "identity"), ("content-encoding", "br")];
+    assert!(post("/v2/models/m/infer", &twice).is_err());
+}
+
+#[test]
+fn a_header_length_is_digits_and_stands_there_once() {
+    const NAME: &str = v2::HEADER_LENGTH;
+    for length in ["0", "17", "18446744073709551615", "007"] {
+        assert!(
+            post("/v2/models/m/infer", &[(NAME, length)]).is_ok(),
+            "{length}"
+        );
+    }
+    for length in [
+        "",
+        "-1",
+        "+1",
+        " 1",
+        "1.0",
+        "0x10",
+        "1,1",
+        "18446744073709551616",
+        "é",
+    ] {
+        let error = post("/v2/models/m/infer", &[(NAME, length)]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{length}");
+    }
+    let error = post("/v2/models/m/infer", &[(NAME, "5"), (NAME, "5")]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Inference-Header-Content-Length is given more than once"
+    );
+}
+
+#[test]
+fn an_error_repeats_only_the_beginning_of_what_the_client_named() {
+    let error = get(&format!("/v2/models/{}", "x".repeat(10_000))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(
+        error.to_string(),
+        format!("unknown model: `{}…`", "x".repeat(64))
+    );
+    let error = get("/v2/models/a%0Ab").unwrap_err();
+    assert_eq!(error.to_string(), "unknown model: `a\\nb`");
+}

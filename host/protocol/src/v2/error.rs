@@ -1,0 +1,194 @@
+//! What can be wrong with a body, and with wanting an answer in a form it does not have.
+//!
+//! All texts for clients stand here. They name what the client named, shortened by `Label`, and
+//! what it has to change; nothing internal.
+
+use crate::error::ErrorKind;
+use crate::label::Label;
+use std::fmt;
+use wisp_tensor::{ElementType, Shape, TensorError};
+
+/// Why a body is no request. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct DecodeError(#[from] Reason);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Reason {
+    #[error(
+        "the body has {body} bytes, fewer than the {header} that Inference-Header-Content-Length announces"
+    )]
+    HeaderBeyondBody { header: usize, body: usize },
+    #[error("the body is not valid JSON: {0}")]
+    Syntax(Box<str>),
+    #[error("the body is not valid: {0}")]
+    Document(Box<str>),
+    #[error("the inputs declare {declared} bytes of binary data, the body holds {actual}")]
+    BinaryLength { declared: u64, actual: usize },
+    #[error("the model has {expected} inputs, the request gives {actual}")]
+    TooManyInputs { expected: usize, actual: usize },
+    #[error("the model has {expected} outputs, the request asks for {actual}")]
+    TooManyOutputs { expected: usize, actual: usize },
+    #[error("input {0} is given twice")]
+    RepeatedInput(Label),
+    #[error("output {0} is asked for twice")]
+    RepeatedOutput(Label),
+    #[error("input {name}: {problem}")]
+    Input { name: Label, problem: InputProblem },
+    #[error("output {0}: classification is not supported by this server")]
+    Classification(Label),
+    #[error("output {0}: shared memory is not supported by this server")]
+    SharedMemory(Label),
+    #[error("the name of an output is longer than {limit} bytes")]
+    LongOutputName { limit: usize },
+    #[error(
+        "a raw request, one without JSON, takes a model with exactly one required input; this one has {required}"
+    )]
+    RawInputs { required: usize },
+}
+
+/// What is wrong with one input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InputProblem {
+    #[error("{0} is no datatype")]
+    Datatype(Label),
+    #[error("its name is longer than {limit} bytes")]
+    LongName { limit: usize },
+    #[error("shared memory is not supported by this server")]
+    SharedMemory,
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error("it has neither `data` nor the parameter `binary_data_size`")]
+    NoContent,
+    #[error("it has both `data` and the parameter `binary_data_size`")]
+    TwoContents,
+    #[error("{0} has no JSON form, send it as binary data")]
+    NoJsonForm(ElementType),
+    #[error("element {position} of `data` is not {}", expected(*element_type))]
+    Element {
+        position: usize,
+        element_type: ElementType,
+    },
+    #[error("shape {shape} takes {} elements, `data` holds {actual}", shape.elements())]
+    Count { shape: Shape, actual: Actual },
+    #[error("`data` is neither flat nor nested exactly as shape {0}")]
+    Nesting(Shape),
+    #[error("a raw request takes an input with at most one variable dimension besides the batch")]
+    RawVariable,
+    #[error("a raw request takes a BYTES input of a single element")]
+    RawElements,
+    #[error("{actual} bytes do not make a raw tensor of {element_type} {shape}")]
+    RawLength {
+        element_type: ElementType,
+        shape: String,
+        actual: usize,
+    },
+}
+
+/// How many elements were found; counting stops at the first too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Actual {
+    Exactly(usize),
+    More,
+}
+
+/// Why the header with the length of the JSON part cannot be followed. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderLengthError {
+    #[error("Inference-Header-Content-Length is not a decimal number of bytes")]
+    NotANumber,
+    #[error("Inference-Header-Content-Length is given more than once")]
+    Repeated,
+}
+
+/// Why an answer cannot be written as it was asked for. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    #[error(
+        "output `{output}` is {element_type}, which has no JSON form: ask for it with the parameter `binary_data`: true"
+    )]
+    NoJsonForm {
+        output: String,
+        element_type: ElementType,
+    },
+    #[error(
+        "output `{output}` holds a NaN or an infinity, which JSON cannot say: ask for it with the parameter `binary_data`: true"
+    )]
+    NotFinite { output: String },
+    #[error(
+        "output `{output}` holds bytes that are not UTF-8, which JSON cannot say: ask for it with the parameter `binary_data`: true"
+    )]
+    NotUtf8 { output: String },
+    #[error("the handler answered parameter `{parameter}`, which is not a finite number")]
+    Parameter { parameter: String },
+}
+
+impl DecodeError {
+    /// What the dialect's error table is asked with.
+    pub fn kind(&self) -> ErrorKind {
+        match self.0 {
+            Reason::Classification(_)
+            | Reason::SharedMemory(_)
+            | Reason::Input {
+                problem: InputProblem::SharedMemory,
+                ..
+            } => ErrorKind::NotImplemented,
+            _ => ErrorKind::InvalidRequest,
+        }
+    }
+}
+
+impl Reason {
+    /// The refusal of JSON that serde found wanting, in its words: they say what stood where, and
+    /// our visitors choose them. Shortened, since they repeat strings of any length.
+    pub(super) fn json(error: &serde_json::Error) -> Reason {
+        const MAX_CHARACTERS: usize = 200;
+        let text: Box<str> = error.to_string().chars().take(MAX_CHARACTERS).collect();
+        match error.is_data() {
+            true => Reason::Document(text),
+            false => Reason::Syntax(text),
+        }
+    }
+}
+
+impl EncodeError {
+    /// What the dialect's error table is asked with: a form without room for the answer is the
+    /// client's to change, since the answer itself is sound.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            EncodeError::NoJsonForm { .. }
+            | EncodeError::NotFinite { .. }
+            | EncodeError::NotUtf8 { .. } => ErrorKind::InvalidRequest,
+            EncodeError::Parameter { .. } => ErrorKind::Handler,
+        }
+    }
+}
+
+impl fmt::Display for Actual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Actual::Exactly(count) => count.fmt(f),
+            Actual::More => f.write_str("more"),
+        }
+    }
+}
+
+/// What an element of this type looks like in JSON.
+fn expected(element_type: ElementType) -> &'static str {
+    match element_type {
+        ElementType::Bool => "true or false",
+        ElementType::Uint8 => "an integer from 0 to 255",
+        ElementType::Uint16 => "an integer from 0 to 65535",
+        ElementType::Uint32 => "an integer from 0 to 4294967295",
+        ElementType::Uint64 => "an integer from 0 to 18446744073709551615",
+        ElementType::Int8 => "an integer from -128 to 127",
+        ElementType::Int16 => "an integer from -32768 to 32767",
+        ElementType::Int32 => "an integer from -2147483648 to 2147483647",
+        ElementType::Int64 => "an integer from -9223372036854775808 to 9223372036854775807",
+        ElementType::Fp16 => "a number within the range of FP16",
+        ElementType::Bf16 => "a number within the range of BF16",
+        ElementType::Fp32 => "a number within the range of FP32",
+        ElementType::Fp64 => "a number within the range of FP64",
+        ElementType::Bytes => "a string of valid Unicode",
+    }
+}

@@ -1,0 +1,127 @@
+//! The repository index: which models and versions there are, and in which state.
+
+use super::error::DecodeError;
+use super::metadata::document;
+use super::request::object;
+use crate::call::IndexEntry;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Which entries a client wants to see. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexFilter {
+    All,
+    /// Only versions that take requests now.
+    Ready,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    #[serde(default)]
+    ready: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+/// The filter in a request's body. tritonclient sends an empty one.
+pub fn decode_index(body: &[u8]) -> Result<IndexFilter, DecodeError> {
+    if body.is_empty() {
+        return Ok(IndexFilter::All);
+    }
+    let Request { ready } = object(body)?;
+    Ok(match ready {
+        Some(true) => IndexFilter::Ready,
+        Some(false) | None => IndexFilter::All,
+    })
+}
+
+/// The index as a bare array.
+pub fn index(entries: &[IndexEntry]) -> Bytes {
+    let entries = entries.iter().map(|entry| Entry {
+        name: entry.model.as_str(),
+        version: entry.version.map(|version| version.to_string()),
+        state: match entry.state {
+            Ok(()) => "READY",
+            Err(_) => "UNAVAILABLE",
+        },
+        reason: entry.state.as_ref().err().map(String::as_str),
+    });
+    document(&entries.collect::<Vec<_>>())
+}
+
+impl IndexFilter {
+    /// Whether the client wants to see this entry.
+    pub fn admits(self, entry: &IndexEntry) -> bool {
+        match self {
+            IndexFilter::All => true,
+            IndexFilter::Ready => entry.state.is_ok(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{ModelName, Version};
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn the_filter_is_in_the_body_if_there_is_one() -> anyhow::Result<()> {
+        for (body, filter) in [
+            ("", IndexFilter::All),
+            ("{}", IndexFilter::All),
+            (r#"{"ready":null}"#, IndexFilter::All),
+            (r#"{"ready":false}"#, IndexFilter::All),
+            (r#"{"other":[],"ready":true}"#, IndexFilter::Ready),
+        ] {
+            assert_eq!(decode_index(body.as_bytes())?, filter, "{body}");
+        }
+        for body in [
+            "x",
+            "[]",
+            "[true]",
+            " ",
+            r#"{"ready":1}"#,
+            r#"{"ready":true,"ready":true}"#,
+        ] {
+            let kind = decode_index(body.as_bytes()).map_err(|error| error.kind());
+            assert_eq!(kind, Err(ErrorKind::InvalidRequest), "{body}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn only_a_state_that_is_not_ready_has_a_reason() {
+        let model = ModelName::new("m").unwrap();
+        let entries = [
+            IndexEntry {
+                model: model.clone(),
+                version: Version::from_decimal("1"),
+                state: Ok(()),
+            },
+            IndexEntry {
+                model,
+                version: None,
+                state: Err("no version".to_owned()),
+            },
+        ];
+        let expected = concat!(
+            r#"[{"name":"m","version":"1","state":"READY"},"#,
+            r#"{"name":"m","state":"UNAVAILABLE","reason":"no version"}]"#,
+        );
+        assert_eq!(index(&entries), expected);
+        assert_eq!(
+            entries.map(|entry| IndexFilter::Ready.admits(&entry)),
+            [true, false]
+        );
+        assert_eq!(index(&[]), "[]");
+    }
+}

@@ -1,0 +1,225 @@
+//! The elements of a tensor as JSON: the `data` of an input, and of an output.
+//!
+//! An input's `data` reaches this module as text that serde_json has found to be one valid JSON
+//! value, and is read a second time here, straight into the tensor's bytes. Both passes together
+//! cost what one through serde's visitors does, without its two drawbacks: the order of a request's
+//! keys does not matter, and a number is rounded once, from its digits to the datatype.
+//!
+//! Judgements: integers are written as integers (`1.0` is refused, as Triton does); BOOL is `true`
+//! or `false`, never a number; a number beyond the datatype's range is refused instead of becoming
+//! infinite; FP16 and BF16 have no JSON form. `data` is flat, or nested exactly as the shape says:
+//! a ragged or transposed list with the right count is a mistake that would become a wrong answer.
+//! An output that JSON cannot say (NaN, infinities, bytes that are not UTF-8) is refused with the
+//! advice to ask for binary data: `null` would hide which of them it was.
+
+mod cursor;
+mod elements;
+mod float;
+
+pub(super) use elements::Elements;
+
+use super::error::{Actual, InputProblem};
+use bytes::Bytes;
+use cursor::{Cursor, Token};
+use wisp_tensor::shape::MAX_RANK;
+use wisp_tensor::tensor::byte_length;
+use wisp_tensor::{ElementType, Shape};
+
+/// A closure that reads an integer onto the end of a tensor's bytes; `None` when it is none.
+///
+/// Closures instead of function pointers: the loop over the elements is compiled once per type.
+macro_rules! integer {
+    ($integer:ty) => {
+        |cursor, content| {
+            let value: $integer = cursor.scalar().parse().ok()?;
+            content.extend_from_slice(&value.to_le_bytes());
+            Some(())
+        }
+    };
+}
+
+/// The bytes of a tensor of this type and shape whose elements `text` lists.
+///
+/// `text` must be one valid JSON value; anything else gives an error or nonsense, never a panic.
+pub(super) fn decode(
+    text: &str,
+    element_type: ElementType,
+    shape: &Shape,
+) -> Result<Bytes, InputProblem> {
+    let list = List {
+        text,
+        element_type,
+        shape,
+    };
+    let content = match element_type {
+        ElementType::Bool => list.read(read_bool),
+        ElementType::Uint8 => list.read(integer!(u8)),
+        ElementType::Uint16 => list.read(integer!(u16)),
+        ElementType::Uint32 => list.read(integer!(u32)),
+        ElementType::Uint64 => list.read(integer!(u64)),
+        ElementType::Int8 => list.read(integer!(i8)),
+        ElementType::Int16 => list.read(integer!(i16)),
+        ElementType::Int32 => list.read(integer!(i32)),
+        ElementType::Int64 => list.read(integer!(i64)),
+        ElementType::Fp32 => list.read(|cursor, content| {
+            content.extend_from_slice(&float::read_f32(cursor)?.to_le_bytes());
+            Some(())
+        }),
+        ElementType::Fp64 => list.read(|cursor, content| {
+            content.extend_from_slice(&float::read_f64(cursor)?.to_le_bytes());
+            Some(())
+        }),
+        ElementType::Fp16 | ElementType::Bf16 => Err(InputProblem::NoJsonForm(element_type)),
+        ElementType::Bytes => list.read(read_string),
+    };
+    content.map(Bytes::from)
+}
+
+/// An input's `data` with what it claims to hold.
+struct List<'a> {
+    text: &'a str,
+    element_type: ElementType,
+    shape: &'a Shape,
+}
+
+/// Where a reader of `data` stands among its brackets.
+#[derive(Clone, Copy, PartialEq)]
+enum Layout {
+    /// All elements in one list.
+    Flat,
+    /// A list per axis, as many deep as the shape has axes.
+    Nested,
+}
+
+impl List<'_> {
+    fn read(
+        &self,
+        read_element: impl Fn(&mut Cursor, &mut Vec<u8>) -> Option<()>,
+    ) -> Result<Vec<u8>, InputProblem> {
+        let mut content = Vec::with_capacity(self.capacity()?);
+        let mut cursor = Cursor::new(self.text);
+        let layout = self.layout();
+        let depth_of_elements = match (layout, self.shape.rank()) {
+            (Layout::Flat, _) => 1,
+            (Layout::Nested, rank) => rank,
+        };
+        // The length so far of the open list at each depth; depth 0 is the value itself.
+        let mut lengths = [0usize; MAX_RANK + 1];
+        let mut depth = 0;
+        let mut position = 0;
+        while let Some(token) = cursor.next_token() {
+            match token {
+                Token::Open if depth == depth_of_elements => return Err(self.nesting()),
+                Token::Open => {
+                    lengths[depth] += 1;
+                    depth += 1;
+                    lengths[depth] = 0;
+                }
+                Token::Close => {
+                    self.check_length(layout, depth, lengths[depth])?;
+                    depth = depth.saturating_sub(1);
+                }
+                Token::Scalar if depth != depth_of_elements => return Err(self.nesting()),
+                Token::Scalar => {
+                    if position == self.shape.elements() {
+                        return Err(self.count(Actual::More));
+                    }
+                    if read_element(&mut cursor, &mut content).is_none() {
+                        return Err(InputProblem::Element {
+                            position,
+                            element_type: self.element_type,
+                        });
+                    }
+                    lengths[depth] += 1;
+                    position += 1;
+                }
+            }
+        }
+        match position == self.shape.elements() {
+            true => Ok(content),
+            false => Err(self.count(Actual::Exactly(position))),
+        }
+    }
+
+    /// Nested when the first thing in the outermost list is a list, or when a scalar's only
+    /// element stands without any.
+    fn layout(&self) -> Layout {
+        let mut cursor = Cursor::new(self.text);
+        match (cursor.next_token(), cursor.next_token()) {
+            (Some(Token::Open), Some(Token::Open)) => Layout::Nested,
+            (Some(Token::Open), _) => Layout::Flat,
+            _ => Layout::Nested,
+        }
+    }
+
+    /// Whether a list that ends at this depth is as long as its axis.
+    fn check_length(
+        &self,
+        layout: Layout,
+        depth: usize,
+        length: usize,
+    ) -> Result<(), InputProblem> {
+        let axis = depth
+            .checked_sub(1)
+            .and_then(|axis| self.shape.dimensions().get(axis));
+        match (layout, axis) {
+            (Layout::Flat, _) => Ok(()),
+            (Layout::Nested, Some(&size)) if size as usize == length => Ok(()),
+            (Layout::Nested, _) => Err(self.nesting()),
+        }
+    }
+
+    /// Bytes to reserve: the tensor's size, once the text is known to be long enough for it.
+    fn capacity(&self) -> Result<usize, InputProblem> {
+        let Some(size) = self.element_type.size() else {
+            return Ok(self.text.len());
+        };
+        let bytes = byte_length(self.shape, size)?;
+        // An element takes a digit and a comma or bracket, at the least.
+        match self.shape.elements() <= self.text.len().div_ceil(2) {
+            true => Ok(bytes),
+            false => Ok(0),
+        }
+    }
+
+    fn nesting(&self) -> InputProblem {
+        InputProblem::Nesting(self.shape.clone())
+    }
+
+    fn count(&self, actual: Actual) -> InputProblem {
+        InputProblem::Count {
+            shape: self.shape.clone(),
+            actual,
+        }
+    }
+}
+
+fn read_bool(cursor: &mut Cursor, content: &mut Vec<u8>) -> Option<()> {
+    content.push(match cursor.scalar() {
+        "false" => 0,
+        "true" => 1,
+        _ => return None,
+    });
+    Some(())
+}
+
+fn read_string(cursor: &mut Cursor, content: &mut Vec<u8>) -> Option<()> {
+    let text = cursor.scalar();
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    match inner.contains('\\') {
+        false => append_element(inner, content),
+        // Fails on lone surrogates, which the first pass lets through.
+        true => append_element(&serde_json::from_str::<String>(text).ok()?, content),
+    }
+}
+
+/// Appends one BYTES element: its length, then itself.
+fn append_element(element: &str, content: &mut Vec<u8>) -> Option<()> {
+    let length = u32::try_from(element.len()).ok()?;
+    content.extend_from_slice(&length.to_le_bytes());
+    content.extend_from_slice(element.as_bytes());
+    Some(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! The small documents of V2: what the server is, what a model takes, who is alive, what failed.
+
+use crate::call::{ModelDescription, ModelName, Version};
+use bytes::Bytes;
+use serde::Serialize;
+use wisp_tensor::TensorSpec;
+
+/// The extensions of V2 that work, in Triton's names. `model_repository` would promise loading and
+/// unloading along with the index.
+const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "parameters"];
+
+#[derive(Serialize)]
+struct Server<'a> {
+    name: &'static str,
+    version: &'a str,
+    extensions: [&'static str; EXTENSIONS.len()],
+}
+
+#[derive(Serialize)]
+struct Model<'a> {
+    name: &'a str,
+    versions: Vec<String>,
+    platform: &'a str,
+    inputs: Vec<Spec<'a>>,
+    outputs: Vec<Spec<'a>>,
+}
+
+#[derive(Serialize)]
+struct Spec<'a> {
+    name: &'a str,
+    datatype: &'static str,
+    /// -1 where variable.
+    shape: Vec<i64>,
+}
+
+#[derive(Serialize)]
+struct Live {
+    live: bool,
+}
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    ready: bool,
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    error: &'a str,
+}
+
+/// What the server is; `version` is that of the program.
+pub fn server_metadata(version: &str) -> Bytes {
+    document(&Server {
+        name: "wisp",
+        version,
+        extensions: EXTENSIONS,
+    })
+}
+
+/// What a model takes and gives; `versions` are those that a client may ask for.
+pub fn model_metadata(model: &ModelDescription, versions: &[Version]) -> Bytes {
+    document(&Model {
+        name: model.model.as_str(),
+        versions: versions.iter().map(Version::to_string).collect(),
+        platform: &model.platform,
+        inputs: model.signature.inputs.iter().map(Spec::new).collect(),
+        outputs: model.signature.outputs.iter().map(Spec::new).collect(),
+    })
+}
+
+/// The answer of a process that answers.
+pub fn live() -> Bytes {
+    document(&Live { live: true })
+}
+
+/// Whether the server takes inference requests. With `false` it belongs to a 503.
+pub fn ready(ready: bool) -> Bytes {
+    document(&Ready { name: None, ready })
+}
+
+/// Whether a model takes inference requests. With `false` it belongs to a 503.
+pub fn model_ready(model: &ModelName, ready: bool) -> Bytes {
+    let name = Some(model.as_str());
+    document(&Ready { name, ready })
+}
+
+/// The body of every answer that is not a 200.
+pub fn encode_error(message: &str) -> Bytes {
+    document(&Failure { error: message })
+}
+
+impl<'a> Spec<'a> {
+    fn new(spec: &'a TensorSpec) -> Spec<'a> {
+        Spec {
+            name: &spec.name,
+            datatype: spec.element_type.name(),
+            shape: spec.shape.iter().map(|size| size.to_wire()).collect(),
+        }
+    }
+}
+
+/// A document of ours as JSON.
+pub(super) fn document(value: &impl Serialize) -> Bytes {
+    let text = serde_json::to_vec(value).expect("strings, integers and lists have a JSON form");
+    Bytes::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wisp_tensor::{Dimension, ElementType, Signature};
+
+    #[test]
+    fn the_small_documents_are_what_clients_parse() {
+        let name = ModelName::new("m").unwrap();
+        let documents = [
+            (live(), r#"{"live":true}"#),
+            (ready(true), r#"{"ready":true}"#),
+            (model_ready(&name, false), r#"{"name":"m","ready":false}"#),
+            (encode_error("no \"x\"\n"), r#"{"error":"no \"x\"\n"}"#),
+            (
+                server_metadata("0.1.0"),
+                r#"{"name":"wisp","version":"0.1.0","extensions":["binary_tensor_data","parameters"]}"#,
+            ),
+        ];
+        for (document, expected) in documents {
+            assert_eq!(document, expected);
+        }
+    }
+
+    #[test]
+    fn metadata_has_versions_as_strings_and_variable_axes_as_minus_one() {
+        let spec = |name: &str, element_type| TensorSpec {
+            name: name.to_owned(),
+            element_type,
+            shape: vec![Dimension::Variable, Dimension::Fixed(2)],
+            optional: false,
+        };
+        let versions = ["1", "12"].map(|text| Version::from_decimal(text).unwrap());
+        let model = ModelDescription {
+            model: ModelName::new("m").unwrap(),
+            version: versions[1],
+            platform: "tract_onnx".to_owned(),
+            signature: Signature {
+                inputs: vec![spec("x", ElementType::Fp32)],
+                outputs: vec![spec("y", ElementType::Bytes)],
+            },
+            max_batch_size: 8,
+        };
+        let expected = concat!(
+            r#"{"name":"m","versions":["1","12"],"platform":"tract_onnx","#,
+            r#""inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"#,
+            r#""outputs":[{"name":"y","datatype":"BYTES","shape":[-1,2]}]}"#,
+        );
+        assert_eq!(model_metadata(&model, &versions), expected);
+    }
+}

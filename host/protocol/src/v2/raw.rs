@@ -1,0 +1,100 @@
+//! A body that is nothing but the bytes of the model's only input.
+//!
+//! The shape is the model's own: the batch axis counts as 1, and a single variable axis takes the
+//! size that the body's length gives it.
+
+use super::error::{InputProblem, Reason};
+use crate::call::ModelDescription;
+use crate::label::Label;
+use bytes::{BufMut, Bytes, BytesMut};
+use wisp_tensor::signature::DimensionList;
+use wisp_tensor::tensor::byte_length;
+use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
+
+/// The input that `body` is, of the model's one required input.
+pub(super) fn decode(body: Bytes, model: &ModelDescription) -> Result<NamedTensor, Reason> {
+    let mut required = model
+        .signature
+        .inputs
+        .iter()
+        .filter(|input| !input.optional);
+    let (Some(input), None) = (required.next(), required.next()) else {
+        let required = model
+            .signature
+            .inputs
+            .iter()
+            .filter(|input| !input.optional)
+            .count();
+        return Err(Reason::RawInputs { required });
+    };
+    let mut shape = input.shape.clone();
+    if model.max_batch_size > 0
+        && let Some(batch @ Dimension::Variable) = shape.first_mut()
+    {
+        *batch = Dimension::Fixed(1);
+    }
+    let tensor = match input.element_type {
+        ElementType::Bytes => element(body, shape),
+        _ => numbers(body, input, shape),
+    };
+    match tensor {
+        Ok(tensor) => Ok(NamedTensor {
+            name: input.name.clone(),
+            tensor,
+        }),
+        Err(problem) => Err(Reason::Input {
+            name: Label::new(&input.name),
+            problem,
+        }),
+    }
+}
+
+/// A tensor whose one variable axis is as long as the body makes it.
+fn numbers(body: Bytes, input: &TensorSpec, shape: Vec<Dimension>) -> Result<Tensor, InputProblem> {
+    let variable = shape
+        .iter()
+        .filter(|&&size| size == Dimension::Variable)
+        .count();
+    if variable > 1 {
+        return Err(InputProblem::RawVariable);
+    }
+    let wrong_length = || InputProblem::RawLength {
+        element_type: input.element_type,
+        shape: DimensionList(&shape).to_string(),
+        actual: body.len(),
+    };
+    let size = match variable {
+        0 => 1,
+        _ => {
+            let element_size = input.element_type.size().ok_or_else(wrong_length)?;
+            let step = byte_length(&resolve(&shape, 1)?, element_size)?;
+            // A step of 0 (another axis is empty) leaves the size open, and fits no body.
+            let size = body.len().checked_div(step).ok_or_else(wrong_length)?;
+            u32::try_from(size).map_err(|_| wrong_length())?
+        }
+    };
+    let resolved = resolve(&shape, size)?;
+    Tensor::new(input.element_type, resolved, body.clone()).map_err(|_| wrong_length())
+}
+
+/// A BYTES tensor whose only element is the body; the length before it costs the one copy.
+fn element(body: Bytes, shape: Vec<Dimension>) -> Result<Tensor, InputProblem> {
+    let shape = resolve(&shape, 1)?;
+    if shape.elements() != 1 {
+        return Err(InputProblem::RawElements);
+    }
+    let length = u32::try_from(body.len()).map_err(|_| TensorError::Size)?;
+    let mut content = BytesMut::with_capacity(body.len() + size_of_val(&length));
+    content.put_u32_le(length);
+    content.put_slice(&body);
+    Ok(Tensor::new(ElementType::Bytes, shape, content.freeze())?)
+}
+
+/// The shape with every variable axis set to `size`.
+fn resolve(shape: &[Dimension], size: u32) -> Result<Shape, InputProblem> {
+    let sizes = shape.iter().map(|dimension| match *dimension {
+        Dimension::Fixed(fixed) => fixed,
+        Dimension::Variable => size,
+    });
+    Ok(Shape::new(sizes.collect()).map_err(TensorError::from)?)
+}

@@ -1,0 +1,162 @@
+//! The JSON of an inference request: its members as they stand in the body, and what they mean.
+//!
+//! Members we do not know are ignored, since the kserve client adds some; members given twice are
+//! refused, since two readers could each believe another one. `null` stands for an absent member,
+//! as clients that serialise optional fields write it, except as a parameter's value.
+
+mod member;
+
+use super::error::{InputProblem, Reason};
+use super::response::{Form, Reply};
+use super::{binary, json};
+use crate::call::{InferRequest, ModelDescription};
+use crate::label::Label;
+use bytes::Bytes;
+use member::{Input, Object, Output, OutputParameters, Request};
+use serde::Deserialize;
+use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError};
+
+/// The longest name of an input or output: beyond any model's, and short enough to be passed on.
+const MAX_NAME_BYTES: usize = 1024;
+
+/// The request in `text`, the body's JSON, and in `rest`, the bytes behind it.
+pub(super) fn decode(
+    text: &[u8],
+    rest: Bytes,
+    model: &ModelDescription,
+) -> Result<(InferRequest, Reply), Reason> {
+    let Request {
+        id,
+        parameters,
+        inputs,
+        outputs,
+    } = object(text)?;
+    let parameters = parameters.unwrap_or_default();
+    let inputs = decode_inputs(inputs.0, rest, model)?;
+    let outputs = outputs.map(|list| list.0).unwrap_or_default();
+    let Wanted { names, forms } = decode_outputs(outputs, model)?;
+    let default = match parameters.binary_data_output {
+        Some(true) => Form::Binary,
+        Some(false) | None => Form::Json,
+    };
+    let reply = Reply { id, default, forms };
+    let request = InferRequest {
+        inputs,
+        parameters: parameters.own,
+        outputs: names,
+    };
+    Ok((request, reply))
+}
+
+/// The object that is all of `text`.
+pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Reason> {
+    // Looked at as a whole: serde_json does not look into strings that it skips.
+    let text = str::from_utf8(text).map_err(|_| Reason::Syntax("it is not UTF-8".into()))?;
+    match serde_json::from_str(text) {
+        Ok(Object(value)) => Ok(value),
+        Err(error) => Err(Reason::json(&error)),
+    }
+}
+
+fn decode_inputs(
+    inputs: Vec<Input>,
+    rest: Bytes,
+    model: &ModelDescription,
+) -> Result<Vec<NamedTensor>, Reason> {
+    let (expected, actual) = (model.signature.inputs.len(), inputs.len());
+    if actual > expected {
+        return Err(Reason::TooManyInputs { expected, actual });
+    }
+    let sizes: Vec<Option<u64>> = inputs.iter().map(binary_size).collect();
+    let sections = binary::split(rest, &sizes)?;
+    let mut tensors: Vec<NamedTensor> = Vec::with_capacity(actual);
+    for (input, section) in inputs.into_iter().zip(sections) {
+        if tensors.iter().any(|tensor| tensor.name == input.name) {
+            return Err(Reason::RepeatedInput(Label::new(&input.name)));
+        }
+        match decode_input(&input, section) {
+            Ok(tensor) => tensors.push(NamedTensor {
+                name: input.name,
+                tensor,
+            }),
+            Err(problem) => {
+                let name = Label::new(&input.name);
+                return Err(Reason::Input { name, problem });
+            }
+        }
+    }
+    Ok(tensors)
+}
+
+fn binary_size(input: &Input) -> Option<u64> {
+    let parameters = input.parameters.as_ref()?;
+    parameters.0.binary_data_size.as_ref().map(|size| size.0)
+}
+
+fn decode_input(input: &Input, section: Option<Bytes>) -> Result<Tensor, InputProblem> {
+    if input.name.len() > MAX_NAME_BYTES {
+        return Err(InputProblem::LongName {
+            limit: MAX_NAME_BYTES,
+        });
+    }
+    if let Some(Object(parameters)) = &input.parameters
+        && parameters.shared_memory_region.is_some()
+    {
+        return Err(InputProblem::SharedMemory);
+    }
+    let element_type = ElementType::from_name(&input.datatype)
+        .ok_or_else(|| InputProblem::Datatype(Label::new(&input.datatype)))?;
+    let shape = Shape::new(input.shape.0.clone()).map_err(TensorError::from)?;
+    let content = match (section, input.data) {
+        (Some(section), None) => section,
+        (None, Some(text)) => json::decode(text.get(), element_type, &shape)?,
+        (Some(_), Some(_)) => return Err(InputProblem::TwoContents),
+        (None, None) => return Err(InputProblem::NoContent),
+    };
+    Ok(Tensor::new(element_type, shape, content)?)
+}
+
+/// The outputs asked for, and the form of those for which one was asked.
+struct Wanted {
+    names: Vec<String>,
+    forms: Vec<(String, Form)>,
+}
+
+fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Wanted, Reason> {
+    let (expected, actual) = (model.signature.outputs.len(), outputs.len());
+    if actual > expected {
+        return Err(Reason::TooManyOutputs { expected, actual });
+    }
+    let mut names: Vec<String> = Vec::with_capacity(actual);
+    let mut forms = Vec::new();
+    for Output { name, parameters } in outputs {
+        if names.contains(&name) {
+            return Err(Reason::RepeatedOutput(Label::new(&name)));
+        }
+        if name.len() > MAX_NAME_BYTES {
+            return Err(Reason::LongOutputName {
+                limit: MAX_NAME_BYTES,
+            });
+        }
+        if let Some(Object(parameters)) = parameters {
+            let OutputParameters {
+                binary_data,
+                classification,
+                shared_memory_region,
+            } = parameters;
+            if classification.is_some() {
+                return Err(Reason::Classification(Label::new(&name)));
+            }
+            if shared_memory_region.is_some() {
+                return Err(Reason::SharedMemory(Label::new(&name)));
+            }
+            match binary_data {
+                Some(true) => forms.push((name.clone(), Form::Binary)),
+                Some(false) => forms.push((name.clone(), Form::Json)),
+                None => {}
+            }
+        }
+        names.push(name);
+    }
+    Ok(Wanted { names, forms })
+}

@@ -1,0 +1,191 @@
+//! From the answer of an inference to the bytes of a response.
+//!
+//! The JSON is written into one buffer; each binary tensor follows as the very bytes the model or
+//! the handler left, uncopied.
+
+use super::error::EncodeError;
+use super::json::Elements;
+use crate::call::{InferResponse, ModelDescription, Version};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use wisp_tensor::{NamedTensor, Parameter, ParameterValue};
+
+/// What the client of one request wants to see of its answer. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub(super) id: Option<String>,
+    /// The form of outputs for which none was asked.
+    pub(super) default: Form,
+    pub(super) forms: Vec<(String, Form)>,
+}
+
+/// How an output travels; by default as a raw request is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Form {
+    Json,
+    #[default]
+    Binary,
+}
+
+/// A response's body and what its head has to say of it. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedReply {
+    pub content_type: &'static str,
+    /// The value of [`HEADER_LENGTH`](super::HEADER_LENGTH), if the response needs it.
+    pub header_length: Option<usize>,
+    /// The body in pieces: the JSON, then a piece for each binary tensor that is not empty.
+    pub chunks: Vec<Bytes>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    model_name: &'a str,
+    #[serde(serialize_with = "as_string")]
+    model_version: Version,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(
+        skip_serializing_if = "<[Parameter]>::is_empty",
+        serialize_with = "as_object"
+    )]
+    parameters: &'a [Parameter],
+    outputs: Vec<Output<'a>>,
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    name: &'a str,
+    datatype: &'static str,
+    shape: &'a [u32],
+    #[serde(flatten)]
+    content: Content<'a>,
+}
+
+/// Written as the one member in which the two forms of an output differ.
+#[derive(Serialize)]
+enum Content<'a> {
+    #[serde(rename = "data")]
+    Json(Elements<'a>),
+    #[serde(rename = "parameters")]
+    Binary { binary_data_size: usize },
+}
+
+impl Reply {
+    /// The reply to a request without JSON: all outputs in one form.
+    pub(super) fn to_raw_request(form: Form) -> Reply {
+        Reply {
+            id: None,
+            default: form,
+            forms: Vec::new(),
+        }
+    }
+
+    /// The bytes of `response`, its outputs in their order.
+    pub fn encode(
+        &self,
+        response: InferResponse,
+        model: &ModelDescription,
+    ) -> Result<EncodedReply, EncodeError> {
+        check_parameters(&response.parameters)?;
+        let mut size = 256;
+        let mut outputs = Vec::with_capacity(response.outputs.len());
+        for output in &response.outputs {
+            let content = match self.form(&output.name) {
+                Form::Json => Content::Json(Elements::new(output)?),
+                Form::Binary => Content::Binary {
+                    binary_data_size: output.tensor.content().len(),
+                },
+            };
+            size += content.text_size() + 128;
+            outputs.push(Output {
+                name: &output.name,
+                datatype: output.tensor.element_type().name(),
+                shape: output.tensor.shape().dimensions(),
+                content,
+            });
+        }
+        let mut text = Vec::with_capacity(size);
+        let document = Document {
+            model_name: model.model.as_str(),
+            model_version: model.version,
+            id: self.id.as_deref(),
+            parameters: &response.parameters,
+            outputs,
+        };
+        serde_json::to_writer(&mut text, &document)
+            .expect("a vector takes every byte, and what has no JSON form was refused above");
+        Ok(self.join(text, response.outputs))
+    }
+
+    fn join(&self, text: Vec<u8>, outputs: Vec<NamedTensor>) -> EncodedReply {
+        let is_binary = |output: &NamedTensor| self.form(&output.name) == Form::Binary;
+        if !outputs.iter().any(is_binary) {
+            return EncodedReply {
+                content_type: "application/json",
+                header_length: None,
+                chunks: vec![Bytes::from(text)],
+            };
+        }
+        let header_length = Some(text.len());
+        let binary = outputs.into_iter().filter(is_binary);
+        let contents = binary.map(|output| output.tensor.into_content());
+        let chunks = std::iter::once(Bytes::from(text)).chain(contents);
+        EncodedReply {
+            content_type: "application/octet-stream",
+            header_length,
+            chunks: chunks.filter(|chunk| !chunk.is_empty()).collect(),
+        }
+    }
+
+    fn form(&self, output: &str) -> Form {
+        let asked = self.forms.iter().find(|(name, _)| name == output);
+        asked.map_or(self.default, |&(_, form)| form)
+    }
+}
+
+impl EncodedReply {
+    /// The length of the body, all chunks together.
+    pub fn content_length(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+}
+
+impl Content<'_> {
+    fn text_size(&self) -> usize {
+        match self {
+            Content::Json(elements) => elements.text_size(),
+            Content::Binary { .. } => 0,
+        }
+    }
+}
+
+fn check_parameters(parameters: &[Parameter]) -> Result<(), EncodeError> {
+    for Parameter { name, value } in parameters {
+        if let ParameterValue::Double(number) = value
+            && !number.is_finite()
+        {
+            let parameter = name.clone();
+            return Err(EncodeError::Parameter { parameter });
+        }
+    }
+    Ok(())
+}
+
+fn as_string<S: Serializer>(version: &Version, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(version)
+}
+
+fn as_object<S: Serializer>(parameters: &[Parameter], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    for Parameter { name, value } in parameters {
+        match value {
+            ParameterValue::Bool(value) => map.serialize_entry(name, value)?,
+            ParameterValue::Int64(value) => map.serialize_entry(name, value)?,
+            ParameterValue::Uint64(value) => map.serialize_entry(name, value)?,
+            ParameterValue::Double(value) => map.serialize_entry(name, value)?,
+            ParameterValue::String(value) => map.serialize_entry(name, value)?,
+        }
+    }
+    map.end()
+}

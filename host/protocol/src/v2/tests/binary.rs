@@ -1,0 +1,102 @@
+//! The bytes behind the JSON of a request.
+
+use super::*;
+
+#[test]
+fn binary_inputs_are_slices_of_the_body_in_their_order() -> anyhow::Result<()> {
+    let json = r#"{"inputs":[
+        {"name":"t","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":9}},
+        {"name":"x","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}]}"#;
+    let elements = b"\x01\0\0\0a\0\0\0\0";
+    let rest = [elements.as_slice(), &singles(&[1.0, 2.0])].concat();
+    let body = Bytes::from([json.as_bytes(), &rest].concat());
+    let (request, _) = codec(Some(json.len()), &[]).decode(body.clone(), &two_inputs())?;
+    let expected = [
+        tensor("t", ElementType::Bytes, &[2], elements),
+        tensor("x", ElementType::Fp32, &[1, 2], &singles(&[1.0, 2.0])),
+    ];
+    assert_eq!(request.inputs, expected);
+    let content = request.inputs[1].tensor.content();
+    assert_eq!(content.as_ptr(), body[json.len() + 9..].as_ptr(), "copied");
+    Ok(())
+}
+
+#[test]
+fn json_and_binary_inputs_mix() -> anyhow::Result<()> {
+    let json = r#"{"inputs":[
+        {"name":"t","shape":[1],"datatype":"BYTES","data":["a"]},
+        {"name":"x","shape":[1,2],"datatype":"FP16","parameters":{"binary_data_size":4}}]}"#;
+    let (request, _) = decode_binary(json, &[1, 2, 3, 4])?;
+    let expected = [
+        tensor("t", ElementType::Bytes, &[1], b"\x01\0\0\0a"),
+        tensor("x", ElementType::Fp16, &[1, 2], &[1, 2, 3, 4]),
+    ];
+    assert_eq!(request.inputs, expected);
+    Ok(())
+}
+
+#[test]
+fn every_byte_behind_the_json_is_accounted_for() {
+    let json = |size: &str, other: &str| {
+        format!(
+            r#"{{"inputs":[{{"name":"x","shape":[1,2],"datatype":"FP32","parameters":{{"binary_data_size":{size}}}}}
+                ,{{"name":"t","shape":[1],"datatype":"UINT8","parameters":{{"binary_data_size":{other}}}}}]}}"#
+        )
+    };
+    assert!(decode_binary(&json("8", "1"), &[0; 9]).is_ok());
+    for (size, other, length) in [
+        ("8", "1", 8),
+        ("8", "1", 10),
+        ("8", "0", 9),
+        ("9", "18446744073709551615", 8),
+        ("18446744073709551615", "18446744073709551615", 9),
+        ("9223372036854775807", "9223372036854775808", 0),
+    ] {
+        let text = refusal(decode_binary(&json(size, other), &vec![0; length]));
+        assert!(text.starts_with("the inputs declare "), "{text}");
+        assert!(
+            text.ends_with(&format!("the body holds {length}")),
+            "{text}"
+        );
+    }
+    // The sum is right, a part of it is not.
+    assert_eq!(
+        refusal(decode_binary(&json("4", "5"), &[0; 9])),
+        "input `x`: shape [1, 2] of FP32 takes 8 bytes, not 4"
+    );
+    let text = refusal(decode(&json("8", "1")));
+    assert_eq!(
+        text,
+        "the inputs declare 9 bytes of binary data, the body holds 0"
+    );
+}
+
+#[test]
+fn binary_elements_are_validated() {
+    let json = |datatype: &str, size: usize| {
+        format!(
+            r#"{{"inputs":[{{"name":"x","shape":[1],"datatype":"{datatype}","parameters":{{"binary_data_size":{size}}}}}]}}"#
+        )
+    };
+    let text = refusal(decode_binary(&json("BYTES", 5), b"\xff\xff\xff\xffa"));
+    assert!(
+        text.starts_with("input `x`: the length of BYTES element 0 reaches past the end"),
+        "{text}"
+    );
+    let text = refusal(decode_binary(&json("BOOL", 1), &[2]));
+    assert_eq!(
+        text,
+        "input `x`: byte 0 of a BOOL tensor is neither 0 nor 1"
+    );
+}
+
+#[test]
+fn a_header_length_beyond_the_body_is_refused() {
+    for length in [3, usize::MAX] {
+        let result = codec(Some(length), &[]).decode(Bytes::from_static(b"{}"), &two_inputs());
+        let expected = format!(
+            "the body has 2 bytes, fewer than the {length} that Inference-Header-Content-Length announces"
+        );
+        assert_eq!(refusal(result), expected);
+    }
+}

@@ -1,0 +1,134 @@
+//! For all tensors: what is encoded decodes to itself. For all bytes: decoding does not panic.
+
+use super::*;
+use crate::call::InferResponse;
+use crate::v2::response::Form;
+use crate::v2::{decode_index, request};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// Elements that have a JSON form, as bytes, for a tensor of so many.
+fn json_content(element_type: ElementType, count: usize) -> BoxedStrategy<Vec<u8>> {
+    let finite_f32 = any::<f32>().prop_filter("finite", |number| number.is_finite());
+    let finite_f64 = any::<f64>().prop_filter("finite", |number| number.is_finite());
+    match element_type {
+        ElementType::Bool => vec(0u8..=1, count).boxed(),
+        ElementType::Fp32 => vec(finite_f32, count)
+            .prop_map(|numbers| singles(&numbers))
+            .boxed(),
+        ElementType::Fp64 => vec(finite_f64, count)
+            .prop_map(|numbers| numbers.iter().flat_map(|n| n.to_le_bytes()).collect())
+            .boxed(),
+        ElementType::Bytes => vec(any::<String>(), count)
+            .prop_map(|texts| elements(texts.iter().map(String::as_bytes)))
+            .boxed(),
+        _ => binary_content(element_type, count),
+    }
+}
+
+/// Any bytes at all that make a tensor of so many elements.
+fn binary_content(element_type: ElementType, count: usize) -> BoxedStrategy<Vec<u8>> {
+    match element_type.size() {
+        Some(_) if element_type == ElementType::Bool => vec(0u8..=1, count).boxed(),
+        Some(size) => vec(any::<u8>(), count * size).boxed(),
+        None => vec(any::<Vec<u8>>(), count)
+            .prop_map(|texts| elements(texts.iter().map(Vec::as_slice)))
+            .boxed(),
+    }
+}
+
+fn elements<'a>(elements: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
+    Tensor::from_elements(elements)
+        .unwrap()
+        .into_content()
+        .to_vec()
+}
+
+fn output() -> impl Strategy<Value = (NamedTensor, Form)> {
+    let types = select(ElementType::ALL.to_vec());
+    let dimensions = vec(0u32..4, 0..4);
+    (types, dimensions, any::<bool>(), any::<String>()).prop_flat_map(
+        |(element_type, dimensions, json, name)| {
+            let count = dimensions.iter().product::<u32>() as usize;
+            let has_json = !matches!(element_type, ElementType::Fp16 | ElementType::Bf16);
+            let (form, content) = match json && has_json {
+                true => (Form::Json, json_content(element_type, count)),
+                false => (Form::Binary, binary_content(element_type, count)),
+            };
+            content
+                .prop_map(move |content| (tensor(&name, element_type, &dimensions, &content), form))
+        },
+    )
+}
+
+/// A model with room for so many inputs and outputs of any name.
+fn wide_model(count: usize) -> ModelDescription {
+    let specs = vec![spec("any", ElementType::Fp32, &[-1]); count];
+    let mut model = model(specs.clone(), 0);
+    model.signature.outputs = specs;
+    model
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_decodes_to_itself(outputs in vec(output(), 0..4), id in any::<Option<String>>()) {
+        let mut outputs = outputs;
+        outputs.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        outputs.dedup_by(|(a, _), (b, _)| a.name == b.name);
+        let model = wide_model(outputs.len());
+        let forms = outputs.iter().map(|(output, form)| (output.name.clone(), *form)).collect();
+        let reply = Reply { id: id.clone(), default: Form::Json, forms };
+        let outputs: Vec<NamedTensor> = outputs.into_iter().map(|(output, _)| output).collect();
+        let response = InferResponse { outputs: outputs.clone(), parameters: Vec::new() };
+        let encoded = reply.encode(response, &model).unwrap();
+
+        // The outputs of an answer have the members of a request's inputs.
+        let text = str::from_utf8(&encoded.chunks[0]).unwrap();
+        let text = text.replacen(r#""outputs":["#, r#""inputs":["#, 1);
+        let rest = Bytes::from(encoded.chunks[1..].concat());
+        prop_assert_eq!(encoded.header_length.is_some(), reply.forms.iter().any(|(_, form)| *form == Form::Binary));
+        let (request, again) = request::decode(text.as_bytes(), rest, &model).unwrap();
+        prop_assert_eq!(request.inputs, outputs);
+        prop_assert_eq!(again.id, id);
+    }
+
+    #[test]
+    fn arbitrary_bodies_never_panic(body in any::<Vec<u8>>(), header_length in any::<Option<u8>>()) {
+        let body = Bytes::from(body);
+        let _ = decode_index(&body);
+        let _ = codec(header_length.map(usize::from), &[]).decode(body, &two_inputs());
+    }
+
+    #[test]
+    fn damaged_requests_never_panic(
+        position: prop::sample::Index,
+        damage in vec(any::<u8>(), 0..4),
+        cut in 0usize..8,
+        header_length in 0usize..400,
+    ) {
+        let json = r#"{"id":"7","parameters":{"a":1,"binary_data_output":true},"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[[1.5,-2e3]]},
+            {"name":"t","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":9}}],"outputs":[{"name":"y","parameters":{"binary_data":false}}]}"#;
+        let mut body = [json.as_bytes(), b"\x01\0\0\0a\0\0\0\0"].concat();
+        let position = position.index(body.len());
+        body.splice(position..(position + cut).min(body.len()), damage);
+        let body = Bytes::from(body);
+        for length in [None, Some(json.len()), Some(header_length)] {
+            let _ = codec(length, &[]).decode(body.clone(), &two_inputs());
+        }
+    }
+
+    #[test]
+    fn lying_numbers_never_panic(
+        sizes in vec(any::<u32>(), 0..6),
+        declared in any::<u64>(),
+        data in "[\\[\\]0-9,.eE\"\\\\ a-z{}-]{0,40}",
+        datatype in select(ElementType::ALL.to_vec()),
+    ) {
+        let parameters = format!(r#""parameters":{{"binary_data_size":{declared}}}"#);
+        for content in [parameters, format!(r#""data":{data}"#)] {
+            let json = format!(r#"{{"inputs":[{{"name":"x","shape":{sizes:?},"datatype":"{datatype}",{content}}}]}}"#);
+            let _ = decode_binary(&json, b"some bytes");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What an answer looks like, by what was asked.
+
+use super::*;
+use crate::call::InferResponse;
+use crate::v2::{EncodeError, EncodedReply};
+use wisp_tensor::{Parameter, ParameterValue};
+
+fn answer(outputs: Vec<NamedTensor>) -> InferResponse {
+    InferResponse {
+        outputs,
+        parameters: Vec::new(),
+    }
+}
+
+fn scores() -> NamedTensor {
+    tensor(
+        "y",
+        ElementType::Fp32,
+        &[1, 3],
+        &singles(&[2.0, -0.1, 1e-7]),
+    )
+}
+
+fn label() -> NamedTensor {
+    tensor("label", ElementType::Bytes, &[1], b"\x04\0\0\0a\"\n\x01")
+}
+
+/// The reply to a request that says these things besides its inputs.
+fn encode(asked: &str, response: InferResponse) -> Result<EncodedReply, EncodeError> {
+    let (_, reply) = decode(&format!(r#"{{"inputs":[]{asked}}}"#)).unwrap();
+    reply.encode(response, &two_inputs())
+}
+
+fn text(reply: &EncodedReply) -> &str {
+    str::from_utf8(&reply.chunks[0]).unwrap()
+}
+
+const JSON_SCORES: &str = r#"{"name":"y","datatype":"FP32","shape":[1,3],"data":[2.0,-0.1,1e-7]}"#;
+const JSON_LABEL: &str =
+    r#"{"name":"label","datatype":"BYTES","shape":[1],"data":["a\"\n\u0001"]}"#;
+const BINARY_SCORES: &str =
+    r#"{"name":"y","datatype":"FP32","shape":[1,3],"parameters":{"binary_data_size":12}}"#;
+const BINARY_LABEL: &str =
+    r#"{"name":"label","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":8}}"#;
+
+#[test]
+fn an_answer_is_json_unless_binary_is_asked_for() -> anyhow::Result<()> {
+    let reply = encode("", answer(vec![scores(), label()]))?;
+    let expected = format!(
+        r#"{{"model_name":"wine","model_version":"7","outputs":[{JSON_SCORES},{JSON_LABEL}]}}"#
+    );
+    assert_eq!(text(&reply), expected);
+    assert_eq!(reply.content_type, "application/json");
+    assert_eq!(reply.header_length, None);
+    assert_eq!(reply.chunks.len(), 1);
+    assert_eq!(reply.content_length(), expected.len());
+    Ok(())
+}
+
+#[test]
+fn the_form_is_chosen_per_output_before_the_request() -> anyhow::Result<()> {
+    const ALL: &str = r#","parameters":{"binary_data_output":true}"#;
+    const NONE: &str = r#","parameters":{"binary_data_output":false}"#;
+    let first = |value: bool| {
+        format!(
+            r#","outputs":[{{"name":"y","parameters":{{"binary_data":{value}}}}},{{"name":"label"}}]"#
+        )
+    };
+    let cases = [
+        (ALL.to_owned(), BINARY_SCORES, BINARY_LABEL),
+        (NONE.to_owned(), JSON_SCORES, JSON_LABEL),
+        (first(true), BINARY_SCORES, JSON_LABEL),
+        (first(false), JSON_SCORES, JSON_LABEL),
+        (format!("{ALL}{}", first(false)), JSON_SCORES, BINARY_LABEL),
+        (format!("{NONE}{}", first(true)), BINARY_SCORES, JSON_LABEL),
+    ];
+    for (asked, scores_text, label_text) in cases {
+        let reply = encode(&asked, answer(vec![scores(), label()]))?;
+        let expected = format!(
+            r#"{{"model_name":"wine","model_version":"7","outputs":[{scores_text},{label_text}]}}"#
+        );
+        assert_eq!(text(&reply), expected, "{asked}");
+    }
+    Ok(())
+}
+
+#[test]
+fn binary_outputs_follow_the_json_uncopied_and_in_order() -> anyhow::Result<()> {
+    let empty = tensor("e", ElementType::Fp64, &[0], &[]);
+    let response = answer(vec![scores(), empty, label()]);
+    let contents = [0, 2].map(|index| response.outputs[index].tensor.content().clone());
+    let reply = encode(r#","parameters":{"binary_data_output":true}"#, response)?;
+    assert_eq!(reply.content_type, "application/octet-stream");
+    assert_eq!(reply.header_length, Some(reply.chunks[0].len()));
+    assert_eq!(reply.chunks[1..], contents);
+    assert_eq!(reply.chunks[1].as_ptr(), contents[0].as_ptr(), "copied");
+    assert!(text(&reply).contains(r#""shape":[0],"parameters":{"binary_data_size":0}"#));
+    Ok(())
+}
+
+#[test]
+fn id_and_parameters_are_written_when_there_are_any() -> anyhow::Result<()> {
+    let parameter = |name: &str, value| Parameter {
+        name: name.to_owned(),
+        value,
+    };
+    let response = InferResponse {
+        outputs: Vec::new(),
+        parameters: vec![
+            parameter("b", ParameterValue::Bool(false)),
+            parameter("i", ParameterValue::Int64(-1)),
+            parameter("u", ParameterValue::Uint64(u64::MAX)),
+            parameter("d", ParameterValue::Double(0.5)),
+            parameter("s", ParameterValue::String("\"".to_owned())),
+        ],
+    };
+    let reply = encode(r#","id":"a\"b""#, response)?;
+    let expected = r#"{"model_name":"wine","model_version":"7","id":"a\"b","parameters":{"b":false,"i":-1,"u":18446744073709551615,"d":0.5,"s":"\""},"outputs":[]}"#;
+    assert_eq!(text(&reply), expected);
+    Ok(())
+}
+
+#[test]
+fn what_json_cannot_say_is_refused_with_the_way_out() -> anyhow::Result<()> {
+    let cases = [
+        (
+            ElementType::Fp16,
+            vec![0; 2],
+            "is FP16, which has no JSON form",
+        ),
+        (
+            ElementType::Bf16,
+            vec![0; 2],
+            "is BF16, which has no JSON form",
+        ),
+        (
+            ElementType::Fp32,
+            singles(&[f32::NAN]),
+            "holds a NaN or an infinity, which JSON cannot say",
+        ),
+        (
+            ElementType::Fp64,
+            f64::INFINITY.to_le_bytes().to_vec(),
+            "holds a NaN or an infinity, which JSON cannot say",
+        ),
+        (
+            ElementType::Bytes,
+            b"\x01\0\0\0\xff".to_vec(),
+            "holds bytes that are not UTF-8, which JSON cannot say",
+        ),
+    ];
+    for (element_type, content, problem) in cases {
+        let response = || answer(vec![tensor("y", element_type, &[1], &content)]);
+        let error = encode("", response()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        let expected =
+            format!("output `y` {problem}: ask for it with the parameter `binary_data`: true");
+        assert_eq!(error.to_string(), expected);
+        let way_out = r#","outputs":[{"name":"y","parameters":{"binary_data":true}}]"#;
+        assert_eq!(encode(way_out, response())?.chunks[1], content);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_infinite_parameter_is_the_handlers_mistake() {
+    let response = InferResponse {
+        outputs: Vec::new(),
+        parameters: vec![Parameter {
+            name: "p".to_owned(),
+            value: ParameterValue::Double(f64::NAN),
+        }],
+    };
+    assert_eq!(encode("", response).unwrap_err().kind(), ErrorKind::Handler);
+}

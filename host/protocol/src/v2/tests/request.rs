@@ -1,0 +1,341 @@
+//! What a request may say, and what it is told when it may not.
+
+use super::*;
+use wisp_tensor::{Parameter, ParameterValue};
+
+/// Refusals by JSON, all of it; the text must begin so.
+fn check_refusals(cases: &[(&str, &str)]) {
+    for (json, expected) in cases {
+        let text = refusal(decode(json));
+        assert!(text.starts_with(expected), "{json}\n got {text}");
+    }
+}
+
+#[test]
+fn members_stand_in_any_order_and_unknown_ones_are_ignored() -> anyhow::Result<()> {
+    let bodies = [
+        r#"{"id":"7","inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1.5,-2]}],"outputs":[{"name":"y"}]}"#,
+        r#"{"outputs":[{"parameters":null,"name":"y"}],"inputs":[{"data":[[1.5,-2]],"datatype":"FP32","shape":[1,2],"name":"x"}],"id":"7"}"#,
+        r#" {"model_name":"m","extra":{"a":[{}]},"id":"7","parameters":null,
+            "inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1.5,-2],"parameters":{"k":[1]},"z":0}],
+            "outputs":[{"name":"y","parameters":{"other":{}}}]}
+        "#,
+    ];
+    for body in bodies {
+        let (request, reply) = decode(body)?;
+        let expected = tensor("x", ElementType::Fp32, &[1, 2], &singles(&[1.5, -2.0]));
+        assert_eq!(request.inputs, [expected]);
+        assert_eq!(request.outputs, ["y"]);
+        assert_eq!(request.parameters, []);
+        assert_eq!(reply.id.as_deref(), Some("7"));
+    }
+    Ok(())
+}
+
+#[test]
+fn absent_and_null_members_mean_the_same() -> anyhow::Result<()> {
+    let absent = decode(r#"{"inputs":[]}"#)?;
+    let null = decode(r#"{"inputs":[],"id":null,"parameters":null,"outputs":null}"#)?;
+    assert_eq!(absent, null);
+    assert_eq!(absent.0.outputs, Vec::<String>::new());
+    let json = r#"{"inputs":[{"name":"x","shape":[0],"datatype":"FP32","parameters":{"binary_data_size":0},"data":null}]}"#;
+    decode(json)?;
+    Ok(())
+}
+
+#[test]
+fn what_is_not_json_is_refused() {
+    check_refusals(&[
+        (
+            "x",
+            "the body is not valid JSON: expected value at line 1 column 1",
+        ),
+        ("{", "the body is not valid JSON: EOF"),
+        (
+            r#"{"inputs":[]} x"#,
+            "the body is not valid JSON: trailing characters",
+        ),
+        (
+            r#"{"inputs":[{"data":[NaN]}]}"#,
+            "the body is not valid JSON: expected value",
+        ),
+        (
+            r#"{"inputs":[{"data":[1,]}]}"#,
+            "the body is not valid JSON",
+        ),
+    ]);
+    let invalid = b"{\"inputs\":[],\"unknown\":\"\xff\"}";
+    let result = codec(None, &[]).decode(Bytes::from_static(invalid), &two_inputs());
+    assert_eq!(
+        refusal(result),
+        "the body is not valid JSON: it is not UTF-8"
+    );
+}
+
+#[test]
+fn what_is_not_the_request_object_is_refused_without_internal_names() {
+    check_refusals(&[
+        (
+            "[]",
+            "the body is not valid: invalid type: sequence, expected an object",
+        ),
+        (
+            r#"[null,null,[]]"#,
+            "the body is not valid: invalid type: sequence, expected an object",
+        ),
+        ("{}", "the body is not valid: missing field `inputs`"),
+        (
+            r#"{"inputs":{}}"#,
+            "the body is not valid: invalid type: map, expected an array of objects",
+        ),
+        (
+            r#"{"inputs":[["x",[1],"FP32"]]}"#,
+            "the body is not valid: invalid type: sequence, expected an object",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","datatype":"FP32"}]}"#,
+            "the body is not valid: missing field `shape`",
+        ),
+        (
+            r#"{"inputs":[{"name":5}]}"#,
+            "the body is not valid: invalid type: integer `5`, expected a string",
+        ),
+        (
+            r#"{"inputs":[],"id":5}"#,
+            "the body is not valid: invalid type: integer `5`, expected a string",
+        ),
+        (
+            r#"{"inputs":[],"parameters":[]}"#,
+            "the body is not valid: invalid type: sequence, expected an object of parameters",
+        ),
+        (
+            r#"{"inputs":[],"outputs":[{"name":"y","parameters":{"binary_data":1}}]}"#,
+            "the body is not valid: invalid type: integer `1`, expected a boolean",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[-1],"datatype":"FP32","data":[]}]}"#,
+            "the body is not valid: invalid type: integer `-1`, expected a dimension from 0 to 4294967295",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[4294967296],"datatype":"FP32","data":[]}]}"#,
+            "the body is not valid: invalid value: integer `4294967296`, expected a dimension",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[2.0],"datatype":"FP32","data":[]}]}"#,
+            "the body is not valid: invalid type: floating point `2.0`, expected a dimension",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"datatype":"FP32","data":[]}]}"#,
+            "the body is not valid: more than 16 elements in an array of dimensions",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":"4"}}]}"#,
+            r#"the body is not valid: invalid type: string "4", expected a number of bytes"#,
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":-4}}]}"#,
+            "the body is not valid: invalid type: integer `-4`, expected a number of bytes",
+        ),
+    ]);
+}
+
+#[test]
+fn a_refusal_does_not_grow_with_the_request() {
+    let long = "x".repeat(100_000);
+    let bodies = [
+        format!(r#"{{"inputs":"{long}"}}"#),
+        format!(r#"{{"inputs":[{{"name":"{long}","shape":[1],"datatype":"FP32","data":[1]}}]}}"#),
+        format!(r#"{{"inputs":[{{"name":"x","shape":[1],"datatype":"{long}","data":[1]}}]}}"#),
+        format!(r#"{{"inputs":[],"parameters":{{"{long}":[]}}}}"#),
+        format!(r#"{{"inputs":[],"outputs":[{{"name":"{long}"}}]}}"#),
+    ];
+    for body in bodies {
+        let text = refusal(decode(&body));
+        assert!(text.len() < 400, "{text}");
+    }
+}
+
+#[test]
+fn an_input_has_one_content_of_a_known_datatype() {
+    check_refusals(&[
+        (
+            r#"{"inputs":[{"name":"x","shape":[1],"datatype":"fp32","data":[1]}]}"#,
+            "input `x`: `fp32` is no datatype",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32"}]}"#,
+            "input `x`: it has neither `data` nor the parameter `binary_data_size`",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[0],"datatype":"FP32","data":[],"parameters":{"binary_data_size":0}}]}"#,
+            "input `x`: it has both `data` and",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP16","data":[1]}]}"#,
+            "input `x`: FP16 has no JSON form, send it as binary data",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[3],"datatype":"FP32","data":[1,2]}]}"#,
+            "input `x`: shape [3] takes 3 elements, `data` holds 2",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[4294967295,4294967295,4294967295],"datatype":"FP32","data":[1]}]}"#,
+            "input `x`: the product of the dimensions is too large",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[2147483648,2147483648],"datatype":"FP64","data":[1]}]}"#,
+            "input `x`: the size in bytes is too large",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[4294967295,1000],"datatype":"UINT8","data":[1]}]}"#,
+            "input `x`: shape [4294967295, 1000] takes 4294967295000 elements, `data` holds 1",
+        ),
+    ]);
+}
+
+#[test]
+fn names_and_members_are_given_once() {
+    check_refusals(&[
+        (
+            r#"{"inputs":[],"inputs":[]}"#,
+            "the body is not valid: duplicate field `inputs`",
+        ),
+        (
+            r#"{"inputs":[],"id":"a","id":"b"}"#,
+            "the body is not valid: duplicate field `id`",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","name":"x"}]}"#,
+            "the body is not valid: duplicate field `name`",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1],"data":[2]}]}"#,
+            "the body is not valid: duplicate field `data`",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1]},{"name":"x","shape":[1],"datatype":"FP32","data":[1]}]}"#,
+            "input `x` is given twice",
+        ),
+        (
+            r#"{"inputs":[],"outputs":[{"name":"y"},{"name":"y"}]}"#,
+            "output `y` is asked for twice",
+        ),
+        (
+            r#"{"inputs":[],"parameters":{"a":1,"a":1}}"#,
+            "the body is not valid: parameter `a` is given twice",
+        ),
+        (
+            r#"{"inputs":[],"parameters":{"binary_data_output":true,"binary_data_output":true}}"#,
+            "the body is not valid: parameter `binary_data_output` is given twice",
+        ),
+    ]);
+}
+
+#[test]
+fn more_tensors_than_the_model_has_are_refused() {
+    let input = r#"{"name":"x","shape":[1],"datatype":"FP32","data":[1]}"#;
+    let three = format!(r#"{{"inputs":[{input},{input},{input}]}}"#);
+    assert_eq!(
+        refusal(decode(&three)),
+        "the model has 2 inputs, the request gives 3"
+    );
+    let outputs = r#"{"inputs":[],"outputs":[{"name":"a"},{"name":"b"},{"name":"c"}]}"#;
+    assert_eq!(
+        refusal(decode(outputs)),
+        "the model has 2 outputs, the request asks for 3"
+    );
+    let many = format!(r#"{{"inputs":[{}]}}"#, vec![input; 10_000].join(","));
+    assert!(refusal(decode(&many)).contains("more than 1024 elements"));
+}
+
+#[test]
+fn parameters_keep_their_types_and_reserved_ones_stay_here() -> anyhow::Result<()> {
+    let (request, _) = decode(
+        r#"{"inputs":[],"parameters":{"b":true,"i":-5,"u":18446744073709551615,"m":9223372036854775807,"d":0.1,"f":1.0,"s":"t\n",
+            "sequence_id":1,"sequence_start":true,"sequence_end":true,"priority":1,"timeout":5,"headers":{"a":[]},
+            "triton_x":null,"triton_":[1],"binary_data_output":true}}"#,
+    )?;
+    let own = |name: &str, value| Parameter {
+        name: name.to_owned(),
+        value,
+    };
+    let expected = [
+        own("b", ParameterValue::Bool(true)),
+        own("i", ParameterValue::Int64(-5)),
+        own("u", ParameterValue::Uint64(u64::MAX)),
+        own("m", ParameterValue::Int64(i64::MAX)),
+        own("d", ParameterValue::Double(0.1)),
+        own("f", ParameterValue::Double(1.0)),
+        own("s", ParameterValue::String("t\n".to_owned())),
+    ];
+    assert_eq!(request.parameters, expected);
+    Ok(())
+}
+
+#[test]
+fn a_parameter_that_is_no_plain_value_is_named() {
+    for value in ["null", "[1]", r#"{"a":1}"#] {
+        let text = refusal(decode(&format!(
+            r#"{{"inputs":[],"parameters":{{"p":{value}}}}}"#
+        )));
+        let expected = "expected parameter `p` to be true, false, a number or a string";
+        assert!(text.contains(expected), "{text}");
+    }
+    let text = refusal(decode(r#"{"inputs":[],"parameters":{"p":1e400}}"#));
+    assert!(
+        text.starts_with("the body is not valid JSON: number out of range"),
+        "{text}"
+    );
+    let many: Vec<String> = (0..257).map(|n| format!(r#""p{n}":1"#)).collect();
+    let text = refusal(decode(&format!(
+        r#"{{"inputs":[],"parameters":{{{}}}}}"#,
+        many.join(",")
+    )));
+    assert!(text.contains("more than 256 parameters"), "{text}");
+}
+
+#[test]
+fn what_we_leave_out_is_refused_and_not_ignored() {
+    let cases = [
+        (
+            r#"{"inputs":[],"outputs":[{"name":"y","parameters":{"classification":3}}]}"#,
+            "output `y`: classification is not supported by this server",
+        ),
+        (
+            r#"{"inputs":[],"outputs":[{"name":"y","parameters":{"shared_memory_region":"r","shared_memory_byte_size":4}}]}"#,
+            "output `y`: shared memory is not supported by this server",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","parameters":{"shared_memory_region":"r","shared_memory_byte_size":4}}]}"#,
+            "input `x`: shared memory is not supported by this server",
+        ),
+    ];
+    for (json, expected) in cases {
+        let error = decode(json).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotImplemented);
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
+fn deep_nesting_and_endless_numbers_are_refused_without_harm() {
+    let deep = "[".repeat(1_000_000);
+    let input = |data: &str| {
+        format!(r#"{{"inputs":[{{"name":"x","shape":[1],"datatype":"FP32","data":{data}}}]}}"#)
+    };
+    refusal(decode(&deep));
+    refusal(decode(&input(&deep)));
+    refusal(decode(&format!(r#"{{"inputs":[],"unknown":{deep}}}"#)));
+    refusal(decode(&format!(
+        r#"{{"inputs":[],"parameters":{{"p":{deep}}}}}"#
+    )));
+    let closed = format!("{deep}{}", "]".repeat(1_000_000));
+    let expected = "input `x`: `data` is neither flat nor nested exactly as shape [1]";
+    assert_eq!(refusal(decode(&input(&closed))), expected);
+    let endless = "9".repeat(1_000_000);
+    let text = refusal(decode(&input(&format!("[{endless}]"))));
+    assert_eq!(
+        text,
+        "input `x`: element 0 of `data` is not a number within the range of FP32"
+    );
+}
