@@ -1,0 +1,111 @@
+//! Does what a handler expects of its graphs agree with the graphs there are?
+//!
+//! Compared when a version is loaded, so that a handler built for another model fails before any
+//! request does. Every disagreement is listed, for `wisp check`.
+
+use std::fmt;
+use wisp_sandbox::handler::HandlerSignature;
+use wisp_sandbox::nn::{Graphs, is_representable};
+use wisp_tensor::signature::DimensionList;
+use wisp_tensor::{Dimension, Signature, TensorSpec};
+
+/// One point in which handler and graph disagree, as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disagreement(String);
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Every disagreement between the handler's idea of its graphs and the graphs.
+pub fn disagreements(handler: &HandlerSignature, graphs: &Graphs) -> Vec<Disagreement> {
+    let mut found = Vec::new();
+    for (name, expected) in &handler.graphs {
+        match graphs.find(name) {
+            Some(graph) => compare(name, expected, graph.signature(), &mut found),
+            None => {
+                let known: Vec<_> = graphs.names().collect();
+                found.push(Disagreement(format!(
+                    "the handler uses the graph `{name}`, the version has: {}",
+                    known.join(", ")
+                )));
+            }
+        }
+    }
+    found
+}
+
+fn compare(graph: &str, expected: &Signature, actual: &Signature, found: &mut Vec<Disagreement>) {
+    let sides = [
+        ("input", &expected.inputs, &actual.inputs),
+        ("output", &expected.outputs, &actual.outputs),
+    ];
+    for (side, expected, actual) in sides {
+        for spec in expected {
+            let subject = format!("{side} `{}` of graph `{graph}`", spec.name);
+            match actual.iter().find(|other| other.name == spec.name) {
+                None => found.push(Disagreement(format!(
+                    "the handler expects {subject}, the graph has: {}",
+                    actual
+                        .iter()
+                        .map(|other| other.name.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ))),
+                Some(other) => compare_specs(side, &subject, spec, other, found),
+            }
+        }
+    }
+    for spec in &actual.inputs {
+        if !expected.inputs.iter().any(|other| other.name == spec.name) {
+            found.push(Disagreement(format!(
+                "graph `{graph}` needs input `{}`, which the handler does not give",
+                spec.name
+            )));
+        }
+    }
+    for spec in actual.inputs.iter().chain(&actual.outputs) {
+        if !is_representable(spec.element_type) {
+            found.push(Disagreement(format!(
+                "`{}` of graph `{graph}` is {}, which wasi:nn cannot carry; serve the model without a handler",
+                spec.name, spec.element_type
+            )));
+        }
+    }
+}
+
+fn compare_specs(
+    side: &str,
+    subject: &str,
+    expected: &TensorSpec,
+    actual: &TensorSpec,
+    found: &mut Vec<Disagreement>,
+) {
+    if expected.element_type != actual.element_type {
+        found.push(Disagreement(format!(
+            "{subject} is {}, the handler expects {}",
+            actual.element_type, expected.element_type
+        )));
+    }
+    let fits = expected.shape.len() == actual.shape.len()
+        && expected
+            .shape
+            .iter()
+            .zip(&actual.shape)
+            .all(|pair| match pair {
+                (Dimension::Fixed(expected), Dimension::Fixed(actual)) => expected == actual,
+                // A handler that gives any size needs a graph that takes any; one that reads any size
+                // is content with a fixed one.
+                (Dimension::Variable, Dimension::Fixed(_)) => side == "output",
+                (_, Dimension::Variable) => true,
+            });
+    if !fits {
+        found.push(Disagreement(format!(
+            "{subject} has shape {}, the handler expects {}",
+            DimensionList(&actual.shape),
+            DimensionList(&expected.shape)
+        )));
+    }
+}

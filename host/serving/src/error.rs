@@ -1,0 +1,160 @@
+//! What [`crate::infer()`] returns instead of an answer: one kind, one text for the client, one for
+//! the log.
+//!
+//! Every failing operation has its own error type; here each of them gets its kind. The client's
+//! text names what the client named and nothing else; causes stay in `source()`, for the log.
+
+use crate::admission::AdmissionError;
+use crate::infer::BodyError;
+use crate::registry::ResolveError;
+use crate::version::CallError;
+use wisp_protocol::error::ErrorKind;
+use wisp_protocol::v2::{DecodeError, EncodeError};
+use wisp_sandbox::handler::HandlerError;
+use wisp_sandbox::nn::ComputeError;
+
+/// A refused or failed inference.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    fn plain(kind: ErrorKind, message: impl std::fmt::Display) -> Error {
+        Error {
+            kind,
+            message: message.to_string(),
+            source: None,
+        }
+    }
+
+    fn caused(
+        kind: ErrorKind,
+        message: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error {
+            kind,
+            message: message.to_owned(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// What went wrong, as far as clients tell cases apart.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What the client is told.
+    pub fn client_message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl From<AdmissionError> for Error {
+    fn from(error: AdmissionError) -> Error {
+        Error::plain(ErrorKind::Unavailable, error)
+    }
+}
+
+impl From<ResolveError> for Error {
+    fn from(error: ResolveError) -> Error {
+        let kind = match error {
+            ResolveError::UnknownModel { .. } | ResolveError::UnknownVersion { .. } => {
+                ErrorKind::NotFound
+            }
+            ResolveError::Unavailable { .. } => ErrorKind::Unavailable,
+        };
+        Error::plain(kind, error)
+    }
+}
+
+impl From<BodyError> for Error {
+    fn from(error: BodyError) -> Error {
+        let kind = match error {
+            BodyError::TooLarge { .. } => ErrorKind::TooLarge,
+            BodyError::Timeout => ErrorKind::ClientTimeout,
+            BodyError::Disconnected | BodyError::Malformed => ErrorKind::InvalidRequest,
+        };
+        Error::plain(kind, error)
+    }
+}
+
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Error {
+        Error::plain(error.kind(), error)
+    }
+}
+
+impl From<EncodeError> for Error {
+    fn from(error: EncodeError) -> Error {
+        Error::plain(error.kind(), error)
+    }
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Error {
+        match error {
+            CallError::Request(reason) => Error::plain(ErrorKind::InvalidRequest, reason),
+            CallError::Admission(error) => error.into(),
+            CallError::Compute(error) => error.into(),
+            CallError::Handler(error) => error.into(),
+            CallError::Answer(reason) => Error::caused(
+                ErrorKind::Handler,
+                "the model's handler gave an answer that does not fit its signature",
+                reason,
+            ),
+        }
+    }
+}
+
+impl From<ComputeError> for Error {
+    fn from(error: ComputeError) -> Error {
+        match error {
+            ComputeError::Inputs(_) => Error::caused(
+                ErrorKind::InvalidRequest,
+                "the model cannot compute inputs of these sizes",
+                error,
+            ),
+            ComputeError::Overloaded => {
+                Error::plain(ErrorKind::Unavailable, "the model's queue is full")
+            }
+            ComputeError::Deadline => Error::plain(
+                ErrorKind::DeadlineExceeded,
+                "the deadline passed before the model had computed",
+            ),
+            ComputeError::Backend(_) => {
+                Error::caused(ErrorKind::Internal, "the model failed to compute", error)
+            }
+        }
+    }
+}
+
+impl From<HandlerError> for Error {
+    fn from(error: HandlerError) -> Error {
+        match error {
+            HandlerError::Client(text) => Error::plain(ErrorKind::InvalidRequest, text),
+            HandlerError::Declared(text) => Error::plain(ErrorKind::Handler, text),
+            HandlerError::Failed { .. } => {
+                Error::caused(ErrorKind::Handler, "the model's handler failed", error)
+            }
+            HandlerError::GuestTime { .. } => Error::caused(
+                ErrorKind::DeadlineExceeded,
+                "the model's handler ran out of time",
+                error,
+            ),
+            HandlerError::Deadline => Error::plain(
+                ErrorKind::DeadlineExceeded,
+                "the deadline passed before the model had answered",
+            ),
+            HandlerError::Compute(error) => error.into(),
+            HandlerError::NoInstance => {
+                Error::plain(ErrorKind::Unavailable, "the server has no free instance")
+            }
+            HandlerError::Host(_) => Error::caused(ErrorKind::Internal, "the server failed", error),
+        }
+    }
+}

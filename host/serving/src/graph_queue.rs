@@ -1,0 +1,66 @@
+//! One graph behind its own threads; the sandbox reaches it as [`Compute`].
+//!
+//! Computing blocks, so it never happens on a thread that serves connections. A computation whose
+//! caller has gone is skipped when its turn comes.
+
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+use wisp_backend::threads::Workers;
+use wisp_backend::{BackendError, Graph};
+use wisp_sandbox::nn::{Compute, ComputeError, Computing};
+use wisp_tensor::{NamedTensor, Signature};
+
+/// A graph and the threads that compute it. Lifetime: a model version.
+#[derive(Debug)]
+pub struct GraphQueue {
+    graph: Arc<dyn Graph>,
+    workers: Workers,
+}
+
+impl GraphQueue {
+    pub fn new(graph: Arc<dyn Graph>, workers: Workers) -> GraphQueue {
+        GraphQueue { graph, workers }
+    }
+}
+
+impl Compute for GraphQueue {
+    fn signature(&self) -> &Signature {
+        self.graph.signature()
+    }
+
+    fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let graph = Arc::clone(&self.graph);
+            let compute = move || {
+                if !reply.is_closed() {
+                    // The caller may go away in between; then nobody wants the result.
+                    let _ = reply.send(graph.compute(&inputs).map_err(compute_error));
+                }
+            };
+            self.workers
+                .submit(compute)
+                .map_err(|_| ComputeError::Overloaded)?;
+            match tokio::time::timeout_at(deadline.into(), answer).await {
+                Ok(Ok(result)) => result,
+                // The worker dropped the reply: the computation panicked, or the version is going.
+                Ok(Err(_)) => Err(ComputeError::Backend("the computation was lost".to_owned())),
+                Err(_) => Err(ComputeError::Deadline),
+            }
+        })
+    }
+
+    fn compute_inline(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, ComputeError> {
+        self.graph.compute(inputs).map_err(compute_error)
+    }
+}
+
+fn compute_error(error: BackendError) -> ComputeError {
+    match error {
+        BackendError::Inputs { .. } => ComputeError::Inputs(error.to_string()),
+        BackendError::Read(_) | BackendError::Load { .. } | BackendError::Compute { .. } => {
+            ComputeError::Backend(error.to_string())
+        }
+    }
+}

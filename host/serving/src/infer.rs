@@ -1,0 +1,140 @@
+//! **The straight line**: one inference, from its routed head to its encoded answer.
+//!
+//! [`infer()`] is the only way a request takes. It does not branch on protocol, backend or model kind; those are
+//! values inside the call and the version. Admission comes before the body is read, so that a
+//! refusal costs no body bytes; everything after it holds the permit.
+
+use crate::admission::Admission;
+use crate::error::Error;
+use crate::registry::Registry;
+use bytes::Bytes;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use wisp_protocol::call::{IndexEntry, InferCall, ModelDescription, ModelName, Target, Version};
+use wisp_protocol::v2::EncodedReply;
+use wisp_sandbox::handler::Usage;
+
+/// What inference needs besides the request. Lifetime: the process.
+#[derive(Debug)]
+pub struct Serving {
+    registry: Registry,
+    admission: Admission,
+    options: ServingOptions,
+    draining: AtomicBool,
+}
+
+/// Limits of every inference.
+#[derive(Debug, Clone)]
+pub struct ServingOptions {
+    /// Requests admitted at once; the next one is refused.
+    pub max_requests: usize,
+    /// Asynchronous handler instances alive at once; admitted requests wait for one.
+    pub max_instances: usize,
+    /// The largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// From the complete body to the answer.
+    pub request_timeout: Duration,
+}
+
+impl Default for ServingOptions {
+    fn default() -> ServingOptions {
+        ServingOptions {
+            max_requests: 1024,
+            max_instances: 128,
+            max_body_bytes: 64 << 20,
+            request_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The unread body of a request, as the server hands it in.
+pub trait Body: Send {
+    /// The whole body, of at most `limit` bytes, within the server's own time limit.
+    fn read(self, limit: usize) -> impl Future<Output = Result<Bytes, BodyError>> + Send;
+}
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the body did not arrive in time")]
+    Timeout,
+    #[error("the client went away")]
+    Disconnected,
+    #[error("the body is not framed as HTTP requires")]
+    Malformed,
+}
+
+/// An answered inference. Lifetime: one request.
+#[derive(Debug)]
+pub struct Inferred {
+    pub reply: EncodedReply,
+    pub model: ModelName,
+    pub version: Version,
+    pub usage: Usage,
+}
+
+/// Answer one inference.
+pub async fn infer<B: Body>(
+    serving: &Serving,
+    call: InferCall,
+    body: B,
+) -> Result<Inferred, Error> {
+    let permit = serving.admission.admit()?;
+    let version = serving.registry.resolve(&call.target)?;
+    let model = version.description();
+    let body = body.read(serving.options.max_body_bytes).await?;
+    let deadline = Instant::now() + serving.options.request_timeout;
+    let (request, reply) = call.codec.decode(body, model)?;
+    let (response, usage) = version.call(request, &permit, deadline).await?;
+    let reply = reply.encode(response, model)?;
+    Ok(Inferred {
+        reply,
+        model: model.model.clone(),
+        version: model.version,
+        usage,
+    })
+}
+
+impl Serving {
+    /// Serve what the registry holds, within these limits.
+    pub fn new(registry: Registry, options: ServingOptions) -> Serving {
+        Serving {
+            admission: Admission::new(options.max_requests, options.max_instances),
+            registry,
+            options,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether new work should be sent here: false once draining has begun.
+    ///
+    /// A model that cannot be served makes itself unready, not the server.
+    pub fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Tell load balancers to stop sending; what still comes is served.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Every model of the repository and its state, by name.
+    pub fn index(&self) -> Vec<IndexEntry> {
+        self.registry.index()
+    }
+
+    /// What the named version tells about itself, and all versions of its model.
+    pub fn describe(&self, target: &Target) -> Result<(&ModelDescription, Vec<Version>), Error> {
+        let version = self.registry.resolve(target)?;
+        let description = version.description();
+        Ok((description, vec![description.version]))
+    }
+
+    /// Whether the named version can answer now.
+    pub fn check_ready(&self, target: &Target) -> Result<(), Error> {
+        self.registry.resolve(target)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,20 @@
+//! From a decoded head to an encoded answer: which model is meant, may the call run now, and its run.
+//!
+//! Read [`infer()`] first: it is one function and names every module a request touches, in order.
+//! [`registry`] says which [`version::ModelVersion`] a name means and loads them, [`admission`] whether a call
+//! may run now, [`version`] runs it, on [`graph_queue`]s and in the sandbox. [`error`] sorts what can
+//! go wrong by who has to act.
+//!
+//! Invariant: no socket and no wire format here; the server hands in a body that can be read once.
+#![forbid(unsafe_code)]
+
+pub mod admission;
+pub mod agreement;
+pub mod error;
+pub mod graph_queue;
+pub mod infer;
+pub mod registry;
+pub mod version;
+
+pub use error::Error;
+pub use infer::{Body, BodyError, Inferred, Serving, ServingOptions, infer};

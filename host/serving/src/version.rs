@@ -1,0 +1,354 @@
+//! One loaded version of a model: what it tells about itself, and how it answers.
+//!
+//! A bare version computes its graph; a version with a handler calls the handler, which computes.
+//! Neither is loaded or chosen here.
+
+use crate::admission::{AdmissionError, Permit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use wisp_backend::threads::Workers;
+use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
+use wisp_sandbox::handler::{Handler, HandlerAnswer, HandlerCall, HandlerError, Usage};
+use wisp_sandbox::nn::{Compute, ComputeError};
+use wisp_tensor::signature::{check_complete, check_tensors};
+use wisp_tensor::{Dimension, NamedTensor, SpecError};
+
+/// How long an inline call may keep its thread before it is made again on a fiber, where it shares.
+const INLINE_BUDGET: Duration = Duration::from_millis(20);
+
+/// A model version that can be called. Lifetime: a model version.
+#[derive(Debug)]
+pub struct ModelVersion {
+    description: ModelDescription,
+    answers: Answers,
+}
+
+#[derive(Debug)]
+enum Answers {
+    Graph(Arc<dyn Compute>),
+    Handler(HandlerPart),
+}
+
+/// Where a handler's calls run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// Guest and compute whole on one of Wisp's handler threads.
+    Inline,
+    /// The guest on a fiber, compute on the graph's threads.
+    Queued,
+}
+
+/// A handler and where it runs. Lifetime: a model version.
+#[derive(Debug)]
+pub struct HandlerPart {
+    handler: Arc<Handler>,
+    inline: AtomicBool,
+    workers: Arc<Workers>,
+}
+
+/// Why a version gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The request does not fit the version's signature.
+    #[error(transparent)]
+    Request(RequestError),
+    #[error(transparent)]
+    Admission(AdmissionError),
+    #[error(transparent)]
+    Compute(ComputeError),
+    #[error(transparent)]
+    Handler(HandlerError),
+    /// The answer does not fit the version's signature.
+    #[error("the answer does not fit the signature")]
+    Answer(#[source] SpecError),
+}
+
+/// How a request departs from the signature. For the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    #[error("input {0}")]
+    Input(SpecError),
+    #[error("the request has no inputs")]
+    NoInputs,
+    #[error("unknown output `{name}`, expected one of: {}", expected.join(", "))]
+    UnknownOutput { name: String, expected: Vec<String> },
+    #[error("output `{name}` is asked for twice")]
+    DuplicateOutput { name: String },
+    #[error("the batch (axis 0) of `{name}` is {size}, expected 1 to {max_batch_size}")]
+    BatchSize {
+        name: String,
+        size: u32,
+        max_batch_size: u32,
+    },
+    #[error("the batch (axis 0) of `{name}` is {size}, that of `{other}` is {other_size}")]
+    BatchMismatch {
+        name: String,
+        size: u32,
+        other: String,
+        other_size: u32,
+    },
+}
+
+impl ModelVersion {
+    /// A version that serves a graph as it is.
+    pub fn bare(description: ModelDescription, graph: Arc<dyn Compute>) -> ModelVersion {
+        ModelVersion {
+            description,
+            answers: Answers::Graph(graph),
+        }
+    }
+
+    /// A version whose handler answers.
+    pub fn with_handler(description: ModelDescription, handler: HandlerPart) -> ModelVersion {
+        ModelVersion {
+            description,
+            answers: Answers::Handler(handler),
+        }
+    }
+
+    pub fn description(&self) -> &ModelDescription {
+        &self.description
+    }
+
+    /// Where the handler's calls run now; `None` for a bare version.
+    pub fn placement(&self) -> Option<Placement> {
+        match &self.answers {
+            Answers::Graph(_) => None,
+            Answers::Handler(part) => Some(part.placement()),
+        }
+    }
+
+    /// Answer one admitted request before `deadline`.
+    pub async fn call(
+        &self,
+        request: InferRequest,
+        permit: &Permit,
+        deadline: Instant,
+    ) -> Result<(InferResponse, Usage), CallError> {
+        self.check_request(&request).map_err(CallError::Request)?;
+        let (wanted, answer) = match &self.answers {
+            Answers::Graph(graph) => {
+                let started = Instant::now();
+                let outputs = graph
+                    .compute(request.inputs, deadline)
+                    .await
+                    .map_err(CallError::Compute)?;
+                let usage = Usage {
+                    compute: started.elapsed(),
+                    ..Usage::default()
+                };
+                let answer = HandlerAnswer {
+                    outputs,
+                    parameters: Vec::new(),
+                    usage,
+                };
+                (request.outputs, answer)
+            }
+            Answers::Handler(part) => part.call(request, permit, deadline).await?,
+        };
+        let response = self
+            .respond(answer.outputs, &wanted)
+            .map_err(CallError::Answer)?;
+        let response = InferResponse {
+            outputs: response,
+            parameters: answer.parameters,
+        };
+        Ok((response, answer.usage))
+    }
+
+    fn check_request(&self, request: &InferRequest) -> Result<(), RequestError> {
+        let signature = &self.description.signature;
+        if request.inputs.is_empty() && !signature.inputs.is_empty() {
+            return Err(RequestError::NoInputs);
+        }
+        check_tensors(&signature.inputs, &request.inputs).map_err(RequestError::Input)?;
+        if let Answers::Graph(_) = self.answers {
+            // A handler judges completeness itself: one input may stand in for another.
+            check_complete(&signature.inputs, &request.inputs).map_err(RequestError::Input)?;
+        }
+        self.check_batch(&request.inputs)?;
+        for (position, name) in request.outputs.iter().enumerate() {
+            if !signature.outputs.iter().any(|output| output.name == *name) {
+                return Err(RequestError::UnknownOutput {
+                    name: name.clone(),
+                    expected: signature.outputs.iter().map(|o| o.name.clone()).collect(),
+                });
+            }
+            if request.outputs[..position].contains(name) {
+                return Err(RequestError::DuplicateOutput { name: name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where axis 0 is a batch, it has 1 to `max_batch_size` rows, the same in every input.
+    fn check_batch(&self, inputs: &[NamedTensor]) -> Result<(), RequestError> {
+        let max_batch_size = self.description.max_batch_size;
+        if max_batch_size == 0 {
+            return Ok(());
+        }
+        let rows = |input: &NamedTensor| input.tensor.shape().dimensions().first().copied();
+        let batched = inputs
+            .iter()
+            .filter_map(|input| Some((input, rows(input)?)));
+        let mut first: Option<(&NamedTensor, u32)> = None;
+        for (input, size) in batched {
+            let declared = self
+                .description
+                .signature
+                .inputs
+                .iter()
+                .find(|spec| spec.name == input.name)
+                .and_then(|spec| spec.shape.first());
+            if declared == Some(&Dimension::Variable) && !(1..=max_batch_size).contains(&size) {
+                return Err(RequestError::BatchSize {
+                    name: input.name.clone(),
+                    size,
+                    max_batch_size,
+                });
+            }
+            match first {
+                Some((other, other_size)) if other_size != size => {
+                    return Err(RequestError::BatchMismatch {
+                        name: input.name.clone(),
+                        size,
+                        other: other.name.clone(),
+                        other_size,
+                    });
+                }
+                Some(_) => {}
+                None => first = Some((input, size)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The wanted outputs in the wanted order, all of them checked.
+    fn respond(
+        &self,
+        mut outputs: Vec<NamedTensor>,
+        wanted: &[String],
+    ) -> Result<Vec<NamedTensor>, SpecError> {
+        let specs = &self.description.signature.outputs;
+        check_tensors(specs, &outputs)?;
+        if wanted.is_empty() {
+            check_complete(specs, &outputs)?;
+            return Ok(outputs);
+        }
+        let mut chosen = Vec::with_capacity(wanted.len());
+        for name in wanted {
+            let position = outputs
+                .iter()
+                .position(|output| output.name == *name)
+                .ok_or_else(|| SpecError::Missing { name: name.clone() })?;
+            chosen.push(outputs.swap_remove(position));
+        }
+        Ok(chosen)
+    }
+}
+
+impl HandlerPart {
+    pub fn new(handler: Handler, placement: Placement, workers: Arc<Workers>) -> HandlerPart {
+        HandlerPart {
+            handler: Arc::new(handler),
+            inline: AtomicBool::new(placement == Placement::Inline),
+            workers,
+        }
+    }
+
+    fn placement(&self) -> Placement {
+        match self.inline.load(Ordering::Relaxed) {
+            true => Placement::Inline,
+            false => Placement::Queued,
+        }
+    }
+
+    async fn call(
+        &self,
+        request: InferRequest,
+        permit: &Permit,
+        deadline: Instant,
+    ) -> Result<(Vec<String>, HandlerAnswer), CallError> {
+        let request = match self.placement() {
+            Placement::Inline => match self.call_inline(request, deadline).await? {
+                InlineOutcome::Answered { wanted, answer } => return Ok((wanted, answer)),
+                InlineOutcome::TooSlow(request) => {
+                    // A handler has no side effects, so the call can be made again. One that was
+                    // too slow once would hold up its neighbours again: it stays on fibers.
+                    self.inline.store(false, Ordering::Relaxed);
+                    request
+                }
+            },
+            Placement::Queued => request,
+        };
+        let _slot = permit
+            .instance(deadline)
+            .await
+            .map_err(CallError::Admission)?;
+        let answer = self
+            .handler
+            .infer(handler_call(&request, deadline))
+            .await
+            .map_err(CallError::Handler)?;
+        Ok((request.outputs, answer))
+    }
+
+    /// Hand the whole call to a handler thread.
+    async fn call_inline(
+        &self,
+        request: InferRequest,
+        deadline: Instant,
+    ) -> Result<InlineOutcome, CallError> {
+        let (reply, outcome) = oneshot::channel();
+        let handler = Arc::clone(&self.handler);
+        let job = move || {
+            if reply.is_closed() {
+                return;
+            }
+            let budget_end = Instant::now() + INLINE_BUDGET;
+            let call = handler_call(&request, deadline.min(budget_end));
+            let outcome = match handler.infer_inline(call) {
+                Ok(answer) => Ok(InlineOutcome::Answered {
+                    wanted: request.outputs,
+                    answer,
+                }),
+                Err(HandlerError::Deadline) if budget_end < deadline => {
+                    Ok(InlineOutcome::TooSlow(request))
+                }
+                Err(error) => Err(CallError::Handler(error)),
+            };
+            // The caller may have gone in between; then nobody wants the answer.
+            let _ = reply.send(outcome);
+        };
+        let overloaded = |_| CallError::Compute(ComputeError::Overloaded);
+        self.workers.submit(job).map_err(overloaded)?;
+        match tokio::time::timeout_at(deadline.into(), outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(CallError::Handler(HandlerError::Host(
+                "the call was lost with its thread".into(),
+            ))),
+            Err(_) => Err(CallError::Handler(HandlerError::Deadline)),
+        }
+    }
+}
+
+/// What became of an inline call.
+enum InlineOutcome {
+    Answered {
+        wanted: Vec<String>,
+        answer: HandlerAnswer,
+    },
+    /// It used up its time on the thread; here is the request again.
+    TooSlow(InferRequest),
+}
+
+fn handler_call(request: &InferRequest, deadline: Instant) -> HandlerCall<'_> {
+    HandlerCall {
+        inputs: &request.inputs,
+        parameters: &request.parameters,
+        outputs: &request.outputs,
+        deadline,
+    }
+}
