@@ -1,0 +1,75 @@
+//! What each call is answered with: the one match over everything that clients may ask.
+//!
+//! Returns early and knows only success or failure; logging, ids and responses are `service`'s.
+
+use crate::body::RequestBody;
+use crate::failure::Failure;
+use crate::reply::Reply;
+use http::request::Parts;
+use http::{Version, header};
+use hyper::body::Incoming;
+use wisp_protocol::call::{Call, Target};
+use wisp_protocol::error::ErrorKind;
+use wisp_protocol::route::route;
+use wisp_protocol::v2;
+use wisp_serving::{Body, Serving, infer};
+
+/// The largest question about the index; its only member is a boolean.
+const MAX_INDEX_QUESTION_BYTES: usize = 16 * 1024;
+
+/// The answer to the request with this head.
+pub(crate) async fn answer(
+    serving: &Serving,
+    head: &Parts,
+    body: &mut RequestBody<Incoming>,
+) -> Result<Reply, Failure> {
+    check_host(head)?;
+    let reply = match route(&head.method, head.uri.path(), &head.headers)? {
+        Call::Infer(call) => infer(serving, call, body).await?.reply.into(),
+        Call::ServerLive => Reply::document(v2::live()),
+        Call::ServerReady => match serving.is_ready() {
+            true => Reply::document(v2::ready(true)),
+            false => Reply::not_ready(v2::ready(false)),
+        },
+        Call::ServerMetadata => Reply::document(v2::server_metadata(env!("CARGO_PKG_VERSION"))),
+        Call::RepositoryIndex => index(serving, body).await?,
+        Call::ModelReady(target) => model_ready(serving, &target)?,
+        Call::ModelMetadata(target) => {
+            let (description, versions) = serving.describe(&target)?;
+            Reply::document(v2::model_metadata(description, &versions))
+        }
+    };
+    Ok(reply)
+}
+
+async fn index(serving: &Serving, body: &mut RequestBody<Incoming>) -> Result<Reply, Failure> {
+    let question = body.read(MAX_INDEX_QUESTION_BYTES).await;
+    let question = question.map_err(wisp_serving::Error::from)?;
+    let filter = v2::decode_index(&question).map_err(wisp_serving::Error::from)?;
+    let mut entries = serving.index();
+    entries.retain(|entry| filter.admits(entry));
+    Ok(Reply::document(v2::index(&entries)))
+}
+
+fn model_ready(serving: &Serving, target: &Target) -> Result<Reply, Failure> {
+    match serving.check_ready(target) {
+        Ok(()) => Ok(Reply::document(v2::model_ready(&target.model, true))),
+        Err(error) if error.kind() == ErrorKind::Unavailable => {
+            Ok(Reply::not_ready(v2::model_ready(&target.model, false)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// HTTP/1.1 requires exactly one `Host`. Nothing here reads it, but whatever stands in front of us
+/// may, and must not see another request than we do.
+fn check_host(head: &Parts) -> Result<(), Failure> {
+    if head.version != Version::HTTP_11 {
+        return Ok(());
+    }
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), None) => Ok(()),
+        _ => Err(Failure::Host),
+    }
+}

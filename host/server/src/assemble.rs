@@ -1,0 +1,82 @@
+//! From what the program needs to a running server; used by the program and by tests.
+//!
+//! Takes a socket that is already bound and any future as the signal to stop, so that a test
+//! passes port 0 and a channel. Reads no files, no arguments and no signals.
+
+use crate::drain::Drain;
+use crate::listener::Listener;
+use crate::service::Service;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use wisp_serving::Serving;
+
+/// Limits of the front door. Those of a request's content are `wisp_serving`'s.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Connections open at once; the next one is answered 503 and closed.
+    pub max_connections: usize,
+    /// From the first byte of a request's head to its last.
+    pub header_timeout: Duration,
+    /// How long a body may make us wait, besides the time its bytes take at 16 KiB/s.
+    pub body_timeout: Duration,
+    /// How long a client may leave a response lying without taking any of it.
+    pub write_timeout: Duration,
+    /// How long a connection may stay open without a request.
+    pub idle_timeout: Duration,
+    /// From "not ready" to the end of accepting, so that load balancers notice in between.
+    pub drain_notice: Duration,
+    /// From the end of accepting to the end of requests that are still running.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> ServerOptions {
+        ServerOptions {
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            // Longer than the load balancers in use keep a connection (AWS 60 s, Google 600 s):
+            // whoever closes first, it must not be us while a request is on its way.
+            idle_timeout: Duration::from_secs(620),
+            drain_notice: Duration::from_secs(1),
+            // With the notice well within the 30 s that Kubernetes and systemd wait before a kill.
+            drain_timeout: Duration::from_secs(25),
+        }
+    }
+}
+
+/// Why a server ended otherwise than drained.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServeError {
+    #[error(
+        "{connections} connections were cut, still busy {drain_timeout:?} after draining began"
+    )]
+    DrainTimeout {
+        connections: usize,
+        drain_timeout: Duration,
+    },
+}
+
+/// Answer requests on `listener` until `shutdown` completes, then drain.
+///
+/// Dropping the returned future cuts all connections at once: that is how a second signal forces
+/// the end.
+pub async fn serve(
+    listener: TcpListener,
+    serving: Arc<Serving>,
+    options: ServerOptions,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let service = Arc::new(Service::new(serving, options.body_timeout));
+    let drain = Drain::new();
+    let mut listener = Listener::new(listener, Arc::clone(&service), drain.watch(), &options);
+    listener.accept_until(shutdown).await;
+    service.start_draining();
+    listener
+        .accept_until(tokio::time::sleep(options.drain_notice))
+        .await;
+    let connections = listener.close();
+    drain.finish(connections, options.drain_timeout).await
+}

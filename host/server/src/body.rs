@@ -1,0 +1,206 @@
+//! Reading a request's body under a limit on its bytes and on its time.
+//!
+//! A body that came in one piece is passed on as it is. More pieces are joined in one buffer as
+//! they come, since each would keep memory far larger than itself: a flood of tiny pieces costs
+//! about as much as the bytes in it. What is declared is believed only to refuse.
+
+use bytes::Bytes;
+use std::error::Error;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use wisp_serving::{Body, BodyError};
+
+/// The rate below which a body is late; a bad mobile connection reaches it.
+const MIN_BYTES_PER_SECOND: u64 = 16 * 1024;
+
+/// Memory set aside for a body of a declared size before its bytes are there.
+const MAX_ADVANCE_BYTES: usize = 256 * 1024;
+
+/// Pieces taken in one go before other connections get their turn.
+const MAX_PIECES_AT_ONCE: usize = 256;
+
+/// What is thrown away, if it is there already, to use a connection again after a refusal.
+const MAX_DISCARDED_BYTES: usize = 64 * 1024;
+
+/// The body of a request, read once or not at all. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct RequestBody<B> {
+    incoming: B,
+    collected: Collected,
+    /// How long it may make us wait, besides the time its bytes take.
+    grace: Duration,
+    ended: bool,
+}
+
+/// The bytes so far.
+#[derive(Debug)]
+enum Collected {
+    Nothing,
+    OnePiece(Bytes),
+    Joined(Vec<u8>),
+}
+
+impl<B> RequestBody<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Error + 'static> + Unpin,
+{
+    pub(crate) fn new(incoming: B, grace: Duration) -> RequestBody<B> {
+        RequestBody {
+            ended: incoming.is_end_stream(),
+            incoming,
+            collected: Collected::Nothing,
+            grace,
+        }
+    }
+
+    /// Whether nothing of the body is left to come. What is there is thrown away; nothing is
+    /// waited for.
+    pub(crate) async fn is_over(&mut self) -> bool {
+        let mut discarded = 0;
+        while !self.ended && discarded <= MAX_DISCARDED_BYTES {
+            match poll_fn(|cx| Poll::Ready(self.poll_piece(cx))).await {
+                Poll::Ready(Ok(Some(piece))) => discarded += piece.len().max(1),
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Err(_)) | Poll::Pending => return false,
+            }
+        }
+        self.ended
+    }
+
+    async fn read_whole(&mut self, limit: usize) -> Result<Bytes, BodyError> {
+        let declared = self.incoming.size_hint().lower();
+        if usize::try_from(declared).map_or(true, |declared| declared > limit) {
+            return Err(BodyError::TooLarge { limit });
+        }
+        // Small bodies come with their head: those need no timer.
+        if let Poll::Ready(body) = poll_fn(|cx| Poll::Ready(self.poll_whole(cx, limit))).await {
+            return body;
+        }
+        let start = Instant::now();
+        loop {
+            let deadline = self.deadline(start);
+            let whole = poll_fn(|cx| self.poll_whole(cx, limit));
+            match timeout_at(deadline, whole).await {
+                Ok(body) => return body,
+                // By the bytes that came meanwhile there is time left.
+                Err(_) if self.deadline(start) > deadline => {}
+                Err(_) => return Err(BodyError::Timeout),
+            }
+        }
+    }
+
+    /// By when a body of this length has to be there, if it goes on.
+    fn deadline(&self, start: Instant) -> Instant {
+        let received = self.collected.bytes().len() as u64;
+        start + self.grace + Duration::from_millis(received * 1000 / MIN_BYTES_PER_SECOND)
+    }
+
+    fn poll_whole(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<Result<Bytes, BodyError>> {
+        for _ in 0..MAX_PIECES_AT_ONCE {
+            if self.ended {
+                return Poll::Ready(Ok(self.collected.take()));
+            }
+            let Some(piece) = ready!(self.poll_piece(cx))? else {
+                continue;
+            };
+            let received = self.collected.bytes().len();
+            if piece.len() > limit - received {
+                return Poll::Ready(Err(BodyError::TooLarge { limit }));
+            }
+            let left = self.incoming.size_hint().lower();
+            self.collected.add(piece, left, limit);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The next piece; `None` for what is not content, the end included.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        let piece = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                self.ended = self.incoming.is_end_stream();
+                // Trailers mean nothing to any protocol here.
+                frame.into_data().ok()
+            }
+            Some(Err(error)) => return Poll::Ready(Err(classify(&error))),
+            None => {
+                self.ended = true;
+                None
+            }
+        };
+        Poll::Ready(Ok(piece))
+    }
+}
+
+/// By reference, so that `service` can look at what was left unread.
+impl<B> Body for &mut RequestBody<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Error + 'static> + Unpin + Send,
+{
+    async fn read(self, limit: usize) -> Result<Bytes, BodyError> {
+        self.read_whole(limit).await
+    }
+}
+
+impl Collected {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Collected::Nothing => &[],
+            Collected::OnePiece(piece) => piece,
+            Collected::Joined(bytes) => bytes,
+        }
+    }
+
+    /// Add a piece after which at least `left` bytes are announced; together they are at most
+    /// `limit`.
+    fn add(&mut self, piece: Bytes, left: u64, limit: usize) {
+        if piece.is_empty() {
+            return;
+        }
+        let total = self.bytes().len() + piece.len();
+        match self {
+            Collected::Nothing => *self = Collected::OnePiece(piece),
+            Collected::OnePiece(first) => {
+                let announced =
+                    usize::try_from(left).map_or(limit, |left| total.saturating_add(left));
+                let mut bytes = Vec::with_capacity(announced.min(MAX_ADVANCE_BYTES).max(total));
+                bytes.extend_from_slice(first);
+                bytes.extend_from_slice(&piece);
+                *self = Collected::Joined(bytes);
+            }
+            Collected::Joined(bytes) => {
+                if total > bytes.capacity() {
+                    // Twice as much each time, but never more than could come.
+                    let wanted = (bytes.capacity() * 2).clamp(total, limit.max(total));
+                    bytes.reserve_exact(wanted - bytes.len());
+                }
+                bytes.extend_from_slice(&piece);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        match std::mem::replace(self, Collected::Nothing) {
+            Collected::Nothing => Bytes::new(),
+            Collected::OnePiece(piece) => piece,
+            Collected::Joined(bytes) => Bytes::from(bytes),
+        }
+    }
+}
+
+/// hyper says what was wrong with a body's framing by an `io::Error` of one of these kinds.
+fn classify(error: &(dyn Error + 'static)) -> BodyError {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    let framing = causes.find_map(|error| error.downcast_ref::<io::Error>());
+    match framing.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => BodyError::Malformed,
+        _ => BodyError::Disconnected,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! Bodies that come piece by piece, or do not come.
+
+use super::*;
+use http_body::{Frame, SizeHint};
+use std::collections::VecDeque;
+
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a body does when it is asked, one step after the other; at the end of the steps it ends.
+#[derive(Debug, Default)]
+struct Script {
+    steps: VecDeque<Step>,
+    declared: Option<u64>,
+    waiting: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Piece(Bytes),
+    Wait(Duration),
+    Fail(io::ErrorKind),
+}
+
+impl Script {
+    fn new(steps: impl IntoIterator<Item = Step>) -> Script {
+        let steps = steps.into_iter().collect();
+        Script {
+            steps,
+            ..Script::default()
+        }
+    }
+
+    fn declaring(mut self, bytes: u64) -> Script {
+        self.declared = Some(bytes);
+        self
+    }
+}
+
+impl http_body::Body for Script {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some(waiting) = &mut self.waiting {
+            ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+        }
+        match self.steps.pop_front() {
+            None => Poll::Ready(None),
+            Some(Step::Piece(piece)) => {
+                if let Some(declared) = &mut self.declared {
+                    *declared -= piece.len() as u64;
+                }
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Some(Step::Fail(kind)) => Poll::Ready(Some(Err(kind.into()))),
+            Some(Step::Wait(duration)) => {
+                self.waiting = Some(Box::pin(tokio::time::sleep(duration)));
+                self.poll_frame(cx)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.declared == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.declared
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+fn pieces<const N: usize>(texts: [&'static str; N]) -> impl Iterator<Item = Step> {
+    texts
+        .map(|text| Step::Piece(Bytes::from_static(text.as_bytes())))
+        .into_iter()
+}
+
+async fn read(script: Script, limit: usize) -> Result<Bytes, BodyError> {
+    RequestBody::new(script, GRACE).read(limit).await
+}
+
+impl Body for RequestBody<Script> {
+    async fn read(mut self, limit: usize) -> Result<Bytes, BodyError> {
+        self.read_whole(limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_one_piece_is_passed_on_uncopied() -> anyhow::Result<()> {
+    let piece = Bytes::from(vec![7; 1000]);
+    for script in [
+        Script::new([Step::Piece(piece.clone())]),
+        Script::new([Step::Piece(piece.clone())]).declaring(1000),
+    ] {
+        let body = read(script, 1000).await?;
+        assert_eq!(body.as_ptr(), piece.as_ptr());
+        assert_eq!(body, piece);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn pieces_are_joined_in_their_order() -> anyhow::Result<()> {
+    let script = Script::new(pieces(["ab", "", "c", "def", "g"]));
+    assert_eq!(read(script, 7).await?, "abcdefg");
+    let script = Script::new(pieces(["ab", "c"])).declaring(3);
+    assert_eq!(read(script, 7).await?, "abc");
+    assert_eq!(read(Script::default(), 0).await?, "");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_byte_above_the_limit_is_refused() {
+    let refusal = Err(BodyError::TooLarge { limit: 4 });
+    assert_eq!(read(Script::new(pieces(["abcde"])), 4).await, refusal);
+    assert_eq!(
+        read(Script::new(pieces(["ab", "cd", "e"])), 4).await,
+        refusal
+    );
+}
+
+#[tokio::test]
+async fn a_declared_size_above_the_limit_is_refused_before_anything_is_read() {
+    let unread = || Script::new([Step::Fail(io::ErrorKind::Other)]);
+    for declared in [5, u64::MAX] {
+        let refused = read(unread().declaring(declared), 4).await;
+        assert_eq!(refused, Err(BodyError::TooLarge { limit: 4 }));
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_tiny_pieces_costs_little_more_than_its_bytes() -> anyhow::Result<()> {
+    const LIMIT: usize = 1 << 20;
+    let flood = (0..LIMIT).map(|_| Step::Piece(Bytes::from_static(b"x")));
+    let mut body = RequestBody::new(Script::new(flood), GRACE);
+    while body.collected.bytes().len() < LIMIT - MAX_PIECES_AT_ONCE {
+        let _ = poll_fn(|cx| Poll::Ready(body.poll_whole(cx, LIMIT))).await;
+        if let Collected::Joined(bytes) = &body.collected {
+            assert!(bytes.capacity() <= LIMIT, "{} bytes", bytes.capacity());
+            assert!(bytes.capacity() <= 2 * bytes.len() + MAX_PIECES_AT_ONCE);
+        }
+    }
+    assert_eq!(body.read_whole(LIMIT).await?.len(), LIMIT);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_declared_size_is_not_set_aside_before_it_comes() {
+    let script = Script::new(pieces(["a", "b"])).declaring(1 << 40);
+    let mut body = RequestBody::new(script, GRACE);
+    let _ = poll_fn(|cx| Poll::Ready(body.poll_whole(cx, usize::MAX))).await;
+    match &body.collected {
+        Collected::Joined(bytes) => assert!(bytes.capacity() <= MAX_ADVANCE_BYTES),
+        other => panic!("two pieces are joined, not {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stops_is_late_after_the_grace() {
+    let start = Instant::now();
+    let script = Script::new([Step::Wait(Duration::from_secs(3600))]);
+    assert_eq!(read(script, 10).await, Err(BodyError::Timeout));
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_at_the_least_rate_has_time_to_come() -> anyhow::Result<()> {
+    let second = || {
+        let piece = Bytes::from(vec![0; 16 * 1024]);
+        [Step::Wait(Duration::from_secs(1)), Step::Piece(piece)]
+    };
+    let body = read(Script::new((0..100).flat_map(|_| second())), 1 << 30).await?;
+    assert_eq!(body.len(), 100 * 16 * 1024);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_drips_is_late() {
+    let drip = || {
+        [
+            Step::Wait(Duration::from_secs(1)),
+            Step::Piece(Bytes::from_static(b"x")),
+        ]
+    };
+    let start = Instant::now();
+    let script = Script::new((0..100).flat_map(|_| drip())).declaring(100);
+    assert_eq!(read(script, 100).await, Err(BodyError::Timeout));
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test]
+async fn bad_framing_is_told_from_a_client_that_went_away() {
+    for (kind, error) in [
+        (io::ErrorKind::InvalidInput, BodyError::Malformed),
+        (io::ErrorKind::InvalidData, BodyError::Malformed),
+        (io::ErrorKind::UnexpectedEof, BodyError::Disconnected),
+        (io::ErrorKind::ConnectionReset, BodyError::Disconnected),
+    ] {
+        assert_eq!(
+            read(Script::new([Step::Fail(kind)]), 10).await,
+            Err(error),
+            "{kind}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_there_already_is_thrown_away() {
+    let mut there = RequestBody::new(Script::new(pieces(["ab", "cd"])), GRACE);
+    assert!(there.is_over().await);
+    let steps = pieces(["ab"]).chain([Step::Wait(Duration::from_secs(1))]);
+    let mut missing = RequestBody::new(Script::new(steps), GRACE);
+    assert!(!missing.is_over().await);
+    let endless = (0..100_000).map(|_| Step::Piece(Bytes::from_static(&[0; 1024])));
+    let mut endless = RequestBody::new(Script::new(endless), GRACE);
+    assert!(!endless.is_over().await);
+}

@@ -1,0 +1,155 @@
+//! One connection from its first byte to its last: HTTP/1.1, or HTTP/2 for who begins with it.
+//!
+//! hyper speaks the protocols, under the limits set here; the connection's own loop adds what hyper
+//! leaves out, time limits by its pulse, and the drain.
+
+use crate::drain::DrainWatch;
+use crate::pulse::{Pulse, Sharing, Timeouts, Verdict};
+use crate::service::Service;
+use crate::socket::Socket;
+use http::{Request, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// The protocols with their limits, as hyper sets them up.
+pub(crate) type Protocols = auto::Builder<TokioExecutor>;
+
+/// The most bytes of a request's head, and of a body's piece.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// HTTP/2 requests at once on a connection, between the 100 that its standard recommends at least
+/// and hyper's 200.
+const MAX_CONCURRENT_STREAMS: u32 = 128;
+
+/// HTTP/2 streams that a client may reset before they were looked at, as the library has it; more
+/// is the rapid-reset attack.
+const MAX_PENDING_RESETS: usize = 20;
+
+/// HTTP/2 streams that a client may get us to reset by its mistakes; the library's 1024 leave room
+/// for the variants of that attack.
+const MAX_LOCAL_RESETS: usize = 100;
+
+/// What an idle connection gets to agree to its end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The whole answer to a connection too many. HTTP/1 also for HTTP/2, whose clients see that it is
+/// none; they have not said yet which they speak.
+const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/json\r\n\
+    content-length: 45\r\n\
+    retry-after: 1\r\n\
+    connection: close\r\n\
+    \r\n\
+    {\"error\":\"the server has no free connection\"}";
+
+/// A connection that has just been accepted.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    pub(crate) protocols: Arc<Protocols>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) service: Arc<Service>,
+    pub(crate) drain: DrainWatch,
+}
+
+pub(crate) fn protocols() -> Protocols {
+    let mut protocols = Protocols::new(TokioExecutor::new());
+    protocols
+        .http1()
+        // hyper's limit of 100 headers stands; asking for it by name costs an allocation a request.
+        .max_buf_size(MAX_HEAD_BYTES)
+        // The pulse does it, and does not count the time between requests.
+        .header_read_timeout(None);
+    protocols
+        .http2()
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .max_header_list_size(MAX_HEAD_BYTES as u32);
+    protocols
+}
+
+impl Connection {
+    /// Answer requests until one side has had enough. Dropping the future ends their work.
+    pub(crate) async fn run(self) {
+        let Connection {
+            stream,
+            protocols,
+            timeouts,
+            service,
+            drain,
+        } = self;
+        let pulse = Arc::new(Pulse::new());
+        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&pulse)));
+        let respond = {
+            let pulse = Arc::clone(&pulse);
+            service_fn(move |request: Request<Incoming>| {
+                // Here and not inside the future: HTTP/2 runs that later, in another task.
+                let turn = pulse.begin(sharing(&request));
+                let service = Arc::clone(&service);
+                async move { Ok::<_, Infallible>(service.respond(request, turn).await) }
+            })
+        };
+        let mut connection = pin!(protocols.serve_connection(socket, respond));
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut drain = pin!(drain.begun());
+        let mut draining = false;
+        let mut said_farewell = false;
+        loop {
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended with an error");
+                    }
+                    return;
+                }
+                () = drain.as_mut(), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = timer.as_mut() => match pulse.verdict(&timeouts) {
+                    Verdict::AskAgain(at) => timer.as_mut().reset(at),
+                    Verdict::Idle if !said_farewell => {
+                        said_farewell = true;
+                        connection.as_mut().graceful_shutdown();
+                        timer.as_mut().reset(Instant::now() + FAREWELL);
+                    }
+                    Verdict::Idle | Verdict::Stuck => {
+                        tracing::debug!("a connection was cut: its client has stopped");
+                        return;
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Tell a client that there is no room for its connection.
+pub(crate) async fn refuse(stream: TcpStream) {
+    // A new socket takes a few hundred bytes at once; where it does not, closing has to do.
+    if stream.try_write(REFUSAL).is_ok() {
+        let mut socket = Socket::new(stream, Arc::new(Pulse::new()));
+        let closed = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await;
+        if let Err(error) = closed {
+            tracing::debug!(%error, "failed to close a refused connection");
+        }
+    }
+}
+
+fn sharing(request: &Request<Incoming>) -> Sharing {
+    match request.version() {
+        Version::HTTP_2 => Sharing::Multiplexed,
+        _ => Sharing::InTurn,
+    }
+}

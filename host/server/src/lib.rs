@@ -1,0 +1,32 @@
+//! The front door: sockets, HTTP framing, and the frame around every request.
+//!
+//! In the order a request meets them: [`assemble`] makes a running server out of a bound socket;
+//! `listener` accepts connections under a limit; `connection` drives one of them, with `socket` and
+//! `pulse` watching that it gets on; `service` frames every request; `answer` says what each call
+//! is answered with, reading the request's `body` where it has one; `failure` is what it says
+//! instead; `reply` becomes the response; `log` writes the one line about it. `drain` ends it all.
+//! Start with `service`.
+//!
+//! Invariant: nothing here knows what a model is. A request's work lives in the future of its
+//! connection or stream and ends with it; no task is spawned for it.
+#![forbid(unsafe_code)]
+
+mod acceptor;
+mod answer;
+pub mod assemble;
+mod body;
+mod connection;
+mod drain;
+mod failure;
+mod listener;
+mod log;
+mod pulse;
+mod reply;
+mod request_id;
+mod service;
+mod socket;
+
+pub use assemble::{ServeError, ServerOptions, serve};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! Takes connections in under a limit and owns the task of each.
+//!
+//! A connection above the limit is told so instead of waiting unaccepted, where its client could
+//! not tell a busy server from a dead one.
+
+use crate::acceptor::Acceptor;
+use crate::assemble::ServerOptions;
+use crate::connection::{self, Connection, Protocols};
+use crate::drain::DrainWatch;
+use crate::pulse::Timeouts;
+use crate::service::Service;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+
+/// Connections above the limit that are being told so; what comes on top is closed unanswered.
+const MAX_REFUSALS: usize = 64;
+
+/// A socket and the connections that came from it. Lifetime: the process.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    acceptor: Acceptor,
+    connections: Connections,
+}
+
+/// The open connections, cut when this is dropped. Lifetime: the process.
+#[derive(Debug)]
+struct Connections {
+    tasks: JoinSet<()>,
+    max: usize,
+    protocols: Arc<Protocols>,
+    timeouts: Timeouts,
+    service: Arc<Service>,
+    drain: DrainWatch,
+}
+
+// === impl Listener ===
+
+impl Listener {
+    pub(crate) fn new(
+        listener: TcpListener,
+        service: Arc<Service>,
+        drain: DrainWatch,
+        options: &ServerOptions,
+    ) -> Listener {
+        let connections = Connections {
+            tasks: JoinSet::new(),
+            max: options.max_connections,
+            protocols: Arc::new(connection::protocols()),
+            timeouts: Timeouts {
+                header: options.header_timeout,
+                write: options.write_timeout,
+                idle: options.idle_timeout,
+            },
+            service,
+            drain,
+        };
+        Listener {
+            acceptor: Acceptor::new(listener),
+            connections,
+        }
+    }
+
+    pub(crate) async fn accept_until(&mut self, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
+        loop {
+            tokio::select! {
+                biased;
+                () = end.as_mut() => return,
+                // At once, since an ended task keeps its memory until it is joined.
+                Some(ended) = self.connections.tasks.join_next() => report(ended),
+                stream = self.acceptor.accept() => self.connections.take(stream),
+            }
+        }
+    }
+
+    /// Stop accepting. The connections there are go on, those in the backlog included.
+    pub(crate) fn close(self) -> JoinSet<()> {
+        let Listener {
+            acceptor,
+            mut connections,
+        } = self;
+        for stream in acceptor.close() {
+            connections.take(stream);
+        }
+        connections.tasks
+    }
+}
+
+// === impl Connections ===
+
+impl Connections {
+    fn take(&mut self, stream: TcpStream) {
+        // Responses are written whole; holding back their last packet would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "failed to set TCP_NODELAY");
+        }
+        let open = self.tasks.len();
+        if open < self.max {
+            let connection = Connection {
+                stream,
+                protocols: Arc::clone(&self.protocols),
+                timeouts: self.timeouts,
+                service: Arc::clone(&self.service),
+                drain: self.drain.clone(),
+            };
+            self.tasks.spawn(connection.run());
+        } else if open - self.max < MAX_REFUSALS {
+            tracing::debug!(max_connections = self.max, "too many connections are open");
+            self.tasks.spawn(connection::refuse(stream));
+        }
+    }
+}
+
+/// A connection's task does not panic: requests catch theirs. If one does, it ends alone.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
+    }
+}

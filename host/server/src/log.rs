@@ -1,0 +1,176 @@
+//! The one line that the log gets about a request.
+//!
+//! Its level is that of the party who has to act: a client's mistakes at debug, a handler's at
+//! info, missing capacity at warn (one line a second, which counts the others), ours at error.
+//! Answers are at debug too: a line for each would cost more than answering a small request.
+
+use crate::failure::Failure;
+use crate::request_id::{RequestId, RequestIds};
+use http::StatusCode;
+use http::request::Parts;
+use std::error::Error;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+use wisp_protocol::error::Party;
+
+/// The most of a path that a line repeats; the paths of the protocol are shorter.
+const MAX_PATH_BYTES: usize = 300;
+
+/// nginx's status for a client that did not wait; nobody receives it.
+const CLIENT_GONE: u16 = 499;
+
+/// What lines of all requests share. Lifetime: the process.
+#[derive(Debug)]
+pub(crate) struct Log {
+    ids: RequestIds,
+    capacity: Sampler,
+}
+
+/// The line about one request, written when it ends in whichever way. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct Line<'a> {
+    log: &'a Log,
+    head: &'a Parts,
+    start: Instant,
+    written: bool,
+}
+
+/// Lets one event a second through and counts the others. Lifetime: the process.
+#[derive(Debug)]
+struct Sampler {
+    start: Instant,
+    /// In milliseconds since `start`.
+    next: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+/// An error with its causes, which no error's own text repeats.
+struct Chain<'a>(&'a dyn Error);
+
+// === impl Log ===
+
+impl Log {
+    pub(crate) fn new() -> Log {
+        Log {
+            ids: RequestIds::new(),
+            capacity: Sampler {
+                start: Instant::now(),
+                next: AtomicU64::new(0),
+                suppressed: AtomicU64::new(0),
+            },
+        }
+    }
+
+    /// The line about the request with this head, from now on.
+    pub(crate) fn begin<'a>(&'a self, head: &'a Parts) -> Line<'a> {
+        Line {
+            log: self,
+            head,
+            start: Instant::now(),
+            written: false,
+        }
+    }
+}
+
+// === impl Line ===
+
+/// One event with what every line says, and what this one adds.
+macro_rules! event {
+    ($level:ident, $line:expr, $id:expr, $status:expr, $text:literal $(, $($more:tt)+)?) => {
+        tracing::event!(
+            tracing::Level::$level,
+            request_id = %$id,
+            method = %$line.head.method,
+            path = shown($line.head.uri.path()),
+            status = $status,
+            microseconds = $line.microseconds(),
+            $($($more)+,)?
+            $text
+        )
+    };
+}
+
+impl Line<'_> {
+    pub(crate) fn answered(mut self, status: StatusCode) {
+        self.written = true;
+        event!(DEBUG, self, self.id(), status.as_u16(), "answered");
+    }
+
+    /// Returns the id that the client has to be told, which the line bears.
+    #[must_use]
+    pub(crate) fn failed(mut self, failure: &Failure) -> RequestId {
+        self.written = true;
+        let (id, kind) = (self.id(), failure.kind());
+        let (status, error) = (kind.status().as_u16(), Chain(failure));
+        match kind.party() {
+            Party::Client => event!(DEBUG, self, id, status, "refused", %error),
+            Party::Handler => event!(INFO, self, id, status, "the handler failed", %error),
+            Party::Capacity => {
+                if let Some(suppressed) = self.log.capacity.admit() {
+                    event!(WARN, self, id, status, "no capacity", suppressed, %error);
+                }
+            }
+            Party::Host => event!(ERROR, self, id, status, "failed", %error),
+        }
+        id
+    }
+
+    fn id(&self) -> RequestId {
+        self.log.ids.id(&self.head.headers)
+    }
+
+    fn microseconds(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A request whose work was dropped half way ended with its connection or stream.
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        if !self.written {
+            event!(DEBUG, self, self.id(), CLIENT_GONE, "the client went away");
+        }
+    }
+}
+
+/// The beginning of a path, which is long enough for those that are ours.
+fn shown(path: &str) -> &str {
+    &path[..path.floor_char_boundary(MAX_PATH_BYTES)]
+}
+
+// === impl Sampler ===
+
+impl Sampler {
+    /// How many were held back since the last one, if this one may go.
+    fn admit(&self) -> Option<u64> {
+        let elapsed = self.start.elapsed();
+        let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let next = self.next.load(Relaxed);
+        let later = now.saturating_add(1000);
+        let is_first = || {
+            let exchanged = self.next.compare_exchange(next, later, Relaxed, Relaxed);
+            exchanged.is_ok()
+        };
+        if now >= next && is_first() {
+            return Some(self.suppressed.swap(0, Relaxed));
+        }
+        self.suppressed.fetch_add(1, Relaxed);
+        None
+    }
+}
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Which lines are written, and at which level.
+
+use super::*;
+use crate::request_id::REQUEST_ID;
+use http::{HeaderMap, Method, Request};
+use std::sync::{Arc, Mutex};
+use tracing::field::{Field, Visit};
+use tracing::span;
+use tracing::{Event, Level, Metadata, Subscriber};
+use wisp_protocol::route::route;
+
+/// Keeps the lines that are written through it.
+#[derive(Debug, Default, Clone)]
+struct Lines(Arc<Mutex<Vec<(Level, String)>>>);
+
+struct Text(String);
+
+impl Subscriber for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let line = (*event.metadata().level(), text.0);
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() != "microseconds" {
+            self.0 += &format!("{}={value:?} ", field.name());
+        }
+    }
+}
+
+/// The lines that `write` leaves.
+fn lines(write: impl FnOnce(&Log, &Parts)) -> anyhow::Result<Vec<(Level, String)>> {
+    let lines = Lines::default();
+    let request = Request::get("/v2/models/x?key=secret").header(REQUEST_ID, "r1");
+    let (head, ()) = request.body(())?.into_parts();
+    tracing::subscriber::with_default(lines.clone(), || write(&Log::new(), &head));
+    let lines = lines.0.lock().unwrap().clone();
+    Ok(lines)
+}
+
+#[test]
+fn an_answer_is_a_debug_line_without_the_query() -> anyhow::Result<()> {
+    let lines = lines(|log, head| log.begin(head).answered(StatusCode::OK))?;
+    let text = "message=answered request_id=r1 method=GET path=\"/v2/models/x\" status=200 ";
+    assert_eq!(lines, [(Level::DEBUG, text.to_owned())]);
+    Ok(())
+}
+
+#[test]
+fn a_request_dropped_half_way_is_the_clients() -> anyhow::Result<()> {
+    let lines = lines(|log, head| drop(log.begin(head)))?;
+    let [(Level::DEBUG, text)] = &lines[..] else {
+        panic!("one debug line, not {lines:?}");
+    };
+    assert!(text.contains("status=499"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_refusal_is_a_debug_line_and_our_failure_an_error() -> anyhow::Result<()> {
+    let unknown = route(&Method::GET, "/nothing", &HeaderMap::new());
+    let refusal = Failure::from(unknown.err().expect("there is no such route"));
+    let panic = Failure::Panic("index out of bounds".to_owned());
+    for (failure, level, words) in [
+        (refusal, Level::DEBUG, "status=404"),
+        (panic, Level::ERROR, "error=a panic: index out of bounds"),
+    ] {
+        let lines = lines(|log, head| drop(log.begin(head).failed(&failure)))?;
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!(lines[0].0, level);
+        assert!(lines[0].1.contains(words), "{lines:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn events_in_a_row_are_counted_instead() {
+    let log = Log::new();
+    assert_eq!(log.capacity.admit(), Some(0));
+    assert_eq!(log.capacity.admit(), None);
+    assert_eq!(log.capacity.admit(), None);
+    log.capacity.next.store(0, Relaxed);
+    assert_eq!(log.capacity.admit(), Some(2));
+}
+
+#[test]
+fn long_paths_are_cut_between_characters() {
+    let path = "é".repeat(MAX_PATH_BYTES);
+    assert_eq!(shown(&path), "é".repeat(MAX_PATH_BYTES / 2));
+    assert_eq!(shown("/v2"), "/v2");
+}
+
+#[test]
+fn causes_are_told_once_and_in_order() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Cause {
+        text: &'static str,
+        source: Option<Box<Cause>>,
+    }
+    let cause = |text, source: Option<Cause>| Cause {
+        text,
+        source: source.map(Box::new),
+    };
+    let error = cause("a", Some(cause("b", Some(cause("c", None)))));
+    assert_eq!(Chain(&error).to_string(), "a: b: c");
+}

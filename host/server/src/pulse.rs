@@ -1,0 +1,300 @@
+//! What a connection is waiting for, since when, and when that has been too long.
+//!
+//! hyper's own time limit for heads counts the idle time before a head as well, and there is none
+//! before the protocol is known, none on idle connections and none on responses that nobody takes.
+//! Here all of them are one question, asked by the connection's task each time its timer fires; a
+//! request only leaves marks, which take no lock and arm no timer.
+//!
+//! Invariant: decides nothing about a request that is being worked on; that has its own deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a connection may wait for its peer. Lifetime: the process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub(crate) header: Duration,
+    pub(crate) write: Duration,
+    pub(crate) idle: Duration,
+}
+
+/// The marks that a connection's socket and requests leave. Lifetime: a connection.
+///
+/// Times are milliseconds since it opened.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    opened: Instant,
+    /// Requests without a response yet.
+    working: AtomicUsize,
+    /// Responses that are not yet wholly taken by hyper.
+    replying: AtomicUsize,
+    /// When a head began to arrive that is not complete, or [`NEVER`].
+    head_since: AtomicU64,
+    /// Since when the system has not taken any bytes from us, or [`NEVER`].
+    write_blocked_since: AtomicU64,
+    /// When the connection last got on.
+    progress: AtomicU64,
+    /// Whether requests share the connection (HTTP/2): bytes then prove nothing about any of them.
+    multiplexed: AtomicBool,
+    /// Whether a request was answered without reading all of its body.
+    body_unread: AtomicBool,
+}
+
+/// A time that has not come.
+const NEVER: u64 = u64::MAX;
+
+/// One request's place in the pulse, until its response is gone. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pulse: Arc<Pulse>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Working,
+    Replying,
+}
+
+/// Whether requests have the connection to themselves, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// HTTP/1.
+    InTurn,
+    /// HTTP/2.
+    Multiplexed,
+}
+
+/// What to do about a connection now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing; ask again then.
+    AskAgain(Instant),
+    /// Nobody has used it for long: close it politely.
+    Idle,
+    /// Its peer has stopped in the middle of something: cut it.
+    Stuck,
+}
+
+// === impl Timeouts ===
+
+impl Timeouts {
+    fn shortest(&self) -> Duration {
+        self.header.min(self.write).min(self.idle)
+    }
+}
+
+// === impl Pulse ===
+
+impl Pulse {
+    /// The pulse of a connection that was opened just now, and from which a head is expected.
+    pub(crate) fn new() -> Pulse {
+        Pulse {
+            opened: Instant::now(),
+            working: AtomicUsize::new(0),
+            replying: AtomicUsize::new(0),
+            head_since: AtomicU64::new(0),
+            write_blocked_since: AtomicU64::new(NEVER),
+            progress: AtomicU64::new(0),
+            multiplexed: AtomicBool::new(false),
+            body_unread: AtomicBool::new(false),
+        }
+    }
+
+    /// Bytes have come in.
+    pub(crate) fn received(&self) {
+        if self.multiplexed.load(Relaxed) {
+            return;
+        }
+        let now = self.now();
+        self.progress.store(now, Relaxed);
+        let between_requests = self.working.load(Relaxed) == 0 && self.replying.load(Relaxed) == 0;
+        if between_requests && self.head_since.load(Relaxed) == NEVER {
+            self.head_since.store(now, Relaxed);
+        }
+    }
+
+    /// The system has taken bytes from us.
+    pub(crate) fn sent(&self) {
+        self.write_blocked_since.store(NEVER, Relaxed);
+        if !self.multiplexed.load(Relaxed) {
+            self.progress.store(self.now(), Relaxed);
+        }
+    }
+
+    /// The system has taken none.
+    pub(crate) fn write_blocked(&self) {
+        if self.write_blocked_since.load(Relaxed) == NEVER {
+            self.write_blocked_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// A request's head is complete.
+    pub(crate) fn begin(self: &Arc<Pulse>, sharing: Sharing) -> Turn {
+        self.head_since.store(NEVER, Relaxed);
+        self.working.fetch_add(1, Relaxed);
+        if sharing == Sharing::Multiplexed {
+            self.multiplexed.store(true, Relaxed);
+            self.progress.store(self.now(), Relaxed);
+        }
+        Turn {
+            pulse: Arc::clone(self),
+            stage: Stage::Working,
+        }
+    }
+
+    /// Whether the peer may be sending something that nobody is going to read.
+    pub(crate) fn leaves_bytes_unread(&self) -> bool {
+        self.body_unread.load(Relaxed) || self.head_since.load(Relaxed) != NEVER
+    }
+
+    pub(crate) fn verdict(&self, timeouts: &Timeouts) -> Verdict {
+        let blocked_since = self.write_blocked_since.load(Relaxed);
+        let head_since = self.head_since.load(Relaxed);
+        let progress = self.progress.load(Relaxed);
+        let (since, timeout, late) = if blocked_since != NEVER {
+            (blocked_since, timeouts.write, Verdict::Stuck)
+        } else if self.replying.load(Relaxed) > 0 {
+            (progress, timeouts.write, Verdict::Stuck)
+        } else if self.working.load(Relaxed) > 0 {
+            (self.now(), timeouts.shortest(), Verdict::Stuck)
+        } else if head_since != NEVER {
+            (head_since, timeouts.header, Verdict::Stuck)
+        } else {
+            (progress, timeouts.idle, Verdict::Idle)
+        };
+        let now = Instant::now();
+        let deadline = self.opened + Duration::from_millis(since) + timeout;
+        if deadline <= now {
+            return late;
+        }
+        // No later than the shortest limit from now: a wait that begins after this question cannot
+        // end before the next one, so that each is noticed on time without arming a timer for it.
+        Verdict::AskAgain(deadline.min(now + timeouts.shortest()))
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER)
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    /// The response is there and goes to the client from now on.
+    pub(crate) fn start_replying(&mut self) {
+        self.stage = Stage::Replying;
+        // First the one, then the other: in between, the connection must not look idle.
+        self.pulse.replying.fetch_add(1, Relaxed);
+        self.pulse.working.fetch_sub(1, Relaxed);
+        self.got_on();
+    }
+
+    /// The client has made room for more of the response.
+    pub(crate) fn got_on(&self) {
+        self.pulse.progress.store(self.pulse.now(), Relaxed);
+    }
+
+    /// The request is answered although its body has not been read to the end.
+    pub(crate) fn leave_body_unread(&self) {
+        self.pulse.body_unread.store(true, Relaxed);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let counter = match self.stage {
+            Stage::Working => &self.pulse.working,
+            Stage::Replying => &self.pulse.replying,
+        };
+        counter.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        header: Duration::from_secs(10),
+        write: Duration::from_secs(30),
+        idle: Duration::from_secs(600),
+    };
+
+    /// What the verdict is in the end when nothing happens any more, and after how many seconds.
+    async fn verdict_of(pulse: &Pulse) -> (Verdict, u64) {
+        let start = Instant::now();
+        loop {
+            match pulse.verdict(&TIMEOUTS) {
+                Verdict::AskAgain(at) => tokio::time::sleep_until(at).await,
+                verdict => return (verdict, start.elapsed().as_secs()),
+            }
+        }
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_ten_seconds_however_slowly_it_drips() {
+        let pulse = Pulse::new();
+        for _ in 0..3 {
+            pass(2).await;
+            pulse.received();
+        }
+        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_between_requests_is_idle() {
+        let pulse = Arc::new(Pulse::new());
+        drop(pulse.begin(Sharing::InTurn));
+        pulse.sent();
+        assert_eq!(verdict_of(&pulse).await, (Verdict::Idle, 600));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_head_after_a_pause_has_its_own_ten_seconds() {
+        let pulse = Arc::new(Pulse::new());
+        drop(pulse.begin(Sharing::InTurn));
+        pass(500).await;
+        pulse.received();
+        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_left_alone() {
+        let pulse = Arc::new(Pulse::new());
+        let _turn = pulse.begin(Sharing::InTurn);
+        pass(10_000).await;
+        assert!(matches!(pulse.verdict(&TIMEOUTS), Verdict::AskAgain(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_nobody_takes_is_stuck() {
+        let pulse = Arc::new(Pulse::new());
+        let mut turn = pulse.begin(Sharing::InTurn);
+        pass(100).await;
+        turn.start_replying();
+        pass(20).await;
+        pulse.sent();
+        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 30));
+        drop(turn);
+        pulse.write_blocked();
+        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_do_not_excuse_a_stuck_response_among_others() {
+        let pulse = Arc::new(Pulse::new());
+        let mut turn = pulse.begin(Sharing::Multiplexed);
+        turn.start_replying();
+        pass(20).await;
+        pulse.received();
+        pulse.sent();
+        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 10));
+    }
+}

@@ -1,0 +1,228 @@
+//! From an answer or a failure to an HTTP response, its body in the pieces it was made of.
+//!
+//! The only place where errors become responses; which status, `protocol::error` says.
+
+use crate::failure::Failure;
+use crate::pulse::Turn;
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use wisp_protocol::error::ErrorKind;
+use wisp_protocol::v2::{self, EncodedReply};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+const HEADER_LENGTH: HeaderName = HeaderName::from_static(v2::HEADER_LENGTH);
+
+/// Seconds after which a refused client may try again: queues here are short.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// The most bytes that an HTTP/2 response hands over at a time. Its client takes each before the
+/// next, which shows that it reads at all; HTTP/1 shows that at the socket.
+const MAX_FRAME_BYTES: usize = 64 * 1024;
+
+/// An answer before it belongs to a connection. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    status: StatusCode,
+    content_type: HeaderValue,
+    header_length: Option<usize>,
+    chunks: Vec<Bytes>,
+}
+
+/// A response's body. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct ReplyBody {
+    chunks: std::vec::IntoIter<Bytes>,
+    /// What is left of a chunk too large for one frame.
+    rest: Bytes,
+    left: u64,
+    max_frame: usize,
+    /// Until it is dropped, the connection is not idle.
+    turn: Turn,
+}
+
+/// How a response's bytes are handed to the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Chunk by chunk, however large.
+    Whole,
+    /// In frames of limited size.
+    Limited,
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// A JSON document with status 200.
+    pub(crate) fn document(document: Bytes) -> Reply {
+        Reply {
+            status: StatusCode::OK,
+            content_type: JSON,
+            header_length: None,
+            chunks: vec![document],
+        }
+    }
+
+    /// A JSON document that says that something is not ready.
+    pub(crate) fn not_ready(document: Bytes) -> Reply {
+        Reply {
+            status: ErrorKind::Unavailable.status(),
+            ..Reply::document(document)
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn into_response(self, framing: Framing, mut turn: Turn) -> Response<ReplyBody> {
+        turn.start_replying();
+        let body = ReplyBody {
+            left: self.chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+            chunks: self.chunks.into_iter(),
+            rest: Bytes::new(),
+            max_frame: match framing {
+                Framing::Whole => usize::MAX,
+                Framing::Limited => MAX_FRAME_BYTES,
+            },
+            turn,
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, self.content_type);
+        if let Some(length) = self.header_length {
+            headers.insert(HEADER_LENGTH, HeaderValue::from(length));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        response
+    }
+}
+
+impl From<EncodedReply> for Reply {
+    fn from(reply: EncodedReply) -> Reply {
+        let EncodedReply {
+            content_type,
+            header_length,
+            chunks,
+        } = reply;
+        Reply {
+            status: StatusCode::OK,
+            content_type: HeaderValue::from_static(content_type),
+            header_length,
+            chunks,
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn into_response(self, framing: Framing, turn: Turn) -> Response<ReplyBody> {
+        let kind = self.kind();
+        let reply = Reply {
+            status: kind.status(),
+            ..Reply::document(v2::encode_error(&self.client_message()))
+        };
+        let mut response = reply.into_response(framing, turn);
+        let headers = response.headers_mut();
+        if let Some(methods) = self.allow() {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if kind == ErrorKind::UnsupportedEncoding {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        response
+    }
+}
+
+// === impl ReplyBody ===
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.rest.is_empty() {
+            match self.chunks.next() {
+                Some(chunk) => self.rest = chunk,
+                None => return Poll::Ready(None),
+            }
+        }
+        let size = self.rest.len().min(self.max_frame);
+        let frame = self.rest.split_to(size);
+        self.left -= size as u64;
+        self.turn.got_on();
+        Poll::Ready(Some(Ok(Frame::data(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Exact, from which hyper makes the `content-length`.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pulse::{Pulse, Sharing};
+    use std::sync::Arc;
+
+    fn response(chunks: Vec<Bytes>, framing: Framing) -> Response<ReplyBody> {
+        let reply = Reply::from(EncodedReply {
+            content_type: "application/octet-stream",
+            header_length: Some(12),
+            chunks,
+        });
+        let pulse = Arc::new(Pulse::new());
+        reply.into_response(framing, pulse.begin(Sharing::InTurn))
+    }
+
+    fn frames(body: ReplyBody) -> Vec<Bytes> {
+        let mut body = std::pin::pin!(body);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let next = || match body.as_mut().poll_frame(&mut cx) {
+            Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
+            _ => None,
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn chunks_go_out_uncopied_and_in_their_order() {
+        let chunks = vec![Bytes::from_static(b"{}"), Bytes::from(vec![1; 1 << 20])];
+        let response = response(chunks.clone(), Framing::Whole);
+        assert_eq!(response.headers()[HEADER_LENGTH], "12");
+        assert_eq!(response.body().size_hint().exact(), Some((1 << 20) + 2));
+        let frames = frames(response.into_body());
+        let addresses = |chunks: &[Bytes]| chunks.iter().map(|c| c.as_ptr()).collect::<Vec<_>>();
+        assert_eq!(addresses(&frames), addresses(&chunks));
+        assert_eq!(frames, chunks);
+    }
+
+    #[test]
+    fn large_chunks_are_cut_where_frames_are_limited() {
+        let chunk = Bytes::from(vec![1; 2 * MAX_FRAME_BYTES + 5]);
+        let response = response(
+            vec![chunk.clone(), Bytes::from_static(b"x")],
+            Framing::Limited,
+        );
+        let sizes: Vec<_> = frames(response.into_body())
+            .iter()
+            .map(Bytes::len)
+            .collect();
+        assert_eq!(sizes, [MAX_FRAME_BYTES, MAX_FRAME_BYTES, 5, 1]);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a request is called in logs and towards its client.
+//!
+//! A client's own id is kept if it is fit for a log; otherwise one is made from the time the server
+//! started and a count, only when something is to be said about the request.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The header in which ids travel, both ways.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longer ids than any in use (UUIDs have 36 characters, AWS trace ids up to 64).
+const MAX_BYTES: usize = 64;
+
+/// Makes ids that are unique among the servers of a site, for all practical purposes. Lifetime:
+/// the process.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    /// Nanoseconds, so that two servers hardly share it.
+    started: u128,
+    next: AtomicU64,
+}
+
+/// The name of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RequestId {
+    Given(HeaderValue),
+    Made { started: u128, number: u64 },
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> RequestIds {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        RequestIds {
+            // A clock before 1970 makes ids that are less unique, which is no reason not to serve.
+            started: since_epoch.unwrap_or_default().as_nanos(),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// The id of a request with these headers. A made one is another each time.
+    pub(crate) fn id(&self, headers: &HeaderMap) -> RequestId {
+        given(headers).map_or_else(|| self.make(), |id| RequestId::Given(id.clone()))
+    }
+
+    fn make(&self) -> RequestId {
+        RequestId::Made {
+            started: self.started,
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+/// The client's own id, if it gave one that may stand in a log.
+pub(crate) fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(REQUEST_ID).filter(|id| is_fit(id.as_bytes()))
+}
+
+fn is_fit(id: &[u8]) -> bool {
+    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    (1..=MAX_BYTES).contains(&id.len()) && id.iter().all(harmless)
+}
+
+impl RequestId {
+    pub(crate) fn to_header(&self) -> HeaderValue {
+        match self {
+            RequestId::Given(id) => id.clone(),
+            RequestId::Made { .. } => HeaderValue::try_from(self.to_string())
+                .expect("hexadecimal digits and a dash stand in any header"),
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestId::Given(id) => f.write_str(id.to_str().unwrap_or_default()),
+            RequestId::Made { started, number } => write!(f, "{started:x}-{number:x}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id_for(value: &[u8]) -> anyhow::Result<RequestId> {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_bytes(value)?);
+        Ok(RequestIds::new().id(&headers))
+    }
+
+    #[test]
+    fn a_fit_id_is_kept() -> anyhow::Result<()> {
+        let longest = "x".repeat(MAX_BYTES);
+        for id in ["7", "0f8c-22.a_B", &longest] {
+            assert_eq!(id_for(id.as_bytes())?.to_string(), id);
+            assert_eq!(id_for(id.as_bytes())?.to_header(), id);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_unfit_id_is_replaced() -> anyhow::Result<()> {
+        let too_long = "x".repeat(MAX_BYTES + 1);
+        for id in ["", "a b", "a\tb", "{x}", "é", "a\"b", &too_long] {
+            let made = id_for(id.as_bytes())?;
+            assert!(matches!(made, RequestId::Made { number: 1, .. }), "{id}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn made_ids_differ() {
+        let ids = RequestIds::new();
+        let headers = HeaderMap::new();
+        assert_ne!(ids.id(&headers), ids.id(&headers));
+        assert_ne!(RequestIds::new().started, ids.started);
+    }
+}

@@ -1,0 +1,138 @@
+//! The frame of every request: its id, its one log line, and a response whatever happens.
+//!
+//! Inside it, `answer` knows only success and failure. Here a failure or a panic becomes a response,
+//! in this place only, and an HTTP/1 connection is closed where it cannot be used again.
+
+use crate::answer::answer;
+use crate::body::RequestBody;
+use crate::failure::Failure;
+use crate::log::Log;
+use crate::pulse::Turn;
+use crate::reply::{Framing, Reply, ReplyBody};
+use crate::request_id::{self, REQUEST_ID};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, Version};
+use hyper::body::Incoming;
+use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+use wisp_serving::Serving;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// What all requests share. Lifetime: the process.
+#[derive(Debug)]
+pub(crate) struct Service {
+    serving: Arc<Serving>,
+    log: Log,
+    body_timeout: Duration,
+    draining: AtomicBool,
+}
+
+impl Service {
+    pub(crate) fn new(serving: Arc<Serving>, body_timeout: Duration) -> Service {
+        Service {
+            serving,
+            log: Log::new(),
+            body_timeout,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Be unready from now on, and let no HTTP/1 connection outlive its next response: closed in
+    /// answering, none is closed just when its client sends the next request.
+    pub(crate) fn start_draining(&self) {
+        self.serving.start_draining();
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Answer one request. Dropping the future ends its work.
+    pub(crate) async fn respond(
+        &self,
+        request: Request<Incoming>,
+        turn: Turn,
+    ) -> Response<ReplyBody> {
+        let (head, incoming) = request.into_parts();
+        let mut body = RequestBody::new(incoming, self.body_timeout);
+        let line = self.log.begin(&head);
+        let outcome = catch_panic(answer(&self.serving, &head, &mut body)).await;
+
+        let framing = match head.version {
+            Version::HTTP_2 => Framing::Limited,
+            _ => Framing::Whole,
+        };
+        let mut close = false;
+        if framing == Framing::Whole {
+            let unread = !body.is_over().await;
+            if unread {
+                turn.leave_body_unread();
+            }
+            close = unread || self.draining.load(Ordering::Relaxed);
+        }
+        let (id, mut response) = match outcome {
+            Ok(reply) => {
+                line.answered(reply.status());
+                // Made ids are for those who have something to ask about.
+                let id = request_id::given(&head.headers).cloned();
+                (id, reply.into_response(framing, turn))
+            }
+            Err(failure) => {
+                let id = line.failed(&failure).to_header();
+                (Some(id), failure.into_response(framing, turn))
+            }
+        };
+        if let Some(id) = id {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        if close {
+            response.headers_mut().insert(CONNECTION, CLOSE);
+        }
+        response
+    }
+}
+
+/// The outcome of `work`, also when it panics: that is its request's failure and nobody else's.
+async fn catch_panic(work: impl Future<Output = Result<Reply, Failure>>) -> Result<Reply, Failure> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        // What the panic left half done is the request's own, and dropped with it.
+        let poll = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        poll.unwrap_or_else(|panic| Poll::Ready(Err(Failure::Panic(text(&*panic)))))
+    })
+    .await
+}
+
+fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a text").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wisp_protocol::error::ErrorKind;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_of_its_request() {
+        for (panics, said) in [
+            ((|| panic!("at once")) as fn(), "a panic: at once"),
+            (|| panic!("with {}", 7), "a panic: with 7"),
+        ] {
+            let work = async {
+                tokio::task::yield_now().await;
+                panics();
+                Ok(Reply::document(bytes::Bytes::new()))
+            };
+            let failure = catch_panic(work).await.expect_err("it panicked");
+            assert_eq!(failure.to_string(), said);
+            assert_eq!(failure.kind(), ErrorKind::Internal);
+            assert_eq!(failure.client_message(), "the server failed");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The server on real sockets, by what its clients see.
+//!
+//! No model is needed: the repository is empty, and asking for its index reads a body, which a
+//! client may hold back for as long as a test wants the request in flight.
+
+mod drain;
+mod framing;
+mod harness;
+mod http2;
+mod limits;
+mod routes;

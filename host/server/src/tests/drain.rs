@@ -1,0 +1,105 @@
+//! How a server ends.
+
+use super::harness::{Client, HELD, LIVE, TestServer, options, within};
+use crate::{ServeError, ServerOptions};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// A client whose request is in flight until it sends two bytes.
+async fn held(server: &TestServer) -> anyhow::Result<Client> {
+    let mut client = server.connect().await?;
+    client.send(HELD).await?;
+    assert_eq!(client.answer().await?.status, 100);
+    Ok(client)
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_and_then_the_server_ends() -> anyhow::Result<()> {
+    let mut server = TestServer::start(options()).await?;
+    let mut busy = held(&server).await?;
+    let mut idle = server.connect().await?;
+    idle.send(LIVE).await?;
+    idle.answer().await?;
+
+    server.stop();
+    idle.check_closed().await?;
+    assert!(TcpStream::connect(server.address).await.is_err());
+    busy.send("{}").await?;
+    let answer = busy.answer().await?;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "[]"));
+    assert!(answer.closes());
+    busy.check_closed().await?;
+    assert_eq!(server.ended().await?, Ok(()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn during_the_notice_all_is_answered_but_nobody_stays() -> anyhow::Result<()> {
+    let options = ServerOptions {
+        drain_notice: Duration::from_secs(3600),
+        ..options()
+    };
+    let mut server = TestServer::start(options).await?;
+    let mut before = server.connect().await?;
+    before.send(LIVE).await?;
+    before.answer().await?;
+    server.stop();
+    // The server's task learns of it when it runs next, which is before it answers again.
+    within(async {
+        while !server.ask(LIVE).await?.closes() {}
+        anyhow::Ok(())
+    })
+    .await??;
+
+    before.send(LIVE).await?;
+    let answer = before.answer().await?;
+    assert_eq!((answer.status, answer.closes()), (200, true));
+    before.check_closed().await?;
+    let answer = server
+        .ask("GET /v2/health/ready HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await?;
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (503, r#"{"ready":false}"#)
+    );
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_does_not_end_in_time_is_cut() -> anyhow::Result<()> {
+    let drain_timeout = Duration::from_millis(50);
+    let options = ServerOptions {
+        drain_timeout,
+        ..options()
+    };
+    let mut server = TestServer::start(options).await?;
+    let mut busy = held(&server).await?;
+    server.stop();
+    let cut = ServeError::DrainTimeout {
+        connections: 1,
+        drain_timeout,
+    };
+    assert_eq!(server.ended().await?, Err(cut));
+    busy.check_closed().await
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_takes_its_request_with_it() -> anyhow::Result<()> {
+    let mut server = TestServer::start(options()).await?;
+    drop(held(&server).await?);
+    server.stop();
+    assert_eq!(server.ended().await?, Ok(()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn dropping_the_server_cuts_everything_at_once() -> anyhow::Result<()> {
+    let server = TestServer::start(options()).await?;
+    let mut busy = held(&server).await?;
+    let address = server.address;
+    drop(server);
+    busy.check_closed().await?;
+    assert!(TcpStream::connect(address).await.is_err());
+    Ok(())
+}

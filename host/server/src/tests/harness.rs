@@ -1,0 +1,197 @@
+//! A server on a port of its own, and a client that sends whatever bytes it is told.
+
+use crate::{ServeError, ServerOptions, serve};
+use anyhow::{Context, anyhow, bail};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use wisp_serving::registry::Registry;
+use wisp_serving::{Serving, ServingOptions};
+
+/// When a test has failed, instead of waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The head of a request that is in flight until its body of two bytes comes; the server's
+/// "100 Continue" proves that it waits for them.
+pub(super) const HELD: &str = "POST /v2/repository/index HTTP/1.1\r\nhost: x\r\n\
+    content-length: 2\r\nexpect: 100-continue\r\n\r\n";
+
+pub(super) const LIVE: &str = "GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// A running server with an empty repository, cut when this is dropped.
+pub(super) struct TestServer {
+    pub(super) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    served: Option<JoinHandle<Result<(), ServeError>>>,
+}
+
+/// One connection of a client without a library.
+pub(super) struct Client {
+    stream: TcpStream,
+    /// Received and not yet looked at.
+    received: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// Everything before the body, in lower case.
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+/// Options without pauses: tests that want one say so.
+pub(super) fn options() -> ServerOptions {
+    ServerOptions {
+        drain_notice: Duration::ZERO,
+        ..ServerOptions::default()
+    }
+}
+
+pub(super) async fn within<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let patience = tokio::time::timeout(PATIENCE, work).await;
+    patience.context("nothing happened for too long")
+}
+
+impl TestServer {
+    pub(super) async fn start(options: ServerOptions) -> anyhow::Result<TestServer> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let serving = Serving::new(Registry::default(), ServingOptions::default());
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        let served = tokio::spawn(serve(listener, Arc::new(serving), options, shutdown));
+        Ok(TestServer {
+            address,
+            stop: Some(stop),
+            served: Some(served),
+        })
+    }
+
+    pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        let stream = TcpStream::connect(self.address).await?;
+        let received = Vec::new();
+        Ok(Client { stream, received })
+    }
+
+    pub(super) fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// How the server ended.
+    pub(super) async fn ended(&mut self) -> anyhow::Result<Result<(), ServeError>> {
+        let served = self.served.take().context("a server ends once")?;
+        Ok(within(served).await??)
+    }
+
+    /// The answer on a connection of its own.
+    pub(super) async fn ask(&self, request: &str) -> anyhow::Result<Answer> {
+        let mut client = self.connect().await?;
+        client.send(request).await?;
+        client.answer().await
+    }
+
+    pub(super) async fn check_alive(&self) -> anyhow::Result<()> {
+        let answer = self.ask(LIVE).await?;
+        match (answer.status, answer.body.as_str()) {
+            (200, r#"{"live":true}"#) => Ok(()),
+            _ => Err(anyhow!("not alive: {answer:?}")),
+        }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(served) = &self.served {
+            served.abort();
+        }
+    }
+}
+
+impl Client {
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
+        Ok(within(self.stream.write_all(bytes.as_ref())).await??)
+    }
+
+    /// Say that nothing more will be sent.
+    pub(super) async fn finish(&mut self) -> anyhow::Result<()> {
+        Ok(self.stream.shutdown().await?)
+    }
+
+    /// The next answer; its body has a length.
+    pub(super) async fn answer(&mut self) -> anyhow::Result<Answer> {
+        let head_length = loop {
+            let end = self.received.windows(4).position(|end| end == b"\r\n\r\n");
+            match end {
+                Some(end) => break end + 4,
+                None => self.receive().await?,
+            }
+        };
+        let head = std::str::from_utf8(&self.received[..head_length])?.to_lowercase();
+        let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        let body_length = match header(&head, "content-length") {
+            Some(length) => length.parse()?,
+            None => 0,
+        };
+        while self.received.len() < head_length + body_length {
+            self.receive().await?;
+        }
+        let rest = self.received.split_off(head_length + body_length);
+        let answer = std::mem::replace(&mut self.received, rest);
+        let body = String::from_utf8(answer[head_length..].to_vec())?;
+        Ok(Answer { status, head, body })
+    }
+
+    /// Whether the server closes without another byte. A reset counts.
+    pub(super) async fn check_closed(&mut self) -> anyhow::Result<()> {
+        let mut bytes = [0; 1024];
+        let unexpected = match self.received.is_empty() {
+            true => match within(self.stream.read(&mut bytes)).await? {
+                Ok(0) | Err(_) => return Ok(()),
+                Ok(length) => &bytes[..length],
+            },
+            false => &self.received,
+        };
+        bail!("not closed: {}", String::from_utf8_lossy(unexpected))
+    }
+
+    async fn receive(&mut self) -> anyhow::Result<()> {
+        match within(self.stream.read_buf(&mut self.received)).await?? {
+            0 => bail!("closed after {:?}", String::from_utf8_lossy(&self.received)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+
+    /// That this is a refusal as clients of V2 expect it.
+    pub(super) fn check_refusal(&self, status: u16) -> anyhow::Result<()> {
+        let is_error = self.body.starts_with(r#"{"error":""#) && self.body.ends_with("\"}");
+        let is_json = self.header("content-type") == Some("application/json");
+        match self.status == status && is_error && is_json {
+            true => Ok(()),
+            false => Err(anyhow!("not a {status} with a JSON error: {self:?}")),
+        }
+    }
+
+    pub(super) fn closes(&self) -> bool {
+        self.header("connection") == Some("close")
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines
+        .find(|(found, _)| *found == name)
+        .map(|(_, value)| value)
+}

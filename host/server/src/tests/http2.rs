@@ -1,0 +1,144 @@
+//! The same server for clients that begin with HTTP/2.
+
+use super::harness::{TestServer, options, within};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A body that ends when its sender says so.
+struct Held(oneshot::Receiver<()>);
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.0).poll(cx).map(|_| None)
+    }
+}
+
+type Connection = JoinHandle<hyper::Result<()>>;
+
+async fn connect(server: &TestServer) -> anyhow::Result<(SendRequest<Body>, Connection)> {
+    let stream = TcpStream::connect(server.address).await?;
+    let (client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    Ok((client, tokio::spawn(connection)))
+}
+
+fn live() -> anyhow::Result<Request<Body>> {
+    Ok(Request::get("http://x/v2/health/live").body(Empty::new().boxed_unsync())?)
+}
+
+fn index(body: Body) -> anyhow::Result<Request<Body>> {
+    Ok(Request::post("http://x/v2/repository/index").body(body)?)
+}
+
+async fn ask(
+    client: &mut SendRequest<Body>,
+    request: Request<Body>,
+) -> anyhow::Result<(StatusCode, String)> {
+    let response = within(client.send_request(request)).await??;
+    let status = response.status();
+    let body = within(response.into_body().collect()).await??.to_bytes();
+    Ok((status, String::from_utf8(body.to_vec())?))
+}
+
+#[tokio::test]
+async fn many_requests_share_a_connection() -> anyhow::Result<()> {
+    let server = TestServer::start(options()).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    let (release, held) = oneshot::channel();
+    let waiting = client.send_request(index(Held(held).boxed_unsync())?);
+    for _ in 0..3 {
+        let alive = (StatusCode::OK, r#"{"live":true}"#.to_owned());
+        assert_eq!(ask(&mut client, live()?).await?, alive);
+    }
+    assert!(release.send(()).is_ok());
+    assert_eq!(within(waiting).await??.status(), StatusCode::OK);
+    Ok(())
+}
+
+#[tokio::test]
+async fn refusals_are_json_here_too() -> anyhow::Result<()> {
+    let server = TestServer::start(options()).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    let large = Full::new(Bytes::from(vec![b' '; 1 << 20])).boxed_unsync();
+    let nothing = Request::get("http://x/").body(Empty::new().boxed_unsync())?;
+    for (request, status) in [
+        (index(large)?, StatusCode::PAYLOAD_TOO_LARGE),
+        (nothing, StatusCode::NOT_FOUND),
+    ] {
+        let (refused, body) = ask(&mut client, request).await?;
+        assert_eq!(refused, status);
+        assert!(body.starts_with(r#"{"error":""#), "{body}");
+    }
+    assert_eq!(ask(&mut client, live()?).await?.0, StatusCode::OK);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_in_flight_is_answered_before_the_server_ends() -> anyhow::Result<()> {
+    let mut server = TestServer::start(options()).await?;
+    let (mut client, connection) = connect(&server).await?;
+    let (release, held) = oneshot::channel();
+    let waiting = client.send_request(index(Held(held).boxed_unsync())?);
+    // Its head was sent before this one, which is answered.
+    ask(&mut client, live()?).await?;
+    server.stop();
+    within(async {
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await?;
+    assert!(release.send(()).is_ok());
+    let response = within(waiting).await??;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(
+        within(response.into_body().collect()).await??.to_bytes(),
+        "[]"
+    );
+    assert_eq!(server.ended().await?, Ok(()));
+    within(connection).await???;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_takes_its_streams_with_it() -> anyhow::Result<()> {
+    let mut server = TestServer::start(options()).await?;
+    let (mut client, connection) = connect(&server).await?;
+    let (_release, held) = oneshot::channel();
+    let _waiting = client.send_request(index(Held(held).boxed_unsync())?);
+    ask(&mut client, live()?).await?;
+    connection.abort();
+    server.stop();
+    assert_eq!(server.ended().await?, Ok(()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_head_too_large_is_refused() -> anyhow::Result<()> {
+    let server = TestServer::start(options()).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    let large = "x".repeat(100 * 1024);
+    let request = Request::get("http://x/v2").header("a", large);
+    let request = request.body(Empty::new().boxed_unsync())?;
+    let response = within(client.send_request(request)).await?;
+    let status = response.map(|response| response.status()).ok();
+    assert!(status.is_none_or(|status| status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+    server.check_alive().await
+}
