@@ -1,0 +1,178 @@
+//! Writes the tokenizer's tables as static data, so that an instance initialises nothing.
+//!
+//! `vocabulary.rs`: an open-addressed hash table over the lines of `vocab.txt`, with the hash that the
+//! tokenizer uses. `characters.rs`: what BERT's uncased normalisation and splitting make of every
+//! character beyond ASCII, worked out here with the crates that HuggingFace `tokenizers` uses.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::{env, fs};
+use unicode_categories::UnicodeCategories as _;
+use unicode_normalization_alignments::UnicodeNormalization as _;
+use unicode_normalization_alignments::char::canonical_combining_class;
+
+#[path = "src/tokenizer/hash.rs"]
+mod hash;
+
+/// What becomes of a character, where that takes no text of its own to say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Removed,
+    Separator,
+    Isolated,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for path in ["build.rs", "src/tokenizer/hash.rs", "vocab.txt"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    let vocabulary = fs::read_to_string("vocab.txt")?;
+    fs::write(out.join("vocabulary.rs"), vocabulary_table(&vocabulary)?)?;
+    fs::write(out.join("characters.rs"), character_tables(&vocabulary)?)?;
+    Ok(())
+}
+
+// === Vocabulary ===
+
+fn vocabulary_table(vocabulary: &str) -> Result<String, Box<dyn Error>> {
+    let words: Vec<&str> = vocabulary.split_terminator('\n').collect();
+    for (id, word) in [
+        (0, "[PAD]"),
+        (100, "[UNK]"),
+        (101, "[CLS]"),
+        (102, "[SEP]"),
+        (103, "[MASK]"),
+    ] {
+        if words.get(id) != Some(&word) {
+            return Err(format!("line {} of vocab.txt is not {word}", id + 1).into());
+        }
+    }
+    let mut slots = vec![u16::MAX; hash::SLOTS];
+    let mut starts = vec![0_u32];
+    for (id, word) in words.iter().enumerate() {
+        let mut slot = hash::slot(hash::extend(hash::SEED, word.as_bytes()));
+        while slots[slot] != u16::MAX {
+            slot = hash::next(slot);
+        }
+        slots[slot] = u16::try_from(id)?;
+        starts.push(starts[id] + u32::try_from(word.len() + 1)?);
+    }
+    let longest = words
+        .iter()
+        .map(|word| word.trim_start_matches("##").chars().count())
+        .max();
+    Ok(format!(
+        "pub(super) const LONGEST: usize = {};\n\
+         pub(super) static STARTS: [u32; {}] = {starts:?};\n\
+         pub(super) static SLOTS: [u16; {}] = {slots:?};\n",
+        longest.ok_or("vocab.txt is empty")?,
+        starts.len(),
+        slots.len(),
+    ))
+}
+
+// === Characters ===
+
+fn character_tables(vocabulary: &str) -> Result<String, Box<dyn Error>> {
+    let known: BTreeSet<char> = vocabulary.chars().collect();
+    let mut ranges: Vec<(u32, u32, Fate)> = Vec::new();
+    let (mut replaced, mut ends, mut text) = (Vec::new(), Vec::new(), String::new());
+    for character in ('\u{80}'..=char::MAX).filter(|character| !is_hangul(*character)) {
+        let result = normalise(character);
+        // Canonical ordering is left out at run time. It could matter only for marks that are kept,
+        // and a word with a mark that the vocabulary does not know is unknown in any order.
+        if result
+            .chars()
+            .any(|kept| canonical_combining_class(kept) != 0 && known.contains(&kept))
+        {
+            return Err(format!("the order of {character:?} matters").into());
+        }
+        let code = u32::from(character);
+        let fate = match result.as_str() {
+            "" => Fate::Removed,
+            " " => Fate::Separator,
+            isolated if isolated == format!(" {character} ") => Fate::Isolated,
+            same if same == character.to_string() => continue,
+            other => {
+                text.push_str(other);
+                replaced.push(code);
+                ends.push(u16::try_from(text.len())?);
+                continue;
+            }
+        };
+        match ranges.last_mut() {
+            Some((_, last, known)) if *known == fate && *last + 1 == code => *last = code,
+            _ => ranges.push((code, code, fate)),
+        }
+    }
+    let mut source = format!("static RANGES: [(u32, u32, Fate); {}] = [", ranges.len());
+    for (first, last, fate) in ranges {
+        write!(source, "({first}, {last}, Fate::{fate:?}),")?;
+    }
+    write!(
+        source,
+        "];\n\
+         static REPLACED: [u32; {0}] = {replaced:?};\n\
+         static ENDS: [u16; {0}] = {ends:?};\n\
+         static TEXT: &str = {text:?};\n",
+        replaced.len(),
+    )?;
+    Ok(source)
+}
+
+/// Their decompositions follow a rule, which the tokenizer has.
+fn is_hangul(character: char) -> bool {
+    ('\u{ac00}'..='\u{d7a3}').contains(&character)
+}
+
+/// What normalisation makes of a character, with a space wherever words are separated.
+fn normalise(character: char) -> String {
+    // In the order of BertNormalizer: clean, separate ideographs, strip accents, lower the case; and
+    // then BertPreTokenizer.
+    if character == '\u{fffd}' || is_control(character) {
+        return String::new();
+    }
+    if character.is_whitespace() {
+        return " ".into();
+    }
+    let spaced = if is_ideograph(character) {
+        format!(" {character} ")
+    } else {
+        character.to_string()
+    };
+    let stripped = spaced
+        .nfd()
+        .map(|(part, _)| part)
+        .filter(|part| !part.is_mark_nonspacing());
+    let lowered = stripped.flat_map(char::to_lowercase);
+    let mut result = String::new();
+    for part in lowered {
+        match part {
+            part if part.is_whitespace() => result.push(' '),
+            part if part.is_ascii_punctuation() || part.is_punctuation() => {
+                result.extend([' ', part, ' ']);
+            }
+            part => result.push(part),
+        }
+    }
+    result
+}
+
+fn is_control(character: char) -> bool {
+    !matches!(character, '\t' | '\n' | '\r') && character.is_other()
+}
+
+fn is_ideograph(character: char) -> bool {
+    matches!(u32::from(character),
+        0x4e00..=0x9fff
+        | 0x3400..=0x4dbf
+        | 0x20000..=0x2a6df
+        | 0x2a700..=0x2b73f
+        | 0x2b740..=0x2b81f
+        | 0x2b920..=0x2ceaf
+        | 0xf900..=0xfaff
+        | 0x2f800..=0x2fa1f)
+}

@@ -1,0 +1,50 @@
+//! Texts to sentence embeddings, with the tokenizer of the model inside.
+//!
+//! `preprocess` turns texts into token ids and fills them up to the longest; `postprocess` averages
+//! what the model says of each token and scales it to length 1. Since the average must leave the
+//! filling out, the two share the mask, and the handler writes `infer` itself.
+
+mod postprocess;
+mod preprocess;
+mod tokenizer;
+
+use wisp_handler::{Datatype, GraphSpec, Graphs, Handler, Request, Response, Result, Signature};
+
+/// Elements of an embedding.
+const WIDTH: usize = 384;
+
+/// The handler of the embedding model.
+#[derive(Debug)]
+pub struct Embed;
+
+impl Handler for Embed {
+    fn signature() -> Signature {
+        let width = WIDTH as i64;
+        Signature::new()
+            .input("text", Datatype::Bytes, &[-1])
+            .output("embedding", Datatype::Fp32, &[-1, width])
+            .graph(
+                GraphSpec::new("model")
+                    .input("input_ids", Datatype::Int64, &[-1, -1])
+                    .input("attention_mask", Datatype::Int64, &[-1, -1])
+                    .input("token_type_ids", Datatype::Int64, &[-1, -1])
+                    .output("last_hidden_state", Datatype::Fp32, &[-1, -1, width]),
+            )
+    }
+
+    fn infer(request: &Request, graphs: &mut dyn Graphs) -> Result<Response> {
+        let texts = request.input("text")?.strings(&[-1])?;
+        if texts.is_empty() {
+            // Graphs take no sequences of length 0.
+            return postprocess::response(&[]);
+        }
+        let batch = preprocess::tokens(&texts);
+        let outputs = graphs.compute(Self::GRAPH, &batch.to_inputs()?)?;
+        postprocess::embeddings(&outputs, &batch)
+    }
+}
+
+wisp_handler::export!(Embed);
+
+#[cfg(test)]
+mod tests;

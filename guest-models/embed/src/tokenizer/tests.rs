@@ -1,0 +1,36 @@
+use super::*;
+
+/// Texts and their ids by HuggingFace `tokenizers` 0.23 on the model's tokenizer.json, truncated to
+/// 256 tokens: ids, a tab, and the text, escaped as by `char::escape_unicode` beyond printable ASCII.
+const EXPECTED: &str = include_str!("../../tests/tokenizer.tsv");
+
+#[test]
+fn every_text_has_the_ids_that_huggingface_gives_it() {
+    let mut count = 0;
+    for line in EXPECTED.lines() {
+        let (ids, text) = line.split_once('\t').unwrap();
+        let ids: Vec<i64> = ids.split(' ').map(|id| id.parse().unwrap()).collect();
+        let text = unescape(text);
+        assert_eq!(tokenize(&text), ids, "{text:?}");
+        count += 1;
+    }
+    assert!(count > 300, "{count} texts");
+}
+
+/// The text in `\u{..}` escapes, printable ASCII as it is.
+fn unescape(escaped: &str) -> String {
+    let mut parts = escaped.split("\\u{");
+    let mut text = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_once('}').unwrap();
+        text.push(char::from_u32(u32::from_str_radix(code, 16).unwrap()).unwrap());
+        text.push_str(rest);
+    }
+    text
+}
+
+#[test]
+fn a_word_without_end_costs_no_memory() {
+    let word = "x".repeat(1 << 20);
+    assert_eq!(tokenize(&word), [101, 100, 102]);
+}

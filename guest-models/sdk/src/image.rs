@@ -1,0 +1,194 @@
+//! Images: decoding, grey, resizing, and the way to the planes of a graph's input.
+//!
+//! Eight bits a channel, one or three channels. Transparency is flattened onto white paper, sixteen
+//! bits are cut to eight, and EXIF orientation and colour profiles are ignored.
+//!
+//! Invariant: no image is larger than [`MAX_PIXELS`] when it was decoded here. The size that a file
+//! claims is judged before memory is reserved for it, and that memory is all that decoding fills.
+
+use crate::error::{Error, Result};
+
+mod decode;
+mod resize;
+
+/// The largest image that is decoded: 12 megapixels, as RGBA 48 MB of an instance's 128 MiB. A
+/// progressive JPEG may have half of that, since its coefficients are kept as well.
+pub const MAX_PIXELS: usize = 12_000_000;
+
+/// An image in rows of pixels, the channels of a pixel together.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image {
+    width: usize,
+    height: usize,
+    colour: Colour,
+    samples: Vec<u8>,
+}
+
+/// What the channels of an image are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// One channel: 0 is black, 255 white.
+    Grey,
+    /// Three channels: red, green and blue.
+    Rgb,
+}
+
+// === impl Image ===
+
+impl Image {
+    /// Decodes a PNG or JPEG file.
+    ///
+    /// # Errors
+    /// The client's fault where it is neither, is damaged, or is larger than [`MAX_PIXELS`].
+    ///
+    /// ```
+    /// let problem = wisp_handler::image::Image::decode(b"GIF89a").unwrap_err();
+    /// assert_eq!(problem.message(), "not a PNG or JPEG image");
+    /// ```
+    pub fn decode(file: &[u8]) -> Result<Self> {
+        if file.starts_with(b"\x89PNG\r\n\x1a\n") {
+            decode::png(file)
+        } else if file.starts_with(b"\xff\xd8\xff") {
+            decode::jpeg(file)
+        } else {
+            Err(Error::client("not a PNG or JPEG image"))
+        }
+    }
+
+    /// An image of pixels that are decoded already, row by row.
+    ///
+    /// # Errors
+    /// The client's fault where there are no pixels, or not `width * height` of them.
+    pub fn new(width: usize, height: usize, colour: Colour, samples: Vec<u8>) -> Result<Self> {
+        let expected = width
+            .checked_mul(height)
+            .and_then(|pixels| pixels.checked_mul(colour.channels()));
+        if samples.is_empty() || expected != Some(samples.len()) {
+            let found = samples.len();
+            return Err(Error::client(format_args!(
+                "{found} samples for an image of {width}x{height} pixels"
+            )));
+        }
+        Ok(Self {
+            width,
+            height,
+            colour,
+            samples,
+        })
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// What the channels are.
+    pub fn colour(&self) -> Colour {
+        self.colour
+    }
+
+    /// Row by row, the channels of a pixel together.
+    pub fn samples(&self) -> &[u8] {
+        &self.samples
+    }
+
+    /// The same image in grey: ITU-R 601 luma, rounded as Pillow does.
+    #[must_use]
+    pub fn into_grey(self) -> Self {
+        let samples = match self.colour {
+            Colour::Grey => self.samples,
+            Colour::Rgb => self.samples.chunks_exact(3).map(luma).collect(),
+        };
+        Self {
+            colour: Colour::Grey,
+            samples,
+            ..self
+        }
+    }
+
+    /// The same image with three channels, equal ones where it was grey.
+    #[must_use]
+    pub fn into_rgb(self) -> Self {
+        let samples = match self.colour {
+            Colour::Grey => self.samples.iter().flat_map(|grey| [*grey; 3]).collect(),
+            Colour::Rgb => self.samples,
+        };
+        Self {
+            colour: Colour::Rgb,
+            samples,
+            ..self
+        }
+    }
+
+    /// The image at another size, each new pixel the average of the area that it covers.
+    ///
+    /// # Errors
+    /// The handler's fault where the new size is zero or beyond 65 535.
+    pub fn resize(&self, width: usize, height: usize) -> Result<Self> {
+        let samples = resize::area_average(self, width, height)?;
+        Self::new(width, height, self.colour, samples)
+    }
+
+    /// One row of an NCHW tensor: channel after channel, each sample scaled to 0..1 and standardised
+    /// with its channel's `(mean, deviation)`.
+    ///
+    /// ```
+    /// # use wisp_handler::{Result, Tensor, image::{Colour, Image}};
+    /// # fn main() -> Result<()> {
+    /// let image = Image::new(2, 1, Colour::Rgb, vec![255, 0, 51, 255, 0, 51])?;
+    /// let row = image.to_planes(&[(0.0, 1.0), (0.0, 1.0), (0.0, 0.5)]);
+    /// assert_eq!(row, [1.0, 1.0, 0.0, 0.0, 0.4, 0.4]);
+    /// let batch = Tensor::from_rows("pixels", &[3, 1, 2], [row])?;
+    /// assert_eq!(batch.shape(), [1, 3, 1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn to_planes(&self, channels: &[(f32, f32)]) -> Vec<f32> {
+        let count = self.colour.channels();
+        let mut planes = Vec::with_capacity(self.samples.len());
+        for channel in 0..count {
+            let (mean, deviation) = channels.get(channel).copied().unwrap_or((0.0, 1.0));
+            let samples = self.samples.iter().skip(channel).step_by(count);
+            planes.extend(samples.map(|sample| (f32::from(*sample) / 255.0 - mean) / deviation));
+        }
+        planes
+    }
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {}x{}", self.colour, self.width, self.height)
+    }
+}
+
+// === impl Colour ===
+
+impl Colour {
+    /// Samples per pixel.
+    pub const fn channels(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            Self::Rgb => 3,
+        }
+    }
+}
+
+fn luma(pixel: &[u8]) -> u8 {
+    let weights = [19595_u32, 38470, 7471];
+    let sum: u32 = pixel
+        .iter()
+        .zip(weights)
+        .map(|(sample, weight)| u32::from(*sample) * weight)
+        .sum();
+    // The weights sum to 65536, so that the top byte is all there is.
+    let [_, _, luma, _] = (sum + 0x8000).to_le_bytes();
+    luma
+}
+
+#[cfg(test)]
+mod tests;

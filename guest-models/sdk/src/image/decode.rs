@@ -1,0 +1,100 @@
+//! Files to pixels, by the decoders of two other crates, under a bound of ours.
+
+use super::{Colour, Image, MAX_PIXELS};
+use crate::error::{Error, Result};
+use png::{ColorType, Transformations};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+pub(super) fn png(file: &[u8]) -> Result<Image> {
+    let damaged = |_| Error::client("damaged PNG image");
+    let mut decoder = png::Decoder::new(std::io::Cursor::new(file));
+    decoder.set_transformations(Transformations::normalize_to_color8());
+    // Both may be compressed, and neither is looked at.
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
+    let info = decoder.read_header_info().map_err(damaged)?;
+    let (width, height) = (usize::try_from(info.width)?, usize::try_from(info.height)?);
+    expect_size(width, height, MAX_PIXELS)?;
+    let mut reader = decoder.read_info().map_err(damaged)?;
+    let length = reader
+        .output_buffer_size()
+        .ok_or_else(|| Error::client("damaged PNG image"))?;
+    let mut samples = vec![0; length];
+    let frame = reader.next_frame(&mut samples).map_err(damaged)?;
+    samples.truncate(frame.buffer_size());
+    let colour = match frame.color_type {
+        ColorType::Grayscale => Colour::Grey,
+        ColorType::Rgb => Colour::Rgb,
+        ColorType::GrayscaleAlpha => {
+            flatten::<2>(&mut samples);
+            Colour::Grey
+        }
+        ColorType::Rgba => {
+            flatten::<4>(&mut samples);
+            Colour::Rgb
+        }
+        ColorType::Indexed => return Err(Error::client("damaged PNG image")),
+    };
+    Image::new(width, height, colour, samples)
+}
+
+pub(super) fn jpeg(file: &[u8]) -> Result<Image> {
+    let damaged = |_| Error::client("damaged JPEG image");
+    // Strict: half an image is no image. The bound of ours is on pixels, not on sides.
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(MAX_PIXELS)
+        .set_max_height(MAX_PIXELS);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(file), options);
+    decoder.decode_headers().map_err(damaged)?;
+    let info = decoder
+        .info()
+        .ok_or_else(|| Error::client("damaged JPEG image"))?;
+    let (width, height) = (usize::from(info.width), usize::from(info.height));
+    let limit = if info.sof.is_sequential_dct() {
+        MAX_PIXELS
+    } else {
+        MAX_PIXELS / 2
+    };
+    expect_size(width, height, limit)?;
+    let colour = match decoder.input_colorspace() {
+        Some(ColorSpace::Luma) => Colour::Grey,
+        _ => Colour::Rgb,
+    };
+    let wanted = match colour {
+        Colour::Grey => ColorSpace::Luma,
+        Colour::Rgb => ColorSpace::RGB,
+    };
+    decoder.set_options(options.jpeg_set_out_colorspace(wanted));
+    let samples = decoder.decode().map_err(damaged)?;
+    Image::new(width, height, colour, samples)
+}
+
+fn expect_size(width: usize, height: usize, limit: usize) -> Result<()> {
+    match width.checked_mul(height) {
+        Some(pixels) if pixels <= limit => Ok(()),
+        _ => Err(Error::client(format_args!(
+            "image of {width}x{height} pixels, more than {limit} in all"
+        ))),
+    }
+}
+
+/// Puts pixels whose last channel is their opacity onto white, and drops that channel.
+fn flatten<const CHANNELS: usize>(samples: &mut Vec<u8>) {
+    let (pixels, _) = samples.as_chunks::<CHANNELS>();
+    let mut flat = 0;
+    for index in 0..pixels.len() {
+        let start = index * CHANNELS;
+        let opacity = u16::from(samples[start + CHANNELS - 1]);
+        for channel in 0..CHANNELS - 1 {
+            let colour = u16::from(samples[start + channel]);
+            let blended = (colour * opacity + 255 * (255 - opacity) + 127) / 255;
+            samples[flat] = u8::try_from(blended).unwrap_or(u8::MAX);
+            flat += 1;
+        }
+    }
+    samples.truncate(flat);
+}

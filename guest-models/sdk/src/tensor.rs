@@ -1,0 +1,244 @@
+//! Named tensors: what a request carries, a graph takes and gives, and a response answers.
+//!
+//! Bytes are kept as the contract has them (little-endian, row-major, BYTES length-prefixed) and are
+//! looked at in place: [`View`] reinterprets them where they are aligned, which an allocation of the
+//! host's always is in practice, and copies them where they are not.
+//!
+//! Invariant: a tensor made here has bytes that fit its shape and datatype. One that came from
+//! outside is checked whenever it is looked at, so that a wrong one is an error and never a trap.
+
+use crate::error::{Error, Fault, Result};
+use crate::{Datatype, Element};
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+
+mod build;
+
+/// Elements of one type in a shape, under a name.
+#[derive(Clone, PartialEq)]
+pub struct Tensor {
+    pub(crate) name: String,
+    pub(crate) datatype: Datatype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Vec<u8>,
+    pub(crate) origin: Origin,
+}
+
+/// Where a tensor came from, which decides whose fault it is when it is not what was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Request,
+    Graph,
+    Handler,
+}
+
+/// A tensor's elements as a slice (by `Deref`), with its shape.
+#[derive(Clone, Debug)]
+pub struct View<'a, T: Element> {
+    shape: &'a [usize],
+    values: Cow<'a, [T]>,
+}
+
+// === impl Tensor ===
+
+impl Tensor {
+    /// The name of the input or output that this is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The type of the elements.
+    pub fn datatype(&self) -> Datatype {
+        self.datatype
+    }
+
+    /// Sizes per axis, the batch axis first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements in the layout of V2's binary tensor extension.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The same tensor under another name, as when an input goes to a graph unchanged.
+    #[must_use]
+    pub fn renamed(self, name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            origin: Origin::Handler,
+            ..self
+        }
+    }
+
+    /// The elements as `T`, in a shape that matches `shape` (-1 stands for any size).
+    ///
+    /// # Errors
+    /// Another datatype or shape, or a BOOL that is neither 0 nor 1: the client's fault for an input
+    /// of the request, else the handler's.
+    pub fn view<T: Element>(&self, shape: &[i64]) -> Result<View<'_, T>> {
+        self.expect_datatype(T::DATATYPE)?;
+        self.expect_shape(shape)?;
+        let size = size_of::<T>();
+        if self
+            .element_count()
+            .and_then(|count| count.checked_mul(size))
+            != Some(self.data.len())
+        {
+            return Err(self.error("does not have the bytes of its shape"));
+        }
+        match cast::<T>(&self.data) {
+            Some(values) => Ok(View {
+                shape: &self.shape,
+                values,
+            }),
+            None => Err(self.error("has a BOOL that is neither 0 nor 1")),
+        }
+    }
+
+    /// The elements of a BYTES tensor in a shape that matches `shape` (-1 stands for any size).
+    ///
+    /// # Errors
+    /// As for [`view`](Self::view).
+    pub fn byte_strings(&self, shape: &[i64]) -> Result<Vec<&[u8]>> {
+        self.expect_datatype(Datatype::Bytes)?;
+        self.expect_shape(shape)?;
+        let malformed = || self.error("does not have the bytes of its shape");
+        // Each element takes four bytes at least, which bounds what is reserved.
+        let count = self
+            .element_count()
+            .filter(|count| *count <= self.data.len() / 4);
+        let count = count.ok_or_else(malformed)?;
+        let mut elements = Vec::with_capacity(count);
+        let mut rest = self.data.as_slice();
+        for _ in 0..count {
+            let (length, tail) = rest.split_first_chunk::<4>().ok_or_else(malformed)?;
+            let length = usize::try_from(u32::from_le_bytes(*length))?;
+            let (element, tail) = tail.split_at_checked(length).ok_or_else(malformed)?;
+            elements.push(element);
+            rest = tail;
+        }
+        if rest.is_empty() {
+            Ok(elements)
+        } else {
+            Err(malformed())
+        }
+    }
+
+    /// The elements of a BYTES tensor as text, in a shape that matches `shape` (-1 stands for any size).
+    ///
+    /// # Errors
+    /// As for [`view`](Self::view); and text that is not UTF-8, with the element's index.
+    pub fn strings(&self, shape: &[i64]) -> Result<Vec<&str>> {
+        let elements = self.byte_strings(shape)?;
+        let text = |(index, bytes)| {
+            str::from_utf8(bytes)
+                .map_err(|_| self.error(format_args!("element {index} is not UTF-8")))
+        };
+        elements.into_iter().enumerate().map(text).collect()
+    }
+
+    /// An error about this tensor, `<kind> <name>: <problem>`, at the fault of whoever made it.
+    pub fn error(&self, problem: impl fmt::Display) -> Error {
+        let (fault, kind) = match self.origin {
+            Origin::Request => (Fault::Client, "input"),
+            Origin::Graph => (Fault::Handler, "graph output"),
+            Origin::Handler => (Fault::Handler, "tensor"),
+        };
+        Error::of(fault, format_args!("{kind} `{}` {problem}", self.name))
+    }
+
+    pub(crate) fn expect_datatype(&self, expected: Datatype) -> Result<()> {
+        if self.datatype == expected {
+            return Ok(());
+        }
+        Err(self.error(format_args!("is {}, expected {expected}", self.datatype)))
+    }
+
+    pub(crate) fn expect_shape(&self, expected: &[i64]) -> Result<()> {
+        let fits = |(size, expected): (&usize, &i64)| {
+            *expected < 0 || usize::try_from(*expected).is_ok_and(|expected| expected == *size)
+        };
+        if self.shape.len() == expected.len() && self.shape.iter().zip(expected).all(fits) {
+            return Ok(());
+        }
+        Err(self.error(format_args!(
+            "has shape {:?}, expected {expected:?}",
+            self.shape
+        )))
+    }
+
+    fn element_count(&self) -> Option<usize> {
+        element_count(&self.shape)
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}{:?}, {} bytes",
+            self.name,
+            self.datatype,
+            self.shape,
+            self.data.len()
+        )
+    }
+}
+
+// === impl View ===
+
+impl<T: Element> View<'_, T> {
+    /// Sizes per axis, the batch axis first.
+    pub fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    /// The size of the batch axis, 1 for a scalar.
+    pub fn row_count(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// The batch, one row at a time: the elements of everything behind the first axis.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[T]> {
+        let count = self.row_count();
+        let length = self.values.len().checked_div(count).unwrap_or(0);
+        (0..count).map(move |row| &self.values[row * length..(row + 1) * length])
+    }
+}
+
+impl<T: Element> Deref for View<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.values
+    }
+}
+
+/// The number of elements in a shape, unless that overflows.
+pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1_usize, |count, size| count.checked_mul(*size))
+}
+
+/// `bytes` as elements, in place where they are aligned; `None` where one is no valid `T`.
+fn cast<T: Element>(bytes: &[u8]) -> Option<Cow<'_, [T]>> {
+    use bytemuck::checked::{CheckedCastError, try_cast_slice, try_pod_read_unaligned};
+    match try_cast_slice(bytes) {
+        Ok(values) => Some(Cow::Borrowed(values)),
+        Err(CheckedCastError::InvalidBitPattern) => None,
+        Err(CheckedCastError::PodCastError(_)) => {
+            let elements = bytes.chunks_exact(size_of::<T>());
+            elements
+                .map(|element| try_pod_read_unaligned(element).ok())
+                .collect::<Option<Vec<T>>>()
+                .map(Cow::Owned)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! Running a handler natively, over a closure in place of its graphs.
+//!
+//! [`infer`] checks on the way what the host would check: the request, the graph inputs, the graph
+//! outputs and the response against the handler's signature. A test that passes here deploys.
+
+use crate::error::{Error, Result};
+use crate::signature::TensorSpec;
+use crate::tensor::Origin;
+use crate::{GraphOutputs, Graphs, Handler, Request, Response, Signature, Tensor};
+
+/// Graphs that are a closure from name and inputs to outputs.
+#[derive(Debug)]
+pub struct FakeGraph<F> {
+    signature: Signature,
+    compute: F,
+}
+
+impl<F: FnMut(&str, &[Tensor]) -> Result<Vec<Tensor>>> FakeGraph<F> {
+    /// The graphs of `H`, each computed by the closure.
+    pub fn new<H: Handler>(compute: F) -> Self {
+        Self {
+            signature: H::signature(),
+            compute,
+        }
+    }
+}
+
+impl<F: FnMut(&str, &[Tensor]) -> Result<Vec<Tensor>>> Graphs for FakeGraph<F> {
+    fn compute(&mut self, graph: &str, inputs: &[Tensor]) -> Result<GraphOutputs> {
+        let spec = self.signature.graphs.iter().find(|spec| spec.name == graph);
+        let spec = spec.ok_or_else(|| {
+            Error::handler(format_args!("graph `{graph}` is not in the signature"))
+        })?;
+        check(&spec.inputs, inputs)?;
+        let mut outputs = (self.compute)(graph, inputs)?;
+        for output in &mut outputs {
+            output.origin = Origin::Graph;
+        }
+        check(&spec.outputs, &outputs)?;
+        Ok(GraphOutputs::new(outputs))
+    }
+}
+
+/// Answers one request with `H`, its graphs computed by a closure from name and inputs to outputs.
+///
+/// # Errors
+/// The handler's own, and whatever does not match its signature.
+pub fn infer<H: Handler>(
+    request: &Request,
+    compute: impl FnMut(&str, &[Tensor]) -> Result<Vec<Tensor>>,
+) -> Result<Response> {
+    let signature = H::signature();
+    check(&signature.inputs, request.inputs())?;
+    let response = H::infer(request, &mut FakeGraph::new::<H>(compute))?;
+    check(&signature.outputs, response.outputs())?;
+    for spec in &signature.outputs {
+        if request.wants(&spec.name) && response.output(&spec.name).is_none() {
+            return Err(Error::handler(format_args!(
+                "output `{}` is missing",
+                spec.name
+            )));
+        }
+    }
+    Ok(response)
+}
+
+fn check(specs: &[TensorSpec], tensors: &[Tensor]) -> Result<()> {
+    tensors.iter().try_for_each(|tensor| {
+        let spec = specs.iter().find(|spec| spec.name == tensor.name());
+        spec.ok_or_else(|| tensor.error("is not in the signature"))?
+            .check(tensor)
+    })
+}
