@@ -1,0 +1,135 @@
+//! What a sandbox costs: `cargo bench -p wisp`.
+//!
+//! (a) one handler call on a fresh instance, everything included; (b) whole requests, against the same
+//! model behind plain hyper and tract, interleaved in one run; (c) process start to the first correct
+//! answer; (d) idle memory. Servers run on cpu 0, the load on cpu 1; medians over rounds.
+//! `WISP_BENCH_ROUNDS` sets how many, 5 by default.
+
+#![allow(clippy::print_stdout, reason = "it reports to the terminal")]
+
+mod load;
+mod process;
+mod sandbox;
+
+use anyhow::{Context, Result};
+use process::Server;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Connections that are kept busy.
+const CONNECTIONS: usize = 16;
+
+/// How long each server is loaded in each round.
+const ROUND: Duration = Duration::from_secs(2);
+
+const WINE: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,13],"data":[12.37,0.94,1.36,10.6,88.0,1.98,0.57,0.28,0.42,1.95,1.05,1.82,520.0]}]}"#;
+
+fn main() -> Result<()> {
+    let rounds = std::env::var("WISP_BENCH_ROUNDS").ok();
+    let rounds: usize = rounds.map_or(Ok(5), |rounds| rounds.parse())?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    let root = root.context("the crate lies two levels below the root")?;
+    let repository = tempfile::tempdir()?;
+    let graph = root.join("examples/wine/1/model.onnx");
+    for model in ["wine", "bare"] {
+        let version = repository.path().join(model).join("1");
+        std::fs::create_dir_all(&version)?;
+        std::fs::copy(&graph, version.join("model.onnx"))?;
+    }
+    let handler = repository.path().join("wine/1/handler.wasm");
+    std::fs::copy(wisp_artifacts::WINE, handler)?;
+
+    process::pin(1);
+    println!("(a) one handler call on a fresh instance, microseconds\n");
+    sandbox::measure(repository.path())?;
+    println!("\n(b) whole requests of `wine`, {CONNECTIONS} connections, {rounds} rounds\n");
+    requests(repository.path(), &graph, rounds)?;
+    println!("\n(c) process start to the first correct answer, (d) idle memory, {rounds} rounds\n");
+    cold_start(repository.path(), rounds)
+}
+
+/// One row of the comparison.
+struct Contender {
+    name: &'static str,
+    server: usize,
+    path: &'static str,
+    body: &'static str,
+    rates: Vec<f64>,
+    cpu: Vec<f64>,
+}
+
+fn requests(repository: &Path, graph: &Path, rounds: usize) -> Result<()> {
+    let servers = [
+        Server::start(&plain_server()?, &[graph.as_os_str(), "13".as_ref()])?,
+        Server::start(&wisp(), &serve_args(repository))?,
+    ];
+    let contender = |name, server, path, body| Contender {
+        name,
+        server,
+        path,
+        body,
+        rates: Vec::new(),
+        cpu: Vec::new(),
+    };
+    let mut contenders = [
+        contender("plain hyper + tract", 0, "/", WINE),
+        contender("wisp, bare", 1, "/v2/models/bare/infer", WINE),
+        contender("wisp, with handler", 1, "/v2/models/wine/infer", WINE),
+    ];
+    for _ in 0..rounds {
+        for contender in &mut contenders {
+            let server = &servers[contender.server];
+            let before = server.cpu_time()?;
+            let done = load::run(server.address, contender.path, contender.body, ROUND)?;
+            let cpu = server.cpu_time()? - before;
+            contender.rates.push(done.per_second);
+            contender.cpu.push(cpu.as_secs_f64() * 1e6 / done.requests);
+        }
+    }
+    let base = contenders[0].rates.clone();
+    println!("| server | requests/s | of plain | CPU us/request |\n|---|---|---|---|");
+    for contender in &contenders {
+        let ratios = contender.rates.iter().zip(&base).map(|(rate, base)| rate / base);
+        println!(
+            "| {} | {:.0} | {:.2} | {:.1} |",
+            contender.name,
+            median(contender.rates.clone()),
+            median(ratios.collect()),
+            median(contender.cpu.clone()),
+        );
+    }
+    Ok(())
+}
+
+fn cold_start(repository: &Path, rounds: usize) -> Result<()> {
+    let (mut starts, mut memory) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let started = Instant::now();
+        let server = Server::start(&wisp(), &serve_args(&repository.join("wine")))?;
+        load::once(server.address, "/v2/models/wine/infer", WINE)?;
+        starts.push(started.elapsed().as_secs_f64() * 1e3);
+        memory.push(server.proportional_memory()? / 1e6);
+    }
+    println!("first answer after {:.1} ms, then {:.1} MB", median(starts), median(memory));
+    Ok(())
+}
+
+fn wisp() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_wisp"))
+}
+
+/// Built by `cargo bench` beside the program under test.
+fn plain_server() -> Result<PathBuf> {
+    let path = wisp().with_file_name("examples").join("plain_server");
+    let hint = "build it: cargo build --release -p wisp-server --example plain_server";
+    path.is_file().then_some(path).context(hint)
+}
+
+fn serve_args(repository: &Path) -> [&std::ffi::OsStr; 4] {
+    ["serve".as_ref(), "--http".as_ref(), "127.0.0.1:0".as_ref(), repository.as_os_str()]
+}
+
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,205 @@
+//! `wisp build`: from handlers' crates to components beside their models.
+//!
+//! In the order of a build: `plan` finds which crates go where, `freshness` leaves out what need
+//! not be built, `cargo` compiles (one call for each workspace), `component` makes components of
+//! the modules and checks their world, and `install` writes them. `serve --build` takes the same
+//! way; only `wisp build` itself asks cargo every time, whose word on what is up to date is final.
+
+mod cargo;
+mod component;
+mod freshness;
+mod install;
+mod manifest;
+mod plan;
+
+use crate::display;
+use crate::options::BuildArgs;
+use anyhow::Context;
+use cargo::{Toolchain, Workspace};
+use manifest::CrateManifest;
+use plan::{Destination, Plan};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// What became of one handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BuiltHandler {
+    /// The model's name, or the crate's where it belongs to no model.
+    pub(crate) name: String,
+    /// The component.
+    pub(crate) path: PathBuf,
+    /// Its size.
+    pub(crate) bytes: u64,
+    pub(crate) change: Change,
+}
+
+/// Whether there is a new component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Written,
+    /// Built, and the result is what was there.
+    Same,
+    /// Not built: no source is newer.
+    UpToDate,
+    /// Not built: its source is not on this machine.
+    Kept,
+}
+
+/// Which handlers cargo is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rebuild {
+    All,
+    /// Those with a source that is newer than the component: takes no process when there is none.
+    Changed,
+}
+
+/// Run the subcommand: a line for each handler.
+pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
+    let built = build(plan::plan(&args.path)?, Rebuild::All)?;
+    std::io::stdout().write_all(table(&built).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Build the handlers of the models below `path`: a repository, or one model's directory. A model
+/// file has none.
+pub(crate) fn build_repository(path: &Path, rebuild: Rebuild) -> anyhow::Result<Vec<BuiltHandler>> {
+    build(plan::plan_models(path)?, rebuild)
+}
+
+/// One line for each handler, in columns.
+pub(crate) fn table(handlers: &[BuiltHandler]) -> String {
+    let width = |text: fn(&BuiltHandler) -> String| {
+        let widths = handlers.iter().map(|handler| text(handler).chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let name: fn(&BuiltHandler) -> String = |handler| handler.name.clone();
+    let size: fn(&BuiltHandler) -> String = |handler| display::size(handler.bytes);
+    let (names, sizes) = (width(name), width(size));
+    let line = |handler: &BuiltHandler| {
+        let (name, size) = (name(handler), size(handler));
+        let path = display::path(&handler.path);
+        let note = match handler.change {
+            Change::Written => "",
+            Change::Same => "  (unchanged)",
+            Change::UpToDate => "  (up to date)",
+            Change::Kept => "  (kept: its source is not here)",
+        };
+        format!("{name:names$}  {size:>sizes$}  {path}{note}\n")
+    };
+    handlers.iter().map(line).collect()
+}
+
+fn build(plans: Vec<Plan>, rebuild: Rebuild) -> anyhow::Result<Vec<BuiltHandler>> {
+    let mut built = Vec::new();
+    let mut stale = Vec::new();
+    for plan in plans {
+        match plan {
+            Plan::Keep { name, component } => built.push(installed(name, component, Change::Kept)?),
+            Plan::Build(order) => match &order.destination {
+                Destination::Model { component, .. }
+                    if rebuild == Rebuild::Changed && freshness::is_fresh(&order) =>
+                {
+                    let component = component.clone();
+                    built.push(installed(order.name, component, Change::UpToDate)?);
+                }
+                _ => stale.push(order),
+            },
+        }
+    }
+    if !stale.is_empty() {
+        built.extend(compile(stale)?);
+    }
+    built.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(built)
+}
+
+fn installed(name: String, path: PathBuf, change: Change) -> anyhow::Result<BuiltHandler> {
+    let metadata = std::fs::metadata(&path)
+        .with_context(|| format!("failed to read `{}`", display::path(&path)))?;
+    Ok(BuiltHandler {
+        name,
+        path,
+        bytes: metadata.len(),
+        change,
+    })
+}
+
+/// Compile, make components and write them, with as few calls of cargo as there are workspaces and
+/// stack sizes.
+fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
+    let toolchain = Toolchain::find()?;
+    let started = SystemTime::now();
+    let crates: BTreeSet<&Path> = orders.iter().map(|order| &*order.source).collect();
+    let mut workspaces: Vec<Workspace> = Vec::new();
+    let mut calls: BTreeMap<(usize, Option<u32>), Vec<&Path>> = BTreeMap::new();
+    for source in crates {
+        let workspace = match workspaces
+            .iter()
+            .position(|workspace| workspace.has(source))
+        {
+            Some(known) => known,
+            None => {
+                workspaces.push(toolchain.workspace(source)?);
+                workspaces.len() - 1
+            }
+        };
+        let stack = cargo::stack_flag(&CrateManifest::load(source)?, &workspaces[workspace]);
+        calls.entry((workspace, stack)).or_default().push(source);
+    }
+    let mut components = BTreeMap::new();
+    for ((index, stack), sources) in calls {
+        let workspace = &workspaces[index];
+        toolchain.ensure_target(&workspace.root)?;
+        for (source, module) in toolchain.build(workspace, &sources, stack)? {
+            let name = workspace.package_name(source);
+            let component = component::from_module(&module)
+                .with_context(|| format!("failed to make a component of crate `{name}`"))?;
+            components.insert(source, (component, workspace));
+        }
+    }
+    let mut built = Vec::new();
+    for order in &orders {
+        let (component, workspace) = components.get(&*order.source).with_context(|| {
+            let source = display::path(&order.source);
+            format!("cargo built no WebAssembly module of `{source}`")
+        })?;
+        let path = match &order.destination {
+            Destination::Model { component, .. } => component.clone(),
+            Destination::TargetDirectory => {
+                let directory = workspace.target_directory.join("wisp");
+                directory.join(format!("{}.wasm", order.name))
+            }
+        };
+        let change = install::install(component, &path, started)?;
+        built.push(installed(order.name.clone(), path, change)?);
+    }
+    Ok(built)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_lines_its_columns_up() {
+        let handler = |name: &str, bytes, change| BuiltHandler {
+            name: name.to_owned(),
+            path: PathBuf::from(format!("/models/{name}/1/handler.wasm")),
+            bytes,
+            change,
+        };
+        let text = table(&[
+            handler("digits", 73_000, Change::Written),
+            handler("wine", 900, Change::UpToDate),
+        ]);
+        assert_eq!(
+            text,
+            "digits  71.2 KiB  /models/digits/1/handler.wasm\n\
+             wine       900 B  /models/wine/1/handler.wasm  (up to date)\n"
+        );
+        assert_eq!(table(&[]), "");
+    }
+}

@@ -1,0 +1,116 @@
+//! From the core module that rustc makes to a component that a server accepts.
+//!
+//! Checks what a server checks when it loads a handler, so that a refusal comes here and names its
+//! cause, not at deployment.
+
+use anyhow::{Context, bail};
+use wasmparser::{Parser, Payload};
+use wisp_sandbox::component::{
+    ComponentError, ComponentOutline, MAX_COMPONENT_BYTES, MODEL_INTERFACE,
+};
+use wit_component::ComponentEncoder;
+
+/// The component that `module` amounts to, with its world checked.
+pub(super) fn from_module(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+    if !has_component_type(module)? {
+        bail!(
+            "the crate exports no handler: call `wisp_handler::export!(YourHandler);` once in its \
+             lib.rs, for a type that implements `wisp_handler::Handler`"
+        );
+    }
+    let component = ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(|mut encoder| encoder.encode())
+        .context(
+            "the module does not fit the world it was made for; note that a handler has no files, \
+             sockets, clocks, threads or randomness, and a crate that wants them cannot be linked",
+        )?;
+    check(&component)?;
+    Ok(component)
+}
+
+/// Whether anything described the module's world: wit-bindgen does, in custom sections.
+fn has_component_type(module: &[u8]) -> anyhow::Result<bool> {
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::CustomSection(section) = payload.context("cargo wrote no valid module")?
+            && section.name().starts_with("component-type")
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn check(component: &[u8]) -> Result<(), ComponentError> {
+    if component.len() > MAX_COMPONENT_BYTES {
+        return Err(ComponentError::TooLarge {
+            bytes: component.len(),
+        });
+    }
+    let outline = ComponentOutline::read(component)?;
+    if let Some(import) = outline.forbidden_import() {
+        return Err(ComponentError::ForbiddenImport {
+            import: import.to_owned(),
+        });
+    }
+    if !outline
+        .exports
+        .iter()
+        .any(|export| export == MODEL_INTERFACE)
+    {
+        return Err(ComponentError::NoHandler {
+            exports: outline.exports,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A core module for a world, as wit-bindgen would have it made.
+    fn module(wit: &str) -> anyhow::Result<Vec<u8>> {
+        let mut resolve = wit_parser::Resolve::default();
+        let package = resolve.push_str("test.wit", wit)?;
+        let world = resolve.select_world(&[package], None)?;
+        let mut module = wit_component::dummy_module(
+            &resolve,
+            world,
+            wit_parser::ManglingAndAbi::Legacy(wit_parser::LiftLowerAbi::Sync),
+        );
+        wit_component::embed_component_metadata(
+            &mut module,
+            &resolve,
+            world,
+            wit_component::StringEncoding::UTF8,
+        )?;
+        Ok(module)
+    }
+
+    fn refusal(module: &[u8]) -> String {
+        match from_module(module) {
+            Ok(_) => "accepted".to_owned(),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    #[test]
+    fn a_module_without_a_world_is_told_how_to_get_one() {
+        let text = refusal(b"\0asm\x01\0\0\0");
+        assert!(text.contains("wisp_handler::export!"), "{text}");
+    }
+
+    #[test]
+    fn the_world_must_be_a_handlers() -> anyhow::Result<()> {
+        let other = module("package a:b; world w { export run: func(); }")?;
+        assert!(refusal(&other).contains(MODEL_INTERFACE));
+        let hungry = module(
+            "package wasi:clocks@0.2.0; interface wall { now: func() -> u64; } \
+             world w { import wall; export run: func(); }",
+        )?;
+        assert!(refusal(&hungry).contains("`wasi:clocks/wall@0.2.0`"));
+        Ok(())
+    }
+}

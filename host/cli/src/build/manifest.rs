@@ -1,0 +1,148 @@
+//! What a handler's Cargo.toml says to Wisp: its names, and `[package.metadata.wisp]`.
+//!
+//! Cargo itself judges the rest of the file.
+
+use crate::display;
+use crate::failure::bad_configuration;
+use anyhow::Context;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// The name of the file in a crate's directory.
+pub(super) const FILE_NAME: &str = "Cargo.toml";
+
+/// As much of a crate's manifest as a build needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CrateManifest {
+    pub(super) name: String,
+    /// The library's name, which its files have.
+    pub(super) library: String,
+    pub(super) wisp: WispSection,
+}
+
+/// `[package.metadata.wisp]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct WispSection {
+    /// Bytes of stack.
+    pub(super) stack_size: Option<u32>,
+    /// The repository whose models get the component, relative to the crate.
+    pub(super) models: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    package: Option<Package>,
+    lib: Option<Library>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Deserialize, Default)]
+struct Metadata {
+    #[serde(default)]
+    wisp: WispSection,
+}
+
+#[derive(Deserialize)]
+struct Library {
+    name: Option<String>,
+}
+
+impl CrateManifest {
+    /// Read the manifest of the crate in `directory`.
+    pub(super) fn load(directory: &Path) -> anyhow::Result<CrateManifest> {
+        let path = directory.join(FILE_NAME);
+        let shown = display::path(&path);
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("failed to read `{shown}`"))?;
+        let file: File = toml::from_str(&text)
+            .map_err(|error| bad_configuration(format!("`{shown}` is not valid: {error}")))?;
+        let package = file.package.ok_or_else(|| {
+            bad_configuration(format!(
+                "`{shown}` is a workspace, not a crate; name the directory of one of its crates"
+            ))
+        })?;
+        let wisp = package.metadata.wisp;
+        if let Some(size) = wisp.stack_size {
+            check_stack_size(size, &shown)?;
+        }
+        let library = file.lib.and_then(|library| library.name);
+        Ok(CrateManifest {
+            library: library.unwrap_or_else(|| package.name.replace('-', "_")),
+            name: package.name,
+            wisp,
+        })
+    }
+}
+
+/// The linker wants a multiple of 16. The bounds keep out a size given in KiB or in pages, and one
+/// that leaves nothing of the memory a handler is granted.
+fn check_stack_size(size: u32, file: &str) -> anyhow::Result<()> {
+    const SMALLEST: u32 = 4 << 10;
+    const LARGEST: u32 = 64 << 20;
+    if size.is_multiple_of(16) && (SMALLEST..=LARGEST).contains(&size) {
+        return Ok(());
+    }
+    Err(bad_configuration(format!(
+        "{file}: package.metadata.wisp.stack-size is {size}; it is in bytes, a multiple of 16 from \
+         {SMALLEST} to {LARGEST}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> anyhow::Result<CrateManifest> {
+        let directory = tempfile::tempdir()?;
+        std::fs::write(directory.path().join(FILE_NAME), text)?;
+        CrateManifest::load(directory.path())
+    }
+
+    #[test]
+    fn names_and_settings_are_found() -> anyhow::Result<()> {
+        let plain = load("[package]\nname = \"a-b\"\nversion.workspace = true")?;
+        assert_eq!((&*plain.name, &*plain.library), ("a-b", "a_b"));
+        assert_eq!(plain.wisp, WispSection::default());
+        let set = load(
+            "[package]\nname = \"a\"\n[package.metadata.wisp]\nstack-size = 131072\n\
+             models = \"m\"\n[package.metadata.docs]\nx = 1\n[lib]\nname = \"other\"",
+        )?;
+        assert_eq!(set.library, "other");
+        assert_eq!(set.wisp.stack_size, Some(131_072));
+        assert_eq!(set.wisp.models, Some("m".into()));
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_key_file_and_value() {
+        let section = "[package]\nname = \"a\"\n[package.metadata.wisp]\n";
+        for (text, expected) in [
+            ("[workspace]".to_owned(), "is a workspace"),
+            (format!("{section}stack-size = 64"), "stack-size is 64"),
+            (format!("{section}stack-size = 65537"), "multiple of 16"),
+            (
+                format!("{section}stack_size = 65536"),
+                "unknown field `stack_size`",
+            ),
+            ("[package".to_owned(), "is not valid"),
+        ] {
+            match load(&text) {
+                Ok(manifest) => panic!("{text}: {manifest:?}"),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(
+                        error.contains(expected) && error.contains(FILE_NAME),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Which handlers there are to build, and where each component goes.
+//!
+//! Reads directories, model.toml and Cargo.toml; asks cargo nothing. A model that has a handler.wasm
+//! and no source is no error: repositories are shipped without sources.
+
+use super::manifest::{self, CrateManifest};
+use crate::display;
+use crate::failure::bad_configuration;
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use wisp_protocol::call::Version;
+use wisp_serving::registry::loader::HANDLER_FILE;
+use wisp_serving::registry::model_file::{self, ModelFile};
+
+/// What to do about one handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Plan {
+    Build(Order),
+    /// The component is there and its source is not.
+    Keep {
+        name: String,
+        component: PathBuf,
+    },
+}
+
+/// A crate to compile, and where its component goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) name: String,
+    /// The crate's directory, canonical.
+    pub(super) source: PathBuf,
+    pub(super) destination: Destination,
+}
+
+/// Where a component goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Destination {
+    Model {
+        /// The handler.wasm to write.
+        component: PathBuf,
+        /// The file that named the crate.
+        model_file: PathBuf,
+    },
+    /// Below the workspace's own target directory, which cargo knows.
+    TargetDirectory,
+}
+
+/// The handlers below `path`: a repository, a model's directory or a handler's crate.
+pub(super) fn plan(path: &Path) -> anyhow::Result<Vec<Plan>> {
+    let directory = canonical(path)?;
+    if !directory.is_dir() {
+        return Err(bad_configuration(format!(
+            "`{}` is a file; `wisp build` takes a repository, a model's directory or a handler's crate",
+            display::path(&directory)
+        )));
+    }
+    if directory.join(manifest::FILE_NAME).is_file() && !is_model(&directory)? {
+        return plan_crate(&directory);
+    }
+    let plans = plan_models(&directory)?;
+    if plans.is_empty() {
+        let path = display::path(&directory);
+        return Err(bad_configuration(format!(
+            "there is nothing to build in `{path}`: it is no handler's crate (no {}), and no model \
+             in it says where its handler comes from ([handler] source in {})",
+            manifest::FILE_NAME,
+            model_file::FILE_NAME
+        )));
+    }
+    Ok(plans)
+}
+
+/// The handlers of the models below `path`: a repository or a model's directory.
+pub(super) fn plan_models(path: &Path) -> anyhow::Result<Vec<Plan>> {
+    let directory = canonical(path)?;
+    if directory.is_file() {
+        return Ok(Vec::new());
+    }
+    let models = if is_model(&directory)? {
+        vec![directory]
+    } else {
+        models_below(&directory)?
+    };
+    let plans = models.iter().map(|model| plan_model(model));
+    plans.filter_map(Result::transpose).collect()
+}
+
+/// A crate alone: its component goes to the models of the repository that its manifest names,
+/// or else below the target directory.
+fn plan_crate(directory: &Path) -> anyhow::Result<Vec<Plan>> {
+    let manifest = CrateManifest::load(directory)?;
+    let Some(repository) = &manifest.wisp.models else {
+        return Ok(vec![Plan::Build(Order {
+            name: manifest.name,
+            source: directory.to_owned(),
+            destination: Destination::TargetDirectory,
+        })]);
+    };
+    let is_ours = |plan: &Plan| matches!(plan, Plan::Build(order) if order.source == directory);
+    let key = || {
+        let file = display::path(&directory.join(manifest::FILE_NAME));
+        let value = repository.display();
+        format!("{file}: package.metadata.wisp.models is `{value}`")
+    };
+    let mut plans = plan_models(&directory.join(repository)).with_context(key)?;
+    plans.retain(is_ours);
+    if plans.is_empty() {
+        return Err(bad_configuration(format!(
+            "{}, but no model there names this crate; a model does so by [handler] source in its {}",
+            key(),
+            model_file::FILE_NAME
+        )));
+    }
+    Ok(plans)
+}
+
+/// What to do for the model in `directory`; nothing where it names no source.
+fn plan_model(directory: &Path) -> anyhow::Result<Option<Plan>> {
+    let Some(source) = ModelFile::load(directory)?.handler.source else {
+        return Ok(None);
+    };
+    let name = directory.file_name().unwrap_or_default();
+    let name = name.to_string_lossy().into_owned();
+    let component = version_directory(directory)?.join(HANDLER_FILE);
+    let model_file = directory.join(model_file::FILE_NAME);
+    let key = || {
+        let file = display::path(&model_file);
+        format!("{file}: handler.source is `{}`", source.display())
+    };
+    match directory.join(&source).canonicalize() {
+        Ok(crate_directory) if crate_directory.join(manifest::FILE_NAME).is_file() => {
+            Ok(Some(Plan::Build(Order {
+                name,
+                source: crate_directory,
+                destination: Destination::Model {
+                    component,
+                    model_file,
+                },
+            })))
+        }
+        Ok(_) => Err(bad_configuration(format!(
+            "{}, which is no crate: there is no {} in it",
+            key(),
+            manifest::FILE_NAME
+        ))),
+        Err(_) if component.is_file() => Ok(Some(Plan::Keep { name, component })),
+        Err(_) => Err(bad_configuration(format!(
+            "{}, which does not exist, and there is no `{}` either; correct the path (it is \
+             relative to the model's directory) or put the component there",
+            key(),
+            display::path(&component)
+        ))),
+    }
+}
+
+/// The highest version of the model in `directory`, or the first where there is none yet: a model
+/// whose only file is made by an export script has no directory in a fresh checkout.
+fn version_directory(directory: &Path) -> anyhow::Result<PathBuf> {
+    let highest = versions(directory)?.into_iter().max();
+    Ok(directory.join(highest.unwrap_or(Version::FIRST).to_string()))
+}
+
+fn is_model(directory: &Path) -> anyhow::Result<bool> {
+    Ok(directory.join(model_file::FILE_NAME).is_file() || !versions(directory)?.is_empty())
+}
+
+fn models_below(repository: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut models = Vec::new();
+    for directory in subdirectories(repository)? {
+        if is_model(&directory)? {
+            models.push(directory);
+        }
+    }
+    models.sort();
+    Ok(models)
+}
+
+fn versions(directory: &Path) -> anyhow::Result<Vec<Version>> {
+    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+    let names = subdirectories(directory)?.into_iter().filter_map(name);
+    Ok(names
+        .filter_map(|name| Version::from_decimal(&name))
+        .collect())
+}
+
+fn subdirectories(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let read = || {
+        format!(
+            "failed to read the directory `{}`",
+            display::path(directory)
+        )
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).with_context(read)? {
+        let path = entry.with_context(read)?.path();
+        if path.is_dir() {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+fn canonical(path: &Path) -> anyhow::Result<PathBuf> {
+    path.canonicalize()
+        .map_err(|error| bad_configuration(format!("cannot open `{}`: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! How sizes, counts and paths are shown to people.
+
+use std::path::{Path, PathBuf};
+
+/// A size in the largest unit that leaves a number of at least 1: `512 B`, `17.8 KiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    // Tenths of the unit, in integers: a float would round some sizes up into the next unit.
+    let mut tenths = bytes.saturating_mul(10) / 1024;
+    let mut unit = 0;
+    while tenths >= 10 * 1024 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// A count with its thousands set apart: `22,565,376`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A path as the person at the terminal would write it: relative where it is below the current
+/// directory.
+pub(crate) fn path(path: &Path) -> String {
+    let current = std::env::current_dir().and_then(|current| current.canonicalize());
+    let relative = current
+        .ok()
+        .and_then(|current| path.strip_prefix(current).ok().map(PathBuf::from));
+    match relative {
+        Some(relative) if relative.as_os_str().is_empty() => ".".to_owned(),
+        Some(relative) => relative.display().to_string(),
+        None => path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_one_decimal_and_the_right_unit() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (18_177, "17.7 KiB"),
+            (1024 * 1024 - 1, "1023.9 KiB"),
+            (90_900_000, "86.6 MiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (22_565_376, "22,565,376"),
+        ] {
+            assert_eq!(count(number), text);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `wisp infer`: one request from the command line, answered in the same sandbox as by the server.
+
+use crate::failure::bad_configuration;
+use crate::loading::{LoadingOptions, loader};
+use crate::options::{InferArgs, InputSource, NamedInput};
+use crate::run::{Runner, elements_text, json_codec};
+use anyhow::Context;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
+use wisp_serving::registry::loader::version_files;
+use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorSpec};
+
+/// Load the model, answer, print.
+pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
+    let loader = loader(&LoadingOptions {
+        cache_dir: None,
+        threads: None,
+        max_instances: 1,
+    })?;
+    let subject = || format!("model {}", crate::display::path(&args.model));
+    let directory = args.model.canonicalize().with_context(subject)?;
+    let files = version_files(&directory).with_context(subject)?;
+    let version = loader.load_version(&files).with_context(subject)?;
+    let model = version.description();
+    let request = InferRequest {
+        inputs: args
+            .input
+            .iter()
+            .map(|input| read_input(input, model))
+            .collect::<anyhow::Result<_>>()?,
+        parameters: args.parameter.clone(),
+        outputs: args.output.clone(),
+    };
+    let response = Runner::new()?.call(&version, request)?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        // The reply of a request that asked for nothing in particular.
+        let empty = Bytes::from_static(br#"{"inputs":[]}"#);
+        let (_, reply) = json_codec().decode(empty, model)?;
+        for chunk in reply.encode(response, model)?.chunks {
+            out.write_all(&chunk)?;
+        }
+        writeln!(out)?;
+    } else {
+        print(&mut out, &response)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(out: &mut impl Write, response: &InferResponse) -> std::io::Result<()> {
+    let width = response
+        .outputs
+        .iter()
+        .map(|output| output.name.len())
+        .max()
+        .unwrap_or_default();
+    for NamedTensor { name, tensor } in &response.outputs {
+        writeln!(
+            out,
+            "{name:width$}  {} {}  {}",
+            tensor.element_type(),
+            tensor.shape(),
+            elements_text(tensor)
+        )?;
+    }
+    for parameter in &response.parameters {
+        writeln!(out, "parameter {}: {:?}", parameter.name, parameter.value)?;
+    }
+    Ok(())
+}
+
+fn read_input(input: &NamedInput, model: &ModelDescription) -> anyhow::Result<NamedTensor> {
+    let inputs = &model.signature.inputs;
+    let spec = inputs.iter().find(|spec| spec.name == input.name);
+    let spec = spec.ok_or_else(|| {
+        let known: Vec<_> = inputs.iter().map(|spec| spec.name.as_str()).collect();
+        bad_configuration(format!(
+            "the model has no input `{}`, but: {}",
+            input.name,
+            known.join(", ")
+        ))
+    })?;
+    let tensor = match &input.source {
+        InputSource::File(path) => file_tensor(spec, path),
+        InputSource::Json(value) => json_tensor(spec, value, model),
+    };
+    Ok(NamedTensor {
+        tensor: tensor.with_context(|| format!("input `{}`", input.name))?,
+        name: input.name.clone(),
+    })
+}
+
+/// A file is one element of a BYTES input, and the raw little-endian elements of any other.
+fn file_tensor(spec: &TensorSpec, path: &Path) -> anyhow::Result<Tensor> {
+    let content = std::fs::read(path).with_context(|| path.display().to_string())?;
+    let Some(size) = spec.element_type.size() else {
+        return Ok(Tensor::from_elements([content.as_slice()].into_iter())?);
+    };
+    let fixed: usize = spec
+        .shape
+        .iter()
+        .map(|dimension| match dimension {
+            Dimension::Fixed(size) => *size as usize,
+            Dimension::Variable => 1,
+        })
+        .product();
+    let rest = content.len().checked_div(size.saturating_mul(fixed));
+    // The first variable axis takes what the file holds, the others are 1.
+    let mut rest = rest.map(u32::try_from).transpose()?;
+    let dimensions = spec.shape.iter().map(|dimension| match dimension {
+        Dimension::Fixed(size) => *size,
+        Dimension::Variable => rest.take().unwrap_or(1),
+    });
+    let shape = Shape::new(dimensions.collect())?;
+    Ok(Tensor::new(spec.element_type, shape, Bytes::from(content))?)
+}
+
+/// JSON elements, nested as the tensor is; the datatype is the input's.
+fn json_tensor(
+    spec: &TensorSpec,
+    value: &Value,
+    model: &ModelDescription,
+) -> anyhow::Result<Tensor> {
+    let mut shape = nesting(value);
+    // A single value stands for a tensor of one element.
+    if shape.is_empty() {
+        shape = vec![1; spec.shape.len()];
+    }
+    let data = match value {
+        Value::Array(_) => value.clone(),
+        scalar => json!([scalar]),
+    };
+    let input = json!({
+        "name": spec.name,
+        "datatype": ElementType::name(spec.element_type),
+        "shape": shape,
+        "data": data,
+    });
+    let body = serde_json::to_vec(&json!({ "inputs": [input] }))?;
+    let (request, _) = json_codec().decode(Bytes::from(body), model)?;
+    let mut inputs = request.inputs;
+    let input = inputs.pop().context("the value has no elements")?;
+    Ok(input.tensor)
+}
+
+/// The sizes of nested arrays, read along their first elements.
+fn nesting(value: &Value) -> Vec<usize> {
+    let mut sizes = Vec::new();
+    let mut inner = Some(value);
+    while let Some(Value::Array(elements)) = inner {
+        sizes.push(elements.len());
+        inner = elements.first();
+    }
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shape_follows_from_the_nesting() {
+        assert_eq!(nesting(&json!([[1, 2, 3], [4, 5, 6]])), [2, 3]);
+        assert_eq!(nesting(&json!([])), [0]);
+        assert_eq!(nesting(&json!(7)), [0usize; 0]);
+    }
+}

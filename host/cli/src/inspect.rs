@@ -1,0 +1,177 @@
+//! `wisp inspect`: what is in a component or a model file, without running or loading any of it.
+//!
+//! `wasm` reads components and core modules, `onnx` reads models (`protobuf` is the format beneath).
+//! Each gives an outline that is shown as text or as JSON. What only running can tell, a handler's
+//! own signature and whether an engine takes a model, is left to `wisp check`.
+
+mod onnx;
+mod protobuf;
+mod wasm;
+
+use crate::display;
+use crate::failure::bad_configuration;
+use crate::options::InspectArgs;
+use anyhow::Context;
+use serde::Serialize;
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use wisp_serving::registry::loader;
+
+/// One file, as shown with `--json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    file: String,
+    bytes: u64,
+    #[serde(flatten)]
+    content: Content,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Content {
+    Component(wasm::ComponentReport),
+    CoreModule(wasm::ModuleReport),
+    Onnx(onnx::ModelReport),
+}
+
+/// Run the subcommand: a paragraph for each file.
+pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
+    let mut reports = Vec::new();
+    for path in &args.files {
+        for file in files(path)? {
+            let shown = display::path(&file);
+            reports.push(report(&file).with_context(|| format!("failed to inspect `{shown}`"))?);
+        }
+    }
+    let text = if args.json {
+        serde_json::to_string_pretty(&reports)? + "\n"
+    } else {
+        let paragraphs: Vec<String> = reports.iter().map(Report::to_string).collect();
+        paragraphs.join("\n")
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The files that `path` means: itself, those of a version's directory, or those of a model's
+/// highest version.
+fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let cannot_open =
+        |error| bad_configuration(format!("cannot open `{}`: {error}", path.display()));
+    let path = path.canonicalize().map_err(cannot_open)?;
+    if path.is_file() {
+        return Ok(vec![path]);
+    }
+    let mut files = files_in(&path)?;
+    if files.is_empty()
+        && let Ok(version) = loader::version_files(&path)
+    {
+        files.extend(version.graphs.into_values());
+        files.extend(version.handler);
+    }
+    if files.is_empty() {
+        return Err(bad_configuration(format!(
+            "there is no .onnx or .wasm file in `{}`; name a file, or a model's directory",
+            display::path(&path)
+        )));
+    }
+    Ok(files)
+}
+
+/// The model and Wasm files directly in a directory, by name.
+fn files_in(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let read = || {
+        format!(
+            "failed to read the directory `{}`",
+            display::path(directory)
+        )
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).with_context(read)? {
+        let path = entry.with_context(read)?.path();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if matches!(extension, Some("onnx" | "wasm")) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn report(path: &Path) -> anyhow::Result<Report> {
+    let content = std::fs::read(path)?;
+    Ok(Report {
+        file: display::path(path),
+        bytes: content.len().try_into()?,
+        content: if content.starts_with(b"\0asm") {
+            wasm::report(&content)?
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "onnx")
+        {
+            Content::Onnx(onnx::report(&content)?)
+        } else {
+            return Err(bad_configuration(
+                "it is neither WebAssembly (by its first bytes) nor an .onnx file (by its name)",
+            ));
+        },
+    })
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.content {
+            Content::Component(_) => "component",
+            Content::CoreModule(_) => "core module",
+            Content::Onnx(_) => "ONNX model",
+        };
+        writeln!(f, "{}: {kind}, {}", self.file, display::size(self.bytes))?;
+        match &self.content {
+            Content::Component(component) => component.fmt(f),
+            Content::CoreModule(module) => {
+                module.fmt(f)?;
+                writeln!(
+                    f,
+                    "  not a component: `wisp build` makes one of a handler's crate"
+                )
+            }
+            Content::Onnx(model) => model.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_means_its_own_files_or_those_of_the_highest_version() -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let model = directory.path().canonicalize()?.join("m");
+        for version in ["1", "2"] {
+            std::fs::create_dir_all(model.join(version))?;
+            std::fs::write(model.join(version).join("model.onnx"), "")?;
+            std::fs::write(model.join(version).join("notes.txt"), "")?;
+        }
+        std::fs::write(model.join("2/handler.wasm"), "")?;
+        assert_eq!(
+            files(&model)?,
+            [model.join("2/model.onnx"), model.join("2/handler.wasm")]
+        );
+        assert_eq!(files(&model.join("1"))?, [model.join("1/model.onnx")]);
+        assert!(files(directory.path()).is_err());
+        assert!(files(&directory.path().join("none")).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_neither_is_refused() -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("model.pt");
+        std::fs::write(&path, "PK")?;
+        assert!(report(&path).is_err());
+        Ok(())
+    }
+}

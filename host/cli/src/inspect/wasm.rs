@@ -1,0 +1,371 @@
+//! Outlines of components and core modules, read section by section.
+
+use super::Content;
+use crate::display;
+use anyhow::{Context, bail};
+use serde::Serialize;
+use std::fmt;
+use wasmparser::{
+    CustomSectionReader, Encoding, GlobalSectionReader, KnownCustom, Operator, Parser, Payload,
+    ValType,
+};
+use wisp_sandbox::component::{ComponentOutline, GRANTED_IMPORTS, MODEL_INTERFACE};
+
+/// A component: what it wants, what it offers, what it is made of.
+#[derive(Debug, Serialize)]
+pub(super) struct ComponentReport {
+    imports: Vec<Import>,
+    exports: Vec<String>,
+    core_modules: Vec<ModuleReport>,
+    producers: Vec<Producer>,
+}
+
+#[derive(Debug, Serialize)]
+struct Import {
+    name: String,
+    /// Whether handlers may import it.
+    granted: bool,
+}
+
+/// A core module. Those that wit-component adds for calls between modules have no memory.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ModuleReport {
+    bytes: u64,
+    functions: u32,
+    code_bytes: u64,
+    data_bytes: u64,
+    /// Names and debugging information, which take no memory at run time.
+    custom_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<Memory>,
+    /// Where the stack begins, growing down; with the stack first in memory, its size. The
+    /// first mutable i32 global, which is what compilers that come from LLVM use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stack_pointer: Option<i32>,
+    /// Of a module that stands alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    imports: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Memory {
+    /// Pages of 64 KiB at the start.
+    minimum_pages: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maximum_pages: Option<u64>,
+}
+
+/// A tool or language that took part in making the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Producer {
+    field: String,
+    name: String,
+    version: String,
+}
+
+/// What is being read: the module it belongs to, if it is none of a component's own sections, and
+/// where it began.
+struct Enclosing {
+    module: Option<ModuleReport>,
+    start: usize,
+}
+
+/// Read a file that starts as WebAssembly does.
+pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
+    let mut modules = Vec::new();
+    let mut producers = Vec::new();
+    let mut enclosing: Vec<Enclosing> = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload.context("the file is damaged")?;
+        match &payload {
+            Payload::Version {
+                encoding, range, ..
+            } => enclosing.push(Enclosing {
+                module: (*encoding == Encoding::Module).then(ModuleReport::default),
+                start: range.start,
+            }),
+            Payload::CustomSection(section) => collect_producers(section, &mut producers),
+            // The parser leaves it to us whether all of it is there.
+            Payload::ModuleSection {
+                unchecked_range, ..
+            }
+            | Payload::ComponentSection {
+                unchecked_range, ..
+            } if unchecked_range.end > wasm.len() => bail!("the file is cut off"),
+            _ => {}
+        }
+        if let Some(Enclosing {
+            module: Some(module),
+            ..
+        }) = enclosing.last_mut()
+        {
+            module.read(&payload).context("the file is damaged")?;
+        }
+        if let Payload::End(end) = payload
+            && let Some(Enclosing {
+                module: Some(module),
+                start,
+            }) = enclosing.pop()
+        {
+            let bytes = size(end.saturating_sub(start));
+            modules.push(ModuleReport { bytes, ..module });
+        }
+    }
+    if Parser::is_core_wasm(wasm) {
+        let module = modules.pop().context("the file is cut off")?;
+        return Ok(Content::CoreModule(module));
+    }
+    let outline = ComponentOutline::read(wasm)?;
+    let import = |name: String| Import {
+        granted: GRANTED_IMPORTS.contains(&&*name),
+        name,
+    };
+    Ok(Content::Component(ComponentReport {
+        imports: outline.imports.into_iter().map(import).collect(),
+        exports: outline.exports,
+        // What modules import of each other says nothing about the component.
+        core_modules: modules
+            .into_iter()
+            .map(|module| ModuleReport {
+                imports: Vec::new(),
+                ..module
+            })
+            .collect(),
+        producers,
+    }))
+}
+
+/// Add the tools that a section names and that are not known yet.
+fn collect_producers(section: &CustomSectionReader<'_>, producers: &mut Vec<Producer>) {
+    let KnownCustom::Producers(fields) = section.as_known() else {
+        return;
+    };
+    // A damaged custom section has no meaning, by WebAssembly's own rules.
+    for field in fields.into_iter().flatten() {
+        for value in field.values.into_iter().flatten() {
+            let producer = Producer {
+                field: field.name.to_owned(),
+                name: value.name.to_owned(),
+                version: value.version.to_owned(),
+            };
+            if !producers.contains(&producer) {
+                producers.push(producer);
+            }
+        }
+    }
+}
+
+/// The start value of the first mutable i32 global.
+fn stack_pointer(globals: &GlobalSectionReader<'_>) -> wasmparser::Result<Option<i32>> {
+    for global in globals.clone() {
+        let global = global?;
+        if global.ty.mutable && global.ty.content_type == ValType::I32 {
+            return Ok(match global.init_expr.get_operators_reader().read()? {
+                Operator::I32Const { value } => Some(value),
+                _ => None,
+            });
+        }
+    }
+    Ok(None)
+}
+
+fn size(bytes: usize) -> u64 {
+    bytes.try_into().unwrap_or(u64::MAX)
+}
+
+// === impl ModuleReport ===
+
+impl ModuleReport {
+    /// Take in one section.
+    fn read(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::ImportSection(section) => {
+                for import in section.clone().into_imports() {
+                    let import = import?;
+                    self.imports
+                        .push(format!("{} {}", import.module, import.name));
+                }
+            }
+            Payload::CodeSectionStart { count, range, .. } => {
+                self.functions = *count;
+                self.code_bytes = size(range.len());
+            }
+            Payload::DataSection(section) => self.data_bytes = size(section.range().len()),
+            Payload::CustomSection(section) => self.custom_bytes += size(section.data().len()),
+            Payload::GlobalSection(section) => self.stack_pointer = stack_pointer(section)?,
+            Payload::MemorySection(section) => {
+                let memory = section.clone().into_iter().next().transpose()?;
+                self.memory = memory.map(|memory| Memory {
+                    minimum_pages: memory.initial,
+                    maximum_pages: memory.maximum,
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ModuleReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "  core module  {}: {} functions, code {}, data {}",
+            display::size(self.bytes),
+            display::count(self.functions.into()),
+            display::size(self.code_bytes),
+            display::size(self.data_bytes),
+        )?;
+        if self.custom_bytes > 0 {
+            write!(f, ", custom sections {}", display::size(self.custom_bytes))?;
+        }
+        if let Some(memory) = &self.memory {
+            const PAGE: u64 = 64 << 10;
+            let start = memory.minimum_pages.saturating_mul(PAGE);
+            let pages = memory.minimum_pages;
+            write!(
+                f,
+                "\n    memory     {pages} pages at the start ({})",
+                display::size(start)
+            )?;
+            match memory.maximum_pages {
+                Some(pages) => {
+                    write!(f, ", at most {}", display::size(pages.saturating_mul(PAGE)))?
+                }
+                None => write!(f, ", growing up to the host's limit")?,
+            }
+        }
+        if let Some(pointer) = self.stack_pointer
+            && self.memory.is_some()
+            && let Ok(bytes) = u64::try_from(pointer)
+        {
+            write!(
+                f,
+                "\n    stack      from {bytes} down ({})",
+                display::size(bytes)
+            )?;
+        }
+        writeln!(f)?;
+        for import in &self.imports {
+            writeln!(f, "    import     {import}")?;
+        }
+        Ok(())
+    }
+}
+
+// === impl ComponentReport ===
+
+impl ComponentReport {
+    fn verdict(&self) -> String {
+        if !self.exports.iter().any(|export| export == MODEL_INTERFACE) {
+            return format!("no handler: it does not export {MODEL_INTERFACE}");
+        }
+        match self.imports.iter().find(|import| !import.granted) {
+            None => {
+                "a handler that a server accepts; `wisp check` compares it with its model".into()
+            }
+            Some(import) => format!("a handler that is refused for importing {}", import.name),
+        }
+    }
+}
+
+impl fmt::Display for ComponentReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  {}", self.verdict())?;
+        for import in &self.imports {
+            let mark = if import.granted {
+                "granted"
+            } else {
+                "NOT granted"
+            };
+            writeln!(f, "  import       {}  ({mark})", import.name)?;
+        }
+        for export in &self.exports {
+            writeln!(f, "  export       {export}")?;
+        }
+        for module in &self.core_modules {
+            module.fmt(f)?;
+        }
+        for producer in &self.producers {
+            let Producer {
+                field,
+                name,
+                version,
+            } = producer;
+            writeln!(f, "  {field:<12} {name} {version}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn component(wat: &str) -> anyhow::Result<ComponentReport> {
+        match report(&wat::parse_bytes(wat.as_bytes())?)? {
+            Content::Component(component) => Ok(component),
+            _ => bail!("not a component"),
+        }
+    }
+
+    #[test]
+    fn a_component_shows_what_it_wants_and_what_it_is_made_of() -> anyhow::Result<()> {
+        let component = component(
+            r#"(component
+                (import "wasi:nn/graph@0.2.0-rc-2024-10-28" (instance))
+                (import "wasi:clocks/wall@0.2.0" (instance))
+                (core module
+                    (memory 3 8)
+                    (global i32 (i32.const 7))
+                    (global (mut i32) (i32.const 65536))
+                    (func) (func)
+                    (data (i32.const 0) "0123456789"))
+                (core module (func))
+                (component (core module)))"#,
+        )?;
+        let granted: Vec<bool> = component
+            .imports
+            .iter()
+            .map(|import| import.granted)
+            .collect();
+        assert_eq!(granted, [true, false]);
+        assert_eq!(component.core_modules.len(), 3);
+        let main = &component.core_modules[0];
+        assert_eq!((main.functions, main.stack_pointer), (2, Some(65536)));
+        assert!(main.bytes > main.code_bytes + main.data_bytes && main.data_bytes >= 10);
+        let memory = main.memory.as_ref().context("it has a memory")?;
+        assert_eq!((memory.minimum_pages, memory.maximum_pages), (3, Some(8)));
+        let text = component.to_string();
+        for part in [
+            "no handler",
+            "wasi:clocks/wall@0.2.0  (NOT granted)",
+            "3 pages at the start (192.0 KiB), at most 512.0 KiB",
+            "from 65536 down (64.0 KiB)",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_core_module_shows_its_own_imports() -> anyhow::Result<()> {
+        let wasm = wat::parse_str(r#"(module (import "env" "f" (func)))"#)?;
+        let Content::CoreModule(module) = report(&wasm)? else {
+            bail!("not a core module");
+        };
+        assert_eq!(module.imports, ["env f"]);
+        assert_eq!(module.bytes, wasm.len() as u64);
+        Ok(())
+    }
+
+    #[test]
+    fn damage_is_an_error_wherever_it_is() -> anyhow::Result<()> {
+        let wasm = wat::parse_str("(component (core module (memory 1) (func)))")?;
+        // The first 8 bytes alone are an empty component.
+        for length in (4..wasm.len()).filter(|length| *length != 8) {
+            assert!(report(&wasm[..length]).is_err(), "cut off at {length}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! The loader that `serve`, `infer` and `check` share: engine, store of compiled code, threads.
+
+use crate::failure::bad_configuration;
+use anyhow::Context;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wisp_backend::tract::Tract;
+use wisp_backend::threads::{WorkerOptions, Workers};
+use wisp_sandbox::aot::AotStore;
+use wisp_sandbox::engine::{Engine, EngineOptions};
+use wisp_sandbox::limits::Limits;
+use wisp_serving::registry::loader::Loader;
+
+/// Handler calls that may wait for a thread; admission refuses long before.
+const HANDLER_QUEUE: usize = 4096;
+
+/// What a loader needs to know.
+#[derive(Debug)]
+pub(crate) struct LoadingOptions<'a> {
+    /// Where compiled handlers are kept; by default in the user's cache directory.
+    pub(crate) cache_dir: Option<&'a Path>,
+    /// Threads for each graph and for inline handlers; by default one per core.
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Asynchronous instances alive at once.
+    pub(crate) max_instances: usize,
+}
+
+pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
+    let LoadingOptions {
+        cache_dir,
+        threads,
+        max_instances,
+    } = *options;
+    let threads = match threads {
+        Some(threads) => threads,
+        None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    };
+    let cache = match cache_dir {
+        Some(directory) => directory.to_owned(),
+        None => user_cache_directory()?,
+    };
+    // Inline calls hold an instance too, one on each thread, and a few are being torn down.
+    let instances = max_instances + max_instances / 10 + threads.get() + 1;
+    let engine = Engine::start(&EngineOptions {
+        instances: u32::try_from(instances)
+            .map_err(|_| bad_configuration("too many sandbox instances are asked for"))?,
+        ..EngineOptions::default()
+    })?;
+    let workers = WorkerOptions {
+        threads,
+        queue: HANDLER_QUEUE,
+    };
+    Ok(Loader {
+        engine: Arc::new(engine),
+        aot: AotStore::open(&cache.join("aot"))?,
+        backend: Box::new(Tract::new()),
+        handler_workers: Arc::new(
+            Workers::spawn("wisp-handler", workers).context("failed to start threads")?,
+        ),
+        graph_threads: threads,
+        limits: Limits::default(),
+    })
+}
+
+/// `wisp` in `$XDG_CACHE_HOME`, or in `~/.cache` as the XDG base directory specification says.
+fn user_cache_directory() -> anyhow::Result<PathBuf> {
+    let absolute = |variable| {
+        let path = PathBuf::from(std::env::var_os(variable)?);
+        path.is_absolute().then_some(path)
+    };
+    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    base.map(|base| base.join("wisp")).ok_or_else(|| {
+        bad_configuration("neither XDG_CACHE_HOME nor HOME is set; say --cache-dir DIR")
+    })
+}

@@ -1,0 +1,44 @@
+//! The `wisp` command: arguments to a subcommand, its outcome to an exit code.
+//!
+//! `options` is what can be typed. Each subcommand is one module with one `run`; they do not call
+//! each other, except that `serve --build` builds first. Every error ends here and is printed once,
+//! by `failure`.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool talks to its terminal"
+)]
+
+mod build;
+mod cases;
+mod check;
+mod display;
+mod failure;
+mod infer;
+mod inspect;
+mod loading;
+mod new;
+mod options;
+mod run;
+mod serve;
+
+use clap::Parser;
+use options::{Command, Options};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => return failure::report_usage(&error),
+    };
+    let outcome = match &options.command {
+        Command::Serve(args) => serve::run(args),
+        Command::New(args) => new::run(args),
+        Command::Build(args) => build::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Infer(args) => infer::run(args),
+        Command::Inspect(args) => inspect::run(args),
+    };
+    outcome.unwrap_or_else(|error| failure::report(&error))
+}

@@ -1,0 +1,263 @@
+//! What can be typed: every subcommand, its arguments and the help that teaches them.
+//!
+//! These types hold what the operator wrote and nothing derived from it; each subcommand makes of
+//! them what it needs. Values that have a form of their own are read by `value`.
+
+mod value;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use wisp_serving::ServingOptions;
+use wisp_tensor::Parameter;
+
+pub(crate) use value::{InputSource, Milliseconds, NamedInput};
+
+/// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wisp",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+A model is a directory:
+
+  digits/model.toml            optional: limits, and where the handler's source is
+  digits/1/model.onnx          version 1; the highest version is served
+  digits/1/handler.wasm        optional: pre- and postprocessing, made by `wisp build`
+  digits/cases/*.json          optional: requests with the answers they must get, for `wisp check`
+
+and a directory of models is a repository. Start with one of these:
+
+  wisp new flowers --template tabular      a project that builds, tests and serves at once
+  wisp serve --build examples              serve a repository, building its handlers first
+  wisp serve model.onnx                    serve one model as it is, without a handler"
+)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(ServeArgs),
+    New(NewArgs),
+    Build(BuildArgs),
+    Check(CheckArgs),
+    Infer(InferArgs),
+    Inspect(InspectArgs),
+}
+
+/// Serve models over HTTP until SIGTERM or Ctrl-C.
+///
+/// Speaks the Open Inference Protocol (V2) with the binary tensor extension, so that an unmodified
+/// tritonclient works. Each request runs in a fresh sandbox. A model that cannot be loaded is
+/// reported and the rest are served. On SIGTERM, requests in flight are finished.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp serve models
+  wisp serve --build examples
+  wisp serve --http 0.0.0.0:80 models/digits
+  wisp serve resnet50.onnx
+
+Then, from another terminal:
+
+  curl http://127.0.0.1:8000/v2/health/ready
+  curl -X POST http://127.0.0.1:8000/v2/repository/index
+  curl http://127.0.0.1:8000/v2/models/digits")]
+pub(crate) struct ServeArgs {
+    /// A repository (directory of models), one model's directory, or an .onnx file.
+    pub(crate) path: PathBuf,
+
+    /// Build the handlers whose sources have changed, then serve.
+    #[arg(long)]
+    pub(crate) build: bool,
+
+    /// Where to listen. Port 0 takes any free port; 0.0.0.0 or [::] listens on every interface.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = value::address)]
+    pub(crate) http: SocketAddr,
+
+    /// Where compiled handlers are kept between runs [default: wisp in the user's cache directory].
+    ///
+    /// Only this user may be able to write there. It can be deleted at any time.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Refuse request bodies that are larger, with status 413.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = ServingOptions::default().max_body_bytes,
+        value_parser = value::at_least_one
+    )]
+    pub(crate) max_body_bytes: usize,
+
+    /// Give up on a request after this time, with status 504.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = Milliseconds(ServingOptions::default().request_timeout)
+    )]
+    pub(crate) request_timeout_milliseconds: Milliseconds,
+
+    /// Refuse further requests while so many are in flight, with status 503.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = ServingOptions::default().max_requests,
+        value_parser = value::at_least_one
+    )]
+    pub(crate) max_concurrent_requests: usize,
+
+    /// Threads that compute, for each graph [default: one per core].
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+/// Answer one request on the command line, without a server.
+///
+/// Loads the model, runs its handler in the same sandbox as `serve`, prints the outputs and ends.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp infer models/digits --input image=@seven.png
+  wisp infer models/digits --input image=@seven.png --parameter top_k=1 --output label
+  wisp infer models/wine --input 'features=[[13.5, 1.8, 2.6, 20, 96, 2.5, 2.6, 0.3, 1.7, 3.5, 1.1, 3.8, 845]]'
+  wisp infer models/embed --input 'text=[\"The cat sat.\"]' --json | jq '.outputs[0].data'
+
+`wisp inspect MODEL_DIR` tells which inputs a graph has, `wisp check MODEL_DIR` what a handler takes.")]
+pub(crate) struct InferArgs {
+    /// The model's directory; its highest version is used.
+    #[arg(value_name = "MODEL_DIR")]
+    pub(crate) model: PathBuf,
+
+    /// An input: NAME=JSON takes nested arrays (the shape follows from the nesting) or a single
+    /// value, NAME=@FILE the bytes of a file. Once for each input.
+    #[arg(long, short, value_name = "NAME=VALUE", required = true, value_parser = value::named_input)]
+    pub(crate) input: Vec<NamedInput>,
+
+    /// A request parameter: true, false, a number, or text. May be repeated.
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = value::parameter)]
+    pub(crate) parameter: Vec<Parameter>,
+
+    /// Only this output. May be repeated [default: all outputs].
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) output: Vec<String>,
+
+    /// Print the response as the JSON that the server would send.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Create a project: a handler, a small model, golden cases and tests.
+///
+/// The project builds, tests and serves at once. It carries its own copy of the handler SDK and of
+/// the WIT contract, so that nothing but public crates is downloaded. Its model is a placeholder
+/// with fixed weights: put your own in its place, then make the handler fit it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp new flowers --template tabular
+  wisp new cats --template image --path ~/src/cats")]
+pub(crate) struct NewArgs {
+    /// The name of the crate and of the model: lower-case letters, digits, `-` and `_`.
+    pub(crate) name: String,
+
+    /// What the model takes.
+    #[arg(long, short, value_enum)]
+    pub(crate) template: Template,
+
+    /// The directory to create [default: NAME].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// What a new project starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Template {
+    /// PNG or JPEG in; decoded, resized and normalised; labels and scores out.
+    Image,
+    /// Named numeric features in; validated and scaled; a class and probabilities out.
+    Tabular,
+    /// Text in; split into words that are hashed and counted; a label and scores out.
+    Text,
+}
+
+/// Compile handlers to WebAssembly components.
+///
+/// PATH is a repository (all its models whose model.toml names `[handler] source`), one model's
+/// directory, or a handler's crate. Needs cargo; installs Rust's target wasm32-unknown-unknown
+/// through rustup where it is missing. A model's component is written to its highest version's
+/// directory as handler.wasm, after a check that it imports nothing that handlers are not granted.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp build                   the crate in the current directory
+  wisp build models            every model of a repository
+  wisp build models/digits     one model
+
+In a handler's Cargo.toml, all optional:
+
+  [package.metadata.wisp]
+  stack-size = 65536           bytes of stack; a small one makes each request cheaper
+  models = \"models\"            repository whose models get the component of this crate")]
+pub(crate) struct BuildArgs {
+    /// A repository, a model's directory, or a handler's crate.
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+}
+
+/// Check models before they see traffic.
+///
+/// Compares the handler's imports with the granted set, its signature with the real graphs, and the
+/// answers to the requests in cases/*.json with those that the cases expect.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp check models/digits
+  wisp check models/*          every model of a repository
+
+A case is a V2 request and what it must get:
+
+  { \"request\": { \"inputs\": [{ \"name\": \"x\", \"datatype\": \"FP32\", \"shape\": [1, 2], \"data\": [1, 2] }] },
+    \"expect\": { \"outputs\": [{ \"name\": \"y\", \"datatype\": \"FP32\", \"shape\": [1], \"data\": [3] }],
+                \"tolerance\": 0.0001 } }
+
+Exit code 0 when everything agrees, 1 when something does not.")]
+pub(crate) struct CheckArgs {
+    /// The directories of the models to check.
+    #[arg(value_name = "MODEL_DIR", required = true)]
+    pub(crate) models: Vec<PathBuf>,
+}
+
+/// Show what is in a component or a model file.
+///
+/// Of a handler.wasm: imports (and whether they are granted), exports, core modules, sizes, memory,
+/// stack, and the tools that made it. Of an .onnx file: inputs, outputs, operators, opsets and
+/// parameters. Runs nothing; what a handler itself declares is shown by `wisp check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp inspect models/digits/1/handler.wasm
+  wisp inspect models/digits                 every file of the highest version
+  wisp inspect --json model.onnx | jq '.[0].operators'")]
+pub(crate) struct InspectArgs {
+    /// Components, core modules, .onnx files, or directories of models.
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Print an array with one object for each file.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests;

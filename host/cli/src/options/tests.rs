@@ -1,0 +1,110 @@
+use super::*;
+use clap::CommandFactory;
+use serde_json::json;
+use wisp_tensor::ParameterValue;
+
+fn parse(line: &str) -> Result<Command, String> {
+    let words = std::iter::once("wisp").chain(line.split_whitespace());
+    match Options::try_parse_from(words) {
+        Ok(options) => Ok(options.command),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn the_definitions_are_consistent() {
+    Options::command().debug_assert();
+}
+
+#[test]
+fn every_subcommand_and_argument_explains_itself() {
+    for command in Options::command().get_subcommands() {
+        let name = command.get_name();
+        assert!(command.get_about().is_some(), "{name}");
+        assert!(command.get_after_help().is_some(), "{name} has no examples");
+        for argument in command.get_arguments() {
+            assert!(
+                argument.get_help().is_some(),
+                "{name} {}",
+                argument.get_id()
+            );
+        }
+    }
+}
+
+#[test]
+fn serve_listens_on_the_loopback_unless_told_otherwise() {
+    let Ok(Command::Serve(args)) = parse("serve models") else {
+        panic!("refused");
+    };
+    assert_eq!(args.http.to_string(), "127.0.0.1:8000");
+    assert!(!args.build);
+    assert_eq!(
+        args.max_body_bytes,
+        ServingOptions::default().max_body_bytes
+    );
+    let Ok(Command::Serve(args)) = parse("serve --build --http [::1]:0 --threads 2 .") else {
+        panic!("refused");
+    };
+    assert_eq!(args.http.to_string(), "[::1]:0");
+    assert_eq!(args.threads, NonZeroUsize::new(2));
+}
+
+#[test]
+fn values_that_cannot_be_are_refused_with_the_form_that_can() {
+    for (line, expected) in [
+        ("serve --http 8000 .", "such as 127.0.0.1:8000"),
+        ("serve --max-body-bytes 0 .", "from 1 to"),
+        (
+            "serve --request-timeout-milliseconds 0 .",
+            "milliseconds, from 1",
+        ),
+        ("serve --threads 0 .", "--threads"),
+        ("serve", "PATH"),
+        ("infer m", "--input"),
+        ("infer m --input image", "NAME=VALUE"),
+        ("infer m --input =1", "NAME=VALUE"),
+        ("infer m --input image=@", "file name after `@`"),
+        ("infer m --input text=hello", "text=\"text\""),
+        ("infer m --input x=1 --parameter top_k", "such as top_k=3"),
+        ("new x --template audio", "image, tabular, text"),
+        ("check", "MODEL_DIR"),
+        ("inspect", "FILE"),
+    ] {
+        match parse(line) {
+            Ok(command) => panic!("`{line}` was taken as {command:?}"),
+            Err(text) => assert!(text.contains(expected), "`{line}`: {text}"),
+        }
+    }
+}
+
+#[test]
+fn inputs_are_files_or_json() {
+    let file = value::named_input("image=@a=b.png");
+    assert_eq!(
+        file.map(|input| (input.name, input.source)),
+        Ok(("image".to_owned(), InputSource::File("a=b.png".into())))
+    );
+    let json = value::named_input("x=[[1, 2.5]]");
+    assert_eq!(
+        json.map(|input| input.source),
+        Ok(InputSource::Json(json!([[1, 2.5]])))
+    );
+}
+
+#[test]
+fn parameters_are_scalars_or_text() {
+    for (text, expected) in [
+        ("p=true", ParameterValue::Bool(true)),
+        ("p=-3", ParameterValue::Int64(-3)),
+        ("p=18446744073709551615", ParameterValue::Uint64(u64::MAX)),
+        ("p=0.5", ParameterValue::Double(0.5)),
+        ("p=\"3\"", ParameterValue::String("3".to_owned())),
+        ("p=exact", ParameterValue::String("exact".to_owned())),
+        ("p=", ParameterValue::String(String::new())),
+        ("p=[1]", ParameterValue::String("[1]".to_owned())),
+    ] {
+        let parameter = value::parameter(text);
+        assert_eq!(parameter.map(|parameter| parameter.value), Ok(expected));
+    }
+}

@@ -1,0 +1,95 @@
+//! One call of a version outside any server, and its values as text for people.
+
+use anyhow::Context;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use wisp_protocol::call::{InferRequest, InferResponse};
+use wisp_protocol::v2::Codec;
+use wisp_serving::Error;
+use wisp_serving::admission::Admission;
+use wisp_serving::version::ModelVersion;
+use wisp_tensor::{ElementType, Tensor};
+
+/// How long one call may take: nobody else is waiting.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Elements of a tensor that are shown before the rest is counted.
+const SHOWN_ELEMENTS: usize = 16;
+
+/// Calls versions one at a time.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    runtime: Runtime,
+    admission: Admission,
+}
+
+impl Runner {
+    pub(crate) fn new() -> anyhow::Result<Runner> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .context("failed to start the runtime")?;
+        Ok(Runner {
+            runtime,
+            admission: Admission::new(1, 1),
+        })
+    }
+
+    /// Answer one request as the server would.
+    pub(crate) fn call(
+        &self,
+        version: &ModelVersion,
+        request: InferRequest,
+    ) -> Result<InferResponse, Error> {
+        let permit = self.admission.admit()?;
+        let deadline = Instant::now() + TIMEOUT;
+        let call = version.call(request, &permit, deadline);
+        let (response, _) = self.runtime.block_on(call)?;
+        Ok(response)
+    }
+}
+
+/// The codec of a request whose body is JSON from end to end.
+pub(crate) fn json_codec() -> Codec {
+    Codec::default()
+}
+
+/// The elements in order, the first few of many: `[7, 4, 0]`.
+pub(crate) fn elements_text(tensor: &Tensor) -> String {
+    let total = tensor.shape().elements();
+    let mut shown: Vec<String> = match tensor.element_type().size() {
+        None => tensor
+            .elements()
+            .take(SHOWN_ELEMENTS)
+            .map(|element| format!("{:?}", String::from_utf8_lossy(element)))
+            .collect(),
+        Some(size) => tensor
+            .content()
+            .chunks_exact(size)
+            .take(SHOWN_ELEMENTS)
+            .map(|element| number_text(tensor.element_type(), element))
+            .collect(),
+    };
+    if total > SHOWN_ELEMENTS {
+        shown.push(format!("... {} more", total - SHOWN_ELEMENTS));
+    }
+    format!("[{}]", shown.join(", "))
+}
+
+fn number_text(element_type: ElementType, bytes: &[u8]) -> String {
+    let mut wide = [0; 8];
+    wide[..bytes.len()].copy_from_slice(bytes);
+    let unsigned = u64::from_le_bytes(wide);
+    match (element_type, bytes) {
+        (ElementType::Bool, _) => (unsigned != 0).to_string(),
+        (ElementType::Fp32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]).to_string(),
+        (ElementType::Fp64, _) => f64::from_le_bytes(wide).to_string(),
+        (ElementType::Int8, &[a]) => i8::from_le_bytes([a]).to_string(),
+        (ElementType::Int16, &[a, b]) => i16::from_le_bytes([a, b]).to_string(),
+        (ElementType::Int32, &[a, b, c, d]) => i32::from_le_bytes([a, b, c, d]).to_string(),
+        (ElementType::Int64, _) => i64::from_le_bytes(wide).to_string(),
+        // Half floats are shown as their bits: exact, and nothing else here needs their arithmetic.
+        (ElementType::Fp16 | ElementType::Bf16, _) => format!("{unsigned:#06x}"),
+        _ => unsigned.to_string(),
+    }
+}

@@ -1,0 +1,92 @@
+//! `wisp serve`: load, listen, say so, and drain on a signal.
+
+mod banner;
+
+use crate::build::{self, Rebuild};
+use crate::failure::bad_configuration;
+use crate::loading::{LoadingOptions, loader};
+use crate::options::ServeArgs;
+use anyhow::Context;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use wisp_server::{ServerOptions, serve};
+use wisp_serving::{Serving, ServingOptions};
+
+/// Serve until SIGTERM or SIGINT; a second one ends it at once.
+pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    start_log();
+    if !args.path.exists() {
+        let path = args.path.display();
+        return Err(bad_configuration(format!("`{path}` does not exist")));
+    }
+    if args.build {
+        build::build_repository(&args.path, Rebuild::Changed)?;
+    }
+    let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
+    runtime.block_on(run_server(args))
+}
+
+async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    // Bound first: a taken port is told at once, not after the models have been loaded.
+    let listener = TcpListener::bind(args.http).await.with_context(|| {
+        format!("failed to listen on {}; choose another address with --http", args.http)
+    })?;
+    let options = ServingOptions {
+        max_requests: args.max_concurrent_requests,
+        max_body_bytes: args.max_body_bytes,
+        request_timeout: args.request_timeout_milliseconds.0,
+        ..ServingOptions::default()
+    };
+    let loader = loader(&LoadingOptions {
+        cache_dir: args.cache_dir.as_deref(),
+        threads: args.threads,
+        max_instances: options.max_instances,
+    })?;
+    let registry = loader.load_repository(&args.path, &|model, loaded| match loaded {
+        Ok(_) => tracing::debug!(%model, "loaded"),
+        Err(error) => tracing::warn!(%model, error = error as &dyn std::error::Error, "not loaded"),
+    })?;
+    let address = listener.local_addr()?;
+    print!("{}", banner::text(&registry, &args.path, address));
+    let serving = Arc::new(Serving::new(registry, options));
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let mut stop = async move || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let shutdown = async {
+        // The sender is dropped only with the server.
+        let _ = begun.await;
+    };
+    let server = serve(listener, serving, ServerOptions::default(), shutdown);
+    let signals = async {
+        stop().await;
+        tracing::info!("draining; a second signal ends it at once");
+        // The server may have ended by itself.
+        let _ = begin.send(());
+        stop().await;
+    };
+    tokio::select! {
+        ended = server => ended?,
+        () = signals => tracing::warn!("ended by a second signal"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Log to standard error; `RUST_LOG` chooses what, by default warnings and what the server says of itself.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,44 @@
+//! The handler alone, natively, with a closure in place of the graph. `wisp check` runs the cases in
+//! `models/` with the real one.
+
+use super::*;
+use wisp_handler::Error;
+
+const RED: &[u8] = include_bytes!("../models/template/samples/red.png");
+
+fn request(files: &[&[u8]]) -> Result<Request> {
+    Ok(Request::new().with_input(Tensor::bytes("image", &[files.len()], files)?))
+}
+
+#[test]
+fn a_picture_becomes_three_scaled_planes() -> Result<()> {
+    let inputs = Pictures::preprocess(&request(&[RED, RED])?)?;
+    let pixels = inputs[0].view::<f32>(&[2, 3, 32, 32])?;
+    let row = pixels.rows().next().unwrap_or_default();
+    let mean = |plane: &[f32]| plane.iter().sum::<f32>() / 1024.0;
+    let (red, green) = (mean(&row[..1024]), mean(&row[1024..2048]));
+    assert!(red > 0.0 && green < 0.0, "red {red}, green {green}");
+    Ok(())
+}
+
+#[test]
+fn labels_are_ranked() -> Result<()> {
+    let response = wisp_handler::testing::infer::<Pictures>(&request(&[RED])?, |_, _| {
+        Ok(vec![Tensor::new("logits", &[1, 3], &[0.5_f32, -1.0, 2.0])?])
+    })?;
+    assert_eq!(
+        response.outputs()[0].strings(&[1, 3])?,
+        ["blue", "red", "green"]
+    );
+    let scores = response.outputs()[1].view::<f32>(&[1, 3])?;
+    assert!(scores[0] > scores[1] && scores[1] > scores[2]);
+    Ok(())
+}
+
+#[test]
+fn what_is_no_picture_is_the_clients_mistake() -> Result<()> {
+    let error = Pictures::preprocess(&request(&[RED, b"hello"])?).unwrap_err();
+    let expected = "input `image` element 1: not a PNG or JPEG image";
+    assert_eq!(error, Error::client(expected));
+    Ok(())
+}
