@@ -1,0 +1,97 @@
+//! Builds every guest once, in a workspace and a target directory of their own, and turns them into
+//! components. A guest that does not build is a compile error of the tests.
+
+use anyhow::{Context, Result, ensure};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The crates, in the order of their constants.
+const GUESTS: [&str; 5] = ["digits", "embed", "evil", "progression", "wine"];
+
+fn main() -> Result<()> {
+    let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let root = manifest
+        .ancestors()
+        .nth(2)
+        .context("the crate lies two levels below the root")?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    for source in ["guest-models", "tests/evil", "wit"] {
+        println!("cargo::rerun-if-changed={}", root.join(source).display());
+    }
+    ensure_target()?;
+    // Below OUT_DIR: in a shared directory the inner cargo would wait for the outer one for ever.
+    let target_directory = out.join("target");
+    build(&root.join("guest-models"), &target_directory)?;
+    let mut constants = String::new();
+    for guest in GUESTS {
+        let module = target_directory.join(TARGET).join(format!("release/{guest}.wasm"));
+        let component = out.join(format!("{guest}.wasm"));
+        componentize(&module, &component).with_context(|| format!("guest `{guest}`"))?;
+        writeln!(
+            constants,
+            "/// The component of the guest `{guest}`.\npub const {}: &str = {component:?};",
+            guest.to_uppercase()
+        )?;
+    }
+    fs::write(out.join("guests.rs"), constants)?;
+    Ok(())
+}
+
+/// Add the target to the toolchain when it is missing; a toolchain without rustup may have it anyway.
+fn ensure_target() -> Result<()> {
+    let rustc = env::var("RUSTC")?;
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()?;
+    let directory = String::from_utf8(output.stdout)?;
+    if Path::new(directory.trim()).is_dir() {
+        return Ok(());
+    }
+    let status = Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .status()
+        .with_context(|| format!("the target {TARGET} is missing, and there is no rustup to add it"))?;
+    ensure!(status.success(), "`rustup target add {TARGET}` failed");
+    Ok(())
+}
+
+fn build(workspace: &Path, target_directory: &Path) -> Result<()> {
+    let mut cargo = Command::new(env::var("CARGO")?);
+    cargo
+        .current_dir(workspace)
+        .args(["build", "--release", "--locked", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(target_directory);
+    for guest in GUESTS {
+        cargo.args(["--package", guest]);
+    }
+    // What the outer cargo tells its own compilers is wrong for guests.
+    for variable in [
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+    ] {
+        cargo.env_remove(variable);
+    }
+    let status = cargo.status().context("failed to run cargo")?;
+    ensure!(status.success(), "the guests do not build");
+    Ok(())
+}
+
+fn componentize(module: &Path, component: &Path) -> Result<()> {
+    let module = fs::read(module).with_context(|| format!("failed to read {}", module.display()))?;
+    let bytes = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(&module)?
+        .encode()?;
+    // Unchanged components keep their modification time, and with it what depends on them.
+    if fs::read(component).ok().as_deref() != Some(bytes.as_slice()) {
+        fs::write(component, bytes)?;
+    }
+    Ok(())
+}

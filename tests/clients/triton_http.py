@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+"""Drive a running server with the HTTP clients of tritonclient, as they come from PyPI.
+
+    triton_http.py CHECK ADDRESS EXAMPLES
+
+CHECK is a function below `=== Checks ===`. What the examples have to answer is read from their golden
+cases; every case is asked in each form that the client can write and read: inputs as JSON or binary,
+outputs as JSON, binary or left to the client.
+"""
+
+import asyncio
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput, InferRequestedOutput
+from tritonclient.http import aio
+from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
+
+ADDRESS, EXAMPLES = sys.argv[2], Path(sys.argv[3])
+JSON, BINARY, UNSAID = False, True, None
+
+# === Asking ===
+
+
+def to_inputs(tensors, form=BINARY):
+    inputs = []
+    for name, array in tensors.items():
+        tensor = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+        inputs.append(tensor.set_data_from_numpy(array, binary_data=form))
+    return inputs
+
+
+def ask(client, model, tensors, outputs=None, form=(BINARY, UNSAID), **options):
+    """The outputs as arrays, once their names, order and form are found to be those asked for."""
+    inputs = to_inputs(tensors, form[0])
+    requested = None
+    if form[1] is not UNSAID:
+        requested = [InferRequestedOutput(name, binary_data=form[1]) for name in outputs]
+    result = client.infer(model, inputs, outputs=requested, **options)
+    answer = result.get_response()
+    assert (answer["model_name"], answer["model_version"]) == (model, "1"), answer
+    assert answer.get("id") == options.get("request_id"), answer
+    names = [output["name"] for output in answer["outputs"]]
+    assert outputs is None or names == outputs, answer
+    for output in answer["outputs"]:
+        # Unsaid means binary: the client then asks for that itself.
+        is_json = form[1] is JSON
+        assert ("data" in output) == is_json, answer
+        assert ("binary_data_size" in output.get("parameters", {})) != is_json, answer
+    return {name: decoded(result.as_numpy(name)) for name in names}
+
+
+def decoded(array):
+    """BYTES come as bytes from binary data and as strings from JSON."""
+    if array.dtype != np.object_:
+        return array
+    texts = [item.decode() if isinstance(item, bytes) else item for item in array.flat]
+    return np.array(texts, np.object_).reshape(array.shape)
+
+
+def texts(*elements):
+    return np.array(elements, np.object_)
+
+
+def expect_failure(status, text, call, *arguments, **options):
+    try:
+        answer = call(*arguments, **options)
+    except InferenceServerException as error:
+        assert error.status() == str(status), f"expected {status}, got {error}"
+        assert text in error.message(), f"expected `{text}` in: {error}"
+    else:
+        raise AssertionError(f"expected {status}, got an answer: {answer}")
+
+
+# === Golden cases ===
+
+
+def tensor_of(entry, folder):
+    if "file" in entry:
+        array = texts((folder / entry["file"]).read_bytes())
+    elif entry["datatype"] == "BYTES":
+        array = texts(*(text.encode() for text in entry["data"]))
+    else:
+        array = np.array(entry["data"], triton_to_np_dtype(entry["datatype"]))
+    return array.reshape(entry["shape"])
+
+
+def has_json_form(array):
+    try:
+        return array.dtype != np.object_ or bool([item.decode() for item in array.flat])
+    except UnicodeDecodeError:
+        return False
+
+
+def check_golden_case(client, model, name):
+    path = EXAMPLES / model / "cases" / f"{name}.json"
+    case = json.loads(path.read_text(encoding="utf-8"))
+    tensors = {entry["name"]: tensor_of(entry, path.parent) for entry in case["request"]["inputs"]}
+    parameters = case["request"].get("parameters")
+    expected = {output["name"]: output for output in case["expect"]["outputs"]}
+    asked = 0
+    for inputs in (JSON, BINARY):
+        if inputs is JSON and not all(map(has_json_form, tensors.values())):
+            continue
+        for outputs in (JSON, BINARY, UNSAID):
+            form = (inputs, outputs)
+            answer = ask(client, model, tensors, list(expected), form, parameters=parameters)
+            for output, values in answer.items():
+                check_output(expected[output], values, case["expect"].get("tolerance", 1e-4), f"{name} {form} {output}")
+            asked += 1
+    print(f"{model} {name}: {asked} forms")
+
+
+def check_output(expected, values, tolerance, place):
+    assert list(values.shape) == expected["shape"], f"{place}: shape {values.shape}"
+    if expected["datatype"] == "BYTES":
+        assert list(values.flat) == expected["data"], f"{place}: {values}"
+        return
+    assert values.dtype == triton_to_np_dtype(expected["datatype"]), f"{place}: {values.dtype}"
+    flat = np.array(expected["data"], values.dtype)
+    np.testing.assert_allclose(values.ravel(), flat, rtol=0, atol=tolerance, err_msg=place)
+
+
+# === Checks ===
+
+
+def digits(client):
+    for case in ("png", "colour_jpeg", "light_on_dark", "pixels"):
+        check_golden_case(client, "digits", case)
+    samples = EXAMPLES / "digits" / "samples"
+    batch = texts(*((samples / f"{digit}.png").read_bytes() for digit in range(10)))
+    answer = ask(client, "digits", {"image": batch}, parameters={"top_k": 10})
+    assert list(answer["label"][:, 0]) == [str(digit) for digit in range(10)], answer
+    assert answer["score"].shape == (10, 10), answer
+    np.testing.assert_allclose(answer["score"].sum(1), 1, atol=1e-5)
+    assert (np.diff(answer["score"], axis=1) <= 0).all(), answer
+    jpeg = (samples / "3.jpg").read_bytes()
+    for top_k in (1, 3, 10):
+        answer = ask(client, "digits", {"image": texts(jpeg)}, parameters={"top_k": top_k}, request_id=f"jpeg-{top_k}")
+        assert answer["label"].shape == (1, top_k), answer
+        assert answer["label"][0, 0] == "3", answer
+    # Several megabytes in one element: a large picture with noise, which no encoder makes small.
+    seven = Image.open(samples / "7.png").convert("L").resize((2000, 2000), Image.Resampling.NEAREST)
+    noise = np.random.default_rng(0).integers(-40, 41, (2000, 2000))
+    noisy = Image.fromarray(np.clip(np.asarray(seven, int) + noise, 0, 255).astype(np.uint8))
+    file = io.BytesIO()
+    noisy.save(file, "PNG")
+    assert file.tell() > 2_000_000, file.tell()
+    assert ask(client, "digits", {"image": texts(file.getvalue())})["label"][0, 0] == "7"
+
+
+def wine(client):
+    check_golden_case(client, "wine", "one_of_each")
+    check_golden_case(client, "wine", "by_name")
+    rows = {"features": WINES}
+    both = ask(client, "wine", rows, ["probabilities", "class"], (JSON, BINARY))
+    alone = ask(client, "wine", rows, ["class"], (BINARY, JSON))
+    assert list(both) == ["probabilities", "class"] and list(alone) == ["class"]
+    assert list(both["class"]) == list(alone["class"]) == ["class_0", "class_1"], (both, alone)
+
+
+def progression(client):
+    for case in ("one_patient", "a_ward", "some_corrected"):
+        check_golden_case(client, "progression", case)
+    answer = ask(client, "progression", {"features": patients(3)}, ["corrected"], (BINARY, BINARY), model_version="1")
+    assert answer["corrected"].dtype == bool and answer["corrected"].shape == (3,), answer
+
+
+def embed(client):
+    for case in ("lengths", "scripts", "empty", "truncated"):
+        check_golden_case(client, "embed", case)
+    sentences = texts(b"A man is eating food.", b"A man eats something.", b"The server was restarted at night.")
+    embeddings = ask(client, "embed", {"text": sentences})["embedding"]
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+    similar, different = embeddings[0] @ embeddings[1], embeddings[0] @ embeddings[2]
+    assert similar > 0.7 > 0.3 > different, (similar, different)
+    # A text of megabytes, full of what JSON has to escape: what counts is its beginning.
+    start = 'She said: "Tea\\time?" \t\u00e9\u4e2d\U0001f642\n'
+    both = {}
+    for form in (JSON, BINARY):
+        for length, repeats in (("short", 100), ("long", 100_000)):
+            text = texts((start * repeats).encode())
+            both[form, length] = ask(client, "embed", {"text": text}, ["embedding"], (form, form))["embedding"]
+    for answer in both.values():
+        np.testing.assert_allclose(answer, both[BINARY, "short"], atol=1e-6)
+
+
+def server(client):
+    assert client.is_server_live() and client.is_server_ready()
+    metadata = client.get_server_metadata()
+    assert metadata["name"] == "wisp" and "binary_tensor_data" in metadata["extensions"], metadata
+    for version in ("", "1"):
+        assert client.is_model_ready("wine", version)
+        metadata = client.get_model_metadata("wine", version)
+        assert metadata["versions"] == ["1"] and len(metadata["inputs"]) == 14, metadata
+        assert metadata["inputs"][0] == {"name": "features", "datatype": "FP32", "shape": [-1, 13]}, metadata
+        assert [output["name"] for output in metadata["outputs"]] == ["class", "probabilities"], metadata
+    for model, version in (("nope", ""), ("wine", "2"), ("broken", "")):
+        assert not client.is_model_ready(model, version), (model, version)
+    index = {entry["name"]: entry for entry in client.get_model_repository_index()}
+    assert sorted(index) == ["broken", "digits", "progression", "wine"], index
+    assert index["wine"] == {"name": "wine", "version": "1", "state": "READY"}, index
+    assert index["broken"]["state"] == "UNAVAILABLE" and index["broken"]["reason"], index
+
+
+def errors(client):
+    good = {"features": patients(1)}
+
+    def infer(model, tensors, **options):
+        return client.infer(model, to_inputs(tensors), **options)
+
+    expect_failure(404, "`nope`", infer, "nope", good)
+    expect_failure(404, "no version 7", infer, "progression", good, model_version="7")
+    expect_failure(404, "`nope`", client.get_model_metadata, "nope")
+    expect_failure(503, "`broken` is unavailable", infer, "broken", good)
+    expect_failure(400, "is FP64, expected FP32", infer, "progression", {"features": np.zeros((1, 10))})
+    expect_failure(400, "[2, 5], expected [-1, 10]", infer, "progression", {"features": np.zeros((2, 5), np.float32)})
+    expect_failure(400, "expected 1 to 32", infer, "progression", {"features": patients(33)})
+    expect_failure(400, "unknown name `x`", infer, "progression", {"x": patients(1)})
+    unknown = [InferRequestedOutput("nope")]
+    expect_failure(400, "unknown output `nope`", infer, "progression", good, outputs=unknown)
+    expect_failure(400, "PNG or JPEG", infer, "digits", {"image": texts(b"seven")})
+    picture = texts((EXAMPLES / "digits" / "samples" / "7.png").read_bytes())
+    expect_failure(400, "`top_k` is 11", infer, "digits", {"image": picture}, parameters={"top_k": 11})
+    nonsense = WINES.copy()
+    nonsense[1, 0] = 124.2
+    expect_failure(400, "feature `alcohol` of row 1", infer, "wine", {"features": nonsense})
+    expect_failure(400, "feature `alcohol` is missing", infer, "wine", {"ash": WINES[:, 2].copy()})
+
+    # Parts of the protocol that are left out are refused as such, never misread.
+    classes = [InferRequestedOutput("probabilities", class_count=2)]
+    expect_failure(501, "classification", infer, "wine", {"features": WINES}, outputs=classes)
+    shared = InferInput("features", [1, 10], "FP32")
+    shared.set_shared_memory("region", 40)
+    expect_failure(501, "shared memory", client.infer, "progression", [shared])
+    expect_failure(501, "configuration", client.get_model_config, "wine")
+    expect_failure(501, "statistics", client.get_inference_statistics, "wine")
+    expect_failure(501, "loading", client.load_model, "wine")
+    expect_failure(501, "loading", client.unload_model, "wine")
+    expect_failure(501, "shared memory", client.get_system_shared_memory_status)
+
+    answer = ask(client, "progression", good)
+    assert answer["progression"].shape == (1,), answer
+
+
+def concurrency(_client):
+    """Many requests at once: everybody gets the answer to his own question, and to no other."""
+    expected = ask(_client, "progression", {"features": patients(32)})["progression"]
+    rows = [patients(32)[row : row + 1] for row in range(32)] * 4
+    with InferenceServerClient(ADDRESS, concurrency=16) as client:
+        pending = [
+            client.async_infer("progression", to_inputs({"features": row}, number % 2 == 0), request_id=str(number))
+            for number, row in enumerate(rows)
+        ]
+        answers = [request.get_result() for request in pending]
+    for number, answer in enumerate(answers):
+        assert answer.get_response()["id"] == str(number), answer.get_response()
+        np.testing.assert_allclose(answer.as_numpy("progression"), expected[number % 32], atol=1e-4)
+
+
+def asynchronous(_client):
+    """The same over asyncio, which is another HTTP implementation (aiohttp)."""
+
+    async def main():
+        async with aio.InferenceServerClient(ADDRESS) as client:
+            assert await client.is_server_ready()
+            assert (await client.get_model_metadata("digits"))["name"] == "digits"
+            pictures = [(EXAMPLES / "digits" / "samples" / f"{digit}.png").read_bytes() for digit in range(10)]
+            requests = [
+                client.infer("digits", to_inputs({"image": texts(picture)}), request_id=str(digit))
+                for digit, picture in enumerate(pictures)
+            ]
+            for digit, answer in enumerate(await asyncio.gather(*requests)):
+                assert answer.get_response()["id"] == str(digit), answer.get_response()
+                assert answer.as_numpy("label")[0, 0] == str(digit).encode()
+            try:
+                await client.infer("nope", to_inputs({"image": texts(b"x")}))
+                raise AssertionError("an unknown model has answered")
+            except InferenceServerException as error:
+                assert error.status() == "404", error
+
+    asyncio.run(main())
+
+
+# Two of the wines in wine's request.sh.
+WINES = np.array(
+    [
+        [13.5, 1.81, 2.61, 20, 96, 2.53, 2.61, 0.28, 1.66, 3.52, 1.12, 3.82, 845],
+        [12.42, 2.55, 2.27, 22, 90, 1.68, 1.84, 0.66, 1.42, 2.7, 0.86, 3.3, 315],
+    ],
+    np.float32,
+)
+
+
+def patients(count):
+    """Rows within the ranges of the study, the same ones every time."""
+    low = [19, 1, 18, 62, 97, 42, 22, 2, 3.3, 58]
+    high = [79, 2, 42, 133, 301, 242, 99, 9, 6.1, 124]
+    return np.random.default_rng(1).uniform(low, high, (count, 10)).astype(np.float32)
+
+
+CHECKS = (digits, wine, progression, embed, server, errors, concurrency, asynchronous)
+
+if __name__ == "__main__":
+    check = next(check for check in CHECKS if check.__name__ == sys.argv[1])
+    with InferenceServerClient(ADDRESS) as client:
+        check(client)

@@ -1,0 +1,164 @@
+//! What the handler tries. Each function says what should stop it.
+
+use std::hint::black_box;
+use wisp_handler::component::bindings::wasi::nn::errors::{Error as NnError, ErrorCode};
+use wisp_handler::component::bindings::wasi::nn::graph::{
+    ExecutionTarget, GraphEncoding, load, load_by_name,
+};
+use wisp_handler::component::bindings::wasi::nn::tensor::{Tensor as NnTensor, TensorType};
+use wisp_handler::{Error, Request, Result};
+
+const PAGE: usize = 65_536;
+const SURVIVED: &str = "survived";
+
+pub(crate) fn run(name: &str, request: &Request) -> Result<String> {
+    match name {
+        "honest" => Ok("honest".to_owned()),
+        "loop" => loop_for_ever(),
+        "fill" => fill_for_ever(),
+        "grow" => grow(),
+        "recurse" => Ok(recurse(0).to_string()),
+        "trap" => core::arch::wasm32::unreachable(),
+        "flood" => Ok("x".repeat(100 << 20)),
+        "misfit" => compute(NnTensor::new(&[1, 10], TensorType::Fp32, &[0; 39])),
+        "overflow" => compute(NnTensor::new(&[u32::MAX; 3], TensorType::Fp32, &[])),
+        "rank" => compute(NnTensor::new(&[1; 1000], TensorType::Fp32, &[0; 4])),
+        "wrong_type" => compute(NnTensor::new(&[1, 10], TensorType::I32, &[0; 40])),
+        "misfits" => misfits(),
+        "foreign_graph" => Ok(load_by_name("wine").map_or_else(|error| code(&error), survived)),
+        "load_bytes" => Ok(load(&[vec![0; 16]], GraphEncoding::Onnx, ExecutionTarget::Cpu)
+            .map_or_else(|error| code(&error), survived)),
+        "handles" => handles(),
+        "hoard" => hoard(),
+        "plant" => plant(secret(request)?),
+        "scan" => Ok(scan(secret(request)?)),
+        other => Err(Error::client(format_args!("unknown behaviour `{other}`"))),
+    }
+}
+
+fn survived<T>(_: T) -> String {
+    SURVIVED.to_owned()
+}
+
+/// Stopped by the guest's time.
+fn loop_for_ever() -> ! {
+    let mut turns = 0u64;
+    loop {
+        turns = black_box(turns.wrapping_add(1));
+    }
+}
+
+/// Stopped by the guest's time, between two `memory.fill` of a large part of memory.
+fn fill_for_ever() -> ! {
+    let mut block = vec![0u8; 64 << 20];
+    let mut byte = 0u8;
+    loop {
+        byte = byte.wrapping_add(1);
+        block.fill(black_box(byte));
+        black_box(&block);
+    }
+}
+
+/// Stopped by the memory limit.
+fn grow() -> Result<String> {
+    while core::arch::wasm32::memory_grow(0, 16) != usize::MAX {}
+    Ok(SURVIVED.to_owned())
+}
+
+/// Stopped by the end of the guest's stack.
+#[expect(unconditional_recursion, reason = "that is the attack")]
+fn recurse(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    recurse(black_box(depth + 1)) + frame[0]
+}
+
+/// The wasi:nn error code that computing on this tensor ends in.
+fn compute(tensor: NnTensor) -> Result<String> {
+    let failed = |error: NnError| Error::handler(code(&error));
+    let graph = load_by_name("model").map_err(failed)?;
+    let context = graph.init_execution_context().map_err(failed)?;
+    let outcome = context.compute(vec![("features".to_owned(), tensor)]);
+    Ok(outcome.map_or_else(|error| code(&error), survived))
+}
+
+/// Stopped after a few tensors that fit no shape.
+fn misfits() -> Result<String> {
+    for _ in 0..1000 {
+        drop(NnTensor::new(&[7], TensorType::Fp32, &[]));
+    }
+    Ok(SURVIVED.to_owned())
+}
+
+/// Stopped by the limit on handles.
+fn handles() -> Result<String> {
+    for _ in 0..5_000_000 {
+        std::mem::forget(NnTensor::new(&[1], TensorType::U8, &[0]));
+    }
+    Ok(SURVIVED.to_owned())
+}
+
+/// Not stopped: the tensors beyond the host's budget are empty, and computing on one says so.
+fn hoard() -> Result<String> {
+    let block = vec![0u8; 16 << 20];
+    let shape = [16 << 20];
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        held.push(NnTensor::new(&shape, TensorType::U8, &block));
+    }
+    let one_too_many = NnTensor::new(&[1, 10], TensorType::Fp32, &[0; 40]);
+    compute(one_too_many)
+}
+
+/// What a tenant would not want its neighbours to read.
+fn secret(request: &Request) -> Result<Vec<u8>> {
+    // It is sent inverted, so that the request that looks for it does not bring it along.
+    let inverted = request.input("secret")?.byte_strings(&[-1])?;
+    let inverted = inverted.first().ok_or_else(|| Error::client("no secret"))?;
+    Ok(inverted.to_vec())
+}
+
+/// Leaves the secret all over memory.
+fn plant(inverted: Vec<u8>) -> Result<String> {
+    let secret: Vec<u8> = inverted.iter().map(|byte| !byte).collect();
+    let copies = (4 * PAGE) / secret.len().max(1);
+    let planted = secret.repeat(copies);
+    black_box(&planted);
+    // In the host, too: as a tensor that is never dropped.
+    let length = u32::try_from(planted.len()).map_err(Error::handler)?;
+    std::mem::forget(NnTensor::new(&[length], TensorType::U8, &planted));
+    std::mem::forget(planted);
+    Ok(copies.to_string())
+}
+
+/// How often the secret is found in the whole of memory, fresh pages included.
+#[expect(unsafe_code, reason = "reads memory that was never handed out, which is the attack")]
+fn scan(inverted: Vec<u8>) -> String {
+    core::arch::wasm32::memory_grow(0, 8);
+    let length = core::arch::wasm32::memory_size(0) * PAGE;
+    // From 1 on: a slice may not start at address zero.
+    let start = std::ptr::without_provenance::<u8>(1);
+    // SAFETY: all of linear memory is readable, and nothing writes to it while this runs.
+    let memory = unsafe { std::slice::from_raw_parts(start, length - 1) };
+    let found = memory.windows(inverted.len()).filter(|window| {
+        window
+            .iter()
+            .zip(&inverted)
+            .all(|(byte, inverted)| *byte == !inverted)
+    });
+    found.count().to_string()
+}
+
+fn code(error: &NnError) -> String {
+    let code = match error.code() {
+        ErrorCode::InvalidArgument => "invalid-argument",
+        ErrorCode::InvalidEncoding => "invalid-encoding",
+        ErrorCode::Timeout => "timeout",
+        ErrorCode::RuntimeError => "runtime-error",
+        ErrorCode::UnsupportedOperation => "unsupported-operation",
+        ErrorCode::TooLarge => "too-large",
+        ErrorCode::NotFound => "not-found",
+        ErrorCode::Security => "security",
+        ErrorCode::Unknown => "unknown",
+    };
+    code.to_owned()
+}

@@ -1,0 +1,238 @@
+//! The examples do what their READMEs say: golden cases, scripts, and agreement with a computation
+//! that shares no code with Wisp (`clients/oracle.py`).
+
+use crate::harness::{Repository, Response, TestServer, output, root};
+use crate::python::{self, succeed};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// An example's server; the model `embed` needs its graph made first.
+fn server(model: &str) -> Result<TestServer> {
+    TestServer::start(match model {
+        "embed" => python::embed_repository()?,
+        model => Repository::of(&[model])?.with_model(&format!("{model}-bare"), model, None)?,
+    })
+}
+
+fn example(model: &str) -> PathBuf {
+    root().join("examples").join(model)
+}
+
+// === Agreement with onnxruntime ===
+
+/// All answers are those of `clients/oracle.py`, within the tolerances stated there.
+fn agrees_with_onnxruntime(model: &str) -> Result<()> {
+    let server = server(model)?;
+    let address = server.address().to_string();
+    let examples = root().join("examples");
+    let mut arguments = vec![model, &address, unicode(&examples)?];
+    if model == "embed" {
+        arguments.push(unicode(python::embed_graph()?)?);
+    }
+    python::run("oracle.py", &arguments)?;
+    Ok(())
+}
+
+fn unicode(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is not Unicode")
+}
+
+#[test]
+fn digits_agrees_with_onnxruntime() -> Result<()> {
+    agrees_with_onnxruntime("digits")
+}
+
+#[test]
+fn wine_agrees_with_onnxruntime() -> Result<()> {
+    agrees_with_onnxruntime("wine")
+}
+
+#[test]
+fn progression_agrees_with_onnxruntime() -> Result<()> {
+    agrees_with_onnxruntime("progression")
+}
+
+#[test]
+fn embed_agrees_with_onnxruntime() -> Result<()> {
+    agrees_with_onnxruntime("embed")
+}
+
+// === Golden cases, by way of the server ===
+
+/// Every case of the model is answered as it says.
+fn answers_its_golden_cases(model: &str, at_least: usize) -> Result<()> {
+    let server = server(model)?;
+    let mut cases = 0;
+    for entry in std::fs::read_dir(example(model).join("cases"))? {
+        let path = entry?.path();
+        answers(&server, model, &path).with_context(|| path.display().to_string())?;
+        cases += 1;
+    }
+    ensure!(cases >= at_least, "only {cases} cases");
+    Ok(())
+}
+
+fn answers(server: &TestServer, model: &str, path: &Path) -> Result<()> {
+    let case: Value = serde_json::from_slice(&std::fs::read(path)?)?;
+    let directory = path.parent().context("a file lies in a directory")?;
+    let response = ask(server, model, &case["request"], directory)?;
+    let expect = &case["expect"];
+    let Some(outputs) = expect["outputs"].as_array() else {
+        let status = match expect["failure"].as_str() {
+            Some("client") => 400,
+            Some("handler") => 502,
+            other => anyhow::bail!("a failure of {other:?}"),
+        };
+        let text = response.error(status)?;
+        let message = expect["message"].as_str().unwrap_or_default();
+        ensure!(text.contains(message), "expected `{message}` in: {text}");
+        return Ok(());
+    };
+    let answer = response.ok()?;
+    let tolerance = expect["tolerance"].as_f64().unwrap_or(1e-4);
+    for expected in outputs {
+        let name = expected["name"]
+            .as_str()
+            .context("an output without a name")?;
+        let actual = output(&answer, name)?;
+        for member in ["datatype", "shape"] {
+            ensure!(actual[member] == expected[member], "{name}: {actual}");
+        }
+        ensure!(
+            are_close(&expected["data"], &actual["data"], tolerance),
+            "{name}: {actual}"
+        );
+    }
+    Ok(())
+}
+
+/// Send a case's request. Where an input is a file, all that is not JSON follows it as binary data.
+fn ask(server: &TestServer, model: &str, request: &Value, directory: &Path) -> Result<Response> {
+    let mut request = request.clone();
+    let mut binary = Vec::new();
+    let inputs = request["inputs"].as_array_mut().context("no inputs")?;
+    for input in inputs.iter_mut().filter_map(Value::as_object_mut) {
+        let Some(file) = input.remove("file") else {
+            continue;
+        };
+        let content = std::fs::read(directory.join(file.as_str().context("no path")?))?;
+        let length = u32::try_from(content.len())?;
+        input.insert(
+            "parameters".to_owned(),
+            json!({ "binary_data_size": length + 4 }),
+        );
+        binary.extend(length.to_le_bytes());
+        binary.extend(content);
+    }
+    if binary.is_empty() {
+        return server.infer(model, &request);
+    }
+    let text = serde_json::to_vec(&request)?;
+    let length = text.len().to_string();
+    let headers = [("inference-header-content-length", length.as_str())];
+    let path = format!("/v2/models/{model}/infer");
+    server.request("POST", &path, &headers, &[text, binary].concat())
+}
+
+/// Whether lists have the same elements, numbers up to the tolerance.
+fn are_close(expected: &Value, actual: &Value, tolerance: f64) -> bool {
+    let (Some(expected), Some(actual)) = (expected.as_array(), actual.as_array()) else {
+        return false;
+    };
+    let close = |(expected, actual): (&Value, &Value)| match (expected.as_f64(), actual.as_f64()) {
+        (Some(expected), Some(actual)) => (expected - actual).abs() <= tolerance,
+        _ => expected == actual,
+    };
+    expected.len() == actual.len() && expected.iter().zip(actual).all(close)
+}
+
+#[test]
+fn digits_answers_its_golden_cases() -> Result<()> {
+    answers_its_golden_cases("digits", 6)
+}
+
+#[test]
+fn wine_answers_its_golden_cases() -> Result<()> {
+    answers_its_golden_cases("wine", 5)
+}
+
+#[test]
+fn progression_answers_its_golden_cases() -> Result<()> {
+    answers_its_golden_cases("progression", 4)
+}
+
+#[test]
+fn embed_answers_its_golden_cases() -> Result<()> {
+    answers_its_golden_cases("embed", 5)
+}
+
+// === Scripts ===
+
+/// The answers that the example's `request.sh` prints, a line each.
+fn request_script(model: &str) -> Result<Vec<Value>> {
+    succeed(Command::new("curl").arg("--version"))
+        .context("the scripts of the examples need curl; on Debian: apt-get install curl")?;
+    let server = server(model)?;
+    let mut script = Command::new("sh");
+    script
+        .arg(example(model).join("request.sh"))
+        .env("WISP_URL", format!("http://{}", server.address()))
+        .env("no_proxy", "127.0.0.1");
+    let printed = succeed(&mut script)?.stdout;
+    let lines = std::str::from_utf8(&printed)?.lines();
+    lines.map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+#[test]
+fn the_script_of_digits_recognises_a_seven_and_a_four() -> Result<()> {
+    let answers = request_script("digits")?;
+    ensure!(answers.len() == 2, "{answers:?}");
+    ensure!(
+        output(&answers[0], "label")?["data"][0] == "7",
+        "{}",
+        answers[0]
+    );
+    ensure!(
+        output(&answers[1], "label")?["data"] == json!(["4"]),
+        "{}",
+        answers[1]
+    );
+    Ok(())
+}
+
+#[test]
+fn the_script_of_wine_names_cultivars() -> Result<()> {
+    let answers = request_script("wine")?;
+    ensure!(answers.len() == 2, "{answers:?}");
+    let classes = [["class_0", "class_1"].as_slice(), &["class_2"]];
+    for (answer, classes) in answers.iter().zip(classes) {
+        ensure!(
+            output(answer, "class")?["data"] == json!(classes),
+            "{answer}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_script_of_progression_has_one_patient_corrected() -> Result<()> {
+    let answers = request_script("progression")?;
+    ensure!(answers.len() == 1, "{answers:?}");
+    let corrected = &output(&answers[0], "corrected")?["data"];
+    ensure!(*corrected == json!([false, true]), "{}", answers[0]);
+    Ok(())
+}
+
+#[test]
+fn the_script_of_embed_embeds_the_same_sentence_alike() -> Result<()> {
+    let answers = request_script("embed")?;
+    ensure!(answers.len() == 2, "{answers:?}");
+    // The second request is the first one's first sentence, as the whole body.
+    let both = output(&answers[0], "embedding")?["data"].as_array();
+    let first: Value = both.context("no list")?.iter().take(384).cloned().collect();
+    let alone = &output(&answers[1], "embedding")?["data"];
+    ensure!(are_close(&first, alone, 1e-4), "{first} and {alone}");
+    Ok(())
+}

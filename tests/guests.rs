@@ -1,0 +1,35 @@
+//! The SDK and the example handlers are tested natively, in their own workspace.
+
+use crate::harness::root;
+use crate::python::succeed;
+use anyhow::{Context, Result};
+use std::path::Path;
+use std::process::Command;
+
+/// The packages with tests of their own.
+const PACKAGES: [&str; 5] = ["wisp-handler", "digits", "wine", "progression", "embed"];
+
+#[test]
+fn the_sdk_and_the_handlers_pass_their_own_tests() -> Result<()> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(root().join("guest-models"))
+        .args(["test", "--locked", "--all-features"])
+        // Not the workspace's own target, which is Wasm.
+        .args(["--target", "host-tuple", "--target-dir"])
+        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests"));
+    for package in PACKAGES {
+        cargo.args(["--package", package]);
+    }
+    // What the outer cargo tells its own compilers is not for these.
+    for variable in [
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+    ] {
+        cargo.env_remove(variable);
+    }
+    succeed(&mut cargo).context("`cargo test` in guest-models")?;
+    Ok(())
+}

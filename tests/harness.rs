@@ -1,0 +1,332 @@
+//! A repository in a temporary directory, a server in this process, and a client that hides nothing.
+//!
+//! Ports come from the OS, readiness is the return of a function, and everything ends when it is
+//! dropped.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use wisp_backend::tract::Tract;
+use wisp_backend::threads::{WorkerOptions, Workers};
+use wisp_sandbox::aot::AotStore;
+use wisp_sandbox::engine::{Engine, EngineOptions};
+use wisp_sandbox::limits::Limits;
+use wisp_server::ServerOptions;
+use wisp_serving::registry::loader::Loader;
+use wisp_serving::{Serving, ServingOptions};
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    let cli = Path::new(env!("CARGO_MANIFEST_DIR"));
+    cli.ancestors().nth(2).unwrap_or(cli).to_owned()
+}
+
+/// How much longer than usual a long test runs: `WISP_TEST_SCALE`, 1 where it is not set.
+pub fn scale() -> usize {
+    let scale = std::env::var("WISP_TEST_SCALE").ok();
+    scale.and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
+
+/// A model repository of the test's own.
+#[derive(Debug)]
+pub struct Repository {
+    directory: TempDir,
+}
+
+impl Repository {
+    /// A repository without models.
+    pub fn empty() -> Result<Repository> {
+        let directory = tempfile::tempdir()?;
+        Ok(Repository { directory })
+    }
+
+    /// A repository with these examples, handlers included.
+    pub fn of(examples: &[&str]) -> Result<Repository> {
+        let mut repository = Repository::empty()?;
+        for example in examples {
+            repository = repository.with_example(example, example)?;
+        }
+        Ok(repository)
+    }
+
+    /// Add an example's graph and handler as model `name`.
+    pub fn with_example(self, example: &str, name: &str) -> Result<Repository> {
+        self.with_model(name, example, Some(component(example)?))
+    }
+
+    /// Add a model `name`: the graph of an example, and a handler or none.
+    pub fn with_model(
+        self,
+        name: &str,
+        graph: &str,
+        handler: Option<&str>,
+    ) -> Result<Repository> {
+        let version = self.path().join(name).join("1");
+        std::fs::create_dir_all(&version)?;
+        let graph = root().join("examples").join(graph).join("1/model.onnx");
+        std::fs::copy(&graph, version.join("model.onnx"))
+            .with_context(|| graph.display().to_string())?;
+        if let Some(handler) = handler {
+            std::fs::copy(handler, version.join("handler.wasm"))?;
+        }
+        Ok(self)
+    }
+
+    /// Write any file, its directories included.
+    pub fn with_file(self, path: &str, content: impl AsRef<[u8]>) -> Result<Repository> {
+        let path = self.path().join(path);
+        let directory = path.parent().context("the path has no directory")?;
+        std::fs::create_dir_all(directory)?;
+        std::fs::write(path, content)?;
+        Ok(self)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// The file of a guest's component.
+pub fn component(guest: &str) -> Result<&'static str> {
+    Ok(match guest {
+        "digits" => wisp_artifacts::DIGITS,
+        "embed" => wisp_artifacts::EMBED,
+        "evil" => wisp_artifacts::EVIL,
+        "progression" => wisp_artifacts::PROGRESSION,
+        "wine" => wisp_artifacts::WINE,
+        other => anyhow::bail!("there is no guest `{other}`"),
+    })
+}
+
+/// What a test may want otherwise.
+#[derive(Debug, Clone)]
+pub struct TestOptions {
+    pub serving: ServingOptions,
+    pub server: ServerOptions,
+    pub limits: Limits,
+}
+
+impl Default for TestOptions {
+    fn default() -> TestOptions {
+        TestOptions {
+            serving: ServingOptions {
+                max_instances: 16,
+                ..ServingOptions::default()
+            },
+            server: ServerOptions {
+                drain_notice: Duration::ZERO,
+                ..ServerOptions::default()
+            },
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A server in this process. Dropping it drains it.
+#[derive(Debug)]
+pub struct TestServer {
+    address: SocketAddr,
+    serving: Arc<Serving>,
+    stop: Option<oneshot::Sender<()>>,
+    ended: std::sync::mpsc::Receiver<()>,
+    runtime: Option<Runtime>,
+    _repository: Repository,
+}
+
+impl TestServer {
+    /// Load the repository and serve it; connections are accepted when this returns.
+    pub fn start(repository: Repository) -> Result<TestServer> {
+        TestServer::with_options(repository, TestOptions::default())
+    }
+
+    pub fn with_options(repository: Repository, options: TestOptions) -> Result<TestServer> {
+        let registry = loader(&options)?.load_repository(repository.path(), &|_, _| ())?;
+        let serving = Arc::new(Serving::new(registry, options.serving));
+        let runtime = Runtime::new()?;
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let (end, ended) = std::sync::mpsc::channel();
+        let served = Arc::clone(&serving);
+        runtime.spawn(async move {
+            let shutdown = async {
+                // A dropped sender stops the server too.
+                let _ = stopped.await;
+            };
+            let _ = wisp_server::serve(listener, served, options.server, shutdown).await;
+            let _ = end.send(());
+        });
+        Ok(TestServer {
+            address,
+            serving,
+            stop: Some(stop),
+            ended,
+            runtime: Some(runtime),
+            _repository: repository,
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn serving(&self) -> &Serving {
+        &self.serving
+    }
+
+    /// Begin to drain.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Wait until the server has drained.
+    pub fn wait(&self) {
+        let _ = self.ended.recv();
+    }
+
+    /// GET `path`.
+    pub fn get(&self, path: &str) -> Result<Response> {
+        self.request("GET", path, &[], b"")
+    }
+
+    /// POST a V2 request to a model.
+    pub fn infer(&self, model: &str, request: &Value) -> Result<Response> {
+        let path = format!("/v2/models/{model}/infer");
+        self.request("POST", &path, &[], &serde_json::to_vec(request)?)
+    }
+
+    /// Any request, on a connection of its own.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response> {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("content-length: {}\r\n\r\n", body.len());
+        self.raw(&[head.as_bytes(), body].concat())
+    }
+
+    /// Send exactly these bytes and read to the end.
+    pub fn raw(&self, bytes: &[u8]) -> Result<Response> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        // A server that refuses early may close before it has read all of this.
+        let _ = stream.write_all(bytes);
+        let mut reply = Vec::new();
+        let _ = stream.read_to_end(&mut reply);
+        Response::parse(&reply)
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Everything it takes to load models, with the compiled guests kept for the next test.
+pub fn loader(options: &TestOptions) -> Result<Loader> {
+    let threads = NonZeroUsize::new(2).context("two is not zero")?;
+    let engine = Engine::start(&EngineOptions {
+        instances: 24,
+        ..EngineOptions::default()
+    })?;
+    let workers = WorkerOptions {
+        threads,
+        queue: 1024,
+    };
+    let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("aot");
+    Ok(Loader {
+        engine: Arc::new(engine),
+        aot: AotStore::open(&store)?,
+        backend: Box::new(Tract::new()),
+        handler_workers: Arc::new(Workers::spawn("wisp-handler", workers)?),
+        graph_threads: threads,
+        limits: options.limits.clone(),
+    })
+}
+
+/// A response as it came over the wire.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The first response in `reply`, whose connection has ended.
+    pub fn parse(reply: &[u8]) -> Result<Response> {
+        let end = reply
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .with_context(|| format!("no response: {:?}", String::from_utf8_lossy(reply)))?;
+        let head = std::str::from_utf8(&reply[..end])?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1));
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        Ok(Response {
+            status: status.context("no status")?.parse()?,
+            headers: headers
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+                .collect(),
+            body: reply[end + 4..].to_vec(),
+        })
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let header = self.headers.iter().find(|(other, _)| other == name);
+        header.map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Result<Value> {
+        let text = || String::from_utf8_lossy(&self.body).into_owned();
+        serde_json::from_slice(&self.body).with_context(text)
+    }
+
+    /// The body of a 200.
+    pub fn ok(&self) -> Result<Value> {
+        ensure!(self.status == 200, "{}: {}", self.status, String::from_utf8_lossy(&self.body));
+        self.json()
+    }
+
+    /// The text of an error, which must be JSON with this status and tell nothing about the host.
+    pub fn error(&self, status: u16) -> Result<String> {
+        let body = String::from_utf8_lossy(&self.body).into_owned();
+        ensure!(self.status == status, "expected {status}, got {}: {body}", self.status);
+        let content_type = self.header("content-type");
+        ensure!(content_type == Some("application/json"), "content type {content_type:?}");
+        let document = self.json()?;
+        let text = document["error"].as_str().context("no `error` in the body")?;
+        ensure!(!text.is_empty(), "the error says nothing");
+        let home = root().display().to_string();
+        for leak in [home.as_str(), "/tmp", ".rs:", "panicked", "wasm backtrace", "0x"] {
+            ensure!(!text.contains(leak), "the error leaks `{leak}`: {text}");
+        }
+        Ok(text.to_owned())
+    }
+}
+
+/// The named output of a V2 JSON response.
+pub fn output<'a>(response: &'a Value, name: &str) -> Result<&'a Value> {
+    let outputs = response["outputs"].as_array().context("no outputs")?;
+    let output = outputs.iter().find(|output| output["name"] == name);
+    output.with_context(|| format!("no output `{name}` in {response}"))
+}

@@ -1,0 +1,164 @@
+//! The one virtual environment of the Python clients and oracles, and what is made with it.
+//!
+//! It lies below the workspace's target directory under a name made from what went into it (the
+//! requirement files, the interpreter), and is made by whoever needs it first. A file that is
+//! written last says that it is whole; without that file it is made anew.
+
+use crate::harness::{Repository, component, root};
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::hash_map::DefaultHasher;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+const REQUIREMENTS: &str = "tests/clients/requirements.txt";
+
+/// Written when an environment is whole.
+const WHOLE: &str = "whole";
+
+/// Run `tests/clients/<script>` and return what it prints. It fails when the script does, with all
+/// that it said.
+pub fn run(script: &str, arguments: &[&str]) -> Result<String> {
+    let script = root().join("tests/clients").join(script);
+    run_file(&script, arguments.iter().map(OsStr::new))
+}
+
+/// A repository with the model `embed`, whose graph is exported on first use and shared.
+pub fn embed_repository() -> Result<Repository> {
+    let repository = Repository::empty()?;
+    let version = repository.path().join("embed/1");
+    std::fs::create_dir_all(&version)?;
+    std::os::unix::fs::symlink(embed_graph()?, version.join("model.onnx"))?;
+    std::os::unix::fs::symlink(component("embed")?, version.join("handler.wasm"))?;
+    Ok(repository)
+}
+
+/// The graph of `embed` as its script writes it: 90 MB that git does not hold.
+pub fn embed_graph() -> Result<&'static Path> {
+    static GRAPH: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&GRAPH, || {
+        let script = root().join("examples/embed/export.py");
+        let mut hasher = DefaultHasher::new();
+        environment()?.hash(&mut hasher);
+        std::fs::read(&script)?.hash(&mut hasher);
+        let name = format!("embed-{:016x}.onnx", hasher.finish());
+        let graph = target_directory()?.join(&name);
+        let _guard = lock(&name)?;
+        if !graph.is_file() {
+            // The script renames what it has written, so that half a graph never has this name.
+            run_file(&script, [OsStr::new("--output"), graph.as_os_str()])?;
+        }
+        Ok(graph)
+    })
+}
+
+fn run_file<'a>(script: &Path, arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<String> {
+    let mut python = Command::new(environment()?.join("bin/python"));
+    // Byte code beside the scripts would be files in the source tree.
+    python.arg("-B").arg(script).args(arguments);
+    let output = succeed(&mut python)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The directory of the environment, made if need be.
+fn environment() -> Result<&'static Path> {
+    static ENVIRONMENT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&ENVIRONMENT, || {
+        let requirements = root().join(REQUIREMENTS);
+        let mut hasher = DefaultHasher::new();
+        interpreter()?.hash(&mut hasher);
+        hash_requirements(&requirements, &mut hasher)?;
+        let name = format!("python-{:016x}", hasher.finish());
+        let directory = target_directory()?.join(&name);
+        let _guard = lock(&name)?;
+        if !directory.join(WHOLE).is_file() {
+            make(&directory, &requirements)?;
+        }
+        Ok(directory)
+    })
+}
+
+/// The value that the first caller in this process makes, or why it could not.
+fn once(
+    cell: &'static OnceLock<Result<PathBuf, String>>,
+    make: impl FnOnce() -> Result<PathBuf>,
+) -> Result<&'static Path> {
+    match cell.get_or_init(|| make().map_err(|error| format!("{error:#}"))) {
+        Ok(path) => Ok(path),
+        Err(error) => bail!("{error}"),
+    }
+}
+
+/// What tells one Python from another. A virtual environment does not survive a change of it.
+fn interpreter() -> Result<Vec<u8>> {
+    let mut python = Command::new("python3");
+    python.args(["-c", "import sys; print(sys.version, sys.executable)"]);
+    let output = succeed(&mut python)
+        .context("the tests need Python 3.11 or newer as `python3`; on Debian: apt-get install python3 python3-venv")?;
+    Ok(output.stdout)
+}
+
+/// Feed a requirement file and those it names to the hasher.
+fn hash_requirements(file: &Path, hasher: &mut DefaultHasher) -> Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    text.hash(hasher);
+    for line in text.lines() {
+        let named = line
+            .strip_prefix("-r ")
+            .or_else(|| line.strip_prefix("-c "));
+        if let Some(named) = named {
+            let directory = file.parent().context("a file lies in a directory")?;
+            hash_requirements(&directory.join(named.trim()), hasher)?;
+        }
+    }
+    Ok(())
+}
+
+fn make(directory: &Path, requirements: &Path) -> Result<()> {
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv", "--clear"]).arg(directory);
+    succeed(&mut venv).context(
+        "Python cannot make virtual environments; on Debian: apt-get install python3-venv",
+    )?;
+    let mut pip = Command::new(directory.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
+        .args(["--disable-pip-version-check", "--no-deps", "--requirement"])
+        .arg(requirements);
+    succeed(&mut pip).context("the packages of tests/clients/requirements.txt, from PyPI")?;
+    std::fs::write(directory.join(WHOLE), "")?;
+    Ok(())
+}
+
+/// Keeps other processes, and other threads of this one, from making what has this name until it
+/// is dropped.
+fn lock(name: &str) -> Result<File> {
+    let path = target_directory()?.join(format!("{name}.lock"));
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn target_directory() -> Result<&'static Path> {
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    temporary.parent().context("target/tmp lies in target")
+}
+
+/// Run a command to its end; it fails when the command does, with all that it said.
+pub fn succeed(command: &mut Command) -> Result<Output> {
+    let shown = format!("{command:?}");
+    let output = command
+        .output()
+        .with_context(|| format!("failed to run {shown}"))?;
+    let said = |stream: &[u8]| String::from_utf8_lossy(stream).trim().to_owned();
+    ensure!(
+        output.status.success(),
+        "{shown} ended with {}\n{}\n{}",
+        output.status,
+        said(&output.stdout),
+        said(&output.stderr),
+    );
+    Ok(output)
+}

@@ -1,0 +1,34 @@
+//! Draining: requests in flight finish, new work is told to go elsewhere.
+
+use crate::harness::{Repository, Response, TestServer};
+use anyhow::{Result, ensure};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+const REQUEST: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}"#;
+
+#[test]
+fn a_request_in_flight_is_answered_and_then_the_server_ends() -> Result<()> {
+    let mut server = TestServer::start(Repository::of(&["progression"])?)?;
+    let mut stream = TcpStream::connect(server.address())?;
+    let head = format!(
+        "POST /v2/models/progression/infer HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        REQUEST.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on)?;
+    ensure!(go_on.starts_with(b"HTTP/1.1 100"), "the request is in flight");
+    server.stop();
+    while server.serving().is_ready() {
+        std::thread::yield_now();
+    }
+    stream.write_all(REQUEST.as_bytes())?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    let response = Response::parse(&reply)?;
+    ensure!(response.status == 200, "{response:?}");
+    server.wait();
+    ensure!(TcpStream::connect(server.address()).is_err(), "still accepting");
+    Ok(())
+}
