@@ -10,7 +10,10 @@ use std::process::{Child, Command, Output, Stdio};
 fn wisp() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wisp"));
     // Compiled guests stay for the next test, and out of the user's cache.
-    command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+    command.env(
+        "XDG_CACHE_HOME",
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
+    );
     // A guest is built by the toolchain of the test, in a target directory of its own.
     command.env_remove("CARGO_TARGET_DIR");
     command
@@ -23,7 +26,11 @@ fn run(command: &mut Command) -> Result<Output> {
 fn stdout(output: &Output) -> Result<String> {
     let (out, err) = (&output.stdout, &output.stderr);
     let text = String::from_utf8_lossy(out).into_owned();
-    ensure!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(err));
+    ensure!(
+        output.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(err)
+    );
     Ok(text)
 }
 
@@ -75,9 +82,15 @@ fn infer_answers_once_without_a_server() -> Result<()> {
 fn infer_names_the_inputs_there_are() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let mut command = wisp();
-    command.arg("infer").arg(repository.path().join("progression")).args(["--input", "x=1"]);
+    command
+        .arg("infer")
+        .arg(repository.path().join("progression"))
+        .args(["--input", "x=1"]);
     let (text, code) = failure(&run(&mut command)?)?;
-    ensure!(text.contains("no input `x`") && text.contains("features"), "{text}");
+    ensure!(
+        text.contains("no input `x`") && text.contains("features"),
+        "{text}"
+    );
     ensure!(code == 64);
     Ok(())
 }
@@ -97,11 +110,17 @@ fn check_passes_every_example() -> Result<()> {
 fn check_fails_on_a_wrong_answer_and_says_what_differs() -> Result<()> {
     let case = r#"{"request":{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]},
         "expect":{"outputs":[{"name":"progression","datatype":"FP32","shape":[1],"data":[1.0]}]}}"#;
-    let repository = Repository::of(&["progression"])?.with_file("progression/cases/wrong.json", case)?;
-    let output = run(wisp().arg("check").arg(repository.path().join("progression")))?;
+    let repository =
+        Repository::of(&["progression"])?.with_file("progression/cases/wrong.json", case)?;
+    let output = run(wisp()
+        .arg("check")
+        .arg(repository.path().join("progression")))?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.code() == Some(1), "{text}");
-    ensure!(text.contains("FAIL  wrong.json") && text.contains("expected 1 within"), "{text}");
+    ensure!(
+        text.contains("FAIL  wrong.json") && text.contains("expected 1 within"),
+        "{text}"
+    );
     Ok(())
 }
 
@@ -112,7 +131,10 @@ fn check_compares_the_handler_with_the_graph() -> Result<()> {
     let output = run(wisp().arg("check").arg(repository.path().join("mixed")))?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.code() == Some(1), "{text}");
-    ensure!(text.contains("do not fit each other") && text.contains("probabilities"), "{text}");
+    ensure!(
+        text.contains("do not fit each other") && text.contains("probabilities"),
+        "{text}"
+    );
     Ok(())
 }
 
@@ -120,11 +142,21 @@ fn check_compares_the_handler_with_the_graph() -> Result<()> {
 fn a_missing_model_file_names_the_command_that_makes_it() -> Result<()> {
     let repository = Repository::empty()?
         .with_file("embed/model.toml", "export = \"python3 export.py\"")?
-        .with_file("embed/1/handler.wasm", std::fs::read(crate::harness::component("embed")?)?)?;
+        .with_file(
+            "embed/1/handler.wasm",
+            std::fs::read(crate::harness::component("embed")?)?,
+        )?;
     let server = Serve::start(repository.path())?;
     ensure!(server.banner.contains("UNAVAILABLE"), "{}", server.banner);
-    ensure!(server.banner.contains("python3 export.py"), "{}", server.banner);
-    ensure!(server.get("/v2/health/ready")?.status == 200, "the server itself is ready");
+    ensure!(
+        server.banner.contains("python3 export.py"),
+        "{}",
+        server.banner
+    );
+    ensure!(
+        server.get("/v2/health/ready")?.status == 200,
+        "the server itself is ready"
+    );
     Ok(())
 }
 
@@ -156,7 +188,11 @@ fn a_single_onnx_file_is_served_as_a_model_of_its_name() -> Result<()> {
 fn the_banners_curl_lines_work_when_pasted() -> Result<()> {
     let repository = example("digits")?;
     let server = Serve::start(&repository.path().join("digits"))?;
-    let line = server.banner.lines().find(|line| line.contains("curl")).context("no line")?;
+    let line = server
+        .banner
+        .lines()
+        .find(|line| line.contains("curl"))
+        .context("no line")?;
     let output = Command::new("sh").arg("-c").arg(line.trim()).output()?;
     let text = stdout(&output)?;
     ensure!(text.contains("\"label\""), "{line}: {text}");
@@ -177,7 +213,12 @@ fn sigterm_answers_what_is_in_flight_and_ends_with_success() -> Result<()> {
     let mut go_on = [0; 25];
     stream.read_exact(&mut go_on)?;
     let pid = server.child.id().to_string();
-    ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success());
+    ensure!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()?
+            .success()
+    );
     // The notice that it drains is written before anything is refused.
     stream.write_all(body.as_bytes())?;
     let mut reply = Vec::new();
@@ -192,7 +233,12 @@ fn new_makes_a_project_that_builds_tests_and_serves() -> Result<()> {
     for template in ["image", "tabular", "text"] {
         let directory = tempfile::tempdir()?;
         let project = directory.path().join("fresh");
-        stdout(&run(wisp().current_dir(directory.path()).args(["new", "fresh", "--template", template]))?)?;
+        stdout(&run(wisp().current_dir(directory.path()).args([
+            "new",
+            "fresh",
+            "--template",
+            template,
+        ]))?)?;
         // One target directory for all of them: their dependencies are the same.
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new");
         let test = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
@@ -201,10 +247,18 @@ fn new_makes_a_project_that_builds_tests_and_serves() -> Result<()> {
             .arg(&target)
             .output()?;
         stdout(&test).with_context(|| template.to_owned())?;
-        stdout(&run(wisp().current_dir(&project).args(["build", "models"]))?)?;
-        stdout(&run(wisp().current_dir(&project).args(["check", "models/fresh"]))?)?;
+        stdout(&run(wisp()
+            .current_dir(&project)
+            .args(["build", "models"]))?)?;
+        stdout(&run(wisp()
+            .current_dir(&project)
+            .args(["check", "models/fresh"]))?)?;
         let server = Serve::start(&project.join("models"))?;
-        ensure!(server.banner.contains("1 of 1 models ready"), "{}", server.banner);
+        ensure!(
+            server.banner.contains("1 of 1 models ready"),
+            "{}",
+            server.banner
+        );
     }
     Ok(())
 }
@@ -223,7 +277,9 @@ fn new_refuses_a_directory_that_is_there() -> Result<()> {
 fn inspect_shows_imports_and_signatures() -> Result<()> {
     let repository = Repository::of(&["wine"])?;
     let version = repository.path().join("wine/1");
-    let text = stdout(&run(wisp().arg("inspect").arg(version.join("handler.wasm")))?)?;
+    let text = stdout(&run(wisp()
+        .arg("inspect")
+        .arg(version.join("handler.wasm")))?)?;
     ensure!(text.contains("wasi:nn/graph@0.2.0-rc-2024-10-28"), "{text}");
     let text = stdout(&run(wisp().arg("inspect").arg(version.join("model.onnx")))?)?;
     ensure!(text.contains("features") && text.contains("FP32"), "{text}");
@@ -247,9 +303,15 @@ impl Serve {
             .spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
         let first = lines.next().context("no banner")??;
-        let address = first.split("http://").nth(1).and_then(|rest| rest.split(": ").next());
+        let address = first
+            .split("http://")
+            .nth(1)
+            .and_then(|rest| rest.split(": ").next());
         let address = address.with_context(|| first.clone())?.to_owned();
-        let models = first.split(" of ").nth(1).and_then(|rest| rest.split(' ').next());
+        let models = first
+            .split(" of ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next());
         let models: usize = models.context("no count")?.parse()?;
         let mut banner = first;
         // An empty line, then for each model its line, a curl line or a reason, and an empty line.
@@ -266,7 +328,10 @@ impl Serve {
 
     fn get(&self, path: &str) -> Result<Response> {
         let mut stream = TcpStream::connect(&self.address)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
+        )?;
         let mut reply = Vec::new();
         stream.read_to_end(&mut reply)?;
         Response::parse(&reply)

@@ -42,7 +42,7 @@ fn tritonclient_estimates_progression() -> Result<()> {
 
 #[test]
 fn tritonclient_embeds_texts_of_any_length() -> Result<()> {
-    check(&TestServer::start(python::embed_repository()?)?, "embed")
+    check(&python::embed_server()?, "embed")
 }
 
 #[test]

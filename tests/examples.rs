@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// An example's server; the model `embed` needs its graph made first.
+/// A server of the example, and where its graph is at hand of that without the handler.
 fn server(model: &str) -> Result<TestServer> {
-    TestServer::start(match model {
-        "embed" => python::embed_repository()?,
-        model => Repository::of(&[model])?.with_model(&format!("{model}-bare"), model, None)?,
-    })
+    if model == "embed" {
+        return python::embed_server();
+    }
+    let bare = format!("{model}-bare");
+    TestServer::start(Repository::of(&[model])?.with_model(&bare, model, None)?)
 }
 
 fn example(model: &str) -> PathBuf {

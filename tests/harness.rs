@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use wisp_backend::tract::Tract;
-use wisp_backend::threads::{WorkerOptions, Workers};
+use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
@@ -24,32 +24,32 @@ use wisp_serving::registry::loader::Loader;
 use wisp_serving::{Serving, ServingOptions};
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let cli = Path::new(env!("CARGO_MANIFEST_DIR"));
     cli.ancestors().nth(2).unwrap_or(cli).to_owned()
 }
 
 /// How much longer than usual a long test runs: `WISP_TEST_SCALE`, 1 where it is not set.
-pub fn scale() -> usize {
+pub(crate) fn scale() -> usize {
     let scale = std::env::var("WISP_TEST_SCALE").ok();
     scale.and_then(|scale| scale.parse().ok()).unwrap_or(1)
 }
 
 /// A model repository of the test's own.
 #[derive(Debug)]
-pub struct Repository {
+pub(crate) struct Repository {
     directory: TempDir,
 }
 
 impl Repository {
     /// A repository without models.
-    pub fn empty() -> Result<Repository> {
+    pub(crate) fn empty() -> Result<Repository> {
         let directory = tempfile::tempdir()?;
         Ok(Repository { directory })
     }
 
     /// A repository with these examples, handlers included.
-    pub fn of(examples: &[&str]) -> Result<Repository> {
+    pub(crate) fn of(examples: &[&str]) -> Result<Repository> {
         let mut repository = Repository::empty()?;
         for example in examples {
             repository = repository.with_example(example, example)?;
@@ -58,12 +58,12 @@ impl Repository {
     }
 
     /// Add an example's graph and handler as model `name`.
-    pub fn with_example(self, example: &str, name: &str) -> Result<Repository> {
+    pub(crate) fn with_example(self, example: &str, name: &str) -> Result<Repository> {
         self.with_model(name, example, Some(component(example)?))
     }
 
     /// Add a model `name`: the graph of an example, and a handler or none.
-    pub fn with_model(
+    pub(crate) fn with_model(
         self,
         name: &str,
         graph: &str,
@@ -81,7 +81,7 @@ impl Repository {
     }
 
     /// Write any file, its directories included.
-    pub fn with_file(self, path: &str, content: impl AsRef<[u8]>) -> Result<Repository> {
+    pub(crate) fn with_file(self, path: &str, content: impl AsRef<[u8]>) -> Result<Repository> {
         let path = self.path().join(path);
         let directory = path.parent().context("the path has no directory")?;
         std::fs::create_dir_all(directory)?;
@@ -89,13 +89,13 @@ impl Repository {
         Ok(self)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 }
 
 /// The file of a guest's component.
-pub fn component(guest: &str) -> Result<&'static str> {
+pub(crate) fn component(guest: &str) -> Result<&'static str> {
     Ok(match guest {
         "digits" => wisp_artifacts::DIGITS,
         "embed" => wisp_artifacts::EMBED,
@@ -108,10 +108,10 @@ pub fn component(guest: &str) -> Result<&'static str> {
 
 /// What a test may want otherwise.
 #[derive(Debug, Clone)]
-pub struct TestOptions {
-    pub serving: ServingOptions,
-    pub server: ServerOptions,
-    pub limits: Limits,
+pub(crate) struct TestOptions {
+    pub(crate) serving: ServingOptions,
+    pub(crate) server: ServerOptions,
+    pub(crate) limits: Limits,
 }
 
 impl Default for TestOptions {
@@ -132,7 +132,7 @@ impl Default for TestOptions {
 
 /// A server in this process. Dropping it drains it.
 #[derive(Debug)]
-pub struct TestServer {
+pub(crate) struct TestServer {
     address: SocketAddr,
     serving: Arc<Serving>,
     stop: Option<oneshot::Sender<()>>,
@@ -143,11 +143,11 @@ pub struct TestServer {
 
 impl TestServer {
     /// Load the repository and serve it; connections are accepted when this returns.
-    pub fn start(repository: Repository) -> Result<TestServer> {
+    pub(crate) fn start(repository: Repository) -> Result<TestServer> {
         TestServer::with_options(repository, TestOptions::default())
     }
 
-    pub fn with_options(repository: Repository, options: TestOptions) -> Result<TestServer> {
+    pub(crate) fn with_options(repository: Repository, options: TestOptions) -> Result<TestServer> {
         let registry = loader(&options)?.load_repository(repository.path(), &|_, _| ())?;
         let serving = Arc::new(Serving::new(registry, options.serving));
         let runtime = Runtime::new()?;
@@ -174,37 +174,37 @@ impl TestServer {
         })
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn serving(&self) -> &Serving {
+    pub(crate) fn serving(&self) -> &Serving {
         &self.serving
     }
 
     /// Begin to drain.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         drop(self.stop.take());
     }
 
     /// Wait until the server has drained.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let _ = self.ended.recv();
     }
 
     /// GET `path`.
-    pub fn get(&self, path: &str) -> Result<Response> {
+    pub(crate) fn get(&self, path: &str) -> Result<Response> {
         self.request("GET", path, &[], b"")
     }
 
     /// POST a V2 request to a model.
-    pub fn infer(&self, model: &str, request: &Value) -> Result<Response> {
+    pub(crate) fn infer(&self, model: &str, request: &Value) -> Result<Response> {
         let path = format!("/v2/models/{model}/infer");
         self.request("POST", &path, &[], &serde_json::to_vec(request)?)
     }
 
     /// Any request, on a connection of its own.
-    pub fn request(
+    pub(crate) fn request(
         &self,
         method: &str,
         path: &str,
@@ -220,7 +220,7 @@ impl TestServer {
     }
 
     /// Send exactly these bytes and read to the end.
-    pub fn raw(&self, bytes: &[u8]) -> Result<Response> {
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<Response> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         // A server that refuses early may close before it has read all of this.
@@ -241,7 +241,7 @@ impl Drop for TestServer {
 }
 
 /// Everything it takes to load models, with the compiled guests kept for the next test.
-pub fn loader(options: &TestOptions) -> Result<Loader> {
+pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
     let threads = NonZeroUsize::new(2).context("two is not zero")?;
     let engine = Engine::start(&EngineOptions {
         instances: 24,
@@ -264,16 +264,16 @@ pub fn loader(options: &TestOptions) -> Result<Loader> {
 
 /// A response as it came over the wire.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Response {
-    pub status: u16,
+pub(crate) struct Response {
+    pub(crate) status: u16,
     /// Names in lower case.
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Response {
     /// The first response in `reply`, whose connection has ended.
-    pub fn parse(reply: &[u8]) -> Result<Response> {
+    pub(crate) fn parse(reply: &[u8]) -> Result<Response> {
         let end = reply
             .windows(4)
             .position(|window| window == b"\r\n\r\n")
@@ -291,33 +291,54 @@ impl Response {
         })
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|(other, _)| other == name);
         header.map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Result<Value> {
+    pub(crate) fn json(&self) -> Result<Value> {
         let text = || String::from_utf8_lossy(&self.body).into_owned();
         serde_json::from_slice(&self.body).with_context(text)
     }
 
     /// The body of a 200.
-    pub fn ok(&self) -> Result<Value> {
-        ensure!(self.status == 200, "{}: {}", self.status, String::from_utf8_lossy(&self.body));
+    pub(crate) fn ok(&self) -> Result<Value> {
+        ensure!(
+            self.status == 200,
+            "{}: {}",
+            self.status,
+            String::from_utf8_lossy(&self.body)
+        );
         self.json()
     }
 
     /// The text of an error, which must be JSON with this status and tell nothing about the host.
-    pub fn error(&self, status: u16) -> Result<String> {
+    pub(crate) fn error(&self, status: u16) -> Result<String> {
         let body = String::from_utf8_lossy(&self.body).into_owned();
-        ensure!(self.status == status, "expected {status}, got {}: {body}", self.status);
+        ensure!(
+            self.status == status,
+            "expected {status}, got {}: {body}",
+            self.status
+        );
         let content_type = self.header("content-type");
-        ensure!(content_type == Some("application/json"), "content type {content_type:?}");
+        ensure!(
+            content_type == Some("application/json"),
+            "content type {content_type:?}"
+        );
         let document = self.json()?;
-        let text = document["error"].as_str().context("no `error` in the body")?;
+        let text = document["error"]
+            .as_str()
+            .context("no `error` in the body")?;
         ensure!(!text.is_empty(), "the error says nothing");
         let home = root().display().to_string();
-        for leak in [home.as_str(), "/tmp", ".rs:", "panicked", "wasm backtrace", "0x"] {
+        for leak in [
+            home.as_str(),
+            "/tmp",
+            ".rs:",
+            "panicked",
+            "wasm backtrace",
+            "0x",
+        ] {
             ensure!(!text.contains(leak), "the error leaks `{leak}`: {text}");
         }
         Ok(text.to_owned())
@@ -325,7 +346,7 @@ impl Response {
 }
 
 /// The named output of a V2 JSON response.
-pub fn output<'a>(response: &'a Value, name: &str) -> Result<&'a Value> {
+pub(crate) fn output<'a>(response: &'a Value, name: &str) -> Result<&'a Value> {
     let outputs = response["outputs"].as_array().context("no outputs")?;
     let output = outputs.iter().find(|output| output["name"] == name);
     output.with_context(|| format!("no output `{name}` in {response}"))

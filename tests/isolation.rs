@@ -7,21 +7,22 @@ use std::time::Duration;
 use wisp_sandbox::limits::Limits;
 
 /// An evil model, and `wine` as its victim.
-fn server() -> Result<TestServer> {
-    let repository = Repository::of(&["wine"])?.with_model(
-        "evil",
-        "progression",
-        Some(component("evil")?),
-    )?;
+fn server(limits: Limits) -> Result<TestServer> {
+    let repository =
+        Repository::of(&["wine"])?.with_model("evil", "progression", Some(component("evil")?))?;
     let options = TestOptions {
-        limits: Limits {
-            // The default of two seconds, shortened: what is tested is that it ends.
-            guest_time: Duration::from_millis(200),
-            ..Limits::default()
-        },
+        limits,
         ..TestOptions::default()
     };
     TestServer::with_options(repository, options)
+}
+
+/// The default of two seconds, shortened: what is tested is that it ends.
+fn short() -> Limits {
+    Limits {
+        guest_time: Duration::from_millis(200),
+        ..Limits::default()
+    }
 }
 
 fn behave(behaviour: &str) -> Value {
@@ -42,13 +43,21 @@ fn victim_is_well(server: &TestServer) -> Result<()> {
         "data": [12.37, 0.94, 1.36, 10.6, 88.0, 1.98, 0.57, 0.28, 0.42, 1.95, 1.05, 1.82, 520.0],
     }] });
     let response = server.infer("wine", &request)?.ok()?;
-    ensure!(output(&response, "class")?["data"][0] == "class_1", "{response}");
+    ensure!(
+        output(&response, "class")?["data"][0] == "class_1",
+        "{response}"
+    );
     Ok(())
 }
 
 /// The behaviour ends in this status and a text that contains this, and the victim is well.
 fn is_refused(behaviour: &str, status: u16, text: &str) -> Result<()> {
-    let server = server()?;
+    is_refused_within(Limits::default(), behaviour, status, text)
+}
+
+/// The same, under other limits than the default.
+fn is_refused_within(limits: Limits, behaviour: &str, status: u16, text: &str) -> Result<()> {
+    let server = server(limits)?;
     // More often than there are threads: none of them may be lost.
     for _ in 0..4 {
         let error = server.infer("evil", &behave(behaviour))?.error(status);
@@ -63,7 +72,7 @@ fn is_refused(behaviour: &str, status: u16, text: &str) -> Result<()> {
 
 /// The guest is told by a wasi:nn error, and lives on.
 fn guest_is_told(behaviour: &str, code: &str) -> Result<()> {
-    let server = server()?;
+    let server = server(Limits::default())?;
     let response = server.infer("evil", &behave(behaviour))?.ok()?;
     ensure!(outcome(&response)? == code, "{behaviour}: {response}");
     victim_is_well(&server)
@@ -71,12 +80,12 @@ fn guest_is_told(behaviour: &str, code: &str) -> Result<()> {
 
 #[test]
 fn an_endless_loop_ends_with_its_time() -> Result<()> {
-    is_refused("loop", 504, "ran out of time")
+    is_refused_within(short(), "loop", 504, "ran out of time")
 }
 
 #[test]
 fn endless_bulk_memory_operations_end_with_their_time() -> Result<()> {
-    is_refused("fill", 504, "ran out of time")
+    is_refused_within(short(), "fill", 504, "ran out of time")
 }
 
 #[test]
@@ -146,24 +155,30 @@ fn tensors_beyond_the_hosts_budget_are_too_large() -> Result<()> {
 
 #[test]
 fn a_component_that_asks_for_more_than_it_is_granted_is_not_served() -> Result<()> {
-    let wasm = wat::parse_str(
-        r#"(component (import "wasi:filesystem/preopens@0.2.0" (instance)))"#,
-    )?;
+    let wasm =
+        wat::parse_str(r#"(component (import "wasi:filesystem/preopens@0.2.0" (instance)))"#)?;
     let repository = Repository::of(&["wine"])?
         .with_model("thief", "progression", None)?
         .with_file("thief/1/handler.wasm", wasm)?;
     let server = TestServer::start(repository)?;
     let error = server.infer("thief", &behave("honest"))?.error(503)?;
     ensure!(error.contains("wasi:filesystem/preopens@0.2.0"), "{error}");
-    let index = server.request("POST", "/v2/repository/index", &[], b"")?.ok()?;
-    let thief = index.as_array().and_then(|index| index.iter().find(|m| m["name"] == "thief"));
-    ensure!(thief.is_some_and(|thief| thief["state"] == "UNAVAILABLE"), "{index}");
+    let index = server
+        .request("POST", "/v2/repository/index", &[], b"")?
+        .ok()?;
+    let thief = index
+        .as_array()
+        .and_then(|index| index.iter().find(|m| m["name"] == "thief"));
+    ensure!(
+        thief.is_some_and(|thief| thief["state"] == "UNAVAILABLE"),
+        "{index}"
+    );
     victim_is_well(&server)
 }
 
 #[test]
 fn a_secret_planted_in_memory_is_never_seen_again() -> Result<()> {
-    let server = server()?;
+    let server = server(Limits::default())?;
     let secret = |behaviour: &str| {
         // Inverted, so that the request that looks for it does not bring it along.
         json!({ "inputs": [

@@ -23,7 +23,12 @@ fn every_fixture_is_answered_as_written() -> Result<()> {
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<_>>()?;
     cases.sort();
-    ensure!(cases.len() >= 30, "only {} cases in {}", cases.len(), fixtures.display());
+    ensure!(
+        cases.len() >= 30,
+        "only {} cases in {}",
+        cases.len(),
+        fixtures.display()
+    );
     let mut failures = Vec::new();
     for case in &cases {
         if let Err(error) = check(&server, case) {
@@ -49,11 +54,18 @@ fn check(server: &TestServer, case: &Path) -> Result<()> {
     let mut lines = std::str::from_utf8(head)?.lines();
     let status: u16 = lines.next().context("no status")?.parse()?;
     let text = String::from_utf8_lossy(&response.body).into_owned();
-    ensure!(response.status == status, "expected {status}, got {}: {text}", response.status);
+    ensure!(
+        response.status == status,
+        "expected {status}, got {}: {text}",
+        response.status
+    );
     for line in lines {
         let (name, value) = line.split_once(": ").context("not a header")?;
         let actual = response.header(name);
-        ensure!(actual == Some(value), "{name} is {actual:?}, expected {value}");
+        ensure!(
+            actual == Some(value),
+            "{name} is {actual:?}, expected {value}"
+        );
     }
     if status != 200 {
         response.error(status)?;
@@ -61,9 +73,15 @@ fn check(server: &TestServer, case: &Path) -> Result<()> {
     match serde_json::from_slice(body) {
         Ok(expected) => {
             let actual = response.json()?;
-            ensure!(matches(&expected, &actual), "expected {expected}, got {actual}");
+            ensure!(
+                matches(&expected, &actual),
+                "expected {expected}, got {actual}"
+            );
         }
-        Err(_) => ensure!(body.trim_ascii() == response.body.trim_ascii(), "got {text}"),
+        Err(_) => ensure!(
+            body.trim_ascii() == response.body.trim_ascii(),
+            "got {text}"
+        ),
     }
     Ok(())
 }
@@ -83,7 +101,8 @@ fn matches(expected: &Value, actual: &Value) -> bool {
             None => expected == actual,
         },
         (Value::Array(expected), Value::Array(actual)) => {
-            expected.len() == actual.len() && expected.iter().zip(actual).all(|(e, a)| matches(e, a))
+            expected.len() == actual.len()
+                && expected.iter().zip(actual).all(|(e, a)| matches(e, a))
         }
         (Value::Object(expected), Value::Object(actual)) => {
             expected.len() == actual.len()

@@ -4,7 +4,7 @@
 //! requirement files, the interpreter), and is made by whoever needs it first. A file that is
 //! written last says that it is whole; without that file it is made anew.
 
-use crate::harness::{Repository, component, root};
+use crate::harness::{Repository, TestOptions, TestServer, component, root};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;
@@ -13,6 +13,8 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
+use wisp_serving::ServingOptions;
 
 const REQUIREMENTS: &str = "tests/clients/requirements.txt";
 
@@ -21,23 +23,32 @@ const WHOLE: &str = "whole";
 
 /// Run `tests/clients/<script>` and return what it prints. It fails when the script does, with all
 /// that it said.
-pub fn run(script: &str, arguments: &[&str]) -> Result<String> {
+pub(crate) fn run(script: &str, arguments: &[&str]) -> Result<String> {
     let script = root().join("tests/clients").join(script);
     run_file(&script, arguments.iter().map(OsStr::new))
 }
 
-/// A repository with the model `embed`, whose graph is exported on first use and shared.
-pub fn embed_repository() -> Result<Repository> {
+/// A server of the model `embed`, whose graph is exported on first use and shared.
+pub(crate) fn embed_server() -> Result<TestServer> {
     let repository = Repository::empty()?;
     let version = repository.path().join("embed/1");
     std::fs::create_dir_all(&version)?;
     std::os::unix::fs::symlink(embed_graph()?, version.join("model.onnx"))?;
     std::os::unix::fs::symlink(component("embed")?, version.join("handler.wasm"))?;
-    Ok(repository)
+    let defaults = TestOptions::default();
+    let options = TestOptions {
+        serving: ServingOptions {
+            // What is tested is the answer, and a busy machine may take long to compute it.
+            request_timeout: Duration::from_secs(50),
+            ..defaults.serving
+        },
+        ..defaults
+    };
+    TestServer::with_options(repository, options)
 }
 
 /// The graph of `embed` as its script writes it: 90 MB that git does not hold.
-pub fn embed_graph() -> Result<&'static Path> {
+pub(crate) fn embed_graph() -> Result<&'static Path> {
     static GRAPH: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&GRAPH, || {
         let script = root().join("examples/embed/export.py");
@@ -147,7 +158,7 @@ fn target_directory() -> Result<&'static Path> {
 }
 
 /// Run a command to its end; it fails when the command does, with all that it said.
-pub fn succeed(command: &mut Command) -> Result<Output> {
+pub(crate) fn succeed(command: &mut Command) -> Result<Output> {
     let shown = format!("{command:?}");
     let output = command
         .output()

@@ -18,7 +18,10 @@ fn a_request_in_flight_is_answered_and_then_the_server_ends() -> Result<()> {
     stream.write_all(head.as_bytes())?;
     let mut go_on = [0; 25];
     stream.read_exact(&mut go_on)?;
-    ensure!(go_on.starts_with(b"HTTP/1.1 100"), "the request is in flight");
+    ensure!(
+        go_on.starts_with(b"HTTP/1.1 100"),
+        "the request is in flight"
+    );
     server.stop();
     while server.serving().is_ready() {
         std::thread::yield_now();
@@ -29,6 +32,9 @@ fn a_request_in_flight_is_answered_and_then_the_server_ends() -> Result<()> {
     let response = Response::parse(&reply)?;
     ensure!(response.status == 200, "{response:?}");
     server.wait();
-    ensure!(TcpStream::connect(server.address()).is_err(), "still accepting");
+    ensure!(
+        TcpStream::connect(server.address()).is_err(),
+        "still accepting"
+    );
     Ok(())
 }

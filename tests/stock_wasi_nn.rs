@@ -49,10 +49,14 @@ impl BackendExecutionContext for TractGraph {
         &mut self,
         inputs: Option<Vec<StockNamedTensor>>,
     ) -> Result<Option<Vec<StockNamedTensor>>, BackendError> {
-        let unsupported = |error: anyhow::Error| BackendError::UnsupportedTensorType(error.to_string());
+        let unsupported =
+            |error: anyhow::Error| BackendError::UnsupportedTensorType(error.to_string());
         let inputs = inputs.unwrap_or_default().into_iter().map(from_stock);
         let inputs = inputs.collect::<Result<Vec<_>>>().map_err(unsupported)?;
-        let outputs = self.0.compute(&inputs).map_err(|error| unsupported(error.into()))?;
+        let outputs = self
+            .0
+            .compute(&inputs)
+            .map_err(|error| unsupported(error.into()))?;
         Ok(Some(outputs.into_iter().map(to_stock).collect()))
     }
 }
@@ -64,7 +68,11 @@ fn from_stock(input: StockNamedTensor) -> Result<NamedTensor> {
         data,
     } = input.tensor;
     ensure!(matches!(ty, TensorType::Fp32), "only FP32 is needed here");
-    let tensor = Tensor::new(ElementType::Fp32, Shape::new(dimensions)?, Bytes::from(data))?;
+    let tensor = Tensor::new(
+        ElementType::Fp32,
+        Shape::new(dimensions)?,
+        Bytes::from(data),
+    )?;
     Ok(NamedTensor {
         name: input.name,
         tensor,
@@ -104,6 +112,10 @@ struct State {
 #[derive(ComponentType, Lift, Lower, Clone, Copy)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(
+    dead_code,
+    reason = "the contract has all of them, their order is part of the ABI"
+)]
 enum Datatype {
     #[component(name = "bool")]
     Bool,
@@ -178,6 +190,7 @@ struct Request {
 #[component(record)]
 struct Response {
     outputs: Vec<WireTensor>,
+    #[expect(dead_code, reason = "the contract has it")]
     parameters: Vec<WireParameter>,
 }
 
@@ -190,12 +203,14 @@ enum Failure {
     Handler(String),
 }
 
-/// Labels and scores of one PNG, from the component on the stock host.
-fn on_the_stock_host(image: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
-    let path = root().join("examples/digits/1/model.onnx");
-    let graph: Box<dyn BackendGraph> = Box::new(TractGraph(Tract::new().load(&path)?));
+/// What the component answers to one image on the stock host.
+fn infer_on_the_stock_host(
+    graph: Box<dyn BackendGraph>,
+    component: &str,
+    request: Request,
+) -> wasmtime::Result<Result<Response, Failure>> {
     let engine = Engine::default();
-    let component = Component::from_file(&engine, component("digits")?)?;
+    let component = Component::from_file(&engine, component)?;
     let mut linker = Linker::<State>::new(&engine);
     add_to_linker(&mut linker, |state: &mut State| {
         WasiNnView::new(&mut state.table, &mut state.nn)
@@ -206,12 +221,20 @@ fn on_the_stock_host(image: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     };
     let mut store = Store::new(&engine, state);
     let instance = linker.instantiate(&mut store, &component)?;
-    let interface = component.get_export_index(None, MODEL).context("no model")?;
+    let interface = component.get_export_index(None, MODEL);
     let infer = component
-        .get_export_index(Some(&interface), "infer")
-        .context("no infer")?;
-    let infer = instance
-        .get_typed_func::<(Request,), (Result<Response, Failure>,)>(&mut store, &infer)?;
+        .get_export_index(interface.as_ref(), "infer")
+        .ok_or_else(|| wasmtime::Error::msg("the component has no `infer`"))?;
+    let infer =
+        instance.get_typed_func::<(Request,), (Result<Response, Failure>,)>(&mut store, &infer)?;
+    let (answer,) = infer.call(&mut store, (request,))?;
+    Ok(answer)
+}
+
+/// Labels and scores of one image, as the bytes of their tensors.
+fn on_the_stock_host(image: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+    let path = root().join("examples/digits/1/model.onnx");
+    let graph = Box::new(TractGraph(Tract::new().load(&path)?));
     let length = u32::try_from(image.len())?.to_le_bytes();
     let request = Request {
         inputs: vec![WireTensor {
@@ -223,14 +246,17 @@ fn on_the_stock_host(image: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
         parameters: Vec::new(),
         outputs: Vec::new(),
     };
-    let (answer,) = infer.call(&mut store, (request,))?;
+    let answer = infer_on_the_stock_host(graph, component("digits")?, request)
+        .map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let response = match answer {
         Ok(response) => response,
         Err(Failure::Client(text) | Failure::Handler(text)) => anyhow::bail!("{text}"),
     };
-    let mut take = |name: &str| {
+    let take = |name: &str| {
         let output = response.outputs.iter().find(|output| output.name == name);
-        output.map(|output| output.data.clone()).context("no output")
+        output
+            .map(|output| output.data.clone())
+            .context("no output")
     };
     Ok((take("label")?, take("score")?))
 }
@@ -247,15 +273,30 @@ fn the_same_component_gives_the_same_answer_on_the_stock_host() -> Result<()> {
         let response = server.request("POST", "/v2/models/digits/infer", &headers, &image)?;
         let response = response.ok()?;
         let (labels, scores) = on_the_stock_host(&image)?;
-        let labels = Tensor::new(ElementType::Bytes, Shape::new(vec![3])?, Bytes::from(labels))?;
+        let labels = Tensor::new(
+            ElementType::Bytes,
+            Shape::new(vec![3])?,
+            Bytes::from(labels),
+        )?;
         let labels: Vec<_> = labels.elements().map(String::from_utf8_lossy).collect();
-        ensure!(output(&response, "label")?["data"] == json!(labels), "{sample}: {response}");
+        ensure!(
+            output(&response, "label")?["data"] == json!(labels),
+            "{sample}: {response}"
+        );
         let (scores, _) = scores.as_chunks::<4>();
-        let scores: Vec<_> = scores.iter().map(|score| f32::from_le_bytes(*score)).collect();
-        let ours = output(&response, "score")?["data"].as_array().context("no scores")?;
+        let scores: Vec<_> = scores
+            .iter()
+            .map(|score| f32::from_le_bytes(*score))
+            .collect();
+        let ours = output(&response, "score")?["data"]
+            .as_array()
+            .context("no scores")?;
         for (ours, stock) in ours.iter().zip(scores) {
             let ours = ours.as_f64().context("no number")?;
-            ensure!((ours - f64::from(stock)).abs() < 1e-6, "{sample}: {ours} {stock}");
+            ensure!(
+                (ours - f64::from(stock)).abs() < 1e-6,
+                "{sample}: {ours} {stock}"
+            );
         }
     }
     Ok(())

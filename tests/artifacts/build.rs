@@ -28,7 +28,9 @@ fn main() -> Result<()> {
     build(&root.join("guest-models"), &target_directory)?;
     let mut constants = String::new();
     for guest in GUESTS {
-        let module = target_directory.join(TARGET).join(format!("release/{guest}.wasm"));
+        let module = target_directory
+            .join(TARGET)
+            .join(format!("release/{guest}.wasm"));
         let component = out.join(format!("{guest}.wasm"));
         componentize(&module, &component).with_context(|| format!("guest `{guest}`"))?;
         writeln!(
@@ -54,7 +56,9 @@ fn ensure_target() -> Result<()> {
     let status = Command::new("rustup")
         .args(["target", "add", TARGET])
         .status()
-        .with_context(|| format!("the target {TARGET} is missing, and there is no rustup to add it"))?;
+        .with_context(|| {
+            format!("the target {TARGET} is missing, and there is no rustup to add it")
+        })?;
     ensure!(status.success(), "`rustup target add {TARGET}` failed");
     Ok(())
 }
@@ -84,7 +88,8 @@ fn build(workspace: &Path, target_directory: &Path) -> Result<()> {
 }
 
 fn componentize(module: &Path, component: &Path) -> Result<()> {
-    let module = fs::read(module).with_context(|| format!("failed to read {}", module.display()))?;
+    let module =
+        fs::read(module).with_context(|| format!("failed to read {}", module.display()))?;
     let bytes = wit_component::ComponentEncoder::default()
         .validate(true)
         .module(&module)?

@@ -23,8 +23,6 @@ from tritonclient.http import InferenceServerClient, InferenceServerException, I
 from tritonclient.utils import np_to_triton_dtype
 
 TOLERANCE = 1e-4
-# Decoders of JPEG may differ by a grey level, which is 0.004 of an input.
-JPEG_TOLERANCE = 2e-3
 COSINE_TOLERANCE = 1e-3
 
 MODEL, ADDRESS, EXAMPLES = sys.argv[1], sys.argv[2], Path(sys.argv[3])
@@ -46,7 +44,7 @@ def compute(**inputs):
     return SESSION.run(None, inputs)[0]
 
 
-def expect_close(actual, expected, tolerance, place):
+def expect_close(actual, expected, place, tolerance=TOLERANCE):
     assert actual.shape == expected.shape, f"{place}: shape {actual.shape}, expected {expected.shape}"
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance, err_msg=place)
     return float(np.abs(actual - expected).max(initial=0))
@@ -116,14 +114,14 @@ def scores(greys):
     return shares / shares.sum(1, keepdims=True)
 
 
-def expect_ranking(tensors, expected, tolerance, place):
+def expect_ranking(tensors, expected, place):
     answer = ask("digits", tensors, parameters={"top_k": 10})
     assert (np.diff(answer["score"], axis=1) <= 0).all(), f"{place}: not in order: {answer}"
     digits = answer["label"].astype(int)
     assert (np.sort(digits, axis=1) == np.arange(10)).all(), f"{place}: {digits}"
     by_digit = np.empty_like(answer["score"])
     np.put_along_axis(by_digit, digits, answer["score"], axis=1)
-    return expect_close(by_digit, expected, tolerance, place)
+    return expect_close(by_digit, expected, place)
 
 
 def pictures(random):
@@ -142,20 +140,19 @@ def pictures(random):
 
 
 def digits():
+    worst = 0
     samples = sorted((EXAMPLES / "digits" / "samples").iterdir())
     assert len(samples) >= 13, samples
     for sample in samples:
         file = sample.read_bytes()
-        tolerance = JPEG_TOLERANCE if sample.suffix == ".jpg" else TOLERANCE
         image = np.array([file], np.object_)
-        difference = expect_ranking({"image": image}, scores([luma(file)]), tolerance, sample.name)
-        print(f"{sample.name}: differs by {difference:.1e}")
+        worst = max(worst, expect_ranking({"image": image}, scores([luma(file)]), sample.name))
 
     random = np.random.default_rng(2)
     made = list(pictures(random))
     batch = np.array([file for _, file in made], np.object_)
     expected = scores([luma(file) for _, file in made])
-    worst = expect_ranking({"image": batch}, expected, TOLERANCE, "a batch of pictures")
+    worst = max(worst, expect_ranking({"image": batch}, expected, "a batch of pictures"))
 
     # Pixels that are decoded already, and nothing like digits.
     for shape in ((32, 8, 8), (1, 1, 1), (2, 3, 17), (5, 28, 28), (3, 100, 64), (1, 500, 333)):
@@ -163,7 +160,7 @@ def digits():
         # Where the border is grey, nobody can say whether the paper is bright.
         pixels = (pixels // 3 + random.choice([0, 170], (shape[0], 1, 1))).astype(np.uint8)
         assert all(abs(ink(row)[1] - 0.5) > 0.01 for row in pixels)
-        worst = max(worst, expect_ranking({"pixels": pixels}, scores(pixels), TOLERANCE, f"pixels {shape}"))
+        worst = max(worst, expect_ranking({"pixels": pixels}, scores(pixels), f"pixels {shape}"))
     return worst
 
 
@@ -192,7 +189,7 @@ def wine():
         classes = [f"class_{best}".encode() for best in expected.argmax(1)]
         for tensors in ({"features": part}, dict(zip(names, part.T.copy(), strict=True))):
             answer = ask("wine", tensors)
-            worst = max(worst, expect_close(answer["probabilities"], expected, TOLERANCE, f"wines from {start}"))
+            worst = max(worst, expect_close(answer["probabilities"], expected, f"wines from {start}"))
             assert list(answer["class"]) == classes, (answer, classes)
     for column, name in enumerate(names):
         for value in (low[column] - 1, high[column] * 1.01, np.nan, np.inf):
@@ -221,7 +218,7 @@ def progression():
         part = slice(start, start + 32)
         answer = ask("progression", {"features": rows[part]})
         expected = np.clip(raw[part], 25, 346)
-        worst = max(worst, expect_close(answer["progression"], expected, TOLERANCE, f"patients from {start}"))
+        worst = max(worst, expect_close(answer["progression"], expected, f"patients from {start}"))
         assert (answer["corrected"] == (raw[part] != expected)).all(), answer
     broken = low.copy()
     broken[3] = np.nan
@@ -262,16 +259,14 @@ def embed():
         "tabs\tand\u00a0spaces\r\n\u200b\ufffd\x00 \U0001f642 $9.99+tax",
         "[CLS] [MASK] [SEP] and [NOT] special",
         *re.split(r"(?<=[.!?])\s+", alice)[:4],
-        alice,
     ]
-    expected = np.stack([reference(text) for text in texts])
-    answer = ask("embed", {"text": np.array([text.encode() for text in texts], np.object_)})
-    actual = answer["embedding"]
-    worst = expect_close(actual, expected, TOLERANCE, "a batch of texts")
-    for row in (2, 6):
-        alone = ask("embed", {"text": np.array([texts[row].encode()], np.object_)})["embedding"]
-        worst = max(worst, expect_close(alone, expected[row : row + 1], TOLERANCE, texts[row]))
-    expect_close(actual @ actual.T, expected @ expected.T, COSINE_TOLERANCE, "cosine similarities")
+    worst = 0
+    for batch in (texts, texts[2:3], [alice, texts[2]]):
+        expected = np.stack([reference(text) for text in batch])
+        answer = ask("embed", {"text": np.array([text.encode() for text in batch], np.object_)})
+        actual = answer["embedding"]
+        worst = max(worst, expect_close(actual, expected, f"{len(batch)} texts"))
+        expect_close(actual @ actual.T, expected @ expected.T, "cosine similarities", COSINE_TOLERANCE)
     return worst
 
 
@@ -288,7 +283,10 @@ def bare():
         rows = random.normal(0, 1, shape).astype(np.float32)
         answer = ask(f"{MODEL}-bare", {declared.name: rows})
         (actual,) = answer.values()
-        worst = max(worst, expect_close(actual, compute(**{declared.name: rows}), TOLERANCE, f"bare, {batch} rows"))
+        expected = compute(**{declared.name: rows})
+        # Such numbers make large sums, of which the last bits are nobody's.
+        tolerance = max(TOLERANCE, 1e-6 * np.abs(expected).max())
+        worst = max(worst, expect_close(actual, expected, f"bare, {batch} rows", tolerance))
     return worst
 
 

@@ -1,3 +1,5 @@
+//! The handler natively, over a graph that is a closure.
+
 use super::*;
 use wisp_handler::{Error, testing};
 

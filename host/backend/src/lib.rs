@@ -10,11 +10,9 @@
 //! are foreign code, so the worker catches what they throw.
 #![forbid(unsafe_code)]
 
-#[cfg(any(feature = "tract", feature = "threads"))]
+#[cfg(feature = "tract")]
 mod panic;
 pub mod sample;
-#[cfg(feature = "threads")]
-pub mod threads;
 #[cfg(feature = "tract")]
 pub mod tract;
 #[cfg(feature = "threads")]

@@ -262,6 +262,10 @@ impl Graph for TractGraph {
                 .zip(&self.symbolic.input_types)
                 .map(|(tensor, datum_type)| to_tract(tensor, *datum_type))
                 .collect::<TractResult<_>>()?;
+            // A state per run, although a kept one would save 1.5 of 9.5 us: tract notes scratch memory
+            // per state and thread, and frees it on the thread that drops the state only. States
+            // passed between threads would leak it, and states kept in thread locals would reach for
+            // it after it is gone when the thread ends.
             let outputs = plan.run(inputs)?;
             ensure!(
                 outputs.len() == self.symbolic.signature.outputs.len(),

@@ -1,288 +1,196 @@
-//! A graph's own OS threads behind a bounded queue.
+//! OS threads behind a bounded queue, for work that blocks: computing a graph, running a guest.
 //!
-//! Computing blocks, for microseconds or seconds, so it must not happen on a thread that serves
-//! connections. Whoever has inputs submits a [`Job`] and is answered through its [`Reply`], from
-//! a worker thread. A full queue refuses at once: waiting is the caller's to bound. A job that is
-//! late or that nobody waits for any more costs its turn, not a computation.
-//!
-//! Invariant: every accepted job's reply is either sent to exactly once or found abandoned, also
-//! when the computation panics and when [`Workers`] is dropped.
+//! A full queue refuses, it never grows and never blocks the submitter. A job that panics ends
+//! alone: its thread goes on with the next one, and whoever waits for its answer learns of it
+//! by the dropped reply. The threads end, with what is queued dropped, when the [`Workers`] are dropped.
 
-use crate::panic::panic_message;
-use crate::{BackendError, Graph};
-use std::collections::VecDeque;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-use wisp_tensor::NamedTensor;
 
-/// Engines optimise graphs recursively, on the thread of the first request of each shape. Reserved
-/// address space only: untouched pages cost nothing.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Native stack of a worker. Engines recurse over the graph when they optimise it, and an inline
+/// guest's own stack lies on it too.
 const STACK_BYTES: usize = 8 << 20;
 
-/// How many threads a graph has and how much may wait for them.
+/// How many threads, and how many jobs may wait for them.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerOptions {
-    /// Computations that run at the same time.
     pub threads: NonZeroUsize,
-    /// Jobs that wait while every thread is busy; with 0 a job is taken only by an idle thread.
     pub queue: usize,
 }
 
-/// One computation to do. Lifetime: a request, or a batch of them.
-pub struct Job {
-    pub inputs: Vec<NamedTensor>,
-    /// A job whose turn comes later than this is answered with [`WorkerError::Late`].
-    pub deadline: Instant,
-    pub reply: Box<dyn Reply>,
-}
-
-/// Where the result of a [`Job`] goes. Called on worker threads, so it must not block.
-pub trait Reply: Send {
-    /// Whether nobody waits for the result any more; then it is not computed.
-    fn is_abandoned(&self) -> bool;
-
-    /// Take the result.
-    fn send(self: Box<Self>, result: Result<Vec<NamedTensor>, WorkerError>, usage: Usage);
-}
-
-/// What a job took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// From submission to its turn.
-    pub queued: Duration,
-    /// In the graph; zero where it did not get there.
-    pub computed: Duration,
-}
-
-/// Why a job has no outputs.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// The graph refused or failed.
-    #[error(transparent)]
-    Backend(BackendError),
-    /// The graph panicked. The text is for the log.
-    #[error("the computation panicked: {message}")]
-    Panicked { message: String },
-    /// The deadline had passed before its turn came.
-    #[error("the deadline passed before the computation began")]
-    Late,
-    /// The graph is being unloaded.
-    #[error("the graph is being unloaded")]
-    Closed,
-}
-
-/// A job refused because as many as may wait do; it is handed back.
-#[derive(Debug, thiserror::Error)]
-#[error("the graph's queue is full")]
-pub struct QueueFull(pub Job);
-
-/// The threads of one graph. Lifetime: a model version.
-///
-/// Dropping it answers what waits with [`WorkerError::Closed`], lets running computations finish
-/// and joins the threads. A worker thread may itself drop it, inside a reply: then that thread is
-/// left to end on its own.
+/// Named threads that take jobs in the order they were submitted.
 #[derive(Debug)]
 pub struct Workers {
-    shared: Arc<Shared>,
+    jobs: Option<Sender<Job>>,
+    closing: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    queue: Mutex<Queue>,
-    /// Told of each new job, and of the end.
-    changed: Condvar,
-    limit: usize,
-}
-
-#[derive(Debug)]
-struct Queue {
-    waiting: VecDeque<Entry>,
-    /// Threads that are not computing.
-    idle: usize,
-    closed: bool,
-}
-
-#[derive(Debug)]
-struct Entry {
-    job: Job,
-    submitted: Instant,
-}
-
-// === impl Job ===
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job")
-            .field("inputs", &self.inputs.len())
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
-    }
-}
-
-// === impl Workers ===
+/// The queue has no room; the job was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the queue is full")]
+pub struct QueueFull;
 
 impl Workers {
-    /// Start the threads, named `<name>-<number>`.
-    pub fn spawn(
-        name: &str,
-        graph: Arc<dyn Graph>,
-        options: WorkerOptions,
-    ) -> std::io::Result<Workers> {
-        let WorkerOptions { threads, queue } = options;
+    /// Start the threads, all named `name`.
+    pub fn spawn(name: &str, options: WorkerOptions) -> std::io::Result<Workers> {
+        let (sender, receiver) = bounded(options.queue);
+        let closing = Arc::new(AtomicBool::new(false));
         let mut workers = Workers {
-            shared: Arc::new(Shared {
-                queue: Mutex::new(Queue {
-                    waiting: VecDeque::new(),
-                    idle: threads.get(),
-                    closed: false,
-                }),
-                changed: Condvar::new(),
-                limit: queue,
-            }),
-            threads: Vec::with_capacity(threads.get()),
+            jobs: Some(sender),
+            closing: Arc::clone(&closing),
+            threads: Vec::with_capacity(options.threads.get()),
         };
-        for number in 0..threads.get() {
-            let shared = Arc::clone(&workers.shared);
-            let graph = Arc::clone(&graph);
+        for _ in 0..options.threads.get() {
+            let (receiver, closing) = (receiver.clone(), Arc::clone(&closing));
             let thread = std::thread::Builder::new()
-                .name(format!("{name}-{number}"))
+                .name(name.to_owned())
                 .stack_size(STACK_BYTES)
-                .spawn(move || work(&shared, &*graph))?;
+                .spawn(move || work(&receiver, &closing))?;
             workers.threads.push(thread);
         }
         Ok(workers)
     }
 
-    /// Queue a job, or hand it back where the queue is full. Never blocks.
-    pub fn submit(&self, job: Job) -> Result<(), QueueFull> {
-        let mut queue = self.shared.lock();
-        if queue.waiting.len() >= self.shared.limit.saturating_add(queue.idle) {
-            return Err(QueueFull(job));
-        }
-        queue.waiting.push_back(Entry {
-            job,
-            submitted: Instant::now(),
-        });
-        drop(queue);
-        self.shared.changed.notify_one();
-        Ok(())
-    }
-
-    /// Jobs that have been submitted and not begun.
-    pub fn queued(&self) -> usize {
-        self.shared.lock().waiting.len()
+    /// Queue a job. It should look first whether anybody still waits for it.
+    pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), QueueFull> {
+        let jobs = self.jobs.as_ref().ok_or(QueueFull)?;
+        jobs.try_send(Box::new(job)).map_err(|error| match error {
+            // Disconnected: every thread is gone, which leaves no room either.
+            TrySendError::Full(_) | TrySendError::Disconnected(_) => QueueFull,
+        })
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        let mut queue = self.shared.lock();
-        queue.closed = true;
-        let left = std::mem::take(&mut queue.waiting);
-        drop(queue);
-        self.shared.changed.notify_all();
-        for entry in left {
-            let queued = entry.submitted.elapsed();
-            answer(entry.job.reply, Err(WorkerError::Closed), queued);
-        }
+        self.closing.store(true, Ordering::Relaxed);
+        drop(self.jobs.take());
         let current = std::thread::current().id();
         for thread in self.threads.drain(..) {
-            // A thread that joined itself would wait for ever. The others cannot be waiting for
-            // this one: replies do not block.
+            // A job may hold the last reference to its own workers; that thread cannot wait for
+            // itself, and ends when it returns to the closed queue.
             if thread.thread().id() != current {
-                // Panics are caught inside, so there is nothing to learn from the result.
+                // Jobs' panics are caught, so there is none to hear of here.
                 let _ = thread.join();
             }
         }
     }
 }
 
-// === impl Shared ===
-
-impl Shared {
-    /// The queue. Nothing panics while it is locked, so a poisoned lock still guards a whole queue.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wait for the next job; `None` at the end.
-    fn next(&self) -> Option<Entry> {
-        let queue = self.lock();
-        let mut queue = self
-            .changed
-            .wait_while(queue, |queue| queue.waiting.is_empty() && !queue.closed)
-            .unwrap_or_else(PoisonError::into_inner);
-        let entry = queue.waiting.pop_front()?;
-        queue.idle -= 1;
-        Some(entry)
-    }
-
-    fn done(&self) {
-        self.lock().idle += 1;
-    }
-}
-
-/// The life of one thread.
-fn work(shared: &Shared, graph: &dyn Graph) {
-    while let Some(Entry { job, submitted }) = shared.next() {
-        let begun = Instant::now();
-        let queued = begun.saturating_duration_since(submitted);
-        let Job {
-            inputs,
-            deadline,
-            reply,
-        } = job;
-        // Inputs are freed before the reply, which may drop this thread's `Workers`.
-        let abandoned = catch_unwind(AssertUnwindSafe(|| reply.is_abandoned()));
-        match abandoned {
-            Ok(false) if begun < deadline => {
-                let result = compute(graph, &inputs);
-                drop(inputs);
-                let computed = begun.elapsed();
-                shared.done();
-                send(reply, result, Usage { queued, computed });
-            }
-            Ok(false) => {
-                shared.done();
-                answer(reply, Err(WorkerError::Late), queued);
-            }
-            Ok(true) | Err(_) => {
-                shared.done();
-                drop_quietly(reply);
-            }
+fn work(jobs: &Receiver<Job>, closing: &AtomicBool) {
+    for job in jobs {
+        if closing.load(Ordering::Relaxed) {
+            continue;
         }
+        // Whatever the job had borrowed is dropped with it; its caller sees the reply dropped.
+        let _ = catch_unwind(AssertUnwindSafe(job));
     }
-}
-
-/// Compute, with a panic as an error. Engines are foreign code; their locks are their own, and
-/// what a graph shares between computations is read-only or rebuilt.
-fn compute(graph: &dyn Graph, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, WorkerError> {
-    match catch_unwind(AssertUnwindSafe(|| graph.compute(inputs))) {
-        Ok(result) => result.map_err(WorkerError::Backend),
-        Err(payload) => Err(WorkerError::Panicked {
-            message: panic_message(&*payload).to_owned(),
-        }),
-    }
-}
-
-/// Answer a job that was not computed.
-fn answer(reply: Box<dyn Reply>, result: Result<Vec<NamedTensor>, WorkerError>, queued: Duration) {
-    let computed = Duration::ZERO;
-    send(reply, result, Usage { queued, computed });
-}
-
-/// Send a reply; one that panics ends itself and not the thread.
-fn send(reply: Box<dyn Reply>, result: Result<Vec<NamedTensor>, WorkerError>, usage: Usage) {
-    let _ = catch_unwind(AssertUnwindSafe(|| reply.send(result, usage)));
-}
-
-fn drop_quietly(reply: Box<dyn Reply>) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(reply)));
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    fn one_thread(queue: usize) -> anyhow::Result<Workers> {
+        let threads = NonZeroUsize::MIN;
+        Ok(Workers::spawn("test", WorkerOptions { threads, queue })?)
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_has_room_again_afterwards() -> anyhow::Result<()> {
+        let workers = one_thread(1)?;
+        let (open, gate) = channel::<()>();
+        let (started, running) = channel();
+        workers.submit(move || {
+            let _ = started.send(());
+            let _ = gate.recv();
+        })?;
+        running.recv()?;
+        let (done, finished) = channel();
+        workers.submit(move || {
+            let _ = done.send(());
+        })?;
+        assert_eq!(workers.submit(|| ()), Err(QueueFull));
+        open.send(())?;
+        finished.recv()?;
+        let (done, finished) = channel();
+        workers.submit(move || {
+            let _ = done.send(());
+        })?;
+        finished.recv()?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_panic_ends_its_job_and_not_its_thread() -> anyhow::Result<()> {
+        let workers = one_thread(2)?;
+        let (reply, answer) = channel::<()>();
+        workers.submit(move || {
+            let _reply = reply;
+            panic!("a job's panic");
+        })?;
+        assert!(answer.recv().is_err(), "the reply is dropped");
+        let (reply, answer) = channel();
+        workers.submit(move || {
+            let _ = reply.send(7);
+        })?;
+        assert_eq!(answer.recv()?, 7);
+        Ok(())
+    }
+
+    #[test]
+    fn dropping_the_workers_drops_what_is_queued_and_waits_for_what_runs() -> anyhow::Result<()> {
+        let workers = one_thread(2)?;
+        let (open, gate) = channel::<()>();
+        let (started, running) = channel();
+        let (reply, answer) = channel();
+        workers.submit(move || {
+            let _ = started.send(());
+            let _ = gate.recv();
+            let _ = reply.send("finished");
+        })?;
+        let (queued_reply, queued_answer) = channel::<()>();
+        workers.submit(move || {
+            let _ = queued_reply.send(());
+        })?;
+        running.recv()?;
+        // The gate opens only once the drop has begun: `closing` is set before the join.
+        let closing = Arc::clone(&workers.closing);
+        let opener = std::thread::spawn(move || {
+            while !closing.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            open.send(())
+        });
+        drop(workers);
+        assert_eq!(answer.try_recv(), Ok("finished"));
+        assert!(queued_answer.recv().is_err(), "the queued job was dropped");
+        assert!(opener.join().is_ok_and(|sent| sent.is_ok()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_may_hold_the_last_reference_to_its_workers() -> anyhow::Result<()> {
+        let workers = Arc::new(one_thread(1)?);
+        let (done, finished) = channel();
+        let last = Arc::clone(&workers);
+        let (release, released) = channel::<()>();
+        workers.submit(move || {
+            let _ = released.recv();
+            drop(last);
+            let _ = done.send(());
+        })?;
+        drop(workers);
+        release.send(())?;
+        finished.recv()?;
+        Ok(())
+    }
+}

@@ -89,7 +89,11 @@ fn requests(repository: &Path, graph: &Path, rounds: usize) -> Result<()> {
     let base = contenders[0].rates.clone();
     println!("| server | requests/s | of plain | CPU us/request |\n|---|---|---|---|");
     for contender in &contenders {
-        let ratios = contender.rates.iter().zip(&base).map(|(rate, base)| rate / base);
+        let ratios = contender
+            .rates
+            .iter()
+            .zip(&base)
+            .map(|(rate, base)| rate / base);
         println!(
             "| {} | {:.0} | {:.2} | {:.1} |",
             contender.name,
@@ -110,7 +114,11 @@ fn cold_start(repository: &Path, rounds: usize) -> Result<()> {
         starts.push(started.elapsed().as_secs_f64() * 1e3);
         memory.push(server.proportional_memory()? / 1e6);
     }
-    println!("first answer after {:.1} ms, then {:.1} MB", median(starts), median(memory));
+    println!(
+        "first answer after {:.1} ms, then {:.1} MB",
+        median(starts),
+        median(memory)
+    );
     Ok(())
 }
 
@@ -126,7 +134,12 @@ fn plain_server() -> Result<PathBuf> {
 }
 
 fn serve_args(repository: &Path) -> [&std::ffi::OsStr; 4] {
-    ["serve".as_ref(), "--http".as_ref(), "127.0.0.1:0".as_ref(), repository.as_os_str()]
+    [
+        "serve".as_ref(),
+        "--http".as_ref(),
+        "127.0.0.1:0".as_ref(),
+        repository.as_os_str(),
+    ]
 }
 
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {

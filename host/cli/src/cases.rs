@@ -55,7 +55,10 @@ pub(crate) fn load_all(model_directory: &Path) -> anyhow::Result<Vec<Case>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(&directory)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
             paths.push(path);
         }
     }
@@ -158,11 +161,7 @@ fn decode(document: &Value, model: &ModelDescription) -> anyhow::Result<InferReq
     Ok(json_codec().decode(body, model)?.0)
 }
 
-fn compare(
-    expected: &[NamedTensor],
-    actual: &[NamedTensor],
-    tolerance: f64,
-) -> anyhow::Result<()> {
+fn compare(expected: &[NamedTensor], actual: &[NamedTensor], tolerance: f64) -> anyhow::Result<()> {
     for NamedTensor { name, tensor } in expected {
         let found = actual
             .iter()
@@ -212,11 +211,17 @@ fn floats(tensor: &Tensor) -> Option<Box<dyn Iterator<Item = f64> + '_>> {
     match tensor.element_type() {
         ElementType::Fp32 => {
             let (chunks, _) = tensor.content().as_chunks::<4>();
-            Some(Box::new(chunks.iter().map(|chunk| f64::from(f32::from_le_bytes(*chunk)))))
+            Some(Box::new(
+                chunks
+                    .iter()
+                    .map(|chunk| f64::from(f32::from_le_bytes(*chunk))),
+            ))
         }
         ElementType::Fp64 => {
             let (chunks, _) = tensor.content().as_chunks::<8>();
-            Some(Box::new(chunks.iter().map(|chunk| f64::from_le_bytes(*chunk))))
+            Some(Box::new(
+                chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)),
+            ))
         }
         _ => None,
     }

@@ -28,7 +28,9 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for model in &args.models {
         if !model.is_dir() {
             let model = display::path(model);
-            return Err(bad_configuration(format!("`{model}` is not a model's directory")));
+            return Err(bad_configuration(format!(
+                "`{model}` is not a model's directory"
+            )));
         }
         failures += check(&loader, &runner, model)?;
     }

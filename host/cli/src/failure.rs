@@ -16,9 +16,16 @@ const BAD_CONFIGURATION: u8 = 64;
 #[error("{0}")]
 pub(crate) struct BadConfiguration(String);
 
+impl BadConfiguration {
+    /// As the context of an error that says more.
+    pub(crate) fn new(message: impl Into<String>) -> BadConfiguration {
+        BadConfiguration(message.into())
+    }
+}
+
 /// An error that ends with exit code 64.
 pub(crate) fn bad_configuration(message: impl Into<String>) -> anyhow::Error {
-    BadConfiguration(message.into()).into()
+    BadConfiguration::new(message).into()
 }
 
 /// Say what went wrong, cause by cause, and how the process ends.
@@ -92,11 +99,10 @@ mod tests {
     fn a_bad_configuration_is_known_under_any_context() {
         let error = bad_configuration("no such model").context("failed to build");
         assert!(error.is::<BadConfiguration>());
-        let wrapped: anyhow::Result<()> = Err(bad_configuration("x"));
-        assert!(
-            wrapped
-                .context("y")
-                .is_err_and(|error| error.is::<BadConfiguration>())
-        );
+        let cause: anyhow::Result<()> = Err(anyhow!("unknown key"));
+        let error = cause
+            .context(BadConfiguration::new("bad file"))
+            .context("y");
+        assert!(error.is_err_and(|error| error.is::<BadConfiguration>()));
     }
 }

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wisp_backend::tract::Tract;
-use wisp_backend::threads::{WorkerOptions, Workers};
+use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use wisp_protocol::call::{InferRequest, InferResponse};
 use wisp_protocol::v2::Codec;
-use wisp_serving::Error;
+use wisp_serving::InferError;
 use wisp_serving::admission::Admission;
 use wisp_serving::version::ModelVersion;
 use wisp_tensor::{ElementType, Tensor};
@@ -40,7 +40,7 @@ impl Runner {
         &self,
         version: &ModelVersion,
         request: InferRequest,
-    ) -> Result<InferResponse, Error> {
+    ) -> Result<InferResponse, InferError> {
         let permit = self.admission.admit()?;
         let deadline = Instant::now() + TIMEOUT;
         let call = version.call(request, &permit, deadline);

@@ -31,7 +31,10 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     // Bound first: a taken port is told at once, not after the models have been loaded.
     let listener = TcpListener::bind(args.http).await.with_context(|| {
-        format!("failed to listen on {}; choose another address with --http", args.http)
+        format!(
+            "failed to listen on {}; choose another address with --http",
+            args.http
+        )
     })?;
     let options = ServingOptions {
         max_requests: args.max_concurrent_requests,

@@ -288,7 +288,7 @@ mod tests {
     fn code_from_another_host_or_of_another_component_is_not_run() -> anyhow::Result<()> {
         let (engine, directory) = (engine()?, tempfile::tempdir()?);
         let wasm = wat::parse_bytes(EMPTY)?;
-        let other = wat::parse_bytes("(component (core module))")?;
+        let other = wat::parse_bytes(b"(component (core module))")?;
         let (here, there) = (
             directory.path().join("here"),
             directory.path().join("there"),

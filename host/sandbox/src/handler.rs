@@ -16,7 +16,7 @@ use crate::nn::{ComputeError, Graphs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::{ComponentExportIndex, Func, Instance, InstancePre};
-use wasmtime::{AsContext, AsContextMut, Store};
+use wasmtime::{AsContextMut, Store};
 use wisp_tensor::{NamedTensor, Parameter, Signature};
 
 /// How long a handler may take to tell its signature.
@@ -215,7 +215,7 @@ fn read_signature(
 }
 
 fn function(
-    store: impl AsContext + AsContextMut,
+    store: impl AsContextMut,
     instance: &Instance,
     index: &ComponentExportIndex,
 ) -> wasmtime::Result<Func> {

@@ -64,8 +64,8 @@ async fn main() -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         let plan = Arc::clone(&plan);
         let service = service_fn(move |request| answer(Arc::clone(&plan), width, request));
-        let connection =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service);
         tokio::spawn(connection);
     }
 }

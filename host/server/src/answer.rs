@@ -44,8 +44,8 @@ pub(crate) async fn answer(
 
 async fn index(serving: &Serving, body: &mut RequestBody<Incoming>) -> Result<Reply, Failure> {
     let question = body.read(MAX_INDEX_QUESTION_BYTES).await;
-    let question = question.map_err(wisp_serving::Error::from)?;
-    let filter = v2::decode_index(&question).map_err(wisp_serving::Error::from)?;
+    let question = question.map_err(wisp_serving::InferError::from)?;
+    let filter = v2::decode_index(&question).map_err(wisp_serving::InferError::from)?;
     let mut entries = serving.index();
     entries.retain(|entry| filter.admits(entry));
     Ok(Reply::document(v2::index(&entries)))

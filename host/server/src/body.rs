@@ -33,7 +33,16 @@ pub(crate) struct RequestBody<B> {
     collected: Collected,
     /// How long it may make us wait, besides the time its bytes take.
     grace: Duration,
-    ended: bool,
+    state: State,
+}
+
+/// How far the body has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Coming,
+    Ended,
+    /// It failed; hyper then has nothing more of it, but its connection is lost.
+    Broken,
 }
 
 /// The bytes so far.
@@ -50,7 +59,10 @@ where
 {
     pub(crate) fn new(incoming: B, grace: Duration) -> RequestBody<B> {
         RequestBody {
-            ended: incoming.is_end_stream(),
+            state: match incoming.is_end_stream() {
+                true => State::Ended,
+                false => State::Coming,
+            },
             incoming,
             collected: Collected::Nothing,
             grace,
@@ -61,14 +73,14 @@ where
     /// waited for.
     pub(crate) async fn is_over(&mut self) -> bool {
         let mut discarded = 0;
-        while !self.ended && discarded <= MAX_DISCARDED_BYTES {
+        while self.state == State::Coming && discarded <= MAX_DISCARDED_BYTES {
             match poll_fn(|cx| Poll::Ready(self.poll_piece(cx))).await {
                 Poll::Ready(Ok(Some(piece))) => discarded += piece.len().max(1),
                 Poll::Ready(Ok(None)) => {}
                 Poll::Ready(Err(_)) | Poll::Pending => return false,
             }
         }
-        self.ended
+        self.state == State::Ended
     }
 
     async fn read_whole(&mut self, limit: usize) -> Result<Bytes, BodyError> {
@@ -101,7 +113,7 @@ where
 
     fn poll_whole(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<Result<Bytes, BodyError>> {
         for _ in 0..MAX_PIECES_AT_ONCE {
-            if self.ended {
+            if self.state == State::Ended {
                 return Poll::Ready(Ok(self.collected.take()));
             }
             let Some(piece) = ready!(self.poll_piece(cx))? else {
@@ -122,13 +134,18 @@ where
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         let piece = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
             Some(Ok(frame)) => {
-                self.ended = self.incoming.is_end_stream();
+                if self.incoming.is_end_stream() {
+                    self.state = State::Ended;
+                }
                 // Trailers mean nothing to any protocol here.
                 frame.into_data().ok()
             }
-            Some(Err(error)) => return Poll::Ready(Err(classify(&error))),
+            Some(Err(error)) => {
+                self.state = State::Broken;
+                return Poll::Ready(Err(classify(&error)));
+            }
             None => {
-                self.ended = true;
+                self.state = State::Ended;
                 None
             }
         };

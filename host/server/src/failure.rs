@@ -14,7 +14,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Route(#[from] RouteError),
     #[error(transparent)]
-    Serving(#[from] wisp_serving::Error),
+    Serving(#[from] wisp_serving::InferError),
     /// With what the panic said.
     #[error("a panic: {0}")]
     Panic(String),

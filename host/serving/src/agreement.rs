@@ -39,8 +39,8 @@ pub fn disagreements(handler: &HandlerSignature, graphs: &Graphs) -> Vec<Disagre
 
 fn compare(graph: &str, expected: &Signature, actual: &Signature, found: &mut Vec<Disagreement>) {
     let sides = [
-        ("input", &expected.inputs, &actual.inputs),
-        ("output", &expected.outputs, &actual.outputs),
+        (Side::Input, &expected.inputs, &actual.inputs),
+        (Side::Output, &expected.outputs, &actual.outputs),
     ];
     for (side, expected, actual) in sides {
         for spec in expected {
@@ -54,7 +54,11 @@ fn compare(graph: &str, expected: &Signature, actual: &Signature, found: &mut Ve
                         .collect::<Vec<_>>()
                         .join(", ")
                 ))),
-                Some(other) => compare_specs(side, &subject, spec, other, found),
+                Some(other) => found.extend(
+                    differences(side, spec, other)
+                        .into_iter()
+                        .map(|difference| Disagreement(format!("{subject} {difference}"))),
+                ),
             }
         }
     }
@@ -76,18 +80,14 @@ fn compare(graph: &str, expected: &Signature, actual: &Signature, found: &mut Ve
     }
 }
 
-fn compare_specs(
-    side: &str,
-    subject: &str,
-    expected: &TensorSpec,
-    actual: &TensorSpec,
-    found: &mut Vec<Disagreement>,
-) {
+/// How the two declarations of one tensor differ.
+fn differences(side: Side, expected: &TensorSpec, actual: &TensorSpec) -> Vec<String> {
+    let mut differences = Vec::new();
     if expected.element_type != actual.element_type {
-        found.push(Disagreement(format!(
-            "{subject} is {}, the handler expects {}",
+        differences.push(format!(
+            "is {}, the handler expects {}",
             actual.element_type, expected.element_type
-        )));
+        ));
     }
     let fits = expected.shape.len() == actual.shape.len()
         && expected
@@ -98,14 +98,31 @@ fn compare_specs(
                 (Dimension::Fixed(expected), Dimension::Fixed(actual)) => expected == actual,
                 // A handler that gives any size needs a graph that takes any; one that reads any size
                 // is content with a fixed one.
-                (Dimension::Variable, Dimension::Fixed(_)) => side == "output",
+                (Dimension::Variable, Dimension::Fixed(_)) => side == Side::Output,
                 (_, Dimension::Variable) => true,
             });
     if !fits {
-        found.push(Disagreement(format!(
-            "{subject} has shape {}, the handler expects {}",
+        differences.push(format!(
+            "has shape {}, the handler expects {}",
             DimensionList(&actual.shape),
             DimensionList(&expected.shape)
-        )));
+        ));
+    }
+    differences
+}
+
+/// Of which kind a graph's tensor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Input,
+    Output,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Input => "input",
+            Side::Output => "output",
+        })
     }
 }

@@ -16,14 +16,14 @@ use wisp_sandbox::nn::ComputeError;
 /// A refused or failed inference.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Error {
+pub struct InferError {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-impl Error {
-    fn plain(kind: ErrorKind, message: impl std::fmt::Display) -> Error {
+impl InferError {
+    fn plain(kind: ErrorKind, message: impl std::fmt::Display) -> InferError {
         Error {
             kind,
             message: message.to_string(),
@@ -35,7 +35,7 @@ impl Error {
         kind: ErrorKind,
         message: &str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Error {
+    ) -> InferError {
         Error {
             kind,
             message: message.to_owned(),
@@ -54,55 +54,55 @@ impl Error {
     }
 }
 
-impl From<AdmissionError> for Error {
-    fn from(error: AdmissionError) -> Error {
-        Error::plain(ErrorKind::Unavailable, error)
+impl From<AdmissionError> for InferError {
+    fn from(error: AdmissionError) -> InferError {
+        InferError::plain(ErrorKind::Unavailable, error)
     }
 }
 
-impl From<ResolveError> for Error {
-    fn from(error: ResolveError) -> Error {
+impl From<ResolveError> for InferError {
+    fn from(error: ResolveError) -> InferError {
         let kind = match error {
             ResolveError::UnknownModel { .. } | ResolveError::UnknownVersion { .. } => {
                 ErrorKind::NotFound
             }
             ResolveError::Unavailable { .. } => ErrorKind::Unavailable,
         };
-        Error::plain(kind, error)
+        InferError::plain(kind, error)
     }
 }
 
-impl From<BodyError> for Error {
-    fn from(error: BodyError) -> Error {
+impl From<BodyError> for InferError {
+    fn from(error: BodyError) -> InferError {
         let kind = match error {
             BodyError::TooLarge { .. } => ErrorKind::TooLarge,
             BodyError::Timeout => ErrorKind::ClientTimeout,
             BodyError::Disconnected | BodyError::Malformed => ErrorKind::InvalidRequest,
         };
-        Error::plain(kind, error)
+        InferError::plain(kind, error)
     }
 }
 
-impl From<DecodeError> for Error {
-    fn from(error: DecodeError) -> Error {
-        Error::plain(error.kind(), error)
+impl From<DecodeError> for InferError {
+    fn from(error: DecodeError) -> InferError {
+        InferError::plain(error.kind(), error)
     }
 }
 
-impl From<EncodeError> for Error {
-    fn from(error: EncodeError) -> Error {
-        Error::plain(error.kind(), error)
+impl From<EncodeError> for InferError {
+    fn from(error: EncodeError) -> InferError {
+        InferError::plain(error.kind(), error)
     }
 }
 
-impl From<CallError> for Error {
-    fn from(error: CallError) -> Error {
+impl From<CallError> for InferError {
+    fn from(error: CallError) -> InferError {
         match error {
-            CallError::Request(reason) => Error::plain(ErrorKind::InvalidRequest, reason),
+            CallError::Request(reason) => InferError::plain(ErrorKind::InvalidRequest, reason),
             CallError::Admission(error) => error.into(),
             CallError::Compute(error) => error.into(),
             CallError::Handler(error) => error.into(),
-            CallError::Answer(reason) => Error::caused(
+            CallError::Answer(reason) => InferError::caused(
                 ErrorKind::Handler,
                 "the model's handler gave an answer that does not fit its signature",
                 reason,
@@ -111,50 +111,52 @@ impl From<CallError> for Error {
     }
 }
 
-impl From<ComputeError> for Error {
-    fn from(error: ComputeError) -> Error {
+impl From<ComputeError> for InferError {
+    fn from(error: ComputeError) -> InferError {
         match error {
-            ComputeError::Inputs(_) => Error::caused(
+            ComputeError::Inputs(_) => InferError::caused(
                 ErrorKind::InvalidRequest,
                 "the model cannot compute inputs of these sizes",
                 error,
             ),
             ComputeError::Overloaded => {
-                Error::plain(ErrorKind::Unavailable, "the model's queue is full")
+                InferError::plain(ErrorKind::Unavailable, "the model's queue is full")
             }
-            ComputeError::Deadline => Error::plain(
+            ComputeError::Deadline => InferError::plain(
                 ErrorKind::DeadlineExceeded,
                 "the deadline passed before the model had computed",
             ),
             ComputeError::Backend(_) => {
-                Error::caused(ErrorKind::Internal, "the model failed to compute", error)
+                InferError::caused(ErrorKind::Internal, "the model failed to compute", error)
             }
         }
     }
 }
 
-impl From<HandlerError> for Error {
-    fn from(error: HandlerError) -> Error {
+impl From<HandlerError> for InferError {
+    fn from(error: HandlerError) -> InferError {
         match error {
-            HandlerError::Client(text) => Error::plain(ErrorKind::InvalidRequest, text),
-            HandlerError::Declared(text) => Error::plain(ErrorKind::Handler, text),
+            HandlerError::Client(text) => InferError::plain(ErrorKind::InvalidRequest, text),
+            HandlerError::Declared(text) => InferError::plain(ErrorKind::Handler, text),
             HandlerError::Failed { .. } => {
-                Error::caused(ErrorKind::Handler, "the model's handler failed", error)
+                InferError::caused(ErrorKind::Handler, "the model's handler failed", error)
             }
-            HandlerError::GuestTime { .. } => Error::caused(
+            HandlerError::GuestTime { .. } => InferError::caused(
                 ErrorKind::DeadlineExceeded,
                 "the model's handler ran out of time",
                 error,
             ),
-            HandlerError::Deadline => Error::plain(
+            HandlerError::Deadline => InferError::plain(
                 ErrorKind::DeadlineExceeded,
                 "the deadline passed before the model had answered",
             ),
             HandlerError::Compute(error) => error.into(),
             HandlerError::NoInstance => {
-                Error::plain(ErrorKind::Unavailable, "the server has no free instance")
+                InferError::plain(ErrorKind::Unavailable, "the server has no free instance")
             }
-            HandlerError::Host(_) => Error::caused(ErrorKind::Internal, "the server failed", error),
+            HandlerError::Host(_) => {
+                InferError::caused(ErrorKind::Internal, "the server failed", error)
+            }
         }
     }
 }

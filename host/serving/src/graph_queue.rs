@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
-use wisp_backend::threads::Workers;
+use wisp_backend::worker::Workers;
 use wisp_backend::{BackendError, Graph};
 use wisp_sandbox::nn::{Compute, ComputeError, Computing};
 use wisp_tensor::{NamedTensor, Signature};

@@ -5,7 +5,7 @@
 //! refusal costs no body bytes; everything after it holds the permit.
 
 use crate::admission::Admission;
-use crate::error::Error;
+use crate::error::InferError;
 use crate::registry::Registry;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,7 +80,7 @@ pub async fn infer<B: Body>(
     serving: &Serving,
     call: InferCall,
     body: B,
-) -> Result<Inferred, Error> {
+) -> Result<Inferred, InferError> {
     let permit = serving.admission.admit()?;
     let version = serving.registry.resolve(&call.target)?;
     let model = version.description();
@@ -126,14 +126,17 @@ impl Serving {
     }
 
     /// What the named version tells about itself, and all versions of its model.
-    pub fn describe(&self, target: &Target) -> Result<(&ModelDescription, Vec<Version>), Error> {
+    pub fn describe(
+        &self,
+        target: &Target,
+    ) -> Result<(&ModelDescription, Vec<Version>), InferError> {
         let version = self.registry.resolve(target)?;
         let description = version.description();
         Ok((description, vec![description.version]))
     }
 
     /// Whether the named version can answer now.
-    pub fn check_ready(&self, target: &Target) -> Result<(), Error> {
+    pub fn check_ready(&self, target: &Target) -> Result<(), InferError> {
         self.registry.resolve(target)?;
         Ok(())
     }

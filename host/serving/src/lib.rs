@@ -16,5 +16,5 @@ pub mod infer;
 pub mod registry;
 pub mod version;
 
-pub use error::Error;
+pub use error::InferError;
 pub use infer::{Body, BodyError, Inferred, Serving, ServingOptions, infer};

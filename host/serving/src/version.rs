@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use wisp_backend::threads::Workers;
+use wisp_backend::worker::Workers;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
 use wisp_sandbox::handler::{Handler, HandlerAnswer, HandlerCall, HandlerError, Usage};
 use wisp_sandbox::nn::{Compute, ComputeError};

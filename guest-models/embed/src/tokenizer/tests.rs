@@ -1,3 +1,5 @@
+//! The tokenizer against what HuggingFace `tokenizers` gives for the same texts.
+
 use super::*;
 
 /// Texts and their ids by HuggingFace `tokenizers` 0.23 on the model's tokenizer.json, truncated to

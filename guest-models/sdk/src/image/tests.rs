@@ -1,3 +1,5 @@
+//! Decoding, its limits, and resizing.
+
 use super::*;
 use crate::Fault;
 

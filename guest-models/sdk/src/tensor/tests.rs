@@ -1,3 +1,5 @@
+//! Views of tensors, and tensors from values.
+
 use super::*;
 use half::{bf16, f16};
 

@@ -63,12 +63,8 @@ impl SymbolicModel {
             .ok_or_else(|| Fault::Refused("the file holds no graph".to_owned()))?;
         check_inputs(graph).map_err(Fault::Refused)?;
         check_external_data(graph, folder).map_err(Fault::Refused)?;
-        // External data was checked to lie in `folder`; without a readable name for it there is none.
-        let folder = folder.map(|folder| match folder.to_str() {
-            Some("") => ".",
-            Some(name) => name,
-            None => "",
-        });
+        // tract wants text; of a folder whose name is none, it reads no external data.
+        let folder = folder.and_then(Path::to_str);
         let onnx = tract_onnx::onnx();
         let mut first_fault = None;
         for (notes, unnamed) in attempts(graph) {

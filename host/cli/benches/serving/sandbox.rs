@@ -61,7 +61,9 @@ pub(crate) fn measure(repository: &Path) -> Result<()> {
     let graph = Tract::new().load(&repository.join("wine/1/model.onnx"))?;
     let inputs = [features("features")?];
     let remembered = graph.compute(&inputs)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     println!("| call of `wine` | p50 | p99 |\n|---|---|---|");
     for (what, remembered) in [("sandbox alone", Some(remembered)), ("and tract", None)] {
         let compute: Arc<dyn Compute> = Arc::new(Inline {
@@ -87,7 +89,10 @@ pub(crate) fn measure(repository: &Path) -> Result<()> {
 }
 
 fn features(name: &str) -> Result<NamedTensor> {
-    let content: Vec<u8> = FEATURES.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let content: Vec<u8> = FEATURES
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
     let shape = Shape::new(vec![1, 13])?;
     Ok(NamedTensor {
         name: name.to_owned(),
@@ -113,5 +118,9 @@ fn time(mut call: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
 fn report(what: &str, mut times: Vec<f64>) {
     times.sort_by(f64::total_cmp);
     let p99 = times.get(times.len() * 99 / 100).copied();
-    println!("| {what} | {:.1} | {:.1} |", median(times), p99.unwrap_or(f64::NAN));
+    println!(
+        "| {what} | {:.1} | {:.1} |",
+        median(times),
+        p99.unwrap_or(f64::NAN)
+    );
 }

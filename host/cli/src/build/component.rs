@@ -10,13 +10,14 @@ use wisp_sandbox::component::{
 };
 use wit_component::ComponentEncoder;
 
+/// For a crate that compiles and offers nothing.
+const NO_EXPORT: &str = "the crate exports no handler: call `wisp_handler::export!(YourHandler);` \
+    once in its lib.rs, for a type that implements `wisp_handler::Handler`";
+
 /// The component that `module` amounts to, with its world checked.
 pub(super) fn from_module(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     if !has_component_type(module)? {
-        bail!(
-            "the crate exports no handler: call `wisp_handler::export!(YourHandler);` once in its \
-             lib.rs, for a type that implements `wisp_handler::Handler`"
-        );
+        bail!(NO_EXPORT);
     }
     let component = ComponentEncoder::default()
         .validate(true)
@@ -42,26 +43,27 @@ fn has_component_type(module: &[u8]) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-fn check(component: &[u8]) -> Result<(), ComponentError> {
+fn check(component: &[u8]) -> anyhow::Result<()> {
     if component.len() > MAX_COMPONENT_BYTES {
-        return Err(ComponentError::TooLarge {
-            bytes: component.len(),
-        });
+        let bytes = component.len();
+        return Err(ComponentError::TooLarge { bytes }.into());
     }
     let outline = ComponentOutline::read(component)?;
     if let Some(import) = outline.forbidden_import() {
-        return Err(ComponentError::ForbiddenImport {
-            import: import.to_owned(),
-        });
+        let import = import.to_owned();
+        return Err(ComponentError::ForbiddenImport { import }.into());
+    }
+    // Linking the SDK alone describes its world already.
+    if outline.exports.is_empty() {
+        bail!(NO_EXPORT);
     }
     if !outline
         .exports
         .iter()
         .any(|export| export == MODEL_INTERFACE)
     {
-        return Err(ComponentError::NoHandler {
-            exports: outline.exports,
-        });
+        let exports = outline.exports;
+        return Err(ComponentError::NoHandler { exports }.into());
     }
     Ok(())
 }
@@ -97,9 +99,15 @@ mod tests {
     }
 
     #[test]
-    fn a_module_without_a_world_is_told_how_to_get_one() {
-        let text = refusal(b"\0asm\x01\0\0\0");
-        assert!(text.contains("wisp_handler::export!"), "{text}");
+    fn a_module_without_exports_is_told_how_to_get_them() -> anyhow::Result<()> {
+        for module in [
+            b"\0asm\x01\0\0\0".to_vec(),
+            module("package a:b; world w {}")?,
+        ] {
+            let text = refusal(&module);
+            assert!(text.contains("wisp_handler::export!"), "{text}");
+        }
+        Ok(())
     }
 
     #[test]

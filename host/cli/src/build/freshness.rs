@@ -224,6 +224,6 @@ mod tests {
             prerequisites("/t/a.wasm: /s/a.rs /s/b\\ c.rs\n\n/s/a.rs:\n"),
             [PathBuf::from("/s/a.rs"), PathBuf::from("/s/b c.rs")]
         );
-        assert_eq!(prerequisites("nonsense"), [PathBuf::new(); 0]);
+        assert!(prerequisites("nonsense").is_empty());
     }
 }

@@ -5,7 +5,7 @@
 
 use super::manifest::{self, CrateManifest};
 use crate::display;
-use crate::failure::bad_configuration;
+use crate::failure::{BadConfiguration, bad_configuration};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use wisp_protocol::call::Version;
@@ -116,11 +116,13 @@ fn plan_crate(directory: &Path) -> anyhow::Result<Vec<Plan>> {
 
 /// What to do for the model in `directory`; nothing where it names no source.
 fn plan_model(directory: &Path) -> anyhow::Result<Option<Plan>> {
-    let Some(source) = ModelFile::load(directory)?.handler.source else {
-        return Ok(None);
-    };
     let name = directory.file_name().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
+    let model = ModelFile::load(directory)
+        .with_context(|| BadConfiguration::new(format!("the model `{name}` cannot be built")))?;
+    let Some(source) = model.handler.source else {
+        return Ok(None);
+    };
     let component = version_directory(directory)?.join(HANDLER_FILE);
     let model_file = directory.join(model_file::FILE_NAME);
     let key = || {

@@ -1,3 +1,5 @@
+//! What can be typed, and what is refused with which words.
+
 use super::*;
 use clap::CommandFactory;
 use serde_json::json;

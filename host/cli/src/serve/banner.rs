@@ -29,10 +29,16 @@ pub(crate) fn text(registry: &Registry, repository: &Path, address: SocketAddr) 
         registry.iter().count()
     );
     for (name, entry) in registry.iter() {
-        let version = entry.version.map_or("-".to_owned(), |version| version.to_string());
+        let version = entry
+            .version
+            .map_or("-".to_owned(), |version| version.to_string());
         let _ = match &entry.state {
             Ok(loaded) => {
-                let line = curl(loaded.description(), &model_directory(repository, name), address);
+                let line = curl(
+                    loaded.description(),
+                    &model_directory(repository, name),
+                    address,
+                );
                 writeln!(text, "  {name} {version}  READY\n    {line}\n")
             }
             Err(reason) => writeln!(text, "  {name} {version}  UNAVAILABLE\n    {reason}\n"),
@@ -44,7 +50,11 @@ pub(crate) fn text(registry: &Registry, repository: &Path, address: SocketAddr) 
 /// Where the model's cases would be: below the repository, or the path itself for a single model.
 fn model_directory(repository: &Path, name: &ModelName) -> std::path::PathBuf {
     let below = repository.join(name.as_str());
-    if below.is_dir() { below } else { repository.to_owned() }
+    if below.is_dir() {
+        below
+    } else {
+        repository.to_owned()
+    }
 }
 
 fn curl(model: &ModelDescription, directory: &Path, address: SocketAddr) -> String {

@@ -1,3 +1,5 @@
+//! Which heads mean which calls, and which mean none.
+
 use super::*;
 use anyhow::Context;
 use http::{HeaderName, HeaderValue};

@@ -135,7 +135,7 @@ async fn a_declared_size_above_the_limit_is_refused_before_anything_is_read() {
 
 #[tokio::test]
 async fn a_flood_of_tiny_pieces_costs_little_more_than_its_bytes() -> anyhow::Result<()> {
-    const LIMIT: usize = 1 << 20;
+    const LIMIT: usize = 1 << 18;
     let flood = (0..LIMIT).map(|_| Step::Piece(Bytes::from_static(b"x")));
     let mut body = RequestBody::new(Script::new(flood), GRACE);
     while body.collected.bytes().len() < LIMIT - MAX_PIECES_AT_ONCE {
@@ -151,7 +151,8 @@ async fn a_flood_of_tiny_pieces_costs_little_more_than_its_bytes() -> anyhow::Re
 
 #[tokio::test]
 async fn a_declared_size_is_not_set_aside_before_it_comes() {
-    let script = Script::new(pieces(["a", "b"])).declaring(1 << 40);
+    let steps = pieces(["a", "b"]).chain([Step::Wait(Duration::from_secs(1))]);
+    let script = Script::new(steps).declaring(1 << 40);
     let mut body = RequestBody::new(script, GRACE);
     let _ = poll_fn(|cx| Poll::Ready(body.poll_whole(cx, usize::MAX))).await;
     match &body.collected {
@@ -216,6 +217,10 @@ async fn only_what_is_there_already_is_thrown_away() {
     let steps = pieces(["ab"]).chain([Step::Wait(Duration::from_secs(1))]);
     let mut missing = RequestBody::new(Script::new(steps), GRACE);
     assert!(!missing.is_over().await);
+    let steps = pieces(["ab"]).chain([Step::Fail(io::ErrorKind::InvalidInput)]);
+    let mut broken = RequestBody::new(Script::new(steps), GRACE);
+    assert_eq!(broken.read_whole(10).await, Err(BodyError::Malformed));
+    assert!(!broken.is_over().await);
     let endless = (0..100_000).map(|_| Step::Piece(Bytes::from_static(&[0; 1024])));
     let mut endless = RequestBody::new(Script::new(endless), GRACE);
     assert!(!endless.is_over().await);

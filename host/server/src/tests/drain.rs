@@ -86,11 +86,16 @@ async fn what_does_not_end_in_time_is_cut() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_client_that_goes_away_takes_its_request_with_it() -> anyhow::Result<()> {
-    let mut server = TestServer::start(options()).await?;
+    let options = ServerOptions {
+        body_timeout: Duration::from_secs(3600),
+        drain_timeout: Duration::from_secs(3600),
+        ..options()
+    };
+    let mut server = TestServer::start(options).await?;
     drop(held(&server).await?);
     server.stop();
     assert_eq!(server.ended().await?, Ok(()));
-    Ok(())
+    server.check_let_go().await
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub(super) const LIVE: &str = "GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n";
 /// A running server with an empty repository, cut when this is dropped.
 pub(super) struct TestServer {
     pub(super) address: SocketAddr,
+    serving: Arc<Serving>,
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<Result<(), ServeError>>>,
 }
@@ -62,13 +63,15 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let serving = Serving::new(Registry::default(), ServingOptions::default());
+        let serving = Arc::new(serving);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             let _ = stopped.await;
         };
-        let served = tokio::spawn(serve(listener, Arc::new(serving), options, shutdown));
+        let served = tokio::spawn(serve(listener, Arc::clone(&serving), options, shutdown));
         Ok(TestServer {
             address,
+            serving,
             stop: Some(stop),
             served: Some(served),
         })
@@ -88,6 +91,16 @@ impl TestServer {
     pub(super) async fn ended(&mut self) -> anyhow::Result<Result<(), ServeError>> {
         let served = self.served.take().context("a server ends once")?;
         Ok(within(served).await??)
+    }
+
+    /// That no request is worked on any more after the end, on a stream of its own either.
+    pub(super) async fn check_let_go(&self) -> anyhow::Result<()> {
+        within(async {
+            while Arc::strong_count(&self.serving) > 1 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
     }
 
     /// The answer on a connection of its own.

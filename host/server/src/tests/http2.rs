@@ -1,6 +1,7 @@
 //! The same server for clients that begin with HTTP/2.
 
 use super::harness::{TestServer, options, within};
+use crate::ServerOptions;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -8,8 +9,10 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -34,7 +37,10 @@ impl http_body::Body for Held {
 type Connection = JoinHandle<hyper::Result<()>>;
 
 async fn connect(server: &TestServer) -> anyhow::Result<(SendRequest<Body>, Connection)> {
-    let stream = TcpStream::connect(server.address).await?;
+    speak(TcpStream::connect(server.address).await?).await
+}
+
+async fn speak(stream: TcpStream) -> anyhow::Result<(SendRequest<Body>, Connection)> {
     let (client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     Ok((client, tokio::spawn(connection)))
 }
@@ -119,15 +125,23 @@ async fn a_stream_in_flight_is_answered_before_the_server_ends() -> anyhow::Resu
 
 #[tokio::test]
 async fn a_connection_that_breaks_takes_its_streams_with_it() -> anyhow::Result<()> {
-    let mut server = TestServer::start(options()).await?;
-    let (mut client, connection) = connect(&server).await?;
+    let options = ServerOptions {
+        body_timeout: Duration::from_secs(3600),
+        drain_timeout: Duration::from_secs(3600),
+        ..options()
+    };
+    let mut server = TestServer::start(options).await?;
+    let stream = std::net::TcpStream::connect(server.address)?;
+    stream.set_nonblocking(true)?;
+    let breaker = stream.try_clone()?;
+    let (mut client, _connection) = speak(TcpStream::from_std(stream)?).await?;
     let (_release, held) = oneshot::channel();
     let _waiting = client.send_request(index(Held(held).boxed_unsync())?);
     ask(&mut client, live()?).await?;
-    connection.abort();
+    breaker.shutdown(Shutdown::Both)?;
     server.stop();
     assert_eq!(server.ended().await?, Ok(()));
-    Ok(())
+    server.check_let_go().await
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ async fn ask_with(client: &mut Client, headers: &str) -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_body_declared_too_large_is_refused_before_it_comes() -> anyhow::Result<()> {
     let server = TestServer::start(options()).await?;
-    for length in [1 << 20, 100 << 30] {
+    for length in [1_u64 << 20, 100 << 30] {
         let mut client = server.connect().await?;
         ask_with(&mut client, &format!("content-length: {length}")).await?;
         let answer = client.answer().await?;

@@ -14,8 +14,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wisp_backend::threads::{WorkerOptions, Workers};
-use wisp_backend::{Backend, BackendError, Graph, sample_inputs};
+use wisp_backend::worker::{WorkerOptions, Workers};
+use wisp_backend::{Backend, BackendError, Graph};
 use wisp_protocol::call::{ModelDescription, ModelName, ModelNameError, Version};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::{CheckedComponent, ComponentError};
@@ -129,6 +129,9 @@ impl LoadError {
     }
 }
 
+/// What became of a model, told while the rest are still being loaded.
+pub type Loaded<'a> = Result<&'a Arc<ModelVersion>, &'a LoadError>;
+
 /// The files of one version of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionFiles {
@@ -148,13 +151,13 @@ impl Loader {
     pub fn load_repository(
         &self,
         path: &Path,
-        report: &dyn Fn(&ModelName, &Result<Arc<ModelVersion>, LoadError>),
+        report: &dyn Fn(&ModelName, Loaded<'_>),
     ) -> Result<Registry, LoadError> {
         let mut models = BTreeMap::new();
         for (name, files) in find_models(path)? {
             let version = files.as_ref().ok().map(|files| files.version);
             let loaded = files.and_then(|files| self.load_version(&files));
-            report(&name, &loaded);
+            report(&name, loaded.as_ref());
             let entry = ModelEntry {
                 version,
                 state: loaded.map_err(|error| error.client_reason()),
@@ -282,7 +285,7 @@ impl Loader {
 ///
 /// The best of a few: the first runs meet cold caches, and others may be using the machine.
 fn compute_is_quick(graph: &dyn Graph) -> bool {
-    let Ok(inputs) = sample_inputs(graph.signature()) else {
+    let Ok(inputs) = graph.sample_inputs() else {
         return false;
     };
     (0..5).any(|_| {
@@ -299,13 +302,13 @@ fn has_batch_axis<'a>(signatures: impl IntoIterator<Item = &'a Signature>) -> bo
         .all(variable)
 }
 
+/// A model's name and its files, or why it has none that can be loaded.
+type FoundModel = (ModelName, Result<VersionFiles, LoadError>);
+
 /// The models below `path` and their files, by name.
 ///
 /// An error of the whole path is returned, an error of one model stands in its place.
-#[expect(clippy::type_complexity, reason = "read once, in the line above")]
-fn find_models(
-    path: &Path,
-) -> Result<Vec<(ModelName, Result<VersionFiles, LoadError>)>, LoadError> {
+fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
     let read = |source| LoadError::Read {
         path: path.to_owned(),
         source,

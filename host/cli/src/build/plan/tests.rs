@@ -1,3 +1,5 @@
+//! Which crates are built for which models.
+
 use super::*;
 use tempfile::TempDir;
 

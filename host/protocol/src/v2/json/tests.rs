@@ -1,3 +1,5 @@
+//! Elements in JSON, both ways: what is read, what is refused, and that both agree.
+
 use super::*;
 use crate::v2::error::InputProblem;
 
