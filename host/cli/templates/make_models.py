@@ -131,7 +131,7 @@ def text():
         tensor("scores", "FP32", [2, 2], rounded(scores)),
     ]
     write_json(directory("text", "samples") / "request.json", request)
-    case("text", "two_moods", "One text of each mood.", request, {"outputs": outputs, "tolerance": TOLERANCE})
+    case("text", "both_moods", "One text of each mood.", request, {"outputs": outputs, "tolerance": TOLERANCE})
     empty = {"inputs": [tensor("text", "BYTES", [1], [""])]}
     outputs = [tensor("scores", "FP32", [1, 2], [0.5, 0.5])]
     case("text", "empty", "A text without words says nothing either way.", empty, {"outputs": outputs, "tolerance": TOLERANCE})

@@ -24,7 +24,7 @@ pub struct InferError {
 
 impl InferError {
     fn plain(kind: ErrorKind, message: impl std::fmt::Display) -> InferError {
-        Error {
+        InferError {
             kind,
             message: message.to_string(),
             source: None,
@@ -36,7 +36,7 @@ impl InferError {
         message: &str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> InferError {
-        Error {
+        InferError {
             kind,
             message: message.to_owned(),
             source: Some(source.into()),
