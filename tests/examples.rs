@@ -134,7 +134,7 @@ fn ask(server: &TestServer, model: &str, request: &Value, directory: &Path) -> R
     let length = text.len().to_string();
     let headers = [("inference-header-content-length", length.as_str())];
     let path = format!("/v2/models/{model}/infer");
-    server.request("POST", &path, &headers, &[text, binary].concat())
+    server.request(&format!("POST {path}"), &headers, &[text, binary].concat())
 }
 
 /// Whether lists have the same elements, numbers up to the tolerance.

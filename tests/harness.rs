@@ -194,24 +194,23 @@ impl TestServer {
 
     /// GET `path`.
     pub(crate) fn get(&self, path: &str) -> Result<Response> {
-        self.request("GET", path, &[], b"")
+        self.request(&format!("GET {path}"), &[], b"")
     }
 
     /// POST a V2 request to a model.
     pub(crate) fn infer(&self, model: &str, request: &Value) -> Result<Response> {
         let path = format!("/v2/models/{model}/infer");
-        self.request("POST", &path, &[], &serde_json::to_vec(request)?)
+        self.request(&format!("POST {path}"), &[], &serde_json::to_vec(request)?)
     }
 
-    /// Any request, on a connection of its own.
+    /// Any request, such as `GET /v2`, on a connection of its own.
     pub(crate) fn request(
         &self,
-        method: &str,
-        path: &str,
+        method_and_path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+        let mut head = format!("{method_and_path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }

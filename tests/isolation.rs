@@ -164,7 +164,7 @@ fn a_component_that_asks_for_more_than_it_is_granted_is_not_served() -> Result<(
     let error = server.infer("thief", &behave("honest"))?.error(503)?;
     ensure!(error.contains("wasi:filesystem/preopens@0.2.0"), "{error}");
     let index = server
-        .request("POST", "/v2/repository/index", &[], b"")?
+        .request("POST /v2/repository/index", &[], b"")?
         .ok()?;
     let thief = index
         .as_array()

@@ -270,7 +270,7 @@ fn the_same_component_gives_the_same_answer_on_the_stock_host() -> Result<()> {
             ("inference-header-content-length", "0"),
             ("accept", "application/json"),
         ];
-        let response = server.request("POST", "/v2/models/digits/infer", &headers, &image)?;
+        let response = server.request("POST /v2/models/digits/infer", &headers, &image)?;
         let response = response.ok()?;
         let (labels, scores) = on_the_stock_host(&image)?;
         let labels = Tensor::new(

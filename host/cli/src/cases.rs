@@ -123,10 +123,10 @@ impl Case {
         let answer = runner.call(version, request);
         match (&self.expect.outputs, &self.expect.failure, answer) {
             (Some(outputs), None, Ok(answer)) => {
-                let expected = decode(&json!({ "inputs": outputs }), model)
+                let expected = decode_outputs(outputs, model)
                     .context("`expect.outputs` are not valid outputs")?;
                 let tolerance = self.expect.tolerance.unwrap_or(DEFAULT_TOLERANCE);
-                compare(&expected.inputs, &answer.outputs, tolerance)
+                compare(&expected, &answer.outputs, tolerance)
             }
             (None, Some(party), Err(error)) => {
                 let at_fault = match error.kind().party() {

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 pub(crate) type Protocols = auto::Builder<TokioExecutor>;
 
 /// The most bytes of a request's head, and of a body's piece.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_HEAD_BYTES: u16 = u16::MAX;
 
 /// HTTP/2 requests at once on a connection, between the 100 that its standard recommends at least
 /// and hyper's 200.
@@ -67,7 +67,7 @@ pub(crate) fn protocols() -> Protocols {
     protocols
         .http1()
         // hyper's limit of 100 headers stands; asking for it by name costs an allocation a request.
-        .max_buf_size(MAX_HEAD_BYTES)
+        .max_buf_size(usize::from(MAX_HEAD_BYTES))
         // The pulse does it, and does not count the time between requests.
         .header_read_timeout(None);
     protocols
@@ -75,7 +75,7 @@ pub(crate) fn protocols() -> Protocols {
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-        .max_header_list_size(MAX_HEAD_BYTES as u32);
+        .max_header_list_size(u32::from(MAX_HEAD_BYTES));
     protocols
 }
 

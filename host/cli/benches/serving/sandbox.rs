@@ -78,12 +78,12 @@ pub(crate) fn measure(repository: &Path) -> Result<()> {
             outputs: &[],
             deadline: Instant::now() + Duration::from_secs(10),
         };
-        let inline = time(|| Ok(drop(handler.infer_inline(call())?)))?;
+        let inline = time(|| Ok(handler.infer_inline(call()).map(drop)?))?;
         report(&format!("synchronous, {what}"), inline);
-        let queued = time(|| Ok(drop(runtime.block_on(handler.infer(call()))?)))?;
+        let queued = time(|| Ok(runtime.block_on(handler.infer(call())).map(drop)?))?;
         report(&format!("asynchronous, {what}"), queued);
     }
-    let graph_alone = time(|| Ok(drop(graph.compute(&inputs)?)))?;
+    let graph_alone = time(|| Ok(graph.compute(&inputs).map(drop)?))?;
     report("tract alone, no sandbox", graph_alone);
     Ok(())
 }
