@@ -60,7 +60,7 @@ pub struct InferResponse {
 pub struct ModelDescription {
     pub model: ModelName,
     pub version: Version,
-    /// `<engine>_<format>` in Triton's manner, or with a handler `wisp_handler`.
+    /// `<engine>_<format>`, in the manner of Triton.
     pub platform: String,
     /// Shapes as on the wire, batch axis included.
     pub signature: Signature,

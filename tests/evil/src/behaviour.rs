@@ -26,8 +26,10 @@ pub(crate) fn run(name: &str, request: &Request) -> Result<String> {
         "wrong_type" => compute(NnTensor::new(&[1, 10], TensorType::I32, &[0; 40])),
         "misfits" => misfits(),
         "foreign_graph" => Ok(load_by_name("wine").map_or_else(|error| code(&error), survived)),
-        "load_bytes" => Ok(load(&[vec![0; 16]], GraphEncoding::Onnx, ExecutionTarget::Cpu)
-            .map_or_else(|error| code(&error), survived)),
+        "load_bytes" => Ok(
+            load(&[vec![0; 16]], GraphEncoding::Onnx, ExecutionTarget::Cpu)
+                .map_or_else(|error| code(&error), survived),
+        ),
         "handles" => handles(),
         "hoard" => hoard(),
         "plant" => plant(secret(request)?),
@@ -131,7 +133,10 @@ fn plant(inverted: Vec<u8>) -> Result<String> {
 }
 
 /// How often the secret is found in the whole of memory, fresh pages included.
-#[expect(unsafe_code, reason = "reads memory that was never handed out, which is the attack")]
+#[expect(
+    unsafe_code,
+    reason = "reads memory that was never handed out, which is the attack"
+)]
 fn scan(inverted: Vec<u8>) -> String {
     core::arch::wasm32::memory_grow(0, 8);
     let length = core::arch::wasm32::memory_size(0) * PAGE;

@@ -29,7 +29,9 @@ impl Handler for Evil {
 
     fn infer(request: &Request, _graphs: &mut dyn Graphs) -> Result<Response> {
         let behaviour = request.input("behaviour")?.strings(&[-1])?;
-        let name = behaviour.first().ok_or_else(|| Error::client("no behaviour"))?;
+        let name = behaviour
+            .first()
+            .ok_or_else(|| Error::client("no behaviour"))?;
         let outcome = outcome(name, request)?;
         Ok(Response::new().with_output(Tensor::bytes("outcome", &[1], [outcome])?))
     }
