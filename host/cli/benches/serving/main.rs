@@ -1,4 +1,4 @@
-//! What a sandbox costs: `cargo bench -p wisp`.
+//! What a sandbox costs: `cargo bench -p wisp -p wisp-server --bench serving`.
 //!
 //! (a) one handler call on a fresh instance, everything included; (b) whole requests, against the same
 //! model behind plain hyper and tract, interleaved in one run; (c) process start to the first correct
@@ -11,9 +11,10 @@ mod load;
 mod process;
 mod sandbox;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use process::Server;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Connections that are kept busy.
@@ -126,11 +127,22 @@ fn wisp() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_wisp"))
 }
 
-/// Built by `cargo bench` beside the program under test.
+/// The yardstick, built now: `cargo bench` itself builds no examples of other packages.
 fn plain_server() -> Result<PathBuf> {
-    let path = wisp().with_file_name("examples").join("plain_server");
-    let hint = "build it: cargo build --release -p wisp-server --example plain_server";
-    path.is_file().then_some(path).context(hint)
+    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "wisp",
+            "--package",
+            "wisp-server",
+        ])
+        .args(["--example", "plain_server"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()?;
+    ensure!(built.success(), "the plain server does not build");
+    Ok(wisp().with_file_name("examples").join("plain_server"))
 }
 
 fn serve_args(repository: &Path) -> [&std::ffi::OsStr; 4] {
