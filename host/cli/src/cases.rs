@@ -4,7 +4,7 @@
 //! from a `file` beside it, and what is expected. Reading, running and comparing; printing is for
 //! `check`.
 
-use crate::run::{Runner, json_codec};
+use crate::run::Runner;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use wisp_protocol::call::{InferRequest, ModelDescription};
 use wisp_protocol::error::Party;
+use wisp_protocol::v2::Codec;
 use wisp_serving::version::ModelVersion;
 use wisp_tensor::{ElementType, NamedTensor, Tensor};
 
@@ -158,7 +159,7 @@ impl Case {
 
 fn decode(document: &Value, model: &ModelDescription) -> anyhow::Result<InferRequest> {
     let body = Bytes::from(serde_json::to_vec(document)?);
-    Ok(json_codec().decode(body, model)?.0)
+    Ok(Codec::default().decode(body, model)?.0)
 }
 
 /// Outputs have the form of inputs: they are read as those of a model that takes what this one gives.

@@ -3,7 +3,7 @@
 use crate::failure::bad_configuration;
 use crate::loading::{LoadingOptions, loader};
 use crate::options::{InferArgs, InputSource, NamedInput};
-use crate::run::{Runner, elements_text, json_codec};
+use crate::run::{Runner, elements_text};
 use anyhow::Context;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
+use wisp_protocol::v2::Codec;
 use wisp_serving::registry::loader::version_files;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorSpec};
 
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         // The reply of a request that asked for nothing in particular.
         let empty = Bytes::from_static(br#"{"inputs":[]}"#);
-        let (_, reply) = json_codec().decode(empty, model)?;
+        let (_, reply) = Codec::default().decode(empty, model)?;
         for chunk in reply.encode(response, model)?.chunks {
             out.write_all(&chunk)?;
         }
@@ -141,7 +142,7 @@ fn json_tensor(
         "data": data,
     });
     let body = serde_json::to_vec(&json!({ "inputs": [input] }))?;
-    let (request, _) = json_codec().decode(Bytes::from(body), model)?;
+    let (request, _) = Codec::default().decode(Bytes::from(body), model)?;
     let mut inputs = request.inputs;
     let input = inputs.pop().context("the value has no elements")?;
     Ok(input.tensor)

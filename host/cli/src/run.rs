@@ -4,7 +4,6 @@ use anyhow::Context;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use wisp_protocol::call::{InferRequest, InferResponse};
-use wisp_protocol::v2::Codec;
 use wisp_serving::InferError;
 use wisp_serving::admission::Admission;
 use wisp_serving::version::ModelVersion;
@@ -47,11 +46,6 @@ impl Runner {
         let (response, _) = self.runtime.block_on(call)?;
         Ok(response)
     }
-}
-
-/// The codec of a request whose body is JSON from end to end.
-pub(crate) fn json_codec() -> Codec {
-    Codec::default()
 }
 
 /// The elements in order, the first few of many: `[7, 4, 0]`.

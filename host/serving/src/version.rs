@@ -112,14 +112,6 @@ impl ModelVersion {
         &self.description
     }
 
-    /// Where the handler's calls run now; `None` for a bare version.
-    pub fn placement(&self) -> Option<Placement> {
-        match &self.answers {
-            Answers::Graph(_) => None,
-            Answers::Handler(part) => Some(part.placement()),
-        }
-    }
-
     /// Answer one admitted request before `deadline`.
     pub async fn call(
         &self,
