@@ -34,6 +34,10 @@ use bindings::wasi::nn::tensor::{Tensor as NnTensor, TensorType};
 #[doc(hidden)]
 pub use bindings::export_component;
 
+#[cfg(feature = "allocator")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// The export of `model` that a [`Handler`] amounts to.
 #[derive(Debug)]
 pub struct Component<H>(PhantomData<H>);

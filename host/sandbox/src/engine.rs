@@ -11,7 +11,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wasmtime::component::Linker;
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
 
 /// The length of an epoch: a guest that must stop does so at most this late.
 pub const TICK: Duration = Duration::from_millis(5);
@@ -102,6 +102,8 @@ fn configuration(options: &EngineOptions) -> Config {
         .max_core_instances_per_component(16)
         .max_tables_per_component(16)
         .linear_memory_keep_resident(options.memory_keep_resident_bytes)
+        // Where Linux can say which pages were written to (6.7 and later), only those are cleared.
+        .pagemap_scan(Enabled::Auto)
         .table_keep_resident(16 << 10);
     let mut config = Config::new();
     config
