@@ -3,12 +3,14 @@
 //! A full queue refuses, it never grows and never blocks the submitter. A job that panics ends
 //! alone: its thread goes on with the next one, and whoever waits for its answer learns of it
 //! by the dropped reply. The threads end, with what is queued dropped, when the [`Workers`] are dropped.
+//!
+//! The queue is a mutex and a condition variable. Channels (crossbeam's, the standard library's) spin
+//! and yield before they park a receiver, which on a busy core is two context switches for each job.
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -27,8 +29,7 @@ pub struct WorkerOptions {
 /// Named threads that take jobs in the order they were submitted.
 #[derive(Debug)]
 pub struct Workers {
-    jobs: Option<Sender<Job>>,
-    closing: Arc<AtomicBool>,
+    queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -37,22 +38,42 @@ pub struct Workers {
 #[error("the queue is full")]
 pub struct QueueFull;
 
+/// The jobs that wait, and the threads that wait for jobs.
+struct Queue {
+    state: Mutex<State>,
+    /// Signalled for each job that a sleeping thread has to take, and when the queue closes.
+    wake: Condvar,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    /// Threads that sleep and that nobody has woken yet. Too many cost a system call each, too few
+    /// would lose a wake-up: a thread counts itself anew each time it goes to sleep.
+    sleeping: usize,
+    closed: bool,
+}
+
+// === impl Workers ===
+
 impl Workers {
     /// Start the threads, all named `name`.
     pub fn spawn(name: &str, options: WorkerOptions) -> std::io::Result<Workers> {
-        let (sender, receiver) = bounded(options.queue);
-        let closing = Arc::new(AtomicBool::new(false));
         let mut workers = Workers {
-            jobs: Some(sender),
-            closing: Arc::clone(&closing),
+            queue: Arc::new(Queue {
+                state: Mutex::default(),
+                wake: Condvar::new(),
+                capacity: options.queue,
+            }),
             threads: Vec::with_capacity(options.threads.get()),
         };
         for _ in 0..options.threads.get() {
-            let (receiver, closing) = (receiver.clone(), Arc::clone(&closing));
+            let queue = Arc::clone(&workers.queue);
             let thread = std::thread::Builder::new()
                 .name(name.to_owned())
                 .stack_size(STACK_BYTES)
-                .spawn(move || work(&receiver, &closing))?;
+                .spawn(move || work(&queue))?;
             workers.threads.push(thread);
         }
         Ok(workers)
@@ -60,18 +81,26 @@ impl Workers {
 
     /// Queue a job. It should look first whether anybody still waits for it.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), QueueFull> {
-        let jobs = self.jobs.as_ref().ok_or(QueueFull)?;
-        jobs.try_send(Box::new(job)).map_err(|error| match error {
-            // Disconnected: every thread is gone, which leaves no room either.
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => QueueFull,
-        })
+        let job: Job = Box::new(job);
+        let mut state = self.queue.lock();
+        if state.jobs.len() >= self.queue.capacity {
+            return Err(QueueFull);
+        }
+        state.jobs.push_back(job);
+        let wake = state.sleeping > 0;
+        state.sleeping = state.sleeping.saturating_sub(1);
+        drop(state);
+        if wake {
+            self.queue.wake.notify_one();
+        }
+        Ok(())
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.closing.store(true, Ordering::Relaxed);
-        drop(self.jobs.take());
+        let queued = self.queue.close();
+        drop(queued);
         let current = std::thread::current().id();
         for thread in self.threads.drain(..) {
             // A job may hold the last reference to its own workers; that thread cannot wait for
@@ -84,15 +113,82 @@ impl Drop for Workers {
     }
 }
 
-fn work(jobs: &Receiver<Job>, closing: &AtomicBool) {
-    for job in jobs {
-        if closing.load(Ordering::Relaxed) {
-            continue;
+// === impl Queue ===
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while the lock is held, so a poisoned one still guards a whole queue.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job, waited for; `None` once the queue is closed.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            state.sleeping += 1;
+            state = self
+                .wake
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Let the threads end; what was queued is the caller's to drop, outside the lock.
+    fn close(&self) -> VecDeque<Job> {
+        let mut state = self.lock();
+        state.closed = true;
+        let queued = std::mem::take(&mut state.jobs);
+        drop(state);
+        self.wake.notify_all();
+        queued
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+fn work(queue: &Queue) {
+    run_after_who_wakes_us();
+    while let Some(job) = queue.next() {
         // Whatever the job had borrowed is dropped with it; its caller sees the reply dropped.
         let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }
+
+/// Ask Linux that this thread, when a job wakes it, does not push aside the thread that submitted the job.
+///
+/// On a busy processor the submitter goes on to what else has arrived, and this thread then takes
+/// several jobs in one go: 16 instead of 25 us of processor time for a small request. On an idle one
+/// nothing changes.
+#[cfg(target_os = "linux")]
+fn run_after_who_wakes_us() {
+    use thread_priority::{
+        NormalThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+        set_thread_priority_and_policy, thread_native_id,
+    };
+    /// On the library's scale from 0 to 99: a niceness of 0, as every thread begins with.
+    const NICENESS_0: u8 = 47;
+    let priority = ThreadPriorityValue::try_from(NICENESS_0).map(ThreadPriority::Crossplatform);
+    if let Ok(priority) = priority {
+        let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
+        // Where it is refused, work is only done less cheaply.
+        let _ = set_thread_priority_and_policy(thread_native_id(), priority, policy);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn run_after_who_wakes_us() {}
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +225,20 @@ mod tests {
         Ok(())
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_worker_does_not_push_aside_who_wakes_it() -> anyhow::Result<()> {
+        use thread_priority::{NormalThreadSchedulePolicy, ThreadSchedulePolicy};
+        let workers = one_thread(1)?;
+        let (reply, answer) = channel();
+        workers.submit(move || {
+            let _ = reply.send(thread_priority::thread_schedule_policy().ok());
+        })?;
+        let batch = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
+        assert_eq!(answer.recv()?, Some(batch));
+        Ok(())
+    }
+
     #[test]
     fn a_panic_ends_its_job_and_not_its_thread() -> anyhow::Result<()> {
         let workers = one_thread(2)?;
@@ -162,10 +272,10 @@ mod tests {
             let _ = queued_reply.send(());
         })?;
         running.recv()?;
-        // The gate opens only once the drop has begun: `closing` is set before the join.
-        let closing = Arc::clone(&workers.closing);
+        // The gate opens only once the drop has begun: the queue is closed before the join.
+        let queue = Arc::clone(&workers.queue);
         let opener = std::thread::spawn(move || {
-            while !closing.load(Ordering::Relaxed) {
+            while !queue.lock().closed {
                 std::thread::yield_now();
             }
             open.send(())
