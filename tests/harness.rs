@@ -20,6 +20,8 @@ use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
 use wisp_server::ServerOptions;
+use wisp_serving::guest_threads::GuestThreads;
+use wisp_serving::placed_handler::HandlerThreads;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::{Serving, ServingOptions};
 
@@ -255,7 +257,10 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
         engine: Arc::new(engine),
         aot: AotStore::open(&store)?,
         backend: Box::new(Tract::new()),
-        handler_workers: Arc::new(Workers::spawn("wisp-handler", workers)?),
+        handler_threads: HandlerThreads {
+            workers: Arc::new(Workers::spawn("wisp-handler", workers)?),
+            guests: Arc::new(GuestThreads::spawn(threads)?),
+        },
         graph_threads: threads,
         limits: options.limits.clone(),
     })

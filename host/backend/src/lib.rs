@@ -43,6 +43,15 @@ pub trait Graph: Send + Sync + std::fmt::Debug {
     /// The inputs have met [`Graph::signature`]; the outputs come in its order.
     fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError>;
 
+    /// Compute as [`Graph::compute`] does if that needs no preparation for inputs of these sizes;
+    /// `None` if it does, which takes milliseconds up to seconds.
+    fn compute_prepared(
+        &self,
+        inputs: &[NamedTensor],
+    ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
+        Some(self.compute(inputs))
+    }
+
     /// Inputs of no meaning that this graph computes, to warm it and to measure how long it takes.
     ///
     /// All zeros, batch of one; other variable axes as small as the graph was found to take them.

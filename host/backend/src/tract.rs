@@ -27,7 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{
-    Framework, IntoRunnable, TVec, TractResult, TypedModel, TypedSimplePlan,
+    Framework, IntoRunnable, SymbolValues, TVec, TractResult, TypedModel, TypedSimplePlan,
 };
 use tract_onnx::tract_core::internal::ensure;
 use wisp_tensor::{Dimension, NamedTensor, Signature, Tensor, TensorError};
@@ -221,41 +221,43 @@ impl TractGraph {
         Ok(ordered)
     }
 
-    /// The plan for these sizes of the variable axes, built now if they are new.
-    fn plan(&self, sizes: &[u32]) -> Result<Arc<TypedSimplePlan>, BackendError> {
-        let slot = self.plans.slot(sizes);
-        // A failure stays in the slot like a plan: asking again would fail again, at the same cost.
-        match slot.plan(|| self.build(sizes)) {
-            Ok(plan) => Ok(Arc::clone(plan)),
-            Err(Fault::Refused(reason)) => Err(inputs_error(reason.clone())),
-            Err(panicked) => Err(compute_error(panicked.clone())),
-        }
+    /// The sizes of the variable axes in these inputs.
+    fn sizes(&self, ordered: &[&Tensor]) -> TVec<u32> {
+        self.symbolic
+            .variable_axes
+            .iter()
+            .map(|axis| ordered[axis.input].shape().dimensions()[axis.axis])
+            .collect()
     }
 
-    fn build(&self, sizes: &[u32]) -> Plan {
-        let values = self.symbolic.bind(sizes).map_err(Fault::Refused)?;
+    /// The plan for these sizes of the variable axes, built now if they are new.
+    fn plan(&self, sizes: &[u32]) -> Result<Arc<TypedSimplePlan>, BackendError> {
+        if let Some(plan) = self.built_plan(sizes) {
+            return plan;
+        }
+        // Before a place is made for them: sizes that cannot be must not push out a plan that is used.
+        let values = self.symbolic.bind(sizes).map_err(inputs_error)?;
+        let slot = self.plans.slot(sizes);
+        usable(slot.plan(|| self.build(&values)))
+    }
+
+    fn built_plan(&self, sizes: &[u32]) -> Option<Result<Arc<TypedSimplePlan>, BackendError>> {
+        self.plans.find(sizes)?.built().map(usable)
+    }
+
+    fn build(&self, values: &SymbolValues) -> Plan {
         guarded(|| {
             let concrete = self.symbolic.model.set_symbols(&values.to_dim_map())?;
             check_value_sizes(&concrete)?;
             concrete.into_optimized()?.into_runnable()
         })
     }
-}
 
-impl Graph for TractGraph {
-    fn signature(&self) -> &Signature {
-        &self.symbolic.signature
-    }
-
-    fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
-        let ordered = self.in_order(inputs)?;
-        let sizes: TVec<u32> = self
-            .symbolic
-            .variable_axes
-            .iter()
-            .map(|axis| ordered[axis.input].shape().dimensions()[axis.axis])
-            .collect();
-        let plan = self.plan(&sizes)?;
+    fn run(
+        &self,
+        plan: &Arc<TypedSimplePlan>,
+        ordered: &[&Tensor],
+    ) -> Result<Vec<NamedTensor>, BackendError> {
         let computed = guarded(|| {
             let inputs = ordered
                 .iter()
@@ -284,6 +286,40 @@ impl Graph for TractGraph {
                 .collect()
         });
         computed.map_err(compute_error)
+    }
+}
+
+/// A plan as it stands in its slot. A failure stays there like a plan: asking again would fail again,
+/// at the same cost.
+fn usable(plan: &Plan) -> Result<Arc<TypedSimplePlan>, BackendError> {
+    match plan {
+        Ok(plan) => Ok(Arc::clone(plan)),
+        Err(Fault::Refused(reason)) => Err(inputs_error(reason.clone())),
+        Err(panicked) => Err(compute_error(panicked.clone())),
+    }
+}
+
+impl Graph for TractGraph {
+    fn signature(&self) -> &Signature {
+        &self.symbolic.signature
+    }
+
+    fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+        let ordered = self.in_order(inputs)?;
+        let plan = self.plan(&self.sizes(&ordered))?;
+        self.run(&plan, &ordered)
+    }
+
+    fn compute_prepared(
+        &self,
+        inputs: &[NamedTensor],
+    ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
+        let ordered = match self.in_order(inputs) {
+            Ok(ordered) => ordered,
+            Err(error) => return Some(Err(error)),
+        };
+        let plan = self.built_plan(&self.sizes(&ordered))?;
+        Some(plan.and_then(|plan| self.run(&plan, &ordered)))
     }
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {

@@ -10,10 +10,14 @@ use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
+use wisp_serving::guest_threads::GuestThreads;
+use wisp_serving::placed_handler::HandlerThreads;
 use wisp_serving::registry::loader::Loader;
 
 /// Handler calls that may wait for a thread; admission refuses long before.
 const HANDLER_QUEUE: usize = 4096;
+
+const NO_THREADS: &str = "failed to start the threads of handlers";
 
 /// What a loader needs to know.
 #[derive(Debug)]
@@ -55,9 +59,10 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         engine: Arc::new(engine),
         aot: AotStore::open(&cache.join("aot"))?,
         backend: Box::new(Tract::new()),
-        handler_workers: Arc::new(
-            Workers::spawn("wisp-handler", workers).context("failed to start threads")?,
-        ),
+        handler_threads: HandlerThreads {
+            workers: Arc::new(Workers::spawn("wisp-handler", workers).context(NO_THREADS)?),
+            guests: Arc::new(GuestThreads::spawn(threads).context(NO_THREADS)?),
+        },
         graph_threads: threads,
         limits: Limits::default(),
     })

@@ -61,6 +61,12 @@ impl Codec {
         })
     }
 
+    /// How many bytes of `body` are JSON, which is what decoding takes its time for.
+    pub fn text_bytes(&self, body: &Bytes) -> usize {
+        self.header_length
+            .map_or(body.len(), |length| length.min(body.len()))
+    }
+
     /// The request in `body`, and what its reply has to look like.
     ///
     /// The checks come in this order: JSON within the body, JSON valid, binary sizes add up to the

@@ -81,6 +81,9 @@ pub enum HandlerError {
     Compute(ComputeError),
     #[error("no free instance")]
     NoInstance,
+    /// The call cannot be made inline now: a graph has not met inputs of these sizes yet.
+    #[error("a graph is not prepared for inputs of these sizes")]
+    Unprepared,
     #[error("the sandbox failed")]
     Host(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -167,17 +170,19 @@ impl Handler {
     pub async fn infer(&self, call: HandlerCall<'_>) -> Result<HandlerAnswer, HandlerError> {
         let graphs = Arc::clone(&self.graphs);
         let mut store = queued_store(&self.engine, &self.limits, graphs, call.deadline);
-        let answer = async {
+        let clock = store.data().clock.clone();
+        let called = async {
             let instance = self.queued.instantiate_async(&mut store).await;
             let instance = instance.map_err(|error| error.context(Instantiating))?;
             let infer = self.infer_function(&mut store, &instance)?;
             infer.call_async(&mut store, (call.into(),)).await
-        }
-        .await;
+        };
+        let answer = clock.drive(called).await;
         conclude(answer, store.data())
     }
 
-    /// Answer one request on this thread, compute included.
+    /// Answer one request on this thread, compute included, or fail with
+    /// [`HandlerError::Unprepared`]: then it has to be asked again with [`Handler::infer`].
     pub fn infer_inline(&self, call: HandlerCall<'_>) -> Result<HandlerAnswer, HandlerError> {
         let graphs = Arc::clone(&self.graphs);
         let mut store = inline_store(&self.engine, &self.limits, graphs, call.deadline);
@@ -258,6 +263,7 @@ impl From<Interruption> for HandlerError {
             Interruption::GuestTime { budget } => HandlerError::GuestTime { budget },
             Interruption::Deadline => HandlerError::Deadline,
             Interruption::NoInstance => HandlerError::NoInstance,
+            Interruption::Unprepared => HandlerError::Unprepared,
             Interruption::Host(source) => HandlerError::Host(source),
         }
     }

@@ -5,7 +5,7 @@
 //! hands the thread back at every tick.
 
 use crate::engine::{Engine, TICK};
-use crate::limits::{Ledger, LimitError, Limits, MemoryMeter, Stopwatch};
+use crate::limits::{GuestClock, Ledger, LimitError, Limits, MemoryMeter};
 use crate::nn::{ComputeError, Graphs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub(crate) struct InstanceState {
     pub(crate) handle_limit: usize,
     pub(crate) ledger: Ledger,
     pub(crate) deadline: Instant,
-    pub(crate) stopwatch: Stopwatch,
+    pub(crate) clock: GuestClock,
     pub(crate) computed: Duration,
     pub(crate) invalid_tensors: u32,
     /// The last failure of `compute` that was not the guest's fault. When the handler then gives
@@ -53,6 +53,9 @@ pub(crate) enum Interruption {
     /// The pool has no free slot.
     #[error("no free instance")]
     NoInstance,
+    /// An inline call needs a graph that would first have to prepare.
+    #[error("a graph is not prepared for inputs of these sizes")]
+    Unprepared,
     /// Ours or wasmtime's fault.
     #[error("the sandbox failed")]
     Host(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -64,6 +67,11 @@ pub(crate) enum Interruption {
 #[error("failed to make an instance")]
 pub(crate) struct Instantiating;
 
+/// Ends an inline call that would hold up its thread.
+#[derive(Debug, thiserror::Error)]
+#[error("a graph is not prepared for inputs of these sizes")]
+pub(crate) struct Unprepared;
+
 impl InstanceState {
     fn new(limits: &Limits, graphs: Arc<Graphs>, deadline: Instant) -> InstanceState {
         InstanceState {
@@ -72,7 +80,7 @@ impl InstanceState {
             handle_limit: limits.handles,
             ledger: Ledger::new(limits.host_bytes),
             deadline,
-            stopwatch: Stopwatch::start(),
+            clock: GuestClock::start(),
             computed: Duration::ZERO,
             invalid_tensors: 0,
             compute_fault: None,
@@ -83,14 +91,14 @@ impl InstanceState {
 
     pub(crate) fn usage(&self) -> Usage {
         Usage {
-            guest: self.stopwatch.elapsed(),
+            guest: self.clock.elapsed(),
             compute: self.computed,
             peak_memory_bytes: self.memory.peak_bytes,
         }
     }
 
     fn interruption(&self) -> Option<LimitError> {
-        if self.stopwatch.elapsed() > self.guest_time {
+        if self.clock.elapsed() > self.guest_time {
             return Some(LimitError::GuestTime {
                 budget: self.guest_time,
             });
@@ -169,6 +177,9 @@ pub(crate) fn interruption(error: wasmtime::Error, state: &InstanceState) -> Int
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return Interruption::NoInstance;
+    }
+    if error.is::<Unprepared>() {
+        return Interruption::Unprepared;
     }
     if error.is::<Instantiating>() && !error.is::<Trap>() {
         return Interruption::Host(error.into());

@@ -1,8 +1,11 @@
 //! How much one instance may use, and the meters that hold it to that.
 //!
 //! wasmtime's own limits end at the guest's memory and tables. What a guest makes the host hold on
-//! its behalf (tensors) is counted by a [`Ledger`], how long it runs by a [`Stopwatch`].
+//! its behalf (tensors) is counted by a [`Ledger`], how long it runs by a [`GuestClock`].
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wasmtime::ResourceLimiter;
 
@@ -144,42 +147,66 @@ impl Ledger {
     }
 }
 
-/// Measures how long a guest's own code runs: stopped while the host computes for it.
+/// Measures how long a guest's own code runs: stopped while the host computes for it, and while its
+/// fiber waits for a thread. Clones are one clock. Lifetime: one request.
+#[derive(Debug, Clone)]
+pub(crate) struct GuestClock(Arc<Mutex<Stopwatch>>);
+
 #[derive(Debug)]
-pub(crate) struct Stopwatch {
+struct Stopwatch {
     before: Duration,
     running_since: Option<Instant>,
 }
 
-impl Stopwatch {
-    pub(crate) fn start() -> Stopwatch {
-        Stopwatch {
+impl GuestClock {
+    pub(crate) fn start() -> GuestClock {
+        GuestClock(Arc::new(Mutex::new(Stopwatch {
             before: Duration::ZERO,
             running_since: Some(Instant::now()),
+        })))
+    }
+
+    pub(crate) fn pause(&self) {
+        let mut watch = self.watch();
+        if let Some(since) = watch.running_since.take() {
+            watch.before += since.elapsed();
         }
     }
 
-    pub(crate) fn pause(&mut self) {
-        if let Some(since) = self.running_since.take() {
-            self.before += since.elapsed();
-        }
-    }
-
-    pub(crate) fn resume(&mut self) {
-        self.running_since = Some(Instant::now());
+    pub(crate) fn resume(&self) {
+        self.watch().running_since.get_or_insert_with(Instant::now);
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
-        let running = self
+        let watch = self.watch();
+        let running = watch
             .running_since
             .map_or(Duration::ZERO, |since| since.elapsed());
-        self.before + running
+        watch.before + running
+    }
+
+    /// Drive a guest's call; the clock runs only while it is polled.
+    pub(crate) async fn drive<T>(&self, call: impl Future<Output = T>) -> T {
+        let mut call = pin!(call);
+        poll_fn(|cx| {
+            self.resume();
+            let poll = call.as_mut().poll(cx);
+            self.pause();
+            poll
+        })
+        .await
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Stopwatch> {
+        // Only ever taken by the one thread that drives the call, and nothing panics in between.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::task::{Context, Poll, Waker};
 
     #[test]
     fn a_ledger_takes_what_fits_and_gives_back_what_is_released() {
@@ -190,5 +217,28 @@ mod tests {
         assert!(ledger.charge(10));
         assert!(!ledger.charge(1));
         assert!(!ledger.charge(usize::MAX));
+    }
+
+    #[test]
+    fn a_guest_that_waits_for_a_thread_uses_no_time() {
+        let clock = GuestClock::start();
+        clock.pause();
+        let runs = || clock.watch().running_since.is_some();
+        let mut polls = 0;
+        let mut driven = pin!(clock.drive(poll_fn(|_| {
+            assert!(runs(), "it runs while it is polled");
+            polls += 1;
+            if polls == 2 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })));
+        let mut cx = Context::from_waker(Waker::noop());
+        for expected in [Poll::Pending, Poll::Ready(())] {
+            assert!(!runs(), "and at no other time");
+            assert_eq!(driven.as_mut().poll(&mut cx), expected);
+        }
+        assert!(!runs());
     }
 }

@@ -29,7 +29,8 @@ pub trait Compute: Send + Sync + std::fmt::Debug {
     /// The inputs are complete and meet the signature.
     fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_>;
 
-    /// Compute on the calling thread, at once.
+    /// Compute on the calling thread, at once; [`ComputeError::Unprepared`] if the graph would first
+    /// have to prepare for inputs of these sizes, which takes long.
     fn compute_inline(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, ComputeError>;
 }
 
@@ -46,6 +47,9 @@ pub enum ComputeError {
     /// No room in the graph's queue.
     #[error("the graph's queue is full")]
     Overloaded,
+    /// Not at once: the graph has not met inputs of these sizes yet.
+    #[error("the graph is not prepared for inputs of these sizes")]
+    Unprepared,
     #[error("the deadline passed before the graph had computed")]
     Deadline,
     #[error("the backend failed: {0}")]

@@ -43,6 +43,11 @@ impl InferError {
         }
     }
 
+    /// Something of ours failed; what, is for the log.
+    pub(crate) fn host(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> InferError {
+        InferError::caused(ErrorKind::Internal, "the server failed", source)
+    }
+
     /// What went wrong, as far as clients tell cases apart.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -126,7 +131,7 @@ impl From<ComputeError> for InferError {
                 ErrorKind::DeadlineExceeded,
                 "the deadline passed before the model had computed",
             ),
-            ComputeError::Backend(_) => {
+            ComputeError::Unprepared | ComputeError::Backend(_) => {
                 InferError::caused(ErrorKind::Internal, "the model failed to compute", error)
             }
         }
@@ -154,9 +159,7 @@ impl From<HandlerError> for InferError {
             HandlerError::NoInstance => {
                 InferError::plain(ErrorKind::Unavailable, "the server has no free instance")
             }
-            HandlerError::Host(_) => {
-                InferError::caused(ErrorKind::Internal, "the server failed", error)
-            }
+            HandlerError::Unprepared | HandlerError::Host(_) => InferError::host(error),
         }
     }
 }

@@ -52,7 +52,10 @@ impl Compute for GraphQueue {
     }
 
     fn compute_inline(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, ComputeError> {
-        self.graph.compute(inputs).map_err(compute_error)
+        match self.graph.compute_prepared(inputs) {
+            Some(computed) => computed.map_err(compute_error),
+            None => Err(ComputeError::Unprepared),
+        }
     }
 }
 

@@ -6,12 +6,18 @@
 
 use crate::admission::Admission;
 use crate::error::InferError;
+use crate::offload;
 use crate::registry::Registry;
+use crate::version::ModelVersion;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use wisp_protocol::call::{IndexEntry, InferCall, ModelDescription, ModelName, Target, Version};
-use wisp_protocol::v2::EncodedReply;
+use wisp_protocol::call::{
+    IndexEntry, InferCall, InferRequest, InferResponse, ModelDescription, ModelName, Target,
+    Version,
+};
+use wisp_protocol::v2::{Codec, EncodedReply, Reply};
 use wisp_sandbox::handler::Usage;
 
 /// What inference needs besides the request. Lifetime: the process.
@@ -83,18 +89,43 @@ pub async fn infer<B: Body>(
 ) -> Result<Inferred, InferError> {
     let permit = serving.admission.admit()?;
     let version = serving.registry.resolve(&call.target)?;
-    let model = version.description();
     let body = body.read(serving.options.max_body_bytes).await?;
     let deadline = Instant::now() + serving.options.request_timeout;
-    let (request, reply) = call.codec.decode(body, model)?;
+    let (request, reply) = decode(call.codec, body, version).await?;
     let (response, usage) = version.call(request, &permit, deadline).await?;
-    let reply = reply.encode(response, model)?;
+    let reply = encode(reply, response, version).await?;
     Ok(Inferred {
         reply,
-        model: model.model.clone(),
-        version: model.version,
+        model: version.description().model.clone(),
+        version: version.description().version,
         usage,
     })
+}
+
+async fn decode(
+    codec: Codec,
+    body: Bytes,
+    version: &Arc<ModelVersion>,
+) -> Result<(InferRequest, Reply), InferError> {
+    let version = Arc::clone(version);
+    let text_bytes = codec.text_bytes(&body);
+    offload::run(text_bytes, move || {
+        codec.decode(body, version.description())
+    })
+    .await
+}
+
+async fn encode(
+    reply: Reply,
+    response: InferResponse,
+    version: &Arc<ModelVersion>,
+) -> Result<EncodedReply, InferError> {
+    let version = Arc::clone(version);
+    let text_bytes = reply.text_bytes(&response);
+    offload::run(text_bytes, move || {
+        reply.encode(response, version.description())
+    })
+    .await
 }
 
 impl Serving {

@@ -2,7 +2,8 @@
 //!
 //! Read [`infer()`] first: it is one function and names every module a request touches, in order.
 //! [`registry`] says which [`version::ModelVersion`] a name means and loads them, [`admission`] whether a call
-//! may run now, [`version`] runs it, on [`graph_queue`]s and in the sandbox. [`error`] sorts what can
+//! may run now, [`version`] runs it: on [`graph_queue`]s, or by a [`placed_handler`], whose guests wait on
+//! [`guest_threads`]; `offload` keeps long texts off the threads that serve connections. [`error`] sorts what can
 //! go wrong by who has to act.
 //!
 //! Invariant: no socket and no wire format here; the server hands in a body that can be read once.
@@ -12,7 +13,10 @@ pub mod admission;
 pub mod agreement;
 pub mod error;
 pub mod graph_queue;
+pub mod guest_threads;
 pub mod infer;
+mod offload;
+pub mod placed_handler;
 pub mod registry;
 pub mod version;
 

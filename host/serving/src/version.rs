@@ -4,19 +4,14 @@
 //! Neither is loaded or chosen here.
 
 use crate::admission::{AdmissionError, Permit};
+use crate::placed_handler::PlacedHandler;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
-use wisp_backend::worker::Workers;
+use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
-use wisp_sandbox::handler::{Handler, HandlerAnswer, HandlerCall, HandlerError, Usage};
+use wisp_sandbox::handler::{HandlerAnswer, HandlerError, Usage};
 use wisp_sandbox::nn::{Compute, ComputeError};
 use wisp_tensor::signature::{check_complete, check_tensors};
 use wisp_tensor::{Dimension, NamedTensor, SpecError};
-
-/// How long an inline call may keep its thread before it is made again on a fiber, where it shares.
-const INLINE_BUDGET: Duration = Duration::from_millis(20);
 
 /// A model version that can be called. Lifetime: a model version.
 #[derive(Debug)]
@@ -28,24 +23,7 @@ pub struct ModelVersion {
 #[derive(Debug)]
 enum Answers {
     Graph(Arc<dyn Compute>),
-    Handler(HandlerPart),
-}
-
-/// Where a handler's calls run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placement {
-    /// Guest and compute whole on one of Wisp's handler threads.
-    Inline,
-    /// The guest on a fiber, compute on the graph's threads.
-    Queued,
-}
-
-/// A handler and where it runs. Lifetime: a model version.
-#[derive(Debug)]
-pub struct HandlerPart {
-    handler: Arc<Handler>,
-    inline: AtomicBool,
-    workers: Arc<Workers>,
+    Handler(PlacedHandler),
 }
 
 /// Why a version gave no answer.
@@ -101,7 +79,7 @@ impl ModelVersion {
     }
 
     /// A version whose handler answers.
-    pub fn with_handler(description: ModelDescription, handler: HandlerPart) -> ModelVersion {
+    pub fn with_handler(description: ModelDescription, handler: PlacedHandler) -> ModelVersion {
         ModelVersion {
             description,
             answers: Answers::Handler(handler),
@@ -138,7 +116,7 @@ impl ModelVersion {
                 };
                 (request.outputs, answer)
             }
-            Answers::Handler(part) => part.call(request, permit, deadline).await?,
+            Answers::Handler(handler) => handler.call(request, permit, deadline).await?,
         };
         let response = self
             .respond(answer.outputs, &wanted)
@@ -238,109 +216,5 @@ impl ModelVersion {
             chosen.push(outputs.swap_remove(position));
         }
         Ok(chosen)
-    }
-}
-
-impl HandlerPart {
-    pub fn new(handler: Handler, placement: Placement, workers: Arc<Workers>) -> HandlerPart {
-        HandlerPart {
-            handler: Arc::new(handler),
-            inline: AtomicBool::new(placement == Placement::Inline),
-            workers,
-        }
-    }
-
-    fn placement(&self) -> Placement {
-        match self.inline.load(Ordering::Relaxed) {
-            true => Placement::Inline,
-            false => Placement::Queued,
-        }
-    }
-
-    async fn call(
-        &self,
-        request: InferRequest,
-        permit: &Permit,
-        deadline: Instant,
-    ) -> Result<(Vec<String>, HandlerAnswer), CallError> {
-        let request = match self.placement() {
-            Placement::Inline => match self.call_inline(request, deadline).await? {
-                InlineOutcome::Answered { wanted, answer } => return Ok((wanted, answer)),
-                InlineOutcome::TooSlow(request) => {
-                    // A handler has no side effects, so the call can be made again. One that was
-                    // too slow once would hold up its neighbours again: it stays on fibers.
-                    self.inline.store(false, Ordering::Relaxed);
-                    request
-                }
-            },
-            Placement::Queued => request,
-        };
-        let _slot = permit
-            .instance(deadline)
-            .await
-            .map_err(CallError::Admission)?;
-        let answer = self
-            .handler
-            .infer(handler_call(&request, deadline))
-            .await
-            .map_err(CallError::Handler)?;
-        Ok((request.outputs, answer))
-    }
-
-    /// Hand the whole call to a handler thread.
-    async fn call_inline(
-        &self,
-        request: InferRequest,
-        deadline: Instant,
-    ) -> Result<InlineOutcome, CallError> {
-        let (reply, outcome) = oneshot::channel();
-        let handler = Arc::clone(&self.handler);
-        let job = move || {
-            if reply.is_closed() {
-                return;
-            }
-            let budget_end = Instant::now() + INLINE_BUDGET;
-            let call = handler_call(&request, deadline.min(budget_end));
-            let outcome = match handler.infer_inline(call) {
-                Ok(answer) => Ok(InlineOutcome::Answered {
-                    wanted: request.outputs,
-                    answer,
-                }),
-                Err(HandlerError::Deadline) if budget_end < deadline => {
-                    Ok(InlineOutcome::TooSlow(request))
-                }
-                Err(error) => Err(CallError::Handler(error)),
-            };
-            // The caller may have gone in between; then nobody wants the answer.
-            let _ = reply.send(outcome);
-        };
-        let overloaded = |_| CallError::Compute(ComputeError::Overloaded);
-        self.workers.submit(job).map_err(overloaded)?;
-        match tokio::time::timeout_at(deadline.into(), outcome).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(CallError::Handler(HandlerError::Host(
-                "the call was lost with its thread".into(),
-            ))),
-            Err(_) => Err(CallError::Handler(HandlerError::Deadline)),
-        }
-    }
-}
-
-/// What became of an inline call.
-enum InlineOutcome {
-    Answered {
-        wanted: Vec<String>,
-        answer: HandlerAnswer,
-    },
-    /// It used up its time on the thread; here is the request again.
-    TooSlow(InferRequest),
-}
-
-fn handler_call(request: &InferRequest, deadline: Instant) -> HandlerCall<'_> {
-    HandlerCall {
-        inputs: &request.inputs,
-        parameters: &request.parameters,
-        outputs: &request.outputs,
-        deadline,
     }
 }

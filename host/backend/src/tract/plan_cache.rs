@@ -30,6 +30,14 @@ impl<P> PlanCache<P> {
         }
     }
 
+    /// The place of the plan for `sizes`, if there is one.
+    pub(super) fn find(&self, sizes: &[u32]) -> Option<Arc<Slot<P>>> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = slots.iter().position(|slot| *slot.sizes == *sizes)?;
+        slots[..=position].rotate_right(1);
+        Some(Arc::clone(&slots[0]))
+    }
+
     /// The place of the plan for `sizes`, made if need be.
     pub(super) fn slot(&self, sizes: &[u32]) -> Arc<Slot<P>> {
         // Nothing panics while the lock is held, so a poisoned one still guards a whole list.
@@ -60,6 +68,11 @@ impl<P> PlanCache<P> {
 }
 
 impl<P> Slot<P> {
+    /// The plan, if somebody has built it.
+    pub(super) fn built(&self) -> Option<&P> {
+        self.plan.get()
+    }
+
     /// The plan, built by the first caller while the others wait for it. `build` must not panic.
     pub(super) fn plan(&self, build: impl FnOnce() -> P) -> &P {
         self.plan.get_or_init(build)

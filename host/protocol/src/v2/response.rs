@@ -81,6 +81,16 @@ impl Reply {
         }
     }
 
+    /// About how many bytes of JSON the encoded response will have.
+    pub fn text_bytes(&self, response: &InferResponse) -> usize {
+        let json = response
+            .outputs
+            .iter()
+            .filter(|output| self.form(&output.name) == Form::Json);
+        json.map(|output| output.tensor.content().len().saturating_mul(3))
+            .fold(0, usize::saturating_add)
+    }
+
     /// The bytes of `response`, its outputs in their order.
     pub fn encode(
         &self,

@@ -3,8 +3,9 @@
 //! The only file that spells out the release candidate. wasmtime checks every name and type here
 //! against the component when it is loaded.
 
+use super::ComputeError;
 use super::resource::{NamedResource, NnContext, NnError, NnGraph, NnTensor};
-use crate::instance::InstanceState;
+use crate::instance::{InstanceState, Unprepared};
 use bytes::Bytes;
 use std::time::Instant;
 use wasmtime::StoreContextMut;
@@ -258,6 +259,9 @@ pub(crate) fn add_inline_compute(linker: &mut Linker<InstanceState>) -> wasmtime
             let computed = state
                 .prepare_compute(&context, inputs)?
                 .map(|prepared| prepared.compute.compute_inline(&prepared.inputs));
+            if let Ok(Err(ComputeError::Unprepared)) = computed {
+                return Err(Unprepared.into());
+            }
             state.computed += started.elapsed();
             Ok((state.finish_compute(computed)?,))
         },

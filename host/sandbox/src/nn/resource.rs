@@ -203,7 +203,7 @@ impl InstanceState {
         context: &Resource<NnContext>,
         inputs: Vec<NamedResource>,
     ) -> wasmtime::Result<Result<PreparedCompute, NnError>> {
-        self.stopwatch.pause();
+        self.clock.pause();
         let compute = Arc::clone(&self.table.get(context)?.compute);
         let mut taken = Vec::with_capacity(inputs.len());
         for (name, handle) in inputs {
@@ -264,7 +264,7 @@ impl InstanceState {
             };
             handles.push((name, self.insert(output)?));
         }
-        self.stopwatch.resume();
+        self.clock.resume();
         Ok(Ok(handles))
     }
 
@@ -273,7 +273,7 @@ impl InstanceState {
         error: NnError,
     ) -> wasmtime::Result<Result<Vec<NamedResource>, Resource<NnError>>> {
         let handle = self.insert(error)?;
-        self.stopwatch.resume();
+        self.clock.resume();
         Ok(Err(handle))
     }
 }
@@ -287,6 +287,10 @@ impl From<&ComputeError> for NnError {
             ),
             ComputeError::Overloaded => {
                 NnError::new(ErrorCode::RuntimeError, "the graph's queue is full")
+            }
+            // The sandbox ends an inline call that meets this; no guest sees it.
+            ComputeError::Unprepared => {
+                NnError::new(ErrorCode::RuntimeError, "the graph is not prepared")
             }
             ComputeError::Deadline => {
                 NnError::new(ErrorCode::Timeout, "the request's deadline has passed")

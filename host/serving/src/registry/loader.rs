@@ -6,9 +6,10 @@
 
 use crate::agreement::{Disagreement, disagreements};
 use crate::graph_queue::GraphQueue;
+use crate::placed_handler::{HandlerThreads, PlacedHandler, Placement};
 use crate::registry::model_file::{self, ModelFile, ModelFileError};
 use crate::registry::{ModelEntry, Registry};
-use crate::version::{HandlerPart, ModelVersion, Placement};
+use crate::version::ModelVersion;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -47,8 +48,8 @@ pub struct Loader {
     pub engine: Arc<Engine>,
     pub aot: AotStore,
     pub backend: Box<dyn Backend>,
-    /// Where inline handlers run; shared by all versions.
-    pub handler_workers: Arc<Workers>,
+    /// Where handlers run; shared by all versions.
+    pub handler_threads: HandlerThreads,
     /// Threads of each graph.
     pub graph_threads: NonZeroUsize,
     /// Limits of every handler whose model file does not lower them.
@@ -227,16 +228,12 @@ impl Loader {
             std::iter::once(&told.model).chain(told.graphs.iter().map(|(_, graph)| graph)),
         );
         let description = describe(told.model.clone(), batched);
-        let part = HandlerPart::new(
-            handler,
-            if is_quick {
-                Placement::Inline
-            } else {
-                Placement::Queued
-            },
-            Arc::clone(&self.handler_workers),
-        );
-        Ok(Arc::new(ModelVersion::with_handler(description, part)))
+        let placement = match is_quick {
+            true => Placement::Inline,
+            false => Placement::Queued,
+        };
+        let handler = PlacedHandler::new(handler, placement, self.handler_threads.clone());
+        Ok(Arc::new(ModelVersion::with_handler(description, handler)))
     }
 
     fn load_graph(&self, name: &str, path: &Path) -> Result<Arc<dyn Graph>, LoadError> {
@@ -281,10 +278,19 @@ impl Loader {
     }
 }
 
-/// Whether a compute of one row is short enough to be made inline.
+/// Whether computing is short enough to be done inline: for one row, and for no request much longer,
+/// which variable axes besides the batch could make it.
 ///
 /// The best of a few: the first runs meet cold caches, and others may be using the machine.
 fn compute_is_quick(graph: &dyn Graph) -> bool {
+    let mut inner_axes = graph
+        .signature()
+        .inputs
+        .iter()
+        .flat_map(|spec| spec.shape.iter().skip(1));
+    if inner_axes.any(|dimension| *dimension == Dimension::Variable) {
+        return false;
+    }
     let Ok(inputs) = graph.sample_inputs() else {
         return false;
     };
