@@ -18,8 +18,11 @@ pub struct ServerOptions {
     pub max_connections: usize,
     /// From the first byte of a request's head to its last.
     pub header_timeout: Duration,
-    /// How long a body may make us wait, besides the time its bytes take at 16 KiB/s.
+    /// How long a body may make us wait, besides the time its bytes take at 16 KiB/s; at most five
+    /// minutes together.
     pub body_timeout: Duration,
+    /// What the bodies of all requests may take together, in bytes; what exceeds it is answered 503.
+    pub max_buffered_bytes: usize,
     /// How long a client may leave a response lying without taking any of it.
     pub write_timeout: Duration,
     /// How long a connection may stay open without a request.
@@ -36,6 +39,7 @@ impl Default for ServerOptions {
             max_connections: 10_000,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
+            max_buffered_bytes: 1 << 30,
             write_timeout: Duration::from_secs(30),
             // Longer than the load balancers in use keep a connection (AWS 60 s, Google 600 s):
             // whoever closes first, it must not be us while a request is on its way.
@@ -69,7 +73,7 @@ pub async fn serve(
     options: ServerOptions,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let service = Arc::new(Service::new(serving, options.body_timeout));
+    let service = Arc::new(Service::new(serving, &options));
     let drain = Drain::new();
     let mut listener = Listener::new(listener, Arc::clone(&service), drain.watch(), &options);
     listener.accept_until(shutdown).await;

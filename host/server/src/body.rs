@@ -4,6 +4,7 @@
 //! they come, since each would keep memory far larger than itself: a flood of tiny pieces costs
 //! about as much as the bytes in it. What is declared is believed only to refuse.
 
+use crate::body_budget::Share;
 use bytes::Bytes;
 use std::error::Error;
 use std::future::poll_fn;
@@ -16,6 +17,9 @@ use wisp_serving::{Body, BodyError};
 
 /// The rate below which a body is late; a bad mobile connection reaches it.
 const MIN_BYTES_PER_SECOND: u64 = 16 * 1024;
+
+/// The longest that a body may take however steadily it comes, since it holds its place among the requests.
+const MAX_BODY_TIME: Duration = Duration::from_secs(300);
 
 /// Memory set aside for a body of a declared size before its bytes are there.
 const MAX_ADVANCE_BYTES: usize = 256 * 1024;
@@ -31,6 +35,8 @@ const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 pub(crate) struct RequestBody<B> {
     incoming: B,
     collected: Collected,
+    /// Of what all bodies may take; given back with the request, which goes on using the bytes.
+    share: Share,
     /// How long it may make us wait, besides the time its bytes take.
     grace: Duration,
     state: State,
@@ -57,7 +63,7 @@ impl<B> RequestBody<B>
 where
     B: http_body::Body<Data = Bytes, Error: Error + 'static> + Unpin,
 {
-    pub(crate) fn new(incoming: B, grace: Duration) -> RequestBody<B> {
+    pub(crate) fn new(incoming: B, grace: Duration, share: Share) -> RequestBody<B> {
         RequestBody {
             state: match incoming.is_end_stream() {
                 true => State::Ended,
@@ -65,6 +71,7 @@ where
             },
             incoming,
             collected: Collected::Nothing,
+            share,
             grace,
         }
     }
@@ -108,7 +115,8 @@ where
     /// By when a body of this length has to be there, if it goes on.
     fn deadline(&self, start: Instant) -> Instant {
         let received = self.collected.bytes().len() as u64;
-        start + self.grace + Duration::from_millis(received * 1000 / MIN_BYTES_PER_SECOND)
+        let allowed = Duration::from_millis(received * 1000 / MIN_BYTES_PER_SECOND);
+        start + (self.grace + allowed).min(MAX_BODY_TIME)
     }
 
     fn poll_whole(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<Result<Bytes, BodyError>> {
@@ -122,6 +130,9 @@ where
             let received = self.collected.bytes().len();
             if piece.len() > limit - received {
                 return Poll::Ready(Err(BodyError::TooLarge { limit }));
+            }
+            if !self.share.take(piece.len()) {
+                return Poll::Ready(Err(BodyError::NoRoom));
             }
             let left = self.incoming.size_hint().lower();
             self.collected.add(piece, left, limit);

@@ -4,7 +4,9 @@
 //! in this place only, and an HTTP/1 connection is closed where it cannot be used again.
 
 use crate::answer::answer;
+use crate::assemble::ServerOptions;
 use crate::body::RequestBody;
+use crate::body_budget::BodyBudget;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::pulse::Turn;
@@ -31,15 +33,17 @@ pub(crate) struct Service {
     serving: Arc<Serving>,
     log: Log,
     body_timeout: Duration,
+    bodies: Arc<BodyBudget>,
     draining: AtomicBool,
 }
 
 impl Service {
-    pub(crate) fn new(serving: Arc<Serving>, body_timeout: Duration) -> Service {
+    pub(crate) fn new(serving: Arc<Serving>, options: &ServerOptions) -> Service {
         Service {
             serving,
             log: Log::new(),
-            body_timeout,
+            body_timeout: options.body_timeout,
+            bodies: Arc::new(BodyBudget::new(options.max_buffered_bytes)),
             draining: AtomicBool::new(false),
         }
     }
@@ -58,7 +62,7 @@ impl Service {
         turn: Turn,
     ) -> Response<ReplyBody> {
         let (head, incoming) = request.into_parts();
-        let mut body = RequestBody::new(incoming, self.body_timeout);
+        let mut body = RequestBody::new(incoming, self.body_timeout, self.bodies.share());
         let line = self.log.begin(&head);
         let outcome = catch_panic(answer(&self.serving, &head, &mut body)).await;
 

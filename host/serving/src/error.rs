@@ -81,6 +81,7 @@ impl From<BodyError> for InferError {
     fn from(error: BodyError) -> InferError {
         let kind = match error {
             BodyError::TooLarge { .. } => ErrorKind::TooLarge,
+            BodyError::NoRoom => ErrorKind::Unavailable,
             BodyError::Timeout => ErrorKind::ClientTimeout,
             BodyError::Disconnected | BodyError::Malformed => ErrorKind::InvalidRequest,
         };

@@ -64,6 +64,8 @@ pub trait Body: Send {
 pub enum BodyError {
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
+    #[error("the server holds as many bytes of requests as it can; try again")]
+    NoRoom,
     #[error("the body did not arrive in time")]
     Timeout,
     #[error("the client went away")]

@@ -1,8 +1,10 @@
 //! Bodies that come piece by piece, or do not come.
 
 use super::*;
+use crate::body_budget::BodyBudget;
 use http_body::{Frame, SizeHint};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -80,8 +82,14 @@ fn pieces<const N: usize>(texts: [&'static str; N]) -> impl Iterator<Item = Step
         .into_iter()
 }
 
+/// A body that may take as much as it likes.
+fn request_body(script: Script) -> RequestBody<Script> {
+    let budget = Arc::new(BodyBudget::new(usize::MAX));
+    RequestBody::new(script, GRACE, budget.share())
+}
+
 async fn read(script: Script, limit: usize) -> Result<Bytes, BodyError> {
-    RequestBody::new(script, GRACE).read(limit).await
+    request_body(script).read(limit).await
 }
 
 impl Body for RequestBody<Script> {
@@ -137,7 +145,7 @@ async fn a_declared_size_above_the_limit_is_refused_before_anything_is_read() {
 async fn a_flood_of_tiny_pieces_costs_little_more_than_its_bytes() -> anyhow::Result<()> {
     const LIMIT: usize = 1 << 18;
     let flood = (0..LIMIT).map(|_| Step::Piece(Bytes::from_static(b"x")));
-    let mut body = RequestBody::new(Script::new(flood), GRACE);
+    let mut body = request_body(Script::new(flood));
     while body.collected.bytes().len() < LIMIT - MAX_PIECES_AT_ONCE {
         let _ = poll_fn(|cx| Poll::Ready(body.poll_whole(cx, LIMIT))).await;
         if let Collected::Joined(bytes) = &body.collected {
@@ -153,7 +161,7 @@ async fn a_flood_of_tiny_pieces_costs_little_more_than_its_bytes() -> anyhow::Re
 async fn a_declared_size_is_not_set_aside_before_it_comes() {
     let steps = pieces(["a", "b"]).chain([Step::Wait(Duration::from_secs(1))]);
     let script = Script::new(steps).declaring(1 << 40);
-    let mut body = RequestBody::new(script, GRACE);
+    let mut body = request_body(script);
     let _ = poll_fn(|cx| Poll::Ready(body.poll_whole(cx, usize::MAX))).await;
     match &body.collected {
         Collected::Joined(bytes) => assert!(bytes.capacity() <= MAX_ADVANCE_BYTES),
@@ -212,16 +220,42 @@ async fn bad_framing_is_told_from_a_client_that_went_away() {
 
 #[tokio::test]
 async fn only_what_is_there_already_is_thrown_away() {
-    let mut there = RequestBody::new(Script::new(pieces(["ab", "cd"])), GRACE);
+    let mut there = request_body(Script::new(pieces(["ab", "cd"])));
     assert!(there.is_over().await);
     let steps = pieces(["ab"]).chain([Step::Wait(Duration::from_secs(1))]);
-    let mut missing = RequestBody::new(Script::new(steps), GRACE);
+    let mut missing = request_body(Script::new(steps));
     assert!(!missing.is_over().await);
     let steps = pieces(["ab"]).chain([Step::Fail(io::ErrorKind::InvalidInput)]);
-    let mut broken = RequestBody::new(Script::new(steps), GRACE);
+    let mut broken = request_body(Script::new(steps));
     assert_eq!(broken.read_whole(10).await, Err(BodyError::Malformed));
     assert!(!broken.is_over().await);
     let endless = (0..100_000).map(|_| Step::Piece(Bytes::from_static(&[0; 1024])));
-    let mut endless = RequestBody::new(Script::new(endless), GRACE);
+    let mut endless = request_body(Script::new(endless));
     assert!(!endless.is_over().await);
+}
+
+#[tokio::test]
+async fn a_body_holds_its_bytes_until_its_request_ends() -> anyhow::Result<()> {
+    let budget = Arc::new(BodyBudget::new(5));
+    let body = |text| RequestBody::new(Script::new(pieces([text])), GRACE, budget.share());
+    let mut first = body("abcd");
+    first.read_whole(10).await?;
+    assert_eq!(body("ef").read(10).await, Err(BodyError::NoRoom));
+    drop(first);
+    assert_eq!(body("ef").read(10).await?, "ef");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_body_takes_longer_than_five_minutes() {
+    let steady = || {
+        [
+            Step::Wait(Duration::from_secs(1)),
+            Step::Piece(vec![0; 32 << 10].into()),
+        ]
+    };
+    let script = Script::new((0..400).flat_map(|_| steady()));
+    let start = Instant::now();
+    assert_eq!(read(script, 64 << 20).await, Err(BodyError::Timeout));
+    assert_eq!(start.elapsed(), MAX_BODY_TIME);
 }
