@@ -4,6 +4,7 @@
 //! socket is gone tells the peer to forget what it has not read yet.
 
 use crate::pulse::Pulse;
+use crate::refusal;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,8 +25,19 @@ const DISCARD_BYTES: usize = 8 * 1024;
 pub(crate) struct Socket {
     stream: TcpStream,
     pulse: Arc<Pulse>,
+    /// What goes out in place of bytes that hyper has handed over.
+    replacement: Option<Replacement>,
     /// Once nothing more is written: until when the rest is read and thrown away.
     linger: Option<Pin<Box<Sleep>>>,
+}
+
+/// Bytes written in place of others. Lifetime: one response.
+#[derive(Debug)]
+struct Replacement {
+    bytes: Vec<u8>,
+    written: usize,
+    /// The length of what they stand for.
+    length: usize,
 }
 
 impl Socket {
@@ -33,8 +45,33 @@ impl Socket {
         Socket {
             stream,
             pulse,
+            replacement: None,
             linger: None,
         }
+    }
+
+    /// Write `bytes`, or what has to go out in their place.
+    fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.replacement.is_none() {
+            let Some(whole) = refusal::with_body(bytes) else {
+                return Pin::new(&mut self.stream).poll_write(cx, bytes);
+            };
+            self.replacement = Some(Replacement {
+                bytes: whole,
+                written: 0,
+                length: bytes.len(),
+            });
+        }
+        while let Some(replacement) = &mut self.replacement {
+            let rest = &replacement.bytes[replacement.written..];
+            if rest.is_empty() {
+                let length = replacement.length;
+                self.replacement = None;
+                return Poll::Ready(Ok(length));
+            }
+            replacement.written += ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+        }
+        Poll::Ready(Ok(0))
     }
 
     fn note_write(&self, written: &Poll<io::Result<usize>>) {
@@ -79,7 +116,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let written = self.poll_write_bytes(cx, bytes);
         self.note_write(&written);
         written
     }
@@ -89,7 +126,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let written = match slices {
+            [one] => self.poll_write_bytes(cx, one),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
+        };
         self.note_write(&written);
         written
     }

@@ -43,6 +43,9 @@ struct Ready<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     ready: bool,
+    /// Clients of V2 read it from whatever is not a 200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -77,13 +80,20 @@ pub fn live() -> Bytes {
 
 /// Whether the server takes inference requests. With `false` it belongs to a 503.
 pub fn ready(ready: bool) -> Bytes {
-    document(&Ready { name: None, ready })
+    document(&Ready {
+        name: None,
+        ready,
+        error: (!ready).then_some("the server is not ready"),
+    })
 }
 
 /// Whether a model takes inference requests. With `false` it belongs to a 503.
 pub fn model_ready(model: &ModelName, ready: bool) -> Bytes {
-    let name = Some(model.as_str());
-    document(&Ready { name, ready })
+    document(&Ready {
+        name: Some(model.as_str()),
+        ready,
+        error: (!ready).then_some("the model is not ready"),
+    })
 }
 
 /// The body of every answer that is not a 200.
@@ -118,7 +128,10 @@ mod tests {
         let documents = [
             (live(), r#"{"live":true}"#),
             (ready(true), r#"{"ready":true}"#),
-            (model_ready(&name, false), r#"{"name":"m","ready":false}"#),
+            (
+                model_ready(&name, false),
+                r#"{"name":"m","ready":false,"error":"the model is not ready"}"#,
+            ),
             (encode_error("no \"x\"\n"), r#"{"error":"no \"x\"\n"}"#),
             (
                 server_metadata("0.1.0"),

@@ -60,7 +60,7 @@ async fn during_the_notice_all_is_answered_but_nobody_stays() -> anyhow::Result<
         .await?;
     assert_eq!(
         (answer.status, answer.body.as_str()),
-        (503, r#"{"ready":false}"#)
+        (503, r#"{"ready":false,"error":"the server is not ready"}"#)
     );
     assert_eq!(answer.header("retry-after"), Some("1"));
     Ok(())
