@@ -1,0 +1,28 @@
+//! What is promised of the descriptors.
+
+use prost::Message;
+
+#[test]
+fn the_descriptors_name_every_service_and_stand_without_other_files() -> anyhow::Result<()> {
+    let set = prost_types::FileDescriptorSet::decode(super::FILE_DESCRIPTOR_SET)?;
+    let methods = |name: &str| {
+        let mut services = set.file.iter().flat_map(|file| {
+            let package = file.package().to_owned();
+            file.service
+                .iter()
+                .map(move |service| (package.clone(), service))
+        });
+        services
+            .find(|(package, service)| format!("{package}.{}", service.name()) == name)
+            .map(|(_, service)| service.method.len())
+    };
+    assert_eq!(methods("inference.GRPCInferenceService"), Some(20));
+    assert_eq!(methods("tensorflow.serving.PredictionService"), Some(5));
+    assert_eq!(methods("tensorflow.serving.ModelService"), Some(2));
+    assert_eq!(methods("prediction.PredictionService"), Some(3));
+    for dependency in set.file.iter().flat_map(|file| &file.dependency) {
+        let is_there = set.file.iter().any(|file| file.name() == dependency);
+        assert!(is_there, "{dependency}");
+    }
+    Ok(())
+}
