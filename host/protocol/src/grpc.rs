@@ -12,11 +12,15 @@
 //! Invariant: tensors share the message's memory where the wire has their bytes; what a list of the
 //! message repeats or widens is bounded before it is allocated.
 
+mod answer;
 mod element;
 pub mod message;
+mod row;
 mod target;
+pub mod tfs;
 pub mod v2;
 
+pub use answer::EncodeError;
 pub use target::TargetError;
 
 /// All files of `proto/` and those they import, as a serialised `google.protobuf.FileDescriptorSet`:

@@ -1,5 +1,8 @@
 //! Whole messages through the codecs of all dialects.
 
+mod clients;
+mod tfs;
+mod tfs_examples;
 mod v2;
 
 use super::message::{inference, prediction, tensorflow};
