@@ -15,6 +15,7 @@
 mod answer;
 mod element;
 pub mod message;
+pub mod predict;
 mod row;
 mod target;
 pub mod tfs;

@@ -1,6 +1,8 @@
 //! Whole messages through the codecs of all dialects.
 
 mod clients;
+mod identity;
+mod predict;
 mod tfs;
 mod tfs_examples;
 mod v2;

@@ -2,8 +2,8 @@
 //!
 //! The first axis of every input counts the examples, whatever it is declared as. A feature has as
 //! many elements as a row, and they settle one variable axis, which is as long in every example.
-//! FP32 and FP64 are read from a `float_list`, integers and BOOL (0 or 1) from an `int64_list`, BYTES
-//! from a `bytes_list`. What the context says holds for each example that does not say it itself.
+//! FP32 and FP64 are read from a `float_list`, integers and BOOL (0 or 1) from an `int64_list`,
+//! BYTES from a `bytes_list`. What the context says holds for each example that does not say it itself.
 //! Features that are no inputs are ignored, as TensorFlow's parser of examples does.
 
 use super::budget::Budget;

@@ -2,8 +2,8 @@
 //!
 //! Either all bytes stand in `tensor_content`, which becomes the tensor without a copy, or the
 //! elements stand in the list of their datatype. A list may be shorter than the shape says: its last
-//! element then fills the rest, and zeros (or empty strings) fill a tensor without any. A longer list
-//! is a mistake.
+//! element then fills the rest, and zeros (or empty strings) fill a tensor without any. A longer
+//! list is a mistake.
 
 use super::budget::Budget;
 use super::error::InputProblem;
