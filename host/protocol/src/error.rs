@@ -42,6 +42,26 @@ pub enum Party {
     Host,
 }
 
+/// The codes of gRPC that our errors have, with their numbers on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(i32)]
+pub enum GrpcCode {
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    NotFound = 5,
+    ResourceExhausted = 8,
+    Unimplemented = 12,
+    Internal = 13,
+    Unavailable = 14,
+}
+
+impl GrpcCode {
+    /// The value of the trailer `grpc-status`.
+    pub fn number(self) -> i32 {
+        self as i32
+    }
+}
+
 impl ErrorKind {
     /// Who has to change something; decides the level of the log line.
     pub fn party(self) -> Party {
@@ -53,24 +73,87 @@ impl ErrorKind {
         self.row().1
     }
 
+    /// The status in every gRPC dialect.
+    pub fn grpc_code(self) -> GrpcCode {
+        self.row().2
+    }
+
     /// Whether the same request may succeed a little later (a `retry-after` goes with it).
     pub fn is_retryable(self) -> bool {
         self.status() == StatusCode::SERVICE_UNAVAILABLE
     }
 
-    fn row(self) -> (Party, StatusCode) {
+    fn row(self) -> (Party, StatusCode, GrpcCode) {
         match self {
-            ErrorKind::InvalidRequest => (Party::Client, StatusCode::BAD_REQUEST),
-            ErrorKind::NotFound => (Party::Client, StatusCode::NOT_FOUND),
-            ErrorKind::MethodNotAllowed => (Party::Client, StatusCode::METHOD_NOT_ALLOWED),
-            ErrorKind::TooLarge => (Party::Client, StatusCode::PAYLOAD_TOO_LARGE),
-            ErrorKind::UnsupportedEncoding => (Party::Client, StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            ErrorKind::NotImplemented => (Party::Client, StatusCode::NOT_IMPLEMENTED),
-            ErrorKind::ClientTimeout => (Party::Client, StatusCode::REQUEST_TIMEOUT),
-            ErrorKind::Handler => (Party::Handler, StatusCode::BAD_GATEWAY),
-            ErrorKind::Unavailable => (Party::Capacity, StatusCode::SERVICE_UNAVAILABLE),
-            ErrorKind::DeadlineExceeded => (Party::Capacity, StatusCode::GATEWAY_TIMEOUT),
-            ErrorKind::Internal => (Party::Host, StatusCode::INTERNAL_SERVER_ERROR),
+            ErrorKind::InvalidRequest => (
+                Party::Client,
+                StatusCode::BAD_REQUEST,
+                GrpcCode::InvalidArgument,
+            ),
+            ErrorKind::NotFound => (Party::Client, StatusCode::NOT_FOUND, GrpcCode::NotFound),
+            ErrorKind::MethodNotAllowed => (
+                Party::Client,
+                StatusCode::METHOD_NOT_ALLOWED,
+                GrpcCode::Unimplemented,
+            ),
+            ErrorKind::TooLarge => (
+                Party::Client,
+                StatusCode::PAYLOAD_TOO_LARGE,
+                GrpcCode::ResourceExhausted,
+            ),
+            ErrorKind::UnsupportedEncoding => (
+                Party::Client,
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                GrpcCode::Unimplemented,
+            ),
+            ErrorKind::NotImplemented => (
+                Party::Client,
+                StatusCode::NOT_IMPLEMENTED,
+                GrpcCode::Unimplemented,
+            ),
+            ErrorKind::ClientTimeout => (
+                Party::Client,
+                StatusCode::REQUEST_TIMEOUT,
+                GrpcCode::DeadlineExceeded,
+            ),
+            ErrorKind::Handler => (Party::Handler, StatusCode::BAD_GATEWAY, GrpcCode::Internal),
+            ErrorKind::Unavailable => (
+                Party::Capacity,
+                StatusCode::SERVICE_UNAVAILABLE,
+                GrpcCode::Unavailable,
+            ),
+            ErrorKind::DeadlineExceeded => (
+                Party::Capacity,
+                StatusCode::GATEWAY_TIMEOUT,
+                GrpcCode::DeadlineExceeded,
+            ),
+            ErrorKind::Internal => (
+                Party::Host,
+                StatusCode::INTERNAL_SERVER_ERROR,
+                GrpcCode::Internal,
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_grpc_codes_are_those_of_the_wire() {
+        for (kind, number) in [
+            (ErrorKind::InvalidRequest, 3),
+            (ErrorKind::DeadlineExceeded, 4),
+            (ErrorKind::NotFound, 5),
+            (ErrorKind::TooLarge, 8),
+            (ErrorKind::NotImplemented, 12),
+            (ErrorKind::UnsupportedEncoding, 12),
+            (ErrorKind::Handler, 13),
+            (ErrorKind::Internal, 13),
+            (ErrorKind::Unavailable, 14),
+        ] {
+            assert_eq!(kind.grpc_code().number(), number, "{kind:?}");
         }
     }
 }

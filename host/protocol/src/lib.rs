@@ -2,13 +2,15 @@
 //!
 //! In the order a request meets them: [`route`] turns the head of a request into a [`call::Call`];
 //! [`v2`] turns its body into an [`call::InferRequest`] and an [`call::InferResponse`] back into
-//! bytes; [`error`] says which status an error of which kind has.
+//! bytes; [`grpc`] does both for the messages of every dialect that travels over gRPC; [`error`] says
+//! which status an error of which kind has.
 //!
 //! Invariant: no socket, no clock, no look-up of models; compiles to Wasm. Nothing here is async.
 #![forbid(unsafe_code)]
 
 pub mod call;
 pub mod error;
+pub mod grpc;
 mod label;
 pub mod route;
 pub mod v2;

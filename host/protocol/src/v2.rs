@@ -18,11 +18,12 @@ mod index;
 mod json;
 mod metadata;
 mod raw;
-mod request;
+pub(crate) mod request;
 mod response;
 
 pub use error::{DecodeError, EncodeError, HeaderLengthError};
 pub use index::{IndexFilter, decode_index, index};
+pub(crate) use metadata::EXTENSIONS;
 pub use metadata::{encode_error, live, model_metadata, model_ready, ready, server_metadata};
 pub use response::{EncodedReply, Reply};
 

@@ -7,7 +7,7 @@ use wisp_tensor::TensorSpec;
 
 /// The extensions of V2 that work, in Triton's names. `model_repository` would promise loading and
 /// unloading along with the index.
-const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "parameters"];
+pub(crate) const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "parameters"];
 
 #[derive(Serialize)]
 struct Server<'a> {

@@ -13,11 +13,12 @@ use crate::call::{InferRequest, ModelDescription};
 use crate::label::Label;
 use bytes::Bytes;
 use member::{Input, Object, Output, OutputParameters, Request};
+pub(crate) use member::{MAX_PARAMETERS, is_reserved};
 use serde::Deserialize;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError};
 
 /// The longest name of an input or output: beyond any model's, and short enough to be passed on.
-const MAX_NAME_BYTES: usize = 1024;
+pub(crate) const MAX_NAME_BYTES: usize = 1024;
 
 /// The request in `text`, the body's JSON, and in `rest`, the bytes behind it.
 pub(super) fn decode(

@@ -19,7 +19,7 @@ use crate::label::Label;
 const MAX_TENSORS: usize = 1024;
 
 /// Parameters in one request, counted without the reserved ones. They are settings, not content.
-const MAX_PARAMETERS: usize = 256;
+pub(crate) const MAX_PARAMETERS: usize = 256;
 
 #[derive(Deserialize)]
 pub(super) struct Request<'a> {
@@ -266,7 +266,7 @@ fn repeated<E: Error>(name: &str) -> E {
 
 /// Whether the protocol itself, as Triton speaks it, gives this parameter a meaning. None of them
 /// reaches a handler; those that we have no use for are accepted and do nothing.
-fn is_reserved(name: &str) -> bool {
+pub(crate) fn is_reserved(name: &str) -> bool {
     let known = [
         "sequence_id",
         "sequence_start",

@@ -1,0 +1,53 @@
+//! The elements of a tensor from the lists that messages hold them in.
+//!
+//! A list's type is wider than the tensor's where protobuf has no narrow one: what does not fit is
+//! refused with its position, never cut.
+
+use bytes::{BufMut, Bytes};
+
+/// The bytes of numbers as `narrow` makes them, or the position of the first that does not fit.
+///
+/// Closures instead of function pointers: the loop over the elements is compiled once per type.
+pub(super) fn numbers<T: Copy, const SIZE: usize>(
+    content: &mut Vec<u8>,
+    values: &[T],
+    narrow: impl Fn(T) -> Option<[u8; SIZE]>,
+) -> Result<(), usize> {
+    content.reserve(values.len() * SIZE);
+    for (position, &value) in values.iter().enumerate() {
+        content.extend_from_slice(&narrow(value).ok_or(position)?);
+    }
+    Ok(())
+}
+
+/// A closure for [`numbers`] that narrows an integer to this type.
+macro_rules! narrow {
+    ($integer:ty) => {
+        |value| Some(<$integer>::try_from(value).ok()?.to_le_bytes())
+    };
+}
+pub(super) use narrow;
+
+/// A BOOL element from a Boolean.
+pub(super) fn boolean(value: bool) -> Option<[u8; 1]> {
+    Some([u8::from(value)])
+}
+
+/// Appends the elements in V2's layout of BYTES; fails with the position of one beyond 4 GiB.
+pub(super) fn strings<'a>(
+    content: &mut Vec<u8>,
+    elements: impl IntoIterator<Item = &'a Bytes>,
+) -> Result<(), usize> {
+    for (position, element) in elements.into_iter().enumerate() {
+        content.put_u32_le(u32::try_from(element.len()).map_err(|_| position)?);
+        content.put_slice(element);
+    }
+    Ok(())
+}
+
+/// The bytes that these elements take in V2's layout of BYTES.
+pub(super) fn strings_size<'a>(elements: impl IntoIterator<Item = &'a Bytes>) -> usize {
+    // They are all in memory, each in an allocation or with a handle larger than its length prefix.
+    let sizes = elements.into_iter().map(|element| element.len() + 4);
+    sizes.fold(0, usize::saturating_add)
+}

@@ -1,0 +1,54 @@
+//! What can be wrong with rows, or with asking this model for rows.
+
+use crate::error::ErrorKind;
+use crate::grpc::row::RowError;
+use crate::label::Label;
+use wisp_tensor::{ElementType, TensorError};
+
+/// Why a message is no request. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct DecodeError(#[from] Reason);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Reason {
+    #[error(
+        "`features` take a model with exactly one required input, this one has {required}: use ModelInfer"
+    )]
+    Inputs { required: usize },
+    #[error(
+        "`features` take an input of whole numbers, FP32 or FP64, that of this model is {0}: use ModelInfer"
+    )]
+    Datatype(ElementType),
+    #[error("the model takes one row at a time: use Predict")]
+    NoBatch,
+    #[error("the batch has {actual} rows, more than the limit of {limit}: send several")]
+    TooManyRows { limit: usize, actual: usize },
+    #[error("`features`: {0}")]
+    Row(#[from] RowProblem),
+    #[error("`features`: {0}")]
+    Tensor(#[from] TensorError),
+}
+
+/// What is wrong with one row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RowProblem {
+    #[error(transparent)]
+    Shape(#[from] RowError),
+    #[error("a row takes {expected} elements as the first one does, not {actual}")]
+    OtherShape { expected: usize, actual: usize },
+    #[error("element {position} does not fit in {element_type}")]
+    Element {
+        position: usize,
+        element_type: ElementType,
+    },
+    #[error("the batch is for another model than {0}: send its rows in a batch of their own")]
+    OtherModel(Label),
+}
+
+impl DecodeError {
+    /// What the error table is asked with.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidRequest
+    }
+}

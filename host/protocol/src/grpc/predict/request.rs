@@ -1,0 +1,194 @@
+//! From rows of features to one tensor.
+
+use super::answer::{BatchReply, Reply};
+use super::error::{DecodeError, Reason, RowProblem};
+use crate::call::{InferRequest, ModelDescription};
+use crate::grpc::element::numbers;
+use crate::grpc::message::prediction::{BatchPredictRequest, PredictRequest};
+use crate::grpc::row;
+use crate::label::Label;
+use bytes::Bytes;
+use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
+
+/// Rows in one batch. An invalid one takes two bytes of request and a hundred of answer.
+const MAX_ROWS: usize = 65_536;
+
+/// The request of one row, and how its answer is read.
+pub fn decode(
+    message: PredictRequest,
+    model: &ModelDescription,
+) -> Result<(InferRequest, Reply), DecodeError> {
+    let (input, layout) = input(model)?;
+    let mut rows = Rows::new(input, layout);
+    rows.push(&message.features).map_err(Reason::from)?;
+    Ok((rows.into_request()?, Reply { layout }))
+}
+
+/// The request of all valid rows, and how its answer is read. Without a valid row there is nothing
+/// to infer.
+pub fn decode_batch(
+    message: BatchPredictRequest,
+    model: &ModelDescription,
+) -> Result<(Option<InferRequest>, BatchReply), DecodeError> {
+    let (input, layout) = input(model)?;
+    if layout == Layout::Whole {
+        return Err(DecodeError::from(Reason::NoBatch));
+    }
+    let actual = message.requests.len();
+    if actual > MAX_ROWS {
+        let limit = MAX_ROWS;
+        return Err(DecodeError::from(Reason::TooManyRows { limit, actual }));
+    }
+    let mut rows = Rows::new(input, layout);
+    let mut refusals = Vec::with_capacity(message.requests.len());
+    for row in message.requests {
+        let name = row.model_name;
+        let pushed = match name.is_empty() || name == model.model.as_str() {
+            true => rows.push(&row.features),
+            false => Err(RowProblem::OtherModel(Label::new(&name))),
+        };
+        refusals.push(pushed.err().map(|problem| Reason::Row(problem).to_string()));
+    }
+    let request = match rows.count {
+        0 => None,
+        _ => Some(rows.into_request()?),
+    };
+    Ok((request, BatchReply { refusals }))
+}
+
+/// What the elements of the input are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Rows of axis 0.
+    Rows,
+    /// One row, all of them.
+    Whole,
+}
+
+/// The input that features fill, and how.
+fn input(model: &ModelDescription) -> Result<(&TensorSpec, Layout), Reason> {
+    let required = || model.signature.inputs.iter().filter(|spec| !spec.optional);
+    let mut inputs = required();
+    let (Some(input), None) = (inputs.next(), inputs.next()) else {
+        return Err(Reason::Inputs {
+            required: required().count(),
+        });
+    };
+    let layout = match *input.shape {
+        [_, ..] if model.max_batch_size > 0 => Layout::Rows,
+        [Dimension::Variable, _, ..] => Layout::Rows,
+        _ => Layout::Whole,
+    };
+    match input.element_type {
+        ElementType::Bool | ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => {
+            Err(Reason::Datatype(input.element_type))
+        }
+        _ => Ok((input, layout)),
+    }
+}
+
+/// The rows so far. Lifetime: one request.
+struct Rows<'a> {
+    input: &'a TensorSpec,
+    layout: Layout,
+    /// The sizes of every row, once the first valid one has settled them.
+    sizes: Option<Vec<u32>>,
+    content: Vec<u8>,
+    count: u32,
+}
+
+impl<'a> Rows<'a> {
+    fn new(input: &'a TensorSpec, layout: Layout) -> Rows<'a> {
+        Rows {
+            input,
+            layout,
+            sizes: None,
+            content: Vec::new(),
+            count: 0,
+        }
+    }
+
+    fn push(&mut self, features: &[f32]) -> Result<(), RowProblem> {
+        let declared = match self.layout {
+            Layout::Rows => self.input.shape.get(1..).unwrap_or_default(),
+            Layout::Whole => &self.input.shape,
+        };
+        let sizes = row::fit(declared, features.len())?;
+        if let Some(first) = &self.sizes
+            && *first != sizes
+        {
+            return Err(RowProblem::OtherShape {
+                expected: first.iter().map(|&size| size as usize).product(),
+                actual: features.len(),
+            });
+        }
+        let length = self.content.len();
+        if let Err(position) = append(&mut self.content, features, self.input.element_type) {
+            self.content.truncate(length);
+            let element_type = self.input.element_type;
+            return Err(RowProblem::Element {
+                position,
+                element_type,
+            });
+        }
+        self.sizes = Some(sizes);
+        self.count += 1;
+        Ok(())
+    }
+
+    fn into_request(self) -> Result<InferRequest, Reason> {
+        let count = match self.layout {
+            Layout::Rows => Some(self.count),
+            Layout::Whole => None,
+        };
+        let sizes = count.into_iter().chain(self.sizes.unwrap_or_default());
+        let shape = Shape::new(sizes.collect()).map_err(TensorError::from)?;
+        let content = Bytes::from(self.content);
+        let tensor = Tensor::new(self.input.element_type, shape, content)?;
+        Ok(InferRequest {
+            inputs: vec![NamedTensor {
+                name: self.input.name.clone(),
+                tensor,
+            }],
+            parameters: Vec::new(),
+            outputs: Vec::new(),
+        })
+    }
+}
+
+/// Appends features as elements of this type; fails with the position of one that does not fit.
+fn append(content: &mut Vec<u8>, features: &[f32], element_type: ElementType) -> Result<(), usize> {
+    /// Reads whole numbers of this type.
+    macro_rules! integers {
+        ($integer:ty) => {
+            numbers(content, features, |feature| {
+                Some(<$integer>::try_from(whole(feature)?).ok()?.to_le_bytes())
+            })
+        };
+    }
+    match element_type {
+        ElementType::Fp32 => numbers(content, features, |feature| Some(feature.to_le_bytes())),
+        ElementType::Fp64 => numbers(content, features, |feature| {
+            Some(f64::from(feature).to_le_bytes())
+        }),
+        ElementType::Uint8 => integers!(u8),
+        ElementType::Uint16 => integers!(u16),
+        ElementType::Uint32 => integers!(u32),
+        ElementType::Uint64 => integers!(u64),
+        ElementType::Int8 => integers!(i8),
+        ElementType::Int16 => integers!(i16),
+        ElementType::Int32 => integers!(i32),
+        ElementType::Int64 => integers!(i64),
+        // `input` lets none of these through.
+        ElementType::Bool | ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => Err(0),
+    }
+}
+
+/// The whole number that a feature is, if it is one.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "nothing is cut off: there is no fraction, and beyond 128 bits no narrower type fits"
+)]
+fn whole(feature: f32) -> Option<i128> {
+    (feature.fract() == 0.0).then_some(feature as i128)
+}

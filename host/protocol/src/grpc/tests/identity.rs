@@ -1,0 +1,175 @@
+//! For all tensors: what is encoded decodes to itself. For all bytes: decoding does not panic.
+
+use super::inference::ModelInferRequest;
+use super::inference::model_infer_request::InferInputTensor;
+use super::prediction::BatchPredictRequest;
+use super::tensorflow::serving::{
+    ClassificationRequest, MultiInferenceRequest, PredictRequest, RegressionRequest,
+};
+use super::tensorflow::tensor_shape_proto::Dim;
+use super::tensorflow::{TensorProto, TensorShapeProto};
+use super::*;
+use crate::grpc::{predict, tfs, v2};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// Any bytes at all that make a tensor of so many elements.
+fn content(element_type: ElementType, count: usize) -> BoxedStrategy<Vec<u8>> {
+    match element_type.size() {
+        Some(_) if element_type == ElementType::Bool => vec(0u8..=1, count).boxed(),
+        Some(size) => vec(any::<u8>(), count * size).boxed(),
+        None => vec(any::<Vec<u8>>(), count)
+            .prop_map(|elements| {
+                let elements = elements.iter().map(Vec::as_slice);
+                let tensor = Tensor::from_elements(elements).unwrap();
+                tensor.into_content().to_vec()
+            })
+            .boxed(),
+    }
+}
+
+fn named() -> impl Strategy<Value = NamedTensor> {
+    let types = select(ElementType::ALL.to_vec());
+    (types, vec(0u32..4, 0..4), any::<String>()).prop_flat_map(|(element_type, sizes, name)| {
+        let count = sizes.iter().product::<u32>() as usize;
+        content(element_type, count)
+            .prop_map(move |content| tensor(&name, element_type, &sizes, &content))
+    })
+}
+
+/// Tensors in the order of their names, each of another one.
+fn outputs() -> impl Strategy<Value = Vec<NamedTensor>> {
+    vec(named(), 0..4).prop_map(|mut outputs| {
+        outputs.sort_by(|a, b| a.name.cmp(&b.name));
+        outputs.dedup_by(|a, b| a.name == b.name);
+        outputs
+    })
+}
+
+/// A model with room for so many inputs of any name.
+fn wide_model(count: usize) -> ModelDescription {
+    model(
+        vec![spec("any", ElementType::Fp32, &[-1]); count],
+        Vec::new(),
+    )
+}
+
+/// Everything that may be done with these bytes.
+fn decode_all(body: &Bytes, limit: usize) {
+    let model = wine();
+    let rows = rows(model.signature.outputs.clone());
+    if let Ok(message) = ModelInferRequest::decode(body.clone()) {
+        let _ = v2::target(&message.model_name, &message.model_version);
+        let _ = v2::decode(message, &model);
+    }
+    if let Ok(message) = PredictRequest::decode(body.clone()) {
+        let _ = tfs::target(message.model_spec.as_ref());
+        let _ = tfs::decode_predict(message, &model, limit);
+    }
+    if let Ok(message) = ClassificationRequest::decode(body.clone()) {
+        let _ = tfs::decode_classify(message, &rows, limit);
+    }
+    if let Ok(message) = RegressionRequest::decode(body.clone()) {
+        let _ = tfs::decode_regress(message, &rows, limit);
+    }
+    if let Ok(message) = MultiInferenceRequest::decode(body.clone()) {
+        let _ = tfs::multi_target(&message);
+        let _ = tfs::decode_multi(message, &rows, limit);
+    }
+    if let Ok(message) = BatchPredictRequest::decode(body.clone()) {
+        let _ = predict::batch_model(&message);
+        let _ = predict::decode_batch(message, &rows);
+    }
+}
+
+proptest! {
+    #[test]
+    fn v2_answers_decode_to_themselves(outputs in outputs(), id in any::<String>()) {
+        let model = wide_model(outputs.len());
+        let request = ModelInferRequest { id: id.clone(), ..ModelInferRequest::default() };
+        let (_, reply) = v2::decode(request, &model).unwrap();
+        let answer = reply.encode(response(outputs.clone()), &model);
+        let body = Bytes::from(answer.encode_to_vec());
+        let answer = inference::ModelInferResponse::decode(body).unwrap();
+        prop_assert_eq!(answer.id, id);
+        // The outputs of an answer have the members of a request's inputs.
+        let inputs = answer.outputs.into_iter().map(|output| InferInputTensor {
+            name: output.name,
+            datatype: output.datatype,
+            shape: output.shape,
+            ..InferInputTensor::default()
+        });
+        let request = ModelInferRequest {
+            inputs: inputs.collect(),
+            raw_input_contents: answer.raw_output_contents,
+            ..ModelInferRequest::default()
+        };
+        let (request, _) = v2::decode(request, &model).unwrap();
+        prop_assert_eq!(request.inputs, outputs);
+    }
+
+    #[test]
+    fn tensorflow_answers_decode_to_themselves(outputs in outputs()) {
+        let model = wide_model(outputs.len());
+        let answer = tfs::encode_predict(response(outputs.clone()), &model);
+        let body = Bytes::from(answer.encode_to_vec());
+        let answer = tensorflow::serving::PredictResponse::decode(body).unwrap();
+        let request = PredictRequest { inputs: answer.outputs, ..PredictRequest::default() };
+        let request = tfs::decode_predict(request, &model, usize::MAX).unwrap();
+        prop_assert_eq!(request.inputs, outputs);
+    }
+
+    #[test]
+    fn arbitrary_bodies_never_panic(body in any::<Vec<u8>>()) {
+        decode_all(&Bytes::from(body), 1024);
+    }
+
+    #[test]
+    fn damaged_requests_never_panic(
+        fixture in select(vec![
+            include_bytes!("fixtures/triton_raw.bin").as_slice(),
+            include_bytes!("fixtures/triton_typed.bin"),
+            include_bytes!("fixtures/ovms_predict.bin"),
+            include_bytes!("fixtures/ovms_strings.bin"),
+        ]),
+        position: prop::sample::Index,
+        damage in vec(any::<u8>(), 0..4),
+        cut in 0usize..4,
+    ) {
+        let mut body = fixture.to_vec();
+        let position = position.index(body.len());
+        body.splice(position..(position + cut).min(body.len()), damage);
+        decode_all(&Bytes::from(body), 1024);
+    }
+
+    #[test]
+    fn lying_shapes_never_panic_nor_allocate(
+        sizes in vec(prop_oneof![any::<i64>(), 0i64..5, 0i64..=u32::MAX.into()], 0..5),
+        dtype in 0i32..30,
+        values in vec(any::<i32>(), 0..3),
+        datatype in select(ElementType::ALL.to_vec()),
+    ) {
+        let dim = |&size: &i64| Dim { size, name: String::new() };
+        let dim = sizes.iter().map(dim).collect();
+        let proto = TensorProto {
+            dtype,
+            tensor_shape: Some(TensorShapeProto { dim, unknown_rank: false }),
+            int_val: values.clone(),
+            ..TensorProto::default()
+        };
+        let request = PredictRequest { inputs: [("x".to_owned(), proto)].into(), ..PredictRequest::default() };
+        if let Ok(request) = tfs::decode_predict(request, &wine(), 4096) {
+            prop_assert!(request.inputs[0].tensor.content().len() <= 4096);
+        }
+        let contents = inference::InferTensorContents { int_contents: values, ..Default::default() };
+        let input = InferInputTensor {
+            name: "x".to_owned(),
+            datatype: datatype.name().to_owned(),
+            shape: sizes,
+            contents: Some(contents),
+            ..InferInputTensor::default()
+        };
+        let _ = v2::decode(ModelInferRequest { inputs: vec![input], ..Default::default() }, &wine());
+    }
+}

@@ -1,0 +1,270 @@
+//! TensorFlow Serving's examples: Classify, Regress and MultiInference.
+
+use super::tensorflow::feature::Kind;
+use super::tensorflow::serving::inference_result::Result as TaskResult;
+use super::tensorflow::serving::{
+    ClassificationRequest, ExampleList, ExampleListWithContext, InferenceTask, Input, ModelSpec,
+    MultiInferenceRequest, RegressionRequest, input,
+};
+use super::tensorflow::{BytesList, Example, Feature, Features, FloatList, Int64List};
+use super::*;
+use crate::error::ErrorKind;
+use crate::grpc::tfs;
+
+const LIMIT: usize = 256;
+
+fn floats(values: &[f32]) -> Kind {
+    Kind::FloatList(FloatList {
+        value: values.to_vec(),
+    })
+}
+
+fn example<const COUNT: usize>(features: [(&str, Kind); COUNT]) -> Example {
+    let feature = features.map(|(name, kind)| (name.to_owned(), Feature { kind: Some(kind) }));
+    Example {
+        features: Some(Features {
+            feature: feature.into(),
+        }),
+    }
+}
+
+fn list(examples: Vec<Example>) -> Option<Input> {
+    Some(Input {
+        kind: Some(input::Kind::ExampleList(ExampleList { examples })),
+    })
+}
+
+fn classify(input: Option<Input>) -> ClassificationRequest {
+    ClassificationRequest {
+        model_spec: None,
+        input,
+    }
+}
+
+/// A model whose outputs are classes.
+fn classes() -> ModelDescription {
+    rows(vec![
+        spec("names", ElementType::Bytes, &[-1, 2]),
+        spec("p", ElementType::Fp32, &[-1, 2]),
+    ])
+}
+
+fn two_rows() -> Option<Input> {
+    list(vec![
+        example([("x", floats(&[1.0, 2.0])), ("unused", floats(&[]))]),
+        example([("x", floats(&[3.0, 4.0]))]),
+    ])
+}
+
+#[test]
+fn features_are_rows_of_the_input_of_their_name() {
+    let (request, reply) = tfs::decode_classify(classify(two_rows()), &classes(), LIMIT).unwrap();
+    assert_eq!(
+        request.inputs,
+        [singles("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]
+    );
+    assert_eq!(request.outputs, ["names", "p"]);
+    let answer = response(vec![
+        strings("names", &[2, 2], &["a", "b", "c", "d"]),
+        singles("p", &[2, 2], &[0.25, 0.75, 1.0, 0.0]),
+    ]);
+    let result = reply.encode(&answer, &classes()).unwrap().result.unwrap();
+    let shown = result.classifications.iter().flat_map(|row| &row.classes);
+    let shown: Vec<_> = shown
+        .map(|class| (class.label.as_str(), class.score))
+        .collect();
+    assert_eq!(shown, [("a", 0.25), ("b", 0.75), ("c", 1.0), ("d", 0.0)]);
+    assert_eq!(result.classifications.len(), 2);
+}
+
+#[test]
+fn a_context_speaks_for_examples_that_do_not() {
+    let model = model(
+        vec![
+            spec("x", ElementType::Int32, &[-1]),
+            spec("t", ElementType::Bytes, &[-1, 1]),
+        ],
+        vec![spec("p", ElementType::Fp64, &[-1])],
+    );
+    let ints = |value: i64| Kind::Int64List(Int64List { value: vec![value] });
+    let text = Kind::BytesList(BytesList {
+        value: vec![Bytes::from_static(b"ab")],
+    });
+    let kind = input::Kind::ExampleListWithContext(ExampleListWithContext {
+        examples: vec![example([("x", ints(5))]), example([])],
+        context: Some(example([("x", ints(-1)), ("t", text)])),
+    });
+    let input = Some(Input { kind: Some(kind) });
+    let (request, _) = tfs::decode_classify(classify(input.clone()), &model, LIMIT).unwrap();
+    let x = tensor(
+        "x",
+        ElementType::Int32,
+        &[2],
+        &[5, 0, 0, 0, 255, 255, 255, 255],
+    );
+    assert_eq!(request.inputs, [x, strings("t", &[2, 1], &["ab", "ab"])]);
+    let error = tfs::decode_classify(classify(input), &model, 19).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+}
+
+#[test]
+fn optional_inputs_may_have_no_feature() {
+    let mut model = classes();
+    let extra = spec("extra", ElementType::Fp32, &[-1]);
+    model.signature.inputs.push(TensorSpec {
+        optional: true,
+        ..extra
+    });
+    let (request, _) = tfs::decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
+    assert_eq!(request.inputs.len(), 1);
+}
+
+#[test]
+fn an_example_has_every_feature_with_the_elements_of_a_row() {
+    let int = Kind::Int64List(Int64List { value: vec![1, 2] });
+    for (input, text) in [
+        (None, "the request has no examples"),
+        (list(vec![]), "the request has no examples"),
+        (list(vec![example([])]), "example 0 has no feature `x`"),
+        (
+            list(vec![example([("x", floats(&[1.0]))])]),
+            "example 0, feature `x`: a row takes 2 elements, not 1",
+        ),
+        (
+            list(vec![example([("x", int)])]),
+            "example 0, feature `x`: FP32 belongs in a `float_list`",
+        ),
+        (
+            list(vec![
+                example([("x", floats(&[1.0, 2.0]))]),
+                example([("x", floats(&[]))]),
+            ]),
+            "example 1, feature `x`: it has 0 elements, in the first example it has 2",
+        ),
+    ] {
+        let error = tfs::decode_classify(classify(input), &classes(), LIMIT).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
+fn classes_need_only_one_of_label_and_score() {
+    let scores = rows(vec![spec("p", ElementType::Fp64, &[-1])]);
+    let (_, reply) = tfs::decode_classify(classify(two_rows()), &scores, LIMIT).unwrap();
+    let content = [0.5f64, 2.0].map(f64::to_le_bytes).concat();
+    let answer = response(vec![tensor("p", ElementType::Fp64, &[2], &content)]);
+    let result = reply.encode(&answer, &scores).unwrap().result.unwrap();
+    let class = &result.classifications[1].classes[0];
+    assert_eq!((class.label.as_str(), class.score), ("", 2.0));
+
+    let labels = rows(vec![spec("l", ElementType::Bytes, &[-1])]);
+    let (_, reply) = tfs::decode_classify(classify(two_rows()), &labels, LIMIT).unwrap();
+    let answer = response(vec![strings("l", &[2], &["a", "b"])]);
+    let result = reply.encode(&answer, &labels).unwrap().result.unwrap();
+    let class = &result.classifications[0].classes[0];
+    assert_eq!((class.label.as_str(), class.score), ("a", 0.0));
+}
+
+#[test]
+fn among_several_outputs_the_name_decides() {
+    let float = |name| spec(name, ElementType::Fp32, &[-1, 2]);
+    let named = rows(vec![float("logits"), float("scores")]);
+    let (request, _) = tfs::decode_classify(classify(two_rows()), &named, LIMIT).unwrap();
+    assert_eq!(request.outputs, ["scores"]);
+    let unnamed = rows(vec![float("a"), float("b")]);
+    assert!(tfs::decode_classify(classify(two_rows()), &unnamed, LIMIT).is_err());
+}
+
+#[test]
+fn an_answer_that_does_not_match_the_examples_is_told() {
+    let (_, reply) = tfs::decode_classify(classify(two_rows()), &classes(), LIMIT).unwrap();
+    let p = || singles("p", &[2, 2], &[0.0; 4]);
+    for (outputs, kind) in [
+        (vec![p()], ErrorKind::Handler),
+        (
+            vec![p(), strings("names", &[1, 2], &["a", "b"])],
+            ErrorKind::Handler,
+        ),
+        (
+            vec![p(), strings("names", &[2], &["a", "b"])],
+            ErrorKind::InvalidRequest,
+        ),
+        (
+            vec![
+                strings("names", &[2, 2], &["a"; 4]),
+                tensor("p", ElementType::Fp16, &[2, 2], &[0; 8]),
+            ],
+            ErrorKind::Handler,
+        ),
+        (
+            vec![
+                p(),
+                tensor(
+                    "names",
+                    ElementType::Bytes,
+                    &[2, 2],
+                    b"\x01\0\0\0\xff\0\0\0\0\0\0\0\0\0\0\0\0",
+                ),
+            ],
+            ErrorKind::InvalidRequest,
+        ),
+    ] {
+        let error = reply.encode(&response(outputs), &classes()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+}
+
+#[test]
+fn a_regression_is_one_number_per_example() {
+    let model = rows(vec![spec("v", ElementType::Fp32, &[-1, 1])]);
+    let message = RegressionRequest {
+        model_spec: None,
+        input: two_rows(),
+    };
+    let (request, reply) = tfs::decode_regress(message, &model, LIMIT).unwrap();
+    assert_eq!(request.outputs, ["v"]);
+    let answer = response(vec![singles("v", &[2, 1], &[1.5, -2.0])]);
+    let result = reply.encode(&answer, &model).unwrap().result.unwrap();
+    let values: Vec<f32> = result.regressions.iter().map(|row| row.value).collect();
+    assert_eq!(values, [1.5, -2.0]);
+    let wide = response(vec![singles("v", &[2, 2], &[0.0; 4])]);
+    assert!(reply.encode(&wide, &model).is_err());
+}
+
+#[test]
+fn several_tasks_read_one_answer() {
+    let model = rows(vec![spec("v", ElementType::Fp32, &[-1])]);
+    let task = |method: &str, name: &str| InferenceTask {
+        model_spec: Some(ModelSpec {
+            name: name.to_owned(),
+            ..ModelSpec::default()
+        }),
+        method_name: format!("tensorflow/serving/{method}"),
+    };
+    let message = |tasks| MultiInferenceRequest {
+        tasks,
+        input: two_rows(),
+    };
+    let both = message(vec![task("classify", "wine"), task("regress", "wine")]);
+    assert_eq!(tfs::multi_target(&both).unwrap().model.as_str(), "wine");
+    let (request, reply) = tfs::decode_multi(both, &model, LIMIT).unwrap();
+    assert_eq!(request.outputs, ["v"]);
+    let answer = response(vec![singles("v", &[2], &[1.0, 2.0])]);
+    let results = reply.encode(&answer, &model).unwrap().results;
+    let kinds: Vec<_> = results.iter().map(|result| &result.result).collect();
+    assert!(matches!(
+        kinds[0],
+        Some(TaskResult::ClassificationResult(_))
+    ));
+    assert!(matches!(kinds[1], Some(TaskResult::RegressionResult(_))));
+
+    for tasks in [vec![], vec![task("regress", "a"), task("regress", "b")]] {
+        let error = tfs::multi_target(&message(tasks)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    }
+    let other = message(vec![task("predict", "wine")]);
+    assert!(tfs::decode_multi(other, &model, LIMIT).is_err());
+    let many = message(vec![task("regress", "wine"); 9]);
+    assert!(tfs::decode_multi(many, &model, LIMIT).is_err());
+}

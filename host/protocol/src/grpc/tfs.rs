@@ -1,0 +1,75 @@
+//! TensorFlow Serving over gRPC: tensors or examples in, tensors, classes or numbers out.
+//!
+//! [`target`] names the model of a request. [`decode_predict`] and [`encode_predict`] carry tensors
+//! (`tensor`); [`decode_classify`], [`decode_regress`] and [`decode_multi`] make the inputs from
+//! examples (`example`) and give a reply that reads classes or numbers from the outputs
+//! (`classify`, `multi`). `metadata` describes a model and tells its state.
+//!
+//! There is one signature, `serving_default`, which is the model's own. Version 0 means the latest,
+//! as clients send it that were told of none.
+//!
+//! As in V2 it is left to the caller whether names, datatypes and shapes are those of the model.
+//!
+//! Invariant: `limit`, a number of bytes, bounds what all lists of one request are widened,
+//! repeated or copied to, before it is allocated.
+
+mod budget;
+mod classify;
+mod error;
+mod example;
+mod metadata;
+mod multi;
+mod predict;
+mod tensor;
+
+pub use classify::{ClassifyReply, RegressReply, decode_classify, decode_regress};
+pub use error::DecodeError;
+pub use metadata::{check_metadata_fields, model_metadata, model_status};
+pub use multi::{MultiReply, decode_multi, multi_target};
+pub use predict::{decode_predict, encode_predict};
+
+use super::message::tensorflow::serving::ModelSpec;
+use super::message::tensorflow::serving::model_spec::VersionChoice;
+use super::target::{self, Reason, TargetError};
+use crate::call::{ModelDescription, Target};
+use crate::label::Label;
+use error::Reason as DecodeReason;
+
+/// The only signature of every model.
+const SIGNATURE: &str = "serving_default";
+
+/// The model and version that a request's `model_spec` names. No label is assigned to any version.
+pub fn target(spec: Option<&ModelSpec>) -> Result<Target, TargetError> {
+    let spec = spec.ok_or(Reason::NoModelSpec)?;
+    Ok(match &spec.version_choice {
+        None | Some(VersionChoice::Version(0)) => Target {
+            model: target::model(&spec.name)?,
+            version: None,
+        },
+        Some(VersionChoice::Version(number)) => target::target(&spec.name, &number.to_string())?,
+        Some(VersionChoice::VersionLabel(label)) => {
+            let model = target::model(&spec.name)?;
+            let label = Label::new(label);
+            return Err(TargetError::from(Reason::UnknownLabel { model, label }));
+        }
+    })
+}
+
+/// Whether a request asks for the signature that there is.
+fn check_signature(spec: Option<&ModelSpec>) -> Result<(), DecodeReason> {
+    match spec.map_or("", |spec| &spec.signature_name) {
+        "" | SIGNATURE => Ok(()),
+        other => Err(DecodeReason::Signature(Label::new(other))),
+    }
+}
+
+/// What an answer says of the model that gave it.
+fn model_spec(model: &ModelDescription) -> ModelSpec {
+    // A version beyond this dialect's numbers is left out rather than told wrong.
+    let version = model.version.to_string().parse().ok();
+    ModelSpec {
+        name: model.model.to_string(),
+        version_choice: version.map(VersionChoice::Version),
+        signature_name: SIGNATURE.to_owned(),
+    }
+}

@@ -1,0 +1,121 @@
+//! What can be wrong with a message of this dialect.
+
+use crate::error::ErrorKind;
+use crate::grpc::row::RowError;
+use crate::label::Label;
+use wisp_tensor::{ElementType, Shape, TensorError};
+
+/// Why a message is no request. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct DecodeError(#[from] Reason);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Reason {
+    #[error("signature {0} is not found, this server has `serving_default` only")]
+    Signature(Label),
+    #[error("the model has {expected} inputs, the request gives {actual}")]
+    TooManyInputs { expected: usize, actual: usize },
+    #[error("the model has {expected} outputs, the request asks for {actual}")]
+    TooManyOutputs { expected: usize, actual: usize },
+    #[error("output {0} is asked for twice")]
+    RepeatedOutput(Label),
+    #[error("the name of an input or output is longer than {limit} bytes")]
+    LongName { limit: usize },
+    #[error("input {name}: {problem}")]
+    Input { name: Label, problem: InputProblem },
+    #[error("the request has no examples")]
+    NoExamples,
+    #[error("example {example} has no feature {name}")]
+    NoFeature { example: usize, name: Label },
+    #[error("example {example}, feature {name}: {problem}")]
+    Feature {
+        example: usize,
+        name: Label,
+        problem: InputProblem,
+    },
+    #[error(
+        "the model has no outputs for classes, which are its only one of BYTES or that called `classes`, and its only one of FP32 or FP64 or that called `scores`: use Predict"
+    )]
+    NoClasses,
+    #[error(
+        "the model has no output for a regression, which is its only one of FP32 or FP64 or that called `outputs`: use Predict"
+    )]
+    NoValue,
+    #[error(
+        "method {0} is not one of `tensorflow/serving/classify` and `tensorflow/serving/regress`"
+    )]
+    Method(Label),
+    #[error("the request has more than {limit} tasks")]
+    TooManyTasks { limit: usize },
+    #[error("metadata field {0} is not supported by this server, ask for `signature_def`")]
+    MetadataField(Label),
+    #[error("the request names no metadata field, ask for `signature_def`")]
+    NoMetadataField,
+}
+
+/// What is wrong with one input, or one feature for it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InputProblem {
+    #[error("datatype {0} of TensorFlow is not supported by this server")]
+    Datatype(i32),
+    #[error("its rank is unknown")]
+    UnknownRank,
+    #[error("dimension {0} of its shape is not a number from 0 to 4294967295")]
+    Dimension(i64),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error("it has both `tensor_content` and `{list}`")]
+    TwoContents { list: &'static str },
+    #[error("strings belong in `string_val`, not in `tensor_content`")]
+    StringContent,
+    #[error("the elements of {element_type} belong in `{expected}`, not in `{actual}`")]
+    OtherList {
+        element_type: ElementType,
+        expected: &'static str,
+        actual: &'static str,
+    },
+    #[error("shape {shape} takes {} elements, `{list}` holds {actual}", shape.elements())]
+    Count {
+        shape: Shape,
+        list: &'static str,
+        actual: usize,
+    },
+    #[error("element {position} does not fit in {element_type}")]
+    Element {
+        position: usize,
+        element_type: ElementType,
+    },
+    #[error("the request's tensors take more than the limit of {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the input has no axis to count examples")]
+    NoAxis,
+    #[error("{0} has no form in an example: use Predict")]
+    NoExampleForm(ElementType),
+    #[error("{element_type} belongs in a `{expected}`")]
+    FeatureKind {
+        element_type: ElementType,
+        expected: &'static str,
+    },
+    #[error("it has {actual} elements, in the first example it has {expected}")]
+    Ragged { expected: usize, actual: usize },
+    #[error(transparent)]
+    Row(#[from] RowError),
+}
+
+impl DecodeError {
+    /// What the error table is asked with.
+    pub fn kind(&self) -> ErrorKind {
+        match self.0 {
+            Reason::Input {
+                problem: InputProblem::TooLarge { .. },
+                ..
+            }
+            | Reason::Feature {
+                problem: InputProblem::TooLarge { .. },
+                ..
+            } => ErrorKind::TooLarge,
+            _ => ErrorKind::InvalidRequest,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Inputs from examples: a feature of each example makes a row of the input of its name.
+//!
+//! The first axis of every input counts the examples, whatever it is declared as. A feature has as
+//! many elements as a row, and they settle one variable axis, which is as long in every example.
+//! FP32 and FP64 are read from a `float_list`, integers and BOOL (0 or 1) from an `int64_list`,
+//! BYTES from a `bytes_list`. What the context says holds for each example that does not say it itself.
+//! Features that are no inputs are ignored, as TensorFlow's parser of examples does.
+
+use super::budget::Budget;
+use super::error::{InputProblem, Reason};
+use crate::call::ModelDescription;
+use crate::grpc::element::{narrow, numbers, strings, strings_size};
+use crate::grpc::message::tensorflow::feature::Kind;
+use crate::grpc::message::tensorflow::serving::Input;
+use crate::grpc::message::tensorflow::serving::input;
+use crate::grpc::message::tensorflow::{Example, Feature};
+use crate::grpc::row;
+use crate::label::Label;
+use bytes::Bytes;
+use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
+
+/// The examples of one request.
+struct Examples {
+    examples: Vec<Example>,
+    context: Option<Example>,
+}
+
+/// The inputs of the model from these examples, and how many those are.
+pub(super) fn decode(
+    input: Option<Input>,
+    model: &ModelDescription,
+    limit: usize,
+) -> Result<(Vec<NamedTensor>, usize), Reason> {
+    let examples = match input.and_then(|input| input.kind) {
+        Some(input::Kind::ExampleList(list)) => Examples {
+            examples: list.examples,
+            context: None,
+        },
+        Some(input::Kind::ExampleListWithContext(list)) => Examples {
+            examples: list.examples,
+            context: list.context,
+        },
+        None => return Err(Reason::NoExamples),
+    };
+    if examples.examples.is_empty() {
+        return Err(Reason::NoExamples);
+    }
+    let mut budget = Budget::new(limit);
+    let mut tensors = Vec::with_capacity(model.signature.inputs.len());
+    for spec in &model.signature.inputs {
+        if spec.optional && !examples.mention(&spec.name) {
+            continue;
+        }
+        let name = spec.name.clone();
+        let tensor = examples.decode(spec, &mut budget)?;
+        tensors.push(NamedTensor { name, tensor });
+    }
+    Ok((tensors, examples.examples.len()))
+}
+
+impl Examples {
+    /// Whether any example, or the context, has this feature.
+    fn mention(&self, name: &str) -> bool {
+        let all = self.examples.iter().chain(&self.context);
+        all.into_iter()
+            .any(|example| feature(example, name).is_some())
+    }
+
+    /// The input of this declaration, a row for each example.
+    fn decode(&self, spec: &TensorSpec, budget: &mut Budget) -> Result<Tensor, Reason> {
+        let shared = self
+            .context
+            .as_ref()
+            .and_then(|context| feature(context, &spec.name));
+        let mut rows = Rows::new(spec);
+        for (position, example) in self.examples.iter().enumerate() {
+            let kind = feature(example, &spec.name).or(shared);
+            let kind = kind.ok_or_else(|| Reason::NoFeature {
+                example: position,
+                name: Label::new(&spec.name),
+            })?;
+            rows.push(kind, budget).map_err(|problem| Reason::Feature {
+                example: position,
+                name: Label::new(&spec.name),
+                problem,
+            })?;
+        }
+        rows.into_tensor().map_err(|error| Reason::Input {
+            name: Label::new(&spec.name),
+            problem: error.into(),
+        })
+    }
+}
+
+/// An example's feature of this name; one without a list is as absent.
+fn feature<'a>(example: &'a Example, name: &str) -> Option<&'a Kind> {
+    let features = example.features.as_ref()?;
+    let Feature { kind } = features.feature.get(name)?;
+    kind.as_ref()
+}
+
+/// The rows so far of one input. Lifetime: one request.
+struct Rows<'a> {
+    spec: &'a TensorSpec,
+    /// The sizes of every row, once the first has settled them, and how many elements they make.
+    sizes: Option<(Vec<u32>, usize)>,
+    content: Vec<u8>,
+    count: u32,
+}
+
+impl<'a> Rows<'a> {
+    fn new(spec: &'a TensorSpec) -> Rows<'a> {
+        Rows {
+            spec,
+            sizes: None,
+            content: Vec::new(),
+            count: 0,
+        }
+    }
+
+    fn push(&mut self, kind: &Kind, budget: &mut Budget) -> Result<(), InputProblem> {
+        let actual = match kind {
+            Kind::BytesList(list) => list.value.len(),
+            Kind::FloatList(list) => list.value.len(),
+            Kind::Int64List(list) => list.value.len(),
+        };
+        match self.sizes {
+            Some((_, expected)) if expected == actual => {}
+            Some((_, expected)) => return Err(InputProblem::Ragged { expected, actual }),
+            None => {
+                let declared = self.spec.shape.get(1..).ok_or(InputProblem::NoAxis)?;
+                self.sizes = Some((row::fit(declared, actual)?, actual));
+            }
+        }
+        append(&mut self.content, kind, self.spec.element_type, budget)?;
+        self.count = self.count.checked_add(1).ok_or(TensorError::Size)?;
+        Ok(())
+    }
+
+    fn into_tensor(self) -> Result<Tensor, TensorError> {
+        let sizes = self.sizes.map(|(sizes, _)| sizes).unwrap_or_default();
+        let shape = Shape::new(std::iter::once(self.count).chain(sizes).collect())?;
+        Tensor::new(self.spec.element_type, shape, Bytes::from(self.content))
+    }
+}
+
+/// Appends a feature's elements as this type.
+fn append(
+    content: &mut Vec<u8>,
+    kind: &Kind,
+    element_type: ElementType,
+    budget: &mut Budget,
+) -> Result<(), InputProblem> {
+    let (size, expected) = match (element_type, element_type.size()) {
+        (ElementType::Fp16 | ElementType::Bf16, _) => {
+            return Err(InputProblem::NoExampleForm(element_type));
+        }
+        (ElementType::Fp32 | ElementType::Fp64, Some(size)) => (size, "float_list"),
+        (_, Some(size)) => (size, "int64_list"),
+        (_, None) => (0, "bytes_list"),
+    };
+    let bytes = match kind {
+        Kind::BytesList(list) => Some(strings_size(&list.value)),
+        Kind::FloatList(list) => list.value.len().checked_mul(size),
+        Kind::Int64List(list) => list.value.len().checked_mul(size),
+    };
+    budget.take(bytes)?;
+    let read = match (element_type, kind) {
+        (ElementType::Bytes, Kind::BytesList(list)) => strings(content, &list.value),
+        (ElementType::Fp32, Kind::FloatList(list)) => {
+            numbers(content, &list.value, |value| Some(value.to_le_bytes()))
+        }
+        (ElementType::Fp64, Kind::FloatList(list)) => numbers(content, &list.value, |value| {
+            Some(f64::from(value).to_le_bytes())
+        }),
+        (ElementType::Bool, Kind::Int64List(list)) => numbers(content, &list.value, |value| {
+            u8::try_from(value)
+                .ok()
+                .filter(|&value| value < 2)
+                .map(|value| [value])
+        }),
+        (ElementType::Uint8, Kind::Int64List(list)) => numbers(content, &list.value, narrow!(u8)),
+        (ElementType::Uint16, Kind::Int64List(list)) => numbers(content, &list.value, narrow!(u16)),
+        (ElementType::Uint32, Kind::Int64List(list)) => numbers(content, &list.value, narrow!(u32)),
+        (ElementType::Uint64, Kind::Int64List(list)) => numbers(content, &list.value, narrow!(u64)),
+        (ElementType::Int8, Kind::Int64List(list)) => numbers(content, &list.value, narrow!(i8)),
+        (ElementType::Int16, Kind::Int64List(list)) => numbers(content, &list.value, narrow!(i16)),
+        (ElementType::Int32, Kind::Int64List(list)) => numbers(content, &list.value, narrow!(i32)),
+        (ElementType::Int64, Kind::Int64List(list)) => numbers(content, &list.value, narrow!(i64)),
+        _ => {
+            return Err(InputProblem::FeatureKind {
+                element_type,
+                expected,
+            });
+        }
+    };
+    read.map_err(|position| InputProblem::Element {
+        position,
+        element_type,
+    })
+}

@@ -1,0 +1,130 @@
+//! A tensor's elements as typed lists: `InferTensorContents`.
+//!
+//! Each datatype has one list, which holds exactly as many elements as the shape says; the other
+//! lists are empty. FP16 and BF16 have none.
+
+use super::error::InputProblem;
+use crate::grpc::element::{boolean, narrow, numbers, strings, strings_size};
+use crate::grpc::message::inference::InferTensorContents;
+use bytes::Bytes;
+use wisp_tensor::{ElementType, Shape};
+
+/// The bytes of a tensor of this type and shape with these elements.
+pub(super) fn decode(
+    contents: &InferTensorContents,
+    element_type: ElementType,
+    shape: &Shape,
+) -> Result<Bytes, InputProblem> {
+    let list = check_lists(contents, element_type, shape)?;
+    let mut content = Vec::new();
+    let InferTensorContents {
+        bool_contents,
+        int_contents,
+        int64_contents,
+        uint_contents,
+        uint64_contents,
+        fp32_contents,
+        fp64_contents,
+        bytes_contents,
+    } = contents;
+    let read = match element_type {
+        ElementType::Bool => numbers(&mut content, bool_contents, boolean),
+        ElementType::Uint8 => numbers(&mut content, uint_contents, narrow!(u8)),
+        ElementType::Uint16 => numbers(&mut content, uint_contents, narrow!(u16)),
+        ElementType::Uint32 => numbers(&mut content, uint_contents, narrow!(u32)),
+        ElementType::Uint64 => numbers(&mut content, uint64_contents, narrow!(u64)),
+        ElementType::Int8 => numbers(&mut content, int_contents, narrow!(i8)),
+        ElementType::Int16 => numbers(&mut content, int_contents, narrow!(i16)),
+        ElementType::Int32 => numbers(&mut content, int_contents, narrow!(i32)),
+        ElementType::Int64 => numbers(&mut content, int64_contents, narrow!(i64)),
+        ElementType::Fp32 => numbers(&mut content, fp32_contents, |value: f32| {
+            Some(value.to_le_bytes())
+        }),
+        ElementType::Fp64 => numbers(&mut content, fp64_contents, |value: f64| {
+            Some(value.to_le_bytes())
+        }),
+        ElementType::Bytes => {
+            content.reserve(strings_size(bytes_contents));
+            strings(&mut content, bytes_contents)
+        }
+        ElementType::Fp16 | ElementType::Bf16 => return Err(InputProblem::RawOnly(element_type)),
+    };
+    match read {
+        Ok(()) => Ok(Bytes::from(content)),
+        Err(position) => Err(InputProblem::Element {
+            position,
+            list,
+            element_type,
+        }),
+    }
+}
+
+/// The name of the one list that may hold elements, and holds as many as the shape says.
+fn check_lists(
+    contents: &InferTensorContents,
+    element_type: ElementType,
+    shape: &Shape,
+) -> Result<&'static str, InputProblem> {
+    let expected = list_of(element_type).ok_or(InputProblem::RawOnly(element_type))?;
+    for (list, actual) in lengths(contents) {
+        if list == expected {
+            if actual != shape.elements() {
+                return Err(InputProblem::Count {
+                    shape: shape.clone(),
+                    list,
+                    actual,
+                });
+            }
+        } else if actual > 0 {
+            return Err(InputProblem::OtherList {
+                element_type,
+                expected,
+                actual: list,
+            });
+        }
+    }
+    Ok(expected)
+}
+
+/// Whether no list has an element.
+pub(super) fn is_empty(contents: &InferTensorContents) -> bool {
+    lengths(contents).iter().all(|&(_, length)| length == 0)
+}
+
+fn lengths(contents: &InferTensorContents) -> [(&'static str, usize); 8] {
+    let InferTensorContents {
+        bool_contents,
+        int_contents,
+        int64_contents,
+        uint_contents,
+        uint64_contents,
+        fp32_contents,
+        fp64_contents,
+        bytes_contents,
+    } = contents;
+    [
+        ("bool_contents", bool_contents.len()),
+        ("int_contents", int_contents.len()),
+        ("int64_contents", int64_contents.len()),
+        ("uint_contents", uint_contents.len()),
+        ("uint64_contents", uint64_contents.len()),
+        ("fp32_contents", fp32_contents.len()),
+        ("fp64_contents", fp64_contents.len()),
+        ("bytes_contents", bytes_contents.len()),
+    ]
+}
+
+/// The name of the list that holds elements of this type.
+fn list_of(element_type: ElementType) -> Option<&'static str> {
+    match element_type {
+        ElementType::Bool => Some("bool_contents"),
+        ElementType::Uint8 | ElementType::Uint16 | ElementType::Uint32 => Some("uint_contents"),
+        ElementType::Uint64 => Some("uint64_contents"),
+        ElementType::Int8 | ElementType::Int16 | ElementType::Int32 => Some("int_contents"),
+        ElementType::Int64 => Some("int64_contents"),
+        ElementType::Fp32 => Some("fp32_contents"),
+        ElementType::Fp64 => Some("fp64_contents"),
+        ElementType::Bytes => Some("bytes_contents"),
+        ElementType::Fp16 | ElementType::Bf16 => None,
+    }
+}

@@ -1,0 +1,93 @@
+//! What can be wrong with a message of this dialect.
+
+use crate::error::ErrorKind;
+use crate::label::Label;
+use wisp_tensor::{ElementType, Shape, TensorError};
+
+/// Why a message is no request. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct DecodeError(#[from] Reason);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Reason {
+    #[error("the model has {expected} inputs, the request gives {actual}")]
+    TooManyInputs { expected: usize, actual: usize },
+    #[error("the model has {expected} outputs, the request asks for {actual}")]
+    TooManyOutputs { expected: usize, actual: usize },
+    #[error(
+        "the request has {inputs} inputs and {raw} elements of `raw_input_contents`: give one for each input, or none"
+    )]
+    RawCount { inputs: usize, raw: usize },
+    #[error("input {0} is given twice")]
+    RepeatedInput(Label),
+    #[error("output {0} is asked for twice")]
+    RepeatedOutput(Label),
+    #[error("input {name}: {problem}")]
+    Input { name: Label, problem: InputProblem },
+    #[error("output {0}: classification is not supported by this server")]
+    Classification(Label),
+    #[error("output {0}: shared memory is not supported by this server")]
+    SharedMemory(Label),
+    #[error("the name of an output is longer than {limit} bytes")]
+    LongOutputName { limit: usize },
+    #[error("more than {limit} parameters")]
+    TooManyParameters { limit: usize },
+    #[error("parameter {0} has no value")]
+    NoValue(Label),
+    #[error("a repository's name is not supported by this server")]
+    RepositoryName,
+}
+
+/// What is wrong with one input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InputProblem {
+    #[error("{0} is no datatype")]
+    Datatype(Label),
+    #[error("its name is longer than {limit} bytes")]
+    LongName { limit: usize },
+    #[error("shared memory is not supported by this server")]
+    SharedMemory,
+    #[error("dimension {0} of its shape is not a number from 0 to 4294967295")]
+    Dimension(i64),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error("it has `contents` although the request has `raw_input_contents`: use one of them")]
+    TwoContents,
+    #[error("{0} has no typed contents, send it in `raw_input_contents`")]
+    RawOnly(ElementType),
+    #[error("the elements of {element_type} belong in `{expected}`, not in `{actual}`")]
+    OtherList {
+        element_type: ElementType,
+        expected: &'static str,
+        actual: &'static str,
+    },
+    #[error("shape {shape} takes {} elements, `{list}` holds {actual}", shape.elements())]
+    Count {
+        shape: Shape,
+        list: &'static str,
+        actual: usize,
+    },
+    #[error("element {position} of `{list}` does not fit in {element_type}")]
+    Element {
+        position: usize,
+        list: &'static str,
+        element_type: ElementType,
+    },
+}
+
+impl DecodeError {
+    /// What the error table is asked with.
+    pub fn kind(&self) -> ErrorKind {
+        match self.0 {
+            Reason::Classification(_)
+            | Reason::SharedMemory(_)
+            | Reason::RepositoryName
+            | Reason::Input {
+                problem: InputProblem::SharedMemory,
+                ..
+            } => ErrorKind::NotImplemented,
+            _ => ErrorKind::InvalidRequest,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The small answers of V2: what the server is, what a model takes, who is alive, what there is.
+
+use super::error::{DecodeError, Reason};
+use crate::call::{IndexEntry, ModelDescription, Version};
+use crate::grpc::message::inference::model_metadata_response::TensorMetadata;
+use crate::grpc::message::inference::repository_index_response::ModelIndex;
+use crate::grpc::message::inference::{
+    ModelMetadataResponse, ModelReadyResponse, RepositoryIndexRequest, RepositoryIndexResponse,
+    ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse,
+};
+use crate::v2::{EXTENSIONS, IndexFilter};
+use std::collections::BTreeMap;
+use wisp_tensor::TensorSpec;
+
+/// What the server is; `version` is that of the program.
+pub fn server_metadata(version: &str) -> ServerMetadataResponse {
+    ServerMetadataResponse {
+        name: "wisp".to_owned(),
+        version: version.to_owned(),
+        extensions: EXTENSIONS.map(str::to_owned).into(),
+    }
+}
+
+/// What a model takes and gives; `versions` are those that a client may ask for.
+pub fn model_metadata(model: &ModelDescription, versions: &[Version]) -> ModelMetadataResponse {
+    ModelMetadataResponse {
+        name: model.model.to_string(),
+        versions: versions.iter().map(Version::to_string).collect(),
+        platform: model.platform.clone(),
+        inputs: model.signature.inputs.iter().map(tensor).collect(),
+        outputs: model.signature.outputs.iter().map(tensor).collect(),
+        properties: BTreeMap::new(),
+    }
+}
+
+fn tensor(spec: &TensorSpec) -> TensorMetadata {
+    TensorMetadata {
+        name: spec.name.clone(),
+        datatype: spec.element_type.name().to_owned(),
+        shape: spec.shape.iter().map(|size| size.to_wire()).collect(),
+    }
+}
+
+/// The answer of a process that answers.
+pub fn live() -> ServerLiveResponse {
+    ServerLiveResponse { live: true }
+}
+
+/// Whether the server takes inference requests.
+pub fn ready(ready: bool) -> ServerReadyResponse {
+    ServerReadyResponse { ready }
+}
+
+/// Whether a model takes inference requests.
+pub fn model_ready(ready: bool) -> ModelReadyResponse {
+    ModelReadyResponse { ready }
+}
+
+/// Which entries of the index the client wants to see.
+pub fn decode_index(message: &RepositoryIndexRequest) -> Result<IndexFilter, DecodeError> {
+    if !message.repository_name.is_empty() {
+        return Err(DecodeError::from(Reason::RepositoryName));
+    }
+    Ok(match message.ready {
+        true => IndexFilter::Ready,
+        false => IndexFilter::All,
+    })
+}
+
+/// The index of these entries.
+pub fn index(entries: &[IndexEntry]) -> RepositoryIndexResponse {
+    let models = entries.iter().map(|entry| ModelIndex {
+        name: entry.model.to_string(),
+        version: entry
+            .version
+            .map_or_else(String::new, |version| version.to_string()),
+        state: match entry.state {
+            Ok(()) => "READY".to_owned(),
+            Err(_) => "UNAVAILABLE".to_owned(),
+        },
+        reason: entry.state.clone().err().unwrap_or_default(),
+    });
+    RepositoryIndexResponse {
+        models: models.collect(),
+    }
+}

@@ -1,0 +1,175 @@
+//! An inference request's message, and what it means.
+//!
+//! Parameters that the protocol reserves never reach a handler, as over HTTP. Unknown parameters of
+//! tensors are ignored: the kserve client sends `binary_data_size` along.
+
+use super::contents;
+use super::error::{DecodeError, InputProblem, Reason};
+use super::response::Reply;
+use crate::call::{InferRequest, ModelDescription};
+use crate::grpc::message::inference::infer_parameter::ParameterChoice;
+use crate::grpc::message::inference::model_infer_request::{
+    InferInputTensor, InferRequestedOutputTensor,
+};
+use crate::grpc::message::inference::{InferParameter, ModelInferRequest};
+use crate::label::Label;
+use crate::v2::request::{MAX_NAME_BYTES, MAX_PARAMETERS, is_reserved};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use wisp_tensor::shape::MAX_RANK;
+use wisp_tensor::{
+    ElementType, NamedTensor, Parameter, ParameterValue, Shape, ShapeError, Tensor, TensorError,
+};
+
+/// The request in `message`, and what its reply has to look like.
+///
+/// Says nothing of the model's name and version, which [`target`](super::target) reads.
+pub fn decode(
+    message: ModelInferRequest,
+    model: &ModelDescription,
+) -> Result<(InferRequest, Reply), DecodeError> {
+    let ModelInferRequest {
+        model_name: _,
+        model_version: _,
+        id,
+        parameters,
+        inputs,
+        outputs,
+        raw_input_contents,
+    } = message;
+    let request = InferRequest {
+        parameters: decode_parameters(parameters)?,
+        inputs: decode_inputs(inputs, raw_input_contents, model)?,
+        outputs: decode_outputs(outputs, model)?,
+    };
+    Ok((request, Reply { id }))
+}
+
+fn decode_parameters(
+    parameters: BTreeMap<String, InferParameter>,
+) -> Result<Vec<Parameter>, Reason> {
+    let mut own = Vec::new();
+    for (name, InferParameter { parameter_choice }) in parameters {
+        // `binary_data_output` is meant for JSON; here every output is binary.
+        if is_reserved(&name) || name == "binary_data_output" {
+            continue;
+        }
+        if own.len() == MAX_PARAMETERS {
+            let limit = MAX_PARAMETERS;
+            return Err(Reason::TooManyParameters { limit });
+        }
+        let value = match parameter_choice {
+            Some(ParameterChoice::BoolParam(value)) => ParameterValue::Bool(value),
+            Some(ParameterChoice::Int64Param(value)) => ParameterValue::Int64(value),
+            // As over HTTP: the same number has the same type whatever it came as.
+            Some(ParameterChoice::Uint64Param(value)) => match i64::try_from(value) {
+                Ok(value) => ParameterValue::Int64(value),
+                Err(_) => ParameterValue::Uint64(value),
+            },
+            Some(ParameterChoice::DoubleParam(value)) => ParameterValue::Double(value),
+            Some(ParameterChoice::StringParam(value)) => ParameterValue::String(value),
+            None => return Err(Reason::NoValue(Label::new(&name))),
+        };
+        own.push(Parameter { name, value });
+    }
+    Ok(own)
+}
+
+fn decode_inputs(
+    inputs: Vec<InferInputTensor>,
+    raw: Vec<Bytes>,
+    model: &ModelDescription,
+) -> Result<Vec<NamedTensor>, Reason> {
+    let (expected, actual) = (model.signature.inputs.len(), inputs.len());
+    if actual > expected {
+        return Err(Reason::TooManyInputs { expected, actual });
+    }
+    if !raw.is_empty() && raw.len() != actual {
+        return Err(Reason::RawCount {
+            inputs: actual,
+            raw: raw.len(),
+        });
+    }
+    let mut raw = raw.into_iter();
+    let mut tensors: Vec<NamedTensor> = Vec::with_capacity(actual);
+    for input in inputs {
+        if tensors.iter().any(|tensor| tensor.name == input.name) {
+            return Err(Reason::RepeatedInput(Label::new(&input.name)));
+        }
+        match decode_input(&input, raw.next()) {
+            Ok(tensor) => tensors.push(NamedTensor {
+                name: input.name,
+                tensor,
+            }),
+            Err(problem) => {
+                let name = Label::new(&input.name);
+                return Err(Reason::Input { name, problem });
+            }
+        }
+    }
+    Ok(tensors)
+}
+
+fn decode_input(input: &InferInputTensor, raw: Option<Bytes>) -> Result<Tensor, InputProblem> {
+    if input.name.len() > MAX_NAME_BYTES {
+        return Err(InputProblem::LongName {
+            limit: MAX_NAME_BYTES,
+        });
+    }
+    if input.parameters.contains_key("shared_memory_region") {
+        return Err(InputProblem::SharedMemory);
+    }
+    let element_type = ElementType::from_name(&input.datatype)
+        .ok_or_else(|| InputProblem::Datatype(Label::new(&input.datatype)))?;
+    let shape = decode_shape(&input.shape)?;
+    let content = match (raw, &input.contents) {
+        (Some(raw), None) => raw,
+        // An empty message is what some clients send for none.
+        (Some(raw), Some(typed)) if contents::is_empty(typed) => raw,
+        (Some(_), Some(_)) => return Err(InputProblem::TwoContents),
+        (None, Some(typed)) => contents::decode(typed, element_type, &shape)?,
+        (None, None) => contents::decode(&Default::default(), element_type, &shape)?,
+    };
+    Ok(Tensor::new(element_type, shape, content)?)
+}
+
+fn decode_shape(sizes: &[i64]) -> Result<Shape, InputProblem> {
+    // Before room is made for a list of any length.
+    if sizes.len() > MAX_RANK {
+        let rank = sizes.len();
+        return Err(TensorError::from(ShapeError::Rank { rank }).into());
+    }
+    let sizes = sizes
+        .iter()
+        .map(|&size| u32::try_from(size).map_err(|_| InputProblem::Dimension(size)));
+    let shape = Shape::new(sizes.collect::<Result<_, _>>()?);
+    Ok(shape.map_err(TensorError::from)?)
+}
+
+fn decode_outputs(
+    outputs: Vec<InferRequestedOutputTensor>,
+    model: &ModelDescription,
+) -> Result<Vec<String>, Reason> {
+    let (expected, actual) = (model.signature.outputs.len(), outputs.len());
+    if actual > expected {
+        return Err(Reason::TooManyOutputs { expected, actual });
+    }
+    let mut names: Vec<String> = Vec::with_capacity(actual);
+    for InferRequestedOutputTensor { name, parameters } in outputs {
+        if names.contains(&name) {
+            return Err(Reason::RepeatedOutput(Label::new(&name)));
+        }
+        if name.len() > MAX_NAME_BYTES {
+            let limit = MAX_NAME_BYTES;
+            return Err(Reason::LongOutputName { limit });
+        }
+        if parameters.contains_key("classification") {
+            return Err(Reason::Classification(Label::new(&name)));
+        }
+        if parameters.contains_key("shared_memory_region") {
+            return Err(Reason::SharedMemory(Label::new(&name)));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}

@@ -1,0 +1,82 @@
+//! From the answer of an inference to a message.
+//!
+//! Outputs travel in `raw_output_contents` whatever the request looked like, as Triton's do: the
+//! bytes the model or the handler left, uncopied, of every datatype.
+
+use crate::call::{InferResponse, ModelDescription};
+use crate::grpc::message::inference::infer_parameter::ParameterChoice;
+use crate::grpc::message::inference::model_infer_response::InferOutputTensor;
+use crate::grpc::message::inference::{
+    InferParameter, ModelInferResponse, ModelStreamInferResponse,
+};
+use std::collections::BTreeMap;
+use wisp_tensor::{NamedTensor, Parameter, ParameterValue};
+
+/// What the client of one request wants to see of its answer. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Empty when the client sent none.
+    pub(super) id: String,
+}
+
+impl Reply {
+    /// The message of `response`, its outputs in their order.
+    pub fn encode(&self, response: InferResponse, model: &ModelDescription) -> ModelInferResponse {
+        let mut outputs = Vec::with_capacity(response.outputs.len());
+        let mut raw_output_contents = Vec::with_capacity(response.outputs.len());
+        for NamedTensor { name, tensor } in response.outputs {
+            let sizes = tensor.shape().dimensions().iter();
+            outputs.push(InferOutputTensor {
+                name,
+                datatype: tensor.element_type().name().to_owned(),
+                shape: sizes.map(|&size| i64::from(size)).collect(),
+                parameters: BTreeMap::new(),
+                contents: None,
+            });
+            raw_output_contents.push(tensor.into_content());
+        }
+        ModelInferResponse {
+            model_name: model.model.to_string(),
+            model_version: model.version.to_string(),
+            id: self.id.clone(),
+            parameters: encode_parameters(response.parameters),
+            outputs,
+            raw_output_contents,
+        }
+    }
+}
+
+/// An answer as one element of a stream.
+pub fn stream_response(response: ModelInferResponse) -> ModelStreamInferResponse {
+    ModelStreamInferResponse {
+        error_message: String::new(),
+        infer_response: Some(response),
+    }
+}
+
+/// The failure of the request with this id as one element of a stream, which stays open. As in
+/// Triton, the id tells the client which of its requests has failed.
+pub fn stream_error(id: &str, message: &str) -> ModelStreamInferResponse {
+    ModelStreamInferResponse {
+        error_message: message.to_owned(),
+        infer_response: Some(ModelInferResponse {
+            id: id.to_owned(),
+            ..ModelInferResponse::default()
+        }),
+    }
+}
+
+fn encode_parameters(parameters: Vec<Parameter>) -> BTreeMap<String, InferParameter> {
+    let encode = |Parameter { name, value }| {
+        let choice = match value {
+            ParameterValue::Bool(value) => ParameterChoice::BoolParam(value),
+            ParameterValue::Int64(value) => ParameterChoice::Int64Param(value),
+            ParameterValue::Uint64(value) => ParameterChoice::Uint64Param(value),
+            ParameterValue::Double(value) => ParameterChoice::DoubleParam(value),
+            ParameterValue::String(value) => ParameterChoice::StringParam(value),
+        };
+        let parameter_choice = Some(choice);
+        (name, InferParameter { parameter_choice })
+    };
+    parameters.into_iter().map(encode).collect()
+}
