@@ -21,11 +21,12 @@ mod raw;
 pub(crate) mod request;
 mod response;
 
+pub use crate::reply::EncodedReply;
 pub use error::{DecodeError, EncodeError, HeaderLengthError};
 pub use index::{IndexFilter, decode_index, index};
 pub(crate) use metadata::EXTENSIONS;
 pub use metadata::{encode_error, live, model_metadata, model_ready, ready, server_metadata};
-pub use response::{EncodedReply, Reply};
+pub use response::Reply;
 
 use crate::call::{InferRequest, ModelDescription};
 use bytes::Bytes;

@@ -6,6 +6,7 @@
 use super::error::EncodeError;
 use super::json::Elements;
 use crate::call::{InferResponse, ModelDescription, Version};
+use crate::reply::EncodedReply;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -26,16 +27,6 @@ pub(super) enum Form {
     Json,
     #[default]
     Binary,
-}
-
-/// A response's body and what its head has to say of it. Lifetime: one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedReply {
-    pub content_type: &'static str,
-    /// The value of [`HEADER_LENGTH`](super::HEADER_LENGTH), if the response needs it.
-    pub header_length: Option<usize>,
-    /// The body in pieces: the JSON, then a piece for each binary tensor that is not empty.
-    pub chunks: Vec<Bytes>,
 }
 
 #[derive(Serialize)]
@@ -151,13 +142,6 @@ impl Reply {
     fn form(&self, output: &str) -> Form {
         let asked = self.forms.iter().find(|(name, _)| name == output);
         asked.map_or(self.default, |&(_, form)| form)
-    }
-}
-
-impl EncodedReply {
-    /// The length of the body, all chunks together.
-    pub fn content_length(&self) -> usize {
-        self.chunks.iter().map(Bytes::len).sum()
     }
 }
 

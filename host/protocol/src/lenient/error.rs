@@ -1,0 +1,131 @@
+//! What can be wrong with the JSON of a tensor or of a row of them, and with writing one.
+//!
+//! The dialects put the place in front: which member, which row.
+
+use crate::error::ErrorKind;
+use crate::label::Label;
+use wisp_tensor::{ElementType, TensorError};
+
+/// Why text is no JSON, in the parser's words. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct SyntaxError(pub(super) Box<str>);
+
+/// What is wrong with the value of one input. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Problem {
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    #[error("element {position} is not {}", expected(*element_type))]
+    Element {
+        position: usize,
+        element_type: ElementType,
+    },
+    #[error("it is not nested as shape {expected} says: it takes lists {depth} deep")]
+    Nesting { expected: Box<str>, depth: usize },
+    #[error("its lists are not of one length")]
+    Ragged,
+    #[error("it has shape {actual}, expected {expected}")]
+    Shape {
+        actual: Box<str>,
+        expected: Box<str>,
+    },
+    #[error("a flat list of {actual} does not fill shape {expected}: nest it as the shape says")]
+    Flat { actual: usize, expected: Box<str> },
+    #[error("it has shape {actual}, the rows before it {expected}: all must agree")]
+    Disagrees {
+        actual: Box<str>,
+        expected: Box<str>,
+    },
+    #[error("{0} has no JSON form, send it to the /v2 route as binary data")]
+    NoJsonForm(ElementType),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+/// What is wrong with one row of a request. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RowProblem {
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    #[error("input {name}: {problem}")]
+    Input { name: Label, problem: Problem },
+    #[error("unknown input {name}, expected one of: {expected}")]
+    Unknown { name: Label, expected: Box<str> },
+    #[error("input {0} is given twice")]
+    Repeated(Label),
+    #[error("input {0} is missing")]
+    Missing(Label),
+    #[error("input {0} must be in all rows or in none")]
+    Uneven(Label),
+    #[error("it must be an object with a value for each input: {expected}")]
+    NeedsObject { expected: Box<str> },
+    #[error("more than {limit} rows in one request")]
+    TooMany { limit: u32 },
+    #[error(
+        "the defaults, repeated for each row, take more than {limit} bytes: write them into the rows that need them"
+    )]
+    Defaults { limit: usize },
+}
+
+/// Why an answer cannot be written as it was asked for. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    #[error("the answer has no output")]
+    NoOutput,
+    #[error("output `{output}` is missing from the answer")]
+    Missing { output: String },
+    #[error(
+        "output `{output}` has shape {shape}, not an entry for each of {rows} rows: ask for it in the column format (`inputs`) or on the /v2 route"
+    )]
+    Rows {
+        output: String,
+        shape: String,
+        rows: u32,
+    },
+    #[error(
+        "output `{output}` has {actual} entries for each row where {expected} are wanted: ask for it with `:predict`"
+    )]
+    Entries {
+        output: String,
+        actual: usize,
+        expected: usize,
+    },
+    #[error(
+        "output `{output}` has shape {shape}, too many empty lists for JSON: ask for it on the /v2 route"
+    )]
+    EmptyLists { output: String, shape: String },
+}
+
+impl EncodeError {
+    /// What the dialect's error table is asked with: a form without room for the answer is the
+    /// client's to change, since the answer itself is sound.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            EncodeError::NoOutput | EncodeError::Missing { .. } => ErrorKind::Handler,
+            EncodeError::Rows { .. }
+            | EncodeError::Entries { .. }
+            | EncodeError::EmptyLists { .. } => ErrorKind::InvalidRequest,
+        }
+    }
+}
+
+/// What an element of this type looks like.
+fn expected(element_type: ElementType) -> &'static str {
+    match element_type {
+        ElementType::Bool => "true or false",
+        ElementType::Uint8 => "an integer from 0 to 255",
+        ElementType::Uint16 => "an integer from 0 to 65535",
+        ElementType::Uint32 => "an integer from 0 to 4294967295",
+        ElementType::Uint64 => "an integer from 0 to 18446744073709551615",
+        ElementType::Int8 => "an integer from -128 to 127",
+        ElementType::Int16 => "an integer from -32768 to 32767",
+        ElementType::Int32 => "an integer from -2147483648 to 2147483647",
+        ElementType::Int64 => "an integer from -9223372036854775808 to 9223372036854775807",
+        ElementType::Fp16 => "a number within the range of FP16",
+        ElementType::Bf16 => "a number within the range of BF16",
+        ElementType::Fp32 => "a number within the range of FP32, NaN or Infinity",
+        ElementType::Fp64 => "a number within the range of FP64, NaN or Infinity",
+        ElementType::Bytes => r#"a string or {"b64": its bytes in base64}"#,
+    }
+}

@@ -1,0 +1,160 @@
+//! Rows that join, and rows that leave no trace.
+
+use super::*;
+use crate::call::{ModelName, Version};
+use wisp_tensor::Signature;
+
+fn spec(name: &str, element_type: ElementType, shape: &[i64], optional: bool) -> TensorSpec {
+    let sizes = shape.iter().map(|&size| Dimension::from_wire(size));
+    TensorSpec {
+        name: name.to_owned(),
+        element_type,
+        shape: sizes.collect::<Option<_>>().unwrap(),
+        optional,
+    }
+}
+
+fn model(inputs: Vec<TensorSpec>, max_batch_size: u32) -> ModelDescription {
+    ModelDescription {
+        model: ModelName::new("m").unwrap(),
+        version: Version::FIRST,
+        platform: "tract_onnx".to_owned(),
+        signature: Signature {
+            inputs,
+            outputs: Vec::new(),
+        },
+        max_batch_size,
+    }
+}
+
+/// Numbers of a variable count, a string, and an optional number.
+fn three_inputs() -> ModelDescription {
+    let inputs = vec![
+        spec("x", ElementType::Uint8, &[-1, -1], false),
+        spec("t", ElementType::Bytes, &[-1], false),
+        spec("o", ElementType::Uint8, &[-1], true),
+    ];
+    model(inputs, 8)
+}
+
+fn push(rows: &mut Rows, text: &str) -> Result<(), RowProblem> {
+    rows.push_object(&mut Reader::new(text), Form::Nested, &Defaults::default())
+}
+
+#[test]
+fn rows_become_one_tensor_per_input_with_the_batch_first() -> anyhow::Result<()> {
+    let model = three_inputs();
+    let mut rows = Rows::new(&model).unwrap();
+    push(&mut rows, r#"{"x":[1,2],"t":"a"}"#)?;
+    push(&mut rows, r#"{"t":"bc","x":[3,4]}"#)?;
+    assert_eq!(rows.count(), 2);
+    let tensors = rows.finish()?;
+    let names: Vec<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["x", "t"]);
+    assert_eq!(tensors[0].tensor.shape().dimensions(), [2, 2]);
+    assert_eq!(tensors[0].tensor.content(), &[1, 2, 3, 4][..]);
+    assert_eq!(tensors[1].tensor.shape().dimensions(), [2]);
+    Ok(())
+}
+
+#[test]
+fn a_row_that_fails_leaves_no_trace() -> anyhow::Result<()> {
+    let model = three_inputs();
+    let mut rows = Rows::new(&model).unwrap();
+    let cases = [
+        (
+            r#"{"x":[9,256],"t":"a"}"#,
+            "input `x`: element 1 is not an integer from 0 to 255",
+        ),
+        (r#"{"x":[9,9]}"#, "input `t` is missing"),
+        (r#"{"x":[9,9],"t":1}"#, "input `t`: element 0 is not"),
+        (
+            r#"{"t":"long text","x":[9,9],"t":"b"}"#,
+            "input `t` is given twice",
+        ),
+        (
+            r#"{"x":[9,9],"u":1}"#,
+            "unknown input `u`, expected one of: x, t, o",
+        ),
+        ("{}", "input `x` is missing"),
+    ];
+    for start in ["before", "after"] {
+        for (text, expected) in cases {
+            let problem = push(&mut rows, text).unwrap_err().to_string();
+            assert!(problem.starts_with(expected), "{start}: {problem}");
+        }
+        push(&mut rows, r#"{"x":[1,2],"t":"a","o":5}"#)?;
+    }
+    let uneven = push(&mut rows, r#"{"x":[1,2],"t":"a"}"#).unwrap_err();
+    assert_eq!(
+        uneven.to_string(),
+        "input `o` must be in all rows or in none"
+    );
+    let disagrees = push(&mut rows, r#"{"x":[1,2,3],"t":"a","o":5}"#).unwrap_err();
+    assert_eq!(
+        disagrees.to_string(),
+        "input `x`: it has shape [3], the rows before it [2]: all must agree"
+    );
+    let tensors = rows.finish()?;
+    assert_eq!(tensors[0].tensor.content(), &[1, 2, 1, 2][..]);
+    assert_eq!(
+        tensors[1].tensor.elements().collect::<Vec<_>>(),
+        [b"a", b"a"]
+    );
+    assert_eq!(tensors[2].tensor.content(), &[5, 5][..]);
+    Ok(())
+}
+
+#[test]
+fn an_optional_input_of_a_later_row_is_uneven() -> anyhow::Result<()> {
+    let model = three_inputs();
+    let mut rows = Rows::new(&model).unwrap();
+    push(&mut rows, r#"{"x":[1],"t":"a"}"#)?;
+    let uneven = push(&mut rows, r#"{"x":[1],"t":"a","o":1}"#).unwrap_err();
+    assert_eq!(
+        uneven.to_string(),
+        "input `o` must be in all rows or in none"
+    );
+    Ok(())
+}
+
+#[test]
+fn defaults_fill_gaps_but_not_memory() -> anyhow::Result<()> {
+    let model = three_inputs();
+    let mut rows = Rows::new(&model).unwrap();
+    let long = format!(r#"{{"t":"{}","x":[7]}}"#, "x".repeat(1 << 20));
+    let defaults = rows.defaults(&mut Reader::new(&long), Form::Loose)?;
+    for own in [r#"{"t":"a"}"#, r#"{"t":"b","x":[8]}"#] {
+        rows.push_object(&mut Reader::new(own), Form::Loose, &defaults)?;
+    }
+    let mut result = Ok(());
+    while result.is_ok() && rows.count() < 100 {
+        result = rows.push_object(&mut Reader::new("{}"), Form::Loose, &defaults);
+    }
+    assert!(matches!(result, Err(RowProblem::Defaults { .. })));
+    assert_eq!(rows.count(), 17);
+    let tensors = rows.finish()?;
+    assert_eq!(tensors[0].tensor.content()[..3], [7, 8, 7]);
+
+    let rows = Rows::new(&model).unwrap();
+    for wrong in [r#"{"x":[1],"x":[2]}"#, r#"{"y":1}"#, r#"{"x":[-1]}"#] {
+        assert!(
+            rows.defaults(&mut Reader::new(wrong), Form::Loose).is_err(),
+            "{wrong}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_model_without_a_batch_axis_has_no_rows_but_a_whole() -> anyhow::Result<()> {
+    let input = || vec![spec("x", ElementType::Uint8, &[-1, 2], false)];
+    let model_without = model(input(), 0);
+    assert!(Rows::new(&model_without).is_none());
+    assert!(Rows::new(&model(vec![spec("x", ElementType::Uint8, &[], false)], 8)).is_none());
+    let mut rows = Rows::whole(&model_without);
+    let only = rows.only_input().unwrap();
+    rows.push_value(only, &mut Reader::new("[[1,2],[3,4]]"), Form::Nested)?;
+    assert_eq!(rows.finish()?[0].tensor.shape().dimensions(), [2, 2]);
+    Ok(())
+}

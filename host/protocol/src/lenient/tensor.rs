@@ -1,0 +1,185 @@
+//! Nested lists as the bytes of a tensor whose datatype and shape a signature declares.
+
+use super::element::{float, integer, read_bool, read_bytes};
+use super::error::Problem;
+use super::reader::{Kind, Reader};
+use wisp_tensor::signature::DimensionList;
+use wisp_tensor::{Dimension, ElementType};
+
+/// How much a value must look like its shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A list per axis.
+    Nested,
+    /// Also all elements in one list, or a lone element without any, where the shape is clear.
+    Loose,
+}
+
+/// Appends the elements of the value ahead to `content`; returns its size per axis, which fits
+/// `shape`. After an error, part of the value may be appended and read.
+pub(super) fn read(
+    reader: &mut Reader,
+    (element_type, shape): (ElementType, &[Dimension]),
+    form: Form,
+    content: &mut Vec<u8>,
+) -> Result<Vec<u32>, Problem> {
+    let walk = Walk {
+        element_type,
+        shape,
+        sizes: vec![None; shape.len()],
+        position: 0,
+        content,
+    };
+    match element_type {
+        ElementType::Bool => walk.read(reader, form, read_bool),
+        ElementType::Uint8 => walk.read(reader, form, integer!(u8)),
+        ElementType::Uint16 => walk.read(reader, form, integer!(u16)),
+        ElementType::Uint32 => walk.read(reader, form, integer!(u32)),
+        ElementType::Uint64 => walk.read(reader, form, integer!(u64)),
+        ElementType::Int8 => walk.read(reader, form, integer!(i8)),
+        ElementType::Int16 => walk.read(reader, form, integer!(i16)),
+        ElementType::Int32 => walk.read(reader, form, integer!(i32)),
+        ElementType::Int64 => walk.read(reader, form, integer!(i64)),
+        ElementType::Fp32 => walk.read(reader, form, float!(f32)),
+        ElementType::Fp64 => walk.read(reader, form, float!(f64)),
+        ElementType::Fp16 | ElementType::Bf16 => Err(Problem::NoJsonForm(element_type)),
+        ElementType::Bytes => walk.read(reader, form, read_bytes),
+    }
+}
+
+/// What is known of a value while it is read.
+struct Walk<'a> {
+    element_type: ElementType,
+    shape: &'a [Dimension],
+    /// The length of the first list at each depth, once it has ended.
+    sizes: Vec<Option<u32>>,
+    /// Elements so far.
+    position: usize,
+    content: &'a mut Vec<u8>,
+}
+
+impl Walk<'_> {
+    fn read(
+        mut self,
+        reader: &mut Reader,
+        form: Form,
+        element: impl Fn(&mut Reader, &mut Vec<u8>) -> Option<()>,
+    ) -> Result<Vec<u32>, Problem> {
+        let is_list = reader.kind()? == Kind::List;
+        let is_nested = is_list && reader.kind_of_first() == Some(Kind::List);
+        if form == Form::Nested || is_nested {
+            self.nested(reader, 0, &element)?;
+            return self.sizes();
+        }
+        match is_list {
+            true => reader.list(|reader| self.element(reader, &element))?,
+            false => self.element(reader, &element)?,
+        }
+        resolve(self.shape, self.position).ok_or_else(|| Problem::Flat {
+            actual: self.position,
+            expected: self.expected(),
+        })
+    }
+
+    /// Reads a value at this depth: an element at the innermost, a list of values at the others.
+    fn nested(
+        &mut self,
+        reader: &mut Reader,
+        depth: usize,
+        element: &impl Fn(&mut Reader, &mut Vec<u8>) -> Option<()>,
+    ) -> Result<(), Problem> {
+        if depth == self.shape.len() {
+            return self.element(reader, element);
+        }
+        if reader.kind()? != Kind::List {
+            return Err(self.nesting());
+        }
+        let mut length = 0usize;
+        reader.list(|reader| {
+            length += 1;
+            self.nested(reader, depth + 1, element)
+        })?;
+        let length = u32::try_from(length).map_err(|_| wisp_tensor::TensorError::Size)?;
+        match *self.sizes[depth].get_or_insert(length) == length {
+            true => Ok(()),
+            false => Err(Problem::Ragged),
+        }
+    }
+
+    fn element(
+        &mut self,
+        reader: &mut Reader,
+        element: &impl Fn(&mut Reader, &mut Vec<u8>) -> Option<()>,
+    ) -> Result<(), Problem> {
+        if element(reader, self.content).is_none() {
+            return Err(match reader.kind() {
+                Ok(Kind::List) => self.nesting(),
+                _ => Problem::Element {
+                    position: self.position,
+                    element_type: self.element_type,
+                },
+            });
+        }
+        self.position += 1;
+        Ok(())
+    }
+
+    /// The size per axis. An axis within an empty list has the declared size, 0 where variable.
+    fn sizes(&self) -> Result<Vec<u32>, Problem> {
+        let known = self.sizes.iter().zip(self.shape);
+        let sizes: Vec<u32> = known
+            .clone()
+            .map(|(size, declared)| match (size, declared) {
+                (&Some(size), _) | (None, &Dimension::Fixed(size)) => size,
+                (None, Dimension::Variable) => 0,
+            })
+            .collect();
+        let fits = |(size, declared): (&u32, &Dimension)| {
+            *declared == Dimension::Variable || *declared == Dimension::Fixed(*size)
+        };
+        match sizes.iter().zip(self.shape).all(fits) {
+            true => Ok(sizes),
+            false => Err(Problem::Shape {
+                actual: format!("{sizes:?}").into(),
+                expected: self.expected(),
+            }),
+        }
+    }
+
+    fn nesting(&self) -> Problem {
+        Problem::Nesting {
+            expected: self.expected(),
+            depth: self.shape.len(),
+        }
+    }
+
+    fn expected(&self) -> Box<str> {
+        DimensionList(self.shape).to_string().into()
+    }
+}
+
+/// The shape with its one variable axis, if it has one, made to hold `count` elements in all.
+fn resolve(shape: &[Dimension], count: usize) -> Option<Vec<u32>> {
+    let mut fixed = 1usize;
+    let mut variable = 0;
+    for dimension in shape {
+        match *dimension {
+            Dimension::Fixed(size) => fixed = fixed.checked_mul(size.try_into().ok()?)?,
+            Dimension::Variable => variable += 1,
+        }
+    }
+    let free = match variable {
+        0 => (fixed == count).then_some(1)?,
+        1 => (count.checked_rem(fixed)? == 0).then_some(count / fixed)?,
+        _ => return None,
+    };
+    let free = u32::try_from(free).ok()?;
+    let sizes = shape.iter().map(|dimension| match *dimension {
+        Dimension::Fixed(size) => size,
+        Dimension::Variable => free,
+    });
+    Some(sizes.collect())
+}
+
+#[cfg(test)]
+mod tests;

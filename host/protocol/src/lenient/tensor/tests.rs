@@ -1,0 +1,237 @@
+//! Values of one input: what fits a declared shape, and what each datatype takes.
+
+use super::*;
+
+fn dimensions(shape: &[i64]) -> Vec<Dimension> {
+    let sizes = shape.iter().map(|&size| Dimension::from_wire(size));
+    sizes.collect::<Option<_>>().unwrap()
+}
+
+fn read_as(
+    text: &str,
+    element_type: ElementType,
+    shape: &[i64],
+    form: Form,
+) -> Result<(Vec<u32>, Vec<u8>), Problem> {
+    let mut content = Vec::new();
+    let declared = (element_type, &*dimensions(shape));
+    let sizes = read(&mut Reader::new(text), declared, form, &mut content)?;
+    Ok((sizes, content))
+}
+
+fn sizes(text: &str, shape: &[i64], form: Form) -> Result<Vec<u32>, Problem> {
+    read_as(text, ElementType::Uint8, shape, form).map(|(sizes, _)| sizes)
+}
+
+#[test]
+fn lists_nest_as_the_shape_says_and_fill_its_variable_axes() -> anyhow::Result<()> {
+    let cases: [(&str, &[i64], &[u32]); 8] = [
+        ("7", &[], &[]),
+        (" [1 , 2] ", &[-1], &[2]),
+        ("[[1,2,3],[4,5,6]]", &[-1, 3], &[2, 3]),
+        ("[[[1]],[[2]]]", &[2, -1, -1], &[2, 1, 1]),
+        ("[]", &[-1], &[0]),
+        ("[]", &[-1, 4], &[0, 4]),
+        ("[]", &[-1, -1], &[0, 0]),
+        ("[[],[]]", &[2, 0], &[2, 0]),
+    ];
+    for (text, shape, expected) in cases {
+        assert_eq!(sizes(text, shape, Form::Nested)?, expected, "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn other_nestings_are_refused_by_name() {
+    let cases: [(&str, &[i64], &str); 10] = [
+        (
+            "1",
+            &[-1],
+            "it is not nested as shape [-1] says: it takes lists 1 deep",
+        ),
+        (
+            "[1]",
+            &[],
+            "it is not nested as shape [] says: it takes lists 0 deep",
+        ),
+        (
+            "[[1]]",
+            &[-1],
+            "it is not nested as shape [-1] says: it takes lists 1 deep",
+        ),
+        (
+            "[1,[2]]",
+            &[-1],
+            "it is not nested as shape [-1] says: it takes lists 1 deep",
+        ),
+        (
+            "[[1],2]",
+            &[-1, -1],
+            "it is not nested as shape [-1, -1] says: it takes lists 2 deep",
+        ),
+        (
+            "[1,2]",
+            &[1, 2],
+            "it is not nested as shape [1, 2] says: it takes lists 2 deep",
+        ),
+        ("[[1,2],[3]]", &[-1, -1], "its lists are not of one length"),
+        ("[[],[3]]", &[-1, -1], "its lists are not of one length"),
+        ("[1,2]", &[3], "it has shape [2], expected [3]"),
+        (
+            "[[1,2],[3,4]]",
+            &[-1, 3],
+            "it has shape [2, 2], expected [-1, 3]",
+        ),
+    ];
+    for (text, shape, expected) in cases {
+        let problem = sizes(text, shape, Form::Nested).unwrap_err();
+        assert_eq!(problem.to_string(), expected, "{text}");
+    }
+}
+
+#[test]
+fn loose_values_may_be_flat_or_bare_where_the_shape_is_clear() {
+    type Case = (&'static str, &'static [i64], Option<&'static [u32]>);
+    let cases: [Case; 14] = [
+        ("7", &[], Some(&[])),
+        ("[7]", &[], Some(&[])),
+        ("7", &[1], Some(&[1])),
+        ("7", &[-1, 1], Some(&[1, 1])),
+        ("[1,2,3]", &[-1], Some(&[3])),
+        ("[1,2,3,4,5,6]", &[2, 3], Some(&[2, 3])),
+        ("[1,2,3,4,5,6]", &[-1, 3], Some(&[2, 3])),
+        ("[[1,2,3],[4,5,6]]", &[-1, 3], Some(&[2, 3])),
+        ("[]", &[-1, 3], Some(&[0, 3])),
+        ("[1,2]", &[], None),
+        ("[1,2,3,4]", &[-1, 3], None),
+        ("[1,2,3,4]", &[-1, -1], None),
+        ("[1]", &[-1, 0], None),
+        ("[1,[2]]", &[2], None),
+    ];
+    for (text, shape, expected) in cases {
+        let found = sizes(text, shape, Form::Loose).ok();
+        assert_eq!(found.as_deref(), expected, "{text} as {shape:?}");
+    }
+    let problem = sizes("[1,2,3,4]", &[-1, 3], Form::Loose).unwrap_err();
+    let expected = "a flat list of 4 does not fill shape [-1, 3]: nest it as the shape says";
+    assert_eq!(problem.to_string(), expected);
+}
+
+#[test]
+fn a_declared_size_allocates_nothing() {
+    let huge = [i64::from(u32::MAX), i64::from(u32::MAX)];
+    for form in [Form::Nested, Form::Loose] {
+        assert!(sizes("[1]", &huge, form).is_err());
+        assert!(sizes("[[1]]", &huge, form).is_err());
+    }
+}
+
+#[test]
+fn integers_are_whole_in_range_and_exact() -> anyhow::Result<()> {
+    let (_, content) = read_as(
+        "18446744073709551615",
+        ElementType::Uint64,
+        &[],
+        Form::Nested,
+    )?;
+    assert_eq!(content, u64::MAX.to_le_bytes());
+    let (_, content) = read_as("9007199254740993", ElementType::Int64, &[], Form::Nested)?;
+    assert_eq!(content, 9_007_199_254_740_993i64.to_le_bytes());
+    for wrong in [
+        "256",
+        "-1",
+        "1.0",
+        "1e0",
+        "true",
+        "null",
+        "\"1\"",
+        "{\"a\":1}",
+        "NaN",
+        "Infinity",
+    ] {
+        let problem = read_as(
+            &format!("[1,{wrong}]"),
+            ElementType::Uint8,
+            &[2],
+            Form::Nested,
+        );
+        let expected = Problem::Element {
+            position: 1,
+            element_type: ElementType::Uint8,
+        };
+        assert_eq!(problem, Err(expected), "{wrong}");
+    }
+    Ok(())
+}
+
+#[test]
+fn floats_are_rounded_once_and_may_be_nan_or_infinite() -> anyhow::Result<()> {
+    let text = "[0.1,-2,1e-45,16777217,NaN,Infinity,-Infinity]";
+    let (_, content) = read_as(text, ElementType::Fp32, &[-1], Form::Nested)?;
+    let numbers = content
+        .as_chunks()
+        .0
+        .iter()
+        .copied()
+        .map(f32::from_le_bytes);
+    let numbers: Vec<f32> = numbers.collect();
+    assert_eq!(numbers[..4], [0.1, -2.0, 1e-45, 16_777_216.0]);
+    assert!(numbers[4].is_nan());
+    assert_eq!(numbers[5..], [f32::INFINITY, f32::NEG_INFINITY]);
+    for (element_type, wrong) in [
+        (ElementType::Fp32, "1e39"),
+        (ElementType::Fp32, "-1e39"),
+        (ElementType::Fp64, "1e400"),
+        (ElementType::Fp64, "\"NaN\""),
+        (ElementType::Fp64, "true"),
+        (ElementType::Fp64, "null"),
+    ] {
+        assert!(
+            read_as(wrong, element_type, &[], Form::Nested).is_err(),
+            "{wrong}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn strings_may_be_written_in_base64() -> anyhow::Result<()> {
+    let text = r#"["a\n\u00e9", {"b64":"/wA="}, { "b64" : "YQ" }, {"b64":""}]"#;
+    let (sizes, content) = read_as(text, ElementType::Bytes, &[-1], Form::Nested)?;
+    assert_eq!(sizes, [4]);
+    assert_eq!(
+        content,
+        b"\x04\0\0\0a\n\xc3\xa9\x02\0\0\0\xff\0\x01\0\0\0a\0\0\0\0"
+    );
+    for wrong in [
+        "1",
+        "null",
+        r#"{"b64":"*"}"#,
+        r#"{"b64":1}"#,
+        r#"{"b64":"YQ==","x":1}"#,
+        r#"{"x":"YQ=="}"#,
+        r#"{}"#,
+        r#""\ud800""#,
+    ] {
+        let problem = read_as(wrong, ElementType::Bytes, &[], Form::Nested).unwrap_err();
+        let expected = r#"element 0 is not a string or {"b64": its bytes in base64}"#;
+        assert_eq!(problem.to_string(), expected, "{wrong}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_has_no_json_form_is_sent_elsewhere() {
+    for element_type in [ElementType::Fp16, ElementType::Bf16] {
+        let problem = read_as("1", element_type, &[], Form::Nested).unwrap_err();
+        assert_eq!(problem, Problem::NoJsonForm(element_type));
+    }
+    for wrong in ["1", "\"true\"", "null"] {
+        assert!(
+            read_as(wrong, ElementType::Bool, &[], Form::Nested).is_err(),
+            "{wrong}"
+        );
+    }
+    let (_, content) = read_as("[true,false]", ElementType::Bool, &[2], Form::Nested).unwrap();
+    assert_eq!(content, [1, 0]);
+}

@@ -1,0 +1,199 @@
+//! The elements of an output as JSON text, bare `NaN` and infinities included.
+//!
+//! Floats have the shortest digits that read back as the same number of their datatype, and a point
+//! or an exponent; integers have neither. A BYTES element is a string, or `{"b64": "..."}` where
+//! the output's name ends in `_bytes` (TF Serving's rule) or the element is not UTF-8 (TF Serving
+//! would write it as it is, which no JSON parser reads).
+
+use super::element::BASE64;
+use super::error::EncodeError;
+use base64::Engine;
+use serde::Serialize;
+use wisp_tensor::{ElementType, NamedTensor, Shape};
+
+/// Empty lists in one output. A shape with a zero takes no bytes of content however large its other
+/// sizes are, but as nested lists it would be as long as they say.
+const MAX_EMPTY_LISTS: u64 = 1 << 16;
+
+/// The elements of one output, written one after the other. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct Values<'a> {
+    output: &'a NamedTensor,
+    as_base64: bool,
+    /// The content that is not written yet.
+    rest: &'a [u8],
+}
+
+impl<'a> Values<'a> {
+    pub(crate) fn new(output: &'a NamedTensor) -> Result<Values<'a>, EncodeError> {
+        let shape = output.tensor.shape();
+        if empty_lists(shape) > MAX_EMPTY_LISTS {
+            return Err(EncodeError::EmptyLists {
+                output: output.name.clone(),
+                shape: shape.to_string(),
+            });
+        }
+        Ok(Values {
+            output,
+            as_base64: output.name.ends_with("_bytes"),
+            rest: output.tensor.content(),
+        })
+    }
+
+    /// Writes all elements, nested as the shape says.
+    pub(crate) fn write_all(&mut self, text: &mut Vec<u8>) {
+        self.write_nested(text, self.output.tensor.shape().dimensions());
+    }
+
+    /// Writes the next entry of axis 0, nested as the other axes say.
+    pub(crate) fn write_row(&mut self, text: &mut Vec<u8>) {
+        let dimensions = self.output.tensor.shape().dimensions();
+        self.write_nested(text, dimensions.get(1..).unwrap_or_default());
+    }
+
+    /// Writes the next element.
+    pub(crate) fn write_one(&mut self, text: &mut Vec<u8>) {
+        let element_type = self.output.tensor.element_type();
+        let (element, rest) = match element_type.size() {
+            Some(size) => self.rest.split_at_checked(size),
+            None => self.rest.split_first_chunk().and_then(|(length, rest)| {
+                rest.split_at_checked(u32::from_le_bytes(*length).try_into().ok()?)
+            }),
+        }
+        .expect("a tensor holds as many elements as its shape says");
+        self.rest = rest;
+        match (element_type, self.as_base64) {
+            (ElementType::Bytes, true) => write_base64(text, element),
+            _ => write_element(text, element_type, element),
+        }
+    }
+
+    fn write_nested(&mut self, text: &mut Vec<u8>, sizes: &[u32]) {
+        let Some((&size, inner)) = sizes.split_first() else {
+            return self.write_one(text);
+        };
+        text.push(b'[');
+        for position in 0..size {
+            if position > 0 {
+                text.push(b',');
+            }
+            self.write_nested(text, inner);
+        }
+        text.push(b']');
+    }
+}
+
+/// How many lists end up empty when a tensor of this shape is nested.
+fn empty_lists(shape: &Shape) -> u64 {
+    let dimensions = shape.dimensions();
+    match dimensions.iter().position(|&size| size == 0) {
+        Some(axis) => dimensions[..axis]
+            .iter()
+            .fold(1, |lists, &size| lists.saturating_mul(u64::from(size))),
+        None => 0,
+    }
+}
+
+/// Writes the element that these bytes are, BYTES without their length.
+pub(crate) fn write_element(text: &mut Vec<u8>, element_type: ElementType, element: &[u8]) {
+    /// The number of this type, as an array of its bytes makes it.
+    macro_rules! number {
+        ($number:ty) => {
+            <$number>::from_le_bytes(fixed(element))
+        };
+    }
+    match element_type {
+        ElementType::Bool => write_json(text, &(element != [0])),
+        ElementType::Uint8 => write_json(text, &number!(u8)),
+        ElementType::Uint16 => write_json(text, &number!(u16)),
+        ElementType::Uint32 => write_json(text, &number!(u32)),
+        ElementType::Uint64 => write_json(text, &number!(u64)),
+        ElementType::Int8 => write_json(text, &number!(i8)),
+        ElementType::Int16 => write_json(text, &number!(i16)),
+        ElementType::Int32 => write_json(text, &number!(i32)),
+        ElementType::Int64 => write_json(text, &number!(i64)),
+        ElementType::Fp16 => write_single(text, single_of_half(number!(u16))),
+        ElementType::Bf16 => write_single(text, f32::from_bits(u32::from(number!(u16)) << 16)),
+        ElementType::Fp32 => write_single(text, number!(f32)),
+        ElementType::Fp64 => match bare_word(number!(f64)) {
+            Some(word) => text.extend_from_slice(word),
+            None => write_json(text, &number!(f64)),
+        },
+        ElementType::Bytes => write_text(text, element),
+    }
+}
+
+/// The number that the bytes of one element are, for comparing; `None` where there is no order.
+pub(crate) fn number(element_type: ElementType, element: &[u8]) -> Option<f64> {
+    let number = match element_type {
+        ElementType::Fp16 => f64::from(single_of_half(u16::from_le_bytes(fixed(element)))),
+        ElementType::Bf16 => {
+            let bits = u32::from(u16::from_le_bytes(fixed(element))) << 16;
+            f64::from(f32::from_bits(bits))
+        }
+        ElementType::Fp32 => f64::from(f32::from_le_bytes(fixed(element))),
+        ElementType::Fp64 => f64::from_le_bytes(fixed(element)),
+        _ => return None,
+    };
+    (!number.is_nan()).then_some(number)
+}
+
+/// Writes bytes as a string, or in base64 where they are none.
+pub(crate) fn write_text(text: &mut Vec<u8>, bytes: &[u8]) {
+    match str::from_utf8(bytes) {
+        Ok(string) => write_json(text, string),
+        Err(_) => write_base64(text, bytes),
+    }
+}
+
+/// Writes a number or string that strict JSON knows.
+pub(crate) fn write_json(text: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(text, value)
+        .expect("a vector takes every byte; numbers and strings have a JSON form");
+}
+
+fn write_single(text: &mut Vec<u8>, number: f32) {
+    match bare_word(f64::from(number)) {
+        Some(word) => text.extend_from_slice(word),
+        None => write_json(text, &number),
+    }
+}
+
+fn bare_word(number: f64) -> Option<&'static [u8]> {
+    match number {
+        f64::INFINITY => Some(b"Infinity"),
+        f64::NEG_INFINITY => Some(b"-Infinity"),
+        _ if number.is_nan() => Some(b"NaN"),
+        _ => None,
+    }
+}
+
+fn write_base64(text: &mut Vec<u8>, bytes: &[u8]) {
+    text.extend_from_slice(b"{\"b64\":\"");
+    text.extend_from_slice(BASE64.encode(bytes).as_bytes());
+    text.extend_from_slice(b"\"}");
+}
+
+/// The single that a half-precision number is exactly.
+fn single_of_half(bits: u16) -> f32 {
+    const SMALLEST_HALF: f32 = 1.0 / (1u32 << 24) as f32;
+    let sign = u32::from(bits & 0x8000) << 16;
+    let exponent = u32::from(bits >> 10 & 0x1f);
+    let fraction = bits & 0x3ff;
+    let magnitude = match exponent {
+        0 => (f32::from(fraction) * SMALLEST_HALF).to_bits(),
+        0x1f => 0xff << 23 | u32::from(fraction) << 13,
+        // The exponents count from 15 and from 127.
+        _ => (exponent + 112) << 23 | u32::from(fraction) << 13,
+    };
+    f32::from_bits(sign | magnitude)
+}
+
+fn fixed<const SIZE: usize>(element: &[u8]) -> [u8; SIZE] {
+    element
+        .try_into()
+        .expect("an element has the size of its type")
+}
+
+#[cfg(test)]
+mod tests;

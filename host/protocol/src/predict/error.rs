@@ -1,0 +1,62 @@
+//! What can be wrong with a body of this dialect, and with one row of it.
+
+use crate::error::ErrorKind;
+use crate::lenient::{RowProblem, SyntaxError};
+use wisp_tensor::TensorError;
+
+/// Why a body is no request. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct DecodeError(#[from] Reason);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Reason {
+    #[error("the body is not UTF-8")]
+    NotUtf8,
+    #[error("the body is not valid JSON: {0}")]
+    Syntax(#[from] SyntaxError),
+    #[error(r#"the body is not an object like {{"features": [...]}}"#)]
+    NoObject,
+    #[error(
+        r#"the body is no batch: send {{"features": [row, ...]}}, [{{"features": row}}, ...] or {{"instances": [{{"features": row}}, ...]}}"#
+    )]
+    NoBatch,
+    #[error("the batch has both `features` and `instances`: send one of them")]
+    TwoBatches,
+    #[error("`{0}` is given twice")]
+    Repeated(&'static str),
+    #[error("the batch is empty")]
+    Empty,
+    #[error("axis 0 of this model is no batch, so it takes one request at a time: use /predict")]
+    NoBatchAxis,
+    #[error(transparent)]
+    Row(#[from] Refusal),
+    #[error("no row of the batch is valid; row 0: {0}")]
+    NoValidRow(Refusal),
+    #[error("more than {limit} rows of the batch are invalid; the last: {last}")]
+    ManyInvalid { limit: usize, last: Refusal },
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+/// Why one row is not computed. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error(r#"the row is not an object like {{"features": [...]}}"#)]
+    NoObject,
+    #[error("`features` is missing")]
+    NoFeatures,
+    #[error("`features` is given twice")]
+    TwoFeatures,
+    #[error("`features`: {0}")]
+    Features(RowProblem),
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+}
+
+impl DecodeError {
+    /// What the dialect's error table is asked with.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidRequest
+    }
+}

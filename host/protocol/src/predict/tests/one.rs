@@ -1,0 +1,211 @@
+//! `/predict`.
+
+use super::*;
+
+#[test]
+fn features_fill_the_only_input_however_they_are_written() -> anyhow::Result<()> {
+    for body in [
+        r#"{"features":[5.1,3.5,1.4,0.2]}"#,
+        r#"{"id":"ignored","features":{"x":[5.1,3.5,1.4,0.2]}}"#,
+    ] {
+        let (request, reply) = decode(Verb::Predict, body, &iris())?;
+        assert_eq!(
+            request.inputs,
+            [floats("x", &[1, 4], &[5.1, 3.5, 1.4, 0.2])],
+            "{body}"
+        );
+        assert_eq!(request.outputs, ["probabilities", "label"]);
+        let outputs = vec![
+            floats("probabilities", &[1, 3], &[0.25, 0.5, 0.25]),
+            integers("label", &[1], &[2]),
+        ];
+        let expected = r#"{"prediction":2,"probabilities":[0.25,0.5,0.25],"model_version":"7"}"#;
+        assert_eq!(encode(&reply, outputs, &iris())?, expected);
+    }
+    Ok(())
+}
+
+#[test]
+fn features_fill_the_only_numeric_input_or_inputs_by_name() -> anyhow::Result<()> {
+    let mut text = spec("t", ElementType::Bytes, &[-1]);
+    text.optional = true;
+    let outputs = vec![spec("y", ElementType::Fp32, &[-1])];
+    let two = model([four_numbers(), vec![text]].concat(), outputs.clone());
+    let (request, _) = decode(Verb::Predict, r#"{"features":[1,2,3,4]}"#, &two)?;
+    assert_eq!(request.inputs.len(), 1);
+    let body = r#"{"features":{"t":"a","x":[1,2,3,4]}}"#;
+    let (request, _) = decode(Verb::Predict, body, &two)?;
+    assert_eq!(request.inputs[1], texts("t", &[1], &["a"]));
+
+    let image = model(
+        vec![spec("i", ElementType::Uint8, &[-1, 2, 2])],
+        outputs.clone(),
+    );
+    let expected = tensor("i", ElementType::Uint8, &[1, 2, 2], &[1, 2, 3, 4]);
+    for body in [r#"{"features":[1,2,3,4]}"#, r#"{"features":[[1,2],[3,4]]}"#] {
+        let (request, _) = decode(Verb::Predict, body, &image)?;
+        assert_eq!(request.inputs, std::slice::from_ref(&expected), "{body}");
+    }
+    let text_only = model(vec![spec("t", ElementType::Bytes, &[-1])], outputs);
+    for body in [
+        r#"{"features":["a"]}"#,
+        r#"{"features":"a"}"#,
+        r#"{"features":{"b64":"YQ=="}}"#,
+    ] {
+        let (request, _) = decode(Verb::Predict, body, &text_only)?;
+        assert_eq!(request.inputs, [texts("t", &[1], &["a"])], "{body}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_prediction_is_what_the_outputs_say() -> anyhow::Result<()> {
+    let scores = || spec("p", ElementType::Fp32, &[-1, 2]);
+    let scored = |numbers: [f32; 2]| floats("p", &[1, 2], &numbers);
+    let text = |shape| spec("t", ElementType::Bytes, shape);
+    let cases = [
+        // The greatest probability, the first of equals; NaN is never the greatest.
+        (
+            vec![scores()],
+            vec![scored([0.5, 0.5])],
+            r#""prediction":0,"probabilities":[0.5,0.5]"#,
+        ),
+        (
+            vec![scores()],
+            vec![scored([f32::NAN, 0.5])],
+            r#""prediction":1,"probabilities":[NaN,0.5]"#,
+        ),
+        (
+            vec![scores()],
+            vec![scored([f32::NAN; 2])],
+            r#""prediction":null,"probabilities":[NaN,NaN]"#,
+        ),
+        // A label, before the probabilities; strings before integers.
+        (
+            vec![
+                scores(),
+                spec("n", ElementType::Int64, &[-1, 1]),
+                text(&[-1]),
+            ],
+            vec![scored([0.0, 1.0]), texts("t", &[1], &["cat"])],
+            r#""prediction":"cat","probabilities":[0.0,1.0]"#,
+        ),
+        // A label for each class.
+        (
+            vec![scores(), text(&[-1, 2])],
+            vec![scored([0.0, 1.0]), texts("t", &[1, 2], &["cat", "dog"])],
+            r#""prediction":"dog","probabilities":[0.0,1.0]"#,
+        ),
+        // A number.
+        (
+            vec![spec("y", ElementType::Fp32, &[-1, 1])],
+            vec![floats("y", &[1, 1], &[2.5])],
+            r#""prediction":2.5"#,
+        ),
+        // A variable axis that turns out to be one.
+        (
+            vec![spec("y", ElementType::Fp32, &[-1, -1])],
+            vec![floats("y", &[1, 1], &[2.5])],
+            r#""prediction":2.5"#,
+        ),
+        // Anything else, as it is.
+        (
+            vec![spec("y", ElementType::Fp32, &[-1, 2, 2])],
+            vec![floats("y", &[1, 2, 2], &[1.0, 2.0, 3.0, 4.0])],
+            r#""prediction":[[1.0,2.0],[3.0,4.0]]"#,
+        ),
+        (
+            vec![spec("n", ElementType::Int64, &[-1, 2])],
+            vec![integers("n", &[1, 2], &[1, 2])],
+            r#""prediction":[1,2]"#,
+        ),
+    ];
+    for (specs, outputs, expected) in cases {
+        let model = model(four_numbers(), specs);
+        let (_, reply) = decode(Verb::Predict, r#"{"features":[1,2,3,4]}"#, &model)?;
+        let text = encode(&reply, outputs, &model)?;
+        assert_eq!(text, format!(r#"{{{expected},"model_version":"7"}}"#));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_model_without_a_batch_takes_all_of_its_input() -> anyhow::Result<()> {
+    let inputs = vec![spec("x", ElementType::Fp32, &[-1, 2])];
+    let mut model = model(inputs, vec![spec("p", ElementType::Fp32, &[1, 3])]);
+    model.max_batch_size = 0;
+    for body in [r#"{"features":[[1,2],[3,4]]}"#, r#"{"features":[1,2,3,4]}"#] {
+        let (request, reply) = decode(Verb::Predict, body, &model)?;
+        assert_eq!(
+            request.inputs,
+            [floats("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]
+        );
+        let text = encode(&reply, vec![floats("p", &[1, 3], &[0.0, 1.0, 0.0])], &model)?;
+        let expected = r#"{"prediction":1,"probabilities":[0.0,1.0,0.0],"model_version":"7"}"#;
+        assert_eq!(text, expected);
+    }
+    let text = refusal(Verb::BatchPredict, r#"{"features":[[1,2]]}"#, &model);
+    assert!(text.contains("use /predict"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn an_answer_that_is_not_of_the_asked_rows_is_refused() -> anyhow::Result<()> {
+    let (_, reply) = decode(Verb::Predict, r#"{"features":[1,2,3,4]}"#, &iris())?;
+    let missing = encode(&reply, vec![integers("label", &[1], &[2])], &iris()).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::Handler);
+    let outputs = vec![
+        floats("probabilities", &[2, 3], &[0.0; 6]),
+        integers("label", &[1], &[2]),
+    ];
+    let error = encode(&reply, outputs, &iris()).unwrap_err();
+    assert!(matches!(error, EncodeError::Rows { .. }), "{error}");
+    Ok(())
+}
+
+#[test]
+fn every_mistake_says_what_to_change() {
+    let example = r#"the body is not an object like {"features": [...]}"#;
+    let cases = [
+        ("", "the body is not valid JSON: EOF"),
+        ("[1,2,3,4]", example),
+        ("7", example),
+        ("{}", "`features` is missing"),
+        (
+            r#"{"features":[1,2,3,4]"#,
+            "the body is not valid JSON: EOF",
+        ),
+        (
+            r#"{"features":[1],"features":[1,2,3,4]}"#,
+            "`features` is given twice",
+        ),
+        (
+            r#"{"features":[1,2,3]}"#,
+            "`features`: input `x`: a flat list of 3 does not fill shape [4]",
+        ),
+        (
+            r#"{"features":[1,2,3,"4"]}"#,
+            "`features`: input `x`: element 3 is not a number",
+        ),
+        (
+            r#"{"features":null}"#,
+            "`features`: input `x`: element 0 is not a number",
+        ),
+        (
+            r#"{"features":{"y":[1]}}"#,
+            "`features`: unknown input `y`, expected one of: x",
+        ),
+    ];
+    for (body, expected) in cases {
+        let text = refusal(Verb::Predict, body, &iris());
+        assert!(text.starts_with(expected), "{body}: {text}");
+    }
+    let two = [four_numbers(), vec![spec("z", ElementType::Fp32, &[-1])]].concat();
+    let text = refusal(
+        Verb::Predict,
+        r#"{"features":[1]}"#,
+        &model(two, Vec::new()),
+    );
+    let expected = "`features`: it must be an object with a value for each input: x, z";
+    assert_eq!(text, expected);
+}

@@ -1,0 +1,29 @@
+//! The bytes of an answer, the same in every dialect.
+
+use bytes::Bytes;
+
+/// A response's body and what its head has to say of it. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedReply {
+    pub content_type: &'static str,
+    /// The value of [`HEADER_LENGTH`](crate::v2::HEADER_LENGTH), if the response needs it.
+    pub header_length: Option<usize>,
+    /// The body in pieces: the JSON, then a piece for each binary tensor that is not empty.
+    pub chunks: Vec<Bytes>,
+}
+
+impl EncodedReply {
+    /// A body that is one piece of JSON.
+    pub(crate) fn json(text: Vec<u8>) -> EncodedReply {
+        EncodedReply {
+            content_type: "application/json",
+            header_length: None,
+            chunks: vec![Bytes::from(text)],
+        }
+    }
+
+    /// The length of the body, all chunks together.
+    pub fn content_length(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+}

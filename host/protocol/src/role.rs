@@ -1,0 +1,118 @@
+//! What a model's outputs mean to dialects that speak of labels, scores and a number.
+//!
+//! Signatures do not say it, so it is read off type and shape of one row: axes of size 1, and the
+//! batch axis, do not count. Floats that vary along one axis are the scores of classes, a lone
+//! float is a number, lone strings and integers are labels.
+
+use crate::call::ModelDescription;
+use crate::lenient::{EncodeError, number};
+use wisp_tensor::{Dimension, ElementType, NamedTensor, TensorSpec};
+
+/// How many values a row of an output has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    One,
+    /// One for each class, along a single axis.
+    Classes,
+    /// More than a list can say.
+    Other,
+}
+
+/// The extent of an output's rows, as the signature declares it.
+pub(crate) fn extent(output: &TensorSpec, model: &ModelDescription) -> Extent {
+    let row = match (model.max_batch_size, output.shape.as_slice()) {
+        (0, shape) => shape,
+        (_, [_, row @ ..]) => row,
+        (_, []) => return Extent::Other,
+    };
+    let mut sizes = row.iter().filter(|&&size| size != Dimension::Fixed(1));
+    match (sizes.next(), sizes.next()) {
+        (None, _) => Extent::One,
+        (Some(_), None) => Extent::Classes,
+        (Some(_), Some(_)) => Extent::Other,
+    }
+}
+
+pub(crate) fn is_float(output: &TensorSpec) -> bool {
+    matches!(
+        output.element_type,
+        ElementType::Fp16 | ElementType::Bf16 | ElementType::Fp32 | ElementType::Fp64
+    )
+}
+
+pub(crate) fn is_text(output: &TensorSpec) -> bool {
+    output.element_type == ElementType::Bytes
+}
+
+/// The elements of an output, row by row. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct Grid<'a> {
+    pub(crate) element_type: ElementType,
+    elements: Vec<&'a [u8]>,
+    /// Elements of a row.
+    pub(crate) width: usize,
+}
+
+impl<'a> Grid<'a> {
+    /// The output with this name, of so many rows. Without a batch axis, there is one row.
+    pub(crate) fn new(
+        outputs: &'a [NamedTensor],
+        name: &str,
+        rows: Option<u32>,
+    ) -> Result<Grid<'a>, EncodeError> {
+        let output = find(outputs, name)?;
+        check_rows(output, rows)?;
+        let tensor = &output.tensor;
+        let elements: Vec<&[u8]> = match tensor.element_type().size() {
+            Some(size) => tensor.content().chunks_exact(size).collect(),
+            None => tensor.elements().collect(),
+        };
+        let rows = rows.map_or(1, |rows| rows as usize);
+        Ok(Grid {
+            element_type: tensor.element_type(),
+            width: elements.len().checked_div(rows).unwrap_or(0),
+            elements,
+        })
+    }
+
+    pub(crate) fn row(&self, row: usize) -> &[&'a [u8]] {
+        let start = row * self.width;
+        self.elements.get(start..start + self.width).unwrap_or(&[])
+    }
+
+    /// The position of the greatest number in a row, the first of equals; `None` if there is none.
+    pub(crate) fn greatest(&self, row: usize) -> Option<usize> {
+        let mut greatest: Option<(usize, f64)> = None;
+        for (position, element) in self.row(row).iter().enumerate() {
+            if let Some(number) = number(self.element_type, element)
+                && greatest.is_none_or(|(_, other)| number > other)
+            {
+                greatest = Some((position, number));
+            }
+        }
+        greatest.map(|(position, _)| position)
+    }
+}
+
+pub(crate) fn find<'a>(
+    outputs: &'a [NamedTensor],
+    name: &str,
+) -> Result<&'a NamedTensor, EncodeError> {
+    let output = outputs.iter().find(|output| output.name == name);
+    output.ok_or_else(|| EncodeError::Missing {
+        output: name.to_owned(),
+    })
+}
+
+/// Whether axis 0 of an output is a batch of so many rows.
+pub(crate) fn check_rows(output: &NamedTensor, rows: Option<u32>) -> Result<(), EncodeError> {
+    let shape = output.tensor.shape();
+    match rows {
+        Some(rows) if shape.dimensions().first() != Some(&rows) => Err(EncodeError::Rows {
+            output: output.name.clone(),
+            shape: shape.to_string(),
+            rows,
+        }),
+        _ => Ok(()),
+    }
+}

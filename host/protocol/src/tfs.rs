@@ -1,0 +1,81 @@
+//! The REST dialect of TF Serving, which is also that of KServe V1.
+//!
+//! [`route()`] reads the family of paths below `/v1/models`. A [`Codec`], made from the verb of a
+//! path, turns a body into an `InferRequest` and a [`Reply`], which turns the `InferResponse` into
+//! bytes. `request` is the members of a body, `classes` says which outputs `:classify` and
+//! `:regress` answer with, `response` is the way back, `metadata` the small documents.
+//!
+//! `:predict` takes rows (`instances`, answered by `predictions`; also KServe V1's format) or
+//! columns (`inputs`, answered by `outputs`). A row lacks the batch axis, so a model without one
+//! (`max_batch_size` 0) takes columns only. With one input or output, its values stand bare; with
+//! several they are objects by name. A row may always be an object.
+//!
+//! Departures from TF Serving, each towards taking what was clearly meant or giving what a parser
+//! reads: rows may mix bare values and objects; `signature_name` may be empty or null; optional
+//! inputs may be left out, by all rows alike; bytes that are not UTF-8 come back in base64 whatever
+//! the output's name; examples may nest their lists as the shape says. A member given twice is
+//! refused.
+//!
+//! What is left to the caller, as with `v2`: the content encoding, the limits on the body and on
+//! the batch, and whether tensors meet the signature as a whole.
+
+mod classes;
+mod error;
+mod metadata;
+mod request;
+mod response;
+mod route;
+
+pub use crate::lenient::EncodeError;
+pub use crate::v2::encode_error;
+pub use error::DecodeError;
+pub use metadata::{VersionState, VersionStatus, model_list, model_metadata, model_status};
+pub use response::Reply;
+pub use route::{Route, RouteError, Target, VersionChoice, VersionLabel, route};
+
+use crate::call::{InferRequest, ModelDescription};
+use bytes::Bytes;
+
+/// The only signature a model has.
+pub const SIGNATURE_NAME: &str = "serving_default";
+
+/// What a path asks of a model, after the colon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Predict,
+    Classify,
+    Regress,
+}
+
+/// How to read the body of one inference request. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Codec {
+    verb: Verb,
+}
+
+impl Codec {
+    /// The codec for the bodies of this verb.
+    pub fn new(verb: Verb) -> Codec {
+        Codec { verb }
+    }
+
+    /// The verb it was made from.
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+
+    /// The request in `body`, and what its reply has to look like.
+    ///
+    /// The checks come in this order: UTF-8, JSON valid throughout, members, then row by row the
+    /// names, datatypes and shapes.
+    pub fn decode(
+        &self,
+        body: Bytes,
+        model: &ModelDescription,
+    ) -> Result<(InferRequest, Reply), DecodeError> {
+        Ok(request::decode(self.verb, &body, model)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! The documents as clients parse them.
+
+use super::*;
+use wisp_tensor::{Dimension, Signature};
+
+fn version(text: &str) -> Version {
+    Version::from_decimal(text).unwrap()
+}
+
+#[test]
+fn the_list_is_that_of_two_dialects() {
+    let models = ["a", "b"].map(|name| ModelName::new(name).unwrap());
+    let expected = concat!(
+        r#"{"models":["a","b"],"object":"list","data":["#,
+        r#"{"id":"a","object":"model","created":0,"owned_by":"wisp"},"#,
+        r#"{"id":"b","object":"model","created":0,"owned_by":"wisp"}]}"#,
+    );
+    assert_eq!(model_list(&models), expected);
+    assert_eq!(
+        model_list(&[]),
+        r#"{"models":[],"object":"list","data":[]}"#
+    );
+}
+
+#[test]
+fn the_status_says_how_versions_are_and_whether_any_is_ready() {
+    let model = ModelName::new("m").unwrap();
+    let failed = VersionStatus {
+        version: version("2"),
+        state: VersionState::Failed("no \"graph\"".to_owned()),
+    };
+    let failed_text = r#"{"version":"2","state":"END","status":{"error_code":"UNKNOWN","error_message":"no \"graph\""}}"#;
+    let expected =
+        format!(r#"{{"name":"m","ready":false,"model_version_status":[{failed_text}]}}"#);
+    assert_eq!(
+        model_status(&model, std::slice::from_ref(&failed)),
+        expected
+    );
+
+    let available = VersionStatus {
+        version: version("123"),
+        state: VersionState::Available,
+    };
+    let available_text =
+        r#"{"version":"123","state":"AVAILABLE","status":{"error_code":"OK","error_message":""}}"#;
+    let expected = format!(
+        r#"{{"name":"m","ready":true,"model_version_status":[{failed_text},{available_text}]}}"#
+    );
+    assert_eq!(model_status(&model, &[failed, available]), expected);
+}
+
+#[test]
+fn metadata_doubles_the_key_and_writes_dimensions_as_strings() {
+    let spec = |name: &str, element_type, shape: &[i64]| TensorSpec {
+        name: name.to_owned(),
+        element_type,
+        shape: shape
+            .iter()
+            .map(|&size| Dimension::from_wire(size).unwrap())
+            .collect(),
+        optional: false,
+    };
+    let model = ModelDescription {
+        model: ModelName::new("m").unwrap(),
+        version: version("7"),
+        platform: "tract_onnx".to_owned(),
+        signature: Signature {
+            inputs: vec![spec("x", ElementType::Fp32, &[-1, 2])],
+            outputs: vec![spec("y", ElementType::Bytes, &[])],
+        },
+        max_batch_size: 8,
+    };
+    let expected = concat!(
+        r#"{"model_spec":{"name":"m","signature_name":"","version":"7"},"#,
+        r#""metadata":{"signature_def":{"signature_def":{"serving_default":{"#,
+        r#""inputs":{"x":{"dtype":"DT_FLOAT","tensor_shape":{"dim":[{"size":"-1","name":""},{"size":"2","name":""}],"unknown_rank":false},"name":"x"}},"#,
+        r#""outputs":{"y":{"dtype":"DT_STRING","tensor_shape":{"dim":[],"unknown_rank":false},"name":"y"}},"#,
+        r#""method_name":"tensorflow/serving/predict"}}}}}"#,
+    );
+    assert_eq!(model_metadata(&model), expected);
+}

@@ -1,0 +1,180 @@
+//! The members of a body, and the rows or columns in them.
+//!
+//! Two passes: the first finds the members, in whatever order, and settles that all of the text is
+//! JSON; the second reads the elements straight into tensors.
+
+use super::classes::{classes, number};
+use super::error::Reason;
+use super::response::{Reply, Shown};
+use super::{SIGNATURE_NAME, Verb};
+use crate::call::{InferRequest, ModelDescription};
+use crate::label::Label;
+use crate::lenient::{Defaults, Form, Kind, Reader, RowProblem, Rows, members};
+
+/// The texts of the members that mean something; others are ignored, as in TF Serving.
+#[derive(Default)]
+struct Members<'a> {
+    signature_name: Option<&'a str>,
+    instances: Option<&'a str>,
+    inputs: Option<&'a str>,
+    examples: Option<&'a str>,
+    context: Option<&'a str>,
+}
+
+pub(super) fn decode(
+    verb: Verb,
+    body: &[u8],
+    model: &ModelDescription,
+) -> Result<(InferRequest, Reply), Reason> {
+    let text = str::from_utf8(body).map_err(|_| Reason::NotUtf8)?;
+    let found = Members::find(text)?;
+    if let Some(name) = found.signature_name {
+        check_signature(name)?;
+    }
+    let (rows, shown) = match verb {
+        Verb::Predict => match (found.instances, found.inputs) {
+            (Some(_), Some(_)) => return Err(Reason::TwoFormats),
+            (None, None) => return Err(Reason::NoFormat),
+            (Some(instances), None) => {
+                let rows = decode_instances(instances, model)?;
+                let count = rows.count();
+                (rows, Shown::Rows(count))
+            }
+            (None, Some(inputs)) => (decode_columns(inputs, model)?, Shown::Columns),
+        },
+        Verb::Classify => {
+            let rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
+            let classes = classes(model)?;
+            let rows = decode_examples(&found, rows)?;
+            let count = rows.count();
+            (rows, Shown::Classes(classes, count))
+        }
+        Verb::Regress => {
+            let rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
+            let output = number(model)?;
+            let rows = decode_examples(&found, rows)?;
+            let count = rows.count();
+            (rows, Shown::Numbers(output, count))
+        }
+    };
+    let request = InferRequest {
+        inputs: rows.finish()?,
+        parameters: Vec::new(),
+        outputs: shown.outputs(),
+    };
+    Ok((request, Reply { shown }))
+}
+
+impl<'a> Members<'a> {
+    fn find(text: &'a str) -> Result<Members<'a>, Reason> {
+        let mut found = Members::default();
+        members(text, |name, value| {
+            let (slot, name) = match name {
+                "signature_name" => (&mut found.signature_name, "signature_name"),
+                "instances" => (&mut found.instances, "instances"),
+                "inputs" => (&mut found.inputs, "inputs"),
+                "examples" => (&mut found.examples, "examples"),
+                "context" => (&mut found.context, "context"),
+                _ => return Ok(()),
+            };
+            match slot.replace(value) {
+                None => Ok(()),
+                Some(_) => Err(Reason::Repeated(name)),
+            }
+        })?;
+        Ok(found)
+    }
+}
+
+/// The only signature may be named, or left to the default as clients do with an empty name.
+fn check_signature(text: &str) -> Result<(), Reason> {
+    if text == "null" {
+        return Ok(());
+    }
+    let mut reader = Reader::new(text);
+    match reader.string() {
+        Some("" | SIGNATURE_NAME) => Ok(()),
+        Some(other) => Err(Reason::Signature(Label::new(other))),
+        None => Err(Reason::SignatureType),
+    }
+}
+
+fn decode_instances<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<'m>, Reason> {
+    let mut rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
+    each_row("instances", text, |reader| {
+        push(&mut rows, reader).map_err(|problem| Reason::Row {
+            member: "instance",
+            position: rows.count(),
+            problem,
+        })
+    })?;
+    Ok(rows)
+}
+
+/// All of an input's rows at once, batch axis included where there is one.
+fn decode_columns<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<'m>, Reason> {
+    let mut rows = Rows::whole(model);
+    match push(&mut rows, &mut Reader::new(text)) {
+        Ok(()) => Ok(rows),
+        Err(problem) => Err(Reason::Member {
+            member: "inputs",
+            problem,
+        }),
+    }
+}
+
+/// A bare value where one input is meant, otherwise an object of values by name.
+fn push(rows: &mut Rows, reader: &mut Reader) -> Result<(), RowProblem> {
+    if reader.kind()? == Kind::Object && !reader.is_base64() {
+        return rows.push_object(reader, Form::Nested, &Defaults::default());
+    }
+    let input = rows.only_input().ok_or_else(|| rows.needs_object())?;
+    rows.push_value(input, reader, Form::Nested)
+}
+
+fn decode_examples<'m>(found: &Members, mut rows: Rows<'m>) -> Result<Rows<'m>, Reason> {
+    let defaults = match found.context {
+        None => Defaults::default(),
+        Some(text) => decode_context(&rows, text).map_err(|problem| Reason::Member {
+            member: "context",
+            problem,
+        })?,
+    };
+    let text = found.examples.ok_or(Reason::NoExamples)?;
+    each_row("examples", text, |reader| {
+        let added = match reader.kind()? {
+            Kind::Object => rows.push_object(reader, Form::Loose, &defaults),
+            _ => Err(rows.needs_object()),
+        };
+        added.map_err(|problem| Reason::Row {
+            member: "example",
+            position: rows.count(),
+            problem,
+        })
+    })?;
+    Ok(rows)
+}
+
+fn decode_context(rows: &Rows, text: &str) -> Result<Defaults, RowProblem> {
+    let mut reader = Reader::new(text);
+    match reader.kind()? {
+        Kind::Object => rows.defaults(&mut reader, Form::Loose),
+        _ => Err(rows.needs_object()),
+    }
+}
+
+/// Calls `each` before every item of the list that is `text`, which must have one at least.
+fn each_row(
+    member: &'static str,
+    text: &str,
+    each: impl FnMut(&mut Reader) -> Result<(), Reason>,
+) -> Result<(), Reason> {
+    let mut reader = Reader::new(text);
+    if reader.kind()? != Kind::List {
+        return Err(Reason::NotAList(member));
+    }
+    if reader.kind_of_first().is_none() {
+        return Err(Reason::Empty(member));
+    }
+    reader.list(each)
+}

@@ -1,0 +1,93 @@
+//! For all floats: what is answered can be asked again. For all bytes: decoding does not panic.
+
+use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+const VERBS: [Verb; 3] = [Verb::Predict, Verb::Classify, Verb::Regress];
+
+const BODIES: [&str; 3] = [
+    r#"{"signature_name":"serving_default","instances":[{"x":[1.5,-2e3],"t":"\u00e9"},{"t":{"b64":"/wA="},"x":[NaN,-Infinity]}]}"#,
+    r#"{"inputs":{"x":[[1.5,-2e3],[Infinity,0]],"t":["a",{"b64":"YQ"}]}}"#,
+    r#"{"context":{"t":"c"},"examples":[{"x":[1,2]},{"x":[3,4],"t":["d"]}]}"#,
+];
+
+/// A model that all three verbs take.
+fn for_all_verbs() -> ModelDescription {
+    let mut model = two_inputs();
+    model.signature.outputs = vec![
+        spec("scores", ElementType::Fp32, &[-1, 3]),
+        spec("outputs", ElementType::Fp32, &[-1]),
+    ];
+    model
+}
+
+/// The bits of floats, every NaN the same.
+fn bits(numbers: impl IntoIterator<Item = f32>) -> Vec<u32> {
+    let one_nan = |n: f32| if n.is_nan() { f32::NAN } else { n };
+    numbers.into_iter().map(|n| one_nan(n).to_bits()).collect()
+}
+
+#[test]
+fn the_bodies_that_are_damaged_below_are_good_ones() -> anyhow::Result<()> {
+    decode(Verb::Predict, BODIES[0], &for_all_verbs())?;
+    decode(Verb::Predict, BODIES[1], &for_all_verbs())?;
+    decode(Verb::Classify, BODIES[2], &for_all_verbs())?;
+    decode(Verb::Regress, BODIES[2], &for_all_verbs())?;
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn floats_that_are_answered_can_be_asked_again(rows in vec(any::<[u32; 2]>(), 1..5)) {
+        let numbers: Vec<f32> = rows.iter().flatten().map(|&bits| f32::from_bits(bits)).collect();
+        let count = u32::try_from(rows.len()).unwrap();
+        let values = vec!["[1,2]"; rows.len()].join(",");
+        for (asked, answered) in [("instances", "predictions"), ("inputs", "outputs")] {
+            let body = format!(r#"{{"{asked}":[{values}]}}"#);
+            let (_, reply) = decode(Verb::Predict, &body, &simple()).unwrap();
+            let text = encode(&reply, vec![floats("y", &[count, 2], &numbers)], &simple()).unwrap();
+            let again = text.replacen(answered, asked, 1);
+            let (request, _) = decode(Verb::Predict, &again, &simple()).unwrap();
+            let tensor = &request.inputs[0].tensor;
+            prop_assert_eq!(tensor.shape().dimensions(), [count, 2]);
+            let read = tensor.content().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+            prop_assert_eq!(bits(read), bits(numbers.iter().copied()));
+        }
+    }
+
+    #[test]
+    fn arbitrary_bodies_never_panic(body in any::<Vec<u8>>(), verb in select(VERBS.to_vec())) {
+        let _ = Codec::new(verb).decode(Bytes::from(body), &for_all_verbs());
+    }
+
+    #[test]
+    fn arbitrary_values_never_panic(
+        member in select(vec!["instances", "inputs", "examples", "context", "signature_name"]),
+        value in "[\\[\\]{}0-9,.eE\":NIa-z -]{0,60}",
+        verb in select(VERBS.to_vec()),
+    ) {
+        for model in [simple(), for_all_verbs()] {
+            let _ = decode(verb, &format!(r#"{{"{member}":{value}}}"#), &model);
+            let _ = decode(verb, &format!(r#"{{"{member}":[{{"x":{value}}}]}}"#), &model);
+            let _ = decode(verb, &format!(r#"{{"{member}":[{{"x":[1,2],"t":{value}}}]}}"#), &model);
+        }
+    }
+
+    #[test]
+    fn damaged_bodies_never_panic(
+        body in select(BODIES.to_vec()),
+        position: prop::sample::Index,
+        damage in vec(any::<u8>(), 0..4),
+        cut in 0usize..8,
+    ) {
+        let mut body = body.as_bytes().to_vec();
+        let position = position.index(body.len());
+        body.splice(position..(position + cut).min(body.len()), damage);
+        let body = Bytes::from(body);
+        for verb in VERBS {
+            let _ = Codec::new(verb).decode(body.clone(), &for_all_verbs());
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! `:predict`, by rows and by columns.
+
+use super::*;
+
+#[test]
+fn three_images_as_instances_are_one_batch_and_come_back_as_three_predictions() -> anyhow::Result<()>
+{
+    let model = model(
+        vec![spec("image", ElementType::Fp32, &[-1, 28, 28])],
+        vec![spec("dense", ElementType::Fp32, &[-1, 10])],
+    );
+    let image = vec![vec![0.5; 28]; 28];
+    let body = format!(
+        r#"{{"signature_name": "serving_default", "instances": {:?}}}"#,
+        vec![image; 3]
+    );
+    let (request, reply) = decode(Verb::Predict, &body, &model)?;
+    assert_eq!(
+        request.inputs,
+        [floats("image", &[3, 28, 28], &[0.5; 3 * 28 * 28])]
+    );
+    assert_eq!(request.outputs, Vec::<String>::new());
+    let scores: Vec<f32> = (0u8..30).map(f32::from).collect();
+    let text = encode(&reply, vec![floats("dense", &[3, 10], &scores)], &model)?;
+    let document: serde_json::Value = serde_json::from_str(&text)?;
+    let predictions = document["predictions"].as_array().unwrap();
+    assert_eq!(predictions.len(), 3);
+    assert!(
+        predictions
+            .iter()
+            .all(|row| row.as_array().unwrap().len() == 10)
+    );
+    assert_eq!(predictions[2][9], 29.0);
+    Ok(())
+}
+
+#[test]
+fn rows_are_bare_or_objects_for_one_input_and_objects_for_several() -> anyhow::Result<()> {
+    for body in [
+        r#"{"instances":[[1,2],[3,4]]}"#,
+        r#"{"instances":[{"x":[1,2]},{"x":[3,4]}]}"#,
+        r#"{"instances":[[1,2],{"x":[3,4]}],"unknown":{"a":[]}}"#,
+    ] {
+        let (request, _) = decode(Verb::Predict, body, &simple())?;
+        assert_eq!(
+            request.inputs,
+            [floats("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])],
+            "{body}"
+        );
+    }
+    let body = r#"{"instances":[{"x":[1,2],"t":"a"},{"t":{"b64":"Yg=="},"x":[3,NaN]}]}"#;
+    let (request, _) = decode(Verb::Predict, body, &two_inputs())?;
+    assert_eq!(request.inputs[1], texts("t", &[2], &["a", "b"]));
+    assert!(
+        request.inputs[0]
+            .tensor
+            .content()
+            .ends_with(&f32::NAN.to_le_bytes())
+    );
+    let text = refusal(Verb::Predict, r#"{"instances":[[1,2]]}"#, &two_inputs());
+    assert_eq!(
+        text,
+        "instance 0: it must be an object with a value for each input: x, t"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_text_model_takes_strings_and_base64_as_rows() -> anyhow::Result<()> {
+    let model = model(
+        vec![spec("t", ElementType::Bytes, &[-1])],
+        vec![spec("y", ElementType::Fp32, &[-1])],
+    );
+    let body = r#"{"instances":["a",{"b64":"Yg=="},{"t":"c"},{"t":{"b64":"ZA=="}}]}"#;
+    let (request, reply) = decode(Verb::Predict, body, &model)?;
+    assert_eq!(request.inputs, [texts("t", &[4], &["a", "b", "c", "d"])]);
+    let numbers = floats(
+        "y",
+        &[4],
+        &[1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY],
+    );
+    let text = encode(&reply, vec![numbers], &model)?;
+    assert_eq!(text, r#"{"predictions":[1.0,NaN,Infinity,-Infinity]}"#);
+    let (request, _) = decode(Verb::Predict, r#"{"inputs":["a"]}"#, &model)?;
+    assert_eq!(request.inputs, [texts("t", &[1], &["a"])]);
+    Ok(())
+}
+
+#[test]
+fn columns_keep_the_batch_axis_and_are_answered_by_outputs() -> anyhow::Result<()> {
+    for body in [
+        r#"{"inputs":[[1,2],[3,4]]}"#,
+        r#"{"inputs":{"x":[[1,2],[3,4]]},"signature_name":""}"#,
+    ] {
+        let (request, reply) = decode(Verb::Predict, body, &simple())?;
+        assert_eq!(
+            request.inputs,
+            [floats("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])],
+            "{body}"
+        );
+        let text = encode(
+            &reply,
+            vec![floats("y", &[1, 3], &[1.0, 2.5, 3.0])],
+            &simple(),
+        )?;
+        assert_eq!(text, r#"{"outputs":[[1.0,2.5,3.0]]}"#);
+    }
+    let body = r#"{"inputs":{"t":["a"],"x":[[1,2]]},"signature_name":null}"#;
+    let (request, reply) = decode(Verb::Predict, body, &two_inputs())?;
+    let expected = [floats("x", &[1, 2], &[1.0, 2.0]), texts("t", &[1], &["a"])];
+    assert_eq!(request.inputs, expected);
+    let outputs = vec![
+        tensor("n", ElementType::Int64, &[2], &[[1; 8], [0; 8]].concat()),
+        texts("label_bytes", &[1], &["hi"]),
+    ];
+    let text = encode(&reply, outputs, &two_inputs())?;
+    let expected = r#"{"outputs":{"n":[72340172838076673,0],"label_bytes":[{"b64":"aGk="}]}}"#;
+    assert_eq!(text, expected);
+    let text = refusal(Verb::Predict, r#"{"inputs":[1]}"#, &two_inputs());
+    assert_eq!(
+        text,
+        "inputs: it must be an object with a value for each input: x, t"
+    );
+    Ok(())
+}
+
+#[test]
+fn several_outputs_make_rows_of_objects() -> anyhow::Result<()> {
+    let (_, reply) = decode(Verb::Predict, r#"{"instances":[[1,2],[3,4]]}"#, &simple())?;
+    let outputs = vec![
+        floats("y", &[2, 1, 1], &[1.0, 2.0]),
+        texts("t", &[2], &["a", "\"b"]),
+    ];
+    let text = encode(&reply, outputs, &simple())?;
+    let expected = r#"{"predictions":[{"y":[[1.0]],"t":"a"},{"y":[[2.0]],"t":"\"b"}]}"#;
+    assert_eq!(text, expected);
+    Ok(())
+}
+
+#[test]
+fn an_output_without_a_row_for_each_is_pointed_at_columns() -> anyhow::Result<()> {
+    let (_, reply) = decode(Verb::Predict, r#"{"instances":[[1,2],[3,4]]}"#, &simple())?;
+    for dimensions in [&[][..], &[1], &[1, 2]] {
+        let count = dimensions.iter().product::<u32>() as usize;
+        let outputs = vec![floats("y", dimensions, &vec![0.0; count])];
+        let error = encode(&reply, outputs, &simple()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert!(
+            error.to_string().contains("column format (`inputs`)"),
+            "{error}"
+        );
+    }
+    let error = encode(&reply, Vec::new(), &simple()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Handler);
+    Ok(())
+}
+
+#[test]
+fn a_model_without_a_batch_takes_columns_only() -> anyhow::Result<()> {
+    let mut model = simple();
+    model.max_batch_size = 0;
+    let expected = "axis 0 of this model is no batch, so it has no rows: use `:predict` with columns, `inputs`";
+    assert_eq!(
+        refusal(Verb::Predict, r#"{"instances":[[1,2]]}"#, &model),
+        expected
+    );
+    model.signature.outputs = vec![spec("y", ElementType::Fp32, &[1])];
+    for verb in [Verb::Classify, Verb::Regress] {
+        assert_eq!(
+            refusal(verb, r#"{"examples":[{"x":[1,2]}]}"#, &model),
+            expected
+        );
+    }
+    let (request, _) = decode(Verb::Predict, r#"{"inputs":[[1,2]]}"#, &model)?;
+    assert_eq!(request.inputs, [floats("x", &[1, 2], &[1.0, 2.0])]);
+    Ok(())
+}
+
+#[test]
+fn every_mistake_says_what_to_change() {
+    let cases = [
+        ("", "the body is not a valid JSON object: EOF"),
+        (
+            "[]",
+            "the body is not a valid JSON object: expected object but found array",
+        ),
+        (
+            r#"{"instances":[[1,2]]"#,
+            "the body is not a valid JSON object: EOF",
+        ),
+        (
+            r#"{"instances":[[1,2,]]}"#,
+            "the body is not a valid JSON object: trailing comma",
+        ),
+        (
+            "{}",
+            "the body has neither `instances` (rows) nor `inputs` (columns)",
+        ),
+        (
+            r#"{"instances":[[1,2]],"inputs":[[1,2]]}"#,
+            "the body has both `instances` and `inputs`: send rows or columns, not both",
+        ),
+        (
+            r#"{"instances":[[1,2]],"instances":[[1,2]]}"#,
+            "`instances` is given twice",
+        ),
+        (r#"{"instances":[]}"#, "`instances` is empty"),
+        (r#"{"instances":[ ]}"#, "`instances` is empty"),
+        (r#"{"instances":{"x":[1,2]}}"#, "`instances` is not a list"),
+        (r#"{"instances":null}"#, "`instances` is not a list"),
+        (
+            r#"{"signature_name":7,"instances":[[1,2]]}"#,
+            "`signature_name` is not a string",
+        ),
+        (
+            r#"{"signature_name":"other","instances":[[1,2]]}"#,
+            "the model has no signature `other`, only `serving_default`: leave `signature_name` out",
+        ),
+        (
+            r#"{"instances":[[1,2],[3]]}"#,
+            "instance 1: input `x`: it has shape [1], expected [2]",
+        ),
+        (
+            r#"{"instances":[[1,2],[3,"4"]]}"#,
+            "instance 1: input `x`: element 1 is not a number within the range of FP32, NaN or Infinity",
+        ),
+        (
+            r#"{"instances":[{"z":1}]}"#,
+            "instance 0: unknown input `z`, expected one of: x",
+        ),
+        (r#"{"instances":[{}]}"#, "instance 0: input `x` is missing"),
+        (
+            r#"{"instances":[{"b64":"YQ=="}]}"#,
+            "instance 0: input `x`: it is not nested",
+        ),
+        (
+            r#"{"inputs":[1,2]}"#,
+            "inputs: input `x`: it is not nested as shape [-1, 2] says",
+        ),
+        (r#"{"inputs":null}"#, "inputs: input `x`: it is not nested"),
+        (
+            r#"{"inputs":{"x":[[1,2]],"x":[[1,2]]}}"#,
+            "inputs: input `x` is given twice",
+        ),
+    ];
+    for (body, expected) in cases {
+        let text = refusal(Verb::Predict, body, &simple());
+        assert!(text.starts_with(expected), "{body}: {text}");
+    }
+    let codec = Codec::new(Verb::Predict);
+    let error = codec
+        .decode(Bytes::from_static(b"{\"\xff\":1}"), &simple())
+        .unwrap_err();
+    assert_eq!(error.to_string(), "the body is not UTF-8");
+}
