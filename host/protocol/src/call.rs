@@ -3,12 +3,12 @@
 //! Plain values without behaviour. The names that travel are newtypes that only a check can make,
 //! so that a name which reaches the registry or a log has been looked at.
 
-use crate::v2;
+use crate::rest;
 use std::fmt;
 use wisp_tensor::{NamedTensor, Parameter, Signature};
 
 /// One request, as far as its head says what it wants.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// Is the process alive?
     ServerLive,
@@ -19,23 +19,46 @@ pub enum Call {
     RepositoryIndex,
     ModelReady(Target),
     ModelMetadata(Target),
-    Infer(InferCall),
+    /// Is the process alive, in the words of the simple dialect?
+    Health,
+    /// The names of the models, for KServe V1 and for clients of OpenAI's lists.
+    TfsModelList,
+    /// The state of a model's versions, for TF Serving, and its readiness, for KServe V1.
+    TfsModelStatus(Target),
+    TfsModelMetadata(Target),
+    Infer(InferCall<rest::Codec>),
 }
 
 /// The model a call names, and its version if it names one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub model: ModelName,
-    /// `None` means the version the repository's policy serves by default.
-    pub version: Option<Version>,
+    pub version: VersionChoice,
+}
+
+/// The version a call names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VersionChoice {
+    /// The version the repository's policy serves by default.
+    Default,
+    Number(Version),
+    Label(VersionLabel),
+}
+
+/// What an inference is asked of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    Named(Target),
+    /// The only model there is, in the version served by default.
+    OnlyModel,
 }
 
 /// An inference before its body is read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct InferCall {
-    pub target: Target,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InferCall<C> {
+    pub selection: Selection,
     /// The dialect that reads the body and writes the answer.
-    pub codec: v2::Codec,
+    pub codec: C,
 }
 
 /// An inference with its body decoded. Lifetime: one request.
@@ -74,8 +97,20 @@ pub struct IndexEntry {
     pub model: ModelName,
     /// `None` when the model has no version at all.
     pub version: Option<Version>,
-    /// `Err` holds the reason, written for clients: no path in it.
-    pub state: Result<(), String>,
+    pub state: VersionState,
+}
+
+/// How far a version is from taking requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VersionState {
+    Loading,
+    Ready,
+    /// It takes no more requests, and answers those it has.
+    Unloading,
+    /// It was there, or could be.
+    Unloaded,
+    /// Why it cannot be served, written for clients: no path in it.
+    Failed(String),
 }
 
 /// The name of a model: a letter, digit or underscore, then at most 127 of those, `.` and `-`.
@@ -105,6 +140,27 @@ impl ModelName {
 impl fmt::Display for ModelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The name an operator gave to a version; the grammar is that of a [`ModelName`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VersionLabel(ModelName);
+
+impl VersionLabel {
+    /// `None` for what is no name.
+    pub fn new(label: &str) -> Option<VersionLabel> {
+        ModelName::new(label).ok().map(VersionLabel)
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for VersionLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

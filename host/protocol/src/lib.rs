@@ -3,19 +3,22 @@
 //! In the order a request meets them: [`route`] turns the head of a request into a [`call::Call`];
 //! [`v2`] turns its body into an [`call::InferRequest`] and an [`call::InferResponse`] back into
 //! bytes. [`tfs`] (TF Serving and KServe V1) and [`predict`] (features in, a prediction out) do the
-//! same for their dialects; [`reply`] is what all of them write. [`grpc`] does it for the messages of
+//! same for their dialects; [`rest`] makes one of them, and [`reply`] is what
+//! they write; [`codec`] is what is common to all dialects. [`grpc`] does it for the messages of
 //! every dialect that travels over gRPC. [`error`] says which status an error of which kind has.
 //!
 //! Invariant: no socket, no clock, no look-up of models; compiles to Wasm. Nothing here is async.
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod codec;
 pub mod error;
 pub mod grpc;
 mod label;
 mod lenient;
 pub mod predict;
 pub mod reply;
+pub mod rest;
 mod role;
 pub mod route;
 pub mod tfs;

@@ -1,13 +1,14 @@
 //! From the head of a request to the call it makes, before a byte of body is read.
 //!
-//! Knows the paths and methods of V2 and nothing of which models exist. Parts of the protocol that
+//! Knows paths and methods, those of V2 itself and those of the other dialects by asking them, and
+//! nothing of which models exist. Parts of the protocol that
 //! Wisp does not speak are known by path too, so that a client reads "not supported" instead of
 //! looking for a typing error.
 
-use crate::call::{Call, InferCall, ModelName, Target, Version};
+use crate::call::{Call, InferCall, ModelName, Selection, Target, Version, VersionChoice};
 use crate::error::ErrorKind;
 use crate::label::Label;
-use crate::v2;
+use crate::{predict, rest, tfs, v2};
 use http::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
 
@@ -32,6 +33,10 @@ enum Reason {
     ContentEncoding(Label),
     #[error(transparent)]
     HeaderLength(#[from] v2::HeaderLengthError),
+    #[error(transparent)]
+    Tfs(#[from] tfs::RouteError),
+    #[error(transparent)]
+    Predict(#[from] predict::RouteError),
 }
 
 /// What a request with this method, path (without query) and headers asks for.
@@ -40,7 +45,9 @@ pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Cal
 }
 
 fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Reason> {
-    let path = uri_path.strip_prefix("/v2").ok_or(Reason::UnknownRoute)?;
+    let Some(path) = uri_path.strip_prefix("/v2") else {
+        return find_elsewhere(method, uri_path, headers);
+    };
     // No route has more than seven segments; what is longer stays joined and matches nothing.
     let segments: Vec<&str> = path.splitn(8, '/').collect();
     let call = match segments[..] {
@@ -57,6 +64,31 @@ fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Re
     };
     allow(method, Method::GET, "GET")?;
     Ok(call)
+}
+
+/// What a path asks for that is not V2's.
+fn find_elsewhere(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Reason> {
+    let (selection, codec) = match uri_path.strip_prefix("/v1") {
+        Some(path) => match tfs::route(method, path)? {
+            tfs::Route::List => return Ok(Call::TfsModelList),
+            tfs::Route::Status(target) => return Ok(Call::TfsModelStatus(target)),
+            tfs::Route::Metadata(target) => return Ok(Call::TfsModelMetadata(target)),
+            tfs::Route::Infer(target, codec) => (Selection::Named(target), rest::Codec::Tfs(codec)),
+        },
+        None => match predict::route(method, uri_path)? {
+            predict::Route::Health => return Ok(Call::Health),
+            predict::Route::Infer(model, codec) => {
+                let named = |model| {
+                    let version = VersionChoice::Default;
+                    Selection::Named(Target { model, version })
+                };
+                let selection = model.map_or(Selection::OnlyModel, named);
+                (selection, rest::Codec::Predict(codec))
+            }
+        },
+    };
+    check_content_encoding(headers)?;
+    Ok(Call::Infer(InferCall { selection, codec }))
 }
 
 fn model_call(
@@ -83,8 +115,9 @@ fn model_call(
             allow(method, Method::POST, "POST")?;
             let target = target(model, version)?;
             check_content_encoding(headers)?;
-            let codec = v2::Codec::from_headers(headers)?;
-            Ok(Call::Infer(InferCall { target, codec }))
+            let codec = rest::Codec::V2(v2::Codec::from_headers(headers)?);
+            let selection = Selection::Named(target);
+            Ok(Call::Infer(InferCall { selection, codec }))
         }
         ["config"] => Err(Reason::NotImplemented("the model configuration")),
         ["stats"] => Err(Reason::NotImplemented("statistics")),
@@ -126,9 +159,9 @@ fn target(model: &str, version: Option<&str>) -> Result<Target, Reason> {
     let decoded = percent_decode_str(model).decode_utf8_lossy();
     let model = ModelName::new(&decoded).map_err(|_| Reason::UnknownModel(Label::new(&decoded)))?;
     let version = match version {
-        None => None,
+        None => VersionChoice::Default,
         Some(text) => match Version::from_decimal(text) {
-            Some(version) => Some(version),
+            Some(version) => VersionChoice::Number(version),
             None => {
                 let version = Label::new(text);
                 return Err(Reason::UnknownVersion { model, version });
@@ -163,13 +196,17 @@ impl RouteError {
             Reason::NotImplemented(_) => ErrorKind::NotImplemented,
             Reason::ContentEncoding(_) => ErrorKind::UnsupportedEncoding,
             Reason::HeaderLength(_) => ErrorKind::InvalidRequest,
+            Reason::Tfs(error) => error.kind(),
+            Reason::Predict(error) => error.kind(),
         }
     }
 
     /// The value of the `Allow` header that has to go with a refused method.
     pub fn allow(&self) -> Option<&'static str> {
-        match self.0 {
+        match &self.0 {
             Reason::Method { allowed } => Some(allowed),
+            Reason::Tfs(error) => error.allow(),
+            Reason::Predict(error) => error.allow(),
             _ => None,
         }
     }

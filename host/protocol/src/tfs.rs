@@ -29,9 +29,9 @@ mod route;
 pub use crate::lenient::EncodeError;
 pub use crate::v2::encode_error;
 pub use error::DecodeError;
-pub use metadata::{VersionState, VersionStatus, model_list, model_metadata, model_status};
+pub use metadata::{model_list, model_metadata, model_status};
 pub use response::Reply;
-pub use route::{Route, RouteError, Target, VersionChoice, VersionLabel, route};
+pub use route::{Route, RouteError, route};
 
 use crate::call::{InferRequest, ModelDescription};
 use bytes::Bytes;

@@ -14,7 +14,7 @@
 
 mod binary;
 mod error;
-mod index;
+pub(crate) mod index;
 mod json;
 mod metadata;
 mod raw;

@@ -1,6 +1,6 @@
 //! The model that a message names, in the words of each dialect.
 
-use crate::call::{ModelName, Target, Version};
+use crate::call::{ModelName, Target, Version, VersionChoice};
 use crate::error::ErrorKind;
 use crate::label::Label;
 
@@ -36,7 +36,7 @@ pub(super) fn target(name: &str, version: &str) -> Result<Target, Reason> {
     match Version::from_decimal(version) {
         Some(version) => Ok(Target {
             model,
-            version: Some(version),
+            version: VersionChoice::Number(version),
         }),
         None => {
             let version = Label::new(version);

@@ -29,28 +29,32 @@ pub use multi::{MultiReply, decode_multi, multi_target};
 pub use predict::{decode_predict, encode_predict};
 
 use super::message::tensorflow::serving::ModelSpec;
-use super::message::tensorflow::serving::model_spec::VersionChoice;
+use super::message::tensorflow::serving::model_spec::VersionChoice as WireChoice;
 use super::target::{self, Reason, TargetError};
-use crate::call::{ModelDescription, Target};
+use crate::call::{ModelDescription, Target, VersionChoice, VersionLabel};
 use crate::label::Label;
 use error::Reason as DecodeReason;
 
 /// The only signature of every model.
 const SIGNATURE: &str = "serving_default";
 
-/// The model and version that a request's `model_spec` names. No label is assigned to any version.
+/// The model and version that a request's `model_spec` names.
 pub fn target(spec: Option<&ModelSpec>) -> Result<Target, TargetError> {
     let spec = spec.ok_or(Reason::NoModelSpec)?;
     Ok(match &spec.version_choice {
-        None | Some(VersionChoice::Version(0)) => Target {
+        None | Some(WireChoice::Version(0)) => Target {
             model: target::model(&spec.name)?,
-            version: None,
+            version: VersionChoice::Default,
         },
-        Some(VersionChoice::Version(number)) => target::target(&spec.name, &number.to_string())?,
-        Some(VersionChoice::VersionLabel(label)) => {
+        Some(WireChoice::Version(number)) => target::target(&spec.name, &number.to_string())?,
+        Some(WireChoice::VersionLabel(label)) => {
             let model = target::model(&spec.name)?;
-            let label = Label::new(label);
-            return Err(TargetError::from(Reason::UnknownLabel { model, label }));
+            let Some(label) = VersionLabel::new(label) else {
+                let label = Label::new(label);
+                return Err(TargetError::from(Reason::UnknownLabel { model, label }));
+            };
+            let version = VersionChoice::Label(label);
+            Target { model, version }
         }
     })
 }
@@ -69,7 +73,7 @@ fn model_spec(model: &ModelDescription) -> ModelSpec {
     let version = model.version.to_string().parse().ok();
     ModelSpec {
         name: model.model.to_string(),
-        version_choice: version.map(VersionChoice::Version),
+        version_choice: version.map(WireChoice::Version),
         signature_name: SIGNATURE.to_owned(),
     }
 }

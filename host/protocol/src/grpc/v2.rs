@@ -24,14 +24,14 @@ pub use request::decode;
 pub use response::{Reply, stream_error, stream_response};
 
 use super::target::{self, TargetError};
-use crate::call::Target;
+use crate::call::{Target, VersionChoice};
 
 /// The model and version that a message names; an empty version means the default.
 pub fn target(name: &str, version: &str) -> Result<Target, TargetError> {
     Ok(match version {
         "" => Target {
             model: target::model(name)?,
-            version: None,
+            version: VersionChoice::Default,
         },
         version => target::target(name, version)?,
     })

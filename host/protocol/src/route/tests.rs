@@ -28,7 +28,9 @@ fn post(path: &str, pairs: &[(&'static str, &str)]) -> Result<Call, RouteError> 
 fn target(model: &str, version: Option<&str>) -> Target {
     Target {
         model: ModelName::new(model).unwrap(),
-        version: version.map(|text| Version::from_decimal(text).unwrap()),
+        version: version.map_or(VersionChoice::Default, |text| {
+            VersionChoice::Number(Version::from_decimal(text).unwrap())
+        }),
     }
 }
 
@@ -81,7 +83,7 @@ fn each_path_is_the_call_it_names() -> anyhow::Result<()> {
         let Call::Infer(call) = post(path, &[])? else {
             anyhow::bail!("{path} is no inference");
         };
-        assert_eq!(call.target, target("m", version));
+        assert_eq!(call.selection, Selection::Named(target("m", version)));
     }
     Ok(())
 }

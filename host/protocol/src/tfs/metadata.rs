@@ -2,30 +2,11 @@
 //!
 //! Where TF Serving and KServe V1 share a path, one object carries the keys of both.
 
-use crate::call::{ModelDescription, ModelName, Version};
+use crate::call::{IndexEntry, ModelDescription, ModelName, VersionState};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::Serializer;
 use wisp_tensor::{ElementType, TensorSpec};
-
-/// The state of one version of a model. Lifetime: one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VersionStatus {
-    pub version: Version,
-    pub state: VersionState,
-}
-
-/// The states of TF Serving, and why a version that should be there is not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum VersionState {
-    Start,
-    Loading,
-    Available,
-    Unloading,
-    End,
-    /// `END` with an error; the reason is written for clients: no path in it.
-    Failed(String),
-}
 
 #[derive(Serialize)]
 struct List<'a> {
@@ -133,12 +114,12 @@ pub fn model_list(models: &[ModelName]) -> Bytes {
 }
 
 /// How a model's versions are, and whether any takes requests.
-pub fn model_status(model: &ModelName, versions: &[VersionStatus]) -> Bytes {
-    let is_available = |status: &VersionStatus| status.state == VersionState::Available;
+pub fn model_status(model: &ModelName, versions: &[IndexEntry]) -> Bytes {
     document(&Status {
         name: model.as_str(),
-        ready: versions.iter().any(is_available),
-        model_version_status: versions.iter().map(StatusOfVersion::new).collect(),
+        ready: (versions.iter()).any(|version| version.state == VersionState::Ready),
+        // A model without any version has nothing that this document could list.
+        model_version_status: versions.iter().filter_map(StatusOfVersion::new).collect(),
     })
 }
 
@@ -164,23 +145,22 @@ pub fn model_metadata(model: &ModelDescription) -> Bytes {
 }
 
 impl<'a> StatusOfVersion<'a> {
-    fn new(status: &'a VersionStatus) -> StatusOfVersion<'a> {
-        let (state, error_code, error_message) = match &status.state {
-            VersionState::Start => ("START", "OK", ""),
+    fn new(entry: &'a IndexEntry) -> Option<StatusOfVersion<'a>> {
+        let (state, error_code, error_message) = match &entry.state {
             VersionState::Loading => ("LOADING", "OK", ""),
-            VersionState::Available => ("AVAILABLE", "OK", ""),
+            VersionState::Ready => ("AVAILABLE", "OK", ""),
             VersionState::Unloading => ("UNLOADING", "OK", ""),
-            VersionState::End => ("END", "OK", ""),
+            VersionState::Unloaded => ("END", "OK", ""),
             VersionState::Failed(reason) => ("END", "UNKNOWN", reason.as_str()),
         };
-        StatusOfVersion {
-            version: status.version.to_string(),
+        Some(StatusOfVersion {
+            version: entry.version?.to_string(),
             state,
             status: Failure {
                 error_code,
                 error_message,
             },
-        }
+        })
     }
 }
 

@@ -4,12 +4,11 @@
 //! its percent escapes decoded once; `/versions/0` means the latest version, as ovmsclient asks.
 
 use super::{Codec, Verb};
-use crate::call::{ModelName, Version};
+use crate::call::{ModelName, Target, Version, VersionChoice, VersionLabel};
 use crate::error::ErrorKind;
 use crate::label::Label;
 use http::Method;
 use percent_encoding::percent_decode_str;
-use std::fmt;
 
 /// One request of this dialect, as far as its path says what it wants. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,43 +20,6 @@ pub enum Route {
     /// What a model takes and gives.
     Metadata(Target),
     Infer(Target, Codec),
-}
-
-/// The model a path names, and which of its versions. Lifetime: one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    pub model: ModelName,
-    pub version: VersionChoice,
-}
-
-/// The version a path names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum VersionChoice {
-    /// The version the repository's policy serves by default.
-    Default,
-    Number(Version),
-    Label(VersionLabel),
-}
-
-/// The name an operator gave to a version; the grammar is that of a [`ModelName`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct VersionLabel(ModelName);
-
-impl VersionLabel {
-    /// `None` for what is no name.
-    pub fn new(label: &str) -> Option<VersionLabel> {
-        ModelName::new(label).ok().map(VersionLabel)
-    }
-
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl fmt::Display for VersionLabel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// Why a path makes no request. Lifetime: one request.

@@ -3,7 +3,7 @@
 use super::error::DecodeError;
 use super::metadata::document;
 use super::request::object;
-use crate::call::IndexEntry;
+use crate::call::{IndexEntry, VersionState};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -48,13 +48,29 @@ pub fn index(entries: &[IndexEntry]) -> Bytes {
     let entries = entries.iter().map(|entry| Entry {
         name: entry.model.as_str(),
         version: entry.version.map(|version| version.to_string()),
-        state: match entry.state {
-            Ok(()) => "READY",
-            Err(_) => "UNAVAILABLE",
-        },
-        reason: entry.state.as_ref().err().map(String::as_str),
+        state: state(&entry.state),
+        reason: reason(&entry.state),
     });
     document(&entries.collect::<Vec<_>>())
+}
+
+/// The word for a state, which is the same over gRPC.
+pub(crate) fn state(state: &VersionState) -> &'static str {
+    match state {
+        VersionState::Loading => "LOADING",
+        VersionState::Ready => "READY",
+        VersionState::Unloading => "UNLOADING",
+        VersionState::Unloaded | VersionState::Failed(_) => "UNAVAILABLE",
+    }
+}
+
+/// Why a version that is not ready is not, as far as there is something to say.
+pub(crate) fn reason(state: &VersionState) -> Option<&str> {
+    match state {
+        VersionState::Failed(reason) => Some(reason),
+        VersionState::Unloaded => Some("unloaded"),
+        VersionState::Loading | VersionState::Ready | VersionState::Unloading => None,
+    }
 }
 
 impl IndexFilter {
@@ -62,7 +78,7 @@ impl IndexFilter {
     pub fn admits(self, entry: &IndexEntry) -> bool {
         match self {
             IndexFilter::All => true,
-            IndexFilter::Ready => entry.state.is_ok(),
+            IndexFilter::Ready => entry.state == VersionState::Ready,
         }
     }
 }
@@ -105,12 +121,12 @@ mod tests {
             IndexEntry {
                 model: model.clone(),
                 version: Version::from_decimal("1"),
-                state: Ok(()),
+                state: VersionState::Ready,
             },
             IndexEntry {
                 model,
                 version: None,
-                state: Err("no version".to_owned()),
+                state: VersionState::Failed("no version".to_owned()),
             },
         ];
         let expected = concat!(

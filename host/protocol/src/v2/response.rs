@@ -7,6 +7,7 @@ use super::error::EncodeError;
 use super::json::Elements;
 use crate::call::{InferResponse, ModelDescription, Version};
 use crate::reply::EncodedReply;
+use crate::rest::text_bytes;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -78,8 +79,7 @@ impl Reply {
             .outputs
             .iter()
             .filter(|output| self.form(&output.name) == Form::Json);
-        json.map(|output| output.tensor.content().len().saturating_mul(3))
-            .fold(0, usize::saturating_add)
+        text_bytes(json)
     }
 
     /// The bytes of `response`, its outputs in their order.

@@ -3,6 +3,7 @@
 use super::inference::ModelInferRequest;
 use super::tensorflow::serving::{GetModelMetadataRequest, GetModelStatusRequest, PredictRequest};
 use super::*;
+use crate::call::VersionChoice;
 use crate::grpc::{tfs, v2};
 use wisp_tensor::{Parameter, ParameterValue};
 
@@ -21,7 +22,10 @@ fn tritonclient_sends_raw_tensors_that_share_the_messages_memory() -> anyhow::Re
     let message = ModelInferRequest::decode(body.clone())?;
     let target = v2::target(&message.model_name, &message.model_version)?;
     assert_eq!(target.model.as_str(), "wine");
-    assert_eq!(target.version, Version::from_decimal("7"));
+    assert_eq!(
+        target.version,
+        VersionChoice::Number(Version::from_decimal("7").unwrap())
+    );
     let (request, reply) = v2::decode(message, &wine())?;
     let x = singles("x", &[2, 2], &[1.5, -2.0, 0.25, 4.0]);
     let t = strings("t", &[3], &["ab", "", "é"]);
@@ -51,7 +55,7 @@ fn tritonclient_sends_halves_without_version_and_id() -> anyhow::Result<()> {
     let message = ModelInferRequest::decode(fixture!("triton_half"))?;
     assert_eq!(
         v2::target(&message.model_name, &message.model_version)?.version,
-        None
+        VersionChoice::Default
     );
     let (request, reply) = v2::decode(message, &wine())?;
     assert_eq!(request.inputs[0].tensor.element_type(), ElementType::Fp16);
@@ -76,7 +80,10 @@ fn stubs_of_the_schema_send_typed_contents() -> anyhow::Result<()> {
 fn ovmsclient_sends_tensor_content_and_version_zero_for_the_latest() -> anyhow::Result<()> {
     let body = fixture!("ovms_predict");
     let message = PredictRequest::decode(body.clone())?;
-    assert_eq!(tfs::target(message.model_spec.as_ref())?.version, None);
+    assert_eq!(
+        tfs::target(message.model_spec.as_ref())?.version,
+        VersionChoice::Default
+    );
     let request = tfs::decode_predict(message, &wine(), 0)?;
     assert_eq!(
         request.inputs,
@@ -89,7 +96,10 @@ fn ovmsclient_sends_tensor_content_and_version_zero_for_the_latest() -> anyhow::
 
     let message = PredictRequest::decode(fixture!("ovms_predict_version"))?;
     let target = tfs::target(message.model_spec.as_ref())?;
-    assert_eq!(target.version, Version::from_decimal("7"));
+    assert_eq!(
+        target.version,
+        VersionChoice::Number(Version::from_decimal("7").unwrap())
+    );
 
     let message = PredictRequest::decode(fixture!("ovms_lists"))?;
     let request = tfs::decode_predict(message, &wine(), LIMIT)?;
@@ -109,7 +119,10 @@ fn ovmsclient_sends_strings_in_a_list() -> anyhow::Result<()> {
 #[test]
 fn ovmsclient_asks_for_state_and_signature() -> anyhow::Result<()> {
     let message = GetModelStatusRequest::decode(fixture!("ovms_status"))?;
-    assert_eq!(tfs::target(message.model_spec.as_ref())?.version, None);
+    assert_eq!(
+        tfs::target(message.model_spec.as_ref())?.version,
+        VersionChoice::Default
+    );
     let message = GetModelMetadataRequest::decode(fixture!("ovms_metadata"))?;
     tfs::check_metadata_fields(&message)?;
     Ok(())

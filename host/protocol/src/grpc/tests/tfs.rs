@@ -1,13 +1,13 @@
 //! TensorFlow Serving's tensors, names and descriptions.
 
-use super::tensorflow::serving::model_spec::VersionChoice;
+use super::tensorflow::serving::model_spec::VersionChoice as WireChoice;
 use super::tensorflow::serving::{
     GetModelMetadataRequest, ModelSpec, PredictRequest, SignatureDefMap,
 };
 use super::tensorflow::tensor_shape_proto::Dim;
 use super::tensorflow::{DataType, TensorProto, TensorShapeProto};
 use super::*;
-use crate::call::IndexEntry;
+use crate::call::{IndexEntry, VersionChoice, VersionLabel, VersionState};
 use crate::error::ErrorKind;
 use crate::grpc::tfs;
 
@@ -44,7 +44,7 @@ fn decode(proto: TensorProto) -> Result<Tensor, tfs::DecodeError> {
     Ok(request.inputs.into_iter().next().unwrap().tensor)
 }
 
-fn spec_of(name: &str, version: Option<VersionChoice>) -> ModelSpec {
+fn spec_of(name: &str, version: Option<WireChoice>) -> ModelSpec {
     ModelSpec {
         name: name.to_owned(),
         version_choice: version,
@@ -53,12 +53,15 @@ fn spec_of(name: &str, version: Option<VersionChoice>) -> ModelSpec {
 }
 
 #[test]
-fn version_zero_and_none_are_the_latest_and_labels_are_unknown() {
-    for version in [None, Some(VersionChoice::Version(0))] {
+fn version_zero_and_none_are_the_latest() {
+    for version in [None, Some(WireChoice::Version(0))] {
         let target = tfs::target(Some(&spec_of("wine", version))).unwrap();
-        assert_eq!(target.version, None);
+        assert_eq!(target.version, VersionChoice::Default);
     }
-    let label = VersionChoice::VersionLabel("stable".to_owned());
+    let label = WireChoice::VersionLabel("stable".to_owned());
+    let target = tfs::target(Some(&spec_of("wine", Some(label)))).unwrap();
+    let stable = VersionLabel::new("stable").unwrap();
+    assert_eq!(target.version, VersionChoice::Label(stable));
     for (spec, kind, text) in [
         (
             None,
@@ -71,14 +74,9 @@ fn version_zero_and_none_are_the_latest_and_labels_are_unknown() {
             "unknown model: ``",
         ),
         (
-            Some(spec_of("wine", Some(VersionChoice::Version(-1)))),
+            Some(spec_of("wine", Some(WireChoice::Version(-1)))),
             ErrorKind::NotFound,
             "unknown version: `wine` has no version `-1`",
-        ),
-        (
-            Some(spec_of("wine", Some(label))),
-            ErrorKind::NotFound,
-            "unknown version label: `wine` has no label `stable`, name a version by its number",
         ),
     ] {
         let error = tfs::target(spec.as_ref()).unwrap_err();
@@ -357,7 +355,7 @@ fn numbers_go_out_as_content_and_strings_as_a_list_both_uncopied() {
     let places = [&y, &label].map(|output| output.tensor.content().as_ptr());
     let message = tfs::encode_predict(response(vec![y, label]), &wine());
     let spec = message.model_spec.unwrap();
-    assert_eq!(spec.version_choice, Some(VersionChoice::Version(7)));
+    assert_eq!(spec.version_choice, Some(WireChoice::Version(7)));
     assert_eq!(
         (spec.name.as_str(), spec.signature_name.as_str()),
         ("wine", "serving_default")
@@ -418,33 +416,18 @@ fn the_signature_is_in_a_map_within_a_map() -> anyhow::Result<()> {
 }
 
 #[test]
-fn the_state_is_of_the_versions_asked_for() {
-    let entry = |name: &str, version: &str, state| IndexEntry {
-        model: ModelName::new(name).unwrap(),
+fn the_status_says_how_each_version_is() {
+    let entry = |version: &str, state| IndexEntry {
+        model: ModelName::new("wine").unwrap(),
         version: Version::from_decimal(version),
         state,
     };
-    let entries = [
-        entry("other", "7", Ok(())),
-        entry("wine", "6", Err("it did not load".to_owned())),
-        entry("wine", "7", Ok(())),
-    ];
-    let status = |version| {
-        let target = tfs::target(Some(&spec_of("wine", version))).unwrap();
-        tfs::model_status(&entries, &target)
-    };
-    let all = status(None).unwrap().model_version_status;
-    let states: Vec<_> = all
-        .iter()
+    let failed = VersionState::Failed("it did not load".to_owned());
+    let status = tfs::model_status(&[entry("6", failed), entry("7", VersionState::Ready)]);
+    let states: Vec<_> = (status.model_version_status.iter())
         .map(|of| (of.version, of.state().as_str_name()))
         .collect();
     assert_eq!(states, [(6, "END"), (7, "AVAILABLE")]);
-    assert_eq!(
-        all[0].status.as_ref().unwrap().error_message,
-        "it did not load"
-    );
-    let one = status(Some(VersionChoice::Version(7))).unwrap();
-    assert_eq!(one.model_version_status.len(), 1);
-    let error = status(Some(VersionChoice::Version(9))).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let reason = status.model_version_status[0].status.as_ref().unwrap();
+    assert_eq!(reason.error_message, "it did not load");
 }

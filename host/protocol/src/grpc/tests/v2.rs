@@ -6,7 +6,7 @@ use super::inference::{
     InferParameter, InferTensorContents, ModelInferRequest, RepositoryIndexRequest,
 };
 use super::*;
-use crate::call::{IndexEntry, InferRequest};
+use crate::call::{IndexEntry, InferRequest, VersionChoice, VersionState};
 use crate::error::ErrorKind;
 use crate::grpc::v2::{self, DecodeError, Reply};
 use crate::v2::IndexFilter;
@@ -59,7 +59,7 @@ fn refusal(message: ModelInferRequest) -> String {
 #[test]
 fn an_empty_version_is_the_default_and_a_wrong_one_is_not_found() {
     let target = v2::target("wine", "").unwrap();
-    assert_eq!(target.version, None);
+    assert_eq!(target.version, VersionChoice::Default);
     for (name, version, text) in [
         ("wine", "x", "unknown version: `wine` has no version `x`"),
         ("wine", "0", "unknown version: `wine` has no version `0`"),
@@ -450,12 +450,12 @@ fn the_index_says_why_a_version_is_not_ready() {
         IndexEntry {
             model: model.clone(),
             version: Version::from_decimal("1"),
-            state: Ok(()),
+            state: VersionState::Ready,
         },
         IndexEntry {
             model,
             version: None,
-            state: Err("no version".to_owned()),
+            state: VersionState::Failed("no version".to_owned()),
         },
     ];
     let index = v2::index(&entries).models;

@@ -3,7 +3,7 @@
 use super::error::{DecodeError, Reason};
 use super::tensor::data_type;
 use super::{SIGNATURE, model_spec};
-use crate::call::{IndexEntry, ModelDescription, Target};
+use crate::call::{IndexEntry, ModelDescription, VersionState};
 use crate::grpc::message::tensorflow::error::Code;
 use crate::grpc::message::tensorflow::serving::model_version_status::State;
 use crate::grpc::message::tensorflow::serving::{
@@ -13,7 +13,6 @@ use crate::grpc::message::tensorflow::serving::{
 use crate::grpc::message::tensorflow::tensor_info::Encoding;
 use crate::grpc::message::tensorflow::tensor_shape_proto::Dim;
 use crate::grpc::message::tensorflow::{SignatureDef, TensorInfo, TensorShapeProto};
-use crate::grpc::target::{Reason as TargetReason, TargetError};
 use crate::label::Label;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -56,45 +55,28 @@ pub fn model_metadata(model: &ModelDescription) -> GetModelMetadataResponse {
     }
 }
 
-/// The states of the versions that `target` names, out of those of all models. Without any, the
-/// model or its version is unknown.
-pub fn model_status(
-    entries: &[IndexEntry],
-    target: &Target,
-) -> Result<GetModelStatusResponse, TargetError> {
-    let entries = entries.iter().filter(|entry| {
-        entry.model == target.model && (target.version.is_none() || entry.version == target.version)
-    });
-    let statuses = entries.filter_map(|entry| {
-        let (state, status) = match &entry.state {
-            Ok(()) => (State::Available, StatusProto::default()),
-            Err(reason) => (
-                State::End,
-                StatusProto {
-                    error_code: Code::Unavailable.into(),
-                    error_message: reason.clone(),
-                },
-            ),
+/// How these versions of a model are.
+pub fn model_status(versions: &[IndexEntry]) -> GetModelStatusResponse {
+    let statuses = versions.iter().filter_map(|entry| {
+        let (state, reason) = match &entry.state {
+            VersionState::Loading => (State::Loading, None),
+            VersionState::Ready => (State::Available, None),
+            VersionState::Unloading => (State::Unloading, None),
+            VersionState::Unloaded => (State::End, None),
+            VersionState::Failed(reason) => (State::End, Some(reason)),
         };
+        let status = reason.map_or_else(StatusProto::default, |reason| StatusProto {
+            error_code: Code::Unknown.into(),
+            error_message: reason.clone(),
+        });
         Some(ModelVersionStatus {
             version: entry.version?.to_string().parse().ok()?,
             state: state.into(),
             status: Some(status),
         })
     });
-    let model_version_status: Vec<_> = statuses.collect();
-    match (model_version_status.is_empty(), target.version) {
-        (false, _) => Ok(GetModelStatusResponse {
-            model_version_status,
-        }),
-        (true, None) => {
-            let name = Label::new(target.model.as_str());
-            Err(TargetError::from(TargetReason::UnknownModel(name)))
-        }
-        (true, Some(version)) => Err(TargetError::from(TargetReason::UnknownVersion {
-            model: target.model.clone(),
-            version: Label::new(&version.to_string()),
-        })),
+    GetModelStatusResponse {
+        model_version_status: statuses.collect(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::grpc::message::inference::{
     ModelMetadataResponse, ModelReadyResponse, RepositoryIndexRequest, RepositoryIndexResponse,
     ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse,
 };
+use crate::v2::index as words;
 use crate::v2::{EXTENSIONS, IndexFilter};
 use std::collections::BTreeMap;
 use wisp_tensor::TensorSpec;
@@ -74,11 +75,8 @@ pub fn index(entries: &[IndexEntry]) -> RepositoryIndexResponse {
         version: entry
             .version
             .map_or_else(String::new, |version| version.to_string()),
-        state: match entry.state {
-            Ok(()) => "READY".to_owned(),
-            Err(_) => "UNAVAILABLE".to_owned(),
-        },
-        reason: entry.state.clone().err().unwrap_or_default(),
+        state: words::state(&entry.state).to_owned(),
+        reason: words::reason(&entry.state).unwrap_or_default().to_owned(),
     });
     RepositoryIndexResponse {
         models: models.collect(),

@@ -1,6 +1,7 @@
 //! The documents as clients parse them.
 
 use super::*;
+use crate::call::Version;
 use wisp_tensor::{Dimension, Signature};
 
 fn version(text: &str) -> Version {
@@ -25,8 +26,9 @@ fn the_list_is_that_of_two_dialects() {
 #[test]
 fn the_status_says_how_versions_are_and_whether_any_is_ready() {
     let model = ModelName::new("m").unwrap();
-    let failed = VersionStatus {
-        version: version("2"),
+    let failed = IndexEntry {
+        model: model.clone(),
+        version: Some(version("2")),
         state: VersionState::Failed("no \"graph\"".to_owned()),
     };
     let failed_text = r#"{"version":"2","state":"END","status":{"error_code":"UNKNOWN","error_message":"no \"graph\""}}"#;
@@ -37,9 +39,10 @@ fn the_status_says_how_versions_are_and_whether_any_is_ready() {
         expected
     );
 
-    let available = VersionStatus {
-        version: version("123"),
-        state: VersionState::Available,
+    let available = IndexEntry {
+        model: model.clone(),
+        version: Some(version("123")),
+        state: VersionState::Ready,
     };
     let available_text =
         r#"{"version":"123","state":"AVAILABLE","status":{"error_code":"OK","error_message":""}}"#;

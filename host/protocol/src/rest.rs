@@ -1,0 +1,92 @@
+//! The dialects of REST as one: what a path chose, and what goes back over HTTP.
+
+use crate::call::{InferRequest, InferResponse, ModelDescription};
+use crate::codec::{self, CodecError};
+use crate::reply::EncodedReply;
+use crate::{predict, tfs, v2};
+use bytes::Bytes;
+
+/// How to read the body of one inference request. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Codec {
+    V2(v2::Codec),
+    Tfs(tfs::Codec),
+    Predict(predict::Codec),
+}
+
+/// How to write the answer to one. Lifetime: one request.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    V2(v2::Reply),
+    Tfs(tfs::Reply),
+    Predict(predict::Reply),
+}
+
+impl codec::Codec for Codec {
+    type Reply = Reply;
+
+    fn text_bytes(&self, body: &Bytes) -> usize {
+        match self {
+            Codec::V2(codec) => codec.text_bytes(body),
+            Codec::Tfs(_) | Codec::Predict(_) => body.len(),
+        }
+    }
+
+    fn decode(
+        self,
+        body: Bytes,
+        model: &ModelDescription,
+    ) -> Result<(InferRequest, Reply), CodecError> {
+        match self {
+            Codec::V2(codec) => codec
+                .decode(body, model)
+                .map(|(request, reply)| (request, Reply::V2(reply)))
+                .map_err(|error| CodecError::new(error.kind(), &error)),
+            Codec::Tfs(codec) => codec
+                .decode(body, model)
+                .map(|(request, reply)| (request, Reply::Tfs(reply)))
+                .map_err(|error| CodecError::new(error.kind(), &error)),
+            Codec::Predict(codec) => codec
+                .decode(body, model)
+                .map(|(request, reply)| (request, Reply::Predict(reply)))
+                .map_err(|error| CodecError::new(error.kind(), &error)),
+        }
+    }
+}
+
+impl codec::Reply for Reply {
+    type Encoded = EncodedReply;
+
+    fn text_bytes(&self, response: &InferResponse) -> usize {
+        match self {
+            Reply::V2(reply) => reply.text_bytes(response),
+            Reply::Tfs(_) | Reply::Predict(_) => text_bytes(response.outputs.iter()),
+        }
+    }
+
+    fn encode(
+        self,
+        response: InferResponse,
+        model: &ModelDescription,
+    ) -> Result<EncodedReply, CodecError> {
+        match self {
+            Reply::V2(reply) => reply
+                .encode(response, model)
+                .map_err(|error| CodecError::new(error.kind(), &error)),
+            Reply::Tfs(reply) => reply
+                .encode(response, model)
+                .map_err(|error| CodecError::new(error.kind(), &error)),
+            Reply::Predict(reply) => reply
+                .encode(response, model)
+                .map_err(|error| CodecError::new(error.kind(), &error)),
+        }
+    }
+}
+
+/// About how many bytes of JSON these tensors make.
+pub(crate) fn text_bytes<'a>(tensors: impl Iterator<Item = &'a wisp_tensor::NamedTensor>) -> usize {
+    // A number takes about three times as many digits and signs as it has bytes.
+    tensors
+        .map(|tensor| tensor.tensor.content().len().saturating_mul(3))
+        .fold(0, usize::saturating_add)
+}
