@@ -3,8 +3,10 @@
 //! Loaded once from a model repository; a model that cannot be served is kept with the reason, so
 //! that the index can tell. Runs nothing.
 
+pub mod load_error;
 pub mod loader;
 pub mod model_file;
+pub mod repository;
 
 use crate::version::ModelVersion;
 use std::collections::BTreeMap;
