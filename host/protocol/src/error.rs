@@ -23,11 +23,15 @@ pub enum ErrorKind {
     NotImplemented,
     /// The client did not send its request in time.
     ClientTimeout,
+    /// The client went away; only the log gets to see the status.
+    ClientGone,
     /// The handler trapped, exceeded a limit or answered nonsense.
     Handler,
+    /// The handler's own code ran longer than it may.
+    HandlerTimeout,
     /// No capacity now: queue or instances full, draining, or the model is not ready.
     Unavailable,
-    /// The request's deadline, or the guest's CPU budget, has passed.
+    /// The request's deadline has passed.
     DeadlineExceeded,
     /// A backend failed, or we did.
     Internal,
@@ -67,10 +71,17 @@ impl ErrorKind {
             ErrorKind::UnsupportedEncoding => (Party::Client, StatusCode::UNSUPPORTED_MEDIA_TYPE),
             ErrorKind::NotImplemented => (Party::Client, StatusCode::NOT_IMPLEMENTED),
             ErrorKind::ClientTimeout => (Party::Client, StatusCode::REQUEST_TIMEOUT),
+            ErrorKind::ClientGone => (Party::Client, client_gone()),
             ErrorKind::Handler => (Party::Handler, StatusCode::BAD_GATEWAY),
+            ErrorKind::HandlerTimeout => (Party::Handler, StatusCode::GATEWAY_TIMEOUT),
             ErrorKind::Unavailable => (Party::Capacity, StatusCode::SERVICE_UNAVAILABLE),
             ErrorKind::DeadlineExceeded => (Party::Capacity, StatusCode::GATEWAY_TIMEOUT),
             ErrorKind::Internal => (Party::Host, StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
+}
+
+/// nginx's status for a client that did not wait, which no standard has.
+fn client_gone() -> StatusCode {
+    StatusCode::from_u16(499).expect("it lies between 100 and 999")
 }

@@ -125,8 +125,14 @@ impl From<EncodedReply> for Reply {
 impl Failure {
     pub(crate) fn into_response(self, framing: Framing, turn: Turn) -> Response<ReplyBody> {
         let kind = self.kind();
+        let status = match kind {
+            // A client may have gone in one direction only: it can still read that its request was
+            // incomplete, and 499 is in no standard.
+            ErrorKind::ClientGone => StatusCode::BAD_REQUEST,
+            kind => kind.status(),
+        };
         let reply = Reply {
-            status: kind.status(),
+            status,
             ..Reply::document(v2::encode_error(&self.client_message()))
         };
         let mut response = reply.into_response(framing, turn);

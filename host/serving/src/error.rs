@@ -83,7 +83,8 @@ impl From<BodyError> for InferError {
             BodyError::TooLarge { .. } => ErrorKind::TooLarge,
             BodyError::NoRoom => ErrorKind::Unavailable,
             BodyError::Timeout => ErrorKind::ClientTimeout,
-            BodyError::Disconnected | BodyError::Malformed => ErrorKind::InvalidRequest,
+            BodyError::Disconnected => ErrorKind::ClientGone,
+            BodyError::Malformed => ErrorKind::InvalidRequest,
         };
         InferError::plain(kind, error)
     }
@@ -148,7 +149,7 @@ impl From<HandlerError> for InferError {
                 InferError::caused(ErrorKind::Handler, "the model's handler failed", error)
             }
             HandlerError::GuestTime { .. } => InferError::caused(
-                ErrorKind::DeadlineExceeded,
+                ErrorKind::HandlerTimeout,
                 "the model's handler ran out of time",
                 error,
             ),
@@ -161,6 +162,31 @@ impl From<HandlerError> for InferError {
                 InferError::plain(ErrorKind::Unavailable, "the server has no free instance")
             }
             HandlerError::Unprepared | HandlerError::Host(_) => InferError::host(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use wisp_protocol::error::Party;
+
+    #[test]
+    fn what_is_late_is_put_down_to_who_was_late() {
+        let budget = Duration::from_secs(2);
+        for (error, party, status) in [
+            (
+                InferError::from(HandlerError::GuestTime { budget }),
+                Party::Handler,
+                504,
+            ),
+            (HandlerError::Deadline.into(), Party::Capacity, 504),
+            (BodyError::Timeout.into(), Party::Client, 408),
+            (BodyError::Disconnected.into(), Party::Client, 499),
+        ] {
+            assert_eq!(error.kind().party(), party, "{error}");
+            assert_eq!(error.kind().status(), status, "{error}");
         }
     }
 }
