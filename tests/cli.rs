@@ -248,7 +248,8 @@ fn inspect_shows_imports_and_signatures() -> Result<()> {
         .arg(version.join("handler.wasm")))?)?;
     for part in [
         "wasi:nn/graph@0.2.0-rc-2024-10-28",
-        "  input        features: FP32 [-1, 13], optional\n",
+        "  input        features: FP32 [-1, 13]\n",
+        "  input        hue: FP32 [-1], optional\n",
         "  output       class: BYTES [-1]\n",
         "  graph        model\n    input      features: FP32 [-1, 13]\n",
     ] {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 /// The command that serves `path` on a free port.
 fn serve(path: &Path) -> Command {
@@ -227,7 +227,7 @@ impl Serve {
     }
 
     /// Read standard error up to the line with `text`; returns what is to come.
-    fn log_up_to(&mut self, text: &str) -> Result<impl BufRead> {
+    fn log_up_to(&mut self, text: &str) -> Result<BufReader<ChildStderr>> {
         let stderr = self.child.stderr.take().context("it is not piped")?;
         let mut log = BufReader::new(stderr);
         let mut line = String::new();

@@ -60,14 +60,15 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
              `<model>/1/model.onnx`"
         )));
     }
-    let address = listener.local_addr()?;
-    let banner = banner::text(&registry, &args.path, address);
-    std::io::stdout().write_all(banner.as_bytes())?;
-    let serving = Arc::new(Serving::new(registry, options));
+    // From here on, and so before anybody reads that it is up, a signal drains.
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    let address = listener.local_addr()?;
+    let banner = banner::text(&registry, &args.path, address);
+    std::io::stdout().write_all(banner.as_bytes())?;
+    let serving = Arc::new(Serving::new(registry, options));
     let mut stop = async move || {
         tokio::select! {
             _ = terminate.recv() => {}

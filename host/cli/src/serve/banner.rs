@@ -161,12 +161,13 @@ mod tests {
     #[test]
     fn what_does_not_fit_a_terminal_or_json_is_asked_for_its_metadata() -> anyhow::Result<()> {
         const METADATA: &str = "curl -s http://127.0.0.1:8000/v2/models/m";
+        const INFER: &str = "http://127.0.0.1:8000/v2/models/m/infer";
         let fixed = Dimension::Fixed;
         let small = line(ElementType::Fp32, &[Dimension::Variable, fixed(2)])?;
         assert_eq!(
             small,
             format!(
-                "curl -s -d '{}' {METADATA}/infer",
+                "curl -s -d '{}' {INFER}",
                 r#"{"inputs":[{"data":[0,0],"datatype":"FP32","name":"x","shape":[1,2]}]}"#
             )
         );
