@@ -40,6 +40,10 @@ async fn connect(server: &TestServer) -> anyhow::Result<(SendRequest<Body>, Conn
     speak(TcpStream::connect(server.address).await?).await
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the connection ends with its client"
+)]
 async fn speak(stream: TcpStream) -> anyhow::Result<(SendRequest<Body>, Connection)> {
     let (client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     Ok((client, tokio::spawn(connection)))
