@@ -1,11 +1,14 @@
 //! The `wisp` command as a process: what it prints, how it ends, what it leaves behind.
+//!
+//! `serve` has those that run until a signal ends them.
 
-use crate::harness::{Repository, Response, root};
+mod serve;
+
+use crate::harness::{Repository, root};
 use anyhow::{Context, Result, ensure};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use serve::Serve;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
 fn wisp() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wisp"));
@@ -16,6 +19,7 @@ fn wisp() -> Command {
     );
     // A guest is built by the toolchain of the test, in a target directory of its own.
     command.env_remove("CARGO_TARGET_DIR");
+    command.env_remove("RUST_LOG");
     command
 }
 
@@ -42,9 +46,13 @@ fn failure(output: &Output) -> Result<(String, i32)> {
     Ok((text, code))
 }
 
-/// A repository whose models have their cases and samples, as the examples do.
+/// A repository with an example, its cases and samples.
 fn example(name: &str) -> Result<Repository> {
-    let mut repository = Repository::of(&[name])?;
+    with_cases(Repository::of(&[name])?, name)
+}
+
+/// Add the cases and samples of an example to the model of its name.
+fn with_cases(mut repository: Repository, name: &str) -> Result<Repository> {
     for directory in ["cases", "samples"] {
         let source = root().join("examples").join(name).join(directory);
         let Ok(entries) = std::fs::read_dir(&source) else {
@@ -107,6 +115,54 @@ fn check_passes_every_example() -> Result<()> {
 }
 
 #[test]
+fn check_and_infer_on_a_repository_name_one_of_its_models() -> Result<()> {
+    let repository = Repository::of(&["progression", "wine"])?;
+    for args in [["check"].as_slice(), &["infer", "--input", "x=1"]] {
+        let (text, code) = failure(&run(wisp().args(args).arg(repository.path()))?)?;
+        let hint = repository.path().join("progression");
+        ensure!(text.contains("is a repository"), "{args:?}: {text}");
+        ensure!(
+            text.contains(&format!("such as `{}`", hint.display())),
+            "{args:?}: {text}"
+        );
+        ensure!(code == 64, "{args:?}: {code}");
+    }
+    Ok(())
+}
+
+#[test]
+fn check_and_infer_name_the_command_that_makes_a_missing_model() -> Result<()> {
+    let repository = Repository::empty()?.with_file("embed/model.toml", "export = 'make it'")?;
+    let model = repository.path().join("embed");
+    let reason = "there is no version: no directory with a decimal name; make model.onnx with \
+                  `make it`, then start again";
+    let checked = run(wisp().arg("check").arg(&model))?;
+    let text = String::from_utf8_lossy(&checked.stdout);
+    ensure!(checked.status.code() == Some(1), "{text}");
+    ensure!(text.contains(reason), "{text}");
+    let (text, _) = failure(&run(wisp()
+        .arg("infer")
+        .arg(&model)
+        .args(["--input", "text=[\"a\"]"]))?)?;
+    ensure!(text.contains(reason), "{text}");
+    Ok(())
+}
+
+#[test]
+fn check_ends_quietly_when_nobody_reads_what_it_prints() -> Result<()> {
+    let repository = example("progression")?;
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let output = run(wisp()
+        .arg("check")
+        .arg(repository.path().join("progression"))
+        .stdout(writer))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && text.is_empty(), "{text}");
+    Ok(())
+}
+
+#[test]
 fn check_fails_on_a_wrong_answer_and_says_what_differs() -> Result<()> {
     let case = r#"{"request":{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]},
         "expect":{"outputs":[{"name":"progression","datatype":"FP32","shape":[1],"data":[1.0]}]}}"#;
@@ -135,96 +191,6 @@ fn check_compares_the_handler_with_the_graph() -> Result<()> {
         text.contains("do not fit each other") && text.contains("probabilities"),
         "{text}"
     );
-    Ok(())
-}
-
-#[test]
-fn a_missing_model_file_names_the_command_that_makes_it() -> Result<()> {
-    let repository = Repository::empty()?
-        .with_file("embed/model.toml", "export = \"python3 export.py\"")?
-        .with_file(
-            "embed/1/handler.wasm",
-            std::fs::read(crate::harness::component("embed")?)?,
-        )?;
-    let server = Serve::start(repository.path())?;
-    ensure!(server.banner.contains("UNAVAILABLE"), "{}", server.banner);
-    ensure!(
-        server.banner.contains("python3 export.py"),
-        "{}",
-        server.banner
-    );
-    ensure!(
-        server.get("/v2/health/ready")?.status == 200,
-        "the server itself is ready"
-    );
-    Ok(())
-}
-
-#[test]
-fn a_bad_configuration_ends_with_64_before_a_port_is_bound() -> Result<()> {
-    for args in [
-        ["serve", "--http", "nowhere"],
-        ["serve", "--max-body-bytes", "0"],
-        ["serve", "--no-such-flag", "1"],
-    ] {
-        let (text, code) = failure(&run(wisp().args(args).arg("."))?)?;
-        ensure!(code == 64, "{args:?}: {code}: {text}");
-    }
-    let (text, code) = failure(&run(wisp().args(["serve", "/no/such/place"]))?)?;
-    ensure!(code == 64 && text.contains("does not exist"), "{text}");
-    Ok(())
-}
-
-#[test]
-fn a_single_onnx_file_is_served_as_a_model_of_its_name() -> Result<()> {
-    let model = root().join("examples/progression/1/model.onnx");
-    let server = Serve::start(&model)?;
-    let metadata = server.get("/v2/models/model")?.ok()?;
-    ensure!(metadata["inputs"][0]["name"] == "features", "{metadata}");
-    Ok(())
-}
-
-#[test]
-fn the_banners_curl_lines_work_when_pasted() -> Result<()> {
-    let repository = example("digits")?;
-    let server = Serve::start(&repository.path().join("digits"))?;
-    let line = server
-        .banner
-        .lines()
-        .find(|line| line.contains("curl"))
-        .context("no line")?;
-    let output = Command::new("sh").arg("-c").arg(line.trim()).output()?;
-    let text = stdout(&output)?;
-    ensure!(text.contains("\"label\""), "{line}: {text}");
-    Ok(())
-}
-
-#[test]
-fn sigterm_answers_what_is_in_flight_and_ends_with_success() -> Result<()> {
-    let repository = Repository::of(&["progression"])?;
-    let mut server = Serve::start(repository.path())?;
-    let body = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}"#;
-    let mut stream = TcpStream::connect(&server.address)?;
-    write!(
-        stream,
-        "POST /v2/models/progression/infer HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    )?;
-    let mut go_on = [0; 25];
-    stream.read_exact(&mut go_on)?;
-    let pid = server.child.id().to_string();
-    ensure!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()?
-            .success()
-    );
-    // The notice that it drains is written before anything is refused.
-    stream.write_all(body.as_bytes())?;
-    let mut reply = Vec::new();
-    stream.read_to_end(&mut reply)?;
-    ensure!(Response::parse(&reply)?.status == 200);
-    ensure!(server.child.wait()?.success());
     Ok(())
 }
 
@@ -280,68 +246,22 @@ fn inspect_shows_imports_and_signatures() -> Result<()> {
     let text = stdout(&run(wisp()
         .arg("inspect")
         .arg(version.join("handler.wasm")))?)?;
-    ensure!(text.contains("wasi:nn/graph@0.2.0-rc-2024-10-28"), "{text}");
+    for part in [
+        "wasi:nn/graph@0.2.0-rc-2024-10-28",
+        "  input        features: FP32 [-1, 13]\n",
+        "  input        hue: FP32 [-1], optional\n",
+        "  output       class: BYTES [-1]\n",
+        "  graph        model\n    input      features: FP32 [-1, 13]\n",
+    ] {
+        ensure!(text.contains(part), "{part}: {text}");
+    }
+    let json = stdout(&run(wisp()
+        .args(["inspect", "--json"])
+        .arg(version.join("handler.wasm")))?)?;
+    let json: serde_json::Value = serde_json::from_str(&json)?;
+    let graph = &json[0]["signature"]["graphs"][0];
+    ensure!(graph["outputs"][0]["datatype"] == "FP32", "{json}");
     let text = stdout(&run(wisp().arg("inspect").arg(version.join("model.onnx")))?)?;
     ensure!(text.contains("features") && text.contains("FP32"), "{text}");
     Ok(())
-}
-
-/// `wisp serve` as a process; killed when dropped.
-struct Serve {
-    child: Child,
-    address: String,
-    banner: String,
-}
-
-impl Serve {
-    /// Start on a free port, and read the banner to the end of its models.
-    fn start(path: &Path) -> Result<Serve> {
-        let mut child = wisp()
-            .args(["serve", "--http", "127.0.0.1:0"])
-            .arg(path)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
-        let first = lines.next().context("no banner")??;
-        let address = first
-            .split("http://")
-            .nth(1)
-            .and_then(|rest| rest.split(": ").next());
-        let address = address.with_context(|| first.clone())?.to_owned();
-        let models = first
-            .split(" of ")
-            .nth(1)
-            .and_then(|rest| rest.split(' ').next());
-        let models: usize = models.context("no count")?.parse()?;
-        let mut banner = first;
-        // An empty line, then for each model its line, a curl line or a reason, and an empty line.
-        for line in lines.by_ref().take(1 + 3 * models) {
-            banner += "\n";
-            banner += &line?;
-        }
-        Ok(Serve {
-            child,
-            address,
-            banner,
-        })
-    }
-
-    fn get(&self, path: &str) -> Result<Response> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
-        )?;
-        let mut reply = Vec::new();
-        stream.read_to_end(&mut reply)?;
-        Response::parse(&reply)
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

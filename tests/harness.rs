@@ -3,13 +3,17 @@
 //! Ports come from the OS, readiness is the return of a function, and everything ends when it is
 //! dropped.
 
+mod connection;
+
+pub(crate) use connection::Connection;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -138,7 +142,8 @@ pub(crate) struct TestServer {
     address: SocketAddr,
     serving: Arc<Serving>,
     stop: Option<oneshot::Sender<()>>,
-    ended: std::sync::mpsc::Receiver<()>,
+    /// In a mutex, so that the clients of a test can be threads.
+    ended: Mutex<std::sync::mpsc::Receiver<()>>,
     runtime: Option<Runtime>,
     _repository: Repository,
 }
@@ -170,7 +175,7 @@ impl TestServer {
             address,
             serving,
             stop: Some(stop),
-            ended,
+            ended: Mutex::new(ended),
             runtime: Some(runtime),
             _repository: repository,
         })
@@ -191,7 +196,9 @@ impl TestServer {
 
     /// Wait until the server has drained.
     pub(crate) fn wait(&self) {
-        let _ = self.ended.recv();
+        if let Ok(ended) = self.ended.lock() {
+            let _ = ended.recv();
+        }
     }
 
     /// GET `path`.

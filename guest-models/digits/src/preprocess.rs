@@ -8,9 +8,18 @@ const SIDE: usize = 8;
 
 /// The graph's input, [pictures, 1, 8, 8], ink 1 and paper 0.
 pub(crate) fn pixels(request: &Request) -> Result<Vec<Tensor>> {
-    let rows = match request.optional_input("image") {
-        Some(files) => from_files(files)?,
-        None => from_pixels(request)?,
+    let inputs = ["image", "pixels"].map(|name| request.optional_input(name));
+    let rows = match inputs {
+        [Some(files), None] => from_files(files)?,
+        [None, Some(pixels)] => from_pixels(pixels)?,
+        [Some(_), Some(_)] => {
+            return Err(Error::client("send either `image` or `pixels`, not both"));
+        }
+        [None, None] => {
+            return Err(Error::client(
+                "input `image` is missing; send it or `pixels`",
+            ));
+        }
     };
     Ok(vec![Tensor::from_rows("pixels", &[1, SIDE, SIDE], rows)?])
 }
@@ -30,12 +39,8 @@ fn from_files(files: &Tensor) -> Result<Vec<Vec<f32>>> {
         .collect()
 }
 
-fn from_pixels(request: &Request) -> Result<Vec<Vec<f32>>> {
-    let missing = || Error::client("input `image` is missing; send it or `pixels`");
-    let pixels = request
-        .optional_input("pixels")
-        .ok_or_else(missing)?
-        .view::<u8>(&[-1, -1, -1])?;
+fn from_pixels(pixels: &Tensor) -> Result<Vec<Vec<f32>>> {
+    let pixels = pixels.view::<u8>(&[-1, -1, -1])?;
     let (height, width) = (pixels.shape()[1], pixels.shape()[2]);
     let row = |row: &[u8]| {
         let image = Image::new(width, height, Colour::Grey, row.to_vec());

@@ -95,3 +95,13 @@ fn a_request_that_asks_for_nothing_possible_is_the_clients_fault() -> Result<()>
     assert_eq!(infer(&none)?.outputs()[1].shape(), [0, 3]);
     Ok(())
 }
+
+#[test]
+fn files_and_pixels_in_one_request_are_refused_and_neither_is_ignored() -> Result<()> {
+    let both = pixels(1, 0, 255)?.with_input(Tensor::bytes("image", &[1], [b"hello"])?);
+    assert_eq!(
+        infer(&both).unwrap_err(),
+        Error::client("send either `image` or `pixels`, not both")
+    );
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! Texts to sentence embeddings, with the tokenizer of the model inside.
 //!
-//! `preprocess` turns texts into token ids and fills them up to the longest; `postprocess` averages
+//! `preprocess` turns texts into token ids and fills them up to one length; `postprocess` averages
 //! what the model says of each token and scales it to length 1. Since the average must leave the
 //! filling out, the two share the mask, and the handler writes `infer` itself.
 

@@ -1,19 +1,26 @@
-//! From texts to rows of token ids, all as long as the longest.
+//! From texts to rows of token ids, all of one length.
 
 use crate::tokenizer::{PAD, tokenize};
 use wisp_handler::{Result, Tensor};
 
+/// What the length of a batch is a multiple of. The host plans a graph anew for each shape it meets,
+/// and this leaves 16 lengths instead of 256.
+const LENGTH_STEP: usize = 16;
+
 /// Texts as token ids, not filled up yet.
 pub(crate) struct Batch {
     pub(crate) rows: Vec<Vec<i64>>,
-    /// Tokens of the longest.
+    /// Tokens of the longest, rounded up.
     pub(crate) length: usize,
 }
 
 pub(crate) fn tokens(texts: &[&str]) -> Batch {
     let rows: Vec<_> = texts.iter().map(|text| tokenize(text)).collect();
-    let length = rows.iter().map(Vec::len).max().unwrap_or(0);
-    Batch { rows, length }
+    let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+    Batch {
+        rows,
+        length: longest.next_multiple_of(LENGTH_STEP),
+    }
 }
 
 impl Batch {

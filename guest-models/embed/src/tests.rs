@@ -70,3 +70,15 @@ fn no_texts_have_no_embeddings_and_no_input_is_the_clients_fault() -> Result<()>
     );
     Ok(())
 }
+
+#[test]
+fn the_graph_meets_few_lengths() -> Result<()> {
+    // Besides the words, the tokens that begin and end a text.
+    for (words, length) in [(0, 16), (14, 16), (15, 32), (254, 256), (1000, 256)] {
+        let batch = preprocess::tokens(&["word ".repeat(words).as_str(), "a"]);
+        for input in batch.to_inputs()? {
+            assert_eq!(input.shape(), [2, length], "{words}");
+        }
+    }
+    Ok(())
+}

@@ -6,7 +6,10 @@ use wisp_handler::{Error, Request, Result, Tensor, math};
 /// The graph's input, [rows, 13].
 pub(crate) fn features(request: &Request) -> Result<Vec<Tensor>> {
     let mut rows = match request.optional_input("features") {
-        Some(matrix) => matrix.view::<f32>(&[-1, 13])?.to_vec(),
+        Some(matrix) => {
+            refuse_columns(request)?;
+            matrix.view::<f32>(&[-1, 13])?.to_vec()
+        }
         None => rows_from_columns(request)?,
     };
     for (index, row) in rows.chunks_exact_mut(FEATURES.len()).enumerate() {
@@ -24,6 +27,17 @@ pub(crate) fn features(request: &Request) -> Result<Vec<Tensor>> {
         &[count, FEATURES.len()],
         &rows,
     )?])
+}
+
+/// A column beside the matrix might contradict it, and one of them would be ignored.
+fn refuse_columns(request: &Request) -> Result<()> {
+    let mut names = FEATURES.iter().map(|feature| feature.name);
+    match names.find(|name| request.optional_input(name).is_some()) {
+        Some(name) => Err(Error::client(format_args!(
+            "send either `features` or the 13 by name, not `features` and `{name}`"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The matrix that thirteen columns of one length make.

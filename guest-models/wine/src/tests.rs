@@ -124,3 +124,15 @@ fn a_column_that_is_missing_or_short_is_named() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_column_beside_the_matrix_is_refused_and_not_ignored() -> Result<()> {
+    let request = Request::new()
+        .with_input(Tensor::from_rows("features", &[13], [middle()])?)
+        .with_input(Tensor::new::<f32>("hue", &[1], &[1.0])?);
+    assert_eq!(
+        infer(&request).unwrap_err(),
+        Error::client("send either `features` or the 13 by name, not `features` and `hue`")
+    );
+    Ok(())
+}

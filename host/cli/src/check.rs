@@ -1,38 +1,38 @@
 //! `wisp check`: everything about a model that can be known before traffic.
 //!
 //! Loading a version already compares imports with the granted set and the handler's signature with
-//! the graphs; then the golden cases are run.
+//! the graphs; then the golden cases are run. Each line is printed as soon as it is known.
 
 use crate::cases;
 use crate::display;
-use crate::failure::bad_configuration;
-use crate::loading::{LoadingOptions, loader};
+use crate::loading::{LoadingOptions, expect_model_directory, loader};
 use crate::options::CheckArgs;
 use crate::run::Runner;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use wisp_serving::registry::loader::{Loader, version_files};
+use wisp_serving::registry::loader::Loader;
+use wisp_serving::registry::repository::version_files;
 use wisp_serving::version::ModelVersion;
-use wisp_tensor::TensorSpec;
-use wisp_tensor::signature::DimensionList;
 
 /// Check every model, report all of them, and fail if any failed.
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    for model in &args.models {
+        expect_model_directory(model)?;
+    }
     let loader = loader(&LoadingOptions {
-        cache_dir: None,
+        cache_dir: args.cache.cache_dir.as_deref(),
         threads: None,
         max_instances: 1,
     })?;
-    let runner = Runner::new()?;
+    let mut check = Check {
+        loader,
+        runner: Runner::new()?,
+        out: io::stdout().lock(),
+    };
     let mut failures = 0;
     for model in &args.models {
-        if !model.is_dir() {
-            let model = display::path(model);
-            return Err(bad_configuration(format!(
-                "`{model}` is not a model's directory"
-            )));
-        }
-        failures += check(&loader, &runner, model)?;
+        failures += check.model(model)?;
     }
     Ok(match failures {
         0 => ExitCode::SUCCESS,
@@ -40,67 +40,75 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Check one model; returns how many points failed.
-fn check(loader: &Loader, runner: &Runner, model: &Path) -> anyhow::Result<usize> {
-    let model = &model.canonicalize()?;
-    println!("{}", display::path(model));
-    let loaded = version_files(model).and_then(|files| loader.load_version(&files));
-    let version = match loaded {
-        Ok(version) => version,
-        Err(error) => {
-            print_failure("it can be served", &anyhow::Error::new(error));
-            return Ok(1);
-        }
-    };
-    println!("  ok    it can be served: imports are granted, handler and graphs agree");
-    print_signature(&version);
-    let cases = cases::load_all(model)?;
-    if cases.is_empty() {
-        println!("  none  there are no golden cases in cases/*.json");
-    }
-    let mut failures = 0;
-    for case in &cases {
-        let name = case.path.file_name().unwrap_or_default().to_string_lossy();
-        match case.run(runner, &version) {
-            Ok(()) => println!("  ok    {name}  {}", case.about),
+/// What checking takes, and where the findings go.
+struct Check<W> {
+    loader: Loader,
+    runner: Runner,
+    out: W,
+}
+
+impl<W: Write> Check<W> {
+    /// Check one model; returns how many points failed.
+    fn model(&mut self, model: &Path) -> anyhow::Result<usize> {
+        writeln!(self.out, "{}", display::path(&std::path::absolute(model)?))?;
+        let loaded = version_files(model).and_then(|files| self.loader.load_version(&files));
+        let version = match loaded {
+            Ok(version) => version,
             Err(error) => {
-                failures += 1;
-                print_failure(&name, &error);
+                self.print_failure("it can be served", &anyhow::Error::new(error))?;
+                return Ok(1);
+            }
+        };
+        writeln!(
+            self.out,
+            "  ok    it can be served: imports are granted, handler and graphs agree"
+        )?;
+        self.print_signature(&version)?;
+        let cases = cases::load_all(model)?;
+        if cases.is_empty() {
+            writeln!(
+                self.out,
+                "  none  there are no golden cases in cases/*.json"
+            )?;
+        }
+        let mut failures = 0;
+        for case in &cases {
+            let name = case.path.file_name().unwrap_or_default().to_string_lossy();
+            match case.run(&self.runner, &version) {
+                Ok(()) => writeln!(self.out, "  ok    {name}  {}", case.about)?,
+                Err(error) => {
+                    failures += 1;
+                    self.print_failure(&name, &error)?;
+                }
             }
         }
+        Ok(failures)
     }
-    Ok(failures)
-}
 
-fn print_signature(version: &ModelVersion) {
-    let model = version.description();
-    println!(
-        "        version {}, max_batch_size {}",
-        model.version, model.max_batch_size
-    );
-    for (side, specs) in [
-        ("input ", &model.signature.inputs),
-        ("output", &model.signature.outputs),
-    ] {
-        for spec in specs {
-            println!("        {side}  {}", spec_text(spec));
+    fn print_signature(&mut self, version: &ModelVersion) -> io::Result<()> {
+        let model = version.description();
+        writeln!(
+            self.out,
+            "        version {}, max_batch_size {}",
+            model.version, model.max_batch_size
+        )?;
+        for (side, specs) in [
+            ("input ", &model.signature.inputs),
+            ("output", &model.signature.outputs),
+        ] {
+            for spec in specs {
+                writeln!(self.out, "        {side}  {}", display::tensor(spec))?;
+            }
         }
+        Ok(())
     }
-}
 
-fn spec_text(spec: &TensorSpec) -> String {
-    let optional = if spec.optional { ", optional" } else { "" };
-    format!(
-        "{}: {} {}{optional}",
-        spec.name,
-        spec.element_type,
-        DimensionList(&spec.shape)
-    )
-}
-
-fn print_failure(subject: &str, error: &anyhow::Error) {
-    println!("  FAIL  {subject}");
-    for cause in error.chain() {
-        println!("        {}", cause.to_string().replace('\n', "\n        "));
+    fn print_failure(&mut self, subject: &str, error: &anyhow::Error) -> io::Result<()> {
+        writeln!(self.out, "  FAIL  {subject}")?;
+        for cause in error.chain() {
+            let cause = cause.to_string().replace('\n', "\n        ");
+            writeln!(self.out, "        {cause}")?;
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,8 @@
-//! How sizes, counts and paths are shown to people.
+//! How sizes, counts, paths and declared tensors are shown to people.
 
 use std::path::{Path, PathBuf};
+use wisp_tensor::TensorSpec;
+use wisp_tensor::signature::DimensionList;
 
 /// A size in the largest unit that leaves a number of at least 1: `512 B`, `17.8 KiB`.
 pub(crate) fn size(bytes: u64) -> String {
@@ -43,6 +45,17 @@ pub(crate) fn path(path: &Path) -> String {
         Some(relative) => relative.display().to_string(),
         None => path.display().to_string(),
     }
+}
+
+/// A declared tensor: `features: FP32 [-1, 13], optional`.
+pub(crate) fn tensor(spec: &TensorSpec) -> String {
+    let optional = if spec.optional { ", optional" } else { "" };
+    format!(
+        "{}: {} {}{optional}",
+        spec.name,
+        spec.element_type,
+        DimensionList(&spec.shape)
+    )
 }
 
 #[cfg(test)]

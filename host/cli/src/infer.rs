@@ -1,7 +1,7 @@
 //! `wisp infer`: one request from the command line, answered in the same sandbox as by the server.
 
 use crate::failure::bad_configuration;
-use crate::loading::{LoadingOptions, loader};
+use crate::loading::{LoadingOptions, expect_model_directory, loader};
 use crate::options::{InferArgs, InputSource, NamedInput};
 use crate::run::{Runner, elements_text};
 use anyhow::Context;
@@ -12,19 +12,19 @@ use std::path::Path;
 use std::process::ExitCode;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
 use wisp_protocol::v2::Codec;
-use wisp_serving::registry::loader::version_files;
+use wisp_serving::registry::repository::version_files;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorSpec};
 
 /// Load the model, answer, print.
 pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
+    expect_model_directory(&args.model)?;
     let loader = loader(&LoadingOptions {
-        cache_dir: None,
+        cache_dir: args.cache.cache_dir.as_deref(),
         threads: None,
         max_instances: 1,
     })?;
     let subject = || format!("model {}", crate::display::path(&args.model));
-    let directory = args.model.canonicalize().with_context(subject)?;
-    let files = version_files(&directory).with_context(subject)?;
+    let files = version_files(&args.model).with_context(subject)?;
     let version = loader.load_version(&files).with_context(subject)?;
     let model = version.description();
     let request = InferRequest {

@@ -1,9 +1,10 @@
-//! `wisp inspect`: what is in a component or a model file, without running or loading any of it.
+//! `wisp inspect`: what is in a component or a model file.
 //!
 //! `wasm` reads components and core modules, `onnx` reads models (`protobuf` is the format beneath).
-//! Each gives an outline that is shown as text or as JSON. What only running can tell, a handler's
-//! own signature and whether an engine takes a model, is left to `wisp check`.
+//! Each gives an outline that is shown as text or as JSON. Nothing is run to make it, except that
+//! `handler` asks a handler for its signature. Whether an engine takes a model is left to `wisp check`.
 
+mod handler;
 mod onnx;
 mod protobuf;
 mod wasm;
@@ -12,12 +13,13 @@ use crate::display;
 use crate::failure::bad_configuration;
 use crate::options::InspectArgs;
 use anyhow::Context;
+use handler::Sandbox;
 use serde::Serialize;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use wisp_serving::registry::loader;
+use wisp_serving::registry::repository;
 
 /// One file, as shown with `--json`.
 #[derive(Debug, Serialize)]
@@ -38,11 +40,13 @@ enum Content {
 
 /// Run the subcommand: a paragraph for each file.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
+    let mut sandbox = Sandbox::new(args.cache.cache_dir.as_deref());
     let mut reports = Vec::new();
     for path in &args.files {
         for file in files(path)? {
             let shown = display::path(&file);
-            reports.push(report(&file).with_context(|| format!("failed to inspect `{shown}`"))?);
+            let report = report(&file, &mut sandbox);
+            reports.push(report.with_context(|| format!("failed to inspect `{shown}`"))?);
         }
     }
     let text = if args.json {
@@ -66,7 +70,7 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     let mut files = files_in(&path)?;
     if files.is_empty()
-        && let Ok(version) = loader::version_files(&path)
+        && let Ok(version) = repository::version_files(&path)
     {
         files.extend(version.graphs.into_values());
         files.extend(version.handler);
@@ -100,18 +104,29 @@ fn files_in(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn report(path: &Path) -> anyhow::Result<Report> {
+fn report(path: &Path, sandbox: &mut Sandbox<'_>) -> anyhow::Result<Report> {
     let content = std::fs::read(path)?;
+    let mut report = outline(path, &content)?;
+    if let Content::Component(component) = &mut report.content
+        && component.is_granted_handler()
+    {
+        component.signature = Some(sandbox.signature(&content)?);
+    }
+    Ok(report)
+}
+
+/// What can be told from the file alone.
+fn outline(path: &Path, content: &[u8]) -> anyhow::Result<Report> {
     Ok(Report {
         file: display::path(path),
         bytes: content.len().try_into()?,
         content: if content.starts_with(b"\0asm") {
-            wasm::report(&content)?
+            wasm::report(content)?
         } else if path
             .extension()
             .is_some_and(|extension| extension == "onnx")
         {
-            Content::Onnx(onnx::report(&content)?)
+            Content::Onnx(onnx::report(content)?)
         } else {
             return Err(bad_configuration(
                 "it is neither WebAssembly (by its first bytes) nor an .onnx file (by its name)",
@@ -167,11 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused() -> anyhow::Result<()> {
-        let directory = tempfile::tempdir()?;
-        let path = directory.path().join("model.pt");
-        std::fs::write(&path, "PK")?;
-        assert!(report(&path).is_err());
-        Ok(())
+    fn what_is_neither_is_refused() {
+        assert!(outline(Path::new("model.pt"), b"PK").is_err());
     }
 }

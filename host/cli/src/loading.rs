@@ -1,5 +1,7 @@
-//! The loader that `serve`, `infer` and `check` share: engine, store of compiled code, threads.
+//! What the commands that run models share: the loader (engine, store of compiled code, threads), and
+//! the words for a path that is no model.
 
+use crate::display;
 use crate::failure::bad_configuration;
 use anyhow::Context;
 use std::num::NonZeroUsize;
@@ -13,6 +15,7 @@ use wisp_sandbox::limits::Limits;
 use wisp_serving::guest_threads::GuestThreads;
 use wisp_serving::placed_handler::HandlerThreads;
 use wisp_serving::registry::loader::Loader;
+use wisp_serving::registry::repository::{find_models, is_model_directory};
 
 /// Handler calls that may wait for a thread; admission refuses long before.
 const HANDLER_QUEUE: usize = 4096;
@@ -66,6 +69,30 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         graph_threads: threads,
         limits: Limits::default(),
     })
+}
+
+/// Refuse a path that is no model's directory; where it is a repository, say how its models are
+/// named.
+pub(crate) fn expect_model_directory(path: &Path) -> anyhow::Result<()> {
+    let shown = display::path(path);
+    if !path.is_dir() {
+        return Err(bad_configuration(format!(
+            "`{shown}` is not a model's directory"
+        )));
+    }
+    if is_model_directory(path)? {
+        return Ok(());
+    }
+    Err(bad_configuration(match find_models(path)?.first() {
+        Some(model) => format!(
+            "`{shown}` is a repository; name one of its models, such as `{}`",
+            display::path(&path.join(&model.name))
+        ),
+        None => format!(
+            "`{shown}` is not a model's directory: there is neither a model.toml in it nor a \
+             version, such as `1/model.onnx`"
+        ),
+    }))
 }
 
 /// `wisp` in `$XDG_CACHE_HOME`, or in `~/.cache` as the XDG base directory specification says.

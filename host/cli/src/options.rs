@@ -80,11 +80,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = value::address)]
     pub(crate) http: SocketAddr,
 
-    /// Where compiled handlers are kept between runs [default: wisp in the user's cache directory].
-    ///
-    /// Only this user may be able to write there. It can be deleted at any time.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cache_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
 
     /// Refuse request bodies that are larger, with status 413.
     #[arg(
@@ -103,18 +100,28 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) request_timeout_milliseconds: Milliseconds,
 
-    /// Refuse further requests while so many are in flight, with status 503.
+    /// Refuse further requests while so many are in flight, with status 503. At most 1000000.
     #[arg(
         long,
         value_name = "N",
         default_value_t = ServingOptions::default().max_requests,
-        value_parser = value::at_least_one
+        value_parser = value::concurrency
     )]
     pub(crate) max_concurrent_requests: usize,
 
     /// Threads that compute, for each graph [default: one per core].
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+}
+
+/// The store of compiled handlers, for every command that runs one.
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    /// Where compiled handlers are kept between runs [default: wisp in the user's cache directory].
+    ///
+    /// Only this user may be able to write there. It can be deleted at any time.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
 }
 
 /// Answer one request on the command line, without a server.
@@ -151,6 +158,9 @@ pub(crate) struct InferArgs {
     /// Print the response as the JSON that the server would send.
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
 }
 
 /// Create a project: a handler, a small model, golden cases and tests.
@@ -235,13 +245,17 @@ pub(crate) struct CheckArgs {
     /// The directories of the models to check.
     #[arg(value_name = "MODEL_DIR", required = true)]
     pub(crate) models: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
 }
 
 /// Show what is in a component or a model file.
 ///
-/// Of a handler.wasm: imports (and whether they are granted), exports, core modules, sizes, memory,
-/// stack, and the tools that made it. Of an .onnx file: inputs, outputs, operators, opsets and
-/// parameters. Runs nothing; what a handler itself declares is shown by `wisp check`.
+/// Of a handler.wasm: its inputs, outputs and graphs, imports (and whether they are granted),
+/// exports, core modules, sizes, memory, stack, and the tools that made it. Of an .onnx file: inputs,
+/// outputs, operators, opsets and parameters. Runs nothing, except that a handler is asked for its
+/// signature, in the same sandbox as by `serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -257,6 +271,9 @@ pub(crate) struct InspectArgs {
     /// Print an array with one object for each file.
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
 }
 
 #[cfg(test)]

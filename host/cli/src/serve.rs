@@ -3,20 +3,22 @@
 mod banner;
 
 use crate::build::{self, Rebuild};
-use crate::failure::bad_configuration;
+use crate::failure::{BadConfiguration, bad_configuration};
 use crate::loading::{LoadingOptions, loader};
 use crate::options::ServeArgs;
 use anyhow::Context;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 use wisp_server::{ServerOptions, serve};
 use wisp_serving::{Serving, ServingOptions};
 
 /// Serve until SIGTERM or SIGINT; a second one ends it at once.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    start_log();
+    start_log()?;
     if !args.path.exists() {
         let path = args.path.display();
         return Err(bad_configuration(format!("`{path}` does not exist")));
@@ -43,21 +45,30 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         ..ServingOptions::default()
     };
     let loader = loader(&LoadingOptions {
-        cache_dir: args.cache_dir.as_deref(),
+        cache_dir: args.cache.cache_dir.as_deref(),
         threads: args.threads,
         max_instances: options.max_instances,
     })?;
     let registry = loader.load_repository(&args.path, &|model, loaded| match loaded {
-        Ok(_) => tracing::debug!(%model, "loaded"),
-        Err(error) => tracing::warn!(%model, error = error as &dyn std::error::Error, "not loaded"),
+        Ok(_) => tracing::debug!(model, "loaded"),
+        Err(error) => tracing::warn!(model, error = error as &dyn std::error::Error, "not loaded"),
     })?;
-    let address = listener.local_addr()?;
-    print!("{}", banner::text(&registry, &args.path, address));
-    let serving = Arc::new(Serving::new(registry, options));
+    if registry.iter().next().is_none() {
+        let path = args.path.display();
+        return Err(bad_configuration(format!(
+            "there is no model in `{path}`: a repository holds directories such as \
+             `<model>/1/model.onnx`"
+        )));
+    }
+    // From here on, and so before anybody reads that it is up, a signal drains.
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    let address = listener.local_addr()?;
+    let banner = banner::text(&registry, &args.path, address);
+    std::io::stdout().write_all(banner.as_bytes())?;
+    let serving = Arc::new(Serving::new(registry, options));
     let mut stop = async move || {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -77,19 +88,37 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         let _ = begin.send(());
         stop().await;
     };
-    tokio::select! {
-        ended = server => ended?,
-        () = signals => tracing::warn!("ended by a second signal"),
-    }
-    Ok(ExitCode::SUCCESS)
+    let reason = tokio::select! {
+        ended = server => match ended {
+            Ok(()) => return Ok(ExitCode::SUCCESS),
+            Err(error) => error.to_string(),
+        },
+        () = signals => "a second signal came".to_owned(),
+    };
+    tracing::error!(reason, "ended before all requests were answered");
+    // Returning would drop the workers, and so wait for whatever they are computing.
+    std::process::exit(1)
 }
 
-/// Log to standard error; `RUST_LOG` chooses what, by default warnings and what the server says of itself.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+/// Log to standard error; `RUST_LOG` chooses what, by default warnings and what the server says of
+/// itself.
+fn start_log() -> anyhow::Result<()> {
+    let wanted = std::env::var_os("RUST_LOG").filter(|wanted| !wanted.is_empty());
+    let filter = match &wanted {
+        None => EnvFilter::new("info"),
+        Some(wanted) => {
+            let wanted = wanted.to_string_lossy();
+            EnvFilter::try_new(&wanted).with_context(|| {
+                BadConfiguration::new(format!(
+                    "RUST_LOG is `{wanted}`; write a level such as `debug`, or levels of modules \
+                     such as `info,wisp_serving=debug`"
+                ))
+            })?
+        }
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+    Ok(())
 }

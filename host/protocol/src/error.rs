@@ -23,11 +23,15 @@ pub enum ErrorKind {
     NotImplemented,
     /// The client did not send its request in time.
     ClientTimeout,
+    /// The client went away; only the log gets to see the status.
+    ClientGone,
     /// The handler trapped, exceeded a limit or answered nonsense.
     Handler,
+    /// The handler's own code ran longer than it may.
+    HandlerTimeout,
     /// No capacity now: queue or instances full, draining, or the model is not ready.
     Unavailable,
-    /// The request's deadline, or the guest's CPU budget, has passed.
+    /// The request's deadline has passed.
     DeadlineExceeded,
     /// A backend failed, or we did.
     Internal,
@@ -46,6 +50,7 @@ pub enum Party {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(i32)]
 pub enum GrpcCode {
+    Cancelled = 1,
     InvalidArgument = 3,
     DeadlineExceeded = 4,
     NotFound = 5,
@@ -73,9 +78,14 @@ impl ErrorKind {
         self.row().1
     }
 
+    /// The HTTP status in TF Serving's dialect.
+    pub fn tfs_status(self) -> StatusCode {
+        self.row().2
+    }
+
     /// The status in every gRPC dialect.
     pub fn grpc_code(self) -> GrpcCode {
-        self.row().2
+        self.row().3
     }
 
     /// Whether the same request may succeed a little later (a `retry-after` goes with it).
@@ -83,57 +93,62 @@ impl ErrorKind {
         self.status() == StatusCode::SERVICE_UNAVAILABLE
     }
 
-    fn row(self) -> (Party, StatusCode, GrpcCode) {
+    fn row(self) -> (Party, StatusCode, StatusCode, GrpcCode) {
+        use GrpcCode as G;
+        use Party as P;
+        use StatusCode as S;
         match self {
-            ErrorKind::InvalidRequest => (
-                Party::Client,
-                StatusCode::BAD_REQUEST,
-                GrpcCode::InvalidArgument,
-            ),
-            ErrorKind::NotFound => (Party::Client, StatusCode::NOT_FOUND, GrpcCode::NotFound),
-            ErrorKind::MethodNotAllowed => (
-                Party::Client,
-                StatusCode::METHOD_NOT_ALLOWED,
-                GrpcCode::Unimplemented,
-            ),
-            ErrorKind::TooLarge => (
-                Party::Client,
-                StatusCode::PAYLOAD_TOO_LARGE,
-                GrpcCode::ResourceExhausted,
-            ),
-            ErrorKind::UnsupportedEncoding => (
-                Party::Client,
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                GrpcCode::Unimplemented,
-            ),
-            ErrorKind::NotImplemented => (
-                Party::Client,
-                StatusCode::NOT_IMPLEMENTED,
-                GrpcCode::Unimplemented,
-            ),
-            ErrorKind::ClientTimeout => (
-                Party::Client,
-                StatusCode::REQUEST_TIMEOUT,
-                GrpcCode::DeadlineExceeded,
-            ),
-            ErrorKind::Handler => (Party::Handler, StatusCode::BAD_GATEWAY, GrpcCode::Internal),
-            ErrorKind::Unavailable => (
-                Party::Capacity,
-                StatusCode::SERVICE_UNAVAILABLE,
-                GrpcCode::Unavailable,
-            ),
-            ErrorKind::DeadlineExceeded => (
-                Party::Capacity,
-                StatusCode::GATEWAY_TIMEOUT,
-                GrpcCode::DeadlineExceeded,
-            ),
-            ErrorKind::Internal => (
-                Party::Host,
-                StatusCode::INTERNAL_SERVER_ERROR,
-                GrpcCode::Internal,
-            ),
+            ErrorKind::InvalidRequest => {
+                (P::Client, S::BAD_REQUEST, S::BAD_REQUEST, G::InvalidArgument)
+            }
+            ErrorKind::NotFound => (P::Client, S::NOT_FOUND, S::NOT_FOUND, G::NotFound),
+            ErrorKind::MethodNotAllowed => {
+                let status = S::METHOD_NOT_ALLOWED;
+                (P::Client, status, status, G::Unimplemented)
+            }
+            ErrorKind::TooLarge => {
+                let status = S::PAYLOAD_TOO_LARGE;
+                (P::Client, status, status, G::ResourceExhausted)
+            }
+            ErrorKind::UnsupportedEncoding => {
+                let status = S::UNSUPPORTED_MEDIA_TYPE;
+                (P::Client, status, status, G::Unimplemented)
+            }
+            ErrorKind::NotImplemented => {
+                let status = S::NOT_IMPLEMENTED;
+                (P::Client, status, status, G::Unimplemented)
+            }
+            ErrorKind::ClientTimeout => {
+                let status = S::REQUEST_TIMEOUT;
+                (P::Client, status, status, G::DeadlineExceeded)
+            }
+            ErrorKind::ClientGone => (P::Client, client_gone(), client_gone(), G::Cancelled),
+            ErrorKind::Handler => {
+                (P::Handler, S::BAD_GATEWAY, S::INTERNAL_SERVER_ERROR, G::Internal)
+            }
+            ErrorKind::HandlerTimeout => {
+                let status = S::GATEWAY_TIMEOUT;
+                (P::Handler, status, status, G::DeadlineExceeded)
+            }
+            ErrorKind::Unavailable => {
+                let status = S::SERVICE_UNAVAILABLE;
+                (P::Capacity, status, status, G::Unavailable)
+            }
+            ErrorKind::DeadlineExceeded => {
+                let status = S::GATEWAY_TIMEOUT;
+                (P::Capacity, status, status, G::DeadlineExceeded)
+            }
+            ErrorKind::Internal => {
+                let status = S::INTERNAL_SERVER_ERROR;
+                (P::Host, status, status, G::Internal)
+            }
         }
     }
+}
+
+/// nginx's status for a client that did not wait, which no standard has.
+fn client_gone() -> StatusCode {
+    StatusCode::from_u16(499).expect("it lies between 100 and 999")
 }
 
 #[cfg(test)]
@@ -143,6 +158,7 @@ mod tests {
     #[test]
     fn the_numbers_of_grpc_codes_are_those_of_the_wire() {
         for (kind, number) in [
+            (ErrorKind::ClientGone, 1),
             (ErrorKind::InvalidRequest, 3),
             (ErrorKind::DeadlineExceeded, 4),
             (ErrorKind::NotFound, 5),
@@ -155,5 +171,13 @@ mod tests {
         ] {
             assert_eq!(kind.grpc_code().number(), number, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_handlers_failure_is_the_one_status_that_tf_serving_has_otherwise() {
+        assert_eq!(ErrorKind::Handler.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(ErrorKind::Handler.tfs_status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let kind = ErrorKind::HandlerTimeout;
+        assert_eq!(kind.tfs_status(), kind.status());
     }
 }

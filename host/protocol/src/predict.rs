@@ -67,9 +67,12 @@ impl Codec {
     }
 }
 
-/// The answer of a process that answers.
-pub fn health() -> Bytes {
-    Bytes::from_static(br#"{"status":"healthy"}"#)
+/// Whether the server takes inference requests. With `false` it belongs to a 503.
+pub fn health(ready: bool) -> Bytes {
+    Bytes::from_static(match ready {
+        true => br#"{"status":"healthy"}"#,
+        false => br#"{"status":"unhealthy","error":"the server is not ready"}"#,
+    })
 }
 
 #[cfg(test)]

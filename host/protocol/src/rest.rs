@@ -2,9 +2,38 @@
 
 use crate::call::{InferRequest, InferResponse, ModelDescription};
 use crate::codec::{self, CodecError};
+use crate::error::ErrorKind;
 use crate::reply::EncodedReply;
 use crate::{predict, tfs, v2};
 use bytes::Bytes;
+use http::StatusCode;
+
+/// What differs between dialects when there is no answer. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// V2 and the simple dialect.
+    V2,
+    /// TF Serving and KServe V1.
+    Tfs,
+}
+
+impl Dialect {
+    /// The dialect of a path; one that nobody knows is V2's.
+    pub fn of_path(path: &str) -> Dialect {
+        match path.starts_with("/v1/") {
+            true => Dialect::Tfs,
+            false => Dialect::V2,
+        }
+    }
+
+    /// The status of an error.
+    pub fn status(self, kind: ErrorKind) -> StatusCode {
+        match self {
+            Dialect::V2 => kind.status(),
+            Dialect::Tfs => kind.tfs_status(),
+        }
+    }
+}
 
 /// How to read the body of one inference request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]

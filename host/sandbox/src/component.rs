@@ -4,9 +4,9 @@
 //! nothing runs here at all.
 
 use crate::aot::{AotStore, CompileError, Origin};
-use crate::engine::Engine;
+use crate::engine::{Engine, MAX_CORE_INSTANCES};
 use std::fmt;
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{Encoding, Instance, Parser, Payload};
 use wasmtime::component::Component;
 
 /// The interface a handler exports.
@@ -41,6 +41,8 @@ pub struct ComponentOutline {
     pub exports: Vec<String>,
     /// Core modules inside.
     pub core_modules: usize,
+    /// Instances made of them, those inside inner components counted once.
+    pub core_instances: usize,
 }
 
 /// Why a file is not accepted as a handler.
@@ -64,6 +66,11 @@ pub enum ComponentError {
     NoHandler { exports: Vec<String> },
     #[error("the component exports `{export}`; Wisp does not serve web components yet")]
     WebComponent { export: String },
+    #[error(
+        "the component makes {core_instances} core instances, the limit is {MAX_CORE_INSTANCES}; \
+         make it of one core module, as `wisp build` does"
+    )]
+    CoreInstances { core_instances: usize },
     #[error(transparent)]
     Compile(CompileError),
 }
@@ -85,6 +92,13 @@ impl ComponentOutline {
                 Payload::ModuleSection { .. } => {
                     outline.core_modules += 1;
                     depth += 1;
+                }
+                Payload::InstanceSection(section) => {
+                    for instance in section {
+                        let instance = instance.map_err(not_wasm)?;
+                        let is_made = matches!(instance, Instance::Instantiate { .. });
+                        outline.core_instances += usize::from(is_made);
+                    }
                 }
                 Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
@@ -149,6 +163,12 @@ impl CheckedComponent {
                 exports: outline.exports,
             });
         }
+        // The pool would refuse it too, and an inner component used twice, in words about the pool.
+        if outline.core_instances > MAX_CORE_INSTANCES as usize {
+            return Err(ComponentError::CoreInstances {
+                core_instances: outline.core_instances,
+            });
+        }
         let (component, origin) = store.load(engine, wasm).map_err(ComponentError::Compile)?;
         Ok(CheckedComponent { component, origin })
     }
@@ -205,6 +225,33 @@ mod tests {
     fn imports_of_inner_components_are_their_own_affair() -> anyhow::Result<()> {
         let text = refusal(r#"(component (component (import "x:y/z" (instance))))"#)?;
         assert!(text.contains("exports neither"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_component_of_more_core_instances_than_the_pool_has_for_each_is_refused()
+    -> anyhow::Result<()> {
+        let component = |inner: &str| {
+            format!(
+                r#"(component
+                    (core module $m)
+                    {inner}
+                    (instance $model)
+                    (export "{MODEL_INTERFACE}" (instance $model)))"#
+            )
+        };
+        let text = refusal(&component(&"(core instance (instantiate $m))".repeat(5)))?;
+        assert!(text.contains("5 core instances, the limit is 4"), "{text}");
+        // By the pool itself, which sees through inner components.
+        let inner = r#"(component $c
+            (core module $m)
+            (core instance (instantiate $m))
+            (core instance (instantiate $m)))
+            (instance (instantiate $c))
+            (instance (instantiate $c))
+            (instance (instantiate $c))"#;
+        let text = refusal(&component(inner))?;
+        assert!(text.contains("failed to load"), "{text}");
         Ok(())
     }
 

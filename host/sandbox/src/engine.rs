@@ -23,6 +23,13 @@ const MAX_WASM_STACK: usize = 512 << 10;
 /// overflow would end the process.
 const ASYNC_STACK: usize = MAX_WASM_STACK + (1536 << 10);
 
+/// Core instances of one component: one made from a single core module holds it and two small
+/// adapters. The pool has this many for each instance, so that none can take another's.
+pub const MAX_CORE_INSTANCES: u32 = 4;
+
+/// Tables of one component, for each instance too: its own, and that of an adapter.
+const MAX_TABLES: u32 = 2;
+
 /// What the pool must be able to hold.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
@@ -93,14 +100,13 @@ fn configuration(options: &EngineOptions) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_stacks(instances)
-        // A component made from one core module holds it and two small adapters.
-        .total_core_instances(instances.saturating_mul(4))
+        .total_core_instances(instances.saturating_mul(MAX_CORE_INSTANCES))
         .total_memories(instances)
-        .total_tables(instances.saturating_mul(2))
+        .total_tables(instances.saturating_mul(MAX_TABLES))
         .max_memory_size(options.max_memory_bytes)
         .max_memories_per_component(1)
-        .max_core_instances_per_component(16)
-        .max_tables_per_component(16)
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_tables_per_component(MAX_TABLES)
         .linear_memory_keep_resident(options.memory_keep_resident_bytes)
         // Where Linux can say which pages were written to (6.7 and later), only those are cleared.
         .pagemap_scan(Enabled::Auto)

@@ -1,8 +1,10 @@
 //! Calls of `wisp:handler`: the signature when a version is loaded, `infer` for every request.
 //!
 //! Every call is made on a new instance in a new store, and both are dropped with it. The types of
-//! the contract are in [`wire`]; outside this module a handler speaks [`wisp_tensor`].
+//! the contract are in [`mod@signature`] and [`wire`]; outside this module a handler speaks
+//! [`wisp_tensor`].
 
+mod signature;
 mod wire;
 
 use crate::component::{CheckedComponent, MODEL_INTERFACE};
@@ -13,6 +15,7 @@ use crate::instance::{
 };
 use crate::limits::Limits;
 use crate::nn::{ComputeError, Graphs};
+use crate::text::bounded;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::{ComponentExportIndex, Func, Instance, InstancePre};
@@ -63,10 +66,10 @@ pub struct HandlerAnswer {
 /// Why a handler gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
-    /// The handler blames the request. The text is the handler's, for the client.
+    /// The handler blames the request. The text is the handler's, for the client, cut to a line.
     #[error("{0}")]
     Client(String),
-    /// The handler blames itself. The text is the handler's, for the client.
+    /// The handler blames itself. The text is the handler's, for the client, cut to a line.
     #[error("{0}")]
     Declared(String),
     /// The handler trapped, reached a limit, or answered what is no answer. For the log.
@@ -143,11 +146,9 @@ impl Handler {
         let signature = read_signature(&inline, &mut store, &infer, &signature)
             .map_err(|error| interruption(error, store.data()).into())
             .and_then(|signature| {
-                signature
-                    .try_into()
-                    .map_err(|error: wire::WireError| HandlerError::Failed {
-                        reason: error.to_string(),
-                    })
+                HandlerSignature::try_from(signature).map_err(|error| HandlerError::Failed {
+                    reason: error.to_string(),
+                })
             })
             .map_err(HandlerLoadError::Signature)?;
         Ok(Handler {
@@ -209,11 +210,11 @@ fn read_signature(
     store: &mut Store<InstanceState>,
     infer: &ComponentExportIndex,
     signature: &ComponentExportIndex,
-) -> wasmtime::Result<wire::Signature> {
+) -> wasmtime::Result<signature::Signature> {
     let instance = pre.instantiate(&mut *store)?;
     // Checks the type of `infer` too, so that a wrong one is found now and not by a request.
     let _: wire::Infer<'_> = function(&mut *store, &instance, infer)?.typed(&mut *store)?;
-    let signature: wire::ReadSignature =
+    let signature: signature::ReadSignature =
         function(&mut *store, &instance, signature)?.typed(&mut *store)?;
     let (signature,) = signature.call(&mut *store, ())?;
     Ok(signature)
@@ -236,7 +237,7 @@ fn conclude(
 ) -> Result<HandlerAnswer, HandlerError> {
     let failed = |reason: String| match state.compute_fault.clone() {
         Some(fault) => HandlerError::Compute(fault),
-        None => HandlerError::Declared(reason),
+        None => HandlerError::Declared(bounded(&reason)),
     };
     match answer {
         Ok((Ok(response),)) => {
@@ -250,7 +251,7 @@ fn conclude(
                 usage: state.usage(),
             })
         }
-        Ok((Err(wire::Failure::Client(text)),)) => Err(HandlerError::Client(text)),
+        Ok((Err(wire::Failure::Client(text)),)) => Err(HandlerError::Client(bounded(&text))),
         Ok((Err(wire::Failure::Handler(text)),)) => Err(failed(text)),
         Err(error) => Err(interruption(error, state).into()),
     }

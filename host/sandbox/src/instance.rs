@@ -74,9 +74,11 @@ pub(crate) struct Unprepared;
 
 impl InstanceState {
     fn new(limits: &Limits, graphs: Arc<Graphs>, deadline: Instant) -> InstanceState {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
         InstanceState {
             graphs,
-            table: ResourceTable::new(),
+            table,
             handle_limit: limits.handles,
             ledger: Ledger::new(limits.host_bytes),
             deadline,

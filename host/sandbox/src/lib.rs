@@ -17,3 +17,4 @@ pub mod handler;
 mod instance;
 pub mod limits;
 pub mod nn;
+mod text;

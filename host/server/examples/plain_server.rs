@@ -66,6 +66,7 @@ async fn main() -> anyhow::Result<()> {
         let service = service_fn(move |request| answer(Arc::clone(&plan), width, request));
         let connection = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service);
+        #[expect(clippy::disallowed_methods, reason = "all end with the process")]
         tokio::spawn(connection);
     }
 }

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use wisp_protocol::call::{Call, Target};
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::route::route;
-use wisp_protocol::v2;
+use wisp_protocol::{predict, tfs, v2};
 use wisp_serving::{Body, Serving, infer};
 
 /// The largest question about the index; its only member is a boolean.
@@ -31,6 +31,22 @@ pub(crate) async fn answer(
             true => Reply::document(v2::ready(true)),
             false => Reply::not_ready(v2::ready(false)),
         },
+        Call::Health => match serving.is_ready() {
+            true => Reply::document(predict::health(true)),
+            false => Reply::not_ready(predict::health(false)),
+        },
+        Call::TfsModelList => {
+            let mut models: Vec<_> = serving.index().into_iter().map(|of| of.model).collect();
+            models.dedup();
+            Reply::document(tfs::model_list(&models))
+        }
+        Call::TfsModelStatus(target) => {
+            Reply::document(tfs::model_status(&target.model, &serving.states(&target)?))
+        }
+        Call::TfsModelMetadata(target) => {
+            let (description, _) = serving.describe(&target)?;
+            Reply::document(tfs::model_metadata(description))
+        }
         Call::ServerMetadata => Reply::document(v2::server_metadata(env!("CARGO_PKG_VERSION"))),
         Call::RepositoryIndex => index(serving, body).await?,
         Call::ModelReady(target) => model_ready(serving, &target)?,

@@ -1,30 +1,34 @@
 //! The one line that the log gets about a request.
 //!
 //! Its level is that of the party who has to act: a client's mistakes at debug, a handler's at
-//! info, missing capacity at warn (one line a second, which counts the others), ours at error.
-//! Answers are at debug too: a line for each would cost more than answering a small request.
+//! info, missing capacity at warn, ours at error. Of the last two, which a client can bring about
+//! as often as it likes, one line a second is written, which counts the others. Answers are at
+//! debug too: a line for each would cost more than answering a small request.
+//!
+//! Invariant: whatever a line repeats of clients and guests is bounded and stays on it.
 
 use crate::failure::Failure;
 use crate::request_id::{RequestId, RequestIds};
 use http::StatusCode;
 use http::request::Parts;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
-use wisp_protocol::error::Party;
+use wisp_protocol::error::{ErrorKind, Party};
 
 /// The most of a path that a line repeats; the paths of the protocol are shorter.
 const MAX_PATH_BYTES: usize = 300;
 
-/// nginx's status for a client that did not wait; nobody receives it.
-const CLIENT_GONE: u16 = 499;
+/// The most of an error and its causes that a line repeats.
+const MAX_CHAIN_BYTES: usize = 2048;
 
 /// What lines of all requests share. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Log {
     ids: RequestIds,
     capacity: Sampler,
+    host: Sampler,
 }
 
 /// The line about one request, written when it ends in whichever way. Lifetime: one request.
@@ -48,17 +52,21 @@ struct Sampler {
 /// An error with its causes, which no error's own text repeats.
 struct Chain<'a>(&'a dyn Error);
 
+/// Escapes what could end the line or steer a terminal, and cuts what is too long.
+struct OneLine<'a, 'b> {
+    out: &'a mut fmt::Formatter<'b>,
+    /// Bytes that may still be written, until something did not fit.
+    left: Option<usize>,
+}
+
 // === impl Log ===
 
 impl Log {
     pub(crate) fn new() -> Log {
         Log {
             ids: RequestIds::new(),
-            capacity: Sampler {
-                start: Instant::now(),
-                next: AtomicU64::new(0),
-                suppressed: AtomicU64::new(0),
-            },
+            capacity: Sampler::new(),
+            host: Sampler::new(),
         }
     }
 
@@ -111,7 +119,11 @@ impl Line<'_> {
                     event!(WARN, self, id, status, "no capacity", suppressed, %error);
                 }
             }
-            Party::Host => event!(ERROR, self, id, status, "failed", %error),
+            Party::Host => {
+                if let Some(suppressed) = self.log.host.admit() {
+                    event!(ERROR, self, id, status, "failed", suppressed, %error);
+                }
+            }
         }
         id
     }
@@ -129,7 +141,8 @@ impl Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         if !self.written {
-            event!(DEBUG, self, self.id(), CLIENT_GONE, "the client went away");
+            let status = ErrorKind::ClientGone.status().as_u16();
+            event!(DEBUG, self, self.id(), status, "the client went away");
         }
     }
 }
@@ -142,6 +155,14 @@ fn shown(path: &str) -> &str {
 // === impl Sampler ===
 
 impl Sampler {
+    fn new() -> Sampler {
+        Sampler {
+            start: Instant::now(),
+            next: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
+        }
+    }
+
     /// How many were held back since the last one, if this one may go.
     fn admit(&self) -> Option<u64> {
         let elapsed = self.start.elapsed();
@@ -160,13 +181,43 @@ impl Sampler {
     }
 }
 
+// === impl Chain ===
+
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut line = OneLine {
+            out: f,
+            left: Some(MAX_CHAIN_BYTES),
+        };
+        write!(line, "{}", self.0)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            write!(line, ": {error}")?;
             cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+// === impl OneLine ===
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            let Some(left) = self.left else {
+                return Ok(());
+            };
+            let escaped = character.is_control().then(|| character.escape_default());
+            let length = match &escaped {
+                Some(escaped) => escaped.len(),
+                None => character.len_utf8(),
+            };
+            self.left = left.checked_sub(length);
+            match escaped {
+                _ if self.left.is_none() => self.out.write_str("..")?,
+                Some(escaped) => write!(self.out, "{escaped}")?,
+                None => self.out.write_char(character)?,
+            }
         }
         Ok(())
     }

@@ -12,7 +12,9 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use wisp_protocol::error::ErrorKind;
-use wisp_protocol::v2::{self, EncodedReply};
+use wisp_protocol::reply::EncodedReply;
+use wisp_protocol::rest::Dialect;
+use wisp_protocol::v2;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -123,10 +125,21 @@ impl From<EncodedReply> for Reply {
 }
 
 impl Failure {
-    pub(crate) fn into_response(self, framing: Framing, turn: Turn) -> Response<ReplyBody> {
+    pub(crate) fn into_response(
+        self,
+        dialect: Dialect,
+        framing: Framing,
+        turn: Turn,
+    ) -> Response<ReplyBody> {
         let kind = self.kind();
+        let status = match kind {
+            // A client may have gone in one direction only: it can still read that its request was
+            // incomplete, and 499 is in no standard.
+            ErrorKind::ClientGone => StatusCode::BAD_REQUEST,
+            kind => dialect.status(kind),
+        };
         let reply = Reply {
-            status: kind.status(),
+            status,
             ..Reply::document(v2::encode_error(&self.client_message()))
         };
         let mut response = reply.into_response(framing, turn);

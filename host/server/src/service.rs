@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
+use wisp_protocol::rest::Dialect;
 use wisp_serving::Serving;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -87,7 +88,7 @@ impl Service {
             }
             Err(failure) => {
                 let id = line.failed(&failure).to_header();
-                (Some(id), failure.into_response(framing, turn))
+                (Some(id), failure.into_response(Dialect::of_path(head.uri.path()), framing, turn))
             }
         };
         if let Some(id) = id {

@@ -39,9 +39,11 @@ pub enum AdmissionError {
 
 impl Admission {
     pub fn new(max_requests: usize, max_instances: usize) -> Admission {
+        // More than a semaphore counts is no limit at all, and must not be a panic.
+        let semaphore = |permits: usize| Semaphore::new(permits.min(Semaphore::MAX_PERMITS));
         Admission {
-            requests: Arc::new(Semaphore::new(max_requests)),
-            instances: Arc::new(Semaphore::new(max_instances)),
+            requests: Arc::new(semaphore(max_requests)),
+            instances: Arc::new(semaphore(max_instances)),
             max_requests,
         }
     }
@@ -87,6 +89,11 @@ mod tests {
         drop(first);
         assert!(admission.admit().is_ok());
         Ok(())
+    }
+
+    #[test]
+    fn a_limit_beyond_all_counting_is_none() {
+        assert!(Admission::new(usize::MAX, usize::MAX).admit().is_ok());
     }
 
     #[tokio::test(start_paused = true)]

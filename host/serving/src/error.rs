@@ -8,8 +8,9 @@ use crate::admission::AdmissionError;
 use crate::infer::BodyError;
 use crate::registry::ResolveError;
 use crate::version::CallError;
+use wisp_protocol::codec::CodecError;
 use wisp_protocol::error::ErrorKind;
-use wisp_protocol::v2::{DecodeError, EncodeError};
+use wisp_protocol::v2;
 use wisp_sandbox::handler::HandlerError;
 use wisp_sandbox::nn::ComputeError;
 
@@ -68,9 +69,10 @@ impl From<AdmissionError> for InferError {
 impl From<ResolveError> for InferError {
     fn from(error: ResolveError) -> InferError {
         let kind = match error {
-            ResolveError::UnknownModel { .. } | ResolveError::UnknownVersion { .. } => {
-                ErrorKind::NotFound
-            }
+            ResolveError::UnknownModel { .. }
+            | ResolveError::UnknownVersion { .. }
+            | ResolveError::UnknownLabel { .. }
+            | ResolveError::NotTheOnlyModel { .. } => ErrorKind::NotFound,
             ResolveError::Unavailable { .. } => ErrorKind::Unavailable,
         };
         InferError::plain(kind, error)
@@ -83,20 +85,21 @@ impl From<BodyError> for InferError {
             BodyError::TooLarge { .. } => ErrorKind::TooLarge,
             BodyError::NoRoom => ErrorKind::Unavailable,
             BodyError::Timeout => ErrorKind::ClientTimeout,
-            BodyError::Disconnected | BodyError::Malformed => ErrorKind::InvalidRequest,
+            BodyError::Disconnected => ErrorKind::ClientGone,
+            BodyError::Malformed => ErrorKind::InvalidRequest,
         };
         InferError::plain(kind, error)
     }
 }
 
-impl From<DecodeError> for InferError {
-    fn from(error: DecodeError) -> InferError {
+impl From<CodecError> for InferError {
+    fn from(error: CodecError) -> InferError {
         InferError::plain(error.kind(), error)
     }
 }
 
-impl From<EncodeError> for InferError {
-    fn from(error: EncodeError) -> InferError {
+impl From<v2::DecodeError> for InferError {
+    fn from(error: v2::DecodeError) -> InferError {
         InferError::plain(error.kind(), error)
     }
 }
@@ -148,7 +151,7 @@ impl From<HandlerError> for InferError {
                 InferError::caused(ErrorKind::Handler, "the model's handler failed", error)
             }
             HandlerError::GuestTime { .. } => InferError::caused(
-                ErrorKind::DeadlineExceeded,
+                ErrorKind::HandlerTimeout,
                 "the model's handler ran out of time",
                 error,
             ),
@@ -161,6 +164,31 @@ impl From<HandlerError> for InferError {
                 InferError::plain(ErrorKind::Unavailable, "the server has no free instance")
             }
             HandlerError::Unprepared | HandlerError::Host(_) => InferError::host(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use wisp_protocol::error::Party;
+
+    #[test]
+    fn what_is_late_is_put_down_to_who_was_late() {
+        let budget = Duration::from_secs(2);
+        for (error, party, status) in [
+            (
+                InferError::from(HandlerError::GuestTime { budget }),
+                Party::Handler,
+                504,
+            ),
+            (HandlerError::Deadline.into(), Party::Capacity, 504),
+            (BodyError::Timeout.into(), Party::Client, 408),
+            (BodyError::Disconnected.into(), Party::Client, 499),
+        ] {
+            assert_eq!(error.kind().party(), party, "{error}");
+            assert_eq!(error.kind().status(), status, "{error}");
         }
     }
 }

@@ -17,7 +17,7 @@ use wisp_protocol::call::{
     IndexEntry, InferCall, InferRequest, InferResponse, ModelDescription, ModelName, Target,
     Version,
 };
-use wisp_protocol::v2::{Codec, EncodedReply, Reply};
+use wisp_protocol::codec::{Codec, Reply};
 use wisp_sandbox::handler::Usage;
 
 /// What inference needs besides the request. Lifetime: the process.
@@ -76,21 +76,22 @@ pub enum BodyError {
 
 /// An answered inference. Lifetime: one request.
 #[derive(Debug)]
-pub struct Inferred {
-    pub reply: EncodedReply,
+pub struct Inferred<E> {
+    /// The answer as its dialect says it.
+    pub reply: E,
     pub model: ModelName,
     pub version: Version,
     pub usage: Usage,
 }
 
 /// Answer one inference.
-pub async fn infer<B: Body>(
+pub async fn infer<C: Codec, B: Body>(
     serving: &Serving,
-    call: InferCall,
+    call: InferCall<C>,
     body: B,
-) -> Result<Inferred, InferError> {
+) -> Result<Inferred<Encoded<C>>, InferError> {
     let permit = serving.admission.admit()?;
-    let version = serving.registry.resolve(&call.target)?;
+    let version = serving.registry.select(&call.selection)?;
     let body = body.read(serving.options.max_body_bytes).await?;
     let deadline = Instant::now() + serving.options.request_timeout;
     let (request, reply) = decode(call.codec, body, version).await?;
@@ -104,11 +105,14 @@ pub async fn infer<B: Body>(
     })
 }
 
-async fn decode(
-    codec: Codec,
+/// What a dialect's answers are.
+type Encoded<C> = <<C as Codec>::Reply as Reply>::Encoded;
+
+async fn decode<C: Codec>(
+    codec: C,
     body: Bytes,
     version: &Arc<ModelVersion>,
-) -> Result<(InferRequest, Reply), InferError> {
+) -> Result<(InferRequest, C::Reply), InferError> {
     let version = Arc::clone(version);
     let text_bytes = codec.text_bytes(&body);
     offload::run(text_bytes, move || {
@@ -117,11 +121,11 @@ async fn decode(
     .await
 }
 
-async fn encode(
-    reply: Reply,
+async fn encode<R: Reply>(
+    reply: R,
     response: InferResponse,
     version: &Arc<ModelVersion>,
-) -> Result<EncodedReply, InferError> {
+) -> Result<R::Encoded, InferError> {
     let version = Arc::clone(version);
     let text_bytes = reply.text_bytes(&response);
     offload::run(text_bytes, move || {
@@ -166,6 +170,11 @@ impl Serving {
         let version = self.registry.resolve(target)?;
         let description = version.description();
         Ok((description, vec![description.version]))
+    }
+
+    /// The states of the versions that `target` names: all of a model's, or one.
+    pub fn states(&self, target: &Target) -> Result<Vec<IndexEntry>, InferError> {
+        Ok(self.registry.states(target)?)
     }
 
     /// Whether the named version can answer now.

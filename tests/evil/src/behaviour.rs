@@ -13,7 +13,8 @@ const SURVIVED: &str = "survived";
 
 pub(crate) fn run(name: &str, request: &Request) -> Result<String> {
     match name {
-        "honest" => Ok("honest".to_owned()),
+        // The second misbehaves in the name of its output.
+        "honest" | "long_name" => Ok("honest".to_owned()),
         "loop" => loop_for_ever(),
         "fill" => fill_for_ever(),
         "grow" => grow(),
@@ -25,6 +26,9 @@ pub(crate) fn run(name: &str, request: &Request) -> Result<String> {
         "rank" => compute(NnTensor::new(&[1; 1000], TensorType::Fp32, &[0; 4])),
         "wrong_type" => compute(NnTensor::new(&[1, 10], TensorType::I32, &[0; 40])),
         "misfits" => misfits(),
+        "wide_misfits" => Ok(wide_misfits()),
+        "long_failure" => Err(Error::handler("a line\n".repeat(1 << 20))),
+        "long_refusal" => Err(Error::client("a line\n".repeat(1 << 20))),
         "foreign_graph" => Ok(load_by_name("wine").map_or_else(|error| code(&error), survived)),
         "load_bytes" => Ok(
             load(&[vec![0; 16]], GraphEncoding::Onnx, ExecutionTarget::Cpu)
@@ -34,6 +38,10 @@ pub(crate) fn run(name: &str, request: &Request) -> Result<String> {
         "hoard" => hoard(),
         "plant" => plant(secret(request)?),
         "scan" => Ok(scan(secret(request)?)),
+        "plant_and_scan" => {
+            plant(secret(request)?)?;
+            Ok(scan(secret(request)?))
+        }
         other => Err(Error::client(format_args!("unknown behaviour `{other}`"))),
     }
 }
@@ -89,6 +97,20 @@ fn misfits() -> Result<String> {
         drop(NnTensor::new(&[7], TensorType::Fp32, &[]));
     }
     Ok(SURVIVED.to_owned())
+}
+
+/// Not stopped: tensors of a million axes each, of which the host keeps no more than of valid ones.
+fn wide_misfits() -> String {
+    let axes = vec![1; 1 << 20];
+    let wide = || NnTensor::new(&axes, TensorType::Fp32, &[0; 4]);
+    let held: Vec<_> = std::iter::repeat_with(wide).take(16).collect();
+    let is_cut = |tensor: &NnTensor| tensor.dimensions().len() <= 16;
+    let outcome = if held.iter().all(is_cut) {
+        "cut"
+    } else {
+        SURVIVED
+    };
+    outcome.to_owned()
 }
 
 /// Stopped by the limit on handles.

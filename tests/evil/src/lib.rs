@@ -32,8 +32,12 @@ impl Handler for Evil {
         let name = behaviour
             .first()
             .ok_or_else(|| Error::client("no behaviour"))?;
+        let output = match *name {
+            "long_name" => "a line\n".repeat(1 << 20),
+            _ => "outcome".to_owned(),
+        };
         let outcome = outcome(name, request)?;
-        Ok(Response::new().with_output(Tensor::bytes("outcome", &[1], [outcome])?))
+        Ok(Response::new().with_output(Tensor::bytes(output, &[1], [outcome])?))
     }
 }
 

@@ -46,16 +46,22 @@ pub(super) fn area_average(image: &Image, width: usize, height: usize) -> Result
 
 /// What new pixel `index` of `count` covers of `size` source pixels.
 fn span(index: usize, count: usize, size: usize) -> Span {
-    // A source pixel is `count` units long and a new one `size`.
+    // A source pixel is `count` units long and a new one `size`. In 64 bits: the length of a whole
+    // axis in these units can exceed the 32 of Wasm's `usize`.
+    let [index, count, size] = [index, count, size].map(|value| value as u64);
     let (from, to) = (index * size, (index + 1) * size);
     let (start, end) = (from / count, (to - 1) / count);
-    let first = ((start + 1) * count).min(to) - from;
     Span {
-        start,
-        end,
-        first: first as u64,
-        last: (to - end * count) as u64,
+        start: pixel(start),
+        end: pixel(end),
+        first: ((start + 1) * count).min(to) - from,
+        last: to - end * count,
     }
+}
+
+/// The index of a pixel of the source, which has as many as fit in a `usize`.
+fn pixel(index: u64) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 impl Span {
@@ -85,5 +91,29 @@ impl Span {
         let last = u64::from(line[self.end * stride]);
         // The slice ends with the last pixel, which counts for less.
         first + (middle - last) * inner + last * self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_longer_than_32_bits_count_is_divided_exactly() {
+        // In units, the new pixels below end beyond 2^32.
+        for (index, count, size, expected) in [
+            (
+                59_999,
+                60_000,
+                12_000_000,
+                (11_999_800, 11_999_999, 60_000, 60_000),
+            ),
+            (65_534, 65_535, 100_000, (99_998, 99_999, 34_465, 65_535)),
+            (0, 1, usize::from(u16::MAX), (0, 65_534, 1, 1)),
+        ] {
+            let span = span(index, count, size);
+            let found = (span.start, span.end, span.first, span.last);
+            assert_eq!(found, expected, "{index} of {count}, from {size}");
+        }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) struct Done {
 }
 
 /// Send requests for `time` and check that each is answered with 200.
+#[expect(clippy::disallowed_methods, reason = "each is awaited below")]
 pub(crate) fn run(address: SocketAddr, path: &str, body: &str, time: Duration) -> Result<Done> {
     let request = request(path, body);
     runtime()?.block_on(async {

@@ -2,7 +2,7 @@
 //!
 //! (a) one handler call on a fresh instance, everything included; (b) whole requests, against the same
 //! model behind plain hyper and tract, interleaved in one run; (c) process start to the first correct
-//! answer; (d) idle memory. Servers run on cpu 0, the load on cpu 1; medians over rounds.
+//! answer; (d) memory of a server with two models, idle and after its first answer. Servers run on cpu 0, the load on cpu 1; medians over rounds.
 //! `WISP_BENCH_ROUNDS` sets how many, 5 by default.
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
@@ -45,8 +45,10 @@ fn main() -> Result<()> {
     sandbox::measure(repository.path())?;
     println!("\n(b) whole requests of `wine`, {CONNECTIONS} connections, {rounds} rounds\n");
     requests(repository.path(), &graph, rounds)?;
-    println!("\n(c) process start to the first correct answer, (d) idle memory, {rounds} rounds\n");
-    cold_start(repository.path(), rounds)
+    println!("\n(c) process start to the first correct answer of `wine` alone, {rounds} rounds\n");
+    cold_start(repository.path(), rounds)?;
+    println!("\n(d) memory (PSS) of a server with `wine` and `bare`, {rounds} rounds\n");
+    memory(repository.path(), rounds)
 }
 
 /// One row of the comparison.
@@ -107,19 +109,29 @@ fn requests(repository: &Path, graph: &Path, rounds: usize) -> Result<()> {
 }
 
 fn cold_start(repository: &Path, rounds: usize) -> Result<()> {
-    let (mut starts, mut memory) = (Vec::new(), Vec::new());
+    let mut starts = Vec::new();
     for _ in 0..rounds {
         let started = Instant::now();
         let server = Server::start(&wisp(), &serve_args(&repository.join("wine")))?;
         load::once(server.address, "/v2/models/wine/infer", WINE)?;
         starts.push(started.elapsed().as_secs_f64() * 1e3);
-        memory.push(server.proportional_memory()? / 1e6);
     }
-    println!(
-        "first answer after {:.1} ms, then {:.1} MB",
-        median(starts),
-        median(memory)
-    );
+    println!("first answer after {:.1} ms", median(starts));
+    Ok(())
+}
+
+fn memory(repository: &Path, rounds: usize) -> Result<()> {
+    let (mut idle, mut answered) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        // Its banner, which `start` waits for, is printed when everything is loaded.
+        let server = Server::start(&wisp(), &serve_args(repository))?;
+        idle.push(server.proportional_memory()? / 1e6);
+        load::once(server.address, "/v2/models/wine/infer", WINE)?;
+        answered.push(server.proportional_memory()? / 1e6);
+    }
+    println!("| memory | MB |\n|---|---|");
+    println!("| idle, before any request | {:.1} |", median(idle));
+    println!("| after the first answer | {:.1} |", median(answered));
     Ok(())
 }
 

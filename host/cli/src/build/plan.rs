@@ -9,8 +9,8 @@ use crate::failure::{BadConfiguration, bad_configuration};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use wisp_protocol::call::Version;
-use wisp_serving::registry::loader::HANDLER_FILE;
 use wisp_serving::registry::model_file::{self, ModelFile};
+use wisp_serving::registry::repository::{HANDLER_FILE, is_model_directory, versions};
 
 /// What to do about one handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) fn plan(path: &Path) -> anyhow::Result<Vec<Plan>> {
             display::path(&directory)
         )));
     }
-    if directory.join(manifest::FILE_NAME).is_file() && !is_model(&directory)? {
+    if directory.join(manifest::FILE_NAME).is_file() && !is_model_directory(&directory)? {
         return plan_crate(&directory);
     }
     let plans = plan_models(&directory)?;
@@ -76,7 +76,7 @@ pub(super) fn plan_models(path: &Path) -> anyhow::Result<Vec<Plan>> {
     if directory.is_file() {
         return Ok(Vec::new());
     }
-    let models = if is_model(&directory)? {
+    let models = if is_model_directory(&directory)? {
         vec![directory]
     } else {
         models_below(&directory)?
@@ -158,48 +158,28 @@ fn plan_model(directory: &Path) -> anyhow::Result<Option<Plan>> {
 /// The highest version of the model in `directory`, or the first where there is none yet: a model
 /// whose only file is made by an export script has no directory in a fresh checkout.
 fn version_directory(directory: &Path) -> anyhow::Result<PathBuf> {
-    let highest = versions(directory)?.into_iter().max();
+    let highest = versions(directory)?.into_keys().max();
     Ok(directory.join(highest.unwrap_or(Version::FIRST).to_string()))
 }
 
-fn is_model(directory: &Path) -> anyhow::Result<bool> {
-    Ok(directory.join(model_file::FILE_NAME).is_file() || !versions(directory)?.is_empty())
-}
-
+/// The models of a repository. A directory that cannot be read holds none that could be built; the
+/// server says so when it loads the rest.
 fn models_below(repository: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let read = || {
+        format!(
+            "failed to read the directory `{}`",
+            display::path(repository)
+        )
+    };
     let mut models = Vec::new();
-    for directory in subdirectories(repository)? {
-        if is_model(&directory)? {
-            models.push(directory);
+    for entry in std::fs::read_dir(repository).with_context(read)? {
+        let path = entry.with_context(read)?.path();
+        if path.is_dir() && is_model_directory(&path).unwrap_or(false) {
+            models.push(path);
         }
     }
     models.sort();
     Ok(models)
-}
-
-fn versions(directory: &Path) -> anyhow::Result<Vec<Version>> {
-    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
-    let names = subdirectories(directory)?.into_iter().filter_map(name);
-    Ok(names
-        .filter_map(|name| Version::from_decimal(&name))
-        .collect())
-}
-
-fn subdirectories(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let read = || {
-        format!(
-            "failed to read the directory `{}`",
-            display::path(directory)
-        )
-    };
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).with_context(read)? {
-        let path = entry.with_context(read)?.path();
-        if path.is_dir() {
-            found.push(path);
-        }
-    }
-    Ok(found)
 }
 
 fn canonical(path: &Path) -> anyhow::Result<PathBuf> {

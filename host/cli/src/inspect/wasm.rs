@@ -1,6 +1,7 @@
 //! Outlines of components and core modules, read section by section.
 
 use super::Content;
+use super::handler::Told;
 use crate::display;
 use anyhow::{Context, bail};
 use serde::Serialize;
@@ -14,6 +15,9 @@ use wisp_sandbox::component::{ComponentOutline, GRANTED_IMPORTS, MODEL_INTERFACE
 /// A component: what it wants, what it offers, what it is made of.
 #[derive(Debug, Serialize)]
 pub(super) struct ComponentReport {
+    /// What a handler says of itself; `None` where it was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signature: Option<Told>,
     imports: Vec<Import>,
     exports: Vec<String>,
     core_modules: Vec<ModuleReport>,
@@ -121,6 +125,7 @@ pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
         name,
     };
     Ok(Content::Component(ComponentReport {
+        signature: None,
         imports: outline.imports.into_iter().map(import).collect(),
         exports: outline.exports,
         // What modules import of each other says nothing about the component.
@@ -256,6 +261,12 @@ impl fmt::Display for ModuleReport {
 // === impl ComponentReport ===
 
 impl ComponentReport {
+    /// Whether it is a handler, and imports nothing that keeps it from being run.
+    pub(super) fn is_granted_handler(&self) -> bool {
+        let is_handler = self.exports.iter().any(|export| export == MODEL_INTERFACE);
+        is_handler && self.imports.iter().all(|import| import.granted)
+    }
+
     fn verdict(&self) -> String {
         if !self.exports.iter().any(|export| export == MODEL_INTERFACE) {
             return format!("no handler: it does not export {MODEL_INTERFACE}");
@@ -272,6 +283,9 @@ impl ComponentReport {
 impl fmt::Display for ComponentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  {}", self.verdict())?;
+        if let Some(told) = &self.signature {
+            told.fmt(f)?;
+        }
         for import in &self.imports {
             let mark = if import.granted {
                 "granted"

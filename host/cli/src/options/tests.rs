@@ -53,6 +53,21 @@ fn serve_listens_on_the_loopback_unless_told_otherwise() {
 }
 
 #[test]
+fn every_command_that_runs_a_handler_can_be_told_where_its_code_is_kept() {
+    for line in ["serve", "infer --input x=1", "check", "inspect"] {
+        let parsed = parse(&format!("{line} --cache-dir here m"));
+        let cache = match parsed {
+            Ok(Command::Serve(args)) => args.cache,
+            Ok(Command::Infer(args)) => args.cache,
+            Ok(Command::Check(args)) => args.cache,
+            Ok(Command::Inspect(args)) => args.cache,
+            other => panic!("`{line}`: {other:?}"),
+        };
+        assert_eq!(cache.cache_dir, Some("here".into()), "{line}");
+    }
+}
+
+#[test]
 fn values_that_cannot_be_are_refused_with_the_form_that_can() {
     for (line, expected) in [
         ("serve --http 8000 .", "such as 127.0.0.1:8000"),
@@ -60,6 +75,11 @@ fn values_that_cannot_be_are_refused_with_the_form_that_can() {
         (
             "serve --request-timeout-milliseconds 0 .",
             "milliseconds, from 1",
+        ),
+        ("serve --max-concurrent-requests 0 .", "from 1 to 1000000"),
+        (
+            "serve --max-concurrent-requests 2305843009213693952 .",
+            "from 1 to 1000000",
         ),
         ("serve --threads 0 .", "--threads"),
         ("serve", "PATH"),

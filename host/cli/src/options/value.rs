@@ -64,6 +64,16 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Requests at once: a million is far beyond what a machine has memory for, and far below what the
+/// semaphore that counts them can hold.
+pub(super) fn concurrency(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1_000_000;
+    match text.parse() {
+        Ok(number) if (1..=MOST).contains(&number) => Ok(number),
+        _ => Err(format!("expected a number from 1 to {MOST}")),
+    }
+}
+
 pub(super) fn named_input(text: &str) -> Result<NamedInput, String> {
     let (name, value) = split(text, "image=@seven.png or features=[[1.0, 2.0]]")?;
     let source = match value.strip_prefix('@') {

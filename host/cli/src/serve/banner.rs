@@ -74,11 +74,11 @@ fn curl(model: &ModelDescription, directory: &Path, address: SocketAddr) -> Stri
         .filter(|case| !has_file(&case.request))
         .map(|case| case.request.to_string())
         .min_by_key(String::len)
-        .unwrap_or_else(|| sample(model).to_string());
-    if body.len() > MAX_BODY {
-        return format!("curl -s http://{address}/v2/models/{}", model.model);
+        .or_else(|| Some(sample(model)?.to_string()));
+    match body {
+        Some(body) if body.len() <= MAX_BODY => format!("curl -s -d {} {url}", quoted(&body)),
+        _ => format!("curl -s http://{address}/v2/models/{}", model.model),
     }
-    format!("curl -s -d {} {url}", quoted(&body))
 }
 
 fn has_file(request: &Value) -> bool {
@@ -86,14 +86,15 @@ fn has_file(request: &Value) -> bool {
     inputs.is_some_and(|inputs| inputs.iter().any(|input| input.get("file").is_some()))
 }
 
-/// A request with the required inputs, zeros in all of them, one where the size is free.
-fn sample(model: &ModelDescription) -> Value {
+/// A request with the required inputs, zeros in all of them, one where the size is free. None for
+/// inputs that would fill more than a terminal, or that have no form in JSON.
+fn sample(model: &ModelDescription) -> Option<Value> {
     let required = model.signature.inputs.iter().filter(|spec| !spec.optional);
-    let inputs: Vec<_> = required.map(sample_input).collect();
-    json!({ "inputs": inputs })
+    let inputs: Vec<_> = required.map(sample_input).collect::<Option<_>>()?;
+    Some(json!({ "inputs": inputs }))
 }
 
-fn sample_input(spec: &TensorSpec) -> Value {
+fn sample_input(spec: &TensorSpec) -> Option<Value> {
     let shape: Vec<u32> = spec
         .shape
         .iter()
@@ -102,18 +103,23 @@ fn sample_input(spec: &TensorSpec) -> Value {
             Dimension::Variable => 1,
         })
         .collect();
-    let elements = shape.iter().map(|&size| size as usize).product();
+    // Counted before any is made: a picture at full size would take a gigabyte of `Value`s.
+    let elements = shape
+        .iter()
+        .try_fold(1usize, |product, &size| product.checked_mul(size as usize))
+        .filter(|&elements| elements <= MAX_BODY)?;
     let element = match spec.element_type {
         ElementType::Bool => json!(false),
         ElementType::Bytes => json!(""),
+        ElementType::Fp16 | ElementType::Bf16 => return None,
         _ => json!(0),
     };
-    json!({
+    Some(json!({
         "name": spec.name,
         "datatype": spec.element_type.name(),
         "shape": shape,
         "data": vec![element; elements],
-    })
+    }))
 }
 
 /// For a POSIX shell.
@@ -128,6 +134,50 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wisp_protocol::call::Version;
+    use wisp_tensor::Signature;
+
+    fn line(element_type: ElementType, shape: &[Dimension]) -> anyhow::Result<String> {
+        let input = TensorSpec {
+            name: "x".to_owned(),
+            element_type,
+            shape: shape.to_vec(),
+            optional: false,
+        };
+        let model = ModelDescription {
+            model: ModelName::new("m")?,
+            version: Version::FIRST,
+            platform: "tract_onnx".to_owned(),
+            max_batch_size: 0,
+            signature: Signature {
+                inputs: vec![input],
+                outputs: Vec::new(),
+            },
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 8000));
+        Ok(curl(&model, Path::new("/no/such/model"), address))
+    }
+
+    #[test]
+    fn what_does_not_fit_a_terminal_or_json_is_asked_for_its_metadata() -> anyhow::Result<()> {
+        const METADATA: &str = "curl -s http://127.0.0.1:8000/v2/models/m";
+        const INFER: &str = "http://127.0.0.1:8000/v2/models/m/infer";
+        let fixed = Dimension::Fixed;
+        let small = line(ElementType::Fp32, &[Dimension::Variable, fixed(2)])?;
+        assert_eq!(
+            small,
+            format!(
+                "curl -s -d '{}' {INFER}",
+                r#"{"inputs":[{"data":[0,0],"datatype":"FP32","name":"x","shape":[1,2]}]}"#
+            )
+        );
+        let picture = [fixed(1), fixed(3), fixed(4096), fixed(4096)];
+        assert_eq!(line(ElementType::Fp32, &picture)?, METADATA);
+        assert_eq!(line(ElementType::Int8, &[fixed(u32::MAX); 3])?, METADATA);
+        assert_eq!(line(ElementType::Fp16, &[fixed(2)])?, METADATA);
+        assert_eq!(line(ElementType::Bf16, &[fixed(2)])?, METADATA);
+        Ok(())
+    }
 
     #[test]
     fn what_a_shell_would_read_otherwise_is_quoted() {

@@ -102,6 +102,6 @@ fn refusal(verb: Verb, json: &str, model: &ModelDescription) -> String {
 
 #[test]
 fn a_process_that_answers_is_healthy() {
-    assert_eq!(health(), r#"{"status":"healthy"}"#);
+    assert_eq!(health(true), r#"{"status":"healthy"}"#);
     assert_eq!(encode_error("no"), r#"{"error":"no"}"#);
 }

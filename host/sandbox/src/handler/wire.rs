@@ -1,31 +1,30 @@
-//! The types of `wisp:handler/model@0.1.0` as wasmtime lowers and lifts them.
+//! The types of `wisp:handler/model@0.1.0` that requests and answers are made of, as wasmtime lowers
+//! and lifts them.
 //!
 //! What goes in borrows the request and is copied once, into the guest's memory; what comes out is
 //! copied once, out of it, and then checked.
 
-use crate::handler::{HandlerCall, HandlerSignature};
+use crate::handler::HandlerCall;
+use crate::text::{MAX_NAME_BYTES, shown};
 use bytes::Bytes;
 use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc};
-use wisp_tensor::{
-    Dimension, ElementType, NamedTensor, Parameter, Shape, Tensor, TensorError, TensorSpec,
-};
+use wisp_tensor::{ElementType, NamedTensor, Parameter, Shape, Tensor, TensorError};
 
 pub(super) type Infer<'a> = TypedFunc<(Request<'a>,), (Result<Response, Failure>,)>;
-pub(super) type ReadSignature = TypedFunc<(), (Signature,)>;
 
-/// The most tensors a signature or an answer may have.
+/// The most outputs an answer may have, and the most parameters.
 const MAX_TENSORS: usize = 1024;
 
-/// What a guest answered is not what the contract asks for.
+/// What a guest answered is not what the contract asks for. Names are cut for it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     #[error("output `{name}`: {source}")]
     Tensor { name: String, source: TensorError },
     #[error("output `{name}` is given twice")]
     Duplicate { name: String },
-    #[error("`{name}` is declared with a dimension of {size}")]
-    Dimension { name: String, size: i64 },
-    #[error("more than {MAX_TENSORS} tensors")]
+    #[error("the name `{name}` has {bytes} bytes, the limit is {MAX_NAME_BYTES}")]
+    LongName { name: String, bytes: usize },
+    #[error("more than {MAX_TENSORS} outputs or parameters")]
     TooMany,
 }
 
@@ -79,31 +78,6 @@ pub(super) struct TensorValue {
     datatype: Datatype,
     shape: Vec<u32>,
     data: Bytes,
-}
-
-#[derive(Debug, ComponentType, Lift)]
-#[component(record)]
-pub(super) struct Spec {
-    name: String,
-    datatype: Datatype,
-    shape: Vec<i64>,
-    optional: bool,
-}
-
-#[derive(Debug, ComponentType, Lift)]
-#[component(record)]
-pub(super) struct GraphSpec {
-    name: String,
-    inputs: Vec<Spec>,
-    outputs: Vec<Spec>,
-}
-
-#[derive(Debug, ComponentType, Lift)]
-#[component(record)]
-pub(super) struct Signature {
-    inputs: Vec<Spec>,
-    outputs: Vec<Spec>,
-    graphs: Vec<GraphSpec>,
 }
 
 #[derive(Debug, ComponentType, Lift, Lower)]
@@ -177,11 +151,19 @@ impl TryFrom<Response> for (Vec<NamedTensor>, Vec<Parameter>) {
         if response.outputs.len() > MAX_TENSORS || response.parameters.len() > MAX_TENSORS {
             return Err(WireError::TooMany);
         }
+        let outputs = response.outputs.iter().map(|output| output.name.as_str());
+        let parameters = response
+            .parameters
+            .iter()
+            .map(|parameter| parameter.name.as_str());
+        outputs.chain(parameters).try_for_each(check_name)?;
         let mut outputs: Vec<NamedTensor> = Vec::with_capacity(response.outputs.len());
         for output in response.outputs {
             let output = NamedTensor::try_from(output)?;
             if outputs.iter().any(|other| other.name == output.name) {
-                return Err(WireError::Duplicate { name: output.name });
+                return Err(WireError::Duplicate {
+                    name: shown(&output.name),
+                });
             }
             outputs.push(output);
         }
@@ -205,67 +187,22 @@ impl TryFrom<TensorValue> for NamedTensor {
             .and_then(|shape| Tensor::new(datatype.into(), shape, data));
         match tensor {
             Ok(tensor) => Ok(NamedTensor { name, tensor }),
-            Err(source) => Err(WireError::Tensor { name, source }),
+            Err(source) => Err(WireError::Tensor {
+                name: shown(&name),
+                source,
+            }),
         }
     }
 }
 
-impl TryFrom<Signature> for HandlerSignature {
-    type Error = WireError;
-
-    fn try_from(signature: Signature) -> Result<HandlerSignature, WireError> {
-        let graphs = signature.graphs.into_iter().map(|graph| {
-            let signature = model_signature(graph.inputs, graph.outputs)?;
-            Ok((graph.name, signature))
+fn check_name(name: &str) -> Result<(), WireError> {
+    if name.len() > MAX_NAME_BYTES {
+        return Err(WireError::LongName {
+            name: shown(name),
+            bytes: name.len(),
         });
-        Ok(HandlerSignature {
-            graphs: graphs.collect::<Result<_, WireError>>()?,
-            model: model_signature(signature.inputs, signature.outputs)?,
-        })
     }
-}
-
-fn model_signature(
-    inputs: Vec<Spec>,
-    outputs: Vec<Spec>,
-) -> Result<wisp_tensor::Signature, WireError> {
-    if inputs.len() > MAX_TENSORS || outputs.len() > MAX_TENSORS {
-        return Err(WireError::TooMany);
-    }
-    Ok(wisp_tensor::Signature {
-        inputs: inputs
-            .into_iter()
-            .map(TryInto::try_into)
-            .collect::<Result<_, _>>()?,
-        outputs: outputs
-            .into_iter()
-            .map(TryInto::try_into)
-            .collect::<Result<_, _>>()?,
-    })
-}
-
-impl TryFrom<Spec> for TensorSpec {
-    type Error = WireError;
-
-    fn try_from(spec: Spec) -> Result<TensorSpec, WireError> {
-        let dimension = |size: i64| {
-            Dimension::from_wire(size).ok_or_else(|| WireError::Dimension {
-                name: spec.name.clone(),
-                size,
-            })
-        };
-        Ok(TensorSpec {
-            element_type: spec.datatype.into(),
-            shape: spec
-                .shape
-                .iter()
-                .copied()
-                .map(dimension)
-                .collect::<Result<_, _>>()?,
-            optional: spec.optional,
-            name: spec.name,
-        })
-    }
+    Ok(())
 }
 
 impl From<Parameter> for WireParameter {

@@ -6,12 +6,14 @@ use super::interface::{ErrorCode, TensorType};
 use super::{Compute, ComputeError};
 use crate::instance::InstanceState;
 use crate::limits::LimitError;
+use crate::text::bounded;
 use bytes::Bytes;
 use std::sync::Arc;
 use wasmtime::component::Resource;
+use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::signature::{check_complete, check_tensors};
 use wisp_tensor::tensor::byte_length;
-use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
+use wisp_tensor::{ElementType, NamedTensor, Shape, ShapeError, Tensor};
 
 /// The most tensors without a valid shape that one instance may make; a guest that goes on does so
 /// on purpose.
@@ -54,10 +56,11 @@ pub(super) struct PreparedCompute {
 pub(super) type NamedResource = (String, Resource<NnTensor>);
 
 impl NnError {
-    fn new(code: ErrorCode, text: impl Into<String>) -> NnError {
+    fn new(code: ErrorCode, text: impl AsRef<str>) -> NnError {
         NnError {
             code,
-            text: text.into(),
+            // It may repeat names that the guest chose, and nobody is charged for it.
+            text: bounded(text.as_ref()),
         }
     }
 
@@ -91,6 +94,11 @@ impl InstanceState {
         element_type: ElementType,
         length: usize,
     ) -> Result<Shape, NnError> {
+        let rank = dimensions.len();
+        if rank > MAX_RANK {
+            // Before they are copied: a guest can give as many as its memory holds.
+            return Err(NnError::invalid(&ShapeError::Rank { rank }));
+        }
         let shape = Shape::new(dimensions.to_vec()).map_err(|error| NnError::invalid(&error))?;
         let expected = element_type
             .size()
@@ -112,11 +120,14 @@ impl InstanceState {
     /// A handle to an admitted tensor, or to the reason why it has no bytes.
     pub(super) fn insert_tensor(
         &mut self,
-        dimensions: Vec<u32>,
+        mut dimensions: Vec<u32>,
         tensor_type: TensorType,
         content: Result<Tensor, NnError>,
     ) -> wasmtime::Result<Resource<NnTensor>> {
         if content.is_err() {
+            // Nobody was charged for them, so no more are kept than a valid tensor could have.
+            dimensions.truncate(MAX_RANK);
+            dimensions.shrink_to_fit();
             self.invalid_tensors += 1;
             if self.invalid_tensors > MAX_INVALID_TENSORS {
                 return Err(LimitError::InvalidTensors {
@@ -297,5 +308,64 @@ impl From<&ComputeError> for NnError {
             }
             ComputeError::Backend(_) => NnError::new(ErrorCode::RuntimeError, "the backend failed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, EngineOptions};
+    use crate::instance::inline_store;
+    use crate::limits::Limits;
+    use anyhow::Context;
+    use std::time::{Duration, Instant};
+    use wasmtime::Store;
+
+    fn store(limits: &Limits) -> anyhow::Result<Store<InstanceState>> {
+        let engine = Engine::start(&EngineOptions {
+            instances: 1,
+            ..EngineOptions::default()
+        })?;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        Ok(inline_store(&engine, limits, Arc::default(), deadline))
+    }
+
+    /// A handle to something small.
+    fn hold(state: &mut InstanceState) -> Result<Resource<NnError>, LimitError> {
+        state
+            .insert(NnError::new(ErrorCode::NotFound, "none"))
+            .map_err(|error| error.downcast().expect("only a limit refuses"))
+    }
+
+    #[test]
+    fn one_resource_more_than_the_limit_is_refused_and_dropping_one_makes_room()
+    -> anyhow::Result<()> {
+        let mut store = store(&Limits {
+            handles: 3,
+            ..Limits::default()
+        })?;
+        let state = store.data_mut();
+        let (first, _second, _third) = (hold(state)?, hold(state)?, hold(state)?);
+        let refusal = hold(state).err().context("a fourth was accepted")?;
+        assert_eq!(refusal, LimitError::Handles { limit: 3 });
+        state.drop_resource(first).unwrap();
+        hold(state)?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_tensor_of_too_many_axes_keeps_as_few_of_them_as_a_valid_one() -> anyhow::Result<()> {
+        let mut store = store(&Limits::default())?;
+        let state = store.data_mut();
+        let wide = vec![1; 1 << 20];
+        let refusal = state.admit_tensor(&wide, ElementType::Fp32, 4);
+        let refusal = refusal.err().context("a million axes were accepted")?;
+        assert_eq!(refusal.code, ErrorCode::InvalidArgument);
+        let handle = state
+            .insert_tensor(wide, TensorType::Fp32, Err(refusal))
+            .unwrap();
+        let kept = &state.tensor(&handle).unwrap().dimensions;
+        assert_eq!((kept.len(), kept.capacity()), (MAX_RANK, MAX_RANK));
+        Ok(())
     }
 }

@@ -94,6 +94,34 @@ fn a_refusal_is_a_debug_line_and_our_failure_an_error() -> anyhow::Result<()> {
 }
 
 #[test]
+fn our_failures_in_a_row_are_one_line() -> anyhow::Result<()> {
+    let lines = lines(|log, head| {
+        for _ in 0..3 {
+            let panic = Failure::Panic("again".to_owned());
+            drop(log.begin(head).failed(&panic));
+        }
+        log.host.next.store(0, Relaxed);
+        drop(log.begin(head).failed(&Failure::Panic("later".to_owned())));
+    })?;
+    let [(Level::ERROR, first), (Level::ERROR, second)] = &lines[..] else {
+        panic!("two error lines, not {lines:?}");
+    };
+    assert!(first.contains("suppressed=0"), "{first}");
+    assert!(
+        second.contains("suppressed=2 error=a panic: later"),
+        "{second}"
+    );
+    Ok(())
+}
+
+#[test]
+fn missing_capacity_hides_no_failure_of_ours() {
+    let log = Log::new();
+    assert_eq!(log.capacity.admit(), Some(0));
+    assert_eq!(log.host.admit(), Some(0));
+}
+
+#[test]
 fn events_in_a_row_are_counted_instead() {
     let log = Log::new();
     assert_eq!(log.capacity.admit(), Some(0));
@@ -124,4 +152,19 @@ fn causes_are_told_once_and_in_order() {
     };
     let error = cause("a", Some(cause("b", Some(cause("c", None)))));
     assert_eq!(Chain(&error).to_string(), "a: b: c");
+}
+
+#[test]
+fn errors_end_no_line_and_are_cut_between_characters() {
+    let error = |text: &str| Chain(&Failure::Panic(text.to_owned())).to_string();
+    assert_eq!(error("a\nERROR b\x1b[2J"), "a panic: a\\nERROR b\\u{1b}[2J");
+    let room = MAX_CHAIN_BYTES - "a panic: ".len();
+    let exact = "x".repeat(room);
+    assert_eq!(error(&exact), format!("a panic: {exact}"));
+    assert_eq!(error(&format!("{exact}y")), format!("a panic: {exact}.."));
+    let cut = error(&"é".repeat(room));
+    assert_eq!(cut, format!("a panic: {}..", "é".repeat(room / 2)));
+    // An escape is written whole or not at all.
+    let cut = error(&format!("{}\n\n", &exact[3..]));
+    assert_eq!(cut, format!("a panic: {}\\n..", &exact[3..]));
 }

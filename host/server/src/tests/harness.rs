@@ -59,6 +59,7 @@ pub(super) async fn within<T>(work: impl Future<Output = T>) -> anyhow::Result<T
 }
 
 impl TestServer {
+    #[expect(clippy::disallowed_methods, reason = "its end is awaited by the tests")]
     pub(super) async fn start(options: ServerOptions) -> anyhow::Result<TestServer> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;

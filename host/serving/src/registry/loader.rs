@@ -1,36 +1,31 @@
 //! From a directory of model files to versions that can be called.
 //!
-//! The layout is Triton's and TF Serving's: `<model>/<version>/model.onnx`, beside it
-//! `handler.wasm`, above them an optional `model.toml`. The highest version is loaded. One model's
-//! failure is its own: it is entered as unavailable, with the reason, and the rest are served.
+//! The highest version of each model that `repository` finds is loaded. One model's failure is its
+//! own: it is entered as unavailable, with the reason, and the rest are served.
 
-use crate::agreement::{Disagreement, disagreements};
+use crate::agreement::disagreements;
 use crate::graph_queue::GraphQueue;
 use crate::placed_handler::{HandlerThreads, PlacedHandler, Placement};
-use crate::registry::model_file::{self, ModelFile, ModelFileError};
+use crate::registry::load_error::LoadError;
+use crate::registry::model_file::{ModelFile, ModelFileError};
+use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, VersionFiles};
 use crate::registry::{ModelEntry, Registry};
 use crate::version::ModelVersion;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::worker::{WorkerOptions, Workers};
-use wisp_backend::{Backend, BackendError, Graph};
-use wisp_protocol::call::{ModelDescription, ModelName, ModelNameError, Version};
+use wisp_backend::{Backend, Graph};
+use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_sandbox::aot::AotStore;
-use wisp_sandbox::component::{CheckedComponent, ComponentError};
+use wisp_sandbox::component::CheckedComponent;
 use wisp_sandbox::engine::Engine;
-use wisp_sandbox::handler::{Handler, HandlerLoadError};
+use wisp_sandbox::handler::Handler;
 use wisp_sandbox::limits::Limits;
 use wisp_sandbox::nn::{Compute, Graphs};
 use wisp_tensor::{Dimension, Signature, TensorSpec};
-
-/// The graph a bare model serves, and the one that its model's name is an alias of.
-const MAIN_GRAPH: &str = "model";
-
-/// The file of a version's handler.
-pub const HANDLER_FILE: &str = "handler.wasm";
 
 /// Rows per request where batches are possible and the model file is silent.
 const DEFAULT_MAX_BATCH_SIZE: u32 = 32;
@@ -56,129 +51,46 @@ pub struct Loader {
     pub limits: Limits,
 }
 
-/// Why a model cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error("failed to read `{}`", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("`{name}` cannot be the name of a model")]
-    Name {
-        name: String,
-        source: ModelNameError,
-    },
-    #[error("there is no version: no directory with a decimal name")]
-    NoVersion,
-    #[error(
-        "version {version} holds neither a .onnx file nor a handler.wasm{}",
-        hint(export)
-    )]
-    Empty {
-        version: Version,
-        export: Option<String>,
-    },
-    #[error("version {version} has no model.onnx, which a model without a handler needs")]
-    NoMainGraph { version: Version },
-    #[error("handler.wasm is not built; run `wisp build` on the model, or serve with --build")]
-    HandlerNotBuilt,
-    #[error(transparent)]
-    ModelFile(ModelFileError),
-    #[error("graph `{graph}` cannot be loaded")]
-    Graph { graph: String, source: BackendError },
-    #[error("the handler is refused")]
-    Component(#[source] ComponentError),
-    #[error("the handler cannot be used")]
-    Handler(#[source] HandlerLoadError),
-    #[error(
-        "handler and graphs do not fit each other: {}",
-        points.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    )]
-    Disagreement { points: Vec<Disagreement> },
-    #[error("failed to start the threads of graph `{graph}`")]
-    Threads {
-        graph: String,
-        source: std::io::Error,
-    },
-}
-
-fn hint(export: &Option<String>) -> String {
-    match export {
-        Some(command) => format!("; make model.onnx with `{command}`"),
-        None => String::new(),
-    }
-}
-
-impl LoadError {
-    /// The reason that clients see in the index: what is wrong, and no path.
-    pub fn client_reason(&self) -> String {
-        match self {
-            LoadError::Read { .. } => "its files cannot be read".to_owned(),
-            LoadError::ModelFile(_) => "its model.toml is not valid".to_owned(),
-            LoadError::Component(source) => format!("{self}: {source}"),
-            LoadError::Graph { .. }
-            | LoadError::Handler(_)
-            | LoadError::Name { .. }
-            | LoadError::NoVersion
-            | LoadError::Empty { .. }
-            | LoadError::NoMainGraph { .. }
-            | LoadError::HandlerNotBuilt
-            | LoadError::Disagreement { .. }
-            | LoadError::Threads { .. } => self.to_string(),
-        }
-    }
-}
-
 /// What became of a model, told while the rest are still being loaded.
 pub type Loaded<'a> = Result<&'a Arc<ModelVersion>, &'a LoadError>;
-
-/// The files of one version of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VersionFiles {
-    pub model: ModelName,
-    pub version: Version,
-    /// The graphs, by name.
-    pub graphs: BTreeMap<String, PathBuf>,
-    pub handler: Option<PathBuf>,
-    /// Where `model.toml` would be.
-    pub model_directory: PathBuf,
-}
 
 impl Loader {
     /// Load every model below `path`: a repository, one model's directory, or one `.onnx` file.
     ///
-    /// `report` hears of each model as it is done, for the log and the person waiting.
+    /// `report` hears of each model as it is done, for the log and the person waiting. It is given
+    /// the name of the directory: one that no model can have is reported, and not entered.
     pub fn load_repository(
         &self,
         path: &Path,
-        report: &dyn Fn(&ModelName, Loaded<'_>),
+        report: &dyn Fn(&str, Loaded<'_>),
     ) -> Result<Registry, LoadError> {
         let mut models = BTreeMap::new();
-        for (name, files) in find_models(path)? {
+        for FoundModel { name, files } in repository::find_models(path)? {
             let version = files.as_ref().ok().map(|files| files.version);
             let loaded = files.and_then(|files| self.load_version(&files));
             report(&name, loaded.as_ref());
-            let entry = ModelEntry {
-                version,
-                state: loaded.map_err(|error| error.client_reason()),
-            };
-            models.insert(name, entry);
+            if let Ok(name) = ModelName::new(&name) {
+                let entry = ModelEntry {
+                    version,
+                    state: loaded.map_err(|error| error.client_reason()),
+                };
+                models.insert(name, entry);
+            }
         }
         Ok(Registry::new(models))
     }
 
     /// Load, check and warm one version.
     pub fn load_version(&self, files: &VersionFiles) -> Result<Arc<ModelVersion>, LoadError> {
-        let model_file = ModelFile::load(&files.model_directory).map_err(LoadError::ModelFile)?;
-        let limits = model_file
-            .limits(&files.model_directory, &self.limits)
-            .map_err(LoadError::ModelFile)?;
-        if files.graphs.is_empty() && (files.handler.is_none() || model_file.export.is_some()) {
-            return Err(LoadError::Empty {
-                version: files.version,
-                export: model_file.export,
-            });
+        let (model_file, limits) = self.settings(files).map_err(LoadError::ModelFile)?;
+        if files.graphs.is_empty() {
+            let version = files.version;
+            if let Some(export) = model_file.export {
+                return Err(LoadError::NotExported { version, export });
+            }
+            if files.handler.is_none() {
+                return Err(LoadError::Empty { version });
+            }
         }
         if files.handler.is_none() && model_file.handler.source.is_some() {
             return Err(LoadError::HandlerNotBuilt);
@@ -234,6 +146,16 @@ impl Loader {
         };
         let handler = PlacedHandler::new(handler, placement, self.handler_threads.clone());
         Ok(Arc::new(ModelVersion::with_handler(description, handler)))
+    }
+
+    /// What the model file says, and the limits that follow from it.
+    fn settings(&self, files: &VersionFiles) -> Result<(ModelFile, Limits), ModelFileError> {
+        let Some(directory) = &files.model_directory else {
+            return Ok((ModelFile::default(), self.limits.clone()));
+        };
+        let model_file = ModelFile::load(directory)?;
+        let limits = model_file.limits(directory, &self.limits)?;
+        Ok((model_file, limits))
     }
 
     fn load_graph(&self, name: &str, path: &Path) -> Result<Arc<dyn Graph>, LoadError> {
@@ -306,115 +228,4 @@ fn has_batch_axis<'a>(signatures: impl IntoIterator<Item = &'a Signature>) -> bo
         .into_iter()
         .flat_map(|signature| signature.inputs.iter().chain(&signature.outputs))
         .all(variable)
-}
-
-/// A model's name and its files, or why it has none that can be loaded.
-type FoundModel = (ModelName, Result<VersionFiles, LoadError>);
-
-/// The models below `path` and their files, by name.
-///
-/// An error of the whole path is returned, an error of one model stands in its place.
-fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
-    let read = |source| LoadError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let path = path.canonicalize().map_err(read)?;
-    if path.is_file() {
-        let files = single_file(&path)?;
-        return Ok(vec![(files.model.clone(), Ok(files))]);
-    }
-    if is_model_directory(&path)? {
-        let files = version_files(&path)?;
-        return Ok(vec![(files.model.clone(), Ok(files))]);
-    }
-    let mut models = Vec::new();
-    for entry in std::fs::read_dir(&path).map_err(read)? {
-        let directory = entry.map_err(read)?.path();
-        if !directory.is_dir() || !is_model_directory(&directory)? {
-            continue;
-        }
-        models.push((model_name(&directory)?, version_files(&directory)));
-    }
-    models.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(models)
-}
-
-/// A single `.onnx` file is version 1 of a model of its own name.
-fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
-    let directory = path.parent().unwrap_or(path).to_owned();
-    Ok(VersionFiles {
-        model: model_name(&path.with_extension(""))?,
-        version: Version::FIRST,
-        graphs: BTreeMap::from([(MAIN_GRAPH.to_owned(), path.to_owned())]),
-        handler: None,
-        model_directory: directory,
-    })
-}
-
-/// Whether the directory holds a model: a numbered version, or a model file.
-fn is_model_directory(path: &Path) -> Result<bool, LoadError> {
-    Ok(path.join(model_file::FILE_NAME).is_file() || !versions(path)?.is_empty())
-}
-
-/// The files of the highest version below a model's directory.
-pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> {
-    let model = model_name(model_directory)?;
-    let (version, directory) = versions(model_directory)?
-        .pop_last()
-        .ok_or(LoadError::NoVersion)?;
-    let read = |source| LoadError::Read {
-        path: directory.clone(),
-        source,
-    };
-    let mut graphs = BTreeMap::new();
-    for entry in std::fs::read_dir(&directory).map_err(read)? {
-        let path = entry.map_err(read)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "onnx")
-            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
-        {
-            graphs.insert(stem.to_owned(), path.clone());
-        }
-    }
-    let handler = directory.join(HANDLER_FILE);
-    Ok(VersionFiles {
-        model,
-        version,
-        graphs,
-        handler: handler.is_file().then_some(handler),
-        model_directory: model_directory.to_owned(),
-    })
-}
-
-/// The version directories below a model's directory. Other names, and numbers with a leading
-/// zero, are ignored, as Triton does.
-fn versions(model_directory: &Path) -> Result<BTreeMap<Version, PathBuf>, LoadError> {
-    let read = |source| LoadError::Read {
-        path: model_directory.to_owned(),
-        source,
-    };
-    let mut versions = BTreeMap::new();
-    for entry in std::fs::read_dir(model_directory).map_err(read)? {
-        let path = entry.map_err(read)?.path();
-        let version = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(Version::from_decimal);
-        if let Some(version) = version
-            && path.is_dir()
-        {
-            versions.insert(version, path);
-        }
-    }
-    Ok(versions)
-}
-
-fn model_name(path: &Path) -> Result<ModelName, LoadError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    ModelName::new(&name).map_err(|source| LoadError::Name {
-        name: name.into_owned(),
-        source,
-    })
 }

@@ -3,6 +3,7 @@
 //! Unknown keys are errors: a misspelt limit must not be a limit that silently is not there.
 
 use serde::Deserialize;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wisp_sandbox::limits::Limits;
@@ -31,13 +32,16 @@ pub struct HandlerSection {
     pub source: Option<PathBuf>,
 }
 
-/// What the handler may use; each key replaces one default.
+/// What the handler may use. Each key lowers one of the server's limits; none can be raised, since
+/// whoever delivers a model need not be who runs the server.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSection {
     pub memory_bytes: Option<usize>,
+    pub table_elements: Option<usize>,
     pub host_bytes: Option<usize>,
     pub transfer_bytes: Option<usize>,
+    pub handles: Option<usize>,
     pub guest_time_milliseconds: Option<u64>,
 }
 
@@ -54,12 +58,12 @@ pub enum ModelFileError {
         path: PathBuf,
         source: Box<toml::de::Error>,
     },
-    #[error("`{}`: {key} is {value}, the limit is {limit}", path.display())]
+    #[error("`{}`: limits.{key} is {value}, the server's limit is {limit}", path.display())]
     AboveLimit {
         path: PathBuf,
         key: &'static str,
-        value: usize,
-        limit: usize,
+        value: String,
+        limit: String,
     },
 }
 
@@ -86,25 +90,51 @@ impl ModelFile {
         model_directory: &Path,
         defaults: &Limits,
     ) -> Result<Limits, ModelFileError> {
-        let section = &self.limits;
-        let memory_bytes = section.memory_bytes.unwrap_or(defaults.memory_bytes);
-        if memory_bytes > defaults.memory_bytes {
-            return Err(ModelFileError::AboveLimit {
-                path: model_directory.join(FILE_NAME),
-                key: "limits.memory_bytes",
-                value: memory_bytes,
-                limit: defaults.memory_bytes,
-            });
-        }
-        Ok(Limits {
+        let LimitsSection {
             memory_bytes,
-            host_bytes: section.host_bytes.unwrap_or(defaults.host_bytes),
-            transfer_bytes: section.transfer_bytes.unwrap_or(defaults.transfer_bytes),
-            guest_time: section
-                .guest_time_milliseconds
-                .map_or(defaults.guest_time, Duration::from_millis),
-            ..defaults.clone()
+            table_elements,
+            host_bytes,
+            transfer_bytes,
+            handles,
+            guest_time_milliseconds,
+        } = self.limits;
+        let file = || model_directory.join(FILE_NAME);
+        let size = |key, value: Option<usize>, limit| lowered(file, key, value, limit);
+        let guest_time = match guest_time_milliseconds {
+            None => defaults.guest_time,
+            Some(_) => {
+                let limit = u64::try_from(defaults.guest_time.as_millis()).unwrap_or(u64::MAX);
+                let key = "guest_time_milliseconds";
+                Duration::from_millis(lowered(file, key, guest_time_milliseconds, limit)?)
+            }
+        };
+        Ok(Limits {
+            memory_bytes: size("memory_bytes", memory_bytes, defaults.memory_bytes)?,
+            table_elements: size("table_elements", table_elements, defaults.table_elements)?,
+            host_bytes: size("host_bytes", host_bytes, defaults.host_bytes)?,
+            transfer_bytes: size("transfer_bytes", transfer_bytes, defaults.transfer_bytes)?,
+            handles: size("handles", handles, defaults.handles)?,
+            guest_time,
         })
+    }
+}
+
+/// The value that the model asks for, or the limit where it asks for none.
+fn lowered<T: PartialOrd + Display>(
+    file: impl Fn() -> PathBuf,
+    key: &'static str,
+    value: Option<T>,
+    limit: T,
+) -> Result<T, ModelFileError> {
+    match value {
+        Some(value) if value > limit => Err(ModelFileError::AboveLimit {
+            path: file(),
+            key,
+            value: value.to_string(),
+            limit: limit.to_string(),
+        }),
+        Some(value) => Ok(value),
+        None => Ok(limit),
     }
 }
 
@@ -137,16 +167,30 @@ mod tests {
     }
 
     #[test]
-    fn a_model_can_lower_its_memory_and_not_raise_it() -> anyhow::Result<()> {
+    fn a_model_can_lower_each_limit_and_raise_none() -> anyhow::Result<()> {
         let path = Path::new("m");
-        let lower = load("[limits]\nmemory_bytes = 1048576")??;
-        assert_eq!(
-            lower.limits(path, &Limits::default())?.memory_bytes,
-            1 << 20
-        );
-        let higher = load("[limits]\nmemory_bytes = 1073741824")??;
-        let error = higher.limits(path, &Limits::default());
-        assert!(matches!(error, Err(ModelFileError::AboveLimit { .. })));
+        let defaults = Limits::default();
+        for key in [
+            "memory_bytes",
+            "table_elements",
+            "host_bytes",
+            "transfer_bytes",
+            "handles",
+            "guest_time_milliseconds",
+        ] {
+            let lower = load(&format!("[limits]\n{key} = 17"))??;
+            assert_ne!(lower.limits(path, &defaults)?, defaults, "{key}");
+            let higher = load(&format!("[limits]\n{key} = 1000000000"))??;
+            match higher.limits(path, &defaults) {
+                Err(error @ ModelFileError::AboveLimit { .. }) => {
+                    let text = error.to_string();
+                    let expected = format!("`m/model.toml`: limits.{key} is 1000000000, ");
+                    assert!(text.starts_with(&expected), "{text}");
+                }
+                other => anyhow::bail!("{key}: {other:?}"),
+            }
+        }
+        assert_eq!(ModelFile::default().limits(path, &defaults)?, defaults);
         Ok(())
     }
 }

@@ -1,0 +1,176 @@
+//! What a handler says of itself, asked in the sandbox that serves it.
+//!
+//! A deadline and the server's limits hold, and there are no graphs: one that cannot answer is shown
+//! with the reason. The sandbox is started for the first handler, since most files are none.
+
+use crate::display;
+use crate::loading::{LoadingOptions, loader};
+use serde::Serialize;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use wisp_sandbox::component::CheckedComponent;
+use wisp_sandbox::handler::{Handler, HandlerSignature};
+use wisp_sandbox::nn::Graphs;
+use wisp_serving::registry::loader::Loader;
+use wisp_tensor::{Signature, TensorSpec};
+
+/// Where handlers are asked; started when the first is.
+pub(super) struct Sandbox<'a> {
+    cache_dir: Option<&'a Path>,
+    loader: Option<Loader>,
+}
+
+/// A handler's signature, or why it did not tell it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Told {
+    Signature(SignatureReport),
+    Failure { error: String },
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SignatureReport {
+    #[serde(flatten)]
+    model: TensorsReport,
+    graphs: Vec<GraphReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct GraphReport {
+    name: String,
+    #[serde(flatten)]
+    tensors: TensorsReport,
+}
+
+/// What goes in and what comes out.
+#[derive(Debug, Serialize)]
+struct TensorsReport {
+    inputs: Vec<TensorReport>,
+    outputs: Vec<TensorReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct TensorReport {
+    name: String,
+    datatype: &'static str,
+    /// -1 where variable.
+    shape: Vec<i64>,
+    optional: bool,
+    /// As people read it.
+    #[serde(skip)]
+    text: String,
+}
+
+// === impl Sandbox ===
+
+impl<'a> Sandbox<'a> {
+    pub(super) fn new(cache_dir: Option<&'a Path>) -> Sandbox<'a> {
+        Sandbox {
+            cache_dir,
+            loader: None,
+        }
+    }
+
+    /// Ask the handler `wasm`. `Err` is the sandbox's own failure.
+    pub(super) fn signature(&mut self, wasm: &[u8]) -> anyhow::Result<Told> {
+        let loader = match self.loader.take() {
+            Some(loader) => loader,
+            None => loader(&LoadingOptions {
+                cache_dir: self.cache_dir,
+                threads: Some(NonZeroUsize::MIN),
+                max_instances: 1,
+            })?,
+        };
+        let told = match ask(&loader, wasm) {
+            Ok(signature) => Told::Signature(signature.into()),
+            Err(error) => Told::Failure {
+                error: format!("{error:#}"),
+            },
+        };
+        self.loader = Some(loader);
+        Ok(told)
+    }
+}
+
+fn ask(loader: &Loader, wasm: &[u8]) -> anyhow::Result<HandlerSignature> {
+    let component = CheckedComponent::load(&loader.engine, &loader.aot, wasm)?;
+    let limits = loader.limits.clone();
+    let handler = Handler::load(
+        &loader.engine,
+        &component,
+        Arc::new(Graphs::default()),
+        limits,
+    )?;
+    Ok(handler.signature().clone())
+}
+
+// === Reports of signatures ===
+
+impl From<HandlerSignature> for SignatureReport {
+    fn from(signature: HandlerSignature) -> SignatureReport {
+        let HandlerSignature { model, graphs } = signature;
+        let graph = |(name, signature): (String, Signature)| GraphReport {
+            name,
+            tensors: signature.into(),
+        };
+        SignatureReport {
+            model: model.into(),
+            graphs: graphs.into_iter().map(graph).collect(),
+        }
+    }
+}
+
+impl From<Signature> for TensorsReport {
+    fn from(signature: Signature) -> TensorsReport {
+        let reports = |specs: &[TensorSpec]| specs.iter().map(TensorReport::from).collect();
+        TensorsReport {
+            inputs: reports(&signature.inputs),
+            outputs: reports(&signature.outputs),
+        }
+    }
+}
+
+impl From<&TensorSpec> for TensorReport {
+    fn from(spec: &TensorSpec) -> TensorReport {
+        let axes = spec.shape.iter();
+        TensorReport {
+            name: spec.name.clone(),
+            datatype: spec.element_type.name(),
+            shape: axes.map(|dimension| dimension.to_wire()).collect(),
+            optional: spec.optional,
+            text: display::tensor(spec),
+        }
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Told::Signature(signature) => signature.fmt(f),
+            Told::Failure { error } => writeln!(f, "  signature    cannot be had: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for SignatureReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for input in &self.model.inputs {
+            writeln!(f, "  input        {}", input.text)?;
+        }
+        for output in &self.model.outputs {
+            writeln!(f, "  output       {}", output.text)?;
+        }
+        for GraphReport { name, tensors } in &self.graphs {
+            writeln!(f, "  graph        {name}")?;
+            for input in &tensors.inputs {
+                writeln!(f, "    input      {}", input.text)?;
+            }
+            for output in &tensors.outputs {
+                writeln!(f, "    output     {}", output.text)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! Why a model cannot be served, in words for its operator and in words for its clients.
+//!
+//! An error is one model's, unless it is that of the repository's own directory. What clients read
+//! holds no path.
+
+use crate::agreement::Disagreement;
+use crate::registry::model_file::ModelFileError;
+use std::path::PathBuf;
+use wisp_backend::BackendError;
+use wisp_protocol::call::{ModelNameError, Version};
+use wisp_sandbox::component::ComponentError;
+use wisp_sandbox::handler::HandlerLoadError;
+
+/// Why a model cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("`{name}` cannot be the name of a model")]
+    Name {
+        name: String,
+        source: ModelNameError,
+    },
+    #[error(
+        "there is no version: no directory with a decimal name{}",
+        hint(export)
+    )]
+    NoVersion {
+        /// The command that makes version 1's graph, where the model file names one.
+        export: Option<String>,
+    },
+    #[error("version {version} has no model.onnx; make it with `{export}`, then start again")]
+    NotExported { version: Version, export: String },
+    #[error("version {version} holds neither a .onnx file nor a handler.wasm")]
+    Empty { version: Version },
+    #[error("version {version} has no model.onnx, which a model without a handler needs")]
+    NoMainGraph { version: Version },
+    #[error("handler.wasm is not built; run `wisp build` on the model, or serve with --build")]
+    HandlerNotBuilt,
+    #[error(transparent)]
+    ModelFile(ModelFileError),
+    #[error("graph `{graph}` cannot be loaded")]
+    Graph { graph: String, source: BackendError },
+    #[error("the handler is refused")]
+    Component(#[source] ComponentError),
+    #[error("the handler cannot be used")]
+    Handler(#[source] HandlerLoadError),
+    #[error(
+        "handler and graphs do not fit each other: {}",
+        points.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    Disagreement { points: Vec<Disagreement> },
+    #[error("failed to start the threads of graph `{graph}`")]
+    Threads {
+        graph: String,
+        source: std::io::Error,
+    },
+}
+
+fn hint(export: &Option<String>) -> String {
+    match export {
+        Some(command) => format!("; make model.onnx with `{command}`, then start again"),
+        None => String::new(),
+    }
+}
+
+impl LoadError {
+    /// The reason that clients see in the index: what is wrong, and no path.
+    pub fn client_reason(&self) -> String {
+        match self {
+            LoadError::Read { .. } => "its files cannot be read".to_owned(),
+            LoadError::ModelFile(_) => "its model.toml is not valid".to_owned(),
+            LoadError::Component(source) => format!("{self}: {source}"),
+            LoadError::Graph { .. }
+            | LoadError::Handler(_)
+            | LoadError::Name { .. }
+            | LoadError::NoVersion { .. }
+            | LoadError::NotExported { .. }
+            | LoadError::Empty { .. }
+            | LoadError::NoMainGraph { .. }
+            | LoadError::HandlerNotBuilt
+            | LoadError::Disagreement { .. }
+            | LoadError::Threads { .. } => self.to_string(),
+        }
+    }
+}

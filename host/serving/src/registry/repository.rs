@@ -1,0 +1,293 @@
+//! Which models and versions a path holds, told from directories and file names alone.
+//!
+//! The layout is Triton's and TF Serving's: `<model>/<version>/model.onnx`, beside it
+//! `handler.wasm`, above them an optional `model.toml`. What cannot be used is its own failure and
+//! stands in its model's place; only the path itself can fail as a whole. Loads nothing.
+
+use crate::registry::load_error::LoadError;
+use crate::registry::model_file::{self, ModelFile};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use wisp_protocol::call::{ModelName, Version};
+
+/// The graph a bare model serves, and the one that its model's name is an alias of.
+pub const MAIN_GRAPH: &str = "model";
+
+/// The file of a version's handler.
+pub const HANDLER_FILE: &str = "handler.wasm";
+
+/// The files of one version of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionFiles {
+    pub model: ModelName,
+    pub version: Version,
+    /// The graphs, by name.
+    pub graphs: BTreeMap<String, PathBuf>,
+    pub handler: Option<PathBuf>,
+    /// Where `model.toml` would be. A single file has none: what lies beside it is not its own.
+    pub model_directory: Option<PathBuf>,
+}
+
+/// A model that is there, and its files or why none of its versions can be loaded.
+#[derive(Debug)]
+pub struct FoundModel {
+    /// The name of its file or directory, which need not be one that a model can have.
+    pub name: String,
+    pub files: Result<VersionFiles, LoadError>,
+}
+
+/// The models below `path`, by name: those of a repository, or the one that `path` is.
+pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
+    let read = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let path = absolute(path).map_err(read)?;
+    if std::fs::metadata(&path).map_err(read)?.is_file() {
+        return Ok(vec![found(&path, single_file(&path))]);
+    }
+    if is_model_directory(&path)? {
+        return Ok(vec![found(&path, version_files(&path))]);
+    }
+    let mut models = Vec::new();
+    for entry in std::fs::read_dir(&path).map_err(read)? {
+        let directory = entry.map_err(read)?.path();
+        if !directory.is_dir() {
+            continue;
+        }
+        match is_model_directory(&directory) {
+            Ok(true) => models.push(found(&directory, version_files(&directory))),
+            Ok(false) => {}
+            Err(error) => models.push(found(&directory, Err(error))),
+        }
+    }
+    models.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(models)
+}
+
+fn found(path: &Path, files: Result<VersionFiles, LoadError>) -> FoundModel {
+    let name = match &files {
+        Ok(files) => files.model.to_string(),
+        Err(_) => file_name(path),
+    };
+    FoundModel { name, files }
+}
+
+/// Whether the directory holds a model: a version, or a model file.
+pub fn is_model_directory(path: &Path) -> Result<bool, LoadError> {
+    Ok(path.join(model_file::FILE_NAME).is_file() || !versions(path)?.is_empty())
+}
+
+/// The files of the highest version below a model's directory.
+pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> {
+    let read = |path: &Path, source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let model_directory =
+        absolute(model_directory).map_err(|source| read(model_directory, source))?;
+    let model = model_name(&model_directory)?;
+    let Some((version, directory)) = versions(&model_directory)?.pop_last() else {
+        // A model file that is not valid is complained about where there is something to load.
+        let model_file = ModelFile::load(&model_directory).ok();
+        return Err(LoadError::NoVersion {
+            export: model_file.and_then(|file| file.export),
+        });
+    };
+    let mut graphs = BTreeMap::new();
+    for path in entries(&directory)? {
+        if is_graph(&path)
+            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
+        {
+            graphs.insert(stem.to_owned(), path.clone());
+        }
+    }
+    let handler = directory.join(HANDLER_FILE);
+    Ok(VersionFiles {
+        model,
+        version,
+        graphs,
+        handler: handler.is_file().then_some(handler),
+        model_directory: Some(model_directory),
+    })
+}
+
+/// The version directories below a model's directory. Other names, and numbers with a leading
+/// zero, are ignored, as Triton does; so is a model whose name is a number.
+pub fn versions(model_directory: &Path) -> Result<BTreeMap<Version, PathBuf>, LoadError> {
+    let mut versions = BTreeMap::new();
+    for path in entries(model_directory)? {
+        if let Some(version) = number(&path)
+            && path.is_dir()
+            && is_version_directory(&path)?
+        {
+            versions.insert(version, path);
+        }
+    }
+    Ok(versions)
+}
+
+/// Whether a directory with a number for a name is a version, and not a model in a repository: it
+/// holds a version's files, or at least nothing that only a model's directory holds.
+fn is_version_directory(path: &Path) -> Result<bool, LoadError> {
+    let entries = entries(path)?;
+    let is_versions_file = |path: &PathBuf| {
+        is_graph(path) || path.file_name().is_some_and(|name| name == HANDLER_FILE)
+    };
+    let is_models_own = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name == model_file::FILE_NAME)
+            || (number(path).is_some() && path.is_dir())
+    };
+    Ok(entries.iter().any(is_versions_file) || !entries.iter().any(is_models_own))
+}
+
+/// A single `.onnx` file is version 1 of a model of its own name.
+fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
+    Ok(VersionFiles {
+        model: model_name(&path.with_extension(""))?,
+        version: Version::FIRST,
+        graphs: BTreeMap::from([(MAIN_GRAPH.to_owned(), path.to_owned())]),
+        handler: None,
+        model_directory: None,
+    })
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let read = |source| LoadError::Read {
+        path: directory.to_owned(),
+        source,
+    };
+    let entries = std::fs::read_dir(directory).map_err(read)?;
+    entries
+        .map(|entry| Ok(entry.map_err(read)?.path()))
+        .collect()
+}
+
+fn is_graph(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "onnx")
+}
+
+fn number(path: &Path) -> Option<Version> {
+    Version::from_decimal(path.file_name()?.to_str()?)
+}
+
+/// The absolute path whose last part is the model's name. A link is not followed: it was given its
+/// name for a reason, `latest.onnx` for one.
+fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    match absolute.file_name() {
+        Some(_) => Ok(absolute),
+        // It ends in `..`, which is no name.
+        None => absolute.canonicalize(),
+    }
+}
+
+fn model_name(path: &Path) -> Result<ModelName, LoadError> {
+    let name = file_name(path);
+    ModelName::new(&name).map_err(|source| LoadError::Name { name, source })
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    /// A directory with these files, all of them empty.
+    fn directory(files: &[&str]) -> anyhow::Result<TempDir> {
+        let directory = tempfile::tempdir()?;
+        for file in files {
+            let path = directory.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+            std::fs::write(&path, "")?;
+        }
+        Ok(directory)
+    }
+
+    fn names(models: &[FoundModel]) -> Vec<&str> {
+        models.iter().map(|model| model.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_directory_that_can_be_no_model_fails_alone() -> anyhow::Result<()> {
+        let repository = directory(&["good/1/model.onnx", "my model/1/model.onnx", "notes/a.txt"])?;
+        let models = find_models(repository.path())?;
+        assert_eq!(names(&models), ["good", "my model"]);
+        assert!(models[0].files.is_ok());
+        assert!(matches!(models[1].files, Err(LoadError::Name { .. })));
+        assert!(find_models(&repository.path().join("none")).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_number_can_be_a_models_name() -> anyhow::Result<()> {
+        let repository = directory(&["7/1/model.onnx", "8/model.toml", "wine/2/handler.wasm"])?;
+        let models = find_models(repository.path())?;
+        assert_eq!(names(&models), ["7", "8", "wine"]);
+        let models = find_models(&repository.path().join("7"))?;
+        assert_eq!(names(&models), ["7"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_version_may_be_empty_or_hold_what_is_not_understood() -> anyhow::Result<()> {
+        let repository = directory(&["a/3/saved_model/x.pb"])?;
+        std::fs::create_dir_all(repository.path().join("b/4"))?;
+        let models = find_models(repository.path())?;
+        assert_eq!(names(&models), ["a", "b"]);
+        let versions: Vec<_> = models
+            .into_iter()
+            .map(|model| Ok(model.files?.version.to_string()))
+            .collect::<Result<_, LoadError>>()?;
+        assert_eq!(versions, ["3", "4"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_link_has_its_own_name_and_not_that_of_what_it_leads_to() -> anyhow::Result<()> {
+        let files = directory(&["blobs/1a2b", "store/v/1/model.onnx"])?;
+        let link = files.path().join("latest.onnx");
+        std::os::unix::fs::symlink(files.path().join("blobs/1a2b"), &link)?;
+        assert_eq!(names(&find_models(&link)?), ["latest"]);
+        let link = files.path().join("wine");
+        std::os::unix::fs::symlink(files.path().join("store/v"), &link)?;
+        assert_eq!(names(&find_models(&link)?), ["wine"]);
+        assert_eq!(names(&find_models(&link.join("1/.."))?), ["v"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_single_file_has_no_model_file() -> anyhow::Result<()> {
+        let files = directory(&["wine.onnx", "model.toml"])?;
+        let models = find_models(&files.path().join("wine.onnx"))?;
+        let directories: Vec<_> = models
+            .into_iter()
+            .map(|model| Ok(model.files?.model_directory))
+            .collect::<Result<_, LoadError>>()?;
+        assert_eq!(directories, [None]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_model_without_a_version_names_the_command_that_makes_one() -> anyhow::Result<()> {
+        let files = directory(&[])?;
+        let model = files.path().join("embed");
+        std::fs::create_dir(&model)?;
+        std::fs::write(model.join(model_file::FILE_NAME), "export = 'make it'")?;
+        match version_files(&model) {
+            Err(error @ LoadError::NoVersion { .. }) => assert_eq!(
+                error.to_string(),
+                "there is no version: no directory with a decimal name; make model.onnx with \
+                 `make it`, then start again"
+            ),
+            other => anyhow::bail!("{other:?}"),
+        }
+        Ok(())
+    }
+}
