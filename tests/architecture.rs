@@ -14,7 +14,7 @@ const BANNED_NAMES: [&str; 16] = [
 const UNSAFE_FILES: [&str; 1] = ["host/sandbox/src/aot.rs"];
 
 /// A foreign crate, and the places below `host/` where its types may appear.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("http_body", &["server"]),
@@ -22,6 +22,9 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("http", &["protocol", "server"]),
     ("serde", &["protocol", "serving/src/registry", "cli"]),
     ("serde_json", &["protocol", "cli"]),
+    ("jiter", &["protocol"]),
+    ("base64", &["protocol"]),
+    ("prost_types", &["protocol", "server"]),
     ("toml", &["serving/src/registry", "cli"]),
     ("wasmtime", &["sandbox"]),
     ("wasmparser", &["sandbox", "cli"]),

@@ -98,9 +98,12 @@ impl ErrorKind {
         use Party as P;
         use StatusCode as S;
         match self {
-            ErrorKind::InvalidRequest => {
-                (P::Client, S::BAD_REQUEST, S::BAD_REQUEST, G::InvalidArgument)
-            }
+            ErrorKind::InvalidRequest => (
+                P::Client,
+                S::BAD_REQUEST,
+                S::BAD_REQUEST,
+                G::InvalidArgument,
+            ),
             ErrorKind::NotFound => (P::Client, S::NOT_FOUND, S::NOT_FOUND, G::NotFound),
             ErrorKind::MethodNotAllowed => {
                 let status = S::METHOD_NOT_ALLOWED;
@@ -123,9 +126,12 @@ impl ErrorKind {
                 (P::Client, status, status, G::DeadlineExceeded)
             }
             ErrorKind::ClientGone => (P::Client, client_gone(), client_gone(), G::Cancelled),
-            ErrorKind::Handler => {
-                (P::Handler, S::BAD_GATEWAY, S::INTERNAL_SERVER_ERROR, G::Internal)
-            }
+            ErrorKind::Handler => (
+                P::Handler,
+                S::BAD_GATEWAY,
+                S::INTERNAL_SERVER_ERROR,
+                G::Internal,
+            ),
             ErrorKind::HandlerTimeout => {
                 let status = S::GATEWAY_TIMEOUT;
                 (P::Handler, status, status, G::DeadlineExceeded)
@@ -176,7 +182,10 @@ mod tests {
     #[test]
     fn a_handlers_failure_is_the_one_status_that_tf_serving_has_otherwise() {
         assert_eq!(ErrorKind::Handler.status(), StatusCode::BAD_GATEWAY);
-        assert_eq!(ErrorKind::Handler.tfs_status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(
+            ErrorKind::Handler.tfs_status(),
+            StatusCode::INTERNAL_SERVER_ERROR
+        );
         let kind = ErrorKind::HandlerTimeout;
         assert_eq!(kind.tfs_status(), kind.status());
     }

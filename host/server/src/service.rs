@@ -88,7 +88,10 @@ impl Service {
             }
             Err(failure) => {
                 let id = line.failed(&failure).to_header();
-                (Some(id), failure.into_response(Dialect::of_path(head.uri.path()), framing, turn))
+                (
+                    Some(id),
+                    failure.into_response(Dialect::of_path(head.uri.path()), framing, turn),
+                )
             }
         };
         if let Some(id) = id {
