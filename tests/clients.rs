@@ -51,6 +51,11 @@ fn tritonclient_reads_health_metadata_and_the_index() -> Result<()> {
 }
 
 #[test]
+fn tritonclient_unloads_and_loads_models() -> Result<()> {
+    check(&server()?, "control")
+}
+
+#[test]
 fn tritonclient_shows_its_user_what_was_wrong() -> Result<()> {
     check(&server()?, "errors")
 }

@@ -25,6 +25,7 @@ use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
 use wisp_server::ServerOptions;
 use wisp_serving::guest_threads::GuestThreads;
+use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::placed_handler::HandlerThreads;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::{Serving, ServingOptions};
@@ -145,7 +146,7 @@ pub(crate) struct TestServer {
     /// In a mutex, so that the clients of a test can be threads.
     ended: Mutex<std::sync::mpsc::Receiver<()>>,
     runtime: Option<Runtime>,
-    _repository: Repository,
+    repository: Repository,
 }
 
 impl TestServer {
@@ -155,8 +156,15 @@ impl TestServer {
     }
 
     pub(crate) fn with_options(repository: Repository, options: TestOptions) -> Result<TestServer> {
-        let registry = loader(&options)?.load_repository(repository.path(), &|_, _| ())?;
-        let serving = Arc::new(Serving::new(registry, options.serving));
+        let loader = loader(&options)?;
+        let registry = loader.load_repository(repository.path(), &|_, _| ())?;
+        let control = ModelControl {
+            loader: Arc::new(loader),
+            path: repository.path().to_owned(),
+            mode: ControlMode::Explicit,
+            busy: tokio::sync::Mutex::default(),
+        };
+        let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
         let runtime = Runtime::new()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
@@ -177,12 +185,17 @@ impl TestServer {
             stop: Some(stop),
             ended: Mutex::new(ended),
             runtime: Some(runtime),
-            _repository: repository,
+            repository,
         })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The directory that it serves.
+    pub(crate) fn repository(&self) -> &Path {
+        self.repository.path()
     }
 
     pub(crate) fn serving(&self) -> &Serving {

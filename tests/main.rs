@@ -15,3 +15,4 @@ mod protocol_v2;
 mod python;
 mod shutdown;
 mod stock_wasi_nn;
+mod versions;

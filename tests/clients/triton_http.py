@@ -207,6 +207,24 @@ def server(client):
     assert index["broken"]["state"] == "UNAVAILABLE" and index["broken"]["reason"], index
 
 
+def control(client):
+    assert "model_repository" in client.get_server_metadata()["extensions"]
+    config = client.get_model_config("wine")
+    assert (config["name"], config["backend"], config["max_batch_size"]) == ("wine", "tract", 32), config
+    assert config["input"][0] == {"name": "features", "data_type": "TYPE_FP32", "dims": [13]} | (
+        {"optional": True} if config["input"][0].get("optional") else {}
+    ), config
+    client.unload_model("wine")
+    assert not client.is_model_ready("wine")
+    expect_failure(404, "is unloaded", client.infer, "wine", to_inputs({"features": WINES}))
+    client.load_model("wine")
+    assert client.is_model_ready("wine")
+    client.infer("wine", to_inputs({"features": WINES}))
+    expect_failure(404, "`nope`", client.load_model, "nope")
+    expect_failure(400, "failed to load `broken`", client.load_model, "broken")
+    expect_failure(501, "as it is in the repository", client.load_model, "wine", config="{}")
+
+
 def errors(client):
     good = {"features": patients(1)}
 

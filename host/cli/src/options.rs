@@ -80,6 +80,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = value::address)]
     pub(crate) http: SocketAddr,
 
+    /// Whether clients may load and unload models. Only clients of a server that listens on this
+    /// machine alone may, in any case.
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = ModelControlMode::Explicit)]
+    pub(crate) model_control_mode: ModelControlMode,
+
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
@@ -274,6 +279,15 @@ pub(crate) struct InspectArgs {
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+}
+
+/// Triton's modes of control, as far as they exist here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ModelControlMode {
+    /// Everything is loaded at the start, and stays as it was.
+    None,
+    /// Everything is loaded at the start; clients load and unload from then on.
+    Explicit,
 }
 
 #[cfg(test)]

@@ -5,15 +5,17 @@ mod banner;
 use crate::build::{self, Rebuild};
 use crate::failure::{BadConfiguration, bad_configuration};
 use crate::loading::{LoadingOptions, loader};
-use crate::options::ServeArgs;
+use crate::options::{ModelControlMode, ServeArgs};
 use anyhow::Context;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
 use tracing_subscriber::EnvFilter;
 use wisp_server::{ServerOptions, serve};
+use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::{Serving, ServingOptions};
 
 /// Serve until SIGTERM or SIGINT; a second one ends it at once.
@@ -53,7 +55,7 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         Ok(_) => tracing::debug!(model, "loaded"),
         Err(error) => tracing::warn!(model, error = error as &dyn std::error::Error, "not loaded"),
     })?;
-    if registry.iter().next().is_none() {
+    if registry.entries().is_empty() {
         let path = args.path.display();
         return Err(bad_configuration(format!(
             "there is no model in `{path}`: a repository holds directories such as \
@@ -68,7 +70,13 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let address = listener.local_addr()?;
     let banner = banner::text(&registry, &args.path, address);
     std::io::stdout().write_all(banner.as_bytes())?;
-    let serving = Arc::new(Serving::new(registry, options));
+    let control = ModelControl {
+        loader: Arc::new(loader),
+        path: args.path.clone(),
+        mode: control_mode(args),
+        busy: Mutex::default(),
+    };
+    let serving = Arc::new(Serving::new(registry, Some(control), options));
     let mut stop = async move || {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -98,6 +106,16 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     tracing::error!(reason, "ended before all requests were answered");
     // Returning would drop the workers, and so wait for whatever they are computing.
     std::process::exit(1)
+}
+
+/// Loading and unloading change what everybody gets. Without tenants there is nobody to ask, so it is
+/// for clients of this machine.
+fn control_mode(args: &ServeArgs) -> ControlMode {
+    match args.model_control_mode {
+        ModelControlMode::None => ControlMode::Fixed,
+        ModelControlMode::Explicit if args.http.ip().is_loopback() => ControlMode::Explicit,
+        ModelControlMode::Explicit => ControlMode::Forbidden,
+    }
 }
 
 /// Log to standard error; `RUST_LOG` chooses what, by default warnings and what the server says of

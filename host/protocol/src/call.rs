@@ -17,6 +17,12 @@ pub enum Call {
     ServerMetadata,
     /// The models of the repository and their states.
     RepositoryIndex,
+    RepositoryLoad(ModelName),
+    RepositoryUnload(ModelName),
+    /// The names of the models.
+    ModelList,
+    /// A model's configuration in Triton's words.
+    ModelConfig(Target),
     ModelReady(Target),
     ModelMetadata(Target),
     /// Is the process alive, in the words of the simple dialect?

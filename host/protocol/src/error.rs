@@ -13,6 +13,8 @@ pub enum ErrorKind {
     InvalidRequest,
     /// No such model, version or route.
     NotFound,
+    /// Understood, and not for this client.
+    Forbidden,
     /// The route exists, the method does not.
     MethodNotAllowed,
     /// More bytes than the limit allows.
@@ -54,6 +56,7 @@ pub enum GrpcCode {
     InvalidArgument = 3,
     DeadlineExceeded = 4,
     NotFound = 5,
+    PermissionDenied = 7,
     ResourceExhausted = 8,
     Unimplemented = 12,
     Internal = 13,
@@ -105,6 +108,7 @@ impl ErrorKind {
                 G::InvalidArgument,
             ),
             ErrorKind::NotFound => (P::Client, S::NOT_FOUND, S::NOT_FOUND, G::NotFound),
+            ErrorKind::Forbidden => (P::Client, S::FORBIDDEN, S::FORBIDDEN, G::PermissionDenied),
             ErrorKind::MethodNotAllowed => {
                 let status = S::METHOD_NOT_ALLOWED;
                 (P::Client, status, status, G::Unimplemented)

@@ -59,6 +59,22 @@ fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Re
             check_content_encoding(headers)?;
             return Ok(Call::RepositoryIndex);
         }
+        [
+            "",
+            "repository",
+            "models",
+            model,
+            verb @ ("load" | "unload"),
+        ] => {
+            allow(method, Method::POST, "POST")?;
+            check_content_encoding(headers)?;
+            let model = target(model, None)?.model;
+            return Ok(match verb {
+                "load" => Call::RepositoryLoad(model),
+                _ => Call::RepositoryUnload(model),
+            });
+        }
+        ["", "models"] => Call::ModelList,
         ["", "models", model, ref rest @ ..] => return model_call(method, headers, (model, rest)),
         _ => return Err(not_spoken(&segments)),
     };
@@ -119,7 +135,10 @@ fn model_call(
             let selection = Selection::Named(target);
             Ok(Call::Infer(InferCall { selection, codec }))
         }
-        ["config"] => Err(Reason::NotImplemented("the model configuration")),
+        ["config"] => {
+            allow(method, Method::GET, "GET")?;
+            Ok(Call::ModelConfig(target(model, version)?))
+        }
         ["stats"] => Err(Reason::NotImplemented("statistics")),
         ["trace", "setting"] => Err(Reason::NotImplemented("tracing")),
         ["generate" | "generate_stream"] => Err(Reason::NotImplemented("generation")),
@@ -132,10 +151,6 @@ fn not_spoken(segments: &[&str]) -> Reason {
     match *segments {
         ["", "systemsharedmemory" | "cudasharedmemory", ..] => {
             Reason::NotImplemented("shared memory")
-        }
-        ["", "models"] => Reason::NotImplemented("the list of models"),
-        ["", "repository", "models", _, "load" | "unload"] => {
-            Reason::NotImplemented("loading and unloading models")
         }
         ["", "repository", _, "index"] | ["", "repository", _, "models", _, "load" | "unload"] => {
             Reason::NotImplemented("a repository's name")

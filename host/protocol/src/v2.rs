@@ -4,7 +4,7 @@
 //! [`Reply`]; the [`Reply`] remembers what the client wants to see and turns the `InferResponse`
 //! into an [`EncodedReply`]. `request` is the JSON as it stands in the body, `binary` the bytes
 //! behind it, `json` the elements of a tensor as JSON, `raw` a body without any JSON, `response`
-//! the way back; `metadata` and `index` are the small documents.
+//! the way back; `metadata`, `config`, `index` and `control` are the small documents.
 //!
 //! What is left to the caller: whether names, datatypes and shapes are those of the model
 //! (`wisp_tensor::signature`), and the limit on the body's size.
@@ -13,6 +13,8 @@
 //! before as many bytes of body are there.
 
 mod binary;
+mod config;
+mod control;
 mod error;
 pub(crate) mod index;
 mod json;
@@ -22,10 +24,14 @@ pub(crate) mod request;
 mod response;
 
 pub use crate::reply::EncodedReply;
+pub use config::model_config;
+pub use control::{check_control, loaded, unloaded};
 pub use error::{DecodeError, EncodeError, HeaderLengthError};
 pub use index::{IndexFilter, decode_index, index};
 pub(crate) use metadata::EXTENSIONS;
-pub use metadata::{encode_error, live, model_metadata, model_ready, ready, server_metadata};
+pub use metadata::{
+    encode_error, live, model_list, model_metadata, model_ready, ready, server_metadata,
+};
 pub use response::Reply;
 
 use crate::call::{InferRequest, ModelDescription};

@@ -14,8 +14,8 @@ use wisp_protocol::route::route;
 use wisp_protocol::{predict, tfs, v2};
 use wisp_serving::{Body, Serving, infer};
 
-/// The largest question about the index; its only member is a boolean.
-const MAX_INDEX_QUESTION_BYTES: usize = 16 * 1024;
+/// The largest question about the repository, whose members are booleans.
+const MAX_QUESTION_BYTES: usize = 16 * 1024;
 
 /// The answer to the request with this head.
 pub(crate) async fn answer(
@@ -35,31 +35,50 @@ pub(crate) async fn answer(
             true => Reply::document(predict::health(true)),
             false => Reply::not_ready(predict::health(false)),
         },
-        Call::TfsModelList => {
-            let mut models: Vec<_> = serving.index().into_iter().map(|of| of.model).collect();
-            models.dedup();
-            Reply::document(tfs::model_list(&models))
-        }
+        Call::TfsModelList => Reply::document(tfs::model_list(&serving.models())),
         Call::TfsModelStatus(target) => {
             Reply::document(tfs::model_status(&target.model, &serving.states(&target)?))
         }
         Call::TfsModelMetadata(target) => {
-            let (description, _) = serving.describe(&target)?;
-            Reply::document(tfs::model_metadata(description))
+            let version = serving.version(&target)?;
+            Reply::document(tfs::model_metadata(version.description()))
         }
         Call::ServerMetadata => Reply::document(v2::server_metadata(env!("CARGO_PKG_VERSION"))),
         Call::RepositoryIndex => index(serving, body).await?,
         Call::ModelReady(target) => model_ready(serving, &target)?,
         Call::ModelMetadata(target) => {
-            let (description, versions) = serving.describe(&target)?;
-            Reply::document(v2::model_metadata(description, &versions))
+            let version = serving.version(&target)?;
+            let versions = serving.ready_versions(&target.model)?;
+            Reply::document(v2::model_metadata(version.description(), &versions))
+        }
+        Call::ModelConfig(target) => {
+            let version = serving.version(&target)?;
+            Reply::document(v2::model_config(version.description()))
+        }
+        Call::ModelList => Reply::document(v2::model_list(&serving.models())),
+        Call::RepositoryLoad(model) => {
+            check_control(body).await?;
+            serving.load(model.clone()).await?;
+            Reply::document(v2::loaded(&model))
+        }
+        Call::RepositoryUnload(model) => {
+            check_control(body).await?;
+            serving.unload(&model).await?;
+            Reply::document(v2::unloaded(&model))
         }
     };
     Ok(reply)
 }
 
+/// What comes with a request to load or unload.
+async fn check_control(body: &mut RequestBody<Incoming>) -> Result<(), Failure> {
+    let question = body.read(MAX_QUESTION_BYTES).await;
+    let question = question.map_err(wisp_serving::InferError::from)?;
+    Ok(v2::check_control(&question).map_err(wisp_serving::InferError::from)?)
+}
+
 async fn index(serving: &Serving, body: &mut RequestBody<Incoming>) -> Result<Reply, Failure> {
-    let question = body.read(MAX_INDEX_QUESTION_BYTES).await;
+    let question = body.read(MAX_QUESTION_BYTES).await;
     let question = question.map_err(wisp_serving::InferError::from)?;
     let filter = v2::decode_index(&question).map_err(wisp_serving::InferError::from)?;
     let mut entries = serving.index();

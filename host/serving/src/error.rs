@@ -24,7 +24,7 @@ pub struct InferError {
 }
 
 impl InferError {
-    fn plain(kind: ErrorKind, message: impl std::fmt::Display) -> InferError {
+    pub(crate) fn plain(kind: ErrorKind, message: impl std::fmt::Display) -> InferError {
         InferError {
             kind,
             message: message.to_string(),
@@ -72,6 +72,7 @@ impl From<ResolveError> for InferError {
             ResolveError::UnknownModel { .. }
             | ResolveError::UnknownVersion { .. }
             | ResolveError::UnknownLabel { .. }
+            | ResolveError::Unloaded { .. }
             | ResolveError::NotTheOnlyModel { .. } => ErrorKind::NotFound,
             ResolveError::Unavailable { .. } => ErrorKind::Unavailable,
         };

@@ -6,16 +6,16 @@
 
 use crate::admission::Admission;
 use crate::error::InferError;
+use crate::model_control::{ControlError, ModelControl};
 use crate::offload;
-use crate::registry::Registry;
+use crate::registry::{LoadedVersion, Registry};
 use crate::version::ModelVersion;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wisp_protocol::call::{
-    IndexEntry, InferCall, InferRequest, InferResponse, ModelDescription, ModelName, Target,
-    Version,
+    IndexEntry, InferCall, InferRequest, InferResponse, ModelName, Target, Version,
 };
 use wisp_protocol::codec::{Codec, Reply};
 use wisp_sandbox::handler::Usage;
@@ -23,7 +23,8 @@ use wisp_sandbox::handler::Usage;
 /// What inference needs besides the request. Lifetime: the process.
 #[derive(Debug)]
 pub struct Serving {
-    registry: Registry,
+    registry: Arc<Registry>,
+    control: Option<ModelControl>,
     admission: Admission,
     options: ServingOptions,
     draining: AtomicBool,
@@ -94,9 +95,9 @@ pub async fn infer<C: Codec, B: Body>(
     let version = serving.registry.select(&call.selection)?;
     let body = body.read(serving.options.max_body_bytes).await?;
     let deadline = Instant::now() + serving.options.request_timeout;
-    let (request, reply) = decode(call.codec, body, version).await?;
+    let (request, reply) = decode(call.codec, body, &version).await?;
     let (response, usage) = version.call(request, &permit, deadline).await?;
-    let reply = encode(reply, response, version).await?;
+    let reply = encode(reply, response, &version).await?;
     Ok(Inferred {
         reply,
         model: version.description().model.clone(),
@@ -135,11 +136,16 @@ async fn encode<R: Reply>(
 }
 
 impl Serving {
-    /// Serve what the registry holds, within these limits.
-    pub fn new(registry: Registry, options: ServingOptions) -> Serving {
+    /// Serve what the registry holds, within these limits; without a `control`, as it is.
+    pub fn new(
+        registry: Registry,
+        control: Option<ModelControl>,
+        options: ServingOptions,
+    ) -> Serving {
         Serving {
             admission: Admission::new(options.max_requests, options.max_instances),
-            registry,
+            registry: Arc::new(registry),
+            control,
             options,
             draining: AtomicBool::new(false),
         }
@@ -162,14 +168,35 @@ impl Serving {
         self.registry.index()
     }
 
-    /// What the named version tells about itself, and all versions of its model.
-    pub fn describe(
-        &self,
-        target: &Target,
-    ) -> Result<(&ModelDescription, Vec<Version>), InferError> {
-        let version = self.registry.resolve(target)?;
-        let description = version.description();
-        Ok((description, vec![description.version]))
+    /// The version that a name means; it tells of itself.
+    pub fn version(&self, target: &Target) -> Result<Arc<ModelVersion>, InferError> {
+        Ok(self.registry.resolve(target)?)
+    }
+
+    /// The versions of a model that can be called, in order.
+    pub fn ready_versions(&self, model: &ModelName) -> Result<Vec<Version>, InferError> {
+        let entry = self.registry.entry(model)?;
+        let versions = entry.versions.iter();
+        let ready = versions.filter(|(_, version)| matches!(version, LoadedVersion::Ready(_)));
+        Ok(ready.map(|(number, _)| *number).collect())
+    }
+
+    /// The names of all models.
+    pub fn models(&self) -> Vec<ModelName> {
+        let entries = self.registry.entries().into_iter();
+        entries.map(|(model, _)| model).collect()
+    }
+
+    /// Load a model of the repository, or load it again.
+    pub async fn load(&self, model: ModelName) -> Result<(), InferError> {
+        let control = self.control.as_ref().ok_or(ControlError::Fixed)?;
+        Ok(control.load(&self.registry, model).await?)
+    }
+
+    /// Stop serving a model.
+    pub async fn unload(&self, model: &ModelName) -> Result<(), InferError> {
+        let control = self.control.as_ref().ok_or(ControlError::Fixed)?;
+        Ok(control.unload(&self.registry, model).await?)
     }
 
     /// The states of the versions that `target` names: all of a model's, or one.

@@ -1,7 +1,8 @@
 //! From a decoded head to an encoded answer: which model is meant, may the call run now, and its run.
 //!
 //! Read [`infer()`] first: it is one function and names every module a request touches, in order.
-//! [`registry`] says which [`version::ModelVersion`] a name means and loads them, [`admission`] whether a call
+//! [`registry`] says which [`version::ModelVersion`] a name means and loads them ([`model_control`] while the
+//! server runs), [`admission`] whether a call
 //! may run now, [`version`] runs it: on [`graph_queue`]s, or by a [`placed_handler`], whose guests wait on
 //! [`guest_threads`]; `offload` keeps long texts off the threads that serve connections. [`error`] sorts what can
 //! go wrong by who has to act.
@@ -15,6 +16,7 @@ pub mod error;
 pub mod graph_queue;
 pub mod guest_threads;
 pub mod infer;
+pub mod model_control;
 mod offload;
 pub mod placed_handler;
 pub mod registry;

@@ -1,7 +1,8 @@
 //! Which [`ModelVersion`] a name means.
 //!
-//! Loaded once from a model repository; a model that cannot be served is kept with the reason, so
-//! that the index can tell. Runs nothing.
+//! A model that cannot be served is kept with the reason, so that the index can tell. An entry is
+//! replaced as a whole: whoever resolves sees the versions of before or those of after, and a version
+//! that a request holds lives until that request has ended. Runs and loads nothing.
 
 pub mod load_error;
 pub mod loader;
@@ -10,7 +11,7 @@ pub mod repository;
 
 use crate::version::ModelVersion;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use wisp_protocol::call::{
     IndexEntry, ModelName, Selection, Target, Version, VersionChoice, VersionLabel, VersionState,
 };
@@ -18,16 +19,26 @@ use wisp_protocol::call::{
 /// The models of a repository. Lifetime: the process.
 #[derive(Debug, Default)]
 pub struct Registry {
-    models: BTreeMap<ModelName, ModelEntry>,
+    models: RwLock<BTreeMap<ModelName, Arc<ModelEntry>>>,
 }
 
-/// The one version of a model that the policy (the highest) selects.
-#[derive(Debug)]
+/// One model as it was last loaded or unloaded.
+#[derive(Debug, Default)]
 pub struct ModelEntry {
-    /// `None` when the model has no version at all.
-    pub version: Option<Version>,
-    /// The loaded version, or why there is none, written for clients: no path in it.
-    pub state: Result<Arc<ModelVersion>, String>,
+    /// The versions that the model's policy selects.
+    pub versions: BTreeMap<Version, LoadedVersion>,
+    pub labels: BTreeMap<VersionLabel, Version>,
+    /// Why there are no versions, written for clients: no path in it.
+    pub problem: Option<String>,
+}
+
+/// A version that can be called, or why it cannot.
+#[derive(Debug)]
+pub enum LoadedVersion {
+    Ready(Arc<ModelVersion>),
+    Unloaded,
+    /// The reason is written for clients: no path in it.
+    Failed(String),
 }
 
 /// A name does not lead to a version that can answer.
@@ -44,25 +55,38 @@ pub enum ResolveError {
     },
     #[error("the path names no model and there are {models}: name one, as in `/predict/<model>`")]
     NotTheOnlyModel { models: usize },
+    #[error("model `{model}` is unloaded and has no available versions")]
+    Unloaded { model: ModelName },
     #[error("model `{model}` is unavailable: {reason}")]
     Unavailable { model: ModelName, reason: String },
 }
 
+// === impl Registry ===
+
 impl Registry {
+    /// A registry of these models.
     pub fn new(models: BTreeMap<ModelName, ModelEntry>) -> Registry {
-        Registry { models }
+        let models = models.into_iter();
+        Registry {
+            models: RwLock::new(
+                models
+                    .map(|(name, entry)| (name, Arc::new(entry)))
+                    .collect(),
+            ),
+        }
     }
 
     /// The version that an inference is asked of, ready to be called.
-    pub fn select(&self, selection: &Selection) -> Result<&Arc<ModelVersion>, ResolveError> {
+    pub fn select(&self, selection: &Selection) -> Result<Arc<ModelVersion>, ResolveError> {
         match selection {
             Selection::Named(target) => self.resolve(target),
             Selection::OnlyModel => {
-                let mut models = self.models.iter();
-                match (models.next(), models.next()) {
-                    (Some((model, entry)), None) => entry.ready(model),
+                let models = self.read();
+                let mut entries = models.iter();
+                match (entries.next(), entries.next()) {
+                    (Some((model, entry)), None) => entry.newest(model),
                     _ => Err(ResolveError::NotTheOnlyModel {
-                        models: self.models.len(),
+                        models: models.len(),
                     }),
                 }
             }
@@ -70,65 +94,170 @@ impl Registry {
     }
 
     /// The version that `target` means, ready to be called.
-    pub fn resolve(&self, target: &Target) -> Result<&Arc<ModelVersion>, ResolveError> {
-        self.entry(target)?.ready(&target.model)
-    }
-
-    /// The states of the versions that `target` means.
-    pub fn states(&self, target: &Target) -> Result<Vec<IndexEntry>, ResolveError> {
-        let entry = self.entry(target)?;
-        Ok(vec![entry.index_entry(&target.model)])
-    }
-
-    fn entry(&self, target: &Target) -> Result<&ModelEntry, ResolveError> {
-        let model = || target.model.clone();
-        let unknown = || ResolveError::UnknownModel { model: model() };
-        let entry = self.models.get(&target.model).ok_or_else(unknown)?;
-        match &target.version {
-            VersionChoice::Default => Ok(entry),
-            VersionChoice::Number(version) if entry.version == Some(*version) => Ok(entry),
-            VersionChoice::Number(version) => Err(ResolveError::UnknownVersion {
-                model: model(),
-                version: *version,
-            }),
-            VersionChoice::Label(label) => Err(ResolveError::UnknownLabel {
-                model: model(),
-                label: label.clone(),
-            }),
+    pub fn resolve(&self, target: &Target) -> Result<Arc<ModelVersion>, ResolveError> {
+        let model = &target.model;
+        let entry = self.entry(model)?;
+        match entry.number(target)? {
+            Some(version) => entry.version(model, version),
+            None => entry.newest(model),
         }
     }
 
-    /// Every model and its state, by name.
+    /// The states of the versions that `target` means: one, or all of its model.
+    pub fn states(&self, target: &Target) -> Result<Vec<IndexEntry>, ResolveError> {
+        let entry = self.entry(&target.model)?;
+        let chosen = entry.number(target)?;
+        let mut states = entry.states(&target.model);
+        states.retain(|state| chosen.is_none() || state.version == chosen);
+        Ok(states)
+    }
+
+    /// Every version of every model and its state, by name and number.
     pub fn index(&self) -> Vec<IndexEntry> {
-        self.models
-            .iter()
-            .map(|(model, entry)| entry.index_entry(model))
-            .collect()
+        let models = self.read();
+        let states = models.iter().map(|(model, entry)| entry.states(model));
+        states.flatten().collect()
     }
 
     /// The models and their entries, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&ModelName, &ModelEntry)> {
-        self.models.iter()
+    pub fn entries(&self) -> Vec<(ModelName, Arc<ModelEntry>)> {
+        let models = self.read();
+        let entries = models.iter();
+        entries
+            .map(|(model, entry)| (model.clone(), Arc::clone(entry)))
+            .collect()
+    }
+
+    /// The model's entry as it is now.
+    pub fn entry(&self, model: &ModelName) -> Result<Arc<ModelEntry>, ResolveError> {
+        let entry = self.read().get(model).map(Arc::clone);
+        entry.ok_or_else(|| ResolveError::UnknownModel {
+            model: model.clone(),
+        })
+    }
+
+    /// Put a model's entry in the place of what it had.
+    pub fn replace(&self, model: ModelName, entry: ModelEntry) {
+        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+        let before = models.insert(model, Arc::new(entry));
+        drop(models);
+        // Ending a version's threads takes time: not under the lock.
+        drop(before);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<ModelName, Arc<ModelEntry>>> {
+        // Nothing panics while the lock is held, so a poisoned one still guards a whole map.
+        self.models.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+// === impl ModelEntry ===
+
 impl ModelEntry {
-    fn ready(&self, model: &ModelName) -> Result<&Arc<ModelVersion>, ResolveError> {
-        let unavailable = |reason: &String| ResolveError::Unavailable {
-            model: model.clone(),
-            reason: reason.clone(),
-        };
-        self.state.as_ref().map_err(unavailable)
+    /// The entry of a model of which no version could even be tried.
+    pub fn problem(reason: String) -> ModelEntry {
+        ModelEntry {
+            problem: Some(reason),
+            ..ModelEntry::default()
+        }
     }
 
-    fn index_entry(&self, model: &ModelName) -> IndexEntry {
-        IndexEntry {
-            model: model.clone(),
-            version: self.version,
-            state: match &self.state {
-                Ok(_) => VersionState::Ready,
-                Err(reason) => VersionState::Failed(reason.clone()),
+    /// Whether any version can be called.
+    pub fn is_ready(&self) -> bool {
+        let ready = |version: &LoadedVersion| matches!(version, LoadedVersion::Ready(_));
+        self.versions.values().any(ready)
+    }
+
+    /// The same entry without anything loaded.
+    pub fn unloaded(&self) -> ModelEntry {
+        let numbers = self.versions.keys();
+        ModelEntry {
+            versions: numbers
+                .map(|number| (*number, LoadedVersion::Unloaded))
+                .collect(),
+            labels: self.labels.clone(),
+            problem: Some("unloaded".to_owned()),
+        }
+    }
+
+    /// The version a target names by number or label, if it names one.
+    fn number(&self, target: &Target) -> Result<Option<Version>, ResolveError> {
+        match &target.version {
+            VersionChoice::Default => Ok(None),
+            VersionChoice::Number(version) if self.versions.contains_key(version) => {
+                Ok(Some(*version))
+            }
+            VersionChoice::Number(version) => Err(ResolveError::UnknownVersion {
+                model: target.model.clone(),
+                version: *version,
+            }),
+            VersionChoice::Label(label) => match self.labels.get(label) {
+                Some(version) => Ok(Some(*version)),
+                None => Err(ResolveError::UnknownLabel {
+                    model: target.model.clone(),
+                    label: label.clone(),
+                }),
             },
         }
+    }
+
+    fn version(
+        &self,
+        model: &ModelName,
+        version: Version,
+    ) -> Result<Arc<ModelVersion>, ResolveError> {
+        let model = || model.clone();
+        match self.versions.get(&version) {
+            Some(LoadedVersion::Ready(loaded)) => Ok(Arc::clone(loaded)),
+            Some(LoadedVersion::Failed(reason)) => Err(ResolveError::Unavailable {
+                model: model(),
+                reason: reason.clone(),
+            }),
+            Some(LoadedVersion::Unloaded) => Err(ResolveError::Unloaded { model: model() }),
+            None => Err(ResolveError::UnknownVersion {
+                model: model(),
+                version,
+            }),
+        }
+    }
+
+    /// The newest version that can be called, or why the newest of all cannot.
+    fn newest(&self, model: &ModelName) -> Result<Arc<ModelVersion>, ResolveError> {
+        let newest_first = || self.versions.values().rev();
+        let ready = newest_first().find_map(|version| match version {
+            LoadedVersion::Ready(loaded) => Some(Arc::clone(loaded)),
+            LoadedVersion::Unloaded | LoadedVersion::Failed(_) => None,
+        });
+        match (ready, self.versions.keys().next_back()) {
+            (Some(loaded), _) => Ok(loaded),
+            (None, Some(newest)) => self.version(model, *newest),
+            (None, None) => Err(ResolveError::Unavailable {
+                model: model.clone(),
+                reason: self.problem.clone().unwrap_or_default(),
+            }),
+        }
+    }
+
+    fn states(&self, model: &ModelName) -> Vec<IndexEntry> {
+        let state = |version, state| IndexEntry {
+            model: model.clone(),
+            version,
+            state,
+        };
+        if self.versions.is_empty() {
+            let reason = self.problem.clone().unwrap_or_default();
+            return vec![state(None, VersionState::Failed(reason))];
+        }
+        let versions = self.versions.iter();
+        versions
+            .map(|(number, version)| {
+                let how = match version {
+                    LoadedVersion::Ready(_) => VersionState::Ready,
+                    LoadedVersion::Unloaded => VersionState::Unloaded,
+                    LoadedVersion::Failed(reason) => VersionState::Failed(reason.clone()),
+                };
+                state(Some(*number), how)
+            })
+            .collect()
     }
 }

@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use wisp_protocol::call::{ModelDescription, ModelName};
-use wisp_serving::registry::Registry;
+use wisp_serving::registry::{LoadedVersion, Registry};
 use wisp_tensor::{Dimension, ElementType, TensorSpec};
 
 /// A longer body does not fit a terminal; there is the model's README then.
@@ -19,30 +19,33 @@ const MAX_BODY: usize = 1500;
 
 pub(crate) fn text(registry: &Registry, repository: &Path, address: SocketAddr) -> String {
     let mut text = String::new();
-    let ready = registry.iter().filter(|(_, entry)| entry.state.is_ok());
+    let entries = registry.entries();
+    let ready = entries.iter().filter(|(_, entry)| entry.is_ready());
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
         "Wisp {} on http://{address}: {} of {} models ready\n",
         env!("CARGO_PKG_VERSION"),
         ready.count(),
-        registry.iter().count()
+        entries.len()
     );
-    for (name, entry) in registry.iter() {
-        let version = entry
-            .version
-            .map_or("-".to_owned(), |version| version.to_string());
-        let _ = match &entry.state {
-            Ok(loaded) => {
-                let line = curl(
-                    loaded.description(),
-                    &model_directory(repository, name),
-                    address,
-                );
-                writeln!(text, "  {name} {version}  READY\n    {line}\n")
-            }
-            Err(reason) => writeln!(text, "  {name} {version}  UNAVAILABLE\n    {reason}\n"),
-        };
+    for (name, entry) in &entries {
+        if let Some(problem) = &entry.problem {
+            let _ = writeln!(text, "  {name} -  UNAVAILABLE\n    {problem}\n");
+        }
+        for (number, version) in &entry.versions {
+            let _ = match version {
+                LoadedVersion::Ready(loaded) => {
+                    let directory = model_directory(repository, name);
+                    let line = curl(loaded.description(), &directory, address);
+                    writeln!(text, "  {name} {number}  READY\n    {line}\n")
+                }
+                LoadedVersion::Failed(reason) => {
+                    writeln!(text, "  {name} {number}  UNAVAILABLE\n    {reason}\n")
+                }
+                LoadedVersion::Unloaded => writeln!(text, "  {name} {number}  UNLOADED\n"),
+            };
+        }
     }
     text
 }

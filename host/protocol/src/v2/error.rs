@@ -39,6 +39,10 @@ pub(super) enum Reason {
     Classification(Label),
     #[error("output {0}: shared memory is not supported by this server")]
     SharedMemory(Label),
+    #[error(
+        "parameter {0} is not supported by this server: a model is loaded as it is in the repository"
+    )]
+    ControlParameter(Label),
     #[error("the name of an output is longer than {limit} bytes")]
     LongOutputName { limit: usize },
     #[error(
@@ -128,6 +132,7 @@ impl DecodeError {
     pub fn kind(&self) -> ErrorKind {
         match self.0 {
             Reason::Classification(_)
+            | Reason::ControlParameter(_)
             | Reason::SharedMemory(_)
             | Reason::Input {
                 problem: InputProblem::SharedMemory,

@@ -5,9 +5,13 @@ use bytes::Bytes;
 use serde::Serialize;
 use wisp_tensor::TensorSpec;
 
-/// The extensions of V2 that work, in Triton's names. `model_repository` would promise loading and
-/// unloading along with the index.
-pub(crate) const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "parameters"];
+/// The extensions of V2 that work, in Triton's names.
+pub(crate) const EXTENSIONS: [&str; 4] = [
+    "binary_tensor_data",
+    "parameters",
+    "model_repository",
+    "model_configuration",
+];
 
 #[derive(Serialize)]
 struct Server<'a> {
@@ -31,6 +35,11 @@ struct Spec<'a> {
     datatype: &'static str,
     /// -1 where variable.
     shape: Vec<i64>,
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    models: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -71,6 +80,12 @@ pub fn model_metadata(model: &ModelDescription, versions: &[Version]) -> Bytes {
         inputs: model.signature.inputs.iter().map(Spec::new).collect(),
         outputs: model.signature.outputs.iter().map(Spec::new).collect(),
     })
+}
+
+/// The names of the models, as KServe lists them.
+pub fn model_list(models: &[ModelName]) -> Bytes {
+    let models = models.iter().map(ModelName::as_str).collect();
+    document(&List { models })
 }
 
 /// The answer of a process that answers.

@@ -63,7 +63,7 @@ impl TestServer {
     pub(super) async fn start(options: ServerOptions) -> anyhow::Result<TestServer> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let serving = Serving::new(Registry::default(), ServingOptions::default());
+        let serving = Serving::new(Registry::default(), None, ServingOptions::default());
         let serving = Arc::new(serving);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {

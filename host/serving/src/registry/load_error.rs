@@ -32,6 +32,12 @@ pub enum LoadError {
         /// The command that makes version 1's graph, where the model file names one.
         export: Option<String>,
     },
+    #[error("there is no version {number}, which model.toml selects")]
+    NoSuchVersion { number: u64 },
+    #[error(
+        "label `{label}` is for version {number}, which is not loaded: change `labels` or `versions` in model.toml"
+    )]
+    Label { label: String, number: u64 },
     #[error("version {version} has no model.onnx; make it with `{export}`, then start again")]
     NotExported { version: Version, export: String },
     #[error("version {version} holds neither a .onnx file nor a handler.wasm")]
@@ -78,6 +84,8 @@ impl LoadError {
             | LoadError::Handler(_)
             | LoadError::Name { .. }
             | LoadError::NoVersion { .. }
+            | LoadError::NoSuchVersion { .. }
+            | LoadError::Label { .. }
             | LoadError::NotExported { .. }
             | LoadError::Empty { .. }
             | LoadError::NoMainGraph { .. }

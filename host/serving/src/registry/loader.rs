@@ -1,15 +1,15 @@
 //! From a directory of model files to versions that can be called.
 //!
-//! The highest version of each model that `repository` finds is loaded. One model's failure is its
-//! own: it is entered as unavailable, with the reason, and the rest are served.
+//! The versions of each model that `repository` selects are loaded. One version's failure is its own:
+//! it is entered as unavailable, with the reason, and the rest are served.
 
 use crate::agreement::disagreements;
 use crate::graph_queue::GraphQueue;
 use crate::placed_handler::{HandlerThreads, PlacedHandler, Placement};
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{ModelFile, ModelFileError};
-use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, VersionFiles};
-use crate::registry::{ModelEntry, Registry};
+use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, SelectedVersions, VersionFiles};
+use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::version::ModelVersion;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -54,30 +54,48 @@ pub struct Loader {
 /// What became of a model, told while the rest are still being loaded.
 pub type Loaded<'a> = Result<&'a Arc<ModelVersion>, &'a LoadError>;
 
+/// Who hears of it, with the model's name.
+pub type Report<'a> = &'a dyn Fn(&str, Loaded<'_>);
+
 impl Loader {
     /// Load every model below `path`: a repository, one model's directory, or one `.onnx` file.
     ///
-    /// `report` hears of each model as it is done, for the log and the person waiting. It is given
+    /// `report` hears of each version as it is done, for the log and the person waiting. It is given
     /// the name of the directory: one that no model can have is reported, and not entered.
-    pub fn load_repository(
-        &self,
-        path: &Path,
-        report: &dyn Fn(&str, Loaded<'_>),
-    ) -> Result<Registry, LoadError> {
+    pub fn load_repository(&self, path: &Path, report: Report<'_>) -> Result<Registry, LoadError> {
         let mut models = BTreeMap::new();
-        for FoundModel { name, files } in repository::find_models(path)? {
-            let version = files.as_ref().ok().map(|files| files.version);
-            let loaded = files.and_then(|files| self.load_version(&files));
-            report(&name, loaded.as_ref());
+        for FoundModel { name, versions } in repository::find_models(path)? {
+            let entry = match versions {
+                Ok(versions) => self.load_model(&versions, report),
+                Err(error) => {
+                    report(&name, Err(&error));
+                    ModelEntry::problem(error.client_reason())
+                }
+            };
             if let Ok(name) = ModelName::new(&name) {
-                let entry = ModelEntry {
-                    version,
-                    state: loaded.map_err(|error| error.client_reason()),
-                };
                 models.insert(name, entry);
             }
         }
         Ok(Registry::new(models))
+    }
+
+    /// Load the selected versions of one model.
+    pub fn load_model(&self, selected: &SelectedVersions, report: Report<'_>) -> ModelEntry {
+        let mut versions = BTreeMap::new();
+        for files in &selected.files {
+            let loaded = self.load_version(files);
+            report(selected.model.as_str(), loaded.as_ref());
+            let loaded = match loaded {
+                Ok(version) => LoadedVersion::Ready(version),
+                Err(error) => LoadedVersion::Failed(error.client_reason()),
+            };
+            versions.insert(files.version, loaded);
+        }
+        ModelEntry {
+            versions,
+            labels: selected.labels.clone(),
+            problem: None,
+        }
     }
 
     /// Load, check and warm one version.

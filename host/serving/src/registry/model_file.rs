@@ -3,7 +3,9 @@
 //! Unknown keys are errors: a misspelt limit must not be a limit that silently is not there.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wisp_sandbox::limits::Limits;
@@ -18,10 +20,44 @@ pub struct ModelFile {
     /// The most rows of axis 0 in one request; 0 says that axis 0 is no batch. By default 32 when
     /// every input and output has a variable first axis, else 0.
     pub max_batch_size: Option<u32>,
+    /// Which versions are loaded; by default the highest.
+    pub versions: VersionPolicy,
+    /// Names for versions, `stable` and `canary` by custom, as TF Serving's clients ask for them.
+    pub labels: BTreeMap<String, u64>,
     /// The command that makes a `model.onnx` which the repository does not hold.
     pub export: Option<String>,
     pub handler: HandlerSection,
     pub limits: LimitsSection,
+}
+
+/// Which of a model's versions are loaded, in the words of Triton: `"latest"`, `"all"`,
+/// `{ latest = 2 }` or `[1, 3]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"latest\", \"all\", { latest = N } or a list of versions"
+)]
+pub enum VersionPolicy {
+    Named(NamedPolicy),
+    #[serde(rename_all = "snake_case")]
+    Newest {
+        latest: NonZeroUsize,
+    },
+    Specific(Vec<u64>),
+}
+
+/// The policies that need no number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NamedPolicy {
+    Latest,
+    All,
+}
+
+impl Default for VersionPolicy {
+    fn default() -> VersionPolicy {
+        VersionPolicy::Named(NamedPolicy::Latest)
+    }
 }
 
 /// Where the handler comes from.
@@ -162,6 +198,40 @@ mod tests {
                 anyhow::bail!("`{text}` was accepted");
             };
             assert!(source.to_string().contains("unknown field"), "{source}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn versions_are_chosen_in_four_ways() -> anyhow::Result<()> {
+        let two = NonZeroUsize::new(2).expect("two is not zero");
+        for (text, policy) in [
+            ("", VersionPolicy::default()),
+            (
+                "versions = 'latest'",
+                VersionPolicy::Named(NamedPolicy::Latest),
+            ),
+            ("versions = 'all'", VersionPolicy::Named(NamedPolicy::All)),
+            (
+                "versions = { latest = 2 }",
+                VersionPolicy::Newest { latest: two },
+            ),
+            ("versions = [1, 3]", VersionPolicy::Specific(vec![1, 3])),
+        ] {
+            assert_eq!(load(text)??.versions, policy, "{text}");
+        }
+        for text in [
+            "versions = 'newest'",
+            "versions = { latest = 0 }",
+            "versions = 3",
+        ] {
+            let Err(ModelFileError::Parse { source, .. }) = load(text)? else {
+                anyhow::bail!("`{text}` was accepted");
+            };
+            assert!(
+                source.to_string().contains("a list of versions"),
+                "{source}"
+            );
         }
         Ok(())
     }

@@ -5,10 +5,10 @@
 //! stands in its model's place; only the path itself can fail as a whole. Loads nothing.
 
 use crate::registry::load_error::LoadError;
-use crate::registry::model_file::{self, ModelFile};
+use crate::registry::model_file::{self, ModelFile, NamedPolicy, VersionPolicy};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use wisp_protocol::call::{ModelName, Version};
+use wisp_protocol::call::{ModelName, Version, VersionLabel};
 
 /// The graph a bare model serves, and the one that its model's name is an alias of.
 pub const MAIN_GRAPH: &str = "model";
@@ -33,7 +33,17 @@ pub struct VersionFiles {
 pub struct FoundModel {
     /// The name of its file or directory, which need not be one that a model can have.
     pub name: String,
-    pub files: Result<VersionFiles, LoadError>,
+    /// The versions that are to be loaded, in order, and the labels of some.
+    pub versions: Result<SelectedVersions, LoadError>,
+}
+
+/// The versions of a model that its policy selects, at least one.
+#[derive(Debug)]
+pub struct SelectedVersions {
+    pub model: ModelName,
+    /// In the order of their numbers.
+    pub files: Vec<VersionFiles>,
+    pub labels: BTreeMap<VersionLabel, Version>,
 }
 
 /// The models below `path`, by name: those of a repository, or the one that `path` is.
@@ -44,10 +54,10 @@ pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
     };
     let path = absolute(path).map_err(read)?;
     if std::fs::metadata(&path).map_err(read)?.is_file() {
-        return Ok(vec![found(&path, single_file(&path))]);
+        return Ok(vec![found(&path, single_file(&path).map(only))]);
     }
     if is_model_directory(&path)? {
-        return Ok(vec![found(&path, version_files(&path))]);
+        return Ok(vec![found(&path, selected_versions(&path))]);
     }
     let mut models = Vec::new();
     for entry in std::fs::read_dir(&path).map_err(read)? {
@@ -56,7 +66,7 @@ pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
             continue;
         }
         match is_model_directory(&directory) {
-            Ok(true) => models.push(found(&directory, version_files(&directory))),
+            Ok(true) => models.push(found(&directory, selected_versions(&directory))),
             Ok(false) => {}
             Err(error) => models.push(found(&directory, Err(error))),
         }
@@ -65,12 +75,107 @@ pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
     Ok(models)
 }
 
-fn found(path: &Path, files: Result<VersionFiles, LoadError>) -> FoundModel {
-    let name = match &files {
-        Ok(files) => files.model.to_string(),
+/// The model of this name below `path`, if it is there now.
+pub fn find_model(path: &Path, name: &ModelName) -> Result<Option<SelectedVersions>, LoadError> {
+    let found = find_models(path)?.into_iter();
+    let mut named = found.filter(|found| found.name == name.as_str());
+    named.next().map(|found| found.versions).transpose()
+}
+
+fn found(path: &Path, versions: Result<SelectedVersions, LoadError>) -> FoundModel {
+    let name = match &versions {
+        Ok(versions) => versions.model.to_string(),
         Err(_) => file_name(path),
     };
-    FoundModel { name, files }
+    FoundModel { name, versions }
+}
+
+fn only(files: VersionFiles) -> SelectedVersions {
+    SelectedVersions {
+        model: files.model.clone(),
+        files: vec![files],
+        labels: BTreeMap::new(),
+    }
+}
+
+/// The versions below a model's directory that its model file selects; the highest where it cannot
+/// be read, which then fails to load and says why.
+fn selected_versions(model_directory: &Path) -> Result<SelectedVersions, LoadError> {
+    let highest = version_files(model_directory)?;
+    let Ok(model_file) = ModelFile::load(model_directory) else {
+        return Ok(only(highest));
+    };
+    let all = versions(model_directory)?;
+    let selected: Vec<Version> = match &model_file.versions {
+        VersionPolicy::Named(NamedPolicy::Latest) => vec![highest.version],
+        VersionPolicy::Named(NamedPolicy::All) => all.keys().copied().collect(),
+        VersionPolicy::Newest { latest } => {
+            let surplus = all.len().saturating_sub(latest.get());
+            all.keys().copied().skip(surplus).collect()
+        }
+        VersionPolicy::Specific(numbers) => {
+            let mut selected = Vec::with_capacity(numbers.len());
+            for number in numbers {
+                let version = Version::from_decimal(&number.to_string());
+                let version = version.filter(|version| all.contains_key(version));
+                selected.push(version.ok_or(LoadError::NoSuchVersion { number: *number })?);
+            }
+            selected.sort_unstable();
+            selected.dedup();
+            selected
+        }
+    };
+    let mut labels = BTreeMap::new();
+    for (name, number) in &model_file.labels {
+        let label = VersionLabel::new(name);
+        let version = Version::from_decimal(&number.to_string());
+        match (label, version.filter(|version| selected.contains(version))) {
+            (Some(label), Some(version)) => labels.insert(label, version),
+            _ => {
+                return Err(LoadError::Label {
+                    label: name.clone(),
+                    number: *number,
+                });
+            }
+        };
+    }
+    let mut files = Vec::with_capacity(selected.len());
+    for version in selected {
+        files.push(match all.get(&version) {
+            Some(directory) if version != highest.version => VersionFiles {
+                version,
+                graphs: graphs(directory)?,
+                handler: handler(directory),
+                ..highest.clone()
+            },
+            _ => highest.clone(),
+        });
+    }
+    match files.is_empty() {
+        true => Err(LoadError::NoVersion { export: None }),
+        false => Ok(SelectedVersions {
+            model: highest.model,
+            files,
+            labels,
+        }),
+    }
+}
+
+fn graphs(version_directory: &Path) -> Result<BTreeMap<String, PathBuf>, LoadError> {
+    let mut graphs = BTreeMap::new();
+    for path in entries(version_directory)? {
+        if is_graph(&path)
+            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
+        {
+            graphs.insert(stem.to_owned(), path.clone());
+        }
+    }
+    Ok(graphs)
+}
+
+fn handler(version_directory: &Path) -> Option<PathBuf> {
+    let handler = version_directory.join(HANDLER_FILE);
+    handler.is_file().then_some(handler)
 }
 
 /// Whether the directory holds a model: a version, or a model file.
@@ -94,20 +199,11 @@ pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> 
             export: model_file.and_then(|file| file.export),
         });
     };
-    let mut graphs = BTreeMap::new();
-    for path in entries(&directory)? {
-        if is_graph(&path)
-            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
-        {
-            graphs.insert(stem.to_owned(), path.clone());
-        }
-    }
-    let handler = directory.join(HANDLER_FILE);
     Ok(VersionFiles {
         model,
         version,
-        graphs,
-        handler: handler.is_file().then_some(handler),
+        graphs: graphs(&directory)?,
+        handler: handler(&directory),
         model_directory: Some(model_directory),
     })
 }
@@ -219,8 +315,8 @@ mod tests {
         let repository = directory(&["good/1/model.onnx", "my model/1/model.onnx", "notes/a.txt"])?;
         let models = find_models(repository.path())?;
         assert_eq!(names(&models), ["good", "my model"]);
-        assert!(models[0].files.is_ok());
-        assert!(matches!(models[1].files, Err(LoadError::Name { .. })));
+        assert!(models[0].versions.is_ok());
+        assert!(matches!(models[1].versions, Err(LoadError::Name { .. })));
         assert!(find_models(&repository.path().join("none")).is_err());
         Ok(())
     }
@@ -243,9 +339,55 @@ mod tests {
         assert_eq!(names(&models), ["a", "b"]);
         let versions: Vec<_> = models
             .into_iter()
-            .map(|model| Ok(model.files?.version.to_string()))
+            .map(|model| Ok(model.versions?.files[0].version.to_string()))
             .collect::<Result<_, LoadError>>()?;
         assert_eq!(versions, ["3", "4"]);
+        Ok(())
+    }
+
+    #[test]
+    fn the_model_file_selects_versions_and_labels_them() -> anyhow::Result<()> {
+        let files = directory(&[
+            "m/1/model.onnx",
+            "m/2/model.onnx",
+            "m/10/model.onnx",
+            "m/03/x",
+        ])?;
+        let model = files.path().join("m");
+        let select = |text: &str| -> anyhow::Result<Result<SelectedVersions, LoadError>> {
+            std::fs::write(model.join(model_file::FILE_NAME), text)?;
+            Ok(selected_versions(&model))
+        };
+        for (text, expected) in [
+            ("", "10"),
+            ("versions = 'all'", "1 2 10"),
+            ("versions = { latest = 2 }", "2 10"),
+            ("versions = { latest = 9 }", "1 2 10"),
+            ("versions = [10, 1, 1]", "1 10"),
+        ] {
+            let selected = select(text)??.files;
+            let versions: Vec<_> = selected.iter().map(|of| of.version.to_string()).collect();
+            assert_eq!(versions.join(" "), expected, "{text}");
+        }
+        let labelled = select("versions = 'all'\nlabels = { stable = 2 }")??.labels;
+        let stable = labelled
+            .iter()
+            .map(|(label, version)| format!("{label} {version}"));
+        assert_eq!(stable.collect::<Vec<_>>(), ["stable 2"]);
+        for (text, expected) in [
+            (
+                "versions = [3]",
+                "there is no version 3, which model.toml selects",
+            ),
+            ("versions = []", "there is no version"),
+            (
+                "labels = { stable = 2 }",
+                "label `stable` is for version 2, which is not loaded",
+            ),
+        ] {
+            let error = select(text)?.expect_err(text).to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
         Ok(())
     }
 
@@ -268,7 +410,7 @@ mod tests {
         let models = find_models(&files.path().join("wine.onnx"))?;
         let directories: Vec<_> = models
             .into_iter()
-            .map(|model| Ok(model.files?.model_directory))
+            .map(|model| Ok(model.versions?.files[0].model_directory.clone()))
             .collect::<Result<_, LoadError>>()?;
         assert_eq!(directories, [None]);
         Ok(())

@@ -1,0 +1,156 @@
+//! Which versions a name means, and how they come and go while the server runs.
+
+use crate::harness::{Repository, Response, TestServer, component, root};
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+/// One row that `wine` and `progression` take as bare models.
+fn rows(columns: usize) -> Value {
+    json!({ "inputs": [{
+        "name": "features", "datatype": "FP32", "shape": [1, columns], "data": vec![1.0; columns],
+    }] })
+}
+
+fn graph(example: &str) -> Result<Vec<u8>> {
+    let path = root().join("examples").join(example).join("1/model.onnx");
+    Ok(std::fs::read(path)?)
+}
+
+/// A model of three versions, of which the first and the last take other inputs than the second.
+fn three_versions(model_file: &str) -> Result<Repository> {
+    let (wine, progression) = (graph("wine")?, graph("progression")?);
+    Repository::empty()?
+        .with_file("m/2/model.onnx", &wine)?
+        .with_file("m/9/model.onnx", &progression)?
+        .with_file("m/10/model.onnx", &wine)?
+        .with_file("m/model.toml", model_file)
+}
+
+fn served(server: &TestServer, path: &str, columns: usize) -> Result<String> {
+    let body = rows(columns).to_string();
+    let answer = server.request(&format!("POST {path}"), &[], body.as_bytes())?.ok()?;
+    Ok(answer["model_version"].as_str().unwrap_or_default().to_owned())
+}
+
+fn control(server: &TestServer, model: &str, verb: &str) -> Result<Response> {
+    server.request(&format!("POST /v2/repository/models/{model}/{verb}"), &[], b"")
+}
+
+#[test]
+fn the_highest_number_is_served_unless_the_model_file_selects_others() -> Result<()> {
+    let server = TestServer::start(three_versions("")?)?;
+    ensure!(served(&server, "/v2/models/m/infer", 13)? == "10");
+    let refusal = server.get("/v2/models/m/versions/9")?.error(404)?;
+    ensure!(refusal == "unknown version: `m` has no version 9", "{refusal}");
+
+    let server = TestServer::start(three_versions("versions = 'all'")?)?;
+    ensure!(served(&server, "/v2/models/m/infer", 13)? == "10");
+    ensure!(served(&server, "/v2/models/m/versions/9/infer", 10)? == "9");
+    let metadata = server.get("/v2/models/m/versions/9")?.ok()?;
+    ensure!(metadata["versions"] == json!(["2", "9", "10"]), "{metadata}");
+    ensure!(metadata["inputs"][0]["shape"] == json!([-1, 10]), "{metadata}");
+    let status = server.get("/v1/models/m")?.ok()?;
+    let states = status["model_version_status"].as_array().map(Vec::len);
+    ensure!(states == Some(3) && status["ready"] == true, "{status}");
+    Ok(())
+}
+
+#[test]
+fn a_label_is_a_name_for_a_version() -> Result<()> {
+    let labels = "versions = 'all'\nlabels = { stable = 9, canary = 10 }";
+    let server = TestServer::start(three_versions(labels)?)?;
+    let status = server.get("/v1/models/m/labels/stable")?.ok()?;
+    ensure!(status["model_version_status"][0]["version"] == "9", "{status}");
+    let body = json!({ "instances": [vec![1.0; 10]] }).to_string();
+    let path = "/v1/models/m/labels/stable:predict";
+    server.request(&format!("POST {path}"), &[], body.as_bytes())?.ok()?;
+    let refusal = server.get("/v1/models/m/labels/beta/metadata")?.error(404)?;
+    ensure!(refusal == "unknown version label: `m` has no label `beta`", "{refusal}");
+    Ok(())
+}
+
+#[test]
+fn a_model_is_loaded_while_the_server_runs_and_again_when_it_has_changed() -> Result<()> {
+    let server = TestServer::start(Repository::of(&["wine"])?)?;
+    let refusal = control(&server, "m", "load")?.error(404)?;
+    ensure!(refusal == "unknown model: `m`", "{refusal}");
+    let directory = server.repository().join("m");
+    for (version, example, columns) in [("1", "wine", 13), ("2", "progression", 10)] {
+        std::fs::create_dir_all(directory.join(version))?;
+        std::fs::write(directory.join(version).join("model.onnx"), graph(example)?)?;
+        let loaded = control(&server, "m", "load")?.ok()?;
+        ensure!(loaded == json!({ "name": "m", "load": true }), "{loaded}");
+        ensure!(served(&server, "/v2/models/m/infer", columns)? == version);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_load_that_fails_leaves_what_is_served() -> Result<()> {
+    let repository = Repository::empty()?.with_model("m", "wine", None)?;
+    let server = TestServer::start(repository)?;
+    let broken = server.repository().join("m/2");
+    std::fs::create_dir_all(&broken)?;
+    std::fs::write(broken.join("model.onnx"), b"not a model")?;
+    let refusal = control(&server, "m", "load")?.error(400)?;
+    ensure!(refusal.starts_with("failed to load `m`: graph `model` cannot be loaded"), "{refusal}");
+    ensure!(!refusal.contains('/'), "a path: {refusal}");
+    ensure!(served(&server, "/v2/models/m/infer", 13)? == "1");
+    Ok(())
+}
+
+#[test]
+fn an_unloaded_model_is_not_found_until_it_is_loaded_again() -> Result<()> {
+    let server = TestServer::start(Repository::of(&["wine", "progression"])?)?;
+    let unloaded = control(&server, "wine", "unload")?.ok()?;
+    ensure!(unloaded == json!({ "name": "wine", "unload": true }), "{unloaded}");
+    let refusal = server.infer("wine", &rows(13))?.error(404)?;
+    ensure!(refusal == "model `wine` is unloaded and has no available versions", "{refusal}");
+    server.get("/v2/models/wine/ready")?.error(404)?;
+    let index = server.request("POST /v2/repository/index", &[], b"")?.ok()?;
+    ensure!(index[1]["state"] == "UNAVAILABLE" && index[1]["reason"] == "unloaded", "{index}");
+    server.infer("progression", &rows(10))?.ok()?;
+    // As Triton: what is not there is unloaded already.
+    control(&server, "nope", "unload")?.ok()?;
+    control(&server, "wine", "load")?.ok()?;
+    server.get("/v2/models/wine/ready")?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
+    let repository =
+        Repository::empty()?.with_model("evil", "progression", Some(component("evil")?))?;
+    let server = TestServer::start(repository)?;
+    let request = json!({ "inputs": [{
+        "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": ["honest"],
+    }] });
+    let body = request.to_string();
+    let mut held = TcpStream::connect(server.address())?;
+    let length = body.len();
+    let head = "POST /v2/models/evil/infer HTTP/1.1\r\nhost: t\r\nconnection: close\r\nexpect: 100-continue";
+    write!(held, "{head}\r\ncontent-length: {length}\r\n\r\n")?;
+    // The body is asked for once the version is found, and so before the model goes.
+    let mut asked = [0; 25];
+    held.read_exact(&mut asked)?;
+    ensure!(asked.starts_with(b"HTTP/1.1 100"), "{}", asked.escape_ascii());
+    control(&server, "evil", "unload")?.ok()?;
+    held.write_all(body.as_bytes())?;
+    let mut reply = Vec::new();
+    held.read_to_end(&mut reply)?;
+    Response::parse(&reply)?.ok()?;
+    server.infer("evil", &request)?.error(404)?;
+    Ok(())
+}
+
+#[test]
+fn what_would_bring_other_files_is_refused() -> Result<()> {
+    let server = TestServer::start(Repository::of(&["wine"])?)?;
+    let body = br#"{"parameters":{"config":"{}","file:1/model.onnx":"AA=="}}"#;
+    let load = "POST /v2/repository/models/wine/load";
+    server.request(load, &[], body)?.error(501)?;
+    server.get("/v2/models/wine/ready")?.ok()?;
+    Ok(())
+}
