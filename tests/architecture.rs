@@ -14,7 +14,7 @@ const BANNED_NAMES: [&str; 16] = [
 const UNSAFE_FILES: [&str; 1] = ["host/sandbox/src/aot.rs"];
 
 /// A foreign crate, and the places below `host/` where its types may appear.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("http_body", &["server"]),
@@ -24,6 +24,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("serde_json", &["protocol", "cli"]),
     ("jiter", &["protocol"]),
     ("base64", &["protocol"]),
+    ("flate2", &["protocol"]),
     ("prost_types", &["protocol", "server"]),
     ("toml", &["serving/src/registry", "cli"]),
     ("wasmtime", &["sandbox"]),

@@ -7,6 +7,7 @@ mod harness;
 mod architecture;
 mod cli;
 mod clients;
+mod compression;
 mod examples;
 mod guests;
 mod isolation;

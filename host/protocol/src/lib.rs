@@ -4,7 +4,8 @@
 //! [`v2`] turns its body into an [`call::InferRequest`] and an [`call::InferResponse`] back into
 //! bytes. [`tfs`] (TF Serving and KServe V1) and [`predict`] (features in, a prediction out) do the
 //! same for their dialects; [`rest`] makes one of them, and [`reply`] is what
-//! they write; [`codec`] is what is common to all dialects. [`grpc`] does it for the messages of
+//! they write; [`codec`] is what is common to all dialects, and
+//! [`content_coding`] the compression of bodies, which is below them all. [`grpc`] does it for the messages of
 //! every dialect that travels over gRPC. [`error`] says which status an error of which kind has.
 //!
 //! Invariant: no socket, no clock, no look-up of models; compiles to Wasm. Nothing here is async.
@@ -12,6 +13,7 @@
 
 pub mod call;
 pub mod codec;
+pub mod content_coding;
 pub mod error;
 pub mod grpc;
 mod label;

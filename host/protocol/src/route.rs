@@ -9,7 +9,7 @@ use crate::call::{Call, InferCall, ModelName, Selection, Target, Version, Versio
 use crate::error::ErrorKind;
 use crate::label::Label;
 use crate::{predict, rest, tfs, v2};
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
 /// Why a head makes no call. Lifetime: one request.
@@ -29,8 +29,6 @@ enum Reason {
     Method { allowed: &'static str },
     #[error("{0} is not supported by this server")]
     NotImplemented(&'static str),
-    #[error("content encoding {0} is not supported: send the body as it is")]
-    ContentEncoding(Label),
     #[error(transparent)]
     HeaderLength(#[from] v2::HeaderLengthError),
     #[error(transparent)]
@@ -46,7 +44,7 @@ pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Cal
 
 fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Reason> {
     let Some(path) = uri_path.strip_prefix("/v2") else {
-        return find_elsewhere(method, uri_path, headers);
+        return find_elsewhere(method, uri_path);
     };
     // No route has more than seven segments; what is longer stays joined and matches nothing.
     let segments: Vec<&str> = path.splitn(8, '/').collect();
@@ -56,7 +54,6 @@ fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Re
         ["", "health", "ready"] => Call::ServerReady,
         ["", "repository", "index"] => {
             allow(method, Method::POST, "POST")?;
-            check_content_encoding(headers)?;
             return Ok(Call::RepositoryIndex);
         }
         [
@@ -83,7 +80,7 @@ fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Re
 }
 
 /// What a path asks for that is not V2's.
-fn find_elsewhere(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Reason> {
+fn find_elsewhere(method: &Method, uri_path: &str) -> Result<Call, Reason> {
     let (selection, codec) = match uri_path.strip_prefix("/v1") {
         Some(path) => match tfs::route(method, path)? {
             tfs::Route::List => return Ok(Call::TfsModelList),
@@ -103,7 +100,6 @@ fn find_elsewhere(method: &Method, uri_path: &str, headers: &HeaderMap) -> Resul
             }
         },
     };
-    check_content_encoding(headers)?;
     Ok(Call::Infer(InferCall { selection, codec }))
 }
 
@@ -130,7 +126,6 @@ fn model_call(
         ["infer"] => {
             allow(method, Method::POST, "POST")?;
             let target = target(model, version)?;
-            check_content_encoding(headers)?;
             let codec = rest::Codec::V2(v2::Codec::from_headers(headers)?);
             let selection = Selection::Named(target);
             Ok(Call::Infer(InferCall { selection, codec }))
@@ -186,20 +181,6 @@ fn target(model: &str, version: Option<&str>) -> Result<Target, Reason> {
     Ok(Target { model, version })
 }
 
-fn check_content_encoding(headers: &HeaderMap) -> Result<(), Reason> {
-    for value in headers.get_all(header::CONTENT_ENCODING) {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        let refused = text
-            .split(',')
-            .map(str::trim)
-            .find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
-        if let Some(coding) = refused {
-            return Err(Reason::ContentEncoding(Label::new(coding)));
-        }
-    }
-    Ok(())
-}
-
 impl RouteError {
     /// What the dialect's error table is asked with.
     pub fn kind(&self) -> ErrorKind {
@@ -209,7 +190,6 @@ impl RouteError {
             }
             Reason::Method { .. } => ErrorKind::MethodNotAllowed,
             Reason::NotImplemented(_) => ErrorKind::NotImplemented,
-            Reason::ContentEncoding(_) => ErrorKind::UnsupportedEncoding,
             Reason::HeaderLength(_) => ErrorKind::InvalidRequest,
             Reason::Tfs(error) => error.kind(),
             Reason::Predict(error) => error.kind(),

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use wisp_protocol::call::{Call, Target};
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::route::route;
-use wisp_protocol::{predict, tfs, v2};
+use wisp_protocol::{content_coding, predict, tfs, v2};
 use wisp_serving::{Body, Serving, infer};
 
 /// The largest question about the repository, whose members are booleans.
@@ -24,8 +24,13 @@ pub(crate) async fn answer(
     body: &mut RequestBody<Incoming>,
 ) -> Result<Reply, Failure> {
     check_host(head)?;
-    let reply = match route(&head.method, head.uri.path(), &head.headers)? {
-        Call::Infer(call) => infer(serving, call, body).await?.reply.into(),
+    let call = route(&head.method, head.uri.path(), &head.headers)?;
+    body.set_coding(content_coding::of_body(&head.headers)?);
+    let reply = match call {
+        Call::Infer(call) => {
+            let reply = Reply::from(infer(serving, call, body).await?.reply);
+            reply.compress_for(&head.headers).await
+        }
         Call::ServerLive => Reply::document(v2::live()),
         Call::ServerReady => match serving.is_ready() {
             true => Reply::document(v2::ready(true)),

@@ -2,7 +2,10 @@
 //!
 //! A body that came in one piece is passed on as it is. More pieces are joined in one buffer as
 //! they come, since each would keep memory far larger than itself: a flood of tiny pieces costs
-//! about as much as the bytes in it. What is declared is believed only to refuse.
+//! about as much as the bytes in it. What is declared is believed only to refuse. A body that is
+//! compressed is inflated when all of it is there, under the same limit.
+
+mod inflation;
 
 use crate::body_budget::Share;
 use bytes::Bytes;
@@ -13,6 +16,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+use wisp_protocol::content_coding::Coding;
 use wisp_serving::{Body, BodyError};
 
 /// The rate below which a body is late; a bad mobile connection reaches it.
@@ -35,6 +39,8 @@ const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 pub(crate) struct RequestBody<B> {
     incoming: B,
     collected: Collected,
+    /// How it is compressed; `None` for a body as it is.
+    coding: Option<Coding>,
     /// Of what all bodies may take; given back with the request, which goes on using the bytes.
     share: Share,
     /// How long it may make us wait, besides the time its bytes take.
@@ -71,9 +77,15 @@ where
             },
             incoming,
             collected: Collected::Nothing,
+            coding: None,
             share,
             grace,
         }
+    }
+
+    /// Say how the body is compressed, before it is read.
+    pub(crate) fn set_coding(&mut self, coding: Option<Coding>) {
+        self.coding = coding;
     }
 
     /// Whether nothing of the body is left to come. What is there is thrown away; nothing is
@@ -170,7 +182,14 @@ where
     B: http_body::Body<Data = Bytes, Error: Error + 'static> + Unpin + Send,
 {
     async fn read(self, limit: usize) -> Result<Bytes, BodyError> {
-        self.read_whole(limit).await
+        let body = self.read_whole(limit).await?;
+        let Some(coding) = self.coding else {
+            return Ok(body);
+        };
+        let share = self.share.split_off();
+        let (inflated, share) = inflation::inflate(coding, body, limit, share).await?;
+        self.share = share;
+        Ok(inflated)
     }
 }
 

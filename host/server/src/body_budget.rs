@@ -45,6 +45,12 @@ impl Share {
         }
         taken.is_ok()
     }
+
+    /// All of this share as one of its own; here nothing is left.
+    pub(crate) fn split_off(&mut self) -> Share {
+        let rest = self.budget.share();
+        std::mem::replace(self, rest)
+    }
 }
 
 impl Drop for Share {

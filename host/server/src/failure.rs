@@ -3,6 +3,7 @@
 //! Joins what the crates below report with what is refused right here. Each has one text for the
 //! client and one, with its causes, for the log.
 
+use wisp_protocol::content_coding::ContentCodingError;
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::route::RouteError;
 
@@ -13,6 +14,8 @@ pub(crate) enum Failure {
     Host,
     #[error(transparent)]
     Route(#[from] RouteError),
+    #[error(transparent)]
+    ContentCoding(#[from] ContentCodingError),
     #[error(transparent)]
     Serving(#[from] wisp_serving::InferError),
     /// With what the panic said.
@@ -25,6 +28,7 @@ impl Failure {
         match self {
             Failure::Host => ErrorKind::InvalidRequest,
             Failure::Route(error) => error.kind(),
+            Failure::ContentCoding(error) => error.kind(),
             Failure::Serving(error) => error.kind(),
             Failure::Panic(_) => ErrorKind::Internal,
         }
@@ -33,7 +37,7 @@ impl Failure {
     /// What the client is told.
     pub(crate) fn client_message(&self) -> String {
         match self {
-            Failure::Host | Failure::Route(_) => self.to_string(),
+            Failure::Host | Failure::Route(_) | Failure::ContentCoding(_) => self.to_string(),
             Failure::Serving(error) => error.client_message().to_string(),
             Failure::Panic(_) => "the server failed".to_owned(),
         }
@@ -43,7 +47,9 @@ impl Failure {
     pub(crate) fn allow(&self) -> Option<&'static str> {
         match self {
             Failure::Route(error) => error.allow(),
-            Failure::Host | Failure::Serving(_) | Failure::Panic(_) => None,
+            Failure::Host | Failure::ContentCoding(_) | Failure::Serving(_) | Failure::Panic(_) => {
+                None
+            }
         }
     }
 }

@@ -5,12 +5,14 @@
 use crate::failure::Failure;
 use crate::pulse::Turn;
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::convert::Infallible;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use wisp_protocol::content_coding::{AcceptedCoding, Coding, READ_CODINGS, depends_on_client};
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::reply::EncodedReply;
 use wisp_protocol::rest::Dialect;
@@ -23,6 +25,9 @@ const HEADER_LENGTH: HeaderName = HeaderName::from_static(v2::HEADER_LENGTH);
 /// Seconds after which a refused client may try again: queues here are short.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
+/// The largest answer that is compressed where its connection is served: about half a millisecond.
+const MAX_SHORT_BYTES: usize = 32 * 1024;
+
 /// The most bytes that an HTTP/2 response hands over at a time. Its client takes each before the
 /// next, which shows that it reads at all; HTTP/1 shows that at the socket.
 const MAX_FRAME_BYTES: usize = 64 * 1024;
@@ -33,6 +38,10 @@ pub(crate) struct Reply {
     status: StatusCode,
     content_type: HeaderValue,
     header_length: Option<usize>,
+    /// How the chunks are compressed.
+    coding: Option<Coding>,
+    /// Whether another client may get the same answer otherwise compressed.
+    varies: bool,
     chunks: Vec<Bytes>,
 }
 
@@ -66,6 +75,8 @@ impl Reply {
             status: StatusCode::OK,
             content_type: JSON,
             header_length: None,
+            coding: None,
+            varies: false,
             chunks: vec![document],
         }
     }
@@ -80,6 +91,26 @@ impl Reply {
 
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Compress it, if the client with these headers wants that and it is worth it.
+    ///
+    /// Only the answers of inferences are, as in Triton: tritonclient's asyncio variant accepts gzip
+    /// with all that it asks, and inflates nothing else.
+    pub(crate) async fn compress_for(self, headers: &HeaderMap) -> Reply {
+        let bytes = self.chunks.iter().map(Bytes::len).sum();
+        let varies = depends_on_client(bytes);
+        let coding = AcceptedCoding::from_headers(headers).for_body(bytes);
+        let chunks = match coding {
+            None => self.chunks,
+            Some(coding) => vec![compress(coding, self.chunks, bytes).await],
+        };
+        Reply {
+            coding,
+            varies,
+            chunks,
+            ..self
+        }
     }
 
     pub(crate) fn into_response(self, framing: Framing, mut turn: Turn) -> Response<ReplyBody> {
@@ -101,6 +132,12 @@ impl Reply {
         if let Some(length) = self.header_length {
             headers.insert(HEADER_LENGTH, HeaderValue::from(length));
         }
+        if let Some(coding) = self.coding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+        }
+        if self.varies {
+            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
@@ -119,8 +156,25 @@ impl From<EncodedReply> for Reply {
             status: StatusCode::OK,
             content_type: HeaderValue::from_static(content_type),
             header_length,
+            coding: None,
+            varies: false,
             chunks,
         }
+    }
+}
+
+/// These chunks, compressed on a blocking thread where that takes long.
+async fn compress(coding: Coding, chunks: Vec<Bytes>, bytes: usize) -> Bytes {
+    if bytes <= MAX_SHORT_BYTES {
+        return coding.compress(&chunks);
+    }
+    match tokio::task::spawn_blocking(move || coding.compress(&chunks)).await {
+        Ok(compressed) => compressed,
+        Err(lost) => match lost.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime ends, and nobody gets this.
+            Err(_) => Bytes::new(),
+        },
     }
 }
 
@@ -148,7 +202,7 @@ impl Failure {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
         if kind == ErrorKind::UnsupportedEncoding {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(READ_CODINGS));
         }
         response
     }

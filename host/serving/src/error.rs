@@ -87,7 +87,7 @@ impl From<BodyError> for InferError {
             BodyError::NoRoom => ErrorKind::Unavailable,
             BodyError::Timeout => ErrorKind::ClientTimeout,
             BodyError::Disconnected => ErrorKind::ClientGone,
-            BodyError::Malformed => ErrorKind::InvalidRequest,
+            BodyError::Malformed | BodyError::NotInCoding(_) => ErrorKind::InvalidRequest,
         };
         InferError::plain(kind, error)
     }

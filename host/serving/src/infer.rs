@@ -18,6 +18,7 @@ use wisp_protocol::call::{
     IndexEntry, InferCall, InferRequest, InferResponse, ModelName, Target, Version,
 };
 use wisp_protocol::codec::{Codec, Reply};
+use wisp_protocol::content_coding::Coding;
 use wisp_sandbox::handler::Usage;
 
 /// What inference needs besides the request. Lifetime: the process.
@@ -73,6 +74,8 @@ pub enum BodyError {
     Disconnected,
     #[error("the body is not framed as HTTP requires")]
     Malformed,
+    #[error("the body is not a whole {0} stream and nothing else, as its content encoding says")]
+    NotInCoding(Coding),
 }
 
 /// An answered inference. Lifetime: one request.

@@ -220,24 +220,6 @@ fn parts_of_the_protocol_that_are_left_out_say_so() {
 }
 
 #[test]
-fn only_bodies_as_they_are_are_taken() {
-    for coding in ["gzip", "deflate", "br", "identity, gzip", "GZIP"] {
-        for path in ["/v2/models/m/infer", "/v2/repository/index"] {
-            let error = post(path, &[("content-encoding", coding)]).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::UnsupportedEncoding, "{coding}");
-        }
-    }
-    for coding in ["identity", "Identity", "", "identity , identity"] {
-        assert!(
-            post("/v2/models/m/infer", &[("content-encoding", coding)]).is_ok(),
-            "{coding}"
-        );
-    }
-    let twice = [("content-encoding", "identity"), ("content-encoding", "br")];
-    assert!(post("/v2/models/m/infer", &twice).is_err());
-}
-
-#[test]
 fn a_header_length_is_digits_and_stands_there_once() {
     const NAME: &str = v2::HEADER_LENGTH;
     for length in ["0", "17", "18446744073709551615", "007"] {

@@ -1,0 +1,70 @@
+//! The plain bytes of a body that came compressed, counted like those of any other.
+//!
+//! What is short is inflated at once. The rest goes on on a blocking thread, since it would hold up
+//! connections there; the budget's share goes with it, and is given back only when it ends.
+
+use crate::body_budget::Share;
+use bytes::Bytes;
+use std::panic::resume_unwind;
+use wisp_protocol::content_coding::{Coding, InflateError, Inflater, Progress};
+use wisp_serving::BodyError;
+
+/// The longest compressed body whose first step is made at once: some tenths of a millisecond, about
+/// what one step makes of it.
+const MAX_SHORT_BYTES: usize = 64 << 10;
+
+/// A body being inflated. Lifetime: one request.
+#[derive(Debug)]
+struct Inflation {
+    inflater: Inflater,
+    share: Share,
+}
+
+/// The plain bytes of `body`, of which there may be `limit`, and the share of the budget that they
+/// and the compressed ones have.
+pub(super) async fn inflate(
+    coding: Coding,
+    body: Bytes,
+    limit: usize,
+    share: Share,
+) -> Result<(Bytes, Share), BodyError> {
+    let is_short = body.len() <= MAX_SHORT_BYTES;
+    let inflater = Inflater::new(coding, body, limit);
+    let mut inflation = Inflation { inflater, share };
+    // Two steps, since some streams show their end only in a step of its own.
+    for _ in 0..2 {
+        if is_short && inflation.step()? == Progress::Whole {
+            return Ok(inflation.finish());
+        }
+    }
+    let rest = tokio::task::spawn_blocking(|| inflation.run());
+    match rest.await.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(result) => result,
+        Err(Ok(panic)) => resume_unwind(panic),
+        // The runtime ends, and with it the connection.
+        Err(Err(_)) => Err(BodyError::Disconnected),
+    }
+}
+
+impl Inflation {
+    fn run(mut self) -> Result<(Bytes, Share), BodyError> {
+        while self.step()? == Progress::Started {}
+        Ok(self.finish())
+    }
+
+    fn step(&mut self) -> Result<Progress, BodyError> {
+        let before = self.inflater.inflated_bytes();
+        let progress = self.inflater.step().map_err(|error| match error {
+            InflateError::TooLarge { limit } => BodyError::TooLarge { limit },
+            InflateError::Malformed(coding) => BodyError::NotInCoding(coding),
+        })?;
+        match self.share.take(self.inflater.inflated_bytes() - before) {
+            true => Ok(progress),
+            false => Err(BodyError::NoRoom),
+        }
+    }
+
+    fn finish(self) -> (Bytes, Share) {
+        (self.inflater.into_inflated(), self.share)
+    }
+}
