@@ -64,7 +64,6 @@ fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Re
             verb @ ("load" | "unload"),
         ] => {
             allow(method, Method::POST, "POST")?;
-            check_content_encoding(headers)?;
             let model = target(model, None)?.model;
             return Ok(match verb {
                 "load" => Call::RepositoryLoad(model),
