@@ -47,6 +47,17 @@ pub enum Verb {
     Regress,
 }
 
+impl Verb {
+    /// TF Serving's name of what the verb does.
+    fn method_name(self) -> &'static str {
+        match self {
+            Verb::Predict => "tensorflow/serving/predict",
+            Verb::Classify => "tensorflow/serving/classify",
+            Verb::Regress => "tensorflow/serving/regress",
+        }
+    }
+}
+
 /// How to read the body of one inference request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Codec {
