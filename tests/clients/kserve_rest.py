@@ -40,6 +40,7 @@ async def expect_failure(status, text, request):
 
 async def v1():
     async with InferenceRESTClient(RESTConfig(protocol="v1", retries=0)) as client:
+        assert await client.is_server_live(URL) is True
         assert await client.is_model_ready(URL, "bare") is True
         assert await client.is_model_ready(URL, "broken") is False
         await expect_failure(404, "`nope`", client.is_model_ready(URL, "nope"))

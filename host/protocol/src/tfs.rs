@@ -29,7 +29,7 @@ mod route;
 pub use crate::lenient::EncodeError;
 pub use crate::v2::encode_error;
 pub use error::DecodeError;
-pub use metadata::{model_list, model_metadata, model_status};
+pub use metadata::{alive, model_list, model_metadata, model_status};
 pub use response::Reply;
 pub use route::{Route, RouteError, route};
 

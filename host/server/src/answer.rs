@@ -40,6 +40,7 @@ pub(crate) async fn answer(
             true => Reply::document(predict::health(true)),
             false => Reply::not_ready(predict::health(false)),
         },
+        Call::KserveLive => Reply::document(tfs::alive()),
         Call::TfsModelList => {
             let mut models: Vec<_> = serving.index().into_iter().map(|of| of.model).collect();
             models.dedup();
