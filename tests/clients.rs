@@ -180,3 +180,23 @@ fn curl_speaks_the_simple_dialect() -> Result<()> {
     ensure!(rows[1]["error"].is_string(), "{answer}");
     Ok(())
 }
+
+#[test]
+fn the_curl_lines_of_the_readmes_table_work_when_pasted() -> Result<()> {
+    let server = server()?;
+    let readme = std::fs::read_to_string(root().join("README.md"))?;
+    let cells = readme.lines().filter(|line| line.starts_with("| "));
+    let lines: Vec<&str> = cells
+        .filter_map(|line| line.split('`').find(|text| text.starts_with("curl ")))
+        .collect();
+    ensure!(lines.len() == 7, "{lines:#?}");
+    for line in lines {
+        let here = line.replace("127.0.0.1:8000", &server.address().to_string());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{here} --fail-with-body")]);
+        let output = python::succeed(&mut shell)?;
+        let answer: Value = serde_json::from_slice(&output.stdout).context(here)?;
+        ensure!(answer.get("error").is_none(), "{answer}");
+    }
+    Ok(())
+}
