@@ -1,10 +1,13 @@
 //! Clients that others wrote, as they come from their package registries, drive the examples.
 //!
-//! The checks themselves are in Python: `clients/triton_http.py`.
+//! The checks themselves are in Python, one script for each client in `clients/`, but for those of
+//! curl, which are here.
 
 use crate::harness::{Repository, TestServer, root};
 use crate::python;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::process::Command;
 
 /// The three examples that need nothing but the repository, and a model that cannot be served.
 fn server() -> Result<TestServer> {
@@ -68,4 +71,137 @@ fn tritonclient_gets_every_answer_to_its_own_question() -> Result<()> {
 #[test]
 fn the_asyncio_client_works_as_well() -> Result<()> {
     check(&server()?, "asynchronous")
+}
+
+#[test]
+fn tritonclient_compresses_in_both_directions() -> Result<()> {
+    check(&server()?, "compression")
+}
+
+/// The models of the other dialects' clients: with a handler, without one, and one that fails.
+fn dialects() -> Result<TestServer> {
+    let repository = Repository::of(&["digits", "progression"])?
+        .with_model("bare", "progression", None)?
+        .with_file("broken/1/model.onnx", b"not a model")?;
+    TestServer::start(repository)
+}
+
+#[test]
+fn ovmsclient_predicts_and_reads_status_and_metadata_over_http() -> Result<()> {
+    let server = dialects()?;
+    let examples = root().join("examples");
+    let examples = examples.to_str().context("a path that is not Unicode")?;
+    python::run("ovms_http.py", &[&server.address().to_string(), examples])?;
+    Ok(())
+}
+
+#[test]
+fn kserves_rest_client_works_in_both_protocols() -> Result<()> {
+    let server = dialects()?;
+    python::run("kserve_rest.py", &[&server.address().to_string()])?;
+    Ok(())
+}
+
+#[test]
+fn the_request_of_the_lectures_gets_predictions_as_onnxruntime_computes_them() -> Result<()> {
+    let (server, graphs) = lecture()?;
+    let address = server.address().to_string();
+    python::run("lecture.py", &["ask", &graphs, &address])?;
+    Ok(())
+}
+
+/// A server of the models that the lectures and the documentation of TF Serving use, and the
+/// repository's path.
+fn lecture() -> Result<(TestServer, String)> {
+    let repository = Repository::empty()?;
+    let path = repository.path().to_str();
+    let path = path.context("a path that is not Unicode")?.to_owned();
+    python::run("lecture.py", &["make", &path])?;
+    Ok((TestServer::start(repository)?, path))
+}
+
+/// What curl prints for these arguments and this URL.
+fn curl(server: &TestServer, arguments: &[&str], path: &str) -> Result<Value> {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--fail-with-body"])
+        .args(arguments)
+        .arg(format!("http://{}{path}", server.address()));
+    Ok(serde_json::from_slice(&python::succeed(&mut curl)?.stdout)?)
+}
+
+/// From <https://www.tensorflow.org/tfx/serving/api_rest>, "Example", but for the port.
+#[test]
+fn the_curl_lines_of_tf_servings_documentation_print_what_it_says() -> Result<()> {
+    let (server, _) = lecture()?;
+    let model = "/v1/models/half_plus_three";
+    let status = curl(&server, &[], model)?;
+    let version = &status["model_version_status"][0];
+    ensure!(version["state"] == "AVAILABLE", "{status}");
+    ensure!(version["status"] == json!({"error_code": "OK", "error_message": ""}));
+    let metadata = curl(&server, &[], &format!("{model}/metadata"))?;
+    ensure!(
+        metadata["model_spec"]["name"] == "half_plus_three",
+        "{metadata}"
+    );
+    let rows = r#"{"instances": [1.0,2.0,5.0]}"#;
+    let predicted = curl(
+        &server,
+        &["-d", rows, "-X", "POST"],
+        &format!("{model}:predict"),
+    )?;
+    ensure!(
+        predicted == json!({"predictions": [3.5, 4.0, 5.5]}),
+        "{predicted}"
+    );
+    let examples =
+        r#"{"signature_name": "tensorflow/serving/regress", "examples": [{"x": 1.0}, {"x": 2.0}]}"#;
+    let regressed = curl(
+        &server,
+        &["-d", examples, "-X", "POST"],
+        &format!("{model}:regress"),
+    )?;
+    ensure!(regressed == json!({"results": [3.5, 4.0]}), "{regressed}");
+    Ok(())
+}
+
+#[test]
+fn curl_speaks_the_simple_dialect() -> Result<()> {
+    let repository = Repository::empty()?.with_model("progression", "progression", None)?;
+    let server = TestServer::start(repository)?;
+    ensure!(curl(&server, &[], "/health")? == json!({"status": "healthy"}));
+    let features = "[54, 2, 36.1, 115, 163, 98.4, 43, 4, 4.6821, 101]";
+    let one = format!("{{\"features\": {features}}}");
+    // The only model need not be named, and a body may be compressed either way.
+    for path in ["/predict", "/predict/progression"] {
+        let answer = curl(&server, &["--compressed", "-d", &one], path)?;
+        let prediction = answer["prediction"].as_f64().context("no number")?;
+        ensure!((prediction - 235.637).abs() < 1e-2, "{answer}");
+        ensure!(answer["model_version"] == "1", "{answer}");
+    }
+    let batch = format!("{{\"features\": [{features}, [1], {features}]}}");
+    let answer = curl(&server, &["-d", &batch], "/batch_predict")?;
+    let rows = answer["predictions"].as_array().context("no list")?;
+    ensure!(rows.len() == 3 && rows[0] == rows[2], "{answer}");
+    ensure!(rows[1]["error"].is_string(), "{answer}");
+    Ok(())
+}
+
+#[test]
+fn the_curl_lines_of_the_readmes_table_work_when_pasted() -> Result<()> {
+    let server = server()?;
+    let readme = std::fs::read_to_string(root().join("README.md"))?;
+    let cells = readme.lines().filter(|line| line.starts_with("| "));
+    let lines: Vec<&str> = cells
+        .filter_map(|line| line.split('`').find(|text| text.starts_with("curl ")))
+        .collect();
+    ensure!(lines.len() == 7, "{lines:#?}");
+    for line in lines {
+        let here = line.replace("127.0.0.1:8000", &server.address().to_string());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{here} --fail-with-body")]);
+        let output = python::succeed(&mut shell)?;
+        let answer: Value = serde_json::from_slice(&output.stdout).context(here)?;
+        ensure!(answer.get("error").is_none(), "{answer}");
+    }
+    Ok(())
 }

@@ -175,7 +175,9 @@ fn an_answer_is_compressed_for_who_wants_it_and_if_it_is_large() -> Result<()> {
     ensure!(answer.header("vary").is_none());
     answer.ok()?;
     let headers = [("accept-encoding", "gzip, identity;q=0")];
-    inflated(Coding::Gzip, &infer(&server, &headers, &small)?)?;
+    let answer = infer(&server, &headers, &small)?;
+    inflated(Coding::Gzip, &answer)?;
+    ensure!(answer.header("vary") == Some("accept-encoding"));
     // Errors and documents are for every client to read.
     infer(&server, &headers, b"{}")?.error(400)?;
     server.request("GET /v2/models/bare", &headers, b"")?.ok()?;

@@ -4,6 +4,7 @@
 //! dropped.
 
 mod connection;
+pub(crate) mod fixture;
 
 pub(crate) use connection::Connection;
 

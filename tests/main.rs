@@ -12,6 +12,7 @@ mod examples;
 mod guests;
 mod isolation;
 mod overload;
+mod protocol_tfs;
 mod protocol_v2;
 mod python;
 mod shutdown;

@@ -304,6 +304,55 @@ def asynchronous(_client):
     asyncio.run(main())
 
 
+def compression(client):
+    """Bodies compressed in one direction, the other or both, for the answer that plain ones get."""
+    rows = patients(32)
+    plain = ask(client, "progression", {"features": rows})
+    long_id = "x" * 2000
+    for request in (None, "gzip", "deflate"):
+        for response in (None, "gzip", "deflate"):
+            for form in ((BINARY, UNSAID), (JSON, JSON), (BINARY, JSON), (JSON, BINARY)):
+                answer = ask(
+                    client,
+                    "progression",
+                    {"features": rows},
+                    ["progression", "corrected"],
+                    form,
+                    # Long enough for an answer that is worth compressing.
+                    request_id=long_id,
+                    request_compression_algorithm=request,
+                    response_compression_algorithm=response,
+                )
+                for name, values in plain.items():
+                    np.testing.assert_allclose(answer[name], values, atol=1e-4, err_msg=f"{request} {response} {form}")
+    pending = client.async_infer(
+        "progression",
+        to_inputs({"features": rows}),
+        request_id=long_id,
+        request_compression_algorithm="gzip",
+        response_compression_algorithm="gzip",
+    )
+    answer = pending.get_result().as_numpy("progression")
+    np.testing.assert_allclose(answer, plain["progression"], atol=1e-4)
+
+    async def main():
+        async with aio.InferenceServerClient(ADDRESS) as client:
+            for request in (None, "gzip", "deflate"):
+                for response in (None, "gzip", "deflate"):
+                    answer = await client.infer(
+                        "progression",
+                        to_inputs({"features": rows}),
+                        request_id=long_id,
+                        request_compression_algorithm=request,
+                        response_compression_algorithm=response,
+                    )
+                    np.testing.assert_allclose(answer.as_numpy("progression"), plain["progression"], atol=1e-4)
+            # It accepts gzip unasked, and inflates nothing but answers.
+            assert len((await client.get_model_metadata("wine"))["inputs"]) == 14
+
+    asyncio.run(main())
+
+
 # Two of the wines in wine's request.sh.
 WINES = np.array(
     [
@@ -321,7 +370,7 @@ def patients(count):
     return np.random.default_rng(1).uniform(low, high, (count, 10)).astype(np.float32)
 
 
-CHECKS = (digits, wine, progression, embed, server, errors, concurrency, asynchronous)
+CHECKS = (digits, wine, progression, embed, server, errors, concurrency, asynchronous, compression)
 
 if __name__ == "__main__":
     check = next(check for check in CHECKS if check.__name__ == sys.argv[1])

@@ -27,6 +27,8 @@ pub enum Call {
     ModelMetadata(Target),
     /// Is the process alive, in the words of the simple dialect?
     Health,
+    /// Is the process alive, in the words of KServe V1?
+    KserveLive,
     /// The names of the models, for KServe V1 and for clients of OpenAI's lists.
     TfsModelList,
     /// The state of a model's versions, for TF Serving, and its readiness, for KServe V1.

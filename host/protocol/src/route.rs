@@ -80,6 +80,10 @@ fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Re
 
 /// What a path asks for that is not V2's.
 fn find_elsewhere(method: &Method, uri_path: &str) -> Result<Call, Reason> {
+    if uri_path == "/" {
+        allow(method, Method::GET, "GET")?;
+        return Ok(Call::KserveLive);
+    }
     let (selection, codec) = match uri_path.strip_prefix("/v1") {
         Some(path) => match tfs::route(method, path)? {
             tfs::Route::List => return Ok(Call::TfsModelList),

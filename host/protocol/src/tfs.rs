@@ -29,7 +29,7 @@ mod route;
 pub use crate::lenient::EncodeError;
 pub use crate::v2::encode_error;
 pub use error::DecodeError;
-pub use metadata::{model_list, model_metadata, model_status};
+pub use metadata::{alive, model_list, model_metadata, model_status};
 pub use response::Reply;
 pub use route::{Route, RouteError, route};
 
@@ -45,6 +45,17 @@ pub enum Verb {
     Predict,
     Classify,
     Regress,
+}
+
+impl Verb {
+    /// TF Serving's name of what the verb does.
+    fn method_name(self) -> &'static str {
+        match self {
+            Verb::Predict => "tensorflow/serving/predict",
+            Verb::Classify => "tensorflow/serving/classify",
+            Verb::Regress => "tensorflow/serving/regress",
+        }
+    }
 }
 
 /// How to read the body of one inference request. Lifetime: one request.

@@ -40,6 +40,7 @@ pub(crate) async fn answer(
             true => Reply::document(predict::health(true)),
             false => Reply::not_ready(predict::health(false)),
         },
+        Call::KserveLive => Reply::document(tfs::alive()),
         Call::TfsModelList => Reply::document(tfs::model_list(&serving.models())),
         Call::TfsModelStatus(target) => {
             Reply::document(tfs::model_status(&target.model, &serving.states(&target)?))

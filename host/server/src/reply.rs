@@ -99,8 +99,8 @@ impl Reply {
     /// with all that it asks, and inflates nothing else.
     pub(crate) async fn compress_for(self, headers: &HeaderMap) -> Reply {
         let bytes = self.chunks.iter().map(Bytes::len).sum();
-        let varies = depends_on_client(bytes);
         let coding = AcceptedCoding::from_headers(headers).for_body(bytes);
+        let varies = coding.is_some() || depends_on_client(bytes);
         let chunks = match coding {
             None => self.chunks,
             Some(coding) => vec![compress(coding, self.chunks, bytes).await],

@@ -201,6 +201,10 @@ impl<'m> Rows<'m> {
             return Err(RowProblem::TooMany { limit: self.rows });
         }
         let rows = self.rows;
+        // An optional input may stand for required ones, which only the handler that declared it
+        // knows; models without a handler have none.
+        let mut columns = self.columns.iter();
+        let stands_in = columns.any(|column| column.spec.optional && column.rows > rows);
         for (index, column) in self.columns.iter_mut().enumerate() {
             if column.rows > rows {
                 continue;
@@ -215,7 +219,7 @@ impl<'m> Rows<'m> {
                     }
                     column.push_copy(value)?;
                 }
-                None if !column.spec.optional => {
+                None if !column.spec.optional && !stands_in => {
                     return Err(RowProblem::Missing(column.label()));
                 }
                 None if column.rows > 0 => return Err(RowProblem::Uneven(column.label())),

@@ -2,10 +2,10 @@
 //!
 //! Read off types and shapes (see `role`), the first that fits in the signature's order:
 //! - the probabilities are the floats with one value for each class;
-//! - the prediction is the label, a single string or otherwise a single integer or truth value;
-//!   without one, strings with one for each class, of which that of the greatest probability;
-//!   without any, the index of the greatest probability; without probabilities either, a single
-//!   float, or else all of the first output.
+//! - the prediction is the label: a single string, or beside probabilities a single integer or truth
+//!   value, or strings with one for each class, of which that of the greatest probability;
+//! - without a label, it is the index of the greatest probability; without probabilities either, the
+//!   first single value of any type, or else all of the first output.
 
 use crate::call::ModelDescription;
 use crate::role::{Extent, extent, is_float, is_text};
@@ -30,12 +30,12 @@ impl Outcome {
         };
         let is = |output: &TensorSpec, expected| extent(output, model) == expected;
         let probabilities = first(&|output| is_float(output) && is(output, Extent::Classes));
-        let label = first(&|output| is_text(output) && is(output, Extent::One))
-            .or_else(|| first(&|output| !is_float(output) && is(output, Extent::One)))
-            .or_else(|| {
-                probabilities.as_ref()?;
-                first(&|output| is_text(output) && is(output, Extent::Classes))
-            });
+        let label = first(&|output| is_text(output) && is(output, Extent::One)).or_else(|| {
+            // Elsewhere it may be a remark on the prediction, which stands before it.
+            probabilities.as_ref()?;
+            first(&|output| !is_float(output) && is(output, Extent::One))
+                .or_else(|| first(&|output| is_text(output) && is(output, Extent::Classes)))
+        });
         let value = match (&probabilities, &label) {
             (None, None) => first(&|output| is(output, Extent::One)).or_else(|| first(&|_| true)),
             _ => None,

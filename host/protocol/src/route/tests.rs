@@ -38,6 +38,7 @@ fn target(model: &str, version: Option<&str>) -> Target {
 fn each_path_is_the_call_it_names() -> anyhow::Result<()> {
     let calls = [
         ("/v2", Call::ServerMetadata),
+        ("/", Call::KserveLive),
         ("/v2/health/live", Call::ServerLive),
         ("/v2/health/ready", Call::ServerReady),
         ("/v2/models/m", Call::ModelMetadata(target("m", None))),
@@ -92,7 +93,6 @@ fn each_path_is_the_call_it_names() -> anyhow::Result<()> {
 fn what_names_nothing_is_not_found() {
     for path in [
         "",
-        "/",
         "v2",
         "/v1",
         "/v2/",

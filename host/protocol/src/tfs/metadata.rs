@@ -97,6 +97,11 @@ struct Dim {
 /// Written as an object of tensors by name.
 struct Tensors<'a>(&'a [TensorSpec]);
 
+/// That the server is alive, as KServe V1 asks at the root.
+pub fn alive() -> Bytes {
+    Bytes::from_static(br#"{"status":"alive"}"#)
+}
+
 /// The list of models, as KServe V1 and, below it, OpenAI's clients read it.
 pub fn model_list(models: &[ModelName]) -> Bytes {
     let names = models.iter().map(ModelName::as_str);

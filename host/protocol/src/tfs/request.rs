@@ -29,7 +29,7 @@ pub(super) fn decode(
     let text = str::from_utf8(body).map_err(|_| Reason::NotUtf8)?;
     let found = Members::find(text)?;
     if let Some(name) = found.signature_name {
-        check_signature(name)?;
+        check_signature(name, verb)?;
     }
     let (rows, shown) = match verb {
         Verb::Predict => match (found.instances, found.inputs) {
@@ -86,14 +86,16 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The only signature may be named, or left to the default as clients do with an empty name.
-fn check_signature(text: &str) -> Result<(), Reason> {
+/// The only signature may be named, or left to the default as clients do with an empty name. TF
+/// Serving's own examples name the verb's method instead.
+fn check_signature(text: &str, verb: Verb) -> Result<(), Reason> {
     if text == "null" {
         return Ok(());
     }
     let mut reader = Reader::new(text);
     match reader.string() {
         Some("" | SIGNATURE_NAME) => Ok(()),
+        Some(name) if name == verb.method_name() => Ok(()),
         Some(other) => Err(Reason::Signature(Label::new(other))),
         None => Err(Reason::SignatureType),
     }

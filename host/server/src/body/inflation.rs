@@ -1,7 +1,7 @@
 //! The plain bytes of a body that came compressed, counted like those of any other.
 //!
-//! What is short is inflated at once. The rest goes on on a blocking thread, since it would hold up
-//! connections there; the budget's share goes with it, and is given back only when it ends.
+//! What is short is inflated at once. The rest goes to a blocking thread, since it would hold up
+//! connections; the budget's share goes with it, so that it is given back no earlier than the memory.
 
 use crate::body_budget::Share;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use std::panic::resume_unwind;
 use wisp_protocol::content_coding::{Coding, InflateError, Inflater, Progress};
 use wisp_serving::BodyError;
 
-/// The longest compressed body whose first step is made at once: some tenths of a millisecond, about
+/// The longest compressed body whose first steps are made at once: some tenths of a millisecond, about
 /// what one step makes of it.
 const MAX_SHORT_BYTES: usize = 64 << 10;
 
@@ -31,10 +31,12 @@ pub(super) async fn inflate(
     let is_short = body.len() <= MAX_SHORT_BYTES;
     let inflater = Inflater::new(coding, body, limit);
     let mut inflation = Inflation { inflater, share };
-    // Two steps, since some streams show their end only in a step of its own.
-    for _ in 0..2 {
-        if is_short && inflation.step()? == Progress::Whole {
-            return Ok(inflation.finish());
+    if is_short {
+        // Two steps, since gzip shows its end only in a step of its own.
+        for _ in 0..2 {
+            if inflation.step()? == Progress::Whole {
+                return Ok(inflation.finish());
+            }
         }
     }
     let rest = tokio::task::spawn_blocking(|| inflation.run());

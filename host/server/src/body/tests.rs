@@ -259,3 +259,43 @@ async fn no_body_takes_longer_than_five_minutes() {
     assert_eq!(read(script, 64 << 20).await, Err(BodyError::Timeout));
     assert_eq!(start.elapsed(), MAX_BODY_TIME);
 }
+
+#[tokio::test]
+async fn a_compressed_body_is_held_to_its_inflated_size() -> anyhow::Result<()> {
+    let plain = Bytes::from(vec![7; 300_000]);
+    let budget = Arc::new(BodyBudget::new(1_000_000));
+    for coding in [Coding::Gzip, Coding::Deflate] {
+        let compressed = coding.compress(std::slice::from_ref(&plain));
+        let script = || Script::new([Step::Piece(compressed.clone())]);
+        for (limit, expected) in [
+            (300_000, Ok(plain.clone())),
+            (299_999, Err(BodyError::TooLarge { limit: 299_999 })),
+            (1_000, Err(BodyError::TooLarge { limit: 1_000 })),
+        ] {
+            let mut body = RequestBody::new(script(), GRACE, budget.share());
+            body.set_coding(Some(coding));
+            assert_eq!(Body::read(&mut body, limit).await, expected, "{coding}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_body_inflates_to_counts_in_the_budget_until_the_request_ends() {
+    let compressed = Coding::Gzip.compress(&[Bytes::from(vec![7; 300_000])]);
+    let script = || Script::new([Step::Piece(compressed.clone())]);
+    let budget = Arc::new(BodyBudget::new(400_000));
+    let read = async |body: &mut RequestBody<Script>| {
+        body.set_coding(Some(Coding::Gzip));
+        Body::read(body, 1 << 20).await.map(|bytes| bytes.len())
+    };
+    let mut one = RequestBody::new(script(), GRACE, budget.share());
+    assert_eq!(read(&mut one).await, Ok(300_000));
+    let mut other = RequestBody::new(script(), GRACE, budget.share());
+    assert_eq!(read(&mut other).await, Err(BodyError::NoRoom));
+    drop(one);
+    let mut third = RequestBody::new(script(), GRACE, budget.share());
+    assert_eq!(read(&mut third).await, Ok(300_000));
+    drop((other, third));
+    assert!(budget.share().take(400_000), "all of it was given back");
+}

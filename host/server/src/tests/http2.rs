@@ -87,7 +87,7 @@ async fn refusals_are_json_here_too() -> anyhow::Result<()> {
     let server = TestServer::start(options()).await?;
     let (mut client, _connection) = connect(&server).await?;
     let large = Full::new(Bytes::from(vec![b' '; 1 << 20])).boxed_unsync();
-    let nothing = Request::get("http://x/").body(Empty::new().boxed_unsync())?;
+    let nothing = Request::get("http://x/nothing").body(Empty::new().boxed_unsync())?;
     for (request, status) in [
         (index(large)?, StatusCode::PAYLOAD_TOO_LARGE),
         (nothing, StatusCode::NOT_FOUND),

@@ -27,7 +27,7 @@ async fn the_server_tells_what_it_is_and_how_it_is() -> anyhow::Result<()> {
 async fn what_there_is_not_is_refused_in_json() -> anyhow::Result<()> {
     let server = TestServer::start(options()).await?;
     for (request, status) in [
-        ("GET /", 404),
+        ("GET /nothing", 404),
         ("GET /v2/nothing", 404),
         ("GET /v2/models/x", 404),
         ("GET /v2/models/x/ready", 404),

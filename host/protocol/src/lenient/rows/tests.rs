@@ -119,6 +119,23 @@ fn an_optional_input_of_a_later_row_is_uneven() -> anyhow::Result<()> {
 }
 
 #[test]
+fn an_optional_input_may_stand_for_a_required_one_in_all_rows() -> anyhow::Result<()> {
+    let model = three_inputs();
+    let mut rows = Rows::new(&model).unwrap();
+    push(&mut rows, r#"{"o":1}"#)?;
+    push(&mut rows, r#"{"o":2}"#)?;
+    let uneven = push(&mut rows, r#"{"x":[1],"t":"a"}"#).unwrap_err();
+    assert_eq!(
+        uneven.to_string(),
+        "input `x` must be in all rows or in none"
+    );
+    let tensors = rows.finish()?;
+    assert_eq!(tensors.len(), 1);
+    assert_eq!(tensors[0].tensor.content(), &[1, 2][..]);
+    Ok(())
+}
+
+#[test]
 fn defaults_fill_gaps_but_not_memory() -> anyhow::Result<()> {
     let model = three_inputs();
     let mut rows = Rows::new(&model).unwrap();

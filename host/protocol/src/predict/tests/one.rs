@@ -102,6 +102,20 @@ fn the_prediction_is_what_the_outputs_say() -> anyhow::Result<()> {
             vec![floats("y", &[1, 1], &[2.5])],
             r#""prediction":2.5"#,
         ),
+        // A number before a remark on it, and a label alone.
+        (
+            vec![
+                spec("y", ElementType::Fp32, &[-1]),
+                spec("corrected", ElementType::Bool, &[-1]),
+            ],
+            vec![floats("y", &[1], &[2.5])],
+            r#""prediction":2.5"#,
+        ),
+        (
+            vec![spec("n", ElementType::Int64, &[-1])],
+            vec![integers("n", &[1], &[7])],
+            r#""prediction":7"#,
+        ),
         // A variable axis that turns out to be one.
         (
             vec![spec("y", ElementType::Fp32, &[-1, -1])],

@@ -253,3 +253,13 @@ fn every_mistake_says_what_to_change() {
         .unwrap_err();
     assert_eq!(error.to_string(), "the body is not UTF-8");
 }
+
+#[test]
+fn the_signature_may_be_the_verbs_method_as_tf_servings_examples_have_it() -> anyhow::Result<()> {
+    let body = r#"{"signature_name":"tensorflow/serving/predict","instances":[[1,2]]}"#;
+    decode(Verb::Predict, body, &simple())?;
+    let body = r#"{"signature_name":"tensorflow/serving/regress","instances":[[1,2]]}"#;
+    let text = refusal(Verb::Predict, body, &simple());
+    assert!(text.starts_with("the model has no signature"), "{text}");
+    Ok(())
+}

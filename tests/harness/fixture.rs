@@ -1,0 +1,115 @@
+//! Requests and their answers over the wire, as data: every directory of a suite is one case.
+//!
+//! `request.http` is sent as it stands, except that `{length}` in its head is the length of the body
+//! that follows the empty line. `response.http` gives the status, the headers that must be there, and
+//! the body: JSON is compared as JSON, where `"{any}"` matches everything and `{text}` any text, and
+//! numbers are equal if they are within 1e-4; what is not JSON, a bare `NaN` included, byte by byte.
+
+use super::{TestServer, root};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::path::Path;
+
+/// Ask `server` every case of `fixtures/<suite>`, of which there are at least so many.
+pub(crate) fn check_all(server: &TestServer, suite: &str, at_least: usize) -> Result<()> {
+    let fixtures = root().join("tests/fixtures").join(suite);
+    let mut cases: Vec<_> = std::fs::read_dir(&fixtures)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    cases.sort();
+    ensure!(
+        cases.len() >= at_least,
+        "only {} cases in {}",
+        cases.len(),
+        fixtures.display()
+    );
+    let mut failures = Vec::new();
+    for case in &cases {
+        if let Err(error) = check(server, case) {
+            failures.push(format!("{}: {error:#}", case.display()));
+        }
+    }
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    server.get("/v2/health/live")?.ok()?;
+    Ok(())
+}
+
+fn check(server: &TestServer, case: &Path) -> Result<()> {
+    let request = std::fs::read(case.join("request.http"))?;
+    let (head, body) = split(&request).context("the request has no empty line")?;
+    let mut head = std::str::from_utf8(head)?
+        .replace("{length}", &body.len().to_string())
+        .replace('\n', "\r\n");
+    head += "\r\nconnection: close\r\n\r\n";
+    let response = server.raw(&[head.as_bytes(), body].concat())?;
+
+    let expected = std::fs::read(case.join("response.http"))?;
+    let (head, body) = split(&expected).context("the response has no empty line")?;
+    let mut lines = std::str::from_utf8(head)?.lines();
+    let status: u16 = lines.next().context("no status")?.parse()?;
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    ensure!(
+        response.status == status,
+        "expected {status}, got {}: {text}",
+        response.status
+    );
+    for line in lines {
+        let (name, value) = line.split_once(": ").context("not a header")?;
+        let actual = response.header(name);
+        ensure!(
+            actual == Some(value),
+            "{name} is {actual:?}, expected {value}"
+        );
+    }
+    if status != 200 {
+        response.error(status)?;
+    }
+    match serde_json::from_slice(body) {
+        Ok(expected) => {
+            let actual = response.json()?;
+            ensure!(
+                matches(&expected, &actual),
+                "expected {expected}, got {actual}"
+            );
+        }
+        Err(_) => ensure!(
+            body.trim_ascii() == response.body.trim_ascii(),
+            "got {text}"
+        ),
+    }
+    Ok(())
+}
+
+/// The head and what follows its empty line. Fixtures have plain line ends.
+fn split(file: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = file.windows(2).position(|window| window == b"\n\n")?;
+    let body = &file[end + 2..];
+    Some((&file[..end], body.strip_suffix(b"\n").unwrap_or(body)))
+}
+
+fn matches(expected: &Value, actual: &Value) -> bool {
+    match (expected, actual) {
+        (Value::String(expected), _) if expected == "{any}" => true,
+        (Value::String(expected), Value::String(actual)) => match expected.split_once("{text}") {
+            Some((start, end)) => actual.starts_with(start) && actual.ends_with(end),
+            None => expected == actual,
+        },
+        (Value::Array(expected), Value::Array(actual)) => {
+            expected.len() == actual.len()
+                && expected.iter().zip(actual).all(|(e, a)| matches(e, a))
+        }
+        (Value::Object(expected), Value::Object(actual)) => {
+            expected.len() == actual.len()
+                && expected
+                    .iter()
+                    .all(|(key, e)| actual.get(key).is_some_and(|a| matches(e, a)))
+        }
+        (Value::Number(expected), Value::Number(actual)) => {
+            match (expected.as_f64(), actual.as_f64()) {
+                (Some(expected), Some(actual)) => (expected - actual).abs() <= 1e-4,
+                _ => false,
+            }
+        }
+        (expected, actual) => expected == actual,
+    }
+}

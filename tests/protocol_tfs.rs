@@ -1,0 +1,26 @@
+//! The dialects that name no protocol in their bodies, over the wire, as data: TF Serving's REST, which
+//! is KServe V1 too, and the simple one.
+
+use crate::harness::{Repository, TestServer, component, fixture};
+use anyhow::Result;
+
+/// Models with and without handler, one whose first axis is no batch, and one that cannot be served.
+fn server() -> Result<TestServer> {
+    let repository = Repository::of(&["digits", "progression", "wine"])?
+        .with_model("bare", "progression", None)?
+        .with_model("whole", "progression", None)?
+        .with_file("whole/model.toml", b"max_batch_size = 0")?
+        .with_model("evil", "progression", Some(component("evil")?))?
+        .with_file("broken/1/model.onnx", b"not a model")?;
+    TestServer::start(repository)
+}
+
+#[test]
+fn every_fixture_of_tf_serving_is_answered_as_written() -> Result<()> {
+    fixture::check_all(&server()?, "protocol_tfs", 60)
+}
+
+#[test]
+fn every_fixture_of_the_simple_dialect_is_answered_as_written() -> Result<()> {
+    fixture::check_all(&server()?, "predict", 35)
+}
