@@ -14,7 +14,7 @@ const BANNED_NAMES: [&str; 16] = [
 const UNSAFE_FILES: [&str; 1] = ["host/sandbox/src/aot.rs"];
 
 /// A foreign crate, and the places below `host/` where its types may appear.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 23] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("http_body", &["server"]),
@@ -25,6 +25,11 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("jiter", &["protocol"]),
     ("base64", &["protocol"]),
     ("prost_types", &["protocol", "server"]),
+    ("tonic", &["server"]),
+    ("tonic_health", &["server"]),
+    ("tonic_reflection", &["server"]),
+    ("tower_service", &["server"]),
+    ("tokio_stream", &["server"]),
     ("toml", &["serving/src/registry", "cli"]),
     ("wasmtime", &["sandbox"]),
     ("wasmparser", &["sandbox", "cli"]),

@@ -23,7 +23,7 @@ use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
-use wisp_server::ServerOptions;
+use wisp_server::{ServerOptions, Sockets};
 use wisp_serving::guest_threads::GuestThreads;
 use wisp_serving::placed_handler::HandlerThreads;
 use wisp_serving::registry::loader::Loader;
@@ -140,6 +140,7 @@ impl Default for TestOptions {
 #[derive(Debug)]
 pub(crate) struct TestServer {
     address: SocketAddr,
+    grpc_address: SocketAddr,
     serving: Arc<Serving>,
     stop: Option<oneshot::Sender<()>>,
     /// In a mutex, so that the clients of a test can be threads.
@@ -160,6 +161,12 @@ impl TestServer {
         let runtime = Runtime::new()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
+        let grpc = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+        let grpc_address = grpc.local_addr()?;
+        let sockets = Sockets {
+            http: listener,
+            grpc: Some(grpc),
+        };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = std::sync::mpsc::channel();
         let served = Arc::clone(&serving);
@@ -168,11 +175,12 @@ impl TestServer {
                 // A dropped sender stops the server too.
                 let _ = stopped.await;
             };
-            let _ = wisp_server::serve(listener, served, options.server, shutdown).await;
+            let _ = wisp_server::serve(sockets, served, options.server, shutdown).await;
             let _ = end.send(());
         });
         Ok(TestServer {
             address,
+            grpc_address,
             serving,
             stop: Some(stop),
             ended: Mutex::new(ended),
@@ -183,6 +191,11 @@ impl TestServer {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where clients of gRPC connect by convention.
+    pub(crate) fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
     }
 
     pub(crate) fn serving(&self) -> &Serving {
