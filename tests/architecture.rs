@@ -14,7 +14,7 @@ const BANNED_NAMES: [&str; 16] = [
 const UNSAFE_FILES: [&str; 1] = ["host/sandbox/src/aot.rs"];
 
 /// A foreign crate, and the places below `host/` where its types may appear.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 24] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("http_body", &["server"]),
@@ -26,6 +26,11 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("base64", &["protocol"]),
     ("flate2", &["protocol"]),
     ("prost_types", &["protocol", "server"]),
+    ("tonic", &["server"]),
+    ("tonic_health", &["server"]),
+    ("tonic_reflection", &["server"]),
+    ("tower_service", &["server"]),
+    ("tokio_stream", &["server"]),
     ("toml", &["serving/src/registry", "cli"]),
     ("wasmtime", &["sandbox"]),
     ("wasmparser", &["sandbox", "cli"]),

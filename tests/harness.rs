@@ -24,7 +24,7 @@ use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
-use wisp_server::ServerOptions;
+use wisp_server::{ServerOptions, Sockets};
 use wisp_serving::guest_threads::GuestThreads;
 use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::placed_handler::HandlerThreads;
@@ -142,6 +142,7 @@ impl Default for TestOptions {
 #[derive(Debug)]
 pub(crate) struct TestServer {
     address: SocketAddr,
+    grpc_address: SocketAddr,
     serving: Arc<Serving>,
     stop: Option<oneshot::Sender<()>>,
     /// In a mutex, so that the clients of a test can be threads.
@@ -169,6 +170,12 @@ impl TestServer {
         let runtime = Runtime::new()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
+        let grpc = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+        let grpc_address = grpc.local_addr()?;
+        let sockets = Sockets {
+            http: listener,
+            grpc: Some(grpc),
+        };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = std::sync::mpsc::channel();
         let served = Arc::clone(&serving);
@@ -177,11 +184,12 @@ impl TestServer {
                 // A dropped sender stops the server too.
                 let _ = stopped.await;
             };
-            let _ = wisp_server::serve(listener, served, options.server, shutdown).await;
+            let _ = wisp_server::serve(sockets, served, options.server, shutdown).await;
             let _ = end.send(());
         });
         Ok(TestServer {
             address,
+            grpc_address,
             serving,
             stop: Some(stop),
             ended: Mutex::new(ended),
@@ -197,6 +205,11 @@ impl TestServer {
     /// The directory that it serves.
     pub(crate) fn repository(&self) -> &Path {
         self.repository.path()
+    }
+
+    /// Where clients of gRPC connect by convention.
+    pub(crate) fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
     }
 
     pub(crate) fn serving(&self) -> &Serving {

@@ -12,7 +12,9 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 /// The command that serves `path` on a free port.
 fn serve(path: &Path) -> Command {
     let mut command = wisp();
-    command.args(["serve", "--http", "127.0.0.1:0"]).arg(path);
+    command
+        .args(["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"])
+        .arg(path);
     command
 }
 

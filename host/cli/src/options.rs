@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use wisp_serving::ServingOptions;
 use wisp_tensor::Parameter;
 
-pub(crate) use value::{InputSource, Milliseconds, NamedInput};
+pub(crate) use value::{GrpcAddress, InputSource, Milliseconds, NamedInput};
 
 /// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.
 #[derive(Debug, Parser)]
@@ -49,10 +49,10 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
 }
 
-/// Serve models over HTTP until SIGTERM or Ctrl-C.
+/// Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
 ///
-/// Speaks the Open Inference Protocol (V2) with the binary tensor extension, so that an unmodified
-/// tritonclient works. Each request runs in a fresh sandbox. A model that cannot be loaded is
+/// Speaks the Open Inference Protocol (V2) with the binary tensor extension and over gRPC, so that
+/// an unmodified tritonclient works. Each request runs in a fresh sandbox. A model that cannot be loaded is
 /// reported and the rest are served. On SIGTERM, requests in flight are finished.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -79,6 +79,10 @@ pub(crate) struct ServeArgs {
     /// Where to listen. Port 0 takes any free port; 0.0.0.0 or [::] listens on every interface.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = value::address)]
     pub(crate) http: SocketAddr,
+
+    /// Where to listen for gRPC besides, which `--http` serves too; `none` for nowhere.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001")]
+    pub(crate) grpc: GrpcAddress,
 
     /// Whether clients may load and unload models. Only clients of a server that listens on this
     /// machine alone may, in any case.

@@ -5,8 +5,9 @@ mod banner;
 use crate::build::{self, Rebuild};
 use crate::failure::{BadConfiguration, bad_configuration};
 use crate::loading::{LoadingOptions, loader};
-use crate::options::{ModelControlMode, ServeArgs};
+use crate::options::{GrpcAddress, ModelControlMode, ServeArgs};
 use anyhow::Context;
+use banner::Addresses;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 use tracing_subscriber::EnvFilter;
-use wisp_server::{ServerOptions, serve};
+use wisp_server::{ServerOptions, Sockets, serve};
 use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::{Serving, ServingOptions};
 
@@ -40,6 +41,18 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             args.http
         )
     })?;
+    let grpc = match args.grpc {
+        GrpcAddress::At(address) => {
+            let listener = TcpListener::bind(address).await.with_context(|| {
+                format!(
+                    "failed to listen on {address} for gRPC; choose another address with --grpc, \
+                     or `--grpc none`"
+                )
+            })?;
+            Some(listener)
+        }
+        GrpcAddress::Nowhere => None,
+    };
     let options = ServingOptions {
         max_requests: args.max_concurrent_requests,
         max_body_bytes: args.max_body_bytes,
@@ -67,8 +80,11 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
-    let address = listener.local_addr()?;
-    let banner = banner::text(&registry, &args.path, address);
+    let addresses = Addresses {
+        http: listener.local_addr()?,
+        grpc: grpc.as_ref().map(TcpListener::local_addr).transpose()?,
+    };
+    let banner = banner::text(&registry, &args.path, &addresses);
     std::io::stdout().write_all(banner.as_bytes())?;
     let control = ModelControl {
         loader: Arc::new(loader),
@@ -88,7 +104,11 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         // The sender is dropped only with the server.
         let _ = begun.await;
     };
-    let server = serve(listener, serving, ServerOptions::default(), shutdown);
+    let sockets = Sockets {
+        http: listener,
+        grpc,
+    };
+    let server = serve(sockets, serving, ServerOptions::default(), shutdown);
     let signals = async {
         stop().await;
         tracing::info!("draining; a second signal ends it at once");

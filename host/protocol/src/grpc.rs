@@ -4,7 +4,8 @@
 //! target and an `InferRequest`, and an `InferResponse` back: [`v2`] the Open Inference Protocol
 //! with Triton's methods, [`tfs`] TensorFlow Serving, [`predict`] rows of numbers. `target` is what
 //! they share in naming a model, `element` and `row` in moving numbers between lists and tensors,
-//! `answer` in what can be wrong with the way back.
+//! `answer` in what can be wrong with the way back. [`codec`] makes each method a codec as every
+//! dialect has them.
 //!
 //! The caller asks for the target first, admits, and only then decodes: the message is there, but
 //! nothing is allocated from what it declares.
@@ -13,6 +14,7 @@
 //! message repeats or widens is bounded before it is allocated.
 
 mod answer;
+pub mod codec;
 mod element;
 pub mod message;
 pub mod predict;

@@ -51,6 +51,14 @@ impl Default for ServerOptions {
     }
 }
 
+/// The sockets that a server listens on, bound already. All of them serve everything.
+#[derive(Debug)]
+pub struct Sockets {
+    pub http: TcpListener,
+    /// For clients of gRPC, which have a port of their own by convention.
+    pub grpc: Option<TcpListener>,
+}
+
 /// Why a server ended otherwise than drained.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServeError {
@@ -63,19 +71,21 @@ pub enum ServeError {
     },
 }
 
-/// Answer requests on `listener` until `shutdown` completes, then drain.
+/// Answer requests on `sockets` until `shutdown` completes, then drain.
 ///
 /// Dropping the returned future cuts all connections at once: that is how a second signal forces
 /// the end.
 pub async fn serve(
-    listener: TcpListener,
+    sockets: Sockets,
     serving: Arc<Serving>,
     options: ServerOptions,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let service = Arc::new(Service::new(serving, &options));
     let drain = Drain::new();
-    let mut listener = Listener::new(listener, Arc::clone(&service), drain.watch(), &options);
+    let service = Arc::new(Service::new(serving, drain.watch(), &options));
+    let Sockets { http, grpc } = sockets;
+    let sockets = std::iter::once(http).chain(grpc);
+    let mut listener = Listener::new(sockets, Arc::clone(&service), drain.watch(), &options);
     listener.accept_until(shutdown).await;
     service.start_draining();
     listener

@@ -126,9 +126,7 @@ where
 
     /// By when a body of this length has to be there, if it goes on.
     fn deadline(&self, start: Instant) -> Instant {
-        let received = self.collected.bytes().len() as u64;
-        let allowed = Duration::from_millis(received * 1000 / MIN_BYTES_PER_SECOND);
-        start + (self.grace + allowed).min(MAX_BODY_TIME)
+        start + allowed_time(self.grace, self.collected.bytes().len() as u64)
     }
 
     fn poll_whole(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<Result<Bytes, BodyError>> {
@@ -237,6 +235,12 @@ impl Collected {
             Collected::Joined(bytes) => Bytes::from(bytes),
         }
     }
+}
+
+/// What a body may take of which so many bytes have come.
+pub(crate) fn allowed_time(grace: Duration, received: u64) -> Duration {
+    let allowed = Duration::from_millis(received.saturating_mul(1000) / MIN_BYTES_PER_SECOND);
+    (grace + allowed).min(MAX_BODY_TIME)
 }
 
 /// hyper says what was wrong with a body's framing by an `io::Error` of one of these kinds.

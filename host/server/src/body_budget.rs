@@ -51,11 +51,17 @@ impl Share {
         let rest = self.budget.share();
         std::mem::replace(self, rest)
     }
+
+    /// Give back what was taken so far.
+    pub(crate) fn release(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        self.budget.left.fetch_add(taken, Relaxed);
+    }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.left.fetch_add(self.taken, Relaxed);
+        self.release();
     }
 }
 

@@ -3,9 +3,14 @@
 //! Joins what the crates below report with what is refused right here. Each has one text for the
 //! client and one, with its causes, for the log.
 
+use wisp_protocol::codec::CodecError;
 use wisp_protocol::content_coding::ContentCodingError;
 use wisp_protocol::error::ErrorKind;
+use wisp_protocol::grpc::{self, TargetError};
 use wisp_protocol::route::RouteError;
+
+/// The most of a path that a client is told back; those of the methods there are are shorter.
+const MAX_PATH_BYTES: usize = 200;
 
 /// A refused or failed request. Lifetime: one request.
 #[derive(Debug, thiserror::Error)]
@@ -18,18 +23,46 @@ pub(crate) enum Failure {
     ContentCoding(#[from] ContentCodingError),
     #[error(transparent)]
     Serving(#[from] wisp_serving::InferError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// A gRPC message that tonic cannot read, in its words.
+    #[error("{text}")]
+    Message { kind: ErrorKind, text: String },
+    #[error("unknown method: {0}")]
+    UnknownMethod(String),
+    /// With what is left out, and a verb.
+    #[error("{0} not supported by this server")]
+    LeftOut(&'static str),
+    #[error("neither the server nor a model has this name")]
+    UnknownHealth,
+    #[error("the server is draining: go on with another one")]
+    Draining,
     /// With what the panic said.
     #[error("a panic: {0}")]
     Panic(String),
 }
 
 impl Failure {
+    /// No service has the method of this path, of which only the beginning is repeated.
+    pub(crate) fn unknown_method(path: &str) -> Failure {
+        let shown = &path[..path.floor_char_boundary(MAX_PATH_BYTES)];
+        Failure::UnknownMethod(shown.to_owned())
+    }
+
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Failure::Host => ErrorKind::InvalidRequest,
             Failure::Route(error) => error.kind(),
             Failure::ContentCoding(error) => error.kind(),
             Failure::Serving(error) => error.kind(),
+            Failure::Target(error) => error.kind(),
+            Failure::Codec(error) => error.kind(),
+            Failure::Message { kind, .. } => *kind,
+            Failure::UnknownMethod(_) | Failure::LeftOut(_) => ErrorKind::NotImplemented,
+            Failure::UnknownHealth => ErrorKind::NotFound,
+            Failure::Draining => ErrorKind::Unavailable,
             Failure::Panic(_) => ErrorKind::Internal,
         }
     }
@@ -40,6 +73,7 @@ impl Failure {
             Failure::Host | Failure::Route(_) | Failure::ContentCoding(_) => self.to_string(),
             Failure::Serving(error) => error.client_message().to_string(),
             Failure::Panic(_) => "the server failed".to_owned(),
+            _ => self.to_string(),
         }
     }
 
@@ -50,6 +84,20 @@ impl Failure {
             Failure::Host | Failure::ContentCoding(_) | Failure::Serving(_) | Failure::Panic(_) => {
                 None
             }
+            _ => None,
         }
     }
 }
+
+/// What is wrong with a message of a dialect.
+macro_rules! from_dialect {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Failure {
+                Failure::Codec(error.into())
+            }
+        })+
+    };
+}
+
+from_dialect!(grpc::v2::DecodeError, grpc::tfs::DecodeError);

@@ -9,18 +9,20 @@ use crate::connection::{self, Connection, Protocols};
 use crate::drain::DrainWatch;
 use crate::pulse::Timeouts;
 use crate::service::Service;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 
 /// Connections above the limit that are being told so; what comes on top is closed unanswered.
 const MAX_REFUSALS: usize = 64;
 
-/// A socket and the connections that came from it. Lifetime: the process.
+/// The sockets and the connections that came from them. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    acceptor: Acceptor,
+    acceptors: Vec<Acceptor>,
     connections: Connections,
 }
 
@@ -39,7 +41,7 @@ struct Connections {
 
 impl Listener {
     pub(crate) fn new(
-        listener: TcpListener,
+        sockets: impl Iterator<Item = TcpListener>,
         service: Arc<Service>,
         drain: DrainWatch,
         options: &ServerOptions,
@@ -57,7 +59,7 @@ impl Listener {
             drain,
         };
         Listener {
-            acceptor: Acceptor::new(listener),
+            acceptors: sockets.map(Acceptor::new).collect(),
             connections,
         }
     }
@@ -70,7 +72,7 @@ impl Listener {
                 () = end.as_mut() => return,
                 // At once, since an ended task keeps its memory until it is joined.
                 Some(ended) = self.connections.tasks.join_next() => report(ended),
-                stream = self.acceptor.accept() => self.connections.take(stream),
+                stream = accept_any(&mut self.acceptors) => self.connections.take(stream),
             }
         }
     }
@@ -78,14 +80,28 @@ impl Listener {
     /// Stop accepting. The connections there are go on, those in the backlog included.
     pub(crate) fn close(self) -> JoinSet<()> {
         let Listener {
-            acceptor,
+            acceptors,
             mut connections,
         } = self;
-        for stream in acceptor.close() {
+        for stream in acceptors.into_iter().flat_map(Acceptor::close) {
             connections.take(stream);
         }
         connections.tasks
     }
+}
+
+/// The next connection of whichever socket has one. Nothing is lost when the future is dropped.
+async fn accept_any(acceptors: &mut [Acceptor]) -> TcpStream {
+    let mut accepts: Vec<_> = acceptors
+        .iter_mut()
+        .map(|acceptor| Box::pin(acceptor.accept()))
+        .collect();
+    poll_fn(|cx| {
+        let polls = accepts.iter_mut().map(|accept| accept.as_mut().poll(cx));
+        let mut ready = polls.filter(Poll::is_ready);
+        ready.next().unwrap_or(Poll::Pending)
+    })
+    .await
 }
 
 // === impl Connections ===

@@ -185,11 +185,22 @@ impl Pulse {
 impl Turn {
     /// The response is there and goes to the client from now on.
     pub(crate) fn start_replying(&mut self) {
-        self.stage = Stage::Replying;
-        // First the one, then the other: in between, the connection must not look idle.
-        self.pulse.replying.fetch_add(1, Relaxed);
-        self.pulse.working.fetch_sub(1, Relaxed);
+        if self.stage == Stage::Working {
+            self.stage = Stage::Replying;
+            // First the one, then the other: in between, the connection must not look idle.
+            self.pulse.replying.fetch_add(1, Relaxed);
+            self.pulse.working.fetch_sub(1, Relaxed);
+        }
         self.got_on();
+    }
+
+    /// The client has all of the response that there is, and more is being made.
+    pub(crate) fn resume_working(&mut self) {
+        if self.stage == Stage::Replying {
+            self.stage = Stage::Working;
+            self.pulse.working.fetch_add(1, Relaxed);
+            self.pulse.replying.fetch_sub(1, Relaxed);
+        }
     }
 
     /// The client has made room for more of the response.
@@ -284,6 +295,18 @@ mod tests {
         assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 30));
         drop(turn);
         pulse.write_blocked();
+        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_whose_next_message_is_being_made_is_work() {
+        let pulse = Arc::new(Pulse::new());
+        let mut turn = pulse.begin(Sharing::Multiplexed);
+        turn.start_replying();
+        turn.resume_working();
+        pass(10_000).await;
+        assert!(matches!(pulse.verdict(&TIMEOUTS), Verdict::AskAgain(_)));
+        turn.start_replying();
         assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 30));
     }
 

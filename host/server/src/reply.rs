@@ -3,6 +3,7 @@
 //! The only place where errors become responses; which status, `protocol::error` says.
 
 use crate::failure::Failure;
+use crate::grpc::GrpcBody;
 use crate::pulse::Turn;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY};
@@ -30,7 +31,7 @@ const MAX_SHORT_BYTES: usize = 32 * 1024;
 
 /// The most bytes that an HTTP/2 response hands over at a time. Its client takes each before the
 /// next, which shows that it reads at all; HTTP/1 shows that at the socket.
-const MAX_FRAME_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_FRAME_BYTES: usize = 64 * 1024;
 
 /// An answer before it belongs to a connection. Lifetime: one request.
 #[derive(Debug)]
@@ -55,6 +56,13 @@ pub(crate) struct ReplyBody {
     max_frame: usize,
     /// Until it is dropped, the connection is not idle.
     turn: Turn,
+}
+
+/// The body of any response. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) enum ResponseBody {
+    Document(ReplyBody),
+    Grpc(GrpcBody),
 }
 
 /// How a response's bytes are handed to the protocol.
@@ -238,6 +246,39 @@ impl Body for ReplyBody {
     /// Exact, from which hyper makes the `content-length`.
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+// === impl ResponseBody ===
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        match self.get_mut() {
+            ResponseBody::Document(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|never: Infallible| match never {}),
+            ResponseBody::Grpc(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ResponseBody::Document(body) => body.is_end_stream(),
+            ResponseBody::Grpc(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ResponseBody::Document(body) => body.size_hint(),
+            ResponseBody::Grpc(body) => body.size_hint(),
+        }
     }
 }
 

@@ -1,18 +1,21 @@
 //! The frame of every request: its id, its one log line, and a response whatever happens.
 //!
 //! Inside it, `answer` knows only success and failure. Here a failure or a panic becomes a response,
-//! in this place only, and an HTTP/1 connection is closed where it cannot be used again.
+//! in this place only (over gRPC, in `grpc::status` only), and an HTTP/1 connection is closed where it cannot be used again.
 
 use crate::answer::answer;
 use crate::assemble::ServerOptions;
 use crate::body::RequestBody;
 use crate::body_budget::BodyBudget;
+use crate::drain::DrainWatch;
 use crate::failure::Failure;
+use crate::grpc::{self, GrpcBody, Held, MessageBody};
 use crate::log::Log;
 use crate::pulse::Turn;
-use crate::reply::{Framing, Reply, ReplyBody};
+use crate::reply::{Framing, ReplyBody, ResponseBody};
 use crate::request_id::{self, REQUEST_ID};
 use http::header::CONNECTION;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use std::any::Any;
@@ -35,12 +38,20 @@ pub(crate) struct Service {
     log: Log,
     body_timeout: Duration,
     bodies: Arc<BodyBudget>,
+    grpc: grpc::Services,
+    drain: DrainWatch,
     draining: AtomicBool,
 }
 
 impl Service {
-    pub(crate) fn new(serving: Arc<Serving>, options: &ServerOptions) -> Service {
+    pub(crate) fn new(
+        serving: Arc<Serving>,
+        drain: DrainWatch,
+        options: &ServerOptions,
+    ) -> Service {
         Service {
+            grpc: grpc::Services::new(&serving, &drain),
+            drain,
             serving,
             log: Log::new(),
             body_timeout: options.body_timeout,
@@ -61,8 +72,55 @@ impl Service {
         &self,
         request: Request<Incoming>,
         turn: Turn,
-    ) -> Response<ReplyBody> {
+    ) -> Response<ResponseBody> {
         let (head, incoming) = request.into_parts();
+        match grpc::is_grpc(&head) {
+            true => {
+                let response = self.respond_grpc(head, incoming, turn).await;
+                response.map(ResponseBody::Grpc)
+            }
+            false => {
+                let response = self.respond_http(head, incoming, turn).await;
+                response.map(ResponseBody::Document)
+            }
+        }
+    }
+
+    /// Answer over gRPC, where a failure is a status within an answer.
+    async fn respond_grpc(
+        &self,
+        head: Parts,
+        incoming: Incoming,
+        turn: Turn,
+    ) -> Response<GrpcBody> {
+        let held = Held::new(self.bodies.share());
+        let messages = grpc::messages(head.uri.path(), &self.drain);
+        let body = MessageBody::new(incoming, messages, self.body_timeout, held.clone());
+        let mut request = Request::from_parts(head.clone(), body);
+        request.extensions_mut().insert(held.clone());
+        let line = self.log.begin(&head);
+        let work = async { Ok(self.grpc.call(request).await) };
+        let response = catch_panic(work).await;
+        let mut response = response.unwrap_or_else(|failure| grpc::refuse(&Arc::new(failure)));
+        let id = match grpc::failure(&response) {
+            Some(failure) => Some(line.failed(failure).to_header()),
+            None => {
+                line.answered(response.status());
+                request_id::given(&head.headers).cloned()
+            }
+        };
+        if let Some(id) = id {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response.map(|messages| GrpcBody::new(messages, turn, held))
+    }
+
+    async fn respond_http(
+        &self,
+        head: Parts,
+        incoming: Incoming,
+        turn: Turn,
+    ) -> Response<ReplyBody> {
         let mut body = RequestBody::new(incoming, self.body_timeout, self.bodies.share());
         let line = self.log.begin(&head);
         let outcome = catch_panic(answer(&self.serving, &head, &mut body)).await;
@@ -105,7 +163,9 @@ impl Service {
 }
 
 /// The outcome of `work`, also when it panics: that is its request's failure and nobody else's.
-async fn catch_panic(work: impl Future<Output = Result<Reply, Failure>>) -> Result<Reply, Failure> {
+pub(crate) async fn catch_panic<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     let mut work = pin!(work);
     poll_fn(|cx| {
         // What the panic left half done is the request's own, and dropped with it.
@@ -124,6 +184,7 @@ fn text(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::Reply;
     use wisp_protocol::error::ErrorKind;
 
     #[tokio::test]

@@ -154,6 +154,11 @@ impl Serving {
         }
     }
 
+    /// The largest request, in bytes.
+    pub fn max_body_bytes(&self) -> usize {
+        self.options.max_body_bytes
+    }
+
     /// Whether new work should be sent here: false once draining has begun.
     ///
     /// A model that cannot be served makes itself unready, not the server.

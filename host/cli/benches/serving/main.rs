@@ -157,9 +157,11 @@ fn plain_server() -> Result<PathBuf> {
     Ok(wisp().with_file_name("examples").join("plain_server"))
 }
 
-fn serve_args(repository: &Path) -> [&std::ffi::OsStr; 4] {
+fn serve_args(repository: &Path) -> [&std::ffi::OsStr; 6] {
     [
         "serve".as_ref(),
+        "--grpc".as_ref(),
+        "none".as_ref(),
         "--http".as_ref(),
         "127.0.0.1:0".as_ref(),
         repository.as_os_str(),

@@ -51,6 +51,27 @@ impl FromStr for Milliseconds {
     }
 }
 
+/// Where gRPC has a port of its own, if it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GrpcAddress {
+    At(SocketAddr),
+    Nowhere,
+}
+
+impl FromStr for GrpcAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<GrpcAddress, String> {
+        match text {
+            "none" => Ok(GrpcAddress::Nowhere),
+            text => match address(text) {
+                Ok(address) => Ok(GrpcAddress::At(address)),
+                Err(expected) => Err(format!("{expected}, or `none`")),
+            },
+        }
+    }
+}
+
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "expected ADDRESS:PORT, such as 127.0.0.1:8000, 0.0.0.0:80 or [::1]:8000".to_owned()

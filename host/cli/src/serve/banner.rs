@@ -17,14 +17,24 @@ use wisp_tensor::{Dimension, ElementType, TensorSpec};
 /// A longer body does not fit a terminal; there is the model's README then.
 const MAX_BODY: usize = 1500;
 
-pub(crate) fn text(registry: &Registry, repository: &Path, address: SocketAddr) -> String {
+/// Where the server listens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addresses {
+    pub(super) http: SocketAddr,
+    pub(super) grpc: Option<SocketAddr>,
+}
+
+pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses) -> String {
+    let address = addresses.http;
+    let grpc = addresses.grpc;
+    let grpc = grpc.map_or_else(String::new, |grpc| format!(" and grpc://{grpc}"));
     let mut text = String::new();
     let entries = registry.entries();
     let ready = entries.iter().filter(|(_, entry)| entry.is_ready());
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
-        "Wisp {} on http://{address}: {} of {} models ready\n",
+        "Wisp {} on http://{address}{grpc}: {} of {} models ready\n",
         env!("CARGO_PKG_VERSION"),
         ready.count(),
         entries.len()

@@ -2,20 +2,22 @@
 //!
 //! [`target`] names the model of any request of this dialect, [`decode`] turns an inference into an
 //! `InferRequest` and a [`Reply`], which turns the `InferResponse` into a message. `request` is the
-//! way in, `contents` a tensor's elements as typed lists, `response` the way back, `metadata` and
-//! `config` the small answers.
+//! way in, `contents` a tensor's elements as typed lists, `response` the way back, `metadata`,
+//! `config` and `control` the small answers.
 //!
 //! As in V2 over HTTP, it is left to the caller whether names, datatypes and shapes are those of
 //! the model. Texts for clients are those of V2 over HTTP wherever the mistake is the same.
 
 mod config;
 mod contents;
+mod control;
 mod error;
 mod metadata;
 mod request;
 mod response;
 
 pub use config::model_config;
+pub use control::{load_model, loaded, unload_model, unloaded};
 pub use error::DecodeError;
 pub use metadata::{
     decode_index, index, live, model_metadata, model_ready, ready, server_metadata,

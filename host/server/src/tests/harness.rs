@@ -1,6 +1,6 @@
 //! A server on a port of its own, and a client that sends whatever bytes it is told.
 
-use crate::{ServeError, ServerOptions, serve};
+use crate::{ServeError, ServerOptions, Sockets, serve};
 use anyhow::{Context, anyhow, bail};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -65,11 +65,15 @@ impl TestServer {
         let address = listener.local_addr()?;
         let serving = Serving::new(Registry::default(), None, ServingOptions::default());
         let serving = Arc::new(serving);
+        let sockets = Sockets {
+            http: listener,
+            grpc: None,
+        };
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             let _ = stopped.await;
         };
-        let served = tokio::spawn(serve(listener, Arc::clone(&serving), options, shutdown));
+        let served = tokio::spawn(serve(sockets, Arc::clone(&serving), options, shutdown));
         Ok(TestServer {
             address,
             serving,

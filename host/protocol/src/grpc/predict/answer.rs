@@ -37,6 +37,11 @@ impl Reply {
 }
 
 impl BatchReply {
+    /// Why the first row that was refused was.
+    pub(in crate::grpc) fn first_refusal(&self) -> Option<&str> {
+        self.refusals.iter().flatten().next().map(String::as_str)
+    }
+
     /// The predictions of the valid rows, each in its place among the refusals of the others.
     ///
     /// Without a valid row there has been no inference, and `response` is `None`.

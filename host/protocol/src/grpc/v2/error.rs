@@ -37,6 +37,12 @@ pub(super) enum Reason {
     NoValue(Label),
     #[error("a repository's name is not supported by this server")]
     RepositoryName,
+    #[error(
+        "parameter {0} is not supported by this server: a model is loaded as it is in the repository"
+    )]
+    ControlParameter(Label),
+    #[error("unknown model: {0}")]
+    UnknownModel(Label),
 }
 
 /// What is wrong with one input.
@@ -83,10 +89,12 @@ impl DecodeError {
             Reason::Classification(_)
             | Reason::SharedMemory(_)
             | Reason::RepositoryName
+            | Reason::ControlParameter(_)
             | Reason::Input {
                 problem: InputProblem::SharedMemory,
                 ..
             } => ErrorKind::NotImplemented,
+            Reason::UnknownModel(_) => ErrorKind::NotFound,
             _ => ErrorKind::InvalidRequest,
         }
     }

@@ -1,0 +1,94 @@
+//! Loading and unloading: which model a message names, and the answers.
+//!
+//! Files and configurations come from the repository alone, as over HTTP.
+
+use super::DecodeError;
+use super::error::Reason;
+use crate::call::ModelName;
+use crate::grpc::message::inference::{
+    ModelRepositoryParameter, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
+    RepositoryModelUnloadRequest, RepositoryModelUnloadResponse,
+};
+use crate::label::Label;
+use std::collections::BTreeMap;
+
+/// What is said by tritonclient unasked, and means nothing where no model depends on another.
+const UNLOAD_DEPENDENTS: &str = "unload_dependents";
+
+/// The model that is to be loaded.
+pub fn load_model(message: &RepositoryModelLoadRequest) -> Result<ModelName, DecodeError> {
+    let RepositoryModelLoadRequest {
+        repository_name,
+        model_name,
+        parameters,
+    } = message;
+    Ok(model(model_name, repository_name, parameters)?)
+}
+
+/// The model that is to be unloaded.
+pub fn unload_model(message: &RepositoryModelUnloadRequest) -> Result<ModelName, DecodeError> {
+    let RepositoryModelUnloadRequest {
+        repository_name,
+        model_name,
+        parameters,
+    } = message;
+    Ok(model(model_name, repository_name, parameters)?)
+}
+
+/// The answer to a load, in KServe's words; Triton's client reads nothing of it.
+pub fn loaded(model: &ModelName) -> RepositoryModelLoadResponse {
+    RepositoryModelLoadResponse {
+        model_name: model.to_string(),
+        is_loaded: true,
+    }
+}
+
+/// The answer to an unload.
+pub fn unloaded(model: &ModelName) -> RepositoryModelUnloadResponse {
+    RepositoryModelUnloadResponse {
+        model_name: model.to_string(),
+        is_unloaded: true,
+    }
+}
+
+/// KServe's client has its model's name where Triton's has the repository's, and sends nothing else.
+fn model(
+    name: &str,
+    repository: &str,
+    parameters: &BTreeMap<String, ModelRepositoryParameter>,
+) -> Result<ModelName, Reason> {
+    let name = match (name, repository) {
+        ("", only) => only,
+        (name, "") => name,
+        _ => return Err(Reason::RepositoryName),
+    };
+    if let Some(other) = parameters.keys().find(|key| *key != UNLOAD_DEPENDENTS) {
+        return Err(Reason::ControlParameter(Label::new(other)));
+    }
+    ModelName::new(name).map_err(|_| Reason::UnknownModel(Label::new(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn either_field_names_the_model_and_nothing_may_come_with_it() {
+        let ask = |repository: &str, name: &str, parameter: Option<&str>| {
+            let parameters = parameter.map(|key| (key.to_owned(), Default::default()));
+            unload_model(&RepositoryModelUnloadRequest {
+                repository_name: repository.to_owned(),
+                model_name: name.to_owned(),
+                parameters: parameters.into_iter().collect(),
+            })
+            .map(|model| model.to_string())
+            .map_err(|error| error.kind())
+        };
+        assert_eq!(ask("", "m", Some(UNLOAD_DEPENDENTS)), Ok("m".to_owned()));
+        assert_eq!(ask("m", "", None), Ok("m".to_owned()));
+        assert_eq!(ask("r", "m", None), Err(ErrorKind::NotImplemented));
+        assert_eq!(ask("", "m", Some("config")), Err(ErrorKind::NotImplemented));
+        assert_eq!(ask("", "../m", None), Err(ErrorKind::NotFound));
+    }
+}

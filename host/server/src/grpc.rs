@@ -1,0 +1,184 @@
+//! The services of gRPC: which there are, and which of them a request is for.
+//!
+//! A request comes from the same listeners and through the same frame as every other; here it is
+//! told from them, and its path chooses a service: `v2`, `tfs`, `predict`, `health`, or reflection,
+//! which tells a client of all of them. tonic reads the message (`incoming` is what it reads from)
+//! and writes the answer (`outgoing`); `status` is the one place where a failure becomes a status.
+//!
+//! Invariant: a service holds nothing but what all requests share; no task is spawned for a request,
+//! except by reflection, whose task ends with its stream.
+
+mod generated;
+mod health;
+mod incoming;
+mod outgoing;
+mod predict;
+mod status;
+mod stream;
+mod tfs;
+mod v2;
+
+pub(crate) use incoming::{Held, MessageBody, Messages};
+pub(crate) use outgoing::GrpcBody;
+pub(crate) use status::{failure, refuse, settle};
+
+use crate::drain::DrainWatch;
+use crate::failure::Failure;
+use bytes::Bytes;
+use generated::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use generated::prediction;
+use generated::tensorflow::serving::model_service_server::ModelServiceServer;
+use generated::tensorflow::serving::prediction_service_server::PredictionServiceServer;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, Version};
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding::Gzip;
+use tonic::server::NamedService;
+use tonic_health::pb::health_server::HealthServer;
+use tower_service::Service;
+use wisp_protocol::call::InferCall;
+use wisp_protocol::codec::{Codec, Reply};
+use wisp_protocol::grpc::FILE_DESCRIPTOR_SET;
+use wisp_serving::{BodyError, Serving, infer};
+
+/// The methods that take messages for as long as their client has any.
+const STREAMS: [&str; 2] = ["/ModelStreamInfer", "/ServerReflectionInfo"];
+
+type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// A service that answers requests of its own methods.
+type Methods = Box<dyn Fn(Request<MessageBody>) -> Answering + Send + Sync>;
+
+/// All services, by name. Lifetime: the process.
+pub(crate) struct Services {
+    services: Vec<(&'static str, Methods)>,
+}
+
+/// The body of a message that has been read: there is nothing left of it.
+struct AlreadyRead;
+
+/// Whether this is the head of a gRPC request.
+pub(crate) fn is_grpc(head: &Parts) -> bool {
+    let content_type = head.headers.get(CONTENT_TYPE);
+    head.version == Version::HTTP_2
+        && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// How many messages a request to this path may have.
+pub(crate) fn messages(path: &str, drain: &DrainWatch) -> Messages {
+    match STREAMS.iter().any(|method| path.ends_with(method)) {
+        true => Messages::Many(drain.clone()),
+        false => Messages::One,
+    }
+}
+
+// === impl Services ===
+
+impl Services {
+    pub(crate) fn new(serving: &Arc<Serving>, drain: &DrainWatch) -> Services {
+        let limit = serving.max_body_bytes();
+        /// A generated server with what all of them have in common.
+        macro_rules! with_messages {
+            ($server:expr) => {
+                methods(
+                    $server
+                        .accept_compressed(Gzip)
+                        .send_compressed(Gzip)
+                        .max_decoding_message_size(limit)
+                        .max_encoding_message_size(usize::MAX),
+                )
+            };
+        }
+        let of = || Arc::clone(serving);
+        let predict = prediction::prediction_service_server::PredictionServiceServer::new(
+            predict::Predict::new(of()),
+        );
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let compiled_in = "the descriptors were compiled in";
+        Services {
+            services: vec![
+                with_messages!(GrpcInferenceServiceServer::new(v2::V2::new(of()))),
+                with_messages!(PredictionServiceServer::new(tfs::Prediction::new(of()))),
+                with_messages!(ModelServiceServer::new(tfs::Models::new(of()))),
+                with_messages!(predict),
+                methods(HealthServer::new(health::Health::new(of(), drain.clone()))),
+                methods(reflection().build_v1().expect(compiled_in)),
+                methods(reflection().build_v1alpha().expect(compiled_in)),
+            ],
+        }
+    }
+
+    /// The response of the service that the path names; a failure is in its status.
+    pub(crate) async fn call(&self, mut request: Request<MessageBody>) -> Response<Body> {
+        answer_as_asked(request.headers_mut());
+        let path = request.uri().path();
+        let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+        let service = service.map_or("", |(service, _)| service);
+        let found = self.services.iter().find(|(name, _)| *name == service);
+        let Some((_, methods)) = found else {
+            return refuse(&Arc::new(Failure::unknown_method(path)));
+        };
+        let path = path.to_owned();
+        settle(methods(request).await, &path)
+    }
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.services.iter().map(|(name, _)| name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+fn methods<S>(service: S) -> (&'static str, Methods)
+where
+    S: Service<Request<MessageBody>, Response = Response<Body>, Error = Infallible>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let call = move |request| -> Answering {
+        // A clone is one more count: what is in it is shared.
+        let answering = service.clone().call(request);
+        Box::pin(async move {
+            let Ok(response) = answering.await;
+            response
+        })
+    };
+    (S::NAME, Box::new(call))
+}
+
+/// Compress answers only for who compresses requests: every client says that it can read gzip, and
+/// few want to wait for it.
+fn answer_as_asked(headers: &mut HeaderMap) {
+    let encoding = headers.get("grpc-encoding");
+    if encoding.is_none_or(|encoding| encoding == "identity") {
+        headers.remove("grpc-accept-encoding");
+    }
+}
+
+/// Answer an inference whose message has been read.
+async fn infer_message<C: Codec>(
+    serving: &Serving,
+    call: InferCall<C>,
+) -> Result<<C::Reply as Reply>::Encoded, Failure> {
+    Ok(infer(serving, call, AlreadyRead).await?.reply)
+}
+
+impl wisp_serving::Body for AlreadyRead {
+    async fn read(self, _: usize) -> Result<Bytes, BodyError> {
+        Ok(Bytes::new())
+    }
+}

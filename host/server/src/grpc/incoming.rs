@@ -1,0 +1,163 @@
+//! The body of a gRPC request, as tonic reads messages from it.
+//!
+//! It takes its share of what the bodies of all requests may have, and does not wait for ever. A
+//! request with one message has to bring it as steadily as every other body; one with many may be
+//! silent between them for as long as the server runs, and ends when that drains.
+
+use crate::body::allowed_time;
+use crate::body_budget::Share;
+use crate::drain::DrainWatch;
+use crate::failure::Failure;
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+use tonic::Status;
+use wisp_serving::{BodyError, InferError};
+
+/// What a request holds of the budget of all bodies. Lifetime: one request.
+#[derive(Debug, Clone)]
+pub(crate) struct Held(Arc<Mutex<Share>>);
+
+/// How many messages a request may have.
+#[derive(Debug)]
+pub(crate) enum Messages {
+    One,
+    /// Until the server drains.
+    Many(DrainWatch),
+}
+
+/// The body. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct MessageBody {
+    incoming: Incoming,
+    held: Held,
+    received: u64,
+    wait: Wait,
+}
+
+/// What a wait for the next piece ends with, if it is too long.
+enum Wait {
+    /// The piece has to be there in time.
+    Steady {
+        start: Instant,
+        grace: Duration,
+        /// Made when there is something to wait for: small messages come with their head.
+        timer: Option<Pin<Box<Sleep>>>,
+    },
+    UntilDrain(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+// === impl Held ===
+
+impl Held {
+    pub(crate) fn new(share: Share) -> Held {
+        Held(Arc::new(Mutex::new(share)))
+    }
+
+    /// Give back what the messages so far have taken: they are answered.
+    pub(super) fn release(&self) {
+        self.share(Share::release);
+    }
+
+    fn share<T>(&self, work: impl FnOnce(&mut Share) -> T) -> T {
+        // A panic leaves a count that is right.
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+// === impl MessageBody ===
+
+impl MessageBody {
+    pub(crate) fn new(
+        incoming: Incoming,
+        messages: Messages,
+        grace: Duration,
+        held: Held,
+    ) -> MessageBody {
+        let wait = match messages {
+            Messages::One => Wait::Steady {
+                start: Instant::now(),
+                grace,
+                timer: None,
+            },
+            Messages::Many(drain) => Wait::UntilDrain(Box::pin(drain.begun())),
+        };
+        MessageBody {
+            incoming,
+            held,
+            received: 0,
+            wait,
+        }
+    }
+
+    /// Why there is no use in waiting any longer.
+    fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        match &mut self.wait {
+            Wait::Steady {
+                start,
+                grace,
+                timer,
+            } => {
+                let deadline = *start + allowed_time(*grace, self.received);
+                let timer =
+                    timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+                if timer.deadline() != deadline {
+                    timer.as_mut().reset(deadline);
+                }
+                let late = |()| Failure::from(InferError::from(BodyError::Timeout));
+                timer.as_mut().poll(cx).map(late)
+            }
+            Wait::UntilDrain(drain) => drain.as_mut().poll(cx).map(|()| Failure::Draining),
+        }
+    }
+}
+
+impl Body for MessageBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let fail = |error: BodyError| {
+            let failure = Failure::from(InferError::from(error));
+            Poll::Ready(Some(Err(Status::from(failure))))
+        };
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                if !self.held.share(|share| share.take(bytes)) {
+                    return fail(BodyError::NoRoom);
+                }
+                self.received = self.received.saturating_add(bytes as u64);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => fail(BodyError::Disconnected),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                let given_up = self.poll_given_up(cx);
+                given_up.map(|failure| Some(Err(Status::from(failure))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Wait::Steady { .. } => "Steady",
+            Wait::UntilDrain(_) => "UntilDrain",
+        })
+    }
+}

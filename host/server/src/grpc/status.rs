@@ -1,0 +1,107 @@
+//! From a failure to the status that a gRPC client sees, and back for the log.
+//!
+//! The only place where it happens; which code, `protocol::error` says. What tonic refuses by itself
+//! (a message that is too large or none, a method nobody has) is put in the same words.
+
+use crate::failure::Failure;
+use http::Response;
+use std::error::Error;
+use std::sync::Arc;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use wisp_protocol::error::ErrorKind;
+
+/// The most of a text that a client is sent: it travels in a header, and clients read 8 KiB of them,
+/// where each byte that is not ASCII takes three.
+const MAX_MESSAGE_BYTES: usize = 2048;
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Status {
+        status(&Arc::new(failure))
+    }
+}
+
+/// The whole response to a request that failed.
+pub(crate) fn refuse(failure: &Arc<Failure>) -> Response<Body> {
+    status(failure).into_http()
+}
+
+/// The failure that a response is about, if it is.
+pub(crate) fn failure<B>(response: &Response<B>) -> Option<&Failure> {
+    of(response.extensions().get::<Status>()?)
+}
+
+/// A response of tonic with the statuses that it makes itself replaced by ours.
+pub(crate) fn settle(response: Response<Body>, path: &str) -> Response<Body> {
+    match response.extensions().get::<Status>() {
+        Some(made) if of(made).is_some() => response,
+        Some(made) => settled(made.clone()).into_http(),
+        // The generated code answers a method it does not know without a text.
+        None if response.headers().contains_key(Status::GRPC_STATUS) => {
+            refuse(&Arc::new(Failure::unknown_method(path)))
+        }
+        None => response,
+    }
+}
+
+/// A status of ours in place of one that tonic has made of a message.
+pub(super) fn settled(made: Status) -> Status {
+    if of(&made).is_some() {
+        return made;
+    }
+    let kind = match made.code() {
+        Code::OutOfRange | Code::ResourceExhausted => ErrorKind::TooLarge,
+        Code::Unimplemented => ErrorKind::UnsupportedEncoding,
+        Code::Cancelled => ErrorKind::ClientGone,
+        // Frames and messages that cannot be read: gRPC's own libraries blame themselves.
+        _ => ErrorKind::InvalidRequest,
+    };
+    let mut status = Status::from(Failure::Message {
+        kind,
+        text: made.message().to_owned(),
+    });
+    // Which encodings are read, for example.
+    *status.metadata_mut() = made.metadata().clone();
+    status
+}
+
+fn status(failure: &Arc<Failure>) -> Status {
+    let code = Code::from_i32(failure.kind().grpc_code().number());
+    let mut message = failure.client_message();
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+    let mut status = Status::new(code, message);
+    let source: Arc<dyn Error + Send + Sync> = Arc::clone(failure) as _;
+    status.set_source(source);
+    status
+}
+
+fn of(status: &Status) -> Option<&Failure> {
+    status.source()?.downcast_ref::<Failure>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tonic_refuses_gets_the_codes_of_the_table() {
+        for (made, expected) in [
+            (Status::out_of_range("large"), Code::ResourceExhausted),
+            (Status::internal("no message"), Code::InvalidArgument),
+            (Status::unimplemented("zstd"), Code::Unimplemented),
+        ] {
+            let text = made.message().to_owned();
+            let status = settled(made);
+            assert_eq!((status.code(), status.message()), (expected, text.as_str()));
+            assert!(of(&status).is_some());
+        }
+    }
+
+    #[test]
+    fn a_failure_comes_back_out_of_its_response() {
+        let response = refuse(&Arc::new(Failure::unknown_method("/x/Y")));
+        let kind = failure(&response).map(Failure::kind);
+        assert_eq!(kind, Some(ErrorKind::NotImplemented));
+        assert_eq!(response.headers()["grpc-status"], "12");
+    }
+}

@@ -1,0 +1,134 @@
+//! TensorFlow Serving: `tensorflow.serving.PredictionService` and `ModelService`.
+
+use super::generated::tensorflow::serving::model_service_server::ModelService;
+use super::generated::tensorflow::serving::prediction_service_server::PredictionService;
+use super::infer_message;
+use crate::failure::Failure;
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+use wisp_protocol::call::{InferCall, Selection, Target};
+use wisp_protocol::codec::{Codec, Reply};
+use wisp_protocol::grpc::codec::Tfs;
+use wisp_protocol::grpc::message::tensorflow::serving::*;
+use wisp_protocol::grpc::tfs as messages;
+use wisp_serving::Serving;
+
+/// Inference, and what models take. Lifetime: the process.
+#[derive(Debug)]
+pub(super) struct Prediction {
+    serving: Arc<Serving>,
+}
+
+/// The states of models. Lifetime: the process.
+#[derive(Debug)]
+pub(super) struct Models {
+    serving: Arc<Serving>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Prediction {
+    pub(super) fn new(serving: Arc<Serving>) -> Prediction {
+        Prediction { serving }
+    }
+
+    /// The answer to a message that is for this target.
+    async fn infer<M>(
+        &self,
+        target: Target,
+        message: M,
+    ) -> Answer<<<Tfs<M> as Codec>::Reply as Reply>::Encoded>
+    where
+        Tfs<M>: Codec,
+    {
+        let limit = self.serving.max_body_bytes();
+        let call = InferCall {
+            selection: Selection::Named(target),
+            codec: Tfs { message, limit },
+        };
+        Ok(Response::new(infer_message(&self.serving, call).await?))
+    }
+
+    fn metadata(
+        &self,
+        message: &GetModelMetadataRequest,
+    ) -> Result<GetModelMetadataResponse, Failure> {
+        let target = messages::target(message.model_spec.as_ref())?;
+        messages::check_metadata_fields(message)?;
+        let version = self.serving.version(&target)?;
+        Ok(messages::model_metadata(version.description()))
+    }
+}
+
+/// The model that a message's own specification names.
+fn target(spec: Option<&ModelSpec>) -> Result<Target, Failure> {
+    Ok(messages::target(spec)?)
+}
+
+#[tonic::async_trait]
+impl PredictionService for Prediction {
+    async fn classify(
+        &self,
+        request: Request<ClassificationRequest>,
+    ) -> Answer<ClassificationResponse> {
+        let message = request.into_inner();
+        let target = target(message.model_spec.as_ref())?;
+        self.infer(target, message).await
+    }
+
+    async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
+        let message = request.into_inner();
+        let target = target(message.model_spec.as_ref())?;
+        self.infer(target, message).await
+    }
+
+    async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
+        let message = request.into_inner();
+        let target = target(message.model_spec.as_ref())?;
+        self.infer(target, message).await
+    }
+
+    async fn multi_inference(
+        &self,
+        request: Request<MultiInferenceRequest>,
+    ) -> Answer<MultiInferenceResponse> {
+        let message = request.into_inner();
+        let target = messages::multi_target(&message).map_err(Failure::from)?;
+        self.infer(target, message).await
+    }
+
+    async fn get_model_metadata(
+        &self,
+        request: Request<GetModelMetadataRequest>,
+    ) -> Answer<GetModelMetadataResponse> {
+        Ok(Response::new(self.metadata(request.get_ref())?))
+    }
+}
+
+impl Models {
+    pub(super) fn new(serving: Arc<Serving>) -> Models {
+        Models { serving }
+    }
+
+    fn status(&self, message: &GetModelStatusRequest) -> Result<GetModelStatusResponse, Failure> {
+        let states = self.serving.states(&target(message.model_spec.as_ref())?)?;
+        Ok(messages::model_status(&states))
+    }
+}
+
+#[tonic::async_trait]
+impl ModelService for Models {
+    async fn get_model_status(
+        &self,
+        request: Request<GetModelStatusRequest>,
+    ) -> Answer<GetModelStatusResponse> {
+        Ok(Response::new(self.status(request.get_ref())?))
+    }
+
+    async fn handle_reload_config_request(
+        &self,
+        _: Request<ReloadConfigRequest>,
+    ) -> Answer<ReloadConfigResponse> {
+        Err(Failure::LeftOut("reloading of the configuration is").into())
+    }
+}

@@ -1,0 +1,231 @@
+//! The Open Inference Protocol with Triton's methods: `inference.GRPCInferenceService`.
+//!
+//! The methods that this server leaves out are refused with a text that says what is left out.
+
+use super::generated::inference::grpc_inference_service_server::GrpcInferenceService;
+use super::stream::Answers;
+use super::{Held, infer_message};
+use crate::failure::Failure;
+use std::sync::Arc;
+use tonic::{Request, Response, Status, Streaming};
+use wisp_protocol::call::{InferCall, Selection};
+use wisp_protocol::error::ErrorKind;
+use wisp_protocol::grpc::codec::ModelInfer;
+use wisp_protocol::grpc::message::inference::*;
+use wisp_protocol::grpc::v2 as messages;
+use wisp_serving::Serving;
+
+/// The service. Lifetime: the process.
+#[derive(Debug)]
+pub(super) struct V2 {
+    serving: Arc<Serving>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl V2 {
+    pub(super) fn new(serving: Arc<Serving>) -> V2 {
+        V2 { serving }
+    }
+
+    fn check_ready(&self, message: &ModelReadyRequest) -> Result<bool, Failure> {
+        let target = messages::target(&message.name, &message.version)?;
+        match self.serving.check_ready(&target) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Unavailable => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn metadata(&self, message: &ModelMetadataRequest) -> Result<ModelMetadataResponse, Failure> {
+        let target = messages::target(&message.name, &message.version)?;
+        let version = self.serving.version(&target)?;
+        let versions = self.serving.ready_versions(&target.model)?;
+        Ok(messages::model_metadata(version.description(), &versions))
+    }
+
+    fn config(&self, message: &ModelConfigRequest) -> Result<ModelConfigResponse, Failure> {
+        let target = messages::target(&message.name, &message.version)?;
+        let version = self.serving.version(&target)?;
+        Ok(messages::model_config(version.description()))
+    }
+
+    async fn load(
+        &self,
+        message: &RepositoryModelLoadRequest,
+    ) -> Result<RepositoryModelLoadResponse, Failure> {
+        let model = messages::load_model(message)?;
+        self.serving.load(model.clone()).await?;
+        Ok(messages::loaded(&model))
+    }
+
+    async fn unload(
+        &self,
+        message: &RepositoryModelUnloadRequest,
+    ) -> Result<RepositoryModelUnloadResponse, Failure> {
+        let model = messages::unload_model(message)?;
+        self.serving.unload(&model).await?;
+        Ok(messages::unloaded(&model))
+    }
+
+    fn index(&self, message: &RepositoryIndexRequest) -> Result<RepositoryIndexResponse, Failure> {
+        let filter = messages::decode_index(message)?;
+        let mut entries = self.serving.index();
+        entries.retain(|entry| filter.admits(entry));
+        Ok(messages::index(&entries))
+    }
+}
+
+/// The answer to one inference, on a stream or not.
+pub(super) async fn model_infer(
+    serving: &Serving,
+    message: ModelInferRequest,
+) -> Result<ModelInferResponse, Failure> {
+    let target = messages::target(&message.model_name, &message.model_version)?;
+    let call = InferCall {
+        selection: Selection::Named(target),
+        codec: ModelInfer(message),
+    };
+    infer_message(serving, call).await
+}
+
+/// A part of the protocol that this server leaves out.
+fn left_out<T>(what: &'static str) -> Answer<T> {
+    Err(Failure::LeftOut(what).into())
+}
+
+const STATISTICS: &str = "statistics are";
+const SHARED_MEMORY: &str = "shared memory is";
+
+#[tonic::async_trait]
+impl GrpcInferenceService for V2 {
+    type ModelStreamInferStream = Answers;
+
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
+        Ok(Response::new(messages::live()))
+    }
+
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
+        Ok(Response::new(messages::ready(self.serving.is_ready())))
+    }
+
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
+        let ready = self.check_ready(request.get_ref())?;
+        Ok(Response::new(messages::model_ready(ready)))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<ServerMetadataRequest>,
+    ) -> Answer<ServerMetadataResponse> {
+        let version = env!("CARGO_PKG_VERSION");
+        Ok(Response::new(messages::server_metadata(version)))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<ModelMetadataRequest>,
+    ) -> Answer<ModelMetadataResponse> {
+        Ok(Response::new(self.metadata(request.get_ref())?))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
+        let response = model_infer(&self.serving, request.into_inner()).await?;
+        Ok(Response::new(response))
+    }
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Answer<Answers> {
+        let held = request.extensions().get::<Held>().cloned();
+        let serving = Arc::clone(&self.serving);
+        let answers = Answers::new(serving, request.into_inner(), held);
+        Ok(Response::new(answers))
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<ModelConfigRequest>,
+    ) -> Answer<ModelConfigResponse> {
+        Ok(Response::new(self.config(request.get_ref())?))
+    }
+
+    async fn model_statistics(
+        &self,
+        _: Request<ModelStatisticsRequest>,
+    ) -> Answer<ModelStatisticsResponse> {
+        left_out(STATISTICS)
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<RepositoryIndexRequest>,
+    ) -> Answer<RepositoryIndexResponse> {
+        Ok(Response::new(self.index(request.get_ref())?))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<RepositoryModelLoadRequest>,
+    ) -> Answer<RepositoryModelLoadResponse> {
+        Ok(Response::new(self.load(request.get_ref()).await?))
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<RepositoryModelUnloadRequest>,
+    ) -> Answer<RepositoryModelUnloadResponse> {
+        Ok(Response::new(self.unload(request.get_ref()).await?))
+    }
+
+    async fn system_shared_memory_status(
+        &self,
+        _: Request<SystemSharedMemoryStatusRequest>,
+    ) -> Answer<SystemSharedMemoryStatusResponse> {
+        left_out(SHARED_MEMORY)
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        _: Request<SystemSharedMemoryRegisterRequest>,
+    ) -> Answer<SystemSharedMemoryRegisterResponse> {
+        left_out(SHARED_MEMORY)
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        _: Request<SystemSharedMemoryUnregisterRequest>,
+    ) -> Answer<SystemSharedMemoryUnregisterResponse> {
+        left_out(SHARED_MEMORY)
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        _: Request<CudaSharedMemoryStatusRequest>,
+    ) -> Answer<CudaSharedMemoryStatusResponse> {
+        left_out(SHARED_MEMORY)
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: Request<CudaSharedMemoryRegisterRequest>,
+    ) -> Answer<CudaSharedMemoryRegisterResponse> {
+        left_out(SHARED_MEMORY)
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<CudaSharedMemoryUnregisterRequest>,
+    ) -> Answer<CudaSharedMemoryUnregisterResponse> {
+        left_out(SHARED_MEMORY)
+    }
+
+    async fn trace_setting(&self, _: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {
+        left_out("tracing is")
+    }
+
+    async fn log_settings(&self, _: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
+        left_out("changing the log is")
+    }
+}

@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""Drive a running server with clients of gRPC, as they come from PyPI.
+
+    grpc_clients.py CHECK ADDRESS EXAMPLES
+
+CHECK is a function below `=== Checks ===`. NVIDIA's client speaks V2, Intel's speaks TensorFlow Serving's
+dialect, and the messages of the simple one are made from what the server's reflection tells.
+"""
+
+import asyncio
+import queue
+import sys
+from pathlib import Path
+
+import grpc
+import numpy as np
+import tritonclient.grpc as triton
+from google.protobuf import descriptor_pool, message_factory
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from tritonclient.grpc import InferenceServerException, aio
+from tritonclient.utils import np_to_triton_dtype
+
+ADDRESS, EXAMPLES = sys.argv[2], Path(sys.argv[3])
+
+# Two of the wines in wine's request.sh.
+WINES = np.array(
+    [
+        [13.5, 1.81, 2.61, 20, 96, 2.53, 2.61, 0.28, 1.66, 3.52, 1.12, 3.82, 845],
+        [12.42, 2.55, 2.27, 22, 90, 1.68, 1.84, 0.66, 1.42, 2.7, 0.86, 3.3, 315],
+    ],
+    np.float32,
+)
+
+# === Asking ===
+
+
+def to_inputs(tensors):
+    inputs = []
+    for name, array in tensors.items():
+        tensor = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+        inputs.append(tensor.set_data_from_numpy(array))
+    return inputs
+
+
+def picture(digit):
+    return np.array([(EXAMPLES / "digits" / "samples" / f"{digit}.png").read_bytes()], np.object_)
+
+
+def expect_failure(code, text, call, *arguments, **options):
+    try:
+        answer = call(*arguments, **options)
+    except InferenceServerException as error:
+        assert error.status() == f"StatusCode.{code}", f"expected {code}, got {error}"
+        assert text in error.message(), f"expected `{text}` in: {error}"
+    else:
+        raise AssertionError(f"expected {code}, got an answer: {answer}")
+
+
+def expect_status(code, text, call, *arguments):
+    try:
+        answer = call(*arguments)
+    except grpc.RpcError as error:
+        assert (error.code().name, text in error.details()) == (code, True), error
+    else:
+        raise AssertionError(f"expected {code}, got an answer: {answer}")
+
+
+# === Checks ===
+
+
+def inference():
+    with triton.InferenceServerClient(ADDRESS) as client:
+        for compression in (None, "gzip"):
+            answer = client.infer(
+                "wine", to_inputs({"features": WINES}), request_id="7", compression_algorithm=compression
+            )
+            assert list(answer.as_numpy("class")) == [b"class_0", b"class_1"], answer.get_response()
+            assert answer.get_response().id == "7" and answer.get_response().model_version == "1"
+        only = [triton.InferRequestedOutput("probabilities")]
+        answer = client.infer("wine", to_inputs({"features": WINES}), outputs=only)
+        assert answer.as_numpy("class") is None and answer.as_numpy("probabilities").shape == (2, 3)
+        for digit in range(10):
+            answer = client.infer("digits", to_inputs({"image": picture(digit)}), parameters={"top_k": 1})
+            assert answer.as_numpy("label").tolist() == [[str(digit).encode()]], answer.get_response()
+        # Far beyond the 4 MiB that gRPC's own servers stop at.
+        large = np.array([bytes(20_000_000)], np.object_)
+        expect_failure("INVALID_ARGUMENT", "PNG or JPEG", client.infer, "digits", to_inputs({"image": large}))
+
+
+def asynchronous():
+    async def main():
+        async with aio.InferenceServerClient(ADDRESS) as client:
+            requests = [client.infer("digits", to_inputs({"image": picture(digit)})) for digit in range(10)]
+            for digit, answer in enumerate(await asyncio.gather(*requests)):
+                assert answer.as_numpy("label")[0, 0] == str(digit).encode(), digit
+
+    asyncio.run(main())
+
+
+def server():
+    with triton.InferenceServerClient(ADDRESS) as client:
+        assert client.is_server_live() and client.is_server_ready()
+        assert client.get_server_metadata().name == "wisp"
+        for version in ("", "1"):
+            assert client.is_model_ready("wine", version)
+            metadata = client.get_model_metadata("wine", version)
+            assert list(metadata.versions) == ["1"] and list(metadata.inputs[0].shape) == [-1, 13], metadata
+        assert not client.is_model_ready("broken")
+        config = client.get_model_config("wine").config
+        assert config.name == "wine" and list(config.input[0].dims) == [13], config
+        states = {model.name: model.state for model in client.get_model_repository_index().models}
+        expected = {"broken": "UNAVAILABLE", "digits": "READY", "progression": "READY", "wine": "READY"}
+        assert states == expected, states
+
+
+def errors():
+    with triton.InferenceServerClient(ADDRESS) as client:
+        wines = to_inputs({"features": WINES})
+        expect_failure("NOT_FOUND", "`nope`", client.infer, "nope", wines)
+        expect_failure("NOT_FOUND", "no version 7", client.infer, "wine", wines, model_version="7")
+        expect_failure("NOT_FOUND", "`nope`", client.get_model_metadata, "nope")
+        expect_failure("NOT_FOUND", "`nope`", client.get_model_config, "nope")
+        expect_failure("UNAVAILABLE", "`broken` is unavailable", client.infer, "broken", wines)
+        double = to_inputs({"features": WINES.astype(np.float64)})
+        expect_failure("INVALID_ARGUMENT", "is FP64, expected FP32", client.infer, "wine", double)
+        shared = triton.InferInput("features", [2, 13], "FP32")
+        shared.set_shared_memory("region", 104)
+        expect_failure("UNIMPLEMENTED", "shared memory", client.infer, "wine", [shared])
+        expect_failure("UNIMPLEMENTED", "statistics", client.get_inference_statistics, "wine")
+        client.unload_model("wine")
+        assert not client.is_model_ready("wine")
+        client.load_model("wine")
+        assert client.is_model_ready("wine")
+        expect_failure("NOT_FOUND", "`nope`", client.load_model, "nope")
+        expect_failure("UNIMPLEMENTED", "as it is in the repository", client.load_model, "wine", config="{}")
+        expect_failure("UNIMPLEMENTED", "shared memory", client.get_system_shared_memory_status)
+        large = np.array([bytes(65 << 20)], np.object_)
+        expect_failure("RESOURCE_EXHAUSTED", "too large", client.infer, "digits", to_inputs({"image": large}))
+        assert client.is_server_live()
+    with grpc.insecure_channel(ADDRESS) as channel:
+        for method in ("/no.Service/Method", "/inference.GRPCInferenceService/Method", "/x"):
+            call = channel.unary_unary(method, lambda message: message, lambda message: message)
+            expect_status("UNIMPLEMENTED", method, call, b"")
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer", lambda m: m, lambda m: m)
+        expect_status("INVALID_ARGUMENT", "", call, b"\xff\xff\xff")
+
+
+def stream():
+    """A request that fails is one among the others, and the stream goes on."""
+    answers = queue.Queue()
+    with triton.InferenceServerClient(ADDRESS) as client:
+        client.start_stream(callback=lambda result, error: answers.put((result, error)))
+        bad = to_inputs({"features": WINES.astype(np.float64)})
+        for number in range(9):
+            inputs = bad if number == 4 else to_inputs({"features": WINES[number % 2 :][:1]})
+            client.async_stream_infer("wine", inputs, request_id=str(number))
+        for number in range(9):
+            result, error = answers.get(timeout=30)
+            if number == 4:
+                assert "is FP64" in error.message(), error
+                continue
+            assert error is None and result.get_response().id == str(number), (number, error)
+            assert result.as_numpy("class")[0] == f"class_{number % 2}".encode(), number
+        client.stop_stream()
+
+
+def ovms():
+    import ovmsclient
+
+    client = ovmsclient.make_grpc_client(ADDRESS)
+    assert client.get_model_status("wine-bare")[1]["state"] == "AVAILABLE"
+    metadata = client.get_model_metadata("wine-bare")
+    assert list(metadata["inputs"]) and metadata["model_version"] == 1, metadata
+    (name,) = metadata["inputs"]
+    answer = client.predict({name: WINES}, "wine-bare")
+    outputs = answer.values() if isinstance(answer, dict) else [answer]
+    assert all(len(output) == 2 for output in outputs), answer
+    try:
+        client.predict({name: WINES}, "nope")
+        raise AssertionError("an unknown model has answered")
+    except ovmsclient.ModelNotFoundError as error:
+        assert "`nope`" in str(error), error
+
+
+def health():
+    with grpc.insecure_channel(ADDRESS) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        status = lambda name: stub.Check(health_pb2.HealthCheckRequest(service=name)).status
+        serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+        assert [status(""), status("wine"), status("broken")] == [serving, serving, not_serving]
+        expect_status("NOT_FOUND", "this name", status, "nope")
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service="wine"))
+        assert next(watch).status == serving
+        watch.cancel()
+
+
+def reflection():
+    """The simple dialect, by a client that knows nothing but what reflection says."""
+    with grpc.insecure_channel(ADDRESS) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        services = set(database.get_services())
+        for name in (
+            "inference.GRPCInferenceService",
+            "tensorflow.serving.PredictionService",
+            "tensorflow.serving.ModelService",
+            "prediction.PredictionService",
+            "grpc.health.v1.Health",
+        ):
+            assert name in services, services
+        pool = descriptor_pool.DescriptorPool(database)
+        service = pool.FindServiceByName("prediction.PredictionService")
+
+        def call(method, **fields):
+            method = service.methods_by_name[method]
+            request = message_factory.GetMessageClass(method.input_type)
+            response = message_factory.GetMessageClass(method.output_type)
+            path = f"/{service.full_name}/{method.name}"
+            send = channel.unary_unary(path, request.SerializeToString, response.FromString)
+            return send(request(**fields))
+
+        assert call("HealthCheck").status == "healthy"
+        answer = call("Predict", model_name="wine-bare", features=WINES[0].tolist())
+        assert answer.WhichOneof("prediction") is not None, answer
+        rows = [{"features": WINES[0].tolist()}, {"features": [1.0]}, {"features": WINES[1].tolist()}]
+        answer = call("BatchPredict", model_name="wine-bare", requests=rows)
+        failed = [bool(row.error) for row in answer.responses]
+        assert failed == [False, True, False], answer
+        bad = [{"features": [1.0]}]
+        expect_status("INVALID_ARGUMENT", "`features`", lambda: call("BatchPredict", model_name="wine-bare", requests=bad))
+        expect_status("NOT_FOUND", "name one", lambda: call("Predict", features=[1.0]))
+
+
+CHECKS = (inference, asynchronous, server, errors, stream, ovms, health, reflection)
+
+if __name__ == "__main__":
+    next(check for check in CHECKS if check.__name__ == sys.argv[1])()
