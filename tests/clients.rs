@@ -205,6 +205,8 @@ fn the_curl_lines_of_the_readmes_table_work_when_pasted() -> Result<()> {
         ensure!(answer.get("error").is_none(), "{answer}");
     }
     Ok(())
+}
+
 /// Run one check of the gRPC script against the server, at this address of its.
 fn check_grpc(server: &TestServer, address: SocketAddr, check: &str) -> Result<()> {
     let examples = root().join("examples");

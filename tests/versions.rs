@@ -30,12 +30,21 @@ fn three_versions(model_file: &str) -> Result<Repository> {
 
 fn served(server: &TestServer, path: &str, columns: usize) -> Result<String> {
     let body = rows(columns).to_string();
-    let answer = server.request(&format!("POST {path}"), &[], body.as_bytes())?.ok()?;
-    Ok(answer["model_version"].as_str().unwrap_or_default().to_owned())
+    let answer = server
+        .request(&format!("POST {path}"), &[], body.as_bytes())?
+        .ok()?;
+    Ok(answer["model_version"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned())
 }
 
 fn control(server: &TestServer, model: &str, verb: &str) -> Result<Response> {
-    server.request(&format!("POST /v2/repository/models/{model}/{verb}"), &[], b"")
+    server.request(
+        &format!("POST /v2/repository/models/{model}/{verb}"),
+        &[],
+        b"",
+    )
 }
 
 #[test]
@@ -43,14 +52,23 @@ fn the_highest_number_is_served_unless_the_model_file_selects_others() -> Result
     let server = TestServer::start(three_versions("")?)?;
     ensure!(served(&server, "/v2/models/m/infer", 13)? == "10");
     let refusal = server.get("/v2/models/m/versions/9")?.error(404)?;
-    ensure!(refusal == "unknown version: `m` has no version 9", "{refusal}");
+    ensure!(
+        refusal == "unknown version: `m` has no version 9",
+        "{refusal}"
+    );
 
     let server = TestServer::start(three_versions("versions = 'all'")?)?;
     ensure!(served(&server, "/v2/models/m/infer", 13)? == "10");
     ensure!(served(&server, "/v2/models/m/versions/9/infer", 10)? == "9");
     let metadata = server.get("/v2/models/m/versions/9")?.ok()?;
-    ensure!(metadata["versions"] == json!(["2", "9", "10"]), "{metadata}");
-    ensure!(metadata["inputs"][0]["shape"] == json!([-1, 10]), "{metadata}");
+    ensure!(
+        metadata["versions"] == json!(["2", "9", "10"]),
+        "{metadata}"
+    );
+    ensure!(
+        metadata["inputs"][0]["shape"] == json!([-1, 10]),
+        "{metadata}"
+    );
     let status = server.get("/v1/models/m")?.ok()?;
     let states = status["model_version_status"].as_array().map(Vec::len);
     ensure!(states == Some(3) && status["ready"] == true, "{status}");
@@ -62,12 +80,22 @@ fn a_label_is_a_name_for_a_version() -> Result<()> {
     let labels = "versions = 'all'\nlabels = { stable = 9, canary = 10 }";
     let server = TestServer::start(three_versions(labels)?)?;
     let status = server.get("/v1/models/m/labels/stable")?.ok()?;
-    ensure!(status["model_version_status"][0]["version"] == "9", "{status}");
+    ensure!(
+        status["model_version_status"][0]["version"] == "9",
+        "{status}"
+    );
     let body = json!({ "instances": [vec![1.0; 10]] }).to_string();
     let path = "/v1/models/m/labels/stable:predict";
-    server.request(&format!("POST {path}"), &[], body.as_bytes())?.ok()?;
-    let refusal = server.get("/v1/models/m/labels/beta/metadata")?.error(404)?;
-    ensure!(refusal == "unknown version label: `m` has no label `beta`", "{refusal}");
+    server
+        .request(&format!("POST {path}"), &[], body.as_bytes())?
+        .ok()?;
+    let refusal = server
+        .get("/v1/models/m/labels/beta/metadata")?
+        .error(404)?;
+    ensure!(
+        refusal == "unknown version label: `m` has no label `beta`",
+        "{refusal}"
+    );
     Ok(())
 }
 
@@ -95,7 +123,10 @@ fn a_load_that_fails_leaves_what_is_served() -> Result<()> {
     std::fs::create_dir_all(&broken)?;
     std::fs::write(broken.join("model.onnx"), b"not a model")?;
     let refusal = control(&server, "m", "load")?.error(400)?;
-    ensure!(refusal.starts_with("failed to load `m`: graph `model` cannot be loaded"), "{refusal}");
+    ensure!(
+        refusal.starts_with("failed to load `m`: graph `model` cannot be loaded"),
+        "{refusal}"
+    );
     ensure!(!refusal.contains('/'), "a path: {refusal}");
     ensure!(served(&server, "/v2/models/m/infer", 13)? == "1");
     Ok(())
@@ -105,12 +136,23 @@ fn a_load_that_fails_leaves_what_is_served() -> Result<()> {
 fn an_unloaded_model_is_not_found_until_it_is_loaded_again() -> Result<()> {
     let server = TestServer::start(Repository::of(&["wine", "progression"])?)?;
     let unloaded = control(&server, "wine", "unload")?.ok()?;
-    ensure!(unloaded == json!({ "name": "wine", "unload": true }), "{unloaded}");
+    ensure!(
+        unloaded == json!({ "name": "wine", "unload": true }),
+        "{unloaded}"
+    );
     let refusal = server.infer("wine", &rows(13))?.error(404)?;
-    ensure!(refusal == "model `wine` is unloaded and has no available versions", "{refusal}");
+    ensure!(
+        refusal == "model `wine` is unloaded and has no available versions",
+        "{refusal}"
+    );
     server.get("/v2/models/wine/ready")?.error(404)?;
-    let index = server.request("POST /v2/repository/index", &[], b"")?.ok()?;
-    ensure!(index[1]["state"] == "UNAVAILABLE" && index[1]["reason"] == "unloaded", "{index}");
+    let index = server
+        .request("POST /v2/repository/index", &[], b"")?
+        .ok()?;
+    ensure!(
+        index[1]["state"] == "UNAVAILABLE" && index[1]["reason"] == "unloaded",
+        "{index}"
+    );
     server.infer("progression", &rows(10))?.ok()?;
     // As Triton: what is not there is unloaded already.
     control(&server, "nope", "unload")?.ok()?;
@@ -135,7 +177,11 @@ fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
     // The body is asked for once the version is found, and so before the model goes.
     let mut asked = [0; 25];
     held.read_exact(&mut asked)?;
-    ensure!(asked.starts_with(b"HTTP/1.1 100"), "{}", asked.escape_ascii());
+    ensure!(
+        asked.starts_with(b"HTTP/1.1 100"),
+        "{}",
+        asked.escape_ascii()
+    );
     control(&server, "evil", "unload")?.ok()?;
     held.write_all(body.as_bytes())?;
     let mut reply = Vec::new();
