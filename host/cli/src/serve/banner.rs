@@ -27,14 +27,14 @@ pub(super) struct Addresses {
 pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses) -> String {
     let address = addresses.http;
     let grpc = addresses.grpc;
-    let grpc = grpc.map_or_else(String::new, |grpc| format!(" and grpc://{grpc}"));
+    let grpc = grpc.map_or_else(String::new, |grpc| format!(", gRPC on {grpc}"));
     let mut text = String::new();
     let entries = registry.entries();
     let ready = entries.iter().filter(|(_, entry)| entry.is_ready());
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
-        "Wisp {} on http://{address}{grpc}: {} of {} models ready\n",
+        "Wisp {} on http://{address}: {} of {} models ready{grpc}\n",
         env!("CARGO_PKG_VERSION"),
         ready.count(),
         entries.len()
