@@ -129,7 +129,7 @@ def errors():
         expect_failure("UNIMPLEMENTED", "shared memory", client.infer, "wine", [shared])
         expect_failure("UNIMPLEMENTED", "statistics", client.get_inference_statistics, "wine")
         client.unload_model("wine")
-        assert not client.is_model_ready("wine")
+        expect_failure("NOT_FOUND", "is unloaded", client.is_model_ready, "wine")
         client.load_model("wine")
         assert client.is_model_ready("wine")
         expect_failure("NOT_FOUND", "`nope`", client.load_model, "nope")

@@ -255,10 +255,7 @@ def errors(client):
     shared = InferInput("features", [1, 10], "FP32")
     shared.set_shared_memory("region", 40)
     expect_failure(501, "shared memory", client.infer, "progression", [shared])
-    expect_failure(501, "configuration", client.get_model_config, "wine")
     expect_failure(501, "statistics", client.get_inference_statistics, "wine")
-    expect_failure(501, "loading", client.load_model, "wine")
-    expect_failure(501, "loading", client.unload_model, "wine")
     expect_failure(501, "shared memory", client.get_system_shared_memory_status)
 
     answer = ask(client, "progression", good)
@@ -370,7 +367,7 @@ def patients(count):
     return np.random.default_rng(1).uniform(low, high, (count, 10)).astype(np.float32)
 
 
-CHECKS = (digits, wine, progression, embed, server, errors, concurrency, asynchronous, compression)
+CHECKS = (digits, wine, progression, embed, server, control, errors, concurrency, asynchronous, compression)
 
 if __name__ == "__main__":
     check = next(check for check in CHECKS if check.__name__ == sys.argv[1])

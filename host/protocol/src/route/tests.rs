@@ -40,6 +40,11 @@ fn each_path_is_the_call_it_names() -> anyhow::Result<()> {
         ("/v2", Call::ServerMetadata),
         ("/", Call::KserveLive),
         ("/v2/health/live", Call::ServerLive),
+        ("/v2/models", Call::ModelList),
+        (
+            "/v2/models/m/versions/3/config",
+            Call::ModelConfig(target("m", Some("3"))),
+        ),
         ("/v2/health/ready", Call::ServerReady),
         ("/v2/models/m", Call::ModelMetadata(target("m", None))),
         (
@@ -196,14 +201,10 @@ fn parts_of_the_protocol_that_are_left_out_say_so() {
         "/v2/systemsharedmemory/status",
         "/v2/systemsharedmemory/region/r/register",
         "/v2/cudasharedmemory/region/r/unregister",
-        "/v2/models",
         "/v2/models/stats",
         "/v2/models/m/stats",
-        "/v2/models/m/versions/1/config",
         "/v2/models/m/generate_stream",
         "/v2/models/m/trace/setting",
-        "/v2/repository/models/m/load",
-        "/v2/repository/models/m/unload",
         "/v2/repository/r/index",
         "/v2/logging",
     ] {
@@ -259,4 +260,19 @@ fn an_error_repeats_only_the_beginning_of_what_the_client_named() {
     );
     let error = get("/v2/models/a%0Ab").unwrap_err();
     assert_eq!(error.to_string(), "unknown model: `a\\nb`");
+}
+
+#[test]
+fn models_are_loaded_and_unloaded_by_name() -> anyhow::Result<()> {
+    let model = target("m", None).model;
+    for (verb, call) in [
+        ("load", Call::RepositoryLoad(model.clone())),
+        ("unload", Call::RepositoryUnload(model)),
+    ] {
+        let path = format!("/v2/repository/models/m/{verb}");
+        assert_eq!(post(&path, &[])?, call);
+        let refused = get(&path).map_err(|error| error.allow());
+        assert_eq!(refused, Err(Some("POST")), "{path}");
+    }
+    Ok(())
 }

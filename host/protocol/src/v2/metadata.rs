@@ -150,7 +150,10 @@ mod tests {
             (encode_error("no \"x\"\n"), r#"{"error":"no \"x\"\n"}"#),
             (
                 server_metadata("0.1.0"),
-                r#"{"name":"wisp","version":"0.1.0","extensions":["binary_tensor_data","parameters"]}"#,
+                concat!(
+                    r#"{"name":"wisp","version":"0.1.0","extensions":["#,
+                    r#""binary_tensor_data","parameters","model_repository","model_configuration"]}"#,
+                ),
             ),
         ];
         for (document, expected) in documents {
