@@ -131,9 +131,17 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 /// Loading and unloading change what everybody gets. Without tenants there is nobody to ask, so it is
 /// for clients of this machine.
 fn control_mode(args: &ServeArgs) -> ControlMode {
+    let grpc = match args.grpc {
+        GrpcAddress::At(address) => Some(address),
+        GrpcAddress::Nowhere => None,
+    };
+    let is_local = [Some(args.http), grpc]
+        .iter()
+        .flatten()
+        .all(|address| address.ip().is_loopback());
     match args.model_control_mode {
         ModelControlMode::None => ControlMode::Fixed,
-        ModelControlMode::Explicit if args.http.ip().is_loopback() => ControlMode::Explicit,
+        ModelControlMode::Explicit if is_local => ControlMode::Explicit,
         ModelControlMode::Explicit => ControlMode::Forbidden,
     }
 }
@@ -159,4 +167,32 @@ fn start_log() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Command, Options};
+    use clap::Parser;
+
+    #[test]
+    fn clients_control_models_only_where_every_address_is_this_machines() -> anyhow::Result<()> {
+        for (arguments, expected) in [
+            (&[][..], ControlMode::Explicit),
+            (
+                &["--http", "[::1]:0", "--grpc", "none"],
+                ControlMode::Explicit,
+            ),
+            (&["--http", "0.0.0.0:0"], ControlMode::Forbidden),
+            (&["--grpc", "0.0.0.0:0"], ControlMode::Forbidden),
+            (&["--model-control-mode", "none"], ControlMode::Fixed),
+        ] {
+            let line = [&["wisp", "serve", "models"], arguments].concat();
+            let Command::Serve(args) = Options::try_parse_from(line)?.command else {
+                anyhow::bail!("{arguments:?} is another command");
+            };
+            assert_eq!(control_mode(&args), expected, "{arguments:?}");
+        }
+        Ok(())
+    }
 }
