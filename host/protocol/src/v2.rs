@@ -14,7 +14,7 @@
 
 mod binary;
 mod config;
-mod control;
+pub(crate) mod control;
 mod error;
 pub(crate) mod index;
 mod json;

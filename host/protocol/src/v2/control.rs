@@ -40,11 +40,17 @@ pub fn check_control(body: &[u8]) -> Result<(), DecodeError> {
         return Ok(());
     }
     let Request { parameters } = object(body)?;
-    let mut names = parameters.unwrap_or_default().into_keys();
-    match names.find(|name| name != UNLOAD_DEPENDENTS) {
+    match unsupported_parameter(&parameters.unwrap_or_default()) {
         None => Ok(()),
-        Some(name) => Err(Reason::ControlParameter(Label::new(&name)).into()),
+        Some(name) => Err(Reason::ControlParameter(name).into()),
     }
+}
+
+/// The first of the parameters of a load or unload, over HTTP or gRPC, that is not followed.
+pub(crate) fn unsupported_parameter<V>(parameters: &BTreeMap<String, V>) -> Option<Label> {
+    let mut names = parameters.keys();
+    let name = names.find(|name| *name != UNLOAD_DEPENDENTS)?;
+    Some(Label::new(name))
 }
 
 /// The answer to a load, in KServe's words, which Triton's clients take too.

@@ -10,10 +10,8 @@ use crate::grpc::message::inference::{
     RepositoryModelUnloadRequest, RepositoryModelUnloadResponse,
 };
 use crate::label::Label;
+use crate::v2::control::unsupported_parameter;
 use std::collections::BTreeMap;
-
-/// What is said by tritonclient unasked, and means nothing where no model depends on another.
-const UNLOAD_DEPENDENTS: &str = "unload_dependents";
 
 /// The model that is to be loaded.
 pub fn load_model(message: &RepositoryModelLoadRequest) -> Result<ModelName, DecodeError> {
@@ -62,8 +60,8 @@ fn model(
         (name, "") => name,
         _ => return Err(Reason::RepositoryName),
     };
-    if let Some(other) = parameters.keys().find(|key| *key != UNLOAD_DEPENDENTS) {
-        return Err(Reason::ControlParameter(Label::new(other)));
+    if let Some(other) = unsupported_parameter(parameters) {
+        return Err(Reason::ControlParameter(other));
     }
     ModelName::new(name).map_err(|_| Reason::UnknownModel(Label::new(name)))
 }
@@ -85,7 +83,7 @@ mod tests {
             .map(|model| model.to_string())
             .map_err(|error| error.kind())
         };
-        assert_eq!(ask("", "m", Some(UNLOAD_DEPENDENTS)), Ok("m".to_owned()));
+        assert_eq!(ask("", "m", Some("unload_dependents")), Ok("m".to_owned()));
         assert_eq!(ask("m", "", None), Ok("m".to_owned()));
         assert_eq!(ask("r", "m", None), Err(ErrorKind::NotImplemented));
         assert_eq!(ask("", "m", Some("config")), Err(ErrorKind::NotImplemented));
