@@ -1,45 +1,84 @@
-//! Keep-alive connections that are never idle, on the calling thread.
+//! Requests without a pause, over connections that are kept, on the calling thread.
 
-use crate::CONNECTIONS;
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// One request, sent again and again.
+#[derive(Debug, Clone)]
+pub(crate) enum Request {
+    /// Over HTTP/1.1, byte for byte.
+    Http(Vec<u8>),
+    /// Over HTTP/2: the method's path, and the message in its frame.
+    Grpc { path: String, frame: Bytes },
+}
+
 /// What was done in the time.
+#[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) requests: f64,
     pub(crate) per_second: f64,
+    /// Of each request, in order of length.
+    latencies: Vec<Duration>,
 }
 
-/// Send requests for `time` and check that each is answered with 200.
+/// A connection that is ready for requests.
+enum Connection {
+    Http {
+        stream: TcpStream,
+        buffer: Vec<u8>,
+    },
+    Grpc {
+        sender: http2::SendRequest<Full<Bytes>>,
+        authority: SocketAddr,
+    },
+}
+
+/// Keep `connections` busy with requests for `time`, and check that each is answered well.
 #[expect(clippy::disallowed_methods, reason = "each is awaited below")]
-pub(crate) fn run(address: SocketAddr, path: &str, body: &str, time: Duration) -> Result<Done> {
-    let request = request(path, body);
+pub(crate) fn run(
+    address: SocketAddr,
+    request: &Request,
+    connections: usize,
+    time: Duration,
+) -> Result<Done> {
     runtime()?.block_on(async {
         let started = Instant::now();
-        let clients = (0..CONNECTIONS).map(|_| client(address, request.clone(), started + time));
+        let clients = (0..connections).map(|_| client(address, request.clone(), started + time));
         let clients: Vec<_> = clients.map(tokio::spawn).collect();
-        let mut requests = 0.0;
+        let mut latencies = Vec::new();
         for client in clients {
-            requests += client.await??;
+            latencies.extend(client.await??);
         }
-        let per_second = requests / started.elapsed().as_secs_f64();
+        let elapsed = started.elapsed().as_secs_f64();
+        latencies.sort_unstable();
+        let requests = latencies.len() as f64;
         Ok(Done {
             requests,
-            per_second,
+            per_second: requests / elapsed,
+            latencies,
         })
     })
 }
 
 /// Send one request on a new connection.
-pub(crate) fn once(address: SocketAddr, path: &str, body: &str) -> Result<()> {
-    let request = request(path, body);
+pub(crate) fn once(address: SocketAddr, request: &Request) -> Result<()> {
     runtime()?.block_on(async {
-        let mut stream = TcpStream::connect(address).await?;
-        exchange(&mut stream, &request, &mut vec![0; 4096]).await
+        let mut connection = Connection::open(address, request).await?;
+        connection.exchange(request).await
     })
+}
+
+/// The one in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -48,42 +87,129 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .build()?)
 }
 
-fn request(path: &str, body: &str) -> Vec<u8> {
-    let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-length: {length}\r\n\r\n{body}")
-        .into_bytes()
-}
-
-async fn client(address: SocketAddr, request: Vec<u8>, end: Instant) -> Result<f64> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let mut buffer = vec![0; 16 << 10];
-    let mut requests = 0.0;
-    while Instant::now() < end {
-        exchange(&mut stream, &request, &mut buffer).await?;
-        requests += 1.0;
+async fn client(address: SocketAddr, request: Request, end: Instant) -> Result<Vec<Duration>> {
+    let mut connection = Connection::open(address, &request).await?;
+    let mut latencies = Vec::new();
+    let mut sent = Instant::now();
+    while sent < end {
+        connection.exchange(&request).await?;
+        let answered = Instant::now();
+        latencies.push(answered - sent);
+        sent = answered;
     }
-    Ok(requests)
+    Ok(latencies)
 }
 
-async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> Result<()> {
+// === impl Request ===
+
+impl Request {
+    /// JSON to this path.
+    pub(crate) fn json(path: &str, body: &str) -> Request {
+        Request::post(path, "content-type: application/json\r\n", body.as_bytes())
+    }
+
+    pub(crate) fn get(path: &str) -> Request {
+        Request::Http(format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n").into_bytes())
+    }
+
+    /// A body to this path, with these lines of headers.
+    pub(crate) fn post(path: &str, headers: &str, body: &[u8]) -> Request {
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: bench\r\n{headers}content-length: {length}\r\n\r\n"
+        );
+        Request::Http([head.as_bytes(), body].concat())
+    }
+}
+
+// === impl Done ===
+
+impl Done {
+    /// The latency that this share of the requests did not exceed, in microseconds.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a place in the list"
+    )]
+    pub(crate) fn percentile(&self, share: f64) -> f64 {
+        let place = (self.requests * share) as usize;
+        let last = self.latencies.last();
+        let latency = self.latencies.get(place).or(last);
+        latency.map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e6)
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    async fn open(address: SocketAddr, request: &Request) -> Result<Connection> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(match request {
+            Request::Http(_) => Connection::Http {
+                stream,
+                buffer: vec![0; 16 << 10],
+            },
+            Request::Grpc { .. } => {
+                let io = TokioIo::new(stream);
+                let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+                #[expect(clippy::disallowed_methods, reason = "it ends with its sender")]
+                tokio::spawn(connection);
+                Connection::Grpc {
+                    sender,
+                    authority: address,
+                }
+            }
+        })
+    }
+
+    async fn exchange(&mut self, request: &Request) -> Result<()> {
+        match (self, request) {
+            (Connection::Http { stream, buffer }, Request::Http(request)) => {
+                exchange_http(stream, request, buffer).await
+            }
+            (Connection::Grpc { sender, authority }, Request::Grpc { path, frame }) => {
+                let request = hyper::Request::post(format!("http://{authority}{path}"))
+                    .header("content-type", "application/grpc")
+                    .header("te", "trailers")
+                    .body(Full::new(frame.clone()))?;
+                let answer = sender.send_request(request).await?;
+                let (head, body) = answer.into_parts();
+                let body = body.collect().await?;
+                let trailers = body.trailers().unwrap_or(&head.headers);
+                let status = trailers.get("grpc-status");
+                ensure!(
+                    status.is_some_and(|status| status == "0"),
+                    "{head:?} {trailers:?}"
+                );
+                Ok(())
+            }
+            _ => anyhow::bail!("a connection for other requests"),
+        }
+    }
+}
+
+async fn exchange_http(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> Result<()> {
+    const END: &[u8] = b"\r\n\r\n";
     stream.write_all(request).await?;
     let mut filled = 0;
     loop {
         let read = stream.read(&mut buffer[filled..]).await?;
         ensure!(read > 0, "the connection was closed");
         filled += read;
-        let reply = std::str::from_utf8(&buffer[..filled])?;
-        let Some((head, body)) = reply.split_once("\r\n\r\n") else {
+        let reply = &buffer[..filled];
+        let Some(end) = reply.windows(END.len()).position(|bytes| bytes == END) else {
             continue;
         };
+        let head = std::str::from_utf8(&reply[..end])?;
         let length = head
             .lines()
             .filter_map(|line| line.split_once(": "))
             .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         let length: usize = length.context("no length")?.1.parse()?;
-        if body.len() >= length {
-            ensure!(head.starts_with("HTTP/1.1 200"), "{reply}");
+        if filled - end - END.len() >= length {
+            let shown = String::from_utf8_lossy(reply);
+            ensure!(head.starts_with("HTTP/1.1 200"), "{shown}");
             return Ok(());
         }
     }

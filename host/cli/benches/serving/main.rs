@@ -7,11 +7,14 @@
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod load;
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod process;
 mod sandbox;
 
 use anyhow::{Context, Result, ensure};
+use load::{Request, median};
 use process::Server;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -83,7 +86,8 @@ fn requests(repository: &Path, graph: &Path, rounds: usize) -> Result<()> {
         for contender in &mut contenders {
             let server = &servers[contender.server];
             let before = server.cpu_time()?;
-            let done = load::run(server.address, contender.path, contender.body, ROUND)?;
+            let request = Request::json(contender.path, contender.body);
+            let done = load::run(server.address, &request, CONNECTIONS, ROUND)?;
             let cpu = server.cpu_time()? - before;
             contender.rates.push(done.per_second);
             contender.cpu.push(cpu.as_secs_f64() * 1e6 / done.requests);
@@ -113,7 +117,10 @@ fn cold_start(repository: &Path, rounds: usize) -> Result<()> {
     for _ in 0..rounds {
         let started = Instant::now();
         let server = Server::start(&wisp(), &serve_args(&repository.join("wine")))?;
-        load::once(server.address, "/v2/models/wine/infer", WINE)?;
+        load::once(
+            server.address,
+            &Request::json("/v2/models/wine/infer", WINE),
+        )?;
         starts.push(started.elapsed().as_secs_f64() * 1e3);
     }
     println!("first answer after {:.1} ms", median(starts));
@@ -126,7 +133,10 @@ fn memory(repository: &Path, rounds: usize) -> Result<()> {
         // Its banner, which `start` waits for, is printed when everything is loaded.
         let server = Server::start(&wisp(), &serve_args(repository))?;
         idle.push(server.proportional_memory()? / 1e6);
-        load::once(server.address, "/v2/models/wine/infer", WINE)?;
+        load::once(
+            server.address,
+            &Request::json("/v2/models/wine/infer", WINE),
+        )?;
         answered.push(server.proportional_memory()? / 1e6);
     }
     println!("| memory | MB |\n|---|---|");
@@ -166,9 +176,4 @@ fn serve_args(repository: &Path) -> [&std::ffi::OsStr; 6] {
         "127.0.0.1:0".as_ref(),
         repository.as_os_str(),
     ]
-}
-
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -5,13 +5,15 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// A running server; ended when dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Where gRPC is, if not there too.
+    grpc: Option<SocketAddr>,
 }
 
 /// Keep the calling process on one cpu. Where there is only one, or no `taskset`, so be it.
@@ -23,19 +25,21 @@ pub(crate) fn pin(cpu: usize) {
         .status();
 }
 
+/// Start a process on cpu 0, while the calling one stays on cpu 1.
+pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
+    // Children inherit the affinity of whoever starts them.
+    pin(0);
+    let child = command.spawn().with_context(|| format!("{command:?}"));
+    pin(1);
+    child
+}
+
 impl Server {
     /// Start on cpu 0, and wait until it says `http://ADDRESS`.
     pub(crate) fn start(program: &Path, args: &[&OsStr]) -> Result<Server> {
-        // Children inherit the affinity of whoever starts them.
-        pin(0);
-        let child = Command::new(program)
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| program.display().to_string());
-        pin(1);
-        let mut child = child?;
+        let mut command = Command::new(program);
+        command.args(args).stdout(Stdio::piped());
+        let mut child = spawn(command.stderr(Stdio::null()))?;
         let stdout = child.stdout.take().context("no output")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
@@ -43,7 +47,31 @@ impl Server {
         let address = address.split_whitespace().next().unwrap_or_default();
         let address = address.trim_end_matches(':');
         let address = address.parse().with_context(|| line.clone())?;
-        Ok(Server { child, address })
+        Ok(Server::new(child, address))
+    }
+
+    pub(crate) fn new(child: Child, address: SocketAddr) -> Server {
+        Server {
+            child,
+            address,
+            grpc: None,
+        }
+    }
+
+    /// The same, which serves gRPC on a port of its own.
+    pub(crate) fn with_grpc(mut self, port: u16) -> Server {
+        self.grpc = Some(SocketAddr::new(self.address.ip(), port));
+        self
+    }
+
+    /// Where a server takes gRPC.
+    pub(crate) fn grpc_address(&self) -> SocketAddr {
+        self.grpc.unwrap_or(self.address)
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// User and system time so far.

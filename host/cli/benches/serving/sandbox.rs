@@ -1,6 +1,6 @@
 //! One handler call on a fresh instance: store, instantiate, lower, guest, compute, lift, drop.
 
-use crate::median;
+use crate::load::median;
 use anyhow::{Context, Result};
 use std::num::NonZeroUsize;
 use std::path::Path;
