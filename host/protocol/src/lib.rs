@@ -15,6 +15,8 @@ pub mod call;
 pub mod codec;
 pub mod content_coding;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod grpc;
 mod label;
 mod lenient;
@@ -23,5 +25,6 @@ pub mod reply;
 pub mod rest;
 mod role;
 pub mod route;
+mod target;
 pub mod tfs;
 pub mod v2;

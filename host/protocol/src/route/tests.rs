@@ -1,6 +1,8 @@
 //! Which heads mean which calls, and which mean none.
 
 use super::*;
+use crate::call::{ModelName, Version};
+use crate::error::ErrorKind;
 use anyhow::Context;
 use http::{HeaderName, HeaderValue};
 

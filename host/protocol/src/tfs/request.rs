@@ -3,7 +3,7 @@
 //! Two passes: the first finds the members, in whatever order, and settles that all of the text is
 //! JSON; the second reads the elements straight into tensors.
 
-use super::classes::{classes, number};
+use super::classes::{Classes, Number};
 use super::error::Reason;
 use super::response::{Reply, Shown};
 use super::{SIGNATURE_NAME, Verb};
@@ -44,17 +44,17 @@ pub(super) fn decode(
         },
         Verb::Classify => {
             let rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
-            let classes = classes(model)?;
+            let classes = Classes::new(model)?;
             let rows = decode_examples(&found, rows)?;
             let count = rows.count();
             (rows, Shown::Classes(classes, count))
         }
         Verb::Regress => {
             let rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
-            let output = number(model)?;
+            let number = Number::new(model)?;
             let rows = decode_examples(&found, rows)?;
             let count = rows.count();
-            (rows, Shown::Numbers(output, count))
+            (rows, Shown::Numbers(number, count))
         }
     };
     let request = InferRequest {

@@ -58,7 +58,7 @@ fn wide_model(count: usize) -> ModelDescription {
 /// Everything that may be done with these bytes.
 fn decode_all(body: &Bytes, limit: usize) {
     let model = wine();
-    let rows = rows(model.signature.outputs.clone());
+    let rows = pairs(model.signature.outputs.clone());
     if let Ok(message) = ModelInferRequest::decode(body.clone()) {
         let _ = v2::target(&message.model_name, &message.model_version);
         let _ = v2::decode(message, &model);
