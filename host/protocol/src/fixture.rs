@@ -2,7 +2,27 @@
 
 use crate::call::{InferResponse, ModelDescription, ModelName, Version};
 use bytes::Bytes;
+use proptest::test_runner::Config;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorSpec};
+
+/// How often a property is tried: `WISP_TEST_SCALE` times as often as usual.
+pub(crate) fn cases() -> Config {
+    let scale = std::env::var("WISP_TEST_SCALE").ok();
+    let scale = scale.and_then(|scale| scale.parse().ok()).unwrap_or(1);
+    let usual = Config::default();
+    Config {
+        cases: usual.cases.saturating_mul(scale),
+        ..usual
+    }
+}
+
+/// Bytes with some of them, from this place on, replaced by others.
+pub(crate) fn damaged(bytes: &[u8], position: usize, cut: usize, damage: Vec<u8>) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    let end = bytes.len().min(position + cut);
+    bytes.splice(position..end, damage);
+    Bytes::from(bytes)
+}
 
 pub(crate) fn spec(name: &str, element_type: ElementType, shape: &[i64]) -> TensorSpec {
     let sizes = shape.iter().map(|&size| Dimension::from_wire(size));

@@ -20,6 +20,8 @@ mod fixture;
 pub mod grpc;
 mod label;
 mod lenient;
+mod number;
+mod outline;
 pub mod predict;
 pub mod reply;
 pub mod rest;

@@ -1,6 +1,7 @@
 //! Headers to codings, and bytes there and back.
 
 use super::*;
+use crate::fixture::damaged;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -186,6 +187,8 @@ fn the_members_of_a_gzip_stream_are_one_body_with_one_limit() {
 }
 
 proptest! {
+    #![proptest_config(crate::fixture::cases())]
+
     #[test]
     fn compressing_and_inflating_is_identity(
         pieces in vec(vec(any::<u8>(), 0..5_000), 0..4),
@@ -201,6 +204,20 @@ proptest! {
         let stream: Vec<Bytes> = members.chain([compress(Coding::Gzip, b"")]).collect();
         let inflated = inflate(Coding::Gzip, &stream.concat(), plain.len());
         prop_assert_eq!(inflated.as_deref(), Ok(&plain[..]));
+    }
+
+    #[test]
+    fn inflating_damaged_streams_ends_without_a_panic(
+        plain in vec(any::<u8>(), 0..500),
+        position: prop::sample::Index,
+        damage in vec(any::<u8>(), 0..4),
+        cut in 0usize..8,
+    ) {
+        for coding in CODINGS {
+            let whole = compress(coding, &plain);
+            let bytes = damaged(&whole, position.index(whole.len()), cut, damage.clone());
+            let _ = inflate(coding, &bytes, 10_000);
+        }
     }
 
     #[test]

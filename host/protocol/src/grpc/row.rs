@@ -69,6 +69,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::fixture::cases())]
+
         #[test]
         fn what_fits_has_exactly_so_many_elements(
             declared in proptest::collection::vec(proptest::option::of(0u32..5), 0..5),

@@ -21,6 +21,9 @@ pub(super) enum Reason {
     Syntax(#[from] SyntaxError),
     #[error("`{0}` is given twice")]
     Repeated(&'static str),
+    /// Told to nobody: the whole text is read instead.
+    #[error("a list of numbers is none of the members")]
+    Outline,
     #[error("the body has both `instances` and `inputs`: send rows or columns, not both")]
     TwoFormats,
     #[error("the body has neither `instances` (rows) nor `inputs` (columns)")]
