@@ -59,3 +59,15 @@ impl CodecError {
         self.kind
     }
 }
+
+/// The dialects' own errors as what is common to all dialects.
+macro_rules! into_codec_error {
+    ($($error:ty),+) => {
+        $(impl From<$error> for $crate::codec::CodecError {
+            fn from(error: $error) -> $crate::codec::CodecError {
+                $crate::codec::CodecError::new(error.kind(), &error)
+            }
+        })+
+    };
+}
+pub(crate) use into_codec_error;

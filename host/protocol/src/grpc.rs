@@ -2,9 +2,10 @@
 //!
 //! [`message`] holds the types of all messages. Each dialect turns its request messages into a
 //! target and an `InferRequest`, and an `InferResponse` back: [`v2`] the Open Inference Protocol
-//! with Triton's methods, [`tfs`] TensorFlow Serving, [`predict`] rows of numbers. `target` is what
-//! they share in naming a model, `element` and `row` in moving numbers between lists and tensors,
-//! `answer` in what can be wrong with the way back. [`codec`] makes each method a codec as every
+//! with Triton's methods, [`tfs`] TensorFlow Serving, [`predict`] rows of numbers. `target` is why a
+//! message names none, `element` and `row` in moving numbers between lists and tensors,
+//! `answer` in the
+//! elements of the way back. [`codec`] makes each method a codec as every
 //! dialect has them.
 //!
 //! The caller asks for the target first, admits, and only then decodes: the message is there, but
@@ -23,7 +24,7 @@ mod target;
 pub mod tfs;
 pub mod v2;
 
-pub use answer::EncodeError;
+pub use crate::lenient::EncodeError;
 pub use target::TargetError;
 
 /// All files of `proto/` and those they import, as a serialised `google.protobuf.FileDescriptorSet`:

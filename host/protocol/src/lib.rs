@@ -15,13 +15,18 @@ pub mod call;
 pub mod codec;
 pub mod content_coding;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod grpc;
 mod label;
 mod lenient;
+mod number;
+mod outline;
 pub mod predict;
 pub mod reply;
 pub mod rest;
 mod role;
 pub mod route;
+mod target;
 pub mod tfs;
 pub mod v2;

@@ -15,11 +15,11 @@
 //! is `{"error": "..."}` and the others are computed. If no row is right, or the text is not JSON,
 //! the request fails. Batches take a model with a batch axis.
 //!
-//! `outcome` says what is the prediction and what the probabilities; numbers are as in TF Serving,
+//! `outcome` says what is the prediction and what the probabilities, over gRPC as here; numbers are as in TF Serving,
 //! a bare `NaN` included: a `null` would hide which value it was.
 
 mod error;
-mod outcome;
+pub(crate) mod outcome;
 mod request;
 mod response;
 mod route;
@@ -28,7 +28,7 @@ pub use crate::lenient::EncodeError;
 pub use crate::v2::encode_error;
 pub use error::DecodeError;
 pub use response::Reply;
-pub use route::{Route, RouteError, route};
+pub(crate) use route::{Route, route};
 
 use crate::call::{InferRequest, ModelDescription};
 use bytes::Bytes;

@@ -1,6 +1,7 @@
 //! The bytes of an answer, the same in every dialect.
 
 use bytes::Bytes;
+use serde::Serialize;
 
 /// A response's body and what its head has to say of it. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,4 +27,10 @@ impl EncodedReply {
     pub fn content_length(&self) -> usize {
         self.chunks.iter().map(Bytes::len).sum()
     }
+}
+
+/// A small document as JSON.
+pub(crate) fn document(value: &impl Serialize) -> Bytes {
+    let text = serde_json::to_vec(value).expect("strings, integers and lists have a JSON form");
+    Bytes::from(text)
 }

@@ -3,6 +3,7 @@
 use crate::call::{InferRequest, InferResponse, ModelDescription};
 use crate::codec::{self, CodecError};
 use crate::error::ErrorKind;
+use crate::lenient::EncodeError;
 use crate::reply::EncodedReply;
 use crate::{predict, tfs, v2};
 use bytes::Bytes;
@@ -66,20 +67,20 @@ impl codec::Codec for Codec {
         body: Bytes,
         model: &ModelDescription,
     ) -> Result<(InferRequest, Reply), CodecError> {
-        match self {
-            Codec::V2(codec) => codec
-                .decode(body, model)
-                .map(|(request, reply)| (request, Reply::V2(reply)))
-                .map_err(|error| CodecError::new(error.kind(), &error)),
-            Codec::Tfs(codec) => codec
-                .decode(body, model)
-                .map(|(request, reply)| (request, Reply::Tfs(reply)))
-                .map_err(|error| CodecError::new(error.kind(), &error)),
-            Codec::Predict(codec) => codec
-                .decode(body, model)
-                .map(|(request, reply)| (request, Reply::Predict(reply)))
-                .map_err(|error| CodecError::new(error.kind(), &error)),
-        }
+        Ok(match self {
+            Codec::V2(codec) => {
+                let (request, reply) = codec.decode(body, model)?;
+                (request, Reply::V2(reply))
+            }
+            Codec::Tfs(codec) => {
+                let (request, reply) = codec.decode(body, model)?;
+                (request, Reply::Tfs(reply))
+            }
+            Codec::Predict(codec) => {
+                let (request, reply) = codec.decode(body, model)?;
+                (request, Reply::Predict(reply))
+            }
+        })
     }
 }
 
@@ -98,19 +99,21 @@ impl codec::Reply for Reply {
         response: InferResponse,
         model: &ModelDescription,
     ) -> Result<EncodedReply, CodecError> {
-        match self {
-            Reply::V2(reply) => reply
-                .encode(response, model)
-                .map_err(|error| CodecError::new(error.kind(), &error)),
-            Reply::Tfs(reply) => reply
-                .encode(response, model)
-                .map_err(|error| CodecError::new(error.kind(), &error)),
-            Reply::Predict(reply) => reply
-                .encode(response, model)
-                .map_err(|error| CodecError::new(error.kind(), &error)),
-        }
+        Ok(match self {
+            Reply::V2(reply) => reply.encode(response, model)?,
+            Reply::Tfs(reply) => reply.encode(response, model)?,
+            Reply::Predict(reply) => reply.encode(response, model)?,
+        })
     }
 }
+
+codec::into_codec_error!(
+    v2::DecodeError,
+    v2::EncodeError,
+    tfs::DecodeError,
+    predict::DecodeError,
+    EncodeError
+);
 
 /// About how many bytes of JSON these tensors make.
 pub(crate) fn text_bytes<'a>(tensors: impl Iterator<Item = &'a wisp_tensor::NamedTensor>) -> usize {

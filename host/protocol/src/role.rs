@@ -47,7 +47,7 @@ pub(crate) fn is_text(output: &TensorSpec) -> bool {
 /// The elements of an output, row by row. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Grid<'a> {
-    pub(crate) element_type: ElementType,
+    pub(crate) output: &'a NamedTensor,
     elements: Vec<&'a [u8]>,
     /// Elements of a row.
     pub(crate) width: usize,
@@ -69,10 +69,14 @@ impl<'a> Grid<'a> {
         };
         let rows = rows.map_or(1, |rows| rows as usize);
         Ok(Grid {
-            element_type: tensor.element_type(),
+            output,
             width: elements.len().checked_div(rows).unwrap_or(0),
             elements,
         })
+    }
+
+    pub(crate) fn element_type(&self) -> ElementType {
+        self.output.tensor.element_type()
     }
 
     pub(crate) fn row(&self, row: usize) -> &[&'a [u8]] {
@@ -84,13 +88,34 @@ impl<'a> Grid<'a> {
     pub(crate) fn greatest(&self, row: usize) -> Option<usize> {
         let mut greatest: Option<(usize, f64)> = None;
         for (position, element) in self.row(row).iter().enumerate() {
-            if let Some(number) = number(self.element_type, element)
+            if let Some(number) = number(self.element_type(), element)
+                && !number.is_nan()
                 && greatest.is_none_or(|(_, other)| number > other)
             {
                 greatest = Some((position, number));
             }
         }
         greatest.map(|(position, _)| position)
+    }
+
+    /// Whether a row has `expected` elements.
+    pub(crate) fn check_width(&self, expected: usize) -> Result<(), EncodeError> {
+        match self.width == expected {
+            true => Ok(()),
+            false => Err(EncodeError::Entries {
+                output: self.output.name.clone(),
+                actual: self.width,
+                expected,
+            }),
+        }
+    }
+
+    /// Whether a row of these labels names each of so many classes, or one of them.
+    pub(crate) fn check_labels(&self, classes: usize) -> Result<(), EncodeError> {
+        match self.width {
+            1 => Ok(()),
+            _ => self.check_width(classes),
+        }
     }
 }
 

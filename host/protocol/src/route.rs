@@ -5,37 +5,15 @@
 //! Wisp does not speak are known by path too, so that a client reads "not supported" instead of
 //! looking for a typing error.
 
-use crate::call::{Call, InferCall, ModelName, Selection, Target, Version, VersionChoice};
-use crate::error::ErrorKind;
-use crate::label::Label;
+mod error;
+
+pub use error::RouteError;
+pub(crate) use error::{Reason, allow};
+
+use crate::call::{Call, InferCall, Selection, Target, VersionChoice};
+use crate::target::{decoded, model, numbered};
 use crate::{predict, rest, tfs, v2};
 use http::{HeaderMap, Method};
-use percent_encoding::percent_decode_str;
-
-/// Why a head makes no call. Lifetime: one request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct RouteError(#[from] Reason);
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Reason {
-    #[error("this server has no such route")]
-    UnknownRoute,
-    #[error("unknown model: {0}")]
-    UnknownModel(Label),
-    #[error("unknown version: `{model}` has no version {version}")]
-    UnknownVersion { model: ModelName, version: Label },
-    #[error("this route takes {allowed} only")]
-    Method { allowed: &'static str },
-    #[error("{0} is not supported by this server")]
-    NotImplemented(&'static str),
-    #[error(transparent)]
-    HeaderLength(#[from] v2::HeaderLengthError),
-    #[error(transparent)]
-    Tfs(#[from] tfs::RouteError),
-    #[error(transparent)]
-    Predict(#[from] predict::RouteError),
-}
 
 /// What a request with this method, path (without query) and headers asks for.
 pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, RouteError> {
@@ -159,55 +137,16 @@ fn not_spoken(segments: &[&str]) -> Reason {
     }
 }
 
-fn allow(method: &Method, allowed: Method, name: &'static str) -> Result<(), Reason> {
-    match *method == allowed {
-        true => Ok(()),
-        false => Err(Reason::Method { allowed: name }),
-    }
-}
-
-/// The model and version of a path. Percent escapes are decoded exactly once; a name that breaks
-/// the grammar belongs to no model.
-fn target(model: &str, version: Option<&str>) -> Result<Target, Reason> {
-    let decoded = percent_decode_str(model).decode_utf8_lossy();
-    let model = ModelName::new(&decoded).map_err(|_| Reason::UnknownModel(Label::new(&decoded)))?;
-    let version = match version {
-        None => VersionChoice::Default,
-        Some(text) => match Version::from_decimal(text) {
-            Some(version) => VersionChoice::Number(version),
-            None => {
-                let version = Label::new(text);
-                return Err(Reason::UnknownVersion { model, version });
-            }
+/// The model and version of a path.
+fn target(name: &str, version: Option<&str>) -> Result<Target, Reason> {
+    let model = model(&decoded(name))?;
+    Ok(match version {
+        None => Target {
+            model,
+            version: VersionChoice::Default,
         },
-    };
-    Ok(Target { model, version })
-}
-
-impl RouteError {
-    /// What the dialect's error table is asked with.
-    pub fn kind(&self) -> ErrorKind {
-        match &self.0 {
-            Reason::UnknownRoute | Reason::UnknownModel(_) | Reason::UnknownVersion { .. } => {
-                ErrorKind::NotFound
-            }
-            Reason::Method { .. } => ErrorKind::MethodNotAllowed,
-            Reason::NotImplemented(_) => ErrorKind::NotImplemented,
-            Reason::HeaderLength(_) => ErrorKind::InvalidRequest,
-            Reason::Tfs(error) => error.kind(),
-            Reason::Predict(error) => error.kind(),
-        }
-    }
-
-    /// The value of the `Allow` header that has to go with a refused method.
-    pub fn allow(&self) -> Option<&'static str> {
-        match &self.0 {
-            Reason::Method { allowed } => Some(allowed),
-            Reason::Tfs(error) => error.allow(),
-            Reason::Predict(error) => error.allow(),
-            _ => None,
-        }
-    }
+        Some(number) => numbered(model, number)?,
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The REST dialect of TF Serving, which is also that of KServe V1.
 //!
-//! [`route()`] reads the family of paths below `/v1/models`. A [`Codec`], made from the verb of a
+//! `route` reads the family of paths below `/v1/models`. A [`Codec`], made from the verb of a
 //! path, turns a body into an `InferRequest` and a [`Reply`], which turns the `InferResponse` into
 //! bytes. `request` is the members of a body, `classes` says which outputs `:classify` and
 //! `:regress` answer with, `response` is the way back, `metadata` the small documents.
@@ -19,7 +19,7 @@
 //! What is left to the caller, as with `v2`: the content encoding, the limits on the body and on
 //! the batch, and whether tensors meet the signature as a whole.
 
-mod classes;
+pub(crate) mod classes;
 mod error;
 mod metadata;
 mod request;
@@ -31,7 +31,7 @@ pub use crate::v2::encode_error;
 pub use error::DecodeError;
 pub use metadata::{alive, model_list, model_metadata, model_status};
 pub use response::Reply;
-pub use route::{Route, RouteError, route};
+pub(crate) use route::{Route, route};
 
 use crate::call::{InferRequest, ModelDescription};
 use bytes::Bytes;

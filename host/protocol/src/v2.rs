@@ -13,7 +13,7 @@
 //! before as many bytes of body are there.
 
 mod binary;
-mod config;
+pub(crate) mod config;
 pub(crate) mod control;
 mod error;
 pub(crate) mod index;

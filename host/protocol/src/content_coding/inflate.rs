@@ -2,8 +2,9 @@
 //!
 //! A few bytes may hold a thousand times as many, so who inflates decides after each step whether to
 //! go on, and where. The stream is read from its first byte to the body's last: one that is cut
-//! short, does not match its checksum or has something behind it is refused. A second gzip member
-//! counts as something: no HTTP client sends one, and millions of empty ones would cost seconds.
+//! short, does not match its checksum or has something behind it is refused. Behind a gzip member there
+//! may be others, as RFC 1952 has it; each is a step of its own, since thousands of empty ones fit in a
+//! body.
 
 use super::Coding;
 use bytes::buf::Reader;
@@ -14,6 +15,10 @@ use std::io::Read;
 
 /// What one step adds at most: some tenths of a millisecond.
 const STEP_BYTES: usize = 64 << 10;
+
+/// Members of one gzip stream. Who compresses in parallel makes one for some hundred kilobytes, and
+/// each costs a decoder's memory to be cleared, whatever is in it.
+const MAX_MEMBERS: u32 = 4096;
 
 /// A body on its way from compressed to plain. Lifetime: one request.
 #[derive(Debug)]
@@ -26,8 +31,14 @@ pub struct Inflater {
 #[derive(Debug)]
 enum Decoder {
     // Boxed, like the state of the other, which is tens of kilobytes.
-    Gzip(Box<GzDecoder<Reader<Bytes>>>),
-    Deflate { state: Decompress, rest: Bytes },
+    Gzip {
+        member: Box<GzDecoder<Reader<Bytes>>>,
+        members: u32,
+    },
+    Deflate {
+        state: Decompress,
+        rest: Bytes,
+    },
 }
 
 /// How far a body has come.
@@ -52,7 +63,10 @@ impl Inflater {
     pub fn new(coding: Coding, body: Bytes, limit: usize) -> Inflater {
         Inflater {
             decoder: match coding {
-                Coding::Gzip => Decoder::Gzip(Box::new(GzDecoder::new(body.reader()))),
+                Coding::Gzip => Decoder::Gzip {
+                    member: Box::new(GzDecoder::new(body.reader())),
+                    members: 1,
+                },
                 Coding::Deflate => Decoder::Deflate {
                     state: Decompress::new(true),
                     rest: body,
@@ -99,12 +113,18 @@ impl Decoder {
     fn read(&mut self, room: &mut [u8]) -> Result<(usize, Progress), InflateError> {
         let malformed = |coding| InflateError::Malformed(coding);
         let (written, rest) = match self {
-            Decoder::Gzip(decoder) => {
-                let read = decoder.read(room);
+            Decoder::Gzip { member, members } => {
+                let read = member.read(room);
                 let written = read.map_err(|_| malformed(Coding::Gzip))?;
+                let rest = member.get_ref().get_ref().clone();
                 // It reads nothing only at its end, the checksum included.
-                let rest = (written == 0).then(|| decoder.get_ref().get_ref().remaining());
-                (written, rest)
+                let ended = written == 0;
+                if ended && rest.has_remaining() && *members < MAX_MEMBERS {
+                    **member = GzDecoder::new(rest.reader());
+                    *members += 1;
+                    return Ok((0, Progress::Started));
+                }
+                (written, ended.then_some(rest.remaining()))
             }
             Decoder::Deflate { state, rest } => {
                 let (before_in, before_out) = (state.total_in(), state.total_out());
@@ -132,7 +152,7 @@ impl Decoder {
 
     fn coding(&self) -> Coding {
         match self {
-            Decoder::Gzip(_) => Coding::Gzip,
+            Decoder::Gzip { .. } => Coding::Gzip,
             Decoder::Deflate { .. } => Coding::Deflate,
         }
     }

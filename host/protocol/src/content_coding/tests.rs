@@ -1,6 +1,7 @@
 //! Headers to codings, and bytes there and back.
 
 use super::*;
+use crate::fixture::damaged;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -142,7 +143,7 @@ fn what_is_not_one_whole_stream_is_refused() {
             let cut = inflate(coding, &whole[..length], 1 << 20);
             assert_eq!(cut, malformed, "{coding}, the first {length} bytes");
         }
-        for behind in [&b"x"[..], b"\0", &whole] {
+        for behind in [&b"x"[..], b"\0", &whole[..9], &whole[1..]] {
             let longer = [&whole, behind].concat();
             assert_eq!(inflate(coding, &longer, 1 << 20), malformed, "{coding}");
         }
@@ -153,6 +154,8 @@ fn what_is_not_one_whole_stream_is_refused() {
         assert_eq!(inflate(coding, &changed, 1 << 20), malformed, "{coding}");
         assert_eq!(inflate(coding, b"{\"inputs\": []}", 1 << 20), malformed);
     }
+    let twice = compress(Coding::Deflate, &plain).repeat(2);
+    assert!(inflate(Coding::Deflate, &twice, 1 << 20).is_err());
     // The raw stream, without zlib's frame.
     let raw = &compress(Coding::Deflate, &plain)[2..];
     assert!(inflate(Coding::Deflate, raw, 1 << 20).is_err());
@@ -162,7 +165,30 @@ fn what_is_not_one_whole_stream_is_refused() {
     assert!(inflate(Coding::Deflate, &gzip, 1 << 20).is_err());
 }
 
+#[test]
+fn the_members_of_a_gzip_stream_are_one_body_with_one_limit() {
+    let [a, b, empty] = ["aaa", "bb", ""].map(|text| compress(Coding::Gzip, text.as_bytes()));
+    for (members, plain) in [
+        (vec![&a, &b], "aaabb"),
+        (vec![&empty, &a, &empty, &empty, &b, &empty], "aaabb"),
+        (vec![&empty, &empty], ""),
+    ] {
+        let stream: Vec<u8> = members.into_iter().flatten().copied().collect();
+        let inflated = inflate(Coding::Gzip, &stream, plain.len());
+        assert_eq!(inflated.as_deref(), Ok(plain.as_bytes()));
+        if let Some(limit) = plain.len().checked_sub(1) {
+            let refused = Err(InflateError::TooLarge { limit });
+            assert_eq!(inflate(Coding::Gzip, &stream, limit), refused);
+        }
+    }
+    let many = |count| inflate(Coding::Gzip, &empty.repeat(count), 0);
+    assert_eq!(many(4096), Ok(Bytes::new()));
+    assert_eq!(many(4097), Err(InflateError::Malformed(Coding::Gzip)));
+}
+
 proptest! {
+    #![proptest_config(crate::fixture::cases())]
+
     #[test]
     fn compressing_and_inflating_is_identity(
         pieces in vec(vec(any::<u8>(), 0..5_000), 0..4),
@@ -173,6 +199,24 @@ proptest! {
         for coding in CODINGS {
             let inflated = inflate(coding, &coding.compress(&pieces), plain.len());
             prop_assert_eq!(inflated.as_deref(), Ok(&plain[..]));
+        }
+        let members = pieces.iter().map(|piece| compress(Coding::Gzip, piece));
+        let stream: Vec<Bytes> = members.chain([compress(Coding::Gzip, b"")]).collect();
+        let inflated = inflate(Coding::Gzip, &stream.concat(), plain.len());
+        prop_assert_eq!(inflated.as_deref(), Ok(&plain[..]));
+    }
+
+    #[test]
+    fn inflating_damaged_streams_ends_without_a_panic(
+        plain in vec(any::<u8>(), 0..500),
+        position: prop::sample::Index,
+        damage in vec(any::<u8>(), 0..4),
+        cut in 0usize..8,
+    ) {
+        for coding in CODINGS {
+            let whole = compress(coding, &plain);
+            let bytes = damaged(&whole, position.index(whole.len()), cut, damage.clone());
+            let _ = inflate(coding, &bytes, 10_000);
         }
     }
 

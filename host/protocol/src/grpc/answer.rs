@@ -1,44 +1,28 @@
-//! What can be wrong with an answer that has to be read row by row.
+//! Elements of an answer as messages have them: text, and numbers as singles.
 
-use crate::error::ErrorKind;
+use crate::lenient::{EncodeError, number};
+use wisp_tensor::{ElementType, NamedTensor};
 
-/// Why an inference's outputs cannot be told in the words of a dialect. Lifetime: one request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EncodeError {
-    #[error("output `{output}` does not have {expected} rows, one for each of the request")]
-    Rows { output: String, expected: usize },
-    #[error("the answer has no output `{output}`, which was asked for")]
-    Missing { output: String },
-    #[error("output `{output}` is not of the type that the model declares")]
-    ElementType { output: String },
-    #[error(
-        "output `{output}` holds bytes that are not UTF-8, which a label cannot say: ask for the output itself"
-    )]
-    NotUtf8 { output: String },
-    #[error(
-        "outputs `{labels}` and `{scores}` differ in length, so that classes do not have one of each: ask for the outputs themselves"
-    )]
-    Classes { labels: String, scores: String },
-    #[error("output `{output}` has more than one value per row: ask for the output itself")]
-    SeveralValues { output: String },
-    #[error(
-        "the outputs hold neither a label, a number nor probabilities for each row: ask for the outputs themselves"
-    )]
-    NoPrediction,
+/// A label, which is text in a message.
+pub(super) fn text(output: &NamedTensor, element: &[u8]) -> Result<String, EncodeError> {
+    let text = str::from_utf8(element).map_err(|_| EncodeError::NotUtf8 {
+        output: output.name.clone(),
+    })?;
+    Ok(text.to_owned())
 }
 
-impl EncodeError {
-    /// What the error table is asked with: a sound answer that a dialect has no words for is the
-    /// client's to ask for in another one.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            EncodeError::Rows { .. }
-            | EncodeError::Missing { .. }
-            | EncodeError::ElementType { .. } => ErrorKind::Handler,
-            EncodeError::NotUtf8 { .. }
-            | EncodeError::Classes { .. }
-            | EncodeError::SeveralValues { .. }
-            | EncodeError::NoPrediction => ErrorKind::InvalidRequest,
-        }
-    }
+/// The single nearest to the number that these bytes are; `None` for BYTES.
+pub(super) fn single(element_type: ElementType, element: &[u8]) -> Option<f32> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the wire has singles only, and rounding to them is what is wanted"
+    )]
+    number(element_type, element).map(|number| number as f32)
+}
+
+/// A score, which has to be a number.
+pub(super) fn score(output: &NamedTensor, element: &[u8]) -> Result<f32, EncodeError> {
+    single(output.tensor.element_type(), element).ok_or_else(|| EncodeError::NotNumbers {
+        output: output.name.clone(),
+    })
 }

@@ -10,10 +10,9 @@ use super::message::prediction::{
 };
 use super::message::tensorflow::TensorProto;
 use super::message::tensorflow::serving as tf;
-use super::{EncodeError, predict, tfs, v2};
+use super::{predict, tfs, v2};
 use crate::call::{InferRequest, InferResponse, ModelDescription};
 use crate::codec::{self, CodecError};
-use crate::error::ErrorKind;
 use bytes::Bytes;
 use prost::Message;
 
@@ -217,20 +216,12 @@ impl codec::Codec for BatchPredict {
         self.0.encoded_len()
     }
 
-    /// A batch without a valid row fails as its first row does: there is nothing to infer.
     fn decode(
         self,
         _: Bytes,
         model: &ModelDescription,
     ) -> Result<(InferRequest, predict::BatchReply), CodecError> {
-        let (request, reply) = predict::decode_batch(self.0, model)?;
-        match request {
-            Some(request) => Ok((request, reply)),
-            None => {
-                let problem = reply.first_refusal().unwrap_or("the batch has no rows");
-                Err(CodecError::new(ErrorKind::InvalidRequest, &problem))
-            }
-        }
+        Ok(predict::decode_batch(self.0, model)?)
     }
 }
 
@@ -246,7 +237,7 @@ impl codec::Reply for predict::BatchReply {
         response: InferResponse,
         model: &ModelDescription,
     ) -> Result<BatchPredictResponse, CodecError> {
-        Ok(predict::BatchReply::encode(&self, Some(&response), model)?)
+        Ok(predict::BatchReply::encode(&self, &response, model)?)
     }
 }
 
@@ -258,22 +249,4 @@ fn content_bytes(response: &InferResponse) -> usize {
         .fold(0, usize::saturating_add)
 }
 
-// === Errors ===
-
-/// The dialect's own error, as what is common to all dialects.
-macro_rules! into_codec_error {
-    ($($error:ty),+) => {
-        $(impl From<$error> for CodecError {
-            fn from(error: $error) -> CodecError {
-                CodecError::new(error.kind(), &error)
-            }
-        })+
-    };
-}
-
-into_codec_error!(
-    v2::DecodeError,
-    tfs::DecodeError,
-    predict::DecodeError,
-    EncodeError
-);
+codec::into_codec_error!(v2::DecodeError, tfs::DecodeError, predict::DecodeError);

@@ -1,17 +1,9 @@
 //! The simple dialect: rows of numbers in, a prediction for each out.
 //!
 //! The input is the model's only required one, of whole numbers or of FP32 and FP64; `features`
-//! fill it, or a row of it when its first axis counts rows. It does when the model has a
-//! `max_batch_size`, or when that axis is variable and not the only one.
-//!
-//! The answer is read from the outputs in the model's order, by what each holds per row:
-//! - `prediction` is the first single BYTES, BOOL or integer element, else the first single FP32 or
-//!   FP64 element, else the position of the highest probability;
-//! - `probabilities` are the first FP32 or FP64 output with several elements, as the model left
-//!   them: no softmax is applied.
-//!
-//! REST's `/predict` is to have the same rules; where JSON has numbers of any width, messages have
-//! singles.
+//! fill it, or a row of it when the model has a `max_batch_size`. What is the prediction and what the
+//! probabilities is said by [`outcome`](crate::predict::outcome), as for REST's `/predict`; where JSON
+//! has numbers of any width, messages have singles, and where it has `null`, no `prediction`.
 //!
 //! Invariant: a row of a batch that is invalid fails alone, and the others make one `InferRequest`.
 
@@ -23,9 +15,10 @@ pub use answer::{BatchReply, Reply};
 pub use error::DecodeError;
 pub use request::{decode, decode_batch};
 
+use super::TargetError;
 use super::message::prediction::{BatchPredictRequest, HealthCheckResponse};
-use super::target::{self, TargetError};
 use crate::call::ModelName;
+use crate::target;
 
 /// The model that `model_name` names; `None` stands for the only model served.
 pub fn model(name: &str) -> Result<Option<ModelName>, TargetError> {

@@ -1,7 +1,6 @@
-//! Rows: the shape that a number of elements makes, and the elements of an output by row.
+//! Rows: the shape that a number of elements makes.
 
-use super::EncodeError;
-use wisp_tensor::{Dimension, ElementType, NamedTensor, Tensor};
+use wisp_tensor::Dimension;
 
 /// Why so many elements make no row of a declared shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,66 +47,6 @@ pub(super) fn fit(declared: &[Dimension], actual: usize) -> Result<Vec<u32>, Row
     Ok(sizes.collect())
 }
 
-/// How many elements of `output` belong to each of so many rows of axis 0.
-pub(super) fn length(output: &NamedTensor, rows: usize) -> Result<usize, EncodeError> {
-    let shape = output.tensor.shape();
-    match shape.dimensions().split_first() {
-        Some((&first, rest)) if first as usize == rows => {
-            Ok(rest.iter().map(|&size| size as usize).product())
-        }
-        _ => Err(EncodeError::Rows {
-            output: output.name.clone(),
-            expected: rows,
-        }),
-    }
-}
-
-/// Whether scores and probabilities are read from elements of this type.
-pub(super) fn is_float(element_type: ElementType) -> bool {
-    matches!(element_type, ElementType::Fp32 | ElementType::Fp64)
-}
-
-/// The element at this position as the nearest single; `None` past the end, and for types that are
-/// no numbers of a common width (FP16, BF16, BYTES).
-pub(super) fn number(tensor: &Tensor, position: usize) -> Option<f32> {
-    let size = tensor.element_type().size()?;
-    let start = position.checked_mul(size)?;
-    let bytes = tensor.content().get(start..start.checked_add(size)?)?;
-    /// The number of this type in these bytes.
-    macro_rules! read {
-        ($number:ty) => {
-            <$number>::from_le_bytes(bytes.try_into().ok()?)
-        };
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the wire has singles only, and rounding to them is what is wanted"
-    )]
-    Some(match tensor.element_type() {
-        ElementType::Bool | ElementType::Uint8 => f32::from(read!(u8)),
-        ElementType::Uint16 => f32::from(read!(u16)),
-        ElementType::Uint32 => read!(u32) as f32,
-        ElementType::Uint64 => read!(u64) as f32,
-        ElementType::Int8 => f32::from(read!(i8)),
-        ElementType::Int16 => f32::from(read!(i16)),
-        ElementType::Int32 => read!(i32) as f32,
-        ElementType::Int64 => read!(i64) as f32,
-        ElementType::Fp32 => read!(f32),
-        ElementType::Fp64 => read!(f64) as f32,
-        ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => return None,
-    })
-}
-
-/// The elements of a BYTES output as text.
-pub(super) fn texts(output: &NamedTensor) -> Result<Vec<&str>, EncodeError> {
-    let text = |element| {
-        str::from_utf8(element).map_err(|_| EncodeError::NotUtf8 {
-            output: output.name.clone(),
-        })
-    };
-    output.tensor.elements().map(text).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +69,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::fixture::cases())]
+
         #[test]
         fn what_fits_has_exactly_so_many_elements(
             declared in proptest::collection::vec(proptest::option::of(0u32..5), 0..5),

@@ -24,45 +24,39 @@ mod tensor;
 
 pub use classify::{ClassifyReply, RegressReply, decode_classify, decode_regress};
 pub use error::DecodeError;
+pub(crate) use metadata::state;
 pub use metadata::{check_metadata_fields, model_metadata, model_status};
 pub use multi::{MultiReply, decode_multi, multi_target};
 pub use predict::{decode_predict, encode_predict};
+pub(crate) use tensor::data_type;
 
 use super::message::tensorflow::serving::ModelSpec;
 use super::message::tensorflow::serving::model_spec::VersionChoice as WireChoice;
-use super::target::{self, Reason, TargetError};
-use crate::call::{ModelDescription, Target, VersionChoice, VersionLabel};
+use super::target::{Reason, TargetError};
+use crate::call::{ModelDescription, Target, VersionChoice};
 use crate::label::Label;
+use crate::target::{labelled, model, numbered};
+use crate::tfs::SIGNATURE_NAME;
 use error::Reason as DecodeReason;
-
-/// The only signature of every model.
-const SIGNATURE: &str = "serving_default";
 
 /// The model and version that a request's `model_spec` names.
 pub fn target(spec: Option<&ModelSpec>) -> Result<Target, TargetError> {
     let spec = spec.ok_or(Reason::NoModelSpec)?;
+    let model = model(&spec.name)?;
     Ok(match &spec.version_choice {
         None | Some(WireChoice::Version(0)) => Target {
-            model: target::model(&spec.name)?,
+            model,
             version: VersionChoice::Default,
         },
-        Some(WireChoice::Version(number)) => target::target(&spec.name, &number.to_string())?,
-        Some(WireChoice::VersionLabel(label)) => {
-            let model = target::model(&spec.name)?;
-            let Some(label) = VersionLabel::new(label) else {
-                let label = Label::new(label);
-                return Err(TargetError::from(Reason::UnknownLabel { model, label }));
-            };
-            let version = VersionChoice::Label(label);
-            Target { model, version }
-        }
+        Some(WireChoice::Version(number)) => numbered(model, &number.to_string())?,
+        Some(WireChoice::VersionLabel(label)) => labelled(model, label)?,
     })
 }
 
 /// Whether a request asks for the signature that there is.
 fn check_signature(spec: Option<&ModelSpec>) -> Result<(), DecodeReason> {
     match spec.map_or("", |spec| &spec.signature_name) {
-        "" | SIGNATURE => Ok(()),
+        "" | SIGNATURE_NAME => Ok(()),
         other => Err(DecodeReason::Signature(Label::new(other))),
     }
 }
@@ -74,6 +68,6 @@ fn model_spec(model: &ModelDescription) -> ModelSpec {
     ModelSpec {
         name: model.model.to_string(),
         version_choice: version.map(WireChoice::Version),
-        signature_name: SIGNATURE.to_owned(),
+        signature_name: SIGNATURE_NAME.to_owned(),
     }
 }

@@ -25,16 +25,18 @@ pub use metadata::{
 pub use request::decode;
 pub use response::{Reply, stream_error, stream_response};
 
-use super::target::{self, TargetError};
+use super::TargetError;
 use crate::call::{Target, VersionChoice};
+use crate::target::{model, numbered};
 
 /// The model and version that a message names; an empty version means the default.
 pub fn target(name: &str, version: &str) -> Result<Target, TargetError> {
+    let model = model(name)?;
     Ok(match version {
         "" => Target {
-            model: target::model(name)?,
+            model,
             version: VersionChoice::Default,
         },
-        version => target::target(name, version)?,
+        number => numbered(model, number)?,
     })
 }

@@ -76,7 +76,7 @@ pub enum EncodeError {
     #[error("output `{output}` is missing from the answer")]
     Missing { output: String },
     #[error(
-        "output `{output}` has shape {shape}, not an entry for each of {rows} rows: ask for it in the column format (`inputs`) or on the /v2 route"
+        "output `{output}` has shape {shape}, not an entry for each of {rows} rows: ask for it in the column format (`inputs`) or with V2"
     )]
     Rows {
         output: String,
@@ -95,6 +95,14 @@ pub enum EncodeError {
         "output `{output}` has shape {shape}, too many empty lists for JSON: ask for it on the /v2 route"
     )]
     EmptyLists { output: String, shape: String },
+    #[error("output `{output}` has several values for each row: ask for it with V2")]
+    SeveralValues { output: String },
+    #[error(
+        "output `{output}` holds bytes that are not UTF-8, which a label cannot say: ask for it with V2"
+    )]
+    NotUtf8 { output: String },
+    #[error("output `{output}` holds no numbers, as the model declares")]
+    NotNumbers { output: String },
 }
 
 impl EncodeError {
@@ -102,10 +110,14 @@ impl EncodeError {
     /// client's to change, since the answer itself is sound.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            EncodeError::NoOutput | EncodeError::Missing { .. } => ErrorKind::Handler,
+            EncodeError::NoOutput
+            | EncodeError::Missing { .. }
+            | EncodeError::NotNumbers { .. } => ErrorKind::Handler,
             EncodeError::Rows { .. }
             | EncodeError::Entries { .. }
-            | EncodeError::EmptyLists { .. } => ErrorKind::InvalidRequest,
+            | EncodeError::EmptyLists { .. }
+            | EncodeError::SeveralValues { .. }
+            | EncodeError::NotUtf8 { .. } => ErrorKind::InvalidRequest,
         }
     }
 }

@@ -1,10 +1,14 @@
 //! A walk over JSON that may hold bare `NaN`, `Infinity` and `-Infinity`.
 //!
 //! A thin layer over `jiter`, which reads exactly these tokens besides strict JSON: its lists and
-//! objects become loops over closures, and its errors one sentence.
+//! objects become loops over closures, and its errors one sentence. Lists of plain numbers are stepped
+//! over by a faster reader, `crate::number`; the places in errors count from behind the last one, which
+//! nobody sees: all of the text has been walked before its elements are read.
 
 use super::error::SyntaxError;
+use crate::number::read_list;
 use jiter::{Jiter, JiterError, Peek};
+use wisp_tensor::ElementType;
 
 /// What a reader stands before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +113,19 @@ impl<'a> Reader<'a> {
         let start = skipped.map_err(|error| self.syntax(&error))?;
         let value = self.text.get(start..self.jiter.current_index());
         Ok(value.expect("a value begins and ends with ASCII"))
+    }
+
+    /// Appends the elements of the list ahead to `content`, if it is one of plain numbers of this type,
+    /// and returns how many there are; otherwise nothing has happened.
+    pub(super) fn numbers(
+        &mut self,
+        element_type: ElementType,
+        content: &mut Vec<u8>,
+    ) -> Option<usize> {
+        let rest = self.text.get(self.jiter.current_index()..)?;
+        let (count, length) = read_list(rest, element_type, content)?;
+        *self = Reader::new(rest.get(length..)?);
+        Some(count)
     }
 
     /// The digits of the number ahead, or one of the three bare words; `None` before all else.

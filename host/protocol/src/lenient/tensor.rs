@@ -72,7 +72,7 @@ impl Walk<'_> {
             return self.sizes();
         }
         match is_list {
-            true => reader.list(|reader| self.element(reader, &element))?,
+            true => self.elements(reader, &element)?,
             false => self.element(reader, &element)?,
         }
         resolve(self.shape, self.position).ok_or_else(|| Problem::Flat {
@@ -95,15 +95,34 @@ impl Walk<'_> {
             return Err(self.nesting());
         }
         let mut length = 0usize;
-        reader.list(|reader| {
-            length += 1;
-            self.nested(reader, depth + 1, element)
-        })?;
+        if depth + 1 == self.shape.len() {
+            let before = self.position;
+            self.elements(reader, element)?;
+            length = self.position - before;
+        } else {
+            reader.list(|reader| {
+                length += 1;
+                self.nested(reader, depth + 1, element)
+            })?;
+        }
         let length = u32::try_from(length).map_err(|_| wisp_tensor::TensorError::Size)?;
         match *self.sizes[depth].get_or_insert(length) == length {
             true => Ok(()),
             false => Err(Problem::Ragged),
         }
+    }
+
+    /// Reads a list of elements: at once where they are plain numbers, or one by one.
+    fn elements(
+        &mut self,
+        reader: &mut Reader,
+        element: &impl Fn(&mut Reader, &mut Vec<u8>) -> Option<()>,
+    ) -> Result<(), Problem> {
+        if let Some(count) = reader.numbers(self.element_type, self.content) {
+            self.position += count;
+            return Ok(());
+        }
+        reader.list(|reader| self.element(reader, element))
     }
 
     fn element(

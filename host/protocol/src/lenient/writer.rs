@@ -94,48 +94,55 @@ fn empty_lists(shape: &Shape) -> u64 {
     }
 }
 
+/// The number of this type that the bytes of an element are.
+macro_rules! read {
+    ($number:ty, $element:expr) => {
+        <$number>::from_le_bytes(fixed($element))
+    };
+}
+
 /// Writes the element that these bytes are, BYTES without their length.
 pub(crate) fn write_element(text: &mut Vec<u8>, element_type: ElementType, element: &[u8]) {
-    /// The number of this type, as an array of its bytes makes it.
-    macro_rules! number {
-        ($number:ty) => {
-            <$number>::from_le_bytes(fixed(element))
-        };
-    }
     match element_type {
         ElementType::Bool => write_json(text, &(element != [0])),
-        ElementType::Uint8 => write_json(text, &number!(u8)),
-        ElementType::Uint16 => write_json(text, &number!(u16)),
-        ElementType::Uint32 => write_json(text, &number!(u32)),
-        ElementType::Uint64 => write_json(text, &number!(u64)),
-        ElementType::Int8 => write_json(text, &number!(i8)),
-        ElementType::Int16 => write_json(text, &number!(i16)),
-        ElementType::Int32 => write_json(text, &number!(i32)),
-        ElementType::Int64 => write_json(text, &number!(i64)),
-        ElementType::Fp16 => write_single(text, single_of_half(number!(u16))),
-        ElementType::Bf16 => write_single(text, f32::from_bits(u32::from(number!(u16)) << 16)),
-        ElementType::Fp32 => write_single(text, number!(f32)),
-        ElementType::Fp64 => match bare_word(number!(f64)) {
+        ElementType::Uint8 => write_json(text, &read!(u8, element)),
+        ElementType::Uint16 => write_json(text, &read!(u16, element)),
+        ElementType::Uint32 => write_json(text, &read!(u32, element)),
+        ElementType::Uint64 => write_json(text, &read!(u64, element)),
+        ElementType::Int8 => write_json(text, &read!(i8, element)),
+        ElementType::Int16 => write_json(text, &read!(i16, element)),
+        ElementType::Int32 => write_json(text, &read!(i32, element)),
+        ElementType::Int64 => write_json(text, &read!(i64, element)),
+        ElementType::Fp16 => write_single(text, single_of_half(read!(u16, element))),
+        ElementType::Bf16 => {
+            write_single(text, f32::from_bits(u32::from(read!(u16, element)) << 16))
+        }
+        ElementType::Fp32 => write_single(text, read!(f32, element)),
+        ElementType::Fp64 => match bare_word(read!(f64, element)) {
             Some(word) => text.extend_from_slice(word),
-            None => write_json(text, &number!(f64)),
+            None => write_json(text, &read!(f64, element)),
         },
         ElementType::Bytes => write_text(text, element),
     }
 }
 
-/// The number that the bytes of one element are, for comparing; `None` where there is no order.
+/// The number that the bytes of one element are, as the nearest double; `None` for BYTES.
 pub(crate) fn number(element_type: ElementType, element: &[u8]) -> Option<f64> {
-    let number = match element_type {
-        ElementType::Fp16 => f64::from(single_of_half(u16::from_le_bytes(fixed(element)))),
-        ElementType::Bf16 => {
-            let bits = u32::from(u16::from_le_bytes(fixed(element))) << 16;
-            f64::from(f32::from_bits(bits))
-        }
-        ElementType::Fp32 => f64::from(f32::from_le_bytes(fixed(element))),
-        ElementType::Fp64 => f64::from_le_bytes(fixed(element)),
-        _ => return None,
-    };
-    (!number.is_nan()).then_some(number)
+    Some(match element_type {
+        ElementType::Bool | ElementType::Uint8 => f64::from(read!(u8, element)),
+        ElementType::Uint16 => f64::from(read!(u16, element)),
+        ElementType::Uint32 => f64::from(read!(u32, element)),
+        ElementType::Uint64 => read!(u64, element) as f64,
+        ElementType::Int8 => f64::from(read!(i8, element)),
+        ElementType::Int16 => f64::from(read!(i16, element)),
+        ElementType::Int32 => f64::from(read!(i32, element)),
+        ElementType::Int64 => read!(i64, element) as f64,
+        ElementType::Fp16 => f64::from(single_of_half(read!(u16, element))),
+        ElementType::Bf16 => f64::from(f32::from_bits(u32::from(read!(u16, element)) << 16)),
+        ElementType::Fp32 => f64::from(read!(f32, element)),
+        ElementType::Fp64 => read!(f64, element),
+        ElementType::Bytes => return None,
+    })
 }
 
 /// Writes bytes as a string, or in base64 where they are none.

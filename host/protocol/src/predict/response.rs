@@ -1,11 +1,10 @@
 //! From the answer of an inference to a prediction, or to one for each row.
 
 use super::error::Refusal;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Prediction, Predictions};
 use crate::call::{InferResponse, ModelDescription};
 use crate::lenient::{EncodeError, Values, write_element, write_json};
 use crate::reply::EncodedReply;
-use crate::role::{Grid, check_rows, find};
 use wisp_tensor::NamedTensor;
 
 /// What the client of one request wants to see of its answer. Lifetime: one request.
@@ -76,18 +75,11 @@ fn write_batch(text: &mut Vec<u8>, cells: &mut Cells, rows: u32, refusals: &[(us
     }
 }
 
-/// The outputs that the members of an answer are written from. Lifetime: one request.
+/// What the members of an answer are written from. Lifetime: one request.
 struct Cells<'a> {
-    probabilities: Option<Grid<'a>>,
-    label: Option<Grid<'a>>,
-    value: Option<Whole<'a>>,
-}
-
-/// An output that is shown as it is.
-struct Whole<'a> {
-    values: Values<'a>,
-    is_one: bool,
-    has_rows: bool,
+    predictions: Predictions<'a>,
+    /// The output that is shown row by row as it is, and whether it has rows.
+    several: Option<(Values<'a>, bool)>,
 }
 
 impl<'a> Cells<'a> {
@@ -96,96 +88,40 @@ impl<'a> Cells<'a> {
         outputs: &'a [NamedTensor],
         rows: Option<u32>,
     ) -> Result<Cells<'a>, EncodeError> {
-        let grid = |name: &String| Grid::new(outputs, name, rows);
-        let probabilities = outcome.probabilities.as_ref().map(grid).transpose()?;
-        let label = outcome.label.as_ref().map(grid).transpose()?;
-        let value = match &outcome.value {
-            Some(name) => Some(Whole::new(find(outputs, name)?, rows)?),
-            None => None,
+        let predictions = outcome.find(outputs, rows)?;
+        let several = match predictions.prediction(0) {
+            Prediction::Several(output) => Some((Values::new(output)?, rows.is_some())),
+            _ => None,
         };
-        if let (Some(name), Some(grid)) = (&outcome.label, &label) {
-            let classes = probabilities.as_ref().map_or(1, |scores| scores.width);
-            if grid.width != 1 && grid.width != classes {
-                return Err(EncodeError::Entries {
-                    output: name.clone(),
-                    actual: grid.width,
-                    expected: classes,
-                });
-            }
-        }
-        if probabilities.is_none() && label.is_none() && value.is_none() {
-            return Err(EncodeError::NoOutput);
-        }
         Ok(Cells {
-            probabilities,
-            label,
-            value,
+            predictions,
+            several,
         })
     }
 
     /// Writes the members of the next row, without the braces.
     fn write(&mut self, text: &mut Vec<u8>, row: usize) {
         text.extend_from_slice(b"\"prediction\":");
-        self.write_prediction(text, row);
-        // A variable axis may turn out to be a single number, which is no list of probabilities.
-        if let Some(scores) = &self.probabilities
-            && (scores.width != 1 || self.label.is_some())
-        {
+        match (self.predictions.prediction(row), &mut self.several) {
+            (_, Some((values, true))) => values.write_row(text),
+            (_, Some((values, false))) => values.write_all(text),
+            (Prediction::Element(element_type, element), None) => {
+                write_element(text, element_type, element);
+            }
+            (Prediction::Class(class), None) => write_json(text, &class),
+            (Prediction::Unknown | Prediction::Several(_), None) => {
+                text.extend_from_slice(b"null");
+            }
+        }
+        if let Some((element_type, scores)) = self.predictions.probabilities(row) {
             text.extend_from_slice(b",\"probabilities\":[");
-            for (position, score) in scores.row(row).iter().enumerate() {
+            for (position, score) in scores.iter().enumerate() {
                 if position > 0 {
                     text.push(b',');
                 }
-                write_element(text, scores.element_type, score);
+                write_element(text, element_type, score);
             }
             text.push(b']');
-        }
-    }
-
-    fn write_prediction(&mut self, text: &mut Vec<u8>, row: usize) {
-        if let Some(whole) = &mut self.value {
-            return whole.write(text);
-        }
-        let greatest = self.probabilities.as_ref().map(|grid| grid.greatest(row));
-        let element = match (&self.label, &self.probabilities) {
-            (Some(label), _) => {
-                let class = match label.width {
-                    1 => Some(0),
-                    _ => greatest.flatten(),
-                };
-                class.and_then(|class| Some((label, label.row(row).get(class)?)))
-            }
-            (None, Some(scores)) if scores.width == 1 => {
-                scores.row(row).first().map(|score| (scores, score))
-            }
-            (None, _) => None,
-        };
-        match (element, greatest) {
-            (Some((grid, element)), _) => write_element(text, grid.element_type, element),
-            (None, Some(Some(class))) if self.label.is_none() => write_json(text, &class),
-            // No class is the greatest where all scores are NaN, or where there are none.
-            _ => text.extend_from_slice(b"null"),
-        }
-    }
-}
-
-impl<'a> Whole<'a> {
-    fn new(output: &'a NamedTensor, rows: Option<u32>) -> Result<Whole<'a>, EncodeError> {
-        check_rows(output, rows)?;
-        let shape = output.tensor.shape();
-        let rows_of_output = rows.map_or(1, |rows| rows as usize);
-        Ok(Whole {
-            values: Values::new(output)?,
-            is_one: shape.elements() == rows_of_output,
-            has_rows: rows.is_some(),
-        })
-    }
-
-    fn write(&mut self, text: &mut Vec<u8>) {
-        match (self.is_one, self.has_rows) {
-            (true, _) => self.values.write_one(text),
-            (false, true) => self.values.write_row(text),
-            (false, false) => self.values.write_all(text),
         }
     }
 }

@@ -2,37 +2,21 @@
 
 use super::{Codec, Verb};
 use crate::call::ModelName;
-use crate::error::ErrorKind;
-use crate::label::Label;
+use crate::route::{Reason, allow};
+use crate::target::{self, decoded};
 use http::Method;
-use percent_encoding::percent_decode_str;
 
 /// One request of this dialect, as far as its path says what it wants. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// Is the process alive?
     Health,
     /// An inference. No model means the only one that is served.
     Infer(Option<ModelName>, Codec),
 }
 
-/// Why a path makes no request. Lifetime: one request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct RouteError(#[from] Reason);
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Reason {
-    #[error("this server has no such route")]
-    Route,
-    #[error("unknown model: {0}")]
-    Model(Label),
-    #[error("this route takes {allowed} only")]
-    Method { allowed: &'static str },
-}
-
 /// What a request with this method and path, without its query, asks for.
-pub fn route(method: &Method, uri_path: &str) -> Result<Route, RouteError> {
+pub(crate) fn route(method: &Method, uri_path: &str) -> Result<Route, Reason> {
     // No route has more than two segments; what is longer stays joined and matches nothing.
     let segments: Vec<&str> = uri_path.splitn(4, '/').collect();
     let (verb, model) = match segments[..] {
@@ -42,53 +26,29 @@ pub fn route(method: &Method, uri_path: &str) -> Result<Route, RouteError> {
         }
         ["", "predict", ref model @ ..] => (Verb::Predict, model),
         ["", "batch_predict", ref model @ ..] => (Verb::BatchPredict, model),
-        _ => return Err(Reason::Route.into()),
+        _ => return Err(Reason::UnknownRoute),
     };
     let model = match *model {
         [] => None,
         [model] if !model.is_empty() => Some(model),
-        _ => return Err(Reason::Route.into()),
+        _ => return Err(Reason::UnknownRoute),
     };
     allow(method, Method::POST, "POST")?;
-    let model = match model {
-        None => None,
-        Some(model) => {
-            let decoded = percent_decode_str(model).decode_utf8_lossy();
-            let unknown = |_| Reason::Model(Label::new(&decoded));
-            Some(ModelName::new(&decoded).map_err(unknown)?)
-        }
-    };
+    let model = model
+        .map(|name| target::model(&decoded(name)))
+        .transpose()?;
     Ok(Route::Infer(model, Codec::new(verb)))
-}
-
-fn allow(method: &Method, allowed: Method, name: &'static str) -> Result<(), Reason> {
-    match *method == allowed {
-        true => Ok(()),
-        false => Err(Reason::Method { allowed: name }),
-    }
-}
-
-impl RouteError {
-    /// What the dialect's error table is asked with.
-    pub fn kind(&self) -> ErrorKind {
-        match self.0 {
-            Reason::Route | Reason::Model(_) => ErrorKind::NotFound,
-            Reason::Method { .. } => ErrorKind::MethodNotAllowed,
-        }
-    }
-
-    /// The value of the `Allow` header that has to go with a refused method.
-    pub fn allow(&self) -> Option<&'static str> {
-        match self.0 {
-            Reason::Method { allowed } => Some(allowed),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
+    use crate::route::RouteError;
+
+    fn route(method: &Method, path: &str) -> Result<Route, RouteError> {
+        Ok(super::route(method, path)?)
+    }
 
     #[test]
     fn a_model_may_be_named_or_left_to_be_the_only_one() -> anyhow::Result<()> {

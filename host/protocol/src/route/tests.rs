@@ -1,8 +1,12 @@
 //! Which heads mean which calls, and which mean none.
 
 use super::*;
+use crate::call::{ModelName, Version};
+use crate::error::{ErrorKind, Party};
 use anyhow::Context;
 use http::{HeaderName, HeaderValue};
+use proptest::prelude::*;
+use proptest::sample::select;
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     let pairs = pairs.iter().map(|(name, value)| {
@@ -275,4 +279,27 @@ fn models_are_loaded_and_unloaded_by_name() -> anyhow::Result<()> {
         assert_eq!(refused, Err(Some("POST")), "{path}");
     }
     Ok(())
+}
+
+proptest! {
+    #![proptest_config(crate::fixture::cases())]
+
+    #[test]
+    fn whatever_a_head_says_is_a_call_or_a_mistake_of_the_client(
+        method in select(vec![Method::GET, Method::POST, Method::PUT]),
+        path in prop_oneof![
+            any::<String>(),
+            "/v[12]/(models|Models|repository|health)(/[a-z%0-9:.]{0,8}){0,6}(:predict|:classify)?",
+            "/(batch_)?predict(/[a-z%0-9]{0,4})?",
+        ],
+        length in any::<Option<String>>(),
+    ) {
+        let value = length.and_then(|length| HeaderValue::from_str(&length).ok());
+        let name = HeaderName::from_static("inference-header-content-length");
+        let headers = value.map(|value| (name, value)).into_iter().collect();
+        if let Err(error) = route(&method, &path, &headers) {
+            prop_assert_eq!(error.kind().party(), Party::Client);
+            prop_assert_eq!(error.allow().is_some(), error.kind() == ErrorKind::MethodNotAllowed);
+        }
+    }
 }

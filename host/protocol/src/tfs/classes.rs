@@ -1,44 +1,120 @@
-//! Which outputs `:classify` and `:regress` answer with.
+//! Which outputs `:classify` and `:regress` answer with, over HTTP and gRPC alike.
 //!
 //! TF Serving has signatures for them; ours are read off types and shapes (see `role`).
 //!
 //! Scores: the output of floats with one value for each class, or a single one; of several, the one
 //! named `scores`. Labels: the output of strings with as many, or with one for each row; of several,
-//! the one named `classes`. Without labels, the label of a class is its index: TF Serving gives the
+//! the one named `classes`. One label among many scores names the best of them, and the others are
+//! left out. Without labels, the label of a class is its index: TF Serving gives the
 //! empty string for all of them, which tells nobody which is which.
 
-use super::error::Reason;
 use crate::call::ModelDescription;
-use crate::role::{Extent, extent, is_float, is_text};
-use wisp_tensor::TensorSpec;
+use crate::lenient::EncodeError;
+use crate::role::{Extent, Grid, extent, is_float, is_text};
+use std::borrow::Cow;
+use wisp_tensor::{NamedTensor, TensorSpec};
+
+/// Why a model has no answer of this kind. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RoleError {
+    #[error(
+        "the model cannot classify: it takes one output of floats, a score for each class, or one of several named `scores`"
+    )]
+    NoScores,
+    #[error(
+        "the model cannot classify: several outputs may hold labels, and none is named `classes`"
+    )]
+    ManyLabels,
+    #[error(
+        "the model cannot regress: it takes one output that is a single float for each row, or one of several named `outputs`"
+    )]
+    NoNumber,
+}
 
 /// The outputs that name and weigh the classes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Classes {
-    pub(super) labels: Option<String>,
-    pub(super) scores: String,
+pub(crate) struct Classes {
+    labels: Option<String>,
+    scores: String,
 }
 
-/// The outputs of a model that classifies.
-pub(super) fn classes(model: &ModelDescription) -> Result<Classes, Reason> {
-    let outputs = model.signature.outputs.iter();
-    let listed = outputs.filter(|output| extent(output, model) != Extent::Other);
-    let scores = listed.clone().filter(|output| is_float(output));
-    let labels: Vec<&TensorSpec> = listed.filter(|output| is_text(output)).collect();
-    let scores = choose(&scores.collect::<Vec<_>>(), "scores").ok_or(Reason::NoScores)?;
-    let labels = match labels.as_slice() {
-        [] => None,
-        several => Some(choose(several, "classes").ok_or(Reason::ManyLabels)?),
-    };
-    Ok(Classes { labels, scores })
+/// The output that is a number for each row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Number(String);
+
+/// The classes of every row. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct Classified<'a> {
+    labels: Option<Grid<'a>>,
+    pub(crate) scores: Grid<'a>,
 }
 
-/// The output of a model that gives a number for each row.
-pub(super) fn number(model: &ModelDescription) -> Result<String, Reason> {
-    let outputs = model.signature.outputs.iter();
-    // A variable axis may turn out to have size 1.
-    let numbers = outputs.filter(|output| is_float(output) && may_be_one(output, model));
-    choose(&numbers.collect::<Vec<_>>(), "outputs").ok_or(Reason::NoNumber)
+// === impl Classes ===
+
+impl Classes {
+    /// The outputs of a model that classifies.
+    pub(crate) fn new(model: &ModelDescription) -> Result<Classes, RoleError> {
+        let outputs = model.signature.outputs.iter();
+        let listed = outputs.filter(|output| extent(output, model) != Extent::Other);
+        let scores = listed.clone().filter(|output| is_float(output));
+        let labels: Vec<&TensorSpec> = listed.filter(|output| is_text(output)).collect();
+        let scores = choose(&scores.collect::<Vec<_>>(), "scores").ok_or(RoleError::NoScores)?;
+        let labels = match labels.as_slice() {
+            [] => None,
+            several => Some(choose(several, "classes").ok_or(RoleError::ManyLabels)?),
+        };
+        Ok(Classes { labels, scores })
+    }
+
+    /// The outputs that the answer is made of.
+    pub(crate) fn outputs(&self) -> Vec<String> {
+        self.labels.iter().chain([&self.scores]).cloned().collect()
+    }
+
+    /// Where these outputs, of so many rows, have the classes.
+    pub(crate) fn find<'a>(
+        &self,
+        outputs: &'a [NamedTensor],
+        rows: u32,
+    ) -> Result<Classified<'a>, EncodeError> {
+        let scores = Grid::new(outputs, &self.scores, Some(rows))?;
+        let labels = self.labels.as_ref();
+        let labels = labels.map(|name| Grid::new(outputs, name, Some(rows)));
+        let labels = labels.transpose()?;
+        if let Some(labels) = &labels {
+            labels.check_labels(scores.width)?;
+        }
+        Ok(Classified { labels, scores })
+    }
+}
+
+// === impl Number ===
+
+impl Number {
+    /// The output of a model that gives a number for each row.
+    pub(crate) fn new(model: &ModelDescription) -> Result<Number, RoleError> {
+        let outputs = model.signature.outputs.iter();
+        // A variable axis may turn out to have size 1.
+        let numbers = outputs.filter(|output| is_float(output) && may_be_one(output, model));
+        let chosen = choose(&numbers.collect::<Vec<_>>(), "outputs");
+        chosen.map(Number).ok_or(RoleError::NoNumber)
+    }
+
+    /// The output that the answer is made of.
+    pub(crate) fn outputs(&self) -> Vec<String> {
+        vec![self.0.clone()]
+    }
+
+    /// The numbers in these outputs, one in each of so many rows.
+    pub(crate) fn find<'a>(
+        &self,
+        outputs: &'a [NamedTensor],
+        rows: u32,
+    ) -> Result<Grid<'a>, EncodeError> {
+        let numbers = Grid::new(outputs, &self.0, Some(rows))?;
+        numbers.check_width(1)?;
+        Ok(numbers)
+    }
 }
 
 fn may_be_one(output: &TensorSpec, model: &ModelDescription) -> bool {
@@ -53,4 +129,34 @@ fn choose(candidates: &[&TensorSpec], name: &str) -> Option<String> {
         several => several.iter().find(|output| output.name == name)?,
     };
     Some(chosen.name.clone())
+}
+
+// === impl Classified ===
+
+impl<'a> Classified<'a> {
+    /// The output that the labels are in, or else that of the scores.
+    pub(crate) fn labels(&self) -> &'a NamedTensor {
+        self.labels.as_ref().unwrap_or(&self.scores).output
+    }
+
+    /// The label and the score of each class of a row.
+    pub(crate) fn row(&self, row: usize) -> impl Iterator<Item = (Cow<'a, [u8]>, &'a [u8])> {
+        let scores = self.scores.row(row);
+        let labels = self.labels.as_ref().map(|labels| labels.row(row));
+        let classes = match labels {
+            Some(labels) if labels.len() != scores.len() => {
+                let best = self.scores.greatest(row).unwrap_or(0);
+                best..scores.len().min(best + 1)
+            }
+            _ => 0..scores.len(),
+        };
+        classes.map(move |class| {
+            let label = match labels {
+                Some([only]) => Cow::Borrowed(*only),
+                Some(labels) => Cow::Borrowed(labels[class]),
+                None => Cow::Owned(class.to_string().into_bytes()),
+            };
+            (label, scores[class])
+        })
+    }
 }

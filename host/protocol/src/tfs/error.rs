@@ -2,6 +2,7 @@
 //!
 //! The texts name what the client named, shortened by `Label`, and what it has to change.
 
+use super::classes::RoleError;
 use crate::error::ErrorKind;
 use crate::label::Label;
 use crate::lenient::{RowProblem, SyntaxError};
@@ -20,6 +21,9 @@ pub(super) enum Reason {
     Syntax(#[from] SyntaxError),
     #[error("`{0}` is given twice")]
     Repeated(&'static str),
+    /// Told to nobody: the whole text is read instead.
+    #[error("a list of numbers is none of the members")]
+    Outline,
     #[error("the body has both `instances` and `inputs`: send rows or columns, not both")]
     TwoFormats,
     #[error("the body has neither `instances` (rows) nor `inputs` (columns)")]
@@ -49,18 +53,8 @@ pub(super) enum Reason {
         member: &'static str,
         problem: RowProblem,
     },
-    #[error(
-        "the model cannot classify: it takes one output of floats, a score for each class, or one of several named `scores`"
-    )]
-    NoScores,
-    #[error(
-        "the model cannot classify: several outputs may hold labels, and none is named `classes`"
-    )]
-    ManyLabels,
-    #[error(
-        "the model cannot regress: it takes one output that is a single float for each row, or one of several named `outputs`"
-    )]
-    NoNumber,
+    #[error(transparent)]
+    Role(#[from] RoleError),
     #[error(transparent)]
     Tensor(#[from] TensorError),
 }

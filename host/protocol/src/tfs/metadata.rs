@@ -3,10 +3,12 @@
 //! Where TF Serving and KServe V1 share a path, one object carries the keys of both.
 
 use crate::call::{IndexEntry, ModelDescription, ModelName, VersionState};
+use crate::grpc::tfs::{data_type, state};
+use crate::reply::document;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::Serializer;
-use wisp_tensor::{ElementType, TensorSpec};
+use wisp_tensor::TensorSpec;
 
 #[derive(Serialize)]
 struct List<'a> {
@@ -151,16 +153,14 @@ pub fn model_metadata(model: &ModelDescription) -> Bytes {
 
 impl<'a> StatusOfVersion<'a> {
     fn new(entry: &'a IndexEntry) -> Option<StatusOfVersion<'a>> {
-        let (state, error_code, error_message) = match &entry.state {
-            VersionState::Loading => ("LOADING", "OK", ""),
-            VersionState::Ready => ("AVAILABLE", "OK", ""),
-            VersionState::Unloading => ("UNLOADING", "OK", ""),
-            VersionState::Unloaded => ("END", "OK", ""),
-            VersionState::Failed(reason) => ("END", "UNKNOWN", reason.as_str()),
+        let (state, failure) = state(&entry.state);
+        let (error_code, error_message) = match failure {
+            None => ("OK", ""),
+            Some(reason) => ("UNKNOWN", reason),
         };
         Some(StatusOfVersion {
             version: entry.version?.to_string(),
-            state,
+            state: state.as_str_name(),
             status: Failure {
                 error_code,
                 error_message,
@@ -182,7 +182,7 @@ impl<'a> Tensor<'a> {
             name: "",
         });
         Tensor {
-            dtype: data_type(spec.element_type),
+            dtype: data_type(spec.element_type).as_str_name(),
             tensor_shape: TensorShape {
                 dim: dim.collect(),
                 unknown_rank: false,
@@ -190,31 +190,6 @@ impl<'a> Tensor<'a> {
             name: &spec.name,
         }
     }
-}
-
-/// TensorFlow's name of a datatype.
-fn data_type(element_type: ElementType) -> &'static str {
-    match element_type {
-        ElementType::Bool => "DT_BOOL",
-        ElementType::Uint8 => "DT_UINT8",
-        ElementType::Uint16 => "DT_UINT16",
-        ElementType::Uint32 => "DT_UINT32",
-        ElementType::Uint64 => "DT_UINT64",
-        ElementType::Int8 => "DT_INT8",
-        ElementType::Int16 => "DT_INT16",
-        ElementType::Int32 => "DT_INT32",
-        ElementType::Int64 => "DT_INT64",
-        ElementType::Fp16 => "DT_HALF",
-        ElementType::Bf16 => "DT_BFLOAT16",
-        ElementType::Fp32 => "DT_FLOAT",
-        ElementType::Fp64 => "DT_DOUBLE",
-        ElementType::Bytes => "DT_STRING",
-    }
-}
-
-fn document(value: &impl Serialize) -> Bytes {
-    let text = serde_json::to_vec(value).expect("strings, integers and lists have a JSON form");
-    Bytes::from(text)
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! The members of a body, and the rows or columns in them.
 //!
 //! Two passes: the first finds the members, in whatever order, and settles that all of the text is
-//! JSON; the second reads the elements straight into tensors.
+//! JSON; the second reads the elements straight into tensors. A member that is one long list of numbers
+//! is left to the second alone (`crate::outline`).
 
-use super::classes::{classes, number};
+use super::classes::{Classes, Number};
 use super::error::Reason;
 use super::response::{Reply, Shown};
 use super::{SIGNATURE_NAME, Verb};
 use crate::call::{InferRequest, ModelDescription};
 use crate::label::Label;
 use crate::lenient::{Defaults, Form, Kind, Reader, RowProblem, Rows, members};
+use crate::outline::Outline;
 
 /// The texts of the members that mean something; others are ignored, as in TF Serving.
 #[derive(Default)]
@@ -27,7 +29,22 @@ pub(super) fn decode(
     model: &ModelDescription,
 ) -> Result<(InferRequest, Reply), Reason> {
     let text = str::from_utf8(body).map_err(|_| Reason::NotUtf8)?;
-    let found = Members::find(text)?;
+    if let Some(outline) = Outline::new(text)
+        && let Ok(decoded) = decode_text(verb, &outline.text, Some(&outline), model)
+    {
+        return Ok(decoded);
+    }
+    decode_text(verb, text, None, model)
+}
+
+/// With an outline, `text` is its; errors then mean no more than that all has to be read instead.
+pub(super) fn decode_text(
+    verb: Verb,
+    text: &str,
+    outline: Option<&Outline>,
+    model: &ModelDescription,
+) -> Result<(InferRequest, Reply), Reason> {
+    let found = Members::find(text, outline)?;
     if let Some(name) = found.signature_name {
         check_signature(name, verb)?;
     }
@@ -44,17 +61,17 @@ pub(super) fn decode(
         },
         Verb::Classify => {
             let rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
-            let classes = classes(model)?;
+            let classes = Classes::new(model)?;
             let rows = decode_examples(&found, rows)?;
             let count = rows.count();
             (rows, Shown::Classes(classes, count))
         }
         Verb::Regress => {
             let rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
-            let output = number(model)?;
+            let number = Number::new(model)?;
             let rows = decode_examples(&found, rows)?;
             let count = rows.count();
-            (rows, Shown::Numbers(output, count))
+            (rows, Shown::Numbers(number, count))
         }
     };
     let request = InferRequest {
@@ -66,8 +83,9 @@ pub(super) fn decode(
 }
 
 impl<'a> Members<'a> {
-    fn find(text: &'a str) -> Result<Members<'a>, Reason> {
+    fn find(text: &'a str, outline: Option<&'a Outline>) -> Result<Members<'a>, Reason> {
         let mut found = Members::default();
+        let mut apart = 0;
         members(text, |name, value| {
             let (slot, name) = match name {
                 "signature_name" => (&mut found.signature_name, "signature_name"),
@@ -77,12 +95,17 @@ impl<'a> Members<'a> {
                 "context" => (&mut found.context, "context"),
                 _ => return Ok(()),
             };
-            match slot.replace(value) {
+            let list = outline.and_then(|outline| outline.list(value));
+            apart += usize::from(list.is_some());
+            match slot.replace(list.unwrap_or(value)) {
                 None => Ok(()),
                 Some(_) => Err(Reason::Repeated(name)),
             }
         })?;
-        Ok(found)
+        match apart == outline.map_or(0, Outline::count) {
+            true => Ok(found),
+            false => Err(Reason::Outline),
+        }
     }
 }
 
@@ -116,7 +139,9 @@ fn decode_instances<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<
 /// All of an input's rows at once, batch axis included where there is one.
 fn decode_columns<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<'m>, Reason> {
     let mut rows = Rows::whole(model);
-    match push(&mut rows, &mut Reader::new(text)) {
+    let mut reader = Reader::new(text);
+    let pushed = push(&mut rows, &mut reader).and_then(|()| Ok(reader.finish()?));
+    match pushed {
         Ok(()) => Ok(rows),
         Err(problem) => Err(Reason::Member {
             member: "inputs",
@@ -178,5 +203,6 @@ fn each_row(
     if reader.kind_of_first().is_none() {
         return Err(Reason::Empty(member));
     }
-    reader.list(each)
+    reader.list(each)?;
+    Ok(reader.finish()?)
 }

@@ -1,10 +1,10 @@
 //! From the answer of an inference to the bytes of a response.
 
-use super::classes::Classes;
+use super::classes::{Classes, Number};
 use crate::call::{InferResponse, ModelDescription};
 use crate::lenient::{EncodeError, Values, write_element, write_json, write_text};
 use crate::reply::EncodedReply;
-use crate::role::{Grid, check_rows};
+use crate::role::check_rows;
 use wisp_tensor::NamedTensor;
 
 /// What the client of one request wants to see of its answer. Lifetime: one request.
@@ -19,8 +19,7 @@ pub(super) enum Shown {
     Rows(u32),
     Columns,
     Classes(Classes, u32),
-    /// The output that is a number for each row.
-    Numbers(String, u32),
+    Numbers(Number, u32),
 }
 
 impl Shown {
@@ -28,10 +27,8 @@ impl Shown {
     pub(super) fn outputs(&self) -> Vec<String> {
         match self {
             Shown::Rows(_) | Shown::Columns => Vec::new(),
-            Shown::Classes(Classes { labels, scores }, _) => {
-                labels.iter().chain([scores]).cloned().collect()
-            }
-            Shown::Numbers(output, _) => vec![output.clone()],
+            Shown::Classes(classes, _) => classes.outputs(),
+            Shown::Numbers(number, _) => number.outputs(),
         }
     }
 }
@@ -50,7 +47,7 @@ impl Reply {
             Shown::Rows(rows) => write_rows(&mut text, outputs, *rows)?,
             Shown::Columns => write_columns(&mut text, outputs)?,
             Shown::Classes(classes, rows) => write_classes(&mut text, outputs, classes, *rows)?,
-            Shown::Numbers(output, rows) => write_numbers(&mut text, outputs, output, *rows)?,
+            Shown::Numbers(number, rows) => write_numbers(&mut text, outputs, number, *rows)?,
         }
         text.push(b'}');
         Ok(EncodedReply::json(text))
@@ -79,58 +76,19 @@ fn write_columns(text: &mut Vec<u8>, outputs: &[NamedTensor]) -> Result<(), Enco
 fn write_classes(
     text: &mut Vec<u8>,
     outputs: &[NamedTensor],
-    Classes { labels, scores }: &Classes,
+    classes: &Classes,
     rows: u32,
 ) -> Result<(), EncodeError> {
-    let scores = Grid::new(outputs, scores, Some(rows))?;
-    let labels = match labels {
-        Some(name) => {
-            let labels = Grid::new(outputs, name, Some(rows))?;
-            if labels.width != scores.width && labels.width != 1 {
-                return Err(EncodeError::Entries {
-                    output: name.clone(),
-                    actual: labels.width,
-                    expected: scores.width,
-                });
-            }
-            Some(labels)
-        }
-        None => None,
-    };
+    let classified = classes.find(outputs, rows)?;
     text.extend_from_slice(b"{\"results\":");
     list(text, rows, |text, row| {
-        let scores_of_row = scores.row(row);
-        let pair = |text: &mut Vec<u8>, class: usize, label: Option<&[u8]>| {
-            text.push(b'[');
-            match label {
-                Some(label) => write_text(text, label),
-                None => write_json(text, &class.to_string()),
-            }
-            text.push(b',');
-            write_element(text, scores.element_type, scores_of_row[class]);
-            text.push(b']');
-        };
         text.push(b'[');
-        match &labels {
-            // One label among many scores names the best of them: the others have no name.
-            Some(labels) if labels.width != scores.width => {
-                let best = scores.greatest(row).or((scores.width > 0).then_some(0));
-                if let (Some(best), Some(label)) = (best, labels.row(row).first()) {
-                    pair(text, best, Some(label));
-                }
-            }
-            labels => {
-                for class in 0..scores.width {
-                    if class > 0 {
-                        text.push(b',');
-                    }
-                    pair(
-                        text,
-                        class,
-                        labels.as_ref().map(|grid| grid.row(row)[class]),
-                    );
-                }
-            }
+        for (position, (label, score)) in classified.row(row).enumerate() {
+            text.extend_from_slice(if position > 0 { b",[" } else { b"[" });
+            write_text(text, &label);
+            text.push(b',');
+            write_element(text, classified.scores.element_type(), score);
+            text.push(b']');
         }
         text.push(b']');
         Ok(())
@@ -140,21 +98,14 @@ fn write_classes(
 fn write_numbers(
     text: &mut Vec<u8>,
     outputs: &[NamedTensor],
-    output: &str,
+    number: &Number,
     rows: u32,
 ) -> Result<(), EncodeError> {
-    let numbers = Grid::new(outputs, output, Some(rows))?;
-    if numbers.width != 1 {
-        return Err(EncodeError::Entries {
-            output: output.to_owned(),
-            actual: numbers.width,
-            expected: 1,
-        });
-    }
+    let numbers = number.find(outputs, rows)?;
     text.extend_from_slice(b"{\"results\":");
     list(text, rows, |text, row| {
         for element in numbers.row(row) {
-            write_element(text, numbers.element_type, element);
+            write_element(text, numbers.element_type(), element);
         }
         Ok(())
     })

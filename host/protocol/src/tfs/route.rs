@@ -4,15 +4,14 @@
 //! its percent escapes decoded once; `/versions/0` means the latest version, as ovmsclient asks.
 
 use super::{Codec, Verb};
-use crate::call::{ModelName, Target, Version, VersionChoice, VersionLabel};
-use crate::error::ErrorKind;
-use crate::label::Label;
+use crate::call::{Target, VersionChoice};
+use crate::route::{Reason, allow};
+use crate::target::{decoded, labelled, model, numbered};
 use http::Method;
-use percent_encoding::percent_decode_str;
 
 /// One request of this dialect, as far as its path says what it wants. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// The models there are.
     List,
     /// How a model is: TF Serving's status and KServe V1's readiness.
@@ -22,52 +21,14 @@ pub enum Route {
     Infer(Target, Codec),
 }
 
-/// Why a path makes no request. Lifetime: one request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct RouteError(#[from] Reason);
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Reason {
-    #[error("this server has no such route")]
-    Route,
-    #[error("unknown model: {0}")]
-    Model(Label),
-    #[error("unknown version: `{model}` has no version {version}")]
-    Version { model: ModelName, version: Label },
-    #[error("this route takes {allowed} only")]
-    Method { allowed: &'static str },
-}
-
-impl RouteError {
-    /// What the dialect's error table is asked with.
-    pub fn kind(&self) -> ErrorKind {
-        match self.0 {
-            Reason::Route | Reason::Model(_) | Reason::Version { .. } => ErrorKind::NotFound,
-            Reason::Method { .. } => ErrorKind::MethodNotAllowed,
-        }
-    }
-
-    /// The value of the `Allow` header that has to go with a refused method.
-    pub fn allow(&self) -> Option<&'static str> {
-        match self.0 {
-            Reason::Method { allowed } => Some(allowed),
-            _ => None,
-        }
-    }
-}
-
 /// What a request with this method and path, without its `/v1` and its query, asks for.
-pub fn route(method: &Method, path_after_v1: &str) -> Result<Route, RouteError> {
+pub(crate) fn route(method: &Method, path_after_v1: &str) -> Result<Route, Reason> {
     let route = find(path_after_v1)?;
-    let (expected, allowed) = match route {
-        Route::Infer(..) => (Method::POST, "POST"),
-        Route::List | Route::Status(_) | Route::Metadata(_) => (Method::GET, "GET"),
-    };
-    match *method == expected {
-        true => Ok(route),
-        false => Err(RouteError(Reason::Method { allowed })),
+    match route {
+        Route::Infer(..) => allow(method, Method::POST, "POST")?,
+        Route::List | Route::Status(_) | Route::Metadata(_) => allow(method, Method::GET, "GET")?,
     }
+    Ok(route)
 }
 
 fn find(path: &str) -> Result<Route, Reason> {
@@ -78,15 +39,15 @@ fn find(path: &str) -> Result<Route, Reason> {
     // No route has more than six segments; what is longer stays joined and matches nothing.
     let segments: Vec<&str> = path.splitn(7, '/').collect();
     let ["", models, ref rest @ ..] = segments[..] else {
-        return Err(Reason::Route);
+        return Err(Reason::UnknownRoute);
     };
     if !models.eq_ignore_ascii_case("models") {
-        return Err(Reason::Route);
+        return Err(Reason::UnknownRoute);
     }
     let (model, rest) = match *rest {
         [] | [""] if verb.is_none() => return Ok(Route::List),
         [model, ref rest @ ..] if !model.is_empty() => (model, rest),
-        _ => return Err(Reason::Route),
+        _ => return Err(Reason::UnknownRoute),
     };
     let (choice, rest) = match *rest {
         [by, version, ref rest @ ..] => (Some((by, version)), rest),
@@ -99,7 +60,7 @@ fn find(path: &str) -> Result<Route, Reason> {
         (None, [last]) if last.eq_ignore_ascii_case("metadata") => {
             Ok(Route::Metadata(target(choice)?))
         }
-        _ => Err(Reason::Route),
+        _ => Err(Reason::UnknownRoute),
     }
 }
 
@@ -112,33 +73,26 @@ fn verb_of(text: &str) -> Result<Verb, Reason> {
     let verb = verbs
         .iter()
         .find(|(name, _)| text.eq_ignore_ascii_case(name));
-    verb.map(|&(_, verb)| verb).ok_or(Reason::Route)
+    verb.map(|&(_, verb)| verb).ok_or(Reason::UnknownRoute)
 }
 
-fn target(model: &str, choice: Option<(&str, &str)>) -> Result<Target, Reason> {
-    let decoded = percent_decode_str(model).decode_utf8_lossy();
-    let unknown = || Reason::Model(Label::new(&decoded));
-    let named = ModelName::new(&decoded).map_err(|_| unknown());
-    let version = match choice {
-        None => Some(VersionChoice::Default),
-        Some((by, number)) if by.eq_ignore_ascii_case("versions") => match number {
-            "0" => Some(VersionChoice::Default),
-            _ => Version::from_decimal(number).map(VersionChoice::Number),
-        },
+fn target(name: &str, choice: Option<(&str, &str)>) -> Result<Target, Reason> {
+    let model = model(&decoded(name));
+    Ok(match choice {
+        Some((by, number)) if by.eq_ignore_ascii_case("versions") && number != "0" => {
+            numbered(model?, number)?
+        }
         Some((by, label)) if by.eq_ignore_ascii_case("labels") => {
-            let label = percent_decode_str(label).decode_utf8_lossy();
-            VersionLabel::new(&label).map(VersionChoice::Label)
+            labelled(model?, &decoded(label))?
         }
-        Some(_) => return Err(Reason::Route),
-    };
-    let model = named?;
-    match (version, choice) {
-        (Some(version), _) => Ok(Target { model, version }),
-        (None, choice) => {
-            let version = Label::new(choice.map_or("", |(_, text)| text));
-            Err(Reason::Version { model, version })
+        Some((by, _)) if !by.eq_ignore_ascii_case("versions") => {
+            return Err(Reason::UnknownRoute);
         }
-    }
+        _ => Target {
+            model: model?,
+            version: VersionChoice::Default,
+        },
+    })
 }
 
 #[cfg(test)]

@@ -1,99 +1,111 @@
 //! A model's configuration in Triton's words, as far as its description knows it.
 //!
-//! What is not known here (instances, batching, versions kept) is left out instead of guessed. The
-//! same over gRPC is `grpc::v2::model_config`.
+//! What is not known here (instances, batching, versions kept) is left out instead of guessed. Written
+//! here as JSON, and by `grpc::v2::model_config` as a message.
 
-use super::metadata::document;
 use crate::call::ModelDescription;
+use crate::grpc::message::inference::DataType;
+use crate::reply::document;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use wisp_tensor::{ElementType, TensorSpec};
 
+/// The configuration of a model, its members named as Triton names them.
 #[derive(Serialize)]
-struct Config<'a> {
-    name: &'a str,
-    platform: &'a str,
-    backend: &'a str,
-    max_batch_size: u32,
-    input: Vec<Tensor<'a>>,
-    output: Vec<Tensor<'a>>,
+pub(crate) struct Config<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) platform: &'a str,
+    pub(crate) backend: &'a str,
+    pub(crate) max_batch_size: u32,
+    pub(crate) input: Vec<Tensor<'a>>,
+    pub(crate) output: Vec<Tensor<'a>>,
 }
 
 #[derive(Serialize)]
-struct Tensor<'a> {
-    name: &'a str,
-    data_type: String,
-    dims: Vec<i64>,
+pub(crate) struct Tensor<'a> {
+    pub(crate) name: &'a str,
+    #[serde(serialize_with = "as_name")]
+    pub(crate) data_type: DataType,
+    pub(crate) dims: Vec<i64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    optional: bool,
+    pub(crate) optional: bool,
 }
 
-/// The configuration of a model. As in Triton, shapes exclude the batch axis that a model with a
-/// `max_batch_size` has.
+/// The configuration of a model as JSON.
 pub fn model_config(model: &ModelDescription) -> Bytes {
-    let signature = &model.signature;
-    document(&Config {
-        name: model.model.as_str(),
-        platform: &model.platform,
-        backend: model.platform.split('_').next().unwrap_or_default(),
-        max_batch_size: model.max_batch_size,
-        input: signature
-            .inputs
-            .iter()
-            .map(|spec| tensor(spec, model))
-            .collect(),
-        output: signature
-            .outputs
-            .iter()
-            .map(|spec| tensor(spec, model))
-            .collect(),
-    })
+    document(&Config::new(model))
 }
 
-fn tensor<'a>(spec: &'a TensorSpec, model: &ModelDescription) -> Tensor<'a> {
-    let batch_axes = usize::from(model.max_batch_size > 0);
-    let dims = spec.shape.iter().skip(batch_axes);
-    Tensor {
-        name: &spec.name,
-        data_type: match spec.element_type {
-            ElementType::Bytes => "TYPE_STRING".to_owned(),
-            other => format!("TYPE_{}", other.name()),
-        },
-        dims: dims.map(|size| size.to_wire()).collect(),
-        optional: spec.optional,
+impl<'a> Config<'a> {
+    pub(crate) fn new(model: &'a ModelDescription) -> Config<'a> {
+        let tensors = |specs: &'a [TensorSpec]| {
+            let tensors = specs.iter().map(|spec| Tensor::new(spec, model));
+            tensors.collect()
+        };
+        Config {
+            name: model.model.as_str(),
+            platform: &model.platform,
+            backend: model.platform.split('_').next().unwrap_or_default(),
+            max_batch_size: model.max_batch_size,
+            input: tensors(&model.signature.inputs),
+            output: tensors(&model.signature.outputs),
+        }
     }
+}
+
+impl<'a> Tensor<'a> {
+    /// As in Triton, shapes exclude the batch axis that a model with a `max_batch_size` has.
+    fn new(spec: &'a TensorSpec, model: &ModelDescription) -> Tensor<'a> {
+        let batch_axes = usize::from(model.max_batch_size > 0);
+        let dims = spec.shape.iter().skip(batch_axes);
+        Tensor {
+            name: &spec.name,
+            data_type: data_type(spec.element_type),
+            dims: dims.map(|size| size.to_wire()).collect(),
+            optional: spec.optional,
+        }
+    }
+}
+
+fn data_type(element_type: ElementType) -> DataType {
+    match element_type {
+        ElementType::Bool => DataType::TypeBool,
+        ElementType::Uint8 => DataType::TypeUint8,
+        ElementType::Uint16 => DataType::TypeUint16,
+        ElementType::Uint32 => DataType::TypeUint32,
+        ElementType::Uint64 => DataType::TypeUint64,
+        ElementType::Int8 => DataType::TypeInt8,
+        ElementType::Int16 => DataType::TypeInt16,
+        ElementType::Int32 => DataType::TypeInt32,
+        ElementType::Int64 => DataType::TypeInt64,
+        ElementType::Fp16 => DataType::TypeFp16,
+        ElementType::Bf16 => DataType::TypeBf16,
+        ElementType::Fp32 => DataType::TypeFp32,
+        ElementType::Fp64 => DataType::TypeFp64,
+        ElementType::Bytes => DataType::TypeString,
+    }
+}
+
+fn as_name<S: Serializer>(data_type: &DataType, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(data_type.as_str_name())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{ModelName, Version};
-    use wisp_tensor::{Dimension, Signature};
+    use crate::fixture::{model, spec};
 
     #[test]
     fn shapes_lack_the_batch_axis_and_types_have_tritons_names() {
-        let spec = |name: &str, element_type, shape: &[i64], optional| TensorSpec {
-            name: name.to_owned(),
-            element_type,
-            shape: (shape.iter())
-                .map(|&size| Dimension::from_wire(size).unwrap())
-                .collect(),
-            optional,
+        let output = TensorSpec {
+            optional: true,
+            ..spec("y", ElementType::Bytes, &[-1])
         };
-        let model = ModelDescription {
-            model: ModelName::new("m").unwrap(),
-            version: Version::FIRST,
-            platform: "tract_onnx".to_owned(),
-            signature: Signature {
-                inputs: vec![spec("x", ElementType::Fp32, &[-1, 2], false)],
-                outputs: vec![spec("y", ElementType::Bytes, &[-1], true)],
-            },
-            max_batch_size: 8,
-        };
+        let model = model(vec![spec("x", ElementType::Fp32, &[-1, 2])], vec![output]);
         assert_eq!(
             model_config(&model),
             concat!(
-                r#"{"name":"m","platform":"tract_onnx","backend":"tract","max_batch_size":8,"#,
+                r#"{"name":"wine","platform":"tract_onnx","backend":"tract","max_batch_size":8,"#,
                 r#""input":[{"name":"x","data_type":"TYPE_FP32","dims":[2]}],"#,
                 r#""output":[{"name":"y","data_type":"TYPE_STRING","dims":[],"optional":true}]}"#,
             )

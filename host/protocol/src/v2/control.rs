@@ -4,10 +4,10 @@
 //! and not half followed.
 
 use super::error::{DecodeError, Reason};
-use super::metadata::document;
 use super::request::object;
 use crate::call::ModelName;
 use crate::label::Label;
+use crate::reply::document;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};

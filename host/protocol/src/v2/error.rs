@@ -23,6 +23,9 @@ pub(super) enum Reason {
     Syntax(Box<str>),
     #[error("the body is not valid: {0}")]
     Document(Box<str>),
+    /// Told to nobody: the whole text is read instead.
+    #[error("a list of numbers is not the `data` of an input")]
+    Outline,
     #[error("the inputs declare {declared} bytes of binary data, the body holds {actual}")]
     BinaryLength { declared: u64, actual: usize },
     #[error("the model has {expected} inputs, the request gives {actual}")]

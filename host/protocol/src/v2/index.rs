@@ -1,9 +1,9 @@
 //! The repository index: which models and versions there are, and in which state.
 
 use super::error::DecodeError;
-use super::metadata::document;
 use super::request::object;
 use crate::call::{IndexEntry, VersionState};
+use crate::reply::document;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 

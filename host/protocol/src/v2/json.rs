@@ -1,9 +1,10 @@
 //! The elements of a tensor as JSON: the `data` of an input, and of an output.
 //!
-//! An input's `data` reaches this module as text that serde_json has found to be one valid JSON
-//! value, and is read a second time here, straight into the tensor's bytes. Both passes together
-//! cost what one through serde's visitors does, without its two drawbacks: the order of a request's
-//! keys does not matter, and a number is rounded once, from its digits to the datatype.
+//! An input's `data` reaches this module as text, and is read straight into the tensor's bytes: the
+//! order of a request's keys does not matter, and a number is rounded once, from its digits to the
+//! datatype. A list of numbers is checked while it is read (`crate::number`); a long one therefore comes
+//! here as the first to look at it (`crate::outline`). All else, and what is wrong with a list, is
+//! read from text that serde_json has found to be one valid JSON value.
 //!
 //! Judgements: integers are written as integers (`1.0` is refused, as Triton does); BOOL is `true`
 //! or `false`, never a number; a number beyond the datatype's range is refused instead of becoming
@@ -14,11 +15,11 @@
 
 mod cursor;
 mod elements;
-mod float;
 
 pub(super) use elements::Elements;
 
 use super::error::{Actual, InputProblem};
+use crate::number::{read_f32, read_f64, read_tensor};
 use bytes::Bytes;
 use cursor::{Cursor, Token};
 use wisp_tensor::shape::MAX_RANK;
@@ -46,6 +47,9 @@ pub(super) fn decode(
     element_type: ElementType,
     shape: &Shape,
 ) -> Result<Bytes, InputProblem> {
+    if let Some(content) = decode_numbers(text, element_type, shape) {
+        return Ok(content);
+    }
     let list = List {
         text,
         element_type,
@@ -62,17 +66,30 @@ pub(super) fn decode(
         ElementType::Int32 => list.read(integer!(i32)),
         ElementType::Int64 => list.read(integer!(i64)),
         ElementType::Fp32 => list.read(|cursor, content| {
-            content.extend_from_slice(&float::read_f32(cursor)?.to_le_bytes());
+            let (single, length) = read_f32(cursor.rest())?;
+            cursor.skip(length);
+            content.extend_from_slice(&single.to_le_bytes());
             Some(())
         }),
         ElementType::Fp64 => list.read(|cursor, content| {
-            content.extend_from_slice(&float::read_f64(cursor)?.to_le_bytes());
+            let (double, length) = read_f64(cursor.rest())?;
+            cursor.skip(length);
+            content.extend_from_slice(&double.to_le_bytes());
             Some(())
         }),
         ElementType::Fp16 | ElementType::Bf16 => Err(InputProblem::NoJsonForm(element_type)),
         ElementType::Bytes => list.read(read_string),
     };
     content.map(Bytes::from)
+}
+
+/// As [`decode`], for numbers in text that may be anything; `None` where something is wrong.
+pub(super) fn decode_numbers(
+    text: &str,
+    element_type: ElementType,
+    shape: &Shape,
+) -> Option<Bytes> {
+    read_tensor(text, element_type, shape).map(Bytes::from)
 }
 
 /// An input's `data` with what it claims to hold.

@@ -1,6 +1,7 @@
 //! The small documents of V2: what the server is, what a model takes, who is alive, what failed.
 
 use crate::call::{ModelDescription, ModelName, Version};
+use crate::reply::document;
 use bytes::Bytes;
 use serde::Serialize;
 use wisp_tensor::TensorSpec;
@@ -126,16 +127,11 @@ impl<'a> Spec<'a> {
     }
 }
 
-/// A document of ours as JSON.
-pub(super) fn document(value: &impl Serialize) -> Bytes {
-    let text = serde_json::to_vec(value).expect("strings, integers and lists have a JSON form");
-    Bytes::from(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wisp_tensor::{Dimension, ElementType, Signature};
+    use crate::fixture::{model, spec};
+    use wisp_tensor::ElementType;
 
     #[test]
     fn the_small_documents_are_what_clients_parse() {
@@ -163,25 +159,11 @@ mod tests {
 
     #[test]
     fn metadata_has_versions_as_strings_and_variable_axes_as_minus_one() {
-        let spec = |name: &str, element_type| TensorSpec {
-            name: name.to_owned(),
-            element_type,
-            shape: vec![Dimension::Variable, Dimension::Fixed(2)],
-            optional: false,
-        };
         let versions = ["1", "12"].map(|text| Version::from_decimal(text).unwrap());
-        let model = ModelDescription {
-            model: ModelName::new("m").unwrap(),
-            version: versions[1],
-            platform: "tract_onnx".to_owned(),
-            signature: Signature {
-                inputs: vec![spec("x", ElementType::Fp32)],
-                outputs: vec![spec("y", ElementType::Bytes)],
-            },
-            max_batch_size: 8,
-        };
+        let inputs = vec![spec("x", ElementType::Fp32, &[-1, 2])];
+        let model = model(inputs, vec![spec("y", ElementType::Bytes, &[-1, 2])]);
         let expected = concat!(
-            r#"{"name":"m","versions":["1","12"],"platform":"tract_onnx","#,
+            r#"{"name":"wine","versions":["1","12"],"platform":"tract_onnx","#,
             r#""inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"#,
             r#""outputs":[{"name":"y","datatype":"BYTES","shape":[-1,2]}]}"#,
         );

@@ -11,6 +11,7 @@ use super::response::{Form, Reply};
 use super::{binary, json};
 use crate::call::{InferRequest, ModelDescription};
 use crate::label::Label;
+use crate::outline::Outline;
 use bytes::Bytes;
 use member::{Input, Object, Output, OutputParameters, Request};
 pub(crate) use member::{MAX_PARAMETERS, is_reserved};
@@ -26,14 +27,30 @@ pub(super) fn decode(
     rest: Bytes,
     model: &ModelDescription,
 ) -> Result<(InferRequest, Reply), Reason> {
+    let text = utf8(text)?;
+    if let Some(outline) = Outline::new(text)
+        && let Ok(decoded) = decode_text(&outline.text, Some(&outline), rest.clone(), model)
+    {
+        return Ok(decoded);
+    }
+    decode_text(text, None, rest, model)
+}
+
+/// With an outline, `text` is its; errors then mean no more than that all has to be read instead.
+pub(super) fn decode_text(
+    text: &str,
+    outline: Option<&Outline>,
+    rest: Bytes,
+    model: &ModelDescription,
+) -> Result<(InferRequest, Reply), Reason> {
     let Request {
         id,
         parameters,
         inputs,
         outputs,
-    } = object(text)?;
+    } = parse(text)?;
     let parameters = parameters.unwrap_or_default();
-    let inputs = decode_inputs(inputs.0, rest, model)?;
+    let inputs = decode_inputs(inputs.0, outline, rest, model)?;
     let outputs = outputs.map(|list| list.0).unwrap_or_default();
     let Wanted { names, forms } = decode_outputs(outputs, model)?;
     let default = match parameters.binary_data_output {
@@ -49,10 +66,17 @@ pub(super) fn decode(
     Ok((request, reply))
 }
 
+/// Looked at as a whole: serde_json does not look into strings that it skips.
+fn utf8(text: &[u8]) -> Result<&str, Reason> {
+    str::from_utf8(text).map_err(|_| Reason::Syntax("it is not UTF-8".into()))
+}
+
 /// The object that is all of `text`.
 pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Reason> {
-    // Looked at as a whole: serde_json does not look into strings that it skips.
-    let text = str::from_utf8(text).map_err(|_| Reason::Syntax("it is not UTF-8".into()))?;
+    parse(utf8(text)?)
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Reason> {
     match serde_json::from_str(text) {
         Ok(Object(value)) => Ok(value),
         Err(error) => Err(Reason::json(&error)),
@@ -61,12 +85,20 @@ pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Reason
 
 fn decode_inputs(
     inputs: Vec<Input>,
+    outline: Option<&Outline>,
     rest: Bytes,
     model: &ModelDescription,
 ) -> Result<Vec<NamedTensor>, Reason> {
     let (expected, actual) = (model.signature.inputs.len(), inputs.len());
     if actual > expected {
         return Err(Reason::TooManyInputs { expected, actual });
+    }
+    let is_apart = |input: &&Input| {
+        let list = outline.zip(input.data);
+        list.is_some_and(|(outline, data)| outline.list(data.get()).is_some())
+    };
+    if inputs.iter().filter(is_apart).count() != outline.map_or(0, Outline::count) {
+        return Err(Reason::Outline);
     }
     let sizes: Vec<Option<u64>> = inputs.iter().map(binary_size).collect();
     let sections = binary::split(rest, &sizes)?;
@@ -75,7 +107,7 @@ fn decode_inputs(
         if tensors.iter().any(|tensor| tensor.name == input.name) {
             return Err(Reason::RepeatedInput(Label::new(&input.name)));
         }
-        match decode_input(&input, section) {
+        match decode_input(&input, outline, section) {
             Ok(tensor) => tensors.push(NamedTensor {
                 name: input.name,
                 tensor,
@@ -94,7 +126,11 @@ fn binary_size(input: &Input) -> Option<u64> {
     parameters.0.binary_data_size.as_ref().map(|size| size.0)
 }
 
-fn decode_input(input: &Input, section: Option<Bytes>) -> Result<Tensor, InputProblem> {
+fn decode_input(
+    input: &Input,
+    outline: Option<&Outline>,
+    section: Option<Bytes>,
+) -> Result<Tensor, InputProblem> {
     if input.name.len() > MAX_NAME_BYTES {
         return Err(InputProblem::LongName {
             limit: MAX_NAME_BYTES,
@@ -110,7 +146,11 @@ fn decode_input(input: &Input, section: Option<Bytes>) -> Result<Tensor, InputPr
     let shape = Shape::new(input.shape.0.clone()).map_err(TensorError::from)?;
     let content = match (section, input.data) {
         (Some(section), None) => section,
-        (None, Some(text)) => json::decode(text.get(), element_type, &shape)?,
+        (None, Some(data)) => match outline.and_then(|outline| outline.list(data.get())) {
+            Some(list) => json::decode_numbers(list, element_type, &shape)
+                .ok_or_else(|| InputProblem::Nesting(shape.clone()))?,
+            None => json::decode(data.get(), element_type, &shape)?,
+        },
         (Some(_), Some(_)) => return Err(InputProblem::TwoContents),
         (None, None) => return Err(InputProblem::NoContent),
     };

@@ -7,47 +7,28 @@ mod reply;
 mod request;
 
 use super::{Codec, DecodeError, Reply};
-use crate::call::{InferRequest, ModelDescription, ModelName, Version};
+use crate::call::{InferRequest, ModelDescription};
 use crate::error::ErrorKind;
+use crate::fixture::{self, spec, tensor};
 use bytes::Bytes;
 use http::HeaderMap;
-use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorSpec};
-
-fn spec(name: &str, element_type: ElementType, shape: &[i64]) -> TensorSpec {
-    let shape = shape
-        .iter()
-        .map(|&size| Dimension::from_wire(size).unwrap());
-    TensorSpec {
-        name: name.to_owned(),
-        element_type,
-        shape: shape.collect(),
-        optional: false,
-    }
-}
+use wisp_tensor::{ElementType, NamedTensor, Tensor, TensorSpec};
 
 fn model(inputs: Vec<TensorSpec>, max_batch_size: u32) -> ModelDescription {
+    let outputs = vec![
+        spec("y", ElementType::Fp32, &[-1, 3]),
+        spec("label", ElementType::Bytes, &[-1]),
+    ];
+    let model = fixture::model(inputs, outputs);
     ModelDescription {
-        model: ModelName::new("wine").unwrap(),
-        version: Version::from_decimal("7").unwrap(),
-        platform: "tract_onnx".to_owned(),
-        signature: Signature {
-            inputs,
-            outputs: vec![
-                spec("y", ElementType::Fp32, &[-1, 3]),
-                spec("label", ElementType::Bytes, &[-1]),
-            ],
-        },
         max_batch_size,
+        ..model
     }
 }
 
 /// A model of two inputs; which names and types requests give them is checked elsewhere.
 fn two_inputs() -> ModelDescription {
-    let inputs = vec![
-        spec("x", ElementType::Fp32, &[-1, 2]),
-        spec("t", ElementType::Bytes, &[-1]),
-    ];
-    model(inputs, 0)
+    model(fixture::wine().signature.inputs, 0)
 }
 
 fn codec(header_length: Option<usize>, accept: &[&str]) -> Codec {
@@ -70,20 +51,6 @@ fn decode(json: &str) -> Result<(InferRequest, Reply), DecodeError> {
 fn decode_binary(json: &str, rest: &[u8]) -> Result<(InferRequest, Reply), DecodeError> {
     let body = Bytes::from([json.as_bytes(), rest].concat());
     codec(Some(json.len()), &[]).decode(body, &two_inputs())
-}
-
-fn tensor(
-    name: &str,
-    element_type: ElementType,
-    dimensions: &[u32],
-    content: &[u8],
-) -> NamedTensor {
-    let shape = Shape::new(dimensions.to_vec()).unwrap();
-    let content = Bytes::copy_from_slice(content);
-    NamedTensor {
-        name: name.to_owned(),
-        tensor: Tensor::new(element_type, shape, content).unwrap(),
-    }
 }
 
 /// The bytes of these numbers as FP32.

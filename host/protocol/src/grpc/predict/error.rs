@@ -24,6 +24,10 @@ pub(super) enum Reason {
     NoBatch,
     #[error("the batch has {actual} rows, more than the limit of {limit}: send several")]
     TooManyRows { limit: usize, actual: usize },
+    #[error("the batch is empty")]
+    Empty,
+    #[error("no row of the batch is valid; row 0: {0}")]
+    NoValidRow(String),
     #[error("`features`: {0}")]
     Row(#[from] RowProblem),
     #[error("`features`: {0}")]

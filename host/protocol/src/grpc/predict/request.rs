@@ -7,8 +7,9 @@ use crate::grpc::element::numbers;
 use crate::grpc::message::prediction::{BatchPredictRequest, PredictRequest};
 use crate::grpc::row;
 use crate::label::Label;
+use crate::predict::outcome::Outcome;
 use bytes::Bytes;
-use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
+use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
 
 /// Rows in one batch. An invalid one takes two bytes of request and a hundred of answer.
 const MAX_ROWS: usize = 65_536;
@@ -21,15 +22,15 @@ pub fn decode(
     let (input, layout) = input(model)?;
     let mut rows = Rows::new(input, layout);
     rows.push(&message.features).map_err(Reason::from)?;
-    Ok((rows.into_request()?, Reply { layout }))
+    let outcome = Outcome::new(model);
+    Ok((rows.into_request(&outcome)?, Reply { outcome }))
 }
 
-/// The request of all valid rows, and how its answer is read. Without a valid row there is nothing
-/// to infer.
+/// The request of all valid rows, of which there is one at least, and how its answer is read.
 pub fn decode_batch(
     message: BatchPredictRequest,
     model: &ModelDescription,
-) -> Result<(Option<InferRequest>, BatchReply), DecodeError> {
+) -> Result<(InferRequest, BatchReply), DecodeError> {
     let (input, layout) = input(model)?;
     if layout == Layout::Whole {
         return Err(DecodeError::from(Reason::NoBatch));
@@ -49,16 +50,24 @@ pub fn decode_batch(
         };
         refusals.push(pushed.err().map(|problem| Reason::Row(problem).to_string()));
     }
-    let request = match rows.count {
-        0 => None,
-        _ => Some(rows.into_request()?),
+    if rows.count == 0 {
+        let first = refusals.into_iter().flatten().next();
+        return Err(DecodeError::from(match first {
+            Some(first) => Reason::NoValidRow(first),
+            None => Reason::Empty,
+        }));
+    }
+    let reply = BatchReply {
+        outcome: Outcome::new(model),
+        refusals,
+        rows: rows.count,
     };
-    Ok((request, BatchReply { refusals }))
+    Ok((rows.into_request(&reply.outcome)?, reply))
 }
 
 /// What the elements of the input are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+enum Layout {
     /// Rows of axis 0.
     Rows,
     /// One row, all of them.
@@ -76,7 +85,6 @@ fn input(model: &ModelDescription) -> Result<(&TensorSpec, Layout), Reason> {
     };
     let layout = match *input.shape {
         [_, ..] if model.max_batch_size > 0 => Layout::Rows,
-        [Dimension::Variable, _, ..] => Layout::Rows,
         _ => Layout::Whole,
     };
     match input.element_type {
@@ -136,7 +144,7 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    fn into_request(self) -> Result<InferRequest, Reason> {
+    fn into_request(self, outcome: &Outcome) -> Result<InferRequest, Reason> {
         let count = match self.layout {
             Layout::Rows => Some(self.count),
             Layout::Whole => None,
@@ -151,7 +159,7 @@ impl<'a> Rows<'a> {
                 tensor,
             }],
             parameters: Vec::new(),
-            outputs: Vec::new(),
+            outputs: outcome.outputs(),
         })
     }
 }

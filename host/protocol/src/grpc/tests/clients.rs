@@ -27,8 +27,8 @@ fn tritonclient_sends_raw_tensors_that_share_the_messages_memory() -> anyhow::Re
         VersionChoice::Number(Version::from_decimal("7").unwrap())
     );
     let (request, reply) = v2::decode(message, &wine())?;
-    let x = singles("x", &[2, 2], &[1.5, -2.0, 0.25, 4.0]);
-    let t = strings("t", &[3], &["ab", "", "é"]);
+    let x = floats("x", &[2, 2], &[1.5, -2.0, 0.25, 4.0]);
+    let t = texts("t", &[3], &["ab", "", "é"]);
     assert_eq!(request.inputs, [x, t]);
     assert!(
         body.as_ptr_range()
@@ -87,7 +87,7 @@ fn ovmsclient_sends_tensor_content_and_version_zero_for_the_latest() -> anyhow::
     let request = tfs::decode_predict(message, &wine(), 0)?;
     assert_eq!(
         request.inputs,
-        [singles("x", &[2, 2], &[1.5, -2.0, 0.25, 4.0])]
+        [floats("x", &[2, 2], &[1.5, -2.0, 0.25, 4.0])]
     );
     assert!(
         body.as_ptr_range()
@@ -103,7 +103,7 @@ fn ovmsclient_sends_tensor_content_and_version_zero_for_the_latest() -> anyhow::
 
     let message = PredictRequest::decode(fixture!("ovms_lists"))?;
     let request = tfs::decode_predict(message, &wine(), LIMIT)?;
-    assert_eq!(request.inputs, [singles("x", &[1, 2], &[1.5, -2.0])]);
+    assert_eq!(request.inputs, [floats("x", &[1, 2], &[1.5, -2.0])]);
     Ok(())
 }
 

@@ -2,13 +2,18 @@
 
 use super::inference::ModelInferRequest;
 use super::inference::model_infer_request::InferInputTensor;
+use super::inference::{
+    RepositoryIndexRequest, RepositoryModelLoadRequest, RepositoryModelUnloadRequest,
+};
 use super::prediction::BatchPredictRequest;
 use super::tensorflow::serving::{
-    ClassificationRequest, MultiInferenceRequest, PredictRequest, RegressionRequest,
+    ClassificationRequest, GetModelMetadataRequest, MultiInferenceRequest, PredictRequest,
+    RegressionRequest,
 };
 use super::tensorflow::tensor_shape_proto::Dim;
 use super::tensorflow::{TensorProto, TensorShapeProto};
 use super::*;
+use crate::fixture::damaged;
 use crate::grpc::{predict, tfs, v2};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -58,7 +63,7 @@ fn wide_model(count: usize) -> ModelDescription {
 /// Everything that may be done with these bytes.
 fn decode_all(body: &Bytes, limit: usize) {
     let model = wine();
-    let rows = rows(model.signature.outputs.clone());
+    let rows = pairs(model.signature.outputs.clone());
     if let Ok(message) = ModelInferRequest::decode(body.clone()) {
         let _ = v2::target(&message.model_name, &message.model_version);
         let _ = v2::decode(message, &model);
@@ -77,6 +82,21 @@ fn decode_all(body: &Bytes, limit: usize) {
         let _ = tfs::multi_target(&message);
         let _ = tfs::decode_multi(message, &rows, limit);
     }
+    if let Ok(message) = RepositoryModelLoadRequest::decode(body.clone()) {
+        let _ = v2::load_model(&message);
+    }
+    if let Ok(message) = RepositoryModelUnloadRequest::decode(body.clone()) {
+        let _ = v2::unload_model(&message);
+    }
+    if let Ok(message) = RepositoryIndexRequest::decode(body.clone()) {
+        let _ = v2::decode_index(&message);
+    }
+    if let Ok(message) = GetModelMetadataRequest::decode(body.clone()) {
+        let _ = tfs::check_metadata_fields(&message);
+    }
+    if let Ok(message) = prediction::PredictRequest::decode(body.clone()) {
+        let _ = predict::decode(message, &rows);
+    }
     if let Ok(message) = BatchPredictRequest::decode(body.clone()) {
         let _ = predict::batch_model(&message);
         let _ = predict::decode_batch(message, &rows);
@@ -84,6 +104,8 @@ fn decode_all(body: &Bytes, limit: usize) {
 }
 
 proptest! {
+    #![proptest_config(crate::fixture::cases())]
+
     #[test]
     fn v2_answers_decode_to_themselves(outputs in outputs(), id in any::<String>()) {
         let model = wide_model(outputs.len());
@@ -132,15 +154,17 @@ proptest! {
             include_bytes!("fixtures/triton_typed.bin"),
             include_bytes!("fixtures/ovms_predict.bin"),
             include_bytes!("fixtures/ovms_strings.bin"),
+            // Two rows of the simple dialect.
+            b"\x0a\x0a\x12\x08\0\0\x80\x3f\0\0\0\x40\x0a\x0a\x12\x08\0\0\x80\x3f\0\0\0\x40",
+            // An example with the feature `x`.
+            b"\x12\x19\x0a\x17\x0a\x15\x0a\x13\x0a\x11\x0a\x01x\x12\x0c\x12\x0a\x0a\x08\0\0\x80\x3f\0\0\0\x40",
         ]),
         position: prop::sample::Index,
         damage in vec(any::<u8>(), 0..4),
         cut in 0usize..4,
     ) {
-        let mut body = fixture.to_vec();
-        let position = position.index(body.len());
-        body.splice(position..(position + cut).min(body.len()), damage);
-        decode_all(&Bytes::from(body), 1024);
+        let position = position.index(fixture.len());
+        decode_all(&damaged(fixture, position, cut, damage), 1024);
     }
 
     #[test]

@@ -21,7 +21,7 @@ fn batch(name: &str, requests: Vec<PredictRequest>) -> BatchPredictRequest {
 }
 
 fn classifier() -> ModelDescription {
-    rows(vec![spec("p", ElementType::Fp32, &[-1, 3])])
+    pairs(vec![spec("p", ElementType::Fp32, &[-1, 3])])
 }
 
 #[test]
@@ -42,9 +42,9 @@ fn a_model_may_stay_unnamed_and_a_batch_takes_the_name_of_a_row() {
 #[test]
 fn features_fill_a_row_of_the_only_input() {
     let (request, reply) = predict::decode(row("", &[1.5, -2.0]), &classifier()).unwrap();
-    assert_eq!(request.inputs, [singles("x", &[1, 2], &[1.5, -2.0])]);
-    assert!(request.outputs.is_empty());
-    let answer = response(vec![singles("p", &[1, 3], &[0.25, 0.5, 0.25])]);
+    assert_eq!(request.inputs, [floats("x", &[1, 2], &[1.5, -2.0])]);
+    assert_eq!(request.outputs, ["p"]);
+    let answer = response(vec![floats("p", &[1, 3], &[0.25, 0.5, 0.25])]);
     let message = reply.encode(&answer, &classifier()).unwrap();
     assert_eq!(message.prediction, Some(Prediction::Number(1.0)));
     assert_eq!(message.probabilities, [0.25, 0.5, 0.25]);
@@ -79,9 +79,10 @@ fn a_model_without_a_batch_axis_takes_one_row_that_fills_it() {
         let mut model = classifier();
         model.max_batch_size = 0;
         model.signature.inputs = vec![spec("x", ElementType::Fp32, shape)];
+        model.signature.outputs = vec![spec("p", ElementType::Fp32, &[3])];
         let (request, reply) = predict::decode(row("", features), &model).unwrap();
-        assert_eq!(request.inputs, [singles("x", expected, features)]);
-        let answer = response(vec![singles("p", &[3], &[0.0, 0.0, 1.0])]);
+        assert_eq!(request.inputs, [floats("x", expected, features)]);
+        let answer = response(vec![floats("p", &[3], &[0.0, 0.0, 1.0])]);
         let message = reply.encode(&answer, &model).unwrap();
         assert_eq!(message.prediction, Some(Prediction::Number(2.0)));
         let error = predict::decode_batch(batch("", vec![row("", features)]), &model);
@@ -117,36 +118,87 @@ fn a_model_that_rows_cannot_ask_is_refused_with_the_way_out() {
 }
 
 #[test]
-fn a_label_is_preferred_to_a_number_and_a_number_to_probabilities() {
-    let (_, reply) = predict::decode(row("", &[0.0; 2]), &classifier()).unwrap();
-    let label = || strings("label", &[1], &["red"]);
-    let class = || tensor("class", ElementType::Int64, &[1], &2i64.to_le_bytes());
-    let value = || singles("v", &[1, 1], &[0.75]);
-    let p = || singles("p", &[1, 2], &[0.75, 0.25]);
+fn the_prediction_is_what_rest_says_in_the_words_of_messages() {
+    let p = || spec("p", ElementType::Fp32, &[-1, 2]);
+    let scores = || floats("p", &[1, 2], &[0.75, 0.25]);
+    let text = |shape| spec("t", ElementType::Bytes, shape);
+    let whole = |name, shape| spec(name, ElementType::Int64, shape);
+    let value = |shape| spec("v", ElementType::Fp32, shape);
     let red = Prediction::Label("red".to_owned());
-    for (outputs, prediction, probabilities) in [
-        (vec![p(), value(), label()], red, &[0.75, 0.25][..]),
-        (vec![class(), p()], Prediction::Number(2.0), &[0.75, 0.25]),
-        (vec![value()], Prediction::Number(0.75), &[]),
-        (vec![p()], Prediction::Number(0.0), &[0.75, 0.25]),
-    ] {
-        let message = reply.encode(&response(outputs), &classifier()).unwrap();
-        assert_eq!(message.prediction, Some(prediction));
-        assert_eq!(message.probabilities, probabilities);
-    }
-    for (outputs, kind) in [
-        (vec![], ErrorKind::InvalidRequest),
+    let cases = [
         (
-            vec![tensor("h", ElementType::Fp16, &[1], &[0; 2])],
-            ErrorKind::InvalidRequest,
+            vec![p(), value(&[-1]), text(&[-1])],
+            vec![scores(), texts("t", &[1], &["red"])],
+            Some(red.clone()),
+            &[0.75, 0.25][..],
         ),
         (
+            vec![p(), text(&[-1, 2])],
+            vec![scores(), texts("t", &[1, 2], &["red", "blue"])],
+            Some(red),
+            &[0.75, 0.25],
+        ),
+        (
+            vec![whole("class", &[-1]), p()],
+            vec![integers("class", &[1], &[2]), scores()],
+            Some(Prediction::Number(2.0)),
+            &[0.75, 0.25],
+        ),
+        (
+            vec![value(&[-1, 1]), whole("remark", &[-1])],
+            vec![floats("v", &[1, 1], &[0.75])],
+            Some(Prediction::Number(0.75)),
+            &[],
+        ),
+        (
+            vec![p()],
+            vec![scores()],
+            Some(Prediction::Number(0.0)),
+            &[0.75, 0.25],
+        ),
+        // A half, and what JSON says as `null`.
+        (
+            vec![spec("h", ElementType::Fp16, &[-1])],
+            vec![tensor("h", ElementType::Fp16, &[1], &[0, 0x3c])],
+            Some(Prediction::Number(1.0)),
+            &[],
+        ),
+        (
+            vec![value(&[-1, -1])],
+            vec![floats("v", &[1, 0], &[])],
+            None,
+            &[],
+        ),
+    ];
+    for (specs, outputs, prediction, probabilities) in cases {
+        let model = pairs(specs);
+        let (_, reply) = predict::decode(row("", &[0.0; 2]), &model).unwrap();
+        let message = reply.encode(&response(outputs), &model).unwrap();
+        assert_eq!(message.prediction, prediction);
+        assert_eq!(message.probabilities, probabilities);
+    }
+    for (specs, outputs, kind) in [
+        (vec![], vec![], ErrorKind::Handler),
+        (vec![p()], vec![], ErrorKind::Handler),
+        (
+            vec![text(&[-1])],
             vec![tensor("t", ElementType::Bytes, &[1], b"\x01\0\0\0\xff")],
             ErrorKind::InvalidRequest,
         ),
-        (vec![singles("p", &[2, 2], &[0.0; 4])], ErrorKind::Handler),
+        (
+            vec![p()],
+            vec![floats("p", &[2, 2], &[0.0; 4])],
+            ErrorKind::InvalidRequest,
+        ),
+        (
+            vec![value(&[-1, 2, 2])],
+            vec![floats("v", &[1, 2, 2], &[0.0; 4])],
+            ErrorKind::InvalidRequest,
+        ),
     ] {
-        let error = reply.encode(&response(outputs), &classifier()).unwrap_err();
+        let model = pairs(specs);
+        let (_, reply) = predict::decode(row("", &[0.0; 2]), &model).unwrap();
+        let error = reply.encode(&response(outputs), &model).unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }
 }
@@ -164,14 +216,11 @@ fn an_invalid_row_fails_alone() {
     );
     let (request, reply) = predict::decode_batch(message, &classifier()).unwrap();
     assert_eq!(
-        request.unwrap().inputs,
-        [singles("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]
+        request.inputs,
+        [floats("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]
     );
-    let answer = response(vec![singles("p", &[2, 2], &[0.0, 1.0, 1.0, 0.0])]);
-    let responses = reply
-        .encode(Some(&answer), &classifier())
-        .unwrap()
-        .responses;
+    let answer = response(vec![floats("p", &[2, 2], &[0.0, 1.0, 1.0, 0.0])]);
+    let responses = reply.encode(&answer, &classifier()).unwrap().responses;
     let shown: Vec<_> = responses
         .iter()
         .map(|row| (row.prediction.clone(), row.error.as_str()))
@@ -197,25 +246,24 @@ fn a_row_that_does_not_fit_leaves_nothing_behind() {
     let message = batch("", rows.iter().map(|features| row("", features)).collect());
     let (request, _) = predict::decode_batch(message, &model).unwrap();
     let expected = tensor("x", ElementType::Int8, &[2, 2], &[1, 2, 3, 4]);
-    assert_eq!(request.unwrap().inputs, [expected]);
+    assert_eq!(request.inputs, [expected]);
 }
 
 #[test]
 fn without_a_valid_row_there_is_nothing_to_infer() {
-    let (request, reply) =
-        predict::decode_batch(batch("", vec![row("", &[])]), &classifier()).unwrap();
-    assert_eq!(request, None);
-    let responses = reply.encode(None, &classifier()).unwrap().responses;
-    assert_eq!(responses.len(), 1);
-    let (request, reply) = predict::decode_batch(batch("", vec![]), &classifier()).unwrap();
-    assert_eq!(request, None);
-    assert!(
-        reply
-            .encode(None, &classifier())
-            .unwrap()
-            .responses
-            .is_empty()
-    );
-    let many = batch("", vec![row("", &[]); 65_537]);
-    assert!(predict::decode_batch(many, &classifier()).is_err());
+    for (requests, text) in [
+        (vec![], "the batch is empty"),
+        (
+            vec![row("", &[]); 2],
+            "no row of the batch is valid; row 0: `features`: a row takes 2 elements, not 0",
+        ),
+        (
+            vec![row("", &[]); 65_537],
+            "the batch has 65537 rows, more than the limit of 65536: send several",
+        ),
+    ] {
+        let error = predict::decode_batch(batch("", requests), &classifier()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert_eq!(error.to_string(), text);
+    }
 }

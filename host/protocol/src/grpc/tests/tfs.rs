@@ -7,7 +7,7 @@ use super::tensorflow::serving::{
 use super::tensorflow::tensor_shape_proto::Dim;
 use super::tensorflow::{DataType, TensorProto, TensorShapeProto};
 use super::*;
-use crate::call::{IndexEntry, VersionChoice, VersionLabel, VersionState};
+use crate::call::{IndexEntry, ModelName, VersionChoice, VersionLabel, VersionState};
 use crate::error::ErrorKind;
 use crate::grpc::tfs;
 
@@ -350,8 +350,8 @@ fn a_tensor_that_contradicts_itself_is_refused() {
 
 #[test]
 fn numbers_go_out_as_content_and_strings_as_a_list_both_uncopied() {
-    let y = singles("y", &[1, 2], &[1.0, 2.0]);
-    let label = strings("label", &[2], &["ab", "c"]);
+    let y = floats("y", &[1, 2], &[1.0, 2.0]);
+    let label = texts("label", &[2], &["ab", "c"]);
     let places = [&y, &label].map(|output| output.tensor.content().as_ptr());
     let message = tfs::encode_predict(response(vec![y, label]), &wine());
     let spec = message.model_spec.unwrap();

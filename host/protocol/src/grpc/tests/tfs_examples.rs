@@ -13,7 +13,7 @@ use crate::grpc::tfs;
 
 const LIMIT: usize = 256;
 
-fn floats(values: &[f32]) -> Kind {
+fn list_of(values: &[f32]) -> Kind {
     Kind::FloatList(FloatList {
         value: values.to_vec(),
     })
@@ -43,7 +43,7 @@ fn classify(input: Option<Input>) -> ClassificationRequest {
 
 /// A model whose outputs are classes.
 fn classes() -> ModelDescription {
-    rows(vec![
+    pairs(vec![
         spec("names", ElementType::Bytes, &[-1, 2]),
         spec("p", ElementType::Fp32, &[-1, 2]),
     ])
@@ -51,8 +51,8 @@ fn classes() -> ModelDescription {
 
 fn two_rows() -> Option<Input> {
     list(vec![
-        example([("x", floats(&[1.0, 2.0])), ("unused", floats(&[]))]),
-        example([("x", floats(&[3.0, 4.0]))]),
+        example([("x", list_of(&[1.0, 2.0])), ("unused", list_of(&[]))]),
+        example([("x", list_of(&[3.0, 4.0]))]),
     ])
 }
 
@@ -61,12 +61,12 @@ fn features_are_rows_of_the_input_of_their_name() {
     let (request, reply) = tfs::decode_classify(classify(two_rows()), &classes(), LIMIT).unwrap();
     assert_eq!(
         request.inputs,
-        [singles("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]
+        [floats("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]
     );
     assert_eq!(request.outputs, ["names", "p"]);
     let answer = response(vec![
-        strings("names", &[2, 2], &["a", "b", "c", "d"]),
-        singles("p", &[2, 2], &[0.25, 0.75, 1.0, 0.0]),
+        texts("names", &[2, 2], &["a", "b", "c", "d"]),
+        floats("p", &[2, 2], &[0.25, 0.75, 1.0, 0.0]),
     ]);
     let result = reply.encode(&answer, &classes()).unwrap().result.unwrap();
     let shown = result.classifications.iter().flat_map(|row| &row.classes);
@@ -102,7 +102,7 @@ fn a_context_speaks_for_examples_that_do_not() {
         &[2],
         &[5, 0, 0, 0, 255, 255, 255, 255],
     );
-    assert_eq!(request.inputs, [x, strings("t", &[2, 1], &["ab", "ab"])]);
+    assert_eq!(request.inputs, [x, texts("t", &[2, 1], &["ab", "ab"])]);
     let error = tfs::decode_classify(classify(input), &model, 19).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
@@ -127,7 +127,7 @@ fn an_example_has_every_feature_with_the_elements_of_a_row() {
         (list(vec![]), "the request has no examples"),
         (list(vec![example([])]), "example 0 has no feature `x`"),
         (
-            list(vec![example([("x", floats(&[1.0]))])]),
+            list(vec![example([("x", list_of(&[1.0]))])]),
             "example 0, feature `x`: a row takes 2 elements, not 1",
         ),
         (
@@ -136,8 +136,8 @@ fn an_example_has_every_feature_with_the_elements_of_a_row() {
         ),
         (
             list(vec![
-                example([("x", floats(&[1.0, 2.0]))]),
-                example([("x", floats(&[]))]),
+                example([("x", list_of(&[1.0, 2.0]))]),
+                example([("x", list_of(&[]))]),
             ]),
             "example 1, feature `x`: it has 0 elements, in the first example it has 2",
         ),
@@ -149,51 +149,79 @@ fn an_example_has_every_feature_with_the_elements_of_a_row() {
 }
 
 #[test]
-fn classes_need_only_one_of_label_and_score() {
-    let scores = rows(vec![spec("p", ElementType::Fp64, &[-1])]);
-    let (_, reply) = tfs::decode_classify(classify(two_rows()), &scores, LIMIT).unwrap();
-    let content = [0.5f64, 2.0].map(f64::to_le_bytes).concat();
-    let answer = response(vec![tensor("p", ElementType::Fp64, &[2], &content)]);
-    let result = reply.encode(&answer, &scores).unwrap().result.unwrap();
-    let class = &result.classifications[1].classes[0];
-    assert_eq!((class.label.as_str(), class.score), ("", 2.0));
-
-    let labels = rows(vec![spec("l", ElementType::Bytes, &[-1])]);
-    let (_, reply) = tfs::decode_classify(classify(two_rows()), &labels, LIMIT).unwrap();
-    let answer = response(vec![strings("l", &[2], &["a", "b"])]);
-    let result = reply.encode(&answer, &labels).unwrap().result.unwrap();
-    let class = &result.classifications[0].classes[0];
-    assert_eq!((class.label.as_str(), class.score), ("a", 0.0));
+fn classes_are_those_of_rest() {
+    let p = |shape| spec("p", ElementType::Fp64, shape);
+    let scores = |dimensions: &[u32], numbers: [f64; 4]| {
+        let content = numbers.map(f64::to_le_bytes).concat();
+        tensor("p", ElementType::Fp64, dimensions, &content)
+    };
+    let label = spec("l", ElementType::Bytes, &[-1]);
+    let cases = [
+        // Without labels, the label of a class is its index.
+        (
+            vec![p(&[-1, 2])],
+            vec![scores(&[2, 2], [0.5, 2.0, 1.0, 0.0])],
+            vec![vec![("0", 0.5), ("1", 2.0)], vec![("0", 1.0), ("1", 0.0)]],
+        ),
+        // A label for the best class alone.
+        (
+            vec![p(&[-1, 2]), label.clone()],
+            vec![
+                scores(&[2, 2], [0.5, 2.0, 1.0, 0.0]),
+                texts("l", &[2], &["b", "a"]),
+            ],
+            vec![vec![("b", 2.0)], vec![("a", 1.0)]],
+        ),
+    ];
+    for (specs, outputs, expected) in cases {
+        let model = pairs(specs);
+        let (_, reply) = tfs::decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
+        let result = reply.encode(&response(outputs), &model).unwrap().result;
+        let rows = result.unwrap().classifications;
+        let shown = rows.iter().map(|row| {
+            let classes = row.classes.iter();
+            let pairs = classes.map(|class| (class.label.as_str(), class.score));
+            pairs.collect::<Vec<_>>()
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+    }
+    let labels = pairs(vec![label]);
+    assert!(tfs::decode_classify(classify(two_rows()), &labels, LIMIT).is_err());
+    let mut alone = pairs(vec![p(&[1, 2])]);
+    alone.max_batch_size = 0;
+    let error = tfs::decode_classify(classify(two_rows()), &alone, LIMIT).unwrap_err();
+    let text = "axis 0 of this model is no batch, so it has no rows: use Predict";
+    assert_eq!(error.to_string(), text);
 }
 
 #[test]
 fn among_several_outputs_the_name_decides() {
     let float = |name| spec(name, ElementType::Fp32, &[-1, 2]);
-    let named = rows(vec![float("logits"), float("scores")]);
+    let named = pairs(vec![float("logits"), float("scores")]);
     let (request, _) = tfs::decode_classify(classify(two_rows()), &named, LIMIT).unwrap();
     assert_eq!(request.outputs, ["scores"]);
-    let unnamed = rows(vec![float("a"), float("b")]);
+    let unnamed = pairs(vec![float("a"), float("b")]);
     assert!(tfs::decode_classify(classify(two_rows()), &unnamed, LIMIT).is_err());
 }
 
 #[test]
 fn an_answer_that_does_not_match_the_examples_is_told() {
     let (_, reply) = tfs::decode_classify(classify(two_rows()), &classes(), LIMIT).unwrap();
-    let p = || singles("p", &[2, 2], &[0.0; 4]);
+    let p = || floats("p", &[2, 2], &[0.0; 4]);
     for (outputs, kind) in [
         (vec![p()], ErrorKind::Handler),
         (
-            vec![p(), strings("names", &[1, 2], &["a", "b"])],
-            ErrorKind::Handler,
+            vec![p(), texts("names", &[1, 2], &["a", "b"])],
+            ErrorKind::InvalidRequest,
         ),
         (
-            vec![p(), strings("names", &[2], &["a", "b"])],
+            vec![p(), texts("names", &[2, 3], &["a"; 6])],
             ErrorKind::InvalidRequest,
         ),
         (
             vec![
-                strings("names", &[2, 2], &["a"; 4]),
-                tensor("p", ElementType::Fp16, &[2, 2], &[0; 8]),
+                texts("names", &[2, 2], &["a"; 4]),
+                texts("p", &[2, 2], &["a"; 4]),
             ],
             ErrorKind::Handler,
         ),
@@ -217,24 +245,24 @@ fn an_answer_that_does_not_match_the_examples_is_told() {
 
 #[test]
 fn a_regression_is_one_number_per_example() {
-    let model = rows(vec![spec("v", ElementType::Fp32, &[-1, 1])]);
+    let model = pairs(vec![spec("v", ElementType::Fp32, &[-1, 1])]);
     let message = RegressionRequest {
         model_spec: None,
         input: two_rows(),
     };
     let (request, reply) = tfs::decode_regress(message, &model, LIMIT).unwrap();
     assert_eq!(request.outputs, ["v"]);
-    let answer = response(vec![singles("v", &[2, 1], &[1.5, -2.0])]);
+    let answer = response(vec![floats("v", &[2, 1], &[1.5, -2.0])]);
     let result = reply.encode(&answer, &model).unwrap().result.unwrap();
     let values: Vec<f32> = result.regressions.iter().map(|row| row.value).collect();
     assert_eq!(values, [1.5, -2.0]);
-    let wide = response(vec![singles("v", &[2, 2], &[0.0; 4])]);
+    let wide = response(vec![floats("v", &[2, 2], &[0.0; 4])]);
     assert!(reply.encode(&wide, &model).is_err());
 }
 
 #[test]
 fn several_tasks_read_one_answer() {
-    let model = rows(vec![spec("v", ElementType::Fp32, &[-1])]);
+    let model = pairs(vec![spec("v", ElementType::Fp32, &[-1])]);
     let task = |method: &str, name: &str| InferenceTask {
         model_spec: Some(ModelSpec {
             name: name.to_owned(),
@@ -250,7 +278,7 @@ fn several_tasks_read_one_answer() {
     assert_eq!(tfs::multi_target(&both).unwrap().model.as_str(), "wine");
     let (request, reply) = tfs::decode_multi(both, &model, LIMIT).unwrap();
     assert_eq!(request.outputs, ["v"]);
-    let answer = response(vec![singles("v", &[2], &[1.0, 2.0])]);
+    let answer = response(vec![floats("v", &[2], &[1.0, 2.0])]);
     let results = reply.encode(&answer, &model).unwrap().results;
     let kinds: Vec<_> = results.iter().map(|result| &result.result).collect();
     assert!(matches!(

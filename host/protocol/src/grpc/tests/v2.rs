@@ -6,7 +6,7 @@ use super::inference::{
     InferParameter, InferTensorContents, ModelInferRequest, RepositoryIndexRequest,
 };
 use super::*;
-use crate::call::{IndexEntry, InferRequest, VersionChoice, VersionState};
+use crate::call::{IndexEntry, InferRequest, InferResponse, VersionChoice, VersionState};
 use crate::error::ErrorKind;
 use crate::grpc::v2::{self, DecodeError, Reply};
 use crate::v2::IndexFilter;
@@ -386,10 +386,10 @@ fn an_answer_is_raw_and_uncopied_whatever_the_request_was() {
         ..ModelInferRequest::default()
     };
     let (_, reply) = decode(message).unwrap();
-    let y = singles("y", &[1, 3], &[1.0, f32::NAN, 3.0]);
+    let y = floats("y", &[1, 3], &[1.0, f32::NAN, 3.0]);
     let place = y.tensor.content().as_ptr();
     let answer = InferResponse {
-        outputs: vec![y, strings("label", &[1], &["a"])],
+        outputs: vec![y, texts("label", &[1], &["a"])],
         parameters: vec![Parameter {
             name: "p".to_owned(),
             value: ParameterValue::Double(f64::INFINITY),

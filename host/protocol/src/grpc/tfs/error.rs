@@ -3,6 +3,7 @@
 use crate::error::ErrorKind;
 use crate::grpc::row::RowError;
 use crate::label::Label;
+use crate::tfs::classes::RoleError;
 use wisp_tensor::{ElementType, Shape, TensorError};
 
 /// Why a message is no request. Lifetime: one request.
@@ -34,14 +35,10 @@ pub(super) enum Reason {
         name: Label,
         problem: InputProblem,
     },
-    #[error(
-        "the model has no outputs for classes, which are its only one of BYTES or that called `classes`, and its only one of FP32 or FP64 or that called `scores`: use Predict"
-    )]
-    NoClasses,
-    #[error(
-        "the model has no output for a regression, which is its only one of FP32 or FP64 or that called `outputs`: use Predict"
-    )]
-    NoValue,
+    #[error("axis 0 of this model is no batch, so it has no rows: use Predict")]
+    NoBatchAxis,
+    #[error(transparent)]
+    Role(#[from] RoleError),
     #[error(
         "method {0} is not one of `tensorflow/serving/classify` and `tensorflow/serving/regress`"
     )]

@@ -1,6 +1,6 @@
 //! Inputs from examples: a feature of each example makes a row of the input of its name.
 //!
-//! The first axis of every input counts the examples, whatever it is declared as. A feature has as
+//! The first axis of every input counts the examples, as in a model with a `max_batch_size`. A feature has as
 //! many elements as a row, and they settle one variable axis, which is as long in every example.
 //! FP32 and FP64 are read from a `float_list`, integers and BOOL (0 or 1) from an `int64_list`,
 //! BYTES from a `bytes_list`. What the context says holds for each example that does not say it itself.
@@ -25,12 +25,15 @@ struct Examples {
     context: Option<Example>,
 }
 
-/// The inputs of the model from these examples, and how many those are.
+/// The inputs of the model from these examples, and how many those are, which has been counted.
 pub(super) fn decode(
     input: Option<Input>,
     model: &ModelDescription,
     limit: usize,
-) -> Result<(Vec<NamedTensor>, usize), Reason> {
+) -> Result<(Vec<NamedTensor>, u32), Reason> {
+    if model.max_batch_size == 0 {
+        return Err(Reason::NoBatchAxis);
+    }
     let examples = match input.and_then(|input| input.kind) {
         Some(input::Kind::ExampleList(list)) => Examples {
             examples: list.examples,
@@ -55,7 +58,9 @@ pub(super) fn decode(
         let tensor = examples.decode(spec, &mut budget)?;
         tensors.push(NamedTensor { name, tensor });
     }
-    Ok((tensors, examples.examples.len()))
+    // Rows of no input are nobody's answer, however many there are said to be.
+    let count = u32::try_from(examples.examples.len()).unwrap_or(u32::MAX);
+    Ok((tensors, count))
 }
 
 impl Examples {

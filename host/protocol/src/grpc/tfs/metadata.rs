@@ -1,8 +1,8 @@
 //! What a model takes and gives, and in which state its versions are.
 
 use super::error::{DecodeError, Reason};
+use super::model_spec;
 use super::tensor::data_type;
-use super::{SIGNATURE, model_spec};
 use crate::call::{IndexEntry, ModelDescription, VersionState};
 use crate::grpc::message::tensorflow::error::Code;
 use crate::grpc::message::tensorflow::serving::model_version_status::State;
@@ -14,6 +14,7 @@ use crate::grpc::message::tensorflow::tensor_info::Encoding;
 use crate::grpc::message::tensorflow::tensor_shape_proto::Dim;
 use crate::grpc::message::tensorflow::{SignatureDef, TensorInfo, TensorShapeProto};
 use crate::label::Label;
+use crate::tfs::SIGNATURE_NAME;
 use prost::Message;
 use std::collections::BTreeMap;
 use wisp_tensor::TensorSpec;
@@ -40,7 +41,7 @@ pub fn model_metadata(model: &ModelDescription) -> GetModelMetadataResponse {
         method_name: "tensorflow/serving/predict".to_owned(),
     };
     let map = SignatureDefMap {
-        signature_def: BTreeMap::from([(SIGNATURE.to_owned(), signature)]),
+        signature_def: BTreeMap::from([(SIGNATURE_NAME.to_owned(), signature)]),
     };
     let any = prost_types::Any {
         type_url: "type.googleapis.com/tensorflow.serving.SignatureDefMap".to_owned(),
@@ -58,16 +59,10 @@ pub fn model_metadata(model: &ModelDescription) -> GetModelMetadataResponse {
 /// How these versions of a model are.
 pub fn model_status(versions: &[IndexEntry]) -> GetModelStatusResponse {
     let statuses = versions.iter().filter_map(|entry| {
-        let (state, reason) = match &entry.state {
-            VersionState::Loading => (State::Loading, None),
-            VersionState::Ready => (State::Available, None),
-            VersionState::Unloading => (State::Unloading, None),
-            VersionState::Unloaded => (State::End, None),
-            VersionState::Failed(reason) => (State::End, Some(reason)),
-        };
+        let (state, reason) = state(&entry.state);
         let status = reason.map_or_else(StatusProto::default, |reason| StatusProto {
             error_code: Code::Unknown.into(),
-            error_message: reason.clone(),
+            error_message: reason.to_owned(),
         });
         Some(ModelVersionStatus {
             version: entry.version?.to_string().parse().ok()?,
@@ -77,6 +72,17 @@ pub fn model_status(versions: &[IndexEntry]) -> GetModelStatusResponse {
     });
     GetModelStatusResponse {
         model_version_status: statuses.collect(),
+    }
+}
+
+/// TensorFlow Serving's word for a state, and why a version cannot be served.
+pub(crate) fn state(state: &VersionState) -> (State, Option<&str>) {
+    match state {
+        VersionState::Loading => (State::Loading, None),
+        VersionState::Ready => (State::Available, None),
+        VersionState::Unloading => (State::Unloading, None),
+        VersionState::Unloaded => (State::End, None),
+        VersionState::Failed(reason) => (State::End, Some(reason)),
     }
 }
 

@@ -3,7 +3,7 @@
 //! All tasks are for one model and read the same inference of the same examples, which asks for the
 //! outputs of all of them.
 
-use super::classify::{ClassOutputs, ValueOutput};
+use super::classify::{classifications, regressions};
 use super::error::{DecodeError, Reason};
 use super::{check_signature, example, model_spec, target};
 use crate::call::{InferRequest, InferResponse, ModelDescription, Target};
@@ -14,6 +14,7 @@ use crate::grpc::message::tensorflow::serving::{
 };
 use crate::grpc::target::{Reason as TargetReason, TargetError};
 use crate::label::Label;
+use crate::tfs::classes::{Classes, Number};
 
 /// Tasks in one request. A model has one signature, and there are two methods to read it with.
 const MAX_TASKS: usize = 8;
@@ -22,13 +23,13 @@ const MAX_TASKS: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MultiReply {
     tasks: Vec<Task>,
-    examples: usize,
+    examples: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Task {
-    Classify(ClassOutputs),
-    Regress(ValueOutput),
+    Classify(Classes),
+    Regress(Number),
 }
 
 /// The model and version that all tasks name.
@@ -95,25 +96,27 @@ impl Task {
     fn of(task: &InferenceTask, model: &ModelDescription) -> Result<Task, Reason> {
         check_signature(task.model_spec.as_ref())?;
         match task.method_name.as_str() {
-            "tensorflow/serving/classify" => Ok(Task::Classify(ClassOutputs::of(model)?)),
-            "tensorflow/serving/regress" => Ok(Task::Regress(ValueOutput::of(model)?)),
+            "tensorflow/serving/classify" => Ok(Task::Classify(Classes::new(model)?)),
+            "tensorflow/serving/regress" => Ok(Task::Regress(Number::new(model)?)),
             other => Err(Reason::Method(Label::new(other))),
         }
     }
 
     fn outputs(&self) -> Vec<String> {
         match self {
-            Task::Classify(outputs) => outputs.names().map(str::to_owned).collect(),
-            Task::Regress(output) => vec![output.name().to_owned()],
+            Task::Classify(classes) => classes.outputs(),
+            Task::Regress(number) => number.outputs(),
         }
     }
 
-    fn read(&self, response: &InferResponse, examples: usize) -> Result<TaskResult, EncodeError> {
+    fn read(&self, response: &InferResponse, examples: u32) -> Result<TaskResult, EncodeError> {
         Ok(match self {
-            Task::Classify(outputs) => {
-                TaskResult::ClassificationResult(outputs.read(response, examples)?)
+            Task::Classify(classes) => {
+                TaskResult::ClassificationResult(classifications(classes, response, examples)?)
             }
-            Task::Regress(output) => TaskResult::RegressionResult(output.read(response, examples)?),
+            Task::Regress(number) => {
+                TaskResult::RegressionResult(regressions(number, response, examples)?)
+            }
         })
     }
 }

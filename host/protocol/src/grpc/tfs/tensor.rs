@@ -59,7 +59,7 @@ pub(super) fn encode(tensor: Tensor) -> TensorProto {
 }
 
 /// TensorFlow's name of an element type.
-pub(super) fn data_type(element_type: ElementType) -> DataType {
+pub(crate) fn data_type(element_type: ElementType) -> DataType {
     match element_type {
         ElementType::Bool => DataType::DtBool,
         ElementType::Uint8 => DataType::DtUint8,

@@ -9,7 +9,7 @@ use crate::grpc::message::inference::{
     ModelRepositoryParameter, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
     RepositoryModelUnloadRequest, RepositoryModelUnloadResponse,
 };
-use crate::label::Label;
+use crate::target;
 use crate::v2::control::unsupported_parameter;
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ fn model(
     if let Some(other) = unsupported_parameter(parameters) {
         return Err(Reason::ControlParameter(other));
     }
-    ModelName::new(name).map_err(|_| Reason::UnknownModel(Label::new(name)))
+    Ok(target::model(name)?)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::error::ErrorKind;
 use crate::label::Label;
+use crate::target::UnknownTarget;
 use wisp_tensor::{ElementType, Shape, TensorError};
 
 /// Why a message is no request. Lifetime: one request.
@@ -41,8 +42,8 @@ pub(super) enum Reason {
         "parameter {0} is not supported by this server: a model is loaded as it is in the repository"
     )]
     ControlParameter(Label),
-    #[error("unknown model: {0}")]
-    UnknownModel(Label),
+    #[error(transparent)]
+    Unknown(#[from] UnknownTarget),
 }
 
 /// What is wrong with one input.
@@ -94,7 +95,7 @@ impl DecodeError {
                 problem: InputProblem::SharedMemory,
                 ..
             } => ErrorKind::NotImplemented,
-            Reason::UnknownModel(_) => ErrorKind::NotFound,
+            Reason::Unknown(_) => ErrorKind::NotFound,
             _ => ErrorKind::InvalidRequest,
         }
     }

@@ -1,29 +1,18 @@
 //! Rows that join, and rows that leave no trace.
 
 use super::*;
-use crate::call::{ModelName, Version};
-use wisp_tensor::Signature;
+use crate::fixture;
 
 fn spec(name: &str, element_type: ElementType, shape: &[i64], optional: bool) -> TensorSpec {
-    let sizes = shape.iter().map(|&size| Dimension::from_wire(size));
-    TensorSpec {
-        name: name.to_owned(),
-        element_type,
-        shape: sizes.collect::<Option<_>>().unwrap(),
-        optional,
-    }
+    let spec = fixture::spec(name, element_type, shape);
+    TensorSpec { optional, ..spec }
 }
 
 fn model(inputs: Vec<TensorSpec>, max_batch_size: u32) -> ModelDescription {
+    let model = fixture::model(inputs, Vec::new());
     ModelDescription {
-        model: ModelName::new("m").unwrap(),
-        version: Version::FIRST,
-        platform: "tract_onnx".to_owned(),
-        signature: Signature {
-            inputs,
-            outputs: Vec::new(),
-        },
         max_batch_size,
+        ..model
     }
 }
 

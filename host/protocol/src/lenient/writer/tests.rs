@@ -186,6 +186,8 @@ fn with_one_nan(tensor: &Tensor) -> Vec<u8> {
 }
 
 proptest! {
+    #![proptest_config(crate::fixture::cases())]
+
     #[test]
     fn what_is_written_reads_back_as_itself(output in any_output()) {
         let text = all(&output);

@@ -1,6 +1,7 @@
 //! `/batch_predict`.
 
 use super::*;
+use crate::fixture::damaged;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -92,6 +93,8 @@ fn a_batch_without_a_valid_row_is_an_invalid_request() {
 }
 
 proptest! {
+    #![proptest_config(crate::fixture::cases())]
+
     #[test]
     fn every_row_is_answered_in_its_place(valid in vec(any::<bool>(), 1..20)) {
         let model = model(four_numbers(), vec![spec("y", ElementType::Int64, &[-1])]);
@@ -118,6 +121,22 @@ proptest! {
     fn arbitrary_bodies_never_panic(body in any::<Vec<u8>>()) {
         for verb in [Verb::Predict, Verb::BatchPredict] {
             let _ = Codec::new(verb).decode(Bytes::from(body.clone()), &iris());
+        }
+    }
+
+    #[test]
+    fn damaged_bodies_never_panic(
+        position: prop::sample::Index,
+        damage in vec(any::<u8>(), 0..4),
+        cut in 0usize..8,
+    ) {
+        for (verb, body) in [
+            (Verb::Predict, r#"{"features":{"x":[1.5,-2e3,NaN,4]}}"#),
+            (Verb::BatchPredict, r#"{"features":[[1,2,3,4],{"x":[[5],6]}]}"#),
+            (Verb::BatchPredict, r#"[{"features":[1,2,3,4]},{"features":[5]}]"#),
+        ] {
+            let body = damaged(body.as_bytes(), position.index(body.len()), cut, damage.clone());
+            let _ = Codec::new(verb).decode(body, &iris());
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::call::Version;
-use wisp_tensor::{Dimension, Signature};
+use crate::fixture::{model, spec};
+use wisp_tensor::ElementType;
 
 fn version(text: &str) -> Version {
     Version::from_decimal(text).unwrap()
@@ -54,27 +55,12 @@ fn the_status_says_how_versions_are_and_whether_any_is_ready() {
 
 #[test]
 fn metadata_doubles_the_key_and_writes_dimensions_as_strings() {
-    let spec = |name: &str, element_type, shape: &[i64]| TensorSpec {
-        name: name.to_owned(),
-        element_type,
-        shape: shape
-            .iter()
-            .map(|&size| Dimension::from_wire(size).unwrap())
-            .collect(),
-        optional: false,
-    };
-    let model = ModelDescription {
-        model: ModelName::new("m").unwrap(),
-        version: version("7"),
-        platform: "tract_onnx".to_owned(),
-        signature: Signature {
-            inputs: vec![spec("x", ElementType::Fp32, &[-1, 2])],
-            outputs: vec![spec("y", ElementType::Bytes, &[])],
-        },
-        max_batch_size: 8,
-    };
+    let model = model(
+        vec![spec("x", ElementType::Fp32, &[-1, 2])],
+        vec![spec("y", ElementType::Bytes, &[])],
+    );
     let expected = concat!(
-        r#"{"model_spec":{"name":"m","signature_name":"","version":"7"},"#,
+        r#"{"model_spec":{"name":"wine","signature_name":"","version":"7"},"#,
         r#""metadata":{"signature_def":{"signature_def":{"serving_default":{"#,
         r#""inputs":{"x":{"dtype":"DT_FLOAT","tensor_shape":{"dim":[{"size":"-1","name":""},{"size":"2","name":""}],"unknown_rank":false},"name":"x"}},"#,
         r#""outputs":{"y":{"dtype":"DT_STRING","tensor_shape":{"dim":[],"unknown_rank":false},"name":"y"}},"#,

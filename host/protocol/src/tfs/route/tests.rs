@@ -1,6 +1,13 @@
 //! Which path is which call.
 
 use super::*;
+use crate::call::{ModelName, Version, VersionLabel};
+use crate::error::ErrorKind;
+use crate::route::RouteError;
+
+fn route(method: &Method, path: &str) -> Result<Route, RouteError> {
+    Ok(super::route(method, path)?)
+}
 
 fn target(version: VersionChoice) -> Target {
     Target {

@@ -1,6 +1,7 @@
 //! For all floats: what is answered can be asked again. For all bytes: decoding does not panic.
 
 use super::*;
+use crate::fixture::damaged;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -39,6 +40,8 @@ fn the_bodies_that_are_damaged_below_are_good_ones() -> anyhow::Result<()> {
 }
 
 proptest! {
+    #![proptest_config(crate::fixture::cases())]
+
     #[test]
     fn floats_that_are_answered_can_be_asked_again(rows in vec(any::<[u32; 2]>(), 1..5)) {
         let numbers: Vec<f32> = rows.iter().flatten().map(|&bits| f32::from_bits(bits)).collect();
@@ -54,6 +57,28 @@ proptest! {
             prop_assert_eq!(tensor.shape().dimensions(), [count, 2]);
             let read = tensor.content().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
             prop_assert_eq!(bits(read), bits(numbers.iter().copied()));
+        }
+    }
+
+    /// A long list is read apart from the rest of the body, which must show nowhere.
+    #[test]
+    fn damaged_long_lists_are_read_or_refused_as_short_ones_are(
+        position: prop::sample::Index,
+        damage in vec(select(b"0123456789.,eE+-[] \n\"{}:NaN".to_vec()), 0..4),
+        cut in 0usize..4,
+        member in select(vec!["instances", "inputs"]),
+        numbers in vec("-?(0|[1-9][0-9]{0,9})(\\.[0-9]{1,17})?(e-?[0-9])?", 1..4),
+    ) {
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).cycle().take(600).collect();
+        let rows = numbers.chunks(2).map(|row| format!("[{}]", row.join(", ")));
+        let body = format!(r#"{{"{member}":[{}]}}"#, rows.collect::<Vec<_>>().join(" , "));
+        for body in [
+            Bytes::from(body.clone()),
+            damaged(body.as_bytes(), position.index(body.len()), cut, damage),
+        ] {
+            let text = str::from_utf8(&body).unwrap();
+            let whole = request::decode_text(Verb::Predict, text, None, &simple());
+            prop_assert_eq!(request::decode(Verb::Predict, &body, &simple()), whole);
         }
     }
 
@@ -82,10 +107,7 @@ proptest! {
         damage in vec(any::<u8>(), 0..4),
         cut in 0usize..8,
     ) {
-        let mut body = body.as_bytes().to_vec();
-        let position = position.index(body.len());
-        body.splice(position..(position + cut).min(body.len()), damage);
-        let body = Bytes::from(body);
+        let body = damaged(body.as_bytes(), position.index(body.len()), cut, damage);
         for verb in VERBS {
             let _ = Codec::new(verb).decode(body.clone(), &for_all_verbs());
         }

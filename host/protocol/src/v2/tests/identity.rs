@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::call::InferResponse;
+use crate::fixture::damaged;
 use crate::v2::response::Form;
-use crate::v2::{decode_index, request};
+use crate::v2::{check_control, decode_index, request};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -71,6 +72,8 @@ fn wide_model(count: usize) -> ModelDescription {
 }
 
 proptest! {
+    #![proptest_config(crate::fixture::cases())]
+
     #[test]
     fn what_is_encoded_decodes_to_itself(outputs in vec(output(), 0..4), id in any::<Option<String>>()) {
         let mut outputs = outputs;
@@ -109,12 +112,51 @@ proptest! {
     ) {
         let json = r#"{"id":"7","parameters":{"a":1,"binary_data_output":true},"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[[1.5,-2e3]]},
             {"name":"t","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":9}}],"outputs":[{"name":"y","parameters":{"binary_data":false}}]}"#;
-        let mut body = [json.as_bytes(), b"\x01\0\0\0a\0\0\0\0"].concat();
-        let position = position.index(body.len());
-        body.splice(position..(position + cut).min(body.len()), damage);
-        let body = Bytes::from(body);
+        let body = [json.as_bytes(), b"\x01\0\0\0a\0\0\0\0"].concat();
+        let body = damaged(&body, position.index(body.len()), cut, damage);
         for length in [None, Some(json.len()), Some(header_length)] {
             let _ = codec(length, &[]).decode(body.clone(), &two_inputs());
+        }
+    }
+
+    /// A long list is read apart from the rest of the body, which must show nowhere.
+    #[test]
+    fn damaged_long_lists_are_read_or_refused_as_short_ones_are(
+        position: prop::sample::Index,
+        damage in vec(select(b"0123456789.,eE+-[] \n\"{}:".to_vec()), 0..4),
+        cut in 0usize..4,
+        is_nested: bool,
+        numbers in vec("-?(0|[1-9][0-9]{0,9})(\\.[0-9]{1,17})?(e-?[0-9])?", 1..4),
+    ) {
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).cycle().take(600).collect();
+        let rows = numbers.chunks(2).map(|row| format!("[{}]", row.join(", ")));
+        let data = match is_nested {
+            true => rows.collect::<Vec<_>>().join(" , "),
+            false => numbers.join(","),
+        };
+        let body = format!(r#"{{"inputs":[{{"data":[{data}],"name":"x","shape":[300,2],"datatype":"FP64"}}]}}"#);
+        for body in [
+            Bytes::from(body.clone()),
+            damaged(body.as_bytes(), position.index(body.len()), cut, damage),
+        ] {
+            let text = str::from_utf8(&body).unwrap();
+            let model = two_inputs();
+            let whole = request::decode_text(text, None, Bytes::new(), &model);
+            prop_assert_eq!(request::decode(&body, Bytes::new(), &model), whole);
+        }
+    }
+
+    #[test]
+    fn arbitrary_and_damaged_controls_never_panic(
+        body in any::<Vec<u8>>(),
+        position: prop::sample::Index,
+        damage in vec(any::<u8>(), 0..4),
+        cut in 0usize..8,
+    ) {
+        let valid = br#"{"parameters":{"unload_dependents":false}}"#;
+        for body in [Bytes::from(body), damaged(valid, position.index(valid.len()), cut, damage)] {
+            let _ = check_control(&body);
+            let _ = decode_index(&body);
         }
     }
 

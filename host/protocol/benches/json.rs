@@ -1,0 +1,318 @@
+//! How fast a tensor of a million floats is read from JSON and written: `cargo bench -p wisp-protocol`.
+//!
+//! Whole V2 requests, flat and nested, against serde_json and a SIMD parser, and the same numbers as
+//! TF Serving's rows. All in one process, in turns; medians over rounds, of which `WISP_BENCH_ROUNDS`
+//! sets how many (11 by default). First everyone's numbers are compared with the nearest singles, as
+//! the standard library reads them: some of these parsers round twice.
+
+#![allow(clippy::print_stdout, reason = "it reports to the terminal")]
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use serde::Deserialize;
+use sonic_rs::{JsonContainerTrait, JsonValueTrait};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+use wisp_protocol::call::{InferResponse, ModelDescription, ModelName, Version};
+use wisp_protocol::{tfs, v2};
+use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorSpec};
+
+const SIDE: usize = 1000;
+const COUNT: usize = SIDE * SIDE;
+
+/// How long each round took.
+type Times = Vec<Duration>;
+
+/// A reader or a writer.
+struct Contender<'a> {
+    name: &'static str,
+    /// The length of the text.
+    bytes: usize,
+    run: Box<dyn FnMut() -> Result<Output> + 'a>,
+}
+
+/// What one makes.
+enum Output {
+    Tensor(Bytes),
+    Singles(Vec<f32>),
+    Text,
+}
+
+fn main() -> Result<()> {
+    let rounds = std::env::var("WISP_BENCH_ROUNDS").ok();
+    let rounds: usize = rounds.map_or(Ok(11), |rounds| rounds.parse())?;
+    let python: Vec<String> = singles().map(|n| format!("{:?}", f64::from(n))).collect();
+    let short: Vec<String> = singles().map(|n| format!("{n:.3}")).collect();
+    for (name, numbers) in [("as Python writes singles", python), ("short", short)] {
+        let nearest = numbers.iter().map(|text| text.parse::<f32>());
+        let nearest: Vec<f32> = nearest.collect::<Result<_, _>>()?;
+        for (shape, is_nested) in [("flat", false), ("nested", true)] {
+            println!("\nreading, {name}, {shape}\n");
+            read(&numbers, &nearest, is_nested, rounds)?;
+        }
+    }
+    println!("\nwriting\n");
+    write(rounds)
+}
+
+/// Singles between -4 and 4, the same in each run.
+fn singles() -> impl Iterator<Item = f32> {
+    let mut state = 1u64;
+    std::iter::repeat_with(move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let bits = u16::try_from(state >> 48).unwrap_or_default();
+        let more = u8::try_from(state >> 40 & 0xff).unwrap_or_default();
+        (f32::from(bits) * 256.0 + f32::from(more)) / f32::from(1u16 << 15) / 64.0 - 4.0
+    })
+    .take(COUNT)
+}
+
+fn model() -> Result<ModelDescription> {
+    let spec = |name: &str| TensorSpec {
+        name: name.to_owned(),
+        element_type: ElementType::Fp32,
+        shape: vec![Dimension::Variable; 2],
+        optional: false,
+    };
+    Ok(ModelDescription {
+        model: ModelName::new("m")?,
+        version: Version::FIRST,
+        platform: "tract_onnx".to_owned(),
+        signature: Signature {
+            inputs: vec![spec("x")],
+            outputs: vec![spec("y")],
+        },
+        max_batch_size: 1 << 20,
+    })
+}
+
+fn tensor(tensors: Vec<NamedTensor>) -> Result<Output> {
+    let tensor = tensors.into_iter().next().context("no tensor")?.tensor;
+    Ok(Output::Tensor(tensor.into_content()))
+}
+
+// === Reading ===
+
+#[derive(Deserialize)]
+struct Request<D> {
+    inputs: Vec<Input<D>>,
+}
+
+#[derive(Deserialize)]
+struct Input<D> {
+    data: D,
+}
+
+fn read(numbers: &[String], nearest: &[f32], is_nested: bool, rounds: usize) -> Result<()> {
+    let rows = numbers
+        .chunks(SIDE)
+        .map(|row| format!("[{}]", row.join(", ")));
+    let rows = format!("[{}]", rows.collect::<Vec<_>>().join(", "));
+    let data = match is_nested {
+        true => rows.clone(),
+        false => format!("[{}]", numbers.join(", ")),
+    };
+    let v2_text = Bytes::from(format!(
+        r#"{{"inputs": [{{"name": "x", "shape": [{SIDE}, {SIDE}], "datatype": "FP32", "data": {data}}}]}}"#
+    ));
+    let tfs_text = Bytes::from(format!(r#"{{"instances": {rows}}}"#));
+    let model = model()?;
+    let ours = || {
+        let (request, _) = v2::Codec::default().decode(v2_text.clone(), &model)?;
+        tensor(request.inputs)
+    };
+    let rows_of_ours = || {
+        let codec = tfs::Codec::new(tfs::Verb::Predict);
+        let (request, _) = codec.decode(tfs_text.clone(), &model)?;
+        tensor(request.inputs)
+    };
+    let value = || {
+        let value: serde_json::Value = serde_json::from_slice(&v2_text)?;
+        let mut singles = Vec::with_capacity(COUNT);
+        flatten(&value["inputs"][0]["data"], &mut singles)?;
+        Ok(Output::Singles(singles))
+    };
+    let simd_value = || {
+        let value: sonic_rs::Value = sonic_rs::from_slice(&v2_text)?;
+        let mut singles = Vec::with_capacity(COUNT);
+        flatten_simd(&value["inputs"][0]["data"], &mut singles)?;
+        Ok(Output::Singles(singles))
+    };
+    let typed = || match is_nested {
+        true => {
+            let request: Request<Vec<Vec<f32>>> = serde_json::from_slice(&v2_text)?;
+            let rows = request.inputs.into_iter().flat_map(|input| input.data);
+            Ok(Output::Singles(rows.collect::<Vec<_>>().concat()))
+        }
+        false => {
+            let request: Request<Vec<f32>> = serde_json::from_slice(&v2_text)?;
+            let mut inputs = request.inputs.into_iter();
+            Ok(Output::Singles(inputs.next().context("no input")?.data))
+        }
+    };
+    let simd_typed = || match is_nested {
+        true => {
+            let request: Request<Vec<Vec<f32>>> = sonic_rs::from_slice(&v2_text)?;
+            let rows = request.inputs.into_iter().flat_map(|input| input.data);
+            Ok(Output::Singles(rows.collect::<Vec<_>>().concat()))
+        }
+        false => {
+            let request: Request<Vec<f32>> = sonic_rs::from_slice(&v2_text)?;
+            let mut inputs = request.inputs.into_iter();
+            Ok(Output::Singles(inputs.next().context("no input")?.data))
+        }
+    };
+    let bytes = v2_text.len();
+    let mut contenders = [
+        contender("wisp, V2", bytes, ours),
+        contender("wisp, TF Serving's rows", tfs_text.len(), rows_of_ours),
+        contender("serde_json::Value", bytes, value),
+        contender("serde_json, typed", bytes, typed),
+        contender("sonic_rs::Value", bytes, simd_value),
+        contender("sonic_rs, typed", bytes, simd_typed),
+    ];
+    for contender in &mut contenders {
+        let read = match (contender.run)()? {
+            Output::Tensor(content) => {
+                let elements = content.as_chunks().0.iter();
+                elements.map(|&bytes| f32::from_le_bytes(bytes)).collect()
+            }
+            Output::Singles(singles) => singles,
+            Output::Text => Vec::new(),
+        };
+        ensure!(read.len() == COUNT, "{} numbers, not {COUNT}", read.len());
+        let pairs = read.iter().zip(nearest);
+        let wrong = pairs.filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+        if wrong > 0 {
+            println!(
+                "{} rounds {wrong} of {COUNT} numbers to a single beside the nearest",
+                contender.name
+            );
+        }
+    }
+    measure(&mut contenders, rounds)
+}
+
+fn flatten(value: &serde_json::Value, singles: &mut Vec<f32>) -> Result<()> {
+    match value.as_array() {
+        Some(list) => list.iter().try_for_each(|value| flatten(value, singles)),
+        None => {
+            singles.push(single(value.as_f64().context("a number")?));
+            Ok(())
+        }
+    }
+}
+
+fn flatten_simd(value: &sonic_rs::Value, singles: &mut Vec<f32>) -> Result<()> {
+    match value.as_array() {
+        Some(list) => list
+            .iter()
+            .try_for_each(|value| flatten_simd(value, singles)),
+        None => {
+            singles.push(single(value.as_f64().context("a number")?));
+            Ok(())
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "as users of these parsers do it"
+)]
+fn single(number: f64) -> f32 {
+    number as f32
+}
+
+// === Writing ===
+
+fn write(rounds: usize) -> Result<()> {
+    let model = model()?;
+    let numbers: Vec<f32> = singles().collect();
+    let content: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+    let side = u32::try_from(SIDE)?;
+    let shape = Shape::new(vec![side, side])?;
+    let tensor = Tensor::new(ElementType::Fp32, shape, Bytes::from(content))?;
+    let response = InferResponse {
+        outputs: vec![NamedTensor {
+            name: "y".to_owned(),
+            tensor,
+        }],
+        parameters: Vec::new(),
+    };
+    let request = Bytes::from_static(br#"{"inputs":[]}"#);
+    let (_, v2_reply) = v2::Codec::default().decode(request, &model)?;
+    let rows = vec!["[1]"; SIDE].join(",");
+    let rows = Bytes::from(format!(r#"{{"instances":[{rows}]}}"#));
+    let (_, tfs_reply) = tfs::Codec::new(tfs::Verb::Predict).decode(rows, &model)?;
+    let v2_bytes = v2_reply.encode(response.clone(), &model)?.content_length();
+    let tfs_bytes = tfs_reply.encode(response.clone(), &model)?.content_length();
+    let ours = || {
+        black_box(v2_reply.encode(response.clone(), &model)?);
+        Ok(Output::Text)
+    };
+    let rows_of_ours = || {
+        black_box(tfs_reply.encode(response.clone(), &model)?);
+        Ok(Output::Text)
+    };
+    let serde = || {
+        black_box(serde_json::to_vec(&numbers)?);
+        Ok(Output::Text)
+    };
+    let simd = || {
+        black_box(sonic_rs::to_vec(&numbers)?);
+        Ok(Output::Text)
+    };
+    let mut contenders = [
+        contender("wisp, V2", v2_bytes, ours),
+        contender("wisp, TF Serving's rows", tfs_bytes, rows_of_ours),
+        contender(
+            "serde_json, Vec<f32>",
+            serde_json::to_vec(&numbers)?.len(),
+            serde,
+        ),
+        contender(
+            "sonic_rs, Vec<f32>",
+            sonic_rs::to_vec(&numbers)?.len(),
+            simd,
+        ),
+    ];
+    measure(&mut contenders, rounds)
+}
+
+// === Measuring ===
+
+fn contender<'a>(
+    name: &'static str,
+    bytes: usize,
+    run: impl FnMut() -> Result<Output> + 'a,
+) -> Contender<'a> {
+    let run = Box::new(run);
+    Contender { name, bytes, run }
+}
+
+fn measure(contenders: &mut [Contender], rounds: usize) -> Result<()> {
+    let mut times: Vec<Times> = contenders.iter().map(|_| Times::new()).collect();
+    for _ in 0..rounds {
+        for (contender, times) in contenders.iter_mut().zip(&mut times) {
+            let start = Instant::now();
+            black_box((contender.run)()?);
+            times.push(start.elapsed());
+        }
+    }
+    let mut first = None;
+    for (contender, times) in contenders.iter().zip(&mut times) {
+        times.sort();
+        let median = times[times.len() / 2].as_secs_f64();
+        let first = *first.get_or_insert(median);
+        let speed = contender.bytes as f64 / median / 1e6;
+        let nanoseconds = median * 1e9 / COUNT as f64;
+        println!(
+            "{:24} {speed:6.0} MB/s  {nanoseconds:5.1} ns a number  {:5.2} of the first",
+            contender.name,
+            first / median
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Models and tensors that the tests of all dialects are made of.
+
+use crate::call::{InferResponse, ModelDescription, ModelName, Version};
+use bytes::Bytes;
+use proptest::test_runner::Config;
+use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorSpec};
+
+/// How often a property is tried: `WISP_TEST_SCALE` times as often as usual.
+pub(crate) fn cases() -> Config {
+    let scale = std::env::var("WISP_TEST_SCALE").ok();
+    let scale = scale.and_then(|scale| scale.parse().ok()).unwrap_or(1);
+    let usual = Config::default();
+    Config {
+        cases: usual.cases.saturating_mul(scale),
+        ..usual
+    }
+}
+
+/// Bytes with some of them, from this place on, replaced by others.
+pub(crate) fn damaged(bytes: &[u8], position: usize, cut: usize, damage: Vec<u8>) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    let end = bytes.len().min(position + cut);
+    bytes.splice(position..end, damage);
+    Bytes::from(bytes)
+}
+
+pub(crate) fn spec(name: &str, element_type: ElementType, shape: &[i64]) -> TensorSpec {
+    let sizes = shape.iter().map(|&size| Dimension::from_wire(size));
+    TensorSpec {
+        name: name.to_owned(),
+        element_type,
+        shape: sizes.collect::<Option<_>>().unwrap(),
+        optional: false,
+    }
+}
+
+/// Version 7 of `wine`, which takes batches.
+pub(crate) fn model(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> ModelDescription {
+    ModelDescription {
+        model: ModelName::new("wine").unwrap(),
+        version: Version::from_decimal("7").unwrap(),
+        platform: "tract_onnx".to_owned(),
+        signature: Signature { inputs, outputs },
+        max_batch_size: 8,
+    }
+}
+
+/// A model of two inputs and two outputs.
+pub(crate) fn wine() -> ModelDescription {
+    model(
+        vec![
+            spec("x", ElementType::Fp32, &[-1, 2]),
+            spec("t", ElementType::Bytes, &[-1]),
+        ],
+        vec![
+            spec("label", ElementType::Bytes, &[-1]),
+            spec("y", ElementType::Fp32, &[-1, 3]),
+        ],
+    )
+}
+
+/// A model that takes rows of two singles.
+pub(crate) fn pairs(outputs: Vec<TensorSpec>) -> ModelDescription {
+    model(vec![spec("x", ElementType::Fp32, &[-1, 2])], outputs)
+}
+
+pub(crate) fn tensor(
+    name: &str,
+    element_type: ElementType,
+    dimensions: &[u32],
+    content: &[u8],
+) -> NamedTensor {
+    let shape = Shape::new(dimensions.to_vec()).unwrap();
+    let content = Bytes::copy_from_slice(content);
+    NamedTensor {
+        name: name.to_owned(),
+        tensor: Tensor::new(element_type, shape, content).unwrap(),
+    }
+}
+
+/// An FP32 tensor.
+pub(crate) fn floats(name: &str, dimensions: &[u32], numbers: &[f32]) -> NamedTensor {
+    let content: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+    tensor(name, ElementType::Fp32, dimensions, &content)
+}
+
+/// An INT64 tensor.
+pub(crate) fn integers(name: &str, dimensions: &[u32], numbers: &[i64]) -> NamedTensor {
+    let content: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+    tensor(name, ElementType::Int64, dimensions, &content)
+}
+
+/// A BYTES tensor.
+pub(crate) fn texts(name: &str, dimensions: &[u32], elements: &[&str]) -> NamedTensor {
+    let elements = elements.iter().map(|text| text.as_bytes());
+    let content = Tensor::from_elements(elements).unwrap().into_content();
+    tensor(name, ElementType::Bytes, dimensions, &content)
+}
+
+pub(crate) fn response(outputs: Vec<NamedTensor>) -> InferResponse {
+    InferResponse {
+        outputs,
+        parameters: Vec::new(),
+    }
+}
+
+/// The JSON of an answer that is nothing else.
+pub(crate) fn json(encoded: crate::reply::EncodedReply) -> String {
+    assert_eq!(encoded.content_type, "application/json");
+    assert_eq!(encoded.header_length, None);
+    String::from_utf8(encoded.chunks.concat()).unwrap()
+}

@@ -1,0 +1,206 @@
+//! Lists of numbers, checked and read in one pass.
+//!
+//! For text of which nothing is known yet. What is not a list of numbers of the datatype is `None`.
+
+use super::decimal::Decimal;
+use super::float::{read_f32, read_f64};
+use wisp_tensor::tensor::byte_length;
+use wisp_tensor::{ElementType, Shape};
+
+/// A closure that reads an integer and its length from the start of a text.
+///
+/// Closures instead of function pointers: the loop over the elements is compiled once per type.
+macro_rules! integer {
+    ($integer:ty) => {
+        |text: &[u8]| {
+            let decimal = Decimal::read(text).filter(|decimal| decimal.is_integer)?;
+            let value: $integer = match decimal.has_all_digits {
+                true if decimal.is_negative && <$integer>::MIN == 0 => return None,
+                true if decimal.is_negative => (-i128::from(decimal.digits)).try_into().ok()?,
+                true => decimal.digits.try_into().ok()?,
+                false => str::from_utf8(text.get(..decimal.length)?)
+                    .ok()?
+                    .parse()
+                    .ok()?,
+            };
+            Some((<$integer>::to_le_bytes(value), decimal.length))
+        }
+    };
+}
+
+/// Calls a method of a [`Scan`] with what reads one element of a datatype; `None` where JSON has no
+/// number for it.
+macro_rules! with_reader {
+    ($element_type:expr, $scan:ident.$method:ident($($argument:expr),+)) => {
+        match $element_type {
+            ElementType::Uint8 => $scan.$method($($argument),+, integer!(u8)),
+            ElementType::Uint16 => $scan.$method($($argument),+, integer!(u16)),
+            ElementType::Uint32 => $scan.$method($($argument),+, integer!(u32)),
+            ElementType::Uint64 => $scan.$method($($argument),+, integer!(u64)),
+            ElementType::Int8 => $scan.$method($($argument),+, integer!(i8)),
+            ElementType::Int16 => $scan.$method($($argument),+, integer!(i16)),
+            ElementType::Int32 => $scan.$method($($argument),+, integer!(i32)),
+            ElementType::Int64 => $scan.$method($($argument),+, integer!(i64)),
+            ElementType::Fp32 => $scan.$method($($argument),+, |text| {
+                let (single, length) = read_f32(text)?;
+                Some((single.to_le_bytes(), length))
+            }),
+            ElementType::Fp64 => $scan.$method($($argument),+, |text| {
+                let (double, length) = read_f64(text)?;
+                Some((double.to_le_bytes(), length))
+            }),
+            ElementType::Bool | ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => None,
+        }
+    };
+}
+
+/// The bytes of a tensor of this type and shape whose elements all of `text` lists, in one list or
+/// nested exactly as the shape says.
+pub(crate) fn read_tensor(text: &str, element_type: ElementType, shape: &Shape) -> Option<Vec<u8>> {
+    let scan = Scan::new(text);
+    with_reader!(element_type, scan.tensor(shape))
+}
+
+/// Appends to `content` the numbers of the flat list that `text` begins with; returns how many they are
+/// and the length of the list. `None` leaves no trace.
+pub(crate) fn read_list(
+    text: &str,
+    element_type: ElementType,
+    content: &mut Vec<u8>,
+) -> Option<(usize, usize)> {
+    let scan = Scan::new(text);
+    let length = content.len();
+    let read = with_reader!(element_type, scan.list(content));
+    if read.is_none() {
+        content.truncate(length);
+    }
+    read
+}
+
+/// A position in text that may be anything.
+struct Scan<'a> {
+    text: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Scan<'a> {
+    fn new(text: &'a str) -> Scan<'a> {
+        let text = text.as_bytes();
+        Scan { text, position: 0 }
+    }
+
+    fn list<const SIZE: usize>(
+        mut self,
+        content: &mut Vec<u8>,
+        read: impl Fn(&[u8]) -> Option<([u8; SIZE], usize)>,
+    ) -> Option<(usize, usize)> {
+        self.step(b'[')?;
+        let mut count = 0;
+        if self.opens(b']') {
+            return Some((count, self.position));
+        }
+        loop {
+            content.extend_from_slice(&self.element(&read)?);
+            count += 1;
+            if !self.opens(b',') {
+                self.step(b']')?;
+                return Some((count, self.position));
+            }
+        }
+    }
+
+    fn tensor<const SIZE: usize>(
+        mut self,
+        shape: &Shape,
+        read: impl Fn(&[u8]) -> Option<([u8; SIZE], usize)>,
+    ) -> Option<Vec<u8>> {
+        let count = shape.elements();
+        // An element takes a digit and a comma or bracket, at the least: no room is made for less text.
+        if count > self.text.len().div_ceil(2) {
+            return None;
+        }
+        let mut content = vec![0; byte_length(shape, SIZE).ok()?];
+        let mut elements = content.as_chunks_mut().0.iter_mut();
+        let start = self.position;
+        match self.opens(b'[') && self.opens(b'[') {
+            true => {
+                self.position = start;
+                self.lists(shape.dimensions(), &mut elements, &read)?;
+            }
+            false => {
+                self.position = start;
+                self.numbers(count, &mut elements, &read)?;
+            }
+        }
+        self.blanks();
+        (self.position == self.text.len()).then_some(content)
+    }
+
+    /// Reads a list per axis, the last of them of numbers.
+    fn lists<const SIZE: usize>(
+        &mut self,
+        sizes: &[u32],
+        elements: &mut std::slice::IterMut<[u8; SIZE]>,
+        read: &impl Fn(&[u8]) -> Option<([u8; SIZE], usize)>,
+    ) -> Option<()> {
+        let (&size, inner) = sizes.split_first()?;
+        if inner.is_empty() {
+            return self.numbers(size as usize, elements, read);
+        }
+        self.step(b'[')?;
+        for position in 0..size {
+            if position > 0 {
+                self.step(b',')?;
+            }
+            self.lists(inner, elements, read)?;
+        }
+        self.step(b']')
+    }
+
+    /// Reads a list of so many numbers.
+    fn numbers<const SIZE: usize>(
+        &mut self,
+        count: usize,
+        elements: &mut std::slice::IterMut<[u8; SIZE]>,
+        read: &impl Fn(&[u8]) -> Option<([u8; SIZE], usize)>,
+    ) -> Option<()> {
+        self.step(b'[')?;
+        for position in 0..count {
+            if position > 0 {
+                self.step(b',')?;
+            }
+            *elements.next()? = self.element(read)?;
+        }
+        self.step(b']')
+    }
+
+    #[inline]
+    fn element<const SIZE: usize>(
+        &mut self,
+        read: &impl Fn(&[u8]) -> Option<([u8; SIZE], usize)>,
+    ) -> Option<[u8; SIZE]> {
+        self.blanks();
+        let (element, length) = read(self.text.get(self.position..)?)?;
+        self.position += length;
+        Some(element)
+    }
+
+    /// Steps over this byte, which must be the next but for white space.
+    fn step(&mut self, byte: u8) -> Option<()> {
+        self.opens(byte).then_some(())
+    }
+
+    /// Steps over this byte if it is the next but for white space, and says whether it was.
+    fn opens(&mut self, byte: u8) -> bool {
+        self.blanks();
+        let is_next = self.text.get(self.position) == Some(&byte);
+        self.position += usize::from(is_next);
+        is_next
+    }
+
+    fn blanks(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.text.get(self.position) {
+            self.position += 1;
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Messages of V2 over gRPC, and what comes back.
+//!
+//! What is read can be written, serialised and read again; tensors are in proportion to the message; raw
+//! contents share its memory.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use prost::Message;
+use wisp_fuzz::{check_memory, check_refusal, echo, models};
+use wisp_protocol::call::{InferRequest, ModelDescription};
+use wisp_protocol::grpc::message::inference::model_infer_request::InferInputTensor;
+use wisp_protocol::grpc::message::inference::{
+    ModelInferRequest, ModelInferResponse, RepositoryIndexRequest, RepositoryModelLoadRequest,
+    RepositoryModelUnloadRequest,
+};
+use wisp_protocol::grpc::v2;
+
+fuzz_target!(|bytes: &[u8]| {
+    let body = Bytes::copy_from_slice(bytes);
+    if let Ok(message) = ModelInferRequest::decode(body.clone()) {
+        if let Err(error) = v2::target(&message.model_name, &message.model_version) {
+            check_refusal(error.kind(), &error.to_string());
+        }
+        for model in models() {
+            match v2::decode(message.clone(), model) {
+                Ok((request, reply)) => {
+                    // The shortest integer in a list takes a byte, the longest in a tensor eight.
+                    check_memory(&request, 8 * body.len());
+                    check_place(&message, &body, &request);
+                    check_identity(&reply, &request, model);
+                }
+                Err(error) => check_refusal(error.kind(), &error.to_string()),
+            }
+        }
+    }
+    if let Ok(message) = RepositoryModelLoadRequest::decode(body.clone())
+        && let Err(error) = v2::load_model(&message)
+    {
+        check_refusal(error.kind(), &error.to_string());
+    }
+    if let Ok(message) = RepositoryModelUnloadRequest::decode(body.clone())
+        && let Err(error) = v2::unload_model(&message)
+    {
+        check_refusal(error.kind(), &error.to_string());
+    }
+    if let Ok(message) = RepositoryIndexRequest::decode(body)
+        && let Err(error) = v2::decode_index(&message)
+    {
+        check_refusal(error.kind(), &error.to_string());
+    }
+});
+
+fn check_place(message: &ModelInferRequest, body: &Bytes, request: &InferRequest) {
+    if message.raw_input_contents.is_empty() {
+        return;
+    }
+    let range = body.as_ptr_range();
+    for input in &request.inputs {
+        let content = input.tensor.content();
+        assert!(
+            content.is_empty() || range.contains(&content.as_ptr()),
+            "{} was copied",
+            input.name
+        );
+    }
+}
+
+fn check_identity(reply: &v2::Reply, request: &InferRequest, model: &ModelDescription) {
+    let answer = reply.encode(echo(request), model).encode_to_vec();
+    let answer = ModelInferResponse::decode(Bytes::from(answer)).expect("it was just written");
+    // The outputs of an answer have the members of a request's inputs.
+    let inputs = answer.outputs.into_iter().map(|output| InferInputTensor {
+        name: output.name,
+        datatype: output.datatype,
+        shape: output.shape,
+        ..InferInputTensor::default()
+    });
+    let again = ModelInferRequest {
+        id: answer.id,
+        inputs: inputs.collect(),
+        raw_input_contents: answer.raw_output_contents,
+        ..ModelInferRequest::default()
+    };
+    let (again, _) = v2::decode(again, model).expect("it was read before");
+    assert_eq!(again.inputs, request.inputs);
+}

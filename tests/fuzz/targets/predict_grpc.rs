@@ -1,0 +1,55 @@
+//! Rows of the simple dialect over gRPC. The first byte says whether one or many.
+//!
+//! A batch has an answer for each of its rows, whether they were computed or not.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use prost::Message;
+use wisp_fuzz::{answer, check_memory, check_refusal, models};
+use wisp_protocol::grpc::message::prediction::{BatchPredictRequest, PredictRequest};
+use wisp_protocol::grpc::predict;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((method, bytes)) = input.split_first() else {
+        return;
+    };
+    let body = Bytes::copy_from_slice(bytes);
+    for model in models() {
+        if method % 2 == 0 {
+            let Ok(message) = PredictRequest::decode(body.clone()) else {
+                return;
+            };
+            if let Err(error) = predict::model(&message.model_name) {
+                check_refusal(error.kind(), &error.to_string());
+            }
+            match predict::decode(message, model) {
+                Ok((request, reply)) => {
+                    check_memory(&request, 2 * body.len());
+                    if let Err(error) = reply.encode(&answer(&request, model), model) {
+                        check_refusal(error.kind(), &error.to_string());
+                    }
+                }
+                Err(error) => check_refusal(error.kind(), &error.to_string()),
+            }
+        } else {
+            let Ok(message) = BatchPredictRequest::decode(body.clone()) else {
+                return;
+            };
+            if let Err(error) = predict::batch_model(&message) {
+                check_refusal(error.kind(), &error.to_string());
+            }
+            let rows = message.requests.len();
+            match predict::decode_batch(message, model) {
+                Ok((request, reply)) => {
+                    check_memory(&request, 2 * body.len());
+                    match reply.encode(&answer(&request, model), model) {
+                        Ok(answers) => assert_eq!(answers.responses.len(), rows),
+                        Err(error) => check_refusal(error.kind(), &error.to_string()),
+                    }
+                }
+                Err(error) => check_refusal(error.kind(), &error.to_string()),
+            }
+        }
+    }
+});

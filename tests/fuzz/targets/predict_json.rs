@@ -1,0 +1,47 @@
+//! Bodies of the simple dialect. The first byte is the verb.
+//!
+//! A batch has an object for each of its rows, whether they were computed or not.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use wisp_fuzz::{answer, check_memory, check_refusal, models};
+use wisp_protocol::predict::{Codec, Verb};
+
+fuzz_target!(|input: &[u8]| {
+    let Some((verb, body)) = input.split_first() else {
+        return;
+    };
+    let verb = [Verb::Predict, Verb::BatchPredict][usize::from(verb % 2)];
+    for model in models() {
+        match Codec::new(verb).decode(Bytes::copy_from_slice(body), model) {
+            Ok((request, reply)) => {
+                check_memory(&request, 4 * body.len() + 8);
+                match reply.encode(answer(&request, model), model) {
+                    Ok(encoded) => check_answer(verb, &encoded.chunks.concat()),
+                    Err(error) => check_refusal(error.kind(), &error.to_string()),
+                }
+            }
+            Err(error) => check_refusal(error.kind(), &error.to_string()),
+        }
+    }
+});
+
+fn check_answer(verb: Verb, text: &[u8]) {
+    let text = str::from_utf8(text).expect("JSON is UTF-8");
+    // Numbers that are none stand bare, which this parser does not read.
+    if text.contains("NaN") || text.contains("Infinity") {
+        return;
+    }
+    let document: serde_json::Value = serde_json::from_str(text).expect("an answer is JSON");
+    assert_eq!(document["model_version"], "1");
+    match verb {
+        Verb::Predict => assert!(document.get("prediction").is_some(), "{text}"),
+        Verb::BatchPredict => {
+            for row in document["predictions"].as_array().expect("a list") {
+                let members = ["prediction", "error"].map(|name| row.get(name).is_some());
+                assert!(members[0] != members[1], "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Messages of TensorFlow Serving: tensors, examples, several tasks. The first byte says which.
+//!
+//! No more memory than the budget is taken besides the message's own, whatever a shape says; what is read
+//! as tensors can be written, serialised and read again.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use prost::Message;
+use wisp_fuzz::{answer, check_memory, check_refusal, echo, models};
+use wisp_protocol::call::{InferRequest, ModelDescription};
+use wisp_protocol::grpc::message::tensorflow::serving::{
+    ClassificationRequest, MultiInferenceRequest, PredictRequest, PredictResponse,
+    RegressionRequest,
+};
+use wisp_protocol::grpc::{EncodeError, tfs};
+
+/// What lists may be widened, repeated or copied to.
+const BUDGET: usize = 1 << 16;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((method, bytes)) = input.split_first() else {
+        return;
+    };
+    let body = Bytes::copy_from_slice(bytes);
+    for model in models() {
+        match method % 4 {
+            0 => predict(&body, model),
+            1 => {
+                let Ok(message) = ClassificationRequest::decode(body.clone()) else {
+                    return;
+                };
+                check(
+                    tfs::decode_classify(message, model, BUDGET),
+                    &body,
+                    model,
+                    |reply, answer| reply.encode(answer, model).map(drop),
+                );
+            }
+            2 => {
+                let Ok(message) = RegressionRequest::decode(body.clone()) else {
+                    return;
+                };
+                check(
+                    tfs::decode_regress(message, model, BUDGET),
+                    &body,
+                    model,
+                    |reply, answer| reply.encode(answer, model).map(drop),
+                );
+            }
+            _ => {
+                let Ok(message) = MultiInferenceRequest::decode(body.clone()) else {
+                    return;
+                };
+                if let Err(error) = tfs::multi_target(&message) {
+                    check_refusal(error.kind(), &error.to_string());
+                }
+                check(
+                    tfs::decode_multi(message, model, BUDGET),
+                    &body,
+                    model,
+                    |reply, answer| reply.encode(answer, model).map(drop),
+                );
+            }
+        }
+    }
+});
+
+fn check<R>(
+    decoded: Result<(InferRequest, R), tfs::DecodeError>,
+    body: &Bytes,
+    model: &ModelDescription,
+    encode: impl Fn(R, &wisp_protocol::call::InferResponse) -> Result<(), EncodeError>,
+) {
+    match decoded {
+        Ok((request, reply)) => {
+            check_memory(&request, BUDGET + body.len());
+            if let Err(error) = encode(reply, &answer(&request, model)) {
+                check_refusal(error.kind(), &error.to_string());
+            }
+        }
+        Err(error) => check_refusal(error.kind(), &error.to_string()),
+    }
+}
+
+fn predict(body: &Bytes, model: &ModelDescription) {
+    let Ok(message) = PredictRequest::decode(body.clone()) else {
+        return;
+    };
+    if let Err(error) = tfs::target(message.model_spec.as_ref()) {
+        check_refusal(error.kind(), &error.to_string());
+    }
+    match tfs::decode_predict(message, model, BUDGET) {
+        Ok(request) => {
+            check_memory(&request, BUDGET + body.len());
+            let answer = tfs::encode_predict(echo(&request), model).encode_to_vec();
+            let answer = PredictResponse::decode(Bytes::from(answer)).expect("it was just written");
+            let again = PredictRequest {
+                inputs: answer.outputs,
+                ..PredictRequest::default()
+            };
+            let again = tfs::decode_predict(again, model, usize::MAX).expect("it was read before");
+            assert_eq!(again.inputs, request.inputs);
+        }
+        Err(error) => check_refusal(error.kind(), &error.to_string()),
+    }
+}

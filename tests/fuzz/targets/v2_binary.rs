@@ -1,0 +1,79 @@
+//! Bodies of V2 with binary tensors behind the JSON, and raw ones. The first two bytes are the length of
+//! the JSON.
+//!
+//! Every byte behind the JSON belongs to a tensor, tensors of numbers share the body's memory, and what
+//! is read can be written and read again, of every datatype.
+#![no_main]
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use libfuzzer_sys::fuzz_target;
+use wisp_fuzz::{check_memory, check_refusal, echo, models};
+use wisp_protocol::call::{Call, InferRequest, ModelDescription};
+use wisp_protocol::codec::{Codec, CodecError, Reply};
+use wisp_protocol::rest;
+use wisp_protocol::route::route;
+use wisp_protocol::v2::HEADER_LENGTH;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((length, body)) = input.split_first_chunk() else {
+        return;
+    };
+    let length = usize::from(u16::from_le_bytes(*length));
+    let body = Bytes::copy_from_slice(body);
+    for model in models() {
+        match decode(length, body.clone(), model) {
+            Ok((request, reply)) => {
+                check_memory(&request, 4 * body.len() + 8);
+                check_place(length, &body, &request);
+                let _ = reply.encode(echo(&request), model);
+                check_identity(&request, model);
+            }
+            Err(error) => check_refusal(error.kind(), &error.to_string()),
+        }
+    }
+});
+
+fn decode(
+    length: usize,
+    body: Bytes,
+    model: &ModelDescription,
+) -> Result<(InferRequest, rest::Reply), CodecError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(HEADER_LENGTH, length.into());
+    match route(&Method::POST, "/v2/models/m/infer", &headers) {
+        Ok(Call::Infer(call)) => call.codec.decode(body, model),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+/// Behind the JSON, the tensors that lie in the body fill it.
+fn check_place(length: usize, body: &Bytes, request: &InferRequest) {
+    if length == 0 {
+        return;
+    }
+    let rest = body.slice(length..);
+    let range = rest.as_ptr_range();
+    let contents = request.inputs.iter().map(|input| input.tensor.content());
+    let shared =
+        contents.filter(|content| !content.is_empty() && range.contains(&content.as_ptr()));
+    assert_eq!(
+        shared.map(|content| content.len()).sum::<usize>(),
+        rest.len()
+    );
+}
+
+fn check_identity(request: &InferRequest, model: &ModelDescription) {
+    let asking = br#"{"inputs":[],"parameters":{"binary_data_output":true}}"#;
+    let (_, reply) = decode(asking.len(), Bytes::from_static(asking), model).expect("it is valid");
+    let encoded = reply
+        .encode(echo(request), model)
+        .expect("all types have a binary form");
+    let body = encoded.chunks.concat();
+    let (text, rest) = body.split_at(encoded.header_length.unwrap_or(body.len()));
+    let text = str::from_utf8(text).expect("JSON is UTF-8");
+    let text = text.replacen(r#""outputs":["#, r#""inputs":["#, 1);
+    let again = Bytes::from([text.as_bytes(), rest].concat());
+    let (again, _) = decode(text.len(), again, model).expect("it was read before");
+    assert_eq!(again.inputs, request.inputs);
+}

@@ -1,0 +1,114 @@
+//! Bodies of V2 that are JSON throughout.
+//!
+//! What is taken is JSON for another parser too, which finds the same numbers in it; what is read can be
+//! written and read again; tensors are in proportion to the text.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use wisp_fuzz::{check_memory, check_refusal, echo, models};
+use wisp_protocol::call::ModelDescription;
+use wisp_protocol::v2::Codec;
+use wisp_tensor::{ElementType, NamedTensor};
+
+fuzz_target!(|text: &[u8]| {
+    let body = Bytes::copy_from_slice(text);
+    for model in models() {
+        match Codec::default().decode(body.clone(), model) {
+            Ok((request, reply)) => {
+                // Four bytes of length stand for the three of an empty string and its comma; eight for
+                // those of a digit and a comma.
+                check_memory(&request, 4 * text.len() + 8);
+                let _ = reply.encode(echo(&request), model);
+                if !body.is_empty() {
+                    check_numbers(text, &request.inputs);
+                    check_identity(&request.inputs, model);
+                }
+            }
+            Err(error) => check_refusal(error.kind(), &error.to_string()),
+        }
+    }
+});
+
+/// An answer's outputs have the members of a request's inputs.
+fn check_identity(inputs: &[NamedTensor], model: &ModelDescription) {
+    let empty = Bytes::from_static(br#"{"inputs":[]}"#);
+    let (mut request, reply) = Codec::default().decode(empty, model).expect("it is valid");
+    request.inputs = inputs.to_vec();
+    let encoded = reply.encode(echo(&request), model);
+    let chunks = encoded.expect("what came as JSON has a form in it").chunks;
+    let text = String::from_utf8(chunks.concat()).expect("JSON is UTF-8");
+    let again = Bytes::from(text.replacen(r#""outputs":["#, r#""inputs":["#, 1));
+    let (again, _) = Codec::default()
+        .decode(again, model)
+        .expect("it was read before");
+    assert_eq!(again.inputs, inputs);
+}
+
+fn check_numbers(text: &[u8], inputs: &[NamedTensor]) {
+    let document: Value = serde_json::from_slice(text).expect("what is taken is JSON");
+    for (position, NamedTensor { tensor, .. }) in inputs.iter().enumerate() {
+        let mut numbers = Vec::new();
+        flatten(&document["inputs"][position]["data"], &mut numbers);
+        let content = tensor.content();
+        match tensor.element_type() {
+            ElementType::Fp32 => {
+                let read = content
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&bytes| f32::from_le_bytes(bytes));
+                assert_eq!(read.len(), numbers.len());
+                for (single, number) in read.zip(numbers) {
+                    // Rounded twice, it may be the single beside.
+                    let twice = number.as_f64().expect("a number") as f32;
+                    let beside = single.to_bits().abs_diff(twice.to_bits());
+                    assert!(beside <= 1, "{single} is not {number}");
+                }
+            }
+            ElementType::Fp64 => {
+                let read = content
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&bytes| f64::from_le_bytes(bytes));
+                let read: Vec<u64> = read.map(f64::to_bits).collect();
+                let numbers = numbers.iter().filter_map(|number| number.as_f64());
+                assert_eq!(read, numbers.map(f64::to_bits).collect::<Vec<_>>());
+            }
+            ElementType::Int64 => {
+                let read = content
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&bytes| i64::from_le_bytes(bytes));
+                let numbers = numbers.iter().map(|number| number.as_i64().or(Some(0)));
+                assert_eq!(
+                    read.map(Some).collect::<Vec<_>>(),
+                    numbers.collect::<Vec<_>>()
+                );
+            }
+            ElementType::Uint64 => {
+                let read = content
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&bytes| u64::from_le_bytes(bytes));
+                let numbers = numbers.iter().map(|number| number.as_u64());
+                assert_eq!(
+                    read.map(Some).collect::<Vec<_>>(),
+                    numbers.collect::<Vec<_>>()
+                );
+            }
+            _ => assert_eq!(tensor.shape().elements(), numbers.len()),
+        }
+    }
+}
+
+fn flatten<'a>(value: &'a Value, numbers: &mut Vec<&'a Value>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|value| flatten(value, numbers)),
+        other => numbers.push(other),
+    }
+}
