@@ -136,7 +136,8 @@ def errors():
         expect_failure("UNIMPLEMENTED", "as it is in the repository", client.load_model, "wine", config="{}")
         expect_failure("UNIMPLEMENTED", "shared memory", client.get_system_shared_memory_status)
         large = np.array([bytes(65 << 20)], np.object_)
-        expect_failure("RESOURCE_EXHAUSTED", "too large", client.infer, "digits", to_inputs({"image": large}))
+        for text in ("too large", str(64 << 20), "--max-body-bytes"):
+            expect_failure("RESOURCE_EXHAUSTED", text, client.infer, "digits", to_inputs({"image": large}))
         assert client.is_server_live()
     with grpc.insecure_channel(ADDRESS) as channel:
         for method in ("/no.Service/Method", "/inference.GRPCInferenceService/Method", "/x"):
@@ -231,7 +232,17 @@ def reflection():
         expect_status("NOT_FOUND", "name one", lambda: call("Predict", features=[1.0]))
 
 
-CHECKS = (inference, asynchronous, server, errors, stream, ovms, health, reflection)
+def large():
+    """A message beyond the default limit, which its server has raised."""
+    with triton.InferenceServerClient(ADDRESS) as client:
+        rows = np.repeat(WINES[:1], 1_300_000, axis=0)
+        assert rows.nbytes > 64 << 20
+        answer = client.infer("wine-bare", to_inputs({"features": rows}))
+        outputs = answer.get_response().outputs
+        assert all(output.shape[0] == len(rows) for output in outputs), outputs
+
+
+CHECKS = (inference, asynchronous, server, errors, stream, ovms, health, reflection, large)
 
 if __name__ == "__main__":
     next(check for check in CHECKS if check.__name__ == sys.argv[1])()

@@ -92,7 +92,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
-    /// Refuse request bodies that are larger, with status 413.
+    /// Refuse request bodies and gRPC messages that are larger, with status 413 or RESOURCE_EXHAUSTED.
     #[arg(
         long,
         value_name = "N",

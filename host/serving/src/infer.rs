@@ -1,10 +1,10 @@
 //! **The straight line**: one inference, from its routed head to its encoded answer.
 //!
 //! [`infer()`] is the only way a request takes. It does not branch on protocol, backend or model kind; those are
-//! values inside the call and the version. Admission comes before the body is read, so that a
-//! refusal costs no body bytes; everything after it holds the permit.
+//! values inside the call and the version. It takes a permit, which [`Serving::admit`] gives before the body
+//! is read, so that a refusal costs no body bytes; the permit is held until the answer is encoded.
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Permit};
 use crate::error::InferError;
 use crate::model_control::{ControlError, ModelControl};
 use crate::offload;
@@ -88,13 +88,13 @@ pub struct Inferred<E> {
     pub usage: Usage,
 }
 
-/// Answer one inference.
+/// Answer one admitted inference.
 pub async fn infer<C: Codec, B: Body>(
     serving: &Serving,
+    permit: Permit,
     call: InferCall<C>,
     body: B,
 ) -> Result<Inferred<Encoded<C>>, InferError> {
-    let permit = serving.admission.admit()?;
     let version = serving.registry.select(&call.selection)?;
     let body = body.read(serving.options.max_body_bytes).await?;
     let deadline = Instant::now() + serving.options.request_timeout;
@@ -152,6 +152,21 @@ impl Serving {
             options,
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// Admit one inference, or refuse it at once: by its head, before its body is read.
+    pub fn admit(&self) -> Result<Permit, InferError> {
+        Ok(self.admission.admit()?)
+    }
+
+    /// The inferences that hold a permit now.
+    pub fn admitted_requests(&self) -> usize {
+        self.admission.admitted_requests()
+    }
+
+    /// The handler instances that are alive now, those of inline calls not counted.
+    pub fn live_instances(&self) -> usize {
+        self.admission.live_instances()
     }
 
     /// The largest request, in bytes.
