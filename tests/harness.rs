@@ -8,7 +8,7 @@ pub(crate) mod fixture;
 
 pub(crate) use connection::Connection;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -29,6 +29,8 @@ use wisp_serving::guest_threads::GuestThreads;
 use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::placed_handler::HandlerThreads;
 use wisp_serving::registry::loader::Loader;
+use wisp_serving::registry::snapshot::Snapshot;
+use wisp_serving::repository_poll::{Change, RepositoryPoll};
 use wisp_serving::{Serving, ServingOptions};
 
 /// The repository's root.
@@ -120,6 +122,7 @@ pub(crate) struct TestOptions {
     pub(crate) serving: ServingOptions,
     pub(crate) server: ServerOptions,
     pub(crate) limits: Limits,
+    pub(crate) control: ControlMode,
 }
 
 impl Default for TestOptions {
@@ -134,6 +137,7 @@ impl Default for TestOptions {
                 ..ServerOptions::default()
             },
             limits: Limits::default(),
+            control: ControlMode::Explicit,
         }
     }
 }
@@ -144,6 +148,7 @@ pub(crate) struct TestServer {
     address: SocketAddr,
     grpc_address: SocketAddr,
     serving: Arc<Serving>,
+    poll: Mutex<Option<RepositoryPoll>>,
     stop: Option<oneshot::Sender<()>>,
     /// In a mutex, so that the clients of a test can be threads.
     ended: Mutex<std::sync::mpsc::Receiver<()>>,
@@ -159,12 +164,13 @@ impl TestServer {
 
     pub(crate) fn with_options(repository: Repository, options: TestOptions) -> Result<TestServer> {
         let loader = loader(&options)?;
+        let files = Snapshot::take(repository.path())?;
         let registry = loader.load_repository(repository.path(), &|_, _| ())?;
         let control = ModelControl {
             loader: Arc::new(loader),
             path: repository.path().to_owned(),
-            mode: ControlMode::Explicit,
-            busy: tokio::sync::Mutex::default(),
+            mode: options.control,
+            busy: Arc::default(),
         };
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
         let runtime = Runtime::new()?;
@@ -190,6 +196,7 @@ impl TestServer {
         Ok(TestServer {
             address,
             grpc_address,
+            poll: Mutex::new(serving.poll(files)),
             serving,
             stop: Some(stop),
             ended: Mutex::new(ended),
@@ -214,6 +221,17 @@ impl TestServer {
 
     pub(crate) fn serving(&self) -> &Serving {
         &self.serving
+    }
+
+    /// Look at the repository once, as a server does that polls it.
+    pub(crate) fn look(&self) -> Result<Vec<Change>> {
+        let mut poll = self
+            .poll
+            .lock()
+            .map_err(|_| anyhow!("a look has panicked"))?;
+        let poll = poll.as_mut().context("nothing to poll")?;
+        let runtime = self.runtime.as_ref().context("the server is gone")?;
+        Ok(runtime.block_on(poll.look())?)
     }
 
     /// Begin to drain.

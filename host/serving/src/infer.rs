@@ -6,14 +6,16 @@
 
 use crate::admission::{Admission, Permit};
 use crate::error::InferError;
-use crate::model_control::{ControlError, ModelControl};
+use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::offload;
+use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, Registry};
+use crate::repository_poll::RepositoryPoll;
 use crate::version::ModelVersion;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use wisp_protocol::call::{
     IndexEntry, InferCall, InferRequest, InferResponse, ModelName, Target, Version,
 };
@@ -25,10 +27,10 @@ use wisp_sandbox::handler::Usage;
 #[derive(Debug)]
 pub struct Serving {
     registry: Arc<Registry>,
-    control: Option<ModelControl>,
+    control: Option<Arc<ModelControl>>,
     admission: Admission,
     options: ServingOptions,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
 }
 
 /// Limits of every inference.
@@ -148,9 +150,9 @@ impl Serving {
         Serving {
             admission: Admission::new(options.max_requests, options.max_instances),
             registry: Arc::new(registry),
-            control,
+            control: control.map(Arc::new),
             options,
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
         }
     }
 
@@ -178,12 +180,25 @@ impl Serving {
     ///
     /// A model that cannot be served makes itself unready, not the server.
     pub fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed)
+        !*self.draining.borrow()
     }
 
     /// Tell load balancers to stop sending; what still comes is served.
     pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
+    }
+
+    /// Completes when a model has been loaded, unloaded or has failed to be, or draining has begun, since this
+    /// was asked for.
+    pub fn change(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (mut models, mut draining) = (self.registry.changes(), self.draining.subscribe());
+        async move {
+            // What is watched lives as long as who serves it.
+            tokio::select! {
+                _ = models.changed() => {}
+                _ = draining.changed() => {}
+            }
+        }
     }
 
     /// Every model of the repository and its state, by name.
@@ -220,6 +235,21 @@ impl Serving {
     pub async fn unload(&self, model: &ModelName) -> Result<(), InferError> {
         let control = self.control.as_ref().ok_or(ControlError::Fixed)?;
         Ok(control.unload(&self.registry, model).await?)
+    }
+
+    /// Load these models of the repository, and stop serving all others.
+    pub async fn load_only(&self, models: Vec<ModelName>) -> Result<(), InferError> {
+        let control = self.control.as_ref().ok_or(ControlError::Fixed)?;
+        Ok(control.load_only(&self.registry, models).await?)
+    }
+
+    /// What makes that which is served follow its repository, whose files were `taken` before anything of
+    /// it was loaded; `None` in every other mode.
+    pub fn poll(&self, taken: Snapshot) -> Option<RepositoryPoll> {
+        let control = self.control.clone()?;
+        let registry = Arc::clone(&self.registry);
+        let polls = control.mode == ControlMode::Poll;
+        polls.then(|| RepositoryPoll::new(control, registry, taken))
     }
 
     /// The states of the versions that `target` names: all of a model's, or one.

@@ -301,7 +301,7 @@ fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
 }
 
 /// What lies in a directory, in no order.
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, LoadError> {
+pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let read = |source| LoadError::Read {
         path: directory.to_owned(),
         source,
