@@ -277,6 +277,12 @@ fn reflection_tells_all_it_takes_to_predict() -> Result<()> {
 }
 
 #[test]
+fn a_configuration_of_tf_serving_says_which_models_are_served() -> Result<()> {
+    let server = grpc_server()?;
+    check_grpc(&server, server.grpc_address(), "reload")
+}
+
+#[test]
 fn a_message_of_more_than_64_mib_is_answered_where_the_limit_is_raised() -> Result<()> {
     let repository = Repository::empty()?
         .with_model("wine-bare", "wine", None)?

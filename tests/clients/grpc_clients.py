@@ -66,6 +66,22 @@ def expect_status(code, text, call, *arguments):
         raise AssertionError(f"expected {code}, got an answer: {answer}")
 
 
+def service(channel, name):
+    """Methods of a service, from what reflection tells: they take fields and return the answer."""
+    pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
+    service = pool.FindServiceByName(name)
+
+    def call(method, **fields):
+        method = service.methods_by_name[method]
+        request = message_factory.GetMessageClass(method.input_type)
+        response = message_factory.GetMessageClass(method.output_type)
+        path = f"/{service.full_name}/{method.name}"
+        send = channel.unary_unary(path, request.SerializeToString, response.FromString)
+        return send(request(**fields))
+
+    return call
+
+
 # === Checks ===
 
 
@@ -209,17 +225,7 @@ def reflection():
             "grpc.health.v1.Health",
         ):
             assert name in services, services
-        pool = descriptor_pool.DescriptorPool(database)
-        service = pool.FindServiceByName("prediction.PredictionService")
-
-        def call(method, **fields):
-            method = service.methods_by_name[method]
-            request = message_factory.GetMessageClass(method.input_type)
-            response = message_factory.GetMessageClass(method.output_type)
-            path = f"/{service.full_name}/{method.name}"
-            send = channel.unary_unary(path, request.SerializeToString, response.FromString)
-            return send(request(**fields))
-
+        call = service(channel, "prediction.PredictionService")
         assert call("HealthCheck").status == "healthy"
         answer = call("Predict", model_name="wine-bare", features=WINES[0].tolist())
         assert answer.WhichOneof("prediction") is not None, answer
@@ -232,6 +238,31 @@ def reflection():
         expect_status("NOT_FOUND", "name one", lambda: call("Predict", features=[1.0]))
 
 
+def reload():
+    """A configuration of TensorFlow Serving says which models are served."""
+    with grpc.insecure_channel(ADDRESS) as channel, triton.InferenceServerClient(ADDRESS) as client:
+        call = service(channel, "tensorflow.serving.ModelService")
+
+        def configure(*models):
+            configs = [{"model_platform": "tensorflow", "base_path": "/models/m"} | model for model in models]
+            return call("HandleReloadConfigRequest", config={"model_config_list": {"config": configs}})
+
+        def ready():
+            return {model.name for model in client.get_model_repository_index().models if model.state == "READY"}
+
+        assert ready() == {"digits", "wine", "wine-bare"}
+        assert configure({"name": "wine"}).status.error_code == 0
+        assert ready() == {"wine"}
+        expect_status("NOT_FOUND", "`nope`", lambda: configure({"name": "digits"}, {"name": "nope"}))
+        expect_status("INVALID_ARGUMENT", "`broken`", lambda: configure({"name": "broken"}))
+        policy = {"name": "digits", "model_version_policy": {"all": {}}}
+        expect_status("UNIMPLEMENTED", "`model_version_policy` of model `digits`", lambda: configure(policy))
+        expect_status("INVALID_ARGUMENT", "model_config_list", lambda: call("HandleReloadConfigRequest"))
+        assert ready() == {"wine"}
+        configure({"name": "digits"}, {"name": "wine-bare"})
+        assert ready() == {"digits", "wine-bare"}
+
+
 def large():
     """A message beyond the default limit, which its server has raised."""
     with triton.InferenceServerClient(ADDRESS) as client:
@@ -242,7 +273,7 @@ def large():
         assert all(output.shape[0] == len(rows) for output in outputs), outputs
 
 
-CHECKS = (inference, asynchronous, server, errors, stream, ovms, health, reflection, large)
+CHECKS = (inference, asynchronous, server, errors, stream, ovms, health, reflection, reload, large)
 
 if __name__ == "__main__":
     next(check for check in CHECKS if check.__name__ == sys.argv[1])()

@@ -21,7 +21,7 @@ pub(super) struct Prediction {
     serving: Arc<Serving>,
 }
 
-/// The states of models. Lifetime: the process.
+/// The states of models, and which are served. Lifetime: the process.
 #[derive(Debug)]
 pub(super) struct Models {
     serving: Arc<Serving>,
@@ -123,6 +123,12 @@ impl Models {
         let states = self.serving.states(&target(message.model_spec.as_ref())?)?;
         Ok(messages::model_status(&states))
     }
+
+    async fn reload(&self, message: &ReloadConfigRequest) -> Result<ReloadConfigResponse, Failure> {
+        let models = messages::decode_reload(message)?;
+        self.serving.load_only(models).await?;
+        Ok(messages::reloaded())
+    }
 }
 
 #[tonic::async_trait]
@@ -136,8 +142,8 @@ impl ModelService for Models {
 
     async fn handle_reload_config_request(
         &self,
-        _: Request<ReloadConfigRequest>,
+        request: Request<ReloadConfigRequest>,
     ) -> Answer<ReloadConfigResponse> {
-        Err(Failure::LeftOut("reloading of the configuration is").into())
+        Ok(Response::new(self.reload(request.get_ref()).await?))
     }
 }
