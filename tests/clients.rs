@@ -265,7 +265,7 @@ fn ovmsclient_predicts_over_grpc() -> Result<()> {
 }
 
 #[test]
-fn grpc_health_follows_each_model() -> Result<()> {
+fn grpc_health_follows_each_model_as_it_changes() -> Result<()> {
     let server = grpc_server()?;
     check_grpc(&server, server.grpc_address(), "health")
 }

@@ -66,6 +66,14 @@ def expect_status(code, text, call, *arguments):
         raise AssertionError(f"expected {code}, got an answer: {answer}")
 
 
+def ended(stream):
+    """What still comes on a stream that was cancelled."""
+    try:
+        yield from stream
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.CANCELLED, error
+
+
 def service(channel, name):
     """Methods of a service, from what reflection tells: they take fields and return the answer."""
     pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
@@ -207,8 +215,22 @@ def health():
         serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
         assert [status(""), status("wine"), status("broken")] == [serving, serving, not_serving]
         expect_status("NOT_FOUND", "this name", status, "nope")
-        watch = stub.Watch(health_pb2.HealthCheckRequest(service="wine"))
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service="wine"), timeout=60)
+        server, unknown = (
+            stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=60) for name in ("", "nope")
+        )
         assert next(watch).status == serving
+        assert next(server).status == serving
+        assert next(unknown).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        with triton.InferenceServerClient(ADDRESS) as client:
+            client.unload_model("wine")
+            assert next(watch).status == not_serving
+            client.load_model("wine")
+            assert next(watch).status == serving
+        # Nothing has changed for these.
+        for quiet in (server, unknown):
+            quiet.cancel()
+            assert [answer.status for answer in ended(quiet)] == []
         watch.cancel()
 
 
