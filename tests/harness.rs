@@ -5,8 +5,11 @@
 
 mod connection;
 pub(crate) mod fixture;
+pub(crate) mod frames;
+mod gate;
 
 pub(crate) use connection::Connection;
+pub(crate) use gate::Gate;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
@@ -123,6 +126,8 @@ pub(crate) struct TestOptions {
     pub(crate) server: ServerOptions,
     pub(crate) limits: Limits,
     pub(crate) control: ControlMode,
+    /// What computes wait at, if they do.
+    pub(crate) gate: Option<Gate>,
 }
 
 impl Default for TestOptions {
@@ -138,6 +143,7 @@ impl Default for TestOptions {
             },
             limits: Limits::default(),
             control: ControlMode::Explicit,
+            gate: None,
         }
     }
 }
@@ -308,7 +314,10 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
     Ok(Loader {
         engine: Arc::new(engine),
         aot: AotStore::open(&store)?,
-        backend: Box::new(Tract::new()),
+        backend: match &options.gate {
+            Some(gate) => Box::new(gate.clone()),
+            None => Box::new(Tract::new()),
+        },
         handler_threads: HandlerThreads {
             workers: Arc::new(Workers::spawn("wisp-handler", workers)?),
             guests: Arc::new(GuestThreads::spawn(threads)?),
