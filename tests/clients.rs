@@ -3,12 +3,13 @@
 //! The checks themselves are in Python, one script for each client in `clients/`, but for those of
 //! curl, which are here.
 
-use crate::harness::{Repository, TestServer, root};
+use crate::harness::{Repository, TestOptions, TestServer, root};
 use crate::python;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::process::Command;
+use wisp_serving::ServingOptions;
 
 /// The three examples that need nothing but the repository, and a model that cannot be served.
 fn server() -> Result<TestServer> {
@@ -264,7 +265,7 @@ fn ovmsclient_predicts_over_grpc() -> Result<()> {
 }
 
 #[test]
-fn grpc_health_follows_each_model() -> Result<()> {
+fn grpc_health_follows_each_model_as_it_changes() -> Result<()> {
     let server = grpc_server()?;
     check_grpc(&server, server.grpc_address(), "health")
 }
@@ -273,4 +274,28 @@ fn grpc_health_follows_each_model() -> Result<()> {
 fn reflection_tells_all_it_takes_to_predict() -> Result<()> {
     let server = grpc_server()?;
     check_grpc(&server, server.grpc_address(), "reflection")
+}
+
+#[test]
+fn a_configuration_of_tf_serving_says_which_models_are_served() -> Result<()> {
+    let server = grpc_server()?;
+    check_grpc(&server, server.grpc_address(), "reload")
+}
+
+#[test]
+fn a_message_of_more_than_64_mib_is_answered_where_the_limit_is_raised() -> Result<()> {
+    let repository = Repository::empty()?
+        .with_model("wine-bare", "wine", None)?
+        .with_file("wine-bare/model.toml", "max_batch_size = 2000000")?;
+    let defaults = TestOptions::default();
+    let options = TestOptions {
+        serving: ServingOptions {
+            max_body_bytes: 128 << 20,
+            request_timeout: std::time::Duration::from_secs(50),
+            ..defaults.serving
+        },
+        ..defaults
+    };
+    let server = TestServer::with_options(repository, options)?;
+    check_grpc(&server, server.grpc_address(), "large")
 }

@@ -5,10 +5,13 @@
 
 mod connection;
 pub(crate) mod fixture;
+pub(crate) mod frames;
+mod gate;
 
 pub(crate) use connection::Connection;
+pub(crate) use gate::Gate;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -29,6 +32,8 @@ use wisp_serving::guest_threads::GuestThreads;
 use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::placed_handler::HandlerThreads;
 use wisp_serving::registry::loader::Loader;
+use wisp_serving::registry::snapshot::Snapshot;
+use wisp_serving::repository_poll::{Change, RepositoryPoll};
 use wisp_serving::{Serving, ServingOptions};
 
 /// The repository's root.
@@ -120,6 +125,9 @@ pub(crate) struct TestOptions {
     pub(crate) serving: ServingOptions,
     pub(crate) server: ServerOptions,
     pub(crate) limits: Limits,
+    pub(crate) control: ControlMode,
+    /// What computes wait at, if they do.
+    pub(crate) gate: Option<Gate>,
 }
 
 impl Default for TestOptions {
@@ -134,6 +142,8 @@ impl Default for TestOptions {
                 ..ServerOptions::default()
             },
             limits: Limits::default(),
+            control: ControlMode::Explicit,
+            gate: None,
         }
     }
 }
@@ -144,6 +154,7 @@ pub(crate) struct TestServer {
     address: SocketAddr,
     grpc_address: SocketAddr,
     serving: Arc<Serving>,
+    poll: Mutex<Option<RepositoryPoll>>,
     stop: Option<oneshot::Sender<()>>,
     /// In a mutex, so that the clients of a test can be threads.
     ended: Mutex<std::sync::mpsc::Receiver<()>>,
@@ -159,12 +170,13 @@ impl TestServer {
 
     pub(crate) fn with_options(repository: Repository, options: TestOptions) -> Result<TestServer> {
         let loader = loader(&options)?;
+        let files = Snapshot::take(repository.path())?;
         let registry = loader.load_repository(repository.path(), &|_, _| ())?;
         let control = ModelControl {
             loader: Arc::new(loader),
             path: repository.path().to_owned(),
-            mode: ControlMode::Explicit,
-            busy: tokio::sync::Mutex::default(),
+            mode: options.control,
+            busy: Arc::default(),
         };
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
         let runtime = Runtime::new()?;
@@ -190,6 +202,7 @@ impl TestServer {
         Ok(TestServer {
             address,
             grpc_address,
+            poll: Mutex::new(serving.poll(files)),
             serving,
             stop: Some(stop),
             ended: Mutex::new(ended),
@@ -214,6 +227,17 @@ impl TestServer {
 
     pub(crate) fn serving(&self) -> &Serving {
         &self.serving
+    }
+
+    /// Look at the repository once, as a server does that polls it.
+    pub(crate) fn look(&self) -> Result<Vec<Change>> {
+        let mut poll = self
+            .poll
+            .lock()
+            .map_err(|_| anyhow!("a look has panicked"))?;
+        let poll = poll.as_mut().context("nothing to poll")?;
+        let runtime = self.runtime.as_ref().context("the server is gone")?;
+        Ok(runtime.block_on(poll.look())?)
     }
 
     /// Begin to drain.
@@ -290,7 +314,10 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
     Ok(Loader {
         engine: Arc::new(engine),
         aot: AotStore::open(&store)?,
-        backend: Box::new(Tract::new()),
+        backend: match &options.gate {
+            Some(gate) => Box::new(gate.clone()),
+            None => Box::new(Tract::new()),
+        },
         handler_threads: HandlerThreads {
             workers: Arc::new(Workers::spawn("wisp-handler", workers)?),
             guests: Arc::new(GuestThreads::spawn(threads)?),

@@ -5,6 +5,7 @@
 mod harness;
 
 mod architecture;
+mod cancellation;
 mod cli;
 mod clients;
 mod compression;

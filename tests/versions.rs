@@ -1,10 +1,11 @@
 //! Which versions a name means, and how they come and go while the server runs.
 
-use crate::harness::{Repository, Response, TestServer, component, root};
+use crate::harness::{Repository, Response, TestOptions, TestServer, component, root};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use wisp_serving::model_control::ControlMode;
 
 /// One row that `wine` and `progression` take as bare models.
 fn rows(columns: usize) -> Value {
@@ -198,5 +199,43 @@ fn what_would_bring_other_files_is_refused() -> Result<()> {
     let load = "POST /v2/repository/models/wine/load";
     server.request(load, &[], body)?.error(501)?;
     server.get("/v2/models/wine/ready")?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_polled_repository_is_followed_and_loads_nothing_for_clients() -> Result<()> {
+    let options = TestOptions {
+        control: ControlMode::Poll,
+        ..TestOptions::default()
+    };
+    let repository = Repository::empty()?.with_model("m", "wine", None)?;
+    let server = TestServer::with_options(repository, options)?;
+    // Triton's own words and status.
+    for verb in ["load", "unload"] {
+        let refusal = control(&server, "m", verb)?.error(503)?;
+        let expected = "explicit model load / unload is not allowed if polling is enabled";
+        ensure!(refusal == expected, "{refusal}");
+    }
+    let version = server.repository().join("m/2");
+    std::fs::create_dir_all(&version)?;
+    std::fs::write(version.join("model.onnx"), b"half of it")?;
+    ensure!(server.look()?.is_empty(), "one look is not enough");
+    std::fs::write(version.join("model.onnx"), graph("progression")?)?;
+    ensure!(server.look()?.is_empty(), "it has changed since");
+    ensure!(served(&server, "/v2/models/m/infer", 13)? == "1");
+    ensure!(server.look()?.len() == 1);
+    ensure!(served(&server, "/v2/models/m/infer", 10)? == "2");
+    std::fs::write(version.join("model.onnx"), b"no graph")?;
+    ensure!(server.look()?.is_empty());
+    let failed = server.look()?;
+    ensure!(
+        failed.len() == 1 && failed[0].outcome.is_err(),
+        "{failed:?}"
+    );
+    ensure!(served(&server, "/v2/models/m/infer", 10)? == "2");
+    std::fs::remove_dir_all(server.repository().join("m"))?;
+    ensure!(server.look()?.is_empty() && server.look()?.len() == 1);
+    let refusal = server.infer("m", &rows(10))?.error(404)?;
+    ensure!(refusal == "unknown model: `m`", "{refusal}");
     Ok(())
 }

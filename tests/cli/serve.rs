@@ -41,6 +41,28 @@ fn a_missing_model_file_names_the_command_that_makes_it() -> Result<()> {
 }
 
 #[test]
+fn a_polled_repository_is_served_as_it_becomes() -> Result<()> {
+    let repository = Repository::empty()?;
+    let mut command = serve(repository.path());
+    command
+        .args(["--model-control-mode", "poll"])
+        .args(["--repository-poll-secs", "1"])
+        .stderr(Stdio::piped());
+    let mut server = Serve::spawn(command)?;
+    let repository = repository.with_example("progression", "later")?;
+    let log = server.log_up_to("loaded, as it has changed")?;
+    server.get("/v2/models/later")?.ok()?;
+    std::fs::remove_dir_all(repository.path().join("later"))?;
+    let gone = |line: &std::io::Result<String>| {
+        let line = line.as_ref();
+        line.is_ok_and(|line| line.contains("not served any more, as it is gone"))
+    };
+    ensure!(log.lines().any(|line| gone(&line)), "it is still served");
+    server.get("/v2/models/later")?.error(404)?;
+    Ok(())
+}
+
+#[test]
 fn a_directory_that_no_model_can_be_called_is_told_and_the_rest_is_served() -> Result<()> {
     let repository = Repository::of(&["progression"])?.with_file("my model/1/model.onnx", "")?;
     let mut command = serve(repository.path());

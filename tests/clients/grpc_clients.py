@@ -66,6 +66,30 @@ def expect_status(code, text, call, *arguments):
         raise AssertionError(f"expected {code}, got an answer: {answer}")
 
 
+def ended(stream):
+    """What still comes on a stream that was cancelled."""
+    try:
+        yield from stream
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.CANCELLED, error
+
+
+def service(channel, name):
+    """Methods of a service, from what reflection tells: they take fields and return the answer."""
+    pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
+    service = pool.FindServiceByName(name)
+
+    def call(method, **fields):
+        method = service.methods_by_name[method]
+        request = message_factory.GetMessageClass(method.input_type)
+        response = message_factory.GetMessageClass(method.output_type)
+        path = f"/{service.full_name}/{method.name}"
+        send = channel.unary_unary(path, request.SerializeToString, response.FromString)
+        return send(request(**fields))
+
+    return call
+
+
 # === Checks ===
 
 
@@ -136,7 +160,8 @@ def errors():
         expect_failure("UNIMPLEMENTED", "as it is in the repository", client.load_model, "wine", config="{}")
         expect_failure("UNIMPLEMENTED", "shared memory", client.get_system_shared_memory_status)
         large = np.array([bytes(65 << 20)], np.object_)
-        expect_failure("RESOURCE_EXHAUSTED", "too large", client.infer, "digits", to_inputs({"image": large}))
+        for text in ("too large", str(64 << 20), "--max-body-bytes"):
+            expect_failure("RESOURCE_EXHAUSTED", text, client.infer, "digits", to_inputs({"image": large}))
         assert client.is_server_live()
     with grpc.insecure_channel(ADDRESS) as channel:
         for method in ("/no.Service/Method", "/inference.GRPCInferenceService/Method", "/x"):
@@ -190,8 +215,22 @@ def health():
         serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
         assert [status(""), status("wine"), status("broken")] == [serving, serving, not_serving]
         expect_status("NOT_FOUND", "this name", status, "nope")
-        watch = stub.Watch(health_pb2.HealthCheckRequest(service="wine"))
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service="wine"), timeout=60)
+        server, unknown = (
+            stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=60) for name in ("", "nope")
+        )
         assert next(watch).status == serving
+        assert next(server).status == serving
+        assert next(unknown).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        with triton.InferenceServerClient(ADDRESS) as client:
+            client.unload_model("wine")
+            assert next(watch).status == not_serving
+            client.load_model("wine")
+            assert next(watch).status == serving
+        # Nothing has changed for these.
+        for quiet in (server, unknown):
+            quiet.cancel()
+            assert [answer.status for answer in ended(quiet)] == []
         watch.cancel()
 
 
@@ -208,17 +247,7 @@ def reflection():
             "grpc.health.v1.Health",
         ):
             assert name in services, services
-        pool = descriptor_pool.DescriptorPool(database)
-        service = pool.FindServiceByName("prediction.PredictionService")
-
-        def call(method, **fields):
-            method = service.methods_by_name[method]
-            request = message_factory.GetMessageClass(method.input_type)
-            response = message_factory.GetMessageClass(method.output_type)
-            path = f"/{service.full_name}/{method.name}"
-            send = channel.unary_unary(path, request.SerializeToString, response.FromString)
-            return send(request(**fields))
-
+        call = service(channel, "prediction.PredictionService")
         assert call("HealthCheck").status == "healthy"
         answer = call("Predict", model_name="wine-bare", features=WINES[0].tolist())
         assert answer.WhichOneof("prediction") is not None, answer
@@ -231,7 +260,42 @@ def reflection():
         expect_status("NOT_FOUND", "name one", lambda: call("Predict", features=[1.0]))
 
 
-CHECKS = (inference, asynchronous, server, errors, stream, ovms, health, reflection)
+def reload():
+    """A configuration of TensorFlow Serving says which models are served."""
+    with grpc.insecure_channel(ADDRESS) as channel, triton.InferenceServerClient(ADDRESS) as client:
+        call = service(channel, "tensorflow.serving.ModelService")
+
+        def configure(*models):
+            configs = [{"model_platform": "tensorflow", "base_path": "/models/m"} | model for model in models]
+            return call("HandleReloadConfigRequest", config={"model_config_list": {"config": configs}})
+
+        def ready():
+            return {model.name for model in client.get_model_repository_index().models if model.state == "READY"}
+
+        assert ready() == {"digits", "wine", "wine-bare"}
+        assert configure({"name": "wine"}).status.error_code == 0
+        assert ready() == {"wine"}
+        expect_status("NOT_FOUND", "`nope`", lambda: configure({"name": "digits"}, {"name": "nope"}))
+        expect_status("INVALID_ARGUMENT", "`broken`", lambda: configure({"name": "broken"}))
+        policy = {"name": "digits", "model_version_policy": {"all": {}}}
+        expect_status("UNIMPLEMENTED", "`model_version_policy` of model `digits`", lambda: configure(policy))
+        expect_status("INVALID_ARGUMENT", "model_config_list", lambda: call("HandleReloadConfigRequest"))
+        assert ready() == {"wine"}
+        configure({"name": "digits"}, {"name": "wine-bare"})
+        assert ready() == {"digits", "wine-bare"}
+
+
+def large():
+    """A message beyond the default limit, which its server has raised."""
+    with triton.InferenceServerClient(ADDRESS) as client:
+        rows = np.repeat(WINES[:1], 1_300_000, axis=0)
+        assert rows.nbytes > 64 << 20
+        answer = client.infer("wine-bare", to_inputs({"features": rows}))
+        outputs = answer.get_response().outputs
+        assert all(output.shape[0] == len(rows) for output in outputs), outputs
+
+
+CHECKS = (inference, asynchronous, server, errors, stream, ovms, health, reflection, reload, large)
 
 if __name__ == "__main__":
     next(check for check in CHECKS if check.__name__ == sys.argv[1])()

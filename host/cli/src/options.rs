@@ -9,10 +9,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 use wisp_serving::ServingOptions;
 use wisp_tensor::Parameter;
 
-pub(crate) use value::{GrpcAddress, InputSource, Milliseconds, NamedInput};
+pub(crate) use value::{GrpcAddress, InputSource, Milliseconds, NamedInput, Seconds};
+
+/// Triton's.
+const DEFAULT_POLL: Duration = Duration::from_secs(15);
 
 /// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.
 #[derive(Debug, Parser)]
@@ -84,15 +88,20 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001")]
     pub(crate) grpc: GrpcAddress,
 
-    /// Whether clients may load and unload models. Only clients of a server that listens on this
-    /// machine alone may, in any case.
+    /// Who loads and unloads models while the server runs. Clients may only where it listens on this
+    /// machine alone, in any case.
     #[arg(long, value_name = "MODE", value_enum, default_value_t = ModelControlMode::Explicit)]
     pub(crate) model_control_mode: ModelControlMode,
+
+    /// Seconds between two looks at the repository, for `--model-control-mode poll`. What has changed is
+    /// loaded once two looks in a row agree on it.
+    #[arg(long, value_name = "N", default_value_t = Seconds(DEFAULT_POLL))]
+    pub(crate) repository_poll_secs: Seconds,
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
-    /// Refuse request bodies that are larger, with status 413.
+    /// Refuse request bodies and gRPC messages that are larger, with status 413 or RESOURCE_EXHAUSTED.
     #[arg(
         long,
         value_name = "N",
@@ -285,13 +294,15 @@ pub(crate) struct InspectArgs {
     pub(crate) cache: CacheArgs,
 }
 
-/// Triton's modes of control, as far as they exist here.
+/// Triton's modes of control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ModelControlMode {
     /// Everything is loaded at the start, and stays as it was.
     None,
     /// Everything is loaded at the start; clients load and unload from then on.
     Explicit,
+    /// What is served follows the repository: models and versions that come, change and go.
+    Poll,
 }
 
 #[cfg(test)]

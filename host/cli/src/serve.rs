@@ -13,10 +13,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Mutex;
 use tracing_subscriber::EnvFilter;
 use wisp_server::{ServerOptions, Sockets, serve};
 use wisp_serving::model_control::{ControlMode, ModelControl};
+use wisp_serving::registry::snapshot::Snapshot;
+use wisp_serving::repository_poll::{Change, LookError, Taken};
 use wisp_serving::{Serving, ServingOptions};
 
 /// Serve until SIGTERM or SIGINT; a second one ends it at once.
@@ -64,11 +65,14 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         threads: args.threads,
         max_instances: options.max_instances,
     })?;
+    // Before anything is loaded: what changes meanwhile is a change.
+    let files = Snapshot::take(&args.path)?;
     let registry = loader.load_repository(&args.path, &|model, loaded| match loaded {
         Ok(_) => tracing::debug!(model, "loaded"),
         Err(error) => tracing::warn!(model, error = error as &dyn std::error::Error, "not loaded"),
     })?;
-    if registry.entries().is_empty() {
+    // Where the repository is looked at again, models may come later.
+    if registry.entries().is_empty() && args.model_control_mode != ModelControlMode::Poll {
         let path = args.path.display();
         return Err(bad_configuration(format!(
             "there is no model in `{path}`: a repository holds directories such as \
@@ -90,9 +94,17 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         loader: Arc::new(loader),
         path: args.path.clone(),
         mode: control_mode(args),
-        busy: Mutex::default(),
+        busy: Arc::default(),
     };
     let serving = Arc::new(Serving::new(registry, Some(control), options));
+    let poll = serving.poll(files);
+    let interval = args.repository_poll_secs.0;
+    let polling = async move {
+        match poll {
+            Some(poll) => poll.run(interval, report_look).await,
+            None => std::future::pending().await,
+        }
+    };
     let mut stop = async move || {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -122,10 +134,33 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             Err(error) => error.to_string(),
         },
         () = signals => "a second signal came".to_owned(),
+        // It never ends by itself.
+        () = polling => "the repository is not looked at any more".to_owned(),
     };
     tracing::error!(reason, "ended before all requests were answered");
     // Returning would drop the workers, and so wait for whatever they are computing.
     std::process::exit(1)
+}
+
+/// Tell the log what a look at the repository has changed.
+fn report_look(look: Result<Vec<Change>, LookError>) {
+    let changes = match look {
+        Ok(changes) => changes,
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            return tracing::warn!(error, "nothing is loaded or unloaded");
+        }
+    };
+    for Change { model, outcome } in changes {
+        match outcome {
+            Ok(Taken::Loaded) => tracing::info!(%model, "loaded, as it has changed"),
+            Ok(Taken::Removed) => tracing::info!(%model, "not served any more, as it is gone"),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(%model, error, "changed, and not loaded");
+            }
+        }
+    }
 }
 
 /// Loading and unloading change what everybody gets. Without tenants there is nobody to ask, so it is
@@ -143,6 +178,7 @@ fn control_mode(args: &ServeArgs) -> ControlMode {
         ModelControlMode::None => ControlMode::Fixed,
         ModelControlMode::Explicit if is_local => ControlMode::Explicit,
         ModelControlMode::Explicit => ControlMode::Forbidden,
+        ModelControlMode::Poll => ControlMode::Poll,
     }
 }
 
@@ -186,6 +222,10 @@ mod tests {
             (&["--http", "0.0.0.0:0"], ControlMode::Forbidden),
             (&["--grpc", "0.0.0.0:0"], ControlMode::Forbidden),
             (&["--model-control-mode", "none"], ControlMode::Fixed),
+            (
+                &["--model-control-mode", "poll", "--http", "0.0.0.0:0"],
+                ControlMode::Poll,
+            ),
         ] {
             let line = [&["wisp", "serve", "models"], arguments].concat();
             let Command::Serve(args) = Options::try_parse_from(line)?.command else {

@@ -28,7 +28,8 @@ pub(crate) async fn answer(
     body.set_coding(content_coding::of_body(&head.headers)?);
     let reply = match call {
         Call::Infer(call) => {
-            let reply = Reply::from(infer(serving, call, body).await?.reply);
+            let permit = serving.admit()?;
+            let reply = Reply::from(infer(serving, permit, call, body).await?.reply);
             reply.compress_for(&head.headers).await
         }
         Call::ServerLive => Reply::document(v2::live()),

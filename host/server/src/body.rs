@@ -7,6 +7,8 @@
 
 mod inflation;
 
+pub(crate) use inflation::inflate;
+
 use crate::body_budget::Share;
 use bytes::Bytes;
 use std::error::Error;
@@ -185,7 +187,7 @@ where
             return Ok(body);
         };
         let share = self.share.split_off();
-        let (inflated, share) = inflation::inflate(coding, body, limit, share).await?;
+        let (inflated, share) = inflate(coding, body, limit, share).await?;
         self.share = share;
         Ok(inflated)
     }

@@ -52,6 +52,11 @@ impl Share {
         std::mem::replace(self, rest)
     }
 
+    /// Take over what another share of the same budget has.
+    pub(crate) fn join(&mut self, mut other: Share) {
+        self.taken += std::mem::take(&mut other.taken);
+    }
+
     /// Give back what was taken so far.
     pub(crate) fn release(&mut self) {
         let taken = std::mem::take(&mut self.taken);
@@ -76,7 +81,10 @@ mod tests {
         assert!(one.take(4) && one.take(4));
         assert!(!other.take(3));
         assert!(other.take(2));
+        other.join(one.split_off());
         drop(one);
-        assert!(other.take(8));
+        assert!(!other.take(1));
+        drop(other);
+        assert!(budget.share().take(10));
     }
 }

@@ -39,6 +39,8 @@ pub(crate) enum Failure {
     UnknownHealth,
     #[error("the server is draining: go on with another one")]
     Draining,
+    #[error("the time that the client set for it (`grpc-timeout`) has passed")]
+    ClientDeadline,
     /// With what the panic said.
     #[error("a panic: {0}")]
     Panic(String),
@@ -63,6 +65,7 @@ impl Failure {
             Failure::UnknownMethod(_) | Failure::LeftOut(_) => ErrorKind::NotImplemented,
             Failure::UnknownHealth => ErrorKind::NotFound,
             Failure::Draining => ErrorKind::Unavailable,
+            Failure::ClientDeadline => ErrorKind::DeadlineExceeded,
             Failure::Panic(_) => ErrorKind::Internal,
         }
     }

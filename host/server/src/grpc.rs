@@ -2,8 +2,9 @@
 //!
 //! A request comes from the same listeners and through the same frame as every other; here it is
 //! told from them, and its path chooses a service: `v2`, `tfs`, `predict`, `health`, or reflection,
-//! which tells a client of all of them. tonic reads the message (`incoming` is what it reads from)
-//! and writes the answer (`outgoing`); `status` is the one place where a failure becomes a status.
+//! which tells a client of all of them. An inference is admitted by its `method`; then tonic reads the
+//! message (from `incoming`, through `inflating` where it may be compressed) and writes the answer (`outgoing`),
+//! all of it within the client's `timeout`; `status` is the one place where a failure becomes a status.
 //!
 //! Invariant: a service holds nothing but what all requests share; no task is spawned for a request,
 //! except by reflection, whose task ends with its stream.
@@ -11,16 +12,21 @@
 mod generated;
 mod health;
 mod incoming;
+mod inflating;
+mod method;
 mod outgoing;
 mod predict;
 mod status;
 mod stream;
 mod tfs;
+mod timeout;
+mod unfold;
 mod v2;
 
-pub(crate) use incoming::{Held, MessageBody, Messages};
+pub(crate) use incoming::Held;
 pub(crate) use outgoing::GrpcBody;
-pub(crate) use status::{failure, refuse, settle};
+pub(crate) use status::{failure, refuse};
+pub(crate) use timeout::{client_deadline, until};
 
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
@@ -32,10 +38,16 @@ use generated::tensorflow::serving::prediction_service_server::PredictionService
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, Version};
+use hyper::body::Incoming;
+use incoming::{MessageBody, Messages};
+use inflating::PlainMessages;
+use method::{Admitted, Method};
+use status::settle;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic::server::NamedService;
@@ -44,19 +56,21 @@ use tower_service::Service;
 use wisp_protocol::call::InferCall;
 use wisp_protocol::codec::{Codec, Reply};
 use wisp_protocol::grpc::FILE_DESCRIPTOR_SET;
+use wisp_serving::admission::Permit;
 use wisp_serving::{BodyError, Serving, infer};
-
-/// The methods that take messages for as long as their client has any.
-const STREAMS: [&str; 2] = ["/ModelStreamInfer", "/ServerReflectionInfo"];
 
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// A service that answers requests of its own methods.
-type Methods = Box<dyn Fn(Request<MessageBody>) -> Answering + Send + Sync>;
+type Methods = Box<dyn Fn(Request<PlainMessages>) -> Answering + Send + Sync>;
 
-/// All services, by name. Lifetime: the process.
+/// All services, by name, and what stands in front of them. Lifetime: the process.
 pub(crate) struct Services {
     services: Vec<(&'static str, Methods)>,
+    serving: Arc<Serving>,
+    drain: DrainWatch,
+    /// How long a message may make us wait, besides the time its bytes take.
+    body_timeout: Duration,
 }
 
 /// The body of a message that has been read: there is nothing left of it.
@@ -69,18 +83,14 @@ pub(crate) fn is_grpc(head: &Parts) -> bool {
         && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// How many messages a request to this path may have.
-pub(crate) fn messages(path: &str, drain: &DrainWatch) -> Messages {
-    match STREAMS.iter().any(|method| path.ends_with(method)) {
-        true => Messages::Many(drain.clone()),
-        false => Messages::One,
-    }
-}
-
 // === impl Services ===
 
 impl Services {
-    pub(crate) fn new(serving: &Arc<Serving>, drain: &DrainWatch) -> Services {
+    pub(crate) fn new(
+        serving: &Arc<Serving>,
+        drain: DrainWatch,
+        body_timeout: Duration,
+    ) -> Services {
         let limit = serving.max_body_bytes();
         /// A generated server with what all of them have in common.
         macro_rules! with_messages {
@@ -114,21 +124,56 @@ impl Services {
                 methods(reflection().build_v1().expect(compiled_in)),
                 methods(reflection().build_v1alpha().expect(compiled_in)),
             ],
+            serving: of(),
+            drain,
+            body_timeout,
         }
     }
 
-    /// The response of the service that the path names; a failure is in its status.
-    pub(crate) async fn call(&self, mut request: Request<MessageBody>) -> Response<Body> {
-        answer_as_asked(request.headers_mut());
-        let path = request.uri().path();
+    /// The response of the service that the path names, whose failures are in its status.
+    ///
+    /// What the messages take of the budget of all bodies is `held`.
+    pub(crate) async fn call(
+        &self,
+        head: Parts,
+        incoming: Incoming,
+        held: Held,
+    ) -> Result<Response<Body>, Failure> {
+        let path = head.uri.path().to_owned();
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
         let service = service.map_or("", |(service, _)| service);
         let found = self.services.iter().find(|(name, _)| *name == service);
         let Some((_, methods)) = found else {
-            return refuse(&Arc::new(Failure::unknown_method(path)));
+            return Err(Failure::unknown_method(&path));
         };
-        let path = path.to_owned();
-        settle(methods(request).await, &path)
+        let request = self.request(head, incoming, held)?;
+        Ok(settle(methods(request).await, &path))
+    }
+
+    /// The request as tonic reads it, admitted if it is an inference.
+    fn request(
+        &self,
+        mut head: Parts,
+        incoming: Incoming,
+        held: Held,
+    ) -> Result<Request<PlainMessages>, Failure> {
+        let method = Method::of(head.uri.path());
+        if method == Method::Inference {
+            let permit = self.serving.admit()?;
+            head.extensions.insert(Admitted::new(permit));
+        }
+        let messages = match method {
+            Method::Inference | Method::Question => Messages::One,
+            Method::Stream => Messages::Many(self.drain.clone()),
+        };
+        let body = MessageBody::new(incoming, messages, self.body_timeout, held.clone());
+        head.extensions.insert(held);
+        answer_as_asked(&mut head.headers);
+        let body = match inflating::take_encoding(&mut head.headers) {
+            true => PlainMessages::inflated(body, self.serving.max_body_bytes()),
+            false => PlainMessages::passed(body),
+        };
+        Ok(Request::from_parts(head, body))
     }
 }
 
@@ -141,7 +186,7 @@ impl fmt::Debug for Services {
 
 fn methods<S>(service: S) -> (&'static str, Methods)
 where
-    S: Service<Request<MessageBody>, Response = Response<Body>, Error = Infallible>
+    S: Service<Request<PlainMessages>, Response = Response<Body>, Error = Infallible>
         + NamedService
         + Clone
         + Send
@@ -169,12 +214,13 @@ fn answer_as_asked(headers: &mut HeaderMap) {
     }
 }
 
-/// Answer an inference whose message has been read.
+/// Answer an admitted inference whose message has been read.
 async fn infer_message<C: Codec>(
     serving: &Serving,
+    permit: Permit,
     call: InferCall<C>,
 ) -> Result<<C::Reply as Reply>::Encoded, Failure> {
-    Ok(infer(serving, call, AlreadyRead).await?.reply)
+    Ok(infer(serving, permit, call, AlreadyRead).await?.reply)
 }
 
 impl wisp_serving::Body for AlreadyRead {

@@ -9,7 +9,7 @@ use crate::body::RequestBody;
 use crate::body_budget::BodyBudget;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
-use crate::grpc::{self, GrpcBody, Held, MessageBody};
+use crate::grpc::{self, GrpcBody, Held};
 use crate::log::Log;
 use crate::pulse::Turn;
 use crate::reply::{Framing, ReplyBody, ResponseBody};
@@ -39,7 +39,6 @@ pub(crate) struct Service {
     body_timeout: Duration,
     bodies: Arc<BodyBudget>,
     grpc: grpc::Services,
-    drain: DrainWatch,
     draining: AtomicBool,
 }
 
@@ -50,8 +49,7 @@ impl Service {
         options: &ServerOptions,
     ) -> Service {
         Service {
-            grpc: grpc::Services::new(&serving, &drain),
-            drain,
+            grpc: grpc::Services::new(&serving, drain, options.body_timeout),
             serving,
             log: Log::new(),
             body_timeout: options.body_timeout,
@@ -94,13 +92,10 @@ impl Service {
         turn: Turn,
     ) -> Response<GrpcBody> {
         let held = Held::new(self.bodies.share());
-        let messages = grpc::messages(head.uri.path(), &self.drain);
-        let body = MessageBody::new(incoming, messages, self.body_timeout, held.clone());
-        let mut request = Request::from_parts(head.clone(), body);
-        request.extensions_mut().insert(held.clone());
+        let deadline = grpc::client_deadline(&head.headers);
         let line = self.log.begin(&head);
-        let work = async { Ok(self.grpc.call(request).await) };
-        let response = catch_panic(work).await;
+        let work = self.grpc.call(head.clone(), incoming, held.clone());
+        let response = catch_panic(grpc::until(deadline, work)).await;
         let mut response = response.unwrap_or_else(|failure| grpc::refuse(&Arc::new(failure)));
         let id = match grpc::failure(&response) {
             Some(failure) => Some(line.failed(failure).to_header()),
@@ -112,7 +107,7 @@ impl Service {
         if let Some(id) = id {
             response.headers_mut().insert(REQUEST_ID, id);
         }
-        response.map(|messages| GrpcBody::new(messages, turn, held))
+        response.map(|messages| GrpcBody::new(messages, turn, deadline, held))
     }
 
     async fn respond_http(

@@ -5,6 +5,7 @@
 
 mod drain;
 mod framing;
+mod grpc;
 mod harness;
 mod http2;
 mod limits;

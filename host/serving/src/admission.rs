@@ -13,6 +13,7 @@ pub struct Admission {
     requests: Arc<Semaphore>,
     instances: Arc<Semaphore>,
     max_requests: usize,
+    max_instances: usize,
 }
 
 /// Leave to run one request. Lifetime: one request.
@@ -40,12 +41,24 @@ pub enum AdmissionError {
 impl Admission {
     pub fn new(max_requests: usize, max_instances: usize) -> Admission {
         // More than a semaphore counts is no limit at all, and must not be a panic.
-        let semaphore = |permits: usize| Semaphore::new(permits.min(Semaphore::MAX_PERMITS));
+        let [max_requests, max_instances] =
+            [max_requests, max_instances].map(|most| most.min(Semaphore::MAX_PERMITS));
         Admission {
-            requests: Arc::new(semaphore(max_requests)),
-            instances: Arc::new(semaphore(max_instances)),
+            requests: Arc::new(Semaphore::new(max_requests)),
+            instances: Arc::new(Semaphore::new(max_instances)),
             max_requests,
+            max_instances,
         }
+    }
+
+    /// The requests that hold a permit now.
+    pub fn admitted_requests(&self) -> usize {
+        self.max_requests - self.requests.available_permits()
+    }
+
+    /// The places in the sandbox that are taken now.
+    pub fn live_instances(&self) -> usize {
+        self.max_instances - self.instances.available_permits()
     }
 
     /// Admit one request, or refuse it without waiting.
@@ -86,6 +99,7 @@ mod tests {
         let _second = admission.admit()?;
         let refusal = AdmissionError::Overloaded { max_requests: 2 };
         assert_eq!(admission.admit().err(), Some(refusal));
+        assert_eq!(admission.admitted_requests(), 2);
         drop(first);
         assert!(admission.admit().is_ok());
         Ok(())
@@ -102,6 +116,7 @@ mod tests {
         let (first, second) = (admission.admit()?, admission.admit()?);
         let deadline = (tokio::time::Instant::now() + Duration::from_secs(1)).into_std();
         let slot = first.instance(deadline).await?;
+        assert_eq!(admission.live_instances(), 1);
         let refused = second.instance(deadline).await;
         assert_eq!(refused.err(), Some(AdmissionError::NoInstance));
         drop(slot);

@@ -67,3 +67,52 @@ fn compute_error(error: BackendError) -> ComputeError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use wisp_backend::worker::WorkerOptions;
+
+    #[derive(Debug, Default)]
+    struct Counted {
+        signature: Signature,
+        computes: AtomicUsize,
+    }
+
+    impl Graph for Counted {
+        fn signature(&self) -> &Signature {
+            &self.signature
+        }
+
+        fn compute(&self, _: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+            self.computes.fetch_add(1, SeqCst);
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_computation_that_nobody_waits_for_is_skipped() -> anyhow::Result<()> {
+        let threads = NonZeroUsize::MIN;
+        let workers = Workers::spawn("test", WorkerOptions { threads, queue: 8 })?;
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        workers.submit(move || {
+            let _ = gate.recv();
+        })?;
+        let graph = Arc::new(Counted::default());
+        let queue = GraphQueue::new(Arc::clone(&graph) as Arc<dyn Graph>, workers);
+        let deadline = Instant::now() + std::time::Duration::from_secs(60);
+        tokio::select! {
+            biased;
+            // Polled once, which queues it, and dropped.
+            _ = queue.compute(Vec::new(), deadline) => anyhow::bail!("the gate is closed"),
+            () = std::future::ready(()) => {}
+        }
+        let computing = queue.compute(Vec::new(), deadline);
+        open.send(())?;
+        computing.await?;
+        assert_eq!(graph.computes.load(SeqCst), 1);
+        Ok(())
+    }
+}

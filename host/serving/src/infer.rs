@@ -1,19 +1,21 @@
 //! **The straight line**: one inference, from its routed head to its encoded answer.
 //!
 //! [`infer()`] is the only way a request takes. It does not branch on protocol, backend or model kind; those are
-//! values inside the call and the version. Admission comes before the body is read, so that a
-//! refusal costs no body bytes; everything after it holds the permit.
+//! values inside the call and the version. It takes a permit, which [`Serving::admit`] gives before the body
+//! is read, so that a refusal costs no body bytes; the permit is held until the answer is encoded.
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Permit};
 use crate::error::InferError;
-use crate::model_control::{ControlError, ModelControl};
+use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::offload;
+use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, Registry};
+use crate::repository_poll::RepositoryPoll;
 use crate::version::ModelVersion;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use wisp_protocol::call::{
     IndexEntry, InferCall, InferRequest, InferResponse, ModelName, Target, Version,
 };
@@ -25,10 +27,10 @@ use wisp_sandbox::handler::Usage;
 #[derive(Debug)]
 pub struct Serving {
     registry: Arc<Registry>,
-    control: Option<ModelControl>,
+    control: Option<Arc<ModelControl>>,
     admission: Admission,
     options: ServingOptions,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
 }
 
 /// Limits of every inference.
@@ -88,13 +90,13 @@ pub struct Inferred<E> {
     pub usage: Usage,
 }
 
-/// Answer one inference.
+/// Answer one admitted inference.
 pub async fn infer<C: Codec, B: Body>(
     serving: &Serving,
+    permit: Permit,
     call: InferCall<C>,
     body: B,
 ) -> Result<Inferred<Encoded<C>>, InferError> {
-    let permit = serving.admission.admit()?;
     let version = serving.registry.select(&call.selection)?;
     let body = body.read(serving.options.max_body_bytes).await?;
     let deadline = Instant::now() + serving.options.request_timeout;
@@ -148,10 +150,25 @@ impl Serving {
         Serving {
             admission: Admission::new(options.max_requests, options.max_instances),
             registry: Arc::new(registry),
-            control,
+            control: control.map(Arc::new),
             options,
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
         }
+    }
+
+    /// Admit one inference, or refuse it at once: by its head, before its body is read.
+    pub fn admit(&self) -> Result<Permit, InferError> {
+        Ok(self.admission.admit()?)
+    }
+
+    /// The inferences that hold a permit now.
+    pub fn admitted_requests(&self) -> usize {
+        self.admission.admitted_requests()
+    }
+
+    /// The handler instances that are alive now, those of inline calls not counted.
+    pub fn live_instances(&self) -> usize {
+        self.admission.live_instances()
     }
 
     /// The largest request, in bytes.
@@ -163,12 +180,25 @@ impl Serving {
     ///
     /// A model that cannot be served makes itself unready, not the server.
     pub fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed)
+        !*self.draining.borrow()
     }
 
     /// Tell load balancers to stop sending; what still comes is served.
     pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
+    }
+
+    /// Completes when a model has been loaded, unloaded or has failed to be, or draining has begun, since this
+    /// was asked for.
+    pub fn change(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (mut models, mut draining) = (self.registry.changes(), self.draining.subscribe());
+        async move {
+            // What is watched lives as long as who serves it.
+            tokio::select! {
+                _ = models.changed() => {}
+                _ = draining.changed() => {}
+            }
+        }
     }
 
     /// Every model of the repository and its state, by name.
@@ -205,6 +235,21 @@ impl Serving {
     pub async fn unload(&self, model: &ModelName) -> Result<(), InferError> {
         let control = self.control.as_ref().ok_or(ControlError::Fixed)?;
         Ok(control.unload(&self.registry, model).await?)
+    }
+
+    /// Load these models of the repository, and stop serving all others.
+    pub async fn load_only(&self, models: Vec<ModelName>) -> Result<(), InferError> {
+        let control = self.control.as_ref().ok_or(ControlError::Fixed)?;
+        Ok(control.load_only(&self.registry, models).await?)
+    }
+
+    /// What makes that which is served follow its repository, whose files were `taken` before anything of
+    /// it was loaded; `None` in every other mode.
+    pub fn poll(&self, taken: Snapshot) -> Option<RepositoryPoll> {
+        let control = self.control.clone()?;
+        let registry = Arc::clone(&self.registry);
+        let polls = control.mode == ControlMode::Poll;
+        polls.then(|| RepositoryPoll::new(control, registry, taken))
     }
 
     /// The states of the versions that `target` names: all of a model's, or one.

@@ -2,7 +2,7 @@
 //!
 //! Read [`infer()`] first: it is one function and names every module a request touches, in order.
 //! [`registry`] says which [`version::ModelVersion`] a name means and loads them ([`model_control`] while the
-//! server runs), [`admission`] whether a call
+//! server runs, for clients or for a [`repository_poll`]), [`admission`] whether a call
 //! may run now, [`version`] runs it: on [`graph_queue`]s, or by a [`placed_handler`], whose guests wait on
 //! [`guest_threads`]; `offload` keeps long texts off the threads that serve connections. [`error`] sorts what can
 //! go wrong by who has to act.
@@ -20,6 +20,7 @@ pub mod model_control;
 mod offload;
 pub mod placed_handler;
 pub mod registry;
+pub mod repository_poll;
 pub mod version;
 
 pub use error::InferError;

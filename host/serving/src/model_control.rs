@@ -1,4 +1,4 @@
-//! Loads and unloads models of the repository while the server runs.
+//! Loads and unloads models of the repository while the server runs, for clients or for who polls it.
 //!
 //! Loading reads files, compiles and warms, for seconds, so it happens on a thread that may block, one
 //! load or unload at a time. A failed load changes nothing where there was something: what was served goes
@@ -7,8 +7,9 @@
 use crate::error::InferError;
 use crate::registry::load_error::LoadError;
 use crate::registry::loader::Loader;
-use crate::registry::{LoadedVersion, Registry, repository};
-use std::path::PathBuf;
+use crate::registry::snapshot::Snapshot;
+use crate::registry::{LoadedVersion, ModelEntry, Registry, repository};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use wisp_protocol::call::ModelName;
@@ -21,6 +22,8 @@ pub enum ControlMode {
     Fixed,
     /// Clients, by asking for a model to be loaded or unloaded.
     Explicit,
+    /// Who changes the repository: what is served follows it.
+    Poll,
     /// Clients of this machine only, which these are not: the server listens to others as well.
     Forbidden,
 }
@@ -32,7 +35,7 @@ pub struct ModelControl {
     pub path: PathBuf,
     pub mode: ControlMode,
     /// Held while something is loaded or unloaded.
-    pub busy: Mutex<()>,
+    pub busy: Arc<Mutex<()>>,
 }
 
 /// Why a model has not been loaded or unloaded. The text is for the client.
@@ -40,6 +43,9 @@ pub struct ModelControl {
 pub enum ControlError {
     #[error("loading and unloading is off: the server was started with --model-control-mode none")]
     Fixed,
+    /// In Triton's words, which tools look for.
+    #[error("explicit model load / unload is not allowed if polling is enabled")]
+    Polling,
     #[error(
         "loading and unloading is for clients of a server that listens on its own machine only; this one \
          listens on other addresses too"
@@ -54,21 +60,70 @@ pub enum ControlError {
 }
 
 impl ModelControl {
-    /// Load the model as it is in the repository now, in the place of what is served.
+    /// Load the model, for a client, as it is in the repository now, in the place of what is served.
     pub async fn load(
         &self,
         registry: &Arc<Registry>,
         model: ModelName,
     ) -> Result<(), ControlError> {
         self.check()?;
-        let _busy = self.busy.lock().await;
+        self.reload(registry, model).await
+    }
+
+    /// Load these models, for a client, and stop serving all others. If one of them is not there, or
+    /// cannot be loaded, none is unloaded.
+    pub async fn load_only(
+        &self,
+        registry: &Arc<Registry>,
+        models: Vec<ModelName>,
+    ) -> Result<(), ControlError> {
+        self.check()?;
         let (loader, path) = (Arc::clone(&self.loader), self.path.clone());
         let registry = Arc::clone(registry);
-        let loading = move || load(&loader, &path, &registry, model);
-        match tokio::task::spawn_blocking(loading).await {
-            Ok(loaded) => loaded,
-            Err(_) => Err(ControlError::Lost),
-        }
+        self.run(move || load_only(&loader, &path, &registry, &models))
+            .await?
+    }
+
+    /// Load the model as it is in the repository now, in the place of what is served.
+    pub(crate) async fn reload(
+        &self,
+        registry: &Arc<Registry>,
+        model: ModelName,
+    ) -> Result<(), ControlError> {
+        let (loader, path) = (Arc::clone(&self.loader), self.path.clone());
+        let registry = Arc::clone(registry);
+        self.run(move || load(&loader, &path, &registry, &model))
+            .await?
+    }
+
+    /// Forget a model that is not in the repository any more; requests it has are answered.
+    pub(crate) async fn remove(
+        &self,
+        registry: &Arc<Registry>,
+        model: ModelName,
+    ) -> Result<(), ControlError> {
+        let registry = Arc::clone(registry);
+        self.run(move || registry.remove(&model)).await
+    }
+
+    /// How the files of the repository are now.
+    pub(crate) async fn snapshot(&self) -> Result<Result<Snapshot, LoadError>, ControlError> {
+        let path = self.path.clone();
+        self.run(move || Snapshot::take(&path)).await
+    }
+
+    /// Work that reads files, on a thread that may block, when nothing else is loaded or unloaded. Once
+    /// begun it is finished, also for a client that has gone.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let busy = Arc::clone(&self.busy).lock_owned().await;
+        let worked = tokio::task::spawn_blocking(move || {
+            let _busy = busy;
+            work()
+        });
+        worked.await.map_err(|_| ControlError::Lost)
     }
 
     /// Stop serving the model; requests it has are answered. One that is not served stays so.
@@ -86,6 +141,7 @@ impl ModelControl {
         match self.mode {
             ControlMode::Explicit => Ok(()),
             ControlMode::Fixed => Err(ControlError::Fixed),
+            ControlMode::Poll => Err(ControlError::Polling),
             ControlMode::Forbidden => Err(ControlError::Forbidden),
         }
     }
@@ -93,37 +149,76 @@ impl ModelControl {
 
 fn load(
     loader: &Loader,
-    path: &std::path::Path,
+    path: &Path,
     registry: &Registry,
-    model: ModelName,
+    model: &ModelName,
 ) -> Result<(), ControlError> {
-    let failed = |error: LoadError| ControlError::Failed {
-        model: model.clone(),
-        reason: error.client_reason(),
+    let (entry, failure) = match repository::find_model(path, model) {
+        Ok(None) => {
+            return Err(ControlError::UnknownModel {
+                model: model.clone(),
+            });
+        }
+        Ok(Some(selected)) => {
+            let entry = loader.load_model(&selected, &|_, _| ());
+            let failure = failure(&entry);
+            (entry, failure)
+        }
+        Err(error) => {
+            let reason = error.client_reason();
+            (ModelEntry::problem(reason.clone()), Some(reason))
+        }
     };
-    let selected = repository::find_model(path, &model).map_err(failed)?;
-    let selected = selected.ok_or_else(|| ControlError::UnknownModel {
-        model: model.clone(),
-    })?;
-    let entry = loader.load_model(&selected, &|_, _| ());
-    let failure = entry.versions.values().find_map(|version| match version {
-        LoadedVersion::Failed(reason) => Some(reason.clone()),
-        LoadedVersion::Ready(_) | LoadedVersion::Unloaded => None,
-    });
-    let is_served = registry.entry(&model).is_ok_and(|before| before.is_ready());
+    let is_served = registry.entry(model).is_ok_and(|before| before.is_ready());
     if failure.is_none() || !is_served {
         registry.replace(model.clone(), entry);
     }
     match failure {
         None => Ok(()),
-        Some(reason) => Err(ControlError::Failed { model, reason }),
+        Some(reason) => Err(ControlError::Failed {
+            model: model.clone(),
+            reason,
+        }),
     }
+}
+
+/// Why a version of the model has not been loaded, if one has not.
+fn failure(entry: &ModelEntry) -> Option<String> {
+    entry.versions.values().find_map(|version| match version {
+        LoadedVersion::Failed(reason) => Some(reason.clone()),
+        LoadedVersion::Ready(_) | LoadedVersion::Unloaded => None,
+    })
+}
+
+fn load_only(
+    loader: &Loader,
+    path: &Path,
+    registry: &Registry,
+    models: &[ModelName],
+) -> Result<(), ControlError> {
+    // A name that is not there is found out before anything changes.
+    for model in models {
+        if let Ok(None) = repository::find_model(path, model) {
+            let model = model.clone();
+            return Err(ControlError::UnknownModel { model });
+        }
+    }
+    for model in models {
+        load(loader, path, registry, model)?;
+    }
+    for (model, entry) in registry.entries() {
+        if !models.contains(&model) {
+            registry.replace(model, entry.unloaded());
+        }
+    }
+    Ok(())
 }
 
 impl From<ControlError> for InferError {
     fn from(error: ControlError) -> InferError {
         let kind = match error {
             ControlError::Fixed | ControlError::Failed { .. } => ErrorKind::InvalidRequest,
+            ControlError::Polling => ErrorKind::Unavailable,
             ControlError::Forbidden => ErrorKind::Forbidden,
             ControlError::UnknownModel { .. } => ErrorKind::NotFound,
             ControlError::Lost => ErrorKind::Internal,

@@ -8,10 +8,12 @@ pub mod load_error;
 pub mod loader;
 pub mod model_file;
 pub mod repository;
+pub mod snapshot;
 
 use crate::version::ModelVersion;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use tokio::sync::watch;
 use wisp_protocol::call::{
     IndexEntry, ModelName, Selection, Target, Version, VersionChoice, VersionLabel, VersionState,
 };
@@ -20,6 +22,8 @@ use wisp_protocol::call::{
 #[derive(Debug, Default)]
 pub struct Registry {
     models: RwLock<BTreeMap<ModelName, Arc<ModelEntry>>>,
+    /// Marked at every change, for who waits for one.
+    changes: watch::Sender<()>,
 }
 
 /// One model as it was last loaded or unloaded.
@@ -73,7 +77,13 @@ impl Registry {
                     .map(|(name, entry)| (name, Arc::new(entry)))
                     .collect(),
             ),
+            changes: watch::Sender::default(),
         }
+    }
+
+    /// Told of every change from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// The version that an inference is asked of, ready to be called.
@@ -141,7 +151,17 @@ impl Registry {
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         let before = models.insert(model, Arc::new(entry));
         drop(models);
+        self.changes.send_replace(());
         // Ending a version's threads takes time: not under the lock.
+        drop(before);
+    }
+
+    /// Forget a model.
+    pub fn remove(&self, model: &ModelName) {
+        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+        let before = models.remove(model);
+        drop(models);
+        self.changes.send_replace(());
         drop(before);
     }
 

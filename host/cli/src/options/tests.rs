@@ -82,6 +82,8 @@ fn values_that_cannot_be_are_refused_with_the_form_that_can() {
             "from 1 to 1000000",
         ),
         ("serve --threads 0 .", "--threads"),
+        ("serve --repository-poll-secs 0 .", "seconds, from 1"),
+        ("serve --model-control-mode all .", "none, explicit, poll"),
         ("serve", "PATH"),
         ("infer m", "--input"),
         ("infer m --input image", "NAME=VALUE"),

@@ -51,6 +51,29 @@ impl FromStr for Milliseconds {
     }
 }
 
+/// A time that is typed and shown as whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_secs().fmt(f)
+    }
+}
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Seconds, String> {
+        // As for milliseconds.
+        const DAY: u64 = 24 * 60 * 60;
+        match text.parse() {
+            Ok(number) if (1..=DAY).contains(&number) => Ok(Seconds(Duration::from_secs(number))),
+            _ => Err(format!("expected seconds, from 1 to {DAY} (a day)")),
+        }
+    }
+}
+
 /// Where gRPC has a port of its own, if it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GrpcAddress {

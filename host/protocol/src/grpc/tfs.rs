@@ -3,7 +3,8 @@
 //! [`target`] names the model of a request. [`decode_predict`] and [`encode_predict`] carry tensors
 //! (`tensor`); [`decode_classify`], [`decode_regress`] and [`decode_multi`] make the inputs from
 //! examples (`example`) and give a reply that reads classes or numbers from the outputs
-//! (`classify`, `multi`). `metadata` describes a model and tells its state.
+//! (`classify`, `multi`). `metadata` describes a model and tells its state, `reload` says which are to be
+//! served.
 //!
 //! There is one signature, `serving_default`, which is the model's own. Version 0 means the latest,
 //! as clients send it that were told of none.
@@ -20,6 +21,7 @@ mod example;
 mod metadata;
 mod multi;
 mod predict;
+mod reload;
 mod tensor;
 
 pub use classify::{ClassifyReply, RegressReply, decode_classify, decode_regress};
@@ -29,6 +31,7 @@ pub use metadata::{check_metadata_fields, model_metadata, model_status};
 pub use multi::{MultiReply, decode_multi, multi_target};
 pub use predict::{decode_predict, encode_predict};
 pub(crate) use tensor::data_type;
+pub use reload::{decode_reload, reloaded};
 
 use super::message::tensorflow::serving::ModelSpec;
 use super::message::tensorflow::serving::model_spec::VersionChoice as WireChoice;

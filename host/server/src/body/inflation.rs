@@ -22,7 +22,7 @@ struct Inflation {
 
 /// The plain bytes of `body`, of which there may be `limit`, and the share of the budget that they
 /// and the compressed ones have.
-pub(super) async fn inflate(
+pub(crate) async fn inflate(
     coding: Coding,
     body: Bytes,
     limit: usize,

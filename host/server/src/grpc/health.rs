@@ -1,13 +1,11 @@
 //! `grpc.health.v1.Health`: the server's readiness, and that of each model by its name.
 //!
-//! Answered from what is served and not from a list kept beside it.
+//! Answered from what is served and not from a list kept beside it. Who watches is told each change:
+//! a model loaded, unloaded or failed, and the server's draining, with which a watch ends.
 
+use super::unfold::Unfold;
 use crate::drain::DrainWatch;
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
@@ -15,17 +13,19 @@ use wisp_protocol::grpc::v2;
 use wisp_serving::Serving;
 
 /// The service. Lifetime: the process.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Health {
     serving: Arc<Serving>,
     drain: DrainWatch,
 }
 
-/// What a client is told that watches: how it is, and that it ends when the server drains.
-/// Lifetime: one request.
-pub(super) struct Watch {
-    now: Option<ServingStatus>,
-    drain: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+/// What one client watches. Lifetime: one request.
+pub(super) struct Watched {
+    health: Health,
+    /// The server, which has no name, or a model's.
+    name: String,
+    /// What the client was told last.
+    told: Option<ServingStatus>,
 }
 
 impl Health {
@@ -52,9 +52,30 @@ impl Health {
     }
 }
 
+impl Watched {
+    /// The next status that is another; `None` when the server drains.
+    async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Watched)> {
+        loop {
+            // Asked for first, so that no change falls between the look and the wait.
+            let change = self.health.serving.change();
+            // A name that is not known yet is watched as well.
+            let status = self.health.status(&self.name);
+            let status = status.unwrap_or(ServingStatus::ServiceUnknown);
+            if self.told.replace(status) != Some(status) {
+                return Some((Ok(response(status)), self));
+            }
+            tokio::select! {
+                biased;
+                () = change => {}
+                () = self.health.drain.clone().begun() => return None,
+            }
+        }
+    }
+}
+
 #[tonic::async_trait]
 impl health_server::Health for Health {
-    type WatchStream = Watch;
+    type WatchStream = Unfold<Watched, Result<HealthCheckResponse, Status>>;
 
     async fn check(
         &self,
@@ -66,36 +87,17 @@ impl health_server::Health for Health {
         }
     }
 
-    /// As its specification has it, a name that is not known yet is watched as well.
-    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Watch>, Status> {
-        let status = self.status(&request.get_ref().service);
-        Ok(Response::new(Watch {
-            now: Some(status.unwrap_or(ServingStatus::ServiceUnknown)),
-            drain: Some(Box::pin(self.drain.clone().begun())),
-        }))
-    }
-}
-
-impl Stream for Watch {
-    type Item = Result<HealthCheckResponse, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(status) = self.now.take() {
-            return Poll::Ready(Some(Ok(response(status))));
-        }
-        let Some(drain) = &mut self.drain else {
-            return Poll::Ready(None);
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let watched = Watched {
+            health: self.clone(),
+            name: request.into_inner().service,
+            told: None,
         };
-        drain.as_mut().poll(cx).map(|()| {
-            self.drain = None;
-            Some(Ok(response(ServingStatus::NotServing)))
-        })
-    }
-}
-
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watch")
+        let statuses = Unfold::new(watched, |watched| Box::pin(watched.next()));
+        Ok(Response::new(statuses))
     }
 }
 

@@ -65,6 +65,16 @@ impl Held {
         self.share(Share::release);
     }
 
+    /// What the messages so far have taken, for who works on them where this cannot be.
+    pub(super) fn split_off(&self) -> Share {
+        self.share(Share::split_off)
+    }
+
+    /// Hold again what was split off.
+    pub(super) fn put_back(&self, taken: Share) {
+        self.share(|share| share.join(taken));
+    }
+
     fn share<T>(&self, work: impl FnOnce(&mut Share) -> T) -> T {
         // A panic leaves a count that is right.
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -94,6 +104,10 @@ impl MessageBody {
             received: 0,
             wait,
         }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        self.held.clone()
     }
 
     /// Why there is no use in waiting any longer.

@@ -1,15 +1,19 @@
 //! The body of a gRPC response: tonic's, with the marks that its connection goes by.
 //!
 //! Large messages go out in frames of limited size, as all responses over HTTP/2. While the next
-//! message is still being made, the request is being worked on, however much went out before.
+//! message is still being made, the request is being worked on, however much went out before. A client
+//! that waits no longer gets no more of it than a status.
 
 use super::Held;
+use crate::failure::Failure;
 use crate::pulse::Turn;
 use crate::reply::MAX_FRAME_BYTES;
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
 /// The messages of a response and its trailers. Lifetime: one request.
@@ -19,19 +23,40 @@ pub(crate) struct GrpcBody {
     /// What is left of bytes too many for one frame.
     rest: Bytes,
     turn: Turn,
+    /// When the client waits no longer, if it has said so.
+    deadline: Option<Pin<Box<Sleep>>>,
     /// The request's messages may be in use until the last one is answered.
     _held: Held,
 }
 
 impl GrpcBody {
-    pub(crate) fn new(messages: tonic::body::Body, mut turn: Turn, held: Held) -> GrpcBody {
+    pub(crate) fn new(
+        messages: tonic::body::Body,
+        mut turn: Turn,
+        deadline: Option<Instant>,
+        held: Held,
+    ) -> GrpcBody {
         turn.start_replying();
         GrpcBody {
             messages,
             rest: Bytes::new(),
             turn,
+            deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
             _held: held,
         }
+    }
+
+    /// The end for a client that waits no longer; what is still being made for it is dropped.
+    fn cut(&mut self) -> Frame<Bytes> {
+        self.deadline = None;
+        self.messages = tonic::body::Body::empty();
+        self.turn.start_replying();
+        let mut trailers = HeaderMap::new();
+        let added = Status::from(Failure::ClientDeadline).add_header(&mut trailers);
+        if let Err(error) = added {
+            tracing::error!(%error, "a status of ours cannot be sent");
+        }
+        Frame::trailers(trailers)
     }
 }
 
@@ -44,6 +69,13 @@ impl Body for GrpcBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.rest.is_empty() {
+            let is_over = self
+                .deadline
+                .as_mut()
+                .map(|deadline| deadline.as_mut().poll(cx));
+            if is_over.is_some_and(|over| over.is_ready()) {
+                return Poll::Ready(Some(Ok(self.cut())));
+            }
             let frame = Pin::new(&mut self.messages).poll_frame(cx);
             if frame.is_pending() {
                 self.turn.resume_working();

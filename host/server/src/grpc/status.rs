@@ -49,6 +49,7 @@ pub(super) fn settled(made: Status) -> Status {
     if of(&made).is_some() {
         return made;
     }
+    let text = made.message();
     let kind = match made.code() {
         Code::OutOfRange | Code::ResourceExhausted => ErrorKind::TooLarge,
         Code::Unimplemented => ErrorKind::UnsupportedEncoding,
@@ -56,10 +57,11 @@ pub(super) fn settled(made: Status) -> Status {
         // Frames and messages that cannot be read: gRPC's own libraries blame themselves.
         _ => ErrorKind::InvalidRequest,
     };
-    let mut status = Status::from(Failure::Message {
-        kind,
-        text: made.message().to_owned(),
-    });
+    let text = match kind {
+        ErrorKind::TooLarge => format!("{text}, which --max-body-bytes sets"),
+        _ => text.to_owned(),
+    };
+    let mut status = Status::from(Failure::Message { kind, text });
     // Which encodings are read, for example.
     *status.metadata_mut() = made.metadata().clone();
     status
@@ -92,7 +94,14 @@ mod tests {
         ] {
             let text = made.message().to_owned();
             let status = settled(made);
-            assert_eq!((status.code(), status.message()), (expected, text.as_str()));
+            assert_eq!(status.code(), expected);
+            assert!(status.message().starts_with(&text), "{status}");
+            let names_the_flag = status.message().contains("--max-body-bytes");
+            assert_eq!(
+                names_the_flag,
+                expected == Code::ResourceExhausted,
+                "{status}"
+            );
             assert!(of(&status).is_some());
         }
     }

@@ -3,6 +3,7 @@
 use super::generated::tensorflow::serving::model_service_server::ModelService;
 use super::generated::tensorflow::serving::prediction_service_server::PredictionService;
 use super::infer_message;
+use super::method::permit;
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -12,6 +13,7 @@ use wisp_protocol::grpc::codec::Tfs;
 use wisp_protocol::grpc::message::tensorflow::serving::*;
 use wisp_protocol::grpc::tfs as messages;
 use wisp_serving::Serving;
+use wisp_serving::admission::Permit;
 
 /// Inference, and what models take. Lifetime: the process.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub(super) struct Prediction {
     serving: Arc<Serving>,
 }
 
-/// The states of models. Lifetime: the process.
+/// The states of models, and which are served. Lifetime: the process.
 #[derive(Debug)]
 pub(super) struct Models {
     serving: Arc<Serving>,
@@ -35,6 +37,7 @@ impl Prediction {
     /// The answer to a message that is for this target.
     async fn infer<M>(
         &self,
+        permit: Permit,
         target: Target,
         message: M,
     ) -> Answer<<<Tfs<M> as Codec>::Reply as Reply>::Encoded>
@@ -46,7 +49,9 @@ impl Prediction {
             selection: Selection::Named(target),
             codec: Tfs { message, limit },
         };
-        Ok(Response::new(infer_message(&self.serving, call).await?))
+        Ok(Response::new(
+            infer_message(&self.serving, permit, call).await?,
+        ))
     }
 
     fn metadata(
@@ -71,30 +76,34 @@ impl PredictionService for Prediction {
         &self,
         request: Request<ClassificationRequest>,
     ) -> Answer<ClassificationResponse> {
+        let permit = permit(&self.serving, &request)?;
         let message = request.into_inner();
         let target = target(message.model_spec.as_ref())?;
-        self.infer(target, message).await
+        self.infer(permit, target, message).await
     }
 
     async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
+        let permit = permit(&self.serving, &request)?;
         let message = request.into_inner();
         let target = target(message.model_spec.as_ref())?;
-        self.infer(target, message).await
+        self.infer(permit, target, message).await
     }
 
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
+        let permit = permit(&self.serving, &request)?;
         let message = request.into_inner();
         let target = target(message.model_spec.as_ref())?;
-        self.infer(target, message).await
+        self.infer(permit, target, message).await
     }
 
     async fn multi_inference(
         &self,
         request: Request<MultiInferenceRequest>,
     ) -> Answer<MultiInferenceResponse> {
+        let permit = permit(&self.serving, &request)?;
         let message = request.into_inner();
         let target = messages::multi_target(&message).map_err(Failure::from)?;
-        self.infer(target, message).await
+        self.infer(permit, target, message).await
     }
 
     async fn get_model_metadata(
@@ -114,6 +123,12 @@ impl Models {
         let states = self.serving.states(&target(message.model_spec.as_ref())?)?;
         Ok(messages::model_status(&states))
     }
+
+    async fn reload(&self, message: &ReloadConfigRequest) -> Result<ReloadConfigResponse, Failure> {
+        let models = messages::decode_reload(message)?;
+        self.serving.load_only(models).await?;
+        Ok(messages::reloaded())
+    }
 }
 
 #[tonic::async_trait]
@@ -127,8 +142,8 @@ impl ModelService for Models {
 
     async fn handle_reload_config_request(
         &self,
-        _: Request<ReloadConfigRequest>,
+        request: Request<ReloadConfigRequest>,
     ) -> Answer<ReloadConfigResponse> {
-        Err(Failure::LeftOut("reloading of the configuration is").into())
+        Ok(Response::new(self.reload(request.get_ref()).await?))
     }
 }

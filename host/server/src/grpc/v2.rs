@@ -3,7 +3,8 @@
 //! The methods that this server leaves out are refused with a text that says what is left out.
 
 use super::generated::inference::grpc_inference_service_server::GrpcInferenceService;
-use super::stream::Answers;
+use super::method::permit;
+use super::stream::{Answers, Requests};
 use super::{Held, infer_message};
 use crate::failure::Failure;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use wisp_protocol::grpc::codec::ModelInfer;
 use wisp_protocol::grpc::message::inference::*;
 use wisp_protocol::grpc::v2 as messages;
 use wisp_serving::Serving;
+use wisp_serving::admission::Permit;
 
 /// The service. Lifetime: the process.
 #[derive(Debug)]
@@ -79,6 +81,7 @@ impl V2 {
 /// The answer to one inference, on a stream or not.
 pub(super) async fn model_infer(
     serving: &Serving,
+    permit: Permit,
     message: ModelInferRequest,
 ) -> Result<ModelInferResponse, Failure> {
     let target = messages::target(&message.model_name, &message.model_version)?;
@@ -86,7 +89,7 @@ pub(super) async fn model_infer(
         selection: Selection::Named(target),
         codec: ModelInfer(message),
     };
-    infer_message(serving, call).await
+    infer_message(serving, permit, call).await
 }
 
 /// A part of the protocol that this server leaves out.
@@ -130,7 +133,8 @@ impl GrpcInferenceService for V2 {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let response = model_infer(&self.serving, request.into_inner()).await?;
+        let permit = permit(&self.serving, &request)?;
+        let response = model_infer(&self.serving, permit, request.into_inner()).await?;
         Ok(Response::new(response))
     }
 
@@ -138,10 +142,12 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<Answers> {
-        let held = request.extensions().get::<Held>().cloned();
-        let serving = Arc::clone(&self.serving);
-        let answers = Answers::new(serving, request.into_inner(), held);
-        Ok(Response::new(answers))
+        let requests = Requests {
+            held: request.extensions().get::<Held>().cloned(),
+            serving: Arc::clone(&self.serving),
+            messages: request.into_inner(),
+        };
+        Ok(Response::new(requests.answers()))
     }
 
     async fn model_config(

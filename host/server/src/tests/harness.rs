@@ -25,7 +25,7 @@ pub(super) const LIVE: &str = "GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n";
 /// A running server with an empty repository, cut when this is dropped.
 pub(super) struct TestServer {
     pub(super) address: SocketAddr,
-    serving: Arc<Serving>,
+    pub(super) serving: Arc<Serving>,
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<Result<(), ServeError>>>,
 }
@@ -59,11 +59,18 @@ pub(super) async fn within<T>(work: impl Future<Output = T>) -> anyhow::Result<T
 }
 
 impl TestServer {
-    #[expect(clippy::disallowed_methods, reason = "its end is awaited by the tests")]
     pub(super) async fn start(options: ServerOptions) -> anyhow::Result<TestServer> {
+        TestServer::serving(options, ServingOptions::default()).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "its end is awaited by the tests")]
+    pub(super) async fn serving(
+        options: ServerOptions,
+        serving: ServingOptions,
+    ) -> anyhow::Result<TestServer> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let serving = Serving::new(Registry::default(), None, ServingOptions::default());
+        let serving = Serving::new(Registry::default(), None, serving);
         let serving = Arc::new(serving);
         let sockets = Sockets {
             http: listener,

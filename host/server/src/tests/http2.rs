@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A body that ends when its sender says so.
-struct Held(oneshot::Receiver<()>);
+pub(super) struct Held(pub(super) oneshot::Receiver<()>);
 
 impl http_body::Body for Held {
     type Data = Bytes;
@@ -34,9 +34,11 @@ impl http_body::Body for Held {
     }
 }
 
-type Connection = JoinHandle<hyper::Result<()>>;
+pub(super) type Connection = JoinHandle<hyper::Result<()>>;
 
-async fn connect(server: &TestServer) -> anyhow::Result<(SendRequest<Body>, Connection)> {
+pub(super) async fn connect(
+    server: &TestServer,
+) -> anyhow::Result<(SendRequest<Body>, Connection)> {
     speak(TcpStream::connect(server.address).await?).await
 }
 

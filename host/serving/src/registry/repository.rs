@@ -46,22 +46,25 @@ pub struct SelectedVersions {
     pub labels: BTreeMap<VersionLabel, Version>,
 }
 
+/// What a path holds.
+enum Holding {
+    /// It is one `.onnx` file.
+    Graph(PathBuf),
+    /// It is a model's directory.
+    Model(PathBuf),
+    /// It is a directory of such.
+    Repository(PathBuf),
+}
+
 /// The models below `path`, by name: those of a repository, or the one that `path` is.
 pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
-    let read = |source| LoadError::Read {
-        path: path.to_owned(),
-        source,
+    let path = match holding(path)? {
+        Holding::Graph(path) => return Ok(vec![found(&path, single_file(&path).map(only))]),
+        Holding::Model(path) => return Ok(vec![found(&path, selected_versions(&path))]),
+        Holding::Repository(path) => path,
     };
-    let path = absolute(path).map_err(read)?;
-    if std::fs::metadata(&path).map_err(read)?.is_file() {
-        return Ok(vec![found(&path, single_file(&path).map(only))]);
-    }
-    if is_model_directory(&path)? {
-        return Ok(vec![found(&path, selected_versions(&path))]);
-    }
     let mut models = Vec::new();
-    for entry in std::fs::read_dir(&path).map_err(read)? {
-        let directory = entry.map_err(read)?.path();
+    for directory in entries(&path)? {
         if !directory.is_dir() {
             continue;
         }
@@ -75,11 +78,59 @@ pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
     Ok(models)
 }
 
-/// The model of this name below `path`, if it is there now.
+/// The model of this name below `path`, if it is there now. No other is looked at.
 pub fn find_model(path: &Path, name: &ModelName) -> Result<Option<SelectedVersions>, LoadError> {
-    let found = find_models(path)?.into_iter();
-    let mut named = found.filter(|found| found.name == name.as_str());
-    named.next().map(|found| found.versions).transpose()
+    let named = |path: &Path| model_name(path).is_ok_and(|own| own == *name);
+    match holding(path)? {
+        Holding::Graph(path) if named(&path.with_extension("")) => {
+            single_file(&path).map(only).map(Some)
+        }
+        Holding::Model(path) if named(&path) => selected_versions(&path).map(Some),
+        Holding::Repository(path) => {
+            let directory = path.join(name.as_str());
+            match directory.is_dir() && is_model_directory(&directory)? {
+                true => selected_versions(&directory).map(Some),
+                false => Ok(None),
+            }
+        }
+        Holding::Graph(_) | Holding::Model(_) => Ok(None),
+    }
+}
+
+/// Where each model below `path` lies, by its name: its directory, or its only graph. Those whose name
+/// cannot be a model's are left out.
+pub fn model_paths(path: &Path) -> Result<BTreeMap<ModelName, PathBuf>, LoadError> {
+    let mut paths = BTreeMap::new();
+    match holding(path)? {
+        Holding::Graph(path) => {
+            paths.extend(model_name(&path.with_extension("")).map(|name| (name, path)));
+        }
+        Holding::Model(path) => paths.extend(model_name(&path).map(|name| (name, path))),
+        Holding::Repository(path) => {
+            for directory in entries(&path)? {
+                // One that cannot be read is there.
+                if directory.is_dir() && is_model_directory(&directory).unwrap_or(true) {
+                    paths.extend(model_name(&directory).map(|name| (name, directory)));
+                }
+            }
+        }
+    }
+    Ok(paths)
+}
+
+fn holding(path: &Path) -> Result<Holding, LoadError> {
+    let read = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let path = absolute(path).map_err(read)?;
+    if std::fs::metadata(&path).map_err(read)?.is_file() {
+        return Ok(Holding::Graph(path));
+    }
+    match is_model_directory(&path)? {
+        true => Ok(Holding::Model(path)),
+        false => Ok(Holding::Repository(path)),
+    }
 }
 
 fn found(path: &Path, versions: Result<SelectedVersions, LoadError>) -> FoundModel {
@@ -249,7 +300,8 @@ fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
     })
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, LoadError> {
+/// What lies in a directory, in no order.
+pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let read = |source| LoadError::Read {
         path: directory.to_owned(),
         source,
@@ -328,6 +380,29 @@ mod tests {
         assert_eq!(names(&models), ["7", "8", "wine"]);
         let models = find_models(&repository.path().join("7"))?;
         assert_eq!(names(&models), ["7"]);
+        Ok(())
+    }
+
+    #[test]
+    fn one_model_is_found_whatever_is_wrong_with_the_others() -> anyhow::Result<()> {
+        let repository = directory(&["m/2/model.onnx", "bad/1/model.onnx", "notes/a.txt"])?;
+        std::fs::write(repository.path().join("bad/model.toml"), "versions = [7]")?;
+        for (path, name, expected) in [
+            ("", "m", true),
+            ("", "notes", false),
+            ("", "nope", false),
+            ("m", "m", true),
+            ("m", "bad", false),
+            ("m/2/model.onnx", "model", true),
+            ("m/2/model.onnx", "m", false),
+        ] {
+            let found = find_model(&repository.path().join(path), &ModelName::new(name)?)?;
+            assert_eq!(found.is_some(), expected, "{name} below {path}");
+        }
+        assert!(find_model(repository.path(), &ModelName::new("bad")?).is_err());
+        let paths = model_paths(repository.path())?;
+        let names: Vec<_> = paths.keys().map(ModelName::as_str).collect();
+        assert_eq!(names, ["bad", "m"]);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What can be wrong with a message of this dialect.
 
+use crate::call::ModelName;
 use crate::error::ErrorKind;
 use crate::grpc::row::RowError;
 use crate::label::Label;
@@ -49,6 +50,21 @@ pub(super) enum Reason {
     MetadataField(Label),
     #[error("the request names no metadata field, ask for `signature_def`")]
     NoMetadataField,
+    #[error("the request has no `model_config_list`")]
+    NoConfig,
+    #[error("`custom_model_config` is not supported by this server: send a `model_config_list`")]
+    CustomConfig,
+    #[error("the configuration has a model without a valid name: {0}")]
+    ConfigName(Label),
+    #[error("model `{0}` is in the configuration twice")]
+    RepeatedModel(ModelName),
+    #[error(
+        "`{field}` of model `{model}` is not supported by this server: its model.toml in the repository says it"
+    )]
+    ConfigField {
+        model: ModelName,
+        field: &'static str,
+    },
 }
 
 /// What is wrong with one input, or one feature for it.
@@ -112,6 +128,7 @@ impl DecodeError {
                 problem: InputProblem::TooLarge { .. },
                 ..
             } => ErrorKind::TooLarge,
+            Reason::CustomConfig | Reason::ConfigField { .. } => ErrorKind::NotImplemented,
             _ => ErrorKind::InvalidRequest,
         }
     }

@@ -1,0 +1,107 @@
+//! Which models are to be served, as a configuration of TensorFlow Serving lists them.
+//!
+//! Where a model lies, and which of its versions are served under which labels, is the repository's to
+//! say: `base_path` and `model_platform`, which the format requires, mean nothing here, and a
+//! configuration that chooses versions or labels is refused rather than half obeyed.
+
+use super::error::{DecodeError, Reason};
+use crate::call::ModelName;
+use crate::grpc::message::tensorflow::serving::model_server_config::Config;
+use crate::grpc::message::tensorflow::serving::{
+    ReloadConfigRequest, ReloadConfigResponse, StatusProto,
+};
+use crate::label::Label;
+
+/// The models that are to be served, and no others.
+pub fn decode_reload(message: &ReloadConfigRequest) -> Result<Vec<ModelName>, DecodeError> {
+    let config = message.config.as_ref();
+    let list = match config.and_then(|config| config.config.as_ref()) {
+        Some(Config::ModelConfigList(list)) => list,
+        Some(Config::CustomModelConfig(_)) => return Err(Reason::CustomConfig.into()),
+        None => return Err(Reason::NoConfig.into()),
+    };
+    let mut models = Vec::new();
+    for config in &list.config {
+        let name = ModelName::new(&config.name);
+        let model = name.map_err(|_| Reason::ConfigName(Label::new(&config.name)))?;
+        let refused = |field| {
+            let model = model.clone();
+            Err(DecodeError::from(Reason::ConfigField { model, field }))
+        };
+        if config.model_version_policy.is_some() {
+            return refused("model_version_policy");
+        }
+        if !config.version_labels.is_empty() {
+            return refused("version_labels");
+        }
+        models.push(model);
+    }
+    models.sort_unstable();
+    if let Some(pair) = models.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Reason::RepeatedModel(pair[0].clone()).into());
+    }
+    Ok(models)
+}
+
+/// The answer when all of them are served.
+pub fn reloaded() -> ReloadConfigResponse {
+    ReloadConfigResponse {
+        status: Some(StatusProto::default()),
+        metric: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::grpc::message::tensorflow::serving::{
+        ModelConfig, ModelConfigList, ModelServerConfig,
+    };
+
+    fn decode(config: Option<Config>) -> Result<Vec<String>, ErrorKind> {
+        let message = ReloadConfigRequest {
+            config: Some(ModelServerConfig { config }),
+            metric_names: Vec::new(),
+        };
+        let models = decode_reload(&message).map_err(|error| error.kind())?;
+        Ok(models.iter().map(ModelName::to_string).collect())
+    }
+
+    fn list(configs: impl IntoIterator<Item = ModelConfig>) -> Option<Config> {
+        let config = configs.into_iter().collect();
+        Some(Config::ModelConfigList(ModelConfigList { config }))
+    }
+
+    fn model(name: &str) -> ModelConfig {
+        ModelConfig {
+            name: name.to_owned(),
+            base_path: format!("/models/{name}"),
+            model_platform: "tensorflow".to_owned(),
+            ..ModelConfig::default()
+        }
+    }
+
+    #[test]
+    fn a_list_names_the_models_and_what_only_the_repository_says_is_refused() {
+        let names = Ok(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(decode(list([model("b"), model("a")])), names);
+        assert_eq!(decode(list([])), Ok(Vec::new()));
+        let (mut policy, mut labels) = (model("a"), model("a"));
+        policy.model_version_policy = Some(Default::default());
+        labels.version_labels.insert("stable".to_owned(), 1);
+        for (config, kind) in [
+            (None, ErrorKind::InvalidRequest),
+            (list([model("../a")]), ErrorKind::InvalidRequest),
+            (list([model("a"), model("a")]), ErrorKind::InvalidRequest),
+            (list([policy]), ErrorKind::NotImplemented),
+            (list([labels]), ErrorKind::NotImplemented),
+            (
+                Some(Config::CustomModelConfig(Default::default())),
+                ErrorKind::NotImplemented,
+            ),
+        ] {
+            assert_eq!(decode(config), Err(kind));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What clients of gRPC see of the server, whatever the model.
+
+use super::harness::{TestServer, options, within};
+use super::http2::{Body, Held, connect};
+use crate::ServerOptions;
+use anyhow::Context;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use prost::Message;
+use tokio::sync::oneshot;
+use wisp_protocol::content_coding::Coding;
+use wisp_protocol::grpc::message::inference::ModelInferRequest;
+use wisp_serving::ServingOptions;
+
+const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
+const LIVE: &str = "/inference.GRPCInferenceService/ServerLive";
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+fn request(path: &str, headers: &[(&str, &str)], body: Body) -> anyhow::Result<Request<Body>> {
+    let mut request = Request::post(format!("http://x{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Ok(request.body(body)?)
+}
+
+/// A body of one message.
+fn one(compressed: u8, message: &[u8]) -> anyhow::Result<Body> {
+    let length = u32::try_from(message.len())?.to_be_bytes();
+    let framed = [&[compressed], &length[..], message].concat();
+    Ok(Full::new(Bytes::from(framed)).boxed_unsync())
+}
+
+/// A request for a model that is not there, of about so many bytes.
+fn infer(bytes: usize) -> Vec<u8> {
+    let message = ModelInferRequest {
+        model_name: "nope".to_owned(),
+        raw_input_contents: vec![Bytes::from(vec![0; bytes])],
+        ..ModelInferRequest::default()
+    };
+    message.encode_to_vec()
+}
+
+/// The code and text of the status, wherever the answer has it.
+async fn status(
+    client: &mut SendRequest<Body>,
+    request: Request<Body>,
+) -> anyhow::Result<(String, String)> {
+    let response = within(client.send_request(request)).await??;
+    let (head, body) = response.into_parts();
+    let trailers = within(body.collect()).await??.trailers().cloned();
+    of(&head.headers)
+        .or(trailers.as_ref().and_then(of))
+        .context("no status")
+}
+
+fn of(headers: &HeaderMap) -> Option<(String, String)> {
+    let text = |name| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    Some((
+        text("grpc-status")?,
+        text("grpc-message").unwrap_or_default(),
+    ))
+}
+
+#[tokio::test]
+async fn an_inference_too_many_is_refused_without_a_byte_of_its_message() -> anyhow::Result<()> {
+    let serving = ServingOptions {
+        max_requests: 1,
+        ..ServingOptions::default()
+    };
+    let server = TestServer::serving(options(), serving).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    let permit = server.serving.admit()?;
+    for path in [
+        INFER,
+        "/tensorflow.serving.PredictionService/Predict",
+        "/prediction.PredictionService/Predict",
+    ] {
+        let (_release, held) = oneshot::channel();
+        let never = request(path, &[], Held(held).boxed_unsync())?;
+        let (code, text) = status(&mut client, never).await?;
+        assert_eq!(code, "14", "{path}: {text}");
+        assert!(text.contains("limit"), "{path}: {text}");
+    }
+    // What is no inference needs no permit, and on a stream each message does.
+    assert_eq!(
+        status(&mut client, request(LIVE, &[], one(0, &[])?)?)
+            .await?
+            .0,
+        "0"
+    );
+    assert_eq!(
+        status(&mut client, request(STREAM, &[], one(0, &infer(0))?)?)
+            .await?
+            .0,
+        "0"
+    );
+    drop(permit);
+    assert_eq!(
+        status(&mut client, request(INFER, &[], one(0, &infer(0))?)?)
+            .await?
+            .0,
+        "5"
+    );
+    assert_eq!(server.serving.admitted_requests(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_waits_no_longer_is_told_so() -> anyhow::Result<()> {
+    let server = TestServer::start(options()).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    for path in [INFER, LIVE, STREAM, WATCH] {
+        let (_release, held) = oneshot::channel();
+        let body = match path {
+            WATCH => one(0, &[])?,
+            _ => Held(held).boxed_unsync(),
+        };
+        let late = request(path, &[("grpc-timeout", "50m")], body)?;
+        let (code, text) = status(&mut client, late).await?;
+        assert_eq!(code, "4", "{path}: {text}");
+        assert!(text.contains("grpc-timeout"), "{path}: {text}");
+    }
+    assert_eq!(server.serving.admitted_requests(), 0);
+    // One that is no time limit is none.
+    let odd = request(LIVE, &[("grpc-timeout", "soon")], one(0, &[])?)?;
+    assert_eq!(status(&mut client, odd).await?.0, "0");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_too_large_is_told_the_limit_and_who_sets_it() -> anyhow::Result<()> {
+    let serving = ServingOptions {
+        max_body_bytes: 100_000,
+        ..ServingOptions::default()
+    };
+    let server = TestServer::serving(options(), serving).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    let gzip = [("grpc-encoding", "gzip")];
+    for bytes in [99_000, 101_000] {
+        let message = infer(bytes);
+        let packed = Coding::Gzip.compress(&[Bytes::from(message.clone())]);
+        for request in [
+            request(INFER, &[], one(0, &message)?)?,
+            request(INFER, &gzip, one(1, &packed)?)?,
+            request(INFER, &gzip, one(0, &message)?)?,
+        ] {
+            let (code, text) = status(&mut client, request).await?;
+            match bytes {
+                99_000 => assert_eq!(code, "5", "{text}"),
+                _ => {
+                    assert_eq!(code, "8", "{text}");
+                    let said = text.contains("100000") && text.contains("--max-body-bytes");
+                    assert!(said, "{text}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_messages_inflate_to_counts_among_all_bodies() -> anyhow::Result<()> {
+    let options = ServerOptions {
+        max_buffered_bytes: 100_000,
+        ..options()
+    };
+    let server = TestServer::start(options).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    let gzip = [("grpc-encoding", "gzip")];
+    for (bytes, expected) in [(90_000, "5"), (110_000, "14"), (90_000, "5")] {
+        let packed = Coding::Gzip.compress(&[Bytes::from(infer(bytes))]);
+        assert!(packed.len() < 1000);
+        let request = request(INFER, &gzip, one(1, &packed)?)?;
+        let (code, text) = status(&mut client, request).await?;
+        assert_eq!(code, expected, "{text}");
+    }
+    for body in [
+        one(1, b"not gzip")?,
+        Full::new(Bytes::from_static(&[1, 0, 0])).boxed_unsync(),
+    ] {
+        let (code, text) = status(&mut client, request(INFER, &gzip, body)?).await?;
+        assert_eq!(code, "3", "{text}");
+    }
+    // As it is in HTTP/1: a coding nobody reads.
+    let zstd = request(INFER, &[("grpc-encoding", "zstd")], one(0, &infer(0))?)?;
+    assert_eq!(status(&mut client, zstd).await?.0, "12");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_watches_is_told_that_the_server_drains() -> anyhow::Result<()> {
+    let mut server = TestServer::start(options()).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    let watch = request(WATCH, &[], one(0, &[])?)?;
+    let response: Response<Incoming> = within(client.send_request(watch)).await??;
+    let mut body = response.into_body();
+    // Field 1: SERVING, then NOT_SERVING, each in a frame of its own.
+    for expected in [1, 2] {
+        let frame = within(body.frame()).await?.context("it ended")??;
+        let message = frame.into_data().ok().context("no message")?;
+        assert_eq!(message[..], [0, 0, 0, 0, 2, 8, expected]);
+        server.stop();
+    }
+    let trailers = within(body.frame()).await?.context("it ended")??;
+    let trailers = trailers.into_trailers().ok().context("another message")?;
+    assert_eq!(of(&trailers).map(|(code, _)| code).as_deref(), Some("0"));
+    assert_eq!(server.ended().await?, Ok(()));
+    Ok(())
+}

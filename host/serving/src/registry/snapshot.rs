@@ -1,0 +1,137 @@
+//! How the files of a repository's models were at one moment, to tell later what has changed.
+//!
+//! Told from the files' times, sizes and inodes, links followed; nothing is read. All files of a version
+//! count, since a graph may keep its weights in others.
+
+use crate::registry::load_error::LoadError;
+use crate::registry::{model_file, repository};
+use std::collections::BTreeMap;
+use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use wisp_protocol::call::ModelName;
+
+/// The files of each model by its name, as far as it has one.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub models: BTreeMap<ModelName, ModelFiles>,
+}
+
+/// The files of a model and how each of them is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ModelFiles {
+    files: BTreeMap<PathBuf, FileState>,
+    /// Whether there is more that could not be looked at.
+    unreadable: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileState {
+    inode: u64,
+    bytes: u64,
+    modified_seconds: i64,
+    modified_nanoseconds: i64,
+}
+
+impl Snapshot {
+    /// How the models below `path` are now.
+    pub fn take(path: &Path) -> Result<Snapshot, LoadError> {
+        let paths = repository::model_paths(path)?.into_iter();
+        let models = paths.map(|(name, path)| (name, ModelFiles::take(&path)));
+        Ok(Snapshot {
+            models: models.collect(),
+        })
+    }
+}
+
+impl ModelFiles {
+    /// The files of one model: a graph, or what lies in a model's directory.
+    fn take(path: &Path) -> ModelFiles {
+        let mut taken = ModelFiles::default();
+        taken.unreadable = taken.add_all(path).is_err();
+        taken
+    }
+
+    fn add_all(&mut self, path: &Path) -> Result<(), LoadError> {
+        if path.is_file() {
+            return self.add(path);
+        }
+        self.add(&path.join(model_file::FILE_NAME))?;
+        for directory in repository::versions(path)?.values() {
+            // A version may be there before any file of it is.
+            self.add(directory)?;
+            for file in repository::entries(directory)? {
+                self.add(&file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), LoadError> {
+        match FileState::of(path) {
+            Ok(state) => {
+                self.files.insert(path.to_owned(), state);
+                Ok(())
+            }
+            // It was never there, or has just been taken away.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(LoadError::Read {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+}
+
+impl FileState {
+    fn of(path: &Path) -> Result<FileState, Error> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(FileState {
+            inode: metadata.ino(),
+            bytes: metadata.size(),
+            modified_seconds: metadata.mtime(),
+            modified_nanoseconds: metadata.mtime_nsec(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_models_files_show_every_change_that_matters() -> anyhow::Result<()> {
+        let repository = tempfile::tempdir()?;
+        let version = repository.path().join("m/1");
+        fs::create_dir_all(&version)?;
+        fs::write(version.join("model.onnx"), "a")?;
+        fs::write(repository.path().join("m/README.md"), "a")?;
+        let mut before = Snapshot::take(repository.path())?.models;
+        let mut check = |what: &str, expected: bool| -> anyhow::Result<()> {
+            let now = Snapshot::take(repository.path())?.models;
+            anyhow::ensure!((now != before) == expected, "{what}");
+            before = now;
+            Ok(())
+        };
+        check("nothing", false)?;
+        fs::write(repository.path().join("m/README.md"), "other")?;
+        check("a file that is none of the model's", false)?;
+        fs::write(version.join("model.onnx"), "longer")?;
+        check("a graph that was written over", true)?;
+        fs::write(version.join("new"), "other!")?;
+        fs::rename(version.join("new"), version.join("model.onnx"))?;
+        check("a graph that was replaced by one as long", true)?;
+        fs::write(version.join("handler.wasm"), "")?;
+        check("a handler", true)?;
+        fs::write(repository.path().join("m/model.toml"), "")?;
+        check("a model file", true)?;
+        fs::create_dir_all(repository.path().join("m/2"))?;
+        check("a version", true)?;
+        fs::remove_dir_all(repository.path().join("m"))?;
+        check("a model that is gone", true)?;
+        assert!(before.is_empty());
+        assert!(Snapshot::take(&repository.path().join("none")).is_err());
+        Ok(())
+    }
+}

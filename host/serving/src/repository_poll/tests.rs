@@ -1,0 +1,215 @@
+//! Looks at repositories whose models are loaded by a backend that reads a word.
+
+use super::*;
+use crate::guest_threads::GuestThreads;
+use crate::model_control::ControlMode;
+use crate::placed_handler::HandlerThreads;
+use crate::registry::ResolveError;
+use crate::registry::loader::Loader;
+use crate::version::ModelVersion;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use tempfile::TempDir;
+use wisp_backend::worker::{WorkerOptions, Workers};
+use wisp_backend::{Backend, BackendError, Graph};
+use wisp_protocol::call::Selection;
+use wisp_sandbox::aot::AotStore;
+use wisp_sandbox::engine::{Engine, EngineOptions};
+use wisp_sandbox::limits::Limits;
+use wisp_tensor::{NamedTensor, Signature};
+
+/// Loads what says "graph".
+#[derive(Debug)]
+struct Words;
+
+#[derive(Debug)]
+struct Nothing(Signature);
+
+impl Backend for Words {
+    fn name(&self) -> &'static str {
+        "words"
+    }
+
+    fn load(&self, path: &Path) -> Result<Arc<dyn Graph>, BackendError> {
+        match std::fs::read_to_string(path).map_err(BackendError::Read)? {
+            word if word.starts_with("graph") => Ok(Arc::new(Nothing(Signature::default()))),
+            _ => Err(BackendError::Load {
+                engine: "words",
+                reason: "no graph".to_owned(),
+            }),
+        }
+    }
+}
+
+impl Graph for Nothing {
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn compute(&self, _: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+        Ok(Vec::new())
+    }
+}
+
+/// A repository in a temporary directory, and a poll of it.
+struct Polled {
+    repository: TempDir,
+    _store: TempDir,
+    poll: RepositoryPoll,
+}
+
+impl Polled {
+    /// Served as these files make it.
+    fn start(files: &[(&str, &str)]) -> anyhow::Result<Polled> {
+        let repository = tempfile::tempdir()?;
+        for (file, content) in files {
+            write(&repository, file, content)?;
+        }
+        let store = tempfile::tempdir()?;
+        let threads = NonZeroUsize::MIN;
+        let workers = Workers::spawn("test", WorkerOptions { threads, queue: 1 })?;
+        let loader = Loader {
+            engine: Arc::new(Engine::start(&EngineOptions {
+                instances: 1,
+                ..EngineOptions::default()
+            })?),
+            aot: AotStore::open(&store.path().join("aot"))?,
+            backend: Box::new(Words),
+            handler_threads: HandlerThreads {
+                workers: Arc::new(workers),
+                guests: Arc::new(GuestThreads::spawn(threads)?),
+            },
+            graph_threads: threads,
+            limits: Limits::default(),
+        };
+        let taken = Snapshot::take(repository.path())?;
+        let registry = loader.load_repository(repository.path(), &|_, _| ())?;
+        let control = ModelControl {
+            loader: Arc::new(loader),
+            path: repository.path().to_owned(),
+            mode: ControlMode::Poll,
+            busy: Arc::default(),
+        };
+        let poll = RepositoryPoll::new(Arc::new(control), Arc::new(registry), taken);
+        Ok(Polled {
+            repository,
+            _store: store,
+            poll,
+        })
+    }
+
+    /// What one look changes: the model and how it was taken.
+    async fn look(&mut self) -> anyhow::Result<Vec<String>> {
+        let changes = self.poll.look().await?.into_iter();
+        let text = |change: Change| match change.outcome {
+            Ok(taken) => format!("{} {taken:?}", change.model),
+            Err(error) => format!("{} {error}", change.model),
+        };
+        Ok(changes.map(text).collect())
+    }
+
+    fn served(&self) -> Result<Arc<ModelVersion>, ResolveError> {
+        self.poll.registry.select(&Selection::OnlyModel)
+    }
+}
+
+fn write(repository: &TempDir, file: &str, content: &str) -> anyhow::Result<()> {
+    let path = repository.path().join(file);
+    std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+    Ok(std::fs::write(path, content)?)
+}
+
+const NONE: [&str; 0] = [];
+
+#[tokio::test]
+async fn a_model_is_taken_when_two_looks_agree_on_it() -> anyhow::Result<()> {
+    let mut polled = Polled::start(&[])?;
+    assert_eq!(polled.look().await?, NONE);
+    write(&polled.repository, "m/1/model.onnx", "gra")?;
+    assert_eq!(polled.look().await?, NONE);
+    write(&polled.repository, "m/1/model.onnx", "graph")?;
+    assert_eq!(polled.look().await?, NONE, "it is still being copied");
+    assert_eq!(polled.look().await?, ["m Loaded"]);
+    assert_eq!(polled.look().await?, NONE);
+    polled.served()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reload_that_fails_is_tried_again_when_the_files_change() -> anyhow::Result<()> {
+    let mut polled = Polled::start(&[("m/1/model.onnx", "graph")])?;
+    let first = polled.served()?;
+    write(&polled.repository, "m/2/model.onnx", "no")?;
+    assert_eq!(polled.look().await?, NONE);
+    let failed = "m failed to load `m`: graph `model` cannot be loaded";
+    assert_eq!(polled.look().await?, [failed]);
+    assert_eq!(polled.look().await?, NONE);
+    assert!(Arc::ptr_eq(&first, &polled.served()?), "it goes on serving");
+    write(&polled.repository, "m/2/model.onnx", "graph 2")?;
+    polled.look().await?;
+    assert_eq!(polled.look().await?, ["m Loaded"]);
+    let served = polled.served()?;
+    assert_eq!(served.description().version.to_string(), "2");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_model_that_fails_is_told_of_until_it_goes() -> anyhow::Result<()> {
+    let mut polled = Polled::start(&[])?;
+    write(&polled.repository, "m/model.toml", "versions = [7]")?;
+    write(&polled.repository, "m/1/model.onnx", "graph")?;
+    polled.look().await?;
+    let said = polled.look().await?.concat();
+    assert!(said.contains("there is no version 7"), "{said}");
+    let refused = polled.served().map(drop);
+    assert!(matches!(refused, Err(ResolveError::Unavailable { .. })));
+    std::fs::remove_dir_all(polled.repository.path().join("m"))?;
+    assert_eq!(polled.look().await?, NONE);
+    assert_eq!(polled.look().await?, ["m Removed"]);
+    assert!(polled.poll.registry.entries().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_repository_that_cannot_be_read_changes_nothing() -> anyhow::Result<()> {
+    let mut polled = Polled::start(&[("m/1/model.onnx", "graph")])?;
+    let [here, away] = ["m", "away"].map(|name| polled.repository.path().join(name));
+    std::fs::rename(&here, &away)?;
+    // A model whose directory is there and gone again between two looks stays as it is.
+    assert_eq!(polled.look().await?, NONE);
+    std::fs::rename(&away, &here)?;
+    assert_eq!(polled.look().await?, NONE);
+    let Polled {
+        repository, poll, ..
+    } = &mut polled;
+    std::fs::remove_dir_all(repository.path())?;
+    for _ in 0..2 {
+        assert!(poll.look().await.is_err());
+    }
+    polled.served()?;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_come_at_their_interval() -> anyhow::Result<()> {
+    let Polled {
+        repository, poll, ..
+    } = Polled::start(&[])?;
+    write(&repository, "m/1/model.onnx", "graph")?;
+    let start = Instant::now();
+    let (heard, mut changes) = tokio::sync::mpsc::unbounded_channel();
+    let looks = poll.run(Duration::from_secs(15), |look| {
+        let _ = heard.send((start.elapsed(), look.map_or(0, |changes| changes.len())));
+    });
+    let hear = async {
+        let expected = [(15, 0), (30, 1), (45, 0)];
+        for (seconds, loaded) in expected {
+            let (at, changes) = changes.recv().await.unwrap_or_default();
+            assert_eq!((at.as_secs(), changes), (seconds, loaded));
+        }
+    };
+    tokio::select! {
+        () = looks => anyhow::bail!("it never ends"),
+        () = hear => Ok(()),
+    }
+}

@@ -1,0 +1,162 @@
+//! A client that goes away takes its work with it, in every protocol: counted by what is computed.
+
+use crate::harness::frames::{End, Frames};
+use crate::harness::{Gate, Repository, TestOptions, TestServer};
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+use wisp_serving::ServingOptions;
+
+/// Requests that keep all threads of the graph busy; the harness gives it two.
+const BUSY: usize = 2;
+
+/// When a test has failed, instead of waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A client with a request that is not answered yet.
+enum Client {
+    Http(TcpStream),
+    Http2(Frames),
+    /// It has said how long it waits, and then does nothing.
+    Patient(#[expect(dead_code, reason = "it only has to be there")] Frames),
+}
+
+impl Client {
+    fn http(server: &TestServer, path: &str, body: &Value) -> Result<Client> {
+        let body = body.to_string();
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: t\r\ncontent-length: {length}\r\n\r\n");
+        let mut stream = TcpStream::connect(server.address())?;
+        stream.write_all([head, body].concat().as_bytes())?;
+        Ok(Client::Http(stream))
+    }
+
+    /// `ModelInfer`, or `ModelStreamInfer` with a client that goes on.
+    fn grpc(server: &TestServer, end: End, headers: &[(&str, &str)]) -> Result<Frames> {
+        let path = match end {
+            End::Ended => "/inference.GRPCInferenceService/ModelInfer",
+            End::Open => "/inference.GRPCInferenceService/ModelStreamInfer",
+        };
+        let message = infer_message();
+        let length = u32::try_from(message.len())?.to_be_bytes();
+        let body = [&[0], &length[..], &message].concat();
+        let mut all = vec![("content-type", "application/grpc"), ("te", "trailers")];
+        all.extend_from_slice(headers);
+        Frames::post(server.grpc_address(), path, &all, (&body, end))
+    }
+
+    fn leave(&mut self) -> Result<()> {
+        match self {
+            Client::Http(stream) => Ok(stream.shutdown(Shutdown::Both)?),
+            Client::Http2(frames) => frames.cancel(),
+            Client::Patient(_) => Ok(()),
+        }
+    }
+}
+
+/// Ten measurements, as V2 asks.
+fn v2() -> Value {
+    let data = vec![1.0; 10];
+    json!({ "inputs": [{ "name": "features", "datatype": "FP32", "shape": [1, 10], "data": data }] })
+}
+
+/// The same as a `ModelInferRequest`, whose parts are all shorter than 128 bytes.
+fn infer_message() -> Vec<u8> {
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
+        [&[number << 3 | 2, length], bytes].concat()
+    }
+    let name = field(1, b"features");
+    let input = [name, field(2, b"FP32"), field(3, &[1, 10])].concat();
+    let raw = 1.0_f32.to_le_bytes().repeat(10);
+    [field(1, b"progression"), field(5, &input), field(7, &raw)].concat()
+}
+
+/// Wait until so many requests hold a permit, and handler instances their places.
+fn wait_for(server: &TestServer, requests: usize, what: &str) -> Result<()> {
+    let start = Instant::now();
+    let serving = server.serving();
+    loop {
+        let now = [serving.admitted_requests(), serving.live_instances()];
+        if now == [requests; 2] {
+            return Ok(());
+        }
+        let late = start.elapsed() > PATIENCE;
+        ensure!(
+            !late,
+            "{what}: {now:?} requests and instances, not {requests}"
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_queued_for_a_client_that_has_gone_is_never_computed() -> Result<()> {
+    let gate = Gate::default();
+    let defaults = TestOptions::default();
+    let options = TestOptions {
+        gate: Some(gate.clone()),
+        serving: ServingOptions {
+            request_timeout: PATIENCE,
+            ..defaults.serving
+        },
+        ..defaults
+    };
+    let server = TestServer::with_options(Repository::of(&["progression"])?, options)?;
+    let infer = "/v2/models/progression/infer";
+    let features = vec![1.0; 10];
+    let rows = json!({ "instances": [features] });
+    let one = json!({ "features": features });
+    let json = v2().to_string();
+    let grpc = |end, headers: &[_]| Client::grpc(&server, end, headers);
+    let frames = |body: &[u8]| Frames::post(server.address(), infer, &[], (body, End::Ended));
+    let limit = [("grpc-timeout", "300m")];
+    type Send<'a> = &'a dyn Fn() -> Result<Client>;
+    let clients: [(&str, Send<'_>); 8] = [
+        ("HTTP/1.1", &|| Client::http(&server, infer, &v2())),
+        ("TF Serving", &|| {
+            Client::http(&server, "/v1/models/progression:predict", &rows)
+        }),
+        ("the simple dialect", &|| {
+            Client::http(&server, "/predict", &one)
+        }),
+        ("HTTP/2", &|| frames(json.as_bytes()).map(Client::Http2)),
+        ("gRPC", &|| grpc(End::Ended, &[]).map(Client::Http2)),
+        ("a stream", &|| grpc(End::Open, &[]).map(Client::Http2)),
+        ("gRPC, late", &|| {
+            grpc(End::Ended, &limit).map(Client::Patient)
+        }),
+        ("a stream, late", &|| {
+            grpc(End::Open, &limit).map(Client::Patient)
+        }),
+    ];
+    std::thread::scope(|scope| {
+        let served = |_| scope.spawn(|| server.infer("progression", &v2())?.ok());
+        let busy: Vec<_> = (0..BUSY).map(served).collect();
+        gate.wait_for(BUSY);
+        let queued = || -> Result<()> {
+            wait_for(&server, BUSY, "at the start")?;
+            for (what, send) in clients {
+                let mut client = send()?;
+                wait_for(&server, BUSY + 1, what)?;
+                client.leave()?;
+                wait_for(&server, BUSY, what)?;
+            }
+            Ok(())
+        };
+        let queued = queued();
+        // Whatever has happened: nobody can end before.
+        gate.open();
+        queued?;
+        for busy in busy {
+            busy.join()
+                .map_err(|_| anyhow::anyhow!("a client panicked"))??;
+        }
+        // It waits for its turn behind all that was queued.
+        server.infer("progression", &v2())?.ok()?;
+        ensure!(gate.computes() == BUSY + 1, "{} computes", gate.computes());
+        wait_for(&server, 0, "in the end")
+    })
+}
