@@ -7,6 +7,7 @@
 
 use super::element::BASE64;
 use super::error::EncodeError;
+use super::half::{single_of_brain, single_of_half};
 use base64::Engine;
 use serde::Serialize;
 use wisp_tensor::{ElementType, NamedTensor, Shape};
@@ -113,7 +114,7 @@ pub(crate) fn write_element(text: &mut Vec<u8>, element_type: ElementType, eleme
         ElementType::Int32 => write_json(text, &number!(i32)),
         ElementType::Int64 => write_json(text, &number!(i64)),
         ElementType::Fp16 => write_single(text, single_of_half(number!(u16))),
-        ElementType::Bf16 => write_single(text, f32::from_bits(u32::from(number!(u16)) << 16)),
+        ElementType::Bf16 => write_single(text, single_of_brain(number!(u16))),
         ElementType::Fp32 => write_single(text, number!(f32)),
         ElementType::Fp64 => match bare_word(number!(f64)) {
             Some(word) => text.extend_from_slice(word),
@@ -127,10 +128,7 @@ pub(crate) fn write_element(text: &mut Vec<u8>, element_type: ElementType, eleme
 pub(crate) fn number(element_type: ElementType, element: &[u8]) -> Option<f64> {
     let number = match element_type {
         ElementType::Fp16 => f64::from(single_of_half(u16::from_le_bytes(fixed(element)))),
-        ElementType::Bf16 => {
-            let bits = u32::from(u16::from_le_bytes(fixed(element))) << 16;
-            f64::from(f32::from_bits(bits))
-        }
+        ElementType::Bf16 => f64::from(single_of_brain(u16::from_le_bytes(fixed(element)))),
         ElementType::Fp32 => f64::from(f32::from_le_bytes(fixed(element))),
         ElementType::Fp64 => f64::from_le_bytes(fixed(element)),
         _ => return None,
@@ -172,21 +170,6 @@ fn write_base64(text: &mut Vec<u8>, bytes: &[u8]) {
     text.extend_from_slice(b"{\"b64\":\"");
     text.extend_from_slice(BASE64.encode(bytes).as_bytes());
     text.extend_from_slice(b"\"}");
-}
-
-/// The single that a half-precision number is exactly.
-fn single_of_half(bits: u16) -> f32 {
-    const SMALLEST_HALF: f32 = 1.0 / (1u32 << 24) as f32;
-    let sign = u32::from(bits & 0x8000) << 16;
-    let exponent = u32::from(bits >> 10 & 0x1f);
-    let fraction = bits & 0x3ff;
-    let magnitude = match exponent {
-        0 => (f32::from(fraction) * SMALLEST_HALF).to_bits(),
-        0x1f => 0xff << 23 | u32::from(fraction) << 13,
-        // The exponents count from 15 and from 127.
-        _ => (exponent + 112) << 23 | u32::from(fraction) << 13,
-    };
-    f32::from_bits(sign | magnitude)
 }
 
 fn fixed<const SIZE: usize>(element: &[u8]) -> [u8; SIZE] {
