@@ -6,7 +6,8 @@
 //! own names. A model without labels gives classes without a label, one without scores gives scores
 //! of 0, as TensorFlow Serving does.
 //!
-//! Both outputs have a row per example and the same number of classes in it.
+//! Both outputs have a row per example and the same number of classes in it, or the labels have one for
+//! each row: it names the class with the greatest score.
 
 use super::error::{DecodeError, Reason};
 use super::{check_signature, example, model_spec};
@@ -147,6 +148,9 @@ impl ClassOutputs {
         };
         let (labels, scores) = (find(&self.labels)?, find(&self.scores)?);
         let classes = match (labels, scores) {
+            (Some((labels, 1)), Some((scores, count))) if count > 1 => {
+                return name_the_best(labels, scores, count);
+            }
             (Some((labels, count)), Some((scores, other))) if count != other => {
                 return Err(EncodeError::Classes {
                     labels: labels.name.clone(),
@@ -181,6 +185,35 @@ impl ClassOutputs {
             classifications: rows.collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// One label among `count` scores of a row names the best of them: the others have no name.
+fn name_the_best(
+    labels: &NamedTensor,
+    scores: &NamedTensor,
+    count: usize,
+) -> Result<ClassificationResult, EncodeError> {
+    let best = |(row, label): (usize, &str)| {
+        let mut best = value(scores, row * count)?;
+        for position in row * count + 1..(row + 1) * count {
+            let score = value(scores, position)?;
+            // Anything is better than what is no number.
+            if score > best || best.is_nan() {
+                best = score;
+            }
+        }
+        let class = Class {
+            label: label.to_owned(),
+            score: best,
+        };
+        Ok(Classifications {
+            classes: vec![class],
+        })
+    };
+    let rows = texts(labels)?.into_iter().enumerate().map(best);
+    Ok(ClassificationResult {
+        classifications: rows.collect::<Result<_, _>>()?,
+    })
 }
 
 // === impl ValueOutput ===
