@@ -11,6 +11,8 @@ mod compression;
 mod examples;
 mod guests;
 mod isolation;
+mod matrix;
+mod node;
 mod overload;
 mod protocol_tfs;
 mod protocol_v2;
