@@ -11,6 +11,7 @@ mod compression;
 mod examples;
 mod guests;
 mod isolation;
+mod load;
 mod matrix;
 mod node;
 mod overload;
