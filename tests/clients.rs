@@ -4,7 +4,7 @@
 //! curl, which are here.
 
 use crate::harness::{Repository, TestServer, root};
-use crate::python;
+use crate::{matrix, python};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -234,12 +234,6 @@ fn tritonclient_infers_over_grpc_on_either_port() -> Result<()> {
 }
 
 #[test]
-fn the_asyncio_client_works_over_grpc() -> Result<()> {
-    let server = grpc_server()?;
-    check_grpc(&server, server.grpc_address(), "asynchronous")
-}
-
-#[test]
 fn tritonclient_reads_health_metadata_and_the_index_over_grpc() -> Result<()> {
     let server = server()?;
     check_grpc(&server, server.grpc_address(), "server")
@@ -273,4 +267,23 @@ fn grpc_health_follows_each_model() -> Result<()> {
 fn reflection_tells_all_it_takes_to_predict() -> Result<()> {
     let server = grpc_server()?;
     check_grpc(&server, server.grpc_address(), "reflection")
+}
+
+#[test]
+fn classes_and_values_of_examples_come_over_grpc() -> Result<()> {
+    let server = server()?;
+    check_grpc(&server, server.grpc_address(), "examples")
+}
+
+#[test]
+fn a_client_that_goes_away_leaves_no_work_behind() -> Result<()> {
+    let server = matrix::slow_server()?;
+    check_grpc(&server, server.grpc_address(), "disconnect")?;
+    matrix::has_given_up(server)
+}
+
+#[test]
+fn grpc_says_what_went_wrong_in_the_words_of_rest() -> Result<()> {
+    let server = grpc_server()?;
+    check_grpc(&server, server.address(), "texts")
 }
