@@ -97,13 +97,6 @@ fn ovmsclient_predicts_and_reads_status_and_metadata_over_http() -> Result<()> {
 }
 
 #[test]
-fn kserves_rest_client_works_in_both_protocols() -> Result<()> {
-    let server = dialects()?;
-    python::run("kserve_rest.py", &[&server.address().to_string()])?;
-    Ok(())
-}
-
-#[test]
 fn the_request_of_the_lectures_gets_predictions_as_onnxruntime_computes_them() -> Result<()> {
     let (server, graphs) = lecture()?;
     let address = server.address().to_string();

@@ -46,9 +46,10 @@ clients! {
     httpx_passes_over_http2 => "httpx over HTTP/2",
 }
 
-/// The small models, and `digits` for strings.
+/// The small models, `digits` for strings, and one that fails.
 pub(crate) fn models() -> Result<Repository> {
     let repository = Repository::of(&["digits"])?;
+    let repository = repository.with_file("broken/1/model.onnx", b"not a model")?;
     let path = repository.path().to_str();
     let path = path.context("a path that is not Unicode")?.to_owned();
     python::run("matrix/models.py", &[&path])?;

@@ -221,6 +221,23 @@ def cancel(client):
     expect_calc(client, A, B)
 
 
+# === Besides ===
+
+
+def readiness(client):
+    for state in client.SERVER_STATES:
+        assert client.ask(state) is True, state
+    assert client.ask("is_model_ready", "calc") is True
+    assert client.ask("is_model_ready", "broken") is False
+    try:
+        is_ready = client.ask("is_model_ready", "nope")
+    except Exception as error:
+        kind, text = client.failure(error)
+        assert kind == "not found" and "`nope`" in text, repr(error)
+    else:
+        assert is_ready is False
+
+
 CELLS = {
     "JSON": values,
     "binary": binary,
@@ -233,6 +250,7 @@ CELLS = {
     "zero-size": zero_size,
     "two outputs": two_outputs,
     "cancel": cancel,
+    "readiness": readiness,
 }
 
 

@@ -44,12 +44,15 @@ def is_empty(tensors):
 class Rest(Client):
     PROTOCOL = None
 
-    def post(self, data, model, **options):
+    def ask(self, method, *arguments, **options):
         async def ask():
             async with InferenceRESTClient(RESTConfig(protocol=self.PROTOCOL, retries=0)) as client:
-                return await client.infer(f"http://{self.address}", data, model_name=model, **options)
+                return await getattr(client, method)(f"http://{self.address}", *arguments, **options)
 
         return asyncio.run(ask())
+
+    def post(self, data, model, **options):
+        return self.ask("infer", data, model_name=model, **options)
 
     def path(self, model, version):
         # The client has no version, but puts the name into the path as it is.
@@ -65,6 +68,7 @@ class Rest(Client):
 
 class RestV1(Rest):
     PROTOCOL = "v1"
+    SERVER_STATES = ("is_server_live",)
     TYPED = False
     CHOOSES = False
 
@@ -86,16 +90,18 @@ class RestV1(Rest):
 
 class RestV2(Rest):
     PROTOCOL = "v2"
+    SERVER_STATES = ("is_server_live", "is_server_ready")
 
     def infer(self, model, inputs, outputs, *, form=BINARY, version=None, gzip=False, timeout=60):
         is_binary = form != JSON and not is_empty(inputs)
         requested = [RequestedOutput(name, {"binary_data": is_binary}) for name in outputs]
-        data, headers = InferRequest(model, to_inputs(inputs, form), request_outputs=requested), {}
+        data, headers = InferRequest(model, to_inputs(inputs, form), request_id="x", request_outputs=requested), {}
         if gzip:
             data, length = data.to_rest()
             data = gzip_file.compress(data)
             headers = {"content-encoding": "gzip", "inference-header-content-length": str(length)}
         response = self.post(data, self.path(model, version), headers=headers, timeout=timeout)
+        assert (response.id, response.model_name) == ("x", model), response
         return {output.name: output.as_numpy() for output in response.outputs}
 
     def raw(self, model, content):
@@ -107,12 +113,14 @@ class RestV2(Rest):
 
 class Grpc(Client):
     GRPC = True
+    SERVER_STATES = ("is_server_live", "is_server_ready")
 
     def infer(self, model, inputs, outputs, *, form=BINARY, version=None, gzip=False, timeout=60):
         requested = [RequestedOutput(name) for name in outputs]
         request = InferRequest(
             model,
             to_inputs(inputs, form),
+            request_id="x",
             request_outputs=requested,
             model_version=None if version is None else str(version),
         )
@@ -123,7 +131,15 @@ class Grpc(Client):
                 return await asyncio.wait_for(client.infer(request), timeout)
 
         response = asyncio.run(ask())
+        assert (response.id, response.model_name) == ("x", model), response
         return {output.name: output.as_numpy() for output in response.outputs}
+
+    def ask(self, state, *arguments):
+        async def ask():
+            async with InferenceGRPCClient(self.address, retries=0) as client:
+                return await getattr(client, state)(*arguments)
+
+        return asyncio.run(ask())
 
     def failure(self, error):
         assert isinstance(error, grpc.RpcError), repr(error)

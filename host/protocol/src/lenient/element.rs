@@ -40,8 +40,8 @@ macro_rules! float {
     };
 }
 
-/// As `float!`, for the formats of two bytes: by way of the nearest double, which matters to nobody who
-/// writes fewer than seventeen digits.
+/// As `float!`, for the formats of two bytes: by way of the nearest double, so that a number closer to
+/// the middle of two than a double can tell is taken for the middle.
 macro_rules! half {
     ($format:expr) => {
         |reader: &mut $crate::lenient::Reader, content: &mut Vec<u8>| {
