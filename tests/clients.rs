@@ -4,7 +4,7 @@
 //! curl, which are here.
 
 use crate::harness::{Repository, TestOptions, TestServer, root};
-use crate::python;
+use crate::{matrix, python};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -94,13 +94,6 @@ fn ovmsclient_predicts_and_reads_status_and_metadata_over_http() -> Result<()> {
     let examples = root().join("examples");
     let examples = examples.to_str().context("a path that is not Unicode")?;
     python::run("ovms_http.py", &[&server.address().to_string(), examples])?;
-    Ok(())
-}
-
-#[test]
-fn kserves_rest_client_works_in_both_protocols() -> Result<()> {
-    let server = dialects()?;
-    python::run("kserve_rest.py", &[&server.address().to_string()])?;
     Ok(())
 }
 
@@ -235,12 +228,6 @@ fn tritonclient_infers_over_grpc_on_either_port() -> Result<()> {
 }
 
 #[test]
-fn the_asyncio_client_works_over_grpc() -> Result<()> {
-    let server = grpc_server()?;
-    check_grpc(&server, server.grpc_address(), "asynchronous")
-}
-
-#[test]
 fn tritonclient_reads_health_metadata_and_the_index_over_grpc() -> Result<()> {
     let server = server()?;
     check_grpc(&server, server.grpc_address(), "server")
@@ -298,4 +285,23 @@ fn a_message_of_more_than_64_mib_is_answered_where_the_limit_is_raised() -> Resu
     };
     let server = TestServer::with_options(repository, options)?;
     check_grpc(&server, server.grpc_address(), "large")
+}
+
+#[test]
+fn classes_and_values_of_examples_come_over_grpc() -> Result<()> {
+    let server = server()?;
+    check_grpc(&server, server.grpc_address(), "examples")
+}
+
+#[test]
+fn a_client_that_goes_away_leaves_no_work_behind() -> Result<()> {
+    let server = matrix::slow_server()?;
+    check_grpc(&server, server.grpc_address(), "disconnect")?;
+    matrix::has_given_up(server)
+}
+
+#[test]
+fn grpc_says_what_went_wrong_in_the_words_of_rest() -> Result<()> {
+    let server = grpc_server()?;
+    check_grpc(&server, server.address(), "texts")
 }

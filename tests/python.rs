@@ -19,7 +19,7 @@ use wisp_serving::ServingOptions;
 const REQUIREMENTS: &str = "tests/clients/requirements.txt";
 
 /// Written when an environment is whole.
-const WHOLE: &str = "whole";
+pub(crate) const WHOLE: &str = "whole";
 
 /// Run `tests/clients/<script>` and return what it prints. It fails when the script does, with all
 /// that it said.
@@ -74,6 +74,14 @@ fn run_file<'a>(script: &Path, arguments: impl IntoIterator<Item = &'a OsStr>) -
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Where the environment's packages are installed.
+pub(crate) fn packages() -> Result<PathBuf> {
+    let library = environment()?.join("lib");
+    let mut versions = std::fs::read_dir(&library)?;
+    let version = versions.next().context("an environment has a library")??;
+    Ok(version.path().join("site-packages"))
+}
+
 /// The directory of the environment, made if need be.
 fn environment() -> Result<&'static Path> {
     static ENVIRONMENT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
@@ -93,7 +101,7 @@ fn environment() -> Result<&'static Path> {
 }
 
 /// The value that the first caller in this process makes, or why it could not.
-fn once(
+pub(crate) fn once(
     cell: &'static OnceLock<Result<PathBuf, String>>,
     make: impl FnOnce() -> Result<PathBuf>,
 ) -> Result<&'static Path> {
@@ -145,14 +153,14 @@ fn make(directory: &Path, requirements: &Path) -> Result<()> {
 
 /// Keeps other processes, and other threads of this one, from making what has this name until it
 /// is dropped.
-fn lock(name: &str) -> Result<File> {
+pub(crate) fn lock(name: &str) -> Result<File> {
     let path = target_directory()?.join(format!("{name}.lock"));
     let file = File::create(&path).with_context(|| path.display().to_string())?;
     file.lock()?;
     Ok(file)
 }
 
-fn target_directory() -> Result<&'static Path> {
+pub(crate) fn target_directory() -> Result<&'static Path> {
     let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
     temporary.parent().context("target/tmp lies in target")
 }

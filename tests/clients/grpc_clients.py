@@ -7,7 +7,6 @@ CHECK is a function below `=== Checks ===`. NVIDIA's client speaks V2, Intel's s
 dialect, and the messages of the simple one are made from what the server's reflection tells.
 """
 
-import asyncio
 import queue
 import sys
 from pathlib import Path
@@ -15,10 +14,11 @@ from pathlib import Path
 import grpc
 import numpy as np
 import tritonclient.grpc as triton
+import tritonclient.http as triton_http
 from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from tritonclient.grpc import InferenceServerException, aio
+from tritonclient.grpc import InferenceServerException
 from tritonclient.utils import np_to_triton_dtype
 
 ADDRESS, EXAMPLES = sys.argv[2], Path(sys.argv[3])
@@ -74,10 +74,10 @@ def ended(stream):
         assert error.code() == grpc.StatusCode.CANCELLED, error
 
 
-def service(channel, name):
-    """Methods of a service, from what reflection tells: they take fields and return the answer."""
+def caller(channel, service):
+    """Calls the methods of a service, of which nothing is known but what reflection says."""
     pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
-    service = pool.FindServiceByName(name)
+    service = pool.FindServiceByName(service)
 
     def call(method, **fields):
         method = service.methods_by_name[method]
@@ -110,16 +110,6 @@ def inference():
         # Far beyond the 4 MiB that gRPC's own servers stop at.
         large = np.array([bytes(20_000_000)], np.object_)
         expect_failure("INVALID_ARGUMENT", "PNG or JPEG", client.infer, "digits", to_inputs({"image": large}))
-
-
-def asynchronous():
-    async def main():
-        async with aio.InferenceServerClient(ADDRESS) as client:
-            requests = [client.infer("digits", to_inputs({"image": picture(digit)})) for digit in range(10)]
-            for digit, answer in enumerate(await asyncio.gather(*requests)):
-                assert answer.as_numpy("label")[0, 0] == str(digit).encode(), digit
-
-    asyncio.run(main())
 
 
 def server():
@@ -169,6 +159,41 @@ def errors():
             expect_status("UNIMPLEMENTED", method, call, b"")
         call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer", lambda m: m, lambda m: m)
         expect_status("INVALID_ARGUMENT", "", call, b"\xff\xff\xff")
+
+
+def texts():
+    """What went wrong is said in the words of REST, which is served on the same port."""
+
+    def said(package, model, tensors, outputs=(), **options):
+        inputs = []
+        for name, array in tensors.items():
+            tensor = package.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+            inputs.append(tensor.set_data_from_numpy(array))
+        requested = [package.InferRequestedOutput(name) for name in outputs] or None
+        with package.InferenceServerClient(ADDRESS) as client:
+            try:
+                client.infer(model, inputs, outputs=requested, **options)
+            except InferenceServerException as error:
+                return error.message()
+        raise AssertionError(f"{model} has answered")
+
+    for arguments, options in (
+        (("nope", {"features": WINES}), {}),
+        (("wine", {"features": WINES}), {"model_version": "9"}),
+        (("broken", {"features": WINES}), {}),
+        (("wine", {}), {}),
+        (("wine", {"features": WINES[:, :12]}), {}),
+        (("wine", {"features": WINES.astype(np.float64)}), {}),
+        (("wine", {"x": WINES}), {}),
+        (("wine", {"features": WINES, "ash": WINES[:, 2].copy()}), {}),
+        (("wine", {"features": WINES}, ["nope"]), {}),
+        (("wine-bare", {"x": WINES}), {}),
+        (("wine-bare", {"features": np.tile(WINES, (17, 1))}), {}),
+        (("digits", {"image": np.array([b"seven"], np.object_)}), {}),
+        (("digits", {"image": picture(7)}), {"parameters": {"top_k": 11}}),
+    ):
+        over_grpc, over_http = (said(package, *arguments, **options) for package in (triton, triton_http))
+        assert over_grpc == over_http, (over_grpc, over_http)
 
 
 def stream():
@@ -247,7 +272,7 @@ def reflection():
             "grpc.health.v1.Health",
         ):
             assert name in services, services
-        call = service(channel, "prediction.PredictionService")
+        call = caller(channel, "prediction.PredictionService")
         assert call("HealthCheck").status == "healthy"
         answer = call("Predict", model_name="wine-bare", features=WINES[0].tolist())
         assert answer.WhichOneof("prediction") is not None, answer
@@ -263,7 +288,7 @@ def reflection():
 def reload():
     """A configuration of TensorFlow Serving says which models are served."""
     with grpc.insecure_channel(ADDRESS) as channel, triton.InferenceServerClient(ADDRESS) as client:
-        call = service(channel, "tensorflow.serving.ModelService")
+        call = caller(channel, "tensorflow.serving.ModelService")
 
         def configure(*models):
             configs = [{"model_platform": "tensorflow", "base_path": "/models/m"} | model for model in models]
@@ -295,7 +320,63 @@ def large():
         assert all(output.shape[0] == len(rows) for output in outputs), outputs
 
 
-CHECKS = (inference, asynchronous, server, errors, stream, ovms, health, reflection, reload, large)
+def examples():
+    """Classes and values of examples in TensorFlow Serving's dialect, alone and several at once."""
+    with grpc.insecure_channel(ADDRESS) as channel:
+        call = caller(channel, "tensorflow.serving.PredictionService")
+
+        def asked(model, rows):
+            features = [{"features": {"feature": {"features": {"float_list": {"value": row}}}}} for row in rows]
+            return {"model_spec": {"name": model}}, {"example_list": {"examples": features}}
+
+        wine, wines = asked("wine", WINES.tolist())
+        answer = call("Classify", **wine, input=wines)
+        assert (answer.model_spec.name, answer.model_spec.version.value) == ("wine", 1), answer
+        classes = [{item.label: item.score for item in row.classes} for row in answer.result.classifications]
+        assert [max(row, key=row.get) for row in classes] == ["class_0", "class_1"], classes
+
+        progression, patients = asked("progression", [[54, 2, 36.1, 115, 163, 98.4, 43, 4, 4.6821, 101]] * 2)
+        answer = call("Regress", **progression, input=patients)
+        values = [regression.value for regression in answer.result.regressions]
+        np.testing.assert_allclose(values, [235.637] * 2, atol=1e-2)
+
+        classify = {**wine, "method_name": "tensorflow/serving/classify"}
+        answer = call("MultiInference", tasks=[classify, classify], input=wines)
+        for result in answer.results:
+            found = [max(row.classes, key=lambda item: item.score).label for row in result.classification_result.classifications]
+            assert found == ["class_0", "class_1"], answer
+        assert len(answer.results) == 2, answer
+        regress = {**progression, "method_name": "tensorflow/serving/regress"}
+        answer = call("MultiInference", tasks=[regress], input=patients)
+        (result,) = answer.results
+        np.testing.assert_allclose([row.value for row in result.regression_result.regressions], values)
+
+        several = lambda: call("MultiInference", tasks=[classify, regress], input=wines)
+        expect_status("INVALID_ARGUMENT", "model", several)
+        expect_status("NOT_FOUND", "`nope`", lambda: call("Classify", model_spec={"name": "nope"}, input=wines))
+        expect_status("INVALID_ARGUMENT", "", lambda: call("Regress", **progression, input=wines))
+
+
+def disconnect():
+    """A client that goes away in the middle of a call, and one in the middle of a stream."""
+    loop, honest = (to_inputs({"behaviour": np.array([name], np.object_)}) for name in (b"loop", b"honest"))
+    outcomes = queue.SimpleQueue()
+    streaming = triton.InferenceServerClient(ADDRESS)
+    streaming.start_stream(callback=lambda result, error: outcomes.put(error))
+    streaming.async_stream_infer("evil", honest)
+    # The stream is one of the server's by now.
+    assert outcomes.get(timeout=60) is None
+    streaming.async_stream_infer("evil", loop)
+    client = triton.InferenceServerClient(ADDRESS)
+    client.async_infer("evil", loop, callback=lambda result, error: outcomes.put(error))
+    streaming.stop_stream(cancel_requests=True)
+    assert outcomes.get(timeout=60).status() == "StatusCode.CANCELLED"
+    client.close()
+    assert outcomes.get(timeout=60).status() == "StatusCode.CANCELLED"
+    streaming.close()
+
+
+CHECKS = (inference, server, errors, texts, stream, ovms, health, reflection, reload, large, examples, disconnect)
 
 if __name__ == "__main__":
     next(check for check in CHECKS if check.__name__ == sys.argv[1])()

@@ -14,6 +14,7 @@
 
 mod element;
 mod error;
+mod half;
 mod reader;
 mod rows;
 mod tensor;

@@ -30,8 +30,8 @@ pub(crate) use metadata::state;
 pub use metadata::{check_metadata_fields, model_metadata, model_status};
 pub use multi::{MultiReply, decode_multi, multi_target};
 pub use predict::{decode_predict, encode_predict};
-pub(crate) use tensor::data_type;
 pub use reload::{decode_reload, reloaded};
+pub(crate) use tensor::data_type;
 
 use super::message::tensorflow::serving::ModelSpec;
 use super::message::tensorflow::serving::model_spec::VersionChoice as WireChoice;

@@ -40,7 +40,23 @@ macro_rules! float {
     };
 }
 
-pub(super) use {float, integer};
+/// As `float!`, for the formats of two bytes: by way of the nearest double, so that a number closer to
+/// the middle of two than a double can tell is taken for the middle.
+macro_rules! half {
+    ($format:expr) => {
+        |reader: &mut $crate::lenient::Reader, content: &mut Vec<u8>| {
+            let text = reader.number()?;
+            let value = $crate::lenient::half::nearest(text.parse().ok()?, $format);
+            if $crate::lenient::half::is_infinite(value, $format) && !text.ends_with("Infinity") {
+                return None;
+            }
+            content.extend_from_slice(&value.to_le_bytes());
+            Some(())
+        }
+    };
+}
+
+pub(super) use {float, half, integer};
 
 pub(super) fn read_bool(reader: &mut Reader, content: &mut Vec<u8>) -> Option<()> {
     content.push(u8::from(reader.bool()?));

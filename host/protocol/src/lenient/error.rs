@@ -37,8 +37,6 @@ pub(crate) enum Problem {
         actual: Box<str>,
         expected: Box<str>,
     },
-    #[error("{0} has no JSON form, send it to the /v2 route as binary data")]
-    NoJsonForm(ElementType),
     #[error(transparent)]
     Tensor(#[from] TensorError),
 }
@@ -134,8 +132,8 @@ fn expected(element_type: ElementType) -> &'static str {
         ElementType::Int16 => "an integer from -32768 to 32767",
         ElementType::Int32 => "an integer from -2147483648 to 2147483647",
         ElementType::Int64 => "an integer from -9223372036854775808 to 9223372036854775807",
-        ElementType::Fp16 => "a number within the range of FP16",
-        ElementType::Bf16 => "a number within the range of BF16",
+        ElementType::Fp16 => "a number within the range of FP16, NaN or Infinity",
+        ElementType::Bf16 => "a number within the range of BF16, NaN or Infinity",
         ElementType::Fp32 => "a number within the range of FP32, NaN or Infinity",
         ElementType::Fp64 => "a number within the range of FP64, NaN or Infinity",
         ElementType::Bytes => r#"a string or {"b64": its bytes in base64}"#,

@@ -1,7 +1,8 @@
 //! Nested lists as the bytes of a tensor whose datatype and shape a signature declares.
 
-use super::element::{float, integer, read_bool, read_bytes};
+use super::element::{float, half, integer, read_bool, read_bytes};
 use super::error::Problem;
+use super::half;
 use super::reader::{Kind, Reader};
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{Dimension, ElementType};
@@ -42,7 +43,8 @@ pub(super) fn read(
         ElementType::Int64 => walk.read(reader, form, integer!(i64)),
         ElementType::Fp32 => walk.read(reader, form, float!(f32)),
         ElementType::Fp64 => walk.read(reader, form, float!(f64)),
-        ElementType::Fp16 | ElementType::Bf16 => Err(Problem::NoJsonForm(element_type)),
+        ElementType::Fp16 => walk.read(reader, form, half!(half::FP16)),
+        ElementType::Bf16 => walk.read(reader, form, half!(half::BF16)),
         ElementType::Bytes => walk.read(reader, form, read_bytes),
     }
 }

@@ -7,6 +7,7 @@
 
 use super::element::BASE64;
 use super::error::EncodeError;
+use super::half::{single_of_brain, single_of_half};
 use base64::Engine;
 use serde::Serialize;
 use wisp_tensor::{ElementType, NamedTensor, Shape};
@@ -114,9 +115,7 @@ pub(crate) fn write_element(text: &mut Vec<u8>, element_type: ElementType, eleme
         ElementType::Int32 => write_json(text, &read!(i32, element)),
         ElementType::Int64 => write_json(text, &read!(i64, element)),
         ElementType::Fp16 => write_single(text, single_of_half(read!(u16, element))),
-        ElementType::Bf16 => {
-            write_single(text, f32::from_bits(u32::from(read!(u16, element)) << 16))
-        }
+        ElementType::Bf16 => write_single(text, single_of_brain(read!(u16, element))),
         ElementType::Fp32 => write_single(text, read!(f32, element)),
         ElementType::Fp64 => match bare_word(read!(f64, element)) {
             Some(word) => text.extend_from_slice(word),
@@ -138,7 +137,7 @@ pub(crate) fn number(element_type: ElementType, element: &[u8]) -> Option<f64> {
         ElementType::Int32 => f64::from(read!(i32, element)),
         ElementType::Int64 => read!(i64, element) as f64,
         ElementType::Fp16 => f64::from(single_of_half(read!(u16, element))),
-        ElementType::Bf16 => f64::from(f32::from_bits(u32::from(read!(u16, element)) << 16)),
+        ElementType::Bf16 => f64::from(single_of_brain(read!(u16, element))),
         ElementType::Fp32 => f64::from(read!(f32, element)),
         ElementType::Fp64 => read!(f64, element),
         ElementType::Bytes => return None,
@@ -179,21 +178,6 @@ fn write_base64(text: &mut Vec<u8>, bytes: &[u8]) {
     text.extend_from_slice(b"{\"b64\":\"");
     text.extend_from_slice(BASE64.encode(bytes).as_bytes());
     text.extend_from_slice(b"\"}");
-}
-
-/// The single that a half-precision number is exactly.
-fn single_of_half(bits: u16) -> f32 {
-    const SMALLEST_HALF: f32 = 1.0 / (1u32 << 24) as f32;
-    let sign = u32::from(bits & 0x8000) << 16;
-    let exponent = u32::from(bits >> 10 & 0x1f);
-    let fraction = bits & 0x3ff;
-    let magnitude = match exponent {
-        0 => (f32::from(fraction) * SMALLEST_HALF).to_bits(),
-        0x1f => 0xff << 23 | u32::from(fraction) << 13,
-        // The exponents count from 15 and from 127.
-        _ => (exponent + 112) << 23 | u32::from(fraction) << 13,
-    };
-    f32::from_bits(sign | magnitude)
 }
 
 fn fixed<const SIZE: usize>(element: &[u8]) -> [u8; SIZE] {

@@ -195,6 +195,29 @@ fn classes_are_those_of_rest() {
 }
 
 #[test]
+fn a_lone_label_names_the_class_with_the_greatest_score() {
+    let model = pairs(vec![
+        spec("name", ElementType::Bytes, &[-1]),
+        spec("p", ElementType::Fp32, &[-1, 3]),
+    ]);
+    let (_, reply) = tfs::decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
+    let scores = [0.25, 0.5, 0.25, f32::NAN, -2.0, -1.0];
+    let answer = response(vec![
+        texts("name", &[2], &["a", "b"]),
+        singles("p", &[2, 3], &scores),
+    ]);
+    let result = reply.encode(&answer, &model).unwrap().result.unwrap();
+    let rows = result.classifications.iter();
+    let found: Vec<_> = rows
+        .map(|row| match row.classes.as_slice() {
+            [class] => (class.label.as_str(), class.score),
+            several => panic!("{several:?}"),
+        })
+        .collect();
+    assert_eq!(found, [("a", 0.5), ("b", -1.0)]);
+}
+
+#[test]
 fn among_several_outputs_the_name_decides() {
     let float = |name| spec(name, ElementType::Fp32, &[-1, 2]);
     let named = pairs(vec![float("logits"), float("scores")]);

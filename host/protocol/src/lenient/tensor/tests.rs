@@ -221,11 +221,36 @@ fn strings_may_be_written_in_base64() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_has_no_json_form_is_sent_elsewhere() {
-    for element_type in [ElementType::Fp16, ElementType::Bf16] {
-        let problem = read_as("1", element_type, &[], Form::Nested).unwrap_err();
-        assert_eq!(problem, Problem::NoJsonForm(element_type));
+fn numbers_of_two_bytes_are_numbers_like_others() -> anyhow::Result<()> {
+    let text = "[1,-2.5,0.1,NaN,-Infinity]";
+    let bits = |content: Vec<u8>| -> Vec<u16> {
+        let pairs = content.chunks_exact(2);
+        pairs
+            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+            .collect()
+    };
+    let (_, halves) = read_as(text, ElementType::Fp16, &[5], Form::Nested)?;
+    assert_eq!(bits(halves), [0x3c00, 0xc100, 0x2e66, 0x7e00, 0xfc00]);
+    let (_, brains) = read_as(text, ElementType::Bf16, &[5], Form::Nested)?;
+    assert_eq!(bits(brains), [0x3f80, 0xc020, 0x3dcd, 0x7fc0, 0xff80]);
+    for (wrong, element_type) in [
+        ("65520", ElementType::Fp16),
+        ("1e400", ElementType::Fp16),
+        ("-3.4e38", ElementType::Bf16),
+        ("\"1\"", ElementType::Fp16),
+        ("true", ElementType::Bf16),
+    ] {
+        let problem = read_as(wrong, element_type, &[], Form::Nested).unwrap_err();
+        let expected = format!(
+            "element 0 is not a number within the range of {element_type}, NaN or Infinity"
+        );
+        assert_eq!(problem.to_string(), expected, "{wrong}");
     }
+    Ok(())
+}
+
+#[test]
+fn truth_values_are_words() {
     for wrong in ["1", "\"true\"", "null"] {
         assert!(
             read_as(wrong, ElementType::Bool, &[], Form::Nested).is_err(),

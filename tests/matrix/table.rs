@@ -1,0 +1,112 @@
+//! The table of the matrix, `clients/matrix.toml`, and how it reads in Markdown.
+
+use crate::harness::root;
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    pub(super) cells: Vec<String>,
+    #[serde(rename = "client")]
+    pub(super) clients: Vec<Client>,
+}
+
+/// A row of the table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Client {
+    pub(super) name: String,
+    /// Name and version.
+    pub(super) package: String,
+    pub(super) passes: Vec<String>,
+    /// What is checked of this client and has no column.
+    #[serde(default)]
+    pub(super) besides: Vec<String>,
+    #[serde(default)]
+    pub(super) impossible: BTreeMap<String, Quote>,
+    /// How a cell passes, where that is not plain.
+    #[serde(default)]
+    pub(super) note: BTreeMap<String, Quote>,
+}
+
+/// The line of a client's source that explains a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Quote {
+    /// Below the place of the packages: the file, a colon, the line's number.
+    at: String,
+    line: String,
+    why: String,
+}
+
+impl Table {
+    pub(super) fn read() -> Result<Table> {
+        let path = root().join("tests/clients/matrix.toml");
+        Ok(toml::from_str(&std::fs::read_to_string(path)?)?)
+    }
+
+    pub(super) fn client(&self, name: &str) -> Result<&Client> {
+        let client = self.clients.iter().find(|client| client.name == name);
+        client.with_context(|| format!("the table has no client `{name}`"))
+    }
+
+    /// A row for each client, and what its footnotes say below.
+    pub(super) fn markdown(&self) -> Result<String> {
+        let mut notes: Vec<(&str, &Quote)> = Vec::new();
+        let mut text = format!("| | {} |\n|---|", self.cells.join(" | "));
+        text += &"---|".repeat(self.cells.len());
+        text.push('\n');
+        for client in &self.clients {
+            write!(text, "| {} |", client.name)?;
+            for cell in &self.cells {
+                let (mark, quote) = match client.impossible.get(cell) {
+                    Some(quote) => ("–", Some(quote)),
+                    None => ("✓", client.note.get(cell)),
+                };
+                match quote {
+                    None => write!(text, " {mark} |")?,
+                    Some(quote) => {
+                        let note = (client.package.as_str(), quote);
+                        let found = notes.iter().position(|other| *other == note);
+                        let number = found.unwrap_or(notes.len()) + 1;
+                        if found.is_none() {
+                            notes.push(note);
+                        }
+                        write!(text, " {mark} {number} |")?;
+                    }
+                }
+            }
+            text.push('\n');
+        }
+        text.push('\n');
+        for (number, (package, Quote { at, line, why })) in (1..).zip(notes) {
+            writeln!(text, "{number}. {package}, {at}, `{line}`: {why}.")?;
+        }
+        Ok(text)
+    }
+}
+
+impl Client {
+    pub(super) fn is_nodes(&self) -> bool {
+        self.package.starts_with('@')
+    }
+}
+
+impl Quote {
+    /// Check that the line stands where it is said to, in the packages that are installed.
+    pub(super) fn check(&self, packages: &Path) -> Result<()> {
+        let (file, number) = self.at.rsplit_once(':').context("no line number")?;
+        let source = std::fs::read_to_string(packages.join(file)).context(file.to_owned())?;
+        let number: usize = number.parse()?;
+        let line = number
+            .checked_sub(1)
+            .and_then(|skip| source.lines().nth(skip));
+        let line = line.map(str::trim);
+        ensure!(line == Some(self.line.as_str()), "{}: {line:?}", self.at);
+        Ok(())
+    }
+}
