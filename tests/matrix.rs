@@ -76,6 +76,7 @@ pub(crate) fn slow_server() -> Result<TestServer> {
             guest_time: NEVER,
             ..defaults.limits
         },
+        ..defaults
     };
     TestServer::with_options(repository, options)
 }

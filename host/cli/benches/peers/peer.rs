@@ -133,6 +133,10 @@ fn start(command: &mut Command, port: u16, path: &str) -> Result<Server> {
             bail!("{command:?} ended with {ended}");
         }
         ensure!(started.elapsed() < START, "{command:?} does not answer");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "nothing else runs on this thread"
+        )]
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(server)

@@ -201,10 +201,10 @@ fn a_lone_label_names_the_class_with_the_greatest_score() {
         spec("p", ElementType::Fp32, &[-1, 3]),
     ]);
     let (_, reply) = tfs::decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
-    let scores = [0.25, 0.5, 0.25, f32::NAN, -2.0, -1.0];
+    let scores = [0.25, 0.5, 0.25, f32::NAN, -2.0, -1.0].map(f32::to_le_bytes);
     let answer = response(vec![
         texts("name", &[2], &["a", "b"]),
-        singles("p", &[2, 3], &scores),
+        tensor("p", ElementType::Fp32, &[2, 3], &scores.concat()),
     ]);
     let result = reply.encode(&answer, &model).unwrap().result.unwrap();
     let rows = result.classifications.iter();
