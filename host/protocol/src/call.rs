@@ -25,6 +25,10 @@ pub enum Call {
     ModelConfig(Target),
     ModelReady(Target),
     ModelMetadata(Target),
+    /// What the versions of a model have done: of one, or of all that can be called.
+    ModelStatistics(Target),
+    /// What every version of every model has done.
+    AllStatistics,
     /// Is the process alive, in the words of the simple dialect?
     Health,
     /// Is the process alive, in the words of KServe V1?

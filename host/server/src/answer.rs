@@ -28,7 +28,8 @@ pub(crate) async fn answer(
     body.set_coding(content_coding::of_body(&head.headers)?);
     let reply = match call {
         Call::Infer(call) => {
-            let reply = Reply::from(infer(serving, call, body).await?.reply);
+            let inferred = infer(serving, call, body).await?;
+            let reply = Reply::from(inferred.reply).with_timings(&inferred.timings);
             reply.compress_for(&head.headers).await
         }
         Call::ServerLive => Reply::document(v2::live()),
@@ -61,6 +62,10 @@ pub(crate) async fn answer(
             let version = serving.version(&target)?;
             Reply::document(v2::model_config(version.description()))
         }
+        Call::ModelStatistics(target) => {
+            Reply::document(v2::statistics(&serving.statistics(&target)?))
+        }
+        Call::AllStatistics => Reply::document(v2::statistics(&serving.all_statistics())),
         Call::ModelList => Reply::document(v2::model_list(&serving.models())),
         Call::RepositoryLoad(model) => {
             check_control(body).await?;

@@ -24,6 +24,7 @@ pub(crate) use status::{failure, refuse, settle};
 
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
+use crate::server_timing::{SERVER_TIMING, server_timing};
 use bytes::Bytes;
 use generated::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use generated::prediction;
@@ -36,14 +37,17 @@ use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding::Gzip;
+use tonic::metadata::MetadataValue;
 use tonic::server::NamedService;
 use tonic_health::pb::health_server::HealthServer;
 use tower_service::Service;
 use wisp_protocol::call::InferCall;
 use wisp_protocol::codec::{Codec, Reply};
 use wisp_protocol::grpc::FILE_DESCRIPTOR_SET;
+use wisp_serving::timings::Timings;
 use wisp_serving::{BodyError, Serving, infer};
 
 /// The methods that take messages for as long as their client has any.
@@ -173,8 +177,18 @@ fn answer_as_asked(headers: &mut HeaderMap) {
 async fn infer_message<C: Codec>(
     serving: &Serving,
     call: InferCall<C>,
-) -> Result<<C::Reply as Reply>::Encoded, Failure> {
-    Ok(infer(serving, call, AlreadyRead).await?.reply)
+) -> Result<tonic::Response<<C::Reply as Reply>::Encoded>, Failure> {
+    let inferred = infer(serving, call, AlreadyRead).await?;
+    let mut response = tonic::Response::new(inferred.reply);
+    let timings = Timings {
+        // The message was read before all this.
+        read: Duration::ZERO,
+        ..inferred.timings
+    };
+    if let Ok(timings) = MetadataValue::try_from(server_timing(&timings)) {
+        response.metadata_mut().insert(SERVER_TIMING, timings);
+    }
+    Ok(response)
 }
 
 impl wisp_serving::Body for AlreadyRead {

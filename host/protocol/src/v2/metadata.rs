@@ -6,11 +6,12 @@ use serde::Serialize;
 use wisp_tensor::TensorSpec;
 
 /// The extensions of V2 that work, in Triton's names.
-pub(crate) const EXTENSIONS: [&str; 4] = [
+pub(crate) const EXTENSIONS: [&str; 5] = [
     "binary_tensor_data",
     "parameters",
     "model_repository",
     "model_configuration",
+    "statistics",
 ];
 
 #[derive(Serialize)]
@@ -152,7 +153,8 @@ mod tests {
                 server_metadata("0.1.0"),
                 concat!(
                     r#"{"name":"wisp","version":"0.1.0","extensions":["#,
-                    r#""binary_tensor_data","parameters","model_repository","model_configuration"]}"#,
+                    r#""binary_tensor_data","parameters","model_repository","#,
+                    r#""model_configuration","statistics"]}"#,
                 ),
             ),
         ];

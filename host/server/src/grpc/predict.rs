@@ -44,7 +44,7 @@ impl PredictionService for Predict {
             selection: selection(model),
             codec: codec::Predict(message),
         };
-        Ok(Response::new(infer_message(&self.serving, call).await?))
+        Ok(infer_message(&self.serving, call).await?)
     }
 
     async fn batch_predict(
@@ -57,7 +57,7 @@ impl PredictionService for Predict {
             selection: selection(model),
             codec: codec::BatchPredict(message),
         };
-        Ok(Response::new(infer_message(&self.serving, call).await?))
+        Ok(infer_message(&self.serving, call).await?)
     }
 
     async fn health_check(&self, _: Request<HealthCheckRequest>) -> Answer<HealthCheckResponse> {

@@ -58,7 +58,7 @@ impl Requests {
         };
         let id = message.id.clone();
         let answer = match catch_panic(v2::model_infer(&self.serving, message)).await {
-            Ok(response) => messages::stream_response(response),
+            Ok(response) => messages::stream_response(response.into_inner()),
             Err(failure) => messages::stream_error(&id, &failure.client_message()),
         };
         if let Some(held) = &self.held {

@@ -46,7 +46,7 @@ impl Prediction {
             selection: Selection::Named(target),
             codec: Tfs { message, limit },
         };
-        Ok(Response::new(infer_message(&self.serving, call).await?))
+        Ok(infer_message(&self.serving, call).await?)
     }
 
     fn metadata(
