@@ -65,6 +65,11 @@ fn tritonclient_reads_statistics_that_count_requests_rows_and_executions() -> Re
 }
 
 #[test]
+fn tritonclient_gets_classes_in_place_of_probabilities() -> Result<()> {
+    check(&server()?, "classification")
+}
+
+#[test]
 fn tritonclient_shows_its_user_what_was_wrong() -> Result<()> {
     check(&server()?, "errors")
 }
@@ -254,6 +259,12 @@ fn tritonclient_reads_health_metadata_and_the_index_over_grpc() -> Result<()> {
 fn tritonclient_reads_statistics_over_grpc() -> Result<()> {
     let server = grpc_server()?;
     check_grpc(&server, server.grpc_address(), "statistics")
+}
+
+#[test]
+fn tritonclient_gets_classes_over_grpc() -> Result<()> {
+    let server = grpc_server()?;
+    check_grpc(&server, server.grpc_address(), "classification")
 }
 
 #[test]

@@ -140,6 +140,22 @@ def statistics():
         expect_failure("UNAVAILABLE", "`broken` is unavailable", client.get_inference_statistics, "broken")
 
 
+def classification():
+    with triton.InferenceServerClient(ADDRESS) as client:
+        assert "classification" in client.get_server_metadata().extensions
+        wines = to_inputs({"features": WINES})
+        probabilities = client.infer("wine", wines).as_numpy("probabilities")
+        for count in (1, 2, 1000):
+            outputs = [triton.InferRequestedOutput("probabilities", class_count=count)]
+            classes = client.infer("wine", wines, outputs=outputs).as_numpy("probabilities")
+            assert classes.shape == (2, min(count, 3)), classes
+            for row, elements in zip(probabilities, classes):
+                order = np.argsort(-row)[: len(elements)]
+                assert list(elements) == [f"{row[index]:f}:{index}".encode() for index in order], (row, elements)
+        strings = [triton.InferRequestedOutput("class", class_count=1)]
+        expect_failure("INVALID_ARGUMENT", "is BYTES", client.infer, "wine", wines, outputs=strings)
+
+
 def timing():
     """What an answer says of the time it took, which none of these clients shows its user."""
     with grpc.insecure_channel(ADDRESS) as channel:
@@ -269,7 +285,7 @@ def reflection():
         expect_status("NOT_FOUND", "name one", lambda: call("Predict", features=[1.0]))
 
 
-CHECKS = (inference, asynchronous, server, statistics, timing, errors, stream, ovms, health, reflection)
+CHECKS = (inference, asynchronous, server, statistics, classification, timing, errors, stream, ovms, health, reflection)
 
 if __name__ == "__main__":
     next(check for check in CHECKS if check.__name__ == sys.argv[1])()

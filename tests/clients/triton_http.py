@@ -258,6 +258,23 @@ def statistics(client):
     assert again["inference_count"] == 0, again
 
 
+def classification(client):
+    assert "classification" in client.get_server_metadata()["extensions"]
+    probabilities = ask(client, "wine", {"features": WINES})["probabilities"]
+    for form in (JSON, BINARY):
+        for count in (1, 2, 3, 1000):
+            outputs = [InferRequestedOutput("probabilities", form, class_count=count), InferRequestedOutput("class")]
+            result = client.infer("wine", to_inputs({"features": WINES}), outputs=outputs)
+            classes = decoded(result.as_numpy("probabilities"))
+            assert classes.shape == (2, min(count, 3)), classes
+            for row, elements in zip(probabilities, classes):
+                order = np.argsort(-row)[: len(elements)]
+                assert list(elements) == [f"{row[index]:f}:{index}" for index in order], (row, elements)
+            assert list(decoded(result.as_numpy("class"))) == ["class_0", "class_1"], result.get_response()
+    strings = [InferRequestedOutput("class", class_count=1)]
+    expect_failure(400, "is BYTES", client.infer, "wine", to_inputs({"features": WINES}), outputs=strings)
+
+
 def errors(client):
     good = {"features": patients(1)}
 
@@ -283,8 +300,6 @@ def errors(client):
     expect_failure(400, "feature `alcohol` is missing", infer, "wine", {"ash": WINES[:, 2].copy()})
 
     # Parts of the protocol that are left out are refused as such, never misread.
-    classes = [InferRequestedOutput("probabilities", class_count=2)]
-    expect_failure(501, "classification", infer, "wine", {"features": WINES}, outputs=classes)
     shared = InferInput("features", [1, 10], "FP32")
     shared.set_shared_memory("region", 40)
     expect_failure(501, "shared memory", client.infer, "progression", [shared])
@@ -399,7 +414,7 @@ def patients(count):
     return np.random.default_rng(1).uniform(low, high, (count, 10)).astype(np.float32)
 
 
-CHECKS = (digits, wine, progression, embed, server, control, statistics, errors, concurrency, asynchronous, compression)
+CHECKS = (digits, wine, progression, embed, server, control, statistics, classification, errors, concurrency, asynchronous, compression)
 
 if __name__ == "__main__":
     check = next(check for check in CHECKS if check.__name__ == sys.argv[1])

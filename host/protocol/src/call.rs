@@ -4,6 +4,7 @@
 //! so that a name which reaches the registry or a log has been looked at.
 
 use crate::rest;
+use std::collections::BTreeMap;
 use std::fmt;
 use wisp_tensor::{NamedTensor, Parameter, Signature};
 
@@ -101,6 +102,8 @@ pub struct ModelDescription {
     pub signature: Signature,
     /// The most rows of axis 0 in one request; 0 when axis 0 is not a batch.
     pub max_batch_size: u32,
+    /// The names of the classes of some outputs, by output, in the order of the classes.
+    pub class_labels: BTreeMap<String, Vec<String>>,
 }
 
 /// The state of one version in the repository index.

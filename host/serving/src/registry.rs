@@ -4,6 +4,7 @@
 //! replaced as a whole: whoever resolves sees the versions of before or those of after, and a version
 //! that a request holds lives until that request has ended. Runs and loads nothing.
 
+pub mod class_labels;
 pub mod load_error;
 pub mod loader;
 pub mod model_file;

@@ -12,6 +12,7 @@ use super::message::tensorflow::TensorProto;
 use super::message::tensorflow::serving as tf;
 use super::{EncodeError, predict, tfs, v2};
 use crate::call::{InferRequest, InferResponse, ModelDescription};
+use crate::classification::ClassesError;
 use crate::codec::{self, CodecError};
 use crate::error::ErrorKind;
 use bytes::Bytes;
@@ -65,8 +66,8 @@ impl codec::Codec for ModelInfer {
 impl codec::Reply for v2::Reply {
     type Encoded = ModelInferResponse;
 
-    fn text_bytes(&self, _: &InferResponse) -> usize {
-        0
+    fn text_bytes(&self, response: &InferResponse) -> usize {
+        v2::Reply::text_bytes(self, response)
     }
 
     fn encode(
@@ -74,7 +75,7 @@ impl codec::Reply for v2::Reply {
         response: InferResponse,
         model: &ModelDescription,
     ) -> Result<ModelInferResponse, CodecError> {
-        Ok(v2::Reply::encode(&self, response, model))
+        Ok(v2::Reply::encode(&self, response, model)?)
     }
 }
 
@@ -275,5 +276,6 @@ into_codec_error!(
     v2::DecodeError,
     tfs::DecodeError,
     predict::DecodeError,
+    ClassesError,
     EncodeError
 );

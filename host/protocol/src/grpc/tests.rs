@@ -32,6 +32,7 @@ fn model(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> ModelDescription 
         platform: "tract_onnx".to_owned(),
         signature: Signature { inputs, outputs },
         max_batch_size: 8,
+        class_labels: Default::default(),
     }
 }
 

@@ -89,6 +89,7 @@ mod tests {
                 outputs: vec![spec("y", ElementType::Bytes, &[-1], true)],
             },
             max_batch_size: 8,
+            class_labels: Default::default(),
         };
         assert_eq!(
             model_config(&model),

@@ -6,8 +6,9 @@ use serde::Serialize;
 use wisp_tensor::TensorSpec;
 
 /// The extensions of V2 that work, in Triton's names.
-pub(crate) const EXTENSIONS: [&str; 5] = [
+pub(crate) const EXTENSIONS: [&str; 6] = [
     "binary_tensor_data",
+    "classification",
     "parameters",
     "model_repository",
     "model_configuration",
@@ -153,7 +154,7 @@ mod tests {
                 server_metadata("0.1.0"),
                 concat!(
                     r#"{"name":"wisp","version":"0.1.0","extensions":["#,
-                    r#""binary_tensor_data","parameters","model_repository","#,
+                    r#""binary_tensor_data","classification","parameters","model_repository","#,
                     r#""model_configuration","statistics"]}"#,
                 ),
             ),
@@ -181,6 +182,7 @@ mod tests {
                 outputs: vec![spec("y", ElementType::Bytes)],
             },
             max_batch_size: 8,
+            class_labels: Default::default(),
         };
         let expected = concat!(
             r#"{"name":"m","versions":["1","12"],"platform":"tract_onnx","#,

@@ -10,9 +10,10 @@ use super::error::{InputProblem, Reason};
 use super::response::{Form, Reply};
 use super::{binary, json};
 use crate::call::{InferRequest, ModelDescription};
+use crate::classification::TopClasses;
 use crate::label::Label;
 use bytes::Bytes;
-use member::{Input, Object, Output, OutputParameters, Request};
+use member::{ClassCount, Input, Object, Output, OutputParameters, Request};
 pub(crate) use member::{MAX_PARAMETERS, is_reserved};
 use serde::Deserialize;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError};
@@ -35,12 +36,21 @@ pub(super) fn decode(
     let parameters = parameters.unwrap_or_default();
     let inputs = decode_inputs(inputs.0, rest, model)?;
     let outputs = outputs.map(|list| list.0).unwrap_or_default();
-    let Wanted { names, forms } = decode_outputs(outputs, model)?;
+    let Wanted {
+        names,
+        forms,
+        classes,
+    } = decode_outputs(outputs, model)?;
     let default = match parameters.binary_data_output {
         Some(true) => Form::Binary,
         Some(false) | None => Form::Json,
     };
-    let reply = Reply { id, default, forms };
+    let reply = Reply {
+        id,
+        default,
+        forms,
+        classes,
+    };
     let request = InferRequest {
         inputs,
         parameters: parameters.own,
@@ -117,10 +127,11 @@ fn decode_input(input: &Input, section: Option<Bytes>) -> Result<Tensor, InputPr
     Ok(Tensor::new(element_type, shape, content)?)
 }
 
-/// The outputs asked for, and the form of those for which one was asked.
+/// The outputs asked for, the form of those for which one was asked, and those that are to be classes.
 struct Wanted {
     names: Vec<String>,
     forms: Vec<(String, Form)>,
+    classes: Vec<TopClasses>,
 }
 
 fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Wanted, Reason> {
@@ -130,6 +141,7 @@ fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Want
     }
     let mut names: Vec<String> = Vec::with_capacity(actual);
     let mut forms = Vec::new();
+    let mut classes = Vec::new();
     for Output { name, parameters } in outputs {
         if names.contains(&name) {
             return Err(Reason::RepeatedOutput(Label::new(&name)));
@@ -145,8 +157,13 @@ fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Want
                 classification,
                 shared_memory_region,
             } = parameters;
-            if classification.is_some() {
-                return Err(Reason::Classification(Label::new(&name)));
+            if let Some(ClassCount(count)) = classification {
+                classes.push(
+                    TopClasses::new(&name, Some(count), model).map_err(|problem| {
+                        let name = Label::new(&name);
+                        Reason::Classification { name, problem }
+                    })?,
+                );
             }
             if shared_memory_region.is_some() {
                 return Err(Reason::SharedMemory(Label::new(&name)));
@@ -159,5 +176,9 @@ fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Want
         }
         names.push(name);
     }
-    Ok(Wanted { names, forms })
+    Ok(Wanted {
+        names,
+        forms,
+        classes,
+    })
 }

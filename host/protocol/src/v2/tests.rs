@@ -38,6 +38,7 @@ fn model(inputs: Vec<TensorSpec>, max_batch_size: u32) -> ModelDescription {
             ],
         },
         max_batch_size,
+        class_labels: Default::default(),
     }
 }
 

@@ -24,6 +24,7 @@ fn model(inputs: Vec<TensorSpec>, max_batch_size: u32) -> ModelDescription {
             outputs: Vec::new(),
         },
         max_batch_size,
+        class_labels: Default::default(),
     }
 }
 

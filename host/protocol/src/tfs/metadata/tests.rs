@@ -72,6 +72,7 @@ fn metadata_doubles_the_key_and_writes_dimensions_as_strings() {
             outputs: vec![spec("y", ElementType::Bytes, &[])],
         },
         max_batch_size: 8,
+        class_labels: Default::default(),
     };
     let expected = concat!(
         r#"{"model_spec":{"name":"m","signature_name":"","version":"7"},"#,
