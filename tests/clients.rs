@@ -61,6 +61,16 @@ fn tritonclient_unloads_and_loads_models() -> Result<()> {
 }
 
 #[test]
+fn tritonclient_reads_statistics_that_count_requests_rows_and_executions() -> Result<()> {
+    check(&server()?, "statistics")
+}
+
+#[test]
+fn tritonclient_gets_classes_in_place_of_probabilities() -> Result<()> {
+    check(&server()?, "classification")
+}
+
+#[test]
 fn tritonclient_shows_its_user_what_was_wrong() -> Result<()> {
     check(&server()?, "errors")
 }
@@ -231,6 +241,24 @@ fn tritonclient_infers_over_grpc_on_either_port() -> Result<()> {
 fn tritonclient_reads_health_metadata_and_the_index_over_grpc() -> Result<()> {
     let server = server()?;
     check_grpc(&server, server.grpc_address(), "server")
+}
+
+#[test]
+fn tritonclient_reads_statistics_over_grpc() -> Result<()> {
+    let server = grpc_server()?;
+    check_grpc(&server, server.grpc_address(), "statistics")
+}
+
+#[test]
+fn tritonclient_gets_classes_over_grpc() -> Result<()> {
+    let server = grpc_server()?;
+    check_grpc(&server, server.grpc_address(), "classification")
+}
+
+#[test]
+fn an_answer_over_grpc_tells_what_it_took() -> Result<()> {
+    let server = grpc_server()?;
+    check_grpc(&server, server.grpc_address(), "timing")
 }
 
 #[test]

@@ -21,4 +21,5 @@ mod protocol_v2;
 mod python;
 mod shutdown;
 mod stock_wasi_nn;
+mod timing;
 mod versions;

@@ -66,6 +66,11 @@ fn every_fixture_is_answered_as_written() -> Result<()> {
         .with_model("bare", "progression", None)?
         .with_model("gone", "progression", None)?
         .with_model("evil", "progression", Some(component("evil")?))?
+        .with_file("bare/labels.txt", b"estimate")?
+        .with_file(
+            "bare/model.toml",
+            b"outputs.progression.labels = 'labels.txt'",
+        )?
         .with_file("broken/1/model.onnx", b"not a model")?
         .with_file("empty/model.toml", b"export = \"make model\"")?
         .with_file("empty/3/notes.txt", b"")?;

@@ -9,6 +9,7 @@ dialect, and the messages of the simple one are made from what the server's refl
 
 import queue
 import sys
+import time
 from pathlib import Path
 
 import grpc
@@ -18,7 +19,7 @@ import tritonclient.http as triton_http
 from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from tritonclient.grpc import InferenceServerException
+from tritonclient.grpc import InferenceServerException, service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype
 
 ADDRESS, EXAMPLES = sys.argv[2], Path(sys.argv[3])
@@ -128,6 +129,60 @@ def server():
         assert states == expected, states
 
 
+def statistics():
+    with triton.InferenceServerClient(ADDRESS) as client:
+        assert "statistics" in client.get_server_metadata().extensions
+        for rows in (1, 2, 1):
+            client.infer("wine", to_inputs({"features": WINES[:rows]}))
+        double = to_inputs({"features": WINES.astype(np.float64)})
+        expect_failure("INVALID_ARGUMENT", "is FP64", client.infer, "wine", double)
+        (told,) = client.get_inference_statistics("wine").model_stats
+        assert (told.name, told.version) == ("wine", "1"), told
+        assert (told.inference_count, told.execution_count) == (4, 3), told
+        assert abs(told.last_inference / 1000 - time.time()) < 60, told
+        requests = told.inference_stats
+        for name in ("success", "queue", "compute_input", "compute_infer", "compute_output"):
+            figure = getattr(requests, name)
+            assert figure.count == 3 and figure.ns > 0, (name, figure)
+        assert (requests.fail.count, requests.cache_hit.count, requests.cache_miss.count) == (1, 0, 0), requests
+        batches = {batch.batch_size: batch.compute_infer.count for batch in told.batch_stats}
+        assert batches == {1: 2, 2: 1}, told
+        models = [model.name for model in client.get_inference_statistics().model_stats]
+        assert models == ["digits", "wine", "wine-bare"], models
+        expect_failure("NOT_FOUND", "`nope`", client.get_inference_statistics, "nope")
+        expect_failure("NOT_FOUND", "no version 7", client.get_inference_statistics, "wine", "7")
+        expect_failure("UNAVAILABLE", "`broken` is unavailable", client.get_inference_statistics, "broken")
+
+
+def classification():
+    with triton.InferenceServerClient(ADDRESS) as client:
+        assert "classification" in client.get_server_metadata().extensions
+        wines = to_inputs({"features": WINES})
+        probabilities = client.infer("wine", wines).as_numpy("probabilities")
+        for count in (1, 2, 1000):
+            outputs = [triton.InferRequestedOutput("probabilities", class_count=count)]
+            classes = client.infer("wine", wines, outputs=outputs).as_numpy("probabilities")
+            assert classes.shape == (2, min(count, 3)), classes
+            for row, elements in zip(probabilities, classes):
+                order = np.argsort(-row)[: len(elements)]
+                assert list(elements) == [f"{row[index]:f}:{index}".encode() for index in order], (row, elements)
+        strings = [triton.InferRequestedOutput("class", class_count=1)]
+        expect_failure("INVALID_ARGUMENT", "is BYTES", client.infer, "wine", wines, outputs=strings)
+
+
+def timing():
+    """What an answer says of the time it took, which none of these clients shows its user."""
+    with grpc.insecure_channel(ADDRESS) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        request = service_pb2.ModelInferRequest(model_name="wine", raw_input_contents=[WINES.tobytes()])
+        request.inputs.add(name="features", datatype="FP32", shape=[2, 13])
+        _, call = stub.ModelInfer.with_call(request)
+        value = dict(call.initial_metadata())["server-timing"]
+        phases = dict(phase.split(";dur=") for phase in value.split(", "))
+        assert {"queue", "preprocess", "total"} <= set(phases) and float(phases["total"]) > 0, value
+        assert "read" not in phases, value
+
+
 def errors():
     with triton.InferenceServerClient(ADDRESS) as client:
         wines = to_inputs({"features": WINES})
@@ -141,7 +196,6 @@ def errors():
         shared = triton.InferInput("features", [2, 13], "FP32")
         shared.set_shared_memory("region", 104)
         expect_failure("UNIMPLEMENTED", "shared memory", client.infer, "wine", [shared])
-        expect_failure("UNIMPLEMENTED", "statistics", client.get_inference_statistics, "wine")
         client.unload_model("wine")
         expect_failure("NOT_FOUND", "is unloaded", client.is_model_ready, "wine")
         client.load_model("wine")
@@ -376,7 +430,7 @@ def disconnect():
     streaming.close()
 
 
-CHECKS = (inference, server, errors, texts, stream, ovms, health, reflection, reload, large, examples, disconnect)
+CHECKS = (inference, server, statistics, classification, timing, errors, texts, stream, ovms, health, reflection, reload, large, examples, disconnect)
 
 if __name__ == "__main__":
     next(check for check in CHECKS if check.__name__ == sys.argv[1])()

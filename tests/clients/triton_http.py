@@ -12,6 +12,7 @@ import asyncio
 import io
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,55 @@ def control(client):
     expect_failure(501, "as it is in the repository", client.load_model, "wine", config="{}")
 
 
+def statistics(client):
+    assert "statistics" in client.get_server_metadata()["extensions"]
+    (idle,) = client.get_inference_statistics("progression", "1")["model_stats"]
+    assert idle["last_inference"] == idle["inference_count"] == idle["inference_stats"]["success"]["count"] == 0, idle
+    before = time.time()
+    for rows in (1, 2, 1):
+        ask(client, "progression", {"features": patients(rows)})
+    expect_failure(400, "is FP64", client.infer, "progression", to_inputs({"features": np.zeros((1, 10))}))
+    expect_failure(404, "no version 7", client.infer, "progression", to_inputs({"features": patients(1)}), "7")
+    (told,) = client.get_inference_statistics("progression")["model_stats"]
+    assert (told["name"], told["version"]) == ("progression", "1"), told
+    assert (told["inference_count"], told["execution_count"]) == (4, 3), told
+    assert before - 1 < told["last_inference"] / 1000 < time.time() + 1, told
+    requests = told["inference_stats"]
+    counts = {name: figure["count"] for name, figure in requests.items()}
+    once_each = dict.fromkeys(("success", "queue", "compute_input", "compute_infer", "compute_output"), 3)
+    # The version that does not exist has no statistics to count in.
+    assert counts == once_each | {"fail": 1, "cache_hit": 0, "cache_miss": 0}, counts
+    phases = ("queue", "compute_input", "compute_infer", "compute_output")
+    assert all(requests[phase]["ns"] > 0 for phase in phases), requests
+    assert sum(requests[phase]["ns"] for phase in phases) <= requests["success"]["ns"], requests
+    batches = {batch["batch_size"]: batch["compute_infer"]["count"] for batch in told["batch_stats"]}
+    assert batches == {1: 2, 2: 1}, told
+    models = [model["name"] for model in client.get_inference_statistics()["model_stats"]]
+    assert models == ["digits", "progression", "wine"], models
+    expect_failure(404, "`nope`", client.get_inference_statistics, "nope")
+    expect_failure(503, "`broken` is unavailable", client.get_inference_statistics, "broken")
+    client.load_model("progression")
+    (again,) = client.get_inference_statistics("progression")["model_stats"]
+    assert again["inference_count"] == 0, again
+
+
+def classification(client):
+    assert "classification" in client.get_server_metadata()["extensions"]
+    probabilities = ask(client, "wine", {"features": WINES})["probabilities"]
+    for form in (JSON, BINARY):
+        for count in (1, 2, 3, 1000):
+            outputs = [InferRequestedOutput("probabilities", form, class_count=count), InferRequestedOutput("class")]
+            result = client.infer("wine", to_inputs({"features": WINES}), outputs=outputs)
+            classes = decoded(result.as_numpy("probabilities"))
+            assert classes.shape == (2, min(count, 3)), classes
+            for row, elements in zip(probabilities, classes):
+                order = np.argsort(-row)[: len(elements)]
+                assert list(elements) == [f"{row[index]:f}:{index}" for index in order], (row, elements)
+            assert list(decoded(result.as_numpy("class"))) == ["class_0", "class_1"], result.get_response()
+    strings = [InferRequestedOutput("class", class_count=1)]
+    expect_failure(400, "is BYTES", client.infer, "wine", to_inputs({"features": WINES}), outputs=strings)
+
+
 def errors(client):
     good = {"features": patients(1)}
 
@@ -250,12 +300,9 @@ def errors(client):
     expect_failure(400, "feature `alcohol` is missing", infer, "wine", {"ash": WINES[:, 2].copy()})
 
     # Parts of the protocol that are left out are refused as such, never misread.
-    classes = [InferRequestedOutput("probabilities", class_count=2)]
-    expect_failure(501, "classification", infer, "wine", {"features": WINES}, outputs=classes)
     shared = InferInput("features", [1, 10], "FP32")
     shared.set_shared_memory("region", 40)
     expect_failure(501, "shared memory", client.infer, "progression", [shared])
-    expect_failure(501, "statistics", client.get_inference_statistics, "wine")
     expect_failure(501, "shared memory", client.get_system_shared_memory_status)
 
     answer = ask(client, "progression", good)
@@ -367,7 +414,7 @@ def patients(count):
     return np.random.default_rng(1).uniform(low, high, (count, 10)).astype(np.float32)
 
 
-CHECKS = (digits, wine, progression, embed, server, control, errors, concurrency, asynchronous, compression)
+CHECKS = (digits, wine, progression, embed, server, control, statistics, classification, errors, concurrency, asynchronous, compression)
 
 if __name__ == "__main__":
     check = next(check for check in CHECKS if check.__name__ == sys.argv[1])

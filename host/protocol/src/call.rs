@@ -4,6 +4,7 @@
 //! so that a name which reaches the registry or a log has been looked at.
 
 use crate::rest;
+use std::collections::BTreeMap;
 use std::fmt;
 use wisp_tensor::{NamedTensor, Parameter, Signature};
 
@@ -25,6 +26,10 @@ pub enum Call {
     ModelConfig(Target),
     ModelReady(Target),
     ModelMetadata(Target),
+    /// What the versions of a model have done: of one, or of all that can be called.
+    ModelStatistics(Target),
+    /// What every version of every model has done.
+    AllStatistics,
     /// Is the process alive, in the words of the simple dialect?
     Health,
     /// Is the process alive, in the words of KServe V1?
@@ -97,6 +102,8 @@ pub struct ModelDescription {
     pub signature: Signature,
     /// The most rows of axis 0 in one request; 0 when axis 0 is not a batch.
     pub max_batch_size: u32,
+    /// The names of the classes of some outputs, by output, in the order of the classes.
+    pub class_labels: BTreeMap<String, Vec<String>>,
 }
 
 /// The state of one version in the repository index.

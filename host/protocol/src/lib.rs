@@ -6,12 +6,15 @@
 //! same for their dialects; [`rest`] makes one of them, and [`reply`] is what
 //! they write; [`codec`] is what is common to all dialects, and
 //! [`content_coding`] the compression of bodies, which is below them all. [`grpc`] does it for the messages of
-//! every dialect that travels over gRPC. [`error`] says which status an error of which kind has.
+//! every dialect that travels over gRPC. [`error`] says which status an error of which kind has;
+//! `classification` makes classes of an output, over HTTP and gRPC; [`statistics`] is what has been counted
+//! for a version.
 //!
 //! Invariant: no socket, no clock, no look-up of models; compiles to Wasm. Nothing here is async.
 #![forbid(unsafe_code)]
 
 pub mod call;
+mod classification;
 pub mod codec;
 pub mod content_coding;
 pub mod error;
@@ -27,6 +30,7 @@ pub mod reply;
 pub mod rest;
 mod role;
 pub mod route;
+pub mod statistics;
 mod target;
 pub mod tfs;
 pub mod v2;

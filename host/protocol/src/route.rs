@@ -95,7 +95,10 @@ fn model_call(
     };
     match *verb {
         // `/v2/models/stats` is about all models, as in Triton.
-        [] if model == "stats" && version.is_none() => Err(Reason::NotImplemented("statistics")),
+        [] if model == "stats" && version.is_none() => {
+            allow(method, Method::GET, "GET")?;
+            Ok(Call::AllStatistics)
+        }
         [] => {
             allow(method, Method::GET, "GET")?;
             Ok(Call::ModelMetadata(target(model, version)?))
@@ -115,7 +118,10 @@ fn model_call(
             allow(method, Method::GET, "GET")?;
             Ok(Call::ModelConfig(target(model, version)?))
         }
-        ["stats"] => Err(Reason::NotImplemented("statistics")),
+        ["stats"] => {
+            allow(method, Method::GET, "GET")?;
+            Ok(Call::ModelStatistics(target(model, version)?))
+        }
         ["trace", "setting"] => Err(Reason::NotImplemented("tracing")),
         ["generate" | "generate_stream"] => Err(Reason::NotImplemented("generation")),
         _ => Err(Reason::UnknownRoute),

@@ -4,7 +4,7 @@
 //! [`Reply`]; the [`Reply`] remembers what the client wants to see and turns the `InferResponse`
 //! into an [`EncodedReply`]. `request` is the JSON as it stands in the body, `binary` the bytes
 //! behind it, `json` the elements of a tensor as JSON, `raw` a body without any JSON, `response`
-//! the way back; `metadata`, `config`, `index` and `control` are the small documents.
+//! the way back; `metadata`, `config`, `index`, `control` and `statistics` are the small documents.
 //!
 //! What is left to the caller: whether names, datatypes and shapes are those of the model
 //! (`wisp_tensor::signature`), and the limit on the body's size.
@@ -22,6 +22,7 @@ mod metadata;
 mod raw;
 pub(crate) mod request;
 mod response;
+mod statistics;
 
 pub use crate::reply::EncodedReply;
 pub use config::model_config;
@@ -33,6 +34,7 @@ pub use metadata::{
     encode_error, live, model_list, model_metadata, model_ready, ready, server_metadata,
 };
 pub use response::Reply;
+pub use statistics::statistics;
 
 use crate::call::{InferRequest, ModelDescription};
 use bytes::Bytes;

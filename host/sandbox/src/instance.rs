@@ -20,7 +20,10 @@ pub(crate) struct InstanceState {
     pub(crate) ledger: Ledger,
     pub(crate) deadline: Instant,
     pub(crate) clock: GuestClock,
-    pub(crate) computed: Duration,
+    /// The guest's time up to its first `compute`; `None` before it.
+    pub(crate) preprocess: Option<Duration>,
+    pub(crate) queue: Duration,
+    pub(crate) compute: Duration,
     pub(crate) invalid_tensors: u32,
     /// The last failure of `compute` that was not the guest's fault. When the handler then gives
     /// up, this is why.
@@ -34,10 +37,21 @@ pub(crate) struct InstanceState {
 pub struct Usage {
     /// Time the guest's own code ran.
     pub guest: Duration,
-    /// Time between `compute` and its answer, waiting included.
+    /// The part of it before the first `compute`; all of it where there was none.
+    pub preprocess: Duration,
+    /// Time waited for a turn.
+    pub queue: Duration,
+    /// Time between each `compute` and its answer, without the wait.
     pub compute: Duration,
     /// The largest linear memory, in bytes.
     pub peak_memory_bytes: usize,
+}
+
+impl Usage {
+    /// Time the guest's own code ran from the first `compute` on.
+    pub fn postprocess(&self) -> Duration {
+        self.guest.saturating_sub(self.preprocess)
+    }
 }
 
 /// Why a call ended without the guest's answer.
@@ -83,7 +97,9 @@ impl InstanceState {
             ledger: Ledger::new(limits.host_bytes),
             deadline,
             clock: GuestClock::start(),
-            computed: Duration::ZERO,
+            preprocess: None,
+            queue: Duration::ZERO,
+            compute: Duration::ZERO,
             invalid_tensors: 0,
             compute_fault: None,
             memory: MemoryMeter::new(limits),
@@ -92,9 +108,12 @@ impl InstanceState {
     }
 
     pub(crate) fn usage(&self) -> Usage {
+        let guest = self.clock.elapsed();
         Usage {
-            guest: self.clock.elapsed(),
-            compute: self.computed,
+            guest,
+            preprocess: self.preprocess.unwrap_or(guest),
+            queue: self.queue,
+            compute: self.compute,
             peak_memory_bytes: self.memory.peak_bytes,
         }
     }

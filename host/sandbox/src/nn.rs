@@ -16,7 +16,7 @@ pub(crate) use interface::{add_inline_compute, add_queued_compute, add_to_linker
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wisp_tensor::{ElementType, NamedTensor, Signature};
 
 /// A graph as the sandbox sees it: something that computes. Lifetime: a model version.
@@ -35,8 +35,15 @@ pub trait Compute: Send + Sync + std::fmt::Debug {
 }
 
 /// A computation under way. Dropping it cancels what has not started.
-pub type Computing<'a> =
-    Pin<Box<dyn Future<Output = Result<Vec<NamedTensor>, ComputeError>> + Send + 'a>>;
+pub type Computing<'a> = Pin<Box<dyn Future<Output = Result<Computed, ComputeError>> + Send + 'a>>;
+
+/// What a computation gave. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Computed {
+    pub outputs: Vec<NamedTensor>,
+    /// How long it waited for its turn.
+    pub queue: Duration,
+}
 
 /// Why a graph gave no outputs. The texts are for the log; guests and clients get short ones of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

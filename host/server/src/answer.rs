@@ -29,7 +29,8 @@ pub(crate) async fn answer(
     let reply = match call {
         Call::Infer(call) => {
             let permit = serving.admit()?;
-            let reply = Reply::from(infer(serving, permit, call, body).await?.reply);
+            let inferred = infer(serving, permit, call, body).await?;
+            let reply = Reply::from(inferred.reply).with_timings(&inferred.timings);
             reply.compress_for(&head.headers).await
         }
         Call::ServerLive => Reply::document(v2::live()),
@@ -62,6 +63,10 @@ pub(crate) async fn answer(
             let version = serving.version(&target)?;
             Reply::document(v2::model_config(version.description()))
         }
+        Call::ModelStatistics(target) => {
+            Reply::document(v2::statistics(&serving.statistics(&target)?))
+        }
+        Call::AllStatistics => Reply::document(v2::statistics(&serving.all_statistics())),
         Call::ModelList => Reply::document(v2::model_list(&serving.models())),
         Call::RepositoryLoad(model) => {
             check_control(body).await?;

@@ -30,6 +30,7 @@ pub(crate) use timeout::{client_deadline, until};
 
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
+use crate::server_timing::{SERVER_TIMING, server_timing};
 use bytes::Bytes;
 use generated::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use generated::prediction;
@@ -50,6 +51,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding::Gzip;
+use tonic::metadata::MetadataValue;
 use tonic::server::NamedService;
 use tonic_health::pb::health_server::HealthServer;
 use tower_service::Service;
@@ -57,6 +59,7 @@ use wisp_protocol::call::InferCall;
 use wisp_protocol::codec::{Codec, Reply};
 use wisp_protocol::grpc::FILE_DESCRIPTOR_SET;
 use wisp_serving::admission::Permit;
+use wisp_serving::timings::Timings;
 use wisp_serving::{BodyError, Serving, infer};
 
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
@@ -219,8 +222,18 @@ async fn infer_message<C: Codec>(
     serving: &Serving,
     permit: Permit,
     call: InferCall<C>,
-) -> Result<<C::Reply as Reply>::Encoded, Failure> {
-    Ok(infer(serving, permit, call, AlreadyRead).await?.reply)
+) -> Result<tonic::Response<<C::Reply as Reply>::Encoded>, Failure> {
+    let inferred = infer(serving, permit, call, AlreadyRead).await?;
+    let mut response = tonic::Response::new(inferred.reply);
+    let timings = Timings {
+        // The message was read before all this.
+        read: Duration::ZERO,
+        ..inferred.timings
+    };
+    if let Ok(timings) = MetadataValue::try_from(server_timing(&timings)) {
+        response.metadata_mut().insert(SERVER_TIMING, timings);
+    }
+    Ok(response)
 }
 
 impl wisp_serving::Body for AlreadyRead {

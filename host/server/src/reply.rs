@@ -5,6 +5,7 @@
 use crate::failure::Failure;
 use crate::grpc::GrpcBody;
 use crate::pulse::Turn;
+use crate::server_timing::{SERVER_TIMING, server_timing};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -18,6 +19,7 @@ use wisp_protocol::error::ErrorKind;
 use wisp_protocol::reply::EncodedReply;
 use wisp_protocol::rest::Dialect;
 use wisp_protocol::v2;
+use wisp_serving::timings::Timings;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -43,6 +45,7 @@ pub(crate) struct Reply {
     coding: Option<Coding>,
     /// Whether another client may get the same answer otherwise compressed.
     varies: bool,
+    timings: Option<HeaderValue>,
     chunks: Vec<Bytes>,
 }
 
@@ -85,6 +88,7 @@ impl Reply {
             header_length: None,
             coding: None,
             varies: false,
+            timings: None,
             chunks: vec![document],
         }
     }
@@ -99,6 +103,15 @@ impl Reply {
 
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Tell what it took.
+    pub(crate) fn with_timings(self, timings: &Timings) -> Reply {
+        let value = HeaderValue::from_maybe_shared(server_timing(timings));
+        Reply {
+            timings: value.ok(),
+            ..self
+        }
     }
 
     /// Compress it, if the client with these headers wants that and it is worth it.
@@ -146,6 +159,9 @@ impl Reply {
         if self.varies {
             headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
         }
+        if let Some(timings) = self.timings {
+            headers.insert(SERVER_TIMING, timings);
+        }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
@@ -166,6 +182,7 @@ impl From<EncodedReply> for Reply {
             header_length,
             coding: None,
             varies: false,
+            timings: None,
             chunks,
         }
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use wisp_backend::worker::Workers;
 use wisp_backend::{BackendError, Graph};
-use wisp_sandbox::nn::{Compute, ComputeError, Computing};
+use wisp_sandbox::nn::{Compute, ComputeError, Computed, Computing};
 use wisp_tensor::{NamedTensor, Signature};
 
 /// A graph and the threads that compute it. Lifetime: a model version.
@@ -33,10 +33,13 @@ impl Compute for GraphQueue {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             let graph = Arc::clone(&self.graph);
+            let submitted = Instant::now();
             let compute = move || {
                 if !reply.is_closed() {
+                    let queue = submitted.elapsed();
+                    let computed = graph.compute(&inputs).map_err(compute_error);
                     // The caller may go away in between; then nobody wants the result.
-                    let _ = reply.send(graph.compute(&inputs).map_err(compute_error));
+                    let _ = reply.send(computed.map(|outputs| Computed { outputs, queue }));
                 }
             };
             self.workers

@@ -11,6 +11,7 @@ use crate::offload;
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, Registry};
 use crate::repository_poll::RepositoryPoll;
+use crate::timings::{Stopwatch, Timings};
 use crate::version::ModelVersion;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use wisp_protocol::call::{
 };
 use wisp_protocol::codec::{Codec, Reply};
 use wisp_protocol::content_coding::Coding;
+use wisp_protocol::statistics::VersionStatistics;
 use wisp_sandbox::handler::Usage;
 
 /// What inference needs besides the request. Lifetime: the process.
@@ -88,6 +90,7 @@ pub struct Inferred<E> {
     pub model: ModelName,
     pub version: Version,
     pub usage: Usage,
+    pub timings: Timings,
 }
 
 /// Answer one admitted inference.
@@ -97,17 +100,26 @@ pub async fn infer<C: Codec, B: Body>(
     call: InferCall<C>,
     body: B,
 ) -> Result<Inferred<Encoded<C>>, InferError> {
+    let mut stopwatch = Stopwatch::start();
     let version = serving.registry.select(&call.selection)?;
+    let unanswered = version.statistics().begin();
     let body = body.read(serving.options.max_body_bytes).await?;
+    stopwatch.has_read();
     let deadline = Instant::now() + serving.options.request_timeout;
     let (request, reply) = decode(call.codec, body, &version).await?;
+    stopwatch.has_decoded();
+    let rows = version.rows(&request);
     let (response, usage) = version.call(request, &permit, deadline).await?;
+    stopwatch.has_called(&usage);
     let reply = encode(reply, response, &version).await?;
+    let timings = stopwatch.has_encoded();
+    unanswered.succeed(rows, &timings);
     Ok(Inferred {
         reply,
         model: version.description().model.clone(),
         version: version.description().version,
         usage,
+        timings,
     })
 }
 
@@ -223,6 +235,24 @@ impl Serving {
     pub fn models(&self) -> Vec<ModelName> {
         let entries = self.registry.entries().into_iter();
         entries.map(|(model, _)| model).collect()
+    }
+
+    /// What the ready versions that `target` means have done: one of them, or all of a model's.
+    pub fn statistics(&self, target: &Target) -> Result<Vec<VersionStatistics>, InferError> {
+        let versions = self.registry.ready(target)?;
+        let versions = versions.iter();
+        Ok(versions
+            .map(|version| version.statistics().of(version.description()))
+            .collect())
+    }
+
+    /// What every ready version of every model has done.
+    pub fn all_statistics(&self) -> Vec<VersionStatistics> {
+        let entries = self.registry.entries();
+        let versions = entries.iter().flat_map(|(_, entry)| entry.ready());
+        versions
+            .map(|version| version.statistics().of(version.description()))
+            .collect()
     }
 
     /// Load a model of the repository, or load it again.

@@ -4,7 +4,8 @@
 //! [`registry`] says which [`version::ModelVersion`] a name means and loads them ([`model_control`] while the
 //! server runs, for clients or for a [`repository_poll`]), [`admission`] whether a call
 //! may run now, [`version`] runs it: on [`graph_queue`]s, or by a [`placed_handler`], whose guests wait on
-//! [`guest_threads`]; `offload` keeps long texts off the threads that serve connections. [`error`] sorts what can
+//! [`guest_threads`]; `offload` keeps long texts off the threads that serve connections. [`timings`] are what a
+//! request took, [`statistics`] what those of a version took together. [`error`] sorts what can
 //! go wrong by who has to act.
 //!
 //! Invariant: no socket and no wire format here; the server hands in a body that can be read once.
@@ -21,6 +22,8 @@ mod offload;
 pub mod placed_handler;
 pub mod registry;
 pub mod repository_poll;
+pub mod statistics;
+pub mod timings;
 pub mod version;
 
 pub use error::InferError;

@@ -100,8 +100,9 @@ impl PlacedHandler {
         permit: &Permit,
         deadline: Instant,
     ) -> Result<(Vec<String>, HandlerAnswer), CallError> {
+        let arrived = Instant::now();
         let request = if self.runs_inline() {
-            match self.call_inline(request, deadline).await? {
+            match self.call_inline(request, arrived, deadline).await? {
                 InlineOutcome::Answered { wanted, answer } => {
                     self.pace.was_quick();
                     return Ok((wanted, answer));
@@ -115,31 +116,35 @@ impl PlacedHandler {
         } else {
             request
         };
-        self.call_queued(request, permit, deadline).await
+        let (wanted, mut answer, started) = self.call_queued(request, permit, deadline).await?;
+        answer.usage.queue += started.saturating_duration_since(arrived);
+        Ok((wanted, answer))
     }
 
     fn runs_inline(&self) -> bool {
         self.placement == Placement::Inline && !self.pace.is_paused(Instant::now())
     }
 
+    /// Make the call on a fiber; the last of what comes back is when it began.
     async fn call_queued(
         &self,
         request: InferRequest,
         permit: &Permit,
         deadline: Instant,
-    ) -> Result<(Vec<String>, HandlerAnswer), CallError> {
+    ) -> Result<(Vec<String>, HandlerAnswer, Instant), CallError> {
         let _slot = permit
             .instance(deadline)
             .await
             .map_err(CallError::Admission)?;
         let handler = Arc::clone(&self.handler);
         let call = async move {
+            let started = Instant::now();
             let answer = handler.infer(handler_call(&request, deadline)).await;
-            (request.outputs, answer)
+            (request.outputs, answer, started)
         };
         match self.guests.run(call).await {
-            Ok((wanted, Ok(answer))) => Ok((wanted, answer)),
-            Ok((_, Err(error))) => Err(CallError::Handler(error)),
+            Ok((wanted, Ok(answer), started)) => Ok((wanted, answer, started)),
+            Ok((_, Err(error), _)) => Err(CallError::Handler(error)),
             Err(lost) => Err(CallError::Handler(HandlerError::Host(lost.into()))),
         }
     }
@@ -148,6 +153,7 @@ impl PlacedHandler {
     async fn call_inline(
         &self,
         request: InferRequest,
+        arrived: Instant,
         deadline: Instant,
     ) -> Result<InlineOutcome, CallError> {
         let (reply, outcome) = oneshot::channel();
@@ -156,13 +162,15 @@ impl PlacedHandler {
             if reply.is_closed() {
                 return;
             }
-            let budget_end = Instant::now() + INLINE_BUDGET;
+            let started = Instant::now();
+            let budget_end = started + INLINE_BUDGET;
             let call = handler_call(&request, deadline.min(budget_end));
             let outcome = match handler.infer_inline(call) {
-                Ok(answer) => Ok(InlineOutcome::Answered {
-                    wanted: request.outputs,
-                    answer,
-                }),
+                Ok(mut answer) => {
+                    answer.usage.queue += started.saturating_duration_since(arrived);
+                    let wanted = request.outputs;
+                    Ok(InlineOutcome::Answered { wanted, answer })
+                }
                 Err(HandlerError::Unprepared) => Ok(InlineOutcome::Unprepared(request)),
                 Err(HandlerError::Deadline) if budget_end < deadline => {
                     Ok(InlineOutcome::TooSlow(request))

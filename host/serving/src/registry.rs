@@ -4,6 +4,7 @@
 //! replaced as a whole: whoever resolves sees the versions of before or those of after, and a version
 //! that a request holds lives until that request has ended. Runs and loads nothing.
 
+pub mod class_labels;
 pub mod load_error;
 pub mod loader;
 pub mod model_file;
@@ -113,6 +114,17 @@ impl Registry {
         }
     }
 
+    /// The versions that `target` means and that can be called: one, or all of its model, at least one.
+    pub fn ready(&self, target: &Target) -> Result<Vec<Arc<ModelVersion>>, ResolveError> {
+        let model = &target.model;
+        let entry = self.entry(model)?;
+        if let Some(version) = entry.number(target)? {
+            return Ok(vec![entry.version(model, version)?]);
+        }
+        entry.newest(model)?;
+        Ok(entry.ready().cloned().collect())
+    }
+
     /// The states of the versions that `target` means: one, or all of its model.
     pub fn states(&self, target: &Target) -> Result<Vec<IndexEntry>, ResolveError> {
         let entry = self.entry(&target.model)?;
@@ -184,8 +196,15 @@ impl ModelEntry {
 
     /// Whether any version can be called.
     pub fn is_ready(&self) -> bool {
-        let ready = |version: &LoadedVersion| matches!(version, LoadedVersion::Ready(_));
-        self.versions.values().any(ready)
+        self.ready().next().is_some()
+    }
+
+    /// The versions that can be called, in order.
+    pub fn ready(&self) -> impl DoubleEndedIterator<Item = &Arc<ModelVersion>> {
+        self.versions.values().filter_map(|version| match version {
+            LoadedVersion::Ready(loaded) => Some(loaded),
+            LoadedVersion::Unloaded | LoadedVersion::Failed(_) => None,
+        })
     }
 
     /// The same entry without anything loaded.
@@ -243,13 +262,8 @@ impl ModelEntry {
 
     /// The newest version that can be called, or why the newest of all cannot.
     fn newest(&self, model: &ModelName) -> Result<Arc<ModelVersion>, ResolveError> {
-        let newest_first = || self.versions.values().rev();
-        let ready = newest_first().find_map(|version| match version {
-            LoadedVersion::Ready(loaded) => Some(Arc::clone(loaded)),
-            LoadedVersion::Unloaded | LoadedVersion::Failed(_) => None,
-        });
-        match (ready, self.versions.keys().next_back()) {
-            (Some(loaded), _) => Ok(loaded),
+        match (self.ready().next_back(), self.versions.keys().next_back()) {
+            (Some(loaded), _) => Ok(Arc::clone(loaded)),
             (None, Some(newest)) => self.version(model, *newest),
             (None, None) => Err(ResolveError::Unavailable {
                 model: model.clone(),

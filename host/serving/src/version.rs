@@ -5,6 +5,7 @@
 
 use crate::admission::{AdmissionError, Permit};
 use crate::placed_handler::PlacedHandler;
+use crate::statistics::Statistics;
 use std::sync::Arc;
 use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
@@ -18,6 +19,7 @@ use wisp_tensor::{Dimension, NamedTensor, SpecError};
 pub struct ModelVersion {
     description: ModelDescription,
     answers: Answers,
+    statistics: Statistics,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,7 @@ impl ModelVersion {
         ModelVersion {
             description,
             answers: Answers::Graph(graph),
+            statistics: Statistics::default(),
         }
     }
 
@@ -83,11 +86,26 @@ impl ModelVersion {
         ModelVersion {
             description,
             answers: Answers::Handler(handler),
+            statistics: Statistics::default(),
         }
     }
 
     pub fn description(&self) -> &ModelDescription {
         &self.description
+    }
+
+    /// What it has done so far.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// How many rows a request has that this version answers: its batch, or one.
+    pub fn rows(&self, request: &InferRequest) -> u32 {
+        let sizes = |input: &NamedTensor| input.tensor.shape().dimensions().first().copied();
+        match self.description.max_batch_size {
+            0 => 1,
+            _ => request.inputs.iter().find_map(sizes).unwrap_or(1),
+        }
     }
 
     /// Answer one admitted request before `deadline`.
@@ -101,16 +119,17 @@ impl ModelVersion {
         let (wanted, answer) = match &self.answers {
             Answers::Graph(graph) => {
                 let started = Instant::now();
-                let outputs = graph
+                let computed = graph
                     .compute(request.inputs, deadline)
                     .await
                     .map_err(CallError::Compute)?;
                 let usage = Usage {
-                    compute: started.elapsed(),
+                    queue: computed.queue,
+                    compute: started.elapsed().saturating_sub(computed.queue),
                     ..Usage::default()
                 };
                 let answer = HandlerAnswer {
-                    outputs,
+                    outputs: computed.outputs,
                     parameters: Vec::new(),
                     usage,
                 };

@@ -13,7 +13,7 @@ use wisp_sandbox::component::CheckedComponent;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::handler::{Handler, HandlerCall};
 use wisp_sandbox::limits::Limits;
-use wisp_sandbox::nn::{Compute, ComputeError, Computing, Graphs};
+use wisp_sandbox::nn::{Compute, ComputeError, Computed, Computing, Graphs};
 use wisp_tensor::{ElementType, NamedTensor, Shape, Signature, Tensor};
 
 /// Calls of each kind.
@@ -37,7 +37,11 @@ impl Compute for Inline {
 
     fn compute(&self, inputs: Vec<NamedTensor>, _deadline: Instant) -> Computing<'_> {
         let outputs = self.compute_inline(&inputs);
-        Box::pin(std::future::ready(outputs))
+        let computed = outputs.map(|outputs| Computed {
+            outputs,
+            queue: Duration::ZERO,
+        });
+        Box::pin(std::future::ready(computed))
     }
 
     fn compute_inline(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, ComputeError> {

@@ -162,6 +162,7 @@ mod tests {
             version: Version::FIRST,
             platform: "tract_onnx".to_owned(),
             max_batch_size: 0,
+            class_labels: Default::default(),
             signature: Signature {
                 inputs: vec![input],
                 outputs: Vec::new(),

@@ -12,6 +12,7 @@ use super::message::tensorflow::TensorProto;
 use super::message::tensorflow::serving as tf;
 use super::{predict, tfs, v2};
 use crate::call::{InferRequest, InferResponse, ModelDescription};
+use crate::classification::ClassesError;
 use crate::codec::{self, CodecError};
 use bytes::Bytes;
 use prost::Message;
@@ -64,8 +65,8 @@ impl codec::Codec for ModelInfer {
 impl codec::Reply for v2::Reply {
     type Encoded = ModelInferResponse;
 
-    fn text_bytes(&self, _: &InferResponse) -> usize {
-        0
+    fn text_bytes(&self, response: &InferResponse) -> usize {
+        v2::Reply::text_bytes(self, response)
     }
 
     fn encode(
@@ -73,7 +74,7 @@ impl codec::Reply for v2::Reply {
         response: InferResponse,
         model: &ModelDescription,
     ) -> Result<ModelInferResponse, CodecError> {
-        Ok(v2::Reply::encode(&self, response, model))
+        Ok(v2::Reply::encode(&self, response, model)?)
     }
 }
 
@@ -249,4 +250,9 @@ fn content_bytes(response: &InferResponse) -> usize {
         .fold(0, usize::saturating_add)
 }
 
-codec::into_codec_error!(v2::DecodeError, tfs::DecodeError, predict::DecodeError);
+codec::into_codec_error!(
+    v2::DecodeError,
+    tfs::DecodeError,
+    predict::DecodeError,
+    ClassesError
+);

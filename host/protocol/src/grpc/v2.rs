@@ -3,7 +3,7 @@
 //! [`target`] names the model of any request of this dialect, [`decode`] turns an inference into an
 //! `InferRequest` and a [`Reply`], which turns the `InferResponse` into a message. `request` is the
 //! way in, `contents` a tensor's elements as typed lists, `response` the way back, `metadata`,
-//! `config` and `control` the small answers.
+//! `config`, `control` and `statistics` the small answers.
 //!
 //! As in V2 over HTTP, it is left to the caller whether names, datatypes and shapes are those of
 //! the model. Texts for clients are those of V2 over HTTP wherever the mistake is the same.
@@ -15,6 +15,7 @@ mod error;
 mod metadata;
 mod request;
 mod response;
+mod statistics;
 
 pub use config::model_config;
 pub use control::{load_model, loaded, unload_model, unloaded};
@@ -24,6 +25,7 @@ pub use metadata::{
 };
 pub use request::decode;
 pub use response::{Reply, stream_error, stream_response};
+pub use statistics::{statistics, statistics_target};
 
 use super::TargetError;
 use crate::call::{Target, VersionChoice};

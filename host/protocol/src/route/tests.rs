@@ -69,6 +69,15 @@ fn each_path_is_the_call_it_names() -> anyhow::Result<()> {
             "/v2/models/ready/ready",
             Call::ModelReady(target("ready", None)),
         ),
+        ("/v2/models/stats", Call::AllStatistics),
+        (
+            "/v2/models/m/stats",
+            Call::ModelStatistics(target("m", None)),
+        ),
+        (
+            "/v2/models/stats/versions/3/stats",
+            Call::ModelStatistics(target("stats", Some("3"))),
+        ),
         (
             "/v2/models/stats/ready",
             Call::ModelReady(target("stats", None)),
@@ -205,8 +214,6 @@ fn parts_of_the_protocol_that_are_left_out_say_so() {
         "/v2/systemsharedmemory/status",
         "/v2/systemsharedmemory/region/r/register",
         "/v2/cudasharedmemory/region/r/unregister",
-        "/v2/models/stats",
-        "/v2/models/m/stats",
         "/v2/models/m/generate_stream",
         "/v2/models/m/trace/setting",
         "/v2/repository/r/index",

@@ -3,6 +3,7 @@
 //! All texts for clients stand here. They name what the client named, shortened by `Label`, and
 //! what it has to change; nothing internal.
 
+use crate::classification::{ClassRequestError, ClassesError};
 use crate::error::ErrorKind;
 use crate::label::Label;
 use std::fmt;
@@ -38,8 +39,11 @@ pub(super) enum Reason {
     RepeatedOutput(Label),
     #[error("input {name}: {problem}")]
     Input { name: Label, problem: InputProblem },
-    #[error("output {0}: classification is not supported by this server")]
-    Classification(Label),
+    #[error("output {name}: {problem}")]
+    Classification {
+        name: Label,
+        problem: ClassRequestError,
+    },
     #[error("output {0}: shared memory is not supported by this server")]
     SharedMemory(Label),
     #[error(
@@ -126,6 +130,8 @@ pub enum EncodeError {
         "output `{output}` holds bytes that are not UTF-8, which JSON cannot say: ask for it with the parameter `binary_data`: true"
     )]
     NotUtf8 { output: String },
+    #[error(transparent)]
+    Classes(#[from] ClassesError),
     #[error("the handler answered parameter `{parameter}`, which is not a finite number")]
     Parameter { parameter: String },
 }
@@ -134,8 +140,7 @@ impl DecodeError {
     /// What the dialect's error table is asked with.
     pub fn kind(&self) -> ErrorKind {
         match self.0 {
-            Reason::Classification(_)
-            | Reason::ControlParameter(_)
+            Reason::ControlParameter(_)
             | Reason::SharedMemory(_)
             | Reason::Input {
                 problem: InputProblem::SharedMemory,
@@ -167,6 +172,7 @@ impl EncodeError {
             EncodeError::NoJsonForm { .. }
             | EncodeError::NotFinite { .. }
             | EncodeError::NotUtf8 { .. } => ErrorKind::InvalidRequest,
+            EncodeError::Classes(error) => error.kind(),
             EncodeError::Parameter { .. } => ErrorKind::Handler,
         }
     }

@@ -7,11 +7,13 @@ use serde::Serialize;
 use wisp_tensor::TensorSpec;
 
 /// The extensions of V2 that work, in Triton's names.
-pub(crate) const EXTENSIONS: [&str; 4] = [
+pub(crate) const EXTENSIONS: [&str; 6] = [
     "binary_tensor_data",
+    "classification",
     "parameters",
     "model_repository",
     "model_configuration",
+    "statistics",
 ];
 
 #[derive(Serialize)]
@@ -148,7 +150,8 @@ mod tests {
                 server_metadata("0.1.0"),
                 concat!(
                     r#"{"name":"wisp","version":"0.1.0","extensions":["#,
-                    r#""binary_tensor_data","parameters","model_repository","model_configuration"]}"#,
+                    r#""binary_tensor_data","classification","parameters","model_repository","#,
+                    r#""model_configuration","statistics"]}"#,
                 ),
             ),
         ];

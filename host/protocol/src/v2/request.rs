@@ -10,10 +10,11 @@ use super::error::{InputProblem, Reason};
 use super::response::{Form, Reply};
 use super::{binary, json};
 use crate::call::{InferRequest, ModelDescription};
+use crate::classification::TopClasses;
 use crate::label::Label;
 use crate::outline::Outline;
 use bytes::Bytes;
-use member::{Input, Object, Output, OutputParameters, Request};
+use member::{ClassCount, Input, Object, Output, OutputParameters, Request};
 pub(crate) use member::{MAX_PARAMETERS, is_reserved};
 use serde::Deserialize;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError};
@@ -52,12 +53,21 @@ pub(super) fn decode_text(
     let parameters = parameters.unwrap_or_default();
     let inputs = decode_inputs(inputs.0, outline, rest, model)?;
     let outputs = outputs.map(|list| list.0).unwrap_or_default();
-    let Wanted { names, forms } = decode_outputs(outputs, model)?;
+    let Wanted {
+        names,
+        forms,
+        classes,
+    } = decode_outputs(outputs, model)?;
     let default = match parameters.binary_data_output {
         Some(true) => Form::Binary,
         Some(false) | None => Form::Json,
     };
-    let reply = Reply { id, default, forms };
+    let reply = Reply {
+        id,
+        default,
+        forms,
+        classes,
+    };
     let request = InferRequest {
         inputs,
         parameters: parameters.own,
@@ -157,10 +167,11 @@ fn decode_input(
     Ok(Tensor::new(element_type, shape, content)?)
 }
 
-/// The outputs asked for, and the form of those for which one was asked.
+/// The outputs asked for, the form of those for which one was asked, and those that are to be classes.
 struct Wanted {
     names: Vec<String>,
     forms: Vec<(String, Form)>,
+    classes: Vec<TopClasses>,
 }
 
 fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Wanted, Reason> {
@@ -170,6 +181,7 @@ fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Want
     }
     let mut names: Vec<String> = Vec::with_capacity(actual);
     let mut forms = Vec::new();
+    let mut classes = Vec::new();
     for Output { name, parameters } in outputs {
         if names.contains(&name) {
             return Err(Reason::RepeatedOutput(Label::new(&name)));
@@ -185,8 +197,13 @@ fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Want
                 classification,
                 shared_memory_region,
             } = parameters;
-            if classification.is_some() {
-                return Err(Reason::Classification(Label::new(&name)));
+            if let Some(ClassCount(count)) = classification {
+                classes.push(
+                    TopClasses::new(&name, Some(count), model).map_err(|problem| {
+                        let name = Label::new(&name);
+                        Reason::Classification { name, problem }
+                    })?,
+                );
             }
             if shared_memory_region.is_some() {
                 return Err(Reason::SharedMemory(Label::new(&name)));
@@ -199,5 +216,9 @@ fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Want
         }
         names.push(name);
     }
-    Ok(Wanted { names, forms })
+    Ok(Wanted {
+        names,
+        forms,
+        classes,
+    })
 }

@@ -6,6 +6,7 @@
 use super::error::EncodeError;
 use super::json::Elements;
 use crate::call::{InferResponse, ModelDescription, Version};
+use crate::classification::{self, TopClasses};
 use crate::reply::EncodedReply;
 use crate::rest::text_bytes;
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub struct Reply {
     /// The form of outputs for which none was asked.
     pub(super) default: Form,
     pub(super) forms: Vec<(String, Form)>,
+    /// The outputs that are answered with classes.
+    pub(super) classes: Vec<TopClasses>,
 }
 
 /// How an output travels; by default as a raw request is answered.
@@ -70,6 +73,7 @@ impl Reply {
             id: None,
             default: form,
             forms: Vec::new(),
+            classes: Vec::new(),
         }
     }
 
@@ -79,7 +83,7 @@ impl Reply {
             .outputs
             .iter()
             .filter(|output| self.form(&output.name) == Form::Json);
-        text_bytes(json)
+        text_bytes(json).saturating_add(classification::text_bytes(&self.classes, response))
     }
 
     /// The bytes of `response`, its outputs in their order.
@@ -89,6 +93,7 @@ impl Reply {
         model: &ModelDescription,
     ) -> Result<EncodedReply, EncodeError> {
         check_parameters(&response.parameters)?;
+        let response = classification::classify(&self.classes, response, model)?;
         let mut size = 256;
         let mut outputs = Vec::with_capacity(response.outputs.len());
         for output in &response.outputs {

@@ -7,7 +7,7 @@ use super::ComputeError;
 use super::resource::{NamedResource, NnContext, NnError, NnGraph, NnTensor};
 use crate::instance::{InstanceState, Unprepared};
 use bytes::Bytes;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType, WasmList};
 use wisp_tensor::{ElementType, Tensor};
@@ -262,7 +262,7 @@ pub(crate) fn add_inline_compute(linker: &mut Linker<InstanceState>) -> wasmtime
             if let Ok(Err(ComputeError::Unprepared)) = computed {
                 return Err(Unprepared.into());
             }
-            state.computed += started.elapsed();
+            state.compute += started.elapsed();
             Ok((state.finish_compute(computed)?,))
         },
     )
@@ -277,12 +277,20 @@ pub(crate) fn add_queued_compute(linker: &mut Linker<InstanceState>) -> wasmtime
                 let started = Instant::now();
                 let deadline = store.data().deadline;
                 let prepared = store.data_mut().prepare_compute(&context, inputs)?;
+                let mut queue = Duration::ZERO;
                 let computed = match prepared {
-                    Ok(prepared) => Ok(prepared.compute.compute(prepared.inputs, deadline).await),
+                    Ok(prepared) => {
+                        let computing = prepared.compute.compute(prepared.inputs, deadline);
+                        Ok(computing.await.map(|computed| {
+                            queue = computed.queue;
+                            computed.outputs
+                        }))
+                    }
                     Err(error) => Err(error),
                 };
                 let state = store.data_mut();
-                state.computed += started.elapsed();
+                state.queue += queue;
+                state.compute += started.elapsed().saturating_sub(queue);
                 let answer: ComputeReturn = (state.finish_compute(computed)?,);
                 Ok(answer)
             })

@@ -46,9 +46,7 @@ impl PredictionService for Predict {
             selection: selection(model),
             codec: codec::Predict(message),
         };
-        Ok(Response::new(
-            infer_message(&self.serving, permit, call).await?,
-        ))
+        Ok(infer_message(&self.serving, permit, call).await?)
     }
 
     async fn batch_predict(
@@ -62,9 +60,7 @@ impl PredictionService for Predict {
             selection: selection(model),
             codec: codec::BatchPredict(message),
         };
-        Ok(Response::new(
-            infer_message(&self.serving, permit, call).await?,
-        ))
+        Ok(infer_message(&self.serving, permit, call).await?)
     }
 
     async fn health_check(&self, _: Request<HealthCheckRequest>) -> Answer<HealthCheckResponse> {

@@ -36,7 +36,7 @@ impl Requests {
     ) -> Result<ModelStreamInferResponse, Failure> {
         let permit = self.serving.admit()?;
         let response = v2::model_infer(&self.serving, permit, message).await?;
-        Ok(messages::stream_response(response))
+        Ok(messages::stream_response(response.into_inner()))
     }
 }
 

@@ -49,9 +49,7 @@ impl Prediction {
             selection: Selection::Named(target),
             codec: Tfs { message, limit },
         };
-        Ok(Response::new(
-            infer_message(&self.serving, permit, call).await?,
-        ))
+        Ok(infer_message(&self.serving, permit, call).await?)
     }
 
     fn metadata(

@@ -52,6 +52,17 @@ impl V2 {
         Ok(messages::model_config(version.description()))
     }
 
+    fn statistics(
+        &self,
+        message: &ModelStatisticsRequest,
+    ) -> Result<ModelStatisticsResponse, Failure> {
+        let statistics = match messages::statistics_target(message)? {
+            Some(target) => self.serving.statistics(&target)?,
+            None => self.serving.all_statistics(),
+        };
+        Ok(messages::statistics(&statistics))
+    }
+
     async fn load(
         &self,
         message: &RepositoryModelLoadRequest,
@@ -83,7 +94,7 @@ pub(super) async fn model_infer(
     serving: &Serving,
     permit: Permit,
     message: ModelInferRequest,
-) -> Result<ModelInferResponse, Failure> {
+) -> Result<Response<ModelInferResponse>, Failure> {
     let target = messages::target(&message.model_name, &message.model_version)?;
     let call = InferCall {
         selection: Selection::Named(target),
@@ -97,7 +108,6 @@ fn left_out<T>(what: &'static str) -> Answer<T> {
     Err(Failure::LeftOut(what).into())
 }
 
-const STATISTICS: &str = "statistics are";
 const SHARED_MEMORY: &str = "shared memory is";
 
 #[tonic::async_trait]
@@ -134,8 +144,7 @@ impl GrpcInferenceService for V2 {
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let permit = permit(&self.serving, &request)?;
-        let response = model_infer(&self.serving, permit, request.into_inner()).await?;
-        Ok(Response::new(response))
+        Ok(model_infer(&self.serving, permit, request.into_inner()).await?)
     }
 
     async fn model_stream_infer(
@@ -159,9 +168,9 @@ impl GrpcInferenceService for V2 {
 
     async fn model_statistics(
         &self,
-        _: Request<ModelStatisticsRequest>,
+        request: Request<ModelStatisticsRequest>,
     ) -> Answer<ModelStatisticsResponse> {
-        left_out(STATISTICS)
+        Ok(Response::new(self.statistics(request.get_ref())?))
     }
 
     async fn repository_index(

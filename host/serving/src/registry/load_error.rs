@@ -4,6 +4,7 @@
 //! holds no path.
 
 use crate::agreement::Disagreement;
+use crate::registry::class_labels::ClassLabelsError;
 use crate::registry::model_file::ModelFileError;
 use std::path::PathBuf;
 use wisp_backend::BackendError;
@@ -48,6 +49,8 @@ pub enum LoadError {
     HandlerNotBuilt,
     #[error(transparent)]
     ModelFile(ModelFileError),
+    #[error(transparent)]
+    ClassLabels(ClassLabelsError),
     #[error("graph `{graph}` cannot be loaded")]
     Graph { graph: String, source: BackendError },
     #[error("the handler is refused")]
@@ -90,6 +93,7 @@ impl LoadError {
             | LoadError::Empty { .. }
             | LoadError::NoMainGraph { .. }
             | LoadError::HandlerNotBuilt
+            | LoadError::ClassLabels(_)
             | LoadError::Disagreement { .. }
             | LoadError::Threads { .. } => self.to_string(),
         }

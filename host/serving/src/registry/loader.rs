@@ -6,6 +6,7 @@
 use crate::agreement::disagreements;
 use crate::graph_queue::GraphQueue;
 use crate::placed_handler::{HandlerThreads, PlacedHandler, Placement};
+use crate::registry::class_labels;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{ModelFile, ModelFileError};
 use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, SelectedVersions, VersionFiles};
@@ -103,7 +104,7 @@ impl Loader {
         let (model_file, limits) = self.settings(files).map_err(LoadError::ModelFile)?;
         if files.graphs.is_empty() {
             let version = files.version;
-            if let Some(export) = model_file.export {
+            if let Some(export) = model_file.export.clone() {
                 return Err(LoadError::NotExported { version, export });
             }
             if files.handler.is_none() {
@@ -130,16 +131,21 @@ impl Loader {
             queues.push((files.model.to_string(), Arc::clone(main)));
         }
         let graphs = Arc::new(Graphs::new(queues));
-        let describe = |signature: Signature, batched: bool| ModelDescription {
-            model: files.model.clone(),
-            version: files.version,
-            platform: format!("{}_onnx", self.backend.name()),
-            max_batch_size: model_file.max_batch_size.unwrap_or(if batched {
-                DEFAULT_MAX_BATCH_SIZE
-            } else {
-                0
-            }),
-            signature,
+        let describe = |signature: Signature, batched: bool| {
+            let directory = files.model_directory.as_deref();
+            Ok(ModelDescription {
+                model: files.model.clone(),
+                version: files.version,
+                platform: format!("{}_onnx", self.backend.name()),
+                max_batch_size: model_file.max_batch_size.unwrap_or(if batched {
+                    DEFAULT_MAX_BATCH_SIZE
+                } else {
+                    0
+                }),
+                class_labels: class_labels::load(&model_file, directory, &signature)
+                    .map_err(LoadError::ClassLabels)?,
+                signature,
+            })
         };
         let Some(handler) = &files.handler else {
             let main = main.ok_or(LoadError::NoMainGraph {
@@ -148,7 +154,7 @@ impl Loader {
             let signature = main.signature().clone();
             let batched = has_batch_axis([&signature]);
             return Ok(Arc::new(ModelVersion::bare(
-                describe(signature, batched),
+                describe(signature, batched)?,
                 main,
             )));
         };
@@ -157,7 +163,7 @@ impl Loader {
         let batched = has_batch_axis(
             std::iter::once(&told.model).chain(told.graphs.iter().map(|(_, graph)| graph)),
         );
-        let description = describe(told.model.clone(), batched);
+        let description = describe(told.model.clone(), batched)?;
         let placement = match is_quick {
             true => Placement::Inline,
             false => Placement::Queued,

@@ -26,6 +26,8 @@ pub struct ModelFile {
     pub labels: BTreeMap<String, u64>,
     /// The command that makes a `model.onnx` which the repository does not hold.
     pub export: Option<String>,
+    /// What there is to say about outputs, by name.
+    pub outputs: BTreeMap<String, OutputSection>,
     pub handler: HandlerSection,
     pub limits: LimitsSection,
 }
@@ -58,6 +60,14 @@ impl Default for VersionPolicy {
     fn default() -> VersionPolicy {
         VersionPolicy::Named(NamedPolicy::Latest)
     }
+}
+
+/// What an output means.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputSection {
+    /// The file with the names of its classes, within the model's directory; a label on each line.
+    pub labels: Option<PathBuf>,
 }
 
 /// Where the handler comes from.

@@ -111,7 +111,7 @@ proptest! {
         let model = wide_model(outputs.len());
         let request = ModelInferRequest { id: id.clone(), ..ModelInferRequest::default() };
         let (_, reply) = v2::decode(request, &model).unwrap();
-        let answer = reply.encode(response(outputs.clone()), &model);
+        let answer = reply.encode(response(outputs.clone()), &model).unwrap();
         let body = Bytes::from(answer.encode_to_vec());
         let answer = inference::ModelInferResponse::decode(body).unwrap();
         prop_assert_eq!(answer.id, id);

@@ -361,10 +361,6 @@ fn what_we_leave_out_is_refused_and_not_ignored() {
             outputs(vec![output("y", "shared_memory_region")]),
             "output `y`: shared memory is not supported by this server",
         ),
-        (
-            outputs(vec![output("y", "classification")]),
-            "output `y`: classification is not supported by this server",
-        ),
     ] {
         let error = decode(message).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotImplemented);
@@ -395,7 +391,7 @@ fn an_answer_is_raw_and_uncopied_whatever_the_request_was() {
             value: ParameterValue::Double(f64::INFINITY),
         }],
     };
-    let message = reply.encode(answer, &wine());
+    let message = reply.encode(answer, &wine()).unwrap();
     assert_eq!(
         (message.model_name.as_str(), message.model_version.as_str()),
         ("wine", "7")
@@ -469,4 +465,49 @@ fn the_index_says_why_a_version_is_not_ready() {
     };
     assert_eq!(v2::decode_index(&request), Ok(IndexFilter::Ready));
     assert_eq!(v2::decode_index(&Default::default()), Ok(IndexFilter::All));
+}
+
+#[test]
+fn classes_take_the_place_of_the_output_they_are_asked_for() {
+    let asked = |name: &str, choice| {
+        let output = InferRequestedOutputTensor {
+            name: name.to_owned(),
+            parameters: [("classification".to_owned(), parameter(choice))].into(),
+        };
+        ModelInferRequest {
+            outputs: vec![output],
+            ..ModelInferRequest::default()
+        }
+    };
+    for count in [
+        ParameterChoice::Int64Param(2),
+        ParameterChoice::Uint64Param(2),
+    ] {
+        let (request, reply) = decode(asked("y", Some(count))).unwrap();
+        assert_eq!(request.outputs, ["y"]);
+        let answer = InferResponse {
+            outputs: vec![singles("y", &[1, 3], &[1.0, 2.0, 3.0])],
+            parameters: Vec::new(),
+        };
+        let message = reply.encode(answer, &wine()).unwrap();
+        assert_eq!(message.outputs[0].datatype, "BYTES");
+        assert_eq!(message.outputs[0].shape, [1, 2]);
+        let classes = "\x0a\0\0\x003.000000:2\x0a\0\0\x002.000000:1";
+        assert_eq!(message.raw_output_contents[0], classes);
+    }
+    for choice in [
+        None,
+        Some(ParameterChoice::Int64Param(0)),
+        Some(ParameterChoice::Int64Param(-1)),
+        Some(ParameterChoice::DoubleParam(1.0)),
+    ] {
+        let text = refusal(asked("y", choice));
+        assert!(
+            text.starts_with("output `y`: the parameter `classification` is not"),
+            "{text}"
+        );
+    }
+    let count = Some(ParameterChoice::Int64Param(1));
+    let text = refusal(asked("label", count));
+    assert!(text.starts_with("output `label`: it is BYTES"), "{text}");
 }

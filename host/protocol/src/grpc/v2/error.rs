@@ -1,5 +1,6 @@
 //! What can be wrong with a message of this dialect.
 
+use crate::classification::ClassRequestError;
 use crate::error::ErrorKind;
 use crate::label::Label;
 use crate::target::UnknownTarget;
@@ -26,8 +27,11 @@ pub(super) enum Reason {
     RepeatedOutput(Label),
     #[error("input {name}: {problem}")]
     Input { name: Label, problem: InputProblem },
-    #[error("output {0}: classification is not supported by this server")]
-    Classification(Label),
+    #[error("output {name}: {problem}")]
+    Classification {
+        name: Label,
+        problem: ClassRequestError,
+    },
     #[error("output {0}: shared memory is not supported by this server")]
     SharedMemory(Label),
     #[error("the name of an output is longer than {limit} bytes")]
@@ -87,8 +91,7 @@ impl DecodeError {
     /// What the error table is asked with.
     pub fn kind(&self) -> ErrorKind {
         match self.0 {
-            Reason::Classification(_)
-            | Reason::SharedMemory(_)
+            Reason::SharedMemory(_)
             | Reason::RepositoryName
             | Reason::ControlParameter(_)
             | Reason::Input {

@@ -7,6 +7,7 @@ use super::contents;
 use super::error::{DecodeError, InputProblem, Reason};
 use super::response::Reply;
 use crate::call::{InferRequest, ModelDescription};
+use crate::classification::TopClasses;
 use crate::grpc::message::inference::infer_parameter::ParameterChoice;
 use crate::grpc::message::inference::model_infer_request::{
     InferInputTensor, InferRequestedOutputTensor,
@@ -37,12 +38,15 @@ pub fn decode(
         outputs,
         raw_input_contents,
     } = message;
+    let parameters = decode_parameters(parameters)?;
+    let inputs = decode_inputs(inputs, raw_input_contents, model)?;
+    let (names, classes) = decode_outputs(outputs, model)?;
     let request = InferRequest {
-        parameters: decode_parameters(parameters)?,
-        inputs: decode_inputs(inputs, raw_input_contents, model)?,
-        outputs: decode_outputs(outputs, model)?,
+        parameters,
+        inputs,
+        outputs: names,
     };
-    Ok((request, Reply { id }))
+    Ok((request, Reply { id, classes }))
 }
 
 fn decode_parameters(
@@ -146,15 +150,17 @@ fn decode_shape(sizes: &[i64]) -> Result<Shape, InputProblem> {
     Ok(shape.map_err(TensorError::from)?)
 }
 
+/// The outputs asked for, and those of them that are to be classes.
 fn decode_outputs(
     outputs: Vec<InferRequestedOutputTensor>,
     model: &ModelDescription,
-) -> Result<Vec<String>, Reason> {
+) -> Result<(Vec<String>, Vec<TopClasses>), Reason> {
     let (expected, actual) = (model.signature.outputs.len(), outputs.len());
     if actual > expected {
         return Err(Reason::TooManyOutputs { expected, actual });
     }
     let mut names: Vec<String> = Vec::with_capacity(actual);
+    let mut classes = Vec::new();
     for InferRequestedOutputTensor { name, parameters } in outputs {
         if names.contains(&name) {
             return Err(Reason::RepeatedOutput(Label::new(&name)));
@@ -163,13 +169,26 @@ fn decode_outputs(
             let limit = MAX_NAME_BYTES;
             return Err(Reason::LongOutputName { limit });
         }
-        if parameters.contains_key("classification") {
-            return Err(Reason::Classification(Label::new(&name)));
+        if let Some(parameter) = parameters.get("classification") {
+            let asked = TopClasses::new(&name, natural(parameter), model);
+            classes.push(asked.map_err(|problem| {
+                let name = Label::new(&name);
+                Reason::Classification { name, problem }
+            })?);
         }
         if parameters.contains_key("shared_memory_region") {
             return Err(Reason::SharedMemory(Label::new(&name)));
         }
         names.push(name);
     }
-    Ok(names)
+    Ok((names, classes))
+}
+
+/// The value of a parameter that is an integer and not negative.
+fn natural(parameter: &InferParameter) -> Option<u64> {
+    match parameter.parameter_choice {
+        Some(ParameterChoice::Int64Param(value)) => u64::try_from(value).ok(),
+        Some(ParameterChoice::Uint64Param(value)) => Some(value),
+        _ => None,
+    }
 }

@@ -4,6 +4,7 @@
 //! bytes the model or the handler left, uncopied, of every datatype.
 
 use crate::call::{InferResponse, ModelDescription};
+use crate::classification::{self, ClassesError, TopClasses};
 use crate::grpc::message::inference::infer_parameter::ParameterChoice;
 use crate::grpc::message::inference::model_infer_response::InferOutputTensor;
 use crate::grpc::message::inference::{
@@ -17,11 +18,18 @@ use wisp_tensor::{NamedTensor, Parameter, ParameterValue};
 pub struct Reply {
     /// Empty when the client sent none.
     pub(super) id: String,
+    /// The outputs that are answered with classes.
+    pub(super) classes: Vec<TopClasses>,
 }
 
 impl Reply {
     /// The message of `response`, its outputs in their order.
-    pub fn encode(&self, response: InferResponse, model: &ModelDescription) -> ModelInferResponse {
+    pub fn encode(
+        &self,
+        response: InferResponse,
+        model: &ModelDescription,
+    ) -> Result<ModelInferResponse, ClassesError> {
+        let response = classification::classify(&self.classes, response, model)?;
         let mut outputs = Vec::with_capacity(response.outputs.len());
         let mut raw_output_contents = Vec::with_capacity(response.outputs.len());
         for NamedTensor { name, tensor } in response.outputs {
@@ -35,14 +43,19 @@ impl Reply {
             });
             raw_output_contents.push(tensor.into_content());
         }
-        ModelInferResponse {
+        Ok(ModelInferResponse {
             model_name: model.model.to_string(),
             model_version: model.version.to_string(),
             id: self.id.clone(),
             parameters: encode_parameters(response.parameters),
             outputs,
             raw_output_contents,
-        }
+        })
+    }
+
+    /// About how many bytes of text there are to write; tensors cost nothing.
+    pub(in crate::grpc) fn text_bytes(&self, response: &InferResponse) -> usize {
+        classification::text_bytes(&self.classes, response)
     }
 }
 

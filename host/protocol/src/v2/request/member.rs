@@ -66,7 +66,7 @@ pub(super) struct OutputParameters {
     #[serde(default)]
     pub(super) binary_data: Option<bool>,
     #[serde(default)]
-    pub(super) classification: Option<IgnoredAny>,
+    pub(super) classification: Option<ClassCount>,
     #[serde(default)]
     pub(super) shared_memory_region: Option<IgnoredAny>,
 }
@@ -82,6 +82,9 @@ pub(super) struct Sizes(pub(super) Vec<u32>);
 
 /// A number of bytes that a client declares.
 pub(super) struct ByteCount(pub(super) u64);
+
+/// A number of classes that a client asks for.
+pub(super) struct ClassCount(pub(super) u64);
 
 /// The request's parameters, the reserved ones apart.
 #[derive(Default)]
@@ -191,6 +194,16 @@ impl<'de> Deserialize<'de> for ByteCount {
         deserializer
             .deserialize_u64(NaturalVisitor("a number of bytes"))
             .map(ByteCount)
+    }
+}
+
+// === impl ClassCount ===
+
+impl<'de> Deserialize<'de> for ClassCount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_u64(NaturalVisitor("a number of classes"))
+            .map(ClassCount)
     }
 }
 

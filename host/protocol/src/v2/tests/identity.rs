@@ -81,7 +81,7 @@ proptest! {
         outputs.dedup_by(|(a, _), (b, _)| a.name == b.name);
         let model = wide_model(outputs.len());
         let forms = outputs.iter().map(|(output, form)| (output.name.clone(), *form)).collect();
-        let reply = Reply { id: id.clone(), default: Form::Json, forms };
+        let reply = Reply { id: id.clone(), default: Form::Json, forms, classes: Vec::new() };
         let outputs: Vec<NamedTensor> = outputs.into_iter().map(|(output, _)| output).collect();
         let response = InferResponse { outputs: outputs.clone(), parameters: Vec::new() };
         let encoded = reply.encode(response, &model).unwrap();

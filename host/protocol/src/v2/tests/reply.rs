@@ -173,3 +173,22 @@ fn an_infinite_parameter_is_the_handlers_mistake() {
     };
     assert_eq!(encode("", response).unwrap_err().kind(), ErrorKind::Handler);
 }
+
+#[test]
+fn classes_take_the_place_of_their_output_in_either_form() -> anyhow::Result<()> {
+    let asked = |more: &str| {
+        format!(r#","outputs":[{{"name":"y","parameters":{{"classification":2{more}}}}}]"#)
+    };
+    let response = || answer(vec![scores(), label()]);
+    let reply = encode(&asked(""), response())?;
+    let classes =
+        r#"{"name":"y","datatype":"BYTES","shape":[2],"data":["2.000000:0","0.000000:2"]}"#;
+    assert!(text(&reply).contains(classes), "{}", text(&reply));
+    assert!(text(&reply).contains(JSON_LABEL), "{}", text(&reply));
+    let reply = encode(&asked(r#","binary_data":true"#), response())?;
+    assert_eq!(
+        reply.chunks[1],
+        "\x0a\0\0\x002.000000:0\x0a\0\0\x000.000000:2"
+    );
+    Ok(())
+}

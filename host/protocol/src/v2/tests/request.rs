@@ -298,10 +298,6 @@ fn a_parameter_that_is_no_plain_value_is_named() {
 fn what_we_leave_out_is_refused_and_not_ignored() {
     let cases = [
         (
-            r#"{"inputs":[],"outputs":[{"name":"y","parameters":{"classification":3}}]}"#,
-            "output `y`: classification is not supported by this server",
-        ),
-        (
             r#"{"inputs":[],"outputs":[{"name":"y","parameters":{"shared_memory_region":"r","shared_memory_byte_size":4}}]}"#,
             "output `y`: shared memory is not supported by this server",
         ),
@@ -338,4 +334,46 @@ fn deep_nesting_and_endless_numbers_are_refused_without_harm() {
         text,
         "input `x`: element 0 of `data` is not a number within the range of FP32"
     );
+}
+
+#[test]
+fn classes_are_asked_for_by_their_number_and_of_numbers() {
+    let asked = |output: &str, count: &str| {
+        decode(&format!(
+            r#"{{"inputs":[],"outputs":[{{"name":"{output}","parameters":{{"classification":{count}}}}}]}}"#
+        ))
+    };
+    for count in ["1", "3", "18446744073709551615", "null"] {
+        assert!(asked("y", count).is_ok(), "{count}");
+    }
+    for (output, count, expected) in [
+        (
+            "y",
+            "0",
+            "output `y`: the parameter `classification` is not a number of classes",
+        ),
+        (
+            "y",
+            "-1",
+            "the body is not valid: invalid type: integer `-1`, expected a number of classes",
+        ),
+        (
+            "y",
+            "1.5",
+            "the body is not valid: invalid type: floating point `1.5`, expected a number of classes",
+        ),
+        (
+            "y",
+            "\"2\"",
+            "the body is not valid: invalid type: string \"2\", expected a number of classes",
+        ),
+        (
+            "label",
+            "1",
+            "output `label`: it is BYTES, of which there are no classes",
+        ),
+    ] {
+        let text = refusal(asked(output, count));
+        assert!(text.starts_with(expected), "{text}");
+    }
 }

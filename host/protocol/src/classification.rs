@@ -1,0 +1,263 @@
+//! Triton's classification: instead of an output of numbers, the greatest of them in each row, as texts
+//! `value:index`, or `value:index:label` where the model names its classes.
+//!
+//! Values look as C's `%f` and `%d` print them, since clients parse what Triton sends. A row is what
+//! belongs to one element of the batch axis, whatever its shape; without a batch axis there is one. Of equal
+//! values the first comes first, and NaN comes last.
+//!
+//! Invariant: the texts, which take many times the bytes of the numbers, are bounded while they are written.
+
+use crate::call::{InferResponse, ModelDescription};
+use crate::error::ErrorKind;
+use std::cmp::Ordering;
+use std::fmt::{Display, Write};
+use std::num::NonZeroUsize;
+use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
+
+/// The most that the classes of one output may take: a million of them, about.
+const MAX_BYTES: usize = 16 << 20;
+
+/// The fewest bytes of a class: its length, a digit, the colon and a digit.
+const MIN_CLASS_BYTES: usize = 7;
+
+/// The classes that a client asks for in place of an output. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopClasses {
+    output: String,
+    count: NonZeroUsize,
+}
+
+/// Why an output cannot be asked for as classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ClassRequestError {
+    #[error("the parameter `classification` is not a number of classes, an integer from 1")]
+    Count,
+    #[error("it is {0}, of which there are no classes: `classification` takes numbers")]
+    ElementType(ElementType),
+}
+
+/// The classes asked for are too many to be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the classes of output `{output}` take more than {MAX_BYTES} bytes: ask for fewer with the parameter `classification`"
+)]
+pub struct ClassesError {
+    output: String,
+}
+
+// === impl TopClasses ===
+
+impl TopClasses {
+    /// So many classes of an output. Whether the model has such an output is left to the caller.
+    pub(crate) fn new(
+        output: &str,
+        count: Option<u64>,
+        model: &ModelDescription,
+    ) -> Result<TopClasses, ClassRequestError> {
+        // More than there are classes means all of them.
+        let count = count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        let count = count
+            .and_then(NonZeroUsize::new)
+            .ok_or(ClassRequestError::Count)?;
+        let mut outputs = model.signature.outputs.iter();
+        match outputs.find(|spec| spec.name == output) {
+            Some(spec) if !is_ranked(spec.element_type) => {
+                Err(ClassRequestError::ElementType(spec.element_type))
+            }
+            _ => Ok(TopClasses {
+                output: output.to_owned(),
+                count,
+            }),
+        }
+    }
+
+    fn of(&self, output: &NamedTensor, model: &ModelDescription) -> Result<Tensor, ClassesError> {
+        let sizes = output.tensor.shape().dimensions();
+        let batch = sizes.first().filter(|_| model.max_batch_size > 0).copied();
+        let rows = batch.map_or(1, |rows| rows as usize);
+        let elements = output.tensor.shape().elements();
+        let width = elements.checked_div(rows).unwrap_or(0);
+        let count = width.min(self.count.get());
+        let mut texts = Texts {
+            labels: model
+                .class_labels
+                .get(&output.name)
+                .map_or(&[], Vec::as_slice),
+            content: Vec::new(),
+            text: String::new(),
+        };
+        let fits = count.saturating_mul(rows) <= MAX_BYTES / MIN_CLASS_BYTES
+            && texts.write_all(&output.tensor, Cut { width, count });
+        if !fits {
+            let output = output.name.clone();
+            return Err(ClassesError { output });
+        }
+        let count = u32::try_from(count).expect("there are fewer than MAX_BYTES");
+        let shape = Shape::new(batch.into_iter().chain([count]).collect())
+            .expect("it has at most two axes and no more elements than the output");
+        let classes = Tensor::new(ElementType::Bytes, shape, texts.content.into());
+        Ok(classes.expect("as many elements were written as the shape takes"))
+    }
+}
+
+/// The answer with the outputs replaced of which classes were asked for.
+pub(crate) fn classify(
+    asked: &[TopClasses],
+    response: InferResponse,
+    model: &ModelDescription,
+) -> Result<InferResponse, ClassesError> {
+    let mut response = response;
+    for output in &mut response.outputs {
+        if let Some(classes) = asked.iter().find(|asked| asked.output == output.name) {
+            output.tensor = classes.of(output, model)?;
+        }
+    }
+    Ok(response)
+}
+
+/// About how many bytes there are to rank and to write for these outputs.
+pub(crate) fn text_bytes(asked: &[TopClasses], response: &InferResponse) -> usize {
+    let outputs = response.outputs.iter();
+    let ranked = outputs.filter(|output| asked.iter().any(|asked| asked.output == output.name));
+    crate::rest::text_bytes(ranked)
+}
+
+impl ClassesError {
+    /// What the error table is asked with.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidRequest
+    }
+}
+
+/// The types whose elements Triton ranks.
+fn is_ranked(element_type: ElementType) -> bool {
+    match element_type {
+        ElementType::Uint8
+        | ElementType::Uint16
+        | ElementType::Uint32
+        | ElementType::Uint64
+        | ElementType::Int8
+        | ElementType::Int16
+        | ElementType::Int32
+        | ElementType::Int64
+        | ElementType::Fp32
+        | ElementType::Fp64 => true,
+        ElementType::Bool | ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => false,
+    }
+}
+
+/// How an output is cut: elements of a row, and how many of them are wanted.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    width: usize,
+    count: usize,
+}
+
+/// The elements of a BYTES tensor as they are written.
+#[derive(Debug)]
+struct Texts<'a> {
+    /// Those of the first classes.
+    labels: &'a [String],
+    content: Vec<u8>,
+    /// The one at hand, kept for its memory.
+    text: String,
+}
+
+// === impl Texts ===
+
+impl Texts<'_> {
+    /// Writes the classes of all rows; false if they are too long together.
+    fn write_all(&mut self, tensor: &Tensor, cut: Cut) -> bool {
+        /// Ranks numbers of this type, which this function shows.
+        macro_rules! rank {
+            ($number:ty, $show:expr) => {{
+                let (numbers, _) = tensor.content().as_chunks();
+                let read = |bytes: &_| <$number>::from_le_bytes(*bytes);
+                let mut rows = numbers.chunks_exact(cut.width.max(1));
+                rows.all(|row| {
+                    let ranked = greatest(row.iter().map(read), cut.count);
+                    ranked.into_iter().all(|class| self.write(class, $show))
+                })
+            }};
+        }
+        match tensor.element_type() {
+            ElementType::Uint8 => rank!(u8, integer),
+            ElementType::Uint16 => rank!(u16, integer),
+            ElementType::Uint32 => rank!(u32, integer),
+            ElementType::Uint64 => rank!(u64, integer),
+            ElementType::Int8 => rank!(i8, integer),
+            ElementType::Int16 => rank!(i16, integer),
+            ElementType::Int32 => rank!(i32, integer),
+            ElementType::Int64 => rank!(i64, integer),
+            ElementType::Fp32 => rank!(f32, |value, text| float(f64::from(value), text)),
+            ElementType::Fp64 => rank!(f64, float),
+            // Refused when it was asked for, and an answer has the types of its signature.
+            ElementType::Bool | ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => false,
+        }
+    }
+
+    /// Writes one class; false once they are too long together.
+    fn write<T>(&mut self, (index, value): (usize, T), show: impl Fn(T, &mut String)) -> bool {
+        self.text.clear();
+        show(value, &mut self.text);
+        write(&mut self.text, format_args!(":{index}"));
+        if let Some(label) = self.labels.get(index) {
+            self.text.push(':');
+            self.text.push_str(label);
+        }
+        let length = u32::try_from(self.text.len()).expect(
+            "a number has some hundred digits, and all labels together fit in a file of ours",
+        );
+        self.content.extend_from_slice(&length.to_le_bytes());
+        self.content.extend_from_slice(self.text.as_bytes());
+        self.content.len() <= MAX_BYTES
+    }
+}
+
+/// So many of the greatest values with their positions, in order.
+///
+/// Never holds many more than twice as many as are wanted.
+fn greatest<T: Copy + PartialOrd>(
+    values: impl Iterator<Item = T>,
+    count: usize,
+) -> Vec<(usize, T)> {
+    let order = |a: &(usize, T), b: &(usize, T)| descending(&a.1, &b.1).then_with(|| a.0.cmp(&b.0));
+    let mut ranked = Vec::new();
+    for candidate in values.enumerate() {
+        ranked.push(candidate);
+        if ranked.len() > count.saturating_mul(2) {
+            ranked.select_nth_unstable_by(count, order);
+            ranked.truncate(count);
+        }
+    }
+    ranked.sort_unstable_by(order);
+    ranked.truncate(count);
+    ranked
+}
+
+/// The greater first; what equals nothing, not even itself, last.
+fn descending<T: PartialOrd>(a: &T, b: &T) -> Ordering {
+    let is_nan = |value: &T| value.partial_cmp(value).is_none();
+    b.partial_cmp(a)
+        .unwrap_or_else(|| is_nan(a).cmp(&is_nan(b)))
+}
+
+fn integer<T: Display>(value: T, text: &mut String) {
+    write(text, format_args!("{value}"));
+}
+
+/// As C's `%f`, which has another word for NaN than Rust.
+fn float(value: f64, text: &mut String) {
+    match value.is_nan() {
+        true => text.push_str("nan"),
+        false => write(text, format_args!("{value:.6}")),
+    }
+}
+
+fn write(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments)
+        .expect("a string takes every text");
+}
+
+#[cfg(test)]
+mod tests;

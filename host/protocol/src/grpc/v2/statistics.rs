@@ -1,0 +1,103 @@
+//! The statistics of model versions as messages. The same over HTTP is `v2::statistics`.
+
+use crate::call::Target;
+use crate::grpc::TargetError;
+use crate::grpc::message::inference::{
+    InferBatchStatistics, InferStatistics, ModelStatistics, ModelStatisticsRequest,
+    ModelStatisticsResponse, StatisticDuration,
+};
+use crate::statistics::{Batch, Sum, Sums, VersionStatistics};
+use std::collections::BTreeMap;
+
+/// The model whose statistics a message asks for; `None` for those of all.
+pub fn statistics_target(message: &ModelStatisticsRequest) -> Result<Option<Target>, TargetError> {
+    match message.name.as_str() {
+        "" => Ok(None),
+        name => super::target(name, &message.version).map(Some),
+    }
+}
+
+/// The statistics of these versions.
+pub fn statistics(versions: &[VersionStatistics]) -> ModelStatisticsResponse {
+    ModelStatisticsResponse {
+        model_stats: versions.iter().map(model).collect(),
+    }
+}
+
+fn model(of: &VersionStatistics) -> ModelStatistics {
+    let sums = &of.sums;
+    ModelStatistics {
+        name: of.model.to_string(),
+        version: of.version.to_string(),
+        last_inference: sums.last_inference,
+        inference_count: sums.inferences,
+        execution_count: sums.executions,
+        inference_stats: Some(requests(sums)),
+        batch_stats: sums.batches.iter().map(batch).collect(),
+        memory_usage: Vec::new(),
+        response_stats: BTreeMap::new(),
+    }
+}
+
+fn requests(sums: &Sums) -> InferStatistics {
+    InferStatistics {
+        success: duration(sums.success),
+        fail: duration(sums.fail),
+        queue: duration(sums.queue),
+        compute_input: duration(sums.phases.compute_input),
+        compute_infer: duration(sums.phases.compute_infer),
+        compute_output: duration(sums.phases.compute_output),
+        cache_hit: duration(Sum::default()),
+        cache_miss: duration(Sum::default()),
+    }
+}
+
+fn batch(batch: &Batch) -> InferBatchStatistics {
+    InferBatchStatistics {
+        batch_size: batch.size,
+        compute_input: duration(batch.phases.compute_input),
+        compute_infer: duration(batch.phases.compute_infer),
+        compute_output: duration(batch.phases.compute_output),
+    }
+}
+
+/// Always there, since clients read the fields of a sum without asking whether there is one.
+fn duration(sum: Sum) -> Option<StatisticDuration> {
+    Some(StatisticDuration {
+        count: sum.count,
+        ns: sum.nanoseconds,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{ModelName, Version};
+
+    #[test]
+    fn no_name_asks_for_all_models_and_a_bad_one_for_none() {
+        let ask = |name: &str| {
+            statistics_target(&ModelStatisticsRequest {
+                name: name.to_owned(),
+                version: String::new(),
+            })
+        };
+        assert_eq!(ask(""), Ok(None));
+        assert!(ask("m").is_ok_and(|target| target.is_some()));
+        assert!(ask("a/b").is_err());
+    }
+
+    #[test]
+    fn every_sum_is_told_even_of_a_version_that_has_done_nothing() {
+        let versions = [VersionStatistics {
+            model: ModelName::new("m").unwrap(),
+            version: Version::FIRST,
+            sums: Sums::default(),
+        }];
+        let told = statistics(&versions).model_stats.remove(0);
+        let requests = told.inference_stats.unwrap();
+        assert_eq!((told.name.as_str(), told.version.as_str()), ("m", "1"));
+        assert!(requests.success.is_some() && requests.cache_miss.is_some());
+        assert!(told.batch_stats.is_empty());
+    }
+}

@@ -1,0 +1,178 @@
+//! The statistics of model versions, as Triton's extension writes them.
+//!
+//! The same over gRPC is `grpc::v2::statistics`.
+
+use crate::reply::document;
+use crate::statistics::{Batch, Phases, Sum, Sums, VersionStatistics};
+use bytes::Bytes;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    model_stats: Vec<Model<'a>>,
+}
+
+#[derive(Serialize)]
+struct Model<'a> {
+    name: &'a str,
+    version: String,
+    last_inference: u64,
+    inference_count: u64,
+    execution_count: u64,
+    inference_stats: Requests,
+    batch_stats: Vec<BatchOf>,
+}
+
+#[derive(Serialize)]
+struct Requests {
+    success: Counted,
+    fail: Counted,
+    queue: Counted,
+    #[serde(flatten)]
+    phases: PhasesOf,
+    cache_hit: Counted,
+    cache_miss: Counted,
+}
+
+#[derive(Serialize)]
+struct BatchOf {
+    batch_size: u64,
+    #[serde(flatten)]
+    phases: PhasesOf,
+}
+
+#[derive(Serialize)]
+struct PhasesOf {
+    compute_input: Counted,
+    compute_infer: Counted,
+    compute_output: Counted,
+}
+
+#[derive(Serialize)]
+struct Counted {
+    count: u64,
+    ns: u64,
+}
+
+/// The statistics of these versions.
+pub fn statistics(versions: &[VersionStatistics]) -> Bytes {
+    document(&Document {
+        model_stats: versions.iter().map(Model::new).collect(),
+    })
+}
+
+impl Model<'_> {
+    fn new(of: &VersionStatistics) -> Model<'_> {
+        Model {
+            name: of.model.as_str(),
+            version: of.version.to_string(),
+            last_inference: of.sums.last_inference,
+            inference_count: of.sums.inferences,
+            execution_count: of.sums.executions,
+            inference_stats: Requests::new(&of.sums),
+            batch_stats: of.sums.batches.iter().map(BatchOf::new).collect(),
+        }
+    }
+}
+
+impl Requests {
+    fn new(sums: &Sums) -> Requests {
+        Requests {
+            success: Counted::new(sums.success),
+            fail: Counted::new(sums.fail),
+            queue: Counted::new(sums.queue),
+            phases: PhasesOf::new(sums.phases),
+            // Answers are not cached, so that none is found and none is missed.
+            cache_hit: Counted::new(Sum::default()),
+            cache_miss: Counted::new(Sum::default()),
+        }
+    }
+}
+
+impl BatchOf {
+    fn new(batch: &Batch) -> BatchOf {
+        BatchOf {
+            batch_size: batch.size,
+            phases: PhasesOf::new(batch.phases),
+        }
+    }
+}
+
+impl PhasesOf {
+    fn new(phases: Phases) -> PhasesOf {
+        PhasesOf {
+            compute_input: Counted::new(phases.compute_input),
+            compute_infer: Counted::new(phases.compute_infer),
+            compute_output: Counted::new(phases.compute_output),
+        }
+    }
+}
+
+impl Counted {
+    fn new(sum: Sum) -> Counted {
+        Counted {
+            count: sum.count,
+            ns: sum.nanoseconds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{ModelName, Version};
+    use std::time::Duration;
+
+    #[test]
+    fn the_document_has_the_keys_of_tritons_extension() {
+        let sum = |count, nanoseconds| Sum { count, nanoseconds };
+        let phases = Phases {
+            compute_input: sum(2, 20),
+            compute_infer: sum(2, 200),
+            compute_output: sum(2, 2000),
+        };
+        let versions = [VersionStatistics {
+            model: ModelName::new("m").unwrap(),
+            version: Version::FIRST,
+            sums: Sums {
+                last_inference: 1_700_000_000_000,
+                inferences: 4,
+                executions: 2,
+                success: sum(2, 9000),
+                fail: sum(1, 7),
+                queue: sum(2, 5),
+                phases,
+                batches: vec![Batch { size: 2, phases }],
+            },
+        }];
+        let phases = concat!(
+            r#""compute_input":{"count":2,"ns":20},"compute_infer":{"count":2,"ns":200},"#,
+            r#""compute_output":{"count":2,"ns":2000}"#,
+        );
+        let expected = format!(
+            concat!(
+                r#"{{"model_stats":[{{"name":"m","version":"1","last_inference":1700000000000,"#,
+                r#""inference_count":4,"execution_count":2,"inference_stats":{{"#,
+                r#""success":{{"count":2,"ns":9000}},"fail":{{"count":1,"ns":7}},"#,
+                r#""queue":{{"count":2,"ns":5}},{phases},"#,
+                r#""cache_hit":{{"count":0,"ns":0}},"cache_miss":{{"count":0,"ns":0}}}},"#,
+                r#""batch_stats":[{{"batch_size":2,{phases}}}]}}]}}"#,
+            ),
+            phases = phases
+        );
+        assert_eq!(statistics(&versions), expected);
+        assert_eq!(statistics(&[]), r#"{"model_stats":[]}"#);
+    }
+
+    #[test]
+    fn a_sum_counts_and_adds_up() {
+        let mut sum = Sum::default();
+        sum.add(Duration::from_nanos(5));
+        sum.add(Duration::MAX);
+        let expected = Sum {
+            count: 2,
+            nanoseconds: u64::MAX,
+        };
+        assert_eq!(sum, expected);
+    }
+}

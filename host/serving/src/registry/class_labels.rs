@@ -1,0 +1,142 @@
+//! The names of an output's classes: a text file in the model's directory, a label on each line.
+//!
+//! As Triton's `label_filename`: the label of class 0 is on the first line, and classes beyond the last
+//! have none. The file is the model's own: a path that leads elsewhere, by `..` or by a link, is
+//! refused, so that whoever delivers a model cannot have other files read out.
+
+use crate::registry::model_file::{FILE_NAME, ModelFile};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Component, Path};
+use wisp_tensor::Signature;
+
+/// The largest file of labels: some hundred thousand classes.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// The labels that `model.toml` names cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ClassLabelsError {
+    #[error("{FILE_NAME} has labels for output `{output}`, which the model does not have")]
+    UnknownOutput { output: String },
+    #[error(
+        "the labels of output `{output}` are not in the model's directory: outputs.{output}.labels in {FILE_NAME} is a path within it"
+    )]
+    Elsewhere { output: String },
+    #[error("the labels of output `{output}` cannot be read")]
+    Read { output: String, source: io::Error },
+    #[error("the labels of output `{output}` have more than {MAX_BYTES} bytes")]
+    TooLarge { output: String },
+}
+
+/// The labels that a model's file names, by output.
+pub fn load(
+    model_file: &ModelFile,
+    model_directory: Option<&Path>,
+    signature: &Signature,
+) -> Result<BTreeMap<String, Vec<String>>, ClassLabelsError> {
+    let mut labels = BTreeMap::new();
+    let Some(directory) = model_directory else {
+        return Ok(labels);
+    };
+    for (output, section) in &model_file.outputs {
+        let output = output.clone();
+        if !signature.outputs.iter().any(|spec| spec.name == output) {
+            return Err(ClassLabelsError::UnknownOutput { output });
+        }
+        if let Some(path) = &section.labels {
+            labels.insert(output.clone(), read(output, directory, path)?);
+        }
+    }
+    Ok(labels)
+}
+
+fn read(output: String, directory: &Path, path: &Path) -> Result<Vec<String>, ClassLabelsError> {
+    let is_within = |component| matches!(component, Component::Normal(_) | Component::CurDir);
+    if !path.components().all(is_within) {
+        return Err(ClassLabelsError::Elsewhere { output });
+    }
+    let read = |source| ClassLabelsError::Read {
+        output: output.clone(),
+        source,
+    };
+    let directory = directory.canonicalize().map_err(read)?;
+    let path = directory.join(path).canonicalize().map_err(read)?;
+    if !path.starts_with(&directory) {
+        return Err(ClassLabelsError::Elsewhere { output });
+    }
+    let mut text = String::new();
+    let file = File::open(path).map_err(read)?;
+    let mut file = file.take(MAX_BYTES + 1);
+    if file.read_to_string(&mut text).map_err(read)? as u64 > MAX_BYTES {
+        return Err(ClassLabelsError::TooLarge { output });
+    }
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wisp_tensor::{ElementType, TensorSpec};
+
+    /// A model directory with labels, and beside it a file that is not the model's.
+    fn directory() -> anyhow::Result<tempfile::TempDir> {
+        let directory = tempfile::tempdir()?;
+        let model = directory.path().join("m");
+        std::fs::create_dir_all(model.join("texts"))?;
+        std::fs::write(model.join("texts/labels.txt"), "cat\r\ndog\n\nbird")?;
+        std::fs::write(directory.path().join("secret"), "secret")?;
+        std::os::unix::fs::symlink("../secret", model.join("link"))?;
+        Ok(directory)
+    }
+
+    fn labels_of(
+        directory: &Path,
+        model_file: &str,
+    ) -> anyhow::Result<Result<BTreeMap<String, Vec<String>>, ClassLabelsError>> {
+        let directory = directory.join("m");
+        std::fs::write(directory.join(FILE_NAME), model_file)?;
+        let signature = Signature {
+            inputs: Vec::new(),
+            outputs: vec![TensorSpec {
+                name: "y".to_owned(),
+                element_type: ElementType::Fp32,
+                shape: Vec::new(),
+                optional: false,
+            }],
+        };
+        let model_file = ModelFile::load(&directory)?;
+        Ok(load(&model_file, Some(&directory), &signature))
+    }
+
+    #[test]
+    fn each_line_is_the_label_of_a_class() -> anyhow::Result<()> {
+        let directory = directory()?;
+        let file = "[outputs.y]\nlabels = './texts/labels.txt'";
+        let labels = labels_of(directory.path(), file)??;
+        assert_eq!(labels["y"], ["cat", "dog", "", "bird"]);
+        assert!(labels_of(directory.path(), "[outputs.y]")??.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn labels_are_the_models_own_and_of_an_output_that_it_has() -> anyhow::Result<()> {
+        let directory = directory()?;
+        let absolute = directory.path().join("m/texts/labels.txt");
+        let absolute = absolute.display().to_string();
+        for path in ["../secret", "texts/../../secret", "link", &absolute] {
+            let file = format!("[outputs.y]\nlabels = '{path}'");
+            let labels = labels_of(directory.path(), &file)?;
+            let is_refused = matches!(labels, Err(ClassLabelsError::Elsewhere { .. }));
+            assert!(is_refused, "{path}: {labels:?}");
+        }
+        let missing = labels_of(directory.path(), "[outputs.y]\nlabels = 'none'")?;
+        assert!(matches!(missing, Err(ClassLabelsError::Read { .. })));
+        let unknown = labels_of(directory.path(), "[outputs.z]")?;
+        assert!(matches!(
+            unknown,
+            Err(ClassLabelsError::UnknownOutput { .. })
+        ));
+        Ok(())
+    }
+}
