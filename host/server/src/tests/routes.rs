@@ -38,7 +38,8 @@ async fn what_there_is_not_is_refused_in_json() -> anyhow::Result<()> {
         ("CONNECT x:80", 404),
         ("POST /v2/health/live", 405),
         ("GET /v2/models/x/infer", 405),
-        ("GET /v2/models/x/stats", 501),
+        ("GET /v2/models/x/stats", 404),
+        ("GET /v2/models/x/trace/setting", 501),
     ] {
         let answer = server
             .ask(&format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n"))
