@@ -177,6 +177,7 @@ impl TestServer {
             path: repository.path().to_owned(),
             mode: options.control,
             busy: Arc::default(),
+            report: |_, _| (),
         };
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
         let runtime = Runtime::new()?;

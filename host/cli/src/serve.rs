@@ -15,7 +15,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use wisp_server::{ServerOptions, Sockets, serve};
-use wisp_serving::model_control::{ControlMode, ModelControl};
+use wisp_serving::model_control::{ControlError, ControlMode, ModelControl};
+use wisp_serving::registry::loader::Loaded;
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Change, LookError, Taken};
 use wisp_serving::{Serving, ServingOptions};
@@ -67,10 +68,7 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     })?;
     // Before anything is loaded: what changes meanwhile is a change.
     let files = Snapshot::take(&args.path)?;
-    let registry = loader.load_repository(&args.path, &|model, loaded| match loaded {
-        Ok(_) => tracing::debug!(model, "loaded"),
-        Err(error) => tracing::warn!(model, error = error as &dyn std::error::Error, "not loaded"),
-    })?;
+    let registry = loader.load_repository(&args.path, &report_load)?;
     // Where the repository is looked at again, models may come later.
     if registry.entries().is_empty() && args.model_control_mode != ModelControlMode::Poll {
         let path = args.path.display();
@@ -95,6 +93,7 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         path: args.path.clone(),
         mode: control_mode(args),
         busy: Arc::default(),
+        report: report_load,
     };
     let serving = Arc::new(Serving::new(registry, Some(control), options));
     let poll = serving.poll(files);
@@ -142,6 +141,14 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     std::process::exit(1)
 }
 
+/// Tell the log of a version that has been loaded, or has not.
+fn report_load(model: &str, loaded: Loaded<'_>) {
+    match loaded {
+        Ok(_) => tracing::debug!(model, "loaded"),
+        Err(error) => tracing::warn!(model, error = error as &dyn std::error::Error, "not loaded"),
+    }
+}
+
 /// Tell the log what a look at the repository has changed.
 fn report_look(look: Result<Vec<Change>, LookError>) {
     let changes = match look {
@@ -155,6 +162,8 @@ fn report_look(look: Result<Vec<Change>, LookError>) {
         match outcome {
             Ok(Taken::Loaded) => tracing::info!(%model, "loaded, as it has changed"),
             Ok(Taken::Removed) => tracing::info!(%model, "not served any more, as it is gone"),
+            // Told by `report_load`, with its causes.
+            Err(ControlError::Failed { .. }) => {}
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(%model, error, "changed, and not loaded");

@@ -6,10 +6,10 @@
 
 use crate::error::InferError;
 use crate::registry::load_error::LoadError;
-use crate::registry::loader::Loader;
+use crate::registry::loader::{Loaded, Loader};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry, repository};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use wisp_protocol::call::ModelName;
@@ -36,6 +36,16 @@ pub struct ModelControl {
     pub mode: ControlMode,
     /// Held while something is loaded or unloaded.
     pub busy: Arc<Mutex<()>>,
+    /// Who hears of each version that is loaded or is not, with the causes that clients are not told.
+    pub report: fn(&str, Loaded<'_>),
+}
+
+/// What one load needs, on whichever thread it is made.
+struct Loading {
+    loader: Arc<Loader>,
+    path: PathBuf,
+    registry: Arc<Registry>,
+    report: fn(&str, Loaded<'_>),
 }
 
 /// Why a model has not been loaded or unloaded. The text is for the client.
@@ -78,10 +88,8 @@ impl ModelControl {
         models: Vec<ModelName>,
     ) -> Result<(), ControlError> {
         self.check()?;
-        let (loader, path) = (Arc::clone(&self.loader), self.path.clone());
-        let registry = Arc::clone(registry);
-        self.run(move || load_only(&loader, &path, &registry, &models))
-            .await?
+        let loading = self.loading(registry);
+        self.run(move || loading.load_only(&models)).await?
     }
 
     /// Load the model as it is in the repository now, in the place of what is served.
@@ -90,10 +98,8 @@ impl ModelControl {
         registry: &Arc<Registry>,
         model: ModelName,
     ) -> Result<(), ControlError> {
-        let (loader, path) = (Arc::clone(&self.loader), self.path.clone());
-        let registry = Arc::clone(registry);
-        self.run(move || load(&loader, &path, &registry, &model))
-            .await?
+        let loading = self.loading(registry);
+        self.run(move || loading.load(&model)).await?
     }
 
     /// Forget a model that is not in the repository any more; requests it has are answered.
@@ -110,6 +116,15 @@ impl ModelControl {
     pub(crate) async fn snapshot(&self) -> Result<Result<Snapshot, LoadError>, ControlError> {
         let path = self.path.clone();
         self.run(move || Snapshot::take(&path)).await
+    }
+
+    fn loading(&self, registry: &Arc<Registry>) -> Loading {
+        Loading {
+            loader: Arc::clone(&self.loader),
+            path: self.path.clone(),
+            registry: Arc::clone(registry),
+            report: self.report,
+        }
     }
 
     /// Work that reads files, on a thread that may block, when nothing else is loaded or unloaded. Once
@@ -147,38 +162,55 @@ impl ModelControl {
     }
 }
 
-fn load(
-    loader: &Loader,
-    path: &Path,
-    registry: &Registry,
-    model: &ModelName,
-) -> Result<(), ControlError> {
-    let (entry, failure) = match repository::find_model(path, model) {
-        Ok(None) => {
-            return Err(ControlError::UnknownModel {
+impl Loading {
+    fn load(&self, model: &ModelName) -> Result<(), ControlError> {
+        let (entry, failure) = match repository::find_model(&self.path, model) {
+            Ok(None) => {
+                let model = model.clone();
+                return Err(ControlError::UnknownModel { model });
+            }
+            Ok(Some(selected)) => {
+                let entry = self.loader.load_model(&selected, &self.report);
+                let failure = failure(&entry);
+                (entry, failure)
+            }
+            Err(error) => {
+                (self.report)(model.as_str(), Err(&error));
+                let reason = error.client_reason();
+                (ModelEntry::problem(reason.clone()), Some(reason))
+            }
+        };
+        let before = self.registry.entry(model);
+        let is_served = before.is_ok_and(|before| before.is_ready());
+        if failure.is_none() || !is_served {
+            self.registry.replace(model.clone(), entry);
+        }
+        match failure {
+            None => Ok(()),
+            Some(reason) => Err(ControlError::Failed {
                 model: model.clone(),
-            });
+                reason,
+            }),
         }
-        Ok(Some(selected)) => {
-            let entry = loader.load_model(&selected, &|_, _| ());
-            let failure = failure(&entry);
-            (entry, failure)
-        }
-        Err(error) => {
-            let reason = error.client_reason();
-            (ModelEntry::problem(reason.clone()), Some(reason))
-        }
-    };
-    let is_served = registry.entry(model).is_ok_and(|before| before.is_ready());
-    if failure.is_none() || !is_served {
-        registry.replace(model.clone(), entry);
     }
-    match failure {
-        None => Ok(()),
-        Some(reason) => Err(ControlError::Failed {
-            model: model.clone(),
-            reason,
-        }),
+
+    fn load_only(&self, models: &[ModelName]) -> Result<(), ControlError> {
+        // A name that is not there is found out before anything changes.
+        for model in models {
+            if let Ok(None) = repository::find_model(&self.path, model) {
+                let model = model.clone();
+                return Err(ControlError::UnknownModel { model });
+            }
+        }
+        for model in models {
+            self.load(model)?;
+        }
+        for (model, entry) in self.registry.entries() {
+            if !models.contains(&model) {
+                self.registry.replace(model, entry.unloaded());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -188,30 +220,6 @@ fn failure(entry: &ModelEntry) -> Option<String> {
         LoadedVersion::Failed(reason) => Some(reason.clone()),
         LoadedVersion::Ready(_) | LoadedVersion::Unloaded => None,
     })
-}
-
-fn load_only(
-    loader: &Loader,
-    path: &Path,
-    registry: &Registry,
-    models: &[ModelName],
-) -> Result<(), ControlError> {
-    // A name that is not there is found out before anything changes.
-    for model in models {
-        if let Ok(None) = repository::find_model(path, model) {
-            let model = model.clone();
-            return Err(ControlError::UnknownModel { model });
-        }
-    }
-    for model in models {
-        load(loader, path, registry, model)?;
-    }
-    for (model, entry) in registry.entries() {
-        if !models.contains(&model) {
-            registry.replace(model, entry.unloaded());
-        }
-    }
-    Ok(())
 }
 
 impl From<ControlError> for InferError {

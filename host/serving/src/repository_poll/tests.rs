@@ -89,6 +89,7 @@ impl Polled {
             path: repository.path().to_owned(),
             mode: ControlMode::Poll,
             busy: Arc::default(),
+            report: |_, _| (),
         };
         let poll = RepositoryPoll::new(Arc::new(control), Arc::new(registry), taken);
         Ok(Polled {
