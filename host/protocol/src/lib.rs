@@ -6,7 +6,8 @@
 //! same for their dialects; [`rest`] makes one of them, and [`reply`] is what
 //! they write; [`codec`] is what is common to all dialects, and
 //! [`content_coding`] the compression of bodies, which is below them all. [`grpc`] does it for the messages of
-//! every dialect that travels over gRPC. [`error`] says which status an error of which kind has.
+//! every dialect that travels over gRPC. [`error`] says which status an error of which kind has,
+//! and [`openapi`] describes the REST routes of the models that are served.
 //!
 //! Invariant: no socket, no clock, no look-up of models; compiles to Wasm. Nothing here is async.
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod error;
 pub mod grpc;
 mod label;
 mod lenient;
+pub mod openapi;
 pub mod predict;
 pub mod reply;
 pub mod rest;

@@ -8,7 +8,7 @@
 use crate::call::{Call, InferCall, ModelName, Selection, Target, Version, VersionChoice};
 use crate::error::ErrorKind;
 use crate::label::Label;
-use crate::{predict, rest, tfs, v2};
+use crate::{openapi, predict, rest, tfs, v2};
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
@@ -83,6 +83,10 @@ fn find_elsewhere(method: &Method, uri_path: &str) -> Result<Call, Reason> {
     if uri_path == "/" {
         allow(method, Method::GET, "GET")?;
         return Ok(Call::KserveLive);
+    }
+    if let Some(call) = openapi::call(uri_path) {
+        allow(method, Method::GET, "GET")?;
+        return Ok(call);
     }
     let (selection, codec) = match uri_path.strip_prefix("/v1") {
         Some(path) => match tfs::route(method, path)? {

@@ -6,9 +6,9 @@
 
 use crate::admission::Admission;
 use crate::error::InferError;
-use crate::model_control::{ControlError, ModelControl};
+use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::offload;
-use crate::registry::{LoadedVersion, Registry};
+use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::version::ModelVersion;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -193,6 +193,17 @@ impl Serving {
     pub fn models(&self) -> Vec<ModelName> {
         let entries = self.registry.entries().into_iter();
         entries.map(|(model, _)| model).collect()
+    }
+
+    /// The models and what is loaded of them, by name.
+    pub fn entries(&self) -> Vec<(ModelName, Arc<ModelEntry>)> {
+        self.registry.entries()
+    }
+
+    /// Whether clients may load and unload models.
+    pub fn is_controlled_by_clients(&self) -> bool {
+        let mode = self.control.as_ref().map(|control| control.mode);
+        mode == Some(ControlMode::Explicit)
     }
 
     /// Load a model of the repository, or load it again.

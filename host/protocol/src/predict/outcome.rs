@@ -13,15 +13,15 @@ use wisp_tensor::TensorSpec;
 
 /// Where the members of an answer come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outcome {
-    pub(super) probabilities: Option<String>,
-    pub(super) label: Option<String>,
+pub(crate) struct Outcome {
+    pub(crate) probabilities: Option<String>,
+    pub(crate) label: Option<String>,
     /// What is shown as it is, where there are neither probabilities nor a label.
-    pub(super) value: Option<String>,
+    pub(crate) value: Option<String>,
 }
 
 impl Outcome {
-    pub(super) fn new(model: &ModelDescription) -> Outcome {
+    pub(crate) fn new(model: &ModelDescription) -> Outcome {
         let first = |fits: &dyn Fn(&TensorSpec) -> bool| {
             let mut outputs = model.signature.outputs.iter();
             outputs
