@@ -11,6 +11,7 @@ mod compression;
 mod examples;
 mod guests;
 mod isolation;
+mod openapi;
 mod overload;
 mod protocol_tfs;
 mod protocol_v2;
