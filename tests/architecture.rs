@@ -14,7 +14,7 @@ const BANNED_NAMES: [&str; 16] = [
 const UNSAFE_FILES: [&str; 1] = ["host/sandbox/src/aot.rs"];
 
 /// A foreign crate, and the places below `host/` where its types may appear.
-const ROOMS: [(&str, &[&str]); 24] = [
+const ROOMS: [(&str, &[&str]); 26] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("http_body", &["server"]),
@@ -24,7 +24,9 @@ const ROOMS: [(&str, &[&str]); 24] = [
     ("serde_json", &["protocol", "cli"]),
     ("jiter", &["protocol"]),
     ("base64", &["protocol"]),
-    ("flate2", &["protocol"]),
+    ("flate2", &["protocol", "server/build.rs"]),
+    ("zip", &["server/build.rs"]),
+    ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
     ("prost_types", &["protocol", "server"]),
     ("tonic", &["server"]),
     ("tonic_health", &["server"]),

@@ -1,8 +1,9 @@
-//! The one virtual environment of the Python clients and oracles, and what is made with it.
+//! The virtual environments of the Python clients and oracles, and what is made with them.
 //!
-//! It lies below the workspace's target directory under a name made from what went into it (the
-//! requirement files, the interpreter), and is made by whoever needs it first. A file that is
-//! written last says that it is whole; without that file it is made anew.
+//! There is one for most of them, and one for what cannot share it. Each lies below the workspace's
+//! target directory under a name made from what went into it (the requirement files, the interpreter),
+//! and is made by whoever needs it first. A file that is written last says that it is whole; without
+//! that file it is made anew.
 
 use crate::harness::{Repository, TestOptions, TestServer, component, root};
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +17,19 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use wisp_serving::ServingOptions;
 
-const REQUIREMENTS: &str = "tests/clients/requirements.txt";
+/// The packages of some scripts.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    /// The requirement file in `tests/clients`.
+    requirements: &'static str,
+    directory: OnceLock<Result<PathBuf, String>>,
+}
+
+/// What the clients need, and the oracles.
+static CLIENTS: Environment = Environment::of("requirements.txt");
+
+/// What judges the document of the API.
+pub(crate) static OPENAPI: Environment = Environment::of("requirements-openapi.txt");
 
 /// Written when an environment is whole.
 pub(crate) const WHOLE: &str = "whole";
@@ -24,8 +37,17 @@ pub(crate) const WHOLE: &str = "whole";
 /// Run `tests/clients/<script>` and return what it prints. It fails when the script does, with all
 /// that it said.
 pub(crate) fn run(script: &str, arguments: &[&str]) -> Result<String> {
+    run_in(&CLIENTS, script, arguments)
+}
+
+/// The same with other packages.
+pub(crate) fn run_in(
+    environment: &'static Environment,
+    script: &str,
+    arguments: &[&str],
+) -> Result<String> {
     let script = root().join("tests/clients").join(script);
-    run_file(&script, arguments.iter().map(OsStr::new))
+    run_file(environment, &script, arguments.iter().map(OsStr::new))
 }
 
 /// A server of the model `embed`, whose graph is exported on first use and shared.
@@ -53,21 +75,26 @@ pub(crate) fn embed_graph() -> Result<&'static Path> {
     once(&GRAPH, || {
         let script = root().join("examples/embed/export.py");
         let mut hasher = DefaultHasher::new();
-        environment()?.hash(&mut hasher);
+        CLIENTS.directory()?.hash(&mut hasher);
         std::fs::read(&script)?.hash(&mut hasher);
         let name = format!("embed-{:016x}.onnx", hasher.finish());
         let graph = target_directory()?.join(&name);
         let _guard = lock(&name)?;
         if !graph.is_file() {
             // The script renames what it has written, so that half a graph never has this name.
-            run_file(&script, [OsStr::new("--output"), graph.as_os_str()])?;
+            let arguments = [OsStr::new("--output"), graph.as_os_str()];
+            run_file(&CLIENTS, &script, arguments)?;
         }
         Ok(graph)
     })
 }
 
-fn run_file<'a>(script: &Path, arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<String> {
-    let mut python = Command::new(environment()?.join("bin/python"));
+fn run_file<'a>(
+    environment: &'static Environment,
+    script: &Path,
+    arguments: impl IntoIterator<Item = &'a OsStr>,
+) -> Result<String> {
+    let mut python = Command::new(environment.directory()?.join("bin/python"));
     // Byte code beside the scripts would be files in the source tree.
     python.arg("-B").arg(script).args(arguments);
     let output = succeed(&mut python)?;
@@ -76,28 +103,36 @@ fn run_file<'a>(script: &Path, arguments: impl IntoIterator<Item = &'a OsStr>) -
 
 /// Where the environment's packages are installed.
 pub(crate) fn packages() -> Result<PathBuf> {
-    let library = environment()?.join("lib");
+    let library = CLIENTS.directory()?.join("lib");
     let mut versions = std::fs::read_dir(&library)?;
     let version = versions.next().context("an environment has a library")??;
     Ok(version.path().join("site-packages"))
 }
 
-/// The directory of the environment, made if need be.
-fn environment() -> Result<&'static Path> {
-    static ENVIRONMENT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    once(&ENVIRONMENT, || {
-        let requirements = root().join(REQUIREMENTS);
-        let mut hasher = DefaultHasher::new();
-        interpreter()?.hash(&mut hasher);
-        hash_requirements(&requirements, &mut hasher)?;
-        let name = format!("python-{:016x}", hasher.finish());
-        let directory = target_directory()?.join(&name);
-        let _guard = lock(&name)?;
-        if !directory.join(WHOLE).is_file() {
-            make(&directory, &requirements)?;
+impl Environment {
+    const fn of(requirements: &'static str) -> Environment {
+        Environment {
+            requirements,
+            directory: OnceLock::new(),
         }
-        Ok(directory)
-    })
+    }
+
+    /// Where it is, made if need be.
+    fn directory(&'static self) -> Result<&'static Path> {
+        once(&self.directory, || {
+            let requirements = root().join("tests/clients").join(self.requirements);
+            let mut hasher = DefaultHasher::new();
+            interpreter()?.hash(&mut hasher);
+            hash_requirements(&requirements, &mut hasher)?;
+            let name = format!("python-{:016x}", hasher.finish());
+            let directory = target_directory()?.join(&name);
+            let _guard = lock(&name)?;
+            if !directory.join(WHOLE).is_file() {
+                make(&directory, &requirements)?;
+            }
+            Ok(directory)
+        })
+    }
 }
 
 /// The value that the first caller in this process makes, or why it could not.
@@ -146,7 +181,7 @@ fn make(directory: &Path, requirements: &Path) -> Result<()> {
     pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
         .args(["--disable-pip-version-check", "--no-deps", "--requirement"])
         .arg(requirements);
-    succeed(&mut pip).context("the packages of tests/clients/requirements.txt, from PyPI")?;
+    succeed(&mut pip).context("the packages of the requirement file, from PyPI")?;
     std::fs::write(directory.join(WHOLE), "")?;
     Ok(())
 }

@@ -1,12 +1,31 @@
-//! Writes the gRPC services of the descriptors that `wisp-protocol` has of its messages.
+//! Writes the gRPC services of the descriptors that `wisp-protocol` has of its messages, and the files
+//! of the viewer for the API's documentation.
 //!
 //! The messages themselves stay that crate's: what is written here names them where they are.
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use std::error::Error;
+use std::io::{Cursor, Read, Write};
+use std::path::Path;
+use zip::ZipArchive;
+
+/// The files of Swagger UI's distribution that the page needs; all others have the same in pieces.
+const VIEWER_FILES: [&str; 3] = [
+    "swagger-ui-bundle.js",
+    "swagger-ui.css",
+    "favicon-32x32.png",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
+    write_services()?;
+    let directory = std::env::var("OUT_DIR")?;
+    write_viewer(Path::new(&directory))
+}
+
+fn write_services() -> Result<(), Box<dyn Error>> {
     let descriptors = FileDescriptorSet::decode(wisp_protocol::grpc::FILE_DESCRIPTOR_SET)?;
     let messages = "::wisp_protocol::grpc::message";
     let builder = ["inference", "tensorflow", "prediction"].iter().fold(
@@ -19,5 +38,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_client(false)
         .build_transport(false)
         .compile_fds(descriptors)?;
+    Ok(())
+}
+
+/// Each of the files in gzip, as nearly every browser gets it.
+fn write_viewer(directory: &Path) -> Result<(), Box<dyn Error>> {
+    let archive = Cursor::new(utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED);
+    let mut archive = ZipArchive::new(archive)?;
+    for wanted in VIEWER_FILES {
+        let ending = format!("/dist/{wanted}");
+        let paths: Vec<String> = (archive.file_names())
+            .map(|path| Ok(path?.into_owned()))
+            .collect::<Result<_, zip::result::ZipError>>()?;
+        let path = paths.iter().find(|path| path.ends_with(&ending));
+        let path = path.ok_or_else(|| format!("Swagger UI has no {wanted}"))?;
+        let mut content = Vec::new();
+        archive.by_name(path)?.read_to_end(&mut content)?;
+        let file = std::fs::File::create(directory.join(format!("{wanted}.gz")))?;
+        let mut encoder = GzEncoder::new(file, Compression::best());
+        encoder.write_all(&content)?;
+        encoder.finish()?;
+    }
     Ok(())
 }

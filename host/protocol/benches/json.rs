@@ -85,6 +85,7 @@ fn model() -> Result<ModelDescription> {
             outputs: vec![spec("y")],
         },
         max_batch_size: 1 << 20,
+        class_labels: Default::default(),
     })
 }
 

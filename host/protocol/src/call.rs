@@ -30,6 +30,9 @@ pub enum Call {
     ModelStatistics(Target),
     /// What every version of every model has done.
     AllStatistics,
+    /// The document that describes all of these for the models that are served.
+    OpenApi,
+    Docs(DocsFile),
     /// Is the process alive, in the words of the simple dialect?
     Health,
     /// Is the process alive, in the words of KServe V1?
@@ -40,6 +43,17 @@ pub enum Call {
     TfsModelStatus(Target),
     TfsModelMetadata(Target),
     Infer(InferCall<rest::Codec>),
+}
+
+/// A file of the page that shows the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocsFile {
+    Page,
+    /// What starts the viewer: the page has no script of its own.
+    Initializer,
+    Script,
+    Style,
+    Icon,
 }
 
 /// The model a call names, and its version if it names one.

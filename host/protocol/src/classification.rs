@@ -130,7 +130,7 @@ impl ClassesError {
 }
 
 /// The types whose elements Triton ranks.
-fn is_ranked(element_type: ElementType) -> bool {
+pub(crate) fn is_ranked(element_type: ElementType) -> bool {
     match element_type {
         ElementType::Uint8
         | ElementType::Uint16

@@ -8,7 +8,7 @@
 //! [`content_coding`] the compression of bodies, which is below them all. [`grpc`] does it for the messages of
 //! every dialect that travels over gRPC. [`error`] says which status an error of which kind has;
 //! `classification` makes classes of an output, over HTTP and gRPC; [`statistics`] is what has been counted
-//! for a version.
+//! for a version; [`openapi`] describes the REST routes of the models that are served.
 //!
 //! Invariant: no socket, no clock, no look-up of models; compiles to Wasm. Nothing here is async.
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ pub mod grpc;
 mod label;
 mod lenient;
 mod number;
+pub mod openapi;
 mod outline;
 pub mod predict;
 pub mod reply;

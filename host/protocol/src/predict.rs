@@ -27,6 +27,7 @@ mod route;
 pub use crate::lenient::EncodeError;
 pub use crate::v2::encode_error;
 pub use error::DecodeError;
+pub(crate) use outcome::Outcome;
 pub use response::Reply;
 pub(crate) use route::{Route, route};
 

@@ -12,7 +12,7 @@ pub(crate) use error::{Reason, allow};
 
 use crate::call::{Call, InferCall, Selection, Target, VersionChoice};
 use crate::target::{decoded, model, numbered};
-use crate::{predict, rest, tfs, v2};
+use crate::{openapi, predict, rest, tfs, v2};
 use http::{HeaderMap, Method};
 
 /// What a request with this method, path (without query) and headers asks for.
@@ -61,6 +61,10 @@ fn find_elsewhere(method: &Method, uri_path: &str) -> Result<Call, Reason> {
     if uri_path == "/" {
         allow(method, Method::GET, "GET")?;
         return Ok(Call::KserveLive);
+    }
+    if let Some(call) = openapi::call(uri_path) {
+        allow(method, Method::GET, "GET")?;
+        return Ok(call);
     }
     let (selection, codec) = match uri_path.strip_prefix("/v1") {
         Some(path) => match tfs::route(method, path)? {

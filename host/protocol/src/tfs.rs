@@ -58,6 +58,15 @@ impl Verb {
     }
 }
 
+/// Whether the model has the axes and outputs that this verb needs.
+pub(crate) fn is_answered(verb: Verb, model: &ModelDescription) -> bool {
+    match verb {
+        Verb::Predict => true,
+        Verb::Classify => model.max_batch_size > 0 && classes::Classes::new(model).is_ok(),
+        Verb::Regress => model.max_batch_size > 0 && classes::Number::new(model).is_ok(),
+    }
+}
+
 /// How to read the body of one inference request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Codec {

@@ -3,6 +3,7 @@
 //! Returns early and knows only success or failure; logging, ids and responses are `service`'s.
 
 use crate::body::RequestBody;
+use crate::docs;
 use crate::failure::Failure;
 use crate::reply::Reply;
 use http::request::Parts;
@@ -42,6 +43,8 @@ pub(crate) async fn answer(
             true => Reply::document(predict::health(true)),
             false => Reply::not_ready(predict::health(false)),
         },
+        Call::OpenApi => docs::openapi(serving, &head.headers).await,
+        Call::Docs(file) => docs::file(file, &head.headers).await,
         Call::KserveLive => Reply::document(tfs::alive()),
         Call::TfsModelList => Reply::document(tfs::model_list(&serving.models())),
         Call::TfsModelStatus(target) => {

@@ -4,7 +4,8 @@
 //! `listener` accepts connections under a limit; `connection` drives one of them, with `socket` and
 //! `pulse` watching that it gets on and `refusal` completing what hyper answers by itself; `service` frames every request; `grpc` answers those of gRPC, and of the others `answer` says what each call
 //! is answered with, reading the request's `body` where it has one, within the `body_budget` of all; `failure` is what it says
-//! instead; `reply` becomes the response, an inference's with `server_timing`; `log` writes the one line about it. `drain` ends it all.
+//! instead; `docs` is the API's description of itself; `reply` becomes the response, an inference's with
+//! `server_timing`; `log` writes the one line about it. `drain` ends it all.
 //! Start with `service`.
 //!
 //! Invariant: nothing here knows what a model is. A request's work lives in the future of its
@@ -17,6 +18,7 @@ pub mod assemble;
 mod body;
 mod body_budget;
 mod connection;
+mod docs;
 mod drain;
 mod failure;
 mod grpc;

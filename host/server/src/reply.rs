@@ -45,8 +45,22 @@ pub(crate) struct Reply {
     coding: Option<Coding>,
     /// Whether another client may get the same answer otherwise compressed.
     varies: bool,
-    timings: Option<HeaderValue>,
+    /// Those that not every answer has.
+    headers: HeaderMap,
     chunks: Vec<Bytes>,
+}
+
+/// A file of the documentation, for one client. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) content_type: HeaderValue,
+    /// `None` where the client has it already.
+    pub(crate) content: Option<Bytes>,
+    /// How the content is compressed.
+    pub(crate) coding: Option<Coding>,
+    /// Whether another client may get it otherwise compressed.
+    pub(crate) varies: bool,
+    pub(crate) headers: HeaderMap,
 }
 
 /// A response's body. Lifetime: one request.
@@ -88,8 +102,31 @@ impl Reply {
             header_length: None,
             coding: None,
             varies: false,
-            timings: None,
+            headers: HeaderMap::new(),
             chunks: vec![document],
+        }
+    }
+
+    /// A file, or the answer to a client that has it already.
+    pub(crate) fn file(file: File) -> Reply {
+        let File {
+            content_type,
+            content,
+            coding,
+            varies,
+            headers,
+        } = file;
+        Reply {
+            status: match content {
+                Some(_) => StatusCode::OK,
+                None => StatusCode::NOT_MODIFIED,
+            },
+            content_type,
+            header_length: None,
+            coding,
+            varies,
+            headers,
+            chunks: content.into_iter().collect(),
         }
     }
 
@@ -106,12 +143,11 @@ impl Reply {
     }
 
     /// Tell what it took.
-    pub(crate) fn with_timings(self, timings: &Timings) -> Reply {
-        let value = HeaderValue::from_maybe_shared(server_timing(timings));
-        Reply {
-            timings: value.ok(),
-            ..self
+    pub(crate) fn with_timings(mut self, timings: &Timings) -> Reply {
+        if let Ok(timings) = HeaderValue::from_maybe_shared(server_timing(timings)) {
+            self.headers.insert(SERVER_TIMING, timings);
         }
+        self
     }
 
     /// Compress it, if the client with these headers wants that and it is worth it.
@@ -149,6 +185,7 @@ impl Reply {
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
+        *headers = self.headers;
         headers.insert(CONTENT_TYPE, self.content_type);
         if let Some(length) = self.header_length {
             headers.insert(HEADER_LENGTH, HeaderValue::from(length));
@@ -158,9 +195,6 @@ impl Reply {
         }
         if self.varies {
             headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-        }
-        if let Some(timings) = self.timings {
-            headers.insert(SERVER_TIMING, timings);
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
@@ -182,7 +216,7 @@ impl From<EncodedReply> for Reply {
             header_length,
             coding: None,
             varies: false,
-            timings: None,
+            headers: HeaderMap::new(),
             chunks,
         }
     }
@@ -193,8 +227,13 @@ async fn compress(coding: Coding, chunks: Vec<Bytes>, bytes: usize) -> Bytes {
     if bytes <= MAX_SHORT_BYTES {
         return coding.compress(&chunks);
     }
-    match tokio::task::spawn_blocking(move || coding.compress(&chunks)).await {
-        Ok(compressed) => compressed,
+    on_blocking_thread(move || coding.compress(&chunks)).await
+}
+
+/// What `work` makes on a thread that may take its time. Its panic is the request's.
+pub(crate) async fn on_blocking_thread(work: impl FnOnce() -> Bytes + Send + 'static) -> Bytes {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(made) => made,
         Err(lost) => match lost.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             // The runtime ends, and nobody gets this.

@@ -9,7 +9,7 @@ use crate::error::InferError;
 use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::offload;
 use crate::registry::snapshot::Snapshot;
-use crate::registry::{LoadedVersion, Registry};
+use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::repository_poll::RepositoryPoll;
 use crate::timings::{Stopwatch, Timings};
 use crate::version::ModelVersion;
@@ -253,6 +253,17 @@ impl Serving {
         versions
             .map(|version| version.statistics().of(version.description()))
             .collect()
+    }
+
+    /// The models and what is loaded of them, by name.
+    pub fn entries(&self) -> Vec<(ModelName, Arc<ModelEntry>)> {
+        self.registry.entries()
+    }
+
+    /// Whether clients may load and unload models.
+    pub fn is_controlled_by_clients(&self) -> bool {
+        let mode = self.control.as_ref().map(|control| control.mode);
+        mode == Some(ControlMode::Explicit)
     }
 
     /// Load a model of the repository, or load it again.

@@ -15,10 +15,10 @@ use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
 /// Where the members of an answer come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    probabilities: Option<String>,
-    label: Option<String>,
+    pub(crate) probabilities: Option<String>,
+    pub(crate) label: Option<String>,
     /// What is shown as it is, where there are neither probabilities nor a label.
-    value: Option<String>,
+    pub(crate) value: Option<String>,
 }
 
 /// The outputs of an answer that predictions are read from. Lifetime: one request.

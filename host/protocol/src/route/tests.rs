@@ -1,7 +1,7 @@
 //! Which heads mean which calls, and which mean none.
 
 use super::*;
-use crate::call::{ModelName, Version};
+use crate::call::{DocsFile, ModelName, Version};
 use crate::error::{ErrorKind, Party};
 use anyhow::Context;
 use http::{HeaderName, HeaderValue};
@@ -43,6 +43,9 @@ fn each_path_is_the_call_it_names() -> anyhow::Result<()> {
     let calls = [
         ("/v2", Call::ServerMetadata),
         ("/", Call::KserveLive),
+        ("/openapi.json", Call::OpenApi),
+        ("/docs", Call::Docs(DocsFile::Page)),
+        ("/docs/swagger-ui.css", Call::Docs(DocsFile::Style)),
         ("/v2/health/live", Call::ServerLive),
         ("/v2/models", Call::ModelList),
         (

@@ -486,7 +486,7 @@ fn classes_take_the_place_of_the_output_they_are_asked_for() {
         let (request, reply) = decode(asked("y", Some(count))).unwrap();
         assert_eq!(request.outputs, ["y"]);
         let answer = InferResponse {
-            outputs: vec![singles("y", &[1, 3], &[1.0, 2.0, 3.0])],
+            outputs: vec![floats("y", &[1, 3], &[1.0, 2.0, 3.0])],
             parameters: Vec::new(),
         };
         let message = reply.encode(answer, &wine()).unwrap();

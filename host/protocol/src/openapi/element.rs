@@ -1,0 +1,222 @@
+//! What tensors look like in JSON: their elements, the lists around them, and their shapes.
+
+use crate::call::ModelDescription;
+use serde_json::{Value, json};
+use wisp_tensor::signature::DimensionList;
+use wisp_tensor::{Dimension, ElementType, TensorSpec};
+
+/// The smallest double of which the decimal is beyond FP32: it lies just above half-way between the greatest
+/// number and what would follow it, from where on decimals round to infinity and are refused.
+const FP32_BOUND: f64 = 3.402_823_567_797_337e38;
+
+/// Which dialect's JSON it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notation {
+    V2,
+    /// That of the other dialects, where bytes may be `{"b64": "..."}`.
+    Lenient,
+}
+
+/// Which axes of a tensor a value has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Axes {
+    All,
+    /// All but the first, which is the batch.
+    Row,
+}
+
+impl Axes {
+    /// Those of the rows of this model, which may be whole tensors.
+    pub(super) fn of_rows(model: &ModelDescription) -> Axes {
+        match model.max_batch_size {
+            0 => Axes::All,
+            _ => Axes::Row,
+        }
+    }
+
+    /// The sizes along these axes.
+    pub(super) fn of(self, spec: &TensorSpec) -> &[Dimension] {
+        match self {
+            Axes::All => &spec.shape,
+            Axes::Row => spec.shape.get(1..).unwrap_or_default(),
+        }
+    }
+}
+
+/// An element of this type as a client writes it; `None` where it has no JSON form.
+pub(super) fn element(element_type: ElementType, notation: Notation) -> Option<Value> {
+    Some(match element_type {
+        ElementType::Bool => json!({"type": "boolean"}),
+        ElementType::Uint8 => integer(u8::MIN, u8::MAX),
+        ElementType::Uint16 => integer(u16::MIN, u16::MAX),
+        ElementType::Uint32 => integer(u32::MIN, u32::MAX),
+        ElementType::Uint64 => integer(u64::MIN, u64::MAX),
+        ElementType::Int8 => integer(i8::MIN, i8::MAX),
+        ElementType::Int16 => integer(i16::MIN, i16::MAX),
+        ElementType::Int32 => integer(i32::MIN, i32::MAX),
+        ElementType::Int64 => integer(i64::MIN, i64::MAX),
+        ElementType::Fp16 | ElementType::Bf16 => return None,
+        ElementType::Fp32 => {
+            json!({"type": "number", "exclusiveMinimum": -FP32_BOUND, "exclusiveMaximum": FP32_BOUND})
+        }
+        ElementType::Fp64 => json!({"type": "number"}),
+        ElementType::Bytes => match notation {
+            Notation::V2 => json!({"type": "string"}),
+            Notation::Lenient => json!({"anyOf": [{"type": "string"}, base64()]}),
+        },
+    })
+}
+
+/// An element of this type as it is answered in the dialects other than V2.
+pub(super) fn answered(element_type: ElementType) -> Value {
+    // They write what they do not read; the bare words for NaN and the infinities are numbers too.
+    let element = element(element_type, Notation::Lenient);
+    element
+        .filter(|_| !matches!(element_type, ElementType::Fp32 | ElementType::Fp64))
+        .unwrap_or_else(|| json!({"type": "number"}))
+}
+
+/// These elements in a list per axis.
+pub(super) fn nested(element: Value, shape: &[Dimension]) -> Value {
+    let axes = shape.iter().rev();
+    axes.fold(element, |inner, &size| list(inner, size))
+}
+
+/// These elements as `data` of V2: in one list, or in a list per axis.
+pub(super) fn flat_or_nested(element: Value, shape: &[Dimension]) -> Value {
+    match shape.len() {
+        1 => nested(element, shape),
+        0 => json!({"anyOf": [list(element.clone(), Dimension::Fixed(1)), element]}),
+        _ => {
+            let flat = list(element.clone(), count(shape));
+            json!({"anyOf": [nested(element, shape), flat]})
+        }
+    }
+}
+
+/// These elements as `features`: in a list per axis, in one list where that leaves no doubt, or bare
+/// where there may be but one.
+pub(super) fn loose(element: Value, shape: &[Dimension]) -> Value {
+    let variable = shape.iter().filter(|&&size| size == Dimension::Variable);
+    let may_be_one = shape
+        .iter()
+        .all(|size| matches!(size, Dimension::Variable | Dimension::Fixed(1)));
+    let is_clear = variable.count() <= 1;
+    let mut forms = vec![nested(element.clone(), shape)];
+    if is_clear && shape.len() != 1 {
+        forms.push(list(element.clone(), count(shape)));
+    }
+    if is_clear && may_be_one && !shape.is_empty() {
+        forms.push(element);
+    }
+    match forms.len() {
+        1 => forms.remove(0),
+        _ => json!({"anyOf": forms}),
+    }
+}
+
+/// The `shape` of an input, batch axis included.
+pub(super) fn input_shape(input: &TensorSpec, model: &ModelDescription) -> Value {
+    let sizes = input.shape.iter().enumerate();
+    let sizes = sizes.map(|(axis, &size)| match (axis, size, model.max_batch_size) {
+        (0, Dimension::Variable, most @ 1..) => integer(1, most),
+        _ => one_size(size),
+    });
+    let sizes: Vec<Value> = sizes.collect();
+    let rank = sizes.len();
+    let mut shape = json!({"type": "array", "minItems": rank, "maxItems": rank});
+    if rank > 0 {
+        shape["prefixItems"] = Value::Array(sizes);
+        shape["items"] = Value::Bool(false);
+    }
+    shape
+}
+
+/// The `shape` of an output, of which a schema says no more than the rank: tools stumble over `prefixItems`
+/// in answers.
+pub(super) fn output_shape(output: &TensorSpec) -> Value {
+    let rank = output.shape.len();
+    let sizes = one_size(Dimension::Variable);
+    json!({
+        "type": "array",
+        "description": DimensionList(&output.shape).to_string(),
+        "items": sizes,
+        "minItems": rank,
+        "maxItems": rank,
+    })
+}
+
+/// Bytes in base64, as the dialects other than V2 write them.
+pub(super) fn base64() -> Value {
+    json!({
+        "type": "object",
+        "required": ["b64"],
+        "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
+        "additionalProperties": false,
+    })
+}
+
+fn one_size(size: Dimension) -> Value {
+    match size {
+        Dimension::Fixed(size) => json!({"const": size}),
+        Dimension::Variable => integer(u32::MIN, u32::MAX),
+    }
+}
+
+fn list(items: Value, size: Dimension) -> Value {
+    match size {
+        Dimension::Fixed(size) => {
+            json!({"type": "array", "items": items, "minItems": size, "maxItems": size})
+        }
+        Dimension::Variable => json!({"type": "array", "items": items}),
+    }
+}
+
+/// The elements of a shape, where it says how many they are.
+fn count(shape: &[Dimension]) -> Dimension {
+    let product = shape.iter().try_fold(1u32, |product, size| match size {
+        Dimension::Fixed(size) => product.checked_mul(*size),
+        Dimension::Variable => None,
+    });
+    product.map_or(Dimension::Variable, Dimension::Fixed)
+}
+
+fn integer<T: Into<serde_json::Number>>(minimum: T, maximum: T) -> Value {
+    let (minimum, maximum) = (minimum.into(), maximum.into());
+    json!({"type": "integer", "minimum": minimum, "maximum": maximum})
+}
+
+/// Whether everything that a request for this model must have can be said in JSON.
+pub(super) fn takes_json(model: &ModelDescription) -> bool {
+    let mut required = model
+        .signature
+        .inputs
+        .iter()
+        .filter(|input| !input.optional);
+    required.all(|input| element(input.element_type, Notation::Lenient).is_some())
+}
+
+/// The inputs as an object by name, each as `value` says of its element and its shape, of which it has all
+/// axes or, as a row has, all but the first.
+pub(super) fn by_name(
+    model: &ModelDescription,
+    axes: Axes,
+    value: impl Fn(Value, &[Dimension]) -> Value,
+) -> Value {
+    let inputs = model.signature.inputs.iter();
+    let members = inputs.clone().filter_map(|input| {
+        let element = element(input.element_type, Notation::Lenient)?;
+        Some((input.name.clone(), value(element, axes.of(input))))
+    });
+    let members: serde_json::Map<_, _> = members.collect();
+    let mut object = json!({
+        "type": "object",
+        "properties": members,
+        "additionalProperties": false,
+    });
+    // An optional input may stand for required ones, which only the handler knows.
+    if inputs.clone().all(|input| !input.optional) {
+        object["required"] = inputs.map(|input| input.name.as_str()).collect();
+    }
+    object
+}

@@ -1,0 +1,128 @@
+//! One operation of the document, and the parts that operations share.
+
+use super::failure;
+use crate::error::ErrorKind;
+use crate::rest::Dialect;
+use serde_json::{Map, Value, json};
+
+/// The groups of operations, in the order in which readers see them.
+pub(super) const TAGS: [(&str, &str); 6] = [
+    (
+        INFERENCE,
+        "The Open Inference Protocol, as Triton and KServe speak it: tensors with names.",
+    ),
+    (
+        REPOSITORY,
+        "Which models there are, and what they take and give, in the words of V2.",
+    ),
+    (
+        TFS,
+        "The REST dialect of TF Serving: rows, columns, classes and numbers. `:predict` of rows is \
+        KServe V1's too. Where a number is none, a bare NaN or Infinity stands in the answer.",
+    ),
+    (SIMPLE, "Features in, a prediction out."),
+    (HEALTH, "Whether the server and its models take requests."),
+    (DOCUMENTATION, "This document, and the page that shows it."),
+];
+
+pub(super) const INFERENCE: &str = "V2";
+pub(super) const REPOSITORY: &str = "V2 models";
+pub(super) const TFS: &str = "TF Serving and KServe V1";
+pub(super) const SIMPLE: &str = "Predict";
+pub(super) const HEALTH: &str = "Health";
+pub(super) const DOCUMENTATION: &str = "Documentation";
+
+/// The parts of the document as they grow.
+#[derive(Default)]
+pub(super) struct Document {
+    pub(super) paths: Map<String, Value>,
+    pub(super) schemas: Map<String, Value>,
+    pub(super) responses: Map<String, Value>,
+}
+
+/// What can be asked at one path with one method.
+pub(super) struct Operation {
+    /// Unique in the document.
+    pub(super) id: String,
+    pub(super) tag: &'static str,
+    pub(super) summary: String,
+    pub(super) parameters: Vec<Value>,
+    /// What the body is, where there is one; with it, the method is POST.
+    pub(super) body: Option<Value>,
+    /// The response of status 200.
+    pub(super) success: Value,
+    /// What may go wrong besides what always may.
+    pub(super) failures: &'static [ErrorKind],
+}
+
+impl Document {
+    /// Adds an operation at a path that has none.
+    pub(super) fn add(&mut self, path: impl Into<String>, operation: Operation) {
+        let Operation {
+            id,
+            tag,
+            summary,
+            parameters,
+            body,
+            success,
+            failures,
+        } = operation;
+        let path = path.into();
+        let mut responses = Map::new();
+        responses.insert("200".to_owned(), success);
+        failure::add(self, &mut responses, Dialect::of_path(&path), failures);
+        let mut described = json!({
+            "operationId": id,
+            "tags": [tag],
+            "summary": summary,
+            "responses": responses,
+        });
+        if !parameters.is_empty() {
+            described["parameters"] = Value::Array(parameters);
+        }
+        let method = match body {
+            Some(body) => {
+                described["requestBody"] = body;
+                "post"
+            }
+            None => "get",
+        };
+        self.paths.insert(path, json!({method: described}));
+    }
+
+    /// Adds a schema and returns what refers to it.
+    pub(super) fn schema(&mut self, name: impl Into<String>, schema: Value) -> Value {
+        let name = name.into();
+        let reference = reference(&name);
+        self.schemas.insert(name, schema);
+        reference
+    }
+}
+
+/// What refers to the schema of this name.
+pub(super) fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// A response with a JSON document.
+pub(super) fn answer(description: &str, schema: &Value) -> Value {
+    json!({"description": description, "content": {"application/json": {"schema": schema}}})
+}
+
+/// A body of JSON that has to be there, with an example where one could be made.
+pub(super) fn json_body(schema: &Value, example: Option<Value>) -> Value {
+    let mut media = json!({"schema": schema});
+    if let Some(example) = example {
+        media["example"] = example;
+    }
+    json!({"required": true, "content": {"application/json": media}})
+}
+
+/// An object that has all of these members, and may have others.
+pub(super) fn object(members: Value) -> Value {
+    let names: Vec<&String> = members
+        .as_object()
+        .map(|members| members.keys().collect())
+        .unwrap_or_default();
+    json!({"type": "object", "required": names, "properties": members})
+}

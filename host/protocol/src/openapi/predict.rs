@@ -1,0 +1,134 @@
+//! The routes of the simple dialect: features in, a prediction out.
+
+use super::element::{self, Axes, Notation};
+use super::operation::{Document, Operation, SIMPLE, answer, json_body, object, reference};
+use super::{Served, example, failure, schema_name};
+use crate::call::ModelDescription;
+use crate::lenient::Rows;
+use crate::predict::Outcome;
+use serde_json::{Value, json};
+use wisp_tensor::TensorSpec;
+
+pub(super) fn add(document: &mut Document, served: &Served) {
+    let spellings = served.spellings().filter(|spelling| spelling.is_default());
+    for model in spellings.map(|spelling| spelling.model) {
+        if !element::takes_json(model) {
+            continue;
+        }
+        add_schemas(document, model);
+        let name = model.model.as_str();
+        add_routes(document, model, &format!("/{name}"), &format!(":{name}"));
+        if served.models.len() == 1 {
+            add_routes(document, model, "", "");
+        }
+    }
+}
+
+fn add_routes(document: &mut Document, model: &ModelDescription, path: &str, suffix: &str) {
+    let which = match path {
+        "" => "the only model",
+        _ => model.model.as_str(),
+    };
+    let row = example::row(model).map(|features| json!({"features": features}));
+    let one = Operation {
+        id: format!("predict{suffix}"),
+        tag: SIMPLE,
+        summary: format!("Predict with {which}"),
+        parameters: Vec::new(),
+        body: Some(json_body(&schema(model, "Features"), row.clone())),
+        success: answer("The answer.", &schema(model, "Prediction")),
+        failures: failure::INFERRED,
+    };
+    document.add(format!("/predict{path}"), one);
+    if Axes::of_rows(model) == Axes::All {
+        return;
+    }
+    let rows = row.map(|row| json!({"instances": [row]}));
+    let many = Operation {
+        id: format!("batchPredict{suffix}"),
+        tag: SIMPLE,
+        summary: format!("Predict with {which} for many rows, of which each may fail alone"),
+        parameters: Vec::new(),
+        body: Some(json_body(&schema(model, "BatchFeatures"), rows)),
+        success: answer(
+            "The answers, in the order of the rows.",
+            &schema(model, "BatchPrediction"),
+        ),
+        failures: failure::INFERRED,
+    };
+    document.add(format!("/batch_predict{path}"), many);
+}
+
+fn schema(model: &ModelDescription, of: &str) -> Value {
+    reference(&schema_name(model, of))
+}
+
+fn add_schemas(document: &mut Document, model: &ModelDescription) {
+    let features = features(model);
+    let row = object(json!({"features": features.clone()}));
+    let prediction = prediction(model);
+    let version = json!({"const": model.version.to_string()});
+    if Axes::of_rows(model) == Axes::Row {
+        let rows = |items: &Value| json!({"type": "array", "minItems": 1, "items": items});
+        let bare = object(json!({"features": rows(&features)}));
+        let instances = object(json!({"instances": rows(&row)}));
+        let batch = json!({"anyOf": [instances, bare, rows(&row)]});
+        document.schema(schema_name(model, "BatchFeatures"), batch);
+        let refusal = object(json!({"error": {"type": "string"}}));
+        let answers = json!({"type": "array", "items": {"anyOf": [prediction.clone(), refusal]}});
+        let answers = object(json!({"predictions": answers, "model_version": version.clone()}));
+        document.schema(schema_name(model, "BatchPrediction"), answers);
+    }
+    document.schema(schema_name(model, "Features"), row);
+    let mut one = prediction;
+    one["properties"]["model_version"] = version;
+    one["required"] = json!(["prediction", "model_version"]);
+    document.schema(schema_name(model, "Prediction"), one);
+}
+
+/// A value for the only input, or an object by name.
+fn features(model: &ModelDescription) -> Value {
+    let axes = Axes::of_rows(model);
+    let object = element::by_name(model, axes, element::loose);
+    let rows = Rows::whole(model);
+    let only = rows.only_numeric_input().and_then(|input| {
+        let element = element::element(input.element_type, Notation::Lenient)?;
+        Some(element::loose(element, axes.of(input)))
+    });
+    match only {
+        Some(bare) => json!({"anyOf": [bare, object]}),
+        None => object,
+    }
+}
+
+/// The members of an answer that a row has.
+fn prediction(model: &ModelDescription) -> Value {
+    let outcome = Outcome::new(model);
+    let output = |name: &Option<String>| {
+        let name = name.as_ref()?;
+        model
+            .signature
+            .outputs
+            .iter()
+            .find(|output| output.name == *name)
+    };
+    let whole = |output: &TensorSpec| {
+        let element = element::answered(output.element_type);
+        let nested = element::nested(element.clone(), Axes::of_rows(model).of(output));
+        json!({"anyOf": [element, nested]})
+    };
+    let value = match (output(&outcome.label), output(&outcome.value)) {
+        (Some(label), _) => {
+            json!({"anyOf": [element::answered(label.element_type), {"type": "null"}]})
+        }
+        (None, Some(value)) => whole(value),
+        // The index of the greatest probability, or the only one.
+        (None, None) => json!({"type": ["number", "null"]}),
+    };
+    let mut prediction = object(json!({"prediction": value}));
+    if outcome.probabilities.is_some() {
+        let probabilities = json!({"type": "array", "items": {"type": "number"}});
+        prediction["properties"]["probabilities"] = probabilities;
+    }
+    prediction
+}

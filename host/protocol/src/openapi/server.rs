@@ -1,0 +1,76 @@
+//! The routes that are about the server itself: its health, its documentation.
+
+use super::failure;
+use super::operation::{DOCUMENTATION, Document, HEALTH, Operation, answer, object};
+use serde_json::{Value, json};
+
+pub(super) fn add(document: &mut Document) {
+    document.schema("Error", failure::schema());
+    let live = object(json!({"live": {"const": true}}));
+    let ready = object(json!({"ready": {"const": true}}));
+    let healthy = object(json!({"status": {"const": "healthy"}}));
+    let alive = object(json!({"status": {"const": "alive"}}));
+    for (path, id, summary, schema) in [
+        (
+            "/v2/health/live",
+            "serverLive",
+            "Is the process alive?",
+            live,
+        ),
+        (
+            "/v2/health/ready",
+            "serverReady",
+            "Does the server take inference requests?",
+            ready,
+        ),
+        (
+            "/health",
+            "health",
+            "Does the server take inference requests, in the simple dialect?",
+            healthy,
+        ),
+        (
+            "/",
+            "kserveLive",
+            "Is the process alive, in KServe V1?",
+            alive,
+        ),
+    ] {
+        document.add(
+            path,
+            question(id, HEALTH, summary, answer("It does.", &schema)),
+        );
+    }
+    let any_object = json!({"type": "object"});
+    let itself = answer("An OpenAPI 3.1 document.", &any_object);
+    document.add(
+        "/openapi.json",
+        question("openApi", DOCUMENTATION, "This document", itself),
+    );
+    let page = json!({
+        "description": "A page to read the document and to try it out.",
+        "content": {"text/html": {"schema": {"type": "string"}}},
+    });
+    document.add(
+        "/docs",
+        question(
+            "docs",
+            DOCUMENTATION,
+            "This document as an interactive page",
+            page,
+        ),
+    );
+}
+
+/// A question without parameters.
+fn question(id: &str, tag: &'static str, summary: &str, success: Value) -> Operation {
+    Operation {
+        id: id.to_owned(),
+        tag,
+        summary: summary.to_owned(),
+        parameters: Vec::new(),
+        body: None,
+        success,
+        failures: &[],
+    }
+}

@@ -1,0 +1,211 @@
+//! What stands in the document, for models of every kind.
+
+use super::*;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use wisp_tensor::{Dimension, ElementType, Signature, TensorSpec};
+
+fn spec(name: &str, element_type: ElementType, shape: &[i64]) -> TensorSpec {
+    let shape = shape
+        .iter()
+        .map(|&size| Dimension::from_wire(size).unwrap());
+    TensorSpec {
+        name: name.to_owned(),
+        element_type,
+        shape: shape.collect(),
+        optional: false,
+    }
+}
+
+fn model(name: &str, inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> ModelDescription {
+    ModelDescription {
+        model: ModelName::new(name).unwrap(),
+        version: Version::FIRST,
+        platform: "tract_onnx".to_owned(),
+        signature: Signature { inputs, outputs },
+        max_batch_size: 32,
+        class_labels: Default::default(),
+    }
+}
+
+fn document_of(models: &[&[&ModelDescription]], control: Control) -> Value {
+    let models = models.iter().map(|versions| ServedModel {
+        name: &versions[0].model,
+        versions: versions.to_vec(),
+        labels: Vec::new(),
+    });
+    let served = Served {
+        version: "1.2.3",
+        models: models.collect(),
+        control,
+    };
+    serde_json::from_slice(&document(&served)).unwrap()
+}
+
+fn wine() -> ModelDescription {
+    let inputs = vec![spec("features", ElementType::Fp32, &[-1, 3])];
+    let outputs = vec![spec("scores", ElementType::Fp32, &[-1, 2])];
+    model("wine", inputs, outputs)
+}
+
+#[test]
+fn a_models_paths_say_what_it_takes() {
+    let wine = wine();
+    let document = document_of(&[&[&wine]], Control::Nobody);
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["info"]["version"], "1.2.3");
+    let infer = &document["paths"]["/v2/models/wine/infer"]["post"];
+    let json = &infer["requestBody"]["content"]["application/json"];
+    assert_eq!(
+        json["schema"]["$ref"],
+        "#/components/schemas/wine.1.InferRequest"
+    );
+    let input =
+        json!({"name": "features", "datatype": "FP32", "shape": [1, 3], "data": [0.0, 0.0, 0.0]});
+    assert_eq!(json["example"], json!({"inputs": [input]}));
+    let request = &document["components"]["schemas"]["wine.1.InferRequest"];
+    let input = &request["properties"]["inputs"]["items"]["properties"];
+    assert_eq!(input["datatype"], json!({"const": "FP32"}));
+    let batch = json!({"type": "integer", "minimum": 1, "maximum": 32});
+    assert_eq!(input["shape"]["prefixItems"], json!([batch, {"const": 3}]));
+}
+
+#[test]
+fn only_what_is_answered_is_described() {
+    let wine = wine();
+    let document = document_of(&[&[&wine]], Control::Nobody);
+    let has = |path: &str| document["paths"].get(path).is_some();
+    assert!(has("/v1/models/wine:classify") && has("/batch_predict") && has("/predict/wine"));
+    for absent in [
+        "/v1/models/wine:regress",
+        "/v1/models/{model}/labels/{label}",
+        "/v2/repository/models/{model}/load",
+    ] {
+        assert!(!has(absent), "{absent}");
+    }
+    let mut number = wine.clone();
+    number.signature.outputs = vec![spec("y", ElementType::Fp32, &[-1, 1])];
+    number.max_batch_size = 0;
+    let document = document_of(&[&[&number]], Control::Clients);
+    let has = |path: &str| document["paths"].get(path).is_some();
+    assert!(has("/v2/repository/models/{model}/load") && has("/predict"));
+    assert!(!has("/batch_predict") && !has("/v1/models/wine:regress"));
+}
+
+#[test]
+fn what_json_cannot_say_is_left_to_binary_data() {
+    let mut half = wine();
+    half.signature.inputs = vec![spec("x", ElementType::Fp16, &[-1, 3])];
+    let document = document_of(&[&[&half]], Control::Nobody);
+    let infer = &document["paths"]["/v2/models/wine/infer"]["post"];
+    let content = infer["requestBody"]["content"].as_object().unwrap();
+    assert_eq!(
+        content.keys().collect::<Vec<_>>(),
+        ["application/octet-stream"]
+    );
+    assert!(document["paths"].get("/predict/wine").is_none());
+    assert!(document["paths"].get("/v1/models/wine:predict").is_none());
+}
+
+#[test]
+fn every_version_and_label_has_its_own_path_and_id() {
+    let first = wine();
+    let mut second = wine();
+    second.version = Version::from_decimal("12").unwrap();
+    let label = VersionLabel::new("12").unwrap();
+    let served = Served {
+        version: "1",
+        models: vec![ServedModel {
+            name: &first.model,
+            versions: vec![&first, &second],
+            labels: vec![(&label, Version::FIRST)],
+        }],
+        control: Control::Clients,
+    };
+    let document: Value = serde_json::from_slice(&document(&served)).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    for path in ["versions/1", "versions/12", "labels/12"] {
+        assert!(
+            paths.contains_key(&format!("/v1/models/wine/{path}:predict")),
+            "{path}"
+        );
+    }
+    assert!(!paths.contains_key("/v2/models/wine/labels/12/infer"));
+    let methods = paths
+        .values()
+        .flat_map(|path| path.as_object().unwrap().values());
+    let ids: Vec<&str> = methods
+        .map(|operation| operation["operationId"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        ids.iter().collect::<BTreeSet<_>>().len(),
+        ids.len(),
+        "{ids:?}"
+    );
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn check(value: &Value, document: &Value) {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::String(target)) = members.get("$ref") {
+                    let pointer = target.strip_prefix('#').unwrap();
+                    assert!(document.pointer(pointer).is_some(), "{target}");
+                }
+                members.values().for_each(|member| check(member, document));
+            }
+            Value::Array(items) => items.iter().for_each(|item| check(item, document)),
+            _ => {}
+        }
+    }
+    let wine = wine();
+    for models in [&[][..], &[&[&wine][..]][..]] {
+        let document = document_of(models, Control::Clients);
+        check(&document, &document);
+    }
+}
+
+#[test]
+fn statuses_are_those_of_the_dialect() {
+    let wine = wine();
+    let document = document_of(&[&[&wine]], Control::Clients);
+    let statuses = |path: &str| {
+        let responses = document["paths"][path]["post"]["responses"].as_object();
+        responses.unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    let v2 = [
+        "200", "400", "404", "408", "413", "415", "431", "500", "501", "502", "503", "504",
+    ];
+    assert_eq!(statuses("/v2/models/wine/infer"), v2);
+    // There, a handler's failure is a 500.
+    let tfs: Vec<_> = v2.into_iter().filter(|status| *status != "502").collect();
+    assert_eq!(statuses("/v1/models/wine:predict"), tfs);
+}
+
+#[test]
+fn features_may_stand_in_one_list_where_the_shape_is_clear() {
+    let element = || json!({"type": "boolean"});
+    let [one, two] = [Dimension::Fixed(1), Dimension::Fixed(2)];
+    let list =
+        |items, size| json!({"type": "array", "items": items, "minItems": size, "maxItems": size});
+    for (shape, expected) in [
+        (vec![], json!({"anyOf": [element(), list(element(), 1)]})),
+        (vec![two], list(element(), 2)),
+        (vec![one], json!({"anyOf": [list(element(), 1), element()]})),
+        (
+            vec![two, two],
+            json!({"anyOf": [list(list(element(), 2), 2), list(element(), 4)]}),
+        ),
+    ] {
+        assert_eq!(element::loose(element(), &shape), expected, "{shape:?}");
+    }
+}
+
+#[test]
+fn the_bound_of_fp32_is_where_decimals_round_to_infinity() {
+    let schema = element::element(ElementType::Fp32, element::Notation::V2).unwrap();
+    let bound = schema["exclusiveMaximum"].as_f64().unwrap();
+    assert_eq!(bound.to_string().parse(), Ok(f32::INFINITY));
+    assert_eq!(bound.next_down().to_string().parse(), Ok(f32::MAX));
+}

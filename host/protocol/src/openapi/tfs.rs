@@ -1,0 +1,310 @@
+//! The routes of TF Serving, of which `:predict` of rows and the list of models are KServe V1's too.
+
+use super::element::{self, Axes, Notation, nested};
+use super::operation::{Document, Operation, TFS, answer, json_body, object, reference};
+use super::v2::{model_parameter, version_parameter};
+use super::{Served, Spelling, example, failure, schema_name};
+use crate::call::ModelDescription;
+use crate::lenient::Rows;
+use crate::tfs::{SIGNATURE_NAME, Verb, is_answered};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use wisp_tensor::ElementType;
+
+pub(super) fn add(document: &mut Document, served: &Served) {
+    add_documents(document);
+    let mut list = question("tfsModels", "The names of the models");
+    list.success = answer("The answer.", &reference("TfsModelList"));
+    document.add("/v1/models", list);
+    add_of_models(document, served);
+    for model in served.versions().filter(|model| element::takes_json(model)) {
+        add_schemas(document, model);
+    }
+    for spelling in served.spellings() {
+        if element::takes_json(spelling.model) {
+            add_inference(document, &spelling);
+        }
+    }
+}
+
+/// What can be asked of any model: of all versions or the default one, and of one by number or label.
+fn add_of_models(document: &mut Document, served: &Served) {
+    let model = model_parameter(served);
+    let mut version = version_parameter(served);
+    version["schema"]["pattern"] = json!("^(0|[1-9][0-9]{0,19})$");
+    version["description"] = json!("0 means the latest.");
+    let mut choices = vec![("", "", None)];
+    choices.push(("/versions/{version}", ":versions", Some(version)));
+    let labels = served.models.iter().flat_map(|model| &model.labels);
+    let labels: BTreeSet<&str> = labels.map(|(label, _)| label.as_str()).collect();
+    if !labels.is_empty() {
+        let schema = json!({"type": "string", "enum": labels});
+        let label = json!({"name": "label", "in": "path", "required": true, "schema": schema});
+        choices.push(("/labels/{label}", ":labels", Some(label)));
+    }
+    for (choice, suffix, parameter) in choices {
+        for (word, id, summary, schema) in [
+            (
+                "",
+                "tfsStatus",
+                "The states of a model's versions",
+                "TfsStatus",
+            ),
+            (
+                "/metadata",
+                "tfsMetadata",
+                "What a model takes and gives",
+                "TfsMetadata",
+            ),
+        ] {
+            document.add(
+                format!("/v1/models/{{model}}{choice}{word}"),
+                Operation {
+                    parameters: std::iter::once(model.clone())
+                        .chain(parameter.clone())
+                        .collect(),
+                    success: answer("The answer.", &reference(schema)),
+                    failures: failure::NAMED,
+                    ..question(&format!("{id}{suffix}"), summary)
+                },
+            );
+        }
+    }
+}
+
+fn question(id: &str, summary: &str) -> Operation {
+    Operation {
+        id: id.to_owned(),
+        tag: TFS,
+        summary: summary.to_owned(),
+        parameters: Vec::new(),
+        body: None,
+        success: Value::Null,
+        failures: &[],
+    }
+}
+
+fn add_schemas(document: &mut Document, model: &ModelDescription) {
+    document.schema(schema_name(model, "PredictRequest"), predict_request(model));
+    document.schema(
+        schema_name(model, "PredictResponse"),
+        predict_response(model),
+    );
+    if [Verb::Classify, Verb::Regress]
+        .iter()
+        .any(|&verb| is_answered(verb, model))
+    {
+        document.schema(schema_name(model, "Examples"), examples_request(model));
+    }
+}
+
+fn add_inference(document: &mut Document, spelling: &Spelling) {
+    let model = spelling.model;
+    for (verb, name, doing) in [
+        (Verb::Predict, "predict", "Predict with"),
+        (Verb::Classify, "classify", "Classify with"),
+        (Verb::Regress, "regress", "Regress with"),
+    ] {
+        if !is_answered(verb, model) {
+            continue;
+        }
+        let (schema, example, response) = match verb {
+            Verb::Predict => (
+                "PredictRequest",
+                predict_example(model),
+                reference(&schema_name(model, "PredictResponse")),
+            ),
+            Verb::Classify => ("Examples", examples_example(model), reference("TfsClasses")),
+            Verb::Regress => ("Examples", examples_example(model), reference("TfsNumbers")),
+        };
+        let request = reference(&schema_name(model, schema));
+        document.add(
+            format!("/v1/models/{}{}:{name}", model.model, spelling.path()),
+            Operation {
+                body: Some(json_body(&request, example)),
+                success: answer("The answer.", &response),
+                failures: failure::INFERRED,
+                ..question(
+                    &spelling.operation_id(&format!("tfs:{name}")),
+                    &format!("{doing} {}", spelling.title()),
+                )
+            },
+        );
+    }
+}
+
+fn predict_example(model: &ModelDescription) -> Option<Value> {
+    match Axes::of_rows(model) {
+        Axes::Row => Some(json!({"instances": [example::row(model)?]})),
+        Axes::All => Some(json!({"inputs": example::columns(model)?})),
+    }
+}
+
+fn examples_example(model: &ModelDescription) -> Option<Value> {
+    Some(json!({"examples": [example::named_row(model)?]}))
+}
+
+fn predict_request(model: &ModelDescription) -> Value {
+    let columns = json!({
+        "type": "object",
+        "title": "columns",
+        "required": ["inputs"],
+        "properties": {
+            "inputs": value(model, Axes::All),
+            "signature_name": signature_name("tensorflow/serving/predict"),
+            "instances": false,
+        },
+    });
+    if Axes::of_rows(model) == Axes::All {
+        return columns;
+    }
+    let rows = json!({
+        "type": "object",
+        "title": "rows",
+        "required": ["instances"],
+        "properties": {
+            "instances": rows(model, value(model, Axes::Row)),
+            "signature_name": signature_name("tensorflow/serving/predict"),
+            "inputs": false,
+        },
+    });
+    json!({"anyOf": [rows, columns]})
+}
+
+/// As many of these as one request may have.
+fn rows(model: &ModelDescription, row: Value) -> Value {
+    json!({"type": "array", "minItems": 1, "maxItems": model.max_batch_size, "items": row})
+}
+
+/// A bare value where one input is meant, or an object by name.
+fn value(model: &ModelDescription, axes: Axes) -> Value {
+    let object = element::by_name(model, axes, nested);
+    let columns = Rows::whole(model);
+    let only = columns.only_input().and_then(|input| {
+        let element = element::element(input.element_type, Notation::Lenient)?;
+        Some(nested(element, axes.of(input)))
+    });
+    match only {
+        Some(bare) => json!({"anyOf": [bare, object]}),
+        None => object,
+    }
+}
+
+fn predict_response(model: &ModelDescription) -> Value {
+    let columns = object(json!({"outputs": outputs(model, Axes::All)}));
+    if Axes::of_rows(model) == Axes::All {
+        return columns;
+    }
+    let rows = json!({"type": "array", "items": outputs(model, Axes::Row)});
+    json!({"anyOf": [object(json!({"predictions": rows})), columns]})
+}
+
+/// One output bare, several as an object.
+fn outputs(model: &ModelDescription, axes: Axes) -> Value {
+    let outputs = model.signature.outputs.iter();
+    let values = outputs.map(|output| {
+        let value = nested(element::answered(output.element_type), axes.of(output));
+        (output.name.clone(), value)
+    });
+    let mut values: Vec<(String, Value)> = values.collect();
+    match values.len() {
+        1 => values.remove(0).1,
+        _ => object(Value::Object(values.into_iter().collect())),
+    }
+}
+
+/// The body of `:classify` and `:regress`.
+fn examples_request(model: &ModelDescription) -> Value {
+    let all = element::by_name(model, Axes::Row, element::loose);
+    let mut some = all.clone();
+    if let Some(members) = some.as_object_mut() {
+        members.remove("required");
+    }
+    // What stands in the context need not stand in the examples.
+    let complete = json!({
+        "type": "object",
+        "required": ["examples"],
+        "properties": {"examples": rows(model, all), "context": false},
+    });
+    let completed = json!({
+        "type": "object",
+        "required": ["examples", "context"],
+        "properties": {
+            "examples": rows(model, some.clone()),
+            "context": some,
+        },
+    });
+    json!({
+        "type": "object",
+        "properties": {"signature_name": {"type": ["string", "null"], "enum": [
+            SIGNATURE_NAME, "", null, "tensorflow/serving/classify", "tensorflow/serving/regress",
+        ]}},
+        "anyOf": [complete, completed],
+    })
+}
+
+/// The only signature, which clients name in several ways.
+fn signature_name(method: &str) -> Value {
+    json!({"enum": [SIGNATURE_NAME, "", method, null]})
+}
+
+/// The documents that do not depend on the model.
+fn add_documents(document: &mut Document) {
+    let text = || json!({"type": "string"});
+    let list = |items: Value| json!({"type": "array", "items": items});
+    let entry = object(json!({
+        "id": text(),
+        "object": {"const": "model"},
+        "created": {"type": "integer"},
+        "owned_by": text(),
+    }));
+    let models = object(json!({
+        "models": list(text()),
+        "object": {"const": "list"},
+        "data": list(entry),
+    }));
+    document.schema("TfsModelList", models);
+    let failure = object(json!({"error_code": text(), "error_message": text()}));
+    let states = ["LOADING", "AVAILABLE", "UNLOADING", "END"];
+    let version = object(json!({"version": text(), "state": {"enum": states}, "status": failure}));
+    let status = object(json!({
+        "name": text(),
+        "ready": {"type": "boolean"},
+        "model_version_status": list(version),
+    }));
+    document.schema("TfsStatus", status);
+    add_metadata(document);
+    let label = element::answered(ElementType::Bytes);
+    let score = json!({"type": "number"});
+    let pair = json!({
+        "type": "array",
+        "description": "A label and a score.",
+        "items": {"anyOf": [label, score]},
+        "minItems": 2,
+        "maxItems": 2,
+    });
+    document.schema("TfsClasses", object(json!({"results": list(list(pair))})));
+    let numbers = object(json!({"results": list(json!({"type": "number"}))}));
+    document.schema("TfsNumbers", numbers);
+}
+
+fn add_metadata(document: &mut Document) {
+    let text = || json!({"type": "string"});
+    let sizes = json!({"type": "array", "items": object(json!({"size": text(), "name": text()}))});
+    let shape = object(json!({"dim": sizes, "unknown_rank": {"const": false}}));
+    let tensor = object(json!({"dtype": text(), "tensor_shape": shape, "name": text()}));
+    let tensor = document.schema("TfsTensorMetadata", tensor);
+    let tensors = json!({"type": "object", "additionalProperties": tensor});
+    let signature = object(json!({
+        "inputs": tensors.clone(),
+        "outputs": tensors,
+        "method_name": text(),
+    }));
+    let signatures = object(json!({"signature_def": object(json!({SIGNATURE_NAME: signature}))}));
+    let model = object(json!({"name": text(), "signature_name": text(), "version": text()}));
+    let metadata = object(json!({
+        "model_spec": model,
+        "metadata": object(json!({"signature_def": signatures})),
+    }));
+    document.schema("TfsMetadata", metadata);
+}

@@ -1,0 +1,241 @@
+//! The routes of V2: inference model by model, and the models' own documents.
+
+mod infer;
+
+use super::operation::{Document, Operation, REPOSITORY, answer, object, reference};
+use super::{Control, Served, failure};
+use crate::call::Version;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use wisp_tensor::ElementType;
+
+pub(super) fn add(document: &mut Document, served: &Served) {
+    infer::add(document, served);
+    add_documents(document);
+    document.add(
+        "/v2",
+        question("serverMetadata", "What the server is", "ServerMetadata"),
+    );
+    document.add(
+        "/v2/models",
+        question("models", "The names of the models", "ModelList"),
+    );
+    document.add(
+        "/v2/models/stats",
+        question("statistics", "What every model has done", "Statistics"),
+    );
+    let ready = json!({
+        "type": ["boolean", "null"],
+        "description": "Only versions that take requests",
+    });
+    let filter = json!({"type": "object", "properties": {"ready": ready}});
+    document.add(
+        "/v2/repository/index",
+        Operation {
+            body: Some(json!({"content": {"application/json": {"schema": filter}}})),
+            failures: failure::READ,
+            ..question(
+                "repositoryIndex",
+                "Every version and its state",
+                "RepositoryIndex",
+            )
+        },
+    );
+    add_of_models(document, served);
+    if served.control == Control::Clients {
+        add_control(document, served);
+    }
+}
+
+/// What can be asked of any model, in its default version and in one by number.
+fn add_of_models(document: &mut Document, served: &Served) {
+    let model = model_parameter(served);
+    let version = version_parameter(served);
+    for (word, id, summary, schema) in [
+        (
+            "",
+            "modelMetadata",
+            "What a model takes and gives",
+            "ModelMetadata",
+        ),
+        (
+            "/ready",
+            "modelReady",
+            "Does a model take requests?",
+            "ModelReady",
+        ),
+        (
+            "/config",
+            "modelConfig",
+            "A model's configuration in Triton's words",
+            "ModelConfig",
+        ),
+        (
+            "/stats",
+            "modelStatistics",
+            "What a model has done since it was loaded",
+            "Statistics",
+        ),
+    ] {
+        document.add(
+            format!("/v2/models/{{model}}{word}"),
+            Operation {
+                parameters: vec![model.clone()],
+                failures: failure::NAMED,
+                ..question(id, summary, schema)
+            },
+        );
+        document.add(
+            format!("/v2/models/{{model}}/versions/{{version}}{word}"),
+            Operation {
+                parameters: vec![model.clone(), version.clone()],
+                failures: failure::NAMED,
+                ..question(
+                    &format!("{id}:versions"),
+                    &format!("{summary} (one version)"),
+                    schema,
+                )
+            },
+        );
+    }
+}
+
+fn add_control(document: &mut Document, served: &Served) {
+    let body = json!({
+        "description": "May be left out. Models are loaded as they are in the repository.",
+        "content": {"application/json": {"schema": {
+            "type": "object",
+            "properties": {"parameters": {
+                "type": ["object", "null"],
+                "properties": {"unload_dependents": {}},
+                "additionalProperties": false,
+            }},
+        }}},
+    });
+    for (verb, summary, done) in [
+        ("load", "Load a model, or load it again", "Loaded"),
+        ("unload", "Stop serving a model", "Unloaded"),
+    ] {
+        let schema = object(json!({"name": {"type": "string"}, verb: {"const": true}}));
+        document.schema(done, schema);
+        document.add(
+            format!("/v2/repository/models/{{model}}/{verb}"),
+            Operation {
+                parameters: vec![model_parameter(served)],
+                body: Some(body.clone()),
+                failures: failure::CONTROLLED,
+                ..question(&format!("{verb}Model"), summary, done)
+            },
+        );
+    }
+}
+
+/// A question without parameters, answered with the document of this name.
+fn question(id: &str, summary: &str, schema: &str) -> Operation {
+    Operation {
+        id: id.to_owned(),
+        tag: REPOSITORY,
+        summary: summary.to_owned(),
+        parameters: Vec::new(),
+        body: None,
+        success: answer("The answer.", &reference(schema)),
+        failures: &[],
+    }
+}
+
+/// The name of a model in a path.
+pub(super) fn model_parameter(served: &Served) -> Value {
+    let names: Vec<&str> = served
+        .models
+        .iter()
+        .map(|model| model.name.as_str())
+        .collect();
+    let mut schema = json!({"type": "string"});
+    // A list without an entry would make the document invalid.
+    match names.is_empty() {
+        true => schema["pattern"] = json!("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"),
+        false => schema["enum"] = json!(names),
+    }
+    json!({"name": "model", "in": "path", "required": true, "schema": schema})
+}
+
+/// The number of a version in a path.
+pub(super) fn version_parameter(served: &Served) -> Value {
+    let numbers: BTreeSet<Version> = served.versions().map(|model| model.version).collect();
+    let numbers: Vec<String> = numbers.iter().map(Version::to_string).collect();
+    let mut schema = json!({"type": "string", "pattern": "^[1-9][0-9]{0,19}$"});
+    if !numbers.is_empty() {
+        schema["examples"] = json!(numbers);
+    }
+    json!({"name": "version", "in": "path", "required": true, "schema": schema})
+}
+
+/// The documents that do not depend on the model.
+fn add_documents(document: &mut Document) {
+    let text = || json!({"type": "string"});
+    let list = |items: Value| json!({"type": "array", "items": items});
+    let sizes =
+        || list(json!({"type": "integer", "minimum": -1, "description": "-1 where variable"}));
+    let datatypes = ElementType::ALL.map(ElementType::name);
+    document.schema(
+        "ServerMetadata",
+        object(json!({"name": text(), "version": text(), "extensions": list(text())})),
+    );
+    document.schema("ModelList", object(json!({"models": list(text())})));
+    let spec = object(json!({"name": text(), "datatype": {"enum": datatypes}, "shape": sizes()}));
+    let spec = document.schema("TensorMetadata", spec);
+    let metadata = object(json!({
+        "name": text(),
+        "versions": list(text()),
+        "platform": text(),
+        "inputs": list(spec.clone()),
+        "outputs": list(spec),
+    }));
+    document.schema("ModelMetadata", metadata);
+    document.schema(
+        "ModelReady",
+        object(json!({"name": text(), "ready": {"const": true}})),
+    );
+    let mut tensor = object(json!({"name": text(), "data_type": text(), "dims": sizes()}));
+    tensor["properties"]["optional"] = json!({"type": "boolean"});
+    let tensor = document.schema("TensorConfig", tensor);
+    let config = object(json!({
+        "name": text(),
+        "platform": text(),
+        "backend": text(),
+        "max_batch_size": {"type": "integer", "minimum": 0},
+        "input": list(tensor.clone()),
+        "output": list(tensor),
+    }));
+    document.schema("ModelConfig", config);
+    document.schema("Statistics", statistics());
+    let states = ["LOADING", "READY", "UNLOADING", "UNAVAILABLE"];
+    let mut entry = object(json!({"name": text(), "state": {"enum": states}}));
+    entry["properties"]["version"] = text();
+    entry["properties"]["reason"] = text();
+    document.schema("RepositoryIndex", list(entry));
+}
+
+/// What versions have done, in Triton's words.
+fn statistics() -> Value {
+    let count = || json!({"type": "integer", "minimum": 0});
+    let sums = |names: &[&str]| {
+        let sum = object(json!({"count": count(), "ns": count()}));
+        let sums = names.iter().map(|name| (name.to_string(), sum.clone()));
+        Value::Object(sums.collect())
+    };
+    let phases = ["compute_input", "compute_infer", "compute_output"];
+    let requests = ["success", "fail", "queue", "cache_hit", "cache_miss"];
+    let mut batch = sums(&phases);
+    batch["batch_size"] = count();
+    let version = object(json!({
+        "name": {"type": "string"},
+        "version": {"type": "string"},
+        "last_inference": count(),
+        "inference_count": count(),
+        "execution_count": count(),
+        "inference_stats": object(sums(&[requests.as_slice(), &phases].concat())),
+        "batch_stats": {"type": "array", "items": object(batch)},
+    }));
+    object(json!({"model_stats": {"type": "array", "items": version}}))
+}

@@ -1,0 +1,254 @@
+//! Inference in V2: one path for each way to name a version, with the schema of what it takes.
+
+use crate::call::ModelDescription;
+use crate::classification::is_ranked;
+use crate::openapi::element::{Notation, element, flat_or_nested, input_shape, output_shape};
+use crate::openapi::operation::{Document, INFERENCE, Operation, reference};
+use crate::openapi::{Served, example, failure, schema_name};
+use serde_json::{Value, json};
+use wisp_tensor::{ElementType, TensorSpec};
+
+/// The header with the length of the JSON before binary data, as clients know it.
+const HEADER_LENGTH: &str = "Inference-Header-Content-Length";
+
+pub(super) fn add(document: &mut Document, served: &Served) {
+    for model in served.versions() {
+        document.schema(schema_name(model, "InferRequest"), request(model));
+        document.schema(schema_name(model, "InferResponse"), response(model));
+    }
+    for spelling in served.spellings() {
+        // V2 knows none.
+        if spelling.is_label() {
+            continue;
+        }
+        let model = spelling.model;
+        document.add(
+            format!("/v2/models/{}{}/infer", model.model, spelling.path()),
+            Operation {
+                id: spelling.operation_id("infer"),
+                tag: INFERENCE,
+                summary: format!("Infer with {}", spelling.title()),
+                parameters: vec![header_parameter()],
+                body: Some(body(model)),
+                success: success(model),
+                failures: failure::INFERRED,
+            },
+        );
+    }
+}
+
+fn header_parameter() -> Value {
+    json!({
+        "name": HEADER_LENGTH,
+        "in": "header",
+        "description": "How many bytes of the body are JSON, where binary data follows it. 0 for a raw \
+            body, which is nothing but the bytes of the model's one required input. Left out, all of \
+            the body is JSON.",
+        "schema": {"type": "integer", "minimum": 0},
+    })
+}
+
+fn body(model: &ModelDescription) -> Value {
+    let mut content = json!({"application/octet-stream": {"schema": {
+        "type": "string",
+        "format": "binary",
+        "description": "JSON and the binary data of its inputs, or a raw body: see the header.",
+    }}});
+    // An input without a JSON form has to come as binary data.
+    let has_json_form = |input: &TensorSpec| element(input.element_type, Notation::V2).is_some();
+    let mut required = model
+        .signature
+        .inputs
+        .iter()
+        .filter(|input| !input.optional);
+    if required.all(has_json_form) {
+        let mut json = json!({"schema": reference(&schema_name(model, "InferRequest"))});
+        if let Some(example) = example::v2(model) {
+            json["example"] = example;
+        }
+        content["application/json"] = json;
+    }
+    json!({"required": true, "content": content})
+}
+
+fn success(model: &ModelDescription) -> Value {
+    let binary = json!({
+        "type": "string",
+        "format": "binary",
+        "description": "JSON, as long as the header says, and the binary data of the outputs.",
+    });
+    json!({
+        "description": "The outputs.",
+        "headers": {HEADER_LENGTH: {
+            "description": "How many bytes are JSON, where binary data follows it.",
+            "schema": {"type": "integer", "minimum": 0},
+        }},
+        "content": {
+            "application/json": {"schema": reference(&schema_name(model, "InferResponse"))},
+            "application/octet-stream": {"schema": binary},
+        },
+    })
+}
+
+fn request(model: &ModelDescription) -> Value {
+    let wanted: Vec<Value> = model.signature.outputs.iter().map(wanted).collect();
+    json!({
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {
+            "id": {"type": ["string", "null"], "description": "Comes back in the answer"},
+            "parameters": {
+                "type": ["object", "null"],
+                "description": "For the handler, but for `binary_data_output`",
+                "properties": {"binary_data_output": {
+                    "type": "boolean",
+                    "description": "Whether outputs come as binary data",
+                }},
+                "additionalProperties": {"type": ["boolean", "number", "string"]},
+            },
+            "inputs": inputs(model),
+            "outputs": {
+                "type": ["array", "null"],
+                "description": "Those wanted, in this order; none means all",
+                "maxItems": wanted.len(),
+                "items": one_of_these(wanted),
+            },
+        },
+    })
+}
+
+fn inputs(model: &ModelDescription) -> Value {
+    let specs = model.signature.inputs.as_slice();
+    let sayable: Vec<Value> = specs.iter().filter_map(|spec| input(spec, model)).collect();
+    // An optional input may stand for required ones, which only the handler knows.
+    let least = match specs.iter().any(|spec| spec.optional) {
+        true => 0,
+        false => specs.len(),
+    };
+    let mut list = json!({
+        "type": "array",
+        "minItems": least,
+        "maxItems": specs.len(),
+        "items": one_of_these(sayable),
+    });
+    if least > 1 {
+        let each = specs.iter().map(|spec| {
+            let named = json!({"required": ["name"], "properties": {"name": {"const": spec.name}}});
+            json!({"contains": named})
+        });
+        list["allOf"] = each.collect();
+    }
+    list
+}
+
+fn input(spec: &TensorSpec, model: &ModelDescription) -> Option<Value> {
+    let element = element(spec.element_type, Notation::V2)?;
+    let presence = match spec.optional {
+        true => "optional",
+        false => "required",
+    };
+    Some(json!({
+        "type": "object",
+        "title": spec.name,
+        "description": format!("{} ({presence})", spec.name),
+        "required": ["name", "datatype", "shape", "data"],
+        "properties": {
+            "name": {"const": spec.name},
+            "datatype": {"const": spec.element_type.name()},
+            "shape": input_shape(spec, model),
+            "data": flat_or_nested(element, &spec.shape),
+            "parameters": {"type": ["object", "null"]},
+        },
+    }))
+}
+
+fn response(model: &ModelDescription) -> Value {
+    let outputs = model.signature.outputs.iter();
+    let outputs = outputs.flat_map(|spec| [Some(output(spec)), classes(spec)]);
+    json!({
+        "type": "object",
+        "required": ["model_name", "model_version", "outputs"],
+        "properties": {
+            "model_name": {"const": model.model.as_str()},
+            "model_version": {"const": model.version.to_string()},
+            "id": {"type": "string"},
+            "parameters": {
+                "type": "object",
+                "additionalProperties": {"type": ["boolean", "number", "string"]},
+            },
+            "outputs": {"type": "array", "items": one_of_these(outputs.flatten().collect())},
+        },
+    })
+}
+
+fn output(spec: &TensorSpec) -> Value {
+    let mut described = json!({
+        "type": "object",
+        "title": spec.name,
+        "required": ["name", "datatype", "shape"],
+        "properties": {
+            "name": {"const": spec.name},
+            "datatype": {"const": spec.element_type.name()},
+            "shape": output_shape(spec),
+            "parameters": {
+                "type": "object",
+                "properties": {"binary_data_size": {"type": "integer", "minimum": 0}},
+            },
+        },
+    });
+    if let Some(element) = element(spec.element_type, Notation::V2) {
+        described["properties"]["data"] = json!({"type": "array", "items": element});
+    }
+    described
+}
+
+/// How an output is asked for.
+fn wanted(spec: &TensorSpec) -> Value {
+    let classification = match is_ranked(spec.element_type) {
+        true => json!({
+            "type": "integer",
+            "minimum": 1,
+            "maximum": u64::MAX,
+            "description": "So many of the greatest elements of each row instead, as texts",
+        }),
+        false => Value::Bool(false),
+    };
+    json!({
+        "type": "object",
+        "title": spec.name,
+        "required": ["name"],
+        "properties": {
+            "name": {"const": spec.name},
+            "parameters": {
+                "type": ["object", "null"],
+                "properties": {
+                    "binary_data": {"type": ["boolean", "null"]},
+                    "classification": classification,
+                },
+            },
+        },
+    })
+}
+
+/// An output in whose place a client has asked for classes, if it can.
+fn classes(spec: &TensorSpec) -> Option<Value> {
+    let texts = TensorSpec {
+        element_type: ElementType::Bytes,
+        shape: Vec::new(),
+        ..spec.clone()
+    };
+    let mut described = output(&texts);
+    described["title"] = json!(format!("classes of {}", spec.name));
+    described["properties"]["shape"] =
+        json!({"type": "array", "items": {"type": "integer", "minimum": 0}});
+    is_ranked(spec.element_type).then_some(described)
+}
+
+/// Any of several schemas, of which there may be one or none.
+fn one_of_these(mut schemas: Vec<Value>) -> Value {
+    match schemas.len() {
+        0 => Value::Bool(false),
+        1 => schemas.remove(0),
+        _ => json!({"anyOf": schemas}),
+    }
+}
