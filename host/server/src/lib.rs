@@ -4,7 +4,7 @@
 //! `listener` accepts connections under a limit; `connection` drives one of them, with `socket` and
 //! `pulse` watching that it gets on and `refusal` completing what hyper answers by itself; `service` frames every request; `grpc` answers those of gRPC, and of the others `answer` says what each call
 //! is answered with, reading the request's `body` where it has one, within the `body_budget` of all; `failure` is what it says
-//! instead; `reply` becomes the response; `log` writes the one line about it. `drain` ends it all.
+//! instead; `reply` becomes the response; `log` writes the one line about it, with the `trace` it belongs to. `drain` ends it all.
 //! Start with `service`.
 //!
 //! Invariant: nothing here knows what a model is. A request's work lives in the future of its
@@ -28,6 +28,7 @@ mod reply;
 mod request_id;
 mod service;
 mod socket;
+mod trace;
 
 pub use assemble::{ServeError, ServerOptions, Sockets, serve};
 
