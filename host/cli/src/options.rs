@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use wisp_server::cors::AllowedOrigin;
 use wisp_serving::ServingOptions;
 use wisp_tensor::Parameter;
 
@@ -62,6 +63,7 @@ Examples:
   wisp serve --build examples
   wisp serve --http 0.0.0.0:80 models/digits
   wisp serve resnet50.onnx
+  wisp serve --cors-origin https://app.example.com --cors-origin http://localhost:3000 models
 
 Then, from another terminal:
 
@@ -88,6 +90,11 @@ pub(crate) struct ServeArgs {
     /// machine alone may, in any case.
     #[arg(long, value_name = "MODE", value_enum, default_value_t = ModelControlMode::Explicit)]
     pub(crate) model_control_mode: ModelControlMode,
+
+    /// Let pages of this origin call the server from a browser, and read what it answers; `*` lets all
+    /// pages. May be repeated [default: none].
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors_origin: Vec<AllowedOrigin>,
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,

@@ -108,7 +108,11 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         http: listener,
         grpc,
     };
-    let server = serve(sockets, serving, ServerOptions::default(), shutdown);
+    let options = ServerOptions {
+        cors_origins: args.cors_origin.clone(),
+        ..ServerOptions::default()
+    };
+    let server = serve(sockets, serving, options, shutdown);
     let signals = async {
         stop().await;
         tracing::info!("draining; a second signal ends it at once");

@@ -3,6 +3,7 @@
 //! Takes a socket that is already bound and any future as the signal to stop, so that a test
 //! passes port 0 and a channel. Reads no files, no arguments and no signals.
 
+use crate::cors::AllowedOrigin;
 use crate::drain::Drain;
 use crate::listener::Listener;
 use crate::service::Service;
@@ -27,6 +28,9 @@ pub struct ServerOptions {
     pub write_timeout: Duration,
     /// How long a connection may stay open without a request.
     pub idle_timeout: Duration,
+    /// The origins whose pages may read answers in a browser; with none, browsers keep to their rule that
+    /// none may.
+    pub cors_origins: Vec<AllowedOrigin>,
     /// From "not ready" to the end of accepting, so that load balancers notice in between.
     pub drain_notice: Duration,
     /// From the end of accepting to the end of requests that are still running.
@@ -44,6 +48,7 @@ impl Default for ServerOptions {
             // Longer than the load balancers in use keep a connection (AWS 60 s, Google 600 s):
             // whoever closes first, it must not be us while a request is on its way.
             idle_timeout: Duration::from_secs(620),
+            cors_origins: Vec::new(),
             drain_notice: Duration::from_secs(1),
             // With the notice well within the 30 s that Kubernetes and systemd wait before a kill.
             drain_timeout: Duration::from_secs(25),

@@ -2,7 +2,7 @@
 //!
 //! In the order a request meets them: [`assemble`] makes a running server out of a bound socket;
 //! `listener` accepts connections under a limit; `connection` drives one of them, with `socket` and
-//! `pulse` watching that it gets on and `refusal` completing what hyper answers by itself; `service` frames every request; `grpc` answers those of gRPC, and of the others `answer` says what each call
+//! `pulse` watching that it gets on and `refusal` completing what hyper answers by itself; `service` frames every request, and [`cors`] says which pages of a browser may make it; `grpc` answers those of gRPC, and of the others `answer` says what each call
 //! is answered with, reading the request's `body` where it has one, within the `body_budget` of all; `failure` is what it says
 //! instead; `reply` becomes the response; `log` writes the one line about it, with the `trace` it belongs to. `drain` ends it all.
 //! Start with `service`.
@@ -17,6 +17,7 @@ pub mod assemble;
 mod body;
 mod body_budget;
 mod connection;
+pub mod cors;
 mod drain;
 mod failure;
 mod grpc;

@@ -3,6 +3,7 @@
 //! No model is needed: the repository is empty, and asking for its index reads a body, which a
 //! client may hold back for as long as a test wants the request in flight.
 
+mod cors;
 mod drain;
 mod framing;
 mod harness;

@@ -82,6 +82,14 @@ fn values_that_cannot_be_are_refused_with_the_form_that_can() {
             "from 1 to 1000000",
         ),
         ("serve --threads 0 .", "--threads"),
+        (
+            "serve --cors-origin example.com .",
+            "'--cors-origin <ORIGIN>': expected an origin, such as https://example.com",
+        ),
+        (
+            "serve --cors-origin https://example.com/ .",
+            "write `https://example.com`",
+        ),
         ("serve", "PATH"),
         ("infer m", "--input"),
         ("infer m --input image", "NAME=VALUE"),
