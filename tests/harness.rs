@@ -3,9 +3,11 @@
 //! Ports come from the OS, readiness is the return of a function, and everything ends when it is
 //! dropped.
 
+mod certificate;
 mod connection;
 pub(crate) mod fixture;
 
+pub(crate) use certificate::Certificate;
 pub(crate) use connection::Connection;
 
 use anyhow::{Context, Result, ensure};
@@ -24,6 +26,7 @@ use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
+use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets};
 use wisp_serving::guest_threads::GuestThreads;
 use wisp_serving::model_control::{ControlMode, ModelControl};
@@ -120,6 +123,8 @@ pub(crate) struct TestOptions {
     pub(crate) serving: ServingOptions,
     pub(crate) server: ServerOptions,
     pub(crate) limits: Limits,
+    /// For clients that speak TLS, which this harness's own does not.
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 impl Default for TestOptions {
@@ -134,6 +139,7 @@ impl Default for TestOptions {
                 ..ServerOptions::default()
             },
             limits: Limits::default(),
+            tls: None,
         }
     }
 }
@@ -167,6 +173,7 @@ impl TestServer {
             busy: tokio::sync::Mutex::default(),
         };
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
+        let tls = options.tls.map(Tls::load).transpose()?;
         let runtime = Runtime::new()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
@@ -175,6 +182,7 @@ impl TestServer {
         let sockets = Sockets {
             http: listener,
             grpc: Some(grpc),
+            tls: tls.map(Arc::new),
         };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = std::sync::mpsc::channel();

@@ -17,4 +17,5 @@ mod protocol_v2;
 mod python;
 mod shutdown;
 mod stock_wasi_nn;
+mod tls;
 mod versions;

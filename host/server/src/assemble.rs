@@ -1,15 +1,18 @@
 //! From what the program needs to a running server; used by the program and by tests.
 //!
 //! Takes a socket that is already bound and any future as the signal to stop, so that a test
-//! passes port 0 and a channel. Reads no files, no arguments and no signals.
+//! passes port 0 and a channel. Reads no files (but for a certificate that is renewed), no arguments and no
+//! signals.
 
 use crate::cors::AllowedOrigin;
 use crate::drain::Drain;
 use crate::listener::Listener;
 use crate::service::Service;
+use crate::tls::Tls;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use wisp_serving::Serving;
 
 /// Limits of the front door. Those of a request's content are `wisp_serving`'s.
@@ -62,6 +65,8 @@ pub struct Sockets {
     pub http: TcpListener,
     /// For clients of gRPC, which have a port of their own by convention.
     pub grpc: Option<TcpListener>,
+    /// What TLS is spoken with, on all of them; without it, none is.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Why a server ended otherwise than drained.
@@ -88,8 +93,11 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let drain = Drain::new();
     let service = Arc::new(Service::new(serving, drain.watch(), &options));
-    let Sockets { http, grpc } = sockets;
-    let sockets = std::iter::once(http).chain(grpc);
+    // Ends with this function, however that ends.
+    let mut following = JoinSet::new();
+    if let Some(tls) = &sockets.tls {
+        following.spawn(Arc::clone(tls).follow());
+    }
     let mut listener = Listener::new(sockets, Arc::clone(&service), drain.watch(), &options);
     listener.accept_until(shutdown).await;
     service.start_draining();

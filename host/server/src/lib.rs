@@ -1,10 +1,13 @@
 //! The front door: sockets, HTTP framing, and the frame around every request.
 //!
 //! In the order a request meets them: [`assemble`] makes a running server out of a bound socket;
-//! `listener` accepts connections under a limit; `connection` drives one of them, with `socket` and
-//! `pulse` watching that it gets on and `refusal` completing what hyper answers by itself; `service` frames every request, and [`cors`] says which pages of a browser may make it; `grpc` answers those of gRPC, and of the others `answer` says what each call
-//! is answered with, reading the request's `body` where it has one, within the `body_budget` of all; `failure` is what it says
-//! instead; `reply` becomes the response; `log` writes the one line about it, with the `trace` it belongs to. `drain` ends it all.
+//! `listener` accepts connections under a limit; `connection` drives one of them, through a
+//! `transport` that is plain or speaks TLS with the certificate of [`tls`], with `socket` and `pulse`
+//! watching that it gets on and `refusal` completing what hyper answers by itself; `service` frames
+//! every request, and [`cors`] says which pages of a browser may make it; `grpc` answers those of gRPC,
+//! and of the others `answer` says what each call is answered with, reading the request's `body` where
+//! it has one, within the `body_budget` of all; `failure` is what it says instead; `reply` becomes the
+//! response; `log` writes the one line about it, with the `trace` it belongs to. `drain` ends it all.
 //! Start with `service`.
 //!
 //! Invariant: nothing here knows what a model is. A request's work lives in the future of its
@@ -29,7 +32,9 @@ mod reply;
 mod request_id;
 mod service;
 mod socket;
+pub mod tls;
 mod trace;
+mod transport;
 
 pub use assemble::{ServeError, ServerOptions, Sockets, serve};
 

@@ -82,6 +82,8 @@ fn values_that_cannot_be_are_refused_with_the_form_that_can() {
             "from 1 to 1000000",
         ),
         ("serve --threads 0 .", "--threads"),
+        ("serve --tls-cert a.pem .", "--tls-key <FILE>"),
+        ("serve --tls-key a.key .", "--tls-cert <FILE>"),
         (
             "serve --cors-origin example.com .",
             "'--cors-origin <ORIGIN>': expected an origin, such as https://example.com",
