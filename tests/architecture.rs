@@ -14,7 +14,7 @@ const BANNED_NAMES: [&str; 16] = [
 const UNSAFE_FILES: [&str; 1] = ["host/sandbox/src/aot.rs"];
 
 /// A foreign crate, and the places below `host/` where its types may appear.
-const ROOMS: [(&str, &[&str]); 26] = [
+const ROOMS: [(&str, &[&str]); 28] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("http_body", &["server"]),
@@ -32,6 +32,8 @@ const ROOMS: [(&str, &[&str]); 26] = [
     ("tonic_health", &["server"]),
     ("tonic_reflection", &["server"]),
     ("tower_service", &["server"]),
+    ("tokio_rustls", &["server/src"]),
+    ("rustls", &["server/src"]),
     ("tokio_stream", &["server"]),
     ("toml", &["serving/src/registry", "cli"]),
     ("wasmtime", &["sandbox"]),

@@ -1,8 +1,9 @@
 //! The `wisp` command as a process: what it prints, how it ends, what it leaves behind.
 //!
-//! `serve` has those that run until a signal ends them.
+//! `serve` has those that run until a signal ends them, `tls` those of them that speak TLS.
 
 mod serve;
+mod tls;
 
 use crate::harness::{Repository, root};
 use anyhow::{Context, Result, ensure};

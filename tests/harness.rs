@@ -3,11 +3,13 @@
 //! Ports come from the OS, readiness is the return of a function, and everything ends when it is
 //! dropped.
 
+mod certificate;
 mod connection;
 pub(crate) mod fixture;
 pub(crate) mod frames;
 mod gate;
 
+pub(crate) use certificate::Certificate;
 pub(crate) use connection::Connection;
 pub(crate) use gate::Gate;
 
@@ -27,6 +29,7 @@ use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
+use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets};
 use wisp_serving::guest_threads::GuestThreads;
 use wisp_serving::model_control::{ControlMode, ModelControl};
@@ -128,6 +131,8 @@ pub(crate) struct TestOptions {
     pub(crate) control: ControlMode,
     /// What computes wait at, if they do.
     pub(crate) gate: Option<Gate>,
+    /// For clients that speak TLS, which this harness's own does not.
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 impl Default for TestOptions {
@@ -144,6 +149,7 @@ impl Default for TestOptions {
             limits: Limits::default(),
             control: ControlMode::Explicit,
             gate: None,
+            tls: None,
         }
     }
 }
@@ -180,6 +186,7 @@ impl TestServer {
             report: |_, _| (),
         };
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
+        let tls = options.tls.map(Tls::load).transpose()?;
         let runtime = Runtime::new()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
@@ -188,6 +195,7 @@ impl TestServer {
         let sockets = Sockets {
             http: listener,
             grpc: Some(grpc),
+            tls: tls.map(Arc::new),
         };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = std::sync::mpsc::channel();

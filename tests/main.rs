@@ -23,4 +23,5 @@ mod python;
 mod shutdown;
 mod stock_wasi_nn;
 mod timing;
+mod tls;
 mod versions;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 /// The command that serves `path` on a free port.
-fn serve(path: &Path) -> Command {
+pub(super) fn serve(path: &Path) -> Command {
     let mut command = wisp();
     command
         .args(["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"])
@@ -215,12 +215,12 @@ impl Serve {
         Serve::spawn(serve(path))
     }
 
-    fn spawn(mut command: Command) -> Result<Serve> {
+    pub(super) fn spawn(mut command: Command) -> Result<Serve> {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
         let first = lines.next().context("no banner")??;
         let address = first
-            .split("http://")
+            .split("://")
             .nth(1)
             .and_then(|rest| rest.split(": ").next());
         let address = address.with_context(|| first.clone())?.to_owned();
@@ -244,21 +244,22 @@ impl Serve {
 
     /// Send SIGTERM.
     fn terminate(&self) -> Result<()> {
+        self.signal("-TERM")
+    }
+
+    /// Send a signal, as `kill` takes it.
+    pub(super) fn signal(&self, signal: &str) -> Result<()> {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status()?;
+        let sent = Command::new("kill").args([signal, &pid]).status()?;
         ensure!(sent.success(), "no process {pid}");
         Ok(())
     }
 
     /// Read standard error up to the line with `text`; returns what is to come.
-    fn log_up_to(&mut self, text: &str) -> Result<BufReader<ChildStderr>> {
+    pub(super) fn log_up_to(&mut self, text: &str) -> Result<BufReader<ChildStderr>> {
         let stderr = self.child.stderr.take().context("it is not piped")?;
         let mut log = BufReader::new(stderr);
-        let mut line = String::new();
-        while !line.contains(text) {
-            line.clear();
-            ensure!(log.read_line(&mut line)? > 0, "no `{text}` in the log");
-        }
+        read_up_to(&mut log, text)?;
         Ok(log)
     }
 
@@ -272,6 +273,16 @@ impl Serve {
         stream.read_to_end(&mut reply)?;
         Response::parse(&reply)
     }
+}
+
+/// The next line of the log with `text`.
+pub(super) fn read_up_to(log: &mut BufReader<ChildStderr>, text: &str) -> Result<String> {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        ensure!(log.read_line(&mut line)? > 0, "no `{text}` in the log");
+    }
+    Ok(line)
 }
 
 impl Drop for Serve {

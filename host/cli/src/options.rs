@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+use wisp_server::cors::AllowedOrigin;
 use wisp_serving::ServingOptions;
 use wisp_tensor::Parameter;
 
@@ -66,12 +67,15 @@ Examples:
   wisp serve --build examples
   wisp serve --http 0.0.0.0:80 models/digits
   wisp serve resnet50.onnx
+  wisp serve --tls-cert server.pem --tls-key server.key --http 0.0.0.0:443 models
+  wisp serve --cors-origin https://app.example.com --cors-origin http://localhost:3000 models
 
 Then, from another terminal:
 
   curl http://127.0.0.1:8000/v2/health/ready
   curl -X POST http://127.0.0.1:8000/v2/repository/index
-  curl http://127.0.0.1:8000/v2/models/digits")]
+  curl http://127.0.0.1:8000/v2/models/digits
+  curl --cacert ca.pem https://localhost:8000/v2/health/ready       with --tls-cert")]
 pub(crate) struct ServeArgs {
     /// A repository (directory of models), one model's directory, or an .onnx file.
     pub(crate) path: PathBuf,
@@ -97,6 +101,14 @@ pub(crate) struct ServeArgs {
     /// loaded once two looks in a row agree on it.
     #[arg(long, value_name = "N", default_value_t = Seconds(DEFAULT_POLL))]
     pub(crate) repository_poll_secs: Seconds,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+
+    /// Let pages of this origin call the server from a browser, and read what it answers; `*` lets all
+    /// pages. May be repeated [default: none].
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors_origin: Vec<AllowedOrigin>,
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
@@ -130,6 +142,22 @@ pub(crate) struct ServeArgs {
     /// Threads that compute, for each graph [default: one per core].
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+}
+
+/// What TLS is spoken with.
+#[derive(Debug, Args)]
+pub(crate) struct TlsArgs {
+    /// Speak TLS (1.2 and 1.3) on both ports, with this certificate: a PEM file that begins with the
+    /// server's own, followed by those that vouch for it.
+    ///
+    /// Both files are read again a few seconds after they have changed, and on SIGHUP. Connections that
+    /// are open go on; if the new certificate cannot be used, the log says why and the old one stays.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of `--tls-cert`, in PEM and not encrypted.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// The store of compiled handlers, for every command that runs one.

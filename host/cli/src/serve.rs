@@ -1,19 +1,24 @@
 //! `wisp serve`: load, listen, say so, and drain on a signal.
+//!
+//! The signals are all dealt with here; what they ask for is the server's to do.
 
 mod banner;
 
 use crate::build::{self, Rebuild};
 use crate::failure::{BadConfiguration, bad_configuration};
 use crate::loading::{LoadingOptions, loader};
-use crate::options::{GrpcAddress, ModelControlMode, ServeArgs};
+use crate::options::{GrpcAddress, ModelControlMode, ServeArgs, TlsArgs};
 use anyhow::Context;
 use banner::Addresses;
+use std::convert::Infallible;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Mutex;
 use tracing_subscriber::EnvFilter;
+use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets, serve};
 use wisp_serving::model_control::{ControlError, ControlMode, ModelControl};
 use wisp_serving::registry::loader::Loaded;
@@ -36,6 +41,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let tls = load_certificate(&args.tls)?;
     // Bound first: a taken port is told at once, not after the models have been loaded.
     let listener = TcpListener::bind(args.http).await.with_context(|| {
         format!(
@@ -82,7 +88,16 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    let hangup = match &tls {
+        Some(_) => Some(signal(SignalKind::hangup())?),
+        // Nothing to read again: it ends the process, as it does by default.
+        None => None,
+    };
     let addresses = Addresses {
+        scheme: match &tls {
+            Some(_) => "https",
+            None => "http",
+        },
         http: listener.local_addr()?,
         grpc: grpc.as_ref().map(TcpListener::local_addr).transpose()?,
     };
@@ -118,8 +133,13 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let sockets = Sockets {
         http: listener,
         grpc,
+        tls: tls.clone(),
     };
-    let server = serve(sockets, serving, ServerOptions::default(), shutdown);
+    let options = ServerOptions {
+        cors_origins: args.cors_origin.clone(),
+        ..ServerOptions::default()
+    };
+    let server = serve(sockets, serving, options, shutdown);
     let signals = async {
         stop().await;
         tracing::info!("draining; a second signal ends it at once");
@@ -135,6 +155,7 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         () = signals => "a second signal came".to_owned(),
         // It never ends by itself.
         () = polling => "the repository is not looked at any more".to_owned(),
+        never = reload_on(hangup, tls) => match never {},
     };
     tracing::error!(reason, "ended before all requests were answered");
     // Returning would drop the workers, and so wait for whatever they are computing.
@@ -170,6 +191,33 @@ fn report_look(look: Result<Vec<Change>, LookError>) {
             }
         }
     }
+}
+
+/// The certificate that the files hold, if there is one to be served with.
+fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>>> {
+    // Neither comes without the other.
+    let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else {
+        return Ok(None);
+    };
+    let files = TlsFiles {
+        certificate: certificate.clone(),
+        key: key.clone(),
+    };
+    let tls = Tls::load(files).context(BadConfiguration::new(
+        "cannot speak TLS with what --tls-cert and --tls-key name",
+    ))?;
+    Ok(Some(Arc::new(tls)))
+}
+
+/// Read the certificate again whenever the signal comes.
+async fn reload_on(hangup: Option<Signal>, tls: Option<Arc<Tls>>) -> Infallible {
+    let (Some(mut hangup), Some(tls)) = (hangup, tls) else {
+        return std::future::pending().await;
+    };
+    while hangup.recv().await.is_some() {
+        tls.reload().await;
+    }
+    std::future::pending().await
 }
 
 /// Loading and unloading change what everybody gets. Without tenants there is nobody to ask, so it is

@@ -113,7 +113,7 @@ fn model_ready(serving: &Serving, target: &Target) -> Result<Reply, Failure> {
 
 /// HTTP/1.1 requires exactly one `Host`. Nothing here reads it, but whatever stands in front of us
 /// may, and must not see another request than we do.
-fn check_host(head: &Parts) -> Result<(), Failure> {
+pub(crate) fn check_host(head: &Parts) -> Result<(), Failure> {
     if head.version != Version::HTTP_11 {
         return Ok(());
     }

@@ -1,14 +1,18 @@
 //! From what the program needs to a running server; used by the program and by tests.
 //!
 //! Takes a socket that is already bound and any future as the signal to stop, so that a test
-//! passes port 0 and a channel. Reads no files, no arguments and no signals.
+//! passes port 0 and a channel. Reads no files (but for a certificate that is renewed), no arguments and no
+//! signals.
 
+use crate::cors::AllowedOrigin;
 use crate::drain::Drain;
 use crate::listener::Listener;
 use crate::service::Service;
+use crate::tls::Tls;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use wisp_serving::Serving;
 
 /// Limits of the front door. Those of a request's content are `wisp_serving`'s.
@@ -27,6 +31,9 @@ pub struct ServerOptions {
     pub write_timeout: Duration,
     /// How long a connection may stay open without a request.
     pub idle_timeout: Duration,
+    /// The origins whose pages may read answers in a browser; with none, browsers keep to their rule that
+    /// none may.
+    pub cors_origins: Vec<AllowedOrigin>,
     /// From "not ready" to the end of accepting, so that load balancers notice in between.
     pub drain_notice: Duration,
     /// From the end of accepting to the end of requests that are still running.
@@ -44,6 +51,7 @@ impl Default for ServerOptions {
             // Longer than the load balancers in use keep a connection (AWS 60 s, Google 600 s):
             // whoever closes first, it must not be us while a request is on its way.
             idle_timeout: Duration::from_secs(620),
+            cors_origins: Vec::new(),
             drain_notice: Duration::from_secs(1),
             // With the notice well within the 30 s that Kubernetes and systemd wait before a kill.
             drain_timeout: Duration::from_secs(25),
@@ -57,6 +65,8 @@ pub struct Sockets {
     pub http: TcpListener,
     /// For clients of gRPC, which have a port of their own by convention.
     pub grpc: Option<TcpListener>,
+    /// What TLS is spoken with, on all of them; without it, none is.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Why a server ended otherwise than drained.
@@ -83,8 +93,11 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let drain = Drain::new();
     let service = Arc::new(Service::new(serving, drain.watch(), &options));
-    let Sockets { http, grpc } = sockets;
-    let sockets = std::iter::once(http).chain(grpc);
+    // Ends with this function, however that ends.
+    let mut following = JoinSet::new();
+    if let Some(tls) = &sockets.tls {
+        following.spawn(Arc::clone(tls).follow());
+    }
     let mut listener = Listener::new(sockets, Arc::clone(&service), drain.watch(), &options);
     listener.accept_until(shutdown).await;
     service.start_draining();

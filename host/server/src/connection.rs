@@ -1,12 +1,13 @@
 //! One connection from its first byte to its last: HTTP/1.1, or HTTP/2 for who begins with it.
 //!
-//! hyper speaks the protocols, under the limits set here; the connection's own loop adds what hyper
-//! leaves out, time limits by its pulse, and the drain.
+//! A handshake comes first where TLS is spoken. hyper speaks the protocols, under the limits set here; the
+//! connection's own loop adds what hyper leaves out, time limits by its pulse, and the drain.
 
 use crate::drain::DrainWatch;
 use crate::pulse::{Pulse, Sharing, Timeouts, Verdict};
 use crate::service::Service;
 use crate::socket::Socket;
+use crate::transport::{Transport, Wire};
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,7 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 /// The protocols with their limits, as hyper sets them up.
 pub(crate) type Protocols = auto::Builder<TokioExecutor>;
@@ -39,6 +42,9 @@ const MAX_PENDING_RESETS: usize = 20;
 /// for the variants of that attack.
 const MAX_LOCAL_RESETS: usize = 100;
 
+/// From the first byte of a handshake to its last.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
 /// What an idle connection gets to agree to its end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -56,6 +62,8 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
+    /// Where it speaks TLS.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) protocols: Arc<Protocols>,
     pub(crate) timeouts: Timeouts,
     pub(crate) service: Arc<Service>,
@@ -84,13 +92,17 @@ impl Connection {
     pub(crate) async fn run(self) {
         let Connection {
             stream,
+            tls,
             protocols,
             timeouts,
             service,
             drain,
         } = self;
         let pulse = Arc::new(Pulse::new());
-        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&pulse)));
+        let Some(socket) = open(Wire::new(stream, Arc::clone(&pulse)), tls).await else {
+            return;
+        };
+        let socket = TokioIo::new(socket);
         let respond = {
             let pulse = Arc::clone(&pulse);
             service_fn(move |request: Request<Incoming>| {
@@ -135,15 +147,52 @@ impl Connection {
     }
 }
 
-/// Tell a client that there is no room for its connection.
-pub(crate) async fn refuse(stream: TcpStream) {
-    // A new socket takes a few hundred bytes at once; where it does not, closing has to do.
-    if stream.try_write(REFUSAL).is_ok() {
-        let mut socket = Socket::new(stream, Arc::new(Pulse::new()));
-        let closed = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await;
-        if let Err(error) = closed {
-            tracing::debug!(%error, "failed to close a refused connection");
+/// The socket for requests, after the handshake where there has to be one. None when that has failed,
+/// as it does for whoever speaks no TLS.
+async fn open(wire: Wire, tls: Option<Arc<ServerConfig>>) -> Option<Socket> {
+    let Some(tls) = tls else {
+        return Some(Socket::new(Transport::Plain(wire)));
+    };
+    let handshake = TlsAcceptor::from(tls).accept(wire).into_fallible();
+    match timeout(HANDSHAKE, handshake).await {
+        Ok(Ok(stream)) => {
+            stream.get_ref().0.pulse().expect_head();
+            Some(Socket::new(Transport::Tls(Box::new(stream))))
         }
+        Ok(Err((error, wire))) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            // What was wrong has been sent, and is lost if the client still sends when the socket is gone.
+            close(Socket::new(Transport::Plain(wire))).await;
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a TLS handshake took too long");
+            None
+        }
+    }
+}
+
+/// Tell a client that there is no room for its connection. Over TLS that takes a handshake, which is as
+/// limited in number and time as these answers are.
+pub(crate) async fn refuse(stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
+    let wire = Wire::new(stream, Arc::new(Pulse::new()));
+    let Some(mut socket) = open(wire, tls).await else {
+        return;
+    };
+    // A new socket takes a few hundred bytes at once; where it does not, closing has to do.
+    let written = poll_fn(|cx| Pin::new(&mut socket).poll_write(cx, REFUSAL));
+    if let Ok(Ok(_)) = timeout(FAREWELL, written).await {
+        close(socket).await;
+    }
+}
+
+/// Say that nothing more will be sent, and let the client read what was.
+async fn close(mut socket: Socket) {
+    let closed = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx));
+    match timeout(FAREWELL, closed).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "failed to close a refused connection"),
+        Err(_) => tracing::debug!("a refused connection was cut"),
     }
 }
 
@@ -151,5 +200,30 @@ fn sharing(request: &Request<Incoming>) -> Sharing {
     match request.version() {
         Version::HTTP_2 => Sharing::Multiplexed,
         _ => Sharing::InTurn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::certificate::Certificate;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_has_five_seconds_however_far_it_gets() -> anyhow::Result<()> {
+        let tls = Certificate::new()?.load()?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        // Nothing, and a record that does not end.
+        for beginning in [&b""[..], &[22, 3, 1, 1, 0, 1, 0, 0]] {
+            let mut client = TcpStream::connect(listener.local_addr()?).await?;
+            let (stream, _) = listener.accept().await?;
+            client.write_all(beginning).await?;
+            let start = Instant::now();
+            let wire = Wire::new(stream, Arc::new(Pulse::new()));
+            assert!(open(wire, Some(tls.config())).await.is_none());
+            assert_eq!(start.elapsed().as_secs(), 5);
+        }
+        Ok(())
     }
 }

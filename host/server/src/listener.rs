@@ -4,16 +4,17 @@
 //! not tell a busy server from a dead one.
 
 use crate::acceptor::Acceptor;
-use crate::assemble::ServerOptions;
+use crate::assemble::{ServerOptions, Sockets};
 use crate::connection::{self, Connection, Protocols};
 use crate::drain::DrainWatch;
 use crate::pulse::Timeouts;
 use crate::service::Service;
+use crate::tls::Tls;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::{JoinError, JoinSet};
 
 /// Connections above the limit that are being told so; what comes on top is closed unanswered.
@@ -31,6 +32,7 @@ pub(crate) struct Listener {
 struct Connections {
     tasks: JoinSet<()>,
     max: usize,
+    tls: Option<Arc<Tls>>,
     protocols: Arc<Protocols>,
     timeouts: Timeouts,
     service: Arc<Service>,
@@ -41,14 +43,16 @@ struct Connections {
 
 impl Listener {
     pub(crate) fn new(
-        sockets: impl Iterator<Item = TcpListener>,
+        sockets: Sockets,
         service: Arc<Service>,
         drain: DrainWatch,
         options: &ServerOptions,
     ) -> Listener {
+        let Sockets { http, grpc, tls } = sockets;
         let connections = Connections {
             tasks: JoinSet::new(),
             max: options.max_connections,
+            tls,
             protocols: Arc::new(connection::protocols()),
             timeouts: Timeouts {
                 header: options.header_timeout,
@@ -59,7 +63,10 @@ impl Listener {
             drain,
         };
         Listener {
-            acceptors: sockets.map(Acceptor::new).collect(),
+            acceptors: std::iter::once(http)
+                .chain(grpc)
+                .map(Acceptor::new)
+                .collect(),
             connections,
         }
     }
@@ -112,10 +119,13 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "failed to set TCP_NODELAY");
         }
+        // As it is now: from here on the connection keeps to its certificate.
+        let tls = self.tls.as_ref().map(|tls| tls.config());
         let open = self.tasks.len();
         if open < self.max {
             let connection = Connection {
                 stream,
+                tls,
                 protocols: Arc::clone(&self.protocols),
                 timeouts: self.timeouts,
                 service: Arc::clone(&self.service),
@@ -124,7 +134,7 @@ impl Connections {
             self.tasks.spawn(connection.run());
         } else if open - self.max < MAX_REFUSALS {
             tracing::debug!(max_connections = self.max, "too many connections are open");
-            self.tasks.spawn(connection::refuse(stream));
+            self.tasks.spawn(connection::refuse(stream, tls));
         }
     }
 }

@@ -9,6 +9,7 @@
 
 use crate::failure::Failure;
 use crate::request_id::{RequestId, RequestIds};
+use crate::trace::TraceParent;
 use http::StatusCode;
 use http::request::Parts;
 use std::error::Error;
@@ -89,6 +90,8 @@ macro_rules! event {
         tracing::event!(
             tracing::Level::$level,
             request_id = %$id,
+            trace_id = $line.trace().map(|trace| tracing::field::display(trace.trace_id)),
+            parent_span_id = $line.trace().map(|trace| tracing::field::display(trace.span_id)),
             method = %$line.head.method,
             path = shown($line.head.uri.path()),
             status = $status,
@@ -130,6 +133,11 @@ impl Line<'_> {
 
     fn id(&self) -> RequestId {
         self.log.ids.id(&self.head.headers)
+    }
+
+    /// Read only when a line is written.
+    fn trace(&self) -> Option<TraceParent<'_>> {
+        TraceParent::from_headers(&self.head.headers)
     }
 
     fn microseconds(&self) -> u64 {

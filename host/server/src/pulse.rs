@@ -103,6 +103,11 @@ impl Pulse {
         }
     }
 
+    /// The handshake of TLS is over, whose time was not the head's.
+    pub(crate) fn expect_head(&self) {
+        self.head_since.store(self.now(), Relaxed);
+    }
+
     /// Bytes have come in.
     pub(crate) fn received(&self) {
         if self.multiplexed.load(Relaxed) {
@@ -257,6 +262,15 @@ mod tests {
             pulse.received();
         }
         assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_after_a_handshake_has_all_of_its_time() {
+        let pulse = Pulse::new();
+        pass(4).await;
+        pulse.received();
+        pulse.expect_head();
+        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 10));
     }
 
     #[tokio::test(start_paused = true)]

@@ -138,6 +138,15 @@ impl Reply {
         }
     }
 
+    /// Headers, and nothing else.
+    pub(crate) fn no_content() -> Reply {
+        Reply {
+            status: StatusCode::NO_CONTENT,
+            chunks: Vec::new(),
+            ..Reply::document(Bytes::new())
+        }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -186,7 +195,9 @@ impl Reply {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         *headers = self.headers;
-        headers.insert(CONTENT_TYPE, self.content_type);
+        if self.status != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_TYPE, self.content_type);
+        }
         if let Some(length) = self.header_length {
             headers.insert(HEADER_LENGTH, HeaderValue::from(length));
         }

@@ -3,16 +3,17 @@
 //! Inside it, `answer` knows only success and failure. Here a failure or a panic becomes a response,
 //! in this place only (over gRPC, in `grpc::status` only), and an HTTP/1 connection is closed where it cannot be used again.
 
-use crate::answer::answer;
+use crate::answer::{answer, check_host};
 use crate::assemble::ServerOptions;
 use crate::body::RequestBody;
 use crate::body_budget::BodyBudget;
+use crate::cors::Cors;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
 use crate::grpc::{self, GrpcBody, Held};
 use crate::log::Log;
 use crate::pulse::Turn;
-use crate::reply::{Framing, ReplyBody, ResponseBody};
+use crate::reply::{Framing, Reply, ReplyBody, ResponseBody};
 use crate::request_id::{self, REQUEST_ID};
 use http::header::CONNECTION;
 use http::request::Parts;
@@ -39,6 +40,7 @@ pub(crate) struct Service {
     body_timeout: Duration,
     bodies: Arc<BodyBudget>,
     grpc: grpc::Services,
+    cors: Option<Cors>,
     draining: AtomicBool,
 }
 
@@ -52,6 +54,7 @@ impl Service {
             grpc: grpc::Services::new(&serving, drain, options.body_timeout),
             serving,
             log: Log::new(),
+            cors: Cors::new(&options.cors_origins),
             body_timeout: options.body_timeout,
             bodies: Arc::new(BodyBudget::new(options.max_buffered_bytes)),
             draining: AtomicBool::new(false),
@@ -118,7 +121,14 @@ impl Service {
     ) -> Response<ReplyBody> {
         let mut body = RequestBody::new(incoming, self.body_timeout, self.bodies.share());
         let line = self.log.begin(&head);
-        let outcome = catch_panic(answer(&self.serving, &head, &mut body)).await;
+        let outcome = match self
+            .cors
+            .as_ref()
+            .is_some_and(|cors| cors.is_preflight(&head))
+        {
+            true => check_host(&head).map(|()| Reply::no_content()),
+            false => catch_panic(answer(&self.serving, &head, &mut body)).await,
+        };
 
         let framing = match head.version {
             Version::HTTP_2 => Framing::Limited,
@@ -150,6 +160,9 @@ impl Service {
         if let Some(id) = id {
             response.headers_mut().insert(REQUEST_ID, id);
         }
+        if let Some(cors) = &self.cors {
+            cors.mark(&head, response.headers_mut());
+        }
         if close {
             response.headers_mut().insert(CONNECTION, CLOSE);
         }
@@ -179,7 +192,6 @@ fn text(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::Reply;
     use wisp_protocol::error::ErrorKind;
 
     #[tokio::test]

@@ -1,17 +1,16 @@
-//! The bytes of a connection, with a mark in its pulse for each that passes.
+//! What hyper reads from and writes to: the bytes of a connection, with what hyper leaves out.
 //!
-//! Also closes so that the last response survives: a system that still receives bytes after a
-//! socket is gone tells the peer to forget what it has not read yet.
+//! Completes the refusals that hyper makes by itself, and closes so that the last response survives: a
+//! system that still receives bytes after a socket is gone tells the peer to forget what it has not read
+//! yet.
 
-use crate::pulse::Pulse;
 use crate::refusal;
+use crate::transport::Transport;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// How long a client that is still sending gets to read why it should not have.
@@ -23,8 +22,7 @@ const DISCARD_BYTES: usize = 8 * 1024;
 /// A client's socket. Lifetime: a connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: TcpStream,
-    pulse: Arc<Pulse>,
+    transport: Transport,
     /// What goes out in place of bytes that hyper has handed over.
     replacement: Option<Replacement>,
     /// Once nothing more is written: until when the rest is read and thrown away.
@@ -41,10 +39,9 @@ struct Replacement {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Socket {
+    pub(crate) fn new(transport: Transport) -> Socket {
         Socket {
-            stream,
-            pulse,
+            transport,
             replacement: None,
             linger: None,
         }
@@ -54,7 +51,7 @@ impl Socket {
     fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.replacement.is_none() {
             let Some(whole) = refusal::with_body(bytes) else {
-                return Pin::new(&mut self.stream).poll_write(cx, bytes);
+                return Pin::new(&mut self.transport).poll_write(cx, bytes);
             };
             self.replacement = Some(Replacement {
                 bytes: whole,
@@ -69,25 +66,17 @@ impl Socket {
                 self.replacement = None;
                 return Poll::Ready(Ok(length));
             }
-            replacement.written += ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+            replacement.written += ready!(Pin::new(&mut self.transport).poll_write(cx, rest))?;
         }
         Poll::Ready(Ok(0))
     }
 
-    fn note_write(&self, written: &Poll<io::Result<usize>>) {
-        match written {
-            Poll::Ready(Ok(_)) => self.pulse.sent(),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.pulse.write_blocked(),
-        }
-    }
-
-    /// Read and forget until the peer stops sending.
+    /// Read and forget until the peer stops sending; below TLS, since nobody wants to know what it was.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; DISCARD_BYTES];
         loop {
             let mut buffer = ReadBuf::new(&mut bytes);
-            let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+            let read = self.transport.wire().stream().poll_read(cx, &mut buffer);
             if ready!(read).is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }
@@ -101,12 +90,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.pulse.received();
-        }
-        read
+        Pin::new(&mut self.transport).poll_read(cx, buffer)
     }
 }
 
@@ -116,9 +100,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = self.poll_write_bytes(cx, bytes);
-        self.note_write(&written);
-        written
+        self.poll_write_bytes(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -126,26 +108,24 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = match slices {
+        match slices {
             [one] => self.poll_write_bytes(cx, one),
-            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
-        };
-        self.note_write(&written);
-        written
+            _ => Pin::new(&mut self.transport).poll_write_vectored(cx, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.transport).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            if !self.pulse.leaves_bytes_unread() {
+            ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
+            if !self.transport.wire().pulse().leaves_bytes_unread() {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -3,6 +3,8 @@
 //! No model is needed: the repository is empty, and asking for its index reads a body, which a
 //! client may hold back for as long as a test wants the request in flight.
 
+pub(crate) mod certificate;
+mod cors;
 mod drain;
 mod framing;
 mod grpc;
@@ -10,3 +12,4 @@ mod harness;
 mod http2;
 mod limits;
 mod routes;
+mod tls;

@@ -84,6 +84,16 @@ fn values_that_cannot_be_are_refused_with_the_form_that_can() {
         ("serve --threads 0 .", "--threads"),
         ("serve --repository-poll-secs 0 .", "seconds, from 1"),
         ("serve --model-control-mode all .", "none, explicit, poll"),
+        ("serve --tls-cert a.pem .", "--tls-key <FILE>"),
+        ("serve --tls-key a.key .", "--tls-cert <FILE>"),
+        (
+            "serve --cors-origin example.com .",
+            "'--cors-origin <ORIGIN>': expected an origin, such as https://example.com",
+        ),
+        (
+            "serve --cors-origin https://example.com/ .",
+            "write `https://example.com`",
+        ),
         ("serve", "PATH"),
         ("infer m", "--input"),
         ("infer m --input image", "NAME=VALUE"),

@@ -20,12 +20,14 @@ const MAX_BODY: usize = 1500;
 /// Where the server listens.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addresses {
+    /// Of URLs: `http`, or `https`.
+    pub(super) scheme: &'static str,
     pub(super) http: SocketAddr,
     pub(super) grpc: Option<SocketAddr>,
 }
 
 pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses) -> String {
-    let address = addresses.http;
+    let server = format!("{}://{}", addresses.scheme, addresses.http);
     let grpc = addresses.grpc;
     let grpc = grpc.map_or_else(String::new, |grpc| format!(", gRPC on {grpc}"));
     let mut text = String::new();
@@ -34,7 +36,7 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
-        "Wisp {} on http://{address}: {} of {} models ready{grpc}\n",
+        "Wisp {} on {server}: {} of {} models ready{grpc}\n",
         env!("CARGO_PKG_VERSION"),
         ready.count(),
         entries.len()
@@ -47,7 +49,7 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
             let _ = match version {
                 LoadedVersion::Ready(loaded) => {
                     let directory = model_directory(repository, name);
-                    let line = curl(loaded.description(), &directory, address);
+                    let line = curl(loaded.description(), &directory, &server);
                     writeln!(text, "  {name} {number}  READY\n    {line}\n")
                 }
                 LoadedVersion::Failed(reason) => {
@@ -70,8 +72,9 @@ fn model_directory(repository: &Path, name: &ModelName) -> std::path::PathBuf {
     }
 }
 
-fn curl(model: &ModelDescription, directory: &Path, address: SocketAddr) -> String {
-    let url = format!("http://{address}/v2/models/{}/infer", model.model);
+/// The line for a model of the server at this URL.
+fn curl(model: &ModelDescription, directory: &Path, server: &str) -> String {
+    let url = format!("{server}/v2/models/{}/infer", model.model);
     // A case that cannot be read is `check`'s to complain about.
     let cases = cases::load_all(directory).unwrap_or_default();
     let answered = || cases.iter().filter(|case| case.expects_outputs());
@@ -90,7 +93,7 @@ fn curl(model: &ModelDescription, directory: &Path, address: SocketAddr) -> Stri
         .or_else(|| Some(sample(model)?.to_string()));
     match body {
         Some(body) if body.len() <= MAX_BODY => format!("curl -s -d {} {url}", quoted(&body)),
-        _ => format!("curl -s http://{address}/v2/models/{}", model.model),
+        _ => format!("curl -s {server}/v2/models/{}", model.model),
     }
 }
 
@@ -168,8 +171,8 @@ mod tests {
                 outputs: Vec::new(),
             },
         };
-        let address = SocketAddr::from(([127, 0, 0, 1], 8000));
-        Ok(curl(&model, Path::new("/no/such/model"), address))
+        let server = "http://127.0.0.1:8000";
+        Ok(curl(&model, Path::new("/no/such/model"), server))
     }
 
     #[test]

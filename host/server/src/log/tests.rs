@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::request_id::REQUEST_ID;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::span;
@@ -63,6 +63,28 @@ fn an_answer_is_a_debug_line_without_the_query() -> anyhow::Result<()> {
     let lines = lines(|log, head| log.begin(head).answered(StatusCode::OK))?;
     let text = "message=answered request_id=r1 method=GET path=\"/v2/models/x\" status=200 ";
     assert_eq!(lines, [(Level::DEBUG, text.to_owned())]);
+    Ok(())
+}
+
+#[test]
+fn a_request_of_a_trace_says_so_in_its_line() -> anyhow::Result<()> {
+    let lines = lines(|log, head| {
+        let mut head = head.clone();
+        for parent in [
+            "00-1-2-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ] {
+            let parent = HeaderValue::from_static(parent);
+            head.headers.insert("traceparent", parent);
+            log.begin(&head).answered(StatusCode::OK);
+        }
+    })?;
+    let [(_, without), (_, with)] = &lines[..] else {
+        panic!("two lines, not {lines:?}");
+    };
+    assert!(!without.contains("trace_id"), "{without}");
+    let ids = "trace_id=4bf92f3577b34da6a3ce929d0e0e4736 parent_span_id=00f067aa0ba902b7 ";
+    assert!(with.contains(ids), "{with}");
     Ok(())
 }
 

@@ -1,14 +1,19 @@
 //! A server on a port of its own, and a client that sends whatever bytes it is told.
 
+use super::certificate::{Certificate, trusting};
+use crate::tls::Tls;
 use crate::{ServeError, ServerOptions, Sockets, serve};
 use anyhow::{Context, anyhow, bail};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
 use wisp_serving::registry::Registry;
 use wisp_serving::{Serving, ServingOptions};
 
@@ -31,8 +36,8 @@ pub(super) struct TestServer {
 }
 
 /// One connection of a client without a library.
-pub(super) struct Client {
-    stream: TcpStream,
+pub(super) struct Client<S = TcpStream> {
+    pub(super) stream: S,
     /// Received and not yet looked at.
     received: Vec<u8>,
 }
@@ -63,10 +68,27 @@ impl TestServer {
         TestServer::serving(options, ServingOptions::default()).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "its end is awaited by the tests")]
     pub(super) async fn serving(
         options: ServerOptions,
         serving: ServingOptions,
+    ) -> anyhow::Result<TestServer> {
+        TestServer::start_with(options, serving, None).await
+    }
+
+    /// The same server, speaking TLS.
+    pub(super) async fn start_tls(
+        options: ServerOptions,
+        tls: &Arc<Tls>,
+    ) -> anyhow::Result<TestServer> {
+        let tls = Some(Arc::clone(tls));
+        TestServer::start_with(options, ServingOptions::default(), tls).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "its end is awaited by the tests")]
+    async fn start_with(
+        options: ServerOptions,
+        serving: ServingOptions,
+        tls: Option<Arc<Tls>>,
     ) -> anyhow::Result<TestServer> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -75,6 +97,7 @@ impl TestServer {
         let sockets = Sockets {
             http: listener,
             grpc: None,
+            tls,
         };
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
@@ -91,8 +114,25 @@ impl TestServer {
 
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
         let stream = TcpStream::connect(self.address).await?;
-        let received = Vec::new();
-        Ok(Client { stream, received })
+        Ok(Client::new(stream))
+    }
+
+    /// A connection of a client that trusts this certificate.
+    pub(super) async fn connect_tls(
+        &self,
+        certificate: &Certificate,
+    ) -> anyhow::Result<Client<TlsStream<TcpStream>>> {
+        self.connect_as(trusting(certificate)?).await
+    }
+
+    pub(super) async fn connect_as(
+        &self,
+        config: ClientConfig,
+    ) -> anyhow::Result<Client<TlsStream<TcpStream>>> {
+        let stream = TcpStream::connect(self.address).await?;
+        let connector = TlsConnector::from(Arc::new(config));
+        let handshake = connector.connect("localhost".try_into()?, stream);
+        Ok(Client::new(within(handshake).await??))
     }
 
     pub(super) fn stop(&mut self) {
@@ -139,7 +179,12 @@ impl Drop for TestServer {
     }
 }
 
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(super) fn new(stream: S) -> Client<S> {
+        let received = Vec::new();
+        Client { stream, received }
+    }
+
     pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
         Ok(within(self.stream.write_all(bytes.as_ref())).await??)
     }

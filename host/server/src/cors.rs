@@ -1,0 +1,356 @@
+//! Which pages of other origins may call the server from a browser, and read what it answers: none, unless
+//! the operator has named their origins.
+//!
+//! Marks what `service` answers anyway, so that a preflight has its log line and its request id like
+//! everything else. tower-http's layer does not fit: it takes every OPTIONS for a preflight, makes responses
+//! from a body that exists without a request (ours count for their connection), and tells its rules to
+//! origins that they are not for.
+//!
+//! Invariant: says nothing over gRPC, which browsers cannot speak.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
+    VARY,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method};
+use std::net::Ipv6Addr;
+use std::str::FromStr;
+
+const ANY: HeaderValue = HeaderValue::from_static("*");
+
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");
+
+/// What clients of V2 and TensorFlow Serving send, and those who trace.
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "content-type, content-encoding, inference-header-content-length, x-request-id, traceparent, tracestate",
+);
+
+/// What a page needs of an answer besides what it may read of every one.
+const RESPONSE_HEADERS: HeaderValue =
+    HeaderValue::from_static("inference-header-content-length, x-request-id, server-timing");
+
+/// How many seconds a browser need not ask again: the rules change with a restart only, and browsers
+/// keep them for two hours at most.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
+
+/// An origin as an operator names it: `https://example.com`, with a port where it is not the usual one, or
+/// `*` for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedOrigin(Origins);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origins {
+    Any,
+    /// As browsers write it.
+    One(HeaderValue),
+}
+
+/// Why a text is no origin that a browser would ever send.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OriginError {
+    #[error("expected an origin, such as https://example.com or http://localhost:3000, or `*`")]
+    Form,
+    #[error("an origin ends with its host or port; write `{0}`")]
+    Path(String),
+    #[error("browsers write origins in lower case; write `{0}`")]
+    Case(String),
+    #[error("browsers leave out the port that their scheme has anyway; write `{0}`")]
+    Port(String),
+}
+
+/// Which origins may call. Lifetime: the process.
+#[derive(Debug)]
+pub(crate) enum Cors {
+    Any,
+    These(Vec<HeaderValue>),
+}
+
+// === impl AllowedOrigin ===
+
+impl FromStr for AllowedOrigin {
+    type Err = OriginError;
+
+    fn from_str(text: &str) -> Result<AllowedOrigin, OriginError> {
+        if text == "*" {
+            return Ok(AllowedOrigin(Origins::Any));
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(OriginError::Form)?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let (host, port) = split_port(authority)?;
+        if !is_scheme(scheme) || !is_host(host) {
+            return Err(OriginError::Form);
+        }
+        if authority != rest {
+            return Err(OriginError::Path(format!("{scheme}://{authority}")));
+        }
+        let lower = text.to_ascii_lowercase();
+        if lower != text {
+            return Err(OriginError::Case(lower));
+        }
+        if matches!((scheme, port), ("http", Some(80)) | ("https", Some(443))) {
+            return Err(OriginError::Port(format!("{scheme}://{host}")));
+        }
+        let value = HeaderValue::from_str(text).map_err(|_| OriginError::Form)?;
+        Ok(AllowedOrigin(Origins::One(value)))
+    }
+}
+
+/// The host and the port of an authority without a user.
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), OriginError> {
+    let end_of_address = authority.rfind(']').map_or(0, |bracket| bracket + 1);
+    let Some(colon) = authority[end_of_address..].find(':') else {
+        return Ok((authority, None));
+    };
+    let (host, port) = authority.split_at(end_of_address + colon);
+    let port = &port[1..];
+    let is_plain = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
+    match port.parse() {
+        Ok(port) if is_plain => Ok((host, Some(port))),
+        _ => Err(OriginError::Form),
+    }
+}
+
+fn is_scheme(scheme: &str) -> bool {
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(rest)
+}
+
+fn is_host(host: &str) -> bool {
+    let address = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if let Some(address) = address {
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !host.is_empty() && host.bytes().all(named)
+}
+
+// === impl Cors ===
+
+impl Cors {
+    /// None where no origin may call.
+    pub(crate) fn new(allowed: &[AllowedOrigin]) -> Option<Cors> {
+        let mut these = Vec::new();
+        for AllowedOrigin(origins) in allowed {
+            match origins {
+                Origins::Any => return Some(Cors::Any),
+                Origins::One(origin) => these.push(origin.clone()),
+            }
+        }
+        (!these.is_empty()).then_some(Cors::These(these))
+    }
+
+    /// Whether a browser asks with this head if a page may ask, and the page may.
+    pub(crate) fn is_preflight(&self, head: &Parts) -> bool {
+        head.method == Method::OPTIONS
+            && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+            && origin(&head.headers).is_some()
+            && self.allowed(&head.headers).is_some()
+    }
+
+    /// Add what the browser has to know about the answer to the request with this head.
+    pub(crate) fn mark(&self, head: &Parts, response: &mut HeaderMap) {
+        if let Cors::These(_) = self {
+            // A cache must not give one origin's answer, or that of none, to another.
+            response.append(VARY, HeaderValue::from_static("origin"));
+        }
+        let Some(allowed) = self.allowed(&head.headers) else {
+            return;
+        };
+        response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        if self.is_preflight(head) {
+            response.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+            response.insert(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
+            response.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        } else {
+            response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, RESPONSE_HEADERS);
+        }
+    }
+
+    /// What the browser is told of who may read the answer. Where all may, so may who does not say, lest a
+    /// cache keeps an answer that no page can read.
+    fn allowed(&self, request: &HeaderMap) -> Option<HeaderValue> {
+        match self {
+            Cors::Any => Some(ANY),
+            Cors::These(these) => {
+                let origin = origin(request)?;
+                these.iter().find(|allowed| *allowed == origin).cloned()
+            }
+        }
+    }
+}
+
+/// The one origin that the request says it is from.
+fn origin(request: &HeaderMap) -> Option<&HeaderValue> {
+    let mut origins = request.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (Some(origin), None) => Some(origin),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn cors(origins: &[&str]) -> anyhow::Result<Cors> {
+        let origins: Result<Vec<_>, _> = origins.iter().map(|text| text.parse()).collect();
+        Cors::new(&origins?).ok_or(anyhow::anyhow!("no origin"))
+    }
+
+    fn head(method: Method, headers: &[(&str, &str)]) -> anyhow::Result<Parts> {
+        let mut request = Request::builder().method(method).uri("/v2");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Ok(request.body(())?.into_parts().0)
+    }
+
+    /// The headers that are added, as lines in the order of their names.
+    fn marks(cors: &Cors, head: &Parts) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        cors.mark(head, &mut headers);
+        let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
+            format!("{name}: {}", value.to_str().unwrap())
+        };
+        let mut lines: Vec<_> = headers.iter().map(line).collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn origins_are_written_as_browsers_write_them() {
+        for text in [
+            "*",
+            "https://example.com",
+            "http://localhost:3000",
+            "https://xn--bcher-kva.example:8443",
+            "http://[::1]:5173",
+            "http://127.0.0.1",
+            "chrome-extension://aapbdbdomjkkjkaonfhkkikfgjllcleb",
+        ] {
+            assert!(text.parse::<AllowedOrigin>().is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_no_browser_sends_is_refused_with_what_it_would() {
+        let form = OriginError::Form;
+        let path = |text: &str| OriginError::Path(text.to_owned());
+        for (text, expected) in [
+            ("", form.clone()),
+            ("null", form.clone()),
+            ("example.com", form.clone()),
+            ("https://", form.clone()),
+            ("https://*.example.com", form.clone()),
+            ("https://user@example.com", form.clone()),
+            ("https://bücher.example", form.clone()),
+            ("https://a b", form.clone()),
+            ("https://example.com:", form.clone()),
+            ("https://example.com:http", form.clone()),
+            ("https://example.com:65536", form.clone()),
+            ("https://example.com:+1", form.clone()),
+            ("http://[::1", form.clone()),
+            ("http://[example]", form),
+            ("https://example.com/", path("https://example.com")),
+            ("https://example.com:1/a?b", path("https://example.com:1")),
+            (
+                "https://Example.com",
+                OriginError::Case("https://example.com".to_owned()),
+            ),
+            (
+                "https://example.com:443",
+                OriginError::Port("https://example.com".to_owned()),
+            ),
+            (
+                "http://[::1]:80",
+                OriginError::Port("http://[::1]".to_owned()),
+            ),
+        ] {
+            assert_eq!(text.parse::<AllowedOrigin>(), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn without_origins_there_is_nothing_to_say() {
+        assert!(Cors::new(&[]).is_none());
+    }
+
+    #[test]
+    fn an_allowed_origin_is_told_that_it_is_and_what_it_may_read() -> anyhow::Result<()> {
+        let cors = cors(&["http://a", "http://b:1"])?;
+        let head = head(Method::POST, &[("origin", "http://b:1")])?;
+        assert!(!cors.is_preflight(&head));
+        assert_eq!(
+            marks(&cors, &head),
+            [
+                "access-control-allow-origin: http://b:1",
+                "access-control-expose-headers: inference-header-content-length, x-request-id, server-timing",
+                "vary: origin",
+            ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_preflight_is_told_the_methods_and_the_headers() -> anyhow::Result<()> {
+        let cors = cors(&["http://a"])?;
+        let ask = [
+            ("origin", "http://a"),
+            ("access-control-request-method", "POST"),
+        ];
+        let head = head(Method::OPTIONS, &ask)?;
+        assert!(cors.is_preflight(&head));
+        let marks = marks(&cors, &head);
+        let names: Vec<_> = marks
+            .iter()
+            .filter_map(|line| line.split(':').next())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "access-control-allow-headers",
+                "access-control-allow-methods",
+                "access-control-allow-origin",
+                "access-control-max-age",
+                "vary",
+            ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn others_are_told_nothing_but_that_it_depends() -> anyhow::Result<()> {
+        let cors = cors(&["http://a"])?;
+        let method = ("access-control-request-method", "POST");
+        for headers in [
+            &[method][..],
+            &[("origin", "http://a.evil"), method],
+            &[("origin", "http://A"), method],
+            &[("origin", "null"), method],
+            &[("origin", "http://a"), ("origin", "http://a"), method],
+        ] {
+            let head = head(Method::OPTIONS, headers)?;
+            assert!(!cors.is_preflight(&head), "{headers:?}");
+            assert_eq!(marks(&cors, &head), ["vary: origin"], "{headers:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn where_all_may_call_answers_do_not_depend_on_who_does() -> anyhow::Result<()> {
+        let cors = cors(&["http://a", "*"])?;
+        for headers in [&[][..], &[("origin", "http://b")], &[("origin", "null")]] {
+            let marks = marks(&cors, &head(Method::GET, headers)?);
+            assert_eq!(marks.len(), 2, "{marks:?}");
+            assert_eq!(marks[0], "access-control-allow-origin: *");
+        }
+        // An OPTIONS that no browser sent is no preflight.
+        assert!(!cors.is_preflight(&head(Method::OPTIONS, &[])?));
+        Ok(())
+    }
+}

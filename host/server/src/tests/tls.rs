@@ -1,0 +1,238 @@
+//! The same server where it speaks TLS, to clients that do and to some that do not.
+
+use super::certificate::{Certificate, speaking, trusting};
+use super::harness::{Client, HELD, LIVE, TestServer, options, within};
+use crate::ServerOptions;
+use anyhow::Context;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ProtocolVersion;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+
+async fn check_live(client: &mut Client<TlsStream<TcpStream>>) -> anyhow::Result<()> {
+    client.send(LIVE).await?;
+    assert_eq!(client.answer().await?.body, r#"{"live":true}"#);
+    Ok(())
+}
+
+/// The certificate that the client was shown.
+fn shown(client: &Client<TlsStream<TcpStream>>) -> anyhow::Result<Vec<u8>> {
+    let (_, session) = client.stream.get_ref();
+    let chain = session.peer_certificates().context("no certificate")?;
+    Ok(chain.first().context("an empty chain")?.to_vec())
+}
+
+/// All that the server sends to a client which sends these bytes and waits.
+async fn reply_to(server: &TestServer, bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(server.address).await?;
+    stream.write_all(bytes).await?;
+    let mut reply = Vec::new();
+    within(stream.read_to_end(&mut reply)).await??;
+    Ok(reply)
+}
+
+#[tokio::test]
+async fn both_versions_of_tls_are_spoken() -> anyhow::Result<()> {
+    let certificate = Certificate::new()?;
+    let server = TestServer::start_tls(options(), &certificate.load()?).await?;
+    for (version, expected) in [
+        (&TLS12, ProtocolVersion::TLSv1_2),
+        (&TLS13, ProtocolVersion::TLSv1_3),
+    ] {
+        let config = speaking(&certificate, &[version])?;
+        let mut client = server.connect_as(config).await?;
+        assert_eq!(client.stream.get_ref().1.protocol_version(), Some(expected));
+        check_live(&mut client).await?;
+        check_live(&mut client).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn clients_and_server_agree_on_a_protocol() -> anyhow::Result<()> {
+    let certificate = Certificate::new()?;
+    let server = TestServer::start_tls(options(), &certificate.load()?).await?;
+    for (offered, expected) in [
+        (&[][..], None),
+        (&["http/1.1"], Some(&b"http/1.1"[..])),
+        (&["http/1.1", "h2"], Some(b"h2")),
+    ] {
+        let mut config = trusting(&certificate)?;
+        config.alpn_protocols = offered
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        let client = server.connect_as(config).await?;
+        let agreed = client.stream.get_ref().1.alpn_protocol();
+        assert_eq!(agreed, expected, "{offered:?}");
+    }
+    let mut config = trusting(&certificate)?;
+    config.alpn_protocols = vec![b"smtp".to_vec()];
+    assert!(server.connect_as(config).await.is_err(), "smtp is not ours");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_speaks_no_tls_gets_an_alert_and_the_server_goes_on() -> anyhow::Result<()> {
+    let certificate = Certificate::new()?;
+    let server = TestServer::start_tls(options(), &certificate.load()?).await?;
+    const ALERT: u8 = 21;
+    for bytes in [
+        LIVE.as_bytes(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &[0; 4096],
+    ] {
+        let reply = reply_to(&server, bytes).await?;
+        assert_eq!(reply.first(), Some(&ALERT), "{reply:?}");
+        assert!(reply.len() < 10, "{reply:?}");
+    }
+    check_live(&mut server.connect_tls(&certificate).await?).await
+}
+
+#[tokio::test]
+async fn tls_1_1_is_refused() -> anyhow::Result<()> {
+    let certificate = Certificate::new()?;
+    let server = TestServer::start_tls(options(), &certificate.load()?).await?;
+    // A ClientHello of version 3.2: one cipher suite, no compression, one signature algorithm, which no
+    // such client sends, and without which nobody asks for the version.
+    let suites = [0, 0, 2, 0xc0, 0x13, 1, 0];
+    let algorithms = [0, 8, 0, 13, 0, 4, 0, 2, 4, 3];
+    let hello = [&[3, 2][..], &[7; 32], &suites, &algorithms].concat();
+    let length = u8::try_from(hello.len())?;
+    let message = [&[1, 0, 0, length][..], &hello].concat();
+    let record = [&[22, 3, 1, 0, length + 4][..], &message].concat();
+    let reply = reply_to(&server, &record).await?;
+    // A fatal alert about the version.
+    assert!(
+        reply.first() == Some(&21) && reply.ends_with(&[2, 70]),
+        "{reply:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_told_so_over_tls() -> anyhow::Result<()> {
+    let certificate = Certificate::new()?;
+    let options = ServerOptions {
+        max_connections: 1,
+        ..options()
+    };
+    let server = TestServer::start_tls(options, &certificate.load()?).await?;
+    // One that has not even begun its handshake counts.
+    let _silent = server.connect().await?;
+    let mut second = server.connect_tls(&certificate).await?;
+    second.answer().await?.check_refusal(503)?;
+    second.check_closed().await
+}
+
+#[tokio::test]
+async fn refusals_are_whole_and_survive_a_client_that_sends_on() -> anyhow::Result<()> {
+    let certificate = Certificate::new()?;
+    let server = TestServer::start_tls(options(), &certificate.load()?).await?;
+    let mut client = server.connect_tls(&certificate).await?;
+    client.send("NO HTTP\r\n\r\n").await?;
+    client.answer().await?.check_refusal(400)?;
+
+    let mut client = server.connect_tls(&certificate).await?;
+    client
+        .send("POST /v2/repository/index HTTP/1.1\r\nhost: x\r\ncontent-length: 5000000\r\n\r\n")
+        .await?;
+    // All of it: were the socket just closed, sending would fail and the answer be lost.
+    client.send(vec![b' '; 5_000_000]).await?;
+    client.answer().await?.check_refusal(413)?;
+    client.check_closed().await
+}
+
+#[tokio::test]
+async fn the_end_of_a_connection_is_said_within_tls() -> anyhow::Result<()> {
+    let certificate = Certificate::new()?;
+    let server = TestServer::start_tls(options(), &certificate.load()?).await?;
+    let mut client = server.connect_tls(&certificate).await?;
+    let last = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    client.send(last).await?;
+    assert_eq!(client.answer().await?.status, 200);
+    // A connection that was cut would be an error here.
+    let mut byte = [0];
+    assert_eq!(within(client.stream.read(&mut byte)).await??, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_for_new_connections_and_a_bad_one_for_none() -> anyhow::Result<()> {
+    let mut certificate = Certificate::new()?;
+    let tls = certificate.load()?;
+    let server = TestServer::start_tls(options(), &tls).await?;
+    let mut old = server.connect_tls(&certificate).await?;
+    check_live(&mut old).await?;
+    let first = shown(&old)?;
+
+    certificate.renew()?;
+    tls.reload().await;
+    let mut new = server.connect_tls(&certificate).await?;
+    assert_ne!(shown(&new)?, first);
+    check_live(&mut old).await?;
+    check_live(&mut new).await?;
+
+    certificate.spoil()?;
+    tls.reload().await;
+    let mut newest = server.connect_tls(&certificate).await?;
+    assert_eq!(shown(&newest)?, shown(&new)?);
+    for client in [&mut old, &mut new, &mut newest] {
+        check_live(client).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_of_the_old_certificate_is_not_resumed() -> anyhow::Result<()> {
+    let mut certificate = Certificate::new()?;
+    let tls = certificate.load()?;
+    let server = TestServer::start_tls(options(), &tls).await?;
+    let config = trusting(&certificate)?;
+    // Reading an answer also reads the tickets that come before it.
+    check_live(&mut server.connect_as(config.clone()).await?).await?;
+    certificate.renew()?;
+    tls.reload().await;
+    assert!(
+        server.connect_as(config).await.is_err(),
+        "an unknown certificate"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_in_flight_over_tls_is_answered_before_the_end() -> anyhow::Result<()> {
+    let certificate = Certificate::new()?;
+    let mut server = TestServer::start_tls(options(), &certificate.load()?).await?;
+    let mut busy = server.connect_tls(&certificate).await?;
+    busy.send(HELD).await?;
+    assert_eq!(busy.answer().await?.status, 100);
+    let mut idle = server.connect_tls(&certificate).await?;
+    check_live(&mut idle).await?;
+
+    server.stop();
+    idle.check_closed().await?;
+    busy.send("{}").await?;
+    let answer = busy.answer().await?;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "[]"));
+    assert!(answer.closes());
+    busy.check_closed().await?;
+    assert_eq!(server.ended().await?, Ok(()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_cut_within_tls() -> anyhow::Result<()> {
+    let certificate = Certificate::new()?;
+    let options = ServerOptions {
+        header_timeout: Duration::from_millis(50),
+        ..options()
+    };
+    let server = TestServer::start_tls(options, &certificate.load()?).await?;
+    // Half a head within TLS is half a head.
+    let mut client = server.connect_tls(&certificate).await?;
+    client.send("GET / HTTP/1.1\r\nho").await?;
+    client.check_closed().await
+}

@@ -1,0 +1,304 @@
+//! The certificate that clients are shown: read at the start, and again when it has been renewed.
+//!
+//! A new one is for new connections; those there are keep what they agreed on. Whoever renews
+//! certificates writes two files, one after the other, or moves a link, and tells nobody: the files are
+//! looked at every few seconds, and what still changes is left for the next look. A signal can ask for the
+//! same at once.
+//!
+//! Invariant: once there is a certificate there always is one, since a bad one changes nothing. Nothing that
+//! a file holds is repeated, in no error and no log.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{self, InconsistentKeys, ServerConfig};
+
+/// From one look at the files to the next. Two in a row have to agree, so a new certificate is used
+/// within twice this.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
+
+/// The protocols that clients may choose, those we would rather speak first.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Where the certificate and its key are, both in PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The server's own certificate, then those that vouch for it.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What TLS is spoken with. Lifetime: the process.
+#[derive(Debug)]
+pub struct Tls {
+    files: TlsFiles,
+    current: Mutex<Current>,
+}
+
+/// Replaced as a whole, resumable sessions included: they would show an old certificate's clients no
+/// new one.
+#[derive(Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    /// How the files were when they were last read, in vain or not.
+    read: Stamps,
+}
+
+/// What tells one state of both files from another. Lifetime: one look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamps {
+    certificate: Option<Stamp>,
+    key: Option<Stamp>,
+}
+
+/// The file that a path leads to, through whatever links, and its last change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    /// In seconds, and nanoseconds besides.
+    modified: (i64, i64),
+}
+
+/// Why a certificate and a key cannot be served with.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct TlsError(#[from] Reason);
+
+#[derive(Debug, thiserror::Error)]
+enum Reason {
+    #[error("failed to read {part} `{}`{}", file.display(), hint(source))]
+    Read {
+        part: Part,
+        file: PathBuf,
+        source: io::Error,
+    },
+    #[error("{part} `{}` holds none in PEM; {}", file.display(), part.expected())]
+    Missing { part: Part, file: PathBuf },
+    #[error("{part} `{}` is damaged; {}", file.display(), part.expected())]
+    Damaged { part: Part, file: PathBuf },
+    #[error(
+        "the private key `{}` is not that of the first certificate in `{}`",
+        key.display(),
+        certificate.display()
+    )]
+    Mismatch { certificate: PathBuf, key: PathBuf },
+}
+
+/// Which of the two files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Certificate,
+    Key,
+}
+
+// === impl TlsFiles ===
+
+impl TlsFiles {
+    /// The configuration with what the files hold now.
+    fn read(&self) -> Result<ServerConfig, Reason> {
+        let provider = Arc::new(ring::default_provider());
+        let key = self.certified_key(&provider)?;
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .expect("ring has cipher suites for both versions");
+        let mut config = builder
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        Ok(config)
+    }
+
+    fn certified_key(&self, provider: &CryptoProvider) -> Result<CertifiedKey, Reason> {
+        let certificates = read(Part::Certificate, &self.certificate)?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificates).collect();
+        let chain =
+            chain.map_err(|error| unreadable(Part::Certificate, &self.certificate, &error))?;
+        if chain.is_empty() {
+            let none = pem::Error::NoItemsFound;
+            return Err(unreadable(Part::Certificate, &self.certificate, &none));
+        }
+        let key = read(Part::Key, &self.key)?;
+        let key = PrivateKeyDer::from_pem_slice(&key)
+            .map_err(|error| unreadable(Part::Key, &self.key, &error))?;
+        let damaged = |part, file: &Path| Reason::Damaged {
+            part,
+            file: file.to_owned(),
+        };
+        let key = provider.key_provider.load_private_key(key);
+        let key = key.map_err(|_| damaged(Part::Key, &self.key))?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+                Ok(certified)
+            }
+            Err(rustls::Error::InconsistentKeys(_)) => Err(Reason::Mismatch {
+                certificate: self.certificate.clone(),
+                key: self.key.clone(),
+            }),
+            // Its words would speak of a peer's certificate.
+            Err(_) => Err(damaged(Part::Certificate, &self.certificate)),
+        }
+    }
+
+    fn stamps(&self) -> Stamps {
+        Stamps {
+            certificate: Stamp::of(&self.certificate),
+            key: Stamp::of(&self.key),
+        }
+    }
+}
+
+fn read(part: Part, file: &Path) -> Result<Vec<u8>, Reason> {
+    std::fs::read(file).map_err(|source| Reason::Read {
+        part,
+        file: file.to_owned(),
+        source,
+    })
+}
+
+/// What to say of a file that is not read as PEM. The error itself may repeat a line of it, which for a
+/// key without line ends is the key.
+fn unreadable(part: Part, file: &Path, error: &pem::Error) -> Reason {
+    let file = file.to_owned();
+    match error {
+        pem::Error::NoItemsFound => Reason::Missing { part, file },
+        _ => Reason::Damaged { part, file },
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; the user that runs the server has to be allowed to",
+        _ => "",
+    }
+}
+
+// === impl Tls ===
+
+impl Tls {
+    /// Read both files. Blocks while it does.
+    pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
+        // Before they are read, so that a change in between is seen later.
+        let read = files.stamps();
+        let config = Arc::new(files.read()?);
+        let current = Mutex::new(Current { config, read });
+        Ok(Tls { files, current })
+    }
+
+    /// Read both files again, for the connections that come from now on. What is wrong with them is
+    /// logged, and then nothing changes.
+    pub async fn reload(&self) {
+        let files = self.files.clone();
+        let read = blocking(move || (files.stamps(), files.read())).await;
+        let Some((stamps, outcome)) = read else {
+            return;
+        };
+        let mut current = self.current();
+        current.read = stamps;
+        match outcome {
+            Ok(config) => {
+                current.config = Arc::new(config);
+                let file = self.files.certificate.display();
+                tracing::info!(%file, "new connections get the certificate that was read again");
+            }
+            Err(error) => {
+                let error: &dyn Error = &error;
+                tracing::error!(
+                    error,
+                    "the certificate in use stays: the new one cannot be used"
+                );
+            }
+        }
+    }
+
+    /// Reload whenever the files have changed and rest again. Never ends.
+    pub(crate) async fn follow(self: Arc<Tls>) {
+        let mut last = self.current().read;
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let files = self.files.clone();
+            let Some(now) = blocking(move || files.stamps()).await else {
+                continue;
+            };
+            if now == last && now != self.current().read {
+                self.reload().await;
+            }
+            last = now;
+        }
+    }
+
+    /// What the next connection is answered with.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current().config)
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The outcome of `work` on files, on a thread for such. None if the runtime ends meanwhile.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => Some(outcome),
+        Err(lost) => {
+            if lost.is_panic() {
+                tracing::error!(error = %lost, "looking at the certificate failed");
+            }
+            None
+        }
+    }
+}
+
+// === impl Stamp ===
+
+impl Stamp {
+    /// None for a file that cannot be looked at.
+    fn of(file: &Path) -> Option<Stamp> {
+        let metadata = std::fs::metadata(file).ok()?;
+        Some(Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    fn expected(self) -> &'static str {
+        match self {
+            Part::Certificate => {
+                "it begins with the server's certificate (`-----BEGIN CERTIFICATE-----`)"
+            }
+            Part::Key => {
+                "an RSA, ECDSA or Ed25519 key is expected, not encrypted (`-----BEGIN PRIVATE KEY-----`)"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Part::Certificate => "the certificate",
+            Part::Key => "the private key",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! What is wrong with files, and when they are read again.
+
+use super::*;
+use crate::tests::certificate::{Certificate, pair};
+use tokio::task::JoinSet;
+
+/// Why the files are refused, with the directory left out.
+fn reason(certificate: &Certificate) -> String {
+    match Tls::load(certificate.files()) {
+        Ok(_) => "nothing".to_owned(),
+        Err(error) => {
+            let directory = format!("{}/", certificate.path().display());
+            error.to_string().replace(&directory, "")
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_or_a_key_is_said_of_the_right_file() -> anyhow::Result<()> {
+    let (good, another) = (pair()?, pair()?);
+    let (chain, key) = (good.cert.pem(), good.signing_key.serialize_pem());
+    let other_key = another.signing_key.serialize_pem();
+    let begin = "-----BEGIN CERTIFICATE-----";
+    let nothing = format!("{begin}\nAAAA\n-----END CERTIFICATE-----\n");
+    let no_key = nothing.replace("CERTIFICATE", "PRIVATE KEY");
+    for (certificate, key, refused) in [
+        (&*chain, &*key, "nothing"),
+        (
+            "",
+            &key,
+            "the certificate `server.pem` holds none in PEM; it begins",
+        ),
+        (
+            &key,
+            &key,
+            "the certificate `server.pem` holds none in PEM; it begins",
+        ),
+        (
+            begin,
+            &key,
+            "the certificate `server.pem` is damaged; it begins",
+        ),
+        (
+            &nothing,
+            &key,
+            "the certificate `server.pem` is damaged; it begins",
+        ),
+        (
+            &chain,
+            &other_key,
+            "the private key `server.key` is not that of the first certificate in `server.pem`",
+        ),
+        (
+            &chain,
+            &chain,
+            "the private key `server.key` holds none in PEM; an RSA, ECDSA or Ed25519 key",
+        ),
+        (
+            &chain,
+            &no_key,
+            "the private key `server.key` is damaged; an RSA",
+        ),
+    ] {
+        let files = Certificate::new()?;
+        std::fs::write(files.files().certificate, certificate)?;
+        std::fs::write(files.files().key, key)?;
+        let reason = reason(&files);
+        assert!(
+            reason.starts_with(refused),
+            "expected {refused}, got {reason}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn no_error_repeats_a_key() -> anyhow::Result<()> {
+    let files = Certificate::new()?;
+    let pem = pair()?.signing_key.serialize_pem();
+    // As after a copy that lost the line ends, where a parser's error holds the line.
+    std::fs::write(files.files().key, pem.replace(['\n', '\r'], ""))?;
+    let error = Tls::load(files.files()).expect_err("one line is no PEM");
+    let secret = pem.lines().nth(1).expect("a key has lines");
+    assert!(!format!("{error} {error:?}").contains(secret), "{error:?}");
+    Ok(())
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_what_to_do() -> anyhow::Result<()> {
+    let files = Certificate::new()?;
+    std::fs::remove_file(files.files().key)?;
+    assert_eq!(
+        reason(&files),
+        "failed to read the private key `server.key`"
+    );
+    let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+    assert!(hint(&denied).contains("has to be allowed to"));
+    Ok(())
+}
+
+/// Whether new connections have got another certificate since the last question.
+struct Watch {
+    tls: Arc<Tls>,
+    last: Arc<ServerConfig>,
+    _following: JoinSet<()>,
+}
+
+impl Watch {
+    fn start(files: TlsFiles) -> anyhow::Result<Watch> {
+        let tls = Arc::new(Tls::load(files)?);
+        let mut following = JoinSet::new();
+        following.spawn(Arc::clone(&tls).follow());
+        Ok(Watch {
+            last: tls.config(),
+            tls,
+            _following: following,
+        })
+    }
+
+    /// After so many looks at the files.
+    async fn has_changed_after(&mut self, looks: u32) -> bool {
+        tokio::time::sleep(LOOK_AGAIN * looks).await;
+        let now = self.tls.config();
+        let changed = !Arc::ptr_eq(&now, &self.last);
+        self.last = now;
+        changed
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_change_are_read_again_once_they_rest() -> anyhow::Result<()> {
+    let mut certificate = Certificate::new()?;
+    let mut watch = Watch::start(certificate.files())?;
+    // Between two looks from here on.
+    tokio::time::sleep(LOOK_AGAIN / 2).await;
+    assert!(!watch.has_changed_after(10).await, "nothing has changed");
+    certificate.renew()?;
+    assert!(!watch.has_changed_after(1).await, "it may not be complete");
+    certificate.renew()?;
+    assert!(!watch.has_changed_after(1).await, "it still changes");
+    assert!(watch.has_changed_after(1).await);
+    assert!(!watch.has_changed_after(10).await, "once is enough");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_new_certificate_changes_nothing_and_the_next_good_one_does() -> anyhow::Result<()> {
+    let mut certificate = Certificate::new()?;
+    let mut watch = Watch::start(certificate.files())?;
+    tokio::time::sleep(LOOK_AGAIN / 2).await;
+    certificate.spoil()?;
+    assert!(!watch.has_changed_after(3).await);
+    std::fs::remove_file(certificate.files().key)?;
+    assert!(!watch.has_changed_after(3).await);
+    certificate.renew()?;
+    assert!(watch.has_changed_after(2).await);
+    Ok(())
+}
+
+/// As Kubernetes mounts a secret: the files lie behind a link, which is moved.
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_moved_is_a_change() -> anyhow::Result<()> {
+    let (old, new) = (Certificate::new()?, Certificate::new()?);
+    let mount = tempfile::tempdir()?;
+    let (link, moved) = (mount.path().join("..data"), mount.path().join("..new"));
+    std::os::unix::fs::symlink(old.path(), &link)?;
+    let mut watch = Watch::start(TlsFiles {
+        certificate: link.join("server.pem"),
+        key: link.join("server.key"),
+    })?;
+    std::os::unix::fs::symlink(new.path(), &moved)?;
+    std::fs::rename(moved, &link)?;
+    assert!(watch.has_changed_after(3).await);
+    Ok(())
+}

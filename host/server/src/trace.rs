@@ -1,0 +1,131 @@
+//! The trace that a request belongs to, as W3C Trace Context (level 1) says it in `traceparent`.
+//!
+//! It stands in the request's log line, so that it is found among those of the services before this one.
+//! Nothing is sent on and nothing is answered with it. Whatever breaks the grammar is as if it were not
+//! there, as the standard has it; what keeps it is hexadecimal digits of a fixed number.
+
+use http::{HeaderMap, HeaderName};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The length of version 00, and of what every later version begins with.
+const BYTES: usize = 55;
+
+/// Where a request stands in its trace. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TraceParent<'a> {
+    /// 32 digits, the same for all requests of the trace.
+    pub(crate) trace_id: &'a str,
+    /// 16 digits: the span in which the client has sent this request.
+    pub(crate) span_id: &'a str,
+}
+
+impl<'a> TraceParent<'a> {
+    /// What the client has said, if it did so once and by the grammar.
+    pub(crate) fn from_headers(headers: &'a HeaderMap) -> Option<TraceParent<'a>> {
+        let mut values = headers.get_all(TRACEPARENT).iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => TraceParent::parse(value.to_str().ok()?),
+            _ => None,
+        }
+    }
+
+    fn parse(text: &'a str) -> Option<TraceParent<'a>> {
+        let (known, more) = text.split_at_checked(BYTES)?;
+        let mut parts = known.split('-');
+        let mut field = |digits| parts.next().filter(|field| is_hex(field, digits));
+        let version = field(2)?;
+        let (trace_id, span_id) = (field(32)?, field(16)?);
+        // The flags say whether the client samples, which is no concern of a log.
+        field(2)?;
+        let is_whole = match version {
+            "00" => more.is_empty(),
+            "ff" => false,
+            // Later versions may add fields.
+            _ => more.is_empty() || more.starts_with('-'),
+        };
+        let is_zero = |id: &str| id.bytes().all(|digit| digit == b'0');
+        (is_whole && !is_zero(trace_id) && !is_zero(span_id))
+            .then_some(TraceParent { trace_id, span_id })
+    }
+}
+
+/// Whether these are so many digits; upper case is none.
+fn is_hex(text: &str, digits: usize) -> bool {
+    let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == digits && text.bytes().all(is_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const SPAN: &str = "00f067aa0ba902b7";
+
+    fn parsed(values: &[&str]) -> anyhow::Result<Option<(String, String)>> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(TRACEPARENT, HeaderValue::from_bytes(value.as_bytes())?);
+        }
+        let parent = TraceParent::from_headers(&headers);
+        Ok(parent.map(|parent| (parent.trace_id.to_owned(), parent.span_id.to_owned())))
+    }
+
+    #[test]
+    fn what_keeps_the_grammar_is_read() -> anyhow::Result<()> {
+        for (version, flags, more) in [
+            ("00", "01", ""),
+            ("00", "00", ""),
+            ("00", "ff", ""),
+            ("01", "01", ""),
+            ("cc", "01", "-what-the-future-brings"),
+            ("fe", "01", "-"),
+        ] {
+            let text = format!("{version}-{TRACE}-{SPAN}-{flags}{more}");
+            let expected = Some((TRACE.to_owned(), SPAN.to_owned()));
+            assert_eq!(parsed(&[&text])?, expected, "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_breaks_it_is_ignored() -> anyhow::Result<()> {
+        let upper = TRACE.to_uppercase();
+        let zeros = "0".repeat(32);
+        for text in [
+            String::new(),
+            "00".to_owned(),
+            format!("00-{TRACE}-{SPAN}"),
+            format!("00-{TRACE}-{SPAN}-1"),
+            format!("00-{TRACE}-{SPAN}-01-"),
+            format!("00-{TRACE}-{SPAN}-01-more"),
+            format!("01-{TRACE}-{SPAN}-01more"),
+            format!("ff-{TRACE}-{SPAN}-01"),
+            format!("0-{TRACE}-{SPAN}-001"),
+            format!("FE-{TRACE}-{SPAN}-01"),
+            format!("00-{upper}-{SPAN}-01"),
+            format!("00-{TRACE}-{SPAN}-0G"),
+            format!("00-{zeros}-{SPAN}-01"),
+            format!("00-{TRACE}-{}-01", "0".repeat(16)),
+            format!("00-{TRACE}0-{SPAN}-1"),
+            format!("00-{TRACE}{SPAN}--01"),
+            format!("00_{TRACE}_{SPAN}_01"),
+            format!(" 00-{TRACE}-{SPAN}-01"),
+            format!("00-{}é-{SPAN}-01", &TRACE[2..]),
+            format!("01-{TRACE}-{SPAN}-0é"),
+        ] {
+            assert_eq!(parsed(&[&text])?, None, "{text:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_client_in_two_traces_is_in_none() -> anyhow::Result<()> {
+        let text = format!("00-{TRACE}-{SPAN}-01");
+        assert_eq!(parsed(&[&text, &text])?, None);
+        assert_eq!(parsed(&[])?, None);
+        Ok(())
+    }
+}

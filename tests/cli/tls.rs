@@ -1,0 +1,80 @@
+//! `wisp serve` with a certificate: what it prints, and how another one comes into use.
+
+use super::serve::{Serve, read_up_to, serve};
+use super::{failure, run, wisp};
+use crate::harness::{Certificate, Repository};
+use anyhow::{Result, ensure};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The command that serves `path` over TLS on a free port.
+fn serve_tls(path: &Path, certificate: &Certificate) -> Command {
+    let files = certificate.files();
+    let mut command = serve(path);
+    command.arg("--tls-cert").arg(files.certificate);
+    command.arg("--tls-key").arg(files.key);
+    command
+}
+
+/// Whether curl trusts what the server shows, when it trusts this authority.
+fn is_trusted(line: &str, authority: &Path) -> Result<bool> {
+    let authority = authority.display();
+    let mut shell = Command::new("sh");
+    let output = shell
+        .args(["-c", &format!("{line} --cacert {authority}")])
+        .output()?;
+    let answer = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        !output.status.success() || answer.contains("\"outputs\":[{"),
+        "{line}: {answer}"
+    );
+    Ok(output.status.success())
+}
+
+#[test]
+fn a_signal_brings_a_new_certificate_into_use_and_a_bad_one_is_only_logged() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let certificate = Certificate::new()?;
+    let mut command = serve_tls(repository.path(), &certificate);
+    command.stderr(Stdio::piped());
+    let mut server = Serve::spawn(command)?;
+    let line = server.banner.lines().find(|line| line.contains("curl"));
+    let line = line.unwrap_or_default().trim().to_owned();
+    ensure!(line.contains(" https://"), "{}", server.banner);
+    let old = repository.path().join("old-authority.pem");
+    std::fs::copy(certificate.authority(), &old)?;
+    ensure!(is_trusted(&line, &old)?, "{line}");
+
+    certificate.renew()?;
+    server.signal("-HUP")?;
+    let mut log = server.log_up_to("new connections get the certificate")?;
+    ensure!(is_trusted(&line, &certificate.authority())?);
+    ensure!(!is_trusted(&line, &old)?, "the old one is shown");
+
+    certificate.spoil()?;
+    server.signal("-HUP")?;
+    let refused = read_up_to(&mut log, "the certificate in use stays")?;
+    ensure!(
+        refused.contains("ERROR") && refused.contains("server.pem"),
+        "{refused}"
+    );
+    ensure!(is_trusted(&line, &certificate.authority())?);
+    Ok(())
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_ends_with_64_before_a_port_is_bound() -> Result<()> {
+    let repository = Repository::empty()?;
+    let certificate = Certificate::new()?;
+    certificate.spoil()?;
+    let (text, code) = failure(&run(&mut serve_tls(repository.path(), &certificate))?)?;
+    ensure!(code == 64, "{code}: {text}");
+    ensure!(
+        text.contains("--tls-cert") && text.contains("server.pem` holds none in PEM"),
+        "{text}"
+    );
+    let args = ["serve", "--tls-cert", "server.pem", "."];
+    let (text, code) = failure(&run(wisp().args(args))?)?;
+    ensure!(code == 64 && text.contains("--tls-key"), "{text}");
+    Ok(())
+}
