@@ -16,7 +16,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Mutex;
 use tracing_subscriber::EnvFilter;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets, serve};

@@ -13,9 +13,6 @@ const MIN_LIST_BYTES: usize = 1024;
 /// The longest text outside of lists, beyond which finding them would cost what it saves.
 const MAX_OUTLINE_BYTES: usize = 64 << 10;
 
-/// Brackets and white space before the first number of a list.
-const MAX_INDENTATION: usize = 256;
-
 /// What stands where a list was taken out.
 const PLACEHOLDER: &str = "[]";
 
@@ -38,22 +35,28 @@ impl<'a> Outline<'a> {
             lists: Vec::new(),
         };
         let (mut kept, mut position) = (0, 0);
-        while let Some(byte) = text.as_bytes().get(position) {
-            match byte {
-                b'"' => position = string_end(text, position),
-                b'[' if is_of_numbers(&text[position..]) => {
+        // Where the brackets began that nothing but white space has followed yet.
+        let mut brackets = None;
+        while let Some(&byte) = text.as_bytes().get(position) {
+            let opened = brackets.take();
+            match (byte, opened) {
+                (b'[', _) => brackets = opened.or(Some(position)),
+                (b' ' | b'\n' | b'\t' | b'\r', _) => brackets = opened,
+                (b'0'..=b'9' | b'-', Some(start)) => {
                     // One that nothing closes is walked once, as the last thing.
-                    let list = numbers(&text[position..])?;
+                    let list = numbers(&text[start..])?;
                     if list.len() >= MIN_LIST_BYTES {
-                        outline.text.push_str(&text[kept..position]);
+                        outline.text.push_str(&text[kept..start]);
                         outline.lists.push((outline.text.len(), list));
                         outline.text.push_str(PLACEHOLDER);
-                        kept = position + list.len();
+                        kept = start + list.len();
                     }
-                    position += list.len();
+                    position = start + list.len() - 1;
                 }
-                _ => position += 1,
+                (b'"', _) => position = string_end(text, position) - 1,
+                _ => {}
             }
+            position += 1;
             if outline.text.len() + (position - kept) > MAX_OUTLINE_BYTES {
                 return None;
             }
@@ -92,13 +95,6 @@ fn string_end(text: &str, start: usize) -> usize {
     bytes.len()
 }
 
-/// Whether the list at the start of this text is one of numbers, or of lists of them.
-fn is_of_numbers(text: &str) -> bool {
-    let start = text.bytes().take(MAX_INDENTATION);
-    let mut inner = start.filter(|byte| !matches!(byte, b'[' | b' ' | b'\n' | b'\t' | b'\r'));
-    matches!(inner.next(), Some(b'0'..=b'9' | b'-'))
-}
-
 /// What may be a list of numbers at the start of this text: all up to the last bracket that closes
 /// before a string begins or an object ends.
 fn numbers(text: &str) -> Option<&str> {
@@ -109,11 +105,10 @@ fn numbers(text: &str) -> Option<&str> {
 /// The position of the first quote or closing brace. A chunk at a time, which is compared at once.
 fn stop(text: &[u8]) -> usize {
     let stops = |&byte: &u8| (byte == b'"') | (byte == b'}');
-    let chunks = text.chunks(64);
-    let clear = chunks.take_while(|chunk| !chunk.iter().fold(false, |hit, byte| hit | stops(byte)));
-    let start = text.len().min(clear.count() * 64);
-    let rest = text[start..].iter().position(stops);
-    rest.map_or(text.len(), |position| start + position)
+    let is_clear = |chunk: &&[u8; 64]| !chunk.iter().fold(false, |hit, byte| hit | stops(byte));
+    let clear = text.as_chunks().0.iter().take_while(is_clear).count();
+    let rest = text[clear * 64..].iter().position(stops);
+    rest.map_or(text.len(), |position| clear * 64 + position)
 }
 
 #[cfg(test)]
@@ -149,6 +144,7 @@ mod tests {
             format!("[{strings},{long}]"),
             long.replace("1.5", "\"a\""),
             "[".repeat(5000),
+            "[[1,".repeat(5000),
             "\"".repeat(5001),
             format!("[{}", "1,".repeat(5000)),
         ] {

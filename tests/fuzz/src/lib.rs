@@ -166,6 +166,7 @@ fn output(spec: &TensorSpec, rows: u32, bytes: &[u8]) -> Option<Tensor> {
             .iter()
             .copied()
             .cycle()
+            .chain(std::iter::repeat(0))
             .take(count * other.size()?)
             .collect(),
     };

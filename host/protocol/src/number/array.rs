@@ -174,7 +174,7 @@ impl<'a> Scan<'a> {
         self.step(b']')
     }
 
-    #[inline]
+    #[inline(always)]
     fn element<const SIZE: usize>(
         &mut self,
         read: &impl Fn(&[u8]) -> Option<([u8; SIZE], usize)>,
@@ -186,11 +186,13 @@ impl<'a> Scan<'a> {
     }
 
     /// Steps over this byte, which must be the next but for white space.
+    #[inline(always)]
     fn step(&mut self, byte: u8) -> Option<()> {
         self.opens(byte).then_some(())
     }
 
     /// Steps over this byte if it is the next but for white space, and says whether it was.
+    #[inline(always)]
     fn opens(&mut self, byte: u8) -> bool {
         self.blanks();
         let is_next = self.text.get(self.position) == Some(&byte);
@@ -198,6 +200,7 @@ impl<'a> Scan<'a> {
         is_next
     }
 
+    #[inline(always)]
     fn blanks(&mut self) {
         while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.text.get(self.position) {
             self.position += 1;

@@ -12,7 +12,7 @@ const POWERS_OF_TEN: [f64; 23] = [
 ];
 
 /// The finite FP32 number that `text` begins with, and its length.
-#[inline]
+#[inline(always)]
 pub(crate) fn read_f32(text: &[u8]) -> Option<(f32, usize)> {
     let decimal = Decimal::read(text)?;
     let single = match near(&decimal).and_then(nearest_single) {
@@ -23,7 +23,7 @@ pub(crate) fn read_f32(text: &[u8]) -> Option<(f32, usize)> {
 }
 
 /// The finite FP64 number that `text` begins with, and its length.
-#[inline]
+#[inline(always)]
 pub(crate) fn read_f64(text: &[u8]) -> Option<(f64, usize)> {
     /// Below it, digits are exact as a double, as their power of ten is, so that their quotient or
     /// product is rounded once (Clinger's fast path).
@@ -38,7 +38,7 @@ pub(crate) fn read_f64(text: &[u8]) -> Option<(f64, usize)> {
 
 /// A double that differs from the number by less than two units in its last place: the digits, where
 /// they are many, and their quotient or product with a power of ten are each rounded once.
-#[inline]
+#[inline(always)]
 fn near(decimal: &Decimal) -> Option<f64> {
     let power = POWERS_OF_TEN.get(usize::try_from(decimal.exponent.unsigned_abs()).ok()?)?;
     let digits = decimal.has_all_digits.then_some(decimal.digits as f64)?;
@@ -58,7 +58,7 @@ fn near(decimal: &Decimal) -> Option<f64> {
 /// `None` where the number could be nearest to another: when the double lies about half-way between
 /// two singles, since on which side the number does is not known; and below the normal singles, whose
 /// half-ways lie elsewhere.
-#[inline]
+#[inline(always)]
 fn nearest_single(double: f64) -> Option<f32> {
     const DROPPED_BITS: u64 = (1 << 29) - 1;
     const HALF_WAY: u64 = 1 << 28;
@@ -76,6 +76,7 @@ fn nearest_single(double: f64) -> Option<f32> {
     Some(double as f32)
 }
 
+#[cold]
 fn number<'a>(text: &'a [u8], decimal: &Decimal) -> Option<&'a str> {
     str::from_utf8(text.get(..decimal.length)?).ok()
 }
