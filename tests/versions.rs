@@ -163,6 +163,25 @@ fn an_unloaded_model_is_not_found_until_it_is_loaded_again() -> Result<()> {
 }
 
 #[test]
+fn a_page_of_another_origin_can_neither_load_nor_unload() -> Result<()> {
+    let server = TestServer::start(Repository::of(&["wine"])?)?;
+    for origin in ["https://elsewhere.example", "http://test:81", "null", ""] {
+        for verb in ["load", "unload"] {
+            let path = format!("POST /v2/repository/models/wine/{verb}");
+            let refusal = server.request(&path, &[("origin", origin)], b"")?;
+            refusal.error(403)?;
+        }
+    }
+    server.get("/v2/models/wine/ready")?.ok()?;
+    // The page at /docs is the server's own.
+    let own = [("origin", "http://test")];
+    server
+        .request("POST /v2/repository/models/wine/load", &own, b"")?
+        .ok()?;
+    Ok(())
+}
+
+#[test]
 fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
     let repository =
         Repository::empty()?.with_model("evil", "progression", Some(component("evil")?))?;

@@ -7,7 +7,7 @@ use crate::docs;
 use crate::failure::Failure;
 use crate::reply::Reply;
 use http::request::Parts;
-use http::{Version, header};
+use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use wisp_protocol::call::{Call, Target};
 use wisp_protocol::error::ErrorKind;
@@ -72,17 +72,38 @@ pub(crate) async fn answer(
         Call::AllStatistics => Reply::document(v2::statistics(&serving.all_statistics())),
         Call::ModelList => Reply::document(v2::model_list(&serving.models())),
         Call::RepositoryLoad(model) => {
+            check_origin(head)?;
             check_control(body).await?;
             serving.load(model.clone()).await?;
             Reply::document(v2::loaded(&model))
         }
         Call::RepositoryUnload(model) => {
+            check_origin(head)?;
             check_control(body).await?;
             serving.unload(&model).await?;
             Reply::document(v2::unloaded(&model))
         }
     };
     Ok(reply)
+}
+
+/// A browser sends what a page of another origin posts without asking, and only keeps the answer from it:
+/// any page could load and unload on the machine of whoever looks at it. It does say where it comes from.
+fn check_origin(head: &Parts) -> Result<(), Failure> {
+    let Some(origin) = head.headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let host = match head.uri.authority() {
+        Some(authority) => Some(authority.as_str().as_bytes()),
+        None => head.headers.get(header::HOST).map(HeaderValue::as_bytes),
+    };
+    let own = [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find_map(|scheme| origin.as_bytes().strip_prefix(scheme));
+    match own {
+        Some(own) if Some(own) == host => Ok(()),
+        _ => Err(Failure::ForeignOrigin),
+    }
 }
 
 /// What comes with a request to load or unload.

@@ -17,6 +17,8 @@ const MAX_PATH_BYTES: usize = 200;
 pub(crate) enum Failure {
     #[error("an HTTP/1.1 request names its host exactly once")]
     Host,
+    #[error("models are not loaded and unloaded for pages of other origins")]
+    ForeignOrigin,
     #[error(transparent)]
     Route(#[from] RouteError),
     #[error(transparent)]
@@ -56,6 +58,7 @@ impl Failure {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Failure::Host => ErrorKind::InvalidRequest,
+            Failure::ForeignOrigin => ErrorKind::Forbidden,
             Failure::Route(error) => error.kind(),
             Failure::ContentCoding(error) => error.kind(),
             Failure::Serving(error) => error.kind(),

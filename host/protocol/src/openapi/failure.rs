@@ -42,6 +42,7 @@ pub(super) const READ: &[ErrorKind] = &[ErrorKind::TooLarge, ErrorKind::ClientTi
 /// What a request to load or unload may meet.
 pub(super) const CONTROLLED: &[ErrorKind] = &[
     ErrorKind::NotFound,
+    ErrorKind::Forbidden,
     ErrorKind::TooLarge,
     ErrorKind::ClientTimeout,
     ErrorKind::NotImplemented,
