@@ -102,13 +102,25 @@ fn numbers(text: &str) -> Option<&str> {
     Some(&list[..list.rfind(']')? + 1])
 }
 
-/// The position of the first quote or closing brace. A chunk at a time, which is compared at once.
+/// The position of the first quote or closing brace, found eight bytes at a time.
 fn stop(text: &[u8]) -> usize {
-    let stops = |&byte: &u8| (byte == b'"') | (byte == b'}');
-    let is_clear = |chunk: &&[u8; 64]| !chunk.iter().fold(false, |hit, byte| hit | stops(byte));
-    let clear = text.as_chunks().0.iter().take_while(is_clear).count();
-    let rest = text[clear * 64..].iter().position(stops);
-    rest.map_or(text.len(), |position| clear * 64 + position)
+    let is_clear = |&&bytes: &&[u8; 8]| {
+        let word = u64::from_le_bytes(bytes);
+        zeros(word ^ REPEATED * u64::from(b'"')) | zeros(word ^ REPEATED * u64::from(b'}')) == 0
+    };
+    let clear = text.as_chunks().0.iter().take_while(is_clear).count() * 8;
+    let rest = text[clear..]
+        .iter()
+        .position(|byte| matches!(byte, b'"' | b'}'));
+    rest.map_or(text.len(), |position| clear + position)
+}
+
+/// One in each byte.
+const REPEATED: u64 = 0x0101_0101_0101_0101;
+
+/// Nothing, if no byte of the word is zero.
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(REPEATED) & !word & REPEATED << 7
 }
 
 #[cfg(test)]
@@ -132,6 +144,22 @@ mod tests {
         assert_eq!(at(outline.text.find("[] ").unwrap()), Some(nested.as_str()));
         assert_eq!(at(0), None);
         assert_eq!(outline.list("[]"), None);
+    }
+
+    #[test]
+    fn a_list_ends_before_the_first_quote_or_brace_wherever_it_stands() {
+        for length in 0..40 {
+            for byte in [b'"', b'}', b'!', b'#', b'|', b'~', 0xff] {
+                let mut text = vec![b'1'; 40];
+                text[length] = byte;
+                let is_stop = matches!(byte, b'"' | b'}');
+                assert_eq!(
+                    stop(&text),
+                    if is_stop { length } else { 40 },
+                    "{byte} at {length}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! The input is the model's only required one, of whole numbers or of FP32 and FP64; `features`
 //! fill it, or a row of it when the model has a `max_batch_size`. What is the prediction and what the
-//! probabilities is said by [`outcome`](crate::predict::outcome), as for REST's `/predict`; where JSON
-//! has numbers of any width, messages have singles, and where it has `null`, no `prediction`.
+//! probabilities is said by `predict::outcome`, as for REST's `/predict`; where JSON has numbers of any
+//! width, messages have singles, and where it has `null`, no `prediction`.
 //!
 //! Invariant: a row of a batch that is invalid fails alone, and the others make one `InferRequest`.
 

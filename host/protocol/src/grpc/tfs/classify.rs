@@ -1,7 +1,6 @@
 //! Classes and numbers from outputs: `Classify` and `Regress`.
 //!
-//! Which outputs those are is said by [`classes`](crate::tfs::classes), as for REST's `:classify` and
-//! `:regress`.
+//! Which outputs those are is said by `tfs::classes`, as for REST's `:classify` and `:regress`.
 
 use super::error::{DecodeError, Reason};
 use super::{check_signature, example, model_spec};
