@@ -106,7 +106,8 @@ fn numbers(text: &str) -> Option<&str> {
 fn stop(text: &[u8]) -> usize {
     let is_clear = |&&bytes: &&[u8; 8]| {
         let word = u64::from_le_bytes(bytes);
-        zeros(word ^ REPEATED * u64::from(b'"')) | zeros(word ^ REPEATED * u64::from(b'}')) == 0
+        let has = |byte: u8| zeros(word ^ (REPEATED * u64::from(byte)));
+        has(b'"') | has(b'}') == 0
     };
     let clear = text.as_chunks().0.iter().take_while(is_clear).count() * 8;
     let rest = text[clear..]
@@ -120,7 +121,7 @@ const REPEATED: u64 = 0x0101_0101_0101_0101;
 
 /// Nothing, if no byte of the word is zero.
 fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(REPEATED) & !word & REPEATED << 7
+    word.wrapping_sub(REPEATED) & !word & (REPEATED << 7)
 }
 
 #[cfg(test)]
