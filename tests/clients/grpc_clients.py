@@ -258,13 +258,16 @@ def stream():
         bad = to_inputs({"features": WINES.astype(np.float64)})
         for number in range(9):
             inputs = bad if number == 4 else to_inputs({"features": WINES[number % 2 :][:1]})
-            client.async_stream_infer("wine", inputs, request_id=str(number))
+            # As clients do that also know models with several answers.
+            final = {"enable_empty_final_response": number % 2 == 0}
+            client.async_stream_infer("wine", inputs, request_id=str(number), **final)
         for number in range(9):
             result, error = answers.get(timeout=30)
             if number == 4:
                 assert "is FP64" in error.message(), error
                 continue
             assert error is None and result.get_response().id == str(number), (number, error)
+            assert result.get_response().parameters["triton_final_response"].bool_param, number
             assert result.as_numpy("class")[0] == f"class_{number % 2}".encode(), number
         client.stop_stream()
 

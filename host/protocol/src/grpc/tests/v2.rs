@@ -407,7 +407,10 @@ fn an_answer_is_raw_and_uncopied_whatever_the_request_was() {
     let failed = v2::stream_error("42", "no");
     assert_eq!(failed.error_message, "no");
     assert_eq!(failed.infer_response.unwrap().id, "42");
-    assert_eq!(v2::stream_response(message).error_message, "");
+    let answered = v2::stream_response(message);
+    assert_eq!(answered.error_message, "");
+    let last = &answered.infer_response.unwrap().parameters["triton_final_response"];
+    assert_eq!(*last, parameter(Some(ParameterChoice::BoolParam(true))));
 }
 
 #[test]

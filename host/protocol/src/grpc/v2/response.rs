@@ -59,8 +59,14 @@ impl Reply {
     }
 }
 
-/// An answer as one element of a stream.
-pub fn stream_response(response: ModelInferResponse) -> ModelStreamInferResponse {
+/// An answer as one element of a stream. As in Triton, it says that it is the last one to its request:
+/// clients that know models with several answers wait for that.
+pub fn stream_response(mut response: ModelInferResponse) -> ModelStreamInferResponse {
+    let is_last = InferParameter {
+        parameter_choice: Some(ParameterChoice::BoolParam(true)),
+    };
+    let name = "triton_final_response".to_owned();
+    response.parameters.insert(name, is_last);
     ModelStreamInferResponse {
         error_message: String::new(),
         infer_response: Some(response),
