@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The server's capacity. Lifetime: the process.
 #[derive(Debug)]
@@ -23,10 +23,10 @@ pub struct Permit {
     instances: Arc<Semaphore>,
 }
 
-/// A place in the sandbox for one instance; given back when dropped.
+/// A place in the sandbox for one instance; given back when dropped, so it goes where the instance goes.
 #[derive(Debug)]
-pub struct InstanceSlot<'a> {
-    _slot: SemaphorePermit<'a>,
+pub struct InstanceSlot {
+    _slot: OwnedSemaphorePermit,
 }
 
 /// Why a call may not run now.
@@ -77,8 +77,8 @@ impl Admission {
 
 impl Permit {
     /// Wait, first come first served, for a place in the sandbox.
-    pub async fn instance(&self, deadline: Instant) -> Result<InstanceSlot<'_>, AdmissionError> {
-        let acquire = self.instances.acquire();
+    pub async fn instance(&self, deadline: Instant) -> Result<InstanceSlot, AdmissionError> {
+        let acquire = Arc::clone(&self.instances).acquire_owned();
         match tokio::time::timeout_at(deadline.into(), acquire).await {
             Ok(Ok(slot)) => Ok(InstanceSlot { _slot: slot }),
             // The semaphore is never closed; were it, there would be no place either.

@@ -132,12 +132,15 @@ impl PlacedHandler {
         permit: &Permit,
         deadline: Instant,
     ) -> Result<(Vec<String>, HandlerAnswer, Instant), CallError> {
-        let _slot = permit
+        let slot = permit
             .instance(deadline)
             .await
             .map_err(CallError::Admission)?;
         let handler = Arc::clone(&self.handler);
         let call = async move {
+            // An abandoned call ends on its own thread, a little after its request: the place is free when
+            // the instance is gone, and not before.
+            let _slot = slot;
             let started = Instant::now();
             let answer = handler.infer(handler_call(&request, deadline)).await;
             (request.outputs, answer, started)
