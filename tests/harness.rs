@@ -26,6 +26,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use wisp_backend::tract::Tract;
 use wisp_backend::worker::{WorkerOptions, Workers};
+use wisp_backend::{Backend, Backends};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
@@ -34,7 +35,10 @@ use wisp_server::{ServerOptions, Sockets};
 use wisp_serving::guest_threads::GuestThreads;
 use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::placed_handler::HandlerThreads;
+use wisp_serving::registry::decision::DecisionStore;
+use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::loader::Loader;
+use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Change, RepositoryPoll};
 use wisp_serving::{Serving, ServingOptions};
@@ -131,6 +135,8 @@ pub(crate) struct TestOptions {
     pub(crate) control: ControlMode,
     /// What computes wait at, if they do.
     pub(crate) gate: Option<Gate>,
+    /// What models may ask for besides the default.
+    pub(crate) backends: Vec<Arc<dyn Backend>>,
     /// For clients that speak TLS, which this harness's own does not.
     pub(crate) tls: Option<TlsFiles>,
 }
@@ -149,6 +155,7 @@ impl Default for TestOptions {
             limits: Limits::default(),
             control: ControlMode::Explicit,
             gate: None,
+            backends: Vec::new(),
             tls: None,
         }
     }
@@ -323,17 +330,26 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
     Ok(Loader {
         engine: Arc::new(engine),
         aot: AotStore::open(&store)?,
-        backend: match &options.gate {
-            Some(gate) => Box::new(gate.clone()),
-            None => Box::new(Tract::new()),
-        },
+        graphs: graph_loader(options, &store),
         handler_threads: HandlerThreads {
             workers: Arc::new(Workers::spawn("wisp-handler", workers)?),
             guests: Arc::new(GuestThreads::spawn(threads)?),
         },
-        graph_threads: threads,
+        instances: threads,
         limits: options.limits.clone(),
     })
+}
+
+fn graph_loader(options: &TestOptions, store: &Path) -> GraphLoader {
+    let default: Arc<dyn Backend> = match &options.gate {
+        Some(gate) => Arc::new(gate.clone()),
+        None => Arc::new(Tract::new()),
+    };
+    GraphLoader {
+        choice: BackendChoice::Named(default.name().to_owned()),
+        backends: Backends::new(default, options.backends.clone()),
+        decisions: DecisionStore::new(store.join("decisions")),
+    }
 }
 
 /// A response as it came over the wire.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, BackendError, Graph};
+use wisp_backend::{Backend, BackendError, Graph, LoadOptions};
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
 /// When a test has failed, instead of waiting for ever.
@@ -71,10 +71,14 @@ impl Backend for Gate {
         "gate"
     }
 
-    fn load(&self, path: &Path) -> Result<Arc<dyn Graph>, BackendError> {
+    fn version(&self) -> String {
+        "0".to_owned()
+    }
+
+    fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
         Ok(Arc::new(GatedGraph {
             gate: self.clone(),
-            graph: Tract::new().load(path)?,
+            graph: Tract::new().load(path, options)?,
         }))
     }
 }

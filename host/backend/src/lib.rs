@@ -3,25 +3,40 @@
 //! A [`Backend`] loads a [`Graph`] from a model file; a [`Graph`] is shared by all its users and
 //! computes on the calling thread, with its signature known from the file. [`worker`] gives a graph
 //! OS threads of its own behind a bounded queue, because computing blocks. [`sample`] makes inputs up
-//! for whoever measures or warms a graph. Each engine is one module, on by feature; none falls back
-//! to another.
+//! for whoever warms a graph, [`measure`] compares graphs of one model. Each engine is one module, on by feature; none falls back
+//! to another. [`Backends`] finds them by name.
 //!
 //! Invariant: nothing here is async, and no input makes a compute panic past its caller: engines
 //! are foreign code, so the worker catches what they throw.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod backends;
+mod device;
+#[cfg(feature = "threads")]
+pub mod measure;
+#[cfg(feature = "tract")]
+mod onnx;
+#[cfg(feature = "onnxruntime")]
+pub mod onnxruntime;
+#[cfg(feature = "tract")]
+mod ordered;
 #[cfg(feature = "tract")]
 mod panic;
+#[cfg(feature = "tract")]
+mod probe;
 pub mod sample;
 #[cfg(feature = "tract")]
 pub mod tract;
 #[cfg(feature = "threads")]
 pub mod worker;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
+pub use backends::Backends;
+pub use device::{Device, UnknownDevice};
 pub use sample::sample_inputs;
 
 /// An inference engine: turns model files into graphs.
@@ -29,8 +44,35 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     /// The engine's name in metadata and configuration, such as `tract`.
     fn name(&self) -> &'static str;
 
+    /// Its version, which a record of what it did is compared with.
+    fn version(&self) -> String;
+
+    /// Whether it can load anything at all: [`BackendError::Unavailable`] says what is missing.
+    fn available(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     /// Read, check and optimise the model file at `path`. Blocks, for seconds with a large model.
-    fn load(&self, path: &Path) -> Result<Arc<dyn Graph>, BackendError>;
+    fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError>;
+}
+
+/// What a model asks of its engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Where it computes.
+    pub device: Device,
+    /// Threads that one compute may use, the caller's included.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for LoadOptions {
+    /// The processor, one thread: a server uses its other cores for other requests.
+    fn default() -> LoadOptions {
+        LoadOptions {
+            device: Device::Cpu,
+            threads: NonZeroUsize::MIN,
+        }
+    }
 }
 
 /// A loaded model. Lifetime: a model version.
@@ -63,6 +105,18 @@ pub trait Graph: Send + Sync + std::fmt::Debug {
 /// Why an engine did not load or compute.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
+    /// No engine has this name.
+    #[error("there is no backend `{name}`, expected one of: {}", expected.join(", "))]
+    Unknown {
+        name: String,
+        expected: Vec<&'static str>,
+    },
+    /// The engine, or the device it was asked for, is not on this machine; the text says how to get it.
+    #[error("{engine} is not available: {reason}")]
+    Unavailable {
+        engine: &'static str,
+        reason: String,
+    },
     /// The file cannot be read.
     #[error("failed to read the model file")]
     Read(#[source] std::io::Error),
@@ -85,4 +139,26 @@ pub enum BackendError {
         engine: &'static str,
         reason: String,
     },
+}
+
+impl BackendError {
+    /// Whether an engine or device was asked for that this machine, or this build, does not have.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(
+            self,
+            BackendError::Unavailable { .. } | BackendError::Unknown { .. }
+        )
+    }
+
+    /// What was at fault, without the engine's name.
+    #[cfg(feature = "tract")]
+    fn into_reason(self) -> String {
+        match self {
+            BackendError::Unavailable { reason, .. }
+            | BackendError::Load { reason, .. }
+            | BackendError::Inputs { reason, .. }
+            | BackendError::Compute { reason, .. } => reason,
+            BackendError::Unknown { .. } | BackendError::Read(_) => self.to_string(),
+        }
+    }
 }

@@ -15,12 +15,16 @@ mod model;
 mod onnx_graph;
 mod plan_cache;
 
+pub(crate) use self::onnx_graph::check_external_data;
+
 use self::convert::{from_tract, to_tract};
 use self::guard::{Fault, guarded};
 use self::model::SymbolicModel;
 use self::plan_cache::PlanCache;
+use crate::ordered::in_order;
+use crate::probe::probe;
 use crate::sample::sample_inputs_sized;
-use crate::{Backend, BackendError, Graph};
+use crate::{Backend, BackendError, Device, Graph, LoadOptions};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -30,9 +34,12 @@ use tract_onnx::prelude::{
     Framework, IntoRunnable, SymbolValues, TVec, TractResult, TypedModel, TypedSimplePlan,
 };
 use tract_onnx::tract_core::internal::ensure;
-use wisp_tensor::{Dimension, NamedTensor, Signature, Tensor, TensorError};
+use wisp_tensor::{NamedTensor, Signature, Tensor, TensorError};
 
 const ENGINE: &str = "tract";
+
+/// As in the lock file, which a test compares.
+const VERSION: &str = "0.23.9";
 
 /// Memory that one graph's plans may take together, counted as their constants: each plan packs the
 /// weights anew for its own kernels.
@@ -48,14 +55,6 @@ const MAX_PLANS: usize = 64;
 /// multiply (attention over a million tokens), and a failed allocation would end the process.
 const MAX_VALUE_BYTES: i64 = 4 << 30;
 
-/// Sizes tried for variable axes other than the batch when a graph is loaded. Graphs over tokens
-/// or columns take 1; those that shrink images by strides take 32, or 224 as most were trained
-/// with; those over sound need hundreds of samples.
-const PROBE_SIZES: [u32; 4] = [1, 32, 224, 1024];
-
-/// Elements beyond which an input is not tried: a 1024 x 1024 image says nothing that 224 did not.
-const MAX_PROBE_ELEMENTS: usize = 1 << 20;
-
 type Plan = Result<Arc<TypedSimplePlan>, Fault>;
 
 /// The tract engine.
@@ -67,7 +66,7 @@ pub struct Tract;
 struct TractGraph {
     symbolic: SymbolicModel,
     plans: PlanCache<Plan>,
-    /// The entry of [`PROBE_SIZES`] that computed.
+    /// The size of variable axes besides the batch that was found to compute.
     probe_size: u32,
 }
 
@@ -90,7 +89,20 @@ impl Backend for Tract {
         ENGINE
     }
 
-    fn load(&self, path: &Path) -> Result<Arc<dyn Graph>, BackendError> {
+    fn version(&self) -> String {
+        VERSION.to_owned()
+    }
+
+    fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
+        if options.device != Device::Cpu {
+            return Err(BackendError::Unavailable {
+                engine: ENGINE,
+                reason: format!(
+                    "it computes on the processor here, not on `{}`: choose `backend = \"onnxruntime\"`",
+                    options.device
+                ),
+            });
+        }
         let mut file = File::open(path).map_err(BackendError::Read)?;
         // A folder opens like a file and only fails when it is read.
         if file.metadata().map_err(BackendError::Read)?.is_dir() {
@@ -109,7 +121,7 @@ fn load(content: &mut dyn Read, folder: Option<&Path>) -> Result<Arc<dyn Graph>,
     let mut graph = TractGraph {
         symbolic,
         plans: PlanCache::new(capacity.clamp(MIN_PLANS, MAX_PLANS)),
-        probe_size: PROBE_SIZES[0],
+        probe_size: 1,
     };
     graph.probe()?;
     Ok(Arc::new(graph))
@@ -158,67 +170,15 @@ fn compute_error(fault: Fault) -> BackendError {
 impl TractGraph {
     /// Compute zeros once, so that a model tract types but cannot run fails when it is deployed.
     ///
-    /// Batch axes are 1. Other variable axes may not take that: a graph that no size of
-    /// [`PROBE_SIZES`] suits is refused too, because the sizes fit what people deploy, while an
-    /// operator that fails at every size is the likelier cause.
+    /// A graph that computes at none of the sizes tried is refused, because they fit what people
+    /// deploy, while an operator that fails at every size is the likelier cause.
     fn probe(&mut self) -> Result<(), BackendError> {
-        let signature = &self.symbolic.signature;
-        let only_batch = signature
-            .inputs
-            .iter()
-            .all(|spec| !spec.shape.iter().skip(1).any(|d| *d == Dimension::Variable));
-        let sizes = match only_batch {
-            true => &PROBE_SIZES[..1],
-            false => &PROBE_SIZES[..],
-        };
-        let mut first_reason = None;
-        for &size in sizes {
-            let inputs = match sample_inputs_sized(signature, size) {
-                Ok(inputs) => inputs,
-                Err(error) => {
-                    first_reason.get_or_insert(format!("an input cannot be made: {error}"));
-                    break;
-                }
-            };
-            let elements = |input: &NamedTensor| input.tensor.shape().elements();
-            if size > 1 && inputs.iter().any(|i| elements(i) > MAX_PROBE_ELEMENTS) {
-                break;
-            }
-            match self.compute(&inputs) {
-                Ok(_) => {
-                    self.probe_size = size;
-                    return Ok(());
-                }
-                Err(BackendError::Inputs { reason, .. } | BackendError::Compute { reason, .. }) => {
-                    first_reason.get_or_insert(reason);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(BackendError::Load {
+        let found = probe(&self.symbolic.signature, |inputs| self.compute(inputs));
+        self.probe_size = found.map_err(|reason| BackendError::Load {
             engine: ENGINE,
-            reason: first_reason.unwrap_or_default(),
-        })
-    }
-
-    /// The inputs in the signature's order, each meeting its declaration.
-    fn in_order<'a>(&self, inputs: &'a [NamedTensor]) -> Result<TVec<&'a Tensor>, BackendError> {
-        let specs = &self.symbolic.signature.inputs;
-        let mut ordered = TVec::with_capacity(specs.len());
-        for (position, spec) in specs.iter().enumerate() {
-            // Most callers keep the signature's order.
-            let found = match inputs.get(position) {
-                Some(input) if input.name == spec.name => Some(input),
-                _ => inputs.iter().find(|input| input.name == spec.name),
-            };
-            let Some(NamedTensor { tensor, .. }) = found else {
-                return Err(inputs_error(format!("`{}` is missing", spec.name)));
-            };
-            spec.check(tensor)
-                .map_err(|error| inputs_error(error.to_string()))?;
-            ordered.push(tensor);
-        }
-        Ok(ordered)
+            reason,
+        })?;
+        Ok(())
     }
 
     /// The sizes of the variable axes in these inputs.
@@ -305,7 +265,7 @@ impl Graph for TractGraph {
     }
 
     fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
-        let ordered = self.in_order(inputs)?;
+        let ordered = in_order(self.signature(), inputs).map_err(inputs_error)?;
         let plan = self.plan(&self.sizes(&ordered))?;
         self.run(&plan, &ordered)
     }
@@ -314,9 +274,9 @@ impl Graph for TractGraph {
         &self,
         inputs: &[NamedTensor],
     ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
-        let ordered = match self.in_order(inputs) {
+        let ordered = match in_order(self.signature(), inputs) {
             Ok(ordered) => ordered,
-            Err(error) => return Some(Err(error)),
+            Err(reason) => return Some(Err(inputs_error(reason))),
         };
         let plan = self.built_plan(&self.sizes(&ordered))?;
         Some(plan.and_then(|plan| self.run(&plan, &ordered)))

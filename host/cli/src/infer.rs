@@ -22,6 +22,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
         cache_dir: args.cache.cache_dir.as_deref(),
         threads: None,
         max_instances: 1,
+        backend: &args.backend,
     })?;
     let subject = || format!("model {}", crate::display::path(&args.model));
     let files = version_files(&args.model).with_context(subject)?;

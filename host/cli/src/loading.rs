@@ -1,12 +1,16 @@
 //! What the commands that run models share: the loader (engine, store of compiled code, threads), and
 //! the words for a path that is no model.
 
+use crate::backend::installed;
 use crate::display;
 use crate::failure::bad_configuration;
+use crate::options::BackendArgs;
 use anyhow::Context;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use wisp_backend::Backends;
+use wisp_backend::onnxruntime::OnnxRuntime;
 use wisp_backend::tract::Tract;
 use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_sandbox::aot::AotStore;
@@ -14,7 +18,10 @@ use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
 use wisp_serving::guest_threads::GuestThreads;
 use wisp_serving::placed_handler::HandlerThreads;
+use wisp_serving::registry::decision::DecisionStore;
+use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::loader::Loader;
+use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::repository::{find_models, is_model_directory};
 
 /// Handler calls that may wait for a thread; admission refuses long before.
@@ -31,6 +38,7 @@ pub(crate) struct LoadingOptions<'a> {
     pub(crate) threads: Option<NonZeroUsize>,
     /// Asynchronous instances alive at once.
     pub(crate) max_instances: usize,
+    pub(crate) backend: &'a BackendArgs,
 }
 
 pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
@@ -38,15 +46,13 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         cache_dir,
         threads,
         max_instances,
+        backend,
     } = *options;
     let threads = match threads {
         Some(threads) => threads,
         None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     };
-    let cache = match cache_dir {
-        Some(directory) => directory.to_owned(),
-        None => user_cache_directory()?,
-    };
+    let cache = cache_directory(cache_dir)?;
     // Inline calls hold an instance too, one on each thread, and a few are being torn down.
     let instances = max_instances + max_instances / 10 + threads.get() + 1;
     let engine = Engine::start(&EngineOptions {
@@ -61,14 +67,47 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     Ok(Loader {
         engine: Arc::new(engine),
         aot: AotStore::open(&cache.join("aot"))?,
-        backend: Box::new(Tract::new()),
+        graphs: graph_loader(backend, &cache)?,
         handler_threads: HandlerThreads {
             workers: Arc::new(Workers::spawn("wisp-handler", workers).context(NO_THREADS)?),
             guests: Arc::new(GuestThreads::spawn(threads).context(NO_THREADS)?),
         },
-        graph_threads: threads,
+        instances: threads,
         limits: Limits::default(),
     })
+}
+
+/// The engines, and which of them computes what. The one that is asked for must be there.
+pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<GraphLoader> {
+    let backends = backends(args, cache);
+    let choice = BackendChoice::from(args.backend.clone());
+    if let BackendChoice::Named(name) = &choice {
+        let available = backends.find(name).and_then(|backend| backend.available());
+        available.map_err(|error| bad_configuration(format!("--backend {name}: {error}")))?;
+    }
+    Ok(GraphLoader {
+        backends,
+        choice,
+        decisions: DecisionStore::new(cache.join("backends/decisions")),
+    })
+}
+
+/// The engines of this build, whether they are available or not.
+pub(crate) fn backends(args: &BackendArgs, cache: &Path) -> Backends {
+    let library = match &args.onnxruntime_library {
+        Some(library) => Some(library.clone()),
+        None => installed::onnxruntime(cache),
+    };
+    let onnxruntime = Arc::new(OnnxRuntime::new(library));
+    Backends::new(Arc::new(Tract::new()), vec![onnxruntime])
+}
+
+/// Where this user's files that can be made again are kept.
+pub(crate) fn cache_directory(asked_for: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match asked_for {
+        Some(directory) => Ok(directory.to_owned()),
+        None => user_cache_directory(),
+    }
 }
 
 /// Refuse a path that is no model's directory; where it is a repository, say how its models are

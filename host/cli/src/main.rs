@@ -10,6 +10,7 @@
     reason = "a command line tool talks to its terminal"
 )]
 
+mod backend;
 mod build;
 mod cases;
 mod check;

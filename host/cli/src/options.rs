@@ -113,6 +113,9 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+
     /// Refuse request bodies and gRPC messages that are larger, with status 413 or RESOURCE_EXHAUSTED.
     #[arg(
         long,
@@ -139,7 +142,7 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) max_concurrent_requests: usize,
 
-    /// Threads that compute, for each graph [default: one per core].
+    /// Computations of a graph that may run at once, where model.toml does not say [default: one per core].
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
 }
@@ -168,6 +171,30 @@ pub(crate) struct CacheArgs {
     /// Only this user may be able to write there. It can be deleted at any time.
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
+}
+
+/// What computes graphs, for every command that loads one.
+#[derive(Debug, Args)]
+pub(crate) struct BackendArgs {
+    /// What computes the graphs of models whose model.toml does not say: `tract`, `onnxruntime`, or `auto`
+    /// for the fastest of those there are, found by measuring when a version is first loaded.
+    #[arg(long, value_name = "NAME", default_value = "tract")]
+    pub(crate) backend: String,
+
+    /// ONNX Runtime's shared library [default: the one that `wisp backend install onnxruntime` has
+    /// installed].
+    #[arg(long, value_name = "FILE", env = "ORT_DYLIB_PATH", hide_env_values = true)]
+    pub(crate) onnxruntime_library: Option<PathBuf>,
+}
+
+impl Default for BackendArgs {
+    /// Nothing that this machine need have.
+    fn default() -> BackendArgs {
+        BackendArgs {
+            backend: "tract".to_owned(),
+            onnxruntime_library: None,
+        }
+    }
 }
 
 /// Answer one request on the command line, without a server.
@@ -207,6 +234,9 @@ pub(crate) struct InferArgs {
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 /// Create a project: a handler, a small model, golden cases and tests.
@@ -294,6 +324,9 @@ pub(crate) struct CheckArgs {
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 /// Show what is in a component or a model file.

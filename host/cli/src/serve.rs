@@ -10,8 +10,10 @@ use crate::loading::{LoadingOptions, loader};
 use crate::options::{GrpcAddress, ModelControlMode, ServeArgs, TlsArgs};
 use anyhow::Context;
 use banner::Addresses;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -20,7 +22,9 @@ use tracing_subscriber::EnvFilter;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets, serve};
 use wisp_serving::model_control::{ControlError, ControlMode, ModelControl};
-use wisp_serving::registry::loader::Loaded;
+use wisp_serving::registry::Registry;
+use wisp_serving::registry::load_error::LoadError;
+use wisp_serving::registry::loader::{Loaded, Loader};
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Change, LookError, Taken};
 use wisp_serving::{Serving, ServingOptions};
@@ -70,10 +74,11 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         cache_dir: args.cache.cache_dir.as_deref(),
         threads: args.threads,
         max_instances: options.max_instances,
+        backend: &args.backend,
     })?;
     // Before anything is loaded: what changes meanwhile is a change.
     let files = Snapshot::take(&args.path)?;
-    let registry = loader.load_repository(&args.path, &report_load)?;
+    let registry = load_all(&loader, &args.path)?;
     // Where the repository is looked at again, models may come later.
     if registry.entries().is_empty() && args.model_control_mode != ModelControlMode::Poll {
         let path = args.path.display();
@@ -161,10 +166,34 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     std::process::exit(1)
 }
 
+/// Load what is there. A model that cannot be loaded is reported; one that asks for an engine or a device
+/// which is not there fails the start, since nothing else computes it in its stead.
+fn load_all(loader: &Loader, path: &Path) -> anyhow::Result<Registry> {
+    let missing = RefCell::new(None);
+    let registry = loader.load_repository(path, &|model, loaded| {
+        report_load(model, loaded);
+        if let Err(LoadError::Graph { source, .. }) = loaded
+            && source.is_unavailable()
+        {
+            let reason = format!("model `{model}`: {source}");
+            missing.borrow_mut().get_or_insert(reason);
+        }
+    })?;
+    match missing.into_inner() {
+        Some(reason) => Err(bad_configuration(reason)),
+        None => Ok(registry),
+    }
+}
+
 /// Tell the log of a version that has been loaded, or has not.
 fn report_load(model: &str, loaded: Loaded<'_>) {
     match loaded {
-        Ok(_) => tracing::debug!(model, "loaded"),
+        Ok(version) => {
+            for (graph, decision) in version.decisions() {
+                tracing::info!(model, graph, %decision, "the fastest backend");
+            }
+            tracing::debug!(model, "loaded");
+        }
         Err(error) => tracing::warn!(model, error = error as &dyn std::error::Error, "not loaded"),
     }
 }

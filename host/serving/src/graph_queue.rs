@@ -65,9 +65,11 @@ impl Compute for GraphQueue {
 fn compute_error(error: BackendError) -> ComputeError {
     match error {
         BackendError::Inputs { .. } => ComputeError::Inputs(error.to_string()),
-        BackendError::Read(_) | BackendError::Load { .. } | BackendError::Compute { .. } => {
-            ComputeError::Backend(error.to_string())
-        }
+        BackendError::Unknown { .. }
+        | BackendError::Unavailable { .. }
+        | BackendError::Read(_)
+        | BackendError::Load { .. }
+        | BackendError::Compute { .. } => ComputeError::Backend(error.to_string()),
     }
 }
 

@@ -5,6 +5,8 @@
 //! that a request holds lives until that request has ended. Runs and loads nothing.
 
 pub mod class_labels;
+pub mod decision;
+pub mod graph_loader;
 pub mod load_error;
 pub mod loader;
 pub mod model_file;

@@ -5,6 +5,7 @@
 
 use crate::admission::{AdmissionError, Permit};
 use crate::placed_handler::PlacedHandler;
+use crate::registry::decision::Decision;
 use crate::statistics::Statistics;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +21,7 @@ pub struct ModelVersion {
     description: ModelDescription,
     answers: Answers,
     statistics: Statistics,
+    decisions: Vec<(String, Decision)>,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,7 @@ impl ModelVersion {
             description,
             answers: Answers::Graph(graph),
             statistics: Statistics::default(),
+            decisions: Vec::new(),
         }
     }
 
@@ -87,7 +90,18 @@ impl ModelVersion {
             description,
             answers: Answers::Handler(handler),
             statistics: Statistics::default(),
+            decisions: Vec::new(),
         }
+    }
+
+    /// The same version, whose engines were decided for so.
+    pub(crate) fn with_decisions(self, decisions: Vec<(String, Decision)>) -> ModelVersion {
+        ModelVersion { decisions, ..self }
+    }
+
+    /// How the engines of its graphs were chosen, by graph, where they were chosen by measurement.
+    pub fn decisions(&self) -> &[(String, Decision)] {
+        &self.decisions
     }
 
     pub fn description(&self) -> &ModelDescription {

@@ -40,7 +40,7 @@ pub(super) fn check_inputs(graph: &GraphProto) -> Result<(), String> {
 /// Check that every tensor kept outside the file lies in the file's own folder and can be opened.
 ///
 /// tract checks the place again when it reads; here the refusal names no path of this machine.
-pub(super) fn check_external_data(graph: &GraphProto, folder: Option<&Path>) -> Result<(), String> {
+pub(crate) fn check_external_data(graph: &GraphProto, folder: Option<&Path>) -> Result<(), String> {
     let mut fault = Ok(());
     visit_tensors(graph, &mut |tensor| {
         if fault.is_err() || tensor.data_location != Some(DataLocation::External as i32) {

@@ -5,6 +5,7 @@
 
 use crate::display;
 use crate::loading::{LoadingOptions, loader};
+use crate::options::BackendArgs;
 use serde::Serialize;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -81,6 +82,8 @@ impl<'a> Sandbox<'a> {
                 cache_dir: self.cache_dir,
                 threads: Some(NonZeroUsize::MIN),
                 max_instances: 1,
+                // A handler is asked for its signature alone.
+                backend: &BackendArgs::default(),
             })?,
         };
         let told = match ask(&loader, wasm) {

@@ -5,6 +5,7 @@
 
 use crate::agreement::Disagreement;
 use crate::registry::class_labels::ClassLabelsError;
+use crate::registry::decision::DecisionError;
 use crate::registry::model_file::ModelFileError;
 use std::path::PathBuf;
 use wisp_backend::BackendError;
@@ -53,6 +54,8 @@ pub enum LoadError {
     ClassLabels(ClassLabelsError),
     #[error("graph `{graph}` cannot be loaded")]
     Graph { graph: String, source: BackendError },
+    #[error(transparent)]
+    Decision(DecisionError),
     #[error("the handler is refused")]
     Component(#[source] ComponentError),
     #[error("the handler cannot be used")]
@@ -81,6 +84,7 @@ impl LoadError {
     pub fn client_reason(&self) -> String {
         match self {
             LoadError::Read { .. } => "its files cannot be read".to_owned(),
+            LoadError::Decision(_) => "its engine cannot be decided for".to_owned(),
             LoadError::ModelFile(_) => "its model.toml is not valid".to_owned(),
             LoadError::Component(source) => format!("{self}: {source}"),
             LoadError::Graph { .. }

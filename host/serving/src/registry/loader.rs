@@ -7,6 +7,7 @@ use crate::agreement::disagreements;
 use crate::graph_queue::GraphQueue;
 use crate::placed_handler::{HandlerThreads, PlacedHandler, Placement};
 use crate::registry::class_labels;
+use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{ModelFile, ModelFileError};
 use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, SelectedVersions, VersionFiles};
@@ -18,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::worker::{WorkerOptions, Workers};
-use wisp_backend::{Backend, Graph};
+use wisp_backend::Graph;
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
@@ -35,6 +36,9 @@ const DEFAULT_MAX_BATCH_SIZE: u32 = 32;
 /// another thread would cost as much as it takes.
 const INLINE_COMPUTE: Duration = Duration::from_micros(200);
 
+/// What a version of no graph says of its engine.
+const NO_BACKEND: &str = "none";
+
 /// Computations that may wait for a graph's threads.
 const GRAPH_QUEUE: usize = 1024;
 
@@ -43,11 +47,11 @@ const GRAPH_QUEUE: usize = 1024;
 pub struct Loader {
     pub engine: Arc<Engine>,
     pub aot: AotStore,
-    pub backend: Box<dyn Backend>,
+    pub graphs: GraphLoader,
     /// Where handlers run; shared by all versions.
     pub handler_threads: HandlerThreads,
-    /// Threads of each graph.
-    pub graph_threads: NonZeroUsize,
+    /// Computations of a graph that run at once, where its model does not say.
+    pub instances: NonZeroUsize,
     /// Limits of every handler whose model file does not lower them.
     pub limits: Limits,
 }
@@ -114,14 +118,22 @@ impl Loader {
         if files.handler.is_none() && model_file.handler.source.is_some() {
             return Err(LoadError::HandlerNotBuilt);
         }
-        let mut loaded = Vec::new();
+        let mut loaded = BTreeMap::new();
         for (name, path) in &files.graphs {
-            loaded.push((name.as_str(), self.load_graph(name, path)?));
+            let graph = self.graphs.load(name, path, &model_file)?;
+            loaded.insert(name.as_str(), graph);
         }
-        let is_quick = loaded.iter().all(|(_, graph)| compute_is_quick(&**graph));
+        // Inline, as many computations run at once as there are threads for handlers.
+        let is_quick = model_file.instances.is_none()
+            && loaded.values().all(|loaded| compute_is_quick(&*loaded.graph));
+        // Of several graphs, the main one gives the version its engine.
+        let first = loaded.get(MAIN_GRAPH).or_else(|| loaded.values().next());
+        let backend = first.map_or(NO_BACKEND, |first| first.backend);
+        let mut decisions = Vec::new();
         let mut queues: Vec<(String, Arc<dyn Compute>)> = Vec::new();
-        for (name, graph) in loaded {
-            queues.push((name.to_owned(), self.queue(name, graph)?));
+        for (name, LoadedGraph { graph, decision, .. }) in loaded {
+            queues.push((name.to_owned(), self.queue(name, graph, &model_file)?));
+            decisions.extend(decision.map(|decision| (name.to_owned(), decision)));
         }
         let main = queues
             .iter()
@@ -136,7 +148,7 @@ impl Loader {
             Ok(ModelDescription {
                 model: files.model.clone(),
                 version: files.version,
-                platform: format!("{}_onnx", self.backend.name()),
+                platform: format!("{backend}_onnx"),
                 max_batch_size: model_file.max_batch_size.unwrap_or(if batched {
                     DEFAULT_MAX_BATCH_SIZE
                 } else {
@@ -153,10 +165,8 @@ impl Loader {
             })?;
             let signature = main.signature().clone();
             let batched = has_batch_axis([&signature]);
-            return Ok(Arc::new(ModelVersion::bare(
-                describe(signature, batched)?,
-                main,
-            )));
+            let version = ModelVersion::bare(describe(signature, batched)?, main);
+            return Ok(Arc::new(version.with_decisions(decisions)));
         };
         let handler = self.load_handler(handler, &graphs, limits)?;
         let told = handler.signature();
@@ -169,7 +179,8 @@ impl Loader {
             false => Placement::Queued,
         };
         let handler = PlacedHandler::new(handler, placement, self.handler_threads.clone());
-        Ok(Arc::new(ModelVersion::with_handler(description, handler)))
+        let version = ModelVersion::with_handler(description, handler);
+        Ok(Arc::new(version.with_decisions(decisions)))
     }
 
     /// What the model file says, and the limits that follow from it.
@@ -182,16 +193,14 @@ impl Loader {
         Ok((model_file, limits))
     }
 
-    fn load_graph(&self, name: &str, path: &Path) -> Result<Arc<dyn Graph>, LoadError> {
-        self.backend.load(path).map_err(|source| LoadError::Graph {
-            graph: name.to_owned(),
-            source,
-        })
-    }
-
-    fn queue(&self, name: &str, graph: Arc<dyn Graph>) -> Result<Arc<dyn Compute>, LoadError> {
+    fn queue(
+        &self,
+        name: &str,
+        graph: Arc<dyn Graph>,
+        model_file: &ModelFile,
+    ) -> Result<Arc<dyn Compute>, LoadError> {
         let options = WorkerOptions {
-            threads: self.graph_threads,
+            threads: model_file.instances.unwrap_or(self.instances),
             queue: GRAPH_QUEUE,
         };
         let workers =

@@ -2,12 +2,13 @@
 //!
 //! Unknown keys are errors: a misspelt limit must not be a limit that silently is not there.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use wisp_backend::Device;
 use wisp_sandbox::limits::Limits;
 
 /// The name of the file in a model's directory.
@@ -26,6 +27,15 @@ pub struct ModelFile {
     pub labels: BTreeMap<String, u64>,
     /// The command that makes a `model.onnx` which the repository does not hold.
     pub export: Option<String>,
+    /// What computes its graphs: an engine's name, or `auto`; by default the server's choice.
+    pub backend: Option<BackendChoice>,
+    /// Where its graphs compute, `cpu` or `cuda:0`; by default the processor.
+    #[serde(deserialize_with = "device")]
+    pub device: Option<Device>,
+    /// Threads that one computation may use; by default one, since other cores serve other requests.
+    pub threads: Option<NonZeroUsize>,
+    /// Computations of a graph that may run at once; by default one per core.
+    pub instances: Option<NonZeroUsize>,
     /// What there is to say about outputs, by name.
     pub outputs: BTreeMap<String, OutputSection>,
     pub handler: HandlerSection,
@@ -60,6 +70,30 @@ impl Default for VersionPolicy {
     fn default() -> VersionPolicy {
         VersionPolicy::Named(NamedPolicy::Latest)
     }
+}
+
+/// What computes a model's graphs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum BackendChoice {
+    /// The engine of this name.
+    Named(String),
+    /// The fastest of those there are, found by measuring when a version is first loaded.
+    Auto,
+}
+
+impl From<String> for BackendChoice {
+    fn from(name: String) -> BackendChoice {
+        match name.as_str() {
+            "auto" => BackendChoice::Auto,
+            _ => BackendChoice::Named(name),
+        }
+    }
+}
+
+fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Device>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// What an output means.
@@ -242,6 +276,29 @@ mod tests {
                 source.to_string().contains("a list of versions"),
                 "{source}"
             );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_model_chooses_its_engine_device_and_threads() -> anyhow::Result<()> {
+        let file = load(
+            "backend = 'onnxruntime'\ndevice = 'cuda:1'\nthreads = 2\ninstances = 3",
+        )??;
+        assert_eq!(file.backend, Some(BackendChoice::Named("onnxruntime".to_owned())));
+        assert_eq!(file.device, Some(Device::Cuda(1)));
+        assert_eq!(file.threads, NonZeroUsize::new(2));
+        assert_eq!(file.instances, NonZeroUsize::new(3));
+        assert_eq!(load("backend = 'auto'")??.backend, Some(BackendChoice::Auto));
+        for (text, complaint) in [
+            ("device = 'tpu'", "`tpu` is no device"),
+            ("threads = 0", "nonzero"),
+            ("instances = -1", "nonzero"),
+        ] {
+            let Err(ModelFileError::Parse { source, .. }) = load(text)? else {
+                anyhow::bail!("`{text}` was accepted");
+            };
+            assert!(source.to_string().contains(complaint), "{source}");
         }
         Ok(())
     }

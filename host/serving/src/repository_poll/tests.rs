@@ -5,13 +5,16 @@ use crate::guest_threads::GuestThreads;
 use crate::model_control::ControlMode;
 use crate::placed_handler::HandlerThreads;
 use crate::registry::ResolveError;
+use crate::registry::decision::DecisionStore;
+use crate::registry::graph_loader::GraphLoader;
 use crate::registry::loader::Loader;
+use crate::registry::model_file::BackendChoice;
 use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use tempfile::TempDir;
 use wisp_backend::worker::{WorkerOptions, Workers};
-use wisp_backend::{Backend, BackendError, Graph};
+use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions};
 use wisp_protocol::call::Selection;
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
@@ -30,7 +33,11 @@ impl Backend for Words {
         "words"
     }
 
-    fn load(&self, path: &Path) -> Result<Arc<dyn Graph>, BackendError> {
+    fn version(&self) -> String {
+        "0".to_owned()
+    }
+
+    fn load(&self, path: &Path, _: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
         match std::fs::read_to_string(path).map_err(BackendError::Read)? {
             word if word.starts_with("graph") => Ok(Arc::new(Nothing(Signature::default()))),
             _ => Err(BackendError::Load {
@@ -74,12 +81,16 @@ impl Polled {
                 ..EngineOptions::default()
             })?),
             aot: AotStore::open(&store.path().join("aot"))?,
-            backend: Box::new(Words),
+            graphs: GraphLoader {
+                backends: Backends::new(Arc::new(Words), Vec::new()),
+                choice: BackendChoice::Named(Words.name().to_owned()),
+                decisions: DecisionStore::new(store.path().join("decisions")),
+            },
             handler_threads: HandlerThreads {
                 workers: Arc::new(workers),
                 guests: Arc::new(GuestThreads::spawn(threads)?),
             },
-            graph_threads: threads,
+            instances: threads,
             limits: Limits::default(),
         };
         let taken = Snapshot::take(repository.path())?;

@@ -3,7 +3,7 @@
 use super::onnx_file::{Axis, OnnxFile, perceptron};
 use super::{encode, fp32, load_file, values};
 use crate::tract::Tract;
-use crate::{Backend, BackendError, Graph};
+use crate::{Backend, BackendError, Graph, LoadOptions};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
@@ -128,7 +128,7 @@ fn flipped_bits_never_panic() {
 #[test]
 fn a_missing_file_or_a_folder_cannot_be_read() {
     for path in ["/nonexistent/model.onnx", "/"] {
-        let result = Tract::new().load(Path::new(path));
+        let result = Tract::new().load(Path::new(path), &LoadOptions::default());
         assert!(matches!(result, Err(BackendError::Read(_))), "{path}");
     }
 }
@@ -159,7 +159,7 @@ fn weights_beside_the_file_are_read() -> anyhow::Result<()> {
     let model = folder.path().join("model.onnx");
     std::fs::write(&model, encode(with_external_weight("weights.bin")))?;
     std::fs::write(folder.path().join("weights.bin"), 2.5f32.to_le_bytes())?;
-    let graph = Tract::new().load(&model)?;
+    let graph = Tract::new().load(&model, &LoadOptions::default())?;
     let outputs = graph.compute(&[fp32("x", &[2], &[1.0, 2.0])])?;
     assert_eq!(values(&outputs[0].tensor), [3.5, 4.5]);
     Ok(())
@@ -186,7 +186,7 @@ fn weights_outside_the_folder_are_refused_and_no_path_of_this_machine_is_named()
         absolute,
     ] {
         std::fs::write(&model, encode(with_external_weight(location)))?;
-        let reason = refusal(Tract::new().load(&model));
+        let reason = refusal(Tract::new().load(&model, &LoadOptions::default()));
         let told = reason.replace(location, "");
         let outer = outer.path().to_str().unwrap_or_default();
         assert!(

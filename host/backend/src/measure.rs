@@ -1,0 +1,247 @@
+//! Times graphs of the same model on the same inputs, and says how far their answers differ.
+//!
+//! Machines are noisy, so graphs are timed in turns, and by their medians. Whoever chooses between engines
+//! or shows a comparison does so with these figures.
+
+use crate::{BackendError, Graph};
+use std::time::{Duration, Instant};
+use wisp_tensor::number::{from_numbers, numbers};
+use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorError};
+
+/// Computations of each graph at most, however quick they are.
+const MAX_RUNS: usize = 2000;
+
+/// Computations of each graph at least, however slow they are; the first, which may prepare, not counted.
+const MIN_RUNS: usize = 3;
+
+/// How long computations took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    pub median: Duration,
+    /// 99 in 100 were quicker.
+    pub p99: Duration,
+    pub runs: usize,
+}
+
+/// Inputs for `graph` whose numbers differ: pseudo-random from 0 to 1, integers and truth values 0 and
+/// 1 (which index the first entries of any table), texts empty. First axes that vary are `rows`, others
+/// as the graph samples them. The same each time.
+pub fn varied_inputs(graph: &dyn Graph, rows: u32) -> Result<Vec<NamedTensor>, TensorError> {
+    let mut random = Random(1);
+    let sample = graph.sample_inputs()?;
+    let mut vary = |NamedTensor { name, tensor }| {
+        let mut dimensions = tensor.shape().dimensions().to_vec();
+        let first = declared_first_axis(graph.signature(), &name);
+        if let (Some(size), Some(Dimension::Variable)) = (dimensions.first_mut(), first) {
+            *size = rows;
+        }
+        let shape = Shape::new(dimensions)?;
+        let element_type = tensor.element_type();
+        let is_real = matches!(
+            element_type,
+            ElementType::Fp16 | ElementType::Bf16 | ElementType::Fp32 | ElementType::Fp64
+        );
+        let number = || match is_real {
+            true => random.next(),
+            false => random.next().round(),
+        };
+        let tensor = from_numbers(element_type, shape, number)?;
+        Ok(NamedTensor { name, tensor })
+    };
+    sample.into_iter().map(&mut vary).collect()
+}
+
+fn declared_first_axis(signature: &Signature, name: &str) -> Option<Dimension> {
+    let spec = signature.inputs.iter().find(|spec| spec.name == name)?;
+    spec.shape.first().copied()
+}
+
+/// The linear congruential generator of Knuth's MMIX.
+struct Random(u64);
+
+impl Random {
+    /// A number from 0 up to 1.
+    fn next(&mut self) -> f64 {
+        self.0 = (self.0)
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        // The upper bits are the random ones; a double holds 53.
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Compute `inputs` with each graph in turns for about `budget` altogether, after one run of each that is
+/// not counted.
+pub fn in_turns(
+    graphs: &[&dyn Graph],
+    inputs: &[NamedTensor],
+    budget: Duration,
+) -> Vec<Result<Pace, BackendError>> {
+    let mut times: Vec<Result<Vec<Duration>, BackendError>> = graphs
+        .iter()
+        .map(|graph| graph.compute(inputs).map(|_| Vec::new()))
+        .collect();
+    let started = Instant::now();
+    for run in 0..MAX_RUNS {
+        if run >= MIN_RUNS && started.elapsed() >= budget {
+            break;
+        }
+        for (graph, times) in graphs.iter().zip(&mut times) {
+            let Ok(measured) = times else { continue };
+            let began = Instant::now();
+            match graph.compute(inputs) {
+                Ok(_) => measured.push(began.elapsed()),
+                Err(error) => *times = Err(error),
+            }
+        }
+    }
+    times
+        .into_iter()
+        .map(|times| times.map(Pace::of))
+        .collect()
+}
+
+impl Pace {
+    /// Of no times at all, all is zero.
+    fn of(mut times: Vec<Duration>) -> Pace {
+        times.sort_unstable();
+        let at = |index: usize| times.get(index).copied().unwrap_or_default();
+        Pace {
+            median: at(times.len() / 2),
+            p99: at((times.len() * 99) / 100),
+            runs: times.len(),
+        }
+    }
+}
+
+/// The largest difference between numbers of two answers to the same inputs, relative to the expected
+/// number where that is beyond 1; infinite where they are no answers to the same question, or texts differ.
+pub fn largest_difference(expected: &[NamedTensor], found: &[NamedTensor]) -> f64 {
+    if expected.len() != found.len() {
+        return f64::INFINITY;
+    }
+    let pairs = expected.iter().zip(found);
+    pairs
+        .map(|(expected, found)| tensor_difference(&expected.tensor, &found.tensor))
+        .fold(0.0, f64::max)
+}
+
+fn tensor_difference(expected: &Tensor, found: &Tensor) -> f64 {
+    if expected.element_type() != found.element_type() || expected.shape() != found.shape() {
+        return f64::INFINITY;
+    }
+    if expected.element_type() == ElementType::Bytes {
+        return match expected.content() == found.content() {
+            true => 0.0,
+            false => f64::INFINITY,
+        };
+    }
+    let pairs = numbers(expected).zip(numbers(found));
+    let difference = |(expected, found): (f64, f64)| {
+        if expected == found || (expected.is_nan() && found.is_nan()) {
+            return 0.0;
+        }
+        let difference = (expected - found).abs() / expected.abs().max(1.0);
+        // Infinity where only one of them is not finite.
+        match difference.is_nan() {
+            true => f64::INFINITY,
+            false => difference,
+        }
+    };
+    pairs.map(difference).fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use wisp_tensor::TensorSpec;
+
+    /// Answers with its inputs.
+    #[derive(Debug)]
+    struct Echo {
+        signature: Signature,
+        computes: AtomicUsize,
+    }
+
+    impl Echo {
+        fn of(element_type: ElementType) -> Echo {
+            let spec = TensorSpec {
+                name: "x".to_owned(),
+                element_type,
+                shape: vec![Dimension::Variable, Dimension::Fixed(4)],
+                optional: false,
+            };
+            Echo {
+                signature: Signature {
+                    inputs: vec![spec.clone()],
+                    outputs: vec![spec],
+                },
+                computes: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    impl Graph for Echo {
+        fn signature(&self) -> &Signature {
+            &self.signature
+        }
+
+        fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+            self.computes.fetch_add(1, SeqCst);
+            Ok(inputs.to_vec())
+        }
+    }
+
+    #[test]
+    fn inputs_have_the_rows_asked_for_and_are_the_same_each_time() -> anyhow::Result<()> {
+        for element_type in ElementType::ALL {
+            let graph = Echo::of(element_type);
+            let inputs = varied_inputs(&graph, 3)?;
+            assert_eq!(inputs[0].tensor.shape().dimensions(), [3, 4]);
+            assert_eq!(inputs, varied_inputs(&graph, 3)?);
+            let all_in_range = numbers(&inputs[0].tensor).all(|n| (0.0..=1.0).contains(&n));
+            assert!(all_in_range, "{element_type}: {inputs:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn graphs_are_timed_equally_often_and_not_without_end() -> anyhow::Result<()> {
+        let (a, b) = (Echo::of(ElementType::Fp32), Echo::of(ElementType::Fp32));
+        let inputs = varied_inputs(&a, 1)?;
+        for (budget, at_most) in [(Duration::ZERO, MIN_RUNS), (Duration::MAX, MAX_RUNS)] {
+            for pace in in_turns(&[&a, &b], &inputs, budget) {
+                assert_eq!(pace?.runs, at_most);
+            }
+        }
+        assert_eq!(a.computes.load(SeqCst), b.computes.load(SeqCst));
+        Ok(())
+    }
+
+    #[test]
+    fn differences_are_relative_to_large_numbers_and_absolute_to_small_ones() -> anyhow::Result<()> {
+        let answer = |numbers: &[f64]| -> Result<Vec<NamedTensor>, TensorError> {
+            let mut numbers_left = numbers.iter().copied();
+            let size = u32::try_from(numbers.len()).map_err(|_| TensorError::Size)?;
+            let shape = Shape::new(vec![size])?;
+            let next = || numbers_left.next().unwrap_or_default();
+            Ok(vec![NamedTensor {
+                name: "y".to_owned(),
+                tensor: from_numbers(ElementType::Fp64, shape, next)?,
+            }])
+        };
+        for (expected, found, difference) in [
+            (&[1.0, 0.0][..], &[1.0, 0.5][..], 0.5),
+            (&[100.0], &[101.0], 0.01),
+            (&[f64::NAN, f64::INFINITY], &[f64::NAN, f64::INFINITY], 0.0),
+            (&[f64::NAN], &[0.0], f64::INFINITY),
+            (&[0.0], &[0.0, 0.0], f64::INFINITY),
+        ] {
+            let largest = largest_difference(&answer(expected)?, &answer(found)?);
+            assert_eq!(largest, difference, "{expected:?} {found:?}");
+        }
+        assert_eq!(largest_difference(&answer(&[1.0])?, &[]), f64::INFINITY);
+        Ok(())
+    }
+}

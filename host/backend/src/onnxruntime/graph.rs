@@ -1,0 +1,207 @@
+//! One session that serves: requests in, answers out.
+
+use super::signature;
+use super::{Value, compute_error, failed_load, inputs_error, load_error, one_line, run};
+use crate::ordered::in_order;
+use crate::probe::probe;
+use crate::sample::sample_inputs_sized;
+use crate::{BackendError, Graph};
+use bytes::Bytes;
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::Session;
+use std::ffi::CString;
+use std::sync::Arc;
+use wisp_tensor::{ElementType, NamedTensor, Shape, Signature, Tensor, TensorError};
+
+/// A model loaded by [`super::OnnxRuntime`]. Lifetime: a model version.
+#[derive(Debug)]
+pub(super) struct OrtGraph {
+    session: Arc<Session>,
+    signature: Signature,
+    input_names: Vec<CString>,
+    output_names: Vec<CString>,
+    /// Says of inputs that they lie in the processor's memory.
+    memory: MemoryInfo<'static>,
+    /// The size of variable axes besides the batch that was found to compute.
+    probe_size: u32,
+}
+
+/// An input of a run. Its numbers are the tensor's.
+struct Input<'a> {
+    value: Value,
+    /// Numbers that lay where their type does not allow it, moved to where it does.
+    _aligned: Option<Vec<u8>>,
+    _tensor: &'a Tensor,
+}
+
+/// A value as the owner of shared bytes.
+struct Content {
+    length: usize,
+    /// Released before the session whose memory it is: fields are dropped in this order.
+    value: Value,
+    _session: Arc<Session>,
+}
+
+// === impl OrtGraph ===
+
+impl OrtGraph {
+    pub(super) fn new(session: Session) -> Result<OrtGraph, BackendError> {
+        let signature = signature::of(&session).map_err(load_error)?;
+        let (device, kind) = (AllocationDevice::CPU, AllocatorType::Device);
+        let mut graph = OrtGraph {
+            input_names: c_names(signature.inputs.iter().map(|spec| &spec.name))?,
+            output_names: c_names(signature.outputs.iter().map(|spec| &spec.name))?,
+            session: Arc::new(session),
+            signature,
+            memory: MemoryInfo::new(device, 0, kind, MemoryType::Default).map_err(failed_load)?,
+            probe_size: 1,
+        };
+        // What computes at none of the sizes tried is served all the same: that it was loaded says that all
+        // its operators are there, and zeros or empty texts may just not suit it.
+        if let Ok(size) = probe(&graph.signature, |inputs| graph.compute(inputs)) {
+            graph.probe_size = size;
+        }
+        Ok(graph)
+    }
+
+    fn output(
+        &self,
+        value: Value,
+        expected: ElementType,
+        inputs: &[&Tensor],
+    ) -> Result<Tensor, String> {
+        let message = |error: ort::Error| one_line(error.message());
+        let (found, shape) = value.type_and_shape().map_err(message)?;
+        if signature::element_type(found) != Some(expected) {
+            return Err(format!("it is {found:?} instead of {expected}"));
+        }
+        let dimensions = shape
+            .iter()
+            .map(|&size| u32::try_from(size))
+            .collect::<Result<Vec<u32>, _>>()
+            .map_err(|_| format!("its shape is {shape:?}"))?;
+        let shape = Shape::new(dimensions).map_err(|error| error.to_string())?;
+        let content = match expected.size() {
+            None => value.read_texts(shape.elements()).map_err(message)?,
+            Some(size) => {
+                let length = (shape.elements().checked_mul(size)).ok_or("it is too large")?;
+                self.share(value, length, inputs).map_err(message)?
+            }
+        };
+        Tensor::new(expected, shape, content).map_err(|error| error.to_string())
+    }
+
+    /// The value's bytes: its own memory, unless that is an input's, which a graph may hand on.
+    fn share(&self, value: Value, length: usize, inputs: &[&Tensor]) -> ort::Result<Bytes> {
+        let content = value.content(length)?;
+        let start = content.as_ptr();
+        let is_lent = |tensor: &&Tensor| tensor.content().as_ptr_range().contains(&start);
+        if inputs.iter().any(is_lent) {
+            return Ok(Bytes::copy_from_slice(content));
+        }
+        Ok(Bytes::from_owner(Content {
+            length,
+            value,
+            _session: Arc::clone(&self.session),
+        }))
+    }
+}
+
+impl Graph for OrtGraph {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+        let ordered = in_order(&self.signature, inputs).map_err(inputs_error)?;
+        let lent = ordered
+            .iter()
+            .map(|tensor| Input::new(tensor, &self.memory))
+            .collect::<ort::Result<Vec<Input>>>()
+            .map_err(|error| compute_error(one_line(error.message())))?;
+        let values: Vec<&Value> = lent.iter().map(|input| &input.value).collect();
+        let outputs = run(&self.session, &self.input_names, &values, &self.output_names)
+            .map_err(failed_run)?;
+        outputs
+            .into_iter()
+            .zip(&self.signature.outputs)
+            .map(|(value, spec)| {
+                let tensor = value
+                    .ok_or_else(|| "it is absent".to_owned())
+                    .and_then(|value| self.output(value, spec.element_type, &ordered))
+                    .map_err(|reason| compute_error(format!("output `{}`: {reason}", spec.name)))?;
+                Ok(NamedTensor {
+                    name: spec.name.clone(),
+                    tensor,
+                })
+            })
+            .collect()
+    }
+
+    fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
+        sample_inputs_sized(&self.signature, self.probe_size)
+    }
+}
+
+/// Whose fault a failed run is. The library calls it a plain failure when sizes do not suit an operator,
+/// and of a graph that has been loaded, what differs between runs is the inputs.
+fn failed_run(error: ort::Error) -> BackendError {
+    use ort::ErrorCode::{GenericFailure, InvalidArgument, RuntimeException};
+    let reason = one_line(error.message());
+    match error.code() {
+        InvalidArgument | GenericFailure | RuntimeException => inputs_error(reason),
+        _ => compute_error(reason),
+    }
+}
+
+fn c_names<'a>(names: impl Iterator<Item = &'a String>) -> Result<Vec<CString>, BackendError> {
+    names
+        .map(|name| CString::new(name.as_str()))
+        .collect::<Result<Vec<CString>, _>>()
+        .map_err(|_| load_error("a name has a zero byte".to_owned()))
+}
+
+// === impl Input, Content ===
+
+impl<'a> Input<'a> {
+    fn new(tensor: &'a Tensor, memory: &MemoryInfo<'static>) -> ort::Result<Input<'a>> {
+        let shape: Vec<i64> = (tensor.shape().dimensions().iter())
+            .map(|&size| i64::from(size))
+            .collect();
+        let content = tensor.content();
+        let mut aligned = None;
+        let value = match tensor.element_type().size() {
+            None => {
+                let mut value = Value::new_texts(&shape)?;
+                for (index, text) in tensor.elements().enumerate() {
+                    value.write_text(index, text)?;
+                }
+                value
+            }
+            Some(size) => {
+                let element_type = signature::to_library(tensor.element_type());
+                if content.as_ptr().addr() % size == 0 {
+                    Value::lend(content, &shape, element_type, memory)?
+                } else {
+                    let copy = aligned.insert(vec![0; content.len() + size]);
+                    let start = copy.as_ptr().align_offset(size);
+                    let room = &mut copy[start..start + content.len()];
+                    room.copy_from_slice(content);
+                    Value::lend(room, &shape, element_type, memory)?
+                }
+            }
+        };
+        Ok(Input {
+            value,
+            _aligned: aligned,
+            _tensor: tensor,
+        })
+    }
+}
+
+impl AsRef<[u8]> for Content {
+    fn as_ref(&self) -> &[u8] {
+        // It has been asked for before. Were it refused now, the bytes would be too few for the shape.
+        self.value.content(self.length).unwrap_or_default()
+    }
+}

@@ -1,0 +1,61 @@
+//! Opens ONNX Runtime's shared library, once in a process.
+//!
+//! The binding keeps the library and one environment for as long as the process lives, so a second one
+//! from another file is refused.
+
+use crate::panic::panic_message;
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+static OPENED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+
+/// The environment of the library at `path`, which is opened now if it was not; or how to get one.
+pub(super) fn open(path: Option<&Path>) -> Result<Environment, String> {
+    const REMEDY: &str = "`wisp backend install onnxruntime` fetches its library, and \
+        `--onnxruntime-library FILE` or ORT_DYLIB_PATH names one that is there";
+    let path = path.ok_or_else(|| format!("its library is not installed; {REMEDY}"))?;
+    // The binding takes a path that is not absolute as relative to the program.
+    let path = path
+        .canonicalize()
+        .map_err(|error| format!("`{}` cannot be opened: {error}; {REMEDY}", path.display()))?;
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*opened {
+        Some((other, environment)) if *other == path => Ok(environment.clone()),
+        Some((other, _)) => Err(format!("this process has opened `{}`", other.display())),
+        None => {
+            let environment = first(&path)?;
+            *opened = Some((path, environment.clone()));
+            Ok(environment)
+        }
+    }
+}
+
+fn first(path: &Path) -> Result<Environment, String> {
+    // The binding panics where the library is one of that name, but of another interface.
+    let opened = catch_unwind(|| {
+        let builder = ort::init_from(path).map_err(|error| error.to_string())?;
+        let environment = builder
+            .with_name("wisp")
+            .with_telemetry(false)
+            .build()
+            .map_err(|error| error.message().to_owned())?;
+        // What goes wrong comes back as an error; the rest is of no use to who serves.
+        environment.set_log_level(LogLevel::Fatal);
+        Ok(environment)
+    });
+    match opened {
+        Ok(result) => result,
+        Err(panic) => Err(panic_message(&*panic).to_owned()),
+    }
+}
+
+/// The version of the library that is open, such as `rel-1.31.1`.
+pub(super) fn version() -> String {
+    // `ORT Build Info: git-branch=rel-1.31.1, git-commit-id=...`
+    let text = ort::info();
+    let branch = text.split("git-branch=").nth(1).unwrap_or(text);
+    branch.split(',').next().unwrap_or(branch).to_owned()
+}

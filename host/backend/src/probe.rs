@@ -1,0 +1,48 @@
+//! Finds the sizes at which a graph computes, for its variable axes besides the batch.
+
+use crate::BackendError;
+use crate::sample::sample_inputs_sized;
+use wisp_tensor::{Dimension, NamedTensor, Signature};
+
+/// Sizes tried for variable axes other than the batch when a graph is loaded. Graphs over tokens
+/// or columns take 1; those that shrink images by strides take 32, or 224 as most were trained
+/// with; those over sound need hundreds of samples.
+const PROBE_SIZES: [u32; 4] = [1, 32, 224, 1024];
+
+/// Elements beyond which an input is not tried: a 1024 x 1024 image says nothing that 224 did not.
+const MAX_PROBE_ELEMENTS: usize = 1 << 20;
+
+/// The smallest of a few sizes for the variable axes besides the batch at which `compute` succeeds
+/// with zeros, or why it fails at the first of them.
+pub(crate) fn probe(
+    signature: &Signature,
+    compute: impl Fn(&[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError>,
+) -> Result<u32, String> {
+    let only_batch = signature
+        .inputs
+        .iter()
+        .all(|spec| !spec.shape.iter().skip(1).any(|d| *d == Dimension::Variable));
+    let sizes = match only_batch {
+        true => &PROBE_SIZES[..1],
+        false => &PROBE_SIZES[..],
+    };
+    let mut first_reason = None;
+    for &size in sizes {
+        let inputs = match sample_inputs_sized(signature, size) {
+            Ok(inputs) => inputs,
+            Err(error) => {
+                first_reason.get_or_insert(format!("an input cannot be made: {error}"));
+                break;
+            }
+        };
+        let elements = |input: &NamedTensor| input.tensor.shape().elements();
+        if size > 1 && inputs.iter().any(|i| elements(i) > MAX_PROBE_ELEMENTS) {
+            break;
+        }
+        match compute(&inputs) {
+            Ok(_) => return Ok(size),
+            Err(error) => first_reason.get_or_insert(error.into_reason()),
+        };
+    }
+    Err(first_reason.unwrap_or_default())
+}

@@ -1,0 +1,3 @@
+//! `wisp backend`: the engines of this machine, and the shared libraries some of them need.
+
+pub(crate) mod installed;

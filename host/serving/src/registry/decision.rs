@@ -1,0 +1,311 @@
+//! Which engine computes a graph best, decided by measurement and written down.
+//!
+//! `backend = "auto"` asks for it. Every engine that is there loads the graph and computes the same inputs;
+//! those whose answers differ are out, and of the rest the fastest is kept. What was decided stays decided,
+//! also over restarts: it is measured again only when the graph, its settings or the engines have changed.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wisp_backend::measure::{in_turns, largest_difference, varied_inputs};
+use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions};
+use wisp_tensor::NamedTensor;
+
+/// How long the engines are timed altogether.
+const BUDGET: Duration = Duration::from_millis(500);
+
+/// The difference (see [`largest_difference`]) up to which answers are the same. Engines sum in other
+/// orders, and deep graphs add up to this; a wrong answer is far beyond it.
+const TOLERANCE: f64 = 1e-2;
+
+/// The engine whose answers the others must give: the one that the format's authors test with.
+const REFERENCE: &str = "onnxruntime";
+
+/// Where decisions are kept. Lifetime: the process.
+#[derive(Debug, Clone)]
+pub struct DecisionStore {
+    directory: PathBuf,
+}
+
+/// An engine that was kept, and the figures that speak for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The engine's name.
+    pub backend: String,
+    /// All that were tried, in the order of [`Backends::all`].
+    pub candidates: Vec<Candidate>,
+}
+
+/// What was found of one engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub backend: String,
+    pub version: String,
+    /// How long it took to load the graph.
+    pub load_microseconds: Option<u64>,
+    /// The median of computing a batch of one.
+    pub compute_microseconds: Option<f64>,
+    /// How far its answer is from the reference's.
+    pub difference: Option<f64>,
+    /// Why it is out, if it is.
+    pub problem: Option<String>,
+}
+
+/// A graph, and the decision that gave it its engine.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) graph: Arc<dyn Graph>,
+    pub(crate) decision: Decision,
+}
+
+/// Why no engine was decided for.
+#[derive(Debug, thiserror::Error)]
+pub enum DecisionError {
+    /// The graph can be loaded by none, or by the one that was decided for no longer.
+    #[error(transparent)]
+    Backend(BackendError),
+    #[error("failed to keep the decision for an engine in `{}`", path.display())]
+    Keep {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+// === impl DecisionStore ===
+
+impl DecisionStore {
+    /// Keep decisions in this directory, which is made when there is one.
+    pub fn new(directory: PathBuf) -> DecisionStore {
+        DecisionStore { directory }
+    }
+
+    /// The graph at `path` in the engine that was decided for, or that is decided for now.
+    pub(crate) fn decide(
+        &self,
+        backends: &Backends,
+        path: &Path,
+        options: &LoadOptions,
+    ) -> Result<Decided, DecisionError> {
+        let candidates: Vec<&Arc<dyn Backend>> = backends
+            .all()
+            .filter(|backend| backend.available().is_ok())
+            .collect();
+        let record = self.record(path, options);
+        if let Some(decision) = read(&record)
+            && decision.is_of(&candidates)
+            && let Some(backend) = candidates.iter().find(|b| b.name() == decision.backend)
+        {
+            return Ok(Decided {
+                graph: backend.load(path, options).map_err(DecisionError::Backend)?,
+                backend: Arc::clone(backend),
+                decision,
+            });
+        }
+        let decided = measure(&candidates, path, options).map_err(DecisionError::Backend)?;
+        write(&record, &decided.decision).map_err(|source| DecisionError::Keep {
+            path: self.directory.clone(),
+            source,
+        })?;
+        Ok(decided)
+    }
+
+    /// The file of the decision for this graph with these settings.
+    fn record(&self, path: &Path, options: &LoadOptions) -> PathBuf {
+        let LoadOptions { device, threads } = options;
+        let mut hasher = blake3::Hasher::new();
+        if let Ok(file) = std::fs::File::open(path) {
+            // What cannot be read has no decision either: its engine will say what is wrong with it.
+            let _ = hasher.update_reader(file);
+        }
+        hasher.update(format!("{device} {threads}").as_bytes());
+        let name = format!("{}.toml", hasher.finalize().to_hex());
+        self.directory.join(name)
+    }
+}
+
+/// What was decided, if that can be read.
+fn read(record: &Path) -> Option<Decision> {
+    let text = std::fs::read_to_string(record).ok()?;
+    toml::from_str(&text).ok()
+}
+
+fn write(record: &Path, decision: &Decision) -> std::io::Result<()> {
+    let directory = record.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    let text = toml::to_string(decision).map_err(std::io::Error::other)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(record)?;
+    Ok(())
+}
+
+// === impl Decision ===
+
+impl Decision {
+    /// Whether it was made among these engines, in these versions.
+    fn is_of(&self, candidates: &[&Arc<dyn Backend>]) -> bool {
+        let same = |(candidate, backend): (&Candidate, &&Arc<dyn Backend>)| {
+            candidate.backend == backend.name() && candidate.version == backend.version()
+        };
+        self.candidates.len() == candidates.len()
+            && self.candidates.iter().zip(candidates).all(same)
+    }
+}
+
+impl fmt::Display for Decision {
+    /// `onnxruntime: tract 412.0 us, onnxruntime 151.2 us`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.backend)?;
+        for (position, candidate) in self.candidates.iter().enumerate() {
+            let comma = if position == 0 { "" } else { "," };
+            write!(f, "{comma} {}", candidate.backend)?;
+            match (&candidate.problem, candidate.compute_microseconds) {
+                (Some(problem), _) => write!(f, " out ({problem})")?,
+                (None, Some(time)) => write!(f, " {time:.1} us")?,
+                (None, None) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An engine, and the graph as it has loaded it.
+struct Tried<'a> {
+    backend: &'a Arc<dyn Backend>,
+    found: Candidate,
+    graph: Option<Arc<dyn Graph>>,
+}
+
+/// Load the graph with every candidate, compare and time them, and keep the fastest that is right.
+fn measure(
+    candidates: &[&Arc<dyn Backend>],
+    path: &Path,
+    options: &LoadOptions,
+) -> Result<Decided, BackendError> {
+    let mut first_error = None;
+    let mut tried: Vec<Tried> = Vec::new();
+    for backend in candidates {
+        let (tried_now, error) = load(backend, path, options);
+        tried.push(tried_now);
+        first_error = first_error.or(error);
+    }
+    compare(&mut tried);
+    let time = |tried: &Tried| tried.found.compute_microseconds.unwrap_or(f64::INFINITY);
+    let kept = tried
+        .iter()
+        .filter(|tried| tried.found.problem.is_none())
+        .min_by(|a, b| time(a).total_cmp(&time(b)))
+        .or_else(|| tried.iter().find(|tried| tried.graph.is_some()));
+    let Some((backend, graph)) = kept.and_then(|kept| Some((kept.backend, kept.graph.as_ref()?)))
+    else {
+        return Err(first_error.unwrap_or(BackendError::Unavailable {
+            engine: "auto",
+            reason: "there is no engine to choose from".to_owned(),
+        }));
+    };
+    Ok(Decided {
+        backend: Arc::clone(backend),
+        graph: Arc::clone(graph),
+        decision: Decision {
+            backend: backend.name().to_owned(),
+            candidates: tried.iter().map(|tried| tried.found.clone()).collect(),
+        },
+    })
+}
+
+fn load<'a>(
+    backend: &'a Arc<dyn Backend>,
+    path: &Path,
+    options: &LoadOptions,
+) -> (Tried<'a>, Option<BackendError>) {
+    let mut found = Candidate {
+        backend: backend.name().to_owned(),
+        version: backend.version(),
+        load_microseconds: None,
+        compute_microseconds: None,
+        difference: None,
+        problem: None,
+    };
+    let started = Instant::now();
+    match backend.load(path, options) {
+        Ok(graph) => {
+            let took = started.elapsed().as_micros();
+            found.load_microseconds = u64::try_from(took).ok();
+            let graph = Some(graph);
+            let tried = Tried {
+                backend,
+                found,
+                graph,
+            };
+            (tried, None)
+        }
+        Err(error) => {
+            found.problem = Some(error.to_string());
+            let graph = None;
+            let tried = Tried {
+                backend,
+                found,
+                graph,
+            };
+            (tried, Some(error))
+        }
+    }
+}
+
+/// Note of each engine that has loaded the graph how fast it is, and whether its answer is the reference's.
+fn compare(tried: &mut [Tried]) {
+    let graphs: Vec<Arc<dyn Graph>> = tried.iter().filter_map(|t| t.graph.clone()).collect();
+    let Some(inputs) = inputs(&graphs) else {
+        return;
+    };
+    let answers: Vec<_> = tried
+        .iter()
+        .map(|tried| Some(tried.graph.as_ref()?.compute(&inputs)))
+        .collect();
+    let reference = tried
+        .iter()
+        .position(|tried| tried.found.backend == REFERENCE && tried.graph.is_some())
+        .or_else(|| tried.iter().position(|tried| tried.graph.is_some()));
+    let expected = reference.and_then(|position| match &answers[position] {
+        Some(Ok(answer)) => Some(answer.clone()),
+        _ => None,
+    });
+    let graphs: Vec<&dyn Graph> = graphs.iter().map(|graph| &**graph).collect();
+    let mut paces = in_turns(&graphs, &inputs, BUDGET).into_iter();
+    for (tried, answer) in tried.iter_mut().zip(answers) {
+        let (Some(answer), Some(pace)) = (answer, tried.graph.as_ref().and_then(|_| paces.next()))
+        else {
+            continue;
+        };
+        let found = &mut tried.found;
+        match (answer, pace) {
+            (Ok(answer), Ok(pace)) => {
+                found.compute_microseconds = Some(pace.median.as_nanos() as f64 / 1e3);
+                let Some(expected) = &expected else { continue };
+                let difference = largest_difference(expected, &answer);
+                found.difference = Some(difference);
+                if difference > TOLERANCE {
+                    found.problem = Some(format!("its answer differs by {difference:.1e}"));
+                }
+            }
+            (Err(error), _) | (_, Err(error)) => found.problem = Some(error.to_string()),
+        }
+    }
+}
+
+/// Inputs that one of the graphs computes: of different numbers, or where those do not suit it, zeros.
+fn inputs(graphs: &[Arc<dyn Graph>]) -> Option<Vec<NamedTensor>> {
+    graphs.iter().find_map(|graph| {
+        let varied = varied_inputs(&**graph, 1).ok();
+        let zeros = || graph.sample_inputs().ok();
+        let computes = |inputs: &Vec<NamedTensor>| graph.compute(inputs).is_ok();
+        varied.filter(computes).or_else(zeros)
+    })
+}
+
+#[cfg(test)]
+mod tests;
