@@ -11,10 +11,10 @@ const BANNED_NAMES: [&str; 16] = [
 ];
 
 /// The only files with `unsafe`.
-const UNSAFE_FILES: [&str; 1] = ["host/sandbox/src/aot.rs"];
+const UNSAFE_FILES: [&str; 2] = ["host/sandbox/src/aot.rs", "host/backend/src/onnxruntime.rs"];
 
 /// A foreign crate, and the places below `host/` where its types may appear.
-const ROOMS: [(&str, &[&str]); 28] = [
+const ROOMS: [(&str, &[&str]); 29] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("http_body", &["server"]),
@@ -39,7 +39,8 @@ const ROOMS: [(&str, &[&str]); 28] = [
     ("wasmtime", &["sandbox"]),
     ("wasmparser", &["sandbox", "cli"]),
     ("wit_component", &["cli"]),
-    ("tract_onnx", &["backend/src/tract"]),
+    ("tract_onnx", &["backend/src/tract", "backend/src/onnx"]),
+    ("ort", &["backend/src/onnxruntime"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
     ("tokio", &["serving", "server", "cli", "sandbox"]),

@@ -15,6 +15,7 @@ mod isolation;
 mod load;
 mod matrix;
 mod node;
+mod onnxruntime;
 mod openapi;
 mod overload;
 mod protocol_tfs;

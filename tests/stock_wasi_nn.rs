@@ -234,7 +234,9 @@ fn infer_on_the_stock_host(
 /// Labels and scores of one image, as the bytes of their tensors.
 fn on_the_stock_host(image: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     let path = root().join("examples/digits/1/model.onnx");
-    let graph = Box::new(TractGraph(Tract::new().load(&path, &LoadOptions::default())?));
+    let graph = Box::new(TractGraph(
+        Tract::new().load(&path, &LoadOptions::default())?,
+    ));
     let length = u32::try_from(image.len())?.to_le_bytes();
     let request = Request {
         inputs: vec![WireTensor {

@@ -55,7 +55,15 @@ mod tests {
             assert_eq!(device.to_string().parse(), Ok(device));
         }
         assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
-        for text in ["", "gpu", "cuda:", "cuda:+1", "cuda:-1", "CPU", "cuda:4294967296"] {
+        for text in [
+            "",
+            "gpu",
+            "cuda:",
+            "cuda:+1",
+            "cuda:-1",
+            "CPU",
+            "cuda:4294967296",
+        ] {
             assert_eq!(Device::from_str(text), Err(UnknownDevice(text.to_owned())));
         }
     }

@@ -95,10 +95,7 @@ pub fn in_turns(
             }
         }
     }
-    times
-        .into_iter()
-        .map(|times| times.map(Pace::of))
-        .collect()
+    times.into_iter().map(|times| times.map(Pace::of)).collect()
 }
 
 impl Pace {
@@ -220,7 +217,8 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_relative_to_large_numbers_and_absolute_to_small_ones() -> anyhow::Result<()> {
+    fn differences_are_relative_to_large_numbers_and_absolute_to_small_ones() -> anyhow::Result<()>
+    {
         let answer = |numbers: &[f64]| -> Result<Vec<NamedTensor>, TensorError> {
             let mut numbers_left = numbers.iter().copied();
             let size = u32::try_from(numbers.len()).map_err(|_| TensorError::Size)?;

@@ -110,10 +110,7 @@ impl Backend for OnnxRuntime {
     }
 }
 
-fn register_cuda(
-    builder: &mut SessionBuilder,
-    index: u32,
-) -> Result<(), BackendError> {
+fn register_cuda(builder: &mut SessionBuilder, index: u32) -> Result<(), BackendError> {
     let unavailable = |reason: String| BackendError::Unavailable {
         engine: ENGINE,
         reason: format!("device `cuda:{index}` cannot be used: {reason}"),
@@ -167,7 +164,10 @@ fn one_line(text: &str) -> String {
 // === impl Value: the C interface ===
 
 /// The result that a call of the C interface reports.
-#[expect(unsafe_code, reason = "statuses are the library's to make and ours to release")]
+#[expect(
+    unsafe_code,
+    reason = "statuses are the library's to make and ours to release"
+)]
 fn checked(status: sys::OrtStatusPtr) -> ort::Result<()> {
     // SAFETY: all callers hand on what the library has just returned, once.
     unsafe { ort::Error::result_from_status(status) }
@@ -183,7 +183,10 @@ fn made(value: *mut sys::OrtValue) -> ort::Result<Value> {
 impl Value {
     /// A tensor of the numbers at `content`, which the caller keeps there, unchanged and aligned for
     /// their type, for as long as the value is used.
-    #[expect(unsafe_code, reason = "the binding lends typed slices only, and tensors are bytes")]
+    #[expect(
+        unsafe_code,
+        reason = "the binding lends typed slices only, and tensors are bytes"
+    )]
     fn lend(
         content: &[u8],
         shape: &[i64],
@@ -210,7 +213,10 @@ impl Value {
     }
 
     /// A tensor of empty texts.
-    #[expect(unsafe_code, reason = "the binding's texts end at a zero byte and must be UTF-8")]
+    #[expect(
+        unsafe_code,
+        reason = "the binding's texts end at a zero byte and must be UTF-8"
+    )]
     fn new_texts(shape: &[i64]) -> ort::Result<Value> {
         let mut value = null_mut();
         let allocator = Allocator::default();
@@ -230,7 +236,10 @@ impl Value {
     }
 
     /// Set one text of a tensor of texts.
-    #[expect(unsafe_code, reason = "the binding's texts end at a zero byte and must be UTF-8")]
+    #[expect(
+        unsafe_code,
+        reason = "the binding's texts end at a zero byte and must be UTF-8"
+    )]
     fn write_text(&mut self, index: usize, text: &[u8]) -> ort::Result<()> {
         let mut room: *mut c_char = null_mut();
         // SAFETY: the value lives; the library checks the index, and that these are texts.
@@ -249,7 +258,10 @@ impl Value {
     }
 
     /// What a tensor is of, and its sizes per axis.
-    #[expect(unsafe_code, reason = "the binding has no type for values of concurrent runs")]
+    #[expect(
+        unsafe_code,
+        reason = "the binding has no type for values of concurrent runs"
+    )]
     fn type_and_shape(&self) -> ort::Result<(TensorElementType, Vec<i64>)> {
         let api = ort::api();
         let mut is_tensor = 0;
@@ -261,7 +273,8 @@ impl Value {
         let mut facts = null_mut();
         // SAFETY: as above, and it is a tensor.
         checked(unsafe { (api.GetTensorTypeAndShape)(self.0.as_ptr(), &mut facts) })?;
-        let mut element_type = sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+        let mut element_type =
+            sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
         let mut rank = 0;
         // SAFETY: the library has just made `facts`.
         let status = unsafe { (api.GetTensorElementType)(facts, &mut element_type) };
@@ -280,7 +293,10 @@ impl Value {
     }
 
     /// The memory of a tensor of numbers, which takes `length` bytes.
-    #[expect(unsafe_code, reason = "the binding has no type for values of concurrent runs")]
+    #[expect(
+        unsafe_code,
+        reason = "the binding has no type for values of concurrent runs"
+    )]
     fn content(&self, length: usize) -> ort::Result<&[u8]> {
         let mut address: *mut c_void = null_mut();
         // SAFETY: the value lives, and the result is written to a live variable.
@@ -329,7 +345,10 @@ impl Value {
 }
 
 impl Drop for Value {
-    #[expect(unsafe_code, reason = "the binding has no type for values of concurrent runs")]
+    #[expect(
+        unsafe_code,
+        reason = "the binding has no type for values of concurrent runs"
+    )]
     fn drop(&mut self) {
         // SAFETY: it is ours alone, and this is its last use.
         unsafe { (ort::api().ReleaseValue)(self.0.as_ptr()) };
@@ -337,7 +356,10 @@ impl Drop for Value {
 }
 
 // SAFETY: a value has no tie to a thread: the library makes, reads and releases values on any of them.
-#[expect(unsafe_code, reason = "answers are dropped on other threads than they are computed on")]
+#[expect(
+    unsafe_code,
+    reason = "answers are dropped on other threads than they are computed on"
+)]
 unsafe impl Send for Value {}
 // SAFETY: what is shared is only read.
 #[expect(unsafe_code, reason = "several answers may hold parts of one value")]
@@ -356,8 +378,10 @@ fn run(
     }
     let pointers = |names: &[CString]| names.iter().map(|name| name.as_ptr()).collect::<Vec<_>>();
     let (input_names, output_names) = (pointers(input_names), pointers(output_names));
-    let inputs: Vec<*const sys::OrtValue> =
-        inputs.iter().map(|value| value.0.as_ptr().cast_const()).collect();
+    let inputs: Vec<*const sys::OrtValue> = inputs
+        .iter()
+        .map(|value| value.0.as_ptr().cast_const())
+        .collect();
     let mut outputs: Vec<*mut sys::OrtValue> = vec![null_mut(); output_names.len()];
     // SAFETY: names and values live until the end of this function, in lists as long as is said. The session
     // is not changed by running: the library's interface says that `Run` may be called by many threads at

@@ -183,7 +183,12 @@ pub(crate) struct BackendArgs {
 
     /// ONNX Runtime's shared library [default: the one that `wisp backend install onnxruntime` has
     /// installed].
-    #[arg(long, value_name = "FILE", env = "ORT_DYLIB_PATH", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ORT_DYLIB_PATH",
+        hide_env_values = true
+    )]
     pub(crate) onnxruntime_library: Option<PathBuf>,
 }
 

@@ -22,7 +22,9 @@ pub fn numbers(tensor: &Tensor) -> impl Iterator<Item = f64> {
 pub fn number(element_type: ElementType, bytes: &[u8]) -> f64 {
     macro_rules! read {
         ($type:ty, $wide:expr) => {
-            bytes.try_into().map_or(0.0, |bytes| $wide(<$type>::from_le_bytes(bytes)))
+            bytes
+                .try_into()
+                .map_or(0.0, |bytes| $wide(<$type>::from_le_bytes(bytes)))
         };
     }
     match element_type {

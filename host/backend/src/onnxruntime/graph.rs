@@ -120,8 +120,13 @@ impl Graph for OrtGraph {
             .collect::<ort::Result<Vec<Input>>>()
             .map_err(|error| compute_error(one_line(error.message())))?;
         let values: Vec<&Value> = lent.iter().map(|input| &input.value).collect();
-        let outputs = run(&self.session, &self.input_names, &values, &self.output_names)
-            .map_err(failed_run)?;
+        let outputs = run(
+            &self.session,
+            &self.input_names,
+            &values,
+            &self.output_names,
+        )
+        .map_err(failed_run)?;
         outputs
             .into_iter()
             .zip(&self.signature.outputs)

@@ -62,7 +62,10 @@ pub(crate) fn measure(repository: &Path) -> Result<()> {
     let engine = Arc::new(Engine::start(&EngineOptions::default())?);
     let wasm = std::fs::read(repository.join("wine/1/handler.wasm"))?;
     let component = CheckedComponent::load(&engine, &store, &wasm)?;
-    let graph = Tract::new().load(&repository.join("wine/1/model.onnx"), &LoadOptions::default())?;
+    let graph = Tract::new().load(
+        &repository.join("wine/1/model.onnx"),
+        &LoadOptions::default(),
+    )?;
     let inputs = [features("features")?];
     let remembered = graph.compute(&inputs)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -100,7 +100,9 @@ impl DecisionStore {
             && let Some(backend) = candidates.iter().find(|b| b.name() == decision.backend)
         {
             return Ok(Decided {
-                graph: backend.load(path, options).map_err(DecisionError::Backend)?,
+                graph: backend
+                    .load(path, options)
+                    .map_err(DecisionError::Backend)?,
                 backend: Arc::clone(backend),
                 decision,
             });

@@ -18,8 +18,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_backend::Graph;
+use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
@@ -125,13 +125,21 @@ impl Loader {
         }
         // Inline, as many computations run at once as there are threads for handlers.
         let is_quick = model_file.instances.is_none()
-            && loaded.values().all(|loaded| compute_is_quick(&*loaded.graph));
+            && loaded
+                .values()
+                .all(|loaded| compute_is_quick(&*loaded.graph));
         // Of several graphs, the main one gives the version its engine.
         let first = loaded.get(MAIN_GRAPH).or_else(|| loaded.values().next());
         let backend = first.map_or(NO_BACKEND, |first| first.backend);
         let mut decisions = Vec::new();
         let mut queues: Vec<(String, Arc<dyn Compute>)> = Vec::new();
-        for (name, LoadedGraph { graph, decision, .. }) in loaded {
+        for (
+            name,
+            LoadedGraph {
+                graph, decision, ..
+            },
+        ) in loaded
+        {
             queues.push((name.to_owned(), self.queue(name, graph, &model_file)?));
             decisions.extend(decision.map(|decision| (name.to_owned(), decision)));
         }

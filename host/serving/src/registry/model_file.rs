@@ -282,14 +282,18 @@ mod tests {
 
     #[test]
     fn a_model_chooses_its_engine_device_and_threads() -> anyhow::Result<()> {
-        let file = load(
-            "backend = 'onnxruntime'\ndevice = 'cuda:1'\nthreads = 2\ninstances = 3",
-        )??;
-        assert_eq!(file.backend, Some(BackendChoice::Named("onnxruntime".to_owned())));
+        let file = load("backend = 'onnxruntime'\ndevice = 'cuda:1'\nthreads = 2\ninstances = 3")??;
+        assert_eq!(
+            file.backend,
+            Some(BackendChoice::Named("onnxruntime".to_owned()))
+        );
         assert_eq!(file.device, Some(Device::Cuda(1)));
         assert_eq!(file.threads, NonZeroUsize::new(2));
         assert_eq!(file.instances, NonZeroUsize::new(3));
-        assert_eq!(load("backend = 'auto'")??.backend, Some(BackendChoice::Auto));
+        assert_eq!(
+            load("backend = 'auto'")??.backend,
+            Some(BackendChoice::Auto)
+        );
         for (text, complaint) in [
             ("device = 'tpu'", "`tpu` is no device"),
             ("threads = 0", "nonzero"),

@@ -102,7 +102,9 @@ impl Decisions {
         let mut engines = engines.iter().map(|e| Arc::clone(e) as Arc<dyn Backend>);
         let default = engines.next().expect("there is an engine");
         let backends = Backends::new(default, engines.collect());
-        let decided = self.store.decide(&backends, &path, &LoadOptions::default())?;
+        let decided = self
+            .store
+            .decide(&backends, &path, &LoadOptions::default())?;
         assert_eq!(decided.backend.name(), decided.decision.backend);
         Ok(decided.decision)
     }
