@@ -24,6 +24,8 @@ mod ordered;
 mod panic;
 #[cfg(feature = "tract")]
 mod probe;
+#[cfg(feature = "threads")]
+mod rows;
 pub mod sample;
 #[cfg(feature = "tract")]
 pub mod tract;

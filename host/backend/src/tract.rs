@@ -108,7 +108,10 @@ impl Backend for Tract {
         if file.metadata().map_err(BackendError::Read)?.is_dir() {
             return Err(BackendError::Read(std::io::ErrorKind::IsADirectory.into()));
         }
-        load(&mut file, path.parent())
+        let graph = load(&mut file, path.parent())?;
+        #[cfg(feature = "threads")]
+        let graph = crate::rows::split_where_faster(graph, options.threads)?;
+        Ok(graph)
     }
 }
 

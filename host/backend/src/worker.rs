@@ -79,6 +79,11 @@ impl Workers {
         Ok(workers)
     }
 
+    /// How many there are.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
     /// Queue a job. It should look first whether anybody still waits for it.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), QueueFull> {
         let job: Job = Box::new(job);

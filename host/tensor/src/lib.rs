@@ -2,11 +2,12 @@
 //!
 //! A leaf: it depends on no crate of ours and compiles to Wasm. Read [`element_type`] and [`shape`]
 //! first, then [`tensor`], whose one type is the proof that bytes fit a type and a shape; [`named`]
-//! and [`signature`] are what requests, answers and graphs are made of. [`number`] reads any of them as numbers.
+//! and [`signature`] are what requests, answers and graphs are made of. [`number`] reads any of them as numbers, [`batch`] takes rows apart.
 //!
 //! Invariant: arithmetic on sizes is checked everywhere, and no [`Tensor`] exists unvalidated.
 #![forbid(unsafe_code)]
 
+pub mod batch;
 pub mod element_type;
 pub mod named;
 pub mod number;

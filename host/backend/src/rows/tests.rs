@@ -1,0 +1,161 @@
+//! Which way batches are computed, with graphs that take as long as they are told to.
+
+use super::*;
+use wisp_tensor::number::{from_numbers, numbers};
+use wisp_tensor::{ElementType, Shape};
+
+/// Doubles its input, and takes some time for each row and some for a batch of several.
+#[derive(Debug)]
+struct Doubling {
+    signature: Signature,
+    batch_costs: Duration,
+    /// Whether it answers with the sum over the batch instead.
+    mixes_rows: bool,
+    largest_batch: AtomicUsize,
+}
+
+impl Doubling {
+    fn new(batch_costs: Duration) -> Doubling {
+        let spec = |name: &str| TensorSpec {
+            name: name.to_owned(),
+            element_type: ElementType::Fp32,
+            shape: vec![Dimension::Variable, Dimension::Variable],
+            optional: false,
+        };
+        Doubling {
+            signature: Signature {
+                inputs: vec![spec("x")],
+                outputs: vec![spec("y")],
+            },
+            batch_costs,
+            mixes_rows: false,
+            largest_batch: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Graph for Doubling {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+        let tensor = &inputs[0].tensor;
+        let rows = tensor.shape().dimensions()[0] as usize;
+        let found: Vec<f64> = numbers(tensor).collect();
+        if found.iter().any(|number| *number < 0.0) {
+            return Err(failed("a negative number"));
+        }
+        self.largest_batch.fetch_max(rows, Ordering::Relaxed);
+        let mut costs = Duration::from_micros(100) * u32::try_from(rows).expect("few rows");
+        if rows > 1 {
+            costs += self.batch_costs;
+        }
+        let until = Instant::now() + costs;
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        let total: f64 = found.iter().sum();
+        let mut found = found.into_iter();
+        let next = || {
+            let number = found.next().expect("as many as elements");
+            if self.mixes_rows { total } else { 2.0 * number }
+        };
+        let tensor = from_numbers(ElementType::Fp32, tensor.shape().clone(), next)
+            .expect("it has been a tensor");
+        let name = "y".to_owned();
+        Ok(vec![NamedTensor { name, tensor }])
+    }
+}
+
+fn batch(rows: u32, columns: u32, first: f64) -> Vec<NamedTensor> {
+    let mut number = first - 1.0;
+    let shape = Shape::new(vec![rows, columns]).expect("it is small");
+    let next = || {
+        number += 1.0;
+        number
+    };
+    let tensor = from_numbers(ElementType::Fp32, shape, next).expect("it is small");
+    let name = "x".to_owned();
+    vec![NamedTensor { name, tensor }]
+}
+
+const THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+#[test]
+fn a_graph_that_loses_with_batches_gets_rows_and_all_come_back_in_order() -> anyhow::Result<()> {
+    for threads in [NonZeroUsize::MIN, THREADS] {
+        let doubling = Arc::new(Doubling::new(Duration::from_millis(5)));
+        let graph = split_where_faster(Arc::clone(&doubling) as Arc<dyn Graph>, threads)?;
+        doubling.largest_batch.store(0, Ordering::Relaxed);
+        // The sizes it was tried with when it was loaded.
+        let answer = graph.compute(&batch(7, 1, 0.0))?;
+        assert_eq!(answer[0].tensor.shape().dimensions(), [7, 1]);
+        let expected: Vec<f64> = (0..7).map(|number| f64::from(number) * 2.0).collect();
+        assert_eq!(numbers(&answer[0].tensor).collect::<Vec<f64>>(), expected);
+        assert_eq!(doubling.largest_batch.load(Ordering::Relaxed), 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_graph_that_gains_by_batches_gets_them_whole() -> anyhow::Result<()> {
+    let doubling = Arc::new(Doubling {
+        mixes_rows: false,
+        ..Doubling::new(Duration::ZERO)
+    });
+    let graph = RowGraph {
+        graph: Arc::clone(&doubling) as Arc<dyn Graph>,
+        helpers: None,
+        decisions: Mutex::default(),
+    };
+    graph.compute(&batch(7, 3, 0.0))?;
+    assert_eq!(doubling.largest_batch.load(Ordering::Relaxed), 7);
+    assert_eq!(graph.decided(&[3, u32::MAX]), Some(Way::Whole));
+    Ok(())
+}
+
+#[test]
+fn rows_that_depend_on_each_other_stay_together() -> anyhow::Result<()> {
+    let graph = split_where_faster(
+        Arc::new(Doubling {
+            mixes_rows: true,
+            ..Doubling::new(Duration::from_millis(5))
+        }),
+        THREADS,
+    )?;
+    let answer = graph.compute(&batch(3, 1, 0.0))?;
+    assert_eq!(numbers(&answer[0].tensor).collect::<Vec<f64>>(), [3.0; 3]);
+    Ok(())
+}
+
+#[test]
+fn other_sizes_are_decided_for_anew_and_only_so_many_are_remembered() -> anyhow::Result<()> {
+    let graph = RowGraph {
+        graph: Arc::new(Doubling::new(Duration::from_millis(1))),
+        helpers: None,
+        decisions: Mutex::default(),
+    };
+    assert!(graph.compute_prepared(&batch(2, 1, 0.0)).is_none());
+    graph.compute(&batch(2, 1, 0.0))?;
+    assert!(graph.compute_prepared(&batch(2, 1, 0.0)).is_some());
+    assert!(graph.compute_prepared(&batch(2, 2, 0.0)).is_none());
+    for columns in 0..300 {
+        let sizes = vec![columns, u32::MAX];
+        if graph.decided(&sizes).is_none() {
+            graph.decisions().insert(sizes, Way::Rows);
+        }
+    }
+    assert_eq!(graph.decisions().len(), MAX_DECISIONS);
+    assert_eq!(graph.decided(&[999]), Some(Way::Whole));
+    Ok(())
+}
+
+#[test]
+fn a_row_that_fails_fails_the_batch_and_no_later_one() -> anyhow::Result<()> {
+    let doubling = Arc::new(Doubling::new(Duration::from_millis(5)));
+    let graph = split_where_faster(doubling, THREADS)?;
+    assert!(graph.compute(&batch(4, 1, -2.0)).is_err());
+    assert!(graph.compute(&batch(4, 1, 0.0)).is_ok());
+    Ok(())
+}

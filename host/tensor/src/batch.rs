@@ -1,0 +1,144 @@
+//! Rows of tensors: taken apart along the batch axis, which is axis 0, and put together again.
+
+use crate::{ElementType, Shape, Tensor, TensorError};
+use bytes::{Bytes, BytesMut};
+
+/// Why tensors have no rows, or make no batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    #[error("a tensor without axes has no rows")]
+    NoAxes,
+    #[error("no tensors are no batch")]
+    Empty,
+    #[error("the tensors differ in type, or in shape besides axis 0")]
+    Different,
+    #[error(transparent)]
+    Tensor(TensorError),
+}
+
+/// Each row as a tensor with one row. Numbers are shared, not copied.
+pub fn split(tensor: &Tensor) -> Result<Vec<Tensor>, BatchError> {
+    let dimensions = tensor.shape().dimensions();
+    let Some((&rows, inner)) = dimensions.split_first() else {
+        return Err(BatchError::NoAxes);
+    };
+    let shape = Shape::new([&[1], inner].concat())
+        .map_err(|error| BatchError::Tensor(TensorError::Shape(error)))?;
+    let element_type = tensor.element_type();
+    let mut rest = tensor.content().clone();
+    (0..rows)
+        .map(|_| {
+            let length = match element_type.size() {
+                Some(size) => shape.elements() * size,
+                None => texts_length(&rest, shape.elements()),
+            };
+            let content = rest.split_to(length.min(rest.len()));
+            Tensor::new(element_type, shape.clone(), content).map_err(BatchError::Tensor)
+        })
+        .collect()
+}
+
+/// Bytes that so many BYTES elements take at the start of `content`.
+fn texts_length(content: &Bytes, elements: usize) -> usize {
+    let mut length = 0usize;
+    for _ in 0..elements {
+        let size = content.get(length..).and_then(|rest| rest.first_chunk());
+        let size = size.map_or(0, |size| u32::from_le_bytes(*size) as usize);
+        length = length.saturating_add(4).saturating_add(size);
+    }
+    length
+}
+
+/// One tensor with the rows of all, in their order.
+pub fn stack(tensors: &[Tensor]) -> Result<Tensor, BatchError> {
+    let [first, others @ ..] = tensors else {
+        return Err(BatchError::Empty);
+    };
+    if others.is_empty() {
+        return Ok(first.clone());
+    }
+    let (element_type, inner) = outline(first)?;
+    let mut rows = 0u32;
+    let mut length = 0usize;
+    for tensor in tensors {
+        if outline(tensor)? != (element_type, inner) {
+            return Err(BatchError::Different);
+        }
+        let own = tensor.shape().dimensions()[0];
+        let too_many = || BatchError::Tensor(TensorError::Size);
+        rows = rows.checked_add(own).ok_or_else(too_many)?;
+        length = (length.checked_add(tensor.content().len())).ok_or_else(too_many)?;
+    }
+    let shape = Shape::new([&[rows], inner].concat())
+        .map_err(|error| BatchError::Tensor(TensorError::Shape(error)))?;
+    let mut content = BytesMut::with_capacity(length);
+    for tensor in tensors {
+        content.extend_from_slice(tensor.content());
+    }
+    Tensor::new(element_type, shape, content.freeze()).map_err(BatchError::Tensor)
+}
+
+/// What tensors of one batch have in common.
+fn outline(tensor: &Tensor) -> Result<(ElementType, &[u32]), BatchError> {
+    let (_, inner) = (tensor.shape().dimensions())
+        .split_first()
+        .ok_or(BatchError::NoAxes)?;
+    Ok((tensor.element_type(), inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::from_numbers;
+    use proptest::prelude::*;
+
+    fn numbers(element_type: ElementType, dimensions: &[u32]) -> Tensor {
+        let mut number = 0.0;
+        let next = || {
+            number += 1.0;
+            number
+        };
+        from_numbers(element_type, Shape::new(dimensions.to_vec()).unwrap(), next).unwrap()
+    }
+
+    #[test]
+    fn what_has_no_rows_or_differs_makes_no_batch() {
+        let scalar = numbers(ElementType::Fp32, &[]);
+        assert_eq!(split(&scalar), Err(BatchError::NoAxes));
+        assert_eq!(stack(&[]), Err(BatchError::Empty));
+        for other in [
+            numbers(ElementType::Fp32, &[1, 3]),
+            numbers(ElementType::Int32, &[1, 2]),
+            numbers(ElementType::Fp32, &[2]),
+        ] {
+            let first = numbers(ElementType::Fp32, &[1, 2]);
+            assert_eq!(stack(&[first, other]), Err(BatchError::Different));
+        }
+    }
+
+    #[test]
+    fn an_empty_batch_has_no_rows() {
+        assert_eq!(split(&numbers(ElementType::Fp32, &[0, 2])), Ok(vec![]));
+    }
+
+    proptest! {
+        #[test]
+        fn rows_put_together_are_the_tensor(rows in 1u32..6, columns in 0u32..4, index in 0..13usize) {
+            let tensor = numbers(ElementType::ALL[index], &[rows, columns]);
+            let parts = split(&tensor).unwrap();
+            prop_assert_eq!(parts.len(), rows as usize);
+            prop_assert!(parts.iter().all(|part| part.shape().dimensions() == [1, columns]));
+            prop_assert_eq!(stack(&parts).unwrap(), tensor);
+        }
+
+        #[test]
+        fn texts_are_taken_apart_where_they_end(texts in prop::collection::vec(".{0,9}", 1..6)) {
+            let tensor = Tensor::from_elements(texts.iter().map(|text| text.as_bytes())).unwrap();
+            let parts = split(&tensor).unwrap();
+            let found: Vec<&[u8]> = parts.iter().flat_map(|part| part.elements()).collect();
+            let expected: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
+            prop_assert_eq!(found, expected);
+            prop_assert_eq!(stack(&parts).unwrap(), tensor);
+        }
+    }
+}
