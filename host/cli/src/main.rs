@@ -11,6 +11,7 @@
 )]
 
 mod backend;
+mod bench;
 mod build;
 mod cases;
 mod check;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Infer(args) => infer::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     outcome.unwrap_or_else(|error| failure::report(&error))
 }

@@ -52,6 +52,7 @@ pub(crate) enum Command {
     Check(CheckArgs),
     Infer(InferArgs),
     Inspect(InspectArgs),
+    Bench(BenchArgs),
 }
 
 /// Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
@@ -358,6 +359,51 @@ pub(crate) struct InspectArgs {
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+}
+
+/// Compare the backends on a model.
+///
+/// Loads the graphs of the model with every backend that is there, computes the same made-up inputs in
+/// turns, and prints what loading took, how fast each computes batches of several sizes, and how far
+/// their answers are apart. The graphs alone are timed, without handlers.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp bench models/digits
+  wisp bench resnet50.onnx --batch 1 --batch 8 --threads 2
+  wisp bench models/digits --json | jq '.[].batches'
+
+With `backend = \"auto\"` in model.toml, a version gets the backend that is the fastest with a batch of 1.")]
+pub(crate) struct BenchArgs {
+    /// A model's directory, or a model file.
+    pub(crate) model: PathBuf,
+
+    /// Rows of a batch. May be repeated.
+    #[arg(long, value_name = "N", default_values_t = [1, 8, 32], value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub(crate) batch: Vec<u32>,
+
+    /// Threads that one computation may use [default: as model.toml says, or 1].
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Seconds that all backends are timed together, for each size of batch.
+    #[arg(long, value_name = "N", default_value_t = Seconds(Duration::from_secs(3)))]
+    pub(crate) seconds: Seconds,
+
+    /// Print an array with one object for each graph.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Load with this backend alone and say what that took; the comparison runs itself so.
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(crate) load_only: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 /// Triton's modes of control.

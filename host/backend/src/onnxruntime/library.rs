@@ -52,10 +52,20 @@ fn first(path: &Path) -> Result<Environment, String> {
     }
 }
 
-/// The version of the library that is open, such as `rel-1.31.1`.
+/// The version of the library that is open: as its file is called, such as `1.31.1`, or the commit that it
+/// was built from.
 pub(super) fn version() -> String {
-    // `ORT Build Info: git-branch=rel-1.31.1, git-commit-id=...`
-    let text = ort::info();
-    let branch = text.split("git-branch=").nth(1).unwrap_or(text);
-    branch.split(',').next().unwrap_or(branch).to_owned()
+    let opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((path, _)) = &*opened else {
+        return "none".to_owned();
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let digits = name.split(".so.").nth(1).unwrap_or_default();
+    if !digits.is_empty() {
+        return digits.to_owned();
+    }
+    // `ORT Build Info: git-branch=HEAD, git-commit-id=26250ae, ...`
+    let commit = ort::info().split("git-commit-id=").nth(1);
+    let commit = commit.and_then(|text| text.split(',').next());
+    commit.unwrap_or("unknown").to_owned()
 }
