@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "tract")]
+mod onnx;
+#[cfg(feature = "tract")]
 mod panic;
 pub mod sample;
 #[cfg(feature = "tract")]

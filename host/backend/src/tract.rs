@@ -11,14 +11,16 @@
 
 mod convert;
 mod guard;
+mod ml;
 mod model;
-mod onnx_graph;
+mod operators;
 mod plan_cache;
 
 use self::convert::{from_tract, to_tract};
 use self::guard::{Fault, guarded};
 use self::model::SymbolicModel;
 use self::plan_cache::PlanCache;
+use crate::onnx;
 use crate::sample::sample_inputs_sized;
 use crate::{Backend, BackendError, Graph};
 use std::fs::File;
@@ -102,7 +104,8 @@ impl Backend for Tract {
 
 /// Read, type, specialise and try the model in `content`, whose external data lies in `folder`.
 fn load(content: &mut dyn Read, folder: Option<&Path>) -> Result<Arc<dyn Graph>, BackendError> {
-    let proto = decode(content)?;
+    let mut proto = decode(content)?;
+    onnx::prepare(&mut proto);
     let symbolic = SymbolicModel::load(&proto, folder).map_err(load_error)?;
     drop(proto);
     let capacity = PLAN_BYTES / symbolic.constant_bytes().max(1);
@@ -258,12 +261,14 @@ impl TractGraph {
         plan: &Arc<TypedSimplePlan>,
         ordered: &[&Tensor],
     ) -> Result<Vec<NamedTensor>, BackendError> {
-        let computed = guarded(|| {
-            let inputs = ordered
-                .iter()
-                .zip(&self.symbolic.input_types)
+        let inputs = guarded(|| {
+            let inputs = ordered.iter().zip(&self.symbolic.input_types);
+            inputs
                 .map(|(tensor, datum_type)| to_tract(tensor, *datum_type))
-                .collect::<TractResult<_>>()?;
+                .collect::<TractResult<_>>()
+        });
+        let inputs = inputs.map_err(|fault| inputs_error(fault.into_reason()))?;
+        let computed = guarded(|| {
             // A state per run, although a kept one would save 1.5 of 9.5 us: tract notes scratch memory
             // per state and thread, and frees it on the thread that drops the state only. States
             // passed between threads would leak it, and states kept in thread locals would reach for

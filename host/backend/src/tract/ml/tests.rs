@@ -1,0 +1,1 @@
+//! Files with operators that are made up: each is refused by name.
