@@ -150,9 +150,12 @@ fn inputs_error(reason: String) -> BackendError {
 }
 
 fn compute_error(fault: Fault) -> BackendError {
-    BackendError::Compute {
-        engine: ENGINE,
-        reason: fault.into_reason(),
+    match fault {
+        Fault::Value(reason) => inputs_error(reason),
+        fault => BackendError::Compute {
+            engine: ENGINE,
+            reason: fault.into_reason(),
+        },
     }
 }
 
@@ -187,8 +190,15 @@ impl TractGraph {
             if size > 1 && inputs.iter().any(|i| elements(i) > MAX_PROBE_ELEMENTS) {
                 break;
             }
-            match self.compute(&inputs) {
-                Ok(_) => {
+            let computed = self
+                .try_compute(&inputs)
+                .and_then(|computed| match computed {
+                    // Encoders may refuse zeros and empty strings; of the operators, nothing is amiss.
+                    Ok(_) | Err(Fault::Value(_)) => Ok(()),
+                    Err(fault) => Err(compute_error(fault)),
+                });
+            match computed {
+                Ok(()) => {
                     self.probe_size = size;
                     return Ok(());
                 }
@@ -260,15 +270,13 @@ impl TractGraph {
         &self,
         plan: &Arc<TypedSimplePlan>,
         ordered: &[&Tensor],
-    ) -> Result<Vec<NamedTensor>, BackendError> {
-        let inputs = guarded(|| {
-            let inputs = ordered.iter().zip(&self.symbolic.input_types);
-            inputs
+    ) -> Result<Vec<NamedTensor>, Fault> {
+        guarded(|| {
+            let inputs = ordered
+                .iter()
+                .zip(&self.symbolic.input_types)
                 .map(|(tensor, datum_type)| to_tract(tensor, *datum_type))
-                .collect::<TractResult<_>>()
-        });
-        let inputs = inputs.map_err(|fault| inputs_error(fault.into_reason()))?;
-        let computed = guarded(|| {
+                .collect::<TractResult<_>>()?;
             // A state per run, although a kept one would save 1.5 of 9.5 us: tract notes scratch memory
             // per state and thread, and frees it on the thread that drops the state only. States
             // passed between threads would leak it, and states kept in thread locals would reach for
@@ -289,8 +297,17 @@ impl TractGraph {
                     })
                 })
                 .collect()
-        });
-        computed.map_err(compute_error)
+        })
+    }
+
+    /// Compute, on a plan that is built if need be.
+    fn try_compute(
+        &self,
+        inputs: &[NamedTensor],
+    ) -> Result<Result<Vec<NamedTensor>, Fault>, BackendError> {
+        let ordered = self.in_order(inputs)?;
+        let plan = self.plan(&self.sizes(&ordered))?;
+        Ok(self.run(&plan, &ordered))
     }
 }
 
@@ -299,7 +316,7 @@ impl TractGraph {
 fn usable(plan: &Plan) -> Result<Arc<TypedSimplePlan>, BackendError> {
     match plan {
         Ok(plan) => Ok(Arc::clone(plan)),
-        Err(Fault::Refused(reason)) => Err(inputs_error(reason.clone())),
+        Err(Fault::Refused(reason) | Fault::Value(reason)) => Err(inputs_error(reason.clone())),
         Err(panicked) => Err(compute_error(panicked.clone())),
     }
 }
@@ -310,9 +327,7 @@ impl Graph for TractGraph {
     }
 
     fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
-        let ordered = self.in_order(inputs)?;
-        let plan = self.plan(&self.sizes(&ordered))?;
-        self.run(&plan, &ordered)
+        self.try_compute(inputs)?.map_err(compute_error)
     }
 
     fn compute_prepared(
@@ -324,7 +339,7 @@ impl Graph for TractGraph {
             Err(error) => return Some(Err(error)),
         };
         let plan = self.built_plan(&self.sizes(&ordered))?;
-        Some(plan.and_then(|plan| self.run(&plan, &ordered)))
+        Some(plan.and_then(|plan| self.run(&plan, &ordered).map_err(compute_error)))
     }
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {

@@ -3,10 +3,11 @@
 //! One copy on the way in; none on the way out, where the bytes keep tract's tensor alive. Strings are taken
 //! apart and put together one by one: in tract, each has memory of its own.
 
+use super::guard::RefusedValue;
 use bytes::Bytes;
 use tract_onnx::prelude::{
-    DatumType, IntoTValue, TValue, TVec, Tensor as TractTensor, TractError, TractResult,
-    natural_strides, tensor1,
+    DatumType, IntoTValue, TValue, TVec, Tensor as TractTensor, TractResult, natural_strides,
+    tensor1,
 };
 use tract_onnx::tract_core::internal::ensure;
 use wisp_tensor::{ElementType, Shape, Tensor};
@@ -48,7 +49,7 @@ pub(super) fn to_tract(tensor: &Tensor, datum_type: DatumType) -> TractResult<TV
         let strings = tensor.elements().map(std::str::from_utf8);
         let strings = strings.map(|text| text.map(str::to_owned));
         let strings = strings.collect::<Result<Vec<String>, _>>();
-        let strings = strings.map_err(|_| TractError::msg("a string is not UTF-8"))?;
+        let strings = strings.map_err(|_| RefusedValue("a string is not UTF-8"))?;
         return Ok(tensor1(&strings).into_shape(&shape)?.into_tvalue());
     }
     // Zeroed first because tract offers uninitialised memory to unsafe code only.
@@ -71,7 +72,7 @@ pub(super) fn from_tract(value: TValue, expected: ElementType) -> TractResult<Te
     // tract's kernels have layouts of their own. None is known to reach an output; should one, its
     // bytes would be no tensor.
     ensure!(
-        value.is_plain_ram() && *value.strides() == *natural_strides(value.shape()),
+        value.is_plain_ram() && lies_row_by_row(value.shape(), value.strides()),
         "output is not laid out row by row"
     );
     let dimensions = value
@@ -89,6 +90,16 @@ pub(super) fn from_tract(value: TValue, expected: ElementType) -> TractResult<Te
         _ => Bytes::from_owner(Content(value)),
     };
     Ok(Tensor::new(expected, shape, content)?)
+}
+
+/// Whether elements follow each other as in a tensor of Wisp's. The stride of an axis of one element, which
+/// nobody ever takes, is often another.
+fn lies_row_by_row(shape: &[usize], strides: &[isize]) -> bool {
+    let natural = natural_strides(shape);
+    let axes = shape.iter().zip(strides.iter().zip(&natural));
+    let lies =
+        |(size, (stride, natural)): (&usize, (&isize, &isize))| *size == 1 || stride == natural;
+    shape.contains(&0) || axes.into_iter().all(lies)
 }
 
 /// A tensor of tract's as the owner of shared bytes.

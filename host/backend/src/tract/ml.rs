@@ -21,8 +21,6 @@ mod one_hot;
 mod operator;
 mod post_transform;
 mod svm;
-#[cfg(test)]
-mod tests;
 mod tree;
 
 use tract_onnx::Onnx;

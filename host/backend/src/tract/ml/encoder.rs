@@ -23,12 +23,13 @@ enum Keys {
 }
 
 pub(super) fn build(context: &ParsingContext, node: &NodeProto) -> Built {
-    let encoder = match ml_version(context) {
-        1 => parse_oldest(node)?,
-        version => LabelEncoder {
-            keys: Keys::parse(context, node, version)?,
+    let classes = attribute::strings(node, "classes_strings")?;
+    let encoder = match classes.is_empty() {
+        true => LabelEncoder {
+            keys: Keys::parse(context, node)?,
             values: parse_values(context, node)?,
         },
+        false => with_positions(node, classes)?,
     };
     let keys = match &encoder.keys {
         Keys::Ints(keys) => keys.len(),
@@ -41,9 +42,7 @@ pub(super) fn build(context: &ParsingContext, node: &NodeProto) -> Built {
 
 /// The first version knew strings and their positions only. Which of the two comes in is the graph's
 /// business; strings are what exporters of that time sent.
-fn parse_oldest(node: &NodeProto) -> TractResult<LabelEncoder> {
-    let classes = attribute::strings(node, "classes_strings")?;
-    node.expect_attr("classes_strings", !classes.is_empty(), "at least one entry")?;
+fn with_positions(node: &NodeProto, classes: Vec<String>) -> TractResult<LabelEncoder> {
     let default: i64 = node.get_attr_opt("default_int64")?.unwrap_or(-1);
     let positions = (0..).take(classes.len()).chain([default]);
     let values = tensor1(&positions.collect::<Vec<i64>>());
@@ -69,7 +68,7 @@ fn float_key(value: f64) -> u64 {
 }
 
 impl Keys {
-    fn parse(context: &ParsingContext, node: &NodeProto, version: i64) -> TractResult<Keys> {
+    fn parse(context: &ParsingContext, node: &NodeProto) -> TractResult<Keys> {
         let ints = attribute::ints(node, "keys_int64s")?;
         let floats = attribute::floats(node, "keys_floats")?;
         let strings = attribute::strings(node, "keys_strings")?;
@@ -81,7 +80,7 @@ impl Keys {
         let floats_found = |floats: Vec<f64>, datum_type| {
             let keys = floats.into_iter().map(float_key);
             let mut keys = first_positions(keys);
-            if version < 4 {
+            if ml_version(context) < 4 {
                 keys.remove(&float_key(f64::NAN));
             }
             Keys::Floats(keys, datum_type)

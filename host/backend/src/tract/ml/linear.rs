@@ -176,7 +176,7 @@ impl Kernel for LinearClassifier {
                 let to = &mut output[position * width..][..width];
                 if let [score] = *scores {
                     winners.push(Winner::Class(usize::from(score > 0.0)));
-                    // onnxruntime takes the score for a probability here, whatever the transform.
+                    // Only LOGISTIC says otherwise, as in onnxruntime.
                     to.copy_from_slice(&Pair::Complement.scores(score, self.transform));
                 } else {
                     winners.push(Winner::Class(greatest(scores)));

@@ -1,5 +1,6 @@
 //! `OneHotEncoder`: a column for each category, with a one in that of the element.
 
+use super::super::guard::RefusedValue;
 use super::attribute;
 use super::operator::{Built, Fact, Kernel, built, elements, filled};
 use std::collections::BTreeMap;
@@ -85,10 +86,9 @@ impl Kernel for OneHotEncoder {
                 .map(|element| columns.get(element).copied())
                 .collect(),
         };
-        ensure!(
-            self.unknown == Unknown::Zeros || columns.iter().all(Option::is_some),
-            "OneHotEncoder met an element of no category"
-        );
+        if self.unknown == Unknown::Refused && !columns.iter().all(Option::is_some) {
+            return Err(RefusedValue("an element is of no category that the model knows").into());
+        }
         let shape: TVec<usize> = input.shape().iter().copied().chain([self.count]).collect();
         let output = filled(&shape, |output: &mut [f32]| {
             for (row, column) in output.chunks_mut(self.count).zip(columns) {

@@ -57,16 +57,16 @@ impl PostTransform {
 pub(super) enum Pair {
     /// The score is a probability: one minus it, and it.
     Complement,
-    /// The score has a sign: its opposite, and it; or the logistic of both.
+    /// The score has a sign: its opposite, and it.
     Opposite,
 }
 
 impl Pair {
-    /// The two scores for `score`. PROBIT is refused beforehand: onnxruntime leaves one of them open.
+    /// The two scores for `score`, or the logistic of its opposite and of it. PROBIT is refused beforehand: onnxruntime leaves one of them open.
     pub(super) fn scores(self, score: f32, transform: PostTransform) -> [f32; 2] {
         match (self, transform) {
+            (_, PostTransform::Logistic) => [logistic(-score), logistic(score)],
             (Pair::Complement, _) => [1.0 - score, score],
-            (Pair::Opposite, PostTransform::Logistic) => [logistic(-score), logistic(score)],
             (Pair::Opposite, _) => [-score, score],
         }
     }
@@ -114,10 +114,13 @@ fn softmax_zero(scores: &mut [f32]) {
 /// The inverse of the normal distribution, by Winitzki's approximation with onnxruntime's constants.
 fn probit(value: f32) -> f32 {
     const A: f32 = 0.147;
+    #[expect(clippy::approx_constant, reason = "onnxruntime's")]
+    const PI: f32 = 3.14159;
     let x = 2.0 * value - 1.0;
     let log = ((1.0 - x) * (1.0 + x)).ln();
-    let half = 2.0 / (3.14159 * A) + 0.5 * log;
-    let root = (-half + (half * half - log / A).sqrt()).sqrt();
+    let half = 2.0 / (PI * A) + 0.5 * log;
+    // In onnxruntime's order, because near a half little is left of the difference.
+    let root = (-half + (half * half - 1.0 / A * log).sqrt()).sqrt();
     let sign = if x < 0.0 { -1.0 } else { 1.0 };
     std::f32::consts::SQRT_2 * sign * root
 }

@@ -1,1 +1,0 @@
-//! Files with operators that are made up: each is refused by name.
