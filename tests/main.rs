@@ -22,6 +22,7 @@ mod protocol_tfs;
 mod protocol_v2;
 mod python;
 mod shutdown;
+mod sklearn;
 mod stock_wasi_nn;
 mod timing;
 mod tls;

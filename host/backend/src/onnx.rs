@@ -1,11 +1,21 @@
-//! ONNX files as messages, before any engine makes a graph of them.
+//! ONNX files as messages, before any engine reads them.
+//!
+//! What is here serves every engine: where a file keeps its data ([`external_data`]), and rewrites that leave
+//! the answers as they are. [`zip_map`] makes tensors of outputs that are none, [`batch_norm`] puts a
+//! normalisation into the weights before it. The messages are those of tract's reader: of parts of a file that
+//! it does not know, it keeps nothing, so a file is written anew only where a rewrite changed it.
+
+mod batch_norm;
+mod external_data;
+mod zip_map;
+
+pub(crate) use self::external_data::check_external_data;
+pub(crate) use self::zip_map::remove_zip_maps;
 
 use crate::BackendError;
 use prost::Message;
 use std::path::Path;
 use tract_onnx::pb::ModelProto;
-
-pub(crate) use crate::tract::check_external_data;
 
 /// What the format allows: a message of protobuf is smaller.
 const MAX_FILE_BYTES: u64 = i32::MAX as u64;
@@ -27,8 +37,15 @@ pub(crate) fn read(path: &Path, engine: &'static str) -> Result<ModelProto, Back
             "an ONNX file has at most 2 GB: keep the weights outside, as external data".to_owned(),
         ));
     }
-    let content = std::fs::read(path).map_err(BackendError::Read)?;
-    ModelProto::decode(&*content).map_err(|error| refused(format!("it is no ONNX file: {error}")))
+    decode(&std::fs::read(path).map_err(BackendError::Read)?, engine)
+}
+
+/// The model in `content`.
+pub(crate) fn decode(content: &[u8], engine: &'static str) -> Result<ModelProto, BackendError> {
+    ModelProto::decode(content).map_err(|error| BackendError::Load {
+        engine,
+        reason: format!("it is no ONNX file: {error}"),
+    })
 }
 
 /// The model as a file holds it.
@@ -36,7 +53,10 @@ pub(crate) fn encode(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()
 }
 
-/// Let outputs of ZipMap be the probabilities that it takes.
-pub(crate) fn remove_zip_maps(_: &mut ModelProto) -> bool {
-    false
+/// All rewrites, for an engine that has nothing of its own for them.
+pub(crate) fn prepare(model: &mut ModelProto) {
+    remove_zip_maps(model);
+    if let Some(graph) = &mut model.graph {
+        batch_norm::fold(graph);
+    }
 }

@@ -16,7 +16,7 @@ const MAX_PROBE_ELEMENTS: usize = 1 << 20;
 /// with zeros, or why it fails at the first of them.
 pub(crate) fn probe(
     signature: &Signature,
-    compute: impl Fn(&[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError>,
+    compute: impl Fn(&[NamedTensor]) -> Result<(), BackendError>,
 ) -> Result<u32, String> {
     let only_batch = signature
         .inputs
@@ -40,7 +40,7 @@ pub(crate) fn probe(
             break;
         }
         match compute(&inputs) {
-            Ok(_) => return Ok(size),
+            Ok(()) => return Ok(size),
             Err(error) => first_reason.get_or_insert(error.into_reason()),
         };
     }

@@ -11,27 +11,25 @@
 
 mod convert;
 mod guard;
+mod ml;
 mod model;
-mod onnx_graph;
+mod operators;
 mod plan_cache;
-
-pub(crate) use self::onnx_graph::check_external_data;
 
 use self::convert::{from_tract, to_tract};
 use self::guard::{Fault, guarded};
 use self::model::SymbolicModel;
 use self::plan_cache::PlanCache;
+use crate::onnx;
 use crate::ordered::in_order;
 use crate::probe::probe;
 use crate::sample::sample_inputs_sized;
 use crate::{Backend, BackendError, Device, Graph, LoadOptions};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{
-    Framework, IntoRunnable, SymbolValues, TVec, TractResult, TypedModel, TypedSimplePlan,
+    IntoRunnable, SymbolValues, TVec, TractResult, TypedModel, TypedSimplePlan,
 };
 use tract_onnx::tract_core::internal::ensure;
 use wisp_tensor::{NamedTensor, Signature, Tensor, TensorError};
@@ -79,8 +77,8 @@ impl Tract {
     }
 
     /// Load the ONNX model in `content`, which has all its data inside.
-    pub fn load_bytes(&self, mut content: &[u8]) -> Result<Arc<dyn Graph>, BackendError> {
-        load(&mut content, None)
+    pub fn load_bytes(&self, content: &[u8]) -> Result<Arc<dyn Graph>, BackendError> {
+        load(onnx::decode(content, ENGINE)?, None)
     }
 }
 
@@ -103,21 +101,16 @@ impl Backend for Tract {
                 ),
             });
         }
-        let mut file = File::open(path).map_err(BackendError::Read)?;
-        // A folder opens like a file and only fails when it is read.
-        if file.metadata().map_err(BackendError::Read)?.is_dir() {
-            return Err(BackendError::Read(std::io::ErrorKind::IsADirectory.into()));
-        }
-        let graph = load(&mut file, path.parent())?;
+        let graph = load(onnx::read(path, ENGINE)?, path.parent())?;
         #[cfg(feature = "threads")]
         let graph = crate::rows::split_where_faster(graph, options.threads)?;
         Ok(graph)
     }
 }
 
-/// Read, type, specialise and try the model in `content`, whose external data lies in `folder`.
-fn load(content: &mut dyn Read, folder: Option<&Path>) -> Result<Arc<dyn Graph>, BackendError> {
-    let proto = decode(content)?;
+/// Type, specialise and try the model in `proto`, whose external data lies in `folder`.
+fn load(mut proto: ModelProto, folder: Option<&Path>) -> Result<Arc<dyn Graph>, BackendError> {
+    onnx::prepare(&mut proto);
     let symbolic = SymbolicModel::load(&proto, folder).map_err(load_error)?;
     drop(proto);
     let capacity = PLAN_BYTES / symbolic.constant_bytes().max(1);
@@ -128,23 +121,6 @@ fn load(content: &mut dyn Read, folder: Option<&Path>) -> Result<Arc<dyn Graph>,
     };
     graph.probe()?;
     Ok(Arc::new(graph))
-}
-
-fn decode(content: &mut dyn Read) -> Result<ModelProto, BackendError> {
-    let mut read_error = None;
-    let decoded = guarded(|| {
-        tract_onnx::onnx()
-            .proto_model_for_read(content)
-            .inspect_err(|error| {
-                read_error = error
-                    .downcast_ref::<std::io::Error>()
-                    .map(|error| error.kind());
-            })
-    });
-    match read_error {
-        Some(kind) => Err(BackendError::Read(kind.into())),
-        None => decoded.map_err(load_error),
-    }
 }
 
 fn load_error(fault: Fault) -> BackendError {
@@ -162,9 +138,12 @@ fn inputs_error(reason: String) -> BackendError {
 }
 
 fn compute_error(fault: Fault) -> BackendError {
-    BackendError::Compute {
-        engine: ENGINE,
-        reason: fault.into_reason(),
+    match fault {
+        Fault::Value(reason) => inputs_error(reason),
+        fault => BackendError::Compute {
+            engine: ENGINE,
+            reason: fault.into_reason(),
+        },
     }
 }
 
@@ -176,7 +155,13 @@ impl TractGraph {
     /// A graph that computes at none of the sizes tried is refused, because they fit what people
     /// deploy, while an operator that fails at every size is the likelier cause.
     fn probe(&mut self) -> Result<(), BackendError> {
-        let found = probe(&self.symbolic.signature, |inputs| self.compute(inputs));
+        let found = probe(&self.symbolic.signature, |inputs| {
+            match self.try_compute(inputs)? {
+                // Encoders may refuse zeros and empty strings; of the operators, nothing is amiss.
+                Ok(_) | Err(Fault::Value(_)) => Ok(()),
+                Err(fault) => Err(compute_error(fault)),
+            }
+        });
         self.probe_size = found.map_err(|reason| BackendError::Load {
             engine: ENGINE,
             reason,
@@ -220,8 +205,8 @@ impl TractGraph {
         &self,
         plan: &Arc<TypedSimplePlan>,
         ordered: &[&Tensor],
-    ) -> Result<Vec<NamedTensor>, BackendError> {
-        let computed = guarded(|| {
+    ) -> Result<Vec<NamedTensor>, Fault> {
+        guarded(|| {
             let inputs = ordered
                 .iter()
                 .zip(&self.symbolic.input_types)
@@ -247,8 +232,17 @@ impl TractGraph {
                     })
                 })
                 .collect()
-        });
-        computed.map_err(compute_error)
+        })
+    }
+
+    /// Compute, on a plan that is built if need be.
+    fn try_compute(
+        &self,
+        inputs: &[NamedTensor],
+    ) -> Result<Result<Vec<NamedTensor>, Fault>, BackendError> {
+        let ordered = in_order(self.signature(), inputs).map_err(inputs_error)?;
+        let plan = self.plan(&self.sizes(&ordered))?;
+        Ok(self.run(&plan, &ordered))
     }
 }
 
@@ -257,7 +251,7 @@ impl TractGraph {
 fn usable(plan: &Plan) -> Result<Arc<TypedSimplePlan>, BackendError> {
     match plan {
         Ok(plan) => Ok(Arc::clone(plan)),
-        Err(Fault::Refused(reason)) => Err(inputs_error(reason.clone())),
+        Err(Fault::Refused(reason) | Fault::Value(reason)) => Err(inputs_error(reason.clone())),
         Err(panicked) => Err(compute_error(panicked.clone())),
     }
 }
@@ -268,9 +262,7 @@ impl Graph for TractGraph {
     }
 
     fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
-        let ordered = in_order(self.signature(), inputs).map_err(inputs_error)?;
-        let plan = self.plan(&self.sizes(&ordered))?;
-        self.run(&plan, &ordered)
+        self.try_compute(inputs)?.map_err(compute_error)
     }
 
     fn compute_prepared(
@@ -282,7 +274,7 @@ impl Graph for TractGraph {
             Err(reason) => return Some(Err(inputs_error(reason))),
         };
         let plan = self.built_plan(&self.sizes(&ordered))?;
-        Some(plan.and_then(|plan| self.run(&plan, &ordered)))
+        Some(plan.and_then(|plan| self.run(&plan, &ordered).map_err(compute_error)))
     }
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {

@@ -58,7 +58,7 @@ impl OrtGraph {
         };
         // What computes at none of the sizes tried is served all the same: that it was loaded says that all
         // its operators are there, and zeros or empty texts may just not suit it.
-        if let Ok(size) = probe(&graph.signature, |inputs| graph.compute(inputs)) {
+        if let Ok(size) = probe(&graph.signature, |inputs| graph.compute(inputs).map(drop)) {
             graph.probe_size = size;
         }
         Ok(graph)

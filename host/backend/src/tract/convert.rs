@@ -1,10 +1,13 @@
 //! Between Wisp's tensors, which are bytes of any alignment, and tract's, which own aligned memory.
 //!
-//! One copy on the way in; none on the way out, where the bytes keep tract's tensor alive.
+//! One copy on the way in; none on the way out, where the bytes keep tract's tensor alive. Strings are taken
+//! apart and put together one by one: in tract, each has memory of its own.
 
+use super::guard::RefusedValue;
 use bytes::Bytes;
 use tract_onnx::prelude::{
     DatumType, IntoTValue, TValue, TVec, Tensor as TractTensor, TractResult, natural_strides,
+    tensor1,
 };
 use tract_onnx::tract_core::internal::ensure;
 use wisp_tensor::{ElementType, Shape, Tensor};
@@ -29,6 +32,7 @@ pub(super) fn element_type(datum_type: DatumType) -> Option<ElementType> {
         DatumType::F16 => Some(ElementType::Fp16),
         DatumType::F32 => Some(ElementType::Fp32),
         DatumType::F64 => Some(ElementType::Fp64),
+        DatumType::String => Some(ElementType::Bytes),
         _ => None,
     }
 }
@@ -41,6 +45,13 @@ pub(super) fn to_tract(tensor: &Tensor, datum_type: DatumType) -> TractResult<TV
         .iter()
         .map(|&size| size as usize)
         .collect();
+    if datum_type == DatumType::String {
+        let strings = tensor.elements().map(std::str::from_utf8);
+        let strings = strings.map(|text| text.map(str::to_owned));
+        let strings = strings.collect::<Result<Vec<String>, _>>();
+        let strings = strings.map_err(|_| RefusedValue("a string is not UTF-8"))?;
+        return Ok(tensor1(&strings).into_shape(&shape)?.into_tvalue());
+    }
     // Zeroed first because tract offers uninitialised memory to unsafe code only.
     let mut copy = TractTensor::zero_dt(datum_type, &shape)?;
     copy.as_bytes_mut().copy_from_slice(tensor.content());
@@ -61,7 +72,7 @@ pub(super) fn from_tract(value: TValue, expected: ElementType) -> TractResult<Te
     // tract's kernels have layouts of their own. None is known to reach an output; should one, its
     // bytes would be no tensor.
     ensure!(
-        value.is_plain_ram() && *value.strides() == *natural_strides(value.shape()),
+        value.is_plain_ram() && lies_row_by_row(value.shape(), value.strides()),
         "output is not laid out row by row"
     );
     let dimensions = value
@@ -70,11 +81,25 @@ pub(super) fn from_tract(value: TValue, expected: ElementType) -> TractResult<Te
         .map(|&size| u32::try_from(size))
         .collect::<Result<Vec<u32>, _>>()?;
     let shape = Shape::new(dimensions)?;
-    Ok(Tensor::new(
-        expected,
-        shape,
-        Bytes::from_owner(Content(value)),
-    )?)
+    let content = match found {
+        DatumType::String => {
+            let strings = value.try_as_plain_ram()?.as_slice::<String>()?;
+            let strings = strings.iter().map(String::as_bytes);
+            Tensor::from_elements(strings)?.into_content()
+        }
+        _ => Bytes::from_owner(Content(value)),
+    };
+    Ok(Tensor::new(expected, shape, content)?)
+}
+
+/// Whether elements follow each other as in a tensor of Wisp's. The stride of an axis of one element, which
+/// nobody ever takes, is often another.
+fn lies_row_by_row(shape: &[usize], strides: &[isize]) -> bool {
+    let natural = natural_strides(shape);
+    let axes = shape.iter().zip(strides.iter().zip(&natural));
+    let lies =
+        |(size, (stride, natural)): (&usize, (&isize, &isize))| *size == 1 || stride == natural;
+    shape.contains(&0) || axes.into_iter().all(lies)
 }
 
 /// A tensor of tract's as the owner of shared bytes.
@@ -89,7 +114,7 @@ impl AsRef<[u8]> for Content {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::prelude::{TDim, tensor1};
+    use tract_onnx::prelude::TDim;
 
     fn tensor(element_type: ElementType, dimensions: &[u32], content: &[u8]) -> Tensor {
         let shape = Shape::new(dimensions.to_vec()).unwrap();
@@ -160,6 +185,26 @@ mod tests {
         let output = from_tract(value, ElementType::Int64).unwrap();
         let expected: Vec<u8> = [7i64, -2].iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(output.content(), &expected);
+    }
+
+    #[test]
+    fn strings_survive_the_way_there_and_back() {
+        let words = ["", "K\u{f6}ln", "a\0b", " "].map(str::as_bytes);
+        let words = Tensor::from_elements(words.into_iter()).unwrap();
+        for dimensions in [[4, 1], [2, 2]] {
+            let original = tensor(ElementType::Bytes, &dimensions, words.content());
+            let there = to_tract(&original, DatumType::String).unwrap();
+            assert_eq!(from_tract(there, ElementType::Bytes).unwrap(), original);
+        }
+        let none = tensor(ElementType::Bytes, &[0, 3], &[]);
+        let there = to_tract(&none, DatumType::String).unwrap();
+        assert_eq!(from_tract(there, ElementType::Bytes).unwrap(), none);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused() {
+        let bytes = Tensor::from_elements([[0xff].as_slice()].into_iter()).unwrap();
+        assert!(to_tract(&bytes, DatumType::String).is_err());
     }
 
     #[test]

@@ -15,15 +15,22 @@ const MAX_REASON_CHARS: usize = 300;
 pub(super) enum Fault {
     /// tract said no.
     Refused(String),
+    /// An element of an input has a value that the graph must not take: a [`RefusedValue`] said so.
+    Value(String),
     /// tract panicked.
     Panicked(String),
 }
+
+/// That an element's value is refused, which says nothing about the graph: with other values it computes.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct RefusedValue(pub(super) &'static str);
 
 impl Fault {
     /// The text, with a panic marked as one.
     pub(super) fn into_reason(self) -> String {
         match self {
-            Fault::Refused(reason) => reason,
+            Fault::Refused(reason) | Fault::Value(reason) => reason,
             Fault::Panicked(message) => format!("panic: {message}"),
         }
     }
@@ -36,6 +43,9 @@ impl Fault {
 pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, Fault> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) if error.chain().any(|link| link.is::<RefusedValue>()) => {
+            Err(Fault::Value(reason(&error)))
+        }
         Ok(Err(error)) => Err(Fault::Refused(reason(&error))),
         Err(payload) => Err(Fault::Panicked(short(panic_message(&*payload)))),
     }
@@ -76,5 +86,12 @@ mod tests {
         assert_eq!(fault, Err(Fault::Refused("outer: inner line".to_owned())));
         let fault = guarded::<()>(|| Err(TractError::msg("é".repeat(400)))).unwrap_err();
         assert_eq!(fault.into_reason().chars().count(), MAX_REASON_CHARS + 1);
+    }
+
+    #[test]
+    fn a_refused_value_is_known_in_whatever_context() {
+        let error = TractError::new(RefusedValue("no text")).context("outer");
+        let fault = guarded::<()>(|| Err(error));
+        assert_eq!(fault, Err(Fault::Value("outer: no text".to_owned())));
     }
 }

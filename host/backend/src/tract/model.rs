@@ -5,7 +5,8 @@
 
 use super::convert::element_type;
 use super::guard::{Fault, guarded};
-use super::onnx_graph::{check_external_data, check_inputs, unknown_operators};
+use super::operators::{check_inputs, framework, unknown_operators};
+use crate::onnx::check_external_data;
 use std::collections::BTreeSet;
 use std::path::Path;
 use tract_onnx::Onnx;
@@ -65,7 +66,7 @@ impl SymbolicModel {
         check_external_data(graph, folder).map_err(Fault::Refused)?;
         // tract wants text; of a folder whose name is none, it reads no external data.
         let folder = folder.and_then(Path::to_str);
-        let onnx = tract_onnx::onnx();
+        let onnx = framework();
         let mut first_fault = None;
         for (notes, unnamed) in attempts(graph) {
             let attempt = guarded(|| {

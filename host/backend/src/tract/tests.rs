@@ -1,5 +1,6 @@
 //! Models made in place, loaded and computed for real.
 
+mod ml;
 mod onnx_file;
 mod refusals;
 

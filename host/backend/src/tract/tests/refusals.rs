@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{StringStringEntryProto, TensorProto};
 
-fn refusal(result: Result<Arc<dyn Graph>, BackendError>) -> String {
+pub(super) fn refusal(result: Result<Arc<dyn Graph>, BackendError>) -> String {
     match result {
         Err(BackendError::Load {
             engine: "tract",
@@ -23,34 +23,26 @@ fn refusal(result: Result<Arc<dyn Graph>, BackendError>) -> String {
 fn operators_tract_does_not_have_are_named() {
     let mut file = OnnxFile::default()
         .input("x", DataType::Float, &[Axis::Unnamed, Axis::Size(2)])
-        .node("Scaler", &["x"], &["scaled"])
+        .node("DictVectorizer", &["x"], &["scaled"])
         .node("FancyNewThing", &["scaled"], &["y"])
         .output("y");
     file.graph.node[0].domain = "ai.onnx.ml".to_owned();
     assert_eq!(
         refusal(load_file(file)),
-        "operators not implemented: FancyNewThing, Scaler (ai.onnx.ml)"
+        "operators not implemented: DictVectorizer (ai.onnx.ml), FancyNewThing"
     );
 }
 
 #[test]
 fn inputs_of_types_tract_does_not_have_are_named() {
-    for (data_type, expected) in [
-        (
-            DataType::String,
-            "input `words` is STRING, which tract does not compute with",
-        ),
-        (
-            DataType::Bfloat16,
-            "input `words` is BFLOAT16, which tract does not compute with",
-        ),
-    ] {
-        let file = OnnxFile::default()
-            .input("words", data_type, &[Axis::Unnamed])
-            .node("Identity", &["words"], &["y"])
-            .output("y");
-        assert_eq!(refusal(load_file(file)), expected);
-    }
+    let file = OnnxFile::default()
+        .input("x", DataType::Bfloat16, &[Axis::Unnamed])
+        .node("Identity", &["x"], &["y"])
+        .output("y");
+    assert_eq!(
+        refusal(load_file(file)),
+        "input `x` is BFLOAT16, which tract does not compute with"
+    );
 }
 
 #[test]

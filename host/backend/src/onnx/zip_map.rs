@@ -1,0 +1,141 @@
+//! `ZipMap` makes of each row of scores a map from class to score, which no tensor can hold.
+//!
+//! skl2onnx puts it behind every classifier unless told not to. Clients get the scores instead, under the
+//! name that the maps had; the column of a class is its position among the classes.
+
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
+use tract_onnx::pb::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto, type_proto,
+};
+
+/// The version of ONNX's own operators for a file that names none, as one of trees alone may: it has Identity.
+const OPSET: i64 = 13;
+
+/// Let the inputs of all `ZipMap` nodes take the names of their outputs, and declare those as floats of shape
+/// [rows, classes]. Answers whether there was one; a model without is left as it is.
+pub(crate) fn remove_zip_maps(model: &mut ModelProto) -> bool {
+    let Some(graph) = &mut model.graph else {
+        return false;
+    };
+    let GraphProto { node, output, .. } = graph;
+    let mut removed = false;
+    for node in node.iter_mut().filter(|node| node.op_type == "ZipMap") {
+        removed = true;
+        for declared in output.iter_mut() {
+            if node.output.contains(&declared.name) {
+                declared.r#type = Some(scores(classes(node)));
+            }
+        }
+        // Not a change of names: what the scores are called may be an output too, or an input.
+        node.op_type = "Identity".to_owned();
+        node.domain = String::new();
+        node.attribute.clear();
+    }
+    let has_opset = (model.opset_import.iter())
+        .any(|import| import.domain.is_empty() || import.domain == "ai.onnx");
+    if removed && !has_opset {
+        model.opset_import.push(OperatorSetIdProto {
+            domain: String::new(),
+            version: OPSET,
+        });
+    }
+    removed
+}
+
+/// How many classes the node names.
+fn classes(node: &NodeProto) -> usize {
+    let attributes = node.attribute.iter();
+    attributes
+        .filter(|attribute| attribute.name.starts_with("classlabels_"))
+        .map(|attribute| attribute.ints.len() + attribute.strings.len())
+        .sum()
+}
+
+/// The type of a matrix of floats with this many columns.
+fn scores(classes: usize) -> TypeProto {
+    let columns = i64::try_from(classes).ok().filter(|&classes| classes > 0);
+    let dim = vec![
+        Dimension::default(),
+        Dimension {
+            value: columns.map(dimension::Value::DimValue),
+            ..Default::default()
+        },
+    ];
+    TypeProto {
+        value: Some(type_proto::Value::TensorType(type_proto::Tensor {
+            elem_type: DataType::Float as i32,
+            shape: Some(TensorShapeProto { dim }),
+        })),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tract_onnx::pb::{AttributeProto, ValueInfoProto};
+
+    fn model(nodes: Vec<NodeProto>) -> ModelProto {
+        ModelProto {
+            opset_import: vec![OperatorSetIdProto {
+                domain: "ai.onnx.ml".to_owned(),
+                version: 3,
+            }],
+            graph: Some(GraphProto {
+                node: nodes,
+                output: ["label", "maps"]
+                    .map(|name| ValueInfoProto {
+                        name: name.to_owned(),
+                        ..Default::default()
+                    })
+                    .to_vec(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    fn node(op_type: &str, input: &str, outputs: &[&str]) -> NodeProto {
+        NodeProto {
+            op_type: op_type.to_owned(),
+            domain: "ai.onnx.ml".to_owned(),
+            input: vec![input.to_owned()],
+            output: outputs.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn the_scores_take_the_name_of_the_maps() {
+        let mut zip = node("ZipMap", "scores", &["maps"]);
+        zip.attribute.push(AttributeProto {
+            name: "classlabels_strings".to_owned(),
+            strings: vec![b"no".to_vec(), b"yes".to_vec(), b"maybe".to_vec()],
+            ..Default::default()
+        });
+        let trees = node("TreeEnsembleClassifier", "x", &["label", "scores"]);
+        let mut rewritten = model(vec![trees.clone(), zip]);
+        assert!(remove_zip_maps(&mut rewritten));
+        let graph = rewritten.graph.as_ref().unwrap();
+        assert_eq!(graph.node[0], trees);
+        assert_eq!(graph.node[1].op_type, "Identity");
+        assert_eq!(graph.node[1].input, ["scores"]);
+        assert_eq!(graph.node[1].output, ["maps"]);
+        assert_eq!(graph.output[0].r#type, None);
+        assert_eq!(graph.output[1].r#type, Some(scores(3)));
+        assert_eq!(rewritten.opset_import[1].version, OPSET);
+        // There is nothing left to do.
+        let again = rewritten.clone();
+        assert!(!remove_zip_maps(&mut rewritten));
+        assert_eq!(rewritten, again);
+    }
+
+    #[test]
+    fn a_model_without_maps_is_left_as_it_is() {
+        let original = model(vec![node("Scaler", "x", &["label"])]);
+        let mut rewritten = original.clone();
+        assert!(!remove_zip_maps(&mut rewritten));
+        assert_eq!(rewritten, original);
+    }
+}

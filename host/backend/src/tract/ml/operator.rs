@@ -1,0 +1,242 @@
+//! From a computation over whole tensors to an operator of tract.
+//!
+//! A [`Kernel`] says what its outputs look like and computes them; how tract infers shapes, types models and
+//! runs plans is here, once for all of them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::{
+    Datum, DatumType, DatumTypeExt, SpecialOps, TDim, TValue, TVec, Tensor, ToDim, TractError,
+    TractResult, TypedFact, TypedModel,
+};
+use tract_onnx::tract_core::internal::{
+    EvalContext, EvalOp, IntoTValue, Op, OutletId, StaticName, TypedOp, ensure,
+};
+use tract_onnx::tract_hir::internal::{
+    Expansion, InferenceOp, InferenceResult, Solver, TensorProxy, expand,
+};
+
+/// What the parser of an operator returns to tract; the list is of names from outer graphs, which these
+/// operators never use.
+pub(super) type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
+
+/// Type and shape of a tensor, with symbols for sizes that requests choose.
+pub(super) type Fact = (DatumType, TVec<TDim>);
+
+/// One operator with its attributes. Lifetime: a model version.
+pub(super) trait Kernel: Send + Sync + 'static {
+    /// The operator's name in ONNX.
+    fn name(&self) -> &'static str;
+
+    /// What comes out when `inputs` come in, or why they cannot.
+    fn outputs(&self, inputs: &[Fact]) -> TractResult<TVec<Fact>>;
+
+    /// All outputs, of the types and shapes that [`Kernel::outputs`] says for `inputs`.
+    fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>>;
+}
+
+/// A kernel as tract's operator, before and after types are known.
+#[derive(Clone)]
+struct MlOperator {
+    kernel: Arc<dyn Kernel>,
+    /// How many inputs the node has.
+    inputs: usize,
+    /// The outputs of the kernel that the node names; ONNX lets trailing and middle ones be left out.
+    wanted: TVec<usize>,
+}
+
+/// The operator for `node`, which `kernel` computes.
+pub(super) fn built(node: &NodeProto, kernel: impl Kernel) -> Built {
+    let named = |names: &[String]| names.iter().filter(|name| !name.is_empty()).count();
+    let wanted = node.output.iter().enumerate();
+    let operator = MlOperator {
+        kernel: Arc::new(kernel),
+        inputs: named(&node.input),
+        wanted: wanted
+            .filter(|(_, name)| !name.is_empty())
+            .map(|(position, _)| position)
+            .collect(),
+    };
+    Ok((expand(operator), vec![]))
+}
+
+/// Rows and columns of a matrix; a vector is one row, as onnxruntime takes it.
+pub(super) fn rows_and_columns(shape: &[TDim]) -> TractResult<(TDim, TDim)> {
+    match shape {
+        [columns] => Ok((1.to_dim(), columns.clone())),
+        [rows, columns] => Ok((rows.clone(), columns.clone())),
+        _ => Err(no_matrix(shape.len())),
+    }
+}
+
+/// The same of a tensor that is there.
+pub(super) fn size(tensor: &Tensor) -> TractResult<(usize, usize)> {
+    match tensor.shape() {
+        [columns] => Ok((1, *columns)),
+        [rows, columns] => Ok((*rows, *columns)),
+        shape => Err(no_matrix(shape.len())),
+    }
+}
+
+fn no_matrix(rank: usize) -> TractError {
+    TractError::msg(format!("expected a matrix, got {rank} dimensions"))
+}
+
+/// Check the number of columns, as far as it is known, before anything is computed.
+pub(super) fn expect_columns(name: &str, found: &TDim, expected: usize) -> TractResult<()> {
+    if let Some(found) = found.as_i64() {
+        ensure!(
+            usize::try_from(found) == Ok(expected),
+            "{name} was made for {expected} columns, its input has {found}"
+        );
+    }
+    Ok(())
+}
+
+/// The numbers of a tensor as 32-bit floats: what onnxruntime computes these operators in.
+pub(super) fn floats(tensor: &Tensor) -> TractResult<Cow<'_, Tensor>> {
+    tensor.cast_to::<f32>()
+}
+
+/// The elements of a tensor in row order.
+pub(super) fn elements<D: Datum>(tensor: &Tensor) -> TractResult<&[D]> {
+    tensor.try_as_plain_ram()?.as_slice::<D>()
+}
+
+/// A tensor of this shape whose elements `write` fills in, zeros where it does not.
+pub(super) fn filled<D: Datum>(
+    shape: &[usize],
+    write: impl FnOnce(&mut [D]) -> TractResult<()>,
+) -> TractResult<Tensor> {
+    let mut tensor = Tensor::zero_dt(D::datum_type(), shape)?;
+    write(tensor.try_as_plain_ram_mut()?.as_slice_mut::<D>()?)?;
+    Ok(tensor)
+}
+
+// === impl MlOperator ===
+
+impl MlOperator {
+    fn facts(&self, inputs: &[Fact]) -> TractResult<TVec<Fact>> {
+        let outputs = self.kernel.outputs(inputs)?;
+        let pick = |position: &usize| {
+            outputs
+                .get(*position)
+                .cloned()
+                .ok_or_else(|| self.surplus())
+        };
+        self.wanted.iter().map(pick).collect()
+    }
+
+    fn surplus(&self) -> TractError {
+        let name = self.kernel.name();
+        TractError::msg(format!("{name} has fewer outputs than the node names"))
+    }
+}
+
+impl fmt::Debug for MlOperator {
+    /// The name alone: tract prints operators into errors, and an ensemble has a million numbers.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.kernel.name())
+    }
+}
+
+impl PartialEq for MlOperator {
+    fn eq(&self, other: &MlOperator) -> bool {
+        Arc::ptr_eq(&self.kernel, &other.kernel) && self.wanted == other.wanted
+    }
+}
+
+impl Eq for MlOperator {}
+
+impl Expansion for MlOperator {
+    fn name(&self) -> StaticName {
+        self.kernel.name().into()
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        Ok(self.wanted.len())
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        solver: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        ensure!(
+            inputs.len() == self.inputs && outputs.len() == self.wanted.len(),
+            "{} has an input or output too many",
+            self.kernel.name()
+        );
+        let shapes = inputs.iter().map(|input| &input.shape);
+        solver.given_all(shapes, move |solver, shapes: Vec<TVec<TDim>>| {
+            let types = inputs.iter().map(|input| &input.datum_type);
+            solver.given_all(types, move |solver, types: Vec<DatumType>| {
+                let inputs: Vec<Fact> = types.into_iter().zip(shapes.iter().cloned()).collect();
+                for (output, (datum_type, shape)) in outputs.iter().zip(self.facts(&inputs)?) {
+                    solver.equals(&output.datum_type, datum_type)?;
+                    solver.equals(&output.shape, shape)?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        model.wire_node(prefix, self.clone(), inputs)
+    }
+}
+
+impl Op for MlOperator {
+    fn name(&self) -> StaticName {
+        self.kernel.name().into()
+    }
+
+    fn as_typed(&self) -> Option<&dyn TypedOp> {
+        Some(self)
+    }
+}
+
+impl EvalOp for MlOperator {
+    fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let computed = self.kernel.compute(&inputs)?;
+        let mut computed: TVec<Option<Tensor>> = computed.into_iter().map(Some).collect();
+        let pick = |position: &usize| {
+            let output = computed.get_mut(*position).and_then(Option::take);
+            Ok(output.ok_or_else(|| self.surplus())?.into_tvalue())
+        };
+        self.wanted.iter().map(pick).collect()
+    }
+
+    fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
+        self.eval(&EvalContext::out_of_plan(), inputs).map(Some)
+    }
+}
+
+impl TypedOp for MlOperator {
+    fn as_op(&self) -> &dyn Op {
+        self
+    }
+
+    fn as_op_mut(&mut self) -> &mut dyn Op {
+        self
+    }
+
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let inputs: Vec<Fact> = inputs
+            .iter()
+            .map(|fact| (fact.datum_type, fact.shape.to_tvec()))
+            .collect();
+        let facts = self.facts(&inputs)?.into_iter();
+        Ok(facts
+            .map(|(datum_type, shape)| datum_type.fact(shape))
+            .collect())
+    }
+}

@@ -1,0 +1,126 @@
+//! What is done to a row of scores before it is answered, as the attribute `post_transform` says.
+
+use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::TractResult;
+
+/// The values of the attribute.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum PostTransform {
+    None,
+    Softmax,
+    Logistic,
+    SoftmaxZero,
+    Probit,
+}
+
+impl PostTransform {
+    pub(super) fn parse(node: &NodeProto) -> TractResult<PostTransform> {
+        match node.get_attr_opt::<&str>("post_transform")? {
+            None | Some("NONE") => Ok(PostTransform::None),
+            Some("SOFTMAX") => Ok(PostTransform::Softmax),
+            Some("LOGISTIC") => Ok(PostTransform::Logistic),
+            Some("SOFTMAX_ZERO") => Ok(PostTransform::SoftmaxZero),
+            Some("PROBIT") => Ok(PostTransform::Probit),
+            Some(other) => node.bail_attr("post_transform", &format!("unknown value `{other}`")),
+        }
+    }
+
+    /// From the number that `TreeEnsemble` has instead of a name.
+    pub(super) fn from_number(node: &NodeProto) -> TractResult<PostTransform> {
+        match node.get_attr_opt::<i64>("post_transform")?.unwrap_or(0) {
+            0 => Ok(PostTransform::None),
+            1 => Ok(PostTransform::Softmax),
+            2 => Ok(PostTransform::Logistic),
+            3 => Ok(PostTransform::SoftmaxZero),
+            4 => Ok(PostTransform::Probit),
+            other => node.bail_attr("post_transform", &format!("unknown value {other}")),
+        }
+    }
+
+    /// Transform a row. A single score only knows PROBIT, as in onnxruntime.
+    pub(super) fn apply(self, scores: &mut [f32]) {
+        match self {
+            PostTransform::Probit => scores.iter_mut().for_each(|score| *score = probit(*score)),
+            _ if scores.len() < 2 => {}
+            PostTransform::None => {}
+            PostTransform::Logistic => scores
+                .iter_mut()
+                .for_each(|score| *score = logistic(*score)),
+            PostTransform::Softmax => softmax(scores),
+            PostTransform::SoftmaxZero => softmax_zero(scores),
+        }
+    }
+}
+
+/// How two scores are made of one, for a classifier of two classes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Pair {
+    /// The score is a probability: one minus it, and it.
+    Complement,
+    /// The score has a sign: its opposite, and it.
+    Opposite,
+}
+
+impl Pair {
+    /// The two scores for `score`, or the logistic of its opposite and of it. PROBIT is refused beforehand: onnxruntime leaves one of them open.
+    pub(super) fn scores(self, score: f32, transform: PostTransform) -> [f32; 2] {
+        match (self, transform) {
+            (_, PostTransform::Logistic) => [logistic(-score), logistic(score)],
+            (Pair::Complement, _) => [1.0 - score, score],
+            (Pair::Opposite, _) => [-score, score],
+        }
+    }
+}
+
+/// 1 / (1 + exp(-x)), which does not overflow.
+pub(super) fn logistic(value: f32) -> f32 {
+    let positive = 1.0 / (1.0 + (-value.abs()).exp());
+    match value < 0.0 {
+        true => 1.0 - positive,
+        false => positive,
+    }
+}
+
+fn softmax(scores: &mut [f32]) {
+    let greatest = scores
+        .iter()
+        .fold(f32::MIN, |greatest, &score| greatest.max(score));
+    let mut sum = 0.0;
+    for score in scores.iter_mut() {
+        *score = (*score - greatest).exp();
+        sum += *score;
+    }
+    scores.iter_mut().for_each(|score| *score /= sum);
+}
+
+/// Softmax over the scores that are not zero; the zeros stay.
+fn softmax_zero(scores: &mut [f32]) {
+    let greatest = scores
+        .iter()
+        .fold(f32::MIN, |greatest, &score| greatest.max(score));
+    let factor = (-greatest).exp();
+    let mut sum = 0.0;
+    for score in scores.iter_mut() {
+        if score.abs() > 1e-7 {
+            *score = (*score - greatest).exp();
+            sum += *score;
+        } else {
+            *score *= factor;
+        }
+    }
+    scores.iter_mut().for_each(|score| *score /= sum);
+}
+
+/// The inverse of the normal distribution, by Winitzki's approximation with onnxruntime's constants.
+fn probit(value: f32) -> f32 {
+    const A: f32 = 0.147;
+    #[expect(clippy::approx_constant, reason = "onnxruntime's")]
+    const PI: f32 = 3.14159;
+    let x = 2.0 * value - 1.0;
+    let log = ((1.0 - x) * (1.0 + x)).ln();
+    let half = 2.0 / (PI * A) + 0.5 * log;
+    // In onnxruntime's order, because near a half little is left of the difference.
+    let root = (-half + (half * half - 1.0 / A * log).sqrt()).sqrt();
+    let sign = if x < 0.0 { -1.0 } else { 1.0 };
+    std::f32::consts::SQRT_2 * sign * root
+}

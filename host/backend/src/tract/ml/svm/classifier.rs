@@ -1,0 +1,342 @@
+//! `SVMClassifier`: a decision between each two classes, then votes, and scores or probabilities.
+
+use super::super::attribute;
+use super::super::labels::{Labels, Winner, greatest};
+use super::super::linear::dot;
+use super::super::operator::{
+    Built, Fact, Kernel, built, elements, expect_columns, filled, floats, rows_and_columns, size,
+};
+use super::super::post_transform::{Pair, PostTransform, logistic};
+use super::SupportVectors;
+use std::ops::Range;
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, ToDim, TractResult, tvec};
+use tract_onnx::tract_core::internal::{bail, ensure};
+
+struct SvmClassifier {
+    machine: Machine,
+    labels: Labels,
+    transform: PostTransform,
+    /// Only where the coefficients have no negative one, a score of a half decides between two classes.
+    all_positive: bool,
+}
+
+enum Machine {
+    /// libsvm: support vectors, class by class.
+    Pairs(Pairs),
+    /// liblinear: coefficients for the columns, class by class, and one number added to all sums.
+    Linear {
+        coefficients: Vec<f32>,
+        columns: usize,
+        offset: f32,
+    },
+}
+
+struct Pairs {
+    support: SupportVectors,
+    /// The vectors of each class.
+    ranges: Vec<Range<usize>>,
+    /// A row for each class but one, a column for each vector.
+    coefficients: Vec<f32>,
+    /// One for each pair, as the next.
+    offsets: Vec<f32>,
+    /// Slope and shift of Platt's logistic, empty where no probabilities are asked for.
+    platt: Vec<(f32, f32)>,
+}
+
+/// More classes make a table of pairs that no model has.
+const MAX_CLASSES: usize = 4096;
+
+pub(in super::super) fn build(_context: &ParsingContext, node: &NodeProto) -> Built {
+    let labels = Labels::parse(node, "classlabels_ints")?;
+    let classes = labels.len();
+    node.expect_attr("classlabels_ints", classes <= MAX_CLASSES, "fewer classes")?;
+    let transform = PostTransform::parse(node)?;
+    let coefficients = attribute::floats(node, "coefficients")?;
+    let all_positive = coefficients.iter().all(|&coefficient| coefficient >= 0.0);
+    let counts: Vec<usize> = node
+        .get_attr_opt_vec("vectors_per_class")?
+        .unwrap_or_default();
+    let vectors = counts
+        .iter()
+        .try_fold(0, |sum: usize, &count| sum.checked_add(count));
+    let machine = match vectors {
+        Some(0) => {
+            let whole = !coefficients.is_empty() && coefficients.len() % classes == 0;
+            node.expect_attr("coefficients", whole, "a multiple of the classes")?;
+            let rho = attribute::floats(node, "rho")?;
+            node.expect_attr("rho", !rho.is_empty(), "at least one entry")?;
+            Machine::Linear {
+                columns: coefficients.len() / classes,
+                coefficients,
+                offset: rho[0],
+            }
+        }
+        Some(vectors) => {
+            attribute::expect_length(node, "vectors_per_class", counts.len(), classes)?;
+            Machine::Pairs(Pairs::parse(node, &counts, vectors, coefficients)?)
+        }
+        None => return node.bail_attr("vectors_per_class", "is too large"),
+    };
+    let classifier = SvmClassifier {
+        machine,
+        labels,
+        transform,
+        all_positive,
+    };
+    node.expect_attr(
+        "post_transform",
+        transform != PostTransform::Probit || !classifier.answers_pair(),
+        "another transform than PROBIT, which does not say what the second score is",
+    )?;
+    built(node, classifier)
+}
+
+impl Pairs {
+    fn parse(
+        node: &NodeProto,
+        counts: &[usize],
+        vectors: usize,
+        coefficients: Vec<f32>,
+    ) -> TractResult<Pairs> {
+        let classes = counts.len();
+        node.expect_attr("vectors_per_class", classes >= 2, "two classes or more")?;
+        // Read before anything is sized by `vectors`, which the file could make up.
+        let support = SupportVectors::parse(node, vectors)?;
+        let expected = (classes - 1).saturating_mul(vectors);
+        attribute::expect_length(node, "coefficients", coefficients.len(), expected)?;
+        let pairs = classes * (classes - 1) / 2;
+        let offsets = attribute::floats(node, "rho")?;
+        node.expect_attr("rho", offsets.len() >= pairs, || format!("{pairs} entries"))?;
+        let slopes = attribute::floats(node, "prob_a")?;
+        let shifts = attribute::floats(node, "prob_b")?;
+        attribute::expect_length(node, "prob_b", shifts.len(), slopes.len())?;
+        let enough = slopes.is_empty() || slopes.len() >= pairs;
+        node.expect_attr("prob_a", enough, || format!("{pairs} entries"))?;
+        let mut start = 0;
+        let ranges = counts
+            .iter()
+            .map(|count| {
+                let range = start..start + count;
+                start = range.end;
+                range
+            })
+            .collect();
+        Ok(Pairs {
+            support,
+            ranges,
+            coefficients,
+            offsets,
+            platt: slopes.into_iter().zip(shifts).collect(),
+        })
+    }
+
+    fn classes(&self) -> usize {
+        self.ranges.len()
+    }
+
+    fn pairs(&self) -> usize {
+        self.classes() * (self.classes() - 1) / 2
+    }
+
+    /// For each pair of classes, the sum that is positive for the first of the two.
+    fn decide(&self, similarities: &[f32], decisions: &mut [f32], votes: &mut [u32]) {
+        votes.fill(0);
+        let vectors = similarities.len();
+        let mut pair = 0;
+        for first in 0..self.classes() {
+            for second in first + 1..self.classes() {
+                // Each class has a row of coefficients against every other; the one against itself is left
+                // out, so that those behind it move up.
+                let part = |class: usize, row: usize| -> f64 {
+                    let range = self.ranges[class].clone();
+                    let row = &self.coefficients[row * vectors..][range.clone()];
+                    let products = row.iter().zip(&similarities[range]);
+                    products.map(|(left, right)| f64::from(left * right)).sum()
+                };
+                let sum =
+                    part(first, second - 1) + part(second, first) + f64::from(self.offsets[pair]);
+                #[expect(clippy::cast_possible_truncation, reason = "scores are floats")]
+                let decision = sum as f32;
+                decisions[pair] = decision;
+                votes[if sum > 0.0 { first } else { second }] += 1;
+                pair += 1;
+            }
+        }
+    }
+
+    /// The probability of each class, from those between each two (Wu, Lin and Weng 2004, second method).
+    fn probabilities(&self, decisions: &[f32], between: &mut [f32], answer: &mut [f32]) {
+        let classes = self.classes();
+        let mut pair = 0;
+        for first in 0..classes {
+            for second in first + 1..classes {
+                let (slope, shift) = self.platt[pair];
+                let probability = 1.0 - logistic(decisions[pair] * slope + shift);
+                let probability = probability.clamp(1e-7, 1.0 - 1e-7);
+                between[first * classes + second] = probability;
+                between[second * classes + first] = 1.0 - probability;
+                pair += 1;
+            }
+        }
+        couple(classes, between, answer);
+    }
+}
+
+/// Solve for the probabilities that agree best with those between pairs, as libsvm does.
+fn couple(classes: usize, between: &[f32], answer: &mut [f32]) {
+    const ROUNDS: usize = 100;
+    let limit = 0.005 / classes as f32;
+    let at = |row: usize, column: usize| between[row * classes + column];
+    let entry = |row: usize, column: usize| match row == column {
+        true => (0..classes)
+            .filter(|other| *other != row)
+            .map(|other| at(other, row) * at(other, row))
+            .sum(),
+        false => -at(column, row) * at(row, column),
+    };
+    let matrix: Vec<f32> = (0..classes * classes)
+        .map(|place| entry(place / classes, place % classes))
+        .collect();
+    let mut products = vec![0.0; classes];
+    answer.fill(1.0 / classes as f32);
+    for _ in 0..ROUNDS {
+        let mut total = 0.0;
+        for (class, product) in products.iter_mut().enumerate() {
+            let row = &matrix[class * classes..][..classes];
+            *product = row.iter().zip(&*answer).map(|(q, p)| q * p).sum();
+            total += answer[class] * *product;
+        }
+        if products
+            .iter()
+            .all(|product| (product - total).abs() < limit)
+        {
+            break;
+        }
+        for class in 0..classes {
+            let row = &matrix[class * classes..][..classes];
+            let step = (total - products[class]) / row[class];
+            answer[class] += step;
+            let scale = 1.0 + step;
+            total = (total + step * (step * row[class] + 2.0 * products[class])) / scale / scale;
+            for other in 0..classes {
+                products[other] = (products[other] + step * row[other]) / scale;
+                answer[other] /= scale;
+            }
+        }
+    }
+}
+
+impl SvmClassifier {
+    fn columns(&self) -> usize {
+        match &self.machine {
+            Machine::Pairs(pairs) => pairs.support.columns,
+            Machine::Linear { columns, .. } => *columns,
+        }
+    }
+
+    /// Whether two scores are made of the one decision there is.
+    fn answers_pair(&self) -> bool {
+        matches!(&self.machine, Machine::Pairs(pairs) if pairs.platt.is_empty() && pairs.classes() == 2)
+    }
+
+    /// How many scores a row has.
+    fn width(&self) -> usize {
+        match &self.machine {
+            Machine::Pairs(pairs) if pairs.platt.is_empty() && pairs.classes() > 2 => pairs.pairs(),
+            _ => self.labels.len(),
+        }
+    }
+
+    /// Of two classes, which a linear machine chooses.
+    fn linear_winner(&self, scores: &[f32]) -> Winner {
+        let winner = greatest(scores);
+        let score = scores[winner];
+        let is_second = match self.all_positive {
+            true => score >= 0.5,
+            false => score > 0.0,
+        };
+        match scores.len() {
+            2 if is_second => Winner::Class(1),
+            _ => Winner::Class(winner),
+        }
+    }
+}
+
+impl Kernel for SvmClassifier {
+    fn name(&self) -> &'static str {
+        "SVMClassifier"
+    }
+
+    fn outputs(&self, inputs: &[Fact]) -> TractResult<TVec<Fact>> {
+        let [(datum_type, shape)] = inputs else {
+            bail!("SVMClassifier takes one input");
+        };
+        ensure!(datum_type.is_number(), "SVMClassifier takes numbers");
+        let (rows, columns) = rows_and_columns(shape)?;
+        expect_columns("SVMClassifier", &columns, self.columns())?;
+        Ok(tvec![
+            (self.labels.datum_type(), tvec![rows.clone()]),
+            (DatumType::F32, tvec![rows, self.width().to_dim()]),
+        ])
+    }
+
+    fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
+        let (rows, columns) = size(&inputs[0])?;
+        ensure!(columns == self.columns(), "{columns} columns came");
+        let input = floats(&inputs[0])?;
+        let input = elements::<f32>(&input)?;
+        let mut winners = Vec::with_capacity(rows);
+        let scores = filled(&[rows, self.width()], |output: &mut [f32]| {
+            let rows = input.chunks(columns).zip(output.chunks_mut(self.width()));
+            match &self.machine {
+                Machine::Linear {
+                    coefficients,
+                    offset,
+                    ..
+                } => {
+                    for (row, scores) in rows {
+                        for (score, coefficients) in
+                            scores.iter_mut().zip(coefficients.chunks(columns))
+                        {
+                            *score = dot(row, coefficients) + offset;
+                        }
+                        winners.push(self.linear_winner(scores));
+                        self.transform.apply(scores);
+                    }
+                }
+                Machine::Pairs(pairs) => {
+                    let classes = pairs.classes();
+                    let vectors = pairs.support.vectors.len() / columns;
+                    let mut similarities = vec![0.0; vectors];
+                    let mut decisions = vec![0.0; pairs.pairs()];
+                    let mut between = vec![0.0; classes * classes];
+                    let mut votes = vec![0; classes];
+                    for (row, scores) in rows {
+                        pairs.support.compare(row, &mut similarities);
+                        pairs.decide(&similarities, &mut decisions, &mut votes);
+                        let most = votes.iter().max().copied().unwrap_or_default();
+                        let winner = votes.iter().position(|&count| count == most);
+                        winners.push(Winner::Class(winner.unwrap_or_default()));
+                        if !pairs.platt.is_empty() {
+                            pairs.probabilities(&decisions, &mut between, scores);
+                            self.transform.apply(scores);
+                        } else if let [decision] = *decisions {
+                            let pair = match self.transform {
+                                PostTransform::None => Pair::Opposite,
+                                _ => Pair::Complement,
+                            };
+                            scores.copy_from_slice(&pair.scores(decision, self.transform));
+                        } else {
+                            scores.copy_from_slice(&decisions);
+                            self.transform.apply(scores);
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok(tvec![self.labels.tensor(winners.into_iter()), scores])
+    }
+}

@@ -1,0 +1,287 @@
+//! The attributes of tree ensembles, in both of the forms that ONNX has had.
+//!
+//! Up to version 4, nodes name each other by tree and number, leaves being nodes; since version 5, branches
+//! and leaves are lists that name each other by position. Out comes one form, not yet proved to be trees.
+
+use super::super::attribute;
+use std::collections::BTreeMap;
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::TractResult;
+
+/// The question a branch asks of a feature, `feature ? threshold`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Test {
+    AtMost,
+    Below,
+    AtLeast,
+    Above,
+    Equal,
+    Unequal,
+}
+
+/// Where an answer leads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Child {
+    /// A position in [`Forest::branches`].
+    Branch(usize),
+    /// A position in [`Forest::leaves`].
+    Leaf(usize),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Branch {
+    pub(super) feature: usize,
+    pub(super) test: Test,
+    pub(super) threshold: f64,
+    /// Whether a feature that is no number answers yes.
+    pub(super) missing_is_yes: bool,
+    pub(super) yes: Child,
+    pub(super) no: Child,
+}
+
+/// What a leaf adds, by position of class or target.
+pub(super) type Leaf = Vec<(usize, f64)>;
+
+/// Branches and leaves that lead to each other. All positions are in range.
+#[derive(Debug, Default)]
+pub(super) struct Forest {
+    pub(super) roots: Vec<Child>,
+    pub(super) branches: Vec<Branch>,
+    pub(super) leaves: Vec<Leaf>,
+    /// Whether the file gives its numbers as doubles.
+    pub(super) is_double: bool,
+}
+
+impl Test {
+    fn from_name(name: &str) -> Option<Test> {
+        Some(match name {
+            "BRANCH_LEQ" => Test::AtMost,
+            "BRANCH_LT" => Test::Below,
+            "BRANCH_GTE" => Test::AtLeast,
+            "BRANCH_GT" => Test::Above,
+            "BRANCH_EQ" => Test::Equal,
+            "BRANCH_NEQ" => Test::Unequal,
+            _ => return None,
+        })
+    }
+}
+
+impl Forest {
+    /// Read the attributes of versions 1 to 4; those of leaves begin with `prefix`, `class` or `target`, of
+    /// which there are `targets`.
+    pub(super) fn parse(
+        context: &ParsingContext,
+        node: &NodeProto,
+        prefix: &str,
+        targets: usize,
+    ) -> TractResult<Forest> {
+        let trees = attribute::ints(node, "nodes_treeids")?;
+        let count = trees.len();
+        node.expect_attr("nodes_treeids", count > 0, "at least one node")?;
+        let of_nodes = |name: &str| {
+            let values = attribute::ints(node, name)?;
+            attribute::expect_length(node, name, values.len(), count)?;
+            Ok::<_, tract_onnx::prelude::TractError>(values)
+        };
+        let numbers = of_nodes("nodes_nodeids")?;
+        let features = of_nodes("nodes_featureids")?;
+        let yes = of_nodes("nodes_truenodeids")?;
+        let no = of_nodes("nodes_falsenodeids")?;
+        let modes = attribute::strings(node, "nodes_modes")?;
+        attribute::expect_length(node, "nodes_modes", modes.len(), count)?;
+        let (thresholds, is_double) = attribute::doubles(context, node, "nodes_values")?;
+        attribute::expect_length(node, "nodes_values", thresholds.len(), count)?;
+        let missing = match attribute::ints(node, "nodes_missing_value_tracks_true")? {
+            absent if absent.is_empty() => vec![0; count],
+            missing => missing,
+        };
+        attribute::expect_length(
+            node,
+            "nodes_missing_value_tracks_true",
+            missing.len(),
+            count,
+        )?;
+
+        let mut forest = Forest {
+            is_double,
+            ..Forest::default()
+        };
+        // Leaves and branches get their positions first, because either can come before who leads to it.
+        let mut places = BTreeMap::new();
+        let mut branches = 0;
+        for position in 0..count {
+            let place = match modes[position] == "LEAF" {
+                true => {
+                    forest.leaves.push(Leaf::new());
+                    Child::Leaf(forest.leaves.len() - 1)
+                }
+                false => {
+                    branches += 1;
+                    Child::Branch(branches - 1)
+                }
+            };
+            let id = (trees[position], numbers[position]);
+            node.expect_attr("nodes_nodeids", places.insert(id, place).is_none(), || {
+                format!("no second node {} in tree {}", id.1, id.0)
+            })?;
+            // The first node of a tree is its root, as in onnxruntime.
+            if position == 0 || trees[position - 1] != trees[position] {
+                forest.roots.push(place);
+            }
+        }
+        for position in 0..count {
+            if modes[position] == "LEAF" {
+                continue;
+            }
+            let Some(test) = Test::from_name(&modes[position]) else {
+                let reason = format!("unknown value `{}`", modes[position]);
+                return node.bail_attr("nodes_modes", &reason);
+            };
+            let child = |name: &str, number: i64| match places.get(&(trees[position], number)) {
+                Some(place) => Ok(*place),
+                None => {
+                    let reason = format!("tree {} has no node {number}", trees[position]);
+                    node.bail_attr(name, &reason)
+                }
+            };
+            forest.branches.push(Branch {
+                feature: feature(node, features[position])?,
+                test,
+                threshold: thresholds[position],
+                missing_is_yes: missing[position] == 1,
+                yes: child("nodes_truenodeids", yes[position])?,
+                no: child("nodes_falsenodeids", no[position])?,
+            });
+        }
+
+        let attribute_of = |name: &str| format!("{prefix}_{name}");
+        let leaf_trees = attribute::ints(node, &attribute_of("treeids"))?;
+        let of_leaves = |name: &str| {
+            let name = attribute_of(name);
+            let values = attribute::ints(node, &name)?;
+            attribute::expect_length(node, &name, values.len(), leaf_trees.len())?;
+            Ok::<_, tract_onnx::prelude::TractError>(values)
+        };
+        let leaf_numbers = of_leaves("nodeids")?;
+        let leaf_targets = of_leaves("ids")?;
+        let name = attribute_of("weights");
+        let (weights, weights_are_double) = attribute::doubles(context, node, &name)?;
+        attribute::expect_length(node, &name, weights.len(), leaf_trees.len())?;
+        forest.is_double |= weights_are_double;
+        for position in 0..leaf_trees.len() {
+            let target = target(node, &attribute_of("ids"), leaf_targets[position], targets)?;
+            let id = (leaf_trees[position], leaf_numbers[position]);
+            match places.get(&id) {
+                Some(Child::Leaf(leaf)) => forest.leaves[*leaf].push((target, weights[position])),
+                // What a branch weighs is never asked.
+                Some(Child::Branch(_)) => {}
+                None => {
+                    let reason = format!("tree {} has no node {}", id.0, id.1);
+                    return node.bail_attr(&attribute_of("nodeids"), &reason);
+                }
+            }
+        }
+        Ok(forest)
+    }
+
+    /// Read the attributes of version 5.
+    pub(super) fn parse_lists(
+        context: &ParsingContext,
+        node: &NodeProto,
+        targets: usize,
+    ) -> TractResult<Forest> {
+        let features = attribute::ints(node, "nodes_featureids")?;
+        let count = features.len();
+        node.expect_attr("nodes_featureids", count > 0, "at least one node")?;
+        let of_nodes = |name: &str| {
+            let values = attribute::ints(node, name)?;
+            attribute::expect_length(node, name, values.len(), count)?;
+            Ok::<_, tract_onnx::prelude::TractError>(values)
+        };
+        let yes = of_nodes("nodes_truenodeids")?;
+        let yes_is_leaf = of_nodes("nodes_trueleafs")?;
+        let no = of_nodes("nodes_falsenodeids")?;
+        let no_is_leaf = of_nodes("nodes_falseleafs")?;
+        let missing = match attribute::ints(node, "nodes_missing_value_tracks_true")? {
+            absent if absent.is_empty() => vec![0; count],
+            missing => missing,
+        };
+        attribute::expect_length(
+            node,
+            "nodes_missing_value_tracks_true",
+            missing.len(),
+            count,
+        )?;
+        let numbers = |name: &str| match attribute::tensor(context, node, name)? {
+            Some(numbers) => Ok(numbers),
+            None => node.bail_attr(name, "is missing"),
+        };
+        let (splits, is_double) = numbers("nodes_splits")?;
+        attribute::expect_length(node, "nodes_splits", splits.len(), count)?;
+        let (modes, _) = numbers("nodes_modes")?;
+        attribute::expect_length(node, "nodes_modes", modes.len(), count)?;
+        let (weights, _) = numbers("leaf_weights")?;
+        let leaf_targets = attribute::ints(node, "leaf_targetids")?;
+        attribute::expect_length(node, "leaf_targetids", leaf_targets.len(), weights.len())?;
+
+        let mut forest = Forest {
+            is_double,
+            ..Forest::default()
+        };
+        for (id, weight) in leaf_targets.into_iter().zip(&weights) {
+            let target = target(node, "leaf_targetids", id, targets)?;
+            forest.leaves.push(vec![(target, *weight)]);
+        }
+        let child = |name: &str, position: i64, is_leaf: i64| {
+            let end = if is_leaf == 0 { count } else { weights.len() };
+            match usize::try_from(position) {
+                Ok(position) if position < end && is_leaf == 0 => Ok(Child::Branch(position)),
+                Ok(position) if position < end => Ok(Child::Leaf(position)),
+                _ => node.bail_attr(name, &format!("there is no {position}")),
+            }
+        };
+        for position in 0..count {
+            let test = match modes[position] {
+                0.0 => Test::AtMost,
+                1.0 => Test::Below,
+                2.0 => Test::AtLeast,
+                3.0 => Test::Above,
+                4.0 => Test::Equal,
+                5.0 => Test::Unequal,
+                6.0 => return node.bail_attr("nodes_modes", "BRANCH_MEMBER is not implemented"),
+                other => return node.bail_attr("nodes_modes", &format!("unknown value {other}")),
+            };
+            forest.branches.push(Branch {
+                feature: feature(node, features[position])?,
+                test,
+                threshold: splits[position],
+                missing_is_yes: missing[position] == 1,
+                yes: child("nodes_truenodeids", yes[position], yes_is_leaf[position])?,
+                no: child("nodes_falsenodeids", no[position], no_is_leaf[position])?,
+            });
+        }
+        for root in attribute::ints(node, "tree_roots")? {
+            forest.roots.push(child("tree_roots", root, 0)?);
+        }
+        node.expect_attr("tree_roots", !forest.roots.is_empty(), "at least one tree")?;
+        Ok(forest)
+    }
+}
+
+fn feature(node: &NodeProto, feature: i64) -> TractResult<usize> {
+    match usize::try_from(feature) {
+        Ok(feature) => Ok(feature),
+        Err(_) => node.bail_attr("nodes_featureids", &format!("there is no {feature}")),
+    }
+}
+
+fn target(node: &NodeProto, name: &str, target: i64, targets: usize) -> TractResult<usize> {
+    match usize::try_from(target)
+        .ok()
+        .filter(|&target| target < targets)
+    {
+        Some(target) => Ok(target),
+        None => node.bail_attr(name, &format!("{target} is not below {targets}")),
+    }
+}

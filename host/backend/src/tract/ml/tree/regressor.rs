@@ -1,0 +1,172 @@
+//! `TreeEnsembleRegressor`, and `TreeEnsemble`, which is the same with other attributes.
+
+use super::super::attribute;
+use super::super::operator::{Built, Fact, Kernel, built, filled, size};
+use super::super::post_transform::PostTransform;
+use super::classifier::rows_with;
+use super::flat::Number;
+use super::parse::Forest;
+use super::walk::{Aggregate, Finish, Goal, Score, Trees};
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, ToDim, TractResult, tvec};
+use tract_onnx::tract_core::internal::{bail, ensure};
+
+struct TreeEnsembleRegressor {
+    name: &'static str,
+    trees: Trees,
+    rule: Rule,
+    output: Output,
+}
+
+/// The type of the answers.
+#[derive(Debug, Clone, Copy)]
+enum Output {
+    Float,
+    /// That of the input, for `TreeEnsemble`.
+    AsInput,
+}
+
+/// How scores become an answer.
+struct Rule {
+    goal: Goal,
+    base_values: Vec<f64>,
+    transform: PostTransform,
+    trees: usize,
+}
+
+/// More targets make rows that no model has.
+const MAX_TARGETS: usize = 1 << 20;
+
+pub(in super::super) fn build(context: &ParsingContext, node: &NodeProto) -> Built {
+    let targets = targets(node)?;
+    let aggregate = match node.get_attr_opt::<&str>("aggregate_function")? {
+        None | Some("SUM") => Aggregate::Sum,
+        Some("AVERAGE") => Aggregate::Average,
+        Some("MIN") => Aggregate::Min,
+        Some("MAX") => Aggregate::Max,
+        Some(other) => {
+            return node.bail_attr("aggregate_function", &format!("unknown value `{other}`"));
+        }
+    };
+    let forest = Forest::parse(context, node, "target", targets)?;
+    let (base_values, _) = attribute::doubles(context, node, "base_values")?;
+    let fits = base_values.is_empty() || base_values.len() == targets;
+    node.expect_attr("base_values", fits, || {
+        format!("{targets} entries, got {}", base_values.len())
+    })?;
+    let trees = Trees::new(node, &forest)?;
+    let rule = Rule {
+        goal: Goal { targets, aggregate },
+        base_values,
+        transform: PostTransform::parse(node)?,
+        trees: trees.len(),
+    };
+    built(
+        node,
+        TreeEnsembleRegressor {
+            name: "TreeEnsembleRegressor",
+            trees,
+            rule,
+            output: Output::Float,
+        },
+    )
+}
+
+pub(in super::super) fn build_ensemble(context: &ParsingContext, node: &NodeProto) -> Built {
+    let targets = targets(node)?;
+    let aggregate = match node.get_attr_opt::<i64>("aggregate_function")?.unwrap_or(1) {
+        0 => Aggregate::Average,
+        1 => Aggregate::Sum,
+        2 => Aggregate::Min,
+        3 => Aggregate::Max,
+        other => return node.bail_attr("aggregate_function", &format!("unknown value {other}")),
+    };
+    let forest = Forest::parse_lists(context, node, targets)?;
+    let trees = Trees::new(node, &forest)?;
+    let rule = Rule {
+        goal: Goal { targets, aggregate },
+        base_values: vec![],
+        transform: PostTransform::from_number(node)?,
+        trees: trees.len(),
+    };
+    built(
+        node,
+        TreeEnsembleRegressor {
+            name: "TreeEnsemble",
+            trees,
+            rule,
+            output: Output::AsInput,
+        },
+    )
+}
+
+fn targets(node: &NodeProto) -> TractResult<usize> {
+    let targets = node.get_attr_opt::<i64>("n_targets")?.unwrap_or(1);
+    match usize::try_from(targets) {
+        Ok(targets @ 1..=MAX_TARGETS) => Ok(targets),
+        _ => node.bail_attr("n_targets", &format!("{targets} is no number of targets")),
+    }
+}
+
+struct Answers<'a> {
+    rule: &'a Rule,
+    answers: &'a mut [f32],
+}
+
+impl Finish for Answers<'_> {
+    fn finish<T: Number>(&mut self, row: usize, scores: &mut [Score<T>]) {
+        let Goal { targets, aggregate } = self.rule.goal;
+        let answer = &mut self.answers[row * targets..][..targets];
+        for (position, (to, score)) in answer.iter_mut().zip(scores).enumerate() {
+            if aggregate == Aggregate::Average {
+                score.value = score.value.divide(self.rule.trees);
+            }
+            let base = self.rule.base_values.get(position).copied().unwrap_or(0.0);
+            score.value = score.value.add(T::from_f64(base));
+            // A target that no leaf of the row has is zero, even with a base: so it is in onnxruntime,
+            // except where there is but one target.
+            score.present |= targets == 1;
+            *to = score.or_zero();
+        }
+        self.rule.transform.apply(answer);
+    }
+}
+
+impl Kernel for TreeEnsembleRegressor {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn outputs(&self, inputs: &[Fact]) -> TractResult<TVec<Fact>> {
+        let [(datum_type, shape)] = inputs else {
+            bail!("{} takes one input", self.name);
+        };
+        ensure!(datum_type.is_number(), "{} takes numbers", self.name);
+        let rows = rows_with(&self.trees, shape, self.name)?;
+        let datum_type = match self.output {
+            Output::Float => DatumType::F32,
+            Output::AsInput => *datum_type,
+        };
+        Ok(tvec![(
+            datum_type,
+            tvec![rows, self.rule.goal.targets.to_dim()]
+        )])
+    }
+
+    fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
+        let (rows, _) = size(&inputs[0])?;
+        let goal = self.rule.goal;
+        let answers = filled(&[rows, goal.targets], |answers: &mut [f32]| {
+            let mut answers = Answers {
+                rule: &self.rule,
+                answers,
+            };
+            self.trees.evaluate(&inputs[0], goal, &mut answers)
+        })?;
+        Ok(tvec![match self.output {
+            Output::Float => answers,
+            Output::AsInput => answers.cast_to_dt(inputs[0].datum_type())?.into_owned(),
+        }])
+    }
+}

@@ -1,0 +1,227 @@
+//! From rows to sums of leaves.
+//!
+//! Rows are taken in blocks, and each tree is walked for a whole block: its nodes are then in the cache, and
+//! walks of different rows, which do not wait for each other, overlap in the processor.
+
+use super::super::operator::elements;
+use super::flat::{Flat, Node, Number, Questions};
+use super::parse::{Forest, Test};
+use std::sync::OnceLock;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::{DatumType, Tensor, TractResult};
+use tract_onnx::tract_core::internal::ensure;
+
+/// Rows whose sums are kept while the trees go by.
+const BLOCK: usize = 64;
+
+/// How the weights of a target become one number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Aggregate {
+    Sum,
+    Average,
+    Min,
+    Max,
+}
+
+/// What the leaves are added up to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Goal {
+    pub(super) targets: usize,
+    pub(super) aggregate: Aggregate,
+}
+
+/// The sum for one target, if any leaf had a weight for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Score<T> {
+    pub(super) value: T,
+    pub(super) present: bool,
+}
+
+/// Trees with the numbers of the file, or those of the input where they are doubles.
+#[derive(Debug)]
+pub(super) enum Trees {
+    Single {
+        flat: Flat<f32>,
+        /// Made when doubles come: features must not be rounded before they are compared.
+        widened: OnceLock<Flat<f64>>,
+    },
+    Double(Flat<f64>),
+}
+
+/// Called with the position of each row and the scores of its targets.
+pub(super) trait Finish {
+    fn finish<T: Number>(&mut self, row: usize, scores: &mut [Score<T>]);
+}
+
+impl Trees {
+    pub(super) fn new(node: &NodeProto, forest: &Forest) -> TractResult<Trees> {
+        Ok(match forest.is_double {
+            true => Trees::Double(Flat::new(node, forest)?),
+            false => Trees::Single {
+                flat: Flat::new(node, forest)?,
+                widened: OnceLock::new(),
+            },
+        })
+    }
+
+    /// How many columns the rows need.
+    pub(super) fn features(&self) -> usize {
+        match self {
+            Trees::Single { flat, .. } => flat.features,
+            Trees::Double(flat) => flat.features,
+        }
+    }
+
+    /// How many trees there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Trees::Single { flat, .. } => flat.roots,
+            Trees::Double(flat) => flat.roots,
+        }
+    }
+
+    /// Walk all trees for each row of `input`.
+    pub(super) fn evaluate(
+        &self,
+        input: &Tensor,
+        goal: Goal,
+        finish: &mut impl Finish,
+    ) -> TractResult<()> {
+        let (_, columns) = super::super::operator::size(input)?;
+        ensure!(
+            columns >= self.features(),
+            "{columns} columns came, the trees need {}",
+            self.features()
+        );
+        let columns = columns.max(1);
+        match (self, input.datum_type()) {
+            (Trees::Single { flat, widened }, DatumType::F64) => {
+                let flat = widened.get_or_init(|| flat.widened(f64::from));
+                flat.evaluate(elements(input)?, columns, goal, finish);
+            }
+            (Trees::Single { flat, .. }, _) => {
+                let input = input.cast_to::<f32>()?;
+                flat.evaluate(elements(&input)?, columns, goal, finish);
+            }
+            (Trees::Double(flat), _) => {
+                let input = input.cast_to::<f64>()?;
+                flat.evaluate(elements(&input)?, columns, goal, finish);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: Number> Flat<T> {
+    fn evaluate(&self, input: &[T], columns: usize, goal: Goal, finish: &mut impl Finish) {
+        let empty = Score {
+            value: T::ZERO,
+            present: false,
+        };
+        let block = BLOCK.min(input.len() / columns);
+        let mut scores = vec![empty; block * goal.targets];
+        for (position, rows) in input.chunks(columns * BLOCK).enumerate() {
+            scores.fill(empty);
+            self.walk(rows, columns, goal, &mut scores);
+            let rows = rows.len() / columns;
+            for (row, scores) in scores.chunks_mut(goal.targets).take(rows).enumerate() {
+                finish.finish(position * BLOCK + row, scores);
+            }
+        }
+    }
+
+    /// Walk all trees for a block, by the questions that they ask.
+    fn walk(&self, rows: &[T], columns: usize, goal: Goal, scores: &mut [Score<T>]) {
+        match self.questions {
+            Questions::AtMost => {
+                self.collect(rows, columns, goal, scores, |node, x| x <= node.threshold)
+            }
+            Questions::AtMostOrMissing => {
+                self.collect(rows, columns, goal, scores, |node, x| {
+                    (x <= node.threshold) | (node.missing_is_yes & x.is_nan())
+                });
+            }
+            Questions::Below => self.collect(rows, columns, goal, scores, |node, x| {
+                (x < node.threshold) | (node.missing_is_yes & x.is_nan())
+            }),
+            Questions::Mixed => self.collect(rows, columns, goal, scores, |node, x| {
+                let answer = match node.test {
+                    Test::AtMost => x <= node.threshold,
+                    Test::Below => x < node.threshold,
+                    Test::AtLeast => x >= node.threshold,
+                    Test::Above => x > node.threshold,
+                    Test::Equal => x == node.threshold,
+                    Test::Unequal => x != node.threshold,
+                };
+                answer | (node.missing_is_yes & x.is_nan())
+            }),
+        }
+    }
+
+    fn collect(
+        &self,
+        rows: &[T],
+        columns: usize,
+        goal: Goal,
+        scores: &mut [Score<T>],
+        answer: impl Fn(&Node<T>, T) -> bool + Copy,
+    ) {
+        let Goal { targets, aggregate } = goal;
+        let sums = matches!(aggregate, Aggregate::Sum | Aggregate::Average);
+        for root in 0..self.roots {
+            for (row, scores) in rows
+                .chunks_exact(columns)
+                .zip(scores.chunks_exact_mut(targets))
+            {
+                let leaf = self.leaf_of(root, row, answer);
+                match self.single_target {
+                    Some(target) if sums => {
+                        let score = &mut scores[target];
+                        score.value = score.value.add(leaf.threshold);
+                        score.present = true;
+                    }
+                    _ => {
+                        for &(target, weight) in self.leaf(leaf) {
+                            scores[target as usize].add(weight, aggregate);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn leaf_of(&self, root: usize, row: &[T], answer: impl Fn(&Node<T>, T) -> bool) -> &Node<T> {
+        let mut node = &self.nodes[root];
+        while node.yes != 0 {
+            let no = !answer(node, row[node.feature as usize]);
+            node = &self.nodes[node.yes as usize + usize::from(no)];
+        }
+        node
+    }
+}
+
+impl<T: Number> Score<T> {
+    fn add(&mut self, weight: T, aggregate: Aggregate) {
+        let replaces = match aggregate {
+            Aggregate::Sum | Aggregate::Average => {
+                self.value = self.value.add(weight);
+                false
+            }
+            Aggregate::Min => !self.present || weight < self.value,
+            Aggregate::Max => !self.present || weight > self.value,
+        };
+        if replaces {
+            self.value = weight;
+        }
+        self.present = true;
+    }
+
+    /// The value, zero if no leaf had one.
+    pub(super) fn or_zero(self) -> f32 {
+        match self.present {
+            true => self.value.to_f32(),
+            false => 0.0,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The operators that tract computes, those of [`super::ml`] included, and what a file asks of it before it
+//! is typed.
+//!
+//! Refusals from here name what to change in the model.
+
+use super::convert::element_type;
+use std::collections::BTreeSet;
+use tract_onnx::Onnx;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{GraphProto, ValueInfoProto, type_proto};
+use tract_onnx::prelude::DatumType;
+
+/// The reader of ONNX files with all operators that there are.
+pub(super) fn framework() -> Onnx {
+    let mut onnx = tract_onnx::onnx();
+    super::ml::register(&mut onnx);
+    onnx
+}
+
+/// Check that each input a request must bring is a tensor of a type that tract computes with.
+pub(super) fn check_inputs(graph: &GraphProto) -> Result<(), String> {
+    let initialised: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    for ValueInfoProto { name, r#type, .. } in &graph.input {
+        if initialised.contains(name.as_str()) {
+            continue;
+        }
+        let Some(type_proto::Value::TensorType(tensor)) =
+            r#type.as_ref().and_then(|r#type| r#type.value.as_ref())
+        else {
+            return Err(format!("input `{name}` is not a tensor"));
+        };
+        let served = DataType::try_from(tensor.elem_type)
+            .ok()
+            .and_then(|data_type| DatumType::try_from(data_type).ok())
+            .is_some_and(|datum_type| element_type(datum_type).is_some());
+        if !served {
+            let found = DataType::try_from(tensor.elem_type)
+                .map_or("of unknown type", |data_type| data_type.as_str_name());
+            return Err(format!(
+                "input `{name}` is {found}, which tract does not compute with"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The operators that tract has no implementation of at all.
+pub(super) fn unknown_operators(onnx: &Onnx, graph: &GraphProto) -> BTreeSet<String> {
+    let mut unknown = BTreeSet::new();
+    for node in &graph.node {
+        if !onnx.op_register.0.contains_key(&node.op_type) {
+            unknown.insert(match node.domain.as_str() {
+                "" => node.op_type.clone(),
+                domain => format!("{} ({domain})", node.op_type),
+            });
+        }
+        for attribute in &node.attribute {
+            for inner in attribute.g.iter().chain(&attribute.graphs) {
+                unknown.append(&mut unknown_operators(onnx, inner));
+            }
+        }
+    }
+    unknown
+}

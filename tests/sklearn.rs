@@ -1,0 +1,198 @@
+//! Models that scikit-learn trained, and operators one by one: the embedded engine against onnxruntime.
+//!
+//! The models and what onnxruntime computes with them are made by a script, once, below the target directory.
+
+use crate::harness::root;
+use crate::python;
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::Write;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use wisp_backend::tract::Tract;
+use wisp_backend::{Backend, LoadOptions};
+use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
+
+const TOLERANCE: f64 = 1e-5;
+
+/// A model and the computations that onnxruntime made with it.
+#[derive(Debug, Deserialize)]
+struct Case {
+    model: String,
+    set: String,
+    computations: Vec<Computation>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Computation {
+    inputs: Vec<Entry>,
+    outputs: Vec<Entry>,
+}
+
+/// A tensor and its place in the file of contents.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    name: String,
+    datatype: String,
+    shape: Vec<u32>,
+    offset: usize,
+    length: usize,
+}
+
+#[test]
+fn the_coverage_set_loads_and_agrees() -> Result<()> {
+    check("coverage", 22)
+}
+
+#[test]
+fn more_models_load_and_agree() -> Result<()> {
+    check("more", 66)
+}
+
+#[test]
+fn operators_agree_one_by_one() -> Result<()> {
+    check("operators", 316)
+}
+
+/// Compute all of a set, and fail with everything that differs.
+fn check(set: &str, expected: usize) -> Result<()> {
+    let directory = models()?;
+    let manifest = std::fs::read(directory.join("manifest.json"))?;
+    let contents = std::fs::read(directory.join("tensors.bin"))?;
+    let cases: Vec<Case> = serde_json::from_slice(&manifest)?;
+    let mut failures = String::new();
+    let mut checked = 0;
+    for case in cases.iter().filter(|case| case.set == set) {
+        checked += 1;
+        if let Err(error) = check_model(case, directory, &contents) {
+            writeln!(failures, "{}: {error:#}", case.model)?;
+        }
+    }
+    ensure!(failures.is_empty(), "of {checked} models:\n{failures}");
+    ensure!(
+        checked == expected,
+        "{checked} models instead of {expected}"
+    );
+    Ok(())
+}
+
+fn check_model(case: &Case, directory: &Path, contents: &[u8]) -> Result<()> {
+    let graph = Tract::new().load(
+        &directory.join(format!("{}.onnx", case.model)),
+        &LoadOptions::default(),
+    )?;
+    for computation in &case.computations {
+        let tensors = |entries: &[Entry]| {
+            let tensors = entries.iter().map(|entry| tensor(entry, contents));
+            tensors.collect::<Result<Vec<NamedTensor>>>()
+        };
+        let inputs = tensors(&computation.inputs)?;
+        let rows = &computation.inputs[0].shape;
+        let outputs = graph
+            .compute(&inputs)
+            .with_context(|| format!("inputs of {rows:?}"))?;
+        let expected = tensors(&computation.outputs)?;
+        ensure!(outputs.len() == expected.len(), "{} outputs", outputs.len());
+        for (output, expected) in outputs.iter().zip(&expected) {
+            compare(output, expected)
+                .with_context(|| format!("`{}`, inputs of {rows:?}", expected.name))?;
+        }
+    }
+    Ok(())
+}
+
+fn tensor(entry: &Entry, contents: &[u8]) -> Result<NamedTensor> {
+    let element_type = ElementType::ALL
+        .into_iter()
+        .find(|element_type| element_type.to_string() == entry.datatype)
+        .with_context(|| format!("`{}` is of unknown type", entry.name))?;
+    let content = &contents[entry.offset..entry.offset + entry.length];
+    let shape = Shape::new(entry.shape.clone())?;
+    Ok(NamedTensor {
+        name: entry.name.clone(),
+        tensor: Tensor::new(element_type, shape, content.to_vec().into())?,
+    })
+}
+
+/// Floats may differ by the tolerance, absolute or relative; all else may not differ.
+fn compare(output: &NamedTensor, expected: &NamedTensor) -> Result<()> {
+    ensure!(
+        output.name == expected.name,
+        "its name is `{}`",
+        output.name
+    );
+    let (actual, expected) = (&output.tensor, &expected.tensor);
+    ensure!(
+        actual.element_type() == expected.element_type(),
+        "it is {} instead of {}",
+        actual.element_type(),
+        expected.element_type()
+    );
+    ensure!(
+        actual.shape() == expected.shape(),
+        "its shape is {:?} instead of {:?}",
+        actual.shape().dimensions(),
+        expected.shape().dimensions()
+    );
+    let Some((actual, expected)) = floats(actual).zip(floats(expected)) else {
+        ensure!(
+            actual.content() == expected.content(),
+            "it is {:?} instead of {:?}",
+            actual.content(),
+            expected.content()
+        );
+        return Ok(());
+    };
+    for (position, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
+        let close = (actual - expected).abs() <= TOLERANCE * expected.abs().max(1.0);
+        let same = actual == expected || (actual.is_nan() && expected.is_nan());
+        if !close && !same {
+            bail!("element {position} is {actual} instead of {expected}");
+        }
+    }
+    Ok(())
+}
+
+fn floats(tensor: &Tensor) -> Option<Vec<f64>> {
+    let content = tensor.content();
+    match tensor.element_type() {
+        ElementType::Fp32 => {
+            let numbers = content.as_chunks::<4>().0.iter();
+            Some(
+                numbers
+                    .map(|bytes| f32::from_le_bytes(*bytes).into())
+                    .collect(),
+            )
+        }
+        ElementType::Fp64 => {
+            let numbers = content.as_chunks::<8>().0.iter();
+            Some(numbers.map(|bytes| f64::from_le_bytes(*bytes)).collect())
+        }
+        _ => None,
+    }
+}
+
+/// Where the models lie, made on first use.
+fn models() -> Result<&'static Path> {
+    static MODELS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    python::once(&MODELS, || {
+        let scripts = root().join("tests/clients");
+        let mut hasher = DefaultHasher::new();
+        python::packages()?.hash(&mut hasher);
+        for script in ["sklearn_models.py", "ml_operators.py"] {
+            std::fs::read(scripts.join(script))?.hash(&mut hasher);
+        }
+        let name = format!("sklearn-{:016x}", hasher.finish());
+        let directory = python::target_directory()?.join(&name);
+        let _guard = python::lock(&name)?;
+        if !directory.join(python::WHOLE).is_file() {
+            std::fs::create_dir_all(&directory)?;
+            let path = directory.to_str().context("the path is text")?;
+            python::run("sklearn_models.py", &[path])?;
+            std::fs::write(directory.join(python::WHOLE), "")?;
+        }
+        Ok(directory)
+    })
+}
