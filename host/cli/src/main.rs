@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Infer(args) => infer::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Backend(args) => backend::run(args),
     };
     outcome.unwrap_or_else(|error| failure::report(&error))
 }

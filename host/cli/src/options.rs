@@ -1,8 +1,10 @@
 //! What can be typed: every subcommand, its arguments and the help that teaches them.
 //!
 //! These types hold what the operator wrote and nothing derived from it; each subcommand makes of
-//! them what it needs. Values that have a form of their own are read by `value`.
+//! them what it needs. Values that have a form of their own are read by `value`; `backend` has the
+//! subcommands of `wisp backend`.
 
+mod backend;
 mod value;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -14,6 +16,10 @@ use wisp_server::cors::AllowedOrigin;
 use wisp_serving::ServingOptions;
 use wisp_tensor::Parameter;
 
+pub(crate) use backend::{
+    BackendCommand, BackendCommandArgs, BackendInstallArgs, BackendListArgs, BackendUninstallArgs,
+    IndexUrl,
+};
 pub(crate) use value::{GrpcAddress, InputSource, Milliseconds, NamedInput, Seconds};
 
 /// Triton's.
@@ -52,6 +58,7 @@ pub(crate) enum Command {
     Check(CheckArgs),
     Infer(InferArgs),
     Inspect(InspectArgs),
+    Backend(BackendCommandArgs),
 }
 
 /// Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
@@ -183,7 +190,12 @@ pub(crate) struct BackendArgs {
 
     /// ONNX Runtime's shared library [default: the one that `wisp backend install onnxruntime` has
     /// installed].
-    #[arg(long, value_name = "FILE", env = "ORT_DYLIB_PATH", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ORT_DYLIB_PATH",
+        hide_env_values = true
+    )]
     pub(crate) onnxruntime_library: Option<PathBuf>,
 }
 
