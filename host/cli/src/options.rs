@@ -170,10 +170,11 @@ pub(crate) struct TlsArgs {
     pub(crate) tls_key: Option<PathBuf>,
 }
 
-/// The store of compiled handlers, for every command that runs one.
+/// Where files are kept that can be made or fetched again, for every command that needs them.
 #[derive(Debug, Args)]
 pub(crate) struct CacheArgs {
-    /// Where compiled handlers are kept between runs [default: wisp in the user's cache directory].
+    /// Where compiled handlers and installed backends are kept between runs [default: wisp in the user's
+    /// cache directory].
     ///
     /// Only this user may be able to write there. It can be deleted at any time.
     #[arg(long, value_name = "DIR")]

@@ -94,8 +94,7 @@ impl<'a> Wheels<'a> {
     fn of(source: Source<'a>, package: &'static Package) -> anyhow::Result<Wheels<'a>> {
         match source {
             Source::Index(index) => {
-                let size = display::size(package.download_bytes());
-                eprintln!("fetching {} {}, {size}", package.name, package.version);
+                announce(package);
                 Ok(Wheels::Index(fetch::agent(), index))
             }
             Source::Files(files) => Ok(Wheels::Files(assign(files, package.wheels)?)),
@@ -113,7 +112,7 @@ impl<'a> Wheels<'a> {
                         wheel.file
                     )
                 })?;
-                eprintln!("  {} ({})", wheel.file, display::size(wheel.bytes));
+                eprintln!("fetching {} ({})", wheel.file, display::size(wheel.bytes));
                 fetch::download(agent, &url, wheel, file)
             }
             Wheels::Files(files) => {
@@ -130,6 +129,16 @@ impl<'a> Wheels<'a> {
                     .with_context(subject)
             }
         }
+    }
+}
+
+/// Say how much there is to fetch, where the lines that follow do not.
+fn announce(package: &Package) {
+    if let [_, _, ..] = package.wheels {
+        let Package { name, version, .. } = package;
+        let files = package.wheels.len();
+        let size = display::size(package.download_bytes());
+        eprintln!("{name} {version}: {files} files, {size} to fetch");
     }
 }
 

@@ -20,6 +20,12 @@ pub(crate) fn onnxruntime(cache: &Path) -> Option<PathBuf> {
     Some(directory(cache, package)?.join(library.to))
 }
 
+/// The version of a package that this program installs.
+pub(super) fn version(name: &str) -> Option<String> {
+    let package = Package::for_this_machine(name).ok()?;
+    Some(package.version.to_owned())
+}
+
 /// The directory of a package that is there with all its files.
 pub(super) fn directory(cache: &Path, package: &Package) -> Option<PathBuf> {
     let directory = home(cache).join(package.directory_name());

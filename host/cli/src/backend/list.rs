@@ -6,7 +6,6 @@ use crate::loading::backends;
 use crate::options::BackendArgs;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use wisp_backend::Backend;
 
 /// What a column shows of which there is nothing to tell.
@@ -29,21 +28,32 @@ pub(super) struct Entry {
 
 /// The engines of this build, the default one first.
 pub(super) fn entries(args: &BackendArgs, cache: &Path) -> Vec<Entry> {
-    let library = args.onnxruntime_library.clone();
-    let library = library.or_else(|| installed::onnxruntime(cache));
     let backends = backends(args, cache);
-    let entry = |backend: &Arc<dyn Backend>| {
-        let name = backend.name();
-        let available = backend.available();
-        Entry {
-            name,
-            available: available.is_ok(),
-            version: available.is_ok().then(|| backend.version()),
-            reason: available.err().map(|error| error.to_string()),
-            library: library.clone().filter(|_| name == "onnxruntime"),
-        }
+    backends
+        .all()
+        .map(|backend| entry(&**backend, args, cache))
+        .collect()
+}
+
+fn entry(backend: &dyn Backend, args: &BackendArgs, cache: &Path) -> Entry {
+    let name = backend.name();
+    let available = backend.available();
+    let mut entry = Entry {
+        name,
+        available: available.is_ok(),
+        version: available.is_ok().then(|| backend.version()),
+        reason: available.err().map(|error| error.to_string()),
+        library: None,
     };
-    backends.all().map(entry).collect()
+    if name == "onnxruntime" {
+        let named = args.onnxruntime_library.clone();
+        entry.library = named.or_else(|| installed::onnxruntime(cache));
+        // The library does not say its number itself where its makers built it from no branch.
+        if entry.available && args.onnxruntime_library.is_none() {
+            entry.version = installed::version(name);
+        }
+    }
+    entry
 }
 
 /// The engines as a table, with what is missing below it.
