@@ -14,7 +14,7 @@ const BANNED_NAMES: [&str; 16] = [
 const UNSAFE_FILES: [&str; 2] = ["host/sandbox/src/aot.rs", "host/backend/src/onnxruntime.rs"];
 
 /// A foreign crate, and the places below `host/` where its types may appear.
-const ROOMS: [(&str, &[&str]); 29] = [
+const ROOMS: [(&str, &[&str]); 32] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("http_body", &["server"]),
@@ -25,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ("jiter", &["protocol"]),
     ("base64", &["protocol"]),
     ("flate2", &["protocol", "server/build.rs"]),
-    ("zip", &["server/build.rs"]),
+    ("zip", &["server/build.rs", "cli/src/backend"]),
     ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
     ("prost_types", &["protocol", "server"]),
     ("tonic", &["server"]),
@@ -39,6 +39,9 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ("wasmtime", &["sandbox"]),
     ("wasmparser", &["sandbox", "cli"]),
     ("wit_component", &["cli"]),
+    ("ureq", &["cli/src/backend"]),
+    ("indicatif", &["cli/src/backend"]),
+    ("sha2", &["cli/src/backend"]),
     ("tract_onnx", &["backend/src/tract", "backend/src/onnx"]),
     ("ort", &["backend/src/onnxruntime"]),
     ("clap", &["cli"]),

@@ -1,7 +1,9 @@
 //! The `wisp` command as a process: what it prints, how it ends, what it leaves behind.
 //!
-//! `serve` has those that run until a signal ends them, `tls` those of them that speak TLS.
+//! `serve` has those that run until a signal ends them, `tls` those of them that speak TLS, `backend` what
+//! installs engines.
 
+mod backend;
 mod serve;
 mod tls;
 

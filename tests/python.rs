@@ -101,6 +101,33 @@ fn run_file<'a>(
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// The wheel of ONNX Runtime that `wisp backend install` is made for, as PyPI has it.
+pub(crate) fn onnxruntime_wheel() -> Result<&'static Path> {
+    static WHEEL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&WHEEL, || {
+        let platform = match std::env::consts::OS {
+            "macos" => "macosx_14_0_arm64".to_owned(),
+            _ => format!("manylinux_2_28_{}", std::env::consts::ARCH),
+        };
+        let name = format!("onnxruntime-1.31.1-cp312-cp312-{platform}.whl");
+        let wheel = target_directory()?.join(&name);
+        let _guard = lock(&name)?;
+        if !wheel.is_file() {
+            let fetched = tempfile::tempdir_in(target_directory()?)?;
+            let mut pip = Command::new(CLIENTS.directory()?.join("bin/python"));
+            pip.args(["-m", "pip", "download", "--quiet", "--no-input"])
+                .args(["--disable-pip-version-check", "--no-deps"])
+                .args(["--only-binary=:all:", "--python-version", "3.12"])
+                .args(["--platform", &platform, "--dest"])
+                .arg(fetched.path())
+                .arg("onnxruntime==1.31.1");
+            succeed(&mut pip).context("the wheel of ONNX Runtime, from PyPI")?;
+            std::fs::rename(fetched.path().join(&name), &wheel)?;
+        }
+        Ok(wheel)
+    })
+}
+
 /// Where the environment's packages are installed.
 pub(crate) fn packages() -> Result<PathBuf> {
     let library = CLIENTS.directory()?.join("lib");

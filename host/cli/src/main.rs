@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Infer(args) => infer::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Backend(args) => backend::run(args),
     };
     outcome.unwrap_or_else(|error| failure::report(&error))
 }

@@ -1,8 +1,10 @@
 //! What can be typed: every subcommand, its arguments and the help that teaches them.
 //!
 //! These types hold what the operator wrote and nothing derived from it; each subcommand makes of
-//! them what it needs. Values that have a form of their own are read by `value`.
+//! them what it needs. Values that have a form of their own are read by `value`; `backend` has the
+//! subcommands of `wisp backend`.
 
+mod backend;
 mod value;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -14,6 +16,10 @@ use wisp_server::cors::AllowedOrigin;
 use wisp_serving::ServingOptions;
 use wisp_tensor::Parameter;
 
+pub(crate) use backend::{
+    BackendCommand, BackendCommandArgs, BackendInstallArgs, BackendListArgs, BackendUninstallArgs,
+    IndexUrl,
+};
 pub(crate) use value::{GrpcAddress, InputSource, Milliseconds, NamedInput, Seconds};
 
 /// Triton's.
@@ -53,6 +59,7 @@ pub(crate) enum Command {
     Infer(InferArgs),
     Inspect(InspectArgs),
     Bench(BenchArgs),
+    Backend(BackendCommandArgs),
 }
 
 /// Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
@@ -164,10 +171,11 @@ pub(crate) struct TlsArgs {
     pub(crate) tls_key: Option<PathBuf>,
 }
 
-/// The store of compiled handlers, for every command that runs one.
+/// Where files are kept that can be made or fetched again, for every command that needs them.
 #[derive(Debug, Args)]
 pub(crate) struct CacheArgs {
-    /// Where compiled handlers are kept between runs [default: wisp in the user's cache directory].
+    /// Where compiled handlers and installed backends are kept between runs [default: wisp in the user's
+    /// cache directory].
     ///
     /// Only this user may be able to write there. It can be deleted at any time.
     #[arg(long, value_name = "DIR")]

@@ -20,7 +20,10 @@ fn the_definitions_are_consistent() {
 
 #[test]
 fn every_subcommand_and_argument_explains_itself() {
-    for command in Options::command().get_subcommands() {
+    let options = Options::command();
+    let mut left: Vec<&clap::Command> = options.get_subcommands().collect();
+    while let Some(command) = left.pop() {
+        left.extend(command.get_subcommands());
         let name = command.get_name();
         assert!(command.get_about().is_some(), "{name}");
         assert!(command.get_after_help().is_some(), "{name} has no examples");
@@ -104,6 +107,16 @@ fn values_that_cannot_be_are_refused_with_the_form_that_can() {
         ("new x --template audio", "image, tabular, text"),
         ("check", "MODEL_DIR"),
         ("inspect", "FILE"),
+        ("backend install tract", "onnxruntime"),
+        ("backend install", "NAME"),
+        (
+            "backend install onnxruntime --index-url ftp://a/simple",
+            "such as https://pypi.org/simple",
+        ),
+        (
+            "backend install onnxruntime --index-url https://",
+            "such as",
+        ),
     ] {
         match parse(line) {
             Ok(command) => panic!("`{line}` was taken as {command:?}"),
@@ -140,5 +153,24 @@ fn parameters_are_scalars_or_text() {
     ] {
         let parameter = value::parameter(text);
         assert_eq!(parameter.map(|parameter| parameter.value), Ok(expected));
+    }
+}
+
+#[test]
+fn a_package_index_has_one_address_however_it_is_written() {
+    for (text, address) in [
+        (
+            "https://mirror.example/simple/",
+            "https://mirror.example/simple",
+        ),
+        ("HTTP://localhost:8080", "HTTP://localhost:8080"),
+        // As variables of the environment are that somebody has cleared.
+        ("", "https://pypi.org/simple"),
+    ] {
+        let index: Result<IndexUrl, _> = text.parse();
+        assert_eq!(
+            index.map(|index| index.address().to_owned()),
+            Ok(address.to_owned())
+        );
     }
 }

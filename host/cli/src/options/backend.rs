@@ -1,0 +1,166 @@
+//! The arguments of `wisp backend`.
+
+use super::CacheArgs;
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+const PYPI: &str = "https://pypi.org/simple";
+
+/// Show the inference engines, and install the libraries that some of them need.
+///
+/// tract is built in. ONNX Runtime is a shared library, opened when a model asks for it; it is taken
+/// out of the file that its makers publish for Python, whose digest this program knows, and kept in the
+/// cache directory. No other command fetches anything.
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+
+  wisp backend list
+  wisp backend install onnxruntime
+  wisp serve --backend onnxruntime models"
+)]
+pub(crate) struct BackendCommandArgs {
+    #[command(subcommand)]
+    pub(crate) command: BackendCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackendCommand {
+    List(BackendListArgs),
+    Install(BackendInstallArgs),
+    Uninstall(BackendUninstallArgs),
+}
+
+/// Show which engines there are, their versions, and what is missing for the others.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp backend list
+  wisp backend list --json | jq -r '.[] | select(.available) | .name'")]
+pub(crate) struct BackendListArgs {
+    /// Print an array with one object for each engine.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// ONNX Runtime's shared library [default: the one that is installed].
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ORT_DYLIB_PATH",
+        hide_env_values = true
+    )]
+    pub(crate) onnxruntime_library: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+/// Fetch an engine's shared library from a package index, and keep it in the cache directory.
+///
+/// Does nothing, and asks nobody, if it is there already. The file is refused unless its digest is the
+/// one that this program knows, wherever it comes from. Proxies are taken from HTTPS_PROXY, HTTP_PROXY
+/// and NO_PROXY, certificates are those that the system trusts.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp backend install onnxruntime
+  wisp backend install onnxruntime --index-url https://mirror.example.com/simple
+
+Without network, bring the file from a machine that has one:
+
+  pip download onnxruntime==1.31.1 --no-deps --only-binary=:all: \\
+    --python-version 3.12 --platform manylinux_2_28_x86_64
+  wisp backend install onnxruntime --wheel onnxruntime-1.31.1-cp312-cp312-manylinux_2_28_x86_64.whl")]
+pub(crate) struct BackendInstallArgs {
+    /// What to install.
+    #[arg(value_name = "NAME", value_enum)]
+    pub(crate) package: InstallablePackage,
+
+    /// The package index to fetch from: PyPI or a mirror of it.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "PIP_INDEX_URL",
+        hide_env_values = true,
+        default_value = PYPI
+    )]
+    pub(crate) index_url: IndexUrl,
+
+    /// Install from this file instead of an index.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) wheel: Vec<PathBuf>,
+
+    /// Install again what is there already.
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+/// Remove an engine's shared library from the cache directory, in all its versions.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp backend uninstall onnxruntime")]
+pub(crate) struct BackendUninstallArgs {
+    /// What to remove.
+    #[arg(value_name = "NAME", value_enum)]
+    pub(crate) package: InstallablePackage,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+/// What `wisp backend install` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InstallablePackage {
+    /// ONNX Runtime for processors.
+    Onnxruntime,
+}
+
+impl InstallablePackage {
+    /// As it is typed, and as its directory is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            InstallablePackage::Onnxruntime => "onnxruntime",
+        }
+    }
+}
+
+/// The address of a simple index of Python packages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IndexUrl(String);
+
+impl IndexUrl {
+    /// Without a slash at its end.
+    pub(crate) fn address(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IndexUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<IndexUrl, &'static str> {
+        let text = match text.trim() {
+            "" => PYPI,
+            text => text.trim_end_matches('/'),
+        };
+        let (scheme, rest) = text.split_once("://").unwrap_or_default();
+        let is_web = ["http", "https"]
+            .iter()
+            .any(|web| scheme.eq_ignore_ascii_case(web));
+        if is_web && !rest.is_empty() && !rest.starts_with('/') {
+            Ok(IndexUrl(text.to_owned()))
+        } else {
+            Err("expected the address of a package index, such as https://pypi.org/simple")
+        }
+    }
+}

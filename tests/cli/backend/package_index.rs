@@ -1,0 +1,129 @@
+//! An index of Python packages on the loopback, with one project and one file.
+
+use anyhow::{Context, Result};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::thread::JoinHandle;
+
+/// How it writes a project's page.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    /// As PyPI does today.
+    Json,
+    /// As older mirrors do.
+    Links,
+}
+
+/// Answers until it is dropped.
+#[derive(Debug)]
+pub(super) struct PackageIndex {
+    address: SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What it has.
+#[derive(Debug)]
+struct Offer {
+    form: Form,
+    file: String,
+    content: Vec<u8>,
+}
+
+impl PackageIndex {
+    /// Offer `content` as the file of onnxruntime that is called as the one at `path`.
+    pub(super) fn start(form: Form, path: &Path, content: Vec<u8>) -> Result<PackageIndex> {
+        let file = path.file_name().context("a file has a name")?;
+        let offer = Offer {
+            form,
+            file: file.to_string_lossy().into_owned(),
+            content,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let serve = move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                // Clients that went away are theirs to explain.
+                if let Ok(End::OfServer) = offer.answer(stream) {
+                    break;
+                }
+            }
+        };
+        Ok(PackageIndex {
+            address,
+            thread: Some(std::thread::spawn(serve)),
+        })
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}/simple", self.address)
+    }
+}
+
+/// What ends with an answer.
+enum End {
+    OfConnection,
+    OfServer,
+}
+
+impl Offer {
+    fn answer(&self, stream: TcpStream) -> std::io::Result<End> {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let mut header = String::new();
+        while reader.read_line(&mut header)? > 2 {
+            header.clear();
+        }
+        let path = line.split(' ').nth(1).unwrap_or_default();
+        let mut stream = reader.into_inner();
+        let file = format!("/files/{}", self.file);
+        let (status, kind, body) = match path {
+            "/stop" => return Ok(End::OfServer),
+            "/simple/onnxruntime/" => ("200 OK", self.page_type(), self.page().into_bytes()),
+            path if path == file => ("200 OK", "application/octet-stream", self.content.clone()),
+            _ => ("404 Not Found", "text/html", b"<a href=nothing>".to_vec()),
+        };
+        let length = body.len();
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        )?;
+        stream.write_all(&body)?;
+        Ok(End::OfConnection)
+    }
+
+    fn page_type(&self) -> &'static str {
+        match self.form {
+            Form::Json => "application/vnd.pypi.simple.v1+json",
+            Form::Links => "text/html; charset=utf-8",
+        }
+    }
+
+    fn page(&self) -> String {
+        let file = &self.file;
+        match self.form {
+            Form::Json => serde_json::json!({
+                "meta": { "api-version": "1.1" },
+                "name": "onnxruntime",
+                "files": [{ "filename": file, "url": format!("/files/{file}"), "hashes": {} }],
+            })
+            .to_string(),
+            Form::Links => format!(
+                "<!DOCTYPE html><title>Links for onnxruntime</title>\
+                 <a href=\"../../files/{file}#sha256=0&amp;x\" data-requires-python=\"&gt;=3.11\">{file}</a><br>"
+            ),
+        }
+    }
+}
+
+impl Drop for PackageIndex {
+    fn drop(&mut self) {
+        let asked = TcpStream::connect(self.address)
+            .and_then(|mut stream| stream.write_all(b"GET /stop HTTP/1.1\r\n\r\n"));
+        // It has ended by itself, if it does not answer any more.
+        if let (Ok(()), Some(thread)) = (asked, self.thread.take()) {
+            let _ = thread.join();
+        }
+    }
+}
