@@ -10,7 +10,9 @@
 //! of one request is there for the next, recurrent operators included.
 
 mod convert;
+mod extreme;
 mod guard;
+mod known_faults;
 mod model;
 mod onnx_graph;
 mod plan_cache;
@@ -19,7 +21,7 @@ use self::convert::{from_tract, to_tract};
 use self::guard::{Fault, guarded};
 use self::model::SymbolicModel;
 use self::plan_cache::PlanCache;
-use crate::sample::sample_inputs_sized;
+use crate::sample::{Element, sample_inputs_of};
 use crate::{Backend, BackendError, Graph};
 use std::fs::File;
 use std::io::Read;
@@ -69,6 +71,8 @@ struct TractGraph {
     plans: PlanCache<Plan>,
     /// The entry of [`PROBE_SIZES`] that computed.
     probe_size: u32,
+    /// What it computed with.
+    probe_element: Element,
 }
 
 // === impl Tract ===
@@ -110,6 +114,7 @@ fn load(content: &mut dyn Read, folder: Option<&Path>) -> Result<Arc<dyn Graph>,
         symbolic,
         plans: PlanCache::new(capacity.clamp(MIN_PLANS, MAX_PLANS)),
         probe_size: PROBE_SIZES[0],
+        probe_element: Element::Zero,
     };
     graph.probe()?;
     Ok(Arc::new(graph))
@@ -156,7 +161,8 @@ fn compute_error(fault: Fault) -> BackendError {
 // === impl TractGraph ===
 
 impl TractGraph {
-    /// Compute zeros once, so that a model tract types but cannot run fails when it is deployed.
+    /// Compute once, so that a model tract types but cannot run fails when it is deployed: zeros, or
+    /// ones where the graph divides by what it is given.
     ///
     /// Batch axes are 1. Other variable axes may not take that: a graph that no size of
     /// [`PROBE_SIZES`] suits is refused too, because the sizes fit what people deploy, while an
@@ -172,8 +178,11 @@ impl TractGraph {
             false => &PROBE_SIZES[..],
         };
         let mut first_reason = None;
-        for &size in sizes {
-            let inputs = match sample_inputs_sized(signature, size) {
+        let probes = sizes
+            .iter()
+            .flat_map(|&size| [(size, Element::Zero), (size, Element::One)]);
+        for (size, element) in probes {
+            let inputs = match sample_inputs_of(signature, size, element) {
                 Ok(inputs) => inputs,
                 Err(error) => {
                     first_reason.get_or_insert(format!("an input cannot be made: {error}"));
@@ -187,6 +196,7 @@ impl TractGraph {
             match self.compute(&inputs) {
                 Ok(_) => {
                     self.probe_size = size;
+                    self.probe_element = element;
                     return Ok(());
                 }
                 Err(BackendError::Inputs { reason, .. } | BackendError::Compute { reason, .. }) => {
@@ -323,7 +333,11 @@ impl Graph for TractGraph {
     }
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
-        sample_inputs_sized(&self.symbolic.signature, self.probe_size)
+        sample_inputs_of(
+            &self.symbolic.signature,
+            self.probe_size,
+            self.probe_element,
+        )
     }
 }
 

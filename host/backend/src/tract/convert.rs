@@ -61,7 +61,7 @@ pub(super) fn from_tract(value: TValue, expected: ElementType) -> TractResult<Te
     // tract's kernels have layouts of their own. None is known to reach an output; should one, its
     // bytes would be no tensor.
     ensure!(
-        value.is_plain_ram() && *value.strides() == *natural_strides(value.shape()),
+        value.is_plain_ram() && is_row_by_row(&value),
         "output is not laid out row by row"
     );
     let dimensions = value
@@ -75,6 +75,18 @@ pub(super) fn from_tract(value: TValue, expected: ElementType) -> TractResult<Te
         shape,
         Bytes::from_owner(Content(value)),
     )?)
+}
+
+/// Whether the elements lie one after the other, the last axis first. Along an axis of one element there
+/// is no next one, so that it may have any stride.
+fn is_row_by_row(tensor: &TractTensor) -> bool {
+    let natural = natural_strides(tensor.shape());
+    let axes = tensor
+        .shape()
+        .iter()
+        .zip(tensor.strides().iter().zip(&natural));
+    axes.into_iter()
+        .all(|(&size, (stride, natural))| size == 1 || stride == natural)
 }
 
 /// A tensor of tract's as the owner of shared bytes.
