@@ -4,6 +4,7 @@
 //! dropped.
 
 mod certificate;
+pub(crate) mod child;
 mod connection;
 pub(crate) mod fixture;
 pub(crate) mod frames;

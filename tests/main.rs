@@ -15,6 +15,7 @@ mod isolation;
 mod load;
 mod matrix;
 mod node;
+mod onnx_nodes;
 mod onnxruntime;
 mod openapi;
 mod overload;

@@ -89,6 +89,26 @@ pub(crate) fn embed_graph() -> Result<&'static Path> {
     })
 }
 
+/// The directory of the models that the onnx package tests backends with, and of their tensors.
+pub(crate) fn onnx_node_tests() -> Result<&'static Path> {
+    static CASES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&CASES, || {
+        let script = root().join("tests/clients/onnx_node_tests.py");
+        let mut hasher = DefaultHasher::new();
+        CLIENTS.directory()?.hash(&mut hasher);
+        std::fs::read(&script)?.hash(&mut hasher);
+        let name = format!("onnx-node-tests-{:016x}", hasher.finish());
+        let cases = target_directory()?.join(&name);
+        let _guard = lock(&name)?;
+        // The script renames the manifest into place when all else is there.
+        if !cases.join("manifest.json").is_file() {
+            let arguments = [OsStr::new("--output"), cases.as_os_str()];
+            run_file(&CLIENTS, &script, arguments)?;
+        }
+        Ok(cases)
+    })
+}
+
 fn run_file<'a>(
     environment: &'static Environment,
     script: &Path,

@@ -105,7 +105,11 @@ impl Backend for OnnxRuntime {
             drop(model);
             builder.commit_from_file(path)
         };
-        let session = session.map_err(failed_load)?;
+        // Its text begins with the path, which the reader of the error knows.
+        let session = session.map_err(|error| {
+            let own = format!("Load model from {} failed:", path.display());
+            load_error(one_line(error.message().replace(&own, "").trim_start()))
+        })?;
         Ok(Arc::new(OrtGraph::new(session)?))
     }
 }

@@ -1,7 +1,7 @@
 //! Finds the sizes at which a graph computes, for its variable axes besides the batch.
 
 use crate::BackendError;
-use crate::sample::sample_inputs_sized;
+use crate::sample::{Element, Sample};
 use wisp_tensor::{Dimension, NamedTensor, Signature};
 
 /// Sizes tried for variable axes other than the batch when a graph is loaded. Graphs over tokens
@@ -12,12 +12,12 @@ const PROBE_SIZES: [u32; 4] = [1, 32, 224, 1024];
 /// Elements beyond which an input is not tried: a 1024 x 1024 image says nothing that 224 did not.
 const MAX_PROBE_ELEMENTS: usize = 1 << 20;
 
-/// The smallest of a few sizes for the variable axes besides the batch at which `compute` succeeds
-/// with zeros, or why it fails at the first of them.
+/// The smallest of a few sizes for the variable axes besides the batch at which `compute` succeeds with
+/// zeros, or with ones where the graph divides by what it is given; or why it fails at the first of them.
 pub(crate) fn probe(
     signature: &Signature,
     compute: impl Fn(&[NamedTensor]) -> Result<(), BackendError>,
-) -> Result<u32, String> {
+) -> Result<Sample, String> {
     let only_batch = signature
         .inputs
         .iter()
@@ -27,8 +27,12 @@ pub(crate) fn probe(
         false => &PROBE_SIZES[..],
     };
     let mut first_reason = None;
-    for &size in sizes {
-        let inputs = match sample_inputs_sized(signature, size) {
+    let samples = sizes.iter().flat_map(|&size| {
+        let elements = [Element::Zero, Element::One];
+        elements.map(|element| Sample { size, element })
+    });
+    for sample in samples {
+        let inputs = match sample.inputs(signature) {
             Ok(inputs) => inputs,
             Err(error) => {
                 first_reason.get_or_insert(format!("an input cannot be made: {error}"));
@@ -36,11 +40,11 @@ pub(crate) fn probe(
             }
         };
         let elements = |input: &NamedTensor| input.tensor.shape().elements();
-        if size > 1 && inputs.iter().any(|i| elements(i) > MAX_PROBE_ELEMENTS) {
+        if sample.size > 1 && inputs.iter().any(|i| elements(i) > MAX_PROBE_ELEMENTS) {
             break;
         }
         match compute(&inputs) {
-            Ok(()) => return Ok(size),
+            Ok(()) => return Ok(sample),
             Err(error) => first_reason.get_or_insert(error.into_reason()),
         };
     }

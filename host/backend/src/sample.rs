@@ -4,36 +4,58 @@
 //! type has and which index the first entry of any embedding.
 
 use bytes::Bytes;
-use wisp_tensor::{Dimension, NamedTensor, Shape, Signature, Tensor, TensorError, TensorSpec};
+use wisp_tensor::{
+    Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorError, TensorSpec,
+};
 
 /// The most bytes one made-up input may take. A declaration beyond it is a damaged or hostile file:
 /// a million rows of 64 floats are as much.
 const MAX_INPUT_BYTES: usize = 256 << 20;
 
+/// Which inputs are made up: of what elements, and how large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sample {
+    /// Of variable axes besides the first, which is 1.
+    pub(crate) size: u32,
+    pub(crate) element: Element,
+}
+
+/// What every element of made-up inputs is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Element {
+    Zero,
+    /// For graphs that divide by an input. Strings stay empty.
+    One,
+}
+
 /// One tensor of zeros for each input, with size 1 along every variable axis.
 pub fn sample_inputs(signature: &Signature) -> Result<Vec<NamedTensor>, TensorError> {
-    sample_inputs_sized(signature, 1)
+    Sample::default().inputs(signature)
 }
 
-/// One tensor of zeros for each input, with size 1 along a variable first axis and `size` along the
-/// other variable ones.
-pub(crate) fn sample_inputs_sized(
-    signature: &Signature,
-    size: u32,
-) -> Result<Vec<NamedTensor>, TensorError> {
-    signature
-        .inputs
-        .iter()
-        .map(|spec| {
+impl Default for Sample {
+    fn default() -> Sample {
+        Sample {
+            size: 1,
+            element: Element::Zero,
+        }
+    }
+}
+
+impl Sample {
+    /// One tensor for each input.
+    pub(crate) fn inputs(self, signature: &Signature) -> Result<Vec<NamedTensor>, TensorError> {
+        let input = |spec: &TensorSpec| {
             Ok(NamedTensor {
                 name: spec.name.clone(),
-                tensor: zeros(spec, size)?,
+                tensor: filled(spec, self.size, self.element)?,
             })
-        })
-        .collect()
+        };
+        signature.inputs.iter().map(input).collect()
+    }
 }
 
-fn zeros(spec: &TensorSpec, size: u32) -> Result<Tensor, TensorError> {
+fn filled(spec: &TensorSpec, size: u32, element: Element) -> Result<Tensor, TensorError> {
     let dimensions = spec
         .shape
         .iter()
@@ -51,13 +73,36 @@ fn zeros(spec: &TensorSpec, size: u32) -> Result<Tensor, TensorError> {
         .checked_mul(spec.element_type.size().unwrap_or(4))
         .filter(|&length| length <= MAX_INPUT_BYTES)
         .ok_or(TensorError::Size)?;
-    Tensor::new(spec.element_type, shape, Bytes::from(vec![0; length]))
+    let content = match element {
+        Element::Zero => vec![0; length],
+        Element::One => one(spec.element_type)
+            .iter()
+            .copied()
+            .cycle()
+            .take(length)
+            .collect(),
+    };
+    Tensor::new(spec.element_type, shape, Bytes::from(content))
+}
+
+/// The bytes of a one.
+fn one(element_type: ElementType) -> &'static [u8] {
+    match element_type {
+        ElementType::Bool | ElementType::Uint8 | ElementType::Int8 => &[1],
+        ElementType::Uint16 | ElementType::Int16 => &[1, 0],
+        ElementType::Uint32 | ElementType::Int32 => &[1, 0, 0, 0],
+        ElementType::Uint64 | ElementType::Int64 => &[1, 0, 0, 0, 0, 0, 0, 0],
+        ElementType::Fp16 => &[0, 0x3c],
+        ElementType::Bf16 => &[0x80, 0x3f],
+        ElementType::Fp32 => &[0, 0, 0x80, 0x3f],
+        ElementType::Fp64 => &[0, 0, 0, 0, 0, 0, 0xf0, 0x3f],
+        ElementType::Bytes => &[0],
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wisp_tensor::ElementType;
 
     fn signature(element_type: ElementType, shape: &[i64]) -> Signature {
         Signature {
@@ -81,8 +126,20 @@ mod tests {
             let inputs = sample_inputs(&signature).unwrap();
             assert_eq!(inputs[0].tensor.shape().dimensions(), [1, 3, 1]);
             assert_eq!(signature.inputs[0].check(&inputs[0].tensor), Ok(()));
-            let inputs = sample_inputs_sized(&signature, 7).unwrap();
+            let inputs = Sample {
+                size: 7,
+                ..Sample::default()
+            }
+            .inputs(&signature)
+            .unwrap();
             assert_eq!(inputs[0].tensor.shape().dimensions(), [1, 3, 7]);
+            let inputs = Sample {
+                size: 7,
+                element: Element::One,
+            }
+            .inputs(&signature)
+            .unwrap();
+            assert_eq!(signature.inputs[0].check(&inputs[0].tensor), Ok(()));
         }
     }
 

@@ -10,7 +10,9 @@
 //! of one request is there for the next, recurrent operators included.
 
 mod convert;
+mod extreme;
 mod guard;
+mod known_faults;
 mod ml;
 mod model;
 mod operators;
@@ -23,7 +25,7 @@ use self::plan_cache::PlanCache;
 use crate::onnx;
 use crate::ordered::in_order;
 use crate::probe::probe;
-use crate::sample::sample_inputs_sized;
+use crate::sample::Sample;
 use crate::{Backend, BackendError, Device, Graph, LoadOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -64,8 +66,8 @@ pub struct Tract;
 struct TractGraph {
     symbolic: SymbolicModel,
     plans: PlanCache<Plan>,
-    /// The size of variable axes besides the batch that was found to compute.
-    probe_size: u32,
+    /// What it was found to compute.
+    sample: Sample,
 }
 
 // === impl Tract ===
@@ -117,7 +119,7 @@ fn load(mut proto: ModelProto, folder: Option<&Path>) -> Result<Arc<dyn Graph>, 
     let mut graph = TractGraph {
         symbolic,
         plans: PlanCache::new(capacity.clamp(MIN_PLANS, MAX_PLANS)),
-        probe_size: 1,
+        sample: Sample::default(),
     };
     graph.probe()?;
     Ok(Arc::new(graph))
@@ -150,7 +152,8 @@ fn compute_error(fault: Fault) -> BackendError {
 // === impl TractGraph ===
 
 impl TractGraph {
-    /// Compute zeros once, so that a model tract types but cannot run fails when it is deployed.
+    /// Compute once, so that a model tract types but cannot run fails when it is deployed: zeros, or
+    /// ones where the graph divides by what it is given.
     ///
     /// A graph that computes at none of the sizes tried is refused, because they fit what people
     /// deploy, while an operator that fails at every size is the likelier cause.
@@ -162,7 +165,7 @@ impl TractGraph {
                 Err(fault) => Err(compute_error(fault)),
             }
         });
-        self.probe_size = found.map_err(|reason| BackendError::Load {
+        self.sample = found.map_err(|reason| BackendError::Load {
             engine: ENGINE,
             reason,
         })?;
@@ -278,7 +281,7 @@ impl Graph for TractGraph {
     }
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
-        sample_inputs_sized(&self.symbolic.signature, self.probe_size)
+        self.sample.inputs(&self.symbolic.signature)
     }
 }
 

@@ -4,7 +4,7 @@ use super::signature;
 use super::{Value, compute_error, failed_load, inputs_error, load_error, one_line, run};
 use crate::ordered::in_order;
 use crate::probe::probe;
-use crate::sample::sample_inputs_sized;
+use crate::sample::Sample;
 use crate::{BackendError, Graph};
 use bytes::Bytes;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
@@ -22,8 +22,8 @@ pub(super) struct OrtGraph {
     output_names: Vec<CString>,
     /// Says of inputs that they lie in the processor's memory.
     memory: MemoryInfo<'static>,
-    /// The size of variable axes besides the batch that was found to compute.
-    probe_size: u32,
+    /// What it was found to compute.
+    sample: Sample,
 }
 
 /// An input of a run. Its numbers are the tensor's.
@@ -54,12 +54,12 @@ impl OrtGraph {
             session: Arc::new(session),
             signature,
             memory: MemoryInfo::new(device, 0, kind, MemoryType::Default).map_err(failed_load)?,
-            probe_size: 1,
+            sample: Sample::default(),
         };
         // What computes at none of the sizes tried is served all the same: that it was loaded says that all
         // its operators are there, and zeros or empty texts may just not suit it.
-        if let Ok(size) = probe(&graph.signature, |inputs| graph.compute(inputs).map(drop)) {
-            graph.probe_size = size;
+        if let Ok(sample) = probe(&graph.signature, |inputs| graph.compute(inputs).map(drop)) {
+            graph.sample = sample;
         }
         Ok(graph)
     }
@@ -144,7 +144,7 @@ impl Graph for OrtGraph {
     }
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
-        sample_inputs_sized(&self.signature, self.probe_size)
+        self.sample.inputs(&self.signature)
     }
 }
 

@@ -4,7 +4,9 @@
 //! What cannot be served is refused here with the operator, input or file at fault named.
 
 use super::convert::element_type;
+use super::extreme;
 use super::guard::{Fault, guarded};
+use super::known_faults;
 use super::operators::{check_inputs, framework, unknown_operators};
 use crate::onnx::check_external_data;
 use std::collections::BTreeSet;
@@ -66,7 +68,9 @@ impl SymbolicModel {
         check_external_data(graph, folder).map_err(Fault::Refused)?;
         // tract wants text; of a folder whose name is none, it reads no external data.
         let folder = folder.and_then(Path::to_str);
-        let onnx = framework();
+        let mut onnx = framework();
+        extreme::register(&mut onnx);
+        known_faults::check(&onnx, graph).map_err(Fault::Refused)?;
         let mut first_fault = None;
         for (notes, unnamed) in attempts(graph) {
             let attempt = guarded(|| {
@@ -74,7 +78,9 @@ impl SymbolicModel {
                     .clone()
                     .with_ignore_value_info(notes == ValueNotes::Ignored);
                 let model = parse(&onnx, proto, folder, unnamed)?;
-                SymbolicModel::describe(model.into_typed()?.into_decluttered()?, graph)
+                // Before tract changes the model: an input takes over the name of a node that is left out.
+                let inputs = input_names(&model)?;
+                SymbolicModel::describe(model.into_typed()?.into_decluttered()?, &inputs, graph)
             });
             let fault = match attempt {
                 Ok(model) => return Ok(model),
@@ -92,12 +98,19 @@ impl SymbolicModel {
         Err(first_fault.unwrap_or(Fault::Refused(String::new())))
     }
 
-    fn describe(model: TypedModel, graph: &GraphProto) -> TractResult<SymbolicModel> {
+    fn describe(
+        model: TypedModel,
+        inputs: &[String],
+        graph: &GraphProto,
+    ) -> TractResult<SymbolicModel> {
+        ensure!(
+            model.input_outlets()?.len() == inputs.len(),
+            "the graph's inputs are not those it declares"
+        );
         let mut signature = Signature::default();
         let mut input_types = TVec::new();
         let mut variable_axes = Vec::new();
-        for (input, outlet) in model.input_outlets()?.iter().enumerate() {
-            let name = &model.node(outlet.node).name;
+        for (input, (outlet, name)) in model.input_outlets()?.iter().zip(inputs).enumerate() {
             let fact = model.outlet_fact(*outlet)?;
             signature
                 .inputs
@@ -243,6 +256,14 @@ fn parse(
         model.set_input_fact(input, InferenceFact::dt_shape(datum_type, shape))?;
     }
     Ok(model)
+}
+
+/// The names of the inputs, in their order.
+fn input_names(model: &InferenceModel) -> TractResult<Vec<String>> {
+    let outlets = model.input_outlets()?.iter();
+    Ok(outlets
+        .map(|outlet| model.node(outlet.node).name.clone())
+        .collect())
 }
 
 fn spec(name: &str, datum_type: DatumType, shape: &[TDim]) -> TractResult<TensorSpec> {
