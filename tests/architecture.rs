@@ -14,7 +14,7 @@ const BANNED_NAMES: [&str; 16] = [
 const UNSAFE_FILES: [&str; 2] = ["host/sandbox/src/aot.rs", "host/backend/src/onnxruntime.rs"];
 
 /// A foreign crate, and the places below `host/` where its types may appear.
-const ROOMS: [(&str, &[&str]); 32] = [
+const ROOMS: [(&str, &[&str]); 33] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("http_body", &["server"]),
@@ -24,7 +24,10 @@ const ROOMS: [(&str, &[&str]); 32] = [
     ("serde_json", &["protocol", "cli"]),
     ("jiter", &["protocol"]),
     ("base64", &["protocol"]),
-    ("flate2", &["protocol", "server/build.rs"]),
+    (
+        "flate2",
+        &["protocol", "backend/src/tract", "server/build.rs"],
+    ),
     ("zip", &["server/build.rs", "cli/src/backend"]),
     ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
     ("prost_types", &["protocol", "server"]),
@@ -43,6 +46,7 @@ const ROOMS: [(&str, &[&str]); 32] = [
     ("indicatif", &["cli/src/backend"]),
     ("sha2", &["cli/src/backend"]),
     ("tract_onnx", &["backend/src/tract", "backend/src/onnx"]),
+    ("tract_nnef", &["backend/src/tract"]),
     ("ort", &["backend/src/onnxruntime"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),

@@ -12,6 +12,7 @@
 
 mod backends;
 mod device;
+pub mod format;
 #[cfg(feature = "threads")]
 pub mod measure;
 #[cfg(feature = "tract")]
@@ -39,6 +40,7 @@ use wisp_tensor::{NamedTensor, Signature, TensorError};
 
 pub use backends::Backends;
 pub use device::{Device, UnknownDevice};
+pub use format::Format;
 pub use sample::sample_inputs;
 
 /// An inference engine: turns model files into graphs.

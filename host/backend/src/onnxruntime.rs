@@ -15,7 +15,7 @@ mod signature;
 
 use self::graph::OrtGraph;
 use crate::onnx;
-use crate::{Backend, BackendError, Device, Graph, LoadOptions};
+use crate::{Backend, BackendError, Device, Format, Graph, LoadOptions};
 use bytes::{BufMut, Bytes, BytesMut};
 use ort::AsPointer;
 use ort::ep::{CUDA, ExecutionProvider};
@@ -81,6 +81,9 @@ impl Backend for OnnxRuntime {
 
     fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
         let environment = self.environment()?;
+        if let Some((Format::Nnef, _)) = Format::of(path) {
+            return Err(load_error("it reads ONNX; NNEF is tract's".to_owned()));
+        }
         let mut model = onnx::read(path, ENGINE)?;
         let folder = path.parent();
         let graph = model.graph.as_ref();

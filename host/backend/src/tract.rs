@@ -15,6 +15,7 @@ mod guard;
 mod known_faults;
 mod ml;
 mod model;
+mod nnef;
 mod operators;
 mod plan_cache;
 
@@ -26,7 +27,7 @@ use crate::onnx;
 use crate::ordered::in_order;
 use crate::probe::probe;
 use crate::sample::Sample;
-use crate::{Backend, BackendError, Device, Graph, LoadOptions};
+use crate::{Backend, BackendError, Device, Format, Graph, LoadOptions};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
@@ -103,7 +104,10 @@ impl Backend for Tract {
                 ),
             });
         }
-        let graph = load(onnx::read(path, ENGINE)?, path.parent())?;
+        let graph = match Format::of(path) {
+            Some((Format::Nnef, _)) => load_nnef(path)?,
+            _ => load(onnx::read(path, ENGINE)?, path.parent())?,
+        };
         #[cfg(feature = "threads")]
         let graph = crate::rows::split_where_faster(graph, options.threads)?;
         Ok(graph)
@@ -115,6 +119,16 @@ fn load(mut proto: ModelProto, folder: Option<&Path>) -> Result<Arc<dyn Graph>, 
     onnx::prepare(&mut proto);
     let symbolic = SymbolicModel::load(&proto, folder).map_err(load_error)?;
     drop(proto);
+    serve(symbolic)
+}
+
+/// The same with the model in an NNEF archive.
+fn load_nnef(path: &Path) -> Result<Arc<dyn Graph>, BackendError> {
+    let model = nnef::load(path).map_err(load_error)?;
+    serve(SymbolicModel::of_nnef(model).map_err(load_error)?)
+}
+
+fn serve(symbolic: SymbolicModel) -> Result<Arc<dyn Graph>, BackendError> {
     let capacity = PLAN_BYTES / symbolic.constant_bytes().max(1);
     let mut graph = TractGraph {
         symbolic,

@@ -1,4 +1,4 @@
-//! From an ONNX file to a typed model whose variable axes are symbols, and to its signature.
+//! From an ONNX or NNEF file to a typed model whose variable axes are symbols, and to its signature.
 //!
 //! The file is parsed once; plans for given sizes are made from the result by [`super::TractGraph`].
 //! What cannot be served is refused here with the operator, input or file at fault named.
@@ -80,7 +80,8 @@ impl SymbolicModel {
                 let model = parse(&onnx, proto, folder, unnamed)?;
                 // Before tract changes the model: an input takes over the name of a node that is left out.
                 let inputs = input_names(&model)?;
-                SymbolicModel::describe(model.into_typed()?.into_decluttered()?, &inputs, graph)
+                let outputs: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
+                SymbolicModel::describe(model.into_typed()?.into_decluttered()?, &inputs, &outputs)
             });
             let fault = match attempt {
                 Ok(model) => return Ok(model),
@@ -98,10 +99,26 @@ impl SymbolicModel {
         Err(first_fault.unwrap_or(Fault::Refused(String::new())))
     }
 
+    /// The typed model of an NNEF archive, whose nodes are called as the archive calls its tensors.
+    pub(super) fn of_nnef(model: TypedModel) -> Result<SymbolicModel, Fault> {
+        guarded(|| {
+            let name = |node: usize| model.node(node).name.clone();
+            let inputs = model.input_outlets()?.iter();
+            let inputs: Vec<String> = inputs.map(|outlet| name(outlet.node)).collect();
+            let outputs = model.output_outlets()?.iter().map(|outlet| {
+                let label = model.outlet_label(*outlet);
+                label.map_or_else(|| name(outlet.node), str::to_owned)
+            });
+            let outputs: Vec<String> = outputs.collect();
+            let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+            SymbolicModel::describe(model.clone(), &inputs, &outputs)
+        })
+    }
+
     fn describe(
         model: TypedModel,
         inputs: &[String],
-        graph: &GraphProto,
+        outputs: &[&str],
     ) -> TractResult<SymbolicModel> {
         ensure!(
             model.input_outlets()?.len() == inputs.len(),
@@ -127,14 +144,14 @@ impl SymbolicModel {
             }
         }
         ensure!(
-            model.output_outlets()?.len() == graph.output.len(),
+            model.output_outlets()?.len() == outputs.len(),
             "the graph's outputs are not those it declares"
         );
-        for (outlet, declared) in model.output_outlets()?.iter().zip(&graph.output) {
+        for (outlet, name) in model.output_outlets()?.iter().zip(outputs) {
             let fact = model.outlet_fact(*outlet)?;
             signature
                 .outputs
-                .push(spec(&declared.name, fact.datum_type, &fact.shape)?);
+                .push(spec(name, fact.datum_type, &fact.shape)?);
         }
         for specs in [&signature.inputs, &signature.outputs] {
             let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();

@@ -1,6 +1,7 @@
 //! Models made in place, loaded and computed for real.
 
 mod ml;
+mod nnef;
 mod onnx_file;
 mod refusals;
 

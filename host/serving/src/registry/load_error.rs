@@ -44,6 +44,10 @@ pub enum LoadError {
     NotExported { version: Version, export: String },
     #[error("version {version} holds neither a .onnx file nor a handler.wasm")]
     Empty { version: Version },
+    #[error("`{file}` is of a format that is not served; {conversion}")]
+    ForeignFormat { file: String, conversion: String },
+    #[error("graph `{graph}` is there twice: `{}` and `{}`", files[0], files[1])]
+    TwoFiles { graph: String, files: [String; 2] },
     #[error("version {version} has no model.onnx, which a model without a handler needs")]
     NoMainGraph { version: Version },
     #[error("handler.wasm is not built; run `wisp build` on the model, or serve with --build")]
@@ -95,6 +99,8 @@ impl LoadError {
             | LoadError::Label { .. }
             | LoadError::NotExported { .. }
             | LoadError::Empty { .. }
+            | LoadError::ForeignFormat { .. }
+            | LoadError::TwoFiles { .. }
             | LoadError::NoMainGraph { .. }
             | LoadError::HandlerNotBuilt
             | LoadError::ClassLabels(_)

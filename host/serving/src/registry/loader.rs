@@ -18,8 +18,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wisp_backend::Graph;
 use wisp_backend::worker::{WorkerOptions, Workers};
+use wisp_backend::{Format, Graph};
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
@@ -63,7 +63,7 @@ pub type Loaded<'a> = Result<&'a Arc<ModelVersion>, &'a LoadError>;
 pub type Report<'a> = &'a dyn Fn(&str, Loaded<'_>);
 
 impl Loader {
-    /// Load every model below `path`: a repository, one model's directory, or one `.onnx` file.
+    /// Load every model below `path`: a repository, one model's directory, or one graph file.
     ///
     /// `report` hears of each version as it is done, for the log and the person waiting. It is given
     /// the name of the directory: one that no model can have is reported, and not entered.
@@ -112,7 +112,10 @@ impl Loader {
                 return Err(LoadError::NotExported { version, export });
             }
             if files.handler.is_none() {
-                return Err(LoadError::Empty { version });
+                let directory = files.model_directory.as_ref();
+                let directory = directory.map(|model| model.join(version.to_string()));
+                let foreign = directory.and_then(|directory| repository::foreign_file(&directory));
+                return Err(foreign.unwrap_or(LoadError::Empty { version }));
             }
         }
         if files.handler.is_none() && model_file.handler.source.is_some() {
@@ -129,8 +132,17 @@ impl Loader {
                 .values()
                 .all(|loaded| compute_is_quick(&*loaded.graph));
         // Of several graphs, the main one gives the version its engine.
-        let first = loaded.get(MAIN_GRAPH).or_else(|| loaded.values().next());
-        let backend = first.map_or(NO_BACKEND, |first| first.backend);
+        let first = loaded
+            .get_key_value(MAIN_GRAPH)
+            .or_else(|| loaded.iter().next());
+        let platform = first.map_or_else(
+            || format!("{NO_BACKEND}_onnx"),
+            |(name, first)| {
+                let format = files.graphs.get(*name).and_then(|path| Format::of(path));
+                let format = format.map_or(Format::Onnx, |(format, _)| format);
+                format!("{}_{}", first.backend, format.name())
+            },
+        );
         let mut decisions = Vec::new();
         let mut queues: Vec<(String, Arc<dyn Compute>)> = Vec::new();
         for (
@@ -156,7 +168,7 @@ impl Loader {
             Ok(ModelDescription {
                 model: files.model.clone(),
                 version: files.version,
-                platform: format!("{backend}_onnx"),
+                platform: platform.clone(),
                 max_batch_size: model_file.max_batch_size.unwrap_or(if batched {
                     DEFAULT_MAX_BATCH_SIZE
                 } else {

@@ -8,6 +8,8 @@ use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{self, ModelFile, NamedPolicy, VersionPolicy};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use wisp_backend::Format;
+use wisp_backend::format::conversion;
 use wisp_protocol::call::{ModelName, Version, VersionLabel};
 
 /// The graph a bare model serves, and the one that its model's name is an alias of.
@@ -48,7 +50,7 @@ pub struct SelectedVersions {
 
 /// What a path holds.
 enum Holding {
-    /// It is one `.onnx` file.
+    /// It is one graph file.
     Graph(PathBuf),
     /// It is a model's directory.
     Model(PathBuf),
@@ -82,9 +84,7 @@ pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
 pub fn find_model(path: &Path, name: &ModelName) -> Result<Option<SelectedVersions>, LoadError> {
     let named = |path: &Path| model_name(path).is_ok_and(|own| own == *name);
     match holding(path)? {
-        Holding::Graph(path) if named(&path.with_extension("")) => {
-            single_file(&path).map(only).map(Some)
-        }
+        Holding::Graph(path) if named(&stem(&path)) => single_file(&path).map(only).map(Some),
         Holding::Model(path) if named(&path) => selected_versions(&path).map(Some),
         Holding::Repository(path) => {
             let directory = path.join(name.as_str());
@@ -103,7 +103,7 @@ pub fn model_paths(path: &Path) -> Result<BTreeMap<ModelName, PathBuf>, LoadErro
     let mut paths = BTreeMap::new();
     match holding(path)? {
         Holding::Graph(path) => {
-            paths.extend(model_name(&path.with_extension("")).map(|name| (name, path)));
+            paths.extend(model_name(&stem(&path)).map(|name| (name, path)));
         }
         Holding::Model(path) => paths.extend(model_name(&path).map(|name| (name, path))),
         Holding::Repository(path) => {
@@ -215,13 +215,28 @@ fn selected_versions(model_directory: &Path) -> Result<SelectedVersions, LoadErr
 fn graphs(version_directory: &Path) -> Result<BTreeMap<String, PathBuf>, LoadError> {
     let mut graphs = BTreeMap::new();
     for path in entries(version_directory)? {
-        if is_graph(&path)
-            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
+        if let Some((_, stem)) = Format::of(&path)
+            && let Some(other) = graphs.insert(stem.to_owned(), path.clone())
         {
-            graphs.insert(stem.to_owned(), path.clone());
+            return Err(LoadError::TwoFiles {
+                graph: stem.to_owned(),
+                files: [file_name(&other), file_name(&path)],
+            });
         }
     }
     Ok(graphs)
+}
+
+/// A model file in a directory of a format that nothing here reads, and what converts it.
+pub(super) fn foreign_file(directory: &Path) -> Option<LoadError> {
+    let mut files = entries(directory).ok()?;
+    files.sort();
+    files.iter().find_map(|file| {
+        Some(LoadError::ForeignFormat {
+            file: file_name(file),
+            conversion: conversion(file)?,
+        })
+    })
 }
 
 fn handler(version_directory: &Path) -> Option<PathBuf> {
@@ -289,10 +304,16 @@ fn is_version_directory(path: &Path) -> Result<bool, LoadError> {
     Ok(entries.iter().any(is_versions_file) || !entries.iter().any(is_models_own))
 }
 
-/// A single `.onnx` file is version 1 of a model of its own name.
+/// A single graph file is version 1 of a model of its own name.
 fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
+    if let Some(conversion) = conversion(path) {
+        return Err(LoadError::ForeignFormat {
+            file: file_name(path),
+            conversion,
+        });
+    }
     Ok(VersionFiles {
-        model: model_name(&path.with_extension(""))?,
+        model: model_name(&stem(path))?,
         version: Version::FIRST,
         graphs: BTreeMap::from([(MAIN_GRAPH.to_owned(), path.to_owned())]),
         handler: None,
@@ -313,8 +334,15 @@ pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, LoadError> {
 }
 
 fn is_graph(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension == "onnx")
+    Format::of(path).is_some()
+}
+
+/// The path of a model that is one file, as if it were a directory: without the ending of its format.
+fn stem(path: &Path) -> PathBuf {
+    match Format::of(path) {
+        Some((_, stem)) => path.with_file_name(stem),
+        None => path.with_extension(""),
+    }
 }
 
 fn number(path: &Path) -> Option<Version> {

@@ -1,0 +1,112 @@
+//! The formats of graph files, told by their names, and what makes an ONNX file of the others.
+
+use std::path::Path;
+
+/// A format that an engine reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Every engine reads it.
+    Onnx,
+    /// tract's own: an archive of the Neural Network Exchange Format, which tract reads.
+    Nnef,
+}
+
+/// The endings of names, longer ones first where one ends in another.
+const ENDINGS: [(&str, Format); 4] = [
+    (".onnx", Format::Onnx),
+    (".nnef.tar.gz", Format::Nnef),
+    (".nnef.tgz", Format::Nnef),
+    (".nnef.tar", Format::Nnef),
+];
+
+const TF2ONNX: &str = "convert it with tf2onnx: `python -m tf2onnx.convert";
+
+impl Format {
+    /// The format of the file at `path`, and its name without the ending, where it is one of these.
+    pub fn of(path: &Path) -> Option<(Format, &str)> {
+        let name = path.file_name()?.to_str()?;
+        let ending = |(ending, format): &(&str, Format)| {
+            let stem = name.strip_suffix(ending)?;
+            (!stem.is_empty()).then_some((*format, stem))
+        };
+        ENDINGS.iter().find_map(ending)
+    }
+
+    /// The format's name in metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Onnx => "onnx",
+            Format::Nnef => "nnef",
+        }
+    }
+}
+
+/// What to do with the model file at `path`, if it is one of a format that no engine here reads.
+pub fn conversion(path: &Path) -> Option<String> {
+    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    let text = match ending.as_str() {
+        "pt" | "pth" | "ckpt" | "torchscript" | "mar" | "pt2" => {
+            "export it from PyTorch: `torch.onnx.export(model, inputs, \"model.onnx\")`".to_owned()
+        }
+        "safetensors" => {
+            "it holds weights alone: export the model that they are of, as `optimum-cli export onnx` does"
+                .to_owned()
+        }
+        "pb" => format!("{TF2ONNX} --saved-model DIR --output model.onnx`"),
+        "h5" | "keras" => format!("{TF2ONNX} --keras FILE --output model.onnx`"),
+        "tflite" => format!("{TF2ONNX} --tflite FILE --output model.onnx`"),
+        "pkl" | "pickle" | "joblib" => {
+            "write it from scikit-learn with skl2onnx: `skl2onnx.to_onnx(model, X[:1])`".to_owned()
+        }
+        "xgb" | "ubj" | "bst" | "cbm" | "lgb" => {
+            "write it with onnxmltools, which converts XGBoost, LightGBM and CatBoost".to_owned()
+        }
+        "plan" | "engine" | "trt" => {
+            "it is made for one GPU by TensorRT: serve the ONNX file it was made of".to_owned()
+        }
+        "mlmodel" | "mlpackage" | "caffemodel" | "gguf" | "params" => {
+            "serve the model it was made of, as ONNX".to_owned()
+        }
+        _ => return None,
+    };
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_told_by_the_ends_of_names() {
+        for (name, found) in [
+            ("model.onnx", Some((Format::Onnx, "model"))),
+            ("a.b.onnx", Some((Format::Onnx, "a.b"))),
+            ("model.nnef.tgz", Some((Format::Nnef, "model"))),
+            ("model.nnef.tar.gz", Some((Format::Nnef, "model"))),
+            ("dir/model.nnef.tar", Some((Format::Nnef, "model"))),
+            (".onnx", None),
+            ("model.onnx.bak", None),
+            ("model.tgz", None),
+        ] {
+            assert_eq!(Format::of(Path::new(name)), found, "{name}");
+        }
+    }
+
+    #[test]
+    fn foreign_formats_come_with_their_converter() {
+        for (name, converter) in [
+            ("model.pt", "torch.onnx.export"),
+            ("saved_model.pb", "tf2onnx"),
+            ("model.PKL", "skl2onnx"),
+            ("model.safetensors", "optimum-cli"),
+            ("model.ubj", "onnxmltools"),
+            ("model.plan", "TensorRT"),
+        ] {
+            let text = conversion(Path::new(name)).unwrap_or_default();
+            assert!(text.contains(converter), "{name}: {text}");
+        }
+        for name in ["model.onnx", "labels.txt", "README", "config.json"] {
+            assert_eq!(conversion(Path::new(name)), None, "{name}");
+        }
+    }
+}

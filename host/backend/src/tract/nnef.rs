@@ -1,0 +1,126 @@
+//! Reads NNEF archives, tract's own format, as `tract dump --nnef` writes them.
+//!
+//! tract's reader trusts what it unpacks. So the archive is unpacked within a limit, and its two kinds of
+//! files are looked at before tract reads them: the graph's text must not nest so deeply that parsing it
+//! exhausts the stack, and a tensor must not claim more elements than there are bytes. Archives inside the
+//! archive are not read.
+
+use super::guard::{Fault, guarded};
+use flate2::read::GzDecoder;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+use std::sync::Arc;
+use tract_nnef::internal::{
+    GraphNnefLoader, GraphQuantLoader, Nnef, Resource, ResourceLoader, StaticName,
+};
+use tract_nnef::prelude::{Framework, TractResult, TypedModel};
+use tract_nnef::resource::{GRAPH_NNEF_FILENAME, resource_path_to_id};
+use tract_nnef::tract_core::internal::{bail, ensure};
+
+/// What an archive may unpack to, as large as an ONNX file can be.
+const MAX_BYTES: u64 = i32::MAX as u64;
+
+/// Brackets within brackets in a graph's text. tract writes less than ten.
+const MAX_NESTING: usize = 64;
+
+/// A tensor's header: its sizes are eight numbers from byte 12 on, their count the one at byte 8.
+const HEADER_BYTES: usize = 128;
+
+/// The model in the archive at `path`.
+pub(super) fn load(path: &Path) -> Result<TypedModel, Fault> {
+    guarded(|| {
+        let mut file = File::open(path)?;
+        ensure!(file.metadata()?.is_file(), "it is not a regular file");
+        let mut start = [0; 2];
+        let is_compressed = file.read_exact(&mut start).is_ok() && start == [0x1f, 0x8b];
+        file.rewind()?;
+        let file = BufReader::new(file);
+        let content: Box<dyn Read> = match is_compressed {
+            true => Box::new(GzDecoder::new(file)),
+            false => Box::new(file),
+        };
+        let mut nnef = Nnef::default().with_tract_resource();
+        nnef.resource_loaders = vec![
+            GraphText.into_boxed(),
+            Tensors.into_boxed(),
+            GraphQuantLoader.into_boxed(),
+        ];
+        let model = nnef.model_for_read(&mut content.take(MAX_BYTES))?;
+        model.into_decluttered()
+    })
+}
+
+/// Reads the graph's text.
+struct GraphText;
+
+impl ResourceLoader for GraphText {
+    fn name(&self) -> StaticName {
+        "GraphText".into()
+    }
+
+    fn try_load(
+        &self,
+        path: &Path,
+        reader: &mut dyn Read,
+        framework: &Nnef,
+    ) -> TractResult<Option<(String, Arc<dyn Resource>)>> {
+        if !path.ends_with(GRAPH_NNEF_FILENAME) {
+            return Ok(None);
+        }
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text)?;
+        let mut depth = 0usize;
+        for byte in &text {
+            match byte {
+                b'(' | b'[' | b'{' => depth += 1,
+                b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => continue,
+            }
+            ensure!(depth <= MAX_NESTING, "its text nests too deeply");
+        }
+        GraphNnefLoader.try_load(path, &mut text.as_slice(), framework)
+    }
+}
+
+/// Reads tensors that are as large as they say.
+struct Tensors;
+
+impl ResourceLoader for Tensors {
+    fn name(&self) -> StaticName {
+        "Tensors".into()
+    }
+
+    fn try_load(
+        &self,
+        path: &Path,
+        reader: &mut dyn Read,
+        _: &Nnef,
+    ) -> TractResult<Option<(String, Arc<dyn Resource>)>> {
+        if path.extension().is_none_or(|extension| extension != "dat") {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content)?;
+        let Some(elements) = elements(&content) else {
+            bail!("tensor {path:?} has no header");
+        };
+        // One bit for each is the least.
+        let most = (content.len() as u64 - HEADER_BYTES as u64).saturating_mul(8);
+        ensure!(elements <= most, "tensor {path:?} is shorter than it says");
+        let tensor = tract_nnef::tensors::read_tensor(content.as_slice())?;
+        Ok(Some((resource_path_to_id(path)?, Arc::new(tensor))))
+    }
+}
+
+/// How many elements a tensor's header claims; the most there could be where that is no number.
+fn elements(content: &[u8]) -> Option<u64> {
+    let header = content.get(..HEADER_BYTES)?;
+    let number = |at: usize| header[at..].first_chunk().map(|n| u32::from_le_bytes(*n));
+    let rank = number(8)?.min(8) as usize;
+    let mut product = 1u64;
+    for axis in 0..rank {
+        product = product.saturating_mul(u64::from(number(12 + 4 * axis)?));
+    }
+    Some(product)
+}
