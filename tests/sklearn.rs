@@ -15,13 +15,13 @@ use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, LoadOptions};
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
-const TOLERANCE: f64 = 1e-5;
-
 /// A model and the computations that onnxruntime made with it.
 #[derive(Debug, Deserialize)]
 struct Case {
     model: String,
     set: String,
+    /// How far floats may be off, absolute or relative.
+    tolerance: f64,
     computations: Vec<Computation>,
 }
 
@@ -96,7 +96,7 @@ fn check_model(case: &Case, directory: &Path, contents: &[u8]) -> Result<()> {
         let expected = tensors(&computation.outputs)?;
         ensure!(outputs.len() == expected.len(), "{} outputs", outputs.len());
         for (output, expected) in outputs.iter().zip(&expected) {
-            compare(output, expected)
+            compare(output, expected, case.tolerance)
                 .with_context(|| format!("`{}`, inputs of {rows:?}", expected.name))?;
         }
     }
@@ -117,7 +117,7 @@ fn tensor(entry: &Entry, contents: &[u8]) -> Result<NamedTensor> {
 }
 
 /// Floats may differ by the tolerance, absolute or relative; all else may not differ.
-fn compare(output: &NamedTensor, expected: &NamedTensor) -> Result<()> {
+fn compare(output: &NamedTensor, expected: &NamedTensor, tolerance: f64) -> Result<()> {
     ensure!(
         output.name == expected.name,
         "its name is `{}`",
@@ -146,7 +146,7 @@ fn compare(output: &NamedTensor, expected: &NamedTensor) -> Result<()> {
         return Ok(());
     };
     for (position, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
-        let close = (actual - expected).abs() <= TOLERANCE * expected.abs().max(1.0);
+        let close = (actual - expected).abs() <= tolerance * expected.abs().max(1.0);
         let same = actual == expected || (actual.is_nan() && expected.is_nan());
         if !close && !same {
             bail!("element {position} is {actual} instead of {expected}");

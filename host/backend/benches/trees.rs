@@ -16,7 +16,7 @@ use tract_onnx::pb::{
     TypeProto, ValueInfoProto, type_proto,
 };
 use tract_onnx::prelude::{
-    Framework, InferenceFact, InferenceModelExt, IntoRunnable, IntoTValue, TractResult, tvec,
+    Datum, Framework, InferenceFact, InferenceModelExt, IntoRunnable, IntoTValue, TractResult, tvec,
 };
 use wisp_backend::tract::Tract;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};

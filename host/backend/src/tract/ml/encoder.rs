@@ -62,7 +62,7 @@ fn first_positions<K: Ord>(keys: impl IntoIterator<Item = K>) -> BTreeMap<K, usi
 fn float_key(value: f64) -> u64 {
     match value {
         value if value.is_nan() => f64::NAN.to_bits(),
-        value if value == 0.0 => 0,
+        0.0 => 0,
         value => value.to_bits(),
     }
 }

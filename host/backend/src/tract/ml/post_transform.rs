@@ -111,16 +111,18 @@ fn softmax_zero(scores: &mut [f32]) {
     scores.iter_mut().for_each(|score| *score /= sum);
 }
 
-/// The inverse of the normal distribution, by Winitzki's approximation with onnxruntime's constants.
+/// The inverse of the normal distribution, by Winitzki's approximation with onnxruntime's constants. In
+/// doubles, because near a half little is left of the difference under the root.
 fn probit(value: f32) -> f32 {
-    const A: f32 = 0.147;
+    const A: f64 = 0.147;
     #[expect(clippy::approx_constant, reason = "onnxruntime's")]
-    const PI: f32 = 3.14159;
-    let x = 2.0 * value - 1.0;
+    const PI: f64 = 3.14159;
+    let x = f64::from(2.0 * value - 1.0);
     let log = ((1.0 - x) * (1.0 + x)).ln();
     let half = 2.0 / (PI * A) + 0.5 * log;
-    // In onnxruntime's order, because near a half little is left of the difference.
-    let root = (-half + (half * half - 1.0 / A * log).sqrt()).sqrt();
+    let root = (-half + (half * half - log / A).sqrt()).sqrt();
     let sign = if x < 0.0 { -1.0 } else { 1.0 };
-    std::f32::consts::SQRT_2 * sign * root
+    #[expect(clippy::cast_possible_truncation, reason = "scores are floats")]
+    let quantile = (std::f64::consts::SQRT_2 * sign * root) as f32;
+    quantile
 }

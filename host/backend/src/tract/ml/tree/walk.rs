@@ -97,33 +97,46 @@ impl Trees {
         match (self, input.datum_type()) {
             (Trees::Single { flat, widened }, DatumType::F64) => {
                 let flat = widened.get_or_init(|| flat.widened(f64::from));
-                flat.evaluate(elements(input)?, columns, goal, finish);
+                flat.evaluate((elements(input)?, columns), goal, finish);
             }
             (Trees::Single { flat, .. }, _) => {
                 let input = input.cast_to::<f32>()?;
-                flat.evaluate(elements(&input)?, columns, goal, finish);
+                flat.evaluate((elements(&input)?, columns), goal, finish);
             }
             (Trees::Double(flat), _) => {
                 let input = input.cast_to::<f64>()?;
-                flat.evaluate(elements(&input)?, columns, goal, finish);
+                flat.evaluate((elements(&input)?, columns), goal, finish);
             }
         }
         Ok(())
     }
 }
 
+/// Rows and the scores that they have so far.
+struct Block<'a, T> {
+    cells: &'a [T],
+    columns: usize,
+    goal: Goal,
+    scores: &'a mut [Score<T>],
+}
+
 impl<T: Number> Flat<T> {
-    fn evaluate(&self, input: &[T], columns: usize, goal: Goal, finish: &mut impl Finish) {
+    fn evaluate(&self, (cells, columns): (&[T], usize), goal: Goal, finish: &mut impl Finish) {
         let empty = Score {
             value: T::ZERO,
             present: false,
         };
-        let block = BLOCK.min(input.len() / columns);
-        let mut scores = vec![empty; block * goal.targets];
-        for (position, rows) in input.chunks(columns * BLOCK).enumerate() {
+        let rows = BLOCK.min(cells.len() / columns);
+        let mut scores = vec![empty; rows * goal.targets];
+        for (position, cells) in cells.chunks(columns * BLOCK).enumerate() {
             scores.fill(empty);
-            self.walk(rows, columns, goal, &mut scores);
-            let rows = rows.len() / columns;
+            self.walk(&mut Block {
+                cells,
+                columns,
+                goal,
+                scores: &mut scores,
+            });
+            let rows = cells.len() / columns;
             for (row, scores) in scores.chunks_mut(goal.targets).take(rows).enumerate() {
                 finish.finish(position * BLOCK + row, scores);
             }
@@ -131,20 +144,16 @@ impl<T: Number> Flat<T> {
     }
 
     /// Walk all trees for a block, by the questions that they ask.
-    fn walk(&self, rows: &[T], columns: usize, goal: Goal, scores: &mut [Score<T>]) {
+    fn walk(&self, block: &mut Block<'_, T>) {
         match self.questions {
-            Questions::AtMost => {
-                self.collect(rows, columns, goal, scores, |node, x| x <= node.threshold)
-            }
-            Questions::AtMostOrMissing => {
-                self.collect(rows, columns, goal, scores, |node, x| {
-                    (x <= node.threshold) | (node.missing_is_yes & x.is_nan())
-                });
-            }
-            Questions::Below => self.collect(rows, columns, goal, scores, |node, x| {
+            Questions::AtMost => self.collect(block, |node, x| x <= node.threshold),
+            Questions::AtMostOrMissing => self.collect(block, |node, x| {
+                (x <= node.threshold) | (node.missing_is_yes & x.is_nan())
+            }),
+            Questions::Below => self.collect(block, |node, x| {
                 (x < node.threshold) | (node.missing_is_yes & x.is_nan())
             }),
-            Questions::Mixed => self.collect(rows, columns, goal, scores, |node, x| {
+            Questions::Mixed => self.collect(block, |node, x| {
                 let answer = match node.test {
                     Test::AtMost => x <= node.threshold,
                     Test::Below => x < node.threshold,
@@ -158,21 +167,12 @@ impl<T: Number> Flat<T> {
         }
     }
 
-    fn collect(
-        &self,
-        rows: &[T],
-        columns: usize,
-        goal: Goal,
-        scores: &mut [Score<T>],
-        answer: impl Fn(&Node<T>, T) -> bool + Copy,
-    ) {
-        let Goal { targets, aggregate } = goal;
+    fn collect(&self, block: &mut Block<'_, T>, answer: impl Fn(&Node<T>, T) -> bool + Copy) {
+        let Goal { targets, aggregate } = block.goal;
         let sums = matches!(aggregate, Aggregate::Sum | Aggregate::Average);
         for root in 0..self.roots {
-            for (row, scores) in rows
-                .chunks_exact(columns)
-                .zip(scores.chunks_exact_mut(targets))
-            {
+            let rows = block.cells.chunks_exact(block.columns);
+            for (row, scores) in rows.zip(block.scores.chunks_exact_mut(targets)) {
                 let leaf = self.leaf_of(root, row, answer);
                 match self.single_target {
                     Some(target) if sums => {
