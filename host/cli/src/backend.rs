@@ -49,9 +49,7 @@ fn install_package(args: &BackendInstallArgs) -> anyhow::Result<ExitCode> {
     };
     let outcome = installation.run()?;
     // A library that this system cannot open is better known now than when a model is loaded.
-    if package.name == "onnxruntime" {
-        try_onnxruntime(&cache)?;
-    }
+    try_onnxruntime(&cache)?;
     let Package { name, version, .. } = package;
     let text = match outcome {
         Outcome::Installed(place) => {
@@ -101,7 +99,7 @@ fn show_list(args: &BackendListArgs) -> anyhow::Result<ExitCode> {
     print(&if args.json {
         serde_json::to_string_pretty(&entries)? + "\n"
     } else {
-        list::table(&entries)
+        list::table(&entries, installed::cuda(&cache).as_deref())
     })
 }
 

@@ -12,17 +12,25 @@ pub(super) fn home(cache: &Path) -> PathBuf {
     cache.join("backends")
 }
 
-/// The library of the pinned version that `wisp backend install onnxruntime` has put into the cache
-/// directory, if it has.
+/// ONNX Runtime's library of the pinned version, if `wisp backend install` has put it into the cache
+/// directory. That of `cuda` comes first, because it computes on processors just as well.
 pub(crate) fn onnxruntime(cache: &Path) -> Option<PathBuf> {
-    let package = Package::for_this_machine("onnxruntime").ok()?;
-    let library = package.members().next()?;
-    Some(directory(cache, package)?.join(library.to))
+    ["cuda", "onnxruntime"].into_iter().find_map(|name| {
+        let package = Package::for_this_machine(name).ok()?;
+        let library = package.onnxruntime_library()?;
+        Some(directory(cache, package)?.join(library))
+    })
 }
 
-/// The version of a package that this program installs.
-pub(super) fn version(name: &str) -> Option<String> {
-    let package = Package::for_this_machine(name).ok()?;
+/// The directory that `wisp backend install cuda` has filled, if it has: `lib` has the libraries, those of
+/// ONNX Runtime for CUDA among them, `include` the headers that tract compiles its kernels with.
+pub(crate) fn cuda(cache: &Path) -> Option<PathBuf> {
+    directory(cache, Package::for_this_machine("cuda").ok()?)
+}
+
+/// The version of what [`onnxruntime`] finds.
+pub(super) fn onnxruntime_version() -> Option<String> {
+    let package = Package::for_this_machine("onnxruntime").ok()?;
     Some(package.version.to_owned())
 }
 
@@ -35,5 +43,8 @@ pub(super) fn directory(cache: &Path, package: &Package) -> Option<PathBuf> {
 
 fn is_there(directory: &Path, member: &Member) -> bool {
     let file = directory.join(member.to).metadata();
+    if member.is_folder() {
+        return file.is_ok_and(|file| file.is_dir());
+    }
     file.is_ok_and(|file| file.is_file() && file.len() == member.bytes)
 }

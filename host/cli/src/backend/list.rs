@@ -50,14 +50,15 @@ fn entry(backend: &dyn Backend, args: &BackendArgs, cache: &Path) -> Entry {
         entry.library = named.or_else(|| installed::onnxruntime(cache));
         // The library does not say its number itself where its makers built it from no branch.
         if entry.available && args.onnxruntime_library.is_none() {
-            entry.version = installed::version(name);
+            entry.version = installed::onnxruntime_version();
         }
     }
     entry
 }
 
-/// The engines as a table, with what is missing below it.
-pub(super) fn table(entries: &[Entry]) -> String {
+/// The engines as a table, with what is missing below it, and where the libraries of CUDA are if they are
+/// installed.
+pub(super) fn table(entries: &[Entry], cuda: Option<&Path>) -> String {
     let head = ["NAME", "AVAILABLE", "VERSION", "LIBRARY"].map(str::to_owned);
     let rows: Vec<[String; 4]> = std::iter::once(head)
         .chain(entries.iter().map(Entry::row))
@@ -71,6 +72,10 @@ pub(super) fn table(entries: &[Entry]) -> String {
     }
     for reason in entries.iter().filter_map(|entry| entry.reason.as_ref()) {
         text += &format!("\n{reason}\n");
+    }
+    if let Some(cuda) = cuda {
+        let cuda = display::path(cuda);
+        text += &format!("\nthe libraries of CUDA are installed in `{cuda}`\n");
     }
     text
 }
@@ -114,7 +119,7 @@ mod tests {
             },
         ];
         assert_eq!(
-            table(&entries),
+            table(&entries, None),
             "\
 NAME         AVAILABLE  VERSION  LIBRARY
 tract        yes        0.23.9   built in
@@ -122,6 +127,11 @@ onnxruntime  no         -        -
 
 onnxruntime is not available: no library
 "
+        );
+        let text = table(&entries[..1], Some(Path::new("/there")));
+        assert!(
+            text.ends_with("the libraries of CUDA are installed in `/there`\n"),
+            "{text}"
         );
     }
 }

@@ -4,6 +4,8 @@
 //! any index, mirror or disk as good as the one that was looked at when it was written down; a new
 //! version is a new line, with the size and the SHA-256 that the index's JSON says.
 
+mod cuda;
+
 use crate::failure::bad_configuration;
 use std::env::consts::{ARCH, OS};
 
@@ -29,14 +31,14 @@ pub(super) struct Wheel {
     pub(super) members: &'static [Member],
 }
 
-/// What is taken out of a wheel: one file.
+/// What is taken out of a wheel: one file, or all files of a folder.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// Its name in the wheel.
+    /// Its name in the wheel, which ends in a slash if it is a folder.
     pub(super) from: &'static str,
     /// Where it is kept, relative to the package's directory.
     pub(super) to: &'static str,
-    /// Its size, unpacked.
+    /// Its size, unpacked; of a folder, that of all its files.
     pub(super) bytes: u64,
 }
 
@@ -47,7 +49,8 @@ const NOTICES: Member = member(
     338_088,
 );
 
-static PACKAGES: [Package; 3] = [
+static PACKAGES: [Package; 4] = [
+    cuda::CUDA,
     Package {
         name: "onnxruntime",
         version: "1.31.1",
@@ -124,8 +127,8 @@ impl Package {
                 .map(|package| format!("{} on {}", package.machine.0, package.machine.1))
                 .collect();
             bad_configuration(format!(
-                "{name} can be installed on {}, not on {OS} on {ARCH}; a library that you have is named \
-                 with --onnxruntime-library",
+                "{name} can be installed on {}, and this is {OS} on {ARCH}; --onnxruntime-library names a \
+                 library that you have",
                 machines.join(", ")
             ))
         })
@@ -147,9 +150,25 @@ impl Package {
         self.wheels.iter().flat_map(|wheel| wheel.members)
     }
 
+    /// Where ONNX Runtime's library is in its directory.
+    pub(super) fn onnxruntime_library(&self) -> Option<&'static str> {
+        let mut kept = self.members().map(|member| member.to);
+        kept.find(|path| {
+            let name = path.rsplit('/').next();
+            // Others begin with `libonnxruntime_`.
+            name.is_some_and(|name| name.starts_with("libonnxruntime."))
+        })
+    }
+
     /// What is fetched to install it.
     pub(super) fn download_bytes(&self) -> u64 {
         self.wheels.iter().map(|wheel| wheel.bytes).sum()
+    }
+}
+
+impl Member {
+    pub(super) fn is_folder(&self) -> bool {
+        self.from.ends_with('/')
     }
 }
 
@@ -162,6 +181,7 @@ mod tests {
     fn every_line_of_the_table_can_be_installed() {
         for package in &PACKAGES {
             let name = package.directory_name();
+            assert!(package.onnxruntime_library().is_some(), "{name}");
             let mut kept = HashSet::new();
             let mut sizes = HashSet::new();
             for wheel in package.wheels {
@@ -174,7 +194,10 @@ mod tests {
                 assert!(wheel.file.starts_with(&format!("{project}-")), "{name}");
             }
             for member in package.members() {
-                assert!(kept.insert(member.to), "{name}: {}", member.to);
+                // Several wheels bring headers into one folder.
+                let is_new = kept.insert(member.to) || member.is_folder();
+                assert!(is_new, "{name}: {}", member.to);
+                assert_eq!(member.is_folder(), member.to.ends_with('/'), "{name}");
             }
         }
     }
@@ -183,5 +206,7 @@ mod tests {
     fn a_machine_that_nobody_has_built_for_is_told_which_there_are() {
         assert!(Package::find("onnxruntime", ("linux", "x86_64")).is_some());
         assert!(Package::find("onnxruntime", ("plan9", "mips")).is_none());
+        assert!(Package::find("cuda", ("linux", "x86_64")).is_some());
+        assert!(Package::find("cuda", ("linux", "aarch64")).is_none());
     }
 }

