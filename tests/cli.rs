@@ -4,6 +4,7 @@
 //! installs engines.
 
 mod backend;
+mod choice;
 mod serve;
 mod tls;
 

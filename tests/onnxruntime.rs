@@ -15,14 +15,18 @@ use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
 /// The engine, whose library the clients' environment holds.
 pub(crate) fn engine() -> Result<OnnxRuntime> {
+    Ok(OnnxRuntime::new(Some(library()?)))
+}
+
+/// The library that the clients' environment holds.
+pub(crate) fn library() -> Result<PathBuf> {
     let directory = python::packages()?.join("onnxruntime/capi");
     let mut entries = std::fs::read_dir(&directory)?.filter_map(Result::ok);
     let library = entries.find(|entry| {
         let name = entry.file_name();
         name.to_string_lossy().starts_with("libonnxruntime.so.")
     });
-    let library = library.context("the package holds no library")?.path();
-    Ok(OnnxRuntime::new(Some(library)))
+    Ok(library.context("the package holds no library")?.path())
 }
 
 /// Graphs that `identity_models.py` writes.

@@ -263,6 +263,12 @@ impl Serve {
         Ok(log)
     }
 
+    /// The first line of standard error with `text`.
+    pub(super) fn log_line(&mut self, text: &str) -> Result<String> {
+        let stderr = self.child.stderr.take().context("it is not piped")?;
+        read_up_to(&mut BufReader::new(stderr), text)
+    }
+
     fn get(&self, path: &str) -> Result<Response> {
         let mut stream = TcpStream::connect(&self.address)?;
         write!(
