@@ -40,6 +40,7 @@ const ENGINE: &str = "onnxruntime";
 #[derive(Debug)]
 pub struct OnnxRuntime {
     library: Option<PathBuf>,
+    cuda_libraries: Option<PathBuf>,
 }
 
 /// A value of the library that is ours to release.
@@ -52,7 +53,37 @@ impl OnnxRuntime {
     /// The engine whose shared library is `library`, which is opened when it is first needed and stays
     /// open. Without one, the engine is not available. A process has one such library.
     pub fn new(library: Option<PathBuf>) -> OnnxRuntime {
-        OnnxRuntime { library }
+        OnnxRuntime {
+            library,
+            cuda_libraries: None,
+        }
+    }
+
+    /// The same, with the libraries of CUDA in this directory rather than where the system finds them.
+    pub fn with_cuda_libraries(self, directory: PathBuf) -> OnnxRuntime {
+        let cuda_libraries = Some(directory);
+        OnnxRuntime {
+            cuda_libraries,
+            ..self
+        }
+    }
+
+    /// Let the session compute on a GPU, and fail where it cannot.
+    fn register_cuda(&self, builder: &mut SessionBuilder, index: u32) -> Result<(), BackendError> {
+        let unavailable = |reason: String| BackendError::Unavailable {
+            engine: ENGINE,
+            reason: format!(
+                "device `cuda:{index}` cannot be used: {reason}; it takes an NVIDIA driver, and the \
+                 libraries that `wisp backend install cuda` fetches"
+            ),
+        };
+        let device = i32::try_from(index).map_err(|_| unavailable("no such device".to_owned()))?;
+        if let Some(directory) = &self.cuda_libraries {
+            library::open_cuda(directory).map_err(unavailable)?;
+        }
+        let provider = CUDA::default().with_device_id(device);
+        let registered = provider.register(builder);
+        registered.map_err(|error| unavailable(one_line(error.message())))
     }
 
     fn environment(&self) -> Result<ort::environment::Environment, BackendError> {
@@ -91,17 +122,9 @@ impl Backend for OnnxRuntime {
         checked.map_err(load_error)?;
         let mut builder = Session::builder(&environment).map_err(failed_load)?;
         if let Device::Cuda(index) = options.device {
-            register_cuda(&mut builder, index)?;
+            self.register_cuda(&mut builder, index)?;
         }
-        // Waiting threads sleep: the cores are for other requests.
-        let mut builder = builder
-            .with_optimization_level(GraphOptimizationLevel::All)
-            .and_then(|builder| builder.with_intra_threads(options.threads.get()))
-            .and_then(|builder| builder.with_inter_threads(1))
-            .and_then(|builder| builder.with_intra_op_spinning(false))
-            .and_then(|builder| builder.with_inter_op_spinning(false))
-            .and_then(|builder| builder.with_log_level(LogLevel::Fatal))
-            .map_err(|error| failed_load(error.into()))?;
+        let mut builder = configured(builder, options)?;
         let session = if onnx::remove_zip_maps(&mut model) {
             builder.commit_from_memory(&onnx::encode(&model))
         } else {
@@ -117,16 +140,26 @@ impl Backend for OnnxRuntime {
     }
 }
 
-fn register_cuda(builder: &mut SessionBuilder, index: u32) -> Result<(), BackendError> {
-    let unavailable = |reason: String| BackendError::Unavailable {
-        engine: ENGINE,
-        reason: format!("device `cuda:{index}` cannot be used: {reason}"),
-    };
-    let device_id = i32::try_from(index).map_err(|_| unavailable("no such device".to_owned()))?;
-    let provider = CUDA::default().with_device_id(device_id);
-    provider
-        .register(builder)
-        .map_err(|error| unavailable(one_line(error.message())))
+/// The builder of a session that computes on so many threads.
+fn configured(
+    builder: SessionBuilder,
+    options: &LoadOptions,
+) -> Result<SessionBuilder, BackendError> {
+    let failed = |error: ort::Error<SessionBuilder>| load_error(one_line(error.message()));
+    let builder = builder
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(failed)?
+        .with_intra_threads(options.threads.get())
+        .map_err(failed)?
+        .with_inter_threads(1)
+        .map_err(failed)?;
+    // Waiting threads sleep: the cores are for other requests.
+    let builder = builder
+        .with_intra_op_spinning(false)
+        .map_err(failed)?
+        .with_inter_op_spinning(false)
+        .map_err(failed)?;
+    builder.with_log_level(LogLevel::Fatal).map_err(failed)
 }
 
 fn load_error(reason: String) -> BackendError {

@@ -98,8 +98,12 @@ pub(crate) fn backends(args: &BackendArgs, cache: &Path) -> Backends {
         Some(library) => Some(library.clone()),
         None => installed::onnxruntime(cache),
     };
-    let onnxruntime = Arc::new(OnnxRuntime::new(library));
-    Backends::new(Arc::new(Tract::new()), vec![onnxruntime])
+    let onnxruntime = OnnxRuntime::new(library);
+    let onnxruntime = match installed::cuda(cache) {
+        Some(cuda) => onnxruntime.with_cuda_libraries(cuda.join("lib")),
+        None => onnxruntime,
+    };
+    Backends::new(Arc::new(Tract::new()), vec![Arc::new(onnxruntime)])
 }
 
 /// Where this user's files that can be made again are kept.

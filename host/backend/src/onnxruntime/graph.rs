@@ -185,7 +185,7 @@ impl<'a> Input<'a> {
             }
             Some(size) => {
                 let element_type = signature::to_library(tensor.element_type());
-                if content.as_ptr().addr() % size == 0 {
+                if content.as_ptr().addr().is_multiple_of(size) {
                     Value::lend(content, &shape, element_type, memory)?
                 } else {
                     let copy = aligned.insert(vec![0; content.len() + size]);

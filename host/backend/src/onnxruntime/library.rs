@@ -69,3 +69,39 @@ pub(super) fn version() -> String {
     let commit = commit.and_then(|text| text.split(',').next());
     commit.unwrap_or("unknown").to_owned()
 }
+
+/// Open the libraries of CUDA that lie in `directory`, in the order in which they need each other, so that
+/// those of ONNX Runtime, which ask for them by name, find them.
+pub(super) fn open_cuda(directory: &Path) -> Result<(), String> {
+    /// What their names begin with. Those of cuDNN besides the first two come in any order.
+    const ORDER: [&str; 11] = [
+        "libcudart.",
+        "libnvrtc-builtins.",
+        "libnvrtc.",
+        "libcublasLt.",
+        "libcublas.",
+        "libnvJitLink.",
+        "libcufft.",
+        "libcurand.",
+        "libcudnn_graph.",
+        "libcudnn.",
+        "libcudnn_",
+    ];
+    let shown = directory.display();
+    let entries = std::fs::read_dir(directory).map_err(|error| format!("`{shown}`: {error}"))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    files.sort();
+    for start in ORDER {
+        let begins = |file: &&PathBuf| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(start)
+        };
+        for file in files.iter().filter(begins) {
+            let opened = ort::util::preload_dylib(file);
+            opened.map_err(|error| format!("`{}` cannot be opened: {error}", file.display()))?;
+        }
+    }
+    Ok(())
+}
