@@ -395,14 +395,14 @@ impl Drop for Value {
     }
 }
 
-// SAFETY: a value has no tie to a thread: the library makes, reads and releases values on any of them.
 #[expect(
     unsafe_code,
     reason = "answers are dropped on other threads than they are computed on"
 )]
+// SAFETY: a value has no tie to a thread: the library makes, reads and releases values on any of them.
 unsafe impl Send for Value {}
-// SAFETY: what is shared is only read.
 #[expect(unsafe_code, reason = "several answers may hold parts of one value")]
+// SAFETY: what is shared is only read.
 unsafe impl Sync for Value {}
 
 /// Run the session. Of the outputs, those that are optional in the graph may be absent.

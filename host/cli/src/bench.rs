@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use wisp_backend::measure::{Pace, in_turns, largest_difference, varied_inputs};
-use wisp_backend::{Backend, Graph, LoadOptions};
+use wisp_backend::{Backends, Graph, LoadOptions};
 use wisp_serving::registry::model_file::ModelFile;
 use wisp_serving::registry::repository::{MAIN_GRAPH, version_files};
 use wisp_tensor::Dimension;
@@ -77,10 +77,14 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         let path = graphs.get(MAIN_GRAPH).context("there is no such graph")?;
         return load::measure_here(&**backend, path, &options);
     }
+    let comparison = Comparison {
+        backends: &backends,
+        options: &options,
+        args,
+    };
     let mut reports = Vec::new();
     for (name, path) in &graphs {
-        let all: Vec<_> = backends.all().cloned().collect();
-        let report = report(name, path, &all, &options, args)?;
+        let report = comparison.report(name, path)?;
         if !args.json {
             table::print(&report, &mut std::io::stdout().lock())?;
         }
@@ -113,41 +117,49 @@ fn graphs(model: &Path) -> anyhow::Result<(BTreeMap<String, PathBuf>, ModelFile)
     Ok((graphs, ModelFile::load(model)?))
 }
 
-fn report(
-    name: &str,
-    path: &Path,
-    backends: &[Arc<dyn Backend>],
-    options: &LoadOptions,
-    args: &BenchArgs,
-) -> anyhow::Result<GraphReport> {
-    let mut reports = Vec::new();
-    let mut loaded: Vec<(&'static str, Arc<dyn Graph>)> = Vec::new();
-    for backend in backends {
-        let cost = load::measure(backend.name(), path, options, args)?;
-        let graph = backend.load(path, options);
-        reports.push(BackendReport {
-            backend: backend.name(),
-            version: backend.version(),
-            cost,
-            problem: graph.as_ref().err().map(ToString::to_string),
-        });
-        loaded.extend(graph.map(|graph| (backend.name(), graph)));
-    }
-    let mut batches = Vec::new();
-    for &batch in &args.batch {
-        batches.extend(batch_reports(&loaded, batch, args.seconds.0)?);
-        // Where axis 0 is no batch, one size is all there is.
-        if !loaded.iter().any(|(_, graph)| has_batch_axis(&**graph)) {
-            break;
+/// What is compared, and how.
+struct Comparison<'a> {
+    backends: &'a Backends,
+    options: &'a LoadOptions,
+    args: &'a BenchArgs,
+}
+
+impl Comparison<'_> {
+    fn report(&self, name: &str, path: &Path) -> anyhow::Result<GraphReport> {
+        let Comparison {
+            backends,
+            options,
+            args,
+        } = *self;
+        let mut reports = Vec::new();
+        let mut loaded: Vec<(&'static str, Arc<dyn Graph>)> = Vec::new();
+        for backend in backends.all() {
+            let cost = load::measure(backend.name(), path, options, args)?;
+            let graph = backend.load(path, options);
+            reports.push(BackendReport {
+                backend: backend.name(),
+                version: backend.version(),
+                cost,
+                problem: graph.as_ref().err().map(ToString::to_string),
+            });
+            loaded.extend(graph.map(|graph| (backend.name(), graph)));
         }
+        let mut batches = Vec::new();
+        for &batch in &args.batch {
+            batches.extend(batch_reports(&loaded, batch, args.seconds.0)?);
+            // Where axis 0 is no batch, one size is all there is.
+            if !loaded.iter().any(|(_, graph)| has_batch_axis(&**graph)) {
+                break;
+            }
+        }
+        Ok(GraphReport {
+            graph: name.to_owned(),
+            device: options.device.to_string(),
+            threads: options.threads.get(),
+            backends: reports,
+            batches,
+        })
     }
-    Ok(GraphReport {
-        graph: name.to_owned(),
-        device: options.device.to_string(),
-        threads: options.threads.get(),
-        backends: reports,
-        batches,
-    })
 }
 
 fn has_batch_axis(graph: &dyn Graph) -> bool {
