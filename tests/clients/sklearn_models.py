@@ -260,6 +260,7 @@ def more():
     # Of what skl2onnx writes for doubles, onnxruntime itself does not take boosting, regressors and imputers.
     doubles = dict(kind=np.float64)
     yield numbers("doubles forest", ensemble.RandomForestClassifier(20, max_depth=5, random_state=1), BINARY, **doubles)
+    yield numbers("doubles scaler+logreg", make_pipeline(preprocessing.StandardScaler(), logistic()), BINARY, **doubles)
     yield numbers("doubles svc", svm.SVC(probability=True, random_state=1), IRIS, **doubles)
     yield numbers("doubles gnb", naive_bayes.GaussianNB(), IRIS, **doubles)
     yield numbers("newest opset scaler+gbt", make_pipeline(preprocessing.StandardScaler(), boosted(ensemble.GradientBoostingRegressor)), REGRESSION, opsets={"": 21, "ai.onnx.ml": 5})
