@@ -1,4 +1,4 @@
-"""Models of a single operator, for what no trained model asks of it: every mode, transform and odd table.
+"""Models of a single operator, or two, for what no trained model asks of it: every mode, transform and odd table.
 
 Numbers are seeded, on a grid of halves where equality matters, so that thresholds are met exactly.
 """
@@ -320,6 +320,40 @@ def sums():
             yield model(f"{name} newer", "ReduceLogSumExp", rows, domain="", opset=18, keepdims=keep, constants=constants)
 
 
+def normalised():
+    """Batch normalisation behind what it can be put into."""
+    random = np.random.default_rng(9)
+    images = {"x": random.normal(0, 1, (2, 3, 6, 6)).astype(np.float32)}
+    rows = {"x": random.normal(0, 1, (5, 3)).astype(np.float32)}
+    for operator, inputs, shape, attributes in [
+        ("Conv", images, (4, 3, 3, 3), {}),
+        ("Conv", images, (6, 1, 2, 2), {"group": 3, "strides": [2, 2]}),
+        ("Gemm", rows, (3, 4), {}),
+        ("Gemm", rows, (4, 3), {"transB": 1}),
+    ]:
+        channels = shape[-1] if operator == "Gemm" and not attributes else shape[0]
+        for biased in (False, True):
+            tensors = {
+                "weights": random.normal(0, 1, shape),
+                "bias": random.normal(0, 1, channels),
+                "scale": random.uniform(0.5, 2, channels),
+                "shift": random.normal(0, 1, channels),
+                "mean": random.normal(0, 1, channels),
+                "variance": random.uniform(0.1, 2, channels),
+            }
+            constants = [numpy_helper.from_array(value.astype(np.float32), key) for key, value in tensors.items()]
+            nodes = [
+                helper.make_node(operator, ["x", "weights"] + ["bias"] * biased, ["product"], **attributes),
+                helper.make_node("BatchNormalization", ["product", "scale", "shift", "mean", "variance"], ["sum"], epsilon=1e-3),
+                helper.make_node("Relu", ["sum"], ["y"]),
+            ]
+            declared = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, *inputs["x"].shape[1:]])]
+            result = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+            graph = helper.make_graph(nodes, "three", declared, result, initializer=constants)
+            converted = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+            yield f"normalised {operator} {shape} {'with' if biased else 'without'} bias", converted, [inputs]
+
+
 def operators():
-    for kind in (classifiers, regressors, ensembles, linear, machines, encoders, elementwise, sums):
+    for kind in (classifiers, regressors, ensembles, linear, machines, encoders, elementwise, sums, normalised):
         yield from kind()

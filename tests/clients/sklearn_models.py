@@ -92,21 +92,21 @@ def people():
 # === Models ===
 
 
-def numbers(name, model, table, *, rows=None, options=None, zipmap=False, opsets=None):
+def numbers(name, model, table, *, kind=np.float32, options=None, zipmap=False, opsets=None):
     """Fit on a table of floats (or integers) and convert with one input."""
     train, target = table
     if train.dtype != np.int64:
-        train = train.astype(np.float32)
+        train = train.astype(kind)
     model.fit(train, target)
     options = dict(options or {})
     if hasattr(model, "predict_proba") or isinstance(model, svm.SVC):
         options["zipmap"] = zipmap
     options = {id(model): options} if options else None
     converted = to_onnx(model, train[:1], options=options, target_opset=opsets or OPSETS)
-    rows = train if rows is None else rows
+    rows = train
     # Rows that the model has not seen: between and beyond those it has.
-    if rows.dtype == np.float32:
-        spread = np.random.default_rng(9).normal(0, 0.1, rows.shape).astype(np.float32)
+    if rows.dtype != np.int64:
+        spread = np.random.default_rng(9).normal(0, 0.1, rows.shape).astype(kind)
         rows = np.concatenate([rows[:20], rows[20:] + spread[20:] * np.nanstd(rows, axis=0)])
     rows = rows[np.random.default_rng(10).permutation(len(rows))]
     (declared,) = converted.graph.input
@@ -257,6 +257,12 @@ def more():
     yield numbers("integers+logreg", logistic(), counts(BINARY))
     yield numbers("integers one hot+logreg", make_pipeline(one_hot(), logistic()), counts(IRIS))
     yield numbers("integers ordinal+tree", make_pipeline(preprocessing.OrdinalEncoder(), tree.DecisionTreeClassifier(max_depth=4, random_state=1)), counts(IRIS))
+    # Of what skl2onnx writes for doubles, onnxruntime itself does not take boosting, regressors and imputers.
+    doubles = dict(kind=np.float64)
+    yield numbers("doubles forest", ensemble.RandomForestClassifier(20, max_depth=5, random_state=1), BINARY, **doubles)
+    yield numbers("doubles scaler+logreg", make_pipeline(preprocessing.StandardScaler(), logistic()), BINARY, **doubles)
+    yield numbers("doubles svc", svm.SVC(probability=True, random_state=1), IRIS, **doubles)
+    yield numbers("doubles gnb", naive_bayes.GaussianNB(), IRIS, **doubles)
     yield numbers("newest opset scaler+gbt", make_pipeline(preprocessing.StandardScaler(), boosted(ensemble.GradientBoostingRegressor)), REGRESSION, opsets={"": 21, "ai.onnx.ml": 5})
     yield numbers("newest opset gnb", naive_bayes.GaussianNB(), IRIS, opsets={"": 21, "ai.onnx.ml": 5})
     yield words("words strict one hot+logreg", make_pipeline(preprocessing.OneHotEncoder(), logistic()))

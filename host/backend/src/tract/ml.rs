@@ -5,6 +5,9 @@
 //! [`operator`] makes an operator of tract. onnxruntime's kernels are the reference, down to what the standard
 //! leaves open: what a classifier of two classes with one column of scores answers, or which label wins a tie.
 //!
+//! Two operators of ONNX itself are among them, which tract computes wrongly ([`log_sum_exp`]) or not for all
+//! types ([`sigmoid`]).
+//!
 //! Invariant: what the file says is checked once, when the model is loaded; a refusal names the operator and
 //! the attribute, and computing can rely on it.
 
@@ -20,6 +23,7 @@ mod normalizer;
 mod one_hot;
 mod operator;
 mod post_transform;
+mod sigmoid;
 mod svm;
 mod tree;
 
@@ -41,6 +45,7 @@ pub(super) fn register(onnx: &mut Onnx) {
     operators.insert("SVMClassifier", svm::build_classifier);
     operators.insert("SVMRegressor", svm::build_regressor);
     operators.insert("Scaler", elementwise::build_scaler);
+    operators.insert("Sigmoid", sigmoid::build);
     operators.insert("TreeEnsemble", tree::build_ensemble);
     operators.insert("TreeEnsembleClassifier", tree::build_classifier);
     operators.insert("TreeEnsembleRegressor", tree::build_regressor);

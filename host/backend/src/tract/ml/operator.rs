@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{
     Datum, DatumType, DatumTypeExt, SpecialOps, TDim, TValue, TVec, Tensor, ToDim, TractError,
-    TractResult, TypedFact, TypedModel,
+    TractResult, TypedFact, TypedModel, tvec,
 };
 use tract_onnx::tract_core::internal::{
     EvalContext, EvalOp, IntoTValue, Op, OutletId, StaticName, TypedOp, ensure,
@@ -39,7 +39,7 @@ pub(super) trait Kernel: Send + Sync + 'static {
 
 /// A kernel as tract's operator, before and after types are known.
 #[derive(Clone)]
-struct MlOperator {
+pub(super) struct MlOperator {
     kernel: Arc<dyn Kernel>,
     /// How many inputs the node has.
     inputs: usize,
@@ -118,6 +118,15 @@ pub(super) fn filled<D: Datum>(
 // === impl MlOperator ===
 
 impl MlOperator {
+    /// The operator of a kernel with one input and one output, for a model that is typed already.
+    pub(super) fn single(kernel: impl Kernel) -> MlOperator {
+        MlOperator {
+            kernel: Arc::new(kernel),
+            inputs: 1,
+            wanted: tvec![0],
+        }
+    }
+
     fn facts(&self, inputs: &[Fact]) -> TractResult<TVec<Fact>> {
         let outputs = self.kernel.outputs(inputs)?;
         let pick = |position: &usize| {

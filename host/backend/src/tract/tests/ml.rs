@@ -5,6 +5,7 @@ use super::onnx_file::{Axis, OnnxFile, int, ints};
 use super::refusals::refusal;
 use super::{fp32, load_file, shapes, values};
 use crate::BackendError;
+use crate::tract::Tract;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, TensorProto};
@@ -298,6 +299,57 @@ fn attributes_that_do_not_fit_are_refused_with_operator_and_attribute() {
         let reason = refusal(load_file(operator(op_type, attributes)));
         assert!(reason.contains(op_type), "{op_type}: {reason}");
         assert!(reason.contains(expected), "{op_type}: {reason}");
+    }
+}
+
+#[test]
+fn damaged_operators_never_panic() {
+    let machine = vec![
+        ints("classlabels_ints", &[0, 1, 2]),
+        ints("vectors_per_class", &[1, 1, 1]),
+        floats("coefficients", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+        floats("support_vectors", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+        floats("rho", &[0.1, 0.2, 0.3]),
+        floats("prob_a", &[-1.0, -2.0, -3.0]),
+        floats("prob_b", &[0.1, 0.2, 0.3]),
+        text("kernel_type", "RBF"),
+        floats("kernel_params", &[0.5, 0.0, 3.0]),
+    ];
+    let linear = vec![
+        ints("classlabels_ints", &[0, 1, 2]),
+        floats("coefficients", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+        floats("intercepts", &[0.1, 0.2, 0.3]),
+    ];
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    for (op_type, attributes) in [
+        ("TreeEnsembleRegressor", tree()),
+        ("SVMClassifier", machine),
+        ("LinearClassifier", linear),
+    ] {
+        let bytes = super::encode(operator(op_type, attributes));
+        let mut loaded = 0;
+        for _ in 0..700 {
+            // xorshift64: the same flips in every run.
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let mut damaged = bytes.clone();
+            let bit = usize::try_from(random >> 16).unwrap() % (bytes.len() * 8);
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            match Tract::new().load_bytes(&damaged) {
+                Ok(graph) => {
+                    loaded += 1;
+                    graph.compute(&graph.sample_inputs().unwrap()).unwrap();
+                }
+                Err(BackendError::Load { reason, .. }) => {
+                    // tract's reader, where the name of an output is damaged.
+                    let reason = reason.replace("panic: no entry found for key", "");
+                    assert!(!reason.contains("panic"), "{op_type}: {reason}");
+                }
+                Err(other) => panic!("{op_type}: {other}"),
+            }
+        }
+        assert!(loaded > 0, "{op_type}");
     }
 }
 

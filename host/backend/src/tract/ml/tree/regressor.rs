@@ -36,7 +36,7 @@ struct Rule {
 }
 
 /// More targets make rows that no model has.
-const MAX_TARGETS: usize = 1 << 20;
+const MAX_TARGETS: usize = 1 << 16;
 
 pub(in super::super) fn build(context: &ParsingContext, node: &NodeProto) -> Built {
     let targets = targets(node)?;
