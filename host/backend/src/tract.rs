@@ -13,18 +13,22 @@ mod convert;
 mod extreme;
 mod guard;
 mod known_faults;
+mod known_size;
 mod model;
 mod onnx_graph;
 mod plan_cache;
+mod plan_cost;
+mod stored_tensor;
 
 use self::convert::{from_tract, to_tract};
 use self::guard::{Fault, guarded};
 use self::model::SymbolicModel;
 use self::plan_cache::PlanCache;
+use self::plan_cost::check_plan_cost;
 use crate::sample::{Element, sample_inputs_of};
 use crate::{Backend, BackendError, Graph};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Error, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
@@ -57,6 +61,9 @@ const PROBE_SIZES: [u32; 4] = [1, 32, 224, 1024];
 
 /// Elements beyond which an input is not tried: a 1024 x 1024 image says nothing that 224 did not.
 const MAX_PROBE_ELEMENTS: usize = 1 << 20;
+
+/// The most bytes of a file: no message of its format has more.
+const MAX_FILE_BYTES: u64 = i32::MAX as u64;
 
 type Plan = Result<Arc<TypedSimplePlan>, Fault>;
 
@@ -95,11 +102,26 @@ impl Backend for Tract {
     }
 
     fn load(&self, path: &Path) -> Result<Arc<dyn Graph>, BackendError> {
-        let mut file = File::open(path).map_err(BackendError::Read)?;
-        // A folder opens like a file and only fails when it is read.
-        if file.metadata().map_err(BackendError::Read)?.is_dir() {
-            return Err(BackendError::Read(std::io::ErrorKind::IsADirectory.into()));
+        // Before it is opened: opening a pipe waits for whoever writes to it, and a device never ends.
+        let file = path.metadata().map_err(BackendError::Read)?;
+        if file.is_dir() {
+            return Err(BackendError::Read(ErrorKind::IsADirectory.into()));
         }
+        if !file.is_file() {
+            let reason = "it is not a regular file";
+            return Err(BackendError::Read(Error::new(
+                ErrorKind::InvalidInput,
+                reason,
+            )));
+        }
+        if file.len() > MAX_FILE_BYTES {
+            return Err(load_error(Fault::Refused(format!(
+                "the file has {} bytes, more than the 2 GiB of an ONNX file: weights beyond it belong \
+                 beside it, as external data",
+                file.len()
+            ))));
+        }
+        let mut file = File::open(path).map_err(BackendError::Read)?;
         load(&mut file, path.parent())
     }
 }
@@ -259,6 +281,7 @@ impl TractGraph {
         guarded(|| {
             let concrete = self.symbolic.model.set_symbols(&values.to_dim_map())?;
             check_value_sizes(&concrete)?;
+            check_plan_cost(&concrete)?;
             concrete.into_optimized()?.into_runnable()
         })
     }

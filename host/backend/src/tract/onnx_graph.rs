@@ -1,12 +1,11 @@
-//! What an ONNX file says of itself before tract types it: inputs, files beside it, operators.
+//! What an ONNX file says of itself before tract types it: inputs, tensors, operators.
 //!
 //! Refusals from here name what to change in the model, and no path of this machine.
 
 use super::convert::element_type;
 use std::collections::BTreeSet;
-use std::path::{Component, Path};
 use tract_onnx::Onnx;
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, TensorProto, ValueInfoProto, type_proto};
 use tract_onnx::prelude::DatumType;
 
@@ -37,55 +36,10 @@ pub(super) fn check_inputs(graph: &GraphProto) -> Result<(), String> {
     Ok(())
 }
 
-/// Check that every tensor kept outside the file lies in the file's own folder and can be opened.
-///
-/// tract checks the place again when it reads; here the refusal names no path of this machine.
-pub(super) fn check_external_data(graph: &GraphProto, folder: Option<&Path>) -> Result<(), String> {
-    let mut fault = Ok(());
-    visit_tensors(graph, &mut |tensor| {
-        if fault.is_err() || tensor.data_location != Some(DataLocation::External as i32) {
-            return;
-        }
-        let location = tensor
-            .external_data
-            .iter()
-            .find(|entry| entry.key == "location")
-            .map_or("", |entry| entry.value.as_str());
-        if let Err(reason) = check_location(location, folder) {
-            fault = Err(format!("external data `{location}` {reason}"));
-        }
-    });
-    fault
-}
-
-fn check_location(location: &str, folder: Option<&Path>) -> Result<(), String> {
-    let Some(folder) = folder else {
-        return Err("cannot be read with a model that is not a file".to_owned());
-    };
-    let outside = || "lies outside the model's folder".to_owned();
-    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-    let location = Path::new(location);
-    if !location.components().all(inside) {
-        return Err(outside());
-    }
-    let folder = match folder.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => folder,
-    };
-    let unreadable = |error: std::io::Error| format!("cannot be read: {}", error.kind());
-    let folder = folder.canonicalize().map_err(unreadable)?;
-    let file = folder.join(location).canonicalize().map_err(unreadable)?;
-    if !file.starts_with(&folder) {
-        return Err(outside());
-    }
-    std::fs::File::open(file).map_err(unreadable)?;
-    Ok(())
-}
-
 /// Call `visit` for every tensor stored in `graph` and in the graphs inside it.
 ///
 /// The depth is bounded by the decoder's limit on nested messages.
-fn visit_tensors(graph: &GraphProto, visit: &mut dyn FnMut(&TensorProto)) {
+pub(super) fn visit_tensors(graph: &GraphProto, visit: &mut dyn FnMut(&TensorProto)) {
     graph.initializer.iter().for_each(&mut *visit);
     for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
         let tensors = attribute.t.iter().chain(&attribute.tensors);
