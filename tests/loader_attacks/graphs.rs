@@ -124,6 +124,14 @@ fn structures() -> Vec<Attack> {
             Refused(""),
             row().node("Relu", &["x"], &["z"]).bytes(),
         ),
+        (
+            "an axis that goes to two places",
+            Refused("Transpose"),
+            Graph::from_x_to_y(&[Some(2), Some(3), Some(4), Some(5)])
+                .node("Transpose", &["x"], &["y"])
+                .with(Attribute::ints("perm", &[0, 3, 3, 2]))
+                .bytes(),
+        ),
         ("branches that give nothing", Refused(""), branches.bytes()),
     ]
 }
