@@ -9,6 +9,7 @@ mod connection;
 pub(crate) mod fixture;
 pub(crate) mod frames;
 mod gate;
+pub(crate) mod onnx;
 
 pub(crate) use certificate::Certificate;
 pub(crate) use connection::Connection;

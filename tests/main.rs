@@ -13,6 +13,7 @@ mod examples;
 mod guests;
 mod isolation;
 mod load;
+mod loader_attacks;
 mod matrix;
 mod node;
 mod onnx_nodes;

@@ -9,11 +9,12 @@ mod batch_norm;
 mod external_tensor;
 mod zip_map;
 
-pub(crate) use self::external_tensor::check_external_data;
+pub(crate) use self::external_tensor::{check_external_data, file_bytes, visit_tensors};
 pub(crate) use self::zip_map::remove_zip_maps;
 
 use crate::BackendError;
 use prost::Message;
+use std::io::{Error, ErrorKind};
 use std::path::Path;
 use tract_onnx::pb::ModelProto;
 
@@ -26,16 +27,21 @@ const MAX_FILE_BYTES: u64 = i32::MAX as u64;
 pub(crate) fn read(path: &Path, engine: &'static str) -> Result<ModelProto, BackendError> {
     let facts = std::fs::metadata(path).map_err(BackendError::Read)?;
     if facts.is_dir() {
-        return Err(BackendError::Read(std::io::ErrorKind::IsADirectory.into()));
+        return Err(BackendError::Read(ErrorKind::IsADirectory.into()));
     }
-    let refused = |reason: String| BackendError::Load { engine, reason };
     if !facts.is_file() {
-        return Err(refused("it is not a regular file".to_owned()));
+        let error = Error::new(ErrorKind::InvalidInput, "it is not a regular file");
+        return Err(BackendError::Read(error));
     }
     if facts.len() > MAX_FILE_BYTES {
-        return Err(refused(
-            "an ONNX file has at most 2 GB: keep the weights outside, as external data".to_owned(),
-        ));
+        return Err(BackendError::Load {
+            engine,
+            reason: format!(
+                "the file has {} bytes, more than the 2 GiB of an ONNX file: weights beyond it belong \
+                 beside it, as external data",
+                facts.len()
+            ),
+        });
     }
     decode(&std::fs::read(path).map_err(BackendError::Read)?, engine)
 }

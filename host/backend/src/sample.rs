@@ -8,8 +8,8 @@ use wisp_tensor::{
     Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorError, TensorSpec,
 };
 
-/// The most bytes one made-up input may take. A declaration beyond it is a damaged or hostile file:
-/// a million rows of 64 floats are as much.
+/// The most bytes the made-up inputs may take together. A declaration beyond it is a damaged or hostile
+/// file: a million rows of 64 floats are as much.
 const MAX_INPUT_BYTES: usize = 256 << 20;
 
 /// Which inputs are made up: of what elements, and how large.
@@ -45,17 +45,25 @@ impl Default for Sample {
 impl Sample {
     /// One tensor for each input.
     pub(crate) fn inputs(self, signature: &Signature) -> Result<Vec<NamedTensor>, TensorError> {
+        let mut left = MAX_INPUT_BYTES;
         let input = |spec: &TensorSpec| {
+            let tensor = filled(spec, self.size, self.element, left)?;
+            left -= tensor.content().len();
             Ok(NamedTensor {
                 name: spec.name.clone(),
-                tensor: filled(spec, self.size, self.element)?,
+                tensor,
             })
         };
         signature.inputs.iter().map(input).collect()
     }
 }
 
-fn filled(spec: &TensorSpec, size: u32, element: Element) -> Result<Tensor, TensorError> {
+fn filled(
+    spec: &TensorSpec,
+    size: u32,
+    element: Element,
+    max_bytes: usize,
+) -> Result<Tensor, TensorError> {
     let dimensions = spec
         .shape
         .iter()
@@ -71,7 +79,7 @@ fn filled(spec: &TensorSpec, size: u32, element: Element) -> Result<Tensor, Tens
     let length = shape
         .elements()
         .checked_mul(spec.element_type.size().unwrap_or(4))
-        .filter(|&length| length <= MAX_INPUT_BYTES)
+        .filter(|&length| length <= max_bytes)
         .ok_or(TensorError::Size)?;
     let content = match element {
         Element::Zero => vec![0; length],
@@ -147,5 +155,8 @@ mod tests {
     fn an_absurd_declaration_allocates_nothing() {
         let absurd = signature(ElementType::Fp32, &[-1, 1 << 31]);
         assert_eq!(sample_inputs(&absurd), Err(TensorError::Size));
+        let mut many = signature(ElementType::Uint8, &[1 << 27]);
+        many.inputs = vec![many.inputs[0].clone(); 3];
+        assert_eq!(sample_inputs(&many), Err(TensorError::Size));
     }
 }

@@ -13,16 +13,20 @@ mod convert;
 mod extreme;
 mod guard;
 mod known_faults;
+mod known_size;
 mod ml;
 mod model;
 mod nnef;
 mod operators;
 mod plan_cache;
+mod plan_cost;
+mod stored_tensor;
 
 use self::convert::{from_tract, to_tract};
 use self::guard::{Fault, guarded};
 use self::model::SymbolicModel;
 use self::plan_cache::PlanCache;
+use self::plan_cost::check_plan_cost;
 use crate::onnx;
 use crate::ordered::in_order;
 use crate::probe::probe;
@@ -214,6 +218,7 @@ impl TractGraph {
         guarded(|| {
             let concrete = self.symbolic.model.set_symbols(&values.to_dim_map())?;
             check_value_sizes(&concrete)?;
+            check_plan_cost(&concrete)?;
             concrete.into_optimized()?.into_runnable()
         })
     }

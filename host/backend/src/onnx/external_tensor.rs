@@ -2,6 +2,7 @@
 //!
 //! Refusals from here name what to change in the model, and no path of this machine.
 
+use std::fs::File;
 use std::path::{Component, Path};
 use tract_onnx::pb::tensor_proto::DataLocation;
 use tract_onnx::pb::{GraphProto, TensorProto};
@@ -20,14 +21,15 @@ pub(crate) fn check_external_data(graph: &GraphProto, folder: Option<&Path>) -> 
             .iter()
             .find(|entry| entry.key == "location")
             .map_or("", |entry| entry.value.as_str());
-        if let Err(reason) = check_location(location, folder) {
+        if let Err(reason) = file_bytes(location, folder) {
             fault = Err(format!("external data `{location}` {reason}"));
         }
     });
     fault
 }
 
-fn check_location(location: &str, folder: Option<&Path>) -> Result<(), String> {
+/// The size of the file at `location`, which must be one of the folder's own.
+pub(crate) fn file_bytes(location: &str, folder: Option<&Path>) -> Result<usize, String> {
     let Some(folder) = folder else {
         return Err("cannot be read with a model that is not a file".to_owned());
     };
@@ -43,18 +45,23 @@ fn check_location(location: &str, folder: Option<&Path>) -> Result<(), String> {
     };
     let unreadable = |error: std::io::Error| format!("cannot be read: {}", error.kind());
     let folder = folder.canonicalize().map_err(unreadable)?;
-    let file = folder.join(location).canonicalize().map_err(unreadable)?;
-    if !file.starts_with(&folder) {
+    let path = folder.join(location).canonicalize().map_err(unreadable)?;
+    if !path.starts_with(&folder) {
         return Err(outside());
     }
-    std::fs::File::open(file).map_err(unreadable)?;
-    Ok(())
+    // Before it is opened: opening a pipe waits for whoever writes to it.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    let bytes = file.metadata().map_err(unreadable)?.len();
+    usize::try_from(bytes).map_err(|_| "is too large".to_owned())
 }
 
 /// Call `visit` for every tensor stored in `graph` and in the graphs inside it.
 ///
 /// The depth is bounded by the decoder's limit on nested messages.
-fn visit_tensors(graph: &GraphProto, visit: &mut dyn FnMut(&TensorProto)) {
+pub(crate) fn visit_tensors(graph: &GraphProto, visit: &mut dyn FnMut(&TensorProto)) {
     graph.initializer.iter().for_each(&mut *visit);
     for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
         let tensors = attribute.t.iter().chain(&attribute.tensors);

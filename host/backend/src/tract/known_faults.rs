@@ -27,7 +27,7 @@ const BINARY: &[&str] = &[
     "Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor",
 ];
 
-const KNOWN_FAULTS: [KnownFault; 12] = [
+const KNOWN_FAULTS: [KnownFault; 13] = [
     // A single direction is always computed forwards.
     KnownFault {
         operators: RECURRENT,
@@ -106,6 +106,13 @@ const KNOWN_FAULTS: [KnownFault; 12] = [
         is_wrong: other_axes,
         shown_by: "",
     },
+    // An axis that stands there twice is moved without end, and memory with it.
+    KnownFault {
+        operators: &["Transpose"],
+        attribute: "perm",
+        is_wrong: |_, _, perm| !is_permutation(&perm.ints),
+        shown_by: "",
+    },
 ];
 
 /// Domains whose operators tract means by the names it knows.
@@ -177,6 +184,13 @@ fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> 
         .find(|attribute| attribute.name == name)
 }
 
+/// Whether each axis stands there once.
+fn is_permutation(axes: &[i64]) -> bool {
+    let mut sorted = axes.to_vec();
+    sorted.sort_unstable();
+    sorted.iter().copied().eq((0..).take(axes.len()))
+}
+
 /// Whether the second operand is not known to be broadcast along the last axes, as tract does.
 fn other_axes(graph: &GraphProto, node: &NodeProto, axis: &AttributeProto) -> bool {
     let broadcast = attribute(node, "broadcast").is_some_and(|broadcast| broadcast.i != 0);
@@ -243,6 +257,14 @@ mod tests {
         }
     }
 
+    fn integers(name: &str, values: &[i64]) -> AttributeProto {
+        AttributeProto {
+            name: name.to_owned(),
+            ints: values.to_vec(),
+            ..Default::default()
+        }
+    }
+
     fn number(name: &str, f: f32) -> AttributeProto {
         AttributeProto {
             name: name.to_owned(),
@@ -273,6 +295,7 @@ mod tests {
             node("Celu", &[], vec![number("alpha", 1.0)]),
             node("Elu", &[], vec![number("alpha", 2.0)]),
             node("SpaceToDepth", &[], vec![text("mode", "DCR")]),
+            node("Transpose", &[], vec![integers("perm", &[0, 2, 1])]),
         ];
         for node in right {
             assert_eq!(refusal(vec![node]), None);
@@ -283,6 +306,7 @@ mod tests {
             node("LSTM", &[], vec![number("clip", 1.0)]),
             node("Celu", &[], vec![number("alpha", 2.0)]),
             node("SpaceToDepth", &[], vec![text("mode", "CRD")]),
+            node("Transpose", &[], vec![integers("perm", &[0, 2, 2])]),
         ];
         for node in wrong {
             assert!(refusal(vec![node.clone()]).is_some(), "{node:?}");

@@ -7,11 +7,14 @@ use super::convert::element_type;
 use super::extreme;
 use super::guard::{Fault, guarded};
 use super::known_faults;
+use super::known_size::check_known_sizes;
 use super::operators::{check_inputs, framework, unknown_operators};
-use crate::onnx::check_external_data;
+use super::stored_tensor::check_stored;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use tract_onnx::Onnx;
+use tract_onnx::data_resolver::FopenDataResolver;
 use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::{
     DatumType, InferenceFact, InferenceModel, InferenceModelExt, Symbol, SymbolValues, TDim, TVec,
@@ -65,11 +68,13 @@ impl SymbolicModel {
         let graph = (proto.graph.as_ref())
             .ok_or_else(|| Fault::Refused("the file holds no graph".to_owned()))?;
         check_inputs(graph).map_err(Fault::Refused)?;
-        check_external_data(graph, folder).map_err(Fault::Refused)?;
+        check_stored(graph, folder).map_err(Fault::Refused)?;
         // tract wants text; of a folder whose name is none, it reads no external data.
         let folder = folder.and_then(Path::to_str);
         let mut onnx = framework();
         extreme::register(&mut onnx);
+        // Not mapped into memory, as is tract's way: a file that is cut short then ends the process.
+        onnx.provider = Arc::new(FopenDataResolver);
         known_faults::check(&onnx, graph).map_err(Fault::Refused)?;
         let mut first_fault = None;
         for (notes, unnamed) in attempts(graph) {
@@ -77,7 +82,8 @@ impl SymbolicModel {
                 let onnx = onnx
                     .clone()
                     .with_ignore_value_info(notes == ValueNotes::Ignored);
-                let model = parse(&onnx, proto, folder, unnamed)?;
+                let mut model = parse(&onnx, proto, folder, unnamed)?;
+                check_known_sizes(&mut model)?;
                 // Before tract changes the model: an input takes over the name of a node that is left out.
                 let inputs = input_names(&model)?;
                 let outputs: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();

@@ -189,7 +189,7 @@ fn weights_outside_the_folder_are_refused_and_no_path_of_this_machine_is_named()
     let reason = refusal(load_file(with_external_weight("weights.bin")));
     assert_eq!(
         reason,
-        "external data `weights.bin` cannot be read with a model that is not a file"
+        "tensor `w` has external data `weights.bin`, which cannot be read with a model that is not a file"
     );
     Ok(())
 }

@@ -1,0 +1,123 @@
+//! What the constants of a model make of it before anything is computed: a file of some bytes can ask for
+//! a tensor of terabytes, and tract computes whatever is constant while it loads.
+//!
+//! Sizes are inferred node by node, and each node is let compute only once its output is known to be small
+//! enough. Of graphs inside graphs only the outputs are looked at.
+//!
+//! Nor may a constant among sizes have more than 32 bits: tract cuts off the others without a word.
+
+use super::MAX_VALUE_BYTES;
+use tract_onnx::prelude::{DatumType, InferenceFact, InferenceModel, TVec, TractResult};
+use tract_onnx::tract_core::internal::{OutletId, bail, ensure};
+use tract_onnx::tract_hir::infer::InferenceNode;
+use tract_onnx::tract_hir::internal::Factoid;
+use wisp_tensor::shape::MAX_RANK;
+
+/// The most bytes of a tensor that is computed while loading. Real models compute shapes and small tables.
+const MAX_CONSTANT_BYTES: i64 = 1 << 30;
+
+/// Operators whose constants become sizes, by tract's names. Slices take the largest numbers for the end.
+const TAKE_SIZES: [&str; 4] = ["ConstantOfShape", "MultiBroadcastTo", "Reshape", "Tile"];
+
+/// Refuse a model with a value too large for any machine, by its name.
+pub(super) fn check_known_sizes(model: &mut InferenceModel) -> TractResult<()> {
+    for id in model.eval_order()? {
+        let node = model.node(id);
+        let copied = |outlets: &[OutletId]| {
+            let facts = outlets.iter().map(|&outlet| model.outlet_fact(outlet));
+            facts
+                .map(|fact| fact.cloned())
+                .collect::<TractResult<TVec<InferenceFact>>>()
+        };
+        let inputs = copied(&node.inputs)?;
+        let outputs: TVec<_> = node
+            .outputs
+            .iter()
+            .map(|output| output.fact.clone())
+            .collect();
+        let observed = copied(&node.op.observe_outlets(model, node)?)?;
+        check_numbers(node, &inputs)?;
+        let mut operator = node.op.clone();
+        // What cannot be inferred is refused when the model is analysed, which comes next.
+        let inferred = operator.infer_facts(
+            inputs.iter().collect(),
+            outputs.iter().collect(),
+            observed.iter().collect(),
+        );
+        let Ok((_, sized, _)) = inferred else {
+            continue;
+        };
+        // A node without inputs is a weight, or random.
+        let constant = !inputs.is_empty() && inputs.iter().all(|input| input.value.is_concrete());
+        let limit = match constant {
+            true => MAX_CONSTANT_BYTES,
+            false => MAX_VALUE_BYTES,
+        };
+        for fact in &sized {
+            check_fact(&node.name, fact, limit)?;
+        }
+        let computed = operator.infer(
+            inputs.iter().collect(),
+            outputs.iter().collect(),
+            observed.iter().collect(),
+        );
+        let Ok((_, computed, _)) = computed else {
+            continue;
+        };
+        for (slot, (fact, known)) in computed.iter().zip(&outputs).enumerate() {
+            if let Ok(fact) = fact.unify(known) {
+                model.set_outlet_fact(OutletId::new(id, slot), fact)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_numbers(node: &InferenceNode, inputs: &[InferenceFact]) -> TractResult<()> {
+    let operator = node.op.name();
+    let is_size = |input: &InferenceFact| input.datum_type.concretize() == Some(DatumType::TDim);
+    let takes_sizes = TAKE_SIZES.contains(&&*operator) || inputs.iter().any(is_size);
+    if !takes_sizes || operator.contains("Slice") {
+        return Ok(());
+    }
+    for value in inputs.iter().filter_map(|input| input.value.concretize()) {
+        if value.datum_type() != DatumType::I64 {
+            continue;
+        }
+        let numbers = value.to_plain_array_view::<i64>()?;
+        ensure!(
+            numbers.iter().all(|&number| i32::try_from(number).is_ok()),
+            "`{}` computes sizes with a number beyond 32 bits",
+            node.name
+        );
+    }
+    Ok(())
+}
+
+fn check_fact(name: &str, fact: &InferenceFact, limit: i64) -> TractResult<()> {
+    if let Some(rank) = fact.shape.rank().concretize() {
+        ensure!(
+            usize::try_from(rank).is_ok_and(|rank| rank <= MAX_RANK),
+            "`{name}` has {rank} axes, at most {MAX_RANK} are computed with"
+        );
+    }
+    let Ok(shape) = fact.shape.as_concrete_finite() else {
+        bail!("`{name}` has a size that is none: {:?}", fact.shape);
+    };
+    let Some(shape) = shape else {
+        return Ok(());
+    };
+    let size = fact
+        .datum_type
+        .concretize()
+        .map_or(1, |datum_type| datum_type.size_of());
+    let bytes = shape
+        .iter()
+        .try_fold(size, |product, &size| product.checked_mul(size))
+        .and_then(|bytes| i64::try_from(bytes).ok());
+    ensure!(
+        bytes.is_some_and(|bytes| bytes <= limit),
+        "`{name}` would take too much memory: {shape:?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! What computing a plan once takes, estimated before it is built: a small file, or a request whose sizes
+//! multiply, can ask for more memory and time than anybody has.
+//!
+//! Weights are not counted: they are as large as the file is.
+
+use tract_onnx::prelude::{TractResult, TypedModel, TypedNode};
+use tract_onnx::tract_core::internal::ensure;
+use tract_onnx::tract_core::ops::Cost;
+use tract_onnx::tract_core::ops::konst::Const;
+
+/// The most bytes of values that are there at the same time.
+const MAX_LIVE_BYTES: u64 = 8 << 30;
+
+/// The most multiplications: minutes of a core, past every deadline.
+const MAX_MULTIPLICATIONS: u64 = 10_000_000_000_000;
+
+/// Refuse a model of concrete sizes that takes more.
+pub(super) fn check_plan_cost(model: &TypedModel) -> TractResult<()> {
+    let order = model.eval_order()?;
+    // How many readers of each node's outputs are still to come.
+    let mut readers = vec![0usize; model.nodes().len()];
+    for &id in &order {
+        for input in &model.node(id).inputs {
+            readers[input.node] += 1;
+        }
+    }
+    for output in model.output_outlets()? {
+        readers[output.node] += 1;
+    }
+    let mut live = 0u64;
+    let mut multiplications = 0u64;
+    for id in order {
+        let node = model.node(id);
+        live = live.saturating_add(value_bytes(node));
+        ensure!(
+            live <= MAX_LIVE_BYTES,
+            "`{}` and what else is needed then would take too much memory with these sizes: {live} \
+             bytes",
+            node.name
+        );
+        for input in &node.inputs {
+            readers[input.node] -= 1;
+            if readers[input.node] == 0 {
+                live = live.saturating_sub(value_bytes(model.node(input.node)));
+            }
+        }
+        multiplications = multiplications.saturating_add(node_multiplications(model, node)?);
+        ensure!(
+            multiplications <= MAX_MULTIPLICATIONS,
+            "`{}` would take too long with these sizes: {multiplications} multiplications until then",
+            node.name
+        );
+    }
+    Ok(())
+}
+
+fn value_bytes(node: &TypedNode) -> u64 {
+    if node.op_is::<Const>() {
+        return 0;
+    }
+    let bytes = node.outputs.iter().filter_map(|output| {
+        let size = u64::try_from(output.fact.datum_type.size_of()).ok()?;
+        let mut shape = output.fact.shape.as_concrete()?.iter();
+        shape.try_fold(size, |bytes, &size| {
+            bytes.checked_mul(u64::try_from(size).ok()?)
+        })
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
+/// What tract says of an operator that it can say it of.
+fn node_multiplications(model: &TypedModel, node: &TypedNode) -> TractResult<u64> {
+    let inputs = model.node_input_facts(node.id)?;
+    let Ok(costs) = node.op.cost(&inputs) else {
+        return Ok(0);
+    };
+    let multiplications = costs.iter().filter_map(|(cost, count)| match cost {
+        Cost::FMA(_) => u64::try_from(count.as_i64()?).ok(),
+        _ => None,
+    });
+    Ok(multiplications.fold(0, u64::saturating_add))
+}

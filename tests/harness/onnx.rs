@@ -1,0 +1,286 @@
+//! ONNX files written message by message, so that a test can write those that no exporter would.
+//!
+//! Only what the tests need of onnx.proto3, with its field numbers.
+
+use prost::Message;
+
+/// Element types, as ONNX numbers them.
+pub(crate) const FLOAT: i32 = 1;
+pub(crate) const INT64: i32 = 7;
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Model {
+    #[prost(int64, tag = "1")]
+    pub(crate) ir_version: i64,
+    #[prost(message, optional, tag = "7")]
+    pub(crate) graph: Option<Graph>,
+    #[prost(message, repeated, tag = "8")]
+    pub(crate) opset_import: Vec<Opset>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Opset {
+    #[prost(string, tag = "1")]
+    pub(crate) domain: String,
+    #[prost(int64, tag = "2")]
+    pub(crate) version: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Graph {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) node: Vec<Node>,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) initializer: Vec<Tensor>,
+    #[prost(message, repeated, tag = "11")]
+    pub(crate) input: Vec<Value>,
+    #[prost(message, repeated, tag = "12")]
+    pub(crate) output: Vec<Value>,
+    #[prost(message, repeated, tag = "13")]
+    pub(crate) value_info: Vec<Value>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Node {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) input: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) output: Vec<String>,
+    #[prost(string, tag = "4")]
+    pub(crate) op_type: String,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) attribute: Vec<Attribute>,
+    #[prost(string, tag = "7")]
+    pub(crate) domain: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Attribute {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(int64, tag = "3")]
+    pub(crate) i: i64,
+    #[prost(message, optional, tag = "5")]
+    pub(crate) t: Option<Tensor>,
+    #[prost(message, optional, tag = "6")]
+    pub(crate) g: Option<Graph>,
+    #[prost(int64, repeated, tag = "8")]
+    pub(crate) ints: Vec<i64>,
+    #[prost(int32, tag = "20")]
+    pub(crate) r#type: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Tensor {
+    #[prost(int64, repeated, tag = "1")]
+    pub(crate) dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    pub(crate) data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    pub(crate) float_data: Vec<f32>,
+    #[prost(int64, repeated, tag = "7")]
+    pub(crate) int64_data: Vec<i64>,
+    #[prost(string, tag = "8")]
+    pub(crate) name: String,
+    #[prost(bytes = "vec", tag = "9")]
+    pub(crate) raw_data: Vec<u8>,
+    #[prost(message, repeated, tag = "13")]
+    pub(crate) external_data: Vec<Entry>,
+    #[prost(int32, tag = "14")]
+    pub(crate) data_location: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Entry {
+    #[prost(string, tag = "1")]
+    pub(crate) key: String,
+    #[prost(string, tag = "2")]
+    pub(crate) value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Value {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) r#type: Option<Type>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Type {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) tensor: Option<TensorType>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TensorType {
+    #[prost(int32, tag = "1")]
+    pub(crate) elem_type: i32,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) shape: Option<Axes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Axes {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) dim: Vec<Axis>,
+}
+
+/// Without a value, an axis whose size is open.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Axis {
+    #[prost(int64, optional, tag = "1")]
+    pub(crate) value: Option<i64>,
+}
+
+// === impl Model ===
+
+impl Model {
+    /// The file of a model of this graph, in version 17 of the operators.
+    pub(crate) fn of(graph: Graph) -> Model {
+        Model {
+            ir_version: 8,
+            graph: Some(graph),
+            opset_import: vec![Opset {
+                domain: String::new(),
+                version: 17,
+            }],
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+}
+
+// === impl Graph ===
+
+impl Graph {
+    /// Nothing but an input `x` of floats and an output `y`, which has to be computed yet.
+    pub(crate) fn from_x_to_y(x: &[Option<i64>]) -> Graph {
+        Graph {
+            name: "g".to_owned(),
+            input: vec![Value::of("x", FLOAT, x)],
+            output: vec![Value::of("y", FLOAT, x)],
+            ..Graph::default()
+        }
+    }
+
+    pub(crate) fn node(mut self, op_type: &str, inputs: &[&str], outputs: &[&str]) -> Graph {
+        self.node.push(Node {
+            input: inputs.iter().map(ToString::to_string).collect(),
+            output: outputs.iter().map(ToString::to_string).collect(),
+            op_type: op_type.to_owned(),
+            ..Node::default()
+        });
+        self
+    }
+
+    /// Give the last node an attribute.
+    pub(crate) fn with(mut self, attribute: Attribute) -> Graph {
+        if let Some(node) = self.node.last_mut() {
+            node.attribute.push(attribute);
+        }
+        self
+    }
+
+    pub(crate) fn initializer(mut self, tensor: Tensor) -> Graph {
+        self.initializer.push(tensor);
+        self
+    }
+
+    /// An initializer of INT64.
+    pub(crate) fn integers(self, name: &str, dims: &[i64], values: &[i64]) -> Graph {
+        self.initializer(Tensor {
+            int64_data: values.to_vec(),
+            ..Tensor::of(name, INT64, dims)
+        })
+    }
+
+    /// An initializer of FLOAT.
+    pub(crate) fn floats(self, name: &str, dims: &[i64], values: &[f32]) -> Graph {
+        self.initializer(Tensor {
+            float_data: values.to_vec(),
+            ..Tensor::of(name, FLOAT, dims)
+        })
+    }
+
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        Model::of(self).bytes()
+    }
+}
+
+// === impl Tensor ===
+
+impl Tensor {
+    /// A tensor that holds nothing yet.
+    pub(crate) fn of(name: &str, data_type: i32, dims: &[i64]) -> Tensor {
+        Tensor {
+            name: name.to_owned(),
+            data_type,
+            dims: dims.to_vec(),
+            ..Tensor::default()
+        }
+    }
+
+    /// Its bytes lie in another file.
+    pub(crate) fn external(mut self, entries: &[(&str, &str)]) -> Tensor {
+        self.data_location = 1;
+        let entries = entries.iter().map(|(key, value)| Entry {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+        });
+        self.external_data = entries.collect();
+        self
+    }
+}
+
+// === impl Attribute ===
+
+impl Attribute {
+    pub(crate) fn int(name: &str, i: i64) -> Attribute {
+        Attribute {
+            name: name.to_owned(),
+            i,
+            r#type: 2,
+            ..Attribute::default()
+        }
+    }
+
+    pub(crate) fn ints(name: &str, ints: &[i64]) -> Attribute {
+        Attribute {
+            name: name.to_owned(),
+            ints: ints.to_vec(),
+            r#type: 7,
+            ..Attribute::default()
+        }
+    }
+
+    pub(crate) fn graph(name: &str, graph: Graph) -> Attribute {
+        Attribute {
+            name: name.to_owned(),
+            g: Some(graph),
+            r#type: 5,
+            ..Attribute::default()
+        }
+    }
+}
+
+// === impl Value ===
+
+impl Value {
+    pub(crate) fn of(name: &str, elem_type: i32, axes: &[Option<i64>]) -> Value {
+        let dim = axes.iter().map(|&value| Axis { value }).collect();
+        Value {
+            name: name.to_owned(),
+            r#type: Some(Type {
+                tensor: Some(TensorType {
+                    elem_type,
+                    shape: Some(Axes { dim }),
+                }),
+            }),
+        }
+    }
+}

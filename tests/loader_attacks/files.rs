@@ -1,0 +1,170 @@
+//! Paths that are no files, files that are no models, and weights that lie elsewhere.
+
+use super::{LOADED, REFUSED, load, spawn};
+use crate::harness::child::Answer;
+use crate::harness::onnx::{FLOAT, Graph, Tensor};
+use anyhow::{Context, Result, ensure};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn what_is_no_file_or_too_large_is_refused_at_once() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("empty"), b"")?;
+    std::fs::write(path("text"), b"not a model")?;
+    std::fs::create_dir(path("directory"))?;
+    symlink("loop", path("loop"))?;
+    symlink("/dev/zero", path("zeros"))?;
+    symlink("/dev/stdin", path("input"))?;
+    symlink("/proc/self/mem", path("memory"))?;
+    let _socket = UnixListener::bind(path("socket"))?;
+    // Nobody writes to it: who opens it to read waits.
+    let made = Command::new("mkfifo").arg(path("fifo")).status()?;
+    ensure!(made.success(), "mkfifo ended with {made}");
+    // Beyond what a message of the format can be; none of it is on the disk.
+    std::fs::File::create(path("sparse"))?.set_len(3 << 30)?;
+    std::fs::File::create(path("terabyte"))?.set_len(1 << 40)?;
+    let mut child = spawn()?;
+    let expected = [
+        ("missing", "failed to read"),
+        ("empty", "no graph"),
+        ("text", ""),
+        ("directory", "failed to read"),
+        ("loop", "failed to read"),
+        ("zeros", "not a regular file"),
+        ("input", "not a regular file"),
+        ("memory", ""),
+        ("socket", "failed to read"),
+        ("fifo", "not a regular file"),
+        ("sparse", "external data"),
+        ("terabyte", "external data"),
+    ];
+    for (name, text) in expected {
+        let answer = load(&mut child, &path(name))?;
+        refused(&answer, text).with_context(|| name.to_owned())?;
+    }
+    Ok(())
+}
+
+/// What a tensor says of the place of its bytes.
+type Entries<'a> = Vec<(&'a str, &'a str)>;
+
+/// A graph that adds three weights, which lie at `location`.
+fn with_weights(entries: &[(&str, &str)]) -> Vec<u8> {
+    Graph::from_x_to_y(&[None, Some(3)])
+        .initializer(Tensor::of("w", FLOAT, &[3]).external(entries))
+        .node("Add", &["x", "w"], &["y"])
+        .bytes()
+}
+
+#[test]
+fn weights_are_read_from_the_models_folder_only_and_as_declared() -> Result<()> {
+    let outer = tempfile::tempdir()?;
+    let folder = outer.path().join("model");
+    std::fs::create_dir(&folder)?;
+    let weights = [0; 12];
+    std::fs::write(outer.path().join("secret"), weights)?;
+    std::fs::write(folder.join("weights"), weights)?;
+    std::fs::write(folder.join("short"), &weights[..8])?;
+    symlink("../secret", folder.join("link"))?;
+    symlink("..", folder.join("folder_link"))?;
+    symlink("weights", folder.join("inner_link"))?;
+    symlink("/dev/zero", folder.join("zeros"))?;
+    std::fs::create_dir(folder.join("directory"))?;
+    let made = Command::new("mkfifo").arg(folder.join("fifo")).status()?;
+    ensure!(made.success(), "mkfifo ended with {made}");
+    std::fs::File::create(folder.join("terabyte"))?.set_len(1 << 40)?;
+    let absolute = outer.path().join("secret");
+    let absolute = absolute.to_str().context("not UTF-8")?;
+    let mut child = spawn()?;
+    let at = |location| vec![("location", location)];
+    let outside = "outside the model's folder";
+    let cases: Vec<(Entries<'_>, Option<&str>)> = vec![
+        (at("weights"), None),
+        (at("./weights"), None),
+        (at("inner_link"), None),
+        (at("missing"), Some("`missing`, which cannot be read")),
+        (at(absolute), Some(outside)),
+        (at("/etc/passwd"), Some(outside)),
+        (at("../secret"), Some(outside)),
+        (at("directory/../../secret"), Some(outside)),
+        (at("link"), Some(outside)),
+        (at("folder_link/secret"), Some(outside)),
+        (at("zeros"), Some(outside)),
+        (at("directory"), Some("`directory`")),
+        (at("fifo"), Some("`fifo`")),
+        (at("short"), Some("`w`")),
+        (at(""), Some("``")),
+        (vec![], Some("``")),
+        (at("terabyte"), Some("`w`")),
+        (
+            vec![("location", "weights"), ("length", "12"), ("offset", "0")],
+            None,
+        ),
+        (
+            vec![
+                ("location", "terabyte"),
+                ("length", "12"),
+                ("offset", "4096"),
+            ],
+            None,
+        ),
+        (vec![("location", "weights"), ("offset", "4")], Some("`w`")),
+        (
+            vec![("location", "weights"), ("offset", "4000")],
+            Some("`w`"),
+        ),
+        (
+            vec![
+                ("location", "weights"),
+                ("offset", "18446744073709551615"),
+                ("length", "12"),
+            ],
+            Some("`w`"),
+        ),
+        (vec![("location", "weights"), ("offset", "-4")], Some("`w`")),
+        (
+            vec![("location", "weights"), ("length", "99999999999999")],
+            Some("`w`"),
+        ),
+        (
+            vec![("location", "weights"), ("length", "some")],
+            Some("`w`"),
+        ),
+    ];
+    let model = folder.join("model.onnx");
+    for (entries, text) in cases {
+        std::fs::write(&model, with_weights(&entries))?;
+        let answer = load(&mut child, &model)?;
+        match text {
+            Some(text) => refused(&answer, text),
+            None => loaded(&answer),
+        }
+        .with_context(|| format!("{entries:?}"))?;
+        tells_nothing(&answer, outer.path(), absolute)?;
+    }
+    Ok(())
+}
+
+fn refused(answer: &Answer, text: &str) -> Result<()> {
+    let right =
+        matches!(answer, Answer::Said(words) if words.starts_with(REFUSED) && words.contains(text));
+    ensure!(right, "{answer}, expected a refusal with `{text}`");
+    Ok(())
+}
+
+fn loaded(answer: &Answer) -> Result<()> {
+    ensure!(*answer == Answer::Said(LOADED.to_owned()), "{answer}");
+    Ok(())
+}
+
+/// Refusals name what the model names, and no other path of this machine.
+fn tells_nothing(answer: &Answer, outer: &Path, named: &str) -> Result<()> {
+    let told = answer.to_string().replace(named, "");
+    let outer = outer.to_str().context("not UTF-8")?;
+    ensure!(!told.contains(outer), "{told}");
+    Ok(())
+}
