@@ -8,6 +8,7 @@
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
+mod environment;
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 #[path = "../serving/load.rs"]
 mod load;
@@ -18,8 +19,9 @@ mod process;
 
 use anyhow::{Context, Result};
 use bytes::{BufMut, Bytes, BytesMut};
+use environment::root;
 use load::{Done, Request};
-use peer::{Peers, root};
+use peer::Peers;
 use process::Server;
 use prost::Message;
 use std::net::SocketAddr;

@@ -26,13 +26,18 @@ pub(crate) struct Done {
     pub(crate) per_second: f64,
     /// Of each request, in order of length.
     latencies: Vec<Duration>,
+    /// What the engine took for each, if the server says so, in microseconds.
+    computations: Vec<f64>,
 }
 
 /// A connection that is ready for requests.
 enum Connection {
     Http {
         stream: TcpStream,
+        /// The last reply, and perhaps more behind it.
         buffer: Vec<u8>,
+        /// The length of its head.
+        head: usize,
     },
     Grpc {
         sender: http2::SendRequest<Full<Bytes>>,
@@ -52,9 +57,11 @@ pub(crate) fn run(
         let started = Instant::now();
         let clients = (0..connections).map(|_| client(address, request.clone(), started + time));
         let clients: Vec<_> = clients.map(tokio::spawn).collect();
-        let mut latencies = Vec::new();
+        let (mut latencies, mut computations) = (Vec::new(), Vec::new());
         for client in clients {
-            latencies.extend(client.await??);
+            let (latency, computation) = client.await??;
+            latencies.extend(latency);
+            computations.extend(computation);
         }
         let elapsed = started.elapsed().as_secs_f64();
         latencies.sort_unstable();
@@ -63,6 +70,7 @@ pub(crate) fn run(
             requests,
             per_second: requests / elapsed,
             latencies,
+            computations,
         })
     })
 }
@@ -87,17 +95,22 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .build()?)
 }
 
-async fn client(address: SocketAddr, request: Request, end: Instant) -> Result<Vec<Duration>> {
+/// The latencies of requests one after the other, and what their computations took.
+async fn client(
+    address: SocketAddr,
+    request: Request,
+    end: Instant,
+) -> Result<(Vec<Duration>, Vec<f64>)> {
     let mut connection = Connection::open(address, &request).await?;
-    let mut latencies = Vec::new();
+    let (mut latencies, mut computations) = (Vec::new(), Vec::new());
     let mut sent = Instant::now();
     while sent < end {
         connection.exchange(&request).await?;
-        let answered = Instant::now();
-        latencies.push(answered - sent);
-        sent = answered;
+        latencies.push(sent.elapsed());
+        computations.extend(connection.computation());
+        sent = Instant::now();
     }
-    Ok(latencies)
+    Ok((latencies, computations))
 }
 
 // === impl Request ===
@@ -137,6 +150,11 @@ impl Done {
         let latency = self.latencies.get(place).or(last);
         latency.map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e6)
     }
+
+    /// What the engine took in the middle, in microseconds; not a number, if the server does not say so.
+    pub(crate) fn computation(&self) -> f64 {
+        median(self.computations.clone())
+    }
 }
 
 // === impl Connection ===
@@ -149,6 +167,7 @@ impl Connection {
             Request::Http(_) => Connection::Http {
                 stream,
                 buffer: vec![0; 16 << 10],
+                head: 0,
             },
             Request::Grpc { .. } => {
                 let io = TokioIo::new(stream);
@@ -165,8 +184,16 @@ impl Connection {
 
     async fn exchange(&mut self, request: &Request) -> Result<()> {
         match (self, request) {
-            (Connection::Http { stream, buffer }, Request::Http(request)) => {
-                exchange_http(stream, request, buffer).await
+            (
+                Connection::Http {
+                    stream,
+                    buffer,
+                    head,
+                },
+                Request::Http(request),
+            ) => {
+                *head = exchange_http(stream, request, buffer).await?;
+                Ok(())
             }
             (Connection::Grpc { sender, authority }, Request::Grpc { path, frame }) => {
                 let request = hyper::Request::post(format!("http://{authority}{path}"))
@@ -187,16 +214,32 @@ impl Connection {
             _ => anyhow::bail!("a connection for other requests"),
         }
     }
+
+    /// What the last reply's `Server-Timing` says of its phase `compute`, in microseconds.
+    fn computation(&self) -> Option<f64> {
+        let Connection::Http { buffer, head, .. } = self else {
+            return None;
+        };
+        let head = std::str::from_utf8(&buffer[..*head]).ok()?;
+        let mut lines = head.lines();
+        let phases = lines.find_map(|line| line.strip_prefix("server-timing: "))?;
+        let mut phases = phases.split(", ");
+        let milliseconds = phases.find_map(|phase| phase.strip_prefix("compute;dur="))?;
+        Some(milliseconds.parse::<f64>().ok()? * 1e3)
+    }
 }
 
-async fn exchange_http(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> Result<()> {
+/// Send a request and read its reply into the buffer. Returns the length of the reply's head.
+async fn exchange_http(
+    stream: &mut TcpStream,
+    request: &[u8],
+    buffer: &mut Vec<u8>,
+) -> Result<usize> {
     const END: &[u8] = b"\r\n\r\n";
     stream.write_all(request).await?;
     let mut filled = 0;
-    loop {
-        let read = stream.read(&mut buffer[filled..]).await?;
-        ensure!(read > 0, "the connection was closed");
-        filled += read;
+    let (head, whole) = loop {
+        filled += read(stream, &mut buffer[filled..]).await?;
         let reply = &buffer[..filled];
         let Some(end) = reply.windows(END.len()).position(|bytes| bytes == END) else {
             continue;
@@ -207,10 +250,26 @@ async fn exchange_http(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]
             .filter_map(|line| line.split_once(": "))
             .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         let length: usize = length.context("no length")?.1.parse()?;
-        if filled - end - END.len() >= length {
-            let shown = String::from_utf8_lossy(reply);
-            ensure!(head.starts_with("HTTP/1.1 200"), "{shown}");
-            return Ok(());
-        }
+        break (end, end + END.len() + length);
+    };
+    if buffer.len() < whole {
+        buffer.resize(whole, 0);
     }
+    while filled < whole {
+        filled += read(stream, &mut buffer[filled..]).await?;
+    }
+    let reply = &buffer[..filled];
+    ensure!(
+        reply.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(reply)
+    );
+    Ok(head)
+}
+
+/// At least one byte.
+async fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
+    let read = stream.read(buffer).await?;
+    ensure!(read > 0, "the connection was closed");
+    Ok(read)
 }

@@ -1,0 +1,148 @@
+//! Whole models behind Wisp and beside it: `cargo bench -p wisp -p wisp-server --bench models`.
+//!
+//! The same model, with nothing before or after it, (a) in a loop around onnxruntime's Python interface,
+//! no server at all; (b) in Wisp, computed by onnxruntime's own library and by tract; (c) in FastAPI with
+//! onnxruntime, taking bytes and taking JSON; (d) in MLServer with onnxruntime. Everyone computes with
+//! one thread on cpu 0, the load is on cpu 1; they take turns, round for round, and printed are medians of
+//! rounds. Ratios and differences are taken within each round, against (a) of that round.
+//!
+//! Models and servers are made and installed below target/ on first use. `WISP_BENCH_ROUNDS` sets how many
+//! rounds, 5 by default; `WISP_BENCH_MODELS`, names between commas, which models, all by default.
+
+#![allow(clippy::print_stdout, reason = "it reports to the terminal")]
+
+mod contender;
+mod direct;
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+#[path = "../peers/environment.rs"]
+mod environment;
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+#[path = "../serving/load.rs"]
+mod load;
+mod model;
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+#[path = "../serving/process.rs"]
+mod process;
+mod report;
+mod server;
+
+use anyhow::{Context, Result};
+use contender::{Contender, contenders};
+use direct::{Direct, Took};
+use environment::{root, scripts};
+use model::Model;
+use report::Verdict;
+use server::{Installed, Servers};
+use std::time::Duration;
+
+/// What there is, and the sizes of batches: more rows only where they are quick.
+const MODELS: [(&str, &[usize]); 6] = [
+    ("mnist_cnn", &[1, 8]),
+    ("gbt", &[1]),
+    ("mobilenetv2", &[1, 8]),
+    ("minilm", &[1]),
+    ("minilm_int8", &[1]),
+    ("resnet50", &[1]),
+];
+
+/// How long each is loaded at a time.
+const ROUND: Duration = Duration::from_millis(500);
+
+/// Of each kind before it counts: interpreters and caches warm up.
+const WARM_UP: Duration = Duration::from_millis(200);
+
+/// The connections of the second setting.
+const MANY: usize = 16;
+
+/// Who takes longer for a request, in microseconds, is loaded with `MANY` connections in the first round
+/// only: so many requests take seconds, and show the same as one after the other.
+const SLOW: f64 = 10_000.0;
+
+fn main() -> Result<()> {
+    let rounds = std::env::var("WISP_BENCH_ROUNDS").ok();
+    let rounds: usize = rounds.map_or(Ok(5), |rounds| rounds.parse())?;
+    let chosen = chosen(std::env::var("WISP_BENCH_MODELS").ok().as_deref())?;
+    process::pin(1);
+    let installed = Installed::install()?;
+    let models = root()?.join("target/bench-models");
+    let mut make = installed.models.command("python", &scripts("models"));
+    make.arg("make_models.py").arg(&models);
+    make.args(chosen.iter().map(|(name, _)| name));
+    make.stdout(std::process::Stdio::inherit());
+    environment::succeed(make.stderr(std::process::Stdio::inherit()))?;
+
+    println!("\none thread on cpu 0, {rounds} rounds of {ROUND:?}");
+    let mut verdicts = Vec::new();
+    for (name, batches) in chosen {
+        let directory = models.join(name);
+        let model = Model::open(&directory)?;
+        let mut direct = Direct::start(&installed.models, &directory)?;
+        let servers = Servers::start(&installed, &directory)?;
+        for &batch in batches {
+            let mut turns = Turns {
+                batch,
+                direct: Vec::new(),
+                contenders: contenders(&model, &servers, batch)?,
+            };
+            turns
+                .take(&mut direct, rounds)
+                .with_context(|| name.to_owned())?;
+            report::print(name, &turns);
+            verdicts.push(Verdict::new(name, &turns));
+        }
+    }
+    report::print_verdicts(&verdicts);
+    Ok(())
+}
+
+fn chosen(names: Option<&str>) -> Result<Vec<(&'static str, &'static [usize])>> {
+    let Some(names) = names else {
+        return Ok(MODELS.to_vec());
+    };
+    let find = |name: &str| {
+        let found = MODELS.iter().find(|(model, _)| *model == name.trim());
+        found.copied().with_context(|| format!("no model `{name}`"))
+    };
+    names.split(',').map(find).collect()
+}
+
+/// One model with batches of one size: what everybody took, round for round.
+pub(crate) struct Turns<'a> {
+    pub(crate) batch: usize,
+    pub(crate) direct: Vec<Took>,
+    pub(crate) contenders: Vec<Contender<'a>>,
+}
+
+impl Turns<'_> {
+    fn take(&mut self, direct: &mut Direct, rounds: usize) -> Result<()> {
+        direct.run(self.batch, WARM_UP)?;
+        self.contenders.retain(|contender| {
+            let answered = contender.answer();
+            if let Err(problem) = &answered {
+                println!("{} does not take part: {problem:#}", contender.name);
+            }
+            answered.is_ok()
+        });
+        // Larger batches are there to compare engines, which many connections do not.
+        let with_many = self.batch == 1;
+        for contender in &mut self.contenders {
+            let warm = contender.load(1, WARM_UP)?;
+            contender.slow = warm.done.percentile(0.5) > SLOW;
+            if with_many && !contender.slow {
+                contender.load(MANY, WARM_UP)?;
+            }
+        }
+        for round in 0..rounds {
+            self.direct.push(direct.run(self.batch, ROUND)?);
+            for contender in &mut self.contenders {
+                contender.single.push(contender.load(1, ROUND)?);
+            }
+            for contender in &mut self.contenders {
+                if with_many && (round == 0 || !contender.slow) {
+                    contender.many.push(contender.load(MANY, ROUND)?);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! A model on disk as `make_models.py` wrote it, and one request for it in each server's dialect.
+
+use crate::load::Request;
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// The name by which servers of protocol V2 know whatever model they serve.
+pub(crate) const SERVED: &str = "model";
+
+const INFER: &str = "/v2/models/model/infer";
+
+pub(crate) struct Model {
+    inputs: Vec<Input>,
+}
+
+/// One row of an input.
+#[derive(Deserialize)]
+struct Input {
+    name: String,
+    datatype: String,
+    shape: Vec<usize>,
+    #[serde(skip)]
+    bytes: Vec<u8>,
+}
+
+impl Model {
+    pub(crate) fn open(directory: &Path) -> Result<Model> {
+        let described = std::fs::read(directory.join("inputs.json"))?;
+        let mut inputs: Vec<Input> = serde_json::from_slice(&described)?;
+        let bytes = std::fs::read(directory.join("inputs.bin"))?;
+        let mut rest = &bytes[..];
+        for input in &mut inputs {
+            let length = input.shape.iter().product::<usize>() * input.element_size()?;
+            let (own, others) = rest.split_at_checked(length).context("too few bytes")?;
+            input.bytes = own.to_vec();
+            rest = others;
+        }
+        ensure!(rest.is_empty(), "{} bytes too many", rest.len());
+        Ok(Model { inputs })
+    }
+
+    /// V2 with the binary extension, outputs binary too.
+    pub(crate) fn v2_binary(&self, batch: usize) -> Request {
+        let described = self.inputs.iter().map(|input| {
+            let size = input.bytes.len() * batch;
+            input.described(batch, "parameters", json!({ "binary_data_size": size }))
+        });
+        let described: Vec<Value> = described.collect();
+        let wanted = json!({ "binary_data_output": true });
+        let head = json!({ "parameters": wanted, "inputs": described }).to_string();
+        let headers = format!(
+            "inference-header-content-length: {}\r\ncontent-type: application/octet-stream\r\n",
+            head.len()
+        );
+        let body = [head.as_bytes(), &self.concatenated(batch)].concat();
+        Request::post(INFER, &headers, &body)
+    }
+
+    /// V2 in JSON alone, one row.
+    pub(crate) fn v2_json(&self) -> Result<Request> {
+        let described = self
+            .inputs
+            .iter()
+            .map(|input| Ok(input.described(1, "data", input.numbers()?)));
+        let described: Vec<Value> = described.collect::<Result<_>>()?;
+        let body = json!({ "inputs": described }).to_string();
+        Ok(Request::json(INFER, &body))
+    }
+
+    /// What `fastapi_model.py` takes at `/bytes`.
+    pub(crate) fn bytes(&self, batch: usize) -> Request {
+        let headers = "content-type: application/octet-stream\r\n";
+        Request::post("/bytes", headers, &self.concatenated(batch))
+    }
+
+    /// What it takes at `/lists`, one row.
+    pub(crate) fn lists(&self) -> Result<Request> {
+        let lists = self
+            .inputs
+            .iter()
+            .map(|input| Ok((input.name.clone(), input.numbers()?)));
+        let lists: Map<String, Value> = lists.collect::<Result<_>>()?;
+        Ok(Request::json("/lists", &Value::from(lists).to_string()))
+    }
+
+    /// Each input's row as often as the batch wants it, one input after the other.
+    fn concatenated(&self, batch: usize) -> Vec<u8> {
+        let inputs = self.inputs.iter();
+        inputs.flat_map(|input| input.bytes.repeat(batch)).collect()
+    }
+}
+
+// === impl Input ===
+
+impl Input {
+    fn element_size(&self) -> Result<usize> {
+        match self.datatype.as_str() {
+            "FP32" => Ok(4),
+            "INT64" => Ok(8),
+            other => anyhow::bail!("no input of this benchmark is {other}"),
+        }
+    }
+
+    /// An input of protocol V2, with one member more.
+    fn described(&self, batch: usize, member: &str, value: Value) -> Value {
+        let mut shape = self.shape.clone();
+        shape[0] = batch;
+        json!({ "name": self.name, "datatype": self.datatype, "shape": shape, member: value })
+    }
+
+    /// The elements of one row, as numbers with no more digits than their type has.
+    fn numbers(&self) -> Result<Value> {
+        let elements = self.bytes.chunks_exact(self.element_size()?);
+        elements
+            .map(|bytes| match *bytes {
+                [a, b, c, d] => {
+                    // By way of its shortest text: widened to a double it would have 17 digits.
+                    let text = f32::from_le_bytes([a, b, c, d]).to_string();
+                    Ok(json!(text.parse::<f64>()?))
+                }
+                _ => Ok(json!(i64::from_le_bytes(bytes.try_into()?))),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,163 @@
+//! What is printed: a table for each model, and what is held against the aims.
+
+use crate::Turns;
+use crate::contender::{Contender, FASTAPI_JSON, Measured, OURS, OURS_JSON};
+use crate::direct::Took;
+use crate::load::median;
+
+/// From this on a model counts as slow enough for the aim of a share, in microseconds.
+const LONG: f64 = 3_000.0;
+
+/// How one model did against the aims.
+pub(crate) struct Verdict {
+    model: String,
+    direct: f64,
+    /// Our engine's time over onnxruntime's.
+    computation: f64,
+    /// From onnxruntime's time to the client's, in microseconds.
+    added: f64,
+    /// The same as a share of onnxruntime's.
+    share: f64,
+    /// The requests of JSON that we answer for each of FastAPI's, with many connections.
+    json: f64,
+}
+
+pub(crate) fn print(model: &str, turns: &Turns<'_>) {
+    let direct = |read: &dyn Fn(&Took) -> f64| median(turns.direct.iter().map(read).collect());
+    println!("\n{}\n", title(model, turns));
+    println!(
+        "| | p50, p99 at 1 | added to direct | computing, of direct | requests/s at 1, 16 | CPU |"
+    );
+    println!("|---|---|---|---|---|---|");
+    println!(
+        "| onnxruntime, direct | {:.0}, {:.0} us | | | {:.0} | {:.0} us |",
+        direct(&|took| took.median),
+        direct(&|took| took.p99),
+        direct(&|took| 1e6 / took.median),
+        direct(&|took| took.cpu),
+    );
+    for contender in &turns.contenders {
+        let single =
+            |read: &dyn Fn(&Measured) -> f64| median(contender.single.iter().map(read).collect());
+        println!(
+            "| {} | {:.0}, {:.0} us | {:.0} us, {:.1} % | {} | {:.0}, {} | {:.0} us |",
+            contender.name,
+            single(&|measured| measured.done.percentile(0.5)),
+            single(&|measured| measured.done.percentile(0.99)),
+            added(turns, contender),
+            share(turns, contender) * 100.0,
+            known(computation(turns, contender), 3),
+            single(&|measured| measured.done.per_second),
+            known(rate(contender), 0),
+            cpu(contender),
+        );
+    }
+}
+
+pub(crate) fn print_verdicts(verdicts: &[Verdict]) {
+    println!("\n{OURS}, against the aims\n");
+    println!(
+        "| | computing, of direct: at most 1.05 | added: at most 3 % from 3 ms on, else 100 us | JSON at 16, of FastAPI's: 1.5 for mnist_cnn |"
+    );
+    println!("|---|---|---|---|");
+    for verdict in verdicts {
+        let added = match verdict.direct >= LONG {
+            true => format!("{:.1} %", verdict.share * 100.0),
+            false => format!("{:.0} us", verdict.added),
+        };
+        let (computation, json) = (known(verdict.computation, 3), known(verdict.json, 2));
+        println!("| {} | {computation} | {added} | {json} |", verdict.model);
+    }
+}
+
+impl Verdict {
+    pub(crate) fn new(model: &str, turns: &Turns<'_>) -> Verdict {
+        let find = |name: &str| turns.contenders.iter().find(|other| other.name == name);
+        let of = |name, read: &dyn Fn(&Contender<'_>) -> f64| find(name).map_or(f64::NAN, read);
+        Verdict {
+            model: title(model, turns),
+            direct: median(turns.direct.iter().map(|took| took.median).collect()),
+            computation: of(OURS, &|ours| computation(turns, ours)),
+            added: of(OURS, &|ours| added(turns, ours)),
+            share: of(OURS, &|ours| share(turns, ours)),
+            json: find(FASTAPI_JSON).map_or(f64::NAN, |fastapi| {
+                of(OURS_JSON, &|ours| times(ours, fastapi))
+            }),
+        }
+    }
+}
+
+fn title(model: &str, turns: &Turns<'_>) -> String {
+    match turns.batch {
+        1 => model.to_owned(),
+        batch => format!("{model}, batches of {batch}"),
+    }
+}
+
+/// What a request takes beyond a direct run, in microseconds.
+fn added(turns: &Turns<'_>, contender: &Contender<'_>) -> f64 {
+    paired(turns, contender, &|measured, direct| {
+        measured.done.percentile(0.5) - direct.median
+    })
+}
+
+/// The same as a share of the direct run.
+fn share(turns: &Turns<'_>, contender: &Contender<'_>) -> f64 {
+    paired(turns, contender, &|measured, direct| {
+        measured.done.percentile(0.5) / direct.median - 1.0
+    })
+}
+
+/// What the server says its engine takes, of a direct run. It says so in whole microseconds.
+fn computation(turns: &Turns<'_>, contender: &Contender<'_>) -> f64 {
+    paired(turns, contender, &|measured, direct| {
+        measured.done.computation() / direct.median
+    })
+}
+
+/// The middle of what a request with one connection and a direct run are to each other in the same round.
+fn paired(
+    turns: &Turns<'_>,
+    contender: &Contender<'_>,
+    compare: &dyn Fn(&Measured, &Took) -> f64,
+) -> f64 {
+    let rounds = contender.single.iter().zip(&turns.direct);
+    median(
+        rounds
+            .map(|(measured, direct)| compare(measured, direct))
+            .collect(),
+    )
+}
+
+/// The requests with many connections that one answers for each of another's in the same round.
+fn times(contender: &Contender<'_>, other: &Contender<'_>) -> f64 {
+    let rounds = contender.many.iter().zip(&other.many);
+    median(
+        rounds
+            .map(|(one, other)| one.done.per_second / other.done.per_second)
+            .collect(),
+    )
+}
+
+/// Requests a second with many connections.
+fn rate(contender: &Contender<'_>) -> f64 {
+    let rounds = contender.many.iter();
+    median(rounds.map(|measured| measured.done.per_second).collect())
+}
+
+/// Of the processor, with many connections if they were tried.
+fn cpu(contender: &Contender<'_>) -> f64 {
+    let rounds = match contender.many.is_empty() {
+        true => &contender.single,
+        false => &contender.many,
+    };
+    median(rounds.iter().map(|measured| measured.cpu).collect())
+}
+
+/// A number, or a dash where there is none.
+fn known(value: f64, digits: usize) -> String {
+    match value.is_nan() {
+        true => "-".to_owned(),
+        false => format!("{value:.digits$}"),
+    }
+}

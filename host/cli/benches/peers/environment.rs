@@ -1,0 +1,133 @@
+//! Python environments below target/peers, installed from PyPI on first use, and servers that run in them.
+
+use crate::load;
+use crate::process::{self, Server};
+use anyhow::{Context, Result, bail, ensure};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take until it answers.
+const START: Duration = Duration::from_secs(60);
+
+/// Written when an environment is whole: the list of packages that it was made from.
+const WHOLE: &str = "whole";
+
+/// A list of packages, and whether it names what they need in turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packages<'a> {
+    pub(crate) list: &'a Path,
+    pub(crate) complete: bool,
+}
+
+/// A directory of Python's with packages in it.
+pub(crate) struct Environment {
+    pub(crate) directory: PathBuf,
+}
+
+/// The repository's root.
+pub(crate) fn root() -> Result<&'static Path> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    root.context("the crate lies two levels below the root")
+}
+
+/// A directory of this crate's benches.
+pub(crate) fn scripts(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("benches")
+        .join(name)
+}
+
+impl Environment {
+    /// Install these packages, if an environment of this name does not have them.
+    pub(crate) fn install(name: &str, packages: Packages<'_>) -> Result<Environment> {
+        let directory = root()?.join("target/peers").join(name);
+        let environment = Environment { directory };
+        let whole = environment.directory.join(WHOLE);
+        let list = std::fs::read_to_string(packages.list)?;
+        if std::fs::read_to_string(&whole).is_ok_and(|installed| installed == list) {
+            return Ok(environment);
+        }
+        println!("installing {name}");
+        let mut venv = Command::new("python3");
+        succeed(
+            venv.args(["-m", "venv", "--clear"])
+                .arg(&environment.directory),
+        )?;
+        let mut pip = Command::new(environment.directory.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet"]);
+        pip.arg("--disable-pip-version-check");
+        if packages.complete {
+            pip.arg("--no-deps");
+        }
+        succeed(pip.arg("--requirement").arg(packages.list))?;
+        std::fs::write(whole, list)?;
+        Ok(environment)
+    }
+
+    /// A program of this environment, in a directory of scripts that it may import.
+    pub(crate) fn command(&self, program: &str, scripts: &Path) -> Command {
+        let mut command = Command::new(self.directory.join("bin").join(program));
+        command
+            .current_dir(scripts)
+            .env("PYTHONPATH", scripts)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("OMP_NUM_THREADS", "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+}
+
+/// Serve the application of this module.
+pub(crate) fn uvicorn(command: &mut Command, application: &str) -> Result<Server> {
+    let port = free_port()?;
+    command.arg(application);
+    command.args(["--log-level", "warning", "--no-access-log"]);
+    start(command.args(["--port", &port.to_string()]), port, "/health")
+}
+
+/// Serve the models below a directory, and wait for one of them. In its own process, as it is with
+/// `parallel_workers` 0, the fastest of its settings on one core.
+pub(crate) fn mlserver(command: &mut Command, directory: &Path, model: &str) -> Result<Server> {
+    let [port, grpc, metrics] = [free_port()?, free_port()?, free_port()?];
+    command.arg("start").arg(directory);
+    command.env("MLSERVER_HTTP_PORT", port.to_string());
+    command.env("MLSERVER_GRPC_PORT", grpc.to_string());
+    command.env("MLSERVER_METRICS_PORT", metrics.to_string());
+    let server = start(command, port, &format!("/v2/models/{model}/ready"))?;
+    Ok(server.with_grpc(grpc))
+}
+
+/// Start on cpu 0, and wait until this path is answered with 200.
+pub(crate) fn start(command: &mut Command, port: u16, path: &str) -> Result<Server> {
+    let child = process::spawn(command)?;
+    let mut server = Server::new(child, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let request = load::Request::get(path);
+    let started = Instant::now();
+    while load::once(server.address, &request).is_err() {
+        if let Some(ended) = server.ended()? {
+            bail!("{command:?} ended with {ended}");
+        }
+        ensure!(started.elapsed() < START, "{command:?} does not answer");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "nothing else runs on this thread"
+        )]
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(server)
+}
+
+/// One that was free a moment ago: these servers do not tell which they got.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status()?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}
