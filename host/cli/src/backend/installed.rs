@@ -28,12 +28,6 @@ pub(crate) fn cuda(cache: &Path) -> Option<PathBuf> {
     directory(cache, Package::for_this_machine("cuda").ok()?)
 }
 
-/// The version of what [`onnxruntime`] finds.
-pub(super) fn onnxruntime_version() -> Option<String> {
-    let package = Package::for_this_machine("onnxruntime").ok()?;
-    Some(package.version.to_owned())
-}
-
 /// The directory of a package that is there with all its files.
 pub(super) fn directory(cache: &Path, package: &Package) -> Option<PathBuf> {
     let directory = home(cache).join(package.directory_name());

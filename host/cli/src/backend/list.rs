@@ -48,10 +48,6 @@ fn entry(backend: &dyn Backend, args: &BackendArgs, cache: &Path) -> Entry {
     if name == "onnxruntime" {
         let named = args.onnxruntime_library.clone();
         entry.library = named.or_else(|| installed::onnxruntime(cache));
-        // The library does not say its number itself where its makers built it from no branch.
-        if entry.available && args.onnxruntime_library.is_none() {
-            entry.version = installed::onnxruntime_version();
-        }
     }
     entry
 }
