@@ -9,7 +9,7 @@ mod batch_norm;
 mod external_tensor;
 mod zip_map;
 
-pub(crate) use self::external_tensor::{check_external_data, file_bytes, visit_tensors};
+pub(crate) use self::external_tensor::{file_bytes, visit_tensors};
 pub(crate) use self::zip_map::remove_zip_maps;
 
 use crate::BackendError;
@@ -52,11 +52,6 @@ pub(crate) fn decode(content: &[u8], engine: &'static str) -> Result<ModelProto,
         engine,
         reason: format!("it is no ONNX file: {error}"),
     })
-}
-
-/// The model as a file holds it.
-pub(crate) fn encode(model: &ModelProto) -> Vec<u8> {
-    model.encode_to_vec()
 }
 
 /// All rewrites, for an engine that has nothing of its own for them.

@@ -9,10 +9,12 @@
 //! Invariant: the library handles what others wrote, and is C++. Its exceptions come back as errors; a
 //! fault in it that the processor notices ends the process.
 
+mod external_tensor;
 mod graph;
 mod library;
 mod signature;
 
+use self::external_tensor::check_external_data;
 use self::graph::OrtGraph;
 use crate::onnx;
 use crate::{Backend, BackendError, Device, Format, Graph, LoadOptions};
@@ -25,6 +27,7 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::sys;
 use ort::value::TensorElementType;
+use prost::Message;
 use std::ffi::{CString, c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr::{NonNull, null, null_mut};
@@ -118,7 +121,7 @@ impl Backend for OnnxRuntime {
         let mut model = onnx::read(path, ENGINE)?;
         let folder = path.parent();
         let graph = model.graph.as_ref();
-        let checked = graph.map_or(Ok(()), |graph| onnx::check_external_data(graph, folder));
+        let checked = graph.map_or(Ok(()), |graph| check_external_data(graph, folder));
         checked.map_err(load_error)?;
         let mut builder = Session::builder(&environment).map_err(failed_load)?;
         if let Device::Cuda(index) = options.device {
@@ -126,7 +129,7 @@ impl Backend for OnnxRuntime {
         }
         let mut builder = configured(builder, options)?;
         let session = if onnx::remove_zip_maps(&mut model) {
-            builder.commit_from_memory(&onnx::encode(&model))
+            builder.commit_from_memory(&model.encode_to_vec())
         } else {
             drop(model);
             builder.commit_from_file(path)

@@ -4,29 +4,7 @@
 
 use std::fs::File;
 use std::path::{Component, Path};
-use tract_onnx::pb::tensor_proto::DataLocation;
 use tract_onnx::pb::{GraphProto, TensorProto};
-
-/// Check that every tensor kept outside the file lies in the file's own folder and can be opened.
-///
-/// Engines check the place again when they read; here the refusal names no path of this machine.
-pub(crate) fn check_external_data(graph: &GraphProto, folder: Option<&Path>) -> Result<(), String> {
-    let mut fault = Ok(());
-    visit_tensors(graph, &mut |tensor| {
-        if fault.is_err() || tensor.data_location != Some(DataLocation::External as i32) {
-            return;
-        }
-        let location = tensor
-            .external_data
-            .iter()
-            .find(|entry| entry.key == "location")
-            .map_or("", |entry| entry.value.as_str());
-        if let Err(reason) = file_bytes(location, folder) {
-            fault = Err(format!("external data `{location}` {reason}"));
-        }
-    });
-    fault
-}
 
 /// The size of the file at `location`, which must be one of the folder's own.
 pub(crate) fn file_bytes(location: &str, folder: Option<&Path>) -> Result<usize, String> {
