@@ -10,6 +10,8 @@ mod cli;
 mod clients;
 mod compression;
 mod examples;
+#[cfg(feature = "gpu-tests")]
+mod gpu;
 mod guests;
 mod isolation;
 mod load;

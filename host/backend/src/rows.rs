@@ -20,8 +20,14 @@ use wisp_tensor::{Dimension, NamedTensor, Signature, TensorError, TensorSpec};
 /// Rows that are tried both ways: enough for what batches gain or lose to show.
 const TRIED_ROWS: usize = 4;
 
+/// A row that takes longer is tried with one other only, since somebody waits.
+const LONG_ROW: Duration = Duration::from_millis(20);
+
 /// Times that each way is tried.
 const TRIES: usize = 3;
+
+/// Tries that have taken so long altogether are enough.
+const LONG_TRIES: Duration = Duration::from_millis(200);
 
 /// How far answers may be apart and still be the same; the order of sums differs.
 const TOLERANCE: f64 = 1e-3;
@@ -71,17 +77,11 @@ pub(crate) fn split_where_faster(
         }
         None => None,
     };
-    let graph = RowGraph {
+    Ok(Arc::new(RowGraph {
         graph,
         helpers,
         decisions: Mutex::default(),
-    };
-    // Decided now rather than by the first request, for the sizes that are known.
-    if let Ok(inputs) = crate::measure::varied_inputs(&graph, 4) {
-        // Numbers may not suit the graph; then the first request decides.
-        let _ = graph.way(&inputs, TRIED_ROWS);
-    }
-    Ok(Arc::new(graph))
+    }))
 }
 
 /// Whether axis 0 of all inputs and outputs is left open by the file: a batch, as exporters write it.
@@ -116,7 +116,7 @@ impl RowGraph {
         if let Some(way) = self.decided(&sizes) {
             return way;
         }
-        let way = match self.try_both(inputs, rows.min(TRIED_ROWS)) {
+        let way = match self.try_both(inputs, rows) {
             Some((whole, rows)) if rows < whole.mul_f64(0.9) => Way::Rows,
             _ => Way::Whole,
         };
@@ -124,13 +124,21 @@ impl RowGraph {
         way
     }
 
-    /// How long the first `count` rows take together and one by one; `None` where either fails, or the
-    /// answers are not the same.
-    fn try_both(&self, inputs: &[NamedTensor], count: usize) -> Option<(Duration, Duration)> {
-        let rows = rows_of(inputs, count).ok()?;
+    /// How long the first few of so many rows take together and one by one; `None` where either fails, or
+    /// the answers are not the same.
+    fn try_both(&self, inputs: &[NamedTensor], rows: usize) -> Option<(Duration, Duration)> {
+        let mut rows = rows_of(inputs, rows.min(TRIED_ROWS)).ok()?;
+        // What is prepared by the first run of each kind is not timed.
+        self.graph.compute(rows.first()?).ok()?;
+        let started = Instant::now();
+        self.graph.compute(rows.first()?).ok()?;
+        if started.elapsed() > LONG_ROW {
+            rows.truncate(2);
+        }
         let together = stack_answers(&rows).ok()?;
         let whole = self.graph.compute(&together).ok()?;
         let (mut together_took, mut rows_took) = (Duration::MAX, Duration::MAX);
+        let tries = Instant::now();
         for _ in 0..TRIES {
             let started = Instant::now();
             self.graph.compute(&together).ok()?;
@@ -140,6 +148,9 @@ impl RowGraph {
             rows_took = rows_took.min(started.elapsed());
             if largest_difference(&whole, &one_by_one) > TOLERANCE {
                 return None;
+            }
+            if tries.elapsed() > LONG_TRIES {
+                break;
             }
         }
         Some((together_took, rows_took))

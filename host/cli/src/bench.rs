@@ -69,7 +69,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let backends = backends(&args.backend, &cache);
     let (graphs, model_file) = graphs(&args.model)?;
     let options = LoadOptions {
-        device: model_file.device.unwrap_or_default(),
+        device: (args.device.or(model_file.device)).unwrap_or_default(),
         threads: (args.threads.or(model_file.threads)).unwrap_or(NonZeroUsize::MIN),
     };
     if let Some(name) = &args.load_only {

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+use wisp_backend::Device;
 use wisp_server::cors::AllowedOrigin;
 use wisp_serving::ServingOptions;
 use wisp_tensor::Parameter;
@@ -380,6 +381,7 @@ Examples:
 
   wisp bench models/digits
   wisp bench resnet50.onnx --batch 1 --batch 8 --threads 2
+  wisp bench resnet50.onnx --device cuda:0 --batch 1 --batch 8 --batch 64
   wisp bench models/digits --json | jq '.[].batches'
 
 With `backend = \"auto\"` in model.toml, a version gets the backend that is the fastest with a batch of 1.")]
@@ -394,6 +396,11 @@ pub(crate) struct BenchArgs {
     /// Threads that one computation may use [default: as model.toml says, or 1].
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Where the graphs compute: `cpu`, or `cuda:0` for the first GPU [default: as model.toml says, or
+    /// `cpu`].
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<Device>,
 
     /// Seconds that all backends are timed together, for each size of batch.
     #[arg(long, value_name = "N", default_value_t = Seconds(Duration::from_secs(3)))]

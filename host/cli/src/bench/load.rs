@@ -32,6 +32,7 @@ pub(super) fn measure(
         .arg(path)
         .args(["--load-only", backend]);
     command.args(["--threads", &options.threads.to_string()]);
+    command.args(["--device", &options.device.to_string()]);
     if let Some(directory) = &args.cache.cache_dir {
         command.arg("--cache-dir").arg(directory);
     }
