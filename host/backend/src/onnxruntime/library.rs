@@ -14,7 +14,7 @@ static OPENED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
 /// The environment of the library at `path`, which is opened now if it was not; or how to get one.
 pub(super) fn open(path: Option<&Path>) -> Result<Environment, String> {
-    const REMEDY: &str = "`wisp backend install onnxruntime` fetches its library, and \
+    const REMEDY: &str = "`wisp backend install onnxruntime` fetches it, and \
         `--onnxruntime-library FILE` or ORT_DYLIB_PATH names one that is there";
     let path = path.ok_or_else(|| format!("its library is not installed; {REMEDY}"))?;
     // The binding takes a path that is not absolute as relative to the program.

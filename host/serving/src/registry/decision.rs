@@ -119,8 +119,11 @@ impl DecisionStore {
     fn record(&self, path: &Path, options: &LoadOptions) -> PathBuf {
         let LoadOptions { device, threads } = options;
         let mut hasher = blake3::Hasher::new();
-        if let Ok(file) = std::fs::File::open(path) {
-            // What cannot be read has no decision either: its engine will say what is wrong with it.
+        // A pipe would be waited for, and a device never ends; what is no file, or cannot be read, has no
+        // decision either: its engine will say what is wrong with it.
+        if path.metadata().is_ok_and(|facts| facts.is_file())
+            && let Ok(file) = std::fs::File::open(path)
+        {
             let _ = hasher.update_reader(file);
         }
         hasher.update(format!("{device} {threads}").as_bytes());
@@ -224,38 +227,27 @@ fn load<'a>(
     path: &Path,
     options: &LoadOptions,
 ) -> (Tried<'a>, Option<BackendError>) {
-    let mut found = Candidate {
+    let started = Instant::now();
+    let loaded = backend.load(path, options);
+    let took = u64::try_from(started.elapsed().as_micros()).ok();
+    let (graph, error) = match loaded {
+        Ok(graph) => (Some(graph), None),
+        Err(error) => (None, Some(error)),
+    };
+    let found = Candidate {
         backend: backend.name().to_owned(),
         version: backend.version(),
-        load_microseconds: None,
+        load_microseconds: graph.as_ref().and(took),
         compute_microseconds: None,
         difference: None,
-        problem: None,
+        problem: error.as_ref().map(ToString::to_string),
     };
-    let started = Instant::now();
-    match backend.load(path, options) {
-        Ok(graph) => {
-            let took = started.elapsed().as_micros();
-            found.load_microseconds = u64::try_from(took).ok();
-            let graph = Some(graph);
-            let tried = Tried {
-                backend,
-                found,
-                graph,
-            };
-            (tried, None)
-        }
-        Err(error) => {
-            found.problem = Some(error.to_string());
-            let graph = None;
-            let tried = Tried {
-                backend,
-                found,
-                graph,
-            };
-            (tried, Some(error))
-        }
-    }
+    let tried = Tried {
+        backend,
+        found,
+        graph,
+    };
+    (tried, error)
 }
 
 /// Note of each engine that has loaded the graph how fast it is, and whether its answer is the reference's.

@@ -171,3 +171,12 @@ fn a_graph_that_no_engine_loads_has_no_decision() -> anyhow::Result<()> {
     ));
     Ok(())
 }
+
+#[test]
+fn a_device_that_never_ends_is_not_read_to_its_end() -> anyhow::Result<()> {
+    let store = Decisions::new()?.store;
+    let options = LoadOptions::default();
+    let record = |path: &str| store.record(Path::new(path), &options);
+    assert_eq!(record("/dev/zero"), record("/nowhere"));
+    Ok(())
+}
