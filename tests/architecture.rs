@@ -14,7 +14,7 @@ const BANNED_NAMES: [&str; 16] = [
 const UNSAFE_FILES: [&str; 2] = ["host/sandbox/src/aot.rs", "host/backend/src/onnxruntime.rs"];
 
 /// A foreign crate, and the places below `host/` where its types may appear.
-const ROOMS: [(&str, &[&str]); 33] = [
+const ROOMS: [(&str, &[&str]); 34] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("http_body", &["server"]),
@@ -47,6 +47,7 @@ const ROOMS: [(&str, &[&str]); 33] = [
     ("sha2", &["cli/src/backend"]),
     ("tract_onnx", &["backend/src/tract", "backend/src/onnx"]),
     ("tract_nnef", &["backend/src/tract"]),
+    ("tract_cuda", &["backend/src/tract"]),
     ("ort", &["backend/src/onnxruntime"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),

@@ -84,7 +84,11 @@ fn a_backend_or_device_that_is_not_there_prevents_the_start() -> Result<()> {
             Some(library),
             "device `cuda:0` cannot be used",
         ),
-        ("device = 'cuda:0'", None, "not on `cuda:0`"),
+        (
+            "device = 'cuda:0'",
+            None,
+            "build Wisp with `--features cuda`",
+        ),
     ] {
         let repository = Repository::of(&["wine"])?.with_file("wine/model.toml", model_file)?;
         let mut command = serve(repository.path());

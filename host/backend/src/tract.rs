@@ -10,6 +10,11 @@
 //! of one request is there for the next, recurrent operators included.
 
 mod convert;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "tract/without_cuda.rs"]
+mod cuda;
 mod extreme;
 mod guard;
 mod known_faults;
@@ -38,7 +43,8 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{
     IntoRunnable, SymbolValues, TVec, TractResult, TypedModel, TypedSimplePlan,
 };
-use tract_onnx::tract_core::internal::ensure;
+use tract_onnx::tract_core::internal::{ensure, format_err};
+use tract_onnx::tract_core::runtime::Runtime;
 use wisp_tensor::{NamedTensor, Signature, Tensor, TensorError};
 
 const ENGINE: &str = "tract";
@@ -73,6 +79,8 @@ struct TractGraph {
     plans: PlanCache<Plan>,
     /// What it was found to compute.
     sample: Sample,
+    /// What makes its plans, where that is not the processor's own.
+    runtime: Option<&'static dyn Runtime>,
 }
 
 // === impl Tract ===
@@ -85,7 +93,8 @@ impl Tract {
 
     /// Load the ONNX model in `content`, which has all its data inside.
     pub fn load_bytes(&self, content: &[u8]) -> Result<Arc<dyn Graph>, BackendError> {
-        load(onnx::decode(content, ENGINE)?, None)
+        let symbolic = of_onnx(onnx::decode(content, ENGINE)?, None);
+        serve(symbolic.map_err(load_error)?, None)
     }
 }
 
@@ -99,45 +108,44 @@ impl Backend for Tract {
     }
 
     fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
-        if options.device != Device::Cpu {
-            return Err(BackendError::Unavailable {
-                engine: ENGINE,
-                reason: format!(
-                    "it computes on the processor here, not on `{}`: choose `backend = \"onnxruntime\"`",
-                    options.device
-                ),
-            });
-        }
-        let graph = match Format::of(path) {
-            Some((Format::Nnef, _)) => load_nnef(path)?,
-            _ => load(onnx::read(path, ENGINE)?, path.parent())?,
+        let runtime = match options.device {
+            Device::Cpu => None,
+            Device::Cuda(index) => {
+                let found = cuda::runtime(index);
+                Some(found.map_err(|reason| BackendError::Unavailable {
+                    engine: ENGINE,
+                    reason,
+                })?)
+            }
         };
+        let symbolic = match Format::of(path) {
+            Some((Format::Nnef, _)) => nnef::load(path).and_then(SymbolicModel::of_nnef),
+            _ => of_onnx(onnx::read(path, ENGINE)?, path.parent()),
+        };
+        let graph = serve(symbolic.map_err(load_error)?, runtime)?;
         #[cfg(feature = "threads")]
         let graph = crate::rows::split_where_faster(graph, options.threads)?;
         Ok(graph)
     }
 }
 
-/// Type, specialise and try the model in `proto`, whose external data lies in `folder`.
-fn load(mut proto: ModelProto, folder: Option<&Path>) -> Result<Arc<dyn Graph>, BackendError> {
+/// The model in `proto`, whose external data lies in `folder`, with types and symbols.
+fn of_onnx(mut proto: ModelProto, folder: Option<&Path>) -> Result<SymbolicModel, Fault> {
     onnx::prepare(&mut proto);
-    let symbolic = SymbolicModel::load(&proto, folder).map_err(load_error)?;
-    drop(proto);
-    serve(symbolic)
+    SymbolicModel::load(&proto, folder)
 }
 
-/// The same with the model in an NNEF archive.
-fn load_nnef(path: &Path) -> Result<Arc<dyn Graph>, BackendError> {
-    let model = nnef::load(path).map_err(load_error)?;
-    serve(SymbolicModel::of_nnef(model).map_err(load_error)?)
-}
-
-fn serve(symbolic: SymbolicModel) -> Result<Arc<dyn Graph>, BackendError> {
+/// A graph that has been tried; `runtime` runs it elsewhere than on the processor.
+fn serve(
+    symbolic: SymbolicModel,
+    runtime: Option<&'static dyn Runtime>,
+) -> Result<Arc<dyn Graph>, BackendError> {
     let capacity = PLAN_BYTES / symbolic.constant_bytes().max(1);
     let mut graph = TractGraph {
         symbolic,
         plans: PlanCache::new(capacity.clamp(MIN_PLANS, MAX_PLANS)),
         sample: Sample::default(),
+        runtime,
     };
     graph.probe()?;
     Ok(Arc::new(graph))
@@ -219,7 +227,14 @@ impl TractGraph {
             let concrete = self.symbolic.model.set_symbols(&values.to_dim_map())?;
             check_value_sizes(&concrete)?;
             check_plan_cost(&concrete)?;
-            concrete.into_optimized()?.into_runnable()
+            match self.runtime {
+                None => concrete.into_optimized()?.into_runnable(),
+                Some(runtime) => {
+                    let prepared = runtime.prepare(concrete)?;
+                    let plan = prepared.typed_plan().cloned();
+                    plan.ok_or_else(|| format_err!("the runtime makes no plan"))
+                }
+            }
         })
     }
 

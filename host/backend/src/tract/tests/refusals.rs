@@ -3,7 +3,7 @@
 use super::onnx_file::{Axis, OnnxFile, perceptron};
 use super::{encode, fp32, load_file, values};
 use crate::tract::Tract;
-use crate::{Backend, BackendError, Graph, LoadOptions};
+use crate::{Backend, BackendError, Device, Graph, LoadOptions};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
@@ -204,4 +204,22 @@ fn a_chain_of_many_nodes_does_not_exhaust_the_stack() {
         value = next;
     }
     load_file(file.node("Neg", &[&value], &["y"]).output("y")).unwrap();
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_named_and_nothing_computes_in_its_stead() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let model = directory.path().join("m.onnx");
+    std::fs::write(&model, encode(perceptron(Axis::Named("batch"), &[2, 2])))?;
+    let options = LoadOptions {
+        device: Device::Cuda(1),
+        ..LoadOptions::default()
+    };
+    match Tract::new().load(&model, &options) {
+        Err(BackendError::Unavailable { reason, .. }) => {
+            assert!(reason.contains("cuda:1"), "{reason}");
+        }
+        other => anyhow::bail!("{other:?}"),
+    }
+    Ok(())
 }
