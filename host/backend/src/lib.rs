@@ -16,6 +16,8 @@ pub mod format;
 #[cfg(feature = "threads")]
 pub mod measure;
 #[cfg(feature = "tract")]
+mod one_line;
+#[cfg(feature = "tract")]
 mod onnx;
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;

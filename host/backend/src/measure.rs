@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 use wisp_tensor::number::{from_numbers, numbers};
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorError};
 
+/// The engine whose answers the others' are compared with, where it is there: the one that the format's
+/// authors test with.
+pub const REFERENCE: &str = "onnxruntime";
+
 /// Computations of each graph at most, however quick they are.
 const MAX_RUNS: usize = 2000;
 

@@ -193,15 +193,7 @@ fn compute_error(reason: String) -> BackendError {
 /// The library's texts span lines and can print whole shapes and paths of its sources.
 fn one_line(text: &str) -> String {
     const MAX_CHARS: usize = 400;
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MAX_CHARS)
-        .collect();
-    if text.chars().nth(MAX_CHARS).is_some() {
-        line.push('…');
-    }
-    line
+    crate::one_line::one_line(text, MAX_CHARS)
 }
 
 // === impl Value: the C interface ===

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wisp_tensor::batch::{split, stack};
-use wisp_tensor::{Dimension, NamedTensor, Signature, TensorError, TensorSpec};
+use wisp_tensor::{NamedTensor, Signature, TensorError};
 
 /// Rows that are tried both ways: enough for what batches gain or lose to show.
 const TRIED_ROWS: usize = 4;
@@ -67,7 +67,8 @@ pub(crate) fn split_where_faster(
     graph: Arc<dyn Graph>,
     threads: NonZeroUsize,
 ) -> Result<Arc<dyn Graph>, BackendError> {
-    if !has_rows(graph.signature()) {
+    let signature = graph.signature();
+    if signature.inputs.is_empty() || !signature.has_batch_axis() {
         return Ok(graph);
     }
     let helpers = match NonZeroUsize::new(threads.get() - 1) {
@@ -82,12 +83,6 @@ pub(crate) fn split_where_faster(
         helpers,
         decisions: Mutex::default(),
     }))
-}
-
-/// Whether axis 0 of all inputs and outputs is left open by the file: a batch, as exporters write it.
-fn has_rows(signature: &Signature) -> bool {
-    let open = |spec: &TensorSpec| spec.shape.first() == Some(&Dimension::Variable);
-    !signature.inputs.is_empty() && signature.inputs.iter().chain(&signature.outputs).all(open)
 }
 
 // === impl RowGraph ===

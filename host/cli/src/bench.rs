@@ -21,14 +21,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use wisp_backend::measure::{Pace, in_turns, largest_difference, varied_inputs};
+use wisp_backend::measure::{Pace, REFERENCE, in_turns, largest_difference, varied_inputs};
 use wisp_backend::{Backends, Graph, LoadOptions};
 use wisp_serving::registry::model_file::ModelFile;
 use wisp_serving::registry::repository::{MAIN_GRAPH, version_files};
 use wisp_tensor::Dimension;
-
-/// The backend whose answers the others are compared with, where it is there.
-const REFERENCE: &str = "onnxruntime";
 
 /// What was found of one graph.
 #[derive(Debug, Serialize)]

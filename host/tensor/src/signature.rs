@@ -82,6 +82,14 @@ impl TensorSpec {
     }
 }
 
+impl Signature {
+    /// Whether the first axis of every input and output may have any size: a batch, as exporters write it.
+    pub fn has_batch_axis(&self) -> bool {
+        let open = |spec: &TensorSpec| spec.shape.first() == Some(&Dimension::Variable);
+        self.inputs.iter().chain(&self.outputs).all(open)
+    }
+}
+
 /// Check each tensor against the declaration of its name: known, given once, type and shape right.
 ///
 /// Says nothing about declared tensors that are absent: see [`check_complete`].

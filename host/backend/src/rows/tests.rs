@@ -2,7 +2,7 @@
 
 use super::*;
 use wisp_tensor::number::{from_numbers, numbers};
-use wisp_tensor::{ElementType, Shape};
+use wisp_tensor::{Dimension, ElementType, Shape, TensorSpec};
 
 /// Doubles its input, and takes some time for each row and some for a batch of several.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 //! tract reports most faults as errors, but indexes, unwraps and asserts on the way; a model file
 //! or a request must not end more than itself.
 
+use crate::one_line::one_line;
 use crate::panic::panic_message;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tract_onnx::prelude::{TractError, TractResult};
@@ -58,15 +59,7 @@ fn reason(error: &TractError) -> String {
 
 /// One line of at most [`MAX_REASON_CHARS`].
 fn short(text: &str) -> String {
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MAX_REASON_CHARS)
-        .collect();
-    if text.chars().nth(MAX_REASON_CHARS).is_some() {
-        line.push('…');
-    }
-    line
+    one_line(text, MAX_REASON_CHARS)
 }
 
 #[cfg(test)]

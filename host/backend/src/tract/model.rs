@@ -4,7 +4,6 @@
 //! What cannot be served is refused here with the operator, input or file at fault named.
 
 use super::convert::element_type;
-use super::extreme;
 use super::guard::{Fault, guarded};
 use super::known_faults;
 use super::known_size::check_known_sizes;
@@ -72,7 +71,6 @@ impl SymbolicModel {
         // tract wants text; of a folder whose name is none, it reads no external data.
         let folder = folder.and_then(Path::to_str);
         let mut onnx = framework();
-        extreme::register(&mut onnx);
         // Not mapped into memory, as is tract's way: a file that is cut short then ends the process.
         onnx.provider = Arc::new(FopenDataResolver);
         known_faults::check(&onnx, graph).map_err(Fault::Refused)?;

@@ -14,6 +14,7 @@ use tract_onnx::prelude::DatumType;
 pub(super) fn framework() -> Onnx {
     let mut onnx = tract_onnx::onnx();
     super::ml::register(&mut onnx);
+    super::extreme::register(&mut onnx);
     onnx
 }
 

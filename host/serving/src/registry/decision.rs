@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wisp_backend::measure::{in_turns, largest_difference, varied_inputs};
+use wisp_backend::measure::{REFERENCE, in_turns, largest_difference, varied_inputs};
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions};
 use wisp_tensor::NamedTensor;
 
@@ -20,9 +20,6 @@ const BUDGET: Duration = Duration::from_millis(500);
 /// The difference (see [`largest_difference`]) up to which answers are the same. Engines sum in other
 /// orders, and deep graphs add up to this; a wrong answer is far beyond it.
 const TOLERANCE: f64 = 1e-2;
-
-/// The engine whose answers the others must give: the one that the format's authors test with.
-const REFERENCE: &str = "onnxruntime";
 
 /// Where decisions are kept. Lifetime: the process.
 #[derive(Debug, Clone)]

@@ -27,7 +27,7 @@ use wisp_sandbox::engine::Engine;
 use wisp_sandbox::handler::Handler;
 use wisp_sandbox::limits::Limits;
 use wisp_sandbox::nn::{Compute, Graphs};
-use wisp_tensor::{Dimension, Signature, TensorSpec};
+use wisp_tensor::{Dimension, Signature};
 
 /// Rows per request where batches are possible and the model file is silent.
 const DEFAULT_MAX_BATCH_SIZE: u32 = 32;
@@ -184,15 +184,15 @@ impl Loader {
                 version: files.version,
             })?;
             let signature = main.signature().clone();
-            let batched = has_batch_axis([&signature]);
+            let batched = signature.has_batch_axis();
             let version = ModelVersion::bare(describe(signature, batched)?, main);
             return Ok(Arc::new(version.with_decisions(decisions)));
         };
         let handler = self.load_handler(handler, &graphs, limits)?;
         let told = handler.signature();
-        let batched = has_batch_axis(
-            std::iter::once(&told.model).chain(told.graphs.iter().map(|(_, graph)| graph)),
-        );
+        let mut signatures =
+            std::iter::once(&told.model).chain(told.graphs.iter().map(|(_, graph)| graph));
+        let batched = signatures.all(Signature::has_batch_axis);
         let description = describe(told.model.clone(), batched)?;
         let placement = match is_quick {
             true => Placement::Inline,
@@ -273,12 +273,4 @@ fn compute_is_quick(graph: &dyn Graph) -> bool {
         let started = Instant::now();
         graph.compute(&inputs).is_ok() && started.elapsed() <= INLINE_COMPUTE
     })
-}
-
-fn has_batch_axis<'a>(signatures: impl IntoIterator<Item = &'a Signature>) -> bool {
-    let variable = |spec: &TensorSpec| spec.shape.first() == Some(&Dimension::Variable);
-    signatures
-        .into_iter()
-        .flat_map(|signature| signature.inputs.iter().chain(&signature.outputs))
-        .all(variable)
 }

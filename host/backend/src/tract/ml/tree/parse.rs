@@ -67,6 +67,22 @@ impl Test {
     }
 }
 
+/// The integers of an attribute that has one for each of the `count` nodes.
+fn node_ints(node: &NodeProto, name: &str, count: usize) -> TractResult<Vec<i64>> {
+    let values = attribute::ints(node, name)?;
+    attribute::expect_length(node, name, values.len(), count)?;
+    Ok(values.to_vec())
+}
+
+/// For each of the `count` nodes, whether a missing value takes the branch of a true test; nowhere by default.
+fn missing_value_tracks(node: &NodeProto, count: usize) -> TractResult<Vec<i64>> {
+    let name = "nodes_missing_value_tracks_true";
+    match attribute::ints(node, name)?.is_empty() {
+        true => Ok(vec![0; count]),
+        false => node_ints(node, name, count),
+    }
+}
+
 impl Forest {
     /// Read the attributes of versions 1 to 4; those of leaves begin with `prefix`, `class` or `target`, of
     /// which there are `targets`.
@@ -79,11 +95,7 @@ impl Forest {
         let trees = attribute::ints(node, "nodes_treeids")?;
         let count = trees.len();
         node.expect_attr("nodes_treeids", count > 0, "at least one node")?;
-        let of_nodes = |name: &str| {
-            let values = attribute::ints(node, name)?;
-            attribute::expect_length(node, name, values.len(), count)?;
-            Ok::<_, tract_onnx::prelude::TractError>(values)
-        };
+        let of_nodes = |name: &str| node_ints(node, name, count);
         let numbers = of_nodes("nodes_nodeids")?;
         let features = of_nodes("nodes_featureids")?;
         let yes = of_nodes("nodes_truenodeids")?;
@@ -92,16 +104,7 @@ impl Forest {
         attribute::expect_length(node, "nodes_modes", modes.len(), count)?;
         let (thresholds, is_double) = attribute::doubles(context, node, "nodes_values")?;
         attribute::expect_length(node, "nodes_values", thresholds.len(), count)?;
-        let missing = match attribute::ints(node, "nodes_missing_value_tracks_true")? {
-            absent if absent.is_empty() => vec![0; count],
-            missing => missing,
-        };
-        attribute::expect_length(
-            node,
-            "nodes_missing_value_tracks_true",
-            missing.len(),
-            count,
-        )?;
+        let missing = missing_value_tracks(node, count)?;
 
         let mut forest = Forest {
             is_double,
@@ -194,25 +197,12 @@ impl Forest {
         let features = attribute::ints(node, "nodes_featureids")?;
         let count = features.len();
         node.expect_attr("nodes_featureids", count > 0, "at least one node")?;
-        let of_nodes = |name: &str| {
-            let values = attribute::ints(node, name)?;
-            attribute::expect_length(node, name, values.len(), count)?;
-            Ok::<_, tract_onnx::prelude::TractError>(values)
-        };
+        let of_nodes = |name: &str| node_ints(node, name, count);
         let yes = of_nodes("nodes_truenodeids")?;
         let yes_is_leaf = of_nodes("nodes_trueleafs")?;
         let no = of_nodes("nodes_falsenodeids")?;
         let no_is_leaf = of_nodes("nodes_falseleafs")?;
-        let missing = match attribute::ints(node, "nodes_missing_value_tracks_true")? {
-            absent if absent.is_empty() => vec![0; count],
-            missing => missing,
-        };
-        attribute::expect_length(
-            node,
-            "nodes_missing_value_tracks_true",
-            missing.len(),
-            count,
-        )?;
+        let missing = missing_value_tracks(node, count)?;
         let numbers = |name: &str| match attribute::tensor(context, node, name)? {
             Some(numbers) => Ok(numbers),
             None => node.bail_attr(name, "is missing"),
