@@ -25,8 +25,6 @@ pub struct ServerOptions {
     /// How long a body may make us wait, besides the time its bytes take at 16 KiB/s; at most five
     /// minutes together.
     pub body_timeout: Duration,
-    /// What the bodies of all requests may take together, in bytes; what exceeds it is answered 503.
-    pub max_buffered_bytes: usize,
     /// How long a client may leave a response lying without taking any of it.
     pub write_timeout: Duration,
     /// How long a connection may stay open without a request.
@@ -46,7 +44,6 @@ impl Default for ServerOptions {
             max_connections: 10_000,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
-            max_buffered_bytes: 1 << 30,
             write_timeout: Duration::from_secs(30),
             // Longer than the load balancers in use keep a connection (AWS 60 s, Google 600 s):
             // whoever closes first, it must not be us while a request is on its way.

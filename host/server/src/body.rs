@@ -9,7 +9,6 @@ mod inflation;
 
 pub(crate) use inflation::inflate;
 
-use crate::body_budget::Share;
 use bytes::Bytes;
 use std::error::Error;
 use std::future::poll_fn;
@@ -20,6 +19,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use wisp_protocol::content_coding::Coding;
 use wisp_serving::{Body, BodyError};
+use wisp_tensor::Reservation;
 
 /// The rate below which a body is late; a bad mobile connection reaches it.
 const MIN_BYTES_PER_SECOND: u64 = 16 * 1024;
@@ -44,7 +44,7 @@ pub(crate) struct RequestBody<B> {
     /// How it is compressed; `None` for a body as it is.
     coding: Option<Coding>,
     /// Of what all bodies may take; given back with the request, which goes on using the bytes.
-    share: Share,
+    reservation: Reservation,
     /// How long it may make us wait, besides the time its bytes take.
     grace: Duration,
     state: State,
@@ -71,7 +71,7 @@ impl<B> RequestBody<B>
 where
     B: http_body::Body<Data = Bytes, Error: Error + 'static> + Unpin,
 {
-    pub(crate) fn new(incoming: B, grace: Duration, share: Share) -> RequestBody<B> {
+    pub(crate) fn new(incoming: B, grace: Duration, reservation: Reservation) -> RequestBody<B> {
         RequestBody {
             state: match incoming.is_end_stream() {
                 true => State::Ended,
@@ -80,7 +80,7 @@ where
             incoming,
             collected: Collected::Nothing,
             coding: None,
-            share,
+            reservation,
             grace,
         }
     }
@@ -143,7 +143,7 @@ where
             if piece.len() > limit - received {
                 return Poll::Ready(Err(BodyError::TooLarge { limit }));
             }
-            if !self.share.take(piece.len()) {
+            if !self.reservation.grow(piece.len()) {
                 return Poll::Ready(Err(BodyError::NoRoom));
             }
             let left = self.incoming.size_hint().lower();
@@ -186,9 +186,9 @@ where
         let Some(coding) = self.coding else {
             return Ok(body);
         };
-        let share = self.share.split_off();
-        let (inflated, share) = inflate(coding, body, limit, share).await?;
-        self.share = share;
+        let reservation = self.reservation.split_off();
+        let (inflated, reservation) = inflate(coding, body, limit, reservation).await?;
+        self.reservation = reservation;
         Ok(inflated)
     }
 }

@@ -6,7 +6,7 @@
 //! watching that it gets on and `refusal` completing what hyper answers by itself; `service` frames
 //! every request, and [`cors`] says which pages of a browser may make it; `grpc` answers those of gRPC,
 //! and of the others `answer` says what each call is answered with, reading the request's `body` where
-//! it has one, within the `body_budget` of all; `failure` is what it says instead; `docs` is the API's
+//! it has one, within the memory budget of all requests; `failure` is what it says instead; `docs` is the API's
 //! description of itself; `reply` becomes the response, an inference's with `server_timing`; `log` writes the one line about it, with the `trace` it belongs to. `drain` ends it all.
 //! Start with `service`.
 //!
@@ -18,7 +18,6 @@ mod acceptor;
 mod answer;
 pub mod assemble;
 mod body;
-mod body_budget;
 mod connection;
 pub mod cors;
 mod docs;

@@ -6,7 +6,6 @@
 use crate::answer::{answer, check_host};
 use crate::assemble::ServerOptions;
 use crate::body::RequestBody;
-use crate::body_budget::BodyBudget;
 use crate::cors::Cors;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
@@ -38,7 +37,6 @@ pub(crate) struct Service {
     serving: Arc<Serving>,
     log: Log,
     body_timeout: Duration,
-    bodies: Arc<BodyBudget>,
     grpc: grpc::Services,
     cors: Option<Cors>,
     draining: AtomicBool,
@@ -56,7 +54,6 @@ impl Service {
             log: Log::new(),
             cors: Cors::new(&options.cors_origins),
             body_timeout: options.body_timeout,
-            bodies: Arc::new(BodyBudget::new(options.max_buffered_bytes)),
             draining: AtomicBool::new(false),
         }
     }
@@ -94,7 +91,7 @@ impl Service {
         incoming: Incoming,
         turn: Turn,
     ) -> Response<GrpcBody> {
-        let held = Held::new(self.bodies.share());
+        let held = Held::new(self.serving.memory().reservation());
         let deadline = grpc::client_deadline(&head.headers);
         let line = self.log.begin(&head);
         let work = self.grpc.call(head.clone(), incoming, held.clone());
@@ -119,7 +116,11 @@ impl Service {
         incoming: Incoming,
         turn: Turn,
     ) -> Response<ReplyBody> {
-        let mut body = RequestBody::new(incoming, self.body_timeout, self.bodies.share());
+        let mut body = RequestBody::new(
+            incoming,
+            self.body_timeout,
+            self.serving.memory().reservation(),
+        );
         let line = self.log.begin(&head);
         let outcome = match self
             .cors

@@ -24,6 +24,7 @@ use wisp_protocol::codec::{Codec, Reply};
 use wisp_protocol::content_coding::Coding;
 use wisp_protocol::statistics::VersionStatistics;
 use wisp_sandbox::handler::Usage;
+use wisp_tensor::MemoryBudget;
 
 /// What inference needs besides the request. Lifetime: the process.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct ServingOptions {
     pub max_body_bytes: usize,
     /// From the complete body to the answer.
     pub request_timeout: Duration,
+    /// The bytes that all requests may hold together; what exceeds it is refused.
+    pub memory: Arc<MemoryBudget>,
 }
 
 impl Default for ServingOptions {
@@ -55,6 +58,7 @@ impl Default for ServingOptions {
             max_instances: 128,
             max_body_bytes: 64 << 20,
             request_timeout: Duration::from_secs(10),
+            memory: Arc::new(MemoryBudget::new(1 << 30)),
         }
     }
 }
@@ -181,6 +185,11 @@ impl Serving {
     /// The handler instances that are alive now, those of inline calls not counted.
     pub fn live_instances(&self) -> usize {
         self.admission.live_instances()
+    }
+
+    /// Returns the budget of the bytes that all requests hold together.
+    pub fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.options.memory
     }
 
     /// The largest request, in bytes.

@@ -2,13 +2,15 @@
 //!
 //! A leaf: it depends on no crate of ours and compiles to Wasm. Read [`element_type`] and [`shape`]
 //! first, then [`tensor`], whose one type is the proof that bytes fit a type and a shape; [`named`]
-//! and [`signature`] are what requests, answers and graphs are made of. [`number`] reads any of them as numbers, [`batch`] takes rows apart.
+//! and [`signature`] are what requests, answers and graphs are made of. [`number`] reads any of them as numbers, [`batch`] takes rows apart, and
+//! [`memory_budget`] bounds what requests hold together.
 //!
 //! Invariant: arithmetic on sizes is checked everywhere, and no [`Tensor`] exists unvalidated.
 #![forbid(unsafe_code)]
 
 pub mod batch;
 pub mod element_type;
+pub mod memory_budget;
 pub mod named;
 pub mod number;
 pub mod shape;
@@ -16,6 +18,7 @@ pub mod signature;
 pub mod tensor;
 
 pub use element_type::ElementType;
+pub use memory_budget::{MemoryBudget, Reservation};
 pub use named::{NamedTensor, Parameter, ParameterValue};
 pub use shape::{Shape, ShapeError};
 pub use signature::{Dimension, Signature, SpecError, TensorSpec};

@@ -1,13 +1,13 @@
 //! The plain bytes of a body that came compressed, counted like those of any other.
 //!
 //! What is short is inflated at once. The rest goes to a blocking thread, since it would hold up
-//! connections; the budget's share goes with it, so that it is given back no earlier than the memory.
+//! connections; the budget's reservation goes with it, so that it is given back no earlier than the memory.
 
-use crate::body_budget::Share;
 use bytes::Bytes;
 use std::panic::resume_unwind;
 use wisp_protocol::content_coding::{Coding, InflateError, Inflater, Progress};
 use wisp_serving::BodyError;
+use wisp_tensor::Reservation;
 
 /// The longest compressed body whose first steps are made at once: some tenths of a millisecond, about
 /// what one step makes of it.
@@ -17,20 +17,23 @@ const MAX_SHORT_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 struct Inflation {
     inflater: Inflater,
-    share: Share,
+    reservation: Reservation,
 }
 
-/// The plain bytes of `body`, of which there may be `limit`, and the share of the budget that they
+/// The plain bytes of `body`, of which there may be `limit`, and the reservation that they
 /// and the compressed ones have.
 pub(crate) async fn inflate(
     coding: Coding,
     body: Bytes,
     limit: usize,
-    share: Share,
-) -> Result<(Bytes, Share), BodyError> {
+    reservation: Reservation,
+) -> Result<(Bytes, Reservation), BodyError> {
     let is_short = body.len() <= MAX_SHORT_BYTES;
     let inflater = Inflater::new(coding, body, limit);
-    let mut inflation = Inflation { inflater, share };
+    let mut inflation = Inflation {
+        inflater,
+        reservation,
+    };
     if is_short {
         // Two steps, since gzip shows its end only in a step of its own.
         for _ in 0..2 {
@@ -49,7 +52,7 @@ pub(crate) async fn inflate(
 }
 
 impl Inflation {
-    fn run(mut self) -> Result<(Bytes, Share), BodyError> {
+    fn run(mut self) -> Result<(Bytes, Reservation), BodyError> {
         while self.step()? == Progress::Started {}
         Ok(self.finish())
     }
@@ -60,13 +63,16 @@ impl Inflation {
             InflateError::TooLarge { limit } => BodyError::TooLarge { limit },
             InflateError::Malformed(coding) => BodyError::NotInCoding(coding),
         })?;
-        match self.share.take(self.inflater.inflated_bytes() - before) {
+        match self
+            .reservation
+            .grow(self.inflater.inflated_bytes() - before)
+        {
             true => Ok(progress),
             false => Err(BodyError::NoRoom),
         }
     }
 
-    fn finish(self) -> (Bytes, Share) {
-        (self.inflater.into_inflated(), self.share)
+    fn finish(self) -> (Bytes, Reservation) {
+        (self.inflater.into_inflated(), self.reservation)
     }
 }

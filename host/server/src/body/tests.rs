@@ -1,10 +1,10 @@
 //! Bodies that come piece by piece, or do not come.
 
 use super::*;
-use crate::body_budget::BodyBudget;
 use http_body::{Frame, SizeHint};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use wisp_tensor::MemoryBudget;
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -84,8 +84,8 @@ fn pieces<const N: usize>(texts: [&'static str; N]) -> impl Iterator<Item = Step
 
 /// A body that may take as much as it likes.
 fn request_body(script: Script) -> RequestBody<Script> {
-    let budget = Arc::new(BodyBudget::new(usize::MAX));
-    RequestBody::new(script, GRACE, budget.share())
+    let budget = Arc::new(MemoryBudget::new(usize::MAX));
+    RequestBody::new(script, GRACE, budget.reservation())
 }
 
 async fn read(script: Script, limit: usize) -> Result<Bytes, BodyError> {
@@ -236,8 +236,8 @@ async fn only_what_is_there_already_is_thrown_away() {
 
 #[tokio::test]
 async fn a_body_holds_its_bytes_until_its_request_ends() -> anyhow::Result<()> {
-    let budget = Arc::new(BodyBudget::new(5));
-    let body = |text| RequestBody::new(Script::new(pieces([text])), GRACE, budget.share());
+    let budget = Arc::new(MemoryBudget::new(5));
+    let body = |text| RequestBody::new(Script::new(pieces([text])), GRACE, budget.reservation());
     let mut first = body("abcd");
     first.read_whole(10).await?;
     assert_eq!(body("ef").read(10).await, Err(BodyError::NoRoom));
@@ -263,7 +263,7 @@ async fn no_body_takes_longer_than_five_minutes() {
 #[tokio::test]
 async fn a_compressed_body_is_held_to_its_inflated_size() -> anyhow::Result<()> {
     let plain = Bytes::from(vec![7; 300_000]);
-    let budget = Arc::new(BodyBudget::new(1_000_000));
+    let budget = Arc::new(MemoryBudget::new(1_000_000));
     for coding in [Coding::Gzip, Coding::Deflate] {
         let compressed = coding.compress(std::slice::from_ref(&plain));
         let script = || Script::new([Step::Piece(compressed.clone())]);
@@ -272,7 +272,7 @@ async fn a_compressed_body_is_held_to_its_inflated_size() -> anyhow::Result<()> 
             (299_999, Err(BodyError::TooLarge { limit: 299_999 })),
             (1_000, Err(BodyError::TooLarge { limit: 1_000 })),
         ] {
-            let mut body = RequestBody::new(script(), GRACE, budget.share());
+            let mut body = RequestBody::new(script(), GRACE, budget.reservation());
             body.set_coding(Some(coding));
             assert_eq!(Body::read(&mut body, limit).await, expected, "{coding}");
         }
@@ -284,18 +284,21 @@ async fn a_compressed_body_is_held_to_its_inflated_size() -> anyhow::Result<()> 
 async fn what_a_body_inflates_to_counts_in_the_budget_until_the_request_ends() {
     let compressed = Coding::Gzip.compress(&[Bytes::from(vec![7; 300_000])]);
     let script = || Script::new([Step::Piece(compressed.clone())]);
-    let budget = Arc::new(BodyBudget::new(400_000));
+    let budget = Arc::new(MemoryBudget::new(400_000));
     let read = async |body: &mut RequestBody<Script>| {
         body.set_coding(Some(Coding::Gzip));
         Body::read(body, 1 << 20).await.map(|bytes| bytes.len())
     };
-    let mut one = RequestBody::new(script(), GRACE, budget.share());
+    let mut one = RequestBody::new(script(), GRACE, budget.reservation());
     assert_eq!(read(&mut one).await, Ok(300_000));
-    let mut other = RequestBody::new(script(), GRACE, budget.share());
+    let mut other = RequestBody::new(script(), GRACE, budget.reservation());
     assert_eq!(read(&mut other).await, Err(BodyError::NoRoom));
     drop(one);
-    let mut third = RequestBody::new(script(), GRACE, budget.share());
+    let mut third = RequestBody::new(script(), GRACE, budget.reservation());
     assert_eq!(read(&mut third).await, Ok(300_000));
     drop((other, third));
-    assert!(budget.share().take(400_000), "all of it was given back");
+    assert!(
+        budget.reservation().grow(400_000),
+        "all of it was given back"
+    );
 }

@@ -5,7 +5,6 @@
 //! silent between them for as long as the server runs, and ends when that drains.
 
 use crate::body::allowed_time;
-use crate::body_budget::Share;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
 use bytes::Bytes;
@@ -19,10 +18,11 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use wisp_serving::{BodyError, InferError};
+use wisp_tensor::Reservation;
 
 /// What a request holds of the budget of all bodies. Lifetime: one request.
 #[derive(Debug, Clone)]
-pub(crate) struct Held(Arc<Mutex<Share>>);
+pub(crate) struct Held(Arc<Mutex<Reservation>>);
 
 /// How many messages a request may have.
 #[derive(Debug)]
@@ -56,26 +56,26 @@ enum Wait {
 // === impl Held ===
 
 impl Held {
-    pub(crate) fn new(share: Share) -> Held {
-        Held(Arc::new(Mutex::new(share)))
+    pub(crate) fn new(reservation: Reservation) -> Held {
+        Held(Arc::new(Mutex::new(reservation)))
     }
 
     /// Give back what the messages so far have taken: they are answered.
     pub(super) fn release(&self) {
-        self.share(Share::release);
+        self.with(Reservation::release);
     }
 
     /// What the messages so far have taken, for who works on them where this cannot be.
-    pub(super) fn split_off(&self) -> Share {
-        self.share(Share::split_off)
+    pub(super) fn split_off(&self) -> Reservation {
+        self.with(Reservation::split_off)
     }
 
     /// Hold again what was split off.
-    pub(super) fn put_back(&self, taken: Share) {
-        self.share(|share| share.join(taken));
+    pub(super) fn put_back(&self, taken: Reservation) {
+        self.with(|reservation| reservation.join(taken));
     }
 
-    fn share<T>(&self, work: impl FnOnce(&mut Share) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut Reservation) -> T) -> T {
         // A panic leaves a count that is right.
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -147,7 +147,7 @@ impl Body for MessageBody {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
-                if !self.held.share(|share| share.take(bytes)) {
+                if !self.held.with(|reservation| reservation.grow(bytes)) {
                     return fail(BodyError::NoRoom);
                 }
                 self.received = self.received.saturating_add(bytes as u64);

@@ -8,7 +8,6 @@
 use super::MessageBody;
 use super::incoming::Held;
 use crate::body::inflate;
-use crate::body_budget::Share;
 use crate::failure::Failure;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -20,6 +19,7 @@ use tonic::Status;
 use wisp_protocol::content_coding::Coding;
 use wisp_protocol::error::ErrorKind;
 use wisp_serving::{BodyError, InferError};
+use wisp_tensor::Reservation;
 
 /// Before each message: whether it is compressed, and its length in four bytes.
 const PREFIX_BYTES: usize = 5;
@@ -45,7 +45,7 @@ struct Inflating {
 }
 
 /// A message's plain bytes, and what it has of the budget.
-type Inflated = Result<(Bytes, Share), BodyError>;
+type Inflated = Result<(Bytes, Reservation), BodyError>;
 
 enum Stage {
     /// The prefix of a message is next.
@@ -162,13 +162,13 @@ impl Inflating {
                         return Poll::Ready(Ok(None));
                     }
                     let message = self.received.split_to(*length).freeze();
-                    let share = self.held.split_off();
-                    let inflating = inflate(Coding::Gzip, message, self.limit, share);
+                    let reservation = self.held.split_off();
+                    let inflating = inflate(Coding::Gzip, message, self.limit, reservation);
                     self.stage = Stage::Inflating(Box::pin(inflating));
                 }
                 Stage::Inflating(inflating) => {
                     let inflated = ready!(inflating.as_mut().poll(cx));
-                    let (message, share) = inflated.map_err(|error| match error {
+                    let (message, reservation) = inflated.map_err(|error| match error {
                         BodyError::TooLarge { limit } => too_large(limit),
                         BodyError::NotInCoding(_) => Failure::Message {
                             kind: ErrorKind::InvalidRequest,
@@ -176,7 +176,7 @@ impl Inflating {
                         },
                         other => InferError::from(other).into(),
                     })?;
-                    self.held.put_back(share);
+                    self.held.put_back(reservation);
                     let Ok(length) = u32::try_from(message.len()) else {
                         return Poll::Ready(Err(too_large(u32::MAX as usize)));
                     };

@@ -2,7 +2,6 @@
 
 use super::harness::{TestServer, options, within};
 use super::http2::{Body, Held, connect};
-use crate::ServerOptions;
 use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -10,10 +9,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use prost::Message;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use wisp_protocol::content_coding::Coding;
 use wisp_protocol::grpc::message::inference::ModelInferRequest;
 use wisp_serving::ServingOptions;
+use wisp_tensor::MemoryBudget;
 
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
@@ -167,11 +168,11 @@ async fn a_message_too_large_is_told_the_limit_and_who_sets_it() -> anyhow::Resu
 
 #[tokio::test]
 async fn what_messages_inflate_to_counts_among_all_bodies() -> anyhow::Result<()> {
-    let options = ServerOptions {
-        max_buffered_bytes: 100_000,
-        ..options()
+    let serving = ServingOptions {
+        memory: Arc::new(MemoryBudget::new(100_000)),
+        ..ServingOptions::default()
     };
-    let server = TestServer::start(options).await?;
+    let server = TestServer::serving(options(), serving).await?;
     let (mut client, _connection) = connect(&server).await?;
     let gzip = [("grpc-encoding", "gzip")];
     for (bytes, expected) in [(90_000, "5"), (110_000, "14"), (90_000, "5")] {

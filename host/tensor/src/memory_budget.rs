@@ -1,0 +1,121 @@
+//! One bound on the bytes that all requests hold together: bodies, instances and responses.
+//!
+//! Each of them has a limit of its own, but a thousand of them at that limit are more than a machine has.
+//! Whoever is about to hold bytes grows a [`Reservation`] first, and is refused when the budget is
+//! used up; a reservation gives back what it holds when it is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// The bytes that requests may hold together. Lifetime: the process.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    capacity: usize,
+    left: AtomicUsize,
+}
+
+/// The bytes that one holder has taken of a [`MemoryBudget`]. Lifetime: one request.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<MemoryBudget>,
+    bytes: usize,
+}
+
+impl MemoryBudget {
+    /// A budget of `bytes`.
+    pub fn new(bytes: usize) -> MemoryBudget {
+        MemoryBudget {
+            capacity: bytes,
+            left: AtomicUsize::new(bytes),
+        }
+    }
+
+    /// Returns the bytes that the budget had when nothing was reserved.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Returns the bytes that are reserved now.
+    pub fn reserved(&self) -> usize {
+        self.capacity.saturating_sub(self.left.load(Relaxed))
+    }
+
+    /// Returns a reservation of nothing yet.
+    pub fn reservation(self: &Arc<MemoryBudget>) -> Reservation {
+        Reservation {
+            budget: Arc::clone(self),
+            bytes: 0,
+        }
+    }
+}
+
+impl Reservation {
+    /// Reserves `bytes` more, or returns false and changes nothing.
+    #[must_use]
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let left = &self.budget.left;
+        let taken = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
+        if taken.is_ok() {
+            self.bytes += bytes;
+        }
+        taken.is_ok()
+    }
+
+    /// Gives back `bytes`, at most what is reserved.
+    pub fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.left.fetch_add(bytes, Relaxed);
+    }
+
+    /// Returns the bytes that are reserved here.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Moves all of this reservation into one of its own; here nothing is left.
+    pub fn split_off(&mut self) -> Reservation {
+        let rest = self.budget.reservation();
+        std::mem::replace(self, rest)
+    }
+
+    /// Takes over what another reservation of the same budget holds.
+    pub fn join(&mut self, mut other: Reservation) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Gives back all that is reserved here.
+    pub fn release(&mut self) {
+        self.shrink(self.bytes);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_holder_has_another_cannot_have_until_it_ends() {
+        let budget = Arc::new(MemoryBudget::new(10));
+        let (mut one, mut other) = (budget.reservation(), budget.reservation());
+        assert!(one.grow(4) && one.grow(4));
+        assert!(!other.grow(3));
+        assert!(other.grow(2));
+        assert_eq!(budget.reserved(), 10);
+        other.join(one.split_off());
+        drop(one);
+        assert!(!other.grow(1));
+        other.shrink(4);
+        assert!(budget.reservation().grow(4));
+        other.shrink(usize::MAX);
+        assert_eq!((other.bytes(), budget.reserved()), (0, 0));
+        drop(other);
+        assert!(budget.reservation().grow(10));
+    }
+}
