@@ -27,16 +27,14 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use wisp_backend::tract::Tract;
-use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_backend::{Backend, Backends};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets};
-use wisp_serving::guest_threads::GuestThreads;
+use wisp_serving::fair_pool::{FairPool, PoolOptions};
 use wisp_serving::model_control::{ControlMode, ModelControl};
-use wisp_serving::placed_handler::HandlerThreads;
 use wisp_serving::registry::decision::DecisionStore;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::loader::Loader;
@@ -324,19 +322,12 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
         instances: 24,
         ..EngineOptions::default()
     })?;
-    let workers = WorkerOptions {
-        threads,
-        queue: 1024,
-    };
     let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("aot");
     Ok(Loader {
         engine: Arc::new(engine),
         aot: AotStore::open(&store)?,
         graphs: graph_loader(options, &store),
-        handler_threads: HandlerThreads {
-            workers: Arc::new(Workers::spawn("wisp-handler", workers)?),
-            guests: Arc::new(GuestThreads::spawn(threads)?),
-        },
+        pool: FairPool::spawn("wisp-handler", PoolOptions::with_threads_per_flow(threads))?,
         instances: threads,
         limits: options.limits.clone(),
     })

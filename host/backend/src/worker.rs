@@ -2,7 +2,11 @@
 //!
 //! A full queue refuses, it never grows and never blocks the submitter. A job that panics ends
 //! alone: its thread goes on with the next one, and whoever waits for its answer learns of it
-//! by the dropped reply. The threads end, with what is queued dropped, when the [`Workers`] are dropped.
+//! by the dropped reply. When the [`Workers`] are dropped, what is queued is dropped too, and the threads end with
+//! the jobs they run. Nobody waits for them: a computation may take arbitrarily long.
+//!
+//! A thread whose job has been abandoned ([`Ticket::abandon`]) is replaced, so that a computation that does not end
+//! takes a thread and not the queue. As many threads are replaced at a time as there are.
 //!
 //! The queue is a mutex and a condition variable. Channels (crossbeam's, the standard library's) spin
 //! and yield before they park a receiver, which on a busy core is two context switches for each job.
@@ -10,10 +14,23 @@
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// A job, and how far it has come.
+struct Job {
+    run: Box<dyn FnOnce() + Send>,
+    progress: Arc<AtomicU8>,
+}
+
+/// The progress of a job that waits for its turn.
+const QUEUED: u8 = 0;
+/// The progress of a job that a thread runs.
+const RUNNING: u8 = 1;
+/// The progress of a job that runs on a thread which has been replaced.
+const ABANDONED: u8 = 2;
+/// The progress of a job that has ended.
+const ENDED: u8 = 3;
 
 /// Native stack of a worker. Engines recurse over the graph when they optimise it, and an inline
 /// guest's own stack lies on it too.
@@ -30,7 +47,13 @@ pub struct WorkerOptions {
 #[derive(Debug)]
 pub struct Workers {
     queue: Arc<Queue>,
-    threads: Vec<JoinHandle<()>>,
+}
+
+/// One submitted job. Dropping it changes nothing. Lifetime: one request.
+#[derive(Debug)]
+pub struct Ticket {
+    queue: Arc<Queue>,
+    progress: Arc<AtomicU8>,
 }
 
 /// The queue has no room; the job was dropped.
@@ -43,7 +66,8 @@ struct Queue {
     state: Mutex<State>,
     /// Signalled for each job that a sleeping thread has to take, and when the queue closes.
     wake: Condvar,
-    capacity: usize,
+    name: String,
+    options: WorkerOptions,
 }
 
 #[derive(Default)]
@@ -52,6 +76,8 @@ struct State {
     /// Threads that sleep and that nobody has woken yet. Too many cost a system call each, too few
     /// would lose a wake-up: a thread counts itself anew each time it goes to sleep.
     sleeping: usize,
+    /// Threads that have been replaced and still run their last job.
+    replaced: usize,
     closed: bool,
 }
 
@@ -60,35 +86,34 @@ struct State {
 impl Workers {
     /// Start the threads, all named `name`.
     pub fn spawn(name: &str, options: WorkerOptions) -> std::io::Result<Workers> {
-        let mut workers = Workers {
+        let workers = Workers {
             queue: Arc::new(Queue {
                 state: Mutex::default(),
                 wake: Condvar::new(),
-                capacity: options.queue,
+                name: name.to_owned(),
+                options,
             }),
-            threads: Vec::with_capacity(options.threads.get()),
         };
         for _ in 0..options.threads.get() {
-            let queue = Arc::clone(&workers.queue);
-            let thread = std::thread::Builder::new()
-                .name(name.to_owned())
-                .stack_size(STACK_BYTES)
-                .spawn(move || work(&queue))?;
-            workers.threads.push(thread);
+            Queue::spawn_thread(&workers.queue)?;
         }
         Ok(workers)
     }
 
     /// How many there are.
     pub fn threads(&self) -> usize {
-        self.threads.len()
+        self.queue.options.threads.get()
     }
 
     /// Queue a job. It should look first whether anybody still waits for it.
-    pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), QueueFull> {
-        let job: Job = Box::new(job);
+    pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<Ticket, QueueFull> {
+        let progress = Arc::new(AtomicU8::new(QUEUED));
+        let job = Job {
+            run: Box::new(job),
+            progress: Arc::clone(&progress),
+        };
         let mut state = self.queue.lock();
-        if state.jobs.len() >= self.queue.capacity {
+        if state.jobs.len() >= self.queue.options.queue {
             return Err(QueueFull);
         }
         state.jobs.push_back(job);
@@ -98,22 +123,42 @@ impl Workers {
         if wake {
             self.queue.wake.notify_one();
         }
-        Ok(())
+        Ok(Ticket {
+            queue: Arc::clone(&self.queue),
+            progress,
+        })
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        let queued = self.queue.close();
-        drop(queued);
-        let current = std::thread::current().id();
-        for thread in self.threads.drain(..) {
-            // A job may hold the last reference to its own workers; that thread cannot wait for
-            // itself, and ends when it returns to the closed queue.
-            if thread.thread().id() != current {
-                // Jobs' panics are caught, so there is none to hear of here.
-                let _ = thread.join();
-            }
+        drop(self.queue.close());
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// Replaces the thread that runs the job, if one does: nobody waits for the job's end any more.
+    ///
+    /// Does nothing if as many threads as the [`Workers`] have are replaced already, or the operating system
+    /// refuses another one. Then the queue has a thread less until the job ends.
+    pub fn abandon(&self) {
+        let mut state = self.queue.lock();
+        if state.closed || state.replaced >= self.queue.options.threads.get() {
+            return;
+        }
+        let was_running = self
+            .progress
+            .compare_exchange(RUNNING, ABANDONED, SeqCst, SeqCst)
+            .is_ok();
+        if !was_running {
+            return;
+        }
+        match Queue::spawn_thread(&self.queue) {
+            Ok(()) => state.replaced += 1,
+            // The job cannot end in between without the lock: see `Queue::ended`.
+            Err(_) => self.progress.store(RUNNING, SeqCst),
         }
     }
 }
@@ -121,6 +166,15 @@ impl Drop for Workers {
 // === impl Queue ===
 
 impl Queue {
+    fn spawn_thread(queue: &Arc<Queue>) -> std::io::Result<()> {
+        let of = Arc::clone(queue);
+        std::thread::Builder::new()
+            .name(queue.name.clone())
+            .stack_size(STACK_BYTES)
+            .spawn(move || work(&of))?;
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while the lock is held, so a poisoned one still guards a whole queue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -144,6 +198,21 @@ impl Queue {
         }
     }
 
+    /// Whether the thread that has run this job is to take another one.
+    fn ended(&self, progress: &AtomicU8) -> bool {
+        let running = progress.compare_exchange(RUNNING, ENDED, SeqCst, SeqCst);
+        if running.is_ok() {
+            return true;
+        }
+        // Abandoned, or about to be: the lock is held by who decides that.
+        let mut state = self.lock();
+        let replaced = progress.swap(ENDED, SeqCst) == ABANDONED;
+        if replaced {
+            state.replaced -= 1;
+        }
+        !replaced
+    }
+
     /// Let the threads end; what was queued is the caller's to drop, outside the lock.
     fn close(&self) -> VecDeque<Job> {
         let mut state = self.lock();
@@ -158,26 +227,31 @@ impl Queue {
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queue")
-            .field("capacity", &self.capacity)
+            .field("name", &self.name)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
 
 fn work(queue: &Queue) {
-    run_after_who_wakes_us();
-    while let Some(job) = queue.next() {
+    run_as_batch();
+    while let Some(Job { run, progress }) = queue.next() {
+        progress.store(RUNNING, SeqCst);
         // Whatever the job had borrowed is dropped with it; its caller sees the reply dropped.
-        let _ = catch_unwind(AssertUnwindSafe(job));
+        let _ = catch_unwind(AssertUnwindSafe(run));
+        if !queue.ended(&progress) {
+            return;
+        }
     }
 }
 
-/// Ask Linux that this thread, when a job wakes it, does not push aside the thread that submitted the job.
+/// Ask Linux that the calling thread, when a job wakes it, does not push aside the thread that submitted the job.
 ///
 /// On a busy processor the submitter goes on to what else has arrived, and this thread then takes
 /// several jobs in one go: 16 instead of 25 us of processor time for a small request. On an idle one
 /// nothing changes.
 #[cfg(target_os = "linux")]
-fn run_after_who_wakes_us() {
+pub fn run_as_batch() {
     use thread_priority::{
         NormalThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
         set_thread_priority_and_policy, thread_native_id,
@@ -193,7 +267,7 @@ fn run_after_who_wakes_us() {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn run_after_who_wakes_us() {}
+pub fn run_as_batch() {}
 
 #[cfg(test)]
 mod tests {
@@ -219,7 +293,7 @@ mod tests {
         workers.submit(move || {
             let _ = done.send(());
         })?;
-        assert_eq!(workers.submit(|| ()), Err(QueueFull));
+        assert_eq!(workers.submit(|| ()).err(), Some(QueueFull));
         open.send(())?;
         finished.recv()?;
         let (done, finished) = channel();
@@ -262,33 +336,89 @@ mod tests {
     }
 
     #[test]
-    fn dropping_the_workers_drops_what_is_queued_and_waits_for_what_runs() -> anyhow::Result<()> {
+    fn dropping_the_workers_drops_what_is_queued_and_waits_for_no_job() -> anyhow::Result<()> {
         let workers = one_thread(2)?;
-        let (open, gate) = channel::<()>();
-        let (started, running) = channel();
-        let (reply, answer) = channel();
-        workers.submit(move || {
-            let _ = started.send(());
-            let _ = gate.recv();
-            let _ = reply.send("finished");
-        })?;
+        let gate = occupy(&workers)?;
         let (queued_reply, queued_answer) = channel::<()>();
         workers.submit(move || {
             let _ = queued_reply.send(());
         })?;
-        running.recv()?;
-        // The gate opens only once the drop has begun: the queue is closed before the join.
-        let queue = Arc::clone(&workers.queue);
-        let opener = std::thread::spawn(move || {
-            while !queue.lock().closed {
-                std::thread::yield_now();
-            }
-            open.send(())
-        });
         drop(workers);
-        assert_eq!(answer.try_recv(), Ok("finished"));
         assert!(queued_answer.recv().is_err(), "the queued job was dropped");
-        assert!(opener.join().is_ok_and(|sent| sent.is_ok()));
+        drop(gate);
+        Ok(())
+    }
+
+    /// Occupies a thread until the gate is dropped.
+    fn occupy(workers: &Workers) -> anyhow::Result<Gate> {
+        let (open, gate) = channel::<()>();
+        let (started, running) = channel();
+        let (done, ended) = channel();
+        let ticket = workers.submit(move || {
+            let _ = started.send(std::thread::current().id());
+            let _ = gate.recv();
+            drop(done);
+        })?;
+        Ok(Gate {
+            thread: running.recv()?,
+            ticket,
+            _open: open,
+            _ended: ended,
+        })
+    }
+
+    struct Gate {
+        thread: std::thread::ThreadId,
+        ticket: Ticket,
+        _open: std::sync::mpsc::Sender<()>,
+        _ended: std::sync::mpsc::Receiver<()>,
+    }
+
+    fn thread_of_next(workers: &Workers) -> anyhow::Result<std::thread::ThreadId> {
+        let (reply, answer) = channel();
+        workers.submit(move || {
+            let _ = reply.send(std::thread::current().id());
+        })?;
+        Ok(answer.recv()?)
+    }
+
+    #[test]
+    fn a_thread_whose_job_is_abandoned_is_replaced_once_and_ends_with_the_job() -> anyhow::Result<()>
+    {
+        let workers = one_thread(2)?;
+        let stuck = occupy(&workers)?;
+        stuck.ticket.abandon();
+        let replacement = thread_of_next(&workers)?;
+        assert_ne!(replacement, stuck.thread);
+        // As many are replaced as there are threads: this one is not.
+        let second = occupy(&workers)?;
+        second.ticket.abandon();
+        assert_eq!(workers.queue.lock().replaced, 1);
+        drop(second);
+        drop(stuck);
+        while workers.queue.lock().replaced > 0 {
+            std::thread::yield_now();
+        }
+        for _ in 0..8 {
+            assert_eq!(
+                thread_of_next(&workers)?,
+                replacement,
+                "the other has ended"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_that_does_not_run_is_abandoned_without_a_thread() -> anyhow::Result<()> {
+        let workers = one_thread(2)?;
+        let gate = occupy(&workers)?;
+        let waiting = workers.submit(|| ())?;
+        waiting.abandon();
+        drop(gate);
+        thread_of_next(&workers)?;
+        waiting.abandon();
+        assert_eq!(workers.queue.lock().replaced, 0);
         Ok(())
     }
 

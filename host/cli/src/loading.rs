@@ -12,20 +12,15 @@ use std::sync::Arc;
 use wisp_backend::Backends;
 use wisp_backend::onnxruntime::OnnxRuntime;
 use wisp_backend::tract::Tract;
-use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
-use wisp_serving::guest_threads::GuestThreads;
-use wisp_serving::placed_handler::HandlerThreads;
+use wisp_serving::fair_pool::{FairPool, PoolOptions};
 use wisp_serving::registry::decision::DecisionStore;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::repository::{find_models, is_model_directory};
-
-/// Handler calls that may wait for a thread; admission refuses long before.
-const HANDLER_QUEUE: usize = 4096;
 
 const NO_THREADS: &str = "failed to start the threads of handlers";
 
@@ -53,25 +48,19 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     };
     let cache = cache_directory(cache_dir)?;
+    let pool = PoolOptions::with_threads_per_flow(threads);
     // Inline calls hold an instance too, one on each thread, and a few are being torn down.
-    let instances = max_instances + max_instances / 10 + threads.get() + 1;
+    let instances = max_instances + max_instances / 10 + pool.threads.get() + 1;
     let engine = Engine::start(&EngineOptions {
         instances: u32::try_from(instances)
             .map_err(|_| bad_configuration("too many sandbox instances are asked for"))?,
         ..EngineOptions::default()
     })?;
-    let workers = WorkerOptions {
-        threads,
-        queue: HANDLER_QUEUE,
-    };
     Ok(Loader {
         engine: Arc::new(engine),
         aot: AotStore::open(&cache.join("aot"))?,
         graphs: graph_loader(backend, &cache)?,
-        handler_threads: HandlerThreads {
-            workers: Arc::new(Workers::spawn("wisp-handler", workers).context(NO_THREADS)?),
-            guests: Arc::new(GuestThreads::spawn(threads).context(NO_THREADS)?),
-        },
+        pool: FairPool::spawn("wisp-handler", pool).context(NO_THREADS)?,
         instances: threads,
         limits: Limits::default(),
     })

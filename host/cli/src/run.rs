@@ -40,7 +40,7 @@ impl Runner {
         version: &ModelVersion,
         request: InferRequest,
     ) -> Result<InferResponse, InferError> {
-        let permit = self.admission.admit()?;
+        let permit = self.admission.admit(version.share())?;
         let deadline = Instant::now() + TIMEOUT;
         let call = version.call(request, &permit, deadline);
         let (response, _) = self.runtime.block_on(call)?;

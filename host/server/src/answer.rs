@@ -29,8 +29,7 @@ pub(crate) async fn answer(
     body.set_coding(content_coding::of_body(&head.headers)?);
     let reply = match call {
         Call::Infer(call) => {
-            let permit = serving.admit()?;
-            let inferred = infer(serving, permit, call, body).await?;
+            let inferred = infer(serving, call, body).await?;
             let reply = Reply::from(inferred.reply).with_timings(&inferred.timings);
             reply.compress_for(&head.headers).await
         }

@@ -2,7 +2,7 @@
 //!
 //! A request comes from the same listeners and through the same frame as every other; here it is
 //! told from them, and its path chooses a service: `v2`, `tfs`, `predict`, `health`, or reflection,
-//! which tells a client of all of them. An inference is admitted by its `method`; then tonic reads the
+//! which tells a client of all of them. tonic reads the
 //! message (from `incoming`, through `inflating` where it may be compressed) and writes the answer (`outgoing`),
 //! all of it within the client's `timeout`; `status` is the one place where a failure becomes a status.
 //!
@@ -42,7 +42,7 @@ use http::{HeaderMap, Request, Response, Version};
 use hyper::body::Incoming;
 use incoming::{MessageBody, Messages};
 use inflating::PlainMessages;
-use method::{Admitted, Method};
+use method::is_stream;
 use status::settle;
 use std::convert::Infallible;
 use std::fmt;
@@ -58,7 +58,6 @@ use tower_service::Service;
 use wisp_protocol::call::InferCall;
 use wisp_protocol::codec::{Codec, Reply};
 use wisp_protocol::grpc::FILE_DESCRIPTOR_SET;
-use wisp_serving::admission::Permit;
 use wisp_serving::timings::Timings;
 use wisp_serving::{BodyError, Serving, infer};
 
@@ -149,25 +148,15 @@ impl Services {
         let Some((_, methods)) = found else {
             return Err(Failure::unknown_method(&path));
         };
-        let request = self.request(head, incoming, held)?;
+        let request = self.request(head, incoming, held);
         Ok(settle(methods(request).await, &path))
     }
 
-    /// The request as tonic reads it, admitted if it is an inference.
-    fn request(
-        &self,
-        mut head: Parts,
-        incoming: Incoming,
-        held: Held,
-    ) -> Result<Request<PlainMessages>, Failure> {
-        let method = Method::of(head.uri.path());
-        if method == Method::Inference {
-            let permit = self.serving.admit()?;
-            head.extensions.insert(Admitted::new(permit));
-        }
-        let messages = match method {
-            Method::Inference | Method::Question => Messages::One,
-            Method::Stream => Messages::Many(self.drain.clone()),
+    /// The request as tonic reads it.
+    fn request(&self, mut head: Parts, incoming: Incoming, held: Held) -> Request<PlainMessages> {
+        let messages = match is_stream(head.uri.path()) {
+            false => Messages::One(Arc::clone(self.serving.readers())),
+            true => Messages::Many(self.drain.clone()),
         };
         let body = MessageBody::new(incoming, messages, self.body_timeout, held.clone());
         head.extensions.insert(held);
@@ -176,7 +165,7 @@ impl Services {
             true => PlainMessages::inflated(body, self.serving.max_body_bytes()),
             false => PlainMessages::passed(body),
         };
-        Ok(Request::from_parts(head, body))
+        Request::from_parts(head, body)
     }
 }
 
@@ -217,13 +206,12 @@ fn answer_as_asked(headers: &mut HeaderMap) {
     }
 }
 
-/// Answer an admitted inference whose message has been read.
+/// Answer an inference whose message has been read.
 async fn infer_message<C: Codec>(
     serving: &Serving,
-    permit: Permit,
     call: InferCall<C>,
 ) -> Result<tonic::Response<<C::Reply as Reply>::Encoded>, Failure> {
-    let inferred = infer(serving, permit, call, AlreadyRead).await?;
+    let inferred = infer(serving, call, AlreadyRead).await?;
     let mut response = tonic::Response::new(inferred.reply);
     let timings = Timings {
         // The message was read before all this.

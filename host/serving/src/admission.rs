@@ -1,25 +1,43 @@
-//! May this call run now? A [`Permit`] or a refusal, at once.
+//! Whether a call may run now: a [`Permit`], or a refusal at once.
 //!
-//! Counts requests and sandbox instances, and knows nothing of why a call exists. A permit is proof
+//! Counts requests and sandbox instances, in all and for each model version, whose [`Share`] is a part of the
+//! whole, so that no version can keep the others out. Why a call exists is no question here. A permit is proof
 //! of admission: running a model takes one, and dropping it makes room again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How many times the free permits one version may hold: with 7, one alone seven eighths of all, two
+/// together fourteen fifteenths, and so on. Something is always left.
+const SHARE_OF_FREE: usize = 7;
 
 /// The server's capacity. Lifetime: the process.
 #[derive(Debug)]
 pub struct Admission {
-    requests: Arc<Semaphore>,
+    requests: Arc<Requests>,
     instances: Arc<Semaphore>,
-    max_requests: usize,
     max_instances: usize,
+}
+
+#[derive(Debug)]
+struct Requests {
+    admitted: AtomicUsize,
+    max: usize,
+}
+
+/// The requests of one model version that hold a permit. Lifetime: a model version.
+#[derive(Debug, Default)]
+pub struct Share {
+    admitted: AtomicUsize,
 }
 
 /// Leave to run one request. Lifetime: one request.
 #[derive(Debug)]
 pub struct Permit {
-    _request: OwnedSemaphorePermit,
+    requests: Arc<Requests>,
+    share: Arc<Share>,
     instances: Arc<Semaphore>,
 }
 
@@ -34,6 +52,10 @@ pub struct InstanceSlot {
 pub enum AdmissionError {
     #[error("the server is at its limit of {max_requests} requests")]
     Overloaded { max_requests: usize },
+    #[error(
+        "the model has its share of the server's {max_requests} requests, which leaves room for other models"
+    )]
+    ShareUsed { max_requests: usize },
     #[error("no sandbox instance came free before the deadline")]
     NoInstance,
 }
@@ -41,19 +63,20 @@ pub enum AdmissionError {
 impl Admission {
     pub fn new(max_requests: usize, max_instances: usize) -> Admission {
         // More than a semaphore counts is no limit at all, and must not be a panic.
-        let [max_requests, max_instances] =
-            [max_requests, max_instances].map(|most| most.min(Semaphore::MAX_PERMITS));
+        let max_instances = max_instances.min(Semaphore::MAX_PERMITS);
         Admission {
-            requests: Arc::new(Semaphore::new(max_requests)),
+            requests: Arc::new(Requests {
+                admitted: AtomicUsize::new(0),
+                max: max_requests,
+            }),
             instances: Arc::new(Semaphore::new(max_instances)),
-            max_requests,
             max_instances,
         }
     }
 
     /// The requests that hold a permit now.
     pub fn admitted_requests(&self) -> usize {
-        self.max_requests - self.requests.available_permits()
+        self.requests.admitted.load(Relaxed)
     }
 
     /// The places in the sandbox that are taken now.
@@ -61,22 +84,31 @@ impl Admission {
         self.max_instances - self.instances.available_permits()
     }
 
-    /// Admit one request, or refuse it without waiting.
-    pub fn admit(&self) -> Result<Permit, AdmissionError> {
-        let request = Arc::clone(&self.requests)
-            .try_acquire_owned()
-            .map_err(|_| AdmissionError::Overloaded {
-                max_requests: self.max_requests,
-            })?;
-        Ok(Permit {
-            _request: request,
+    /// Admits one request of the version that has this share, or refuses it without waiting.
+    pub fn admit(&self, share: &Arc<Share>) -> Result<Permit, AdmissionError> {
+        let max_requests = self.requests.max;
+        let admitted = &self.requests.admitted;
+        let take = |admitted: usize| (admitted < max_requests).then(|| admitted + 1);
+        let before = admitted
+            .fetch_update(Relaxed, Relaxed, take)
+            .map_err(|_| AdmissionError::Overloaded { max_requests })?;
+        let of_version = share.admitted.fetch_add(1, Relaxed);
+        // From here on dropping it takes both back.
+        let permit = Permit {
+            requests: Arc::clone(&self.requests),
+            share: Arc::clone(share),
             instances: Arc::clone(&self.instances),
-        })
+        };
+        let free = max_requests - before;
+        if of_version >= free.saturating_mul(SHARE_OF_FREE) {
+            return Err(AdmissionError::ShareUsed { max_requests });
+        }
+        Ok(permit)
     }
 }
 
 impl Permit {
-    /// Wait, first come first served, for a place in the sandbox.
+    /// Waits, first come, first served, for a place in the sandbox.
     pub async fn instance(&self, deadline: Instant) -> Result<InstanceSlot, AdmissionError> {
         let acquire = Arc::clone(&self.instances).acquire_owned();
         match tokio::time::timeout_at(deadline.into(), acquire).await {
@@ -84,6 +116,13 @@ impl Permit {
             // The semaphore is never closed; were it, there would be no place either.
             Ok(Err(_)) | Err(_) => Err(AdmissionError::NoInstance),
         }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.share.admitted.fetch_sub(1, Relaxed);
+        self.requests.admitted.fetch_sub(1, Relaxed);
     }
 }
 
@@ -95,25 +134,46 @@ mod tests {
     #[test]
     fn the_request_above_the_limit_is_refused_until_one_ends() -> anyhow::Result<()> {
         let admission = Admission::new(2, 1);
-        let first = admission.admit()?;
-        let _second = admission.admit()?;
+        let share = Arc::default();
+        let first = admission.admit(&share)?;
+        let _second = admission.admit(&share)?;
         let refusal = AdmissionError::Overloaded { max_requests: 2 };
-        assert_eq!(admission.admit().err(), Some(refusal));
+        assert_eq!(admission.admit(&share).err(), Some(refusal));
         assert_eq!(admission.admitted_requests(), 2);
         drop(first);
-        assert!(admission.admit().is_ok());
+        assert!(admission.admit(&share).is_ok());
         Ok(())
     }
 
     #[test]
+    fn no_version_takes_all_there_is() {
+        let admission = Admission::new(1024, 1);
+        let (greedy, also_greedy, other) = (Arc::default(), Arc::default(), Arc::default());
+        let all =
+            |share| -> Vec<Permit> { (0..).map_while(|_| admission.admit(share).ok()).collect() };
+        let first = all(&greedy);
+        assert_eq!(first.len(), 1024 * 7 / 8);
+        let refusal = AdmissionError::ShareUsed { max_requests: 1024 };
+        assert_eq!(admission.admit(&greedy).err(), Some(refusal));
+        let second = all(&also_greedy);
+        assert!(second.len() > 100, "{}", second.len());
+        assert!(admission.admit(&other).is_ok());
+        drop((first, second));
+        assert_eq!(admission.admitted_requests(), 0);
+        assert_eq!(all(&other).len(), 1024 * 7 / 8);
+    }
+
+    #[test]
     fn a_limit_beyond_all_counting_is_none() {
-        assert!(Admission::new(usize::MAX, usize::MAX).admit().is_ok());
+        let admission = Admission::new(usize::MAX, usize::MAX);
+        assert!(admission.admit(&Arc::default()).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_instance_is_waited_for_until_the_deadline() -> anyhow::Result<()> {
         let admission = Admission::new(2, 1);
-        let (first, second) = (admission.admit()?, admission.admit()?);
+        let share = Arc::default();
+        let (first, second) = (admission.admit(&share)?, admission.admit(&share)?);
         let deadline = (tokio::time::Instant::now() + Duration::from_secs(1)).into_std();
         let slot = first.instance(deadline).await?;
         assert_eq!(admission.live_instances(), 1);

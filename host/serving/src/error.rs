@@ -6,6 +6,7 @@
 
 use crate::admission::AdmissionError;
 use crate::infer::BodyError;
+use crate::places::Crowded;
 use crate::registry::ResolveError;
 use crate::version::CallError;
 use wisp_protocol::codec::CodecError;
@@ -84,7 +85,7 @@ impl From<BodyError> for InferError {
     fn from(error: BodyError) -> InferError {
         let kind = match error {
             BodyError::TooLarge { .. } => ErrorKind::TooLarge,
-            BodyError::NoRoom => ErrorKind::Unavailable,
+            BodyError::NoRoom | BodyError::MadeRoom => ErrorKind::Unavailable,
             BodyError::Timeout => ErrorKind::ClientTimeout,
             BodyError::Disconnected => ErrorKind::ClientGone,
             BodyError::Malformed | BodyError::NotInCoding(_) => ErrorKind::InvalidRequest,
@@ -110,6 +111,7 @@ impl From<CallError> for InferError {
         match error {
             CallError::Request(reason) => InferError::plain(ErrorKind::InvalidRequest, reason),
             CallError::Admission(error) => error.into(),
+            CallError::Crowded(error) => InferError::plain(ErrorKind::Unavailable, error),
             CallError::Compute(error) => error.into(),
             CallError::Handler(error) => error.into(),
             CallError::Answer(reason) => InferError::caused(
@@ -129,9 +131,7 @@ impl From<ComputeError> for InferError {
                 "the model cannot compute inputs of these sizes",
                 error,
             ),
-            ComputeError::Overloaded => {
-                InferError::plain(ErrorKind::Unavailable, "the model's queue is full")
-            }
+            ComputeError::Overloaded => InferError::plain(ErrorKind::Unavailable, Crowded),
             ComputeError::Deadline => InferError::plain(
                 ErrorKind::DeadlineExceeded,
                 "the deadline passed before the model had computed",

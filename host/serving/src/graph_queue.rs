@@ -1,12 +1,14 @@
 //! One graph behind its own threads; the sandbox reaches it as [`Compute`].
 //!
 //! Computing blocks, so it never happens on a thread that serves connections. A computation whose
-//! caller has gone is skipped when its turn comes.
+//! caller has gone, or whose deadline has passed, is skipped when its turn comes; one that runs is abandoned, and its thread
+//! replaced. Whoever waits for a computation bounds the wait.
 
+use crate::places::Places;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
-use wisp_backend::worker::Workers;
+use wisp_backend::worker::{Ticket, Workers};
 use wisp_backend::{BackendError, Graph};
 use wisp_sandbox::nn::{Compute, ComputeError, Computed, Computing};
 use wisp_tensor::{NamedTensor, Signature};
@@ -16,11 +18,32 @@ use wisp_tensor::{NamedTensor, Signature};
 pub struct GraphQueue {
     graph: Arc<dyn Graph>,
     workers: Workers,
+    /// For what the threads compute and what they take next.
+    places: Arc<Places>,
+}
+
+/// Abandons a computation that has not answered when it is dropped.
+struct Abandon {
+    ticket: Ticket,
+    answered: bool,
 }
 
 impl GraphQueue {
     pub fn new(graph: Arc<dyn Graph>, workers: Workers) -> GraphQueue {
-        GraphQueue { graph, workers }
+        let places = Places::new(workers.threads() * 2);
+        GraphQueue {
+            graph,
+            workers,
+            places,
+        }
+    }
+}
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.ticket.abandon();
+        }
     }
 }
 
@@ -31,25 +54,33 @@ impl Compute for GraphQueue {
 
     fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_> {
         Box::pin(async move {
+            let submitted = Instant::now();
+            let place = self.places.enter(deadline).await;
+            let place = place.map_err(|_| ComputeError::Overloaded)?;
             let (reply, answer) = oneshot::channel();
             let graph = Arc::clone(&self.graph);
-            let submitted = Instant::now();
             let compute = move || {
-                if !reply.is_closed() {
-                    let queue = submitted.elapsed();
+                let started = Instant::now();
+                if !reply.is_closed() && started < deadline {
+                    let queue = started.saturating_duration_since(submitted);
                     let computed = graph.compute(&inputs).map_err(compute_error);
                     // The caller may go away in between; then nobody wants the result.
                     let _ = reply.send(computed.map(|outputs| Computed { outputs, queue }));
                 }
             };
-            self.workers
-                .submit(compute)
-                .map_err(|_| ComputeError::Overloaded)?;
-            match tokio::time::timeout_at(deadline.into(), answer).await {
-                Ok(Ok(result)) => result,
+            let ticket = self.workers.submit(compute);
+            let mut running = Abandon {
+                ticket: ticket.map_err(|_| ComputeError::Overloaded)?,
+                answered: false,
+            };
+            let answer = answer.await;
+            running.answered = true;
+            drop(place);
+            match answer {
+                Ok(result) => result,
+                Err(_) if Instant::now() >= deadline => Err(ComputeError::Deadline),
                 // The worker dropped the reply: the computation panicked, or the version is going.
-                Ok(Err(_)) => Err(ComputeError::Backend("the computation was lost".to_owned())),
-                Err(_) => Err(ComputeError::Deadline),
+                Err(_) => Err(ComputeError::Backend("the computation was lost".to_owned())),
             }
         })
     }

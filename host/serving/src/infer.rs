@@ -1,13 +1,14 @@
 //! **The straight line**: one inference, from its routed head to its encoded answer.
 //!
 //! [`infer()`] is the only way a request takes. It does not branch on protocol, backend or model kind; those are
-//! values inside the call and the version. It takes a permit, which [`Serving::admit`] gives before the body
-//! is read, so that a refusal costs no body bytes; the permit is held until the answer is encoded.
+//! values inside the call and the version. The permit is given when the body is complete, whose bytes are
+//! budgeted before, so that slow bodies keep nobody out; it is held until the answer is encoded.
 
-use crate::admission::{Admission, Permit};
+use crate::admission::Admission;
 use crate::error::InferError;
 use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::offload;
+use crate::readers::Readers;
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::repository_poll::RepositoryPoll;
@@ -32,6 +33,7 @@ pub struct Serving {
     registry: Arc<Registry>,
     control: Option<Arc<ModelControl>>,
     admission: Admission,
+    readers: Arc<Readers>,
     options: ServingOptions,
     draining: watch::Sender<bool>,
 }
@@ -39,8 +41,10 @@ pub struct Serving {
 /// Limits of every inference.
 #[derive(Debug, Clone)]
 pub struct ServingOptions {
-    /// Requests admitted at once; the next one is refused.
+    /// Requests admitted at once, of which one model version may have seven eighths; the next one is refused.
     pub max_requests: usize,
+    /// Requests that wait for their bodies at once; the oldest makes room for the next one.
+    pub max_readers: usize,
     /// Asynchronous handler instances alive at once; admitted requests wait for one.
     pub max_instances: usize,
     /// The largest request body, in bytes.
@@ -55,6 +59,7 @@ impl Default for ServingOptions {
     fn default() -> ServingOptions {
         ServingOptions {
             max_requests: 1024,
+            max_readers: 4096,
             max_instances: 128,
             max_body_bytes: 64 << 20,
             request_timeout: Duration::from_secs(10),
@@ -76,6 +81,8 @@ pub enum BodyError {
     TooLarge { limit: usize },
     #[error("the server holds as many bytes of requests as it can; try again")]
     NoRoom,
+    #[error("too many bodies are on their way, and this one has been for the longest; try again")]
+    MadeRoom,
     #[error("the body did not arrive in time")]
     Timeout,
     #[error("the client went away")]
@@ -97,18 +104,19 @@ pub struct Inferred<E> {
     pub timings: Timings,
 }
 
-/// Answer one admitted inference.
+/// Answer one inference.
 pub async fn infer<C: Codec, B: Body>(
     serving: &Serving,
-    permit: Permit,
     call: InferCall<C>,
     body: B,
 ) -> Result<Inferred<Encoded<C>>, InferError> {
     let mut stopwatch = Stopwatch::start();
     let version = serving.registry.select(&call.selection)?;
     let unanswered = version.statistics().begin();
-    let body = body.read(serving.options.max_body_bytes).await?;
+    let reading = body.read(serving.options.max_body_bytes);
+    let body = serving.readers.read(reading).await?;
     stopwatch.has_read();
+    let permit = serving.admission.admit(version.share())?;
     let deadline = Instant::now() + serving.options.request_timeout;
     let (request, reply) = decode(call.codec, body, &version).await?;
     stopwatch.has_decoded();
@@ -165,6 +173,7 @@ impl Serving {
     ) -> Serving {
         Serving {
             admission: Admission::new(options.max_requests, options.max_instances),
+            readers: Readers::new(options.max_readers),
             registry: Arc::new(registry),
             control: control.map(Arc::new),
             options,
@@ -172,9 +181,9 @@ impl Serving {
         }
     }
 
-    /// Admit one inference, or refuse it at once: by its head, before its body is read.
-    pub fn admit(&self) -> Result<Permit, InferError> {
-        Ok(self.admission.admit()?)
+    /// Returns the requests that wait for their bodies, for whoever reads one in front of [`infer()`].
+    pub fn readers(&self) -> &Arc<Readers> {
+        &self.readers
     }
 
     /// The inferences that hold a permit now.

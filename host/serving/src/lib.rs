@@ -3,8 +3,8 @@
 //! Read [`infer()`] first: it is one function and names every module a request touches, in order.
 //! [`registry`] says which [`version::ModelVersion`] a name means and loads them ([`model_control`] while the
 //! server runs, for clients or for a [`repository_poll`]), [`admission`] whether a call
-//! may run now, [`version`] runs it: on [`graph_queue`]s, or by a [`placed_handler`], whose guests wait on
-//! [`guest_threads`]; `offload` keeps long texts off the threads that serve connections. [`timings`] are what a
+//! may run now (when [`readers`] has its body), [`version`] runs it: on [`graph_queue`]s, or by a [`placed_handler`] in the
+//! [`fair_pool`], each with a bounded number of `places`; `offload` keeps long texts off the threads that serve connections. [`timings`] are what a
 //! request took, [`statistics`] what those of a version took together. [`error`] sorts what can
 //! go wrong by who has to act.
 //!
@@ -14,12 +14,15 @@
 pub mod admission;
 pub mod agreement;
 pub mod error;
+pub mod fair_pool;
 pub mod graph_queue;
-pub mod guest_threads;
 pub mod infer;
 pub mod model_control;
+mod moving_average;
 mod offload;
 pub mod placed_handler;
+mod places;
+pub mod readers;
 pub mod registry;
 pub mod repository_poll;
 pub mod statistics;

@@ -1,61 +1,61 @@
 //! A handler and where its calls run.
 //!
-//! Inline, a call runs whole on one of the handler threads, guest and compute, without a fiber:
-//! several times cheaper where the graphs compute in microseconds, but the thread is taken for as long. So
-//! it has a budget there. A call that exceeds it, or meets a graph that would first have to prepare, is
+//! Inline, a call runs whole on one thread of the pool, guest and compute, without a fiber: several times cheaper
+//! where all of it takes microseconds, but the thread is taken for as long. So an inline call has a
+//! budget, and a version whose calls have taken long lately, whatever came of them, is called the other way until
+//! they are short again. A call that exceeds its budget, or meets a graph that would first have to prepare, is
 //! made again as a queued one, which a handler cannot tell: it has no side effects.
 
 use crate::admission::Permit;
-use crate::guest_threads::GuestThreads;
+use crate::fair_pool::{FairPool, Flow};
+use crate::moving_average::MovingAverage;
+use crate::places::Places;
 use crate::version::CallError;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use wisp_backend::worker::Workers;
 use wisp_protocol::call::InferRequest;
 use wisp_sandbox::handler::{Handler, HandlerAnswer, HandlerCall, HandlerError};
 use wisp_sandbox::nn::ComputeError;
 
 /// How long an inline call may keep its thread.
-const INLINE_BUDGET: Duration = Duration::from_millis(20);
+const INLINE_BUDGET: Duration = Duration::from_millis(10);
 
-/// How long a handler that was too slow too often stays off the handler threads.
-const PAUSE: Duration = Duration::from_secs(10);
+/// Calls that take longer than this on average are not made inline.
+const LONG_CALL: Duration = Duration::from_micros(500);
 
-/// What an inline call over its budget counts against those within theirs.
-const SLOW_WEIGHT: u32 = 100;
+/// Calls that take less than this on average are made inline again.
+const SHORT_CALL: Duration = Duration::from_micros(250);
 
-/// Beyond this a handler is paused: three slow calls among a hundred. A single one may have met
-/// a busy machine, or a request larger than all others.
-const MAX_SLOWNESS: u32 = 3 * SLOW_WEIGHT - 1;
+/// What one call counts at most in the average, so that a single one changes nothing: it may have met a busy
+/// machine, or a request larger than all others.
+const LONGEST_COUNTED: Duration = Duration::from_millis(4);
 
 /// Where a handler's calls run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// Guest and compute whole on one of Wisp's handler threads, as long as they are quick.
+    /// Guest and compute whole on one thread of the pool, as long as they are quick.
     Inline,
     /// The guest on a fiber, compute on the graph's threads.
     Queued,
 }
 
-/// A handler, its placement and the threads for both ways. Lifetime: a model version.
+/// A handler, its placement and its jobs in the pool. Lifetime: a model version.
 #[derive(Debug)]
 pub struct PlacedHandler {
     handler: Arc<Handler>,
     placement: Placement,
     pace: Pace,
-    workers: Arc<Workers>,
-    guests: Arc<GuestThreads>,
+    flow: Flow,
+    instances: Arc<Places>,
 }
 
-/// How well a handler keeps to the budget of inline calls. Lifetime: a model version.
-#[derive(Debug)]
+/// How long a handler's calls take. Lifetime: a model version.
+#[derive(Debug, Default)]
 struct Pace {
-    start: Instant,
-    slowness: AtomicU32,
-    /// Milliseconds since `start` until which calls are queued.
-    paused_until: AtomicU64,
+    mean: MovingAverage<4>,
+    is_long: AtomicBool,
 }
 
 /// What became of an inline call.
@@ -70,26 +70,22 @@ enum InlineOutcome {
     Unprepared(InferRequest),
 }
 
-/// The threads that handlers run on. Lifetime: the process.
-#[derive(Debug, Clone)]
-pub struct HandlerThreads {
-    /// Where inline calls run.
-    pub workers: Arc<Workers>,
-    /// Where queued calls run.
-    pub guests: Arc<GuestThreads>,
-}
-
 // === impl PlacedHandler ===
 
 impl PlacedHandler {
-    pub fn new(handler: Handler, placement: Placement, threads: HandlerThreads) -> PlacedHandler {
-        let HandlerThreads { workers, guests } = threads;
+    /// A handler whose calls run in `pool`, of the queued ones as many at once as there are `instances`.
+    pub fn new(
+        handler: Handler,
+        placement: Placement,
+        pool: &Arc<FairPool>,
+        instances: usize,
+    ) -> PlacedHandler {
         PlacedHandler {
             handler: Arc::new(handler),
             placement,
-            pace: Pace::new(Instant::now()),
-            workers,
-            guests,
+            pace: Pace::default(),
+            flow: pool.flow(),
+            instances: Places::new(instances),
         }
     }
 
@@ -100,29 +96,32 @@ impl PlacedHandler {
         permit: &Permit,
         deadline: Instant,
     ) -> Result<(Vec<String>, HandlerAnswer), CallError> {
-        let arrived = Instant::now();
-        let request = if self.runs_inline() {
-            match self.call_inline(request, arrived, deadline).await? {
-                InlineOutcome::Answered { wanted, answer } => {
-                    self.pace.was_quick();
-                    return Ok((wanted, answer));
-                }
-                InlineOutcome::TooSlow(request) => {
-                    self.pace.was_slow(Instant::now());
-                    request
-                }
-                InlineOutcome::Unprepared(request) => request,
-            }
-        } else {
-            request
-        };
-        let (wanted, mut answer, started) = self.call_queued(request, permit, deadline).await?;
-        answer.usage.queue += started.saturating_duration_since(arrived);
-        Ok((wanted, answer))
+        let called = self.call_somewhere(request, permit, deadline);
+        match tokio::time::timeout_at(deadline.into(), called).await {
+            Ok(called) => called,
+            Err(_) => Err(CallError::Handler(HandlerError::Deadline)),
+        }
     }
 
-    fn runs_inline(&self) -> bool {
-        self.placement == Placement::Inline && !self.pace.is_paused(Instant::now())
+    async fn call_somewhere(
+        &self,
+        request: InferRequest,
+        permit: &Permit,
+        deadline: Instant,
+    ) -> Result<(Vec<String>, HandlerAnswer), CallError> {
+        let arrived = Instant::now();
+        let request = match self.placement == Placement::Inline && !self.pace.is_long() {
+            false => request,
+            true => match self.call_inline(request, arrived, deadline).await? {
+                InlineOutcome::Answered { wanted, answer } => return Ok((wanted, answer)),
+                InlineOutcome::TooSlow(request) | InlineOutcome::Unprepared(request) => request,
+            },
+        };
+        let (wanted, answer, started) = self.call_queued(request, permit, deadline).await?;
+        let mut answer = answer.map_err(CallError::Handler)?;
+        self.pace.add(answer.usage.guest + answer.usage.compute);
+        answer.usage.queue += started.saturating_duration_since(arrived);
+        Ok((wanted, answer))
     }
 
     /// Make the call on a fiber; the last of what comes back is when it began.
@@ -131,7 +130,9 @@ impl PlacedHandler {
         request: InferRequest,
         permit: &Permit,
         deadline: Instant,
-    ) -> Result<(Vec<String>, HandlerAnswer, Instant), CallError> {
+    ) -> Result<(Vec<String>, Result<HandlerAnswer, HandlerError>, Instant), CallError> {
+        let place = self.instances.enter(deadline).await;
+        let place = place.map_err(CallError::Crowded)?;
         let slot = permit
             .instance(deadline)
             .await
@@ -140,19 +141,16 @@ impl PlacedHandler {
         let call = async move {
             // An abandoned call ends on its own thread, a little after its request: the place is free when
             // the instance is gone, and not before.
-            let _slot = slot;
+            let _places = (place, slot);
             let started = Instant::now();
             let answer = handler.infer(handler_call(&request, deadline)).await;
             (request.outputs, answer, started)
         };
-        match self.guests.run(call).await {
-            Ok((wanted, Ok(answer), started)) => Ok((wanted, answer, started)),
-            Ok((_, Err(error), _)) => Err(CallError::Handler(error)),
-            Err(lost) => Err(CallError::Handler(HandlerError::Host(lost.into()))),
-        }
+        let lost = |lost| CallError::Handler(HandlerError::Host(Box::new(lost)));
+        self.flow.run(call).await.map_err(lost)
     }
 
-    /// Hand the whole call to a handler thread.
+    /// Hand the whole call to a thread of the pool.
     async fn call_inline(
         &self,
         request: InferRequest,
@@ -181,16 +179,18 @@ impl PlacedHandler {
                 Err(error) => Err(CallError::Handler(error)),
             };
             // The caller may have gone in between; then nobody wants the answer.
-            let _ = reply.send(outcome);
+            let _ = reply.send((outcome, started.elapsed()));
         };
         let overloaded = |_| CallError::Compute(ComputeError::Overloaded);
-        self.workers.submit(job).map_err(overloaded)?;
-        match tokio::time::timeout_at(deadline.into(), outcome).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(CallError::Handler(HandlerError::Host(
+        self.flow.submit(job).map_err(overloaded)?;
+        match outcome.await {
+            Ok((outcome, took)) => {
+                self.pace.add(took);
+                outcome
+            }
+            Err(_) => Err(CallError::Handler(HandlerError::Host(
                 "the call was lost with its thread".into(),
             ))),
-            Err(_) => Err(CallError::Handler(HandlerError::Deadline)),
         }
     }
 }
@@ -206,41 +206,20 @@ fn handler_call(request: &InferRequest, deadline: Instant) -> HandlerCall<'_> {
 
 // === impl Pace ===
 
-// Calls that end at the same time may miss each other's marks; that only moves a threshold a little.
 impl Pace {
-    fn new(start: Instant) -> Pace {
-        Pace {
-            start,
-            slowness: AtomicU32::new(0),
-            paused_until: AtomicU64::new(0),
+    /// Counts a call, answered or not.
+    fn add(&self, took: Duration) {
+        self.mean.add(took.min(LONGEST_COUNTED));
+        let mean = self.mean.get();
+        if mean > LONG_CALL {
+            self.is_long.store(true, Relaxed);
+        } else if mean < SHORT_CALL && self.is_long() {
+            self.is_long.store(false, Relaxed);
         }
     }
 
-    fn is_paused(&self, now: Instant) -> bool {
-        self.milliseconds(now) < self.paused_until.load(Relaxed)
-    }
-
-    fn was_quick(&self) {
-        let slowness = self.slowness.load(Relaxed);
-        if slowness > 0 {
-            self.slowness.store(slowness - 1, Relaxed);
-        }
-    }
-
-    fn was_slow(&self, now: Instant) {
-        let slowness = self.slowness.load(Relaxed).saturating_add(SLOW_WEIGHT);
-        if slowness <= MAX_SLOWNESS {
-            self.slowness.store(slowness, Relaxed);
-            return;
-        }
-        self.slowness.store(0, Relaxed);
-        let until = self.milliseconds(now + PAUSE);
-        self.paused_until.store(until, Relaxed);
-    }
-
-    fn milliseconds(&self, now: Instant) -> u64 {
-        let elapsed = now.saturating_duration_since(self.start);
-        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+    fn is_long(&self) -> bool {
+        self.is_long.load(Relaxed)
     }
 }
 
@@ -248,29 +227,42 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(1);
+    const SHORT: Duration = Duration::from_micros(30);
+
     #[test]
-    fn one_slow_call_changes_nothing_and_three_pause_for_ten_seconds() {
-        let start = Instant::now();
-        let pace = Pace::new(start);
-        pace.was_slow(start);
-        pace.was_slow(start);
-        assert!(!pace.is_paused(start));
-        pace.was_slow(start);
-        assert!(pace.is_paused(start));
-        assert!(pace.is_paused(start + Duration::from_millis(9_999)));
-        assert!(!pace.is_paused(start + PAUSE));
+    fn a_single_long_call_changes_nothing_and_several_do() {
+        let pace = Pace::default();
+        pace.add(LONG);
+        assert!(!pace.is_long());
+        for _ in 0..3 {
+            pace.add(LONG);
+        }
+        assert!(pace.is_long());
     }
 
     #[test]
-    fn slow_calls_among_many_quick_ones_are_forgiven() {
-        let start = Instant::now();
-        let pace = Pace::new(start);
+    fn long_calls_among_many_short_ones_are_forgiven() {
+        let pace = Pace::default();
         for _ in 0..10 {
-            pace.was_slow(start);
-            for _ in 0..SLOW_WEIGHT {
-                pace.was_quick();
+            pace.add(LONG);
+            for _ in 0..100 {
+                pace.add(SHORT);
             }
+            assert!(!pace.is_long());
         }
-        assert!(!pace.is_paused(start));
+    }
+
+    #[test]
+    fn a_handler_whose_calls_are_short_again_is_called_inline_again() {
+        let pace = Pace::default();
+        for _ in 0..100 {
+            pace.add(Duration::from_millis(3));
+        }
+        assert!(pace.is_long());
+        for _ in 0..100 {
+            pace.add(SHORT);
+        }
+        assert!(!pace.is_long());
     }
 }

@@ -3,8 +3,9 @@
 //! A bare version computes its graph; a version with a handler calls the handler, which computes.
 //! Neither is loaded or chosen here.
 
-use crate::admission::{AdmissionError, Permit};
+use crate::admission::{AdmissionError, Permit, Share};
 use crate::placed_handler::PlacedHandler;
+use crate::places::Crowded;
 use crate::registry::decision::Decision;
 use crate::statistics::Statistics;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub struct ModelVersion {
     description: ModelDescription,
     answers: Answers,
     statistics: Statistics,
+    share: Arc<Share>,
     decisions: Vec<(String, Decision)>,
 }
 
@@ -38,6 +40,8 @@ pub enum CallError {
     Request(RequestError),
     #[error(transparent)]
     Admission(AdmissionError),
+    #[error(transparent)]
+    Crowded(Crowded),
     #[error(transparent)]
     Compute(ComputeError),
     #[error(transparent)]
@@ -80,6 +84,7 @@ impl ModelVersion {
             description,
             answers: Answers::Graph(graph),
             statistics: Statistics::default(),
+            share: Arc::default(),
             decisions: Vec::new(),
         }
     }
@@ -90,6 +95,7 @@ impl ModelVersion {
             description,
             answers: Answers::Handler(handler),
             statistics: Statistics::default(),
+            share: Arc::default(),
             decisions: Vec::new(),
         }
     }
@@ -106,6 +112,11 @@ impl ModelVersion {
 
     pub fn description(&self) -> &ModelDescription {
         &self.description
+    }
+
+    /// Returns the count of its admitted requests.
+    pub fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 
     /// What it has done so far.
@@ -133,9 +144,10 @@ impl ModelVersion {
         let (wanted, answer) = match &self.answers {
             Answers::Graph(graph) => {
                 let started = Instant::now();
-                let computed = graph
-                    .compute(request.inputs, deadline)
-                    .await
+                let computing = graph.compute(request.inputs, deadline);
+                let computed = tokio::time::timeout_at(deadline.into(), computing).await;
+                let computed = computed
+                    .unwrap_or(Err(ComputeError::Deadline))
                     .map_err(CallError::Compute)?;
                 let usage = Usage {
                     queue: computed.queue,

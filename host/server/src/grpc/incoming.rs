@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
+use wisp_serving::readers::{Reader, Readers};
 use wisp_serving::{BodyError, InferError};
 use wisp_tensor::Reservation;
 
@@ -27,7 +28,8 @@ pub(crate) struct Held(Arc<Mutex<Reservation>>);
 /// How many messages a request may have.
 #[derive(Debug)]
 pub(crate) enum Messages {
-    One,
+    /// Counted among these while it waits.
+    One(Arc<Readers>),
     /// Until the server drains.
     Many(DrainWatch),
 }
@@ -47,10 +49,17 @@ enum Wait {
     Steady {
         start: Instant,
         grace: Duration,
+        readers: Arc<Readers>,
         /// Made when there is something to wait for: small messages come with their head.
-        timer: Option<Pin<Box<Sleep>>>,
+        waiting: Option<Waiting>,
     },
     UntilDrain(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+/// A message that does not come at once, and what may end the wait for it.
+struct Waiting {
+    timer: Pin<Box<Sleep>>,
+    reader: Reader,
 }
 
 // === impl Held ===
@@ -91,10 +100,11 @@ impl MessageBody {
         held: Held,
     ) -> MessageBody {
         let wait = match messages {
-            Messages::One => Wait::Steady {
+            Messages::One(readers) => Wait::Steady {
                 start: Instant::now(),
                 grace,
-                timer: None,
+                readers,
+                waiting: None,
             },
             Messages::Many(drain) => Wait::UntilDrain(Box::pin(drain.begun())),
         };
@@ -110,22 +120,38 @@ impl MessageBody {
         self.held.clone()
     }
 
+    /// The message is complete, and is waited for no more.
+    fn has_ended(&mut self) {
+        if let Wait::Steady { waiting, .. } = &mut self.wait {
+            *waiting = None;
+        }
+    }
+
     /// Why there is no use in waiting any longer.
     fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         match &mut self.wait {
             Wait::Steady {
                 start,
                 grace,
-                timer,
+                readers,
+                waiting,
             } => {
                 let deadline = *start + allowed_time(*grace, self.received);
-                let timer =
-                    timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+                let Waiting { timer, reader } = waiting.get_or_insert_with(|| Waiting {
+                    timer: Box::pin(tokio::time::sleep_until(deadline)),
+                    reader: readers.enter(),
+                });
                 if timer.deadline() != deadline {
                     timer.as_mut().reset(deadline);
                 }
-                let late = |()| Failure::from(InferError::from(BodyError::Timeout));
-                timer.as_mut().poll(cx).map(late)
+                let failure = |error: BodyError| Failure::from(InferError::from(error));
+                if Pin::new(reader).poll(cx).is_ready() {
+                    return Poll::Ready(failure(BodyError::MadeRoom));
+                }
+                timer
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| failure(BodyError::Timeout))
             }
             Wait::UntilDrain(drain) => drain.as_mut().poll(cx).map(|()| Failure::Draining),
         }
@@ -151,10 +177,16 @@ impl Body for MessageBody {
                     return fail(BodyError::NoRoom);
                 }
                 self.received = self.received.saturating_add(bytes as u64);
+                if self.incoming.is_end_stream() {
+                    self.has_ended();
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(_))) => fail(BodyError::Disconnected),
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                self.has_ended();
+                Poll::Ready(None)
+            }
             Poll::Pending => {
                 let given_up = self.poll_given_up(cx);
                 given_up.map(|failure| Some(Err(Status::from(failure))))

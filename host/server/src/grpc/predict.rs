@@ -2,7 +2,6 @@
 
 use super::generated::prediction::prediction_service_server::PredictionService;
 use super::infer_message;
-use super::method::permit;
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -39,28 +38,26 @@ fn selection(model: Option<ModelName>) -> Selection {
 #[tonic::async_trait]
 impl PredictionService for Predict {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
-        let permit = permit(&self.serving, &request)?;
         let message = request.into_inner();
         let model = messages::model(&message.model_name).map_err(Failure::from)?;
         let call = InferCall {
             selection: selection(model),
             codec: codec::Predict(message),
         };
-        Ok(infer_message(&self.serving, permit, call).await?)
+        Ok(infer_message(&self.serving, call).await?)
     }
 
     async fn batch_predict(
         &self,
         request: Request<BatchPredictRequest>,
     ) -> Answer<BatchPredictResponse> {
-        let permit = permit(&self.serving, &request)?;
         let message = request.into_inner();
         let model = messages::batch_model(&message).map_err(Failure::from)?;
         let call = InferCall {
             selection: selection(model),
             codec: codec::BatchPredict(message),
         };
-        Ok(infer_message(&self.serving, permit, call).await?)
+        Ok(infer_message(&self.serving, call).await?)
     }
 
     async fn health_check(&self, _: Request<HealthCheckRequest>) -> Answer<HealthCheckResponse> {

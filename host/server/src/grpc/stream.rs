@@ -34,8 +34,7 @@ impl Requests {
         &self,
         message: ModelInferRequest,
     ) -> Result<ModelStreamInferResponse, Failure> {
-        let permit = self.serving.admit()?;
-        let response = v2::model_infer(&self.serving, permit, message).await?;
+        let response = v2::model_infer(&self.serving, message).await?;
         Ok(messages::stream_response(response.into_inner()))
     }
 }

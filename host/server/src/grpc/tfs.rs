@@ -3,7 +3,6 @@
 use super::generated::tensorflow::serving::model_service_server::ModelService;
 use super::generated::tensorflow::serving::prediction_service_server::PredictionService;
 use super::infer_message;
-use super::method::permit;
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -13,7 +12,6 @@ use wisp_protocol::grpc::codec::Tfs;
 use wisp_protocol::grpc::message::tensorflow::serving::*;
 use wisp_protocol::grpc::tfs as messages;
 use wisp_serving::Serving;
-use wisp_serving::admission::Permit;
 
 /// Inference, and what models take. Lifetime: the process.
 #[derive(Debug)]
@@ -37,7 +35,6 @@ impl Prediction {
     /// The answer to a message that is for this target.
     async fn infer<M>(
         &self,
-        permit: Permit,
         target: Target,
         message: M,
     ) -> Answer<<<Tfs<M> as Codec>::Reply as Reply>::Encoded>
@@ -49,7 +46,7 @@ impl Prediction {
             selection: Selection::Named(target),
             codec: Tfs { message, limit },
         };
-        Ok(infer_message(&self.serving, permit, call).await?)
+        Ok(infer_message(&self.serving, call).await?)
     }
 
     fn metadata(
@@ -74,34 +71,30 @@ impl PredictionService for Prediction {
         &self,
         request: Request<ClassificationRequest>,
     ) -> Answer<ClassificationResponse> {
-        let permit = permit(&self.serving, &request)?;
         let message = request.into_inner();
         let target = target(message.model_spec.as_ref())?;
-        self.infer(permit, target, message).await
+        self.infer(target, message).await
     }
 
     async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
-        let permit = permit(&self.serving, &request)?;
         let message = request.into_inner();
         let target = target(message.model_spec.as_ref())?;
-        self.infer(permit, target, message).await
+        self.infer(target, message).await
     }
 
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
-        let permit = permit(&self.serving, &request)?;
         let message = request.into_inner();
         let target = target(message.model_spec.as_ref())?;
-        self.infer(permit, target, message).await
+        self.infer(target, message).await
     }
 
     async fn multi_inference(
         &self,
         request: Request<MultiInferenceRequest>,
     ) -> Answer<MultiInferenceResponse> {
-        let permit = permit(&self.serving, &request)?;
         let message = request.into_inner();
         let target = messages::multi_target(&message).map_err(Failure::from)?;
-        self.infer(permit, target, message).await
+        self.infer(target, message).await
     }
 
     async fn get_model_metadata(

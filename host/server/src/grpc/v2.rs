@@ -3,7 +3,6 @@
 //! The methods that this server leaves out are refused with a text that says what is left out.
 
 use super::generated::inference::grpc_inference_service_server::GrpcInferenceService;
-use super::method::permit;
 use super::stream::{Answers, Requests};
 use super::{Held, infer_message};
 use crate::failure::Failure;
@@ -15,7 +14,6 @@ use wisp_protocol::grpc::codec::ModelInfer;
 use wisp_protocol::grpc::message::inference::*;
 use wisp_protocol::grpc::v2 as messages;
 use wisp_serving::Serving;
-use wisp_serving::admission::Permit;
 
 /// The service. Lifetime: the process.
 #[derive(Debug)]
@@ -92,7 +90,6 @@ impl V2 {
 /// The answer to one inference, on a stream or not.
 pub(super) async fn model_infer(
     serving: &Serving,
-    permit: Permit,
     message: ModelInferRequest,
 ) -> Result<Response<ModelInferResponse>, Failure> {
     let target = messages::target(&message.model_name, &message.model_version)?;
@@ -100,7 +97,7 @@ pub(super) async fn model_infer(
         selection: Selection::Named(target),
         codec: ModelInfer(message),
     };
-    infer_message(serving, permit, call).await
+    infer_message(serving, call).await
 }
 
 /// A part of the protocol that this server leaves out.
@@ -143,8 +140,7 @@ impl GrpcInferenceService for V2 {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let permit = permit(&self.serving, &request)?;
-        Ok(model_infer(&self.serving, permit, request.into_inner()).await?)
+        Ok(model_infer(&self.serving, request.into_inner()).await?)
     }
 
     async fn model_stream_infer(

@@ -70,45 +70,50 @@ fn of(headers: &HeaderMap) -> Option<(String, String)> {
 }
 
 #[tokio::test]
-async fn an_inference_too_many_is_refused_without_a_byte_of_its_message() -> anyhow::Result<()> {
+async fn messages_that_do_not_come_make_room_and_keep_nobody_out() -> anyhow::Result<()> {
     let serving = ServingOptions {
         max_requests: 1,
+        max_readers: 1,
         ..ServingOptions::default()
     };
     let server = TestServer::serving(options(), serving).await?;
-    let (mut client, _connection) = connect(&server).await?;
-    let permit = server.serving.admit()?;
+    let (client, _connection) = connect(&server).await?;
     for path in [
         INFER,
+        LIVE,
         "/tensorflow.serving.PredictionService/Predict",
         "/prediction.PredictionService/Predict",
     ] {
         let (_release, held) = oneshot::channel();
+        let (_also_release, also_held) = oneshot::channel();
         let never = request(path, &[], Held(held).boxed_unsync())?;
-        let (code, text) = status(&mut client, never).await?;
+        let neither = request(path, &[], Held(also_held).boxed_unsync())?;
+        let (mut first, mut second) = (client.clone(), client.clone());
+        let (code, text) = tokio::select! {
+            answer = status(&mut first, never) => answer?,
+            answer = status(&mut second, neither) => answer?,
+        };
         assert_eq!(code, "14", "{path}: {text}");
-        assert!(text.contains("limit"), "{path}: {text}");
+        assert!(text.contains("longest"), "{path}: {text}");
+        // The other one's client has gone as well.
+        while server.serving.readers().waiting() > 0 {
+            tokio::task::yield_now().await;
+        }
+        // One that has come is not held up by one that has not.
+        let (_release, held) = oneshot::channel();
+        let never = request(path, &[], Held(held).boxed_unsync())?;
+        let waiting = tokio::spawn(async move { status(&mut first, never).await });
+        while server.serving.readers().waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let complete = request(INFER, &[], one(0, &infer(0))?)?;
+        let (code, text) = status(&mut second, complete).await?;
+        assert_eq!(code, "5", "{path}: {text}");
+        waiting.abort();
+        while server.serving.readers().waiting() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
-    // What is no inference needs no permit, and on a stream each message does.
-    assert_eq!(
-        status(&mut client, request(LIVE, &[], one(0, &[])?)?)
-            .await?
-            .0,
-        "0"
-    );
-    assert_eq!(
-        status(&mut client, request(STREAM, &[], one(0, &infer(0))?)?)
-            .await?
-            .0,
-        "0"
-    );
-    drop(permit);
-    assert_eq!(
-        status(&mut client, request(INFER, &[], one(0, &infer(0))?)?)
-            .await?
-            .0,
-        "5"
-    );
     assert_eq!(server.serving.admitted_requests(), 0);
     Ok(())
 }

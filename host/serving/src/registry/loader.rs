@@ -4,8 +4,9 @@
 //! it is entered as unavailable, with the reason, and the rest are served.
 
 use crate::agreement::disagreements;
+use crate::fair_pool::FairPool;
 use crate::graph_queue::GraphQueue;
-use crate::placed_handler::{HandlerThreads, PlacedHandler, Placement};
+use crate::placed_handler::{PlacedHandler, Placement};
 use crate::registry::class_labels;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::load_error::LoadError;
@@ -49,7 +50,7 @@ pub struct Loader {
     pub aot: AotStore,
     pub graphs: GraphLoader,
     /// Where handlers run; shared by all versions.
-    pub handler_threads: HandlerThreads,
+    pub pool: Arc<FairPool>,
     /// Computations of a graph that run at once, where its model does not say.
     pub instances: NonZeroUsize,
     /// Limits of every handler whose model file does not lower them.
@@ -198,7 +199,9 @@ impl Loader {
             true => Placement::Inline,
             false => Placement::Queued,
         };
-        let handler = PlacedHandler::new(handler, placement, self.handler_threads.clone());
+        let computing = model_file.instances.unwrap_or(self.instances).get();
+        let instances = 2 * (self.pool.threads_per_flow().get() + computing);
+        let handler = PlacedHandler::new(handler, placement, &self.pool, instances);
         let version = ModelVersion::with_handler(description, handler);
         Ok(Arc::new(version.with_decisions(decisions)))
     }

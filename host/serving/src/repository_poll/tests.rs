@@ -1,9 +1,8 @@
 //! Looks at repositories whose models are loaded by a backend that reads a word.
 
 use super::*;
-use crate::guest_threads::GuestThreads;
+use crate::fair_pool::{FairPool, PoolOptions};
 use crate::model_control::ControlMode;
-use crate::placed_handler::HandlerThreads;
 use crate::registry::ResolveError;
 use crate::registry::decision::DecisionStore;
 use crate::registry::graph_loader::GraphLoader;
@@ -13,7 +12,6 @@ use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use tempfile::TempDir;
-use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions};
 use wisp_protocol::call::Selection;
 use wisp_sandbox::aot::AotStore;
@@ -74,7 +72,6 @@ impl Polled {
         }
         let store = tempfile::tempdir()?;
         let threads = NonZeroUsize::MIN;
-        let workers = Workers::spawn("test", WorkerOptions { threads, queue: 1 })?;
         let loader = Loader {
             engine: Arc::new(Engine::start(&EngineOptions {
                 instances: 1,
@@ -86,10 +83,7 @@ impl Polled {
                 choice: BackendChoice::Named(Words.name().to_owned()),
                 decisions: DecisionStore::new(store.path().join("decisions")),
             },
-            handler_threads: HandlerThreads {
-                workers: Arc::new(workers),
-                guests: Arc::new(GuestThreads::spawn(threads)?),
-            },
+            pool: FairPool::spawn("test", PoolOptions::with_threads_per_flow(threads))?,
             instances: threads,
             limits: Limits::default(),
         };

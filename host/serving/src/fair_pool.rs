@@ -1,0 +1,377 @@
+//! Threads that serve several flows of jobs in turn, by the time that each flow has used.
+//!
+//! A [`Flow`] is the jobs of one model version: inline calls, and the polls of its guests, which hand their
+//! thread back at every epoch. A thread that is free takes the first job of the flow that has used the
+//! least time so far (start-time fair queueing), so a flow of long jobs delays another one by what
+//! runs already, never by what it has queued. A flow that was idle resumes at the time of those that are busy:
+//! idleness is no credit.
+//!
+//! There are more threads than one flow may occupy, so that a flow that keeps all of its own busy leaves some to
+//! the others; between threads that run, the operating system shares the processors.
+//!
+//! The queue is a mutex and a condition variable, as that of [`wisp_backend::worker`], for the same reason.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use wisp_backend::worker::run_as_batch;
+
+/// Native stack of a thread: an inline guest's own stack lies on it, and engines recurse over graphs.
+const STACK_BYTES: usize = 8 << 20;
+
+/// How many threads there are, and what one flow may take of them.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolOptions {
+    pub threads: NonZeroUsize,
+    /// Jobs of one flow that run at once.
+    pub threads_per_flow: NonZeroUsize,
+    /// Jobs of one flow that may wait.
+    pub queue_per_flow: usize,
+}
+
+impl PoolOptions {
+    /// Options for flows that may keep `threads` threads busy each: twice as many threads in all.
+    pub fn with_threads_per_flow(threads: NonZeroUsize) -> PoolOptions {
+        PoolOptions {
+            threads: threads.saturating_mul(const { NonZeroUsize::new(2).expect("2 is not 0") }),
+            threads_per_flow: threads,
+            queue_per_flow: 1024,
+        }
+    }
+}
+
+/// The threads. Lifetime: the process. Flows keep it alive; dropping it lets the threads end with the jobs
+/// they run, and waits for none of them, since a job may take long.
+#[derive(Debug)]
+pub struct FairPool {
+    queue: Arc<FairQueue>,
+}
+
+/// The jobs of one model version. Clones are the same flow; what it has queued is dropped with the last of
+/// them. Lifetime: a model version.
+#[derive(Debug, Clone)]
+pub struct Flow(Arc<FlowHandle>);
+
+/// The flow's queue is full; the job was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the queue is full")]
+pub struct QueueFull;
+
+/// The task has ended without a result: it panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the call was lost with its task")]
+pub struct Lost;
+
+enum Job {
+    Call(Box<dyn FnOnce() + Send>),
+    Poll(async_task::Runnable),
+}
+
+#[derive(Debug)]
+struct FlowHandle {
+    pool: Arc<FairPool>,
+    index: usize,
+}
+
+struct FairQueue {
+    state: Mutex<State>,
+    /// Signalled for each job that a sleeping thread has to take, and when the queue closes.
+    wake: Condvar,
+    options: PoolOptions,
+}
+
+#[derive(Default)]
+struct State {
+    /// By index; `None` where there is no flow any more.
+    flows: Vec<Option<FlowState>>,
+    free: Vec<usize>,
+    /// The flows that have a job and may run it.
+    ready: Vec<usize>,
+    /// The time of the flow that was served last.
+    clock: Duration,
+    /// Threads that sleep and that nobody has woken yet. Too many cost a system call each, too few
+    /// would lose a wake-up: a thread counts itself anew each time it goes to sleep.
+    sleeping: usize,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct FlowState {
+    jobs: VecDeque<Job>,
+    running: usize,
+    /// The time it has used, in the terms of `State::clock`.
+    used: Duration,
+    /// What its jobs take on average, charged when one begins and corrected when it ends.
+    mean: Duration,
+    /// Whether no handle is left; the state goes with the last job that runs.
+    orphaned: bool,
+}
+
+/// A job that a thread has taken.
+struct Taken {
+    job: Job,
+    flow: usize,
+    charged: Duration,
+}
+
+// === impl FairPool ===
+
+impl FairPool {
+    /// Starts the threads, all named `name`.
+    ///
+    /// # Errors
+    /// Fails if the operating system refuses a thread.
+    pub fn spawn(name: &str, options: PoolOptions) -> std::io::Result<Arc<FairPool>> {
+        let pool = FairPool {
+            queue: Arc::new(FairQueue {
+                state: Mutex::default(),
+                wake: Condvar::new(),
+                options,
+            }),
+        };
+        for _ in 0..options.threads.get() {
+            let queue = Arc::clone(&pool.queue);
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .stack_size(STACK_BYTES)
+                .spawn(move || queue.work())?;
+        }
+        Ok(Arc::new(pool))
+    }
+
+    /// Returns a new flow, without jobs.
+    pub fn flow(self: &Arc<FairPool>) -> Flow {
+        let mut state = self.queue.lock();
+        let flow = Some(FlowState::default());
+        let index = match state.free.pop() {
+            Some(index) => {
+                state.flows[index] = flow;
+                index
+            }
+            None => {
+                state.flows.push(flow);
+                state.flows.len() - 1
+            }
+        };
+        drop(state);
+        Flow(Arc::new(FlowHandle {
+            pool: Arc::clone(self),
+            index,
+        }))
+    }
+
+    /// Returns the number of threads that one flow may keep busy.
+    pub fn threads_per_flow(&self) -> NonZeroUsize {
+        self.queue.options.threads_per_flow
+    }
+}
+
+impl Drop for FairPool {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.wake.notify_all();
+    }
+}
+
+// === impl Flow ===
+
+impl Flow {
+    /// Queues a job. It should look first whether anybody still waits for it.
+    ///
+    /// # Errors
+    /// [`QueueFull`] if as many jobs of this flow wait as may.
+    pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), QueueFull> {
+        let limit = self.0.pool.queue.options.queue_per_flow;
+        self.push(Job::Call(Box::new(job)), limit)
+            .map_err(|_| QueueFull)
+    }
+
+    /// Drives `call` on the threads of the pool and returns its result. Dropping the future ends the call.
+    ///
+    /// # Errors
+    /// [`Lost`] if the call panics.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Lost> {
+        let flow = self.clone();
+        let schedule = move |runnable| {
+            // Not counted against the queue, so never refused: there is one for each call that has begun.
+            let _ = flow.push(Job::Poll(runnable), usize::MAX);
+        };
+        let (runnable, task) = async_task::spawn(call, schedule);
+        runnable.schedule();
+        task.fallible().await.ok_or(Lost)
+    }
+
+    fn push(&self, job: Job, limit: usize) -> Result<(), Job> {
+        let queue = &self.0.pool.queue;
+        let mut state = queue.lock();
+        let State {
+            flows,
+            ready,
+            clock,
+            ..
+        } = &mut *state;
+        let index = self.0.index;
+        let Some(flow) = flows[index].as_mut() else {
+            return Err(job);
+        };
+        if flow.jobs.len() >= limit {
+            return Err(job);
+        }
+        let may_run = flow.running < queue.options.threads_per_flow.get();
+        if flow.jobs.is_empty() {
+            if flow.running == 0 {
+                flow.used = flow.used.max(*clock);
+            }
+            if may_run {
+                ready.push(index);
+            }
+        }
+        let waits_for_its_own = flow.running + flow.jobs.len();
+        flow.jobs.push_back(job);
+        // Beyond what the flow may run, the thread that ends one of its jobs takes the next.
+        let wake = state.sleeping > 0 && waits_for_its_own < queue.options.threads_per_flow.get();
+        if wake {
+            state.sleeping -= 1;
+        }
+        drop(state);
+        if wake {
+            queue.wake.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for FlowHandle {
+    fn drop(&mut self) {
+        let mut state = self.pool.queue.lock();
+        let index = self.index;
+        state.ready.retain(|ready| *ready != index);
+        let Some(flow) = state.flows[index].as_mut() else {
+            return;
+        };
+        let jobs = std::mem::take(&mut flow.jobs);
+        flow.orphaned = true;
+        if flow.running == 0 {
+            state.remove(index);
+        }
+        drop(state);
+        // Outside the lock: what a job holds may lock it.
+        drop(jobs);
+    }
+}
+
+// === impl FairQueue ===
+
+impl FairQueue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while the lock is held, so a poisoned one still guards a whole queue.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs jobs until the queue closes.
+    fn work(&self) {
+        run_as_batch();
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return;
+            }
+            let Some(taken) = state.take(self.options.threads_per_flow) else {
+                state.sleeping += 1;
+                state = self
+                    .wake
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(state);
+            let Taken { job, flow, charged } = taken;
+            let started = Instant::now();
+            // Whatever the job had borrowed is dropped with it; its caller sees the reply dropped.
+            let _ = catch_unwind(AssertUnwindSafe(|| match job {
+                Job::Call(call) => call(),
+                Job::Poll(task) => {
+                    task.run();
+                }
+            }));
+            let took = started.elapsed();
+            state = self.lock();
+            state.ended(flow, charged, took, self.options.threads_per_flow);
+        }
+    }
+}
+
+impl State {
+    /// Takes the first job of the ready flow that has used the least time.
+    fn take(&mut self, threads_per_flow: NonZeroUsize) -> Option<Taken> {
+        let State {
+            flows,
+            ready,
+            clock,
+            ..
+        } = self;
+        let used = |index: usize| {
+            flows[index]
+                .as_ref()
+                .map_or(Duration::MAX, |flow| flow.used)
+        };
+        let first = (0..ready.len()).min_by_key(|position| used(ready[*position]))?;
+        let index = ready[first];
+        let flow = flows[index].as_mut()?;
+        let job = flow.jobs.pop_front()?;
+        *clock = (*clock).max(flow.used);
+        flow.used = flow.used.saturating_add(flow.mean);
+        flow.running += 1;
+        if flow.jobs.is_empty() || flow.running >= threads_per_flow.get() {
+            ready.swap_remove(first);
+        }
+        Some(Taken {
+            job,
+            flow: index,
+            charged: flow.mean,
+        })
+    }
+
+    /// Charges a flow what its job took in the end.
+    fn ended(
+        &mut self,
+        index: usize,
+        charged: Duration,
+        took: Duration,
+        threads_per_flow: NonZeroUsize,
+    ) {
+        let Some(flow) = self.flows[index].as_mut() else {
+            return;
+        };
+        let was_full = flow.running >= threads_per_flow.get();
+        flow.running -= 1;
+        flow.used = flow.used.saturating_add(took).saturating_sub(charged);
+        flow.mean = (flow.mean * 7 + took) / 8;
+        if flow.orphaned && flow.running == 0 {
+            self.remove(index);
+        } else if was_full && !flow.jobs.is_empty() {
+            self.ready.push(index);
+        }
+    }
+
+    fn remove(&mut self, index: usize) {
+        self.flows[index] = None;
+        self.free.push(index);
+    }
+}
+
+impl std::fmt::Debug for FairQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FairQueue")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+use super::*;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+const ONE: NonZeroUsize = NonZeroUsize::MIN;
+
+fn pool(threads: usize, threads_per_flow: usize) -> anyhow::Result<Arc<FairPool>> {
+    let count = |count| NonZeroUsize::new(count).ok_or_else(|| anyhow::anyhow!("no threads"));
+    let options = PoolOptions {
+        threads: count(threads)?,
+        threads_per_flow: count(threads_per_flow)?,
+        queue_per_flow: 8,
+    };
+    Ok(FairPool::spawn("test", options)?)
+}
+
+/// Occupies a thread of the pool until the sender is dropped; returns when it does.
+fn occupy(flow: &Flow) -> anyhow::Result<Sender<()>> {
+    let (open, gate) = channel::<()>();
+    let (started, running) = channel();
+    flow.submit(move || {
+        let _ = started.send(());
+        let _ = gate.recv();
+    })?;
+    running.recv()?;
+    Ok(open)
+}
+
+fn name(flow: &Flow, name: &'static str, names: &Sender<&'static str>) -> anyhow::Result<()> {
+    let names = names.clone();
+    Ok(flow.submit(move || {
+        let _ = names.send(name);
+    })?)
+}
+
+fn next(names: &Receiver<&'static str>) -> anyhow::Result<&'static str> {
+    Ok(names.recv_timeout(Duration::from_secs(20))?)
+}
+
+/// Sets what the queue has measured of a flow, which no clock of a test could.
+fn set_used(flow: &Flow, milliseconds: u64) {
+    let mut state = flow.0.pool.queue.lock();
+    if let Some(flow) = state.flows[flow.0.index].as_mut() {
+        flow.used = Duration::from_millis(milliseconds);
+        flow.mean = Duration::ZERO;
+    }
+}
+
+#[test]
+fn a_flow_that_has_used_less_goes_first_whatever_another_one_has_queued() -> anyhow::Result<()> {
+    let pool = pool(1, 1)?;
+    let (busy, light) = (pool.flow(), pool.flow());
+    let gate = occupy(&busy)?;
+    let (names, order) = channel();
+    for _ in 0..3 {
+        name(&busy, "busy", &names)?;
+    }
+    set_used(&busy, 60_000);
+    name(&light, "light", &names)?;
+    drop(gate);
+    assert_eq!(next(&order)?, "light");
+    for _ in 0..3 {
+        assert_eq!(next(&order)?, "busy");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flow_that_was_idle_gets_no_credit_for_it() -> anyhow::Result<()> {
+    let pool = pool(1, 1)?;
+    let (busy, idle) = (pool.flow(), pool.flow());
+    set_used(&busy, 60_000);
+    // Being served moves the clock to where the flow is.
+    drop(occupy(&busy)?);
+    let gate = occupy(&busy)?;
+    let (names, order) = channel();
+    name(&idle, "idle", &names)?;
+    let state = pool.queue.lock();
+    let used = state.flows[idle.0.index].as_ref().map(|flow| flow.used);
+    drop(state);
+    assert!(used >= Some(Duration::from_secs(60)), "{used:?}");
+    drop(gate);
+    assert_eq!(next(&order)?, "idle");
+    Ok(())
+}
+
+#[test]
+fn a_flow_that_keeps_all_its_threads_leaves_one_to_others() -> anyhow::Result<()> {
+    let pool = pool(2, 1)?;
+    let (greedy, other) = (pool.flow(), pool.flow());
+    let gate = occupy(&greedy)?;
+    let (names, order) = channel();
+    name(&greedy, "greedy", &names)?;
+    name(&other, "other", &names)?;
+    assert_eq!(next(&order)?, "other", "while the greedy one still runs");
+    drop(gate);
+    assert_eq!(next(&order)?, "greedy");
+    Ok(())
+}
+
+#[test]
+fn a_full_queue_refuses_its_own_flow_only() -> anyhow::Result<()> {
+    let pool = pool(1, 1)?;
+    let (full, other) = (pool.flow(), pool.flow());
+    let _gate = occupy(&full)?;
+    for _ in 0..8 {
+        full.submit(|| ())?;
+    }
+    assert_eq!(full.submit(|| ()), Err(QueueFull));
+    assert_eq!(other.submit(|| ()), Ok(()));
+    Ok(())
+}
+
+#[test]
+fn a_flow_that_is_dropped_drops_what_it_has_queued_and_its_place_is_used_again()
+-> anyhow::Result<()> {
+    let pool = pool(1, 1)?;
+    let (first, second) = (pool.flow(), pool.flow());
+    let gate = occupy(&first)?;
+    let (held, dropped) = channel::<()>();
+    second.submit(move || drop(held))?;
+    let index = second.0.index;
+    drop(second);
+    assert!(dropped.recv().is_err(), "the job is gone");
+    assert_eq!(pool.flow().0.index, index);
+    // One whose job still runs is kept for that long.
+    let index = first.0.index;
+    drop(first);
+    assert_ne!(pool.flow().0.index, index);
+    drop(gate);
+    Ok(())
+}
+
+#[test]
+fn the_pool_lives_as_long_as_its_flows_and_then_waits_for_no_job_that_runs() -> anyhow::Result<()> {
+    let pool = pool(1, 1)?;
+    let flow = pool.flow();
+    drop(pool);
+    let gate = occupy(&flow)?;
+    drop(flow);
+    drop(gate);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_runs_on_a_thread_of_the_pool() -> anyhow::Result<()> {
+    let pool = pool(1, 1)?;
+    let named = async {
+        tokio::task::yield_now().await;
+        std::thread::current().name().map(str::to_owned)
+    };
+    assert_eq!(pool.flow().run(named).await?.as_deref(), Some("test"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn dropping_the_future_ends_the_call() -> anyhow::Result<()> {
+    let pool = pool(1, 1)?;
+    let flow = pool.flow();
+    let (started, running) = tokio::sync::oneshot::channel();
+    let (held, dropped) = tokio::sync::oneshot::channel::<()>();
+    let call = flow.run(async move {
+        let _held = held;
+        let _ = started.send(());
+        std::future::pending::<()>().await;
+    });
+    tokio::select! {
+        _ = call => anyhow::bail!("it never ends by itself"),
+        started = running => started?,
+    }
+    assert!(dropped.await.is_err(), "what the call held is gone");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_panic_is_lost_with_its_call_only() -> anyhow::Result<()> {
+    let pool = pool(1, 1)?;
+    let flow = pool.flow();
+    let panicking = flow.run(async { panic!("a guest's panic") });
+    assert_eq!(panicking.await, Err::<(), _>(Lost));
+    assert_eq!(flow.run(async { 7 }).await?, 7);
+    let (held, dropped) = channel::<()>();
+    flow.submit(move || {
+        let _held = held;
+        panic!("a job's panic");
+    })?;
+    assert!(dropped.recv().is_err());
+    assert_eq!(flow.run(async { 7 }).await?, 7);
+    Ok(())
+}
+
+#[test]
+fn the_options_leave_threads_to_other_flows() {
+    let options = PoolOptions::with_threads_per_flow(ONE);
+    assert!(options.threads > options.threads_per_flow);
+}
