@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 mod backends;
+pub mod bounded_file;
 mod cancellation;
 #[cfg(feature = "threads")]
 pub mod deadline;
@@ -19,6 +20,7 @@ mod device;
 pub mod format;
 #[cfg(feature = "threads")]
 pub mod measure;
+pub mod memory;
 #[cfg(feature = "tract")]
 mod one_line;
 #[cfg(feature = "tract")]
