@@ -2,7 +2,8 @@
 //!
 //! A [`Backend`] loads a [`Graph`] from a model file; a [`Graph`] is shared by all its users and
 //! computes on the calling thread, with its signature known from the file. [`worker`] gives a graph
-//! OS threads of its own behind a bounded queue, because computing blocks. [`sample`] makes inputs up
+//! OS threads of its own behind a bounded queue, because computing blocks; a [`Cancellation`] ends a
+//! computation that takes too long. [`sample`] makes inputs up
 //! for whoever warms a graph, [`measure`] compares graphs of one model. Each engine is one module, on by feature; none falls back
 //! to another. [`Backends`] finds them by name.
 //!
@@ -11,10 +12,15 @@
 #![deny(unsafe_code)]
 
 mod backends;
+pub mod bounded_file;
+mod cancellation;
+#[cfg(feature = "threads")]
+pub mod deadline;
 mod device;
 pub mod format;
 #[cfg(feature = "threads")]
 pub mod measure;
+pub mod memory;
 #[cfg(feature = "tract")]
 mod one_line;
 #[cfg(feature = "tract")]
@@ -41,6 +47,7 @@ use std::sync::Arc;
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
 pub use backends::Backends;
+pub use cancellation::{Cancellation, OnCancel};
 pub use device::{Device, UnknownDevice};
 pub use format::Format;
 pub use sample::sample_inputs;
@@ -100,6 +107,31 @@ pub trait Graph: Send + Sync + std::fmt::Debug {
         Some(self.compute(inputs))
     }
 
+    /// Compute as [`Graph::compute`] does, until `cancellation` is set: it then fails soon with
+    /// [`BackendError::Cancelled`], between two of the graph's operators.
+    fn compute_cancellable(
+        &self,
+        inputs: &[NamedTensor],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<NamedTensor>, BackendError> {
+        match cancellation.is_cancelled() {
+            true => Err(BackendError::Cancelled),
+            false => self.compute(inputs),
+        }
+    }
+
+    /// Compute as [`Graph::compute_prepared`] does, until `cancellation` is set.
+    fn compute_prepared_cancellable(
+        &self,
+        inputs: &[NamedTensor],
+        cancellation: &Cancellation,
+    ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
+        match cancellation.is_cancelled() {
+            true => Some(Err(BackendError::Cancelled)),
+            false => self.compute_prepared(inputs),
+        }
+    }
+
     /// Inputs of no meaning that this graph computes, to warm it and to measure how long it takes.
     ///
     /// All zeros, batch of one; other variable axes as small as the graph was found to take them.
@@ -139,6 +171,15 @@ pub enum BackendError {
         engine: &'static str,
         reason: String,
     },
+    /// There is no memory for this computation beside those that run now; later there may be.
+    #[error("{engine} has no memory for the computation now: {reason}")]
+    Overloaded {
+        engine: &'static str,
+        reason: String,
+    },
+    /// The computation was told to stop before it was finished.
+    #[error("the computation was cancelled")]
+    Cancelled,
     /// The engine failed.
     #[error("{engine} failed: {reason}")]
     Compute {
@@ -163,8 +204,11 @@ impl BackendError {
             BackendError::Unavailable { reason, .. }
             | BackendError::Load { reason, .. }
             | BackendError::Inputs { reason, .. }
+            | BackendError::Overloaded { reason, .. }
             | BackendError::Compute { reason, .. } => reason,
-            BackendError::Unknown { .. } | BackendError::Read(_) => self.to_string(),
+            BackendError::Unknown { .. } | BackendError::Read(_) | BackendError::Cancelled => {
+                self.to_string()
+            }
         }
     }
 }

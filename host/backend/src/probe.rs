@@ -1,7 +1,7 @@
 //! Finds the sizes at which a graph computes, for its variable axes besides the batch.
 
-use crate::BackendError;
 use crate::sample::{Element, Sample};
+use crate::{BackendError, Cancellation};
 use wisp_tensor::{Dimension, NamedTensor, Signature};
 
 /// Sizes tried for variable axes other than the batch when a graph is loaded. Graphs over tokens
@@ -12,12 +12,27 @@ const PROBE_SIZES: [u32; 4] = [1, 32, 224, 1024];
 /// Elements beyond which an input is not tried: a 1024 x 1024 image says nothing that 224 did not.
 const MAX_PROBE_ELEMENTS: usize = 1 << 20;
 
+/// Why a graph computes at none of the sizes tried.
+pub(crate) enum Unprobed {
+    /// It did not finish in time.
+    TooSlow,
+    /// It refused the first of them so.
+    Refused(String),
+}
+
+/// How long all tries together may take; a graph that needs longer for a sample meets no deadline of a request.
+#[cfg(feature = "threads")]
+const MAX_TIME: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// The smallest of a few sizes for the variable axes besides the batch at which `compute` succeeds with
 /// zeros, or with ones where the graph divides by what it is given; or why it fails at the first of them.
 pub(crate) fn probe(
     signature: &Signature,
-    compute: impl Fn(&[NamedTensor]) -> Result<(), BackendError>,
-) -> Result<Sample, String> {
+    compute: impl Fn(&[NamedTensor], &Cancellation) -> Result<(), BackendError>,
+) -> Result<Sample, Unprobed> {
+    let cancellation = Cancellation::new();
+    #[cfg(feature = "threads")]
+    let _watched = crate::deadline::cancel_at(&cancellation, std::time::Instant::now() + MAX_TIME);
     let only_batch = signature
         .inputs
         .iter()
@@ -43,10 +58,20 @@ pub(crate) fn probe(
         if sample.size > 1 && inputs.iter().any(|i| elements(i) > MAX_PROBE_ELEMENTS) {
             break;
         }
-        match compute(&inputs) {
+        match compute(&inputs, &cancellation) {
             Ok(()) => return Ok(sample),
+            Err(BackendError::Cancelled) => return Err(Unprobed::TooSlow),
             Err(error) => first_reason.get_or_insert(error.into_reason()),
         };
     }
-    Err(first_reason.unwrap_or_default())
+    Err(Unprobed::Refused(first_reason.unwrap_or_default()))
+}
+
+impl Unprobed {
+    pub(crate) fn into_reason(self) -> String {
+        match self {
+            Unprobed::TooSlow => "it does not finish computing a sample of zeros".to_owned(),
+            Unprobed::Refused(reason) => reason,
+        }
+    }
 }

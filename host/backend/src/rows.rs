@@ -7,7 +7,7 @@
 
 use crate::measure::largest_difference;
 use crate::worker::{WorkerOptions, Workers};
-use crate::{BackendError, Graph};
+use crate::{BackendError, Cancellation, Graph};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,6 +57,7 @@ enum Way {
 struct Batch {
     rows: Vec<Vec<NamedTensor>>,
     next: AtomicUsize,
+    cancellation: Cancellation,
 }
 
 type RowAnswer = (usize, Result<Vec<NamedTensor>, BackendError>);
@@ -106,13 +107,15 @@ impl RowGraph {
     }
 
     /// The decision for these inputs, of which there are `rows`; made now if there is none.
-    fn way(&self, inputs: &[NamedTensor], rows: usize) -> Way {
+    fn way(&self, inputs: &[NamedTensor], rows: usize, cancellation: &Cancellation) -> Way {
         let sizes = inner_sizes(inputs);
         if let Some(way) = self.decided(&sizes) {
             return way;
         }
-        let way = match self.try_both(inputs, rows) {
+        let way = match self.try_both(inputs, rows, cancellation) {
             Some((whole, rows)) if rows < whole.mul_f64(0.9) => Way::Rows,
+            // Whoever comes next tries again.
+            None if cancellation.is_cancelled() => return Way::Whole,
             _ => Way::Whole,
         };
         self.decisions().insert(sizes, way);
@@ -121,25 +124,34 @@ impl RowGraph {
 
     /// How long the first few of so many rows take together and one by one; `None` where either fails, or
     /// the answers are not the same.
-    fn try_both(&self, inputs: &[NamedTensor], rows: usize) -> Option<(Duration, Duration)> {
+    fn try_both(
+        &self,
+        inputs: &[NamedTensor],
+        rows: usize,
+        cancellation: &Cancellation,
+    ) -> Option<(Duration, Duration)> {
+        let compute = |inputs: &[NamedTensor]| {
+            let outputs = self.graph.compute_cancellable(inputs, cancellation);
+            outputs.ok()
+        };
         let mut rows = rows_of(inputs, rows.min(TRIED_ROWS)).ok()?;
         // What is prepared by the first run of each kind is not timed.
-        self.graph.compute(rows.first()?).ok()?;
+        compute(rows.first()?)?;
         let started = Instant::now();
-        self.graph.compute(rows.first()?).ok()?;
+        compute(rows.first()?)?;
         if started.elapsed() > LONG_ROW {
             rows.truncate(2);
         }
         let together = stack_answers(&rows).ok()?;
-        let whole = self.graph.compute(&together).ok()?;
+        let whole = compute(&together)?;
         let (mut together_took, mut rows_took) = (Duration::MAX, Duration::MAX);
         let tries = Instant::now();
         for _ in 0..TRIES {
             let started = Instant::now();
-            self.graph.compute(&together).ok()?;
+            compute(&together)?;
             together_took = together_took.min(started.elapsed());
             let started = Instant::now();
-            let one_by_one = self.compute_rows(rows.clone()).ok()?;
+            let one_by_one = self.compute_rows(rows.clone(), cancellation).ok()?;
             rows_took = rows_took.min(started.elapsed());
             if largest_difference(&whole, &one_by_one) > TOLERANCE {
                 return None;
@@ -151,11 +163,16 @@ impl RowGraph {
         Some((together_took, rows_took))
     }
 
-    fn compute_rows(&self, rows: Vec<Vec<NamedTensor>>) -> Result<Vec<NamedTensor>, BackendError> {
+    fn compute_rows(
+        &self,
+        rows: Vec<Vec<NamedTensor>>,
+        cancellation: &Cancellation,
+    ) -> Result<Vec<NamedTensor>, BackendError> {
         let count = rows.len();
         let batch = Arc::new(Batch {
             rows,
             next: AtomicUsize::new(0),
+            cancellation: cancellation.clone(),
         });
         let (send, answers) = channel();
         if let Some(helpers) = &self.helpers {
@@ -190,29 +207,49 @@ impl Graph for RowGraph {
     }
 
     fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
-        match batch_size(inputs) {
-            Some(rows @ 2..) if self.way(inputs, rows) == Way::Rows => {
-                self.compute_rows(rows_of(inputs, rows)?)
-            }
-            _ => self.graph.compute(inputs),
-        }
+        self.compute_cancellable(inputs, &Cancellation::new())
     }
 
     fn compute_prepared(
         &self,
         inputs: &[NamedTensor],
     ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
+        self.compute_prepared_cancellable(inputs, &Cancellation::new())
+    }
+
+    fn compute_cancellable(
+        &self,
+        inputs: &[NamedTensor],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<NamedTensor>, BackendError> {
+        match batch_size(inputs) {
+            Some(rows @ 2..) if self.way(inputs, rows, cancellation) == Way::Rows => {
+                self.compute_rows(rows_of(inputs, rows)?, cancellation)
+            }
+            _ => self.graph.compute_cancellable(inputs, cancellation),
+        }
+    }
+
+    fn compute_prepared_cancellable(
+        &self,
+        inputs: &[NamedTensor],
+        cancellation: &Cancellation,
+    ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
+        let compute = |inputs: &[NamedTensor]| {
+            self.graph
+                .compute_prepared_cancellable(inputs, cancellation)
+        };
         let Some(rows @ 2..) = batch_size(inputs) else {
-            return self.graph.compute_prepared(inputs);
+            return compute(inputs);
         };
         match self.decided(&inner_sizes(inputs))? {
-            Way::Whole => self.graph.compute_prepared(inputs),
+            Way::Whole => compute(inputs),
             Way::Rows => {
                 let rows = match rows_of(inputs, rows) {
                     Ok(rows) => rows,
                     Err(error) => return Some(Err(error)),
                 };
-                let answers = rows.iter().map(|row| self.graph.compute_prepared(row));
+                let answers = rows.iter().map(|row| compute(row));
                 // All have the same sizes: if the first is prepared, so are the others.
                 let answers: Option<Result<Vec<_>, _>> = answers.collect();
                 Some(answers?.and_then(|answers| stack_answers(&answers)))
@@ -233,7 +270,7 @@ impl Batch {
             let Some(row) = self.rows.get(position) else {
                 return;
             };
-            let answer = graph.compute(row);
+            let answer = graph.compute_cancellable(row, &self.cancellation);
             let failed = answer.is_err();
             if answers.send((position, answer)).is_err() || failed {
                 // Nobody wants the other rows any more.

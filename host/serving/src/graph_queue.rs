@@ -96,6 +96,8 @@ impl Compute for GraphQueue {
 fn compute_error(error: BackendError) -> ComputeError {
     match error {
         BackendError::Inputs { .. } => ComputeError::Inputs(error.to_string()),
+        BackendError::Overloaded { .. } => ComputeError::Overloaded,
+        BackendError::Cancelled => ComputeError::Deadline,
         BackendError::Unknown { .. }
         | BackendError::Unavailable { .. }
         | BackendError::Read(_)

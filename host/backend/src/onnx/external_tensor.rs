@@ -2,12 +2,79 @@
 //!
 //! Refusals from here name what to change in the model, and no path of this machine.
 
-use std::fs::File;
-use std::path::{Component, Path};
-use tract_onnx::pb::{GraphProto, TensorProto};
+use crate::bounded_file::open_regular;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+use tract_onnx::pb::tensor_proto::DataLocation;
+use tract_onnx::pb::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
-/// The size of the file at `location`, which must be one of the folder's own.
-pub(crate) fn file_bytes(location: &str, folder: Option<&Path>) -> Result<usize, String> {
+/// Where the bytes of a tensor lie.
+#[derive(Debug)]
+pub(crate) struct ExternalBytes {
+    path: PathBuf,
+    /// As the model names the file.
+    location: String,
+    offset: u64,
+    pub(crate) length: usize,
+}
+
+/// Whether the tensor's bytes lie in another file.
+pub(crate) fn is_external(tensor: &TensorProto) -> bool {
+    tensor.data_location == Some(DataLocation::External as i32)
+}
+
+impl ExternalBytes {
+    /// Where the bytes of `tensor` lie, which is external, in the file that it names in `folder`.
+    pub(crate) fn of(tensor: &TensorProto, folder: Option<&Path>) -> Result<ExternalBytes, String> {
+        let entry = |key: &str| {
+            let mut entries = tensor.external_data.iter();
+            entries
+                .find(|entry| entry.key == key)
+                .map(|entry| entry.value.as_str())
+        };
+        let location = entry("location").unwrap_or_default();
+        let refused = |reason: String| format!("has external data `{location}`, which {reason}");
+        let number = |key: &str| match entry(key).map(str::parse::<u64>) {
+            Some(Ok(number)) => Ok(Some(number)),
+            Some(Err(_)) => Err(refused(format!("has no number for `{key}`"))),
+            None => Ok(None),
+        };
+        let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
+        let (path, size) = own_file(location, folder).map_err(refused)?;
+        let length = match (size.checked_sub(offset), length) {
+            (Some(rest), None) => rest,
+            (Some(rest), Some(length)) if length <= rest => length,
+            _ => return Err(refused(format!("has {size} bytes and ends before"))),
+        };
+        Ok(ExternalBytes {
+            path,
+            location: location.to_owned(),
+            offset,
+            length: usize::try_from(length).map_err(|_| refused("is too large".to_owned()))?,
+        })
+    }
+
+    /// The file, as the model names it.
+    pub(crate) fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// Reads the bytes, of which `bytes` holds as many as there are.
+    pub(crate) fn read(&self, bytes: &mut [u8]) -> Result<(), String> {
+        let mut read = || {
+            let (mut file, _) = open_regular(&self.path)?;
+            file.seek(SeekFrom::Start(self.offset))?;
+            file.read_exact(bytes)
+        };
+        read().map_err(|error: std::io::Error| {
+            let (location, kind) = (&self.location, error.kind());
+            format!("has external data `{location}`, which cannot be read: {kind}")
+        })
+    }
+}
+
+/// The path and the size of the file at `location`, which must be one of the folder's own.
+fn own_file(location: &str, folder: Option<&Path>) -> Result<(PathBuf, u64), String> {
     let Some(folder) = folder else {
         return Err("cannot be read with a model that is not a file".to_owned());
     };
@@ -21,22 +88,20 @@ pub(crate) fn file_bytes(location: &str, folder: Option<&Path>) -> Result<usize,
         true => Path::new("."),
         false => folder,
     };
-    let unreadable = |error: std::io::Error| format!("cannot be read: {}", error.kind());
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::InvalidInput => "is not a regular file".to_owned(),
+        kind => format!("cannot be read: {kind}"),
+    };
     let folder = folder.canonicalize().map_err(unreadable)?;
     let path = folder.join(location).canonicalize().map_err(unreadable)?;
     if !path.starts_with(&folder) {
         return Err(outside());
     }
-    // Before it is opened: opening a pipe waits for whoever writes to it.
-    if !path.metadata().map_err(unreadable)?.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    let bytes = file.metadata().map_err(unreadable)?.len();
-    usize::try_from(bytes).map_err(|_| "is too large".to_owned())
+    let (_, size) = open_regular(&path).map_err(unreadable)?;
+    Ok((path, size))
 }
 
-/// Call `visit` for every tensor stored in `graph` and in the graphs inside it.
+/// Calls `visit` for every tensor stored in `graph` and in the graphs inside it.
 ///
 /// The depth is bounded by the decoder's limit on nested messages.
 pub(crate) fn visit_tensors(graph: &GraphProto, visit: &mut dyn FnMut(&TensorProto)) {
@@ -48,4 +113,47 @@ pub(crate) fn visit_tensors(graph: &GraphProto, visit: &mut dyn FnMut(&TensorPro
             visit_tensors(inner, visit);
         }
     }
+}
+
+type Visit<'a> = &'a mut dyn FnMut(&mut TensorProto) -> Result<(), String>;
+
+/// Calls `visit` for every tensor that an engine reads from `model`, until one fails.
+pub(crate) fn change_tensors(model: &mut ModelProto, visit: Visit) -> Result<(), String> {
+    if let Some(graph) = &mut model.graph {
+        change_graph(graph, visit)?;
+    }
+    for FunctionProto { node, .. } in &mut model.functions {
+        change_nodes(node, visit)?;
+    }
+    Ok(())
+}
+
+fn change_graph(graph: &mut GraphProto, visit: Visit) -> Result<(), String> {
+    for tensor in &mut graph.initializer {
+        visit(tensor)?;
+    }
+    for sparse in &mut graph.sparse_initializer {
+        for tensor in sparse.values.iter_mut().chain(&mut sparse.indices) {
+            visit(tensor)?;
+        }
+    }
+    change_nodes(&mut graph.node, visit)
+}
+
+fn change_nodes(nodes: &mut [NodeProto], visit: Visit) -> Result<(), String> {
+    for attribute in nodes.iter_mut().flat_map(|node| &mut node.attribute) {
+        for tensor in attribute.t.iter_mut().chain(&mut attribute.tensors) {
+            visit(tensor)?;
+        }
+        let sparse = attribute.sparse_tensor.iter_mut();
+        for sparse in sparse.chain(&mut attribute.sparse_tensors) {
+            for tensor in sparse.values.iter_mut().chain(&mut sparse.indices) {
+                visit(tensor)?;
+            }
+        }
+        for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
+            change_graph(inner, visit)?;
+        }
+    }
+    Ok(())
 }

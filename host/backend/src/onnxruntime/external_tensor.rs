@@ -1,29 +1,175 @@
-//! Whether what an ONNX file keeps outside of itself is the model's own.
+//! What an ONNX file keeps in files beside it, read into memory of the model's own.
 //!
-//! The refusal names no path of this machine.
+//! The library would map such files: what is written into them later then changes the answers, and a file
+//! that is cut short ends the process. Small tensors are put into the model itself; of large ones, which a
+//! message cannot hold, the session is lent the numbers.
+//!
+//! Refusals name no path of this machine.
 
-use crate::onnx::{file_bytes, visit_tensors};
+use super::interface::{Value, add_initializer};
+use super::signature;
+use crate::memory::process_memory;
+use crate::onnx::{ExternalBytes, change_tensors, is_external};
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::builder::SessionBuilder;
+use ort::value::TensorElementType;
+use std::collections::HashSet;
+use std::ffi::CString;
 use std::path::Path;
-use tract_onnx::pb::GraphProto;
-use tract_onnx::pb::tensor_proto::DataLocation;
+use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
+use tract_onnx::pb::{ModelProto, TensorProto};
 
-/// Check that every tensor kept outside the file lies in the file's own folder and can be opened.
-///
-/// The library checks the place again when it reads.
-pub(super) fn check_external_data(graph: &GraphProto, folder: Option<&Path>) -> Result<(), String> {
-    let mut fault = Ok(());
-    visit_tensors(graph, &mut |tensor| {
-        if fault.is_err() || tensor.data_location != Some(DataLocation::External as i32) {
-            return;
+/// Bytes of a tensor that is put into the model, where it would be copied a few times.
+const MAX_INSIDE: usize = 1 << 20;
+
+/// Numbers are aligned to so many bytes: more than any type needs.
+const ALIGNMENT: usize = 64;
+
+/// Tensors that have been read from files beside a model.
+#[derive(Debug, Default)]
+pub(super) struct ExternalTensors {
+    has_moved: bool,
+    lent: Vec<LentTensor>,
+}
+
+#[derive(Debug)]
+struct LentTensor {
+    name: CString,
+    shape: Vec<i64>,
+    element_type: TensorElementType,
+    numbers: AlignedBytes,
+}
+
+/// What a session computes with and does not own: fields are dropped in this order. Lifetime: the session.
+#[derive(Debug)]
+pub(super) struct Initializers {
+    _values: Vec<Value>,
+    _lent: Vec<LentTensor>,
+}
+
+#[derive(Debug)]
+struct AlignedBytes {
+    bytes: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl ExternalTensors {
+    /// Reads the external tensors of `model` from `folder`.
+    pub(super) fn take(
+        model: &mut ModelProto,
+        folder: Option<&Path>,
+    ) -> Result<ExternalTensors, String> {
+        let mut taken = ExternalTensors::default();
+        let mut left = process_memory().map_or(usize::MAX, |bytes| bytes / 2);
+        // Only the graph's own initializers can be lent.
+        let own = model.graph.iter().flat_map(|graph| &graph.initializer);
+        let own: HashSet<String> = own
+            .filter(|tensor| is_external(tensor))
+            .map(|tensor| tensor.name.clone())
+            .collect();
+        change_tensors(model, &mut |tensor| {
+            if !is_external(tensor) {
+                return Ok(());
+            }
+            let can_be_lent = own.contains(&tensor.name);
+            taken
+                .take_tensor(tensor, folder, (can_be_lent, &mut left))
+                .map_err(|reason| format!("tensor `{}` {reason}", tensor.name))
+        })?;
+        Ok(taken)
+    }
+
+    fn take_tensor(
+        &mut self,
+        tensor: &mut TensorProto,
+        folder: Option<&Path>,
+        (can_be_lent, left): (bool, &mut usize),
+    ) -> Result<(), String> {
+        let stored = ExternalBytes::of(tensor, folder)?;
+        *left = left.checked_sub(stored.length).ok_or_else(|| {
+            "and those before it have more external data than half of the memory".to_owned()
+        })?;
+        let element_type = DataType::try_from(tensor.data_type)
+            .ok()
+            .and_then(signature::of_file);
+        match element_type {
+            Some((element_type, size)) if can_be_lent && stored.length > MAX_INSIDE => {
+                let elements = tensor.dims.iter().try_fold(size, |product, &size| {
+                    product.checked_mul(usize::try_from(size).ok()?)
+                });
+                if elements != Some(stored.length) {
+                    return Err(format!(
+                        "in external data `{}` holds {} bytes, which its shape {:?} does not take",
+                        stored.location(),
+                        stored.length,
+                        tensor.dims
+                    ));
+                }
+                let mut numbers = AlignedBytes::zeroed(stored.length);
+                stored.read(numbers.as_mut())?;
+                self.lent.push(LentTensor {
+                    name: CString::new(tensor.name.as_str())
+                        .map_err(|_| "has a zero byte in its name".to_owned())?,
+                    shape: tensor.dims.clone(),
+                    element_type,
+                    numbers,
+                });
+            }
+            _ => {
+                let mut bytes = vec![0; stored.length];
+                stored.read(&mut bytes)?;
+                tensor.raw_data = bytes;
+                tensor.external_data.clear();
+                tensor.data_location = Some(DataLocation::Default as i32);
+                self.has_moved = true;
+            }
         }
-        let location = tensor
-            .external_data
-            .iter()
-            .find(|entry| entry.key == "location")
-            .map_or("", |entry| entry.value.as_str());
-        if let Err(reason) = file_bytes(location, folder) {
-            fault = Err(format!("external data `{location}` {reason}"));
+        Ok(())
+    }
+
+    /// Whether the model has been changed.
+    pub(super) fn has_moved(&self) -> bool {
+        self.has_moved
+    }
+
+    /// Lets the session that is built compute with these tensors, which the caller keeps as long as it lives.
+    pub(super) fn lend_to(self, builder: &mut SessionBuilder) -> ort::Result<Initializers> {
+        let (device, kind) = (AllocationDevice::CPU, AllocatorType::Device);
+        let memory = MemoryInfo::new(device, 0, kind, MemoryType::Default)?;
+        let mut values = Vec::with_capacity(self.lent.len());
+        for tensor in &self.lent {
+            let numbers = tensor.numbers.as_ref();
+            let value = Value::lend(numbers, &tensor.shape, tensor.element_type, &memory)?;
+            add_initializer(builder, &tensor.name, &value)?;
+            values.push(value);
         }
-    });
-    fault
+        Ok(Initializers {
+            _values: values,
+            _lent: self.lent,
+        })
+    }
+}
+
+impl AlignedBytes {
+    fn zeroed(length: usize) -> AlignedBytes {
+        let bytes = vec![0; length + ALIGNMENT];
+        AlignedBytes {
+            start: bytes.as_ptr().align_offset(ALIGNMENT),
+            bytes,
+            length,
+        }
+    }
+}
+
+impl AsRef<[u8]> for AlignedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[self.start..][..self.length]
+    }
+}
+
+impl AsMut<[u8]> for AlignedBytes {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..][..self.length]
+    }
 }

@@ -1,11 +1,14 @@
 //! One session that serves: requests in, answers out.
 
+use super::arena::{Arena, ArenaUse, Refusal};
+use super::external_tensor::Initializers;
+use super::interface::{RunOptions, Value, run};
 use super::signature;
-use super::{Value, compute_error, failed_load, inputs_error, load_error, one_line, run};
+use super::{ENGINE, compute_error, failed_load, inputs_error, load_error, one_line};
 use crate::ordered::in_order;
-use crate::probe::probe;
+use crate::probe::{Unprobed, probe};
 use crate::sample::Sample;
-use crate::{BackendError, Graph};
+use crate::{BackendError, Cancellation, Graph};
 use bytes::Bytes;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
@@ -16,7 +19,8 @@ use wisp_tensor::{ElementType, NamedTensor, Shape, Signature, Tensor, TensorErro
 /// A model loaded by [`super::OnnxRuntime`]. Lifetime: a model version.
 #[derive(Debug)]
 pub(super) struct OrtGraph {
-    session: Arc<Session>,
+    /// Dropped before its initializers.
+    session: Arc<Served>,
     signature: Signature,
     input_names: Vec<CString>,
     output_names: Vec<CString>,
@@ -24,6 +28,14 @@ pub(super) struct OrtGraph {
     memory: MemoryInfo<'static>,
     /// What it was found to compute.
     sample: Sample,
+}
+
+/// A session and what must live as long as it does: fields are dropped in this order.
+#[derive(Debug)]
+struct Served {
+    session: Session,
+    _initializers: Initializers,
+    arena: &'static Arena,
 }
 
 /// An input of a run. Its numbers are the tensor's.
@@ -39,29 +51,90 @@ struct Content {
     length: usize,
     /// Released before the session whose memory it is: fields are dropped in this order.
     value: Value,
-    _session: Arc<Session>,
+    _use: ArenaUse,
+    _session: Arc<Served>,
 }
 
 // === impl OrtGraph ===
 
 impl OrtGraph {
-    pub(super) fn new(session: Session) -> Result<OrtGraph, BackendError> {
+    pub(super) fn new(
+        session: Session,
+        initializers: Initializers,
+        arena: &'static Arena,
+    ) -> Result<OrtGraph, BackendError> {
         let signature = signature::of(&session).map_err(load_error)?;
         let (device, kind) = (AllocationDevice::CPU, AllocatorType::Device);
         let mut graph = OrtGraph {
             input_names: c_names(signature.inputs.iter().map(|spec| &spec.name))?,
             output_names: c_names(signature.outputs.iter().map(|spec| &spec.name))?,
-            session: Arc::new(session),
+            session: Arc::new(Served {
+                session,
+                _initializers: initializers,
+                arena,
+            }),
             signature,
             memory: MemoryInfo::new(device, 0, kind, MemoryType::Default).map_err(failed_load)?,
             sample: Sample::default(),
         };
         // What computes at none of the sizes tried is served all the same: that it was loaded says that all
         // its operators are there, and zeros or empty texts may just not suit it.
-        if let Ok(sample) = probe(&graph.signature, |inputs| graph.compute(inputs).map(drop)) {
-            graph.sample = sample;
+        let probed = probe(&graph.signature, |inputs, cancellation| {
+            graph.compute_cancellable(inputs, cancellation).map(drop)
+        });
+        match probed {
+            Ok(sample) => graph.sample = sample,
+            Err(Unprobed::Refused(_)) => {}
+            Err(slow @ Unprobed::TooSlow) => return Err(load_error(slow.into_reason())),
         }
         Ok(graph)
+    }
+
+    /// Run the session, again if the arena had to be made room in.
+    fn run(
+        &self,
+        inputs: &[&Value],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<Option<Value>>, BackendError> {
+        let Served { session, arena, .. } = &*self.session;
+        let failed = |error: ort::Error| compute_error(one_line(error.message()));
+        let options = Arc::new(RunOptions::new().map_err(failed)?);
+        let ended = Arc::clone(&options);
+        let _on_cancel = cancellation.on_cancel(move || ended.terminate());
+        let _use = arena.enter();
+        let run = || {
+            let inputs = (self.input_names.as_slice(), inputs);
+            run(session, &options, inputs, &self.output_names)
+        };
+        let mut result = run();
+        let refusal = |result: &ort::Result<_>| match result {
+            Ok(_) => None,
+            Err(error) => arena.refusal(error.message()),
+        };
+        let mut refused = refusal(&result);
+        if let Some(Refusal::Full(_)) = refused
+            && arena.shrink().is_ok()
+        {
+            result = run();
+            refused = refusal(&result);
+        }
+        let error = match result {
+            Ok(outputs) => return Ok(outputs),
+            Err(error) => error,
+        };
+        let max_bytes = arena.max_bytes();
+        Err(match refused {
+            _ if cancellation.is_cancelled() => BackendError::Cancelled,
+            Some(Refusal::Full(bytes)) if arena.is_shared() => BackendError::Overloaded {
+                engine: ENGINE,
+                reason: format!("{bytes} bytes more, with {max_bytes} for all computations"),
+            },
+            Some(Refusal::Full(bytes) | Refusal::TooLarge(bytes)) => inputs_error(format!(
+                "a value would take {bytes} bytes, with {max_bytes} for all computations: {}",
+                one_line(error.message())
+            )),
+            None => failed_run(error),
+        })
     }
 
     fn output(
@@ -102,6 +175,7 @@ impl OrtGraph {
         Ok(Bytes::from_owner(Content {
             length,
             value,
+            _use: self.session.arena.enter(),
             _session: Arc::clone(&self.session),
         }))
     }
@@ -113,6 +187,22 @@ impl Graph for OrtGraph {
     }
 
     fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+        self.compute_cancellable(inputs, &Cancellation::new())
+    }
+
+    fn compute_prepared_cancellable(
+        &self,
+        inputs: &[NamedTensor],
+        cancellation: &Cancellation,
+    ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
+        Some(self.compute_cancellable(inputs, cancellation))
+    }
+
+    fn compute_cancellable(
+        &self,
+        inputs: &[NamedTensor],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<NamedTensor>, BackendError> {
         let ordered = in_order(&self.signature, inputs).map_err(inputs_error)?;
         let lent = ordered
             .iter()
@@ -120,13 +210,7 @@ impl Graph for OrtGraph {
             .collect::<ort::Result<Vec<Input>>>()
             .map_err(|error| compute_error(one_line(error.message())))?;
         let values: Vec<&Value> = lent.iter().map(|input| &input.value).collect();
-        let outputs = run(
-            &self.session,
-            &self.input_names,
-            &values,
-            &self.output_names,
-        )
-        .map_err(failed_run)?;
+        let outputs = self.run(&values, cancellation)?;
         outputs
             .into_iter()
             .zip(&self.signature.outputs)

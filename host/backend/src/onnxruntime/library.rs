@@ -3,6 +3,7 @@
 //! The binding keeps the library and one environment for as long as the process lives, so a second one
 //! from another file is refused.
 
+use super::arena::Arena;
 use crate::panic::panic_message;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
@@ -10,10 +11,20 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-static OPENED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+static OPENED: Mutex<Option<Library>> = Mutex::new(None);
 
-/// The environment of the library at `path`, which is opened now if it was not; or how to get one.
-pub(super) fn open(path: Option<&Path>) -> Result<Environment, String> {
+/// The library of this process, and what all its sessions share.
+#[derive(Debug, Clone)]
+pub(super) struct Library {
+    path: PathBuf,
+    pub(super) environment: Environment,
+    /// It lives as long as the library does, which is never closed.
+    pub(super) arena: &'static Arena,
+}
+
+/// The library at `path`, which is opened now if it was not, for computations that take up to `max_bytes`
+/// together; or how to get one.
+pub(super) fn open(path: Option<&Path>, max_bytes: usize) -> Result<Library, String> {
     const REMEDY: &str = "`wisp backend install onnxruntime` fetches it, and \
         `--onnxruntime-library FILE` or ORT_DYLIB_PATH names one that is there";
     let path = path.ok_or_else(|| format!("its library is not installed; {REMEDY}"))?;
@@ -23,17 +34,25 @@ pub(super) fn open(path: Option<&Path>) -> Result<Environment, String> {
         .map_err(|error| format!("`{}` cannot be opened: {error}; {REMEDY}", path.display()))?;
     let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
     match &*opened {
-        Some((other, environment)) if *other == path => Ok(environment.clone()),
-        Some((other, _)) => Err(format!("this process has opened `{}`", other.display())),
+        Some(library) if library.path == path => Ok(library.clone()),
+        Some(other) => Err(format!(
+            "this process has opened `{}`",
+            other.path.display()
+        )),
         None => {
-            let environment = first(&path)?;
-            *opened = Some((path, environment.clone()));
-            Ok(environment)
+            let (environment, arena) = first(&path, max_bytes)?;
+            let library = Library {
+                path,
+                environment,
+                arena: Box::leak(Box::new(arena)),
+            };
+            *opened = Some(library.clone());
+            Ok(library)
         }
     }
 }
 
-fn first(path: &Path) -> Result<Environment, String> {
+fn first(path: &Path, max_bytes: usize) -> Result<(Environment, Arena), String> {
     // The binding panics where the library is one of that name, but of another interface.
     let opened = catch_unwind(|| {
         let builder = ort::init_from(path).map_err(|error| error.to_string())?;
@@ -44,7 +63,9 @@ fn first(path: &Path) -> Result<Environment, String> {
             .map_err(|error| error.message().to_owned())?;
         // What goes wrong comes back as an error; the rest is of no use to who serves.
         environment.set_log_level(LogLevel::Fatal);
-        Ok(environment)
+        let arena = Arena::new(&environment, max_bytes);
+        let arena = arena.map_err(|error| error.message().to_owned())?;
+        Ok((environment, arena))
     });
     match opened {
         Ok(result) => result,
@@ -56,7 +77,7 @@ fn first(path: &Path) -> Result<Environment, String> {
 /// was built from.
 pub(super) fn version() -> String {
     let opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some((path, _)) = &*opened else {
+    let Some(Library { path, .. }) = &*opened else {
         return "none".to_owned();
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -3,6 +3,7 @@
 use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};
 use std::collections::BTreeSet;
+use tract_onnx::pb::tensor_proto::DataType;
 use wisp_tensor::{Dimension, ElementType, Signature, TensorSpec};
 
 /// The session's signature, or which input or output is nothing that can be served.
@@ -76,4 +77,25 @@ pub(super) fn to_library(element_type: ElementType) -> TensorElementType {
         ElementType::Fp64 => TensorElementType::Float64,
         ElementType::Bytes => TensorElementType::String,
     }
+}
+
+/// The library's type for one that a file names, and the bytes of an element, where those are of numbers.
+pub(super) fn of_file(found: DataType) -> Option<(TensorElementType, usize)> {
+    let element_type = match found {
+        DataType::Bool => ElementType::Bool,
+        DataType::Uint8 => ElementType::Uint8,
+        DataType::Uint16 => ElementType::Uint16,
+        DataType::Uint32 => ElementType::Uint32,
+        DataType::Uint64 => ElementType::Uint64,
+        DataType::Int8 => ElementType::Int8,
+        DataType::Int16 => ElementType::Int16,
+        DataType::Int32 => ElementType::Int32,
+        DataType::Int64 => ElementType::Int64,
+        DataType::Float16 => ElementType::Fp16,
+        DataType::Bfloat16 => ElementType::Bf16,
+        DataType::Float => ElementType::Fp32,
+        DataType::Double => ElementType::Fp64,
+        _ => return None,
+    };
+    Some((to_library(element_type), element_type.size()?))
 }

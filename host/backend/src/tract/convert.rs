@@ -49,7 +49,7 @@ pub(super) fn to_tract(tensor: &Tensor, datum_type: DatumType) -> TractResult<TV
         let strings = tensor.elements().map(std::str::from_utf8);
         let strings = strings.map(|text| text.map(str::to_owned));
         let strings = strings.collect::<Result<Vec<String>, _>>();
-        let strings = strings.map_err(|_| RefusedValue("a string is not UTF-8"))?;
+        let strings = strings.map_err(|_| RefusedValue::new("a string is not UTF-8"))?;
         return Ok(tensor1(&strings).into_shape(&shape)?.into_tvalue());
     }
     // Zeroed first because tract offers uninitialised memory to unsafe code only.

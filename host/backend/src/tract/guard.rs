@@ -5,6 +5,7 @@
 
 use crate::one_line::one_line;
 use crate::panic::panic_message;
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tract_onnx::prelude::{TractError, TractResult};
 
@@ -18,6 +19,10 @@ pub(super) enum Fault {
     Refused(String),
     /// An element of an input has a value that the graph must not take: a [`RefusedValue`] said so.
     Value(String),
+    /// Others compute, and leave no memory: a [`NoMemory`] said so.
+    NoMemory(String),
+    /// A [`Cancelled`] came back.
+    Cancelled,
     /// tract panicked.
     Panicked(String),
 }
@@ -25,13 +30,30 @@ pub(super) enum Fault {
 /// That an element's value is refused, which says nothing about the graph: with other values it computes.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct RefusedValue(pub(super) &'static str);
+pub(super) struct RefusedValue(Cow<'static, str>);
+
+/// That all computations together leave no memory for this one.
+#[derive(Debug, thiserror::Error)]
+#[error("other computations hold the memory that `{0}` needs")]
+pub(super) struct NoMemory(pub(super) String);
+
+/// That nobody waits for the computation any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the computation was cancelled")]
+pub(super) struct Cancelled;
+
+impl RefusedValue {
+    pub(super) fn new(reason: impl Into<Cow<'static, str>>) -> RefusedValue {
+        RefusedValue(reason.into())
+    }
+}
 
 impl Fault {
     /// The text, with a panic marked as one.
     pub(super) fn into_reason(self) -> String {
         match self {
-            Fault::Refused(reason) | Fault::Value(reason) => reason,
+            Fault::Refused(reason) | Fault::Value(reason) | Fault::NoMemory(reason) => reason,
+            Fault::Cancelled => Cancelled.to_string(),
             Fault::Panicked(message) => format!("panic: {message}"),
         }
     }
@@ -44,12 +66,24 @@ impl Fault {
 pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, Fault> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) if error.chain().any(|link| link.is::<RefusedValue>()) => {
-            Err(Fault::Value(reason(&error)))
-        }
-        Ok(Err(error)) => Err(Fault::Refused(reason(&error))),
+        Ok(Err(error)) => Err(fault(&error)),
         Err(payload) => Err(Fault::Panicked(short(panic_message(&*payload)))),
     }
+}
+
+fn fault(error: &TractError) -> Fault {
+    for link in error.chain() {
+        if link.is::<RefusedValue>() {
+            return Fault::Value(reason(error));
+        }
+        if link.is::<NoMemory>() {
+            return Fault::NoMemory(reason(error));
+        }
+        if link.is::<Cancelled>() {
+            return Fault::Cancelled;
+        }
+    }
+    Fault::Refused(reason(error))
 }
 
 fn reason(error: &TractError) -> String {
@@ -83,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_refused_value_is_known_in_whatever_context() {
-        let error = TractError::new(RefusedValue("no text")).context("outer");
+        let error = TractError::new(RefusedValue::new("no text")).context("outer");
         let fault = guarded::<()>(|| Err(error));
         assert_eq!(fault, Err(Fault::Value("outer: no text".to_owned())));
     }

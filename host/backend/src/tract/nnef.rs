@@ -6,8 +6,8 @@
 //! archive are not read.
 
 use super::guard::{Fault, guarded};
+use crate::bounded_file::open_regular;
 use flate2::read::GzDecoder;
-use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
@@ -30,8 +30,7 @@ const HEADER_BYTES: usize = 128;
 /// The model in the archive at `path`.
 pub(super) fn load(path: &Path) -> Result<TypedModel, Fault> {
     guarded(|| {
-        let mut file = File::open(path)?;
-        ensure!(file.metadata()?.is_file(), "it is not a regular file");
+        let (mut file, _) = open_regular(path)?;
         let mut start = [0; 2];
         let is_compressed = file.read_exact(&mut start).is_ok() && start == [0x1f, 0x8b];
         file.rewind()?;

@@ -8,14 +8,12 @@ use tract_onnx::tract_core::internal::ensure;
 use tract_onnx::tract_core::ops::Cost;
 use tract_onnx::tract_core::ops::konst::Const;
 
-/// The most bytes of values that are there at the same time.
-const MAX_LIVE_BYTES: u64 = 8 << 30;
-
 /// The most multiplications: minutes of a core, past every deadline.
 const MAX_MULTIPLICATIONS: u64 = 10_000_000_000_000;
 
-/// Refuse a model of concrete sizes that takes more.
-pub(super) fn check_plan_cost(model: &TypedModel) -> TractResult<()> {
+/// Returns the most bytes of values that are there at the same time, or refuses a model of concrete sizes
+/// that takes more than `max_bytes`, or longer.
+pub(super) fn check_plan_cost(model: &TypedModel, max_bytes: u64) -> TractResult<u64> {
     let order = model.eval_order()?;
     // How many readers of each node's outputs are still to come.
     let mut readers = vec![0usize; model.nodes().len()];
@@ -27,17 +25,18 @@ pub(super) fn check_plan_cost(model: &TypedModel) -> TractResult<()> {
     for output in model.output_outlets()? {
         readers[output.node] += 1;
     }
-    let mut live = 0u64;
+    let (mut live, mut most) = (0u64, 0u64);
     let mut multiplications = 0u64;
     for id in order {
         let node = model.node(id);
         live = live.saturating_add(value_bytes(node));
         ensure!(
-            live <= MAX_LIVE_BYTES,
+            live <= max_bytes,
             "`{}` and what else is needed then would take too much memory with these sizes: {live} \
              bytes",
             node.name
         );
+        most = most.max(live);
         for input in &node.inputs {
             readers[input.node] -= 1;
             if readers[input.node] == 0 {
@@ -51,7 +50,7 @@ pub(super) fn check_plan_cost(model: &TypedModel) -> TractResult<()> {
             node.name
         );
     }
-    Ok(())
+    Ok(most)
 }
 
 fn value_bytes(node: &TypedNode) -> u64 {

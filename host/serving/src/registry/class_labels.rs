@@ -6,9 +6,9 @@
 
 use crate::registry::model_file::{FILE_NAME, ModelFile};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path};
+use wisp_backend::bounded_file::read_regular_text;
 use wisp_tensor::Signature;
 
 /// The largest file of labels: some hundred thousand classes.
@@ -65,12 +65,12 @@ fn read(output: String, directory: &Path, path: &Path) -> Result<Vec<String>, Cl
     if !path.starts_with(&directory) {
         return Err(ClassLabelsError::Elsewhere { output });
     }
-    let mut text = String::new();
-    let file = File::open(path).map_err(read)?;
-    let mut file = file.take(MAX_BYTES + 1);
-    if file.read_to_string(&mut text).map_err(read)? as u64 > MAX_BYTES {
-        return Err(ClassLabelsError::TooLarge { output });
-    }
+    let text = read_regular_text(&path, MAX_BYTES).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => ClassLabelsError::TooLarge {
+            output: output.clone(),
+        },
+        _ => read(error),
+    })?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 
@@ -130,6 +130,19 @@ mod tests {
             let is_refused = matches!(labels, Err(ClassLabelsError::Elsewhere { .. }));
             assert!(is_refused, "{path}: {labels:?}");
         }
+        let pipe = directory.path().join("m/pipe");
+        anyhow::ensure!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()?
+                .success()
+        );
+        let irregular = labels_of(directory.path(), "[outputs.y]\nlabels = 'pipe'")?;
+        assert!(matches!(irregular, Err(ClassLabelsError::Read { .. })));
+        let long = directory.path().join("m/long");
+        std::fs::File::create(&long)?.set_len(1 << 40)?;
+        let long = labels_of(directory.path(), "[outputs.y]\nlabels = 'long'")?;
+        assert!(matches!(long, Err(ClassLabelsError::TooLarge { .. })));
         let missing = labels_of(directory.path(), "[outputs.y]\nlabels = 'none'")?;
         assert!(matches!(missing, Err(ClassLabelsError::Read { .. })));
         let unknown = labels_of(directory.path(), "[outputs.z]")?;

@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wisp_backend::bounded_file::{open_regular, read_regular_text};
 use wisp_backend::measure::{REFERENCE, in_turns, largest_difference, varied_inputs};
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions};
 use wisp_tensor::NamedTensor;
@@ -118,9 +119,7 @@ impl DecisionStore {
         let mut hasher = blake3::Hasher::new();
         // A pipe would be waited for, and a device never ends; what is no file, or cannot be read, has no
         // decision either: its engine will say what is wrong with it.
-        if path.metadata().is_ok_and(|facts| facts.is_file())
-            && let Ok(file) = std::fs::File::open(path)
-        {
+        if let Ok((file, _)) = open_regular(path) {
             let _ = hasher.update_reader(file);
         }
         hasher.update(format!("{device} {threads}").as_bytes());
@@ -129,9 +128,12 @@ impl DecisionStore {
     }
 }
 
+/// The largest record: a few lines for each engine.
+const MAX_RECORD_BYTES: u64 = 64 << 10;
+
 /// What was decided, if that can be read.
 fn read(record: &Path) -> Option<Decision> {
-    let text = std::fs::read_to_string(record).ok()?;
+    let text = read_regular_text(record, MAX_RECORD_BYTES).ok()?;
     toml::from_str(&text).ok()
 }
 

@@ -60,6 +60,8 @@ pub enum LoadError {
     Graph { graph: String, source: BackendError },
     #[error(transparent)]
     Decision(DecisionError),
+    #[error("handler.wasm cannot be read")]
+    HandlerFile(#[source] std::io::Error),
     #[error("the handler is refused")]
     Component(#[source] ComponentError),
     #[error("the handler cannot be used")]
@@ -91,6 +93,8 @@ impl LoadError {
             LoadError::Decision(_) => "its engine cannot be decided for".to_owned(),
             LoadError::ModelFile(_) => "its model.toml is not valid".to_owned(),
             LoadError::Component(source) => format!("{self}: {source}"),
+            // Its text names no path.
+            LoadError::HandlerFile(source) => format!("{self}: {source}"),
             LoadError::Graph { .. }
             | LoadError::Handler(_)
             | LoadError::Name { .. }

@@ -19,6 +19,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wisp_backend::bounded_file::read_regular;
 use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_backend::{Format, Graph};
 use wisp_protocol::call::{ModelDescription, ModelName};
@@ -36,6 +37,9 @@ const DEFAULT_MAX_BATCH_SIZE: u32 = 32;
 /// A compute at most this long is made inline, between a handler's two halves: handing it to
 /// another thread would cost as much as it takes.
 const INLINE_COMPUTE: Duration = Duration::from_micros(200);
+
+/// The largest file of a handler: Rust's take one megabyte, interpreters of other languages some ten.
+const MAX_HANDLER_BYTES: u64 = 64 << 20;
 
 /// What a version of no graph says of its engine.
 const NO_BACKEND: &str = "none";
@@ -240,10 +244,7 @@ impl Loader {
         graphs: &Arc<Graphs>,
         limits: Limits,
     ) -> Result<Handler, LoadError> {
-        let wasm = std::fs::read(path).map_err(|source| LoadError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let wasm = read_regular(path, MAX_HANDLER_BYTES).map_err(LoadError::HandlerFile)?;
         let component =
             CheckedComponent::load(&self.engine, &self.aot, &wasm).map_err(LoadError::Component)?;
         let handler = Handler::load(&self.engine, &component, Arc::clone(graphs), limits)

@@ -5,14 +5,19 @@
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wisp_backend::Device;
+use wisp_backend::bounded_file::read_regular_text;
 use wisp_sandbox::limits::Limits;
 
 /// The name of the file in a model's directory.
 pub const FILE_NAME: &str = "model.toml";
+
+/// The largest model file: a thousand times what people write.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A model's own settings.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -138,6 +143,13 @@ pub enum ModelFileError {
         path: PathBuf,
         source: Box<toml::de::Error>,
     },
+    #[error("`{}`: {key} is {value}, at most {limit} are started on this machine", path.display())]
+    TooManyThreads {
+        path: PathBuf,
+        key: &'static str,
+        value: usize,
+        limit: usize,
+    },
     #[error("`{}`: limits.{key} is {value}, the server's limit is {limit}", path.display())]
     AboveLimit {
         path: PathBuf,
@@ -151,17 +163,30 @@ impl ModelFile {
     /// Read a model directory's file; without one, the defaults.
     pub fn load(model_directory: &Path) -> Result<ModelFile, ModelFileError> {
         let path = model_directory.join(FILE_NAME);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match read_regular_text(&path, MAX_BYTES) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // A link that leads nowhere is a file that is meant to be there.
+            Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {
                 return Ok(ModelFile::default());
             }
             Err(source) => return Err(ModelFileError::Read { path, source }),
         };
-        toml::from_str(&text).map_err(|source| ModelFileError::Parse {
-            path,
+        let file: ModelFile = toml::from_str(&text).map_err(|source| ModelFileError::Parse {
+            path: path.clone(),
             source: Box::new(source),
-        })
+        })?;
+        let limit = max_threads();
+        for (key, value) in [("threads", file.threads), ("instances", file.instances)] {
+            if let Some(value) = value.filter(|value| value.get() > limit) {
+                return Err(ModelFileError::TooManyThreads {
+                    path,
+                    key,
+                    value: value.get(),
+                    limit,
+                });
+            }
+        }
+        Ok(file)
     }
 
     /// The limits of this model's handler: the server's `defaults` where the file is silent.
@@ -199,6 +224,12 @@ impl ModelFile {
     }
 }
 
+/// How many threads a model may ask for: enough for any machine to be kept busy.
+fn max_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    cores.saturating_mul(4).max(256)
+}
+
 /// The value that the model asks for, or the limit where it asks for none.
 fn lowered<T: PartialOrd + Display>(
     file: impl Fn() -> PathBuf,
@@ -221,6 +252,47 @@ fn lowered<T: PartialOrd + Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_threads_are_asked_for_than_a_machine_can_start() -> anyhow::Result<()> {
+        let limit = max_threads();
+        for key in ["threads", "instances"] {
+            assert!(load(&format!("{key} = {limit}"))?.is_ok());
+            let refusal = load(&format!("{key} = 100000"))?.expect_err("it is too many");
+            let text = refusal.to_string();
+            let expected = format!("{key} is 100000, at most {limit} are started on this machine");
+            anyhow::ensure!(text.ends_with(&expected), "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_file_of_some_kilobytes_is_not_read() -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join(FILE_NAME);
+        let refused = |kind| match ModelFile::load(directory.path()) {
+            Err(ModelFileError::Read { source, .. }) => {
+                assert_eq!(source.kind(), kind);
+                std::fs::remove_file(&path)
+            }
+            other => panic!("{other:?}"),
+        };
+        std::os::unix::fs::symlink("nowhere", &path)?;
+        refused(ErrorKind::NotFound)?;
+        std::os::unix::fs::symlink("/dev/zero", &path)?;
+        refused(ErrorKind::InvalidInput)?;
+        std::fs::File::create(&path)?.set_len(2 << 30)?;
+        refused(ErrorKind::FileTooLarge)?;
+        anyhow::ensure!(
+            std::process::Command::new("mkfifo")
+                .arg(&path)
+                .status()?
+                .success()
+        );
+        refused(ErrorKind::InvalidInput)?;
+        assert_eq!(ModelFile::load(directory.path())?, ModelFile::default());
+        Ok(())
+    }
 
     fn load(text: &str) -> anyhow::Result<Result<ModelFile, ModelFileError>> {
         let directory = tempfile::tempdir()?;

@@ -127,7 +127,12 @@ fn holding(path: &Path) -> Result<Holding, LoadError> {
     if std::fs::metadata(&path).map_err(read)?.is_file() {
         return Ok(Holding::Graph(path));
     }
-    match is_model_directory(&path)? {
+    // A directory in it that cannot be read says nothing of the others.
+    let is_version = |entry: &PathBuf| {
+        number(entry).is_some() && entry.is_dir() && is_version_directory(entry).unwrap_or(false)
+    };
+    let is_model = path.join(model_file::FILE_NAME).is_file();
+    match is_model || entries(&path)?.iter().any(is_version) {
         true => Ok(Holding::Model(path)),
         false => Ok(Holding::Repository(path)),
     }
@@ -239,9 +244,12 @@ pub(super) fn foreign_file(directory: &Path) -> Option<LoadError> {
     })
 }
 
+/// What is called a handler, whatever it is: a version whose handler cannot be read is no version without.
 fn handler(version_directory: &Path) -> Option<PathBuf> {
     let handler = version_directory.join(HANDLER_FILE);
-    handler.is_file().then_some(handler)
+    std::fs::symlink_metadata(&handler)
+        .is_ok()
+        .then_some(handler)
 }
 
 /// Whether the directory holds a model: a version, or a model file.

@@ -29,8 +29,9 @@ pub struct ModelFiles {
 struct FileState {
     inode: u64,
     bytes: u64,
-    modified_seconds: i64,
-    modified_nanoseconds: i64,
+    modified: (i64, i64),
+    /// Of the inode: whoever writes to a file can set its other times, not this one.
+    changed: (i64, i64),
 }
 
 impl Snapshot {
@@ -89,8 +90,8 @@ impl FileState {
         Ok(FileState {
             inode: metadata.ino(),
             bytes: metadata.size(),
-            modified_seconds: metadata.mtime(),
-            modified_nanoseconds: metadata.mtime_nsec(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
     }
 }
@@ -122,6 +123,17 @@ mod tests {
         fs::write(version.join("new"), "other!")?;
         fs::rename(version.join("new"), version.join("model.onnx"))?;
         check("a graph that was replaced by one as long", true)?;
+        let times = fs::metadata(version.join("model.onnx"))?.modified()?;
+        let file = fs::File::options()
+            .write(true)
+            .open(version.join("model.onnx"))?;
+        std::io::Write::write_all(&mut &file, b"as long")?;
+        file.set_len(6)?;
+        file.set_modified(times)?;
+        check(
+            "a graph that was written over as long, at the time it had",
+            true,
+        )?;
         fs::write(version.join("handler.wasm"), "")?;
         check("a handler", true)?;
         fs::write(repository.path().join("m/model.toml"), "")?;

@@ -87,7 +87,8 @@ impl Kernel for OneHotEncoder {
                 .collect(),
         };
         if self.unknown == Unknown::Refused && !columns.iter().all(Option::is_some) {
-            return Err(RefusedValue("an element is of no category that the model knows").into());
+            let reason = "an element is of no category that the model knows";
+            return Err(RefusedValue::new(reason).into());
         }
         let shape: TVec<usize> = input.shape().iter().copied().chain([self.count]).collect();
         let output = filled(&shape, |output: &mut [f32]| {

@@ -1,0 +1,219 @@
+//! What is rewritten, and what is left as it is; `tests/onnxruntime.rs` computes with it.
+
+use super::*;
+use tract_onnx::pb::{TypeProto, ValueInfoProto, type_proto};
+
+fn value(name: &str, element_type: DataType) -> ValueInfoProto {
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(type_proto::Tensor {
+                elem_type: element_type as i32,
+                shape: None,
+            })),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn int64s(name: &str, numbers: &[i64]) -> TensorProto {
+    TensorProto {
+        name: name.to_owned(),
+        data_type: DataType::Int64 as i32,
+        dims: vec![numbers.len() as i64],
+        raw_data: numbers.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        ..Default::default()
+    }
+}
+
+fn model(opset: i64, inputs: &[(&str, DataType)], nodes: Vec<NodeProto>) -> ModelProto {
+    ModelProto {
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: opset,
+        }],
+        graph: Some(GraphProto {
+            node: nodes,
+            input: inputs
+                .iter()
+                .map(|(name, kind)| value(name, *kind))
+                .collect(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn operators(nodes: &[NodeProto]) -> Vec<&str> {
+    nodes.iter().map(|node| node.op_type.as_str()).collect()
+}
+
+const INTEGERS: [(&str, DataType); 2] = [("x", DataType::Int64), ("d", DataType::Int64)];
+
+const GUARDED: [&str; 7] = [
+    "Constant", "Constant", "Equal", "Where", "Div", "Where", "Mul",
+];
+
+#[test]
+fn a_division_by_what_a_request_brings_is_guarded_and_keeps_its_name() {
+    for kind in [DataType::Int32, DataType::Int64] {
+        let inputs = [("x", kind), ("d", kind)];
+        let mut guarded = model(13, &inputs, vec![operator("Div", &["x", "d"], "y")]);
+        assert_eq!(guard_integer_divisions(&mut guarded), Ok(true));
+        let nodes = &guarded.graph.as_ref().unwrap().node;
+        assert_eq!(operators(nodes), GUARDED);
+        assert_eq!(nodes.last().unwrap().output, ["y"]);
+        let constant = nodes[0].attribute[0].t.as_ref().unwrap();
+        let size = if kind == DataType::Int32 { 4 } else { 8 };
+        assert_eq!(constant.raw_data, vec![0xff; size]);
+        // Guards are not guarded again: they are never divisions by what may be minus one.
+        let mut modulo = model(13, &inputs, vec![operator("Mod", &["x", "d"], "y")]);
+        assert_eq!(guard_integer_divisions(&mut modulo), Ok(true));
+        let nodes = &modulo.graph.as_ref().unwrap().node;
+        assert_eq!(
+            operators(nodes),
+            ["Constant", "Constant", "Equal", "Where", "Mod"]
+        );
+    }
+}
+
+#[test]
+fn divisions_that_cannot_trap_are_left_as_they_are() {
+    let floats = [("x", DataType::Float), ("d", DataType::Float)];
+    let small = [("x", DataType::Int8), ("d", DataType::Int8)];
+    let division = || operator("Div", &["x", "d"], "y");
+    let mut by_two = model(13, &INTEGERS[..1], vec![division()]);
+    by_two
+        .graph
+        .as_mut()
+        .unwrap()
+        .initializer
+        .push(int64s("d", &[2, 0, i64::MIN]));
+    let by_shape = model(
+        13,
+        &floats,
+        vec![
+            operator("Cast", &["x"], "c"),
+            operator("Div", &["x", "d"], "y"),
+        ],
+    );
+    let foreign = NodeProto {
+        domain: "my.own".to_owned(),
+        ..division()
+    };
+    let by_constant = vec![constant("d", 7, DataType::Int64 as i32), division()];
+    for original in [
+        model(13, &floats, vec![division()]),
+        model(13, &small, vec![division()]),
+        by_two,
+        by_shape,
+        model(13, &INTEGERS, vec![foreign]),
+        model(13, &INTEGERS[..1], by_constant),
+        model(13, &INTEGERS, vec![operator("Mul", &["x", "d"], "y")]),
+    ] {
+        let mut rewritten = original.clone();
+        assert_eq!(guard_integer_divisions(&mut rewritten), Ok(false));
+        assert_eq!(rewritten, original);
+    }
+}
+
+#[test]
+fn constants_with_a_minus_one_are_guarded_against() {
+    for tensor in [
+        int64s("d", &[3, -1]),
+        TensorProto {
+            raw_data: Vec::new(),
+            int64_data: vec![-1],
+            ..int64s("d", &[])
+        },
+        TensorProto {
+            raw_data: Vec::new(),
+            data_location: Some(DataLocation::External as i32),
+            ..int64s("d", &[])
+        },
+    ] {
+        let mut guarded = model(13, &INTEGERS[..1], vec![operator("Div", &["x", "d"], "y")]);
+        guarded.graph.as_mut().unwrap().initializer.push(tensor);
+        assert_eq!(guard_integer_divisions(&mut guarded), Ok(true));
+    }
+}
+
+#[test]
+fn types_follow_from_operators_and_from_graphs_around() {
+    // The size of an axis by a number of the request's, in a branch.
+    let branch = GraphProto {
+        node: vec![operator("Div", &["size", "d"], "z")],
+        output: vec![ValueInfoProto {
+            name: "z".to_owned(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let mut choice = operator("If", &["c"], "y");
+    choice.attribute.push(AttributeProto {
+        name: "then_branch".to_owned(),
+        r#type: AttributeType::Graph as i32,
+        g: Some(branch),
+        ..Default::default()
+    });
+    let inputs = [("x", DataType::Float), ("c", DataType::Bool)];
+    let nodes = vec![
+        operator("Shape", &["x"], "size"),
+        operator("Gather", &["size", "size"], "d"),
+        choice,
+    ];
+    let mut nested = model(9, &inputs, nodes);
+    assert_eq!(guard_integer_divisions(&mut nested), Ok(true));
+    let choice = &nested.graph.as_ref().unwrap().node[2];
+    let branch = choice.attribute[0].g.as_ref().unwrap();
+    assert_eq!(operators(&branch.node), GUARDED);
+}
+
+#[test]
+fn where_types_are_not_told_the_guard_takes_that_of_the_divisor() {
+    let function = FunctionProto {
+        name: Some("halve".to_owned()),
+        input: vec!["x".to_owned(), "d".to_owned()],
+        output: vec!["y".to_owned()],
+        node: vec![operator("Div", &["x", "d"], "y")],
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: 17,
+        }],
+        ..Default::default()
+    };
+    let mut calls = model(17, &INTEGERS, vec![]);
+    calls.functions.push(function.clone());
+    assert_eq!(guard_integer_divisions(&mut calls), Ok(true));
+    let nodes = &calls.functions[0].node;
+    assert_eq!(
+        nodes
+            .iter()
+            .filter(|node| node.op_type == "CastLike")
+            .count(),
+        2
+    );
+    let mut old = model(13, &INTEGERS, vec![]);
+    old.functions.push(FunctionProto {
+        opset_import: old.opset_import.clone(),
+        ..function
+    });
+    let refusal = guard_integer_divisions(&mut old).unwrap_err();
+    assert!(
+        refusal.contains("`y`") && refusal.contains("version 15"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_version_without_the_operators_is_refused_only_if_it_divides_integers() {
+    let division = || vec![operator("Div", &["x", "d"], "y")];
+    let refusal = guard_integer_divisions(&mut model(8, &INTEGERS, division())).unwrap_err();
+    assert!(refusal.contains("version 9"), "{refusal}");
+    let floats = [("x", DataType::Float), ("d", DataType::Float)];
+    assert_eq!(
+        guard_integer_divisions(&mut model(8, &floats, division())),
+        Ok(false)
+    );
+}
