@@ -17,6 +17,7 @@ mod isolation;
 mod load;
 mod loader_attacks;
 mod matrix;
+mod neighbours;
 mod node;
 mod onnx_nodes;
 mod onnxruntime;

@@ -1,44 +1,146 @@
 //! More than the server takes: refused at once, in the protocol's words, and it goes on.
 
-use crate::harness::{Repository, TestOptions, TestServer, component};
-use anyhow::{Result, ensure};
-use serde_json::json;
-use std::io::Write;
+use crate::harness::{Gate, Repository, Response, TestOptions, TestServer};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread::{ScopedJoinHandle, scope};
+use std::time::Duration;
 use wisp_serving::ServingOptions;
+
+/// When a test has failed, instead of waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ten measurements of a patient.
+fn patient() -> Value {
+    let data = vec![1.0; 10];
+    json!({ "inputs": [{ "name": "features", "datatype": "FP32", "shape": [1, 10], "data": data }] })
+}
+
+/// A server whose computes wait at a gate.
+fn gated(gate: &Gate, serving: ServingOptions) -> Result<TestServer> {
+    let repository = Repository::empty()?.with_model("bare", "progression", None)?;
+    let options = TestOptions {
+        gate: Some(gate.clone()),
+        serving,
+        ..TestOptions::default()
+    };
+    TestServer::with_options(repository, options)
+}
+
+fn answer(answering: ScopedJoinHandle<'_, Result<Response>>) -> Result<Response> {
+    answering
+        .join()
+        .map_err(|_| anyhow::anyhow!("a client panicked"))?
+}
 
 #[test]
 fn the_request_above_the_limit_is_refused_with_a_time_to_retry() -> Result<()> {
-    let repository =
-        Repository::empty()?.with_model("evil", "progression", Some(component("evil")?))?;
-    let options = TestOptions {
-        serving: ServingOptions {
-            max_requests: 1,
-            ..ServingOptions::default()
-        },
-        ..TestOptions::default()
+    let gate = Gate::default();
+    let serving = ServingOptions {
+        max_requests: 1,
+        request_timeout: PATIENCE,
+        ..ServingOptions::default()
     };
-    let server = TestServer::with_options(repository, options)?;
-    // Admitted, and then kept waiting for its body by a client that never sends it.
-    let mut slow = TcpStream::connect(server.address())?;
-    slow.write_all(
-        b"POST /v2/models/evil/infer HTTP/1.1\r\nhost: t\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n",
-    )?;
-    // The server asks for the body, so the request has been admitted by now.
-    let mut asked = [0; 12];
-    std::io::Read::read_exact(&mut slow, &mut asked)?;
-    ensure!(&asked == b"HTTP/1.1 100");
-    let request = json!({ "inputs": [{
-        "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": ["honest"],
-    }] });
-    let refusal = server.infer("evil", &request)?;
-    refusal.error(503)?;
-    ensure!(refusal.header("retry-after").is_some(), "{refusal:?}");
-    // Going away makes room again.
-    drop(slow);
-    while server.infer("evil", &request)?.status == 503 {
+    let server = gated(&gate, serving)?;
+    scope(|scope| {
+        let admitted = scope.spawn(|| server.infer("bare", &patient()));
+        gate.wait_for(1);
+        let refusal = server.infer("bare", &patient())?;
+        refusal.error(503)?;
+        ensure!(refusal.header("retry-after").is_some(), "{refusal:?}");
+        gate.open();
+        answer(admitted)?.ok()?;
+        anyhow::Ok(())
+    })?;
+    server.infer("bare", &patient())?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_body_that_does_not_come_takes_no_requests_place() -> Result<()> {
+    let gate = Gate::default();
+    gate.open();
+    let serving = ServingOptions {
+        max_requests: 1,
+        ..ServingOptions::default()
+    };
+    let server = gated(&gate, serving)?;
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(server.address())?;
+        stream.write_all(
+            b"POST /v2/models/bare/infer HTTP/1.1\r\nhost: t\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n",
+        )?;
+        // The server asks for the body, so it is waiting for it by now.
+        let mut asked = [0; 12];
+        stream.read_exact(&mut asked)?;
+        ensure!(&asked == b"HTTP/1.1 100");
+        slow.push(stream);
+    }
+    server.infer("bare", &patient())?.ok()?;
+    ensure!(server.serving().readers().waiting() == 8);
+    Ok(())
+}
+
+#[test]
+fn the_oldest_of_too_many_bodies_that_do_not_come_makes_room() -> Result<()> {
+    let gate = Gate::default();
+    gate.open();
+    let serving = ServingOptions {
+        max_readers: 1,
+        ..ServingOptions::default()
+    };
+    let server = gated(&gate, serving)?;
+    let slow = || -> Result<TcpStream> {
+        let mut stream = TcpStream::connect(server.address())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(
+            b"POST /v2/models/bare/infer HTTP/1.1\r\nhost: t\r\ncontent-length: 100\r\n\r\n{",
+        )?;
+        Ok(stream)
+    };
+    let mut oldest = slow()?;
+    while server.serving().readers().waiting() == 0 {
         std::thread::yield_now();
     }
-    server.infer("evil", &request)?.ok()?;
+    let _newest = slow()?;
+    let mut refusal = String::new();
+    oldest.read_to_string(&mut refusal)?;
+    ensure!(refusal.starts_with("HTTP/1.1 503"), "{refusal}");
+    ensure!(refusal.contains("longest"), "{refusal}");
+    Ok(())
+}
+
+#[test]
+fn a_model_whose_computation_does_not_end_is_unloaded_all_the_same() -> Result<()> {
+    let gate = Gate::default();
+    let serving = ServingOptions {
+        request_timeout: Duration::from_millis(100),
+        ..ServingOptions::default()
+    };
+    let server = gated(&gate, serving)?;
+    // More than there are threads: each that is stuck is replaced, as many as there are.
+    for _ in 0..2 {
+        server.infer("bare", &patient())?.error(504)?;
+    }
+    ensure!(gate.computes() == 2, "both have begun");
+    for _ in 0..2 {
+        server.infer("bare", &patient())?.error(504)?;
+    }
+    ensure!(gate.computes() == 4, "on threads that were replaced");
+    server
+        .request("POST /v2/repository/models/bare/unload", &[], b"")?
+        .ok()?;
+    server.infer("bare", &patient())?.error(404)?;
+    server
+        .request("POST /v2/repository/models/bare/load", &[], b"")?
+        .ok()?;
+    gate.open();
+    server
+        .infer("bare", &patient())?
+        .ok()
+        .context("the model that was loaded again has threads of its own")?;
     Ok(())
 }

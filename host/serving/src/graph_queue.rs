@@ -1,15 +1,15 @@
 //! One graph behind its own threads; the sandbox reaches it as [`Compute`].
 //!
 //! Computing blocks, so it never happens on a thread that serves connections. A computation whose
-//! caller has gone, or whose deadline has passed, is skipped when its turn comes; one that runs is abandoned, and its thread
-//! replaced. Whoever waits for a computation bounds the wait.
+//! caller has gone, or whose deadline has passed, is skipped when its turn comes; one that runs is cancelled, and its thread
+//! replaced, since it may be long until it ends. Whoever waits for a computation bounds the wait.
 
 use crate::places::Places;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
 use wisp_backend::worker::{Ticket, Workers};
-use wisp_backend::{BackendError, Graph};
+use wisp_backend::{BackendError, Cancellation, Graph};
 use wisp_sandbox::nn::{Compute, ComputeError, Computed, Computing};
 use wisp_tensor::{NamedTensor, Signature};
 
@@ -22,9 +22,10 @@ pub struct GraphQueue {
     places: Arc<Places>,
 }
 
-/// Abandons a computation that has not answered when it is dropped.
-struct Abandon {
+/// Ends a computation that has not answered when it is dropped.
+struct Running {
     ticket: Ticket,
+    cancellation: Cancellation,
     answered: bool,
 }
 
@@ -39,9 +40,10 @@ impl GraphQueue {
     }
 }
 
-impl Drop for Abandon {
+impl Drop for Running {
     fn drop(&mut self) {
         if !self.answered {
+            self.cancellation.cancel();
             self.ticket.abandon();
         }
     }
@@ -59,18 +61,23 @@ impl Compute for GraphQueue {
             let place = place.map_err(|_| ComputeError::Overloaded)?;
             let (reply, answer) = oneshot::channel();
             let graph = Arc::clone(&self.graph);
+            let cancellation = Cancellation::new();
+            let cancelled = cancellation.clone();
             let compute = move || {
                 let started = Instant::now();
                 if !reply.is_closed() && started < deadline {
                     let queue = started.saturating_duration_since(submitted);
-                    let computed = graph.compute(&inputs).map_err(compute_error);
+                    let computed = graph
+                        .compute_cancellable(&inputs, &cancelled)
+                        .map_err(compute_error);
                     // The caller may go away in between; then nobody wants the result.
                     let _ = reply.send(computed.map(|outputs| Computed { outputs, queue }));
                 }
             };
             let ticket = self.workers.submit(compute);
-            let mut running = Abandon {
+            let mut running = Running {
                 ticket: ticket.map_err(|_| ComputeError::Overloaded)?,
+                cancellation,
                 answered: false,
             };
             let answer = answer.await;

@@ -1,0 +1,116 @@
+//! What one model's requests cost the others: what runs already, and never a place in the queue.
+//!
+//! Figures of time are measured by hand and stand in README; here it is counted who is answered while others
+//! are not.
+
+use crate::harness::{Connection, Repository, TestOptions, TestServer, component, scale};
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+use wisp_sandbox::limits::Limits;
+use wisp_serving::ServingOptions;
+
+/// Longer than any test takes.
+const FOR_EVER: Duration = Duration::from_secs(600);
+
+/// The victim, called on a fiber since it computes on two threads of its own.
+const QUEUED: &str = "instances = 2\n";
+
+fn wine() -> Value {
+    json!({ "inputs": [{
+        "name": "features", "datatype": "FP32", "shape": [1, 13],
+        "data": [12.37, 0.94, 1.36, 10.6, 88.0, 1.98, 0.57, 0.28, 0.42, 1.95, 1.05, 1.82, 520.0],
+    }] })
+}
+
+/// Begins a request that is not answered while the test runs.
+fn begin(server: &TestServer, behaviour: &str) -> Result<TcpStream> {
+    let body = json!({ "inputs": [{
+        "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": [behaviour],
+    }] })
+    .to_string();
+    let length = body.len();
+    let mut stream = TcpStream::connect(server.address())?;
+    let head = format!(
+        "POST /v2/models/evil/infer HTTP/1.1\r\nhost: t\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all([head, body].concat().as_bytes())?;
+    Ok(stream)
+}
+
+#[test]
+fn endless_loops_of_one_model_leave_instances_and_threads_to_the_others() -> Result<()> {
+    let repository = Repository::of(&["wine"])?
+        .with_example("wine", "queued")?
+        .with_file("queued/model.toml", QUEUED)?
+        .with_model("evil", "progression", Some(component("evil")?))?;
+    let defaults = TestOptions::default();
+    let options = TestOptions {
+        serving: ServingOptions {
+            request_timeout: FOR_EVER,
+            ..defaults.serving
+        },
+        limits: Limits {
+            guest_time: FOR_EVER,
+            ..Limits::default()
+        },
+        ..defaults
+    };
+    // More than there are instances in all.
+    let loops = options.serving.max_instances * 4;
+    let server = TestServer::with_options(repository, options)?;
+    let mut looping = Vec::new();
+    for _ in 0..loops {
+        looping.push(begin(&server, "loop")?);
+    }
+    while server.serving().admitted_requests() < loops {
+        std::thread::yield_now();
+    }
+    let mut connection = Connection::open(server.address())?;
+    for _ in 0..20 * scale() {
+        for model in ["wine", "queued"] {
+            connection.infer(model, &wine())?.ok()?;
+        }
+    }
+    ensure!(
+        server.serving().admitted_requests() == loops,
+        "none of the loops has ended meanwhile"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_model_that_fills_the_server_leaves_requests_to_the_others() -> Result<()> {
+    let repository =
+        Repository::of(&["wine"])?.with_model("evil", "progression", Some(component("evil")?))?;
+    let defaults = TestOptions::default();
+    let options = TestOptions {
+        serving: ServingOptions {
+            max_requests: 16,
+            request_timeout: FOR_EVER,
+            ..defaults.serving
+        },
+        limits: Limits {
+            guest_time: FOR_EVER,
+            ..Limits::default()
+        },
+        ..defaults
+    };
+    let server = TestServer::with_options(repository, options)?;
+    let mut looping = Vec::new();
+    for _ in 0..14 {
+        looping.push(begin(&server, "loop")?);
+    }
+    while server.serving().admitted_requests() < 14 {
+        std::thread::yield_now();
+    }
+    let request = json!({ "inputs": [{
+        "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": ["honest"],
+    }] });
+    let refusal = server.infer("evil", &request)?.error(503)?;
+    ensure!(refusal.contains("share"), "{refusal}");
+    server.infer("wine", &wine())?.ok()?;
+    Ok(())
+}
