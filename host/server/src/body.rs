@@ -181,7 +181,8 @@ where
         if needed == 0 {
             return true;
         }
-        let ahead = piece < MAX_TINY_PIECE && self.reservation.grow(needed + RESERVED_AHEAD_BYTES);
+        let is_tiny = received > 0 && piece < MAX_TINY_PIECE;
+        let ahead = is_tiny && self.reservation.grow(needed + RESERVED_AHEAD_BYTES);
         ahead || self.reservation.grow(needed)
     }
 
