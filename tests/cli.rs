@@ -1,10 +1,12 @@
 //! The `wisp` command as a process: what it prints, how it ends, what it leaves behind.
 //!
-//! `serve` has those that run until a signal ends them, `tls` those of them that speak TLS, `backend` what
+//! `serve` has those that run until a signal ends them, `tls` those of them that speak TLS, `memory` those that
+//! have little of it, `backend` what
 //! installs engines.
 
 mod backend;
 mod choice;
+mod memory;
 mod serve;
 mod tls;
 

@@ -24,6 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(["."])
         // Maps in one order whatever the process: what depends on it is the same in every run.
         .btree_map(["."])
+        // What the limits on a message are found by.
+        .enable_type_names()
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
 use prost_types::FileDescriptorSet;
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
@@ -28,13 +29,25 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn write_services() -> Result<(), Box<dyn Error>> {
     let descriptors = FileDescriptorSet::decode(wisp_protocol::grpc::FILE_DESCRIPTOR_SET)?;
     let messages = "::wisp_protocol::grpc::message";
-    let builder = ["inference", "tensorflow", "prediction"].iter().fold(
+    let mut builder = ["inference", "tensorflow", "prediction"].iter().fold(
         tonic_prost_build::configure(),
         |builder, package| {
             builder.extern_path(format!(".{package}"), format!("{messages}::{package}"))
         },
     );
+    // No service gets a request that is decoded already: its limits are checked first.
+    let services = descriptors.file.iter().flat_map(|file| &file.service);
+    let methods = services.flat_map(|service| &service.method);
+    let requests: BTreeSet<&str> = methods.map(|method| method.input_type()).collect();
+    for request in requests {
+        let message = request.replace('.', "::");
+        builder = builder.extern_path(
+            request,
+            format!("crate::grpc::received::Received<{messages}{message}>"),
+        );
+    }
     builder
+        .codec_path("crate::grpc::received::MessageCodec")
         .build_client(false)
         .build_transport(false)
         .compile_fds(descriptors)?;

@@ -242,6 +242,16 @@ impl Serve {
         })
     }
 
+    /// The id of the process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it listens for HTTP.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Send SIGTERM.
     fn terminate(&self) -> Result<()> {
         self.signal("-TERM")

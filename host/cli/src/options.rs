@@ -134,6 +134,12 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) max_body_bytes: usize,
 
+    /// The memory that all requests may hold together: bodies, sandboxes and answers. What would exceed it
+    /// is refused, with status 503 or UNAVAILABLE [default: half of the machine's memory, or of what its
+    /// control group may have].
+    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
+    pub(crate) max_memory_bytes: Option<usize>,
+
     /// Give up on a request after this time, with status 504.
     #[arg(
         long,

@@ -3,6 +3,7 @@
 //! The signals are all dealt with here; what they ask for is the server's to do.
 
 mod banner;
+mod machine_memory;
 
 use crate::build::{self, Rebuild};
 use crate::failure::{BadConfiguration, bad_configuration};
@@ -28,6 +29,10 @@ use wisp_serving::registry::loader::{Loaded, Loader};
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Change, LookError, Taken};
 use wisp_serving::{Serving, ServingOptions};
+use wisp_tensor::MemoryBudget;
+
+/// The least memory for requests, however small the machine: a few small ones at once.
+const MIN_MEMORY_BYTES: usize = 32 << 20;
 
 /// Serve until SIGTERM or SIGINT; a second one ends it at once.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
@@ -68,6 +73,7 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         max_requests: args.max_concurrent_requests,
         max_body_bytes: args.max_body_bytes,
         request_timeout: args.request_timeout_milliseconds.0,
+        memory: Arc::new(MemoryBudget::new(memory_bytes(args))),
         ..ServingOptions::default()
     };
     let loader = loader(&LoadingOptions {
@@ -164,6 +170,24 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     tracing::error!(reason, "ended before all requests were answered");
     // Returning would drop the workers, and so wait for whatever they are computing.
     std::process::exit(1)
+}
+
+/// The bytes that all requests may hold together. The other half is for models, engines and the program
+/// itself.
+fn memory_bytes(args: &ServeArgs) -> usize {
+    if let Some(bytes) = args.max_memory_bytes {
+        return bytes;
+    }
+    let limit = machine_memory::limit();
+    let bytes = limit.and_then(|limit| usize::try_from(limit / 2).ok());
+    let bytes = bytes.unwrap_or_else(|| ServingOptions::default().memory.capacity());
+    let bytes = bytes.max(MIN_MEMORY_BYTES);
+    tracing::info!(
+        bytes,
+        limit,
+        "the memory that all requests may hold together; --max-memory-bytes sets it"
+    );
+    bytes
 }
 
 /// Load what is there. A model that cannot be loaded is reported; one that asks for an engine or a device

@@ -15,6 +15,9 @@ pub trait Codec: Send + 'static {
     /// About how many bytes of text there are to read in `body`, which is what takes time.
     fn text_bytes(&self, body: &Bytes) -> usize;
 
+    /// The most bytes that decoding allocates besides `body` and the tensors that share its memory.
+    fn decoded_bytes(&self, body: &Bytes) -> usize;
+
     /// The request in `body`, and how to answer it.
     fn decode(
         self,
@@ -29,6 +32,12 @@ pub trait Reply: Send + 'static {
 
     /// About how many bytes of text there will be.
     fn text_bytes(&self, response: &InferResponse) -> usize;
+
+    /// About the most bytes that encoding allocates besides the tensors.
+    fn encoded_bytes(&self, response: &InferResponse) -> usize;
+
+    /// The bytes that an answer holds until it has been sent.
+    fn held_bytes(encoded: &Self::Encoded) -> usize;
 
     /// The answer as this dialect says it.
     fn encode(

@@ -3,7 +3,7 @@
 //! [`message`] holds the types of all messages. Each dialect turns its request messages into a
 //! target and an `InferRequest`, and an `InferResponse` back: [`v2`] the Open Inference Protocol
 //! with Triton's methods, [`tfs`] TensorFlow Serving, [`predict`] rows of numbers. `target` is why a
-//! message names none, `element` and `row` in moving numbers between lists and tensors,
+//! message names none, [`limits`] what is checked before a message is decoded, `element` and `row` in moving numbers between lists and tensors,
 //! `answer` in the
 //! elements of the way back. [`codec`] makes each method a codec as every
 //! dialect has them.
@@ -17,6 +17,7 @@
 mod answer;
 pub mod codec;
 mod element;
+pub mod limits;
 pub mod message;
 pub mod predict;
 mod row;

@@ -22,7 +22,7 @@ mod writer;
 
 pub(crate) use error::{RowProblem, SyntaxError};
 pub(crate) use reader::{Kind, Reader, members};
-pub(crate) use rows::{Defaults, Rows};
+pub(crate) use rows::{Defaults, MAX_DEFAULT_BYTES, Rows};
 pub(crate) use tensor::Form;
 pub(crate) use writer::{Values, number, write_element, write_json, write_text};
 

@@ -8,6 +8,10 @@ use crate::reply::EncodedReply;
 use crate::{predict, tfs, v2};
 use bytes::Bytes;
 use http::StatusCode;
+use wisp_tensor::{ElementType, NamedTensor};
+
+/// The largest element that a number makes, whatever its digits.
+const MAX_ELEMENT_BYTES: usize = 8;
 
 /// What differs between dialects when there is no answer. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +66,17 @@ impl codec::Codec for Codec {
         }
     }
 
+    fn decoded_bytes(&self, body: &Bytes) -> usize {
+        let text = &body[..codec::Codec::text_bytes(self, body)];
+        // There is a comma between any two elements, and strings are copied as they are.
+        let elements = text.iter().filter(|&&byte| byte == b',').count() + 1;
+        let content = elements.saturating_mul(MAX_ELEMENT_BYTES) + text.len();
+        match self {
+            Codec::Tfs(codec) => content.saturating_add(codec.repeated_bytes(text.len())),
+            Codec::V2(_) | Codec::Predict(_) => content,
+        }
+    }
+
     fn decode(
         self,
         body: Bytes,
@@ -94,6 +109,23 @@ impl codec::Reply for Reply {
         }
     }
 
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        let is_text = |output: &&NamedTensor| match self {
+            Reply::V2(reply) => reply.is_text(&output.name),
+            Reply::Tfs(_) | Reply::Predict(_) => true,
+        };
+        let texts = response.outputs.iter().filter(is_text);
+        let sizes = texts.map(|NamedTensor { tensor, .. }| {
+            let content = tensor.content().len();
+            content.saturating_mul(text_per_content(tensor.element_type()))
+        });
+        sizes.fold(0, usize::saturating_add)
+    }
+
+    fn held_bytes(encoded: &EncodedReply) -> usize {
+        encoded.content_length()
+    }
+
     fn encode(
         self,
         response: InferResponse,
@@ -115,8 +147,18 @@ codec::into_codec_error!(
     EncodeError
 );
 
+/// Bytes of JSON that a byte of a tensor of this type makes at most, the comma included.
+fn text_per_content(element_type: ElementType) -> usize {
+    match element_type {
+        // A control character is `\u0001`, and an element is `false`.
+        ElementType::Bytes | ElementType::Bool => 6,
+        // An element of one byte is `-128`.
+        _ => 5,
+    }
+}
+
 /// About how many bytes of JSON these tensors make.
-pub(crate) fn text_bytes<'a>(tensors: impl Iterator<Item = &'a wisp_tensor::NamedTensor>) -> usize {
+pub(crate) fn text_bytes<'a>(tensors: impl Iterator<Item = &'a NamedTensor>) -> usize {
     // A number takes about three times as many digits and signs as it has bytes.
     tensors
         .map(|tensor| tensor.tensor.content().len().saturating_mul(3))

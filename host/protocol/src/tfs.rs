@@ -34,6 +34,7 @@ pub use response::Reply;
 pub(crate) use route::{Route, route};
 
 use crate::call::{InferRequest, ModelDescription};
+use crate::lenient::MAX_DEFAULT_BYTES;
 use bytes::Bytes;
 
 /// The only signature a model has.
@@ -82,6 +83,15 @@ impl Codec {
     /// The verb it was made from.
     pub fn verb(&self) -> Verb {
         self.verb
+    }
+
+    /// The most bytes that the defaults of a text may grow to by being repeated for each row.
+    pub(crate) fn repeated_bytes(&self, text: usize) -> usize {
+        match self.verb {
+            Verb::Predict => 0,
+            // Half of the text a default, the other half rows of three bytes without a value.
+            Verb::Classify | Verb::Regress => text.saturating_mul(text).min(MAX_DEFAULT_BYTES),
+        }
     }
 
     /// The request in `body`, and what its reply has to look like.

@@ -3,7 +3,7 @@
 //! Returns early and knows only success or failure; logging, ids and responses are `service`'s.
 
 use crate::body::RequestBody;
-use crate::docs;
+use crate::docs::Docs;
 use crate::failure::Failure;
 use crate::reply::Reply;
 use http::request::Parts;
@@ -21,6 +21,7 @@ const MAX_QUESTION_BYTES: usize = 16 * 1024;
 /// The answer to the request with this head.
 pub(crate) async fn answer(
     serving: &Serving,
+    docs: &Docs,
     head: &Parts,
     body: &mut RequestBody<Incoming>,
 ) -> Result<Reply, Failure> {
@@ -31,7 +32,8 @@ pub(crate) async fn answer(
         Call::Infer(call) => {
             let inferred = infer(serving, call, body).await?;
             let reply = Reply::from(inferred.reply).with_timings(&inferred.timings);
-            reply.compress_for(&head.headers).await
+            let reply = reply.holding(inferred.memory);
+            reply.compress_for(&head.headers, serving.offload()).await?
         }
         Call::ServerLive => Reply::document(v2::live()),
         Call::ServerReady => match serving.is_ready() {
@@ -42,8 +44,8 @@ pub(crate) async fn answer(
             true => Reply::document(predict::health(true)),
             false => Reply::not_ready(predict::health(false)),
         },
-        Call::OpenApi => docs::openapi(serving, &head.headers).await,
-        Call::Docs(file) => docs::file(file, &head.headers).await,
+        Call::OpenApi => docs.openapi(serving, &head.headers).await?,
+        Call::Docs(file) => docs.file(file, serving, &head.headers).await?,
         Call::KserveLive => Reply::document(tfs::alive()),
         Call::TfsModelList => Reply::document(tfs::model_list(&serving.models())),
         Call::TfsModelStatus(target) => {
@@ -83,7 +85,7 @@ pub(crate) async fn answer(
             Reply::document(v2::unloaded(&model))
         }
     };
-    Ok(reply)
+    reply.reserve(serving.memory())
 }
 
 /// A browser sends what a page of another origin posts without asking, and only keeps the answer from it:

@@ -10,6 +10,7 @@ mod inflation;
 pub(crate) use inflation::inflate;
 
 use bytes::Bytes;
+use std::collections::TryReserveError;
 use std::error::Error;
 use std::future::poll_fn;
 use std::io;
@@ -18,6 +19,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use wisp_protocol::content_coding::Coding;
+use wisp_serving::offload::Offload;
 use wisp_serving::{Body, BodyError};
 use wisp_tensor::Reservation;
 
@@ -29,6 +31,12 @@ const MAX_BODY_TIME: Duration = Duration::from_secs(300);
 
 /// Memory set aside for a body of a declared size before its bytes are there.
 const MAX_ADVANCE_BYTES: usize = 256 * 1024;
+
+/// The largest piece with which some of what follows is reserved, since so many may come.
+const MAX_TINY_PIECE: usize = 1024;
+
+/// What is reserved with a tiny piece for those behind it.
+const RESERVED_AHEAD_BYTES: usize = 16 * 1024;
 
 /// Pieces taken in one go before other connections get their turn.
 const MAX_PIECES_AT_ONCE: usize = 256;
@@ -45,6 +53,8 @@ pub(crate) struct RequestBody<B> {
     coding: Option<Coding>,
     /// Of what all bodies may take; given back with the request, which goes on using the bytes.
     reservation: Reservation,
+    /// Where it is inflated if it is long.
+    offload: Offload,
     /// How long it may make us wait, besides the time its bytes take.
     grace: Duration,
     state: State,
@@ -71,7 +81,12 @@ impl<B> RequestBody<B>
 where
     B: http_body::Body<Data = Bytes, Error: Error + 'static> + Unpin,
 {
-    pub(crate) fn new(incoming: B, grace: Duration, reservation: Reservation) -> RequestBody<B> {
+    pub(crate) fn new(
+        incoming: B,
+        grace: Duration,
+        reservation: Reservation,
+        offload: Offload,
+    ) -> RequestBody<B> {
         RequestBody {
             state: match incoming.is_end_stream() {
                 true => State::Ended,
@@ -81,6 +96,7 @@ where
             collected: Collected::Nothing,
             coding: None,
             reservation,
+            offload,
             grace,
         }
     }
@@ -134,7 +150,10 @@ where
     fn poll_whole(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<Result<Bytes, BodyError>> {
         for _ in 0..MAX_PIECES_AT_ONCE {
             if self.state == State::Ended {
-                return Poll::Ready(Ok(self.collected.take()));
+                let body = self.collected.take();
+                let ahead = self.reservation.bytes().saturating_sub(body.len());
+                self.reservation.shrink(ahead);
+                return Poll::Ready(Ok(body));
             }
             let Some(piece) = ready!(self.poll_piece(cx))? else {
                 continue;
@@ -143,14 +162,28 @@ where
             if piece.len() > limit - received {
                 return Poll::Ready(Err(BodyError::TooLarge { limit }));
             }
-            if !self.reservation.grow(piece.len()) {
+            if !self.reserve(received, piece.len()) {
                 return Poll::Ready(Err(BodyError::NoRoom));
             }
-            let left = self.incoming.size_hint().lower();
-            self.collected.add(piece, left, limit);
+            let incoming = &self.incoming;
+            let left = || incoming.size_hint().lower();
+            if self.collected.add(piece, left, limit).is_err() {
+                return Poll::Ready(Err(BodyError::NoRoom));
+            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Reserves a piece behind what was received; where it is small, what may follow as well.
+    fn reserve(&mut self, received: usize, piece: usize) -> bool {
+        let needed = (received + piece).saturating_sub(self.reservation.bytes());
+        if needed == 0 {
+            return true;
+        }
+        let is_tiny = received > 0 && piece < MAX_TINY_PIECE;
+        let ahead = is_tiny && self.reservation.grow(needed + RESERVED_AHEAD_BYTES);
+        ahead || self.reservation.grow(needed)
     }
 
     /// The next piece; `None` for what is not content, the end included.
@@ -187,7 +220,8 @@ where
             return Ok(body);
         };
         let reservation = self.reservation.split_off();
-        let (inflated, reservation) = inflate(coding, body, limit, reservation).await?;
+        let (inflated, reservation) =
+            inflate(coding, body, limit, reservation, &self.offload).await?;
         self.reservation = reservation;
         Ok(inflated)
     }
@@ -202,19 +236,25 @@ impl Collected {
         }
     }
 
-    /// Add a piece after which at least `left` bytes are announced; together they are at most
-    /// `limit`.
-    fn add(&mut self, piece: Bytes, left: u64, limit: usize) {
+    /// Adds a piece after which at least `left` bytes are announced; together they are at most
+    /// `limit`. Fails where there is no memory for them.
+    fn add(
+        &mut self,
+        piece: Bytes,
+        left: impl FnOnce() -> u64,
+        limit: usize,
+    ) -> Result<(), TryReserveError> {
         if piece.is_empty() {
-            return;
+            return Ok(());
         }
         let total = self.bytes().len() + piece.len();
         match self {
             Collected::Nothing => *self = Collected::OnePiece(piece),
             Collected::OnePiece(first) => {
                 let announced =
-                    usize::try_from(left).map_or(limit, |left| total.saturating_add(left));
-                let mut bytes = Vec::with_capacity(announced.min(MAX_ADVANCE_BYTES).max(total));
+                    usize::try_from(left()).map_or(limit, |left| total.saturating_add(left));
+                let mut bytes = Vec::new();
+                bytes.try_reserve_exact(announced.min(MAX_ADVANCE_BYTES).max(total))?;
                 bytes.extend_from_slice(first);
                 bytes.extend_from_slice(&piece);
                 *self = Collected::Joined(bytes);
@@ -223,11 +263,12 @@ impl Collected {
                 if total > bytes.capacity() {
                     // Twice as much each time, but never more than could come.
                     let wanted = (bytes.capacity() * 2).clamp(total, limit.max(total));
-                    bytes.reserve_exact(wanted - bytes.len());
+                    bytes.try_reserve_exact(wanted - bytes.len())?;
                 }
                 bytes.extend_from_slice(&piece);
             }
         }
+        Ok(())
     }
 
     fn take(&mut self) -> Bytes {

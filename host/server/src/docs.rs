@@ -1,10 +1,13 @@
-//! What the server says of its own API: the document, made anew for each request, and the page that shows it.
+//! What the server says of its own API: the document, and the page that shows it.
 //!
-//! The page is Swagger UI as it is distributed, compressed when the program is built (`build.rs`); the page
-//! names nothing on another server, and its policy would not let it. What is in the document is
-//! `protocol::openapi`'s to say.
+//! The document is made once for all clients until something is loaded or unloaded. The page is Swagger UI as
+//! it is distributed, compressed when the program is built (`build.rs`) and inflated once; it names nothing on
+//! another server, and its policy would not let it. What is in the document is `protocol::openapi`'s to say.
+//!
+//! Invariant: no request makes anything that the next one makes again, and all of them share the bytes.
 
-use crate::reply::{File, Reply, on_blocking_thread};
+use crate::failure::Failure;
+use crate::reply::{File, Reply};
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
@@ -12,11 +15,13 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 use std::hash::{DefaultHasher, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OnceCell, watch};
 use wisp_protocol::call::DocsFile;
 use wisp_protocol::content_coding::{AcceptedCoding, Coding, Inflater, Progress};
 use wisp_protocol::openapi::{self, Control, Served, ServedModel};
-use wisp_serving::Serving;
 use wisp_serving::registry::LoadedVersion;
+use wisp_serving::{InferError, Serving};
 
 /// Scripts from this server only and none within the page; the viewer's styles are within it, and its
 /// icons are `data:`.
@@ -28,28 +33,142 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 /// The largest file of the viewer, inflated. It is 1.5 MB.
 const MAX_INFLATED_BYTES: usize = 16 << 20;
 
-/// A file as the program holds it.
-#[derive(Clone, Copy)]
-enum Held {
-    Plain(&'static str),
-    Gzip(&'static [u8]),
+/// All that is said. Lifetime: the process.
+#[derive(Debug)]
+pub(crate) struct Docs {
+    current: Mutex<Current>,
+    script: Viewer,
+    style: Viewer,
+    icon: Viewer,
+}
+
+/// The document of what is served now. Lifetime: from a load to the next.
+#[derive(Debug)]
+struct Current {
+    changes: watch::Receiver<()>,
+    /// Made by the first who asks; all others wait for that.
+    document: Arc<OnceCell<Document>>,
+}
+
+/// A document in both of its forms.
+#[derive(Debug)]
+struct Document {
+    plain: Bytes,
+    gzip: Bytes,
+    tag: HeaderValue,
+}
+
+/// A file of the viewer.
+#[derive(Debug)]
+struct Viewer {
+    gzip: &'static [u8],
+    /// Inflated for the first client that does not take gzip.
+    plain: OnceCell<Bytes>,
 }
 
 macro_rules! viewer_file {
     ($name:literal) => {
-        Held::Gzip(include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")))
+        Viewer::new(include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")))
     };
 }
 
-/// The document of what is served now.
-pub(crate) async fn openapi(serving: &Serving, headers: &HeaderMap) -> Reply {
+// === impl Docs ===
+
+impl Docs {
+    pub(crate) fn new(serving: &Serving) -> Docs {
+        Docs {
+            current: Mutex::new(Current {
+                changes: serving.changes(),
+                document: Arc::default(),
+            }),
+            script: viewer_file!("swagger-ui-bundle.js"),
+            style: viewer_file!("swagger-ui.css"),
+            icon: viewer_file!("favicon-32x32.png"),
+        }
+    }
+
+    /// The document of what is served now, for a client with these headers.
+    pub(crate) async fn openapi(
+        &self,
+        serving: &Serving,
+        headers: &HeaderMap,
+    ) -> Result<Reply, Failure> {
+        let cell = self.current();
+        let document = cell.get_or_try_init(|| make_document(serving)).await?;
+        let (content, coding) = match (is_known(&document.tag, headers), gzip(headers)) {
+            (true, _) => (None, None),
+            (false, Some(coding)) => (Some(document.gzip.clone()), Some(coding)),
+            (false, None) => (Some(document.plain.clone()), None),
+        };
+        let mut own = HeaderMap::new();
+        own.insert(ETAG, document.tag.clone());
+        own.insert(CACHE_CONTROL, ASKED_EACH_TIME);
+        Ok(Reply::file(File {
+            content_type: HeaderValue::from_static("application/json"),
+            content,
+            coding,
+            varies: true,
+            headers: own,
+        }))
+    }
+
+    /// A file of the page, for a client with these headers.
+    pub(crate) async fn file(
+        &self,
+        file: DocsFile,
+        serving: &Serving,
+        headers: &HeaderMap,
+    ) -> Result<Reply, Failure> {
+        let (content_type, viewer) = match file {
+            DocsFile::Page => {
+                let page = include_str!("docs/page.html");
+                return Ok(text("text/html; charset=utf-8", page, headers));
+            }
+            DocsFile::Initializer => {
+                let script = include_str!("docs/initializer.js");
+                return Ok(text("text/javascript; charset=utf-8", script, headers));
+            }
+            DocsFile::Script => ("text/javascript; charset=utf-8", &self.script),
+            DocsFile::Style => ("text/css; charset=utf-8", &self.style),
+            DocsFile::Icon => ("image/png", &self.icon),
+        };
+        let tag = viewer.tag();
+        let (content, coding) = match is_known(&tag, headers) {
+            true => (None, None),
+            false => {
+                let (content, coding) = viewer.content(serving, headers).await?;
+                (Some(content), coding)
+            }
+        };
+        Ok(Reply::file(File {
+            content_type: HeaderValue::from_static(content_type),
+            content,
+            coding,
+            varies: true,
+            headers: file_headers(tag),
+        }))
+    }
+
+    /// The place of the document of what is served now, which may have to be made.
+    fn current(&self) -> Arc<OnceCell<Document>> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        // Registries announce a change when it can be seen; a server whose registry is gone answers nobody.
+        if current.changes.has_changed().unwrap_or(false) {
+            current.changes.mark_unchanged();
+            current.document = Arc::default();
+        }
+        Arc::clone(&current.document)
+    }
+}
+
+/// Some kilobytes for each version: as many models as there are make it long.
+async fn make_document(serving: &Serving) -> Result<Document, InferError> {
     let entries = serving.entries();
     let control = match serving.is_controlled_by_clients() {
         true => Control::Clients,
         false => Control::Nobody,
     };
-    // Some kilobytes for each version: as many models as there are make it long.
-    let document = on_blocking_thread(move || {
+    let make = move || {
         let models = entries.iter().map(|(name, entry)| ServedModel {
             name,
             versions: (entry.versions.values())
@@ -62,91 +181,96 @@ pub(crate) async fn openapi(serving: &Serving, headers: &HeaderMap) -> Reply {
                 .map(|(label, version)| (label, *version))
                 .collect(),
         });
-        openapi::document(&Served {
+        let plain = openapi::document(&Served {
             version: env!("CARGO_PKG_VERSION"),
             models: models.collect(),
             control,
-        })
-    });
-    Reply::document(document.await).compress_for(headers).await
-}
-
-/// A file of the page, for a client with these headers.
-pub(crate) async fn file(file: DocsFile, headers: &HeaderMap) -> Reply {
-    let (content_type, held) = match file {
-        DocsFile::Page => (
-            "text/html; charset=utf-8",
-            Held::Plain(include_str!("docs/page.html")),
-        ),
-        DocsFile::Initializer => (
-            "text/javascript; charset=utf-8",
-            Held::Plain(include_str!("docs/initializer.js")),
-        ),
-        DocsFile::Script => (
-            "text/javascript; charset=utf-8",
-            viewer_file!("swagger-ui-bundle.js"),
-        ),
-        DocsFile::Style => ("text/css; charset=utf-8", viewer_file!("swagger-ui.css")),
-        DocsFile::Icon => ("image/png", viewer_file!("favicon-32x32.png")),
-    };
-    let tag = held.tag();
-    let is_known = headers.get_all(IF_NONE_MATCH).iter().any(|tags| {
-        let tags = tags.to_str().unwrap_or_default();
-        tags.split(',').any(|known| known.trim() == tag)
-    });
-    let (content, coding) = match is_known {
-        true => (None, None),
-        false => {
-            let (content, coding) = held.content(headers).await;
-            (Some(content), coding)
+        });
+        Document {
+            gzip: Coding::Gzip.compress(std::slice::from_ref(&plain)),
+            tag: tag(&plain),
+            plain,
         }
     };
+    Ok(serving.offload().run_soon(make).await?)
+}
+
+/// A file that is short enough to go out as it is.
+fn text(content_type: &'static str, text: &'static str, headers: &HeaderMap) -> Reply {
+    let tag = tag(text.as_bytes());
+    let content = Bytes::from_static(text.as_bytes());
     Reply::file(File {
         content_type: HeaderValue::from_static(content_type),
-        content,
-        coding,
-        varies: matches!(held, Held::Gzip(_)),
-        headers: file_headers(&tag),
+        content: (!is_known(&tag, headers)).then_some(content),
+        coding: None,
+        varies: false,
+        headers: file_headers(tag),
     })
 }
 
-fn file_headers(tag: &str) -> HeaderMap {
-    let tag =
-        HeaderValue::try_from(tag).expect("hexadecimal digits and quotes stand in any header");
+/// Kept by the browser, and asked about each time: another program may answer next.
+const ASKED_EACH_TIME: HeaderValue = HeaderValue::from_static("no-cache");
+
+fn file_headers(tag: HeaderValue) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(ETAG, tag);
-    // Kept by the browser, and asked about each time: another program may answer next.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CACHE_CONTROL, ASKED_EACH_TIME);
     headers
 }
 
-impl Held {
-    /// What tells the file from another program's. Weak, as the same whether compressed or not.
-    fn tag(self) -> String {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(match self {
-            Held::Plain(text) => text.as_bytes(),
-            // A stream of gzip ends with the checksum and the length of what it holds.
-            Held::Gzip(stream) => &stream[stream.len().saturating_sub(8)..],
-        });
-        format!("W/\"{:016x}\"", hasher.finish())
+/// What tells these bytes from others. Weak, as the same whether compressed or not.
+fn tag(bytes: &[u8]) -> HeaderValue {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    let tag = format!("W/\"{:016x}\"", hasher.finish());
+    HeaderValue::try_from(tag).expect("hexadecimal digits and quotes stand in any header")
+}
+
+/// Whether the client has what this tag tells from others.
+fn is_known(tag: &HeaderValue, headers: &HeaderMap) -> bool {
+    headers.get_all(IF_NONE_MATCH).iter().any(|tags| {
+        let mut tags = tags.as_bytes().split(|&byte| byte == b',');
+        tags.any(|known| known.trim_ascii() == tag.as_bytes())
+    })
+}
+
+/// gzip, for a client that takes it.
+fn gzip(headers: &HeaderMap) -> Option<Coding> {
+    let coding = AcceptedCoding::from_headers(headers).for_body(MAX_INFLATED_BYTES);
+    coding.filter(|&coding| coding == Coding::Gzip)
+}
+
+// === impl Viewer ===
+
+impl Viewer {
+    fn new(gzip: &'static [u8]) -> Viewer {
+        Viewer {
+            gzip,
+            plain: OnceCell::new(),
+        }
+    }
+
+    /// A stream of gzip ends with the checksum and the length of what it holds.
+    fn tag(&self) -> HeaderValue {
+        tag(&self.gzip[self.gzip.len().saturating_sub(8)..])
     }
 
     /// The bytes for a client with these headers, and how they are compressed.
-    async fn content(self, headers: &HeaderMap) -> (Bytes, Option<Coding>) {
-        let stream = match self {
-            Held::Plain(text) => return (Bytes::from_static(text.as_bytes()), None),
-            Held::Gzip(stream) => Bytes::from_static(stream),
-        };
-        match AcceptedCoding::from_headers(headers).for_body(MAX_INFLATED_BYTES) {
-            Some(Coding::Gzip) => (stream, Some(Coding::Gzip)),
-            Some(Coding::Deflate) | None => {
-                (on_blocking_thread(move || inflate(stream)).await, None)
-            }
+    async fn content(
+        &self,
+        serving: &Serving,
+        headers: &HeaderMap,
+    ) -> Result<(Bytes, Option<Coding>), InferError> {
+        let gzipped = Bytes::from_static(self.gzip);
+        if let Some(coding) = gzip(headers) {
+            return Ok((gzipped, Some(coding)));
         }
+        let inflating = || serving.offload().run_soon(move || inflate(gzipped));
+        let plain = self.plain.get_or_try_init(inflating).await?;
+        Ok((plain.clone(), None))
     }
 }
 
@@ -163,16 +287,24 @@ fn inflate(stream: Bytes) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wisp_serving::ServingOptions;
+    use wisp_serving::registry::Registry;
+
+    fn serving() -> Serving {
+        Serving::new(Registry::default(), None, ServingOptions::default())
+    }
 
     #[tokio::test]
     async fn a_client_without_gzip_gets_the_file_as_it_is() -> anyhow::Result<()> {
-        let held = viewer_file!("swagger-ui.css");
+        let (viewer, serving) = (viewer_file!("swagger-ui.css"), serving());
         let mut headers = HeaderMap::new();
-        let (plain, coding) = held.content(&headers).await;
+        let (plain, coding) = viewer.content(&serving, &headers).await?;
         assert_eq!(coding, None);
         assert!(std::str::from_utf8(&plain)?.contains(".swagger-ui"));
+        let (again, _) = viewer.content(&serving, &headers).await?;
+        assert_eq!(again.as_ptr(), plain.as_ptr(), "inflated once");
         headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
-        let (compressed, coding) = held.content(&headers).await;
+        let (compressed, coding) = viewer.content(&serving, &headers).await?;
         assert_eq!(coding, Some(Coding::Gzip));
         assert_eq!(inflate(compressed), plain);
         Ok(())
@@ -181,13 +313,49 @@ mod tests {
     #[test]
     fn files_have_different_tags() {
         let tags = [
-            Held::Plain("a").tag(),
-            Held::Plain("b").tag(),
+            tag(b"a"),
+            tag(b"b"),
             viewer_file!("swagger-ui.css").tag(),
             viewer_file!("swagger-ui-bundle.js").tag(),
         ];
         for (position, tag) in tags.iter().enumerate() {
-            assert!(!tags[..position].contains(tag), "{tag}");
+            assert!(!tags[..position].contains(tag), "{tag:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_document_is_made_once_until_something_is_loaded() -> anyhow::Result<()> {
+        let serving = serving();
+        let docs = Docs::new(&serving);
+        let made = async || -> anyhow::Result<Bytes> {
+            let cell = docs.current();
+            let document = cell.get_or_try_init(|| make_document(&serving)).await?;
+            let inflated = inflate(document.gzip.clone());
+            assert_eq!(inflated, document.plain);
+            Ok(document.plain.clone())
+        };
+        let (sender, changes) = watch::channel(());
+        docs.current.lock().unwrap().changes = changes;
+        let (first, second) = (made().await?, made().await?);
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        sender.send(())?;
+        let third = made().await?;
+        assert_ne!(first.as_ptr(), third.as_ptr());
+        assert_eq!(made().await?.as_ptr(), third.as_ptr());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_has_the_document_is_told_that_it_is_the_same() -> anyhow::Result<()> {
+        let serving = serving();
+        let docs = Docs::new(&serving);
+        let mut headers = HeaderMap::new();
+        let first = docs.openapi(&serving, &headers).await?;
+        assert_eq!(first.status(), 200);
+        let tag = docs.current().get().map(|document| document.tag.clone());
+        headers.insert(IF_NONE_MATCH, tag.unwrap());
+        let again = docs.openapi(&serving, &headers).await?;
+        assert_eq!(again.status(), 304);
+        Ok(())
     }
 }

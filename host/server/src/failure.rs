@@ -6,6 +6,7 @@
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::content_coding::ContentCodingError;
 use wisp_protocol::error::ErrorKind;
+use wisp_protocol::grpc::limits::LimitError;
 use wisp_protocol::grpc::{self, TargetError};
 use wisp_protocol::route::RouteError;
 
@@ -29,7 +30,9 @@ pub(crate) enum Failure {
     Target(#[from] TargetError),
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// A gRPC message that tonic cannot read, in its words.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// A gRPC message that cannot be read, in the words of tonic or prost.
     #[error("{text}")]
     Message { kind: ErrorKind, text: String },
     #[error("unknown method: {0}")]
@@ -64,6 +67,7 @@ impl Failure {
             Failure::Serving(error) => error.kind(),
             Failure::Target(error) => error.kind(),
             Failure::Codec(error) => error.kind(),
+            Failure::Limit(error) => error.kind(),
             Failure::Message { kind, .. } => *kind,
             Failure::UnknownMethod(_) | Failure::LeftOut(_) => ErrorKind::NotImplemented,
             Failure::UnknownHealth => ErrorKind::NotFound,

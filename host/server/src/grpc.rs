@@ -3,8 +3,8 @@
 //! A request comes from the same listeners and through the same frame as every other; here it is
 //! told from them, and its path chooses a service: `v2`, `tfs`, `predict`, `health`, or reflection,
 //! which tells a client of all of them. tonic reads the
-//! message (from `incoming`, through `inflating` where it may be compressed) and writes the answer (`outgoing`),
-//! all of it within the client's `timeout`; `status` is the one place where a failure becomes a status.
+//! message (from `incoming`, through `inflating` where it may be compressed), which the service decodes
+//! within its limits (`received`), and tonic writes the answer (`outgoing`), all of it within the client's `timeout`; `status` is the one place where a failure becomes a status.
 //!
 //! Invariant: a service holds nothing but what all requests share; no task is spawned for a request,
 //! except by reflection, whose task ends with its stream.
@@ -16,6 +16,7 @@ mod inflating;
 mod method;
 mod outgoing;
 mod predict;
+mod received;
 mod status;
 mod stream;
 mod tfs;
@@ -162,7 +163,10 @@ impl Services {
         head.extensions.insert(held);
         answer_as_asked(&mut head.headers);
         let body = match inflating::take_encoding(&mut head.headers) {
-            true => PlainMessages::inflated(body, self.serving.max_body_bytes()),
+            true => {
+                let offload = self.serving.offload().clone();
+                PlainMessages::inflated(body, self.serving.max_body_bytes(), offload)
+            }
             false => PlainMessages::passed(body),
         };
         Request::from_parts(head, body)
@@ -206,12 +210,16 @@ fn answer_as_asked(headers: &mut HeaderMap) {
     }
 }
 
-/// Answer an inference whose message has been read.
+/// Answer an inference whose message has been read. What the answer holds is `held` with it.
 async fn infer_message<C: Codec>(
     serving: &Serving,
+    held: Option<&Held>,
     call: InferCall<C>,
 ) -> Result<tonic::Response<<C::Reply as Reply>::Encoded>, Failure> {
     let inferred = infer(serving, call, AlreadyRead).await?;
+    if let Some(held) = held {
+        held.put_back(inferred.memory);
+    }
     let mut response = tonic::Response::new(inferred.reply);
     let timings = Timings {
         // The message was read before all this.

@@ -11,15 +11,18 @@ use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::convert::Infallible;
-use std::panic::resume_unwind;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use wisp_protocol::content_coding::{AcceptedCoding, Coding, READ_CODINGS, depends_on_client};
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::reply::EncodedReply;
 use wisp_protocol::rest::Dialect;
 use wisp_protocol::v2;
+use wisp_serving::offload::Offload;
 use wisp_serving::timings::Timings;
+use wisp_serving::{BodyError, InferError};
+use wisp_tensor::{MemoryBudget, Reservation};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -30,6 +33,15 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// The largest answer that is compressed where its connection is served: about half a millisecond.
 const MAX_SHORT_BYTES: usize = 32 * 1024;
+
+/// What an answer that shares its bytes with all others counts as: its share of what is on its way.
+const SHARED_BYTES: usize = 64 * 1024;
+
+/// The largest answer that is not counted.
+const SMALL_BYTES: usize = 4 * 1024;
+
+/// The largest answer whose memory counts until its body is done with, and not until its bytes are.
+const HELD_BY_BODY_BYTES: usize = 64 * 1024;
 
 /// The most bytes that an HTTP/2 response hands over at a time. Its client takes each before the
 /// next, which shows that it reads at all; HTTP/1 shows that at the socket.
@@ -48,6 +60,17 @@ pub(crate) struct Reply {
     /// Those that not every answer has.
     headers: HeaderMap,
     chunks: Vec<Bytes>,
+    memory: Memory,
+}
+
+/// What an answer holds of the memory of all requests.
+#[derive(Debug)]
+enum Memory {
+    /// Nothing is reserved yet.
+    Owned,
+    /// All clients get the same bytes, which the server holds anyway.
+    Shared,
+    Reserved(Reservation),
 }
 
 /// A file of the documentation, for one client. Lifetime: one request.
@@ -71,6 +94,8 @@ pub(crate) struct ReplyBody {
     rest: Bytes,
     left: u64,
     max_frame: usize,
+    /// What the chunks hold, unless they have it themselves.
+    _memory: Option<Reservation>,
     /// Until it is dropped, the connection is not idle.
     turn: Turn,
 }
@@ -104,6 +129,7 @@ impl Reply {
             varies: false,
             headers: HeaderMap::new(),
             chunks: vec![document],
+            memory: Memory::Owned,
         }
     }
 
@@ -127,6 +153,7 @@ impl Reply {
             varies,
             headers,
             chunks: content.into_iter().collect(),
+            memory: Memory::Shared,
         }
     }
 
@@ -159,31 +186,72 @@ impl Reply {
         self
     }
 
+    /// Holds what is reserved for it until it has been sent.
+    pub(crate) fn holding(mut self, reservation: Reservation) -> Reply {
+        self.memory = Memory::Reserved(reservation);
+        self
+    }
+
+    /// Reserves what it holds until it has been sent, where nobody has yet.
+    pub(crate) fn reserve(mut self, budget: &Arc<MemoryBudget>) -> Result<Reply, Failure> {
+        let bytes = match &self.memory {
+            Memory::Reserved(_) => return Ok(self),
+            Memory::Owned => self.bytes(),
+            Memory::Shared => self.bytes().min(SHARED_BYTES),
+        };
+        // Whoever asks how the server is gets an answer, however full it is.
+        if bytes > SMALL_BYTES {
+            let mut reservation = budget.reservation();
+            if !reservation.grow(bytes) {
+                return Err(InferError::from(BodyError::NoRoom).into());
+            }
+            self.memory = Memory::Reserved(reservation);
+        }
+        Ok(self)
+    }
+
+    fn bytes(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+
     /// Compress it, if the client with these headers wants that and it is worth it.
     ///
     /// Only the answers of inferences are, as in Triton: tritonclient's asyncio variant accepts gzip
     /// with all that it asks, and inflates nothing else.
-    pub(crate) async fn compress_for(self, headers: &HeaderMap) -> Reply {
-        let bytes = self.chunks.iter().map(Bytes::len).sum();
+    pub(crate) async fn compress_for(
+        mut self,
+        headers: &HeaderMap,
+        offload: &Offload,
+    ) -> Result<Reply, Failure> {
+        let bytes = self.bytes();
         let coding = AcceptedCoding::from_headers(headers).for_body(bytes);
         let varies = coding.is_some() || depends_on_client(bytes);
-        let chunks = match coding {
-            None => self.chunks,
-            Some(coding) => vec![compress(coding, self.chunks, bytes).await],
-        };
-        Reply {
+        if let Some(coding) = coding {
+            let compressed = compress(coding, self.chunks, bytes, offload).await?;
+            if let Memory::Reserved(reservation) = &mut self.memory {
+                reservation.shrink(bytes.saturating_sub(compressed.len()));
+            }
+            self.chunks = vec![compressed];
+        }
+        Ok(Reply {
             coding,
             varies,
-            chunks,
             ..self
-        }
+        })
     }
 
     pub(crate) fn into_response(self, framing: Framing, mut turn: Turn) -> Response<ReplyBody> {
         turn.start_replying();
+        let bytes = self.bytes();
+        let (chunks, memory) = match self.memory {
+            Memory::Owned | Memory::Shared => (self.chunks, None),
+            Memory::Reserved(memory) if bytes <= HELD_BY_BODY_BYTES => (self.chunks, Some(memory)),
+            Memory::Reserved(memory) => (bind(self.chunks, memory), None),
+        };
         let body = ReplyBody {
-            left: self.chunks.iter().map(|chunk| chunk.len() as u64).sum(),
-            chunks: self.chunks.into_iter(),
+            left: bytes as u64,
+            chunks: chunks.into_iter(),
+            _memory: memory,
             rest: Bytes::new(),
             max_frame: match framing {
                 Framing::Whole => usize::MAX,
@@ -229,27 +297,46 @@ impl From<EncodedReply> for Reply {
             varies: false,
             headers: HeaderMap::new(),
             chunks,
+            memory: Memory::Owned,
         }
     }
 }
 
-/// These chunks, compressed on a blocking thread where that takes long.
-async fn compress(coding: Coding, chunks: Vec<Bytes>, bytes: usize) -> Bytes {
+/// These chunks, compressed on another thread where that takes long.
+async fn compress(
+    coding: Coding,
+    chunks: Vec<Bytes>,
+    bytes: usize,
+    offload: &Offload,
+) -> Result<Bytes, InferError> {
     if bytes <= MAX_SHORT_BYTES {
-        return coding.compress(&chunks);
+        return Ok(coding.compress(&chunks));
     }
-    on_blocking_thread(move || coding.compress(&chunks)).await
+    Ok(offload.run_soon(move || coding.compress(&chunks)).await?)
 }
 
-/// What `work` makes on a thread that may take its time. Its panic is the request's.
-pub(crate) async fn on_blocking_thread(work: impl FnOnce() -> Bytes + Send + 'static) -> Bytes {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(made) => made,
-        Err(lost) => match lost.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            // The runtime ends, and nobody gets this.
-            Err(_) => Bytes::new(),
-        },
+/// These chunks with what is reserved for them, which goes with the last of their bytes: hyper takes the
+/// chunks from a body long before they are sent.
+fn bind(chunks: Vec<Bytes>, memory: Reservation) -> Vec<Bytes> {
+    let memory = Arc::new(memory);
+    let bound = chunks.into_iter().map(|chunk| {
+        Bytes::from_owner(BoundChunk {
+            chunk,
+            _memory: Arc::clone(&memory),
+        })
+    });
+    bound.collect()
+}
+
+/// Bytes that something is reserved for.
+struct BoundChunk {
+    chunk: Bytes,
+    _memory: Arc<Reservation>,
+}
+
+impl AsRef<[u8]> for BoundChunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.chunk
     }
 }
 
@@ -353,7 +440,6 @@ impl Body for ResponseBody {
 mod tests {
     use super::*;
     use crate::pulse::{Pulse, Sharing};
-    use std::sync::Arc;
 
     fn response(chunks: Vec<Bytes>, framing: Framing) -> Response<ReplyBody> {
         let reply = Reply::from(EncodedReply {
@@ -385,6 +471,35 @@ mod tests {
         let addresses = |chunks: &[Bytes]| chunks.iter().map(|c| c.as_ptr()).collect::<Vec<_>>();
         assert_eq!(addresses(&frames), addresses(&chunks));
         assert_eq!(frames, chunks);
+    }
+
+    #[test]
+    fn what_an_answer_holds_is_reserved_until_its_last_byte_is_gone() -> anyhow::Result<()> {
+        let budget = Arc::new(MemoryBudget::new(1 << 20));
+        let pulse = Arc::new(Pulse::new());
+        let large = || Bytes::from(vec![1; 600_000]);
+        let reply = Reply::document(large()).reserve(&budget)?;
+        assert_eq!(budget.reserved(), 600_000);
+        let refused = Reply::document(large())
+            .reserve(&budget)
+            .map_err(|f| f.kind());
+        assert_eq!(refused.err(), Some(ErrorKind::Unavailable));
+        // Small ones and those that share their bytes still have room.
+        let small = Reply::document(Bytes::from_static(b"{}")).reserve(&budget)?;
+        let response = reply.into_response(Framing::Whole, pulse.begin(Sharing::InTurn));
+        let mut sent = frames(response.into_body());
+        assert_eq!(
+            budget.reserved(),
+            600_000,
+            "hyper has it all, the client nothing"
+        );
+        sent.truncate(1);
+        let last = sent.pop().map(|mut chunk| chunk.split_off(599_999));
+        assert_eq!(budget.reserved(), 600_000);
+        drop(last);
+        assert_eq!(budget.reserved(), 0);
+        drop(small);
+        Ok(())
     }
 
     #[test]

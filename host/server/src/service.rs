@@ -7,6 +7,7 @@ use crate::answer::{answer, check_host};
 use crate::assemble::ServerOptions;
 use crate::body::RequestBody;
 use crate::cors::Cors;
+use crate::docs::Docs;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
 use crate::grpc::{self, GrpcBody, Held};
@@ -39,6 +40,7 @@ pub(crate) struct Service {
     body_timeout: Duration,
     grpc: grpc::Services,
     cors: Option<Cors>,
+    docs: Docs,
     draining: AtomicBool,
 }
 
@@ -50,6 +52,7 @@ impl Service {
     ) -> Service {
         Service {
             grpc: grpc::Services::new(&serving, drain, options.body_timeout),
+            docs: Docs::new(&serving),
             serving,
             log: Log::new(),
             cors: Cors::new(&options.cors_origins),
@@ -120,6 +123,7 @@ impl Service {
             incoming,
             self.body_timeout,
             self.serving.memory().reservation(),
+            self.serving.offload().clone(),
         );
         let line = self.log.begin(&head);
         let outcome = match self
@@ -128,7 +132,7 @@ impl Service {
             .is_some_and(|cors| cors.is_preflight(&head))
         {
             true => check_host(&head).map(|()| Reply::no_content()),
-            false => catch_panic(answer(&self.serving, &head, &mut body)).await,
+            false => catch_panic(answer(&self.serving, &self.docs, &head, &mut body)).await,
         };
 
         let framing = match head.version {

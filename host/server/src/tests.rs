@@ -8,6 +8,7 @@ mod cors;
 mod drain;
 mod framing;
 mod grpc;
+mod grpc_limits;
 mod harness;
 mod http2;
 mod limits;

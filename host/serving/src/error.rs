@@ -85,7 +85,7 @@ impl From<BodyError> for InferError {
     fn from(error: BodyError) -> InferError {
         let kind = match error {
             BodyError::TooLarge { .. } => ErrorKind::TooLarge,
-            BodyError::NoRoom | BodyError::MadeRoom => ErrorKind::Unavailable,
+            BodyError::NoRoom | BodyError::MadeRoom | BodyError::NoThread => ErrorKind::Unavailable,
             BodyError::Timeout => ErrorKind::ClientTimeout,
             BodyError::Disconnected => ErrorKind::ClientGone,
             BodyError::Malformed | BodyError::NotInCoding(_) => ErrorKind::InvalidRequest,

@@ -6,8 +6,9 @@
 
 use crate::admission::Admission;
 use crate::error::InferError;
+use crate::footprint::{Footprint, content_bytes};
 use crate::model_control::{ControlError, ControlMode, ModelControl};
-use crate::offload;
+use crate::offload::Offload;
 use crate::readers::Readers;
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
@@ -15,7 +16,9 @@ use crate::repository_poll::RepositoryPoll;
 use crate::timings::{Stopwatch, Timings};
 use crate::version::ModelVersion;
 use bytes::Bytes;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wisp_protocol::call::{
@@ -25,7 +28,7 @@ use wisp_protocol::codec::{Codec, Reply};
 use wisp_protocol::content_coding::Coding;
 use wisp_protocol::statistics::VersionStatistics;
 use wisp_sandbox::handler::Usage;
-use wisp_tensor::MemoryBudget;
+use wisp_tensor::{MemoryBudget, Reservation};
 
 /// What inference needs besides the request. Lifetime: the process.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub struct Serving {
     control: Option<Arc<ModelControl>>,
     admission: Admission,
     readers: Arc<Readers>,
+    offload: Offload,
     options: ServingOptions,
     draining: watch::Sender<bool>,
 }
@@ -83,6 +87,8 @@ pub enum BodyError {
     NoRoom,
     #[error("too many bodies are on their way, and this one has been for the longest; try again")]
     MadeRoom,
+    #[error("the server has no thread free to inflate the body; try again")]
+    NoThread,
     #[error("the body did not arrive in time")]
     Timeout,
     #[error("the client went away")]
@@ -102,6 +108,8 @@ pub struct Inferred<E> {
     pub version: Version,
     pub usage: Usage,
     pub timings: Timings,
+    /// What the answer holds of the memory of all requests, until its last byte is gone.
+    pub memory: Reservation,
 }
 
 /// Answer one inference.
@@ -118,12 +126,16 @@ pub async fn infer<C: Codec, B: Body>(
     stopwatch.has_read();
     let permit = serving.admission.admit(version.share())?;
     let deadline = Instant::now() + serving.options.request_timeout;
-    let (request, reply) = decode(call.codec, body, &version).await?;
+    let memory = Footprint::new(&serving.options.memory);
+    let decoding = decode(serving, call.codec, body, &version, memory, deadline);
+    let (request, reply, mut memory) = decoding.await?;
     stopwatch.has_decoded();
     let rows = version.rows(&request);
     let (response, usage) = version.call(request, &permit, deadline).await?;
     stopwatch.has_called(&usage);
-    let reply = encode(reply, response, &version).await?;
+    memory.settle(content_bytes(&response).saturating_add(reply.encoded_bytes(&response)))?;
+    let reply = encode(serving, reply, response, &version, deadline).await?;
+    memory.settle(C::Reply::held_bytes(&reply))?;
     let timings = stopwatch.has_encoded();
     unanswered.succeed(rows, &timings);
     Ok(Inferred {
@@ -132,6 +144,7 @@ pub async fn infer<C: Codec, B: Body>(
         version: version.description().version,
         usage,
         timings,
+        memory: memory.into_reservation(),
     })
 }
 
@@ -139,29 +152,40 @@ pub async fn infer<C: Codec, B: Body>(
 type Encoded<C> = <<C as Codec>::Reply as Reply>::Encoded;
 
 async fn decode<C: Codec>(
+    serving: &Serving,
     codec: C,
     body: Bytes,
     version: &Arc<ModelVersion>,
-) -> Result<(InferRequest, C::Reply), InferError> {
+    mut memory: Footprint,
+    deadline: Instant,
+) -> Result<(InferRequest, C::Reply, Footprint), InferError> {
     let version = Arc::clone(version);
     let text_bytes = codec.text_bytes(&body);
-    offload::run(text_bytes, move || {
-        codec.decode(body, version.description())
-    })
-    .await
+    let decode = move || {
+        memory.settle(codec.decoded_bytes(&body))?;
+        let (request, reply) = codec.decode(body, version.description())?;
+        Ok::<_, InferError>((request, reply, memory))
+    };
+    serving
+        .offload
+        .run_codec(text_bytes, deadline, decode)
+        .await
 }
 
 async fn encode<R: Reply>(
+    serving: &Serving,
     reply: R,
     response: InferResponse,
     version: &Arc<ModelVersion>,
+    deadline: Instant,
 ) -> Result<R::Encoded, InferError> {
     let version = Arc::clone(version);
     let text_bytes = reply.text_bytes(&response);
-    offload::run(text_bytes, move || {
-        reply.encode(response, version.description())
-    })
-    .await
+    let encode = move || reply.encode(response, version.description());
+    serving
+        .offload
+        .run_codec(text_bytes, deadline, encode)
+        .await
 }
 
 impl Serving {
@@ -176,6 +200,10 @@ impl Serving {
             readers: Readers::new(options.max_readers),
             registry: Arc::new(registry),
             control: control.map(Arc::new),
+            offload: Offload::new(
+                available_parallelism().unwrap_or(NonZeroUsize::MIN),
+                options.request_timeout,
+            ),
             options,
             draining: watch::Sender::new(false),
         }
@@ -194,6 +222,16 @@ impl Serving {
     /// The handler instances that are alive now, those of inline calls not counted.
     pub fn live_instances(&self) -> usize {
         self.admission.live_instances()
+    }
+
+    /// Returns the right to run what would hold up connections.
+    pub fn offload(&self) -> &Offload {
+        &self.offload
+    }
+
+    /// Returns how long a request may take once it is complete.
+    pub fn request_timeout(&self) -> Duration {
+        self.options.request_timeout
     }
 
     /// Returns the budget of the bytes that all requests hold together.
@@ -229,6 +267,11 @@ impl Serving {
                 _ = draining.changed() => {}
             }
         }
+    }
+
+    /// Returns what has changed once a model has been loaded, unloaded or has failed to be.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.registry.changes()
     }
 
     /// Every model of the repository and its state, by name.

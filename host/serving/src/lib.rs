@@ -4,7 +4,8 @@
 //! [`registry`] says which [`version::ModelVersion`] a name means and loads them ([`model_control`] while the
 //! server runs, for clients or for a [`repository_poll`]), [`admission`] whether a call
 //! may run now (when [`readers`] has its body), [`version`] runs it: on [`graph_queue`]s, or by a [`placed_handler`] in the
-//! [`fair_pool`], each with a bounded number of `places`; `offload` keeps long texts off the threads that serve connections. [`timings`] are what a
+//! [`fair_pool`], each with a bounded number of `places`; [`offload`] keeps long texts off the
+//! threads that serve connections, `footprint` reserves what requests hold. [`timings`] are what a
 //! request took, [`statistics`] what those of a version took together. [`error`] sorts what can
 //! go wrong by who has to act.
 //!
@@ -15,11 +16,12 @@ pub mod admission;
 pub mod agreement;
 pub mod error;
 pub mod fair_pool;
+mod footprint;
 pub mod graph_queue;
 pub mod infer;
 pub mod model_control;
 mod moving_average;
-mod offload;
+pub mod offload;
 pub mod placed_handler;
 mod places;
 pub mod readers;

@@ -7,6 +7,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+/// The smallest reservation for which it is tried whether there is memory.
+const MIN_PROBED_BYTES: usize = 1 << 20;
+
 /// The bytes that requests may hold together. Lifetime: the process.
 #[derive(Debug)]
 pub struct MemoryBudget {
@@ -40,6 +43,12 @@ impl MemoryBudget {
         self.capacity.saturating_sub(self.left.load(Relaxed))
     }
 
+    /// Returns whether so many bytes could be reserved now.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let fits = bytes <= self.left.load(Relaxed);
+        fits && (bytes < MIN_PROBED_BYTES || can_allocate(bytes))
+    }
+
     /// Returns a reservation of nothing yet.
     pub fn reservation(self: &Arc<MemoryBudget>) -> Reservation {
         Reservation {
@@ -51,8 +60,14 @@ impl MemoryBudget {
 
 impl Reservation {
     /// Reserves `bytes` more, or returns false and changes nothing.
+    ///
+    /// Many are not reserved either where they could not be allocated: what follows may be code that
+    /// ends the process instead of failing.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
+        if bytes >= MIN_PROBED_BYTES && !can_allocate(bytes) {
+            return false;
+        }
         let left = &self.budget.left;
         let taken = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
         if taken.is_ok() {
@@ -66,6 +81,11 @@ impl Reservation {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         self.budget.left.fetch_add(bytes, Relaxed);
+    }
+
+    /// Returns what this is a part of.
+    pub fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.budget
     }
 
     /// Returns the bytes that are reserved here.
@@ -88,6 +108,15 @@ impl Reservation {
     pub fn release(&mut self) {
         self.shrink(self.bytes);
     }
+}
+
+/// Whether so many bytes could be allocated now. They are not touched, so that this costs two system calls.
+fn can_allocate(bytes: usize) -> bool {
+    let mut probe = Vec::<u8>::new();
+    let outcome = probe.try_reserve_exact(bytes);
+    // Or the compiler may leave out an allocation that nothing uses.
+    std::hint::black_box(probe.as_mut_ptr());
+    outcome.is_ok()
 }
 
 impl Drop for Reservation {

@@ -56,6 +56,8 @@ pub enum InflateError {
     TooLarge { limit: usize },
     #[error("the body is not a whole stream of {0}, and nothing else")]
     Malformed(Coding),
+    #[error("there is no memory for the inflated body")]
+    NoMemory,
 }
 
 impl Inflater {
@@ -86,7 +88,8 @@ impl Inflater {
         if end > self.inflated.capacity() {
             // Twice as much each time, but never more than could come.
             let wanted = (self.inflated.capacity() * 2).clamp(end, most);
-            self.inflated.reserve_exact(wanted - start);
+            let room = self.inflated.try_reserve_exact(wanted - start);
+            room.map_err(|_| InflateError::NoMemory)?;
         }
         self.inflated.resize(end, 0);
         let (written, progress) = self.decoder.read(&mut self.inflated[start..])?;

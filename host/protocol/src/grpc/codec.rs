@@ -16,6 +16,7 @@ use crate::classification::ClassesError;
 use crate::codec::{self, CodecError};
 use bytes::Bytes;
 use prost::Message;
+use wisp_tensor::ElementType;
 
 /// `ModelInfer`. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +54,11 @@ impl codec::Codec for ModelInfer {
         }
     }
 
+    /// The limits of the message count the tensors, too.
+    fn decoded_bytes(&self, _: &Bytes) -> usize {
+        0
+    }
+
     fn decode(
         self,
         _: Bytes,
@@ -67,6 +73,14 @@ impl codec::Reply for v2::Reply {
 
     fn text_bytes(&self, response: &InferResponse) -> usize {
         v2::Reply::text_bytes(self, response)
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        content_bytes(response)
+    }
+
+    fn held_bytes(encoded: &ModelInferResponse) -> usize {
+        held_bytes(encoded)
     }
 
     fn encode(
@@ -86,6 +100,11 @@ impl codec::Codec for Tfs<tf::PredictRequest> {
     fn text_bytes(&self, _: &Bytes) -> usize {
         let inputs = self.message.inputs.values();
         inputs.map(list_bytes).fold(0, usize::saturating_add)
+    }
+
+    /// Lists that are filled to their tensor's shape are more than the message shows.
+    fn decoded_bytes(&self, _: &Bytes) -> usize {
+        tfs::filled_bytes(&self.message, self.limit)
     }
 
     fn decode(
@@ -111,6 +130,14 @@ impl codec::Reply for TfsPredictReply {
         0
     }
 
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        tensors_bytes(response)
+    }
+
+    fn held_bytes(encoded: &tf::PredictResponse) -> usize {
+        held_bytes(encoded)
+    }
+
     fn encode(
         self,
         response: InferResponse,
@@ -130,6 +157,11 @@ macro_rules! examples {
                 self.message.encoded_len()
             }
 
+            /// A context that is repeated for each example is more than the message shows.
+            fn decoded_bytes(&self, _: &Bytes) -> usize {
+                tfs::repeated_bytes(self.message.input.as_ref(), self.limit)
+            }
+
             fn decode(
                 self,
                 _: Bytes,
@@ -144,6 +176,14 @@ macro_rules! examples {
 
             fn text_bytes(&self, response: &InferResponse) -> usize {
                 content_bytes(response)
+            }
+
+            fn encoded_bytes(&self, response: &InferResponse) -> usize {
+                message_bytes(response)
+            }
+
+            fn held_bytes(encoded: &$response) -> usize {
+                held_bytes(encoded)
             }
 
             fn encode(
@@ -185,6 +225,11 @@ impl codec::Codec for Predict {
         self.0.encoded_len()
     }
 
+    /// The limits of the message count the tensors, too.
+    fn decoded_bytes(&self, _: &Bytes) -> usize {
+        0
+    }
+
     fn decode(
         self,
         _: Bytes,
@@ -199,6 +244,14 @@ impl codec::Reply for predict::Reply {
 
     fn text_bytes(&self, response: &InferResponse) -> usize {
         content_bytes(response)
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        message_bytes(response)
+    }
+
+    fn held_bytes(encoded: &PredictResponse) -> usize {
+        held_bytes(encoded)
     }
 
     fn encode(
@@ -217,6 +270,11 @@ impl codec::Codec for BatchPredict {
         self.0.encoded_len()
     }
 
+    /// The limits of the message count the tensors, too.
+    fn decoded_bytes(&self, _: &Bytes) -> usize {
+        0
+    }
+
     fn decode(
         self,
         _: Bytes,
@@ -231,6 +289,14 @@ impl codec::Reply for predict::BatchReply {
 
     fn text_bytes(&self, response: &InferResponse) -> usize {
         content_bytes(response)
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        message_bytes(response)
+    }
+
+    fn held_bytes(encoded: &BatchPredictResponse) -> usize {
+        held_bytes(encoded)
     }
 
     fn encode(
@@ -248,6 +314,30 @@ fn content_bytes(response: &InferResponse) -> usize {
     outputs
         .map(|output| output.tensor.content().len())
         .fold(0, usize::saturating_add)
+}
+
+/// About the most bytes that the classes, numbers or rows read from an answer take: for a score of four
+/// bytes there is a label.
+fn message_bytes(response: &InferResponse) -> usize {
+    content_bytes(response).saturating_mul(16)
+}
+
+/// The most bytes that the tensors of an answer take in its message and its frame, besides their content:
+/// strings have handles of 32 bytes, each for four at the least.
+fn tensors_bytes(response: &InferResponse) -> usize {
+    let sizes = response.outputs.iter().map(|output| {
+        let content = output.tensor.content().len();
+        match output.tensor.element_type() {
+            ElementType::Bytes => content.saturating_mul(9),
+            _ => content,
+        }
+    });
+    sizes.fold(0, usize::saturating_add)
+}
+
+/// The bytes that a message holds until it has been sent: itself, and the frame that it is copied to.
+fn held_bytes(message: &impl Message) -> usize {
+    message.encoded_len().saturating_mul(2)
 }
 
 codec::into_codec_error!(

@@ -13,6 +13,7 @@ mod request;
 
 pub use answer::{BatchReply, Reply};
 pub use error::DecodeError;
+pub(super) use request::MAX_ROWS;
 pub use request::{decode, decode_batch};
 
 use super::TargetError;

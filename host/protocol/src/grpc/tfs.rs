@@ -26,9 +26,11 @@ mod tensor;
 
 pub use classify::{ClassifyReply, RegressReply, decode_classify, decode_regress};
 pub use error::DecodeError;
+pub(super) use example::repeated_bytes;
 pub(crate) use metadata::state;
 pub use metadata::{check_metadata_fields, model_metadata, model_status};
 pub use multi::{MultiReply, decode_multi, multi_target};
+pub(super) use predict::filled_bytes;
 pub use predict::{decode_predict, encode_predict};
 pub use reload::{decode_reload, reloaded};
 pub(crate) use tensor::data_type;

@@ -23,7 +23,7 @@ pub use error::DecodeError;
 pub use metadata::{
     decode_index, index, live, model_metadata, model_ready, ready, server_metadata,
 };
-pub use request::decode;
+pub use request::{decode, echoed_id};
 pub use response::{Reply, stream_error, stream_response};
 pub use statistics::{statistics, statistics_target};
 

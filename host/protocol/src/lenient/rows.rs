@@ -15,7 +15,7 @@ use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorErro
 
 /// The most bytes that the defaults of a request may grow to by being repeated: short text would
 /// otherwise become long content.
-const MAX_DEFAULT_BYTES: usize = 16 << 20;
+pub(crate) const MAX_DEFAULT_BYTES: usize = 16 << 20;
 
 /// The inputs of a request as they grow row by row. Lifetime: one request.
 #[derive(Debug)]

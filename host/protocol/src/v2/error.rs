@@ -50,6 +50,8 @@ pub(super) enum Reason {
         "parameter {0} is not supported by this server: a model is loaded as it is in the repository"
     )]
     ControlParameter(Label),
+    #[error("the request's id is longer than {limit} bytes")]
+    LongId { limit: usize },
     #[error("the name of an output is longer than {limit} bytes")]
     LongOutputName { limit: usize },
     #[error(

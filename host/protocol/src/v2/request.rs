@@ -15,12 +15,15 @@ use crate::label::Label;
 use crate::outline::Outline;
 use bytes::Bytes;
 use member::{ClassCount, Input, Object, Output, OutputParameters, Request};
-pub(crate) use member::{MAX_PARAMETERS, is_reserved};
+pub(crate) use member::{MAX_PARAMETERS, MAX_TENSORS, is_reserved};
 use serde::Deserialize;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError};
 
 /// The longest name of an input or output: beyond any model's, and short enough to be passed on.
 pub(crate) const MAX_NAME_BYTES: usize = 1024;
+
+/// The longest id of a request, which its answer repeats.
+pub(crate) const MAX_ID_BYTES: usize = 1024;
 
 /// The request in `text`, the body's JSON, and in `rest`, the bytes behind it.
 pub(super) fn decode(
@@ -50,6 +53,11 @@ pub(super) fn decode_text(
         inputs,
         outputs,
     } = parse(text)?;
+    if id.as_ref().is_some_and(|id| id.len() > MAX_ID_BYTES) {
+        return Err(Reason::LongId {
+            limit: MAX_ID_BYTES,
+        });
+    }
     let parameters = parameters.unwrap_or_default();
     let inputs = decode_inputs(inputs.0, outline, rest, model)?;
     let outputs = outputs.map(|list| list.0).unwrap_or_default();

@@ -144,6 +144,11 @@ impl Reply {
         }
     }
 
+    /// Whether the output of this name is written as JSON.
+    pub(crate) fn is_text(&self, output: &str) -> bool {
+        self.form(output) == Form::Json
+    }
+
     fn form(&self, output: &str) -> Form {
         let asked = self.forms.iter().find(|(name, _)| name == output);
         asked.map_or(self.default, |&(_, form)| form)

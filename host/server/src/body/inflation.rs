@@ -1,12 +1,12 @@
 //! The plain bytes of a body that came compressed, counted like those of any other.
 //!
-//! What is short is inflated at once. The rest goes to a blocking thread, since it would hold up
+//! What is short is inflated at once. The rest waits for a thread of those for such work, since it would hold up
 //! connections; the budget's reservation goes with it, so that it is given back no earlier than the memory.
 
 use bytes::Bytes;
-use std::panic::resume_unwind;
 use wisp_protocol::content_coding::{Coding, InflateError, Inflater, Progress};
 use wisp_serving::BodyError;
+use wisp_serving::offload::{Offload, OffloadError};
 use wisp_tensor::Reservation;
 
 /// The longest compressed body whose first steps are made at once: some tenths of a millisecond, about
@@ -27,6 +27,7 @@ pub(crate) async fn inflate(
     body: Bytes,
     limit: usize,
     reservation: Reservation,
+    offload: &Offload,
 ) -> Result<(Bytes, Reservation), BodyError> {
     let is_short = body.len() <= MAX_SHORT_BYTES;
     let inflater = Inflater::new(coding, body, limit);
@@ -42,12 +43,9 @@ pub(crate) async fn inflate(
             }
         }
     }
-    let rest = tokio::task::spawn_blocking(|| inflation.run());
-    match rest.await.map_err(tokio::task::JoinError::try_into_panic) {
+    match offload.run_soon(|| inflation.run()).await {
         Ok(result) => result,
-        Err(Ok(panic)) => resume_unwind(panic),
-        // The runtime ends, and with it the connection.
-        Err(Err(_)) => Err(BodyError::Disconnected),
+        Err(OffloadError::Deadline | OffloadError::NoThread) => Err(BodyError::NoThread),
     }
 }
 
@@ -62,6 +60,7 @@ impl Inflation {
         let progress = self.inflater.step().map_err(|error| match error {
             InflateError::TooLarge { limit } => BodyError::TooLarge { limit },
             InflateError::Malformed(coding) => BodyError::NotInCoding(coding),
+            InflateError::NoMemory => BodyError::NoRoom,
         })?;
         match self
             .reservation

@@ -82,10 +82,14 @@ fn pieces<const N: usize>(texts: [&'static str; N]) -> impl Iterator<Item = Step
         .into_iter()
 }
 
+fn offload() -> Offload {
+    Offload::new(std::num::NonZeroUsize::MIN, GRACE)
+}
+
 /// A body that may take as much as it likes.
 fn request_body(script: Script) -> RequestBody<Script> {
     let budget = Arc::new(MemoryBudget::new(usize::MAX));
-    RequestBody::new(script, GRACE, budget.reservation())
+    RequestBody::new(script, GRACE, budget.reservation(), offload())
 }
 
 async fn read(script: Script, limit: usize) -> Result<Bytes, BodyError> {
@@ -237,7 +241,14 @@ async fn only_what_is_there_already_is_thrown_away() {
 #[tokio::test]
 async fn a_body_holds_its_bytes_until_its_request_ends() -> anyhow::Result<()> {
     let budget = Arc::new(MemoryBudget::new(5));
-    let body = |text| RequestBody::new(Script::new(pieces([text])), GRACE, budget.reservation());
+    let body = |text| {
+        RequestBody::new(
+            Script::new(pieces([text])),
+            GRACE,
+            budget.reservation(),
+            offload(),
+        )
+    };
     let mut first = body("abcd");
     first.read_whole(10).await?;
     assert_eq!(body("ef").read(10).await, Err(BodyError::NoRoom));
@@ -272,7 +283,7 @@ async fn a_compressed_body_is_held_to_its_inflated_size() -> anyhow::Result<()> 
             (299_999, Err(BodyError::TooLarge { limit: 299_999 })),
             (1_000, Err(BodyError::TooLarge { limit: 1_000 })),
         ] {
-            let mut body = RequestBody::new(script(), GRACE, budget.reservation());
+            let mut body = RequestBody::new(script(), GRACE, budget.reservation(), offload());
             body.set_coding(Some(coding));
             assert_eq!(Body::read(&mut body, limit).await, expected, "{coding}");
         }
@@ -289,12 +300,12 @@ async fn what_a_body_inflates_to_counts_in_the_budget_until_the_request_ends() {
         body.set_coding(Some(Coding::Gzip));
         Body::read(body, 1 << 20).await.map(|bytes| bytes.len())
     };
-    let mut one = RequestBody::new(script(), GRACE, budget.reservation());
+    let mut one = RequestBody::new(script(), GRACE, budget.reservation(), offload());
     assert_eq!(read(&mut one).await, Ok(300_000));
-    let mut other = RequestBody::new(script(), GRACE, budget.reservation());
+    let mut other = RequestBody::new(script(), GRACE, budget.reservation(), offload());
     assert_eq!(read(&mut other).await, Err(BodyError::NoRoom));
     drop(one);
-    let mut third = RequestBody::new(script(), GRACE, budget.reservation());
+    let mut third = RequestBody::new(script(), GRACE, budget.reservation(), offload());
     assert_eq!(read(&mut third).await, Ok(300_000));
     drop((other, third));
     assert!(

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
-use tonic::Status;
+use tonic::{Request, Status};
 use wisp_serving::readers::{Reader, Readers};
 use wisp_serving::{BodyError, InferError};
 use wisp_tensor::Reservation;
@@ -39,8 +39,20 @@ pub(crate) enum Messages {
 pub(crate) struct MessageBody {
     incoming: Incoming,
     held: Held,
+    announcements: Announcements,
     received: u64,
     wait: Wait,
+}
+
+/// The prefixes of messages, as they pass. Lifetime: one request.
+#[derive(Debug, Default)]
+struct Announcements {
+    /// Whether a message is compressed, and its length in four bytes.
+    prefix: [u8; 5],
+    /// How much of a prefix has passed.
+    known: usize,
+    /// How much of a message has not.
+    left: usize,
 }
 
 /// What a wait for the next piece ends with, if it is too long.
@@ -69,6 +81,21 @@ impl Held {
         Held(Arc::new(Mutex::new(reservation)))
     }
 
+    /// What a request holds, of which tonic hands on all but the body.
+    pub(super) fn of<M>(request: &Request<M>) -> Option<Held> {
+        request.extensions().get::<Held>().cloned()
+    }
+
+    /// Hold so many bytes more, or return false and change nothing.
+    pub(super) fn grow(&self, bytes: usize) -> bool {
+        self.with(|reservation| reservation.grow(bytes))
+    }
+
+    /// Whether a message of so many bytes could be held.
+    fn has_room(&self, bytes: usize) -> bool {
+        bytes == 0 || self.with(|reservation| reservation.budget().has_room(bytes))
+    }
+
     /// Give back what the messages so far have taken: they are answered.
     pub(super) fn release(&self) {
         self.with(Reservation::release);
@@ -87,6 +114,33 @@ impl Held {
     fn with<T>(&self, work: impl FnOnce(&mut Reservation) -> T) -> T {
         // A panic leaves a count that is right.
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+// === impl Announcements ===
+
+impl Announcements {
+    /// The longest message that is announced in this piece of the body.
+    fn read(&mut self, mut piece: &[u8]) -> usize {
+        let mut longest = 0;
+        while !piece.is_empty() {
+            let passed = self.left.min(piece.len());
+            self.left -= passed;
+            piece = &piece[passed..];
+            let room = &mut self.prefix[self.known..];
+            let taken = room.len().min(piece.len());
+            room[..taken].copy_from_slice(&piece[..taken]);
+            self.known += taken;
+            piece = &piece[taken..];
+            if let [_, a, b, c, d] = self.prefix
+                && self.known == self.prefix.len()
+            {
+                self.left = u32::from_be_bytes([a, b, c, d]) as usize;
+                self.known = 0;
+                longest = longest.max(self.left);
+            }
+        }
+        longest
     }
 }
 
@@ -111,6 +165,7 @@ impl MessageBody {
         MessageBody {
             incoming,
             held,
+            announcements: Announcements::default(),
             received: 0,
             wait,
         }
@@ -172,8 +227,10 @@ impl Body for MessageBody {
         };
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                if !self.held.with(|reservation| reservation.grow(bytes)) {
+                let piece = frame.data_ref().map_or(&[][..], Bytes::as_ref);
+                let (bytes, announced) = (piece.len(), self.announcements.read(piece));
+                // tonic makes room for a message as soon as it is announced.
+                if !self.held.has_room(announced) || !self.held.grow(bytes) {
                     return fail(BodyError::NoRoom);
                 }
                 self.received = self.received.saturating_add(bytes as u64);
@@ -205,5 +262,25 @@ impl fmt::Debug for Wait {
             Wait::Steady { .. } => "Steady",
             Wait::UntilDrain(_) => "UntilDrain",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_seen_to_be_announced_wherever_their_bytes_are_cut() {
+        let message = |length: u8| [vec![0, 0, 0, 0, length], vec![9; length.into()]].concat();
+        let body = [message(3), message(0), message(200), message(1)].concat();
+        for size in 1..body.len() {
+            let mut announcements = Announcements::default();
+            let announced = body.chunks(size).map(|piece| announcements.read(piece));
+            let seen: Vec<usize> = announced.filter(|&length| length > 0).collect();
+            assert_eq!(seen.iter().max(), Some(&200), "{size}");
+            if size < 5 {
+                assert_eq!(seen, [3, 200, 1], "{size}");
+            }
+        }
     }
 }

@@ -18,6 +18,7 @@ use std::task::{Context, Poll, ready};
 use tonic::Status;
 use wisp_protocol::content_coding::Coding;
 use wisp_protocol::error::ErrorKind;
+use wisp_serving::offload::Offload;
 use wisp_serving::{BodyError, InferError};
 use wisp_tensor::Reservation;
 
@@ -42,6 +43,7 @@ struct Inflating {
     /// The most bytes of a message.
     limit: usize,
     held: Held,
+    offload: Offload,
 }
 
 /// A message's plain bytes, and what it has of the budget.
@@ -82,7 +84,7 @@ impl PlainMessages {
     }
 
     /// The messages of a body, those inflated that are compressed, to `limit` bytes at most.
-    pub(super) fn inflated(body: MessageBody, limit: usize) -> PlainMessages {
+    pub(super) fn inflated(body: MessageBody, limit: usize, offload: Offload) -> PlainMessages {
         let held = body.held();
         PlainMessages {
             body,
@@ -91,6 +93,7 @@ impl PlainMessages {
                 stage: Stage::Prefix,
                 limit,
                 held,
+                offload,
             }),
         }
     }
@@ -163,8 +166,10 @@ impl Inflating {
                     }
                     let message = self.received.split_to(*length).freeze();
                     let reservation = self.held.split_off();
-                    let inflating = inflate(Coding::Gzip, message, self.limit, reservation);
-                    self.stage = Stage::Inflating(Box::pin(inflating));
+                    let (limit, offload) = (self.limit, self.offload.clone());
+                    self.stage = Stage::Inflating(Box::pin(async move {
+                        inflate(Coding::Gzip, message, limit, reservation, &offload).await
+                    }));
                 }
                 Stage::Inflating(inflating) => {
                     let inflated = ready!(inflating.as_mut().poll(cx));

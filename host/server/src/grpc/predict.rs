@@ -1,7 +1,8 @@
 //! The simple dialect: `prediction.PredictionService`.
 
 use super::generated::prediction::prediction_service_server::PredictionService;
-use super::infer_message;
+use super::received::{Received, read};
+use super::{Held, infer_message};
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -37,30 +38,35 @@ fn selection(model: Option<ModelName>) -> Selection {
 
 #[tonic::async_trait]
 impl PredictionService for Predict {
-    async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
-        let message = request.into_inner();
+    async fn predict(&self, request: Request<Received<PredictRequest>>) -> Answer<PredictResponse> {
+        let held = Held::of(&request);
+        let message = read(&self.serving, request).await?;
         let model = messages::model(&message.model_name).map_err(Failure::from)?;
         let call = InferCall {
             selection: selection(model),
             codec: codec::Predict(message),
         };
-        Ok(infer_message(&self.serving, call).await?)
+        Ok(infer_message(&self.serving, held.as_ref(), call).await?)
     }
 
     async fn batch_predict(
         &self,
-        request: Request<BatchPredictRequest>,
+        request: Request<Received<BatchPredictRequest>>,
     ) -> Answer<BatchPredictResponse> {
-        let message = request.into_inner();
+        let held = Held::of(&request);
+        let message = read(&self.serving, request).await?;
         let model = messages::batch_model(&message).map_err(Failure::from)?;
         let call = InferCall {
             selection: selection(model),
             codec: codec::BatchPredict(message),
         };
-        Ok(infer_message(&self.serving, call).await?)
+        Ok(infer_message(&self.serving, held.as_ref(), call).await?)
     }
 
-    async fn health_check(&self, _: Request<HealthCheckRequest>) -> Answer<HealthCheckResponse> {
+    async fn health_check(
+        &self,
+        _: Request<Received<HealthCheckRequest>>,
+    ) -> Answer<HealthCheckResponse> {
         Ok(Response::new(messages::health(self.serving.is_ready())))
     }
 }

@@ -4,6 +4,7 @@
 //! has no more requests, with a message that cannot be read, or when the server drains. The next
 //! request is not read before the one at hand is answered, and admitted only when it has come.
 
+use super::received::{Received, read_message};
 use super::status::settled;
 use super::unfold::Unfold;
 use super::{Held, v2};
@@ -21,7 +22,7 @@ pub(super) type Answers = Unfold<Option<Requests>, Result<ModelStreamInferRespon
 /// What one answer after the other is made of. Lifetime: one request.
 pub(super) struct Requests {
     pub(super) serving: Arc<Serving>,
-    pub(super) messages: Streaming<ModelInferRequest>,
+    pub(super) messages: Streaming<Received<ModelInferRequest>>,
     pub(super) held: Option<Held>,
 }
 
@@ -34,7 +35,7 @@ impl Requests {
         &self,
         message: ModelInferRequest,
     ) -> Result<ModelStreamInferResponse, Failure> {
-        let response = v2::model_infer(&self.serving, message).await?;
+        let response = v2::model_infer(&self.serving, self.held.as_ref(), message).await?;
         Ok(messages::stream_response(response.into_inner()))
     }
 }
@@ -44,16 +45,22 @@ async fn next(
     requests: Option<Requests>,
 ) -> Option<(Result<ModelStreamInferResponse, Status>, Option<Requests>)> {
     let mut requests = requests?;
+    if let Some(held) = &requests.held {
+        // The last answer has been taken, or this would not be asked for.
+        held.release();
+    }
     let message = match requests.messages.message().await {
         Ok(message) => message?,
         Err(status) => return Some((Err(settled(status)), None)),
     };
-    let id = message.id.clone();
+    let reading = read_message(&requests.serving, requests.held.as_ref(), message);
+    let message = match catch_panic(reading).await {
+        Ok(message) => message,
+        Err(failure) => return Some((Err(Status::from(failure)), None)),
+    };
+    let id = messages::echoed_id(&message).to_owned();
     let answered = catch_panic(requests.answer(message)).await;
     let answer =
         answered.unwrap_or_else(|failure| messages::stream_error(&id, &failure.client_message()));
-    if let Some(held) = &requests.held {
-        held.release();
-    }
     Some((Ok(answer), Some(requests)))
 }

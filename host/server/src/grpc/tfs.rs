@@ -2,7 +2,8 @@
 
 use super::generated::tensorflow::serving::model_service_server::ModelService;
 use super::generated::tensorflow::serving::prediction_service_server::PredictionService;
-use super::infer_message;
+use super::received::{Received, read};
+use super::{Held, infer_message};
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -35,6 +36,7 @@ impl Prediction {
     /// The answer to a message that is for this target.
     async fn infer<M>(
         &self,
+        held: Option<Held>,
         target: Target,
         message: M,
     ) -> Answer<<<Tfs<M> as Codec>::Reply as Reply>::Encoded>
@@ -46,7 +48,7 @@ impl Prediction {
             selection: Selection::Named(target),
             codec: Tfs { message, limit },
         };
-        Ok(infer_message(&self.serving, call).await?)
+        Ok(infer_message(&self.serving, held.as_ref(), call).await?)
     }
 
     fn metadata(
@@ -69,39 +71,48 @@ fn target(spec: Option<&ModelSpec>) -> Result<Target, Failure> {
 impl PredictionService for Prediction {
     async fn classify(
         &self,
-        request: Request<ClassificationRequest>,
+        request: Request<Received<ClassificationRequest>>,
     ) -> Answer<ClassificationResponse> {
-        let message = request.into_inner();
+        let held = Held::of(&request);
+        let message = read(&self.serving, request).await?;
         let target = target(message.model_spec.as_ref())?;
-        self.infer(target, message).await
+        self.infer(held, target, message).await
     }
 
-    async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
-        let message = request.into_inner();
+    async fn regress(
+        &self,
+        request: Request<Received<RegressionRequest>>,
+    ) -> Answer<RegressionResponse> {
+        let held = Held::of(&request);
+        let message = read(&self.serving, request).await?;
         let target = target(message.model_spec.as_ref())?;
-        self.infer(target, message).await
+        self.infer(held, target, message).await
     }
 
-    async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
-        let message = request.into_inner();
+    async fn predict(&self, request: Request<Received<PredictRequest>>) -> Answer<PredictResponse> {
+        let held = Held::of(&request);
+        let message = read(&self.serving, request).await?;
         let target = target(message.model_spec.as_ref())?;
-        self.infer(target, message).await
+        self.infer(held, target, message).await
     }
 
     async fn multi_inference(
         &self,
-        request: Request<MultiInferenceRequest>,
+        request: Request<Received<MultiInferenceRequest>>,
     ) -> Answer<MultiInferenceResponse> {
-        let message = request.into_inner();
+        let held = Held::of(&request);
+        let message = read(&self.serving, request).await?;
         let target = messages::multi_target(&message).map_err(Failure::from)?;
-        self.infer(target, message).await
+        self.infer(held, target, message).await
     }
 
     async fn get_model_metadata(
         &self,
-        request: Request<GetModelMetadataRequest>,
+        request: Request<Received<GetModelMetadataRequest>>,
     ) -> Answer<GetModelMetadataResponse> {
-        Ok(Response::new(self.metadata(request.get_ref())?))
+        Ok(Response::new(
+            self.metadata(&read(&self.serving, request).await?)?,
+        ))
     }
 }
 
@@ -126,15 +137,19 @@ impl Models {
 impl ModelService for Models {
     async fn get_model_status(
         &self,
-        request: Request<GetModelStatusRequest>,
+        request: Request<Received<GetModelStatusRequest>>,
     ) -> Answer<GetModelStatusResponse> {
-        Ok(Response::new(self.status(request.get_ref())?))
+        Ok(Response::new(
+            self.status(&read(&self.serving, request).await?)?,
+        ))
     }
 
     async fn handle_reload_config_request(
         &self,
-        request: Request<ReloadConfigRequest>,
+        request: Request<Received<ReloadConfigRequest>>,
     ) -> Answer<ReloadConfigResponse> {
-        Ok(Response::new(self.reload(request.get_ref()).await?))
+        Ok(Response::new(
+            self.reload(&read(&self.serving, request).await?).await?,
+        ))
     }
 }

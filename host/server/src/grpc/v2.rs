@@ -3,6 +3,7 @@
 //! The methods that this server leaves out are refused with a text that says what is left out.
 
 use super::generated::inference::grpc_inference_service_server::GrpcInferenceService;
+use super::received::{Received, read};
 use super::stream::{Answers, Requests};
 use super::{Held, infer_message};
 use crate::failure::Failure;
@@ -90,6 +91,7 @@ impl V2 {
 /// The answer to one inference, on a stream or not.
 pub(super) async fn model_infer(
     serving: &Serving,
+    held: Option<&Held>,
     message: ModelInferRequest,
 ) -> Result<Response<ModelInferResponse>, Failure> {
     let target = messages::target(&message.model_name, &message.model_version)?;
@@ -97,7 +99,7 @@ pub(super) async fn model_infer(
         selection: Selection::Named(target),
         codec: ModelInfer(message),
     };
-    infer_message(serving, call).await
+    infer_message(serving, held, call).await
 }
 
 /// A part of the protocol that this server leaves out.
@@ -111,22 +113,31 @@ const SHARED_MEMORY: &str = "shared memory is";
 impl GrpcInferenceService for V2 {
     type ModelStreamInferStream = Answers;
 
-    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
+    async fn server_live(
+        &self,
+        _: Request<Received<ServerLiveRequest>>,
+    ) -> Answer<ServerLiveResponse> {
         Ok(Response::new(messages::live()))
     }
 
-    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
+    async fn server_ready(
+        &self,
+        _: Request<Received<ServerReadyRequest>>,
+    ) -> Answer<ServerReadyResponse> {
         Ok(Response::new(messages::ready(self.serving.is_ready())))
     }
 
-    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
-        let ready = self.check_ready(request.get_ref())?;
+    async fn model_ready(
+        &self,
+        request: Request<Received<ModelReadyRequest>>,
+    ) -> Answer<ModelReadyResponse> {
+        let ready = self.check_ready(&read(&self.serving, request).await?)?;
         Ok(Response::new(messages::model_ready(ready)))
     }
 
     async fn server_metadata(
         &self,
-        _: Request<ServerMetadataRequest>,
+        _: Request<Received<ServerMetadataRequest>>,
     ) -> Answer<ServerMetadataResponse> {
         let version = env!("CARGO_PKG_VERSION");
         Ok(Response::new(messages::server_metadata(version)))
@@ -134,21 +145,28 @@ impl GrpcInferenceService for V2 {
 
     async fn model_metadata(
         &self,
-        request: Request<ModelMetadataRequest>,
+        request: Request<Received<ModelMetadataRequest>>,
     ) -> Answer<ModelMetadataResponse> {
-        Ok(Response::new(self.metadata(request.get_ref())?))
+        Ok(Response::new(
+            self.metadata(&read(&self.serving, request).await?)?,
+        ))
     }
 
-    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        Ok(model_infer(&self.serving, request.into_inner()).await?)
+    async fn model_infer(
+        &self,
+        request: Request<Received<ModelInferRequest>>,
+    ) -> Answer<ModelInferResponse> {
+        let held = Held::of(&request);
+        let message = read(&self.serving, request).await?;
+        Ok(model_infer(&self.serving, held.as_ref(), message).await?)
     }
 
     async fn model_stream_infer(
         &self,
-        request: Request<Streaming<ModelInferRequest>>,
+        request: Request<Streaming<Received<ModelInferRequest>>>,
     ) -> Answer<Answers> {
         let requests = Requests {
-            held: request.extensions().get::<Held>().cloned(),
+            held: Held::of(&request),
             serving: Arc::clone(&self.serving),
             messages: request.into_inner(),
         };
@@ -157,86 +175,102 @@ impl GrpcInferenceService for V2 {
 
     async fn model_config(
         &self,
-        request: Request<ModelConfigRequest>,
+        request: Request<Received<ModelConfigRequest>>,
     ) -> Answer<ModelConfigResponse> {
-        Ok(Response::new(self.config(request.get_ref())?))
+        Ok(Response::new(
+            self.config(&read(&self.serving, request).await?)?,
+        ))
     }
 
     async fn model_statistics(
         &self,
-        request: Request<ModelStatisticsRequest>,
+        request: Request<Received<ModelStatisticsRequest>>,
     ) -> Answer<ModelStatisticsResponse> {
-        Ok(Response::new(self.statistics(request.get_ref())?))
+        Ok(Response::new(
+            self.statistics(&read(&self.serving, request).await?)?,
+        ))
     }
 
     async fn repository_index(
         &self,
-        request: Request<RepositoryIndexRequest>,
+        request: Request<Received<RepositoryIndexRequest>>,
     ) -> Answer<RepositoryIndexResponse> {
-        Ok(Response::new(self.index(request.get_ref())?))
+        Ok(Response::new(
+            self.index(&read(&self.serving, request).await?)?,
+        ))
     }
 
     async fn repository_model_load(
         &self,
-        request: Request<RepositoryModelLoadRequest>,
+        request: Request<Received<RepositoryModelLoadRequest>>,
     ) -> Answer<RepositoryModelLoadResponse> {
-        Ok(Response::new(self.load(request.get_ref()).await?))
+        Ok(Response::new(
+            self.load(&read(&self.serving, request).await?).await?,
+        ))
     }
 
     async fn repository_model_unload(
         &self,
-        request: Request<RepositoryModelUnloadRequest>,
+        request: Request<Received<RepositoryModelUnloadRequest>>,
     ) -> Answer<RepositoryModelUnloadResponse> {
-        Ok(Response::new(self.unload(request.get_ref()).await?))
+        Ok(Response::new(
+            self.unload(&read(&self.serving, request).await?).await?,
+        ))
     }
 
     async fn system_shared_memory_status(
         &self,
-        _: Request<SystemSharedMemoryStatusRequest>,
+        _: Request<Received<SystemSharedMemoryStatusRequest>>,
     ) -> Answer<SystemSharedMemoryStatusResponse> {
         left_out(SHARED_MEMORY)
     }
 
     async fn system_shared_memory_register(
         &self,
-        _: Request<SystemSharedMemoryRegisterRequest>,
+        _: Request<Received<SystemSharedMemoryRegisterRequest>>,
     ) -> Answer<SystemSharedMemoryRegisterResponse> {
         left_out(SHARED_MEMORY)
     }
 
     async fn system_shared_memory_unregister(
         &self,
-        _: Request<SystemSharedMemoryUnregisterRequest>,
+        _: Request<Received<SystemSharedMemoryUnregisterRequest>>,
     ) -> Answer<SystemSharedMemoryUnregisterResponse> {
         left_out(SHARED_MEMORY)
     }
 
     async fn cuda_shared_memory_status(
         &self,
-        _: Request<CudaSharedMemoryStatusRequest>,
+        _: Request<Received<CudaSharedMemoryStatusRequest>>,
     ) -> Answer<CudaSharedMemoryStatusResponse> {
         left_out(SHARED_MEMORY)
     }
 
     async fn cuda_shared_memory_register(
         &self,
-        _: Request<CudaSharedMemoryRegisterRequest>,
+        _: Request<Received<CudaSharedMemoryRegisterRequest>>,
     ) -> Answer<CudaSharedMemoryRegisterResponse> {
         left_out(SHARED_MEMORY)
     }
 
     async fn cuda_shared_memory_unregister(
         &self,
-        _: Request<CudaSharedMemoryUnregisterRequest>,
+        _: Request<Received<CudaSharedMemoryUnregisterRequest>>,
     ) -> Answer<CudaSharedMemoryUnregisterResponse> {
         left_out(SHARED_MEMORY)
     }
 
-    async fn trace_setting(&self, _: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {
+    async fn trace_setting(
+        &self,
+        _: Request<Received<TraceSettingRequest>>,
+    ) -> Answer<TraceSettingResponse> {
         left_out("tracing is")
     }
 
-    async fn log_settings(&self, _: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
+    async fn log_settings(
+        &self,
+        _: Request<Received<LogSettingsRequest>>,
+    ) -> Answer<LogSettingsResponse> {
         left_out("changing the log is")
     }
 }

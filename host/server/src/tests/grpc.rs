@@ -16,12 +16,16 @@ use wisp_protocol::grpc::message::inference::ModelInferRequest;
 use wisp_serving::ServingOptions;
 use wisp_tensor::MemoryBudget;
 
-const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
-const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
+pub(super) const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+pub(super) const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
 const LIVE: &str = "/inference.GRPCInferenceService/ServerLive";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
-fn request(path: &str, headers: &[(&str, &str)], body: Body) -> anyhow::Result<Request<Body>> {
+pub(super) fn request(
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Body,
+) -> anyhow::Result<Request<Body>> {
     let mut request = Request::post(format!("http://x{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
@@ -32,7 +36,7 @@ fn request(path: &str, headers: &[(&str, &str)], body: Body) -> anyhow::Result<R
 }
 
 /// A body of one message.
-fn one(compressed: u8, message: &[u8]) -> anyhow::Result<Body> {
+pub(super) fn one(compressed: u8, message: &[u8]) -> anyhow::Result<Body> {
     let length = u32::try_from(message.len())?.to_be_bytes();
     let framed = [&[compressed], &length[..], message].concat();
     Ok(Full::new(Bytes::from(framed)).boxed_unsync())
@@ -49,7 +53,7 @@ fn infer(bytes: usize) -> Vec<u8> {
 }
 
 /// The code and text of the status, wherever the answer has it.
-async fn status(
+pub(super) async fn status(
     client: &mut SendRequest<Body>,
     request: Request<Body>,
 ) -> anyhow::Result<(String, String)> {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
 
 /// Rows in one batch. An invalid one takes two bytes of request and a hundred of answer.
-const MAX_ROWS: usize = 65_536;
+pub(in crate::grpc) const MAX_ROWS: usize = 65_536;
 
 /// The request of one row, and how its answer is read.
 pub fn decode(

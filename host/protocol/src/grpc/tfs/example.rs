@@ -17,6 +17,7 @@ use crate::grpc::message::tensorflow::{Example, Feature};
 use crate::grpc::row;
 use crate::label::Label;
 use bytes::Bytes;
+use prost::Message;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
 
 /// The examples of one request.
@@ -61,6 +62,20 @@ pub(super) fn decode(
     // Rows of no input are nobody's answer, however many there are said to be.
     let count = u32::try_from(examples.examples.len()).unwrap_or(u32::MAX);
     Ok((tensors, count))
+}
+
+/// The bytes that the features of the context grow to where each example has them; at most `limit`,
+/// beyond which they are refused.
+pub(in crate::grpc) fn repeated_bytes(input: Option<&Input>, limit: usize) -> usize {
+    let Some(input::Kind::ExampleListWithContext(list)) =
+        input.and_then(|input| input.kind.as_ref())
+    else {
+        return 0;
+    };
+    // A number of one byte becomes one of eight.
+    let context = list.context.as_ref().map_or(0, Message::encoded_len);
+    let row = context.saturating_mul(8);
+    row.saturating_mul(list.examples.len()).min(limit)
 }
 
 impl Examples {

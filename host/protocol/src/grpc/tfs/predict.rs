@@ -30,6 +30,14 @@ pub fn decode_predict(
     })
 }
 
+/// The bytes that lists grow to where they are filled to their tensors' shapes; nothing where that is more
+/// than `limit`, which is refused.
+pub(in crate::grpc) fn filled_bytes(message: &PredictRequest, limit: usize) -> usize {
+    let sizes = message.inputs.values().map(tensor::filled_bytes);
+    let bytes = sizes.fold(0, usize::saturating_add);
+    if bytes > limit { 0 } else { bytes }
+}
+
 /// The message of `response`. This dialect has no parameters.
 pub fn encode_predict(response: InferResponse, model: &ModelDescription) -> PredictResponse {
     let outputs = response.outputs.into_iter();

@@ -31,6 +31,24 @@ pub(super) fn decode(proto: TensorProto, budget: &mut Budget) -> Result<Tensor, 
     Ok(Tensor::new(element_type, shape, content)?)
 }
 
+/// The bytes of a tensor whose list is filled to its shape; nothing for one that is not.
+pub(super) fn filled_bytes(proto: &TensorProto) -> usize {
+    let Some(element_type) = element_type(proto.dtype) else {
+        return 0;
+    };
+    if !proto.tensor_content.is_empty() {
+        return 0;
+    }
+    let dim = proto.tensor_shape.iter().flat_map(|shape| &shape.dim);
+    let sizes = dim.map(|dim| usize::try_from(dim.size).unwrap_or(0));
+    let elements = sizes.fold(1, usize::saturating_mul);
+    let size = element_type.size().unwrap_or_else(|| {
+        let last = proto.string_val.last();
+        size_of::<u32>() + last.map_or(0, Bytes::len)
+    });
+    elements.saturating_mul(size)
+}
+
 /// The message of a tensor, without copying an element.
 pub(super) fn encode(tensor: Tensor) -> TensorProto {
     let dim = |&size: &u32| Dim {

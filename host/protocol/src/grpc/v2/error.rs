@@ -34,6 +34,10 @@ pub(super) enum Reason {
     },
     #[error("output {0}: shared memory is not supported by this server")]
     SharedMemory(Label),
+    #[error("the request's id is longer than {limit} bytes")]
+    LongId { limit: usize },
+    #[error("the name of a parameter is longer than {limit} bytes")]
+    LongParameterName { limit: usize },
     #[error("the name of an output is longer than {limit} bytes")]
     LongOutputName { limit: usize },
     #[error("more than {limit} parameters")]

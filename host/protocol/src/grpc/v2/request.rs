@@ -14,7 +14,7 @@ use crate::grpc::message::inference::model_infer_request::{
 };
 use crate::grpc::message::inference::{InferParameter, ModelInferRequest};
 use crate::label::Label;
-use crate::v2::request::{MAX_NAME_BYTES, MAX_PARAMETERS, is_reserved};
+use crate::v2::request::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, is_reserved};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use wisp_tensor::shape::MAX_RANK;
@@ -38,6 +38,10 @@ pub fn decode(
         outputs,
         raw_input_contents,
     } = message;
+    if id.len() > MAX_ID_BYTES {
+        let limit = MAX_ID_BYTES;
+        return Err(Reason::LongId { limit }.into());
+    }
     let parameters = decode_parameters(parameters)?;
     let inputs = decode_inputs(inputs, raw_input_contents, model)?;
     let (names, classes) = decode_outputs(outputs, model)?;
@@ -47,6 +51,14 @@ pub fn decode(
         outputs: names,
     };
     Ok((request, Reply { id, classes }))
+}
+
+/// The id that even a refusal repeats: none, where it is too long.
+pub fn echoed_id(message: &ModelInferRequest) -> &str {
+    match message.id.len() > MAX_ID_BYTES {
+        true => "",
+        false => &message.id,
+    }
 }
 
 fn decode_parameters(
@@ -61,6 +73,10 @@ fn decode_parameters(
         if own.len() == MAX_PARAMETERS {
             let limit = MAX_PARAMETERS;
             return Err(Reason::TooManyParameters { limit });
+        }
+        if name.len() > MAX_NAME_BYTES {
+            let limit = MAX_NAME_BYTES;
+            return Err(Reason::LongParameterName { limit });
         }
         let value = match parameter_choice {
             Some(ParameterChoice::BoolParam(value)) => ParameterValue::Bool(value),

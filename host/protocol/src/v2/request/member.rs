@@ -13,10 +13,11 @@ use std::marker::PhantomData;
 use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::{Parameter, ParameterValue};
 
+use super::MAX_NAME_BYTES;
 use crate::label::Label;
 
 /// Inputs or outputs in one request. Models in use have a few hundred at most.
-const MAX_TENSORS: usize = 1024;
+pub(crate) const MAX_TENSORS: usize = 1024;
 
 /// Parameters in one request, counted without the reserved ones. They are settings, not content.
 pub(crate) const MAX_PARAMETERS: usize = 256;
@@ -249,6 +250,10 @@ impl<'de> Visitor<'de> for ParametersVisitor {
                 parameters.binary_data_output = Some(map.next_value()?);
             } else if is_reserved(&name) {
                 map.next_value::<IgnoredAny>()?;
+            } else if name.len() > MAX_NAME_BYTES {
+                return Err(Error::custom(format_args!(
+                    "the name of a parameter is longer than {MAX_NAME_BYTES} bytes"
+                )));
             } else {
                 if parameters
                     .own

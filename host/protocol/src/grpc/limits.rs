@@ -1,0 +1,324 @@
+//! Limits on what a message becomes in memory, checked before it is decoded.
+//!
+//! An element of two bytes on the wire may be hundreds in memory, and prost builds all of them before
+//! anybody can count. So the tags of a message are walked first: each repeated field is held to its limit
+//! ([`layout`]), and the bytes of the decoded message are added up, with the room that growing lists and
+//! maps leave unused and with the tensors that are made of its lists.
+//!
+//! Invariants: the walk allocates nothing and takes time in proportion to the message; its depth is
+//! that of the schema, never that of the message. The sum is never less than what prost allocates.
+
+mod layout;
+
+use crate::error::ErrorKind;
+use layout::{Counted, Field, Kind, LAYOUTS, Layout, MAX_COUNTED, Most};
+use prost::Name;
+
+/// What a tag costs while it is walked and decoded, in the bytes that could be copied meanwhile.
+const TAG_EFFORT: usize = 16;
+
+/// Bytes of a packed list that are counted in the time in which one is copied with its tag.
+const PACKED_BYTES_PER_EFFORT: usize = 4;
+
+/// Groups within groups of unknown fields, as in prost.
+const MAX_GROUPS: u32 = 100;
+
+/// What an allocation takes besides its bytes.
+const ALLOCATION_BYTES: usize = 16;
+
+/// The entries of a node of a `BTreeMap`, which the first one makes.
+const MAP_NODE_ENTRIES: usize = 11;
+
+/// The decoded size of a message, as far as it was looked at. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measured {
+    /// The most bytes that the decoded message takes besides the encoded one, which it shares.
+    Whole(usize),
+    /// Measuring the rest takes more than was granted.
+    TooLong,
+}
+
+/// Why a message is not decoded. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    #[error("the message is not what its schema says, or it is cut short")]
+    Malformed,
+    #[error("field `{field}` of {message} has more than {limit} elements, which is the most")]
+    TooMany {
+        message: &'static str,
+        field: &'static str,
+        limit: u32,
+    },
+    #[error(
+        "decoded, the message takes more than {limit} bytes, with {count} elements in field `{field}` \
+         of {message} so far"
+    )]
+    TooLarge {
+        message: &'static str,
+        field: &'static str,
+        count: u32,
+        limit: usize,
+    },
+}
+
+impl LimitError {
+    /// What the error table is asked with.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            LimitError::Malformed | LimitError::TooMany { .. } => ErrorKind::InvalidRequest,
+            LimitError::TooLarge { .. } => ErrorKind::TooLarge,
+        }
+    }
+}
+
+/// Measures a message of type `M`, which may take `limit` bytes decoded; gives up once as much work has
+/// been done as copying `effort` bytes.
+pub fn measure<M: Name>(
+    message: &[u8],
+    limit: usize,
+    effort: usize,
+) -> Result<Measured, LimitError> {
+    let layout = LAYOUTS.of::<M>();
+    let mut walk = Walk {
+        bytes: 0,
+        limit,
+        effort,
+    };
+    match walk.message(layout, message) {
+        Ok(()) => Ok(Measured::Whole(walk.bytes)),
+        Err(Stop::TooLong) => Ok(Measured::TooLong),
+        Err(Stop::Refused(error)) => Err(error),
+    }
+}
+
+/// The sum so far.
+struct Walk {
+    bytes: usize,
+    limit: usize,
+    /// How much work is still granted.
+    effort: usize,
+}
+
+/// Why a walk ended early.
+enum Stop {
+    TooLong,
+    Refused(LimitError),
+}
+
+/// A field of a message, and how many elements of it there have been.
+struct Place<'a> {
+    layout: &'a Layout,
+    field: &'a Field,
+    count: u32,
+}
+
+const MALFORMED: Stop = Stop::Refused(LimitError::Malformed);
+
+const VARINT: u64 = 0;
+const FIXED64: u64 = 1;
+const LENGTH: u64 = 2;
+const START_GROUP: u64 = 3;
+const END_GROUP: u64 = 4;
+const FIXED32: u64 = 5;
+
+// === impl Walk ===
+
+impl Walk {
+    /// Walks a message; calls itself for messages within it, whose schemas are not recursive.
+    fn message(&mut self, layout: &Layout, mut rest: &[u8]) -> Result<(), Stop> {
+        let mut counts = [0; MAX_COUNTED];
+        while !rest.is_empty() {
+            self.work(TAG_EFFORT)?;
+            let key = varint(&mut rest)?;
+            let (number, wire) = (key >> 3, key & 7);
+            let field = usize::try_from(number)
+                .ok()
+                .and_then(|number| layout.field(number));
+            match field {
+                Some(field) => self.field(layout, field, wire, &mut rest, &mut counts)?,
+                None => self.skip(key, &mut rest)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn field(
+        &mut self,
+        layout: &Layout,
+        field: &Field,
+        wire: u64,
+        rest: &mut &[u8],
+        counts: &mut [u32; MAX_COUNTED],
+    ) -> Result<(), Stop> {
+        let content = match wire {
+            VARINT => {
+                varint(rest)?;
+                None
+            }
+            FIXED64 => fixed(rest, 8)?,
+            FIXED32 => fixed(rest, 4)?,
+            LENGTH => Some(delimited(rest)?),
+            _ => return Err(MALFORMED),
+        };
+        if let (Kind::Number { .. }, Some(packed)) = (field.kind, content) {
+            self.work(packed.len() / PACKED_BYTES_PER_EFFORT)?;
+        }
+        let elements = elements(field.kind, wire, content)?;
+        let count = match field.counted {
+            None => 0,
+            Some(Counted { slot, most }) => {
+                let count = counts[slot].saturating_add(elements);
+                if let Most::Elements(limit) = most
+                    && count > limit
+                {
+                    return Err(Stop::Refused(LimitError::TooMany {
+                        message: layout.name(),
+                        field: field.name,
+                        limit,
+                    }));
+                }
+                counts[slot] = count;
+                count
+            }
+        };
+        let place = Place {
+            layout,
+            field,
+            count,
+        };
+        let content = content.unwrap_or_default();
+        if field.counted.is_some() {
+            self.charge(field.grown(count - elements, count), &place)?;
+        }
+        match field.kind {
+            Kind::Number { .. } => Ok(()),
+            Kind::Text => self.charge(content.len() + ALLOCATION_BYTES, &place),
+            Kind::Bytes => match field.is_content() {
+                // Copied into the tensor, each behind its length.
+                true => self.charge(content.len() + size_of::<u32>(), &place),
+                false => Ok(()),
+            },
+            Kind::Message(inner) => self.message(LAYOUTS.at(inner), content),
+        }
+    }
+
+    /// Steps over a field that the schema does not have.
+    fn skip(&mut self, key: u64, rest: &mut &[u8]) -> Result<(), Stop> {
+        let mut groups = 0;
+        let mut key = key;
+        loop {
+            match key & 7 {
+                VARINT => {
+                    varint(rest)?;
+                }
+                FIXED64 => {
+                    fixed(rest, 8)?;
+                }
+                FIXED32 => {
+                    fixed(rest, 4)?;
+                }
+                LENGTH => {
+                    delimited(rest)?;
+                }
+                START_GROUP if groups < MAX_GROUPS => groups += 1,
+                END_GROUP if groups > 0 => groups -= 1,
+                _ => return Err(MALFORMED),
+            }
+            if groups == 0 {
+                return Ok(());
+            }
+            self.work(TAG_EFFORT)?;
+            key = varint(rest)?;
+        }
+    }
+
+    fn charge(&mut self, bytes: usize, place: &Place) -> Result<(), Stop> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.limit {
+            return Err(Stop::Refused(LimitError::TooLarge {
+                message: place.layout.name(),
+                field: place.field.name,
+                count: place.count,
+                limit: self.limit,
+            }));
+        }
+        self.work(bytes)
+    }
+
+    fn work(&mut self, effort: usize) -> Result<(), Stop> {
+        self.effort = self.effort.checked_sub(effort).ok_or(Stop::TooLong)?;
+        Ok(())
+    }
+}
+
+// === impl Field ===
+
+impl Field {
+    /// The most bytes by which the list or map of this field grows between two counts of elements.
+    fn grown(&self, before: u32, after: u32) -> usize {
+        self.capacity(after) - self.capacity(before)
+    }
+
+    fn capacity(&self, count: u32) -> usize {
+        let count = count as usize;
+        let (size, is_map) = self.element();
+        let content = match self.is_content() {
+            true => size,
+            false => 0,
+        };
+        let slots = match (count, is_map) {
+            (0, _) => return 0,
+            // Nodes that are split keep about half of their entries, and have edges above them.
+            (_, true) => count.saturating_mul(2) + MAP_NODE_ENTRIES,
+            // Twice as many each time, and four at the least.
+            (_, false) => count.saturating_mul(2).max(4),
+        };
+        let list = slots.saturating_mul(size) + ALLOCATION_BYTES;
+        list.saturating_add(count.saturating_mul(content))
+    }
+}
+
+/// The elements that this much of a field adds to it.
+fn elements(kind: Kind, wire: u64, content: Option<&[u8]>) -> Result<u32, Stop> {
+    let Some(content) = content else {
+        return match kind {
+            Kind::Number { wire: expected, .. } if expected == wire => Ok(1),
+            _ => Err(MALFORMED),
+        };
+    };
+    let count = match kind {
+        Kind::Number { wire: VARINT, .. } => content.iter().filter(|&&byte| byte < 0x80).count(),
+        Kind::Number { wire: FIXED32, .. } => content.len() / 4,
+        Kind::Number { .. } => content.len() / 8,
+        Kind::Text | Kind::Bytes | Kind::Message(_) => 1,
+    };
+    u32::try_from(count).map_err(|_| MALFORMED)
+}
+
+fn varint(rest: &mut &[u8]) -> Result<u64, Stop> {
+    let mut value = 0;
+    for (position, &byte) in rest.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * position);
+        if byte < 0x80 {
+            *rest = &rest[position + 1..];
+            return Ok(value);
+        }
+    }
+    Err(MALFORMED)
+}
+
+/// Takes so many bytes of a number; those are no content.
+fn fixed<'a>(rest: &mut &'a [u8], bytes: usize) -> Result<Option<&'a [u8]>, Stop> {
+    *rest = rest.get(bytes..).ok_or(MALFORMED)?;
+    Ok(None)
+}
+
+fn delimited<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Stop> {
+    let length = usize::try_from(varint(rest)?).map_err(|_| MALFORMED)?;
+    let (content, behind) = rest.split_at_checked(length).ok_or(MALFORMED)?;
+    *rest = behind;
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests;

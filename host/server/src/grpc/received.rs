@@ -1,0 +1,147 @@
+//! A request's message as it came: its limits are checked before anything is decoded.
+//!
+//! tonic hands every service its messages as [`Received`], which `build.rs` sees to, so that none can be
+//! decoded without its limits: [`read`] measures it (`wisp_protocol::grpc::limits`), reserves what it will
+//! take in memory, and decodes it, on another thread where that takes long.
+
+use super::Held;
+use crate::failure::Failure;
+use bytes::{Buf, Bytes};
+use prost::{Message, Name};
+use std::fmt;
+use std::marker::PhantomData;
+use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic::{Request, Status};
+use tonic_prost::{ProstCodec, ProstEncoder};
+use wisp_protocol::error::ErrorKind;
+use wisp_protocol::grpc::limits::{Measured, measure};
+use wisp_serving::offload::LONG_TEXT_BYTES;
+use wisp_serving::{BodyError, InferError, Serving};
+
+/// How many times as large as the largest message a decoded one may be: numbers that travel as one
+/// byte take eight, in a list that has room for as many more, and eight more in a tensor.
+const MAX_GROWTH: usize = 4;
+
+/// A message of type `M` that is not decoded. Lifetime: one request.
+pub(crate) struct Received<M> {
+    bytes: Bytes,
+    message: PhantomData<fn() -> M>,
+}
+
+/// Reads requests as they came, and writes answers of type `A`.
+pub(crate) struct MessageCodec<A, R>(PhantomData<fn() -> (A, R)>);
+
+/// Takes the bytes of a message from tonic's buffer, without a copy.
+pub(crate) struct ReceivedDecoder<M>(PhantomData<fn() -> M>);
+
+/// Decodes the message of a request.
+pub(super) async fn read<M>(serving: &Serving, request: Request<Received<M>>) -> Result<M, Failure>
+where
+    M: Message + Name + Default + 'static,
+{
+    let held = Held::of(&request);
+    read_message(serving, held.as_ref(), request.into_inner()).await
+}
+
+/// Decodes one message of those that a request brings, which holds what it takes as `held`.
+pub(super) async fn read_message<M>(
+    serving: &Serving,
+    held: Option<&Held>,
+    Received { bytes, .. }: Received<M>,
+) -> Result<M, Failure>
+where
+    M: Message + Name + Default + 'static,
+{
+    let limit = serving.max_body_bytes().saturating_mul(MAX_GROWTH);
+    let reserve = {
+        let held = held.cloned();
+        move |bytes| match held.is_none_or(|held| held.grow(bytes)) {
+            true => Ok(()),
+            false => Err(Failure::from(InferError::from(BodyError::NoRoom))),
+        }
+    };
+    // What turns out to be short is decoded at once.
+    if let Measured::Whole(size) = measure::<M>(&bytes, limit, LONG_TEXT_BYTES)? {
+        reserve(size)?;
+        return decode(bytes);
+    }
+    let work = move || {
+        if let Measured::Whole(size) = measure::<M>(&bytes, limit, usize::MAX)? {
+            reserve(size)?;
+        }
+        decode(bytes)
+    };
+    let read = serving.offload().run_soon(work).await;
+    read.map_err(InferError::from)?
+}
+
+fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Failure> {
+    M::decode(bytes).map_err(|error| Failure::Message {
+        kind: ErrorKind::InvalidRequest,
+        text: error.to_string(),
+    })
+}
+
+// === impl MessageCodec ===
+
+impl<A, R> Default for MessageCodec<A, R> {
+    fn default() -> MessageCodec<A, R> {
+        MessageCodec(PhantomData)
+    }
+}
+
+impl<A, M> Codec for MessageCodec<A, Received<M>>
+where
+    A: Message + Send + 'static,
+    M: Send + 'static,
+{
+    type Encode = A;
+    type Decode = Received<M>;
+    type Encoder = ProstEncoder<A>;
+    type Decoder = ReceivedDecoder<M>;
+
+    fn encoder(&mut self) -> ProstEncoder<A> {
+        ProstCodec::<A, ()>::raw_encoder(Default::default())
+    }
+
+    fn decoder(&mut self) -> ReceivedDecoder<M> {
+        ReceivedDecoder(PhantomData)
+    }
+}
+
+// === impl ReceivedDecoder ===
+
+impl<M: 'static> Decoder for ReceivedDecoder<M> {
+    type Item = Received<M>;
+    type Error = Status;
+
+    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Received<M>>, Status> {
+        let bytes = message.copy_to_bytes(message.remaining());
+        Ok(Some(Received {
+            bytes,
+            message: PhantomData,
+        }))
+    }
+}
+
+// === impl Received ===
+
+impl<M> fmt::Debug for Received<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A, R> fmt::Debug for MessageCodec<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MessageCodec")
+    }
+}
+
+impl<M> fmt::Debug for ReceivedDecoder<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReceivedDecoder")
+    }
+}

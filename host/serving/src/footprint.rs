@@ -1,0 +1,78 @@
+//! The memory that one inference holds besides its body: the tensors it is decoded to, and its answer.
+//!
+//! Reserved before it is allocated, as far as its size can be told, and held until the answer's last byte
+//! is gone: whoever sends it takes the reservation over.
+
+use crate::error::InferError;
+use crate::infer::BodyError;
+use std::sync::Arc;
+use wisp_protocol::call::InferResponse;
+use wisp_protocol::error::ErrorKind;
+use wisp_tensor::{MemoryBudget, Reservation};
+
+/// What is reserved for an inference. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct Footprint(Reservation);
+
+impl Footprint {
+    /// Nothing is reserved yet.
+    pub(crate) fn new(budget: &Arc<MemoryBudget>) -> Footprint {
+        Footprint(budget.reservation())
+    }
+
+    /// Holds exactly so many bytes from now on, or refuses the request.
+    pub(crate) fn settle(&mut self, bytes: usize) -> Result<(), InferError> {
+        let held = self.0.bytes();
+        if bytes <= held {
+            self.0.shrink(held - bytes);
+            return Ok(());
+        }
+        let capacity = self.0.budget().capacity();
+        if bytes > capacity {
+            return Err(InferError::plain(
+                ErrorKind::TooLarge,
+                format_args!(
+                    "the request takes {bytes} bytes of memory, more than the {capacity} that the server has \
+                     for all requests (--max-memory-bytes)"
+                ),
+            ));
+        }
+        match self.0.grow(bytes - held) {
+            true => Ok(()),
+            false => Err(BodyError::NoRoom.into()),
+        }
+    }
+
+    pub(crate) fn into_reservation(self) -> Reservation {
+        self.0
+    }
+}
+
+/// The bytes of a response's tensors.
+pub(crate) fn content_bytes(response: &InferResponse) -> usize {
+    let outputs = response.outputs.iter();
+    let contents = outputs.map(|output| output.tensor.content().len());
+    contents.fold(0, usize::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_reserved_is_a_refusal_that_changes_nothing() -> anyhow::Result<()> {
+        let budget = Arc::new(MemoryBudget::new(10));
+        let mut footprint = Footprint::new(&budget);
+        footprint.settle(8)?;
+        let mut other = Footprint::new(&budget);
+        for (bytes, kind) in [(3, ErrorKind::Unavailable), (11, ErrorKind::TooLarge)] {
+            let refused = other.settle(bytes).map_err(|error| error.kind());
+            assert_eq!(refused, Err(kind), "{bytes}");
+            assert_eq!(budget.reserved(), 8);
+        }
+        footprint.settle(3)?;
+        let reservation = footprint.into_reservation();
+        assert_eq!((reservation.bytes(), budget.reserved()), (3, 3));
+        Ok(())
+    }
+}

@@ -1,0 +1,296 @@
+//! `wisp serve` with little memory: what cannot be had is refused, and the process goes on.
+
+use super::serve::{Serve, serve};
+use crate::harness::{Repository, Response, scale};
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::client::conn::http2::handshake;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Barrier;
+use std::time::Duration;
+use wisp_protocol::content_coding::Coding;
+
+const MIB: usize = 1 << 20;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const INFER: &str = "/v2/models/progression/infer";
+
+/// A control group with a limit on memory, where this machine lets us make one. Removed when dropped.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(bytes: usize) -> Option<Group> {
+        let name = format!("wisp-test-{}", std::process::id());
+        for (root, file) in [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ] {
+            let group = Path::new(root).join(&name);
+            if fs::create_dir(&group).is_err() {
+                continue;
+            }
+            let group = Group(group);
+            if fs::write(group.0.join(file), bytes.to_string()).is_ok() {
+                return Some(group);
+            }
+        }
+        None
+    }
+
+    /// The command, run within the group.
+    fn run(&self, command: &Command) -> Command {
+        let mut within = Command::new("sh");
+        within
+            .args(["-c", r#"echo $$ > "$0" && exec "$@""#])
+            .arg(self.0.join("cgroup.procs"))
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => within.env(name, value),
+                None => within.env_remove(name),
+            };
+        }
+        within
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its process has been waited for.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// A server of one model, with these arguments.
+fn start(arguments: &[&str], group: Option<&Group>) -> Result<(Repository, Serve)> {
+    let repository = Repository::of(&["progression"])?;
+    let mut command = serve(repository.path());
+    command.args(arguments);
+    let mut command = match group {
+        Some(group) => group.run(&command),
+        None => command,
+    };
+    command.stderr(Stdio::null());
+    let server = Serve::spawn(command)?;
+    Ok((repository, server))
+}
+
+/// A number of kibibytes in the status of a process, in bytes.
+fn status(server: &Serve, name: &str) -> Result<usize> {
+    let text = fs::read_to_string(format!("/proc/{}/status", server.id()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.trim_start_matches(':').split_whitespace().next());
+    let number: usize = number.context("no such line")?.parse()?;
+    Ok(number * 1024)
+}
+
+fn post(address: &str, headers: &str, body: &[u8], before_last: impl FnOnce()) -> Result<u16> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let (&last, most) = body.split_last().context("no body")?;
+    let length = body.len();
+    let head = format!(
+        "POST {INFER} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
+    );
+    // One that is refused early may not be read to its end.
+    let written = stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(most));
+    before_last();
+    let _ = written.and_then(|()| stream.write_all(&[last]));
+    let mut reply = Vec::new();
+    let _ = stream.read_to_end(&mut reply);
+    Ok(Response::parse(&reply)?.status)
+}
+
+/// The statuses of many such requests at once, all of whose bodies lack their last byte at one time.
+fn post_at_once(server: &Serve, clients: usize, headers: &str, body: &[u8]) -> Vec<Result<u16>> {
+    let barrier = Barrier::new(clients);
+    std::thread::scope(|scope| {
+        let clients = (0..clients).map(|_| {
+            let wait = || {
+                barrier.wait();
+            };
+            scope.spawn(move || post(server.address(), headers, body, wait))
+        });
+        let clients: Vec<_> = clients.collect();
+        let statuses = clients.into_iter().map(|client| client.join());
+        statuses
+            .map(|status| status.unwrap_or_else(|_| anyhow::bail!("a panic")))
+            .collect()
+    })
+}
+
+fn check_answers(server: &Serve) -> Result<()> {
+    let row = [50.0; 10];
+    let body = serde_json::json!({"inputs": [{
+        "name": "features", "datatype": "FP32", "shape": [1, 10], "data": row,
+    }]});
+    let status = post(server.address(), "", &serde_json::to_vec(&body)?, || ())?;
+    ensure!(status == 200, "{status}");
+    Ok(())
+}
+
+/// Bodies of 60 MB, of which none is JSON: whether it was refused for its size or its text says whether
+/// there was room.
+#[test]
+fn a_small_machine_survives_many_large_bodies() -> Result<()> {
+    let body = vec![b' '; 60_000_000];
+    let limit = 512 * MIB;
+    // Where no group can be made, what it would have said is said.
+    let group = Group::new(limit);
+    let half = (limit / 2).to_string();
+    let explicit = ["--max-memory-bytes", half.as_str()];
+    let mut servers = vec![start(&explicit, None)?];
+    if group.is_some() {
+        servers.push(start(&[], group.as_ref())?);
+    }
+    for (_repository, server) in servers {
+        let before = status(&server, "VmRSS")?;
+        for _ in 0..scale() {
+            let statuses = post_at_once(&server, 12, "", &body);
+            let mut refused = 0;
+            for status in statuses {
+                match status? {
+                    400 => {}
+                    503 => refused += 1,
+                    other => anyhow::bail!("{other}"),
+                }
+            }
+            ensure!(refused >= 12 - 4, "{refused} of 12 were refused");
+        }
+        let grown = status(&server, "VmHWM")?.saturating_sub(before);
+        ensure!(grown < limit / 2 + 64 * MIB, "it grew by {grown} bytes");
+        check_answers(&server)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn many_gzip_bombs_at_once_share_the_memory_and_the_threads() -> Result<()> {
+    let budget = 100 * MIB;
+    let (_repository, server) = start(&["--max-memory-bytes", &budget.to_string()], None)?;
+    let bomb = Coding::Gzip.compress(&[Bytes::from(vec![b' '; 16_000_000])]);
+    let before = status(&server, "VmRSS")?;
+    let threads_before = threads(&server)?;
+    for _ in 0..scale() {
+        std::thread::scope(|scope| {
+            let bombing =
+                scope.spawn(|| post_at_once(&server, 32, "content-encoding: gzip\r\n", &bomb));
+            // A neighbour is answered all the while.
+            while !bombing.is_finished() {
+                check_answers(&server)?;
+            }
+            let statuses = bombing.join().map_err(|_| anyhow::anyhow!("a panic"))?;
+            for status in statuses {
+                let status = status?;
+                ensure!(matches!(status, 400 | 503), "{status}");
+            }
+            Ok(())
+        })?;
+    }
+    let grown = status(&server, "VmHWM")?.saturating_sub(before);
+    ensure!(grown < budget + 64 * MIB, "it grew by {grown} bytes");
+    let threads = threads(&server)?.saturating_sub(threads_before);
+    let cores = std::thread::available_parallelism()?.get();
+    ensure!(threads <= cores + 1, "{threads} more threads");
+    check_answers(&server)
+}
+
+fn threads(server: &Serve) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{}/task", server.id()))?.count())
+}
+
+/// Memory that the budget has and the process cannot get.
+#[test]
+fn an_allocation_that_fails_is_a_refusal() -> Result<()> {
+    let (_repository, server) = start(&["--max-memory-bytes", "8000000000"], None)?;
+    check_answers(&server)?;
+    let room = status(&server, "VmData")? + 48 * MIB;
+    let limited = Command::new("prlimit")
+        .args(["--pid", &server.id().to_string()])
+        .arg(format!("--data={room}"))
+        .status()?;
+    ensure!(limited.success(), "the limit was not set");
+    // Sixty megabytes as they are, as numbers, and inflated.
+    let plain = vec![b' '; 60_000_000];
+    let list = [&b"{\"inputs\":[{\"name\":\"features\",\"datatype\":\"INT64\",\"shape\":[12000000],\"data\":[1"[..],
+        &b",1".repeat(11_999_999),
+        b"]}]}",
+    ].concat();
+    let packed = Coding::Gzip.compress(&[Bytes::from(plain.clone())]);
+    for (headers, body) in [
+        ("", &plain[..]),
+        ("", &list),
+        ("content-encoding: gzip\r\n", &packed),
+    ] {
+        let status = post(server.address(), headers, body, || ())?;
+        ensure!(status == 503, "{status}");
+        check_answers(&server)?;
+    }
+    // Strings of a tensor, whose handles take 128 MB, and a message that is announced.
+    let strings = b"\x42\x00".repeat(1_500_000);
+    let tensor = [&b"\x08\x07"[..], &strings].concat();
+    let tensor = field(2, &field(2, &tensor));
+    let gzip = Coding::Gzip.compress(&[Bytes::from(tensor)]);
+    let announced = [&[0][..], &60_000_000_u32.to_be_bytes(), b"x"].concat();
+    let framed = [&[1][..], &u32::try_from(gzip.len())?.to_be_bytes(), &gzip].concat();
+    for body in [framed, announced] {
+        let code = grpc(
+            server.address(),
+            "/tensorflow.serving.PredictionService/Predict",
+            body,
+        )?;
+        ensure!(code == "14", "{code}");
+        check_answers(&server)?;
+    }
+    Ok(())
+}
+
+/// A field of a message with this content.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![number << 3 | 2];
+    prost::encoding::encode_varint(content.len() as u64, &mut bytes);
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+/// The code that a method answers to this body.
+fn grpc(address: &str, path: &str, body: Vec<u8>) -> Result<String> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await?;
+        let (mut client, connection) =
+            handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let request = Request::post(format!("http://t{path}"))
+            .header("content-type", "application/grpc")
+            .header("grpc-encoding", "gzip")
+            .header("te", "trailers")
+            .body(Full::new(Bytes::from(body)))?;
+        let answer = tokio::time::timeout(PATIENCE, client.send_request(request)).await??;
+        let (head, body) = answer.into_parts();
+        let trailers = body
+            .collect()
+            .await?
+            .trailers()
+            .cloned()
+            .unwrap_or_default();
+        connection.abort();
+        let code = head
+            .headers
+            .get("grpc-status")
+            .or(trailers.get("grpc-status"));
+        Ok(code.context("no status")?.to_str()?.to_owned())
+    })
+}
