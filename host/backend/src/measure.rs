@@ -3,7 +3,8 @@
 //! Machines are noisy, so graphs are timed in turns, and by their medians. Whoever chooses between engines
 //! or shows a comparison does so with these figures.
 
-use crate::{BackendError, Graph};
+use crate::deadline::cancel_at;
+use crate::{BackendError, Cancellation, Graph};
 use std::time::{Duration, Instant};
 use wisp_tensor::number::{from_numbers, numbers};
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorError};
@@ -17,6 +18,19 @@ const MAX_RUNS: usize = 2000;
 
 /// Computations of each graph at least, however slow they are; the first, which may prepare, not counted.
 const MIN_RUNS: usize = 3;
+
+/// How long one computation may take while graphs are compared.
+const MAX_TIME: Duration = Duration::from_secs(30);
+
+/// Compute `inputs` for a comparison, which waits for no graph for ever.
+pub fn compute(
+    graph: &dyn Graph,
+    inputs: &[NamedTensor],
+) -> Result<Vec<NamedTensor>, BackendError> {
+    let cancellation = Cancellation::new();
+    let _watched = cancel_at(&cancellation, Instant::now() + MAX_TIME);
+    graph.compute_cancellable(inputs, &cancellation)
+}
 
 /// How long computations took.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,7 +97,7 @@ pub fn in_turns(
 ) -> Vec<Result<Pace, BackendError>> {
     let mut times: Vec<Result<Vec<Duration>, BackendError>> = graphs
         .iter()
-        .map(|graph| graph.compute(inputs).map(|_| Vec::new()))
+        .map(|graph| compute(*graph, inputs).map(|_| Vec::new()))
         .collect();
     let started = Instant::now();
     for run in 0..MAX_RUNS {
@@ -93,7 +107,7 @@ pub fn in_turns(
         for (graph, times) in graphs.iter().zip(&mut times) {
             let Ok(measured) = times else { continue };
             let began = Instant::now();
-            match graph.compute(inputs) {
+            match compute(*graph, inputs) {
                 Ok(_) => measured.push(began.elapsed()),
                 Err(error) => *times = Err(error),
             }

@@ -8,13 +8,17 @@ use std::path::Path;
 use std::sync::Arc;
 use wisp_tensor::memory_budget::MemoryBudget;
 
-/// What computations get where nothing says how much memory there is.
-const UNKNOWN: usize = 8 << 30;
+/// What computations get on machines of usual sizes: whatever takes more of it takes too long, too.
+const USUAL: usize = 4 << 30;
 
-/// Returns a budget of half of the memory that this process may use.
+/// Returns a budget of 4 GiB; of half of the memory that this process may use where that is less, and of an
+/// eighth where that is more.
 pub fn compute_budget() -> Arc<MemoryBudget> {
-    let half = process_memory().map_or(UNKNOWN, |bytes| bytes / 2);
-    Arc::new(MemoryBudget::new(half))
+    Arc::new(MemoryBudget::new(process_memory().map_or(USUAL, share)))
+}
+
+fn share(bytes: usize) -> usize {
+    USUAL.min(bytes / 2).max(bytes / 8)
 }
 
 /// Returns the bytes that this process may use, where Linux says so.
@@ -54,11 +58,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn computations_get_half_of_what_there_is() {
+    fn computations_get_a_share_of_what_there_is() {
+        for (all, expected) in [
+            (512 << 20, 256 << 20),
+            (8 << 30, 4 << 30),
+            (24 << 30, 4 << 30),
+            (256 << 30, 32 << 30),
+        ] {
+            assert_eq!(share(all), expected);
+        }
         if cfg!(target_os = "linux") {
             let all = process_memory().unwrap();
             assert!(all > 64 << 20, "{all}");
-            assert_eq!(compute_budget().capacity(), all / 2);
+            assert_eq!(compute_budget().capacity(), share(all));
         }
     }
 

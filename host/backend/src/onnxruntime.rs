@@ -54,8 +54,8 @@ impl OnnxRuntime {
         }
     }
 
-    /// The same, with `bytes` for all computations together, weights not counted, rather than half of the
-    /// memory that there is. It counts where the library is opened.
+    /// The same, with `bytes` for all computations together, weights not counted, rather than what
+    /// [`memory::compute_budget`] gives. It counts where the library is opened.
     pub fn with_max_compute_bytes(self, bytes: usize) -> OnnxRuntime {
         OnnxRuntime {
             max_compute_bytes: bytes,

@@ -20,19 +20,42 @@ pub(crate) enum Unprobed {
     Refused(String),
 }
 
-/// How long all tries together may take; a graph that needs longer for a sample meets no deadline of a request.
+/// How long a sample may be computed; a graph that needs longer meets no deadline of a request.
 #[cfg(feature = "threads")]
 const MAX_TIME: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// The time that a sample may be computed, from now on.
+pub(crate) struct TimeLimit {
+    cancellation: Cancellation,
+    #[cfg(feature = "threads")]
+    _watched: crate::deadline::Watched,
+}
+
+impl TimeLimit {
+    pub(crate) fn start() -> TimeLimit {
+        let cancellation = Cancellation::new();
+        TimeLimit {
+            #[cfg(feature = "threads")]
+            _watched: crate::deadline::cancel_at(
+                &cancellation,
+                std::time::Instant::now() + MAX_TIME,
+            ),
+            cancellation,
+        }
+    }
+
+    /// Set when the time is over.
+    pub(crate) fn cancellation(&self) -> &Cancellation {
+        &self.cancellation
+    }
+}
 
 /// The smallest of a few sizes for the variable axes besides the batch at which `compute` succeeds with
 /// zeros, or with ones where the graph divides by what it is given; or why it fails at the first of them.
 pub(crate) fn probe(
     signature: &Signature,
-    compute: impl Fn(&[NamedTensor], &Cancellation) -> Result<(), BackendError>,
+    compute: impl Fn(&[NamedTensor]) -> Result<(), BackendError>,
 ) -> Result<Sample, Unprobed> {
-    let cancellation = Cancellation::new();
-    #[cfg(feature = "threads")]
-    let _watched = crate::deadline::cancel_at(&cancellation, std::time::Instant::now() + MAX_TIME);
     let only_batch = signature
         .inputs
         .iter()
@@ -58,7 +81,7 @@ pub(crate) fn probe(
         if sample.size > 1 && inputs.iter().any(|i| elements(i) > MAX_PROBE_ELEMENTS) {
             break;
         }
-        match compute(&inputs, &cancellation) {
+        match compute(&inputs) {
             Ok(()) => return Ok(sample),
             Err(BackendError::Cancelled) => return Err(Unprobed::TooSlow),
             Err(error) => first_reason.get_or_insert(error.into_reason()),

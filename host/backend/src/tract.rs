@@ -37,7 +37,7 @@ use self::plan_cache::PlanCache;
 use self::plan_cost::check_plan_cost;
 use crate::onnx;
 use crate::ordered::in_order;
-use crate::probe::probe;
+use crate::probe::{TimeLimit, probe};
 use crate::sample::Sample;
 use crate::{Backend, BackendError, Cancellation, Device, Format, Graph, LoadOptions, memory};
 use std::path::Path;
@@ -102,7 +102,7 @@ impl Default for Tract {
 }
 
 impl Tract {
-    /// The engine, whose computations may take half of the memory that there is.
+    /// The engine, whose computations may take what [`memory::compute_budget`] gives.
     pub fn new() -> Tract {
         Tract::with_memory(memory::compute_budget())
     }
@@ -213,8 +213,12 @@ impl TractGraph {
     /// A graph that computes at none of the sizes tried is refused, because they fit what people
     /// deploy, while an operator that fails at every size is the likelier cause.
     fn probe(&mut self) -> Result<(), BackendError> {
-        let found = probe(&self.symbolic.signature, |inputs, cancellation| {
-            match self.try_compute(inputs, cancellation)? {
+        let found = probe(&self.symbolic.signature, |inputs| {
+            let ordered = in_order(self.signature(), inputs).map_err(inputs_error)?;
+            let plan = self.plan(&self.sizes(&ordered))?;
+            // Preparing is not counted.
+            let limit = TimeLimit::start();
+            match self.run(&plan, &ordered, limit.cancellation()) {
                 // Encoders may refuse zeros and empty strings; of the operators, nothing is amiss.
                 Ok(_) | Err(Fault::Value(_)) => Ok(()),
                 Err(fault) => Err(compute_error(fault)),

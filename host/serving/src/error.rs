@@ -128,7 +128,7 @@ impl From<ComputeError> for InferError {
         match error {
             ComputeError::Inputs(_) => InferError::caused(
                 ErrorKind::InvalidRequest,
-                "the model cannot compute inputs of these sizes",
+                "the model cannot compute inputs of these sizes and values",
                 error,
             ),
             ComputeError::Overloaded => InferError::plain(ErrorKind::Unavailable, Crowded),

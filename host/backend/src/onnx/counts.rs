@@ -12,7 +12,7 @@ const MAX_NODES: usize = 30_000;
 const MAX_INITIALIZERS: usize = 30_000;
 
 /// Inputs of a graph, and as many outputs.
-const MAX_GRAPH_VALUES: usize = 4096;
+const MAX_GRAPH_VALUES: usize = 1024;
 
 /// Inputs of a node, and as many outputs.
 const MAX_NODE_VALUES: usize = 4096;

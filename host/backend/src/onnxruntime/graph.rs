@@ -6,7 +6,7 @@ use super::interface::{RunOptions, Value, run};
 use super::signature;
 use super::{ENGINE, compute_error, failed_load, inputs_error, load_error, one_line};
 use crate::ordered::in_order;
-use crate::probe::{Unprobed, probe};
+use crate::probe::{TimeLimit, Unprobed, probe};
 use crate::sample::Sample;
 use crate::{BackendError, Cancellation, Graph};
 use bytes::Bytes;
@@ -79,8 +79,10 @@ impl OrtGraph {
         };
         // What computes at none of the sizes tried is served all the same: that it was loaded says that all
         // its operators are there, and zeros or empty texts may just not suit it.
-        let probed = probe(&graph.signature, |inputs, cancellation| {
-            graph.compute_cancellable(inputs, cancellation).map(drop)
+        let probed = probe(&graph.signature, |inputs| {
+            let limit = TimeLimit::start();
+            let outputs = graph.compute_cancellable(inputs, limit.cancellation());
+            outputs.map(drop)
         });
         match probed {
             Ok(sample) => graph.sample = sample,

@@ -295,7 +295,7 @@ impl From<&ComputeError> for NnError {
         match error {
             ComputeError::Inputs(_) => NnError::new(
                 ErrorCode::InvalidArgument,
-                "the graph cannot compute inputs of these sizes",
+                "the graph cannot compute inputs of these sizes and values",
             ),
             ComputeError::Overloaded => {
                 NnError::new(ErrorCode::RuntimeError, "the graph's queue is full")

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::{open_regular, read_regular_text};
-use wisp_backend::measure::{REFERENCE, in_turns, largest_difference, varied_inputs};
+use wisp_backend::measure::{REFERENCE, compute, in_turns, largest_difference, varied_inputs};
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions};
 use wisp_tensor::NamedTensor;
 
@@ -257,7 +257,7 @@ fn compare(tried: &mut [Tried]) {
     };
     let answers: Vec<_> = tried
         .iter()
-        .map(|tried| Some(tried.graph.as_ref()?.compute(&inputs)))
+        .map(|tried| Some(compute(&**tried.graph.as_ref()?, &inputs)))
         .collect();
     let reference = tried
         .iter()
