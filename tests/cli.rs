@@ -5,6 +5,7 @@
 
 mod backend;
 mod choice;
+mod ending;
 mod serve;
 mod tls;
 
