@@ -6,6 +6,7 @@
 
 mod backend;
 mod choice;
+mod ending;
 mod memory;
 mod serve;
 mod tls;

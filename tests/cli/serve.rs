@@ -155,7 +155,7 @@ fn sigterm_answers_what_is_in_flight_and_ends_with_success() -> Result<()> {
     let mut stream = TcpStream::connect(&server.address)?;
     write!(
         stream,
-        "POST /v2/models/progression/infer HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        "POST /v2/models/progression/infer HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
         body.len()
     )?;
     let mut go_on = [0; 25];
@@ -181,7 +181,7 @@ fn a_second_signal_ends_it_at_once_whatever_is_running() -> Result<()> {
         r#"{"inputs":[{"name":"behaviour","datatype":"BYTES","shape":[1],"data":["loop"]}]}"#;
     let post = |length: usize| {
         format!(
-            "POST /v2/models/evil/infer HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+            "POST /v2/models/evil/infer HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
         )
     };
     let (mut looping, mut unfinished) = (
@@ -202,10 +202,59 @@ fn a_second_signal_ends_it_at_once_whatever_is_running() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn on_loopback_only_requests_to_this_machine_or_to_named_hosts_are_answered() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let mut command = serve(repository.path());
+    command.args(["--allowed-host", "models.example"]);
+    let server = Serve::spawn(command)?;
+    let ask = |request: &str| -> Result<Response> {
+        let mut stream = TcpStream::connect(&server.address)?;
+        stream.write_all(request.as_bytes())?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply)?;
+        Response::parse(&reply)
+    };
+    let unload = "/v2/repository/models/progression/unload";
+    for (target, host) in [
+        (unload.to_owned(), "evil.example:8000"),
+        (format!("http://evil.example:8000{unload}"), "localhost"),
+        ("/v2/models/progression".to_owned(), "evil.example"),
+        ("/openapi.json".to_owned(), "localhost.evil.example"),
+        ("/no/such/route".to_owned(), "127.0.0.1.evil.example"),
+    ] {
+        let method = if target.contains(unload) {
+            "POST"
+        } else {
+            "GET"
+        };
+        // As a page does whose own name resolves to this machine.
+        let refused = ask(&format!(
+            "{method} {target} HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\nconnection: close\r\n\r\n"
+        ))?;
+        let text = refused.error(403).with_context(|| target.clone())?;
+        ensure!(text.contains("--allowed-host"), "{text}");
+    }
+    for host in [
+        &server.address,
+        "localhost:1",
+        "x.localhost",
+        "[::1]",
+        "Models.example:443",
+    ] {
+        let request = format!(
+            "GET /v2/models/progression HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+        );
+        ask(&request)?.ok().with_context(|| host.to_owned())?;
+    }
+    server.get("/v2/models/progression")?.ok()?;
+    Ok(())
+}
+
 /// `wisp serve` as a process; killed when dropped.
 pub(super) struct Serve {
-    child: Child,
-    address: String,
+    pub(super) child: Child,
+    pub(super) address: String,
     pub(super) banner: String,
 }
 
@@ -279,11 +328,11 @@ impl Serve {
         read_up_to(&mut BufReader::new(stderr), text)
     }
 
-    fn get(&self, path: &str) -> Result<Response> {
+    pub(super) fn get(&self, path: &str) -> Result<Response> {
         let mut stream = TcpStream::connect(&self.address)?;
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
         )?;
         let mut reply = Vec::new();
         stream.read_to_end(&mut reply)?;

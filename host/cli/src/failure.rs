@@ -7,6 +7,7 @@
 use std::fmt::Write;
 use std::io::ErrorKind;
 use std::process::ExitCode;
+use wisp_tensor::OneLine;
 
 /// `EX_USAGE` of sysexits: the configuration is bad, nothing was started.
 const BAD_CONFIGURATION: u8 = 64;
@@ -71,7 +72,10 @@ fn chain(error: &anyhow::Error) -> String {
             } else {
                 "  because"
             };
-            let message = message.trim_end().replace('\n', "\n    ");
+            // Texts of several lines are indented, so that none looks like another message.
+            let lines = message.trim_end().split('\n').map(OneLine);
+            let lines: Vec<_> = lines.map(|line| line.to_string()).collect();
+            let message = lines.join("\n    ");
             // Writing to a `String` cannot fail.
             let _ = writeln!(text, "{label}: {message}");
         }

@@ -13,6 +13,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 use wisp_backend::Device;
+use wisp_server::authority::AllowedHost;
 use wisp_server::cors::AllowedOrigin;
 use wisp_serving::ServingOptions;
 use wisp_tensor::Parameter;
@@ -119,11 +120,23 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors_origin: Vec<AllowedOrigin>,
 
+    /// Also answer requests to this host, or with `*` to any, where the server listens on loopback. There,
+    /// only requests to localhost and to IP addresses are answered, since a page of any site can have its name
+    /// resolve to this machine. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allowed_host: Vec<AllowedHost>,
+
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
+
+    /// Connections open at once. For the next one, the one that has been idle longest is closed; where none
+    /// is idle, it is answered 503. At most 1000000 [default: 10000, or as many as the limit on file
+    /// descriptors leaves room for].
+    #[arg(long, value_name = "N", value_parser = value::concurrency)]
+    pub(crate) max_connections: Option<usize>,
 
     /// Refuse request bodies and gRPC messages that are larger, with status 413 or RESOURCE_EXHAUSTED.
     #[arg(

@@ -1,8 +1,11 @@
 //! `wisp serve`: load, listen, say so, and drain on a signal.
 //!
-//! The signals are all dealt with here; what they ask for is the server's to do.
+//! `ending` receives the signals that end it; what they ask for is the server's to do.
 
 mod banner;
+mod descriptors;
+mod ending;
+mod log_lines;
 mod machine_memory;
 
 use crate::build::{self, Rebuild};
@@ -11,15 +14,17 @@ use crate::loading::{LoadingOptions, loader};
 use crate::options::{GrpcAddress, ModelControlMode, ServeArgs, TlsArgs};
 use anyhow::Context;
 use banner::Addresses;
+use ending::Signals;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use wisp_server::authority::AllowedHosts;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets, serve};
 use wisp_serving::model_control::{ControlError, ControlMode, ModelControl};
@@ -34,21 +39,50 @@ use wisp_tensor::MemoryBudget;
 /// The least memory for requests, however small the machine: a few small ones at once.
 const MIN_MEMORY_BYTES: usize = 32 << 20;
 
+/// What a server that has drained gets to end by itself, above its own limits.
+const END: Duration = Duration::from_secs(2);
+
 /// Serve until SIGTERM or SIGINT; a second one ends it at once.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    start_log()?;
+    log_lines::start()?;
     if !args.path.exists() {
         let path = args.path.display();
         return Err(bad_configuration(format!("`{path}` does not exist")));
     }
+    let default = ServerOptions::default();
+    // Before anything that takes long.
+    let signals = Signals::receive(default.drain_notice + default.drain_timeout + END)?;
+    let server = server_options(args, default)?;
     if args.build {
         build::build_repository(&args.path, Rebuild::Changed)?;
     }
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
-    runtime.block_on(run_server(args))
+    let outcome = runtime.block_on(run_server(args, server, signals));
+    // Dropping it would wait for what its threads are doing.
+    runtime.shutdown_background();
+    match outcome? {}
 }
 
-async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+/// The limits of the front door, within those of the system.
+fn server_options(args: &ServeArgs, default: ServerOptions) -> anyhow::Result<ServerOptions> {
+    let descriptors = descriptors::raise()?;
+    let max_connections =
+        descriptors::max_connections(descriptors, args.max_connections, default.max_connections)?;
+    tracing::info!(max_connections, descriptors, "connections that may be open");
+    Ok(ServerOptions {
+        max_connections,
+        cors_origins: args.cors_origin.clone(),
+        allowed_hosts: Some(AllowedHosts(args.allowed_host.clone())),
+        ..default
+    })
+}
+
+/// Returns only when the server could not be started; what has been, ends the process.
+async fn run_server(
+    args: &ServeArgs,
+    server: ServerOptions,
+    signals: Signals,
+) -> anyhow::Result<Infallible> {
     let tls = load_certificate(&args.tls)?;
     // Bound first: a taken port is told at once, not after the models have been loaded.
     let listener = TcpListener::bind(args.http).await.with_context(|| {
@@ -93,11 +127,8 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
              `<model>/1/model.onnx`"
         )));
     }
-    // From here on, and so before anybody reads that it is up, a signal drains.
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    // Before anybody reads that it is up.
+    signals.serving();
     let hangup = match &tls {
         Some(_) => Some(signal(SignalKind::hangup())?),
         // Nothing to read again: it ends the process, as it does by default.
@@ -112,7 +143,9 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         grpc: grpc.as_ref().map(TcpListener::local_addr).transpose()?,
     };
     let banner = banner::text(&registry, &args.path, &addresses);
-    std::io::stdout().write_all(banner.as_bytes())?;
+    let mut stdout = std::io::stdout();
+    stdout.write_all(banner.as_bytes())?;
+    stdout.flush()?;
     let control = ModelControl {
         loader: Arc::new(loader),
         path: args.path.clone(),
@@ -129,47 +162,23 @@ async fn run_server(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             None => std::future::pending().await,
         }
     };
-    let mut stop = async move || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    let (begin, begun) = tokio::sync::oneshot::channel();
-    let shutdown = async {
-        // The sender is dropped only with the server.
-        let _ = begun.await;
-    };
     let sockets = Sockets {
         http: listener,
         grpc,
         tls: tls.clone(),
     };
-    let options = ServerOptions {
-        cors_origins: args.cors_origin.clone(),
-        ..ServerOptions::default()
-    };
-    let server = serve(sockets, serving, options, shutdown);
-    let signals = async {
-        stop().await;
-        tracing::info!("draining; a second signal ends it at once");
-        // The server may have ended by itself.
-        let _ = begin.send(());
-        stop().await;
-    };
-    let reason = tokio::select! {
-        ended = server => match ended {
-            Ok(()) => return Ok(ExitCode::SUCCESS),
-            Err(error) => error.to_string(),
-        },
-        () = signals => "a second signal came".to_owned(),
+    // Kept to the end of the process: dropping the versions would wait for their threads.
+    let _kept = Arc::clone(&serving);
+    let ended = tokio::select! {
+        ended = serve(sockets, serving, server, signals.drain()) => ended,
         // It never ends by itself.
-        () = polling => "the repository is not looked at any more".to_owned(),
+        () = polling => ending::end_early("the repository is not looked at any more"),
         never = reload_on(hangup, tls) => match never {},
     };
-    tracing::error!(reason, "ended before all requests were answered");
-    // Returning would drop the workers, and so wait for whatever they are computing.
-    std::process::exit(1)
+    match ended {
+        Ok(()) => ending::end(0, || tracing::info!("drained")),
+        Err(error) => ending::end_early(error.to_string()),
+    }
 }
 
 /// The bytes that all requests may hold together. The other half is for models, engines and the program
@@ -289,29 +298,6 @@ fn control_mode(args: &ServeArgs) -> ControlMode {
         ModelControlMode::Explicit => ControlMode::Forbidden,
         ModelControlMode::Poll => ControlMode::Poll,
     }
-}
-
-/// Log to standard error; `RUST_LOG` chooses what, by default warnings and what the server says of
-/// itself.
-fn start_log() -> anyhow::Result<()> {
-    let wanted = std::env::var_os("RUST_LOG").filter(|wanted| !wanted.is_empty());
-    let filter = match &wanted {
-        None => EnvFilter::new("info"),
-        Some(wanted) => {
-            let wanted = wanted.to_string_lossy();
-            EnvFilter::try_new(&wanted).with_context(|| {
-                BadConfiguration::new(format!(
-                    "RUST_LOG is `{wanted}`; write a level such as `debug`, or levels of modules \
-                     such as `info,wisp_serving=debug`"
-                ))
-            })?
-        }
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! Accepting itself: the next connection, whatever happens on the way.
 //!
 //! An error of `accept` never ends the server: what is the peer's is skipped, what is ours (no file
-//! descriptors, no memory) is waited out without spinning.
+//! descriptors, no memory) is reported, so that room can be made, and waited out without spinning.
 
+use crate::authority::AllowedHosts;
+use crate::log::Sampler;
+use socket2::{SockFilter, SockRef};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -15,12 +19,37 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause: half of the second within which a server should have recovered.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// A filter for a listening socket that drops what begins a handshake (SYN without ACK) and lets everything
+/// else pass. As instructions of the classic packet filter: load the byte of the flags, keep SYN and ACK, and
+/// if that is SYN alone, drop.
+const NO_HANDSHAKES: [SockFilter; 5] = [
+    SockFilter::new(0x30, 0, 0, 13),
+    SockFilter::new(0x54, 0, 0, 0x12),
+    SockFilter::new(0x15, 0, 1, 0x02),
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
+
 /// The socket that connections come from. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     listener: TcpListener,
+    /// The hosts that requests may name, where that is checked.
+    hosts: Option<Arc<AllowedHosts>>,
     pause: Pause,
+    failures: Sampler,
 }
+
+/// A connection, with the hosts that its requests may name.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) hosts: Option<Arc<AllowedHosts>>,
+}
+
+/// There is no descriptor, or no memory, for another connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exhausted;
 
 /// When to accept again after failures. Lifetime: the process.
 #[derive(Debug, Default)]
@@ -33,50 +62,79 @@ struct Pause {
 // === impl Acceptor ===
 
 impl Acceptor {
-    pub(crate) fn new(listener: TcpListener) -> Acceptor {
-        let pause = Pause::default();
-        Acceptor { listener, pause }
+    pub(crate) fn new(listener: TcpListener, hosts: Option<Arc<AllowedHosts>>) -> Acceptor {
+        Acceptor {
+            listener,
+            hosts,
+            pause: Pause::default(),
+            failures: Sampler::new(),
+        }
     }
 
-    /// The next connection. Nothing is lost when the future is dropped.
-    pub(crate) async fn accept(&mut self) -> TcpStream {
+    /// The next connection, or why there cannot be any; then the next call waits a while first. Nothing is
+    /// lost when the future is dropped.
+    pub(crate) async fn accept(&mut self) -> Result<Accepted, Exhausted> {
         loop {
             self.pause.wait().await;
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     self.pause = Pause::default();
-                    return stream;
+                    return Ok(self.accepted(stream));
                 }
                 Err(error) if is_of_one_connection(&error) => {
                     tracing::debug!(%error, "a connection ended before it was accepted");
                 }
                 Err(error) => {
                     self.pause.lengthen(Instant::now());
-                    let pause = self.pause.length;
-                    tracing::error!(%error, ?pause, "failed to accept a connection");
+                    if let Some(suppressed) = self.failures.admit() {
+                        tracing::error!(%error, suppressed, "failed to accept a connection");
+                    }
+                    return Err(Exhausted);
                 }
             }
         }
     }
 
+    /// Let no further handshake begin, while those under way are completed. A client that connects now tries
+    /// again after a second, as it does when a packet is lost, and finds the socket closed: it has not sent
+    /// anything yet that could be lost.
+    pub(crate) fn end_handshakes(&self) {
+        if let Err(error) = SockRef::from(&self.listener).attach_filter(&NO_HANDSHAKES) {
+            // Then a connection made in the instant of closing is reset.
+            tracing::debug!(%error, "failed to filter the listening socket");
+        }
+    }
+
     /// Stop listening. What had connected by now is returned; merely closing the socket would
     /// reset the connections that wait in its backlog.
-    pub(crate) fn close(self) -> Vec<TcpStream> {
-        // The standard library asks the system; the runtime would go by the last event it saw.
-        let listener = match self.listener.into_std() {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, "failed to close the listening socket");
-                return Vec::new();
+    pub(crate) fn close(self) -> Vec<Accepted> {
+        let mut waiting = Vec::new();
+        // Registered with the runtime already, and accepted here without it, which would go by the last
+        // event that it saw.
+        let socket = SockRef::from(&self.listener);
+        loop {
+            match socket.accept() {
+                Ok((stream, _)) => {
+                    let stream = std::net::TcpStream::from(stream);
+                    let stream = stream.set_nonblocking(true).map(|()| stream);
+                    match stream.and_then(TcpStream::from_std) {
+                        Ok(stream) => waiting.push(self.accepted(stream)),
+                        Err(error) => tracing::warn!(%error, "a connection was lost"),
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return waiting,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the connections that waited to be accepted are reset");
+                    return waiting;
+                }
             }
-        };
-        let waiting = std::iter::from_fn(|| listener.accept().ok());
-        waiting
-            .filter_map(|(stream, _)| {
-                stream.set_nonblocking(true).ok()?;
-                TcpStream::from_std(stream).ok()
-            })
-            .collect()
+        }
+    }
+
+    fn accepted(&self, stream: TcpStream) -> Accepted {
+        let hosts = self.hosts.clone();
+        Accepted { stream, hosts }
     }
 }
 
@@ -87,6 +145,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
     )
 }
 
@@ -139,13 +198,35 @@ mod tests {
         let address = listener.local_addr()?;
         let first = TcpStream::connect(address).await?;
         let second = TcpStream::connect(address).await?;
-        let kept = Acceptor::new(listener).close();
+        let kept = Acceptor::new(listener, None).close();
         let peers: Vec<_> = kept
             .iter()
-            .map(TcpStream::peer_addr)
+            .map(|accepted| accepted.stream.peer_addr())
             .collect::<Result<_, _>>()?;
         assert_eq!(peers, [first.local_addr()?, second.local_addr()?]);
         assert!(TcpStream::connect(address).await.is_err());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn no_handshake_begins_once_they_are_ended_and_those_before_are_kept()
+    -> anyhow::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let before = TcpStream::connect(address).await?;
+        let acceptor = Acceptor::new(listener, None);
+        acceptor.end_handshakes();
+        let mut after = std::pin::pin!(TcpStream::connect(address));
+        // Over loopback a handshake is complete when the call that begins it returns.
+        let begun = std::future::poll_fn(|cx| std::task::Poll::Ready(after.as_mut().poll(cx)));
+        assert!(begun.await.is_pending());
+        let kept = acceptor.close();
+        let peers: Vec<_> = kept
+            .iter()
+            .map(|accepted| accepted.stream.peer_addr())
+            .collect::<Result<_, _>>()?;
+        assert_eq!(peers, [before.local_addr()?]);
+        assert!(after.await.is_err(), "refused, not reset");
         Ok(())
     }
 }

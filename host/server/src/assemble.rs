@@ -4,6 +4,7 @@
 //! passes port 0 and a channel. Reads no files (but for a certificate that is renewed), no arguments and no
 //! signals.
 
+use crate::authority::AllowedHosts;
 use crate::cors::AllowedOrigin;
 use crate::drain::Drain;
 use crate::listener::Listener;
@@ -18,7 +19,8 @@ use wisp_serving::Serving;
 /// Limits of the front door. Those of a request's content are `wisp_serving`'s.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// Connections open at once; the next one is answered 503 and closed.
+    /// Connections open at once. For the next one the connection that has been idle longest is closed; where
+    /// none is idle, it is answered 503 and closed.
     pub max_connections: usize,
     /// From the first byte of a request's head to its last.
     pub header_timeout: Duration,
@@ -32,6 +34,8 @@ pub struct ServerOptions {
     /// The origins whose pages may read answers in a browser; with none, browsers keep to their rule that
     /// none may.
     pub cors_origins: Vec<AllowedOrigin>,
+    /// The hosts that requests may name on sockets that listen on loopback; `None` for any.
+    pub allowed_hosts: Option<AllowedHosts>,
     /// From "not ready" to the end of accepting, so that load balancers notice in between.
     pub drain_notice: Duration,
     /// From the end of accepting to the end of requests that are still running.
@@ -49,6 +53,7 @@ impl Default for ServerOptions {
             // whoever closes first, it must not be us while a request is on its way.
             idle_timeout: Duration::from_secs(620),
             cors_origins: Vec::new(),
+            allowed_hosts: None,
             drain_notice: Duration::from_secs(1),
             // With the notice well within the 30 s that Kubernetes and systemd wait before a kill.
             drain_timeout: Duration::from_secs(25),
@@ -101,6 +106,6 @@ pub async fn serve(
     listener
         .accept_until(tokio::time::sleep(options.drain_notice))
         .await;
-    let connections = listener.close();
+    let connections = listener.close(options.drain_notice).await;
     drain.finish(connections, options.drain_timeout).await
 }

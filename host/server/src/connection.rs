@@ -3,6 +3,7 @@
 //! A handshake comes first where TLS is spoken. hyper speaks the protocols, under the limits set here; the
 //! connection's own loop adds what hyper leaves out, time limits by its pulse, and the drain.
 
+use crate::authority::AllowedHosts;
 use crate::drain::DrainWatch;
 use crate::pulse::{Pulse, Sharing, Timeouts, Verdict};
 use crate::service::Service;
@@ -17,6 +18,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -64,6 +66,9 @@ pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     /// Where it speaks TLS.
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// The hosts that its requests may name, where that is checked.
+    pub(crate) hosts: Option<Arc<AllowedHosts>>,
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) protocols: Arc<Protocols>,
     pub(crate) timeouts: Timeouts,
     pub(crate) service: Arc<Service>,
@@ -93,12 +98,13 @@ impl Connection {
         let Connection {
             stream,
             tls,
+            hosts,
+            pulse,
             protocols,
             timeouts,
             service,
             drain,
         } = self;
-        let pulse = Arc::new(Pulse::new());
         let Some(socket) = open(Wire::new(stream, Arc::clone(&pulse)), tls).await else {
             return;
         };
@@ -108,14 +114,20 @@ impl Connection {
             service_fn(move |request: Request<Incoming>| {
                 // Here and not inside the future: HTTP/2 runs that later, in another task.
                 let turn = pulse.begin(sharing(&request));
-                let service = Arc::clone(&service);
-                async move { Ok::<_, Infallible>(service.respond(request, turn).await) }
+                let (service, hosts) = (Arc::clone(&service), hosts.clone());
+                async move {
+                    let response = service.respond(request, turn, hosts.as_deref());
+                    Ok::<_, Infallible>(response.await)
+                }
             })
         };
         let mut connection = pin!(protocols.serve_connection(socket, respond));
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         let mut drain = pin!(drain.begun());
+        let mut place_needed = pin!(pulse.asked_to_leave());
         let mut draining = false;
+        let mut left = false;
+        // Whether the client has been told that no further request is taken.
         let mut said_farewell = false;
         loop {
             tokio::select! {
@@ -128,9 +140,31 @@ impl Connection {
                 }
                 () = drain.as_mut(), if !draining => {
                     draining = true;
+                    match pulse.start_draining() {
+                        Some(first_request) => timer.as_mut().reset(first_request),
+                        None => {
+                            said_farewell = true;
+                            connection.as_mut().graceful_shutdown();
+                            // There are other limits now.
+                            timer.as_mut().reset(Instant::now());
+                        }
+                    }
+                }
+                () = place_needed.as_mut(), if !left => {
+                    left = true;
+                    said_farewell = true;
                     connection.as_mut().graceful_shutdown();
+                    if pulse.idle_since().is_some() {
+                        leave(connection.as_mut()).await;
+                        return;
+                    }
                 }
                 () = timer.as_mut() => match pulse.verdict(&timeouts) {
+                    _ if draining && !said_farewell => {
+                        said_farewell = true;
+                        connection.as_mut().graceful_shutdown();
+                        timer.as_mut().reset(Instant::now());
+                    }
                     Verdict::AskAgain(at) => timer.as_mut().reset(at),
                     Verdict::Idle if !said_farewell => {
                         said_farewell = true;
@@ -145,6 +179,19 @@ impl Connection {
             }
         }
     }
+}
+
+/// Give an idle connection the one poll that it takes to say goodbye.
+async fn leave<C: Future>(connection: Pin<&mut C>) {
+    let mut connection = Some(connection);
+    poll_fn(|cx| {
+        if let Some(connection) = connection.take() {
+            // Whether it has ended does not matter: it is dropped.
+            let _ = connection.poll(cx);
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// The socket for requests, after the handshake where there has to be one. None when that has failed,

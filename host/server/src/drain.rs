@@ -8,6 +8,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// What connections that have been cut get to end. One whose thread is blocked does not, and is left behind.
+const CUT: Duration = Duration::from_secs(1);
+
 /// The signal from the server to its connections. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Drain {
@@ -44,7 +47,10 @@ impl Drain {
             return Ok(());
         }
         let cut = connections.len();
-        connections.shutdown().await;
+        connections.abort_all();
+        let all_ended = async { while connections.join_next().await.is_some() {} };
+        // The error is the same whether they end or not.
+        let _ = tokio::time::timeout(CUT, all_ended).await;
         Err(ServeError::DrainTimeout {
             connections: cut,
             drain_timeout,

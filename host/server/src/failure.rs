@@ -18,6 +18,11 @@ const MAX_PATH_BYTES: usize = 200;
 pub(crate) enum Failure {
     #[error("an HTTP/1.1 request names its host exactly once")]
     Host,
+    #[error(
+        "on loopback, only requests to localhost and to IP addresses are answered; \
+         name other hosts with --allowed-host"
+    )]
+    ForeignHost,
     #[error("models are not loaded and unloaded for pages of other origins")]
     ForeignOrigin,
     #[error(transparent)]
@@ -61,7 +66,7 @@ impl Failure {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Failure::Host => ErrorKind::InvalidRequest,
-            Failure::ForeignOrigin => ErrorKind::Forbidden,
+            Failure::ForeignHost | Failure::ForeignOrigin => ErrorKind::Forbidden,
             Failure::Route(error) => error.kind(),
             Failure::ContentCoding(error) => error.kind(),
             Failure::Serving(error) => error.kind(),

@@ -1,10 +1,10 @@
 //! The front door: sockets, HTTP framing, and the frame around every request.
 //!
 //! In the order a request meets them: [`assemble`] makes a running server out of a bound socket;
-//! `listener` accepts connections under a limit; `connection` drives one of them, through a
+//! `listener` accepts connections under a limit, with `open_connections` saying which gives way; `connection` drives one of them, through a
 //! `transport` that is plain or speaks TLS with the certificate of [`tls`], with `socket` and `pulse`
 //! watching that it gets on and `refusal` completing what hyper answers by itself; `service` frames
-//! every request, and [`cors`] says which pages of a browser may make it; `grpc` answers those of gRPC,
+//! every request, [`authority`] says which hosts it may name, and [`cors`] which pages of a browser may make it; `grpc` answers those of gRPC,
 //! and of the others `answer` says what each call is answered with, reading the request's `body` where
 //! it has one, within the memory budget of all requests; `failure` is what it says instead; `docs` is the API's
 //! description of itself; `reply` becomes the response, an inference's with `server_timing`; `log` writes the one line about it, with the `trace` it belongs to. `drain` ends it all.
@@ -17,6 +17,7 @@
 mod acceptor;
 mod answer;
 pub mod assemble;
+pub mod authority;
 mod body;
 mod connection;
 pub mod cors;
@@ -26,6 +27,7 @@ mod failure;
 mod grpc;
 mod listener;
 mod log;
+mod open_connections;
 mod pulse;
 mod refusal;
 mod reply;

@@ -1,8 +1,8 @@
 //! The one line that the log gets about a request.
 //!
 //! Its level is that of the party who has to act: a client's mistakes at debug, a handler's at
-//! info, missing capacity at warn, ours at error. Of the last two, which a client can bring about
-//! as often as it likes, one line a second is written, which counts the others. Answers are at
+//! info, missing capacity at warn, ours at error. Of the last three, which a client can bring about
+//! as often as it likes, one line a second is written of each kind, which counts the others. Answers are at
 //! debug too: a line for each would cost more than answering a small request.
 //!
 //! Invariant: whatever a line repeats of clients and guests is bounded and stays on it.
@@ -17,6 +17,7 @@ use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use wisp_protocol::error::{ErrorKind, Party};
+use wisp_tensor::one_line::is_unsafe_to_show;
 
 /// The most of a path that a line repeats; the paths of the protocol are shorter.
 const MAX_PATH_BYTES: usize = 300;
@@ -24,12 +25,14 @@ const MAX_PATH_BYTES: usize = 300;
 /// The most of an error and its causes that a line repeats.
 const MAX_CHAIN_BYTES: usize = 2048;
 
+/// Kinds of errors that are counted apart; any further ones share.
+const KINDS: usize = 16;
+
 /// What lines of all requests share. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Log {
     ids: RequestIds,
-    capacity: Sampler,
-    host: Sampler,
+    samplers: [Sampler; KINDS],
 }
 
 /// The line about one request, written when it ends in whichever way. Lifetime: one request.
@@ -43,7 +46,7 @@ pub(crate) struct Line<'a> {
 
 /// Lets one event a second through and counts the others. Lifetime: the process.
 #[derive(Debug)]
-struct Sampler {
+pub(crate) struct Sampler {
     start: Instant,
     /// In milliseconds since `start`.
     next: AtomicU64,
@@ -66,9 +69,12 @@ impl Log {
     pub(crate) fn new() -> Log {
         Log {
             ids: RequestIds::new(),
-            capacity: Sampler::new(),
-            host: Sampler::new(),
+            samplers: std::array::from_fn(|_| Sampler::new()),
         }
+    }
+
+    fn sampler(&self, kind: ErrorKind) -> &Sampler {
+        &self.samplers[kind as usize % KINDS]
     }
 
     /// The line about the request with this head, from now on.
@@ -114,19 +120,22 @@ impl Line<'_> {
         self.written = true;
         let (id, kind) = (self.id(), failure.kind());
         let (status, error) = (kind.status().as_u16(), Chain(failure));
-        match kind.party() {
-            Party::Client => event!(DEBUG, self, id, status, "refused", %error),
-            Party::Handler => event!(INFO, self, id, status, "the handler failed", %error),
-            Party::Capacity => {
-                if let Some(suppressed) = self.log.capacity.admit() {
-                    event!(WARN, self, id, status, "no capacity", suppressed, %error);
-                }
+        let party = kind.party();
+        if party == Party::Client {
+            event!(DEBUG, self, id, status, "refused", %error);
+            return id;
+        }
+        let Some(suppressed) = self.log.sampler(kind).admit() else {
+            return id;
+        };
+        match party {
+            // Returned above.
+            Party::Client => {}
+            Party::Handler => {
+                event!(INFO, self, id, status, "the handler failed", suppressed, %error)
             }
-            Party::Host => {
-                if let Some(suppressed) = self.log.host.admit() {
-                    event!(ERROR, self, id, status, "failed", suppressed, %error);
-                }
-            }
+            Party::Capacity => event!(WARN, self, id, status, "no capacity", suppressed, %error),
+            Party::Host => event!(ERROR, self, id, status, "failed", suppressed, %error),
         }
         id
     }
@@ -163,7 +172,7 @@ fn shown(path: &str) -> &str {
 // === impl Sampler ===
 
 impl Sampler {
-    fn new() -> Sampler {
+    pub(crate) fn new() -> Sampler {
         Sampler {
             start: Instant::now(),
             next: AtomicU64::new(0),
@@ -172,7 +181,7 @@ impl Sampler {
     }
 
     /// How many were held back since the last one, if this one may go.
-    fn admit(&self) -> Option<u64> {
+    pub(crate) fn admit(&self) -> Option<u64> {
         let elapsed = self.start.elapsed();
         let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let next = self.next.load(Relaxed);
@@ -215,7 +224,7 @@ impl fmt::Write for OneLine<'_, '_> {
             let Some(left) = self.left else {
                 return Ok(());
             };
-            let escaped = character.is_control().then(|| character.escape_default());
+            let escaped = is_unsafe_to_show(character).then(|| character.escape_default());
             let length = match &escaped {
                 Some(escaped) => escaped.len(),
                 None => character.len_utf8(),

@@ -10,7 +10,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// How long a peer of HTTP/2 without a request in flight may be silent while the server drains. One that is
+/// there answers the server's PING within a round trip; one that is gone would hold the end for ever.
+const DRAIN_SILENCE: Duration = Duration::from_secs(2);
+
+/// From the opening of a connection to its first request, while the server drains: who has just connected
+/// is about to send one.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// How long a connection may wait for its peer. Lifetime: the process.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +31,7 @@ pub(crate) struct Timeouts {
 
 /// The marks that a connection's socket and requests leave. Lifetime: a connection.
 ///
-/// Times are milliseconds since it opened.
+/// Times are microseconds since it opened.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     opened: Instant,
@@ -40,6 +49,14 @@ pub(crate) struct Pulse {
     multiplexed: AtomicBool,
     /// Whether a request was answered without reading all of its body.
     body_unread: AtomicBool,
+    /// When bytes last came in.
+    heard: AtomicU64,
+    /// Whether there has been a request.
+    used: AtomicBool,
+    /// When the server began to drain, or [`NEVER`].
+    draining_since: AtomicU64,
+    /// Wakes the connection's task when its place is needed.
+    place_needed: Notify,
 }
 
 /// A time that has not come.
@@ -100,6 +117,10 @@ impl Pulse {
             progress: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
+            used: AtomicBool::new(false),
+            draining_since: AtomicU64::new(NEVER),
+            place_needed: Notify::new(),
         }
     }
 
@@ -108,12 +129,18 @@ impl Pulse {
         self.head_since.store(self.now(), Relaxed);
     }
 
+    /// The first bytes are those of HTTP/2.
+    pub(crate) fn multiplex(&self) {
+        self.multiplexed.store(true, Relaxed);
+    }
+
     /// Bytes have come in.
     pub(crate) fn received(&self) {
+        let now = self.now();
+        self.heard.store(now, Relaxed);
         if self.multiplexed.load(Relaxed) {
             return;
         }
-        let now = self.now();
         self.progress.store(now, Relaxed);
         let between_requests = self.working.load(Relaxed) == 0 && self.replying.load(Relaxed) == 0;
         if between_requests && self.head_since.load(Relaxed) == NEVER {
@@ -138,8 +165,9 @@ impl Pulse {
 
     /// A request's head is complete.
     pub(crate) fn begin(self: &Arc<Pulse>, sharing: Sharing) -> Turn {
-        self.head_since.store(NEVER, Relaxed);
         self.working.fetch_add(1, Relaxed);
+        self.head_since.store(NEVER, Relaxed);
+        self.used.store(true, Relaxed);
         if sharing == Sharing::Multiplexed {
             self.multiplexed.store(true, Relaxed);
             self.progress.store(self.now(), Relaxed);
@@ -155,33 +183,82 @@ impl Pulse {
         self.body_unread.load(Relaxed) || self.head_since.load(Relaxed) != NEVER
     }
 
+    /// The server drains from now on. Returns until when the first request is waited for, where there has
+    /// been none.
+    pub(crate) fn start_draining(&self) -> Option<Instant> {
+        self.draining_since.store(self.now(), Relaxed);
+        if self.used.load(Relaxed) || self.multiplexed.load(Relaxed) {
+            return None;
+        }
+        let expected_since = match self.head_since.load(Relaxed) {
+            NEVER => 0,
+            since => since,
+        };
+        Some(self.at(expected_since) + FIRST_REQUEST)
+    }
+
+    /// Since when there has been no request in flight, nor any bytes of a response to send.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let is_busy = self.working.load(Relaxed) > 0
+            || self.replying.load(Relaxed) > 0
+            || self.write_blocked_since.load(Relaxed) != NEVER;
+        let since = match self.head_since.load(Relaxed) {
+            NEVER => self.progress.load(Relaxed),
+            head_since => head_since,
+        };
+        (!is_busy).then(|| self.at(since))
+    }
+
+    /// Somebody else needs the place of this connection, which is idle.
+    pub(crate) fn ask_to_leave(&self) {
+        self.place_needed.notify_one();
+    }
+
+    /// Completes when the connection has been asked to leave.
+    pub(crate) async fn asked_to_leave(&self) {
+        self.place_needed.notified().await;
+    }
+
     pub(crate) fn verdict(&self, timeouts: &Timeouts) -> Verdict {
         let blocked_since = self.write_blocked_since.load(Relaxed);
         let head_since = self.head_since.load(Relaxed);
         let progress = self.progress.load(Relaxed);
+        let draining_since = self.draining_since.load(Relaxed);
+        let is_draining = draining_since != NEVER;
+        let shortest = match is_draining {
+            true => timeouts.shortest().min(DRAIN_SILENCE),
+            false => timeouts.shortest(),
+        };
         let (since, timeout, late) = if blocked_since != NEVER {
             (blocked_since, timeouts.write, Verdict::Stuck)
         } else if self.replying.load(Relaxed) > 0 {
             (progress, timeouts.write, Verdict::Stuck)
         } else if self.working.load(Relaxed) > 0 {
-            (self.now(), timeouts.shortest(), Verdict::Stuck)
+            (self.now(), shortest, Verdict::Stuck)
+        } else if is_draining && self.multiplexed.load(Relaxed) {
+            let silent_since = draining_since.max(self.heard.load(Relaxed));
+            (silent_since, DRAIN_SILENCE, Verdict::Stuck)
         } else if head_since != NEVER {
             (head_since, timeouts.header, Verdict::Stuck)
         } else {
             (progress, timeouts.idle, Verdict::Idle)
         };
         let now = Instant::now();
-        let deadline = self.opened + Duration::from_millis(since) + timeout;
+        let deadline = self.at(since) + timeout;
         if deadline <= now {
             return late;
         }
         // No later than the shortest limit from now: a wait that begins after this question cannot
         // end before the next one, so that each is noticed on time without arming a timer for it.
-        Verdict::AskAgain(deadline.min(now + timeouts.shortest()))
+        Verdict::AskAgain(deadline.min(now + shortest))
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER)
+        u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(NEVER)
+    }
+
+    fn at(&self, mark: u64) -> Instant {
+        self.opened + Duration::from_micros(mark)
     }
 }
 
@@ -333,5 +410,60 @@ mod tests {
         pulse.received();
         pulse.sent();
         assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 10));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_of_http2_does_not_hold_a_drain() {
+        let pulse = Arc::new(Pulse::new());
+        drop(pulse.begin(Sharing::Multiplexed));
+        pass(5).await;
+        assert_eq!(pulse.start_draining(), None);
+        pass(1).await;
+        // Who is there answers, and gets as long again.
+        pulse.received();
+        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 2));
+        // Nor does one that has sent no request at all.
+        let pulse = Pulse::new();
+        pulse.multiplex();
+        pulse.start_draining();
+        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_flight_holds_a_drain_and_its_end_is_noticed_soon() {
+        let pulse = Arc::new(Pulse::new());
+        let turn = pulse.begin(Sharing::Multiplexed);
+        pulse.start_draining();
+        pass(20).await;
+        let Verdict::AskAgain(at) = pulse.verdict(&TIMEOUTS) else {
+            panic!("it was cut");
+        };
+        drop(turn);
+        tokio::time::sleep_until(at).await;
+        assert_eq!(pulse.verdict(&TIMEOUTS), Verdict::Stuck);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_just_connected_may_send_a_request_while_the_server_drains() {
+        let pulse = Arc::new(Pulse::new());
+        let opened = Instant::now();
+        pass(5).await;
+        assert_eq!(pulse.start_draining(), Some(opened + FIRST_REQUEST));
+        drop(pulse.begin(Sharing::InTurn));
+        assert_eq!(pulse.start_draining(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_between_requests_and_before_the_first() {
+        let pulse = Arc::new(Pulse::new());
+        let opened = Instant::now();
+        pass(1).await;
+        assert_eq!(pulse.idle_since(), Some(opened));
+        let turn = pulse.begin(Sharing::InTurn);
+        assert_eq!(pulse.idle_since(), None);
+        drop(turn);
+        pulse.write_blocked();
+        assert_eq!(pulse.idle_since(), None);
+        pulse.sent();
+        assert_eq!(pulse.idle_since(), Some(Instant::now()));
     }
 }

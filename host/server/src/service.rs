@@ -5,6 +5,7 @@
 
 use crate::answer::{answer, check_host};
 use crate::assemble::ServerOptions;
+use crate::authority::AllowedHosts;
 use crate::body::RequestBody;
 use crate::cors::Cors;
 use crate::docs::Docs;
@@ -44,6 +45,16 @@ pub(crate) struct Service {
     draining: AtomicBool,
 }
 
+/// A request that has come. Lifetime: one request.
+#[derive(Debug)]
+struct Asked {
+    head: Parts,
+    /// Whether it may name the host that it names.
+    host: Result<(), Failure>,
+    incoming: Incoming,
+    turn: Turn,
+}
+
 impl Service {
     pub(crate) fn new(
         serving: Arc<Serving>,
@@ -68,36 +79,42 @@ impl Service {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Answer one request. Dropping the future ends its work.
+    /// Answer one request, which may name only `hosts`. Dropping the future ends its work.
     pub(crate) async fn respond(
         &self,
         request: Request<Incoming>,
         turn: Turn,
+        hosts: Option<&AllowedHosts>,
     ) -> Response<ResponseBody> {
         let (head, incoming) = request.into_parts();
-        match grpc::is_grpc(&head) {
-            true => {
-                let response = self.respond_grpc(head, incoming, turn).await;
-                response.map(ResponseBody::Grpc)
-            }
-            false => {
-                let response = self.respond_http(head, incoming, turn).await;
-                response.map(ResponseBody::Document)
-            }
+        let asked = Asked {
+            host: hosts.map_or(Ok(()), |hosts| hosts.check(&head)),
+            head,
+            incoming,
+            turn,
+        };
+        match grpc::is_grpc(&asked.head) {
+            true => self.respond_grpc(asked).await.map(ResponseBody::Grpc),
+            false => self.respond_http(asked).await.map(ResponseBody::Document),
         }
     }
 
     /// Answer over gRPC, where a failure is a status within an answer.
-    async fn respond_grpc(
-        &self,
-        head: Parts,
-        incoming: Incoming,
-        turn: Turn,
-    ) -> Response<GrpcBody> {
+    async fn respond_grpc(&self, asked: Asked) -> Response<GrpcBody> {
+        let Asked {
+            head,
+            host,
+            incoming,
+            turn,
+        } = asked;
         let held = Held::new(self.serving.memory().reservation());
         let deadline = grpc::client_deadline(&head.headers);
         let line = self.log.begin(&head);
-        let work = self.grpc.call(head.clone(), incoming, held.clone());
+        let work = async {
+            host?;
+            let call = self.grpc.call(head.clone(), incoming, held.clone());
+            call.await
+        };
         let response = catch_panic(grpc::until(deadline, work)).await;
         let mut response = response.unwrap_or_else(|failure| grpc::refuse(&Arc::new(failure)));
         let id = match grpc::failure(&response) {
@@ -113,12 +130,13 @@ impl Service {
         response.map(|messages| GrpcBody::new(messages, turn, deadline, held))
     }
 
-    async fn respond_http(
-        &self,
-        head: Parts,
-        incoming: Incoming,
-        turn: Turn,
-    ) -> Response<ReplyBody> {
+    async fn respond_http(&self, asked: Asked) -> Response<ReplyBody> {
+        let Asked {
+            head,
+            host,
+            incoming,
+            turn,
+        } = asked;
         let mut body = RequestBody::new(
             incoming,
             self.body_timeout,
@@ -126,15 +144,14 @@ impl Service {
             self.serving.offload().clone(),
         );
         let line = self.log.begin(&head);
-        let outcome = match self
-            .cors
-            .as_ref()
-            .is_some_and(|cors| cors.is_preflight(&head))
-        {
-            true => check_host(&head).map(|()| Reply::no_content()),
-            false => catch_panic(answer(&self.serving, &self.docs, &head, &mut body)).await,
+        let is_preflight = |cors: &Cors| cors.is_preflight(&head);
+        let outcome = match host {
+            Err(failure) => Err(failure),
+            Ok(()) if self.cors.as_ref().is_some_and(is_preflight) => {
+                check_host(&head).map(|()| Reply::no_content())
+            }
+            Ok(()) => catch_panic(answer(&self.serving, &self.docs, &head, &mut body)).await,
         };
-
         let framing = match head.version {
             Version::HTTP_2 => Framing::Limited,
             _ => Framing::Whole,

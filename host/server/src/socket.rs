@@ -19,10 +19,15 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How much of what it sends is thrown away at a time.
 const DISCARD_BYTES: usize = 8 * 1024;
 
+/// What a connection of HTTP/2 begins with, and none of HTTP/1 does.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0";
+
 /// A client's socket. Lifetime: a connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
     transport: Transport,
+    /// Whether the first bytes have been read.
+    begun: bool,
     /// What goes out in place of bytes that hyper has handed over.
     replacement: Option<Replacement>,
     /// Once nothing more is written: until when the rest is read and thrown away.
@@ -42,6 +47,7 @@ impl Socket {
     pub(crate) fn new(transport: Transport) -> Socket {
         Socket {
             transport,
+            begun: false,
             replacement: None,
             linger: None,
         }
@@ -90,7 +96,19 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_read(cx, buffer)
+        if self.begun {
+            return Pin::new(&mut self.transport).poll_read(cx, buffer);
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.transport).poll_read(cx, buffer);
+        let first = &buffer.filled()[before..];
+        if !first.is_empty() {
+            self.begun = true;
+            if first.starts_with(HTTP2) {
+                self.transport.wire().pulse().multiplex();
+            }
+        }
+        read
     }
 }
 

@@ -122,14 +122,14 @@ impl Request {
     }
 
     pub(crate) fn get(path: &str) -> Request {
-        Request::Http(format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n").into_bytes())
+        Request::Http(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes())
     }
 
     /// A body to this path, with these lines of headers.
     pub(crate) fn post(path: &str, headers: &str, body: &[u8]) -> Request {
         let length = body.len();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: bench\r\n{headers}content-length: {length}\r\n\r\n"
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {length}\r\n\r\n"
         );
         Request::Http([head.as_bytes(), body].concat())
     }

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_serving::registry::{LoadedVersion, Registry};
-use wisp_tensor::{Dimension, ElementType, TensorSpec};
+use wisp_tensor::{Dimension, ElementType, OneLine, TensorSpec};
 
 /// A longer body does not fit a terminal; there is the model's README then.
 const MAX_BODY: usize = 1500;
@@ -43,16 +43,18 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
     );
     for (name, entry) in &entries {
         if let Some(problem) = &entry.problem {
+            let problem = OneLine(problem);
             let _ = writeln!(text, "  {name} -  UNAVAILABLE\n    {problem}\n");
         }
         for (number, version) in &entry.versions {
             let _ = match version {
                 LoadedVersion::Ready(loaded) => {
                     let directory = model_directory(repository, name);
-                    let line = curl(loaded.description(), &directory, &server);
+                    let line = OneLine(curl(loaded.description(), &directory, &server));
                     writeln!(text, "  {name} {number}  READY\n    {line}\n")
                 }
                 LoadedVersion::Failed(reason) => {
+                    let reason = OneLine(reason);
                     writeln!(text, "  {name} {number}  UNAVAILABLE\n    {reason}\n")
                 }
                 LoadedVersion::Unloaded => writeln!(text, "  {name} {number}  UNLOADED\n"),

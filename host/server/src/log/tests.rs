@@ -122,7 +122,7 @@ fn our_failures_in_a_row_are_one_line() -> anyhow::Result<()> {
             let panic = Failure::Panic("again".to_owned());
             drop(log.begin(head).failed(&panic));
         }
-        log.host.next.store(0, Relaxed);
+        log.sampler(ErrorKind::Internal).next.store(0, Relaxed);
         drop(log.begin(head).failed(&Failure::Panic("later".to_owned())));
     })?;
     let [(Level::ERROR, first), (Level::ERROR, second)] = &lines[..] else {
@@ -137,20 +137,46 @@ fn our_failures_in_a_row_are_one_line() -> anyhow::Result<()> {
 }
 
 #[test]
-fn missing_capacity_hides_no_failure_of_ours() {
+fn a_handler_that_fails_again_and_again_is_one_line() -> anyhow::Result<()> {
+    let failure = Failure::Message {
+        kind: ErrorKind::Handler,
+        text: "it trapped".to_owned(),
+    };
+    let lines = lines(|log, head| {
+        for _ in 0..1000 {
+            drop(log.begin(head).failed(&failure));
+        }
+        log.sampler(ErrorKind::Handler).next.store(0, Relaxed);
+        drop(log.begin(head).failed(&failure));
+    })?;
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[1].1.contains("suppressed=999"), "{lines:?}");
+    Ok(())
+}
+
+#[test]
+fn failures_of_one_kind_hide_none_of_another() {
     let log = Log::new();
-    assert_eq!(log.capacity.admit(), Some(0));
-    assert_eq!(log.host.admit(), Some(0));
+    for kind in [
+        ErrorKind::Handler,
+        ErrorKind::HandlerTimeout,
+        ErrorKind::Unavailable,
+        ErrorKind::DeadlineExceeded,
+        ErrorKind::Internal,
+    ] {
+        assert_eq!(log.sampler(kind).admit(), Some(0), "{kind:?}");
+        assert_eq!(log.sampler(kind).admit(), None, "{kind:?}");
+    }
 }
 
 #[test]
 fn events_in_a_row_are_counted_instead() {
-    let log = Log::new();
-    assert_eq!(log.capacity.admit(), Some(0));
-    assert_eq!(log.capacity.admit(), None);
-    assert_eq!(log.capacity.admit(), None);
-    log.capacity.next.store(0, Relaxed);
-    assert_eq!(log.capacity.admit(), Some(2));
+    let sampler = Sampler::new();
+    assert_eq!(sampler.admit(), Some(0));
+    assert_eq!(sampler.admit(), None);
+    assert_eq!(sampler.admit(), None);
+    sampler.next.store(0, Relaxed);
+    assert_eq!(sampler.admit(), Some(2));
 }
 
 #[test]
@@ -180,6 +206,7 @@ fn causes_are_told_once_and_in_order() {
 fn errors_end_no_line_and_are_cut_between_characters() {
     let error = |text: &str| Chain(&Failure::Panic(text.to_owned())).to_string();
     assert_eq!(error("a\nERROR b\x1b[2J"), "a panic: a\\nERROR b\\u{1b}[2J");
+    assert_eq!(error("\u{2028}\u{202e}"), "a panic: \\u{2028}\\u{202e}");
     let room = MAX_CHAIN_BYTES - "a panic: ".len();
     let exact = "x".repeat(room);
     assert_eq!(error(&exact), format!("a panic: {exact}"));

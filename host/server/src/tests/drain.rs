@@ -34,6 +34,72 @@ async fn a_request_in_flight_is_answered_and_then_the_server_ends() -> anyhow::R
 }
 
 #[tokio::test]
+async fn a_client_that_has_just_connected_is_answered() -> anyhow::Result<()> {
+    let mut server = TestServer::start(options()).await?;
+    let (mut first, mut second) = (server.connect().await?, server.connect().await?);
+    server.stop();
+    within(async {
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await?;
+    for client in [&mut first, &mut second] {
+        client.send(LIVE).await?;
+        let answer = client.answer().await?;
+        assert_eq!((answer.status, answer.closes()), (200, true));
+        client.check_closed().await?;
+    }
+    assert_eq!(server.ended().await?, Ok(()));
+    Ok(())
+}
+
+/// A client of HTTP/2 that is gone: it answers no PING and closes nothing.
+#[tokio::test]
+async fn a_silent_peer_of_http2_does_not_hold_the_end() -> anyhow::Result<()> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // GET http://x/v2/health/live, in literals without an index.
+    let mut block = Vec::new();
+    for (name, value) in [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "x"),
+        (":path", "/v2/health/live"),
+    ] {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len())?);
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    let length = u8::try_from(block.len())?;
+    // HEADERS that end themselves and stream 1.
+    let request = [&[0, 0, length, 1, 5, 0, 0, 0, 1], &block[..]].concat();
+    let options = ServerOptions {
+        drain_timeout: Duration::from_secs(3600),
+        ..options()
+    };
+    let mut server = TestServer::start(options).await?;
+    let mut unused = server.connect().await?;
+    unused.send(PREFACE).await?;
+    let mut used = server.connect().await?;
+    used.send([PREFACE, &request].concat()).await?;
+    // Its answer, or the settings before it.
+    let mut some = [0; 1];
+    for client in [&mut unused, &mut used] {
+        within(tokio::io::AsyncReadExt::read_exact(
+            &mut client.stream,
+            &mut some,
+        ))
+        .await??;
+    }
+    server.check_alive().await?;
+    server.stop();
+    assert_eq!(server.ended().await?, Ok(()));
+    Ok(())
+}
+
+#[tokio::test]
 async fn during_the_notice_all_is_answered_but_nobody_stays() -> anyhow::Result<()> {
     let options = ServerOptions {
         drain_notice: Duration::from_secs(3600),

@@ -2,6 +2,8 @@
 
 use super::harness::{TestServer, options, within};
 use super::http2::{Body, Held, connect};
+use crate::ServerOptions;
+use crate::authority::AllowedHosts;
 use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -119,6 +121,29 @@ async fn messages_that_do_not_come_make_room_and_keep_nobody_out() -> anyhow::Re
         }
     }
     assert_eq!(server.serving.admitted_requests(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_allowed_hosts_are_answered_over_http2_too() -> anyhow::Result<()> {
+    let options = ServerOptions {
+        allowed_hosts: Some(AllowedHosts::default()),
+        ..options()
+    };
+    let server = TestServer::start(options).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    for (authority, allowed) in [("evil.example:8001", false), ("localhost:8001", true)] {
+        let mut call = request(LIVE, &[], one(0, &[])?)?;
+        *call.uri_mut() = format!("http://{authority}{LIVE}").parse()?;
+        let (code, text) = status(&mut client, call).await?;
+        assert_eq!(code, if allowed { "0" } else { "7" }, "{text}");
+        assert_eq!(text.contains("--allowed-host"), !allowed, "{text}");
+        let get = Request::get(format!("http://{authority}/v2/health/live"));
+        let get = get.body(http_body_util::Empty::new().boxed_unsync())?;
+        let answer = within(client.send_request(get)).await??;
+        let expected = if allowed { 200 } else { 403 };
+        assert_eq!(answer.status().as_u16(), expected, "{authority}");
+    }
     Ok(())
 }
 

@@ -120,8 +120,8 @@ async fn a_connection_too_many_is_told_so_and_has_room_later() -> anyhow::Result
     let server = TestServer::start(options).await?;
     let (mut first, mut second) = (server.connect().await?, server.connect().await?);
     for client in [&mut first, &mut second] {
-        client.send(LIVE).await?;
-        assert_eq!(client.answer().await?.status, 200);
+        client.send(HELD).await?;
+        assert_eq!(client.answer().await?.status, 100);
     }
     let mut third = server.connect().await?;
     let answer = third.answer().await?;
@@ -129,19 +129,50 @@ async fn a_connection_too_many_is_told_so_and_has_room_later() -> anyhow::Result
     assert_eq!(answer.header("retry-after"), Some("1"));
     third.finish().await?;
     third.check_closed().await?;
-    first
-        .send("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        .await?;
-    first.answer().await?;
-    first.check_closed().await?;
+    drop(first);
     loop {
         // Whether the server has noticed the end of the first already, nobody says.
         match server.check_alive().await {
-            Ok(()) => return Ok(()),
+            Ok(()) => break,
             Err(error) if error.to_string().contains("no free connection") => {}
             Err(error) => return Err(error),
         }
     }
+    second.send("{}").await?;
+    assert_eq!(second.answer().await?.status, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn for_a_connection_too_many_the_one_that_is_idle_longest_is_closed() -> anyhow::Result<()> {
+    let options = ServerOptions {
+        max_connections: 3,
+        ..options()
+    };
+    let server = TestServer::start(options).await?;
+    let mut busy = server.connect().await?;
+    busy.send(HELD).await?;
+    assert_eq!(busy.answer().await?.status, 100);
+    // Neither has ever sent a request, which is no excuse.
+    let mut silent = server.connect().await?;
+    let mut used = server.connect().await?;
+    used.send(LIVE).await?;
+    assert_eq!(used.answer().await?.status, 200);
+
+    let mut fourth = server.connect().await?;
+    fourth.send(LIVE).await?;
+    assert_eq!(fourth.answer().await?.status, 200);
+    silent.check_closed().await?;
+    let mut fifth = server.connect().await?;
+    fifth.send(LIVE).await?;
+    assert_eq!(fifth.answer().await?.status, 200);
+    used.check_closed().await?;
+
+    busy.send("{}").await?;
+    assert_eq!(busy.answer().await?.body, "[]");
+    fourth.send(LIVE).await?;
+    assert_eq!(fourth.answer().await?.status, 200);
+    Ok(())
 }
 
 #[tokio::test]

@@ -1,0 +1,192 @@
+//! The log on standard error: what is written, and that a line is a line whatever it repeats.
+//!
+//! Every value in a line is escaped here, in one place, since names of files and models, texts of handlers and
+//! of engines end up in lines of every crate.
+
+use crate::failure::BadConfiguration;
+use anyhow::Context;
+use std::error::Error;
+use std::fmt::{self, Debug};
+use std::panic::PanicHookInfo;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
+use wisp_tensor::OneLine;
+
+/// Libraries whose warnings are about clients, who can cause as many as they like.
+const CHATTY: [&str; 1] = ["h2"];
+
+/// The time within which one panic is logged: a request can make an engine panic as often as it is sent.
+const PANIC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The most of a panic's message that its line has.
+const MAX_PANIC_CHARS: usize = 500;
+
+/// Writes the fields of a line, with what would end it escaped.
+struct EscapedFields;
+
+/// The fields of one line.
+struct Fields<'a> {
+    writer: Writer<'a>,
+    separator: &'static str,
+    written: fmt::Result,
+}
+
+/// An error with its causes.
+struct Chain<'a>(&'a (dyn Error + 'static));
+
+/// Log to standard error; `RUST_LOG` chooses what, by default warnings and what the server says of
+/// itself. From now on, panics are lines of the log.
+pub(super) fn start() -> anyhow::Result<()> {
+    let wanted = std::env::var_os("RUST_LOG").filter(|wanted| !wanted.is_empty());
+    let wanted = wanted.map_or_else(
+        || "info".to_owned(),
+        |wanted| wanted.to_string_lossy().into_owned(),
+    );
+    let mut filter = EnvFilter::try_new(&wanted).with_context(|| {
+        BadConfiguration::new(format!(
+            "RUST_LOG is `{wanted}`; write a level such as `debug`, or levels of modules \
+             such as `info,wisp_serving=debug`"
+        ))
+    })?;
+    for library in CHATTY.iter().filter(|library| !wanted.contains(*library)) {
+        let quiet = format!("{library}=error").parse();
+        filter = filter.add_directive(quiet.context("no directive")?);
+    }
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .fmt_fields(EscapedFields)
+        .init();
+    let last = Mutex::new(None);
+    std::panic::set_hook(Box::new(move |panic| log_panic(panic, &last)));
+    Ok(())
+}
+
+/// Log a panic in a line without a backtrace, and the others within the same interval not at all. They are
+/// caught where the work is that panicked, and count as its failure there.
+fn log_panic(panic: &PanicHookInfo<'_>, last: &Mutex<Option<Instant>>) {
+    let now = Instant::now();
+    {
+        let Ok(mut last) = last.lock() else {
+            return;
+        };
+        let is_soon = |last: Instant| now.duration_since(last) < PANIC_INTERVAL;
+        if last.is_some_and(is_soon) {
+            return;
+        }
+        *last = Some(now);
+    }
+    let reason = panic.payload_as_str().unwrap_or("without a text");
+    let reason: String = reason.chars().take(MAX_PANIC_CHARS).collect();
+    let place = panic.location().map(tracing::field::display);
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("without a name");
+    tracing::error!(thread, place, reason, "a panic");
+}
+
+impl<'writer> FormatFields<'writer> for EscapedFields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut visitor = Fields {
+            writer,
+            separator: "",
+            written: Ok(()),
+        };
+        fields.record(&mut visitor);
+        visitor.written
+    }
+}
+
+impl Fields<'_> {
+    fn write(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        if self.written.is_err() {
+            return;
+        }
+        let (writer, value) = (&mut self.writer, OneLine(value));
+        let separator = std::mem::replace(&mut self.separator, " ");
+        self.written = match field.name() {
+            "message" => write!(writer, "{separator}{value}"),
+            name if writer.has_ansi_escapes() => {
+                write!(
+                    writer,
+                    "{separator}\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{value}"
+                )
+            }
+            name => write!(writer, "{separator}{name}={value}"),
+        };
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.write(field, format_args!("{value:?}"));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.write(field, format_args!("{}", Chain(value)));
+    }
+}
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::Arc;
+
+    #[derive(Debug, Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_a_line_whatever_it_repeats() -> anyhow::Result<()> {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .fmt_fields(EscapedFields)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let name = "a\n2026-01-01 ERROR b\u{202e}\x1b[2J";
+            let error = io::Error::other(name);
+            let error = anyhow::Error::from(error).context("not loaded\u{2028}");
+            let error: &(dyn Error + 'static) = error.as_ref();
+            tracing::warn!(name, shown = %name, error, count = 3, "{name}");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone())?;
+        let name = r"a\n2026-01-01 ERROR b\u{202e}\u{1b}[2J";
+        let expected = format!(
+            " WARN wisp::serve::log_lines::tests: {name} name=\"{name}\" shown={name} \
+             error=not loaded\\u{{2028}}: {name} count=3\n"
+        );
+        assert_eq!(text, expected);
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! The connections that are open, and which of them gives way when there are too many.
+//!
+//! That is the one that has been idle longest. Requests only leave marks in their connection's pulse; who is
+//! idle is found by looking at all of them, once for many connections that need room, and not again for a
+//! while when nobody was.
+
+use crate::pulse::Pulse;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::Id;
+use tokio::time::Instant;
+
+/// How many idle connections one look remembers: 10,000 pulses are looked at in about a millisecond.
+const MAX_CANDIDATES: usize = 64;
+
+/// From a look that found nobody idle to the next: they cost a hundredth of a core then.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that have been asked to leave and are still there. They go within a poll, so more of them is a
+/// server that does not keep up.
+const MAX_LEAVING: usize = 64;
+
+/// The connections that serve requests. Lifetime: the process.
+#[derive(Debug, Default)]
+pub(crate) struct OpenConnections {
+    pulses: HashMap<Id, Arc<Pulse>>,
+    /// Asked to leave: not counted any more.
+    leaving: HashSet<Id>,
+    /// Connections that were idle when last looked at, and since when; the longest is the last.
+    candidates: Vec<(Instant, Id)>,
+    next_look: Option<Instant>,
+}
+
+impl OpenConnections {
+    /// How many there are, those that have been asked to leave not counted.
+    pub(crate) fn len(&self) -> usize {
+        self.pulses.len()
+    }
+
+    /// How many tasks they have.
+    pub(crate) fn tasks(&self) -> usize {
+        self.pulses.len() + self.leaving.len()
+    }
+
+    pub(crate) fn insert(&mut self, id: Id, pulse: Arc<Pulse>) {
+        self.pulses.insert(id, pulse);
+    }
+
+    pub(crate) fn remove(&mut self, id: Id) {
+        if self.pulses.remove(&id).is_none() {
+            self.leaving.remove(&id);
+        }
+    }
+
+    /// Ask the connection that has been idle longest to leave. Returns whether there was one.
+    pub(crate) fn make_room(&mut self, now: Instant) -> bool {
+        if self.leaving.len() >= MAX_LEAVING {
+            return false;
+        }
+        let Some(id) = self.idle_longest(now) else {
+            return false;
+        };
+        if let Some(pulse) = self.pulses.remove(&id) {
+            self.leaving.insert(id);
+            pulse.ask_to_leave();
+        }
+        true
+    }
+
+    fn idle_longest(&mut self, now: Instant) -> Option<Id> {
+        if let Some(id) = self.next_candidate() {
+            return Some(id);
+        }
+        if self.next_look.is_some_and(|next| now < next) {
+            return None;
+        }
+        self.look();
+        let found = self.next_candidate();
+        self.next_look = found.is_none().then(|| now + LOOK_PAUSE);
+        found
+    }
+
+    /// The next one that is still as idle as it was when looked at.
+    fn next_candidate(&mut self) -> Option<Id> {
+        while let Some((since, id)) = self.candidates.pop() {
+            let pulse = self.pulses.get(&id);
+            if pulse.is_some_and(|pulse| pulse.idle_since() == Some(since)) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    fn look(&mut self) {
+        let idle = |(id, pulse): (&Id, &Arc<Pulse>)| Some((pulse.idle_since()?, *id));
+        self.candidates.extend(self.pulses.iter().filter_map(idle));
+        if self.candidates.len() > MAX_CANDIDATES {
+            self.candidates
+                .select_nth_unstable_by_key(MAX_CANDIDATES, |(since, _)| *since);
+            self.candidates.truncate(MAX_CANDIDATES);
+        }
+        self.candidates
+            .sort_unstable_by_key(|(since, _)| std::cmp::Reverse(*since));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pulse::Sharing;
+    use tokio::task::JoinSet;
+
+    /// Connections opened one second after the other.
+    async fn opened(count: usize) -> (OpenConnections, Vec<(Id, Arc<Pulse>)>) {
+        let mut connections = OpenConnections::default();
+        let mut tasks = JoinSet::new();
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let id = tasks.spawn(std::future::pending::<()>()).id();
+            let pulse = Arc::new(Pulse::new());
+            connections.insert(id, Arc::clone(&pulse));
+            all.push((id, pulse));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        (connections, all)
+    }
+
+    fn left(connections: &OpenConnections, all: &[(Id, Arc<Pulse>)]) -> Vec<usize> {
+        let is_leaving = |(id, _): &(Id, _)| connections.leaving.contains(id);
+        (0..all.len()).filter(|&n| is_leaving(&all[n])).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_been_idle_longest_gives_way() {
+        let (mut connections, all) = opened(4).await;
+        let _busy = all[0].1.begin(Sharing::InTurn);
+        drop(all[1].1.begin(Sharing::InTurn));
+        all[1].1.sent();
+        assert!(connections.make_room(Instant::now()));
+        assert_eq!(left(&connections, &all), [2]);
+        // Looked at before, and busy since.
+        let busy = all[3].1.begin(Sharing::InTurn);
+        assert!(connections.make_room(Instant::now()));
+        assert_eq!(left(&connections, &all), [1, 2]);
+        assert!(!connections.make_room(Instant::now()));
+        assert_eq!((connections.len(), connections.tasks()), (2, 4));
+        // Nobody is looked for again for a while.
+        drop(busy);
+        all[3].1.sent();
+        assert!(!connections.make_room(Instant::now()));
+        tokio::time::advance(LOOK_PAUSE).await;
+        assert!(connections.make_room(Instant::now()));
+        all.iter().for_each(|(id, _)| connections.remove(*id));
+        assert_eq!(connections.tasks(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_the_longest_idle_go_in_their_order() {
+        let (mut connections, all) = opened(3 * MAX_CANDIDATES).await;
+        for (id, _) in &all[..2 * MAX_CANDIDATES] {
+            assert!(connections.make_room(Instant::now()));
+            assert!(connections.leaving.contains(id));
+            connections.remove(*id);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! How the process ends while something does not: a compilation, a computation, a client.
+
+use super::serve::{Serve, read_up_to, serve};
+use crate::harness::onnx::{Graph, Model};
+use crate::harness::{Repository, Response};
+use anyhow::{Context, Result, ensure};
+use std::io::{BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What an end may take that waits for a client or a computation at no point: a second of notice, the last
+/// handshakes, and whatever a busy machine adds. What must not be waited for takes far longer.
+const SOON: Duration = Duration::from_secs(12);
+
+/// A component that takes minutes to compile: loops in loops.
+fn slow_to_compile() -> Result<Vec<u8>> {
+    let depth = 40_000;
+    let (begin, end) = ("loop ".repeat(depth), "end ".repeat(depth));
+    let text = format!(
+        r#"(component (core module (func {begin} {end})) (instance $i)
+           (export "wisp:handler/model@0.1.0" (instance $i)))"#
+    );
+    Ok(wat::parse_str(&text)?)
+}
+
+/// A command with a cache of its own, so that nothing has been compiled before.
+fn serve_fresh(repository: &Repository, arguments: &[&str]) -> Command {
+    let mut command = serve(repository.path());
+    let cache = repository.path().with_extension("cache");
+    command.args(arguments).arg("--cache-dir").arg(cache);
+    command.stderr(Stdio::piped());
+    command
+}
+
+/// That the process ends soon, with this code.
+fn ends_soon(child: &mut std::process::Child, code: i32) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            ensure!(status.code() == Some(code), "{status}");
+            return Ok(());
+        }
+        ensure!(start.elapsed() < SOON, "it is still there");
+        std::thread::yield_now();
+    }
+}
+
+fn kill(child: &std::process::Child) -> Result<()> {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status()?;
+    ensure!(sent.success());
+    Ok(())
+}
+
+#[test]
+fn a_signal_ends_it_at_once_while_a_handler_is_being_compiled() -> Result<()> {
+    let repository =
+        Repository::of(&["progression"])?.with_file("bomb/1/handler.wasm", slow_to_compile()?)?;
+    let graph = repository.path().join("progression/1/model.onnx");
+    std::fs::copy(graph, repository.path().join("bomb/1/model.onnx"))?;
+    let mut child = serve_fresh(&repository, &[])
+        .stdout(Stdio::null())
+        .spawn()?;
+    let mut log = BufReader::new(child.stderr.take().context("it is piped")?);
+    // Written when signals are received, and before anything is loaded.
+    let ended = read_up_to(&mut log, "connections that may be open")
+        .and_then(|_| kill(&child))
+        .and_then(|()| ends_soon(&mut child, 0));
+    let _ = child.kill();
+    ended
+}
+
+#[test]
+fn sigterm_does_not_wait_for_a_compilation_that_nobody_waits_for() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let mut server = Serve::spawn(serve_fresh(&repository, &[]))?;
+    let repository = repository
+        .with_model("bomb", "progression", None)?
+        .with_file("bomb/1/handler.wasm", slow_to_compile()?)?;
+    let mut client = TcpStream::connect(&server.address)?;
+    write!(
+        client,
+        "POST /v2/repository/models/bomb/load HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
+    )?;
+    // Answered after the other has begun, as they come over one thread's loop or later.
+    server.get("/v2/health/live")?.ok()?;
+    drop(client);
+    server.signal("-TERM")?;
+    ends_soon(&mut server.child, 0)?;
+    drop(repository);
+    Ok(())
+}
+
+#[test]
+fn sigterm_does_not_wait_for_a_computation_past_its_deadline() -> Result<()> {
+    // x multiplied by itself thirty times: minutes for an x of 2,500 by 2,500.
+    let size = 2500_usize;
+    let mut graph = Graph::from_x_to_y(&[None, Some(i64::try_from(size)?)]);
+    let names: Vec<String> = (0..30).map(|step| format!("step{step}")).collect();
+    let mut last = "x";
+    for name in &names {
+        graph = graph.node("MatMul", &[last, "x"], &[name]);
+        last = name;
+    }
+    let graph = graph.node("Identity", &[last], &["y"]);
+    let repository =
+        Repository::empty()?.with_file("powers/1/model.onnx", Model::of(graph).bytes())?;
+    let limit = ["--request-timeout-milliseconds", "100"];
+    let mut server = Serve::spawn(serve_fresh(&repository, &limit))?;
+    let length = size * size * 4;
+    let mut client = TcpStream::connect(&server.address)?;
+    let json = format!(
+        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[{size},{size}],"parameters":{{"binary_data_size":{length}}}}}]}}"#
+    );
+    write!(
+        client,
+        "POST /v2/models/powers/infer HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         inference-header-content-length: {}\r\ncontent-length: {}\r\n\r\n{json}",
+        json.len(),
+        json.len() + length
+    )?;
+    client.write_all(&vec![0; length])?;
+    let mut reply = Vec::new();
+    client.read_to_end(&mut reply)?;
+    Response::parse(&reply)?.error(504)?;
+    server.signal("-TERM")?;
+    ends_soon(&mut server.child, 0)
+}
+
+#[test]
+fn sigterm_ends_it_although_nobody_reads_its_log() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let mut command = serve_fresh(&repository, &[]);
+    // A line for each request fills the pipe.
+    command.env("RUST_LOG", "debug");
+    let mut server = Serve::spawn(command)?;
+    let mut client = TcpStream::connect(&server.address)?;
+    let requests = "GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1000);
+    client.write_all(requests.as_bytes())?;
+    server.signal("-TERM")?;
+    server.signal("-TERM")?;
+    let start = Instant::now();
+    while server.child.try_wait()?.is_none() {
+        ensure!(start.elapsed() < SOON, "it is still there");
+        server.signal("-TERM").unwrap_or_default();
+        std::thread::yield_now();
+    }
+    Ok(())
+}
