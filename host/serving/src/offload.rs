@@ -75,7 +75,7 @@ impl Offload {
                 let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
             }
         };
-        workers.submit(job).map_err(|_| OffloadError::NoThread)?;
+        let _ticket = workers.submit(job).map_err(|_| OffloadError::NoThread)?;
         match answer.await {
             Ok(Ok(made)) => Ok(made),
             Ok(Err(panic)) => resume_unwind(panic),

@@ -1,3 +1,5 @@
+//! Messages at their limits and beyond, and what prost says of the same.
+
 use super::layout::LAYOUTS;
 use super::*;
 use crate::grpc::message::inference::{self, ModelInferRequest};

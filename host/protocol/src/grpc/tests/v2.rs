@@ -297,6 +297,26 @@ fn raw_contents_are_for_all_inputs_or_for_none() {
 }
 
 #[test]
+fn what_an_answer_repeats_is_no_longer_than_it_may_be() {
+    let message = || raw(vec![input("x", "UINT8", &[1])], &[b"a"]);
+    let mut named = message();
+    named.id = "i".repeat(1024);
+    assert_eq!(v2::echoed_id(&named), named.id);
+    assert!(decode(named.clone()).is_ok());
+    named.id.push('i');
+    assert_eq!(v2::echoed_id(&named), "");
+    let text = "the request's id is longer than 1024 bytes";
+    assert_eq!(refusal(named), text);
+    let mut parameters = message();
+    let value = Some(ParameterChoice::BoolParam(true));
+    parameters
+        .parameters
+        .insert("p".repeat(1025), parameter(value));
+    let text = "the name of a parameter is longer than 1024 bytes";
+    assert_eq!(refusal(parameters), text);
+}
+
+#[test]
 fn reserved_parameters_stay_here_and_those_of_tensors_are_ignored() {
     let mut message = raw(vec![input("x", "UINT8", &[1])], &[b"a"]);
     message.inputs[0].parameters.insert(

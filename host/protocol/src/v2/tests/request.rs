@@ -156,6 +156,29 @@ fn a_refusal_does_not_grow_with_the_request() {
 }
 
 #[test]
+fn what_an_answer_repeats_is_no_longer_than_it_may_be() -> anyhow::Result<()> {
+    let (fits, long) = ("i".repeat(1024), "i".repeat(1025));
+    for (text, is_answered) in [(&fits, true), (&long, false)] {
+        for (body, said) in [
+            (
+                format!(r#"{{"inputs":[],"id":"{text}"}}"#),
+                "the request's id is longer than 1024 bytes",
+            ),
+            (
+                format!(r#"{{"inputs":[],"parameters":{{"{text}":1}}}}"#),
+                "the name of a parameter is longer than 1024 bytes",
+            ),
+        ] {
+            match is_answered {
+                true => drop(decode(&body)?),
+                false => assert!(refusal(decode(&body)).contains(said), "{said}"),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn an_input_has_one_content_of_a_known_datatype() {
     check_refusals(&[
         (
