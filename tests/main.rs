@@ -13,6 +13,7 @@ mod examples;
 #[cfg(feature = "gpu-tests")]
 mod gpu;
 mod guests;
+mod hostile_values;
 mod isolation;
 mod load;
 mod loader_attacks;
