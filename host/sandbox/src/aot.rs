@@ -1,5 +1,8 @@
 //! The store of compiled components: compile once, keep the machine code where only we write.
 //!
+//! Compiling what a stranger has made can take any time and memory, so it is done by a child process
+//! where the store has been given a program for that ([`AotStore::compiling_with`]).
+//!
 //! Machine code is run as it is found, so a file counts only if it carries a MAC, under a key that
 //! only this user can read, over the code, the component it was compiled from and the engine it was
 //! compiled for. Verified are the very bytes that are then loaded, not a file that could change in
@@ -7,21 +10,34 @@
 //!
 //! Invariant: the only call of `deserialize` in the program is here.
 
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
+use crate::limited_process::{ChildAnswer, ChildError, ChildProgram, ProcessLimits};
+use crate::text::bounded;
 use std::fs::{self, DirBuilder};
 use std::hash::Hash;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use wasmtime::component::Component;
 
 const MAC_BYTES: usize = blake3::OUT_LEN;
+
+/// What compiling one component may take.
+pub const COMPILATION: ProcessLimits = ProcessLimits {
+    processor_time: Duration::from_secs(10),
+    wall_time: Duration::from_secs(60),
+    memory_bytes: 1 << 30,
+    output_bytes: 128 << 20,
+};
 
 /// A directory of compiled components that belongs to this user. Lifetime: the process.
 #[derive(Debug)]
 pub struct AotStore {
     directory: PathBuf,
     key: [u8; blake3::KEY_LEN],
+    /// What compiles, within which limits; without it, this process does.
+    compiler: Option<(ChildProgram, ProcessLimits)>,
 }
 
 /// The directory cannot be used as a store.
@@ -54,6 +70,9 @@ pub enum CompileError {
     /// The component is at fault.
     #[error("the component is invalid: {reason}")]
     Invalid { reason: String },
+    /// It cannot be compiled within the limits on that.
+    #[error("the component cannot be compiled: {0}")]
+    Child(ChildError),
     /// The machine code could be made but not loaded.
     #[error("failed to load compiled code")]
     Load(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -89,7 +108,17 @@ impl AotStore {
         Ok(AotStore {
             directory: directory.to_owned(),
             key,
+            compiler: None,
         })
+    }
+
+    /// The same store, which has components compiled by a child process: this program calls
+    /// [`compile`] with what it is given.
+    pub fn compiling_with(self, program: ChildProgram, limits: ProcessLimits) -> AotStore {
+        AotStore {
+            compiler: Some((program, limits)),
+            ..self
+        }
     }
 
     /// The machine code of a valid component, from the store or compiled now and stored.
@@ -103,18 +132,24 @@ impl AotStore {
         {
             return Ok((component, Origin::Stored));
         }
-        let code = engine
-            .wasmtime
-            .precompile_component(wasm)
-            .map_err(|error| CompileError::Invalid {
-                reason: format!("{error:#}"),
-            })?;
+        let code = self.compile(engine, wasm)?;
         if let Err(error) = self.write(&path, &subject, &code) {
             tracing::warn!(%error, "failed to store compiled code, the next start compiles it again");
         }
         let component =
             deserialize(engine, &code).map_err(|error| CompileError::Load(error.into()))?;
         Ok((component, Origin::Compiled))
+    }
+
+    fn compile(&self, engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+        let Some((program, limits)) = &self.compiler else {
+            return precompile(&engine.wasmtime, wasm);
+        };
+        match program.run(&[], wasm, limits) {
+            Ok(ChildAnswer::Result(code)) => Ok(code),
+            Ok(ChildAnswer::Refusal(reason)) => Err(CompileError::Invalid { reason }),
+            Err(error) => Err(CompileError::Child(error)),
+        }
     }
 
     /// The whole file, if it is one we wrote for this subject.
@@ -145,6 +180,27 @@ impl AotStore {
         hasher.update(code);
         hasher.finalize()
     }
+}
+
+/// The machine code of a component, for the engine of a parent process of the same program.
+pub fn compile(wasm: &[u8]) -> ChildAnswer {
+    let compiled = engine::compiling_engine()
+        .map_err(|error| CompileError::Load(error.into()))
+        .and_then(|engine| precompile(&engine, wasm));
+    match compiled {
+        Ok(code) => ChildAnswer::Result(code),
+        Err(CompileError::Invalid { reason }) => ChildAnswer::Refusal(reason),
+        Err(error) => ChildAnswer::Refusal(error.to_string()),
+    }
+}
+
+fn precompile(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+    engine
+        .precompile_component(wasm)
+        .map_err(|error| CompileError::Invalid {
+            // It repeats names of the component.
+            reason: bounded(&format!("{error:#}")),
+        })
 }
 
 /// What stored code was made from and for.
@@ -212,8 +268,9 @@ fn read_or_make_key(directory: &Path, path: &Path) -> io::Result<[u8; blake3::KE
 )]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` must be the unmodified output of `precompile_component`. Both callers see to
-    // it: `load` has just made it, or `read_verified` has checked these very bytes against a MAC
-    // whose key only this user can read, and the bytes are in our memory, out of others' reach.
+    // it: `load` has just made it, or had it made by a child process of this program, whose pipe
+    // nobody else holds; or `read_verified` has checked these very bytes against a MAC whose key only
+    // this user can read. The bytes are in our memory, out of others' reach.
     unsafe { Component::deserialize(&engine.wasmtime, code) }
 }
 
@@ -230,6 +287,19 @@ mod tests {
             instances: 1,
             ..EngineOptions::default()
         })?)
+    }
+
+    #[test]
+    fn an_engine_that_only_compiles_makes_what_the_other_runs() -> anyhow::Result<()> {
+        let engine = engine()?;
+        let wasm = wat::parse_bytes(EMPTY)?;
+        let ChildAnswer::Result(code) = compile(&wasm) else {
+            anyhow::bail!("it is not compiled");
+        };
+        deserialize(&engine, &code).map_err(anyhow::Error::msg)?;
+        assert_eq!(code, precompile(&engine.wasmtime, &wasm)?);
+        assert!(matches!(compile(b"junk"), ChildAnswer::Refusal(_)));
+        Ok(())
     }
 
     fn stored_file(directory: &Path) -> anyhow::Result<PathBuf> {

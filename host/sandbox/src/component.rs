@@ -5,6 +5,7 @@
 
 use crate::aot::{AotStore, CompileError, Origin};
 use crate::engine::{Engine, MAX_CORE_INSTANCES};
+use crate::text::{bounded, shown};
 use std::fmt;
 use wasmparser::{Encoding, Instance, Parser, Payload};
 use wasmtime::component::Component;
@@ -25,6 +26,9 @@ pub const GRANTED_IMPORTS: [&str; 4] = [
 
 /// The largest component accepted, in bytes.
 pub const MAX_COMPONENT_BYTES: usize = 20 << 20;
+
+/// The most exports that an error repeats.
+const MAX_SHOWN_EXPORTS: usize = 10;
 
 /// A component with allowed imports and the right exports, compiled: the only thing that can be
 /// instantiated. Lifetime: a model version.
@@ -48,8 +52,8 @@ pub struct ComponentOutline {
 /// Why a file is not accepted as a handler.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
-    #[error("the component has {bytes} bytes, the limit is {MAX_COMPONENT_BYTES}")]
-    TooLarge { bytes: usize },
+    #[error("the component has more than {MAX_COMPONENT_BYTES} bytes")]
+    TooLarge,
     #[error("this is a core module, not a component; `wisp build` makes a component of it")]
     CoreModule,
     #[error("this is no WebAssembly component: {reason}")]
@@ -79,7 +83,8 @@ impl ComponentOutline {
     /// Read the outermost imports and exports of a component.
     pub fn read(wasm: &[u8]) -> Result<ComponentOutline, ComponentError> {
         let not_wasm = |error: wasmparser::BinaryReaderError| ComponentError::NotWasm {
-            reason: error.message().to_owned(),
+            // It repeats names and bytes of the file.
+            reason: bounded(error.message()),
         };
         let mut outline = ComponentOutline::default();
         let mut depth = 0usize;
@@ -137,7 +142,7 @@ impl CheckedComponent {
         wasm: &[u8],
     ) -> Result<CheckedComponent, ComponentError> {
         if wasm.len() > MAX_COMPONENT_BYTES {
-            return Err(ComponentError::TooLarge { bytes: wasm.len() });
+            return Err(ComponentError::TooLarge);
         }
         let outline = ComponentOutline::read(wasm)?;
         if let Some(export) = outline
@@ -146,12 +151,12 @@ impl CheckedComponent {
             .find(|export| export.starts_with(INCOMING_HANDLER))
         {
             return Err(ComponentError::WebComponent {
-                export: export.clone(),
+                export: shown(export),
             });
         }
         if let Some(import) = outline.forbidden_import() {
             return Err(ComponentError::ForbiddenImport {
-                import: import.to_owned(),
+                import: shown(import),
             });
         }
         if !outline
@@ -159,8 +164,9 @@ impl CheckedComponent {
             .iter()
             .any(|export| export == MODEL_INTERFACE)
         {
+            let exports = outline.exports.iter().take(MAX_SHOWN_EXPORTS);
             return Err(ComponentError::NoHandler {
-                exports: outline.exports,
+                exports: exports.map(|export| shown(export)).collect(),
             });
         }
         // The pool would refuse it too, and an inner component used twice, in words about the pool.
@@ -262,6 +268,7 @@ mod tests {
             .err()
             .context("accepted")?;
         assert!(error.to_string().contains("no WebAssembly"), "{error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
         Ok(())
     }
 }

@@ -7,11 +7,13 @@
 use crate::instance::InstanceState;
 use crate::nn;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
+use wisp_tensor::MemoryBudget;
 
 /// The length of an epoch: a guest that must stop does so at most this late.
 pub const TICK: Duration = Duration::from_millis(5);
@@ -43,6 +45,8 @@ pub struct EngineOptions {
     pub memory_keep_resident_bytes: usize,
     /// Clear the native stacks of asynchronous calls before they are used again.
     pub stack_zeroing: bool,
+    /// Where the memory of all instances, and what the host holds for them, is reserved.
+    pub memory: Arc<MemoryBudget>,
 }
 
 impl Default for EngineOptions {
@@ -52,6 +56,8 @@ impl Default for EngineOptions {
             max_memory_bytes: 128 << 20,
             memory_keep_resident_bytes: 256 << 10,
             stack_zeroing: false,
+            // The number of instances and the limits of each bound it.
+            memory: Arc::new(MemoryBudget::new(usize::MAX)),
         }
     }
 }
@@ -61,6 +67,7 @@ impl Default for EngineOptions {
 pub struct Engine {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) linkers: Linkers,
+    pub(crate) memory: Arc<MemoryBudget>,
     _ticker: Ticker,
 }
 
@@ -90,12 +97,48 @@ impl Engine {
         Ok(Engine {
             wasmtime,
             linkers,
+            memory: Arc::clone(&options.memory),
             _ticker: ticker,
         })
     }
 }
 
+/// An engine that compiles and runs nothing, so that it reserves no memory for instances.
+pub(crate) fn compiling_engine() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&compilation())
+}
+
+/// What the engine that runs code must have in common with the one that compiles it.
+fn compilation() -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        // What no handler needs, and what most advisories are about.
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .gc_support(false)
+        .wasm_exceptions(false)
+        .wasm_threads(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .relaxed_simd_deterministic(true);
+    config
+}
+
 fn configuration(options: &EngineOptions) -> Config {
+    let mut config = compilation();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)))
+        .max_wasm_stack(MAX_WASM_STACK)
+        .async_stack_size(ASYNC_STACK)
+        .async_stack_zeroing(options.stack_zeroing)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(16));
+    config
+}
+
+fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
     let instances = options.instances;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
@@ -108,29 +151,12 @@ fn configuration(options: &EngineOptions) -> Config {
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .max_tables_per_component(MAX_TABLES)
         .linear_memory_keep_resident(options.memory_keep_resident_bytes)
-        // Where Linux can say which pages were written to (6.7 and later), only those are cleared.
-        .pagemap_scan(Enabled::Auto)
+        // Off, whatever it would save: in wasmtime 48 the scan overlooks dirty pages that are swapped out
+        // or being migrated, and so leaves them, tables included, to the next instance
+        // (https://github.com/bytecodealliance/wasmtime/pull/14357).
+        .pagemap_scan(Enabled::No)
         .table_keep_resident(16 << 10);
-    let mut config = Config::new();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .strategy(Strategy::Cranelift)
-        .epoch_interruption(true)
-        .concurrency_support(false)
-        .max_wasm_stack(MAX_WASM_STACK)
-        .async_stack_size(ASYNC_STACK)
-        .async_stack_zeroing(options.stack_zeroing)
-        // What no handler needs, and what most advisories are about.
-        .wasm_gc(false)
-        .wasm_function_references(false)
-        .gc_support(false)
-        .wasm_exceptions(false)
-        .wasm_threads(false)
-        .wasm_memory64(false)
-        .wasm_multi_memory(false)
-        .relaxed_simd_deterministic(true)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(16));
-    config
+    pool
 }
 
 /// The two ways an instance's imports are answered.
@@ -193,5 +219,17 @@ impl Drop for Ticker {
             // The thread does nothing that panics; if it did, there is nobody left to tell.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dirty_pages_are_never_looked_up_in_the_pagemap() {
+        // Its settings can be seen only so.
+        let pool = format!("{:?}", pool(&EngineOptions::default()));
+        assert!(pool.contains("pagemap_scan: No"), "{pool}");
     }
 }

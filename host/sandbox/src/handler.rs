@@ -56,6 +56,8 @@ pub struct HandlerCall<'a> {
 }
 
 /// What a handler answered, and what that took. Lifetime: one request.
+///
+/// The bytes of its outputs stay reserved in the engine's memory budget as long as anybody has them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HandlerAnswer {
     pub outputs: Vec<NamedTensor>,
@@ -84,6 +86,9 @@ pub enum HandlerError {
     Compute(ComputeError),
     #[error("no free instance")]
     NoInstance,
+    /// All instances together have used up the memory that requests may hold.
+    #[error("the server's memory budget is used up")]
+    NoMemory,
     /// The call cannot be made inline now: a graph has not met inputs of these sizes yet.
     #[error("a graph is not prepared for inputs of these sizes")]
     Unprepared,
@@ -111,7 +116,8 @@ impl Handler {
         limits: Limits,
     ) -> Result<Handler, HandlerLoadError> {
         let contract = |error: wasmtime::Error| HandlerLoadError::Contract {
-            reason: format!("{error:#}"),
+            // It repeats names of the component.
+            reason: bounded(&format!("{error:#}")),
         };
         let component = &component.component;
         let inline = engine
@@ -244,9 +250,17 @@ fn conclude(
             let failed = |error: wire::WireError| HandlerError::Failed {
                 reason: error.to_string(),
             };
-            let (outputs, parameters) = response.try_into().map_err(failed)?;
+            let (outputs, parameters) =
+                <(Vec<NamedTensor>, _)>::try_from(response).map_err(failed)?;
+            // The instance's own memory, which they were copied from, is given back right after this.
+            let reserve = |output: NamedTensor| {
+                let reservation = state.ledger.reserve(output.tensor.content().len());
+                let reservation = reservation.map_err(|_| HandlerError::NoMemory)?;
+                let tensor = output.tensor.with_reservation(reservation);
+                Ok::<_, HandlerError>(NamedTensor { tensor, ..output })
+            };
             Ok(HandlerAnswer {
-                outputs,
+                outputs: outputs.into_iter().map(reserve).collect::<Result<_, _>>()?,
                 parameters,
                 usage: state.usage(),
             })
@@ -264,6 +278,7 @@ impl From<Interruption> for HandlerError {
             Interruption::GuestTime { budget } => HandlerError::GuestTime { budget },
             Interruption::Deadline => HandlerError::Deadline,
             Interruption::NoInstance => HandlerError::NoInstance,
+            Interruption::NoMemory => HandlerError::NoMemory,
             Interruption::Unprepared => HandlerError::Unprepared,
             Interruption::Host(source) => HandlerError::Host(source),
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, UpdateDeadline};
+use wisp_tensor::MemoryBudget;
 
 /// What the host keeps for one instance. Lifetime: one request.
 pub(crate) struct InstanceState {
@@ -67,6 +68,9 @@ pub(crate) enum Interruption {
     /// The pool has no free slot.
     #[error("no free instance")]
     NoInstance,
+    /// All instances together have used up the memory budget.
+    #[error("the server's memory budget is used up")]
+    NoMemory,
     /// An inline call needs a graph that would first have to prepare.
     #[error("a graph is not prepared for inputs of these sizes")]
     Unprepared,
@@ -87,14 +91,19 @@ pub(crate) struct Instantiating;
 pub(crate) struct Unprepared;
 
 impl InstanceState {
-    fn new(limits: &Limits, graphs: Arc<Graphs>, deadline: Instant) -> InstanceState {
+    fn new(
+        limits: &Limits,
+        budget: &Arc<MemoryBudget>,
+        graphs: Arc<Graphs>,
+        deadline: Instant,
+    ) -> InstanceState {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         InstanceState {
             graphs,
             table,
             handle_limit: limits.handles,
-            ledger: Ledger::new(limits.host_bytes),
+            ledger: Ledger::new(limits.host_bytes, budget),
             deadline,
             clock: GuestClock::start(),
             preprocess: None,
@@ -102,7 +111,7 @@ impl InstanceState {
             compute: Duration::ZERO,
             invalid_tensors: 0,
             compute_fault: None,
-            memory: MemoryMeter::new(limits),
+            memory: MemoryMeter::new(limits, budget),
             guest_time: limits.guest_time,
         }
     }
@@ -174,7 +183,7 @@ fn store(
     graphs: Arc<Graphs>,
     deadline: Instant,
 ) -> Store<InstanceState> {
-    let state = InstanceState::new(limits, graphs, deadline);
+    let state = InstanceState::new(limits, &engine.memory, graphs, deadline);
     let mut store = Store::new(&engine.wasmtime, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.transfer_bytes);
@@ -188,6 +197,7 @@ pub(crate) fn interruption(error: wasmtime::Error, state: &InstanceState) -> Int
         return match limit {
             LimitError::GuestTime { budget } => Interruption::GuestTime { budget: *budget },
             LimitError::Deadline => Interruption::Deadline,
+            LimitError::Capacity => Interruption::NoMemory,
             LimitError::Memory { .. }
             | LimitError::Table { .. }
             | LimitError::InvalidTensors { .. }

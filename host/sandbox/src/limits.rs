@@ -1,13 +1,19 @@
 //! How much one instance may use, and the meters that hold it to that.
 //!
 //! wasmtime's own limits end at the guest's memory and tables. What a guest makes the host hold on
-//! its behalf (tensors) is counted by a [`Ledger`], how long it runs by a [`GuestClock`].
+//! its behalf (tensors) is counted by a [`Ledger`], how long it runs by a [`GuestClock`]. All
+//! instances together are bounded by the engine's [`MemoryBudget`]: memories, tables and tensors are
+//! reserved there too, before they are allocated.
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wasmtime::ResourceLimiter;
+use wisp_tensor::{MemoryBudget, Reservation};
+
+/// The size of a table's element: a pointer.
+const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
 /// What one call of a handler may use. The defaults are those of wasm-runtime.md section 2.6.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +37,8 @@ impl Default for Limits {
         Limits {
             memory_bytes: 128 << 20,
             table_elements: 20_000,
-            host_bytes: 256 << 20,
+            // An input and an output of a graph, each of the largest body.
+            host_bytes: 128 << 20,
             transfer_bytes: 65 << 20,
             handles: 1024,
             guest_time: Duration::from_secs(2),
@@ -54,6 +61,9 @@ pub(crate) enum LimitError {
     GuestTime { budget: Duration },
     #[error("the request's deadline has passed")]
     Deadline,
+    /// The limits allow it, but all instances together have used up the memory budget.
+    #[error("the server's memory budget is used up")]
+    Capacity,
 }
 
 /// Holds memories and tables to their limits and remembers the peak.
@@ -61,24 +71,35 @@ pub(crate) enum LimitError {
 pub(crate) struct MemoryMeter {
     memory_limit: usize,
     table_limit: usize,
+    /// The memories and tables of the instance.
+    reservation: Reservation,
     /// The largest linear memory seen, in bytes.
     pub(crate) peak_bytes: usize,
 }
 
 impl MemoryMeter {
-    pub(crate) fn new(limits: &Limits) -> MemoryMeter {
+    pub(crate) fn new(limits: &Limits, budget: &Arc<MemoryBudget>) -> MemoryMeter {
         MemoryMeter {
             memory_limit: limits.memory_bytes,
             table_limit: limits.table_elements,
+            reservation: budget.reservation(),
             peak_bytes: 0,
+        }
+    }
+
+    fn reserve(&mut self, bytes: usize) -> wasmtime::Result<bool> {
+        match self.reservation.grow(bytes) {
+            true => Ok(true),
+            false => Err(LimitError::Capacity.into()),
         }
     }
 }
 
+// Both are also called, with nothing as the current size, for what an instance begins with.
 impl ResourceLimiter for MemoryMeter {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         wanted: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
@@ -91,12 +112,12 @@ impl ResourceLimiter for MemoryMeter {
             .into());
         }
         self.peak_bytes = self.peak_bytes.max(wanted);
-        Ok(true)
+        self.reserve(wanted.saturating_sub(current))
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         wanted: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
@@ -107,7 +128,8 @@ impl ResourceLimiter for MemoryMeter {
             }
             .into());
         }
-        Ok(true)
+        let elements = wanted.saturating_sub(current);
+        self.reserve(elements.saturating_mul(TABLE_ELEMENT_BYTES))
     }
 
     // Growing can still fail below the limit: the pool's slots are smaller, or memory is short.
@@ -124,26 +146,43 @@ impl ResourceLimiter for MemoryMeter {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     left: usize,
+    budget: Arc<MemoryBudget>,
 }
 
 impl Ledger {
-    pub(crate) fn new(bytes: usize) -> Ledger {
-        Ledger { left: bytes }
-    }
-
-    /// Whether `bytes` more fit; if so they are taken.
-    pub(crate) fn charge(&mut self, bytes: usize) -> bool {
-        match self.left.checked_sub(bytes) {
-            Some(left) => {
-                self.left = left;
-                true
-            }
-            None => false,
+    /// A ledger of at most `bytes`, which are also reserved in `budget`.
+    pub(crate) fn new(bytes: usize, budget: &Arc<MemoryBudget>) -> Ledger {
+        Ledger {
+            left: bytes,
+            budget: Arc::clone(budget),
         }
     }
 
+    /// Takes `bytes` more, or returns `None` where the instance's own limit forbids it.
+    ///
+    /// The reservation belongs to the bytes, which may outlive the instance: a graph can still be
+    /// computing with them.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<Option<Reservation>, LimitError> {
+        let Some(left) = self.left.checked_sub(bytes) else {
+            return Ok(None);
+        };
+        let reservation = self.reserve(bytes)?;
+        self.left = left;
+        Ok(Some(reservation))
+    }
+
+    /// Returns `bytes` that were charged.
     pub(crate) fn release(&mut self, bytes: usize) {
         self.left = self.left.saturating_add(bytes);
+    }
+
+    /// Reserves `bytes` that other limits of the instance bound.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<Reservation, LimitError> {
+        let mut reservation = self.budget.reservation();
+        match reservation.grow(bytes) {
+            true => Ok(reservation),
+            false => Err(LimitError::Capacity),
+        }
     }
 }
 
@@ -208,15 +247,56 @@ mod tests {
     use super::*;
     use std::task::{Context, Poll, Waker};
 
+    fn budget(bytes: usize) -> Arc<MemoryBudget> {
+        Arc::new(MemoryBudget::new(bytes))
+    }
+
     #[test]
-    fn a_ledger_takes_what_fits_and_gives_back_what_is_released() {
-        let mut ledger = Ledger::new(10);
-        assert!(ledger.charge(7));
-        assert!(!ledger.charge(4));
+    fn a_ledger_takes_what_fits_and_gives_back_what_is_released() -> anyhow::Result<()> {
+        let mut ledger = Ledger::new(10, &budget(usize::MAX));
+        assert!(ledger.charge(7)?.is_some());
+        assert!(ledger.charge(4)?.is_none());
         ledger.release(7);
-        assert!(ledger.charge(10));
-        assert!(!ledger.charge(1));
-        assert!(!ledger.charge(usize::MAX));
+        assert!(ledger.charge(10)?.is_some());
+        assert!(ledger.charge(1)?.is_none());
+        assert!(ledger.charge(usize::MAX)?.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn ledgers_of_one_budget_are_bounded_together() -> anyhow::Result<()> {
+        let budget = budget(10);
+        let mut one = Ledger::new(8, &budget);
+        let mut other = Ledger::new(8, &budget);
+        let held = one.charge(6)?;
+        assert_eq!(other.charge(6).err(), Some(LimitError::Capacity));
+        assert!(other.charge(4)?.is_some());
+        drop(held);
+        // The refusal took nothing of its own limit.
+        other.release(4);
+        assert!(other.charge(8)?.is_some());
+        assert_eq!(budget.reserved(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn memories_and_tables_are_reserved_from_their_first_byte_on() {
+        let budget = budget(100);
+        let limits = Limits {
+            memory_bytes: 80,
+            ..Limits::default()
+        };
+        let mut meter = MemoryMeter::new(&limits, &budget);
+        assert!(meter.memory_growing(0, 40, None).is_ok());
+        assert!(meter.table_growing(0, 1, None).is_ok());
+        assert_eq!(budget.reserved(), 40 + TABLE_ELEMENT_BYTES);
+        let other = MemoryMeter::new(&limits, &budget).memory_growing(0, 60, None);
+        let limit = other.map_err(|error| error.downcast::<LimitError>().ok());
+        assert!(matches!(limit, Err(Some(LimitError::Capacity))));
+        assert!(meter.memory_growing(40, 81, None).is_err());
+        assert!(meter.memory_growing(40, 80, None).is_ok());
+        drop(meter);
+        assert_eq!(budget.reserved(), 0);
     }
 
     #[test]

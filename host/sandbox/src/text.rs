@@ -22,20 +22,32 @@ pub(crate) fn shown(name: &str) -> String {
     cut(name, MAX_SHOWN_NAME)
 }
 
-/// The first `limit` characters, the last of them an ellipsis where there were more, with control
-/// characters replaced by spaces.
+/// The first `limit` characters, the last of them an ellipsis where there were more, with those that
+/// break lines, steer terminals or change the direction of writing replaced by spaces.
 fn cut(text: &str, limit: usize) -> String {
     let mut characters = text.chars();
     let mut shown: String = characters
         .by_ref()
         .take(limit)
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_disruptive(c) { ' ' } else { c })
         .collect();
     if characters.next().is_some() {
         shown.pop();
         shown.push('…');
     }
     shown
+}
+
+/// Whether a character changes how what follows it is shown.
+fn is_disruptive(c: char) -> bool {
+    // C0, DEL and C1 are controls to Rust. The others are the separators of lines and paragraphs, and
+    // what Unicode's bidirectional algorithm calls explicit formatting.
+    c.is_control()
+        || matches!(
+            c,
+            '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+                | '\u{200e}' | '\u{200f}' | '\u{61c}'
+        )
 }
 
 #[cfg(test)]
@@ -54,5 +66,12 @@ mod tests {
     #[test]
     fn no_character_begins_another_line_or_steers_a_terminal() {
         assert_eq!(bounded("a\r\nERROR b\x1b[2J\0"), "a  ERROR b [2J ");
+        let separators = ('\u{2028}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');
+        let controls = ('\u{7f}'..='\u{9f}').chain(separators);
+        for c in controls.chain(['\u{200e}', '\u{200f}', '\u{61c}']) {
+            assert_eq!(bounded(&format!("a{c}b")), "a b", "{c:?}");
+            assert_eq!(shown(&format!("a{c}b")), "a b", "{c:?}");
+        }
+        assert_eq!(shown("naïve 名 🦀"), "naïve 名 🦀");
     }
 }

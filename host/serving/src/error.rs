@@ -164,6 +164,10 @@ impl From<HandlerError> for InferError {
             HandlerError::NoInstance => {
                 InferError::plain(ErrorKind::Unavailable, "the server has no free instance")
             }
+            HandlerError::NoMemory => InferError::plain(
+                ErrorKind::Unavailable,
+                "the server has no memory left for this request; try again later",
+            ),
             HandlerError::Unprepared | HandlerError::Host(_) => InferError::host(error),
         }
     }

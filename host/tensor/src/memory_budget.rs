@@ -4,6 +4,7 @@
 //! Whoever is about to hold bytes grows a [`Reservation`] first, and is refused when the budget is
 //! used up; a reservation gives back what it holds when it is dropped.
 
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -104,6 +105,14 @@ impl Reservation {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
+    /// Returns `content` as bytes that stay reserved until the last clone of them is dropped.
+    pub fn keep_for(self, content: impl AsRef<[u8]> + Send + 'static) -> Bytes {
+        Bytes::from_owner(Reserved {
+            content,
+            _reservation: self,
+        })
+    }
+
     /// Gives back all that is reserved here.
     pub fn release(&mut self) {
         self.shrink(self.bytes);
@@ -117,6 +126,18 @@ fn can_allocate(bytes: usize) -> bool {
     // Or the compiler may leave out an allocation that nothing uses.
     std::hint::black_box(probe.as_mut_ptr());
     outcome.is_ok()
+}
+
+/// Bytes and the reservation that accounts for them, dropped together.
+struct Reserved<T> {
+    content: T,
+    _reservation: Reservation,
+}
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Reserved<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.content.as_ref()
+    }
 }
 
 impl Drop for Reservation {
@@ -146,5 +167,18 @@ mod tests {
         assert_eq!((other.bytes(), budget.reserved()), (0, 0));
         drop(other);
         assert!(budget.reservation().grow(10));
+    }
+
+    #[test]
+    fn kept_bytes_are_reserved_until_the_last_clone_is_dropped() {
+        let budget = Arc::new(MemoryBudget::new(10));
+        let mut reservation = budget.reservation();
+        assert!(reservation.grow(3));
+        let bytes = reservation.keep_for(vec![1, 2, 3]);
+        let slice = bytes.slice(1..2);
+        drop(bytes);
+        assert_eq!((slice.as_ref(), budget.reserved()), (&[2][..], 3));
+        drop(slice);
+        assert_eq!(budget.reserved(), 0);
     }
 }

@@ -4,7 +4,7 @@
 //! encoder) needs no check of its own. It owns nothing but a reference to shared bytes: cloning and
 //! slicing copy no data.
 
-use crate::{ElementType, Shape, ShapeError};
+use crate::{ElementType, Reservation, Shape, ShapeError};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// A typed, shaped view of shared bytes in V2's binary layout: little-endian, row-major.
@@ -107,6 +107,14 @@ impl Tensor {
     /// The tensor's bytes, without the proof.
     pub fn into_content(self) -> Bytes {
         self.content
+    }
+
+    /// Returns the same tensor, whose bytes stay reserved until the last clone of them is dropped.
+    pub fn with_reservation(self, reservation: Reservation) -> Tensor {
+        Tensor {
+            content: reservation.keep_for(self.content),
+            ..self
+        }
     }
 
     /// The elements of a BYTES tensor in order; of any other type, none.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::time::{Duration, Instant};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType, WasmList};
-use wisp_tensor::{ElementType, Tensor};
+use wisp_tensor::ElementType;
 
 const TENSOR: &str = "wasi:nn/tensor@0.2.0-rc-2024-10-28";
 const GRAPH: &str = "wasi:nn/graph@0.2.0-rc-2024-10-28";
@@ -177,12 +177,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
             let element_type = tensor_type.element_type();
             let admitted = store
                 .data_mut()
-                .admit_tensor(&dimensions, element_type, data.len());
+                .admit_tensor(&dimensions, element_type, data.len())?;
             // The only copy: out of the guest's memory, at the size that was admitted.
-            let content = admitted.and_then(|shape| {
-                let content = Bytes::copy_from_slice(data.as_le_slice(&store));
-                Tensor::new(element_type, shape, content).map_err(|error| NnError::invalid(&error))
-            });
+            let content = admitted.and_then(|admitted| admitted.copy(data.as_le_slice(&store)));
             let handle = store
                 .data_mut()
                 .insert_tensor(dimensions, tensor_type, content)?;

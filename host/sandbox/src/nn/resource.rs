@@ -13,7 +13,7 @@ use wasmtime::component::Resource;
 use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::signature::{check_complete, check_tensors};
 use wisp_tensor::tensor::byte_length;
-use wisp_tensor::{ElementType, NamedTensor, Shape, ShapeError, Tensor};
+use wisp_tensor::{ElementType, NamedTensor, Reservation, Shape, ShapeError, Tensor};
 
 /// The most tensors without a valid shape that one instance may make; a guest that goes on does so
 /// on purpose.
@@ -44,6 +44,14 @@ pub(super) struct NnContext {
 pub(super) struct NnError {
     pub(super) code: ErrorCode,
     pub(super) text: String,
+}
+
+/// A tensor that fits its shape and has been charged for, before its bytes are copied.
+#[derive(Debug)]
+pub(super) struct AdmittedTensor {
+    element_type: ElementType,
+    shape: Shape,
+    reservation: Reservation,
 }
 
 /// Inputs that have met their graph's signature.
@@ -78,6 +86,42 @@ impl NnTensor {
     }
 }
 
+impl AdmittedTensor {
+    /// The tensor with a copy of `content`, whose bytes stay reserved as long as anybody has them.
+    pub(super) fn copy(self, content: &[u8]) -> Result<Tensor, NnError> {
+        let tensor = Tensor::new(
+            self.element_type,
+            self.shape,
+            Bytes::copy_from_slice(content),
+        );
+        let tensor = tensor.map_err(|error| NnError::invalid(&error))?;
+        Ok(tensor.with_reservation(self.reservation))
+    }
+}
+
+/// The shape of a tensor that `length` bytes are, if they are one.
+fn tensor_shape(
+    dimensions: &[u32],
+    element_type: ElementType,
+    length: usize,
+) -> Result<Shape, NnError> {
+    let rank = dimensions.len();
+    if rank > MAX_RANK {
+        // Before they are copied: a guest can give as many as its memory holds.
+        return Err(NnError::invalid(&ShapeError::Rank { rank }));
+    }
+    let shape = Shape::new(dimensions.to_vec()).map_err(|error| NnError::invalid(&error))?;
+    let expected = element_type
+        .size()
+        .and_then(|size| byte_length(&shape, size).ok());
+    if expected != Some(length) {
+        return Err(NnError::invalid(&format_args!(
+            "shape {shape} of {element_type} does not take {length} bytes"
+        )));
+    }
+    Ok(shape)
+}
+
 impl InstanceState {
     fn insert<T: Send + 'static>(&mut self, value: T) -> wasmtime::Result<Resource<T>> {
         let limit = self.handle_limit;
@@ -88,33 +132,29 @@ impl InstanceState {
 
     /// Whether `length` bytes are a tensor of this type and shape that this instance may still
     /// make; they are charged to it before anybody copies them.
+    ///
+    /// Fails the call where the instance may, but the host has no room.
     pub(super) fn admit_tensor(
         &mut self,
         dimensions: &[u32],
         element_type: ElementType,
         length: usize,
-    ) -> Result<Shape, NnError> {
-        let rank = dimensions.len();
-        if rank > MAX_RANK {
-            // Before they are copied: a guest can give as many as its memory holds.
-            return Err(NnError::invalid(&ShapeError::Rank { rank }));
-        }
-        let shape = Shape::new(dimensions.to_vec()).map_err(|error| NnError::invalid(&error))?;
-        let expected = element_type
-            .size()
-            .and_then(|size| byte_length(&shape, size).ok());
-        if expected != Some(length) {
-            return Err(NnError::invalid(&format_args!(
-                "shape {shape} of {element_type} does not take {length} bytes"
-            )));
-        }
-        if !self.ledger.charge(length) {
-            return Err(NnError::new(
+    ) -> wasmtime::Result<Result<AdmittedTensor, NnError>> {
+        let shape = match tensor_shape(dimensions, element_type, length) {
+            Ok(shape) => shape,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(match self.ledger.charge(length)? {
+            Some(reservation) => Ok(AdmittedTensor {
+                element_type,
+                shape,
+                reservation,
+            }),
+            None => Err(NnError::new(
                 ErrorCode::TooLarge,
                 "the tensors held for this request are too large together",
-            ));
-        }
-        Ok(shape)
+            )),
+        })
     }
 
     /// A handle to an admitted tensor, or to the reason why it has no bytes.
@@ -251,16 +291,6 @@ impl InstanceState {
             }
             Err(error) => return self.fail_compute(error),
         };
-        let bytes = outputs
-            .iter()
-            .map(|output| output.tensor.content().len())
-            .fold(0usize, usize::saturating_add);
-        if !self.ledger.charge(bytes) {
-            return self.fail_compute(NnError::new(
-                ErrorCode::TooLarge,
-                "the outputs are too large for this request",
-            ));
-        }
         let mut handles = Vec::with_capacity(outputs.len());
         for NamedTensor { name, tensor } in outputs {
             let Some(tensor_type) = TensorType::from_element_type(tensor.element_type()) else {
@@ -269,10 +299,16 @@ impl InstanceState {
                     format!("output `{name}` has a type that wasi:nn lacks"),
                 ));
             };
+            let Some(reservation) = self.ledger.charge(tensor.content().len())? else {
+                return self.fail_compute(NnError::new(
+                    ErrorCode::TooLarge,
+                    "the outputs are too large for this request",
+                ));
+            };
             let output = NnTensor {
                 dimensions: tensor.shape().dimensions().to_vec(),
                 tensor_type,
-                content: Ok(tensor),
+                content: Ok(tensor.with_reservation(reservation)),
             };
             handles.push((name, self.insert(output)?));
         }
@@ -359,7 +395,7 @@ mod tests {
         let mut store = store(&Limits::default())?;
         let state = store.data_mut();
         let wide = vec![1; 1 << 20];
-        let refusal = state.admit_tensor(&wide, ElementType::Fp32, 4);
+        let refusal = state.admit_tensor(&wide, ElementType::Fp32, 4).unwrap();
         let refusal = refusal.err().context("a million axes were accepted")?;
         assert_eq!(refusal.code, ErrorCode::InvalidArgument);
         let handle = state

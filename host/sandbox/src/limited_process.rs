@@ -1,0 +1,341 @@
+//! Runs a program of our own in a child process with limits on its time and memory.
+//!
+//! Compiling a component or reading a model file can take any time and memory, or end the process,
+//! where a stranger has made it. A [`ChildProgram`] is given a task and its input, answers with
+//! bytes or with the reason why there are none, and is killed when it exceeds its limits or when this
+//! process ends. It inherits nothing but its three standard streams.
+//!
+//! Both ends are here: [`ChildProgram::run`] for the parent, [`begin`] and [`finish`] for the child.
+
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, prlimit,
+    set_parent_process_death_signal, waitid,
+};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// What an answer begins with: a result, or the text of a refusal.
+const RESULT: u8 = 0;
+const REFUSAL: u8 = 1;
+
+/// Threads that a child computes with. Each of them takes memory, and the machine has other work.
+const THREADS: &str = "4";
+
+/// How much of the processor a child leaves to the threads that serve, as a nice value.
+const NICENESS: i32 = 5;
+
+/// A program that takes tasks as a child process. Lifetime: the process.
+#[derive(Debug, Clone)]
+pub struct ChildProgram {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+/// How much one child may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessLimits {
+    /// Time on the processor, of all its threads together.
+    pub processor_time: Duration,
+    /// Time altogether, on however busy a machine.
+    pub wall_time: Duration,
+    /// Memory that it allocates.
+    pub memory_bytes: u64,
+    /// The size of its answer.
+    pub output_bytes: usize,
+}
+
+/// A child has given no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    #[error("failed to run a process for it: {0}")]
+    Start(io::Error),
+    #[error("it took more than {} s of processor time", limit.as_secs())]
+    ProcessorTime { limit: Duration },
+    #[error("it took longer than {} s", limit.as_secs())]
+    WallTime { limit: Duration },
+    #[error("its result is larger than {limit} bytes")]
+    Output { limit: usize },
+    /// Which includes that it had no memory left.
+    #[error("its process ended: {status} (it may use {} MiB of memory)", memory_bytes >> 20)]
+    Died {
+        status: ExitStatus,
+        memory_bytes: u64,
+    },
+}
+
+/// What a child answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChildAnswer {
+    Result(Vec<u8>),
+    /// The task cannot be done; why.
+    Refusal(String),
+}
+
+// === impl ChildProgram ===
+
+impl ChildProgram {
+    /// The program at `path`, whose tasks follow these arguments.
+    pub fn new<A: Into<OsString>>(
+        path: impl Into<PathBuf>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> ChildProgram {
+        ChildProgram {
+            path: path.into(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    /// Runs the program for one task and waits for its answer. Blocks this thread, at whose end
+    /// the child would be killed.
+    pub fn run(
+        &self,
+        task: &[&OsStr],
+        input: &[u8],
+        limits: &ProcessLimits,
+    ) -> Result<ChildAnswer, ChildError> {
+        let mut child = Command::new(&self.path)
+            .args(&self.arguments)
+            .args(task)
+            .env("RAYON_NUM_THREADS", THREADS)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(ChildError::Start)?;
+        let answered = limit(&child, limits).and_then(|()| exchange(&mut child, input, limits));
+        if !matches!(answered, Ok(Exchange::Ended(_))) {
+            // It may have ended by itself meanwhile.
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(ChildError::Start)?;
+        match answered.map_err(ChildError::Start)? {
+            Exchange::Late => Err(ChildError::WallTime {
+                limit: limits.wall_time,
+            }),
+            Exchange::Ended(output) if output.len() > limits.output_bytes => {
+                Err(ChildError::Output {
+                    limit: limits.output_bytes,
+                })
+            }
+            Exchange::Ended(output) => read_answer(output, status, limits),
+        }
+    }
+}
+
+/// How the exchange with a child has ended.
+enum Exchange {
+    /// It has written this, and ended.
+    Ended(Vec<u8>),
+    Late,
+}
+
+/// Limits a child that has been started and waits for its input.
+fn limit(child: &Child, limits: &ProcessLimits) -> io::Result<()> {
+    let pid = Some(Pid::from_child(child));
+    let seconds = limits.processor_time.as_secs();
+    let set = |resource, soft: u64, hard: u64| {
+        // It has inherited the limits of this process, and may not raise them.
+        let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let limit = Rlimit {
+            current: Some(soft.min(most)),
+            maximum: Some(hard.min(most)),
+        };
+        prlimit(pid, resource, limit).map(drop)
+    };
+    // At the first it gets a signal that says why, at the second it is killed.
+    set(Resource::Cpu, seconds, seconds + 1)?;
+    // Not of addresses, of which engines reserve more than they ever use.
+    set(Resource::Data, limits.memory_bytes, limits.memory_bytes)?;
+    set(Resource::Core, 0, 0)?;
+    Ok(())
+}
+
+/// Gives the child its input and takes its output, until it ends or its time is up.
+fn exchange(child: &mut Child, input: &[u8], limits: &ProcessLimits) -> io::Result<Exchange> {
+    let pid = Pid::from_child(child);
+    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(io::Error::other("it has no streams"));
+    };
+    thread::scope(|scope| {
+        let (done, ended) = channel();
+        let talk = thread::Builder::new().name("wisp-child".to_owned());
+        let talking = talk.spawn_scoped(scope, move || {
+            let output = talk_to(stdin, stdout, input, limits.output_bytes);
+            // Leaves its status to whoever waits for it next.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let _ = waitid(WaitId::Pid(pid), options);
+            let _ = done.send(());
+            output
+        })?;
+        if ended.recv_timeout(limits.wall_time).is_err() {
+            // The other thread ends when the child has.
+            child.kill()?;
+            return Ok(Exchange::Late);
+        }
+        match talking.join() {
+            Ok(output) => Ok(Exchange::Ended(output)),
+            Err(_) => Err(io::Error::other("the thread that talks to it has panicked")),
+        }
+    })
+}
+
+/// What the child writes, and at most one byte more than its limit.
+fn talk_to(mut stdin: ChildStdin, stdout: ChildStdout, input: &[u8], limit: usize) -> Vec<u8> {
+    // One that has ended says so by what it has written, or has not.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    let mut output = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let _ = stdout.take(most).read_to_end(&mut output);
+    output
+}
+
+fn read_answer(
+    mut output: Vec<u8>,
+    status: ExitStatus,
+    limits: &ProcessLimits,
+) -> Result<ChildAnswer, ChildError> {
+    let kind = output.first().copied();
+    match (status.success(), kind) {
+        (true, Some(RESULT)) => {
+            output.remove(0);
+            Ok(ChildAnswer::Result(output))
+        }
+        (true, Some(REFUSAL)) => {
+            let text = String::from_utf8_lossy(&output[1..]);
+            Ok(ChildAnswer::Refusal(text.into_owned()))
+        }
+        _ if status.signal() == Some(Signal::XCPU.as_raw()) => Err(ChildError::ProcessorTime {
+            limit: limits.processor_time,
+        }),
+        _ => Err(ChildError::Died {
+            status,
+            memory_bytes: limits.memory_bytes,
+        }),
+    }
+}
+
+// === the child's end ===
+
+/// Takes the task's input, after having seen to it that this process ends with its parent.
+pub fn begin() -> io::Result<Vec<u8>> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Refused where a process may not make itself less important; it then is as important as others.
+    let _ = rustix::process::nice(NICENESS);
+    let mut input = Vec::new();
+    io::stdin().lock().read_to_end(&mut input)?;
+    Ok(input)
+}
+
+/// Answers the parent.
+pub fn finish(answer: &ChildAnswer) -> io::Result<()> {
+    let (kind, content) = match answer {
+        ChildAnswer::Result(content) => (RESULT, content.as_slice()),
+        ChildAnswer::Refusal(text) => (REFUSAL, text.as_bytes()),
+    };
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&[kind])?;
+    stdout.write_all(content)?;
+    stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::{Result, ensure};
+
+    const LIMITS: ProcessLimits = ProcessLimits {
+        processor_time: Duration::from_secs(1),
+        wall_time: Duration::from_secs(60),
+        memory_bytes: 64 << 20,
+        output_bytes: 1000,
+    };
+
+    /// Any program can be a child that keeps to the protocol.
+    fn run(script: &str, input: &[u8], limits: &ProcessLimits) -> Result<ChildAnswer, ChildError> {
+        ChildProgram::new("/bin/sh", ["-c"]).run(&[OsStr::new(script)], input, limits)
+    }
+
+    #[test]
+    fn a_child_answers_with_bytes_or_with_a_reason() -> Result<()> {
+        let echo = run("printf '\\000'; cat", b"input", &LIMITS)?;
+        ensure!(echo == ChildAnswer::Result(b"input".to_vec()), "{echo:?}");
+        let refusal = run("printf '\\001no'", b"input", &LIMITS)?;
+        ensure!(refusal == ChildAnswer::Refusal("no".to_owned()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_child_that_computes_for_ever_ends_with_its_processor_time() {
+        let endless = run("while :; do :; done", b"", &LIMITS);
+        assert!(
+            matches!(endless, Err(ChildError::ProcessorTime { .. })),
+            "{endless:?}"
+        );
+    }
+
+    #[test]
+    fn a_child_that_waits_for_ever_is_killed_when_its_time_is_up() {
+        let limits = ProcessLimits {
+            wall_time: Duration::from_millis(50),
+            ..LIMITS
+        };
+        let silent = run("exec sleep 1000", b"", &limits);
+        assert!(
+            matches!(silent, Err(ChildError::WallTime { .. })),
+            "{silent:?}"
+        );
+    }
+
+    #[test]
+    fn a_child_that_writes_more_than_it_may_is_cut_off() {
+        let flood = run("exec cat /dev/zero", b"", &LIMITS);
+        assert!(
+            matches!(flood, Err(ChildError::Output { limit: 1000 })),
+            "{flood:?}"
+        );
+    }
+
+    #[test]
+    fn a_child_that_takes_more_memory_than_it_may_dies_of_it() {
+        // The last line of what it reads is kept, and nothing here is a line.
+        let hog = run("exec tail -n 1 /dev/zero", b"", &LIMITS);
+        assert!(matches!(hog, Err(ChildError::Died { .. })), "{hog:?}");
+    }
+
+    #[test]
+    fn an_answer_that_is_none_or_is_cut_short_is_a_death() {
+        for script in ["exit 0", "printf '\\000x'; exit 1", "printf '\\007'"] {
+            let answer = run(script, b"", &LIMITS);
+            assert!(matches!(answer, Err(ChildError::Died { .. })), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_no_childs_fault() {
+        let missing = ChildProgram::new("/no/such/program", [""]).run(&[], b"", &LIMITS);
+        assert!(matches!(missing, Err(ChildError::Start(_))), "{missing:?}");
+    }
+
+    #[test]
+    fn a_child_has_no_files_of_its_parents() -> Result<()> {
+        let _open = std::fs::File::open("/dev/null")?;
+        // 3 may be what lists them.
+        let listed = run("printf '\\000'; ls /proc/self/fd", b"", &LIMITS)?;
+        let ChildAnswer::Result(listed) = listed else {
+            anyhow::bail!("{listed:?}");
+        };
+        let listed = String::from_utf8(listed)?;
+        ensure!(
+            listed.lines().all(|fd| ["0", "1", "2", "3"].contains(&fd)),
+            "{listed}"
+        );
+        Ok(())
+    }
+}
