@@ -381,13 +381,6 @@ fn divisions() -> Vec<Case> {
             &[-1, -1, 3],
             Computed(&[0, 0, 2]),
         ),
-        divided(
-            "Mod of one by many",
-            "Mod",
-            &[LEAST],
-            &[-1, 3],
-            Computed(&[0, 1]),
-        ),
     ]
 }
 

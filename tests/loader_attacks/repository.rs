@@ -65,6 +65,73 @@ fn broken_models_beside_a_good_one_harm_only_themselves() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn files_that_are_none_are_the_failure_of_their_model_alone() -> Result<()> {
+    let whole = Graph::from_x_to_y(&[None, Some(3)])
+        .node("Relu", &["x"], &["y"])
+        .bytes();
+    let mut repository = Repository::of(&["wine"])?
+        .with_file("threads/model.toml", "threads = 100000")?
+        .with_file("zeros/model.toml", "")?
+        .with_file("directory/1/handler.wasm/file", "")?;
+    // Where each lies that cannot be read, and what the index says of the model.
+    let odd = [
+        ("link", "1/handler.wasm", "handler.wasm cannot be read"),
+        ("loop", "1/handler.wasm", "handler.wasm cannot be read"),
+        ("device", "1/handler.wasm", "handler.wasm cannot be read"),
+        ("pipe", "1/handler.wasm", "handler.wasm cannot be read"),
+        ("huge", "1/handler.wasm", "handler.wasm cannot be read"),
+        ("directory", "1/handler.wasm", "handler.wasm cannot be read"),
+        ("threads", "model.toml", "model.toml is not valid"),
+        ("zeros", "model.toml", "model.toml is not valid"),
+        ("piped_file", "model.toml", "model.toml is not valid"),
+        ("linked_file", "model.toml", "model.toml is not valid"),
+    ];
+    for (model, ..) in odd {
+        repository = repository.with_file(&format!("{model}/1/model.onnx"), &whole)?;
+    }
+    let path = |model: &str| {
+        let found = odd.iter().find(|(name, ..)| *name == model);
+        let file = found.map_or("", |(_, file, _)| file);
+        repository.path().join(model).join(file)
+    };
+    for (model, target) in [
+        ("link", "/nowhere/handler.wasm"),
+        ("loop", "handler.wasm"),
+        ("device", "/dev/zero"),
+        ("linked_file", "/nowhere/model.toml"),
+    ] {
+        std::os::unix::fs::symlink(target, path(model))?;
+    }
+    for model in ["pipe", "piped_file"] {
+        let made = Command::new("mkfifo").arg(path(model)).status()?;
+        ensure!(made.success(), "mkfifo ended with {made}");
+    }
+    for model in ["huge", "zeros"] {
+        std::fs::File::create(path(model))?.set_len(3 << 30)?;
+    }
+    let server = TestServer::start(repository)?;
+    is_well(&server)?;
+    let index = server
+        .request("POST /v2/repository/index", &[], b"")?
+        .ok()?;
+    let index = index.as_array().context("no index")?;
+    for (model, _, expected) in odd {
+        let entry = index.iter().find(|entry| entry["name"] == model);
+        let reason = entry.and_then(|entry| entry["reason"].as_str());
+        let reason = reason.unwrap_or_default();
+        ensure!(reason.contains(expected), "{model}: {entry:?}");
+        ensure!(!reason.contains('/'), "{model}: {reason}");
+        // Asked for once more, it fails at once, and holds up nobody.
+        let load = format!("POST /v2/repository/models/{model}/load");
+        ensure!(
+            server.request(&load, &[], b"")?.status != 200,
+            "{model} loads"
+        );
+    }
+    is_well(&server)
+}
+
 /// A wine is classified as ever.
 fn is_well(server: &TestServer) -> Result<()> {
     let request = json!({ "inputs": [{

@@ -270,7 +270,7 @@ impl TractGraph {
                     plan.ok_or_else(|| format_err!("the runtime makes no plan"))?
                 }
             };
-            CheckedPlan::new(plan, live).map(Arc::new)
+            CheckedPlan::new(plan, live, &self.memory).map(Arc::new)
         })
     }
 
@@ -286,7 +286,7 @@ impl TractGraph {
             let inputs = pairs.map(|(tensor, datum_type)| to_tract(tensor, *datum_type));
             inputs.collect::<TractResult<_>>()
         };
-        plan.run(&self.memory, cancellation, inputs, |computed| {
+        plan.run(cancellation, inputs, |computed| {
             ensure!(
                 computed.len() == outputs.len(),
                 "{} outputs came",

@@ -14,9 +14,10 @@ use crate::Cancellation;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use tract_onnx::prelude::{
-    Datum, DatumType, TDim, TValue, TVec, TractResult, TypedModel, TypedNode, TypedSimplePlan,
+    Datum, DatumType, ShapeFact, TDim, TValue, TVec, TractResult, TypedFact, TypedModel, TypedNode,
+    TypedSimplePlan,
 };
-use tract_onnx::tract_core::internal::{EvalContext, OpState, ensure};
+use tract_onnx::tract_core::internal::{EvalContext, Outlet, ensure};
 use tract_onnx::tract_core::ops::array::{DynTile, Gather, GatherNd, Range, Topk};
 use tract_onnx::tract_core::ops::binary::{OptBinByScalar, OptBinUnicast, TypedBinOp};
 use tract_onnx::tract_core::ops::konst::Const;
@@ -33,6 +34,8 @@ pub(super) struct CheckedPlan {
     released: Box<[TVec<usize>]>,
     /// The bytes of all values whose sizes are known, at the time when they are most.
     live_bytes: u64,
+    /// What all computations may take together.
+    memory: Arc<MemoryBudget>,
 }
 
 /// What is asked of an operator.
@@ -47,7 +50,7 @@ struct NodeCheck {
 enum Kind {
     #[default]
     Nothing,
-    /// The sizes of its outputs follow from values.
+    /// The sizes of its outputs follow from values, or they are texts, which may be repeated.
     Size,
     /// Its indices must be within the axis.
     Indices,
@@ -73,8 +76,12 @@ struct Reserved {
 }
 
 impl CheckedPlan {
-    /// The checks for `plan`, whose values of known size take `live_bytes` at most.
-    pub(super) fn new(plan: Arc<TypedSimplePlan>, live_bytes: u64) -> TractResult<CheckedPlan> {
+    /// The checks for `plan`, whose values of known size take `live_bytes` of `memory` at most.
+    pub(super) fn new(
+        plan: Arc<TypedSimplePlan>,
+        live_bytes: u64,
+        memory: &Arc<MemoryBudget>,
+    ) -> TractResult<CheckedPlan> {
         let model = plan.model();
         check_bodies(model)?;
         let checks = model.nodes().iter().map(|node| NodeCheck::of(model, node));
@@ -89,13 +96,13 @@ impl CheckedPlan {
             checks,
             released,
             live_bytes,
+            memory: Arc::clone(memory),
         })
     }
 
-    /// Computes `inputs`, which `inputs` makes, with the memory that `memory` has left.
+    /// Computes what `inputs` makes, with the memory that others leave, and returns what `outputs` makes of it.
     pub(super) fn run<T>(
         &self,
-        memory: &Arc<MemoryBudget>,
         cancellation: &Cancellation,
         inputs: impl FnOnce() -> TractResult<TVec<TValue>>,
         outputs: impl FnOnce(TVec<TValue>) -> TractResult<T>,
@@ -105,10 +112,10 @@ impl CheckedPlan {
             cancellation,
             node: Cell::new(usize::MAX),
             reserved: RefCell::new(Reserved {
-                all: memory.reservation(),
+                all: self.memory.reservation(),
                 nodes: Vec::new(),
             }),
-            capacity: u64::try_from(memory.capacity()).unwrap_or(u64::MAX),
+            capacity: u64::try_from(self.memory.capacity()).unwrap_or(u64::MAX),
         };
         let fault = match guarded(|| {
             run.reserve(self.live_bytes, "the graph")?;
@@ -117,11 +124,14 @@ impl CheckedPlan {
             // passed between threads would leak it, and states kept in thread locals would reach for
             // it after it is gone when the thread ends.
             let mut state = self.plan.spawn()?;
-            outputs(
+            let computed =
                 state.run_plan_with_eval(inputs()?, |context, op_state, node, inputs| {
-                    run.eval(context, op_state, node, inputs)
-                })?,
-            )
+                    run.check(context, node, &inputs)?;
+                    let computed = plan::eval(context, op_state, node, inputs)?;
+                    run.release_after(node);
+                    TractResult::Ok(computed)
+                })?;
+            outputs(computed)
         }) {
             Ok(outputs) => return Ok(outputs),
             Err(fault) => fault,
@@ -177,11 +187,9 @@ impl NodeCheck {
         let takes_numbers = inputs
             .iter()
             .any(|fact| fact.konst.is_none() && is_number(fact.datum_type));
-        let is_sized = |output: &tract_onnx::tract_core::model::Outlet<_>| {
-            let fact: &tract_onnx::prelude::TypedFact = &output.fact;
-            fact.shape.as_concrete().is_some()
-        };
-        let kind = if !node.outputs.iter().all(is_sized) {
+        let is_sized = |output: &Outlet<TypedFact>| output.fact.shape.as_concrete().is_some();
+        let texts = |output: &Outlet<TypedFact>| output.fact.datum_type == DatumType::String;
+        let kind = if !node.outputs.iter().all(is_sized) || node.outputs.iter().any(texts) {
             Kind::Size
         } else if !takes_numbers {
             Kind::Nothing
@@ -235,28 +243,18 @@ fn check_bodies(model: &TypedModel) -> TractResult<()> {
 }
 
 impl Run<'_> {
-    fn eval(
-        &self,
-        context: &EvalContext,
-        state: Option<&mut (dyn OpState + 'static)>,
-        node: &TypedNode,
-        inputs: TVec<TValue>,
-    ) -> TractResult<TVec<TValue>> {
+    /// What is asked of a node before it computes.
+    fn check(&self, context: &EvalContext, node: &TypedNode, inputs: &[TValue]) -> TractResult<()> {
         if self.cancellation.is_cancelled() {
             return Err(Cancelled.into());
         }
         self.node.set(node.id);
         match self.plan.checks[node.id].kind {
-            Kind::Nothing => {}
-            Kind::Size => self.check_size(context, node, &inputs)?,
-            Kind::Indices => check_indices(node, &inputs)?,
-            Kind::Divisor => check_divisor(node, &inputs[1])?,
+            Kind::Nothing => Ok(()),
+            Kind::Size => self.check_size(context, node, inputs),
+            Kind::Indices => check_indices(node, inputs),
+            Kind::Divisor => check_divisor(node, &inputs[1]),
         }
-        let outputs = plan::eval(context, state, node, inputs)?;
-        if let Some(released) = self.plan.released.get(node.id) {
-            self.release(released);
-        }
-        Ok(outputs)
     }
 
     fn reserve(&self, bytes: u64, name: &str) -> TractResult<usize> {
@@ -267,8 +265,11 @@ impl Run<'_> {
         }
     }
 
-    /// Give back what the outputs of these nodes took.
-    fn release(&self, nodes: &[usize]) {
+    /// Give back what outputs took that nobody reads after this node.
+    fn release_after(&self, node: &TypedNode) {
+        let Some(nodes) = self.plan.released.get(node.id) else {
+            return;
+        };
         let Reserved {
             all,
             nodes: reserved,
@@ -295,7 +296,12 @@ impl Run<'_> {
             let volume = known
                 .or_else(|| evaluated_volume(context, &output.fact.shape))
                 .unwrap_or_else(|| taken_volume(node, inputs));
-            let size = u64::try_from(output.fact.datum_type.size_of()).unwrap_or(u64::MAX);
+            let size = output.fact.datum_type.size_of();
+            let size = match output.fact.datum_type {
+                DatumType::String => size.saturating_add(longest_text(inputs)?),
+                _ => size,
+            };
+            let size = u64::try_from(size).unwrap_or(u64::MAX);
             bytes = bytes.saturating_add(volume.saturating_mul(size));
         }
         let held = u64::try_from(self.reserved.borrow().all.bytes()).unwrap_or(u64::MAX);
@@ -363,7 +369,7 @@ fn output_volume(
     Ok(None)
 }
 
-fn evaluated_volume(context: &EvalContext, shape: &tract_onnx::prelude::ShapeFact) -> Option<u64> {
+fn evaluated_volume(context: &EvalContext, shape: &ShapeFact) -> Option<u64> {
     let mut product = 1u64;
     for dimension in shape.iter() {
         let size = dimension.eval(context.symbols).to_i64().ok()?;
@@ -383,6 +389,19 @@ fn taken_volume(node: &TypedNode, inputs: &[TValue]) -> u64 {
         volume(input.shape().iter().copied().chain([numbers]))
     });
     volumes.fold(0, u64::saturating_add)
+}
+
+fn longest_text(inputs: &[TValue]) -> TractResult<usize> {
+    let mut longest = 0;
+    for input in inputs
+        .iter()
+        .filter(|input| input.datum_type() == DatumType::String)
+    {
+        let texts = input.try_as_plain_ram()?;
+        let texts = texts.as_slice::<String>()?.iter();
+        longest = texts.map(String::len).fold(longest, usize::max);
+    }
+    Ok(longest)
 }
 
 fn volume(sizes: impl Iterator<Item = usize>) -> u64 {

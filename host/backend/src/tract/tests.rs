@@ -388,3 +388,35 @@ fn a_request_whose_sizes_multiply_beyond_memory_is_refused() {
         "{result:?}"
     );
 }
+
+#[test]
+fn a_text_that_is_repeated_beyond_memory_is_refused() {
+    let file = OnnxFile::default()
+        .input("x", DataType::String, &[Axis::Size(1)])
+        .input("i", DataType::Int64, &[Axis::Named("n")])
+        .node("Gather", &["x", "i"], &["y"])
+        .output("y");
+    let memory = Arc::new(MemoryBudget::new(256 << 20));
+    let graph = Tract::with_memory(Arc::clone(&memory));
+    let graph = graph.load_bytes(&encode(file)).unwrap();
+    let compute = |length: usize, count: u32| {
+        let text = vec![b'a'; length];
+        let x = Tensor::from_elements([text.as_slice()].into_iter()).unwrap();
+        let shape = Shape::new(vec![count]).unwrap();
+        let zeros = Bytes::from(vec![0; 8 * count as usize]);
+        let i = Tensor::new(ElementType::Int64, shape, zeros).unwrap();
+        let named = |name: &str, tensor| NamedTensor {
+            name: name.to_owned(),
+            tensor,
+        };
+        graph.compute(&[named("x", x), named("i", i)])
+    };
+    let outputs = compute(5, 3).unwrap();
+    assert_eq!(outputs[0].tensor.shape().dimensions(), [3]);
+    let refused = compute(1 << 20, 20_000);
+    assert!(
+        matches!(refused, Err(BackendError::Inputs { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(memory.reserved(), 0);
+}

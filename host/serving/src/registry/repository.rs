@@ -410,6 +410,22 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_called_a_handler_is_one() -> anyhow::Result<()> {
+        let repository = directory(&[
+            "link/1/model.onnx",
+            "folder/1/handler.wasm/file",
+            "bare/1/model.onnx",
+        ])?;
+        let link = repository.path().join("link/1/handler.wasm");
+        std::os::unix::fs::symlink("/nowhere/handler.wasm", &link)?;
+        for (model, has_handler) in [("link", true), ("folder", true), ("bare", false)] {
+            let files = version_files(&repository.path().join(model))?;
+            assert_eq!(files.handler.is_some(), has_handler, "{model}");
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_number_can_be_a_models_name() -> anyhow::Result<()> {
         let repository = directory(&["7/1/model.onnx", "8/model.toml", "wine/2/handler.wasm"])?;
         let models = find_models(repository.path())?;
