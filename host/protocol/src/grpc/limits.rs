@@ -2,7 +2,7 @@
 //!
 //! An element of two bytes on the wire may be hundreds in memory, and prost builds all of them before
 //! anybody can count. So the tags of a message are walked first: each repeated field is held to its limit
-//! ([`layout`]), and the bytes of the decoded message are added up, with the room that growing lists and
+//! (`layout`), and the bytes of the decoded message are added up, with the room that growing lists and
 //! maps leave unused and with the tensors that are made of its lists.
 //!
 //! Invariants: the walk allocates nothing and takes time in proportion to the message; its depth is
