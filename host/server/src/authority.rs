@@ -82,7 +82,13 @@ impl AllowedHosts {
 
     /// Whether requests may name this host, with or without a port.
     fn allows(&self, authority: &str) -> bool {
-        let host = without_port(authority);
+        let is_any = |allowed: &AllowedHost| allowed.0 == Hosts::Any;
+        if self.0.iter().any(is_any) {
+            return true;
+        }
+        let Some(host) = without_port(authority) else {
+            return false;
+        };
         let name = host.strip_suffix('.').unwrap_or(host);
         let is_named = |allowed: &AllowedHost| match &allowed.0 {
             Hosts::Any => true,
@@ -92,12 +98,15 @@ impl AllowedHosts {
     }
 }
 
-fn without_port(authority: &str) -> &str {
+/// The host of an authority; `None` where something else than a port follows it.
+fn without_port(authority: &str) -> Option<&str> {
     let end_of_address = authority.rfind(']').map_or(0, |bracket| bracket + 1);
-    match authority[end_of_address..].find(':') {
-        Some(colon) => &authority[..end_of_address + colon],
-        None => authority,
-    }
+    let Some(colon) = authority[end_of_address..].find(':') else {
+        return Some(authority);
+    };
+    let (host, port) = authority.split_at(end_of_address + colon);
+    let is_port = port[1..].bytes().all(|byte| byte.is_ascii_digit());
+    is_port.then_some(host)
 }
 
 fn is_address(host: &str) -> bool {

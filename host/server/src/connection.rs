@@ -105,7 +105,11 @@ impl Connection {
             service,
             drain,
         } = self;
-        let Some(socket) = open(Wire::new(stream, Arc::clone(&pulse)), tls).await else {
+        let socket = tokio::select! {
+            socket = open(Wire::new(stream, Arc::clone(&pulse)), tls) => socket,
+            () = pulse.asked_to_leave() => None,
+        };
+        let Some(socket) = socket else {
             return;
         };
         let socket = TokioIo::new(socket);

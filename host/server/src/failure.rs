@@ -23,6 +23,10 @@ pub(crate) enum Failure {
          name other hosts with --allowed-host"
     )]
     ForeignHost,
+    #[error("of transfer codings, only `chunked` is read")]
+    TransferCoding,
+    #[error("the system has no thread left for it")]
+    NoThread,
     #[error("models are not loaded and unloaded for pages of other origins")]
     ForeignOrigin,
     #[error(transparent)]
@@ -66,6 +70,8 @@ impl Failure {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Failure::Host => ErrorKind::InvalidRequest,
+            Failure::TransferCoding => ErrorKind::NotImplemented,
+            Failure::NoThread => ErrorKind::Unavailable,
             Failure::ForeignHost | Failure::ForeignOrigin => ErrorKind::Forbidden,
             Failure::Route(error) => error.kind(),
             Failure::ContentCoding(error) => error.kind(),

@@ -19,7 +19,7 @@ const DRAIN_SILENCE: Duration = Duration::from_secs(2);
 
 /// From the opening of a connection to its first request, while the server drains: who has just connected
 /// is about to send one.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 /// How long a connection may wait for its peer. Lifetime: the process.
 #[derive(Debug, Clone, Copy)]

@@ -16,7 +16,7 @@ use crate::log::Log;
 use crate::pulse::Turn;
 use crate::reply::{Framing, Reply, ReplyBody, ResponseBody};
 use crate::request_id::{self, REQUEST_ID};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
@@ -30,6 +30,9 @@ use std::task::Poll;
 use std::time::Duration;
 use wisp_protocol::rest::Dialect;
 use wisp_serving::Serving;
+
+/// What tokio's panic begins with where it cannot make a thread.
+const NO_THREAD: &str = "OS can't spawn worker thread";
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -49,8 +52,8 @@ pub(crate) struct Service {
 #[derive(Debug)]
 struct Asked {
     head: Parts,
-    /// Whether it may name the host that it names.
-    host: Result<(), Failure>,
+    /// Whether its head is one that is answered.
+    check: Result<(), Failure>,
     incoming: Incoming,
     turn: Turn,
 }
@@ -87,8 +90,9 @@ impl Service {
         hosts: Option<&AllowedHosts>,
     ) -> Response<ResponseBody> {
         let (head, incoming) = request.into_parts();
+        let host = hosts.map_or(Ok(()), |hosts| hosts.check(&head));
         let asked = Asked {
-            host: hosts.map_or(Ok(()), |hosts| hosts.check(&head)),
+            check: host.and_then(|()| check_transfer_coding(&head)),
             head,
             incoming,
             turn,
@@ -103,7 +107,7 @@ impl Service {
     async fn respond_grpc(&self, asked: Asked) -> Response<GrpcBody> {
         let Asked {
             head,
-            host,
+            check,
             incoming,
             turn,
         } = asked;
@@ -111,7 +115,7 @@ impl Service {
         let deadline = grpc::client_deadline(&head.headers);
         let line = self.log.begin(&head);
         let work = async {
-            host?;
+            check?;
             let call = self.grpc.call(head.clone(), incoming, held.clone());
             call.await
         };
@@ -133,7 +137,7 @@ impl Service {
     async fn respond_http(&self, asked: Asked) -> Response<ReplyBody> {
         let Asked {
             head,
-            host,
+            check,
             incoming,
             turn,
         } = asked;
@@ -145,7 +149,7 @@ impl Service {
         );
         let line = self.log.begin(&head);
         let is_preflight = |cors: &Cors| cors.is_preflight(&head);
-        let outcome = match host {
+        let outcome = match check {
             Err(failure) => Err(failure),
             Ok(()) if self.cors.as_ref().is_some_and(is_preflight) => {
                 check_host(&head).map(|()| Reply::no_content())
@@ -200,9 +204,30 @@ pub(crate) async fn catch_panic<T>(
     poll_fn(|cx| {
         // What the panic left half done is the request's own, and dropped with it.
         let poll = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
-        poll.unwrap_or_else(|panic| Poll::Ready(Err(Failure::Panic(text(&*panic)))))
+        poll.unwrap_or_else(|panic| Poll::Ready(Err(failure(&*panic))))
     })
     .await
+}
+
+/// What a panic is for its request. One of them is no mistake: the runtime has no error for a system that
+/// gives it no thread.
+fn failure(panic: &(dyn Any + Send)) -> Failure {
+    match text(panic) {
+        text if text.starts_with(NO_THREAD) => Failure::NoThread,
+        text => Failure::Panic(text),
+    }
+}
+
+/// Refuse a body in any transfer coding but `chunked`: hyper looks at the last one only, and would take a
+/// compressed body for a plain one, in which others see another request.
+fn check_transfer_coding(head: &Parts) -> Result<(), Failure> {
+    let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if is_known(coding) => Ok(()),
+        _ => Err(Failure::TransferCoding),
+    }
 }
 
 fn text(panic: &(dyn Any + Send)) -> String {
@@ -232,5 +257,16 @@ mod tests {
             assert_eq!(failure.kind(), ErrorKind::Internal);
             assert_eq!(failure.client_message(), "the server failed");
         }
+    }
+
+    #[tokio::test]
+    async fn no_thread_is_no_capacity() {
+        let panics: fn() = || panic!("{NO_THREAD}: Resource temporarily unavailable");
+        let work = async {
+            panics();
+            Ok(())
+        };
+        let failure = catch_panic(work).await.expect_err("it panicked");
+        assert_eq!(failure.kind(), ErrorKind::Unavailable);
     }
 }

@@ -36,14 +36,13 @@ async fn a_request_in_flight_is_answered_and_then_the_server_ends() -> anyhow::R
 #[tokio::test]
 async fn a_client_that_has_just_connected_is_answered() -> anyhow::Result<()> {
     let mut server = TestServer::start(options()).await?;
+    let mut idle = server.connect().await?;
+    idle.send(LIVE).await?;
+    idle.answer().await?;
     let (mut first, mut second) = (server.connect().await?, server.connect().await?);
     server.stop();
-    within(async {
-        while TcpStream::connect(server.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await?;
+    // All have been told by now.
+    idle.check_closed().await?;
     for client in [&mut first, &mut second] {
         client.send(LIVE).await?;
         let answer = client.answer().await?;

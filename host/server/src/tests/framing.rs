@@ -134,3 +134,19 @@ async fn an_upgrade_is_ignored() -> anyhow::Result<()> {
     assert_eq!(server.ask(request).await?.status, 200);
     Ok(())
 }
+
+#[tokio::test]
+async fn bodies_in_other_transfer_codings_are_refused() -> anyhow::Result<()> {
+    let server = TestServer::start(options()).await?;
+    for coding in ["gzip, chunked", "identity, chunked", "chunked, chunked"] {
+        let mut client = server.connect().await?;
+        let head = format!(
+            "POST /v2/repository/index HTTP/1.1\r\nhost: x\r\ntransfer-encoding: {coding}\r\n\r\n"
+        );
+        client
+            .send([&head, "2\r\n{}\r\n0\r\n\r\n"].concat())
+            .await?;
+        client.answer().await?.check_refusal(501)?;
+    }
+    server.check_alive().await
+}

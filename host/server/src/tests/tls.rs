@@ -120,11 +120,15 @@ async fn a_connection_too_many_is_told_so_over_tls() -> anyhow::Result<()> {
         ..options()
     };
     let server = TestServer::start_tls(options, &certificate.load()?).await?;
-    // One that has not even begun its handshake counts.
-    let _silent = server.connect().await?;
-    let mut second = server.connect_tls(&certificate).await?;
-    second.answer().await?.check_refusal(503)?;
-    second.check_closed().await
+    // One that has not even begun its handshake counts, and gives way.
+    let mut silent = server.connect().await?;
+    let mut busy = server.connect_tls(&certificate).await?;
+    busy.send(HELD).await?;
+    assert_eq!(busy.answer().await?.status, 100);
+    silent.check_closed().await?;
+    let mut third = server.connect_tls(&certificate).await?;
+    third.answer().await?.check_refusal(503)?;
+    third.check_closed().await
 }
 
 #[tokio::test]
