@@ -45,8 +45,7 @@ fn has_component_type(module: &[u8]) -> anyhow::Result<bool> {
 
 fn check(component: &[u8]) -> anyhow::Result<()> {
     if component.len() > MAX_COMPONENT_BYTES {
-        let bytes = component.len();
-        return Err(ComponentError::TooLarge { bytes }.into());
+        return Err(ComponentError::TooLarge.into());
     }
     let outline = ComponentOutline::read(component)?;
     if let Some(import) = outline.forbidden_import() {
