@@ -10,6 +10,7 @@ pub(crate) mod fixture;
 pub(crate) mod frames;
 mod gate;
 pub(crate) mod onnx;
+pub(crate) mod wat_handler;
 
 pub(crate) use certificate::Certificate;
 pub(crate) use connection::Connection;
@@ -28,8 +29,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, Backends};
-use wisp_sandbox::aot::AotStore;
+use wisp_sandbox::aot::{AotStore, COMPILATION};
 use wisp_sandbox::engine::{Engine, EngineOptions};
+use wisp_sandbox::limited_process::{ChildProgram, ProcessLimits};
 use wisp_sandbox::limits::Limits;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets};
@@ -37,6 +39,7 @@ use wisp_serving::fair_pool::{FairPool, PoolOptions};
 use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::registry::decision::DecisionStore;
 use wisp_serving::registry::graph_loader::GraphLoader;
+use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::snapshot::Snapshot;
@@ -133,6 +136,11 @@ pub(crate) struct TestOptions {
     pub(crate) server: ServerOptions,
     pub(crate) limits: Limits,
     pub(crate) control: ControlMode,
+    /// What compiling a component may take.
+    pub(crate) compilation: ProcessLimits,
+    /// What loading a model file may take in a child process, and where it is remembered what has passed; by
+    /// default files are loaded without one.
+    pub(crate) probe: Option<(ProcessLimits, PathBuf)>,
     /// What computes wait at, if they do.
     pub(crate) gate: Option<Gate>,
     /// What models may ask for besides the default.
@@ -154,6 +162,13 @@ impl Default for TestOptions {
             },
             limits: Limits::default(),
             control: ControlMode::Explicit,
+            // The program under test is not optimised.
+            compilation: ProcessLimits {
+                processor_time: Duration::from_secs(100),
+                wall_time: Duration::from_secs(300),
+                ..COMPILATION
+            },
+            probe: None,
             gate: None,
             backends: Vec::new(),
             tls: None,
@@ -189,7 +204,7 @@ impl TestServer {
             loader: Arc::new(loader),
             path: repository.path().to_owned(),
             mode: options.control,
-            busy: Arc::default(),
+            turns: Arc::default(),
             report: |_, _| (),
         };
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
@@ -320,17 +335,23 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
     let threads = NonZeroUsize::new(2).context("two is not zero")?;
     let engine = Engine::start(&EngineOptions {
         instances: 24,
+        memory: Arc::clone(&options.serving.memory),
         ..EngineOptions::default()
     })?;
     let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("aot");
     Ok(Loader {
         engine: Arc::new(engine),
-        aot: AotStore::open(&store)?,
+        aot: AotStore::open(&store)?.compiling_with(child_program("compile"), options.compilation),
         graphs: graph_loader(options, &store),
         pool: FairPool::spawn("wisp-handler", PoolOptions::with_threads_per_flow(threads))?,
         instances: threads,
         limits: options.limits.clone(),
     })
+}
+
+/// The program under test, as the child process of a server.
+pub(crate) fn child_program(task: &str) -> ChildProgram {
+    ChildProgram::new(env!("CARGO_BIN_EXE_wisp"), ["child-process", task])
 }
 
 fn graph_loader(options: &TestOptions, store: &Path) -> GraphLoader {
@@ -342,6 +363,11 @@ fn graph_loader(options: &TestOptions, store: &Path) -> GraphLoader {
         choice: BackendChoice::Named(default.name().to_owned()),
         backends: Backends::new(default, options.backends.clone()),
         decisions: DecisionStore::new(store.join("decisions")),
+        probe: options.probe.clone().map(|(limits, passed)| GraphProbe {
+            program: child_program("probe"),
+            limits,
+            passed,
+        }),
     }
 }
 

@@ -1,13 +1,17 @@
 //! Hostile handlers: each gets a clean error within its limit, and its neighbours never notice.
 
-use crate::harness::{Connection, Repository, TestOptions, TestServer, component, output, scale};
+use crate::harness::wat_handler::WatHandler;
+use crate::harness::{
+    Connection, Gate, Repository, TestOptions, TestServer, component, output, scale,
+};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wisp_sandbox::limits::Limits;
 use wisp_serving::ServingOptions;
+use wisp_tensor::MemoryBudget;
 
 /// An evil model, and `wine` as its victim.
 fn repository() -> Result<Repository> {
@@ -220,6 +224,114 @@ fn a_graph_from_bytes_is_not_supported() -> Result<()> {
 #[test]
 fn tensors_beyond_the_hosts_budget_are_too_large() -> Result<()> {
     guest_is_told("hoard", "too-large")
+}
+
+/// A server of so many bytes for all requests together, whose computes wait at the gate.
+fn gated_server(gate: &Gate, memory: &Arc<MemoryBudget>) -> Result<TestServer> {
+    // As large as its limits let it be, before it has run.
+    let large = WatHandler {
+        pages: 1024,
+        imports: "",
+        fields: "",
+        infer: "",
+    };
+    let repository = repository()?.with_file("large/1/handler.wasm", large.component()?)?;
+    let options = TestOptions {
+        serving: ServingOptions {
+            memory: Arc::clone(memory),
+            ..TestOptions::default().serving
+        },
+        gate: Some(gate.clone()),
+        ..TestOptions::default()
+    };
+    TestServer::with_options(repository, options)
+}
+
+/// When all requests have been answered, nothing stays reserved. The last of it goes with a connection
+/// or with a job of a graph, a little after the answer.
+fn all_is_given_back(memory: &MemoryBudget) -> Result<()> {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while memory.reserved() > 0 {
+        let left = memory.reserved();
+        ensure!(Instant::now() < patience, "{left} bytes stay reserved");
+        thread::yield_now();
+    }
+    Ok(())
+}
+
+#[test]
+fn instances_within_their_limits_are_bounded_together_and_their_neighbours_answered() -> Result<()>
+{
+    let (gate, memory) = (Gate::default(), Arc::new(MemoryBudget::new(256 << 20)));
+    let server = gated_server(&gate, &memory)?;
+    let hold = || server.infer("evil", &behave("hold"));
+    thread::scope(|scope| {
+        let mut holders = Vec::new();
+        for number in 1..=3 {
+            holders.push(scope.spawn(hold));
+            // The graph has two threads: of the third it is not seen that it holds, only that it does.
+            match number {
+                3 => {
+                    while memory.reserved() < 3 * (64 << 20) {
+                        ensure!(holders.iter().all(|holder| !holder.is_finished()));
+                        thread::yield_now();
+                    }
+                }
+                _ => gate.wait_for(number),
+            }
+        }
+        for _ in 0..3 {
+            let refusal = hold()?;
+            let error = refusal.error(503)?;
+            ensure!(error.contains("memory"), "{error}");
+            ensure!(refusal.header("retry-after").is_some(), "{refusal:?}");
+            let x = json!({ "inputs": [
+                { "name": "x", "datatype": "UINT32", "shape": [1], "data": [0] },
+            ] });
+            server.infer("large", &x)?.error(503)?;
+        }
+        let honest = server.infer("evil", &behave("honest"))?.ok()?;
+        ensure!(outcome(&honest)? == "honest");
+        gate.open();
+        victim_is_well(&server)?;
+        for holder in holders {
+            let held = holder.join().expect("it does not panic")?.ok()?;
+            ensure!(outcome(&held)? == "survived", "{held}");
+        }
+        anyhow::Ok(())
+    })?;
+    all_is_given_back(&memory)
+}
+
+#[test]
+fn many_hoarders_at_once_are_answered_or_refused_and_leave_nothing_behind() -> Result<()> {
+    const HOARDERS: usize = 24;
+    let (gate, memory) = (Gate::default(), Arc::new(MemoryBudget::new(256 << 20)));
+    gate.open();
+    let server = gated_server(&gate, &memory)?;
+    let together = Barrier::new(HOARDERS);
+    let hoard = || {
+        together.wait();
+        server.infer("evil", &behave("hoard"))
+    };
+    let answers = thread::scope(|scope| {
+        let hoarders: Vec<_> = (0..HOARDERS).map(|_| scope.spawn(hoard)).collect();
+        let answers = hoarders.into_iter();
+        let answers = answers.map(|hoarder| hoarder.join().expect("it does not panic"));
+        answers.collect::<Result<Vec<_>>>()
+    })?;
+    for answer in answers {
+        match answer.status {
+            200 => ensure!(outcome(&answer.json()?)? == "too-large"),
+            // Not in time, where the machine is busy.
+            504 => {}
+            _ => drop(answer.error(503)?),
+        }
+    }
+    all_is_given_back(&memory)?;
+    let response = server.infer("evil", &behave("hoard"))?.ok()?;
+    ensure!(outcome(&response)? == "too-large", "{response}");
+    victim_is_well(&server)
 }
 
 #[test]

@@ -5,6 +5,9 @@
 mod harness;
 
 mod architecture;
+mod bombs;
+mod boundary;
+mod canary;
 mod cancellation;
 mod cli;
 mod clients;

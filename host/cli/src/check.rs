@@ -24,6 +24,8 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         cache_dir: args.cache.cache_dir.as_deref(),
         threads: None,
         max_instances: 1,
+        memory: None,
+        model_load: None,
         backend: &args.backend,
     })?;
     let mut check = Check {

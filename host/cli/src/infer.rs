@@ -22,6 +22,8 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
         cache_dir: args.cache.cache_dir.as_deref(),
         threads: None,
         max_instances: 1,
+        memory: None,
+        model_load: None,
         backend: &args.backend,
     })?;
     let subject = || format!("model {}", crate::display::path(&args.model));

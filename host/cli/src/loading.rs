@@ -4,23 +4,28 @@
 use crate::backend::installed;
 use crate::display;
 use crate::failure::bad_configuration;
-use crate::options::BackendArgs;
+use crate::options::{BackendArgs, CHILD};
 use anyhow::Context;
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use wisp_backend::Backends;
 use wisp_backend::onnxruntime::OnnxRuntime;
 use wisp_backend::tract::Tract;
-use wisp_sandbox::aot::AotStore;
+use wisp_sandbox::aot::{AotStore, COMPILATION};
 use wisp_sandbox::engine::{Engine, EngineOptions};
+use wisp_sandbox::limited_process::{ChildProgram, ProcessLimits};
 use wisp_sandbox::limits::Limits;
 use wisp_serving::fair_pool::{FairPool, PoolOptions};
 use wisp_serving::registry::decision::DecisionStore;
 use wisp_serving::registry::graph_loader::GraphLoader;
+use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::repository::{find_models, is_model_directory};
+use wisp_tensor::MemoryBudget;
 
 const NO_THREADS: &str = "failed to start the threads of handlers";
 
@@ -33,7 +38,11 @@ pub(crate) struct LoadingOptions<'a> {
     pub(crate) threads: Option<NonZeroUsize>,
     /// Asynchronous instances alive at once.
     pub(crate) max_instances: usize,
+    /// Where the memory of instances is reserved; `None` where only one is alive at a time.
+    pub(crate) memory: Option<Arc<MemoryBudget>>,
     pub(crate) backend: &'a BackendArgs,
+    /// What loading a model file may take, where files of strangers are loaded.
+    pub(crate) model_load: Option<ProcessLimits>,
 }
 
 pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
@@ -41,25 +50,32 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         cache_dir,
         threads,
         max_instances,
+        memory,
         backend,
-    } = *options;
+        model_load,
+    } = options;
     let threads = match threads {
-        Some(threads) => threads,
+        Some(threads) => *threads,
         None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     };
-    let cache = cache_directory(cache_dir)?;
+    let cache = cache_directory(*cache_dir)?;
     let pool = PoolOptions::with_threads_per_flow(threads);
     // Inline calls hold an instance too, one on each thread, and a few are being torn down.
     let instances = max_instances + max_instances / 10 + pool.threads.get() + 1;
+    let defaults = EngineOptions::default();
     let engine = Engine::start(&EngineOptions {
+        memory: memory.clone().unwrap_or(defaults.memory),
         instances: u32::try_from(instances)
             .map_err(|_| bad_configuration("too many sandbox instances are asked for"))?,
-        ..EngineOptions::default()
+        ..defaults
     })?;
     Ok(Loader {
         engine: Arc::new(engine),
-        aot: AotStore::open(&cache.join("aot"))?,
-        graphs: graph_loader(backend, &cache)?,
+        aot: AotStore::open(&cache.join("aot"))?.compiling_with(compiler(), COMPILATION),
+        graphs: GraphLoader {
+            probe: model_load.map(|limits| probe(backend, &cache, limits)),
+            ..graph_loader(backend, &cache)?
+        },
         pool: FairPool::spawn("wisp-handler", pool).context(NO_THREADS)?,
         instances: threads,
         limits: Limits::default(),
@@ -78,7 +94,61 @@ pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<G
         backends,
         choice,
         decisions: DecisionStore::new(cache.join("backends/decisions")),
+        probe: None,
     })
+}
+
+/// This program, as a child process that compiles components.
+fn compiler() -> ChildProgram {
+    ChildProgram::new(this_program(), [CHILD, "compile"])
+}
+
+/// This program, as child processes that load model files, with the engines that are here.
+fn probe(args: &BackendArgs, cache: &Path, limits: ProcessLimits) -> GraphProbe {
+    let mut arguments: Vec<OsString> = vec![CHILD.into(), "probe".into()];
+    arguments.extend(["--cache-dir".into(), cache.into()]);
+    if let Some(library) = &args.onnxruntime_library {
+        arguments.extend(["--onnxruntime-library".into(), library.into()]);
+    }
+    GraphProbe {
+        program: ChildProgram::new(this_program(), arguments),
+        limits,
+        passed: cache.join("backends/passed"),
+    }
+}
+
+/// The file of this process, also when another has taken its place.
+fn this_program() -> PathBuf {
+    let link = Path::new("/proc/self/exe");
+    match link.exists() {
+        true => link.to_owned(),
+        // Where /proc is not mounted.
+        false => std::env::args_os().next().unwrap_or_default().into(),
+    }
+}
+
+/// What loading a model file may take, as far as the operator has not said.
+pub(crate) fn model_load_limits(
+    processor_time: Duration,
+    memory_bytes: Option<usize>,
+) -> ProcessLimits {
+    let memory_bytes = memory_bytes.and_then(|bytes| u64::try_from(bytes).ok());
+    ProcessLimits {
+        processor_time,
+        // The machine may be busy with other things.
+        wall_time: processor_time.saturating_mul(3),
+        memory_bytes: memory_bytes.or_else(half_of_memory).unwrap_or(u64::MAX),
+        output_bytes: 64 << 10,
+    }
+}
+
+fn half_of_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = total.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes * 1024 / 2)
 }
 
 /// The engines of this build, whether they are available or not.

@@ -15,6 +15,7 @@ mod bench;
 mod build;
 mod cases;
 mod check;
+mod child;
 mod display;
 mod failure;
 mod infer;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Backend(args) => backend::run(args),
+        Command::Child(args) => child::run(args),
     };
     outcome.unwrap_or_else(|error| failure::report(&error))
 }

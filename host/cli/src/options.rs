@@ -5,6 +5,7 @@
 //! subcommands of `wisp backend`.
 
 mod backend;
+mod child;
 mod value;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -22,10 +23,14 @@ pub(crate) use backend::{
     BackendCommand, BackendCommandArgs, BackendInstallArgs, BackendListArgs, BackendUninstallArgs,
     IndexUrl,
 };
+pub(crate) use child::{CHILD, ChildArgs, ChildTask, ProbeArgs};
 pub(crate) use value::{GrpcAddress, InputSource, Milliseconds, NamedInput, Seconds};
 
 /// Triton's.
 const DEFAULT_POLL: Duration = Duration::from_secs(15);
+
+/// Far more than any model that is served needs, and less than an operator waits for one that is not.
+const DEFAULT_LOAD_TIME: Duration = Duration::from_secs(120);
 
 /// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.
 #[derive(Debug, Parser)]
@@ -62,6 +67,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Bench(BenchArgs),
     Backend(BackendCommandArgs),
+    #[command(name = CHILD, hide = true)]
+    Child(ChildArgs),
 }
 
 /// Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
@@ -173,6 +180,15 @@ pub(crate) struct ServeArgs {
     /// Computations of a graph that may run at once, where model.toml does not say [default: one per core].
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Refuse model files that take more of the processor's time to load. They are tried in a process of their
+    /// own when they are loaded for the first time.
+    #[arg(long, value_name = "N", default_value_t = Seconds(DEFAULT_LOAD_TIME))]
+    pub(crate) model_load_secs: Seconds,
+
+    /// Refuse model files that take more memory to load [default: half of the machine's].
+    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
+    pub(crate) model_load_memory_bytes: Option<usize>,
 }
 
 /// What TLS is spoken with.

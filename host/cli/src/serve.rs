@@ -10,7 +10,7 @@ mod machine_memory;
 
 use crate::build::{self, Rebuild};
 use crate::failure::{BadConfiguration, bad_configuration};
-use crate::loading::{LoadingOptions, loader};
+use crate::loading::{LoadingOptions, loader, model_load_limits};
 use crate::options::{GrpcAddress, ModelControlMode, ServeArgs, TlsArgs};
 use anyhow::Context;
 use banner::Addresses;
@@ -114,7 +114,12 @@ async fn run_server(
         cache_dir: args.cache.cache_dir.as_deref(),
         threads: args.threads,
         max_instances: options.max_instances,
+        memory: Some(Arc::clone(&options.memory)),
         backend: &args.backend,
+        model_load: Some(model_load_limits(
+            args.model_load_secs.0,
+            args.model_load_memory_bytes,
+        )),
     })?;
     // Before anything is loaded: what changes meanwhile is a change.
     let files = Snapshot::take(&args.path)?;
@@ -150,7 +155,7 @@ async fn run_server(
         loader: Arc::new(loader),
         path: args.path.clone(),
         mode: control_mode(args),
-        busy: Arc::default(),
+        turns: Arc::default(),
         report: report_load,
     };
     let serving = Arc::new(Serving::new(registry, Some(control), options));

@@ -41,7 +41,8 @@ pub struct EngineOptions {
     pub max_memory_bytes: usize,
     /// Bytes at the start of each linear memory that are cleared with `memset` when an instance
     /// ends, instead of being given back to the kernel: guests linked with their stack first touch
-    /// little else, and then a new instance takes no page fault.
+    /// little else, and then a new instance takes no page fault. The example handlers of rows have
+    /// 192 KiB, which take 4 us to clear; giving back 16 pages and faulting them in again takes 48.
     pub memory_keep_resident_bytes: usize,
     /// Clear the native stacks of asynchronous calls before they are used again.
     pub stack_zeroing: bool,

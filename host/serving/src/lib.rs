@@ -2,7 +2,7 @@
 //!
 //! Read [`infer()`] first: it is one function and names every module a request touches, in order.
 //! [`registry`] says which [`version::ModelVersion`] a name means and loads them ([`model_control`] while the
-//! server runs, for clients or for a [`repository_poll`]), [`admission`] whether a call
+//! server runs, when [`load_turns`] allow it, for clients or for a [`repository_poll`]), [`admission`] whether a call
 //! may run now (when [`readers`] has its body), [`version`] runs it: on [`graph_queue`]s, or by a [`placed_handler`] in the
 //! [`fair_pool`], each with a bounded number of `places`; [`offload`] keeps long texts off the
 //! threads that serve connections, `footprint` reserves what requests hold. [`timings`] are what a
@@ -19,6 +19,7 @@ pub mod fair_pool;
 mod footprint;
 pub mod graph_queue;
 pub mod infer;
+pub mod load_turns;
 pub mod model_control;
 mod moving_average;
 pub mod offload;

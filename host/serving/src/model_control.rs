@@ -1,17 +1,18 @@
 //! Loads and unloads models of the repository while the server runs, for clients or for who polls it.
 //!
 //! Loading reads files, compiles and warms, for seconds, so it happens on a thread that may block, one
-//! load or unload at a time. A failed load changes nothing where there was something: what was served goes
-//! on being served.
+//! load or unload of a model at a time; models do not wait for each other. A failed load changes nothing
+//! where there was something: what was served goes on being served.
 
 use crate::error::InferError;
+use crate::load_turns::LoadTurns;
 use crate::registry::load_error::LoadError;
 use crate::registry::loader::{Loaded, Loader};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry, repository};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::runtime::Handle;
 use wisp_protocol::call::ModelName;
 use wisp_protocol::error::ErrorKind;
 
@@ -34,8 +35,8 @@ pub struct ModelControl {
     pub loader: Arc<Loader>,
     pub path: PathBuf,
     pub mode: ControlMode,
-    /// Held while something is loaded or unloaded.
-    pub busy: Arc<Mutex<()>>,
+    /// When a model may be loaded or unloaded.
+    pub turns: Arc<LoadTurns>,
     /// Who hears of each version that is loaded or is not, with the causes that clients are not told.
     pub report: fn(&str, Loaded<'_>),
 }
@@ -89,7 +90,13 @@ impl ModelControl {
     ) -> Result<(), ControlError> {
         self.check()?;
         let loading = self.loading(registry);
-        self.run(move || loading.load_only(&models)).await?
+        let turns = Arc::clone(&self.turns);
+        let all = turns.replace_all().await;
+        run(move || {
+            let _all = all;
+            loading.load_only(&models, &turns, &Handle::current())
+        })
+        .await?
     }
 
     /// Load the model as it is in the repository now, in the place of what is served.
@@ -99,7 +106,12 @@ impl ModelControl {
         model: ModelName,
     ) -> Result<(), ControlError> {
         let loading = self.loading(registry);
-        self.run(move || loading.load(&model)).await?
+        let turn = self.turns.load(&model).await;
+        run(move || {
+            let _turn = turn;
+            loading.load(&model)
+        })
+        .await?
     }
 
     /// Forget a model that is not in the repository any more; requests it has are answered.
@@ -109,13 +121,18 @@ impl ModelControl {
         model: ModelName,
     ) -> Result<(), ControlError> {
         let registry = Arc::clone(registry);
-        self.run(move || registry.remove(&model)).await
+        let turn = self.turns.unload(&model).await;
+        run(move || {
+            let _turn = turn;
+            registry.remove(&model);
+        })
+        .await
     }
 
     /// How the files of the repository are now.
     pub(crate) async fn snapshot(&self) -> Result<Result<Snapshot, LoadError>, ControlError> {
         let path = self.path.clone();
-        self.run(move || Snapshot::take(&path)).await
+        run(move || Snapshot::take(&path)).await
     }
 
     fn loading(&self, registry: &Arc<Registry>) -> Loading {
@@ -127,24 +144,10 @@ impl ModelControl {
         }
     }
 
-    /// Work that reads files, on a thread that may block, when nothing else is loaded or unloaded. Once
-    /// begun it is finished, also for a client that has gone.
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, ControlError> {
-        let busy = Arc::clone(&self.busy).lock_owned().await;
-        let worked = tokio::task::spawn_blocking(move || {
-            let _busy = busy;
-            work()
-        });
-        worked.await.map_err(|_| ControlError::Lost)
-    }
-
     /// Stop serving the model; requests it has are answered. One that is not served stays so.
     pub async fn unload(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
         self.check()?;
-        let _busy = self.busy.lock().await;
+        let _turn = self.turns.unload(model).await;
         // As Triton: unloading what is not there is done already.
         if let Ok(entry) = registry.entry(model) {
             registry.replace(model.clone(), entry.unloaded());
@@ -160,6 +163,15 @@ impl ModelControl {
             ControlMode::Forbidden => Err(ControlError::Forbidden),
         }
     }
+}
+
+/// Work that reads files, on a thread that may block. Once begun it is finished, also for a client that has
+/// gone.
+async fn run<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ControlError> {
+    let worked = tokio::task::spawn_blocking(work);
+    worked.await.map_err(|_| ControlError::Lost)
 }
 
 impl Loading {
@@ -194,7 +206,12 @@ impl Loading {
         }
     }
 
-    fn load_only(&self, models: &[ModelName]) -> Result<(), ControlError> {
+    fn load_only(
+        &self,
+        models: &[ModelName],
+        turns: &LoadTurns,
+        runtime: &Handle,
+    ) -> Result<(), ControlError> {
         // A name that is not there is found out before anything changes.
         for model in models {
             if let Ok(None) = repository::find_model(&self.path, model) {
@@ -203,11 +220,16 @@ impl Loading {
             }
         }
         for model in models {
+            let _turn = runtime.block_on(turns.load(model));
             self.load(model)?;
         }
-        for (model, entry) in self.registry.entries() {
+        for (model, _) in self.registry.entries() {
             if !models.contains(&model) {
-                self.registry.replace(model, entry.unloaded());
+                let _turn = runtime.block_on(turns.unload(&model));
+                // As it is now: it may have been loaded or removed meanwhile.
+                if let Ok(entry) = self.registry.entry(&model) {
+                    self.registry.replace(model, entry.unloaded());
+                }
             }
         }
         Ok(())

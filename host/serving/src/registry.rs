@@ -7,6 +7,7 @@
 pub mod class_labels;
 pub mod decision;
 pub mod graph_loader;
+pub mod graph_probe;
 pub mod load_error;
 pub mod loader;
 pub mod model_file;

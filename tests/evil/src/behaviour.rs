@@ -36,11 +36,17 @@ pub(crate) fn run(name: &str, request: &Request) -> Result<String> {
         ),
         "handles" => handles(),
         "hoard" => hoard(),
+        "hold" => hold(),
         "plant" => plant(secret(request)?),
         "scan" => Ok(scan(secret(request)?)),
         "plant_and_scan" => {
             plant(secret(request)?)?;
             Ok(scan(secret(request)?))
+        }
+        "plant_and_compute" => {
+            let planted = plant(secret(request)?)?;
+            compute(features())?;
+            Ok(planted)
         }
         other => Err(Error::client(format_args!("unknown behaviour `{other}`"))),
     }
@@ -131,6 +137,21 @@ fn hoard() -> Result<String> {
     }
     let one_too_many = NnTensor::new(&[1, 10], TensorType::Fp32, &[0; 40]);
     compute(one_too_many)
+}
+
+/// Not stopped: holds 16 MiB of its own and 48 of the host's, within every limit, while its graph computes.
+fn hold() -> Result<String> {
+    let block = vec![1u8; 16 << 20];
+    let tensor = || NnTensor::new(&[16 << 20], TensorType::U8, &block);
+    let held: Vec<_> = std::iter::repeat_with(tensor).take(3).collect();
+    let outcome = compute(features());
+    black_box(held);
+    outcome
+}
+
+/// Inputs that the graph computes.
+fn features() -> NnTensor {
+    NnTensor::new(&[1, 10], TensorType::Fp32, &[0; 40])
 }
 
 /// What a tenant would not want its neighbours to read.

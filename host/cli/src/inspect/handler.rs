@@ -82,6 +82,8 @@ impl<'a> Sandbox<'a> {
                 cache_dir: self.cache_dir,
                 threads: Some(NonZeroUsize::MIN),
                 max_instances: 1,
+                memory: None,
+                model_load: None,
                 // A handler is asked for its signature alone.
                 backend: &BackendArgs::default(),
             })?,

@@ -1,3 +1,5 @@
+//! What holds for threads that serve several flows, whatever a job takes.
+
 use super::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 

@@ -1,12 +1,13 @@
 //! From a graph's file to the engine that computes it, as the model or the server chose.
 
 use crate::registry::decision::{Decision, DecisionError, DecisionStore};
+use crate::registry::graph_probe::GraphProbe;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{BackendChoice, ModelFile};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use wisp_backend::{Backends, Graph, LoadOptions};
+use wisp_backend::{Backend, Backends, Graph, LoadOptions};
 
 /// The engines, and which of them computes what. Lifetime: the process.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct GraphLoader {
     pub choice: BackendChoice,
     /// Where choices by measurement are kept.
     pub decisions: DecisionStore,
+    /// What tries files that this process has not loaded before; without it, this process does.
+    pub probe: Option<GraphProbe>,
 }
 
 /// A graph in its engine.
@@ -47,6 +50,7 @@ impl GraphLoader {
         match model_file.backend.as_ref().unwrap_or(&self.choice) {
             BackendChoice::Named(backend) => {
                 let backend = self.backends.find(backend).map_err(failed)?;
+                self.check(name, path, &**backend, &options)?;
                 Ok(LoadedGraph {
                     graph: backend.load(path, &options).map_err(failed)?,
                     backend: backend.name(),
@@ -54,6 +58,9 @@ impl GraphLoader {
                 })
             }
             BackendChoice::Auto => {
+                for backend in self.backends.all() {
+                    self.check(name, path, &**backend, &options)?;
+                }
                 let decided = self.decisions.decide(&self.backends, path, &options);
                 let decided = decided.map_err(|error| match error {
                     DecisionError::Backend(source) => failed(source),
@@ -66,5 +73,25 @@ impl GraphLoader {
                 })
             }
         }
+    }
+
+    /// Whether an engine loads the file within the limits on that.
+    fn check(
+        &self,
+        graph: &str,
+        path: &Path,
+        backend: &dyn Backend,
+        options: &LoadOptions,
+    ) -> Result<(), LoadError> {
+        let Some(probe) = &self.probe else {
+            return Ok(());
+        };
+        probe
+            .check(path, backend, options)
+            .map_err(|reason| LoadError::Probe {
+                graph: graph.to_owned(),
+                backend: backend.name(),
+                reason,
+            })
     }
 }

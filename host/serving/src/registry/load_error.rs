@@ -12,6 +12,7 @@ use wisp_backend::BackendError;
 use wisp_protocol::call::{ModelNameError, Version};
 use wisp_sandbox::component::ComponentError;
 use wisp_sandbox::handler::HandlerLoadError;
+use wisp_sandbox::limited_process::ChildError;
 
 /// Why a model cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +53,20 @@ pub enum LoadError {
     NoMainGraph { version: Version },
     #[error("handler.wasm is not built; run `wisp build` on the model, or serve with --build")]
     HandlerNotBuilt,
+    #[error("handler.wasm is no regular file")]
+    HandlerNotAFile,
     #[error(transparent)]
     ModelFile(ModelFileError),
     #[error(transparent)]
     ClassLabels(ClassLabelsError),
     #[error("graph `{graph}` cannot be loaded")]
     Graph { graph: String, source: BackendError },
+    #[error("{backend} cannot load graph `{graph}` within the limits on that: {reason}")]
+    Probe {
+        graph: String,
+        backend: &'static str,
+        reason: ChildError,
+    },
     #[error(transparent)]
     Decision(DecisionError),
     #[error("handler.wasm cannot be read")]
@@ -97,6 +106,7 @@ impl LoadError {
             LoadError::HandlerFile(source) => format!("{self}: {source}"),
             LoadError::Graph { .. }
             | LoadError::Handler(_)
+            | LoadError::Probe { .. }
             | LoadError::Name { .. }
             | LoadError::NoVersion { .. }
             | LoadError::NoSuchVersion { .. }
@@ -107,6 +117,7 @@ impl LoadError {
             | LoadError::TwoFiles { .. }
             | LoadError::NoMainGraph { .. }
             | LoadError::HandlerNotBuilt
+            | LoadError::HandlerNotAFile
             | LoadError::ClassLabels(_)
             | LoadError::Disagreement { .. }
             | LoadError::Threads { .. } => self.to_string(),

@@ -24,7 +24,7 @@ use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_backend::{Format, Graph};
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_sandbox::aot::AotStore;
-use wisp_sandbox::component::CheckedComponent;
+use wisp_sandbox::component::{CheckedComponent, MAX_COMPONENT_BYTES};
 use wisp_sandbox::engine::Engine;
 use wisp_sandbox::handler::Handler;
 use wisp_sandbox::limits::Limits;
@@ -37,9 +37,6 @@ const DEFAULT_MAX_BATCH_SIZE: u32 = 32;
 /// A compute at most this long is made inline, between a handler's two halves: handing it to
 /// another thread would cost as much as it takes.
 const INLINE_COMPUTE: Duration = Duration::from_micros(200);
-
-/// The largest file of a handler: Rust's take one megabyte, interpreters of other languages some ten.
-const MAX_HANDLER_BYTES: u64 = 64 << 20;
 
 /// What a version of no graph says of its engine.
 const NO_BACKEND: &str = "none";
@@ -244,7 +241,8 @@ impl Loader {
         graphs: &Arc<Graphs>,
         limits: Limits,
     ) -> Result<Handler, LoadError> {
-        let wasm = read_regular(path, MAX_HANDLER_BYTES).map_err(LoadError::HandlerFile)?;
+        let wasm =
+            read_regular(path, MAX_COMPONENT_BYTES as u64).map_err(LoadError::HandlerFile)?;
         let component =
             CheckedComponent::load(&self.engine, &self.aot, &wasm).map_err(LoadError::Component)?;
         let handler = Handler::load(&self.engine, &component, Arc::clone(graphs), limits)

@@ -82,6 +82,7 @@ impl Polled {
                 backends: Backends::new(Arc::new(Words), Vec::new()),
                 choice: BackendChoice::Named(Words.name().to_owned()),
                 decisions: DecisionStore::new(store.path().join("decisions")),
+                probe: None,
             },
             pool: FairPool::spawn("test", PoolOptions::with_threads_per_flow(threads))?,
             instances: threads,
@@ -93,7 +94,7 @@ impl Polled {
             loader: Arc::new(loader),
             path: repository.path().to_owned(),
             mode: ControlMode::Poll,
-            busy: Arc::default(),
+            turns: Arc::default(),
             report: |_, _| (),
         };
         let poll = RepositoryPoll::new(Arc::new(control), Arc::new(registry), taken);

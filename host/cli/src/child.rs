@@ -1,0 +1,53 @@
+//! This program as the child process of a server: it does one task, within limits that its parent has set, and
+//! answers on standard output.
+
+use crate::loading::{backends, cache_directory};
+use crate::options::{ChildArgs, ChildTask, ProbeArgs};
+use anyhow::Context;
+use std::process::ExitCode;
+use wisp_backend::LoadOptions;
+use wisp_sandbox::aot;
+use wisp_sandbox::limited_process::{self, ChildAnswer};
+
+/// The native stack that a server loads models on: what does not fit it must not seem to.
+const STACK_BYTES: usize = 2 << 20;
+
+pub(crate) fn run(args: &ChildArgs) -> anyhow::Result<ExitCode> {
+    let input = limited_process::begin().context("failed to read the task")?;
+    let answer = match &args.task {
+        ChildTask::Compile => aot::compile(&input),
+        ChildTask::Probe(args) => probe(args)?,
+    };
+    limited_process::finish(&answer).context("failed to answer")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn probe(args: &ProbeArgs) -> anyhow::Result<ChildAnswer> {
+    let loaded = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let loading = thread.spawn_scoped(scope, || load(args))?;
+        let loaded = loading.join();
+        loaded.map_err(|_| anyhow::Error::msg("the engine has panicked"))
+    })?;
+    Ok(match loaded {
+        Ok(()) => ChildAnswer::Result(Vec::new()),
+        Err(error) => ChildAnswer::Refusal(format!("{error:#}")),
+    })
+}
+
+/// Load the file as a server would, and compute it once as a server does to see how long that takes.
+fn load(args: &ProbeArgs) -> anyhow::Result<()> {
+    let cache = cache_directory(args.cache.cache_dir.as_deref())?;
+    let backends = backends(&args.backend, &cache);
+    let backend = backends.find(&args.backend.backend)?;
+    let options = LoadOptions {
+        threads: args.threads,
+        ..LoadOptions::default()
+    };
+    let graph = backend.load(&args.file, &options)?;
+    if let Ok(inputs) = graph.sample_inputs() {
+        // Whether it can compute these is of no importance, only that it ends.
+        let _ = graph.compute(&inputs);
+    }
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! What `wisp` tells itself when it runs again as a child process: no part of what can be typed.
+
+use super::{BackendArgs, CacheArgs};
+use clap::{Args, Subcommand};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// The subcommand's name.
+pub(crate) const CHILD: &str = "child-process";
+
+#[derive(Debug, Args)]
+pub(crate) struct ChildArgs {
+    #[command(subcommand)]
+    pub(crate) task: ChildTask,
+}
+
+/// A task whose input is on standard input, and whose answer goes to standard output.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChildTask {
+    /// Compile a component.
+    Compile,
+    /// Load a model file and compute it once.
+    Probe(ProbeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProbeArgs {
+    pub(crate) file: PathBuf,
+
+    #[arg(long)]
+    pub(crate) threads: NonZeroUsize,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+}

@@ -1,0 +1,287 @@
+//! Files that are made to be compiled or loaded for ever: each ends with the limits of a child process,
+//! and all else goes on meanwhile.
+
+use crate::harness::wat_handler::WatHandler;
+use crate::harness::{
+    Repository, Response, TestOptions, TestServer, child_program, output, root, scale,
+};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use wisp_backend::tract::Tract;
+use wisp_backend::{Backend, LoadOptions};
+use wisp_sandbox::aot::COMPILATION;
+use wisp_sandbox::limited_process::{ChildAnswer, ProcessLimits};
+
+/// How long a bomb is compiled here; a server waits longer.
+const SHORT: ProcessLimits = ProcessLimits {
+    processor_time: Duration::from_secs(3),
+    ..COMPILATION
+};
+
+/// Memory for a child that is to run out of it.
+const LITTLE: ProcessLimits = ProcessLimits {
+    memory_bytes: 100 << 20,
+    processor_time: Duration::from_secs(100),
+    wall_time: Duration::from_secs(300),
+    ..COMPILATION
+};
+
+/// A handler with a function that a compiler takes long for, although it is short.
+fn bomb(function: &str) -> Result<Vec<u8>> {
+    WatHandler {
+        pages: 1,
+        imports: "",
+        fields: &format!("(func (param i32) (result i32) {function} local.get 0)"),
+        infer: "",
+    }
+    .component()
+}
+
+/// A function of so many loops within each other, whose compilation takes their square.
+fn loops(depth: usize) -> Result<Vec<u8>> {
+    bomb(&["loop\n".repeat(depth), "end\n".repeat(depth)].concat())
+}
+
+/// A function of so many empty branches one after the other, whose compilation takes much memory.
+fn branches(count: usize) -> Result<Vec<u8>> {
+    bomb(&"local.get 0 if end\n".repeat(count))
+}
+
+fn server(limits: ProcessLimits, repository: Repository) -> Result<TestServer> {
+    let options = TestOptions {
+        compilation: limits,
+        ..TestOptions::default()
+    };
+    TestServer::with_options(repository, options)
+}
+
+fn load(server: &TestServer, model: &str) -> Result<Response> {
+    let path = format!("POST /v2/repository/models/{model}/load");
+    server.request(&path, &[], b"{}")
+}
+
+fn unload(server: &TestServer, model: &str) -> Result<Response> {
+    let path = format!("POST /v2/repository/models/{model}/unload");
+    server.request(&path, &[], b"{}")
+}
+
+fn victim_is_well(server: &TestServer) -> Result<()> {
+    let request = json!({ "inputs": [{
+        "name": "features", "datatype": "FP32", "shape": [1, 13],
+        "data": [12.37, 0.94, 1.36, 10.6, 88.0, 1.98, 0.57, 0.28, 0.42, 1.95, 1.05, 1.82, 520.0],
+    }] });
+    let response = server.infer("wine", &request)?.ok()?;
+    ensure!(
+        output(&response, "class")?["data"][0] == "class_1",
+        "{response}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_component_that_compiles_for_ever_is_refused_while_all_else_goes_on() -> Result<()> {
+    let repository = Repository::of(&["wine", "progression"])?;
+    let server = server(SHORT, repository)?;
+    let handler = server.repository().join("bomb/1/handler.wasm");
+    std::fs::create_dir_all(handler.parent().context("it has a directory")?)?;
+    std::fs::write(&handler, loops(20_000)?)?;
+    thread::scope(|scope| {
+        let bomb = scope.spawn(|| load(&server, "bomb"));
+        let mut rounds = 0;
+        while !bomb.is_finished() {
+            load(&server, "progression")?.ok()?;
+            unload(&server, "progression")?.ok()?;
+            victim_is_well(&server)?;
+            rounds += usize::from(!bomb.is_finished());
+        }
+        ensure!(rounds > 0, "nothing else was done meanwhile");
+        let error = bomb.join().expect("it does not panic")?.error(400)?;
+        ensure!(error.contains("more than 3 s of processor time"), "{error}");
+        anyhow::Ok(())
+    })?;
+    // It may be mended.
+    std::fs::write(&handler, loops(2)?)?;
+    load(&server, "bomb")?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_start_does_not_wait_for_ever_for_a_component() -> Result<()> {
+    let repository = Repository::of(&["wine"])?.with_file("bomb/1/handler.wasm", loops(20_000)?)?;
+    let server = server(SHORT, repository)?;
+    victim_is_well(&server)?;
+    let x = json!({ "inputs": [{ "name": "x", "datatype": "UINT32", "shape": [1], "data": [0] }] });
+    let error = server.infer("bomb", &x)?.error(503)?;
+    ensure!(error.contains("processor time"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_component_whose_compilation_takes_too_much_memory_is_refused() -> Result<()> {
+    let count = 200_000 * scale().min(5);
+    let repository =
+        Repository::of(&["wine"])?.with_file("bomb/1/handler.wasm", branches(count)?)?;
+    let server = server(LITTLE, repository)?;
+    let error = load(&server, "bomb")?.error(400)?;
+    ensure!(error.contains("its process ended"), "{error}");
+    ensure!(error.contains("100 MiB of memory"), "{error}");
+    victim_is_well(&server)
+}
+
+#[test]
+fn a_component_larger_than_any_handler_is_not_read_to_its_end() -> Result<()> {
+    let repository = Repository::of(&["wine"])?.with_file("bomb/1/handler.wasm", "")?;
+    let file = std::fs::File::create(repository.path().join("bomb/1/handler.wasm"))?;
+    // More than any machine has, and nothing on disk.
+    file.set_len(1 << 40)?;
+    let server = server(SHORT, repository)?;
+    let error = load(&server, "bomb")?.error(400)?;
+    ensure!(error.contains("more than 20971520 bytes"), "{error}");
+    victim_is_well(&server)
+}
+
+#[test]
+fn a_child_process_ends_with_the_server_that_has_started_it() -> Result<()> {
+    let repository = Repository::empty()?.with_file("bomb/1/handler.wasm", loops(100_000)?)?;
+    let cache = tempfile::tempdir()?;
+    let mut server = Command::new(env!("CARGO_BIN_EXE_wisp"))
+        .args([
+            "serve",
+            "--http",
+            "127.0.0.1:0",
+            "--grpc",
+            "none",
+            "--cache-dir",
+        ])
+        .arg(cache.path())
+        .arg(repository.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let server_id = server.id();
+    let found = within(Duration::from_secs(30), || {
+        children(server_id).first().copied()
+    });
+    // As nobody can prevent: no code of its own runs any more.
+    server.kill()?;
+    server.wait()?;
+    let child = found.context("it has started no child")?;
+    // It would compile for longer than this.
+    let gone = within(Duration::from_secs(5), || has_ended(child).then_some(()));
+    gone.context("its child goes on without it")
+}
+
+/// Ask until there is an answer.
+fn within<T>(patience: Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + patience;
+    loop {
+        let answer = ask();
+        if answer.is_some() || Instant::now() > end {
+            return answer;
+        }
+        thread::yield_now();
+    }
+}
+
+/// The processes that a process has started, on any of its threads.
+fn children(process: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else {
+        return Vec::new();
+    };
+    let of_thread = |thread: std::fs::DirEntry| {
+        let children = std::fs::read_to_string(thread.path().join("children"));
+        let children = children.unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|id| id.parse().ok());
+        children.collect::<Vec<u32>>()
+    };
+    threads.flatten().flat_map(of_thread).collect()
+}
+
+/// Whether a process is gone, or only waits for somebody to ask how it ended.
+fn has_ended(process: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else {
+        return true;
+    };
+    let state = stat.rsplit(')').next().unwrap_or_default();
+    state.trim_start().starts_with(['Z', 'X'])
+}
+
+// === model files ===
+
+fn with_probe(limits: ProcessLimits, passed: &Path) -> TestOptions {
+    TestOptions {
+        probe: Some((limits, passed.to_owned())),
+        ..TestOptions::default()
+    }
+}
+
+#[test]
+fn a_model_file_that_takes_too_much_to_load_ends_its_child_and_is_refused() -> Result<()> {
+    let passed = tempfile::tempdir()?;
+    let limits = ProcessLimits {
+        // Less than any engine takes.
+        memory_bytes: 1 << 20,
+        ..COMPILATION
+    };
+    let repository = Repository::empty()?.with_model("bare", "progression", None)?;
+    let server = TestServer::with_options(repository, with_probe(limits, passed.path()))?;
+    let error = load(&server, "bare")?.error(400)?;
+    ensure!(
+        error.contains("tract cannot load graph `model` within the limits"),
+        "{error}"
+    );
+    ensure!(error.contains("1 MiB of memory"), "{error}");
+    ensure!(
+        std::fs::read_dir(passed.path())?.next().is_none(),
+        "it has not passed"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_model_file_that_has_been_loaded_needs_no_child_until_it_changes() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let passed = directory.path().join("passed");
+    let repository = Repository::empty()?.with_model("bare", "progression", None)?;
+    let server = TestServer::with_options(repository, with_probe(COMPILATION, &passed))?;
+    let records = || anyhow::Ok(std::fs::read_dir(&passed)?.count());
+    ensure!(records()? == 1);
+    load(&server, "bare")?.ok()?;
+    ensure!(records()? == 1, "it was tried again");
+    // A file beside it may hold its weights.
+    std::fs::write(server.repository().join("bare/1/weights"), "1")?;
+    load(&server, "bare")?.ok()?;
+    ensure!(records()? == 2, "its weights have changed unnoticed");
+    let other = root().join("examples/wine/1/model.onnx");
+    std::fs::copy(other, server.repository().join("bare/1/model.onnx"))?;
+    load(&server, "bare")?.ok()?;
+    ensure!(records()? == 3, "it has changed unnoticed");
+    Ok(())
+}
+
+#[test]
+fn a_model_file_that_its_engine_refuses_is_refused_in_the_engines_words() -> Result<()> {
+    let passed = tempfile::tempdir()?;
+    let repository = Repository::of(&["wine"])?.with_file("junk/1/model.onnx", "junk")?;
+    let path = repository.path().join("junk/1/model.onnx");
+    let server = TestServer::with_options(repository, with_probe(COMPILATION, passed.path()))?;
+    let expected = Tract::new().load(&path, &LoadOptions::default());
+    let expected = expected.err().context("junk is loaded")?.to_string();
+    ensure!(expected.contains("tract"), "{expected}");
+    load(&server, "junk")?.error(400)?;
+    // By the child, too.
+    let mut task = ["--backend", "tract", "--threads", "1", "--"]
+        .map(OsStr::new)
+        .to_vec();
+    task.push(path.as_os_str());
+    let ChildAnswer::Refusal(reason) = child_program("probe").run(&task, &[], &COMPILATION)? else {
+        anyhow::bail!("a child loads it");
+    };
+    ensure!(reason.starts_with(&expected), "{reason}\n{expected}");
+    victim_is_well(&server)
+}

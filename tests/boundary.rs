@@ -1,0 +1,321 @@
+//! The boundary between guests and the host, held to by guests that keep to nothing: random modules, answers of
+//! random bytes, calls of wasi:nn with random numbers.
+//!
+//! Whatever they do ends in an answer that keeps the contract or in a failure of theirs, never in one of the
+//! host's, and the host keeps nothing of it. What is random follows from the number of the case, which every
+//! failure names.
+
+use crate::harness::scale;
+use crate::harness::wat_handler::WatHandler;
+use anyhow::{Context, Result, ensure};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wisp_sandbox::aot::AotStore;
+use wisp_sandbox::component::CheckedComponent;
+use wisp_sandbox::engine::{Engine, EngineOptions};
+use wisp_sandbox::handler::{Handler, HandlerAnswer, HandlerCall, HandlerError, HandlerLoadError};
+use wisp_sandbox::limits::Limits;
+use wisp_sandbox::nn::Graphs;
+use wisp_tensor::{ElementType, MemoryBudget, NamedTensor, Shape, Tensor};
+
+/// The longest text of a guest that anybody gets, in characters.
+const MAX_TEXT: usize = 1000;
+
+/// What it takes to load and call handlers without a server.
+struct Sandbox {
+    engine: Arc<Engine>,
+    store: AotStore,
+    memory: Arc<MemoryBudget>,
+    _directory: tempfile::TempDir,
+}
+
+impl Sandbox {
+    fn start() -> Result<Sandbox> {
+        let memory = Arc::new(MemoryBudget::new(usize::MAX));
+        let engine = Engine::start(&EngineOptions {
+            instances: 2,
+            memory: Arc::clone(&memory),
+            ..EngineOptions::default()
+        })?;
+        let directory = tempfile::tempdir()?;
+        Ok(Sandbox {
+            engine: Arc::new(engine),
+            store: AotStore::open(&directory.path().join("aot"))?,
+            memory,
+            _directory: directory,
+        })
+    }
+
+    fn load(&self, wasm: &[u8]) -> Result<Result<Handler, HandlerLoadError>> {
+        let component = CheckedComponent::load(&self.engine, &self.store, wasm)?;
+        let limits = Limits {
+            guest_time: Duration::from_millis(500),
+            ..Limits::default()
+        };
+        let graphs = Arc::new(Graphs::default());
+        Ok(Handler::load(&self.engine, &component, graphs, limits))
+    }
+}
+
+/// Numbers that look random and are the same in every run (splitmix64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn of(case: usize) -> Numbers {
+        Numbers(case as u64)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn of_these<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[usize::try_from(self.next() % choices.len() as u64).unwrap_or(0)]
+    }
+
+    /// A number that some check is likely to be about, or any.
+    fn word(&mut self) -> u32 {
+        let any = u32::try_from(self.next() >> 32).unwrap_or(0);
+        self.of_these(&[
+            0,
+            1,
+            2,
+            4,
+            12,
+            13,
+            16,
+            17,
+            28,
+            1023,
+            1024,
+            1025,
+            2048,
+            2080,
+            2112,
+            2120,
+            4096,
+            4097,
+            65_535,
+            65_536,
+            1 << 20,
+            65 << 20,
+            (65 << 20) + 1,
+            1 << 26,
+            1 << 31,
+            u32::MAX - 3,
+            u32::MAX,
+            any,
+        ])
+    }
+}
+
+/// The input that carries what a guest is to do.
+fn carrying(bytes: Vec<u8>) -> Result<NamedTensor> {
+    let length = u32::try_from(bytes.len())?;
+    let shape = Shape::new(vec![length])?;
+    Ok(NamedTensor {
+        name: "x".to_owned(),
+        tensor: Tensor::new(ElementType::Uint8, shape, bytes.into())?,
+    })
+}
+
+fn call(handler: &Handler, input: &NamedTensor) -> Result<HandlerAnswer, HandlerError> {
+    handler.infer_inline(HandlerCall {
+        inputs: std::slice::from_ref(input),
+        parameters: &[],
+        outputs: &[],
+        deadline: Instant::now() + Duration::from_secs(60),
+    })
+}
+
+/// The answer keeps the contract, or the guest is at fault.
+fn keeps_the_contract(outcome: &Result<HandlerAnswer, HandlerError>) -> Result<()> {
+    match outcome {
+        Ok(answer) => {
+            ensure!(answer.outputs.len() <= 1024 && answer.parameters.len() <= 1024);
+            let names = answer.outputs.iter().map(|output| &output.name);
+            ensure!(names.clone().all(|name| name.len() <= 1024));
+            let distinct: std::collections::HashSet<_> = names.collect();
+            ensure!(
+                distinct.len() == answer.outputs.len(),
+                "a name is there twice"
+            );
+        }
+        Err(HandlerError::Client(text) | HandlerError::Declared(text)) => {
+            ensure!(text.chars().count() <= MAX_TEXT, "{text}");
+            ensure!(!text.contains(char::is_control), "{text}");
+        }
+        Err(HandlerError::Failed { .. } | HandlerError::GuestTime { .. }) => {}
+        Err(error) => anyhow::bail!("{error:?}"),
+    }
+    Ok(())
+}
+
+#[test]
+fn answers_of_random_bytes_are_taken_as_answers_or_refused() -> Result<()> {
+    let sandbox = Sandbox::start()?;
+    // What the input carries is written over the answer, its records and what they point to.
+    let wasm = WatHandler {
+        pages: 1100,
+        imports: "",
+        fields: "",
+        infer: "(memory.copy (i32.const 2048)
+            (i32.load offset=20 (local.get $inputs)) (i32.load offset=24 (local.get $inputs)))",
+    };
+    let handler = sandbox.load(&wasm.component()?)??;
+    let mut answers = 0;
+    for case in 0..300 * scale() {
+        let mut numbers = Numbers::of(case);
+        let words = numbers.of_these(&[5, 15, 40, 200, 500]);
+        let mut bytes: Vec<u8> = (0..words)
+            .flat_map(|_| numbers.word().to_le_bytes())
+            .collect();
+        // An answer with an output, or a failure with a text, as often as not.
+        let head: &[u32] = match numbers.next() % 4 {
+            0 => &[0, 2080, 1, 0, 0, 0, 0, 0],
+            1 => &[0, 2080, 1025, 0, 0, 0, 0, 0],
+            2 => &[1, 0, 2112, 64 << 20, 0, 0, 0, 0],
+            _ => &[],
+        };
+        let head: Vec<u8> = head.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let length = head.len().min(bytes.len());
+        bytes[..length].copy_from_slice(&head[..length]);
+        let outcome = call(&handler, &carrying(bytes)?);
+        keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
+        answers += usize::from(outcome.is_ok());
+        drop(outcome);
+        ensure!(
+            sandbox.memory.reserved() == 0,
+            "case {case} leaves something behind"
+        );
+    }
+    ensure!(answers > 0, "not one of them was an answer");
+    Ok(())
+}
+
+#[test]
+fn calls_of_wasi_nn_with_random_numbers_are_answered_or_end_the_guest() -> Result<()> {
+    const IMPORTS: &str = r#"
+        (import "wasi:nn/graph@0.2.0-rc-2024-10-28" "load-by-name"
+            (func $load_by_name (param i32 i32 i32)))
+        (import "wasi:nn/graph@0.2.0-rc-2024-10-28" "load"
+            (func $load (param i32 i32 i32 i32 i32)))
+        (import "wasi:nn/graph@0.2.0-rc-2024-10-28" "[method]graph.init-execution-context"
+            (func $init (param i32 i32)))
+        (import "wasi:nn/tensor@0.2.0-rc-2024-10-28" "[constructor]tensor"
+            (func $tensor (param i32 i32 i32 i32 i32) (result i32)))
+        (import "wasi:nn/tensor@0.2.0-rc-2024-10-28" "[method]tensor.data"
+            (func $data (param i32 i32)))
+        (import "wasi:nn/tensor@0.2.0-rc-2024-10-28" "[method]tensor.dimensions"
+            (func $dimensions (param i32 i32)))
+        (import "wasi:nn/tensor@0.2.0-rc-2024-10-28" "[resource-drop]tensor"
+            (func $drop_tensor (param i32)))
+        (import "wasi:nn/inference@0.2.0-rc-2024-10-28" "[method]graph-execution-context.compute"
+            (func $compute (param i32 i32 i32 i32)))
+        (import "wasi:nn/errors@0.2.0-rc-2024-10-28" "[method]error.data"
+            (func $error_data (param i32 i32)))"#;
+    let sandbox = Sandbox::start()?;
+    // Calls one function after the other, as what the input carries says: which, and its five arguments.
+    let calls = [
+        "(call $load_by_name (local.get $a) (local.get $b) (local.get $c))",
+        "(call $load (local.get $a) (local.get $b) (local.get $c) (local.get $d) (local.get $e))",
+        "(call $init (local.get $a) (local.get $b))",
+        "(drop (call $tensor
+            (local.get $a) (local.get $b) (local.get $c) (local.get $d) (local.get $e)))",
+        "(call $data (local.get $a) (local.get $b))",
+        "(call $dimensions (local.get $a) (local.get $b))",
+        "(call $drop_tensor (local.get $a))",
+        "(call $compute (local.get $a) (local.get $b) (local.get $c) (local.get $d))",
+        "(call $error_data (local.get $a) (local.get $b))",
+    ];
+    let calls: String = (calls.iter().enumerate())
+        .map(|(number, call)| {
+            format!("(if (i32.eq (local.get $x) (i32.const {number})) (then {call}))")
+        })
+        .collect();
+    let arguments: String = (["a", "b", "c", "d", "e"].iter().enumerate())
+        .map(|(at, name)| {
+            let offset = 4 * (at + 1);
+            format!("(local.set ${name} (i32.load offset={offset} (local.get $at)))")
+        })
+        .collect();
+    let fields = format!(
+        "(func $calls (param $at i32) (param $end i32)
+            (local $x i32) (local $a i32) (local $b i32) (local $c i32) (local $d i32) (local $e i32)
+            (loop $next
+                (if (i32.le_u (i32.add (local.get $at) (i32.const 24)) (local.get $end)) (then
+                    (local.set $x (i32.load (local.get $at)))
+                    {arguments}
+                    {calls}
+                    (local.set $at (i32.add (local.get $at) (i32.const 24)))
+                    (br $next)))))"
+    );
+    let wasm = WatHandler {
+        pages: 1100,
+        imports: IMPORTS,
+        fields: &fields,
+        infer: "(call $calls (i32.load offset=20 (local.get $inputs)) (i32.add
+            (i32.load offset=20 (local.get $inputs)) (i32.load offset=24 (local.get $inputs))))",
+    };
+    let handler = sandbox.load(&wasm.component()?)??;
+    let mut survived = 0;
+    for case in 0..300 * scale() {
+        let mut numbers = Numbers::of(case);
+        let mut bytes = Vec::new();
+        for _ in 0..=numbers.next() % 6 {
+            let which = numbers.of_these(&[0u32, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8]);
+            bytes.extend(which.to_le_bytes());
+            // Handles, addresses and sizes that are often right.
+            for _ in 0..5 {
+                let word = numbers.word();
+                let argument = numbers.of_these(&[1, 2, 3, 4096, 0, 40, word, word]);
+                bytes.extend(argument.to_le_bytes());
+            }
+        }
+        let outcome = call(&handler, &carrying(bytes)?);
+        keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
+        survived += usize::from(outcome.is_ok());
+        drop(outcome);
+        ensure!(
+            sandbox.memory.reserved() == 0,
+            "case {case} leaves something behind"
+        );
+    }
+    ensure!(survived > 0, "not one of them lived on");
+    Ok(())
+}
+
+#[test]
+fn damaged_components_are_refused_or_loaded_and_nothing_else() -> Result<()> {
+    let sandbox = Sandbox::start()?;
+    let genuine = WatHandler {
+        pages: 1,
+        imports: "",
+        fields: "",
+        infer: "",
+    };
+    let genuine = genuine.component()?;
+    for case in 0..100 * scale() {
+        let mut numbers = Numbers::of(case);
+        let mut wasm = genuine.clone();
+        for _ in 0..=numbers.next() % 3 {
+            let at = usize::try_from(numbers.next() % wasm.len() as u64)?;
+            wasm[at] = numbers.next().to_le_bytes()[0];
+        }
+        if numbers.next() % 4 == 0 {
+            wasm.truncate(usize::try_from(numbers.next() % wasm.len() as u64)?);
+        }
+        let Ok(loaded) = sandbox.load(&wasm) else {
+            continue;
+        };
+        if let Ok(handler) = loaded {
+            let outcome = call(&handler, &carrying(vec![0; 4])?);
+            keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Handlers written as WebAssembly text, for what a compiler would not write: tables, sizes, bombs.
+//!
+//! Each takes an input `x`, one UINT32, and answers with an output `y`, three of them. A [`WatHandler`]
+//! is the module's own fields and the body of its `infer`; the rest, which the contract asks of
+//! every handler, is written here.
+
+use super::root;
+use anyhow::{Context, Result};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// Where `infer` writes the three numbers of its answer; below 64 KiB, and the request lies there too.
+pub(crate) const ANSWER: usize = 2120;
+
+/// The parts of a handler that differ from one to the next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WatHandler<'a> {
+    /// Pages of linear memory at the start, at least one.
+    pub(crate) pages: u32,
+    /// Imports, which come first in a module.
+    pub(crate) imports: &'a str,
+    /// Any other fields: globals, tables, functions.
+    pub(crate) fields: &'a str,
+    /// Instructions of `infer`, where the local `$x` is the input's number.
+    pub(crate) infer: &'a str,
+}
+
+impl WatHandler<'_> {
+    /// The handler as a component.
+    pub(crate) fn component(&self) -> Result<Vec<u8>> {
+        let WatHandler {
+            pages,
+            imports,
+            fields,
+            infer,
+        } = self;
+        let data = escaped(&static_memory());
+        let text = format!(
+            r#"(module
+                {imports}
+                (memory (export "memory") {pages})
+                (global $heap (mut i32) (i32.const 8192))
+                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                    (local $at i32)
+                    (local.set $at (i32.and
+                        (i32.add (global.get $heap) (i32.sub (local.get 2) (i32.const 1)))
+                        (i32.sub (i32.const 0) (local.get 2))))
+                    (global.set $heap (i32.add (local.get $at) (local.get 3)))
+                    (local.get $at))
+                (func (export "wisp:handler/model@0.1.0#signature") (result i32) (i32.const 1024))
+                (func (export "wisp:handler/model@0.1.0#infer")
+                    (param $inputs i32) (param i32 i32 i32 i32 i32) (result i32)
+                    (local $x i32) (local $i i32) (local $count i32)
+                    (local.set $x (i32.load (i32.load offset=20 (local.get $inputs))))
+                    {infer}
+                    (i32.const 2048))
+                (data (i32.const 1024) "{data}")
+                {fields})"#
+        );
+        from_module(&wat::parse_str(text)?)
+    }
+}
+
+/// The component of a core module that meets the world of handlers.
+pub(crate) fn from_module(module: &[u8]) -> Result<Vec<u8>> {
+    let mut module = module.to_vec();
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(root().join("wit"))?;
+    let world = resolve.select_world(&[package], Some("handler"))?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    ComponentEncoder::default()
+        .module(&module)?
+        .encode()
+        .context("the module is no handler")
+}
+
+/// Memory from 1024 on: the signature at 1024, the answer at 2048.
+fn static_memory() -> Vec<u8> {
+    const UINT32: u32 = 3;
+    let mut memory = vec![0; ANSWER + 12 - 1024];
+    let mut put = |at: usize, words: &[u32]| {
+        let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+        for (byte, to) in bytes.zip(&mut memory[at - 1024..]) {
+            *to = byte;
+        }
+    };
+    // Names and shapes: `x` is one number, `y` are three.
+    put(1200, &[u32::from_le_bytes(*b"xy\0\0")]);
+    put(1208, &[1, 0]);
+    put(1216, &[3, 0]);
+    put(1224, &[1200, 1, UINT32, 1208, 1, 0]);
+    put(1248, &[1201, 1, UINT32, 1216, 1, 0]);
+    // Inputs, outputs, graphs.
+    put(1024, &[1224, 1, 1248, 1, 0, 0]);
+    // Ok: one output, no parameters.
+    put(2048, &[0, 2080, 1, 0, 0]);
+    put(
+        2080,
+        &[
+            1201,
+            1,
+            UINT32,
+            2112,
+            1,
+            u32::try_from(ANSWER).unwrap_or(0),
+            12,
+        ],
+    );
+    put(2112, &[3]);
+    memory
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
+}
