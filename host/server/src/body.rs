@@ -221,7 +221,7 @@ where
         };
         let reservation = self.reservation.split_off();
         let (inflated, reservation) =
-            inflate(coding, body, limit, reservation, &self.offload).await?;
+            inflate((coding, body), limit, reservation, &self.offload).await?;
         self.reservation = reservation;
         Ok(inflated)
     }

@@ -127,14 +127,18 @@ pub async fn infer<C: Codec, B: Body>(
     let permit = serving.admission.admit(version.share())?;
     let deadline = Instant::now() + serving.options.request_timeout;
     let memory = Footprint::new(&serving.options.memory);
-    let decoding = decode(serving, call.codec, body, &version, memory, deadline);
-    let (request, reply, mut memory) = decoding.await?;
+    let codecs = Codecs {
+        offload: &serving.offload,
+        version: &version,
+        deadline,
+    };
+    let (request, reply, mut memory) = codecs.decode(call.codec, body, memory).await?;
     stopwatch.has_decoded();
     let rows = version.rows(&request);
     let (response, usage) = version.call(request, &permit, deadline).await?;
     stopwatch.has_called(&usage);
     memory.settle(content_bytes(&response).saturating_add(reply.encoded_bytes(&response)))?;
-    let reply = encode(serving, reply, response, &version, deadline).await?;
+    let reply = codecs.encode(reply, response).await?;
     memory.settle(C::Reply::held_bytes(&reply))?;
     let timings = stopwatch.has_encoded();
     unanswered.succeed(rows, &timings);
@@ -151,41 +155,42 @@ pub async fn infer<C: Codec, B: Body>(
 /// What a dialect's answers are.
 type Encoded<C> = <<C as Codec>::Reply as Reply>::Encoded;
 
-async fn decode<C: Codec>(
-    serving: &Serving,
-    codec: C,
-    body: Bytes,
-    version: &Arc<ModelVersion>,
-    mut memory: Footprint,
+/// Where and until when the codecs of one inference run. Lifetime: one request.
+struct Codecs<'a> {
+    offload: &'a Offload,
+    version: &'a Arc<ModelVersion>,
     deadline: Instant,
-) -> Result<(InferRequest, C::Reply, Footprint), InferError> {
-    let version = Arc::clone(version);
-    let text_bytes = codec.text_bytes(&body);
-    let decode = move || {
-        memory.settle(codec.decoded_bytes(&body))?;
-        let (request, reply) = codec.decode(body, version.description())?;
-        Ok::<_, InferError>((request, reply, memory))
-    };
-    serving
-        .offload
-        .run_codec(text_bytes, deadline, decode)
-        .await
 }
 
-async fn encode<R: Reply>(
-    serving: &Serving,
-    reply: R,
-    response: InferResponse,
-    version: &Arc<ModelVersion>,
-    deadline: Instant,
-) -> Result<R::Encoded, InferError> {
-    let version = Arc::clone(version);
-    let text_bytes = reply.text_bytes(&response);
-    let encode = move || reply.encode(response, version.description());
-    serving
-        .offload
-        .run_codec(text_bytes, deadline, encode)
-        .await
+impl Codecs<'_> {
+    async fn decode<C: Codec>(
+        &self,
+        codec: C,
+        body: Bytes,
+        mut memory: Footprint,
+    ) -> Result<(InferRequest, C::Reply, Footprint), InferError> {
+        let version = Arc::clone(self.version);
+        let text_bytes = codec.text_bytes(&body);
+        let decode = move || {
+            memory.settle(codec.decoded_bytes(&body))?;
+            let (request, reply) = codec.decode(body, version.description())?;
+            Ok::<_, InferError>((request, reply, memory))
+        };
+        let decoding = self.offload.run_codec(text_bytes, self.deadline, decode);
+        decoding.await
+    }
+
+    async fn encode<R: Reply>(
+        &self,
+        reply: R,
+        response: InferResponse,
+    ) -> Result<R::Encoded, InferError> {
+        let version = Arc::clone(self.version);
+        let text_bytes = reply.text_bytes(&response);
+        let encode = move || reply.encode(response, version.description());
+        let encoding = self.offload.run_codec(text_bytes, self.deadline, encode);
+        encoding.await
+    }
 }
 
 impl Serving {

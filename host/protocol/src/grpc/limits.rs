@@ -105,6 +105,13 @@ enum Stop {
     Refused(LimitError),
 }
 
+/// What is left of a message, and how many elements its repeated fields have had.
+struct Fields<'a> {
+    layout: &'a Layout,
+    rest: &'a [u8],
+    counts: [u32; MAX_COUNTED],
+}
+
 /// A field of a message, and how many elements of it there have been.
 struct Place<'a> {
     layout: &'a Layout,
@@ -125,31 +132,33 @@ const FIXED32: u64 = 5;
 
 impl Walk {
     /// Walks a message; calls itself for messages within it, whose schemas are not recursive.
-    fn message(&mut self, layout: &Layout, mut rest: &[u8]) -> Result<(), Stop> {
-        let mut counts = [0; MAX_COUNTED];
-        while !rest.is_empty() {
+    fn message(&mut self, layout: &Layout, message: &[u8]) -> Result<(), Stop> {
+        let mut fields = Fields {
+            layout,
+            rest: message,
+            counts: [0; MAX_COUNTED],
+        };
+        while !fields.rest.is_empty() {
             self.work(TAG_EFFORT)?;
-            let key = varint(&mut rest)?;
+            let key = varint(&mut fields.rest)?;
             let (number, wire) = (key >> 3, key & 7);
             let field = usize::try_from(number)
                 .ok()
                 .and_then(|number| layout.field(number));
             match field {
-                Some(field) => self.field(layout, field, wire, &mut rest, &mut counts)?,
-                None => self.skip(key, &mut rest)?,
+                Some(field) => self.field(&mut fields, field, wire)?,
+                None => self.skip(key, &mut fields.rest)?,
             }
         }
         Ok(())
     }
 
-    fn field(
-        &mut self,
-        layout: &Layout,
-        field: &Field,
-        wire: u64,
-        rest: &mut &[u8],
-        counts: &mut [u32; MAX_COUNTED],
-    ) -> Result<(), Stop> {
+    fn field(&mut self, fields: &mut Fields, field: &Field, wire: u64) -> Result<(), Stop> {
+        let Fields {
+            layout,
+            rest,
+            counts,
+        } = fields;
         let content = match wire {
             VARINT => {
                 varint(rest)?;

@@ -23,8 +23,7 @@ struct Inflation {
 /// The plain bytes of `body`, of which there may be `limit`, and the reservation that they
 /// and the compressed ones have.
 pub(crate) async fn inflate(
-    coding: Coding,
-    body: Bytes,
+    (coding, body): (Coding, Bytes),
     limit: usize,
     reservation: Reservation,
     offload: &Offload,

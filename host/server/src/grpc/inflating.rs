@@ -168,7 +168,7 @@ impl Inflating {
                     let reservation = self.held.split_off();
                     let (limit, offload) = (self.limit, self.offload.clone());
                     self.stage = Stage::Inflating(Box::pin(async move {
-                        inflate(Coding::Gzip, message, limit, reservation, &offload).await
+                        inflate((Coding::Gzip, message), limit, reservation, &offload).await
                     }));
                 }
                 Stage::Inflating(inflating) => {
