@@ -191,7 +191,7 @@ fn inputs_error(reason: String) -> BackendError {
 
 fn compute_error(fault: Fault) -> BackendError {
     match fault {
-        Fault::Value(reason) => inputs_error(reason),
+        Fault::Value(reason) | Fault::Numbers(reason) => inputs_error(reason),
         Fault::NoMemory(reason) => BackendError::Overloaded {
             engine: ENGINE,
             reason,

@@ -143,7 +143,7 @@ impl CheckedPlan {
                 if self.checks.get(run.node.get()).is_some_and(takes_numbers) =>
             {
                 let node = self.plan.model().node(run.node.get());
-                Err(Fault::Value(format!(
+                Err(Fault::Numbers(format!(
                     "`{}` ({}) does not take these values: {reason}",
                     node.name,
                     node.op.name()

@@ -19,6 +19,8 @@ pub(super) enum Fault {
     Refused(String),
     /// An element of an input has a value that the graph must not take: a [`RefusedValue`] said so.
     Value(String),
+    /// An operator that takes numbers of the request's refused, or panicked.
+    Numbers(String),
     /// Others compute, and leave no memory: a [`NoMemory`] said so.
     NoMemory(String),
     /// A [`Cancelled`] came back.
@@ -52,7 +54,10 @@ impl Fault {
     /// The text, with a panic marked as one.
     pub(super) fn into_reason(self) -> String {
         match self {
-            Fault::Refused(reason) | Fault::Value(reason) | Fault::NoMemory(reason) => reason,
+            Fault::Refused(reason)
+            | Fault::Value(reason)
+            | Fault::Numbers(reason)
+            | Fault::NoMemory(reason) => reason,
             Fault::Cancelled => Cancelled.to_string(),
             Fault::Panicked(message) => format!("panic: {message}"),
         }
