@@ -2,9 +2,7 @@
 //! and all else goes on meanwhile.
 
 use crate::harness::wat_handler::WatHandler;
-use crate::harness::{
-    Repository, Response, TestOptions, TestServer, child_program, output, root, scale,
-};
+use crate::harness::{Repository, Response, TestOptions, TestServer, child_program, output, root};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::ffi::OsStr;
@@ -25,7 +23,7 @@ const SHORT: ProcessLimits = ProcessLimits {
 
 /// Memory for a child that is to run out of it.
 const LITTLE: ProcessLimits = ProcessLimits {
-    memory_bytes: 100 << 20,
+    memory_bytes: 64 << 20,
     processor_time: Duration::from_secs(100),
     wall_time: Duration::from_secs(300),
     ..COMPILATION
@@ -47,9 +45,15 @@ fn loops(depth: usize) -> Result<Vec<u8>> {
     bomb(&["loop\n".repeat(depth), "end\n".repeat(depth)].concat())
 }
 
-/// A function of so many empty branches one after the other, whose compilation takes much memory.
-fn branches(count: usize) -> Result<Vec<u8>> {
-    bomb(&"local.get 0 if end\n".repeat(count))
+/// So many functions of nothing, each of which a compiler keeps much more about than it has bytes.
+fn functions(count: usize) -> Result<Vec<u8>> {
+    WatHandler {
+        pages: 1,
+        imports: "",
+        fields: &"(func)".repeat(count),
+        infer: "",
+    }
+    .component()
 }
 
 fn server(limits: ProcessLimits, repository: Repository) -> Result<TestServer> {
@@ -123,13 +127,13 @@ fn a_start_does_not_wait_for_ever_for_a_component() -> Result<()> {
 
 #[test]
 fn a_component_whose_compilation_takes_too_much_memory_is_refused() -> Result<()> {
-    let count = 200_000 * scale().min(5);
-    let repository =
-        Repository::of(&["wine"])?.with_file("bomb/1/handler.wasm", branches(count)?)?;
-    let server = server(LITTLE, repository)?;
+    let server = server(LITTLE, Repository::of(&["wine"])?)?;
+    let handler = server.repository().join("bomb/1/handler.wasm");
+    std::fs::create_dir_all(handler.parent().context("it has a directory")?)?;
+    std::fs::write(&handler, functions(100_000)?)?;
     let error = load(&server, "bomb")?.error(400)?;
     ensure!(error.contains("its process ended"), "{error}");
-    ensure!(error.contains("100 MiB of memory"), "{error}");
+    ensure!(error.contains("64 MiB of memory"), "{error}");
     victim_is_well(&server)
 }
 
