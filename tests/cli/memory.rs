@@ -100,7 +100,7 @@ fn post(address: &str, headers: &str, body: &[u8], before_last: impl FnOnce()) -
     let (&last, most) = body.split_last().context("no body")?;
     let length = body.len();
     let head = format!(
-        "POST {INFER} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
+        "POST {INFER} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
     );
     // One that is refused early may not be read to its end.
     let written = stream

@@ -53,8 +53,6 @@ pub enum LoadError {
     NoMainGraph { version: Version },
     #[error("handler.wasm is not built; run `wisp build` on the model, or serve with --build")]
     HandlerNotBuilt,
-    #[error("handler.wasm is no regular file")]
-    HandlerNotAFile,
     #[error(transparent)]
     ModelFile(ModelFileError),
     #[error(transparent)]
@@ -117,7 +115,6 @@ impl LoadError {
             | LoadError::TwoFiles { .. }
             | LoadError::NoMainGraph { .. }
             | LoadError::HandlerNotBuilt
-            | LoadError::HandlerNotAFile
             | LoadError::ClassLabels(_)
             | LoadError::Disagreement { .. }
             | LoadError::Threads { .. } => self.to_string(),
