@@ -79,7 +79,13 @@ impl ComponentOutline {
     /// Read the outermost imports and exports of a component.
     pub fn read(wasm: &[u8]) -> Result<ComponentOutline, ComponentError> {
         let not_wasm = |error: wasmparser::BinaryReaderError| ComponentError::NotWasm {
-            reason: error.message().to_owned(),
+            // Up to where it shows bytes of the file, which are not everybody's.
+            reason: error
+                .message()
+                .split(" - expected=")
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         };
         let mut outline = ComponentOutline::default();
         let mut depth = 0usize;
