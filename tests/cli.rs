@@ -6,7 +6,10 @@
 mod backend;
 mod choice;
 mod ending;
+mod floods;
+mod hardship;
 mod serve;
+mod soak;
 mod tls;
 
 use crate::harness::{Repository, root};
