@@ -97,7 +97,7 @@ fn sigterm_does_not_wait_for_a_computation_past_its_deadline() -> Result<()> {
     // Thirty matrices of 1,500 by 1,500 one after the other: a moment for a row, a minute for 4,000.
     let (rows, size) = (4000_usize, 1500_usize);
     let columns = i64::try_from(size)?;
-    let mut graph = Graph::from_x_to_y(&[None, Some(columns)]).initializer(Tensor {
+    let mut graph = Graph::from_x_to_y(&[Some(1), None, Some(columns)]).initializer(Tensor {
         raw_data: vec![0; size * size * 4],
         ..Tensor::of("w", FLOAT, &[columns, columns])
     });
@@ -115,7 +115,7 @@ fn sigterm_does_not_wait_for_a_computation_past_its_deadline() -> Result<()> {
     let length = rows * size * 4;
     let mut client = TcpStream::connect(&server.address)?;
     let json = format!(
-        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[{rows},{size}],"parameters":{{"binary_data_size":{length}}}}}]}}"#
+        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,{rows},{size}],"parameters":{{"binary_data_size":{length}}}}}]}}"#
     );
     write!(
         client,
