@@ -17,11 +17,12 @@ const UNSAFE_FILES: [&str; 2] = [
 ];
 
 /// A foreign crate, and the places below `host/` where its types may appear.
-const ROOMS: [(&str, &[&str]); 36] = [
+const ROOMS: [(&str, &[&str]); 37] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("socket2", &["server"]),
     ("signal_hook", &["cli"]),
+    ("tikv_jemallocator", &["cli"]),
     ("http_body", &["server"]),
     ("http_body_util", &["server"]),
     ("http", &["protocol", "server"]),

@@ -7,8 +7,11 @@
 mod backend;
 mod choice;
 mod ending;
+mod floods;
+mod hardship;
 mod memory;
 mod serve;
+mod soak;
 mod tls;
 
 use crate::harness::{Repository, root};

@@ -1,7 +1,7 @@
 //! How the process ends while something does not: a compilation, a computation, a client.
 
 use super::serve::{Serve, read_up_to, serve};
-use crate::harness::onnx::{Graph, Model};
+use crate::harness::onnx::{FLOAT, Graph, Model, Tensor};
 use crate::harness::{Repository, Response};
 use anyhow::{Context, Result, ensure};
 use std::io::{BufReader, Read, Write};
@@ -94,13 +94,17 @@ fn sigterm_does_not_wait_for_a_compilation_that_nobody_waits_for() -> Result<()>
 
 #[test]
 fn sigterm_does_not_wait_for_a_computation_past_its_deadline() -> Result<()> {
-    // x multiplied by itself thirty times: minutes for an x of 2,500 by 2,500.
-    let size = 2500_usize;
-    let mut graph = Graph::from_x_to_y(&[None, Some(i64::try_from(size)?)]);
+    // Thirty matrices of 1,500 by 1,500 one after the other: a moment for a row, a minute for 4,000.
+    let (rows, size) = (4000_usize, 1500_usize);
+    let columns = i64::try_from(size)?;
+    let mut graph = Graph::from_x_to_y(&[Some(1), None, Some(columns)]).initializer(Tensor {
+        raw_data: vec![0; size * size * 4],
+        ..Tensor::of("w", FLOAT, &[columns, columns])
+    });
     let names: Vec<String> = (0..30).map(|step| format!("step{step}")).collect();
     let mut last = "x";
     for name in &names {
-        graph = graph.node("MatMul", &[last, "x"], &[name]);
+        graph = graph.node("MatMul", &[last, "w"], &[name]);
         last = name;
     }
     let graph = graph.node("Identity", &[last], &["y"]);
@@ -108,10 +112,10 @@ fn sigterm_does_not_wait_for_a_computation_past_its_deadline() -> Result<()> {
         Repository::empty()?.with_file("powers/1/model.onnx", Model::of(graph).bytes())?;
     let limit = ["--request-timeout-milliseconds", "100"];
     let mut server = Serve::spawn(serve_fresh(&repository, &limit))?;
-    let length = size * size * 4;
+    let length = rows * size * 4;
     let mut client = TcpStream::connect(&server.address)?;
     let json = format!(
-        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[{size},{size}],"parameters":{{"binary_data_size":{length}}}}}]}}"#
+        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,{rows},{size}],"parameters":{{"binary_data_size":{length}}}}}]}}"#
     );
     write!(
         client,

@@ -84,6 +84,9 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
 
 /// The engines, and which of them computes what. The one that is asked for must be there.
 pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<GraphLoader> {
+    if args.onnxruntime_library.is_none() {
+        installed::check_ownership(cache)?;
+    }
     let backends = backends(args, cache);
     let choice = BackendChoice::from(args.backend.clone());
     if let BackendChoice::Named(name) = &choice {

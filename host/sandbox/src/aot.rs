@@ -31,6 +31,9 @@ pub const COMPILATION: ProcessLimits = ProcessLimits {
     output_bytes: 128 << 20,
 };
 
+/// The age of a temporary file that no process can still be writing.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
 /// A directory of compiled components that belongs to this user. Lifetime: the process.
 #[derive(Debug)]
 pub struct AotStore {
@@ -81,30 +84,24 @@ pub enum CompileError {
 impl AotStore {
     /// Use `directory`, made if it is missing. Its key is made with it.
     pub fn open(directory: &Path) -> Result<AotStore, AotStoreError> {
-        let io = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| AotStoreError::Io {
-                action,
-                path,
-                source,
-            }
-        };
-        DirBuilder::new()
+        let making = DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(directory)
-            .map_err(io("create", directory))?;
-        let metadata = fs::metadata(directory).map_err(io("read", directory))?;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 || metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(AotStoreError::Permissions {
-                path: directory.to_owned(),
-                uid: metadata.uid(),
-                mode,
-            });
-        }
-        let key_path = directory.join("key");
-        let key = read_or_make_key(directory, &key_path).map_err(io("read", &key_path))?;
+            .create(directory);
+        let key = match making {
+            Ok(()) => {
+                check_permissions(directory)?;
+                remove_abandoned(directory);
+                let path = directory.join("key");
+                writable(read_or_make_key(directory, &path)).map_err(io("read", &path))?
+            }
+            Err(error) => writable(Err(error)).map_err(io("create", directory))?,
+        };
+        let key = match key {
+            Some(key) => key,
+            // Any will do: nothing that it signs is kept.
+            None => random_key().map_err(io("make a key for", directory))?,
+        };
         Ok(AotStore {
             directory: directory.to_owned(),
             key,
@@ -243,10 +240,69 @@ impl std::hash::Hasher for CompatibilityHasher {
     }
 }
 
+/// An [`AotStoreError::Io`] about what was to be done to `path`.
+fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AotStoreError {
+    let path = path.to_owned();
+    move |source| AotStoreError::Io {
+        action,
+        path,
+        source,
+    }
+}
+
+/// Nothing where the directory takes no files: then each start compiles again what it needs.
+fn writable<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::PermissionDenied => {
+                tracing::warn!(%error, "compiled code is not kept, the cache directory takes no files");
+                Ok(None)
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+fn check_permissions(directory: &Path) -> Result<(), AotStoreError> {
+    let metadata = fs::metadata(directory).map_err(io("read", directory))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 || metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(AotStoreError::Permissions {
+            path: directory.to_owned(),
+            uid: metadata.uid(),
+            mode,
+        });
+    }
+    Ok(())
+}
+
+/// Remove what processes that were killed have left half written. What cannot be removed is in nobody's way.
+fn remove_abandoned(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".tmp");
+        let is_old = || {
+            let age = entry.metadata().ok()?.modified().ok()?.elapsed().ok()?;
+            Some(age > ABANDONED)
+        };
+        if is_temporary && is_old() == Some(true) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn random_key() -> io::Result<[u8; blake3::KEY_LEN]> {
+    let mut key = [0; blake3::KEY_LEN];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    Ok(key)
+}
+
 fn read_or_make_key(directory: &Path, path: &Path) -> io::Result<[u8; blake3::KEY_LEN]> {
     if !path.exists() {
-        let mut key = [0; blake3::KEY_LEN];
-        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        let key = random_key()?;
         // Temporary files have mode 0600. Of two processes that start at once, one makes the key.
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(&key)?;

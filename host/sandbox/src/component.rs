@@ -83,8 +83,14 @@ impl ComponentOutline {
     /// Read the outermost imports and exports of a component.
     pub fn read(wasm: &[u8]) -> Result<ComponentOutline, ComponentError> {
         let not_wasm = |error: wasmparser::BinaryReaderError| ComponentError::NotWasm {
-            // It repeats names and bytes of the file.
-            reason: bounded(error.message()),
+            // Up to where it shows bytes of the file, which are not everybody's.
+            reason: bounded(
+                error
+                    .message()
+                    .split(" - expected=")
+                    .next()
+                    .unwrap_or_default(),
+            ),
         };
         let mut outline = ComponentOutline::default();
         let mut depth = 0usize;

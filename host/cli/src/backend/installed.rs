@@ -5,11 +5,54 @@
 //! against a disk that was full or a copy that ended early.
 
 use super::package::{Member, Package};
+use crate::display;
+use crate::failure::bad_configuration;
+use rustix::process::{getegid, geteuid};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where all packages are.
 pub(super) fn home(cache: &Path) -> PathBuf {
     cache.join("backends")
+}
+
+/// Refuse libraries that others may have put there: they would run as this process does.
+pub(crate) fn check_ownership(cache: &Path) -> anyhow::Result<()> {
+    let home = home(cache);
+    let mut places = vec![home.clone()];
+    for name in ["cuda", "onnxruntime"] {
+        let Some(package) = Package::for_this_machine(name).ok() else {
+            continue;
+        };
+        if let Some(directory) = directory(cache, package) {
+            places.extend(
+                package
+                    .onnxruntime_library()
+                    .map(|file| directory.join(file)),
+            );
+            places.push(directory);
+        }
+    }
+    for place in places {
+        let Ok(metadata) = place.metadata() else {
+            continue;
+        };
+        let mode = metadata.permissions().mode() & 0o7777;
+        let is_ours = [0, geteuid().as_raw()].contains(&metadata.uid());
+        // A group that only this user is in is common.
+        let is_open =
+            mode & 0o002 != 0 || mode & 0o020 != 0 && metadata.gid() != getegid().as_raw();
+        if !is_ours || is_open {
+            return Err(bad_configuration(format!(
+                "`{}` is where libraries of backends are loaded from and must belong to you or to root, \
+                 with nobody else able to write there, not to uid {} with mode {mode:04o}; fix it or name \
+                 another directory with --cache-dir",
+                display::path(&place),
+                metadata.uid()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// ONNX Runtime's library of the pinned version, if `wisp backend install` has put it into the cache

@@ -7,6 +7,7 @@ use crate::failure::BadConfiguration;
 use anyhow::Context;
 use std::error::Error;
 use std::fmt::{self, Debug};
+use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -60,6 +61,7 @@ pub(super) fn start() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .fmt_fields(EscapedFields)
         .init();
     let last = Mutex::new(None);

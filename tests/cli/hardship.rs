@@ -1,0 +1,346 @@
+//! A server whose machine fails it: killed at any moment, no room for files, few descriptors, a clock that jumps.
+
+use super::floods::resident_bytes;
+use super::serve::{Serve, read_up_to, serve};
+use super::{failure, run};
+use crate::harness::{Repository, Response, component};
+use anyhow::{Context, Result, ensure};
+use std::fs::Permissions;
+use std::io::{BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+/// When a test has failed, instead of waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const REQUEST: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}"#;
+
+/// An inference of the model `progression`, on a connection of its own.
+fn infer(server: &Serve) -> Result<()> {
+    post(server, "/v2/models/progression/infer", REQUEST)?.ok()?;
+    Ok(())
+}
+
+fn post(server: &Serve, path: &str, body: &str) -> Result<Response> {
+    let mut stream = TcpStream::connect(&server.address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    Response::parse(&reply)
+}
+
+/// The names in a directory that may not be there yet.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.collect()
+}
+
+#[test]
+fn a_server_killed_at_any_moment_of_its_start_starts_again() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let cache = tempfile::tempdir()?;
+    let aot = cache.path().join("aot");
+    let command = || {
+        let mut command = serve(repository.path());
+        command.arg("--cache-dir").arg(cache.path());
+        command
+    };
+    type Moment = fn(&[String]) -> bool;
+    let moments: [Moment; 5] = [
+        |_| true,
+        |names| !names.is_empty(),
+        |names| names.iter().any(|name| name == "key"),
+        |names| names.iter().any(|name| name.starts_with(".tmp")),
+        |names| names.iter().any(|name| name.ends_with(".cwasm")),
+    ];
+    for moment in moments {
+        // What an earlier round has left would be the moment of this one.
+        std::fs::remove_dir_all(&aot).or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
+        let mut child = command()
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let start = Instant::now();
+        // A file may come and go between two looks; then the server is up.
+        while !moment(&names(&aot)) && !names(&aot).iter().any(|name| name.ends_with(".cwasm")) {
+            ensure!(start.elapsed() < PATIENCE, "nothing was compiled");
+            std::thread::yield_now();
+        }
+        child.kill()?;
+        child.wait()?;
+        infer(&Serve::spawn(command())?)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_killed_server_left_half_written_is_removed_when_it_is_old() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let cache = tempfile::tempdir()?;
+    let mut command = serve(repository.path());
+    command.arg("--cache-dir").arg(cache.path());
+    let aot = cache.path().join("aot");
+    infer(&Serve::spawn(command)?)?;
+    let hours = Duration::from_secs(3 * 3600);
+    for (name, age) in [(".tmpOld123", hours), (".tmpNew123", Duration::ZERO)] {
+        let file = std::fs::File::create(aot.join(name))?;
+        file.set_modified(SystemTime::now() - age)?;
+    }
+    let mut command = serve(repository.path());
+    command.arg("--cache-dir").arg(cache.path());
+    infer(&Serve::spawn(command)?)?;
+    let names = names(&aot);
+    ensure!(!names.iter().any(|name| name == ".tmpOld123"), "{names:?}");
+    ensure!(names.iter().any(|name| name == ".tmpNew123"), "{names:?}");
+    Ok(())
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_costs_a_compilation_only() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let mut command = serve(repository.path());
+    // A file system that takes no files, whoever asks.
+    command
+        .args(["--cache-dir", "/sys/wisp"])
+        .stderr(Stdio::piped());
+    let mut server = Serve::spawn(command)?;
+    infer(&server)?;
+    server.log_up_to("compiled code is not kept")?;
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_costs_a_compilation_only() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    // Without room for a key, and with room for one only.
+    for (size, filled) in [("4k", "4096"), ("16k", "0")] {
+        let cache = tempfile::tempdir()?;
+        let script = r#"mount -t tmpfs -o "size=$1,mode=0700" none "$3" &&
+            head -c "$2" /dev/zero > "$3/filled" && shift 3 && exec "$@""#;
+        let mut command = Command::new("unshare");
+        command
+            .args(["-rm", "sh", "-c", script, "sh", size, filled])
+            .arg(cache.path());
+        let inner = serve(repository.path());
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.arg("--cache-dir").arg(cache.path());
+        let may_mount = Command::new("unshare").args(["-rm", "true"]).status();
+        if !may_mount.is_ok_and(|status| status.success()) {
+            // Where no test may mount anything, the one above has to do.
+            return Ok(());
+        }
+        infer(&Serve::spawn(command)?)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn libraries_are_loaded_from_no_directory_that_others_can_write_to() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let cache = tempfile::tempdir()?;
+    let home = cache.path().join("backends");
+    std::fs::create_dir(&home)?;
+    std::fs::set_permissions(&home, Permissions::from_mode(0o777))?;
+    let mut command = serve(repository.path());
+    command.arg("--cache-dir").arg(cache.path());
+    let (text, code) = failure(&run(&mut command)?)?;
+    ensure!(code == 64 && text.contains("mode 0777"), "{code}: {text}");
+    Ok(())
+}
+
+/// The command under a limit that `ulimit` sets.
+fn limited(repository: &Repository, limit: &str) -> Command {
+    let inner = serve(repository.path());
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+#[test]
+fn too_few_descriptors_are_an_error_that_names_the_limit() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let (text, code) = failure(&run(&mut limited(&repository, "-n 40"))?)?;
+    ensure!(
+        code == 64 && text.contains("RLIMIT_NOFILE"),
+        "{code}: {text}"
+    );
+    let mut command = limited(&repository, "-n 256");
+    command.args(["--max-connections", "1000"]);
+    let (text, code) = failure(&run(&mut command)?)?;
+    ensure!(
+        code == 64 && text.contains("--max-connections"),
+        "{code}: {text}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_soft_limit_on_descriptors_is_raised() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let mut command = limited(&repository, "-Sn 64");
+    command.stderr(Stdio::piped());
+    let mut server = Serve::spawn(command)?;
+    let line = server.log_line("connections that may be open")?;
+    let hard = Command::new("sh").args(["-c", "ulimit -Hn"]).output()?;
+    let hard = String::from_utf8(hard.stdout)?;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.child.id()))?;
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft = files.and_then(|line| line.split_whitespace().nth(3));
+    ensure!(soft == Some(hard.trim()), "{files:?}, {hard}: {line}");
+    Ok(())
+}
+
+#[test]
+fn with_few_descriptors_new_clients_are_answered_however_many_are_idle() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let mut command = limited(&repository, "-n 64");
+    command.stderr(Stdio::piped());
+    let server = Serve::spawn(command)?;
+    // Far more than there are descriptors; each takes the place of the one that is idle longest.
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(TcpStream::connect(&server.address)?);
+        if idle.len() % 20 == 0 {
+            infer(&server)?;
+        }
+    }
+    infer(&server)
+}
+
+#[test]
+fn memory_is_given_back_after_a_burst() -> Result<()> {
+    let evil = component("evil")?;
+    let repository =
+        Repository::of(&["progression"])?.with_model("evil", "progression", Some(evil))?;
+    let server = Serve::start(repository.path())?;
+    infer(&server)?;
+    let before = resident_bytes(server.child.id())?;
+    // Handlers that hold all the tensors that they may, 256 MiB each.
+    let body =
+        r#"{"inputs":[{"name":"behaviour","datatype":"BYTES","shape":[1],"data":["hoard"]}]}"#;
+    for _ in 0..3 {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| post(&server, "/v2/models/evil/infer", body));
+            }
+        });
+    }
+    let start = Instant::now();
+    loop {
+        let kept = resident_bytes(server.child.id())?.saturating_sub(before);
+        if kept < 64 << 20 {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < PATIENCE, "{} MiB are kept", kept >> 20);
+        std::thread::yield_now();
+    }
+}
+
+/// A library that fakes the clock of a process, from Debian's archive.
+fn faketime() -> Result<PathBuf> {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faketime");
+    let library = home.join("usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1");
+    if !library.exists() {
+        std::fs::create_dir_all(&home)?;
+        let script = "apt-get download libfaketime && dpkg-deb -x libfaketime_*.deb .";
+        let fetched = Command::new("sh")
+            .args(["-c", script])
+            .current_dir(&home)
+            .output()?;
+        let said = String::from_utf8_lossy(&fetched.stderr).into_owned();
+        ensure!(library.exists(), "no libfaketime: {said}");
+    }
+    Ok(library)
+}
+
+#[test]
+fn a_clock_that_jumps_times_nothing_out() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    let directory = tempfile::tempdir()?;
+    let clock = directory.path().join("clock");
+    std::fs::write(&clock, "+0")?;
+    let mut command = serve(repository.path());
+    command
+        .env("LD_PRELOAD", faketime()?)
+        .env("FAKETIME_TIMESTAMP_FILE", &clock)
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let mut server = Serve::spawn(command)?;
+    let mut kept = TcpStream::connect(&server.address)?;
+    kept.set_read_timeout(Some(PATIENCE))?;
+    for jump in ["+1d", "-1d", "+3650d", "-10000d", "+0"] {
+        std::fs::write(&clock, jump)?;
+        for _ in 0..5 {
+            infer(&server).with_context(|| jump.to_owned())?;
+        }
+        // A connection from before the jump is as good as ever.
+        write!(
+            kept,
+            "GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        )?;
+        let mut answer = [0; 15];
+        kept.read_exact(&mut answer)?;
+        ensure!(&answer == b"HTTP/1.1 200 OK", "{jump}");
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"}") {
+            let mut byte = [0];
+            kept.read_exact(&mut byte)?;
+            rest.extend(byte);
+        }
+    }
+    drop(kept);
+    server.signal("-TERM")?;
+    let ended = server.child.wait()?;
+    ensure!(ended.code() == Some(0), "{ended}");
+    Ok(())
+}
+
+#[test]
+fn a_name_in_the_repository_begins_no_line_of_the_log() -> Result<()> {
+    let name = "x\n2026-01-01T00:00:00Z ERROR wisp: all is lost\u{202e}";
+    let repository = Repository::of(&["progression"])?
+        .with_file(&format!("{name}/1/model.onnx"), "")?
+        .with_file("fresh/model.toml", "export = \"a\\nb\\u202E\\u001B[2J\"")?;
+    let mut child = serve(repository.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut log = BufReader::new(child.stderr.take().context("it is piped")?);
+    let line = read_up_to(&mut log, "cannot be the name of a model")?;
+    ensure!(line.contains(r"x\n2026-01-01T00:00:00Z"), "{line}");
+    ensure!(!line.contains('\u{202e}'), "{line}");
+    let mut banner = Vec::new();
+    let mut output = BufReader::new(child.stdout.take().context("it is piped")?);
+    while !banner.ends_with(b"start again\n") {
+        let mut byte = [0];
+        output.read_exact(&mut byte)?;
+        banner.extend(byte);
+    }
+    let banner = String::from_utf8(banner)?;
+    ensure!(banner.contains(r"`a\nb\u{202e}\u{1b}[2J`"), "{banner}");
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
