@@ -112,8 +112,13 @@ struct FlowState {
 /// A job that a thread has taken.
 struct Taken {
     job: Job,
+    charge: Charge,
+}
+
+/// What a flow has been charged in advance for a job that runs.
+struct Charge {
     flow: usize,
-    charged: Duration,
+    estimate: Duration,
 }
 
 // === impl FairPool ===
@@ -290,7 +295,7 @@ impl FairQueue {
                 continue;
             };
             drop(state);
-            let Taken { job, flow, charged } = taken;
+            let Taken { job, charge } = taken;
             let started = Instant::now();
             // Whatever the job had borrowed is dropped with it; its caller sees the reply dropped.
             let _ = catch_unwind(AssertUnwindSafe(|| match job {
@@ -301,7 +306,7 @@ impl FairQueue {
             }));
             let took = started.elapsed();
             state = self.lock();
-            state.ended(flow, charged, took, self.options.threads_per_flow);
+            state.ended(charge, took, self.options.threads_per_flow);
         }
     }
 }
@@ -332,25 +337,25 @@ impl State {
         }
         Some(Taken {
             job,
-            flow: index,
-            charged: flow.mean,
+            charge: Charge {
+                flow: index,
+                estimate: flow.mean,
+            },
         })
     }
 
     /// Charges a flow what its job took in the end.
-    fn ended(
-        &mut self,
-        index: usize,
-        charged: Duration,
-        took: Duration,
-        threads_per_flow: NonZeroUsize,
-    ) {
+    fn ended(&mut self, charge: Charge, took: Duration, threads_per_flow: NonZeroUsize) {
+        let index = charge.flow;
         let Some(flow) = self.flows[index].as_mut() else {
             return;
         };
         let was_full = flow.running >= threads_per_flow.get();
         flow.running -= 1;
-        flow.used = flow.used.saturating_add(took).saturating_sub(charged);
+        flow.used = flow
+            .used
+            .saturating_add(took)
+            .saturating_sub(charge.estimate);
         flow.mean = (flow.mean * 7 + took) / 8;
         if flow.orphaned && flow.running == 0 {
             self.remove(index);

@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use wisp_backend::{Backend, Backends, Graph, LoadOptions};
+use wisp_sandbox::limited_process::ChildError;
 
 /// The engines, and which of them computes what. Lifetime: the process.
 #[derive(Debug)]
@@ -31,6 +32,12 @@ pub(crate) struct LoadedGraph {
     pub(crate) decision: Option<Decision>,
 }
 
+/// An engine that does not load a file within the limits on that.
+struct ProbeFailure {
+    backend: &'static str,
+    reason: ChildError,
+}
+
 impl GraphLoader {
     /// Load graph `name` of a model from `path`.
     pub(crate) fn load(
@@ -47,10 +54,15 @@ impl GraphLoader {
             graph: name.to_owned(),
             source,
         };
+        let refused = |failure: ProbeFailure| LoadError::Probe {
+            graph: name.to_owned(),
+            backend: failure.backend,
+            reason: failure.reason,
+        };
         match model_file.backend.as_ref().unwrap_or(&self.choice) {
             BackendChoice::Named(backend) => {
                 let backend = self.backends.find(backend).map_err(failed)?;
-                self.check(name, path, &**backend, &options)?;
+                self.check(path, &**backend, &options).map_err(refused)?;
                 Ok(LoadedGraph {
                     graph: backend.load(path, &options).map_err(failed)?,
                     backend: backend.name(),
@@ -59,7 +71,7 @@ impl GraphLoader {
             }
             BackendChoice::Auto => {
                 for backend in self.backends.all() {
-                    self.check(name, path, &**backend, &options)?;
+                    self.check(path, &**backend, &options).map_err(refused)?;
                 }
                 let decided = self.decisions.decide(&self.backends, path, &options);
                 let decided = decided.map_err(|error| match error {
@@ -78,18 +90,16 @@ impl GraphLoader {
     /// Whether an engine loads the file within the limits on that.
     fn check(
         &self,
-        graph: &str,
         path: &Path,
         backend: &dyn Backend,
         options: &LoadOptions,
-    ) -> Result<(), LoadError> {
+    ) -> Result<(), ProbeFailure> {
         let Some(probe) = &self.probe else {
             return Ok(());
         };
         probe
             .check(path, backend, options)
-            .map_err(|reason| LoadError::Probe {
-                graph: graph.to_owned(),
+            .map_err(|reason| ProbeFailure {
                 backend: backend.name(),
                 reason,
             })
