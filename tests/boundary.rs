@@ -306,7 +306,7 @@ fn damaged_components_are_refused_or_loaded_and_nothing_else() -> Result<()> {
             let at = usize::try_from(numbers.next() % wasm.len() as u64)?;
             wasm[at] = numbers.next().to_le_bytes()[0];
         }
-        if numbers.next() % 4 == 0 {
+        if numbers.next().is_multiple_of(4) {
             wasm.truncate(usize::try_from(numbers.next() % wasm.len() as u64)?);
         }
         let Ok(loaded) = sandbox.load(&wasm) else {

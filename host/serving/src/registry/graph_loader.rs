@@ -8,7 +8,6 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use wisp_backend::{Backend, Backends, Graph, LoadOptions};
-use wisp_sandbox::limited_process::ChildError;
 
 /// The engines, and which of them computes what. Lifetime: the process.
 #[derive(Debug)]
@@ -32,12 +31,6 @@ pub(crate) struct LoadedGraph {
     pub(crate) decision: Option<Decision>,
 }
 
-/// An engine that does not load a file within the limits on that.
-struct ProbeFailure {
-    backend: &'static str,
-    reason: ChildError,
-}
-
 impl GraphLoader {
     /// Load graph `name` of a model from `path`.
     pub(crate) fn load(
@@ -54,15 +47,22 @@ impl GraphLoader {
             graph: name.to_owned(),
             source,
         };
-        let refused = |failure: ProbeFailure| LoadError::Probe {
-            graph: name.to_owned(),
-            backend: failure.backend,
-            reason: failure.reason,
+        // Whether an engine loads the file within the limits on that.
+        let check = |backend: &dyn Backend| match &self.probe {
+            None => Ok(()),
+            Some(probe) => {
+                let checked = probe.check(path, backend, &options);
+                checked.map_err(|reason| LoadError::Probe {
+                    graph: name.to_owned(),
+                    backend: backend.name(),
+                    reason,
+                })
+            }
         };
         match model_file.backend.as_ref().unwrap_or(&self.choice) {
             BackendChoice::Named(backend) => {
                 let backend = self.backends.find(backend).map_err(failed)?;
-                self.check(path, &**backend, &options).map_err(refused)?;
+                check(&**backend)?;
                 Ok(LoadedGraph {
                     graph: backend.load(path, &options).map_err(failed)?,
                     backend: backend.name(),
@@ -71,7 +71,7 @@ impl GraphLoader {
             }
             BackendChoice::Auto => {
                 for backend in self.backends.all() {
-                    self.check(path, &**backend, &options).map_err(refused)?;
+                    check(&**backend)?;
                 }
                 let decided = self.decisions.decide(&self.backends, path, &options);
                 let decided = decided.map_err(|error| match error {
@@ -85,23 +85,5 @@ impl GraphLoader {
                 })
             }
         }
-    }
-
-    /// Whether an engine loads the file within the limits on that.
-    fn check(
-        &self,
-        path: &Path,
-        backend: &dyn Backend,
-        options: &LoadOptions,
-    ) -> Result<(), ProbeFailure> {
-        let Some(probe) = &self.probe else {
-            return Ok(());
-        };
-        probe
-            .check(path, backend, options)
-            .map_err(|reason| ProbeFailure {
-                backend: backend.name(),
-                reason,
-            })
     }
 }
