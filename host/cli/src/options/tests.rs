@@ -21,7 +21,11 @@ fn the_definitions_are_consistent() {
 #[test]
 fn every_subcommand_and_argument_explains_itself() {
     let options = Options::command();
-    let mut left: Vec<&clap::Command> = options.get_subcommands().collect();
+    // What is hidden is for the program alone.
+    let shown = options
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    let mut left: Vec<&clap::Command> = shown.collect();
     while let Some(command) = left.pop() {
         left.extend(command.get_subcommands());
         let name = command.get_name();
