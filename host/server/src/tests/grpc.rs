@@ -13,6 +13,7 @@ use hyper::client::conn::http2::SendRequest;
 use prost::Message;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use wisp_protocol::content_coding::Coding;
 use wisp_protocol::grpc::message::inference::ModelInferRequest;
 use wisp_serving::ServingOptions;
@@ -108,14 +109,15 @@ async fn messages_that_do_not_come_make_room_and_keep_nobody_out() -> anyhow::Re
         // One that has come is not held up by one that has not.
         let (_release, held) = oneshot::channel();
         let never = request(path, &[], Held(held).boxed_unsync())?;
-        let waiting = tokio::spawn(async move { status(&mut first, never).await });
+        let mut waiting = JoinSet::new();
+        waiting.spawn(async move { status(&mut first, never).await });
         while server.serving.readers().waiting() == 0 {
             tokio::task::yield_now().await;
         }
         let complete = request(INFER, &[], one(0, &infer(0))?)?;
         let (code, text) = status(&mut second, complete).await?;
         assert_eq!(code, "5", "{path}: {text}");
-        waiting.abort();
+        drop(waiting);
         while server.serving.readers().waiting() > 0 {
             tokio::task::yield_now().await;
         }
