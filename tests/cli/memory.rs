@@ -277,7 +277,7 @@ fn grpc(address: &str, path: &str, body: Vec<u8>) -> Result<String> {
         let (mut client, connection) =
             handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let request = Request::post(format!("http://t{path}"))
+        let request = Request::post(format!("http://localhost{path}"))
             .header("content-type", "application/grpc")
             .header("grpc-encoding", "gzip")
             .header("te", "trailers")
