@@ -261,8 +261,13 @@ impl Collected {
             }
             Collected::Joined(bytes) => {
                 if total > bytes.capacity() {
-                    // Twice as much each time, but never more than could come.
-                    let wanted = (bytes.capacity() * 2).clamp(total, limit.max(total));
+                    // Growing copies. What is announced is reached in a few steps, once an eighth of it has come;
+                    // otherwise twice as much each time, and never more than could come.
+                    let announced =
+                        usize::try_from(left()).map_or(limit, |left| total.saturating_add(left));
+                    let capacity = bytes.capacity();
+                    let wanted = announced.min(capacity * 8).max(capacity * 2);
+                    let wanted = wanted.clamp(total, limit.max(total));
                     bytes.try_reserve_exact(wanted - bytes.len())?;
                 }
                 bytes.extend_from_slice(&piece);

@@ -11,6 +11,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// The smallest reservation for which it is tried whether there is memory.
 const MIN_PROBED_BYTES: usize = 1 << 20;
 
+/// The largest reservation that may have the last bytes of a budget.
+const SMALL_BYTES: usize = 1 << 20;
+
+/// The part of a budget that only small reservations may have is one in so many: large requests that use the rest up do
+/// not keep small ones out.
+const KEPT_FOR_SMALL: usize = 16;
+
 /// The bytes that requests may hold together. Lifetime: the process.
 #[derive(Debug)]
 pub struct MemoryBudget {
@@ -60,7 +67,8 @@ impl MemoryBudget {
 }
 
 impl Reservation {
-    /// Reserves `bytes` more, or returns false and changes nothing.
+    /// Reserves `bytes` more, or returns false and changes nothing. The last sixteenth of the budget is for
+    /// reservations of at most 1 MiB.
     ///
     /// Many are not reserved either where they could not be allocated: what follows may be code that
     /// ends the process instead of failing.
@@ -69,8 +77,13 @@ impl Reservation {
         if bytes >= MIN_PROBED_BYTES && !can_allocate(bytes) {
             return false;
         }
-        let left = &self.budget.left;
-        let taken = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
+        let MemoryBudget { capacity, left } = &*self.budget;
+        let kept = match self.bytes.saturating_add(bytes) <= SMALL_BYTES {
+            true => 0,
+            false => capacity / KEPT_FOR_SMALL,
+        };
+        let take = |left: usize| left.checked_sub(bytes).filter(|left| *left >= kept);
+        let taken = left.fetch_update(Relaxed, Relaxed, take);
         if taken.is_ok() {
             self.bytes += bytes;
         }
@@ -149,6 +162,18 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_of_the_budget_is_for_small_reservations() {
+        let budget = Arc::new(MemoryBudget::new(160 << 20));
+        let (mut large, mut small) = (budget.reservation(), budget.reservation());
+        assert!(!large.grow(151 << 20));
+        assert!(large.grow(150 << 20));
+        assert!(!large.grow(1));
+        assert!(small.grow(1 << 20));
+        assert!(!small.grow(1), "it would not be small any more");
+        assert!(budget.reservation().grow(1 << 20));
+    }
 
     #[test]
     fn what_one_holder_has_another_cannot_have_until_it_ends() {
