@@ -31,8 +31,8 @@ use options::{Command, Options};
 use std::process::ExitCode;
 use tikv_jemallocator::Jemalloc;
 
-/// After bursts of requests with hundreds of MiB, glibc's allocator keeps a gigabyte for ever; this one gives it back
-/// within a second or two, as `.cargo/config.toml` configures it when it is built.
+/// After bursts of requests with hundreds of MiB, glibc's allocator keeps a gigabyte for ever; this one, as
+/// `.cargo/config.toml` configures it when it is built, gives large blocks back at once and small ones soon.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
