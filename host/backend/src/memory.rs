@@ -8,8 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 use wisp_tensor::memory_budget::MemoryBudget;
 
-/// What computations get on machines of usual sizes: whatever takes more of it takes too long, too.
-const USUAL: usize = 4 << 30;
+/// What computations get on machines of usual sizes: whatever takes more of it takes too long, too. In Wasm there are 4 GiB
+/// of addresses in all.
+const USUAL: usize = match usize::BITS {
+    64 => (1_usize << 16).saturating_mul(1 << 16),
+    _ => 1 << 30,
+};
 
 /// Returns a budget of 4 GiB; of half of the memory that this process may use where that is less, and of an
 /// eighth where that is more.

@@ -7,14 +7,21 @@
 //! it does not know, it keeps nothing, so a file is written anew only where a rewrite changed it.
 
 mod batch_norm;
+#[cfg(feature = "onnxruntime")]
+mod change_tensors;
 mod counts;
 mod external_tensor;
+#[cfg(feature = "onnxruntime")]
 mod integer_division;
+#[cfg(feature = "onnxruntime")]
 mod value_types;
 mod zip_map;
 
+#[cfg(feature = "onnxruntime")]
+pub(crate) use self::change_tensors::change_tensors;
 pub(crate) use self::counts::check_counts;
-pub(crate) use self::external_tensor::{ExternalBytes, change_tensors, is_external, visit_tensors};
+pub(crate) use self::external_tensor::{ExternalBytes, is_external, visit_tensors};
+#[cfg(feature = "onnxruntime")]
 pub(crate) use self::integer_division::guard_integer_divisions;
 pub(crate) use self::zip_map::remove_zip_maps;
 

@@ -3,17 +3,20 @@
 //! Refusals from here name what to change in the model, and no path of this machine.
 
 use crate::bounded_file::open_regular;
+#[cfg(feature = "onnxruntime")]
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 use tract_onnx::pb::tensor_proto::DataLocation;
-use tract_onnx::pb::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
+use tract_onnx::pb::{GraphProto, TensorProto};
 
 /// Where the bytes of a tensor lie.
 #[derive(Debug)]
 pub(crate) struct ExternalBytes {
+    #[cfg(feature = "onnxruntime")]
     path: PathBuf,
     /// As the model names the file.
     location: String,
+    #[cfg(feature = "onnxruntime")]
     offset: u64,
     pub(crate) length: usize,
 }
@@ -40,15 +43,17 @@ impl ExternalBytes {
             None => Ok(None),
         };
         let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
-        let (path, size) = own_file(location, folder).map_err(refused)?;
+        let (_path, size) = own_file(location, folder).map_err(refused)?;
         let length = match (size.checked_sub(offset), length) {
             (Some(rest), None) => rest,
             (Some(rest), Some(length)) if length <= rest => length,
             _ => return Err(refused(format!("has {size} bytes and ends before"))),
         };
         Ok(ExternalBytes {
-            path,
+            #[cfg(feature = "onnxruntime")]
+            path: _path,
             location: location.to_owned(),
+            #[cfg(feature = "onnxruntime")]
             offset,
             length: usize::try_from(length).map_err(|_| refused("is too large".to_owned()))?,
         })
@@ -59,7 +64,8 @@ impl ExternalBytes {
         &self.location
     }
 
-    /// Reads the bytes, of which `bytes` holds as many as there are.
+    /// Reads the bytes, for an engine that does not read them itself, of which `bytes` holds as many as there are.
+    #[cfg(feature = "onnxruntime")]
     pub(crate) fn read(&self, bytes: &mut [u8]) -> Result<(), String> {
         let mut read = || {
             let (mut file, _) = open_regular(&self.path)?;
@@ -113,47 +119,4 @@ pub(crate) fn visit_tensors(graph: &GraphProto, visit: &mut dyn FnMut(&TensorPro
             visit_tensors(inner, visit);
         }
     }
-}
-
-type Visit<'a> = &'a mut dyn FnMut(&mut TensorProto) -> Result<(), String>;
-
-/// Calls `visit` for every tensor that an engine reads from `model`, until one fails.
-pub(crate) fn change_tensors(model: &mut ModelProto, visit: Visit) -> Result<(), String> {
-    if let Some(graph) = &mut model.graph {
-        change_graph(graph, visit)?;
-    }
-    for FunctionProto { node, .. } in &mut model.functions {
-        change_nodes(node, visit)?;
-    }
-    Ok(())
-}
-
-fn change_graph(graph: &mut GraphProto, visit: Visit) -> Result<(), String> {
-    for tensor in &mut graph.initializer {
-        visit(tensor)?;
-    }
-    for sparse in &mut graph.sparse_initializer {
-        for tensor in sparse.values.iter_mut().chain(&mut sparse.indices) {
-            visit(tensor)?;
-        }
-    }
-    change_nodes(&mut graph.node, visit)
-}
-
-fn change_nodes(nodes: &mut [NodeProto], visit: Visit) -> Result<(), String> {
-    for attribute in nodes.iter_mut().flat_map(|node| &mut node.attribute) {
-        for tensor in attribute.t.iter_mut().chain(&mut attribute.tensors) {
-            visit(tensor)?;
-        }
-        let sparse = attribute.sparse_tensor.iter_mut();
-        for sparse in sparse.chain(&mut attribute.sparse_tensors) {
-            for tensor in sparse.values.iter_mut().chain(&mut sparse.indices) {
-                visit(tensor)?;
-            }
-        }
-        for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-            change_graph(inner, visit)?;
-        }
-    }
-    Ok(())
 }
