@@ -103,6 +103,9 @@ impl ChildProgram {
             .args(&self.arguments)
             .args(task)
             .env("RAYON_NUM_THREADS", THREADS)
+            // A backtrace of an allocation that failed allocates, and then waits for its own lock for ever.
+            .env("RUST_BACKTRACE", "0")
+            .env_remove("RUST_LIB_BACKTRACE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
