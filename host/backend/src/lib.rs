@@ -33,6 +33,7 @@ mod ordered;
 mod panic;
 #[cfg(feature = "tract")]
 mod probe;
+pub mod process_memory;
 #[cfg(feature = "threads")]
 mod rows;
 pub mod sample;

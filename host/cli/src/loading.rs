@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wisp_backend::Backends;
 use wisp_backend::onnxruntime::OnnxRuntime;
+use wisp_backend::process_memory::process_memory;
 use wisp_backend::tract::Tract;
 use wisp_sandbox::aot::{AotStore, COMPILATION};
 use wisp_sandbox::engine::{Engine, EngineOptions};
@@ -135,23 +136,16 @@ pub(crate) fn model_load_limits(
     processor_time: Duration,
     memory_bytes: Option<usize>,
 ) -> ProcessLimits {
-    let memory_bytes = memory_bytes.and_then(|bytes| u64::try_from(bytes).ok());
+    let memory_bytes = memory_bytes.or_else(|| Some(process_memory()? / 2));
     ProcessLimits {
         processor_time,
         // The machine may be busy with other things.
         wall_time: processor_time.saturating_mul(3),
-        memory_bytes: memory_bytes.or_else(half_of_memory).unwrap_or(u64::MAX),
+        memory_bytes: memory_bytes
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .unwrap_or(u64::MAX),
         output_bytes: 64 << 10,
     }
-}
-
-fn half_of_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let total = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: u64 = total.trim().trim_end_matches(" kB").parse().ok()?;
-    Some(kibibytes * 1024 / 2)
 }
 
 /// The engines of this build, whether they are available or not.

@@ -186,7 +186,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = Seconds(DEFAULT_LOAD_TIME))]
     pub(crate) model_load_secs: Seconds,
 
-    /// Refuse model files that take more memory to load [default: half of the machine's].
+    /// Refuse model files that take more memory to load [default: half of the machine's, or of
+    /// its control group's].
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]
     pub(crate) model_load_memory_bytes: Option<usize>,
 }

@@ -6,7 +6,6 @@ mod banner;
 mod descriptors;
 mod ending;
 mod log_lines;
-mod machine_memory;
 
 use crate::build::{self, Rebuild};
 use crate::failure::{BadConfiguration, bad_configuration};
@@ -24,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use wisp_backend::process_memory::process_memory;
 use wisp_server::authority::AllowedHosts;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets, serve};
@@ -192,8 +192,8 @@ fn memory_bytes(args: &ServeArgs) -> usize {
     if let Some(bytes) = args.max_memory_bytes {
         return bytes;
     }
-    let limit = machine_memory::limit();
-    let bytes = limit.and_then(|limit| usize::try_from(limit / 2).ok());
+    let limit = process_memory();
+    let bytes = limit.map(|limit| limit / 2);
     let bytes = bytes.unwrap_or_else(|| ServingOptions::default().memory.capacity());
     let bytes = bytes.max(MIN_MEMORY_BYTES);
     tracing::info!(

@@ -8,8 +8,8 @@
 
 use super::interface::{Value, add_initializer};
 use super::signature;
-use crate::memory::process_memory;
 use crate::onnx::{ExternalBytes, change_tensors, is_external};
+use crate::process_memory::process_memory;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::SessionBuilder;
 use ort::value::TensorElementType;
