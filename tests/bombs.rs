@@ -1,8 +1,9 @@
 //! Files that are made to be compiled or loaded for ever: each ends with the limits of a child process,
 //! and all else goes on meanwhile.
 
+use crate::harness::victim::victim_is_well;
 use crate::harness::wat_handler::WatHandler;
-use crate::harness::{Repository, Response, TestOptions, TestServer, child_program, output, root};
+use crate::harness::{Repository, Response, TestOptions, TestServer, child_program, root};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::ffi::OsStr;
@@ -72,19 +73,6 @@ fn load(server: &TestServer, model: &str) -> Result<Response> {
 fn unload(server: &TestServer, model: &str) -> Result<Response> {
     let path = format!("POST /v2/repository/models/{model}/unload");
     server.request(&path, &[], b"{}")
-}
-
-fn victim_is_well(server: &TestServer) -> Result<()> {
-    let request = json!({ "inputs": [{
-        "name": "features", "datatype": "FP32", "shape": [1, 13],
-        "data": [12.37, 0.94, 1.36, 10.6, 88.0, 1.98, 0.57, 0.28, 0.42, 1.95, 1.05, 1.82, 520.0],
-    }] });
-    let response = server.infer("wine", &request)?.ok()?;
-    ensure!(
-        output(&response, "class")?["data"][0] == "class_1",
-        "{response}"
-    );
-    Ok(())
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub(crate) mod fixture;
 pub(crate) mod frames;
 mod gate;
 pub(crate) mod onnx;
+pub(crate) mod victim;
 pub(crate) mod wat_handler;
 
 pub(crate) use certificate::Certificate;

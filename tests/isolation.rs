@@ -1,5 +1,6 @@
 //! Hostile handlers: each gets a clean error within its limit, and its neighbours never notice.
 
+use crate::harness::victim::victim_is_well;
 use crate::harness::wat_handler::WatHandler;
 use crate::harness::{
     Connection, Gate, Repository, TestOptions, TestServer, component, output, scale,
@@ -43,20 +44,6 @@ fn behave(behaviour: &str) -> Value {
 fn outcome(response: &Value) -> Result<&str> {
     let outcome = &output(response, "outcome")?["data"][0];
     outcome.as_str().context("the outcome is no string")
-}
-
-/// A wine of the second class, whatever else is going on.
-fn victim_is_well(server: &TestServer) -> Result<()> {
-    let request = json!({ "inputs": [{
-        "name": "features", "datatype": "FP32", "shape": [1, 13],
-        "data": [12.37, 0.94, 1.36, 10.6, 88.0, 1.98, 0.57, 0.28, 0.42, 1.95, 1.05, 1.82, 520.0],
-    }] });
-    let response = server.infer("wine", &request)?.ok()?;
-    ensure!(
-        output(&response, "class")?["data"][0] == "class_1",
-        "{response}"
-    );
-    Ok(())
 }
 
 /// The behaviour ends in this status and a text that contains this, and the victim is well.

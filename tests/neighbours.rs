@@ -3,9 +3,10 @@
 //! Figures of time are measured by hand and stand in README; here it is counted who is answered while others
 //! are not.
 
+use crate::harness::victim::wine;
 use crate::harness::{Connection, Repository, TestOptions, TestServer, component, scale};
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -18,11 +19,19 @@ const FOR_EVER: Duration = Duration::from_secs(600);
 /// The victim, called on a fiber since it computes on two threads of its own.
 const QUEUED: &str = "instances = 2\n";
 
-fn wine() -> Value {
-    json!({ "inputs": [{
-        "name": "features", "datatype": "FP32", "shape": [1, 13],
-        "data": [12.37, 0.94, 1.36, 10.6, 88.0, 1.98, 0.57, 0.28, 0.42, 1.95, 1.05, 1.82, 520.0],
-    }] })
+/// Options under which no loop is ended.
+fn endless(serving: ServingOptions) -> TestOptions {
+    TestOptions {
+        serving: ServingOptions {
+            request_timeout: FOR_EVER,
+            ..serving
+        },
+        limits: Limits {
+            guest_time: FOR_EVER,
+            ..Limits::default()
+        },
+        ..TestOptions::default()
+    }
 }
 
 /// Begins a request that is not answered while the test runs.
@@ -46,18 +55,7 @@ fn endless_loops_of_one_model_leave_instances_and_threads_to_the_others() -> Res
         .with_example("wine", "queued")?
         .with_file("queued/model.toml", QUEUED)?
         .with_model("evil", "progression", Some(component("evil")?))?;
-    let defaults = TestOptions::default();
-    let options = TestOptions {
-        serving: ServingOptions {
-            request_timeout: FOR_EVER,
-            ..defaults.serving
-        },
-        limits: Limits {
-            guest_time: FOR_EVER,
-            ..Limits::default()
-        },
-        ..defaults
-    };
+    let options = endless(TestOptions::default().serving);
     // More than there are instances in all.
     let loops = options.serving.max_instances * 4;
     let server = TestServer::with_options(repository, options)?;
@@ -85,19 +83,10 @@ fn endless_loops_of_one_model_leave_instances_and_threads_to_the_others() -> Res
 fn a_model_that_fills_the_server_leaves_requests_to_the_others() -> Result<()> {
     let repository =
         Repository::of(&["wine"])?.with_model("evil", "progression", Some(component("evil")?))?;
-    let defaults = TestOptions::default();
-    let options = TestOptions {
-        serving: ServingOptions {
-            max_requests: 16,
-            request_timeout: FOR_EVER,
-            ..defaults.serving
-        },
-        limits: Limits {
-            guest_time: FOR_EVER,
-            ..Limits::default()
-        },
-        ..defaults
-    };
+    let options = endless(ServingOptions {
+        max_requests: 16,
+        ..TestOptions::default().serving
+    });
     let server = TestServer::with_options(repository, options)?;
     let mut looping = Vec::new();
     for _ in 0..14 {

@@ -1,0 +1,23 @@
+//! The neighbour of whatever a test attacks: `wine`, whose answer is known.
+
+use super::{TestServer, output};
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+/// A wine of the second class.
+pub(crate) fn wine() -> Value {
+    json!({ "inputs": [{
+        "name": "features", "datatype": "FP32", "shape": [1, 13],
+        "data": [12.37, 0.94, 1.36, 10.6, 88.0, 1.98, 0.57, 0.28, 0.42, 1.95, 1.05, 1.82, 520.0],
+    }] })
+}
+
+/// The wine is of the second class, whatever else is going on.
+pub(crate) fn victim_is_well(server: &TestServer) -> Result<()> {
+    let response = server.infer("wine", &wine())?.ok()?;
+    ensure!(
+        output(&response, "class")?["data"][0] == "class_1",
+        "{response}"
+    );
+    Ok(())
+}
