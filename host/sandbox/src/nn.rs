@@ -29,9 +29,13 @@ pub trait Compute: Send + Sync + std::fmt::Debug {
     /// The inputs are complete and meet the signature.
     fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_>;
 
-    /// Compute on the calling thread, at once; [`ComputeError::Unprepared`] if the graph would first
+    /// Compute on the calling thread, at once, and fail with [`ComputeError::Deadline`] soon after `deadline`; [`ComputeError::Unprepared`] if the graph would first
     /// have to prepare for inputs of these sizes, which takes long.
-    fn compute_inline(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, ComputeError>;
+    fn compute_inline(
+        &self,
+        inputs: &[NamedTensor],
+        deadline: Instant,
+    ) -> Result<Vec<NamedTensor>, ComputeError>;
 }
 
 /// A computation under way. Dropping it cancels what has not started.

@@ -8,6 +8,7 @@ use crate::places::Places;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
+use wisp_backend::deadline::cancel_at;
 use wisp_backend::worker::{Ticket, Workers};
 use wisp_backend::{BackendError, Cancellation, Graph};
 use wisp_sandbox::nn::{Compute, ComputeError, Computed, Computing};
@@ -92,8 +93,17 @@ impl Compute for GraphQueue {
         })
     }
 
-    fn compute_inline(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, ComputeError> {
-        match self.graph.compute_prepared(inputs) {
+    fn compute_inline(
+        &self,
+        inputs: &[NamedTensor],
+        deadline: Instant,
+    ) -> Result<Vec<NamedTensor>, ComputeError> {
+        let cancellation = Cancellation::new();
+        let _watched = cancel_at(&cancellation, deadline);
+        match self
+            .graph
+            .compute_prepared_cancellable(inputs, &cancellation)
+        {
             Some(computed) => computed.map_err(compute_error),
             None => Err(ComputeError::Unprepared),
         }
@@ -135,6 +145,43 @@ mod tests {
             self.computes.fetch_add(1, SeqCst);
             Ok(Vec::new())
         }
+    }
+
+    /// Computes until it is cancelled.
+    #[derive(Debug, Default)]
+    struct Endless {
+        signature: Signature,
+    }
+
+    impl Graph for Endless {
+        fn signature(&self) -> &Signature {
+            &self.signature
+        }
+
+        fn compute(&self, _: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+            Ok(Vec::new())
+        }
+
+        fn compute_prepared_cancellable(
+            &self,
+            _: &[NamedTensor],
+            cancellation: &Cancellation,
+        ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
+            while !cancellation.is_cancelled() {
+                std::thread::yield_now();
+            }
+            Some(Err(BackendError::Cancelled))
+        }
+    }
+
+    #[test]
+    fn an_inline_computation_ends_at_its_deadline() -> anyhow::Result<()> {
+        let threads = NonZeroUsize::MIN;
+        let workers = Workers::spawn("test", WorkerOptions { threads, queue: 1 })?;
+        let queue = GraphQueue::new(Arc::new(Endless::default()), workers);
+        let computed = queue.compute_inline(&[], Instant::now());
+        assert_eq!(computed, Err(ComputeError::Deadline));
+        Ok(())
     }
 
     #[tokio::test]

@@ -35,8 +35,8 @@ impl Compute for Inline {
         self.graph.signature()
     }
 
-    fn compute(&self, inputs: Vec<NamedTensor>, _deadline: Instant) -> Computing<'_> {
-        let outputs = self.compute_inline(&inputs);
+    fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_> {
+        let outputs = self.compute_inline(&inputs, deadline);
         let computed = outputs.map(|outputs| Computed {
             outputs,
             queue: Duration::ZERO,
@@ -44,7 +44,11 @@ impl Compute for Inline {
         Box::pin(std::future::ready(computed))
     }
 
-    fn compute_inline(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, ComputeError> {
+    fn compute_inline(
+        &self,
+        inputs: &[NamedTensor],
+        _: Instant,
+    ) -> Result<Vec<NamedTensor>, ComputeError> {
         match &self.remembered {
             Some(outputs) => Ok(outputs.clone()),
             None => self

@@ -6,6 +6,7 @@
 use super::ComputeError;
 use super::resource::{NamedResource, NnContext, NnError, NnGraph, NnTensor};
 use crate::instance::{InstanceState, Unprepared};
+use crate::limits::LimitError;
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 use wasmtime::StoreContextMut;
@@ -253,11 +254,15 @@ pub(crate) fn add_inline_compute(linker: &mut Linker<InstanceState>) -> wasmtime
          -> wasmtime::Result<ComputeReturn> {
             let state = store.data_mut();
             let started = Instant::now();
+            let deadline = state.deadline;
             let computed = state
                 .prepare_compute(&context, inputs)?
-                .map(|prepared| prepared.compute.compute_inline(&prepared.inputs));
-            if let Ok(Err(ComputeError::Unprepared)) = computed {
-                return Err(Unprepared.into());
+                .map(|prepared| prepared.compute.compute_inline(&prepared.inputs, deadline));
+            // Neither is the guest's to answer: the call may be made again as a queued one.
+            match computed {
+                Ok(Err(ComputeError::Unprepared)) => return Err(Unprepared.into()),
+                Ok(Err(ComputeError::Deadline)) => return Err(LimitError::Deadline.into()),
+                _ => {}
             }
             state.compute += started.elapsed();
             Ok((state.finish_compute(computed)?,))
