@@ -57,7 +57,7 @@ pub struct HandlerCall<'a> {
 
 /// What a handler answered, and what that took. Lifetime: one request.
 ///
-/// The bytes of its outputs stay reserved in the engine's memory budget as long as anybody has them.
+/// The bytes of its outputs are the caller's to reserve, as those of a graph's outputs are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HandlerAnswer {
     pub outputs: Vec<NamedTensor>,
@@ -250,17 +250,9 @@ fn conclude(
             let failed = |error: wire::WireError| HandlerError::Failed {
                 reason: error.to_string(),
             };
-            let (outputs, parameters) =
-                <(Vec<NamedTensor>, _)>::try_from(response).map_err(failed)?;
-            // The instance's own memory, which they were copied from, is given back right after this.
-            let reserve = |output: NamedTensor| {
-                let reservation = state.ledger.reserve(output.tensor.content().len());
-                let reservation = reservation.map_err(|_| HandlerError::NoMemory)?;
-                let tensor = output.tensor.with_reservation(reservation);
-                Ok::<_, HandlerError>(NamedTensor { tensor, ..output })
-            };
+            let (outputs, parameters) = response.try_into().map_err(failed)?;
             Ok(HandlerAnswer {
-                outputs: outputs.into_iter().map(reserve).collect::<Result<_, _>>()?,
+                outputs,
                 parameters,
                 usage: state.usage(),
             })

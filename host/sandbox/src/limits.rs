@@ -166,7 +166,10 @@ impl Ledger {
         let Some(left) = self.left.checked_sub(bytes) else {
             return Ok(None);
         };
-        let reservation = self.reserve(bytes)?;
+        let mut reservation = self.budget.reservation();
+        if !reservation.grow(bytes) {
+            return Err(LimitError::Capacity);
+        }
         self.left = left;
         Ok(Some(reservation))
     }
@@ -174,15 +177,6 @@ impl Ledger {
     /// Returns `bytes` that were charged.
     pub(crate) fn release(&mut self, bytes: usize) {
         self.left = self.left.saturating_add(bytes);
-    }
-
-    /// Reserves `bytes` that other limits of the instance bound.
-    pub(crate) fn reserve(&self, bytes: usize) -> Result<Reservation, LimitError> {
-        let mut reservation = self.budget.reservation();
-        match reservation.grow(bytes) {
-            true => Ok(reservation),
-            false => Err(LimitError::Capacity),
-        }
     }
 }
 
