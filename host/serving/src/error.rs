@@ -5,8 +5,8 @@
 //! text names what the client named and nothing else; causes stay in `source()`, for the log.
 
 use crate::admission::AdmissionError;
+use crate::expected_wait::Crowded;
 use crate::infer::BodyError;
-use crate::places::Crowded;
 use crate::registry::ResolveError;
 use crate::version::CallError;
 use wisp_protocol::codec::CodecError;

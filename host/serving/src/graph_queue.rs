@@ -4,7 +4,7 @@
 //! caller has gone, or whose deadline has passed, is skipped when its turn comes; one that runs is cancelled, and its thread
 //! replaced, since it may be long until it ends. Whoever waits for a computation bounds the wait.
 
-use crate::places::Places;
+use crate::expected_wait::ExpectedWait;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -19,8 +19,8 @@ use wisp_tensor::{NamedTensor, Signature};
 pub struct GraphQueue {
     graph: Arc<dyn Graph>,
     workers: Workers,
-    /// For what the threads compute and what they take next.
-    places: Arc<Places>,
+    /// For a thread, and how long it then computes.
+    wait: Arc<ExpectedWait>,
 }
 
 /// Ends a computation that has not answered when it is dropped.
@@ -32,11 +32,11 @@ struct Running {
 
 impl GraphQueue {
     pub fn new(graph: Arc<dyn Graph>, workers: Workers) -> GraphQueue {
-        let places = Places::new(workers.threads() * 2);
+        let wait = ExpectedWait::new(workers.threads());
         GraphQueue {
             graph,
             workers,
-            places,
+            wait,
         }
     }
 }
@@ -58,22 +58,29 @@ impl Compute for GraphQueue {
     fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_> {
         Box::pin(async move {
             let submitted = Instant::now();
-            let place = self.places.enter(deadline).await;
-            let place = place.map_err(|_| ComputeError::Overloaded)?;
+            let waiting = self.wait.begin(deadline);
+            let waiting = waiting.map_err(|_| ComputeError::Overloaded)?;
+            let wait = Arc::clone(&self.wait);
             let (reply, answer) = oneshot::channel();
             let graph = Arc::clone(&self.graph);
             let cancellation = Cancellation::new();
             let cancelled = cancellation.clone();
             let compute = move || {
                 let started = Instant::now();
-                if !reply.is_closed() && started < deadline {
-                    let queue = started.saturating_duration_since(submitted);
-                    let computed = graph
-                        .compute_cancellable(&inputs, &cancelled)
-                        .map_err(compute_error);
-                    // The caller may go away in between; then nobody wants the result.
-                    let _ = reply.send(computed.map(|outputs| Computed { outputs, queue }));
+                if reply.is_closed() {
+                    return;
                 }
+                // The caller may go away in between; then nobody wants the result.
+                let _ = reply.send(match waiting.end(started, deadline) {
+                    Ok(()) => {
+                        let queue = started.saturating_duration_since(submitted);
+                        let computed = graph.compute_cancellable(&inputs, &cancelled);
+                        wait.record(started.elapsed());
+                        let computed = computed.map(|outputs| Computed { outputs, queue });
+                        computed.map_err(compute_error)
+                    }
+                    Err(_) => Err(ComputeError::Overloaded),
+                });
             };
             let ticket = self.workers.submit(compute);
             let mut running = Running {
@@ -83,7 +90,6 @@ impl Compute for GraphQueue {
             };
             let answer = answer.await;
             running.answered = true;
-            drop(place);
             match answer {
                 Ok(result) => result,
                 Err(_) if Instant::now() >= deadline => Err(ComputeError::Deadline),

@@ -15,6 +15,7 @@
 pub mod admission;
 pub mod agreement;
 pub mod error;
+mod expected_wait;
 pub mod fair_pool;
 mod footprint;
 pub mod graph_queue;

@@ -4,8 +4,8 @@
 //! Neither is loaded or chosen here.
 
 use crate::admission::{AdmissionError, Permit, Share};
+use crate::expected_wait::Crowded;
 use crate::placed_handler::PlacedHandler;
-use crate::places::Crowded;
 use crate::registry::decision::Decision;
 use crate::statistics::Statistics;
 use std::sync::Arc;
