@@ -62,7 +62,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     let cache = cache_directory(*cache_dir)?;
     let pool = PoolOptions::with_threads_per_flow(threads);
     // Inline calls hold an instance too, one on each thread, and a few are being torn down.
-    let instances = max_instances + max_instances / 10 + pool.threads.get() + 1;
+    let instances = max_instances + max_instances / 10 + pool.threads() + 1;
     let defaults = EngineOptions::default();
     let engine = Engine::start(&EngineOptions {
         memory: memory.clone().unwrap_or(defaults.memory),

@@ -6,8 +6,10 @@
 //! runs already, never by what it has queued. A flow that was idle resumes at the time of those that are busy:
 //! idleness is no credit.
 //!
-//! There are more threads than one flow may occupy, so that a flow that keeps all of its own busy leaves some to
-//! the others; between threads that run, the operating system shares the processors.
+//! Flows of short jobs have threads of their own: those for long jobs run at a lower priority, so that a
+//! short one hardly ever waits for a processor that a long one occupies. There are more threads for long jobs than one
+//! flow may occupy, so that a flow that keeps all of its own busy leaves some to the others; between threads that
+//! run, the operating system shares the processors.
 //!
 //! The queue is a mutex and a condition variable, as that of [`wisp_backend::worker`], for the same reason.
 
@@ -21,24 +23,44 @@ use wisp_backend::worker::run_as_batch;
 /// Native stack of a thread: an inline guest's own stack lies on it, and engines recurse over graphs.
 const STACK_BYTES: usize = 8 << 20;
 
+/// The mean time of its jobs from which on a flow is one of long jobs.
+const LONG_JOB: Duration = Duration::from_millis(1);
+
+/// The mean time of its jobs below which a flow of long jobs is one of short jobs again.
+const SHORT_JOB: Duration = Duration::from_micros(500);
+
+/// What the niceness of threads for long jobs is more than that of the others: they get about a tenth of a
+/// processor when those take the rest.
+const LONG_NICENESS: i32 = 10;
+
+/// The highest niceness there is.
+const MAX_NICENESS: i32 = 19;
+
 /// How many threads there are, and what one flow may take of them.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolOptions {
-    pub threads: NonZeroUsize,
-    /// Jobs of one flow that run at once.
+    /// Threads for long jobs.
+    pub long_threads: NonZeroUsize,
+    /// Jobs of one flow that run at once, and threads for short jobs.
     pub threads_per_flow: NonZeroUsize,
     /// Jobs of one flow that may wait.
     pub queue_per_flow: usize,
 }
 
 impl PoolOptions {
-    /// Options for flows that may keep `threads` threads busy each: twice as many threads in all.
+    /// Options for flows that may keep `threads` threads busy each.
     pub fn with_threads_per_flow(threads: NonZeroUsize) -> PoolOptions {
         PoolOptions {
-            threads: threads.saturating_mul(const { NonZeroUsize::new(2).expect("2 is not 0") }),
+            long_threads: threads
+                .saturating_mul(const { NonZeroUsize::new(2).expect("2 is not 0") }),
             threads_per_flow: threads,
             queue_per_flow: 1024,
         }
+    }
+
+    /// Returns the number of threads in all.
+    pub fn threads(self) -> usize {
+        self.long_threads.get() + self.threads_per_flow.get()
     }
 }
 
@@ -77,9 +99,17 @@ struct FlowHandle {
 
 struct FairQueue {
     state: Mutex<State>,
-    /// Signalled for each job that a sleeping thread has to take, and when the queue closes.
-    wake: Condvar,
+    /// By [`Class`]: signalled for each job that a sleeping thread has to take, and when the queue closes.
+    wake: [Condvar; 2],
     options: PoolOptions,
+}
+
+/// The jobs that a flow has, by their mean time, and the threads that run them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Class {
+    #[default]
+    Short,
+    Long,
 }
 
 #[derive(Default)]
@@ -87,6 +117,14 @@ struct State {
     /// By index; `None` where there is no flow any more.
     flows: Vec<Option<FlowState>>,
     free: Vec<usize>,
+    /// By [`Class`].
+    classes: [ClassState; 2],
+    closed: bool,
+}
+
+/// What the flows of one class, and its threads, have in common.
+#[derive(Default)]
+struct ClassState {
     /// The flows that have a job and may run it.
     ready: Vec<usize>,
     /// The time of the flow that was served last.
@@ -94,14 +132,14 @@ struct State {
     /// Threads that sleep and that nobody has woken yet. Too many cost a system call each, too few
     /// would lose a wake-up: a thread counts itself anew each time it goes to sleep.
     sleeping: usize,
-    closed: bool,
 }
 
 #[derive(Default)]
 struct FlowState {
+    class: Class,
     jobs: VecDeque<Job>,
     running: usize,
-    /// The time it has used, in the terms of `State::clock`.
+    /// The time it has used, in the terms of its class's clock.
     used: Duration,
     /// What its jobs take on average, charged when one begins and corrected when it ends.
     mean: Duration,
@@ -132,16 +170,22 @@ impl FairPool {
         let pool = FairPool {
             queue: Arc::new(FairQueue {
                 state: Mutex::default(),
-                wake: Condvar::new(),
+                wake: [const { Condvar::new() }; 2],
                 options,
             }),
         };
-        for _ in 0..options.threads.get() {
-            let queue = Arc::clone(&pool.queue);
-            std::thread::Builder::new()
-                .name(name.to_owned())
-                .stack_size(STACK_BYTES)
-                .spawn(move || queue.work())?;
+        let threads = [
+            (Class::Short, options.threads_per_flow),
+            (Class::Long, options.long_threads),
+        ];
+        for (class, threads) in threads {
+            for _ in 0..threads.get() {
+                let queue = Arc::clone(&pool.queue);
+                std::thread::Builder::new()
+                    .name(name.to_owned())
+                    .stack_size(STACK_BYTES)
+                    .spawn(move || queue.work(class))?;
+            }
         }
         Ok(Arc::new(pool))
     }
@@ -176,7 +220,9 @@ impl FairPool {
 impl Drop for FairPool {
     fn drop(&mut self) {
         self.queue.lock().closed = true;
-        self.queue.wake.notify_all();
+        for wake in &self.queue.wake {
+            wake.notify_all();
+        }
     }
 }
 
@@ -214,12 +260,7 @@ impl Flow {
     fn push(&self, job: Job, limit: usize) -> Result<(), Job> {
         let queue = &self.0.pool.queue;
         let mut state = queue.lock();
-        let State {
-            flows,
-            ready,
-            clock,
-            ..
-        } = &mut *state;
+        let State { flows, classes, .. } = &mut *state;
         let index = self.0.index;
         let Some(flow) = flows[index].as_mut() else {
             return Err(job);
@@ -227,25 +268,28 @@ impl Flow {
         if flow.jobs.len() >= limit {
             return Err(job);
         }
+        let class = &mut classes[flow.class as usize];
         let may_run = flow.running < queue.options.threads_per_flow.get();
         if flow.jobs.is_empty() {
             if flow.running == 0 {
-                flow.used = flow.used.max(*clock);
+                flow.used = flow.used.max(class.clock);
             }
             if may_run {
-                ready.push(index);
+                class.ready.push(index);
             }
         }
         let waits_for_its_own = flow.running + flow.jobs.len();
         flow.jobs.push_back(job);
         // Beyond what the flow may run, the thread that ends one of its jobs takes the next.
-        let wake = state.sleeping > 0 && waits_for_its_own < queue.options.threads_per_flow.get();
+        let is_first = waits_for_its_own < queue.options.threads_per_flow.get();
+        let wake = is_first && class.sleeping > 0;
+        let class_of_flow = flow.class;
         if wake {
-            state.sleeping -= 1;
+            class.sleeping -= 1;
         }
         drop(state);
         if wake {
-            queue.wake.notify_one();
+            queue.wake[class_of_flow as usize].notify_one();
         }
         Ok(())
     }
@@ -255,10 +299,11 @@ impl Drop for FlowHandle {
     fn drop(&mut self) {
         let mut state = self.pool.queue.lock();
         let index = self.index;
-        state.ready.retain(|ready| *ready != index);
-        let Some(flow) = state.flows[index].as_mut() else {
+        let State { flows, classes, .. } = &mut *state;
+        let Some(flow) = flows[index].as_mut() else {
             return;
         };
+        classes[flow.class as usize].forget(index);
         let jobs = std::mem::take(&mut flow.jobs);
         flow.orphaned = true;
         if flow.running == 0 {
@@ -278,18 +323,20 @@ impl FairQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs jobs until the queue closes.
-    fn work(&self) {
+    /// Runs jobs of a class until the queue closes.
+    fn work(&self, class: Class) {
         run_as_batch();
+        if class == Class::Long {
+            lower_priority();
+        }
         let mut state = self.lock();
         loop {
             if state.closed {
                 return;
             }
-            let Some(taken) = state.take(self.options.threads_per_flow) else {
-                state.sleeping += 1;
-                state = self
-                    .wake
+            let Some(taken) = state.take(class, self.options.threads_per_flow) else {
+                state.classes[class as usize].sleeping += 1;
+                state = self.wake[class as usize]
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -306,20 +353,18 @@ impl FairQueue {
             }));
             let took = started.elapsed();
             state = self.lock();
-            state.ended(charge, took, self.options.threads_per_flow);
+            if let Some(class) = state.ended(charge, took, self.options.threads_per_flow) {
+                self.wake[class as usize].notify_all();
+            }
         }
     }
 }
 
 impl State {
-    /// Takes the first job of the ready flow that has used the least time.
-    fn take(&mut self, threads_per_flow: NonZeroUsize) -> Option<Taken> {
-        let State {
-            flows,
-            ready,
-            clock,
-            ..
-        } = self;
+    /// Takes the first job of the ready flow of a class that has used the least time.
+    fn take(&mut self, class: Class, threads_per_flow: NonZeroUsize) -> Option<Taken> {
+        let State { flows, classes, .. } = self;
+        let ClassState { ready, clock, .. } = &mut classes[class as usize];
         let used = |index: usize| {
             flows[index]
                 .as_ref()
@@ -344,12 +389,17 @@ impl State {
         })
     }
 
-    /// Charges a flow what its job took in the end.
-    fn ended(&mut self, charge: Charge, took: Duration, threads_per_flow: NonZeroUsize) {
+    /// Charges a flow what its job took in the end. Returns the class that the flow has moved to with its
+    /// jobs, if it has: its threads have to be woken.
+    fn ended(
+        &mut self,
+        charge: Charge,
+        took: Duration,
+        threads_per_flow: NonZeroUsize,
+    ) -> Option<Class> {
         let index = charge.flow;
-        let Some(flow) = self.flows[index].as_mut() else {
-            return;
-        };
+        let State { flows, classes, .. } = self;
+        let flow = flows[index].as_mut()?;
         let was_full = flow.running >= threads_per_flow.get();
         flow.running -= 1;
         flow.used = flow
@@ -357,16 +407,61 @@ impl State {
             .saturating_add(took)
             .saturating_sub(charge.estimate);
         flow.mean = (flow.mean * 7 + took) / 8;
-        if flow.orphaned && flow.running == 0 {
-            self.remove(index);
-        } else if was_full && !flow.jobs.is_empty() {
-            self.ready.push(index);
+        if flow.orphaned {
+            if flow.running == 0 {
+                self.remove(index);
+            }
+            return None;
         }
+        let class = flow.class.of_mean(flow.mean);
+        if class == flow.class {
+            if was_full && !flow.jobs.is_empty() {
+                classes[class as usize].ready.push(index);
+            }
+            return None;
+        }
+        classes[flow.class as usize].forget(index);
+        flow.class = class;
+        let class = &mut classes[class as usize];
+        flow.used = flow.used.max(class.clock);
+        if flow.jobs.is_empty() {
+            return None;
+        }
+        class.ready.push(index);
+        class.sleeping = 0;
+        Some(flow.class)
     }
 
     fn remove(&mut self, index: usize) {
         self.flows[index] = None;
         self.free.push(index);
+    }
+}
+
+/// Lowers the priority of the calling thread. Where that is refused, short jobs wait longer for a processor.
+fn lower_priority() {
+    use rustix::process::{getpriority_process, setpriority_process};
+    if let Ok(niceness) = getpriority_process(None) {
+        let niceness = (niceness + LONG_NICENESS).min(MAX_NICENESS);
+        let _ = setpriority_process(None, niceness);
+    }
+}
+
+impl ClassState {
+    /// Takes a flow out of those that are ready.
+    fn forget(&mut self, flow: usize) {
+        self.ready.retain(|ready| *ready != flow);
+    }
+}
+
+impl Class {
+    /// Returns the class of a flow that was of this one, by the mean time of its jobs now.
+    fn of_mean(self, mean: Duration) -> Class {
+        match self {
+            Class::Short if mean > LONG_JOB => Class::Long,
+            Class::Long if mean < SHORT_JOB => Class::Short,
+            unchanged => unchanged,
+        }
     }
 }
 

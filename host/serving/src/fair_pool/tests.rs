@@ -1,15 +1,16 @@
 //! What holds for threads that serve several flows, whatever a job takes.
 
 use super::*;
+use anyhow::Context;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
 
-fn pool(threads: usize, threads_per_flow: usize) -> anyhow::Result<Arc<FairPool>> {
-    let count = |count| NonZeroUsize::new(count).ok_or_else(|| anyhow::anyhow!("no threads"));
+/// A pool with so many threads for long jobs, one for short ones, and one for each flow.
+fn pool(long_threads: usize) -> anyhow::Result<Arc<FairPool>> {
     let options = PoolOptions {
-        threads: count(threads)?,
-        threads_per_flow: count(threads_per_flow)?,
+        long_threads: NonZeroUsize::new(long_threads).context("no threads")?,
+        threads_per_flow: ONE,
         queue_per_flow: 8,
     };
     Ok(FairPool::spawn("test", options)?)
@@ -47,9 +48,18 @@ fn set_used(flow: &Flow, milliseconds: u64) {
     }
 }
 
+/// Makes of a flow without jobs one whose jobs have been long.
+fn set_long(flow: &Flow) {
+    let mut state = flow.0.pool.queue.lock();
+    if let Some(flow) = state.flows[flow.0.index].as_mut() {
+        flow.class = Class::Long;
+        flow.mean = Duration::from_secs(3600);
+    }
+}
+
 #[test]
 fn a_flow_that_has_used_less_goes_first_whatever_another_one_has_queued() -> anyhow::Result<()> {
-    let pool = pool(1, 1)?;
+    let pool = pool(1)?;
     let (busy, light) = (pool.flow(), pool.flow());
     let gate = occupy(&busy)?;
     let (names, order) = channel();
@@ -68,7 +78,7 @@ fn a_flow_that_has_used_less_goes_first_whatever_another_one_has_queued() -> any
 
 #[test]
 fn a_flow_that_was_idle_gets_no_credit_for_it() -> anyhow::Result<()> {
-    let pool = pool(1, 1)?;
+    let pool = pool(1)?;
     let (busy, idle) = (pool.flow(), pool.flow());
     set_used(&busy, 60_000);
     // Being served moves the clock to where the flow is.
@@ -86,9 +96,11 @@ fn a_flow_that_was_idle_gets_no_credit_for_it() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_flow_that_keeps_all_its_threads_leaves_one_to_others() -> anyhow::Result<()> {
-    let pool = pool(2, 1)?;
+fn a_flow_of_long_jobs_that_keeps_all_its_threads_leaves_one_to_others() -> anyhow::Result<()> {
+    let pool = pool(2)?;
     let (greedy, other) = (pool.flow(), pool.flow());
+    set_long(&greedy);
+    set_long(&other);
     let gate = occupy(&greedy)?;
     let (names, order) = channel();
     name(&greedy, "greedy", &names)?;
@@ -101,7 +113,7 @@ fn a_flow_that_keeps_all_its_threads_leaves_one_to_others() -> anyhow::Result<()
 
 #[test]
 fn a_full_queue_refuses_its_own_flow_only() -> anyhow::Result<()> {
-    let pool = pool(1, 1)?;
+    let pool = pool(1)?;
     let (full, other) = (pool.flow(), pool.flow());
     let _gate = occupy(&full)?;
     for _ in 0..8 {
@@ -115,7 +127,7 @@ fn a_full_queue_refuses_its_own_flow_only() -> anyhow::Result<()> {
 #[test]
 fn a_flow_that_is_dropped_drops_what_it_has_queued_and_its_place_is_used_again()
 -> anyhow::Result<()> {
-    let pool = pool(1, 1)?;
+    let pool = pool(1)?;
     let (first, second) = (pool.flow(), pool.flow());
     let gate = occupy(&first)?;
     let (held, dropped) = channel::<()>();
@@ -134,7 +146,7 @@ fn a_flow_that_is_dropped_drops_what_it_has_queued_and_its_place_is_used_again()
 
 #[test]
 fn the_pool_lives_as_long_as_its_flows_and_then_waits_for_no_job_that_runs() -> anyhow::Result<()> {
-    let pool = pool(1, 1)?;
+    let pool = pool(1)?;
     let flow = pool.flow();
     drop(pool);
     let gate = occupy(&flow)?;
@@ -145,7 +157,7 @@ fn the_pool_lives_as_long_as_its_flows_and_then_waits_for_no_job_that_runs() -> 
 
 #[tokio::test]
 async fn a_call_runs_on_a_thread_of_the_pool() -> anyhow::Result<()> {
-    let pool = pool(1, 1)?;
+    let pool = pool(1)?;
     let named = async {
         tokio::task::yield_now().await;
         std::thread::current().name().map(str::to_owned)
@@ -156,7 +168,7 @@ async fn a_call_runs_on_a_thread_of_the_pool() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn dropping_the_future_ends_the_call() -> anyhow::Result<()> {
-    let pool = pool(1, 1)?;
+    let pool = pool(1)?;
     let flow = pool.flow();
     let (started, running) = tokio::sync::oneshot::channel();
     let (held, dropped) = tokio::sync::oneshot::channel::<()>();
@@ -175,7 +187,7 @@ async fn dropping_the_future_ends_the_call() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_panic_is_lost_with_its_call_only() -> anyhow::Result<()> {
-    let pool = pool(1, 1)?;
+    let pool = pool(1)?;
     let flow = pool.flow();
     let panicking = flow.run(async { panic!("a guest's panic") });
     assert_eq!(panicking.await, Err::<(), _>(Lost));
@@ -193,5 +205,69 @@ async fn a_panic_is_lost_with_its_call_only() -> anyhow::Result<()> {
 #[test]
 fn the_options_leave_threads_to_other_flows() {
     let options = PoolOptions::with_threads_per_flow(ONE);
-    assert!(options.threads > options.threads_per_flow);
+    assert!(options.long_threads > options.threads_per_flow);
+}
+
+#[test]
+fn long_jobs_leave_the_threads_of_short_ones_alone() -> anyhow::Result<()> {
+    let pool = pool(1)?;
+    let (long, short) = (pool.flow(), pool.flow());
+    set_long(&long);
+    let gate = occupy(&long)?;
+    let (names, order) = channel();
+    name(&long, "long", &names)?;
+    name(&short, "short", &names)?;
+    assert_eq!(next(&order)?, "short", "while the long one still runs");
+    drop(gate);
+    assert_eq!(next(&order)?, "long");
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn long_jobs_run_at_a_lower_priority() -> anyhow::Result<()> {
+    let pool = pool(1)?;
+    let flow = pool.flow();
+    let niceness = || -> anyhow::Result<i32> {
+        let (reply, answer) = channel();
+        flow.submit(move || {
+            let _ = reply.send(rustix::process::getpriority_process(None));
+        })?;
+        Ok(answer.recv_timeout(Duration::from_secs(20))??)
+    };
+    let of_short = niceness()?;
+    set_long(&flow);
+    assert_eq!(niceness()?, (of_short + LONG_NICENESS).min(MAX_NICENESS));
+    Ok(())
+}
+
+#[test]
+fn a_flow_moves_to_the_other_threads_as_its_jobs_become_longer_or_shorter() {
+    let mut state = State::default();
+    state.flows.push(Some(FlowState::default()));
+    let mut run = |milliseconds| {
+        let (index, estimate) = (
+            0,
+            state.flows[0]
+                .as_ref()
+                .map_or(Duration::ZERO, |flow| flow.mean),
+        );
+        if let Some(flow) = state.flows[index].as_mut() {
+            flow.running = 1;
+        }
+        let charge = Charge {
+            flow: index,
+            estimate,
+        };
+        assert_eq!(
+            state.ended(charge, Duration::from_millis(milliseconds), ONE),
+            None
+        );
+        state.flows[0].as_ref().map(|flow| flow.class)
+    };
+    assert_eq!(run(7), Some(Class::Short), "a single one is no habit");
+    assert_eq!(run(7), Some(Class::Long));
+    assert_eq!(run(0), Some(Class::Long));
+    let last = (0..20).map(|_| run(0)).last();
+    assert_eq!(last, Some(Some(Class::Short)));
 }
