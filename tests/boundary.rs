@@ -6,7 +6,7 @@
 //! failure names.
 
 use crate::harness::scale;
-use crate::harness::wat_handler::WatHandler;
+use crate::harness::wat_handler::{WatHandler, dummy_module, from_module};
 use anyhow::{Context, Result, ensure};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -317,5 +317,57 @@ fn damaged_components_are_refused_or_loaded_and_nothing_else() -> Result<()> {
             keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
         }
     }
+    Ok(())
+}
+
+/// A random module with the imports and exports of a handler, where `numbers` yields one.
+fn random_module(shape: &[u8], numbers: &mut Numbers) -> Result<Option<Vec<u8>>> {
+    let bytes: Vec<u8> = (0..2048)
+        .flat_map(|_| numbers.next().to_le_bytes())
+        .collect();
+    let config = wasm_smith::Config {
+        module_shape: Some(shape.to_vec()),
+        // Sizes that instances may have; those beyond are refused by tests of their own.
+        max_memory32_bytes: 2 << 20,
+        max_table_elements: 1000,
+        memory_max_size_required: true,
+        memory64_enabled: false,
+        threads_enabled: false,
+        exceptions_enabled: false,
+        gc_enabled: false,
+        ..wasm_smith::Config::default()
+    };
+    let mut source = arbitrary::Unstructured::new(&bytes);
+    match wasm_smith::Module::new(config, &mut source) {
+        Ok(module) => Ok(Some(module.to_bytes())),
+        Err(arbitrary::Error::NotEnoughData | arbitrary::Error::IncorrectFormat) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[test]
+fn random_modules_behind_the_contract_are_refused_or_loaded_and_nothing_else() -> Result<()> {
+    let sandbox = Sandbox::start()?;
+    let shape = dummy_module()?;
+    let mut compiled = 0;
+    for case in 0..100 * scale() {
+        let Some(module) = random_module(&shape, &mut Numbers::of(case))? else {
+            continue;
+        };
+        let wasm = from_module(&module).with_context(|| format!("case {case}"))?;
+        let Ok(loaded) = sandbox.load(&wasm) else {
+            continue;
+        };
+        compiled += 1;
+        if let Ok(handler) = loaded {
+            let outcome = call(&handler, &carrying(vec![0; 4])?);
+            keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
+        }
+        ensure!(
+            sandbox.memory.reserved() == 0,
+            "case {case} leaves something behind"
+        );
+    }
+    ensure!(compiled > 0, "not one of them was a component");
     Ok(())
 }

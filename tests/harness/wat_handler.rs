@@ -7,7 +7,7 @@
 use super::root;
 use anyhow::{Context, Result};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
 
 /// Where `infer` writes the three numbers of its answer; below 64 KiB, and the request lies there too.
 pub(crate) const ANSWER: usize = 2120;
@@ -64,14 +64,27 @@ impl WatHandler<'_> {
 /// The component of a core module that meets the world of handlers.
 pub(crate) fn from_module(module: &[u8]) -> Result<Vec<u8>> {
     let mut module = module.to_vec();
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(root().join("wit"))?;
-    let world = resolve.select_world(&[package], Some("handler"))?;
+    let (resolve, world) = handler_world()?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
     ComponentEncoder::default()
         .module(&module)?
         .encode()
         .context("the module is no handler")
+}
+
+/// A core module with the imports and exports that the world of handlers allows and asks for, whose
+/// functions do nothing.
+pub(crate) fn dummy_module() -> Result<Vec<u8>> {
+    let (resolve, world) = handler_world()?;
+    let names = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
+    Ok(wit_component::dummy_module(&resolve, world, names))
+}
+
+fn handler_world() -> Result<(Resolve, WorldId)> {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(root().join("wit"))?;
+    let world = resolve.select_world(&[package], Some("handler"))?;
+    Ok((resolve, world))
 }
 
 /// Memory from 1024 on: the signature at 1024, the answer at 2048.
