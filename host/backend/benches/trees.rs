@@ -1,7 +1,9 @@
-//! A gradient-boosted ensemble of 100 trees of depth 3, as scikit-learn's users have it: microseconds per row
-//! of the operator of this crate, everything around it included, and of tract's own, alone.
+//! A benchmark of a gradient-boosted ensemble of 100 trees of depth 3, a usual size with scikit-learn.
 //!
-//! `cargo bench --bench trees`
+//! Reports the microseconds per row of this crate's operator, including everything around it, and
+//! of tract's own operator alone.
+//!
+//! Run it with `cargo bench --bench trees`.
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
@@ -26,7 +28,7 @@ const DEPTH: u32 = 3;
 const COLUMNS: usize = 20;
 const BATCHES: [usize; 3] = [1, 8, 32];
 const ROUNDS: usize = 41;
-/// How long a round takes, about.
+/// The approximate duration of a round.
 const ROUND: Duration = Duration::from_millis(5);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -79,7 +81,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// How many runs take as long as a round.
+/// Returns the number of runs that take as long as a round.
 fn runs_per_round<E>(run: &mut impl FnMut() -> Result<(), E>) -> Result<u32, E> {
     run()?;
     let started = Instant::now();
@@ -91,7 +93,7 @@ fn runs_per_round<E>(run: &mut impl FnMut() -> Result<(), E>) -> Result<u32, E> 
     Ok(runs)
 }
 
-/// Seconds that one run takes, on average of so many.
+/// Returns the mean duration of one run in seconds, over `runs` runs.
 fn time<E>(runs: u32, run: &mut impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     let started = Instant::now();
     for _ in 0..runs {
@@ -105,7 +107,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// Numbers between -1 and 1, the same in every run.
+/// A generator of numbers between -1 and 1, the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -122,7 +124,7 @@ impl Random {
     }
 }
 
-/// A classifier of two classes, as skl2onnx writes a `GradientBoostingClassifier`.
+/// Returns a classifier of two classes in the form that skl2onnx writes for a `GradientBoostingClassifier`.
 fn ensemble() -> ModelProto {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let inner = (1_i64 << DEPTH) - 1;
@@ -231,7 +233,7 @@ fn strings(name: &str, strings: &[&str]) -> AttributeProto {
     }
 }
 
-/// Floats in any number of rows.
+/// Returns the type of an f32 matrix with any number of rows.
 fn matrix(name: &str, columns: Option<i64>) -> ValueInfoProto {
     let dim = [None, columns].map(|size| Dimension {
         value: size.map(dimension::Value::DimValue),

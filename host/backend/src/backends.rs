@@ -1,9 +1,9 @@
-//! The engines there are, by name.
+//! The available backends, by name.
 
 use crate::{Backend, BackendError};
 use std::sync::Arc;
 
-/// The engines of a process and the one that models get which ask for none. Lifetime: the process.
+/// The backends of a process and the default for models that name none. Lifetime: the process.
 #[derive(Debug, Clone)]
 pub struct Backends {
     default: Arc<dyn Backend>,
@@ -11,22 +11,22 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// These engines; models that name none get `default`.
+    /// Returns these backends, with `default` for models that name none.
     pub fn new(default: Arc<dyn Backend>, others: Vec<Arc<dyn Backend>>) -> Backends {
         Backends { default, others }
     }
 
-    /// The engine of models that name none.
+    /// Returns the backend of models that name none.
     pub fn default_backend(&self) -> &Arc<dyn Backend> {
         &self.default
     }
 
-    /// All of them, the default one first.
+    /// Returns all backends, the default one first.
     pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Backend>> {
         std::iter::once(&self.default).chain(&self.others)
     }
 
-    /// The engine called `name`, which need not be available.
+    /// Returns the backend called `name`, which may be unavailable.
     pub fn find(&self, name: &str) -> Result<&Arc<dyn Backend>, BackendError> {
         self.all()
             .find(|backend| backend.name() == name)

@@ -1,21 +1,22 @@
-//! Files that others have written, read without waiting and without end.
+//! Bounded, non-blocking reads of files from untrusted sources.
 //!
-//! Whoever delivers a model decides what lies at a path: a pipe that nobody writes to, a device that never
-//! ends, a file of more bytes than there is memory. So a file is opened without waiting, looked at once it
-//! is open, and read only if it is a regular one of few enough bytes.
+//! The author of a model controls the content of a path: a pipe without a writer, a device that never
+//! ends, a file larger than the memory. A file is therefore opened without blocking, examined once it is
+//! open, and read only if it is a regular file within the size limit.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
 
-/// Opens the regular file at `path`, which links may lead to, and returns it with its size.
+/// Opens the regular file at `path`, through symbolic links if necessary, and returns it with its size in bytes.
 ///
-/// What is no regular file is an error of the kind [`ErrorKind::InvalidInput`], a directory of the kind
-/// [`ErrorKind::IsADirectory`].
+/// # Errors
+/// Returns [`ErrorKind::IsADirectory`] for a directory and [`ErrorKind::InvalidInput`] for any other
+/// path that is not a regular file.
 pub fn open_regular(path: &Path) -> Result<(File, u64)> {
     let irregular = || Error::new(ErrorKind::InvalidInput, "it is not a regular file");
     let file = open(path).map_err(|error| {
-        // What cannot be opened at all, such as a socket, is often no regular file either.
+        // A path that cannot be opened at all, such as a socket, is often not a regular file either.
         match path.metadata() {
             Ok(facts) if !facts.is_file() && !facts.is_dir() => irregular(),
             _ => error,
@@ -31,8 +32,8 @@ pub fn open_regular(path: &Path) -> Result<(File, u64)> {
     }
 }
 
-/// Opens without waiting: opening a pipe otherwise waits for whoever writes to it. Of regular files it
-/// changes nothing.
+/// Opens without blocking, since opening a pipe otherwise waits for a writer. The flag
+/// has no effect on regular files.
 #[cfg(unix)]
 fn open(path: &Path) -> Result<File> {
     use rustix::fs::{Mode, OFlags};
@@ -47,7 +48,8 @@ fn open(path: &Path) -> Result<File> {
 
 /// Reads the regular file at `path`, of at most `max_bytes`.
 ///
-/// A larger one is an error of the kind [`ErrorKind::FileTooLarge`].
+/// # Errors
+/// Returns [`ErrorKind::FileTooLarge`] for a larger file.
 pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     let (file, size) = open_regular(path)?;
     let too_large = |size: u64| {
@@ -60,7 +62,7 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     let mut content = Vec::new();
     let expected = usize::try_from(size).map_err(|_| too_large(size))?;
     content.try_reserve_exact(expected)?;
-    // It may grow meanwhile.
+    // The file may grow in the meantime.
     file.take(max_bytes.saturating_add(1))
         .read_to_end(&mut content)?;
     match u64::try_from(content.len()) {
@@ -69,7 +71,7 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// Reads the text in the regular file at `path`, of at most `max_bytes`.
+/// Reads the regular file at `path` as a UTF-8 string of at most `max_bytes`.
 pub fn read_regular_text(path: &Path, max_bytes: u64) -> Result<String> {
     String::from_utf8(read_regular(path, max_bytes)?)
         .map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8"))

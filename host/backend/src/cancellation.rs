@@ -1,14 +1,14 @@
-//! Ends a computation before it is finished.
+//! Cancellation of running computations.
 //!
-//! Whoever waits for a computation keeps a clone of its [`Cancellation`] and cancels it when nobody wants
-//! the outputs any more. An engine that works in steps polls the flag between them; one that computes in
-//! a single foreign call registers a callback, which makes that call return. Neither reads a clock, so
-//! this module works in Wasm too: [`deadline`](crate::deadline) adds the time, where there are threads.
+//! The caller of a computation keeps a clone of its [`Cancellation`] and cancels it when the outputs are
+//! no longer needed. A backend that works in steps polls the flag between them; one that computes in a
+//! single foreign call registers a callback that makes the call return. This module reads no clock and so
+//! also works in Wasm; [`deadline`](crate::deadline) adds deadlines on platforms with threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A flag that tells computations to stop. Clones share it. Lifetime: a request.
+/// A flag that stops computations. Clones share it. Lifetime: a request.
 #[derive(Debug, Clone, Default)]
 pub struct Cancellation {
     shared: Arc<Shared>,
@@ -23,7 +23,7 @@ struct Shared {
 
 type Callback = Box<dyn Fn() + Send>;
 
-/// A registered callback, which is not called any more once this is dropped.
+/// A registered callback, which is no longer called once this value is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct OnCancel<'a> {
@@ -32,12 +32,12 @@ pub struct OnCancel<'a> {
 }
 
 impl Cancellation {
-    /// A flag that is not set.
+    /// Returns a flag that is not set.
     pub fn new() -> Cancellation {
         Cancellation::default()
     }
 
-    /// Sets the flag and calls the callbacks, on this thread. Calls after the first do nothing.
+    /// Sets the flag and calls the callbacks on this thread. Calls after the first do nothing.
     pub fn cancel(&self) {
         if self.shared.cancelled.swap(true, Ordering::SeqCst) {
             return;
@@ -47,21 +47,21 @@ impl Cancellation {
         }
     }
 
-    /// Whether the flag is set.
+    /// Returns whether the flag is set.
     #[inline]
     pub fn is_cancelled(&self) -> bool {
         self.shared.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Lets `callback` be called when the flag is set, at once if it is set already.
+    /// Registers `callback` to be called when the flag is set, or calls it at once if the flag is already set.
     ///
-    /// It must be quick and must not use this cancellation. When the returned value has been dropped,
-    /// no call of it is under way.
+    /// The callback must be quick and must not use this cancellation. Once the returned value has been
+    /// dropped, no call of the callback is in progress.
     pub fn on_cancel(&self, callback: impl Fn() + Send + 'static) -> OnCancel<'_> {
         let shared = &*self.shared;
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let mut callbacks = shared.lock();
-        // Under the lock: `cancel` sets the flag before it takes the lock, so one of the two calls it.
+        // Checked under the lock: `cancel` sets the flag before it takes the lock, so one of the two calls it.
         if shared.cancelled.load(Ordering::SeqCst) {
             callback();
         }
@@ -73,7 +73,7 @@ impl Cancellation {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Vec<(u64, Callback)>> {
-        // A callback that panics leaves the list whole.
+        // A callback that panics leaves the list consistent.
         self.callbacks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

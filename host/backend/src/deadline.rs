@@ -1,8 +1,8 @@
-//! Cancels computations whose time is up.
+//! Cancels computations at their deadline.
 //!
-//! A computation on the thread of whoever waits for it cannot be cancelled by that thread. One thread for
-//! the whole process, which sleeps unless a deadline has come, does it instead. To begin and to end a watch
-//! takes a lock and no system call, as long as deadlines come in the order in which they are set.
+//! A computation that runs on the thread of its caller cannot be cancelled by that thread. A single
+//! thread for the whole process does that instead; it sleeps until the next deadline. Starting and ending
+//! a watch takes a lock and no system call, as long as deadlines come in the order in which they are set.
 
 use crate::cancellation::Cancellation;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -17,10 +17,10 @@ static WATCH: Watch = Watch {
     wake: Condvar::new(),
 };
 
-/// Set once the thread runs, or could not be started.
+/// Set once the thread has been started or has failed to start.
 static STARTED: OnceLock<bool> = OnceLock::new();
 
-/// The deadline of a computation, which is not cancelled any more once this is dropped.
+/// The deadline of a computation. The computation is no longer cancelled once this value is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Watched {
@@ -34,7 +34,7 @@ struct Watch {
 
 struct State {
     next_id: u64,
-    /// When the thread wakes by itself.
+    /// The time at which the thread wakes by itself.
     sleeps_until: Option<Instant>,
     watched: Vec<(u64, Instant, Cancellation)>,
 }
@@ -43,7 +43,7 @@ struct State {
 pub fn cancel_at(cancellation: &Cancellation, deadline: Instant) -> Watched {
     STARTED.get_or_init(|| {
         let thread = std::thread::Builder::new().name("wisp-deadlines".to_owned());
-        // Without it computations take as long as they take.
+        // Without the thread, computations are not cancelled.
         thread.spawn(|| WATCH.run()).is_ok()
     });
     let mut state = WATCH.lock();
@@ -60,7 +60,7 @@ pub fn cancel_at(cancellation: &Cancellation, deadline: Instant) -> Watched {
 
 impl Watch {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while the lock is held.
+        // No code panics while the lock is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -71,7 +71,7 @@ impl Watch {
             let due = |entry: &mut (u64, Instant, Cancellation)| entry.1 <= now;
             let late: Vec<_> = state.watched.extract_if(.., due).collect();
             if !late.is_empty() {
-                // Not under the lock: engines are called.
+                // Outside the lock, since backends are called.
                 drop(state);
                 late.iter()
                     .for_each(|(_, _, cancellation)| cancellation.cancel());

@@ -1,19 +1,19 @@
-//! Where a graph computes: the processor, or one of the machine's GPUs.
+//! The device that computes a graph: the CPU or one of the GPUs.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a graph computes.
+/// The device that computes a graph.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Device {
-    /// The processor.
+    /// The CPU.
     #[default]
     Cpu,
     /// The NVIDIA GPU with this index, in the order of CUDA.
     Cuda(u32),
 }
 
-/// A text names no device.
+/// The error for a string that is not the name of a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no device, expected `cpu`, or `cuda:0` for the first GPU")]
 pub struct UnknownDevice(String);
@@ -35,7 +35,7 @@ impl FromStr for Device {
         match text {
             "cpu" => Some(Device::Cpu),
             "cuda" => Some(Device::Cuda(0)),
-            // `parse` would take a plus sign.
+            // `parse` would accept a plus sign.
             _ => match text.strip_prefix("cuda:") {
                 Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => index(digits),
                 _ => None,

@@ -1,17 +1,17 @@
-//! The formats of graph files, told by their names, and what makes an ONNX file of the others.
+//! The formats of graph files, recognised by file name, and conversions of other formats to ONNX.
 
 use std::path::Path;
 
-/// A format that an engine reads.
+/// A file format that a backend reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Every engine reads it.
+    /// ONNX, which every backend reads.
     Onnx,
-    /// tract's own: an archive of the Neural Network Exchange Format, which tract reads.
+    /// An archive of the Neural Network Exchange Format, the own format of tract, which only tract reads.
     Nnef,
 }
 
-/// The endings of names, longer ones first where one ends in another.
+/// The file name endings. An ending that contains another comes first.
 const ENDINGS: [(&str, Format); 4] = [
     (".onnx", Format::Onnx),
     (".nnef.tar.gz", Format::Nnef),
@@ -22,7 +22,7 @@ const ENDINGS: [(&str, Format); 4] = [
 const TF2ONNX: &str = "convert it with tf2onnx: `python -m tf2onnx.convert";
 
 impl Format {
-    /// The format of the file at `path`, and its name without the ending, where it is one of these.
+    /// Returns the format of the file at `path` and its name without the ending, if the format is supported.
     pub fn of(path: &Path) -> Option<(Format, &str)> {
         let name = path.file_name()?.to_str()?;
         let ending = |(ending, format): &(&str, Format)| {
@@ -32,7 +32,7 @@ impl Format {
         ENDINGS.iter().find_map(ending)
     }
 
-    /// The format's name in metadata.
+    /// Returns the name of the format in metadata.
     pub fn name(self) -> &'static str {
         match self {
             Format::Onnx => "onnx",
@@ -41,7 +41,7 @@ impl Format {
     }
 }
 
-/// What to do with the model file at `path`, if it is one of a format that no engine here reads.
+/// Returns instructions for converting the model file at `path`, if no backend reads its format.
 pub fn conversion(path: &Path) -> Option<String> {
     let ending = path.extension()?.to_str()?.to_ascii_lowercase();
     let text = match ending.as_str() {

@@ -1,14 +1,13 @@
-//! Graphs and the engines that compute them.
+//! Graphs and the backends that compute them.
 //!
-//! A [`Backend`] loads a [`Graph`] from a model file; a [`Graph`] is shared by all its users and
-//! computes on the calling thread, with its signature known from the file. [`worker`] gives a graph
-//! OS threads of its own behind a bounded queue, because computing blocks; a [`Cancellation`] ends a
-//! computation that takes too long. [`sample`] makes inputs up
-//! for whoever warms a graph, [`measure`] compares graphs of one model. Each engine is one module, on by feature; none falls back
-//! to another. [`Backends`] finds them by name.
+//! A [`Backend`] loads a [`Graph`] from a model file. A [`Graph`] is shared by all its users and computes
+//! on the calling thread; its signature is read from the file. Each backend is one module behind a
+//! feature, and none falls back to another; [`Backends`] finds them by name. Computing blocks, so
+//! [`worker`] gives a graph its own OS threads, and a [`Cancellation`] ends a computation that takes too
+//! long. [`sample`] generates inputs for warming, and [`measure`] compares graphs of one model.
 //!
-//! Invariant: nothing here is async, and no input makes a compute panic past its caller: engines
-//! are foreign code, so the worker catches what they throw.
+//! Invariant: no async code here, and no input makes a compute panic past its caller. Backends are
+//! foreign code, so the worker catches their panics.
 #![deny(unsafe_code)]
 
 mod backends;
@@ -53,34 +52,35 @@ pub use device::{Device, UnknownDevice};
 pub use format::Format;
 pub use sample::sample_inputs;
 
-/// An inference engine: turns model files into graphs.
+/// An inference backend, which loads model files into graphs.
 pub trait Backend: Send + Sync + std::fmt::Debug {
-    /// The engine's name in metadata and configuration, such as `tract`.
+    /// Returns the name of the backend in metadata and configuration, such as `tract`.
     fn name(&self) -> &'static str;
 
-    /// Its version, which a record of what it did is compared with.
+    /// Returns the version of the backend, which invalidates stored records of other versions.
     fn version(&self) -> String;
 
-    /// Whether it can load anything at all: [`BackendError::Unavailable`] says what is missing.
+    /// Returns [`BackendError::Unavailable`], with the missing part as its reason, if the
+    /// backend cannot load any model.
     fn available(&self) -> Result<(), BackendError> {
         Ok(())
     }
 
-    /// Read, check and optimise the model file at `path`. Blocks, for seconds with a large model.
+    /// Reads, checks and optimises the model file at `path`. Blocks, for seconds with a large model.
     fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError>;
 }
 
-/// What a model asks of its engine.
+/// The settings of a model for its backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Where it computes.
+    /// The device that computes.
     pub device: Device,
-    /// Threads that one compute may use, the caller's included.
+    /// The number of threads that one computation may use, including that of the caller.
     pub threads: NonZeroUsize,
 }
 
 impl Default for LoadOptions {
-    /// The processor, one thread: a server uses its other cores for other requests.
+    /// Returns the CPU and one thread, since a server uses its other cores for other requests.
     fn default() -> LoadOptions {
         LoadOptions {
             device: Device::Cpu,
@@ -91,16 +91,17 @@ impl Default for LoadOptions {
 
 /// A loaded model. Lifetime: a model version.
 pub trait Graph: Send + Sync + std::fmt::Debug {
-    /// Names, element types and shapes, variable axes as the file declares them.
+    /// Returns names, element types and shapes, with the variable axes that the file declares.
     fn signature(&self) -> &Signature;
 
-    /// Compute every output for `inputs`, on this thread.
+    /// Computes every output for `inputs` on this thread.
     ///
-    /// The inputs have met [`Graph::signature`]; the outputs come in its order.
+    /// The caller has checked the inputs against [`Graph::signature`]; the outputs are
+    /// in the order of the signature.
     fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError>;
 
-    /// Compute as [`Graph::compute`] does if that needs no preparation for inputs of these sizes;
-    /// `None` if it does, which takes milliseconds up to seconds.
+    /// Computes as [`Graph::compute`] does, or returns `None` if inputs of these sizes need a
+    /// preparation, which takes milliseconds up to seconds.
     fn compute_prepared(
         &self,
         inputs: &[NamedTensor],
@@ -108,8 +109,8 @@ pub trait Graph: Send + Sync + std::fmt::Debug {
         Some(self.compute(inputs))
     }
 
-    /// Compute as [`Graph::compute`] does, until `cancellation` is set: it then fails soon with
-    /// [`BackendError::Cancelled`], between two of the graph's operators.
+    /// Computes as [`Graph::compute`] does until `cancellation` is set. It then soon returns
+    /// [`BackendError::Cancelled`], between two operators of the graph.
     fn compute_cancellable(
         &self,
         inputs: &[NamedTensor],
@@ -121,7 +122,7 @@ pub trait Graph: Send + Sync + std::fmt::Debug {
         }
     }
 
-    /// Compute as [`Graph::compute_prepared`] does, until `cancellation` is set.
+    /// Computes as [`Graph::compute_prepared`] does until `cancellation` is set.
     fn compute_prepared_cancellable(
         &self,
         inputs: &[NamedTensor],
@@ -133,24 +134,24 @@ pub trait Graph: Send + Sync + std::fmt::Debug {
         }
     }
 
-    /// Inputs of no meaning that this graph computes, to warm it and to measure how long it takes.
+    /// Returns inputs that this graph computes, for warming it and for measuring its compute time.
     ///
-    /// All zeros, batch of one; other variable axes as small as the graph was found to take them.
+    /// They are all zeros with a batch of one. Other variable axes have the smallest size that the graph accepted.
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         sample_inputs(self.signature())
     }
 }
 
-/// Why an engine did not load or compute.
+/// The reason that a backend did not load or compute.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// No engine has this name.
+    /// No backend has this name.
     #[error("there is no backend `{name}`, expected one of: {}", expected.join(", "))]
     Unknown {
         name: String,
         expected: Vec<&'static str>,
     },
-    /// The engine, or the device it was asked for, is not on this machine; the text says how to get it.
+    /// The backend or the requested device is missing on this machine; the reason contains how to install it.
     #[error("{engine} is not available: {reason}")]
     Unavailable {
         engine: &'static str,
@@ -159,29 +160,29 @@ pub enum BackendError {
     /// The file cannot be read.
     #[error("failed to read the model file")]
     Read(#[source] std::io::Error),
-    /// The file is no model this engine can serve; the text names the operator or input at fault.
+    /// This backend cannot serve the file; the reason names the operator or input at fault.
     #[error("{engine} cannot load the model: {reason}")]
     Load {
         engine: &'static str,
         reason: String,
     },
-    /// These inputs cannot be computed, although the signature allows them: sizes the graph's own
-    /// operators refuse. The text is for the log; it may name internals.
+    /// These inputs cannot be computed although the signature allows them, for example because of sizes
+    /// that an operator of the graph refuses. The reason is for the log and may contain internals.
     #[error("{engine} refused the inputs: {reason}")]
     Inputs {
         engine: &'static str,
         reason: String,
     },
-    /// There is no memory for this computation beside those that run now; later there may be.
+    /// There is not enough memory for this computation beside the running ones; a later attempt may succeed.
     #[error("{engine} has no memory for the computation now: {reason}")]
     Overloaded {
         engine: &'static str,
         reason: String,
     },
-    /// The computation was told to stop before it was finished.
+    /// The computation was cancelled before it was finished.
     #[error("the computation was cancelled")]
     Cancelled,
-    /// The engine failed.
+    /// The backend failed.
     #[error("{engine} failed: {reason}")]
     Compute {
         engine: &'static str,
@@ -190,7 +191,7 @@ pub enum BackendError {
 }
 
 impl BackendError {
-    /// Whether an engine or device was asked for that this machine, or this build, does not have.
+    /// Returns whether the error is about a backend or device that this machine or build does not have.
     pub fn is_unavailable(&self) -> bool {
         matches!(
             self,
@@ -198,7 +199,7 @@ impl BackendError {
         )
     }
 
-    /// What was at fault, without the engine's name.
+    /// Returns the reason without the name of the backend.
     #[cfg(feature = "tract")]
     fn into_reason(self) -> String {
         match self {

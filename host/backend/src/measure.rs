@@ -1,7 +1,7 @@
-//! Times graphs of the same model on the same inputs, and says how far their answers differ.
+//! Timing of graphs of the same model on the same inputs, and comparison of their outputs.
 //!
-//! Machines are noisy, so graphs are timed in turns, and by their medians. Whoever chooses between engines
-//! or shows a comparison does so with these figures.
+//! Machines are noisy, so graphs are timed in turns and compared by their medians. The choice between
+//! backends and reported comparisons use these measurements.
 
 use crate::deadline::cancel_at;
 use crate::{BackendError, Cancellation, Graph};
@@ -9,20 +9,20 @@ use std::time::{Duration, Instant};
 use wisp_tensor::number::{from_numbers, numbers};
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorError};
 
-/// The engine whose answers the others' are compared with, where it is there: the one that the format's
-/// authors test with.
+/// The backend whose outputs are the reference for the others, if it is available. The
+/// authors of the format test with it.
 pub const REFERENCE: &str = "onnxruntime";
 
-/// Computations of each graph at most, however quick they are.
+/// The maximum number of computations of each graph.
 const MAX_RUNS: usize = 2000;
 
-/// Computations of each graph at least, however slow they are; the first, which may prepare, not counted.
+/// The minimum number of computations of each graph, without the first one, which may prepare.
 const MIN_RUNS: usize = 3;
 
-/// How long one computation may take while graphs are compared.
+/// The time limit of one computation in a comparison.
 const MAX_TIME: Duration = Duration::from_secs(30);
 
-/// Compute `inputs` for a comparison, which waits for no graph for ever.
+/// Computes `inputs` for a comparison, for at most 30 s.
 pub fn compute(
     graph: &dyn Graph,
     inputs: &[NamedTensor],
@@ -32,18 +32,20 @@ pub fn compute(
     graph.compute_cancellable(inputs, &cancellation)
 }
 
-/// How long computations took.
+/// The durations of a series of computations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
     pub median: Duration,
-    /// 99 in 100 were quicker.
+    /// The 99th percentile.
     pub p99: Duration,
     pub runs: usize,
 }
 
-/// Inputs for `graph` whose numbers differ: pseudo-random from 0 to 1, integers and truth values 0 and
-/// 1 (which index the first entries of any table), texts empty. First axes that vary are `rows`, others
-/// as the graph samples them. The same each time.
+/// Returns inputs for `graph` with varied numbers, the same in each call.
+///
+/// The numbers are pseudo-random from 0 to 1. Integers and bools are 0 and 1, which are valid indices
+/// into any table of two entries, and strings are empty. A variable first axis has the size `rows`; other
+/// axes have the sizes of the sample inputs.
 pub fn varied_inputs(graph: &dyn Graph, rows: u32) -> Result<Vec<NamedTensor>, TensorError> {
     let mut random = Random(1);
     let sample = graph.sample_inputs()?;
@@ -78,18 +80,18 @@ fn declared_first_axis(signature: &Signature, name: &str) -> Option<Dimension> {
 struct Random(u64);
 
 impl Random {
-    /// A number from 0 up to 1.
+    /// Returns a number from 0 up to 1.
     fn next(&mut self) -> f64 {
         self.0 = (self.0)
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        // The upper bits are the random ones; a double holds 53.
+        // The upper bits are the random ones; an f64 has 53 bits of precision.
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
-/// Compute `inputs` with each graph in turns for about `budget` altogether, after one run of each that is
-/// not counted.
+/// Computes `inputs` with each graph in turns, for about `budget` in total, after one run
+/// of each that is not counted.
 pub fn in_turns(
     graphs: &[&dyn Graph],
     inputs: &[NamedTensor],
@@ -117,7 +119,7 @@ pub fn in_turns(
 }
 
 impl Pace {
-    /// Of no times at all, all is zero.
+    /// Returns the statistics of `times`; all are zero if there are none.
     fn of(mut times: Vec<Duration>) -> Pace {
         times.sort_unstable();
         let at = |index: usize| times.get(index).copied().unwrap_or_default();
@@ -129,8 +131,9 @@ impl Pace {
     }
 }
 
-/// The largest difference between numbers of two answers to the same inputs, relative to the expected
-/// number where that is beyond 1; infinite where they are no answers to the same question, or texts differ.
+/// Returns the largest difference between numbers of two sets of outputs for the same inputs. It is
+/// relative to the expected number if that is beyond 1. It is infinite if the number of outputs, their
+/// element types or shapes differ, or strings do.
 pub fn largest_difference(expected: &[NamedTensor], found: &[NamedTensor]) -> f64 {
     if expected.len() != found.len() {
         return f64::INFINITY;
@@ -157,7 +160,7 @@ fn tensor_difference(expected: &Tensor, found: &Tensor) -> f64 {
             return 0.0;
         }
         let difference = (expected - found).abs() / expected.abs().max(1.0);
-        // Infinity where only one of them is not finite.
+        // Infinity if only one of them is not finite.
         match difference.is_nan() {
             true => f64::INFINITY,
             false => difference,
@@ -172,7 +175,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use wisp_tensor::TensorSpec;
 
-    /// Answers with its inputs.
+    /// A graph that returns its inputs.
     #[derive(Debug)]
     struct Echo {
         signature: Signature,

@@ -1,22 +1,22 @@
-//! The memory that computations may take together.
+//! The memory budget that all computations share.
 //!
-//! A request of a few numbers can ask a graph for more memory than there is, and an allocation that
-//! fails ends the process. So engines reserve what they are about to allocate in one budget, which is a part
-//! of what the process may use: the machine's memory, or its control group's where that is less.
+//! A request with a few numbers can make a graph allocate more memory than the machine has, and a failed
+//! allocation ends the process. Backends therefore reserve their allocations in one budget. It is a part
+//! of the memory that the process may use: that of the machine, or of its control group if that is less.
 
 use crate::process_memory::process_memory;
 use std::sync::Arc;
 use wisp_tensor::memory_budget::MemoryBudget;
 
-/// What computations get on machines of usual sizes: whatever takes more of it takes too long, too. In Wasm there are 4 GiB
-/// of addresses in all.
+/// The budget in bytes on machines of usual sizes. A computation that needs more of it also takes too
+/// long. Wasm has only 4 GiB of address space.
 const USUAL: usize = match usize::BITS {
     64 => (1_usize << 16).saturating_mul(1 << 16),
     _ => 1 << 30,
 };
 
-/// Returns a budget of 4 GiB; of half of the memory that this process may use where that is less, and of an
-/// eighth where that is more.
+/// Returns a budget of 4 GiB, or half of the memory that this process may use if that is less, or an
+/// eighth of it if that is more.
 pub fn compute_budget() -> Arc<MemoryBudget> {
     Arc::new(MemoryBudget::new(process_memory().map_or(USUAL, share)))
 }

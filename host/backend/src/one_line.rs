@@ -1,6 +1,6 @@
-//! Texts of foreign engines, on one line of bounded length.
+//! Messages of foreign libraries, shortened to one line of bounded length.
 
-/// One line of at most `max_chars`, and a mark where that is not all.
+/// Returns `text` on one line, cut to `max_chars` characters with a trailing `…` if it is longer.
 pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
     let mut line: String = text
         .chars()

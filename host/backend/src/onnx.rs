@@ -1,10 +1,10 @@
-//! ONNX files as messages, before any engine reads them.
+//! ONNX files as protobuf messages, before a backend reads them.
 //!
-//! What is here serves every engine: how much there is in a file
-//! ([`counts`]), where it keeps its data ([`external_tensor`]), and rewrites that leave
-//! the answers as they are. [`zip_map`] makes tensors of outputs that are none, [`batch_norm`] puts a
-//! normalisation into the weights before it, [`integer_division`] keeps processors from trapping. The messages are those of tract's reader: of parts of a file that
-//! it does not know, it keeps nothing, so a file is written anew only where a rewrite changed it.
+//! This module serves all backends. It counts the parts of a file ([`counts`]), finds data in other files
+//! ([`external_tensor`]), and rewrites graphs without changing their results: [`zip_map`] replaces
+//! outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights before it, and
+//! [`integer_division`] prevents processor traps. The message types are those of tract's reader. They do
+//! not keep unknown fields, so a file is re-encoded only if a rewrite changed it.
 
 mod batch_norm;
 #[cfg(feature = "onnxruntime")]
@@ -31,17 +31,17 @@ use prost::Message;
 use std::path::Path;
 use tract_onnx::pb::ModelProto;
 
-/// What the format allows: a message of protobuf is smaller. What lies beside a file may be larger.
+/// The size limit of the format: a protobuf message is smaller. External data files may be larger.
 pub(crate) const MAX_FILE_BYTES: u64 = i32::MAX as u64;
 
-/// The model in the file at `path`, for `engine`, which is named in errors.
+/// Reads the model in the file at `path`. Errors contain the name `engine`.
 pub(crate) fn read(path: &Path, engine: &'static str) -> Result<ModelProto, BackendError> {
     decode(&read_content(path, engine)?, engine)
 }
 
-/// The bytes of the file at `path`.
+/// Reads the bytes of the file at `path`.
 ///
-/// Only a regular file is read: others may never end, or wait for ever for who writes to them.
+/// Only a regular file is read: another file may be endless or block for ever without a writer.
 pub(crate) fn read_content(path: &Path, engine: &'static str) -> Result<Vec<u8>, BackendError> {
     let (_, size) = open_regular(path).map_err(BackendError::Read)?;
     if size > MAX_FILE_BYTES {
@@ -56,7 +56,7 @@ pub(crate) fn read_content(path: &Path, engine: &'static str) -> Result<Vec<u8>,
     read_regular(path, MAX_FILE_BYTES).map_err(BackendError::Read)
 }
 
-/// The model in `content`.
+/// Decodes the model in `content`.
 pub(crate) fn decode(content: &[u8], engine: &'static str) -> Result<ModelProto, BackendError> {
     ModelProto::decode(content).map_err(|error| BackendError::Load {
         engine,
@@ -64,7 +64,7 @@ pub(crate) fn decode(content: &[u8], engine: &'static str) -> Result<ModelProto,
     })
 }
 
-/// All rewrites, for an engine that has nothing of its own for them.
+/// Applies all rewrites, for a backend without equivalents of its own.
 pub(crate) fn prepare(model: &mut ModelProto) {
     remove_zip_maps(model);
     if let Some(graph) = &mut model.graph {

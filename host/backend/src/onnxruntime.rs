@@ -1,12 +1,11 @@
-//! ONNX Runtime, whose shared library is opened when the first model asks for it.
+//! The ONNX Runtime backend, whose shared library is opened when the first model needs it.
 //!
-//! Here is the engine. What serves a session is in [`graph`], the calls of the library's C interface are in
-//! [`interface`], the memory that all sessions compute in is in [`arena`], what opens the library in
-//! [`library`], what a session says of itself in [`signature`], what a model keeps outside its file in
-//! [`external_tensor`].
+//! This module contains the backend. [`graph`] serves a session, [`interface`] calls the C interface of the
+//! library, [`arena`] is the memory that all sessions share, [`library`] opens the library, [`signature`] reads the
+//! inputs and outputs of a session, and [`external_tensor`] reads the data that a model stores outside its file.
 //!
-//! Invariant: the library handles what others wrote, and is C++. Its exceptions come back as errors; a
-//! fault in it that the processor notices ends the process.
+//! Invariant: the library processes untrusted files and is written in C++. Its exceptions are returned as
+//! errors; a fault that the processor detects ends the process.
 
 mod arena;
 mod external_tensor;
@@ -33,7 +32,7 @@ compile_error!("the onnxruntime backend needs a little-endian target");
 
 const ENGINE: &str = "onnxruntime";
 
-/// The ONNX Runtime engine. Lifetime: the process.
+/// The ONNX Runtime backend. Lifetime: the process.
 #[derive(Debug)]
 pub struct OnnxRuntime {
     library: Option<PathBuf>,
@@ -44,8 +43,8 @@ pub struct OnnxRuntime {
 // === impl OnnxRuntime ===
 
 impl OnnxRuntime {
-    /// The engine whose shared library is `library`, which is opened when it is first needed and stays
-    /// open. Without one, the engine is not available. A process has one such library.
+    /// Returns a backend whose shared library is `library`. It is opened at the first use and stays open.
+    /// Without a library, the backend is not available. A process has only one such library.
     pub fn new(library: Option<PathBuf>) -> OnnxRuntime {
         OnnxRuntime {
             library,
@@ -54,8 +53,8 @@ impl OnnxRuntime {
         }
     }
 
-    /// The same, with `bytes` for all computations together, weights not counted, rather than what
-    /// [`memory::compute_budget`] gives. It counts where the library is opened.
+    /// Sets the memory for all computations together to `bytes`, without weights, instead of
+    /// [`memory::compute_budget`]. It takes effect when the library is opened.
     pub fn with_max_compute_bytes(self, bytes: usize) -> OnnxRuntime {
         OnnxRuntime {
             max_compute_bytes: bytes,
@@ -63,7 +62,7 @@ impl OnnxRuntime {
         }
     }
 
-    /// The same, with the libraries of CUDA in this directory rather than where the system finds them.
+    /// Sets the directory of the CUDA libraries, instead of the search path of the system.
     pub fn with_cuda_libraries(self, directory: PathBuf) -> OnnxRuntime {
         let cuda_libraries = Some(directory);
         OnnxRuntime {
@@ -72,7 +71,7 @@ impl OnnxRuntime {
         }
     }
 
-    /// Let the session compute on a GPU, and fail where it cannot.
+    /// Registers a GPU with the session. Returns an error if the GPU cannot be used.
     fn register_cuda(&self, builder: &mut SessionBuilder, index: u32) -> Result<(), BackendError> {
         let unavailable = |reason: String| BackendError::Unavailable {
             engine: ENGINE,
@@ -139,7 +138,7 @@ impl Backend for OnnxRuntime {
         }
         let mut builder = configured(builder, options)?;
         let initializers = external.lend_to(&mut builder).map_err(failed_load)?;
-        // What was looked at, not what the file has become since.
+        // Loads the bytes that were checked, since the file may have changed in the meantime.
         let session = builder.commit_from_memory(&content);
         drop(content);
         let session = session.map_err(failed_load)?;
@@ -151,7 +150,7 @@ impl Backend for OnnxRuntime {
     }
 }
 
-/// The builder of a session that computes on so many threads.
+/// Returns the builder of a session with the number of threads in `options`.
 fn configured(
     builder: SessionBuilder,
     options: &LoadOptions,
@@ -166,10 +165,10 @@ fn configured(
         .map_err(failed)?
         .with_env_allocators()
         .map_err(failed)?
-        // A file that says it is of the library's own format is not looked at here.
+        // A file in the library's own format is rejected, since its content is not checked here.
         .with_config_entry("session.load_model_format", "ONNX")
         .map_err(failed)?;
-    // Waiting threads sleep: the cores are for other requests.
+    // Waiting threads sleep, since the cores serve other requests.
     let builder = builder
         .with_intra_op_spinning(false)
         .map_err(failed)?
@@ -203,7 +202,7 @@ fn compute_error(reason: String) -> BackendError {
     }
 }
 
-/// The library's texts span lines and can print whole shapes and paths of its sources.
+/// Shortens a message of the library. Messages span lines and may contain whole shapes and paths of its sources.
 fn one_line(text: &str) -> String {
     const MAX_CHARS: usize = 400;
     crate::one_line::one_line(text, MAX_CHARS)

@@ -1,15 +1,15 @@
-//! A request's inputs in the order of the signature, each proved to meet its declaration.
+//! Puts the inputs of a request in the order of the signature and checks each against its declaration.
 
 use wisp_tensor::{NamedTensor, Signature, Tensor};
 
-/// The tensors of `inputs` in the signature's order, or why they do not fit it.
+/// Returns the tensors of `inputs` in the order of the signature, or the reason that they do not match it.
 pub(crate) fn in_order<'a>(
     signature: &Signature,
     inputs: &'a [NamedTensor],
 ) -> Result<Vec<&'a Tensor>, String> {
     let mut ordered = Vec::with_capacity(signature.inputs.len());
     for (position, spec) in signature.inputs.iter().enumerate() {
-        // Most callers keep the signature's order.
+        // Most callers pass the inputs in the order of the signature.
         let found = match inputs.get(position) {
             Some(input) if input.name == spec.name => Some(input),
             _ => inputs.iter().find(|input| input.name == spec.name),

@@ -1,8 +1,8 @@
-//! What a caught panic said, for the log.
+//! The message of a caught panic, for the log.
 
 use std::any::Any;
 
-/// The message of a panic's payload, where it is a text.
+/// Returns the message of a panic's payload, if it is a string.
 pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()

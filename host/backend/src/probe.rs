@@ -4,27 +4,27 @@ use crate::sample::{Element, Sample};
 use crate::{BackendError, Cancellation};
 use wisp_tensor::{Dimension, NamedTensor, Signature};
 
-/// Sizes tried for variable axes other than the batch when a graph is loaded. Graphs over tokens
-/// or columns take 1; those that shrink images by strides take 32, or 224 as most were trained
-/// with; those over sound need hundreds of samples.
+/// The sizes tried for variable axes other than the batch when a graph is loaded. Graphs over tokens or
+/// columns accept 1. Graphs that shrink images by strides accept 32, or 224, the usual training size.
+/// Graphs over sound need hundreds of samples.
 const PROBE_SIZES: [u32; 4] = [1, 32, 224, 1024];
 
-/// Elements beyond which an input is not tried: a 1024 x 1024 image says nothing that 224 did not.
+/// The number of elements above which an input is not tried: a 1024 x 1024 image reveals nothing that 224 did not.
 const MAX_PROBE_ELEMENTS: usize = 1 << 20;
 
-/// Why a graph computes at none of the sizes tried.
+/// The reason that a graph computes at none of the sizes tried.
 pub(crate) enum Unprobed {
-    /// It did not finish in time.
+    /// The graph did not finish in time.
     TooSlow,
-    /// It refused the first of them so.
+    /// The reason that the graph refused the first size.
     Refused(String),
 }
 
-/// How long a sample may be computed; a graph that needs longer meets no deadline of a request.
+/// The time limit for computing a sample. A graph that needs longer meets no deadline of a request.
 #[cfg(feature = "threads")]
 const MAX_TIME: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// The time that a sample may be computed, from now on.
+/// The remaining time for computing a sample.
 pub(crate) struct TimeLimit {
     cancellation: Cancellation,
     #[cfg(feature = "threads")]
@@ -44,14 +44,15 @@ impl TimeLimit {
         }
     }
 
-    /// Set when the time is over.
+    /// Returns the flag that is set at the end of the time limit.
     pub(crate) fn cancellation(&self) -> &Cancellation {
         &self.cancellation
     }
 }
 
-/// The smallest of a few sizes for the variable axes besides the batch at which `compute` succeeds with
-/// zeros, or with ones where the graph divides by what it is given; or why it fails at the first of them.
+/// Returns the smallest of a few sizes for the variable axes besides the batch at which `compute`
+/// succeeds. The elements are zeros, or ones if the graph divides by its inputs. On failure, returns
+/// the reason at the first size.
 pub(crate) fn probe(
     signature: &Signature,
     compute: impl Fn(&[NamedTensor]) -> Result<(), BackendError>,

@@ -1,19 +1,19 @@
-//! How much memory there is for this process: the machine's, or less where its control group says so.
+//! The memory available to this process: that of the machine, or less in a limited control group.
 //!
-//! Of control groups both versions are known, and the limits of all groups that
-//! the process's own is within.
+//! Both versions of control groups are supported. The limits of the process's own group and
+//! of all groups above it count.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where the limits of memory are found.
+/// The directories that contain the memory limits.
 #[derive(Debug)]
 struct Sources {
     proc: PathBuf,
     cgroup: PathBuf,
 }
 
-/// Returns the bytes that this process may have at most, where Linux says so.
+/// Returns the maximum memory of this process in bytes, if Linux reports it.
 pub fn process_memory() -> Option<usize> {
     let sources = Sources {
         proc: PathBuf::from("/proc"),
@@ -27,7 +27,7 @@ impl Sources {
         self.machine().into_iter().chain(self.group()).min()
     }
 
-    /// The machine's memory.
+    /// Returns the memory of the machine.
     fn machine(&self) -> Option<u64> {
         let text = fs::read_to_string(self.proc.join("meminfo")).ok()?;
         let line = text
@@ -37,11 +37,11 @@ impl Sources {
         kibibytes.checked_mul(1024)
     }
 
-    /// The smallest limit of the process's control groups.
+    /// Returns the smallest limit of the process's control groups.
     fn group(&self) -> Option<u64> {
         let groups = fs::read_to_string(self.proc.join("self/cgroup")).ok()?;
         let limits = groups.lines().filter_map(|line| {
-            // `hierarchy:controllers:path`, without controllers in version 2.
+            // A line is `hierarchy:controllers:path`; version 2 has no controllers.
             let mut parts = line.splitn(3, ':').skip(1);
             let (controllers, path) = (parts.next()?, parts.next()?);
             let (root, file) = match controllers {
@@ -57,15 +57,15 @@ impl Sources {
     }
 }
 
-/// The smallest limit of a group and of those above it. In a container the path may be one that is seen
-/// from outside only; its own group is then the root.
+/// Returns the smallest limit of a group and of those above it. In a container, the path may exist only
+/// outside of it; the container's own group is then the root.
 fn smallest(root: &Path, path: &str, file: &str) -> Option<u64> {
     let group = root.join(path.trim_start_matches('/'));
     let groups = group
         .ancestors()
         .take_while(|group| group.starts_with(root));
     let limits = groups.filter_map(|group| {
-        // `max` is no limit.
+        // The value `max` means no limit.
         fs::read_to_string(group.join(file))
             .ok()?
             .trim()
@@ -101,7 +101,7 @@ mod tests {
         for (files, expected) in [
             (&[][..], None),
             (&[meminfo], Some(2048 * 1024)),
-            // Version 2: its own, that of a group above it, none at all, and a path of the outside.
+            // Version 2: its own limit, that of a group above it, no limit, and a path outside the container.
             (
                 &[
                     meminfo,

@@ -1,9 +1,9 @@
-//! A graph that computes the rows of a batch one by one, on several threads, where that is faster.
+//! A graph that computes the rows of a batch one by one, on several threads, if that is faster.
 //!
-//! tract fuses convolutions for a batch of one only, so that eight rows together can take four times as
-//! long as eight times one; other graphs are faster with many rows at once. Which it is depends on the
-//! graph and on the sizes besides the batch, so the first batch of each such sizes is tried both ways, a
-//! few rows of it, and the faster way is kept. Rows whose answers depend on each other stay together.
+//! tract fuses convolutions only for a batch of one, so eight rows together can take four times as long as
+//! eight single rows. Other graphs are faster with many rows at once. It depends on the graph and on the
+//! sizes besides the batch. For each new set of such sizes, a few rows of the first batch are therefore
+//! computed both ways, and the faster way is kept. Rows whose outputs depend on each other stay together.
 
 use crate::measure::largest_difference;
 use crate::worker::{WorkerOptions, Workers};
@@ -17,34 +17,34 @@ use std::time::{Duration, Instant};
 use wisp_tensor::batch::{split, stack};
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
-/// Rows that are tried both ways: enough for what batches gain or lose to show.
+/// The number of rows that are computed both ways, which is enough to show the cost of batches.
 const TRIED_ROWS: usize = 4;
 
-/// A row that takes longer is tried with one other only, since somebody waits.
+/// The time above which a row is tried with only one other row, since a client waits.
 const LONG_ROW: Duration = Duration::from_millis(20);
 
-/// Times that each way is tried.
+/// The number of times that each way is tried.
 const TRIES: usize = 3;
 
-/// Tries that have taken so long altogether are enough.
+/// The total time of tries after which no further one is made.
 const LONG_TRIES: Duration = Duration::from_millis(200);
 
-/// How far answers may be apart and still be the same; the order of sums differs.
+/// The difference up to which outputs count as equal; sums are computed in a different order.
 const TOLERANCE: f64 = 1e-3;
 
-/// Sizes besides the batch that decisions are kept for. Further ones are computed whole.
+/// The maximum number of stored decisions. Batches of further sizes are computed whole.
 const MAX_DECISIONS: usize = 256;
 
-/// A graph and how it computes batches. Lifetime: a model version.
+/// A graph and its decisions on batches. Lifetime: a model version.
 #[derive(Debug)]
 struct RowGraph {
     graph: Arc<dyn Graph>,
-    /// Those that help the caller's thread; none where one thread is all there may be.
+    /// The threads that help the thread of the caller; `None` if only one thread is allowed.
     helpers: Option<Workers>,
     decisions: Mutex<HashMap<Vec<u32>, Way>>,
 }
 
-/// How a batch is computed.
+/// The way that a batch is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// All rows together.
@@ -62,8 +62,8 @@ struct Batch {
 
 type RowAnswer = (usize, Result<Vec<NamedTensor>, BackendError>);
 
-/// `graph` with each batch computed the faster way, on up to `threads` threads; as it is where axis 0 is
-/// no batch.
+/// Returns `graph` with each batch computed the faster way, on up to `threads` threads. Returns the graph
+/// unchanged if axis 0 is not a batch.
 pub(crate) fn split_where_faster(
     graph: Arc<dyn Graph>,
     threads: NonZeroUsize,
@@ -89,7 +89,7 @@ pub(crate) fn split_where_faster(
 // === impl RowGraph ===
 
 impl RowGraph {
-    /// The decision for these inputs' sizes besides the batch, if there is one.
+    /// Returns the decision for these sizes besides the batch, if there is one.
     fn decided(&self, sizes: &[u32]) -> Option<Way> {
         let decisions = self.decisions();
         match decisions.get(sizes) {
@@ -100,13 +100,13 @@ impl RowGraph {
     }
 
     fn decisions(&self) -> MutexGuard<'_, HashMap<Vec<u32>, Way>> {
-        // Nothing panics while the lock is held.
+        // No code panics while the lock is held.
         self.decisions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The decision for these inputs, of which there are `rows`; made now if there is none.
+    /// Returns the decision for these inputs of `rows` rows, which is made now if there is none.
     fn way(&self, inputs: &[NamedTensor], rows: usize, cancellation: &Cancellation) -> Way {
         let sizes = inner_sizes(inputs);
         if let Some(way) = self.decided(&sizes) {
@@ -114,7 +114,7 @@ impl RowGraph {
         }
         let way = match self.try_both(inputs, rows, cancellation) {
             Some((whole, rows)) if rows < whole.mul_f64(0.9) => Way::Rows,
-            // Whoever comes next tries again.
+            // The next call tries again.
             None if cancellation.is_cancelled() => return Way::Whole,
             _ => Way::Whole,
         };
@@ -122,8 +122,8 @@ impl RowGraph {
         way
     }
 
-    /// How long the first few of so many rows take together and one by one; `None` where either fails, or
-    /// the answers are not the same.
+    /// Returns the times of the first few rows together and one by one. Returns `None` if either way
+    /// fails or if the outputs differ.
     fn try_both(
         &self,
         inputs: &[NamedTensor],
@@ -135,7 +135,7 @@ impl RowGraph {
             outputs.ok()
         };
         let mut rows = rows_of(inputs, rows.min(TRIED_ROWS)).ok()?;
-        // What is prepared by the first run of each kind is not timed.
+        // The first run of each kind includes a preparation and is not timed.
         compute(rows.first()?)?;
         let started = Instant::now();
         compute(rows.first()?)?;
@@ -179,7 +179,7 @@ impl RowGraph {
             for _ in 1..count.min(helpers.threads() + 1) {
                 let (batch, graph, send) =
                     (Arc::clone(&batch), Arc::clone(&self.graph), send.clone());
-                // Where there is no room, others are computing, and this thread does it all.
+                // If the queue is full, other batches are being computed, and this thread computes all rows.
                 if helpers
                     .submit(move || batch.compute(&*graph, &send))
                     .is_err()
@@ -191,7 +191,7 @@ impl RowGraph {
         batch.compute(&*self.graph, &send);
         drop(send);
         let mut ordered: Vec<Option<Vec<NamedTensor>>> = (0..count).map(|_| None).collect();
-        // A helper that has not begun yet holds a sender, and is not waited for.
+        // A helper that has not started yet also holds a sender, but is not waited for.
         for (position, answer) in answers.iter().take(count) {
             ordered[position] = Some(answer?);
         }
@@ -250,7 +250,7 @@ impl Graph for RowGraph {
                     Err(error) => return Some(Err(error)),
                 };
                 let answers = rows.iter().map(|row| compute(row));
-                // All have the same sizes: if the first is prepared, so are the others.
+                // All rows have the same sizes: if the first is prepared, so are the others.
                 let answers: Option<Result<Vec<_>, _>> = answers.collect();
                 Some(answers?.and_then(|answers| stack_answers(&answers)))
             }
@@ -263,7 +263,7 @@ impl Graph for RowGraph {
 }
 
 impl Batch {
-    /// Compute rows that nobody has begun, until there are none.
+    /// Computes rows that no thread has started yet, until there are none.
     fn compute(&self, graph: &dyn Graph, answers: &Sender<RowAnswer>) {
         loop {
             let position = self.next.fetch_add(1, Ordering::Relaxed);
@@ -273,7 +273,7 @@ impl Batch {
             let answer = graph.compute_cancellable(row, &self.cancellation);
             let failed = answer.is_err();
             if answers.send((position, answer)).is_err() || failed {
-                // Nobody wants the other rows any more.
+                // The other rows are not needed any more.
                 self.next.store(self.rows.len(), Ordering::Relaxed);
                 return;
             }
@@ -281,7 +281,7 @@ impl Batch {
     }
 }
 
-/// The batch that all inputs have, if they have the same.
+/// Returns the batch size of the inputs, if they all have the same.
 fn batch_size(inputs: &[NamedTensor]) -> Option<usize> {
     let size = |input: &NamedTensor| input.tensor.shape().dimensions().first().copied();
     let first = size(inputs.first()?)?;
@@ -289,18 +289,18 @@ fn batch_size(inputs: &[NamedTensor]) -> Option<usize> {
     same.then_some(first as usize)
 }
 
-/// Sizes of the axes besides the batch, input by input.
+/// Returns the sizes of the axes besides the batch, input by input.
 fn inner_sizes(inputs: &[NamedTensor]) -> Vec<u32> {
     let mut sizes = Vec::new();
     for input in inputs {
         sizes.extend(input.tensor.shape().dimensions().iter().skip(1));
-        // No axis is so long; it ends an input's sizes.
+        // No axis has this size; it separates the sizes of inputs.
         sizes.push(u32::MAX);
     }
     sizes
 }
 
-/// The inputs of each of the first `count` rows.
+/// Returns the inputs of each of the first `count` rows.
 fn rows_of(inputs: &[NamedTensor], count: usize) -> Result<Vec<Vec<NamedTensor>>, BackendError> {
     let mut rows: Vec<Vec<NamedTensor>> = (0..count).map(|_| Vec::new()).collect();
     for NamedTensor { name, tensor } in inputs {
@@ -313,7 +313,7 @@ fn rows_of(inputs: &[NamedTensor], count: usize) -> Result<Vec<Vec<NamedTensor>>
     Ok(rows)
 }
 
-/// The tensors of all rows as one batch.
+/// Returns the tensors of all rows as one batch.
 fn stack_answers(rows: &[Vec<NamedTensor>]) -> Result<Vec<NamedTensor>, BackendError> {
     let Some(first) = rows.first() else {
         return Err(failed("there are no rows"));

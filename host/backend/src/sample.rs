@@ -1,30 +1,30 @@
-//! Inputs made up from a signature: what a graph is warmed and measured with before any client calls.
+//! Sample inputs generated from a signature, for warming and measuring a graph before any client calls.
 //!
-//! Only types and shapes are right. The values are zeros and empty strings, which every element
-//! type has and which index the first entry of any embedding.
+//! Only types and shapes match real requests. The values are zeros and empty strings, which every element
+//! type has and which are valid indices into any embedding.
 
 use bytes::Bytes;
 use wisp_tensor::{
     Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorError, TensorSpec,
 };
 
-/// The most bytes the made-up inputs may take together. A declaration beyond it is a damaged or hostile
-/// file: a million rows of 64 floats are as much.
+/// The maximum size of all sample inputs together, in bytes. A larger declaration is a damaged or hostile
+/// file: a million rows of 64 f32 have this size.
 const MAX_INPUT_BYTES: usize = 256 << 20;
 
-/// Which inputs are made up: of what elements, and how large.
+/// The elements and the sizes of sample inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sample {
-    /// Of variable axes besides the first, which is 1.
+    /// The size of variable axes besides the first, which has the size 1.
     pub(crate) size: u32,
     pub(crate) element: Element,
 }
 
-/// What every element of made-up inputs is.
+/// The value of every element of sample inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
     Zero,
-    /// For graphs that divide by an input. Strings stay empty.
+    /// One, for graphs that divide by an input. Strings stay empty.
     #[cfg_attr(
         not(feature = "tract"),
         expect(dead_code, reason = "only engines look for what a graph computes")
@@ -32,7 +32,7 @@ pub(crate) enum Element {
     One,
 }
 
-/// One tensor of zeros for each input, with size 1 along every variable axis.
+/// Returns a tensor of zeros for each input, with size 1 along every variable axis.
 pub fn sample_inputs(signature: &Signature) -> Result<Vec<NamedTensor>, TensorError> {
     Sample::default().inputs(signature)
 }
@@ -47,7 +47,7 @@ impl Default for Sample {
 }
 
 impl Sample {
-    /// One tensor for each input.
+    /// Returns a tensor for each input.
     pub(crate) fn inputs(self, signature: &Signature) -> Result<Vec<NamedTensor>, TensorError> {
         let mut left = MAX_INPUT_BYTES;
         let input = |spec: &TensorSpec| {
@@ -79,7 +79,7 @@ fn filled(
         })
         .collect();
     let shape = Shape::new(dimensions)?;
-    // An empty BYTES element is its length alone, four bytes of zero.
+    // An empty BYTES element is only its length, four bytes of zero.
     let length = shape
         .elements()
         .checked_mul(spec.element_type.size().unwrap_or(4))
@@ -97,7 +97,7 @@ fn filled(
     Tensor::new(spec.element_type, shape, Bytes::from(content))
 }
 
-/// The bytes of a one.
+/// Returns the bytes of a one.
 fn one(element_type: ElementType) -> &'static [u8] {
     match element_type {
         ElementType::Bool | ElementType::Uint8 | ElementType::Int8 => &[1],

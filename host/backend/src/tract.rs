@@ -1,14 +1,13 @@
-//! The embedded engine: tract, pure Rust, natively and in Wasm.
+//! The embedded backend: tract, which is pure Rust, natively and in Wasm.
 //!
 //! A file is read once into a typed model with symbols for its variable axes ([`model`]). tract is
-//! several times faster when it knows all sizes, so no symbolic plan is ever run: the first request
-//! of each set of sizes specialises and optimises the model, and the plan is kept ([`plan_cache`]),
-//! with checks of what values in a request would make of it ([`checked_plan`]).
-//! Every call that handles what others wrote goes through [`guard`]. Computing stays on the
-//! calling thread; tract's own threads are not used.
+//! several times faster if it knows all sizes, so a symbolic plan is never run. The first request of each
+//! set of sizes specialises and optimises the model, and the plan is kept ([`plan_cache`]) with checks on
+//! values in requests ([`checked_plan`]). Every call that processes untrusted data goes through
+//! [`guard`]. Computations stay on the calling thread; tract's own threads are not used.
 //!
-//! Invariant: whatever a run needs to remember is made for that run and dropped with it, so nothing
-//! of one request is there for the next, recurrent operators included.
+//! Invariant: all state of a run is created for that run and dropped with it, so no data of one request
+//! is available to the next, not even in recurrent operators.
 
 mod checked_plan;
 mod convert;
@@ -51,30 +50,29 @@ use wisp_tensor::{NamedTensor, Signature, Tensor, TensorError};
 
 const ENGINE: &str = "tract";
 
-/// As in the lock file, which a test compares.
+/// The version in the lock file; a test compares the two.
 const VERSION: &str = "0.23.9";
 
-/// Memory that one graph's plans may take together, counted as their constants: each plan packs the
-/// weights anew for its own kernels.
+/// The memory of one graph's plans together, in bytes of constants. Each plan packs the
+/// weights again for its own kernels.
 const PLAN_BYTES: usize = 256 << 20;
 
-/// Plans a graph has however large it is: a batch of one, a full batch, and two in between.
+/// The minimum number of plans of a graph: a batch of one, a full batch, and two in between.
 const MIN_PLANS: usize = 4;
 
-/// Plans a graph has however small it is: every batch size up to 32, at two sequence lengths.
+/// The maximum number of plans of a graph: every batch size up to 32, at two sequence lengths.
 const MAX_PLANS: usize = 64;
 
-/// The most bytes a single value inside a plan may take, where there is memory for more. Beyond it sits a
-/// request whose sizes multiply (attention over a million tokens), and a failed allocation would end the
-/// process.
+/// The maximum size of a single value in a plan, in bytes, if there is memory for more. A larger value comes from a
+/// request whose sizes multiply (attention over a million tokens), and a failed allocation would end the process.
 const MAX_VALUE_BYTES: i64 = 4 << 30;
 
-/// The most bytes of all values of one computation together, where there is memory for more.
+/// The maximum size of all values of one computation together, in bytes, if there is memory for more.
 const MAX_LIVE_BYTES: u64 = 8 << 30;
 
 type Plan = Result<Arc<CheckedPlan>, Fault>;
 
-/// The tract engine. Lifetime: the process.
+/// The tract backend. Lifetime: the process.
 #[derive(Debug)]
 pub struct Tract {
     memory: Arc<MemoryBudget>,
@@ -85,11 +83,11 @@ pub struct Tract {
 struct TractGraph {
     symbolic: SymbolicModel,
     plans: PlanCache<Plan>,
-    /// What it was found to compute.
+    /// The sample inputs that the graph was found to compute.
     sample: Sample,
-    /// What makes its plans, where that is not the processor's own.
+    /// The runtime that prepares its plans, if it is not that of the CPU.
     runtime: Option<&'static dyn Runtime>,
-    /// What all computations of the engine may take together.
+    /// The memory budget of all computations of the backend.
     memory: Arc<MemoryBudget>,
 }
 
@@ -102,23 +100,23 @@ impl Default for Tract {
 }
 
 impl Tract {
-    /// The engine, whose computations may take what [`memory::compute_budget`] gives.
+    /// Returns the backend with the memory budget of [`memory::compute_budget`].
     pub fn new() -> Tract {
         Tract::with_memory(memory::compute_budget())
     }
 
-    /// The engine, whose computations together may take what `memory` has, and each value half of it.
+    /// Returns the backend with a budget for all its computations together. Each value may take half of it.
     pub fn with_memory(memory: Arc<MemoryBudget>) -> Tract {
         Tract { memory }
     }
 
-    /// Load the ONNX model in `content`, which has all its data inside.
+    /// Loads the ONNX model in `content`, which has no external data.
     pub fn load_bytes(&self, content: &[u8]) -> Result<Arc<dyn Graph>, BackendError> {
         let symbolic = of_onnx(onnx::decode(content, ENGINE)?, None);
         self.serve(symbolic.map_err(load_error)?, None)
     }
 
-    /// A graph that has been tried; `runtime` runs it elsewhere than on the processor.
+    /// Returns the graph after a trial computation. `runtime` computes it on another device than the CPU.
     fn serve(
         &self,
         symbolic: SymbolicModel,
@@ -168,7 +166,7 @@ impl Backend for Tract {
     }
 }
 
-/// The model in `proto`, whose external data lies in `folder`, with types and symbols.
+/// Returns the model in `proto` with types and symbols. Its external data is in `folder`.
 fn of_onnx(mut proto: ModelProto, folder: Option<&Path>) -> Result<SymbolicModel, Fault> {
     onnx::check_counts(&proto).map_err(Fault::Refused)?;
     onnx::prepare(&mut proto);
@@ -207,19 +205,19 @@ fn compute_error(fault: Fault) -> BackendError {
 // === impl TractGraph ===
 
 impl TractGraph {
-    /// Compute once, so that a model tract types but cannot run fails when it is deployed: zeros, or
-    /// ones where the graph divides by what it is given.
+    /// Computes once, so that a model that tract types but cannot run fails when it is deployed. The
+    /// inputs are zeros, or ones if the graph divides by its inputs.
     ///
-    /// A graph that computes at none of the sizes tried is refused, because they fit what people
-    /// deploy, while an operator that fails at every size is the likelier cause.
+    /// A graph that computes at none of the sizes tried is refused: the sizes suit usual models, so an
+    /// operator that fails at every size is the more likely cause.
     fn probe(&mut self) -> Result<(), BackendError> {
         let found = probe(&self.symbolic.signature, |inputs| {
             let ordered = in_order(self.signature(), inputs).map_err(inputs_error)?;
             let plan = self.plan(&self.sizes(&ordered))?;
-            // Preparing is not counted.
+            // The limit does not include the preparation.
             let limit = TimeLimit::start();
             match self.run(&plan, &ordered, limit.cancellation()) {
-                // Encoders may refuse zeros and empty strings; of the operators, nothing is amiss.
+                // Encoders may refuse zeros and empty strings; the operators themselves are supported.
                 Ok(_) | Err(Fault::Value(_)) => Ok(()),
                 Err(fault) => Err(compute_error(fault)),
             }
@@ -231,7 +229,7 @@ impl TractGraph {
         Ok(())
     }
 
-    /// The sizes of the variable axes in these inputs.
+    /// Returns the sizes of the variable axes in these inputs.
     fn sizes(&self, ordered: &[&Tensor]) -> TVec<u32> {
         self.symbolic
             .variable_axes
@@ -240,12 +238,12 @@ impl TractGraph {
             .collect()
     }
 
-    /// The plan for these sizes of the variable axes, built now if they are new.
+    /// Returns the plan for these sizes of the variable axes, which is built now if they are new.
     fn plan(&self, sizes: &[u32]) -> Result<Arc<CheckedPlan>, BackendError> {
         if let Some(plan) = self.built_plan(sizes) {
             return plan;
         }
-        // Before a place is made for them: sizes that cannot be must not push out a plan that is used.
+        // Checked before a slot is allocated: impossible sizes must not evict a plan that is in use.
         let values = self.symbolic.bind(sizes).map_err(inputs_error)?;
         let slot = self.plans.slot(sizes);
         usable(slot.plan(|| self.build(&values)))
@@ -305,7 +303,7 @@ impl TractGraph {
         })
     }
 
-    /// Compute, on a plan that is built if need be.
+    /// Computes with a plan that is built if necessary.
     fn try_compute(
         &self,
         inputs: &[NamedTensor],
@@ -317,8 +315,8 @@ impl TractGraph {
     }
 }
 
-/// A plan as it stands in its slot. A failure stays there like a plan: asking again would fail again,
-/// at the same cost.
+/// Returns the plan in a slot. A failure is stored like a plan, since another attempt would
+/// fail again at the same cost.
 fn usable(plan: &Plan) -> Result<Arc<CheckedPlan>, BackendError> {
     match plan {
         Ok(plan) => Ok(Arc::clone(plan)),
@@ -374,7 +372,7 @@ impl Graph for TractGraph {
     }
 }
 
-/// Check that no value of known shape in the model takes more than `max_bytes`.
+/// Checks that no value of known shape in the model takes more than `max_bytes`.
 fn check_value_sizes(model: &TypedModel, max_bytes: i64) -> TractResult<()> {
     for node in model.nodes() {
         for output in &node.outputs {

@@ -1,15 +1,12 @@
 //! OS threads behind a bounded queue, for work that blocks: computing a graph, running a guest.
 //!
-//! A full queue refuses, it never grows and never blocks the submitter. A job that panics ends
-//! alone: its thread goes on with the next one, and whoever waits for its answer learns of it
-//! by the dropped reply. When the [`Workers`] are dropped, what is queued is dropped too, and the threads end with
-//! the jobs they run. Nobody waits for them: a computation may take arbitrarily long.
-//!
-//! A thread whose job has been abandoned ([`Ticket::abandon`]) is replaced, so that a computation that does not end
-//! takes a thread and not the queue. As many threads are replaced at a time as there are.
-//!
-//! The queue is a mutex and a condition variable. Channels (crossbeam's, the standard library's) spin
-//! and yield before they park a receiver, which on a busy core is two context switches for each job.
+//! A full queue refuses jobs; it neither grows nor blocks the submitter. A job that panics ends alone: its
+//! thread continues, and its caller sees that the sender of the result was dropped. Dropping the [`Workers`]
+//! drops the queued jobs and ends the threads after their running jobs, without waiting for them. A thread
+//! whose job has been abandoned ([`Ticket::abandon`]) is replaced, so that a computation that does not end
+//! occupies a thread and not the queue; at most as many threads are replaced at a time as there are workers.
+//! The queue is a mutex and a condition variable. Channels (crossbeam's, the standard library's) spin and
+//! yield before they park a receiver, which on a busy core costs two context switches for each job.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -17,13 +14,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A job, and how far it has come.
+/// A job and its progress.
 struct Job {
     run: Box<dyn FnOnce() + Send>,
     progress: Arc<AtomicU8>,
 }
 
-/// The progress of a job that waits for its turn.
+/// The progress of a job that waits in the queue.
 const QUEUED: u8 = 0;
 /// The progress of a job that a thread runs.
 const RUNNING: u8 = 1;
@@ -32,39 +29,39 @@ const ABANDONED: u8 = 2;
 /// The progress of a job that has ended.
 const ENDED: u8 = 3;
 
-/// Native stack of a worker. Engines recurse over the graph when they optimise it, and an inline
-/// guest's own stack lies on it too.
+/// The native stack of a worker, in bytes. Backends recurse over the graph when they optimise it, and the
+/// stack of an inline guest is on it too.
 const STACK_BYTES: usize = 8 << 20;
 
-/// How many threads, and how many jobs may wait for them.
+/// The number of threads, and the number of jobs that may wait for them.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerOptions {
     pub threads: NonZeroUsize,
     pub queue: usize,
 }
 
-/// Named threads that take jobs in the order they were submitted.
+/// Named threads that run jobs in the order of their submission.
 #[derive(Debug)]
 pub struct Workers {
     queue: Arc<Queue>,
 }
 
-/// One submitted job. Dropping it changes nothing. Lifetime: one request.
+/// A submitted job. Dropping the ticket has no effect on it. Lifetime: one request.
 #[derive(Debug)]
 pub struct Ticket {
     queue: Arc<Queue>,
     progress: Arc<AtomicU8>,
 }
 
-/// The queue has no room; the job was dropped.
+/// The error for a job that was dropped because the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the queue is full")]
 pub struct QueueFull;
 
-/// The jobs that wait, and the threads that wait for jobs.
+/// The waiting jobs and the waiting threads.
 struct Queue {
     state: Mutex<State>,
-    /// Signalled for each job that a sleeping thread has to take, and when the queue closes.
+    /// Notified for each job that a sleeping thread must take, and when the queue closes.
     wake: Condvar,
     name: String,
     options: WorkerOptions,
@@ -73,10 +70,11 @@ struct Queue {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
-    /// Threads that sleep and that nobody has woken yet. Too many cost a system call each, too few
-    /// would lose a wake-up: a thread counts itself anew each time it goes to sleep.
+    /// The number of sleeping threads that have not been notified yet. A count that is too high costs a
+    /// system call for each surplus thread; one that is too low would lose a wake-up. A thread counts
+    /// itself again each time that it goes to sleep.
     sleeping: usize,
-    /// Threads that have been replaced and still run their last job.
+    /// The number of threads that have been replaced and still run their last job.
     replaced: usize,
     closed: bool,
 }
@@ -84,7 +82,7 @@ struct State {
 // === impl Workers ===
 
 impl Workers {
-    /// Start the threads, all named `name`.
+    /// Starts the threads, all named `name`.
     pub fn spawn(name: &str, options: WorkerOptions) -> std::io::Result<Workers> {
         let workers = Workers {
             queue: Arc::new(Queue {
@@ -100,12 +98,12 @@ impl Workers {
         Ok(workers)
     }
 
-    /// How many there are.
+    /// Returns the number of threads.
     pub fn threads(&self) -> usize {
         self.queue.options.threads.get()
     }
 
-    /// Queue a job. It should look first whether anybody still waits for it.
+    /// Queues a job. The job should check first whether its result is still wanted.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<Ticket, QueueFull> {
         let progress = Arc::new(AtomicU8::new(QUEUED));
         let job = Job {
@@ -139,10 +137,10 @@ impl Drop for Workers {
 // === impl Ticket ===
 
 impl Ticket {
-    /// Replaces the thread that runs the job, if one does: nobody waits for the job's end any more.
+    /// Replaces the thread that runs the job, if it is running: its result is not needed any more.
     ///
-    /// Does nothing if as many threads as the [`Workers`] have are replaced already, or the operating system
-    /// refuses another one. Then the queue has a thread less until the job ends.
+    /// Does nothing if as many threads are already replaced as the [`Workers`] have, or if the operating
+    /// system refuses to start another one. The queue then has one thread less until the job ends.
     pub fn abandon(&self) {
         let mut state = self.queue.lock();
         if state.closed || state.replaced >= self.queue.options.threads.get() {
@@ -176,11 +174,11 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while the lock is held, so a poisoned one still guards a whole queue.
+        // No code panics while the lock is held, so a poisoned lock still guards a consistent queue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next job, waited for; `None` once the queue is closed.
+    /// Waits for the next job and returns it; `None` once the queue is closed.
     fn next(&self) -> Option<Job> {
         let mut state = self.lock();
         loop {
@@ -198,13 +196,13 @@ impl Queue {
         }
     }
 
-    /// Whether the thread that has run this job is to take another one.
+    /// Returns whether the thread that has run this job continues with another one.
     fn ended(&self, progress: &AtomicU8) -> bool {
         let running = progress.compare_exchange(RUNNING, ENDED, SeqCst, SeqCst);
         if running.is_ok() {
             return true;
         }
-        // Abandoned, or about to be: the lock is held by who decides that.
+        // The job is abandoned or about to be; `abandon` decides that while it holds the lock.
         let mut state = self.lock();
         let replaced = progress.swap(ENDED, SeqCst) == ABANDONED;
         if replaced {
@@ -213,7 +211,7 @@ impl Queue {
         !replaced
     }
 
-    /// Let the threads end; what was queued is the caller's to drop, outside the lock.
+    /// Ends the threads. Returns the queued jobs, which the caller drops outside the lock.
     fn close(&self) -> VecDeque<Job> {
         let mut state = self.lock();
         state.closed = true;
@@ -237,7 +235,7 @@ fn work(queue: &Queue) {
     run_as_batch();
     while let Some(Job { run, progress }) = queue.next() {
         progress.store(RUNNING, SeqCst);
-        // Whatever the job had borrowed is dropped with it; its caller sees the reply dropped.
+        // Everything that the job borrowed is dropped with it; its caller sees that the sender was dropped.
         let _ = catch_unwind(AssertUnwindSafe(run));
         if !queue.ended(&progress) {
             return;
@@ -245,23 +243,23 @@ fn work(queue: &Queue) {
     }
 }
 
-/// Ask Linux that the calling thread, when a job wakes it, does not push aside the thread that submitted the job.
+/// Requests a scheduling policy from Linux under which the calling thread, when it is woken by a job,
+/// does not preempt the thread that submitted the job.
 ///
-/// On a busy processor the submitter goes on to what else has arrived, and this thread then takes
-/// several jobs in one go: 16 instead of 25 us of processor time for a small request. On an idle one
-/// nothing changes.
+/// On a busy processor the submitter then continues with other work, and this thread takes several jobs in
+/// one go: 16 instead of 25 us of processor time for a small request. On an idle processor nothing changes.
 #[cfg(target_os = "linux")]
 pub fn run_as_batch() {
     use thread_priority::{
         NormalThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
         set_thread_priority_and_policy, thread_native_id,
     };
-    /// On the library's scale from 0 to 99: a niceness of 0, as every thread begins with.
+    /// A niceness of 0, with which every thread starts, on the library's scale from 0 to 99.
     const NICENESS_0: u8 = 47;
     let priority = ThreadPriorityValue::try_from(NICENESS_0).map(ThreadPriority::Crossplatform);
     if let Ok(priority) = priority {
         let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
-        // Where it is refused, work is only done less cheaply.
+        // If this is refused, the work only takes more processor time.
         let _ = set_thread_priority_and_policy(thread_native_id(), priority, policy);
     }
 }
@@ -349,7 +347,7 @@ mod tests {
         Ok(())
     }
 
-    /// Occupies a thread until the gate is dropped.
+    /// Occupies a thread until the returned gate is dropped.
     fn occupy(workers: &Workers) -> anyhow::Result<Gate> {
         let (open, gate) = channel::<()>();
         let (started, running) = channel();
@@ -390,7 +388,7 @@ mod tests {
         stuck.ticket.abandon();
         let replacement = thread_of_next(&workers)?;
         assert_ne!(replacement, stuck.thread);
-        // As many are replaced as there are threads: this one is not.
+        // As many threads are already replaced as there are, so this one is not.
         let second = occupy(&workers)?;
         second.ticket.abandon();
         assert_eq!(workers.queue.lock().replaced, 1);

@@ -1,19 +1,19 @@
-//! Whether a call may run now: a [`Permit`], or a refusal at once.
+//! Admission control: grants a [`Permit`] for a request or refuses it at once.
 //!
-//! Counts requests and sandbox instances, in all and for each model version, whose [`Share`] is a part of the
-//! whole, so that no version can keep the others out. Why a call exists is no question here. A permit is proof
-//! of admission: running a model takes one, and dropping it makes room again.
+//! Counts requests and sandbox instances, both in total and for each model version. A version's [`Share`]
+//! is a part of the total, so that no version can use the whole capacity. Admission does not depend on
+//! the content of a request. Running a model requires a permit; dropping the permit frees its capacity.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many times the free permits one version may hold: with 7, one alone seven eighths of all, two
-/// together fourteen fifteenths, and so on. Something is always left.
+/// The multiple of the free permits that one version may hold. With 7, a single busy version holds at
+/// most 7/8 of all permits, two hold 14/15 together, and so on, so that some permits are always free.
 const SHARE_OF_FREE: usize = 7;
 
-/// The server's capacity. Lifetime: the process.
+/// The request and instance capacity of the server. Lifetime: the process.
 #[derive(Debug)]
 pub struct Admission {
     requests: Arc<Requests>,
@@ -33,7 +33,7 @@ pub struct Share {
     admitted: AtomicUsize,
 }
 
-/// Leave to run one request. Lifetime: one request.
+/// The permission to run one request. Lifetime: one request.
 #[derive(Debug)]
 pub struct Permit {
     requests: Arc<Requests>,
@@ -41,13 +41,13 @@ pub struct Permit {
     instances: Arc<Semaphore>,
 }
 
-/// A place in the sandbox for one instance; given back when dropped, so it goes where the instance goes.
+/// A place in the sandbox for one instance. Dropping it frees the place, so it is kept with the instance.
 #[derive(Debug)]
 pub struct InstanceSlot {
     _slot: OwnedSemaphorePermit,
 }
 
-/// Why a call may not run now.
+/// The reason that a request was not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionError {
     #[error("the server is at its limit of {max_requests} requests")]
@@ -62,7 +62,7 @@ pub enum AdmissionError {
 
 impl Admission {
     pub fn new(max_requests: usize, max_instances: usize) -> Admission {
-        // More than a semaphore counts is no limit at all, and must not be a panic.
+        // A limit above what a semaphore counts is no limit; it must not cause a panic.
         let max_instances = max_instances.min(Semaphore::MAX_PERMITS);
         Admission {
             requests: Arc::new(Requests {
@@ -74,17 +74,17 @@ impl Admission {
         }
     }
 
-    /// The requests that hold a permit now.
+    /// Returns the number of requests that hold a permit now.
     pub fn admitted_requests(&self) -> usize {
         self.requests.admitted.load(Relaxed)
     }
 
-    /// The places in the sandbox that are taken now.
+    /// Returns the number of sandbox places in use now.
     pub fn live_instances(&self) -> usize {
         self.max_instances - self.instances.available_permits()
     }
 
-    /// Admits one request of the version that has this share, or refuses it without waiting.
+    /// Admits one request of the version that owns `share`, or refuses it without waiting.
     pub fn admit(&self, share: &Arc<Share>) -> Result<Permit, AdmissionError> {
         let max_requests = self.requests.max;
         let admitted = &self.requests.admitted;
@@ -93,7 +93,7 @@ impl Admission {
             .fetch_update(Relaxed, Relaxed, take)
             .map_err(|_| AdmissionError::Overloaded { max_requests })?;
         let of_version = share.admitted.fetch_add(1, Relaxed);
-        // From here on dropping it takes both back.
+        // Dropping the permit from here on gives both counts back.
         let permit = Permit {
             requests: Arc::clone(&self.requests),
             share: Arc::clone(share),
@@ -108,12 +108,12 @@ impl Admission {
 }
 
 impl Permit {
-    /// Waits, first come, first served, for a place in the sandbox.
+    /// Waits for a place in the sandbox, first come, first served.
     pub async fn instance(&self, deadline: Instant) -> Result<InstanceSlot, AdmissionError> {
         let acquire = Arc::clone(&self.instances).acquire_owned();
         match tokio::time::timeout_at(deadline.into(), acquire).await {
             Ok(Ok(slot)) => Ok(InstanceSlot { _slot: slot }),
-            // The semaphore is never closed; were it, there would be no place either.
+            // The semaphore is never closed; if it were, no place would be available either.
             Ok(Err(_)) | Err(_) => Err(AdmissionError::NoInstance),
         }
     }

@@ -1,7 +1,7 @@
-//! Does what a handler expects of its graphs agree with the graphs there are?
+//! Compares the graphs that a handler expects with the graphs that its version has.
 //!
-//! Compared when a version is loaded, so that a handler built for another model fails before any
-//! request does. Every disagreement is listed, for `wisp check`.
+//! The comparison is made when a version is loaded, so that a handler built for another model fails
+//! before its first request. All disagreements are reported, for `wisp check`.
 
 use std::fmt;
 use wisp_sandbox::handler::HandlerSignature;
@@ -9,7 +9,7 @@ use wisp_sandbox::nn::{Graphs, is_representable};
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{Dimension, Signature, TensorSpec};
 
-/// One point in which handler and graph disagree, as a sentence.
+/// One point in which a handler and a graph disagree, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disagreement(String);
 
@@ -19,7 +19,7 @@ impl fmt::Display for Disagreement {
     }
 }
 
-/// Every disagreement between the handler's idea of its graphs and the graphs.
+/// Returns every disagreement between the signatures that the handler expects and those of the graphs.
 pub fn disagreements(handler: &HandlerSignature, graphs: &Graphs) -> Vec<Disagreement> {
     let mut found = Vec::new();
     for (name, expected) in &handler.graphs {
@@ -80,7 +80,7 @@ fn compare(graph: &str, expected: &Signature, actual: &Signature, found: &mut Ve
     }
 }
 
-/// How the two declarations of one tensor differ.
+/// Returns the differences between two declarations of one tensor.
 fn differences(side: Side, expected: &TensorSpec, actual: &TensorSpec) -> Vec<String> {
     let mut differences = Vec::new();
     if expected.element_type != actual.element_type {
@@ -96,8 +96,8 @@ fn differences(side: Side, expected: &TensorSpec, actual: &TensorSpec) -> Vec<St
             .zip(&actual.shape)
             .all(|pair| match pair {
                 (Dimension::Fixed(expected), Dimension::Fixed(actual)) => expected == actual,
-                // A handler that gives any size needs a graph that takes any; one that reads any size
-                // is content with a fixed one.
+                // A handler that sends any size needs a graph that accepts any size; a handler that reads
+                // any size also accepts a fixed one.
                 (Dimension::Variable, Dimension::Fixed(_)) => side == Side::Output,
                 (_, Dimension::Variable) => true,
             });
@@ -111,7 +111,7 @@ fn differences(side: Side, expected: &TensorSpec, actual: &TensorSpec) -> Vec<St
     differences
 }
 
-/// Of which kind a graph's tensor is.
+/// The side of a graph that a tensor is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Input,

@@ -1,8 +1,7 @@
-//! What [`crate::infer()`] returns instead of an answer: one kind, one text for the client, one for
-//! the log.
+//! The error type of [`crate::infer()`]: a kind, a message for the client and a cause for the log.
 //!
-//! Every failing operation has its own error type; here each of them gets its kind. The client's
-//! text names what the client named and nothing else; causes stay in `source()`, for the log.
+//! Every failing operation has its own error type; this module assigns each of them a kind. The message for
+//! the client contains only names that the client sent; causes are reported by `source()`, for the log.
 
 use crate::admission::AdmissionError;
 use crate::expected_wait::Crowded;
@@ -45,17 +44,17 @@ impl InferError {
         }
     }
 
-    /// Something of ours failed; what, is for the log.
+    /// Returns the error for a failure of the server itself. The cause is for the log only.
     pub(crate) fn host(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> InferError {
         InferError::caused(ErrorKind::Internal, "the server failed", source)
     }
 
-    /// What went wrong, as far as clients tell cases apart.
+    /// Returns the kind of the error, which is as fine as clients distinguish errors.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What the client is told.
+    /// Returns the message for the client.
     pub fn client_message(&self) -> &str {
         &self.message
     }

@@ -1,34 +1,34 @@
-//! Estimates how long a call has to wait for its result behind those that came before it.
+//! Estimates the time that a call waits for its result behind the calls before it.
 //!
-//! A call that would probably end after its deadline is refused at once. Under more load than it can bear a
-//! version so goes on to answer what it admits, instead of beginning work that is late before it ends.
+//! A call that would probably end after its deadline is refused at once. An overloaded version therefore
+//! still completes the calls that it admits, instead of starting work that ends too late.
 
 use crate::moving_average::MovingAverage;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// The calls that have not begun yet, and how long the last ones took. Lifetime: a model version.
+/// The number of waiting calls and the recent mean duration of a call. Lifetime: a model version.
 #[derive(Debug)]
 pub(crate) struct ExpectedWait {
-    /// Calls that are made at once.
+    /// The number of calls that run at the same time.
     parallel: usize,
     waiting: AtomicUsize,
-    /// How long a call took lately.
+    /// The recent mean duration of a call.
     took: MovingAverage<3>,
 }
 
-/// As many calls wait already as can be answered before the deadline.
+/// The error for a call that would probably end after its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the model has more requests than it can answer in time")]
 pub struct Crowded;
 
-/// Counts a call that waits for as long as it does.
+/// A call that is counted as waiting until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting(Arc<ExpectedWait>);
 
 impl ExpectedWait {
-    /// No calls yet, of which `parallel` are going to be made at once.
+    /// Returns an estimate without calls, for `parallel` calls that run at the same time.
     pub(crate) fn new(parallel: usize) -> Arc<ExpectedWait> {
         Arc::new(ExpectedWait {
             parallel: parallel.max(1),
@@ -37,10 +37,10 @@ impl ExpectedWait {
         })
     }
 
-    /// Counts a call that begins to wait.
+    /// Counts a call that starts to wait.
     ///
     /// # Errors
-    /// [`Crowded`] if it would probably end after `deadline`.
+    /// Returns [`Crowded`] if the call would probably end after `deadline`.
     pub(crate) fn begin(self: &Arc<ExpectedWait>, deadline: Instant) -> Result<Waiting, Crowded> {
         let before = self.waiting.fetch_add(1, Relaxed);
         let waiting = Waiting(Arc::clone(self));
@@ -52,17 +52,17 @@ impl ExpectedWait {
         }
     }
 
-    /// Adds how long a call took.
+    /// Adds the measured duration of a call.
     pub(crate) fn record(&self, took: Duration) {
         self.took.add(took);
     }
 }
 
 impl Waiting {
-    /// Ends the wait: the call begins at `now`.
+    /// Ends the wait: the call starts at `now`.
     ///
     /// # Errors
-    /// [`Crowded`] if it would probably end after `deadline`.
+    /// Returns [`Crowded`] if the call would probably end after `deadline`.
     pub(crate) fn end(self, now: Instant, deadline: Instant) -> Result<(), Crowded> {
         match self.0.took.get() > deadline.saturating_duration_since(now) {
             true => Err(Crowded),
@@ -81,7 +81,7 @@ impl Drop for Waiting {
 mod tests {
     use super::*;
 
-    /// Calls that have taken so long lately.
+    /// Returns an estimate after 100 calls that each took `took`.
     fn calls_of(parallel: usize, took: Duration) -> Arc<ExpectedWait> {
         let wait = ExpectedWait::new(parallel);
         for _ in 0..100 {
@@ -94,7 +94,7 @@ mod tests {
     fn a_call_that_could_not_be_answered_in_time_is_refused_at_once() -> anyhow::Result<()> {
         let wait = calls_of(2, Duration::from_secs(4));
         let deadline = Instant::now() + Duration::from_secs(10);
-        // The third waits for a turn of 4 s before its own; the fourth would be answered after 12 s.
+        // The third call waits one turn of 4 s before its own turn; the fourth would end after 12 s.
         let _waiting = (
             wait.begin(deadline)?,
             wait.begin(deadline)?,

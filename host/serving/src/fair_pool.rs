@@ -1,17 +1,13 @@
-//! Threads that serve several flows of jobs in turn, by the time that each flow has used.
+//! A thread pool that shares its time fairly between several flows of jobs.
 //!
-//! A [`Flow`] is the jobs of one model version: inline calls, and the polls of its guests, which hand their
-//! thread back at every epoch. A thread that is free takes the first job of the flow that has used the
-//! least time so far (start-time fair queueing), so a flow of long jobs delays another one by what
-//! runs already, never by what it has queued. A flow that was idle resumes at the time of those that are busy:
-//! idleness is no credit.
-//!
-//! Flows of short jobs have threads of their own: those for long jobs run at a lower priority, so that a
-//! short one hardly ever waits for a processor that a long one occupies. There are more threads for long jobs than one
-//! flow may occupy, so that a flow that keeps all of its own busy leaves some to the others; between threads that
-//! run, the operating system shares the processors.
-//!
-//! The queue is a mutex and a condition variable, as that of [`wisp_backend::worker`], for the same reason.
+//! A [`Flow`] is the jobs of one model version: inline calls, and polls of its guests, which yield their
+//! thread at every epoch. A free thread takes the first job of the flow that has used the least time
+//! (start-time fair queueing), so a flow of long jobs delays another flow only by its running jobs, never
+//! by its queued ones. A flow that was idle resumes at the time of the busy flows: being idle earns no
+//! credit. Threads for long jobs are separate and run at a lower priority, so that a short job rarely
+//! waits for a processor. There are more of them than one flow may occupy, so that a busy flow leaves
+//! some for the others; the operating system shares the processors between the running threads. The queue
+//! is a mutex and a condition variable, for the same reason as in [`wisp_backend::worker`].
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -20,35 +16,36 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wisp_backend::worker::run_as_batch;
 
-/// Native stack of a thread: an inline guest's own stack lies on it, and engines recurse over graphs.
+/// The native stack of a thread, in bytes. It contains the stack of an inline guest, and
+/// backends recurse over graphs.
 const STACK_BYTES: usize = 8 << 20;
 
-/// The mean time of its jobs from which on a flow is one of long jobs.
+/// The mean job time above which a flow is one of long jobs.
 const LONG_JOB: Duration = Duration::from_millis(1);
 
-/// The mean time of its jobs below which a flow of long jobs is one of short jobs again.
+/// The mean job time below which a flow of long jobs becomes one of short jobs again.
 const SHORT_JOB: Duration = Duration::from_micros(500);
 
-/// What the niceness of threads for long jobs is more than that of the others: they get about a tenth of a
-/// processor when those take the rest.
+/// The niceness that threads for long jobs have in addition to that of the others. They get about a tenth
+/// of a processor while the others use the rest.
 const LONG_NICENESS: i32 = 10;
 
-/// The highest niceness there is.
+/// The highest niceness of the operating system.
 const MAX_NICENESS: i32 = 19;
 
-/// How many threads there are, and what one flow may take of them.
+/// The sizes of a pool and the part that one flow may use.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolOptions {
-    /// Threads for long jobs.
+    /// The number of threads for long jobs.
     pub long_threads: NonZeroUsize,
-    /// Jobs of one flow that run at once, and threads for short jobs.
+    /// The number of jobs of one flow that run at the same time, and the number of threads for short jobs.
     pub threads_per_flow: NonZeroUsize,
-    /// Jobs of one flow that may wait.
+    /// The number of jobs of one flow that may wait.
     pub queue_per_flow: usize,
 }
 
 impl PoolOptions {
-    /// Options for flows that may keep `threads` threads busy each.
+    /// Returns options for flows that may each keep `threads` threads busy.
     pub fn with_threads_per_flow(threads: NonZeroUsize) -> PoolOptions {
         PoolOptions {
             long_threads: threads
@@ -58,30 +55,30 @@ impl PoolOptions {
         }
     }
 
-    /// Returns the number of threads in all.
+    /// Returns the total number of threads.
     pub fn threads(self) -> usize {
         self.long_threads.get() + self.threads_per_flow.get()
     }
 }
 
-/// The threads. Lifetime: the process. Flows keep it alive; dropping it lets the threads end with the jobs
-/// they run, and waits for none of them, since a job may take long.
+/// The thread pool. Lifetime: the process. Flows keep it alive. Dropping it ends the threads after the
+/// jobs that they are running, without waiting for them, since a job may take long.
 #[derive(Debug)]
 pub struct FairPool {
     queue: Arc<FairQueue>,
 }
 
-/// The jobs of one model version. Clones are the same flow; what it has queued is dropped with the last of
-/// them. Lifetime: a model version.
+/// The jobs of one model version. Clones are the same flow; its queued jobs are dropped with the last
+/// clone. Lifetime: a model version.
 #[derive(Debug, Clone)]
 pub struct Flow(Arc<FlowHandle>);
 
-/// The flow's queue is full; the job was dropped.
+/// The error for a job that was dropped because the queue of its flow is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the queue is full")]
 pub struct QueueFull;
 
-/// The task has ended without a result: it panicked.
+/// The error for a task that panicked and so ended without a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the call was lost with its task")]
 pub struct Lost;
@@ -99,12 +96,13 @@ struct FlowHandle {
 
 struct FairQueue {
     state: Mutex<State>,
-    /// By [`Class`]: signalled for each job that a sleeping thread has to take, and when the queue closes.
+    /// The condition variables, by [`Class`]. Each is notified for every job that a sleeping thread must
+    /// take, and when the queue closes.
     wake: [Condvar; 2],
     options: PoolOptions,
 }
 
-/// The jobs that a flow has, by their mean time, and the threads that run them.
+/// The class of a flow, by the mean time of its jobs, and of the threads that run them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Class {
     #[default]
@@ -114,23 +112,24 @@ enum Class {
 
 #[derive(Default)]
 struct State {
-    /// By index; `None` where there is no flow any more.
+    /// The flows, by index; `None` if the flow has been removed.
     flows: Vec<Option<FlowState>>,
     free: Vec<usize>,
-    /// By [`Class`].
+    /// The state of each class, by [`Class`].
     classes: [ClassState; 2],
     closed: bool,
 }
 
-/// What the flows of one class, and its threads, have in common.
+/// The state that the flows and threads of one class share.
 #[derive(Default)]
 struct ClassState {
-    /// The flows that have a job and may run it.
+    /// The indices of the flows that have a job and may run it.
     ready: Vec<usize>,
-    /// The time of the flow that was served last.
+    /// The used time of the flow that was served last.
     clock: Duration,
-    /// Threads that sleep and that nobody has woken yet. Too many cost a system call each, too few
-    /// would lose a wake-up: a thread counts itself anew each time it goes to sleep.
+    /// The number of sleeping threads that have not been notified yet. A count that is too high costs a
+    /// system call for each surplus thread; one that is too low would lose a wake-up. A thread counts
+    /// itself again each time that it goes to sleep.
     sleeping: usize,
 }
 
@@ -139,21 +138,21 @@ struct FlowState {
     class: Class,
     jobs: VecDeque<Job>,
     running: usize,
-    /// The time it has used, in the terms of its class's clock.
+    /// The time that the flow has used, on the clock of its class.
     used: Duration,
-    /// What its jobs take on average, charged when one begins and corrected when it ends.
+    /// The mean time of its jobs, which is charged when a job starts and corrected when it ends.
     mean: Duration,
-    /// Whether no handle is left; the state goes with the last job that runs.
+    /// Set once no handle is left; the state is removed with the last running job.
     orphaned: bool,
 }
 
-/// A job that a thread has taken.
+/// A job that a thread has taken from the queue.
 struct Taken {
     job: Job,
     charge: Charge,
 }
 
-/// What a flow has been charged in advance for a job that runs.
+/// The estimated time that a flow was charged for a running job.
 struct Charge {
     flow: usize,
     estimate: Duration,
@@ -165,7 +164,7 @@ impl FairPool {
     /// Starts the threads, all named `name`.
     ///
     /// # Errors
-    /// Fails if the operating system refuses a thread.
+    /// Returns an error if the operating system refuses to start a thread.
     pub fn spawn(name: &str, options: PoolOptions) -> std::io::Result<Arc<FairPool>> {
         let pool = FairPool {
             queue: Arc::new(FairQueue {
@@ -190,7 +189,7 @@ impl FairPool {
         Ok(Arc::new(pool))
     }
 
-    /// Returns a new flow, without jobs.
+    /// Returns a new flow without jobs.
     pub fn flow(self: &Arc<FairPool>) -> Flow {
         let mut state = self.queue.lock();
         let flow = Some(FlowState::default());
@@ -229,27 +228,27 @@ impl Drop for FairPool {
 // === impl Flow ===
 
 impl Flow {
-    /// Queues a job. It should look first whether anybody still waits for it.
+    /// Queues a job. The job should check first whether its result is still wanted.
     ///
     /// # Errors
-    /// [`QueueFull`] if as many jobs of this flow wait as may.
+    /// Returns [`QueueFull`] if the flow already has its maximum number of waiting jobs.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), QueueFull> {
         let limit = self.0.pool.queue.options.queue_per_flow;
         self.push(Job::Call(Box::new(job)), limit)
             .map_err(|_| QueueFull)
     }
 
-    /// Drives `call` on the threads of the pool and returns its result. Dropping the future ends the call.
+    /// Runs `call` on the threads of the pool and returns its result. Dropping the future cancels the call.
     ///
     /// # Errors
-    /// [`Lost`] if the call panics.
+    /// Returns [`Lost`] if the call panics.
     pub async fn run<T: Send + 'static>(
         &self,
         call: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Lost> {
         let flow = self.clone();
         let schedule = move |runnable| {
-            // Not counted against the queue, so never refused: there is one for each call that has begun.
+            // Polls do not count against the queue limit and so are never refused: each call has at most one.
             let _ = flow.push(Job::Poll(runnable), usize::MAX);
         };
         let (runnable, task) = async_task::spawn(call, schedule);
@@ -280,7 +279,7 @@ impl Flow {
         }
         let waits_for_its_own = flow.running + flow.jobs.len();
         flow.jobs.push_back(job);
-        // Beyond what the flow may run, the thread that ends one of its jobs takes the next.
+        // If the flow already runs all the jobs that it may, the thread that ends one of them takes the next.
         let is_first = waits_for_its_own < queue.options.threads_per_flow.get();
         let wake = is_first && class.sleeping > 0;
         let class_of_flow = flow.class;
@@ -310,7 +309,7 @@ impl Drop for FlowHandle {
             state.remove(index);
         }
         drop(state);
-        // Outside the lock: what a job holds may lock it.
+        // Outside the lock, since dropping what a job holds may lock the queue.
         drop(jobs);
     }
 }
@@ -319,11 +318,11 @@ impl Drop for FlowHandle {
 
 impl FairQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while the lock is held, so a poisoned one still guards a whole queue.
+        // No code panics while the lock is held, so a poisoned lock still guards a consistent queue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs jobs of a class until the queue closes.
+    /// Runs the jobs of a class until the queue closes.
     fn work(&self, class: Class) {
         run_as_batch();
         if class == Class::Long {
@@ -344,7 +343,7 @@ impl FairQueue {
             drop(state);
             let Taken { job, charge } = taken;
             let started = Instant::now();
-            // Whatever the job had borrowed is dropped with it; its caller sees the reply dropped.
+            // Everything that the job borrowed is dropped with it; its caller sees that the sender was dropped.
             let _ = catch_unwind(AssertUnwindSafe(|| match job {
                 Job::Call(call) => call(),
                 Job::Poll(task) => {
@@ -361,7 +360,7 @@ impl FairQueue {
 }
 
 impl State {
-    /// Takes the first job of the ready flow of a class that has used the least time.
+    /// Takes the first job of the ready flow that has used the least time in a class.
     fn take(&mut self, class: Class, threads_per_flow: NonZeroUsize) -> Option<Taken> {
         let State { flows, classes, .. } = self;
         let ClassState { ready, clock, .. } = &mut classes[class as usize];
@@ -389,8 +388,8 @@ impl State {
         })
     }
 
-    /// Charges a flow what its job took in the end. Returns the class that the flow has moved to with its
-    /// jobs, if it has: its threads have to be woken.
+    /// Charges a flow the measured time of its job. Returns the new class of the flow if it has moved to
+    /// another class with jobs waiting; the threads of that class must be notified.
     fn ended(
         &mut self,
         charge: Charge,
@@ -438,7 +437,7 @@ impl State {
     }
 }
 
-/// Lowers the priority of the calling thread. Where that is refused, short jobs wait longer for a processor.
+/// Lowers the priority of the calling thread. If that is refused, short jobs wait longer for a processor.
 fn lower_priority() {
     use rustix::process::{getpriority_process, setpriority_process};
     if let Ok(niceness) = getpriority_process(None) {
@@ -448,14 +447,14 @@ fn lower_priority() {
 }
 
 impl ClassState {
-    /// Takes a flow out of those that are ready.
+    /// Removes a flow from the ready ones.
     fn forget(&mut self, flow: usize) {
         self.ready.retain(|ready| *ready != flow);
     }
 }
 
 impl Class {
-    /// Returns the class of a flow that was of this one, by the mean time of its jobs now.
+    /// Returns the class for the current mean job time of a flow that was in this class.
     fn of_mean(self, mean: Duration) -> Class {
         match self {
             Class::Short if mean > LONG_JOB => Class::Long,

@@ -1,7 +1,7 @@
-//! The memory that one inference holds besides its body: the tensors it is decoded to, and its answer.
+//! The memory that one inference holds besides its body: the decoded tensors and the response.
 //!
-//! Reserved before it is allocated, as far as its size can be told, and held until the answer's last byte
-//! is gone: whoever sends it takes the reservation over.
+//! The memory is reserved before it is allocated, if its size can be computed in advance. It is held
+//! until the last byte of the response has been sent: the sender takes over the reservation.
 
 use crate::error::InferError;
 use crate::infer::BodyError;
@@ -10,17 +10,17 @@ use wisp_protocol::call::InferResponse;
 use wisp_protocol::error::ErrorKind;
 use wisp_tensor::{MemoryBudget, Reservation};
 
-/// What is reserved for an inference. Lifetime: one request.
+/// The bytes that are reserved for an inference. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Footprint(Reservation);
 
 impl Footprint {
-    /// Nothing is reserved yet.
+    /// Returns a footprint without any reserved bytes.
     pub(crate) fn new(budget: &Arc<MemoryBudget>) -> Footprint {
         Footprint(budget.reservation())
     }
 
-    /// Holds exactly so many bytes from now on, or refuses the request.
+    /// Changes the reservation to exactly `bytes`, or refuses the request.
     pub(crate) fn settle(&mut self, bytes: usize) -> Result<(), InferError> {
         let held = self.0.bytes();
         if bytes <= held {
@@ -48,7 +48,7 @@ impl Footprint {
     }
 }
 
-/// The bytes of a response's tensors.
+/// Returns the total size of a response's tensors in bytes.
 pub(crate) fn content_bytes(response: &InferResponse) -> usize {
     let outputs = response.outputs.iter();
     let contents = outputs.map(|output| output.tensor.content().len());

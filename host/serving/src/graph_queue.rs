@@ -1,8 +1,8 @@
-//! One graph behind its own threads; the sandbox reaches it as [`Compute`].
+//! A graph with its own threads, which the sandbox calls through [`Compute`].
 //!
-//! Computing blocks, so it never happens on a thread that serves connections. A computation whose
-//! caller has gone, or whose deadline has passed, is skipped when its turn comes; one that runs is cancelled, and its thread
-//! replaced, since it may be long until it ends. Whoever waits for a computation bounds the wait.
+//! Computing blocks, so it never runs on a thread that serves connections. A computation is skipped on its
+//! turn if its caller has gone or its deadline has passed. A running computation of such a caller is cancelled
+//! and its thread replaced, since it may take long to end. The caller of a computation bounds the wait.
 
 use crate::expected_wait::ExpectedWait;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use wisp_tensor::{NamedTensor, Signature};
 pub struct GraphQueue {
     graph: Arc<dyn Graph>,
     workers: Workers,
-    /// For a thread, and how long it then computes.
+    /// The expected wait for a thread, including the time of the computation.
     wait: Arc<ExpectedWait>,
 }
 
-/// Ends a computation that has not answered when it is dropped.
+/// A guard that cancels a computation which has not returned a result when the guard is dropped.
 struct Running {
     ticket: Ticket,
     cancellation: Cancellation,
@@ -70,7 +70,7 @@ impl Compute for GraphQueue {
                 if reply.is_closed() {
                     return;
                 }
-                // The caller may go away in between; then nobody wants the result.
+                // The caller may disappear in between; the result is then dropped.
                 let _ = reply.send(match waiting.end(started, deadline) {
                     Ok(()) => {
                         let queue = started.saturating_duration_since(submitted);
@@ -93,7 +93,7 @@ impl Compute for GraphQueue {
             match answer {
                 Ok(result) => result,
                 Err(_) if Instant::now() >= deadline => Err(ComputeError::Deadline),
-                // The worker dropped the reply: the computation panicked, or the version is going.
+                // The worker dropped the sender: the computation panicked, or the version is being dropped.
                 Err(_) => Err(ComputeError::Backend("the computation was lost".to_owned())),
             }
         })
@@ -203,7 +203,7 @@ mod tests {
         let deadline = Instant::now() + std::time::Duration::from_secs(60);
         tokio::select! {
             biased;
-            // Polled once, which queues it, and dropped.
+            // Polled once, which queues it, and then dropped.
             _ = queue.compute(Vec::new(), deadline) => anyhow::bail!("the gate is closed"),
             () = std::future::ready(()) => {}
         }

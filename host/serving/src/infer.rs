@@ -1,8 +1,9 @@
-//! **The straight line**: one inference, from its routed head to its encoded answer.
+//! The path of one inference, from its routed request head to its encoded response.
 //!
-//! [`infer()`] is the only way a request takes. It does not branch on protocol, backend or model kind; those are
-//! values inside the call and the version. The permit is given when the body is complete, whose bytes are
-//! budgeted before, so that slow bodies keep nobody out; it is held until the answer is encoded.
+//! Every request takes the path through [`infer()`]. The function does not branch on protocol, backend or
+//! kind of model; those are values inside the call and the version. A request gets its permit once its
+//! body is complete, so that slow bodies keep no other request out; the bytes of the body are reserved
+//! from the budget before that. The permit is held until the response is encoded.
 
 use crate::admission::Admission;
 use crate::error::InferError;
@@ -30,7 +31,7 @@ use wisp_protocol::statistics::VersionStatistics;
 use wisp_sandbox::handler::Usage;
 use wisp_tensor::{MemoryBudget, Reservation};
 
-/// What inference needs besides the request. Lifetime: the process.
+/// Everything that inference needs besides the request. Lifetime: the process.
 #[derive(Debug)]
 pub struct Serving {
     registry: Arc<Registry>,
@@ -42,20 +43,21 @@ pub struct Serving {
     draining: watch::Sender<bool>,
 }
 
-/// Limits of every inference.
+/// The limits of every inference.
 #[derive(Debug, Clone)]
 pub struct ServingOptions {
-    /// Requests admitted at once, of which one model version may have seven eighths; the next one is refused.
+    /// The number of requests admitted at the same time. One model version may hold seven eighths of
+    /// them; a request above the limit is refused.
     pub max_requests: usize,
-    /// Requests that wait for their bodies at once; the oldest makes room for the next one.
+    /// The number of requests that wait for their bodies at the same time; a further one ends the oldest.
     pub max_readers: usize,
-    /// Asynchronous handler instances alive at once; admitted requests wait for one.
+    /// The number of asynchronous handler instances alive at the same time; admitted requests wait for one.
     pub max_instances: usize,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
-    /// From the complete body to the answer.
+    /// The time limit from the complete body to the response.
     pub request_timeout: Duration,
-    /// The bytes that all requests may hold together; what exceeds it is refused.
+    /// The budget of bytes that all requests hold together; a request that would exceed it is refused.
     pub memory: Arc<MemoryBudget>,
 }
 
@@ -72,13 +74,13 @@ impl Default for ServingOptions {
     }
 }
 
-/// The unread body of a request, as the server hands it in.
+/// The unread body of a request. The server implements it.
 pub trait Body: Send {
-    /// The whole body, of at most `limit` bytes, within the server's own time limit.
+    /// Reads the whole body, of at most `limit` bytes, within the server's own time limit.
     fn read(self, limit: usize) -> impl Future<Output = Result<Bytes, BodyError>> + Send;
 }
 
-/// Why a body could not be read.
+/// The reason that a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     #[error("the body is larger than {limit} bytes")]
@@ -99,20 +101,20 @@ pub enum BodyError {
     NotInCoding(Coding),
 }
 
-/// An answered inference. Lifetime: one request.
+/// A completed inference. Lifetime: one request.
 #[derive(Debug)]
 pub struct Inferred<E> {
-    /// The answer as its dialect says it.
+    /// The response, encoded for the protocol of the request.
     pub reply: E,
     pub model: ModelName,
     pub version: Version,
     pub usage: Usage,
     pub timings: Timings,
-    /// What the answer holds of the memory of all requests, until its last byte is gone.
+    /// The reservation for the memory of the response, until its last byte has been sent.
     pub memory: Reservation,
 }
 
-/// Answer one inference.
+/// Runs one inference and returns its encoded response.
 pub async fn infer<C: Codec, B: Body>(
     serving: &Serving,
     call: InferCall<C>,
@@ -152,10 +154,10 @@ pub async fn infer<C: Codec, B: Body>(
     })
 }
 
-/// What a dialect's answers are.
+/// The encoded response type of a codec.
 type Encoded<C> = <<C as Codec>::Reply as Reply>::Encoded;
 
-/// Where and until when the codecs of one inference run. Lifetime: one request.
+/// The context in which the codecs of one inference run. Lifetime: one request.
 struct Codecs<'a> {
     offload: &'a Offload,
     version: &'a Arc<ModelVersion>,
@@ -194,7 +196,8 @@ impl Codecs<'_> {
 }
 
 impl Serving {
-    /// Serve what the registry holds, within these limits; without a `control`, as it is.
+    /// Returns a service for the models of the registry, within these limits. Without a `control`,
+    /// the models cannot be changed.
     pub fn new(
         registry: Registry,
         control: Option<ModelControl>,
@@ -214,27 +217,27 @@ impl Serving {
         }
     }
 
-    /// Returns the requests that wait for their bodies, for whoever reads one in front of [`infer()`].
+    /// Returns the requests that wait for their bodies, for code that reads a body before it calls [`infer()`].
     pub fn readers(&self) -> &Arc<Readers> {
         &self.readers
     }
 
-    /// The inferences that hold a permit now.
+    /// Returns the number of inferences that hold a permit now.
     pub fn admitted_requests(&self) -> usize {
         self.admission.admitted_requests()
     }
 
-    /// The handler instances that are alive now, those of inline calls not counted.
+    /// Returns the number of handler instances that are alive now, without those of inline calls.
     pub fn live_instances(&self) -> usize {
         self.admission.live_instances()
     }
 
-    /// Returns the right to run what would hold up connections.
+    /// Returns the threads for work that would delay connections.
     pub fn offload(&self) -> &Offload {
         &self.offload
     }
 
-    /// Returns how long a request may take once it is complete.
+    /// Returns the time limit of a request, counted from its complete body.
     pub fn request_timeout(&self) -> Duration {
         self.options.request_timeout
     }
@@ -244,29 +247,30 @@ impl Serving {
         &self.options.memory
     }
 
-    /// The largest request, in bytes.
+    /// Returns the size limit of a request body, in bytes.
     pub fn max_body_bytes(&self) -> usize {
         self.options.max_body_bytes
     }
 
-    /// Whether new work should be sent here: false once draining has begun.
+    /// Returns whether load balancers should send requests to this server: false once draining has begun.
     ///
-    /// A model that cannot be served makes itself unready, not the server.
+    /// A model that cannot be served is itself not ready; it does not affect the readiness of the server.
     pub fn is_ready(&self) -> bool {
         !*self.draining.borrow()
     }
 
-    /// Tell load balancers to stop sending; what still comes is served.
+    /// Makes [`Serving::is_ready`] return false, so that load balancers stop sending. Requests
+    /// that still arrive are served.
     pub fn start_draining(&self) {
         self.draining.send_replace(true);
     }
 
-    /// Completes when a model has been loaded, unloaded or has failed to be, or draining has begun, since this
-    /// was asked for.
+    /// Completes at the next change after this call: a model has been loaded or unloaded or has failed to
+    /// load, or draining has begun.
     pub fn change(&self) -> impl Future<Output = ()> + Send + use<> {
         let (mut models, mut draining) = (self.registry.changes(), self.draining.subscribe());
         async move {
-            // What is watched lives as long as who serves it.
+            // The senders live as long as the server, so neither receiver returns an error before the end.
             tokio::select! {
                 _ = models.changed() => {}
                 _ = draining.changed() => {}
@@ -274,22 +278,22 @@ impl Serving {
         }
     }
 
-    /// Returns what has changed once a model has been loaded, unloaded or has failed to be.
+    /// Returns a receiver that is notified whenever a model has been loaded or unloaded or has failed to load.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.registry.changes()
     }
 
-    /// Every model of the repository and its state, by name.
+    /// Returns every model of the repository and its state, by name.
     pub fn index(&self) -> Vec<IndexEntry> {
         self.registry.index()
     }
 
-    /// The version that a name means; it tells of itself.
+    /// Returns the version that `target` names.
     pub fn version(&self, target: &Target) -> Result<Arc<ModelVersion>, InferError> {
         Ok(self.registry.resolve(target)?)
     }
 
-    /// The versions of a model that can be called, in order.
+    /// Returns the ready versions of a model, in order.
     pub fn ready_versions(&self, model: &ModelName) -> Result<Vec<Version>, InferError> {
         let entry = self.registry.entry(model)?;
         let versions = entry.versions.iter();
@@ -297,13 +301,13 @@ impl Serving {
         Ok(ready.map(|(number, _)| *number).collect())
     }
 
-    /// The names of all models.
+    /// Returns the names of all models.
     pub fn models(&self) -> Vec<ModelName> {
         let entries = self.registry.entries().into_iter();
         entries.map(|(model, _)| model).collect()
     }
 
-    /// What the ready versions that `target` means have done: one of them, or all of a model's.
+    /// Returns the statistics of the ready versions that `target` names: one version, or all those of its model.
     pub fn statistics(&self, target: &Target) -> Result<Vec<VersionStatistics>, InferError> {
         let versions = self.registry.ready(target)?;
         let versions = versions.iter();
@@ -312,7 +316,7 @@ impl Serving {
             .collect())
     }
 
-    /// What every ready version of every model has done.
+    /// Returns the statistics of every ready version of every model.
     pub fn all_statistics(&self) -> Vec<VersionStatistics> {
         let entries = self.registry.entries();
         let versions = entries.iter().flat_map(|(_, entry)| entry.ready());
@@ -321,37 +325,37 @@ impl Serving {
             .collect()
     }
 
-    /// The models and what is loaded of them, by name.
+    /// Returns all models and their loaded versions, by name.
     pub fn entries(&self) -> Vec<(ModelName, Arc<ModelEntry>)> {
         self.registry.entries()
     }
 
-    /// Whether clients may load and unload models.
+    /// Returns whether clients may load and unload models.
     pub fn is_controlled_by_clients(&self) -> bool {
         let mode = self.control.as_ref().map(|control| control.mode);
         mode == Some(ControlMode::Explicit)
     }
 
-    /// Load a model of the repository, or load it again.
+    /// Loads or reloads a model of the repository.
     pub async fn load(&self, model: ModelName) -> Result<(), InferError> {
         let control = self.control.as_ref().ok_or(ControlError::Fixed)?;
         Ok(control.load(&self.registry, model).await?)
     }
 
-    /// Stop serving a model.
+    /// Stops serving a model.
     pub async fn unload(&self, model: &ModelName) -> Result<(), InferError> {
         let control = self.control.as_ref().ok_or(ControlError::Fixed)?;
         Ok(control.unload(&self.registry, model).await?)
     }
 
-    /// Load these models of the repository, and stop serving all others.
+    /// Loads these models of the repository and stops serving all others.
     pub async fn load_only(&self, models: Vec<ModelName>) -> Result<(), InferError> {
         let control = self.control.as_ref().ok_or(ControlError::Fixed)?;
         Ok(control.load_only(&self.registry, models).await?)
     }
 
-    /// What makes that which is served follow its repository, whose files were `taken` before anything of
-    /// it was loaded; `None` in every other mode.
+    /// Returns a poll that keeps the served models up to date with the repository, or `None` in every
+    /// other mode. `taken` is a snapshot of the repository from before any model was loaded.
     pub fn poll(&self, taken: Snapshot) -> Option<RepositoryPoll> {
         let control = self.control.clone()?;
         let registry = Arc::clone(&self.registry);
@@ -359,12 +363,12 @@ impl Serving {
         polls.then(|| RepositoryPoll::new(control, registry, taken))
     }
 
-    /// The states of the versions that `target` names: all of a model's, or one.
+    /// Returns the states of the versions that `target` names: one version, or all those of its model.
     pub fn states(&self, target: &Target) -> Result<Vec<IndexEntry>, InferError> {
         Ok(self.registry.states(target)?)
     }
 
-    /// Whether the named version can answer now.
+    /// Returns an error unless the named version can be called now.
     pub fn check_ready(&self, target: &Target) -> Result<(), InferError> {
         self.registry.resolve(target)?;
         Ok(())

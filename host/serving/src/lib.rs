@@ -1,15 +1,13 @@
-//! From a decoded head to an encoded answer: which model is meant, may the call run now, and its run.
+//! The inference service: selects a model version, admits the call and runs it. Start with [`infer()`], a
+//! single function that uses every module of a request in order.
 //!
-//! Read [`infer()`] first: it is one function and names every module a request touches, in order.
-//! [`registry`] says which [`version::ModelVersion`] a name means and loads them ([`model_control`] while the
-//! server runs, when [`load_turns`] allow it, for clients or for a [`repository_poll`]), [`admission`] whether a call
-//! may run now (when [`readers`] has its body), [`version`] runs it: on [`graph_queue`]s, or by a [`placed_handler`] in the
-//! [`fair_pool`], each with a bounded number of `places`; [`offload`] keeps long texts off the
-//! threads that serve connections, `footprint` reserves what requests hold. [`timings`] are what a
-//! request took, [`statistics`] what those of a version took together. [`error`] sorts what can
-//! go wrong by who has to act.
-//!
-//! Invariant: no socket and no wire format here; the server hands in a body that can be read once.
+//! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
+//! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_turns`]). [`admission`]
+//! decides whether a call may run, once [`readers`] has its body. A version runs a call on a [`graph_queue`]
+//! or with a [`placed_handler`] in the [`fair_pool`]; `places` bounds the handler calls. [`offload`] moves
+//! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
+//! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
+//! no socket and no wire format in this crate; the server passes a body that is read once.
 #![forbid(unsafe_code)]
 
 pub mod admission;

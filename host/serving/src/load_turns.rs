@@ -1,24 +1,24 @@
-//! When a model may be loaded or unloaded: each by one at a time, and only a few loads at once.
+//! Turns for loading and unloading: one at a time for each model, and a few loads at a time in total.
 //!
-//! What loads a model first waits until nobody else loads or unloads it, so that the last to ask has the last
-//! word; models do not wait for each other, unless there are more loads than the machine should make
-//! at once.
+//! A load first waits until no other task loads or unloads the same model, so that the last request takes
+//! effect last. Loads of different models do not wait for each other below the limit on concurrent loads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use wisp_protocol::call::ModelName;
 
-/// Loads at once. Each may compile, for which its child process takes a few threads and much memory.
+/// The number of concurrent loads. Each may compile, for which its child process uses a
+/// few threads and much memory.
 const LOADS_AT_ONCE: usize = 4;
 
-/// The loads and unloads under way. Lifetime: the process.
+/// The loads and unloads in progress. Lifetime: the process.
 #[derive(Debug)]
 pub struct LoadTurns {
-    /// Of models that somebody loads or waits for, and perhaps of others.
+    /// The locks of the models that a task loads or waits for, and perhaps some unused ones.
     models: Mutex<HashMap<ModelName, Weak<AsyncMutex<()>>>>,
     loads: Arc<Semaphore>,
-    /// Held by whoever loads some models and unloads all others.
+    /// Held by the task that loads some models and unloads all others.
     all: Arc<AsyncMutex<()>>,
 }
 
@@ -43,12 +43,13 @@ impl LoadTurns {
     /// Waits until the model may be loaded.
     pub(crate) async fn load(&self, model: &ModelName) -> LoadTurn {
         let mut turn = self.unload(model).await;
-        // After the model's own turn: who waits for that keeps nobody else from loading. It is never closed.
+        // Taken after the model's own turn, so that a task that waits for that turn does not block the
+        // loads of other models. The semaphore is never closed.
         turn._load = Arc::clone(&self.loads).acquire_owned().await.ok();
         turn
     }
 
-    /// Waits until the model may be unloaded, which takes no time worth counting.
+    /// Waits until the model may be unloaded. Unloads are quick and do not count as loads.
     pub(crate) async fn unload(&self, model: &ModelName) -> LoadTurn {
         let model = self.model(model);
         LoadTurn {
@@ -57,14 +58,14 @@ impl LoadTurns {
         }
     }
 
-    /// Waits until nobody else replaces all that is served. Taken before any model's turn.
+    /// Waits until no other task replaces all served models. Taken before the turn of any model.
     pub(crate) async fn replace_all(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.all).lock_owned().await
     }
 
     fn model(&self, model: &ModelName) -> Arc<AsyncMutex<()>> {
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
-        // Clients choose the names, so those that nobody waits for do not stay.
+        // Clients choose the names, so the locks that no task uses are removed.
         models.retain(|_, lock| lock.strong_count() > 0);
         let waiting = models.get(model).and_then(Weak::upgrade);
         waiting.unwrap_or_else(|| {
@@ -81,7 +82,7 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
-    /// What the future gives without waiting.
+    /// Returns the output of the future if it is ready at its first poll.
     fn now<T>(future: impl Future<Output = T>) -> Option<T> {
         match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(value) => Some(value),

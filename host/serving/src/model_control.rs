@@ -1,8 +1,8 @@
-//! Loads and unloads models of the repository while the server runs, for clients or for who polls it.
+//! Loads and unloads models of the repository while the server runs, for clients or for a poll.
 //!
-//! Loading reads files, compiles and warms, for seconds, so it happens on a thread that may block, one
-//! load or unload of a model at a time; models do not wait for each other. A failed load changes nothing
-//! where there was something: what was served goes on being served.
+//! Loading reads files, compiles and warms, which takes seconds, so it runs on a thread that may block.
+//! Each model has one load or unload at a time; models do not wait for each other. A failed load does not
+//! replace a served version: the previous one continues to be served.
 
 use crate::error::InferError;
 use crate::load_turns::LoadTurns;
@@ -16,32 +16,34 @@ use tokio::runtime::Handle;
 use wisp_protocol::call::ModelName;
 use wisp_protocol::error::ErrorKind;
 
-/// Who may change what is served, in the words of Triton's `--model-control-mode`.
+/// The source of changes to the served models, as in Triton's `--model-control-mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ControlMode {
-    /// Nobody: the repository is served as it was at the start.
+    /// No changes: the repository is served as it was at the start.
     Fixed,
-    /// Clients, by asking for a model to be loaded or unloaded.
+    /// Client requests that load or unload a model.
     Explicit,
-    /// Who changes the repository: what is served follows it.
+    /// Changes in the repository, which the served models follow.
     Poll,
-    /// Clients of this machine only, which these are not: the server listens to others as well.
+    /// No changes, because the server also listens on addresses of other machines. Only clients on the
+    /// same machine may load and unload.
     Forbidden,
 }
 
-/// The repository, and what it takes to load from it again. Lifetime: the process.
+/// The repository and everything needed to load from it again. Lifetime: the process.
 #[derive(Debug)]
 pub struct ModelControl {
     pub loader: Arc<Loader>,
     pub path: PathBuf,
     pub mode: ControlMode,
-    /// When a model may be loaded or unloaded.
+    /// The turns of loads and unloads.
     pub turns: Arc<LoadTurns>,
-    /// Who hears of each version that is loaded or is not, with the causes that clients are not told.
+    /// The function that receives each version that was loaded or failed to load, with causes
+    /// that clients do not receive.
     pub report: fn(&str, Loaded<'_>),
 }
 
-/// What one load needs, on whichever thread it is made.
+/// Everything that one load needs, on any thread.
 struct Loading {
     loader: Arc<Loader>,
     path: PathBuf,
@@ -49,12 +51,12 @@ struct Loading {
     report: fn(&str, Loaded<'_>),
 }
 
-/// Why a model has not been loaded or unloaded. The text is for the client.
+/// The reason that a model was not loaded or unloaded. The message is for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     #[error("loading and unloading is off: the server was started with --model-control-mode none")]
     Fixed,
-    /// In Triton's words, which tools look for.
+    /// Uses Triton's message, which tools search for.
     #[error("explicit model load / unload is not allowed if polling is enabled")]
     Polling,
     #[error(
@@ -71,7 +73,7 @@ pub enum ControlError {
 }
 
 impl ModelControl {
-    /// Load the model, for a client, as it is in the repository now, in the place of what is served.
+    /// Loads the model for a client, as it is in the repository now, and replaces the served one.
     pub async fn load(
         &self,
         registry: &Arc<Registry>,
@@ -81,8 +83,8 @@ impl ModelControl {
         self.reload(registry, model).await
     }
 
-    /// Load these models, for a client, and stop serving all others. If one of them is not there, or
-    /// cannot be loaded, none is unloaded.
+    /// Loads these models for a client and stops serving all others. If one of them does not exist or
+    /// cannot be loaded, no model is unloaded.
     pub async fn load_only(
         &self,
         registry: &Arc<Registry>,
@@ -99,7 +101,7 @@ impl ModelControl {
         .await?
     }
 
-    /// Load the model as it is in the repository now, in the place of what is served.
+    /// Loads the model as it is in the repository now and replaces the served one.
     pub(crate) async fn reload(
         &self,
         registry: &Arc<Registry>,
@@ -114,7 +116,7 @@ impl ModelControl {
         .await?
     }
 
-    /// Forget a model that is not in the repository any more; requests it has are answered.
+    /// Removes a model that is no longer in the repository. Its running requests are completed.
     pub(crate) async fn remove(
         &self,
         registry: &Arc<Registry>,
@@ -129,7 +131,7 @@ impl ModelControl {
         .await
     }
 
-    /// How the files of the repository are now.
+    /// Takes a snapshot of the repository's files.
     pub(crate) async fn snapshot(&self) -> Result<Result<Snapshot, LoadError>, ControlError> {
         let path = self.path.clone();
         run(move || Snapshot::take(&path)).await
@@ -144,11 +146,11 @@ impl ModelControl {
         }
     }
 
-    /// Stop serving the model; requests it has are answered. One that is not served stays so.
+    /// Stops serving the model. Its running requests are completed. A model that is not served stays unchanged.
     pub async fn unload(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
         self.check()?;
         let _turn = self.turns.unload(model).await;
-        // As Triton: unloading what is not there is done already.
+        // As in Triton, unloading a model that does not exist succeeds.
         if let Ok(entry) = registry.entry(model) {
             registry.replace(model.clone(), entry.unloaded());
         }
@@ -165,8 +167,8 @@ impl ModelControl {
     }
 }
 
-/// Work that reads files, on a thread that may block. Once begun it is finished, also for a client that has
-/// gone.
+/// Runs work that reads files on a thread that may block. Work that has begun is completed
+/// even if its client has gone.
 async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ControlError> {
@@ -212,7 +214,7 @@ impl Loading {
         turns: &LoadTurns,
         runtime: &Handle,
     ) -> Result<(), ControlError> {
-        // A name that is not there is found out before anything changes.
+        // An unknown name is reported before anything changes.
         for model in models {
             if let Ok(None) = repository::find_model(&self.path, model) {
                 let model = model.clone();
@@ -226,7 +228,7 @@ impl Loading {
         for (model, _) in self.registry.entries() {
             if !models.contains(&model) {
                 let _turn = runtime.block_on(turns.unload(&model));
-                // As it is now: it may have been loaded or removed meanwhile.
+                // The entry is read again here, since it may have been loaded or removed in the meantime.
                 if let Ok(entry) = self.registry.entry(&model) {
                     self.registry.replace(model, entry.unloaded());
                 }
@@ -236,7 +238,7 @@ impl Loading {
     }
 }
 
-/// Why a version of the model has not been loaded, if one has not.
+/// Returns the reason that a version of the model has failed to load, if any has.
 fn failure(entry: &ModelEntry) -> Option<String> {
     entry.versions.values().find_map(|version| match version {
         LoadedVersion::Failed(reason) => Some(reason.clone()),

@@ -1,18 +1,19 @@
-//! The recent mean of durations that several threads measure.
+//! A recent mean of durations that several threads measure.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// An exponentially weighted mean, in which a measurement has a weight of one in `2^SHIFT`.
+/// An exponentially weighted mean in which a measurement has the weight `1 / 2^SHIFT`.
 ///
-/// Threads that add at the same time may lose one of their measurements, which moves the mean a little.
+/// If two threads add at the same time, one of their measurements may be lost, which
+/// changes the mean only a little.
 #[derive(Debug, Default)]
 pub(crate) struct MovingAverage<const SHIFT: u32> {
     nanoseconds: AtomicU64,
 }
 
 impl<const SHIFT: u32> MovingAverage<SHIFT> {
-    /// Adds a measurement. The mean begins at zero and approaches what is measured.
+    /// Adds a measurement. The mean starts at zero and approaches the measured values.
     pub(crate) fn add(&self, measured: Duration) {
         let measured = u64::try_from(measured.as_nanos()).unwrap_or(u64::MAX);
         let mean = self.nanoseconds.load(Relaxed);

@@ -1,10 +1,11 @@
-//! Work that would hold up connections, on other threads: no more of it at a time than there are cores.
+//! Threads for work that would delay connections, with at most as much of it at a time as there are cores.
 //!
-//! Reading and writing long texts, inflating and compressing bodies, decoding long messages. The rest waits
-//! for its turn in order, for no longer than its request may take. The threads are there from the start, so
-//! that no number of requests makes another, and work as batch work does: connections go first.
+//! Such work is decoding and encoding long JSON, compressing and decompressing bodies, and decoding long
+//! messages. Further work waits in order, for at most the time limit of its request. The threads are
+//! started in advance, so that the number of requests does not change the number of threads. They have
+//! the scheduling policy of batch work: connections take precedence.
 //!
-//! Knows nothing of what it runs. Tensors that travel as bytes cost a codec nothing; JSON does.
+//! This module does not depend on the work that it runs. Tensors sent as bytes cost a codec nothing; JSON does.
 
 use crate::error::InferError;
 use std::num::NonZeroUsize;
@@ -15,23 +16,23 @@ use tokio::sync::{Semaphore, oneshot};
 use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_protocol::error::ErrorKind;
 
-/// Bytes of JSON from which a codec runs elsewhere: about a millisecond of numbers. Handing over
-/// costs some microseconds.
+/// The number of bytes of JSON from which a codec runs on another thread: about a millisecond of numbers.
+/// Handing work over costs a few microseconds.
 pub const LONG_TEXT_BYTES: usize = 256 << 10;
 
-/// The right to run such work, shared by all who have any. Lifetime: the process.
+/// A handle to the threads, shared by all code that has such work. Lifetime: the process.
 #[derive(Debug, Clone)]
 pub struct Offload(Arc<Threads>);
 
 #[derive(Debug)]
 struct Threads {
     permits: Arc<Semaphore>,
-    /// `None` where the system gave none: what is long is then refused, and what is short answered.
+    /// `None` if the operating system refused the threads. Long work is then refused, and short work still runs.
     workers: Option<Workers>,
     longest_wait: Duration,
 }
 
-/// Why work was not done.
+/// The reason that work was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum OffloadError {
     #[error("the deadline passed before a thread was free for the request")]
@@ -41,8 +42,8 @@ pub enum OffloadError {
 }
 
 impl Offload {
-    /// As much work at once as there are `threads`; where no deadline is known, it is waited for
-    /// `longest_wait`.
+    /// Starts `threads` threads, which also bounds the work at a time. Work without a deadline
+    /// waits for at most `longest_wait`.
     pub fn new(threads: NonZeroUsize, longest_wait: Duration) -> Offload {
         let queue = threads.get().saturating_mul(2);
         let workers = Workers::spawn("wisp-codec", WorkerOptions { threads, queue });
@@ -53,7 +54,7 @@ impl Offload {
         }))
     }
 
-    /// Returns what `work` makes on a thread that may take its time. Its panic is the caller's.
+    /// Runs `work` on a thread that may block and returns its result. A panic in `work` resumes in the caller.
     pub async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
@@ -63,15 +64,15 @@ impl Offload {
         let acquire = Arc::clone(&self.0.permits).acquire_owned();
         let permit = match tokio::time::timeout_at(deadline.into(), acquire).await {
             Ok(Ok(permit)) => permit,
-            // The semaphore is never closed; were it, there would be no turn either.
+            // The semaphore is never closed; if it were, no permit would be available either.
             Ok(Err(_)) | Err(_) => return Err(OffloadError::Deadline),
         };
         let (reply, answer) = oneshot::channel();
         let job = move || {
-            // Given back when the work has ended, also where nobody waits for it any more.
+            // Released when the work has ended, even if its caller is gone.
             let _permit = permit;
             if !reply.is_closed() {
-                // What a panic leaves half done is dropped with its request.
+                // Everything that a panic leaves half done is dropped with its request.
                 let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
             }
         };
@@ -79,12 +80,12 @@ impl Offload {
         match answer.await {
             Ok(Ok(made)) => Ok(made),
             Ok(Err(panic)) => resume_unwind(panic),
-            // The server ends.
+            // The server is shutting down.
             Err(_) => Err(OffloadError::NoThread),
         }
     }
 
-    /// As [`Offload::run`], for a request that has no deadline yet.
+    /// Runs `work` as [`Offload::run`] does, for a request that has no deadline yet.
     pub async fn run_soon<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -92,8 +93,8 @@ impl Offload {
         self.run(Instant::now() + self.0.longest_wait, work).await
     }
 
-    /// Returns the result of `codec`, which reads or writes about `text_bytes` of text: at once where that
-    /// is short.
+    /// Returns the result of `codec`, which decodes or encodes about `text_bytes` bytes of text. Short
+    /// text is handled on the calling thread.
     pub(crate) async fn run_codec<T, E>(
         &self,
         text_bytes: usize,
@@ -179,7 +180,7 @@ mod tests {
         has_started.await?;
         let late = offload.run(Instant::now(), || ()).await;
         assert!(matches!(late, Err(OffloadError::Deadline)), "{late:?}");
-        // Nobody waits for the first any more: it holds its turn until it ends.
+        // The first caller is gone; its work keeps the permit until it ends.
         first.abort();
         assert!(first.await.is_err());
         let late = offload.run(Instant::now(), || ()).await;

@@ -1,10 +1,10 @@
-//! A handler and where its calls run.
+//! A handler and the place where its calls run.
 //!
-//! Inline, a call runs whole on one thread of the pool, guest and compute, without a fiber: several times cheaper
-//! where all of it takes microseconds, but the thread is taken for as long. So an inline call has a
-//! budget, and a version whose calls have taken long lately, whatever came of them, is called the other way until
-//! they are short again. A call that exceeds its budget, or meets a graph that would first have to prepare, is
-//! made again as a queued one, which a handler cannot tell: it has no side effects.
+//! An inline call runs entirely on one thread of the pool, guest and computation, without a fiber. It is
+//! several times cheaper if it takes microseconds, but it occupies the thread for as long. Therefore an inline
+//! call has a time budget, and a version whose calls have recently been long, whatever their outcome, is called
+//! queued until its calls are short again. A call that exceeds the budget, or that needs a graph which is not
+//! prepared yet, is repeated as a queued call. The handler cannot observe that, since it has no side effects.
 
 use crate::admission::Permit;
 use crate::fair_pool::{FairPool, Flow};
@@ -19,25 +19,25 @@ use wisp_protocol::call::InferRequest;
 use wisp_sandbox::handler::{Handler, HandlerAnswer, HandlerCall, HandlerError};
 use wisp_sandbox::nn::ComputeError;
 
-/// How long an inline call may keep its thread.
+/// The time that an inline call may occupy its thread.
 const INLINE_BUDGET: Duration = Duration::from_millis(10);
 
-/// Calls that take longer than this on average are not made inline.
+/// The mean call time above which calls are no longer made inline.
 const LONG_CALL: Duration = Duration::from_micros(500);
 
-/// Calls that take less than this on average are made inline again.
+/// The mean call time below which calls are made inline again.
 const SHORT_CALL: Duration = Duration::from_micros(250);
 
-/// What one call counts at most in the average, so that a single one changes nothing: it may have met a busy
-/// machine, or a request larger than all others.
+/// The upper bound of one call's time in the mean, so that a single call changes nothing. Such a call may
+/// have met a busy machine, or may be larger than all others.
 const LONGEST_COUNTED: Duration = Duration::from_millis(4);
 
-/// Where a handler's calls run.
+/// The place where the calls of a handler run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// Guest and compute whole on one thread of the pool, as long as they are quick.
+    /// Guest and computation run on one thread of the pool, as long as the calls are short.
     Inline,
-    /// The guest on a fiber, compute on the graph's threads.
+    /// The guest runs on a fiber, and the computation on the threads of the graph.
     Queued,
 }
 
@@ -51,29 +51,29 @@ pub struct PlacedHandler {
     instances: Arc<Places>,
 }
 
-/// How long a handler's calls take. Lifetime: a model version.
+/// The recent durations of a handler's calls. Lifetime: a model version.
 #[derive(Debug, Default)]
 struct Pace {
     mean: MovingAverage<4>,
     is_long: AtomicBool,
 }
 
-/// What became of an inline call.
+/// The outcome of an inline call.
 enum InlineOutcome {
     Answered {
         wanted: Vec<String>,
         answer: HandlerAnswer,
     },
-    /// It used up its time on the thread; here is the request again.
+    /// The call exceeded its time budget; contains the request for a repetition.
     TooSlow(InferRequest),
-    /// A graph has to prepare first.
+    /// A graph must be prepared first; contains the request for a repetition.
     Unprepared(InferRequest),
 }
 
 // === impl PlacedHandler ===
 
 impl PlacedHandler {
-    /// A handler whose calls run in `pool`, of the queued ones as many at once as there are `instances`.
+    /// Returns a handler whose calls run in `pool`. At most `instances` queued calls run at the same time.
     pub fn new(
         handler: Handler,
         placement: Placement,
@@ -89,7 +89,8 @@ impl PlacedHandler {
         }
     }
 
-    /// Answer one admitted request before `deadline`; the outputs it asked for come back with the answer.
+    /// Calls the handler for one admitted request, before `deadline`. Returns the names of the
+    /// requested outputs with the answer.
     pub(crate) async fn call(
         &self,
         request: InferRequest,
@@ -124,7 +125,7 @@ impl PlacedHandler {
         Ok((wanted, answer))
     }
 
-    /// Make the call on a fiber; the last of what comes back is when it began.
+    /// Makes the call on a fiber. The last value of the result is the time at which the call started.
     async fn call_queued(
         &self,
         request: InferRequest,
@@ -139,8 +140,8 @@ impl PlacedHandler {
             .map_err(CallError::Admission)?;
         let handler = Arc::clone(&self.handler);
         let call = async move {
-            // An abandoned call ends on its own thread, a little after its request: the place is free when
-            // the instance is gone, and not before.
+            // An abandoned call ends on its own thread, a little after its request. The place is free
+            // only once the instance is gone.
             let _places = (place, slot);
             let started = Instant::now();
             let answer = handler.infer(handler_call(&request, deadline)).await;
@@ -150,7 +151,7 @@ impl PlacedHandler {
         self.flow.run(call).await.map_err(lost)
     }
 
-    /// Hand the whole call to a thread of the pool.
+    /// Runs the whole call on a thread of the pool.
     async fn call_inline(
         &self,
         request: InferRequest,
@@ -178,7 +179,7 @@ impl PlacedHandler {
                 }
                 Err(error) => Err(CallError::Handler(error)),
             };
-            // The caller may have gone in between; then nobody wants the answer.
+            // The caller may have gone in between; the answer is then dropped.
             let _ = reply.send((outcome, started.elapsed()));
         };
         let overloaded = |_| CallError::Compute(ComputeError::Overloaded);
@@ -207,7 +208,7 @@ fn handler_call(request: &InferRequest, deadline: Instant) -> HandlerCall<'_> {
 // === impl Pace ===
 
 impl Pace {
-    /// Counts a call, answered or not.
+    /// Counts a call, successful or not.
     fn add(&self, took: Duration) {
         self.mean.add(took.min(LONGEST_COUNTED));
         let mean = self.mean.get();

@@ -1,22 +1,22 @@
-//! A bounded number of places for the calls of one model version, given first come, first served.
+//! A bounded number of places for the calls of one model version, first come, first served.
 //!
-//! A call that would have to wait beyond its deadline is refused at once: by the time that places were
-//! held lately and the calls that wait already.
+//! A call that would probably wait beyond its deadline is refused at once. The estimate uses the number
+//! of waiting calls and the time that places were recently held.
 
 use crate::expected_wait::{Crowded, ExpectedWait};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The places. Lifetime: a model version.
+/// The places of a model version. Lifetime: a model version.
 #[derive(Debug)]
 pub(crate) struct Places {
     free: Arc<Semaphore>,
-    /// For a place, and how long one was held lately.
+    /// The expected wait for a place, by the time that places were recently held.
     wait: Arc<ExpectedWait>,
 }
 
-/// One place, given back when dropped. Lifetime: one request.
+/// One place, which becomes free when it is dropped. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Place {
     of: Arc<Places>,
@@ -25,7 +25,7 @@ pub(crate) struct Place {
 }
 
 impl Places {
-    /// So many places; more than a semaphore counts are no bound at all.
+    /// Returns `count` places, at least 1. A count above the limit of a semaphore is no bound in practice.
     pub(crate) fn new(count: usize) -> Arc<Places> {
         let count = count.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Places {
@@ -37,14 +37,14 @@ impl Places {
     /// Waits for a place. The caller bounds the wait by `deadline`.
     ///
     /// # Errors
-    /// [`Crowded`] if the wait would probably outlast `deadline`, or has left too little time.
+    /// Returns [`Crowded`] if the wait would probably outlast `deadline`, or if it has left too little time.
     pub(crate) async fn enter(self: &Arc<Places>, deadline: Instant) -> Result<Place, Crowded> {
         let free = Arc::clone(&self.free);
         if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
             return Ok(self.place(permit));
         }
         let waiting = self.wait.begin(deadline)?;
-        // Never closed; were it, there would be no place either.
+        // The semaphore is never closed; if it were, no place would be available either.
         let permit = free.acquire_owned().await.map_err(|_| Crowded)?;
         waiting.end(Instant::now(), deadline)?;
         Ok(self.place(permit))
@@ -77,7 +77,7 @@ mod tests {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Places that have been held for so long lately.
+    /// Returns places after 100 calls that each held one for `held`.
     fn held_for(count: usize, held: Duration) -> Arc<Places> {
         let places = Places::new(count);
         for _ in 0..100 {
@@ -103,7 +103,7 @@ mod tests {
         let places = held_for(2, Duration::from_secs(4));
         let deadline = Instant::now() + Duration::from_secs(10);
         let _taken = (places.enter(deadline).await?, places.enter(deadline).await?);
-        // Two wait for a turn of 4 s and have one themselves; a third would be answered after 12 s.
+        // The two waiting calls wait a turn of 4 s and take one themselves; a third would end after 12 s.
         let (mut first, mut second) = (pin!(places.enter(deadline)), pin!(places.enter(deadline)));
         assert!(poll(first.as_mut()).is_pending());
         assert!(poll(second.as_mut()).is_pending());

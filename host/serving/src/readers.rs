@@ -1,8 +1,8 @@
-//! The requests whose bodies are still arriving: a bounded number, of which the oldest makes room.
+//! The requests whose bodies are still arriving, in a bounded number.
 //!
-//! A request gets its permit when its body is complete, so that slow bodies keep nobody out. While it waits for its
-//! bytes it is counted here. When there are too many, the one that has been waiting the longest is
-//! ended in favour of the newest: a flood of bodies that never arrive ends itself.
+//! A request gets its permit when its body is complete, so that slow bodies keep no other request out. While
+//! it waits for its bytes, it is counted here. If there are too many, the request that has waited the longest
+//! is ended in favour of the newest. A flood of bodies that never arrive therefore ends its own requests.
 
 use crate::infer::BodyError;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
 
-/// All of them. Lifetime: the process.
+/// All requests that wait for their bodies. Lifetime: the process.
 #[derive(Debug)]
 pub struct Readers {
     max: usize,
@@ -22,11 +22,12 @@ pub struct Readers {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// In the order in which they began to wait. Dropping a sender ends the wait.
+    /// The waiting requests, in the order of their start. Dropping a sender ends the wait.
     waiting: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
-/// One request that waits for its body; completes when it has to make room. Lifetime: one request.
+/// One request that waits for its body. The future completes when the request must make
+/// room. Lifetime: one request.
 #[derive(Debug)]
 pub struct Reader {
     of: Arc<Readers>,
@@ -35,7 +36,7 @@ pub struct Reader {
 }
 
 impl Readers {
-    /// At most `max` of them, and at least one.
+    /// Returns a set of at most `max` requests, and of at least one.
     pub fn new(max: usize) -> Arc<Readers> {
         Arc::new(Readers {
             max: max.max(1),
@@ -43,12 +44,12 @@ impl Readers {
         })
     }
 
-    /// Returns how many wait now.
+    /// Returns the number of requests that wait now.
     pub fn waiting(&self) -> usize {
         self.lock().waiting.len()
     }
 
-    /// Counts one more. Where there are too many, the oldest is ended.
+    /// Adds a waiting request. If there are too many, the oldest is ended.
     pub fn enter(self: &Arc<Readers>) -> Reader {
         let (end, ended) = oneshot::channel();
         let mut state = self.lock();
@@ -60,7 +61,7 @@ impl Readers {
         state.next += 1;
         state.waiting.insert(number, end);
         drop(state);
-        // Wakes its task, and so not under the lock.
+        // Wakes the task of the oldest request, and therefore happens outside the lock.
         drop(oldest);
         Reader {
             of: Arc::clone(self),
@@ -69,13 +70,13 @@ impl Readers {
         }
     }
 
-    /// Drives the reading of a body, which is counted if it has to wait.
+    /// Reads a body, which is counted if it has to wait.
     pub(crate) async fn read<T>(
         self: &Arc<Readers>,
         reading: impl Future<Output = Result<T, BodyError>>,
     ) -> Result<T, BodyError> {
         let mut reading = pin!(reading);
-        // Most bodies come with their head.
+        // Most bodies arrive with their head.
         if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
             return read;
         }
@@ -88,7 +89,7 @@ impl Readers {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while the lock is held.
+        // No code panics while the lock is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -97,7 +98,7 @@ impl Future for Reader {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // Nothing is ever sent: the sender is dropped.
+        // No value is ever sent: the sender is dropped.
         let _ = ready!(Pin::new(&mut self.ended).poll(cx));
         Poll::Ready(())
     }

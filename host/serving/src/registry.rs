@@ -1,8 +1,8 @@
-//! Which [`ModelVersion`] a name means.
+//! The registry that resolves names to a [`ModelVersion`].
 //!
-//! A model that cannot be served is kept with the reason, so that the index can tell. An entry is
-//! replaced as a whole: whoever resolves sees the versions of before or those of after, and a version
-//! that a request holds lives until that request has ended. Runs and loads nothing.
+//! A model that cannot be served is kept with the reason, for the index. An entry is replaced as a whole:
+//! a lookup returns either the versions before or those after the change. A version that a request holds
+//! lives until the request has ended. The registry does not run or load models.
 
 pub mod class_labels;
 pub mod decision;
@@ -26,7 +26,7 @@ use wisp_protocol::call::{
 #[derive(Debug, Default)]
 pub struct Registry {
     models: RwLock<BTreeMap<ModelName, Arc<ModelEntry>>>,
-    /// Marked at every change, for who waits for one.
+    /// Notified at every change.
     changes: watch::Sender<()>,
 }
 
@@ -36,20 +36,20 @@ pub struct ModelEntry {
     /// The versions that the model's policy selects.
     pub versions: BTreeMap<Version, LoadedVersion>,
     pub labels: BTreeMap<VersionLabel, Version>,
-    /// Why there are no versions, written for clients: no path in it.
+    /// The reason that there are no versions. It is for clients and contains no path.
     pub problem: Option<String>,
 }
 
-/// A version that can be called, or why it cannot.
+/// A version that can be called, or the reason that it cannot.
 #[derive(Debug)]
 pub enum LoadedVersion {
     Ready(Arc<ModelVersion>),
     Unloaded,
-    /// The reason is written for clients: no path in it.
+    /// The reason is for clients and contains no path.
     Failed(String),
 }
 
-/// A name does not lead to a version that can answer.
+/// The reason that a name does not resolve to a version that can be called.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     #[error("unknown model: `{model}`")]
@@ -72,7 +72,7 @@ pub enum ResolveError {
 // === impl Registry ===
 
 impl Registry {
-    /// A registry of these models.
+    /// Returns a registry of these models.
     pub fn new(models: BTreeMap<ModelName, ModelEntry>) -> Registry {
         let models = models.into_iter();
         Registry {
@@ -85,12 +85,12 @@ impl Registry {
         }
     }
 
-    /// Told of every change from now on.
+    /// Returns a receiver that is notified of every change from now on.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
-    /// The version that an inference is asked of, ready to be called.
+    /// Returns the ready version that an inference selects.
     pub fn select(&self, selection: &Selection) -> Result<Arc<ModelVersion>, ResolveError> {
         match selection {
             Selection::Named(target) => self.resolve(target),
@@ -107,7 +107,7 @@ impl Registry {
         }
     }
 
-    /// The version that `target` means, ready to be called.
+    /// Returns the ready version that `target` names.
     pub fn resolve(&self, target: &Target) -> Result<Arc<ModelVersion>, ResolveError> {
         let model = &target.model;
         let entry = self.entry(model)?;
@@ -117,7 +117,7 @@ impl Registry {
         }
     }
 
-    /// The versions that `target` means and that can be called: one, or all of its model, at least one.
+    /// Returns the ready versions that `target` names: one version, or all those of its model, at least one.
     pub fn ready(&self, target: &Target) -> Result<Vec<Arc<ModelVersion>>, ResolveError> {
         let model = &target.model;
         let entry = self.entry(model)?;
@@ -128,7 +128,7 @@ impl Registry {
         Ok(entry.ready().cloned().collect())
     }
 
-    /// The states of the versions that `target` means: one, or all of its model.
+    /// Returns the states of the versions that `target` names: one version, or all those of its model.
     pub fn states(&self, target: &Target) -> Result<Vec<IndexEntry>, ResolveError> {
         let entry = self.entry(&target.model)?;
         let chosen = entry.number(target)?;
@@ -137,14 +137,14 @@ impl Registry {
         Ok(states)
     }
 
-    /// Every version of every model and its state, by name and number.
+    /// Returns every version of every model and its state, by name and number.
     pub fn index(&self) -> Vec<IndexEntry> {
         let models = self.read();
         let states = models.iter().map(|(model, entry)| entry.states(model));
         states.flatten().collect()
     }
 
-    /// The models and their entries, by name.
+    /// Returns the models and their entries, by name.
     pub fn entries(&self) -> Vec<(ModelName, Arc<ModelEntry>)> {
         let models = self.read();
         let entries = models.iter();
@@ -153,7 +153,7 @@ impl Registry {
             .collect()
     }
 
-    /// The model's entry as it is now.
+    /// Returns the current entry of a model.
     pub fn entry(&self, model: &ModelName) -> Result<Arc<ModelEntry>, ResolveError> {
         let entry = self.read().get(model).map(Arc::clone);
         entry.ok_or_else(|| ResolveError::UnknownModel {
@@ -161,17 +161,17 @@ impl Registry {
         })
     }
 
-    /// Put a model's entry in the place of what it had.
+    /// Replaces the entry of a model.
     pub fn replace(&self, model: ModelName, entry: ModelEntry) {
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         let before = models.insert(model, Arc::new(entry));
         drop(models);
         self.changes.send_replace(());
-        // Ending a version's threads takes time: not under the lock.
+        // Stopping the threads of a version takes time and so happens outside the lock.
         drop(before);
     }
 
-    /// Forget a model.
+    /// Removes a model.
     pub fn remove(&self, model: &ModelName) {
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         let before = models.remove(model);
@@ -181,7 +181,7 @@ impl Registry {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<ModelName, Arc<ModelEntry>>> {
-        // Nothing panics while the lock is held, so a poisoned one still guards a whole map.
+        // No code panics while the lock is held, so a poisoned lock still guards a consistent map.
         self.models.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -189,7 +189,7 @@ impl Registry {
 // === impl ModelEntry ===
 
 impl ModelEntry {
-    /// The entry of a model of which no version could even be tried.
+    /// Returns the entry of a model whose versions could not even be found.
     pub fn problem(reason: String) -> ModelEntry {
         ModelEntry {
             problem: Some(reason),
@@ -197,12 +197,12 @@ impl ModelEntry {
         }
     }
 
-    /// Whether any version can be called.
+    /// Returns whether any version can be called.
     pub fn is_ready(&self) -> bool {
         self.ready().next().is_some()
     }
 
-    /// The versions that can be called, in order.
+    /// Returns the versions that can be called, in order.
     pub fn ready(&self) -> impl DoubleEndedIterator<Item = &Arc<ModelVersion>> {
         self.versions.values().filter_map(|version| match version {
             LoadedVersion::Ready(loaded) => Some(loaded),
@@ -210,7 +210,7 @@ impl ModelEntry {
         })
     }
 
-    /// The same entry without anything loaded.
+    /// Returns the same entry with every version unloaded.
     pub fn unloaded(&self) -> ModelEntry {
         let numbers = self.versions.keys();
         ModelEntry {
@@ -222,7 +222,7 @@ impl ModelEntry {
         }
     }
 
-    /// The version a target names by number or label, if it names one.
+    /// Returns the version that a target names by number or label, if it names one.
     fn number(&self, target: &Target) -> Result<Option<Version>, ResolveError> {
         match &target.version {
             VersionChoice::Default => Ok(None),
@@ -263,7 +263,7 @@ impl ModelEntry {
         }
     }
 
-    /// The newest version that can be called, or why the newest of all cannot.
+    /// Returns the newest version that can be called, or the reason that the newest of all cannot.
     fn newest(&self, model: &ModelName) -> Result<Arc<ModelVersion>, ResolveError> {
         match (self.ready().next_back(), self.versions.keys().next_back()) {
             (Some(loaded), _) => Ok(Arc::clone(loaded)),

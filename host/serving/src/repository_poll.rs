@@ -1,9 +1,8 @@
-//! Keeps what is served the same as the repository: Triton's model control mode `poll`.
+//! Keeps the served models up to date with the repository, as in Triton's model control mode `poll`.
 //!
-//! At each look the files of all models are compared with what they were. A model is taken as it is when
-//! it has changed and two looks in a row agree on how, so that one that is still being copied waits.
-//! What could not be loaded is tried again when its files change once more, and what was served before
-//! goes on being served.
+//! Each poll compares the files of all models with their last loaded state. A changed model is loaded when two
+//! successive polls find the same files, so that a model which is still being copied waits. A model that failed
+//! to load is tried again when its files change once more; the version served before continues to be served.
 
 use crate::model_control::{ControlError, ModelControl};
 use crate::registry::Registry;
@@ -14,25 +13,25 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 use wisp_protocol::call::ModelName;
 
-/// What is served, and how its files were. Lifetime: the process.
+/// The served models and the recorded state of their files. Lifetime: the process.
 #[derive(Debug)]
 pub struct RepositoryPoll {
     control: Arc<ModelControl>,
     registry: Arc<Registry>,
-    /// As of each model's last load.
+    /// The files of each model at its last load.
     taken: Snapshot,
-    /// At the last look.
+    /// The files at the last poll.
     seen: Snapshot,
 }
 
-/// What became of a model that had changed.
+/// The outcome of loading or removing a model that had changed.
 #[derive(Debug)]
 pub struct Change {
     pub model: ModelName,
     pub outcome: Result<Taken, ControlError>,
 }
 
-/// Why there was nothing to see.
+/// The reason that a poll failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     #[error("the repository cannot be looked at")]
@@ -41,16 +40,16 @@ pub enum LookError {
     Lost(#[source] ControlError),
 }
 
-/// How a change was taken.
+/// The way that a change was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
     Loaded,
-    /// It is not in the repository any more, and not served.
+    /// The model is no longer in the repository and no longer served.
     Removed,
 }
 
 impl RepositoryPoll {
-    /// Everything has been loaded as it was in the repository or later.
+    /// Returns a poll for a registry whose models were all loaded at the time of `taken` or later.
     pub(crate) fn new(
         control: Arc<ModelControl>,
         registry: Arc<Registry>,
@@ -64,14 +63,14 @@ impl RepositoryPoll {
         }
     }
 
-    /// Look every `interval`, for ever; `report` hears of every look.
+    /// Polls every `interval`, without end, and passes the outcome of each poll to `report`.
     pub async fn run(
         mut self,
         interval: Duration,
         mut report: impl FnMut(Result<Vec<Change>, LookError>),
     ) {
         let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
-        // Two looks right after each other would agree on what is still being copied.
+        // Two polls right after each other would agree on a model that is still being copied.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -79,8 +78,8 @@ impl RepositoryPoll {
         }
     }
 
-    /// Look at the repository once, and load what has changed. A repository that cannot be read
-    /// changes nothing.
+    /// Polls the repository once and loads the models that have changed. A repository that
+    /// cannot be read changes nothing.
     pub async fn look(&mut self) -> Result<Vec<Change>, LookError> {
         let now = self.control.snapshot().await.map_err(LookError::Lost)?;
         let now = now.map_err(LookError::Repository)?;
@@ -104,8 +103,8 @@ impl RepositoryPoll {
         Ok(changes)
     }
 
-    /// The models whose files are other than those taken and as they were `before`; without files,
-    /// those that are gone.
+    /// Returns the models whose files differ from the loaded ones and equal those of `before`; `None` as
+    /// the files of a model that has been removed.
     fn settled(&self, before: &Snapshot) -> Vec<(ModelName, Option<ModelFiles>)> {
         let [taken, now] = [&self.taken.models, &self.seen.models];
         let gone = taken.keys().filter(|model| !now.contains_key(*model));

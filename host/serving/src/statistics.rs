@@ -1,13 +1,13 @@
-//! What a version has done since it was loaded, counted as Triton counts.
+//! Statistics of a version since it was loaded, with the definitions of Triton.
 //!
-//! - `success` counts requests, `inference_count` their rows, `execution_count` executions. An execution is
-//!   one call of the version, which so far is made for one request; that a handler may compute its
-//!   graph several times in it does not matter.
-//! - `queue` is waiting for the sandbox and for threads, `compute_input` decoding and preprocessing,
-//!   `compute_infer` the graph, `compute_output` postprocessing and encoding: the phases of [`Timings`].
-//! - `success` and `fail` take their time from when the version was chosen, reading the body included.
-//!   A request whose client goes away has failed; one that is refused before it has a
-//!   version is nobody's.
+//! - `success` counts requests, `inference_count` their rows, and `execution_count` executions. An
+//!   execution is one call of the version, which is currently made for a single request, even if a
+//!   handler computes its graph several times in it.
+//! - `queue` is the wait for the sandbox and for threads, `compute_input` decoding and preprocessing,
+//!   `compute_infer` the graph, and `compute_output` postprocessing and encoding: the phases of [`Timings`].
+//! - `success` and `fail` measure the time from the choice of the version, including the read of the
+//!   body. A request whose client disconnects has failed. A request that is refused before its version is
+//!   chosen counts for no version.
 
 use crate::timings::Timings;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,22 +15,22 @@ use std::time::{Instant, SystemTime};
 use wisp_protocol::call::ModelDescription;
 use wisp_protocol::statistics::{Batch, Phases, Sums, VersionStatistics};
 
-/// The most batch sizes that are told apart; requests of further ones count in the sums only.
+/// The maximum number of distinct batch sizes; requests of further sizes count only in the sums.
 const MAX_BATCH_SIZES: usize = 1024;
 
 /// The sums of one version. Lifetime: a model version.
 ///
-/// One lock for a few additions costs less than an atomic operation for each, and whoever reads sees the sums
-/// of the same requests.
+/// A single lock for a few additions costs less than an atomic operation for each, and a reader gets
+/// sums over the same requests.
 #[derive(Debug, Default)]
 pub struct Statistics {
     sums: Mutex<Sums>,
 }
 
-/// A request that has its version and has no answer yet. Dropped, it has failed. Lifetime: one request.
+/// A request that has its version and no response yet. It counts as failed if it is dropped. Lifetime: one request.
 #[derive(Debug)]
 pub struct Unanswered<'a> {
-    /// `None` once it is answered.
+    /// `None` once the request has succeeded.
     statistics: Option<&'a Statistics>,
     started: Instant,
 }
@@ -38,7 +38,7 @@ pub struct Unanswered<'a> {
 // === impl Statistics ===
 
 impl Statistics {
-    /// A request has come for this version.
+    /// Starts to measure a request for this version.
     pub fn begin(&self) -> Unanswered<'_> {
         Unanswered {
             statistics: Some(self),
@@ -46,7 +46,7 @@ impl Statistics {
         }
     }
 
-    /// The sums of now, as those of the version that is so described.
+    /// Returns the current sums with the name and number in `description`.
     pub fn of(&self, description: &ModelDescription) -> VersionStatistics {
         VersionStatistics {
             model: description.model.clone(),
@@ -56,7 +56,7 @@ impl Statistics {
     }
 
     fn lock(&self) -> MutexGuard<'_, Sums> {
-        // Nothing panics while the lock is held, so a poisoned one still guards whole sums.
+        // No code panics while the lock is held, so a poisoned lock still guards consistent sums.
         self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -64,7 +64,7 @@ impl Statistics {
 // === impl Unanswered ===
 
 impl Unanswered<'_> {
-    /// It is answered: so many rows, in these times.
+    /// Counts the request as successful, with its number of rows and its timings.
     pub fn succeed(mut self, rows: u32, timings: &Timings) {
         if let Some(statistics) = self.statistics.take() {
             let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -85,7 +85,7 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// Count an execution of so many rows, for one request.
+/// Counts an execution of `rows` rows for one request.
 fn add(sums: &mut Sums, rows: u64, timings: &Timings) {
     sums.inferences += rows;
     sums.executions += 1;

@@ -1,35 +1,35 @@
-//! How long each phase of one inference took.
+//! The durations of the phases of one inference.
 //!
-//! A [`Stopwatch`] runs beside the straight line and is told where it has come to; what happens within
-//! a call of the version is measured there and comes as [`Usage`]. What it measures goes to
-//! the client and to [`crate::statistics`]; nothing is decided by it.
+//! A [`Stopwatch`] is notified at the end of each phase. The phases within a call of the version are
+//! measured there and returned as [`Usage`]. The measurements are sent to the client and added to
+//! [`crate::statistics`]; no decision depends on them.
 
 use std::time::{Duration, Instant};
 use wisp_sandbox::handler::Usage;
 
-/// The phases of an answered inference, in their order. Lifetime: one request.
+/// The phases of a completed inference, in order. Lifetime: one request.
 ///
-/// They do not add up to the total: handing work from one thread to another belongs to none of them.
+/// They do not add up to the total: handing work from one thread to another belongs to no phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// Until the body was complete; choosing the version included.
+    /// The time until the body was complete, including the choice of the version.
     pub read: Duration,
     pub decode: Duration,
-    /// Waiting for a place in the sandbox and for threads of the handler's and the graph's. An
-    /// inline call that was begun in vain is part of the wait for the one that answered.
+    /// The wait for a place in the sandbox and for the threads of the handler and the graph. Includes an
+    /// inline call that was abandoned in favour of a queued one.
     pub queue: Duration,
-    /// The handler's own code before its first `compute`, and making its instance.
+    /// The handler's own code before its first `compute`, including the creation of its instance.
     pub preprocess: Duration,
-    /// The graph, all of its computations together.
+    /// The computation of graphs, summed over all computations.
     pub compute: Duration,
     /// The handler's own code from its first `compute` on.
     pub postprocess: Duration,
     pub encode: Duration,
-    /// From the routed head to the encoded answer, which is compressed and sent after it.
+    /// The time from the routed head to the encoded response, before it is compressed and sent.
     pub total: Duration,
 }
 
-/// The time that passes while an inference takes its way. Lifetime: one request.
+/// The clock of one inference. Lifetime: one request.
 #[derive(Debug)]
 pub struct Stopwatch {
     started: Instant,
@@ -40,7 +40,7 @@ pub struct Stopwatch {
 // === impl Timings ===
 
 impl Timings {
-    /// Each phase and its name, the total as the last.
+    /// Returns each phase with its name, and the total as the last.
     pub fn phases(&self) -> [(&'static str, Duration); 8] {
         [
             ("read", self.read),
@@ -67,17 +67,17 @@ impl Stopwatch {
         }
     }
 
-    /// The body is complete.
+    /// Records the time of reading, at the complete body.
     pub fn has_read(&mut self) {
         self.timings.read = self.next_lap();
     }
 
-    /// The request is decoded.
+    /// Records the time of decoding.
     pub fn has_decoded(&mut self) {
         self.timings.decode = self.next_lap();
     }
 
-    /// The version has answered, and this is what it took.
+    /// Records the usage of the call, once the version has returned.
     pub fn has_called(&mut self, usage: &Usage) {
         self.next_lap();
         self.timings.queue = usage.queue;
@@ -86,7 +86,7 @@ impl Stopwatch {
         self.timings.postprocess = usage.postprocess();
     }
 
-    /// The answer is encoded, which is the end.
+    /// Records the time of encoding and returns all timings.
     pub fn has_encoded(mut self) -> Timings {
         self.timings.encode = self.next_lap();
         self.timings.total = self.lap.saturating_duration_since(self.started);

@@ -1,7 +1,7 @@
-//! One loaded version of a model: what it tells about itself, and how it answers.
+//! One loaded version of a model: its description, and the calls to it.
 //!
-//! A bare version computes its graph; a version with a handler calls the handler, which computes.
-//! Neither is loaded or chosen here.
+//! A bare version computes its graph; a version with a handler calls the handler, which computes. This
+//! module does not load or choose versions.
 
 use crate::admission::{AdmissionError, Permit, Share};
 use crate::expected_wait::Crowded;
@@ -32,10 +32,10 @@ enum Answers {
     Handler(PlacedHandler),
 }
 
-/// Why a version gave no answer.
+/// The reason that a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The request does not fit the version's signature.
+    /// The request does not match the signature of the version.
     #[error(transparent)]
     Request(RequestError),
     #[error(transparent)]
@@ -46,12 +46,12 @@ pub enum CallError {
     Compute(ComputeError),
     #[error(transparent)]
     Handler(HandlerError),
-    /// The answer does not fit the version's signature.
+    /// The answer of the handler or graph does not match the signature of the version.
     #[error("the answer does not fit the signature")]
     Answer(#[source] SpecError),
 }
 
-/// How a request departs from the signature. For the client.
+/// The mismatch between a request and the signature. The message is for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     #[error("input {0}")]
@@ -78,7 +78,7 @@ pub enum RequestError {
 }
 
 impl ModelVersion {
-    /// A version that serves a graph as it is.
+    /// Returns a version that serves a graph without a handler.
     pub fn bare(description: ModelDescription, graph: Arc<dyn Compute>) -> ModelVersion {
         ModelVersion {
             description,
@@ -89,7 +89,7 @@ impl ModelVersion {
         }
     }
 
-    /// A version whose handler answers.
+    /// Returns a version that is served by a handler.
     pub fn with_handler(description: ModelDescription, handler: PlacedHandler) -> ModelVersion {
         ModelVersion {
             description,
@@ -100,12 +100,12 @@ impl ModelVersion {
         }
     }
 
-    /// The same version, whose engines were decided for so.
+    /// Returns the version with the decisions that selected its backends.
     pub(crate) fn with_decisions(self, decisions: Vec<(String, Decision)>) -> ModelVersion {
         ModelVersion { decisions, ..self }
     }
 
-    /// How the engines of its graphs were chosen, by graph, where they were chosen by measurement.
+    /// Returns the decisions about the backends that were chosen by measurement, by graph.
     pub fn decisions(&self) -> &[(String, Decision)] {
         &self.decisions
     }
@@ -119,12 +119,12 @@ impl ModelVersion {
         &self.share
     }
 
-    /// What it has done so far.
+    /// Returns the statistics of this version.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
     }
 
-    /// How many rows a request has that this version answers: its batch, or one.
+    /// Returns the number of rows of a request: its batch size, or 1 if the version has no batch axis.
     pub fn rows(&self, request: &InferRequest) -> u32 {
         let sizes = |input: &NamedTensor| input.tensor.shape().dimensions().first().copied();
         match self.description.max_batch_size {
@@ -133,7 +133,7 @@ impl ModelVersion {
         }
     }
 
-    /// Answer one admitted request before `deadline`.
+    /// Runs one admitted request before `deadline`.
     pub async fn call(
         &self,
         request: InferRequest,
@@ -180,7 +180,7 @@ impl ModelVersion {
         }
         check_tensors(&signature.inputs, &request.inputs).map_err(RequestError::Input)?;
         if let Answers::Graph(_) = self.answers {
-            // A handler judges completeness itself: one input may stand in for another.
+            // A handler checks completeness itself, since one input may replace another.
             check_complete(&signature.inputs, &request.inputs).map_err(RequestError::Input)?;
         }
         self.check_batch(&request.inputs)?;
@@ -198,7 +198,7 @@ impl ModelVersion {
         Ok(())
     }
 
-    /// Where axis 0 is a batch, it has 1 to `max_batch_size` rows, the same in every input.
+    /// Checks that axis 0, if it is a batch, has 1 to `max_batch_size` rows, the same number in every input.
     fn check_batch(&self, inputs: &[NamedTensor]) -> Result<(), RequestError> {
         let max_batch_size = self.description.max_batch_size;
         if max_batch_size == 0 {
@@ -240,7 +240,7 @@ impl ModelVersion {
         Ok(())
     }
 
-    /// The wanted outputs in the wanted order, all of them checked.
+    /// Checks all outputs and returns the wanted ones in the wanted order.
     fn respond(
         &self,
         mut outputs: Vec<NamedTensor>,

@@ -1,22 +1,22 @@
-//! Batch normalisation behind a convolution or a matrix product, put into the weights.
+//! Folds batch normalisation after a convolution or a matrix product into the weights.
 //!
-//! It is a factor and a sum for each channel, all of them constants, and so are the weights: multiplied once
-//! when the model is loaded, it costs nothing when it computes. What is not exactly that is left alone.
+//! Batch normalisation is a constant factor and a constant sum for each channel, and the weights are constants
+//! too. Multiplied once at load time, it costs nothing in a computation. All other patterns stay unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
-/// What ONNX says where a node does not.
+/// The default of ONNX.
 const EPSILON: f32 = 1e-5;
 
-/// What a channel is multiplied with, and what is added then.
+/// The factor of each channel and the sum that is added after it.
 struct Affine {
     factors: Vec<f64>,
     sums: Vec<f64>,
 }
 
-/// Fold all that can be in the outermost graph.
+/// Folds every possible normalisation in the outermost graph.
 pub(super) fn fold(graph: &mut GraphProto) {
     let mut folded = BTreeSet::new();
     let mut unused = BTreeSet::new();
@@ -56,7 +56,7 @@ pub(super) fn fold(graph: &mut GraphProto) {
             .next()
             .is_some_and(|position| folded.contains(&position))
     });
-    // An input with a value must keep it: without, requests would have to bring it.
+    // An input with a default value must keep it: otherwise requests would have to contain it.
     let uses = self::uses(graph);
     let inputs: BTreeSet<&str> = graph
         .input
@@ -69,7 +69,7 @@ pub(super) fn fold(graph: &mut GraphProto) {
     graph.initializer.retain(|tensor| is_needed(&tensor.name));
 }
 
-/// How often each value is used, by nodes, by graphs inside of them, and as an output.
+/// Counts the uses of each value by nodes, by inner graphs, and as an output.
 fn uses(graph: &GraphProto) -> BTreeMap<String, usize> {
     let mut uses = BTreeMap::new();
     count_uses(graph, &mut uses);
@@ -89,7 +89,7 @@ fn count_uses(graph: &GraphProto, uses: &mut BTreeMap<String, usize>) {
     }
 }
 
-/// The weights and the bias of `product` with `norm` in them, if that is possible.
+/// Returns the weights and the bias of `product` with `norm` folded into them, if that is possible.
 fn fold_node(
     graph: &GraphProto,
     product: &NodeProto,
@@ -102,7 +102,7 @@ fn fold_node(
     let affine = Affine::of(graph, norm)?;
     let channels = affine.factors.len();
     let (weight, mut numbers) = constant(graph, product.input.get(1)?)?;
-    // Numbers of one channel lie together, or one in each row.
+    // The numbers of one channel are either contiguous, or one in each row.
     let together = match product.op_type.as_str() {
         "Conv" => true,
         "Gemm" if int(product, "transB") == Some(1) => true,
@@ -192,7 +192,7 @@ impl Affine {
     }
 }
 
-/// A constant of 32-bit floats that the file itself holds.
+/// Returns an f32 initializer that is stored in the file itself.
 fn constant<'a>(graph: &'a GraphProto, name: &str) -> Option<(&'a TensorProto, Vec<f64>)> {
     let tensor = graph
         .initializer
@@ -269,8 +269,8 @@ mod tests {
         }
     }
 
-    /// `op_type` with the weights `w`, normalised with a scale of 2 and 3, sums of 1, a mean of 4 and a
-    /// variance of a quarter.
+    /// Returns `op_type` with the weights `w`, normalised with the scales 2 and 3, a bias of 1, a mean
+    /// of 4 and a variance of 0.25.
     fn graph(op_type: &str, weights: TensorProto, outputs: &[&str]) -> GraphProto {
         let mut norm = node(
             "BatchNormalization",

@@ -1,10 +1,10 @@
-//! Changes every tensor that is stored in a model, wherever it is.
+//! Changes every tensor that is stored in a model, including those of inner graphs and functions.
 
 use tract_onnx::pb::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 type Visit<'a> = &'a mut dyn FnMut(&mut TensorProto) -> Result<(), String>;
 
-/// Calls `visit` for every tensor that an engine reads from `model`, until one fails.
+/// Calls `visit` for every tensor that a backend reads from `model`, until a call fails.
 pub(crate) fn change_tensors(model: &mut ModelProto, visit: Visit) -> Result<(), String> {
     if let Some(graph) = &mut model.graph {
         change_graph(graph, visit)?;

@@ -1,20 +1,20 @@
-//! How many parts an ONNX file may have.
+//! Limits on the number of parts in an ONNX file.
 //!
-//! Engines take time that grows with the square of some of these counts, so a file of a few megabytes could
-//! keep one busy for hours. Real files stay far below.
+//! Backends take time that grows with the square of some of these counts, so a file of a few megabytes
+//! could occupy one for hours. Real files stay far below the limits.
 
 use tract_onnx::pb::{FunctionProto, GraphProto, ModelProto, NodeProto};
 
-/// Nodes, those of inner graphs and of functions included. Real files have some thousands.
+/// The maximum number of nodes, including those of inner graphs and functions. Real files have some thousands.
 const MAX_NODES: usize = 30_000;
 
-/// Weights, those of inner graphs included.
+/// The maximum number of initializers, including those of inner graphs.
 const MAX_INITIALIZERS: usize = 30_000;
 
-/// Inputs of a graph, and as many outputs.
+/// The maximum number of inputs of a graph, and of its outputs.
 const MAX_GRAPH_VALUES: usize = 1024;
 
-/// Inputs of a node, and as many outputs.
+/// The maximum number of inputs of a node, and of its outputs.
 const MAX_NODE_VALUES: usize = 4096;
 
 #[derive(Default)]
@@ -25,7 +25,7 @@ struct Counts {
     node_values: usize,
 }
 
-/// Refuses a model with more parts than engines can handle.
+/// Returns an error for a model with more parts than backends can handle.
 pub(crate) fn check_counts(model: &ModelProto) -> Result<(), String> {
     let mut counts = Counts::default();
     if let Some(graph) = &model.graph {
@@ -58,7 +58,7 @@ pub(crate) fn check_counts(model: &ModelProto) -> Result<(), String> {
 }
 
 impl Counts {
-    /// The depth is bounded by the decoder's limit on nested messages.
+    /// Adds a graph and its inner graphs. The recursion depth is bounded by the decoder's limit on nested messages.
     fn add_graph(&mut self, graph: &GraphProto) {
         self.initializers += graph.initializer.len() + graph.sparse_initializer.len();
         let values = graph.input.len().max(graph.output.len());

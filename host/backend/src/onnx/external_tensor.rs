@@ -1,6 +1,6 @@
-//! Tensors that an ONNX file keeps in files beside it.
+//! Tensors whose data an ONNX file stores in other files beside it.
 //!
-//! Refusals from here name what to change in the model, and no path of this machine.
+//! Errors from here contain the part of the model to change, and no path of this machine.
 
 use crate::bounded_file::open_regular;
 #[cfg(feature = "onnxruntime")]
@@ -9,25 +9,25 @@ use std::path::{Component, Path, PathBuf};
 use tract_onnx::pb::tensor_proto::DataLocation;
 use tract_onnx::pb::{GraphProto, TensorProto};
 
-/// Where the bytes of a tensor lie.
+/// The location of a tensor's bytes.
 #[derive(Debug)]
 pub(crate) struct ExternalBytes {
     #[cfg(feature = "onnxruntime")]
     path: PathBuf,
-    /// As the model names the file.
+    /// The name of the file in the model.
     location: String,
     #[cfg(feature = "onnxruntime")]
     offset: u64,
     pub(crate) length: usize,
 }
 
-/// Whether the tensor's bytes lie in another file.
+/// Returns whether the bytes of the tensor are in another file.
 pub(crate) fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location == Some(DataLocation::External as i32)
 }
 
 impl ExternalBytes {
-    /// Where the bytes of `tensor` lie, which is external, in the file that it names in `folder`.
+    /// Locates the bytes of an external `tensor` in the file that it names in `folder`.
     pub(crate) fn of(tensor: &TensorProto, folder: Option<&Path>) -> Result<ExternalBytes, String> {
         let entry = |key: &str| {
             let mut entries = tensor.external_data.iter();
@@ -59,12 +59,12 @@ impl ExternalBytes {
         })
     }
 
-    /// The file, as the model names it.
+    /// Returns the name of the file in the model.
     pub(crate) fn location(&self) -> &str {
         &self.location
     }
 
-    /// Reads the bytes, for an engine that does not read them itself, of which `bytes` holds as many as there are.
+    /// Reads the bytes into `bytes`, which has their length, for a backend that does not read them itself.
     #[cfg(feature = "onnxruntime")]
     pub(crate) fn read(&self, bytes: &mut [u8]) -> Result<(), String> {
         let mut read = || {
@@ -79,7 +79,7 @@ impl ExternalBytes {
     }
 }
 
-/// The path and the size of the file at `location`, which must be one of the folder's own.
+/// Returns the path and the size of the file at `location`, which must be inside the folder.
 fn own_file(location: &str, folder: Option<&Path>) -> Result<(PathBuf, u64), String> {
     let Some(folder) = folder else {
         return Err("cannot be read with a model that is not a file".to_owned());
@@ -107,9 +107,9 @@ fn own_file(location: &str, folder: Option<&Path>) -> Result<(PathBuf, u64), Str
     Ok((path, size))
 }
 
-/// Calls `visit` for every tensor stored in `graph` and in the graphs inside it.
+/// Calls `visit` for every tensor stored in `graph` and its inner graphs.
 ///
-/// The depth is bounded by the decoder's limit on nested messages.
+/// The recursion depth is bounded by the decoder's limit on nested messages.
 pub(crate) fn visit_tensors(graph: &GraphProto, visit: &mut dyn FnMut(&TensorProto)) {
     graph.initializer.iter().for_each(&mut *visit);
     for attribute in graph.node.iter().flat_map(|node| &node.attribute) {

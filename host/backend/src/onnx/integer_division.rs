@@ -1,9 +1,9 @@
-//! Divisions of integers that no processor traps at.
+//! Rewrites integer divisions so that they do not trap.
 //!
-//! The least integer divided by minus one is no integer of its type. On x86 such a division, and the
-//! remainder of it, raises a signal that ends the process, and ONNX Runtime looks out for zero only. So where a
-//! divisor may be minus one, one takes its place and the quotient changes its sign: the least integer then
-//! stays what it is, as numpy and two's complement have it, and all other answers are the same.
+//! The smallest integer divided by -1 does not fit its type. On x86 such a division or remainder raises a
+//! signal that ends the process, and ONNX Runtime checks only for zero. If a divisor may be -1, it is
+//! therefore replaced by 1 and the sign of the quotient is changed. The smallest integer then stays
+//! unchanged, as in numpy and two's complement, and all other results are the same.
 
 use super::value_types::{ValueTypes, add_node_types, add_types};
 use std::collections::HashSet;
@@ -14,14 +14,17 @@ use tract_onnx::pb::{
     TensorProto,
 };
 
-/// The first version of ONNX with `Where`.
+/// The first opset of ONNX with `Where`.
 const WHERE_OPSET: i64 = 9;
 
-/// The first version of ONNX with `CastLike`.
+/// The first opset of ONNX with `CastLike`.
 const CAST_LIKE_OPSET: i64 = 15;
 
-/// Rewrites the divisions of `model` in which the divisor may be minus one, or says which one it cannot.
-/// Returns whether there was one; a model without is left as it is.
+/// Rewrites the divisions of `model` whose divisor may be -1. Returns whether there was any; without
+/// one, the model stays unchanged.
+///
+/// # Errors
+/// Returns a message that names a division which cannot be rewritten.
 pub(crate) fn guard_integer_divisions(model: &mut ModelProto) -> Result<bool, String> {
     let mut rewriter = Rewriter::of(&model.opset_import);
     if let Some(graph) = &mut model.graph {
@@ -39,11 +42,11 @@ struct Rewriter {
     rewritten: usize,
 }
 
-/// What a graph inside a graph sees of those around it.
+/// The values of the outer graphs that an inner graph can use.
 #[derive(Default, Clone)]
 struct Scope {
     types: ValueTypes,
-    /// Constants without a minus one.
+    /// Constants that do not contain -1.
     safe: HashSet<String>,
 }
 
@@ -56,12 +59,12 @@ impl Rewriter {
     }
 
     fn rewrite_graph(&mut self, graph: &mut GraphProto, outer: &Scope) -> Result<(), String> {
-        // Most graphs divide no integers: then nothing needs to be known of their values.
+        // Most graphs contain no division, and then the types of their values are not needed.
         if !graph.node.iter().any(divides_somewhere) {
             return Ok(());
         }
         let mut scope = outer.clone();
-        // A value of the same name as an outer one hides it.
+        // A value hides an outer one of the same name.
         for value in graph.input.iter().chain(&graph.output) {
             scope.types.remove(&value.name);
             scope.safe.remove(&value.name);
@@ -84,7 +87,7 @@ impl Rewriter {
         if !function.node.iter().any(divides_somewhere) {
             return Ok(());
         }
-        // The types of what it is given are those of each call.
+        // The types of a function's inputs depend on each call.
         let mut scope = Scope::default();
         for node in &function.node {
             add_node_types(node, &mut scope.types);
@@ -119,7 +122,7 @@ impl Rewriter {
         Ok(())
     }
 
-    /// What takes the place of `node`, if it needs to be replaced.
+    /// Returns the replacement of `node`, if it must be replaced.
     fn guarded(
         &mut self,
         node: &NodeProto,
@@ -134,7 +137,7 @@ impl Rewriter {
         }
         let names = [dividend, divisor, output];
         let element_type = names.into_iter().find_map(|name| scope.types.get(name));
-        // The smaller integers are divided as larger ones, which have room.
+        // Smaller integers are divided as larger ones, which have enough range.
         let needed = match element_type {
             None => true,
             Some(&found) => found == DataType::Int64 as i32 || found == DataType::Int32 as i32,
@@ -176,7 +179,7 @@ impl Rewriter {
         let mut division = node.clone();
         division.input[1].clone_from(&safe);
         if node.op_type == "Mod" {
-            // Of one as of minus one, nothing remains.
+            // The remainder is 0 for a divisor of 1 as for -1.
             nodes.push(division);
             return Ok(Some(nodes));
         }
@@ -198,7 +201,7 @@ fn is_onnx(node: &NodeProto, operators: &[&str]) -> bool {
     ["", "ai.onnx"].contains(&node.domain.as_str()) && operators.contains(&node.op_type.as_str())
 }
 
-/// Whether the node, or one in a graph inside it, divides.
+/// Returns whether the node or a node of its inner graphs divides.
 fn divides_somewhere(node: &NodeProto) -> bool {
     let attributes = node.attribute.iter();
     let mut inner = attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
@@ -218,7 +221,7 @@ fn is_safe_constant(attribute: &AttributeProto) -> bool {
     }
 }
 
-/// Whether a tensor of integers has a minus one, or may have one for all that is known.
+/// Returns whether a tensor of integers contains -1, or may contain it because its data is in another file.
 fn has_minus_one(tensor: &TensorProto) -> bool {
     let is_outside = tensor.data_location == Some(DataLocation::External as i32);
     let width = match DataType::try_from(tensor.data_type) {

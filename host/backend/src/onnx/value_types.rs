@@ -1,16 +1,16 @@
-//! The element types of the values in a graph, as far as the file tells.
+//! The element types of the values in a graph, as far as they follow from the file.
 //!
-//! Files declare those of inputs, outputs and weights, and seldom the others, which follow from the
-//! operators. What cannot be told has none here: rewrites that need a type must then do without.
+//! Files declare the types of inputs, outputs and initializers, and rarely those of other values, which follow
+//! from the operators. A value whose type cannot be derived is missing here, and a rewrite must handle that.
 
 use std::collections::HashMap;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, type_proto};
 
-/// Element types by the names of values; a graph inside a graph sees those around it.
+/// Element types by the names of values. An inner graph also uses the values of the graphs around it.
 pub(super) type ValueTypes = HashMap<String, i32>;
 
-/// Adds the types of the values in `graph`, whose outer values are in `types`.
+/// Adds the types of the values in `graph`. The map already contains the outer values.
 pub(super) fn add_types(graph: &GraphProto, types: &mut ValueTypes) {
     let declared = graph.input.iter().chain(&graph.output);
     for value in declared.chain(&graph.value_info) {
@@ -26,7 +26,7 @@ pub(super) fn add_types(graph: &GraphProto, types: &mut ValueTypes) {
     }
 }
 
-/// Adds the types of the values that `node` puts out.
+/// Adds the types of the outputs of `node`.
 pub(super) fn add_node_types(node: &NodeProto, types: &mut ValueTypes) {
     for (position, name) in node.output.iter().enumerate() {
         if name.is_empty() || types.contains_key(name) {
@@ -86,14 +86,14 @@ fn output_type(node: &NodeProto, position: usize, types: &ValueTypes) -> Option<
             let branch = attribute("then_branch")?.g.as_ref()?;
             inner_type(branch, position, types)
         }
-        // What a loop carries comes after its condition; what a scan carries comes first.
+        // The carried values of a loop come after its condition; those of a scan come first.
         ("Loop", _) => inner_type(attribute("body")?.g.as_ref()?, position + 1, types),
         ("Scan", _) => inner_type(attribute("body")?.g.as_ref()?, position, types),
         ("SequenceAt" | "SplitToSequence" | "ConcatFromSequence" | "Optional", _)
         | ("OptionalGetElement" | "SequenceConstruct" | "SequenceMap" | "TfIdfVectorizer", _)
         | ("StringSplit" | "StringConcat" | "StringNormalizer" | "RegexFullMatch", _)
         | ("ImageDecoder", _) => None,
-        // Of the others, the first input's type is the output's.
+        // For all others, the output has the type of the first input.
         _ => input(0),
     }
 }

@@ -1,7 +1,7 @@
-//! `ZipMap` makes of each row of scores a map from class to score, which no tensor can hold.
+//! Removes `ZipMap`, which turns each row of scores into a map from class to score.
 //!
-//! skl2onnx puts it behind every classifier unless told not to. Clients get the scores instead, under the
-//! name that the maps had; the column of a class is its position among the classes.
+//! A map is not a tensor. skl2onnx adds the operator after every classifier by default. Clients receive the
+//! scores instead, under the name of the maps; the column of a class is its position among the classes.
 
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
@@ -9,11 +9,12 @@ use tract_onnx::pb::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto, type_proto,
 };
 
-/// The version of ONNX's own operators for a file that names none, as one of trees alone may: it has Identity.
+/// The opset for a file that imports no operators of ONNX itself, such as a file with trees
+/// alone. It contains Identity.
 const OPSET: i64 = 13;
 
-/// Let the inputs of all `ZipMap` nodes take the names of their outputs, and declare those as floats of shape
-/// [rows, classes]. Answers whether there was one; a model without is left as it is.
+/// Replaces all `ZipMap` nodes by Identity, and declares their outputs as f32 of shape [rows, classes].
+/// Returns whether there was any; a model without stays unchanged.
 pub(crate) fn remove_zip_maps(model: &mut ModelProto) -> bool {
     let Some(graph) = &mut model.graph else {
         return false;
@@ -27,7 +28,7 @@ pub(crate) fn remove_zip_maps(model: &mut ModelProto) -> bool {
                 declared.r#type = Some(scores(classes(node)));
             }
         }
-        // Not a change of names: what the scores are called may be an output too, or an input.
+        // Values are not renamed, since the scores may also be an output or an input.
         node.op_type = "Identity".to_owned();
         node.domain = String::new();
         node.attribute.clear();
@@ -43,7 +44,7 @@ pub(crate) fn remove_zip_maps(model: &mut ModelProto) -> bool {
     removed
 }
 
-/// How many classes the node names.
+/// Returns the number of classes that the node names.
 fn classes(node: &NodeProto) -> usize {
     let attributes = node.attribute.iter();
     attributes
@@ -52,7 +53,7 @@ fn classes(node: &NodeProto) -> usize {
         .sum()
 }
 
-/// The type of a matrix of floats with this many columns.
+/// Returns the type of an f32 matrix with this number of columns.
 fn scores(classes: usize) -> TypeProto {
     let columns = i64::try_from(classes).ok().filter(|&classes| classes > 0);
     let dim = vec![
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(graph.output[0].r#type, None);
         assert_eq!(graph.output[1].r#type, Some(scores(3)));
         assert_eq!(rewritten.opset_import[1].version, OPSET);
-        // There is nothing left to do.
+        // A second call changes nothing.
         let again = rewritten.clone();
         assert!(!remove_zip_maps(&mut rewritten));
         assert_eq!(rewritten, again);

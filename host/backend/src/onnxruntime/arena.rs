@@ -1,13 +1,11 @@
-//! The memory that all sessions compute in: one arena of the library's with an end.
+//! The memory that all sessions compute in: one arena of the library with a size limit.
 //!
-//! What a request of a few numbers may ask a graph for, nothing in the library bounds. An arena that has
-//! reached its end refuses instead of allocating, and the run fails. It keeps what it has once allocated, in
-//! pieces that may not suit what comes next, so a run that is refused is tried again after the arena has given
-//! back what nobody uses. That happens at the end of a run that asks for it, of any session: a graph of
-//! nothing serves.
+//! The library does not bound the memory that a graph allocates for a request with a few numbers. An arena
+//! at its limit refuses to allocate, and the run fails. It keeps the memory that it has allocated, in blocks
+//! that may not fit the next allocations, so a refused run is repeated after the arena has released its
+//! unused memory. That happens at the end of any session's run that requests it; a trivial graph is enough.
 //!
-//! Weights lie elsewhere. Nor does the arena know of what an operator keeps for itself in the C++ library's own
-//! containers.
+//! Weights are outside the arena, and so is the memory that operators hold in C++ containers of the library.
 
 use super::interface::{RunOptions, Value, register_arena, run};
 use ort::environment::Environment;
@@ -26,27 +24,27 @@ use tract_onnx::pb::{
 #[derive(Debug)]
 pub(super) struct Arena {
     max_bytes: usize,
-    /// A session of a graph of nothing.
+    /// A session of a trivial graph.
     idle: Session,
-    /// Runs that are under way, and outputs that are not dropped yet.
+    /// The number of runs in progress and of outputs that are not dropped yet.
     users: AtomicUsize,
 }
 
-/// That somebody uses the arena.
+/// A guard that counts as a user of the arena.
 #[derive(Debug)]
 pub(super) struct ArenaUse(&'static Arena);
 
-/// Why the arena refused.
+/// The reason that the arena refused an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It will never hold so many bytes.
+    /// The requested number of bytes exceeds the limit of the arena.
     TooLarge(usize),
-    /// It does not hold so many bytes now.
+    /// The requested number of bytes does not fit now.
     Full(usize),
 }
 
 impl Arena {
-    /// Gives the environment an arena of up to `max_bytes`.
+    /// Registers an arena of up to `max_bytes` with the environment.
     pub(super) fn new(environment: &Environment, max_bytes: usize) -> ort::Result<Arena> {
         let (device, kind) = (AllocationDevice::CPU, AllocatorType::Arena);
         let memory = MemoryInfo::new(device, 0, kind, MemoryType::Default)?;
@@ -62,23 +60,23 @@ impl Arena {
         })
     }
 
-    /// The bytes that it holds at most.
+    /// Returns the size limit of the arena in bytes.
     pub(super) fn max_bytes(&self) -> usize {
         self.max_bytes
     }
 
-    /// Notes a user.
+    /// Counts a user of the arena until the returned guard is dropped.
     pub(super) fn enter(&'static self) -> ArenaUse {
         self.users.fetch_add(1, Ordering::Relaxed);
         ArenaUse(self)
     }
 
-    /// Whether there are users besides one.
+    /// Returns whether the arena has more than one user.
     pub(super) fn is_shared(&self) -> bool {
         self.users.load(Ordering::Relaxed) > 1
     }
 
-    /// Lets the arena give back what nobody uses.
+    /// Makes the arena release its unused memory.
     pub(super) fn shrink(&self) -> ort::Result<()> {
         let (device, kind) = (AllocationDevice::CPU, AllocatorType::Device);
         let memory = MemoryInfo::new(device, 0, kind, MemoryType::Default)?;
@@ -94,7 +92,7 @@ impl Arena {
         Ok(())
     }
 
-    /// What a failed run says of the arena, if it failed for that.
+    /// Returns the refusal in the message of a failed run, if the arena caused the failure.
     pub(super) fn refusal(&self, message: &str) -> Option<Refusal> {
         const BEFORE: &str = "is smaller than requested bytes of ";
         let (_, rest) = message.split_once(BEFORE)?;
@@ -113,7 +111,7 @@ impl Drop for ArenaUse {
     }
 }
 
-/// An ONNX file of one operator that hands on a byte.
+/// Returns an ONNX file with one operator that copies a byte.
 fn graph_of_nothing() -> Vec<u8> {
     let byte = |name: &str| ValueInfoProto {
         name: name.to_owned(),

@@ -1,10 +1,10 @@
-//! What an ONNX file keeps in files beside it, read into memory of the model's own.
+//! The external tensors of an ONNX file, read into memory that the model owns.
 //!
-//! The library would map such files: what is written into them later then changes the answers, and a file
-//! that is cut short ends the process. Small tensors are put into the model itself; of large ones, which a
-//! message cannot hold, the session is lent the numbers.
+//! The library would memory-map the external files. A later write to such a file would change the
+//! results, and truncating it would end the process. Small tensors are stored in the model itself. Large
+//! ones, which a protobuf message cannot hold, are lent to the session.
 //!
-//! Refusals name no path of this machine.
+//! Errors contain no path of this machine.
 
 use super::interface::{Value, add_initializer};
 use super::signature;
@@ -19,13 +19,13 @@ use std::path::Path;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{ModelProto, TensorProto};
 
-/// Bytes of a tensor that is put into the model, where it would be copied a few times.
+/// The largest tensor, in bytes, that is stored in the model, where it is copied a few times.
 const MAX_INSIDE: usize = 1 << 20;
 
-/// Numbers are aligned to so many bytes: more than any type needs.
+/// The alignment of the numbers in bytes, which is more than any type needs.
 const ALIGNMENT: usize = 64;
 
-/// Tensors that have been read from files beside a model.
+/// The tensors that have been read from files beside a model.
 #[derive(Debug, Default)]
 pub(super) struct ExternalTensors {
     has_moved: bool,
@@ -40,7 +40,7 @@ struct LentTensor {
     numbers: AlignedBytes,
 }
 
-/// What a session computes with and does not own: fields are dropped in this order. Lifetime: the session.
+/// The tensors that a session uses and does not own. Fields are dropped in this order. Lifetime: the session.
 #[derive(Debug)]
 pub(super) struct Initializers {
     _values: Vec<Value>,
@@ -62,7 +62,7 @@ impl ExternalTensors {
     ) -> Result<ExternalTensors, String> {
         let mut taken = ExternalTensors::default();
         let mut left = process_memory().map_or(usize::MAX, |bytes| bytes / 2);
-        // Only the graph's own initializers can be lent.
+        // Only the initializers of the outermost graph can be lent.
         let own = model.graph.iter().flat_map(|graph| &graph.initializer);
         let own: HashSet<String> = own
             .filter(|tensor| is_external(tensor))
@@ -128,12 +128,13 @@ impl ExternalTensors {
         Ok(())
     }
 
-    /// Whether the model has been changed.
+    /// Returns whether tensors have been stored in the model.
     pub(super) fn has_moved(&self) -> bool {
         self.has_moved
     }
 
-    /// Lets the session that is built compute with these tensors, which the caller keeps as long as it lives.
+    /// Lends these tensors to the session under construction. The caller keeps the result
+    /// as long as the session lives.
     pub(super) fn lend_to(self, builder: &mut SessionBuilder) -> ort::Result<Initializers> {
         let (device, kind) = (AllocationDevice::CPU, AllocatorType::Device);
         let memory = MemoryInfo::new(device, 0, kind, MemoryType::Default)?;

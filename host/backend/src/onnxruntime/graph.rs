@@ -1,4 +1,4 @@
-//! One session that serves: requests in, answers out.
+//! A session that serves requests.
 
 use super::arena::{Arena, ArenaUse, Refusal};
 use super::external_tensor::Initializers;
@@ -19,18 +19,18 @@ use wisp_tensor::{ElementType, NamedTensor, Shape, Signature, Tensor, TensorErro
 /// A model loaded by [`super::OnnxRuntime`]. Lifetime: a model version.
 #[derive(Debug)]
 pub(super) struct OrtGraph {
-    /// Dropped before its initializers.
+    /// The session, which is dropped before its initializers.
     session: Arc<Served>,
     signature: Signature,
     input_names: Vec<CString>,
     output_names: Vec<CString>,
-    /// Says of inputs that they lie in the processor's memory.
+    /// Marks inputs as being in CPU memory.
     memory: MemoryInfo<'static>,
-    /// What it was found to compute.
+    /// The sample inputs that the graph was found to compute.
     sample: Sample,
 }
 
-/// A session and what must live as long as it does: fields are dropped in this order.
+/// A session and the values that must outlive it. Fields are dropped in this order.
 #[derive(Debug)]
 struct Served {
     session: Session,
@@ -38,10 +38,10 @@ struct Served {
     arena: &'static Arena,
 }
 
-/// An input of a run. Its numbers are the tensor's.
+/// An input of a run, which borrows the bytes of the tensor.
 struct Input<'a> {
     value: Value,
-    /// Numbers that lay where their type does not allow it, moved to where it does.
+    /// A copy of bytes that were not aligned for their type.
     _aligned: Option<Vec<u8>>,
     _tensor: &'a Tensor,
 }
@@ -49,7 +49,7 @@ struct Input<'a> {
 /// A value as the owner of shared bytes.
 struct Content {
     length: usize,
-    /// Released before the session whose memory it is: fields are dropped in this order.
+    /// Released before the session that owns the memory: fields are dropped in this order.
     value: Value,
     _use: ArenaUse,
     _session: Arc<Served>,
@@ -77,8 +77,8 @@ impl OrtGraph {
             memory: MemoryInfo::new(device, 0, kind, MemoryType::Default).map_err(failed_load)?,
             sample: Sample::default(),
         };
-        // What computes at none of the sizes tried is served all the same: that it was loaded says that all
-        // its operators are there, and zeros or empty texts may just not suit it.
+        // A graph that computes at none of the sizes tried is served anyway: loading has checked that all
+        // its operators exist, and zeros or empty strings may just be unsuitable inputs.
         let probed = probe(&graph.signature, |inputs| {
             let limit = TimeLimit::start();
             let outputs = graph.compute_cancellable(inputs, limit.cancellation());
@@ -92,7 +92,7 @@ impl OrtGraph {
         Ok(graph)
     }
 
-    /// Run the session, again if the arena had to be made room in.
+    /// Runs the session, and once more if the arena first had to release memory.
     fn run(
         &self,
         inputs: &[&Value],
@@ -166,7 +166,8 @@ impl OrtGraph {
         Tensor::new(expected, shape, content).map_err(|error| error.to_string())
     }
 
-    /// The value's bytes: its own memory, unless that is an input's, which a graph may hand on.
+    /// Returns the bytes of a value without a copy, unless they are those of an input, which a
+    /// graph may return as an output.
     fn share(&self, value: Value, length: usize, inputs: &[&Tensor]) -> ort::Result<Bytes> {
         let content = value.content(length)?;
         let start = content.as_ptr();
@@ -234,8 +235,8 @@ impl Graph for OrtGraph {
     }
 }
 
-/// Whose fault a failed run is. The library calls it a plain failure when sizes do not suit an operator,
-/// and of a graph that has been loaded, what differs between runs is the inputs.
+/// Classifies a failed run. The library reports a generic failure if sizes do not suit an operator. In a
+/// loaded graph, only the inputs differ between runs, so such a failure is attributed to them.
 fn failed_run(error: ort::Error) -> BackendError {
     use ort::ErrorCode::{GenericFailure, InvalidArgument, RuntimeException};
     let reason = one_line(error.message());
@@ -292,7 +293,7 @@ impl<'a> Input<'a> {
 
 impl AsRef<[u8]> for Content {
     fn as_ref(&self) -> &[u8] {
-        // It has been asked for before. Were it refused now, the bytes would be too few for the shape.
+        // The same call has succeeded before. If it failed now, the result would be too short for the shape.
         self.value.content(self.length).unwrap_or_default()
     }
 }

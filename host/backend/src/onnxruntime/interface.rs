@@ -1,10 +1,10 @@
-//! The calls of ONNX Runtime's C interface that the binding does not make, or not in the way that is needed.
+//! Calls of ONNX Runtime's C interface that the binding lacks or makes in an unsuitable way.
 //!
-//! The binding's own `run` wants a session for itself and its tensors want typed slices. Here a session is
-//! shared by all its users without a lock, inputs are lent, outputs are shared, runs can be ended by others,
-//! and all runs allocate from one arena, which has an end.
+//! The binding's own `run` needs exclusive access to a session, and its tensors need typed slices. Here a
+//! session is shared by all its users without a lock, inputs are lent, outputs are shared, other threads
+//! can end a run, and all runs allocate from one arena with a size limit.
 //!
-//! Invariant: nothing here knows what a model or a request is.
+//! Invariant: this module does not depend on models or requests.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ort::AsPointer;
@@ -17,25 +17,25 @@ use ort::value::TensorElementType;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{NonNull, null_mut};
 
-/// A value of the library that is ours to release.
+/// An owned value of the library, which is released on drop.
 #[derive(Debug)]
 pub(super) struct Value(NonNull<sys::OrtValue>);
 
-/// How one run is made, and what ends it early.
+/// The options of one run, through which the run can be ended early.
 #[derive(Debug)]
 pub(super) struct RunOptions(NonNull<sys::OrtRunOptions>);
 
-/// The result that a call of the C interface reports.
+/// Converts the status of a C call to a result.
 #[expect(
     unsafe_code,
     reason = "statuses are the library's to make and ours to release"
 )]
 fn checked(status: sys::OrtStatusPtr) -> ort::Result<()> {
-    // SAFETY: all callers hand on what the library has just returned, once.
+    // SAFETY: every caller passes a status that the library has just returned, and passes it once.
     unsafe { ort::Error::result_from_status(status) }
 }
 
-/// The value at an address that the library has written.
+/// Returns the value at an address that the library has written.
 fn made(value: *mut sys::OrtValue) -> ort::Result<Value> {
     NonNull::new(value)
         .map(Value)
@@ -43,8 +43,8 @@ fn made(value: *mut sys::OrtValue) -> ort::Result<Value> {
 }
 
 impl Value {
-    /// A tensor of the numbers at `content`, which the caller keeps there, unchanged and aligned for
-    /// their type, for as long as the value is used.
+    /// Returns a tensor of the numbers at `content`. The caller keeps them there, unchanged and aligned
+    /// for their type, as long as the value is used.
     #[expect(
         unsafe_code,
         reason = "the binding lends typed slices only, and tensors are bytes"
@@ -56,9 +56,9 @@ impl Value {
         memory: &MemoryInfo<'static>,
     ) -> ort::Result<Value> {
         let mut value = null_mut();
-        // SAFETY: all pointers are of live references, with their lengths beside them, and the library checks
-        // that length, shape and type agree. It takes a pointer to change through, but never writes to what a
-        // run is given.
+        // SAFETY: all pointers come from live references and are passed with their lengths, and the
+        // library checks that length, shape and type agree. The call takes a mutable pointer, but the
+        // library never writes to the inputs of a run.
         let status = unsafe {
             (ort::api().CreateTensorWithDataAsOrtValue)(
                 memory.ptr(),
@@ -74,7 +74,7 @@ impl Value {
         made(value)
     }
 
-    /// A tensor of empty texts.
+    /// Returns a tensor of empty strings.
     #[expect(
         unsafe_code,
         reason = "the binding's texts end at a zero byte and must be UTF-8"
@@ -82,8 +82,8 @@ impl Value {
     pub(super) fn new_texts(shape: &[i64]) -> ort::Result<Value> {
         let mut value = null_mut();
         let allocator = Allocator::default();
-        // SAFETY: all pointers are of live references, with the shape's length beside it. The default
-        // allocator is the library's own and stays.
+        // SAFETY: all pointers come from live references, and the shape is passed with its length. The
+        // default allocator belongs to the library and is never released.
         let status = unsafe {
             (ort::api().CreateTensorAsOrtValue)(
                 allocator.ptr().cast_mut(),
@@ -97,14 +97,14 @@ impl Value {
         made(value)
     }
 
-    /// Set one text of a tensor of texts.
+    /// Sets one string of a tensor of strings.
     #[expect(
         unsafe_code,
         reason = "the binding's texts end at a zero byte and must be UTF-8"
     )]
     pub(super) fn write_text(&mut self, index: usize, text: &[u8]) -> ort::Result<()> {
         let mut room: *mut c_char = null_mut();
-        // SAFETY: the value lives; the library checks the index, and that these are texts.
+        // SAFETY: the value is live; the library checks the index and that this is a tensor of strings.
         let status = unsafe {
             (ort::api().GetResizedStringTensorElementBuffer)(
                 self.0.as_ptr(),
@@ -114,12 +114,12 @@ impl Value {
             )
         };
         checked(status)?;
-        // SAFETY: the library has made room for so many bytes there, which nobody else knows of.
+        // SAFETY: the library has allocated this many bytes at the address, which no other code accesses.
         unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), room.cast(), text.len()) };
         Ok(())
     }
 
-    /// What a tensor is of, and its sizes per axis.
+    /// Returns the element type of a tensor and its size along each axis.
     #[expect(
         unsafe_code,
         reason = "the binding has no type for values of concurrent runs"
@@ -127,7 +127,7 @@ impl Value {
     pub(super) fn type_and_shape(&self) -> ort::Result<(TensorElementType, Vec<i64>)> {
         let api = ort::api();
         let mut is_tensor = 0;
-        // SAFETY: the value lives, and the result is written to a live variable.
+        // SAFETY: the value is live, and the result is written to a live variable.
         checked(unsafe { (api.IsTensor)(self.0.as_ptr(), &mut is_tensor) })?;
         if is_tensor == 0 {
             return Err(ort::Error::new("it is no tensor"));
@@ -138,52 +138,52 @@ impl Value {
         let mut element_type =
             sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
         let mut rank = 0;
-        // SAFETY: the library has just made `facts`.
+        // SAFETY: the library has just created `facts`.
         let status = unsafe { (api.GetTensorElementType)(facts, &mut element_type) };
         let result = checked(status)
-            // SAFETY: the same.
+            // SAFETY: as above.
             .and_then(|()| checked(unsafe { (api.GetDimensionsCount)(facts, &mut rank) }))
             .and_then(|()| {
                 let mut shape = vec![0; rank];
-                // SAFETY: the same, and the shape has room for as many sizes as are said.
+                // SAFETY: as above, and the shape has room for the stated number of sizes.
                 checked(unsafe { (api.GetDimensions)(facts, shape.as_mut_ptr(), rank) })?;
                 Ok((element_type.into(), shape))
             });
-        // SAFETY: it is ours, and not used any more.
+        // SAFETY: it is owned here and not used any more.
         unsafe { (api.ReleaseTensorTypeAndShapeInfo)(facts) };
         result
     }
 
-    /// The memory of a tensor of numbers, which takes `length` bytes.
+    /// Returns the memory of a tensor of numbers, which has `length` bytes.
     #[expect(
         unsafe_code,
         reason = "the binding has no type for values of concurrent runs"
     )]
     pub(super) fn content(&self, length: usize) -> ort::Result<&[u8]> {
         let mut address: *mut c_void = null_mut();
-        // SAFETY: the value lives, and the result is written to a live variable.
+        // SAFETY: the value is live, and the result is written to a live variable.
         checked(unsafe { (ort::api().GetTensorMutableData)(self.0.as_ptr(), &mut address) })?;
         if address.is_null() || length == 0 {
             return Ok(&[]);
         }
-        // SAFETY: a tensor is dense, so its shape and type say how many bytes begin there, and the caller has
-        // reckoned `length` from them. They live as long as the value; nobody writes to them, since the run
-        // that did is over.
+        // SAFETY: a tensor is dense, so its shape and type determine the number of bytes at the address,
+        // and the caller has computed `length` from them. The bytes live as long as the value. They are
+        // not written any more, since the run that wrote them is over.
         Ok(unsafe { std::slice::from_raw_parts(address.cast(), length) })
     }
 
-    /// The elements of a tensor of `count` texts, in the layout of BYTES.
+    /// Returns the elements of a tensor of `count` strings, in the layout of BYTES.
     #[expect(unsafe_code, reason = "the binding's texts must be UTF-8")]
     pub(super) fn read_texts(&self, count: usize) -> ort::Result<Bytes> {
         let mut length = 0;
-        // SAFETY: the value lives, and the result is written to a live variable; the library checks that these
-        // are texts.
+        // SAFETY: the value is live, and the result is written to a live variable; the library checks
+        // that this is a tensor of strings.
         let status =
             unsafe { (ort::api().GetStringTensorDataLength)(self.0.as_ptr(), &mut length) };
         checked(status)?;
         let mut joined = vec![0u8; length];
         let mut starts = vec![0usize; count];
-        // SAFETY: both places are as long as is said.
+        // SAFETY: both buffers have the stated lengths.
         let status = unsafe {
             (ort::api().GetStringTensorContent)(
                 self.0.as_ptr(),
@@ -212,7 +212,7 @@ impl Drop for Value {
         reason = "the binding has no type for values of concurrent runs"
     )]
     fn drop(&mut self) {
-        // SAFETY: it is ours alone, and this is its last use.
+        // SAFETY: the value is owned exclusively, and this is its last use.
         unsafe { (ort::api().ReleaseValue)(self.0.as_ptr()) };
     }
 }
@@ -221,14 +221,14 @@ impl Drop for Value {
     unsafe_code,
     reason = "answers are dropped on other threads than they are computed on"
 )]
-// SAFETY: a value has no tie to a thread: the library makes, reads and releases values on any of them.
+// SAFETY: a value is not tied to a thread: the library creates, reads and releases values on any of them.
 unsafe impl Send for Value {}
 #[expect(unsafe_code, reason = "several answers may hold parts of one value")]
-// SAFETY: what is shared is only read.
+// SAFETY: shared values are only read.
 unsafe impl Sync for Value {}
 
 impl RunOptions {
-    /// Options of a run that nobody ends.
+    /// Returns options of a run that is not ended early.
     #[expect(unsafe_code, reason = "the binding keeps the address to itself")]
     pub(super) fn new() -> ort::Result<RunOptions> {
         let mut options = null_mut();
@@ -238,23 +238,23 @@ impl RunOptions {
         options.ok_or_else(|| ort::Error::new("the library gave no options"))
     }
 
-    /// The same, with the arena giving back after the run what nobody uses.
+    /// Makes the arena release its unused memory after the run.
     #[expect(unsafe_code, reason = "the binding keeps the address to itself")]
     pub(super) fn with_shrinking(self) -> ort::Result<RunOptions> {
         let (key, value) = (c"memory.enable_memory_arena_shrinkage", c"cpu:0");
         let pointer = self.0.as_ptr();
-        // SAFETY: the options are ours alone yet, and both texts end at a zero byte.
+        // SAFETY: the options are not shared yet, and both strings end with a zero byte.
         checked(unsafe { (ort::api().AddRunConfigEntry)(pointer, key.as_ptr(), value.as_ptr()) })?;
         Ok(self)
     }
 
-    /// End the runs that have these options, before their next operator.
+    /// Ends the runs that use these options, before their next operator.
     #[expect(unsafe_code, reason = "the binding keeps the address to itself")]
     pub(super) fn terminate(&self) {
-        // SAFETY: the options live, and the library's interface says that this may be called by others while
-        // they are used.
+        // SAFETY: the options are live, and the library's interface allows this call from other
+        // threads while they are in use.
         let status = unsafe { (ort::api().RunOptionsSetTerminate)(self.0.as_ptr()) };
-        // It cannot fail: it sets a flag.
+        // The call only sets a flag and cannot fail.
         let _ = checked(status);
     }
 }
@@ -262,27 +262,26 @@ impl RunOptions {
 impl Drop for RunOptions {
     #[expect(unsafe_code, reason = "the binding keeps the address to itself")]
     fn drop(&mut self) {
-        // SAFETY: they are ours, and this is their last use.
+        // SAFETY: the options are owned exclusively, and this is their last use.
         unsafe { (ort::api().ReleaseRunOptions)(self.0.as_ptr()) };
     }
 }
 
 #[expect(unsafe_code, reason = "a run is ended by whoever waits for it")]
-// SAFETY: options have no tie to a thread.
+// SAFETY: options are not tied to a thread.
 unsafe impl Send for RunOptions {}
 #[expect(unsafe_code, reason = "a run is ended by whoever waits for it")]
-// SAFETY: besides reading them, a shared reference allows only what may be done while they are used.
+// SAFETY: besides reads, a shared reference allows only calls that are permitted while the options are in use.
 unsafe impl Sync for RunOptions {}
 
-/// Let all sessions of the environment that ask for its allocators share one arena, which grows up to
-/// `max_bytes`.
+/// Makes all sessions of the environment that use its allocators share one arena, which grows up to `max_bytes`.
 #[expect(unsafe_code, reason = "the binding has no arenas of environments")]
 pub(super) fn register_arena(
     environment: &Environment,
     memory: &MemoryInfo<'static>,
     max_bytes: usize,
 ) -> ort::Result<()> {
-    // Regions as large as what is asked for: with doubled ones the arena ends at half of what it may have.
+    // Regions have the requested size. With doubled regions, the arena would end at half of its limit.
     const SAME_AS_REQUESTED: usize = 1;
     let entries: [(&CStr, usize); 2] = [
         (c"max_mem", max_bytes),
@@ -291,23 +290,23 @@ pub(super) fn register_arena(
     let keys = entries.map(|(key, _)| key.as_ptr());
     let values = entries.map(|(_, value)| value);
     let mut arena = null_mut();
-    // SAFETY: both lists are as long as is said, the texts end at zero bytes, and the result is written to a
-    // live variable.
+    // SAFETY: both arrays have the stated length, the strings end with zero bytes, and the result
+    // is written to a live variable.
     let status = unsafe {
         (ort::api().CreateArenaCfgV2)(keys.as_ptr(), values.as_ptr(), keys.len(), &mut arena)
     };
     checked(status)?;
-    // SAFETY: all three live; the library copies what it needs of them.
+    // SAFETY: all three are live; the library copies the data that it needs from them.
     let registered = checked(unsafe {
         (ort::api().CreateAndRegisterAllocator)(environment.ptr().cast_mut(), memory.ptr(), arena)
     });
-    // SAFETY: it is ours, and not used any more.
+    // SAFETY: it is owned here and not used any more.
     unsafe { (ort::api().ReleaseArenaCfg)(arena) };
     registered
 }
 
-/// Let the session that is built take its initializer called `name` from `value`, whose numbers the caller
-/// keeps where they are for as long as the session lives.
+/// Makes the session under construction take its initializer called `name` from `value`. The caller keeps
+/// the numbers in place as long as the session lives.
 #[expect(unsafe_code, reason = "the binding takes values of its own only")]
 pub(super) fn add_initializer(
     builder: &mut SessionBuilder,
@@ -315,13 +314,13 @@ pub(super) fn add_initializer(
     value: &Value,
 ) -> ort::Result<()> {
     let (name, value) = (name.as_ptr(), value.0.as_ptr().cast_const());
-    // SAFETY: there is one of each, and both live; the library shares the value.
+    // SAFETY: each array has one element, and both pointers are live; the library shares the value.
     checked(unsafe {
         (ort::api().AddExternalInitializers)(builder.ptr().cast_mut(), &name, &value, 1)
     })
 }
 
-/// Run the session. Of the outputs, those that are optional in the graph may be absent.
+/// Runs the session. Outputs that are optional in the graph may be absent.
 #[expect(unsafe_code, reason = "the binding allows one run at a time")]
 pub(super) fn run(
     session: &Session,
@@ -339,10 +338,10 @@ pub(super) fn run(
         .map(|value| value.0.as_ptr().cast_const())
         .collect();
     let mut outputs: Vec<*mut sys::OrtValue> = vec![null_mut(); output_names.len()];
-    // SAFETY: names and values live until the end of this function, in lists as long as is said. The session
-    // is not changed by running: the library's interface says that `Run` may be called by many threads at
-    // once, also for one session, and its own servers do. (The binding asks for `&mut` because some execution
-    // providers once broke that promise; those here, for processors and CUDA, keep it.)
+    // SAFETY: names and values live until the end of this function, in arrays of the stated lengths.
+    // Running does not change the session: the library's interface allows many threads to call `Run` at
+    // the same time, also for one session, and its own servers do. (The binding requires `&mut` because
+    // some execution providers once violated that; those used here, for CPUs and CUDA, do not.)
     let status = unsafe {
         (ort::api().Run)(
             session.ptr().cast_mut(),
@@ -355,7 +354,7 @@ pub(super) fn run(
             outputs.as_mut_ptr(),
         )
     };
-    // What the run has written is ours, also if it failed later.
+    // The outputs that the run has written are owned here, even if it failed later.
     let outputs = outputs
         .into_iter()
         .map(|value| NonNull::new(value).map(Value))

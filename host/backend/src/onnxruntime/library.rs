@@ -1,6 +1,6 @@
-//! Opens ONNX Runtime's shared library, once in a process.
+//! Opens the shared library of ONNX Runtime, once per process.
 //!
-//! The binding keeps the library and one environment for as long as the process lives, so a second one
+//! The binding keeps the library and one environment as long as the process lives, so a second library
 //! from another file is refused.
 
 use super::arena::Arena;
@@ -13,22 +13,25 @@ use std::sync::{Mutex, PoisonError};
 
 static OPENED: Mutex<Option<Library>> = Mutex::new(None);
 
-/// The library of this process, and what all its sessions share.
+/// The library of this process and the objects that all its sessions share.
 #[derive(Debug, Clone)]
 pub(super) struct Library {
     path: PathBuf,
     pub(super) environment: Environment,
-    /// It lives as long as the library does, which is never closed.
+    /// Lives as long as the library, which is never closed.
     pub(super) arena: &'static Arena,
 }
 
-/// The library at `path`, which is opened now if it was not, for computations that take up to `max_bytes`
-/// together; or how to get one.
+/// Returns the library at `path`, which is opened now if it is not open yet, for computations
+/// of up to `max_bytes` in total.
+///
+/// # Errors
+/// Returns a message with instructions for installing the library.
 pub(super) fn open(path: Option<&Path>, max_bytes: usize) -> Result<Library, String> {
     const REMEDY: &str = "`wisp backend install onnxruntime` fetches it, and \
         `--onnxruntime-library FILE` or ORT_DYLIB_PATH names one that is there";
     let path = path.ok_or_else(|| format!("its library is not installed; {REMEDY}"))?;
-    // The binding takes a path that is not absolute as relative to the program.
+    // The binding resolves a relative path against the program.
     let path = path
         .canonicalize()
         .map_err(|error| format!("`{}` cannot be opened: {error}; {REMEDY}", path.display()))?;
@@ -53,7 +56,7 @@ pub(super) fn open(path: Option<&Path>, max_bytes: usize) -> Result<Library, Str
 }
 
 fn first(path: &Path, max_bytes: usize) -> Result<(Environment, Arena), String> {
-    // The binding panics where the library is one of that name, but of another interface.
+    // The binding panics if a library of that name has another interface.
     let opened = catch_unwind(|| {
         let builder = ort::init_from(path).map_err(|error| error.to_string())?;
         let environment = builder
@@ -61,7 +64,7 @@ fn first(path: &Path, max_bytes: usize) -> Result<(Environment, Arena), String> 
             .with_telemetry(false)
             .build()
             .map_err(|error| error.message().to_owned())?;
-        // What goes wrong comes back as an error; the rest is of no use to who serves.
+        // Failures are returned as errors; other messages are of no use to an operator.
         environment.set_log_level(LogLevel::Fatal);
         let arena = Arena::new(&environment, max_bytes);
         let arena = arena.map_err(|error| error.message().to_owned())?;
@@ -73,8 +76,8 @@ fn first(path: &Path, max_bytes: usize) -> Result<(Environment, Arena), String> 
     }
 }
 
-/// The version of the library that is open: as its file is called, such as `1.31.1`, or the commit that it
-/// was built from.
+/// Returns the version of the open library: the one in its file name, such as `1.31.1`, or the
+/// commit that it was built from.
 pub(super) fn version() -> String {
     let opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(Library { path, .. }) = &*opened else {
@@ -85,16 +88,16 @@ pub(super) fn version() -> String {
     if !digits.is_empty() {
         return digits.to_owned();
     }
-    // `ORT Build Info: git-branch=HEAD, git-commit-id=26250ae, ...`
+    // The text is `ORT Build Info: git-branch=HEAD, git-commit-id=26250ae, ...`.
     let commit = ort::info().split("git-commit-id=").nth(1);
     let commit = commit.and_then(|text| text.split(',').next());
     commit.unwrap_or("unknown").to_owned()
 }
 
-/// Open the libraries of CUDA that lie in `directory`, in the order in which they need each other, so that
-/// those of ONNX Runtime, which ask for them by name, find them.
+/// Opens the CUDA libraries in `directory` in the order of their dependencies. The libraries of ONNX
+/// Runtime request them by name and then find them.
 pub(super) fn open_cuda(directory: &Path) -> Result<(), String> {
-    /// What their names begin with. Those of cuDNN besides the first two come in any order.
+    /// The prefixes of their names. The libraries of cuDNN after the first two come in any order.
     const ORDER: [&str; 11] = [
         "libcudart.",
         "libnvrtc-builtins.",

@@ -1,4 +1,4 @@
-//! What a session says of its inputs and outputs, in Wisp's words.
+//! Converts the inputs and outputs of a session to a signature.
 
 use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tract_onnx::pb::tensor_proto::DataType;
 use wisp_tensor::{Dimension, ElementType, Signature, TensorSpec};
 
-/// The session's signature, or which input or output is nothing that can be served.
+/// Returns the signature of the session, or an error that names an input or output that cannot be served.
 pub(super) fn of(session: &Session) -> Result<Signature, String> {
     let specs = |outlets: &[Outlet], role| {
         let specs = outlets.iter().map(|outlet| spec(outlet, role));
@@ -52,14 +52,14 @@ fn spec(outlet: &Outlet, role: &str) -> Result<TensorSpec, String> {
     })
 }
 
-/// Wisp's element type, where V2 has it.
+/// Returns Wisp's element type, if V2 has it.
 pub(super) fn element_type(found: TensorElementType) -> Option<ElementType> {
     ElementType::ALL
         .into_iter()
         .find(|element_type| to_library(*element_type) == found)
 }
 
-/// The library's element type.
+/// Returns the library's element type.
 pub(super) fn to_library(element_type: ElementType) -> TensorElementType {
     match element_type {
         ElementType::Bool => TensorElementType::Bool,
@@ -79,7 +79,7 @@ pub(super) fn to_library(element_type: ElementType) -> TensorElementType {
     }
 }
 
-/// The library's type for one that a file names, and the bytes of an element, where those are of numbers.
+/// Returns the library's type for a type in a file, and the bytes of an element, if the elements are numbers.
 pub(super) fn of_file(found: DataType) -> Option<(TensorElementType, usize)> {
     let element_type = match found {
         DataType::Bool => ElementType::Bool,

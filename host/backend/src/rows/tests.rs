@@ -1,15 +1,15 @@
-//! Which way batches are computed, with graphs that take as long as they are told to.
+//! Tests of the way that batches are computed, with graphs of a given duration.
 
 use super::*;
 use wisp_tensor::number::{from_numbers, numbers};
 use wisp_tensor::{Dimension, ElementType, Shape, TensorSpec};
 
-/// Doubles its input, and takes some time for each row and some for a batch of several.
+/// A graph that doubles its input, with a cost for each row and one for a batch of several rows.
 #[derive(Debug)]
 struct Doubling {
     signature: Signature,
     batch_costs: Duration,
-    /// Whether it answers with the sum over the batch instead.
+    /// Makes the graph return the sum over the batch instead.
     mixes_rows: bool,
     largest_batch: AtomicUsize,
 }
@@ -87,7 +87,7 @@ fn a_graph_that_loses_with_batches_gets_rows_and_all_come_back_in_order() -> any
     for threads in [NonZeroUsize::MIN, THREADS] {
         let doubling = Arc::new(Doubling::new(Duration::from_millis(5)));
         let graph = split_where_faster(Arc::clone(&doubling) as Arc<dyn Graph>, threads)?;
-        // The first is tried both ways.
+        // The first batch is tried both ways.
         graph.compute(&batch(4, 1, 0.0))?;
         doubling.largest_batch.store(0, Ordering::Relaxed);
         let answer = graph.compute(&batch(7, 1, 0.0))?;

@@ -1,13 +1,12 @@
-//! A plan whose operators are looked at before they compute: what they would make of the values they are
-//! given, and whether anybody still waits.
+//! A plan whose operators are checked before they compute, for the memory that they need and for cancellation.
 //!
-//! Sizes that follow from those of the inputs are known, and bounded, when a plan is built. What remains
-//! are sizes that follow from values, of which a small request can name any: `Range` to a number, the `k` of
-//! `TopK`, the repeats of `Tile`, and whatever is computed from their outputs. Each such operator is asked for
-//! its size before it allocates, and the bytes are reserved, together with those of the rest of the plan, in a
-//! budget that all computations share.
+//! Sizes that follow from those of the inputs are known and bounded when a plan is built. The remaining
+//! sizes follow from values, and a small request can contain any value: the end of `Range`, the `k` of
+//! `TopK`, the repeats of `Tile`, and everything that is computed from their outputs. The output size of
+//! each such operator is computed before it allocates. Its bytes are reserved, together with those of the
+//! rest of the plan, in a budget that all computations share.
 //!
-//! Which operators need that is decided once for a plan; the others cost a comparison each.
+//! The operators that need this are determined once for a plan; each of the others costs one comparison.
 
 use super::guard::{Cancelled, Fault, NoMemory, RefusedValue, guarded};
 use crate::Cancellation;
@@ -25,24 +24,24 @@ use tract_onnx::tract_core::ops::scan::OptScan;
 use tract_onnx::tract_core::plan;
 use wisp_tensor::memory_budget::{MemoryBudget, Reservation};
 
-/// A plan, and what is asked of its operators before they compute.
+/// A plan and the checks on its operators before they compute.
 #[derive(Debug)]
 pub(super) struct CheckedPlan {
     plan: Arc<TypedSimplePlan>,
     checks: Box<[NodeCheck]>,
-    /// After each node, the nodes whose outputs nobody reads any more; empty where all sizes are known.
+    /// For each node, the nodes whose outputs are not read after it; empty if all sizes are known.
     released: Box<[TVec<usize>]>,
-    /// The bytes of all values whose sizes are known, at the time when they are most.
+    /// The peak number of bytes of all values whose sizes are known.
     live_bytes: u64,
-    /// What all computations may take together.
+    /// The budget that all computations share.
     memory: Arc<MemoryBudget>,
 }
 
-/// What is asked of an operator.
+/// The checks on an operator.
 #[derive(Debug, Clone, Copy, Default)]
 struct NodeCheck {
     kind: Kind,
-    /// Whether it takes numbers that a request has a part in and that it may refuse.
+    /// Set if an input is not constant and contains integers that the operator may refuse.
     takes_numbers: bool,
 }
 
@@ -50,7 +49,7 @@ struct NodeCheck {
 enum Kind {
     #[default]
     Nothing,
-    /// The sizes of its outputs follow from values, or they are texts, which may be repeated.
+    /// The sizes of its outputs follow from values, or the outputs are strings, which may be repeated.
     Size,
     /// Its indices must be within the axis.
     Indices,
@@ -62,7 +61,7 @@ enum Kind {
 struct Run<'a> {
     plan: &'a CheckedPlan,
     cancellation: &'a Cancellation,
-    /// The operator that computes.
+    /// The operator that is computing.
     node: Cell<usize>,
     reserved: RefCell<Reserved>,
     capacity: u64,
@@ -71,12 +70,12 @@ struct Run<'a> {
 /// The memory that a run has reserved.
 struct Reserved {
     all: Reservation,
-    /// What the outputs of nodes take of it whose sizes follow from values.
+    /// The bytes of outputs whose sizes follow from values, by node.
     nodes: Vec<(usize, usize)>,
 }
 
 impl CheckedPlan {
-    /// The checks for `plan`, whose values of known size take `live_bytes` of `memory` at most.
+    /// Returns the checks for `plan`. Its values of known size take at most `live_bytes` of `memory`.
     pub(super) fn new(
         plan: Arc<TypedSimplePlan>,
         live_bytes: u64,
@@ -100,7 +99,7 @@ impl CheckedPlan {
         })
     }
 
-    /// Computes what `inputs` makes, with the memory that others leave, and returns what `outputs` makes of it.
+    /// Computes the result of `inputs` within the available memory, and returns the result of `outputs` on it.
     pub(super) fn run<T>(
         &self,
         cancellation: &Cancellation,
@@ -119,10 +118,10 @@ impl CheckedPlan {
         };
         let fault = match guarded(|| {
             run.reserve(self.live_bytes, "the graph")?;
-            // A state per run, although a kept one would save 1.5 of 9.5 us: tract notes scratch memory
-            // per state and thread, and frees it on the thread that drops the state only. States
-            // passed between threads would leak it, and states kept in thread locals would reach for
-            // it after it is gone when the thread ends.
+            // A new state for each run, although a stored one would save 1.5 of 9.5 us. tract keeps
+            // scratch memory per state and thread, and frees it only on the thread that drops the state.
+            // States that move between threads would leak it, and states in thread locals would access it
+            // after it has been freed at the end of the thread.
             let mut state = self.plan.spawn()?;
             let computed =
                 state.run_plan_with_eval(inputs()?, |context, op_state, node, inputs| {
@@ -136,7 +135,7 @@ impl CheckedPlan {
             Ok(outputs) => return Ok(outputs),
             Err(fault) => fault,
         };
-        // What an operator says of numbers, it says of the request's.
+        // An operator that refuses numbers of the request fails because of the request.
         let takes_numbers = |check: &NodeCheck| check.takes_numbers;
         match fault {
             Fault::Refused(reason) | Fault::Panicked(reason)
@@ -154,7 +153,7 @@ impl CheckedPlan {
     }
 }
 
-/// After each node, by its number, those whose outputs are read by none that comes later.
+/// Returns, for each node by its number, the nodes whose outputs no later node reads.
 fn released(plan: &TypedSimplePlan) -> TractResult<Box<[TVec<usize>]>> {
     let model = plan.model();
     let outputs = model.output_outlets()?;
@@ -169,7 +168,7 @@ fn released(plan: &TypedSimplePlan) -> TractResult<Box<[TVec<usize>]>> {
                 released[id].push(input.node);
             }
         }
-        // What nobody reads goes at once.
+        // An output without readers is released at once.
         if !seen[id] {
             released[id].push(id);
         }
@@ -207,7 +206,7 @@ impl NodeCheck {
     }
 }
 
-/// Whether the operator divides its first input by its second.
+/// Returns whether the operator divides its first input by its second.
 fn divides(node: &TypedNode) -> bool {
     let operator = if let Some(TypedBinOp(operator, _)) = node.op_as::<TypedBinOp>() {
         operator.name()
@@ -221,7 +220,8 @@ fn divides(node: &TypedNode) -> bool {
     matches!(operator, "Div" | "Rem")
 }
 
-/// Refuse graphs inside the graph that make sizes of values: nobody looks on while those are computed.
+/// Refuses inner graphs with sizes that follow from values, since their operators are
+/// not checked while they compute.
 fn check_bodies(model: &TypedModel) -> TractResult<()> {
     for node in model.nodes() {
         let Some(scan) = node.op_as::<OptScan>() else {
@@ -243,7 +243,7 @@ fn check_bodies(model: &TypedModel) -> TractResult<()> {
 }
 
 impl Run<'_> {
-    /// What is asked of a node before it computes.
+    /// Checks a node before it computes.
     fn check(&self, context: &EvalContext, node: &TypedNode, inputs: &[TValue]) -> TractResult<()> {
         if self.cancellation.is_cancelled() {
             return Err(Cancelled.into());
@@ -265,7 +265,7 @@ impl Run<'_> {
         }
     }
 
-    /// Give back what outputs took that nobody reads after this node.
+    /// Releases the memory of outputs that are not read after this node.
     fn release_after(&self, node: &TypedNode) {
         let Some(nodes) = self.plan.released.get(node.id) else {
             return;
@@ -283,7 +283,7 @@ impl Run<'_> {
         });
     }
 
-    /// Reserve what a node will put out, whose size values tell.
+    /// Reserves the memory of a node's outputs whose size follows from values.
     fn check_size(
         &self,
         context: &EvalContext,
@@ -318,7 +318,7 @@ impl Run<'_> {
     }
 }
 
-/// How many elements each output will have, of the operators that learn it from values.
+/// Returns the number of elements of each output, for operators that derive it from values.
 fn output_volume(
     context: &EvalContext,
     node: &TypedNode,
@@ -338,7 +338,7 @@ fn output_volume(
                 refused(format!("there is no range from {start} to {end} by {step}")).into(),
             );
         }
-        // Steps away from the end make a range of nothing.
+        // Steps away from the end produce an empty range.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -378,7 +378,8 @@ fn evaluated_volume(context: &EvalContext, shape: &ShapeFact) -> Option<u64> {
     Some(product)
 }
 
-/// What an operator takes, of which those whose sizes are found while they compute put out no more.
+/// Returns the number of elements of the inputs. Operators whose output size is found while they
+/// compute return no more than that.
 fn taken_volume(node: &TypedNode, inputs: &[TValue]) -> u64 {
     let volumes = inputs.iter().map(|input| {
         // The position of each element found has as many numbers as there are axes.
@@ -410,7 +411,7 @@ fn volume(sizes: impl Iterator<Item = usize>) -> u64 {
     })
 }
 
-/// The number in a tensor of one.
+/// Returns the number in a tensor of one element.
 fn scalar(context: &EvalContext, value: &TValue) -> TractResult<f64> {
     if value.datum_type() == TDim::datum_type() {
         let number = numbers(context, value)?
@@ -436,7 +437,7 @@ fn check_indices(node: &TypedNode, inputs: &[TValue]) -> TractResult<()> {
     if indices.datum_type() != DatumType::I64 {
         return Ok(());
     }
-    // tract cuts the indices of GatherNd to 32 bits.
+    // tract truncates the indices of GatherNd to 32 bits.
     let (least, end) = match node.op_as::<Gather>() {
         Some(gather) => {
             let size = i64::try_from(data.shape()[gather.axis]).unwrap_or(i64::MAX);
@@ -457,7 +458,7 @@ fn check_indices(node: &TypedNode, inputs: &[TValue]) -> TractResult<()> {
 }
 
 fn check_divisor(node: &TypedNode, divisor: &TValue) -> TractResult<()> {
-    // Of whatever integer type, zero is bytes of zero.
+    // In every integer type, the bytes of zero are zero.
     let size = divisor.datum_type().size_of();
     let plain = divisor.is_plain_ram() && divisor.datum_type() != DatumType::TDim;
     let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);

@@ -1,7 +1,7 @@
-//! Between Wisp's tensors, which are bytes of any alignment, and tract's, which own aligned memory.
+//! Conversion between Wisp's tensors, which are bytes of any alignment, and tract's, which own aligned memory.
 //!
-//! One copy on the way in; none on the way out, where the bytes keep tract's tensor alive. Strings are taken
-//! apart and put together one by one: in tract, each has memory of its own.
+//! Inputs are copied once. Outputs are not copied: their bytes keep tract's tensor alive. Strings are
+//! converted one by one, since each has memory of its own in tract.
 
 use super::guard::RefusedValue;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use wisp_tensor::{ElementType, Shape, Tensor};
 #[cfg(target_endian = "big")]
 compile_error!("the tract backend needs a little-endian target");
 
-/// The element type of tract's tensors of this type, where Wisp has one.
+/// Returns the element type for a type of tract, if Wisp has one.
 pub(super) fn element_type(datum_type: DatumType) -> Option<ElementType> {
     match datum_type.unquantized() {
         DatumType::Bool => Some(ElementType::Bool),
@@ -27,7 +27,7 @@ pub(super) fn element_type(datum_type: DatumType) -> Option<ElementType> {
         DatumType::I8 => Some(ElementType::Int8),
         DatumType::I16 => Some(ElementType::Int16),
         DatumType::I32 => Some(ElementType::Int32),
-        // Sizes that tract keeps symbolic; a plan has numbers for them.
+        // Sizes that tract keeps symbolic; they are numbers in a plan.
         DatumType::I64 | DatumType::TDim => Some(ElementType::Int64),
         DatumType::F16 => Some(ElementType::Fp16),
         DatumType::F32 => Some(ElementType::Fp32),
@@ -37,7 +37,7 @@ pub(super) fn element_type(datum_type: DatumType) -> Option<ElementType> {
     }
 }
 
-/// A tract tensor of `datum_type` holding a copy of `tensor`, whose element type is that.
+/// Returns a tract tensor of `datum_type` with a copy of `tensor`, which has the matching element type.
 pub(super) fn to_tract(tensor: &Tensor, datum_type: DatumType) -> TractResult<TValue> {
     let shape: TVec<usize> = tensor
         .shape()
@@ -52,13 +52,13 @@ pub(super) fn to_tract(tensor: &Tensor, datum_type: DatumType) -> TractResult<TV
         let strings = strings.map_err(|_| RefusedValue::new("a string is not UTF-8"))?;
         return Ok(tensor1(&strings).into_shape(&shape)?.into_tvalue());
     }
-    // Zeroed first because tract offers uninitialised memory to unsafe code only.
+    // Zeroed first, since tract provides uninitialised memory only to unsafe code.
     let mut copy = TractTensor::zero_dt(datum_type, &shape)?;
     copy.as_bytes_mut().copy_from_slice(tensor.content());
     Ok(copy.into_tvalue())
 }
 
-/// The tensor in `value`, of type `expected`, sharing its memory.
+/// Returns the tensor in `value`, of type `expected`, which shares its memory.
 pub(super) fn from_tract(value: TValue, expected: ElementType) -> TractResult<Tensor> {
     let value = match value.datum_type() {
         DatumType::TDim => value.cast_to::<i64>()?.into_owned().into_tvalue(),
@@ -69,8 +69,8 @@ pub(super) fn from_tract(value: TValue, expected: ElementType) -> TractResult<Te
         element_type(found) == Some(expected),
         "output is {found:?} instead of {expected}"
     );
-    // tract's kernels have layouts of their own. None is known to reach an output; should one, its
-    // bytes would be no tensor.
+    // tract's kernels use layouts of their own. None is known to reach an output; the bytes of such an
+    // output would not be a valid tensor.
     ensure!(
         value.is_plain_ram() && lies_row_by_row(value.shape(), value.strides()),
         "output is not laid out row by row"
@@ -92,8 +92,8 @@ pub(super) fn from_tract(value: TValue, expected: ElementType) -> TractResult<Te
     Ok(Tensor::new(expected, shape, content)?)
 }
 
-/// Whether elements follow each other as in a tensor of Wisp's. The stride of an axis of one element, which
-/// nobody ever takes, is often another.
+/// Returns whether elements are contiguous as in Wisp's tensors. An axis of one element often has another
+/// stride, which is never used.
 fn lies_row_by_row(shape: &[usize], strides: &[isize]) -> bool {
     let natural = natural_strides(shape);
     let axes = shape.iter().zip(strides.iter().zip(&natural));
@@ -102,7 +102,7 @@ fn lies_row_by_row(shape: &[usize], strides: &[isize]) -> bool {
     shape.contains(&0) || axes.into_iter().all(lies)
 }
 
-/// A tensor of tract's as the owner of shared bytes.
+/// A tensor of tract as the owner of shared bytes.
 struct Content(TValue);
 
 impl AsRef<[u8]> for Content {

@@ -1,15 +1,18 @@
-//! Plans whose operators run on an NVIDIA GPU: tract's own CUDA runtime.
+//! Plans that run on an NVIDIA GPU with tract's CUDA runtime.
 //!
-//! It opens the driver and the libraries of CUDA when it is asked for, and compiles its kernels with NVRTC
-//! from the headers in CUDA_HOME. tract knows one GPU, the first.
+//! The runtime opens the driver and the libraries of CUDA at its first use, and compiles its kernels with
+//! NVRTC from the headers in CUDA_HOME. tract supports only one GPU, the first.
 
 use super::guard::guarded;
-// Linked in, it enters its runtime in tract's list.
+// Linking the crate registers its runtime with tract.
 use tract_cuda as _;
 use tract_onnx::tract_core::internal::format_err;
 use tract_onnx::tract_core::runtime::{Runtime, runtime_for_name};
 
-/// The runtime for the GPU with this index, or what it lacks.
+/// Returns the runtime for the GPU with this index.
+///
+/// # Errors
+/// Returns a message with the missing part.
 pub(super) fn runtime(index: u32) -> Result<&'static dyn Runtime, String> {
     if index != 0 {
         return Err(format!(

@@ -1,8 +1,8 @@
-//! `ReduceMax` and `ReduceMin` of floats as ONNX has them: the greatest of nothing, or of minus infinities
-//! only, is minus infinity.
+//! `ReduceMax` and `ReduceMin` of floats as ONNX defines them: the maximum of no elements, or only of
+//! negative infinities, is negative infinity.
 //!
-//! tract's start at the least finite number instead, so that attention without any key to attend to, which
-//! asks whether the greatest score is minus infinity, computes NaN. Everything but the computing is tract's.
+//! tract's reductions start at the smallest finite number instead. Attention without any key compares the
+//! maximum score with negative infinity, and then computes NaN. Everything but the computation is tract's.
 
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
@@ -22,7 +22,7 @@ use tract_onnx::tract_hir::internal::{Expansion, InferenceResult, Solver, Tensor
 
 type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
-/// tract's operator, whose reductions are replaced.
+/// An operator of tract whose reductions are replaced.
 #[derive(Debug, Clone)]
 struct Expanded(Box<dyn Expansion>);
 
@@ -30,7 +30,7 @@ struct Expanded(Box<dyn Expansion>);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Extreme(Reduce);
 
-/// Let the two operators be built here.
+/// Registers the two operators of this module.
 pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("ReduceMax", build);
     onnx.op_register.insert("ReduceMin", build);
@@ -69,8 +69,8 @@ impl Expansion for Expanded {
         model: &mut TypedModel,
         inputs: &[OutletId],
     ) -> TractResult<TVec<OutletId>> {
-        // In a model of its own first, which does not know the value of the input: tract would compute small
-        // constants at once.
+        // Wired first in a separate model without the value of the input, since tract would
+        // compute small constants at once.
         let mut draft = TypedModel {
             symbols: model.symbols.clone(),
             ..TypedModel::default()
@@ -145,7 +145,7 @@ impl Extreme {
             let axis = Axis(axis);
             array = array
                 .fold_axis(axis, start, |best, new| {
-                    // What is no number is not equal to itself, and wins.
+                    // A NaN compares as unordered with itself and is kept.
                     match better(new, best) || new.partial_cmp(new).is_none() {
                         true => *new,
                         false => *best,

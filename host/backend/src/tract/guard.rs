@@ -1,7 +1,7 @@
-//! Calls into tract that handle what others wrote: a panic in there becomes a value.
+//! Calls into tract that process untrusted data; a panic in them is returned as a value.
 //!
-//! tract reports most faults as errors, but indexes, unwraps and asserts on the way; a model file
-//! or a request must not end more than itself.
+//! tract reports most faults as errors, but it also indexes, unwraps and asserts. A model file or a
+//! request must not end more than itself.
 
 use crate::one_line::one_line;
 use crate::panic::panic_message;
@@ -9,37 +9,38 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tract_onnx::prelude::{TractError, TractResult};
 
-/// Enough for an operator, a node and two shapes; tract's own texts can print whole nodes.
+/// The length of a message: enough for an operator, a node and two shapes. tract's own
+/// messages can contain whole nodes.
 const MAX_REASON_CHARS: usize = 300;
 
-/// How a call into tract failed. The texts are for the log.
+/// The failure of a call into tract. The messages are for the log.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fault {
-    /// tract said no.
+    /// tract returned an error.
     Refused(String),
-    /// An element of an input has a value that the graph must not take: a [`RefusedValue`] said so.
+    /// An element of an input has a value that the graph must not take, reported as a [`RefusedValue`].
     Value(String),
-    /// An operator that takes numbers of the request's refused, or panicked.
+    /// An operator with numbers from the request returned an error or panicked.
     Numbers(String),
-    /// Others compute, and leave no memory: a [`NoMemory`] said so.
+    /// Other computations leave too little memory, reported as a [`NoMemory`].
     NoMemory(String),
-    /// A [`Cancelled`] came back.
+    /// The computation was cancelled, reported as a [`Cancelled`].
     Cancelled,
     /// tract panicked.
     Panicked(String),
 }
 
-/// That an element's value is refused, which says nothing about the graph: with other values it computes.
+/// The error for a refused value of an element. The graph itself computes with other values.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct RefusedValue(Cow<'static, str>);
 
-/// That all computations together leave no memory for this one.
+/// The error for a computation that does not get enough memory beside the others.
 #[derive(Debug, thiserror::Error)]
 #[error("other computations hold the memory that `{0}` needs")]
 pub(super) struct NoMemory(pub(super) String);
 
-/// That nobody waits for the computation any more.
+/// The error for a computation that was cancelled.
 #[derive(Debug, thiserror::Error)]
 #[error("the computation was cancelled")]
 pub(super) struct Cancelled;
@@ -51,7 +52,7 @@ impl RefusedValue {
 }
 
 impl Fault {
-    /// The text, with a panic marked as one.
+    /// Returns the message, with a panic marked as one.
     pub(super) fn into_reason(self) -> String {
         match self {
             Fault::Refused(reason)
@@ -64,10 +65,10 @@ impl Fault {
     }
 }
 
-/// Call `f`, turning its error or panic into a [`Fault`].
+/// Calls `f` and turns its error or panic into a [`Fault`].
 ///
-/// Unwinding is safe to survive here: what `f` leaves half-done is dropped with it, and the model
-/// it reads is not changed by computing.
+/// Catching the unwinding is safe here: everything that `f` leaves half done is dropped with it, and
+/// computing does not change the model that it reads.
 pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, Fault> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
@@ -96,7 +97,7 @@ fn reason(error: &TractError) -> String {
     short(&links.join(": "))
 }
 
-/// One line of at most [`MAX_REASON_CHARS`].
+/// Returns `text` on one line of at most [`MAX_REASON_CHARS`].
 fn short(text: &str) -> String {
     one_line(text, MAX_REASON_CHARS)
 }

@@ -1,28 +1,28 @@
-//! Operators and attributes for which this release of tract is known to compute something else than ONNX
-//! says; a model that uses one is refused by its name, since an error is better than a wrong answer.
+//! Operators and attributes that this release of tract computes differently from the ONNX specification.
 //!
-//! Most are attributes that tract does not read. Each entry names the case of the onnx package that shows
-//! it, where one does (`tests/onnx_nodes.rs` runs them all); an entry goes when its case passes without.
+//! A model that uses one is refused by its name, since an error is better than a wrong result. Most entries are
+//! attributes that tract does not read. Each entry names the case of the onnx package that shows the fault, if
+//! there is one (`tests/onnx_nodes.rs` runs them all). An entry is removed once its case passes without it.
 
 use tract_onnx::Onnx;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, type_proto};
 
-/// What tract gets wrong about some operators.
+/// A known fault of tract in some operators.
 struct KnownFault {
     operators: &'static [&'static str],
     /// The attribute at fault.
     attribute: &'static str,
-    /// Whether the value that a node gives the attribute is one that tract gets wrong.
+    /// Returns whether tract computes wrongly with the value of the attribute in a node.
     is_wrong: fn(&GraphProto, &NodeProto, &AttributeProto) -> bool,
-    /// The case that shows it; empty where the onnx package has none.
+    /// The case that shows the fault; empty if the onnx package has none.
     #[cfg_attr(not(test), expect(dead_code, reason = "it is for the reader"))]
     shown_by: &'static str,
 }
 
 const RECURRENT: &[&str] = &["GRU", "LSTM", "RNN"];
 
-/// Operators that took an explicit axis to broadcast along before version 7.
+/// Operators that had an explicit axis for broadcasting before version 7.
 const BINARY: &[&str] = &[
     "Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor",
 ];
@@ -78,7 +78,7 @@ const KNOWN_FAULTS: [KnownFault; 13] = [
         is_wrong: |_, _, training_mode| training_mode.i != 0,
         shown_by: "",
     },
-    // Without a zero point the type is the attribute's, which tract takes for UINT8.
+    // Without a zero point, the attribute determines the type, which tract assumes to be UINT8.
     KnownFault {
         operators: &["QuantizeLinear"],
         attribute: "output_dtype",
@@ -106,7 +106,7 @@ const KNOWN_FAULTS: [KnownFault; 13] = [
         is_wrong: other_axes,
         shown_by: "",
     },
-    // An axis that stands there twice is moved without end, and memory with it.
+    // An axis that occurs twice makes tract loop without end and allocate memory.
     KnownFault {
         operators: &["Transpose"],
         attribute: "perm",
@@ -115,10 +115,10 @@ const KNOWN_FAULTS: [KnownFault; 13] = [
     },
 ];
 
-/// Domains whose operators tract means by the names it knows.
+/// The domains whose operators tract identifies by the names that it supports.
 const DOMAINS: [&str; 3] = ["", "ai.onnx", "ai.onnx.ml"];
 
-/// The operators of ONNX Runtime's domain that tract has, beside ONNX's own under the same names.
+/// The operators of ONNX Runtime's domain in tract, which has ONNX's own operators of the same names as well.
 const MICROSOFT: (&str, &[&str]) = (
     "com.microsoft",
     &[
@@ -139,7 +139,7 @@ const MICROSOFT: (&str, &[&str]) = (
     ],
 );
 
-/// Refuse a graph in which tract is known to compute something wrong.
+/// Refuses a graph that tract is known to compute wrongly.
 pub(super) fn check(onnx: &Onnx, graph: &GraphProto) -> Result<(), String> {
     for node in &graph.node {
         let NodeProto {
@@ -148,7 +148,7 @@ pub(super) fn check(onnx: &Onnx, graph: &GraphProto) -> Result<(), String> {
         let (microsoft, theirs) = MICROSOFT;
         let known = DOMAINS.contains(&domain.as_str())
             || (domain == microsoft && theirs.contains(&op_type.as_str()));
-        // tract looks at names only.
+        // tract compares only names.
         if !known && onnx.op_register.0.contains_key(op_type) {
             return Err(format!("operators not implemented: {op_type} ({domain})"));
         }
@@ -184,14 +184,14 @@ fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> 
         .find(|attribute| attribute.name == name)
 }
 
-/// Whether each axis stands there once.
+/// Returns whether each axis occurs once.
 fn is_permutation(axes: &[i64]) -> bool {
     let mut sorted = axes.to_vec();
     sorted.sort_unstable();
     sorted.iter().copied().eq((0..).take(axes.len()))
 }
 
-/// Whether the second operand is not known to be broadcast along the last axes, as tract does.
+/// Returns whether the second operand may be broadcast along other axes than the last ones, which tract uses.
 fn other_axes(graph: &GraphProto, node: &NodeProto, axis: &AttributeProto) -> bool {
     let broadcast = attribute(node, "broadcast").is_some_and(|broadcast| broadcast.i != 0);
     let rank = |input: usize| rank(graph, node.input.get(input)?);
@@ -204,7 +204,7 @@ fn other_axes(graph: &GraphProto, node: &NodeProto, axis: &AttributeProto) -> bo
     broadcast && !last
 }
 
-/// The number of axes that the graph declares of one of its inputs or weights.
+/// Returns the number of axes that the graph declares for one of its inputs or initializers.
 fn rank(graph: &GraphProto, name: &str) -> Option<usize> {
     if let Some(tensor) = graph.initializer.iter().find(|tensor| tensor.name == name) {
         return Some(tensor.dims.len());
@@ -214,8 +214,7 @@ fn rank(graph: &GraphProto, name: &str) -> Option<usize> {
     Some(tensor.shape.as_ref()?.dim.len())
 }
 
-/// Whether the activations are others than the ones that each operator has by default, the same for each
-/// direction.
+/// Returns whether the activations differ from the defaults of the operator, which are the same for each direction.
 fn other_activations(_: &GraphProto, node: &NodeProto, activations: &AttributeProto) -> bool {
     let usual: &[&[u8]] = match node.op_type.as_str() {
         "GRU" => &[b"Sigmoid", b"Tanh"],

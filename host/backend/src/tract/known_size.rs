@@ -1,10 +1,10 @@
-//! What the constants of a model make of it before anything is computed: a file of some bytes can ask for
-//! a tensor of terabytes, and tract computes whatever is constant while it loads.
+//! Checks of the sizes that follow from the constants of a model, before anything is computed. A file of
+//! a few bytes can request a tensor of terabytes, and tract computes all constants while it loads.
 //!
-//! Sizes are inferred node by node, and each node is let compute only once its output is known to be small
-//! enough. Of graphs inside graphs only the outputs are looked at.
+//! Sizes are inferred node by node, and a node is computed only once its output is known to be small
+//! enough. Only the outputs of inner graphs are checked.
 //!
-//! Nor may a constant among sizes have more than 32 bits: tract cuts off the others without a word.
+//! A constant that becomes a size may have at most 32 bits, since tract silently truncates larger ones.
 
 use super::MAX_VALUE_BYTES;
 use tract_onnx::prelude::{DatumType, InferenceFact, InferenceModel, TVec, TractResult};
@@ -13,13 +13,15 @@ use tract_onnx::tract_hir::infer::InferenceNode;
 use tract_onnx::tract_hir::internal::Factoid;
 use wisp_tensor::shape::MAX_RANK;
 
-/// The most bytes of a tensor that is computed while loading. Real models compute shapes and small tables.
+/// The maximum size in bytes of a tensor that is computed while loading. Real models
+/// compute shapes and small tables.
 const MAX_CONSTANT_BYTES: i64 = 1 << 30;
 
-/// Operators whose constants become sizes, by tract's names. Slices take the largest numbers for the end.
+/// The operators whose constants become sizes, by tract's names. Slices are exempt, since they use the
+/// largest numbers for the end.
 const TAKE_SIZES: [&str; 4] = ["ConstantOfShape", "MultiBroadcastTo", "Reshape", "Tile"];
 
-/// Refuse a model with a value too large for any machine, by its name.
+/// Refuses a model with a value too large for any machine. The error names the value.
 pub(super) fn check_known_sizes(model: &mut InferenceModel) -> TractResult<()> {
     for id in model.eval_order()? {
         let node = model.node(id);
@@ -38,7 +40,7 @@ pub(super) fn check_known_sizes(model: &mut InferenceModel) -> TractResult<()> {
         let observed = copied(&node.op.observe_outlets(model, node)?)?;
         check_numbers(node, &inputs)?;
         let mut operator = node.op.clone();
-        // What cannot be inferred is refused when the model is analysed, which comes next.
+        // Failures of the inference are reported by the analysis of the model, which comes next.
         let inferred = operator.infer_facts(
             inputs.iter().collect(),
             outputs.iter().collect(),
@@ -47,7 +49,7 @@ pub(super) fn check_known_sizes(model: &mut InferenceModel) -> TractResult<()> {
         let Ok((_, sized, _)) = inferred else {
             continue;
         };
-        // A node without inputs is a weight, or random.
+        // A node without inputs is an initializer or random.
         let constant = !inputs.is_empty() && inputs.iter().all(|input| input.value.is_concrete());
         let limit = match constant {
             true => MAX_CONSTANT_BYTES,

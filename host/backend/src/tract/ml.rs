@@ -1,15 +1,13 @@
 //! Operators of ONNX's machine-learning domain, `ai.onnx.ml`, computed here instead of in tract.
 //!
-//! scikit-learn's models consist of them. tract 0.23 lacks most, and what it has differs from onnxruntime in
-//! labels, base values and transforms, so all of them are ours: each is a [`Kernel`](operator::Kernel), which
-//! [`operator`] makes an operator of tract. onnxruntime's kernels are the reference, down to what the standard
-//! leaves open: what a classifier of two classes with one column of scores answers, or which label wins a tie.
+//! The models of scikit-learn consist of them. tract 0.23 lacks most of them, and the others differ from
+//! onnxruntime in labels, base values and transforms. Each is a [`Kernel`](operator::Kernel), which
+//! [`operator`] turns into an operator of tract. onnxruntime's kernels are the reference, also in points
+//! that the standard leaves open, such as the output of a classifier of two classes with one column of
+//! scores, or the label that wins a tie. Two operators of ONNX itself are included, which tract computes
+//! wrongly ([`log_sum_exp`]) or not for all types ([`sigmoid`]).
 //!
-//! Two operators of ONNX itself are among them, which tract computes wrongly ([`log_sum_exp`]) or not for all
-//! types ([`sigmoid`]).
-//!
-//! Invariant: what the file says is checked once, when the model is loaded; a refusal names the operator and
-//! the attribute, and computing can rely on it.
+//! Invariant: attributes are checked once, when the model is loaded, and computing relies on that.
 
 mod array_feature_extractor;
 mod attribute;
@@ -29,7 +27,7 @@ mod tree;
 
 use tract_onnx::Onnx;
 
-/// Teach `onnx` the operators.
+/// Registers the operators with `onnx`.
 pub(super) fn register(onnx: &mut Onnx) {
     let operators = &mut onnx.op_register;
     operators.insert("ArrayFeatureExtractor", array_feature_extractor::build);

@@ -1,7 +1,7 @@
-//! From an ONNX or NNEF file to a typed model whose variable axes are symbols, and to its signature.
+//! Reads an ONNX or NNEF file into a typed model with symbols as variable axes, and into its signature.
 //!
-//! The file is parsed once; plans for given sizes are made from the result by [`super::TractGraph`].
-//! What cannot be served is refused here with the operator, input or file at fault named.
+//! The file is parsed once; [`super::TractGraph`] creates plans for given sizes from the result. A model
+//! that cannot be served is refused here, with the operator, input or file at fault in the error.
 
 use super::convert::element_type;
 use super::guard::{Fault, guarded};
@@ -23,55 +23,55 @@ use tract_onnx::tract_core::internal::{bail, ensure, solve_for};
 use tract_onnx::tract_hir::internal::{Factoid, GenericFactoid};
 use wisp_tensor::{Dimension, Signature, TensorSpec};
 
-/// A model that has been read and typed, with symbols for the sizes the file leaves open.
+/// A model that has been read and typed, with symbols for sizes that the file does not fix.
 #[derive(Debug)]
 pub(super) struct SymbolicModel {
     pub(super) model: TypedModel,
     pub(super) signature: Signature,
-    /// tract's type of each input, in the signature's order.
+    /// The type of each input in tract, in the order of the signature.
     pub(super) input_types: TVec<DatumType>,
-    /// The axes whose sizes a request chooses, input by input.
+    /// The axes whose sizes depend on the request, input by input.
     pub(super) variable_axes: Vec<VariableAxis>,
 }
 
-/// An axis of an input whose size the file leaves open.
+/// An axis of an input whose size the file does not fix.
 #[derive(Debug)]
 pub(super) struct VariableAxis {
     pub(super) input: usize,
     pub(super) axis: usize,
-    /// A symbol, or an expression in symbols that other axes have as well.
+    /// A symbol, or an expression in symbols of other axes.
     dimension: TDim,
 }
 
-/// How the axes that the file gives neither size nor name are taken.
+/// The treatment of axes with neither a size nor a name in the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Unnamed {
-    /// Each for itself.
+    /// Each axis has a symbol of its own.
     Independent,
-    /// First axes are one batch: exports with an input per column leave all of them nameless and
-    /// then join the columns, which independent sizes do not allow.
+    /// All first axes are one batch. Exports with an input per column leave them without a name and then
+    /// concatenate the columns, which independent sizes do not allow.
     SharedBatch,
 }
 
-/// Whether the shapes that the file notes for intermediate values are believed.
+/// The use of shapes that the file declares for intermediate values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum ValueNotes {
     Believed,
-    /// They are hints, and some exporters leave wrong ones behind.
+    /// The shapes are hints, and some exporters leave wrong ones behind.
     Ignored,
 }
 
 impl SymbolicModel {
-    /// Type the model in `proto`, whose external data lies in `folder`.
+    /// Types the model in `proto`, whose external data is in `folder`.
     pub(super) fn load(proto: &ModelProto, folder: Option<&Path>) -> Result<SymbolicModel, Fault> {
         let graph = (proto.graph.as_ref())
             .ok_or_else(|| Fault::Refused("the file holds no graph".to_owned()))?;
         check_inputs(graph).map_err(Fault::Refused)?;
         check_stored(graph, folder).map_err(Fault::Refused)?;
-        // tract wants text; of a folder whose name is none, it reads no external data.
+        // tract needs a UTF-8 path; it reads no external data from another folder.
         let folder = folder.and_then(Path::to_str);
         let mut onnx = framework();
-        // Not mapped into memory, as is tract's way: a file that is cut short then ends the process.
+        // Not memory-mapped, as is tract's default: a file that is truncated would then end the process.
         onnx.provider = Arc::new(FopenDataResolver);
         known_faults::check(&onnx, graph).map_err(Fault::Refused)?;
         let mut first_fault = None;
@@ -82,7 +82,7 @@ impl SymbolicModel {
                     .with_ignore_value_info(notes == ValueNotes::Ignored);
                 let mut model = parse(&onnx, proto, folder, unnamed)?;
                 check_known_sizes(&mut model)?;
-                // Before tract changes the model: an input takes over the name of a node that is left out.
+                // Read before tract changes the model: an input takes the name of a removed node.
                 let inputs = input_names(&model)?;
                 let outputs: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
                 SymbolicModel::describe(model.into_typed()?.into_decluttered()?, &inputs, &outputs)
@@ -103,7 +103,7 @@ impl SymbolicModel {
         Err(first_fault.unwrap_or(Fault::Refused(String::new())))
     }
 
-    /// The typed model of an NNEF archive, whose nodes are called as the archive calls its tensors.
+    /// Types the model of an NNEF archive, whose nodes have the names of the tensors in the archive.
     pub(super) fn of_nnef(model: TypedModel) -> Result<SymbolicModel, Fault> {
         guarded(|| {
             let name = |node: usize| model.node(node).name.clone();
@@ -170,10 +170,10 @@ impl SymbolicModel {
         })
     }
 
-    /// The symbols' values when the variable axes have these sizes, or why they cannot.
+    /// Returns the values of the symbols for these sizes of the variable axes, or the reason that there are none.
     pub(super) fn bind(&self, sizes: &[u32]) -> Result<SymbolValues, String> {
         let mut values = SymbolValues::default();
-        // Plain symbols first, so that expressions find them known, whatever the order of inputs.
+        // Plain symbols first, so that expressions use known values in any order of inputs.
         let (symbols, expressions): (Vec<_>, Vec<_>) = self
             .variable_axes
             .iter()
@@ -210,7 +210,7 @@ impl SymbolicModel {
         Ok(values)
     }
 
-    /// Bytes of the constants in the model, weights above all.
+    /// Returns the bytes of the constants in the model, which are mostly weights.
     pub(super) fn constant_bytes(&self) -> usize {
         let constants = self.model.nodes().iter().flat_map(|node| &node.outputs);
         constants
@@ -220,7 +220,7 @@ impl SymbolicModel {
     }
 }
 
-/// The ways to read `graph` that differ for it, the most permissive first.
+/// Returns the distinct ways to read `graph`, the most permissive first.
 fn attempts(graph: &GraphProto) -> Vec<(ValueNotes, Unnamed)> {
     let mut attempts = vec![
         (ValueNotes::Believed, Unnamed::Independent),
@@ -237,7 +237,7 @@ fn attempts(graph: &GraphProto) -> Vec<(ValueNotes, Unnamed)> {
     attempts
 }
 
-/// Parse the graph and give every open input axis a symbol.
+/// Parses the graph and assigns a symbol to every open axis of an input.
 fn parse(
     onnx: &Onnx,
     proto: &ModelProto,
@@ -279,7 +279,7 @@ fn parse(
     Ok(model)
 }
 
-/// The names of the inputs, in their order.
+/// Returns the names of the inputs, in order.
 fn input_names(model: &InferenceModel) -> TractResult<Vec<String>> {
     let outlets = model.input_outlets()?.iter();
     Ok(outlets

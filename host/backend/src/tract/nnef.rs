@@ -1,9 +1,9 @@
 //! Reads NNEF archives, tract's own format, as `tract dump --nnef` writes them.
 //!
-//! tract's reader trusts what it unpacks. So the archive is unpacked within a limit, and its two kinds of
-//! files are looked at before tract reads them: the graph's text must not nest so deeply that parsing it
-//! exhausts the stack, and a tensor must not claim more elements than there are bytes. Archives inside the
-//! archive are not read.
+//! tract's reader trusts the content of an archive. The archive is therefore unpacked within a limit, and
+//! its two kinds of files are checked before tract reads them: the text of the graph must not nest so
+//! deeply that parsing exhausts the stack, and a tensor must not claim more elements than it has bytes
+//! for. Archives inside the archive are not read.
 
 use super::guard::{Fault, guarded};
 use crate::bounded_file::open_regular;
@@ -18,16 +18,17 @@ use tract_nnef::prelude::{Framework, TractResult, TypedModel};
 use tract_nnef::resource::{GRAPH_NNEF_FILENAME, resource_path_to_id};
 use tract_nnef::tract_core::internal::{bail, ensure};
 
-/// What an archive may unpack to, as large as an ONNX file can be.
+/// The maximum unpacked size of an archive in bytes, which equals that of an ONNX file.
 const MAX_BYTES: u64 = i32::MAX as u64;
 
-/// Brackets within brackets in a graph's text. tract writes less than ten.
+/// The maximum nesting of brackets in the text of a graph. tract writes fewer than ten levels.
 const MAX_NESTING: usize = 64;
 
-/// A tensor's header: its sizes are eight numbers from byte 12 on, their count the one at byte 8.
+/// The size of a tensor's header in bytes. The rank is the number at byte 8, and up to
+/// eight sizes start at byte 12.
 const HEADER_BYTES: usize = 128;
 
-/// The model in the archive at `path`.
+/// Loads the model in the archive at `path`.
 pub(super) fn load(path: &Path) -> Result<TypedModel, Fault> {
     guarded(|| {
         let (mut file, _) = open_regular(path)?;
@@ -50,7 +51,7 @@ pub(super) fn load(path: &Path) -> Result<TypedModel, Fault> {
     })
 }
 
-/// Reads the graph's text.
+/// A loader for the text of the graph.
 struct GraphText;
 
 impl ResourceLoader for GraphText {
@@ -82,7 +83,7 @@ impl ResourceLoader for GraphText {
     }
 }
 
-/// Reads tensors that are as large as they say.
+/// A loader for tensors, which checks their declared size.
 struct Tensors;
 
 impl ResourceLoader for Tensors {
@@ -104,7 +105,7 @@ impl ResourceLoader for Tensors {
         let Some(elements) = elements(&content) else {
             bail!("tensor {path:?} has no header");
         };
-        // One bit for each is the least.
+        // An element has at least one bit.
         let most = (content.len() as u64 - HEADER_BYTES as u64).saturating_mul(8);
         ensure!(elements <= most, "tensor {path:?} is shorter than it says");
         let tensor = tract_nnef::tensors::read_tensor(content.as_slice())?;
@@ -112,7 +113,8 @@ impl ResourceLoader for Tensors {
     }
 }
 
-/// How many elements a tensor's header claims; the most there could be where that is no number.
+/// Returns the number of elements that a tensor's header claims, saturating on overflow; `None` if the
+/// content is shorter than a header.
 fn elements(content: &[u8]) -> Option<u64> {
     let header = content.get(..HEADER_BYTES)?;
     let number = |at: usize| header[at..].first_chunk().map(|n| u32::from_le_bytes(*n));

@@ -1,7 +1,6 @@
-//! The operators that tract computes, those of [`super::ml`] included, and what a file asks of it before it
-//! is typed.
+//! The operators that tract computes, including those of [`super::ml`], and checks of a file before it is typed.
 //!
-//! Refusals from here name what to change in the model.
+//! Errors from here name the part of the model to change.
 
 use super::convert::element_type;
 use std::collections::BTreeSet;
@@ -10,7 +9,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ValueInfoProto, type_proto};
 use tract_onnx::prelude::DatumType;
 
-/// The reader of ONNX files with all operators that there are.
+/// Returns the reader of ONNX files with all supported operators.
 pub(super) fn framework() -> Onnx {
     let mut onnx = tract_onnx::onnx();
     super::ml::register(&mut onnx);
@@ -18,7 +17,7 @@ pub(super) fn framework() -> Onnx {
     onnx
 }
 
-/// Check that each input a request must bring is a tensor of a type that tract computes with.
+/// Checks that each input which a request must contain is a tensor of a type that tract computes.
 pub(super) fn check_inputs(graph: &GraphProto) -> Result<(), String> {
     let initialised: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
     for ValueInfoProto { name, r#type, .. } in &graph.input {
@@ -45,7 +44,7 @@ pub(super) fn check_inputs(graph: &GraphProto) -> Result<(), String> {
     Ok(())
 }
 
-/// The operators that tract has no implementation of at all.
+/// Returns the operators that tract does not implement.
 pub(super) fn unknown_operators(onnx: &Onnx, graph: &GraphProto) -> BTreeSet<String> {
     let mut unknown = BTreeSet::new();
     for node in &graph.node {

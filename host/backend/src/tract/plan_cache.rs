@@ -1,8 +1,8 @@
-//! The plans a graph has for the input sizes it has met, the least recently used forgotten first.
+//! The plans of a graph for the input sizes it has received, with eviction of the least recently used.
 //!
-//! Knows nothing of tract: a plan is whatever the caller builds. The mutex guards the list only and
-//! is never held while a plan is built; two callers who need the same sizes share one build, and
-//! callers with other sizes do not wait for it.
+//! This module does not depend on tract: a plan is whatever the caller builds. The mutex guards only the
+//! array of slots and is never held while a plan is built. Two callers with the same sizes share one
+//! build, and callers with other sizes do not wait for it.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tract_onnx::prelude::TVec;
@@ -10,12 +10,12 @@ use tract_onnx::prelude::TVec;
 /// Plans by the sizes of the variable axes. Lifetime: a model version.
 #[derive(Debug)]
 pub(super) struct PlanCache<P> {
-    /// Most recently used first. Short enough that walking it beats hashing.
+    /// The slots, most recently used first. They are few enough that a scan is faster than hashing.
     slots: Mutex<Vec<Arc<Slot<P>>>>,
     capacity: usize,
 }
 
-/// The place of one plan, empty until its first user has built it.
+/// The slot of one plan, which is empty until its first user has built it.
 #[derive(Debug)]
 pub(super) struct Slot<P> {
     sizes: TVec<u32>,
@@ -30,7 +30,7 @@ impl<P> PlanCache<P> {
         }
     }
 
-    /// The place of the plan for `sizes`, if there is one.
+    /// Returns the slot of the plan for `sizes`, if there is one.
     pub(super) fn find(&self, sizes: &[u32]) -> Option<Arc<Slot<P>>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let position = slots.iter().position(|slot| *slot.sizes == *sizes)?;
@@ -38,9 +38,9 @@ impl<P> PlanCache<P> {
         Some(Arc::clone(&slots[0]))
     }
 
-    /// The place of the plan for `sizes`, made if need be.
+    /// Returns the slot of the plan for `sizes`, which is created if necessary.
     pub(super) fn slot(&self, sizes: &[u32]) -> Arc<Slot<P>> {
-        // Nothing panics while the lock is held, so a poisoned one still guards a whole list.
+        // No code panics while the lock is held, so a poisoned lock still guards a consistent array.
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         match slots.iter().position(|slot| *slot.sizes == *sizes) {
             Some(0) => Arc::clone(&slots[0]),
@@ -59,7 +59,7 @@ impl<P> PlanCache<P> {
                 };
                 slots.insert(0, Arc::clone(&slot));
                 drop(slots);
-                // Freeing a plan frees its packed weights: not under the lock.
+                // Freeing a plan frees its packed weights and so happens outside the lock.
                 drop(forgotten);
                 slot
             }
@@ -68,12 +68,12 @@ impl<P> PlanCache<P> {
 }
 
 impl<P> Slot<P> {
-    /// The plan, if somebody has built it.
+    /// Returns the plan, if it has been built.
     pub(super) fn built(&self) -> Option<&P> {
         self.plan.get()
     }
 
-    /// The plan, built by the first caller while the others wait for it. `build` must not panic.
+    /// Returns the plan. The first caller builds it while others wait. `build` must not panic.
     pub(super) fn plan(&self, build: impl FnOnce() -> P) -> &P {
         self.plan.get_or_init(build)
     }
@@ -99,7 +99,7 @@ mod tests {
             assert_eq!(plan(size), size);
         }
         assert_eq!(builds.load(Ordering::Relaxed), 3);
-        // 2 went when 3 came; 1 had been used since.
+        // 2 was evicted by 3, since 1 had been used later.
         plan(2);
         assert_eq!(builds.load(Ordering::Relaxed), 4);
     }
@@ -125,7 +125,7 @@ mod tests {
     fn a_build_under_way_does_not_hold_up_other_sizes() {
         let cache = PlanCache::new(4);
         cache.slot(&[1]).plan(|| {
-            // Would deadlock if the list were locked while a plan is built.
+            // This would deadlock if the array were locked while a plan is built.
             cache.slot(&[2]).plan(|| 2);
             1
         });

@@ -1,21 +1,21 @@
-//! What computing a plan once takes, estimated before it is built: a small file, or a request whose sizes
-//! multiply, can ask for more memory and time than anybody has.
+//! An estimate of the cost of computing a plan, before it is built. A small file, or a request whose
+//! sizes multiply, can need more memory and time than any machine has.
 //!
-//! Weights are not counted: they are as large as the file is.
+//! Weights are not counted, since they are as large as the file.
 
 use tract_onnx::prelude::{TractResult, TypedModel, TypedNode};
 use tract_onnx::tract_core::internal::ensure;
 use tract_onnx::tract_core::ops::Cost;
 use tract_onnx::tract_core::ops::konst::Const;
 
-/// The most multiplications: minutes of a core, past every deadline.
+/// The maximum number of multiplications: minutes on a core, beyond every deadline.
 const MAX_MULTIPLICATIONS: u64 = 10_000_000_000_000;
 
-/// Returns the most bytes of values that are there at the same time, or refuses a model of concrete sizes
-/// that takes more than `max_bytes`, or longer.
+/// Returns the peak number of bytes of values. Refuses a model of concrete sizes that takes more than
+/// `max_bytes` or too many multiplications.
 pub(super) fn check_plan_cost(model: &TypedModel, max_bytes: u64) -> TractResult<u64> {
     let order = model.eval_order()?;
-    // How many readers of each node's outputs are still to come.
+    // The number of remaining readers of each node's outputs.
     let mut readers = vec![0usize; model.nodes().len()];
     for &id in &order {
         for input in &model.node(id).inputs {
@@ -67,7 +67,7 @@ fn value_bytes(node: &TypedNode) -> u64 {
     bytes.fold(0, u64::saturating_add)
 }
 
-/// What tract says of an operator that it can say it of.
+/// Returns the number of multiplications that tract reports for an operator, or 0 if it reports none.
 fn node_multiplications(model: &TypedModel, node: &TypedNode) -> TractResult<u64> {
     let inputs = model.node_input_facts(node.id)?;
     let Ok(costs) = node.op.cost(&inputs) else {

@@ -1,7 +1,7 @@
-//! Whether the tensors that an ONNX file holds are what it says of them.
+//! Checks that the tensors stored in an ONNX file match their declarations.
 //!
-//! tract finds most of it too, but names neither tensor nor file, and some it only finds by asserting.
-//! Refusals from here name the tensor, and no path of this machine.
+//! tract checks most of this as well, but its errors name neither tensor nor file, and some are
+//! assertions. Errors from here name the tensor, and no path of this machine.
 
 use crate::onnx::{ExternalBytes, MAX_FILE_BYTES, is_external, visit_tensors};
 use std::path::Path;
@@ -9,7 +9,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, TensorProto};
 use wisp_tensor::shape::MAX_RANK;
 
-/// Check every tensor; external data must lie in `folder`, and be no more than a file may hold.
+/// Checks every tensor. External data must be in `folder` and not exceed the size of a file.
 pub(super) fn check_stored(graph: &GraphProto, folder: Option<&Path>) -> Result<(), String> {
     let mut fault = Ok(());
     let mut external_bytes = 0u64;
@@ -32,7 +32,7 @@ pub(super) fn check_stored(graph: &GraphProto, folder: Option<&Path>) -> Result<
     fault
 }
 
-/// Check a tensor, and return how many bytes of it lie outside the file.
+/// Checks a tensor and returns the number of its bytes outside the file.
 fn check_tensor(tensor: &TensorProto, folder: Option<&Path>) -> Result<u64, String> {
     let Ok(data_type) = DataType::try_from(tensor.data_type) else {
         return Err(format!("is of unknown type {}", tensor.data_type));
@@ -88,8 +88,8 @@ fn check_tensor(tensor: &TensorProto, folder: Option<&Path>) -> Result<u64, Stri
     Ok(0)
 }
 
-/// Bytes per element of the types that are stored as bytes one by one; `None` for others, strings among
-/// them.
+/// Returns the bytes per element of types whose elements are stored as separate bytes; `None`
+/// for others, such as strings.
 fn element_bytes(data_type: DataType) -> Option<usize> {
     match data_type {
         DataType::Bool | DataType::Uint8 | DataType::Int8 => Some(1),
@@ -100,7 +100,8 @@ fn element_bytes(data_type: DataType) -> Option<usize> {
     }
 }
 
-/// How many elements the list of the tensor's type has; `None` for types of which tract reads none.
+/// Returns the number of elements in the typed field of the tensor; `None` for types
+/// without a field that tract reads.
 fn listed_elements(tensor: &TensorProto, data_type: DataType) -> Option<usize> {
     match data_type {
         DataType::Float => Some(tensor.float_data.len()),

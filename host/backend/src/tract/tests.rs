@@ -1,4 +1,4 @@
-//! Models made in place, loaded and computed for real.
+//! Tests with generated models, which are loaded and computed.
 
 mod ml;
 mod nnef;
@@ -14,7 +14,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{ElementType, Shape};
 
-/// The bytes of an ONNX file.
+/// Returns the bytes of an ONNX file.
 fn encode(file: OnnxFile) -> Vec<u8> {
     prost::Message::encode_to_vec(&file.model())
 }
@@ -53,7 +53,7 @@ fn shapes(specs: &[wisp_tensor::TensorSpec]) -> Vec<String> {
 
 const SIZES: [i64; 4] = [13, 64, 32, 3];
 
-/// Rows of small integers, each its own.
+/// Returns rows of small integers that differ from each other.
 fn rows(count: usize) -> Vec<f32> {
     (0..count * 13)
         .map(|i| ((i * 31) % 11) as f32 - 5.0)
@@ -125,7 +125,7 @@ fn threads_that_share_a_graph_agree() {
     });
 }
 
-/// `y`: `a` and `b` side by side, from inputs whose batch nobody named.
+/// Returns a graph with `y` as the columns of `a` and `b`, whose batches have no name.
 fn columns() -> OnnxFile {
     OnnxFile::default()
         .input("a", DataType::Float, &[Axis::Unnamed, Axis::Size(1)])
@@ -194,7 +194,7 @@ fn inputs_that_break_the_signature_are_refused_by_name() {
 
 #[test]
 fn unnamed_batches_that_need_not_agree_may_differ() {
-    // Every query against every candidate.
+    // Multiplies every query with every candidate.
     let graph = load_file(
         OnnxFile::default()
             .input("query", DataType::Float, &[Axis::Unnamed, Axis::Size(2)])
@@ -240,7 +240,7 @@ fn a_sequence_of_any_length_is_averaged() {
     }
 }
 
-/// `y`: the sixth item of `x`, which must therefore have six.
+/// Returns a graph with `y` as the sixth item of `x`, which must therefore have at least six.
 fn sixth() -> OnnxFile {
     let mut file = OnnxFile::default()
         .input(
@@ -270,7 +270,7 @@ fn a_graph_that_cannot_take_size_1_is_served_and_sampled_with_a_size_it_takes() 
     let content: Vec<f32> = (0..8).map(|i| i as f32).collect();
     let outputs = graph.compute(&[fp32("x", &[1, 8], &content)]).unwrap();
     assert_eq!(values(&outputs[0].tensor), [5.0]);
-    // What it cannot take is an error each time, and does not end the process.
+    // An unsupported size is an error each time and does not end the process.
     for _ in 0..2 {
         let short = fp32("x", &[1, 3], &[1.0, 2.0, 3.0]);
         assert!(graph.compute(&[short]).is_err());
@@ -334,7 +334,7 @@ fn an_initialised_input_is_not_asked_for() {
 
 #[test]
 fn a_recurrent_graph_remembers_nothing_between_computations() {
-    // Running sums along the sequence, kept by tract in a state of the run.
+    // A running sum along the sequence, which tract keeps in the state of a run.
     let body_sum = OnnxFile::default()
         .input("sum_in", DataType::Float, &[Axis::Size(1)])
         .input("item", DataType::Float, &[Axis::Size(1)])

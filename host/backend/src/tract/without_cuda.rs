@@ -1,8 +1,8 @@
-//! What takes the place of [`cuda`](super::cuda) in a build without it.
+//! The replacement of [`cuda`](super::cuda) in a build without CUDA.
 
 use tract_onnx::tract_core::runtime::Runtime;
 
-/// No runtime, and how to get one.
+/// Returns an error with instructions for a runtime.
 pub(super) fn runtime(index: u32) -> Result<&'static dyn Runtime, String> {
     Err(format!(
         "in this build it computes on the processor, not on `cuda:{index}`: choose `backend = \

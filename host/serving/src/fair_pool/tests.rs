@@ -1,4 +1,4 @@
-//! What holds for threads that serve several flows, whatever a job takes.
+//! Tests of the fairness and the lifetime of the pool.
 
 use super::*;
 use anyhow::Context;
@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
 
-/// A pool with so many threads for long jobs, one for short ones, and one for each flow.
+/// Returns a pool with `long_threads` threads for long jobs, one for short jobs, and one for each flow.
 fn pool(long_threads: usize) -> anyhow::Result<Arc<FairPool>> {
     let options = PoolOptions {
         long_threads: NonZeroUsize::new(long_threads).context("no threads")?,
@@ -16,7 +16,7 @@ fn pool(long_threads: usize) -> anyhow::Result<Arc<FairPool>> {
     Ok(FairPool::spawn("test", options)?)
 }
 
-/// Occupies a thread of the pool until the sender is dropped; returns when it does.
+/// Occupies a thread of the pool until the returned sender is dropped. Returns once the thread is occupied.
 fn occupy(flow: &Flow) -> anyhow::Result<Sender<()>> {
     let (open, gate) = channel::<()>();
     let (started, running) = channel();
@@ -39,7 +39,7 @@ fn next(names: &Receiver<&'static str>) -> anyhow::Result<&'static str> {
     Ok(names.recv_timeout(Duration::from_secs(20))?)
 }
 
-/// Sets what the queue has measured of a flow, which no clock of a test could.
+/// Sets the measured time of a flow, which a test cannot produce with a clock.
 fn set_used(flow: &Flow, milliseconds: u64) {
     let mut state = flow.0.pool.queue.lock();
     if let Some(flow) = state.flows[flow.0.index].as_mut() {
@@ -48,7 +48,7 @@ fn set_used(flow: &Flow, milliseconds: u64) {
     }
 }
 
-/// Makes of a flow without jobs one whose jobs have been long.
+/// Turns a flow without jobs into one whose jobs have been long.
 fn set_long(flow: &Flow) {
     let mut state = flow.0.pool.queue.lock();
     if let Some(flow) = state.flows[flow.0.index].as_mut() {
@@ -81,7 +81,7 @@ fn a_flow_that_was_idle_gets_no_credit_for_it() -> anyhow::Result<()> {
     let pool = pool(1)?;
     let (busy, idle) = (pool.flow(), pool.flow());
     set_used(&busy, 60_000);
-    // Being served moves the clock to where the flow is.
+    // Running a job of the flow moves the clock to its used time.
     drop(occupy(&busy)?);
     let gate = occupy(&busy)?;
     let (names, order) = channel();
@@ -136,7 +136,7 @@ fn a_flow_that_is_dropped_drops_what_it_has_queued_and_its_place_is_used_again()
     drop(second);
     assert!(dropped.recv().is_err(), "the job is gone");
     assert_eq!(pool.flow().0.index, index);
-    // One whose job still runs is kept for that long.
+    // A flow whose job is still running is kept until the job ends.
     let index = first.0.index;
     drop(first);
     assert_ne!(pool.flow().0.index, index);

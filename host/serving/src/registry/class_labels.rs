@@ -1,8 +1,8 @@
-//! The names of an output's classes: a text file in the model's directory, a label on each line.
+//! The class labels of an output: a text file in the directory of the model with one label per line.
 //!
-//! As Triton's `label_filename`: the label of class 0 is on the first line, and classes beyond the last
-//! have none. The file is the model's own: a path that leads elsewhere, by `..` or by a link, is
-//! refused, so that whoever delivers a model cannot have other files read out.
+//! As with Triton's `label_filename`, the first line is the label of class 0, and classes after the last
+//! line have none. The file must be in the directory of the model: a path that leads elsewhere, by `..` or
+//! through a symbolic link, is refused, so that the author of a model cannot read other files of the server.
 
 use crate::registry::model_file::{FILE_NAME, ModelFile};
 use std::collections::BTreeMap;
@@ -11,10 +11,10 @@ use std::path::{Component, Path};
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_tensor::Signature;
 
-/// The largest file of labels: some hundred thousand classes.
+/// The size limit of a label file in bytes: some hundred thousand classes.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The labels that `model.toml` names cannot be used.
+/// The reason that the labels in `model.toml` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ClassLabelsError {
     #[error("{FILE_NAME} has labels for output `{output}`, which the model does not have")]
@@ -29,7 +29,7 @@ pub enum ClassLabelsError {
     TooLarge { output: String },
 }
 
-/// The labels that a model's file names, by output.
+/// Reads the labels that a model file names, by output.
 pub fn load(
     model_file: &ModelFile,
     model_directory: Option<&Path>,
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use wisp_tensor::{ElementType, TensorSpec};
 
-    /// A model directory with labels, and beside it a file that is not the model's.
+    /// Creates a model directory with labels, and a file beside it that does not belong to the model.
     fn directory() -> anyhow::Result<tempfile::TempDir> {
         let directory = tempfile::tempdir()?;
         let model = directory.path().join("m");

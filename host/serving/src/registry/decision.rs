@@ -1,8 +1,9 @@
-//! Which engine computes a graph best, decided by measurement and written down.
+//! The choice of the best backend for a graph, made by measurement and stored in a file.
 //!
-//! `backend = "auto"` asks for it. Every engine that is there loads the graph and computes the same inputs;
-//! those whose answers differ are out, and of the rest the fastest is kept. What was decided stays decided,
-//! also over restarts: it is measured again only when the graph, its settings or the engines have changed.
+//! The setting `backend = "auto"` selects this. Every available backend loads the graph and computes the
+//! same inputs. Backends whose outputs differ from the reference are excluded, and the fastest of the
+//! rest is kept. A decision also holds after a restart: it is measured again only if the graph, its
+//! settings or the backends have changed.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -15,44 +16,44 @@ use wisp_backend::measure::{REFERENCE, compute, in_turns, largest_difference, va
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions};
 use wisp_tensor::NamedTensor;
 
-/// How long the engines are timed altogether.
+/// The total time for timing the backends.
 const BUDGET: Duration = Duration::from_millis(500);
 
-/// The difference (see [`largest_difference`]) up to which answers are the same. Engines sum in other
-/// orders, and deep graphs add up to this; a wrong answer is far beyond it.
+/// The difference (see [`largest_difference`]) up to which outputs count as equal. Backends sum in
+/// different orders, and in deep graphs the differences add up to this; a wrong output is far beyond it.
 const TOLERANCE: f64 = 1e-2;
 
-/// Where decisions are kept. Lifetime: the process.
+/// The directory of stored decisions. Lifetime: the process.
 #[derive(Debug, Clone)]
 pub struct DecisionStore {
     directory: PathBuf,
 }
 
-/// An engine that was kept, and the figures that speak for it.
+/// The backend that was kept, and the measurements of all candidates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
-    /// The engine's name.
+    /// The name of the backend.
     pub backend: String,
-    /// All that were tried, in the order of [`Backends::all`].
+    /// All backends that were tried, in the order of [`Backends::all`].
     pub candidates: Vec<Candidate>,
 }
 
-/// What was found of one engine.
+/// The measurements of one backend.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     pub backend: String,
     pub version: String,
-    /// How long it took to load the graph.
+    /// The time to load the graph.
     pub load_microseconds: Option<u64>,
-    /// The median of computing a batch of one.
+    /// The median time to compute a batch of one row.
     pub compute_microseconds: Option<f64>,
-    /// How far its answer is from the reference's.
+    /// The difference of its outputs from those of the reference.
     pub difference: Option<f64>,
-    /// Why it is out, if it is.
+    /// The reason that it was excluded, if it was.
     pub problem: Option<String>,
 }
 
-/// A graph, and the decision that gave it its engine.
+/// A loaded graph and the decision that selected its backend.
 #[derive(Debug)]
 pub(crate) struct Decided {
     pub(crate) backend: Arc<dyn Backend>,
@@ -60,10 +61,10 @@ pub(crate) struct Decided {
     pub(crate) decision: Decision,
 }
 
-/// Why no engine was decided for.
+/// The reason that no backend was selected.
 #[derive(Debug, thiserror::Error)]
 pub enum DecisionError {
-    /// The graph can be loaded by none, or by the one that was decided for no longer.
+    /// No backend can load the graph, or the backend of a stored decision no longer can.
     #[error(transparent)]
     Backend(BackendError),
     #[error("failed to keep the decision for an engine in `{}`", path.display())]
@@ -76,12 +77,12 @@ pub enum DecisionError {
 // === impl DecisionStore ===
 
 impl DecisionStore {
-    /// Keep decisions in this directory, which is made when there is one.
+    /// Returns a store in this directory, which is created with the first decision.
     pub fn new(directory: PathBuf) -> DecisionStore {
         DecisionStore { directory }
     }
 
-    /// The graph at `path` in the engine that was decided for, or that is decided for now.
+    /// Loads the graph at `path` with the backend of a stored decision, or decides now.
     pub(crate) fn decide(
         &self,
         backends: &Backends,
@@ -113,12 +114,12 @@ impl DecisionStore {
         Ok(decided)
     }
 
-    /// The file of the decision for this graph with these settings.
+    /// Returns the path of the decision for this graph with these settings.
     fn record(&self, path: &Path, options: &LoadOptions) -> PathBuf {
         let LoadOptions { device, threads } = options;
         let mut hasher = blake3::Hasher::new();
-        // A pipe would be waited for, and a device never ends; what is no file, or cannot be read, has no
-        // decision either: its engine will say what is wrong with it.
+        // Opening a pipe would block, and reading a device never ends. A path that is not a readable file
+        // has no decision either; its backend reports the error.
         if let Ok((file, _)) = open_regular(path) {
             let _ = hasher.update_reader(file);
         }
@@ -128,10 +129,10 @@ impl DecisionStore {
     }
 }
 
-/// The largest record: a few lines for each engine.
+/// The size limit of a record in bytes; a record has a few lines for each backend.
 const MAX_RECORD_BYTES: u64 = 64 << 10;
 
-/// What was decided, if that can be read.
+/// Reads a stored decision; `None` if it is missing or invalid.
 fn read(record: &Path) -> Option<Decision> {
     let text = read_regular_text(record, MAX_RECORD_BYTES).ok()?;
     toml::from_str(&text).ok()
@@ -150,7 +151,7 @@ fn write(record: &Path, decision: &Decision) -> std::io::Result<()> {
 // === impl Decision ===
 
 impl Decision {
-    /// Whether it was made among these engines, in these versions.
+    /// Returns whether the decision was made among these backends, in these versions.
     fn is_of(&self, candidates: &[&Arc<dyn Backend>]) -> bool {
         let same = |(candidate, backend): (&Candidate, &&Arc<dyn Backend>)| {
             candidate.backend == backend.name() && candidate.version == backend.version()
@@ -161,7 +162,7 @@ impl Decision {
 }
 
 impl fmt::Display for Decision {
-    /// `onnxruntime: tract 412.0 us, onnxruntime 151.2 us`.
+    /// Writes text such as `onnxruntime: tract 412.0 us, onnxruntime 151.2 us`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.backend)?;
         for (position, candidate) in self.candidates.iter().enumerate() {
@@ -177,14 +178,14 @@ impl fmt::Display for Decision {
     }
 }
 
-/// An engine, and the graph as it has loaded it.
+/// A backend and the graph as it has loaded it.
 struct Tried<'a> {
     backend: &'a Arc<dyn Backend>,
     found: Candidate,
     graph: Option<Arc<dyn Graph>>,
 }
 
-/// Load the graph with every candidate, compare and time them, and keep the fastest that is right.
+/// Loads the graph with every candidate, compares and times them, and keeps the fastest correct one.
 fn measure(
     candidates: &[&Arc<dyn Backend>],
     path: &Path,
@@ -249,7 +250,8 @@ fn load<'a>(
     (tried, error)
 }
 
-/// Note of each engine that has loaded the graph how fast it is, and whether its answer is the reference's.
+/// Records the compute time of each backend that has loaded the graph, and whether its outputs
+/// equal those of the reference.
 fn compare(tried: &mut [Tried]) {
     let graphs: Vec<Arc<dyn Graph>> = tried.iter().filter_map(|t| t.graph.clone()).collect();
     let Some(inputs) = inputs(&graphs) else {
@@ -290,7 +292,7 @@ fn compare(tried: &mut [Tried]) {
     }
 }
 
-/// Inputs that one of the graphs computes: of different numbers, or where those do not suit it, zeros.
+/// Returns inputs that one of the graphs computes: varied numbers, or zeros if the graph rejects those.
 fn inputs(graphs: &[Arc<dyn Graph>]) -> Option<Vec<NamedTensor>> {
     graphs.iter().find_map(|graph| {
         let varied = varied_inputs(&**graph, 1).ok();

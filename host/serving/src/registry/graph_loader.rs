@@ -1,4 +1,4 @@
-//! From a graph's file to the engine that computes it, as the model or the server chose.
+//! Loads the file of a graph with the backend that the model or the server chose.
 
 use crate::registry::decision::{Decision, DecisionError, DecisionStore};
 use crate::registry::graph_probe::GraphProbe;
@@ -9,30 +9,31 @@ use std::path::Path;
 use std::sync::Arc;
 use wisp_backend::{Backend, Backends, Graph, LoadOptions};
 
-/// The engines, and which of them computes what. Lifetime: the process.
+/// The backends and the choice among them. Lifetime: the process.
 #[derive(Debug)]
 pub struct GraphLoader {
     pub backends: Backends,
-    /// The choice for models that make none.
+    /// The choice for models that do not make one.
     pub choice: BackendChoice,
-    /// Where choices by measurement are kept.
+    /// The stored choices by measurement.
     pub decisions: DecisionStore,
-    /// What tries files that this process has not loaded before; without it, this process does.
+    /// The child process that tries files which this process has not loaded before. Without it,
+    /// files are loaded here directly.
     pub probe: Option<GraphProbe>,
 }
 
-/// A graph in its engine.
+/// A graph that a backend has loaded.
 #[derive(Debug)]
 pub(crate) struct LoadedGraph {
     pub(crate) graph: Arc<dyn Graph>,
-    /// The engine's name.
+    /// The name of the backend.
     pub(crate) backend: &'static str,
-    /// How it was chosen, where it was chosen by measurement.
+    /// The decision, if the backend was chosen by measurement.
     pub(crate) decision: Option<Decision>,
 }
 
 impl GraphLoader {
-    /// Load graph `name` of a model from `path`.
+    /// Loads the graph `name` of a model from `path`.
     pub(crate) fn load(
         &self,
         name: &str,
@@ -47,7 +48,7 @@ impl GraphLoader {
             graph: name.to_owned(),
             source,
         };
-        // Whether an engine loads the file within the limits on that.
+        // Checks that a backend loads the file within the process limits.
         let check = |backend: &dyn Backend| match &self.probe {
             None => Ok(()),
             Some(probe) => {

@@ -1,8 +1,8 @@
-//! Loads a model file in a child process before this one does, so that a file that takes too much time or
-//! memory, or ends its process, ends that one.
+//! Loads a model file in a child process first, so that a file which takes too much time or memory, or
+//! crashes the process, ends only the child.
 //!
-//! A file that has passed is remembered by what is in it, so that the next start needs no child. What is
-//! wrong with a file that a child has refused is found out again by whoever loads it here.
+//! A file that has passed is recorded by a hash of its content, so that the next start needs no child. A
+//! file that the child could not load is loaded here as well, which reports the error.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
@@ -13,33 +13,33 @@ use std::path::{Path, PathBuf};
 use wisp_backend::{Backend, Device, LoadOptions};
 use wisp_sandbox::limited_process::{ChildAnswer, ChildError, ChildProgram, ProcessLimits};
 
-/// Files beside a graph's whose state is noted. Where there are more, the graph is not remembered.
+/// The number of files beside a graph whose state is recorded. A graph with more of them is not recorded.
 const MAX_NEIGHBOURS: usize = 1000;
 
-/// Child processes that try model files. Lifetime: the process.
+/// The program that tries model files in child processes. Lifetime: the process.
 #[derive(Debug, Clone)]
 pub struct GraphProbe {
-    /// Takes `--backend NAME --threads N FILE` and loads the file.
+    /// The program that takes `--backend NAME --threads N FILE` and loads the file.
     pub program: ChildProgram,
     pub limits: ProcessLimits,
-    /// Where it is remembered what has passed.
+    /// The directory with a record for each file that has passed.
     pub passed: PathBuf,
 }
 
 impl GraphProbe {
-    /// Whether this engine loads the file within the limits; a reason why it does not load it at all counts as
-    /// well.
+    /// Checks that this backend loads the file within the limits. A file that the backend rejects
+    /// within the limits passes as well.
     pub(crate) fn check(
         &self,
         path: &Path,
         backend: &dyn Backend,
         options: &LoadOptions,
     ) -> Result<(), ChildError> {
-        // A GPU's driver maps more than any limit that is worth its name.
+        // The driver of a GPU maps more memory than any useful limit.
         if options.device != Device::Cpu || backend.available().is_err() {
             return Ok(());
         }
-        // What is no file, or cannot be read, its engine refuses without reading it.
+        // The backend itself rejects a path that is not a readable file, without reading it.
         let Ok(name) = record_name(path, backend, options) else {
             return Ok(());
         };
@@ -58,7 +58,7 @@ impl GraphProbe {
         ];
         let answer = self.program.run(&task, &[], &self.limits)?;
         if let (ChildAnswer::Result(_), Some(record)) = (answer, record) {
-            // A directory that cannot be written costs a child process at the next load, nothing else.
+            // A directory that cannot be written costs a child process at the next load and has no other effect.
             let _ = self.remember(&record);
         }
         Ok(())
@@ -70,13 +70,13 @@ impl GraphProbe {
     }
 }
 
-/// The name that a file is remembered by with an engine and its settings, if it can be.
+/// Returns the record name of a file with a backend and its settings, if it can be recorded.
 fn record_name(
     path: &Path,
     backend: &dyn Backend,
     options: &LoadOptions,
 ) -> io::Result<Option<String>> {
-    // Before it is opened: opening a pipe waits for whoever writes to it.
+    // Checked before the file is opened: opening a pipe waits for a writer.
     if !path.metadata()?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -98,8 +98,8 @@ fn record_name(
     Ok(is_whole.then(|| hasher.finalize().to_hex().to_string()))
 }
 
-/// Notes the files of a folder and of those in it: external data may be in any of them, of a size that takes
-/// long to read. Returns whether these are all.
+/// Adds the files of a folder and its subfolders to `neighbours`: any of them may contain external data
+/// of a size that takes long to read. Returns whether these are all files.
 fn list(folder: &Path, neighbours: &mut Vec<OsString>) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -115,14 +115,14 @@ fn list(folder: &Path, neighbours: &mut Vec<OsString>) -> io::Result<bool> {
             }
             continue;
         }
-        // Which is often built anew, and is no part of any graph.
+        // A handler is often rebuilt and is not part of any graph.
         if path
             .extension()
             .is_some_and(|extension| extension == "wasm")
         {
             continue;
         }
-        // What a link leads to counts, and links are few.
+        // The state of a link's target counts; links are few.
         let metadata = path.metadata().unwrap_or(found);
         let mut state = path.into_os_string();
         state.push(state_of(&metadata));
@@ -131,7 +131,7 @@ fn list(folder: &Path, neighbours: &mut Vec<OsString>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What changes whenever a file does, whoever changes it.
+/// Returns text that changes whenever the file is changed by any process.
 fn state_of(metadata: &Metadata) -> String {
     format!(
         "\0{} {} {} {}.{}",

@@ -1,7 +1,7 @@
-//! Why a model cannot be served, in words for its operator and in words for its clients.
+//! The reasons that a model cannot be served, with one message for its operator and one for clients.
 //!
-//! An error is one model's, unless it is that of the repository's own directory. What clients read
-//! holds no path.
+//! An error concerns a single model, unless it is about the directory of the repository. Messages
+//! for clients contain no path.
 
 use crate::agreement::Disagreement;
 use crate::registry::class_labels::ClassLabelsError;
@@ -14,7 +14,7 @@ use wisp_sandbox::component::ComponentError;
 use wisp_sandbox::handler::HandlerLoadError;
 use wisp_sandbox::limited_process::ChildError;
 
-/// Why a model cannot be served.
+/// The reason that a model cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("failed to read `{}`", path.display())]
@@ -32,7 +32,7 @@ pub enum LoadError {
         hint(export)
     )]
     NoVersion {
-        /// The command that makes version 1's graph, where the model file names one.
+        /// The command that creates the graph of version 1, if the model file names one.
         export: Option<String>,
     },
     #[error("there is no version {number}, which model.toml selects")]
@@ -93,14 +93,14 @@ fn hint(export: &Option<String>) -> String {
 }
 
 impl LoadError {
-    /// The reason that clients see in the index: what is wrong, and no path.
+    /// Returns the reason for clients, as shown in the index, without any path.
     pub fn client_reason(&self) -> String {
         match self {
             LoadError::Read { .. } => "its files cannot be read".to_owned(),
             LoadError::Decision(_) => "its engine cannot be decided for".to_owned(),
             LoadError::ModelFile(_) => "its model.toml is not valid".to_owned(),
             LoadError::Component(source) => format!("{self}: {source}"),
-            // Its text names no path.
+            // The message of the source contains no path.
             LoadError::HandlerFile(source) => format!("{self}: {source}"),
             LoadError::Graph { .. }
             | LoadError::Handler(_)

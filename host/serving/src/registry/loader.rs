@@ -1,7 +1,7 @@
-//! From a directory of model files to versions that can be called.
+//! Loads a directory of model files into versions that can be called.
 //!
-//! The versions of each model that `repository` selects are loaded. One version's failure is its own:
-//! it is entered as unavailable, with the reason, and the rest are served.
+//! The loader loads the versions of each model that `repository` selects. A version that fails to load is
+//! entered as unavailable, with the reason, and the rest are served.
 
 use crate::agreement::disagreements;
 use crate::fair_pool::FairPool;
@@ -31,44 +31,44 @@ use wisp_sandbox::limits::Limits;
 use wisp_sandbox::nn::{Compute, Graphs};
 use wisp_tensor::{Dimension, Signature};
 
-/// Rows per request where batches are possible and the model file is silent.
+/// The maximum number of rows per request if batches are possible and the model file sets no maximum.
 const DEFAULT_MAX_BATCH_SIZE: u32 = 32;
 
-/// A compute at most this long is made inline, between a handler's two halves: handing it to
-/// another thread would cost as much as it takes.
+/// The longest computation that is made inline, between the two halves of a handler. Handing a
+/// computation of this length to another thread would take as long as the computation.
 const INLINE_COMPUTE: Duration = Duration::from_micros(200);
 
-/// What a version of no graph says of its engine.
+/// The backend name of a version without graphs.
 const NO_BACKEND: &str = "none";
 
-/// Computations that may wait for a graph's threads.
+/// The number of computations that may wait for the threads of a graph.
 const GRAPH_QUEUE: usize = 1024;
 
-/// Everything it takes to load a version. Lifetime: the process.
+/// Everything needed to load a version. Lifetime: the process.
 #[derive(Debug)]
 pub struct Loader {
     pub engine: Arc<Engine>,
     pub aot: AotStore,
     pub graphs: GraphLoader,
-    /// Where handlers run; shared by all versions.
+    /// The threads that handlers run on, shared by all versions.
     pub pool: Arc<FairPool>,
-    /// Computations of a graph that run at once, where its model does not say.
+    /// The number of concurrent computations of a graph, unless its model sets it.
     pub instances: NonZeroUsize,
-    /// Limits of every handler whose model file does not lower them.
+    /// The limits of every handler, unless its model file lowers them.
     pub limits: Limits,
 }
 
-/// What became of a model, told while the rest are still being loaded.
+/// The outcome of loading a version, reported while others are still being loaded.
 pub type Loaded<'a> = Result<&'a Arc<ModelVersion>, &'a LoadError>;
 
-/// Who hears of it, with the model's name.
+/// A function that receives each outcome with the name of the model.
 pub type Report<'a> = &'a dyn Fn(&str, Loaded<'_>);
 
 impl Loader {
-    /// Load every model below `path`: a repository, one model's directory, or one graph file.
+    /// Loads every model below `path`: a repository, the directory of one model, or one graph file.
     ///
-    /// `report` hears of each version as it is done, for the log and the person waiting. It is given
-    /// the name of the directory: one that no model can have is reported, and not entered.
+    /// `report` is called for each version once its outcome is known, for the log and for a waiting operator.
+    /// It receives the name of the directory. A name that is not valid for a model is reported but not entered.
     pub fn load_repository(&self, path: &Path, report: Report<'_>) -> Result<Registry, LoadError> {
         let mut models = BTreeMap::new();
         for FoundModel { name, versions } in repository::find_models(path)? {
@@ -86,7 +86,7 @@ impl Loader {
         Ok(Registry::new(models))
     }
 
-    /// Load the selected versions of one model.
+    /// Loads the selected versions of one model.
     pub fn load_model(&self, selected: &SelectedVersions, report: Report<'_>) -> ModelEntry {
         let mut versions = BTreeMap::new();
         for files in &selected.files {
@@ -105,7 +105,7 @@ impl Loader {
         }
     }
 
-    /// Load, check and warm one version.
+    /// Loads, checks and warms one version.
     pub fn load_version(&self, files: &VersionFiles) -> Result<Arc<ModelVersion>, LoadError> {
         let (model_file, limits) = self.settings(files).map_err(LoadError::ModelFile)?;
         if files.graphs.is_empty() {
@@ -128,12 +128,12 @@ impl Loader {
             let graph = self.graphs.load(name, path, &model_file)?;
             loaded.insert(name.as_str(), graph);
         }
-        // Inline, as many computations run at once as there are threads for handlers.
+        // Inline, the number of concurrent computations is the number of threads for handlers.
         let is_quick = model_file.instances.is_none()
             && loaded
                 .values()
                 .all(|loaded| compute_is_quick(&*loaded.graph));
-        // Of several graphs, the main one gives the version its engine.
+        // If there are several graphs, the main one determines the backend of the version.
         let first = loaded
             .get_key_value(MAIN_GRAPH)
             .or_else(|| loaded.iter().next());
@@ -207,7 +207,7 @@ impl Loader {
         Ok(Arc::new(version.with_decisions(decisions)))
     }
 
-    /// What the model file says, and the limits that follow from it.
+    /// Reads the model file and returns it with the limits of the handler.
     fn settings(&self, files: &VersionFiles) -> Result<(ModelFile, Limits), ModelFileError> {
         let Some(directory) = &files.model_directory else {
             return Ok((ModelFile::default(), self.limits.clone()));
@@ -255,10 +255,10 @@ impl Loader {
     }
 }
 
-/// Whether computing is short enough to be done inline: for one row, and for no request much longer,
-/// which variable axes besides the batch could make it.
+/// Returns whether a computation is short enough to run inline: for one row, and for every request, which
+/// variable axes besides the batch could make much longer.
 ///
-/// The best of a few: the first runs meet cold caches, and others may be using the machine.
+/// Uses the best of five runs: the first meets cold caches, and other processes may be using the machine.
 fn compute_is_quick(graph: &dyn Graph) -> bool {
     let mut inner_axes = graph
         .signature()
@@ -273,7 +273,7 @@ fn compute_is_quick(graph: &dyn Graph) -> bool {
     };
     let began = Instant::now();
     (0..5)
-        // What has taken so long already will not become quick.
+        // A graph that has already taken this long will not become quick.
         .take_while(|_| began.elapsed() < 100 * INLINE_COMPUTE)
         .any(|_| {
             let started = Instant::now();

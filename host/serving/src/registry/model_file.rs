@@ -1,6 +1,6 @@
-//! `model.toml`: what a model says beyond what its files show. Every key has a sensible default.
+//! The settings of a model in `model.toml`, beyond what its files show. Every key has a default.
 //!
-//! Unknown keys are errors: a misspelt limit must not be a limit that silently is not there.
+//! Unknown keys are errors, so that a misspelt limit is not silently ignored.
 
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -13,41 +13,41 @@ use wisp_backend::Device;
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_sandbox::limits::Limits;
 
-/// The name of the file in a model's directory.
+/// The name of the file in the directory of a model.
 pub const FILE_NAME: &str = "model.toml";
 
-/// The largest model file: a thousand times what people write.
+/// The size limit of a model file in bytes, about a thousand times a usual file.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// A model's own settings.
+/// The settings of a model.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelFile {
-    /// The most rows of axis 0 in one request; 0 says that axis 0 is no batch. By default 32 when
-    /// every input and output has a variable first axis, else 0.
+    /// The maximum number of rows of axis 0 in one request; 0 if axis 0 is not a batch. The default is 32
+    /// if every input and output has a variable first axis, otherwise 0.
     pub max_batch_size: Option<u32>,
-    /// Which versions are loaded; by default the highest.
+    /// The versions that are loaded; by default the highest.
     pub versions: VersionPolicy,
-    /// Names for versions, `stable` and `canary` by custom, as TF Serving's clients ask for them.
+    /// Labels of versions, usually `stable` and `canary`, which clients of TF Serving request.
     pub labels: BTreeMap<String, u64>,
-    /// The command that makes a `model.onnx` which the repository does not hold.
+    /// The command that creates a `model.onnx` that the repository does not contain.
     pub export: Option<String>,
-    /// What computes its graphs: an engine's name, or `auto`; by default the server's choice.
+    /// The backend of its graphs: a name or `auto`; by default the choice of the server.
     pub backend: Option<BackendChoice>,
-    /// Where its graphs compute, `cpu` or `cuda:0`; by default the processor.
+    /// The device that computes its graphs, `cpu` or `cuda:0`; by default the CPU.
     #[serde(deserialize_with = "device")]
     pub device: Option<Device>,
-    /// Threads that one computation may use; by default one, since other cores serve other requests.
+    /// The number of threads that one computation may use; by default one, since other cores serve other requests.
     pub threads: Option<NonZeroUsize>,
-    /// Computations of a graph that may run at once; by default one per core.
+    /// The number of computations of a graph that may run at the same time; by default one per core.
     pub instances: Option<NonZeroUsize>,
-    /// What there is to say about outputs, by name.
+    /// The settings of outputs, by name.
     pub outputs: BTreeMap<String, OutputSection>,
     pub handler: HandlerSection,
     pub limits: LimitsSection,
 }
 
-/// Which of a model's versions are loaded, in the words of Triton: `"latest"`, `"all"`,
+/// The versions of a model that are loaded, in the terms of Triton: `"latest"`, `"all"`,
 /// `{ latest = 2 }` or `[1, 3]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(
@@ -63,7 +63,7 @@ pub enum VersionPolicy {
     Specific(Vec<u64>),
 }
 
-/// The policies that need no number.
+/// The policies without a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NamedPolicy {
@@ -77,13 +77,13 @@ impl Default for VersionPolicy {
     }
 }
 
-/// What computes a model's graphs.
+/// The choice of the backend for the graphs of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub enum BackendChoice {
-    /// The engine of this name.
+    /// The backend with this name.
     Named(String),
-    /// The fastest of those there are, found by measuring when a version is first loaded.
+    /// The fastest available backend, which is measured when a version is first loaded.
     Auto,
 }
 
@@ -101,24 +101,24 @@ fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Device>, 
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
-/// What an output means.
+/// The settings of one output.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputSection {
-    /// The file with the names of its classes, within the model's directory; a label on each line.
+    /// The file with the names of its classes, relative to the directory of the model, with one label per line.
     pub labels: Option<PathBuf>,
 }
 
-/// Where the handler comes from.
+/// The source of the handler.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HandlerSection {
-    /// The handler's crate, relative to the model's directory. Only `wisp build` reads it.
+    /// The crate of the handler, relative to the directory of the model. Only `wisp build` reads it.
     pub source: Option<PathBuf>,
 }
 
-/// What the handler may use. Each key lowers one of the server's limits; none can be raised, since
-/// whoever delivers a model need not be who runs the server.
+/// The limits of the handler. Each key lowers one of the server's limits. A limit cannot be raised, since
+/// the author of a model need not be the operator of the server.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSection {
@@ -130,7 +130,7 @@ pub struct LimitsSection {
     pub guest_time_milliseconds: Option<u64>,
 }
 
-/// A `model.toml` cannot be used.
+/// The reason that a `model.toml` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFileError {
     #[error("failed to read `{}`", path.display())]
@@ -160,12 +160,12 @@ pub enum ModelFileError {
 }
 
 impl ModelFile {
-    /// Read a model directory's file; without one, the defaults.
+    /// Reads the file in the directory of a model; returns the defaults if there is none.
     pub fn load(model_directory: &Path) -> Result<ModelFile, ModelFileError> {
         let path = model_directory.join(FILE_NAME);
         let text = match read_regular_text(&path, MAX_BYTES) {
             Ok(text) => text,
-            // A link that leads nowhere is a file that is meant to be there.
+            // A dangling link is an error: the file is meant to exist.
             Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {
                 return Ok(ModelFile::default());
             }
@@ -189,7 +189,7 @@ impl ModelFile {
         Ok(file)
     }
 
-    /// The limits of this model's handler: the server's `defaults` where the file is silent.
+    /// Returns the limits of this model's handler: the server's `defaults` where the file sets none.
     pub fn limits(
         &self,
         model_directory: &Path,
@@ -224,13 +224,13 @@ impl ModelFile {
     }
 }
 
-/// How many threads a model may ask for: enough for any machine to be kept busy.
+/// Returns the maximum number of threads of a model, which is enough to keep any machine busy.
 fn max_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     cores.saturating_mul(4).max(256)
 }
 
-/// The value that the model asks for, or the limit where it asks for none.
+/// Returns the value in the model file, or the limit if the file sets none.
 fn lowered<T: PartialOrd + Display>(
     file: impl Fn() -> PathBuf,
     key: &'static str,

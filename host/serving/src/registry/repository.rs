@@ -1,8 +1,8 @@
-//! Which models and versions a path holds, told from directories and file names alone.
+//! Finds the models and versions below a path from directory and file names alone.
 //!
-//! The layout is Triton's and TF Serving's: `<model>/<version>/model.onnx`, beside it
-//! `handler.wasm`, above them an optional `model.toml`. What cannot be used is its own failure and
-//! stands in its model's place; only the path itself can fail as a whole. Loads nothing.
+//! The layout is that of Triton and TF Serving: `<model>/<version>/model.onnx`, with `handler.wasm`
+//! beside it and an optional `model.toml` above. An unusable model is returned as an error in its own
+//! place; only an error of the path itself fails as a whole. This module loads no models.
 
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{self, ModelFile, NamedPolicy, VersionPolicy};
@@ -12,10 +12,10 @@ use wisp_backend::Format;
 use wisp_backend::format::conversion;
 use wisp_protocol::call::{ModelName, Version, VersionLabel};
 
-/// The graph a bare model serves, and the one that its model's name is an alias of.
+/// The graph of a bare model. The name of the model is an alias of this graph.
 pub const MAIN_GRAPH: &str = "model";
 
-/// The file of a version's handler.
+/// The file name of a version's handler.
 pub const HANDLER_FILE: &str = "handler.wasm";
 
 /// The files of one version of a model.
@@ -26,16 +26,16 @@ pub struct VersionFiles {
     /// The graphs, by name.
     pub graphs: BTreeMap<String, PathBuf>,
     pub handler: Option<PathBuf>,
-    /// Where `model.toml` would be. A single file has none: what lies beside it is not its own.
+    /// The directory of `model.toml`. `None` for a single file, since files beside it do not belong to it.
     pub model_directory: Option<PathBuf>,
 }
 
-/// A model that is there, and its files or why none of its versions can be loaded.
+/// A model that was found: its files, or the reason that none of its versions can be loaded.
 #[derive(Debug)]
 pub struct FoundModel {
-    /// The name of its file or directory, which need not be one that a model can have.
+    /// The name of its file or directory, which may be invalid as the name of a model.
     pub name: String,
-    /// The versions that are to be loaded, in order, and the labels of some.
+    /// The versions to load, in order, and the labels of some of them.
     pub versions: Result<SelectedVersions, LoadError>,
 }
 
@@ -43,22 +43,22 @@ pub struct FoundModel {
 #[derive(Debug)]
 pub struct SelectedVersions {
     pub model: ModelName,
-    /// In the order of their numbers.
+    /// The files of each version, in the order of version numbers.
     pub files: Vec<VersionFiles>,
     pub labels: BTreeMap<VersionLabel, Version>,
 }
 
-/// What a path holds.
+/// The kind of a path.
 enum Holding {
-    /// It is one graph file.
+    /// A single graph file.
     Graph(PathBuf),
-    /// It is a model's directory.
+    /// The directory of a model.
     Model(PathBuf),
-    /// It is a directory of such.
+    /// A directory of model directories.
     Repository(PathBuf),
 }
 
-/// The models below `path`, by name: those of a repository, or the one that `path` is.
+/// Returns the models below `path`, by name: those of a repository, or the one at `path`.
 pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
     let path = match holding(path)? {
         Holding::Graph(path) => return Ok(vec![found(&path, single_file(&path).map(only))]),
@@ -80,7 +80,7 @@ pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
     Ok(models)
 }
 
-/// The model of this name below `path`, if it is there now. No other is looked at.
+/// Returns the model of this name below `path`, if it exists now. Other models are not read.
 pub fn find_model(path: &Path, name: &ModelName) -> Result<Option<SelectedVersions>, LoadError> {
     let named = |path: &Path| model_name(path).is_ok_and(|own| own == *name);
     match holding(path)? {
@@ -97,8 +97,8 @@ pub fn find_model(path: &Path, name: &ModelName) -> Result<Option<SelectedVersio
     }
 }
 
-/// Where each model below `path` lies, by its name: its directory, or its only graph. Those whose name
-/// cannot be a model's are left out.
+/// Returns the path of each model below `path` by its name: its directory, or its only graph. Names that
+/// are invalid for a model are left out.
 pub fn model_paths(path: &Path) -> Result<BTreeMap<ModelName, PathBuf>, LoadError> {
     let mut paths = BTreeMap::new();
     match holding(path)? {
@@ -108,7 +108,7 @@ pub fn model_paths(path: &Path) -> Result<BTreeMap<ModelName, PathBuf>, LoadErro
         Holding::Model(path) => paths.extend(model_name(&path).map(|name| (name, path))),
         Holding::Repository(path) => {
             for directory in entries(&path)? {
-                // One that cannot be read is there.
+                // An unreadable directory counts as a model.
                 if directory.is_dir() && is_model_directory(&directory).unwrap_or(true) {
                     paths.extend(model_name(&directory).map(|name| (name, directory)));
                 }
@@ -127,7 +127,7 @@ fn holding(path: &Path) -> Result<Holding, LoadError> {
     if std::fs::metadata(&path).map_err(read)?.is_file() {
         return Ok(Holding::Graph(path));
     }
-    // A directory in it that cannot be read says nothing of the others.
+    // An unreadable directory inside does not decide about the others.
     let is_version = |entry: &PathBuf| {
         number(entry).is_some() && entry.is_dir() && is_version_directory(entry).unwrap_or(false)
     };
@@ -154,8 +154,8 @@ fn only(files: VersionFiles) -> SelectedVersions {
     }
 }
 
-/// The versions below a model's directory that its model file selects; the highest where it cannot
-/// be read, which then fails to load and says why.
+/// Returns the versions in the directory of a model that its model file selects. If the file cannot be
+/// read, returns the highest version, whose load then fails and reports the error.
 fn selected_versions(model_directory: &Path) -> Result<SelectedVersions, LoadError> {
     let highest = version_files(model_directory)?;
     let Ok(model_file) = ModelFile::load(model_directory) else {
@@ -232,7 +232,7 @@ fn graphs(version_directory: &Path) -> Result<BTreeMap<String, PathBuf>, LoadErr
     Ok(graphs)
 }
 
-/// A model file in a directory of a format that nothing here reads, and what converts it.
+/// Returns the error for a model file in an unsupported format, with the command that converts it.
 pub(super) fn foreign_file(directory: &Path) -> Option<LoadError> {
     let mut files = entries(directory).ok()?;
     files.sort();
@@ -244,7 +244,7 @@ pub(super) fn foreign_file(directory: &Path) -> Option<LoadError> {
     })
 }
 
-/// What is called a handler, whatever it is: a version whose handler cannot be read is no version without.
+/// Returns whatever has the name of a handler: an unreadable handler must not turn the version into one without.
 fn handler(version_directory: &Path) -> Option<PathBuf> {
     let handler = version_directory.join(HANDLER_FILE);
     std::fs::symlink_metadata(&handler)
@@ -252,12 +252,12 @@ fn handler(version_directory: &Path) -> Option<PathBuf> {
         .then_some(handler)
 }
 
-/// Whether the directory holds a model: a version, or a model file.
+/// Returns whether the directory contains a model: a version, or a model file.
 pub fn is_model_directory(path: &Path) -> Result<bool, LoadError> {
     Ok(path.join(model_file::FILE_NAME).is_file() || !versions(path)?.is_empty())
 }
 
-/// The files of the highest version below a model's directory.
+/// Returns the files of the highest version in the directory of a model.
 pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> {
     let read = |path: &Path, source| LoadError::Read {
         path: path.to_owned(),
@@ -267,7 +267,7 @@ pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> 
         absolute(model_directory).map_err(|source| read(model_directory, source))?;
     let model = model_name(&model_directory)?;
     let Some((version, directory)) = versions(&model_directory)?.pop_last() else {
-        // A model file that is not valid is complained about where there is something to load.
+        // An invalid model file is reported once there is a version to load.
         let model_file = ModelFile::load(&model_directory).ok();
         return Err(LoadError::NoVersion {
             export: model_file.and_then(|file| file.export),
@@ -282,8 +282,8 @@ pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> 
     })
 }
 
-/// The version directories below a model's directory. Other names, and numbers with a leading
-/// zero, are ignored, as Triton does; so is a model whose name is a number.
+/// Returns the version directories in the directory of a model. Other names, and numbers with a leading
+/// zero, are ignored, as in Triton; so is a model whose name is a number.
 pub fn versions(model_directory: &Path) -> Result<BTreeMap<Version, PathBuf>, LoadError> {
     let mut versions = BTreeMap::new();
     for path in entries(model_directory)? {
@@ -297,8 +297,8 @@ pub fn versions(model_directory: &Path) -> Result<BTreeMap<Version, PathBuf>, Lo
     Ok(versions)
 }
 
-/// Whether a directory with a number for a name is a version, and not a model in a repository: it
-/// holds a version's files, or at least nothing that only a model's directory holds.
+/// Returns whether a directory with a number as its name is a version and not a model in a repository. It
+/// is if it contains files of a version, or nothing that only the directory of a model contains.
 fn is_version_directory(path: &Path) -> Result<bool, LoadError> {
     let entries = entries(path)?;
     let is_versions_file = |path: &PathBuf| {
@@ -312,7 +312,7 @@ fn is_version_directory(path: &Path) -> Result<bool, LoadError> {
     Ok(entries.iter().any(is_versions_file) || !entries.iter().any(is_models_own))
 }
 
-/// A single graph file is version 1 of a model of its own name.
+/// Returns a single graph file as version 1 of a model with the name of the file.
 fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
     if let Some(conversion) = conversion(path) {
         return Err(LoadError::ForeignFormat {
@@ -329,7 +329,7 @@ fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
     })
 }
 
-/// What lies in a directory, in no order.
+/// Returns the entries of a directory, in no particular order.
 pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let read = |source| LoadError::Read {
         path: directory.to_owned(),
@@ -345,7 +345,7 @@ fn is_graph(path: &Path) -> bool {
     Format::of(path).is_some()
 }
 
-/// The path of a model that is one file, as if it were a directory: without the ending of its format.
+/// Returns the path of a single-file model without the ending of its format, as if it were a directory.
 fn stem(path: &Path) -> PathBuf {
     match Format::of(path) {
         Some((_, stem)) => path.with_file_name(stem),
@@ -357,13 +357,13 @@ fn number(path: &Path) -> Option<Version> {
     Version::from_decimal(path.file_name()?.to_str()?)
 }
 
-/// The absolute path whose last part is the model's name. A link is not followed: it was given its
-/// name for a reason, `latest.onnx` for one.
+/// Returns the absolute path whose last component is the name of the model. A link is not followed: its
+/// own name is the intended one, `latest.onnx` for example.
 fn absolute(path: &Path) -> std::io::Result<PathBuf> {
     let absolute = std::path::absolute(path)?;
     match absolute.file_name() {
         Some(_) => Ok(absolute),
-        // It ends in `..`, which is no name.
+        // The path ends in `..`, which is not a name.
         None => absolute.canonicalize(),
     }
 }
@@ -383,7 +383,7 @@ mod tests {
     use super::*;
     use tempfile::TempDir;
 
-    /// A directory with these files, all of them empty.
+    /// Creates a directory with these files, all of them empty.
     fn directory(files: &[&str]) -> anyhow::Result<TempDir> {
         let directory = tempfile::tempdir()?;
         for file in files {

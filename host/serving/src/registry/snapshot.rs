@@ -1,7 +1,7 @@
-//! How the files of a repository's models were at one moment, to tell later what has changed.
+//! The state of the files of a repository at one moment, for detecting later changes.
 //!
-//! Told from the files' times, sizes and inodes, links followed; nothing is read. All files of a version
-//! count, since a graph may keep its weights in others.
+//! The state consists of the times, sizes and inodes of the files, with links followed; no content is
+//! read. All files of a version count, since a graph may have its weights in other files.
 
 use crate::registry::load_error::LoadError;
 use crate::registry::{model_file, repository};
@@ -11,17 +11,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use wisp_protocol::call::ModelName;
 
-/// The files of each model by its name, as far as it has one.
+/// The files of each model with a valid name, by name.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     pub models: BTreeMap<ModelName, ModelFiles>,
 }
 
-/// The files of a model and how each of them is.
+/// The files of a model and the state of each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModelFiles {
     files: BTreeMap<PathBuf, FileState>,
-    /// Whether there is more that could not be looked at.
+    /// Set if there are more files that could not be read.
     unreadable: bool,
 }
 
@@ -30,12 +30,12 @@ struct FileState {
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
-    /// Of the inode: whoever writes to a file can set its other times, not this one.
+    /// The change time of the inode. A process that writes to the file can set its other times, but not this one.
     changed: (i64, i64),
 }
 
 impl Snapshot {
-    /// How the models below `path` are now.
+    /// Takes a snapshot of the models below `path`.
     pub fn take(path: &Path) -> Result<Snapshot, LoadError> {
         let paths = repository::model_paths(path)?.into_iter();
         let models = paths.map(|(name, path)| (name, ModelFiles::take(&path)));
@@ -46,7 +46,7 @@ impl Snapshot {
 }
 
 impl ModelFiles {
-    /// The files of one model: a graph, or what lies in a model's directory.
+    /// Takes the files of one model: a graph, or the directory of a model.
     fn take(path: &Path) -> ModelFiles {
         let mut taken = ModelFiles::default();
         taken.unreadable = taken.add_all(path).is_err();
@@ -59,7 +59,7 @@ impl ModelFiles {
         }
         self.add(&path.join(model_file::FILE_NAME))?;
         for directory in repository::versions(path)?.values() {
-            // A version may be there before any file of it is.
+            // A version directory may exist before any of its files.
             self.add(directory)?;
             for file in repository::entries(directory)? {
                 self.add(&file)?;
@@ -74,7 +74,7 @@ impl ModelFiles {
                 self.files.insert(path.to_owned(), state);
                 Ok(())
             }
-            // It was never there, or has just been taken away.
+            // The file never existed or has just been removed.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(source) => Err(LoadError::Read {
                 path: path.to_owned(),

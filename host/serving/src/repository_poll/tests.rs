@@ -1,4 +1,4 @@
-//! Looks at repositories whose models are loaded by a backend that reads a word.
+//! Tests of polls on repositories whose models are loaded by a backend that reads a word.
 
 use super::*;
 use crate::fair_pool::{FairPool, PoolOptions};
@@ -19,7 +19,7 @@ use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::{NamedTensor, Signature};
 
-/// Loads what says "graph".
+/// A backend that loads files which begin with "graph".
 #[derive(Debug)]
 struct Words;
 
@@ -64,7 +64,7 @@ struct Polled {
 }
 
 impl Polled {
-    /// Served as these files make it.
+    /// Starts to serve a repository with these files.
     fn start(files: &[(&str, &str)]) -> anyhow::Result<Polled> {
         let repository = tempfile::tempdir()?;
         for (file, content) in files {
@@ -105,7 +105,7 @@ impl Polled {
         })
     }
 
-    /// What one look changes: the model and how it was taken.
+    /// Polls once and returns the changes: each model with its outcome.
     async fn look(&mut self) -> anyhow::Result<Vec<String>> {
         let changes = self.poll.look().await?.into_iter();
         let text = |change: Change| match change.outcome {
@@ -182,7 +182,7 @@ async fn a_repository_that_cannot_be_read_changes_nothing() -> anyhow::Result<()
     let mut polled = Polled::start(&[("m/1/model.onnx", "graph")])?;
     let [here, away] = ["m", "away"].map(|name| polled.repository.path().join(name));
     std::fs::rename(&here, &away)?;
-    // A model whose directory is there and gone again between two looks stays as it is.
+    // A model whose directory is missing in one poll and present in the next stays unchanged.
     assert_eq!(polled.look().await?, NONE);
     std::fs::rename(&away, &here)?;
     assert_eq!(polled.look().await?, NONE);

@@ -1,4 +1,4 @@
-//! What is rewritten, and what is left as it is; `tests/onnxruntime.rs` computes with it.
+//! Tests of the rewritten and unchanged divisions. `tests/onnxruntime.rs` computes rewritten ones.
 
 use super::*;
 use tract_onnx::pb::{TypeProto, ValueInfoProto, type_proto};
@@ -67,7 +67,7 @@ fn a_division_by_what_a_request_brings_is_guarded_and_keeps_its_name() {
         let constant = nodes[0].attribute[0].t.as_ref().unwrap();
         let size = if kind == DataType::Int32 { 4 } else { 8 };
         assert_eq!(constant.raw_data, vec![0xff; size]);
-        // Guards are not guarded again: they are never divisions by what may be minus one.
+        // A guard contains no division of its own whose divisor may be -1.
         let mut modulo = model(13, &inputs, vec![operator("Mod", &["x", "d"], "y")]);
         assert_eq!(guard_integer_divisions(&mut modulo), Ok(true));
         let nodes = &modulo.graph.as_ref().unwrap().node;
@@ -141,7 +141,7 @@ fn constants_with_a_minus_one_are_guarded_against() {
 
 #[test]
 fn types_follow_from_operators_and_from_graphs_around() {
-    // The size of an axis by a number of the request's, in a branch.
+    // Divides the size of an axis by a value from the request, in a branch.
     let branch = GraphProto {
         node: vec![operator("Div", &["size", "d"], "z")],
         output: vec![ValueInfoProto {

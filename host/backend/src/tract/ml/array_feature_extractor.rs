@@ -1,4 +1,4 @@
-//! `ArrayFeatureExtractor`: chosen columns, of numbers or strings.
+//! `ArrayFeatureExtractor`: selects columns of numbers or strings.
 
 use super::operator::{Built, Fact, Kernel, built, elements};
 use tract_onnx::model::ParsingContext;

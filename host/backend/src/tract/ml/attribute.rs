@@ -1,26 +1,26 @@
-//! Attributes as these operators need them, refusals naming operator and attribute.
+//! Reads attributes of these operators; errors name the operator and the attribute.
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::TractResult;
 
-/// The floats of attribute `name`, none if it is absent.
+/// Returns the floats of attribute `name`, none if it is absent.
 pub(super) fn floats(node: &NodeProto, name: &str) -> TractResult<Vec<f32>> {
     Ok(node.get_attr_opt_vec(name)?.unwrap_or_default())
 }
 
-/// The integers of attribute `name`, none if it is absent.
+/// Returns the integers of attribute `name`, none if it is absent.
 pub(super) fn ints(node: &NodeProto, name: &str) -> TractResult<Vec<i64>> {
     Ok(node.get_attr_opt_vec(name)?.unwrap_or_default())
 }
 
-/// The strings of attribute `name`, none if it is absent.
+/// Returns the strings of attribute `name`, none if it is absent.
 pub(super) fn strings(node: &NodeProto, name: &str) -> TractResult<Vec<String>> {
     Ok(node.get_attr_opt_vec(name)?.unwrap_or_default())
 }
 
-/// The numbers of attribute `name`, or of its form with a tensor, `<name>_as_tensor`; none if both are absent.
-/// The second says that they came from a tensor of doubles.
+/// Returns the numbers of attribute `name` or of its tensor form, `<name>_as_tensor`; none if both are
+/// absent. The bool is true if they come from a tensor of f64.
 pub(super) fn doubles(
     context: &ParsingContext,
     node: &NodeProto,
@@ -36,7 +36,7 @@ pub(super) fn doubles(
     }
 }
 
-/// The numbers of the tensor in attribute `name`; the second says that it holds doubles.
+/// Returns the numbers of the tensor in attribute `name`. The bool is true if it contains f64.
 pub(super) fn tensor(
     context: &ParsingContext,
     node: &NodeProto,
@@ -52,7 +52,7 @@ pub(super) fn tensor(
     Ok(Some((numbers, is_double)))
 }
 
-/// The version of the machine-learning operators that the file was made for.
+/// Returns the version of the machine-learning operators that the file imports.
 pub(super) fn ml_version(context: &ParsingContext) -> i64 {
     let imports = &context.model.opset_import;
     imports
@@ -61,7 +61,7 @@ pub(super) fn ml_version(context: &ParsingContext) -> i64 {
         .map_or(1, |import| import.version)
 }
 
-/// Fail unless an attribute has as many entries as it must.
+/// Returns an error unless an attribute has the expected number of entries.
 pub(super) fn expect_length(
     node: &NodeProto,
     name: &str,

@@ -1,4 +1,4 @@
-//! `Scaler`, `Imputer` and `Binarizer`: every element on its own, with numbers that differ by column.
+//! `Scaler`, `Imputer` and `Binarizer`: elementwise operators with parameters that may differ by column.
 
 use super::attribute;
 use super::operator::{Built, Fact, Kernel, built, elements, filled, rows_and_columns};
@@ -7,13 +7,13 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{Datum, DatumType, TDim, TValue, TVec, Tensor, TractResult, tvec};
 use tract_onnx::tract_core::internal::{bail, ensure};
 
-/// (x - offset) * scale, in floats.
+/// Computes `(x - offset) * scale`, with f32 as output.
 struct Scaler {
     offset: Vec<f32>,
     scale: Vec<f32>,
 }
 
-/// Another value in place of the one that means none.
+/// Replaces the value that marks a gap by another value.
 struct Imputer {
     floats: Option<Replacement<f32>>,
     ints: Option<Replacement<i64>>,
@@ -21,11 +21,11 @@ struct Imputer {
 
 struct Replacement<T> {
     replaced: T,
-    /// One for all columns, or one for each.
+    /// A single entry for all columns, or one for each.
     imputed: Vec<T>,
 }
 
-/// Whether an element is above the threshold, as a number.
+/// Returns 1 for an element above the threshold, otherwise 0.
 struct Binarizer {
     threshold: f32,
 }
@@ -68,7 +68,7 @@ pub(super) fn build_binarizer(_context: &ParsingContext, node: &NodeProto) -> Bu
     built(node, Binarizer { threshold })
 }
 
-/// Check that there is one entry for all columns or one for each of those that there are.
+/// Checks that there is one entry for all columns or one for each column.
 fn expect_entries(name: &str, entries: usize, shape: &[TDim]) -> TractResult<()> {
     let (_, columns) = rows_and_columns(shape)?;
     if let Some(columns) = columns.as_i64() {
@@ -80,7 +80,7 @@ fn expect_entries(name: &str, entries: usize, shape: &[TDim]) -> TractResult<()>
     Ok(())
 }
 
-/// Write `operation(x, entry)` for each element x, the entries taken in turn along each row.
+/// Returns `operation(x, entry)` for each element `x`; the entries repeat along each row.
 fn map_rows<X: Datum + Copy, Y: Datum + Copy, E>(
     tensor: &Tensor,
     entries: &[E],
@@ -125,7 +125,7 @@ impl Kernel for Scaler {
             .zip(self.scale.iter().copied())
             .collect();
         let scaled = match inputs[0].datum_type() {
-            // Doubles keep their precision until the end, as in onnxruntime.
+            // f64 keeps its precision until the end, as in onnxruntime.
             DatumType::F64 => map_rows(&inputs[0], &entries, |x: f64, &(offset, scale)| {
                 #[expect(clippy::cast_possible_truncation, reason = "the output is float")]
                 let scaled = ((x - f64::from(offset)) * f64::from(scale)) as f32;

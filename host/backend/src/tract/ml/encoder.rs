@@ -1,4 +1,4 @@
-//! `LabelEncoder`: each element replaced by what a table says for it.
+//! `LabelEncoder`: replaces each element by its value in a table.
 
 use super::attribute::{self, ml_version};
 use super::operator::{Built, Fact, Kernel, built, elements};
@@ -9,15 +9,15 @@ use tract_onnx::prelude::{Datum, DatumType, TValue, TVec, Tensor, TractResult, t
 use tract_onnx::tract_core::internal::{bail, ensure};
 
 struct LabelEncoder {
-    /// Position of each key among the values; the first where a key comes twice.
+    /// The position of each key among the values; the first one of a repeated key.
     keys: Keys,
-    /// The values in the order of the keys, then the one for elements that are no key.
+    /// The values in the order of the keys, followed by the one for elements without a key.
     values: Tensor,
 }
 
 enum Keys {
     Ints(BTreeMap<i64, usize>),
-    /// By [`float_key`].
+    /// The keys by [`float_key`].
     Floats(BTreeMap<u64, usize>, DatumType),
     Strings(BTreeMap<String, usize>),
 }
@@ -40,8 +40,8 @@ pub(super) fn build(context: &ParsingContext, node: &NodeProto) -> Built {
     built(node, encoder)
 }
 
-/// The first version knew strings and their positions only. Which of the two comes in is the graph's
-/// business; strings are what exporters of that time sent.
+/// Parses the first version of the operator, which mapped only between strings and their positions. The
+/// direction depends on the graph; exporters of that time sent strings.
 fn with_positions(node: &NodeProto, classes: Vec<String>) -> TractResult<LabelEncoder> {
     let default: i64 = node.get_attr_opt("default_int64")?.unwrap_or(-1);
     let positions = (0..).take(classes.len()).chain([default]);
@@ -58,7 +58,7 @@ fn first_positions<K: Ord>(keys: impl IntoIterator<Item = K>) -> BTreeMap<K, usi
     positions
 }
 
-/// A float as a key: both zeros are one, and all that are no number are one.
+/// Returns a float as a key: both zeros are equal, and all NaNs are equal.
 fn float_key(value: f64) -> u64 {
     match value {
         value if value.is_nan() => f64::NAN.to_bits(),
@@ -76,7 +76,7 @@ impl Keys {
             Some(tensor) => Some(context.load_tensor(tensor)?),
             None => None,
         };
-        // Before version 4, no number was a key like another.
+        // Before version 4, NaN matched no key.
         let floats_found = |floats: Vec<f64>, datum_type| {
             let keys = floats.into_iter().map(float_key);
             let mut keys = first_positions(keys);
@@ -121,7 +121,7 @@ impl Keys {
     }
 }
 
-/// The values, with the default behind them.
+/// Returns the values, followed by the default.
 fn parse_values(context: &ParsingContext, node: &NodeProto) -> TractResult<Tensor> {
     let ints = attribute::ints(node, "values_int64s")?;
     let floats = attribute::floats(node, "values_floats")?;
@@ -182,7 +182,7 @@ impl Kernel for LabelEncoder {
             bail!("LabelEncoder takes one input");
         };
         let expected = self.keys.datum_type();
-        // Symbolic sizes are integers as soon as they have values.
+        // Symbolic sizes become integers once they have values.
         let is_int = *datum_type == DatumType::TDim && expected == DatumType::I64;
         ensure!(
             *datum_type == expected || is_int,

@@ -1,4 +1,4 @@
-//! `FeatureVectorizer`: matrices side by side, as floats.
+//! `FeatureVectorizer`: concatenates matrices by columns, as f32.
 
 use super::attribute;
 use super::operator::{
@@ -10,11 +10,12 @@ use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, ToDim, TractResult, t
 use tract_onnx::tract_core::internal::ensure;
 
 struct FeatureVectorizer {
-    /// The columns that each input takes in the output: cut off beyond them, zeros up to them.
+    /// The number of columns of each input in the output. Longer inputs are truncated, and
+    /// shorter ones are padded with zeros.
     columns: Vec<usize>,
 }
 
-/// More columns than any table has; what a damaged file asks for is not allocated.
+/// The maximum number of columns. A larger count comes from a damaged file and is not allocated.
 const MAX_COLUMNS: usize = 1 << 24;
 
 pub(super) fn build(_context: &ParsingContext, node: &NodeProto) -> Built {

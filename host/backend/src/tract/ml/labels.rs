@@ -1,27 +1,27 @@
-//! The classes of a classifier: their names, and the tensor of the names that won.
+//! The classes of a classifier: their labels, and the tensor of the predicted labels.
 
 use super::attribute;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{DatumType, Tensor, TractResult, tensor1};
 
-/// The names of the classes, in the order of their scores.
+/// The labels of the classes, in the order of their scores.
 #[derive(Debug)]
 pub(super) enum Labels {
     Ints(Vec<i64>),
     Strings(Vec<String>),
 }
 
-/// What a row is.
+/// The result for a row.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Winner {
     /// The class at this position.
     Class(usize),
-    /// Yes or no, where onnxruntime answers 1 and 0 instead of the classes' numbers.
+    /// True or false, for which onnxruntime returns 1 and 0 instead of the integer labels.
     Truth(bool),
 }
 
 impl Labels {
-    /// Read the labels of a node; the attribute with integers has one of two names.
+    /// Reads the labels of a node. The attribute with integer labels has one of two names.
     pub(super) fn parse(node: &NodeProto, ints_name: &str) -> TractResult<Labels> {
         let ints = attribute::ints(node, ints_name)?;
         let strings = attribute::strings(node, "classlabels_strings")?;
@@ -49,7 +49,7 @@ impl Labels {
         }
     }
 
-    /// The labels of the winners, row by row.
+    /// Returns the labels of the winners, row by row.
     pub(super) fn tensor(&self, winners: impl Iterator<Item = Winner>) -> Tensor {
         match self {
             Labels::Ints(labels) => {
@@ -71,7 +71,7 @@ impl Labels {
     }
 }
 
-/// The position of the greatest score, the first of equals.
+/// Returns the position of the greatest score, the first of equal ones.
 pub(super) fn greatest(scores: &[f32]) -> usize {
     let mut winner = 0;
     for (position, score) in scores.iter().enumerate() {

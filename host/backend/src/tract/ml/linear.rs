@@ -1,4 +1,4 @@
-//! `LinearClassifier` and `LinearRegressor`: a product with the coefficients, and what is made of it.
+//! `LinearClassifier` and `LinearRegressor`: a product with the coefficients and a transform of the result.
 
 use super::attribute;
 use super::labels::{Labels, Winner, greatest};
@@ -74,12 +74,12 @@ pub(super) fn build_regressor(_context: &ParsingContext, node: &NodeProto) -> Bu
     built(node, LinearRegressor { scores, transform })
 }
 
-/// The sum of products, in lanes that the compiler makes vectors of.
+/// Returns the dot product, computed in lanes that the compiler vectorises.
 pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     sum_of(left, right, |left, right| left * right)
 }
 
-/// The sum of `term` over pairs of elements.
+/// Returns the sum of `term` over pairs of elements.
 pub(super) fn sum_of(left: &[f32], right: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     const LANES: usize = 8;
     let mut sums = [0.0; LANES];
@@ -131,7 +131,7 @@ impl Scores {
         Ok(rows)
     }
 
-    /// Call `each` with the position and the scores of every row.
+    /// Calls `each` with the position and the scores of every row.
     fn rows(&self, input: &Tensor, mut each: impl FnMut(usize, &mut [f32])) -> TractResult<()> {
         let (_, columns) = size(input)?;
         ensure!(
@@ -176,7 +176,7 @@ impl Kernel for LinearClassifier {
                 let to = &mut output[position * width..][..width];
                 if let [score] = *scores {
                     winners.push(Winner::Class(usize::from(score > 0.0)));
-                    // Only LOGISTIC says otherwise, as in onnxruntime.
+                    // Only LOGISTIC gives another result, as in onnxruntime.
                     to.copy_from_slice(&Pair::Complement.scores(score, self.transform));
                 } else {
                     winners.push(Winner::Class(greatest(scores)));

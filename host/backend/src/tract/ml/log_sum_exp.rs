@@ -1,5 +1,5 @@
-//! `ReduceLogSumExp`, shifted by the maximum: tract's own overflows on large scores and underflows to minus
-//! infinity on small ones, which naive Bayes has.
+//! `ReduceLogSumExp`, shifted by the maximum. tract's own operator overflows on large scores and
+//! underflows to negative infinity on small ones, which occur in naive Bayes.
 
 use super::operator::{Built, elements};
 use tract_onnx::model::ParsingContext;
@@ -14,7 +14,7 @@ use tract_onnx::tract_hir::ops::nn::{Reduce, Reducer};
 
 #[derive(Debug, Clone)]
 struct LogSumExp {
-    /// tract's, for what it says about shapes.
+    /// The operator of tract, which is used for its shape rules.
     reduce: Reduce,
 }
 
@@ -36,7 +36,7 @@ pub(super) fn build(context: &ParsingContext, node: &NodeProto) -> Built {
     Ok((expand(LogSumExp { reduce }), vec![]))
 }
 
-/// The integers that the graph holds under this name.
+/// Returns the integers of a constant in the graph.
 fn constant(context: &ParsingContext, node: &NodeProto, name: &str) -> TractResult<Vec<i64>> {
     let graphs = context.parent_graphs.iter().rev();
     let stored = |tensor: &&TensorProto| tensor.name == name;
@@ -109,7 +109,7 @@ impl Expansion for LogSumExp {
             };
         let greatest = Box::new(nn::Reduce::new(axes.clone(), nn::Reducer::Max));
         let shift = wire("greatest", greatest, &[input])?;
-        // Infinities less themselves would be no number.
+        // An infinity minus itself would be NaN.
         let shift = wire("not_lowest", Box::new(math::max()), &[shift, lowest])?;
         let shift = wire("finite", Box::new(math::min()), &[shift, highest])?;
         let shifted = wire("shifted", Box::new(math::sub()), &[input, shift])?;

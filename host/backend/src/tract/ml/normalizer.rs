@@ -1,4 +1,4 @@
-//! `Normalizer`: each row divided by its greatest element, or its length by one of two measures.
+//! `Normalizer`: divides each row by its maximum or by its L1 or L2 norm.
 
 use super::operator::{
     Built, Fact, Kernel, built, elements, filled, floats, rows_and_columns, size,
@@ -47,7 +47,7 @@ impl Kernel for Normalizer {
             let columns = columns.max(1);
             for (to, row) in output.chunks_mut(columns).zip(input.chunks(columns)) {
                 let length = match self {
-                    // Not of the absolute values: so it is in onnxruntime, which scikit-learn's `max` is not.
+                    // The maximum is not of absolute values, as in onnxruntime and unlike scikit-learn's `max`.
                     Normalizer::Max => row.iter().fold(f32::MIN, |max, &x| max.max(x)),
                     Normalizer::L1 => row.iter().map(|x| x.abs()).sum(),
                     Normalizer::L2 => row.iter().map(|x| x * x).sum::<f32>().sqrt(),

@@ -1,4 +1,4 @@
-//! `OneHotEncoder`: a column for each category, with a one in that of the element.
+//! `OneHotEncoder`: a column for each category, with a one in the column of the element.
 
 use super::super::guard::RefusedValue;
 use super::attribute;
@@ -15,13 +15,13 @@ struct OneHotEncoder {
     unknown: Unknown,
 }
 
-/// The column of each category; of a category that the file names twice, the last.
+/// The column of each category; the last one of a repeated category.
 enum Categories {
     Ints(BTreeMap<i64, usize>),
     Strings(BTreeMap<String, usize>),
 }
 
-/// What an element of no category is.
+/// The result for an element without a category.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Unknown {
     Zeros,
@@ -76,7 +76,7 @@ impl Kernel for OneHotEncoder {
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
         let input = &inputs[0];
         let columns: Vec<Option<usize>> = match &self.categories {
-            // Floats are cut off, as the standard says.
+            // Floats are truncated, as the standard requires.
             Categories::Ints(columns) => elements::<i64>(&*input.cast_to::<i64>()?)?
                 .iter()
                 .map(|element| columns.get(element).copied())

@@ -1,7 +1,7 @@
-//! From a computation over whole tensors to an operator of tract.
+//! Turns a computation over whole tensors into an operator of tract.
 //!
-//! A [`Kernel`] says what its outputs look like and computes them; how tract infers shapes, types models and
-//! runs plans is here, once for all of them.
+//! A [`Kernel`] declares its outputs and computes them. Shape inference, typing and evaluation in tract
+//! are implemented here, once for all kernels.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,36 +18,36 @@ use tract_onnx::tract_hir::internal::{
     Expansion, InferenceOp, InferenceResult, Solver, TensorProxy, expand,
 };
 
-/// What the parser of an operator returns to tract; the list is of names from outer graphs, which these
-/// operators never use.
+/// The result of an operator's parser for tract. The array contains names from outer graphs,
+/// which these operators never use.
 pub(super) type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
-/// Type and shape of a tensor, with symbols for sizes that requests choose.
+/// The type and shape of a tensor, with symbols for sizes that depend on the request.
 pub(super) type Fact = (DatumType, TVec<TDim>);
 
-/// One operator with its attributes. Lifetime: a model version.
+/// An operator with its attributes. Lifetime: a model version.
 pub(super) trait Kernel: Send + Sync + 'static {
-    /// The operator's name in ONNX.
+    /// Returns the name of the operator in ONNX.
     fn name(&self) -> &'static str;
 
-    /// What comes out when `inputs` come in, or why they cannot.
+    /// Returns the outputs for `inputs`, or an error if the inputs are not supported.
     fn outputs(&self, inputs: &[Fact]) -> TractResult<TVec<Fact>>;
 
-    /// All outputs, of the types and shapes that [`Kernel::outputs`] says for `inputs`.
+    /// Computes all outputs, with the types and shapes that [`Kernel::outputs`] returns for `inputs`.
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>>;
 }
 
-/// A kernel as tract's operator, before and after types are known.
+/// A kernel as an operator of tract, before and after types are known.
 #[derive(Clone)]
 pub(super) struct MlOperator {
     kernel: Arc<dyn Kernel>,
-    /// How many inputs the node has.
+    /// The number of inputs of the node.
     inputs: usize,
-    /// The outputs of the kernel that the node names; ONNX lets trailing and middle ones be left out.
+    /// The outputs of the kernel that the node names; in ONNX, any output may be omitted.
     wanted: TVec<usize>,
 }
 
-/// The operator for `node`, which `kernel` computes.
+/// Returns the operator for `node`, which `kernel` computes.
 pub(super) fn built(node: &NodeProto, kernel: impl Kernel) -> Built {
     let named = |names: &[String]| names.iter().filter(|name| !name.is_empty()).count();
     let wanted = node.output.iter().enumerate();
@@ -62,7 +62,7 @@ pub(super) fn built(node: &NodeProto, kernel: impl Kernel) -> Built {
     Ok((expand(operator), vec![]))
 }
 
-/// Rows and columns of a matrix; a vector is one row, as onnxruntime takes it.
+/// Returns the rows and columns of a matrix; a vector is one row, as in onnxruntime.
 pub(super) fn rows_and_columns(shape: &[TDim]) -> TractResult<(TDim, TDim)> {
     match shape {
         [columns] => Ok((1.to_dim(), columns.clone())),
@@ -71,7 +71,7 @@ pub(super) fn rows_and_columns(shape: &[TDim]) -> TractResult<(TDim, TDim)> {
     }
 }
 
-/// The same of a tensor that is there.
+/// Returns the rows and columns of a tensor, as [`rows_and_columns`] does for a shape.
 pub(super) fn size(tensor: &Tensor) -> TractResult<(usize, usize)> {
     match tensor.shape() {
         [columns] => Ok((1, *columns)),
@@ -84,7 +84,7 @@ fn no_matrix(rank: usize) -> TractError {
     TractError::msg(format!("expected a matrix, got {rank} dimensions"))
 }
 
-/// Check the number of columns, as far as it is known, before anything is computed.
+/// Checks the number of columns, if it is known, before anything is computed.
 pub(super) fn expect_columns(name: &str, found: &TDim, expected: usize) -> TractResult<()> {
     if let Some(found) = found.as_i64() {
         ensure!(
@@ -95,17 +95,17 @@ pub(super) fn expect_columns(name: &str, found: &TDim, expected: usize) -> Tract
     Ok(())
 }
 
-/// The numbers of a tensor as 32-bit floats: what onnxruntime computes these operators in.
+/// Returns the numbers of a tensor as f32, in which onnxruntime computes these operators.
 pub(super) fn floats(tensor: &Tensor) -> TractResult<Cow<'_, Tensor>> {
     tensor.cast_to::<f32>()
 }
 
-/// The elements of a tensor in row order.
+/// Returns the elements of a tensor in row order.
 pub(super) fn elements<D: Datum>(tensor: &Tensor) -> TractResult<&[D]> {
     tensor.try_as_plain_ram()?.as_slice::<D>()
 }
 
-/// A tensor of this shape whose elements `write` fills in, zeros where it does not.
+/// Returns a tensor of this shape whose elements are zero, except those that `write` sets.
 pub(super) fn filled<D: Datum>(
     shape: &[usize],
     write: impl FnOnce(&mut [D]) -> TractResult<()>,
@@ -118,7 +118,7 @@ pub(super) fn filled<D: Datum>(
 // === impl MlOperator ===
 
 impl MlOperator {
-    /// The operator of a kernel with one input and one output, for a model that is typed already.
+    /// Returns the operator of a kernel with one input and one output, for a model that is already typed.
     pub(super) fn single(kernel: impl Kernel) -> MlOperator {
         MlOperator {
             kernel: Arc::new(kernel),
@@ -145,7 +145,7 @@ impl MlOperator {
 }
 
 impl fmt::Debug for MlOperator {
-    /// The name alone: tract prints operators into errors, and an ensemble has a million numbers.
+    /// Writes only the name: tract prints operators into errors, and an ensemble has a million numbers.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.kernel.name())
     }

@@ -1,4 +1,4 @@
-//! What is done to a row of scores before it is answered, as the attribute `post_transform` says.
+//! Transforms of a row of scores, as given by the attribute `post_transform`.
 
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::TractResult;
@@ -25,7 +25,7 @@ impl PostTransform {
         }
     }
 
-    /// From the number that `TreeEnsemble` has instead of a name.
+    /// Parses the number that `TreeEnsemble` has instead of a name.
     pub(super) fn from_number(node: &NodeProto) -> TractResult<PostTransform> {
         match node.get_attr_opt::<i64>("post_transform")?.unwrap_or(0) {
             0 => Ok(PostTransform::None),
@@ -37,7 +37,7 @@ impl PostTransform {
         }
     }
 
-    /// Transform a row. A single score only knows PROBIT, as in onnxruntime.
+    /// Transforms a row. Only PROBIT changes a single score, as in onnxruntime.
     pub(super) fn apply(self, scores: &mut [f32]) {
         match self {
             PostTransform::Probit => scores.iter_mut().for_each(|score| *score = probit(*score)),
@@ -52,17 +52,18 @@ impl PostTransform {
     }
 }
 
-/// How two scores are made of one, for a classifier of two classes.
+/// The way that a classifier of two classes derives two scores from one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Pair {
-    /// The score is a probability: one minus it, and it.
+    /// The score is a probability: 1 minus the score, and the score.
     Complement,
-    /// The score has a sign: its opposite, and it.
+    /// The score has a sign: the negated score, and the score.
     Opposite,
 }
 
 impl Pair {
-    /// The two scores for `score`, or the logistic of its opposite and of it. PROBIT is refused beforehand: onnxruntime leaves one of them open.
+    /// Returns the two scores for `score`; with LOGISTIC, the logistic of the negated score and of the
+    /// score. PROBIT is refused at load time, since onnxruntime leaves one of the two undefined.
     pub(super) fn scores(self, score: f32, transform: PostTransform) -> [f32; 2] {
         match (self, transform) {
             (_, PostTransform::Logistic) => [logistic(-score), logistic(score)],
@@ -72,7 +73,7 @@ impl Pair {
     }
 }
 
-/// 1 / (1 + exp(-x)), which does not overflow.
+/// Returns `1 / (1 + exp(-x))` without overflow.
 pub(super) fn logistic(value: f32) -> f32 {
     let positive = 1.0 / (1.0 + (-value.abs()).exp());
     match value < 0.0 {
@@ -93,7 +94,7 @@ fn softmax(scores: &mut [f32]) {
     scores.iter_mut().for_each(|score| *score /= sum);
 }
 
-/// Softmax over the scores that are not zero; the zeros stay.
+/// Applies softmax to the scores that are not zero; zeros stay zero.
 fn softmax_zero(scores: &mut [f32]) {
     let greatest = scores
         .iter()
@@ -111,8 +112,8 @@ fn softmax_zero(scores: &mut [f32]) {
     scores.iter_mut().for_each(|score| *score /= sum);
 }
 
-/// The inverse of the normal distribution, by Winitzki's approximation with onnxruntime's constants. In
-/// doubles, because near a half little is left of the difference under the root.
+/// Returns the inverse of the normal distribution, by Winitzki's approximation with onnxruntime's
+/// constants. Computed in f64, since near 0.5 the difference under the root loses precision.
 fn probit(value: f32) -> f32 {
     const A: f64 = 0.147;
     #[expect(clippy::approx_constant, reason = "onnxruntime's")]

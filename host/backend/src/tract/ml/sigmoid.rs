@@ -1,5 +1,5 @@
-//! `Sigmoid`, of doubles too: tract has it for floats only, and binary classifiers that skl2onnx wrote for
-//! doubles end in it.
+//! `Sigmoid` for f64 as well. tract's own operator does not support f64, and the binary classifiers that
+//! skl2onnx exports for f64 end in it.
 
 use super::operator::{Built, Fact, Kernel, MlOperator, elements, filled};
 use tract_onnx::model::ParsingContext;
@@ -11,11 +11,11 @@ use tract_onnx::tract_core::internal::{OutletId, StaticName};
 use tract_onnx::tract_core::ops::nn::sigmoid;
 use tract_onnx::tract_hir::internal::{Expansion, InferenceResult, Solver, TensorProxy, expand};
 
-/// Either of the two, which is known when the model is typed.
+/// Either of the two implementations, chosen when the model is typed.
 #[derive(Debug, Clone)]
 struct Sigmoid;
 
-/// That of doubles.
+/// The implementation for f64.
 struct DoubleSigmoid;
 
 pub(super) fn build(_context: &ParsingContext, _node: &NodeProto) -> Built {

@@ -1,6 +1,6 @@
 //! `SVMClassifier` and `SVMRegressor`: sums over support vectors, as libsvm computes them.
 //!
-//! [`classifier`] turns the sums of pairs of classes into votes or probabilities, [`regressor`] has one sum.
+//! [`classifier`] turns the sums of pairs of classes into votes or probabilities; [`regressor`] has a single sum.
 
 mod classifier;
 mod regressor;
@@ -13,7 +13,7 @@ use super::linear::{dot, sum_of};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::TractResult;
 
-/// How alike two rows are.
+/// The similarity of two rows.
 #[derive(Debug, Clone, Copy)]
 enum Similarity {
     Linear,
@@ -31,7 +31,7 @@ struct SvmKernel {
     degree: f32,
 }
 
-/// Rows of the training set, and the kernel to compare with them.
+/// Rows of the training set, and the kernel for comparing with them.
 struct SupportVectors {
     vectors: Vec<f32>,
     columns: usize,
@@ -77,7 +77,7 @@ impl SvmKernel {
 }
 
 impl SupportVectors {
-    /// Read the vectors of a node that has `count` of them, at least one.
+    /// Reads the `count` vectors of a node, at least one.
     fn parse(node: &NodeProto, count: usize) -> TractResult<SupportVectors> {
         let vectors = attribute::floats(node, "support_vectors")?;
         let whole = !vectors.is_empty() && vectors.len() % count == 0;
@@ -96,7 +96,7 @@ impl SupportVectors {
         })
     }
 
-    /// Compare `row` with every vector.
+    /// Compares `row` with every vector.
     fn compare(&self, row: &[f32], similarities: &mut [f32]) {
         for (similarity, vector) in similarities
             .iter_mut()

@@ -1,8 +1,8 @@
 //! Decision trees: `TreeEnsembleClassifier`, `TreeEnsembleRegressor` and their successor `TreeEnsemble`.
 //!
-//! [`parse`] reads the attributes of either form into [`parse::Forest`]; [`flat`] lays the nodes out for walking
-//! and refuses what is no tree; [`walk`] finds leaves and adds up. [`classifier`] and [`regressor`] make answers
-//! of the sums.
+//! [`parse`] reads the attributes of either form into [`parse::Forest`]. [`flat`] lays the nodes out for
+//! walking and rejects graphs that are not trees. [`walk`] finds leaves and sums their weights.
+//! [`classifier`] and [`regressor`] compute outputs from the sums.
 
 mod classifier;
 mod flat;

@@ -1,5 +1,5 @@
-//! Operators of `ai.onnx.ml` in files that go wrong, and with strings. What they compute is compared with
-//! onnxruntime in the integration tests.
+//! Tests of `ai.onnx.ml` operators with invalid files and with strings. The integration tests compare
+//! their outputs with those of onnxruntime.
 
 use super::onnx_file::{Axis, OnnxFile, int, ints};
 use super::refusals::refusal;
@@ -41,7 +41,7 @@ fn text(name: &str, value: &str) -> AttributeProto {
     }
 }
 
-/// A model of one operator over `x`, floats in two columns.
+/// Returns a model of one operator over `x`, two columns of f32.
 fn operator(op_type: &str, attributes: Vec<AttributeProto>) -> OnnxFile {
     let outputs: &[&str] = match op_type.contains("Classifier") {
         true => &["label", "scores"],
@@ -60,8 +60,8 @@ fn operator(op_type: &str, attributes: Vec<AttributeProto>) -> OnnxFile {
     file
 }
 
-/// A tree that asks whether the first column is at most 1, then whether the second is at most 2. The leaves are
-/// 10, 20 and 30.
+/// Returns a tree that tests whether the first column is at most 1, then whether the second is at most 2.
+/// The leaves are 10, 20 and 30.
 fn tree() -> Vec<AttributeProto> {
     vec![
         ints("nodes_treeids", &[0, 0, 0, 0, 0]),
@@ -82,7 +82,7 @@ fn tree() -> Vec<AttributeProto> {
     ]
 }
 
-/// The same with one attribute changed.
+/// Returns the tree with one attribute changed.
 fn tree_with(changed: AttributeProto) -> OnnxFile {
     let mut attributes = tree();
     attributes.retain(|attribute| attribute.name != changed.name);
@@ -155,7 +155,7 @@ fn what_is_no_tree_is_refused_with_operator_and_attribute() {
 
 #[test]
 fn a_tree_may_be_deeper_than_a_stack() {
-    // A chain: each branch leads to a leaf, or on.
+    // A chain: each branch leads to a leaf and to the next branch.
     let depth: i64 = 100_000;
     let numbers: Vec<i64> = (0..=2 * depth).collect();
     let branch = |number: &i64| number % 2 == 0 && *number < 2 * depth;
@@ -329,7 +329,7 @@ fn damaged_operators_never_panic() {
         let bytes = super::encode(operator(op_type, attributes));
         let mut loaded = 0;
         for _ in 0..700 {
-            // xorshift64: the same flips in every run.
+            // xorshift64 with a fixed seed: the same flips in every run.
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
@@ -342,7 +342,7 @@ fn damaged_operators_never_panic() {
                     graph.compute(&graph.sample_inputs().unwrap()).unwrap();
                 }
                 Err(BackendError::Load { reason, .. }) => {
-                    // tract's reader, where the name of an output is damaged.
+                    // The message of tract's reader for a damaged name of an output.
                     let reason = reason.replace("panic: no entry found for key", "");
                     assert!(!reason.contains("panic"), "{op_type}: {reason}");
                 }
@@ -362,7 +362,7 @@ fn words(name: &str, dimensions: &[u32], words: &[&[u8]]) -> NamedTensor {
     }
 }
 
-/// `y`: the category of each of two words a row; others are refused.
+/// Returns a graph with `y` as the category of each of two words per row; other words are refused.
 fn categories() -> OnnxFile {
     let mut file = OnnxFile::default()
         .input("words", DataType::String, &[Axis::Unnamed, Axis::Size(2)])

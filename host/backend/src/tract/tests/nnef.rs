@@ -1,4 +1,4 @@
-//! NNEF archives, as tract writes them and as nobody should.
+//! Tests with NNEF archives, both as tract writes them and malformed.
 
 use super::onnx_file::{Axis, perceptron};
 use super::{SIZES, expected, fp32, rows, shapes, values};
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use tract_nnef::nnef;
 use tract_onnx::tract_core::internal::TractResult;
 
-/// The archive of the perceptron.
+/// Returns the archive of the perceptron.
 fn archive() -> TractResult<Vec<u8>> {
     let file = perceptron(Axis::Named("batch"), &SIZES);
     let model = SymbolicModel::load(&file.model(), None).expect("it is loaded elsewhere");
@@ -52,7 +52,7 @@ fn an_archive_computes_what_its_onnx_file_does() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One file of an archive.
+/// Returns one file of an archive.
 fn entry(name: &str, content: &[u8]) -> Vec<u8> {
     let mut header = [0u8; 512];
     header[..name.len()].copy_from_slice(name.as_bytes());

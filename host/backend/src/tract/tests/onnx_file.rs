@@ -1,4 +1,4 @@
-//! ONNX files made in the test that reads them, so that no binary fixture has to be trusted.
+//! ONNX files generated in tests, so that no binary fixture needs to be trusted.
 
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
@@ -7,12 +7,12 @@ use tract_onnx::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto, type_proto,
 };
 
-/// The size of an axis as an ONNX file can give it.
+/// The size of an axis in an ONNX file.
 #[derive(Clone, Copy)]
 pub(crate) enum Axis {
     Size(i64),
     Named(&'static str),
-    /// Neither size nor name, as skl2onnx leaves the batch.
+    /// An axis without a size or a name, as skl2onnx exports the batch.
     Unnamed,
 }
 
@@ -45,7 +45,7 @@ impl OnnxFile {
         self
     }
 
-    /// Give the last node these attributes.
+    /// Sets the attributes of the last node.
     pub(crate) fn attributes(mut self, attributes: Vec<AttributeProto>) -> OnnxFile {
         self.graph.node.last_mut().unwrap().attribute = attributes;
         self
@@ -119,7 +119,7 @@ pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     }
 }
 
-/// Layers of matrix product, addition and (between layers) Relu over `x`, into `y`.
+/// Returns layers of matrix product, addition and (between layers) Relu over `x`, with the output `y`.
 ///
 /// The weights are small integers of both signs, so that a sum in any order is exact.
 pub(crate) fn perceptron(batch: Axis, sizes: &[i64]) -> OnnxFile {
@@ -150,7 +150,7 @@ fn perceptron_layer(layer: usize, pair: &[i64]) -> (Vec<f32>, Vec<f32>) {
     (weights, (0..pair[1]).map(value).collect())
 }
 
-/// What [`perceptron`] makes of one row.
+/// Returns the output of [`perceptron`] for one row.
 pub(crate) fn perceptron_row(sizes: &[i64], row: &[f32]) -> Vec<f32> {
     let mut values = row.to_vec();
     for (layer, pair) in sizes.windows(2).enumerate() {

@@ -1,4 +1,4 @@
-//! Files that cannot be served, by mistake or by intent: each is an error with a reason, never a panic.
+//! Tests of files that cannot be served, damaged or hostile: each is an error with a reason, never a panic.
 
 use super::onnx_file::{Axis, OnnxFile, perceptron};
 use super::{encode, fp32, load_file, values};
@@ -96,7 +96,7 @@ fn flipped_bits_never_panic() {
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut loaded = 0;
     for _ in 0..500 {
-        // xorshift64: the same flips in every run.
+        // xorshift64 with a fixed seed: the same flips in every run.
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
@@ -113,7 +113,7 @@ fn flipped_bits_never_panic() {
             Err(other) => panic!("bit {bit}: {other:?}"),
         }
     }
-    // A flip in a weight or a name that nobody reads does no harm.
+    // A flip in a weight or an unused name does no harm.
     assert!(loaded > 0);
 }
 
@@ -125,7 +125,7 @@ fn a_missing_file_or_a_folder_cannot_be_read() {
     }
 }
 
-/// A graph that adds one weight which lies in the file `location`.
+/// Returns a graph that adds one weight from the file `location`.
 fn with_external_weight(location: &str) -> OnnxFile {
     let mut file = OnnxFile::default()
         .input("x", DataType::Float, &[Axis::Unnamed])

@@ -1,11 +1,11 @@
-//! Decisions among engines that answer by rote.
+//! Tests of decisions among backends with a fixed output.
 
 use super::*;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use wisp_tensor::number::from_numbers;
 use wisp_tensor::{Dimension, ElementType, Shape, Signature, TensorSpec};
 
-/// An engine whose graphs answer `answer`, after `work`.
+/// A backend whose graphs return `answer` after computing for `work`.
 #[derive(Debug)]
 struct Rote {
     name: &'static str,
@@ -83,7 +83,7 @@ impl Graph for RoteGraph {
     }
 }
 
-/// What is decided for `content` among these engines, and how often each has loaded it.
+/// A decision store and the directory with the graph to decide for.
 struct Decisions {
     directory: tempfile::TempDir,
     store: DecisionStore,

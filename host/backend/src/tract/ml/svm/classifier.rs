@@ -18,14 +18,14 @@ struct SvmClassifier {
     machine: Machine,
     labels: Labels,
     transform: PostTransform,
-    /// Only where the coefficients have no negative one, a score of a half decides between two classes.
+    /// Set if no coefficient is negative. A score of 0.5 then decides between two classes, otherwise one of 0.
     all_positive: bool,
 }
 
 enum Machine {
     /// libsvm: support vectors, class by class.
     Pairs(Pairs),
-    /// liblinear: coefficients for the columns, class by class, and one number added to all sums.
+    /// liblinear: coefficients for the columns, class by class, and one offset for all sums.
     Linear {
         coefficients: Vec<f32>,
         columns: usize,
@@ -37,15 +37,15 @@ struct Pairs {
     support: SupportVectors,
     /// The vectors of each class.
     ranges: Vec<Range<usize>>,
-    /// A row for each class but one, a column for each vector.
+    /// A row for each class but one, and a column for each vector.
     coefficients: Vec<f32>,
-    /// One for each pair, as the next.
+    /// The offset of each pair of classes.
     offsets: Vec<f32>,
-    /// Slope and shift of Platt's logistic, empty where no probabilities are asked for.
+    /// The slope and shift of Platt's logistic for each pair of classes; empty if the output is not probabilities.
     platt: Vec<(f32, f32)>,
 }
 
-/// More classes make a table of pairs that no model has.
+/// The maximum number of classes. More would need a table of pairs that no real model has.
 const MAX_CLASSES: usize = 4096;
 
 pub(in super::super) fn build(_context: &ParsingContext, node: &NodeProto) -> Built {
@@ -102,7 +102,7 @@ impl Pairs {
     ) -> TractResult<Pairs> {
         let classes = counts.len();
         node.expect_attr("vectors_per_class", classes >= 2, "two classes or more")?;
-        // Read before anything is sized by `vectors`, which the file could make up.
+        // Read before any allocation with the size `vectors`, which the file could exaggerate.
         let support = SupportVectors::parse(node, vectors)?;
         let expected = (classes - 1).saturating_mul(vectors);
         attribute::expect_length(node, "coefficients", coefficients.len(), expected)?;
@@ -140,15 +140,15 @@ impl Pairs {
         self.classes() * (self.classes() - 1) / 2
     }
 
-    /// For each pair of classes, the sum that is positive for the first of the two.
+    /// Computes a sum for each pair of classes, which is positive for the first of the two.
     fn decide(&self, similarities: &[f32], decisions: &mut [f32], votes: &mut [u32]) {
         votes.fill(0);
         let vectors = similarities.len();
         let mut pair = 0;
         for first in 0..self.classes() {
             for second in first + 1..self.classes() {
-                // Each class has a row of coefficients against every other; the one against itself is left
-                // out, so that those behind it move up.
+                // Each class has a row of coefficients against every other class. The row against itself
+                // is left out, so the rows after it move up.
                 let part = |class: usize, row: usize| -> f64 {
                     let range = self.ranges[class].clone();
                     let row = &self.coefficients[row * vectors..][range.clone()];
@@ -166,7 +166,7 @@ impl Pairs {
         }
     }
 
-    /// The probability of each class, from those between each two (Wu, Lin and Weng 2004, second method).
+    /// Computes the probability of each class from those of each pair (Wu, Lin and Weng 2004, second method).
     fn probabilities(&self, decisions: &[f32], between: &mut [f32], answer: &mut [f32]) {
         let classes = self.classes();
         let mut pair = 0;
@@ -184,7 +184,7 @@ impl Pairs {
     }
 }
 
-/// Solve for the probabilities that agree best with those between pairs, as libsvm does.
+/// Solves for the probabilities that agree best with those of the pairs, as libsvm does.
 fn couple(classes: usize, between: &[f32], answer: &mut [f32]) {
     const ROUNDS: usize = 100;
     let limit = 0.005 / classes as f32;
@@ -236,12 +236,12 @@ impl SvmClassifier {
         }
     }
 
-    /// Whether two scores are made of the one decision there is.
+    /// Returns whether two scores are derived from a single decision.
     fn answers_pair(&self) -> bool {
         matches!(&self.machine, Machine::Pairs(pairs) if pairs.platt.is_empty() && pairs.classes() == 2)
     }
 
-    /// How many scores a row has.
+    /// Returns the number of scores in a row.
     fn width(&self) -> usize {
         match &self.machine {
             Machine::Pairs(pairs) if pairs.platt.is_empty() && pairs.classes() > 2 => pairs.pairs(),
@@ -249,7 +249,7 @@ impl SvmClassifier {
         }
     }
 
-    /// Of two classes, which a linear machine chooses.
+    /// Returns the class of two that a linear machine chooses.
     fn linear_winner(&self, scores: &[f32]) -> Winner {
         let winner = greatest(scores);
         let score = scores[winner];

@@ -1,4 +1,4 @@
-//! `SVMRegressor`: one number a row, or for a machine of one class, whether the row is of it.
+//! `SVMRegressor`: one number per row, or for a one-class machine, the side of the boundary that the row is on.
 
 use super::super::attribute;
 use super::super::linear::dot;
@@ -12,7 +12,7 @@ use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, ToDim, TractResult, t
 use tract_onnx::tract_core::internal::{bail, ensure};
 
 struct SvmRegressor {
-    /// Absent where the coefficients are for the columns themselves.
+    /// `None` if the coefficients are for the columns themselves.
     support: Option<SupportVectors>,
     coefficients: Vec<f32>,
     offset: f32,

@@ -1,7 +1,7 @@
-//! `TreeEnsembleClassifier`: sums of leaves as scores of classes, and the class that wins.
+//! `TreeEnsembleClassifier`: sums of leaves as scores of classes, and the predicted class.
 //!
-//! Two classes are the trouble: files have scores for one of them or for both, as probabilities or with a
-//! sign, and the standard says little. What onnxruntime makes of each is followed here case by case.
+//! Two classes need special cases: files contain scores for one of them or for both, as probabilities or
+//! with a sign, and the standard specifies little. This module follows onnxruntime case by case.
 
 use super::super::attribute;
 use super::super::labels::{Labels, Winner};
@@ -21,12 +21,12 @@ struct TreeEnsembleClassifier {
     rule: Rule,
 }
 
-/// How scores become an answer.
+/// The rule that turns scores into outputs.
 struct Rule {
     classes: usize,
     base_values: Vec<f64>,
     transform: PostTransform,
-    /// How a score for one of two classes is read, where all leaves have weights for the same one.
+    /// The meaning of a score for one of two classes, if all leaves have weights for the same class.
     pair: Option<Pair>,
 }
 
@@ -40,7 +40,7 @@ pub(in super::super) fn build(context: &ParsingContext, node: &NodeProto) -> Bui
         format!("no more than {classes} entries, got {}", base_values.len())
     })?;
     if classes == 1 {
-        // onnxruntime answers 1 or 0, and with strings reads a label that is not there.
+        // onnxruntime returns 1 or 0, and with string labels reads a label that does not exist.
         let has_ints = matches!(labels, Labels::Ints(_));
         node.expect_attr("classlabels_strings", has_ints, "two classes or more")?;
     }
@@ -75,7 +75,7 @@ pub(in super::super) fn build(context: &ParsingContext, node: &NodeProto) -> Bui
     )
 }
 
-/// The answers so far.
+/// The outputs of the rows so far.
 struct Answers<'a> {
     rule: &'a Rule,
     winners: Vec<Winner>,
@@ -133,7 +133,7 @@ impl Rule {
         let mut is_alone = false;
         match self.base_values.len() {
             2 if second.present => {
-                // So it is in onnxruntime: the sum of the first class with the base of the second.
+                // As in onnxruntime: the sum of the first class with the base value of the second.
                 second.value = first.value.add(self.base(1));
                 first.value = T::from_f64(-f64::from(second.value.to_f32()));
             }
@@ -209,7 +209,7 @@ impl Kernel for TreeEnsembleClassifier {
     }
 }
 
-/// The number of rows, of an input that has the columns that the trees need.
+/// Returns the number of rows of an input that has the columns that the trees need.
 pub(super) fn rows_with(
     trees: &Trees,
     shape: &[tract_onnx::prelude::TDim],

@@ -1,15 +1,15 @@
 //! The nodes of all trees in one array, laid out for walking.
 //!
-//! Both answers of a branch lie beside each other, so that a step is a comparison and an addition, without a
-//! jump to predict. Roots come first; no answer leads to one, so 0 marks leaves.
+//! The two children of a branch are adjacent, so that a step is a comparison and an addition, without a
+//! branch for the processor to predict. Roots come first and are children of no branch, so 0 marks leaves.
 //!
-//! Invariant: every node is reached once. Walks therefore end, and their number of steps is that of a path.
+//! Invariant: every node is reached once. Walks therefore end, and their number of steps is the length of a path.
 
 use super::parse::{Branch, Child, Forest, Test};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::TractResult;
 
-/// A type that thresholds and weights have.
+/// A number type of thresholds and weights.
 pub(super) trait Number: Copy + PartialOrd + Send + Sync + 'static {
     const ZERO: Self;
     fn from_f64(value: f64) -> Self;
@@ -22,47 +22,47 @@ pub(super) trait Number: Copy + PartialOrd + Send + Sync + 'static {
 /// A branch or a leaf.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Node<T> {
-    /// Of a leaf with one weight: that weight.
+    /// The threshold of a branch, or the weight of a leaf with a single weight.
     pub(super) threshold: T,
-    /// Of a leaf: its position in [`Flat::leaf_starts`].
+    /// The feature of a branch, or the position of a leaf in [`Flat::leaf_starts`].
     pub(super) feature: u32,
-    /// Where yes leads; no leads to the next. 0 of a leaf.
+    /// The child for a true test, which is followed by the child for a false one. 0 for a leaf.
     pub(super) yes: u32,
     pub(super) test: Test,
     pub(super) missing_is_yes: bool,
 }
 
-/// Trees ready to be walked. Lifetime: a model version.
+/// Trees ready for walking. Lifetime: a model version.
 #[derive(Debug)]
 pub(super) struct Flat<T> {
-    /// The roots, then pairs of answers.
+    /// The roots, then pairs of children.
     pub(super) nodes: Vec<Node<T>>,
     pub(super) roots: usize,
-    /// Where the weights of each leaf begin, and the end of the last.
+    /// The start of each leaf's weights, and the end of the last one's.
     pub(super) leaf_starts: Vec<u32>,
-    /// Target and weight.
+    /// Pairs of target and weight.
     pub(super) weights: Vec<(u32, T)>,
-    /// The target of every leaf, where each has one weight and all have the same target.
+    /// The target of every leaf, if each leaf has one weight and all have the same target.
     pub(super) single_target: Option<usize>,
-    /// One more than the greatest feature that is asked for.
+    /// One more than the greatest feature that is tested.
     pub(super) features: usize,
     pub(super) questions: Questions,
 }
 
-/// What the branches ask, which decides how to walk.
+/// The tests of the branches, which select the walk.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Questions {
-    /// All ask `feature <= threshold`, and what is no number answers no.
+    /// All tests are `feature <= threshold`, and NaN fails.
     AtMost,
-    /// The same, but for some branches what is no number answers yes.
+    /// All tests are `feature <= threshold`, and NaN passes some branches.
     AtMostOrMissing,
-    /// All ask `feature < threshold`; answers of what is no number vary.
+    /// All tests are `feature < threshold`; NaN may pass or fail.
     Below,
     Mixed,
 }
 
 impl<T: Number> Flat<T> {
-    /// Lay out a forest, or say why it is none.
+    /// Lays out a forest. Returns an error if it does not consist of trees.
     pub(super) fn new(node: &NodeProto, forest: &Forest) -> TractResult<Flat<T>> {
         let mut flat = Flat {
             nodes: vec![placeholder(); forest.roots.len()],
@@ -85,7 +85,7 @@ impl<T: Number> Flat<T> {
                         };
                         let weights = leaf.iter();
                         flat.weights.extend(weights.map(|&(target, weight)| {
-                            // Targets are below a number of classes, which are in memory.
+                            // Targets are below the number of classes, whose labels are in memory.
                             (
                                 u32::try_from(target).unwrap_or(u32::MAX),
                                 T::from_f64(weight),
@@ -142,14 +142,14 @@ impl<T: Number> Flat<T> {
         (one_each && same).then_some(first as usize)
     }
 
-    /// The weights of a leaf.
+    /// Returns the weights of a leaf.
     pub(super) fn leaf(&self, node: &Node<T>) -> &[(u32, T)] {
         let position = node.feature as usize;
         let (start, end) = (self.leaf_starts[position], self.leaf_starts[position + 1]);
         &self.weights[start as usize..end as usize]
     }
 
-    /// The same trees with numbers of another type.
+    /// Returns the same trees with numbers of another type.
     pub(super) fn widened<U: Number>(&self, widen: impl Fn(T) -> U) -> Flat<U> {
         let nodes = self.nodes.iter().map(|node| Node {
             threshold: widen(node.threshold),

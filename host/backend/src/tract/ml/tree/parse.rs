@@ -1,7 +1,8 @@
-//! The attributes of tree ensembles, in both of the forms that ONNX has had.
+//! The attributes of tree ensembles, in both forms that ONNX has defined.
 //!
-//! Up to version 4, nodes name each other by tree and number, leaves being nodes; since version 5, branches
-//! and leaves are lists that name each other by position. Out comes one form, not yet proved to be trees.
+//! Up to version 4, nodes refer to each other by tree and number, and leaves are nodes. Since version 5,
+//! branches and leaves are arrays that refer to each other by position. The result has one form, which is
+//! not yet checked to consist of trees.
 
 use super::super::attribute;
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::TractResult;
 
-/// The question a branch asks of a feature, `feature ? threshold`.
+/// The test of a branch on a feature, `feature ? threshold`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Test {
     AtMost,
@@ -20,7 +21,7 @@ pub(super) enum Test {
     Unequal,
 }
 
-/// Where an answer leads.
+/// The child that a test leads to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Child {
     /// A position in [`Forest::branches`].
@@ -34,22 +35,22 @@ pub(super) struct Branch {
     pub(super) feature: usize,
     pub(super) test: Test,
     pub(super) threshold: f64,
-    /// Whether a feature that is no number answers yes.
+    /// Set if a NaN feature passes the test.
     pub(super) missing_is_yes: bool,
     pub(super) yes: Child,
     pub(super) no: Child,
 }
 
-/// What a leaf adds, by position of class or target.
+/// The weights of a leaf, with the position of their class or target.
 pub(super) type Leaf = Vec<(usize, f64)>;
 
-/// Branches and leaves that lead to each other. All positions are in range.
+/// Branches and leaves that refer to each other. All positions are in range.
 #[derive(Debug, Default)]
 pub(super) struct Forest {
     pub(super) roots: Vec<Child>,
     pub(super) branches: Vec<Branch>,
     pub(super) leaves: Vec<Leaf>,
-    /// Whether the file gives its numbers as doubles.
+    /// Set if the file stores its numbers as f64.
     pub(super) is_double: bool,
 }
 
@@ -67,14 +68,14 @@ impl Test {
     }
 }
 
-/// The integers of an attribute that has one for each of the `count` nodes.
+/// Returns the integers of an attribute with one entry for each of the `count` nodes.
 fn node_ints(node: &NodeProto, name: &str, count: usize) -> TractResult<Vec<i64>> {
     let values = attribute::ints(node, name)?;
     attribute::expect_length(node, name, values.len(), count)?;
     Ok(values.to_vec())
 }
 
-/// For each of the `count` nodes, whether a missing value takes the branch of a true test; nowhere by default.
+/// Returns an integer for each of the `count` nodes: 1 if a missing value passes the test, 0 by default.
 fn missing_value_tracks(node: &NodeProto, count: usize) -> TractResult<Vec<i64>> {
     let name = "nodes_missing_value_tracks_true";
     match attribute::ints(node, name)?.is_empty() {
@@ -84,8 +85,8 @@ fn missing_value_tracks(node: &NodeProto, count: usize) -> TractResult<Vec<i64>>
 }
 
 impl Forest {
-    /// Read the attributes of versions 1 to 4; those of leaves begin with `prefix`, `class` or `target`, of
-    /// which there are `targets`.
+    /// Reads the attributes of versions 1 to 4. Those of leaves begin with `prefix`, which is `class` or
+    /// `target`; `targets` is the number of classes or targets.
     pub(super) fn parse(
         context: &ParsingContext,
         node: &NodeProto,
@@ -110,7 +111,7 @@ impl Forest {
             is_double,
             ..Forest::default()
         };
-        // Leaves and branches get their positions first, because either can come before who leads to it.
+        // Leaves and branches get their positions first, since either can precede the node that refers to it.
         let mut places = BTreeMap::new();
         let mut branches = 0;
         for position in 0..count {
@@ -177,7 +178,7 @@ impl Forest {
             let id = (leaf_trees[position], leaf_numbers[position]);
             match places.get(&id) {
                 Some(Child::Leaf(leaf)) => forest.leaves[*leaf].push((target, weights[position])),
-                // What a branch weighs is never asked.
+                // The weights of branches are not used.
                 Some(Child::Branch(_)) => {}
                 None => {
                     let reason = format!("tree {} has no node {}", id.0, id.1);
@@ -188,7 +189,7 @@ impl Forest {
         Ok(forest)
     }
 
-    /// Read the attributes of version 5.
+    /// Reads the attributes of version 5.
     pub(super) fn parse_lists(
         context: &ParsingContext,
         node: &NodeProto,

@@ -1,4 +1,4 @@
-//! `TreeEnsembleRegressor`, and `TreeEnsemble`, which is the same with other attributes.
+//! `TreeEnsembleRegressor`, and `TreeEnsemble`, which differs only in its attributes.
 
 use super::super::attribute;
 use super::super::operator::{Built, Fact, Kernel, built, filled, size};
@@ -19,15 +19,15 @@ struct TreeEnsembleRegressor {
     output: Output,
 }
 
-/// The type of the answers.
+/// The type of the output.
 #[derive(Debug, Clone, Copy)]
 enum Output {
     Float,
-    /// That of the input, for `TreeEnsemble`.
+    /// The type of the input, for `TreeEnsemble`.
     AsInput,
 }
 
-/// How scores become an answer.
+/// The rule that turns scores into outputs.
 struct Rule {
     goal: Goal,
     base_values: Vec<f64>,
@@ -35,7 +35,7 @@ struct Rule {
     trees: usize,
 }
 
-/// More targets make rows that no model has.
+/// The maximum number of targets. No real model has more.
 const MAX_TARGETS: usize = 1 << 16;
 
 pub(in super::super) fn build(context: &ParsingContext, node: &NodeProto) -> Built {
@@ -124,8 +124,8 @@ impl Finish for Answers<'_> {
             }
             let base = self.rule.base_values.get(position).copied().unwrap_or(0.0);
             score.value = score.value.add(T::from_f64(base));
-            // A target that no leaf of the row has is zero, even with a base: so it is in onnxruntime,
-            // except where there is but one target.
+            // A target without a leaf in the row is zero even with a base value, unless it is the
+            // only target, as in onnxruntime.
             score.present |= targets == 1;
             *to = score.or_zero();
         }

@@ -1,7 +1,7 @@
-//! From rows to sums of leaves.
+//! Walks trees from rows to sums of leaves.
 //!
-//! Rows are taken in blocks, and each tree is walked for a whole block: its nodes are then in the cache, and
-//! walks of different rows, which do not wait for each other, overlap in the processor.
+//! Rows are processed in blocks, and each tree is walked for a whole block. Its nodes are then in the
+//! cache, and walks of different rows are independent and overlap in the processor.
 
 use super::super::operator::elements;
 use super::flat::{Flat, Node, Number, Questions};
@@ -11,10 +11,10 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{DatumType, Tensor, TractResult};
 use tract_onnx::tract_core::internal::ensure;
 
-/// Rows whose sums are kept while the trees go by.
+/// The number of rows whose sums are kept while all trees are walked.
 const BLOCK: usize = 64;
 
-/// How the weights of a target become one number.
+/// The function that combines the weights of a target into one number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Aggregate {
     Sum,
@@ -23,32 +23,32 @@ pub(super) enum Aggregate {
     Max,
 }
 
-/// What the leaves are added up to.
+/// The targets and the function that combines the leaves.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Goal {
     pub(super) targets: usize,
     pub(super) aggregate: Aggregate,
 }
 
-/// The sum for one target, if any leaf had a weight for it.
+/// The combined weights for one target, if any leaf had a weight for it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Score<T> {
     pub(super) value: T,
     pub(super) present: bool,
 }
 
-/// Trees with the numbers of the file, or those of the input where they are doubles.
+/// Trees with the number type of the file, or that of the input if the input is f64.
 #[derive(Debug)]
 pub(super) enum Trees {
     Single {
         flat: Flat<f32>,
-        /// Made when doubles come: features must not be rounded before they are compared.
+        /// Created for the first f64 input, since features must not be rounded before they are compared.
         widened: OnceLock<Flat<f64>>,
     },
     Double(Flat<f64>),
 }
 
-/// Called with the position of each row and the scores of its targets.
+/// A function that is called with the position of each row and the scores of its targets.
 pub(super) trait Finish {
     fn finish<T: Number>(&mut self, row: usize, scores: &mut [Score<T>]);
 }
@@ -64,7 +64,7 @@ impl Trees {
         })
     }
 
-    /// How many columns the rows need.
+    /// Returns the number of columns that rows need.
     pub(super) fn features(&self) -> usize {
         match self {
             Trees::Single { flat, .. } => flat.features,
@@ -72,7 +72,7 @@ impl Trees {
         }
     }
 
-    /// How many trees there are.
+    /// Returns the number of trees.
     pub(super) fn len(&self) -> usize {
         match self {
             Trees::Single { flat, .. } => flat.roots,
@@ -80,7 +80,7 @@ impl Trees {
         }
     }
 
-    /// Walk all trees for each row of `input`.
+    /// Walks all trees for each row of `input`.
     pub(super) fn evaluate(
         &self,
         input: &Tensor,
@@ -112,7 +112,7 @@ impl Trees {
     }
 }
 
-/// Rows and the scores that they have so far.
+/// Rows and their scores so far.
 struct Block<'a, T> {
     cells: &'a [T],
     columns: usize,
@@ -143,7 +143,7 @@ impl<T: Number> Flat<T> {
         }
     }
 
-    /// Walk all trees for a block, by the questions that they ask.
+    /// Walks all trees for a block with the code for their tests.
     fn walk(&self, block: &mut Block<'_, T>) {
         match self.questions {
             Questions::AtMost => self.collect(block, |node, x| x <= node.threshold),
@@ -217,7 +217,7 @@ impl<T: Number> Score<T> {
         self.present = true;
     }
 
-    /// The value, zero if no leaf had one.
+    /// Returns the value, or zero if no leaf had one.
     pub(super) fn or_zero(self) -> f32 {
         match self.present {
             true => self.value.to_f32(),
