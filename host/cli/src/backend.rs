@@ -1,8 +1,8 @@
-//! `wisp backend`: the engines of this machine, and the shared libraries some of them need.
+//! `wisp backend`: the backends of this machine, and the shared libraries that some of them need.
 //!
-//! `package` is the table of what can be installed, `install` puts it in its place and takes it away
-//! (`index` finds a file, `fetch` brings it, `wheel` unpacks it), `installed` is how everybody else finds
-//! it, `list` tells what there is. Nothing is fetched but by `wisp backend install`.
+//! `package` is the table of installable packages. `install` installs and removes them: `index` finds a
+//! file, `fetch` downloads it, `wheel` unpacks it. `installed` locates installed packages for the rest
+//! of the program, and `list` reports the backends. Only `wisp backend install` uses the network.
 
 mod fetch;
 mod index;
@@ -25,7 +25,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Run the subcommand's own subcommand.
+/// Runs the selected subcommand of `wisp backend`.
 pub(crate) fn run(args: &BackendCommandArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         BackendCommand::List(args) => show_list(args),
@@ -48,7 +48,7 @@ fn install_package(args: &BackendInstallArgs) -> anyhow::Result<ExitCode> {
         force: args.force,
     };
     let outcome = installation.run()?;
-    // A library that this system cannot open is better known now than when a model is loaded.
+    // Opening the library now reports a problem before a model needs it.
     try_onnxruntime(&cache)?;
     let Package { name, version, .. } = package;
     let text = match outcome {

@@ -1,8 +1,8 @@
-//! `wisp bench`: a model's graphs in every backend that is there, side by side.
+//! `wisp bench`: compares the available backends on a model's graphs.
 //!
-//! The graphs alone are timed, as `backend = "auto"` does it: loaded by each backend, computing the same
-//! inputs in turns. What loading takes is measured in a process of its own for each ([`load`]), where
-//! nothing else has touched the memory.
+//! The graphs alone are timed, as `backend = "auto"` does: each backend loads them and computes the same
+//! inputs in turns. The cost of loading is measured in a separate process for each backend ([`load`]),
+//! in which nothing else has used memory.
 
 mod load;
 mod table;
@@ -27,7 +27,7 @@ use wisp_serving::registry::model_file::ModelFile;
 use wisp_serving::registry::repository::{MAIN_GRAPH, version_files};
 use wisp_tensor::Dimension;
 
-/// What was found of one graph.
+/// The results for one graph.
 #[derive(Debug, Serialize)]
 struct GraphReport {
     graph: String,
@@ -37,7 +37,7 @@ struct GraphReport {
     batches: Vec<BatchReport>,
 }
 
-/// What loading a graph with one backend took, or why it cannot be.
+/// The cost of loading a graph with one backend, or the reason why that failed.
 #[derive(Debug, Serialize)]
 struct BackendReport {
     backend: &'static str,
@@ -47,7 +47,7 @@ struct BackendReport {
     problem: Option<String>,
 }
 
-/// One backend computing batches of one size.
+/// The results of one backend for batches of one size.
 #[derive(Debug, Serialize)]
 struct BatchReport {
     batch: u32,
@@ -56,11 +56,11 @@ struct BatchReport {
     p99_microseconds: f64,
     rows_per_second: f64,
     runs: usize,
-    /// How far the answer is from the reference's, relative to numbers beyond 1.
+    /// The largest difference from the reference's outputs, relative to numbers beyond 1.
     difference: f64,
 }
 
-/// Compare and print.
+/// Compares the backends and prints the results.
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let cache = cache_directory(args.cache.cache_dir.as_deref())?;
     let backends = backends(&args.backend, &cache);
@@ -99,7 +99,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The graphs of a model's highest version, or the one that a file is.
+/// Returns the graphs of a model's highest version, or the single graph of a model file.
 fn graphs(model: &Path) -> anyhow::Result<(BTreeMap<String, PathBuf>, ModelFile)> {
     if model.is_file() {
         let graphs = BTreeMap::from([(MAIN_GRAPH.to_owned(), model.to_owned())]);
@@ -114,7 +114,7 @@ fn graphs(model: &Path) -> anyhow::Result<(BTreeMap<String, PathBuf>, ModelFile)
     Ok((graphs, ModelFile::load(model)?))
 }
 
-/// What is compared, and how.
+/// The parameters of a comparison.
 struct Comparison<'a> {
     backends: &'a Backends,
     options: &'a LoadOptions,
@@ -144,7 +144,7 @@ impl Comparison<'_> {
         let mut batches = Vec::new();
         for &batch in &args.batch {
             batches.extend(batch_reports(&loaded, batch, args.seconds.0)?);
-            // Where axis 0 is no batch, one size is all there is.
+            // If axis 0 is not a batch axis, there is only one size.
             if !loaded.iter().any(|(_, graph)| has_batch_axis(&**graph)) {
                 break;
             }
@@ -165,7 +165,7 @@ fn has_batch_axis(graph: &dyn Graph) -> bool {
     inputs.iter().any(|input| is_open(input.shape.first()))
 }
 
-/// Compute a batch with all graphs in turns. Those that fail are left out.
+/// Computes a batch with all graphs in turns. Graphs that fail are left out.
 fn batch_reports(
     loaded: &[(&'static str, Arc<dyn Graph>)],
     batch: u32,

@@ -1,9 +1,10 @@
-//! `wisp build`: from handlers' crates to components beside their models.
+//! `wisp build`: compiles handler crates to components and installs them next to their models.
 //!
-//! In the order of a build: `plan` finds which crates go where, `freshness` leaves out what need
-//! not be built, `cargo` compiles (one call for each workspace), `component` makes components of
-//! the modules and checks their world, and `install` writes them. `serve --build` takes the same
-//! way; only `wisp build` itself asks cargo every time, whose word on what is up to date is final.
+//! The modules in the order of a build: `plan` decides which crates to build and where the components
+//! go, `freshness` skips what is up to date, `cargo` compiles (one call per workspace), `component`
+//! converts modules to components and checks their world, and `install` writes them. `serve --build`
+//! uses the same steps; only `wisp build` itself always calls cargo, which makes the final decision
+//! about what is up to date.
 
 mod cargo;
 mod component;
@@ -24,52 +25,52 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-/// What became of one handler.
+/// The result for one handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BuiltHandler {
-    /// The model's name, or the crate's where it belongs to no model.
+    /// The name of the model, or of the crate if it belongs to no model.
     pub(crate) name: String,
-    /// The component.
+    /// The path of the component.
     pub(crate) path: PathBuf,
-    /// Its size.
+    /// The size of the component in bytes.
     pub(crate) bytes: u64,
     pub(crate) change: Change,
 }
 
-/// Whether there is a new component.
+/// The effect of a build on the component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Written,
-    /// Built, and the result is what was there.
+    /// Built, with a result identical to the existing component.
     Same,
-    /// Not built: no source is newer.
+    /// Not built, because no source is newer.
     UpToDate,
-    /// Not built: its source is not on this machine.
+    /// Not built, because the source is not on this machine.
     Kept,
 }
 
-/// Which handlers cargo is asked about.
+/// The handlers that cargo is called for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rebuild {
     All,
-    /// Those with a source that is newer than the component: takes no process when there is none.
+    /// Handlers with a source newer than their component. Starts no process if there are none.
     Changed,
 }
 
-/// Run the subcommand: a line for each handler.
+/// Runs the subcommand and prints a line for each handler.
 pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let built = build(plan::plan(&args.path)?, Rebuild::All)?;
     std::io::stdout().write_all(table(&built).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Build the handlers of the models below `path`: a repository, or one model's directory. A model
-/// file has none.
+/// Builds the handlers of the models below `path`, a repository or one model's directory. Does nothing
+/// for a model file, which has no handler.
 pub(crate) fn build_repository(path: &Path, rebuild: Rebuild) -> anyhow::Result<Vec<BuiltHandler>> {
     build(plan::plan_models(path)?, rebuild)
 }
 
-/// One line for each handler, in columns.
+/// Formats one line per handler, in columns.
 pub(crate) fn table(handlers: &[BuiltHandler]) -> String {
     let width = |text: fn(&BuiltHandler) -> String| {
         let widths = handlers.iter().map(|handler| text(handler).chars().count());
@@ -127,8 +128,8 @@ fn installed(name: String, path: PathBuf, change: Change) -> anyhow::Result<Buil
     })
 }
 
-/// Compile, make components and write them, with as few calls of cargo as there are workspaces and
-/// stack sizes.
+/// Compiles the crates, converts the modules to components and installs them, with one call of cargo per
+/// workspace and stack size.
 fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
     let toolchain = Toolchain::find()?;
     let started = SystemTime::now();

@@ -1,8 +1,8 @@
-//! Golden cases: requests that travel with a model, and the answers they must get.
+//! Golden cases: requests that are stored with a model, and their expected responses.
 //!
-//! A case is one JSON file in the model's `cases/`: a V2 request, whose inputs may take their bytes
-//! from a `file` beside it, and what is expected. Reading, running and comparing; printing is for
-//! `check`.
+//! A case is a JSON file in the model's `cases/` directory. It contains a V2 request, whose inputs may
+//! take their bytes from a `file` in the same directory, and the expectation. This module reads, runs
+//! and compares cases; `check` prints the results.
 
 use crate::run::Runner;
 use anyhow::{Context, bail, ensure};
@@ -16,7 +16,7 @@ use wisp_protocol::v2::Codec;
 use wisp_serving::version::ModelVersion;
 use wisp_tensor::{ElementType, NamedTensor, Tensor};
 
-/// Differences of floats that a case accepts when it does not say.
+/// The tolerance for floats of a case that does not set one.
 const DEFAULT_TOLERANCE: f64 = 1e-4;
 
 /// One golden case.
@@ -25,29 +25,29 @@ const DEFAULT_TOLERANCE: f64 = 1e-4;
 pub(crate) struct Case {
     #[serde(skip)]
     pub(crate) path: PathBuf,
-    /// One sentence for people.
+    /// A description of the case in one sentence.
     #[serde(default)]
     pub(crate) about: String,
-    /// A V2 request; an input may have `file` instead of `data`.
+    /// A V2 request. An input may have `file` instead of `data`.
     pub(crate) request: Value,
     expect: Expectation,
 }
 
-/// What a request must get.
+/// The expected outcome of a request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expectation {
-    /// The outputs that are compared, as V2 writes them; others may come.
+    /// The outputs to compare, in the form of V2. The response may have further outputs.
     outputs: Option<Value>,
-    /// The largest absolute difference of floats; everything else must be equal.
+    /// The largest absolute difference of floats. All other elements must be equal.
     tolerance: Option<f64>,
-    /// Whose fault the request is instead: `client` or `handler`.
+    /// For an expected failure, the party at fault: `client` or `handler`.
     failure: Option<String>,
-    /// A part of the failure's text.
+    /// A substring of the failure's message.
     message: Option<String>,
 }
 
-/// Every case of a model, by file name; none where there is no `cases/`.
+/// Returns every case of a model, sorted by file name. Returns none if there is no `cases/` directory.
 pub(crate) fn load_all(model_directory: &Path) -> anyhow::Result<Vec<Case>> {
     let directory = model_directory.join("cases");
     if !directory.is_dir() {
@@ -76,12 +76,12 @@ fn load(path: &Path) -> anyhow::Result<Case> {
 }
 
 impl Case {
-    /// Whether the request must be answered, not refused.
+    /// Returns whether the case expects outputs rather than a failure.
     pub(crate) fn expects_outputs(&self) -> bool {
         self.expect.outputs.is_some()
     }
 
-    /// The file that is the request's one input, where it has one input and that is a file.
+    /// Returns the file of the request's input, if there is exactly one input and it has a file.
     pub(crate) fn only_file(&self) -> Option<PathBuf> {
         match self.request["inputs"].as_array()?.as_slice() {
             [input] => self.file_of(input),
@@ -94,7 +94,7 @@ impl Case {
         Some(self.path.parent()?.join(file))
     }
 
-    /// The request as the server would have decoded it.
+    /// Returns the request as the server would decode it.
     fn request(&self, model: &ModelDescription) -> anyhow::Result<InferRequest> {
         let mut document = self.request.clone();
         let inputs = document["inputs"]
@@ -117,7 +117,8 @@ impl Case {
         Ok(request)
     }
 
-    /// Send the request to the model and compare. `Err` says what differs.
+    /// Sends the request to the model and compares the response with the expectation. An error describes
+    /// the difference.
     pub(crate) fn run(&self, runner: &Runner, version: &ModelVersion) -> anyhow::Result<()> {
         let model = version.description();
         let request = self.request(model)?;
@@ -162,7 +163,8 @@ fn decode(document: &Value, model: &ModelDescription) -> anyhow::Result<InferReq
     Ok(Codec::default().decode(body, model)?.0)
 }
 
-/// Outputs have the form of inputs: they are read as those of a model that takes what this one gives.
+/// Decodes outputs. They have the form of inputs, so they are decoded as inputs of a model whose inputs
+/// are this model's outputs.
 fn decode_outputs(outputs: &Value, model: &ModelDescription) -> anyhow::Result<Vec<NamedTensor>> {
     let mut taker = model.clone();
     taker.signature.inputs = model.signature.outputs.clone();
@@ -204,7 +206,7 @@ fn compare_tensors(expected: &Tensor, actual: &Tensor, tolerance: f64) -> anyhow
         return Ok(());
     };
     for (position, (expected, actual)) in expected_floats.zip(actual_floats).enumerate() {
-        // Written so that a NaN fails it.
+        // This form of the comparison is false for NaN.
         let close = (expected - actual).abs() <= tolerance;
         ensure!(
             close,
@@ -214,7 +216,8 @@ fn compare_tensors(expected: &Tensor, actual: &Tensor, tolerance: f64) -> anyhow
     Ok(())
 }
 
-/// The elements of an FP32 or FP64 tensor; FP16 and BF16 have no JSON, so no case expects them.
+/// Returns the elements of an FP32 or FP64 tensor, or `None` for other types. FP16 and BF16 have no JSON
+/// form, so no case expects them.
 fn floats(tensor: &Tensor) -> Option<Box<dyn Iterator<Item = f64> + '_>> {
     match tensor.element_type() {
         ElementType::Fp32 => {

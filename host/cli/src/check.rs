@@ -1,7 +1,7 @@
-//! `wisp check`: everything about a model that can be known before traffic.
+//! `wisp check`: checks everything about a model that can be checked without traffic.
 //!
-//! Loading a version already compares imports with the granted set and the handler's signature with
-//! the graphs; then the golden cases are run. Each line is printed as soon as it is known.
+//! Loading a version already compares its imports with the granted set, and the handler's signature with
+//! the graphs. Then the golden cases run. Each result is printed as soon as it is available.
 
 use crate::cases;
 use crate::display;
@@ -15,7 +15,7 @@ use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::repository::version_files;
 use wisp_serving::version::ModelVersion;
 
-/// Check every model, report all of them, and fail if any failed.
+/// Checks every model, reports all of them, and fails if any check failed.
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for model in &args.models {
         expect_model_directory(model)?;
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What checking takes, and where the findings go.
+/// The loader, the runner and the output of a check.
 struct Check<W> {
     loader: Loader,
     runner: Runner,
@@ -51,7 +51,7 @@ struct Check<W> {
 }
 
 impl<W: Write> Check<W> {
-    /// Check one model; returns how many points failed.
+    /// Checks one model. Returns the number of failed checks.
     fn model(&mut self, model: &Path) -> anyhow::Result<usize> {
         writeln!(self.out, "{}", display::path(&std::path::absolute(model)?))?;
         let loaded = version_files(model).and_then(|files| self.loader.load_version(&files));

@@ -1,5 +1,5 @@
-//! This program as the child process of a server: it does one task, within limits that its parent has set, and
-//! answers on standard output.
+//! The entry point of `wisp` as a child process of a server. It performs one task within limits set by
+//! its parent, and writes the result to standard output.
 
 use crate::loading::{backends, cache_directory};
 use crate::options::{ChildArgs, ChildTask, ProbeArgs};
@@ -9,7 +9,8 @@ use wisp_backend::LoadOptions;
 use wisp_sandbox::aot;
 use wisp_sandbox::limited_process::{self, ChildAnswer};
 
-/// The native stack that a server loads models on: what does not fit it must not seem to.
+/// The size in bytes of the native stack on which a server loads models. The probe uses the same size,
+/// so that a model that overflows the server's stack fails here first.
 const STACK_BYTES: usize = 2 << 20;
 
 pub(crate) fn run(args: &ChildArgs) -> anyhow::Result<ExitCode> {
@@ -35,7 +36,7 @@ fn probe(args: &ProbeArgs) -> anyhow::Result<ChildAnswer> {
     })
 }
 
-/// Load the file as a server would, and compute it once as a server does to see how long that takes.
+/// Loads the file as a server would, and computes the graph once, as a server does to measure its time.
 fn load(args: &ProbeArgs) -> anyhow::Result<()> {
     let cache = cache_directory(args.cache.cache_dir.as_deref())?;
     let backends = backends(&args.backend, &cache);
@@ -46,7 +47,7 @@ fn load(args: &ProbeArgs) -> anyhow::Result<()> {
     };
     let graph = backend.load(&args.file, &options)?;
     if let Ok(inputs) = graph.sample_inputs() {
-        // Whether it can compute these is of no importance, only that it ends.
+        // The result does not matter, only that the computation ends.
         let _ = graph.compute(&inputs);
     }
     Ok(())

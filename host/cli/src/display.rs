@@ -1,16 +1,16 @@
-//! How sizes, counts, paths and declared tensors are shown to people.
+//! Formats sizes, counts, paths and declared tensors for the terminal.
 
 use std::path::{Path, PathBuf};
 use wisp_tensor::TensorSpec;
 use wisp_tensor::signature::DimensionList;
 
-/// A size in the largest unit that leaves a number of at least 1: `512 B`, `17.8 KiB`.
+/// Formats a size in the largest unit in which it is at least 1: `512 B`, `17.8 KiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
     }
-    // Tenths of the unit, in integers: a float would round some sizes up into the next unit.
+    // Computed as integer tenths: a float would round some sizes up to the next unit.
     let mut tenths = bytes.saturating_mul(10) / 1024;
     let mut unit = 0;
     while tenths >= 10 * 1024 && unit + 1 < UNITS.len() {
@@ -20,7 +20,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// A count with its thousands set apart: `22,565,376`.
+/// Formats a count with thousands separators: `22,565,376`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -33,8 +33,7 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// A path as the person at the terminal would write it: relative where it is below the current
-/// directory.
+/// Formats a path for the terminal: relative if it is below the current directory, otherwise unchanged.
 pub(crate) fn path(path: &Path) -> String {
     let current = std::env::current_dir().and_then(|current| current.canonicalize());
     let relative = current
@@ -47,7 +46,7 @@ pub(crate) fn path(path: &Path) -> String {
     }
 }
 
-/// A declared tensor: `features: FP32 [-1, 13], optional`.
+/// Formats a declared tensor: `features: FP32 [-1, 13], optional`.
 pub(crate) fn tensor(spec: &TensorSpec) -> String {
     let optional = if spec.optional { ", optional" } else { "" };
     format!(

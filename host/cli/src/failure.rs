@@ -1,35 +1,35 @@
-//! Errors to text and exit code: the one place that prints them.
+//! Converts errors to text and exit codes. This is the only module that prints errors.
 //!
-//! 0 is success, 64 what the operator has to put right before anything runs (arguments, files of
-//! configuration), 1 everything else. Deliberately adds nothing to a message: what to do about an
-//! error is said where it is made.
+//! The exit code is 0 for success, 64 for problems that the operator must fix before anything runs
+//! (arguments, configuration files), and 1 for everything else. Nothing is added to a message: the
+//! advice on how to fix an error is part of the error itself.
 
 use std::fmt::Write;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 use wisp_tensor::OneLine;
 
-/// `EX_USAGE` of sysexits: the configuration is bad, nothing was started.
+/// `EX_USAGE` from sysexits: the configuration is invalid and nothing was started.
 const BAD_CONFIGURATION: u8 = 64;
 
-/// What was asked for cannot be done as asked: another argument or another file is needed.
+/// An error in the arguments or files that the operator has supplied.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct BadConfiguration(String);
 
 impl BadConfiguration {
-    /// As the context of an error that says more.
+    /// Creates the error as a context for another error with more details.
     pub(crate) fn new(message: impl Into<String>) -> BadConfiguration {
         BadConfiguration(message.into())
     }
 }
 
-/// An error that ends with exit code 64.
+/// Returns an error that results in exit code 64.
 pub(crate) fn bad_configuration(message: impl Into<String>) -> anyhow::Error {
     BadConfiguration::new(message).into()
 }
 
-/// Say what went wrong, cause by cause, and how the process ends.
+/// Prints the error with its causes, and returns the exit code of the process.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
@@ -42,9 +42,10 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// Say what is wrong with the arguments, or print the help or version that was asked for.
+/// Prints an error in the arguments, or the help or version that was requested, and returns the exit
+/// code.
 pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
-    // Nothing can be done about a terminal that does not take the message.
+    // A failure to write to the terminal cannot be handled.
     let _ = error.print();
     if error.use_stderr() {
         ExitCode::from(BAD_CONFIGURATION)
@@ -53,7 +54,7 @@ pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Whether the reader of our output went away, as in `wisp inspect model.onnx | head`.
+/// Returns whether the reader of the output has closed the pipe, as in `wisp inspect model.onnx | head`.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<std::io::Error>()
@@ -72,7 +73,7 @@ fn chain(error: &anyhow::Error) -> String {
             } else {
                 "  because"
             };
-            // Texts of several lines are indented, so that none looks like another message.
+            // Continuation lines are indented, so that none resembles another message.
             let lines = message.trim_end().split('\n').map(OneLine);
             let lines: Vec<_> = lines.map(|line| line.to_string()).collect();
             let message = lines.join("\n    ");

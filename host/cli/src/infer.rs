@@ -1,4 +1,4 @@
-//! `wisp infer`: one request from the command line, answered in the same sandbox as by the server.
+//! `wisp infer`: runs one request from the command line, in the same sandbox as the server.
 
 use crate::failure::bad_configuration;
 use crate::loading::{LoadingOptions, expect_model_directory, loader};
@@ -15,7 +15,7 @@ use wisp_protocol::v2::Codec;
 use wisp_serving::registry::repository::version_files;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorSpec};
 
-/// Load the model, answer, print.
+/// Loads the model, runs the request and prints the response.
 pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     expect_model_directory(&args.model)?;
     let loader = loader(&LoadingOptions {
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     let response = Runner::new()?.call(&version, request)?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        // The reply of a request that asked for nothing in particular.
+        // The response format of a request that selects no outputs or encoding.
         let empty = Bytes::from_static(br#"{"inputs":[]}"#);
         let (_, reply) = Codec::default().decode(empty, model)?;
         for chunk in reply.encode(response, model)?.chunks {
@@ -98,7 +98,8 @@ fn read_input(input: &NamedInput, model: &ModelDescription) -> anyhow::Result<Na
     })
 }
 
-/// A file is one element of a BYTES input, and the raw little-endian elements of any other.
+/// Reads a file as a tensor: one element of a BYTES input, or the raw little-endian elements of any
+/// other type.
 fn file_tensor(spec: &TensorSpec, path: &Path) -> anyhow::Result<Tensor> {
     let content = std::fs::read(path).with_context(|| path.display().to_string())?;
     let Some(size) = spec.element_type.size() else {
@@ -113,7 +114,7 @@ fn file_tensor(spec: &TensorSpec, path: &Path) -> anyhow::Result<Tensor> {
         })
         .product();
     let rest = content.len().checked_div(size.saturating_mul(fixed));
-    // The first variable axis takes what the file holds, the others are 1.
+    // The first variable axis takes its size from the length of the file; the others are 1.
     let mut rest = rest.map(u32::try_from).transpose()?;
     let dimensions = spec.shape.iter().map(|dimension| match dimension {
         Dimension::Fixed(size) => *size,
@@ -123,14 +124,14 @@ fn file_tensor(spec: &TensorSpec, path: &Path) -> anyhow::Result<Tensor> {
     Ok(Tensor::new(spec.element_type, shape, Bytes::from(content))?)
 }
 
-/// JSON elements, nested as the tensor is; the datatype is the input's.
+/// Converts nested JSON arrays to a tensor with the datatype of the input.
 fn json_tensor(
     spec: &TensorSpec,
     value: &Value,
     model: &ModelDescription,
 ) -> anyhow::Result<Tensor> {
     let mut shape = nesting(value);
-    // A single value stands for a tensor of one element.
+    // A single value is a tensor with one element.
     if shape.is_empty() {
         shape = vec![1; spec.shape.len()];
     }
@@ -151,7 +152,7 @@ fn json_tensor(
     Ok(input.tensor)
 }
 
-/// The sizes of nested arrays, read along their first elements.
+/// Returns the sizes of nested arrays, measured along their first elements.
 fn nesting(value: &Value) -> Vec<usize> {
     let mut sizes = Vec::new();
     let mut inner = Some(value);

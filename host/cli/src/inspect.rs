@@ -1,8 +1,8 @@
-//! `wisp inspect`: what is in a component or a model file.
+//! `wisp inspect`: shows the contents of components and model files.
 //!
-//! `wasm` reads components and core modules, `onnx` reads models (`protobuf` is the format beneath).
-//! Each gives an outline that is shown as text or as JSON. Nothing is run to make it, except that
-//! `handler` asks a handler for its signature. Whether an engine takes a model is left to `wisp check`.
+//! `wasm` reads components and core modules, `onnx` reads models (`protobuf` decodes the wire format).
+//! Each returns an outline, which is printed as text or as JSON. No code of the file runs, except that
+//! `handler` calls a handler for its signature. `wisp check` tests whether a backend accepts a model.
 
 mod handler;
 mod onnx;
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wisp_serving::registry::repository;
 
-/// One file, as shown with `--json`.
+/// The outline of one file, as printed with `--json`.
 #[derive(Debug, Serialize)]
 struct Report {
     file: String,
@@ -38,7 +38,7 @@ enum Content {
     Onnx(onnx::ModelReport),
 }
 
-/// Run the subcommand: a paragraph for each file.
+/// Runs the subcommand and prints a paragraph for each file.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let mut sandbox = Sandbox::new(args.cache.cache_dir.as_deref());
     let mut reports = Vec::new();
@@ -59,8 +59,8 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The files that `path` means: itself, those of a version's directory, or those of a model's
-/// highest version.
+/// Returns the files for `path`: the file itself, the files of a version's directory, or those of a
+/// model's highest version.
 fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let cannot_open =
         |error| bad_configuration(format!("cannot open `{}`: {error}", path.display()));
@@ -84,7 +84,7 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The model and Wasm files directly in a directory, by name.
+/// Returns the model and Wasm files directly in a directory, sorted by name.
 fn files_in(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let read = || {
         format!(
@@ -115,7 +115,7 @@ fn report(path: &Path, sandbox: &mut Sandbox<'_>) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// What can be told from the file alone.
+/// Returns the outline of a file, without running any of its code.
 fn outline(path: &Path, content: &[u8]) -> anyhow::Result<Report> {
     Ok(Report {
         file: display::path(path),

@@ -1,5 +1,5 @@
-//! What the commands that run models share: the loader (engine, store of compiled code, threads), and
-//! the words for a path that is no model.
+//! Code shared by the commands that run models: construction of the loader (wasmtime engine, store of
+//! compiled code, threads), and the errors for a path that is not a model.
 
 use crate::backend::installed;
 use crate::display;
@@ -30,19 +30,19 @@ use wisp_tensor::MemoryBudget;
 
 const NO_THREADS: &str = "failed to start the threads of handlers";
 
-/// What a loader needs to know.
+/// The options of a loader.
 #[derive(Debug)]
 pub(crate) struct LoadingOptions<'a> {
-    /// Where compiled handlers are kept; by default in the user's cache directory.
+    /// The directory for compiled handlers; by default in the user's cache directory.
     pub(crate) cache_dir: Option<&'a Path>,
-    /// Threads for each graph and for inline handlers; by default one per core.
+    /// The number of threads for each graph and for inline handlers; by default one per core.
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Asynchronous instances alive at once.
+    /// The maximum number of live asynchronous instances.
     pub(crate) max_instances: usize,
-    /// Where the memory of instances is reserved; `None` where only one is alive at a time.
+    /// The budget from which the memory of instances is reserved; `None` if only one is alive at a time.
     pub(crate) memory: Option<Arc<MemoryBudget>>,
     pub(crate) backend: &'a BackendArgs,
-    /// What loading a model file may take, where files of strangers are loaded.
+    /// The limits on loading a model file, for loaders that accept untrusted files.
     pub(crate) model_load: Option<ProcessLimits>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     };
     let cache = cache_directory(*cache_dir)?;
     let pool = PoolOptions::with_threads_per_flow(threads);
-    // Inline calls hold an instance too, one on each thread, and a few are being torn down.
+    // Inline calls hold an instance too, one on each thread, and a few instances are being dropped.
     let instances = max_instances + max_instances / 10 + pool.threads() + 1;
     let defaults = EngineOptions::default();
     let engine = Engine::start(&EngineOptions {
@@ -83,7 +83,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     })
 }
 
-/// The engines, and which of them computes what. The one that is asked for must be there.
+/// Returns the graph loader with the available backends. Fails if the requested backend is unavailable.
 pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<GraphLoader> {
     if args.onnxruntime_library.is_none() {
         installed::check_ownership(cache)?;
@@ -102,12 +102,13 @@ pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<G
     })
 }
 
-/// This program, as a child process that compiles components.
+/// Returns the command that runs this program as a child process that compiles components.
 fn compiler() -> ChildProgram {
     ChildProgram::new(this_program(), [CHILD, "compile"])
 }
 
-/// This program, as child processes that load model files, with the engines that are here.
+/// Returns the command that runs this program as a child process that loads a model file, with the same
+/// backends.
 fn probe(args: &BackendArgs, cache: &Path, limits: ProcessLimits) -> GraphProbe {
     let mut arguments: Vec<OsString> = vec![CHILD.into(), "probe".into()];
     arguments.extend(["--cache-dir".into(), cache.into()]);
@@ -121,17 +122,17 @@ fn probe(args: &BackendArgs, cache: &Path, limits: ProcessLimits) -> GraphProbe 
     }
 }
 
-/// The file of this process, also when another has taken its place.
+/// Returns the executable file of this process, even if the file has been replaced since.
 fn this_program() -> PathBuf {
     let link = Path::new("/proc/self/exe");
     match link.exists() {
         true => link.to_owned(),
-        // Where /proc is not mounted.
+        // /proc may not be mounted.
         false => std::env::args_os().next().unwrap_or_default().into(),
     }
 }
 
-/// What loading a model file may take, as far as the operator has not said.
+/// Returns the limits on loading a model file, with defaults for those that the operator has not set.
 pub(crate) fn model_load_limits(
     processor_time: Duration,
     memory_bytes: Option<usize>,
@@ -139,7 +140,7 @@ pub(crate) fn model_load_limits(
     let memory_bytes = memory_bytes.or_else(|| Some(process_memory()? / 2));
     ProcessLimits {
         processor_time,
-        // The machine may be busy with other things.
+        // The machine may be busy with other work.
         wall_time: processor_time.saturating_mul(3),
         memory_bytes: memory_bytes
             .and_then(|bytes| u64::try_from(bytes).ok())
@@ -148,7 +149,7 @@ pub(crate) fn model_load_limits(
     }
 }
 
-/// The engines of this build, whether they are available or not.
+/// Returns the backends of this build, including unavailable ones.
 pub(crate) fn backends(args: &BackendArgs, cache: &Path) -> Backends {
     let library = match &args.onnxruntime_library {
         Some(library) => Some(library.clone()),
@@ -162,7 +163,7 @@ pub(crate) fn backends(args: &BackendArgs, cache: &Path) -> Backends {
     Backends::new(Arc::new(Tract::new()), vec![Arc::new(onnxruntime)])
 }
 
-/// Where this user's files that can be made again are kept.
+/// Returns the directory for files that can be created again, such as compiled handlers.
 pub(crate) fn cache_directory(asked_for: Option<&Path>) -> anyhow::Result<PathBuf> {
     match asked_for {
         Some(directory) => Ok(directory.to_owned()),
@@ -170,8 +171,8 @@ pub(crate) fn cache_directory(asked_for: Option<&Path>) -> anyhow::Result<PathBu
     }
 }
 
-/// Refuse a path that is no model's directory; where it is a repository, say how its models are
-/// named.
+/// Rejects a path that is not a model's directory. For a repository, the error names one of its models
+/// as an example.
 pub(crate) fn expect_model_directory(path: &Path) -> anyhow::Result<()> {
     let shown = display::path(path);
     if !path.is_dir() {
@@ -194,7 +195,8 @@ pub(crate) fn expect_model_directory(path: &Path) -> anyhow::Result<()> {
     }))
 }
 
-/// `wisp` in `$XDG_CACHE_HOME`, or in `~/.cache` as the XDG base directory specification says.
+/// Returns `wisp` in `$XDG_CACHE_HOME` or in `~/.cache`, according to the XDG base directory
+/// specification.
 fn user_cache_directory() -> anyhow::Result<PathBuf> {
     let absolute = |variable| {
         let path = PathBuf::from(std::env::var_os(variable)?);

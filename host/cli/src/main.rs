@@ -1,8 +1,8 @@
-//! The `wisp` command: arguments to a subcommand, its outcome to an exit code.
+//! The `wisp` command: parses arguments, runs a subcommand and converts its outcome to an exit code.
 //!
-//! `options` is what can be typed. Each subcommand is one module with one `run`; they do not call
-//! each other, except that `serve --build` builds first. Every error ends here and is printed once,
-//! by `failure`.
+//! `options` defines the arguments. Each subcommand is one module with one `run` function. Subcommands
+//! do not call each other, except that `serve --build` builds first. Every error is returned to `main`
+//! and printed once, by `failure`.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
@@ -31,8 +31,9 @@ use options::{Command, Options};
 use std::process::ExitCode;
 use tikv_jemallocator::Jemalloc;
 
-/// After bursts of requests with hundreds of MiB, glibc's allocator keeps a gigabyte for ever; this one, as
-/// `.cargo/config.toml` configures it when it is built, gives large blocks back at once and small ones soon.
+/// After bursts of requests with hundreds of MiB, glibc's allocator retains about a gigabyte
+/// indefinitely. jemalloc, with the build-time configuration in `.cargo/config.toml`, returns large
+/// blocks at once and small ones soon.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

@@ -1,8 +1,8 @@
-//! `wisp new`: a project that builds, tests and serves at once, out of this binary.
+//! `wisp new`: creates a project that builds, tests and serves, from files embedded in this binary.
 //!
-//! A template is a crate that compiles where it lies (host/cli/templates); `project` says what
-//! changes on the way into a project of another name. Nothing is fetched, and a directory that is
-//! there already is never touched.
+//! A template is a crate that compiles in its source directory (host/cli/templates); `project` applies
+//! the changes for a project of another name. Nothing is downloaded, and an existing directory is never
+//! changed.
 
 mod project;
 
@@ -15,7 +15,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Names that cargo refuses for a library, or that would hide one which the project needs.
+/// Names that cargo rejects for a library, or that would shadow a library that the project needs.
 const TAKEN_NAMES: [&str; 8] = [
     "alloc",
     "core",
@@ -27,7 +27,7 @@ const TAKEN_NAMES: [&str; 8] = [
     "wisp_handler",
 ];
 
-/// Rust's keywords, which cannot name a crate.
+/// Rust's keywords, which cannot be crate names.
 const KEYWORDS: [&str; 51] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
     "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
@@ -36,7 +36,7 @@ const KEYWORDS: [&str; 51] = [
     "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// Run the subcommand: write the project, then say what to do with it.
+/// Runs the subcommand: writes the project, then prints the next steps.
 pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     check_name(&args.name)?;
     let directory = args
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The name is a crate's, a model's and part of a URL.
+/// Checks a name, which is used for the crate, for the model and in URLs.
 fn check_name(name: &str) -> anyhow::Result<()> {
     let goes_on = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
     let fits = name.len() <= 64
@@ -71,14 +71,14 @@ fn check_name(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Write the files below a directory that is not there yet. A failure leaves nothing behind.
+/// Writes the files to a new directory. Removes the directory if writing fails.
 fn create(directory: &Path, files: &[project::File]) -> anyhow::Result<()> {
     let shown = directory.display();
     if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent)
             .with_context(|| format!("failed to create `{}`", parent.display()))?;
     }
-    // Made here and not with its parents, so that an existing one is told apart without a race.
+    // Created without its parents, so that an existing directory is detected without a race.
     fs::create_dir(directory).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => bad_configuration(format!(
             "`{shown}` exists already; choose another name, or another place with --path"
@@ -87,7 +87,7 @@ fn create(directory: &Path, files: &[project::File]) -> anyhow::Result<()> {
     })?;
     let written = files.iter().try_for_each(|file| write(directory, file));
     if written.is_err() {
-        // The first failure is the one to tell.
+        // The first failure is the one to report.
         let _ = fs::remove_dir_all(directory);
     }
     written

@@ -1,8 +1,8 @@
-//! What can be typed: every subcommand, its arguments and the help that teaches them.
+//! The command-line interface: every subcommand, its arguments and their help texts.
 //!
-//! These types hold what the operator wrote and nothing derived from it; each subcommand makes of
-//! them what it needs. Values that have a form of their own are read by `value`; `backend` has the
-//! subcommands of `wisp backend`.
+//! These types contain the operator's input and no derived values; each subcommand derives what it
+//! needs. `value` parses values with a syntax of their own; `backend` contains the subcommands of
+//! `wisp backend`.
 
 mod backend;
 mod child;
@@ -26,10 +26,10 @@ pub(crate) use backend::{
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, ProbeArgs};
 pub(crate) use value::{GrpcAddress, InputSource, Milliseconds, NamedInput, Seconds};
 
-/// Triton's.
+/// Triton's default.
 const DEFAULT_POLL: Duration = Duration::from_secs(15);
 
-/// Far more than any model that is served needs, and less than an operator waits for one that is not.
+/// Far more than any usable model needs, and less than an operator waits for a model that never loads.
 const DEFAULT_LOAD_TIME: Duration = Duration::from_secs(120);
 
 /// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.
@@ -73,9 +73,9 @@ pub(crate) enum Command {
 
 /// Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
 ///
-/// Speaks the Open Inference Protocol (V2) with the binary tensor extension and over gRPC, so that
-/// an unmodified tritonclient works. Each request runs in a fresh sandbox. A model that cannot be loaded is
-/// reported and the rest are served. On SIGTERM, requests in flight are finished.
+/// Implements the Open Inference Protocol (V2), over HTTP with the binary tensor extension and over
+/// gRPC, so that an unmodified tritonclient works. Each request runs in a fresh sandbox. A model that
+/// cannot be loaded is reported, and the others are served. On SIGTERM, requests in flight are finished.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -101,34 +101,35 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) build: bool,
 
-    /// Where to listen. Port 0 takes any free port; 0.0.0.0 or [::] listens on every interface.
+    /// The address to listen on. Port 0 selects any free port; 0.0.0.0 or [::] listens on every
+    /// interface.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = value::address)]
     pub(crate) http: SocketAddr,
 
-    /// Where to listen for gRPC besides, which `--http` serves too; `none` for nowhere.
+    /// An additional address for gRPC, which `--http` serves too; `none` for no additional address.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001")]
     pub(crate) grpc: GrpcAddress,
 
-    /// Who loads and unloads models while the server runs. Clients may only where it listens on this
-    /// machine alone, in any case.
+    /// The way in which models are loaded and unloaded while the server runs. Clients may do so only if
+    /// the server listens on loopback addresses alone.
     #[arg(long, value_name = "MODE", value_enum, default_value_t = ModelControlMode::Explicit)]
     pub(crate) model_control_mode: ModelControlMode,
 
-    /// Seconds between two looks at the repository, for `--model-control-mode poll`. What has changed is
-    /// loaded once two looks in a row agree on it.
+    /// Seconds between two checks of the repository, for `--model-control-mode poll`. A change is loaded
+    /// once two consecutive checks see the same state.
     #[arg(long, value_name = "N", default_value_t = Seconds(DEFAULT_POLL))]
     pub(crate) repository_poll_secs: Seconds,
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 
-    /// Let pages of this origin call the server from a browser, and read what it answers; `*` lets all
-    /// pages. May be repeated [default: none].
+    /// Let web pages of this origin call the server from a browser and read its responses; `*` allows
+    /// all origins. May be repeated [default: none].
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors_origin: Vec<AllowedOrigin>,
 
-    /// Also answer requests to this host, or with `*` to any, where the server listens on loopback. There,
-    /// only requests to localhost and to IP addresses are answered, since a page of any site can have its name
+    /// Also accept requests for this host name, or with `*` for any, if the server listens on loopback.
+    /// By default it then accepts only localhost and IP addresses, since any web site can have its name
     /// resolve to this machine. May be repeated.
     #[arg(long, value_name = "NAME")]
     pub(crate) allowed_host: Vec<AllowedHost>,
@@ -139,13 +140,13 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
 
-    /// Connections open at once. For the next one, the one that has been idle longest is closed; where none
-    /// is idle, it is answered 503. At most 1000000 [default: 10000, or as many as the limit on file
-    /// descriptors leaves room for].
+    /// Maximum number of open connections. Beyond it, the connection that has been idle longest is
+    /// closed; if none is idle, the new one gets a response with status 503. At most 1000000 [default:
+    /// 10000, or as many as the limit on file descriptors allows].
     #[arg(long, value_name = "N", value_parser = value::concurrency)]
     pub(crate) max_connections: Option<usize>,
 
-    /// Refuse request bodies and gRPC messages that are larger, with status 413 or RESOURCE_EXHAUSTED.
+    /// Reject larger request bodies and gRPC messages, with status 413 or RESOURCE_EXHAUSTED.
     #[arg(
         long,
         value_name = "N",
@@ -154,13 +155,13 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) max_body_bytes: usize,
 
-    /// The memory that all requests may hold together: bodies, sandboxes and answers. What would exceed it
-    /// is refused, with status 503 or UNAVAILABLE [default: half of the machine's memory, or of what its
-    /// control group may have].
+    /// Memory in bytes that all requests may hold together: bodies, sandboxes and responses. A request
+    /// that would exceed it is rejected, with status 503 or UNAVAILABLE [default: half of the machine's
+    /// memory, or of the control group's limit].
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]
     pub(crate) max_memory_bytes: Option<usize>,
 
-    /// Give up on a request after this time, with status 504.
+    /// Timeout of a request, after which it fails with status 504.
     #[arg(
         long,
         value_name = "N",
@@ -168,7 +169,7 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) request_timeout_milliseconds: Milliseconds,
 
-    /// Refuse further requests while so many are in flight, with status 503. At most 1000000.
+    /// Reject further requests while this many are in flight, with status 503. At most 1000000.
     #[arg(
         long,
         value_name = "N",
@@ -177,29 +178,30 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) max_concurrent_requests: usize,
 
-    /// Computations of a graph that may run at once, where model.toml does not say [default: one per core].
+    /// Computations of a graph that may run at once, unless model.toml sets it [default: one per core].
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
 
-    /// Refuse model files that take more of the processor's time to load. They are tried in a process of their
-    /// own when they are loaded for the first time.
+    /// Reject model files that need more processor time to load. Files are loaded in a separate process
+    /// the first time.
     #[arg(long, value_name = "N", default_value_t = Seconds(DEFAULT_LOAD_TIME))]
     pub(crate) model_load_secs: Seconds,
 
-    /// Refuse model files that take more memory to load [default: half of the machine's, or of
-    /// its control group's].
+    /// Reject model files that need more memory to load [default: half of the machine's memory, or of
+    /// the control group's limit].
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]
     pub(crate) model_load_memory_bytes: Option<usize>,
 }
 
-/// What TLS is spoken with.
+/// The certificate and key for TLS.
 #[derive(Debug, Args)]
 pub(crate) struct TlsArgs {
-    /// Speak TLS (1.2 and 1.3) on both ports, with this certificate: a PEM file that begins with the
-    /// server's own, followed by those that vouch for it.
+    /// Use TLS (1.2 and 1.3) on both ports, with this certificate: a PEM file that begins with the
+    /// server's own certificate, followed by the intermediate ones.
     ///
-    /// Both files are read again a few seconds after they have changed, and on SIGHUP. Connections that
-    /// are open go on; if the new certificate cannot be used, the log says why and the old one stays.
+    /// Both files are read again a few seconds after they have changed, and on SIGHUP. Open connections
+    /// continue. If the new certificate cannot be used, the reason is logged and the old one stays in
+    /// use.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
 
@@ -208,27 +210,26 @@ pub(crate) struct TlsArgs {
     pub(crate) tls_key: Option<PathBuf>,
 }
 
-/// Where files are kept that can be made or fetched again, for every command that needs them.
+/// The cache directory, for every command that stores files that can be created or downloaded again.
 #[derive(Debug, Args)]
 pub(crate) struct CacheArgs {
-    /// Where compiled handlers and installed backends are kept between runs [default: wisp in the user's
-    /// cache directory].
+    /// The directory for compiled handlers and installed backends [default: wisp in the user's cache
+    /// directory].
     ///
-    /// Only this user may be able to write there. It can be deleted at any time.
+    /// Only the current user may have write access. It can be deleted at any time.
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 }
 
-/// What computes graphs, for every command that loads one.
+/// The choice of backend, for every command that loads graphs.
 #[derive(Debug, Args)]
 pub(crate) struct BackendArgs {
-    /// What computes the graphs of models whose model.toml does not say: `tract`, `onnxruntime`, or `auto`
-    /// for the fastest of those there are, found by measuring when a version is first loaded.
+    /// Backend for models whose model.toml does not name one: `tract`, `onnxruntime`, or `auto` for the
+    /// fastest available one, measured when a version is first loaded.
     #[arg(long, value_name = "NAME", default_value = "tract")]
     pub(crate) backend: String,
 
-    /// ONNX Runtime's shared library [default: the one that `wisp backend install onnxruntime` has
-    /// installed].
+    /// ONNX Runtime's shared library [default: the one installed by `wisp backend install onnxruntime`].
     #[arg(
         long,
         value_name = "FILE",
@@ -239,7 +240,7 @@ pub(crate) struct BackendArgs {
 }
 
 impl Default for BackendArgs {
-    /// Nothing that this machine need have.
+    /// Returns options that work on every machine.
     fn default() -> BackendArgs {
         BackendArgs {
             backend: "tract".to_owned(),
@@ -248,9 +249,9 @@ impl Default for BackendArgs {
     }
 }
 
-/// Answer one request on the command line, without a server.
+/// Run one request from the command line, without a server.
 ///
-/// Loads the model, runs its handler in the same sandbox as `serve`, prints the outputs and ends.
+/// Loads the model, runs its handler in the same sandbox as `serve`, prints the outputs and exits.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -266,16 +267,16 @@ pub(crate) struct InferArgs {
     #[arg(value_name = "MODEL_DIR")]
     pub(crate) model: PathBuf,
 
-    /// An input: NAME=JSON takes nested arrays (the shape follows from the nesting) or a single
-    /// value, NAME=@FILE the bytes of a file. Once for each input.
+    /// An input: NAME=JSON for nested arrays (the shape follows from the nesting) or a single value,
+    /// NAME=@FILE for the bytes of a file. Required once for each input.
     #[arg(long, short, value_name = "NAME=VALUE", required = true, value_parser = value::named_input)]
     pub(crate) input: Vec<NamedInput>,
 
-    /// A request parameter: true, false, a number, or text. May be repeated.
+    /// A request parameter: true, false, a number, or a string. May be repeated.
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = value::parameter)]
     pub(crate) parameter: Vec<Parameter>,
 
-    /// Only this output. May be repeated [default: all outputs].
+    /// An output to print. May be repeated [default: all outputs].
     #[arg(long, short, value_name = "NAME")]
     pub(crate) output: Vec<String>,
 
@@ -292,9 +293,9 @@ pub(crate) struct InferArgs {
 
 /// Create a project: a handler, a small model, golden cases and tests.
 ///
-/// The project builds, tests and serves at once. It carries its own copy of the handler SDK and of
-/// the WIT contract, so that nothing but public crates is downloaded. Its model is a placeholder
-/// with fixed weights: put your own in its place, then make the handler fit it.
+/// The project builds, tests and serves without changes. It contains its own copy of the handler SDK and
+/// of the WIT contract, so only public crates are downloaded. Its model is a placeholder with fixed
+/// weights: replace it with your own, then adapt the handler to it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -305,7 +306,7 @@ pub(crate) struct NewArgs {
     /// The name of the crate and of the model: lower-case letters, digits, `-` and `_`.
     pub(crate) name: String,
 
-    /// What the model takes.
+    /// The kind of the model's inputs.
     #[arg(long, short, value_enum)]
     pub(crate) template: Template,
 
@@ -314,23 +315,23 @@ pub(crate) struct NewArgs {
     pub(crate) path: Option<PathBuf>,
 }
 
-/// What a new project starts from.
+/// The template of a new project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Template {
-    /// PNG or JPEG in; decoded, resized and normalised; labels and scores out.
+    /// PNG or JPEG images; decoded, resized and normalized; labels and scores as outputs.
     Image,
-    /// Named numeric features in; validated and scaled; a class and probabilities out.
+    /// Named numeric features; validated and scaled; a class and probabilities as outputs.
     Tabular,
-    /// Text in; split into words that are hashed and counted; a label and scores out.
+    /// Text; split into words that are hashed and counted; a label and scores as outputs.
     Text,
 }
 
 /// Compile handlers to WebAssembly components.
 ///
-/// PATH is a repository (all its models whose model.toml names `[handler] source`), one model's
-/// directory, or a handler's crate. Needs cargo; installs Rust's target wasm32-unknown-unknown
-/// through rustup where it is missing. A model's component is written to its highest version's
-/// directory as handler.wasm, after a check that it imports nothing that handlers are not granted.
+/// PATH is a repository (all its models whose model.toml has `[handler] source`), one model's directory,
+/// or a handler's crate. Needs cargo; installs Rust's target wasm32-unknown-unknown through rustup if it
+/// is missing. A model's component is written to its highest version's directory as handler.wasm, after
+/// a check that it imports only what handlers are granted.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -350,10 +351,10 @@ pub(crate) struct BuildArgs {
     pub(crate) path: PathBuf,
 }
 
-/// Check models before they see traffic.
+/// Check models before they receive traffic.
 ///
 /// Compares the handler's imports with the granted set, its signature with the real graphs, and the
-/// answers to the requests in cases/*.json with those that the cases expect.
+/// responses to the requests in cases/*.json with the expected ones.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -380,12 +381,12 @@ pub(crate) struct CheckArgs {
     pub(crate) backend: BackendArgs,
 }
 
-/// Show what is in a component or a model file.
+/// Show the contents of a component or a model file.
 ///
-/// Of a handler.wasm: its inputs, outputs and graphs, imports (and whether they are granted),
-/// exports, core modules, sizes, memory, stack, and the tools that made it. Of an .onnx file: inputs,
-/// outputs, operators, opsets and parameters. Runs nothing, except that a handler is asked for its
-/// signature, in the same sandbox as by `serve`.
+/// For a handler.wasm: its inputs, outputs and graphs, imports (and whether they are granted), exports,
+/// core modules, sizes, memory, stack, and the tools that produced it. For an .onnx file: inputs,
+/// outputs, operators, opsets and parameters. Runs no code, except that a handler is called for its
+/// signature, in the same sandbox as in `serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -408,9 +409,9 @@ pub(crate) struct InspectArgs {
 
 /// Compare the backends on a model.
 ///
-/// Loads the graphs of the model with every backend that is there, computes the same made-up inputs in
-/// turns, and prints what loading took, how fast each computes batches of several sizes, and how far
-/// their answers are apart. The graphs alone are timed, without handlers.
+/// Loads the graphs of the model with every available backend, computes the same generated inputs in
+/// turns, and prints the cost of loading, the speed of each backend for several batch sizes, and the
+/// differences between their outputs. The graphs alone are timed, without handlers.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -425,20 +426,20 @@ pub(crate) struct BenchArgs {
     /// A model's directory, or a model file.
     pub(crate) model: PathBuf,
 
-    /// Rows of a batch. May be repeated.
+    /// Rows per batch. May be repeated.
     #[arg(long, value_name = "N", default_values_t = [1, 8, 32], value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) batch: Vec<u32>,
 
-    /// Threads that one computation may use [default: as model.toml says, or 1].
+    /// Threads that one computation may use [default: as set in model.toml, or 1].
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
 
-    /// Where the graphs compute: `cpu`, or `cuda:0` for the first GPU [default: as model.toml says, or
-    /// `cpu`].
+    /// Device that computes the graphs: `cpu`, or `cuda:0` for the first GPU [default: as set in
+    /// model.toml, or `cpu`].
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<Device>,
 
-    /// Seconds that all backends are timed together, for each size of batch.
+    /// Seconds of measurement per batch size, for all backends together.
     #[arg(long, value_name = "N", default_value_t = Seconds(Duration::from_secs(3)))]
     pub(crate) seconds: Seconds,
 
@@ -446,7 +447,8 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Load with this backend alone and say what that took; the comparison runs itself so.
+    /// Load with this backend alone and print the cost. The comparison runs this program with this
+    /// option.
     #[arg(long, value_name = "NAME", hide = true)]
     pub(crate) load_only: Option<String>,
 
@@ -457,14 +459,14 @@ pub(crate) struct BenchArgs {
     pub(crate) backend: BackendArgs,
 }
 
-/// Triton's modes of control.
+/// The model control modes of Triton.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ModelControlMode {
-    /// Everything is loaded at the start, and stays as it was.
+    /// Load everything at startup, without later changes.
     None,
-    /// Everything is loaded at the start; clients load and unload from then on.
+    /// Load everything at startup; clients load and unload models afterwards.
     Explicit,
-    /// What is served follows the repository: models and versions that come, change and go.
+    /// Follow the repository: load and unload models and versions as files appear, change and disappear.
     Poll,
 }
 

@@ -1,4 +1,4 @@
-//! One call of a version outside any server, and its values as text for people.
+//! Calls a version outside a server, and formats tensor elements as text.
 
 use anyhow::Context;
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use wisp_serving::admission::Admission;
 use wisp_serving::version::ModelVersion;
 use wisp_tensor::{ElementType, Tensor};
 
-/// How long one call may take: nobody else is waiting.
+/// The timeout of one call. It is generous, since there are no other requests.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Elements of a tensor that are shown before the rest is counted.
+/// The number of elements of a tensor that are shown; further ones are only counted.
 const SHOWN_ELEMENTS: usize = 16;
 
-/// Calls versions one at a time.
+/// Calls versions, one request at a time.
 #[derive(Debug)]
 pub(crate) struct Runner {
     runtime: Runtime,
@@ -34,7 +34,7 @@ impl Runner {
         })
     }
 
-    /// Answer one request as the server would.
+    /// Runs one request as the server would.
     pub(crate) fn call(
         &self,
         version: &ModelVersion,
@@ -48,7 +48,7 @@ impl Runner {
     }
 }
 
-/// The elements in order, the first few of many: `[7, 4, 0]`.
+/// Formats the elements in order, limited to the first few: `[7, 4, 0]`.
 pub(crate) fn elements_text(tensor: &Tensor) -> String {
     let total = tensor.shape().elements();
     let mut shown: Vec<String> = match tensor.element_type().size() {
@@ -82,7 +82,7 @@ fn number_text(element_type: ElementType, bytes: &[u8]) -> String {
         (ElementType::Int16, &[a, b]) => i16::from_le_bytes([a, b]).to_string(),
         (ElementType::Int32, &[a, b, c, d]) => i32::from_le_bytes([a, b, c, d]).to_string(),
         (ElementType::Int64, _) => i64::from_le_bytes(wide).to_string(),
-        // Half floats are shown as their bits: exact, and nothing else here needs their arithmetic.
+        // FP16 and BF16 are shown as their bits, which is exact and needs no arithmetic for these types.
         (ElementType::Fp16 | ElementType::Bf16, _) => format!("{unsigned:#06x}"),
         _ => unsigned.to_string(),
     }

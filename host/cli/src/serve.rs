@@ -1,6 +1,6 @@
-//! `wisp serve`: load, listen, say so, and drain on a signal.
+//! `wisp serve`: loads the models, listens, prints a banner, and drains on a signal.
 //!
-//! `ending` receives the signals that end it; what they ask for is the server's to do.
+//! `ending` receives the signals; the server performs the drain that they request.
 
 mod banner;
 mod descriptors;
@@ -36,13 +36,13 @@ use wisp_serving::repository_poll::{Change, LookError, Taken};
 use wisp_serving::{Serving, ServingOptions};
 use wisp_tensor::MemoryBudget;
 
-/// The least memory for requests, however small the machine: a few small ones at once.
+/// The minimum memory for requests on a small machine: enough for a few small requests at once.
 const MIN_MEMORY_BYTES: usize = 32 << 20;
 
-/// What a server that has drained gets to end by itself, above its own limits.
+/// The time that a drained server has to end by itself, in addition to its own limits.
 const END: Duration = Duration::from_secs(2);
 
-/// Serve until SIGTERM or SIGINT; a second one ends it at once.
+/// Serves until SIGTERM or SIGINT. A second signal ends the process at once.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     log_lines::start()?;
     if !args.path.exists() {
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         return Err(bad_configuration(format!("`{path}` does not exist")));
     }
     let default = ServerOptions::default();
-    // Before anything that takes long.
+    // Installed before any long operation.
     let signals = Signals::receive(default.drain_notice + default.drain_timeout + END)?;
     let server = server_options(args, default)?;
     if args.build {
@@ -58,12 +58,12 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
     let outcome = runtime.block_on(run_server(args, server, signals));
-    // Dropping it would wait for what its threads are doing.
+    // Dropping the runtime would wait for its threads.
     runtime.shutdown_background();
     match outcome? {}
 }
 
-/// The limits of the front door, within those of the system.
+/// Returns the server's limits, reduced to the system's limits if necessary.
 fn server_options(args: &ServeArgs, default: ServerOptions) -> anyhow::Result<ServerOptions> {
     let descriptors = descriptors::raise()?;
     let max_connections =
@@ -77,14 +77,15 @@ fn server_options(args: &ServeArgs, default: ServerOptions) -> anyhow::Result<Se
     })
 }
 
-/// Returns only when the server could not be started; what has been, ends the process.
+/// Returns only if the server could not be started. After the start, the process exits without
+/// returning.
 async fn run_server(
     args: &ServeArgs,
     server: ServerOptions,
     signals: Signals,
 ) -> anyhow::Result<Infallible> {
     let tls = load_certificate(&args.tls)?;
-    // Bound first: a taken port is told at once, not after the models have been loaded.
+    // Bound before the models are loaded, so that a port in use is reported at once.
     let listener = TcpListener::bind(args.http).await.with_context(|| {
         format!(
             "failed to listen on {}; choose another address with --http",
@@ -121,10 +122,10 @@ async fn run_server(
             args.model_load_memory_bytes,
         )),
     })?;
-    // Before anything is loaded: what changes meanwhile is a change.
+    // Taken before the models are loaded, so that a change during loading is detected as a change.
     let files = Snapshot::take(&args.path)?;
     let registry = load_all(&loader, &args.path)?;
-    // Where the repository is looked at again, models may come later.
+    // In poll mode, models may appear later.
     if registry.entries().is_empty() && args.model_control_mode != ModelControlMode::Poll {
         let path = args.path.display();
         return Err(bad_configuration(format!(
@@ -132,11 +133,12 @@ async fn run_server(
              `<model>/1/model.onnx`"
         )));
     }
-    // Before anybody reads that it is up.
+    // Set before the banner reports that the server is up.
     signals.serving();
     let hangup = match &tls {
         Some(_) => Some(signal(SignalKind::hangup())?),
-        // Nothing to read again: it ends the process, as it does by default.
+        // Without TLS there is nothing to reload, so SIGHUP keeps its default action of ending the
+        // process.
         None => None,
     };
     let addresses = Addresses {
@@ -172,11 +174,11 @@ async fn run_server(
         grpc,
         tls: tls.clone(),
     };
-    // Kept to the end of the process: dropping the versions would wait for their threads.
+    // Kept until the process ends: dropping the versions would wait for their threads.
     let _kept = Arc::clone(&serving);
     let ended = tokio::select! {
         ended = serve(sockets, serving, server, signals.drain()) => ended,
-        // It never ends by itself.
+        // Polling never ends by itself.
         () = polling => ending::end_early("the repository is not looked at any more"),
         never = reload_on(hangup, tls) => match never {},
     };
@@ -186,8 +188,8 @@ async fn run_server(
     }
 }
 
-/// The bytes that all requests may hold together. The other half is for models, engines and the program
-/// itself.
+/// Returns the bytes that all requests may hold together. By default this is half of the memory; the
+/// other half is for models, backends and the program itself.
 fn memory_bytes(args: &ServeArgs) -> usize {
     if let Some(bytes) = args.max_memory_bytes {
         return bytes;
@@ -204,8 +206,8 @@ fn memory_bytes(args: &ServeArgs) -> usize {
     bytes
 }
 
-/// Load what is there. A model that cannot be loaded is reported; one that asks for an engine or a device
-/// which is not there fails the start, since nothing else computes it in its stead.
+/// Loads the repository. A model that cannot be loaded is reported. A model that requires an unavailable
+/// backend or device makes the start fail, since no other backend computes it instead.
 fn load_all(loader: &Loader, path: &Path) -> anyhow::Result<Registry> {
     let missing = RefCell::new(None);
     let registry = loader.load_repository(path, &|model, loaded| {
@@ -223,7 +225,7 @@ fn load_all(loader: &Loader, path: &Path) -> anyhow::Result<Registry> {
     }
 }
 
-/// Tell the log of a version that has been loaded, or has not.
+/// Logs that a version has been loaded, or that loading has failed.
 fn report_load(model: &str, loaded: Loaded<'_>) {
     match loaded {
         Ok(version) => {
@@ -236,7 +238,7 @@ fn report_load(model: &str, loaded: Loaded<'_>) {
     }
 }
 
-/// Tell the log what a look at the repository has changed.
+/// Logs the changes that a check of the repository has found.
 fn report_look(look: Result<Vec<Change>, LookError>) {
     let changes = match look {
         Ok(changes) => changes,
@@ -249,7 +251,7 @@ fn report_look(look: Result<Vec<Change>, LookError>) {
         match outcome {
             Ok(Taken::Loaded) => tracing::info!(%model, "loaded, as it has changed"),
             Ok(Taken::Removed) => tracing::info!(%model, "not served any more, as it is gone"),
-            // Told by `report_load`, with its causes.
+            // Already logged by `report_load`, with its causes.
             Err(ControlError::Failed { .. }) => {}
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -259,9 +261,9 @@ fn report_look(look: Result<Vec<Change>, LookError>) {
     }
 }
 
-/// The certificate that the files hold, if there is one to be served with.
+/// Loads the certificate for TLS, if one is configured.
 fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>>> {
-    // Neither comes without the other.
+    // clap requires both or neither.
     let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else {
         return Ok(None);
     };
@@ -275,7 +277,7 @@ fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>>> {
     Ok(Some(Arc::new(tls)))
 }
 
-/// Read the certificate again whenever the signal comes.
+/// Reloads the certificate on each SIGHUP.
 async fn reload_on(hangup: Option<Signal>, tls: Option<Arc<Tls>>) -> Infallible {
     let (Some(mut hangup), Some(tls)) = (hangup, tls) else {
         return std::future::pending().await;
@@ -286,8 +288,9 @@ async fn reload_on(hangup: Option<Signal>, tls: Option<Arc<Tls>>) -> Infallible 
     std::future::pending().await
 }
 
-/// Loading and unloading change what everybody gets. Without tenants there is nobody to ask, so it is
-/// for clients of this machine.
+/// Returns the control mode. Loading and unloading affect all clients, and there are no tenants whose
+/// rights could be checked. Both are therefore allowed only if the server listens on loopback addresses
+/// only.
 fn control_mode(args: &ServeArgs) -> ControlMode {
     let grpc = match args.grpc {
         GrpcAddress::At(address) => Some(address),

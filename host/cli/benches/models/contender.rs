@@ -1,4 +1,4 @@
-//! A server and the request that it gets again and again, and what came of it.
+//! A server, the request that is sent to it repeatedly, and the measurements.
 
 use crate::load::{self, Done, Request};
 use crate::model::Model;
@@ -7,7 +7,7 @@ use crate::server::Servers;
 use anyhow::Result;
 use std::time::Duration;
 
-/// Whom the verdict is about.
+/// The contender that the verdict is about.
 pub(crate) const OURS: &str = "Wisp, onnxruntime, V2 binary";
 pub(crate) const OURS_JSON: &str = "Wisp, onnxruntime, V2 JSON";
 pub(crate) const FASTAPI_JSON: &str = "FastAPI, JSON";
@@ -16,21 +16,21 @@ pub(crate) struct Contender<'a> {
     pub(crate) name: &'static str,
     server: &'a Server,
     request: Request,
-    /// Whether a request takes long, as it turned out while warming up.
+    /// True if the median request took longer than `SLOW` during the warm-up.
     pub(crate) slow: bool,
-    /// With one connection, of each round.
+    /// Measurements with one connection, one per round.
     pub(crate) single: Vec<Measured>,
-    /// With many, of some rounds.
+    /// Measurements with `MANY` connections; not taken in every round.
     pub(crate) many: Vec<Measured>,
 }
 
 pub(crate) struct Measured {
     pub(crate) done: Done,
-    /// Of the server's processor for each request, in microseconds.
+    /// Processor time of the server per request, in microseconds.
     pub(crate) cpu: f64,
 }
 
-/// Who takes part. With more rows than one, the dialects that carry bytes.
+/// Returns the contenders for one batch size. Batches of more than one row use binary protocols only.
 pub(crate) fn contenders<'a>(
     model: &Model,
     servers: &'a Servers,
@@ -68,12 +68,12 @@ pub(crate) fn contenders<'a>(
 }
 
 impl Contender<'_> {
-    /// Answer once: the first answer may take what no later one does.
+    /// Sends one request. The first request may include initialization that later ones do not.
     pub(crate) fn answer(&self) -> Result<()> {
         load::once(self.server.address, &self.request)
     }
 
-    /// Keep so many connections busy for so long.
+    /// Keeps `connections` connections busy for `time`.
     pub(crate) fn load(&self, connections: usize, time: Duration) -> Result<Measured> {
         let before = self.server.cpu_time()?;
         let done = load::run(self.server.address, &self.request, connections, time)?;

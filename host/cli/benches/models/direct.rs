@@ -1,4 +1,4 @@
-//! onnxruntime's Python interface called directly, in a process of its own that computes when told to.
+//! onnxruntime's Python interface, called directly in a separate process that computes on command.
 
 use crate::environment::{Environment, scripts};
 use crate::process;
@@ -9,19 +9,19 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
-/// The process, on cpu 0; ended when dropped.
+/// The Python process, on cpu 0. Killed on drop.
 pub(crate) struct Direct {
     child: Child,
     orders: ChildStdin,
     results: BufReader<ChildStdout>,
 }
 
-/// One run after the other, each in microseconds.
+/// The timings of consecutive runs, each per run and in microseconds.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Took {
     pub(crate) median: f64,
     pub(crate) p99: f64,
-    /// Of the processor.
+    /// Processor time.
     pub(crate) cpu: f64,
 }
 
@@ -40,7 +40,7 @@ impl Direct {
         })
     }
 
-    /// Compute batches of this size for so long.
+    /// Computes batches of this size for `time`.
     pub(crate) fn run(&mut self, batch: usize, time: Duration) -> Result<Took> {
         writeln!(self.orders, "{batch} {}", time.as_secs_f64())?;
         let mut line = String::new();
@@ -51,7 +51,7 @@ impl Direct {
 
 impl Drop for Direct {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

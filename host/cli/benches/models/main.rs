@@ -1,13 +1,15 @@
-//! Whole models behind Wisp and beside it: `cargo bench -p wisp -p wisp-server --bench models`.
+//! Compares Wisp and other servers on whole models: `cargo bench -p wisp -p wisp-server --bench models`.
 //!
-//! The same model, with nothing before or after it, (a) in a loop around onnxruntime's Python interface,
-//! no server at all; (b) in Wisp, computed by onnxruntime's own library and by tract; (c) in FastAPI with
-//! onnxruntime, taking bytes and taking JSON; (d) in MLServer with onnxruntime. Everyone computes with
-//! one thread on cpu 0, the load is on cpu 1; they take turns, round for round, and printed are medians of
-//! rounds. Ratios and differences are taken within each round, against (a) of that round.
+//! The same model, without pre- or postprocessing, runs (a) in a loop around onnxruntime's Python
+//! interface, without a server; (b) in Wisp, computed by onnxruntime's own library and by tract; (c) in
+//! FastAPI with onnxruntime, with binary and with JSON bodies; (d) in MLServer with onnxruntime. Each
+//! computes with one thread on cpu 0, and the load generator runs on cpu 1. The contenders take turns
+//! within a round, and the report prints medians over rounds. Ratios and differences are taken within
+//! each round, against (a) of that round.
 //!
-//! Models and servers are made and installed below target/ on first use. `WISP_BENCH_ROUNDS` sets how many
-//! rounds, 5 by default; `WISP_BENCH_MODELS`, names between commas, which models, all by default.
+//! Models and servers are created and installed below target/ on first use. `WISP_BENCH_ROUNDS` sets the
+//! number of rounds (5 by default); `WISP_BENCH_MODELS` selects models by comma-separated names (all by
+//! default).
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
@@ -35,7 +37,7 @@ use report::Verdict;
 use server::{Installed, Servers};
 use std::time::Duration;
 
-/// What there is, and the sizes of batches: more rows only where they are quick.
+/// The models and their batch sizes. Only fast models also run with more than one row.
 const MODELS: [(&str, &[usize]); 6] = [
     ("mnist_cnn", &[1, 8]),
     ("gbt", &[1]),
@@ -45,17 +47,17 @@ const MODELS: [(&str, &[usize]); 6] = [
     ("resnet50", &[1]),
 ];
 
-/// How long each is loaded at a time.
+/// The time that each contender is loaded per round.
 const ROUND: Duration = Duration::from_millis(500);
 
-/// Of each kind before it counts: interpreters and caches warm up.
+/// The warm-up time per kind of load, for interpreters and caches; not measured.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// The connections of the second setting.
+/// The number of connections in the second setting.
 const MANY: usize = 16;
 
-/// Who takes longer for a request, in microseconds, is loaded with `MANY` connections in the first round
-/// only: so many requests take seconds, and show the same as one after the other.
+/// The threshold in microseconds above which a contender is loaded with `MANY` connections in the first
+/// round only: that many slow requests take seconds, and show the same as sequential ones.
 const SLOW: f64 = 10_000.0;
 
 fn main() -> Result<()> {
@@ -106,7 +108,7 @@ fn chosen(names: Option<&str>) -> Result<Vec<(&'static str, &'static [usize])>> 
     names.split(',').map(find).collect()
 }
 
-/// One model with batches of one size: what everybody took, round for round.
+/// One model with batches of one size: the measurements of all contenders, round by round.
 pub(crate) struct Turns<'a> {
     pub(crate) batch: usize,
     pub(crate) direct: Vec<Took>,
@@ -123,7 +125,7 @@ impl Turns<'_> {
             }
             answered.is_ok()
         });
-        // Larger batches are there to compare engines, which many connections do not.
+        // Larger batches compare backends, which many connections do not.
         let with_many = self.batch == 1;
         for contender in &mut self.contenders {
             let warm = contender.load(1, WARM_UP)?;

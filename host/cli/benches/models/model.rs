@@ -1,4 +1,4 @@
-//! A model on disk as `make_models.py` wrote it, and one request for it in each server's dialect.
+//! A model on disk as written by `make_models.py`, and a request for it in each server's protocol.
 
 use crate::load::Request;
 use anyhow::{Context, Result, ensure};
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// The name by which servers of protocol V2 know whatever model they serve.
+/// The model name that is used with every server of protocol V2.
 pub(crate) const SERVED: &str = "model";
 
 const INFER: &str = "/v2/models/model/infer";
@@ -15,7 +15,7 @@ pub(crate) struct Model {
     inputs: Vec<Input>,
 }
 
-/// One row of an input.
+/// One input, with the bytes of one row.
 #[derive(Deserialize)]
 struct Input {
     name: String,
@@ -41,7 +41,7 @@ impl Model {
         Ok(Model { inputs })
     }
 
-    /// V2 with the binary extension, outputs binary too.
+    /// Returns a request of V2 with the binary extension, with binary outputs too.
     pub(crate) fn v2_binary(&self, batch: usize) -> Request {
         let described = self.inputs.iter().map(|input| {
             let size = input.bytes.len() * batch;
@@ -58,7 +58,7 @@ impl Model {
         Request::post(INFER, &headers, &body)
     }
 
-    /// V2 in JSON alone, one row.
+    /// Returns a request of V2 in JSON only, with one row.
     pub(crate) fn v2_json(&self) -> Result<Request> {
         let described = self
             .inputs
@@ -69,13 +69,13 @@ impl Model {
         Ok(Request::json(INFER, &body))
     }
 
-    /// What `fastapi_model.py` takes at `/bytes`.
+    /// Returns the request that `fastapi_model.py` accepts at `/bytes`.
     pub(crate) fn bytes(&self, batch: usize) -> Request {
         let headers = "content-type: application/octet-stream\r\n";
         Request::post("/bytes", headers, &self.concatenated(batch))
     }
 
-    /// What it takes at `/lists`, one row.
+    /// Returns the request that `fastapi_model.py` accepts at `/lists`, with one row.
     pub(crate) fn lists(&self) -> Result<Request> {
         let lists = self
             .inputs
@@ -85,7 +85,7 @@ impl Model {
         Ok(Request::json("/lists", &Value::from(lists).to_string()))
     }
 
-    /// Each input's row as often as the batch wants it, one input after the other.
+    /// Returns the row of each input, repeated `batch` times, one input after the other.
     fn concatenated(&self, batch: usize) -> Vec<u8> {
         let inputs = self.inputs.iter();
         inputs.flat_map(|input| input.bytes.repeat(batch)).collect()
@@ -103,20 +103,21 @@ impl Input {
         }
     }
 
-    /// An input of protocol V2, with one member more.
+    /// Returns an input of protocol V2, with one additional member.
     fn described(&self, batch: usize, member: &str, value: Value) -> Value {
         let mut shape = self.shape.clone();
         shape[0] = batch;
         json!({ "name": self.name, "datatype": self.datatype, "shape": shape, member: value })
     }
 
-    /// The elements of one row, as numbers with no more digits than their type has.
+    /// Returns the elements of one row as numbers, with no more digits than their type has.
     fn numbers(&self) -> Result<Value> {
         let elements = self.bytes.chunks_exact(self.element_size()?);
         elements
             .map(|bytes| match *bytes {
                 [a, b, c, d] => {
-                    // By way of its shortest text: widened to a double it would have 17 digits.
+                    // Parsed from the shortest decimal form: an f32 widened to f64 would print with 17
+                    // digits.
                     let text = f32::from_le_bytes([a, b, c, d]).to_string();
                     Ok(json!(text.parse::<f64>()?))
                 }

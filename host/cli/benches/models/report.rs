@@ -1,24 +1,24 @@
-//! What is printed: a table for each model, and what is held against the aims.
+//! The printed report: a table for each model, and the comparison with the targets.
 
 use crate::Turns;
 use crate::contender::{Contender, FASTAPI_JSON, Measured, OURS, OURS_JSON};
 use crate::direct::Took;
 use crate::load::median;
 
-/// From this on a model counts as slow enough for the aim of a share, in microseconds.
+/// The direct run time in microseconds from which the target for the share applies to a model.
 const LONG: f64 = 3_000.0;
 
-/// How one model did against the aims.
+/// The results of one model against the targets.
 pub(crate) struct Verdict {
     model: String,
     direct: f64,
-    /// Our engine's time over onnxruntime's.
+    /// Computation time in Wisp, relative to onnxruntime's.
     computation: f64,
-    /// From onnxruntime's time to the client's, in microseconds.
+    /// Latency that the client sees beyond onnxruntime's own time, in microseconds.
     added: f64,
-    /// The same as a share of onnxruntime's.
+    /// The same latency as a share of onnxruntime's time.
     share: f64,
-    /// The requests of JSON that we answer for each of FastAPI's, with many connections.
+    /// JSON requests that Wisp serves for each one that FastAPI serves, with many connections.
     json: f64,
 }
 
@@ -94,28 +94,30 @@ fn title(model: &str, turns: &Turns<'_>) -> String {
     }
 }
 
-/// What a request takes beyond a direct run, in microseconds.
+/// Returns the time that a request takes beyond a direct run, in microseconds.
 fn added(turns: &Turns<'_>, contender: &Contender<'_>) -> f64 {
     paired(turns, contender, &|measured, direct| {
         measured.done.percentile(0.5) - direct.median
     })
 }
 
-/// The same as a share of the direct run.
+/// Returns the same time as a share of the direct run.
 fn share(turns: &Turns<'_>, contender: &Contender<'_>) -> f64 {
     paired(turns, contender, &|measured, direct| {
         measured.done.percentile(0.5) / direct.median - 1.0
     })
 }
 
-/// What the server says its engine takes, of a direct run. It says so in whole microseconds.
+/// Returns the computation time that the server reports, relative to a direct run. The server reports
+/// whole microseconds.
 fn computation(turns: &Turns<'_>, contender: &Contender<'_>) -> f64 {
     paired(turns, contender, &|measured, direct| {
         measured.done.computation() / direct.median
     })
 }
 
-/// The middle of what a request with one connection and a direct run are to each other in the same round.
+/// Returns the median over rounds of `compare`, applied to requests with one connection and a direct run
+/// of the same round.
 fn paired(
     turns: &Turns<'_>,
     contender: &Contender<'_>,
@@ -129,7 +131,8 @@ fn paired(
     )
 }
 
-/// The requests with many connections that one answers for each of another's in the same round.
+/// Returns the ratio of the two contenders' request rates with many connections, as a median over
+/// rounds.
 fn times(contender: &Contender<'_>, other: &Contender<'_>) -> f64 {
     let rounds = contender.many.iter().zip(&other.many);
     median(
@@ -139,13 +142,13 @@ fn times(contender: &Contender<'_>, other: &Contender<'_>) -> f64 {
     )
 }
 
-/// Requests a second with many connections.
+/// Returns the requests per second with many connections.
 fn rate(contender: &Contender<'_>) -> f64 {
     let rounds = contender.many.iter();
     median(rounds.map(|measured| measured.done.per_second).collect())
 }
 
-/// Of the processor, with many connections if they were tried.
+/// Returns the processor time per request in microseconds, with many connections if those were measured.
 fn cpu(contender: &Contender<'_>) -> f64 {
     let rounds = match contender.many.is_empty() {
         true => &contender.single,
@@ -154,7 +157,7 @@ fn cpu(contender: &Contender<'_>) -> f64 {
     median(rounds.iter().map(|measured| measured.cpu).collect())
 }
 
-/// A number, or a dash where there is none.
+/// Formats a number, or a dash if the value is NaN.
 fn known(value: f64, digits: usize) -> String {
     match value.is_nan() {
         true => "-".to_owned(),

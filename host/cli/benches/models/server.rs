@@ -1,4 +1,5 @@
-//! The servers with one model each, bare: Wisp with either engine, FastAPI and MLServer with onnxruntime.
+//! The servers, each with one model and no handler: Wisp with either backend, FastAPI and MLServer with
+//! onnxruntime.
 
 use crate::environment::{self, Environment, Packages, root, scripts};
 use crate::model::SERVED;
@@ -8,20 +9,20 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Its version is the one that every list of packages names.
+/// The library's path within an environment. Every package list pins this version.
 const LIBRARY: &str = "site-packages/onnxruntime/capi/libonnxruntime.so.1.31.1";
 
-/// What was installed to run the benchmark.
+/// The environments that the benchmark installs.
 pub(crate) struct Installed {
-    /// Makes the models, and calls onnxruntime directly.
+    /// Creates the models, and runs onnxruntime directly.
     pub(crate) models: Environment,
     fastapi: Environment,
     mlserver: Environment,
-    /// onnxruntime's, the file that Python uses too.
+    /// onnxruntime's shared library, the same file that Python loads.
     library: PathBuf,
 }
 
-/// All with the same model, idle until a request comes.
+/// All servers with the same model, idle between requests.
 pub(crate) struct Servers {
     pub(crate) onnxruntime: Wisp,
     pub(crate) tract: Wisp,
@@ -29,7 +30,7 @@ pub(crate) struct Servers {
     pub(crate) mlserver: Server,
 }
 
-/// Wisp, and the repository that it serves.
+/// A Wisp server and the repository that it serves.
 pub(crate) struct Wisp {
     pub(crate) server: Server,
     _repository: TempDir,
@@ -96,7 +97,7 @@ impl Wisp {
     }
 }
 
-/// Where an environment has the library, whichever Python's it is.
+/// Returns the path of the library in an environment, for any Python version.
 fn library(environment: &Environment) -> Result<PathBuf> {
     let pythons = std::fs::read_dir(environment.directory.join("lib"))?;
     let mut libraries = pythons.flatten().map(|python| python.path().join(LIBRARY));

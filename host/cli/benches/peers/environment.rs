@@ -1,4 +1,5 @@
-//! Python environments below target/peers, installed from PyPI on first use, and servers that run in them.
+//! Python environments below target/peers, installed from PyPI on first use, and servers that run in
+//! them.
 
 use crate::load;
 use crate::process::{self, Server};
@@ -8,31 +9,32 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a server may take until it answers.
+/// The time that a server may take until it responds.
 const START: Duration = Duration::from_secs(60);
 
-/// Written when an environment is whole: the list of packages that it was made from.
+/// A marker file that is written when an environment is complete. It contains the package list that the
+/// environment was installed from.
 const WHOLE: &str = "whole";
 
-/// A list of packages, and whether it names what they need in turn.
+/// A list of packages. `complete` is true if the list includes all transitive dependencies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packages<'a> {
     pub(crate) list: &'a Path,
     pub(crate) complete: bool,
 }
 
-/// A directory of Python's with packages in it.
+/// A Python virtual environment with installed packages.
 pub(crate) struct Environment {
     pub(crate) directory: PathBuf,
 }
 
-/// The repository's root.
+/// Returns the root of the repository.
 pub(crate) fn root() -> Result<&'static Path> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     root.context("the crate lies two levels below the root")
 }
 
-/// A directory of this crate's benches.
+/// Returns a directory of this crate's benches.
 pub(crate) fn scripts(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("benches")
@@ -40,7 +42,7 @@ pub(crate) fn scripts(name: &str) -> PathBuf {
 }
 
 impl Environment {
-    /// Install these packages, if an environment of this name does not have them.
+    /// Installs these packages, unless the environment of this name was installed from the same list.
     pub(crate) fn install(name: &str, packages: Packages<'_>) -> Result<Environment> {
         let directory = root()?.join("target/peers").join(name);
         let environment = Environment { directory };
@@ -66,7 +68,8 @@ impl Environment {
         Ok(environment)
     }
 
-    /// A program of this environment, in a directory of scripts that it may import.
+    /// Returns a command that runs a program of this environment in `scripts`, from which it can import
+    /// modules.
     pub(crate) fn command(&self, program: &str, scripts: &Path) -> Command {
         let mut command = Command::new(self.directory.join("bin").join(program));
         command
@@ -80,7 +83,7 @@ impl Environment {
     }
 }
 
-/// Serve the application of this module.
+/// Starts uvicorn with the application of this module.
 pub(crate) fn uvicorn(command: &mut Command, application: &str) -> Result<Server> {
     let port = free_port()?;
     command.arg(application);
@@ -88,8 +91,8 @@ pub(crate) fn uvicorn(command: &mut Command, application: &str) -> Result<Server
     start(command.args(["--port", &port.to_string()]), port, "/health")
 }
 
-/// Serve the models below a directory, and wait for one of them. In its own process, as it is with
-/// `parallel_workers` 0, the fastest of its settings on one core.
+/// Starts MLServer with the models below `directory`, and waits until `model` is ready. It runs in its
+/// own process (`parallel_workers` 0), the fastest of its settings on one core.
 pub(crate) fn mlserver(command: &mut Command, directory: &Path, model: &str) -> Result<Server> {
     let [port, grpc, metrics] = [free_port()?, free_port()?, free_port()?];
     command.arg("start").arg(directory);
@@ -100,7 +103,7 @@ pub(crate) fn mlserver(command: &mut Command, directory: &Path, model: &str) -> 
     Ok(server.with_grpc(grpc))
 }
 
-/// Start on cpu 0, and wait until this path is answered with 200.
+/// Starts the process on cpu 0, and waits until `path` responds with status 200.
 pub(crate) fn start(command: &mut Command, port: u16, path: &str) -> Result<Server> {
     let child = process::spawn(command)?;
     let mut server = Server::new(child, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
@@ -120,7 +123,8 @@ pub(crate) fn start(command: &mut Command, port: u16, path: &str) -> Result<Serv
     Ok(server)
 }
 
-/// One that was free a moment ago: these servers do not tell which they got.
+/// Returns a port that was free a moment ago. These servers do not report a port that they chose
+/// themselves.
 pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())

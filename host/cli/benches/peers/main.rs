@@ -1,10 +1,11 @@
-//! Wisp beside other model servers: `cargo bench -p wisp -p wisp-server --bench peers`.
+//! Compares Wisp with other model servers: `cargo bench -p wisp -p wisp-server --bench peers`.
 //!
-//! The same model, `wine`, with the same pre- and postprocessing: in Wisp by its handler and tract, in
-//! FastAPI, MLServer and KServe by numpy and onnxruntime (`wine.py`). Each is a process of its own on
-//! cpu 0, the load is on cpu 1; requests of each dialect, with 1 and with 16 connections, go to one server
-//! after the other, round for round; printed are medians. The servers are installed from PyPI below
-//! target/ on first use. `WISP_BENCH_ROUNDS` sets how many rounds, 5 by default.
+//! All servers run the model `wine` with the same pre- and postprocessing: Wisp with its handler and
+//! tract, FastAPI, MLServer and KServe with numpy and onnxruntime (`wine.py`). Each is a separate
+//! process on cpu 0; the load generator runs on cpu 1. Requests of each protocol, with 1 and with 16
+//! connections, go to one server after the other, round by round, and the report prints medians. The
+//! servers are installed from PyPI below target/ on first use. `WISP_BENCH_ROUNDS` sets the number of
+//! rounds (5 by default).
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
@@ -28,26 +29,26 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use wisp_protocol::grpc::message::inference;
 
-/// Connections that are kept busy, in the two settings.
+/// The number of busy connections in each of the two settings.
 const CONNECTIONS: [usize; 2] = [1, 16];
 
-/// How long a server is loaded at a time.
+/// The time that each server is loaded per round.
 const ROUND: Duration = Duration::from_secs(2);
 
-/// Of each kind before it counts: interpreters and caches warm up.
+/// The warm-up time per kind of load, for interpreters and caches; not measured.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 const FEATURES: [f32; 13] = [
     12.37, 0.94, 1.36, 10.6, 88.0, 1.98, 0.57, 0.28, 0.42, 1.95, 1.05, 1.82, 520.0,
 ];
 
-/// One dialect of one server.
+/// One protocol of one server.
 struct Contender {
     dialect: &'static str,
     name: &'static str,
     server: usize,
     request: Request,
-    /// For each of `CONNECTIONS`.
+    /// Measurements for each of `CONNECTIONS`.
     measured: [Vec<Measured>; 2],
 }
 
@@ -62,7 +63,7 @@ impl Contender {
 
 struct Measured {
     done: Done,
-    /// Of the server's processor, in microseconds.
+    /// Processor time of the server, in microseconds.
     cpu: f64,
 }
 
@@ -103,7 +104,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A repository with `wine` and its handler.
+/// Creates a repository with `wine` and its handler.
 fn repository() -> Result<tempfile::TempDir> {
     let repository = tempfile::tempdir()?;
     let version = repository.path().join("wine/1");
@@ -167,7 +168,7 @@ fn contenders() -> Vec<Contender> {
     ]
 }
 
-/// The request as a gRPC message in its frame.
+/// Returns the request as a framed gRPC message.
 fn grpc(raw: &[u8]) -> Request {
     let message = inference::ModelInferRequest {
         model_name: "wine".to_owned(),

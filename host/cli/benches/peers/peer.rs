@@ -1,12 +1,11 @@
-//! The servers of others, with the model `wine`, each in an environment of its own.
+//! The other model servers, each with the model `wine` and its own environment.
 
 use crate::environment::{self, Environment, Packages, free_port, root, scripts};
 use crate::process::Server;
 use anyhow::Result;
 use std::process::Command;
 
-/// The environments of the servers. The lists of their packages contradict each other, so that each has
-/// one of its own.
+/// The environments of the servers. Each server has its own, because their package lists conflict.
 pub(crate) struct Peers {
     fastapi: Environment,
     mlserver: Environment,
@@ -47,7 +46,7 @@ impl Peers {
     }
 }
 
-/// A program that will import `wine.py`.
+/// Returns a command for a program that imports `wine.py`.
 fn wine(environment: &Environment, program: &str) -> Result<Command> {
     let root = root()?;
     let mut command = environment.command(program, &scripts("peers"));

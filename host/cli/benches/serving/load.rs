@@ -1,4 +1,4 @@
-//! Requests without a pause, over connections that are kept, on the calling thread.
+//! A load generator: back-to-back requests over persistent connections, on the calling thread.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// One request, sent again and again.
+/// A request that is sent repeatedly.
 #[derive(Debug, Clone)]
 pub(crate) enum Request {
-    /// Over HTTP/1.1, byte for byte.
+    /// The bytes of a request over HTTP/1.1.
     Http(Vec<u8>),
-    /// Over HTTP/2: the method's path, and the message in its frame.
+    /// A request over HTTP/2: the path of the method, and the framed message.
     Grpc { path: String, frame: Bytes },
 }
 
-/// What was done in the time.
+/// The results of one measurement.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) requests: f64,
     pub(crate) per_second: f64,
-    /// Of each request, in order of length.
+    /// The latency of each request, in ascending order.
     latencies: Vec<Duration>,
-    /// What the engine took for each, if the server says so, in microseconds.
+    /// The computation time of each request in microseconds, if the server reports it.
     computations: Vec<f64>,
 }
 
@@ -34,9 +34,9 @@ pub(crate) struct Done {
 enum Connection {
     Http {
         stream: TcpStream,
-        /// The last reply, and perhaps more behind it.
+        /// The last response, which may be followed by other bytes.
         buffer: Vec<u8>,
-        /// The length of its head.
+        /// The length of the response's head.
         head: usize,
     },
     Grpc {
@@ -45,7 +45,7 @@ enum Connection {
     },
 }
 
-/// Keep `connections` busy with requests for `time`, and check that each is answered well.
+/// Keeps `connections` busy with requests for `time`, and checks that each request succeeds.
 #[expect(clippy::disallowed_methods, reason = "each is awaited below")]
 pub(crate) fn run(
     address: SocketAddr,
@@ -75,7 +75,7 @@ pub(crate) fn run(
     })
 }
 
-/// Send one request on a new connection.
+/// Sends one request on a new connection.
 pub(crate) fn once(address: SocketAddr, request: &Request) -> Result<()> {
     runtime()?.block_on(async {
         let mut connection = Connection::open(address, request).await?;
@@ -83,7 +83,7 @@ pub(crate) fn once(address: SocketAddr, request: &Request) -> Result<()> {
     })
 }
 
-/// The one in the middle.
+/// Returns the median of the values, or NaN if there are none.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -95,7 +95,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .build()?)
 }
 
-/// The latencies of requests one after the other, and what their computations took.
+/// Sends requests one after the other until `end`. Returns their latencies and computation times.
 async fn client(
     address: SocketAddr,
     request: Request,
@@ -116,7 +116,7 @@ async fn client(
 // === impl Request ===
 
 impl Request {
-    /// JSON to this path.
+    /// Returns a POST request with a JSON body.
     pub(crate) fn json(path: &str, body: &str) -> Request {
         Request::post(path, "content-type: application/json\r\n", body.as_bytes())
     }
@@ -125,7 +125,7 @@ impl Request {
         Request::Http(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes())
     }
 
-    /// A body to this path, with these lines of headers.
+    /// Returns a POST request with a body and these header lines.
     pub(crate) fn post(path: &str, headers: &str, body: &[u8]) -> Request {
         let length = body.len();
         let head = format!(
@@ -138,7 +138,7 @@ impl Request {
 // === impl Done ===
 
 impl Done {
-    /// The latency that this share of the requests did not exceed, in microseconds.
+    /// Returns the latency that this share of the requests did not exceed, in microseconds.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -151,7 +151,7 @@ impl Done {
         latency.map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e6)
     }
 
-    /// What the engine took in the middle, in microseconds; not a number, if the server does not say so.
+    /// Returns the median computation time in microseconds, or NaN if the server does not report it.
     pub(crate) fn computation(&self) -> f64 {
         median(self.computations.clone())
     }
@@ -215,7 +215,8 @@ impl Connection {
         }
     }
 
-    /// What the last reply's `Server-Timing` says of its phase `compute`, in microseconds.
+    /// Returns the duration of the phase `compute` in the last response's `Server-Timing`, in
+    /// microseconds.
     fn computation(&self) -> Option<f64> {
         let Connection::Http { buffer, head, .. } = self else {
             return None;
@@ -229,7 +230,7 @@ impl Connection {
     }
 }
 
-/// Send a request and read its reply into the buffer. Returns the length of the reply's head.
+/// Sends a request and reads the response into the buffer. Returns the length of the response's head.
 async fn exchange_http(
     stream: &mut TcpStream,
     request: &[u8],
@@ -267,7 +268,7 @@ async fn exchange_http(
     Ok(head)
 }
 
-/// At least one byte.
+/// Reads at least one byte.
 async fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
     let read = stream.read(buffer).await?;
     ensure!(read > 0, "the connection was closed");

@@ -1,9 +1,10 @@
-//! What a sandbox costs: `cargo bench -p wisp -p wisp-server --bench serving`.
+//! Measures the cost of the sandbox: `cargo bench -p wisp -p wisp-server --bench serving`.
 //!
-//! (a) one handler call on a fresh instance, everything included; (b) whole requests, against the same
-//! model behind plain hyper and tract, interleaved in one run; (c) process start to the first correct
-//! answer; (d) memory of a server with two models, idle and after its first answer. Servers run on cpu 0, the load on cpu 1; medians over rounds.
-//! `WISP_BENCH_ROUNDS` sets how many, 5 by default.
+//! It measures (a) one handler call on a fresh instance, everything included; (b) whole requests,
+//! against the same model behind plain hyper and tract, interleaved in one run; (c) the time from
+//! process start to the first correct response; (d) the memory of a server with two models, idle and
+//! after its first response. Servers run on cpu 0, the load generator on cpu 1; results are medians over
+//! rounds. `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default).
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
@@ -20,10 +21,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Connections that are kept busy.
+/// The number of busy connections.
 const CONNECTIONS: usize = 16;
 
-/// How long each server is loaded in each round.
+/// The time that each server is loaded per round.
 const ROUND: Duration = Duration::from_secs(2);
 
 const WINE: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,13],"data":[12.37,0.94,1.36,10.6,88.0,1.98,0.57,0.28,0.42,1.95,1.05,1.82,520.0]}]}"#;
@@ -130,7 +131,7 @@ fn cold_start(repository: &Path, rounds: usize) -> Result<()> {
 fn memory(repository: &Path, rounds: usize) -> Result<()> {
     let (mut idle, mut answered) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        // Its banner, which `start` waits for, is printed when everything is loaded.
+        // The server prints its banner, which `start` waits for, after all models are loaded.
         let server = Server::start(&wisp(), &serve_args(repository))?;
         idle.push(server.proportional_memory()? / 1e6);
         load::once(
@@ -149,7 +150,7 @@ fn wisp() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_wisp"))
 }
 
-/// The yardstick, built now: `cargo bench` itself builds no examples of other packages.
+/// Builds the baseline server. `cargo bench` does not build examples of other packages itself.
 fn plain_server() -> Result<PathBuf> {
     let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args([

@@ -1,4 +1,4 @@
-//! A server as a process of its own, on cpu 0, and what the kernel says it used.
+//! A server in a separate process on cpu 0, and the resources that it used according to the kernel.
 
 use anyhow::{Context, Result};
 use std::ffi::OsStr;
@@ -8,15 +8,15 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// A running server; ended when dropped.
+/// A running server. Killed on drop.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// Where gRPC is, if not there too.
+    /// The address for gRPC, if it differs from `address`.
     grpc: Option<SocketAddr>,
 }
 
-/// Keep the calling process on one cpu. Where there is only one, or no `taskset`, so be it.
+/// Pins the calling process to one cpu. Does nothing if there is only one cpu, or no `taskset`.
 pub(crate) fn pin(cpu: usize) {
     let process = std::process::id().to_string();
     let _ = Command::new("taskset")
@@ -25,9 +25,9 @@ pub(crate) fn pin(cpu: usize) {
         .status();
 }
 
-/// Start a process on cpu 0, while the calling one stays on cpu 1.
+/// Starts a process on cpu 0, and keeps the calling process on cpu 1.
 pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
-    // Children inherit the affinity of whoever starts them.
+    // Child processes inherit the affinity of their parent.
     pin(0);
     let child = command.spawn().with_context(|| format!("{command:?}"));
     pin(1);
@@ -35,7 +35,7 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
 }
 
 impl Server {
-    /// Start on cpu 0, and wait until it says `http://ADDRESS`.
+    /// Starts the server on cpu 0, and waits until it prints `http://ADDRESS`.
     pub(crate) fn start(program: &Path, args: &[&OsStr]) -> Result<Server> {
         let mut command = Command::new(program);
         command.args(args).stdout(Stdio::piped());
@@ -58,33 +58,33 @@ impl Server {
         }
     }
 
-    /// The same, which serves gRPC on a port of its own.
+    /// Returns the same server, with gRPC on a separate port.
     pub(crate) fn with_grpc(mut self, port: u16) -> Server {
         self.grpc = Some(SocketAddr::new(self.address.ip(), port));
         self
     }
 
-    /// Where a server takes gRPC.
+    /// Returns the address for gRPC.
     pub(crate) fn grpc_address(&self) -> SocketAddr {
         self.grpc.unwrap_or(self.address)
     }
 
-    /// How it ended, if it has.
+    /// Returns the exit status, if the process has ended.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// User and system time so far.
+    /// Returns the user and system time so far.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let after_name = stat.rsplit(") ").next().context("no fields")?;
         let fields: Vec<&str> = after_name.split(' ').collect();
         let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        // 100 ticks a second on every Linux that is in use.
+        // Linux reports 100 ticks per second on all common configurations.
         Ok(Duration::from_millis(ticks * 10))
     }
 
-    /// Proportional set size in bytes.
+    /// Returns the proportional set size in bytes.
     pub(crate) fn proportional_memory(&self) -> Result<f64> {
         let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
         let line = rollup.lines().find(|line| line.starts_with("Pss:"));
@@ -95,7 +95,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

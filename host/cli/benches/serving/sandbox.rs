@@ -1,4 +1,4 @@
-//! One handler call on a fresh instance: store, instantiate, lower, guest, compute, lift, drop.
+//! Measures one handler call on a fresh instance: store, instantiate, lower, guest, compute, lift, drop.
 
 use crate::load::median;
 use anyhow::{Context, Result};
@@ -16,14 +16,14 @@ use wisp_sandbox::limits::Limits;
 use wisp_sandbox::nn::{Compute, ComputeError, Computed, Computing, Graphs};
 use wisp_tensor::{ElementType, NamedTensor, Shape, Signature, Tensor};
 
-/// Calls of each kind.
+/// The number of measured calls of each kind.
 const CALLS: usize = 20_000;
 
 const FEATURES: [f32; 13] = [
     12.37, 0.94, 1.36, 10.6, 88.0, 1.98, 0.57, 0.28, 0.42, 1.95, 1.05, 1.82, 520.0,
 ];
 
-/// A graph that computes on the calling thread either way, or only hands out what it once computed.
+/// A graph that computes on the calling thread, or that returns remembered outputs without computing.
 #[derive(Debug)]
 struct Inline {
     graph: Arc<dyn Graph>,
@@ -59,7 +59,8 @@ impl Compute for Inline {
     }
 }
 
-/// Print a table: synchronous and asynchronous, without and with the graph's own time.
+/// Prints a table of synchronous and asynchronous calls, with and without the computation time of the
+/// graph.
 pub(crate) fn measure(repository: &Path) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let store = AotStore::open(&directory.path().join("aot"))?;
@@ -111,7 +112,7 @@ fn features(name: &str) -> Result<NamedTensor> {
     })
 }
 
-/// Microseconds of each call, after a warm-up.
+/// Returns the duration of each call in microseconds, after a warm-up.
 fn time(mut call: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
     let warm_up = NonZeroUsize::new(CALLS / 10).context("too few calls")?;
     for _ in 0..warm_up.get() {

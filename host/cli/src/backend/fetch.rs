@@ -1,7 +1,7 @@
-//! Brings files: over HTTP, with certificates as the system trusts them and proxies as the environment
-//! names them, and never more bytes than were asked for.
+//! Downloads files over HTTP, with the system's certificates and the environment's proxies, and with a
+//! limit on the number of bytes.
 //!
-//! A file counts when all of it has the size and the digest of the table, wherever it came from.
+//! A file is accepted only if its size and its digest match the table, wherever it came from.
 
 use super::index::link;
 use super::package::Wheel;
@@ -16,12 +16,12 @@ use ureq::http::Response;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
-/// How long a server may be silent.
+/// The time that a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What fetches. It asks for nothing of its own accord.
+/// Returns the HTTP client. It sends no requests on its own.
 pub(super) fn agent() -> Agent {
-    // Networks of companies end TLS themselves, with certificates that only the system knows.
+    // Company networks may terminate TLS themselves, with certificates that only the system trusts.
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
     let config = Agent::config_builder()
         .tls_config(tls.build())
@@ -32,13 +32,13 @@ pub(super) fn agent() -> Agent {
     config.build().new_agent()
 }
 
-/// Ask for what is at `url`, in a form that `accept` names.
+/// Requests `url`, with `accept` as the accepted media types.
 pub(super) fn get(agent: &Agent, url: &str, accept: &str) -> anyhow::Result<Response<Body>> {
     let answer = agent.get(url).header("accept", accept).call();
     answer.with_context(|| format!("failed to fetch `{}`", link::shown(url)))
 }
 
-/// Write the wheel at `url` into `file`, and show how far it is.
+/// Downloads the wheel at `url` into `file`, and shows the progress.
 pub(super) fn download(
     agent: &Agent,
     url: &str,
@@ -53,7 +53,7 @@ pub(super) fn download(
     result.with_context(|| format!("failed to fetch `{}`", link::shown(url)))
 }
 
-/// Write what is the wheel, as its digest proves, into `file`, and go back to its beginning.
+/// Copies the wheel into `file`, verifies its size and digest, and rewinds `file`.
 pub(super) fn copy_verified(
     reader: &mut impl Read,
     wheel: &Wheel,
@@ -97,7 +97,7 @@ pub(super) fn copy_verified(
     Ok(())
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// Returns a progress bar, which is visible on a terminal only.
 fn progress(bytes: u64) -> ProgressBar {
     const FORM: &str = "  {bar:32} {binary_bytes} of {binary_total_bytes}, {eta} left";
     let bar = ProgressBar::new(bytes);

@@ -1,7 +1,8 @@
-//! Finds a file in a simple index of Python packages, such as PyPI or a company's mirror of it.
+//! Finds a file in a simple index of Python packages, such as PyPI or a company's mirror.
 //!
-//! An index has a page for each project, as JSON (PEP 691) or, from mirrors that are older, as a page
-//! of links (PEP 503). It is asked where a file is, never what is in it: the digests are ours.
+//! An index has a page for each project, as JSON (PEP 691) or, on older mirrors, as an HTML page of
+//! links (PEP 503). Only the location of a file is taken from the index; digests come from the table in
+//! `package`.
 
 mod html;
 pub(super) mod link;
@@ -16,7 +17,7 @@ use ureq::{Agent, ResponseExt};
 
 const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.6, text/html;q=0.5";
 
-/// Far more than the page of a project with thousands of files takes.
+/// The limit on the size of a page, far above the page of a project with thousands of files.
 const MAX_PAGE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A project's page.
@@ -31,12 +32,12 @@ struct FileEntry {
     url: String,
 }
 
-/// Where the index says that the wheel is.
+/// Returns the URL of the wheel according to the index.
 pub(super) fn find(agent: &Agent, index: &IndexUrl, wheel: &Wheel) -> anyhow::Result<String> {
     let url = format!("{}/{}/", index.address(), wheel.project);
     let shown = link::shown(&url);
     let mut answer = fetch::get(agent, &url, ACCEPT)?;
-    // Links are relative to where a redirect has led.
+    // Links are relative to the final URL after redirects.
     let page = answer.get_uri().to_string();
     let content_type = answer.body().mime_type().unwrap_or_default().to_owned();
     let mut text = Vec::new();
@@ -62,7 +63,7 @@ pub(super) fn find(agent: &Agent, index: &IndexUrl, wheel: &Wheel) -> anyhow::Re
         .with_context(|| format!("`{shown}` has no http or https link to `{}`", wheel.file))
 }
 
-/// The link to a file on the page of a project, as it is written there.
+/// Returns the link to a file from the page of a project, as written there.
 fn link_to(file: &str, content_type: &str, page: &[u8]) -> anyhow::Result<Option<String>> {
     if content_type.ends_with("json") {
         let project: Project = serde_json::from_slice(page)?;

@@ -1,8 +1,9 @@
-//! Puts a package in its place, whole or not at all, and takes it away.
+//! Installs packages atomically, and removes them.
 //!
-//! All is made in a temporary directory beside the place, on the same file system, and renamed when it
-//! is complete. One process at a time does so, under a lock that ends with it, so what an earlier one has
-//! left half done is nobody's and is swept away.
+//! A package is assembled in a temporary directory next to its final place, on the same file system, and
+//! renamed when it is complete. Only one process at a time does so, under a lock that is released when
+//! the process ends. Partial directories that are left from earlier processes are therefore unused and
+//! are removed.
 
 use super::package::{Package, Wheel};
 use super::{fetch, index, installed, wheel};
@@ -17,28 +18,28 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use ureq::Agent;
 
-/// What directories are called that nobody may take for a package.
+/// The prefix of directories that must not be taken for a package.
 const PARTIAL: &str = ".partial-";
 
-/// What is to be installed, where to, from where.
+/// A package to install, its source and its destination.
 #[derive(Debug)]
 pub(super) struct Installation<'a> {
     pub(super) package: &'static Package,
     pub(super) cache: &'a Path,
     pub(super) source: Source<'a>,
-    /// Whether to do so if it is there already.
+    /// Installs the package again if it is already present.
     pub(super) force: bool,
 }
 
-/// Where wheels come from.
+/// The source of the wheels.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Source<'a> {
     Index(&'a IndexUrl),
-    /// Files on disk, of any names.
+    /// Files on disk, with any names.
     Files(&'a [PathBuf]),
 }
 
-/// The package is in this directory.
+/// The result of an installation, with the package's directory.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Installed(PathBuf),
@@ -64,7 +65,7 @@ impl Installation<'_> {
             .create(&home)
             .with_context(making)?;
         let _lock = lock(&home)?;
-        // Another process may have been faster.
+        // Another process may have installed it in the meantime.
         if let Some(place) = self.found() {
             return Ok(Outcome::WasThere(place));
         }
@@ -101,7 +102,7 @@ impl<'a> Wheels<'a> {
         }
     }
 
-    /// Write the wheel into `file`, if it is the one that is meant.
+    /// Writes the wheel into `file` and verifies it.
     fn read(&self, wheel: &'static Wheel, file: &mut File) -> anyhow::Result<()> {
         match self {
             Wheels::Index(agent, index) => {
@@ -132,7 +133,7 @@ impl<'a> Wheels<'a> {
     }
 }
 
-/// Say how much there is to fetch, where the lines that follow do not.
+/// Prints the number of files and the total size, if the package has more than one wheel.
 fn announce(package: &Package) {
     if let [_, _, ..] = package.wheels {
         let Package { name, version, .. } = package;
@@ -142,7 +143,7 @@ fn announce(package: &Package) {
     }
 }
 
-/// Which file is which wheel, as their sizes tell; each wheel must be there.
+/// Assigns each file to a wheel by its size. Every wheel must be assigned.
 fn assign<'a>(
     files: &'a [PathBuf],
     wheels: &'static [Wheel],
@@ -178,7 +179,7 @@ fn assign<'a>(
     }
 }
 
-/// Remove every version of a package; which directories there were.
+/// Removes every version of a package. Returns the removed directories.
 pub(super) fn uninstall(cache: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     let home = installed::home(cache);
     if !home.is_dir() {
@@ -191,7 +192,7 @@ pub(super) fn uninstall(cache: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>
     for entry in fs::read_dir(&home).with_context(removing)? {
         let entry = entry.with_context(removing)?;
         if is_version_of(&entry.file_name().to_string_lossy(), name) {
-            // Out of the way first: a directory that is half removed is no package.
+            // Renamed first: a half-removed directory must not be taken for a package.
             let bin = partial_directory(&home).with_context(removing)?;
             fs::rename(entry.path(), bin.path().join("old")).with_context(removing)?;
             bin.close().with_context(removing)?;
@@ -208,7 +209,7 @@ fn is_version_of(directory: &str, name: &str) -> bool {
     version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Be the only process that changes what is in `home`, until the file is closed.
+/// Locks `home` against changes by other processes, until the file is closed.
 fn lock(home: &Path) -> anyhow::Result<File> {
     let path = home.join("lock");
     let locking = || format!("failed to lock `{}`", display::path(&path));
@@ -224,7 +225,7 @@ fn lock(home: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Remove what processes have left that were ended; what cannot be removed is in nobody's way.
+/// Removes the partial directories of ended processes. Failures are ignored, since leftovers do no harm.
 fn sweep(home: &Path) {
     for entry in fs::read_dir(home).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
@@ -236,20 +237,20 @@ fn sweep(home: &Path) {
 fn partial_directory(home: &Path) -> std::io::Result<TempDir> {
     tempfile::Builder::new()
         .prefix(PARTIAL)
-        // Readable for a server under another account, and only ours to write to.
+        // Readable for a server that runs as another user, writable for the owner only.
         .permissions(Permissions::from_mode(0o755))
         .tempdir_in(home)
 }
 
 fn put_in_place(partial: TempDir, place: &Path, home: &Path) -> std::io::Result<()> {
-    // A process that has the library open keeps it: it is moved and removed, not written to.
+    // The old library is moved and removed, not overwritten: a process that has it open keeps it.
     let bin = partial_directory(home)?;
     if place.exists() {
         fs::rename(place, bin.path().join("old"))?;
     }
     File::open(partial.path())?.sync_all()?;
     fs::rename(partial.path(), place)?;
-    // It is not temporary any more.
+    // The directory has its final name and must not be removed on drop.
     let _ = partial.keep();
     File::open(home)?.sync_all()
 }

@@ -1,8 +1,8 @@
-//! Where the shared libraries of backends are kept, and which are there.
+//! Locates the shared libraries of installed backends.
 //!
-//! Everything is below `backends` in the cache directory. A package has one directory, which appears
-//! there whole or not at all, so that looking for its files is enough; their sizes are compared as well,
-//! against a disk that was full or a copy that ended early.
+//! All packages are below `backends` in the cache directory. A package has one directory, which is
+//! created atomically, so that checking for its files is enough. Their sizes are compared too, to detect
+//! a full disk or an incomplete copy.
 
 use super::package::{Member, Package};
 use crate::display;
@@ -11,12 +11,13 @@ use rustix::process::{getegid, geteuid};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Where all packages are.
+/// Returns the directory that contains all packages.
 pub(super) fn home(cache: &Path) -> PathBuf {
     cache.join("backends")
 }
 
-/// Refuse libraries that others may have put there: they would run as this process does.
+/// Rejects libraries that another user could have placed or changed: they would run with the rights of
+/// this process.
 pub(crate) fn check_ownership(cache: &Path) -> anyhow::Result<()> {
     let home = home(cache);
     let mut places = vec![home.clone()];
@@ -39,7 +40,7 @@ pub(crate) fn check_ownership(cache: &Path) -> anyhow::Result<()> {
         };
         let mode = metadata.permissions().mode() & 0o7777;
         let is_ours = [0, geteuid().as_raw()].contains(&metadata.uid());
-        // A group that only this user is in is common.
+        // Groups with only one user as a member are common.
         let is_open =
             mode & 0o002 != 0 || mode & 0o020 != 0 && metadata.gid() != getegid().as_raw();
         if !is_ours || is_open {
@@ -55,8 +56,8 @@ pub(crate) fn check_ownership(cache: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// ONNX Runtime's library of the pinned version, if `wisp backend install` has put it into the cache
-/// directory. That of `cuda` comes first, because it computes on processors just as well.
+/// Returns ONNX Runtime's library of the pinned version, if `wisp backend install` has installed it. The
+/// one of the package `cuda` is preferred, since it computes on CPUs equally well.
 pub(crate) fn onnxruntime(cache: &Path) -> Option<PathBuf> {
     ["cuda", "onnxruntime"].into_iter().find_map(|name| {
         let package = Package::for_this_machine(name).ok()?;
@@ -65,13 +66,13 @@ pub(crate) fn onnxruntime(cache: &Path) -> Option<PathBuf> {
     })
 }
 
-/// The directory that `wisp backend install cuda` has filled, if it has: `lib` has the libraries, those of
-/// ONNX Runtime for CUDA among them, `include` the headers that tract compiles its kernels with.
+/// Returns the directory of the package `cuda`, if it is installed: `lib` contains the libraries,
+/// including ONNX Runtime's for CUDA, and `include` the headers that tract compiles its kernels with.
 pub(crate) fn cuda(cache: &Path) -> Option<PathBuf> {
     directory(cache, Package::for_this_machine("cuda").ok()?)
 }
 
-/// The directory of a package that is there with all its files.
+/// Returns the directory of a package, if all its files are present.
 pub(super) fn directory(cache: &Path, package: &Package) -> Option<PathBuf> {
     let directory = home(cache).join(package.directory_name());
     let whole = package.members().all(|member| is_there(&directory, member));

@@ -1,4 +1,4 @@
-//! Tells which engines there are, and what those lack that cannot be used.
+//! Lists the backends, and the reason why a backend is unavailable.
 
 use super::installed;
 use crate::display;
@@ -8,25 +8,25 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use wisp_backend::Backend;
 
-/// What a column shows of which there is nothing to tell.
+/// The text of a column without a value.
 const NOTHING: &str = "-";
 
-/// An engine, as shown with `--json`.
+/// A backend, as printed with `--json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Entry {
     name: &'static str,
     available: bool,
-    /// What is missing, and how to get it.
+    /// The part that is missing, and the way to install it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
-    /// The shared library that is opened for it; engines without one are built in.
+    /// The shared library of the backend; built-in backends have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     library: Option<PathBuf>,
 }
 
-/// The engines of this build, the default one first.
+/// Returns the backends of this build, the default one first.
 pub(super) fn entries(args: &BackendArgs, cache: &Path) -> Vec<Entry> {
     let backends = backends(args, cache);
     backends
@@ -52,8 +52,8 @@ fn entry(backend: &dyn Backend, args: &BackendArgs, cache: &Path) -> Entry {
     entry
 }
 
-/// The engines as a table, with what is missing below it, and where the libraries of CUDA are if they are
-/// installed.
+/// Formats the backends as a table, followed by the reasons for unavailable backends and the directory
+/// of the CUDA libraries, if those are installed.
 pub(super) fn table(entries: &[Entry], cuda: Option<&Path>) -> String {
     let head = ["NAME", "AVAILABLE", "VERSION", "LIBRARY"].map(str::to_owned);
     let rows: Vec<[String; 4]> = std::iter::once(head)

@@ -1,28 +1,28 @@
-//! What can be installed: which files of which wheels, of which sizes and digests, for which machine.
+//! The table of installable packages: the wheels, their files, sizes and digests, for each machine.
 //!
-//! The versions are those that the backends are tested with. A digest here is what makes a file from
-//! any index, mirror or disk as good as the one that was looked at when it was written down; a new
-//! version is a new line, with the size and the SHA-256 that the index's JSON says.
+//! The versions are those that the backends are tested with. The digest makes a file from any index,
+//! mirror or disk equivalent to the file that was examined when the entry was written. A new version
+//! needs a new entry, with the size and the SHA-256 from the index's JSON.
 
 mod cuda;
 
 use crate::failure::bad_configuration;
 use std::env::consts::{ARCH, OS};
 
-/// The shared libraries of an engine, for one kind of machine.
+/// The shared libraries of a backend, for one kind of machine.
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
-    /// As [`std::env::consts::OS`] and [`ARCH`] have it.
+    /// The values of [`std::env::consts::OS`] and [`ARCH`].
     pub(super) machine: (&'static str, &'static str),
     pub(super) wheels: &'static [Wheel],
 }
 
-/// A file of a package index, and what is taken out of it.
+/// A wheel in a package index, and the members that are extracted from it.
 #[derive(Debug)]
 pub(super) struct Wheel {
-    /// The project's normalised name, which is its place in an index.
+    /// The project's normalized name, which is its path in an index.
     pub(super) project: &'static str,
     pub(super) file: &'static str,
     pub(super) bytes: u64,
@@ -31,14 +31,14 @@ pub(super) struct Wheel {
     pub(super) members: &'static [Member],
 }
 
-/// What is taken out of a wheel: one file, or all files of a folder.
+/// A member to extract from a wheel: one file, or all files of a folder.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// Its name in the wheel, which ends in a slash if it is a folder.
+    /// Its name in the wheel, with a trailing slash if it is a folder.
     pub(super) from: &'static str,
-    /// Where it is kept, relative to the package's directory.
+    /// Its destination, relative to the package's directory.
     pub(super) to: &'static str,
-    /// Its size, unpacked; of a folder, that of all its files.
+    /// Its unpacked size in bytes; for a folder, the total of all its files.
     pub(super) bytes: u64,
 }
 
@@ -118,7 +118,7 @@ const fn member(from: &'static str, to: &'static str, bytes: u64) -> Member {
 }
 
 impl Package {
-    /// The package of this name for the machine that runs this program.
+    /// Returns the package of this name for the machine that runs this program.
     pub(crate) fn for_this_machine(name: &str) -> anyhow::Result<&'static Package> {
         Package::find(name, (OS, ARCH)).ok_or_else(|| {
             let machines: Vec<String> = PACKAGES
@@ -140,27 +140,27 @@ impl Package {
             .find(|package| package.name == name && package.machine == machine)
     }
 
-    /// The directory's name, below that of all packages.
+    /// Returns the name of the package's directory, below the directory of all packages.
     pub(super) fn directory_name(&self) -> String {
         format!("{}-{}", self.name, self.version)
     }
 
-    /// Everything that is taken out of its wheels.
+    /// Returns the members of all its wheels.
     pub(super) fn members(&self) -> impl Iterator<Item = &'static Member> {
         self.wheels.iter().flat_map(|wheel| wheel.members)
     }
 
-    /// Where ONNX Runtime's library is in its directory.
+    /// Returns the path of ONNX Runtime's library, relative to the package's directory.
     pub(super) fn onnxruntime_library(&self) -> Option<&'static str> {
         let mut kept = self.members().map(|member| member.to);
         kept.find(|path| {
             let name = path.rsplit('/').next();
-            // Others begin with `libonnxruntime_`.
+            // The names of other libraries begin with `libonnxruntime_`.
             name.is_some_and(|name| name.starts_with("libonnxruntime."))
         })
     }
 
-    /// What is fetched to install it.
+    /// Returns the total size of the wheels in bytes.
     pub(super) fn download_bytes(&self) -> u64 {
         self.wheels.iter().map(|wheel| wheel.bytes).sum()
     }
@@ -188,13 +188,13 @@ mod tests {
                 let hexadecimal = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
                 assert_eq!(wheel.sha256.len(), 64, "{}", wheel.file);
                 assert!(wheel.sha256.chars().all(hexadecimal), "{}", wheel.file);
-                // Wheels on disk are told apart by their sizes.
+                // Wheels on disk are identified by their sizes.
                 assert!(sizes.insert(wheel.bytes), "{}", wheel.file);
                 let project = wheel.project.replace('-', "_");
                 assert!(wheel.file.starts_with(&format!("{project}-")), "{name}");
             }
             for member in package.members() {
-                // Several wheels bring headers into one folder.
+                // Several wheels contribute headers to one folder.
                 let is_new = kept.insert(member.to) || member.is_folder();
                 assert!(is_new, "{name}: {}", member.to);
                 assert_eq!(member.is_folder(), member.to.ends_with('/'), "{name}");

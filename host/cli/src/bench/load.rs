@@ -1,4 +1,4 @@
-//! What it costs to load a graph: time and memory, in a process that does nothing else.
+//! Measures the time and memory of loading a graph, in a process that does nothing else.
 
 use crate::options::BenchArgs;
 use anyhow::Context;
@@ -9,16 +9,16 @@ use std::time::Instant;
 use wisp_backend::measure::varied_inputs;
 use wisp_backend::{Backend, LoadOptions};
 
-/// What loading a graph and computing it once took.
+/// The cost of loading a graph and of computing it once.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct LoadCost {
-    /// Until it could compute.
+    /// The time until the graph can compute.
     pub(super) load_microseconds: f64,
-    /// By how much the process has grown, where the system tells; the engine's own code included.
+    /// The growth of the process's memory, including the backend's own code, if the system reports it.
     pub(super) memory_bytes: Option<u64>,
 }
 
-/// The cost of loading the graph at `path` with `backend`; none where that fails.
+/// Returns the cost of loading the graph at `path` with `backend`, or `None` if loading fails.
 pub(super) fn measure(
     backend: &str,
     path: &Path,
@@ -48,7 +48,7 @@ pub(super) fn measure(
     }
 }
 
-/// Load the graph in this process and print what that took.
+/// Loads the graph in this process and prints the cost.
 pub(super) fn measure_here(
     backend: &dyn Backend,
     path: &Path,
@@ -70,7 +70,7 @@ pub(super) fn measure_here(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The memory that this process occupies, as Linux tells.
+/// Returns the resident memory of this process, as Linux reports it.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

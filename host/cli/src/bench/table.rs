@@ -1,10 +1,10 @@
-//! A comparison as a table for people.
+//! Prints a comparison as a table.
 
 use super::{BatchReport, GraphReport};
 use crate::display;
 use std::io::{self, Write};
 
-/// Print what was found of one graph.
+/// Prints the results for one graph.
 pub(super) fn print(report: &GraphReport, out: &mut impl Write) -> io::Result<()> {
     let GraphReport {
         graph,
@@ -31,7 +31,7 @@ pub(super) fn print(report: &GraphReport, out: &mut impl Write) -> io::Result<()
                 line.push(time(cost.load_microseconds));
                 line.push(cost.memory_bytes.map_or("-".to_owned(), display::size));
             }
-            // It was loaded here, and not by the process that measures.
+            // The graph was loaded in this process, but not in the one that measures the cost.
             (None, None) => line.extend(["-".to_owned(), "-".to_owned()]),
         }
         lines.push(line);
@@ -79,7 +79,7 @@ fn line(batch: &BatchReport, best: f64) -> Vec<String> {
     ]
 }
 
-/// A time in the unit that leaves few digits: `4.2 us`, `17 ms`.
+/// Formats a time in the unit that gives few digits: `4.2 us`, `17 ms`.
 fn time(microseconds: f64) -> String {
     match microseconds {
         us if us < 1e3 => format!("{us:.1} us"),
@@ -88,7 +88,7 @@ fn time(microseconds: f64) -> String {
     }
 }
 
-/// Columns as wide as their widest entry; the last of a line may be wider.
+/// Writes columns that are as wide as their widest entry; the last entry of a line may be wider.
 fn write_aligned(lines: &[Vec<String>], out: &mut impl Write) -> io::Result<()> {
     let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {

@@ -1,7 +1,7 @@
-//! The Rust toolchain: finding it, completing it, and having it compile handlers.
+//! The Rust toolchain: locates it, installs the missing target, and compiles handlers with it.
 //!
-//! Whatever cargo and rustup print reaches the terminal as they print it; only cargo's messages for
-//! programs are read here, which say where the artifacts are.
+//! The output of cargo and rustup is passed through to the terminal. Only cargo's machine-readable
+//! messages, which contain the paths of the artifacts, are read here.
 
 use super::manifest::{self, CrateManifest};
 use crate::display;
@@ -12,23 +12,24 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What handlers compile to: no WASI, so that nothing but the world's imports appears.
+/// The target of handlers. It has no WASI, so that a module imports nothing beyond the world's imports.
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Where cargo looks for configuration in each directory from the current one upwards.
+/// The paths at which cargo reads configuration, in the current directory and each of its ancestors.
 pub(super) const CONFIG_FILES: [&str; 2] = [".cargo/config.toml", ".cargo/config"];
 
-/// Bytes of stack where nobody says otherwise. rustc places the stack first in memory, so that with
-/// a small one everything a request touches lies in a few pages, which the pool keeps resident: 13
-/// instead of 31 microseconds for a request. Half as much traps in decoders of JPEG.
+/// The default stack size in bytes. rustc places the stack first in memory. With a small stack,
+/// everything that a request touches is in a few pages, which the pool keeps resident: a request takes
+/// 13 instead of 31 microseconds. With half of this size, JPEG decoders trap.
 const DEFAULT_STACK_SIZE: u32 = 64 << 10;
 
-/// Bytes of heap that an instance starts with. The linker rounds the whole memory up to 64 KiB, so that
-/// there are up to twice as many. Growing the memory instead changes the page table twice a request.
+/// The size in bytes of the heap that an instance starts with. The linker rounds the whole memory up to
+/// 64 KiB, so the heap can be up to twice as large. Growing the memory instead would change the page
+/// table twice per request.
 const INITIAL_HEAP: u32 = 64 << 10;
 
-/// What an outer cargo or clippy leaves in the environment that would change or block this build:
-/// with a shared target directory the inner cargo waits for the outer one's lock for ever.
+/// Environment variables set by an outer cargo or clippy that would change or block this build. With a
+/// shared target directory, the inner cargo would wait forever for the outer one's lock.
 const FOREIGN_VARIABLES: [&str; 8] = [
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_BUILD_TARGET",
@@ -40,7 +41,7 @@ const FOREIGN_VARIABLES: [&str; 8] = [
     "RUSTFLAGS",
 ];
 
-/// A cargo that can be called.
+/// A cargo executable.
 #[derive(Debug)]
 pub(super) struct Toolchain {
     cargo: PathBuf,
@@ -68,7 +69,7 @@ struct Target {
     crate_types: Vec<String>,
 }
 
-/// A line of cargo's output for programs; other lines than artifacts lack most of it.
+/// A line of cargo's machine-readable output. Lines other than artifacts lack most of the fields.
 #[derive(Debug, Deserialize)]
 struct Message {
     reason: String,
@@ -78,8 +79,8 @@ struct Message {
     filenames: Vec<PathBuf>,
 }
 
-/// The stack size to pass to the linker: what the crate says, else what a cargo configuration says
-/// (then there is nothing to pass), else the default.
+/// Returns the stack size to pass to the linker: the one in the crate's manifest, or else the default.
+/// Returns `None` if a cargo configuration already passes one.
 pub(super) fn stack_flag(manifest: &CrateManifest, workspace: &Workspace) -> Option<u32> {
     let configured = workspace.root.ancestors().any(|directory| {
         CONFIG_FILES.iter().any(|name| {
@@ -92,7 +93,7 @@ pub(super) fn stack_flag(manifest: &CrateManifest, workspace: &Workspace) -> Opt
     }
 }
 
-/// Whether a cargo configuration passes a stack size to the linker of the target.
+/// Returns whether a cargo configuration passes a stack size to the linker for the target.
 fn sets_stack_size(config: &str) -> bool {
     let flags = |config: &toml::Table| {
         let target = config.get("target")?.get(TARGET)?;
@@ -107,7 +108,7 @@ fn sets_stack_size(config: &str) -> bool {
 // === impl Toolchain ===
 
 impl Toolchain {
-    /// The cargo on the path, or where rustup puts it.
+    /// Returns the cargo on the `PATH`, or the one in rustup's directory.
     pub(super) fn find() -> anyhow::Result<Toolchain> {
         let cargo = find_program("cargo").context(
             "cargo is not found: building handlers takes Rust, installed as https://rustup.rs says \
@@ -116,7 +117,7 @@ impl Toolchain {
         Ok(Toolchain { cargo })
     }
 
-    /// The workspace of the crate in `directory`.
+    /// Returns the workspace of the crate in `directory`.
     pub(super) fn workspace(&self, directory: &Path) -> anyhow::Result<Workspace> {
         let mut command = self.command(&self.cargo, directory);
         command.args(["metadata", "--no-deps", "--format-version", "1"]);
@@ -129,7 +130,7 @@ impl Toolchain {
         serde_json::from_slice(&output.stdout).context("failed to understand `cargo metadata`")
     }
 
-    /// Install the target's standard library where it is missing.
+    /// Installs the target's standard library if it is missing.
     pub(super) fn ensure_target(&self, directory: &Path) -> anyhow::Result<()> {
         if self.has_target(directory)? {
             return Ok(());
@@ -157,7 +158,7 @@ impl Toolchain {
     }
 
     fn has_target(&self, directory: &Path) -> anyhow::Result<bool> {
-        // The rustc that stands beside this cargo, which for rustup is a proxy of the same kind.
+        // The rustc next to this cargo; with rustup, both are proxies.
         let beside = self.cargo.with_file_name(program_file("rustc"));
         let rustc = match beside.is_file() {
             true => beside,
@@ -174,7 +175,7 @@ impl Toolchain {
         Ok(Path::new(library.trim_end()).is_dir())
     }
 
-    /// Compile crates of one workspace in one call; the module of each, in no particular order.
+    /// Compiles crates of one workspace in one call. Returns the module of each, in no particular order.
     pub(super) fn build<'a>(
         &self,
         workspace: &Workspace,
@@ -185,7 +186,7 @@ impl Toolchain {
         command.args(["build", "--release", "--lib", "--target", TARGET]);
         command.arg("--message-format=json-render-diagnostics");
         if let Some(size) = stack_size {
-            // Joined to the flags of the configuration, where the linker takes the last of a kind.
+            // Appended to the flags of the configuration; the linker uses the last value of each flag.
             let flags = format!(
                 "[\"-Clink-arg=-zstack-size={size}\", \"-Clink-arg=--initial-heap={INITIAL_HEAP}\"]"
             );
@@ -226,8 +227,8 @@ impl Toolchain {
         Ok(modules)
     }
 
-    /// A command in `directory`, whose configuration and toolchain file apply, in an environment
-    /// without anything of an outer build.
+    /// Returns a command that runs in `directory`, where cargo's configuration and toolchain files
+    /// apply, with the variables of an outer build removed from its environment.
     fn command(&self, program: &Path, directory: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(directory).stdin(Stdio::null());
@@ -241,12 +242,12 @@ impl Toolchain {
 // === impl Workspace ===
 
 impl Workspace {
-    /// Whether the crate in this directory belongs to it.
+    /// Returns whether the crate in this directory belongs to the workspace.
     pub(super) fn has(&self, directory: &Path) -> bool {
         self.package(directory).is_some()
     }
 
-    /// The name of the crate in this directory, for messages.
+    /// Returns the name of the crate in this directory, for messages.
     pub(super) fn package_name<'a>(&'a self, directory: &'a Path) -> &'a str {
         match self.package(directory) {
             Some(package) => &package.name,
@@ -259,7 +260,10 @@ impl Workspace {
         packages.find(|package| package.manifest_path.parent() == Some(directory))
     }
 
-    /// The package in this directory, which must make a Wasm module.
+    /// Returns the package in this directory.
+    ///
+    /// # Errors
+    /// Fails if cargo does not list the package, or if it does not build a Wasm module.
     fn package_with_module(&self, directory: &Path) -> anyhow::Result<&Package> {
         let manifest = display::path(&directory.join(manifest::FILE_NAME));
         let package = self
@@ -283,7 +287,7 @@ impl Workspace {
 // === impl Message ===
 
 impl Message {
-    /// The Wasm module that the message reports, and which of the crates it is of.
+    /// Returns the Wasm module that the message reports, and the directory of its crate among `crates`.
     fn module<'a>(&self, crates: &[&'a Path]) -> Option<(&'a Path, &Path)> {
         if self.reason != "compiler-artifact" {
             return None;
@@ -295,7 +299,7 @@ impl Message {
     }
 }
 
-/// A program on the path, or in the directory where rustup puts what it installs.
+/// Returns the path of a program on the `PATH` or in the directory into which rustup installs.
 fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let cargo_home = std::env::var_os("CARGO_HOME")

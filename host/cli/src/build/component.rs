@@ -1,7 +1,7 @@
-//! From the core module that rustc makes to a component that a server accepts.
+//! Converts the core module that rustc produces to a component that a server accepts.
 //!
-//! Checks what a server checks when it loads a handler, so that a refusal comes here and names its
-//! cause, not at deployment.
+//! Performs the same checks as a server that loads the handler, so that a build reports the cause of a
+//! rejection before deployment.
 
 use anyhow::{Context, bail};
 use wasmparser::{Parser, Payload};
@@ -10,11 +10,11 @@ use wisp_sandbox::component::{
 };
 use wit_component::ComponentEncoder;
 
-/// For a crate that compiles and offers nothing.
+/// The error for a crate that compiles but exports no handler.
 const NO_EXPORT: &str = "the crate exports no handler: call `wisp_handler::export!(YourHandler);` \
     once in its lib.rs, for a type that implements `wisp_handler::Handler`";
 
-/// The component that `module` amounts to, with its world checked.
+/// Returns the component for `module`, with its world checked.
 pub(super) fn from_module(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     if !has_component_type(module)? {
         bail!(NO_EXPORT);
@@ -31,7 +31,8 @@ pub(super) fn from_module(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(component)
 }
 
-/// Whether anything described the module's world: wit-bindgen does, in custom sections.
+/// Returns whether the module contains a description of its world, which wit-bindgen writes to custom
+/// sections.
 fn has_component_type(module: &[u8]) -> anyhow::Result<bool> {
     for payload in Parser::new(0).parse_all(module) {
         if let Payload::CustomSection(section) = payload.context("cargo wrote no valid module")?
@@ -52,7 +53,7 @@ fn check(component: &[u8]) -> anyhow::Result<()> {
         let import = import.to_owned();
         return Err(ComponentError::ForbiddenImport { import }.into());
     }
-    // Linking the SDK alone describes its world already.
+    // Linking the SDK is enough for the description of a world.
     if outline.exports.is_empty() {
         bail!(NO_EXPORT);
     }
@@ -71,7 +72,7 @@ fn check(component: &[u8]) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    /// A core module for a world, as wit-bindgen would have it made.
+    /// Returns a core module for a world, as wit-bindgen would produce it.
     fn module(wit: &str) -> anyhow::Result<Vec<u8>> {
         let mut resolve = wit_parser::Resolve::default();
         let package = resolve.push_str("test.wit", wit)?;

@@ -1,12 +1,12 @@
-//! Whether a component is newer than everything it was made of, without asking cargo.
+//! Checks whether a component is newer than everything that it was built from, without calling cargo.
 //!
-//! Beside each artifact cargo writes a `.d` file that lists the sources of the crate and of all its
-//! path dependencies, files read by macros and build scripts included. A component is fresh when
-//! none of those is newer or gone, nor any manifest, lock file or cargo configuration on the way
-//! up from one of them, nor the model file that named the crate.
+//! Next to each artifact cargo writes a `.d` file that lists the sources of the crate and of all its
+//! path dependencies, including files read by macros and build scripts. A component is fresh if all of
+//! those exist and none is newer, and if the same holds for the manifests, lock files and cargo
+//! configurations in their ancestor directories and for the model file that names the crate.
 //!
-//! Invariant: whatever is not known makes a component stale, and the build that follows asks cargo.
-//! What this cannot see is another compiler; `wisp build` asks cargo in any case.
+//! Invariant: missing information makes a component stale, and the build that follows calls cargo. A
+//! different compiler is not detected; `wisp build` always calls cargo.
 
 use super::cargo::{CONFIG_FILES, TARGET};
 use super::manifest::{self, CrateManifest};
@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Whether the component of `order` is there and as new as its sources.
+/// Returns whether the component of `order` exists and is at least as new as its sources.
 pub(super) fn is_fresh(order: &Order) -> bool {
     let Destination::Model {
         component,
@@ -37,8 +37,8 @@ pub(super) fn is_fresh(order: &Order) -> bool {
         && settings_above(&sources).iter().all(|file| is_older(file))
 }
 
-/// The sources that cargo recorded for the crate's last release build, `None` where it was never
-/// built or builds somewhere else.
+/// Returns the sources that cargo recorded for the crate's last release build, or `None` if the crate
+/// was never built or has a different target directory.
 fn recorded_sources(crate_directory: &Path) -> Option<Vec<PathBuf>> {
     let library = CrateManifest::load(crate_directory).ok()?.library;
     let target_directory = workspace_root(crate_directory).join("target");
@@ -47,14 +47,15 @@ fn recorded_sources(crate_directory: &Path) -> Option<Vec<PathBuf>> {
         .join("release")
         .join(format!("{library}.d"));
     let listed = prerequisites(&fs::read_to_string(file).ok()?);
-    // Generated files are as new as the build; what generated them is listed as well.
+    // Generated files are as new as the build; the sources of the generator are listed too.
     let is_source = |path: &PathBuf| !path.starts_with(&target_directory);
     let sources: Vec<PathBuf> = listed.into_iter().filter(is_source).collect();
     (!sources.is_empty()).then_some(sources)
 }
 
-/// The nearest directory upwards whose manifest has a `[workspace]`, or the crate's own: as cargo
-/// finds it, but for workspaces that exclude the crate. Those lead to no `.d` file.
+/// Returns the nearest ancestor directory whose manifest has a `[workspace]` section, or the crate's own
+/// directory. This is cargo's rule except for workspaces that exclude the crate, for which no `.d` file
+/// is found.
 fn workspace_root(crate_directory: &Path) -> &Path {
     let is_workspace = |directory: &&Path| {
         fs::read_to_string(directory.join(manifest::FILE_NAME)).is_ok_and(|text| {
@@ -68,7 +69,7 @@ fn workspace_root(crate_directory: &Path) -> &Path {
         .unwrap_or(crate_directory)
 }
 
-/// The paths after the colon of a `.d` file's first rule, in which a space is written `\ `.
+/// Returns the paths after the colon of a `.d` file's first rule. A space in a path is escaped as `\ `.
 fn prerequisites(rule: &str) -> Vec<PathBuf> {
     let first = rule.lines().next().unwrap_or_default();
     let Some((_, list)) = first.split_once(": ") else {
@@ -92,7 +93,7 @@ fn prerequisites(rule: &str) -> Vec<PathBuf> {
     paths.into_iter().map(PathBuf::from).collect()
 }
 
-/// The manifests, lock files and cargo configurations in all directories above the sources.
+/// Returns the manifests, lock files and cargo configurations in all directories above the sources.
 fn settings_above(sources: &[PathBuf]) -> Vec<PathBuf> {
     let directories: BTreeSet<&Path> = sources
         .iter()
@@ -139,7 +140,7 @@ mod tests {
             .set_modified(at(seconds))?)
     }
 
-    /// A workspace with one crate, built at 100 from sources of 10.
+    /// Creates a workspace with one crate, built at time 100 from sources of time 10.
     fn project() -> anyhow::Result<(TempDir, Order)> {
         let directory = tempfile::tempdir()?;
         let root = directory.path().canonicalize()?;

@@ -1,7 +1,7 @@
-//! Putting a component in its place: whole or not at all, and only where it differs.
+//! Installs a component atomically, and only if it differs from the existing one.
 //!
-//! The file's time is that of the build's start: a source that was changed while the build ran is
-//! newer than the component, so that `freshness` sees it.
+//! The file's modification time is the time at which the build started. A source that changes during the
+//! build is therefore newer than the component, and `freshness` detects it.
 
 use super::Change;
 use crate::display;
@@ -11,10 +11,10 @@ use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Make `path` hold `component`, as of `built`.
+/// Writes `component` to `path` and sets the file's modification time to `built`.
 pub(super) fn install(component: &[u8], path: &Path, built: SystemTime) -> anyhow::Result<Change> {
     if fs::read(path).is_ok_and(|there| there == component) {
-        // Failing to mark it costs a call of cargo next time, and nothing else.
+        // A failure to set the time only costs a call of cargo at the next build.
         let _ = File::options()
             .append(true)
             .open(path)
@@ -31,7 +31,7 @@ fn write(component: &[u8], path: &Path, built: SystemTime) -> anyhow::Result<()>
     fs::create_dir_all(directory)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".handler-");
-    // Readable for a server under another account, as cargo's own output is; the umask applies.
+    // Readable for a server that runs as another user, like cargo's own output. The umask applies.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(directory)?;

@@ -1,6 +1,6 @@
-//! What a handler's Cargo.toml says to Wisp: its names, and `[package.metadata.wisp]`.
+//! The parts of a handler's Cargo.toml that a build uses: its names and `[package.metadata.wisp]`.
 //!
-//! Cargo itself judges the rest of the file.
+//! Cargo validates the rest of the file.
 
 use crate::display;
 use crate::failure::bad_configuration;
@@ -11,22 +11,22 @@ use std::path::{Path, PathBuf};
 /// The name of the file in a crate's directory.
 pub(super) const FILE_NAME: &str = "Cargo.toml";
 
-/// As much of a crate's manifest as a build needs.
+/// The parts of a crate's manifest that a build needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CrateManifest {
     pub(super) name: String,
-    /// The library's name, which its files have.
+    /// The name of the library, which is also the base name of its artifacts.
     pub(super) library: String,
     pub(super) wisp: WispSection,
 }
 
-/// `[package.metadata.wisp]`.
+/// The section `[package.metadata.wisp]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct WispSection {
-    /// Bytes of stack.
+    /// The size of the stack in bytes.
     pub(super) stack_size: Option<u32>,
-    /// The repository whose models get the component, relative to the crate.
+    /// The repository whose models receive the component, relative to the crate's directory.
     pub(super) models: Option<PathBuf>,
 }
 
@@ -55,7 +55,7 @@ struct Library {
 }
 
 impl CrateManifest {
-    /// Read the manifest of the crate in `directory`.
+    /// Reads the manifest of the crate in `directory`.
     pub(super) fn load(directory: &Path) -> anyhow::Result<CrateManifest> {
         let path = directory.join(FILE_NAME);
         let shown = display::path(&path);
@@ -81,8 +81,8 @@ impl CrateManifest {
     }
 }
 
-/// The linker wants a multiple of 16. The bounds keep out a size given in KiB or in pages, and one
-/// that leaves nothing of the memory a handler is granted.
+/// Checks a stack size. The linker requires a multiple of 16. The bounds reject a size that was given in
+/// KiB or in pages, and one that leaves no room in the memory that a handler may use.
 fn check_stack_size(size: u32, file: &str) -> anyhow::Result<()> {
     const SMALLEST: u32 = 4 << 10;
     const LARGEST: u32 = 64 << 20;

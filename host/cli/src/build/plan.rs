@@ -1,7 +1,7 @@
-//! Which handlers there are to build, and where each component goes.
+//! Decides which handlers to build, and the destination of each component.
 //!
-//! Reads directories, model.toml and Cargo.toml; asks cargo nothing. A model that has a handler.wasm
-//! and no source is no error: repositories are shipped without sources.
+//! Reads directories, model.toml and Cargo.toml, and does not call cargo. A model with a handler.wasm
+//! and without its source is not an error: repositories are shipped without sources.
 
 use super::manifest::{self, CrateManifest};
 use crate::display;
@@ -12,40 +12,40 @@ use wisp_protocol::call::Version;
 use wisp_serving::registry::model_file::{self, ModelFile};
 use wisp_serving::registry::repository::{HANDLER_FILE, is_model_directory, versions};
 
-/// What to do about one handler.
+/// The action for one handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Plan {
     Build(Order),
-    /// The component is there and its source is not.
+    /// The component exists, and its source does not.
     Keep {
         name: String,
         component: PathBuf,
     },
 }
 
-/// A crate to compile, and where its component goes.
+/// A crate to compile, and the destination of its component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) name: String,
-    /// The crate's directory, canonical.
+    /// The crate's directory, as a canonical path.
     pub(super) source: PathBuf,
     pub(super) destination: Destination,
 }
 
-/// Where a component goes.
+/// The destination of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Destination {
     Model {
-        /// The handler.wasm to write.
+        /// The path of the handler.wasm to write.
         component: PathBuf,
-        /// The file that named the crate.
+        /// The file that names the crate.
         model_file: PathBuf,
     },
-    /// Below the workspace's own target directory, which cargo knows.
+    /// A path in the workspace's target directory, which cargo reports.
     TargetDirectory,
 }
 
-/// The handlers below `path`: a repository, a model's directory or a handler's crate.
+/// Returns the plans for `path`: a repository, a model's directory or a handler's crate.
 pub(super) fn plan(path: &Path) -> anyhow::Result<Vec<Plan>> {
     let directory = canonical(path)?;
     if !directory.is_dir() {
@@ -70,7 +70,7 @@ pub(super) fn plan(path: &Path) -> anyhow::Result<Vec<Plan>> {
     Ok(plans)
 }
 
-/// The handlers of the models below `path`: a repository or a model's directory.
+/// Returns the plans for the models below `path`: a repository or a model's directory.
 pub(super) fn plan_models(path: &Path) -> anyhow::Result<Vec<Plan>> {
     let directory = canonical(path)?;
     if directory.is_file() {
@@ -85,8 +85,8 @@ pub(super) fn plan_models(path: &Path) -> anyhow::Result<Vec<Plan>> {
     plans.filter_map(Result::transpose).collect()
 }
 
-/// A crate alone: its component goes to the models of the repository that its manifest names,
-/// or else below the target directory.
+/// Returns the plans for a crate. Its component is installed for the models of the repository that its
+/// manifest names, or else below the target directory.
 fn plan_crate(directory: &Path) -> anyhow::Result<Vec<Plan>> {
     let manifest = CrateManifest::load(directory)?;
     let Some(repository) = &manifest.wisp.models else {
@@ -114,7 +114,7 @@ fn plan_crate(directory: &Path) -> anyhow::Result<Vec<Plan>> {
     Ok(plans)
 }
 
-/// What to do for the model in `directory`; nothing where it names no source.
+/// Returns the plan for the model in `directory`, or `None` if its model file names no source.
 fn plan_model(directory: &Path) -> anyhow::Result<Option<Plan>> {
     let name = directory.file_name().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
@@ -155,15 +155,16 @@ fn plan_model(directory: &Path) -> anyhow::Result<Option<Plan>> {
     }
 }
 
-/// The highest version of the model in `directory`, or the first where there is none yet: a model
-/// whose only file is made by an export script has no directory in a fresh checkout.
+/// Returns the directory of the highest version of the model in `directory`, or of the first version if
+/// there is none yet: a model whose only file is created by an export script has no version directory in
+/// a fresh checkout.
 fn version_directory(directory: &Path) -> anyhow::Result<PathBuf> {
     let highest = versions(directory)?.into_keys().max();
     Ok(directory.join(highest.unwrap_or(Version::FIRST).to_string()))
 }
 
-/// The models of a repository. A directory that cannot be read holds none that could be built; the
-/// server says so when it loads the rest.
+/// Returns the directories of a repository's models. Unreadable directories are skipped; the server
+/// reports them when it loads the repository.
 fn models_below(repository: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let read = || {
         format!(

@@ -1,7 +1,8 @@
-//! What a handler says of itself, asked in the sandbox that serves it.
+//! Reads a handler's signature by calling it in the sandbox that also serves it.
 //!
-//! A deadline and the server's limits hold, and there are no graphs: one that cannot answer is shown
-//! with the reason. The sandbox is started for the first handler, since most files are none.
+//! The server's deadline and limits apply, and there are no graphs. A handler that fails is reported
+//! with the reason. The sandbox is started for the first handler only, since most files are not
+//! handlers.
 
 use crate::display;
 use crate::loading::{LoadingOptions, loader};
@@ -17,13 +18,13 @@ use wisp_sandbox::nn::Graphs;
 use wisp_serving::registry::loader::Loader;
 use wisp_tensor::{Signature, TensorSpec};
 
-/// Where handlers are asked; started when the first is.
+/// The sandbox that calls handlers; started on first use.
 pub(super) struct Sandbox<'a> {
     cache_dir: Option<&'a Path>,
     loader: Option<Loader>,
 }
 
-/// A handler's signature, or why it did not tell it.
+/// A handler's signature, or the reason why it could not be read.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Told {
@@ -45,7 +46,7 @@ struct GraphReport {
     tensors: TensorsReport,
 }
 
-/// What goes in and what comes out.
+/// The input and output tensors.
 #[derive(Debug, Serialize)]
 struct TensorsReport {
     inputs: Vec<TensorReport>,
@@ -56,10 +57,10 @@ struct TensorsReport {
 struct TensorReport {
     name: String,
     datatype: &'static str,
-    /// -1 where variable.
+    /// -1 for a variable axis.
     shape: Vec<i64>,
     optional: bool,
-    /// As people read it.
+    /// The human-readable form.
     #[serde(skip)]
     text: String,
 }
@@ -74,7 +75,7 @@ impl<'a> Sandbox<'a> {
         }
     }
 
-    /// Ask the handler `wasm`. `Err` is the sandbox's own failure.
+    /// Calls the handler `wasm` for its signature. An `Err` is a failure of the sandbox itself.
     pub(super) fn signature(&mut self, wasm: &[u8]) -> anyhow::Result<Told> {
         let loader = match self.loader.take() {
             Some(loader) => loader,
@@ -84,7 +85,7 @@ impl<'a> Sandbox<'a> {
                 max_instances: 1,
                 memory: None,
                 model_load: None,
-                // A handler is asked for its signature alone.
+                // No graphs are loaded, so the default backend is enough.
                 backend: &BackendArgs::default(),
             })?,
         };

@@ -1,7 +1,7 @@
-//! Outlines of ONNX models: what they take, give and are made of.
+//! Outlines of ONNX models: inputs, outputs, operators and parameters.
 //!
-//! Reads the file's own declarations, names of variable axes included, so that it also shows models
-//! that no engine here computes. Field numbers are those of onnx.proto3.
+//! Reads the file's own declarations, including the names of variable axes, so that it also supports
+//! models that no backend here can compute. Field numbers are those of onnx.proto3.
 
 use super::protobuf::Fields;
 use crate::display;
@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use wisp_tensor::ElementType;
 
-/// Graphs inside graphs (branches, loop bodies) deeper than this are no model that anyone has.
+/// The limit on the depth of nested graphs (branches, loop bodies), far above that of real models.
 const MAX_DEPTH: u32 = 32;
 
-/// An ONNX model.
+/// The outline of an ONNX model.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct ModelReport {
     ir_version: i64,
@@ -22,9 +22,9 @@ pub(super) struct ModelReport {
     opsets: Vec<Opset>,
     inputs: Vec<ValueReport>,
     outputs: Vec<ValueReport>,
-    /// Nodes per operator, those of inner graphs included.
+    /// The number of nodes per operator, including those of nested graphs.
     operators: BTreeMap<String, u64>,
-    /// Elements of all constant tensors.
+    /// The total number of elements of all constant tensors.
     parameters: u64,
     parameter_tensors: u64,
 }
@@ -39,9 +39,9 @@ struct Opset {
 #[derive(Debug, Serialize)]
 struct ValueReport {
     name: String,
-    /// As V2 names it; `None` where V2 has no such type.
+    /// The V2 datatype, or `None` if V2 has no such type.
     datatype: Option<&'static str>,
-    /// Sizes, or names of variable axes; `None` where the file is silent.
+    /// The sizes or names of the axes, or `None` if the file declares no shape.
     shape: Option<Vec<Axis>>,
 }
 
@@ -49,11 +49,11 @@ struct ValueReport {
 #[serde(untagged)]
 enum Axis {
     Size(i64),
-    /// Empty where the axis has no name.
+    /// The name of a variable axis; empty if it has none.
     Variable(String),
 }
 
-/// Read a model file.
+/// Reads a model file.
 pub(super) fn report(file: &[u8]) -> anyhow::Result<ModelReport> {
     let mut report = ModelReport::default();
     let mut producer_version = String::new();
@@ -90,7 +90,7 @@ fn opset(message: &[u8]) -> anyhow::Result<Opset> {
             _ => {}
         }
     }
-    // The two spellings of the same thing.
+    // Both spellings name the same domain.
     if opset.domain.is_empty() {
         opset.domain = "ai.onnx".to_owned();
     }
@@ -100,7 +100,7 @@ fn opset(message: &[u8]) -> anyhow::Result<Opset> {
 // === impl ModelReport ===
 
 impl ModelReport {
-    /// Take in the main graph. Old files list constant tensors among the inputs as well.
+    /// Reads the main graph. Old files also list constant tensors as inputs.
     fn read_graph(&mut self, graph: &[u8]) -> anyhow::Result<()> {
         let mut constants = BTreeSet::new();
         for field in Fields::of(graph) {
@@ -145,7 +145,7 @@ impl ModelReport {
                 5 => {
                     for field in Fields::of(field.value.message()?) {
                         let field = field?;
-                        // `g` and `graphs` of an attribute.
+                        // The fields `g` and `graphs` of an attribute.
                         if field.number == 6 || field.number == 11 {
                             self.count_operators(field.value.message()?, depth + 1)?;
                         }
@@ -162,7 +162,7 @@ impl ModelReport {
     }
 }
 
-/// The name and number of elements of a constant tensor.
+/// Returns the name and the number of elements of a constant tensor.
 fn constant(message: &[u8]) -> anyhow::Result<(String, u64)> {
     let mut name = String::new();
     let mut elements: u64 = 1;
@@ -181,7 +181,7 @@ fn constant(message: &[u8]) -> anyhow::Result<(String, u64)> {
     Ok((name, elements))
 }
 
-/// A graph's input or output.
+/// Reads an input or output of a graph.
 fn value(message: &[u8]) -> anyhow::Result<ValueReport> {
     let mut report = ValueReport {
         name: String::new(),
@@ -195,7 +195,8 @@ fn value(message: &[u8]) -> anyhow::Result<ValueReport> {
             2 => {
                 for field in Fields::of(field.value.message()?) {
                     let field = field?;
-                    // Sequences, maps and optionals have other numbers: no tensors, nothing to say.
+                    // Sequences, maps and optionals have other field numbers; they are not tensors and
+                    // are skipped.
                     if field.number == 1 {
                         report.read_tensor_type(field.value.message()?)?;
                     }
@@ -240,7 +241,7 @@ fn axis(message: &[u8]) -> anyhow::Result<Axis> {
     Ok(axis)
 }
 
-/// ONNX's number of an element type.
+/// Returns the element type for an ONNX type code.
 fn element_type(code: i64) -> Option<ElementType> {
     Some(match code {
         1 => ElementType::Fp32,
@@ -328,7 +329,7 @@ impl fmt::Display for Axis {
 mod tests {
     use super::*;
 
-    /// A field of text, bytes or a message.
+    /// Returns a field with a string, bytes or a message.
     fn field(number: u8, content: &[u8]) -> Vec<u8> {
         let length = u8::try_from(content.len()).unwrap();
         assert!(length < 128);

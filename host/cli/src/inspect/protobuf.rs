@@ -1,6 +1,6 @@
-//! The wire format of Protocol Buffers, as far as reading an outline takes: fields, one after another.
+//! A reader for the fields of the Protocol Buffers wire format, as far as outlines need it.
 //!
-//! Copies nothing: fields that are not asked for, a model's weights above all, are stepped over.
+//! Copies nothing: fields that are not used, such as a model's weights, are skipped.
 
 use anyhow::{Context, bail};
 
@@ -11,18 +11,18 @@ pub(super) struct Field<'a> {
     pub(super) value: Value<'a>,
 }
 
-/// A field's value, by its form on the wire.
+/// A field's value, by its wire type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value<'a> {
     /// An integer, an enum or a bool.
     Varint(u64),
-    /// Text, bytes, a message, or numbers packed together.
+    /// A string, bytes, a message, or packed numbers.
     Bytes(&'a [u8]),
-    /// A number of 32 or 64 bits, which no outline needs.
+    /// A number of 32 or 64 bits, whose value no outline needs.
     Fixed,
 }
 
-/// The fields of a message, in the order of the file.
+/// An iterator over the fields of a message, in file order.
 #[derive(Debug, Clone)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
@@ -90,14 +90,14 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The text of a field that is text.
+    /// Returns the value of a string field.
     pub(super) fn text(self) -> anyhow::Result<String> {
         Ok(str::from_utf8(self.message()?)
             .context("a text is not UTF-8")?
             .to_owned())
     }
 
-    /// The bytes of a field that is a message.
+    /// Returns the bytes of a message field.
     pub(super) fn message(self) -> anyhow::Result<&'a [u8]> {
         match self {
             Value::Bytes(bytes) => Ok(bytes),
@@ -105,7 +105,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value of a field that is an integer; negative ones are two's complement.
+    /// Returns the value of an integer field; negative values are in two's complement.
     pub(super) fn integer(self) -> anyhow::Result<i64> {
         match self {
             Value::Varint(value) => Ok(value.cast_signed()),
@@ -113,7 +113,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The values of a field that is repeated integers: one of them, or several packed together.
+    /// Returns the values of a repeated integer field: a single value, or packed values.
     pub(super) fn integers(self) -> anyhow::Result<Vec<i64>> {
         match self {
             Value::Varint(value) => Ok(vec![value.cast_signed()]),

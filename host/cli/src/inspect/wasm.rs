@@ -12,10 +12,10 @@ use wasmparser::{
 };
 use wisp_sandbox::component::{ComponentOutline, GRANTED_IMPORTS, MODEL_INTERFACE};
 
-/// A component: what it wants, what it offers, what it is made of.
+/// The outline of a component: its imports, exports and core modules.
 #[derive(Debug, Serialize)]
 pub(super) struct ComponentReport {
-    /// What a handler says of itself; `None` where it was not asked.
+    /// The handler's signature; `None` if the handler was not called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signature: Option<Told>,
     imports: Vec<Import>,
@@ -27,39 +27,41 @@ pub(super) struct ComponentReport {
 #[derive(Debug, Serialize)]
 struct Import {
     name: String,
-    /// Whether handlers may import it.
+    /// True if handlers may import it.
     granted: bool,
 }
 
-/// A core module. Those that wit-component adds for calls between modules have no memory.
+/// The outline of a core module. Adapter modules that wit-component adds for calls between modules have
+/// no memory.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct ModuleReport {
     bytes: u64,
     functions: u32,
     code_bytes: u64,
     data_bytes: u64,
-    /// Names and debugging information, which take no memory at run time.
+    /// The size of names and debugging information, which use no memory at run time.
     custom_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<Memory>,
-    /// Where the stack begins, growing down; with the stack first in memory, its size. The
-    /// first mutable i32 global, which is what compilers that come from LLVM use.
+    /// The initial stack pointer; the stack grows down from it. If the stack is first in memory, this is
+    /// its size. It is the value of the first mutable i32 global, the convention of LLVM-based
+    /// compilers.
     #[serde(skip_serializing_if = "Option::is_none")]
     stack_pointer: Option<i32>,
-    /// Of a module that stands alone.
+    /// The imports of a stand-alone module; empty for a module inside a component.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     imports: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Memory {
-    /// Pages of 64 KiB at the start.
+    /// The initial size, in pages of 64 KiB.
     minimum_pages: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     maximum_pages: Option<u64>,
 }
 
-/// A tool or language that took part in making the file.
+/// A tool or language that was used to produce the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Producer {
     field: String,
@@ -67,14 +69,13 @@ struct Producer {
     version: String,
 }
 
-/// What is being read: the module it belongs to, if it is none of a component's own sections, and
-/// where it began.
+/// The module or component that is being read, and its start offset. `module` is `None` for a component.
 struct Enclosing {
     module: Option<ModuleReport>,
     start: usize,
 }
 
-/// Read a file that starts as WebAssembly does.
+/// Reads a file that starts with the WebAssembly magic bytes.
 pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
     let mut modules = Vec::new();
     let mut producers = Vec::new();
@@ -89,7 +90,7 @@ pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
                 start: range.start,
             }),
             Payload::CustomSection(section) => collect_producers(section, &mut producers),
-            // The parser leaves it to us whether all of it is there.
+            // The parser does not check that the whole section is present.
             Payload::ModuleSection {
                 unchecked_range, ..
             }
@@ -128,7 +129,7 @@ pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
         signature: None,
         imports: outline.imports.into_iter().map(import).collect(),
         exports: outline.exports,
-        // What modules import of each other says nothing about the component.
+        // Imports between modules are not imports of the component.
         core_modules: modules
             .into_iter()
             .map(|module| ModuleReport {
@@ -140,12 +141,12 @@ pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
     }))
 }
 
-/// Add the tools that a section names and that are not known yet.
+/// Adds the tools that a section names, except those already present.
 fn collect_producers(section: &CustomSectionReader<'_>, producers: &mut Vec<Producer>) {
     let KnownCustom::Producers(fields) = section.as_known() else {
         return;
     };
-    // A damaged custom section has no meaning, by WebAssembly's own rules.
+    // According to the WebAssembly specification, a damaged custom section is ignored.
     for field in fields.into_iter().flatten() {
         for value in field.values.into_iter().flatten() {
             let producer = Producer {
@@ -160,7 +161,7 @@ fn collect_producers(section: &CustomSectionReader<'_>, producers: &mut Vec<Prod
     }
 }
 
-/// The start value of the first mutable i32 global.
+/// Returns the initial value of the first mutable i32 global.
 fn stack_pointer(globals: &GlobalSectionReader<'_>) -> wasmparser::Result<Option<i32>> {
     for global in globals.clone() {
         let global = global?;
@@ -181,7 +182,7 @@ fn size(bytes: usize) -> u64 {
 // === impl ModuleReport ===
 
 impl ModuleReport {
-    /// Take in one section.
+    /// Reads one section.
     fn read(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
         match payload {
             Payload::ImportSection(section) => {
@@ -261,7 +262,7 @@ impl fmt::Display for ModuleReport {
 // === impl ComponentReport ===
 
 impl ComponentReport {
-    /// Whether it is a handler, and imports nothing that keeps it from being run.
+    /// Returns whether the component is a handler that imports only granted interfaces.
     pub(super) fn is_granted_handler(&self) -> bool {
         let is_handler = self.exports.iter().any(|export| export == MODEL_INTERFACE);
         is_handler && self.imports.iter().all(|import| import.granted)

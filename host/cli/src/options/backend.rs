@@ -7,11 +7,11 @@ use std::str::FromStr;
 
 const PYPI: &str = "https://pypi.org/simple";
 
-/// Show the inference engines, and install the libraries that some of them need.
+/// Show the backends, and install the libraries that some of them need.
 ///
-/// tract is built in. ONNX Runtime is a shared library, opened when a model asks for it; it is taken
-/// out of the file that its makers publish for Python, whose digest this program knows, and kept in the
-/// cache directory. No other command fetches anything.
+/// tract is built in. ONNX Runtime is a shared library that is opened when a model needs it. It is
+/// extracted from the Python package of its publisher, verified against a built-in digest, and stored in
+/// the cache directory. No other command downloads anything.
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,
@@ -34,7 +34,7 @@ pub(crate) enum BackendCommand {
     Uninstall(BackendUninstallArgs),
 }
 
-/// Show which engines there are, their versions, and what is missing for the others.
+/// Show the backends, their versions, and the reason why a backend is unavailable.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,11 +42,11 @@ Examples:
   wisp backend list
   wisp backend list --json | jq -r '.[] | select(.available) | .name'")]
 pub(crate) struct BackendListArgs {
-    /// Print an array with one object for each engine.
+    /// Print an array with one object for each backend.
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// ONNX Runtime's shared library [default: the one that is installed].
+    /// ONNX Runtime's shared library [default: the installed one].
     #[arg(
         long,
         value_name = "FILE",
@@ -59,11 +59,11 @@ pub(crate) struct BackendListArgs {
     pub(crate) cache: CacheArgs,
 }
 
-/// Fetch an engine's shared library from a package index, and keep it in the cache directory.
+/// Download a backend's shared library from a package index, and store it in the cache directory.
 ///
-/// Does nothing, and asks nobody, if it is there already. The file is refused unless its digest is the
-/// one that this program knows, wherever it comes from. Proxies are taken from HTTPS_PROXY, HTTP_PROXY
-/// and NO_PROXY, certificates are those that the system trusts.
+/// Does nothing, and sends no request, if it is already installed. The file is rejected unless its
+/// digest matches the built-in one, wherever it comes from. Proxies are taken from HTTPS_PROXY,
+/// HTTP_PROXY and NO_PROXY; the certificates that the system trusts are used.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -78,11 +78,11 @@ Without network, bring the file from a machine that has one:
     --python-version 3.12 --platform manylinux_2_28_x86_64
   wisp backend install onnxruntime --wheel onnxruntime-1.31.1-cp312-cp312-manylinux_2_28_x86_64.whl")]
 pub(crate) struct BackendInstallArgs {
-    /// What to install.
+    /// The package to install.
     #[arg(value_name = "NAME", value_enum)]
     pub(crate) package: InstallablePackage,
 
-    /// The package index to fetch from: PyPI or a mirror of it.
+    /// The package index to download from: PyPI or a mirror of it.
     #[arg(
         long,
         value_name = "URL",
@@ -92,11 +92,11 @@ pub(crate) struct BackendInstallArgs {
     )]
     pub(crate) index_url: IndexUrl,
 
-    /// Install from this file instead of an index. Once for each file of what has several.
+    /// Install from this file instead of an index. Repeat it for a package with several files.
     #[arg(long, value_name = "FILE")]
     pub(crate) wheel: Vec<PathBuf>,
 
-    /// Install again what is there already.
+    /// Install the package again if it is already installed.
     #[arg(long)]
     pub(crate) force: bool,
 
@@ -104,14 +104,14 @@ pub(crate) struct BackendInstallArgs {
     pub(crate) cache: CacheArgs,
 }
 
-/// Remove an engine's shared library from the cache directory, in all its versions.
+/// Remove all versions of a backend's shared library from the cache directory.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
 
   wisp backend uninstall onnxruntime")]
 pub(crate) struct BackendUninstallArgs {
-    /// What to remove.
+    /// The package to remove.
     #[arg(value_name = "NAME", value_enum)]
     pub(crate) package: InstallablePackage,
 
@@ -119,19 +119,19 @@ pub(crate) struct BackendUninstallArgs {
     pub(crate) cache: CacheArgs,
 }
 
-/// What `wisp backend install` knows.
+/// The packages that `wisp backend install` supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InstallablePackage {
     /// ONNX Runtime.
     Onnxruntime,
-    /// What engines need to compute on NVIDIA's graphics processors, with its own ONNX Runtime: the
-    /// libraries of CUDA 13.0 and cuDNN 9, 1.4 GiB to fetch. Linux on x86_64 only, and the driver (580 or
-    /// newer) is not among it.
+    /// The libraries that backends need to compute on NVIDIA GPUs, with a matching ONNX Runtime: CUDA
+    /// 13.0 and cuDNN 9, 1.4 GiB to download. Linux on x86_64 only. The driver (580 or newer) is not
+    /// included.
     Cuda,
 }
 
 impl InstallablePackage {
-    /// As it is typed, and as its directory is called.
+    /// Returns the name as typed on the command line, which is also the prefix of its directory.
     pub(crate) fn name(self) -> &'static str {
         match self {
             InstallablePackage::Onnxruntime => "onnxruntime",
@@ -145,7 +145,7 @@ impl InstallablePackage {
 pub(crate) struct IndexUrl(String);
 
 impl IndexUrl {
-    /// Without a slash at its end.
+    /// Returns the address without a trailing slash.
     pub(crate) fn address(&self) -> &str {
         &self.0
     }

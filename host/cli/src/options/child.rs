@@ -1,11 +1,11 @@
-//! What `wisp` tells itself when it runs again as a child process: no part of what can be typed.
+//! The hidden subcommand with which `wisp` runs itself as a child process.
 
 use super::{BackendArgs, CacheArgs};
 use clap::{Args, Subcommand};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-/// The subcommand's name.
+/// The name of the subcommand.
 pub(crate) const CHILD: &str = "child-process";
 
 #[derive(Debug, Args)]
@@ -14,7 +14,7 @@ pub(crate) struct ChildArgs {
     pub(crate) task: ChildTask,
 }
 
-/// A task whose input is on standard input, and whose answer goes to standard output.
+/// A task that reads its input from standard input and writes its result to standard output.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChildTask {
     /// Compile a component.

@@ -1,4 +1,4 @@
-//! What can be typed, and what is refused with which words.
+//! Tests of accepted and rejected arguments, and of the messages for rejected ones.
 
 use super::*;
 use clap::CommandFactory;
@@ -21,7 +21,7 @@ fn the_definitions_are_consistent() {
 #[test]
 fn every_subcommand_and_argument_explains_itself() {
     let options = Options::command();
-    // What is hidden is for the program alone.
+    // Hidden subcommands are for use by the program only.
     let shown = options
         .get_subcommands()
         .filter(|command| !command.is_hide_set());
@@ -168,7 +168,7 @@ fn a_package_index_has_one_address_however_it_is_written() {
             "https://mirror.example/simple",
         ),
         ("HTTP://localhost:8080", "HTTP://localhost:8080"),
-        // As variables of the environment are that somebody has cleared.
+        // An environment variable may be set and empty.
         ("", "https://pypi.org/simple"),
     ] {
         let index: Result<IndexUrl, _> = text.parse();

@@ -1,7 +1,7 @@
-//! Argument values that have a form of their own: addresses, `NAME=VALUE`, parameters.
+//! Argument values with a syntax of their own: addresses, `NAME=VALUE`, parameters.
 //!
-//! Each function is a clap value parser: its error says which form is expected, clap adds which
-//! argument it was.
+//! Each function is a clap value parser. Its error describes the expected syntax; clap adds the name of
+//! the argument.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,23 +10,23 @@ use std::str::FromStr;
 use std::time::Duration;
 use wisp_tensor::{Parameter, ParameterValue};
 
-/// One `--input`.
+/// The value of one `--input`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NamedInput {
     pub(crate) name: String,
     pub(crate) source: InputSource,
 }
 
-/// Where an input's elements come from.
+/// The source of an input's elements.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum InputSource {
     /// The bytes of a file.
     File(PathBuf),
-    /// JSON, which the input's datatype gives its meaning.
+    /// A JSON value, interpreted according to the input's datatype.
     Json(serde_json::Value),
 }
 
-/// A time that is typed and shown as whole milliseconds.
+/// A duration that is parsed and formatted as whole milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Milliseconds(pub(crate) Duration);
 
@@ -40,7 +40,7 @@ impl FromStr for Milliseconds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Milliseconds, String> {
-        // A day is far beyond any request, and far below what `Instant` can add.
+        // A day is far beyond any request, and far below the limit of additions to `Instant`.
         const DAY: u64 = 24 * 60 * 60 * 1000;
         match text.parse() {
             Ok(number) if (1..=DAY).contains(&number) => {
@@ -51,7 +51,7 @@ impl FromStr for Milliseconds {
     }
 }
 
-/// A time that is typed and shown as whole seconds.
+/// A duration that is parsed and formatted as whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Seconds(pub(crate) Duration);
 
@@ -65,7 +65,7 @@ impl FromStr for Seconds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Seconds, String> {
-        // As for milliseconds.
+        // The same limit as for milliseconds.
         const DAY: u64 = 24 * 60 * 60;
         match text.parse() {
             Ok(number) if (1..=DAY).contains(&number) => Ok(Seconds(Duration::from_secs(number))),
@@ -74,7 +74,7 @@ impl FromStr for Seconds {
     }
 }
 
-/// Where gRPC has a port of its own, if it has.
+/// The additional address for gRPC, if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GrpcAddress {
     At(SocketAddr),
@@ -108,8 +108,8 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Requests at once: a million is far beyond what a machine has memory for, and far below what the
-/// semaphore that counts them can hold.
+/// Parses a number of concurrent requests or connections. A million is far more than a machine has
+/// memory for, and far below the limit of the semaphore that counts them.
 pub(super) fn concurrency(text: &str) -> Result<usize, String> {
     const MOST: usize = 1_000_000;
     match text.parse() {
@@ -136,7 +136,8 @@ pub(super) fn named_input(text: &str) -> Result<NamedInput, String> {
     })
 }
 
-/// JSON's scalars mean themselves, everything else is text: `top_k=3`, `fast=true`, `mode=exact`.
+/// Parses a parameter: a JSON scalar is used as it is, everything else is a string. Examples: `top_k=3`,
+/// `fast=true`, `mode=exact`.
 pub(super) fn parameter(text: &str) -> Result<Parameter, String> {
     let (name, value) = split(text, "top_k=3 or mode=exact")?;
     let text = || ParameterValue::String(value.to_owned());

@@ -1,8 +1,8 @@
-//! What `serve` prints when it is up: the models, their state, and a curl line for each that works
-//! when pasted.
+//! The banner that `serve` prints when it is ready: the models, their state, and a working curl command
+//! for each.
 //!
-//! The line comes from the shortest golden case that expects an answer; without cases, from the
-//! signature, with zeros in it.
+//! The command uses the shortest golden case that expects outputs. Without cases, it uses zeros in the
+//! shape of the signature.
 
 use crate::cases::{self, Case};
 use crate::display;
@@ -14,13 +14,14 @@ use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_serving::registry::{LoadedVersion, Registry};
 use wisp_tensor::{Dimension, ElementType, OneLine, TensorSpec};
 
-/// A longer body does not fit a terminal; there is the model's README then.
+/// The limit on the length of a body, so that the command fits a terminal. For longer ones the model's
+/// README has examples.
 const MAX_BODY: usize = 1500;
 
-/// Where the server listens.
+/// The addresses that the server listens on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addresses {
-    /// Of URLs: `http`, or `https`.
+    /// The URL scheme: `http` or `https`.
     pub(super) scheme: &'static str,
     pub(super) http: SocketAddr,
     pub(super) grpc: Option<SocketAddr>,
@@ -64,7 +65,8 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
     text
 }
 
-/// Where the model's cases would be: below the repository, or the path itself for a single model.
+/// Returns the directory that may contain the model's cases: below the repository, or the path itself
+/// for a single model.
 fn model_directory(repository: &Path, name: &ModelName) -> std::path::PathBuf {
     let below = repository.join(name.as_str());
     if below.is_dir() {
@@ -74,10 +76,10 @@ fn model_directory(repository: &Path, name: &ModelName) -> std::path::PathBuf {
     }
 }
 
-/// The line for a model of the server at this URL.
+/// Returns the command for a model of the server at this URL.
 fn curl(model: &ModelDescription, directory: &Path, server: &str) -> String {
     let url = format!("{server}/v2/models/{}/infer", model.model);
-    // A case that cannot be read is `check`'s to complain about.
+    // `wisp check` reports cases that cannot be read.
     let cases = cases::load_all(directory).unwrap_or_default();
     let answered = || cases.iter().filter(|case| case.expects_outputs());
     if let Some(file) = answered().find_map(Case::only_file)
@@ -104,8 +106,8 @@ fn has_file(request: &Value) -> bool {
     inputs.is_some_and(|inputs| inputs.iter().any(|input| input.get("file").is_some()))
 }
 
-/// A request with the required inputs, zeros in all of them, one where the size is free. None for
-/// inputs that would fill more than a terminal, or that have no form in JSON.
+/// Returns a request with the required inputs, filled with zeros and with size 1 for variable axes.
+/// Returns `None` if an input is too large for a terminal or has no JSON form.
 fn sample(model: &ModelDescription) -> Option<Value> {
     let required = model.signature.inputs.iter().filter(|spec| !spec.optional);
     let inputs: Vec<_> = required.map(sample_input).collect::<Option<_>>()?;
@@ -121,7 +123,7 @@ fn sample_input(spec: &TensorSpec) -> Option<Value> {
             Dimension::Variable => 1,
         })
         .collect();
-    // Counted before any is made: a picture at full size would take a gigabyte of `Value`s.
+    // Checked before any element is created: a full-size picture would take a gigabyte of `Value`s.
     let elements = shape
         .iter()
         .try_fold(1usize, |product, &size| product.checked_mul(size as usize))
@@ -140,7 +142,7 @@ fn sample_input(spec: &TensorSpec) -> Option<Value> {
     }))
 }
 
-/// For a POSIX shell.
+/// Quotes a string for a POSIX shell.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     if text.chars().all(plain) {

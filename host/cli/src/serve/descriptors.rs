@@ -1,21 +1,23 @@
-//! How many connections the limits on file descriptors leave room for.
+//! Computes the number of connections that the limit on file descriptors allows.
 //!
-//! A connection is a descriptor. The soft limit, which is 1,024 on most systems, is raised to the hard one, as
-//! every server does that does not use `select`.
+//! Each connection uses one descriptor. The soft limit, 1,024 on most systems, is raised to the hard
+//! limit, which is safe for a server that does not use `select`.
 
 use crate::failure::bad_configuration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors for all that is no connection: listeners, the runtime, files that are loaded, libraries.
+/// The number of descriptors for everything except connections: listeners, the runtime, files that are
+/// loaded, libraries.
 const RESERVED: u64 = 48;
 
-/// Fewer descriptors than this leave no connections worth the name.
+/// The minimum number of descriptors for a useful number of connections.
 const LEAST: u64 = 64;
 
-/// For connections that are being refused, of those that come above the limit.
+/// The number of descriptors for connections above the limit that are being rejected.
 const REFUSED: u64 = 64;
 
-/// Raise the soft limit. Returns how many descriptors there may be now, where there is a limit.
+/// Raises the soft limit. Returns the resulting limit on descriptors, or `None` if there is none. Fails
+/// if the limit is below [`LEAST`].
 pub(super) fn raise() -> anyhow::Result<Option<u64>> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -38,7 +40,8 @@ pub(super) fn raise() -> anyhow::Result<Option<u64>> {
     }
 }
 
-/// The connections that may be open at once: those asked for, or `default` where there is room for them.
+/// Returns the maximum number of open connections: `asked` if given, otherwise `default` or as many as
+/// fit.
 pub(super) fn max_connections(
     descriptors: Option<u64>,
     asked: Option<usize>,

@@ -1,9 +1,9 @@
-//! The end of the process: what signals ask for, whatever the other threads are doing.
+//! The end of the process on a signal, independent of the state of other threads.
 //!
-//! Signals are received on a thread of their own, with a runtime of its own, from before anything is loaded:
-//! a server whose threads are all blocked ends like any other. The end itself waits for nobody. Computations,
-//! compilers and loads are left where they are, and what they leave behind (temporary files of the store of
-//! compiled code) is removed at the next start.
+//! Signals are received on a separate thread with its own runtime, which starts before anything is
+//! loaded, so that a server whose other threads are all blocked still ends. The end itself waits for no
+//! thread. Computations, compilations and loads are abandoned, and their leftovers (temporary files of
+//! the store of compiled code) are removed at the next start.
 
 use anyhow::Context;
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// What the last line of the log may take; whoever reads it may have stopped reading.
+/// The time limit for writing the last line of the log. The reader of the log may have stopped reading.
 const LAST_LINE: Duration = Duration::from_secs(1);
 
 /// The thread that receives signals. Lifetime: the process.
 #[derive(Debug)]
 pub(super) struct Signals {
     is_serving: Arc<AtomicBool>,
-    /// Completes with the signal to drain.
+    /// Completes when a signal requests a drain.
     drain: oneshot::Receiver<()>,
 }
 
-/// SIGTERM and SIGINT.
+/// The streams of SIGTERM and SIGINT.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    /// Receive signals from now on. Until [`Signals::serving`] a signal ends the process at once. From then
-    /// on the first one asks to drain, and the process ends with the second, or when it is still there after
-    /// `drain_limit`.
+    /// Starts to receive signals. Until [`Signals::serving`] is called, a signal ends the process at
+    /// once. After that, the first signal requests a drain. The process ends on the second signal, or if
+    /// it is still running after `drain_limit`.
     pub(super) fn receive(drain_limit: Duration) -> anyhow::Result<Signals> {
         let is_serving = Arc::new(AtomicBool::new(false));
         let (begin, drain) = oneshot::channel();
@@ -53,13 +53,13 @@ impl Signals {
                     Ok(stop) => stop,
                     Err(error) => return drop(ready.send(Err(error))),
                 };
-                // The other side waits for it.
+                // The caller waits for this message.
                 let _ = ready.send(Ok(()));
                 stop.received().await;
                 if !serving.load(Ordering::Acquire) {
                     end(0, || tracing::info!("stopped before anything was served"));
                 }
-                // The server may have ended by itself.
+                // The receiver is gone if the server has ended by itself.
                 let _ = begin.send(());
                 let reason = match tokio::time::timeout(drain_limit, stop.received()).await {
                     Ok(()) => "a second signal came",
@@ -75,14 +75,14 @@ impl Signals {
         Ok(Signals { is_serving, drain })
     }
 
-    /// Drain on the next signal instead of ending at once.
+    /// Makes the next signal request a drain instead of ending the process at once.
     pub(super) fn serving(&self) {
         self.is_serving.store(true, Ordering::Release);
     }
 
-    /// Completes when the server has to drain.
+    /// Completes when the server must drain.
     pub(super) async fn drain(self) {
-        // The sender is dropped only with the process.
+        // The sender is dropped only when the process ends.
         let _ = self.drain.await;
         tracing::info!("draining; a second signal ends it at once");
     }
@@ -104,7 +104,7 @@ impl Stop {
     }
 }
 
-/// End the process with requests unanswered.
+/// Ends the process with unfinished requests.
 pub(super) fn end_early(reason: impl Into<String>) -> ! {
     let reason = reason.into();
     end(1, move || {
@@ -112,10 +112,10 @@ pub(super) fn end_early(reason: impl Into<String>) -> ! {
     })
 }
 
-/// End the process after a last line in the log.
+/// Ends the process after it has logged a last line.
 ///
-/// No destructor runs, and no exit handler of a library: a computation that does not end would be waited for,
-/// or would find its library taken apart.
+/// Runs no destructors and no exit handlers of libraries: those would wait for a computation that does
+/// not end, or would unload a library that the computation still uses.
 pub(super) fn end(code: i32, log: impl FnOnce() + Send + 'static) -> ! {
     let (written, line) = mpsc::channel::<()>();
     let logging = std::thread::Builder::new().spawn(move || {
@@ -123,7 +123,7 @@ pub(super) fn end(code: i32, log: impl FnOnce() + Send + 'static) -> ! {
         drop(written);
     });
     if logging.is_ok() {
-        // However it ends, so does the process.
+        // The process ends whether or not the line was written.
         let _ = line.recv_timeout(LAST_LINE);
     }
     signal_hook::low_level::exit(code)

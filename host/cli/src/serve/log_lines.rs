@@ -1,7 +1,8 @@
-//! The log on standard error: what is written, and that a line is a line whatever it repeats.
+//! The log on standard error: the filter, the format, and the escaping that keeps each event on one
+//! line.
 //!
-//! Every value in a line is escaped here, in one place, since names of files and models, texts of handlers and
-//! of engines end up in lines of every crate.
+//! All values are escaped here, in one place, since lines of every crate contain names of files and
+//! models and messages of handlers and backends.
 
 use crate::failure::BadConfiguration;
 use anyhow::Context;
@@ -18,16 +19,17 @@ use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 use wisp_tensor::OneLine;
 
-/// Libraries whose warnings are about clients, who can cause as many as they like.
+/// Libraries whose warnings are caused by clients, which can cause any number of them.
 const CHATTY: [&str; 1] = ["h2"];
 
-/// The time within which one panic is logged: a request can make an engine panic as often as it is sent.
+/// The interval within which at most one panic is logged: a request that makes a backend panic can be
+/// sent repeatedly.
 const PANIC_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The most of a panic's message that its line has.
+/// The maximum number of characters of a panic message in the log.
 const MAX_PANIC_CHARS: usize = 500;
 
-/// Writes the fields of a line, with what would end it escaped.
+/// Formats the fields of a line, with line breaks and control characters escaped.
 struct EscapedFields;
 
 /// The fields of one line.
@@ -40,8 +42,8 @@ struct Fields<'a> {
 /// An error with its causes.
 struct Chain<'a>(&'a (dyn Error + 'static));
 
-/// Log to standard error; `RUST_LOG` chooses what, by default warnings and what the server says of
-/// itself. From now on, panics are lines of the log.
+/// Starts logging to standard error. `RUST_LOG` sets the filter; the default is `info`, with only errors
+/// from [`CHATTY`] libraries. From then on, panics are logged as lines too.
 pub(super) fn start() -> anyhow::Result<()> {
     let wanted = std::env::var_os("RUST_LOG").filter(|wanted| !wanted.is_empty());
     let wanted = wanted.map_or_else(
@@ -69,8 +71,8 @@ pub(super) fn start() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Log a panic in a line without a backtrace, and the others within the same interval not at all. They are
-/// caught where the work is that panicked, and count as its failure there.
+/// Logs a panic in one line without a backtrace, and drops further panics within the interval. The panic
+/// is caught where the work runs, and is handled there as a failure of that work.
 fn log_panic(panic: &PanicHookInfo<'_>, last: &Mutex<Option<Instant>>) {
     let now = Instant::now();
     {

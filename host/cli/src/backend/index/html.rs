@@ -1,6 +1,6 @@
-//! Reads the links of a page of HTML: just enough of it for package indexes, which write nothing else.
+//! Extracts the links of an HTML page. Supports only the subset of HTML that package indexes produce.
 
-/// What the anchors of a page lead to, in order, with entities resolved.
+/// Returns the targets of a page's anchors in order, with entities resolved.
 pub(super) fn links(page: &str) -> impl Iterator<Item = String> {
     let mut rest = page;
     std::iter::from_fn(move || {
@@ -23,14 +23,14 @@ pub(super) fn links(page: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// What follows the name in a tag, if it is an anchor's.
+/// Returns the text after the tag name, if the tag is an anchor.
 fn anchor(tag: &str) -> Option<&str> {
     let rest = tag.strip_prefix(['a', 'A'])?;
     rest.starts_with(|c: char| c.is_ascii_whitespace())
         .then_some(rest)
 }
 
-/// The value of `href` among the attributes of a tag, and what follows the tag.
+/// Returns the value of `href` among the attributes of a tag, and the text after the tag.
 fn href(mut rest: &str) -> (Option<String>, &str) {
     let mut found = None;
     loop {
@@ -39,7 +39,8 @@ fn href(mut rest: &str) -> (Option<String>, &str) {
             return (found, after);
         }
         let ends = |c: char| c.is_ascii_whitespace() || matches!(c, '=' | '>' | '/');
-        // A sign of equality that begins a name belongs to it, so that each round gets further.
+        // An equals sign at the start of a name belongs to the name, so that each iteration makes
+        // progress.
         let skipped = usize::from(rest.starts_with('='));
         let length = rest[skipped..].find(ends).map(|end| end + skipped);
         let Some((name, after)) = length.and_then(|length| rest.split_at_checked(length)) else {
@@ -68,7 +69,7 @@ fn attribute_value(rest: &str) -> (&str, &str) {
     rest.split_at(end.unwrap_or(rest.len()))
 }
 
-/// The text with its character references replaced; unknown ones stay as they are.
+/// Replaces character references in the text; unknown ones stay unchanged.
 fn resolve_entities(text: &str) -> String {
     let mut resolved = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,6 +1,7 @@
-//! Where a link on a page leads (RFC 3986, of which http and https are left), and how it is shown.
+//! Resolves the links of a page (RFC 3986, reduced to http and https), and formats URLs for messages.
 
-/// An address in its parts: `scheme`, `authority`, and the rest that begins with `/` or is empty.
+/// The parts of a URL. `path` is everything after the authority: it begins with `/`, `?` or `#`, or is
+/// empty.
 #[derive(Debug, Clone, Copy)]
 struct Parts<'a> {
     scheme: &'a str,
@@ -8,10 +9,10 @@ struct Parts<'a> {
     path: &'a str,
 }
 
-/// The absolute address that `link` means on the page at `page`, if it is one of http or https.
+/// Resolves `link` relative to the page at `page`. Returns `None` unless the result is an http or https
+/// URL.
 ///
-/// Who had to show a name and a password to see the page shows them for its files too, on the same
-/// server and nowhere else.
+/// The credentials in the page's URL are also used for its files, on the same server only.
 pub(in super::super) fn resolve(page: &str, link: &str) -> Option<String> {
     let base = parts(page)?;
     let link = link.split('#').next().unwrap_or_default();
@@ -39,7 +40,7 @@ pub(in super::super) fn resolve(page: &str, link: &str) -> Option<String> {
     Some(format!("{}://{}{path}{query}", base.scheme, base.authority))
 }
 
-/// An address without the name and the password that may be in it.
+/// Returns a URL without the user name and the password that it may contain.
 pub(in super::super) fn shown(url: &str) -> String {
     match parts(url) {
         Some(parts) => {
@@ -50,7 +51,7 @@ pub(in super::super) fn shown(url: &str) -> String {
     }
 }
 
-/// The last part of a link's path.
+/// Returns the last segment of a link's path.
 pub(super) fn file_name(link: &str) -> &str {
     let link = link.split(['#', '?']).next().unwrap_or_default();
     link.rsplit('/').next().unwrap_or_default()
@@ -90,7 +91,7 @@ fn split_query(path: &str) -> (&str, &str) {
     path.split_at(path.find('?').unwrap_or(path.len()))
 }
 
-/// The path without `.` and `..`; there is nothing above its root.
+/// Returns the path with `.` and `..` resolved; `..` at the root has no effect.
 fn without_dots(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();
@@ -100,7 +101,8 @@ fn without_dots(path: &str) -> String {
                 if segment == ".." {
                     kept.pop();
                 }
-                // A directory is written with a slash at its end.
+                // A path that ends in a dot segment names a directory, which is written with a trailing
+                // slash.
                 if segments.peek().is_none() {
                     kept.push("");
                 }

@@ -1,4 +1,5 @@
-//! What is left in the cache directory, however an installation ends.
+//! Tests of the contents of the cache directory after installations that succeed, fail or are
+//! interrupted.
 
 use super::super::package::Member;
 use super::*;
@@ -7,7 +8,7 @@ use std::io::Write;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// A package of one small wheel, and the wheel.
+/// A package with one small wheel, and the wheel's path.
 struct Sample {
     directory: TempDir,
     package: &'static Package,
@@ -25,7 +26,7 @@ impl Sample {
         let content = fs::read(&path)?;
         let digest = Sha256::digest(&content);
         let sha256: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        // A table is made of constants; these few bytes stay until the tests end.
+        // The table has static lifetimes; these few bytes are leaked until the tests end.
         let members = vec![Member {
             from: "pkg/lib.so",
             to: "lib.so",
@@ -69,7 +70,7 @@ impl Sample {
         installed::directory(&self.cache(), self.package).is_some()
     }
 
-    /// What is below `backends`, by name.
+    /// Returns the names of the entries below `backends`, sorted.
     fn entries(&self) -> anyhow::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(self.cache().join("backends"))? {
@@ -87,7 +88,7 @@ fn a_package_is_installed_once_and_again_on_request() -> anyhow::Result<()> {
     assert!(matches!(outcome, Outcome::Installed(_)), "{outcome:?}");
     assert!(sample.is_installed());
     assert_eq!(sample.entries()?, ["lock", "sample-1.0"]);
-    // Nothing is opened when it is there.
+    // No file is opened if the package is present.
     let outcome = sample.install(&["no such file".into()], false)?;
     assert!(matches!(outcome, Outcome::WasThere(_)), "{outcome:?}");
     let outcome = sample.install(&sample.wheel, true)?;
@@ -125,7 +126,7 @@ fn a_damaged_installation_is_replaced() -> anyhow::Result<()> {
 fn a_wheel_that_is_not_the_one_leaves_nothing() -> anyhow::Result<()> {
     let sample = Sample::new()?;
     let mut content = fs::read(&sample.wheel[0])?;
-    // A bit of the library, which the archive's own checksum would notice too.
+    // A bit of the library; the archive's own checksum would detect the change too.
     content[50] ^= 1;
     let damaged = sample.directory.path().join("damaged.whl");
     fs::write(&damaged, &content)?;

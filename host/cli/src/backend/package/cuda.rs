@@ -1,15 +1,16 @@
-//! The libraries and headers of CUDA 13.0, for ONNX Runtime's execution provider and for tract's runtime.
+//! The libraries and headers of CUDA 13.0, for ONNX Runtime's execution provider and for tract's
+//! runtime.
 //!
-//! 13.0 is the oldest that both take (`onnxruntime-gpu` declares `~=13.0`, tract is built for 13.0), so that
-//! it works with the oldest drivers. All libraries lie in `lib`, in an order in which each can be opened
-//! after those before it; `include` has what tract compiles its kernels with. NVIDIA's licence lies beside
-//! them, once for each of its packages.
+//! 13.0 is the oldest version that both support (`onnxruntime-gpu` declares `~=13.0`, tract is built for
+//! 13.0), so it works with the oldest drivers. All libraries are in `lib`, in an order in which each can
+//! be opened after those before it. `include` contains the headers that tract compiles its kernels with.
+//! NVIDIA's licenses are stored next to them, one for each of its packages.
 
 use super::{Package, Wheel, member};
 
 pub(super) const CUDA: Package = Package {
     name: "cuda",
-    // CUDA's and ONNX Runtime's.
+    // The versions of CUDA and of ONNX Runtime.
     version: "13.0-1.31.1",
     machine: ("linux", "x86_64"),
     wheels: WHEELS,

@@ -1,9 +1,9 @@
-//! Which crates are built for which models.
+//! Tests of the plans for crates, models and repositories.
 
 use super::*;
 use tempfile::TempDir;
 
-/// A directory with these files in it.
+/// Creates a directory with these files.
 fn tree(files: &[(&str, &str)]) -> anyhow::Result<TempDir> {
     let root = tempfile::tempdir()?;
     for (path, text) in files {
