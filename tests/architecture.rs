@@ -1,22 +1,23 @@
-//! What Cargo cannot check of the architecture: where foreign crates may appear, sizes, names, docs.
+//! Tests of the architecture rules that Cargo cannot check: the places of foreign crates, sizes, names,
+//! docs.
 
 use crate::harness::root;
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 
-/// Names that say nothing about what a file holds.
+/// File names that do not describe the contents of a file.
 const BANNED_NAMES: [&str; 16] = [
     "util", "utils", "common", "helper", "helpers", "misc", "manager", "impl", "data", "info",
     "wrapper", "base", "core", "mod", "ext", "host",
 ];
 
-/// The only files with `unsafe`.
+/// The only files that may contain `unsafe`.
 const UNSAFE_FILES: [&str; 2] = [
     "host/sandbox/src/aot.rs",
     "host/backend/src/onnxruntime/interface.rs",
 ];
 
-/// A foreign crate, and the places below `host/` where its types may appear.
+/// Foreign crates, and the paths below `host/` in which their types may appear.
 const ROOMS: [(&str, &[&str]); 37] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
@@ -60,18 +61,18 @@ const ROOMS: [(&str, &[&str]); 37] = [
     ("tokio", &["serving", "server", "cli", "sandbox"]),
 ];
 
-/// The crates in the order of their dependencies; none may name one that stands after it.
+/// The crates in the order of their dependencies. A crate may not depend on one that follows it.
 const CRATES: [&str; 7] = [
     "tensor", "backend", "sandbox", "protocol", "serving", "server", "cli",
 ];
 
 struct Source {
-    /// Relative to the repository's root.
+    /// The path relative to the repository's root.
     path: String,
     text: String,
 }
 
-/// Every Rust file below these directories.
+/// Returns every Rust file below these directories.
 fn sources(directories: &[&str]) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     for directory in directories {
@@ -99,7 +100,7 @@ fn collect(directory: &Path, sources: &mut Vec<Source>) -> Result<()> {
 }
 
 impl Source {
-    /// Tests, and the benchmark with the server it is compared with, may use what they like.
+    /// Returns whether the file belongs to tests, benchmarks or examples, which may use any crate.
     fn is_test(&self) -> bool {
         let places = ["/tests/", "/benches/", "/examples/"];
         self.stem() == "tests" || places.iter().any(|place| self.path.contains(place))
@@ -113,12 +114,12 @@ impl Source {
             .into_owned()
     }
 
-    /// The lines before the file's own tests.
+    /// Returns the lines before the file's own tests.
     fn code(&self) -> impl Iterator<Item = &str> {
         self.text.lines().take_while(|line| *line != "mod tests {")
     }
 
-    /// Whether a line of code, not of comment, names something of this crate.
+    /// Returns whether a line of code, not of a comment, names an item of this crate.
     fn uses(&self, krate: &str) -> bool {
         let path = format!("{krate}::");
         self.code()
@@ -239,7 +240,7 @@ fn dependencies_point_one_way() -> Result<()> {
     for stranger in ["wisp-backend", "wisp-sandbox"] {
         ensure!(!protocol.contains(stranger), "protocol knows {stranger}");
     }
-    // It computes through a trait of its own, which engines do not know.
+    // The sandbox computes through a trait of its own, which backends do not implement.
     let sandbox = std::fs::read_to_string(root().join("host/sandbox/Cargo.toml"))?;
     ensure!(!sandbox.contains("wisp-backend"), "sandbox knows backend");
     Ok(())

@@ -1,5 +1,5 @@
-//! Files that are made to be compiled or loaded for ever: each ends with the limits of a child process,
-//! and all else goes on meanwhile.
+//! Tests of files that are crafted to compile or load forever. The limits of a child process end each of
+//! them, and the server keeps serving meanwhile.
 
 use crate::harness::victim::victim_is_well;
 use crate::harness::wat_handler::WatHandler;
@@ -16,13 +16,13 @@ use wisp_backend::{Backend, LoadOptions};
 use wisp_sandbox::aot::COMPILATION;
 use wisp_sandbox::limited_process::{ChildAnswer, ProcessLimits};
 
-/// How long a bomb is compiled here; a server waits longer.
+/// The limits on compiling a bomb in these tests; a server's limits are longer.
 const SHORT: ProcessLimits = ProcessLimits {
     processor_time: Duration::from_secs(3),
     ..COMPILATION
 };
 
-/// Memory for a child that is to run out of it.
+/// Limits with little memory, for a child that must run out of memory.
 const LITTLE: ProcessLimits = ProcessLimits {
     memory_bytes: 64 << 20,
     processor_time: Duration::from_secs(100),
@@ -30,7 +30,7 @@ const LITTLE: ProcessLimits = ProcessLimits {
     ..COMPILATION
 };
 
-/// A handler with a function that a compiler takes long for, although it is short.
+/// Returns a handler with a short function that takes a compiler long.
 fn bomb(function: &str) -> Result<Vec<u8>> {
     WatHandler {
         pages: 1,
@@ -41,12 +41,13 @@ fn bomb(function: &str) -> Result<Vec<u8>> {
     .component()
 }
 
-/// A function of so many loops within each other, whose compilation takes their square.
+/// Returns a handler with `depth` nested loops, whose compilation time is quadratic in the depth.
 fn loops(depth: usize) -> Result<Vec<u8>> {
     bomb(&["loop\n".repeat(depth), "end\n".repeat(depth)].concat())
 }
 
-/// So many functions of nothing, each of which a compiler keeps much more about than it has bytes.
+/// Returns a handler with `count` empty functions, for each of which a compiler stores far more than the
+/// function's own bytes.
 fn functions(count: usize) -> Result<Vec<u8>> {
     WatHandler {
         pages: 1,
@@ -96,7 +97,7 @@ fn a_component_that_compiles_for_ever_is_refused_while_all_else_goes_on() -> Res
         ensure!(error.contains("more than 3 s of processor time"), "{error}");
         anyhow::Ok(())
     })?;
-    // It may be mended.
+    // The handler may be replaced by a valid one.
     std::fs::write(&handler, loops(2)?)?;
     load(&server, "bomb")?.ok()?;
     Ok(())
@@ -129,7 +130,7 @@ fn a_component_whose_compilation_takes_too_much_memory_is_refused() -> Result<()
 fn a_component_larger_than_any_handler_is_not_read_to_its_end() -> Result<()> {
     let repository = Repository::of(&["wine"])?.with_file("bomb/1/handler.wasm", "")?;
     let file = std::fs::File::create(repository.path().join("bomb/1/handler.wasm"))?;
-    // More than any machine has, and nothing on disk.
+    // A sparse file, larger than the memory of any machine.
     file.set_len(1 << 40)?;
     let server = server(SHORT, repository)?;
     let error = load(&server, "bomb")?.error(400)?;
@@ -159,16 +160,16 @@ fn a_child_process_ends_with_the_server_that_has_started_it() -> Result<()> {
     let found = within(Duration::from_secs(30), || {
         children(server_id).first().copied()
     });
-    // As nobody can prevent: no code of its own runs any more.
+    // SIGKILL: the server can run no code of its own to clean up.
     server.kill()?;
     server.wait()?;
     let child = found.context("it has started no child")?;
-    // It would compile for longer than this.
+    // The compilation takes longer than this.
     let gone = within(Duration::from_secs(5), || has_ended(child).then_some(()));
     gone.context("its child goes on without it")
 }
 
-/// Ask until there is an answer.
+/// Polls `ask` until it returns a value or `patience` has elapsed.
 fn within<T>(patience: Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
     let end = Instant::now() + patience;
     loop {
@@ -180,7 +181,7 @@ fn within<T>(patience: Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
     }
 }
 
-/// The processes that a process has started, on any of its threads.
+/// Returns the child processes of a process, started on any of its threads.
 fn children(process: u32) -> Vec<u32> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else {
         return Vec::new();
@@ -194,7 +195,7 @@ fn children(process: u32) -> Vec<u32> {
     threads.flatten().flat_map(of_thread).collect()
 }
 
-/// Whether a process is gone, or only waits for somebody to ask how it ended.
+/// Returns whether a process is gone, or is a zombie.
 fn has_ended(process: u32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else {
         return true;
@@ -216,7 +217,7 @@ fn with_probe(limits: ProcessLimits, passed: &Path) -> TestOptions {
 fn a_model_file_that_takes_too_much_to_load_ends_its_child_and_is_refused() -> Result<()> {
     let passed = tempfile::tempdir()?;
     let limits = ProcessLimits {
-        // Less than any engine takes.
+        // Less than any backend needs.
         memory_bytes: 1 << 20,
         ..COMPILATION
     };
@@ -245,7 +246,7 @@ fn a_model_file_that_has_been_loaded_needs_no_child_until_it_changes() -> Result
     ensure!(records()? == 1);
     load(&server, "bare")?.ok()?;
     ensure!(records()? == 1, "it was tried again");
-    // A file beside it may hold its weights.
+    // Another file in the directory may contain the model's weights.
     std::fs::write(server.repository().join("bare/1/weights"), "1")?;
     load(&server, "bare")?.ok()?;
     ensure!(records()? == 2, "its weights have changed unnoticed");
@@ -266,7 +267,7 @@ fn a_model_file_that_its_engine_refuses_is_refused_in_the_engines_words() -> Res
     let expected = expected.err().context("junk is loaded")?.to_string();
     ensure!(expected.contains("tract"), "{expected}");
     load(&server, "junk")?.error(400)?;
-    // By the child, too.
+    // The child process gives the same reason.
     let mut task = ["--backend", "tract", "--threads", "1", "--"]
         .map(OsStr::new)
         .to_vec();

@@ -1,9 +1,9 @@
-//! The boundary between guests and the host, held to by guests that keep to nothing: random modules, answers of
-//! random bytes, calls of wasi:nn with random numbers.
+//! Fuzz tests of the boundary between guests and the host, with guests that violate the contract: random
+//! modules, responses of random bytes, and calls of wasi:nn with random arguments.
 //!
-//! Whatever they do ends in an answer that keeps the contract or in a failure of theirs, never in one of the
-//! host's, and the host keeps nothing of it. What is random follows from the number of the case, which every
-//! failure names.
+//! Every case must end in a response that keeps the contract or in a failure of the guest, never in a
+//! failure of the host, and the host must retain nothing. The random numbers are derived from the number
+//! of the case, which every failure reports.
 
 use crate::harness::scale;
 use crate::harness::wat_handler::{WatHandler, dummy_module, from_module};
@@ -18,10 +18,10 @@ use wisp_sandbox::limits::Limits;
 use wisp_sandbox::nn::Graphs;
 use wisp_tensor::{ElementType, MemoryBudget, NamedTensor, Shape, Tensor};
 
-/// The longest text of a guest that anybody gets, in characters.
+/// The maximum length of a guest's message in a response, in characters.
 const MAX_TEXT: usize = 1000;
 
-/// What it takes to load and call handlers without a server.
+/// The objects that are needed to load and call handlers without a server.
 struct Sandbox {
     engine: Arc<Engine>,
     store: AotStore,
@@ -57,7 +57,7 @@ impl Sandbox {
     }
 }
 
-/// Numbers that look random and are the same in every run (splitmix64).
+/// A deterministic generator of pseudo-random numbers (splitmix64).
 struct Numbers(u64);
 
 impl Numbers {
@@ -77,7 +77,7 @@ impl Numbers {
         choices[usize::try_from(self.next() % choices.len() as u64).unwrap_or(0)]
     }
 
-    /// A number that some check is likely to be about, or any.
+    /// Returns a number that is likely to be near the bound of some check, or any number.
     fn word(&mut self) -> u32 {
         let any = u32::try_from(self.next() >> 32).unwrap_or(0);
         self.of_these(&[
@@ -113,7 +113,7 @@ impl Numbers {
     }
 }
 
-/// The input that carries what a guest is to do.
+/// Returns the input that carries the instructions for a guest.
 fn carrying(bytes: Vec<u8>) -> Result<NamedTensor> {
     let length = u32::try_from(bytes.len())?;
     let shape = Shape::new(vec![length])?;
@@ -132,7 +132,7 @@ fn call(handler: &Handler, input: &NamedTensor) -> Result<HandlerAnswer, Handler
     })
 }
 
-/// The answer keeps the contract, or the guest is at fault.
+/// Checks that the response keeps the contract, or that the guest is at fault.
 fn keeps_the_contract(outcome: &Result<HandlerAnswer, HandlerError>) -> Result<()> {
     match outcome {
         Ok(answer) => {
@@ -158,7 +158,7 @@ fn keeps_the_contract(outcome: &Result<HandlerAnswer, HandlerError>) -> Result<(
 #[test]
 fn answers_of_random_bytes_are_taken_as_answers_or_refused() -> Result<()> {
     let sandbox = Sandbox::start()?;
-    // What the input carries is written over the answer, its records and what they point to.
+    // The guest copies the input over its response, the records and the memory that they point to.
     let wasm = WatHandler {
         pages: 1100,
         imports: "",
@@ -174,7 +174,8 @@ fn answers_of_random_bytes_are_taken_as_answers_or_refused() -> Result<()> {
         let mut bytes: Vec<u8> = (0..words)
             .flat_map(|_| numbers.word().to_le_bytes())
             .collect();
-        // An answer with an output, or a failure with a text, as often as not.
+        // With equal probability: a response with few outputs, one with too many, a failure with a
+        // message, or random bytes.
         let head: &[u32] = match numbers.next() % 4 {
             0 => &[0, 2080, 1, 0, 0, 0, 0, 0],
             1 => &[0, 2080, 1025, 0, 0, 0, 0, 0],
@@ -219,7 +220,8 @@ fn calls_of_wasi_nn_with_random_numbers_are_answered_or_end_the_guest() -> Resul
         (import "wasi:nn/errors@0.2.0-rc-2024-10-28" "[method]error.data"
             (func $error_data (param i32 i32)))"#;
     let sandbox = Sandbox::start()?;
-    // Calls one function after the other, as what the input carries says: which, and its five arguments.
+    // The guest calls one function after the other. The input selects the functions and their five
+    // arguments.
     let calls = [
         "(call $load_by_name (local.get $a) (local.get $b) (local.get $c))",
         "(call $load (local.get $a) (local.get $b) (local.get $c) (local.get $d) (local.get $e))",
@@ -269,7 +271,7 @@ fn calls_of_wasi_nn_with_random_numbers_are_answered_or_end_the_guest() -> Resul
         for _ in 0..=numbers.next() % 6 {
             let which = numbers.of_these(&[0u32, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8]);
             bytes.extend(which.to_le_bytes());
-            // Handles, addresses and sizes that are often right.
+            // Handles, addresses and sizes that are often valid.
             for _ in 0..5 {
                 let word = numbers.word();
                 let argument = numbers.of_these(&[1, 2, 3, 4096, 0, 40, word, word]);
@@ -320,14 +322,15 @@ fn damaged_components_are_refused_or_loaded_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
-/// A random module with the imports and exports of a handler, where `numbers` yields one.
+/// Returns a random module with the imports and exports of a handler, or `None` if `numbers` do not
+/// produce one.
 fn random_module(shape: &[u8], numbers: &mut Numbers) -> Result<Option<Vec<u8>>> {
     let bytes: Vec<u8> = (0..2048)
         .flat_map(|_| numbers.next().to_le_bytes())
         .collect();
     let config = wasm_smith::Config {
         module_shape: Some(shape.to_vec()),
-        // Sizes that instances may have; those beyond are refused by tests of their own.
+        // Sizes that instances may have. Larger ones are covered by other tests.
         max_memory32_bytes: 2 << 20,
         max_table_elements: 1000,
         memory_max_size_required: true,

@@ -1,7 +1,8 @@
-//! Canaries: what one instance leaves in memory, globals and tables, no other instance ever finds.
+//! Canary tests: data that an instance leaves in memory, globals and tables is never visible to another
+//! instance.
 //!
-//! Planted by instances of one model and looked for by the next instances of the same and of another
-//! model, in calls on fibers and without, with the machine at rest and with the kernel moving pages.
+//! Instances of one model plant canaries, and the next instances of the same and of another model search
+//! for them, in calls with and without a fiber, with the machine idle and with the kernel moving pages.
 
 use crate::harness::wat_handler::{ANSWER, WatHandler};
 use crate::harness::{Gate, Repository, TestOptions, TestServer, component, output, scale};
@@ -12,22 +13,23 @@ use std::thread;
 
 mod pressure;
 
-/// What a handler does, as the number that it is sent.
+/// The number that is sent to a handler, which selects its action.
 const SCAN: u32 = 0;
 const PLANT: u32 = 1;
 const PLANT_AND_SCAN: u32 = 2;
-/// The same as [`PLANT`], and then a computation, at which the instance waits with all it has planted.
+/// Like [`PLANT`], followed by a computation, during which the instance waits with all its canaries in
+/// place.
 const PLANT_AND_COMPUTE: u32 = 3;
 
-/// Instances that plant at the same time, of each model.
+/// Instances that plant canaries at the same time, per model.
 const PLANTERS: usize = 4;
 
-/// The most that is scanned at the same time, of each model: more than there are planters.
+/// The maximum number of scans at the same time, per model. It exceeds the number of planters.
 const SCANNERS: usize = 6;
 
-/// A handler that fills, or looks through, a table of 4,096 functions, eight globals and all of its memory
-/// beyond the first 64 KiB, eight pages that it grows included. Its answer is how many elements, globals
-/// and words it has found that are not as a new instance has them.
+/// Returns a handler that fills or scans a table of 4,096 functions, eight globals, and all of its
+/// memory beyond the first 64 KiB, including eight pages that it adds. It returns the number of
+/// elements, globals and words that differ from those of a new instance.
 fn canary() -> Result<Vec<u8>> {
     let names: Vec<String> = (0..8).map(|number| format!("$canary{number}")).collect();
     let each =
@@ -111,7 +113,8 @@ fn canary() -> Result<Vec<u8>> {
     .component()
 }
 
-/// Two models with tables and globals, and two of the hostile handler, which also plants in the host.
+/// Creates two models with tables and globals, and two with the hostile handler, which also plants in
+/// the host.
 fn repository() -> Result<Repository> {
     let evil = Some(component("evil")?);
     let canary = canary()?;
@@ -124,7 +127,7 @@ fn repository() -> Result<Repository> {
         .with_file("other_canary/1/handler.wasm", &canary)
 }
 
-/// What a canary handler answers: elements, globals and words.
+/// Returns the canary handler's counts of elements, globals and words.
 fn ask(server: &TestServer, model: &str, what: u32) -> Result<[u64; 3]> {
     let request = json!({ "inputs": [
         { "name": "x", "datatype": "UINT32", "shape": [1], "data": [what] },
@@ -138,9 +141,9 @@ fn ask(server: &TestServer, model: &str, what: u32) -> Result<[u64; 3]> {
         .with_context(|| response.to_string())
 }
 
-/// What the hostile handler answers: how many copies of the secret it has planted or found.
+/// Returns the hostile handler's count of copies of the secret, planted or found.
 fn behave(server: &TestServer, model: &str, behaviour: &str) -> Result<u64> {
-    // Inverted, so that the request that looks for it does not bring it along.
+    // The secret is sent inverted, so that the request that searches for it does not contain it.
     let request = json!({ "inputs": [
         { "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": [behaviour] },
         { "name": "secret", "datatype": "BYTES", "shape": [1], "data": ["nobody may read this"] },
@@ -150,7 +153,7 @@ fn behave(server: &TestServer, model: &str, behaviour: &str) -> Result<u64> {
     Ok(outcome.context("the outcome is no string")?.parse()?)
 }
 
-/// One instance finds what it has planted itself: a scan that finds nothing would prove nothing.
+/// Checks that an instance finds its own canaries. Otherwise a scan without results would prove nothing.
 fn scans_find(server: &TestServer) -> Result<()> {
     let words = (16 + 8 - 1) * 65_536 / 8;
     ensure!(ask(server, "canary", PLANT_AND_SCAN)? == [4096, 8, words]);
@@ -158,7 +161,7 @@ fn scans_find(server: &TestServer) -> Result<()> {
     Ok(())
 }
 
-/// Nothing is found by instances of the model that has planted, nor by those of another.
+/// Checks that instances of the planting model and of another model find nothing.
 fn nothing_is_found(server: &TestServer, round: usize) -> Result<()> {
     for model in ["canary", "other_canary"] {
         let found = ask(server, model, SCAN)?;
@@ -207,7 +210,7 @@ fn what_instances_hold_while_the_kernel_moves_their_pages_is_never_seen_again() 
                 [scope.spawn(canary), scope.spawn(evil)]
             };
             let planters: Vec<_> = (0..PLANTERS).flat_map(plant).collect();
-            // Those whose computations have begun have planted, the others may be about to.
+            // Planters whose computations have begun have planted; the others may be about to.
             gate.wait_for(4);
             let compaction = scope.spawn(|| pressure::compact(&stop));
             let paged_out = pressure::page_out();

@@ -1,4 +1,5 @@
-//! A client that goes away takes its work with it, in every protocol: counted by what is computed.
+//! Tests that work is cancelled when its client disconnects, in every protocol. They count the
+//! computations.
 
 use crate::harness::frames::{End, Frames};
 use crate::harness::{Gate, Repository, TestOptions, TestServer};
@@ -9,17 +10,17 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 use wisp_serving::ServingOptions;
 
-/// Requests that keep all threads of the graph busy; the harness gives it two.
+/// The number of requests that keep all threads of the graph busy; the harness gives it two threads.
 const BUSY: usize = 2;
 
-/// When a test has failed, instead of waiting for ever.
+/// The time limit for waiting, after which a test has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A client with a request that is not answered yet.
+/// A client with a request that has no response yet.
 enum Client {
     Http(TcpStream),
     Http2(Frames),
-    /// It has said how long it waits, and then does nothing.
+    /// A client that has sent a deadline, and then does nothing.
     Patient(#[expect(dead_code, reason = "it only has to be there")] Frames),
 }
 
@@ -33,7 +34,7 @@ impl Client {
         Ok(Client::Http(stream))
     }
 
-    /// `ModelInfer`, or `ModelStreamInfer` with a client that goes on.
+    /// Sends `ModelInfer`, or `ModelStreamInfer` with a stream that stays open.
     fn grpc(server: &TestServer, end: End, headers: &[(&str, &str)]) -> Result<Frames> {
         let path = match end {
             End::Ended => "/inference.GRPCInferenceService/ModelInfer",
@@ -56,13 +57,13 @@ impl Client {
     }
 }
 
-/// Ten measurements, as V2 asks.
+/// Returns a V2 request with ten measurements.
 fn v2() -> Value {
     let data = vec![1.0; 10];
     json!({ "inputs": [{ "name": "features", "datatype": "FP32", "shape": [1, 10], "data": data }] })
 }
 
-/// The same as a `ModelInferRequest`, whose parts are all shorter than 128 bytes.
+/// Returns the same request as a `ModelInferRequest`. All its parts are shorter than 128 bytes.
 fn infer_message() -> Vec<u8> {
     fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
         let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
@@ -74,7 +75,7 @@ fn infer_message() -> Vec<u8> {
     [field(1, b"progression"), field(5, &input), field(7, &raw)].concat()
 }
 
-/// Wait until so many requests hold a permit, and handler instances their places.
+/// Waits until `requests` requests hold a permit and as many handler instances are alive.
 fn wait_for(server: &TestServer, requests: usize, what: &str) -> Result<()> {
     let start = Instant::now();
     let serving = server.serving();
@@ -147,14 +148,14 @@ fn what_is_queued_for_a_client_that_has_gone_is_never_computed() -> Result<()> {
             Ok(())
         };
         let queued = queued();
-        // Whatever has happened: nobody can end before.
+        // Opened in any case, since the clients cannot end before.
         gate.open();
         queued?;
         for busy in busy {
             busy.join()
                 .map_err(|_| anyhow::anyhow!("a client panicked"))??;
         }
-        // It waits for its turn behind all that was queued.
+        // This request waits for its turn behind everything that was queued.
         server.infer("progression", &v2())?.ok()?;
         ensure!(gate.computes() == BUSY + 1, "{} computes", gate.computes());
         wait_for(&server, 0, "in the end")

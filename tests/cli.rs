@@ -1,8 +1,7 @@
-//! The `wisp` command as a process: what it prints, how it ends, what it leaves behind.
+//! Tests of the `wisp` command as a process: its output, its exit, and the files it leaves.
 //!
-//! `serve` has those that run until a signal ends them, `tls` those of them that speak TLS, `memory` those that
-//! have little of it, `backend` what
-//! installs engines.
+//! `serve` contains the tests of servers that run until a signal, `tls` those with TLS, `memory` those
+//! with little memory, and `backend` those that install backends.
 
 mod backend;
 mod choice;
@@ -22,12 +21,12 @@ use std::process::{Command, Output};
 
 fn wisp() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wisp"));
-    // Compiled guests stay for the next test, and out of the user's cache.
+    // Compiled guests are kept for the next test, outside the user's cache.
     command.env(
         "XDG_CACHE_HOME",
         Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
     );
-    // A guest is built by the toolchain of the test, in a target directory of its own.
+    // A guest is built with the test's toolchain, in a separate target directory.
     command.env_remove("CARGO_TARGET_DIR");
     command.env_remove("RUST_LOG");
     command
@@ -48,7 +47,7 @@ fn stdout(output: &Output) -> Result<String> {
     Ok(text)
 }
 
-/// What a failed command said on standard error, and its exit code.
+/// Returns the standard error and the exit code of a command that must have failed.
 fn failure(output: &Output) -> Result<(String, i32)> {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let code = output.status.code().context("ended by a signal")?;
@@ -56,12 +55,12 @@ fn failure(output: &Output) -> Result<(String, i32)> {
     Ok((text, code))
 }
 
-/// A repository with an example, its cases and samples.
+/// Creates a repository with an example, its cases and samples.
 fn example(name: &str) -> Result<Repository> {
     with_cases(Repository::of(&[name])?, name)
 }
 
-/// Add the cases and samples of an example to the model of its name.
+/// Adds the cases and samples of an example to the model of the same name.
 fn with_cases(mut repository: Repository, name: &str) -> Result<Repository> {
     for directory in ["cases", "samples"] {
         let source = root().join("examples").join(name).join(directory);
@@ -215,7 +214,7 @@ fn new_makes_a_project_that_builds_tests_and_serves() -> Result<()> {
             "--template",
             template,
         ]))?)?;
-        // One target directory for all of them: their dependencies are the same.
+        // All templates share one target directory, since their dependencies are the same.
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new");
         let test = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
             .current_dir(&project)

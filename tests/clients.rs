@@ -1,7 +1,7 @@
-//! Clients that others wrote, as they come from their package registries, drive the examples.
+//! Tests with unmodified third-party clients from their package registries, against the examples.
 //!
-//! The checks themselves are in Python, one script for each client in `clients/`, but for those of
-//! curl, which are here.
+//! The checks are Python scripts, one for each client in `clients/`, except those with curl, which are
+//! here.
 
 use crate::harness::{Repository, TestOptions, TestServer, root};
 use crate::{matrix, python};
@@ -11,14 +11,15 @@ use std::net::SocketAddr;
 use std::process::Command;
 use wisp_serving::ServingOptions;
 
-/// The three examples that need nothing but the repository, and a model that cannot be served.
+/// Starts a server of three examples that are complete in the repository, and of a model that cannot be
+/// served.
 fn server() -> Result<TestServer> {
     let repository = Repository::of(&["digits", "progression", "wine"])?
         .with_file("broken/1/model.onnx", b"not a model")?;
     TestServer::start(repository)
 }
 
-/// Run one check of the script against the server.
+/// Runs one check of the script against the server.
 fn check(server: &TestServer, check: &str) -> Result<()> {
     let examples = root().join("examples");
     let examples = examples.to_str().context("a path that is not Unicode")?;
@@ -90,7 +91,8 @@ fn tritonclient_compresses_in_both_directions() -> Result<()> {
     check(&server()?, "compression")
 }
 
-/// The models of the other dialects' clients: with a handler, without one, and one that fails.
+/// Starts a server for the clients of other protocols: models with and without a handler, and a broken
+/// one.
 fn dialects() -> Result<TestServer> {
     let repository = Repository::of(&["digits", "progression"])?
         .with_model("bare", "progression", None)?
@@ -115,7 +117,7 @@ fn the_request_of_the_lectures_gets_predictions_as_onnxruntime_computes_them() -
     Ok(())
 }
 
-/// A server of the models that the lectures and the documentation of TF Serving use, and the
+/// Starts a server of the models from TF Serving's documentation and lectures. Returns it with the
 /// repository's path.
 fn lecture() -> Result<(TestServer, String)> {
     let repository = Repository::empty()?;
@@ -125,7 +127,7 @@ fn lecture() -> Result<(TestServer, String)> {
     Ok((TestServer::start(repository)?, path))
 }
 
-/// What curl prints for these arguments and this URL.
+/// Returns the JSON that curl prints for these arguments and this URL.
 fn curl(server: &TestServer, arguments: &[&str], path: &str) -> Result<Value> {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--fail-with-body"])
@@ -134,7 +136,7 @@ fn curl(server: &TestServer, arguments: &[&str], path: &str) -> Result<Value> {
     Ok(serde_json::from_slice(&python::succeed(&mut curl)?.stdout)?)
 }
 
-/// From <https://www.tensorflow.org/tfx/serving/api_rest>, "Example", but for the port.
+/// From <https://www.tensorflow.org/tfx/serving/api_rest>, "Example", except for the port.
 #[test]
 fn the_curl_lines_of_tf_servings_documentation_print_what_it_says() -> Result<()> {
     let (server, _) = lecture()?;
@@ -176,7 +178,7 @@ fn curl_speaks_the_simple_dialect() -> Result<()> {
     ensure!(curl(&server, &[], "/health")? == json!({"status": "healthy"}));
     let features = "[54, 2, 36.1, 115, 163, 98.4, 43, 4, 4.6821, 101]";
     let one = format!("{{\"features\": {features}}}");
-    // The only model need not be named, and a body may be compressed either way.
+    // A single model need not be named, and bodies may be compressed in both directions.
     for path in ["/predict", "/predict/progression"] {
         let answer = curl(&server, &["--compressed", "-d", &one], path)?;
         let prediction = answer["prediction"].as_f64().context("no number")?;
@@ -211,7 +213,7 @@ fn the_curl_lines_of_the_readmes_table_work_when_pasted() -> Result<()> {
     Ok(())
 }
 
-/// Run one check of the gRPC script against the server, at this address of its.
+/// Runs one check of the gRPC script against one of the server's addresses.
 fn check_grpc(server: &TestServer, address: SocketAddr, check: &str) -> Result<()> {
     let examples = root().join("examples");
     let examples = examples.to_str().context("a path that is not Unicode")?;
@@ -220,7 +222,7 @@ fn check_grpc(server: &TestServer, address: SocketAddr, check: &str) -> Result<(
     Ok(())
 }
 
-/// The same examples, and one without its handler, whose input is rows of numbers.
+/// Starts a server of the same examples and of one without its handler, whose input is rows of numbers.
 fn grpc_server() -> Result<TestServer> {
     let repository = Repository::of(&["digits"])?.with_model("wine-bare", "wine", None)?;
     TestServer::start(

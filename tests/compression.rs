@@ -1,6 +1,7 @@
-//! Bodies that travel compressed: under the same limits as plain ones, and only as far as asked for.
+//! Tests of compressed bodies: the limits are those of plain bodies, and responses are compressed only
+//! on request.
 //!
-//! What clients do with it is in `clients`, the headers in all their forms are in `wisp_protocol`.
+//! `clients` tests compression with real clients, and `wisp_protocol` all forms of the headers.
 
 use crate::harness::{Repository, Response, TestOptions, TestServer};
 use anyhow::{Context, Result, ensure};
@@ -26,7 +27,7 @@ fn server() -> Result<TestServer> {
     TestServer::with_options(repository, options)
 }
 
-/// A request of so many rows, padded with spaces to a length.
+/// Returns a request of `rows` rows, padded with spaces to `length` bytes.
 fn question(rows: usize, length: usize) -> Result<Vec<u8>> {
     let request = json!({"inputs": [{
         "name": "features", "datatype": "FP32", "shape": [rows, 10], "data": vec![50.0; rows * 10],
@@ -44,7 +45,7 @@ fn infer(server: &TestServer, headers: &[(&str, &str)], body: &[u8]) -> Result<R
     server.request("POST /v2/models/bare/infer", headers, body)
 }
 
-/// The answer that a compressed body holds.
+/// Returns the response in a compressed body.
 fn inflated(coding: Coding, response: &Response) -> Result<Value> {
     ensure!(response.status == 200, "{}", response.status);
     let name = response.header("content-encoding");
@@ -96,7 +97,7 @@ fn the_limit_holds_for_what_comes_out() -> Result<()> {
         ensure!(error.contains("300000"), "{error}");
         let bomb = compress(coding, vec![0; 64 << 20]);
         infer(&server, &headers, &bomb)?.error(413)?;
-        // The next one is not held up by it.
+        // The next request is not delayed.
         infer(&server, &headers, &largest)?.ok()?;
     }
     Ok(())
@@ -148,7 +149,8 @@ fn the_length_of_the_json_is_that_before_compression() -> Result<()> {
 fn an_answer_is_compressed_for_who_wants_it_and_if_it_is_large() -> Result<()> {
     let server = server()?;
     let (small, large) = (question(1, 0)?, question(32, 0)?);
-    // Thirty-two digits alone are less than what is worth it; with an id they are more.
+    // Thirty-two numbers alone are below the threshold for compression; with an id the response is above
+    // it.
     let id = format!("{{\"id\":\"{}\",", "x".repeat(1_000));
     let large = [id.as_bytes(), &large[1..]].concat();
     let plain = infer(&server, &[], &large)?;
@@ -180,7 +182,7 @@ fn an_answer_is_compressed_for_who_wants_it_and_if_it_is_large() -> Result<()> {
     let answer = infer(&server, &headers, &small)?;
     inflated(Coding::Gzip, &answer)?;
     ensure!(answer.header("vary") == Some("accept-encoding"));
-    // Errors and documents are for every client to read.
+    // Errors and documents are not compressed, so that every client can read them.
     infer(&server, &headers, b"{}")?.error(400)?;
     server.request("GET /v2/models/bare", &headers, b"")?.ok()?;
     Ok(())

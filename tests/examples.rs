@@ -1,5 +1,5 @@
-//! The examples do what their READMEs say: golden cases, scripts, and agreement with a computation
-//! that shares no code with Wisp (`clients/oracle.py`).
+//! Tests that the examples work as described in their READMEs: golden cases, scripts, and agreement with
+//! a computation that shares no code with Wisp (`clients/oracle.py`).
 
 use crate::harness::{Repository, Response, TestServer, output, root};
 use crate::python::{self, succeed};
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A server of the example, and where its graph is at hand of that without the handler.
+/// Starts a server of the example and, if its graph is in the repository, of the graph without the
+/// handler.
 fn server(model: &str) -> Result<TestServer> {
     if model == "embed" {
         return python::embed_server();
@@ -23,7 +24,7 @@ fn example(model: &str) -> PathBuf {
 
 // === Agreement with onnxruntime ===
 
-/// All answers are those of `clients/oracle.py`, within the tolerances stated there.
+/// Checks that all responses agree with `clients/oracle.py`, within the tolerances stated there.
 fn agrees_with_onnxruntime(model: &str) -> Result<()> {
     let server = server(model)?;
     let address = server.address().to_string();
@@ -62,7 +63,7 @@ fn embed_agrees_with_onnxruntime() -> Result<()> {
 
 // === Golden cases, by way of the server ===
 
-/// Every case of the model is answered as it says.
+/// Checks the response to every golden case of the model.
 fn answers_its_golden_cases(model: &str, at_least: usize) -> Result<()> {
     let server = server(model)?;
     let mut cases = 0;
@@ -109,7 +110,7 @@ fn answers(server: &TestServer, model: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Send a case's request. Where an input is a file, all that is not JSON follows it as binary data.
+/// Sends a case's request. If an input is a file, all inputs that are not JSON follow as binary data.
 fn ask(server: &TestServer, model: &str, request: &Value, directory: &Path) -> Result<Response> {
     let mut request = request.clone();
     let mut binary = Vec::new();
@@ -137,7 +138,7 @@ fn ask(server: &TestServer, model: &str, request: &Value, directory: &Path) -> R
     server.request(&format!("POST {path}"), &headers, &[text, binary].concat())
 }
 
-/// Whether lists have the same elements, numbers up to the tolerance.
+/// Returns whether arrays have equal elements, with numbers compared within the tolerance.
 fn are_close(expected: &Value, actual: &Value, tolerance: f64) -> bool {
     let (Some(expected), Some(actual)) = (expected.as_array(), actual.as_array()) else {
         return false;
@@ -171,7 +172,7 @@ fn embed_answers_its_golden_cases() -> Result<()> {
 
 // === Scripts ===
 
-/// The answers that the example's `request.sh` prints, a line each.
+/// Returns the responses that the example's `request.sh` prints, one per line.
 fn request_script(model: &str) -> Result<Vec<Value>> {
     succeed(Command::new("curl").arg("--version"))
         .context("the scripts of the examples need curl; on Debian: apt-get install curl")?;
@@ -230,7 +231,7 @@ fn the_script_of_progression_has_one_patient_corrected() -> Result<()> {
 fn the_script_of_embed_embeds_the_same_sentence_alike() -> Result<()> {
     let answers = request_script("embed")?;
     ensure!(answers.len() == 2, "{answers:?}");
-    // The second request is the first one's first sentence, as the whole body.
+    // The body of the second request is the first sentence of the first request.
     let both = output(&answers[0], "embedding")?["data"].as_array();
     let first: Value = both.context("no list")?.iter().take(384).cloned().collect();
     let alone = &output(&answers[1], "embedding")?["data"];

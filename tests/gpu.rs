@@ -1,12 +1,13 @@
-//! ONNX Runtime on the first NVIDIA GPU, with the libraries that `wisp backend install cuda` has put into the
-//! user's cache directory: `cargo test -p wisp --features gpu-tests --test integration gpu`.
+//! Tests of ONNX Runtime on the first NVIDIA GPU, with the libraries that `wisp backend install cuda`
+//! has installed in the user's cache directory:
+//! `cargo test -p wisp --features gpu-tests --test integration gpu`.
 
 use crate::harness::{Repository, root};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::process::Command;
 
-/// How far answers of a GPU may be from a processor's: its sums have another order, and its products
+/// The tolerance between the results of a GPU and a CPU: sums on a GPU have another order, and products
 /// fewer bits.
 const TOLERANCE: f64 = 1e-2;
 
@@ -19,7 +20,7 @@ fn wisp(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The comparison of a model on a device, by the engine's name and the size of the batch.
+/// Returns the comparison of a model on a device, as one entry per backend and batch size.
 fn bench(model: &str, device: &str) -> Result<Vec<Value>> {
     let mut arguments = vec![
         "bench",

@@ -1,4 +1,4 @@
-//! The SDK and the example handlers are tested natively, in their own workspace.
+//! Runs the tests of the SDK and of the example handlers natively, in their own workspace.
 
 use crate::harness::root;
 use crate::python::succeed;
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::Command;
 
-/// The packages with tests of their own.
+/// The packages that have tests.
 const PACKAGES: [&str; 5] = ["wisp-handler", "digits", "wine", "progression", "embed"];
 
 #[test]
@@ -15,13 +15,13 @@ fn the_sdk_and_the_handlers_pass_their_own_tests() -> Result<()> {
     cargo
         .current_dir(root().join("guest-models"))
         .args(["test", "--locked", "--all-features"])
-        // Not the workspace's own target, which is Wasm.
+        // The host target instead of the workspace's default target, which is Wasm.
         .args(["--target", "host-tuple", "--target-dir"])
         .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests"));
     for package in PACKAGES {
         cargo.args(["--package", package]);
     }
-    // What the outer cargo tells its own compilers is not for these.
+    // The settings of the outer cargo for its own compilers do not apply here.
     for variable in [
         "RUSTC_WORKSPACE_WRAPPER",
         "CARGO_ENCODED_RUSTFLAGS",

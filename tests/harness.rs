@@ -1,7 +1,8 @@
-//! A repository in a temporary directory, a server in this process, and a client that hides nothing.
+//! The test harness: a repository in a temporary directory, a server in this process, and a client that
+//! exposes raw responses.
 //!
-//! Ports come from the OS, readiness is the return of a function, and everything ends when it is
-//! dropped.
+//! The OS assigns the ports, a server is ready when its constructor returns, and all resources are
+//! released on drop.
 
 mod certificate;
 pub(crate) mod child;
@@ -47,32 +48,32 @@ use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Change, RepositoryPoll};
 use wisp_serving::{Serving, ServingOptions};
 
-/// The repository's root.
+/// Returns the root of the repository.
 pub(crate) fn root() -> PathBuf {
     let cli = Path::new(env!("CARGO_MANIFEST_DIR"));
     cli.ancestors().nth(2).unwrap_or(cli).to_owned()
 }
 
-/// How much longer than usual a long test runs: `WISP_TEST_SCALE`, 1 where it is not set.
+/// Returns the factor by which long tests are extended: `WISP_TEST_SCALE`, or 1 if it is not set.
 pub(crate) fn scale() -> usize {
     let scale = std::env::var("WISP_TEST_SCALE").ok();
     scale.and_then(|scale| scale.parse().ok()).unwrap_or(1)
 }
 
-/// A model repository of the test's own.
+/// A model repository in a temporary directory.
 #[derive(Debug)]
 pub(crate) struct Repository {
     directory: TempDir,
 }
 
 impl Repository {
-    /// A repository without models.
+    /// Creates a repository without models.
     pub(crate) fn empty() -> Result<Repository> {
         let directory = tempfile::tempdir()?;
         Ok(Repository { directory })
     }
 
-    /// A repository with these examples, handlers included.
+    /// Creates a repository with these examples, including their handlers.
     pub(crate) fn of(examples: &[&str]) -> Result<Repository> {
         let mut repository = Repository::empty()?;
         for example in examples {
@@ -81,12 +82,12 @@ impl Repository {
         Ok(repository)
     }
 
-    /// Add an example's graph and handler as model `name`.
+    /// Adds an example's graph and handler as model `name`.
     pub(crate) fn with_example(self, example: &str, name: &str) -> Result<Repository> {
         self.with_model(name, example, Some(component(example)?))
     }
 
-    /// Add a model `name`: the graph of an example, and a handler or none.
+    /// Adds a model `name` with the graph of an example and an optional handler.
     pub(crate) fn with_model(
         self,
         name: &str,
@@ -104,7 +105,7 @@ impl Repository {
         Ok(self)
     }
 
-    /// Write any file, its directories included.
+    /// Writes a file, and creates its directories.
     pub(crate) fn with_file(self, path: &str, content: impl AsRef<[u8]>) -> Result<Repository> {
         let path = self.path().join(path);
         let directory = path.parent().context("the path has no directory")?;
@@ -118,7 +119,7 @@ impl Repository {
     }
 }
 
-/// The file of a guest's component.
+/// Returns the path of a guest's component.
 pub(crate) fn component(guest: &str) -> Result<&'static str> {
     Ok(match guest {
         "digits" => wisp_artifacts::DIGITS,
@@ -130,23 +131,23 @@ pub(crate) fn component(guest: &str) -> Result<&'static str> {
     })
 }
 
-/// What a test may want otherwise.
+/// Options of a test server.
 #[derive(Debug, Clone)]
 pub(crate) struct TestOptions {
     pub(crate) serving: ServingOptions,
     pub(crate) server: ServerOptions,
     pub(crate) limits: Limits,
     pub(crate) control: ControlMode,
-    /// What compiling a component may take.
+    /// The limits on compiling a component.
     pub(crate) compilation: ProcessLimits,
-    /// What loading a model file may take in a child process, and where it is remembered what has passed; by
-    /// default files are loaded without one.
+    /// The limits on loading a model file in a child process, and the directory that records files that
+    /// have passed; by default files are loaded without a child process.
     pub(crate) probe: Option<(ProcessLimits, PathBuf)>,
-    /// What computes wait at, if they do.
+    /// The gate at which computations wait, if any.
     pub(crate) gate: Option<Gate>,
-    /// What models may ask for besides the default.
+    /// Backends that models may request in addition to the default.
     pub(crate) backends: Vec<Arc<dyn Backend>>,
-    /// For clients that speak TLS, which this harness's own does not.
+    /// The certificate for clients that use TLS, which the harness's own client does not support.
     pub(crate) tls: Option<TlsFiles>,
 }
 
@@ -163,7 +164,7 @@ impl Default for TestOptions {
             },
             limits: Limits::default(),
             control: ControlMode::Explicit,
-            // The program under test is not optimised.
+            // The program under test is not optimized.
             compilation: ProcessLimits {
                 processor_time: Duration::from_secs(100),
                 wall_time: Duration::from_secs(300),
@@ -177,7 +178,7 @@ impl Default for TestOptions {
     }
 }
 
-/// A server in this process. Dropping it drains it.
+/// A server in this process. It is drained on drop.
 #[derive(Debug)]
 pub(crate) struct TestServer {
     address: SocketAddr,
@@ -192,7 +193,7 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    /// Load the repository and serve it; connections are accepted when this returns.
+    /// Loads the repository and serves it. Connections are accepted when this returns.
     pub(crate) fn start(repository: Repository) -> Result<TestServer> {
         TestServer::with_options(repository, TestOptions::default())
     }
@@ -247,12 +248,12 @@ impl TestServer {
         self.address
     }
 
-    /// The directory that it serves.
+    /// Returns the directory that the server serves.
     pub(crate) fn repository(&self) -> &Path {
         self.repository.path()
     }
 
-    /// Where clients of gRPC connect by convention.
+    /// Returns the separate address for gRPC.
     pub(crate) fn grpc_address(&self) -> SocketAddr {
         self.grpc_address
     }
@@ -261,7 +262,7 @@ impl TestServer {
         &self.serving
     }
 
-    /// Look at the repository once, as a server does that polls it.
+    /// Checks the repository once, like a server in poll mode.
     pub(crate) fn look(&self) -> Result<Vec<Change>> {
         let mut poll = self
             .poll
@@ -272,30 +273,30 @@ impl TestServer {
         Ok(runtime.block_on(poll.look())?)
     }
 
-    /// Begin to drain.
+    /// Begins to drain.
     pub(crate) fn stop(&mut self) {
         drop(self.stop.take());
     }
 
-    /// Wait until the server has drained.
+    /// Waits until the server has drained.
     pub(crate) fn wait(&self) {
         if let Ok(ended) = self.ended.lock() {
             let _ = ended.recv();
         }
     }
 
-    /// GET `path`.
+    /// Sends a GET request for `path`.
     pub(crate) fn get(&self, path: &str) -> Result<Response> {
         self.request(&format!("GET {path}"), &[], b"")
     }
 
-    /// POST a V2 request to a model.
+    /// Sends a V2 inference request to a model.
     pub(crate) fn infer(&self, model: &str, request: &Value) -> Result<Response> {
         let path = format!("/v2/models/{model}/infer");
         self.request(&format!("POST {path}"), &[], &serde_json::to_vec(request)?)
     }
 
-    /// Any request, such as `GET /v2`, on a connection of its own.
+    /// Sends any request, such as `GET /v2`, on a new connection.
     pub(crate) fn request(
         &self,
         method_and_path: &str,
@@ -310,11 +311,11 @@ impl TestServer {
         self.raw(&[head.as_bytes(), body].concat())
     }
 
-    /// Send exactly these bytes and read to the end.
+    /// Sends exactly these bytes and reads the response to the end.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<Response> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        // A server that refuses early may close before it has read all of this.
+        // A server that refuses early may close the connection before it has read everything.
         let _ = stream.write_all(bytes);
         let mut reply = Vec::new();
         let _ = stream.read_to_end(&mut reply);
@@ -331,7 +332,7 @@ impl Drop for TestServer {
     }
 }
 
-/// Everything it takes to load models, with the compiled guests kept for the next test.
+/// Returns a loader. Compiled guests are kept for the next test.
 pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
     let threads = NonZeroUsize::new(2).context("two is not zero")?;
     let engine = Engine::start(&EngineOptions {
@@ -350,7 +351,7 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
     })
 }
 
-/// The program under test, as the child process of a server.
+/// Returns the program under test as a child process of a server.
 pub(crate) fn child_program(task: &str) -> ChildProgram {
     ChildProgram::new(env!("CARGO_BIN_EXE_wisp"), ["child-process", task])
 }
@@ -372,17 +373,17 @@ fn graph_loader(options: &TestOptions, store: &Path) -> GraphLoader {
     }
 }
 
-/// A response as it came over the wire.
+/// A response as received over the wire.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
-    /// Names in lower case.
+    /// The headers, with names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Response {
-    /// The first response in `reply`, whose connection has ended.
+    /// Parses the first response in `reply`, which contains everything up to the end of the connection.
     pub(crate) fn parse(reply: &[u8]) -> Result<Response> {
         let end = reply
             .windows(4)
@@ -411,7 +412,7 @@ impl Response {
         serde_json::from_slice(&self.body).with_context(text)
     }
 
-    /// The body of a 200.
+    /// Returns the body of a response with status 200.
     pub(crate) fn ok(&self) -> Result<Value> {
         ensure!(
             self.status == 200,
@@ -422,7 +423,8 @@ impl Response {
         self.json()
     }
 
-    /// The text of an error, which must be JSON with this status and tell nothing about the host.
+    /// Returns the message of an error, which must be JSON with this status and reveal nothing about the
+    /// host.
     pub(crate) fn error(&self, status: u16) -> Result<String> {
         let body = String::from_utf8_lossy(&self.body).into_owned();
         ensure!(
@@ -455,7 +457,7 @@ impl Response {
     }
 }
 
-/// The named output of a V2 JSON response.
+/// Returns the named output of a V2 JSON response.
 pub(crate) fn output<'a>(response: &'a Value, name: &str) -> Result<&'a Value> {
     let outputs = response["outputs"].as_array().context("no outputs")?;
     let output = outputs.iter().find(|output| output["name"] == name);

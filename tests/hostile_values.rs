@@ -1,7 +1,8 @@
-//! Requests whose values, not their sizes, ask for more than there is, or for what cannot be computed: each
-//! is answered at once, in bounded memory, and the engine goes on.
+//! Tests of requests whose values, rather than sizes, require too much memory or an impossible
+//! computation. Each is refused or computed promptly and in bounded memory, and the backend continues to
+//! work.
 //!
-//! Everything is computed in child processes, so that a signal or an exhausted memory is a result.
+//! All computations run in child processes, so that a signal or exhausted memory is a result.
 
 use crate::harness::child::{Answer, Child, answer_questions};
 use crate::harness::onnx::{Attribute, FLOAT, Graph, INT64, Tensor, Value};
@@ -21,21 +22,22 @@ use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor as WispTensor};
 /// The test that a child runs.
 const CHILD: &str = "hostile_values::a_child_computes_the_cases_it_is_asked_about";
 
-/// What all computations of a child may take.
+/// The memory budget for all computations of a child.
 const COMPUTE_BYTES: usize = 1 << 30;
 
-/// What a child may use of addresses, its own code and stacks included.
+/// The limit on a child's address space, including its own code and stacks.
 const MEMORY_BYTES: u64 = 4 << 30;
 
-/// Each takes milliseconds; the machine may be busy.
+/// The time limit of a case. A case takes milliseconds, but the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What becomes of a case.
+/// The expected outcome of a case.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Outcome {
-    /// Whoever sent these values is at fault.
+    /// Refused with the request at fault.
     Refused,
-    /// The engine refuses the model, which leaves to a request what it must know before.
+    /// Rejected when the model is loaded, because the backend needs values in advance that only a
+    /// request contains.
     NotLoaded,
     /// The integers or floats of the first output.
     Computed(&'static [i64]),
@@ -75,7 +77,7 @@ fn named(
     }
 }
 
-/// A graph of one node that puts out `y`.
+/// Returns a graph of one node with the output `y`.
 fn one_node(operator: &str, inputs: &[(&str, i32, &[Option<i64>])], y: (i32, usize)) -> Graph {
     let names: Vec<&str> = inputs.iter().map(|(name, ..)| *name).collect();
     let inputs = inputs
@@ -100,7 +102,7 @@ fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// Operators that make a size of a number.
+/// Returns cases of operators that use a number as a size.
 fn growths() -> Vec<Case> {
     let scalars = [("a", INT64, &[][..]), ("b", INT64, &[]), ("d", INT64, &[])];
     let range = || one_node("Range", &scalars, (INT64, 1));
@@ -160,7 +162,7 @@ fn growths() -> Vec<Case> {
     .node("MatMul", &["t", "x"], &["m"])
     .node("ReduceSum", &["m"], &["y"])
     .with(Attribute::int("keepdims", 0));
-    // Its length is known while it computes only, and so are the sizes of what follows.
+    // The length is known only during the computation, and so are the sizes of the following values.
     let ranged_outer = Graph {
         name: "g".to_owned(),
         input: vec![Value::of("n", INT64, &[])],
@@ -297,7 +299,7 @@ fn growths() -> Vec<Case> {
     ]
 }
 
-/// Indices that are none.
+/// Returns cases with indices that are out of range.
 fn indices() -> Vec<Case> {
     let gather = || {
         let mut graph =
@@ -336,7 +338,7 @@ fn indices() -> Vec<Case> {
     ]
 }
 
-/// Divisions that processors trap at, and some that they do not.
+/// Returns cases of divisions, some of which trap on common CPUs.
 fn divisions() -> Vec<Case> {
     let operands = [("x", INT64, &ANY[..]), ("d", INT64, &ANY[..])];
     let divided = |name, operator, x: &'static [i64], d: &'static [i64], outcome| {
@@ -384,7 +386,7 @@ fn divisions() -> Vec<Case> {
     ]
 }
 
-/// Does nothing unless a parent asks it.
+/// Does nothing unless it runs as a child.
 #[test]
 fn a_child_computes_the_cases_it_is_asked_about() -> Result<()> {
     answer_questions(CHILD, |question| match compute_here(question) {
@@ -402,7 +404,8 @@ fn backend(name: &str) -> Result<Box<dyn Backend>> {
     })
 }
 
-/// In a child: what becomes of the case with the number that the question names after the engine.
+/// Runs in a child: computes the case named by the question, a backend and a number, and returns its
+/// outcome.
 fn compute_here(question: &str) -> Result<String> {
     let (engine, number) = question.split_once(' ').context("two words")?;
     if number == "room" {
@@ -465,7 +468,7 @@ fn values_beyond_what_can_be_computed_are_the_requests_fault() -> Result<()> {
     Ok(())
 }
 
-/// `y`: `x` doubled as many times as `n` says.
+/// Returns a graph that doubles `x` as many times as `n` says, with the result in `y`.
 fn loop_of_n() -> Graph {
     let body = Graph {
         name: "body".to_owned(),
@@ -554,8 +557,8 @@ fn refusals_leave_room_for_what_comes_after_them() -> Result<()> {
     Ok(())
 }
 
-/// In a child: computes values each larger than the one before, so that none fits what the others have left
-/// behind, and with refusals between them.
+/// Runs in a child: computes values that are each larger than the one before, so that none fits into
+/// freed memory, interleaved with refusals.
 fn make_room(engine: &str) -> Result<String> {
     let file = NamedTempFile::new()?;
     let graph = one_node("ConstantOfShape", &[("s", INT64, &[Some(1)])], (FLOAT, 1));
@@ -582,7 +585,7 @@ fn weights_beside_a_model_are_what_they_were_when_it_was_loaded() -> Result<()> 
         directory.path().join("model.onnx"),
         directory.path().join("weights"),
     );
-    // Some that are put into the model and some that are lent.
+    // The small weights are copied into the model, the large ones are borrowed.
     let counts = [100u32, 1_000_000];
     let all: Vec<u8> = counts
         .iter()
@@ -626,7 +629,7 @@ fn weights_beside_a_model_are_what_they_were_when_it_was_loaded() -> Result<()> 
             Ok(())
         };
         is_as_loaded()?;
-        // In place, as `cp` writes.
+        // Overwritten in place, like `cp`.
         let file = std::fs::File::options().write(true).open(&weights)?;
         std::io::Write::write_all(&mut &file, &vec![0xff; all.len()])?;
         is_as_loaded()?;

@@ -1,4 +1,5 @@
-//! Hostile handlers: each gets a clean error within its limit, and its neighbours never notice.
+//! Tests of hostile handlers: each gets a clean error within its limit, and its neighbors are not
+//! affected.
 
 use crate::harness::victim::victim_is_well;
 use crate::harness::wat_handler::WatHandler;
@@ -14,7 +15,7 @@ use wisp_sandbox::limits::Limits;
 use wisp_serving::ServingOptions;
 use wisp_tensor::MemoryBudget;
 
-/// An evil model, and `wine` as its victim.
+/// Creates a repository with a hostile model, and `wine` as its victim.
 fn repository() -> Result<Repository> {
     Repository::of(&["wine"])?.with_model("evil", "progression", Some(component("evil")?))
 }
@@ -27,7 +28,8 @@ fn server(limits: Limits) -> Result<TestServer> {
     TestServer::with_options(repository()?, options)
 }
 
-/// The default of two seconds, shortened: what is tested is that it ends.
+/// Returns limits with a guest time shorter than the default of two seconds: only the end itself is
+/// tested.
 fn short() -> Limits {
     Limits {
         guest_time: Duration::from_millis(200),
@@ -46,15 +48,16 @@ fn outcome(response: &Value) -> Result<&str> {
     outcome.as_str().context("the outcome is no string")
 }
 
-/// The behaviour ends in this status and a text that contains this, and the victim is well.
+/// Checks that the behavior ends in this status and a message that contains `text`, and that the victim
+/// works.
 fn is_refused(behaviour: &str, status: u16, text: &str) -> Result<()> {
     is_refused_within(Limits::default(), behaviour, status, text)
 }
 
-/// The same, under other limits than the default.
+/// The same check with explicit limits.
 fn is_refused_within(limits: Limits, behaviour: &str, status: u16, text: &str) -> Result<()> {
     let server = server(limits)?;
-    // More often than there are threads: none of them may be lost.
+    // Repeated more often than there are threads, to detect a lost thread.
     for _ in 0..4 {
         let error = server.infer("evil", &behave(behaviour))?.error(status);
         let error = error.with_context(|| behaviour.to_owned())?;
@@ -66,7 +69,7 @@ fn is_refused_within(limits: Limits, behaviour: &str, status: u16, text: &str) -
     Ok(())
 }
 
-/// The guest is told by a wasi:nn error, and lives on.
+/// Checks that the guest receives a wasi:nn error and continues to run.
 fn guest_is_told(behaviour: &str, code: &str) -> Result<()> {
     let server = server(Limits::default())?;
     let response = server.infer("evil", &behave(behaviour))?.ok()?;
@@ -88,7 +91,7 @@ fn many_endless_loops_at_once_end_one_by_one_while_the_others_are_answered() -> 
     )?;
     let options = TestOptions {
         serving: ServingOptions {
-            // What is tested is that each ends by its own limit, on however busy a machine.
+            // Each guest must end by its own limit, on a machine that may be busy.
             request_timeout: Duration::from_secs(60),
             ..TestOptions::default().serving
         },
@@ -213,9 +216,9 @@ fn tensors_beyond_the_hosts_budget_are_too_large() -> Result<()> {
     guest_is_told("hoard", "too-large")
 }
 
-/// A server of so many bytes for all requests together, whose computes wait at the gate.
+/// Starts a server with a budget for all requests, whose computations wait at the gate.
 fn gated_server(gate: &Gate, memory: &Arc<MemoryBudget>) -> Result<TestServer> {
-    // As large as its limits let it be, before it has run.
+    // As large as the limits allow, already before it runs.
     let large = WatHandler {
         pages: 1024,
         imports: "",
@@ -234,8 +237,8 @@ fn gated_server(gate: &Gate, memory: &Arc<MemoryBudget>) -> Result<TestServer> {
     TestServer::with_options(repository, options)
 }
 
-/// When all requests have been answered, nothing stays reserved. The last of it goes with a connection
-/// or with a job of a graph, a little after the answer.
+/// Checks that nothing stays reserved after all requests have responses. The last reservation is
+/// released with a connection or with a job of a graph, a little after the response.
 fn all_is_given_back(memory: &MemoryBudget) -> Result<()> {
     let patience = Instant::now() + Duration::from_secs(30);
     while memory.reserved() > 0 {
@@ -256,7 +259,8 @@ fn instances_within_their_limits_are_bounded_together_and_their_neighbours_answe
         let mut holders = Vec::new();
         for number in 1..=3 {
             holders.push(scope.spawn(hold));
-            // The graph has two threads: of the third it is not seen that it holds, only that it does.
+            // The graph has two threads, so the third holder cannot be observed at the gate, only in the
+            // budget.
             match number {
                 3 => {
                     while memory.reserved() < 3 * (64 << 20) {
@@ -310,7 +314,7 @@ fn many_hoarders_at_once_are_answered_or_refused_and_leave_nothing_behind() -> R
     for answer in answers {
         match answer.status {
             200 => ensure!(outcome(&answer.json()?)? == "too-large"),
-            // Not in time, where the machine is busy.
+            // The request may time out on a busy machine.
             504 => {}
             _ => drop(answer.error(503)?),
         }
@@ -344,11 +348,11 @@ fn a_component_that_asks_for_more_than_it_is_granted_is_not_served() -> Result<(
     victim_is_well(&server)
 }
 
-/// Planted and looked for by requests of one connection: neither by the next request nor by any after it
-/// is it found, although one request finds what it planted itself.
+/// Checks that a secret planted by one request is found by no later request on the same connection,
+/// although a single request finds its own secret.
 fn no_secret_is_found(server: &TestServer) -> Result<()> {
     let secret = |behaviour: &str| {
-        // Inverted, so that the request that looks for it does not bring it along.
+        // The secret is sent inverted, so that the request that searches for it does not contain it.
         json!({ "inputs": [
             { "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": [behaviour] },
             { "name": "secret", "datatype": "BYTES", "shape": [1], "data": ["nobody may read this"] },
@@ -360,7 +364,7 @@ fn no_secret_is_found(server: &TestServer) -> Result<()> {
         outcome(&own)?.parse::<u32>()? > 0,
         "a scan that finds nothing proves nothing: {own}"
     );
-    // Half of them plant, half of them look.
+    // Half of the requests plant, half of them scan.
     let requests = (50 * scale()).max(1000);
     for round in 0..requests / 2 {
         let planted = connection.infer("evil", &secret("plant"))?.ok()?;
@@ -378,24 +382,24 @@ fn a_secret_planted_in_memory_is_never_seen_again() -> Result<()> {
 
 #[test]
 fn a_secret_planted_in_memory_is_never_seen_again_on_a_fiber() -> Result<()> {
-    // A version whose graphs are not all quick is called there, whether or not it uses them.
+    // A version with a slow graph is called on a fiber, whether or not it uses that graph.
     let repository = repository()?.with_file("evil/1/slow.onnx", slow_graph())?;
     no_secret_is_found(&TestServer::start(repository)?)
 }
 
-/// An ONNX file: `y` is the matrix product of `x` with itself, [-1, 512, 512]. Its 134 million
-/// multiplications are quick on no machine.
+/// Returns an ONNX file in which `y` is the matrix product of `x` with itself, [-1, 512, 512]. Its 134
+/// million multiplications are slow on every machine.
 fn slow_graph() -> Vec<u8> {
-    /// A field of a message, of fewer than 128 bytes.
+    /// Returns a field of a message, of fewer than 128 bytes.
     fn field(number: u8, content: &[u8]) -> Vec<u8> {
         let length = u8::try_from(content.len()).expect("all are short");
         [&[number << 3 | 2, length], content].concat()
     }
     let rows = field(1, &field(2, b"rows"));
-    // 512 in groups of seven bits, the lowest first.
+    // 512 in groups of seven bits, lowest first.
     let side = field(1, &[1 << 3, 0x80, 4]);
     let shape = field(2, &[rows, side.clone(), side].concat());
-    // Its elements are FP32.
+    // The elements are FP32.
     let tensor = field(1, &[&[1 << 3, 1], shape.as_slice()].concat());
     let value = |name: &[u8]| [field(1, name), field(2, &tensor)].concat();
     let product = [

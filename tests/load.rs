@@ -1,4 +1,5 @@
-//! Models come and go while their neighbours, and their own older selves, are answering.
+//! Tests that loading and unloading models does not disturb requests to other models or to older
+//! versions.
 
 use crate::harness::TestServer;
 use crate::{matrix, python};

@@ -1,7 +1,7 @@
-//! Model files that are damaged, or made to harm whoever loads them: each is loaded, or refused with a
-//! reason, in bounded memory and time, and its neighbours are served.
+//! Tests of model files that are damaged or crafted to harm the loader: each is loaded, or refused with
+//! a reason, in bounded memory and time, and other models are served.
 //!
-//! Everything is loaded in child processes, so that a crash, an exhausted memory or a hang is a result.
+//! All files are loaded in child processes, so that a crash, exhausted memory or a hang is a result.
 
 mod damage;
 mod files;
@@ -19,22 +19,22 @@ use wisp_backend::{Backend, BackendError, LoadOptions};
 /// The test that a child runs.
 const CHILD: &str = "loader_attacks::a_child_loads_the_files_it_is_asked_about";
 
-/// What a child may use of addresses, its own code and stacks included.
+/// The limit on a child's address space, including its own code and stacks.
 const MEMORY_BYTES: u64 = 4 << 30;
 
-/// Loading any of the files takes a fraction of it.
+/// The time limit for loading a file; each takes a fraction of it.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Children at work at the same time.
+/// The number of children that run at the same time.
 const CHILDREN: usize = 2;
 
 /// The answer for a file that is a model.
 const LOADED: &str = "loaded";
 
-/// What the answer for any other file begins with.
+/// The prefix of the answer for any other file.
 const REFUSED: &str = "refused: ";
 
-/// Does nothing unless a parent asks it.
+/// Does nothing unless it runs as a child.
 #[test]
 fn a_child_loads_the_files_it_is_asked_about() -> Result<()> {
     answer_questions(CHILD, |question| match load_here(question) {
@@ -43,7 +43,7 @@ fn a_child_loads_the_files_it_is_asked_about() -> Result<()> {
     })
 }
 
-/// In a child: what becomes of the file, in the backend that the question names before it.
+/// Runs in a child: loads the file in the backend that the question names, and returns the outcome.
 fn load_here(question: &str) -> Result<String> {
     let (backend, path) = question.split_once(' ').context("two words")?;
     let backend: Box<dyn Backend> = match backend {
@@ -53,7 +53,7 @@ fn load_here(question: &str) -> Result<String> {
     Ok(
         match backend.load(Path::new(path), &LoadOptions::default()) {
             Ok(graph) => {
-                // Whether it computes is not asked, only that it does not take the process along.
+                // The result does not matter, only that the process survives.
                 if let Ok(inputs) = graph.sample_inputs() {
                     let _ = graph.compute(&inputs);
                 }
@@ -69,7 +69,7 @@ fn load_here(question: &str) -> Result<String> {
     )
 }
 
-/// Load the file at `path` with tract in `child`, which is replaced if it does not survive.
+/// Loads the file at `path` with tract in `child`, which is replaced if it does not survive.
 fn load(child: &mut Child, path: &Path) -> Result<Answer> {
     load_with("tract", child, path)
 }
@@ -87,12 +87,12 @@ fn spawn() -> Result<Child> {
     Child::spawn(CHILD, MEMORY_BYTES)
 }
 
-/// Whether the answer is one that a file may have.
+/// Returns whether the answer shows that the child survived.
 fn survived(answer: &Answer) -> bool {
     matches!(answer, Answer::Said(words) if words == LOADED || words.starts_with(REFUSED))
 }
 
-/// Do `check` for each of `things` in some child, two at a time; fail with all that it returns.
+/// Runs `check` for each of `things` in a child, two at a time. Fails with all messages that it returns.
 fn check_all<T: Send>(
     things: impl Iterator<Item = T> + Send,
     check: impl Fn(&mut Child, T) -> Result<Option<String>> + Sync,

@@ -1,6 +1,6 @@
-//! What spans crates, one module per behaviour; start with `harness`.
+//! Integration tests across crates, with one module per behavior; `harness` is the starting point.
 //!
-//! Everything runs over real sockets, real models and real guests, built by `wisp-artifacts`.
+//! All tests use real sockets, real models and real guests, which `wisp-artifacts` builds.
 
 mod harness;
 

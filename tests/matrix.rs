@@ -1,8 +1,8 @@
-//! Every client through every cell that it can: `clients/matrix.toml` says which, and why the rest
-//! cannot be.
+//! Tests of every client with every cell that it supports. `clients/matrix.toml` lists the cells, and
+//! the reasons for those that are impossible.
 //!
-//! One test for each client runs its script on a server with a few small models, made by
-//! `clients/matrix/models.py`, and on one whose model computes for longer than anybody waits.
+//! One test for each client runs its script against a server with a few small models, made by
+//! `clients/matrix/models.py`, and against one whose model computes longer than any client waits.
 
 mod table;
 
@@ -20,7 +20,7 @@ use wisp_serving::ServingOptions;
 /// Longer than any test takes.
 const NEVER: Duration = Duration::from_secs(600);
 
-/// A test for each client, and their names in order.
+/// Defines a test for each client, and the array of their names in order.
 macro_rules! clients {
     ($($test:ident => $name:literal,)*) => {
         const CLIENTS: &[&str] = &[$($name),*];
@@ -46,7 +46,7 @@ clients! {
     httpx_passes_over_http2 => "httpx over HTTP/2",
 }
 
-/// The small models, `digits` for strings, and one that fails.
+/// Returns a repository of the small models, `digits` for strings, and a broken one.
 pub(crate) fn models() -> Result<Repository> {
     let repository = Repository::of(&["digits"])?;
     let repository = repository.with_file("broken/1/model.onnx", b"not a model")?;
@@ -56,8 +56,8 @@ pub(crate) fn models() -> Result<Repository> {
     Ok(repository)
 }
 
-/// A server whose model `evil` can be made to compute without end, in the only instance there may
-/// be. Nothing but its client's going away can end that.
+/// Starts a server whose model `evil` can be made to compute without end, in the only instance. Only the
+/// disconnect of its client can end that.
 pub(crate) fn slow_server() -> Result<TestServer> {
     let repository =
         Repository::empty()?.with_model("evil", "progression", Some(component("evil")?))?;
@@ -81,8 +81,8 @@ pub(crate) fn slow_server() -> Result<TestServer> {
     TestServer::with_options(repository, options)
 }
 
-/// Check that a slow server has given up what its clients have: its instance is free for others, and
-/// it ends as soon as it is told to.
+/// Checks that a slow server has cancelled the requests of its clients: its instance is free, and the
+/// server ends promptly when stopped.
 pub(crate) fn has_given_up(slow: TestServer) -> Result<()> {
     let honest = json!({ "inputs": [{
         "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": ["honest"],
@@ -91,7 +91,7 @@ pub(crate) fn has_given_up(slow: TestServer) -> Result<()> {
     is_idle(slow)
 }
 
-/// Check that nobody is computing any more: the server ends as soon as it is told to.
+/// Checks that no computation is running: the server ends promptly when stopped.
 pub(crate) fn is_idle(mut server: TestServer) -> Result<()> {
     server.get("/v2/health/ready")?.ok()?;
     let start = Instant::now();
@@ -129,7 +129,7 @@ fn cells(client: &Client) -> impl Iterator<Item = &str> {
     cells.map(String::as_str)
 }
 
-/// What the client's script prints: a line of JSON for each cell.
+/// Returns the output of the client's script: a line of JSON for each cell.
 fn run(client: &Client, server: &TestServer, slow: &TestServer) -> Result<String> {
     let [http, grpc] = [server.address(), server.grpc_address()].map(|address| address.to_string());
     let [slow_http, slow_grpc] = [slow.address(), slow.grpc_address()].map(|a| a.to_string());

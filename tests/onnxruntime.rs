@@ -1,4 +1,4 @@
-//! ONNX Runtime as a backend, with the library that its Python package brings.
+//! Tests of ONNX Runtime as a backend, with the library from its Python package.
 
 use crate::harness::{Repository, TestOptions, TestServer, root, scale};
 use crate::python;
@@ -13,12 +13,12 @@ use wisp_backend::{Backend, BackendError, Device, Graph, LoadOptions};
 use wisp_tensor::number::from_numbers;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
-/// The engine, whose library the clients' environment holds.
+/// Returns the backend with the library from the clients' environment.
 pub(crate) fn engine() -> Result<OnnxRuntime> {
     Ok(OnnxRuntime::new(Some(library()?)))
 }
 
-/// The library that the clients' environment holds.
+/// Returns the library from the clients' environment.
 pub(crate) fn library() -> Result<PathBuf> {
     let directory = python::packages()?.join("onnxruntime/capi");
     let mut entries = std::fs::read_dir(&directory)?.filter_map(Result::ok);
@@ -29,7 +29,7 @@ pub(crate) fn library() -> Result<PathBuf> {
     Ok(library.context("the package holds no library")?.path())
 }
 
-/// Graphs that `identity_models.py` writes.
+/// Returns the directory of the graphs that `identity_models.py` writes.
 fn models() -> Result<&'static Path> {
     static MODELS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     python::once(&MODELS, || {
@@ -93,7 +93,7 @@ fn every_type_passes_through_at_any_address() -> Result<()> {
     Ok(())
 }
 
-/// Texts that end nowhere in particular: with zero bytes, empty, and no UTF-8.
+/// Returns strings with unusual contents: with zero bytes, empty, and not UTF-8.
 fn texts(shape: &Shape) -> Result<Tensor> {
     let texts: [&[u8]; 6] = [
         b"a\0b",
@@ -114,7 +114,7 @@ fn an_input_that_is_an_output_outlives_its_request() -> Result<()> {
     let outputs = graph.compute(&[floats("x", &[1.0, 2.0])?])?;
     let expected = floats("x", &[1.0, 2.0])?;
     ensure!(outputs[0] == expected, "{outputs:?}");
-    // What it was is overwritten now, if it was not copied.
+    // The memory of the earlier outputs is overwritten now, unless it was copied.
     for _ in 0..100 {
         graph.compute(&[floats("x", &[7.0, 8.0])?])?;
     }
@@ -167,7 +167,7 @@ fn sizes_that_an_operator_refuses_are_the_requests_fault() -> Result<()> {
         Err(BackendError::Inputs { reason, .. }) => ensure!(reason.contains("Add"), "{reason}"),
         other => anyhow::bail!("{other:?}"),
     }
-    // And hurt no other.
+    // The failures do not affect other computations.
     let inputs = [floats("a", &[1.0, 2.0])?, floats("b", &[1.0, 2.0])?];
     ensure!(graph.compute(&inputs)?[0] == floats("y", &[2.0, 4.0])?);
     Ok(())

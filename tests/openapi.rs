@@ -1,14 +1,14 @@
-//! The API's description of itself: the document, held to by programs that others wrote, and the page.
+//! Tests of the API's description of itself: the document, checked by third-party tools, and the page.
 
 use crate::harness::{Repository, Response, TestServer, scale};
 use crate::python::{self, OPENAPI};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 
-/// Requests at random for each operation, besides those at the edges of its schemas.
+/// The number of random requests for each operation, in addition to those at the bounds of its schemas.
 const EXAMPLES: usize = 8;
 
-/// A server of these examples, of a model without a handler, and of one that cannot be served.
+/// Starts a server of these examples, of a model without a handler, and of one that cannot be served.
 fn server_of(examples: &[&str]) -> Result<TestServer> {
     let repository = Repository::of(examples)?
         .with_model("bare", "progression", None)?
@@ -17,7 +17,7 @@ fn server_of(examples: &[&str]) -> Result<TestServer> {
     TestServer::start(repository)
 }
 
-/// With a handler whose inputs are optional.
+/// Starts a server with a handler whose inputs are optional.
 fn server() -> Result<TestServer> {
     server_of(&["wine"])
 }
@@ -26,7 +26,7 @@ fn document(server: &TestServer) -> Result<Value> {
     server.get("/openapi.json")?.ok()
 }
 
-/// Every operation with its path and method.
+/// Returns every operation with its path and method.
 fn operations(document: &Value) -> Result<Vec<(&String, &String, &Value)>> {
     let paths = document["paths"].as_object().context("no paths")?;
     let operations = paths.iter().map(|(path, item)| {
@@ -52,7 +52,8 @@ fn the_document_is_one_of_openapi_3_1() -> Result<()> {
 #[test]
 fn schemathesis_finds_no_failure_and_no_answer_that_is_not_in_the_document() -> Result<()> {
     let server = match scale() {
-        // Handlers, and signatures as long as theirs, are for whoever has some minutes.
+        // Handlers with their long signatures take some minutes, so they are tested at larger scales
+        // only.
         1 => server_of(&[])?,
         _ => server_of(&["digits", "wine"])?,
     };
@@ -77,7 +78,8 @@ fn every_example_is_answered_unless_the_handler_minds_zeros() -> Result<()> {
         }
         ensure!(method == "post", "{method} {path}");
         let response = server.request(&format!("POST {path}"), &[], body.to_string().as_bytes())?;
-        // No wine is all zeros, says its handler: what fits the signature may not fit the handler.
+        // The handler of `wine` refuses a wine that is all zeros: a request can fit the signature but
+        // not the handler.
         match path.contains("wine") {
             true => {
                 let text = response.error(400)?;
@@ -90,8 +92,9 @@ fn every_example_is_answered_unless_the_handler_minds_zeros() -> Result<()> {
             }
         }
     }
-    // V2 and the verbs of TF Serving, by default and by number, and the simple dialect's two. Bare has a
-    // label too, of which V2 knows nothing; wine gives no number, and so has no `:regress`.
+    // V2 and the verbs of TF Serving, by default and by number, and the two verbs of the predict API.
+    // `bare` also has a label, which V2 does not support; `wine` has no numeric output, and so no
+    // `:regress`.
     ensure!(answered == 2 * (2 * (1 + 3) + 2) + 3, "{answered} answered");
     ensure!(refused == 2 * (1 + 2) + 2, "{refused} refused");
     Ok(())
@@ -123,7 +126,7 @@ fn the_document_is_of_what_is_served_at_the_moment() -> Result<()> {
     Ok(())
 }
 
-/// The addresses that the page names.
+/// Returns the addresses that the page refers to.
 fn named(page: &str) -> Vec<&str> {
     let mut named = Vec::new();
     for attribute in ["href=\"", "src=\""] {
@@ -133,7 +136,7 @@ fn named(page: &str) -> Vec<&str> {
     named
 }
 
-/// That only this server may be asked for anything, and that a type is what it says.
+/// Checks that the page may send requests to this server only, and that content types are not guessed.
 fn check_policy(response: &Response) -> Result<()> {
     let policy = response
         .header("content-security-policy")
@@ -173,7 +176,7 @@ fn the_page_and_all_that_it_names_come_from_this_server() -> Result<()> {
         };
         ensure!(file.header("content-type") == Some(expected), "{name}");
     }
-    // The policy forbids scripts in the page, so that there must be none.
+    // The policy forbids inline scripts, so the page must have none.
     ensure!(page.matches("<script").count() == page.matches("<script src=").count());
     let initializer = server.get("/docs/initializer.js")?;
     ensure!(String::from_utf8(initializer.body)?.contains("url: \"openapi.json\""));

@@ -1,4 +1,5 @@
-//! More than the server takes: refused at once, in the protocol's words, and it goes on.
+//! Tests of overload: excess requests are refused at once, with the protocol's own errors, and the
+//! server continues.
 
 use crate::harness::{Gate, Repository, Response, TestOptions, TestServer};
 use anyhow::{Context, Result, ensure};
@@ -9,16 +10,16 @@ use std::thread::{ScopedJoinHandle, scope};
 use std::time::Duration;
 use wisp_serving::ServingOptions;
 
-/// When a test has failed, instead of waiting for ever.
+/// The time limit for waiting, after which a test has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Ten measurements of a patient.
+/// Returns a request with ten measurements of a patient.
 fn patient() -> Value {
     let data = vec![1.0; 10];
     json!({ "inputs": [{ "name": "features", "datatype": "FP32", "shape": [1, 10], "data": data }] })
 }
 
-/// A server whose computes wait at a gate.
+/// Starts a server whose computations wait at a gate.
 fn gated(gate: &Gate, serving: ServingOptions) -> Result<TestServer> {
     let repository = Repository::empty()?.with_model("bare", "progression", None)?;
     let options = TestOptions {
@@ -73,7 +74,7 @@ fn a_body_that_does_not_come_takes_no_requests_place() -> Result<()> {
         stream.write_all(
             b"POST /v2/models/bare/infer HTTP/1.1\r\nhost: t\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n",
         )?;
-        // The server asks for the body, so it is waiting for it by now.
+        // The server requests the body, so it is waiting for it by now.
         let mut asked = [0; 12];
         stream.read_exact(&mut asked)?;
         ensure!(&asked == b"HTTP/1.1 100");
@@ -121,7 +122,7 @@ fn a_model_whose_computation_does_not_end_is_unloaded_all_the_same() -> Result<(
         ..ServingOptions::default()
     };
     let server = gated(&gate, serving)?;
-    // More than there are threads: each that is stuck is replaced, as many as there are.
+    // More requests than threads: each stuck thread is replaced, up to the number of threads.
     for _ in 0..2 {
         server.infer("bare", &patient())?.error(504)?;
     }

@@ -1,10 +1,11 @@
-//! The dialects that name no protocol in their bodies, over the wire, as data: TF Serving's REST, which
-//! is KServe V1 too, and the simple one.
+//! Tests of the protocols that do not name themselves in their bodies, over the wire and as data: TF
+//! Serving's REST API, which includes KServe V1, and the predict API.
 
 use crate::harness::{Repository, TestServer, component, fixture};
 use anyhow::Result;
 
-/// Models with and without handler, one whose first axis is no batch, and one that cannot be served.
+/// Starts a server of models with and without a handler, one whose first axis is not a batch, and one
+/// that cannot be served.
 fn server() -> Result<TestServer> {
     let repository = Repository::of(&["digits", "progression", "wine"])?
         .with_model("bare", "progression", None)?

@@ -1,10 +1,10 @@
-//! V2 REST over the wire, as data.
+//! Tests of V2 REST over the wire, as data.
 
 use crate::harness::{Repository, TestServer, component, fixture, root};
 use anyhow::{Result, ensure};
 
-/// Requests that a real Triton 2.51 was asked for its answers, and the cases that have Wisp's: the
-/// same ones, or better.
+/// Requests whose responses were recorded from a real Triton 2.51, and the cases with Wisp's responses,
+/// which are the same or better.
 const GOLDEN: [(&str, &[&str]); 18] = [
     ("model metadata", &["model_metadata"]),
     ("JSON", &["infer_flat", "infer_nested"]),

@@ -1,9 +1,9 @@
-//! The virtual environments of the Python clients and oracles, and what is made with them.
+//! The virtual environments of the Python clients and oracles, and the files that are made with them.
 //!
-//! There is one for most of them, and one for what cannot share it. Each lies below the workspace's
-//! target directory under a name made from what went into it (the requirement files, the interpreter),
-//! and is made by whoever needs it first. A file that is written last says that it is whole; without
-//! that file it is made anew.
+//! Most scripts share one environment; those that cannot have another. Each is below the workspace's
+//! target directory, in a directory named after a hash of its inputs (the requirement files, the
+//! interpreter), and is created on first use. A marker file, which is written last, shows that an
+//! environment is complete; without it, the environment is created again.
 
 use crate::harness::{Repository, TestOptions, TestServer, component, root};
 use anyhow::{Context, Result, bail, ensure};
@@ -25,22 +25,22 @@ pub(crate) struct Environment {
     directory: OnceLock<Result<PathBuf, String>>,
 }
 
-/// What the clients need, and the oracles.
+/// The environment of the clients and the oracles.
 static CLIENTS: Environment = Environment::of("requirements.txt");
 
-/// What judges the document of the API.
+/// The environment of the tools that check the API's document.
 pub(crate) static OPENAPI: Environment = Environment::of("requirements-openapi.txt");
 
-/// Written when an environment is whole.
+/// The name of the marker file of a complete environment.
 pub(crate) const WHOLE: &str = "whole";
 
-/// Run `tests/clients/<script>` and return what it prints. It fails when the script does, with all
-/// that it said.
+/// Runs `tests/clients/<script>` and returns its output. If the script fails, the error contains
+/// everything that it printed.
 pub(crate) fn run(script: &str, arguments: &[&str]) -> Result<String> {
     run_in(&CLIENTS, script, arguments)
 }
 
-/// The same with other packages.
+/// Runs a script in another environment.
 pub(crate) fn run_in(
     environment: &'static Environment,
     script: &str,
@@ -50,7 +50,7 @@ pub(crate) fn run_in(
     run_file(environment, &script, arguments.iter().map(OsStr::new))
 }
 
-/// A server of the model `embed`, whose graph is exported on first use and shared.
+/// Starts a server of the model `embed`, whose graph is exported on first use and shared.
 pub(crate) fn embed_server() -> Result<TestServer> {
     let repository = Repository::empty()?;
     let version = repository.path().join("embed/1");
@@ -60,7 +60,7 @@ pub(crate) fn embed_server() -> Result<TestServer> {
     let defaults = TestOptions::default();
     let options = TestOptions {
         serving: ServingOptions {
-            // What is tested is the answer, and a busy machine may take long to compute it.
+            // The test is about the response, which may take long on a busy machine.
             request_timeout: Duration::from_secs(50),
             ..defaults.serving
         },
@@ -69,7 +69,7 @@ pub(crate) fn embed_server() -> Result<TestServer> {
     TestServer::with_options(repository, options)
 }
 
-/// The graph of `embed` as its script writes it: 90 MB that git does not hold.
+/// Returns the path of the graph of `embed`, as written by its script: 90 MB that are not in git.
 pub(crate) fn embed_graph() -> Result<&'static Path> {
     static GRAPH: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&GRAPH, || {
@@ -81,7 +81,7 @@ pub(crate) fn embed_graph() -> Result<&'static Path> {
         let graph = target_directory()?.join(&name);
         let _guard = lock(&name)?;
         if !graph.is_file() {
-            // The script renames what it has written, so that half a graph never has this name.
+            // The script renames its complete output, so that a partial graph never has this name.
             let arguments = [OsStr::new("--output"), graph.as_os_str()];
             run_file(&CLIENTS, &script, arguments)?;
         }
@@ -89,7 +89,7 @@ pub(crate) fn embed_graph() -> Result<&'static Path> {
     })
 }
 
-/// The directory of the models that the onnx package tests backends with, and of their tensors.
+/// Returns the directory of the models of the onnx package's backend tests, and of their tensors.
 pub(crate) fn onnx_node_tests() -> Result<&'static Path> {
     static CASES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&CASES, || {
@@ -100,7 +100,7 @@ pub(crate) fn onnx_node_tests() -> Result<&'static Path> {
         let name = format!("onnx-node-tests-{:016x}", hasher.finish());
         let cases = target_directory()?.join(&name);
         let _guard = lock(&name)?;
-        // The script renames the manifest into place when all else is there.
+        // The script renames the manifest into place after everything else.
         if !cases.join("manifest.json").is_file() {
             let arguments = [OsStr::new("--output"), cases.as_os_str()];
             run_file(&CLIENTS, &script, arguments)?;
@@ -115,13 +115,14 @@ fn run_file<'a>(
     arguments: impl IntoIterator<Item = &'a OsStr>,
 ) -> Result<String> {
     let mut python = Command::new(environment.directory()?.join("bin/python"));
-    // Byte code beside the scripts would be files in the source tree.
+    // Byte code next to the scripts would pollute the source tree.
     python.arg("-B").arg(script).args(arguments);
     let output = succeed(&mut python)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The wheel of ONNX Runtime that `wisp backend install` is made for, as PyPI has it.
+/// Returns the path of the ONNX Runtime wheel that `wisp backend install` supports, as downloaded from
+/// PyPI.
 pub(crate) fn onnxruntime_wheel() -> Result<&'static Path> {
     static WHEEL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&WHEEL, || {
@@ -148,7 +149,7 @@ pub(crate) fn onnxruntime_wheel() -> Result<&'static Path> {
     })
 }
 
-/// Where the environment's packages are installed.
+/// Returns the directory of the environment's installed packages.
 pub(crate) fn packages() -> Result<PathBuf> {
     let library = CLIENTS.directory()?.join("lib");
     let mut versions = std::fs::read_dir(&library)?;
@@ -164,7 +165,7 @@ impl Environment {
         }
     }
 
-    /// Where it is, made if need be.
+    /// Returns the directory of the environment, which is created on first use.
     fn directory(&'static self) -> Result<&'static Path> {
         once(&self.directory, || {
             let requirements = root().join("tests/clients").join(self.requirements);
@@ -182,7 +183,7 @@ impl Environment {
     }
 }
 
-/// The value that the first caller in this process makes, or why it could not.
+/// Returns the value that the first call in this process computed, or its error.
 pub(crate) fn once(
     cell: &'static OnceLock<Result<PathBuf, String>>,
     make: impl FnOnce() -> Result<PathBuf>,
@@ -193,7 +194,8 @@ pub(crate) fn once(
     }
 }
 
-/// What tells one Python from another. A virtual environment does not survive a change of it.
+/// Returns the identity of the Python interpreter. A virtual environment does not survive a change of
+/// it.
 fn interpreter() -> Result<Vec<u8>> {
     let mut python = Command::new("python3");
     python.args(["-c", "import sys; print(sys.version, sys.executable)"]);
@@ -202,7 +204,7 @@ fn interpreter() -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Feed a requirement file and those it names to the hasher.
+/// Adds a requirement file and the files that it refers to to the hasher.
 fn hash_requirements(file: &Path, hasher: &mut DefaultHasher) -> Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     text.hash(hasher);
@@ -233,8 +235,7 @@ fn make(directory: &Path, requirements: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Keeps other processes, and other threads of this one, from making what has this name until it
-/// is dropped.
+/// Locks `name` against other processes and other threads of this process, until the file is dropped.
 pub(crate) fn lock(name: &str) -> Result<File> {
     let path = target_directory()?.join(format!("{name}.lock"));
     let file = File::create(&path).with_context(|| path.display().to_string())?;
@@ -247,7 +248,7 @@ pub(crate) fn target_directory() -> Result<&'static Path> {
     temporary.parent().context("target/tmp lies in target")
 }
 
-/// Run a command to its end; it fails when the command does, with all that it said.
+/// Runs a command to its end. If it fails, the error contains everything that it printed.
 pub(crate) fn succeed(command: &mut Command) -> Result<Output> {
     let shown = format!("{command:?}");
     let output = command

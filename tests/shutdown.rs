@@ -1,4 +1,4 @@
-//! Draining: requests in flight finish, new work is told to go elsewhere.
+//! Tests of draining: requests in flight finish, and new requests are refused.
 
 use crate::harness::{Repository, Response, TestServer};
 use anyhow::{Result, ensure};

@@ -1,6 +1,7 @@
-//! Models that scikit-learn trained, and operators one by one: the embedded engine against onnxruntime.
+//! Tests of models trained with scikit-learn and of single operators: the embedded backend against
+//! onnxruntime.
 //!
-//! The models and what onnxruntime computes with them are made by a script, once, below the target directory.
+//! A script creates the models and onnxruntime's results for them once, below the target directory.
 
 use crate::harness::root;
 use crate::python;
@@ -15,12 +16,12 @@ use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, LoadOptions};
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
-/// A model and the computations that onnxruntime made with it.
+/// A model, and computations that onnxruntime made with it.
 #[derive(Debug, Deserialize)]
 struct Case {
     model: String,
     set: String,
-    /// How far floats may be off, absolute or relative.
+    /// The tolerance of floats, absolute or relative.
     tolerance: f64,
     computations: Vec<Computation>,
 }
@@ -31,7 +32,7 @@ struct Computation {
     outputs: Vec<Entry>,
 }
 
-/// A tensor and its place in the file of contents.
+/// A tensor, and its place in the file of contents.
 #[derive(Debug, Deserialize)]
 struct Entry {
     name: String,
@@ -56,7 +57,7 @@ fn operators_agree_one_by_one() -> Result<()> {
     check("operators", 324)
 }
 
-/// Compute all of a set, and fail with everything that differs.
+/// Checks all computations of a set, and fails with everything that differs.
 fn check(set: &str, expected: usize) -> Result<()> {
     let directory = models()?;
     let manifest = std::fs::read(directory.join("manifest.json"))?;
@@ -116,7 +117,8 @@ fn tensor(entry: &Entry, contents: &[u8]) -> Result<NamedTensor> {
     })
 }
 
-/// Floats may differ by the tolerance, absolute or relative; all else may not differ.
+/// Compares tensors. Floats may differ by the tolerance, absolute or relative; all other values must be
+/// equal.
 fn compare(output: &NamedTensor, expected: &NamedTensor, tolerance: f64) -> Result<()> {
     ensure!(
         output.name == expected.name,
@@ -174,7 +176,7 @@ fn floats(tensor: &Tensor) -> Option<Vec<f64>> {
     }
 }
 
-/// Where the models lie, made on first use.
+/// Returns the directory of the models, which are created on first use.
 fn models() -> Result<&'static Path> {
     static MODELS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     python::once(&MODELS, || {

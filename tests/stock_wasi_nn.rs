@@ -1,7 +1,7 @@
-//! Our wasi:nn is the standard's: the `digits` component, unchanged, gives the same answer on a
-//! host made of the stock wasmtime-wasi-nn crate.
+//! Tests that wasi:nn is implemented according to the standard: the unmodified `digits` component gives
+//! the same results on a host built with the stock wasmtime-wasi-nn crate.
 //!
-//! The stock crate brings the interface and its own tables; tract stands behind its public traits.
+//! The stock crate provides the interface and its own tables; tract implements its public traits.
 
 use crate::harness::{Repository, TestServer, component, output, root};
 use anyhow::{Context, Result, ensure};
@@ -203,7 +203,7 @@ enum Failure {
     Handler(String),
 }
 
-/// What the component answers to one image on the stock host.
+/// Returns the component's response to one image on the stock host.
 fn infer_on_the_stock_host(
     graph: Box<dyn BackendGraph>,
     component: &str,
@@ -231,7 +231,7 @@ fn infer_on_the_stock_host(
     Ok(answer)
 }
 
-/// Labels and scores of one image, as the bytes of their tensors.
+/// Returns labels and scores of one image, as the bytes of their tensors.
 fn on_the_stock_host(image: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     let path = root().join("examples/digits/1/model.onnx");
     let graph = Box::new(TractGraph(

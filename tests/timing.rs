@@ -1,4 +1,4 @@
-//! What an answer tells of the time it took: `Server-Timing`, in every dialect of REST.
+//! Tests of the timings in a response: `Server-Timing`, in every REST protocol.
 
 use crate::harness::{Repository, Response, TestServer};
 use anyhow::{Context, Result, ensure};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 const FEATURES: &str = "[54, 2, 36.1, 115, 163, 98.4, 43, 4, 4.6821, 101]";
 
-/// The phases of an answer and their milliseconds, in their order.
+/// Returns the phases of a response and their milliseconds, in order.
 fn phases(response: &Response) -> Result<Vec<(String, f64)>> {
     response.ok()?;
     let header = response.header("server-timing").context("no header")?;
@@ -54,7 +54,7 @@ fn phases_come_in_their_order_and_are_within_the_total() -> Result<()> {
             happened.iter().all(|name| names.contains(name)),
             "{names:?}"
         );
-        // Nobody has processed anything where there is no handler.
+        // A model without a handler has no preprocessing.
         ensure!(
             names.contains(&"preprocess") == (model != "bare"),
             "{names:?}"

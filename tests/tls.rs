@@ -1,12 +1,11 @@
-//! TLS as other people's clients speak it. What belongs to the protocol alone is tested in the server's
-//! crate.
+//! Tests of TLS with third-party clients. Tests of TLS alone are in the server's crate.
 
 use crate::harness::{Certificate, Repository, TestOptions, TestServer};
 use crate::python;
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
 
-/// `wine` over TLS.
+/// Starts a server of `wine` over TLS.
 fn server(certificate: &Certificate) -> Result<TestServer> {
     let options = TestOptions {
         tls: Some(certificate.files()),
@@ -15,7 +14,7 @@ fn server(certificate: &Certificate) -> Result<TestServer> {
     TestServer::with_options(Repository::of(&["wine"])?, options)
 }
 
-/// Run one check of the script against the server.
+/// Runs one check of the script against the server.
 fn check(check: &str) -> Result<()> {
     let certificate = Certificate::new()?;
     let server = server(&certificate)?;
@@ -39,7 +38,7 @@ fn curl_speaks_both_versions_of_http() -> Result<()> {
         ] {
             let mut curl = Command::new("curl");
             curl.args(["--silent", "--show-error", "--fail-with-body"]);
-            // curl takes the values of long options as words of their own.
+            // curl takes the values of long options as separate arguments.
             curl.args(version.split('='));
             curl.args(["--write-out", " over HTTP/%{http_version}", "--cacert"])
                 .arg(certificate.authority())

@@ -1,4 +1,5 @@
-//! Which versions a name means, and how they come and go while the server runs.
+//! Tests of the versions that a name resolves to, and of loading and unloading them while the server
+//! runs.
 
 use crate::harness::{Repository, Response, TestOptions, TestServer, component, root};
 use anyhow::{Result, ensure};
@@ -7,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use wisp_serving::model_control::ControlMode;
 
-/// One row that `wine` and `progression` take as bare models.
+/// Returns a row for `wine` or `progression` without a handler.
 fn rows(columns: usize) -> Value {
     json!({ "inputs": [{
         "name": "features", "datatype": "FP32", "shape": [1, columns], "data": vec![1.0; columns],
@@ -19,7 +20,7 @@ fn graph(example: &str) -> Result<Vec<u8>> {
     Ok(std::fs::read(path)?)
 }
 
-/// A model of three versions, of which the first and the last take other inputs than the second.
+/// Creates a model of three versions; the first and the last take other inputs than the second.
 fn three_versions(model_file: &str) -> Result<Repository> {
     let (wine, progression) = (graph("wine")?, graph("progression")?);
     Repository::empty()?
@@ -155,7 +156,7 @@ fn an_unloaded_model_is_not_found_until_it_is_loaded_again() -> Result<()> {
         "{index}"
     );
     server.infer("progression", &rows(10))?.ok()?;
-    // As Triton: what is not there is unloaded already.
+    // Like Triton: a model that does not exist counts as unloaded.
     control(&server, "nope", "unload")?.ok()?;
     control(&server, "wine", "load")?.ok()?;
     server.get("/v2/models/wine/ready")?.ok()?;
@@ -173,7 +174,7 @@ fn a_page_of_another_origin_can_neither_load_nor_unload() -> Result<()> {
         }
     }
     server.get("/v2/models/wine/ready")?.ok()?;
-    // The page at /docs is the server's own.
+    // The page at /docs has the server's own origin.
     let own = [("origin", "http://test")];
     server
         .request("POST /v2/repository/models/wine/load", &own, b"")?
@@ -194,7 +195,7 @@ fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
     let length = body.len();
     let head = "POST /v2/models/evil/infer HTTP/1.1\r\nhost: t\r\nconnection: close\r\nexpect: 100-continue";
     write!(held, "{head}\r\ncontent-length: {length}\r\n\r\n")?;
-    // The body is asked for once the version is found, and so before the model goes.
+    // The body is requested after the version has been found, and so before the model is unloaded.
     let mut asked = [0; 25];
     held.read_exact(&mut asked)?;
     ensure!(
@@ -229,7 +230,7 @@ fn a_polled_repository_is_followed_and_loads_nothing_for_clients() -> Result<()>
     };
     let repository = Repository::empty()?.with_model("m", "wine", None)?;
     let server = TestServer::with_options(repository, options)?;
-    // Triton's own words and status.
+    // Triton's own message and status.
     for verb in ["load", "unload"] {
         let refusal = control(&server, "m", verb)?.error(503)?;
         let expected = "explicit model load / unload is not allowed if polling is enabled";

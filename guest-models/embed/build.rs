@@ -1,8 +1,8 @@
-//! Writes the tokenizer's tables as static data, so that an instance initialises nothing.
+//! Generates the tokenizer's tables as static data, so that an instance needs no initialization.
 //!
-//! `vocabulary.rs`: an open-addressed hash table over the lines of `vocab.txt`, with the hash that the
-//! tokenizer uses. `characters.rs`: what BERT's uncased normalisation and splitting make of every
-//! character beyond ASCII, worked out here with the crates that HuggingFace `tokenizers` uses.
+//! `vocabulary.rs` contains an open-addressed hash table over the lines of `vocab.txt`, with the
+//! tokenizer's hash. `characters.rs` contains the result of BERT's uncased normalization and splitting
+//! for every character beyond ASCII, computed with the crates that HuggingFace `tokenizers` uses.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -16,7 +16,7 @@ use unicode_normalization_alignments::char::canonical_combining_class;
 #[path = "src/tokenizer/hash.rs"]
 mod hash;
 
-/// What becomes of a character, where that takes no text of its own to say.
+/// The result of normalizing a character, for characters that are not replaced by others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Removed,
@@ -82,8 +82,8 @@ fn character_tables(vocabulary: &str) -> Result<String, Box<dyn Error>> {
     let (mut replaced, mut ends, mut text) = (Vec::new(), Vec::new(), String::new());
     for character in ('\u{80}'..=char::MAX).filter(|character| !is_hangul(*character)) {
         let result = normalise(character);
-        // Canonical ordering is left out at run time. It could matter only for marks that are kept,
-        // and a word with a mark that the vocabulary does not know is unknown in any order.
+        // Canonical ordering is not applied at run time. It matters only for marks that are kept, and
+        // a word with a mark outside the vocabulary is unknown in any order.
         if result
             .chars()
             .any(|kept| canonical_combining_class(kept) != 0 && known.contains(&kept))
@@ -123,15 +123,16 @@ fn character_tables(vocabulary: &str) -> Result<String, Box<dyn Error>> {
     Ok(source)
 }
 
-/// Their decompositions follow a rule, which the tokenizer has.
+/// Returns whether the character is a Hangul syllable. Their decompositions follow a rule, which the
+/// tokenizer implements.
 fn is_hangul(character: char) -> bool {
     ('\u{ac00}'..='\u{d7a3}').contains(&character)
 }
 
-/// What normalisation makes of a character, with a space wherever words are separated.
+/// Returns the normalized form of a character, with a space at each word boundary.
 fn normalise(character: char) -> String {
-    // In the order of BertNormalizer: clean, separate ideographs, strip accents, lower the case; and
-    // then BertPreTokenizer.
+    // In the order of BertNormalizer: clean, separate ideographs, strip accents, lower-case; followed
+    // by BertPreTokenizer.
     if character == '\u{fffd}' || is_control(character) {
         return String::new();
     }

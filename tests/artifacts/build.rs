@@ -1,4 +1,4 @@
-//! Builds every guest once, in a workspace and a target directory of their own, and turns them into
+//! Builds every guest once, in a separate workspace and target directory, and converts the guests to
 //! components. A guest that does not build is a compile error of the tests.
 
 use anyhow::{Context, Result, ensure};
@@ -9,7 +9,7 @@ use std::{env, fs};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// The crates, in the order of their constants.
+/// The guest crates, in the order of their constants.
 const GUESTS: [&str; 5] = ["digits", "embed", "evil", "progression", "wine"];
 
 fn main() -> Result<()> {
@@ -23,7 +23,8 @@ fn main() -> Result<()> {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
     }
     ensure_target()?;
-    // Below OUT_DIR: in a shared directory the inner cargo would wait for the outer one for ever.
+    // Below OUT_DIR: with a shared target directory, the inner cargo would wait forever for the outer
+    // one's lock.
     let target_directory = out.join("target");
     build(&root.join("guest-models"), &target_directory)?;
     let mut constants = String::new();
@@ -43,7 +44,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Add the target to the toolchain when it is missing; a toolchain without rustup may have it anyway.
+/// Adds the target to the toolchain if it is missing. A toolchain without rustup may already have it.
 fn ensure_target() -> Result<()> {
     let rustc = env::var("RUSTC")?;
     let output = Command::new(rustc)
@@ -73,7 +74,7 @@ fn build(workspace: &Path, target_directory: &Path) -> Result<()> {
     for guest in GUESTS {
         cargo.args(["--package", guest]);
     }
-    // What the outer cargo tells its own compilers is wrong for guests.
+    // The settings of the outer cargo for its own compilers are wrong for guests.
     for variable in [
         "RUSTC_WORKSPACE_WRAPPER",
         "CARGO_ENCODED_RUSTFLAGS",
@@ -94,7 +95,7 @@ fn componentize(module: &Path, component: &Path) -> Result<()> {
         .validate(true)
         .module(&module)?
         .encode()?;
-    // Unchanged components keep their modification time, and with it what depends on them.
+    // Unchanged components keep their modification time, so that their dependents are not rebuilt.
     if fs::read(component).ok().as_deref() != Some(bytes.as_slice()) {
         fs::write(component, bytes)?;
     }

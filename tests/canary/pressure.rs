@@ -1,11 +1,12 @@
-//! What makes the kernel move the pages of this process, as far as it lets this user.
+//! Memory pressure: makes the kernel move the pages of this process, as far as the user's rights allow.
 //!
-//! Where there is no swap, nothing can be paged out, and only root may ask for a compaction: what could be
-//! done is said, so that a log tells what a test has seen.
+//! Without swap nothing can be paged out, and only root may request a compaction. The functions report
+//! the effect, so that the log shows the conditions of a test.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// Have all anonymous memory of this process paged out, where there is swap; says what came of it.
+/// Pages out all anonymous memory of this process, if there is swap. Returns a description of the
+/// effect.
 pub(super) fn page_out() -> String {
     let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
     if swaps.lines().count() < 2 {
@@ -17,7 +18,7 @@ pub(super) fn page_out() -> String {
     format!("{} regions, {} kB in swap", taken.count(), swapped_kb())
 }
 
-/// Compact memory again and again until told to stop; returns how often.
+/// Compacts memory repeatedly until `stop` is set. Returns the number of compactions.
 pub(super) fn compact(stop: &AtomicBool) -> usize {
     let mut compactions = 0;
     while !stop.load(Relaxed) && std::fs::write("/proc/sys/vm/compact_memory", "1").is_ok() {
@@ -26,7 +27,7 @@ pub(super) fn compact(stop: &AtomicBool) -> usize {
     compactions
 }
 
-/// The start and length of a region that is private, writable and of no file.
+/// Returns the start and the length of a mapping that is readable, writable and unnamed.
 fn anonymous_region(line: &str) -> Option<(usize, usize)> {
     let mut columns = line.split_whitespace();
     let (range, permissions) = (columns.next()?, columns.next()?);
@@ -43,7 +44,7 @@ fn anonymous_region(line: &str) -> Option<(usize, usize)> {
 )]
 fn page_out_region(start: usize, length: usize) -> bool {
     let address = std::ptr::without_provenance_mut(start);
-    // SAFETY: paging out changes nothing that a program could see but time.
+    // SAFETY: paging out changes nothing that a program can observe except timing.
     unsafe { rustix::mm::madvise(address, length, rustix::mm::Advice::LinuxPageOut) }.is_ok()
 }
 

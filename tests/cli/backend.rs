@@ -1,4 +1,5 @@
-//! `wisp backend`: what it fetches from an index, what it leaves, and that the engine then computes.
+//! Tests of `wisp backend`: downloads from an index, the installed files, and computation with the
+//! installed backend.
 
 mod package_index;
 
@@ -12,11 +13,11 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A wine of the third class, as `examples/wine` has it among its cases.
+/// A wine of the third class, from the cases of `examples/wine`.
 const WINE: &str =
     "features=[[13.73, 4.36, 2.26, 22.5, 88, 1.28, 0.47, 0.52, 1.15, 6.62, 0.78, 1.75, 520]]";
 
-/// The command with a cache directory of its own, whatever the environment says.
+/// Returns a command with a cache directory of its own, independent of the environment.
 fn wisp_with(cache: &TempDir, args: &[&str]) -> Command {
     let mut command = wisp();
     for variable in ["ORT_DYLIB_PATH", "PIP_INDEX_URL"] {
@@ -38,7 +39,7 @@ fn list(cache: &TempDir) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// What lies in the directory of packages, besides its lock.
+/// Returns the entries of the package directory, except its lock.
 fn kept(cache: &TempDir) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(cache.path().join("backends"))? {
@@ -75,7 +76,7 @@ fn an_engine_comes_from_an_index_once_and_then_computes() -> Result<()> {
         let file = cache.path().join("backends/onnxruntime-1.31.1").join(file);
         ensure!(file.is_file(), "{}", file.display());
     }
-    // The index is gone, and nobody asks for it.
+    // The index is gone, and no request is sent to it.
     let mut install = install_from(&index, &cache);
     drop(index);
     let text = stdout(&run(&mut install)?)?;
@@ -130,7 +131,7 @@ fn an_index_without_the_file_or_without_the_project_is_named() -> Result<()> {
         "{text}"
     );
     let mut install = wisp_with(&cache, &["backend", "install", "onnxruntime"]);
-    // No such page; the password in its address is not for the terminal.
+    // The page does not exist, and the password in its URL must not be printed.
     let nowhere = index.url().replace("//", "//me:secret@") + "/nowhere";
     let (text, _) = failure(&run(install.env("PIP_INDEX_URL", nowhere))?)?;
     ensure!(text.contains("/nowhere/onnxruntime/`"), "{text}");

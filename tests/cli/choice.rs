@@ -1,4 +1,4 @@
-//! Which backend computes a model: compared by `wisp bench`, asked for, and not there.
+//! Tests of the choice of a model's backend: compared by `wisp bench`, requested, or unavailable.
 
 use super::serve::{Serve, serve};
 use super::{failure, run, stdout, wisp};
@@ -126,7 +126,7 @@ fn the_fastest_backend_is_told_in_the_log_and_stays_the_same() -> Result<()> {
         );
         decisions.push(decision.to_owned());
     }
-    // Measured again, its figures would be others.
+    // A second measurement would give different figures.
     ensure!(decisions[0] == decisions[1], "{decisions:?}");
     Ok(())
 }

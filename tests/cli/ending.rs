@@ -1,4 +1,4 @@
-//! How the process ends while something does not: a compilation, a computation, a client.
+//! Tests of the end of the process while a compilation, a computation or a client does not finish.
 
 use super::serve::{Serve, read_up_to, serve};
 use crate::harness::onnx::{FLOAT, Graph, Model, Tensor};
@@ -9,11 +9,12 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What an end may take that waits for a client or a computation at no point: a second of notice, the last
-/// handshakes, and whatever a busy machine adds. What must not be waited for takes far longer.
+/// The time limit for an end that waits for neither a client nor a computation: a second of notice, the
+/// last handshakes, and an allowance for a busy machine. The operations that it must not wait for take
+/// far longer.
 const SOON: Duration = Duration::from_secs(12);
 
-/// A component that takes minutes to compile: loops in loops.
+/// Returns a component with nested loops, which takes minutes to compile.
 fn slow_to_compile() -> Result<Vec<u8>> {
     let depth = 40_000;
     let (begin, end) = ("loop ".repeat(depth), "end ".repeat(depth));
@@ -24,7 +25,7 @@ fn slow_to_compile() -> Result<Vec<u8>> {
     Ok(wat::parse_str(&text)?)
 }
 
-/// A command with a cache of its own, so that nothing has been compiled before.
+/// Returns a command with a cache of its own, so that nothing has been compiled before.
 fn serve_fresh(repository: &Repository, arguments: &[&str]) -> Command {
     let mut command = serve(repository.path());
     let cache = repository.path().with_extension("cache");
@@ -33,7 +34,7 @@ fn serve_fresh(repository: &Repository, arguments: &[&str]) -> Command {
     command
 }
 
-/// That the process ends soon, with this code.
+/// Checks that the process ends within [`SOON`], with this code.
 fn ends_soon(child: &mut std::process::Child, code: i32) -> Result<()> {
     let start = Instant::now();
     loop {
@@ -63,7 +64,7 @@ fn a_signal_ends_it_at_once_while_a_handler_is_being_compiled() -> Result<()> {
         .stdout(Stdio::null())
         .spawn()?;
     let mut log = BufReader::new(child.stderr.take().context("it is piped")?);
-    // Written when signals are received, and before anything is loaded.
+    // Logged after the signal handlers are installed, and before anything is loaded.
     let ended = read_up_to(&mut log, "connections that may be open")
         .and_then(|_| kill(&child))
         .and_then(|()| ends_soon(&mut child, 0));
@@ -83,7 +84,7 @@ fn sigterm_does_not_wait_for_a_compilation_that_nobody_waits_for() -> Result<()>
         client,
         "POST /v2/repository/models/bomb/load HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
     )?;
-    // Answered after the other has begun, as they come over one thread's loop or later.
+    // This response shows that the other request has begun.
     server.get("/v2/health/live")?.ok()?;
     drop(client);
     server.signal("-TERM")?;
@@ -94,7 +95,8 @@ fn sigterm_does_not_wait_for_a_compilation_that_nobody_waits_for() -> Result<()>
 
 #[test]
 fn sigterm_does_not_wait_for_a_computation_past_its_deadline() -> Result<()> {
-    // Thirty matrices of 1,500 by 1,500 one after the other: a moment for a row, a minute for 4,000.
+    // Thirty multiplications by a matrix of 1,500 by 1,500: a moment for one row, a minute for 4,000
+    // rows.
     let (rows, size) = (4000_usize, 1500_usize);
     let columns = i64::try_from(size)?;
     let mut graph = Graph::from_x_to_y(&[Some(1), None, Some(columns)]).initializer(Tensor {
@@ -136,7 +138,7 @@ fn sigterm_does_not_wait_for_a_computation_past_its_deadline() -> Result<()> {
 fn sigterm_ends_it_although_nobody_reads_its_log() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let mut command = serve_fresh(&repository, &[]);
-    // A line for each request fills the pipe.
+    // One line for each request fills the pipe.
     command.env("RUST_LOG", "debug");
     let mut server = Serve::spawn(command)?;
     let mut client = TcpStream::connect(&server.address)?;

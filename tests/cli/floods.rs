@@ -1,7 +1,9 @@
-//! Floods of HTTP/2 frames written by hand: the connection ends or costs little, and nobody else notices.
+//! Tests with floods of handwritten HTTP/2 frames: the connection ends or costs little, and other
+//! clients are not affected.
 //!
-//! The server is a process of its own, whose memory can be told from the tests', and admits four requests at
-//! once: permits that a reset stream does not give back would be missed at once.
+//! The server is a separate process, so that its memory can be measured apart from the tests', and
+//! admits four requests at once: permits that are not returned after a stream reset would be missed at
+//! once.
 
 use super::serve::{Serve, serve};
 use crate::harness::{Repository, Response, scale};
@@ -13,18 +15,18 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-/// When a test has failed, instead of waiting for ever.
+/// The time limit for waiting, after which a test has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a flood repeats itself, in the short form.
+/// The number of repetitions of a flood, at scale 1.
 const REPEATS: usize = 20_000;
 
-/// What a flood may leave behind, the allocator's reserves included.
+/// The maximum growth of memory after a flood, including the allocator's reserves.
 const MAX_GROWTH: u64 = 48 << 20;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Types of frames, and flags.
+/// Frame types, and flags.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
@@ -43,16 +45,16 @@ const PADDED: u8 = 8;
 
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 
-/// What has to become of the connection.
+/// The expected state of the connection after a flood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// The server ends it.
+    /// The server closes the connection.
     Ends,
-    /// The server may bear with it.
+    /// The server may keep the connection open.
     Open,
 }
 
-/// A flood: something first, then the frames of one stream after the other.
+/// A flood: initial frames, followed by repeated frames for one stream after another.
 struct Flood {
     name: &'static str,
     settings: Vec<u8>,
@@ -61,10 +63,10 @@ struct Flood {
     fate: Fate,
 }
 
-/// A connection whose frames are read aside.
+/// A connection whose incoming frames are read on another thread.
 struct Client {
     stream: TcpStream,
-    /// The error code of a GOAWAY; gone when the connection is.
+    /// The error code of a GOAWAY frame; disconnected when the connection is closed.
     goaway: Receiver<u32>,
 }
 
@@ -76,7 +78,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream, payload].concat()
 }
 
-/// A block of headers, in literals without an index.
+/// Returns a header block of literals without indexing.
 fn block(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let pseudo = [
         (":method", method),
@@ -141,12 +143,12 @@ impl Client {
         Ok(Client { stream, goaway })
     }
 
-    /// Whether the server has ended the connection, or said that it will.
+    /// Returns whether the server has closed the connection or has sent GOAWAY.
     fn is_ended(&self) -> bool {
         !matches!(self.goaway.try_recv(), Err(TryRecvError::Empty))
     }
 
-    /// Send until all is sent or the connection is gone.
+    /// Sends the frames of a flood until all are sent or the connection is closed.
     fn flood(&mut self, flood: &Flood, repeats: usize) -> bool {
         if self.stream.write_all(&flood.first).is_err() {
             return true;
@@ -168,7 +170,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // The reader holds the socket, too.
+        // The reader thread holds the socket too.
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
 }
@@ -187,7 +189,7 @@ fn floods() -> Vec<Flood> {
             Box::new(move |_| frame(kind, flags, stream, payload))
         };
     vec![
-        // Rapid reset, and streams that the server has to reset ("MadeYouReset").
+        // Rapid reset, and streams that the server must reset ("MadeYouReset").
         flood(
             "rapid reset of GET",
             Fate::Ends,
@@ -263,7 +265,7 @@ fn floods() -> Vec<Flood> {
                 frame(HEADERS, BOTH, id, &head)
             }),
         ),
-        // Heads and bodies that do not end.
+        // Headers and bodies that never end.
         flood(
             "continuations",
             Fate::Ends,
@@ -294,7 +296,7 @@ fn floods() -> Vec<Flood> {
             open(1),
             on_one(DATA, NONE, 1, b" "),
         ),
-        // Frames that ask for an answer, or for nothing.
+        // Frames that require a response, or that have no effect.
         flood(
             "settings",
             Fate::Open,
@@ -325,7 +327,7 @@ fn floods() -> Vec<Flood> {
             vec![],
             on_one(UNKNOWN, NONE, 0, b"0123456789"),
         ),
-        // Answers that are not taken, each with all streams that there may be.
+        // Responses that the client does not read, on the maximum number of streams.
         Flood {
             name: "no window for answers",
             settings: b"\0\x04\0\0\0\0".to_vec(),
@@ -344,7 +346,7 @@ fn floods() -> Vec<Flood> {
     ]
 }
 
-/// The resident memory of a process.
+/// Returns the resident memory of a process, in bytes.
 pub(super) fn resident_bytes(process: u32) -> Result<u64> {
     let status =
         std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status"))?;
@@ -355,7 +357,7 @@ pub(super) fn resident_bytes(process: u32) -> Result<u64> {
     Ok(kib.parse::<u64>()? << 10)
 }
 
-/// A wine, on a connection of its own.
+/// Classifies a wine on a new connection.
 fn victim_is_well(server: &Serve) -> Result<()> {
     let mut stream = TcpStream::connect(&server.address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -394,7 +396,7 @@ fn a_flood_of_frames_ends_its_connection_or_costs_little_and_nobody_else_notices
         );
         let during = resident_bytes(server.child.id())?;
         drop(client);
-        // Requests whose connection is gone are given up when that is noticed.
+        // The server cancels requests of a closed connection when it notices the close.
         let gone = Instant::now();
         while let Err(error) = victim_is_well(&server) {
             ensure!(gone.elapsed() < PATIENCE, "{}: {error}", flood.name);

@@ -1,4 +1,5 @@
-//! A server whose machine fails it: killed at any moment, no room for files, few descriptors, a clock that jumps.
+//! Tests of a server under adverse conditions: killed at any moment, a full disk, few file descriptors,
+//! a clock that jumps.
 
 use super::floods::resident_bytes;
 use super::serve::{Serve, read_up_to, serve};
@@ -13,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-/// When a test has failed, instead of waiting for ever.
+/// The time limit for waiting, after which a test has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const REQUEST: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}"#;
 
-/// An inference of the model `progression`, on a connection of its own.
+/// Sends an inference request to the model `progression`, on a new connection.
 fn infer(server: &Serve) -> Result<()> {
     post(server, "/v2/models/progression/infer", REQUEST)?.ok()?;
     Ok(())
@@ -38,7 +39,7 @@ fn post(server: &Serve, path: &str, body: &str) -> Result<Response> {
     Response::parse(&reply)
 }
 
-/// The names in a directory that may not be there yet.
+/// Returns the names of the entries of a directory; empty if it does not exist.
 fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -64,7 +65,7 @@ fn a_server_killed_at_any_moment_of_its_start_starts_again() -> Result<()> {
         |names| names.iter().any(|name| name.ends_with(".cwasm")),
     ];
     for moment in moments {
-        // What an earlier round has left would be the moment of this one.
+        // Files from an earlier round would trigger this round's condition too early.
         std::fs::remove_dir_all(&aot).or_else(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Ok(()),
             _ => Err(error),
@@ -74,7 +75,8 @@ fn a_server_killed_at_any_moment_of_its_start_starts_again() -> Result<()> {
             .stderr(Stdio::null())
             .spawn()?;
         let start = Instant::now();
-        // A file may come and go between two looks; then the server is up.
+        // A file may appear and disappear between two checks; the compiled file shows that the moment
+        // has passed.
         while !moment(&names(&aot)) && !names(&aot).iter().any(|name| name.ends_with(".cwasm")) {
             ensure!(start.elapsed() < PATIENCE, "nothing was compiled");
             std::thread::yield_now();
@@ -112,7 +114,7 @@ fn what_a_killed_server_left_half_written_is_removed_when_it_is_old() -> Result<
 fn a_cache_that_cannot_be_written_costs_a_compilation_only() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let mut command = serve(repository.path());
-    // A file system that takes no files, whoever asks.
+    // A file system on which no user can create files.
     command
         .args(["--cache-dir", "/sys/wisp"])
         .stderr(Stdio::piped());
@@ -125,7 +127,7 @@ fn a_cache_that_cannot_be_written_costs_a_compilation_only() -> Result<()> {
 #[test]
 fn a_full_disk_costs_a_compilation_only() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
-    // Without room for a key, and with room for one only.
+    // A disk without room for a key, and one with room for a key only.
     for (size, filled) in [("4k", "4096"), ("16k", "0")] {
         let cache = tempfile::tempdir()?;
         let script = r#"mount -t tmpfs -o "size=$1,mode=0700" none "$3" &&
@@ -139,7 +141,7 @@ fn a_full_disk_costs_a_compilation_only() -> Result<()> {
         command.arg("--cache-dir").arg(cache.path());
         let may_mount = Command::new("unshare").args(["-rm", "true"]).status();
         if !may_mount.is_ok_and(|status| status.success()) {
-            // Where no test may mount anything, the one above has to do.
+            // If tests may not mount file systems here, the previous test has to suffice.
             return Ok(());
         }
         infer(&Serve::spawn(command)?)?;
@@ -161,7 +163,7 @@ fn libraries_are_loaded_from_no_directory_that_others_can_write_to() -> Result<(
     Ok(())
 }
 
-/// The command under a limit that `ulimit` sets.
+/// Returns the command with a limit set by `ulimit`.
 fn limited(repository: &Repository, limit: &str) -> Command {
     let inner = serve(repository.path());
     let mut command = Command::new("sh");
@@ -218,7 +220,7 @@ fn with_few_descriptors_new_clients_are_answered_however_many_are_idle() -> Resu
     let mut command = limited(&repository, "-n 64");
     command.stderr(Stdio::piped());
     let server = Serve::spawn(command)?;
-    // Far more than there are descriptors; each takes the place of the one that is idle longest.
+    // Far more than the available descriptors; each replaces the connection that has been idle longest.
     let mut idle = Vec::new();
     for _ in 0..200 {
         idle.push(TcpStream::connect(&server.address)?);
@@ -237,7 +239,7 @@ fn memory_is_given_back_after_a_burst() -> Result<()> {
     let server = Serve::start(repository.path())?;
     infer(&server)?;
     let before = resident_bytes(server.child.id())?;
-    // Handlers that hold all the tensors that they may, 256 MiB each.
+    // Handlers that hold the maximum amount of tensors, 256 MiB each.
     let body =
         r#"{"inputs":[{"name":"behaviour","datatype":"BYTES","shape":[1],"data":["hoard"]}]}"#;
     for _ in 0..3 {
@@ -258,7 +260,7 @@ fn memory_is_given_back_after_a_burst() -> Result<()> {
     }
 }
 
-/// A library that fakes the clock of a process, from Debian's archive.
+/// Returns a library that fakes the clock of a process, downloaded from Debian's archive.
 fn faketime() -> Result<PathBuf> {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faketime");
     let library = home.join("usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1");
@@ -295,7 +297,7 @@ fn a_clock_that_jumps_times_nothing_out() -> Result<()> {
         for _ in 0..5 {
             infer(&server).with_context(|| jump.to_owned())?;
         }
-        // A connection from before the jump is as good as ever.
+        // A connection from before the jump still works.
         write!(
             kept,
             "GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"

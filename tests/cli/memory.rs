@@ -1,4 +1,5 @@
-//! `wisp serve` with little memory: what cannot be had is refused, and the process goes on.
+//! Tests of `wisp serve` with little memory: requests for unavailable memory are refused, and the
+//! process goes on.
 
 use super::serve::{Serve, serve};
 use crate::harness::{Repository, Response, scale};
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const INFER: &str = "/v2/models/progression/infer";
 
-/// A control group with a limit on memory, where this machine lets us make one. Removed when dropped.
+/// A control group with a memory limit, on machines where the test can create one. Removed on drop.
 struct Group(PathBuf);
 
 impl Group {
@@ -45,7 +46,7 @@ impl Group {
         None
     }
 
-    /// The command, run within the group.
+    /// Returns the command, run within the group.
     fn run(&self, command: &Command) -> Command {
         let mut within = Command::new("sh");
         within
@@ -65,12 +66,12 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Its process has been waited for.
+        // The group is empty, since its process has been waited for.
         let _ = fs::remove_dir(&self.0);
     }
 }
 
-/// A server of one model, with these arguments.
+/// Starts a server of one model, with these arguments.
 fn start(arguments: &[&str], group: Option<&Group>) -> Result<(Repository, Serve)> {
     let repository = Repository::of(&["progression"])?;
     let mut command = serve(repository.path());
@@ -84,7 +85,7 @@ fn start(arguments: &[&str], group: Option<&Group>) -> Result<(Repository, Serve
     Ok((repository, server))
 }
 
-/// A number of kibibytes in the status of a process, in bytes.
+/// Returns a value of a process's status in bytes; the file contains kibibytes.
 fn status(server: &Serve, name: &str) -> Result<usize> {
     let text = fs::read_to_string(format!("/proc/{}/status", server.id()))?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -102,7 +103,7 @@ fn post(address: &str, headers: &str, body: &[u8], before_last: impl FnOnce()) -
     let head = format!(
         "POST {INFER} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
     );
-    // One that is refused early may not be read to its end.
+    // A request that is refused early may not be read to its end.
     let written = stream
         .write_all(head.as_bytes())
         .and_then(|()| stream.write_all(most));
@@ -113,7 +114,8 @@ fn post(address: &str, headers: &str, body: &[u8], before_last: impl FnOnce()) -
     Ok(Response::parse(&reply)?.status)
 }
 
-/// The statuses of many such requests at once, all of whose bodies lack their last byte at one time.
+/// Returns the statuses of concurrent requests. The bodies of all of them are complete except for the
+/// last byte at the same time.
 fn post_at_once(server: &Serve, clients: usize, headers: &str, body: &[u8]) -> Vec<Result<u16>> {
     let barrier = Barrier::new(clients);
     std::thread::scope(|scope| {
@@ -141,13 +143,13 @@ fn check_answers(server: &Serve) -> Result<()> {
     Ok(())
 }
 
-/// Bodies of 60 MB, of which none is JSON: whether it was refused for its size or its text says whether
-/// there was room.
+/// Sends bodies of 60 MB that are not JSON. The status shows if a body was refused for lack of memory or
+/// for its contents.
 #[test]
 fn a_small_machine_survives_many_large_bodies() -> Result<()> {
     let body = vec![b' '; 60_000_000];
     let limit = 512 * MIB;
-    // Where no group can be made, what it would have said is said.
+    // On machines without control groups, the equivalent limit is set explicitly.
     let group = Group::new(limit);
     let half = (limit / 2).to_string();
     let explicit = ["--max-memory-bytes", half.as_str()];
@@ -187,7 +189,7 @@ fn many_gzip_bombs_at_once_share_the_memory_and_the_threads() -> Result<()> {
         std::thread::scope(|scope| {
             let bombing =
                 scope.spawn(|| post_at_once(&server, 16, "content-encoding: gzip\r\n", &bomb));
-            // A neighbour is answered all the while.
+            // Another client gets responses all the while.
             while !bombing.is_finished() {
                 check_answers(&server)?;
             }
@@ -211,7 +213,7 @@ fn threads(server: &Serve) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{}/task", server.id()))?.count())
 }
 
-/// Memory that the budget has and the process cannot get.
+/// The budget has this memory, but the process cannot allocate it.
 #[test]
 fn an_allocation_that_fails_is_a_refusal() -> Result<()> {
     let (_repository, server) = start(&["--max-memory-bytes", "8000000000"], None)?;
@@ -222,7 +224,7 @@ fn an_allocation_that_fails_is_a_refusal() -> Result<()> {
         .arg(format!("--data={room}"))
         .status()?;
     ensure!(limited.success(), "the limit was not set");
-    // Sixty megabytes as they are, as numbers, and inflated.
+    // Sixty megabytes of plain JSON, of numbers, and of inflated data.
     let plain = vec![b' '; 60_000_000];
     let list = [&b"{\"inputs\":[{\"name\":\"features\",\"datatype\":\"INT64\",\"shape\":[12000000],\"data\":[1"[..],
         &b",1".repeat(11_999_999),
@@ -238,7 +240,7 @@ fn an_allocation_that_fails_is_a_refusal() -> Result<()> {
         ensure!(status == 503, "{status}");
         check_answers(&server)?;
     }
-    // Strings of a tensor, whose handles take 128 MB, and a message that is announced.
+    // Strings of a tensor, whose handles take 128 MB, and a message whose length is announced only.
     let strings = b"\x42\x00".repeat(1_500_000);
     let tensor = [&b"\x08\x07"[..], &strings].concat();
     let tensor = field(2, &field(2, &tensor));
@@ -257,7 +259,7 @@ fn an_allocation_that_fails_is_a_refusal() -> Result<()> {
     Ok(())
 }
 
-/// A field of a message with this content.
+/// Returns a length-delimited field with this content.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![number << 3 | 2];
     prost::encoding::encode_varint(content.len() as u64, &mut bytes);
@@ -265,7 +267,7 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The code that a method answers to this body.
+/// Returns the status code of a gRPC method for this body.
 #[expect(
     clippy::disallowed_methods,
     reason = "the connection ends with its client"

@@ -1,4 +1,4 @@
-//! `wisp serve` as a process: its banner, its log, its signals and its exit code.
+//! Tests of `wisp serve` as a process: its banner, log, signals and exit code.
 
 use super::{failure, run, stdout, wisp, with_cases};
 use crate::harness::{Repository, Response, component, root};
@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-/// The command that serves `path` on a free port.
+/// Returns the command that serves `path` on a free port.
 pub(super) fn serve(path: &Path) -> Command {
     let mut command = wisp();
     command
@@ -131,7 +131,7 @@ fn the_banners_curl_lines_of_every_example_work_when_pasted() -> Result<()> {
         repository = with_cases(repository, name)?;
     }
     let mut command = serve(repository.path());
-    // What is tested is the answer, and a busy machine may take long to compute it.
+    // The test is about the response, which may take long on a busy machine.
     command.args(["--request-timeout-milliseconds", "50000"]);
     let server = Serve::spawn(command)?;
     let lines = server.banner.lines().filter(|line| line.contains("curl"));
@@ -161,7 +161,7 @@ fn sigterm_answers_what_is_in_flight_and_ends_with_success() -> Result<()> {
     let mut go_on = [0; 25];
     stream.read_exact(&mut go_on)?;
     server.terminate()?;
-    // The notice that it drains is written before anything is refused.
+    // During the notice of draining, requests are still accepted.
     stream.write_all(body.as_bytes())?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;
@@ -228,7 +228,7 @@ fn on_loopback_only_requests_to_this_machine_or_to_named_hosts_are_answered() ->
         } else {
             "GET"
         };
-        // As a page does whose own name resolves to this machine.
+        // Like a web page whose own host name resolves to this machine.
         let refused = ask(&format!(
             "{method} {target} HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\nconnection: close\r\n\r\n"
         ))?;
@@ -251,7 +251,7 @@ fn on_loopback_only_requests_to_this_machine_or_to_named_hosts_are_answered() ->
     Ok(())
 }
 
-/// `wisp serve` as a process; killed when dropped.
+/// A process that runs `wisp serve`; killed on drop.
 pub(super) struct Serve {
     pub(super) child: Child,
     pub(super) address: String,
@@ -259,7 +259,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    /// Start on a free port, and read the banner to the end of its models.
+    /// Starts a server on a free port, and reads the banner up to its last model.
     pub(super) fn start(path: &Path) -> Result<Serve> {
         Serve::spawn(serve(path))
     }
@@ -279,7 +279,8 @@ impl Serve {
             .and_then(|rest| rest.split(' ').next());
         let models: usize = models.context("no count")?.parse()?;
         let mut banner = first;
-        // An empty line, then for each model its line, a curl line or a reason, and an empty line.
+        // The banner has an empty line, then three lines for each model: its name, a curl command or a
+        // reason, and an empty line.
         for line in lines.by_ref().take(1 + 3 * models) {
             banner += "\n";
             banner += &line?;
@@ -291,22 +292,22 @@ impl Serve {
         })
     }
 
-    /// The id of the process.
+    /// Returns the id of the process.
     pub(super) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where it listens for HTTP.
+    /// Returns the address for HTTP.
     pub(super) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Send SIGTERM.
+    /// Sends SIGTERM.
     fn terminate(&self) -> Result<()> {
         self.signal("-TERM")
     }
 
-    /// Send a signal, as `kill` takes it.
+    /// Sends a signal, named as for `kill`.
     pub(super) fn signal(&self, signal: &str) -> Result<()> {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status()?;
@@ -314,7 +315,7 @@ impl Serve {
         Ok(())
     }
 
-    /// Read standard error up to the line with `text`; returns what is to come.
+    /// Reads standard error up to the line with `text`. Returns the rest.
     pub(super) fn log_up_to(&mut self, text: &str) -> Result<BufReader<ChildStderr>> {
         let stderr = self.child.stderr.take().context("it is not piped")?;
         let mut log = BufReader::new(stderr);
@@ -322,7 +323,7 @@ impl Serve {
         Ok(log)
     }
 
-    /// The first line of standard error with `text`.
+    /// Returns the first line of standard error with `text`.
     pub(super) fn log_line(&mut self, text: &str) -> Result<String> {
         let stderr = self.child.stderr.take().context("it is not piped")?;
         read_up_to(&mut BufReader::new(stderr), text)
@@ -340,7 +341,7 @@ impl Serve {
     }
 }
 
-/// The next line of the log with `text`.
+/// Returns the next line of the log with `text`.
 pub(super) fn read_up_to(log: &mut BufReader<ChildStderr>, text: &str) -> Result<String> {
     let mut line = String::new();
     while !line.contains(text) {
@@ -352,7 +353,7 @@ pub(super) fn read_up_to(log: &mut BufReader<ChildStderr>, text: &str) -> Result
 
 impl Drop for Serve {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,5 @@
-//! Everything at once for a while: nothing unexpected is answered, and nothing piles up.
+//! A soak test: many kinds of requests at once for a while. Only expected statuses are returned, and
+//! resources do not grow.
 
 use super::floods::resident_bytes;
 use super::serve::{Serve, serve};
@@ -10,20 +11,20 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How long, in the short form; the long one is half an hour from a scale of 300 on.
+/// The duration at scale 1. From scale 300 on, the duration is half an hour.
 const SHORT: Duration = Duration::from_secs(6);
 
-/// What may be added between the middle and the end, the allocator's reserves included.
+/// The maximum growth of memory between the middle and the end, including the allocator's reserves.
 const MAX_GROWTH: u64 = 64 << 20;
 
-/// When a test has failed, instead of waiting for ever.
+/// The time limit for waiting, after which a test has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const WINE: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,13],"data":[12.37,0.94,1.36,10.6,88.0,1.98,0.57,0.28,0.42,1.95,1.05,1.82,520.0]}]}"#;
 
 const PROGRESSION: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}"#;
 
-/// A request and the statuses that it may have.
+/// A request and its permitted statuses.
 type Case = (&'static str, &'static str, String, &'static [u16]);
 
 fn cases() -> Vec<Vec<Case>> {
@@ -34,7 +35,7 @@ fn cases() -> Vec<Vec<Case>> {
     };
     let evil = "/v2/models/evil/infer";
     let post = "POST";
-    // Each list has a thread of its own.
+    // Each array runs on a thread of its own.
     vec![
         vec![
             (post, "/v2/models/wine/infer", WINE.to_owned(), &[200]),
@@ -116,7 +117,7 @@ fn ask(address: &str, (method, path, body, expected): &Case) -> Result<()> {
     Ok(())
 }
 
-/// Threads and open descriptors of a process.
+/// Returns the number of threads and of open descriptors of a process.
 fn threads_and_descriptors(process: u32) -> Result<(usize, usize)> {
     let count = |what: &str| -> Result<usize> {
         Ok(std::fs::read_dir(format!("/proc/{process}/{what}"))?.count())
@@ -154,7 +155,7 @@ fn everything_at_once_for_a_while_leaves_nothing_behind() -> Result<()> {
                 })
             })
             .collect();
-        // Half of the time is for what is made once: threads, plans, buffers.
+        // The first half is for allocations that happen once: threads, plans, buffers.
         let mut middle = 0;
         for thread in threads {
             while !thread.is_finished() {

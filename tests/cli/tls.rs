@@ -1,4 +1,4 @@
-//! `wisp serve` with a certificate: what it prints, and how another one comes into use.
+//! Tests of `wisp serve` with a certificate: its output, and the reload of a new certificate.
 
 use super::serve::{Serve, read_up_to, serve};
 use super::{failure, run, wisp};
@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The command that serves `path` over TLS on a free port.
+/// Returns the command that serves `path` over TLS on a free port.
 fn serve_tls(path: &Path, certificate: &Certificate) -> Command {
     let files = certificate.files();
     let mut command = serve(path);
@@ -16,7 +16,7 @@ fn serve_tls(path: &Path, certificate: &Certificate) -> Command {
     command
 }
 
-/// Whether curl trusts what the server shows, when it trusts this authority.
+/// Returns whether curl accepts the server's certificate with this authority.
 fn is_trusted(line: &str, authority: &Path) -> Result<bool> {
     let authority = authority.display();
     let mut shell = Command::new("sh");

@@ -1,4 +1,4 @@
-//! A certificate as an operator has it, for servers that speak TLS: files in a directory of their own.
+//! A server certificate in files, as an operator would have it, for servers that use TLS.
 
 use anyhow::Result;
 use rcgen::{
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use wisp_server::tls::TlsFiles;
 
-/// A certificate for this machine, its key, and that of the authority which issued it.
+/// A certificate for this machine with its key, and the certificate of the authority that issued it.
 #[derive(Debug)]
 pub(crate) struct Certificate {
     directory: TempDir,
@@ -22,10 +22,11 @@ impl Certificate {
         Ok(certificate)
     }
 
-    /// Put another in its place, issued by another authority.
+    /// Replaces the certificate with another one, issued by another authority.
     pub(crate) fn renew(&self) -> Result<()> {
         let mut authority = CertificateParams::new(Vec::new())?;
-        // By a name of its own: a certificate whose issuer has its own name counts as self-signed.
+        // The authority needs a distinct name: a certificate whose issuer has the same name is treated
+        // as self-signed.
         let name = "An authority of the tests";
         authority.distinguished_name.push(DnType::CommonName, name);
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -41,7 +42,7 @@ impl Certificate {
         self.write(&self.files().key, &key.serialize_pem())
     }
 
-    /// Put something that is none in the certificate's place.
+    /// Replaces the certificate with invalid contents.
     pub(crate) fn spoil(&self) -> Result<()> {
         self.write(&self.files().certificate, "no certificate")
     }
@@ -53,12 +54,12 @@ impl Certificate {
         }
     }
 
-    /// What clients have to trust.
+    /// Returns the path of the certificate that clients must trust.
     pub(crate) fn authority(&self) -> PathBuf {
         self.directory.path().join("authority.pem")
     }
 
-    /// Replaced as a whole, as those do who renew certificates.
+    /// Replaces a file atomically, like tools that renew certificates.
     fn write(&self, file: &Path, text: &str) -> Result<()> {
         let new = self.directory.path().join("new");
         std::fs::write(&new, text)?;

@@ -1,8 +1,9 @@
-//! Questions to a process that may die of them: this test binary, run again for one of its tests.
+//! Child processes for questions that may end the process: this test binary, run again for one of its
+//! tests.
 //!
-//! Such a test calls [`answer_questions`] and does nothing else. Nobody's child, it has no questions and
-//! passes. A [`Child`] runs it with a limit on memory, hands it a line at a time and waits for the answer,
-//! so that what ends a process, or never ends, is an answer too.
+//! Such a test only calls [`answer_questions`]. When it does not run as a child, it has no questions and
+//! passes. A [`Child`] runs it with a limit on memory, sends it one line at a time and waits for the
+//! response, so that a crash or a hang is a result too.
 
 use anyhow::{Context, Result};
 use std::fmt;
@@ -11,16 +12,16 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// Set in a child to the name of the test that it runs.
+/// An environment variable that is set in a child to the name of the test that it runs.
 const VARIABLE: &str = "WISP_TEST_CHILD";
 
-/// What an answer begins with. The test harness writes to the same stream, on the same line at times.
+/// The prefix of a response. The test harness writes to the same stream, at times on the same line.
 const MARK: &str = "answer: ";
 
-/// The smallest native stack that models are loaded on: that of the runtime's blocking threads.
+/// The smallest native stack on which models are loaded: that of the runtime's blocking threads.
 const STACK_BYTES: usize = 2 << 20;
 
-/// A test of this binary in a process of its own. Dropping it ends it.
+/// A test of this binary in a separate process. Killed on drop.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: std::process::Child,
@@ -28,23 +29,24 @@ pub(crate) struct Child {
     answers: Receiver<String>,
 }
 
-/// What became of a question.
+/// The result of a question.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
     Said(String),
-    /// The process ended; how.
+    /// The process ended, with this status.
     Died(String),
-    /// No answer came in time.
+    /// No response was received in time.
     Silent,
 }
 
 // === impl Child ===
 
 impl Child {
-    /// Run the test with this path (`module::test`), allowed so much memory.
+    /// Runs the test with this path (`module::test`), with a limit of `memory_bytes` on its address
+    /// space.
     pub(crate) fn spawn(test: &str, memory_bytes: u64) -> Result<Child> {
         let binary = std::env::current_exe()?;
-        // The limit is of addresses, so that it holds whatever memory this machine has.
+        // A limit on addresses holds independently of the memory of this machine.
         let script = r#"ulimit -v "$1" && exec "$2" --exact "$3" --nocapture --test-threads 1"#;
         let mut process = Command::new("sh")
             .args(["-c", script, "sh"])
@@ -52,7 +54,7 @@ impl Child {
             .arg(binary)
             .arg(test)
             .env(VARIABLE, test)
-            // Refusals are the rule here, and nobody reads where they come from.
+            // Refusals are frequent here, and their backtraces are not used.
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -77,9 +79,10 @@ impl Child {
         })
     }
 
-    /// The answer to `question`, a line. After any other answer than words the child is of no use.
+    /// Sends `question`, a single line, and returns the answer. After any answer except [`Answer::Said`]
+    /// the child cannot be used again.
     pub(crate) fn ask(&mut self, question: &str, within: Duration) -> Result<Answer> {
-        // A child that is gone says so below.
+        // A failed write means that the child has ended, which is reported below.
         let _ = writeln!(self.questions, "{question}");
         match self.answers.recv_timeout(within) {
             Ok(answer) => Ok(Answer::Said(answer)),
@@ -93,7 +96,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -109,8 +112,8 @@ impl fmt::Display for Answer {
     }
 }
 
-/// In a child that runs `test`, answer each question it is asked, on a stack as small as any that
-/// serves; a panic is an answer. Elsewhere, return at once.
+/// In a child that runs `test`, answers each question on a stack of the minimum size; a panic is an
+/// answer too. In any other process, returns at once.
 pub(crate) fn answer_questions(test: &str, answer: impl Fn(&str) -> String + Sync) -> Result<()> {
     if std::env::var(VARIABLE).as_deref() != Ok(test) {
         return Ok(());

@@ -1,4 +1,5 @@
-//! A connection that is kept, for tests of many requests: a new one for each would use up the ports.
+//! A persistent connection for tests of many requests: a new connection for each would exhaust the
+//! ports.
 
 use super::Response;
 use anyhow::{Context, Result};
@@ -7,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// One request after the other to the same server.
+/// A connection for sequential requests to one server.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
@@ -23,7 +24,7 @@ impl Connection {
         })
     }
 
-    /// POST a V2 request to a model.
+    /// Sends a V2 inference request to a model.
     pub(crate) fn infer(&mut self, model: &str, request: &Value) -> Result<Response> {
         let body = serde_json::to_vec(request)?;
         let head = format!(

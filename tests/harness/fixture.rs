@@ -1,16 +1,17 @@
-//! Requests and their answers over the wire, as data: every directory of a suite is one case.
+//! Requests and responses over the wire, stored as data: every directory of a suite is one case.
 //!
-//! `request.http` is sent as it stands, except that `{length}` in its head is the length of the body
-//! that follows the empty line. `response.http` gives the status, the headers that must be there, and
-//! the body: JSON is compared as JSON, where `"{any}"` matches everything and `{text}` any text, and
-//! numbers are equal if they are within 1e-4; a bare `NaN` equals another one; what is not JSON, byte by byte.
+//! `request.http` is sent as it is, except that `{length}` in its head is replaced by the length of the
+//! body after the empty line. `response.http` contains the status, the required headers and the body.
+//! JSON bodies are compared as JSON: `"{any}"` matches any value, `{text}` matches any text within a
+//! string, numbers are equal within 1e-4, and a bare `NaN` equals another one. Other bodies are compared
+//! byte by byte.
 
 use super::{TestServer, root};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::path::Path;
 
-/// Ask `server` every case of `fixtures/<suite>`, of which there are at least so many.
+/// Sends every case of `fixtures/<suite>` to `server`. The suite must have at least `at_least` cases.
 pub(crate) fn check_all(server: &TestServer, suite: &str, at_least: usize) -> Result<()> {
     let fixtures = root().join("tests/fixtures").join(suite);
     let mut cases: Vec<_> = std::fs::read_dir(&fixtures)?
@@ -80,7 +81,7 @@ fn check(server: &TestServer, case: &Path) -> Result<()> {
     Ok(())
 }
 
-/// JSON in which a bare `NaN`, which is none, is a string.
+/// Parses JSON in which a bare `NaN`, which is not valid JSON, is read as a string.
 fn with_quoted_nan(json: &[u8]) -> serde_json::Result<Value> {
     serde_json::from_slice(json).or_else(|_| {
         let text = String::from_utf8_lossy(json);
@@ -88,7 +89,7 @@ fn with_quoted_nan(json: &[u8]) -> serde_json::Result<Value> {
     })
 }
 
-/// The head and what follows its empty line. Fixtures have plain line ends.
+/// Returns the head, and the body after the empty line. Fixtures have plain line ends.
 fn split(file: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = file.windows(2).position(|window| window == b"\n\n")?;
     let body = &file[end + 2..];

@@ -1,14 +1,14 @@
-//! A client of HTTP/2 that writes its frames by hand: it can begin a request, and cancel it, when a test
-//! wants to. It reads nothing.
+//! An HTTP/2 client that writes its frames by hand, so that a test controls when a request begins and
+//! when it is cancelled. It reads nothing.
 
 use anyhow::Result;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
-/// The error code of who does not want an answer any more.
+/// The error code with which a client cancels a stream.
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 
-/// What this client sends, all of it but the settings on its one stream.
+/// The frames that this client sends. All except the settings are sent on its only stream.
 enum Frame<'a> {
     Settings,
     Headers(&'a [u8]),
@@ -16,7 +16,7 @@ enum Frame<'a> {
     Reset,
 }
 
-/// Whether a client will send more on its stream.
+/// The state of the client's side of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Ended,
@@ -30,7 +30,7 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// POST to `path`.
+    /// Sends a POST request to `path`.
     pub(crate) fn post(
         address: SocketAddr,
         path: &str,
@@ -52,7 +52,7 @@ impl Frames {
         ];
         let mut block = Vec::new();
         for (name, value) in pseudo.iter().chain(headers) {
-            // A literal without indexing, neither part of it in Huffman's code.
+            // A literal without indexing, with neither part Huffman-encoded.
             block.push(0);
             for text in [name, value] {
                 block.push(u8::try_from(text.len())?);
@@ -64,7 +64,7 @@ impl Frames {
         Ok(frames)
     }
 
-    /// Want no answer any more; the connection stays.
+    /// Cancels the request; the connection stays open.
     pub(crate) fn cancel(&mut self) -> Result<()> {
         self.send(Frame::Reset)
     }

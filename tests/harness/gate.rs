@@ -1,4 +1,4 @@
-//! A backend whose computes are counted and wait at a gate.
+//! A backend that counts its computations and blocks them at a gate.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -7,10 +7,10 @@ use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, BackendError, Graph, LoadOptions};
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
-/// When a test has failed, instead of waiting for ever.
+/// The time limit for waiting, after which a test has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Computes as tract does, once it is open.
+/// A backend that computes with tract once the gate is open.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gate(Arc<Waiting>);
 
@@ -33,17 +33,17 @@ struct GatedGraph {
 }
 
 impl Gate {
-    /// The computes that have begun.
+    /// Returns the number of computations that have begun.
     pub(crate) fn computes(&self) -> usize {
         self.change(|state| state.computes)
     }
 
-    /// Let all computes go on.
+    /// Opens the gate for all computations.
     pub(crate) fn open(&self) {
         self.change(|state| state.open = true);
     }
 
-    /// Wait until so many computes have begun.
+    /// Waits until `computes` computations have begun.
     pub(crate) fn wait_for(&self, computes: usize) {
         self.wait_while(|state| state.computes < computes);
     }
@@ -96,7 +96,8 @@ impl Graph for GatedGraph {
         self.graph.compute(inputs)
     }
 
-    /// None that it can be measured with: then no call is inline, and computes are queued.
+    /// Returns no sample inputs, so that the graph's time cannot be measured: then no call is inline,
+    /// and computations are queued.
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         Ok(Vec::new())
     }

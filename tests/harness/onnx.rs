@@ -1,10 +1,10 @@
-//! ONNX files written message by message, so that a test can write those that no exporter would.
+//! ONNX files written message by message, so that tests can write files that no exporter would.
 //!
-//! Only what the tests need of onnx.proto3, with its field numbers.
+//! Contains only the parts of onnx.proto3 that the tests need, with its field numbers.
 
 use prost::Message;
 
-/// Element types, as ONNX numbers them.
+/// Element type codes of ONNX.
 pub(crate) const FLOAT: i32 = 1;
 pub(crate) const INT64: i32 = 7;
 
@@ -128,7 +128,7 @@ pub(crate) struct Axes {
     pub(crate) dim: Vec<Axis>,
 }
 
-/// Without a value, an axis whose size is open.
+/// An axis. Without a value, its size is variable.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Axis {
     #[prost(int64, optional, tag = "1")]
@@ -138,7 +138,7 @@ pub(crate) struct Axis {
 // === impl Model ===
 
 impl Model {
-    /// The file of a model of this graph, in version 17 of the operators.
+    /// Returns a model of this graph, with version 17 of the operators.
     pub(crate) fn of(graph: Graph) -> Model {
         Model {
             ir_version: 8,
@@ -158,7 +158,7 @@ impl Model {
 // === impl Graph ===
 
 impl Graph {
-    /// Nothing but an input `x` of floats and an output `y`, which has to be computed yet.
+    /// Returns a graph with an f32 input `x` and an output `y` of the same shape, and no nodes.
     pub(crate) fn from_x_to_y(x: &[Option<i64>]) -> Graph {
         Graph {
             name: "g".to_owned(),
@@ -178,7 +178,7 @@ impl Graph {
         self
     }
 
-    /// Give the last node an attribute.
+    /// Adds an attribute to the last node.
     pub(crate) fn with(mut self, attribute: Attribute) -> Graph {
         if let Some(node) = self.node.last_mut() {
             node.attribute.push(attribute);
@@ -191,7 +191,7 @@ impl Graph {
         self
     }
 
-    /// An initializer of INT64.
+    /// Adds an initializer of INT64.
     pub(crate) fn integers(self, name: &str, dims: &[i64], values: &[i64]) -> Graph {
         self.initializer(Tensor {
             int64_data: values.to_vec(),
@@ -199,7 +199,7 @@ impl Graph {
         })
     }
 
-    /// An initializer of FLOAT.
+    /// Adds an initializer of FLOAT.
     pub(crate) fn floats(self, name: &str, dims: &[i64], values: &[f32]) -> Graph {
         self.initializer(Tensor {
             float_data: values.to_vec(),
@@ -215,7 +215,7 @@ impl Graph {
 // === impl Tensor ===
 
 impl Tensor {
-    /// A tensor that holds nothing yet.
+    /// Returns a tensor without data.
     pub(crate) fn of(name: &str, data_type: i32, dims: &[i64]) -> Tensor {
         Tensor {
             name: name.to_owned(),
@@ -225,7 +225,7 @@ impl Tensor {
         }
     }
 
-    /// Its bytes lie in another file.
+    /// Stores the location of external data in the tensor.
     pub(crate) fn external(mut self, entries: &[(&str, &str)]) -> Tensor {
         self.data_location = 1;
         let entries = entries.iter().map(|(key, value)| Entry {

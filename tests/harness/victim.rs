@@ -1,10 +1,10 @@
-//! The neighbour of whatever a test attacks: `wine`, whose answer is known.
+//! The neighbor of an attacked model: `wine`, whose response is known.
 
 use super::{TestServer, output};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-/// A wine of the second class.
+/// Returns a request with a wine of the second class.
 pub(crate) fn wine() -> Value {
     json!({ "inputs": [{
         "name": "features", "datatype": "FP32", "shape": [1, 13],
@@ -12,7 +12,7 @@ pub(crate) fn wine() -> Value {
     }] })
 }
 
-/// The wine is of the second class, whatever else is going on.
+/// Checks that the wine is classified correctly.
 pub(crate) fn victim_is_well(server: &TestServer) -> Result<()> {
     let response = server.infer("wine", &wine())?.ok()?;
     ensure!(

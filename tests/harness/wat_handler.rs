@@ -1,32 +1,33 @@
-//! Handlers written as WebAssembly text, for what a compiler would not write: tables, sizes, bombs.
+//! Handlers written as WebAssembly text, for modules that no compiler would write: tables, sizes, bombs.
 //!
-//! Each takes an input `x`, one UINT32, and answers with an output `y`, three of them. A [`WatHandler`]
-//! is the module's own fields and the body of its `infer`; the rest, which the contract asks of
-//! every handler, is written here.
+//! Each takes an input `x` of one UINT32, and returns an output `y` of three UINT32. A [`WatHandler`]
+//! contains the module's own fields and the body of its `infer`; this module generates the rest, which
+//! the contract requires of every handler.
 
 use super::root;
 use anyhow::{Context, Result};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
 
-/// Where `infer` writes the three numbers of its answer; below 64 KiB, and the request lies there too.
+/// The address at which `infer` writes the three numbers of its response. It is below 64 KiB, like the
+/// request.
 pub(crate) const ANSWER: usize = 2120;
 
-/// The parts of a handler that differ from one to the next.
+/// The parts of a handler that differ between tests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WatHandler<'a> {
-    /// Pages of linear memory at the start, at least one.
+    /// The initial size of linear memory in pages, at least one.
     pub(crate) pages: u32,
     /// Imports, which come first in a module.
     pub(crate) imports: &'a str,
     /// Any other fields: globals, tables, functions.
     pub(crate) fields: &'a str,
-    /// Instructions of `infer`, where the local `$x` is the input's number.
+    /// The instructions of `infer`. The local `$x` contains the input's number.
     pub(crate) infer: &'a str,
 }
 
 impl WatHandler<'_> {
-    /// The handler as a component.
+    /// Returns the handler as a component.
     pub(crate) fn component(&self) -> Result<Vec<u8>> {
         let WatHandler {
             pages,
@@ -61,7 +62,7 @@ impl WatHandler<'_> {
     }
 }
 
-/// The component of a core module that meets the world of handlers.
+/// Returns the component of a core module that conforms to the world of handlers.
 pub(crate) fn from_module(module: &[u8]) -> Result<Vec<u8>> {
     let mut module = module.to_vec();
     let (resolve, world) = handler_world()?;
@@ -72,8 +73,8 @@ pub(crate) fn from_module(module: &[u8]) -> Result<Vec<u8>> {
         .context("the module is no handler")
 }
 
-/// A core module with the imports and exports that the world of handlers allows and asks for, whose
-/// functions do nothing.
+/// Returns a core module with the imports and exports of the world of handlers, whose functions do
+/// nothing.
 pub(crate) fn dummy_module() -> Result<Vec<u8>> {
     let (resolve, world) = handler_world()?;
     let names = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
@@ -87,7 +88,7 @@ fn handler_world() -> Result<(Resolve, WorldId)> {
     Ok((resolve, world))
 }
 
-/// Memory from 1024 on: the signature at 1024, the answer at 2048.
+/// Returns memory from address 1024 on: the signature at 1024, the response at 2048.
 fn static_memory() -> Vec<u8> {
     const UINT32: u32 = 3;
     let mut memory = vec![0; ANSWER + 12 - 1024];
@@ -97,7 +98,7 @@ fn static_memory() -> Vec<u8> {
             *to = byte;
         }
     };
-    // Names and shapes: `x` is one number, `y` are three.
+    // Names and shapes: `x` has one element, `y` has three.
     put(1200, &[u32::from_le_bytes(*b"xy\0\0")]);
     put(1208, &[1, 0]);
     put(1216, &[3, 0]);

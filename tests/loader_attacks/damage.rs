@@ -1,4 +1,4 @@
-//! Real models with bytes missing or bits flipped.
+//! Tests of real models with bytes missing or bits flipped.
 
 use super::{check_all, load_with, survived};
 use crate::harness::{root, scale};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
 use tempfile::NamedTempFile;
 
-/// Cases of the onnx package, chosen for the variety of what they hold: attributes of every type, inner
+/// Cases of the onnx package, chosen for the variety of their contents: attributes of every type, nested
 /// graphs, weights, shapes, strings, sequences of operators.
 const CASES: [&str; 8] = [
     "light/test_squeezenet",
@@ -22,18 +22,18 @@ const CASES: [&str; 8] = [
 
 const EXAMPLES: [&str; 3] = ["digits", "progression", "wine"];
 
-/// Lengths that a file is cut to are so many bytes apart.
+/// The distance in bytes between the lengths to which a file is cut.
 const STEP: usize = 64;
 
-/// Flipped files of each model.
+/// The number of flipped files per model.
 const FLIPS: u64 = 200;
 
-/// What is done to a file.
+/// The damage to a file.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
-    /// Only its first bytes are left.
+    /// Keeps only this many bytes.
     Cut(usize),
-    /// Bits are flipped; the number says which.
+    /// Flips bits, which the number selects.
     Flip(u64),
 }
 
@@ -42,13 +42,13 @@ fn cut_and_flipped_models_harm_nobody() -> Result<()> {
     damage_all("tract", STEP, FLIPS)
 }
 
-/// ONNX Runtime is C++, so what it does not survive would end the server.
+/// ONNX Runtime is C++, so a crash would end the server.
 #[test]
 fn cut_and_flipped_models_do_not_end_the_process_of_onnxruntime() -> Result<()> {
     damage_all("onnxruntime", 8 * STEP, FLIPS / 8)
 }
 
-/// Load every seed, cut to lengths so many bytes apart and with bits flipped so many times.
+/// Loads every seed, cut to lengths `step` bytes apart, and with bits flipped in `flips` ways.
 fn damage_all(backend: &str, step: usize, flips: u64) -> Result<()> {
     let mut seeds = Vec::new();
     for path in seed_paths()? {
@@ -86,9 +86,9 @@ impl Damage {
         };
         let mut content = content.to_vec();
         let mut random = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // One flip, or up to four, so that one can hide what another would be refused for.
+        // Up to four flips, so that one can mask another that would be rejected.
         for _ in 0..1 + seed % 4 {
-            // xorshift64: the same flips in every run.
+            // xorshift64, which gives the same flips in every run.
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;

@@ -1,4 +1,4 @@
-//! Paths that are no files, files that are no models, and weights that lie elsewhere.
+//! Tests of paths that are not files, files that are not models, and weights in other places.
 
 use super::{LOADED, REFUSED, load, spawn};
 use crate::harness::child::Answer;
@@ -21,10 +21,10 @@ fn what_is_no_file_or_too_large_is_refused_at_once() -> Result<()> {
     symlink("/dev/stdin", path("input"))?;
     symlink("/proc/self/mem", path("memory"))?;
     let _socket = UnixListener::bind(path("socket"))?;
-    // Nobody writes to it: who opens it to read waits.
+    // A pipe without a writer: opening it for reading would block.
     let made = Command::new("mkfifo").arg(path("fifo")).status()?;
     ensure!(made.success(), "mkfifo ended with {made}");
-    // Beyond what a message of the format can be; none of it is on the disk.
+    // Beyond the maximum size of a message of the format; the file is sparse.
     std::fs::File::create(path("sparse"))?.set_len(3 << 30)?;
     std::fs::File::create(path("terabyte"))?.set_len(1 << 40)?;
     let mut child = spawn()?;
@@ -49,10 +49,10 @@ fn what_is_no_file_or_too_large_is_refused_at_once() -> Result<()> {
     Ok(())
 }
 
-/// What a tensor says of the place of its bytes.
+/// A tensor's entries about the location of its external data.
 type Entries<'a> = Vec<(&'a str, &'a str)>;
 
-/// A graph that adds three weights, which lie at `location`.
+/// Returns a graph that adds three weights, which are stored according to `entries`.
 fn with_weights(entries: &[(&str, &str)]) -> Vec<u8> {
     Graph::from_x_to_y(&[None, Some(3)])
         .initializer(Tensor::of("w", FLOAT, &[3]).external(entries))
@@ -161,7 +161,7 @@ fn loaded(answer: &Answer) -> Result<()> {
     Ok(())
 }
 
-/// Refusals name what the model names, and no other path of this machine.
+/// Checks that a refusal contains no path of this machine except `named`, which the model itself names.
 fn tells_nothing(answer: &Answer, outer: &Path, named: &str) -> Result<()> {
     let told = answer.to_string().replace(named, "");
     let outer = outer.to_str().context("not UTF-8")?;

@@ -1,5 +1,5 @@
-//! Models made to harm: sizes beyond reason, graphs that loop or never end, files that contradict
-//! themselves.
+//! Tests of models crafted to harm: unreasonable sizes, graphs with loops or without an end,
+//! contradictory files.
 
 use super::{LOADED, REFUSED, check_all, load};
 use crate::harness::child::Answer;
@@ -7,22 +7,22 @@ use crate::harness::onnx::{Attribute, FLOAT, Graph, INT64, Node, Tensor, Value};
 use anyhow::Result;
 use tempfile::NamedTempFile;
 
-/// What is to become of a model.
+/// The expected outcome of a model.
 #[derive(Debug, Clone, Copy)]
 enum Expected {
-    /// Refused, with a text that contains this.
+    /// Rejected, with a message that contains this string.
     Refused(&'static str),
-    /// Loaded, or refused with any text.
+    /// Loaded, or rejected with any message.
     Survived,
     Loaded,
 }
 
 use Expected::{Loaded, Refused, Survived};
 
-/// A model by a name that says what is wrong with it.
+/// A model, with a name that describes the defect.
 type Attack = (&'static str, Expected, Vec<u8>);
 
-/// Beyond any memory, and within what sizes can be.
+/// Beyond any memory, but within the range of sizes.
 const HUGE: i64 = 1 << 40;
 
 #[test]
@@ -51,14 +51,14 @@ fn graphs_made_to_harm_are_refused_in_bounded_memory_and_time() -> Result<()> {
     })
 }
 
-/// Any batch of three floats.
+/// The shape of a batch of any size with three floats per row.
 const ROW: [Option<i64>; 2] = [None, Some(3)];
 
 fn row() -> Graph {
     Graph::from_x_to_y(&ROW)
 }
 
-/// A graph whose nodes are not what a graph is.
+/// Graphs with an invalid structure.
 fn structures() -> Vec<Attack> {
     let twice = row()
         .node("Relu", &["x"], &["y"])
@@ -136,7 +136,7 @@ fn structures() -> Vec<Attack> {
     ]
 }
 
-/// Tensors and inputs that are not what they are declared to be.
+/// Tensors and inputs that contradict their declarations.
 fn declarations() -> Vec<Attack> {
     let raw = |length: usize| {
         let weights = Tensor {
@@ -280,7 +280,7 @@ fn explosions() -> Vec<Attack> {
         .node("Cast", &["size"], &["f"])
         .with(Attribute::int("to", 1))
         .node("Add", &["x", "f"], &["y"]);
-    // The shape itself is computed: twenty doublings of 2^20.
+    // The shape itself is computed, by twenty doublings of 2^20.
     let mut computed = row()
         .integers("two", &[1], &[2])
         .integers("s0", &[1], &[1 << 20]);
@@ -408,7 +408,7 @@ fn explosions() -> Vec<Attack> {
     ]
 }
 
-/// Nothing too large in itself, and more of it than there is memory or time for.
+/// Graphs whose parts are not too large, but need more memory or time than is available in total.
 fn demands() -> Vec<Attack> {
     let mut many = row().node("Relu", &["x"], &["y"]);
     for input in 0..100 {
@@ -465,7 +465,7 @@ fn demands() -> Vec<Attack> {
     ]
 }
 
-/// More of everything than anybody needs.
+/// Excessive numbers of nodes, inputs and other parts.
 fn multitudes() -> Vec<Attack> {
     let mut chain = row();
     let mut wide = row();
@@ -521,8 +521,8 @@ fn relu(input: &str, output: &str) -> Node {
     }
 }
 
-/// A branch within a branch within a branch, written from the inside out: encoding so deep a message would
-/// itself need much stack.
+/// Returns nested branches, written from the inside out: encoding such a deep message would itself need
+/// a large stack.
 fn nested(depth: usize) -> Vec<u8> {
     let field = |number: u8, content: &[u8]| {
         let mut length = content.len();

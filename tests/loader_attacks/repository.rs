@@ -1,4 +1,5 @@
-//! Broken models beside a good one: the server says what is wrong with each, and serves the good one.
+//! Tests of broken models beside a good one: the server reports the problem of each and serves the good
+//! one.
 
 use crate::harness::onnx::{FLOAT, Graph, Tensor};
 use crate::harness::{Repository, TestServer, output};
@@ -47,7 +48,7 @@ fn broken_models_beside_a_good_one_harm_only_themselves() -> Result<()> {
         let error = server.infer(model, &request)?.error(503);
         let error = error.with_context(|| model.to_owned())?;
         ensure!(!error.contains("/etc"), "{model}: {error}");
-        // Asked for once more, it fails once more.
+        // A second request to load it fails again.
         let load = format!("POST /v2/repository/models/{model}/load");
         let loaded = server.request(&load, &[], b"")?;
         ensure!(loaded.status != 200, "{model} loads");
@@ -74,7 +75,7 @@ fn files_that_are_none_are_the_failure_of_their_model_alone() -> Result<()> {
         .with_file("threads/model.toml", "threads = 100000")?
         .with_file("zeros/model.toml", "")?
         .with_file("directory/1/handler.wasm/file", "")?;
-    // Where each lies that cannot be read, and what the index says of the model.
+    // The path of the unreadable file in each model, and the reason in the index.
     let odd = [
         ("link", "1/handler.wasm", "handler.wasm cannot be read"),
         ("loop", "1/handler.wasm", "handler.wasm cannot be read"),
@@ -122,7 +123,7 @@ fn files_that_are_none_are_the_failure_of_their_model_alone() -> Result<()> {
         let reason = reason.unwrap_or_default();
         ensure!(reason.contains(expected), "{model}: {entry:?}");
         ensure!(!reason.contains('/'), "{model}: {reason}");
-        // Asked for once more, it fails at once, and holds up nobody.
+        // A second request to load it fails at once, and blocks no other request.
         let load = format!("POST /v2/repository/models/{model}/load");
         ensure!(
             server.request(&load, &[], b"")?.status != 200,
@@ -132,7 +133,7 @@ fn files_that_are_none_are_the_failure_of_their_model_alone() -> Result<()> {
     is_well(&server)
 }
 
-/// A wine is classified as ever.
+/// Checks that a wine is classified correctly.
 fn is_well(server: &TestServer) -> Result<()> {
     let request = json!({ "inputs": [{
         "name": "features", "datatype": "FP32", "shape": [1, 13],

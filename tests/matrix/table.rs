@@ -1,4 +1,4 @@
-//! The table of the matrix, `clients/matrix.toml`, and how it reads in Markdown.
+//! The table of the matrix, `clients/matrix.toml`, and its Markdown form.
 
 use crate::harness::root;
 use anyhow::{Context, Result, ensure};
@@ -23,12 +23,12 @@ pub(super) struct Client {
     /// Name and version.
     pub(super) package: String,
     pub(super) passes: Vec<String>,
-    /// What is checked of this client and has no column.
+    /// Checks of this client that have no column.
     #[serde(default)]
     pub(super) besides: Vec<String>,
     #[serde(default)]
     pub(super) impossible: BTreeMap<String, Quote>,
-    /// How a cell passes, where that is not plain.
+    /// Explanations of cells that pass in an unusual way.
     #[serde(default)]
     pub(super) note: BTreeMap<String, Quote>,
 }
@@ -37,7 +37,7 @@ pub(super) struct Client {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Quote {
-    /// Below the place of the packages: the file, a colon, the line's number.
+    /// The file below the package directory, a colon, and the number of the line.
     at: String,
     line: String,
     why: String,
@@ -54,7 +54,7 @@ impl Table {
         client.with_context(|| format!("the table has no client `{name}`"))
     }
 
-    /// A row for each client, and what its footnotes say below.
+    /// Formats a row for each client, with footnotes below.
     pub(super) fn markdown(&self) -> Result<String> {
         let mut notes: Vec<(&str, &Quote)> = Vec::new();
         let mut text = format!("| | {} |\n|---|", self.cells.join(" | "));
@@ -97,7 +97,7 @@ impl Client {
 }
 
 impl Quote {
-    /// Check that the line stands where it is said to, in the packages that are installed.
+    /// Checks that the line is at the stated place in the installed packages.
     pub(super) fn check(&self, packages: &Path) -> Result<()> {
         let (file, number) = self.at.rsplit_once(':').context("no line number")?;
         let source = std::fs::read_to_string(packages.join(file)).context(file.to_owned())?;

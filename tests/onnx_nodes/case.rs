@@ -1,4 +1,4 @@
-//! The cases that `tests/clients/onnx_node_tests.py` wrote: models with inputs and what they compute.
+//! The cases that `tests/clients/onnx_node_tests.py` wrote: models with inputs and expected outputs.
 
 use crate::python;
 use anyhow::{Context, Result, anyhow, ensure};
@@ -13,18 +13,18 @@ use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 pub(super) struct Case {
     /// `<kind>/<name>`; the kind `node` is the package's node tests.
     pub(super) name: String,
-    /// Why no request of V2 can carry it.
+    /// The reason why no V2 request can carry the case.
     pub(super) not_servable: Option<String>,
     #[serde(flatten)]
     pub(super) content: Option<Content>,
 }
 
-/// What there is to load, to give and to expect.
+/// The tolerances, inputs and expected outputs of a case.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Content {
     pub(super) rtol: f64,
     pub(super) atol: f64,
-    /// Values that no two runs have to agree on; their types and shapes count.
+    /// True if the values differ between runs; then only types and shapes are compared.
     pub(super) random: bool,
     pub(super) inputs: Vec<Stored>,
     pub(super) outputs: Vec<Stored>,
@@ -42,7 +42,7 @@ pub(super) struct Stored {
     length: usize,
 }
 
-/// Every case, in the order of names.
+/// Returns every case, sorted by name.
 pub(super) fn all() -> Result<&'static [Case]> {
     static CASES: OnceLock<Result<Vec<Case>, String>> = OnceLock::new();
     let cases = CASES.get_or_init(|| read().map_err(|error| format!("{error:#}")));
@@ -67,12 +67,12 @@ fn read() -> Result<Vec<Case>> {
 }
 
 impl Case {
-    /// The model's file.
+    /// Returns the path of the model's file.
     pub(super) fn model(&self) -> Result<PathBuf> {
         self.file("onnx")
     }
 
-    /// The bytes that the stored tensors are parts of.
+    /// Returns the bytes that the stored tensors are slices of.
     pub(super) fn tensors(&self) -> Result<Bytes> {
         Ok(std::fs::read(self.file("bin")?)?.into())
     }
@@ -84,7 +84,7 @@ impl Case {
 }
 
 impl Stored {
-    /// What a tensor of V2's JSON declares; its bytes are elsewhere.
+    /// Reads the declaration of a tensor from V2's JSON; its bytes are stored elsewhere.
     pub(super) fn declared(tensor: &serde_json::Value) -> Result<Stored> {
         Ok(Stored::deserialize(tensor)?)
     }
@@ -93,7 +93,7 @@ impl Stored {
         ElementType::from_name(&self.datatype).with_context(|| self.datatype.clone())
     }
 
-    /// The bytes of this tensor among those of its case.
+    /// Returns the bytes of this tensor among those of its case.
     pub(super) fn content(&self, tensors: &Bytes) -> Bytes {
         tensors.slice(self.offset..self.offset + self.length)
     }

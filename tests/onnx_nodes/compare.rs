@@ -1,24 +1,24 @@
-//! Whether a computed tensor is the expected one.
+//! Compares a computed tensor with the expected one.
 //!
-//! Types, shapes, integers, booleans and strings are exact. Floats agree within the case's tolerance,
-//! NaN with NaN, and infinities with their like.
+//! Types, shapes, integers, bools and strings must be equal. Floats must agree within the case's
+//! tolerance, NaN with NaN, and infinities with the same infinity.
 
 use wisp_tensor::{ElementType, Tensor};
 
-/// Roundings of the largest term that the sum of many may be off by, besides.
+/// The additional tolerance for sums of many terms, in roundings of the largest term.
 const ROUNDINGS: f64 = 8.0;
 
-/// Terms of about one, as those of saturated activations, are rounded by so much.
+/// The additional tolerance for terms of about one, such as those of saturated activations.
 const NEAR_ONE: f64 = 1e-6;
 
-/// How far apart two numbers may be: `absolute + relative * expected`.
+/// The tolerance between two numbers: `absolute + relative * expected`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tolerance {
     pub(super) relative: f64,
     pub(super) absolute: f64,
 }
 
-/// What differs, if anything does.
+/// Returns a description of the difference, if there is one.
 pub(super) fn difference(
     actual: &Tensor,
     expected: &Tensor,
@@ -36,7 +36,7 @@ pub(super) fn difference(
         .iter()
         .filter(|value| value.is_finite())
         .fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    // A sum is as exact as its largest terms are, also where they cancel out to almost nothing.
+    // A sum is as exact as its largest terms, even if they cancel out to almost zero.
     let absolute = tolerance
         .absolute
         .max(largest * ROUNDINGS * epsilon(expected))
@@ -44,7 +44,7 @@ pub(super) fn difference(
     let mut pairs = actual_values.iter().zip(&expected_values).enumerate();
     let (position, (actual, expected)) = pairs.find(|(_, (actual, expected))| {
         let equal = actual == expected || (actual.is_nan() && expected.is_nan());
-        // Of a distance that is NaN or infinite this says no.
+        // False for a distance that is NaN or infinite.
         let near = expected.is_finite()
             && (*actual - *expected).abs() <= absolute + tolerance.relative * expected.abs();
         !equal && !near
@@ -54,7 +54,7 @@ pub(super) fn difference(
     ))
 }
 
-/// How type or shape differ, if they do.
+/// Returns a description of the difference in type or shape, if there is one.
 pub(super) fn kind_difference(actual: &Tensor, expected: &Tensor) -> Option<String> {
     let kind = |tensor: &Tensor| format!("{} {}", tensor.element_type(), tensor.shape());
     let (actual, expected) = (kind(actual), kind(expected));
@@ -67,7 +67,7 @@ fn first_unequal(actual: &Tensor, expected: &Tensor) -> String {
     format!("byte {} differs", position.count())
 }
 
-/// The distance from 1 to the next number of this type.
+/// Returns the distance from 1 to the next number of this type.
 fn epsilon(tensor: &Tensor) -> f64 {
     match tensor.element_type() {
         ElementType::Fp16 => 2f64.powi(-10),
@@ -77,7 +77,7 @@ fn epsilon(tensor: &Tensor) -> f64 {
     }
 }
 
-/// The elements of a tensor of floats.
+/// Returns the elements of a tensor of floats.
 fn floats(tensor: &Tensor) -> Option<Vec<f64>> {
     let content: &[u8] = tensor.content();
     let pairs = || content.as_chunks::<2>().0.iter();
@@ -92,7 +92,7 @@ fn floats(tensor: &Tensor) -> Option<Vec<f64>> {
     })
 }
 
-/// The value of a half-precision number.
+/// Returns the value of an IEEE 754 half-precision number.
 fn half(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let fraction = f64::from(bits & 0x3ff) / 1024.0;
@@ -104,7 +104,7 @@ fn half(bits: u16) -> f64 {
     }
 }
 
-/// The value of the upper half of a single-precision number.
+/// Returns the value of a bfloat16 number, the upper half of an f32.
 fn brain(bits: u16) -> f64 {
     f32::from_bits(u32::from(bits) << 16).into()
 }

@@ -1,5 +1,5 @@
-//! A sample of the cases that pass, through the whole server: all tensors travel as bytes of V2's binary
-//! extension, both ways.
+//! Tests a sample of the passing cases through the whole server: all tensors are sent in both directions
+//! as bytes of V2's binary extension.
 
 use super::case::{self, Case, Content, Stored};
 use super::compare::{Tolerance, difference, kind_difference};
@@ -14,10 +14,10 @@ use wisp_tensor::{NamedTensor, Shape, Tensor};
 /// The backend of the harness's server.
 const BACKEND: &str = "tract";
 
-/// How many cases are asked for.
+/// The maximum number of sampled cases.
 const SAMPLE: usize = 60;
 
-/// Cases that are always among them: a real topology.
+/// Cases that are always included: a real topology.
 const ALWAYS: [&str; 1] = ["light/test_shufflenet"];
 
 #[test]
@@ -36,12 +36,13 @@ fn a_sample_of_the_onnx_cases_is_answered_over_the_wire() -> Result<()> {
     Ok(())
 }
 
-/// What the case's model is called; a repository has no directories of directories.
+/// Returns the name of the case's model; a repository has no nested directories.
 fn model(case: &Case) -> String {
     case.name.replace('/', "-")
 }
 
-/// The first case of each combination of element types, with scalars and empty tensors apart.
+/// Returns the first case of each combination of element types, with scalars and empty tensors kept
+/// apart.
 fn sample() -> Result<Vec<&'static Case>> {
     let passed = listed(BACKEND)?;
     let mut combinations = BTreeSet::new();
@@ -106,7 +107,7 @@ fn check(server: &TestServer, case: &Case) -> Result<()> {
     Ok(())
 }
 
-/// The JSON that declares the inputs, and the bytes that follow it.
+/// Returns the JSON that declares the inputs, and the bytes that follow it.
 fn request(content: &Content, tensors: &Bytes) -> Result<(Vec<u8>, Vec<u8>)> {
     let mut body = Vec::new();
     let inputs = content.inputs.iter().map(|input| {
@@ -122,7 +123,7 @@ fn request(content: &Content, tensors: &Bytes) -> Result<(Vec<u8>, Vec<u8>)> {
     Ok((serde_json::to_vec(&head)?, body))
 }
 
-/// The outputs of a binary response, in its order.
+/// Returns the outputs of a binary response, in its order.
 fn outputs(response: &Response) -> Result<Vec<NamedTensor>> {
     let told = || String::from_utf8_lossy(&response.body).into_owned();
     ensure!(response.status == 200, "{}: {}", response.status, told());

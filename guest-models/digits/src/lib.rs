@@ -1,7 +1,7 @@
-//! Pictures of handwritten digits to the digit.
+//! Recognizes handwritten digits in pictures.
 //!
-//! Clients send PNG or JPEG files, or pixels that are decoded already. `preprocess` makes each of them
-//! eight by eight pixels of ink, as the model was trained on; `postprocess` ranks the digits.
+//! Clients send PNG or JPEG files, or decoded pixels. `preprocess` converts each of them to eight by
+//! eight pixels of ink, as in the model's training data; `postprocess` ranks the digits.
 
 mod postprocess;
 mod preprocess;
@@ -29,7 +29,7 @@ impl Handler for Digits {
     }
 
     fn preprocess(request: &Request) -> Result<Vec<Tensor>> {
-        // A wrong parameter costs no decoding.
+        // Checked first, so that a wrong parameter costs no decoding.
         postprocess::top_k(request)?;
         preprocess::pixels(request)
     }

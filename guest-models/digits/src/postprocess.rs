@@ -1,11 +1,11 @@
-//! From logits to the most probable digits.
+//! Converts logits to the most probable digits.
 
 use wisp_handler::{Error, GraphOutputs, Request, Response, Result, Tensor, math};
 
-/// In the order of the graph's output.
+/// The digits, in the order of the graph's output.
 const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-/// How many digits the client wants to see, the request's parameter `top_k`.
+/// Returns the number of digits that the client requests with the parameter `top_k`.
 pub(crate) fn top_k(request: &Request) -> Result<usize> {
     let wanted = request.parameter::<i64>("top_k")?.unwrap_or(3);
     match usize::try_from(wanted) {
@@ -16,7 +16,8 @@ pub(crate) fn top_k(request: &Request) -> Result<usize> {
     }
 }
 
-/// The `count` most probable digits of each picture with their probabilities, descending.
+/// Returns the `count` most probable digits of each picture with their probabilities, in descending
+/// order.
 pub(crate) fn ranking(outputs: &GraphOutputs, count: usize) -> Result<Response> {
     let logits = outputs.tensor("logits")?.view::<f32>(&[-1, 10])?;
     let shape = [logits.row_count(), count];

@@ -1,12 +1,12 @@
-//! From pictures to eight by eight pixels of ink.
+//! Converts pictures to eight by eight pixels of ink.
 
 use wisp_handler::image::{Colour, Image};
 use wisp_handler::{Error, Request, Result, Tensor};
 
-/// The side of the graph's input.
+/// The height and width of the graph's input.
 const SIDE: usize = 8;
 
-/// The graph's input, [pictures, 1, 8, 8], ink 1 and paper 0.
+/// Returns the graph's input, [pictures, 1, 8, 8], in which ink is 1 and paper is 0.
 pub(crate) fn pixels(request: &Request) -> Result<Vec<Tensor>> {
     let inputs = ["image", "pixels"].map(|name| request.optional_input(name));
     let rows = match inputs {
@@ -24,7 +24,7 @@ pub(crate) fn pixels(request: &Request) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor::from_rows("pixels", &[1, SIDE, SIDE], rows)?])
 }
 
-/// One decoded picture at a time, so that a batch needs no more memory than its largest.
+/// Decodes one picture at a time, so that a batch needs no more memory than its largest picture.
 fn from_files(files: &Tensor) -> Result<Vec<Vec<f32>>> {
     let row = |(index, file)| {
         let image = Image::decode(file)
@@ -49,7 +49,7 @@ fn from_pixels(pixels: &Tensor) -> Result<Vec<Vec<f32>>> {
     pixels.rows().map(row).collect()
 }
 
-/// The picture at the graph's size, as much ink as there is in each place.
+/// Returns the picture at the graph's size, as the amount of ink at each place.
 fn ink(image: &Image) -> Result<Vec<f32>> {
     let mut ink = image.resize(SIDE, SIDE)?.to_planes(&[(0.0, 1.0)]);
     if has_bright_paper(&ink) {
@@ -58,7 +58,8 @@ fn ink(image: &Image) -> Result<Vec<f32>> {
     Ok(ink)
 }
 
-/// Digits are drawn in the middle, so that the outermost pixels show the paper.
+/// Returns whether the paper is brighter than the ink. Digits are drawn in the middle, so the
+/// outermost pixels show the paper.
 fn has_bright_paper(pixels: &[f32]) -> bool {
     let is_border = |index: &usize| {
         let (row, column) = (index / SIDE, index % SIDE);

@@ -1,9 +1,10 @@
-//! The handler natively, over a graph that is a closure.
+//! Native tests of the handler, with a closure as the graph.
 
 use super::*;
 use wisp_handler::{Error, Fault, testing};
 
-/// A bar of ink in columns 3 and 4 of an eight by eight picture, each pixel `scale` wide and high.
+/// Returns a picture of eight by eight fields with a bar of ink in columns 3 and 4. Each field is
+/// `scale` pixels wide and high.
 fn bar(scale: usize, ink: u8, paper: u8) -> Vec<u8> {
     let side = 8 * scale;
     (0..side * side)

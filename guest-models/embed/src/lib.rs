@@ -1,8 +1,8 @@
-//! Texts to sentence embeddings, with the tokenizer of the model inside.
+//! Computes sentence embeddings of texts, including the model's tokenizer.
 //!
-//! `preprocess` turns texts into token ids and fills them up to one length; `postprocess` averages
-//! what the model says of each token and scales it to length 1. Since the average must leave the
-//! filling out, the two share the mask, and the handler writes `infer` itself.
+//! `preprocess` converts texts to token ids and pads them to one length; `postprocess` averages the
+//! model's outputs per token and scales the mean to length 1. Since the mean must exclude the padding,
+//! both steps need the mask, and the handler implements `infer` itself.
 
 mod postprocess;
 mod preprocess;
@@ -10,7 +10,7 @@ mod tokenizer;
 
 use wisp_handler::{Datatype, GraphSpec, Graphs, Handler, Request, Response, Result, Signature};
 
-/// Elements of an embedding.
+/// The number of elements of an embedding.
 const WIDTH: usize = 384;
 
 /// The handler of the embedding model.
@@ -35,7 +35,7 @@ impl Handler for Embed {
     fn infer(request: &Request, graphs: &mut dyn Graphs) -> Result<Response> {
         let texts = request.input("text")?.strings(&[-1])?;
         if texts.is_empty() {
-            // Graphs take no sequences of length 0.
+            // Graphs do not accept sequences of length 0.
             return postprocess::response(&[]);
         }
         let batch = preprocess::tokens(&texts);

@@ -1,10 +1,10 @@
-//! From the model's view of each token to one embedding per text.
+//! Reduces the model's output per token to one embedding per text.
 
 use crate::WIDTH;
 use crate::preprocess::Batch;
 use wisp_handler::{GraphOutputs, Response, Result, Tensor, math};
 
-/// The mean over each text's own tokens, at length 1.
+/// Returns the mean over each text's own tokens, scaled to length 1.
 pub(crate) fn embeddings(outputs: &GraphOutputs, batch: &Batch) -> Result<Response> {
     let shape = [
         i64::try_from(batch.rows.len())?,
@@ -24,7 +24,7 @@ pub(crate) fn embeddings(outputs: &GraphOutputs, batch: &Batch) -> Result<Respon
                 .zip(token)
                 .for_each(|(sum, value)| *sum += value);
         }
-        // The sum and the mean have one direction, which is all that is left at length 1.
+        // The sum and the mean have the same direction, so the sum is enough for a vector of length 1.
         math::normalise_l2(embedding);
     }
     response(&embeddings)

@@ -1,16 +1,16 @@
-//! From texts to rows of token ids, all of one length.
+//! Converts texts to rows of token ids of equal length.
 
 use crate::tokenizer::{PAD, tokenize};
 use wisp_handler::{Result, Tensor};
 
-/// What the length of a batch is a multiple of. The host plans a graph anew for each shape it meets,
-/// and this leaves 16 lengths instead of 256.
+/// The divisor of a batch's length. The host plans a graph for each shape, and this step leaves 16
+/// lengths instead of 256.
 const LENGTH_STEP: usize = 16;
 
-/// Texts as token ids, not filled up yet.
+/// Texts as token ids, without padding.
 pub(crate) struct Batch {
     pub(crate) rows: Vec<Vec<i64>>,
-    /// Tokens of the longest, rounded up.
+    /// The number of tokens of the longest text, rounded up to a multiple of [`LENGTH_STEP`].
     pub(crate) length: usize,
 }
 
@@ -24,7 +24,7 @@ pub(crate) fn tokens(texts: &[&str]) -> Batch {
 }
 
 impl Batch {
-    /// The graph's three inputs, [texts, length] each.
+    /// Returns the graph's three inputs, [texts, length] each.
     pub(crate) fn to_inputs(&self) -> Result<Vec<Tensor>> {
         let filled = |value: fn(i64) -> i64, filling: i64| {
             let row =

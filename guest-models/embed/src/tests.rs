@@ -1,9 +1,9 @@
-//! The handler natively, over a graph that is a closure.
+//! Native tests of the handler, with a closure as the graph.
 
 use super::*;
 use wisp_handler::{Error, Tensor, testing};
 
-/// A model that says of a token its id, in the first element, and 1 in the second.
+/// A model whose output for a token is its id in the first element and 1 in the second.
 fn infer(request: &Request) -> Result<Response> {
     testing::infer::<Embed>(request, |_, inputs| {
         let ids = inputs[0].view::<i64>(&[-1, -1])?;
@@ -22,7 +22,7 @@ fn infer(request: &Request) -> Result<Response> {
         let shape = [ids.shape()[0], ids.shape()[1], WIDTH];
         let token = |id: &i64| {
             let mut hidden = [0.0_f32; WIDTH];
-            // Filling is loud, to be heard if it is not left out.
+            // The padding has large values, so that the test fails if it is not excluded.
             (hidden[0], hidden[1]) = if *id == 0 {
                 (1e6, -1e6)
             } else {
@@ -73,7 +73,7 @@ fn no_texts_have_no_embeddings_and_no_input_is_the_clients_fault() -> Result<()>
 
 #[test]
 fn the_graph_meets_few_lengths() -> Result<()> {
-    // Besides the words, the tokens that begin and end a text.
+    // In addition to the words, the batch contains the tokens at the start and the end of a text.
     for (words, length) in [(0, 16), (14, 16), (15, 32), (254, 256), (1000, 256)] {
         let batch = preprocess::tokens(&["word ".repeat(words).as_str(), "a"]);
         for input in batch.to_inputs()? {

@@ -1,7 +1,7 @@
-//! Ten measurements of a patient to the progression of diabetes a year later.
+//! Predicts the progression of diabetes a year later from ten measurements of a patient.
 //!
-//! The model scales its input itself; `preprocess` only refuses what is not a number. `postprocess`
-//! keeps the prediction within what was ever observed, and says where it had to.
+//! The model scales its input itself; `preprocess` only rejects values that are not finite.
+//! `postprocess` limits the prediction to the observed range, and reports where it was limited.
 
 mod postprocess;
 mod preprocess;

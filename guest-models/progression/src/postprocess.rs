@@ -1,12 +1,13 @@
-//! From the graph's prediction to one that can be.
+//! Limits the graph's prediction to plausible values.
 
 use std::ops::RangeInclusive;
 use wisp_handler::{Error, GraphOutputs, Response, Result, Tensor};
 
-/// The least and the greatest progression that was observed; a linear model goes beyond both.
+/// The smallest and the largest observed progression; a linear model can exceed both.
 const OBSERVED: RangeInclusive<f32> = 25.0..=346.0;
 
-/// The prediction for each row within bounds, and whether it lay outside.
+/// Returns the prediction for each row within the bounds, and a flag for each prediction outside of
+/// them.
 pub(crate) fn progression(outputs: &GraphOutputs) -> Result<Response> {
     let predicted = outputs.tensor("progression")?.view::<f32>(&[-1, 1])?;
     if predicted.iter().any(|value| value.is_nan()) {

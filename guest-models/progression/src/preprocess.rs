@@ -1,4 +1,4 @@
-//! From a request to features, each of them a number.
+//! Checks that all features of a request are finite.
 
 use wisp_handler::{Error, Request, Result, Tensor};
 
@@ -7,7 +7,7 @@ const FEATURES: [&str; 10] = [
     "age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6",
 ];
 
-/// The graph's input, [rows, 10], in the units that clients send.
+/// Returns the graph's input, [rows, 10], in the units that clients send.
 pub(crate) fn features(request: &Request) -> Result<Vec<Tensor>> {
     let input = request.input("features")?;
     let features = input.view::<f32>(&[-1, 10])?;

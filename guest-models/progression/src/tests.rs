@@ -1,4 +1,4 @@
-//! The handler natively, over a graph that is a closure.
+//! Native tests of the handler, with a closure as the graph.
 
 use super::*;
 use wisp_handler::{Error, Fault, testing};

@@ -1,8 +1,8 @@
-//! From a [`Handler`] to a component: the bindings of `wit/handler.wit`, and the translation between
-//! its types and ours.
+//! Exports a [`Handler`] as a component: the bindings of `wit/handler.wit`, and the conversion between
+//! its types and those of this crate.
 //!
-//! Generated types stay in here. Names, shapes and bytes are moved across, never copied, except into
-//! and out of wasi:nn, which is another memory. Compiled for Wasm only.
+//! Generated types are used in this module only. Names, shapes and bytes are moved, not copied, except
+//! into and out of wasi:nn, which uses another memory. Compiled for Wasm only.
 
 use crate::error::{Error, Fault, Result};
 use crate::tensor::Origin;
@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 #[expect(missing_docs, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
-        // The repository's `wit/`; `wisp new` copies both directories in the same places.
+        // The repository's `wit/`; `wisp new` copies both directories to the same relative places.
         path: "../../wit",
         world: "handler",
         pub_export_macro: true,
@@ -38,11 +38,11 @@ pub use bindings::export_component;
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// The export of `model` that a [`Handler`] amounts to.
+/// The implementation of the exported interface `model` for a [`Handler`].
 #[derive(Debug)]
 pub struct Component<H>(PhantomData<H>);
 
-/// The graphs behind wasi:nn. A context is kept, so that a loop pays for it once.
+/// The graphs behind wasi:nn. Contexts are kept, so that a loop creates each only once.
 struct WasiNn {
     contexts: Vec<(String, GraphExecutionContext)>,
 }
@@ -247,7 +247,7 @@ fn to_wire_specs(specs: Vec<TensorSpec>) -> Vec<wire::TensorSpec> {
 }
 
 fn from_wire_shape(shape: Vec<u32>) -> Vec<usize> {
-    // `usize` is 32 bits wide here, so that this neither fails nor allocates.
+    // `usize` is 32 bits wide here, so this neither fails nor allocates.
     shape.into_iter().map(|size| size as usize).collect()
 }
 

@@ -1,4 +1,4 @@
-//! The element types of tensors, and the Rust types that stand for them.
+//! The element types of tensors, and the corresponding Rust types.
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 use half::{bf16, f16};
@@ -30,7 +30,7 @@ pub enum Datatype {
 }
 
 impl Datatype {
-    /// The bytes that one element takes, `None` for BYTES.
+    /// Returns the size of one element in bytes, or `None` for BYTES.
     pub const fn size(self) -> Option<usize> {
         match self {
             Self::Bool | Self::Uint8 | Self::Int8 => Some(1),
@@ -63,11 +63,10 @@ impl fmt::Display for Datatype {
     }
 }
 
-/// A Rust type that is one element of a tensor: `bool`, the integers, the floats, and
-/// [`half::f16`] and [`half::bf16`]. BYTES has no such type, see
-/// [`Tensor::strings`](crate::Tensor::strings).
+/// A Rust type for an element of a tensor: `bool`, the integers, the floats, and [`half::f16`] and
+/// [`half::bf16`]. BYTES has no such type, see [`Tensor::strings`](crate::Tensor::strings).
 pub trait Element: NoUninit + CheckedBitPattern + sealed::Sealed {
-    /// The datatype of a tensor of these.
+    /// The datatype of a tensor with these elements.
     const DATATYPE: Datatype;
 }
 

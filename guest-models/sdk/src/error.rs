@@ -1,27 +1,27 @@
-//! Why a handler has no response, and whose fault that is.
+//! The errors of handlers, with a message and the party at fault.
 //!
-//! The client is told of both kinds, with different statuses, so a text is short, lower case and
-//! names the input. Deliberately not `std::error::Error`: that is what lets `?` turn every error
-//! there is into this one.
+//! The client receives errors of both kinds, with different statuses, so a message should be short and
+//! lower case and should name the input. [`Error`] deliberately does not implement
+//! `std::error::Error`: this allows `?` to convert every error type that does.
 
 use std::fmt;
 
-/// The result of everything in a handler that can fail.
+/// The result of a fallible operation in a handler.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Who has to change something before the request can succeed.
+/// The party that must change something before the request can succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The request is wrong: the client is answered with an invalid-argument status.
+    /// The request is wrong. The client receives an invalid-argument status.
     Client,
-    /// The handler, its graph or the host is wrong: the client is answered with a bad-gateway status.
+    /// The handler, its graph or the host is wrong. The client receives a bad-gateway status.
     Handler,
 }
 
-/// A failure with a text that reaches the client.
+/// A failure with a message for the client.
 ///
-/// Errors of other types become one by `?`, at the handler's fault. Where the client is to blame,
-/// say so: `text.parse::<f32>().map_err(Error::client)?`.
+/// The operator `?` converts errors of other types to this one, with the handler at fault. If the
+/// client is at fault, convert the error explicitly: `text.parse::<f32>().map_err(Error::client)?`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     fault: Fault,
@@ -29,7 +29,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// A failure that the request caused.
+    /// Creates an error that the request caused.
     pub fn client(message: impl fmt::Display) -> Self {
         Self {
             fault: Fault::Client,
@@ -37,7 +37,7 @@ impl Error {
         }
     }
 
-    /// A failure that no request should cause.
+    /// Creates an error that no request should cause.
     pub fn handler(message: impl fmt::Display) -> Self {
         Self {
             fault: Fault::Handler,
@@ -52,17 +52,17 @@ impl Error {
         }
     }
 
-    /// Who is at fault.
+    /// Returns the party at fault.
     pub fn fault(&self) -> Fault {
         self.fault
     }
 
-    /// What the client is told.
+    /// Returns the message for the client.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The same failure, its text preceded by the place where it occurred: `place: text`.
+    /// Returns the same error with its message preceded by a place: `place: message`.
     #[must_use]
     pub fn within(self, place: impl fmt::Display) -> Self {
         Self {

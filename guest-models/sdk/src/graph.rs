@@ -1,6 +1,6 @@
-//! Computing: the way from a handler to the graphs of its model.
+//! The interface with which a handler computes the graphs of its model.
 //!
-//! A trait, so that the same handler runs over wasi:nn in a component and over a closure in a test
+//! It is a trait, so that a handler can run with wasi:nn in a component and with a closure in a test
 //! ([`testing`](crate::testing)).
 
 use crate::Tensor;
@@ -11,11 +11,12 @@ pub trait Graphs {
     /// Computes the graph of this name on named inputs.
     ///
     /// # Errors
-    /// A graph that is not there, or that refuses or fails to compute: the handler's fault.
+    /// Fails with `Fault::Handler` if there is no such graph, or if it rejects the inputs or fails to
+    /// compute.
     fn compute(&mut self, graph: &str, inputs: &[Tensor]) -> Result<GraphOutputs>;
 }
 
-/// What a graph computed.
+/// The outputs of a computation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GraphOutputs {
     tensors: Vec<Tensor>,
@@ -26,16 +27,16 @@ impl GraphOutputs {
         Self { tensors }
     }
 
-    /// The output of this name.
+    /// Returns the output of this name.
     ///
     /// # Errors
-    /// The handler's fault where the graph has none.
+    /// Fails with `Fault::Handler` if the graph has no such output.
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
         let found = self.tensors.iter().find(|tensor| tensor.name == name);
         found.ok_or_else(|| Error::handler(format_args!("graph output `{name}` is missing")))
     }
 
-    /// The outputs themselves, in the graph's order.
+    /// Returns all outputs, in the graph's order.
     pub fn into_tensors(self) -> Vec<Tensor> {
         self.tensors
     }

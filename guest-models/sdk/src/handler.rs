@@ -1,31 +1,34 @@
-//! The trait that a handler is.
+//! The trait that handlers implement.
 
 use crate::{GraphOutputs, Graphs, Request, Response, Result, Signature, Tensor};
 
-/// One model's preprocessing and postprocessing.
+/// The preprocessing and postprocessing of one model.
 ///
-/// The usual handler has one graph and writes [`preprocess`](Self::preprocess) and
-/// [`postprocess`](Self::postprocess). One with several graphs, with a loop, or with something to
-/// remember between the two halves writes [`infer`](Self::infer) instead.
+/// A typical handler has one graph and implements [`preprocess`](Self::preprocess) and
+/// [`postprocess`](Self::postprocess). A handler with several graphs, with a loop, or with state to
+/// pass from preprocessing to postprocessing implements [`infer`](Self::infer) instead.
 ///
-/// There is no `self`: every request gets an instance of its own, and nothing outlives it.
+/// There is no `self`: every request runs in an instance of its own, and no state outlives it.
 pub trait Handler {
     /// The graph that the provided [`infer`](Self::infer) computes: `model` is `model.onnx`.
     const GRAPH: &'static str = "model";
 
-    /// What clients send and get, and what the graphs take and give. Called when a version is loaded.
+    /// Returns the inputs and outputs for clients, and those of the graphs. Called when a version is
+    /// loaded.
     fn signature() -> Signature;
 
-    /// From the request to the inputs of the graph. Provided: the request's inputs as they are.
+    /// Converts the request to the inputs of the graph. The provided implementation returns the
+    /// request's inputs unchanged.
     ///
     /// # Errors
-    /// Say whose fault it is: [`Error::client`](crate::Error::client) or
+    /// An implementation names the party at fault with [`Error::client`](crate::Error::client) or
     /// [`Error::handler`](crate::Error::handler).
     fn preprocess(request: &Request) -> Result<Vec<Tensor>> {
         Ok(request.inputs().to_vec())
     }
 
-    /// From the outputs of the graph to the response. Provided: the graph's outputs as they are.
+    /// Converts the outputs of the graph to the response. The provided implementation returns the
+    /// graph's outputs unchanged.
     ///
     /// # Errors
     /// As for [`preprocess`](Self::preprocess).
@@ -34,10 +37,11 @@ pub trait Handler {
         Ok(outputs.into_tensors().into())
     }
 
-    /// The whole way from request to response. Provided: preprocess, compute, postprocess.
+    /// Converts a request to a response. The provided implementation preprocesses, computes and
+    /// postprocesses.
     ///
     /// # Errors
-    /// Those of the three steps.
+    /// Returns the errors of the three steps.
     fn infer(request: &Request, graphs: &mut dyn Graphs) -> Result<Response> {
         let inputs = Self::preprocess(request)?;
         let outputs = graphs.compute(Self::GRAPH, &inputs)?;

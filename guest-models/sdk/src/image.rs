@@ -1,21 +1,22 @@
-//! Images: decoding, grey, resizing, and the way to the planes of a graph's input.
+//! Images: decoding, conversion to gray, resizing, and conversion to the planes of a graph's input.
 //!
-//! Eight bits a channel, one or three channels. Transparency is flattened onto white paper, sixteen
-//! bits are cut to eight, and EXIF orientation and colour profiles are ignored.
+//! Images have eight bits per channel, and one or three channels. Transparent pixels are blended with
+//! white, sixteen bits are reduced to eight, and EXIF orientation and color profiles are ignored.
 //!
-//! Invariant: no image is larger than [`MAX_PIXELS`] when it was decoded here. The size that a file
-//! claims is judged before memory is reserved for it, and that memory is all that decoding fills.
+//! Invariant: an image decoded here has at most [`MAX_PIXELS`]. The size that a file declares is
+//! checked before memory is reserved for it, and decoding fills no more than that memory.
 
 use crate::error::{Error, Result};
 
 mod decode;
 mod resize;
 
-/// The largest image that is decoded: 12 megapixels, as RGBA 48 MB of an instance's 128 MiB. A
-/// progressive JPEG may have half of that, since its coefficients are kept as well.
+/// The maximum number of pixels of a decoded image: 12 megapixels, which as RGBA take 48 MB of an
+/// instance's 128 MiB. A progressive JPEG may have half as many, since its coefficients are stored
+/// too.
 pub const MAX_PIXELS: usize = 12_000_000;
 
-/// An image in rows of pixels, the channels of a pixel together.
+/// An image in row-major order, with the channels of a pixel next to each other.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
     width: usize,
@@ -24,7 +25,7 @@ pub struct Image {
     samples: Vec<u8>,
 }
 
-/// What the channels of an image are.
+/// The channels of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
     /// One channel: 0 is black, 255 white.
@@ -39,7 +40,8 @@ impl Image {
     /// Decodes a PNG or JPEG file.
     ///
     /// # Errors
-    /// The client's fault where it is neither, is damaged, or is larger than [`MAX_PIXELS`].
+    /// Fails with [`Fault::Client`](crate::Fault::Client) if the file has another format, is damaged,
+    /// or is larger than [`MAX_PIXELS`].
     ///
     /// ```
     /// let problem = wisp_handler::image::Image::decode(b"GIF89a").unwrap_err();
@@ -55,10 +57,11 @@ impl Image {
         }
     }
 
-    /// An image of pixels that are decoded already, row by row.
+    /// Creates an image from decoded pixels, in row-major order.
     ///
     /// # Errors
-    /// The client's fault where there are no pixels, or not `width * height` of them.
+    /// Fails with [`Fault::Client`](crate::Fault::Client) if there are no pixels, or not
+    /// `width * height` of them.
     pub fn new(width: usize, height: usize, colour: Colour, samples: Vec<u8>) -> Result<Self> {
         let expected = width
             .checked_mul(height)
@@ -77,27 +80,27 @@ impl Image {
         })
     }
 
-    /// Columns.
+    /// Returns the number of columns.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Rows.
+    /// Returns the number of rows.
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// What the channels are.
+    /// Returns the channels of the image.
     pub fn colour(&self) -> Colour {
         self.colour
     }
 
-    /// Row by row, the channels of a pixel together.
+    /// Returns the samples in row-major order, with the channels of a pixel next to each other.
     pub fn samples(&self) -> &[u8] {
         &self.samples
     }
 
-    /// The same image in grey: ITU-R 601 luma, rounded as Pillow does.
+    /// Converts the image to gray: ITU-R 601 luma, with the same rounding as Pillow.
     #[must_use]
     pub fn into_grey(self) -> Self {
         let samples = match self.colour {
@@ -111,7 +114,7 @@ impl Image {
         }
     }
 
-    /// The same image with three channels, equal ones where it was grey.
+    /// Converts the image to three channels, which are equal if it was gray.
     #[must_use]
     pub fn into_rgb(self) -> Self {
         let samples = match self.colour {
@@ -125,17 +128,17 @@ impl Image {
         }
     }
 
-    /// The image at another size, each new pixel the average of the area that it covers.
+    /// Returns the image at another size. Each new pixel is the average of the area that it covers.
     ///
     /// # Errors
-    /// The handler's fault where the new size is zero or beyond 65 535.
+    /// Fails with [`Fault::Handler`](crate::Fault::Handler) if the new size is zero or beyond 65 535.
     pub fn resize(&self, width: usize, height: usize) -> Result<Self> {
         let samples = resize::area_average(self, width, height)?;
         Self::new(width, height, self.colour, samples)
     }
 
-    /// One row of an NCHW tensor: channel after channel, each sample scaled to 0..1 and standardised
-    /// with its channel's `(mean, deviation)`.
+    /// Returns one row of an NCHW tensor: one channel after the other, with each sample scaled to 0..1
+    /// and standardized with its channel's `(mean, deviation)`.
     ///
     /// ```
     /// # use wisp_handler::{Result, Tensor, image::{Colour, Image}};
@@ -169,7 +172,7 @@ impl std::fmt::Debug for Image {
 // === impl Colour ===
 
 impl Colour {
-    /// Samples per pixel.
+    /// Returns the number of samples per pixel.
     pub const fn channels(self) -> usize {
         match self {
             Self::Grey => 1,
@@ -185,7 +188,7 @@ fn luma(pixel: &[u8]) -> u8 {
         .zip(weights)
         .map(|(sample, weight)| u32::from(*sample) * weight)
         .sum();
-    // The weights sum to 65536, so that the top byte is all there is.
+    // The weights sum to 65536, so the result is the third byte.
     let [_, _, luma, _] = (sum + 0x8000).to_le_bytes();
     luma
 }

@@ -1,9 +1,10 @@
-//! The arithmetic that most handlers need, on rows of `f32`.
+//! Arithmetic that most handlers need, on rows of `f32`.
 //!
-//! Rows are what [`View::rows`](crate::View::rows) gives; everything here works in place or on the
-//! spot, and allocates nothing but what it returns.
+//! The functions accept rows as returned by [`View::rows`](crate::View::rows). They work in place
+//! where possible, and allocate only what they return.
 
-/// Turns logits into probabilities that sum to 1. Safe for logits of any size; empty stays empty.
+/// Converts logits to probabilities that sum to 1. Safe for logits of any size. An empty row stays
+/// empty.
 ///
 /// ```
 /// let mut row = [1000.0, 1000.0];
@@ -22,7 +23,8 @@ pub fn softmax(row: &mut [f32]) {
     }
 }
 
-/// The index of the largest value, the first among equals; NaN never wins. `None` for an empty row.
+/// Returns the index of the largest value, the first among equal ones. NaN is never selected over a
+/// number. Returns `None` for an empty row.
 ///
 /// ```
 /// assert_eq!(wisp_handler::math::argmax(&[0.1, 0.7, 0.2]), Some(1));
@@ -38,8 +40,8 @@ pub fn argmax(row: &[f32]) -> Option<usize> {
     (0..row.len()).reduce(best)
 }
 
-/// The `count` largest values with their indices, largest first; equal ones in the order of their
-/// indices, NaN last. Fewer where the row is shorter.
+/// Returns the `count` largest values with their indices, largest first. Equal values are in the order
+/// of their indices, and NaNs are last. Returns fewer values if the row is shorter.
 ///
 /// ```
 /// assert_eq!(wisp_handler::math::top_k(&[0.1, 0.7, 0.2], 2), [(1, 0.7), (2, 0.2)]);
@@ -56,8 +58,8 @@ pub fn top_k(row: &[f32], count: usize) -> Vec<(usize, f32)> {
     best
 }
 
-/// Standardises a row: subtracts the mean and divides by the standard deviation of each column.
-/// Columns without a mean or deviation stay as they are.
+/// Standardizes a row: subtracts the mean and divides by the standard deviation of each column.
+/// Columns without a mean and deviation are unchanged.
 ///
 /// ```
 /// let mut row = [14.0, 2.0];
@@ -70,7 +72,7 @@ pub fn standardise(row: &mut [f32], columns: impl IntoIterator<Item = (f32, f32)
     }
 }
 
-/// Scales a vector to Euclidean length 1. One of length 0 stays as it is.
+/// Scales a vector to Euclidean length 1. A vector of length 0 is unchanged.
 ///
 /// ```
 /// let mut vector = [3.0, 4.0];

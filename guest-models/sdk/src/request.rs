@@ -1,11 +1,11 @@
-//! What the client asked: named inputs, its own parameters, and the outputs it wants.
+//! Requests: named inputs, parameters, and the requested outputs.
 
 use crate::Tensor;
 use crate::error::{Error, Result};
 use crate::tensor::Origin;
 
-/// One request. Its tensors have the names, types and shapes of the signature, which the host has
-/// checked; whether they are complete and make sense is for the handler to judge.
+/// A request. The host has checked that its tensors have the names, types and shapes of the signature.
+/// The handler checks their completeness and their values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
     pub(crate) inputs: Vec<Tensor>,
@@ -24,19 +24,20 @@ pub enum ParameterValue {
     String(String),
 }
 
-/// A type that a parameter can be read as. Integers convert where the number fits, and to `f64`.
+/// A type that a parameter can be read as. Integers convert to other integer types if the number fits,
+/// and to `f64`.
 pub trait FromParameter<'a>: Sized {
-    /// What an error calls the type, with its article.
+    /// The name of the type in error messages, with its article.
     const EXPECTED: &'static str;
 
-    /// The value, `None` where it is of another type.
+    /// Returns the value, or `None` if it has another type.
     fn from_parameter(value: &'a ParameterValue) -> Option<Self>;
 }
 
 // === impl Request ===
 
 impl Request {
-    /// A request without inputs, to be filled by the `with_` functions in tests.
+    /// Creates a request without inputs. Tests add content with the `with_` functions.
     pub fn new() -> Self {
         Self::default()
     }
@@ -62,36 +63,37 @@ impl Request {
         self
     }
 
-    /// Adds an output to those that are wanted.
+    /// Adds an output to the requested ones.
     #[must_use]
     pub fn with_output(mut self, name: impl Into<String>) -> Self {
         self.outputs.push(name.into());
         self
     }
 
-    /// All inputs, in the client's order.
+    /// Returns all inputs, in the client's order.
     pub fn inputs(&self) -> &[Tensor] {
         &self.inputs
     }
 
-    /// The input of this name.
+    /// Returns the input of this name.
     ///
     /// # Errors
-    /// The client's fault where it is missing.
+    /// Fails with [`Fault::Client`](crate::Fault::Client) if it is missing.
     pub fn input(&self, name: &str) -> Result<&Tensor> {
         self.optional_input(name)
             .ok_or_else(|| Error::client(format_args!("input `{name}` is missing")))
     }
 
-    /// The input of this name, where the client sent it.
+    /// Returns the input of this name, if the client sent it.
     pub fn optional_input(&self, name: &str) -> Option<&Tensor> {
         self.inputs.iter().find(|tensor| tensor.name == name)
     }
 
-    /// The parameter of this name as `bool`, `i64`, `u64`, `f64` or `&str`, where the client sent it.
+    /// Returns the parameter of this name as `bool`, `i64`, `u64`, `f64` or `&str`, if the client sent
+    /// it.
     ///
     /// # Errors
-    /// The client's fault where it is of another type.
+    /// Fails with [`Fault::Client`](crate::Fault::Client) if it has another type.
     ///
     /// ```
     /// # use wisp_handler::{Request, Result};
@@ -116,12 +118,13 @@ impl Request {
         }
     }
 
-    /// The outputs that the client named, in its order; empty means all.
+    /// Returns the outputs that the client named, in its order. An empty slice stands for all outputs.
     pub fn outputs(&self) -> &[String] {
         &self.outputs
     }
 
-    /// Whether an output is worth computing. Answering with more does no harm: the host drops it.
+    /// Returns whether the client requested an output. Additional outputs in a response do no harm:
+    /// the host drops them.
     pub fn wants(&self, output: &str) -> bool {
         self.outputs.is_empty() || self.outputs.iter().any(|wanted| wanted == output)
     }

@@ -1,9 +1,9 @@
-//! What a handler answers: named outputs and parameters of its own.
+//! Responses: named outputs and parameters.
 
 use crate::{ParameterValue, Tensor};
 
-/// An answer under construction; the host checks it against the signature and drops what the client
-/// did not ask for.
+/// A response under construction. The host checks it against the signature, and drops outputs that the
+/// client did not request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Response {
     pub(crate) outputs: Vec<Tensor>,
@@ -11,7 +11,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// An answer with nothing in it yet.
+    /// Creates an empty response.
     pub fn new() -> Self {
         Self::default()
     }
@@ -23,7 +23,7 @@ impl Response {
         self
     }
 
-    /// Adds a parameter, which the protocols carry beside the outputs.
+    /// Adds a parameter, which the protocols transmit next to the outputs.
     #[must_use]
     pub fn with_parameter(
         mut self,
@@ -34,17 +34,17 @@ impl Response {
         self
     }
 
-    /// All outputs, in the order they were added.
+    /// Returns all outputs, in the order in which they were added.
     pub fn outputs(&self) -> &[Tensor] {
         &self.outputs
     }
 
-    /// The output of this name, as tests want it.
+    /// Returns the output of this name. Useful in tests.
     pub fn output(&self, name: &str) -> Option<&Tensor> {
         self.outputs.iter().find(|tensor| tensor.name == name)
     }
 
-    /// All parameters, in the order they were added.
+    /// Returns all parameters, in the order in which they were added.
     pub fn parameters(&self) -> &[(String, ParameterValue)] {
         &self.parameters
     }

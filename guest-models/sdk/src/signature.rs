@@ -1,12 +1,12 @@
-//! What a handler declares: what clients send and get, and the graphs that takes.
+//! The declarations of a handler: inputs and outputs for clients, and the graphs that it needs.
 //!
-//! The host reads it when a version is loaded, compares it with the real graphs, and from then on
+//! The host reads the signature when a version is loaded, compares it with the real graphs, and then
 //! checks every request and response against it.
 
 use crate::error::Result;
 use crate::{Datatype, Tensor};
 
-/// The inputs and outputs that clients see, and the graphs behind them.
+/// The inputs and outputs for clients, and the graphs behind them.
 ///
 /// ```
 /// use wisp_handler::{Datatype, GraphSpec, Signature};
@@ -24,54 +24,54 @@ use crate::{Datatype, Tensor};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signature {
-    /// What a request may carry.
+    /// The inputs of a request.
     pub inputs: Vec<TensorSpec>,
-    /// What a response carries.
+    /// The outputs of a response.
     pub outputs: Vec<TensorSpec>,
     /// Every graph that the handler computes.
     pub graphs: Vec<GraphSpec>,
 }
 
-/// A graph by name, as the handler expects it to be.
+/// A graph and the inputs and outputs that the handler expects of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GraphSpec {
-    /// `model` for `model.onnx`.
+    /// The name of the graph: `model` for `model.onnx`.
     pub name: String,
-    /// What the handler computes it with.
+    /// The inputs that the handler provides.
     pub inputs: Vec<TensorSpec>,
-    /// What the handler takes from it.
+    /// The outputs that the handler uses.
     pub outputs: Vec<TensorSpec>,
 }
 
-/// What is declared of a tensor before there is one.
+/// The declaration of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
-    /// As clients or the graph spell it.
+    /// The name for clients or in the graph.
     pub name: String,
     /// The type of the elements.
     pub datatype: Datatype,
-    /// Sizes per axis, batch axis included; -1 where the size may vary.
+    /// The size of each axis, including the batch axis; -1 if the size may vary.
     pub shape: Vec<i64>,
-    /// Whether a request is complete without it; false for outputs.
+    /// True if a request may omit the tensor; false for outputs.
     pub optional: bool,
 }
 
 // === impl Signature ===
 
 impl Signature {
-    /// A signature with nothing declared yet.
+    /// Creates an empty signature.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Declares an input that a request needs, or that an optional one stands in for.
+    /// Declares an input that a request needs, unless optional inputs replace it.
     #[must_use]
     pub fn input(mut self, name: &str, datatype: Datatype, shape: &[i64]) -> Self {
         self.inputs.push(TensorSpec::new(name, datatype, shape));
         self
     }
 
-    /// Declares an input that a request may leave out.
+    /// Declares an input that a request may omit.
     #[must_use]
     pub fn optional_input(mut self, name: &str, datatype: Datatype, shape: &[i64]) -> Self {
         self.inputs.push(TensorSpec {
@@ -99,7 +99,7 @@ impl Signature {
 // === impl GraphSpec ===
 
 impl GraphSpec {
-    /// A graph with nothing declared yet.
+    /// Creates a graph without inputs and outputs.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.into(),

@@ -1,11 +1,12 @@
-//! Named tensors: what a request carries, a graph takes and gives, and a response answers.
+//! Named tensors: the inputs of a request, the inputs and outputs of a graph, and the outputs of a
+//! response.
 //!
-//! Bytes are kept as the contract has them (little-endian, row-major, BYTES length-prefixed) and are
-//! looked at in place: [`View`] reinterprets them where they are aligned, which an allocation of the
-//! host's always is in practice, and copies them where they are not.
+//! Bytes are stored as in the contract (little-endian, row-major, BYTES length-prefixed). [`View`]
+//! reinterprets them in place if they are aligned, which allocations by the host always are in
+//! practice, and copies them otherwise.
 //!
-//! Invariant: a tensor made here has bytes that fit its shape and datatype. One that came from
-//! outside is checked whenever it is looked at, so that a wrong one is an error and never a trap.
+//! Invariant: a tensor created here has bytes that fit its shape and datatype. A tensor from outside
+//! is checked on every access, so that an invalid one results in an error, never in a trap.
 
 use crate::error::{Error, Fault, Result};
 use crate::{Datatype, Element};
@@ -15,7 +16,7 @@ use std::ops::Deref;
 
 mod build;
 
-/// Elements of one type in a shape, under a name.
+/// A named array of elements of one type, with a shape.
 #[derive(Clone, PartialEq)]
 pub struct Tensor {
     pub(crate) name: String,
@@ -25,7 +26,7 @@ pub struct Tensor {
     pub(crate) origin: Origin,
 }
 
-/// Where a tensor came from, which decides whose fault it is when it is not what was expected.
+/// The origin of a tensor, which determines the party at fault if the tensor is not as expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Request,
@@ -43,27 +44,27 @@ pub struct View<'a, T: Element> {
 // === impl Tensor ===
 
 impl Tensor {
-    /// The name of the input or output that this is.
+    /// Returns the name of the input or output.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The type of the elements.
+    /// Returns the type of the elements.
     pub fn datatype(&self) -> Datatype {
         self.datatype
     }
 
-    /// Sizes per axis, the batch axis first.
+    /// Returns the size of each axis, the batch axis first.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The elements in the layout of V2's binary tensor extension.
+    /// Returns the elements in the layout of V2's binary tensor extension.
     pub fn data(&self) -> &[u8] {
         &self.data
     }
 
-    /// The same tensor under another name, as when an input goes to a graph unchanged.
+    /// Returns the same tensor with another name, for example to pass an input to a graph unchanged.
     #[must_use]
     pub fn renamed(self, name: impl Into<String>) -> Self {
         Self {
@@ -73,11 +74,11 @@ impl Tensor {
         }
     }
 
-    /// The elements as `T`, in a shape that matches `shape` (-1 stands for any size).
+    /// Returns the elements as `T`, in a shape that matches `shape` (-1 stands for any size).
     ///
     /// # Errors
-    /// Another datatype or shape, or a BOOL that is neither 0 nor 1: the client's fault for an input
-    /// of the request, else the handler's.
+    /// Fails if the datatype or the shape is different, or if a BOOL is neither 0 nor 1. The client is
+    /// at fault for an input of the request, otherwise the handler.
     pub fn view<T: Element>(&self, shape: &[i64]) -> Result<View<'_, T>> {
         self.expect_datatype(T::DATATYPE)?;
         self.expect_shape(shape)?;
@@ -98,7 +99,8 @@ impl Tensor {
         }
     }
 
-    /// The elements of a BYTES tensor in a shape that matches `shape` (-1 stands for any size).
+    /// Returns the elements of a BYTES tensor in a shape that matches `shape` (-1 stands for any
+    /// size).
     ///
     /// # Errors
     /// As for [`view`](Self::view).
@@ -106,7 +108,7 @@ impl Tensor {
         self.expect_datatype(Datatype::Bytes)?;
         self.expect_shape(shape)?;
         let malformed = || self.error("does not have the bytes of its shape");
-        // Each element takes four bytes at least, which bounds what is reserved.
+        // Each element takes at least four bytes, which bounds the reservation.
         let count = self
             .element_count()
             .filter(|count| *count <= self.data.len() / 4);
@@ -127,10 +129,11 @@ impl Tensor {
         }
     }
 
-    /// The elements of a BYTES tensor as text, in a shape that matches `shape` (-1 stands for any size).
+    /// Returns the elements of a BYTES tensor as strings, in a shape that matches `shape` (-1 stands
+    /// for any size).
     ///
     /// # Errors
-    /// As for [`view`](Self::view); and text that is not UTF-8, with the element's index.
+    /// As for [`view`](Self::view). Also fails if an element is not UTF-8, and names its index.
     pub fn strings(&self, shape: &[i64]) -> Result<Vec<&str>> {
         let elements = self.byte_strings(shape)?;
         let text = |(index, bytes)| {
@@ -140,7 +143,7 @@ impl Tensor {
         elements.into_iter().enumerate().map(text).collect()
     }
 
-    /// An error about this tensor, `<kind> <name>: <problem>`, at the fault of whoever made it.
+    /// Returns an error about this tensor, `<kind> <name>: <problem>`, at the fault of its origin.
     pub fn error(&self, problem: impl fmt::Display) -> Error {
         let (fault, kind) = match self.origin {
             Origin::Request => (Fault::Client, "input"),
@@ -191,17 +194,18 @@ impl fmt::Debug for Tensor {
 // === impl View ===
 
 impl<T: Element> View<'_, T> {
-    /// Sizes per axis, the batch axis first.
+    /// Returns the size of each axis, the batch axis first.
     pub fn shape(&self) -> &[usize] {
         self.shape
     }
 
-    /// The size of the batch axis, 1 for a scalar.
+    /// Returns the size of the batch axis, or 1 for a scalar.
     pub fn row_count(&self) -> usize {
         self.shape.first().copied().unwrap_or(1)
     }
 
-    /// The batch, one row at a time: the elements of everything behind the first axis.
+    /// Returns an iterator over the rows of the batch. A row contains the elements of all axes after
+    /// the first.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[T]> {
         let count = self.row_count();
         let length = self.values.len().checked_div(count).unwrap_or(0);
@@ -217,14 +221,15 @@ impl<T: Element> Deref for View<'_, T> {
     }
 }
 
-/// The number of elements in a shape, unless that overflows.
+/// Returns the number of elements in a shape, or `None` on overflow.
 pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
     shape
         .iter()
         .try_fold(1_usize, |count, size| count.checked_mul(*size))
 }
 
-/// `bytes` as elements, in place where they are aligned; `None` where one is no valid `T`.
+/// Returns `bytes` as elements, in place if they are aligned. Returns `None` if an element is not a
+/// valid `T`.
 fn cast<T: Element>(bytes: &[u8]) -> Option<Cow<'_, [T]>> {
     use bytemuck::checked::{CheckedCastError, try_cast_slice, try_pod_read_unaligned};
     match try_cast_slice(bytes) {

@@ -1,14 +1,14 @@
-//! Running a handler natively, over a closure in place of its graphs.
+//! Runs a handler natively, with a closure in place of its graphs.
 //!
-//! [`infer`] checks on the way what the host would check: the request, the graph inputs, the graph
-//! outputs and the response against the handler's signature. A test that passes here deploys.
+//! [`infer`] performs the same checks as the host: it compares the request, the graph inputs, the
+//! graph outputs and the response with the handler's signature. A handler that passes can be deployed.
 
 use crate::error::{Error, Result};
 use crate::signature::TensorSpec;
 use crate::tensor::Origin;
 use crate::{GraphOutputs, Graphs, Handler, Request, Response, Signature, Tensor};
 
-/// Graphs that are a closure from name and inputs to outputs.
+/// Graphs that are computed by a closure from name and inputs to outputs.
 #[derive(Debug)]
 pub struct FakeGraph<F> {
     signature: Signature,
@@ -16,7 +16,7 @@ pub struct FakeGraph<F> {
 }
 
 impl<F: FnMut(&str, &[Tensor]) -> Result<Vec<Tensor>>> FakeGraph<F> {
-    /// The graphs of `H`, each computed by the closure.
+    /// Creates the graphs of `H`, all computed by the closure.
     pub fn new<H: Handler>(compute: F) -> Self {
         Self {
             signature: H::signature(),
@@ -41,10 +41,10 @@ impl<F: FnMut(&str, &[Tensor]) -> Result<Vec<Tensor>>> Graphs for FakeGraph<F> {
     }
 }
 
-/// Answers one request with `H`, its graphs computed by a closure from name and inputs to outputs.
+/// Runs one request with `H`, with its graphs computed by a closure from name and inputs to outputs.
 ///
 /// # Errors
-/// The handler's own, and whatever does not match its signature.
+/// Returns the handler's own errors, and an error for everything that does not match its signature.
 pub fn infer<H: Handler>(
     request: &Request,
     compute: impl FnMut(&str, &[Tensor]) -> Result<Vec<Tensor>>,

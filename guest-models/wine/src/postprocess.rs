@@ -1,11 +1,11 @@
-//! From the graph's probabilities to named classes.
+//! Converts the graph's probabilities to named classes.
 
 use wisp_handler::{GraphOutputs, Response, Result, Tensor, math};
 
-/// In the order of the graph's output.
+/// The classes, in the order of the graph's output.
 const CLASSES: [&str; 3] = ["class_0", "class_1", "class_2"];
 
-/// The most probable class of each row, and the probabilities as they are.
+/// Returns the most probable class of each row, and the unchanged probabilities.
 pub(crate) fn classes(outputs: &GraphOutputs) -> Result<Response> {
     let probabilities = outputs.tensor("probabilities")?.view::<f32>(&[-1, 3])?;
     let best = probabilities

@@ -1,9 +1,9 @@
-//! From a request to standardised features: gathers, judges and scales each of them.
+//! Converts a request to standardized features: collects, checks and scales each of them.
 
 use crate::features::{FEATURES, Feature};
 use wisp_handler::{Error, Request, Result, Tensor, math};
 
-/// The graph's input, [rows, 13].
+/// Returns the graph's input, [rows, 13].
 pub(crate) fn features(request: &Request) -> Result<Vec<Tensor>> {
     let mut rows = match request.optional_input("features") {
         Some(matrix) => {
@@ -29,7 +29,8 @@ pub(crate) fn features(request: &Request) -> Result<Vec<Tensor>> {
     )?])
 }
 
-/// A column beside the matrix might contradict it, and one of them would be ignored.
+/// Rejects columns in addition to the matrix. They might contradict it, and one of them would be
+/// ignored.
 fn refuse_columns(request: &Request) -> Result<()> {
     let mut names = FEATURES.iter().map(|feature| feature.name);
     match names.find(|name| request.optional_input(name).is_some()) {
@@ -40,7 +41,7 @@ fn refuse_columns(request: &Request) -> Result<()> {
     }
 }
 
-/// The matrix that thirteen columns of one length make.
+/// Returns the matrix that thirteen columns of equal length form.
 fn rows_from_columns(request: &Request) -> Result<Vec<f32>> {
     let mut rows = Vec::new();
     let mut count = None;

@@ -1,9 +1,9 @@
-//! The handler natively, over a graph that is a closure.
+//! Native tests of the handler, with a closure as the graph.
 
 use super::*;
 use wisp_handler::{Error, testing};
 
-/// A plausible value for each feature: the middle of its range.
+/// Returns a plausible value for each feature: the middle of its range.
 fn middle() -> Vec<f32> {
     FEATURES
         .iter()
@@ -11,7 +11,7 @@ fn middle() -> Vec<f32> {
         .collect()
 }
 
-/// A model that prefers class 2, then class 1, and so on.
+/// A model that prefers class 2, then class 1, and so on in turn.
 fn infer(request: &Request) -> Result<Response> {
     testing::infer::<Wine>(request, |_, inputs| {
         let rows = inputs[0].view::<f32>(&[-1, 13])?.row_count();
@@ -59,7 +59,7 @@ fn columns_by_name_are_the_same_as_the_matrix() -> Result<()> {
         &[13],
         [middle(), means.clone()],
     )?);
-    // In reverse, since clients need not know the order of columns.
+    // In reverse, since clients need not send columns in any particular order.
     let columns = FEATURES.iter().enumerate().rev().try_fold(
         Request::new(),
         |request, (position, feature)| {

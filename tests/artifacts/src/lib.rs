@@ -1,6 +1,6 @@
-//! The guests, built: one constant per component, each the path of its file.
+//! Constants with the paths of the built guest components, one for each guest.
 //!
-//! A guest without a constant is not built, a constant without a guest does not compile.
+//! A guest without a constant is not built, and a constant without a guest does not compile.
 #![forbid(unsafe_code)]
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));

@@ -1,4 +1,4 @@
-//! An index of Python packages on the loopback, with one project and one file.
+//! A Python package index on the loopback interface, with one project and one file.
 
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader, Write};
@@ -6,23 +6,23 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread::JoinHandle;
 
-/// How it writes a project's page.
+/// The form of a project's page.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
-    /// As PyPI does today.
+    /// JSON, as from PyPI today.
     Json,
-    /// As older mirrors do.
+    /// A page of links, as from older mirrors.
     Links,
 }
 
-/// Answers until it is dropped.
+/// A running index. It serves until it is dropped.
 #[derive(Debug)]
 pub(super) struct PackageIndex {
     address: SocketAddr,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What it has.
+/// The contents of the index.
 #[derive(Debug)]
 struct Offer {
     form: Form,
@@ -31,7 +31,7 @@ struct Offer {
 }
 
 impl PackageIndex {
-    /// Offer `content` as the file of onnxruntime that is called as the one at `path`.
+    /// Starts an index that offers `content` as a file of onnxruntime, under the file name of `path`.
     pub(super) fn start(form: Form, path: &Path, content: Vec<u8>) -> Result<PackageIndex> {
         let file = path.file_name().context("a file has a name")?;
         let offer = Offer {
@@ -43,7 +43,7 @@ impl PackageIndex {
         let address = listener.local_addr()?;
         let serve = move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                // Clients that went away are theirs to explain.
+                // Errors of disconnected clients are ignored.
                 if let Ok(End::OfServer) = offer.answer(stream) {
                     break;
                 }
@@ -60,7 +60,7 @@ impl PackageIndex {
     }
 }
 
-/// What ends with an answer.
+/// The scope that ends with a response.
 enum End {
     OfConnection,
     OfServer,
@@ -121,7 +121,7 @@ impl Drop for PackageIndex {
     fn drop(&mut self) {
         let asked = TcpStream::connect(self.address)
             .and_then(|mut stream| stream.write_all(b"GET /stop HTTP/1.1\r\n\r\n"));
-        // It has ended by itself, if it does not answer any more.
+        // If the server does not respond any more, its thread has already ended.
         if let (Ok(()), Some(thread)) = (asked, self.thread.take()) {
             let _ = thread.join();
         }

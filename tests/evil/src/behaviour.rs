@@ -1,4 +1,4 @@
-//! What the handler tries. Each function says what should stop it.
+//! The hostile behaviors. The comment of each function names the mechanism that should stop it.
 
 use std::hint::black_box;
 use wisp_handler::component::bindings::wasi::nn::errors::{Error as NnError, ErrorCode};
@@ -13,7 +13,7 @@ const SURVIVED: &str = "survived";
 
 pub(crate) fn run(name: &str, request: &Request) -> Result<String> {
     match name {
-        // The second misbehaves in the name of its output.
+        // `long_name` misbehaves in the name of its output.
         "honest" | "long_name" => Ok("honest".to_owned()),
         "loop" => loop_for_ever(),
         "fill" => fill_for_ever(),
@@ -56,7 +56,7 @@ fn survived<T>(_: T) -> String {
     SURVIVED.to_owned()
 }
 
-/// Stopped by the guest's time.
+/// Stopped by the limit on guest time.
 fn loop_for_ever() -> ! {
     let mut turns = 0u64;
     loop {
@@ -64,7 +64,7 @@ fn loop_for_ever() -> ! {
     }
 }
 
-/// Stopped by the guest's time, between two `memory.fill` of a large part of memory.
+/// Stopped by the limit on guest time, between two `memory.fill` of a large part of memory.
 fn fill_for_ever() -> ! {
     let mut block = vec![0u8; 64 << 20];
     let mut byte = 0u8;
@@ -81,14 +81,14 @@ fn grow() -> Result<String> {
     Ok(SURVIVED.to_owned())
 }
 
-/// Stopped by the end of the guest's stack.
+/// Stopped by the limit of the guest's stack.
 #[expect(unconditional_recursion, reason = "that is the attack")]
 fn recurse(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);
     recurse(black_box(depth + 1)) + frame[0]
 }
 
-/// The wasi:nn error code that computing on this tensor ends in.
+/// Returns the wasi:nn error code that computing on this tensor results in.
 fn compute(tensor: NnTensor) -> Result<String> {
     let failed = |error: NnError| Error::handler(code(&error));
     let graph = load_by_name("model").map_err(failed)?;
@@ -97,7 +97,7 @@ fn compute(tensor: NnTensor) -> Result<String> {
     Ok(outcome.map_or_else(|error| code(&error), survived))
 }
 
-/// Stopped after a few tensors that fit no shape.
+/// Stopped after a few tensors whose data do not fit their shape.
 fn misfits() -> Result<String> {
     for _ in 0..1000 {
         drop(NnTensor::new(&[7], TensorType::Fp32, &[]));
@@ -105,7 +105,8 @@ fn misfits() -> Result<String> {
     Ok(SURVIVED.to_owned())
 }
 
-/// Not stopped: tensors of a million axes each, of which the host keeps no more than of valid ones.
+/// Not stopped: creates tensors of a million axes each, of which the host stores no more than of valid
+/// ones.
 fn wide_misfits() -> String {
     let axes = vec![1; 1 << 20];
     let wide = || NnTensor::new(&axes, TensorType::Fp32, &[0; 4]);
@@ -127,7 +128,7 @@ fn handles() -> Result<String> {
     Ok(SURVIVED.to_owned())
 }
 
-/// Not stopped: the tensors beyond the host's budget are empty, and computing on one says so.
+/// Not stopped: tensors beyond the host's budget are empty, and computing on one returns an error.
 fn hoard() -> Result<String> {
     let block = vec![0u8; 16 << 20];
     let shape = [16 << 20];
@@ -139,7 +140,8 @@ fn hoard() -> Result<String> {
     compute(one_too_many)
 }
 
-/// Not stopped: holds 16 MiB of its own and 48 of the host's, within every limit, while its graph computes.
+/// Not stopped: holds 16 MiB of its own and 48 MiB of the host's memory, within every limit, while its
+/// graph computes.
 fn hold() -> Result<String> {
     let block = vec![1u8; 16 << 20];
     let tensor = || NnTensor::new(&[16 << 20], TensorType::U8, &block);
@@ -149,33 +151,33 @@ fn hold() -> Result<String> {
     outcome
 }
 
-/// Inputs that the graph computes.
+/// Returns valid inputs for the graph.
 fn features() -> NnTensor {
     NnTensor::new(&[1, 10], TensorType::Fp32, &[0; 40])
 }
 
-/// What a tenant would not want its neighbours to read.
+/// Returns data that a tenant would not want its neighbors to read.
 fn secret(request: &Request) -> Result<Vec<u8>> {
-    // It is sent inverted, so that the request that looks for it does not bring it along.
+    // The secret is sent inverted, so that the request that searches for it does not contain it.
     let inverted = request.input("secret")?.byte_strings(&[-1])?;
     let inverted = inverted.first().ok_or_else(|| Error::client("no secret"))?;
     Ok(inverted.to_vec())
 }
 
-/// Leaves the secret all over memory.
+/// Fills memory with copies of the secret.
 fn plant(inverted: Vec<u8>) -> Result<String> {
     let secret: Vec<u8> = inverted.iter().map(|byte| !byte).collect();
     let copies = (4 * PAGE) / secret.len().max(1);
     let planted = secret.repeat(copies);
     black_box(&planted);
-    // In the host, too: as a tensor that is never dropped.
+    // Also planted in the host, as a tensor that is never dropped.
     let length = u32::try_from(planted.len()).map_err(Error::handler)?;
     std::mem::forget(NnTensor::new(&[length], TensorType::U8, &planted));
     std::mem::forget(planted);
     Ok(copies.to_string())
 }
 
-/// How often the secret is found in the whole of memory, fresh pages included.
+/// Returns the number of copies of the secret in all of memory, including fresh pages.
 #[expect(
     unsafe_code,
     reason = "reads memory that was never handed out, which is the attack"
@@ -183,7 +185,7 @@ fn plant(inverted: Vec<u8>) -> Result<String> {
 fn scan(inverted: Vec<u8>) -> String {
     core::arch::wasm32::memory_grow(0, 8);
     let length = core::arch::wasm32::memory_size(0) * PAGE;
-    // From 1 on: a slice may not start at address zero.
+    // Starts at 1, since a slice must not start at address zero.
     let start = std::ptr::without_provenance::<u8>(1);
     // SAFETY: all of linear memory is readable, and nothing writes to it while this runs.
     let memory = unsafe { std::slice::from_raw_parts(start, length - 1) };

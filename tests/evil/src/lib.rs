@@ -1,7 +1,7 @@
-//! A handler that misbehaves on request: input `behaviour` names what it tries.
+//! A handler that misbehaves on request: the input `behaviour` selects the misbehavior.
 //!
-//! Every behaviour that the host should stop ends in an honest answer of `survived` if it is not
-//! stopped, so that a test can tell a working limit from an accident.
+//! Every behavior that the host should stop results in the response `survived` if it is not stopped, so
+//! that a test can distinguish a working limit from an accident.
 
 #[cfg(target_arch = "wasm32")]
 mod behaviour;
@@ -10,7 +10,7 @@ use wisp_handler::{
     Datatype, Error, GraphSpec, Graphs, Handler, Request, Response, Result, Signature, Tensor,
 };
 
-/// The handler; its model is the one of `progression`.
+/// The handler. Its graph is that of `progression`.
 #[derive(Debug)]
 pub struct Evil;
 

@@ -1,5 +1,4 @@
-//! What all targets share: the models that are asked, the answers that these give, and what must hold
-//! of every request.
+//! Code shared by all fuzz targets: the models, their responses, and the invariants of every request.
 
 use bytes::Bytes;
 use std::sync::LazyLock;
@@ -7,7 +6,8 @@ use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription, ModelNa
 use wisp_protocol::error::{ErrorKind, Party};
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorSpec};
 
-/// An input of every datatype, two that may be left out, and one whose rows vary in two axes.
+/// A model with an optional input of every datatype, and one whose shape varies in three of its four
+/// axes.
 static EVERYTHING: LazyLock<ModelDescription> = LazyLock::new(|| {
     let mut inputs: Vec<TensorSpec> = (ElementType::ALL.into_iter())
         .map(|element_type| spec(&element_type.name().to_lowercase(), element_type, &[-1, -1]))
@@ -19,7 +19,7 @@ static EVERYTHING: LazyLock<ModelDescription> = LazyLock::new(|| {
     model(inputs.clone(), inputs, 8)
 });
 
-/// What the fixtures' requests are for, so that they get far: rows of numbers and texts.
+/// Models that match the fixtures' requests, so that these get far: rows of numbers and strings.
 static ROWS: LazyLock<[ModelDescription; 6]> = LazyLock::new(|| {
     let x = |size| spec("features", ElementType::Fp32, &[-1, size]);
     let text = spec("text", ElementType::Bytes, &[-1]);
@@ -53,7 +53,7 @@ static ROWS: LazyLock<[ModelDescription; 6]> = LazyLock::new(|| {
     ]
 });
 
-/// The models that every request is read for.
+/// Returns the models that every request is decoded for.
 pub fn models() -> impl Iterator<Item = &'static ModelDescription> {
     std::iter::once(&*EVERYTHING).chain(ROWS.iter())
 }
@@ -85,13 +85,14 @@ fn model(
     }
 }
 
-/// A refusal of what a client sent is the client's to mend, and its text does not grow with what was sent.
+/// Checks that a refusal names the client as the party at fault, and that its message does not grow with
+/// the request.
 pub fn check_refusal(kind: ErrorKind, text: &str) {
     assert_eq!(kind.party(), Party::Client, "{text}");
     assert!(text.len() < 4096, "{} bytes of text", text.len());
 }
 
-/// The tensors of a request take no more memory than `limit`.
+/// Checks that the tensors of a request take at most `limit` bytes.
 pub fn check_memory(request: &InferRequest, limit: usize) {
     let bytes: usize = request
         .inputs
@@ -104,7 +105,7 @@ pub fn check_memory(request: &InferRequest, limit: usize) {
     );
 }
 
-/// A request as the answer of a model that gives back what it gets.
+/// Returns the response of a model that returns its inputs.
 pub fn echo(request: &InferRequest) -> InferResponse {
     InferResponse {
         outputs: request.inputs.clone(),
@@ -112,8 +113,8 @@ pub fn echo(request: &InferRequest) -> InferResponse {
     }
 }
 
-/// What the model could answer to the request: its outputs, of as many rows, with numbers made from the
-/// request's own bytes.
+/// Returns a possible response of the model to the request: its outputs, with the same number of rows,
+/// and numbers made from the bytes of the request.
 pub fn answer(request: &InferRequest, model: &ModelDescription) -> InferResponse {
     let first = request.inputs.first();
     let rows = first.and_then(|input| input.tensor.shape().dimensions().first().copied());
@@ -174,7 +175,7 @@ fn output(spec: &TensorSpec, rows: u32, bytes: &[u8]) -> Option<Tensor> {
     Tensor::new(spec.element_type, shape, content).ok()
 }
 
-/// The tensors with every NaN the same, as text has it.
+/// Returns the tensors with all NaNs replaced by one NaN, as JSON has only one.
 pub fn plain(tensors: &[NamedTensor]) -> Vec<(String, ElementType, Vec<u32>, Vec<u8>)> {
     let plain = |NamedTensor { name, tensor }: &NamedTensor| {
         let mut content = tensor.content().to_vec();

@@ -1,7 +1,7 @@
-//! Compressed bodies, and the bytes there and back. The first byte is the coding.
+//! Compressed bodies, and the round trip of plain bodies. The first byte selects the coding.
 //!
-//! Inflating takes no more memory than the limit and a byte, and steps in proportion to the
-//! compressed body; what is compressed inflates to itself.
+//! Inflating takes at most one byte more memory than the limit, and a number of steps proportional to
+//! the compressed body. A compressed body inflates to the original.
 #![no_main]
 
 use bytes::Bytes;

@@ -1,7 +1,7 @@
-//! Messages of V2 over gRPC, and what comes back.
+//! Messages of V2 over gRPC, and the round trip.
 //!
-//! What is read can be written, serialised and read again; tensors are in proportion to the message; raw
-//! contents share its memory.
+//! A decoded request can be encoded, serialized and decoded again. The size of tensors is proportional
+//! to the message, and raw contents share its memory.
 #![no_main]
 
 use bytes::Bytes;
@@ -25,7 +25,8 @@ fuzz_target!(|bytes: &[u8]| {
         for model in models() {
             match v2::decode(message.clone(), model) {
                 Ok((request, reply)) => {
-                    // The shortest integer in a list takes a byte, the longest in a tensor eight.
+                    // The shortest integer of a list takes one byte in the message and eight in a
+                    // tensor.
                     check_memory(&request, 8 * body.len());
                     check_place(&message, &body, &request);
                     let _ = reply.encode(echo(&request), model);
@@ -67,14 +68,15 @@ fn check_place(message: &ModelInferRequest, body: &Bytes, request: &InferRequest
     }
 }
 
-/// The answer is that to a request without parameters: classes are something else than their output.
+/// Checks that a response decodes to the original tensors. It is encoded as for a request without
+/// parameters, since classes are different from their output.
 fn check_identity(request: &InferRequest, model: &ModelDescription) {
     let plain = ModelInferRequest::default();
     let (_, reply) = v2::decode(plain, model).expect("nothing in it is wrong");
     let answer = reply.encode(echo(request), model);
     let answer = answer.expect("it has no classes").encode_to_vec();
     let answer = ModelInferResponse::decode(Bytes::from(answer)).expect("it was just written");
-    // The outputs of an answer have the members of a request's inputs.
+    // The outputs of a response have the fields of a request's inputs.
     let inputs = answer.outputs.into_iter().map(|output| InferInputTensor {
         name: output.name,
         datatype: output.datatype,

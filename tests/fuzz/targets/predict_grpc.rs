@@ -1,6 +1,6 @@
-//! Rows of the simple dialect over gRPC. The first byte says whether one or many.
+//! Rows of the predict API over gRPC. The first byte selects one row or a batch.
 //!
-//! A batch has an answer for each of its rows, whether they were computed or not.
+//! A batch gets a result for each of its rows, whether or not they were computed.
 #![no_main]
 
 use bytes::Bytes;

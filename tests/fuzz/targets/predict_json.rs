@@ -1,6 +1,6 @@
-//! Bodies of the simple dialect. The first byte is the verb.
+//! JSON bodies of the predict API. The first byte selects the verb.
 //!
-//! A batch has an object for each of its rows, whether they were computed or not.
+//! A batch gets an object for each of its rows, whether or not they were computed.
 #![no_main]
 
 use bytes::Bytes;
@@ -29,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
 
 fn check_answer(verb: Verb, text: &[u8]) {
     let text = str::from_utf8(text).expect("JSON is UTF-8");
-    // Numbers that are none stand bare, which this parser does not read.
+    // NaN and infinities are written as bare words, which this parser does not accept.
     if text.contains("NaN") || text.contains("Infinity") {
         return;
     }

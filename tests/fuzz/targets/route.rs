@@ -1,7 +1,7 @@
-//! Heads of requests: a line with the method and the path, then lines of headers.
+//! Request heads: a line with the method and the path, followed by header lines.
 //!
-//! Whatever stands there is a call or the client's mistake; names are decoded once, so that the name of a
-//! call, escaped again, is the same call; the codings of bodies and answers are read from the headers.
+//! Any head is a call or the client's mistake. Names are decoded once, so that the name of a call,
+//! escaped again, is the same call. The codings of requests and responses are read from the headers.
 #![no_main]
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};

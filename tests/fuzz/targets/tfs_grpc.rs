@@ -1,7 +1,7 @@
-//! Messages of TensorFlow Serving: tensors, examples, several tasks. The first byte says which.
+//! Messages of TensorFlow Serving: tensors, examples, multiple tasks. The first byte selects the method.
 //!
-//! No more memory than the budget is taken besides the message's own, whatever a shape says; what is read
-//! as tensors can be written, serialised and read again.
+//! In addition to the message's own memory, at most the budget is taken, whatever a shape declares.
+//! Decoded tensors can be encoded, serialized and decoded again.
 #![no_main]
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use wisp_protocol::grpc::message::tensorflow::serving::{
 };
 use wisp_protocol::grpc::{EncodeError, tfs};
 
-/// What lists may be widened, repeated or copied to.
+/// The limit in bytes to which lists may be widened, repeated or copied.
 const BUDGET: usize = 1 << 16;
 
 fuzz_target!(|input: &[u8]| {

@@ -1,8 +1,8 @@
-//! Bodies of TF Serving's REST dialect. The first byte is the verb.
+//! Bodies of TF Serving's REST protocol. The first byte selects the verb.
 //!
-//! An answer that gives a prediction's inputs back can be asked again; what the model says is written, or
-//! refused as the client's to ask for otherwise; tensors are in proportion to the text and what a context
-//! may be repeated to.
+//! A response that returns a prediction's inputs can be sent again as a request. The model's response is
+//! encoded, or is refused as the client's mistake. The size of tensors is proportional to the text, plus
+//! the size to which a context may be repeated.
 #![no_main]
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use wisp_fuzz::{answer, check_memory, check_refusal, echo, models, plain};
 use wisp_protocol::call::{InferRequest, ModelDescription};
 use wisp_protocol::tfs::{Codec, Reply, Verb};
 
-/// What the values of a `context` may grow to, repeated for each example.
+/// The limit in bytes to which the values of a `context` may grow when repeated for each example.
 const CONTEXT_BYTES: usize = 16 << 20;
 
 fuzz_target!(|input: &[u8]| {
@@ -41,13 +41,14 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn check_identity(reply: &Reply, request: &InferRequest, model: &ModelDescription) {
-    // One output is answered bare, which says which input it is only where one is meant.
+    // A single output is encoded without its name, which identifies the input only if the model has one
+    // input.
     if request.inputs.len() == 1 && model.signature.inputs.len() > 1 {
         return;
     }
     let encoded = match reply.encode(echo(request), model) {
         Ok(encoded) => encoded,
-        // An answer without any tensor is no answer, and there may be too many empty lists.
+        // A response without tensors is not valid, and there may be too many empty arrays.
         Err(error) if request.inputs.is_empty() => return drop(error),
         Err(error) => return check_refusal(error.kind(), &error.to_string()),
     };

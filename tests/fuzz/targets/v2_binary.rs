@@ -1,8 +1,8 @@
-//! Bodies of V2 with binary tensors behind the JSON, and raw ones. The first two bytes are the length of
-//! the JSON.
+//! Bodies of V2 with binary tensors after the JSON, and raw bodies. The first two bytes are the length
+//! of the JSON.
 //!
-//! Every byte behind the JSON belongs to a tensor, tensors of numbers share the body's memory, and what
-//! is read can be written and read again, of every datatype.
+//! Every byte after the JSON belongs to a tensor, tensors of numbers share the body's memory, and a
+//! decoded request can be encoded and decoded again, for every datatype.
 #![no_main]
 
 use bytes::Bytes;
@@ -47,7 +47,7 @@ fn decode(
     }
 }
 
-/// Behind the JSON, the tensors that lie in the body fill it.
+/// Checks that the tensors that share the body's memory fill all of it after the JSON.
 fn check_place(length: usize, body: &Bytes, request: &InferRequest) {
     if length == 0 {
         return;

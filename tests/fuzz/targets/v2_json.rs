@@ -1,7 +1,7 @@
-//! Bodies of V2 that are JSON throughout.
+//! Bodies of V2 that consist of JSON only.
 //!
-//! What is taken is JSON for another parser too, which finds the same numbers in it; what is read can be
-//! written and read again; tensors are in proportion to the text.
+//! An accepted body is JSON for another parser too, which reads the same numbers. A decoded request can
+//! be encoded and decoded again. The size of tensors is proportional to the text.
 #![no_main]
 
 use bytes::Bytes;
@@ -18,8 +18,8 @@ fuzz_target!(|text: &[u8]| {
     for model in models() {
         match Codec::default().decode(body.clone(), model) {
             Ok((request, reply)) => {
-                // Four bytes of length stand for the three of an empty string and its comma; eight for
-                // those of a digit and a comma.
+                // The three bytes of an empty string and its comma become four bytes of length; the two
+                // of a digit and a comma become eight.
                 check_memory(&request, 4 * text.len() + 8);
                 let _ = reply.encode(echo(&request), model);
                 if !body.is_empty() {
@@ -32,7 +32,7 @@ fuzz_target!(|text: &[u8]| {
     }
 });
 
-/// An answer's outputs have the members of a request's inputs.
+/// Checks the round trip. The outputs of a response have the members of a request's inputs.
 fn check_identity(inputs: &[NamedTensor], model: &ModelDescription) {
     let empty = Bytes::from_static(br#"{"inputs":[]}"#);
     let (mut request, reply) = Codec::default().decode(empty, model).expect("it is valid");
@@ -49,7 +49,8 @@ fn check_identity(inputs: &[NamedTensor], model: &ModelDescription) {
 
 fn check_numbers(text: &[u8], inputs: &[NamedTensor]) {
     let Ok(document) = serde_json::from_slice::<Value>(text) else {
-        // Half a surrogate pair in what nobody reads: the grammar of JSON has it, a value has no room for it.
+        // Half a surrogate pair in a string that is ignored: valid in JSON's grammar, but not
+        // representable as a value.
         let text: Result<&RawValue, _> = serde_json::from_slice(text);
         text.expect("what is taken is JSON");
         return;
@@ -67,7 +68,7 @@ fn check_numbers(text: &[u8], inputs: &[NamedTensor]) {
                     .map(|&bytes| f32::from_le_bytes(bytes));
                 assert_eq!(read.len(), numbers.len());
                 for (single, number) in read.zip(numbers) {
-                    // Rounded twice, it may be the single beside.
+                    // Rounded twice, the number may be the adjacent f32.
                     let twice = number.as_f64().expect("a number") as f32;
                     let beside = single.to_bits().abs_diff(twice.to_bits());
                     assert!(beside <= 1, "{single} is not {number}");

@@ -1,9 +1,9 @@
-//! What normalisation makes of single characters: control characters go, case and accents go,
-//! ideographs and punctuation stand alone.
+//! The normalization of single characters: removes control characters, case and accents, and separates
+//! ideographs and punctuation.
 
 include!(concat!(env!("OUT_DIR"), "/characters.rs"));
 
-/// What becomes of a character, where that takes no text of its own to say.
+/// The result of normalizing a character, for characters that are not replaced by others.
 #[derive(Clone, Copy)]
 enum Fate {
     Removed,
@@ -11,7 +11,7 @@ enum Fate {
     Isolated,
 }
 
-/// Passes on what becomes of a character, with a space wherever a word ends.
+/// Passes the normalized form of a character to `push`, with a space at each word boundary.
 pub(super) fn normalise(character: char, mut push: impl FnMut(char)) {
     match character {
         '\t' | '\n' | '\r' | ' ' => push(' '),
@@ -47,7 +47,8 @@ fn replacement(character: char) -> Option<&'static str> {
     TEXT.get(usize::from(start)..usize::from(ENDS[index]))
 }
 
-/// A syllable into its two or three letters, by the rule of the Unicode standard, section 3.12.
+/// Decomposes a syllable into its two or three letters, by the rule of the Unicode standard, section
+/// 3.12.
 fn decompose_hangul(syllable: char, push: impl FnMut(char)) {
     const VOWELS: u32 = 21;
     const TAILS: u32 = 28;

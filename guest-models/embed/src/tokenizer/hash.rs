@@ -1,13 +1,13 @@
-//! The hash of vocabulary words: FNV-1a, since one step extends it by a byte, and so the hashes of
-//! all prefixes of a word cost as much as that of the whole. Also compiled into the build script.
+//! The hash of vocabulary words: FNV-1a, which is extended byte by byte, so that the hashes of all
+//! prefixes of a word cost as much as that of the whole word. Also compiled into the build script.
 
-/// The hash of nothing.
+/// The hash of the empty string.
 pub(super) const SEED: u32 = 0x811c_9dc5;
 
-/// Slots in the table: a power of two, twice what the vocabulary needs.
+/// The number of slots in the table: a power of two, twice what the vocabulary needs.
 pub(super) const SLOTS: usize = 1 << 16;
 
-/// The hash of what was hashed before, followed by `bytes`.
+/// Returns the hash of the previously hashed bytes followed by `bytes`.
 pub(super) const fn extend(mut hash: u32, bytes: &[u8]) -> u32 {
     let mut index = 0;
     while index < bytes.len() {
@@ -17,12 +17,12 @@ pub(super) const fn extend(mut hash: u32, bytes: &[u8]) -> u32 {
     hash
 }
 
-/// Where a search begins.
+/// Returns the slot at which a search begins.
 pub(super) const fn slot(hash: u32) -> usize {
     (hash ^ (hash >> 16)) as usize % SLOTS
 }
 
-/// Where it goes on when the slot is taken.
+/// Returns the slot to try after `slot`.
 pub(super) const fn next(slot: usize) -> usize {
     (slot + 1) % SLOTS
 }

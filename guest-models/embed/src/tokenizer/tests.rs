@@ -1,9 +1,10 @@
-//! The tokenizer against what HuggingFace `tokenizers` gives for the same texts.
+//! Tests of the tokenizer against the ids of HuggingFace `tokenizers` for the same texts.
 
 use super::*;
 
-/// Texts and their ids by HuggingFace `tokenizers` 0.23 on the model's tokenizer.json, truncated to
-/// 256 tokens: ids, a tab, and the text, escaped as by `char::escape_unicode` beyond printable ASCII.
+/// Texts and their ids from HuggingFace `tokenizers` 0.23 with the model's tokenizer.json, truncated
+/// to 256 tokens. Each line has the ids, a tab, and the text, in which characters beyond printable
+/// ASCII are escaped as by `char::escape_unicode`.
 const EXPECTED: &str = include_str!("../../tests/tokenizer.tsv");
 
 #[test]
@@ -19,7 +20,7 @@ fn every_text_has_the_ids_that_huggingface_gives_it() {
     assert!(count > 300, "{count} texts");
 }
 
-/// The text in `\u{..}` escapes, printable ASCII as it is.
+/// Decodes `\u{..}` escapes; printable ASCII is unchanged.
 fn unescape(escaped: &str) -> String {
     let mut parts = escaped.split("\\u{");
     let mut text = parts.next().unwrap().to_owned();

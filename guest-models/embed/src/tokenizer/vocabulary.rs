@@ -1,7 +1,8 @@
-//! The vocabulary, one word per line of `vocab.txt`, whose number from 0 is the word's id.
+//! The vocabulary, with one word per line of `vocab.txt`. The id of a word is its line number, counted
+//! from 0.
 //!
-//! Words lie in the order of their ids, which is about that of their frequency, so that usual texts
-//! touch few pages.
+//! Words are stored in the order of their ids, which is roughly that of their frequency, so that
+//! typical texts touch few pages.
 
 use super::hash;
 
@@ -9,10 +10,10 @@ include!(concat!(env!("OUT_DIR"), "/vocabulary.rs"));
 
 static WORDS: &[u8] = include_bytes!("../../vocab.txt");
 
-/// The hash that pieces within a word begin with.
+/// The hash of the prefix of pieces within a word.
 pub(super) const CONTINUED: u32 = hash::extend(hash::SEED, b"##");
 
-/// The id of `prefix` followed by `piece`, which together hash to `hash`.
+/// Returns the id of `prefix` followed by `piece`, whose concatenation has the hash `hash`.
 pub(super) fn find(prefix: &str, piece: &str, hash: u32) -> Option<i64> {
     let mut slot = hash::slot(hash);
     while SLOTS[slot] != u16::MAX {

@@ -1,4 +1,4 @@
-//! Files to pixels, by the decoders of two other crates, under a bound of ours.
+//! Decodes image files with the decoders of two other crates, within this crate's limit on pixels.
 
 use super::{Colour, Image, MAX_PIXELS};
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ pub(super) fn png(file: &[u8]) -> Result<Image> {
     let damaged = |_| Error::client("damaged PNG image");
     let mut decoder = png::Decoder::new(std::io::Cursor::new(file));
     decoder.set_transformations(Transformations::normalize_to_color8());
-    // Both may be compressed, and neither is looked at.
+    // Text chunks and color profiles may be compressed, and neither is used.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let info = decoder.read_header_info().map_err(damaged)?;
@@ -43,7 +43,8 @@ pub(super) fn png(file: &[u8]) -> Result<Image> {
 
 pub(super) fn jpeg(file: &[u8]) -> Result<Image> {
     let damaged = |_| Error::client("damaged JPEG image");
-    // Strict: half an image is no image. The bound of ours is on pixels, not on sides.
+    // Strict mode rejects incomplete images. The limit is on the number of pixels, not on width or
+    // height.
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(MAX_PIXELS)
@@ -82,7 +83,7 @@ fn expect_size(width: usize, height: usize, limit: usize) -> Result<()> {
     }
 }
 
-/// Puts pixels whose last channel is their opacity onto white, and drops that channel.
+/// Blends pixels, whose last channel is their opacity, with white, and removes that channel.
 fn flatten<const CHANNELS: usize>(samples: &mut Vec<u8>) {
     let (pixels, _) = samples.as_chunks::<CHANNELS>();
     let mut flat = 0;

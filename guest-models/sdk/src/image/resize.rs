@@ -1,10 +1,12 @@
-//! Area averaging, exact in integers: every platform and every batch gets the same bytes.
+//! Area averaging in integer arithmetic, which gives identical results on every platform and for every
+//! batch.
 
 use super::Image;
 use crate::error::{Error, Result};
 
 /// The source pixels that one new pixel covers along an axis. In units of which a source pixel has
-/// `inner`, the new one covers `first` of its first, `inner` of those between, `last` of its last.
+/// `inner`, the new pixel covers `first` units of its first source pixel, `inner` of each one between,
+/// and `last` of its last.
 struct Span {
     start: usize,
     end: usize,
@@ -23,7 +25,7 @@ pub(super) fn area_average(image: &Image, width: usize, height: usize) -> Result
     let columns: Vec<Span> = (0..width)
         .map(|column| span(column, width, image.width))
         .collect();
-    // Every axis' weights sum to its source's size, so these are all the weights there are.
+    // The weights of each axis sum to the size of its source, so this is the sum of all weights.
     let whole = (image.width * image.height) as u64;
     let mut sums = vec![0_u64; width * channels];
     let mut samples = Vec::with_capacity(width * height * channels);
@@ -44,10 +46,10 @@ pub(super) fn area_average(image: &Image, width: usize, height: usize) -> Result
     Ok(samples)
 }
 
-/// What new pixel `index` of `count` covers of `size` source pixels.
+/// Returns the range of source pixels, out of `size`, that new pixel `index` of `count` covers.
 fn span(index: usize, count: usize, size: usize) -> Span {
-    // A source pixel is `count` units long and a new one `size`. In 64 bits: the length of a whole
-    // axis in these units can exceed the 32 of Wasm's `usize`.
+    // A source pixel is `count` units long, and a new one `size`. Computed in 64 bits, since the
+    // length of an axis in these units can exceed the 32 bits of Wasm's `usize`.
     let [index, count, size] = [index, count, size].map(|value| value as u64);
     let (from, to) = (index * size, (index + 1) * size);
     let (start, end) = (from / count, (to - 1) / count);
@@ -59,7 +61,7 @@ fn span(index: usize, count: usize, size: usize) -> Span {
     }
 }
 
-/// The index of a pixel of the source, which has as many as fit in a `usize`.
+/// Converts the index of a source pixel, which always fits in a `usize`.
 fn pixel(index: u64) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }
@@ -76,7 +78,7 @@ impl Span {
         })
     }
 
-    /// The weighted sum of a line's samples, which lie `stride` apart.
+    /// Returns the weighted sum of a line's samples, which are `stride` apart.
     fn sum(&self, line: &[u8], stride: usize, inner: u64) -> u64 {
         let first = u64::from(line[self.start * stride]) * self.first;
         if self.start == self.end {
@@ -89,7 +91,7 @@ impl Span {
             .map(|sample| u64::from(*sample))
             .sum();
         let last = u64::from(line[self.end * stride]);
-        // The slice ends with the last pixel, which counts for less.
+        // The slice ends with the last pixel, which has another weight.
         first + (middle - last) * inner + last * self.last
     }
 }
@@ -100,7 +102,7 @@ mod tests {
 
     #[test]
     fn an_axis_longer_than_32_bits_count_is_divided_exactly() {
-        // In units, the new pixels below end beyond 2^32.
+        // In these units, the new pixels end beyond 2^32.
         for (index, count, size, expected) in [
             (
                 59_999,

@@ -1,9 +1,9 @@
-//! Decoding, its limits, and resizing.
+//! Tests of decoding, its limits, and resizing.
 
 use super::*;
 use crate::Fault;
 
-/// A PNG file of `samples` as they are.
+/// Returns a PNG file with these samples.
 fn png_file(width: u32, height: u32, colour: png::ColorType, samples: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);
@@ -39,7 +39,7 @@ fn a_png_is_decoded_and_transparency_becomes_paper() -> Result<()> {
 
 #[test]
 fn a_size_beyond_the_limit_is_refused_before_anything_is_decoded() {
-    // The header alone, claiming 16 gigapixels; its checksum is right.
+    // Only the header declares 15 gigapixels; its checksum is correct.
     let mut bomb = png_file(1, 1, png::ColorType::Grayscale, &[0]);
     bomb[16..24].copy_from_slice(&[0, 1, 0xe2, 0x40, 0, 1, 0xe2, 0x40]);
     let checksum = crc32(&bomb[12..29]).to_be_bytes();
@@ -54,7 +54,7 @@ fn a_size_beyond_the_limit_is_refused_before_anything_is_decoded() {
 #[test]
 fn every_prefix_of_a_file_is_the_clients_fault() {
     let file = png_file(3, 3, png::ColorType::Grayscale, &[7; 9]);
-    // The end chunk of twelve bytes and the checksum before it are not missed.
+    // Decoders do not need the end chunk of twelve bytes or the checksum before it.
     for length in 0..file.len() - 16 {
         let problem = Image::decode(&file[..length]).unwrap_err();
         assert_eq!(problem.fault(), Fault::Client, "{length}");
@@ -82,10 +82,10 @@ fn resizing_averages_areas_whatever_the_ratio() -> Result<()> {
     let image = Image::new(4, 2, Colour::Grey, vec![0, 10, 20, 30, 40, 50, 60, 70])?;
     assert_eq!(image.resize(2, 1)?.samples(), [25, 45]);
     assert_eq!(image.resize(4, 2)?, image);
-    // Thirds: each new pixel covers one and a third.
+    // Each new pixel covers one and a third source pixels.
     let line = Image::new(4, 1, Colour::Grey, vec![0, 90, 180, 240])?;
     assert_eq!(line.resize(3, 1)?.samples(), [23, 135, 225]);
-    // Enlarging repeats pixels, and mixes those that a new one straddles.
+    // Enlarging repeats pixels, and mixes those that a new pixel straddles.
     assert_eq!(
         line.resize(8, 2)?.samples()[..8],
         [0, 0, 90, 90, 180, 180, 240, 240]
@@ -135,7 +135,7 @@ fn grey_is_luma_and_rgb_repeats_it() -> Result<()> {
     Ok(())
 }
 
-/// The checksum of PNG chunks.
+/// Returns the checksum of PNG chunks.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
@@ -145,7 +145,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, step)
 }
 
-/// Eight by eight pixels of mid grey.
+/// Eight by eight pixels of mid gray.
 const JPEG: &[u8] = &[
     255, 216, 255, 224, 0, 16, 74, 70, 73, 70, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 255, 219, 0, 67, 0,
     16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37,

@@ -1,14 +1,15 @@
-//! Making tensors: for the inputs of graphs, for responses, and for requests in tests.
+//! Constructors of tensors: for the inputs of graphs, for responses, and for requests in tests.
 
 use super::{Origin, Tensor, element_count};
 use crate::error::{Error, Result};
 use crate::{Datatype, Element};
 
 impl Tensor {
-    /// A tensor of `values` in row-major order.
+    /// Creates a tensor of `values` in row-major order.
     ///
     /// # Errors
-    /// As many values as the shape has elements are needed: the handler's fault.
+    /// Fails with [`Fault::Handler`](crate::Fault::Handler) if the number of values is not that of the
+    /// shape's elements.
     ///
     /// ```
     /// # use wisp_handler::{Result, Tensor};
@@ -27,7 +28,8 @@ impl Tensor {
         )
     }
 
-    /// A tensor of computed values in row-major order, written where they stay.
+    /// Creates a tensor of computed values in row-major order, which are written directly into its
+    /// buffer.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -45,10 +47,10 @@ impl Tensor {
         Self::from_raw(name, T::DATATYPE, shape, data)
     }
 
-    /// A tensor of rows stacked along a new first axis, each of `row_shape`.
+    /// Creates a tensor of rows stacked along a new first axis, each of shape `row_shape`.
     ///
     /// # Errors
-    /// A row of another length: the handler's fault.
+    /// Fails with [`Fault::Handler`](crate::Fault::Handler) if a row has another length.
     ///
     /// ```
     /// # use wisp_handler::{Result, Tensor};
@@ -81,7 +83,7 @@ impl Tensor {
         Self::from_raw(name, T::DATATYPE, &shape, data)
     }
 
-    /// A BYTES tensor of strings or byte strings in row-major order.
+    /// Creates a BYTES tensor of strings or byte strings in row-major order.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -108,10 +110,10 @@ impl Tensor {
         Self::from_raw(name, Datatype::Bytes, shape, data)
     }
 
-    /// A tensor of bytes that are in the layout of V2's binary tensor extension already.
+    /// Creates a tensor of bytes that are already in the layout of V2's binary tensor extension.
     ///
     /// # Errors
-    /// The bytes must be those of the shape: the handler's fault.
+    /// Fails with [`Fault::Handler`](crate::Fault::Handler) if the bytes do not fit the shape.
     pub fn from_raw(
         name: impl Into<String>,
         datatype: Datatype,
@@ -142,7 +144,7 @@ impl Tensor {
     }
 }
 
-/// Whether `data` is exactly `count` length-prefixed elements.
+/// Returns whether `data` is exactly `count` length-prefixed elements.
 fn has_elements(mut data: &[u8], count: Option<usize>) -> bool {
     let mut found = 0;
     while let Some((length, tail)) = data.split_first_chunk::<4>() {

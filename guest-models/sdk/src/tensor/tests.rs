@@ -1,4 +1,4 @@
-//! Views of tensors, and tensors from values.
+//! Tests of views of tensors, and of tensors created from values.
 
 use super::*;
 use half::{bf16, f16};
@@ -37,7 +37,7 @@ fn unaligned_bytes_are_copied_and_aligned_bytes_are_not() {
         Some(Cow::Borrowed([1.0, 2.0]))
     ));
     let mut shifted = [0_u8; 13];
-    // One of the offsets 1 and 2 is not a multiple of four, wherever the array lies.
+    // One of the offsets 1 and 2 is not a multiple of four, for any alignment of the array.
     for offset in [1, 2] {
         shifted[offset..offset + 8].copy_from_slice(&bytes[4..]);
         assert_eq!(
