@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// The number of waiting calls and the recent mean duration of a call. Lifetime: a model version.
+/// The number of calls in flight and the recent mean duration of a call. Lifetime: a model version.
 #[derive(Debug)]
 pub(crate) struct ExpectedWait {
     /// The number of calls that run at the same time.
     parallel: usize,
-    waiting: AtomicUsize,
+    in_flight: AtomicUsize,
     /// The recent mean duration of a call.
     took: MovingAverage<3>,
 }
@@ -23,32 +23,29 @@ pub(crate) struct ExpectedWait {
 #[error("the model has more requests than it can answer in time")]
 pub struct Crowded;
 
-/// A call that is counted as waiting until this value is dropped.
+/// A call that waits or runs, counted as in flight until this value is dropped. Lifetime: one request.
 #[derive(Debug)]
-pub(crate) struct Waiting(Arc<ExpectedWait>);
+pub(crate) struct InFlight {
+    of: Arc<ExpectedWait>,
+    /// The number of calls that were in flight before this one.
+    before: usize,
+}
 
 impl ExpectedWait {
     /// Returns an estimate without calls, for `parallel` calls that run at the same time.
     pub(crate) fn new(parallel: usize) -> Arc<ExpectedWait> {
         Arc::new(ExpectedWait {
             parallel: parallel.max(1),
-            waiting: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
             took: MovingAverage::default(),
         })
     }
 
-    /// Counts a call that starts to wait.
-    ///
-    /// # Errors
-    /// Returns [`Crowded`] if the call would probably end after `deadline`.
-    pub(crate) fn begin(self: &Arc<ExpectedWait>, deadline: Instant) -> Result<Waiting, Crowded> {
-        let before = self.waiting.fetch_add(1, Relaxed);
-        let waiting = Waiting(Arc::clone(self));
-        let turns = u32::try_from(before.div_ceil(self.parallel) + 1).unwrap_or(u32::MAX);
-        let expected = self.took.get().saturating_mul(turns);
-        match expected > deadline.saturating_duration_since(Instant::now()) {
-            true => Err(Crowded),
-            false => Ok(waiting),
+    /// Counts a call as in flight.
+    pub(crate) fn begin(self: &Arc<ExpectedWait>) -> InFlight {
+        InFlight {
+            before: self.in_flight.fetch_add(1, Relaxed),
+            of: Arc::clone(self),
         }
     }
 
@@ -56,24 +53,44 @@ impl ExpectedWait {
     pub(crate) fn record(&self, took: Duration) {
         self.took.add(took);
     }
-}
 
-impl Waiting {
-    /// Ends the wait: the call starts at `now`.
+    /// Returns an error if a call that starts at `now`, after a wait, would probably end after `deadline`.
     ///
     /// # Errors
-    /// Returns [`Crowded`] if the call would probably end after `deadline`.
-    pub(crate) fn end(self, now: Instant, deadline: Instant) -> Result<(), Crowded> {
-        match self.0.took.get() > deadline.saturating_duration_since(now) {
+    /// Returns [`Crowded`] if the mean duration of a call is longer than the remaining time.
+    pub(crate) fn check_start(&self, now: Instant, deadline: Instant) -> Result<(), Crowded> {
+        match self.took.get() > deadline.saturating_duration_since(now) {
             true => Err(Crowded),
             false => Ok(()),
         }
     }
 }
 
-impl Drop for Waiting {
+impl InFlight {
+    /// Returns whether the call has to wait for the end of another one.
+    pub(crate) fn has_to_wait(&self) -> bool {
+        self.before >= self.of.parallel
+    }
+
+    /// Returns an error if the call has to wait and would probably end after `deadline`.
+    ///
+    /// # Errors
+    /// Returns [`Crowded`] if the calls before it leave too little time. A call that can start at once is
+    /// never refused, however long the calls before it took.
+    pub(crate) fn check_wait(&self, deadline: Instant) -> Result<(), Crowded> {
+        let turns = u32::try_from(self.before / self.of.parallel + 1).unwrap_or(u32::MAX);
+        let expected = self.of.took.get().saturating_mul(turns);
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        match self.has_to_wait() && expected > remaining {
+            true => Err(Crowded),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
+        self.of.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -91,37 +108,35 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_could_not_be_answered_in_time_is_refused_at_once() -> anyhow::Result<()> {
+    fn a_call_that_would_end_too_late_is_refused_before_it_waits() {
         let wait = calls_of(2, Duration::from_secs(4));
         let deadline = Instant::now() + Duration::from_secs(10);
-        // The third call waits one turn of 4 s before its own turn; the fourth would end after 12 s.
-        let _waiting = (
-            wait.begin(deadline)?,
-            wait.begin(deadline)?,
-            wait.begin(deadline)?,
-        );
-        assert_eq!(wait.begin(deadline).err(), Some(Crowded));
-        Ok(())
+        // Two calls run, and two wait one turn of 4 s before their own; a fifth would end after 12 s.
+        let _calls = [wait.begin(), wait.begin(), wait.begin()];
+        let fourth = wait.begin();
+        assert_eq!(fourth.check_wait(deadline), Ok(()));
+        assert_eq!(wait.begin().check_wait(deadline), Err(Crowded));
+        // A call that is no longer in flight makes room for another one.
+        drop(fourth);
+        assert_eq!(wait.begin().check_wait(deadline), Ok(()));
     }
 
     #[test]
-    fn a_call_that_has_waited_too_long_is_refused_when_its_turn_comes() -> anyhow::Result<()> {
+    fn a_call_that_can_start_at_once_is_never_refused() {
+        let wait = calls_of(1, Duration::from_secs(100));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let call = wait.begin();
+        assert!(!call.has_to_wait());
+        assert_eq!(call.check_wait(deadline), Ok(()));
+    }
+
+    #[test]
+    fn a_call_that_has_waited_too_long_is_refused_on_its_turn() {
         let wait = calls_of(1, Duration::from_secs(4));
         let arrived = Instant::now();
         let deadline = arrived + Duration::from_secs(10);
-        assert_eq!(wait.begin(deadline)?.end(arrived, deadline), Ok(()));
+        assert_eq!(wait.check_start(arrived, deadline), Ok(()));
         let late = arrived + Duration::from_secs(7);
-        assert_eq!(wait.begin(deadline)?.end(late, deadline), Err(Crowded));
-        Ok(())
-    }
-
-    #[test]
-    fn a_call_that_gives_up_waiting_is_no_longer_counted() -> anyhow::Result<()> {
-        let wait = calls_of(1, Duration::from_secs(4));
-        let deadline = Instant::now() + Duration::from_secs(10);
-        for _ in 0..10 {
-            drop(wait.begin(deadline)?);
-        }
-        Ok(())
+        assert_eq!(wait.check_start(late, deadline), Err(Crowded));
     }
 }

@@ -58,8 +58,10 @@ impl Compute for GraphQueue {
     fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_> {
         Box::pin(async move {
             let submitted = Instant::now();
-            let waiting = self.wait.begin(deadline);
-            let waiting = waiting.map_err(|_| ComputeError::Overloaded)?;
+            let call = self.wait.begin();
+            call.check_wait(deadline)
+                .map_err(|_| ComputeError::Overloaded)?;
+            let has_to_wait = call.has_to_wait();
             let wait = Arc::clone(&self.wait);
             let (reply, answer) = oneshot::channel();
             let graph = Arc::clone(&self.graph);
@@ -70,17 +72,17 @@ impl Compute for GraphQueue {
                 if reply.is_closed() {
                     return;
                 }
+                let result = if has_to_wait && wait.check_start(started, deadline).is_err() {
+                    Err(ComputeError::Overloaded)
+                } else {
+                    let queue = started.saturating_duration_since(submitted);
+                    let computed = graph.compute_cancellable(&inputs, &cancelled);
+                    wait.record(started.elapsed());
+                    let computed = computed.map(|outputs| Computed { outputs, queue });
+                    computed.map_err(compute_error)
+                };
                 // The caller may disappear in between; the result is then dropped.
-                let _ = reply.send(match waiting.end(started, deadline) {
-                    Ok(()) => {
-                        let queue = started.saturating_duration_since(submitted);
-                        let computed = graph.compute_cancellable(&inputs, &cancelled);
-                        wait.record(started.elapsed());
-                        let computed = computed.map(|outputs| Computed { outputs, queue });
-                        computed.map_err(compute_error)
-                    }
-                    Err(_) => Err(ComputeError::Overloaded),
-                });
+                let _ = reply.send(result);
             };
             let ticket = self.workers.submit(compute);
             let mut running = Running {
@@ -90,6 +92,7 @@ impl Compute for GraphQueue {
             };
             let answer = answer.await;
             running.answered = true;
+            drop(call);
             match answer {
                 Ok(result) => result,
                 Err(_) if Instant::now() >= deadline => Err(ComputeError::Deadline),

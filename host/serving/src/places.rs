@@ -3,7 +3,7 @@
 //! A call that would probably wait beyond its deadline is refused at once. The estimate uses the number
 //! of waiting calls and the time that places were recently held.
 
-use crate::expected_wait::{Crowded, ExpectedWait};
+use crate::expected_wait::{Crowded, ExpectedWait, InFlight};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,6 +22,7 @@ pub(crate) struct Place {
     of: Arc<Places>,
     since: Instant,
     _permit: OwnedSemaphorePermit,
+    _in_flight: InFlight,
 }
 
 impl Places {
@@ -40,21 +41,23 @@ impl Places {
     /// Returns [`Crowded`] if the wait would probably outlast `deadline`, or if it has left too little time.
     pub(crate) async fn enter(self: &Arc<Places>, deadline: Instant) -> Result<Place, Crowded> {
         let free = Arc::clone(&self.free);
+        let call = self.wait.begin();
         if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
-            return Ok(self.place(permit));
+            return Ok(self.place(permit, call));
         }
-        let waiting = self.wait.begin(deadline)?;
+        call.check_wait(deadline)?;
         // The semaphore is never closed; if it were, no place would be available either.
         let permit = free.acquire_owned().await.map_err(|_| Crowded)?;
-        waiting.end(Instant::now(), deadline)?;
-        Ok(self.place(permit))
+        self.wait.check_start(Instant::now(), deadline)?;
+        Ok(self.place(permit, call))
     }
 
-    fn place(self: &Arc<Places>, permit: OwnedSemaphorePermit) -> Place {
+    fn place(self: &Arc<Places>, permit: OwnedSemaphorePermit, call: InFlight) -> Place {
         Place {
             of: Arc::clone(self),
             since: Instant::now(),
             _permit: permit,
+            _in_flight: call,
         }
     }
 }
