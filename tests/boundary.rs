@@ -337,6 +337,8 @@ fn random_module(shape: &[u8], numbers: &mut Numbers) -> Result<Option<Vec<u8>>>
         memory64_enabled: false,
         threads_enabled: false,
         exceptions_enabled: false,
+        // `externref` counts as garbage collection, which handlers do not have.
+        reference_types_enabled: false,
         gc_enabled: false,
         ..wasm_smith::Config::default()
     };
