@@ -1,7 +1,7 @@
-//! Writes the types of the messages in `proto/`, and the descriptors that server reflection answers.
+//! Generates the message types of `proto/` and the descriptors that server reflection returns.
 //!
-//! `protox` reads the files in process, so that a build needs no protoc. Services are not written
-//! here: they are transport, and their crate makes them from the same descriptors.
+//! `protox` parses the files in process, so a build does not need protoc. Services belong to the
+//! transport: the crate that implements them generates them from the same descriptors.
 
 use prost::Message;
 use std::error::Error;
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = ["inference", "tensorflow_serving", "prediction"];
     let descriptors = protox::Compiler::new(["proto"])?
         .include_imports(true)
-        // Comments stay in the .proto files: neither rustdoc nor a client of reflection needs them.
+        // Comments stay in the .proto files: neither rustdoc nor a reflection client needs them.
         .include_source_info(false)
         .open_files(files.map(|file| Path::new("proto").join(file).with_extension("proto")))?
         .file_descriptor_set();
@@ -20,11 +20,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     prost_build::Config::new()
         .out_dir(out)
-        // A tensor's bytes are a slice of the message they came in.
+        // A tensor's bytes are a slice of the message that carried them.
         .bytes(["."])
-        // Maps in one order whatever the process: what depends on it is the same in every run.
+        // Ordered maps iterate in the same order in every process, which makes the results reproducible.
         .btree_map(["."])
-        // What the limits on a message are found by.
+        // The limits on a message are looked up by its type name.
         .enable_type_names()
         .compile_fds(descriptors)?;
     Ok(())

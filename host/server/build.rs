@@ -1,7 +1,7 @@
-//! Writes the gRPC services of the descriptors that `wisp-protocol` has of its messages, and the files
-//! of the viewer for the API's documentation.
+//! Generates the gRPC services from the descriptors of `wisp-protocol`, and compresses the files of the API
+//! documentation's viewer.
 //!
-//! The messages themselves stay that crate's: what is written here names them where they are.
+//! The message types remain in `wisp-protocol`; the generated code refers to them there.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -13,7 +13,8 @@ use std::io::{Cursor, Read, Write};
 use std::path::Path;
 use zip::ZipArchive;
 
-/// The files of Swagger UI's distribution that the page needs; all others have the same in pieces.
+/// The files of Swagger UI's distribution that the page needs. The other files contain the same code in
+/// parts.
 const VIEWER_FILES: [&str; 3] = [
     "swagger-ui-bundle.js",
     "swagger-ui.css",
@@ -35,7 +36,7 @@ fn write_services() -> Result<(), Box<dyn Error>> {
             builder.extern_path(format!(".{package}"), format!("{messages}::{package}"))
         },
     );
-    // No service gets a request that is decoded already: its limits are checked first.
+    // Services receive their requests undecoded, so that the limits are checked first.
     let services = descriptors.file.iter().flat_map(|file| &file.service);
     let methods = services.flat_map(|service| &service.method);
     let requests: BTreeSet<&str> = methods.map(|method| method.input_type()).collect();
@@ -54,7 +55,7 @@ fn write_services() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Each of the files in gzip, as nearly every browser gets it.
+/// Writes each of the files compressed with gzip, the form in which almost every browser receives it.
 fn write_viewer(directory: &Path) -> Result<(), Box<dyn Error>> {
     let archive = Cursor::new(utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED);
     let mut archive = ZipArchive::new(archive)?;

@@ -1,9 +1,10 @@
-//! How fast a tensor of a million floats is read from JSON and written: `cargo bench -p wisp-protocol`.
+//! A benchmark of decoding a tensor of a million floats from JSON and encoding it:
+//! `cargo bench -p wisp-protocol`.
 //!
-//! Whole V2 requests, flat and nested, against serde_json and a SIMD parser, and the same numbers as
-//! TF Serving's rows. All in one process, in turns; medians and bests over rounds, of which
-//! `WISP_BENCH_ROUNDS` sets how many (11 by default). First everyone's numbers are compared with the nearest singles, as
-//! the standard library reads them: some of these parsers round twice.
+//! Compares whole V2 requests, flat and nested, with serde_json and a SIMD parser, and with the same
+//! numbers as rows of TF Serving. All contenders run in one process, in turns. The output is the median
+//! and the best of `WISP_BENCH_ROUNDS` rounds (11 by default). Before that, the numbers of each contender
+//! are compared with the nearest f32s, as parsed by the standard library: some of the parsers round twice.
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
@@ -20,18 +21,18 @@ use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor,
 const SIDE: usize = 1000;
 const COUNT: usize = SIDE * SIDE;
 
-/// How long each round took.
+/// The duration of each round.
 type Times = Vec<Duration>;
 
-/// A reader or a writer.
+/// A decoder or an encoder to measure.
 struct Contender<'a> {
     name: &'static str,
-    /// The length of the text.
+    /// The length of the text, in bytes.
     bytes: usize,
     run: Box<dyn FnMut() -> Result<Output> + 'a>,
 }
 
-/// What one makes.
+/// The output of a contender.
 enum Output {
     Tensor(Bytes),
     Singles(Vec<f32>),
@@ -55,7 +56,7 @@ fn main() -> Result<()> {
     write(rounds)
 }
 
-/// Singles between -4 and 4, the same in each run.
+/// Returns `COUNT` f32s between -4 and 4, the same in each run.
 fn singles() -> impl Iterator<Item = f32> {
     let mut state = 1u64;
     std::iter::repeat_with(move || {

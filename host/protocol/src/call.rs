@@ -1,19 +1,19 @@
-//! What is asked and answered, free of any wire format.
+//! Requests and responses, independent of any wire format.
 //!
-//! Plain values without behaviour. The names that travel are newtypes that only a check can make,
-//! so that a name which reaches the registry or a log has been looked at.
+//! These are plain values without behavior. Names from the wire are newtypes that only a validating
+//! constructor creates, so a name that reaches the registry or a log has been checked.
 
 use crate::rest;
 use std::collections::BTreeMap;
 use std::fmt;
 use wisp_tensor::{NamedTensor, Parameter, Signature};
 
-/// One request, as far as its head says what it wants.
+/// A request, as far as its head determines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
-    /// Is the process alive?
+    /// The liveness check of the process.
     ServerLive,
-    /// Can it take inference requests?
+    /// The readiness check: whether the process accepts inference requests.
     ServerReady,
     ServerMetadata,
     /// The models of the repository and their states.
@@ -22,69 +22,69 @@ pub enum Call {
     RepositoryUnload(ModelName),
     /// The names of the models.
     ModelList,
-    /// A model's configuration in Triton's words.
+    /// A model's configuration in Triton's format.
     ModelConfig(Target),
     ModelReady(Target),
     ModelMetadata(Target),
-    /// What the versions of a model have done: of one, or of all that can be called.
+    /// The statistics of one version of a model, or of all its versions that accept calls.
     ModelStatistics(Target),
-    /// What every version of every model has done.
+    /// The statistics of every version of every model.
     AllStatistics,
-    /// The document that describes all of these for the models that are served.
+    /// The OpenAPI document for the served models.
     OpenApi,
     Docs(DocsFile),
-    /// Is the process alive, in the words of the simple dialect?
+    /// The liveness check of the predict API.
     Health,
-    /// Is the process alive, in the words of KServe V1?
+    /// The liveness check of KServe V1.
     KserveLive,
-    /// The names of the models, for KServe V1 and for clients of OpenAI's lists.
+    /// The names of the models, for KServe V1 and for clients of OpenAI's model list.
     TfsModelList,
-    /// The state of a model's versions, for TF Serving, and its readiness, for KServe V1.
+    /// The states of a model's versions for TF Serving, and the model's readiness for KServe V1.
     TfsModelStatus(Target),
     TfsModelMetadata(Target),
     Infer(InferCall<rest::Codec>),
 }
 
-/// A file of the page that shows the document.
+/// A file of the page that displays the OpenAPI document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DocsFile {
     Page,
-    /// What starts the viewer: the page has no script of its own.
+    /// The script that starts the viewer; the page has no inline script.
     Initializer,
     Script,
     Style,
     Icon,
 }
 
-/// The model a call names, and its version if it names one.
+/// The model that a call names, and its version if the call names one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub model: ModelName,
     pub version: VersionChoice,
 }
 
-/// The version a call names.
+/// The version that a call names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VersionChoice {
-    /// The version the repository's policy serves by default.
+    /// The version that the repository's policy serves by default.
     Default,
     Number(Version),
     Label(VersionLabel),
 }
 
-/// What an inference is asked of.
+/// The target of an inference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     Named(Target),
-    /// The only model there is, in the version served by default.
+    /// The only model in the repository, in its default version.
     OnlyModel,
 }
 
-/// An inference before its body is read.
+/// An inference whose body has not been read yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InferCall<C> {
     pub selection: Selection,
-    /// The dialect that reads the body and writes the answer.
+    /// The codec that decodes the body and encodes the response.
     pub codec: C,
 }
 
@@ -92,31 +92,32 @@ pub struct InferCall<C> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct InferRequest {
     pub inputs: Vec<NamedTensor>,
-    /// The client's own parameters; the protocol's reserved ones are in the reply's format or gone.
+    /// The client's own parameters. The protocol's reserved parameters are not included: they are applied
+    /// or stored in the codec's reply.
     pub parameters: Vec<Parameter>,
-    /// The outputs wanted, in this order; empty means all.
+    /// The requested outputs in this order; empty means all.
     pub outputs: Vec<String>,
 }
 
-/// The answer to an inference. Lifetime: one request.
+/// The response to an inference. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InferResponse {
     pub outputs: Vec<NamedTensor>,
     pub parameters: Vec<Parameter>,
 }
 
-/// What a loaded version tells its clients about itself. Lifetime: a model version.
+/// The description of a loaded version, for its clients. Lifetime: a model version.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelDescription {
     pub model: ModelName,
     pub version: Version,
-    /// `<engine>_<format>`, in the manner of Triton.
+    /// The platform as `<backend>_<format>`, in Triton's style.
     pub platform: String,
-    /// Shapes as on the wire, batch axis included.
+    /// The inputs and outputs with their shapes as on the wire, batch axis included.
     pub signature: Signature,
-    /// The most rows of axis 0 in one request; 0 when axis 0 is not a batch.
+    /// The maximum number of rows along axis 0 in one request; 0 if axis 0 is not a batch axis.
     pub max_batch_size: u32,
-    /// The names of the classes of some outputs, by output, in the order of the classes.
+    /// The class names of some outputs, keyed by output, in class order.
     pub class_labels: BTreeMap<String, Vec<String>>,
 }
 
@@ -124,21 +125,21 @@ pub struct ModelDescription {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexEntry {
     pub model: ModelName,
-    /// `None` when the model has no version at all.
+    /// The version; `None` if the model has no version at all.
     pub version: Option<Version>,
     pub state: VersionState,
 }
 
-/// How far a version is from taking requests.
+/// The lifecycle state of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VersionState {
     Loading,
     Ready,
-    /// It takes no more requests, and answers those it has.
+    /// The version accepts no new requests and finishes those it has accepted.
     Unloading,
-    /// It was there, or could be.
+    /// The version was loaded before, or could be loaded.
     Unloaded,
-    /// Why it cannot be served, written for clients: no path in it.
+    /// The version cannot be served. The reason is written for clients and contains no path.
     Failed(String),
 }
 
@@ -146,7 +147,7 @@ pub enum VersionState {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModelName(Box<str>);
 
-/// The name of a model breaks the grammar.
+/// The error for a model name that breaks the grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a model name is 1 to 128 letters, digits, `_`, `.` or `-`, and starts with a letter, a digit or `_`"
@@ -172,12 +173,12 @@ impl fmt::Display for ModelName {
     }
 }
 
-/// The name an operator gave to a version; the grammar is that of a [`ModelName`].
+/// The name that an operator gave to a version; the grammar is that of a [`ModelName`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VersionLabel(ModelName);
 
 impl VersionLabel {
-    /// `None` for what is no name.
+    /// Returns the label, or `None` if the string breaks the grammar.
     pub fn new(label: &str) -> Option<VersionLabel> {
         ModelName::new(label).ok().map(VersionLabel)
     }
@@ -193,7 +194,7 @@ impl fmt::Display for VersionLabel {
     }
 }
 
-/// The number of a model version: a decimal without leading zero.
+/// The number of a model version: a decimal without a leading zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version(u64);
 
@@ -201,7 +202,7 @@ impl Version {
     /// Version 1.
     pub const FIRST: Version = Version(1);
 
-    /// `None` for anything but a decimal from 1 to 2^64 - 1 without leading zero.
+    /// Parses a decimal from 1 to 2^64 - 1 without a leading zero; returns `None` for anything else.
     pub fn from_decimal(text: &str) -> Option<Version> {
         let decimal = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
         decimal.then(|| text.parse().ok().map(Version))?

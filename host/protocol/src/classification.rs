@@ -1,11 +1,12 @@
-//! Triton's classification: instead of an output of numbers, the greatest of them in each row, as texts
-//! `value:index`, or `value:index:label` where the model names its classes.
+//! Triton's classification extension: in place of a numeric output, the greatest values of each row, as
+//! strings `value:index`, or `value:index:label` if the model has class labels.
 //!
-//! Values look as C's `%f` and `%d` print them, since clients parse what Triton sends. A row is what
-//! belongs to one element of the batch axis, whatever its shape; without a batch axis there is one. Of equal
-//! values the first comes first, and NaN comes last.
+//! Values have the format of C's `%f` and `%d`, since clients parse the strings of Triton. A row is one
+//! element of the batch axis, whatever its shape; without a batch axis there is one row. Equal values
+//! keep their order, and NaN comes last.
 //!
-//! Invariant: the texts, which take many times the bytes of the numbers, are bounded while they are written.
+//! Invariant: the strings take many times the bytes of the numbers, so their total is limited while they
+//! are written.
 
 use crate::call::{InferResponse, ModelDescription};
 use crate::error::ErrorKind;
@@ -14,20 +15,20 @@ use std::fmt::{Display, Write};
 use std::num::NonZeroUsize;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
-/// The most that the classes of one output may take: a million of them, about.
+/// The maximum number of bytes that the classes of one output may take, about a million classes.
 const MAX_BYTES: usize = 16 << 20;
 
-/// The fewest bytes of a class: its length, a digit, the colon and a digit.
+/// The minimum number of bytes of a class: a length of four bytes, a digit, the colon and a digit.
 const MIN_CLASS_BYTES: usize = 7;
 
-/// The classes that a client asks for in place of an output. Lifetime: one request.
+/// The classes that a client requests in place of an output. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopClasses {
     output: String,
     count: NonZeroUsize,
 }
 
-/// Why an output cannot be asked for as classes.
+/// The reason that an output cannot be requested as classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ClassRequestError {
     #[error("the parameter `classification` is not a number of classes, an integer from 1")]
@@ -36,7 +37,7 @@ pub(crate) enum ClassRequestError {
     ElementType(ElementType),
 }
 
-/// The classes asked for are too many to be written.
+/// The error for requested classes that take more than `MAX_BYTES`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the classes of output `{output}` take more than {MAX_BYTES} bytes: ask for fewer with the parameter `classification`"
@@ -48,13 +49,14 @@ pub struct ClassesError {
 // === impl TopClasses ===
 
 impl TopClasses {
-    /// So many classes of an output. Whether the model has such an output is left to the caller.
+    /// Returns a request for `count` classes of an output. The caller checks that the model has the
+    /// output.
     pub(crate) fn new(
         output: &str,
         count: Option<u64>,
         model: &ModelDescription,
     ) -> Result<TopClasses, ClassRequestError> {
-        // More than there are classes means all of them.
+        // A count above the number of classes means all of them.
         let count = count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         let count = count
             .and_then(NonZeroUsize::new)
@@ -100,7 +102,7 @@ impl TopClasses {
     }
 }
 
-/// The answer with the outputs replaced of which classes were asked for.
+/// Replaces the outputs that classes are requested for by those classes.
 pub(crate) fn classify(
     asked: &[TopClasses],
     response: InferResponse,
@@ -115,7 +117,7 @@ pub(crate) fn classify(
     Ok(response)
 }
 
-/// About how many bytes there are to rank and to write for these outputs.
+/// Returns an estimate of the bytes to rank and write for these outputs.
 pub(crate) fn text_bytes(asked: &[TopClasses], response: &InferResponse) -> usize {
     let outputs = response.outputs.iter();
     let ranked = outputs.filter(|output| asked.iter().any(|asked| asked.output == output.name));
@@ -123,13 +125,13 @@ pub(crate) fn text_bytes(asked: &[TopClasses], response: &InferResponse) -> usiz
 }
 
 impl ClassesError {
-    /// What the error table is asked with.
+    /// Returns the key into the error table.
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidRequest
     }
 }
 
-/// The types whose elements Triton ranks.
+/// Returns whether Triton ranks elements of this type.
 pub(crate) fn is_ranked(element_type: ElementType) -> bool {
     match element_type {
         ElementType::Uint8
@@ -146,29 +148,30 @@ pub(crate) fn is_ranked(element_type: ElementType) -> bool {
     }
 }
 
-/// How an output is cut: elements of a row, and how many of them are wanted.
+/// The number of elements in a row, and the number of classes to write for it.
 #[derive(Debug, Clone, Copy)]
 struct Cut {
     width: usize,
     count: usize,
 }
 
-/// The elements of a BYTES tensor as they are written.
+/// A writer of the elements of a BYTES tensor.
 #[derive(Debug)]
 struct Texts<'a> {
-    /// Those of the first classes.
+    /// The labels of the first classes.
     labels: &'a [String],
     content: Vec<u8>,
-    /// The one at hand, kept for its memory.
+    /// The string being written; its buffer is reused.
     text: String,
 }
 
 // === impl Texts ===
 
 impl Texts<'_> {
-    /// Writes the classes of all rows; false if they are too long together.
+    /// Writes the classes of all rows. Returns `false` if they exceed [`MAX_BYTES`], and for types
+    /// that are not ranked.
     fn write_all(&mut self, tensor: &Tensor, cut: Cut) -> bool {
-        /// Ranks numbers of this type, which this function shows.
+        /// Ranks numbers of this type and writes them with this function.
         macro_rules! rank {
             ($number:ty, $show:expr) => {{
                 let (numbers, _) = tensor.content().as_chunks();
@@ -191,12 +194,12 @@ impl Texts<'_> {
             ElementType::Int64 => rank!(i64, integer),
             ElementType::Fp32 => rank!(f32, |value, text| float(f64::from(value), text)),
             ElementType::Fp64 => rank!(f64, float),
-            // Refused when it was asked for, and an answer has the types of its signature.
+            // `TopClasses::new` rejects these types, and outputs have the types of the signature.
             ElementType::Bool | ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => false,
         }
     }
 
-    /// Writes one class; false once they are too long together.
+    /// Writes one class. Returns `false` once the classes exceed [`MAX_BYTES`].
     fn write<T>(&mut self, (index, value): (usize, T), show: impl Fn(T, &mut String)) -> bool {
         self.text.clear();
         show(value, &mut self.text);
@@ -214,9 +217,9 @@ impl Texts<'_> {
     }
 }
 
-/// So many of the greatest values with their positions, in order.
+/// Returns the `count` greatest values with their positions, in descending order.
 ///
-/// Never holds many more than twice as many as are wanted.
+/// Holds at most `2 * count + 1` values at a time.
 fn greatest<T: Copy + PartialOrd>(
     values: impl Iterator<Item = T>,
     count: usize,
@@ -235,7 +238,7 @@ fn greatest<T: Copy + PartialOrd>(
     ranked
 }
 
-/// The greater first; what equals nothing, not even itself, last.
+/// Compares for descending order, with NaN last.
 fn descending<T: PartialOrd>(a: &T, b: &T) -> Ordering {
     let is_nan = |value: &T| value.partial_cmp(value).is_none();
     b.partial_cmp(a)
@@ -246,7 +249,7 @@ fn integer<T: Display>(value: T, text: &mut String) {
     write(text, format_args!("{value}"));
 }
 
-/// As C's `%f`, which has another word for NaN than Rust.
+/// Writes a number in the format of C's `%f`, which spells NaN differently from Rust.
 fn float(value: f64, text: &mut String) {
     match value.is_nan() {
         true => text.push_str("nan"),

@@ -1,24 +1,25 @@
-//! What every dialect does with an inference: read the request, write the answer.
+//! The traits that every protocol implements for inference: decode a request, encode a response.
 //!
-//! The two traits let one line of code serve all dialects. What differs between them is a value:
-//! a [`Codec`] knows how a request was asked, the [`Reply`] it leaves how the answer has to look.
+//! Generic code serves all protocols through these two traits. A [`Codec`] is a value that holds the
+//! options of one request; decoding returns a [`Reply`] that holds the format of its response.
 
 use crate::call::{InferRequest, InferResponse, ModelDescription};
 use crate::error::ErrorKind;
 use bytes::Bytes;
 use std::fmt::Display;
 
-/// How to read one inference request. Lifetime: one request.
+/// A decoder for one inference request. Lifetime: one request.
 pub trait Codec: Send + 'static {
     type Reply: Reply;
 
-    /// About how many bytes of text there are to read in `body`, which is what takes time.
+    /// Returns the approximate number of text bytes in `body`. Parsing text is what takes time.
     fn text_bytes(&self, body: &Bytes) -> usize;
 
-    /// The most bytes that decoding allocates besides `body` and the tensors that share its memory.
+    /// Returns the maximum number of bytes that decoding allocates, not counting `body` and the tensors
+    /// that share its memory.
     fn decoded_bytes(&self, body: &Bytes) -> usize;
 
-    /// The request in `body`, and how to answer it.
+    /// Decodes the request in `body` and returns it with the encoder for its response.
     fn decode(
         self,
         body: Bytes,
@@ -26,20 +27,20 @@ pub trait Codec: Send + 'static {
     ) -> Result<(InferRequest, Self::Reply), CodecError>;
 }
 
-/// How to write the answer to one inference request. Lifetime: one request.
+/// An encoder for the response to one inference request. Lifetime: one request.
 pub trait Reply: Send + 'static {
     type Encoded: Send + 'static;
 
-    /// About how many bytes of text there will be.
+    /// Returns the approximate number of text bytes in the encoded response.
     fn text_bytes(&self, response: &InferResponse) -> usize;
 
-    /// About the most bytes that encoding allocates besides the tensors.
+    /// Returns the approximate maximum number of bytes that encoding allocates, not counting the tensors.
     fn encoded_bytes(&self, response: &InferResponse) -> usize;
 
-    /// The bytes that an answer holds until it has been sent.
+    /// Returns the number of bytes that an encoded response occupies until it has been sent.
     fn held_bytes(encoded: &Self::Encoded) -> usize;
 
-    /// The answer as this dialect says it.
+    /// Encodes the response in this protocol.
     fn encode(
         self,
         response: InferResponse,
@@ -47,7 +48,7 @@ pub trait Reply: Send + 'static {
     ) -> Result<Self::Encoded, CodecError>;
 }
 
-/// Why a request cannot be read, or its answer not be written. The text is for the client.
+/// An error in decoding a request or encoding its response. The text is for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct CodecError {
@@ -63,13 +64,13 @@ impl CodecError {
         }
     }
 
-    /// What the dialect's error table is asked with.
+    /// Returns the kind, the key into the protocol's error table.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 }
 
-/// The dialects' own errors as what is common to all dialects.
+/// Implements `From` for [`CodecError`] for the protocols' own errors.
 macro_rules! into_codec_error {
     ($($error:ty),+) => {
         $(impl From<$error> for $crate::codec::CodecError {

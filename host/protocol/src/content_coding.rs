@@ -1,10 +1,10 @@
-//! Bodies that travel compressed: what the headers say of it, and the bytes one way and the other.
+//! Compressed bodies: negotiation through headers, compression and decompression.
 //!
-//! `gzip` and `deflate` (with zlib's frame, as the standard says; not the raw stream), at most one of
-//! them on a body. Header names and values are read here; when to compress, and on which thread, is
-//! the server's business.
+//! The codings are `gzip` and `deflate` (with the zlib frame, as the standard requires; not the raw
+//! stream), at most one per body. This module parses header names and values; the server decides when to
+//! compress and on which thread.
 //!
-//! Invariant: inflating takes no more memory than the limit, and one step, whatever the body holds.
+//! Invariant: inflating takes no more memory than the limit plus one step, whatever the body contains.
 
 mod inflate;
 
@@ -19,33 +19,33 @@ use http::{HeaderMap, HeaderName, header};
 use std::fmt;
 use std::io::Write;
 
-/// The codings that this server reads, as the value of `Accept-Encoding`.
+/// The codings that this server decodes, as the value of `Accept-Encoding`.
 pub const READ_CODINGS: &str = "gzip, deflate";
 
-/// The smallest body worth compressing: below it fits a packet or two either way.
+/// The smallest body worth compressing: a smaller one fits in a packet or two either way.
 const MIN_COMPRESSED_BYTES: usize = 1024;
 
-/// A way to compress a body.
+/// A content coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     Gzip,
-    /// With the frame of zlib.
+    /// Deflate with the zlib frame.
     Deflate,
 }
 
-/// The body comes in a coding, or in several, that are not read. Lifetime: one request.
+/// The error for a body in an unsupported coding, or in several codings. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("content encoding {0} is not supported: send gzip, deflate or the body as it is")]
 pub struct ContentCodingError(Label);
 
-/// What a client takes its answer in. Lifetime: one request.
+/// The codings that a client accepts for the response. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AcceptedCoding {
     coding: Option<Coding>,
     plain: Plain,
 }
 
-/// Whether a client takes an answer as it is.
+/// The client's acceptance of an uncompressed response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plain {
     Accepted,
@@ -56,7 +56,7 @@ enum Plain {
 
 impl Coding {
     fn from_token(token: &str) -> Option<Coding> {
-        // `x-gzip` is the name from before there was a standard, and by it the same.
+        // `x-gzip` is the name from before the standard, which defines it as equivalent.
         let gzip = ["gzip", "x-gzip"];
         if gzip.iter().any(|name| token.eq_ignore_ascii_case(name)) {
             return Some(Coding::Gzip);
@@ -64,7 +64,7 @@ impl Coding {
         (token.eq_ignore_ascii_case("deflate")).then_some(Coding::Deflate)
     }
 
-    /// Its name in headers.
+    /// Returns the coding's name in headers.
     pub fn name(self) -> &'static str {
         match self {
             Coding::Gzip => "gzip",
@@ -72,8 +72,8 @@ impl Coding {
         }
     }
 
-    /// The bytes of these pieces, joined and compressed. Fast rather than small: who waits for the
-    /// answer waits for this too.
+    /// Joins and compresses the pieces. The level favors speed over size, because the client waits for
+    /// the compression.
     pub fn compress(self, pieces: &[Bytes]) -> Bytes {
         let level = Compression::fast();
         let compressed = match self {
@@ -98,7 +98,7 @@ impl fmt::Display for Coding {
     }
 }
 
-/// The coding of a request's body; `None` for a body as it is.
+/// Returns the coding of a request's body; `None` for an uncompressed body.
 pub fn of_body(headers: &HeaderMap) -> Result<Option<Coding>, ContentCodingError> {
     let all = list(headers, header::CONTENT_ENCODING);
     let codings = all.split(',').map(str::trim);
@@ -110,13 +110,13 @@ pub fn of_body(headers: &HeaderMap) -> Result<Option<Coding>, ContentCodingError
             Some(coding) => Ok(Some(coding)),
             None => Err(ContentCodingError(Label::new(coding))),
         },
-        // One within the other hides a bomb from the limit on the first.
+        // Nested codings would hide a decompression bomb from the limit on the first one.
         (Some(_), Some(_)) => Err(ContentCodingError(Label::new(&all))),
     }
 }
 
 impl ContentCodingError {
-    /// What the dialect's error table is asked with.
+    /// Returns the kind, the key into the protocol's error table.
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::UnsupportedEncoding
     }
@@ -125,7 +125,7 @@ impl ContentCodingError {
 // === impl AcceptedCoding ===
 
 impl AcceptedCoding {
-    /// What the headers of a request say; without any, the answer stays as it is.
+    /// Parses the headers of a request; without any, the response is not compressed.
     pub fn from_headers(headers: &HeaderMap) -> AcceptedCoding {
         let (mut gzip, mut deflate, mut identity, mut others) = (None, None, None, None);
         for item in list(headers, header::ACCEPT_ENCODING).split(',') {
@@ -137,17 +137,17 @@ impl AcceptedCoding {
                 None if token == "*" => &mut others,
                 None => continue,
             };
-            // Of a coding named twice, the kinder.
+            // If a coding is named twice, the higher weight counts.
             *slot = (*slot).max(Some(weight));
         }
         let gzip = gzip.or(others).unwrap_or(0);
         let deflate = deflate.or(others).unwrap_or(0);
-        // Between equals, gzip: there are clients that take `deflate` for the raw stream.
+        // A tie goes to gzip: some clients take `deflate` for the raw stream.
         let (coding, weight) = match deflate > gzip {
             true => (Coding::Deflate, deflate),
             false => (Coding::Gzip, gzip),
         };
-        // Plain is always welcome unless it is refused; preferred only where it is named.
+        // An uncompressed body is acceptable unless it is refused, and is preferred only if it is named.
         let is_preferred = weight > 0 && identity.is_none_or(|identity| identity <= weight);
         AcceptedCoding {
             coding: is_preferred.then_some(coding),
@@ -158,8 +158,9 @@ impl AcceptedCoding {
         }
     }
 
-    /// The coding for an answer of so many bytes; `None` to leave it as it is. That is also what a
-    /// client gets that accepts nothing at all: more use than an error without a body.
+    /// Returns the coding for a response of `bytes` bytes; `None` leaves it uncompressed. A client that
+    /// accepts nothing at all also gets an uncompressed response, which is more useful than an error
+    /// without a body.
     pub fn for_body(self, bytes: usize) -> Option<Coding> {
         match self.plain {
             Plain::Accepted if !depends_on_client(bytes) => None,
@@ -168,14 +169,14 @@ impl AcceptedCoding {
     }
 }
 
-/// Whether an answer of so many bytes has one form for some clients and another for others, which
-/// caches have to be told by `Vary`.
+/// Returns whether the form of a response of `bytes` bytes depends on the client, so that it needs a
+/// `Vary` header for caches.
 pub fn depends_on_client(bytes: usize) -> bool {
     bytes >= MIN_COMPRESSED_BYTES
 }
 
-/// An item of `Accept-Encoding` and its weight in thousandths. What is no weight counts as none
-/// given.
+/// Parses an item of `Accept-Encoding` and its weight in thousandths. An invalid weight counts as a
+/// missing one.
 fn weighed(item: &str) -> (&str, u16) {
     let (token, parameters) = item.split_once(';').unwrap_or((item, ""));
     let weight = parameters.split(';').find_map(|parameter| {
@@ -185,7 +186,7 @@ fn weighed(item: &str) -> (&str, u16) {
     (token.trim(), weight.unwrap_or(1000))
 }
 
-/// A number from 0 to 1 with at most three decimals.
+/// Parses a number from 0 to 1 with at most three decimals, in thousandths.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let is_decimal = decimals.bytes().all(|byte| byte.is_ascii_digit());
@@ -196,7 +197,8 @@ fn thousandths(text: &str) -> Option<u16> {
     }
 }
 
-/// All values of a header as one list, as the standard reads them. What is not text matches nothing.
+/// Joins all values of a header into one list, as the standard specifies. A value that is not text
+/// matches nothing.
 fn list(headers: &HeaderMap, name: HeaderName) -> String {
     let values = headers.get_all(name).iter();
     let values: Vec<_> = values

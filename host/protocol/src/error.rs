@@ -1,45 +1,46 @@
-//! The one table from the kind of an error to its status in each dialect.
+//! The single table that maps an error kind to its status in each protocol.
 //!
-//! Kinds are transport-neutral and sorted by who has to act: the client, the author of the handler,
-//! the operator for capacity, or us. The match has no wildcard: a new kind does not compile until
-//! somebody decides what clients see.
+//! Kinds are independent of the transport and grouped by the party that has to act: the client, the
+//! handler author, the operator (for capacity) or this server. The match has no wildcard, so a new kind
+//! does not compile until its statuses are chosen.
 
 use http::StatusCode;
 
-/// What went wrong, as far as a client needs to tell cases apart.
+/// The category of an error, as finely as clients need to distinguish it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// Shape, datatype, JSON, lengths: the request can never succeed as it is.
+    /// A shape, datatype, length or JSON error: the request can never succeed unchanged.
     InvalidRequest,
-    /// No such model, version or route.
+    /// An unknown model, version or route.
     NotFound,
-    /// Understood, and not for this client.
+    /// A valid request that this client may not make.
     Forbidden,
-    /// The route exists, the method does not.
+    /// An existing route called with a method it does not have.
     MethodNotAllowed,
     /// More bytes than the limit allows.
     TooLarge,
-    /// A content encoding we do not read.
+    /// A content encoding that the server does not decode.
     UnsupportedEncoding,
-    /// A part of the protocol we do not speak.
+    /// A part of the protocol that the server does not implement.
     NotImplemented,
     /// The client did not send its request in time.
     ClientTimeout,
-    /// The client went away; only the log gets to see the status.
+    /// The client disconnected; the status appears only in the log.
     ClientGone,
-    /// The handler trapped, exceeded a limit or answered nonsense.
+    /// The handler trapped, exceeded a limit or returned an invalid result.
     Handler,
-    /// The handler's own code ran longer than it may.
+    /// The handler's own code exceeded its time limit.
     HandlerTimeout,
-    /// No capacity now: queue or instances full, draining, or the model is not ready.
+    /// No capacity at the moment: a queue or all instances are full, the server is draining, or the model
+    /// is not ready.
     Unavailable,
     /// The request's deadline has passed.
     DeadlineExceeded,
-    /// A backend failed, or we did.
+    /// A failure of a backend or of the server itself.
     Internal,
 }
 
-/// Who has to change something.
+/// The party that has to act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Party {
     Client,
@@ -48,7 +49,7 @@ pub enum Party {
     Host,
 }
 
-/// The codes of gRPC that our errors have, with their numbers on the wire.
+/// The gRPC codes that the server returns, with their numbers on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(i32)]
 pub enum GrpcCode {
@@ -64,34 +65,34 @@ pub enum GrpcCode {
 }
 
 impl GrpcCode {
-    /// The value of the trailer `grpc-status`.
+    /// Returns the value of the `grpc-status` trailer.
     pub fn number(self) -> i32 {
         self as i32
     }
 }
 
 impl ErrorKind {
-    /// Who has to change something; decides the level of the log line.
+    /// Returns the party that has to act; it determines the level of the log line.
     pub fn party(self) -> Party {
         self.row().0
     }
 
-    /// The HTTP status in V2 and the other REST dialects of KServe and Triton.
+    /// Returns the HTTP status in V2 and the other REST protocols of KServe and Triton.
     pub fn status(self) -> StatusCode {
         self.row().1
     }
 
-    /// The HTTP status in TF Serving's dialect.
+    /// Returns the HTTP status in TF Serving's protocol.
     pub fn tfs_status(self) -> StatusCode {
         self.row().2
     }
 
-    /// The status in every gRPC dialect.
+    /// Returns the status in every gRPC protocol.
     pub fn grpc_code(self) -> GrpcCode {
         self.row().3
     }
 
-    /// Whether the same request may succeed a little later (a `retry-after` goes with it).
+    /// Returns whether the same request may succeed later. The response then carries `retry-after`.
     pub fn is_retryable(self) -> bool {
         self.status() == StatusCode::SERVICE_UNAVAILABLE
     }
@@ -156,7 +157,7 @@ impl ErrorKind {
     }
 }
 
-/// nginx's status for a client that did not wait, which no standard has.
+/// nginx's non-standard status 499 for a client that closed the connection.
 fn client_gone() -> StatusCode {
     StatusCode::from_u16(499).expect("it lies between 100 and 999")
 }

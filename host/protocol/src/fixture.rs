@@ -1,11 +1,11 @@
-//! Models and tensors that the tests of all dialects are made of.
+//! Models and tensors shared by the tests of all protocols.
 
 use crate::call::{InferResponse, ModelDescription, ModelName, Version};
 use bytes::Bytes;
 use proptest::test_runner::Config;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorSpec};
 
-/// How often a property is tried: `WISP_TEST_SCALE` times as often as usual.
+/// The number of cases per property: proptest's default times `WISP_TEST_SCALE`.
 pub(crate) fn cases() -> Config {
     let scale = std::env::var("WISP_TEST_SCALE").ok();
     let scale = scale.and_then(|scale| scale.parse().ok()).unwrap_or(1);
@@ -16,7 +16,7 @@ pub(crate) fn cases() -> Config {
     }
 }
 
-/// Bytes with some of them, from this place on, replaced by others.
+/// Returns the bytes with `cut` of them, starting at `position`, replaced by `damage`.
 pub(crate) fn damaged(bytes: &[u8], position: usize, cut: usize, damage: Vec<u8>) -> Bytes {
     let mut bytes = bytes.to_vec();
     let end = bytes.len().min(position + cut);
@@ -34,7 +34,7 @@ pub(crate) fn spec(name: &str, element_type: ElementType, shape: &[i64]) -> Tens
     }
 }
 
-/// Version 7 of `wine`, which takes batches.
+/// Version 7 of `wine`, with `max_batch_size` 8.
 pub(crate) fn model(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> ModelDescription {
     ModelDescription {
         model: ModelName::new("wine").unwrap(),
@@ -46,7 +46,7 @@ pub(crate) fn model(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> ModelD
     }
 }
 
-/// A model of two inputs and two outputs.
+/// A model with two inputs and two outputs.
 pub(crate) fn wine() -> ModelDescription {
     model(
         vec![
@@ -60,7 +60,7 @@ pub(crate) fn wine() -> ModelDescription {
     )
 }
 
-/// A model that takes rows of two singles.
+/// A model whose input rows are two f32 values.
 pub(crate) fn pairs(outputs: Vec<TensorSpec>) -> ModelDescription {
     model(vec![spec("x", ElementType::Fp32, &[-1, 2])], outputs)
 }
@@ -105,7 +105,7 @@ pub(crate) fn response(outputs: Vec<NamedTensor>) -> InferResponse {
     }
 }
 
-/// The JSON of an answer that is nothing else.
+/// Returns the body of a response that consists of JSON only.
 pub(crate) fn json(encoded: crate::reply::EncodedReply) -> String {
     assert_eq!(encoded.content_type, "application/json");
     assert_eq!(encoded.header_length, None);

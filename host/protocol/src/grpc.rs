@@ -1,18 +1,16 @@
-//! The dialects that travel over gRPC, as messages and codecs without any transport.
+//! The protocols over gRPC, as messages and codecs without a transport.
 //!
-//! [`message`] holds the types of all messages. Each dialect turns its request messages into a
-//! target and an `InferRequest`, and an `InferResponse` back: [`v2`] the Open Inference Protocol
-//! with Triton's methods, [`tfs`] TensorFlow Serving, [`predict`] rows of numbers. `target` is why a
-//! message names none, [`limits`] what is checked before a message is decoded, `element` and `row` in moving numbers between lists and tensors,
-//! `answer` in the
-//! elements of the way back. [`codec`] makes each method a codec as every
-//! dialect has them.
+//! [`message`] contains the types of all messages. Each protocol maps its request messages to a target
+//! and an `InferRequest`, and an `InferResponse` to a message: [`v2`] is the Open Inference Protocol with
+//! Triton's methods, [`tfs`] is TensorFlow Serving, and [`predict`] takes rows of numbers. [`limits`]
+//! checks a message before it is decoded; `target`, `element`, `row` and `answer` are shared parts, and
+//! [`codec`] implements the codec traits per method.
 //!
-//! The caller asks for the target first, admits, and only then decodes: the message is there, but
-//! nothing is allocated from what it declares.
+//! The caller resolves the target first, admits the request and only then decodes it. Until then the
+//! message is in memory, but nothing is allocated from the sizes it declares.
 //!
-//! Invariant: tensors share the message's memory where the wire has their bytes; what a list of the
-//! message repeats or widens is bounded before it is allocated.
+//! Invariant: tensors share the message's memory where the wire carries their bytes. The memory for
+//! repeated or widened fields is bounded before it is allocated.
 
 mod answer;
 pub mod codec;
@@ -28,8 +26,8 @@ pub mod v2;
 pub use crate::lenient::EncodeError;
 pub use target::TargetError;
 
-/// All files of `proto/` and those they import, as a serialised `google.protobuf.FileDescriptorSet`:
-/// what server reflection answers, and what services are generated from.
+/// All files of `proto/` and their imports as a serialized `google.protobuf.FileDescriptorSet`. Server
+/// reflection returns it, and services are generated from it.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 #[cfg(test)]

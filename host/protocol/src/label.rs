@@ -1,14 +1,14 @@
-//! A client's own word, made fit to be quoted back to it.
+//! Names from a client, made safe to repeat in error messages.
 //!
-//! Names in a request have any length and any characters until they have been compared with
-//! something; an error text that repeats one must neither grow with it nor break a log line.
+//! Until it has been validated, a name in a request can have any length and contain any character. An
+//! error message that repeats it must neither grow with the name nor break a log line.
 
 use std::fmt;
 
-/// The longest part of a name that an error repeats; tensor and model names in use are shorter.
+/// The number of characters that an error message repeats; tensor and model names in use are shorter.
 const MAX_CHARACTERS: usize = 64;
 
-/// A name from a request as error texts show it: in backticks, shortened, control characters
+/// A name from a request as error messages show it: in backticks, truncated, with control characters
 /// escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Label(Box<str>);

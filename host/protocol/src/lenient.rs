@@ -1,16 +1,15 @@
-//! Tensors in the JSON of the dialects without binary data: TF Serving's and the simple one.
+//! Tensors in the JSON of the protocols without binary data: TF Serving's and the predict API.
 //!
-//! What differs from `v2::json`: datatype and shape come from the model's signature, not from the
-//! request; `NaN`, `Infinity` and `-Infinity` stand bare among the numbers in both directions;
-//! bytes are `{"b64": "..."}`; a request is made of rows that lack the batch axis. `reader` walks
-//! the JSON, `element` reads one number or string, `tensor` nested lists of them, `rows` joins the
-//! rows of a request into one tensor per input, `writer` is the way back.
+//! Unlike in `v2::json`, datatype and shape come from the model's signature; `NaN`, `Infinity` and
+//! `-Infinity` are bare words in both directions; bytes are `{"b64": "..."}`; a request consists of rows
+//! without the batch axis. `reader` parses the JSON, `element` one number or string, `tensor` nested
+//! arrays of them; `rows` joins the rows of a request into one tensor per input, `writer` encodes.
 //!
-//! Judgements: an integer never passes through a float, and `1.0` is no integer; a number beyond
-//! the datatype's range is refused instead of becoming infinite; a member given twice is refused.
+//! Decisions: an integer is never converted through a float, and `1.0` is not an integer; a number
+//! beyond the datatype's range is an error, not infinity; a member given twice is an error.
 //!
-//! Invariant: no size is declared in these formats, so what is allocated is in proportion to the
-//! text read; the depth of nesting is that of the model's shape.
+//! Invariant: these formats declare no sizes, so memory is allocated in proportion to the text read. The
+//! nesting is as deep as the model's shape.
 
 mod element;
 mod error;

@@ -1,16 +1,14 @@
-//! Pure codecs between the bytes of the wire and calls.
+//! Pure codecs between the bytes on the wire and calls.
 //!
-//! In the order a request meets them: [`route`] turns the head of a request into a [`call::Call`];
-//! [`v2`] turns its body into an [`call::InferRequest`] and an [`call::InferResponse`] back into
-//! bytes. [`tfs`] (TF Serving and KServe V1) and [`predict`] (features in, a prediction out) do the
-//! same for their dialects; [`rest`] makes one of them, and [`reply`] is what
-//! they write; [`codec`] is what is common to all dialects, and
-//! [`content_coding`] the compression of bodies, which is below them all. [`grpc`] does it for the messages of
-//! every dialect that travels over gRPC. [`error`] says which status an error of which kind has;
-//! `classification` makes classes of an output, over HTTP and gRPC; [`statistics`] is what has been counted
-//! for a version; [`openapi`] describes the REST routes of the models that are served.
+//! [`route`] turns the head of a request into a [`call::Call`]. [`v2`], [`tfs`] (TF Serving and KServe
+//! V1) and [`predict`] (features in, a prediction out) decode a body into an [`call::InferRequest`] and
+//! encode an [`call::InferResponse`]. [`rest`] combines these three, [`reply`] is the HTTP response they
+//! produce, and [`codec`] defines the traits that all protocols share. [`grpc`] does the same for the
+//! protocols over gRPC. Below them, [`content_coding`] compresses bodies, `classification` turns an
+//! output into classes and [`error`] maps error kinds to statuses. [`statistics`] holds the counters of a
+//! version; [`openapi`] describes the REST routes.
 //!
-//! Invariant: no socket, no clock, no look-up of models; compiles to Wasm. Nothing here is async.
+//! Invariant: no socket, no clock and no model lookup; the crate compiles to Wasm. Nothing here is async.
 #![forbid(unsafe_code)]
 
 pub mod call;

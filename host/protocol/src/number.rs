@@ -1,7 +1,7 @@
-//! Numbers as JSON writes them, each rounded once from its digits to the datatype of a tensor.
+//! Decoding of JSON numbers, each rounded once from its digits to the datatype of a tensor.
 //!
-//! `decimal` takes one number apart, `float` rounds it, `array` reads lists of them. All of them check
-//! what they read, so that text may come here before any parser has seen it.
+//! `decimal` parses one number, `float` rounds it, `array` reads arrays of them. All of them validate
+//! their input, so the text need not be valid JSON.
 
 mod array;
 mod decimal;

@@ -1,15 +1,15 @@
-//! The OpenAPI 3.1 document of the REST routes, made of the signatures of the models that are served.
+//! The OpenAPI 3.1 document of the REST routes, generated from the signatures of the served models.
 //!
-//! Inference has a path for each model, version and label, so that its schema can say what this model
-//! takes; all else has paths with parameters. `v2`, `tfs`, `predict` and `server` each add the routes of
-//! their tag; `operation` is how one is written, `failure` what its errors look like, `element` what
-//! tensors look like in JSON, and `example` a request that a model can answer.
+//! Inference has one path per model, version and label, so that its schema describes what this model
+//! takes; all other routes have path parameters. `v2`, `tfs`, `predict` and `server` each add the routes
+//! of their tag. `operation` builds an operation, `failure` its error responses, `element` the JSON
+//! schemas of tensors, and `example` a request that the model accepts.
 //!
-//! Judgement: where a schema cannot say exactly what is taken, it allows more, never less, so that
-//! whatever it forbids is refused. That a tensor's `data` fits its `shape` is such a thing.
+//! Design decision: a schema that cannot be exact allows more, never less, so the server refuses whatever
+//! a schema forbids. For example, no schema requires that a tensor's `data` fits its `shape`.
 //!
-//! Invariant: nothing is in the document that this server does not answer: no route of a verb that a
-//! model has no outputs for, and none to control models where clients may not.
+//! Invariant: the document contains no route that the server does not serve. It omits a verb that the
+//! model has no outputs for, and the load and unload routes if clients may not use them.
 
 mod element;
 mod example;
@@ -25,7 +25,7 @@ use bytes::Bytes;
 use operation::{Document, TAGS};
 use serde_json::json;
 
-/// What there is to describe.
+/// The contents of the document.
 #[derive(Debug)]
 pub struct Served<'a> {
     /// The version of the program.
@@ -38,19 +38,19 @@ pub struct Served<'a> {
 #[derive(Debug)]
 pub struct ServedModel<'a> {
     pub name: &'a ModelName,
-    /// The versions that can be called, in order: the last is the one served by default.
+    /// The versions that accept calls, in ascending order: the last is the default.
     pub versions: Vec<&'a ModelDescription>,
     pub labels: Vec<(&'a VersionLabel, Version)>,
 }
 
-/// Whether clients may load and unload models.
+/// The party that may load and unload models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
     Clients,
     Nobody,
 }
 
-/// One way to name a version that can be called.
+/// One way to address a version that accepts calls.
 struct Spelling<'a> {
     model: &'a ModelDescription,
     choice: Choice<'a>,
@@ -63,7 +63,7 @@ enum Choice<'a> {
     Label(&'a VersionLabel),
 }
 
-/// The call for a path of the documentation; `None` for other paths.
+/// Returns the call for a path of the documentation; `None` for other paths.
 pub(crate) fn call(uri_path: &str) -> Option<Call> {
     let file = match uri_path {
         "/openapi.json" => return Some(Call::OpenApi),
@@ -77,7 +77,7 @@ pub(crate) fn call(uri_path: &str) -> Option<Call> {
     Some(Call::Docs(file))
 }
 
-/// The document.
+/// Generates the document.
 pub fn document(served: &Served) -> Bytes {
     let mut document = Document::default();
     server::add(&mut document);
@@ -113,12 +113,12 @@ pub fn document(served: &Served) -> Bytes {
 }
 
 impl<'a> Served<'a> {
-    /// Every name under which something can be called.
+    /// Returns every name under which a version accepts calls.
     fn spellings(&self) -> impl Iterator<Item = Spelling<'a>> {
         self.models.iter().flat_map(ServedModel::spellings)
     }
 
-    /// Every version that can be called.
+    /// Returns every version that accepts calls.
     fn versions(&self) -> impl Iterator<Item = &'a ModelDescription> {
         let versions = self.models.iter().flat_map(|model| &model.versions);
         versions.copied()
@@ -154,7 +154,7 @@ impl Spelling<'_> {
         matches!(self.choice, Choice::Label(_))
     }
 
-    /// What follows the model's name in a path.
+    /// Returns the part of a path that follows the model's name.
     fn path(&self) -> String {
         match self.choice {
             Choice::Default => String::new(),
@@ -163,13 +163,13 @@ impl Spelling<'_> {
         }
     }
 
-    /// The id of an operation on it. No part of it holds a colon, so that none is another's id.
+    /// Returns the operation id of a verb. No part of it contains a colon, so ids are unique.
     fn operation_id(&self, verb: &str) -> String {
         let path = self.path().replace('/', ":");
         format!("{verb}:{}{path}", self.model.model)
     }
 
-    /// How a summary calls it.
+    /// Returns the name used in summaries.
     fn title(&self) -> String {
         let name = &self.model.model;
         match self.choice {
@@ -180,7 +180,7 @@ impl Spelling<'_> {
     }
 }
 
-/// The name of a schema of this version. The version has no dot, so that none is another's name.
+/// Returns the name of a schema of this version. The version contains no dot, so names are unique.
 fn schema_name(model: &ModelDescription, of: &str) -> String {
     format!("{}.{}.{of}", model.model, model.version)
 }

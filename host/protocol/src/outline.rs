@@ -1,31 +1,32 @@
-//! A request's JSON without its long lists of numbers, and those apart.
+//! The JSON of a request, with its long arrays of numbers extracted.
 //!
-//! A parser walks a list before its elements are read into a tensor, which would take half of the time
-//! of a large request. So the long ones are taken out of the text first, by no more than their brackets,
-//! and each is then walked once, by a reader that checks what it reads.
+//! A JSON parser would read each array once before its elements are decoded into a tensor, which would
+//! take half of the time of a large request. Long arrays are therefore cut out of the text first, by
+//! their brackets only, and each is then read once, by a decoder that validates it.
 //!
-//! Invariant: no more than a hint. Whoever reads an outline must read every list of it as numbers, or
-//! else start again with the whole text, which is what errors are told from.
+//! Invariant: an outline is only a hint. The caller must decode every one of its arrays as numbers, or
+//! else decode the whole text again, which then gives the error for the client.
 
-/// Lists shorter than this are left where they are.
+/// The minimum length of an array to extract, in bytes.
 const MIN_LIST_BYTES: usize = 1024;
 
-/// The longest text outside of lists, beyond which finding them would cost what it saves.
+/// The maximum length of the text outside the arrays, in bytes. With more, finding the arrays would cost
+/// as much as it saves.
 const MAX_OUTLINE_BYTES: usize = 64 << 10;
 
-/// What stands where a list was taken out.
+/// The replacement for an extracted array.
 const PLACEHOLDER: &str = "[]";
 
-/// A request whose long lists of numbers are apart. Lifetime: one request.
+/// A request with its long arrays of numbers extracted. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Outline<'a> {
     pub(crate) text: String,
-    /// Where in the text each placeholder begins, and the list that it stands for.
+    /// The offset of each placeholder in the text, and the array that it replaces, in order.
     lists: Vec<(usize, &'a str)>,
 }
 
 impl<'a> Outline<'a> {
-    /// `None` if there is no such list, or too much of something else.
+    /// Returns the outline of `text`; `None` if it has no such array, or too much other text.
     pub(crate) fn new(text: &'a str) -> Option<Outline<'a>> {
         if text.len() < MIN_LIST_BYTES {
             return None;
@@ -35,7 +36,7 @@ impl<'a> Outline<'a> {
             lists: Vec::new(),
         };
         let (mut kept, mut position) = (0, 0);
-        // Where the brackets began that nothing but white space has followed yet.
+        // The start of the current run of opening brackets, with only white space between them.
         let mut brackets = None;
         while let Some(&byte) = text.as_bytes().get(position) {
             let opened = brackets.take();
@@ -43,7 +44,7 @@ impl<'a> Outline<'a> {
                 (b'[', _) => brackets = opened.or(Some(position)),
                 (b' ' | b'\n' | b'\t' | b'\r', _) => brackets = opened,
                 (b'0'..=b'9' | b'-', Some(start)) => {
-                    // One that nothing closes is walked once, as the last thing.
+                    // An array that is never closed is scanned once, and there is no outline.
                     let list = numbers(&text[start..])?;
                     if list.len() >= MIN_LIST_BYTES {
                         outline.text.push_str(&text[kept..start]);
@@ -65,12 +66,12 @@ impl<'a> Outline<'a> {
         (!outline.lists.is_empty()).then_some(outline)
     }
 
-    /// How many lists there are.
+    /// Returns the number of extracted arrays.
     pub(crate) fn count(&self) -> usize {
         self.lists.len()
     }
 
-    /// The list that this slice of the text stands for, if it is a placeholder.
+    /// Returns the array that this slice of the text replaces, if it is a placeholder.
     pub(crate) fn list(&self, value: &str) -> Option<&'a str> {
         let start = value
             .as_ptr()
@@ -81,7 +82,7 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// The position behind the string that begins here.
+/// Returns the position after the string that begins at `start`.
 fn string_end(text: &str, start: usize) -> usize {
     let bytes = text.as_bytes();
     let mut position = start + 1;
@@ -95,14 +96,14 @@ fn string_end(text: &str, start: usize) -> usize {
     bytes.len()
 }
 
-/// What may be a list of numbers at the start of this text: all up to the last bracket that closes
-/// before a string begins or an object ends.
+/// Returns the possible array of numbers at the start of this text: everything up to the last closing
+/// bracket before a string begins or an object ends.
 fn numbers(text: &str) -> Option<&str> {
     let list = &text[..stop(text.as_bytes())];
     Some(&list[..list.rfind(']')? + 1])
 }
 
-/// The position of the first quote or closing brace, found eight bytes at a time.
+/// Returns the position of the first quote or closing brace, searching eight bytes at a time.
 fn stop(text: &[u8]) -> usize {
     let is_clear = |&&bytes: &&[u8; 8]| {
         let word = u64::from_le_bytes(bytes);
@@ -116,10 +117,10 @@ fn stop(text: &[u8]) -> usize {
     rest.map_or(text.len(), |position| clear + position)
 }
 
-/// One in each byte.
+/// A word with the value 1 in each byte.
 const REPEATED: u64 = 0x0101_0101_0101_0101;
 
-/// Nothing, if no byte of the word is zero.
+/// Returns 0 exactly if no byte of the word is zero.
 fn zeros(word: u64) -> u64 {
     word.wrapping_sub(REPEATED) & !word & (REPEATED << 7)
 }

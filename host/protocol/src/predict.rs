@@ -1,22 +1,19 @@
-//! The simple dialect, for people with curl: `features` in, a prediction out.
+//! The predict API, for use with curl: `features` in, a prediction out.
 //!
-//! `POST /predict/{model}` takes `{"features": ...}` and answers `{"prediction": ...,
-//! "probabilities": [...], "model_version": "7"}`, the probabilities only where the model gives
-//! them. `POST /batch_predict/{model}` takes `{"features": [row, ...]}`, `[{"features": row}, ...]`
-//! or `{"instances": [{"features": row}, ...]}` and answers `{"predictions": [...],
-//! "model_version": "7"}` with an object for each row, in their order. `GET /health` answers
-//! `{"status": "healthy"}`.
+//! `POST /predict/{model}` takes `{"features": ...}` and returns `{"prediction": ...,
+//! "probabilities": [...], "model_version": "7"}`, with probabilities only if the model has them.
+//! `POST /batch_predict/{model}` takes `{"features": [row, ...]}`, `[{"features": row}, ...]` or
+//! `{"instances": [{"features": row}, ...]}` and returns `{"predictions": [...], "model_version": "7"}`
+//! with an object for each row, in order. `GET /health` returns `{"status": "healthy"}`.
 //!
-//! `features` is a value for the only input of the model, or for the only one of numbers, or an
-//! object with a value for each input by name. Values lack the batch axis; they nest as the shape
-//! says, or stand in one flat list where the shape is clear, or bare where there is but one.
+//! `features` is an object with a value for each input by name, or a value for the only input, for the
+//! only numeric input, or for the only required numeric input. Values lack the batch axis. They are nested
+//! as the shape, in one flat array if that determines the shape, or bare if there is a single element.
 //!
-//! A batch is one inference. A row that is wrong (its length, not numbers) fails alone: its object
-//! is `{"error": "..."}` and the others are computed. If no row is right, or the text is not JSON,
-//! the request fails. Batches take a model with a batch axis.
-//!
-//! `outcome` says what is the prediction and what the probabilities, over gRPC as here; numbers are as in TF Serving,
-//! a bare `NaN` included: a `null` would hide which value it was.
+//! A batch is one inference of a model with a batch axis. An invalid row (wrong length, not numbers)
+//! fails by itself: its object is `{"error": "..."}`, and the other rows are computed. The request fails
+//! if no row is valid or the text is not JSON. `outcome` selects the prediction and the probabilities,
+//! also for gRPC. Numbers are as in TF Serving, with a bare `NaN`: `null` would hide which value it was.
 
 mod error;
 pub(crate) mod outcome;
@@ -34,31 +31,31 @@ pub(crate) use route::{Route, route};
 use crate::call::{InferRequest, ModelDescription};
 use bytes::Bytes;
 
-/// What a path asks of a model, by its first word.
+/// The method of a path, its first segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     Predict,
     BatchPredict,
 }
 
-/// How to read the body of one inference request. Lifetime: one request.
+/// The decoder for the body of one inference request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Codec {
     verb: Verb,
 }
 
 impl Codec {
-    /// The codec for the bodies of this verb.
+    /// Returns the codec for the bodies of this verb.
     pub fn new(verb: Verb) -> Codec {
         Codec { verb }
     }
 
-    /// The verb it was made from.
+    /// Returns the verb of the codec.
     pub fn verb(&self) -> Verb {
         self.verb
     }
 
-    /// The request in `body`, which has at least one row, and what its reply has to look like.
+    /// Decodes the request in `body`, which has at least one valid row, and its response format.
     pub fn decode(
         &self,
         body: Bytes,
@@ -68,7 +65,7 @@ impl Codec {
     }
 }
 
-/// Whether the server takes inference requests. With `false` it belongs to a 503.
+/// Returns the health of the server. With `false`, the document belongs to a 503.
 pub fn health(ready: bool) -> Bytes {
     Bytes::from_static(match ready {
         true => br#"{"status":"healthy"}"#,

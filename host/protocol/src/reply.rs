@@ -1,20 +1,20 @@
-//! The bytes of an answer, the same in every dialect.
+//! The encoded response, common to all REST protocols.
 
 use bytes::Bytes;
 use serde::Serialize;
 
-/// A response's body and what its head has to say of it. Lifetime: one request.
+/// A response's body and the headers that depend on it. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedReply {
     pub content_type: &'static str,
     /// The value of [`HEADER_LENGTH`](crate::v2::HEADER_LENGTH), if the response needs it.
     pub header_length: Option<usize>,
-    /// The body in pieces: the JSON, then a piece for each binary tensor that is not empty.
+    /// The body in pieces: the JSON, then one piece per non-empty binary tensor.
     pub chunks: Vec<Bytes>,
 }
 
 impl EncodedReply {
-    /// A body that is one piece of JSON.
+    /// Creates a body that is a single piece of JSON.
     pub(crate) fn json(text: Vec<u8>) -> EncodedReply {
         EncodedReply {
             content_type: "application/json",
@@ -23,13 +23,13 @@ impl EncodedReply {
         }
     }
 
-    /// The length of the body, all chunks together.
+    /// Returns the length of the body, all chunks together.
     pub fn content_length(&self) -> usize {
         self.chunks.iter().map(Bytes::len).sum()
     }
 }
 
-/// A small document as JSON.
+/// Encodes a small document as JSON.
 pub(crate) fn document(value: &impl Serialize) -> Bytes {
     let text = serde_json::to_vec(value).expect("strings, integers and lists have a JSON form");
     Bytes::from(text)

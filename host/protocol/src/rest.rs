@@ -1,4 +1,4 @@
-//! The dialects of REST as one: what a path chose, and what goes back over HTTP.
+//! The REST protocols combined: the codec that a path selects, and the response sent over HTTP.
 
 use crate::call::{InferRequest, InferResponse, ModelDescription};
 use crate::codec::{self, CodecError};
@@ -10,20 +10,20 @@ use bytes::Bytes;
 use http::StatusCode;
 use wisp_tensor::{ElementType, NamedTensor};
 
-/// The largest element that a number makes, whatever its digits.
+/// The size of the largest element that a number decodes to, whatever its digits.
 const MAX_ELEMENT_BYTES: usize = 8;
 
-/// What differs between dialects when there is no answer. Lifetime: one request.
+/// The protocol family that determines the format of errors. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// V2 and the simple dialect.
+    /// V2 and the predict API.
     V2,
     /// TF Serving and KServe V1.
     Tfs,
 }
 
 impl Dialect {
-    /// The dialect of a path; one that nobody knows is V2's.
+    /// Returns the protocol family of a path; unknown paths belong to V2.
     pub fn of_path(path: &str) -> Dialect {
         match path.starts_with("/v1/") {
             true => Dialect::Tfs,
@@ -31,7 +31,7 @@ impl Dialect {
         }
     }
 
-    /// The status of an error.
+    /// Returns the status of an error.
     pub fn status(self, kind: ErrorKind) -> StatusCode {
         match self {
             Dialect::V2 => kind.status(),
@@ -40,7 +40,7 @@ impl Dialect {
     }
 }
 
-/// How to read the body of one inference request. Lifetime: one request.
+/// A decoder for the body of one inference request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Codec {
     V2(v2::Codec),
@@ -48,7 +48,7 @@ pub enum Codec {
     Predict(predict::Codec),
 }
 
-/// How to write the answer to one. Lifetime: one request.
+/// An encoder for the response to one inference request. Lifetime: one request.
 #[derive(Debug, Clone)]
 pub enum Reply {
     V2(v2::Reply),
@@ -68,7 +68,7 @@ impl codec::Codec for Codec {
 
     fn decoded_bytes(&self, body: &Bytes) -> usize {
         let text = &body[..codec::Codec::text_bytes(self, body)];
-        // There is a comma between any two elements, and strings are copied as they are.
+        // Any two elements are separated by a comma, and strings are copied unchanged.
         let elements = text.iter().filter(|&&byte| byte == b',').count() + 1;
         let content = elements.saturating_mul(MAX_ELEMENT_BYTES) + text.len();
         match self {
@@ -147,19 +147,19 @@ codec::into_codec_error!(
     EncodeError
 );
 
-/// Bytes of JSON that a byte of a tensor of this type makes at most, the comma included.
+/// Returns the maximum number of JSON bytes per byte of a tensor of this type, comma included.
 fn text_per_content(element_type: ElementType) -> usize {
     match element_type {
-        // A control character is `\u0001`, and an element is `false`.
+        // A control character is `\u0001` (6 bytes), and a bool is at most `false` plus a comma.
         ElementType::Bytes | ElementType::Bool => 6,
-        // An element of one byte is `-128`.
+        // A one-byte element is at most `-128` plus a comma.
         _ => 5,
     }
 }
 
-/// About how many bytes of JSON these tensors make.
+/// Returns the approximate number of JSON bytes for these tensors.
 pub(crate) fn text_bytes<'a>(tensors: impl Iterator<Item = &'a NamedTensor>) -> usize {
-    // A number takes about three times as many digits and signs as it has bytes.
+    // A number has about three times as many digits and signs as it has bytes.
     tensors
         .map(|tensor| tensor.tensor.content().len().saturating_mul(3))
         .fold(0, usize::saturating_add)

@@ -1,24 +1,24 @@
-//! What a model's outputs mean to dialects that speak of labels, scores and a number.
+//! The roles of a model's outputs in the protocols that return labels, scores and a number.
 //!
-//! Signatures do not say it, so it is read off type and shape of one row: axes of size 1, and the
-//! batch axis, do not count. Floats that vary along one axis are the scores of classes, a lone
-//! float is a number, lone strings and integers are labels.
+//! Signatures do not declare roles, so the type and shape of one row determine them, ignoring the batch
+//! axis and axes of size 1. Floats that vary along one axis are class scores, a single float is a number,
+//! and single strings and integers are labels.
 
 use crate::call::ModelDescription;
 use crate::lenient::{EncodeError, number};
 use wisp_tensor::{Dimension, ElementType, NamedTensor, TensorSpec};
 
-/// How many values a row of an output has.
+/// The number of values in a row of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     One,
-    /// One for each class, along a single axis.
+    /// One value per class, along a single axis.
     Classes,
-    /// More than a list can say.
+    /// More than one axis, which a flat array cannot represent.
     Other,
 }
 
-/// The extent of an output's rows, as the signature declares it.
+/// Returns the extent of an output's rows as the signature declares it.
 pub(crate) fn extent(output: &TensorSpec, model: &ModelDescription) -> Extent {
     let row = match (model.max_batch_size, output.shape.as_slice()) {
         (0, shape) => shape,
@@ -49,12 +49,12 @@ pub(crate) fn is_text(output: &TensorSpec) -> bool {
 pub(crate) struct Grid<'a> {
     pub(crate) output: &'a NamedTensor,
     elements: Vec<&'a [u8]>,
-    /// Elements of a row.
+    /// The number of elements per row.
     pub(crate) width: usize,
 }
 
 impl<'a> Grid<'a> {
-    /// The output with this name, of so many rows. Without a batch axis, there is one row.
+    /// Finds the output `name` and splits it into `rows` rows. Without a batch axis, there is one row.
     pub(crate) fn new(
         outputs: &'a [NamedTensor],
         name: &str,
@@ -84,7 +84,8 @@ impl<'a> Grid<'a> {
         self.elements.get(start..start + self.width).unwrap_or(&[])
     }
 
-    /// The position of the greatest number in a row, the first of equals; `None` if there is none.
+    /// Returns the position of the greatest number in a row, the first one if several are equal; `None`
+    /// if the row has no number.
     pub(crate) fn greatest(&self, row: usize) -> Option<usize> {
         let mut greatest: Option<(usize, f64)> = None;
         for (position, element) in self.row(row).iter().enumerate() {
@@ -98,7 +99,7 @@ impl<'a> Grid<'a> {
         greatest.map(|(position, _)| position)
     }
 
-    /// Whether a row has `expected` elements.
+    /// Checks that a row has `expected` elements.
     pub(crate) fn check_width(&self, expected: usize) -> Result<(), EncodeError> {
         match self.width == expected {
             true => Ok(()),
@@ -110,7 +111,7 @@ impl<'a> Grid<'a> {
         }
     }
 
-    /// Whether a row of these labels names each of so many classes, or one of them.
+    /// Checks that a row of labels has one label per class, or a single label.
     pub(crate) fn check_labels(&self, classes: usize) -> Result<(), EncodeError> {
         match self.width {
             1 => Ok(()),
@@ -129,7 +130,7 @@ pub(crate) fn find<'a>(
     })
 }
 
-/// Whether axis 0 of an output is a batch of so many rows.
+/// Checks that axis 0 of an output is a batch of `rows` rows. `None` skips the check.
 pub(crate) fn check_rows(output: &NamedTensor, rows: Option<u32>) -> Result<(), EncodeError> {
     let shape = output.tensor.shape();
     match rows {

@@ -1,9 +1,8 @@
-//! From the head of a request to the call it makes, before a byte of body is read.
+//! Maps the head of a request to the call it makes, before any byte of the body is read.
 //!
-//! Knows paths and methods, those of V2 itself and those of the other dialects by asking them, and
-//! nothing of which models exist. Parts of the protocol that
-//! Wisp does not speak are known by path too, so that a client reads "not supported" instead of
-//! looking for a typing error.
+//! This module matches the paths and methods of V2 and delegates those of the other protocols to their
+//! modules. It has no access to the models that exist. It also recognizes the parts of the protocol that
+//! Wisp does not implement, so that a client reads "not supported" instead of searching for a typo.
 
 mod error;
 
@@ -15,7 +14,7 @@ use crate::target::{decoded, model, numbered};
 use crate::{openapi, predict, rest, tfs, v2};
 use http::{HeaderMap, Method};
 
-/// What a request with this method, path (without query) and headers asks for.
+/// Returns the call for a request with this method, path (without query) and headers.
 pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, RouteError> {
     Ok(find(method, uri_path, headers)?)
 }
@@ -24,7 +23,8 @@ fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Re
     let Some(path) = uri_path.strip_prefix("/v2") else {
         return find_elsewhere(method, uri_path);
     };
-    // No route has more than seven segments; what is longer stays joined and matches nothing.
+    // No route has more than seven segments; a longer path stays joined in the eighth and matches
+    // nothing.
     let segments: Vec<&str> = path.splitn(8, '/').collect();
     let call = match segments[..] {
         [""] => Call::ServerMetadata,
@@ -56,7 +56,7 @@ fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Re
     Ok(call)
 }
 
-/// What a path asks for that is not V2's.
+/// Returns the call for a path outside V2.
 fn find_elsewhere(method: &Method, uri_path: &str) -> Result<Call, Reason> {
     if uri_path == "/" {
         allow(method, Method::GET, "GET")?;
@@ -98,7 +98,7 @@ fn model_call(
         ref verb => (None, verb),
     };
     match *verb {
-        // `/v2/models/stats` is about all models, as in Triton.
+        // `/v2/models/stats` covers all models, as in Triton.
         [] if model == "stats" && version.is_none() => {
             allow(method, Method::GET, "GET")?;
             Ok(Call::AllStatistics)
@@ -132,7 +132,8 @@ fn model_call(
     }
 }
 
-/// The refusal for a path that is none of ours: a part of the protocol that we leave out, or not.
+/// Returns the error for an unmatched path: a part of the protocol that is not implemented, or an unknown
+/// route.
 fn not_spoken(segments: &[&str]) -> Reason {
     match *segments {
         ["", "systemsharedmemory" | "cudasharedmemory", ..] => {
@@ -147,7 +148,7 @@ fn not_spoken(segments: &[&str]) -> Reason {
     }
 }
 
-/// The model and version of a path.
+/// Parses the model and version of a path.
 fn target(name: &str, version: Option<&str>) -> Result<Target, Reason> {
     let model = model(&decoded(name))?;
     Ok(match version {

@@ -1,7 +1,7 @@
-//! What a model version has done so far, free of any wire format.
+//! The statistics of a model version, independent of any wire format.
 //!
-//! Plain sums; who counts what is `wisp_serving::statistics`' to say. Times are passed in: there is no
-//! clock here.
+//! These are plain sums; `wisp_serving::statistics` decides what is counted. There is no clock here:
+//! callers pass durations in.
 
 use crate::call::{ModelName, Version};
 use std::time::Duration;
@@ -14,20 +14,20 @@ pub struct VersionStatistics {
     pub sums: Sums,
 }
 
-/// Everything that is summed up for a version.
+/// The counters and sums of a version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// When the last answered inference ended, in milliseconds since the epoch; 0 before the first.
+    /// The end of the last successful inference, in milliseconds since the epoch; 0 before the first.
     pub last_inference: u64,
-    /// Rows of all answered requests.
+    /// The number of rows in all successful requests.
     pub inferences: u64,
     pub executions: u64,
-    /// Answered requests.
+    /// The successful requests.
     pub success: Sum,
     pub fail: Sum,
     pub queue: Sum,
     pub phases: Phases,
-    /// The phases by the number of rows that an execution had.
+    /// The phases, grouped by the number of rows in an execution.
     pub batches: Vec<Batch>,
 }
 
@@ -46,7 +46,7 @@ pub struct Batch {
     pub phases: Phases,
 }
 
-/// How often something was done, and how long all of it took.
+/// A count of events and their total duration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
     pub count: u64,
@@ -54,7 +54,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// Once more, for so long.
+    /// Adds one event with this duration.
     pub fn add(&mut self, duration: Duration) {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.count += 1;

@@ -1,11 +1,11 @@
-//! The model and the version that a client names, whatever the dialect and the transport.
+//! The model and version that a client names, common to all protocols and transports.
 
 use crate::call::{ModelName, Target, Version, VersionChoice, VersionLabel};
 use crate::label::Label;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// Why a name belongs to nothing that could exist. Lifetime: one request.
+/// The error for a name that cannot belong to any model or version. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnknownTarget {
     #[error("unknown model: {0}")]
@@ -14,24 +14,24 @@ pub(crate) enum UnknownTarget {
     Version { model: ModelName, version: Label },
 }
 
-/// The model of this name; a name that breaks the grammar belongs to no model.
+/// Parses the name of a model; a name that breaks the grammar is an unknown model.
 pub(crate) fn model(name: &str) -> Result<ModelName, UnknownTarget> {
     ModelName::new(name).map_err(|_| UnknownTarget::Model(Label::new(name)))
 }
 
-/// The version of a model with this number.
+/// Returns the version of a model with this number.
 pub(crate) fn numbered(model: ModelName, number: &str) -> Result<Target, UnknownTarget> {
     let version = Version::from_decimal(number).map(VersionChoice::Number);
     chosen(model, version, number)
 }
 
-/// The version of a model with this label.
+/// Returns the version of a model with this label.
 pub(crate) fn labelled(model: ModelName, label: &str) -> Result<Target, UnknownTarget> {
     let version = VersionLabel::new(label).map(VersionChoice::Label);
     chosen(model, version, label)
 }
 
-/// A segment of a path, its percent escapes decoded exactly once.
+/// Returns a path segment with its percent escapes decoded exactly once.
 pub(crate) fn decoded(segment: &str) -> Cow<'_, str> {
     percent_decode_str(segment).decode_utf8_lossy()
 }

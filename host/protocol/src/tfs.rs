@@ -1,23 +1,20 @@
-//! The REST dialect of TF Serving, which is also that of KServe V1.
+//! The REST protocol of TF Serving, which is also that of KServe V1.
 //!
-//! `route` reads the family of paths below `/v1/models`. A [`Codec`], made from the verb of a
-//! path, turns a body into an `InferRequest` and a [`Reply`], which turns the `InferResponse` into
-//! bytes. `request` is the members of a body, `classes` says which outputs `:classify` and
-//! `:regress` answer with, `response` is the way back, `metadata` the small documents.
+//! A [`Codec`] is built from the verb of a path (`route`). It decodes a body (`request`) into an
+//! `InferRequest` and a [`Reply`], which encodes the `InferResponse` (`response`). `classes` selects the
+//! outputs for `:classify` and `:regress`; `metadata` writes the other documents.
 //!
-//! `:predict` takes rows (`instances`, answered by `predictions`; also KServe V1's format) or
-//! columns (`inputs`, answered by `outputs`). A row lacks the batch axis, so a model without one
-//! (`max_batch_size` 0) takes columns only. With one input or output, its values stand bare; with
-//! several they are objects by name. A row may always be an object.
+//! `:predict` takes rows (`instances`, with `predictions` in the response; also KServe V1's format) or
+//! columns (`inputs`, with `outputs`). A row lacks the batch axis, so a model without one
+//! (`max_batch_size` 0) takes columns only. Values of a single input or output are bare, several are
+//! objects by name. A row may always be an object.
 //!
-//! Departures from TF Serving, each towards taking what was clearly meant or giving what a parser
-//! reads: rows may mix bare values and objects; `signature_name` may be empty or null; optional
-//! inputs may be left out, by all rows alike; bytes that are not UTF-8 come back in base64 whatever
-//! the output's name; examples may nest their lists as the shape says. A member given twice is
-//! refused.
+//! Differences from TF Serving: rows may mix bare values and objects; `signature_name` may be empty or
+//! null; optional inputs may be left out, by all rows alike; bytes that are not UTF-8 are base64
+//! whatever the name of the output; examples may nest arrays by shape; a member given twice is an error.
 //!
-//! What is left to the caller, as with `v2`: the content encoding, the limits on the body and on
-//! the batch, and whether tensors meet the signature as a whole.
+//! As with `v2`, the caller handles the content encoding, the limits on the body and on the batch, and
+//! the check of the tensors against the signature as a whole.
 
 pub(crate) mod classes;
 mod error;
@@ -37,10 +34,10 @@ use crate::call::{InferRequest, ModelDescription};
 use crate::lenient::MAX_DEFAULT_BYTES;
 use bytes::Bytes;
 
-/// The only signature a model has.
+/// The name of a model's only signature.
 pub const SIGNATURE_NAME: &str = "serving_default";
 
-/// What a path asks of a model, after the colon.
+/// The method of a path, after the colon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     Predict,
@@ -49,7 +46,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// TF Serving's name of what the verb does.
+    /// Returns TF Serving's method name for the verb.
     fn method_name(self) -> &'static str {
         match self {
             Verb::Predict => "tensorflow/serving/predict",
@@ -59,7 +56,7 @@ impl Verb {
     }
 }
 
-/// Whether the model has the axes and outputs that this verb needs.
+/// Returns whether the model has the axes and outputs that this verb needs.
 pub(crate) fn is_answered(verb: Verb, model: &ModelDescription) -> bool {
     match verb {
         Verb::Predict => true,
@@ -68,36 +65,38 @@ pub(crate) fn is_answered(verb: Verb, model: &ModelDescription) -> bool {
     }
 }
 
-/// How to read the body of one inference request. Lifetime: one request.
+/// The decoder for the body of one inference request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Codec {
     verb: Verb,
 }
 
 impl Codec {
-    /// The codec for the bodies of this verb.
+    /// Returns the codec for the bodies of this verb.
     pub fn new(verb: Verb) -> Codec {
         Codec { verb }
     }
 
-    /// The verb it was made from.
+    /// Returns the verb of the codec.
     pub fn verb(&self) -> Verb {
         self.verb
     }
 
-    /// The most bytes that the defaults of a text may grow to by being repeated for each row.
+    /// Returns the maximum number of bytes that the defaults in `text` bytes of JSON may take once they
+    /// are repeated for each row.
     pub(crate) fn repeated_bytes(&self, text: usize) -> usize {
         match self.verb {
             Verb::Predict => 0,
-            // Half of the text a default, the other half rows of three bytes without a value.
+            // The worst case: one half of the text is a default, the other half is rows of three bytes
+            // that have no values of their own.
             Verb::Classify | Verb::Regress => text.saturating_mul(text).min(MAX_DEFAULT_BYTES),
         }
     }
 
-    /// The request in `body`, and what its reply has to look like.
+    /// Decodes the request in `body` and the response format that it requests.
     ///
-    /// The checks come in this order: UTF-8, JSON valid throughout, members, then row by row the
-    /// names, datatypes and shapes.
+    /// Checks, in this order: the body is UTF-8, all of it is valid JSON, the members; then, row by
+    /// row, the names, datatypes and shapes.
     pub fn decode(
         &self,
         body: Bytes,

@@ -1,16 +1,16 @@
-//! The Open Inference Protocol (V2) over HTTP: JSON, and tensors as raw bytes behind it.
+//! The Open Inference Protocol (V2) over HTTP: JSON, optionally followed by tensors as raw bytes.
 //!
-//! [`Codec`] is made from a request's headers and turns its body into an `InferRequest` and a
-//! [`Reply`]; the [`Reply`] remembers what the client wants to see and turns the `InferResponse`
-//! into an [`EncodedReply`]. `request` is the JSON as it stands in the body, `binary` the bytes
-//! behind it, `json` the elements of a tensor as JSON, `raw` a body without any JSON, `response`
-//! the way back; `metadata`, `config`, `index`, `control` and `statistics` are the small documents.
+//! A [`Codec`] is built from the headers of a request and decodes the body into an `InferRequest`
+//! and a [`Reply`]. The [`Reply`] holds the response format that the client requested and encodes the
+//! `InferResponse` into an [`EncodedReply`]. `request` decodes the JSON of a body, `binary` the bytes
+//! after it, `json` the elements of a tensor, `raw` a body without JSON; `response` encodes.
+//! `metadata`, `config`, `index`, `control` and `statistics` write the other documents.
 //!
-//! What is left to the caller: whether names, datatypes and shapes are those of the model
-//! (`wisp_tensor::signature`), and the limit on the body's size.
+//! The caller checks names, datatypes and shapes against the model (`wisp_tensor::signature`), and
+//! limits the size of the body.
 //!
-//! Invariant: input tensors share the body's memory; nothing is allocated from a declared size
-//! before as many bytes of body are there.
+//! Invariant: binary input tensors share the body's memory, except for a raw BYTES input. Nothing is
+//! allocated from a declared size before that many bytes of the body are present.
 
 mod binary;
 pub(crate) mod config;
@@ -42,25 +42,25 @@ use error::Reason;
 use http::{HeaderMap, header};
 use response::Form;
 
-/// The header that says how many bytes of a body are JSON, in requests and in replies.
+/// The header with the number of bytes of JSON at the start of a body, in requests and in responses.
 pub const HEADER_LENGTH: &str = "inference-header-content-length";
 
-/// How to read the body of one inference request. Lifetime: one request.
+/// The decoder for the body of one inference request. Lifetime: one request.
 ///
-/// The default is that of a request without headers.
+/// The default is the codec of a request without headers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Codec {
-    /// Bytes of JSON at the start of the body; `None` when all of it is, 0 for a raw request.
+    /// Bytes of JSON at the start of the body; `None` if the whole body is JSON, 0 for a raw request.
     header_length: Option<usize>,
-    /// The form of outputs that a raw request gets, which cannot ask in its body.
+    /// The form of the outputs for a raw request, which has no JSON to request one in.
     raw_reply: Form,
 }
 
 impl Codec {
-    /// The codec for a body with these headers, whose content encoding has been dealt with.
+    /// Returns the codec for a body with these headers. The content encoding is already removed.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Codec, HeaderLengthError> {
-        // Triton answers a raw request with binary tensors always. A client that asks for JSON by
-        // name gets it: `curl -H 'accept: application/json' --data-binary @x` is then readable.
+        // Triton always responds to a raw request with binary tensors. Here, a client that names
+        // JSON gets JSON, so that `curl -H 'accept: application/json' --data-binary @x` is readable.
         let raw_reply = match accepts_json(headers) {
             true => Form::Json,
             false => Form::Binary,
@@ -71,16 +71,16 @@ impl Codec {
         })
     }
 
-    /// How many bytes of `body` are JSON, which is what decoding takes its time for.
+    /// Returns the number of bytes of `body` that are JSON, which dominate the time to decode it.
     pub fn text_bytes(&self, body: &Bytes) -> usize {
         self.header_length
             .map_or(body.len(), |length| length.min(body.len()))
     }
 
-    /// The request in `body`, and what its reply has to look like.
+    /// Decodes the request in `body` and the response format that it requests.
     ///
-    /// The checks come in this order: JSON within the body, JSON valid, binary sizes add up to the
-    /// rest of the body, then input by input the shape and its bytes.
+    /// Checks, in this order: the JSON lies within the body, the JSON is valid, the binary sizes add
+    /// up to the rest of the body; then, input by input, the shape and its bytes.
     pub fn decode(
         &self,
         body: Bytes,
@@ -88,7 +88,7 @@ impl Codec {
     ) -> Result<(InferRequest, Reply), DecodeError> {
         match self.header_length {
             Some(0) => Ok(self.decode_raw(body, model)?),
-            // As Triton: somebody who posts nothing means an empty raw input.
+            // As in Triton, an empty body is a raw request with an empty input.
             None if body.is_empty() => Ok(self.decode_raw(body, model)?),
             None => Ok(request::decode(&body, Bytes::new(), model)?),
             Some(length) => {
@@ -118,8 +118,8 @@ impl Codec {
     }
 }
 
-/// The number in [`HEADER_LENGTH`], which must be digits and stand there once: two readers of a
-/// request with two lengths would cut it in different places.
+/// Returns the number in [`HEADER_LENGTH`]. It must be decimal and given once: with two lengths, two
+/// parsers of the same request could split it at different positions.
 fn header_length(headers: &HeaderMap) -> Result<Option<usize>, HeaderLengthError> {
     let mut values = headers.get_all(HEADER_LENGTH).iter();
     let Some(value) = values.next() else {
@@ -138,7 +138,7 @@ fn header_length(headers: &HeaderMap) -> Result<Option<usize>, HeaderLengthError
     }
 }
 
-/// Whether `Accept` names JSON itself; `*/*`, which most clients send unasked, does not count.
+/// Returns whether `Accept` names JSON itself. `*/*`, the default of most clients, does not count.
 fn accepts_json(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)

@@ -1,14 +1,15 @@
-//! The store of compiled components: compile once, keep the machine code where only we write.
+//! The store of compiled components. Each component is compiled once; the machine code is kept in a
+//! directory that only this user can write.
 //!
-//! Compiling what a stranger has made can take any time and memory, so it is done by a child process
-//! where the store has been given a program for that ([`AotStore::compiling_with`]).
+//! Compiling untrusted components can take any amount of time and memory, so a child process does it if
+//! the store has a program for that ([`AotStore::compiling_with`]).
 //!
-//! Machine code is run as it is found, so a file counts only if it carries a MAC, under a key that
-//! only this user can read, over the code, the component it was compiled from and the engine it was
-//! compiled for. Verified are the very bytes that are then loaded, not a file that could change in
-//! between. Anything else (damaged, foreign, stale) is compiled again and replaced, never run.
+//! Machine code runs without further checks, so a file is used only if it has a valid MAC over the code,
+//! the component it was compiled from and the engine it was compiled for, under a key that only this user
+//! can read. The verified bytes themselves are loaded, not a file that could change in between. Any other
+//! file (damaged, foreign, stale) is compiled again and replaced, never run.
 //!
-//! Invariant: the only call of `deserialize` in the program is here.
+//! Invariant: this module contains the program's only call of `deserialize`.
 
 use crate::engine::{self, Engine};
 use crate::limited_process::{ChildAnswer, ChildError, ChildProgram, ProcessLimits};
@@ -23,7 +24,7 @@ use wasmtime::component::Component;
 
 const MAC_BYTES: usize = blake3::OUT_LEN;
 
-/// What compiling one component may take.
+/// The limits on compiling one component.
 pub const COMPILATION: ProcessLimits = ProcessLimits {
     processor_time: Duration::from_secs(10),
     wall_time: Duration::from_secs(60),
@@ -31,7 +32,7 @@ pub const COMPILATION: ProcessLimits = ProcessLimits {
     output_bytes: 128 << 20,
 };
 
-/// The age of a temporary file that no process can still be writing.
+/// The age from which a temporary file is considered abandoned by its process.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// A directory of compiled components that belongs to this user. Lifetime: the process.
@@ -39,11 +40,11 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 pub struct AotStore {
     directory: PathBuf,
     key: [u8; blake3::KEY_LEN],
-    /// What compiles, within which limits; without it, this process does.
+    /// The compiling program and its limits; if `None`, this process compiles.
     compiler: Option<(ChildProgram, ProcessLimits)>,
 }
 
-/// The directory cannot be used as a store.
+/// The error for a directory that cannot be used as a store.
 #[derive(Debug, thiserror::Error)]
 pub enum AotStoreError {
     #[error("failed to {action} `{}`", path.display())]
@@ -60,29 +61,29 @@ pub enum AotStoreError {
     Permissions { path: PathBuf, uid: u32, mode: u32 },
 }
 
-/// Where the machine code of a component came from.
+/// The origin of a component's machine code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     Stored,
     Compiled,
 }
 
-/// A component cannot be compiled.
+/// The error for a component that cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// The component is at fault.
+    /// The component is invalid.
     #[error("the component is invalid: {reason}")]
     Invalid { reason: String },
-    /// It cannot be compiled within the limits on that.
+    /// The component cannot be compiled within the limits.
     #[error("the component cannot be compiled: {0}")]
     Child(ChildError),
-    /// The machine code could be made but not loaded.
+    /// The component was compiled, but the machine code could not be loaded.
     #[error("failed to load compiled code")]
     Load(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl AotStore {
-    /// Use `directory`, made if it is missing. Its key is made with it.
+    /// Opens a store in `directory`. Creates the directory and its key if they are missing.
     pub fn open(directory: &Path) -> Result<AotStore, AotStoreError> {
         let making = DirBuilder::new()
             .recursive(true)
@@ -99,7 +100,7 @@ impl AotStore {
         };
         let key = match key {
             Some(key) => key,
-            // Any will do: nothing that it signs is kept.
+            // Any key will do: the files that it authenticates are not kept.
             None => random_key().map_err(io("make a key for", directory))?,
         };
         Ok(AotStore {
@@ -109,8 +110,8 @@ impl AotStore {
         })
     }
 
-    /// The same store, which has components compiled by a child process: this program calls
-    /// [`compile`] with what it is given.
+    /// Returns the same store, set to compile components in a child process: `program` must call
+    /// [`compile`] with its input.
     pub fn compiling_with(self, program: ChildProgram, limits: ProcessLimits) -> AotStore {
         AotStore {
             compiler: Some((program, limits)),
@@ -118,9 +119,9 @@ impl AotStore {
         }
     }
 
-    /// The machine code of a valid component, from the store or compiled now and stored.
+    /// Returns the machine code of a valid component, from the store or newly compiled and stored.
     ///
-    /// A store that cannot be written costs a compilation at the next start, nothing else.
+    /// If the store cannot be written, the only consequence is another compilation at the next start.
     pub fn load(&self, engine: &Engine, wasm: &[u8]) -> Result<(Component, Origin), CompileError> {
         let subject = Subject::new(engine, wasm);
         let path = self.directory.join(subject.file_name());
@@ -149,7 +150,7 @@ impl AotStore {
         }
     }
 
-    /// The whole file, if it is one we wrote for this subject.
+    /// Returns the whole file if its MAC is valid for this subject.
     fn read_verified(&self, path: &Path, subject: &Subject) -> Option<Vec<u8>> {
         let file = fs::read(path).ok()?;
         let (mac, code) = file.split_first_chunk::<MAC_BYTES>()?;
@@ -179,7 +180,7 @@ impl AotStore {
     }
 }
 
-/// The machine code of a component, for the engine of a parent process of the same program.
+/// Compiles a component in a child process, for the engine of a parent process of the same program.
 pub fn compile(wasm: &[u8]) -> ChildAnswer {
     let compiled = engine::compiling_engine()
         .map_err(|error| CompileError::Load(error.into()))
@@ -195,12 +196,12 @@ fn precompile(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, Compile
     engine
         .precompile_component(wasm)
         .map_err(|error| CompileError::Invalid {
-            // It repeats names of the component.
+            // The error repeats names of the component.
             reason: bounded(&format!("{error:#}")),
         })
 }
 
-/// What stored code was made from and for.
+/// The component and the engine that stored code was compiled from and for.
 struct Subject {
     component: blake3::Hash,
     engine: blake3::Hash,
@@ -225,7 +226,7 @@ impl Subject {
     }
 }
 
-/// Takes wasmtime's account of version, target and settings, which it only gives to a `Hasher`.
+/// Collects wasmtime's version, target and settings, which it exposes only to a `Hasher`.
 struct CompatibilityHasher(blake3::Hasher);
 
 impl std::hash::Hasher for CompatibilityHasher {
@@ -240,7 +241,7 @@ impl std::hash::Hasher for CompatibilityHasher {
     }
 }
 
-/// An [`AotStoreError::Io`] about what was to be done to `path`.
+/// Returns a function that wraps an error in [`AotStoreError::Io`], with the action and the path.
 fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AotStoreError {
     let path = path.to_owned();
     move |source| AotStoreError::Io {
@@ -250,7 +251,8 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AotStoreEr
     }
 }
 
-/// Nothing where the directory takes no files: then each start compiles again what it needs.
+/// Maps an error about a directory that accepts no files to `None`; components are then compiled at each
+/// start.
 fn writable<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
     match outcome {
         Ok(value) => Ok(Some(value)),
@@ -280,7 +282,7 @@ fn check_permissions(directory: &Path) -> Result<(), AotStoreError> {
     Ok(())
 }
 
-/// Remove what processes that were killed have left half written. What cannot be removed is in nobody's way.
+/// Removes incomplete files of processes that were killed. Files that cannot be removed do no harm.
 fn remove_abandoned(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".tmp");
@@ -303,7 +305,8 @@ fn random_key() -> io::Result<[u8; blake3::KEY_LEN]> {
 fn read_or_make_key(directory: &Path, path: &Path) -> io::Result<[u8; blake3::KEY_LEN]> {
     if !path.exists() {
         let key = random_key()?;
-        // Temporary files have mode 0600. Of two processes that start at once, one makes the key.
+        // Temporary files have mode 0600. If two processes start at once, only one of them creates the
+        // key.
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(&key)?;
         file.as_file().sync_all()?;
@@ -323,10 +326,11 @@ fn read_or_make_key(directory: &Path, path: &Path) -> io::Result<[u8; blake3::KE
     reason = "wasmtime cannot check machine code, so loading it is unsafe"
 )]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `code` must be the unmodified output of `precompile_component`. Both callers see to
-    // it: `load` has just made it, or had it made by a child process of this program, whose pipe
-    // nobody else holds; or `read_verified` has checked these very bytes against a MAC whose key only
-    // this user can read. The bytes are in our memory, out of others' reach.
+    // SAFETY: `code` must be the unmodified output of `precompile_component`. Both callers ensure it:
+    // `load` has just produced it, or has received it from a child process of this program through a pipe
+    // that no other process holds; or `read_verified` has checked these very bytes against a MAC whose
+    // key only this user can read. The bytes are in this process's memory, out of reach of other
+    // processes.
     unsafe { Component::deserialize(&engine.wasmtime, code) }
 }
 

@@ -1,6 +1,6 @@
-//! What a component imports and exports, and whether that is granted; the rest is refused.
+//! Checks of a component's imports and exports against those that are granted.
 //!
-//! Looks at the bytes only: nothing is compiled before the imports are known to be allowed, and
+//! Only the bytes are inspected: nothing is compiled before the imports are known to be allowed, and
 //! nothing runs here at all.
 
 use crate::aot::{AotStore, CompileError, Origin};
@@ -10,13 +10,13 @@ use std::fmt;
 use wasmparser::{Encoding, Instance, Parser, Payload};
 use wasmtime::component::Component;
 
-/// The interface a handler exports.
+/// The interface that a handler exports.
 pub const MODEL_INTERFACE: &str = "wisp:handler/model@0.1.0";
 
-/// The interface of web components, which a later release serves.
+/// The interface of web components, which a later release will serve.
 const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
-/// What every handler may import.
+/// The interfaces that every handler may import.
 pub const GRANTED_IMPORTS: [&str; 4] = [
     "wasi:nn/errors@0.2.0-rc-2024-10-28",
     "wasi:nn/graph@0.2.0-rc-2024-10-28",
@@ -27,29 +27,29 @@ pub const GRANTED_IMPORTS: [&str; 4] = [
 /// The largest component accepted, in bytes.
 pub const MAX_COMPONENT_BYTES: usize = 20 << 20;
 
-/// The most exports that an error repeats.
+/// The maximum number of exports that an error repeats.
 const MAX_SHOWN_EXPORTS: usize = 10;
 
-/// A component with allowed imports and the right exports, compiled: the only thing that can be
+/// A compiled component with allowed imports and the required exports. Only such a component can be
 /// instantiated. Lifetime: a model version.
 pub struct CheckedComponent {
     pub(crate) component: Component,
-    /// Where its machine code came from.
+    /// The origin of its machine code.
     pub origin: Origin,
 }
 
-/// What a component asks for and offers, in its own order.
+/// The imports and exports of a component, in its own order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ComponentOutline {
     pub imports: Vec<String>,
     pub exports: Vec<String>,
-    /// Core modules inside.
+    /// The number of core modules inside.
     pub core_modules: usize,
-    /// Instances made of them, those inside inner components counted once.
+    /// The number of core instances, with those of inner components counted once.
     pub core_instances: usize,
 }
 
-/// Why a file is not accepted as a handler.
+/// The error for a file that is not accepted as a handler.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
     #[error("the component has more than {MAX_COMPONENT_BYTES} bytes")]
@@ -80,10 +80,10 @@ pub enum ComponentError {
 }
 
 impl ComponentOutline {
-    /// Read the outermost imports and exports of a component.
+    /// Reads the outermost imports and exports of a component.
     pub fn read(wasm: &[u8]) -> Result<ComponentOutline, ComponentError> {
         let not_wasm = |error: wasmparser::BinaryReaderError| ComponentError::NotWasm {
-            // Up to where it shows bytes of the file, which are not everybody's.
+            // The rest of the message shows bytes of the file, which must not be disclosed.
             reason: bounded(
                 error
                     .message()
@@ -131,7 +131,7 @@ impl ComponentOutline {
         Ok(outline)
     }
 
-    /// The first import that handlers are not granted.
+    /// Returns the first import that handlers are not granted.
     pub fn forbidden_import(&self) -> Option<&str> {
         self.imports
             .iter()
@@ -141,7 +141,7 @@ impl ComponentOutline {
 }
 
 impl CheckedComponent {
-    /// Check the bytes of a component and get its machine code.
+    /// Checks the bytes of a component and obtains its machine code.
     pub fn load(
         engine: &Engine,
         store: &AotStore,
@@ -175,7 +175,8 @@ impl CheckedComponent {
                 exports: exports.map(|export| shown(export)).collect(),
             });
         }
-        // The pool would refuse it too, and an inner component used twice, in words about the pool.
+        // The pool would refuse it as well (and also an inner component used twice), but with an error
+        // about the pool.
         if outline.core_instances > MAX_CORE_INSTANCES as usize {
             return Err(ComponentError::CoreInstances {
                 core_instances: outline.core_instances,
@@ -254,7 +255,7 @@ mod tests {
         };
         let text = refusal(&component(&"(core instance (instantiate $m))".repeat(5)))?;
         assert!(text.contains("5 core instances, the limit is 4"), "{text}");
-        // By the pool itself, which sees through inner components.
+        // The pool itself refuses this one: it counts the instances of inner components.
         let inner = r#"(component $c
             (core module $m)
             (core instance (instantiate $m))

@@ -1,8 +1,8 @@
-//! The one wasmtime engine of the process, its pool of instances and its clock.
+//! The wasmtime engine of the process, its instance pool and its clock.
 //!
-//! Components, stores and modules of two engines must never meet, so the program makes one
-//! [`Engine`] and passes it down. Its ticker thread advances the epoch that interrupts guests; the
-//! thread ends when the engine is dropped.
+//! Components, stores and modules of two engines must never be mixed, so the program creates one
+//! [`Engine`] and passes it down. Its ticker thread advances the epoch that interrupts guests; the thread
+//! ends when the engine is dropped.
 
 use crate::instance::InstanceState;
 use crate::nn;
@@ -15,38 +15,41 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
 use wisp_tensor::MemoryBudget;
 
-/// The length of an epoch: a guest that must stop does so at most this late.
+/// The length of an epoch, and thus the maximum delay before a guest that must stop does so.
 pub const TICK: Duration = Duration::from_millis(5);
 
-/// The largest stack a guest may use on the native stack it is called on.
+/// The largest stack that a guest may use on the native stack of its caller.
 const MAX_WASM_STACK: usize = 512 << 10;
 
 /// The native stack of an asynchronous call: the guest's part and 1.5 MiB for host functions, whose
 /// overflow would end the process.
 const ASYNC_STACK: usize = MAX_WASM_STACK + (1536 << 10);
 
-/// Core instances of one component: one made from a single core module holds it and two small
-/// adapters. The pool has this many for each instance, so that none can take another's.
+/// The maximum number of core instances of one component. A component built from a single core module has
+/// one for the module and two for small adapters. The pool has this many per instance, so no instance can
+/// take another's.
 pub const MAX_CORE_INSTANCES: u32 = 4;
 
-/// Tables of one component, for each instance too: its own, and that of an adapter.
+/// The maximum number of tables of one component: its own, and that of an adapter. The pool has this many
+/// per instance.
 const MAX_TABLES: u32 = 2;
 
-/// What the pool must be able to hold.
+/// The capacities of the pool.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
-    /// Instances alive at once. Admission must bind before this does.
+    /// The maximum number of instances alive at once. Admission must enforce a lower limit first.
     pub instances: u32,
-    /// The most linear memory any instance may have, in bytes.
+    /// The maximum linear memory of any instance, in bytes.
     pub max_memory_bytes: usize,
-    /// Bytes at the start of each linear memory that are cleared with `memset` when an instance
-    /// ends, instead of being given back to the kernel: guests linked with their stack first touch
-    /// little else, and then a new instance takes no page fault. The example handlers of rows have
-    /// 192 KiB, which take 4 us to clear; giving back 16 pages and faulting them in again takes 48.
+    /// The number of bytes at the start of each linear memory that are cleared with `memset` when an
+    /// instance ends, instead of being returned to the kernel. Guests linked with their stack first touch
+    /// little else, so a new instance takes no page fault. The example row handlers have 192 KiB, which
+    /// take 4 us to clear; returning 16 pages and faulting them in again takes 48 us.
     pub memory_keep_resident_bytes: usize,
-    /// Clear the native stacks of asynchronous calls before they are used again.
+    /// Clears the native stacks of asynchronous calls before they are reused.
     pub stack_zeroing: bool,
-    /// Where the memory of all instances, and what the host holds for them, is reserved.
+    /// The budget in which the memory of all instances, and the memory that the host holds for them, is
+    /// reserved.
     pub memory: Arc<MemoryBudget>,
 }
 
@@ -57,13 +60,13 @@ impl Default for EngineOptions {
             max_memory_bytes: 128 << 20,
             memory_keep_resident_bytes: 256 << 10,
             stack_zeroing: false,
-            // The number of instances and the limits of each bound it.
+            // The number of instances and their individual limits bound the memory.
             memory: Arc::new(MemoryBudget::new(usize::MAX)),
         }
     }
 }
 
-/// wasmtime's engine with the linkers and the clock that go with it. Lifetime: the process.
+/// wasmtime's engine with its linkers and its clock. Lifetime: the process.
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) wasmtime: wasmtime::Engine,
@@ -72,7 +75,7 @@ pub struct Engine {
     _ticker: Ticker,
 }
 
-/// The engine cannot be made: the machine lacks what the options ask for.
+/// The error for an engine that cannot be created: the machine lacks what the options require.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "failed to set up the Wasm engine for {instances} instances of {max_memory_bytes} bytes each"
@@ -84,7 +87,7 @@ pub struct EngineError {
 }
 
 impl Engine {
-    /// Reserve the pool's address space and start the ticker.
+    /// Reserves the pool's address space and starts the ticker.
     pub fn start(options: &EngineOptions) -> Result<Engine, EngineError> {
         let wrap = |source: Box<dyn std::error::Error + Send + Sync>| EngineError {
             instances: options.instances,
@@ -104,19 +107,19 @@ impl Engine {
     }
 }
 
-/// An engine that compiles and runs nothing, so that it reserves no memory for instances.
+/// Creates an engine that compiles but runs nothing, so it reserves no memory for instances.
 pub(crate) fn compiling_engine() -> wasmtime::Result<wasmtime::Engine> {
     wasmtime::Engine::new(&compilation())
 }
 
-/// What the engine that runs code must have in common with the one that compiles it.
+/// Returns the settings that the compiling engine and the running engine must share.
 fn compilation() -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
         .epoch_interruption(true)
         .concurrency_support(false)
-        // What no handler needs, and what most advisories are about.
+        // Features that no handler needs, and that most advisories are about.
         .wasm_gc(false)
         .wasm_function_references(false)
         .gc_support(false)
@@ -152,22 +155,22 @@ fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .max_tables_per_component(MAX_TABLES)
         .linear_memory_keep_resident(options.memory_keep_resident_bytes)
-        // Off, whatever it would save: in wasmtime 48 the scan overlooks dirty pages that are swapped out
-        // or being migrated, and so leaves them, tables included, to the next instance
+        // Disabled, whatever it would save: in wasmtime 48 the scan overlooks dirty pages that are
+        // swapped out or being migrated, and so leaves them, tables included, to the next instance
         // (https://github.com/bytecodealliance/wasmtime/pull/14357).
         .pagemap_scan(Enabled::No)
         .table_keep_resident(16 << 10);
     pool
 }
 
-/// The two ways an instance's imports are answered.
+/// The two linkers, one for each way to run `compute`.
 ///
-/// One asynchronous host function makes a store asynchronous for good, so the way without fibers
-/// needs a linker of its own.
+/// One asynchronous host function makes a store asynchronous permanently, so calls without fibers need
+/// their own linker.
 pub(crate) struct Linkers {
-    /// `compute` runs on the calling thread.
+    /// The linker whose `compute` runs on the calling thread.
     pub(crate) inline: Linker<InstanceState>,
-    /// `compute` waits without blocking the calling thread.
+    /// The linker whose `compute` waits without blocking the calling thread.
     pub(crate) queued: Linker<InstanceState>,
 }
 
@@ -188,7 +191,7 @@ impl std::fmt::Debug for Linkers {
     }
 }
 
-/// The thread that advances the epoch; it ends when this is dropped.
+/// The thread that advances the epoch; it ends when the ticker is dropped.
 #[derive(Debug)]
 struct Ticker {
     stop: Option<Sender<()>>,
@@ -217,7 +220,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // The thread does nothing that panics; if it did, there is nobody left to tell.
+            // The thread does nothing that panics; a panic could not be reported from here.
             let _ = thread.join();
         }
     }
@@ -229,7 +232,7 @@ mod tests {
 
     #[test]
     fn dirty_pages_are_never_looked_up_in_the_pagemap() {
-        // Its settings can be seen only so.
+        // The setting is visible only in the debug output.
         let pool = format!("{:?}", pool(&EngineOptions::default()));
         assert!(pool.contains("pagemap_scan: No"), "{pool}");
     }

@@ -1,8 +1,8 @@
-//! Calls of `wisp:handler`: the signature when a version is loaded, `infer` for every request.
+//! Calls of `wisp:handler`: `signature` when a version is loaded, `infer` for every request.
 //!
-//! Every call is made on a new instance in a new store, and both are dropped with it. The types of
-//! the contract are in [`mod@signature`] and [`wire`]; outside this module a handler speaks
-//! [`wisp_tensor`].
+//! Every call runs on a new instance in a new store, and both are dropped after it. The types of the
+//! contract are in [`mod@signature`] and [`wire`]; outside this module, handlers are called with
+//! [`wisp_tensor`] types.
 
 mod signature;
 mod wire;
@@ -22,7 +22,7 @@ use wasmtime::component::{ComponentExportIndex, Func, Instance, InstancePre};
 use wasmtime::{AsContextMut, Store};
 use wisp_tensor::{NamedTensor, Parameter, Signature};
 
-/// How long a handler may take to tell its signature.
+/// The time limit for reading a handler's signature.
 const SIGNATURE_TIME: Duration = Duration::from_secs(1);
 
 /// A handler that can be called. Lifetime: a model version.
@@ -36,28 +36,28 @@ pub struct Handler {
     signature: HandlerSignature,
 }
 
-/// What a handler says it accepts, answers and computes with.
+/// The inputs, outputs and graphs that a handler declares.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HandlerSignature {
-    /// What clients send and get; shapes as on the wire, batch axis included.
+    /// The inputs and outputs for clients; shapes as on the wire, batch axis included.
     pub model: Signature,
-    /// The graphs it loads, by name, as it expects them to be.
+    /// The graphs that the handler loads, by name, with the signatures it expects.
     pub graphs: Vec<(String, Signature)>,
 }
 
-/// One request as a handler gets it. Lifetime: one request.
+/// The parts of a request that are passed to a handler. Lifetime: one request.
 #[derive(Debug, Clone, Copy)]
 pub struct HandlerCall<'a> {
     pub inputs: &'a [NamedTensor],
     pub parameters: &'a [Parameter],
-    /// The outputs wanted; empty means all.
+    /// The requested outputs; empty means all.
     pub outputs: &'a [String],
     pub deadline: Instant,
 }
 
-/// What a handler answered, and what that took. Lifetime: one request.
+/// A handler's response and the resources it used. Lifetime: one request.
 ///
-/// The bytes of its outputs are the caller's to reserve, as those of a graph's outputs are.
+/// The caller must reserve the bytes of its outputs, as it does for those of a graph's outputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HandlerAnswer {
     pub outputs: Vec<NamedTensor>,
@@ -65,23 +65,25 @@ pub struct HandlerAnswer {
     pub usage: Usage,
 }
 
-/// Why a handler gave no answer.
+/// The error of a handler call.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
-    /// The handler blames the request. The text is the handler's, for the client, cut to a line.
+    /// The handler reports a fault of the request. The handler wrote the text for the client; it is cut
+    /// to one line.
     #[error("{0}")]
     Client(String),
-    /// The handler blames itself. The text is the handler's, for the client, cut to a line.
+    /// The handler reports a fault of its own. The handler wrote the text for the client; it is cut to
+    /// one line.
     #[error("{0}")]
     Declared(String),
-    /// The handler trapped, reached a limit, or answered what is no answer. For the log.
+    /// The handler trapped, reached a limit, or returned an invalid response. For the log.
     #[error("the handler failed: {reason}")]
     Failed { reason: String },
     #[error("the handler ran longer than {budget:?}")]
     GuestTime { budget: Duration },
     #[error("the deadline passed during the call")]
     Deadline,
-    /// The handler gave up because a graph did not compute, through no fault of its own.
+    /// The handler failed because a graph did not compute, which was not the handler's fault.
     #[error(transparent)]
     Compute(ComputeError),
     #[error("no free instance")]
@@ -89,14 +91,14 @@ pub enum HandlerError {
     /// All instances together have used up the memory that requests may hold.
     #[error("the server's memory budget is used up")]
     NoMemory,
-    /// The call cannot be made inline now: a graph has not met inputs of these sizes yet.
+    /// The call cannot be made inline now: a graph has not been prepared for inputs of these sizes.
     #[error("a graph is not prepared for inputs of these sizes")]
     Unprepared,
     #[error("the sandbox failed")]
     Host(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A component of the right imports and exports is still no handler.
+/// The error for a component that has the right imports and exports but is not a handler.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerLoadError {
     #[error("the component does not fit the contract: {reason}")]
@@ -106,9 +108,9 @@ pub enum HandlerLoadError {
 }
 
 impl Handler {
-    /// Link the component and ask it for its signature.
+    /// Links the component and reads its signature.
     ///
-    /// `graphs` are the only ones it will be able to load, each time it is called.
+    /// `graphs` are the only ones that the handler can load in its calls.
     pub fn load(
         engine: &Arc<Engine>,
         component: &CheckedComponent,
@@ -116,7 +118,7 @@ impl Handler {
         limits: Limits,
     ) -> Result<Handler, HandlerLoadError> {
         let contract = |error: wasmtime::Error| HandlerLoadError::Contract {
-            // It repeats names of the component.
+            // The error repeats names of the component.
             reason: bounded(&format!("{error:#}")),
         };
         let component = &component.component;
@@ -168,12 +170,12 @@ impl Handler {
         })
     }
 
-    /// What the handler told when it was loaded.
+    /// Returns the signature that was read when the handler was loaded.
     pub fn signature(&self) -> &HandlerSignature {
         &self.signature
     }
 
-    /// Answer one request without blocking the thread for longer than an epoch.
+    /// Runs one request without blocking the thread for longer than an epoch.
     pub async fn infer(&self, call: HandlerCall<'_>) -> Result<HandlerAnswer, HandlerError> {
         let graphs = Arc::clone(&self.graphs);
         let mut store = queued_store(&self.engine, &self.limits, graphs, call.deadline);
@@ -188,8 +190,8 @@ impl Handler {
         conclude(answer, store.data())
     }
 
-    /// Answer one request on this thread, compute included, or fail with
-    /// [`HandlerError::Unprepared`]: then it has to be asked again with [`Handler::infer`].
+    /// Runs one request on the calling thread, compute included. On [`HandlerError::Unprepared`] the
+    /// caller must repeat it with [`Handler::infer`].
     pub fn infer_inline(&self, call: HandlerCall<'_>) -> Result<HandlerAnswer, HandlerError> {
         let graphs = Arc::clone(&self.graphs);
         let mut store = inline_store(&self.engine, &self.limits, graphs, call.deadline);
@@ -236,7 +238,7 @@ fn function(
         .ok_or_else(|| wasmtime::Error::msg("an export has vanished"))
 }
 
-/// The answer of a finished call.
+/// Returns the result of a finished call.
 fn conclude(
     answer: wasmtime::Result<(Result<wire::Response, wire::Failure>,)>,
     state: &InstanceState,

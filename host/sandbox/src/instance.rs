@@ -1,8 +1,8 @@
-//! One sandboxed call: the store made for it, its clocks, and what its end means.
+//! A single sandboxed call: its store, its clocks, and the interpretation of its end.
 //!
-//! A store lives for one call and is dropped with it, whatever the outcome. The two ways to drive
-//! it differ in the clock: an inline call is cut off by the epoch at its deadline, a queued one also
-//! hands the thread back at every tick.
+//! A store is used for one call and dropped with it, whatever the outcome. The two kinds of stores differ
+//! in the clock: an inline call is interrupted by the epoch at its deadline, and a queued one also yields
+//! its thread at every tick.
 
 use crate::engine::{Engine, TICK};
 use crate::limits::{GuestClock, Ledger, LimitError, Limits, MemoryMeter};
@@ -13,7 +13,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wisp_tensor::MemoryBudget;
 
-/// What the host keeps for one instance. Lifetime: one request.
+/// The host's state for one instance. Lifetime: one request.
 pub(crate) struct InstanceState {
     pub(crate) graphs: Arc<Graphs>,
     pub(crate) table: ResourceTable,
@@ -21,44 +21,44 @@ pub(crate) struct InstanceState {
     pub(crate) ledger: Ledger,
     pub(crate) deadline: Instant,
     pub(crate) clock: GuestClock,
-    /// The guest's time up to its first `compute`; `None` before it.
+    /// The guest's running time before its first `compute`; `None` until then.
     pub(crate) preprocess: Option<Duration>,
     pub(crate) queue: Duration,
     pub(crate) compute: Duration,
     pub(crate) invalid_tensors: u32,
-    /// The last failure of `compute` that was not the guest's fault. When the handler then gives
-    /// up, this is why.
+    /// The last failure of `compute` that the guest did not cause. It is the reason if the handler then
+    /// fails.
     pub(crate) compute_fault: Option<ComputeError>,
     memory: MemoryMeter,
     guest_time: Duration,
 }
 
-/// What a call used, whether or not it succeeded.
+/// The resources that a call used, whether or not it succeeded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Time the guest's own code ran.
+    /// The running time of the guest's own code.
     pub guest: Duration,
-    /// The part of it before the first `compute`; all of it where there was none.
+    /// The part of `guest` before the first `compute`; all of it if there was none.
     pub preprocess: Duration,
-    /// Time waited for a turn.
+    /// The time that `compute` calls waited in the queue.
     pub queue: Duration,
-    /// Time between each `compute` and its answer, without the wait.
+    /// The duration of all `compute` calls, without the time in the queue.
     pub compute: Duration,
     /// The largest linear memory, in bytes.
     pub peak_memory_bytes: usize,
 }
 
 impl Usage {
-    /// Time the guest's own code ran from the first `compute` on.
+    /// Returns the running time of the guest's own code after the first `compute`.
     pub fn postprocess(&self) -> Duration {
         self.guest.saturating_sub(self.preprocess)
     }
 }
 
-/// Why a call ended without the guest's answer.
+/// The reason why a call ended without a result from the guest.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Interruption {
-    /// The guest trapped, by itself or at a limit.
+    /// The guest trapped, on its own or at a limit.
     #[error("{reason}")]
     Trap { reason: String },
     #[error("the guest ran longer than {budget:?}")]
@@ -71,21 +71,21 @@ pub(crate) enum Interruption {
     /// All instances together have used up the memory budget.
     #[error("the server's memory budget is used up")]
     NoMemory,
-    /// An inline call needs a graph that would first have to prepare.
+    /// An inline call needs a graph that would first have to be prepared.
     #[error("a graph is not prepared for inputs of these sizes")]
     Unprepared,
-    /// Ours or wasmtime's fault.
+    /// A failure of the host or of wasmtime.
     #[error("the sandbox failed")]
     Host(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Marks an error as one of making the instance: unless the guest trapped in its start function,
-/// nothing it did is the cause.
+/// Marks an error that occurred during instantiation. Unless the guest trapped in its start function, it
+/// is not the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to make an instance")]
 pub(crate) struct Instantiating;
 
-/// Ends an inline call that would hold up its thread.
+/// Ends an inline call that would block its thread.
 #[derive(Debug, thiserror::Error)]
 #[error("a graph is not prepared for inputs of these sizes")]
 pub(crate) struct Unprepared;
@@ -143,7 +143,8 @@ impl std::fmt::Debug for InstanceState {
     }
 }
 
-/// A store whose guest runs to its end on this thread, or to the epoch of its deadline.
+/// Creates a store whose guest runs to completion on the calling thread, or until the epoch of its
+/// deadline.
 pub(crate) fn inline_store(
     engine: &Engine,
     limits: &Limits,
@@ -155,13 +156,13 @@ pub(crate) fn inline_store(
         .saturating_duration_since(Instant::now())
         .min(limits.guest_time);
     let ticks = left.as_nanos().div_ceil(TICK.as_nanos());
-    // The first tick may come at once.
+    // The first tick may come immediately.
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX - 1) + 1);
     store.epoch_deadline_trap();
     store
 }
 
-/// A store whose guest runs on a fiber and hands the thread back at every tick.
+/// Creates a store whose guest runs on a fiber and yields the thread at every tick.
 pub(crate) fn queued_store(
     engine: &Engine,
     limits: &Limits,
@@ -191,7 +192,7 @@ fn store(
     store
 }
 
-/// What an error that ended a call means.
+/// Classifies an error that ended a call.
 pub(crate) fn interruption(error: wasmtime::Error, state: &InstanceState) -> Interruption {
     if let Some(limit) = error.downcast_ref::<LimitError>() {
         return match limit {

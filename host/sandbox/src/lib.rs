@@ -1,14 +1,14 @@
-//! Everything that touches wasmtime: a handler is loaded here once and called here, each time on an
-//! instance made for that one request.
+//! The sandbox for handlers: all code that uses wasmtime. A handler is loaded once, and each call runs on
+//! an instance created for that one request.
 //!
-//! In the order a component meets them: [`component`] refuses what asks for more than it is granted,
-//! [`aot`] compiles what is left, in a [`limited_process`], or finds it compiled, [`engine`] holds what
-//! all instances share, [`limits`] says how much one instance may use, [`handler`] makes the calls, each
-//! of them on an instance of the private module `instance`, and [`nn`] answers the instance's wasi:nn
-//! imports through the [`nn::Compute`] it was given.
+//! [`component`] refuses components that import more than they are granted. [`aot`] compiles the others
+//! in a [`limited_process`], or finds the compiled code in its store. [`engine`] holds the state that all
+//! instances share, and [`limits`] the resource limits of one instance. [`handler`] makes the calls, each
+//! on an instance of the private module `instance`, and [`nn`] implements the wasi:nn imports through
+//! [`nn::Compute`].
 //!
-//! Invariants: nothing of one request outlives its store; a store is never used after a trap; this
-//! crate knows no model repository, no protocol and no engine for graphs.
+//! Invariants: no data of a request outlives its store; a store is never used after a trap; this crate
+//! has no access to the model repository, the protocols or the inference backends.
 
 pub mod aot;
 pub mod component;

@@ -1,11 +1,12 @@
-//! Runs a program of our own in a child process with limits on its time and memory.
+//! Child processes of this program with limits on their time and memory.
 //!
-//! Compiling a component or reading a model file can take any time and memory, or end the process,
-//! where a stranger has made it. A [`ChildProgram`] is given a task and its input, answers with
-//! bytes or with the reason why there are none, and is killed when it exceeds its limits or when this
-//! process ends. It inherits no file that this process has opened.
+//! Compiling a component or reading a model file from an untrusted source can take any amount of time and
+//! memory, or end the process. A [`ChildProgram`] receives a task and its input, returns bytes or the
+//! reason why there are none, and is killed when it exceeds its limits or when this process ends. It
+//! inherits no open file of this process.
 //!
-//! Both ends are here: [`ChildProgram::run`] for the parent, [`begin`] and [`finish`] for the child.
+//! This module contains both ends: [`ChildProgram::run`] for the parent, [`begin`] and [`finish`] for the
+//! child.
 
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, prlimit,
@@ -20,37 +21,37 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-/// What an answer begins with: a result, or the text of a refusal.
+/// The first byte of the output, which identifies the rest as a result or as the text of a refusal.
 const RESULT: u8 = 0;
 const REFUSAL: u8 = 1;
 
-/// Threads that a child computes with. Each of them takes memory, and the machine has other work.
+/// The number of threads that a child computes with. Each takes memory, and the machine has other work.
 const THREADS: &str = "4";
 
-/// How much of the processor a child leaves to the threads that serve, as a nice value.
+/// The nice value of a child, which gives the serving threads priority.
 const NICENESS: i32 = 5;
 
-/// A program that takes tasks as a child process. Lifetime: the process.
+/// A program that runs tasks as a child process. Lifetime: the process.
 #[derive(Debug, Clone)]
 pub struct ChildProgram {
     path: PathBuf,
     arguments: Vec<OsString>,
 }
 
-/// How much one child may use.
+/// The limits of one child process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessLimits {
-    /// Time on the processor, of all its threads together.
+    /// The processor time, of all its threads together.
     pub processor_time: Duration,
-    /// Time altogether, on however busy a machine.
+    /// The elapsed time, however busy the machine is.
     pub wall_time: Duration,
-    /// Memory that it allocates.
+    /// The memory that it allocates, in bytes.
     pub memory_bytes: u64,
-    /// The size of its answer.
+    /// The size of its output, in bytes.
     pub output_bytes: usize,
 }
 
-/// A child has given no answer.
+/// The error for a child that returned no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
     #[error("failed to run a process for it: {0}")]
@@ -61,7 +62,7 @@ pub enum ChildError {
     WallTime { limit: Duration },
     #[error("its result is larger than {limit} bytes")]
     Output { limit: usize },
-    /// Which includes that it had no memory left.
+    /// The child ended without an answer, for example because it ran out of memory.
     #[error("its process ended: {status} (it may use {} MiB of memory)", memory_bytes >> 20)]
     Died {
         status: ExitStatus,
@@ -69,18 +70,18 @@ pub enum ChildError {
     },
 }
 
-/// What a child answers.
+/// The answer of a child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChildAnswer {
     Result(Vec<u8>),
-    /// The task cannot be done; why.
+    /// The reason why the task cannot be done.
     Refusal(String),
 }
 
 // === impl ChildProgram ===
 
 impl ChildProgram {
-    /// The program at `path`, whose tasks follow these arguments.
+    /// Creates a program at `path`. The arguments of a task follow `arguments`.
     pub fn new<A: Into<OsString>>(
         path: impl Into<PathBuf>,
         arguments: impl IntoIterator<Item = A>,
@@ -91,8 +92,8 @@ impl ChildProgram {
         }
     }
 
-    /// Runs the program for one task and waits for its answer. Blocks this thread, at whose end
-    /// the child would be killed.
+    /// Runs the program for one task and waits for its answer. Blocks the calling thread; if that thread
+    /// ended, the child would be killed.
     pub fn run(
         &self,
         task: &[&OsStr],
@@ -103,7 +104,7 @@ impl ChildProgram {
             .args(&self.arguments)
             .args(task)
             .env("RAYON_NUM_THREADS", THREADS)
-            // A backtrace of an allocation that failed allocates, and then waits for its own lock for ever.
+            // A backtrace for a failed allocation allocates again, and then deadlocks on its own lock.
             .env("RUST_BACKTRACE", "0")
             .env_remove("RUST_LIB_BACKTRACE")
             .stdin(Stdio::piped())
@@ -113,7 +114,7 @@ impl ChildProgram {
             .map_err(ChildError::Start)?;
         let answered = limit(&child, limits).and_then(|()| exchange(&mut child, input, limits));
         if !matches!(answered, Ok(Exchange::Ended(_))) {
-            // It may have ended by itself meanwhile.
+            // The child may have ended in the meantime.
             let _ = child.kill();
         }
         let status = child.wait().map_err(ChildError::Start)?;
@@ -131,19 +132,19 @@ impl ChildProgram {
     }
 }
 
-/// How the exchange with a child has ended.
+/// The end of the exchange with a child.
 enum Exchange {
-    /// It has written this, and ended.
+    /// The child has written this output and ended.
     Ended(Vec<u8>),
     Late,
 }
 
-/// Limits a child that has been started and waits for its input.
+/// Applies the limits to a child that has been started and waits for its input.
 fn limit(child: &Child, limits: &ProcessLimits) -> io::Result<()> {
     let pid = Some(Pid::from_child(child));
     let seconds = limits.processor_time.as_secs();
     let set = |resource, soft: u64, hard: u64| {
-        // It has inherited the limits of this process, and may not raise them.
+        // The child has inherited the limits of this process and cannot raise them.
         let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
         let limit = Rlimit {
             current: Some(soft.min(most)),
@@ -151,15 +152,17 @@ fn limit(child: &Child, limits: &ProcessLimits) -> io::Result<()> {
         };
         prlimit(pid, resource, limit).map(drop)
     };
-    // At the first it gets a signal that says why, at the second it is killed.
+    // At the soft limit the child receives a signal that identifies the cause; at the hard limit it is
+    // killed.
     set(Resource::Cpu, seconds, seconds + 1)?;
-    // Not of addresses, of which engines reserve more than they ever use.
+    // The limit is on data, not on address space, of which wasmtime and the backends reserve more than
+    // they use.
     set(Resource::Data, limits.memory_bytes, limits.memory_bytes)?;
     set(Resource::Core, 0, 0)?;
     Ok(())
 }
 
-/// Gives the child its input and takes its output, until it ends or its time is up.
+/// Writes the child's input and reads its output, until the child ends or its time is up.
 fn exchange(child: &mut Child, input: &[u8], limits: &ProcessLimits) -> io::Result<Exchange> {
     let pid = Pid::from_child(child);
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
@@ -170,14 +173,14 @@ fn exchange(child: &mut Child, input: &[u8], limits: &ProcessLimits) -> io::Resu
         let talk = thread::Builder::new().name("wisp-child".to_owned());
         let talking = talk.spawn_scoped(scope, move || {
             let output = talk_to(stdin, stdout, input, limits.output_bytes);
-            // Leaves its status to whoever waits for it next.
+            // `NOWAIT` leaves the exit status for the later wait.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             let _ = waitid(WaitId::Pid(pid), options);
             let _ = done.send(());
             output
         })?;
         if ended.recv_timeout(limits.wall_time).is_err() {
-            // The other thread ends when the child has.
+            // The other thread ends once the child has ended.
             child.kill()?;
             return Ok(Exchange::Late);
         }
@@ -188,9 +191,9 @@ fn exchange(child: &mut Child, input: &[u8], limits: &ProcessLimits) -> io::Resu
     })
 }
 
-/// What the child writes, and at most one byte more than its limit.
+/// Writes the input, then reads the child's output, at most one byte more than `limit`.
 fn talk_to(mut stdin: ChildStdin, stdout: ChildStdout, input: &[u8], limit: usize) -> Vec<u8> {
-    // One that has ended says so by what it has written, or has not.
+    // A write fails if the child has ended; its output then shows the result.
     let _ = stdin.write_all(input);
     drop(stdin);
     let mut output = Vec::new();
@@ -226,17 +229,17 @@ fn read_answer(
 
 // === the child's end ===
 
-/// Takes the task's input, after having seen to it that this process ends with its parent.
+/// Reads the task's input, after ensuring that this process ends with its parent.
 pub fn begin() -> io::Result<Vec<u8>> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // Refused where a process may not make itself less important; it then is as important as others.
+    // The call fails if a process may not lower its priority; the child then runs at normal priority.
     let _ = rustix::process::nice(NICENESS);
     let mut input = Vec::new();
     io::stdin().lock().read_to_end(&mut input)?;
     Ok(input)
 }
 
-/// Answers the parent.
+/// Sends the answer to the parent.
 pub fn finish(answer: &ChildAnswer) -> io::Result<()> {
     let (kind, content) = match answer {
         ChildAnswer::Result(content) => (RESULT, content.as_slice()),
@@ -260,7 +263,7 @@ mod tests {
         output_bytes: 1000,
     };
 
-    /// Any program can be a child that keeps to the protocol.
+    /// Runs a shell script as the child; any program that follows the protocol can be one.
     fn run(script: &str, input: &[u8], limits: &ProcessLimits) -> Result<ChildAnswer, ChildError> {
         ChildProgram::new("/bin/sh", ["-c"]).run(&[OsStr::new(script)], input, limits)
     }
@@ -307,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_child_that_takes_more_memory_than_it_may_dies_of_it() {
-        // The last line of what it reads is kept, and nothing here is a line.
+        // `tail` keeps the last line, and this input has no line ends.
         let hog = run("exec tail -n 1 /dev/zero", b"", &LIMITS);
         assert!(matches!(hog, Err(ChildError::Died { .. })), "{hog:?}");
     }

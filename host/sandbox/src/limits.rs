@@ -1,9 +1,9 @@
-//! How much one instance may use, and the meters that hold it to that.
+//! The resource limits of one instance, and the meters that enforce them.
 //!
-//! wasmtime's own limits end at the guest's memory and tables. What a guest makes the host hold on
-//! its behalf (tensors) is counted by a [`Ledger`], how long it runs by a [`GuestClock`]. All
-//! instances together are bounded by the engine's [`MemoryBudget`]: memories, tables and tensors are
-//! reserved there too, before they are allocated.
+//! wasmtime's own limits cover only the guest's memory and tables. A [`Ledger`] counts the memory that
+//! the host holds for a guest (tensors), and a [`GuestClock`] its running time. The engine's
+//! [`MemoryBudget`] bounds all instances together: memories, tables and tensors are reserved there before
+//! they are allocated.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -15,20 +15,22 @@ use wisp_tensor::{MemoryBudget, Reservation};
 /// The size of a table's element: a pointer.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// What one call of a handler may use. The defaults are those of wasm-runtime.md section 2.6.
+/// The limits of one handler call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Linear memory, in bytes; at most the engine's.
+    /// The maximum linear memory, in bytes; at most the engine's.
     pub memory_bytes: usize,
-    /// Elements of any table.
+    /// The maximum number of elements of any table.
     pub table_elements: usize,
-    /// Tensors that the host holds for the instance, in bytes.
+    /// The maximum size of the tensors that the host holds for the instance, in bytes.
     pub host_bytes: usize,
-    /// Bytes that one call may carry from the guest to the host: the answer, or one tensor.
+    /// The maximum number of bytes that one call may transfer from the guest to the host: the response,
+    /// or one tensor.
     pub transfer_bytes: usize,
-    /// Resources (tensors, graphs, contexts, errors) the instance may hold at once.
+    /// The maximum number of resources (tensors, graphs, contexts, errors) that the instance may hold at
+    /// once.
     pub handles: usize,
-    /// Time the guest's own code may run, compute not counted. A 12-megapixel JPEG must fit.
+    /// The maximum running time of the guest's own code, without compute. A 12-megapixel JPEG must fit.
     pub guest_time: Duration,
 }
 
@@ -37,7 +39,7 @@ impl Default for Limits {
         Limits {
             memory_bytes: 128 << 20,
             table_elements: 20_000,
-            // An input and an output of a graph, each of the largest body.
+            // An input and an output of a graph, each as large as the largest body.
             host_bytes: 128 << 20,
             transfer_bytes: 65 << 20,
             handles: 1024,
@@ -46,7 +48,7 @@ impl Default for Limits {
     }
 }
 
-/// A guest asked for more than its limits allow. Traps the guest.
+/// The error for a guest that exceeds its limits. Traps the guest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LimitError {
     #[error("memory would grow to {wanted} bytes, the limit is {limit}")]
@@ -66,14 +68,14 @@ pub(crate) enum LimitError {
     Capacity,
 }
 
-/// Holds memories and tables to their limits and remembers the peak.
+/// Enforces the limits on memories and tables, and records the peak.
 #[derive(Debug)]
 pub(crate) struct MemoryMeter {
     memory_limit: usize,
     table_limit: usize,
     /// The memories and tables of the instance.
     reservation: Reservation,
-    /// The largest linear memory seen, in bytes.
+    /// The largest linear memory so far, in bytes.
     pub(crate) peak_bytes: usize,
 }
 
@@ -95,7 +97,8 @@ impl MemoryMeter {
     }
 }
 
-// Both are also called, with nothing as the current size, for what an instance begins with.
+// Both functions are also called, with a current size of 0, for an instance's initial memories and
+// tables.
 impl ResourceLimiter for MemoryMeter {
     fn memory_growing(
         &mut self,
@@ -103,7 +106,7 @@ impl ResourceLimiter for MemoryMeter {
         wanted: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // An error traps the guest; `Ok(false)` would let it go on and fail in some other way later.
+        // An error traps the guest; `Ok(false)` would let it continue and fail in some other way later.
         if wanted > self.memory_limit {
             return Err(LimitError::Memory {
                 wanted,
@@ -142,7 +145,7 @@ impl ResourceLimiter for MemoryMeter {
     }
 }
 
-/// Counts the bytes that the host holds for one instance.
+/// The counter of the bytes that the host holds for one instance.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     left: usize,
@@ -150,7 +153,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger of at most `bytes`, which are also reserved in `budget`.
+    /// Creates a ledger of at most `bytes`, which are also reserved in `budget`.
     pub(crate) fn new(bytes: usize, budget: &Arc<MemoryBudget>) -> Ledger {
         Ledger {
             left: bytes,
@@ -158,7 +161,7 @@ impl Ledger {
         }
     }
 
-    /// Takes `bytes` more, or returns `None` where the instance's own limit forbids it.
+    /// Charges `bytes` more, or returns `None` if the instance's own limit forbids it.
     ///
     /// The reservation belongs to the bytes, which may outlive the instance: a graph can still be
     /// computing with them.
@@ -174,14 +177,14 @@ impl Ledger {
         Ok(Some(reservation))
     }
 
-    /// Returns `bytes` that were charged.
+    /// Returns `bytes` that were charged to the ledger.
     pub(crate) fn release(&mut self, bytes: usize) {
         self.left = self.left.saturating_add(bytes);
     }
 }
 
-/// Measures how long a guest's own code runs: stopped while the host computes for it, and while its
-/// fiber waits for a thread. Clones are one clock. Lifetime: one request.
+/// A clock for the running time of a guest's own code. It stops while the host computes for the guest,
+/// and while the guest's fiber waits for a thread. Clones share one clock. Lifetime: one request.
 #[derive(Debug, Clone)]
 pub(crate) struct GuestClock(Arc<Mutex<Stopwatch>>);
 
@@ -218,7 +221,7 @@ impl GuestClock {
         watch.before + running
     }
 
-    /// Drive a guest's call; the clock runs only while it is polled.
+    /// Drives a guest's call; the clock runs only while the call is polled.
     pub(crate) async fn drive<T>(&self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
         poll_fn(|cx| {
@@ -231,7 +234,7 @@ impl GuestClock {
     }
 
     fn watch(&self) -> MutexGuard<'_, Stopwatch> {
-        // Only ever taken by the one thread that drives the call, and nothing panics in between.
+        // Only the thread that drives the call takes the lock, and nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -266,7 +269,7 @@ mod tests {
         assert_eq!(other.charge(6).err(), Some(LimitError::Capacity));
         assert!(other.charge(4)?.is_some());
         drop(held);
-        // The refusal took nothing of its own limit.
+        // The refusal did not use up the ledger's own limit.
         other.release(4);
         assert!(other.charge(8)?.is_some());
         assert_eq!(budget.reserved(), 0);

@@ -1,13 +1,13 @@
 //! `wasi:nn@0.2.0-rc-2024-10-28`, translated to [`wisp_tensor`] and to [`Compute`].
 //!
-//! A guest reaches only the graphs its version was deployed with, by name. What it gets wrong comes
-//! back to it as a wasi:nn error; a trap is left for what the interface has no error for (too many
-//! handles). The interface's constructor of a tensor cannot fail, so a tensor that does not fit its
-//! shape keeps no bytes and fails the `compute` it is given to.
+//! A guest can load only the graphs its version was deployed with, by name. Its mistakes are returned to
+//! it as wasi:nn errors; only those without a wasi:nn error (too many handles) trap. The interface's
+//! tensor constructor cannot fail, so a tensor that does not match its shape keeps no bytes and fails the
+//! `compute` that receives it.
 //!
-//! Linked by hand rather than by `bindgen!`: one copy in (validated against the guest's memory
-//! before anything is allocated), one copy out, and two ways to answer `compute` over one set of
-//! types. This module chooses no backend and holds no model.
+//! The interfaces are linked by hand rather than by `bindgen!`: one copy in (validated against the
+//! guest's memory before anything is allocated), one copy out, and two implementations of `compute` over
+//! one set of types. This module chooses no backend and holds no model.
 
 mod interface;
 mod resource;
@@ -19,18 +19,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_tensor::{ElementType, NamedTensor, Signature};
 
-/// A graph as the sandbox sees it: something that computes. Lifetime: a model version.
+/// A graph that guests compute with. Lifetime: a model version.
 pub trait Compute: Send + Sync + std::fmt::Debug {
-    /// What the graph takes and gives.
+    /// Returns the graph's inputs and outputs.
     fn signature(&self) -> &Signature;
 
-    /// Compute without blocking the calling thread. Waits no longer than `deadline`.
+    /// Computes without blocking the calling thread. Waits no longer than `deadline`.
     ///
-    /// The inputs are complete and meet the signature.
+    /// The inputs are complete and match the signature.
     fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_>;
 
-    /// Compute on the calling thread, at once, and fail with [`ComputeError::Deadline`] soon after `deadline`; [`ComputeError::Unprepared`] if the graph would first
-    /// have to prepare for inputs of these sizes, which takes long.
+    /// Computes on the calling thread without waiting. Fails with [`ComputeError::Deadline`] soon after
+    /// `deadline`, and with [`ComputeError::Unprepared`] if the graph would first have to prepare for
+    /// inputs of these sizes, which is slow.
     fn compute_inline(
         &self,
         inputs: &[NamedTensor],
@@ -38,27 +39,29 @@ pub trait Compute: Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<NamedTensor>, ComputeError>;
 }
 
-/// A computation under way. Dropping it cancels what has not started.
+/// A computation in progress. Dropping it cancels the part that has not started.
 pub type Computing<'a> = Pin<Box<dyn Future<Output = Result<Computed, ComputeError>> + Send + 'a>>;
 
-/// What a computation gave. Lifetime: one request.
+/// The result of a computation. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Computed {
     pub outputs: Vec<NamedTensor>,
-    /// How long it waited for its turn.
+    /// The time that the computation waited in the queue.
     pub queue: Duration,
 }
 
-/// Why a graph gave no outputs. The texts are for the log; guests and clients get short ones of ours.
+/// The error of a computation. The messages are for the log; guests and clients receive short messages of the
+/// host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ComputeError {
-    /// The engine refuses these inputs, although the signature allows them.
+    /// The backend refuses these inputs, although the signature allows them.
     #[error("the inputs cannot be computed: {0}")]
     Inputs(String),
-    /// No room in the graph's queue.
+    /// The graph's queue has no room.
     #[error("the graph's queue is full")]
     Overloaded,
-    /// Not at once: the graph has not met inputs of these sizes yet.
+    /// The graph has not been prepared for inputs of these sizes, so it cannot compute them without
+    /// waiting.
     #[error("the graph is not prepared for inputs of these sizes")]
     Unprepared,
     #[error("the deadline passed before the graph had computed")]
@@ -67,34 +70,34 @@ pub enum ComputeError {
     Backend(String),
 }
 
-/// The graphs one version may load, by name. Lifetime: a model version.
+/// The graphs that one version may load, by name. Lifetime: a model version.
 #[derive(Debug, Default)]
 pub struct Graphs {
     entries: Vec<(String, Arc<dyn Compute>)>,
 }
 
 impl Graphs {
-    /// Graphs under their names; of two with the same name the first is found.
+    /// Creates the set of graphs; if two have the same name, the first is found.
     pub fn new(entries: Vec<(String, Arc<dyn Compute>)>) -> Graphs {
         Graphs { entries }
     }
 
-    /// The graph of that name.
+    /// Returns the graph of that name.
     pub fn find(&self, name: &str) -> Option<&Arc<dyn Compute>> {
-        // A version has one or two graphs: comparing beats hashing.
+        // A version has one or two graphs, so comparing is faster than hashing.
         self.entries
             .iter()
             .find(|(entry, _)| entry == name)
             .map(|(_, graph)| graph)
     }
 
-    /// The names that can be loaded, in order.
+    /// Iterates over the names of the graphs, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|(name, _)| name.as_str())
     }
 }
 
-/// Whether tensors of this type can pass through wasi:nn.
+/// Returns whether tensors of this type can pass through wasi:nn.
 pub fn is_representable(element_type: ElementType) -> bool {
     interface::TensorType::from_element_type(element_type).is_some()
 }

@@ -1,29 +1,29 @@
-//! What a guest wrote, made fit for clients, logs and errors: of bounded length and on one line.
+//! Text from a guest, limited in length and to one line, for clients, logs and errors.
 //!
-//! A guest chooses texts and names up to the size of its memory, and any characters; neither a log
-//! line nor a response is its to fill or to break.
+//! A guest's texts and names can be as large as its memory and contain any character. They must not fill
+//! or break a log line or a response.
 
-/// The most characters of a guest's text that anybody is shown.
+/// The maximum number of characters of a guest's text that are shown.
 pub(crate) const MAX_TEXT: usize = 1000;
 
-/// The most characters of a guest's name that an error repeats.
+/// The maximum number of characters of a guest's name that an error repeats.
 const MAX_SHOWN_NAME: usize = 100;
 
-/// The longest name that tensors, parameters and graphs may have, in bytes.
+/// The maximum length of the names of tensors, parameters and graphs, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 1024;
 
-/// A guest's text, of at most [`MAX_TEXT`] characters.
+/// Returns a guest's text, limited to [`MAX_TEXT`] characters.
 pub(crate) fn bounded(text: &str) -> String {
     cut(text, MAX_TEXT)
 }
 
-/// A guest's name, as errors repeat it.
+/// Returns a guest's name as errors repeat it.
 pub(crate) fn shown(name: &str) -> String {
     cut(name, MAX_SHOWN_NAME)
 }
 
-/// The first `limit` characters, the last of them an ellipsis where there were more, with those that
-/// break lines, steer terminals or change the direction of writing replaced by spaces.
+/// Returns the first `limit` characters, the last of them an ellipsis if the text is longer. Characters
+/// that break lines, control terminals or change the direction of text are replaced by spaces.
 fn cut(text: &str, limit: usize) -> String {
     let mut characters = text.chars();
     let mut shown: String = characters
@@ -38,10 +38,10 @@ fn cut(text: &str, limit: usize) -> String {
     shown
 }
 
-/// Whether a character changes how what follows it is shown.
+/// Returns whether a character changes how the text after it is displayed.
 fn is_disruptive(c: char) -> bool {
-    // C0, DEL and C1 are controls to Rust. The others are the separators of lines and paragraphs, and
-    // what Unicode's bidirectional algorithm calls explicit formatting.
+    // Rust's controls are C0, DEL and C1. The others are the line and paragraph separators and the
+    // explicit formatting characters of Unicode's bidirectional algorithm.
     c.is_control()
         || matches!(
             c,

@@ -1,7 +1,7 @@
-//! The yardstick of the benchmark: the same model behind hyper and tract, without Wasm.
+//! The baseline of the benchmark: the same model behind hyper and tract, without Wasm.
 //!
-//! What somebody would write by hand: one model, one route, V2 JSON through serde, the graph
-//! computed on the thread of the connection. No limits, no versions, no other model, no sandbox.
+//! This is a minimal hand-written server: one model, one route, V2 JSON through serde, and the graph
+//! computed on the thread of the connection. It has no limits, no versions, no other models and no sandbox.
 //!
 //! Usage: plain_server MODEL.onnx INPUT_WIDTH; prints the address it listens on.
 

@@ -1,7 +1,8 @@
-//! Accepting itself: the next connection, whatever happens on the way.
+//! Accepting connections from a listening socket, whatever errors occur.
 //!
-//! An error of `accept` never ends the server: what is the peer's is skipped, what is ours (no file
-//! descriptors, no memory) is reported, so that room can be made, and waited out without spinning.
+//! An error of `accept` never ends the server. Errors of one connection are skipped. Errors of the server
+//! (no file descriptors, no memory) are reported to the caller, which can then make room, and are retried
+//! after a pause.
 
 use crate::authority::AllowedHosts;
 use crate::log::Sampler;
@@ -12,16 +13,16 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-/// The first pause after a failed `accept`, doubled with each further failure: a descriptor usually
-/// comes free within milliseconds.
+/// The first pause after a failed `accept`, doubled after each further failure. A file descriptor usually
+/// becomes free within milliseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// The longest pause: half of the second within which a server should have recovered.
+/// The longest pause: half of the one second in which a server should have recovered.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// A filter for a listening socket that drops what begins a handshake (SYN without ACK) and lets everything
-/// else pass. As instructions of the classic packet filter: load the byte of the flags, keep SYN and ACK, and
-/// if that is SYN alone, drop.
+/// A filter for a listening socket that drops the first packet of a handshake (SYN without ACK) and passes
+/// everything else. It is a classic BPF program: load the flags byte, mask SYN and ACK, and drop the packet
+/// if only SYN is set.
 const NO_HANDSHAKES: [SockFilter; 5] = [
     SockFilter::new(0x30, 0, 0, 13),
     SockFilter::new(0x54, 0, 0, 0x12),
@@ -30,32 +31,32 @@ const NO_HANDSHAKES: [SockFilter; 5] = [
     SockFilter::new(0x06, 0, 0, u32::MAX),
 ];
 
-/// The socket that connections come from. Lifetime: the process.
+/// A listening socket. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     listener: TcpListener,
-    /// The hosts that requests may name, where that is checked.
+    /// The hosts that requests may name, if they are checked.
     hosts: Option<Arc<AllowedHosts>>,
     pause: Pause,
     failures: Sampler,
 }
 
-/// A connection, with the hosts that its requests may name.
+/// An accepted connection, with the hosts that its requests may name.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     pub(crate) hosts: Option<Arc<AllowedHosts>>,
 }
 
-/// There is no descriptor, or no memory, for another connection.
+/// The error that there is no file descriptor or no memory for another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exhausted;
 
-/// When to accept again after failures. Lifetime: the process.
+/// The pause after failures. Lifetime: the process.
 #[derive(Debug, Default)]
 struct Pause {
     length: Duration,
-    /// Kept here and not in the wait, which may be dropped half way.
+    /// The end of the pause. It is stored here because the future that waits for it may be dropped before.
     until: Option<Instant>,
 }
 
@@ -71,8 +72,8 @@ impl Acceptor {
         }
     }
 
-    /// The next connection, or why there cannot be any; then the next call waits a while first. Nothing is
-    /// lost when the future is dropped.
+    /// Returns the next connection. After an error, the next call waits before it accepts. No connection is
+    /// lost if the future is dropped.
     pub(crate) async fn accept(&mut self) -> Result<Accepted, Exhausted> {
         loop {
             self.pause.wait().await;
@@ -95,22 +96,22 @@ impl Acceptor {
         }
     }
 
-    /// Let no further handshake begin, while those under way are completed. A client that connects now tries
-    /// again after a second, as it does when a packet is lost, and finds the socket closed: it has not sent
-    /// anything yet that could be lost.
+    /// Drops new handshakes, while those in progress complete. A client that connects now retries after a
+    /// second, as it does after a lost packet, and finds the socket closed. It has not sent any data yet,
+    /// so none is lost.
     pub(crate) fn end_handshakes(&self) {
         if let Err(error) = SockRef::from(&self.listener).attach_filter(&NO_HANDSHAKES) {
-            // Then a connection made in the instant of closing is reset.
+            // A connection made while the socket is being closed is then reset.
             tracing::debug!(%error, "failed to filter the listening socket");
         }
     }
 
-    /// Stop listening. What had connected by now is returned; merely closing the socket would
-    /// reset the connections that wait in its backlog.
+    /// Stops listening and returns the connections in the backlog. Closing the socket without accepting
+    /// them would reset them.
     pub(crate) fn close(self) -> Vec<Accepted> {
         let mut waiting = Vec::new();
-        // Registered with the runtime already, and accepted here without it, which would go by the last
-        // event that it saw.
+        // The socket is registered with the runtime, which would rely on the last event that it received.
+        // `accept` is therefore called directly.
         let socket = SockRef::from(&self.listener);
         loop {
             match socket.accept() {
@@ -138,7 +139,7 @@ impl Acceptor {
     }
 }
 
-/// Whether only the connection that was about to be accepted has failed.
+/// Returns whether only the connection that was being accepted has failed.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -217,7 +218,7 @@ mod tests {
         let acceptor = Acceptor::new(listener, None);
         acceptor.end_handshakes();
         let mut after = std::pin::pin!(TcpStream::connect(address));
-        // Over loopback a handshake is complete when the call that begins it returns.
+        // Over loopback, the handshake is complete when the call that begins it returns.
         let begun = std::future::poll_fn(|cx| std::task::Poll::Ready(after.as_mut().poll(cx)));
         assert!(begun.await.is_pending());
         let kept = acceptor.close();

@@ -1,6 +1,6 @@
-//! What each call is answered with: the one match over everything that clients may ask.
+//! The dispatch of HTTP requests: one match over all calls.
 //!
-//! Returns early and knows only success or failure; logging, ids and responses are `service`'s.
+//! It only returns success or failure. Logging, request ids and responses belong to `service`.
 
 use crate::body::RequestBody;
 use crate::docs::Docs;
@@ -15,10 +15,10 @@ use wisp_protocol::route::route;
 use wisp_protocol::{content_coding, predict, tfs, v2};
 use wisp_serving::{Body, Serving, infer};
 
-/// The largest question about the repository, whose members are booleans.
+/// The largest body of a repository request (index, load or unload), in bytes.
 const MAX_QUESTION_BYTES: usize = 16 * 1024;
 
-/// The answer to the request with this head.
+/// Returns the response to the request with this head.
 pub(crate) async fn answer(
     serving: &Serving,
     docs: &Docs,
@@ -88,8 +88,9 @@ pub(crate) async fn answer(
     reply.reserve(serving.memory())
 }
 
-/// A browser sends what a page of another origin posts without asking, and only keeps the answer from it:
-/// any page could load and unload on the machine of whoever looks at it. It does say where it comes from.
+/// Refuses requests from pages of other origins. A browser sends such a POST without a preflight and only
+/// keeps the response from the page, so any page could load and unload models on the computer of its
+/// visitor. The `Origin` header identifies these requests.
 fn check_origin(head: &Parts) -> Result<(), Failure> {
     let Some(origin) = head.headers.get(header::ORIGIN) else {
         return Ok(());
@@ -107,7 +108,7 @@ fn check_origin(head: &Parts) -> Result<(), Failure> {
     }
 }
 
-/// What comes with a request to load or unload.
+/// Checks the body of a request to load or unload a model.
 async fn check_control(body: &mut RequestBody<Incoming>) -> Result<(), Failure> {
     let question = body.read(MAX_QUESTION_BYTES).await;
     let question = question.map_err(wisp_serving::InferError::from)?;
@@ -133,8 +134,8 @@ fn model_ready(serving: &Serving, target: &Target) -> Result<Reply, Failure> {
     }
 }
 
-/// HTTP/1.1 requires exactly one `Host`. Nothing here reads it, but whatever stands in front of us
-/// may, and must not see another request than we do.
+/// Checks that an HTTP/1.1 request has exactly one `Host` header, as the standard requires. A proxy may
+/// route by this header, and must not read the request differently.
 pub(crate) fn check_host(head: &Parts) -> Result<(), Failure> {
     if head.version != Version::HTTP_11 {
         return Ok(());

@@ -1,8 +1,7 @@
-//! From what the program needs to a running server; used by the program and by tests.
+//! Starting and running a server, for the program and for tests.
 //!
-//! Takes a socket that is already bound and any future as the signal to stop, so that a test
-//! passes port 0 and a channel. Reads no files (but for a certificate that is renewed), no arguments and no
-//! signals.
+//! Takes sockets that are already bound and any future as the shutdown signal, so that a test can use port
+//! 0 and a channel. Reads no arguments, no signals and no files, except for a renewed certificate.
 
 use crate::authority::AllowedHosts;
 use crate::cors::AllowedOrigin;
@@ -16,29 +15,30 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use wisp_serving::Serving;
 
-/// Limits of the front door. Those of a request's content are `wisp_serving`'s.
+/// Limits of the HTTP and gRPC server. The limits on the content of a request are in `wisp_serving`.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// Connections open at once. For the next one the connection that has been idle longest is closed; where
-    /// none is idle, it is answered 503 and closed.
+    /// The maximum number of open connections. To accept another one, the server closes the connection that
+    /// has been idle longest; if none is idle, the new connection is refused with 503 and closed.
     pub max_connections: usize,
-    /// From the first byte of a request's head to its last.
+    /// The time from the first byte of a request's head to its last.
     pub header_timeout: Duration,
-    /// How long a body may make us wait, besides the time its bytes take at 16 KiB/s; at most five
-    /// minutes together.
+    /// The time that a body may keep the server waiting, in addition to the time for its bytes at 16 KiB/s.
+    /// The total is at most five minutes.
     pub body_timeout: Duration,
-    /// How long a client may leave a response lying without taking any of it.
+    /// The time that a client may take to accept any more bytes of a response.
     pub write_timeout: Duration,
-    /// How long a connection may stay open without a request.
+    /// The time that a connection may stay open without a request.
     pub idle_timeout: Duration,
-    /// The origins whose pages may read answers in a browser; with none, browsers keep to their rule that
-    /// none may.
+    /// The origins whose pages may read responses in a browser. If empty, browsers keep their default rule
+    /// that no other origin may.
     pub cors_origins: Vec<AllowedOrigin>,
-    /// The hosts that requests may name on sockets that listen on loopback; `None` for any.
+    /// The hosts that requests may name on sockets that listen on loopback; `None` for any host.
     pub allowed_hosts: Option<AllowedHosts>,
-    /// From "not ready" to the end of accepting, so that load balancers notice in between.
+    /// The time from reporting "not ready" to the end of accepting, so that load balancers notice the
+    /// change.
     pub drain_notice: Duration,
-    /// From the end of accepting to the end of requests that are still running.
+    /// The time from the end of accepting until requests that are still running are cut.
     pub drain_timeout: Duration,
 }
 
@@ -49,29 +49,29 @@ impl Default for ServerOptions {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
-            // Longer than the load balancers in use keep a connection (AWS 60 s, Google 600 s):
-            // whoever closes first, it must not be us while a request is on its way.
+            // Longer than common load balancers keep a connection (AWS 60 s, Google 600 s), so that the
+            // server does not close it while a request is on its way.
             idle_timeout: Duration::from_secs(620),
             cors_origins: Vec::new(),
             allowed_hosts: None,
             drain_notice: Duration::from_secs(1),
-            // With the notice well within the 30 s that Kubernetes and systemd wait before a kill.
+            // Together with the notice, well below the 30 s that Kubernetes and systemd wait before a kill.
             drain_timeout: Duration::from_secs(25),
         }
     }
 }
 
-/// The sockets that a server listens on, bound already. All of them serve everything.
+/// The bound sockets that a server listens on. All of them serve all protocols.
 #[derive(Debug)]
 pub struct Sockets {
     pub http: TcpListener,
-    /// For clients of gRPC, which have a port of their own by convention.
+    /// An additional socket for gRPC clients, which by convention have a port of their own.
     pub grpc: Option<TcpListener>,
-    /// What TLS is spoken with, on all of them; without it, none is.
+    /// The certificate for TLS on all sockets. If `None`, TLS is disabled.
     pub tls: Option<Arc<Tls>>,
 }
 
-/// Why a server ended otherwise than drained.
+/// An error that ended a server other than by a completed drain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServeError {
     #[error(
@@ -83,10 +83,9 @@ pub enum ServeError {
     },
 }
 
-/// Answer requests on `sockets` until `shutdown` completes, then drain.
+/// Serves requests on `sockets` until `shutdown` completes, then drains.
 ///
-/// Dropping the returned future cuts all connections at once: that is how a second signal forces
-/// the end.
+/// Dropping the returned future cuts all connections at once. A second signal uses this to force the end.
 pub async fn serve(
     sockets: Sockets,
     serving: Arc<Serving>,
@@ -95,7 +94,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let drain = Drain::new();
     let service = Arc::new(Service::new(serving, drain.watch(), &options));
-    // Ends with this function, however that ends.
+    // Dropped, and so ended, when this function returns.
     let mut following = JoinSet::new();
     if let Some(tls) = &sockets.tls {
         following.spawn(Arc::clone(tls).follow());

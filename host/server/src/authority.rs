@@ -1,8 +1,8 @@
-//! Which hosts requests may name where the server listens on loopback.
+//! The check of the hosts that requests name, for servers that listen on loopback.
 //!
-//! A page of any site can have its own name resolve to 127.0.0.1 (DNS rebinding). Its requests then have the
-//! same origin as the server for the browser, and only the host they name tells them from those of this
-//! machine's programs, which name `localhost` or an address.
+//! Any website can make its own name resolve to 127.0.0.1 (DNS rebinding). For the browser, its requests
+//! then have the same origin as the server. Only the host that they name distinguishes them from requests
+//! of programs on this computer, which name `localhost` or an address.
 
 use crate::failure::Failure;
 use http::header::HOST;
@@ -12,11 +12,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// The hosts that are served on listeners on loopback, besides `localhost`, the names below it and addresses.
+/// The hosts that are served on loopback listeners, in addition to `localhost`, its subdomains and IP
+/// addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AllowedHosts(pub Vec<AllowedHost>);
 
-/// A host as an operator names it, without a port, or `*` for all.
+/// A host in the operator's configuration, without a port, or `*` for all hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedHost(Hosts);
 
@@ -27,7 +28,7 @@ enum Hosts {
     One(String),
 }
 
-/// Why a text is no host.
+/// The error for a string that is not a host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected the name of a host without a port, such as models.example.com, or `*`")]
 pub struct HostError;
@@ -53,7 +54,7 @@ impl FromStr for AllowedHost {
 // === impl AllowedHosts ===
 
 impl AllowedHosts {
-    /// What is checked on a listener: nothing where it is reached from other machines.
+    /// Returns the hosts to check on a listener, or `None` if it is not on loopback.
     pub(crate) fn of_listener(
         hosts: Option<&AllowedHosts>,
         listener: &TcpListener,
@@ -65,8 +66,8 @@ impl AllowedHosts {
         Some(Arc::new(hosts.clone()))
     }
 
-    /// Refuse the request with this head if it names another host, whether in its target, as HTTP/2 and
-    /// proxies do, or in `Host`.
+    /// Refuses the request with this head if it names another host, either in its target, as in HTTP/2 and
+    /// with proxies, or in `Host`.
     pub(crate) fn check(&self, head: &Parts) -> Result<(), Failure> {
         let target = head.uri.authority().map(|authority| authority.as_str());
         if target.is_some_and(|target| !self.allows(target)) {
@@ -80,7 +81,7 @@ impl AllowedHosts {
         Ok(())
     }
 
-    /// Whether requests may name this host, with or without a port.
+    /// Returns whether requests may name this host, with or without a port.
     fn allows(&self, authority: &str) -> bool {
         let is_any = |allowed: &AllowedHost| allowed.0 == Hosts::Any;
         if self.0.iter().any(is_any) {
@@ -98,7 +99,7 @@ impl AllowedHosts {
     }
 }
 
-/// The host of an authority; `None` where something else than a port follows it.
+/// Returns the host of an authority, or `None` if it is followed by anything other than a port.
 fn without_port(authority: &str) -> Option<&str> {
     let end_of_address = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     let Some(colon) = authority[end_of_address..].find(':') else {
@@ -119,7 +120,8 @@ fn is_address(host: &str) -> bool {
     }
 }
 
-/// `localhost`, and the names below it, which browsers resolve to loopback themselves.
+/// Returns whether this is `localhost` or one of its subdomains, which browsers resolve to loopback
+/// themselves.
 fn is_localhost(name: &str) -> bool {
     const LOCALHOST: &str = "localhost";
     let Some(start) = name.len().checked_sub(LOCALHOST.len()) else {

@@ -1,9 +1,9 @@
-//! Reading a request's body under a limit on its bytes and on its time.
+//! Reading a request's body within limits on its size and its time.
 //!
-//! A body that came in one piece is passed on as it is. More pieces are joined in one buffer as
-//! they come, since each would keep memory far larger than itself: a flood of tiny pieces costs
-//! about as much as the bytes in it. What is declared is believed only to refuse. A body that is
-//! compressed is inflated when all of it is there, under the same limit.
+//! A body that arrives in one piece is passed on without a copy. Several pieces are joined in one buffer as
+//! they arrive, because each piece would keep far more memory than its length: a flood of tiny pieces costs
+//! about as much as its bytes. A declared length is trusted only to refuse a body. A compressed body is
+//! inflated once all of it has arrived, within the same limit.
 
 mod inflation;
 
@@ -23,53 +23,56 @@ use wisp_serving::offload::Offload;
 use wisp_serving::{Body, BodyError};
 use wisp_tensor::Reservation;
 
-/// The rate below which a body is late; a bad mobile connection reaches it.
+/// The rate below which a body is late. A poor mobile connection reaches it.
 const MIN_BYTES_PER_SECOND: u64 = 16 * 1024;
 
-/// The longest that a body may take however steadily it comes, since it holds its place among the requests.
+/// The longest time that a body may take at any rate, because it occupies a place among the requests.
 const MAX_BODY_TIME: Duration = Duration::from_secs(300);
 
-/// Memory set aside for a body of a declared size before its bytes are there.
+/// The most bytes that are allocated for a declared length before they have arrived.
 const MAX_ADVANCE_BYTES: usize = 256 * 1024;
 
-/// The largest piece with which some of what follows is reserved, since so many may come.
+/// The size of a piece below which some of the following bytes are reserved with it, because many such
+/// pieces may follow.
 const MAX_TINY_PIECE: usize = 1024;
 
-/// What is reserved with a tiny piece for those behind it.
+/// The bytes that are reserved in advance with a tiny piece.
 const RESERVED_AHEAD_BYTES: usize = 16 * 1024;
 
-/// Pieces taken in one go before other connections get their turn.
+/// The number of pieces that are read before other connections get their turn.
 const MAX_PIECES_AT_ONCE: usize = 256;
 
-/// What is thrown away, if it is there already, to use a connection again after a refusal.
+/// The most unread bytes that are discarded, if they have already arrived, so that a connection can be
+/// reused after a refusal.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
-/// The body of a request, read once or not at all. Lifetime: one request.
+/// The body of a request, which is read at most once. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct RequestBody<B> {
     incoming: B,
     collected: Collected,
-    /// How it is compressed; `None` for a body as it is.
+    /// The compression of the body; `None` if it is not compressed.
     coding: Option<Coding>,
-    /// Of what all bodies may take; given back with the request, which goes on using the bytes.
+    /// The part of the memory budget of all requests. It is released with the request, which continues to
+    /// use the bytes.
     reservation: Reservation,
-    /// Where it is inflated if it is long.
+    /// The threads that inflate long bodies.
     offload: Offload,
-    /// How long it may make us wait, besides the time its bytes take.
+    /// The time that the body may keep the server waiting, in addition to the time allowed for its bytes.
     grace: Duration,
     state: State,
 }
 
-/// How far the body has come.
+/// The progress of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Coming,
     Ended,
-    /// It failed; hyper then has nothing more of it, but its connection is lost.
+    /// The body failed. hyper returns no more of it, and the connection cannot be reused.
     Broken,
 }
 
-/// The bytes so far.
+/// The bytes that have been received.
 #[derive(Debug)]
 enum Collected {
     Nothing,
@@ -101,13 +104,13 @@ where
         }
     }
 
-    /// Say how the body is compressed, before it is read.
+    /// Sets the compression of the body, before it is read.
     pub(crate) fn set_coding(&mut self, coding: Option<Coding>) {
         self.coding = coding;
     }
 
-    /// Whether nothing of the body is left to come. What is there is thrown away; nothing is
-    /// waited for.
+    /// Returns whether the body has ended. Bytes that have already arrived are discarded, without waiting
+    /// for more.
     pub(crate) async fn is_over(&mut self) -> bool {
         let mut discarded = 0;
         while self.state == State::Coming && discarded <= MAX_DISCARDED_BYTES {
@@ -125,7 +128,7 @@ where
         if usize::try_from(declared).map_or(true, |declared| declared > limit) {
             return Err(BodyError::TooLarge { limit });
         }
-        // Small bodies come with their head: those need no timer.
+        // Small bodies arrive with their head and need no timer.
         if let Poll::Ready(body) = poll_fn(|cx| Poll::Ready(self.poll_whole(cx, limit))).await {
             return body;
         }
@@ -135,14 +138,14 @@ where
             let whole = poll_fn(|cx| self.poll_whole(cx, limit));
             match timeout_at(deadline, whole).await {
                 Ok(body) => return body,
-                // By the bytes that came meanwhile there is time left.
+                // The bytes that arrived in the meantime have extended the deadline.
                 Err(_) if self.deadline(start) > deadline => {}
                 Err(_) => return Err(BodyError::Timeout),
             }
         }
     }
 
-    /// By when a body of this length has to be there, if it goes on.
+    /// Returns the deadline for a body of which this much has arrived.
     fn deadline(&self, start: Instant) -> Instant {
         start + allowed_time(self.grace, self.collected.bytes().len() as u64)
     }
@@ -175,7 +178,8 @@ where
         Poll::Pending
     }
 
-    /// Reserves a piece behind what was received; where it is small, what may follow as well.
+    /// Reserves a piece in addition to the bytes received. For a tiny piece, bytes that may follow are
+    /// reserved as well.
     fn reserve(&mut self, received: usize, piece: usize) -> bool {
         let needed = (received + piece).saturating_sub(self.reservation.bytes());
         if needed == 0 {
@@ -186,14 +190,14 @@ where
         ahead || self.reservation.grow(needed)
     }
 
-    /// The next piece; `None` for what is not content, the end included.
+    /// Returns the next piece, or `None` for trailers and at the end.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         let piece = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 if self.incoming.is_end_stream() {
                     self.state = State::Ended;
                 }
-                // Trailers mean nothing to any protocol here.
+                // No supported protocol uses trailers.
                 frame.into_data().ok()
             }
             Some(Err(error)) => {
@@ -209,7 +213,7 @@ where
     }
 }
 
-/// By reference, so that `service` can look at what was left unread.
+/// Implemented for a reference, so that `service` can inspect the unread rest afterwards.
 impl<B> Body for &mut RequestBody<B>
 where
     B: http_body::Body<Data = Bytes, Error: Error + 'static> + Unpin + Send,
@@ -236,8 +240,8 @@ impl Collected {
         }
     }
 
-    /// Adds a piece after which at least `left` bytes are announced; together they are at most
-    /// `limit`. Fails where there is no memory for them.
+    /// Adds a piece. At least `left` bytes are announced after it; the total is at most `limit`. Fails if
+    /// the memory cannot be allocated.
     fn add(
         &mut self,
         piece: Bytes,
@@ -261,8 +265,9 @@ impl Collected {
             }
             Collected::Joined(bytes) => {
                 if total > bytes.capacity() {
-                    // Growing copies. What is announced is reached in a few steps, once an eighth of it has come;
-                    // otherwise twice as much each time, and never more than could come.
+                    // Growing copies the bytes. An announced length is reached in a few steps, once an
+                    // eighth of it has arrived; otherwise the capacity is doubled, up to the most that can
+                    // arrive.
                     let announced =
                         usize::try_from(left()).map_or(limit, |left| total.saturating_add(left));
                     let capacity = bytes.capacity();
@@ -285,13 +290,13 @@ impl Collected {
     }
 }
 
-/// What a body may take of which so many bytes have come.
+/// Returns the time that a body may take when this many bytes have been received.
 pub(crate) fn allowed_time(grace: Duration, received: u64) -> Duration {
     let allowed = Duration::from_millis(received.saturating_mul(1000) / MIN_BYTES_PER_SECOND);
     (grace + allowed).min(MAX_BODY_TIME)
 }
 
-/// hyper says what was wrong with a body's framing by an `io::Error` of one of these kinds.
+/// Classifies an error of hyper, which reports invalid framing as an `io::Error` of one of these kinds.
 fn classify(error: &(dyn Error + 'static)) -> BodyError {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
     let framing = causes.find_map(|error| error.downcast_ref::<io::Error>());

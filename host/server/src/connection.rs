@@ -1,7 +1,8 @@
-//! One connection from its first byte to its last: HTTP/1.1, or HTTP/2 for who begins with it.
+//! One connection from its first byte to its last: HTTP/1.1, or HTTP/2 if the client begins with it.
 //!
-//! A handshake comes first where TLS is spoken. hyper speaks the protocols, under the limits set here; the
-//! connection's own loop adds what hyper leaves out, time limits by its pulse, and the drain.
+//! If TLS is enabled, a handshake comes first. hyper implements the protocols, within the limits set here.
+//! The loop in this module adds the features that hyper lacks: time limits, which use the `pulse` of the
+//! connection, and draining.
 
 use crate::authority::AllowedHosts;
 use crate::drain::DrainWatch;
@@ -26,32 +27,32 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-/// The protocols with their limits, as hyper sets them up.
+/// hyper's configuration of the protocols and their limits.
 pub(crate) type Protocols = auto::Builder<TokioExecutor>;
 
-/// The most bytes of a request's head, and of a body's piece.
+/// The largest head of a request, and the largest piece of a body, in bytes.
 const MAX_HEAD_BYTES: u16 = u16::MAX;
 
-/// HTTP/2 requests at once on a connection, between the 100 that its standard recommends at least
-/// and hyper's 200.
+/// The maximum number of concurrent HTTP/2 requests on a connection, between the minimum of 100 that the
+/// standard recommends and hyper's default of 200.
 const MAX_CONCURRENT_STREAMS: u32 = 128;
 
-/// HTTP/2 streams that a client may reset before they were looked at, as the library has it; more
-/// is the rapid-reset attack.
+/// The number of HTTP/2 streams that a client may reset before they are processed, which is the library's
+/// default. More than this is the rapid-reset attack.
 const MAX_PENDING_RESETS: usize = 20;
 
-/// HTTP/2 streams that a client may get us to reset by its mistakes; the library's 1024 leave room
-/// for the variants of that attack.
+/// The number of HTTP/2 streams that a client may cause the server to reset by its errors. The library's
+/// default of 1024 leaves room for variants of that attack.
 const MAX_LOCAL_RESETS: usize = 100;
 
-/// From the first byte of a handshake to its last.
+/// The time from the first byte of a handshake to its last.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// What an idle connection gets to agree to its end.
+/// The time for an idle connection to close after the server has announced its end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// The whole answer to a connection too many. HTTP/1 also for HTTP/2, whose clients see that it is
-/// none; they have not said yet which they speak.
+/// The complete response to a connection above the limit. It is HTTP/1 because the client has not indicated
+/// its protocol yet; an HTTP/2 client detects that it is not HTTP/2.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/json\r\n\
     content-length: 45\r\n\
@@ -64,9 +65,9 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
-    /// Where it speaks TLS.
+    /// The configuration for TLS, if it is enabled.
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    /// The hosts that its requests may name, where that is checked.
+    /// The hosts that its requests may name, if they are checked.
     pub(crate) hosts: Option<Arc<AllowedHosts>>,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) protocols: Arc<Protocols>,
@@ -79,9 +80,10 @@ pub(crate) fn protocols() -> Protocols {
     let mut protocols = Protocols::new(TokioExecutor::new());
     protocols
         .http1()
-        // hyper's limit of 100 headers stands; asking for it by name costs an allocation a request.
+        // hyper's default limit of 100 headers applies. Setting it explicitly would cost an allocation per
+        // request.
         .max_buf_size(usize::from(MAX_HEAD_BYTES))
-        // The pulse does it, and does not count the time between requests.
+        // The pulse limits this time, and does not count the time between requests.
         .header_read_timeout(None);
     protocols
         .http2()
@@ -93,7 +95,8 @@ pub(crate) fn protocols() -> Protocols {
 }
 
 impl Connection {
-    /// Answer requests until one side has had enough. Dropping the future ends their work.
+    /// Serves requests until the client or the server ends the connection. Dropping the future cancels
+    /// their work.
     pub(crate) async fn run(self) {
         let Connection {
             stream,
@@ -116,7 +119,7 @@ impl Connection {
         let respond = {
             let pulse = Arc::clone(&pulse);
             service_fn(move |request: Request<Incoming>| {
-                // Here and not inside the future: HTTP/2 runs that later, in another task.
+                // Outside of the future, which HTTP/2 runs later in another task.
                 let turn = pulse.begin(sharing(&request));
                 let (service, hosts) = (Arc::clone(&service), hosts.clone());
                 async move {
@@ -131,7 +134,7 @@ impl Connection {
         let mut place_needed = pin!(pulse.asked_to_leave());
         let mut draining = false;
         let mut left = false;
-        // Whether the client has been told that no further request is taken.
+        // Set when the client has been notified that no further requests are accepted.
         let mut said_farewell = false;
         loop {
             tokio::select! {
@@ -149,7 +152,7 @@ impl Connection {
                         None => {
                             said_farewell = true;
                             connection.as_mut().graceful_shutdown();
-                            // There are other limits now.
+                            // Other limits apply from now on.
                             timer.as_mut().reset(Instant::now());
                         }
                     }
@@ -185,12 +188,12 @@ impl Connection {
     }
 }
 
-/// Give an idle connection the one poll that it takes to say goodbye.
+/// Polls an idle connection once, which is enough to send its farewell.
 async fn leave<C: Future>(connection: Pin<&mut C>) {
     let mut connection = Some(connection);
     poll_fn(|cx| {
         if let Some(connection) = connection.take() {
-            // Whether it has ended does not matter: it is dropped.
+            // The connection is dropped next, whether it has ended or not.
             let _ = connection.poll(cx);
         }
         Poll::Ready(())
@@ -198,8 +201,8 @@ async fn leave<C: Future>(connection: Pin<&mut C>) {
     .await;
 }
 
-/// The socket for requests, after the handshake where there has to be one. None when that has failed,
-/// as it does for whoever speaks no TLS.
+/// Returns the socket for requests, after the handshake if TLS is enabled. `None` if the handshake has
+/// failed, as it does for clients that do not use TLS.
 async fn open(wire: Wire, tls: Option<Arc<ServerConfig>>) -> Option<Socket> {
     let Some(tls) = tls else {
         return Some(Socket::new(Transport::Plain(wire)));
@@ -212,7 +215,7 @@ async fn open(wire: Wire, tls: Option<Arc<ServerConfig>>) -> Option<Socket> {
         }
         Ok(Err((error, wire))) => {
             tracing::debug!(%error, "a TLS handshake failed");
-            // What was wrong has been sent, and is lost if the client still sends when the socket is gone.
+            // The alert has been sent. It is lost if the client is still sending when the socket is closed.
             close(Socket::new(Transport::Plain(wire))).await;
             None
         }
@@ -223,21 +226,21 @@ async fn open(wire: Wire, tls: Option<Arc<ServerConfig>>) -> Option<Socket> {
     }
 }
 
-/// Tell a client that there is no room for its connection. Over TLS that takes a handshake, which is as
-/// limited in number and time as these answers are.
+/// Refuses a connection above the limit. With TLS this takes a handshake, which is limited in number and
+/// time like the refusals themselves.
 pub(crate) async fn refuse(stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
     let wire = Wire::new(stream, Arc::new(Pulse::new()));
     let Some(mut socket) = open(wire, tls).await else {
         return;
     };
-    // A new socket takes a few hundred bytes at once; where it does not, closing has to do.
+    // A new socket accepts a few hundred bytes at once. If it does not, it is closed without a response.
     let written = poll_fn(|cx| Pin::new(&mut socket).poll_write(cx, REFUSAL));
     if let Ok(Ok(_)) = timeout(FAREWELL, written).await {
         close(socket).await;
     }
 }
 
-/// Say that nothing more will be sent, and let the client read what was.
+/// Shuts down the sending side, and lets the client read the response.
 async fn close(mut socket: Socket) {
     let closed = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx));
     match timeout(FAREWELL, closed).await {
@@ -265,7 +268,7 @@ mod tests {
     async fn a_handshake_has_five_seconds_however_far_it_gets() -> anyhow::Result<()> {
         let tls = Certificate::new()?.load()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        // Nothing, and a record that does not end.
+        // No bytes at all, and an incomplete record.
         for beginning in [&b""[..], &[22, 3, 1, 1, 0, 1, 0, 0]] {
             let mut client = TcpStream::connect(listener.local_addr()?).await?;
             let (stream, _) = listener.accept().await?;

@@ -1,12 +1,11 @@
-//! Which pages of other origins may call the server from a browser, and read what it answers: none, unless
-//! the operator has named their origins.
+//! Cross-origin requests from browsers: none are allowed unless the operator has named their origins.
 //!
-//! Marks what `service` answers anyway, so that a preflight has its log line and its request id like
-//! everything else. tower-http's layer does not fit: it takes every OPTIONS for a preflight, makes responses
-//! from a body that exists without a request (ours count for their connection), and tells its rules to
-//! origins that they are not for.
+//! This module only adds headers to the responses of `service`, so a preflight has its log line and request
+//! id like any other request. tower-http's layer does not fit: it treats every OPTIONS request as a
+//! preflight, creates responses from a body that exists without a request (here, bodies count for their
+//! connection), and sends its rules to origins that they do not apply to.
 //!
-//! Invariant: says nothing over gRPC, which browsers cannot speak.
+//! Invariant: no headers are added to gRPC responses, since browsers cannot use gRPC.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -22,32 +21,32 @@ const ANY: HeaderValue = HeaderValue::from_static("*");
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");
 
-/// What clients of V2 and TensorFlow Serving send, and those who trace.
+/// The headers that clients of V2 and TensorFlow Serving send, and those for tracing.
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
     "content-type, content-encoding, inference-header-content-length, x-request-id, traceparent, tracestate",
 );
 
-/// What a page needs of an answer besides what it may read of every one.
+/// The response headers that a page may read, in addition to those that are always readable.
 const RESPONSE_HEADERS: HeaderValue =
     HeaderValue::from_static("inference-header-content-length, x-request-id, server-timing");
 
-/// How many seconds a browser need not ask again: the rules change with a restart only, and browsers
-/// keep them for two hours at most.
+/// The time in seconds for which a browser may cache the rules. They change only with a restart, and
+/// browsers cache them for at most two hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// An origin as an operator names it: `https://example.com`, with a port where it is not the usual one, or
-/// `*` for all.
+/// An origin in the operator's configuration: `https://example.com`, with a port if it is not the default
+/// one, or `*` for all origins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedOrigin(Origins);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Origins {
     Any,
-    /// As browsers write it.
+    /// The origin in the form in which browsers send it.
     One(HeaderValue),
 }
 
-/// Why a text is no origin that a browser would ever send.
+/// The error for a string that is not an origin as browsers send it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
     #[error("expected an origin, such as https://example.com or http://localhost:3000, or `*`")]
@@ -60,7 +59,7 @@ pub enum OriginError {
     Port(String),
 }
 
-/// Which origins may call. Lifetime: the process.
+/// The origins that may send requests. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) enum Cors {
     Any,
@@ -97,7 +96,7 @@ impl FromStr for AllowedOrigin {
     }
 }
 
-/// The host and the port of an authority without a user.
+/// Splits an authority without a user into its host and port.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), OriginError> {
     let end_of_address = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     let Some(colon) = authority[end_of_address..].find(':') else {
@@ -131,7 +130,7 @@ fn is_host(host: &str) -> bool {
 // === impl Cors ===
 
 impl Cors {
-    /// None where no origin may call.
+    /// Returns the rules for these origins, or `None` if there are no origins.
     pub(crate) fn new(allowed: &[AllowedOrigin]) -> Option<Cors> {
         let mut these = Vec::new();
         for AllowedOrigin(origins) in allowed {
@@ -143,7 +142,7 @@ impl Cors {
         (!these.is_empty()).then_some(Cors::These(these))
     }
 
-    /// Whether a browser asks with this head if a page may ask, and the page may.
+    /// Returns whether the request with this head is a preflight from an allowed origin.
     pub(crate) fn is_preflight(&self, head: &Parts) -> bool {
         head.method == Method::OPTIONS
             && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
@@ -151,10 +150,10 @@ impl Cors {
             && self.allowed(&head.headers).is_some()
     }
 
-    /// Add what the browser has to know about the answer to the request with this head.
+    /// Adds the headers that the browser needs to the response to the request with this head.
     pub(crate) fn mark(&self, head: &Parts, response: &mut HeaderMap) {
         if let Cors::These(_) = self {
-            // A cache must not give one origin's answer, or that of none, to another.
+            // A cache must not serve the response for one origin, or for none, to another.
             response.append(VARY, HeaderValue::from_static("origin"));
         }
         let Some(allowed) = self.allowed(&head.headers) else {
@@ -170,8 +169,8 @@ impl Cors {
         }
     }
 
-    /// What the browser is told of who may read the answer. Where all may, so may who does not say, lest a
-    /// cache keeps an answer that no page can read.
+    /// Returns the value of `access-control-allow-origin`. If all origins are allowed, it is sent even to
+    /// clients that send no origin, so that a cache does not store a response that no page can read.
     fn allowed(&self, request: &HeaderMap) -> Option<HeaderValue> {
         match self {
             Cors::Any => Some(ANY),
@@ -183,7 +182,7 @@ impl Cors {
     }
 }
 
-/// The one origin that the request says it is from.
+/// Returns the origin of a request that has exactly one.
 fn origin(request: &HeaderMap) -> Option<&HeaderValue> {
     let mut origins = request.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
@@ -210,7 +209,7 @@ mod tests {
         Ok(request.body(())?.into_parts().0)
     }
 
-    /// The headers that are added, as lines in the order of their names.
+    /// Returns the added headers as lines, sorted by name.
     fn marks(cors: &Cors, head: &Parts) -> Vec<String> {
         let mut headers = HeaderMap::new();
         cors.mark(head, &mut headers);
@@ -349,7 +348,7 @@ mod tests {
             assert_eq!(marks.len(), 2, "{marks:?}");
             assert_eq!(marks[0], "access-control-allow-origin: *");
         }
-        // An OPTIONS that no browser sent is no preflight.
+        // An OPTIONS request without these headers is not a preflight.
         assert!(!cors.is_preflight(&head(Method::OPTIONS, &[])?));
         Ok(())
     }

@@ -1,10 +1,11 @@
-//! What the server says of its own API: the document, and the page that shows it.
+//! The API documentation: an OpenAPI document, and a page that displays it.
 //!
-//! The document is made once for all clients until something is loaded or unloaded. The page is Swagger UI as
-//! it is distributed, compressed when the program is built (`build.rs`) and inflated once; it names nothing on
-//! another server, and its policy would not let it. What is in the document is `protocol::openapi`'s to say.
+//! The document is built once for all clients, and again after a model is loaded or unloaded. The page is
+//! the distribution of Swagger UI, compressed when the program is built (`build.rs`) and inflated once. It
+//! refers to no other server, and its content security policy would block that. The content of the document
+//! is defined in `protocol::openapi`.
 //!
-//! Invariant: no request makes anything that the next one makes again, and all of them share the bytes.
+//! Invariant: all requests share the same bytes; the document and the inflated files are made once.
 
 use crate::failure::Failure;
 use crate::reply::{File, Reply};
@@ -23,17 +24,16 @@ use wisp_protocol::openapi::{self, Control, Served, ServedModel};
 use wisp_serving::registry::LoadedVersion;
 use wisp_serving::{InferError, Serving};
 
-/// Scripts from this server only and none within the page; the viewer's styles are within it, and its
-/// icons are `data:`.
+/// Scripts from this server only, and none inline. The viewer has inline styles, and icons in `data:` URLs.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// The largest file of the viewer, inflated. It is 1.5 MB.
+/// The limit on the inflated size of a viewer file. The largest one has 1.5 MB.
 const MAX_INFLATED_BYTES: usize = 16 << 20;
 
-/// All that is said. Lifetime: the process.
+/// The document and the files of the page. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Docs {
     current: Mutex<Current>,
@@ -42,15 +42,15 @@ pub(crate) struct Docs {
     icon: Viewer,
 }
 
-/// The document of what is served now. Lifetime: from a load to the next.
+/// The document for the models that are served now. Lifetime: until the next load or unload.
 #[derive(Debug)]
 struct Current {
     changes: watch::Receiver<()>,
-    /// Made by the first who asks; all others wait for that.
+    /// Built for the first request; concurrent requests wait for it.
     document: Arc<OnceCell<Document>>,
 }
 
-/// A document in both of its forms.
+/// An OpenAPI document, plain and compressed.
 #[derive(Debug)]
 struct Document {
     plain: Bytes,
@@ -58,11 +58,11 @@ struct Document {
     tag: HeaderValue,
 }
 
-/// A file of the viewer.
+/// A file of Swagger UI.
 #[derive(Debug)]
 struct Viewer {
     gzip: &'static [u8],
-    /// Inflated for the first client that does not take gzip.
+    /// Inflated for the first client that does not accept gzip.
     plain: OnceCell<Bytes>,
 }
 
@@ -87,7 +87,7 @@ impl Docs {
         }
     }
 
-    /// The document of what is served now, for a client with these headers.
+    /// Returns the document for the models that are served now, for a client with these headers.
     pub(crate) async fn openapi(
         &self,
         serving: &Serving,
@@ -112,7 +112,7 @@ impl Docs {
         }))
     }
 
-    /// A file of the page, for a client with these headers.
+    /// Returns a file of the page, for a client with these headers.
     pub(crate) async fn file(
         &self,
         file: DocsFile,
@@ -149,10 +149,11 @@ impl Docs {
         }))
     }
 
-    /// The place of the document of what is served now, which may have to be made.
+    /// Returns the cell for the document of the models that are served now. It may still be empty.
     fn current(&self) -> Arc<OnceCell<Document>> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        // Registries announce a change when it can be seen; a server whose registry is gone answers nobody.
+        // The registry reports a change once it is visible. A server without its registry serves no
+        // requests.
         if current.changes.has_changed().unwrap_or(false) {
             current.changes.mark_unchanged();
             current.document = Arc::default();
@@ -161,7 +162,8 @@ impl Docs {
     }
 }
 
-/// Some kilobytes for each version: as many models as there are make it long.
+/// Builds the document on an offload thread: it takes some kilobytes for each version, so many models make
+/// it long.
 async fn make_document(serving: &Serving) -> Result<Document, InferError> {
     let entries = serving.entries();
     let control = match serving.is_controlled_by_clients() {
@@ -195,7 +197,7 @@ async fn make_document(serving: &Serving) -> Result<Document, InferError> {
     Ok(serving.offload().run_soon(make).await?)
 }
 
-/// A file that is short enough to go out as it is.
+/// Returns a file that is short enough to be sent uncompressed.
 fn text(content_type: &'static str, text: &'static str, headers: &HeaderMap) -> Reply {
     let tag = tag(text.as_bytes());
     let content = Bytes::from_static(text.as_bytes());
@@ -208,7 +210,7 @@ fn text(content_type: &'static str, text: &'static str, headers: &HeaderMap) -> 
     })
 }
 
-/// Kept by the browser, and asked about each time: another program may answer next.
+/// The browser stores the file and revalidates it each time, because another program may respond next.
 const ASKED_EACH_TIME: HeaderValue = HeaderValue::from_static("no-cache");
 
 fn file_headers(tag: HeaderValue) -> HeaderMap {
@@ -221,7 +223,7 @@ fn file_headers(tag: HeaderValue) -> HeaderMap {
     headers
 }
 
-/// What tells these bytes from others. Weak, as the same whether compressed or not.
+/// Returns an entity tag for these bytes. It is weak because it is the same for compressed and plain bytes.
 fn tag(bytes: &[u8]) -> HeaderValue {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
@@ -229,7 +231,7 @@ fn tag(bytes: &[u8]) -> HeaderValue {
     HeaderValue::try_from(tag).expect("hexadecimal digits and quotes stand in any header")
 }
 
-/// Whether the client has what this tag tells from others.
+/// Returns whether the client already has the bytes with this tag.
 fn is_known(tag: &HeaderValue, headers: &HeaderMap) -> bool {
     headers.get_all(IF_NONE_MATCH).iter().any(|tags| {
         let mut tags = tags.as_bytes().split(|&byte| byte == b',');
@@ -237,7 +239,7 @@ fn is_known(tag: &HeaderValue, headers: &HeaderMap) -> bool {
     })
 }
 
-/// gzip, for a client that takes it.
+/// Returns gzip if the client accepts it.
 fn gzip(headers: &HeaderMap) -> Option<Coding> {
     let coding = AcceptedCoding::from_headers(headers).for_body(MAX_INFLATED_BYTES);
     coding.filter(|&coding| coding == Coding::Gzip)
@@ -253,12 +255,12 @@ impl Viewer {
         }
     }
 
-    /// A stream of gzip ends with the checksum and the length of what it holds.
+    /// Returns the tag of the file. A gzip stream ends with the checksum and the length of its content.
     fn tag(&self) -> HeaderValue {
         tag(&self.gzip[self.gzip.len().saturating_sub(8)..])
     }
 
-    /// The bytes for a client with these headers, and how they are compressed.
+    /// Returns the bytes for a client with these headers, and their compression.
     async fn content(
         &self,
         serving: &Serving,

@@ -1,23 +1,24 @@
-//! The end of a server without a failed request.
+//! Shutting down a server without failing a request.
 //!
-//! Connections are told to finish what they are at and to close; what is still open after the time
-//! limit is cut. Accepting has ended before, and readiness before that: see [`crate::serve`].
+//! Connections finish their current requests and close; those still open after the time limit are cut.
+//! Readiness, and then accepting, have ended before: see [`crate::serve`].
 
 use crate::assemble::ServeError;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What connections that have been cut get to end. One whose thread is blocked does not, and is left behind.
+/// The time for connections that have been cut to end. A connection whose thread is blocked does not end,
+/// and is abandoned.
 const CUT: Duration = Duration::from_secs(1);
 
-/// The signal from the server to its connections. Lifetime: the process.
+/// The sender of the drain signal. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Drain {
     signal: watch::Sender<()>,
 }
 
-/// A connection's end of the signal. Lifetime: a connection.
+/// A receiver of the drain signal. Lifetime: a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct DrainWatch {
     signal: watch::Receiver<()>,
@@ -34,7 +35,7 @@ impl Drain {
         DrainWatch { signal }
     }
 
-    /// Tell all connections to finish, and wait for them.
+    /// Signals all connections to finish, and waits for them.
     pub(crate) async fn finish(
         self,
         mut connections: JoinSet<()>,
@@ -49,7 +50,7 @@ impl Drain {
         let cut = connections.len();
         connections.abort_all();
         let all_ended = async { while connections.join_next().await.is_some() {} };
-        // The error is the same whether they end or not.
+        // The error is the same whether or not they end in time.
         let _ = tokio::time::timeout(CUT, all_ended).await;
         Err(ServeError::DrainTimeout {
             connections: cut,
@@ -61,7 +62,7 @@ impl Drain {
 impl DrainWatch {
     /// Completes when draining has begun.
     pub(crate) async fn begun(mut self) {
-        // A server that is gone drains too.
+        // If the sender is gone, the server is ending as well.
         let _ = self.signal.changed().await;
     }
 }

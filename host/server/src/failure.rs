@@ -1,7 +1,7 @@
-//! Why a request gets no answer of its own, as this crate sees it.
+//! The error type for requests that are refused or fail.
 //!
-//! Joins what the crates below report with what is refused right here. Each has one text for the
-//! client and one, with its causes, for the log.
+//! It combines the errors of the lower crates with the refusals of this one. Each error has a message for
+//! the client, and a text with its causes for the log.
 
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::content_coding::ContentCodingError;
@@ -10,7 +10,7 @@ use wisp_protocol::grpc::limits::LimitError;
 use wisp_protocol::grpc::{self, TargetError};
 use wisp_protocol::route::RouteError;
 
-/// The most of a path that a client is told back; those of the methods there are are shorter.
+/// The most bytes of a path that are repeated to a client. The paths of existing methods are shorter.
 const MAX_PATH_BYTES: usize = 200;
 
 /// A refused or failed request. Lifetime: one request.
@@ -41,12 +41,12 @@ pub(crate) enum Failure {
     Codec(#[from] CodecError),
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// A gRPC message that cannot be read, in the words of tonic or prost.
+    /// A gRPC message that cannot be read, with the error text of tonic or prost.
     #[error("{text}")]
     Message { kind: ErrorKind, text: String },
     #[error("unknown method: {0}")]
     UnknownMethod(String),
-    /// With what is left out, and a verb.
+    /// An unsupported feature, as the subject and verb of a sentence.
     #[error("{0} not supported by this server")]
     LeftOut(&'static str),
     #[error("neither the server nor a model has this name")]
@@ -55,13 +55,13 @@ pub(crate) enum Failure {
     Draining,
     #[error("the time that the client set for it (`grpc-timeout`) has passed")]
     ClientDeadline,
-    /// With what the panic said.
+    /// A panic, with its message.
     #[error("a panic: {0}")]
     Panic(String),
 }
 
 impl Failure {
-    /// No service has the method of this path, of which only the beginning is repeated.
+    /// Returns the failure for a path that names no method. Only the beginning of the path is repeated.
     pub(crate) fn unknown_method(path: &str) -> Failure {
         let shown = &path[..path.floor_char_boundary(MAX_PATH_BYTES)];
         Failure::UnknownMethod(shown.to_owned())
@@ -88,7 +88,7 @@ impl Failure {
         }
     }
 
-    /// What the client is told.
+    /// Returns the message for the client.
     pub(crate) fn client_message(&self) -> String {
         match self {
             Failure::Host | Failure::Route(_) | Failure::ContentCoding(_) => self.to_string(),
@@ -98,7 +98,7 @@ impl Failure {
         }
     }
 
-    /// The methods that the route takes, when that is what was wrong.
+    /// Returns the methods that the route allows, if the method of the request was not one of them.
     pub(crate) fn allow(&self) -> Option<&'static str> {
         match self {
             Failure::Route(error) => error.allow(),
@@ -110,7 +110,7 @@ impl Failure {
     }
 }
 
-/// What is wrong with a message of a dialect.
+/// Converts the decode errors of the gRPC protocols.
 macro_rules! from_dialect {
     ($($error:ty),+) => {
         $(impl From<$error> for Failure {

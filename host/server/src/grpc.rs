@@ -1,13 +1,13 @@
-//! The services of gRPC: which there are, and which of them a request is for.
+//! The gRPC services, and the dispatch of requests to them.
 //!
-//! A request comes from the same listeners and through the same frame as every other; here it is
-//! told from them, and its path chooses a service: `v2`, `tfs`, `predict`, `health`, or reflection,
-//! which tells a client of all of them. tonic reads the
-//! message (from `incoming`, through `inflating` where it may be compressed), which the service decodes
-//! within its limits (`received`), and tonic writes the answer (`outgoing`), all of it within the client's `timeout`; `status` is the one place where a failure becomes a status.
+//! gRPC requests arrive on the same listeners as all others and pass through `service`. The path selects a
+//! gRPC service: `v2`, `tfs`, `predict`, `health`, or reflection, which describes the others. tonic reads
+//! the message from `incoming`, through `inflating` if it may be compressed; the service decodes it within
+//! its limits (`received`), and tonic writes the response (`outgoing`), all within the client's `timeout`.
+//! Only `status` converts failures.
 //!
-//! Invariant: a service holds nothing but what all requests share; no task is spawned for a request,
-//! except by reflection, whose task ends with its stream.
+//! Invariant: a service holds only state that all requests share. No task is spawned for a request, except
+//! by reflection, whose task ends with its stream.
 
 mod generated;
 mod health;
@@ -64,22 +64,22 @@ use wisp_serving::{BodyError, Serving, infer};
 
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-/// A service that answers requests of its own methods.
+/// A service that responds to requests for its own methods.
 type Methods = Box<dyn Fn(Request<PlainMessages>) -> Answering + Send + Sync>;
 
-/// All services, by name, and what stands in front of them. Lifetime: the process.
+/// All services by name, with the state that they need to read a request. Lifetime: the process.
 pub(crate) struct Services {
     services: Vec<(&'static str, Methods)>,
     serving: Arc<Serving>,
     drain: DrainWatch,
-    /// How long a message may make us wait, besides the time its bytes take.
+    /// The time that a message may keep the server waiting, in addition to the time allowed for its bytes.
     body_timeout: Duration,
 }
 
-/// The body of a message that has been read: there is nothing left of it.
+/// The body of a request whose message has already been read. It is always empty.
 struct AlreadyRead;
 
-/// Whether this is the head of a gRPC request.
+/// Returns whether this is the head of a gRPC request.
 pub(crate) fn is_grpc(head: &Parts) -> bool {
     let content_type = head.headers.get(CONTENT_TYPE);
     head.version == Version::HTTP_2
@@ -95,7 +95,7 @@ impl Services {
         body_timeout: Duration,
     ) -> Services {
         let limit = serving.max_body_bytes();
-        /// A generated server with what all of them have in common.
+        /// Configures a generated server with the settings common to all of them.
         macro_rules! with_messages {
             ($server:expr) => {
                 methods(
@@ -133,9 +133,10 @@ impl Services {
         }
     }
 
-    /// The response of the service that the path names, whose failures are in its status.
+    /// Returns the response of the service that the path names. Failures of the service are in the status
+    /// of the response.
     ///
-    /// What the messages take of the budget of all bodies is `held`.
+    /// `held` reserves the bytes of the messages in the budget of all bodies.
     pub(crate) async fn call(
         &self,
         head: Parts,
@@ -153,7 +154,7 @@ impl Services {
         Ok(settle(methods(request).await, &path))
     }
 
-    /// The request as tonic reads it.
+    /// Returns the request in the form that tonic reads.
     fn request(&self, mut head: Parts, incoming: Incoming, held: Held) -> Request<PlainMessages> {
         let messages = match is_stream(head.uri.path()) {
             false => Messages::One(Arc::clone(self.serving.readers())),
@@ -191,7 +192,7 @@ where
     S::Future: Send + 'static,
 {
     let call = move |request| -> Answering {
-        // A clone is one more count: what is in it is shared.
+        // A clone only increments reference counts.
         let answering = service.clone().call(request);
         Box::pin(async move {
             let Ok(response) = answering.await;
@@ -201,8 +202,8 @@ where
     (S::NAME, Box::new(call))
 }
 
-/// Compress answers only for who compresses requests: every client says that it can read gzip, and
-/// few want to wait for it.
+/// Disables compressed responses for clients that send uncompressed requests. Every client advertises that
+/// it accepts gzip, and for most of them the compression is not worth the wait.
 fn answer_as_asked(headers: &mut HeaderMap) {
     let encoding = headers.get("grpc-encoding");
     if encoding.is_none_or(|encoding| encoding == "identity") {
@@ -210,7 +211,7 @@ fn answer_as_asked(headers: &mut HeaderMap) {
     }
 }
 
-/// Answer an inference whose message has been read. What the answer holds is `held` with it.
+/// Runs an inference whose message has been read. The memory of the response is added to `held`.
 async fn infer_message<C: Codec>(
     serving: &Serving,
     held: Option<&Held>,
@@ -222,7 +223,7 @@ async fn infer_message<C: Codec>(
     }
     let mut response = tonic::Response::new(inferred.reply);
     let timings = Timings {
-        // The message was read before all this.
+        // The message was read before the timings began.
         read: Duration::ZERO,
         ..inferred.timings
     };

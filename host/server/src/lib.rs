@@ -1,16 +1,12 @@
-//! The front door: sockets, HTTP framing, and the frame around every request.
+//! The HTTP and gRPC server. Start with `service`, which handles every request.
 //!
-//! In the order a request meets them: [`assemble`] makes a running server out of a bound socket;
-//! `listener` accepts connections under a limit, with `open_connections` saying which gives way; `connection` drives one of them, through a
-//! `transport` that is plain or speaks TLS with the certificate of [`tls`], with `socket` and `pulse`
-//! watching that it gets on and `refusal` completing what hyper answers by itself; `service` frames
-//! every request, [`authority`] says which hosts it may name, and [`cors`] which pages of a browser may make it; `grpc` answers those of gRPC,
-//! and of the others `answer` says what each call is answered with, reading the request's `body` where
-//! it has one, within the memory budget of all requests; `failure` is what it says instead; `docs` is the API's
-//! description of itself; `reply` becomes the response, an inference's with `server_timing`; `log` writes the one line about it, with the `trace` it belongs to. `drain` ends it all.
-//! Start with `service`.
+//! [`assemble`] starts a server. `listener` and `acceptor` accept connections; `open_connections` selects
+//! the one to close above the limit. `connection` drives one over a `socket` and a `transport`, with
+//! [`tls`]; `pulse` detects stalls, and `refusal` completes hyper's own responses. A request passes
+//! [`authority`] and [`cors`]; `grpc` serves it, or `answer`, with its `body`. `failure`, `docs`, `reply`
+//! and `server_timing` make the response, `log` and `trace` the log line. `drain` ends the server.
 //!
-//! Invariant: nothing here knows what a model is. A request's work lives in the future of its
+//! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
 //! connection or stream and ends with it; no task is spawned for it.
 #![forbid(unsafe_code)]
 

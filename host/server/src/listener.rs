@@ -1,8 +1,8 @@
-//! Takes connections in under a limit and owns the task of each.
+//! Accepting connections up to a limit; the listener owns the task of each.
 //!
-//! For a connection above the limit the one that has been idle longest is closed. If none is idle, the new
-//! one is told so instead of waiting unaccepted, where its client could not tell a busy server from a dead
-//! one.
+//! For a connection above the limit, the one that has been idle longest is closed. If none is idle, the new
+//! one is refused with a response. If it were left unaccepted, its client could not distinguish a busy
+//! server from a dead one.
 
 use crate::acceptor::{Accepted, Acceptor, Exhausted};
 use crate::assemble::{ServerOptions, Sockets};
@@ -22,24 +22,25 @@ use tokio::net::TcpListener;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
-/// Connections above the limit that are being told so; what comes on top is closed unanswered.
+/// The number of connections above the limit that are refused with a response at a time. Any more are
+/// closed without one.
 const MAX_REFUSALS: usize = 64;
 
-/// Idle connections that are closed when there is no descriptor for another one: enough for the files that a
-/// load opens, too.
+/// The number of idle connections that are closed when there is no file descriptor for another one. It
+/// leaves descriptors for the files that a load opens, too.
 const ROOM_FOR_DESCRIPTORS: usize = 8;
 
-/// From the last handshake that begins to the closing of the socket: a round trip.
+/// The time from the last new handshake to closing the socket: one round trip.
 const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
 
-/// The sockets and the connections that came from them. Lifetime: the process.
+/// The listening sockets and the connections accepted from them. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Listener {
     acceptors: Vec<Acceptor>,
     connections: Connections,
 }
 
-/// The open connections, cut when this is dropped. Lifetime: the process.
+/// The open connections, which are cut when this is dropped. Lifetime: the process.
 #[derive(Debug)]
 struct Connections {
     tasks: JoinSet<()>,
@@ -94,7 +95,7 @@ impl Listener {
             tokio::select! {
                 biased;
                 () = end.as_mut() => return,
-                // At once, since an ended task keeps its memory until it is joined.
+                // Immediately, because an ended task keeps its memory until it is joined.
                 Some(ended) = self.connections.tasks.join_next_with_id() => {
                     self.connections.ended(ended);
                 }
@@ -106,8 +107,8 @@ impl Listener {
         }
     }
 
-    /// Stop accepting. The connections there are go on, those in the backlog included, and those whose
-    /// handshake is under way; for these the end is `notice` away at most.
+    /// Stops accepting. Open connections continue, as do those in the backlog and those whose handshake is
+    /// in progress; the listener waits for the latter for at most `notice`.
     pub(crate) async fn close(mut self, notice: Duration) -> JoinSet<()> {
         self.acceptors.iter().for_each(Acceptor::end_handshakes);
         self.accept_until(sleep(LAST_HANDSHAKES.min(notice))).await;
@@ -122,7 +123,7 @@ impl Listener {
     }
 }
 
-/// The next connection of whichever socket has one. Nothing is lost when the future is dropped.
+/// Returns the next connection of any socket. No connection is lost if the future is dropped.
 async fn accept_any(acceptors: &mut [Acceptor]) -> Result<Accepted, Exhausted> {
     let mut accepts: Vec<_> = acceptors
         .iter_mut()
@@ -141,11 +142,11 @@ async fn accept_any(acceptors: &mut [Acceptor]) -> Result<Accepted, Exhausted> {
 impl Connections {
     fn take(&mut self, accepted: Accepted) {
         let Accepted { stream, hosts } = accepted;
-        // Responses are written whole; holding back their last packet would only delay them.
+        // Responses are written as a whole; holding back their last packet would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "failed to set TCP_NODELAY");
         }
-        // As it is now: from here on the connection keeps to its certificate.
+        // The connection keeps this certificate even if it is renewed later.
         let tls = self.tls.as_ref().map(|tls| tls.config());
         if self.open.len() < self.max || self.open.make_room(Instant::now()) {
             let pulse = Arc::new(Pulse::new());
@@ -167,14 +168,15 @@ impl Connections {
         }
     }
 
-    /// Close so many connections, or as many as are idle.
+    /// Closes up to `wanted` idle connections.
     fn make_room(&mut self, wanted: usize) {
         let now = Instant::now();
         let closed = (0..wanted).take_while(|_| self.open.make_room(now)).count();
         tracing::debug!(closed, "closed connections for their descriptors");
     }
 
-    /// A connection's task does not panic: requests catch theirs. If one does, it ends alone.
+    /// Removes a connection whose task has ended. The task does not panic, since panics in requests are
+    /// caught; if it does, no other connection is affected.
     fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
         let id = match ended {
             Ok((id, ())) => id,

@@ -1,11 +1,12 @@
-//! The one line that the log gets about a request.
+//! The log line for each request.
 //!
-//! Its level is that of the party who has to act: a client's mistakes at debug, a handler's at
-//! info, missing capacity at warn, ours at error. Of the last three, which a client can bring about
-//! as often as it likes, one line a second is written of each kind, which counts the others. Answers are at
-//! debug too: a line for each would cost more than answering a small request.
+//! Its level depends on the party that has to act: debug for errors of the client, info for the handler,
+//! warn for missing capacity, error for failures of the server. Clients can cause the last three at any
+//! rate, so at most one line per second is written for each kind of error, with a count of the suppressed
+//! ones. Successful requests are logged at debug too: a line for each would cost more than the response to
+//! a small request.
 //!
-//! Invariant: whatever a line repeats of clients and guests is bounded and stays on it.
+//! Invariant: the data of clients and guests in a line is limited in length and cannot break the line.
 
 use crate::failure::Failure;
 use crate::request_id::{RequestId, RequestIds};
@@ -19,23 +20,23 @@ use std::time::Instant;
 use wisp_protocol::error::{ErrorKind, Party};
 use wisp_tensor::one_line::is_unsafe_to_show;
 
-/// The most of a path that a line repeats; the paths of the protocol are shorter.
+/// The most bytes of a path in a line. The paths of the protocols are shorter.
 const MAX_PATH_BYTES: usize = 300;
 
-/// The most of an error and its causes that a line repeats.
+/// The most bytes of an error and its causes in a line.
 const MAX_CHAIN_BYTES: usize = 2048;
 
-/// Kinds of errors that are counted apart; any further ones share.
+/// The number of error kinds with a sampler of their own. Further kinds share these.
 const KINDS: usize = 16;
 
-/// What lines of all requests share. Lifetime: the process.
+/// The state that the lines of all requests share. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Log {
     ids: RequestIds,
     samplers: [Sampler; KINDS],
 }
 
-/// The line about one request, written when it ends in whichever way. Lifetime: one request.
+/// The line for one request, written when the request ends, in whatever way. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
     log: &'a Log,
@@ -44,22 +45,22 @@ pub(crate) struct Line<'a> {
     written: bool,
 }
 
-/// Lets one event a second through and counts the others. Lifetime: the process.
+/// A filter that passes one event per second and counts the others. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     start: Instant,
-    /// In milliseconds since `start`.
+    /// The time of the next event to pass, in milliseconds since `start`.
     next: AtomicU64,
     suppressed: AtomicU64,
 }
 
-/// An error with its causes, which no error's own text repeats.
+/// An error followed by its causes. The text of an error does not include its causes.
 struct Chain<'a>(&'a dyn Error);
 
-/// Escapes what could end the line or steer a terminal, and cuts what is too long.
+/// A writer that escapes characters that could end the line or control a terminal, and truncates long text.
 struct OneLine<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
-    /// Bytes that may still be written, until something did not fit.
+    /// The number of bytes that may still be written; `None` after a character did not fit.
     left: Option<usize>,
 }
 
@@ -77,7 +78,7 @@ impl Log {
         &self.samplers[kind as usize % KINDS]
     }
 
-    /// The line about the request with this head, from now on.
+    /// Starts the line for the request with this head.
     pub(crate) fn begin<'a>(&'a self, head: &'a Parts) -> Line<'a> {
         Line {
             log: self,
@@ -90,7 +91,7 @@ impl Log {
 
 // === impl Line ===
 
-/// One event with what every line says, and what this one adds.
+/// Emits one event with the fields common to all lines, and the additional ones.
 macro_rules! event {
     ($level:ident, $line:expr, $id:expr, $status:expr, $text:literal $(, $($more:tt)+)?) => {
         tracing::event!(
@@ -114,7 +115,7 @@ impl Line<'_> {
         event!(DEBUG, self, self.id(), status.as_u16(), "answered");
     }
 
-    /// Returns the id that the client has to be told, which the line bears.
+    /// Logs the failure. Returns the request id in the line, which must be sent to the client.
     #[must_use]
     pub(crate) fn failed(mut self, failure: &Failure) -> RequestId {
         self.written = true;
@@ -129,7 +130,7 @@ impl Line<'_> {
             return id;
         };
         match party {
-            // Returned above.
+            // Handled above.
             Party::Client => {}
             Party::Handler => {
                 event!(INFO, self, id, status, "the handler failed", suppressed, %error)
@@ -144,7 +145,7 @@ impl Line<'_> {
         self.log.ids.id(&self.head.headers)
     }
 
-    /// Read only when a line is written.
+    /// Returns the trace of the request. It is parsed only when a line is written.
     fn trace(&self) -> Option<TraceParent<'_>> {
         TraceParent::from_headers(&self.head.headers)
     }
@@ -154,7 +155,7 @@ impl Line<'_> {
     }
 }
 
-/// A request whose work was dropped half way ended with its connection or stream.
+/// Logs a request that was dropped before it completed, because its connection or stream has ended.
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         if !self.written {
@@ -164,7 +165,7 @@ impl Drop for Line<'_> {
     }
 }
 
-/// The beginning of a path, which is long enough for those that are ours.
+/// Returns the beginning of a path, which includes all of any valid path.
 fn shown(path: &str) -> &str {
     &path[..path.floor_char_boundary(MAX_PATH_BYTES)]
 }
@@ -180,7 +181,7 @@ impl Sampler {
         }
     }
 
-    /// How many were held back since the last one, if this one may go.
+    /// Returns the number of events suppressed since the last one that passed, if this one may pass.
     pub(crate) fn admit(&self) -> Option<u64> {
         let elapsed = self.start.elapsed();
         let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);

@@ -1,8 +1,8 @@
-//! The connections that are open, and which of them gives way when there are too many.
+//! The open connections, and the choice of the one to close when there are too many.
 //!
-//! That is the one that has been idle longest. Requests only leave marks in their connection's pulse; who is
-//! idle is found by looking at all of them, once for many connections that need room, and not again for a
-//! while when nobody was.
+//! The connection that has been idle longest is closed. Requests only update the pulse of their connection;
+//! idle connections are found by a scan over all pulses. One scan serves many connections that need room,
+//! and after a scan that finds no idle connection the next one is delayed.
 
 use crate::pulse::Pulse;
 use std::collections::{HashMap, HashSet};
@@ -11,34 +11,35 @@ use std::time::Duration;
 use tokio::task::Id;
 use tokio::time::Instant;
 
-/// How many idle connections one look remembers: 10,000 pulses are looked at in about a millisecond.
+/// The number of idle connections that one scan keeps. Scanning 10,000 pulses takes about a millisecond.
 const MAX_CANDIDATES: usize = 64;
 
-/// From a look that found nobody idle to the next: they cost a hundredth of a core then.
+/// The delay after a scan that found no idle connection, which limits the scans to a hundredth of a core.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections that have been asked to leave and are still there. They go within a poll, so more of them is a
-/// server that does not keep up.
+/// The maximum number of connections that have been asked to leave and are still open. They close within
+/// one poll, so more of them means that the server is overloaded.
 const MAX_LEAVING: usize = 64;
 
 /// The connections that serve requests. Lifetime: the process.
 #[derive(Debug, Default)]
 pub(crate) struct OpenConnections {
     pulses: HashMap<Id, Arc<Pulse>>,
-    /// Asked to leave: not counted any more.
+    /// Connections that have been asked to leave and no longer count.
     leaving: HashSet<Id>,
-    /// Connections that were idle when last looked at, and since when; the longest is the last.
+    /// Connections that were idle in the last scan, with the start of their idle time. The longest idle one
+    /// is last.
     candidates: Vec<(Instant, Id)>,
     next_look: Option<Instant>,
 }
 
 impl OpenConnections {
-    /// How many there are, those that have been asked to leave not counted.
+    /// Returns the number of connections, without those that have been asked to leave.
     pub(crate) fn len(&self) -> usize {
         self.pulses.len()
     }
 
-    /// How many tasks they have.
+    /// Returns the number of connection tasks, including those that have been asked to leave.
     pub(crate) fn tasks(&self) -> usize {
         self.pulses.len() + self.leaving.len()
     }
@@ -53,7 +54,7 @@ impl OpenConnections {
         }
     }
 
-    /// Ask the connection that has been idle longest to leave. Returns whether there was one.
+    /// Asks the connection that has been idle longest to leave. Returns whether there was one.
     pub(crate) fn make_room(&mut self, now: Instant) -> bool {
         if self.leaving.len() >= MAX_LEAVING {
             return false;
@@ -81,7 +82,7 @@ impl OpenConnections {
         found
     }
 
-    /// The next one that is still as idle as it was when looked at.
+    /// Returns the next candidate that has been idle since the scan.
     fn next_candidate(&mut self) -> Option<Id> {
         while let Some((since, id)) = self.candidates.pop() {
             let pulse = self.pulses.get(&id);
@@ -111,7 +112,7 @@ mod tests {
     use crate::pulse::Sharing;
     use tokio::task::JoinSet;
 
-    /// Connections opened one second after the other.
+    /// Returns connections that were opened one second apart.
     async fn opened(count: usize) -> (OpenConnections, Vec<(Id, Arc<Pulse>)>) {
         let mut connections = OpenConnections::default();
         let mut tasks = JoinSet::new();
@@ -139,13 +140,13 @@ mod tests {
         all[1].1.sent();
         assert!(connections.make_room(Instant::now()));
         assert_eq!(left(&connections, &all), [2]);
-        // Looked at before, and busy since.
+        // Idle in the scan, and busy since.
         let busy = all[3].1.begin(Sharing::InTurn);
         assert!(connections.make_room(Instant::now()));
         assert_eq!(left(&connections, &all), [1, 2]);
         assert!(!connections.make_room(Instant::now()));
         assert_eq!((connections.len(), connections.tasks()), (2, 4));
-        // Nobody is looked for again for a while.
+        // The next scan is delayed.
         drop(busy);
         all[3].1.sent();
         assert!(!connections.make_room(Instant::now()));

@@ -1,11 +1,11 @@
-//! What a connection is waiting for, since when, and when that has been too long.
+//! The time limits of a connection: what it waits for, since when, and whether that is too long.
 //!
-//! hyper's own time limit for heads counts the idle time before a head as well, and there is none
-//! before the protocol is known, none on idle connections and none on responses that nobody takes.
-//! Here all of them are one question, asked by the connection's task each time its timer fires; a
-//! request only leaves marks, which take no lock and arm no timer.
+//! hyper's time limit for heads includes the idle time before a head, and hyper has no limit before the
+//! protocol is detected, on idle connections, or on responses that the client does not read. Here, one
+//! check covers all of these; the connection's task runs it each time its timer fires. Requests only update
+//! atomic marks, without a lock or a timer.
 //!
-//! Invariant: decides nothing about a request that is being worked on; that has its own deadline.
+//! Invariant: the time to work on a request is not limited here; the request has its own deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -13,15 +13,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a peer of HTTP/2 without a request in flight may be silent while the server drains. One that is
-/// there answers the server's PING within a round trip; one that is gone would hold the end for ever.
+/// The time that an HTTP/2 client without a request in flight may be silent while the server drains. A live
+/// client responds to the server's PING within a round trip; a dead one would delay the shutdown
+/// indefinitely.
 const DRAIN_SILENCE: Duration = Duration::from_secs(2);
 
-/// From the opening of a connection to its first request, while the server drains: who has just connected
-/// is about to send one.
+/// The time from the opening of a connection to its first request while the server drains. A client that
+/// has just connected is about to send one.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
-/// How long a connection may wait for its peer. Lifetime: the process.
+/// The times that a connection may wait for its client. Lifetime: the process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
     pub(crate) header: Duration,
@@ -29,40 +30,40 @@ pub(crate) struct Timeouts {
     pub(crate) idle: Duration,
 }
 
-/// The marks that a connection's socket and requests leave. Lifetime: a connection.
+/// The marks that the socket and the requests of a connection update. Lifetime: a connection.
 ///
-/// Times are microseconds since it opened.
+/// Times are in microseconds since the connection was opened.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     opened: Instant,
-    /// Requests without a response yet.
+    /// The number of requests without a response.
     working: AtomicUsize,
-    /// Responses that are not yet wholly taken by hyper.
+    /// The number of responses that hyper has not completely taken.
     replying: AtomicUsize,
-    /// When a head began to arrive that is not complete, or [`NEVER`].
+    /// The time when an incomplete head began to arrive, or [`NEVER`].
     head_since: AtomicU64,
-    /// Since when the system has not taken any bytes from us, or [`NEVER`].
+    /// The time since which the system has accepted no bytes to send, or [`NEVER`].
     write_blocked_since: AtomicU64,
-    /// When the connection last got on.
+    /// The time of the connection's last progress.
     progress: AtomicU64,
-    /// Whether requests share the connection (HTTP/2): bytes then prove nothing about any of them.
+    /// Set if requests share the connection (HTTP/2), so that bytes prove no progress of any one request.
     multiplexed: AtomicBool,
-    /// Whether a request was answered without reading all of its body.
+    /// Set if a response is sent before all of its request's body has been read.
     body_unread: AtomicBool,
-    /// When bytes last came in.
+    /// The time when bytes were last received.
     heard: AtomicU64,
-    /// Whether there has been a request.
+    /// Set after the first request.
     used: AtomicBool,
-    /// When the server began to drain, or [`NEVER`].
+    /// The time when the server began to drain, or [`NEVER`].
     draining_since: AtomicU64,
-    /// Wakes the connection's task when its place is needed.
+    /// Wakes the connection's task when another connection needs its place.
     place_needed: Notify,
 }
 
-/// A time that has not come.
+/// A mark that is not set.
 const NEVER: u64 = u64::MAX;
 
-/// One request's place in the pulse, until its response is gone. Lifetime: one request.
+/// The share of one request in the pulse, until its response is sent. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Turn {
     pulse: Arc<Pulse>,
@@ -75,7 +76,7 @@ enum Stage {
     Replying,
 }
 
-/// Whether requests have the connection to themselves, one after the other.
+/// The way in which requests use the connection: in turn or concurrently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sharing {
     /// HTTP/1.
@@ -84,14 +85,14 @@ pub(crate) enum Sharing {
     Multiplexed,
 }
 
-/// What to do about a connection now.
+/// The action to take on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing; ask again then.
+    /// None; check again at this time.
     AskAgain(Instant),
-    /// Nobody has used it for long: close it politely.
+    /// Close it gracefully: it has been idle for too long.
     Idle,
-    /// Its peer has stopped in the middle of something: cut it.
+    /// Cut it: the client has stopped in the middle of an exchange.
     Stuck,
 }
 
@@ -106,7 +107,7 @@ impl Timeouts {
 // === impl Pulse ===
 
 impl Pulse {
-    /// The pulse of a connection that was opened just now, and from which a head is expected.
+    /// Returns the pulse of a connection that was opened just now and from which a head is expected.
     pub(crate) fn new() -> Pulse {
         Pulse {
             opened: Instant::now(),
@@ -124,17 +125,17 @@ impl Pulse {
         }
     }
 
-    /// The handshake of TLS is over, whose time was not the head's.
+    /// Restarts the time for the head when the TLS handshake is complete.
     pub(crate) fn expect_head(&self) {
         self.head_since.store(self.now(), Relaxed);
     }
 
-    /// The first bytes are those of HTTP/2.
+    /// Records that the first bytes are those of HTTP/2.
     pub(crate) fn multiplex(&self) {
         self.multiplexed.store(true, Relaxed);
     }
 
-    /// Bytes have come in.
+    /// Records that bytes have been received.
     pub(crate) fn received(&self) {
         let now = self.now();
         self.heard.store(now, Relaxed);
@@ -148,7 +149,7 @@ impl Pulse {
         }
     }
 
-    /// The system has taken bytes from us.
+    /// Records that the system has accepted bytes to send.
     pub(crate) fn sent(&self) {
         self.write_blocked_since.store(NEVER, Relaxed);
         if !self.multiplexed.load(Relaxed) {
@@ -156,14 +157,14 @@ impl Pulse {
         }
     }
 
-    /// The system has taken none.
+    /// Records that the system has not accepted bytes to send.
     pub(crate) fn write_blocked(&self) {
         if self.write_blocked_since.load(Relaxed) == NEVER {
             self.write_blocked_since.store(self.now(), Relaxed);
         }
     }
 
-    /// A request's head is complete.
+    /// Records that the head of a request is complete.
     pub(crate) fn begin(self: &Arc<Pulse>, sharing: Sharing) -> Turn {
         self.working.fetch_add(1, Relaxed);
         self.head_since.store(NEVER, Relaxed);
@@ -178,13 +179,12 @@ impl Pulse {
         }
     }
 
-    /// Whether the peer may be sending something that nobody is going to read.
+    /// Returns whether the client may be sending bytes that will not be read.
     pub(crate) fn leaves_bytes_unread(&self) -> bool {
         self.body_unread.load(Relaxed) || self.head_since.load(Relaxed) != NEVER
     }
 
-    /// The server drains from now on. Returns until when the first request is waited for, where there has
-    /// been none.
+    /// Records that the server drains. Returns the deadline for the first request if there has been none.
     pub(crate) fn start_draining(&self) -> Option<Instant> {
         self.draining_since.store(self.now(), Relaxed);
         if self.used.load(Relaxed) || self.multiplexed.load(Relaxed) {
@@ -197,7 +197,8 @@ impl Pulse {
         Some(self.at(expected_since) + FIRST_REQUEST)
     }
 
-    /// Since when there has been no request in flight, nor any bytes of a response to send.
+    /// Returns the time since which no request has been in flight and no bytes of a response are waiting to
+    /// be sent.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         let is_busy = self.working.load(Relaxed) > 0
             || self.replying.load(Relaxed) > 0
@@ -209,7 +210,7 @@ impl Pulse {
         (!is_busy).then(|| self.at(since))
     }
 
-    /// Somebody else needs the place of this connection, which is idle.
+    /// Asks the connection, which is idle, to make room for another one.
     pub(crate) fn ask_to_leave(&self) {
         self.place_needed.notify_one();
     }
@@ -248,8 +249,8 @@ impl Pulse {
         if deadline <= now {
             return late;
         }
-        // No later than the shortest limit from now: a wait that begins after this question cannot
-        // end before the next one, so that each is noticed on time without arming a timer for it.
+        // At most the shortest limit from now: a wait that begins after this check cannot exceed its limit
+        // before the next one. All waits are thus detected in time, without a timer for each.
         Verdict::AskAgain(deadline.min(now + shortest))
     }
 
@@ -265,18 +266,18 @@ impl Pulse {
 // === impl Turn ===
 
 impl Turn {
-    /// The response is there and goes to the client from now on.
+    /// Records that the response is ready and is being sent.
     pub(crate) fn start_replying(&mut self) {
         if self.stage == Stage::Working {
             self.stage = Stage::Replying;
-            // First the one, then the other: in between, the connection must not look idle.
+            // In this order, so that the connection does not appear idle in between.
             self.pulse.replying.fetch_add(1, Relaxed);
             self.pulse.working.fetch_sub(1, Relaxed);
         }
         self.got_on();
     }
 
-    /// The client has all of the response that there is, and more is being made.
+    /// Records that the client has received all of the response so far, and that more is being made.
     pub(crate) fn resume_working(&mut self) {
         if self.stage == Stage::Replying {
             self.stage = Stage::Working;
@@ -285,12 +286,12 @@ impl Turn {
         }
     }
 
-    /// The client has made room for more of the response.
+    /// Records that the client has made room for more of the response.
     pub(crate) fn got_on(&self) {
         self.pulse.progress.store(self.pulse.now(), Relaxed);
     }
 
-    /// The request is answered although its body has not been read to the end.
+    /// Records that the response is sent although the request's body has not been read completely.
     pub(crate) fn leave_body_unread(&self) {
         self.pulse.body_unread.store(true, Relaxed);
     }
@@ -316,7 +317,7 @@ mod tests {
         idle: Duration::from_secs(600),
     };
 
-    /// What the verdict is in the end when nothing happens any more, and after how many seconds.
+    /// Returns the final verdict if nothing more happens, and the number of seconds until then.
     async fn verdict_of(pulse: &Pulse) -> (Verdict, u64) {
         let start = Instant::now();
         loop {
@@ -418,10 +419,10 @@ mod tests {
         pass(5).await;
         assert_eq!(pulse.start_draining(), None);
         pass(1).await;
-        // Who is there answers, and gets as long again.
+        // A live client responds, and its time starts again.
         pulse.received();
         assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 2));
-        // Nor does one that has sent no request at all.
+        // A client that has sent no request does not hold the drain either.
         let pulse = Pulse::new();
         pulse.multiplex();
         pulse.start_draining();

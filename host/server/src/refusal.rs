@@ -1,12 +1,12 @@
-//! The body that hyper's own refusals lack.
+//! Bodies for the responses that hyper makes itself.
 //!
-//! A head that is not HTTP, or too large, never becomes a request: hyper answers it with a status
-//! and nothing else, where clients of every dialect read an error document. The document is added here, to
-//! the bytes on their way out, since hyper leaves no other place for it.
+//! A head that is not valid HTTP, or is too large, never becomes a request. hyper responds with a status
+//! and an empty body, while clients of every protocol expect an error document. The document is added here,
+//! to the bytes of the response on their way to the socket, because hyper has no other hook for it.
 
 use wisp_protocol::v2::encode_error;
 
-/// The statuses that hyper answers heads with, and what was wrong with them.
+/// The statuses of hyper's responses to invalid heads, with their error messages.
 const REASONS: [(&str, &str); 2] = [
     (
         "400",
@@ -20,7 +20,8 @@ const REASONS: [(&str, &str); 2] = [
 
 const NO_BODY: &str = "content-length: 0\r\n";
 
-/// `head` with a body, if it is all of a response that hyper made by itself. Ours have bodies already.
+/// Returns `head` with a body, if it is a complete response that hyper made itself. All other responses
+/// already have bodies.
 pub(crate) fn with_body(head: &[u8]) -> Option<Vec<u8>> {
     let status = head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
     let (_, reason) = REASONS

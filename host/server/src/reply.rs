@@ -1,6 +1,7 @@
-//! From an answer or a failure to an HTTP response, its body in the pieces it was made of.
+//! Conversion of results and failures to HTTP responses, whose bodies consist of the chunks they were
+//! encoded in.
 //!
-//! The only place where errors become responses; which status, `protocol::error` says.
+//! This is the only module that converts errors to responses; `protocol::error` defines their statuses.
 
 use crate::failure::Failure;
 use crate::grpc::GrpcBody;
@@ -28,47 +29,49 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 const HEADER_LENGTH: HeaderName = HeaderName::from_static(v2::HEADER_LENGTH);
 
-/// Seconds after which a refused client may try again: queues here are short.
+/// The number of seconds after which a refused client may retry. Queues in this server are short.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// The largest answer that is compressed where its connection is served: about half a millisecond.
+/// The largest response that is compressed on the thread of its connection, which takes about half a
+/// millisecond.
 const MAX_SHORT_BYTES: usize = 32 * 1024;
 
-/// What an answer that shares its bytes with all others counts as: its share of what is on its way.
+/// The bytes that a response with shared bytes reserves at most: its share of what is being sent.
 const SHARED_BYTES: usize = 64 * 1024;
 
-/// The largest answer that is not counted.
+/// The largest response that reserves no memory.
 const SMALL_BYTES: usize = 4 * 1024;
 
-/// The largest answer whose memory counts until its body is done with, and not until its bytes are.
+/// The largest response whose reservation is held by its body. For a larger one, the reservation is held by
+/// the bytes themselves.
 const HELD_BY_BODY_BYTES: usize = 64 * 1024;
 
-/// The most bytes that an HTTP/2 response hands over at a time. Its client takes each before the
-/// next, which shows that it reads at all; HTTP/1 shows that at the socket.
+/// The most bytes that an HTTP/2 response returns at a time. The client must accept each frame before the
+/// next, which shows that it is reading; for HTTP/1 the socket shows this.
 pub(crate) const MAX_FRAME_BYTES: usize = 64 * 1024;
 
-/// An answer before it belongs to a connection. Lifetime: one request.
+/// A response that is not yet bound to a connection. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Reply {
     status: StatusCode,
     content_type: HeaderValue,
     header_length: Option<usize>,
-    /// How the chunks are compressed.
+    /// The compression of the chunks.
     coding: Option<Coding>,
-    /// Whether another client may get the same answer otherwise compressed.
+    /// Set if another client may get the same response with a different compression.
     varies: bool,
-    /// Those that not every answer has.
+    /// The headers that not every response has.
     headers: HeaderMap,
     chunks: Vec<Bytes>,
     memory: Memory,
 }
 
-/// What an answer holds of the memory of all requests.
+/// The memory that a response holds from the budget of all requests.
 #[derive(Debug)]
 enum Memory {
-    /// Nothing is reserved yet.
+    /// Nothing has been reserved yet.
     Owned,
-    /// All clients get the same bytes, which the server holds anyway.
+    /// All clients share the same bytes, which the server keeps anyway.
     Shared,
     Reserved(Reservation),
 }
@@ -77,26 +80,26 @@ enum Memory {
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) content_type: HeaderValue,
-    /// `None` where the client has it already.
+    /// `None` if the client already has it.
     pub(crate) content: Option<Bytes>,
-    /// How the content is compressed.
+    /// The compression of the content.
     pub(crate) coding: Option<Coding>,
-    /// Whether another client may get it otherwise compressed.
+    /// Set if another client may get the content with a different compression.
     pub(crate) varies: bool,
     pub(crate) headers: HeaderMap,
 }
 
-/// A response's body. Lifetime: one request.
+/// The body of an HTTP response that is not gRPC. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct ReplyBody {
     chunks: std::vec::IntoIter<Bytes>,
-    /// What is left of a chunk too large for one frame.
+    /// The rest of a chunk that was too large for one frame.
     rest: Bytes,
     left: u64,
     max_frame: usize,
-    /// What the chunks hold, unless they have it themselves.
+    /// The reservation of the chunks, unless they hold it themselves.
     _memory: Option<Reservation>,
-    /// Until it is dropped, the connection is not idle.
+    /// Keeps the connection from being idle until the body is dropped.
     turn: Turn,
 }
 
@@ -107,10 +110,10 @@ pub(crate) enum ResponseBody {
     Grpc(GrpcBody),
 }
 
-/// How a response's bytes are handed to the protocol.
+/// The way in which a response's bytes are passed to hyper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// Chunk by chunk, however large.
+    /// Chunk by chunk, of any size.
     Whole,
     /// In frames of limited size.
     Limited,
@@ -119,7 +122,7 @@ pub(crate) enum Framing {
 // === impl Reply ===
 
 impl Reply {
-    /// A JSON document with status 200.
+    /// Returns a JSON document with status 200.
     pub(crate) fn document(document: Bytes) -> Reply {
         Reply {
             status: StatusCode::OK,
@@ -133,7 +136,7 @@ impl Reply {
         }
     }
 
-    /// A file, or the answer to a client that has it already.
+    /// Returns a file, or status 304 if the client already has it.
     pub(crate) fn file(file: File) -> Reply {
         let File {
             content_type,
@@ -157,7 +160,7 @@ impl Reply {
         }
     }
 
-    /// A JSON document that says that something is not ready.
+    /// Returns a JSON document that reports that something is not ready.
     pub(crate) fn not_ready(document: Bytes) -> Reply {
         Reply {
             status: ErrorKind::Unavailable.status(),
@@ -165,7 +168,7 @@ impl Reply {
         }
     }
 
-    /// Headers, and nothing else.
+    /// Returns an empty response with status 204.
     pub(crate) fn no_content() -> Reply {
         Reply {
             status: StatusCode::NO_CONTENT,
@@ -178,7 +181,7 @@ impl Reply {
         self.status
     }
 
-    /// Tell what it took.
+    /// Adds the timings of the inference as a header.
     pub(crate) fn with_timings(mut self, timings: &Timings) -> Reply {
         if let Ok(timings) = HeaderValue::from_maybe_shared(server_timing(timings)) {
             self.headers.insert(SERVER_TIMING, timings);
@@ -186,20 +189,20 @@ impl Reply {
         self
     }
 
-    /// Holds what is reserved for it until it has been sent.
+    /// Holds this reservation until the response has been sent.
     pub(crate) fn holding(mut self, reservation: Reservation) -> Reply {
         self.memory = Memory::Reserved(reservation);
         self
     }
 
-    /// Reserves what it holds until it has been sent, where nobody has yet.
+    /// Reserves the bytes of the response until it has been sent, unless they are reserved already.
     pub(crate) fn reserve(mut self, budget: &Arc<MemoryBudget>) -> Result<Reply, Failure> {
         let bytes = match &self.memory {
             Memory::Reserved(_) => return Ok(self),
             Memory::Owned => self.bytes(),
             Memory::Shared => self.bytes().min(SHARED_BYTES),
         };
-        // Whoever asks how the server is gets an answer, however full it is.
+        // Small responses are never refused, so that health checks work however full the budget is.
         if bytes > SMALL_BYTES {
             let mut reservation = budget.reservation();
             if !reservation.grow(bytes) {
@@ -214,10 +217,10 @@ impl Reply {
         self.chunks.iter().map(Bytes::len).sum()
     }
 
-    /// Compress it, if the client with these headers wants that and it is worth it.
+    /// Compresses the response, if the client with these headers accepts it and it is worth it.
     ///
-    /// Only the answers of inferences are, as in Triton: tritonclient's asyncio variant accepts gzip
-    /// with all that it asks, and inflates nothing else.
+    /// Only inference responses are compressed, as in Triton: the asyncio variant of tritonclient accepts
+    /// gzip with every request, and inflates no other responses.
     pub(crate) async fn compress_for(
         mut self,
         headers: &HeaderMap,
@@ -302,7 +305,7 @@ impl From<EncodedReply> for Reply {
     }
 }
 
-/// These chunks, compressed on another thread where that takes long.
+/// Compresses the chunks, on another thread if that takes long.
 async fn compress(
     coding: Coding,
     chunks: Vec<Bytes>,
@@ -315,8 +318,8 @@ async fn compress(
     Ok(offload.run_soon(move || coding.compress(&chunks)).await?)
 }
 
-/// These chunks with what is reserved for them, which goes with the last of their bytes: hyper takes the
-/// chunks from a body long before they are sent.
+/// Attaches the reservation to the chunks, so that it is released with the last of their bytes. hyper takes
+/// the chunks from a body long before they are sent.
 fn bind(chunks: Vec<Bytes>, memory: Reservation) -> Vec<Bytes> {
     let memory = Arc::new(memory);
     let bound = chunks.into_iter().map(|chunk| {
@@ -328,7 +331,7 @@ fn bind(chunks: Vec<Bytes>, memory: Reservation) -> Vec<Bytes> {
     bound.collect()
 }
 
-/// Bytes that something is reserved for.
+/// Bytes that share a reservation.
 struct BoundChunk {
     chunk: Bytes,
     _memory: Arc<Reservation>,
@@ -349,7 +352,7 @@ impl Failure {
     ) -> Response<ReplyBody> {
         let kind = self.kind();
         let status = match kind {
-            // A client may have gone in one direction only: it can still read that its request was
+            // The client may have closed only its sending side. It can still read that its request was
             // incomplete, and 499 is in no standard.
             ErrorKind::ClientGone => StatusCode::BAD_REQUEST,
             kind => dialect.status(kind),
@@ -397,7 +400,7 @@ impl Body for ReplyBody {
         self.left == 0
     }
 
-    /// Exact, from which hyper makes the `content-length`.
+    /// Returns the exact size, from which hyper sets the `content-length` header.
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
     }
@@ -484,7 +487,7 @@ mod tests {
             .reserve(&budget)
             .map_err(|f| f.kind());
         assert_eq!(refused.err(), Some(ErrorKind::Unavailable));
-        // Small ones and those that share their bytes still have room.
+        // Small responses and those that share their bytes still have room.
         let small = Reply::document(Bytes::from_static(b"{}")).reserve(&budget)?;
         let response = reply.into_response(Framing::Whole, pulse.begin(Sharing::InTurn));
         let mut sent = frames(response.into_body());

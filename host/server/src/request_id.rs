@@ -1,29 +1,29 @@
-//! What a request is called in logs and towards its client.
+//! The id of a request, used in logs and returned to the client.
 //!
-//! A client's own id is kept if it is fit for a log; otherwise one is made from the time the server
-//! started and a count, only when something is to be said about the request.
+//! The client's own id is used if it is safe to log. Otherwise, an id is made from the start time of the
+//! server and a counter, and only if the request is logged or its id is returned.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The header in which ids travel, both ways.
+/// The header for request ids, in requests and responses.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longer ids than any in use (UUIDs have 36 characters, AWS trace ids up to 64).
+/// The longest id that is accepted. Ids in common use are no longer: UUIDs have 36 characters, AWS trace
+/// ids up to 64.
 const MAX_BYTES: usize = 64;
 
-/// Makes ids that are unique among the servers of a site, for all practical purposes. Lifetime:
-/// the process.
+/// A generator of ids that are practically unique among the servers of a site. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
-    /// Nanoseconds, so that two servers hardly share it.
+    /// The start time in nanoseconds since 1970, which two servers are unlikely to share.
     started: u128,
     next: AtomicU64,
 }
 
-/// The name of one request.
+/// The id of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RequestId {
     Given(HeaderValue),
@@ -34,13 +34,14 @@ impl RequestIds {
     pub(crate) fn new() -> RequestIds {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         RequestIds {
-            // A clock before 1970 makes ids that are less unique, which is no reason not to serve.
+            // If the clock is before 1970, the ids are less unique, but the server still starts.
             started: since_epoch.unwrap_or_default().as_nanos(),
             next: AtomicU64::new(1),
         }
     }
 
-    /// The id of a request with these headers. A made one is another each time.
+    /// Returns the id of a request with these headers. Without an id in the headers, each call makes a new
+    /// one.
     pub(crate) fn id(&self, headers: &HeaderMap) -> RequestId {
         given(headers).map_or_else(|| self.make(), |id| RequestId::Given(id.clone()))
     }
@@ -53,7 +54,7 @@ impl RequestIds {
     }
 }
 
-/// The client's own id, if it gave one that may stand in a log.
+/// Returns the client's own id, if there is one that is safe to log.
 pub(crate) fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(REQUEST_ID).filter(|id| is_fit(id.as_bytes()))
 }

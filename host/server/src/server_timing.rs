@@ -1,17 +1,17 @@
-//! The phases of an inference as the value of `Server-Timing`, which browsers and proxies can read (W3C).
+//! The phases of an inference in the `Server-Timing` header (W3C), which browsers and proxies can read.
 //!
-//! `decode;dur=0.012, compute;dur=0.408, total;dur=0.571`: milliseconds, to the microsecond. A phase of
-//! less than one is left out, as is one that did not happen.
+//! For example `decode;dur=0.012, compute;dur=0.408, total;dur=0.571`: milliseconds, with a resolution of
+//! one microsecond. Phases of less than one microsecond are omitted, as are those that did not take place.
 
 use bytes::Bytes;
 use wisp_serving::timings::Timings;
 
-/// The header's name, and that of the metadata in gRPC.
+/// The name of the header, and of the metadata in gRPC.
 pub(crate) const SERVER_TIMING: &str = "server-timing";
 
-/// The header's value.
+/// Returns the value of the header.
 pub(crate) fn server_timing(timings: &Timings) -> Bytes {
-    // Room for all phases of a second each.
+    // Enough for all phases at one second each.
     let mut text = Vec::with_capacity(192);
     for (name, duration) in timings.phases() {
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
@@ -28,7 +28,8 @@ pub(crate) fn server_timing(timings: &Timings) -> Bytes {
     text.into()
 }
 
-/// Digit by digit from the last: every answer has it, and formatting eight numbers takes half a microsecond.
+/// Appends the digits from the last to the first. Every inference response has this header, and formatting
+/// eight numbers takes half a microsecond.
 fn append_milliseconds(text: &mut Vec<u8>, microseconds: u64) {
     let start = text.len();
     let mut rest = microseconds;

@@ -1,7 +1,7 @@
-//! The frame of every request: its id, its one log line, and a response whatever happens.
+//! The handling common to all requests: the request id, one log line, and a response in every case.
 //!
-//! Inside it, `answer` knows only success and failure. Here a failure or a panic becomes a response,
-//! in this place only (over gRPC, in `grpc::status` only), and an HTTP/1 connection is closed where it cannot be used again.
+//! `answer` only returns success or failure. Failures and panics become responses here and nowhere else
+//! (for gRPC, in `grpc::status`), and an HTTP/1 connection is closed if it cannot be reused.
 
 use crate::answer::{answer, check_host};
 use crate::assemble::ServerOptions;
@@ -31,12 +31,12 @@ use std::time::Duration;
 use wisp_protocol::rest::Dialect;
 use wisp_serving::Serving;
 
-/// What tokio's panic begins with where it cannot make a thread.
+/// The beginning of tokio's panic message if it cannot create a thread.
 const NO_THREAD: &str = "OS can't spawn worker thread";
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-/// What all requests share. Lifetime: the process.
+/// The state that all requests share. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Service {
     serving: Arc<Serving>,
@@ -48,11 +48,11 @@ pub(crate) struct Service {
     draining: AtomicBool,
 }
 
-/// A request that has come. Lifetime: one request.
+/// A request that has been received. Lifetime: one request.
 #[derive(Debug)]
 struct Asked {
     head: Parts,
-    /// Whether its head is one that is answered.
+    /// The result of the checks of the head.
     check: Result<(), Failure>,
     incoming: Incoming,
     turn: Turn,
@@ -75,14 +75,15 @@ impl Service {
         }
     }
 
-    /// Be unready from now on, and let no HTTP/1 connection outlive its next response: closed in
-    /// answering, none is closed just when its client sends the next request.
+    /// Reports the server as not ready from now on, and closes each HTTP/1 connection with its next
+    /// response. Because the response announces this, no connection is closed just when its client sends
+    /// the next request.
     pub(crate) fn start_draining(&self) {
         self.serving.start_draining();
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Answer one request, which may name only `hosts`. Dropping the future ends its work.
+    /// Responds to one request, which may name only `hosts`. Dropping the future cancels its work.
     pub(crate) async fn respond(
         &self,
         request: Request<Incoming>,
@@ -103,7 +104,7 @@ impl Service {
         }
     }
 
-    /// Answer over gRPC, where a failure is a status within an answer.
+    /// Responds to a gRPC request, for which a failure is a status in the response.
     async fn respond_grpc(&self, asked: Asked) -> Response<GrpcBody> {
         let Asked {
             head,
@@ -171,7 +172,7 @@ impl Service {
         let (id, mut response) = match outcome {
             Ok(reply) => {
                 line.answered(reply.status());
-                // Made ids are for those who have something to ask about.
+                // A generated id is of use only to clients that have a failure to report.
                 let id = request_id::given(&head.headers).cloned();
                 (id, reply.into_response(framing, turn))
             }
@@ -196,21 +197,21 @@ impl Service {
     }
 }
 
-/// The outcome of `work`, also when it panics: that is its request's failure and nobody else's.
+/// Returns the outcome of `work`. A panic becomes a failure of its request and affects no other request.
 pub(crate) async fn catch_panic<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let mut work = pin!(work);
     poll_fn(|cx| {
-        // What the panic left half done is the request's own, and dropped with it.
+        // State that the panic left incomplete belongs to this request and is dropped with it.
         let poll = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
         poll.unwrap_or_else(|panic| Poll::Ready(Err(failure(&*panic))))
     })
     .await
 }
 
-/// What a panic is for its request. One of them is no mistake: the runtime has no error for a system that
-/// gives it no thread.
+/// Converts a panic to a failure. One panic is not a bug: the runtime has no error for a system that cannot
+/// create a thread.
 fn failure(panic: &(dyn Any + Send)) -> Failure {
     match text(panic) {
         text if text.starts_with(NO_THREAD) => Failure::NoThread,
@@ -218,8 +219,8 @@ fn failure(panic: &(dyn Any + Send)) -> Failure {
     }
 }
 
-/// Refuse a body in any transfer coding but `chunked`: hyper looks at the last one only, and would take a
-/// compressed body for a plain one, in which others see another request.
+/// Refuses a body with any transfer coding other than `chunked`. hyper checks only the last coding and
+/// would read a compressed body as a plain one, in which a proxy may see a different request.
 fn check_transfer_coding(head: &Parts) -> Result<(), Failure> {
     let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();

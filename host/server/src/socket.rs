@@ -1,8 +1,8 @@
-//! What hyper reads from and writes to: the bytes of a connection, with what hyper leaves out.
+//! The byte stream that hyper reads and writes, with features that hyper lacks.
 //!
-//! Completes the refusals that hyper makes by itself, and closes so that the last response survives: a
-//! system that still receives bytes after a socket is gone tells the peer to forget what it has not read
-//! yet.
+//! It adds bodies to the refusals that hyper makes itself, and closes the connection so that the last
+//! response is not lost: a system that receives bytes after a socket is closed resets the connection, and
+//! the client discards the bytes that it has not read.
 
 use crate::refusal;
 use crate::transport::Transport;
@@ -13,33 +13,34 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// How long a client that is still sending gets to read why it should not have.
+/// The time that a client that is still sending gets to read its refusal.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How much of what it sends is thrown away at a time.
+/// The size of the buffer for discarded bytes.
 const DISCARD_BYTES: usize = 8 * 1024;
 
-/// What a connection of HTTP/2 begins with, and none of HTTP/1 does.
+/// The first bytes of every HTTP/2 connection, and of no HTTP/1 connection.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0";
 
-/// A client's socket. Lifetime: a connection.
+/// The socket of a client. Lifetime: a connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
     transport: Transport,
-    /// Whether the first bytes have been read.
+    /// Set once the first bytes have been read.
     begun: bool,
-    /// What goes out in place of bytes that hyper has handed over.
+    /// The bytes that are written instead of those that hyper has passed.
     replacement: Option<Replacement>,
-    /// Once nothing more is written: until when the rest is read and thrown away.
+    /// The time until which incoming bytes are read and discarded after the sending side has been shut
+    /// down.
     linger: Option<Pin<Box<Sleep>>>,
 }
 
-/// Bytes written in place of others. Lifetime: one response.
+/// Bytes that are written instead of others. Lifetime: one response.
 #[derive(Debug)]
 struct Replacement {
     bytes: Vec<u8>,
     written: usize,
-    /// The length of what they stand for.
+    /// The length of the bytes that they replace.
     length: usize,
 }
 
@@ -53,7 +54,7 @@ impl Socket {
         }
     }
 
-    /// Write `bytes`, or what has to go out in their place.
+    /// Writes `bytes`, or their replacement.
     fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.replacement.is_none() {
             let Some(whole) = refusal::with_body(bytes) else {
@@ -77,7 +78,8 @@ impl Socket {
         Poll::Ready(Ok(0))
     }
 
-    /// Read and forget until the peer stops sending; below TLS, since nobody wants to know what it was.
+    /// Reads and discards bytes until the client stops sending. It reads below TLS, since the content does
+    /// not matter.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; DISCARD_BYTES];
         loop {

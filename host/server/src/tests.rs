@@ -1,7 +1,7 @@
-//! The server on real sockets, by what its clients see.
+//! Tests of the server on real sockets, from the view of its clients.
 //!
-//! No model is needed: the repository is empty, and asking for its index reads a body, which a
-//! client may hold back for as long as a test wants the request in flight.
+//! No model is needed. The repository is empty, and a request for its index reads a body, which a client
+//! may hold back for as long as a test needs the request to be in flight.
 
 pub(crate) mod certificate;
 mod cors;

@@ -1,12 +1,12 @@
-//! The certificate that clients are shown: read at the start, and again when it has been renewed.
+//! The certificate of the server: loaded at the start, and reloaded when it has been renewed.
 //!
-//! A new one is for new connections; those there are keep what they agreed on. Whoever renews
-//! certificates writes two files, one after the other, or moves a link, and tells nobody: the files are
-//! looked at every few seconds, and what still changes is left for the next look. A signal can ask for the
-//! same at once.
+//! A new certificate applies to new connections; open connections keep their session. Renewal tools write
+//! two files one after the other, or move a link, and send no notification. The files are therefore checked
+//! every few seconds, and files that are still changing are left for the next check. A signal can request a
+//! reload at once.
 //!
-//! Invariant: once there is a certificate there always is one, since a bad one changes nothing. Nothing that
-//! a file holds is repeated, in no error and no log.
+//! Invariant: once loaded, there is always a certificate, since an invalid one changes nothing. No error or
+//! log line repeats the content of a file.
 
 use std::error::Error;
 use std::fmt;
@@ -22,55 +22,55 @@ use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, InconsistentKeys, ServerConfig};
 
-/// From one look at the files to the next. Two in a row have to agree, so a new certificate is used
-/// within twice this.
+/// The interval between checks of the files. Two checks in a row have to agree, so a new certificate is
+/// used within twice this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
-/// The protocols that clients may choose, those we would rather speak first.
+/// The protocols that clients may negotiate, in the order of the server's preference.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// Where the certificate and its key are, both in PEM.
+/// The paths of the certificate and its key, both in PEM.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    /// The server's own certificate, then those that vouch for it.
+    /// The server's own certificate, followed by the intermediate certificates.
     pub certificate: PathBuf,
     pub key: PathBuf,
 }
 
-/// What TLS is spoken with. Lifetime: the process.
+/// The current TLS configuration and the files that it is loaded from. Lifetime: the process.
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
     current: Mutex<Current>,
 }
 
-/// Replaced as a whole, resumable sessions included: they would show an old certificate's clients no
-/// new one.
+/// The state that a reload replaces as a whole, including resumable sessions: a client that resumes a
+/// session does not receive a new certificate.
 #[derive(Debug)]
 struct Current {
     config: Arc<ServerConfig>,
-    /// How the files were when they were last read, in vain or not.
+    /// The state of the files when they were last read, successfully or not.
     read: Stamps,
 }
 
-/// What tells one state of both files from another. Lifetime: one look.
+/// The state of both files, to detect changes. Lifetime: one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamps {
     certificate: Option<Stamp>,
     key: Option<Stamp>,
 }
 
-/// The file that a path leads to, through whatever links, and its last change.
+/// The identity and the last change of the file at a path, with links followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     device: u64,
     inode: u64,
     bytes: u64,
-    /// In seconds, and nanoseconds besides.
+    /// Seconds, and nanoseconds in addition.
     modified: (i64, i64),
 }
 
-/// Why a certificate and a key cannot be served with.
+/// The error for a certificate or a key that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct TlsError(#[from] Reason);
@@ -95,7 +95,7 @@ enum Reason {
     Mismatch { certificate: PathBuf, key: PathBuf },
 }
 
-/// Which of the two files.
+/// One of the two files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Certificate,
@@ -105,7 +105,7 @@ enum Part {
 // === impl TlsFiles ===
 
 impl TlsFiles {
-    /// The configuration with what the files hold now.
+    /// Reads the files and returns the configuration for their content.
     fn read(&self) -> Result<ServerConfig, Reason> {
         let provider = Arc::new(ring::default_provider());
         let key = self.certified_key(&provider)?;
@@ -146,7 +146,7 @@ impl TlsFiles {
                 certificate: self.certificate.clone(),
                 key: self.key.clone(),
             }),
-            // Its words would speak of a peer's certificate.
+            // The text of this error refers to the certificate of a peer.
             Err(_) => Err(damaged(Part::Certificate, &self.certificate)),
         }
     }
@@ -167,8 +167,8 @@ fn read(part: Part, file: &Path) -> Result<Vec<u8>, Reason> {
     })
 }
 
-/// What to say of a file that is not read as PEM. The error itself may repeat a line of it, which for a
-/// key without line ends is the key.
+/// Returns the error for a file that is not valid PEM. The original error may contain a line of the file,
+/// which for a key without line ends is the key.
 fn unreadable(part: Part, file: &Path, error: &pem::Error) -> Reason {
     let file = file.to_owned();
     match error {
@@ -187,17 +187,17 @@ fn hint(error: &io::Error) -> &'static str {
 // === impl Tls ===
 
 impl Tls {
-    /// Read both files. Blocks while it does.
+    /// Loads both files. Blocks until they are read.
     pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
-        // Before they are read, so that a change in between is seen later.
+        // Taken before the files are read, so that a change in between is detected later.
         let read = files.stamps();
         let config = Arc::new(files.read()?);
         let current = Mutex::new(Current { config, read });
         Ok(Tls { files, current })
     }
 
-    /// Read both files again, for the connections that come from now on. What is wrong with them is
-    /// logged, and then nothing changes.
+    /// Reloads both files for new connections. An error is logged, and the current certificate stays in
+    /// use.
     pub async fn reload(&self) {
         let files = self.files.clone();
         let read = blocking(move || (files.stamps(), files.read())).await;
@@ -222,7 +222,7 @@ impl Tls {
         }
     }
 
-    /// Reload whenever the files have changed and rest again. Never ends.
+    /// Reloads the files whenever they have changed and are stable again. Never completes.
     pub(crate) async fn follow(self: Arc<Tls>) {
         let mut last = self.current().read;
         loop {
@@ -238,7 +238,7 @@ impl Tls {
         }
     }
 
-    /// What the next connection is answered with.
+    /// Returns the configuration for the next connection.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current().config)
     }
@@ -248,7 +248,8 @@ impl Tls {
     }
 }
 
-/// The outcome of `work` on files, on a thread for such. None if the runtime ends meanwhile.
+/// Runs `work`, which accesses files, on a blocking thread. Returns `None` if the runtime shuts down in the
+/// meantime or `work` panics.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => Some(outcome),
@@ -264,7 +265,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 // === impl Stamp ===
 
 impl Stamp {
-    /// None for a file that cannot be looked at.
+    /// Returns `None` for a file whose metadata cannot be read.
     fn of(file: &Path) -> Option<Stamp> {
         let metadata = std::fs::metadata(file).ok()?;
         Some(Stamp {

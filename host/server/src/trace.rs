@@ -1,17 +1,17 @@
-//! The trace that a request belongs to, as W3C Trace Context (level 1) says it in `traceparent`.
+//! The trace that a request belongs to, from the `traceparent` header of W3C Trace Context (level 1).
 //!
-//! It stands in the request's log line, so that it is found among those of the services before this one.
-//! Nothing is sent on and nothing is answered with it. Whatever breaks the grammar is as if it were not
-//! there, as the standard has it; what keeps it is hexadecimal digits of a fixed number.
+//! The trace is part of the request's log line, so that the line can be found together with those of
+//! upstream services. It is neither forwarded nor returned. An invalid header is ignored, as the standard
+//! requires; a valid one consists of hexadecimal digits of fixed length.
 
 use http::{HeaderMap, HeaderName};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The length of version 00, and of what every later version begins with.
+/// The length of a header of version 00, and of the part that all later versions begin with.
 const BYTES: usize = 55;
 
-/// Where a request stands in its trace. Lifetime: one request.
+/// The position of a request in its trace. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TraceParent<'a> {
     /// 32 digits, the same for all requests of the trace.
@@ -21,7 +21,7 @@ pub(crate) struct TraceParent<'a> {
 }
 
 impl<'a> TraceParent<'a> {
-    /// What the client has said, if it did so once and by the grammar.
+    /// Returns the trace if the client sent exactly one valid header.
     pub(crate) fn from_headers(headers: &'a HeaderMap) -> Option<TraceParent<'a>> {
         let mut values = headers.get_all(TRACEPARENT).iter();
         match (values.next(), values.next()) {
@@ -36,7 +36,7 @@ impl<'a> TraceParent<'a> {
         let mut field = |digits| parts.next().filter(|field| is_hex(field, digits));
         let version = field(2)?;
         let (trace_id, span_id) = (field(32)?, field(16)?);
-        // The flags say whether the client samples, which is no concern of a log.
+        // The flags contain the client's sampling decision, which is irrelevant for a log.
         field(2)?;
         let is_whole = match version {
             "00" => more.is_empty(),
@@ -50,7 +50,7 @@ impl<'a> TraceParent<'a> {
     }
 }
 
-/// Whether these are so many digits; upper case is none.
+/// Returns whether the text consists of this number of lowercase hexadecimal digits.
 fn is_hex(text: &str, digits: usize) -> bool {
     let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     text.len() == digits && text.bytes().all(is_digit)

@@ -1,7 +1,7 @@
-//! How the bytes of a connection travel: as they are, or through TLS.
+//! The transport of a connection's bytes: plain or through TLS.
 //!
-//! The pulse is marked below TLS, where the system takes bytes and gives them: what a TLS session still
-//! holds has not been taken by anybody, and a record that drips in is a head that does.
+//! The pulse is updated below TLS, where the system accepts and returns bytes. Bytes that are still
+//! buffered in a TLS session have not been sent, and a record that arrives slowly counts as a slow head.
 
 use crate::pulse::Pulse;
 use std::io::{self, IoSlice};
@@ -12,18 +12,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// A client's TCP connection, with a mark in its pulse for all that passes. Lifetime: a connection.
+/// A client's TCP connection, which updates its pulse on every read and write. Lifetime: a connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: TcpStream,
     pulse: Arc<Pulse>,
 }
 
-/// What requests are read from and responses written to. Lifetime: a connection.
+/// The stream that requests are read from and responses are written to. Lifetime: a connection.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Plain(Wire),
-    /// Boxed, since a session is far larger.
+    /// Boxed because a TLS session is far larger.
     Tls(Box<TlsStream<Wire>>),
 }
 
@@ -38,7 +38,7 @@ impl Wire {
         &self.pulse
     }
 
-    /// The connection without its pulse, for what is read only to be forgotten.
+    /// Returns the connection without its pulse, for reads whose bytes are discarded.
     pub(crate) fn stream(&mut self) -> Pin<&mut TcpStream> {
         Pin::new(&mut self.stream)
     }
@@ -103,7 +103,7 @@ impl AsyncWrite for Wire {
 
 // === impl Transport ===
 
-/// The same call to whichever it is.
+/// Forwards a call to the stream of either variant.
 macro_rules! either {
     ($transport:expr, $stream:ident => $call:expr) => {
         match $transport {
@@ -157,7 +157,8 @@ impl AsyncWrite for Transport {
         either!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
     }
 
-    /// Through TLS, with the alert that says that this is the end and nothing was cut off.
+    /// Shuts down the sending side. With TLS, this sends the alert that marks the end, so that it is not
+    /// mistaken for a truncation.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
     }

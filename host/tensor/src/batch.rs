@@ -1,9 +1,10 @@
-//! Rows of tensors: taken apart along the batch axis, which is axis 0, and put together again.
+//! Splitting of tensors into rows along the batch axis, which is axis 0, and stacking of rows into a
+//! batch.
 
 use crate::{ElementType, Shape, Tensor, TensorError};
 use bytes::{Bytes, BytesMut};
 
-/// Why tensors have no rows, or make no batch.
+/// The error for tensors without rows, or that do not form a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     #[error("a tensor without axes has no rows")]
@@ -16,7 +17,7 @@ pub enum BatchError {
     Tensor(TensorError),
 }
 
-/// Each row as a tensor with one row. Numbers are shared, not copied.
+/// Splits a tensor into one tensor per row. The content is shared, not copied.
 pub fn split(tensor: &Tensor) -> Result<Vec<Tensor>, BatchError> {
     let dimensions = tensor.shape().dimensions();
     let Some((&rows, inner)) = dimensions.split_first() else {
@@ -38,7 +39,7 @@ pub fn split(tensor: &Tensor) -> Result<Vec<Tensor>, BatchError> {
         .collect()
 }
 
-/// Bytes that so many BYTES elements take at the start of `content`.
+/// Returns the number of bytes that the first `elements` BYTES elements of `content` take.
 fn texts_length(content: &Bytes, elements: usize) -> usize {
     let mut length = 0usize;
     for _ in 0..elements {
@@ -49,7 +50,7 @@ fn texts_length(content: &Bytes, elements: usize) -> usize {
     length
 }
 
-/// One tensor with the rows of all, in their order.
+/// Stacks the rows of all tensors into one tensor, in order.
 pub fn stack(tensors: &[Tensor]) -> Result<Tensor, BatchError> {
     let [first, others @ ..] = tensors else {
         return Err(BatchError::Empty);
@@ -78,7 +79,7 @@ pub fn stack(tensors: &[Tensor]) -> Result<Tensor, BatchError> {
     Tensor::new(element_type, shape, content.freeze()).map_err(BatchError::Tensor)
 }
 
-/// What tensors of one batch have in common.
+/// Returns the element type and the shape without axis 0, which all tensors of a batch share.
 fn outline(tensor: &Tensor) -> Result<(ElementType, &[u32]), BatchError> {
     let (_, inner) = (tensor.shape().dimensions())
         .split_first()

@@ -1,7 +1,7 @@
 //! The element types of V2, with their names and sizes on the wire.
 //!
-//! These fourteen are all there are: wasi:nn knows seven of them, and each engine says which of
-//! them it computes with.
+//! There are fourteen of them. wasi:nn supports seven, and each backend declares which of them it
+//! computes with.
 
 use std::fmt;
 
@@ -22,11 +22,11 @@ pub enum ElementType {
     Int64,
     /// IEEE 754 half precision.
     Fp16,
-    /// The upper half of an IEEE 754 single.
+    /// The upper 16 bits of an IEEE 754 single (f32).
     Bf16,
     Fp32,
     Fp64,
-    /// Byte strings of any length: for each element a u32 length and that many bytes.
+    /// Byte strings of any length: per element a u32 length, followed by that many bytes.
     Bytes,
 }
 
@@ -49,7 +49,7 @@ impl ElementType {
         ElementType::Bytes,
     ];
 
-    /// The name V2 uses on the wire, upper case.
+    /// Returns the name that V2 uses on the wire, in upper case.
     pub fn name(self) -> &'static str {
         match self {
             ElementType::Bool => "BOOL",
@@ -69,14 +69,14 @@ impl ElementType {
         }
     }
 
-    /// The element type that V2 calls `name`; names are case-sensitive.
+    /// Returns the element type that V2 calls `name`; names are case-sensitive.
     pub fn from_name(name: &str) -> Option<ElementType> {
         ElementType::ALL
             .into_iter()
             .find(|element_type| element_type.name() == name)
     }
 
-    /// Bytes per element, or `None` for BYTES, whose elements have no common size.
+    /// Returns the number of bytes per element, or `None` for BYTES, whose elements vary in size.
     pub fn size(self) -> Option<usize> {
         match self {
             ElementType::Bool | ElementType::Uint8 | ElementType::Int8 => Some(1),

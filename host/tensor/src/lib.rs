@@ -1,11 +1,12 @@
-//! Tensors as every part of Wisp knows them, free of any wire format, engine or sandbox.
+//! Tensors as all parts of Wisp use them, independent of any wire format, backend or sandbox.
 //!
-//! A leaf: it depends on no crate of ours and compiles to Wasm. Read [`element_type`] and [`shape`]
-//! first, then [`tensor`], whose one type is the proof that bytes fit a type and a shape; [`named`]
-//! and [`signature`] are what requests, answers and graphs are made of. [`number`] reads any of them as numbers, [`batch`] takes rows apart, and
-//! [`memory_budget`] bounds what requests hold together. [`one_line`] shows text that others wrote.
+//! This crate depends on no other crate of the workspace and compiles to Wasm. Start with
+//! [`element_type`] and [`shape`], then [`tensor`], whose type guarantees that bytes match a type and a
+//! shape. [`named`] and [`signature`] are the building blocks of requests, responses and graphs.
+//! [`number`] reads elements as numbers, [`batch`] splits and stacks rows, [`memory_budget`] bounds the
+//! memory of all requests, and [`one_line`] displays untrusted text.
 //!
-//! Invariant: arithmetic on sizes is checked everywhere, and no [`Tensor`] exists unvalidated.
+//! Invariant: all arithmetic on sizes is checked, and no [`Tensor`] exists unvalidated.
 #![forbid(unsafe_code)]
 
 pub mod batch;

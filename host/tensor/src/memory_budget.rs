@@ -1,31 +1,31 @@
-//! One bound on the bytes that all requests hold together: bodies, instances and responses.
+//! A shared bound on the bytes that all requests hold together: bodies, instances and responses.
 //!
-//! Each of them has a limit of its own, but a thousand of them at that limit are more than a machine has.
-//! Whoever is about to hold bytes grows a [`Reservation`] first, and is refused when the budget is
-//! used up; a reservation gives back what it holds when it is dropped.
+//! Each of these has its own limit, but a thousand of them at their limits exceed the memory of a
+//! machine. Code that is about to hold bytes first grows a [`Reservation`], which fails if the budget is
+//! used up. A reservation returns its bytes to the budget when it is dropped.
 
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The smallest reservation for which it is tried whether there is memory.
+/// The smallest reservation for which the allocator is probed.
 const MIN_PROBED_BYTES: usize = 1 << 20;
 
-/// The largest reservation that may have the last bytes of a budget.
+/// The largest reservation that may use the last bytes of a budget.
 const SMALL_BYTES: usize = 1 << 20;
 
-/// The part of a budget that only small reservations may have is one in so many: large requests that use the rest up do
-/// not keep small ones out.
+/// The divisor for the part of a budget that only small reservations may use: large requests that use up
+/// the rest do not block small ones.
 const KEPT_FOR_SMALL: usize = 16;
 
-/// The bytes that requests may hold together. Lifetime: the process.
+/// The bytes that all requests may hold together. Lifetime: the process.
 #[derive(Debug)]
 pub struct MemoryBudget {
     capacity: usize,
     left: AtomicUsize,
 }
 
-/// The bytes that one holder has taken of a [`MemoryBudget`]. Lifetime: one request.
+/// The bytes that one holder has reserved in a [`MemoryBudget`]. Lifetime: one request.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<MemoryBudget>,
@@ -33,7 +33,7 @@ pub struct Reservation {
 }
 
 impl MemoryBudget {
-    /// A budget of `bytes`.
+    /// Creates a budget of `bytes`.
     pub fn new(bytes: usize) -> MemoryBudget {
         MemoryBudget {
             capacity: bytes,
@@ -41,23 +41,23 @@ impl MemoryBudget {
         }
     }
 
-    /// Returns the bytes that the budget had when nothing was reserved.
+    /// Returns the total number of bytes in the budget.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Returns the bytes that are reserved now.
+    /// Returns the number of bytes that are currently reserved.
     pub fn reserved(&self) -> usize {
         self.capacity.saturating_sub(self.left.load(Relaxed))
     }
 
-    /// Returns whether so many bytes could be reserved now.
+    /// Returns whether `bytes` could be reserved now.
     pub fn has_room(&self, bytes: usize) -> bool {
         let fits = bytes <= self.left.load(Relaxed);
         fits && (bytes < MIN_PROBED_BYTES || can_allocate(bytes))
     }
 
-    /// Returns a reservation of nothing yet.
+    /// Creates an empty reservation.
     pub fn reservation(self: &Arc<MemoryBudget>) -> Reservation {
         Reservation {
             budget: Arc::clone(self),
@@ -67,11 +67,11 @@ impl MemoryBudget {
 }
 
 impl Reservation {
-    /// Reserves `bytes` more, or returns false and changes nothing. The last sixteenth of the budget is for
-    /// reservations of at most 1 MiB.
+    /// Reserves `bytes` more, or returns false and changes nothing. The last sixteenth of the budget is
+    /// for reservations of at most 1 MiB.
     ///
-    /// Many are not reserved either where they could not be allocated: what follows may be code that
-    /// ends the process instead of failing.
+    /// A growth of 1 MiB or more also fails if that much memory cannot be allocated, because the code
+    /// that follows may abort the process instead of failing.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
         if bytes >= MIN_PROBED_BYTES && !can_allocate(bytes) {
@@ -90,35 +90,35 @@ impl Reservation {
         taken.is_ok()
     }
 
-    /// Gives back `bytes`, at most what is reserved.
+    /// Releases `bytes`, or everything if less is reserved.
     pub fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         self.budget.left.fetch_add(bytes, Relaxed);
     }
 
-    /// Returns what this is a part of.
+    /// Returns the budget of this reservation.
     pub fn budget(&self) -> &Arc<MemoryBudget> {
         &self.budget
     }
 
-    /// Returns the bytes that are reserved here.
+    /// Returns the number of bytes that are reserved here.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Moves all of this reservation into one of its own; here nothing is left.
+    /// Moves all bytes into a new reservation and leaves this one empty.
     pub fn split_off(&mut self) -> Reservation {
         let rest = self.budget.reservation();
         std::mem::replace(self, rest)
     }
 
-    /// Takes over what another reservation of the same budget holds.
+    /// Takes over the bytes of another reservation of the same budget.
     pub fn join(&mut self, mut other: Reservation) {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
-    /// Returns `content` as bytes that stay reserved until the last clone of them is dropped.
+    /// Returns `content` as bytes that stay reserved until their last clone is dropped.
     pub fn keep_for(self, content: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Reserved {
             content,
@@ -126,17 +126,18 @@ impl Reservation {
         })
     }
 
-    /// Gives back all that is reserved here.
+    /// Releases all bytes of this reservation.
     pub fn release(&mut self) {
         self.shrink(self.bytes);
     }
 }
 
-/// Whether so many bytes could be allocated now. They are not touched, so that this costs two system calls.
+/// Returns whether `bytes` could be allocated now. The pages are not touched, so this costs two system
+/// calls.
 fn can_allocate(bytes: usize) -> bool {
     let mut probe = Vec::<u8>::new();
     let outcome = probe.try_reserve_exact(bytes);
-    // Or the compiler may leave out an allocation that nothing uses.
+    // Prevents the compiler from removing the unused allocation.
     std::hint::black_box(probe.as_mut_ptr());
     outcome.is_ok()
 }

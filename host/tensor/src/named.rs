@@ -1,22 +1,22 @@
-//! Tensors with the names clients and graphs know them by, and the parameters that travel along.
+//! Tensors with the names of inputs and outputs, and the parameters of requests and responses.
 
 use crate::Tensor;
 
-/// A tensor under the name of an input or output.
+/// A tensor with the name of an input or output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamedTensor {
     pub name: String,
     pub tensor: Tensor,
 }
 
-/// A named value of a request or an answer that is not a tensor.
+/// A named value of a request or response that is not a tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
     pub name: String,
     pub value: ParameterValue,
 }
 
-/// The types a V2 parameter can have.
+/// The types of a V2 parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ParameterValue {
     Bool(bool),

@@ -1,11 +1,12 @@
 //! The elements of a tensor as numbers, whatever their type.
 //!
-//! For who compares, shows or makes up tensors; what travels stays bytes.
+//! For code that compares, displays or generates tensors; tensors in transit stay bytes.
 
 use crate::{ElementType, Shape, Tensor, TensorError};
 use half::{bf16, f16};
 
-/// The elements in order. Integers beyond 2^53 are rounded; truth values are 0 and 1. Of BYTES, none.
+/// Iterates over the elements in order. Integers beyond 2^53 are rounded, and a bool is 0 or 1. BYTES
+/// yield nothing.
 pub fn numbers(tensor: &Tensor) -> impl Iterator<Item = f64> {
     let element_type = tensor.element_type();
     let size = element_type.size().unwrap_or(usize::MAX);
@@ -18,7 +19,7 @@ pub fn numbers(tensor: &Tensor) -> impl Iterator<Item = f64> {
         .map(move |bytes| number(element_type, bytes))
 }
 
-/// The little-endian `bytes` of one element; too few or many are 0.
+/// Decodes the little-endian `bytes` of one element; a wrong number of bytes decodes to 0.
 pub fn number(element_type: ElementType, bytes: &[u8]) -> f64 {
     macro_rules! read {
         ($type:ty, $wide:expr) => {
@@ -44,14 +45,14 @@ pub fn number(element_type: ElementType, bytes: &[u8]) -> f64 {
     }
 }
 
-/// A tensor of these numbers, each as near as its type allows; truth values are whether it is not 0. Of
-/// BYTES, the elements are empty.
+/// Creates a tensor of these numbers, each rounded to the nearest value of its type. A BOOL is whether
+/// the number is not 0; BYTES elements are empty.
 pub fn from_numbers(
     element_type: ElementType,
     shape: Shape,
     mut next: impl FnMut() -> f64,
 ) -> Result<Tensor, TensorError> {
-    // An empty BYTES element is its length alone, four bytes of zero.
+    // An empty BYTES element is only its length prefix, four zero bytes.
     let size = element_type.size().unwrap_or(4);
     let length = crate::tensor::byte_length(&shape, size)?;
     let mut content = Vec::with_capacity(length);

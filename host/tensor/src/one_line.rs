@@ -1,28 +1,28 @@
-//! Text that others wrote, shown in a log or on a terminal: it stays on its line and steers nothing.
+//! Untrusted text in a log or on a terminal, displayed on one line and without control characters.
 //!
-//! Names of files and models, paths, and texts of guests may have any characters. A newline among them would
-//! begin a line that looks like one of ours, an escape sequence would steer a terminal, and a bidirectional
-//! control would show a name as another.
+//! Names of files and models, paths and texts from guests can contain any character. A newline would
+//! start a line that looks like one of Wisp's own, an escape sequence would control the terminal, and a
+//! bidirectional control would display one name as another.
 
 use std::fmt::{self, Display, Write};
 
-/// Displays a value with whatever would leave its line, or change how it is shown, escaped.
+/// Displays a value with all characters escaped that would end the line or change how text is displayed.
 #[derive(Debug, Clone, Copy)]
 pub struct OneLine<T>(pub T);
 
-/// Whether a character ends a line, steers a terminal, or reorders or hides the text around it.
+/// Returns whether a character ends a line, controls a terminal, or reorders or hides the text around it.
 pub fn is_unsafe_to_show(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
-            // Line and paragraph separator; marks, embeddings, overrides and isolates of direction; those
-            // that are not seen at all.
+            // Line and paragraph separators; directional marks, embeddings, overrides and isolates;
+            // invisible characters.
             '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
                 | '\u{2060}'..='\u{2069}' | '\u{feff}'
         )
 }
 
-/// Escapes what is written through it.
+/// A writer that escapes the text written through it.
 struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl<T: Display> Display for OneLine<T> {

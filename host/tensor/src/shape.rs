@@ -1,24 +1,24 @@
 //! Sizes per axis whose product is known to be representable.
 //!
-//! Dimensions come from clients, guests and model files alike; the product is checked once, here,
-//! before anything is allocated for it.
+//! Dimensions come from clients, guests and model files alike. The product is checked here once, before
+//! any memory is allocated for it.
 
 use std::fmt;
 
-/// The highest rank a tensor may have. ONNX models in use stay under 8.
+/// The maximum rank of a tensor. ONNX models in use stay under 8.
 pub const MAX_RANK: usize = 16;
 
-/// The sizes of a tensor along its axes, outermost first, and how many elements that makes.
+/// The sizes of a tensor along its axes, outermost first, and the number of its elements.
 ///
-/// Invariant: at most [`MAX_RANK`] axes, and the product of the sizes fits in an `isize`, so that
-/// it can be an allocation's length.
+/// Invariant: there are at most [`MAX_RANK`] axes, and the product of the sizes fits in an `isize`, so it
+/// can be the length of an allocation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape {
     dimensions: Vec<u32>,
     elements: usize,
 }
 
-/// Why a list of dimensions is no shape.
+/// The error for dimensions that are not a valid shape.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShapeError {
     #[error("a tensor has at most {MAX_RANK} dimensions, not {rank}")]
@@ -28,15 +28,15 @@ pub enum ShapeError {
 }
 
 impl Shape {
-    /// The shape with these sizes per axis. No axis means a single element (a scalar).
+    /// Creates a shape with these sizes per axis. No axes mean a single element (a scalar).
     pub fn new(dimensions: Vec<u32>) -> Result<Shape, ShapeError> {
         if dimensions.len() > MAX_RANK {
             return Err(ShapeError::Rank {
                 rank: dimensions.len(),
             });
         }
-        // A zero anywhere makes the product zero, but [0, 2^32 - 1, 2^32 - 1] would still overflow
-        // half-way for whoever multiplies in another order: refuse on the product of the others.
+        // A zero makes the product zero, but multiplying [0, 2^32 - 1, 2^32 - 1] in another order would
+        // overflow midway. The check therefore uses the product of the nonzero sizes.
         dimensions
             .iter()
             .filter(|&&size| size != 0)
@@ -51,17 +51,17 @@ impl Shape {
         })
     }
 
-    /// Sizes per axis, outermost first.
+    /// Returns the sizes per axis, outermost first.
     pub fn dimensions(&self) -> &[u32] {
         &self.dimensions
     }
 
-    /// The number of axes.
+    /// Returns the number of axes.
     pub fn rank(&self) -> usize {
         self.dimensions.len()
     }
 
-    /// The product of all sizes: 1 for a scalar, 0 where any axis is empty.
+    /// Returns the product of all sizes: 1 for a scalar, 0 if any axis is empty.
     pub fn elements(&self) -> usize {
         self.elements
     }

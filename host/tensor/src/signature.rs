@@ -1,4 +1,4 @@
-//! What a graph or a handler declares of its inputs and outputs, and whether a tensor meets it.
+//! The declared inputs and outputs of a graph or handler, and checks of tensors against them.
 
 use crate::{ElementType, NamedTensor, Tensor};
 use std::fmt;
@@ -16,20 +16,20 @@ pub enum Dimension {
 pub struct TensorSpec {
     pub name: String,
     pub element_type: ElementType,
-    /// Sizes per axis, batch axis included.
+    /// The sizes per axis, batch axis included.
     pub shape: Vec<Dimension>,
-    /// Whether a request is complete without this input; false for outputs.
+    /// True if a request may omit this input; false for outputs.
     pub optional: bool,
 }
 
-/// The inputs and outputs of a graph or a handler, in its own order.
+/// The inputs and outputs of a graph or handler, in its own order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Signature {
     pub inputs: Vec<TensorSpec>,
     pub outputs: Vec<TensorSpec>,
 }
 
-/// How a tensor, or a set of them, departs from a declaration.
+/// The mismatch between tensors and their declaration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     #[error("unknown name `{name}`, expected one of: {}", expected.join(", "))]
@@ -53,7 +53,7 @@ pub enum SpecError {
 }
 
 impl TensorSpec {
-    /// Whether `tensor` has the declared type and a shape the declaration allows.
+    /// Checks that `tensor` has the declared type and a shape that the declaration allows.
     pub fn check(&self, tensor: &Tensor) -> Result<(), SpecError> {
         if tensor.element_type() != self.element_type {
             return Err(SpecError::ElementType {
@@ -83,16 +83,18 @@ impl TensorSpec {
 }
 
 impl Signature {
-    /// Whether the first axis of every input and output may have any size: a batch, as exporters write it.
+    /// Returns whether the first axis of every input and output is variable: a batch axis, as exporters
+    /// declare it.
     pub fn has_batch_axis(&self) -> bool {
         let open = |spec: &TensorSpec| spec.shape.first() == Some(&Dimension::Variable);
         self.inputs.iter().chain(&self.outputs).all(open)
     }
 }
 
-/// Check each tensor against the declaration of its name: known, given once, type and shape right.
+/// Checks each tensor against the declaration of its name: known, given once, with the right type and
+/// shape.
 ///
-/// Says nothing about declared tensors that are absent: see [`check_complete`].
+/// Absent tensors are not checked; see [`check_complete`].
 pub fn check_tensors(specs: &[TensorSpec], tensors: &[NamedTensor]) -> Result<(), SpecError> {
     for (position, NamedTensor { name, tensor }) in tensors.iter().enumerate() {
         let spec = specs
@@ -110,7 +112,7 @@ pub fn check_tensors(specs: &[TensorSpec], tensors: &[NamedTensor]) -> Result<()
     Ok(())
 }
 
-/// Check that every declared tensor that is not optional is there.
+/// Checks that every required tensor is present.
 pub fn check_complete(specs: &[TensorSpec], tensors: &[NamedTensor]) -> Result<(), SpecError> {
     let missing = specs
         .iter()
@@ -124,7 +126,7 @@ pub fn check_complete(specs: &[TensorSpec], tensors: &[NamedTensor]) -> Result<(
     }
 }
 
-/// A declared shape as V2 writes it: sizes in brackets, -1 where variable.
+/// A declared shape in V2's notation: sizes in brackets, -1 for a variable axis.
 #[derive(Debug, Clone, Copy)]
 pub struct DimensionList<'a>(pub &'a [Dimension]);
 
@@ -137,7 +139,7 @@ impl fmt::Display for DimensionList<'_> {
 }
 
 impl Dimension {
-    /// The size as V2 and the handler contract write it: -1 where variable.
+    /// Returns the size as V2 and the handler contract encode it: -1 for a variable axis.
     pub fn to_wire(self) -> i64 {
         match self {
             Dimension::Fixed(size) => i64::from(size),
@@ -145,8 +147,8 @@ impl Dimension {
         }
     }
 
-    /// The dimension that V2 and the handler contract write as `size`; `None` for other negative or
-    /// oversize numbers.
+    /// Parses a size as V2 and the handler contract encode it; returns `None` for other negative numbers
+    /// and those that are too large.
     pub fn from_wire(size: i64) -> Option<Dimension> {
         match size {
             -1 => Some(Dimension::Variable),

@@ -1,8 +1,7 @@
-//! Bytes whose length has been proved to match type and shape.
+//! Bytes whose length has been validated against a type and a shape.
 //!
-//! A [`Tensor`] can only be made by a function that checks it, so whoever holds one (a backend, an
-//! encoder) needs no check of its own. It owns nothing but a reference to shared bytes: cloning and
-//! slicing copy no data.
+//! A [`Tensor`] can only be created through a check, so its users (a backend, an encoder) need no check
+//! of their own. It holds only a reference to shared bytes: cloning and slicing copy no data.
 
 use crate::{ElementType, Reservation, Shape, ShapeError};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -15,7 +14,7 @@ pub struct Tensor {
     content: Bytes,
 }
 
-/// Why bytes are no tensor of the type and shape they claim.
+/// The error for bytes that do not match their type and shape.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TensorError {
     #[error(transparent)]
@@ -38,7 +37,7 @@ pub enum TensorError {
 }
 
 impl Tensor {
-    /// Check that `content` is exactly a tensor of this type and shape. Copies nothing.
+    /// Checks that `content` is exactly a tensor of this type and shape. Copies nothing.
     pub fn new(
         element_type: ElementType,
         shape: Shape,
@@ -58,7 +57,7 @@ impl Tensor {
             }
             None => check_elements(&shape, &content)?,
         }
-        // Engines read a BOOL as a Rust or C++ bool, for which any other byte is undefined.
+        // Backends read a BOOL as a Rust or C++ bool, for which any other byte is undefined behavior.
         if element_type == ElementType::Bool
             && let Some(position) = content.iter().position(|&byte| byte > 1)
         {
@@ -71,7 +70,7 @@ impl Tensor {
         })
     }
 
-    /// A BYTES tensor of one axis holding these elements.
+    /// Creates a BYTES tensor of one axis from these elements.
     pub fn from_elements<'a>(
         elements: impl ExactSizeIterator<Item = &'a [u8]>,
     ) -> Result<Tensor, TensorError> {
@@ -89,27 +88,27 @@ impl Tensor {
         })
     }
 
-    /// The type of every element.
+    /// Returns the type of every element.
     pub fn element_type(&self) -> ElementType {
         self.element_type
     }
 
-    /// The sizes per axis.
+    /// Returns the sizes per axis.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    /// The tensor's bytes, of no particular alignment.
+    /// Returns the tensor's bytes, which have no particular alignment.
     pub fn content(&self) -> &Bytes {
         &self.content
     }
 
-    /// The tensor's bytes, without the proof.
+    /// Returns the tensor's bytes, without the guarantee of their type and shape.
     pub fn into_content(self) -> Bytes {
         self.content
     }
 
-    /// Returns the same tensor, whose bytes stay reserved until the last clone of them is dropped.
+    /// Returns the same tensor with its bytes reserved until their last clone is dropped.
     pub fn with_reservation(self, reservation: Reservation) -> Tensor {
         Tensor {
             content: reservation.keep_for(self.content),
@@ -117,7 +116,7 @@ impl Tensor {
         }
     }
 
-    /// The elements of a BYTES tensor in order; of any other type, none.
+    /// Iterates over the elements of a BYTES tensor in order; any other type yields nothing.
     pub fn elements(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest: &[u8] = match self.element_type {
             ElementType::Bytes => &self.content,
@@ -131,7 +130,7 @@ impl Tensor {
     }
 }
 
-/// Bytes that `shape` takes at `size` bytes per element.
+/// Returns the number of bytes of `shape` at `size` bytes per element.
 pub fn byte_length(shape: &Shape, size: usize) -> Result<usize, TensorError> {
     shape.elements().checked_mul(size).ok_or(TensorError::Size)
 }
@@ -151,7 +150,7 @@ fn check_elements(shape: &Shape, content: &[u8]) -> Result<(), TensorError> {
     Ok(())
 }
 
-/// The first length-prefixed element of `content` and what follows it.
+/// Returns the first length-prefixed element of `content` and the bytes after it.
 fn split_element(content: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = content.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;

@@ -1,4 +1,4 @@
-//! Which classes come out of which numbers.
+//! Tests of the classes of given numbers.
 
 use super::*;
 use crate::call::{ModelName, Version};
@@ -24,7 +24,7 @@ fn model(element_type: ElementType, max_batch_size: u32) -> ModelDescription {
     }
 }
 
-/// The shape and the texts of the classes of a tensor of this type.
+/// Returns the shape and the strings of the classes of a tensor of this type.
 fn classes(
     (element_type, sizes, content): (ElementType, &[u32], Vec<u8>),
     count: u64,
@@ -64,7 +64,7 @@ fn each_row_of_a_batch_has_its_own_classes_and_no_more_than_there_are() -> anyho
     let (shape, texts) = classes(output(&[2, 3]), u64::MAX, 8)?;
     assert_eq!(shape, [2, 3]);
     assert_eq!(texts[5], "-1.500000:2");
-    // A row may have any shape, and without a batch axis all is one row.
+    // A row may have any shape, and without a batch axis there is a single row.
     assert_eq!(classes(output(&[2, 3, 1]), 1, 8)?.0, [2, 1]);
     let (shape, texts) = classes(output(&[2, 3]), 1, 0)?;
     assert_eq!((shape, texts), (vec![1], vec!["6.000000:3".to_owned()]));
@@ -97,7 +97,7 @@ fn numbers_look_as_c_prints_them() -> anyhow::Result<()> {
         "nan:0",
     ];
     assert_eq!(of(&numbers)?, expected);
-    // Halves are rounded to even, as glibc does.
+    // Ties round to even, as in glibc.
     assert_eq!(of(&[0.0078125, 0.0234375])?, ["0.023438:1", "0.007812:0"]);
     let integers = (ElementType::Int8, [3].as_slice(), vec![255, 7, 128]);
     assert_eq!(classes(integers, 9, 0)?.1, ["7:1", "-1:0", "-128:2"]);
@@ -123,7 +123,7 @@ fn a_number_of_classes_is_at_least_one_and_the_output_has_numbers() {
         assert_eq!(asked.is_ok(), is_ranked(element_type), "{element_type}");
         assert!(asked.is_ok() || asked == Err(refused), "{element_type}");
     }
-    // That there is no such output is found where all names are compared.
+    // The caller rejects an output that the model does not have.
     assert!(TopClasses::new("z", Some(1), &floats).is_ok());
 }
 

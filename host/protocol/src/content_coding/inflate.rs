@@ -1,10 +1,9 @@
-//! A compressed body, inflated step by step.
+//! A compressed body that is inflated step by step.
 //!
-//! A few bytes may hold a thousand times as many, so who inflates decides after each step whether to
-//! go on, and where. The stream is read from its first byte to the body's last: one that is cut
-//! short, does not match its checksum or has something behind it is refused. Behind a gzip member there
-//! may be others, as RFC 1952 has it; each is a step of its own, since thousands of empty ones fit in a
-//! body.
+//! A few bytes may inflate to a thousand times as many, so after each step the caller decides whether to
+//! continue, and on which thread. The stream must span the whole body: one that is truncated, fails its
+//! checksum or has trailing bytes is refused. A gzip member may be followed by others (RFC 1952); each of
+//! them is a step of its own, since thousands of empty members fit in one body.
 
 use super::Coding;
 use bytes::buf::Reader;
@@ -13,14 +12,14 @@ use flate2::bufread::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use std::io::Read;
 
-/// What one step adds at most: some tenths of a millisecond.
+/// The maximum number of bytes that one step adds, which takes some tenths of a millisecond.
 const STEP_BYTES: usize = 64 << 10;
 
-/// Members of one gzip stream. Who compresses in parallel makes one for some hundred kilobytes, and
-/// each costs a decoder's memory to be cleared, whatever is in it.
+/// The maximum number of members in one gzip stream. Parallel compressors write one member per some
+/// hundred kilobytes. Each member costs clearing a decoder's memory, whatever it contains.
 const MAX_MEMBERS: u32 = 4096;
 
-/// A body on its way from compressed to plain. Lifetime: one request.
+/// A body that is being inflated. Lifetime: one request.
 #[derive(Debug)]
 pub struct Inflater {
     decoder: Decoder,
@@ -30,7 +29,7 @@ pub struct Inflater {
 
 #[derive(Debug)]
 enum Decoder {
-    // Boxed, like the state of the other, which is tens of kilobytes.
+    // Boxed: the state is tens of kilobytes, as is that of `Decompress`, which boxes its own.
     Gzip {
         member: Box<GzDecoder<Reader<Bytes>>>,
         members: u32,
@@ -41,15 +40,15 @@ enum Decoder {
     },
 }
 
-/// How far a body has come.
+/// The progress of inflating a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// There may be more.
+    /// There may be more data.
     Started,
     Whole,
 }
 
-/// Why a body does not inflate. Lifetime: one request.
+/// The error for a body that cannot be inflated. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InflateError {
     #[error("the inflated body is larger than {limit} bytes")]
@@ -61,7 +60,7 @@ pub enum InflateError {
 }
 
 impl Inflater {
-    /// Nothing is inflated yet; at most `limit` bytes will be.
+    /// Creates an inflater for `body` that produces at most `limit` bytes.
     pub fn new(coding: Coding, body: Bytes, limit: usize) -> Inflater {
         Inflater {
             decoder: match coding {
@@ -79,14 +78,14 @@ impl Inflater {
         }
     }
 
-    /// Inflate some more. The time it takes grows with the compressed body at most.
+    /// Inflates the next piece. The time it takes is at most proportional to the compressed body.
     pub fn step(&mut self) -> Result<Progress, InflateError> {
         let start = self.inflated.len();
-        // One byte above the limit tells a body that ends there from one that goes on.
+        // One byte above the limit distinguishes a body that ends at the limit from one that continues.
         let most = self.limit.saturating_add(1);
         let end = most.min(start.saturating_add(STEP_BYTES));
         if end > self.inflated.capacity() {
-            // Twice as much each time, but never more than could come.
+            // The capacity doubles each time, but never exceeds the maximum possible size.
             let wanted = (self.inflated.capacity() * 2).clamp(end, most);
             let room = self.inflated.try_reserve_exact(wanted - start);
             room.map_err(|_| InflateError::NoMemory)?;
@@ -100,19 +99,19 @@ impl Inflater {
         }
     }
 
-    /// How many bytes are inflated so far.
+    /// Returns the number of bytes inflated so far.
     pub fn inflated_bytes(&self) -> usize {
         self.inflated.len()
     }
 
-    /// What is inflated so far.
+    /// Returns the bytes inflated so far.
     pub fn into_inflated(self) -> Bytes {
         Bytes::from(self.inflated)
     }
 }
 
 impl Decoder {
-    /// Bytes written to `room`, which is not empty, and whether they were the last.
+    /// Writes to `room`, which is not empty; returns the number of bytes written and the progress.
     fn read(&mut self, room: &mut [u8]) -> Result<(usize, Progress), InflateError> {
         let malformed = |coding| InflateError::Malformed(coding);
         let (written, rest) = match self {
@@ -120,7 +119,7 @@ impl Decoder {
                 let read = member.read(room);
                 let written = read.map_err(|_| malformed(Coding::Gzip))?;
                 let rest = member.get_ref().get_ref().clone();
-                // It reads nothing only at its end, the checksum included.
+                // The decoder reads zero bytes only at its end, after the checksum.
                 let ended = written == 0;
                 if ended && rest.has_remaining() && *members < MAX_MEMBERS {
                     **member = GzDecoder::new(rest.reader());

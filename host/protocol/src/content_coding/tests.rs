@@ -1,4 +1,4 @@
-//! Headers to codings, and bytes there and back.
+//! Tests of header negotiation, compression and decompression.
 
 use super::*;
 use crate::fixture::damaged;
@@ -147,7 +147,7 @@ fn what_is_not_one_whole_stream_is_refused() {
             let longer = [&whole, behind].concat();
             assert_eq!(inflate(coding, &longer, 1 << 20), malformed, "{coding}");
         }
-        // The checksum is the last four bytes in one, and before the length in the other.
+        // The checksum is the last four bytes of zlib, and precedes the length in gzip.
         let mut changed = whole.to_vec();
         let checksum = whole.len() - if coding == Coding::Gzip { 8 } else { 4 };
         changed[checksum] ^= 1;
@@ -156,10 +156,10 @@ fn what_is_not_one_whole_stream_is_refused() {
     }
     let twice = compress(Coding::Deflate, &plain).repeat(2);
     assert!(inflate(Coding::Deflate, &twice, 1 << 20).is_err());
-    // The raw stream, without zlib's frame.
+    // The raw stream, without the zlib frame.
     let raw = &compress(Coding::Deflate, &plain)[2..];
     assert!(inflate(Coding::Deflate, raw, 1 << 20).is_err());
-    // Neither coding is taken for the other.
+    // Neither coding decodes the other.
     let [gzip, deflate] = CODINGS.map(|coding| compress(coding, &plain));
     assert!(inflate(Coding::Gzip, &deflate, 1 << 20).is_err());
     assert!(inflate(Coding::Deflate, &gzip, 1 << 20).is_err());

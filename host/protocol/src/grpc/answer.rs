@@ -1,9 +1,9 @@
-//! Elements of an answer as messages have them: text, and numbers as singles.
+//! Elements of a response in the types that messages use: strings, and numbers as f32.
 
 use crate::lenient::{EncodeError, number};
 use wisp_tensor::{ElementType, NamedTensor};
 
-/// A label, which is text in a message.
+/// Decodes a label, which is a string in a message.
 pub(super) fn text(output: &NamedTensor, element: &[u8]) -> Result<String, EncodeError> {
     let text = str::from_utf8(element).map_err(|_| EncodeError::NotUtf8 {
         output: output.name.clone(),
@@ -11,7 +11,7 @@ pub(super) fn text(output: &NamedTensor, element: &[u8]) -> Result<String, Encod
     Ok(text.to_owned())
 }
 
-/// The single nearest to the number that these bytes are; `None` for BYTES.
+/// Returns the f32 nearest to the number in `element`; `None` for BYTES.
 pub(super) fn single(element_type: ElementType, element: &[u8]) -> Option<f32> {
     #[expect(
         clippy::cast_possible_truncation,
@@ -20,7 +20,7 @@ pub(super) fn single(element_type: ElementType, element: &[u8]) -> Option<f32> {
     number(element_type, element).map(|number| number as f32)
 }
 
-/// A score, which has to be a number.
+/// Returns a score, which must be a number.
 pub(super) fn score(output: &NamedTensor, element: &[u8]) -> Result<f32, EncodeError> {
     single(output.tensor.element_type(), element).ok_or_else(|| EncodeError::NotNumbers {
         output: output.name.clone(),

@@ -1,8 +1,8 @@
-//! The messages of every gRPC dialect as [`codec::Codec`]s.
+//! Implementations of [`codec::Codec`] for the messages of every gRPC protocol.
 //!
-//! A codec here holds the message, which is read from the wire before: the body that `decode` is
-//! handed is empty. What is left to do for a message is to make tensors of its lists, which takes
-//! time in proportion to them; bytes of tensors cost nothing.
+//! A codec holds the message, which has already been parsed from the wire; `decode` is called with an
+//! empty body. The remaining work is to convert repeated fields to tensors, which takes time proportional
+//! to their size; bytes of tensors are not copied.
 
 use super::message::inference::{ModelInferRequest, ModelInferResponse};
 use super::message::prediction::{
@@ -18,27 +18,27 @@ use bytes::Bytes;
 use prost::Message;
 use wisp_tensor::ElementType;
 
-/// `ModelInfer`. Lifetime: one request.
+/// The codec of `ModelInfer`. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelInfer(pub ModelInferRequest);
 
-/// What TensorFlow Serving's methods read: a message, and the bytes that its lists may be widened,
-/// repeated or copied to. Lifetime: one request.
+/// The codec of TensorFlow Serving's methods: a message, and the number of bytes that its repeated fields
+/// may be widened, repeated or copied to. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tfs<M> {
     pub message: M,
     pub limit: usize,
 }
 
-/// How the answer to TensorFlow Serving's `Predict` is written. Lifetime: one request.
+/// The encoder for the response to TensorFlow Serving's `Predict`. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TfsPredictReply;
 
-/// `Predict` of the simple dialect. Lifetime: one request.
+/// The codec of `Predict` in the predict API. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predict(pub PredictRequest);
 
-/// `BatchPredict` of the simple dialect. Lifetime: one request.
+/// The codec of `BatchPredict` in the predict API. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchPredict(pub BatchPredictRequest);
 
@@ -54,7 +54,7 @@ impl codec::Codec for ModelInfer {
         }
     }
 
-    /// The limits of the message count the tensors, too.
+    /// Returns 0: the limits on the message already include the tensors.
     fn decoded_bytes(&self, _: &Bytes) -> usize {
         0
     }
@@ -102,7 +102,8 @@ impl codec::Codec for Tfs<tf::PredictRequest> {
         inputs.map(list_bytes).fold(0, usize::saturating_add)
     }
 
-    /// Lists that are filled to their tensor's shape are more than the message shows.
+    /// Counts lists that are filled up to their tensor's shape, which the size of the message does not
+    /// include.
     fn decoded_bytes(&self, _: &Bytes) -> usize {
         tfs::filled_bytes(&self.message, self.limit)
     }
@@ -117,7 +118,7 @@ impl codec::Codec for Tfs<tf::PredictRequest> {
     }
 }
 
-/// About how many bytes of lists a tensor has, besides those that are its content already.
+/// Returns the approximate number of bytes in a tensor's repeated fields, not counting `tensor_content`.
 fn list_bytes(tensor: &TensorProto) -> usize {
     let bytes = tensor.encoded_len();
     bytes.saturating_sub(tensor.tensor_content.len())
@@ -147,7 +148,8 @@ impl codec::Reply for TfsPredictReply {
     }
 }
 
-/// The codec of a method that reads examples, and the reply that reads its answer from the outputs.
+/// Implements the codec of a method that reads examples, and the reply that reads its result from the
+/// outputs.
 macro_rules! examples {
     ($request:ty, $decode:path, $reply:ty, $response:ty) => {
         impl codec::Codec for Tfs<$request> {
@@ -157,7 +159,8 @@ macro_rules! examples {
                 self.message.encoded_len()
             }
 
-            /// A context that is repeated for each example is more than the message shows.
+            /// Counts a context that is repeated for each example, which the size of the message does not
+            /// include.
             fn decoded_bytes(&self, _: &Bytes) -> usize {
                 tfs::repeated_bytes(self.message.input.as_ref(), self.limit)
             }
@@ -216,7 +219,7 @@ examples!(
     tf::MultiInferenceResponse
 );
 
-// === The simple dialect ===
+// === Predict API ===
 
 impl codec::Codec for Predict {
     type Reply = predict::Reply;
@@ -225,7 +228,7 @@ impl codec::Codec for Predict {
         self.0.encoded_len()
     }
 
-    /// The limits of the message count the tensors, too.
+    /// Returns 0: the limits on the message already include the tensors.
     fn decoded_bytes(&self, _: &Bytes) -> usize {
         0
     }
@@ -270,7 +273,7 @@ impl codec::Codec for BatchPredict {
         self.0.encoded_len()
     }
 
-    /// The limits of the message count the tensors, too.
+    /// Returns 0: the limits on the message already include the tensors.
     fn decoded_bytes(&self, _: &Bytes) -> usize {
         0
     }
@@ -308,7 +311,7 @@ impl codec::Reply for predict::BatchReply {
     }
 }
 
-/// How many bytes an answer has that is read element by element.
+/// Returns the content size of all outputs, for responses that are read element by element.
 fn content_bytes(response: &InferResponse) -> usize {
     let outputs = response.outputs.iter();
     outputs
@@ -316,14 +319,14 @@ fn content_bytes(response: &InferResponse) -> usize {
         .fold(0, usize::saturating_add)
 }
 
-/// About the most bytes that the classes, numbers or rows read from an answer take: for a score of four
-/// bytes there is a label.
+/// Returns the approximate maximum size of the classes, numbers or rows read from a response. The factor
+/// of 16 covers a label for every four-byte score.
 fn message_bytes(response: &InferResponse) -> usize {
     content_bytes(response).saturating_mul(16)
 }
 
-/// The most bytes that the tensors of an answer take in its message and its frame, besides their content:
-/// strings have handles of 32 bytes, each for four at the least.
+/// Returns the maximum number of bytes that the tensors of a response take in its message and frame,
+/// besides their content. Each string has a handle of 32 bytes for at least four bytes of content.
 fn tensors_bytes(response: &InferResponse) -> usize {
     let sizes = response.outputs.iter().map(|output| {
         let content = output.tensor.content().len();
@@ -335,7 +338,8 @@ fn tensors_bytes(response: &InferResponse) -> usize {
     sizes.fold(0, usize::saturating_add)
 }
 
-/// The bytes that a message holds until it has been sent: itself, and the frame that it is copied to.
+/// Returns the number of bytes that a message occupies until it has been sent: the message and the frame
+/// it is copied to.
 fn held_bytes(message: &impl Message) -> usize {
     message.encoded_len().saturating_mul(2)
 }

@@ -1,13 +1,14 @@
-//! The elements of a tensor from the lists that messages hold them in.
+//! Conversion of the repeated fields of messages to tensor elements.
 //!
-//! A list's type is wider than the tensor's where protobuf has no narrow one: what does not fit is
-//! refused with its position, never cut.
+//! Protobuf lacks narrow integer types, so a field's type may be wider than the tensor's. A value that
+//! does not fit is refused with its position, never truncated.
 
 use bytes::{BufMut, Bytes};
 
-/// The bytes of numbers as `narrow` makes them, or the position of the first that does not fit.
+/// Appends each number as `narrow` encodes it, or returns the position of the first that does not fit.
 ///
-/// Closures instead of function pointers: the loop over the elements is compiled once per type.
+/// `narrow` is a closure instead of a function pointer, so the loop over the elements is compiled once
+/// per type.
 pub(super) fn numbers<T: Copy, const SIZE: usize>(
     content: &mut Vec<u8>,
     values: &[T],
@@ -20,7 +21,7 @@ pub(super) fn numbers<T: Copy, const SIZE: usize>(
     Ok(())
 }
 
-/// A closure for [`numbers`] that narrows an integer to this type.
+/// Expands to a closure for [`numbers`] that narrows an integer to this type.
 macro_rules! narrow {
     ($integer:ty) => {
         |value| Some(<$integer>::try_from(value).ok()?.to_le_bytes())
@@ -28,12 +29,12 @@ macro_rules! narrow {
 }
 pub(super) use narrow;
 
-/// A BOOL element from a Boolean.
+/// Encodes a bool as a BOOL element.
 pub(super) fn boolean(value: bool) -> Option<[u8; 1]> {
     Some([u8::from(value)])
 }
 
-/// Appends the elements in V2's layout of BYTES; fails with the position of one beyond 4 GiB.
+/// Appends the elements in V2's layout of BYTES; fails with the position of an element beyond 4 GiB.
 pub(super) fn strings<'a>(
     content: &mut Vec<u8>,
     elements: impl IntoIterator<Item = &'a Bytes>,
@@ -45,9 +46,9 @@ pub(super) fn strings<'a>(
     Ok(())
 }
 
-/// The bytes that these elements take in V2's layout of BYTES.
+/// Returns the number of bytes of these elements in V2's layout of BYTES.
 pub(super) fn strings_size<'a>(elements: impl IntoIterator<Item = &'a Bytes>) -> usize {
-    // They are all in memory, each in an allocation or with a handle larger than its length prefix.
+    // All elements are in memory, each with an allocation or a handle larger than its length prefix.
     let sizes = elements.into_iter().map(|element| element.len() + 4);
     sizes.fold(0, usize::saturating_add)
 }

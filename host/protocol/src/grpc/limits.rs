@@ -1,12 +1,12 @@
-//! Limits on what a message becomes in memory, checked before it is decoded.
+//! Limits on the decoded size of a message, checked before it is decoded.
 //!
-//! An element of two bytes on the wire may be hundreds in memory, and prost builds all of them before
-//! anybody can count. So the tags of a message are walked first: each repeated field is held to its limit
-//! (`layout`), and the bytes of the decoded message are added up, with the room that growing lists and
-//! maps leave unused and with the tensors that are made of its lists.
+//! An element of two bytes on the wire may take hundreds in memory, and prost allocates all of them
+//! before they can be counted. A walk over the tags therefore checks each repeated field against its
+//! limit (`layout`) and adds up the size of the decoded message, including the spare capacity of growing
+//! lists and maps and the tensors made from its lists.
 //!
-//! Invariants: the walk allocates nothing and takes time in proportion to the message; its depth is
-//! that of the schema, never that of the message. The sum is never less than what prost allocates.
+//! Invariants: the walk allocates nothing and takes time proportional to the message; its depth is
+//! bounded by the schema, not by the message. The sum is never less than what prost allocates.
 
 mod layout;
 
@@ -14,31 +14,32 @@ use crate::error::ErrorKind;
 use layout::{Counted, Field, Kind, LAYOUTS, Layout, MAX_COUNTED, Most};
 use prost::Name;
 
-/// What a tag costs while it is walked and decoded, in the bytes that could be copied meanwhile.
+/// The effort of walking and decoding a tag, in bytes that could be copied in the same time.
 const TAG_EFFORT: usize = 16;
 
-/// Bytes of a packed list that are counted in the time in which one is copied with its tag.
+/// The number of bytes of a packed field that are counted per unit of effort (one copied byte).
 const PACKED_BYTES_PER_EFFORT: usize = 4;
 
-/// Groups within groups of unknown fields, as in prost.
+/// The maximum nesting depth of groups in unknown fields, as in prost.
 const MAX_GROUPS: u32 = 100;
 
-/// What an allocation takes besides its bytes.
+/// The overhead of an allocation in bytes.
 const ALLOCATION_BYTES: usize = 16;
 
-/// The entries of a node of a `BTreeMap`, which the first one makes.
+/// The capacity of a `BTreeMap` node in entries; the first entry allocates a whole node.
 const MAP_NODE_ENTRIES: usize = 11;
 
-/// The decoded size of a message, as far as it was looked at. Lifetime: one request.
+/// The decoded size of a message, as far as it was measured. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measured {
-    /// The most bytes that the decoded message takes besides the encoded one, which it shares.
+    /// The maximum number of bytes that the decoded message takes besides the encoded one, which it
+    /// shares.
     Whole(usize),
-    /// Measuring the rest takes more than was granted.
+    /// Measuring the rest would exceed the granted effort.
     TooLong,
 }
 
-/// Why a message is not decoded. Lifetime: one request.
+/// The error for a message that must not be decoded. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
     #[error("the message is not what its schema says, or it is cut short")]
@@ -62,7 +63,7 @@ pub enum LimitError {
 }
 
 impl LimitError {
-    /// What the error table is asked with.
+    /// Returns the kind, the key into the error table.
     pub fn kind(&self) -> ErrorKind {
         match self {
             LimitError::Malformed | LimitError::TooMany { .. } => ErrorKind::InvalidRequest,
@@ -71,8 +72,8 @@ impl LimitError {
     }
 }
 
-/// Measures a message of type `M`, which may take `limit` bytes decoded; gives up once as much work has
-/// been done as copying `effort` bytes.
+/// Measures a message of type `M`, which may take at most `limit` bytes decoded. Stops with
+/// [`Measured::TooLong`] after as much work as copying `effort` bytes.
 pub fn measure<M: Name>(
     message: &[u8],
     limit: usize,
@@ -91,28 +92,28 @@ pub fn measure<M: Name>(
     }
 }
 
-/// The sum so far.
+/// The state of a walk: the decoded size so far.
 struct Walk {
     bytes: usize,
     limit: usize,
-    /// How much work is still granted.
+    /// The remaining effort.
     effort: usize,
 }
 
-/// Why a walk ended early.
+/// The reason for ending a walk early.
 enum Stop {
     TooLong,
     Refused(LimitError),
 }
 
-/// What is left of a message, and how many elements its repeated fields have had.
+/// The unread rest of a message, and the number of elements per repeated field so far.
 struct Fields<'a> {
     layout: &'a Layout,
     rest: &'a [u8],
     counts: [u32; MAX_COUNTED],
 }
 
-/// A field of a message, and how many elements of it there have been.
+/// A field of a message, and its number of elements so far. Used in error messages.
 struct Place<'a> {
     layout: &'a Layout,
     field: &'a Field,
@@ -131,7 +132,7 @@ const FIXED32: u64 = 5;
 // === impl Walk ===
 
 impl Walk {
-    /// Walks a message; calls itself for messages within it, whose schemas are not recursive.
+    /// Walks a message, recursively for nested messages. The schemas are not recursive.
     fn message(&mut self, layout: &Layout, message: &[u8]) -> Result<(), Stop> {
         let mut fields = Fields {
             layout,
@@ -203,7 +204,7 @@ impl Walk {
             Kind::Number { .. } => Ok(()),
             Kind::Text => self.charge(content.len() + ALLOCATION_BYTES, &place),
             Kind::Bytes => match field.is_content() {
-                // Copied into the tensor, each behind its length.
+                // Copied into the tensor, each with a length prefix.
                 true => self.charge(content.len() + size_of::<u32>(), &place),
                 false => Ok(()),
             },
@@ -211,7 +212,7 @@ impl Walk {
         }
     }
 
-    /// Steps over a field that the schema does not have.
+    /// Skips a field that is not in the schema.
     fn skip(&mut self, key: u64, rest: &mut &[u8]) -> Result<(), Stop> {
         let mut groups = 0;
         let mut key = key;
@@ -263,7 +264,8 @@ impl Walk {
 // === impl Field ===
 
 impl Field {
-    /// The most bytes by which the list or map of this field grows between two counts of elements.
+    /// Returns the maximum number of bytes by which this field's list or map grows from `before` to
+    /// `after` elements.
     fn grown(&self, before: u32, after: u32) -> usize {
         self.capacity(after) - self.capacity(before)
     }
@@ -277,9 +279,9 @@ impl Field {
         };
         let slots = match (count, is_map) {
             (0, _) => return 0,
-            // Nodes that are split keep about half of their entries, and have edges above them.
+            // A split leaves nodes about half full, and inner nodes add edges.
             (_, true) => count.saturating_mul(2) + MAP_NODE_ENTRIES,
-            // Twice as many each time, and four at the least.
+            // A vector doubles its capacity when it grows, and starts with at least four slots.
             (_, false) => count.saturating_mul(2).max(4),
         };
         let list = slots.saturating_mul(size) + ALLOCATION_BYTES;
@@ -287,7 +289,7 @@ impl Field {
     }
 }
 
-/// The elements that this much of a field adds to it.
+/// Returns the number of elements that one occurrence of a field adds.
 fn elements(kind: Kind, wire: u64, content: Option<&[u8]>) -> Result<u32, Stop> {
     let Some(content) = content else {
         return match kind {
@@ -316,7 +318,7 @@ fn varint(rest: &mut &[u8]) -> Result<u64, Stop> {
     Err(MALFORMED)
 }
 
-/// Takes so many bytes of a number; those are no content.
+/// Skips a number of `bytes` bytes; it has no content.
 fn fixed<'a>(rest: &mut &'a [u8], bytes: usize) -> Result<Option<&'a [u8]>, Stop> {
     *rest = rest.get(bytes..).ok_or(MALFORMED)?;
     Ok(None)

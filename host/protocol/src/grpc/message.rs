@@ -1,8 +1,8 @@
-//! The messages of `proto/`, as prost-build writes them, at the paths of their packages.
+//! The messages of `proto/` as prost-build generates them, at the module paths of their packages.
 //!
-//! Whoever generates the services names this module as the place of the messages: package
-//! `tensorflow.serving` is `message::tensorflow::serving`. Bytes are slices of the message they
-//! came in, and maps are sorted by key.
+//! A crate that generates the services must use this module as the extern path of the messages: package
+//! `tensorflow.serving` is `message::tensorflow::serving`. Bytes fields are slices of the received
+//! message, and maps are sorted by key.
 #![allow(
     unreachable_pub,
     clippy::allow_attributes_without_reason,
@@ -15,11 +15,11 @@ pub mod inference {
     include!(concat!(env!("OUT_DIR"), "/inference.rs"));
 }
 
-/// What TensorFlow Serving's messages are made of.
+/// The TensorFlow messages that TensorFlow Serving uses.
 pub mod tensorflow {
     include!(concat!(env!("OUT_DIR"), "/tensorflow.rs"));
 
-    /// The codes of errors.
+    /// The error codes.
     pub mod error {
         include!(concat!(env!("OUT_DIR"), "/tensorflow.error.rs"));
     }
@@ -30,7 +30,7 @@ pub mod tensorflow {
     }
 }
 
-/// The simple dialect.
+/// The predict API.
 pub mod prediction {
     include!(concat!(env!("OUT_DIR"), "/prediction.rs"));
 }

@@ -1,11 +1,11 @@
-//! The simple dialect: rows of numbers in, a prediction for each out.
+//! The predict API: rows of numbers in, one prediction per row out.
 //!
-//! The input is the model's only required one, of whole numbers or of FP32 and FP64; `features`
-//! fill it, or a row of it when the model has a `max_batch_size`. What is the prediction and what the
-//! probabilities is said by `predict::outcome`, as for REST's `/predict`; where JSON has numbers of any
-//! width, messages have singles, and where it has `null`, no `prediction`.
+//! The input is the model's only required one, with integer, FP32 or FP64 elements. `features` fill the
+//! whole input, or one row of it if the model has a `max_batch_size`. `predict::outcome` selects the
+//! prediction and the probabilities, as for `/predict` over REST. Numbers in messages are f32, and where
+//! JSON has `null`, the message has no `prediction`.
 //!
-//! Invariant: a row of a batch that is invalid fails alone, and the others make one `InferRequest`.
+//! Invariant: an invalid row of a batch fails alone, and the other rows form one `InferRequest`.
 
 mod answer;
 mod error;
@@ -21,7 +21,7 @@ use super::message::prediction::{BatchPredictRequest, HealthCheckResponse};
 use crate::call::ModelName;
 use crate::target;
 
-/// The model that `model_name` names; `None` stands for the only model served.
+/// Parses the model's name; `None` stands for the only model served.
 pub fn model(name: &str) -> Result<Option<ModelName>, TargetError> {
     match name {
         "" => Ok(None),
@@ -29,7 +29,7 @@ pub fn model(name: &str) -> Result<Option<ModelName>, TargetError> {
     }
 }
 
-/// The model of a batch: its own `model_name`, else that of the first row which has one.
+/// Returns the model of a batch: its own `model_name`, or else that of the first row that has one.
 pub fn batch_model(message: &BatchPredictRequest) -> Result<Option<ModelName>, TargetError> {
     let rows = message.requests.iter().map(|row| &row.model_name);
     let mut names = std::iter::once(&message.model_name).chain(rows);
@@ -40,7 +40,7 @@ pub fn batch_model(message: &BatchPredictRequest) -> Result<Option<ModelName>, T
     )
 }
 
-/// Whether the server takes inference requests.
+/// Returns the health response for a server that is or is not ready for inference requests.
 pub fn health(ready: bool) -> HealthCheckResponse {
     let status = match ready {
         true => "healthy",

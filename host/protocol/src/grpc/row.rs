@@ -1,8 +1,8 @@
-//! Rows: the shape that a number of elements makes.
+//! The shape of a row, derived from its number of elements.
 
 use wisp_tensor::Dimension;
 
-/// Why so many elements make no row of a declared shape.
+/// The error for a number of elements that does not fit a declared shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RowError {
     #[error("a row takes {expected} elements, not {actual}")]
@@ -15,8 +15,8 @@ pub(super) enum RowError {
     Size,
 }
 
-/// The sizes of a row of this declared shape that has so many elements, which settle at most one
-/// variable axis.
+/// Returns the sizes of a row of shape `declared` with `actual` elements. The count determines at most
+/// one variable axis.
 pub(super) fn fit(declared: &[Dimension], actual: usize) -> Result<Vec<u32>, RowError> {
     let mut step = 1usize;
     let mut variable = 0;

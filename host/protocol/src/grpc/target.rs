@@ -1,9 +1,9 @@
-//! Why a message names no model.
+//! Errors in the target of a message.
 
 use crate::error::ErrorKind;
 use crate::target::UnknownTarget;
 
-/// Why a message names no model that could exist. Lifetime: one request.
+/// The error for a message that names no valid model. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct TargetError(#[from] Reason);
@@ -27,7 +27,7 @@ impl From<UnknownTarget> for TargetError {
 }
 
 impl TargetError {
-    /// What the error table is asked with.
+    /// Returns the kind, the key into the error table.
     pub fn kind(&self) -> ErrorKind {
         match self.0 {
             Reason::Unknown(_) => ErrorKind::NotFound,

@@ -1,4 +1,4 @@
-//! Whole messages through the codecs of all dialects.
+//! Tests that pass whole messages through the codecs of all protocols.
 
 mod clients;
 mod identity;

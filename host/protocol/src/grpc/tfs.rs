@@ -1,17 +1,15 @@
 //! TensorFlow Serving over gRPC: tensors or examples in, tensors, classes or numbers out.
 //!
-//! [`target`] names the model of a request. [`decode_predict`] and [`encode_predict`] carry tensors
-//! (`tensor`); [`decode_classify`], [`decode_regress`] and [`decode_multi`] make the inputs from
-//! examples (`example`) and give a reply that reads classes or numbers from the outputs
-//! (`classify`, `multi`). `metadata` describes a model and tells its state, `reload` says which are to be
-//! served.
+//! [`target`] resolves the model of a request. [`decode_predict`] and [`encode_predict`] convert tensors
+//! (`tensor`); [`decode_classify`], [`decode_regress`] and [`decode_multi`] build the inputs from
+//! examples (`example`) and return a reply that reads classes or numbers from the outputs (`classify`,
+//! `multi`). `metadata` describes models and their states; `reload` parses the set of models to serve.
 //!
-//! There is one signature, `serving_default`, which is the model's own. Version 0 means the latest,
-//! as clients send it that were told of none.
+//! The only signature is `serving_default`, the model's own. Version 0 means the latest: clients send it
+//! if they were not given a version. As in V2, the caller checks that names, datatypes and shapes match
+//! the model.
 //!
-//! As in V2 it is left to the caller whether names, datatypes and shapes are those of the model.
-//!
-//! Invariant: `limit`, a number of bytes, bounds what all lists of one request are widened,
+//! Invariant: `limit` bounds, in bytes, the memory that all repeated fields of one request are widened,
 //! repeated or copied to, before it is allocated.
 
 mod budget;
@@ -44,7 +42,7 @@ use crate::target::{labelled, model, numbered};
 use crate::tfs::SIGNATURE_NAME;
 use error::Reason as DecodeReason;
 
-/// The model and version that a request's `model_spec` names.
+/// Returns the model and version that a request's `model_spec` names.
 pub fn target(spec: Option<&ModelSpec>) -> Result<Target, TargetError> {
     let spec = spec.ok_or(Reason::NoModelSpec)?;
     let model = model(&spec.name)?;
@@ -58,7 +56,7 @@ pub fn target(spec: Option<&ModelSpec>) -> Result<Target, TargetError> {
     })
 }
 
-/// Whether a request asks for the signature that there is.
+/// Checks that a request names the only signature, or none.
 fn check_signature(spec: Option<&ModelSpec>) -> Result<(), DecodeReason> {
     match spec.map_or("", |spec| &spec.signature_name) {
         "" | SIGNATURE_NAME => Ok(()),
@@ -66,9 +64,9 @@ fn check_signature(spec: Option<&ModelSpec>) -> Result<(), DecodeReason> {
     }
 }
 
-/// What an answer says of the model that gave it.
+/// Returns the `model_spec` of a response.
 fn model_spec(model: &ModelDescription) -> ModelSpec {
-    // A version beyond this dialect's numbers is left out rather than told wrong.
+    // A version beyond the protocol's integer range is omitted rather than reported incorrectly.
     let version = model.version.to_string().parse().ok();
     ModelSpec {
         name: model.model.to_string(),

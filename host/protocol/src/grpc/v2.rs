@@ -1,12 +1,12 @@
 //! The Open Inference Protocol (V2) over gRPC, with Triton's repository and configuration methods.
 //!
-//! [`target`] names the model of any request of this dialect, [`decode`] turns an inference into an
-//! `InferRequest` and a [`Reply`], which turns the `InferResponse` into a message. `request` is the
-//! way in, `contents` a tensor's elements as typed lists, `response` the way back, `metadata`,
-//! `config`, `control` and `statistics` the small answers.
+//! [`target`] resolves the model of any request, and [`decode`] turns an inference into an `InferRequest`
+//! and a [`Reply`], which encodes the `InferResponse`. `request` contains the decoder, `contents` the
+//! typed fields of a tensor, `response` the encoder, and `metadata`, `config`, `control` and `statistics`
+//! the smaller methods.
 //!
-//! As in V2 over HTTP, it is left to the caller whether names, datatypes and shapes are those of
-//! the model. Texts for clients are those of V2 over HTTP wherever the mistake is the same.
+//! As in V2 over HTTP, the caller checks that names, datatypes and shapes match the model. Error messages
+//! are those of V2 over HTTP for the same errors.
 
 mod config;
 mod contents;
@@ -31,7 +31,7 @@ use super::TargetError;
 use crate::call::{Target, VersionChoice};
 use crate::target::{model, numbered};
 
-/// The model and version that a message names; an empty version means the default.
+/// Returns the model and version that a message names; an empty version means the default.
 pub fn target(name: &str, version: &str) -> Result<Target, TargetError> {
     let model = model(name)?;
     Ok(match version {

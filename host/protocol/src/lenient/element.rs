@@ -1,19 +1,19 @@
-//! One number, truth value or string as an element of a tensor.
+//! Decoding of one number, bool or string as an element of a tensor.
 
 use super::reader::{Kind, Reader};
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// The standard alphabet. Padding is written, and may be left out by clients, as in TF Serving.
+/// Base64 with the standard alphabet. The encoder pads; clients may omit the padding, as in TF Serving.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A closure that reads a number onto the end of a tensor's bytes; `None` when it is none.
+/// A closure that appends an integer to a tensor's bytes; it returns `None` for anything else.
 ///
-/// Closures instead of function pointers: the loop over the elements is compiled once per type.
+/// With closures instead of function pointers, the loop over the elements is compiled once per type.
 macro_rules! integer {
     ($integer:ty) => {
         |reader: &mut $crate::lenient::Reader, content: &mut Vec<u8>| {
@@ -24,8 +24,8 @@ macro_rules! integer {
     };
 }
 
-/// As `integer!`. Rust's parser knows the three bare words; a number that is infinite only for
-/// being too large is none.
+/// A closure like that of `integer!`, for a float. Rust's parser accepts the three bare words. A number
+/// that overflows to infinity gives `None`.
 macro_rules! float {
     ($float:ty) => {
         |reader: &mut $crate::lenient::Reader, content: &mut Vec<u8>| {
@@ -40,8 +40,9 @@ macro_rules! float {
     };
 }
 
-/// As `float!`, for the formats of two bytes: by way of the nearest double, so that a number closer to
-/// the middle of two than a double can tell is taken for the middle.
+/// A closure like that of `float!`, for the two-byte formats. It rounds to the nearest f64 first, so a
+/// number that differs from the midpoint of two values by less than an f64 resolves counts as the
+/// midpoint.
 macro_rules! half {
     ($format:expr) => {
         |reader: &mut $crate::lenient::Reader, content: &mut Vec<u8>| {
@@ -63,7 +64,7 @@ pub(super) fn read_bool(reader: &mut Reader, content: &mut Vec<u8>) -> Option<()
     Some(())
 }
 
-/// A string, or bytes as `{"b64": "..."}`.
+/// Appends a BYTES element from a string, or from `{"b64": "..."}`.
 pub(super) fn read_bytes(reader: &mut Reader, content: &mut Vec<u8>) -> Option<()> {
     match reader.kind().ok()? {
         Kind::Object if reader.is_base64() => {
@@ -80,7 +81,7 @@ pub(super) fn read_bytes(reader: &mut Reader, content: &mut Vec<u8>) -> Option<(
     }
 }
 
-/// Appends one BYTES element: its length, then itself.
+/// Appends one BYTES element: its length as a little-endian u32, then its bytes.
 fn append(element: &[u8], content: &mut Vec<u8>) -> Option<()> {
     let length = u32::try_from(element.len()).ok()?;
     content.extend_from_slice(&length.to_le_bytes());

@@ -1,17 +1,17 @@
-//! What can be wrong with the JSON of a tensor or of a row of them, and with writing one.
+//! Errors of the JSON of a tensor or of a row of tensors, and of encoding a response.
 //!
-//! The dialects put the place in front: which member, which row.
+//! The protocols prefix the messages with the position: the member or the row.
 
 use crate::error::ErrorKind;
 use crate::label::Label;
 use wisp_tensor::{ElementType, TensorError};
 
-/// Why text is no JSON, in the parser's words. Lifetime: one request.
+/// A syntax error in JSON, with the parser's message. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct SyntaxError(pub(super) Box<str>);
 
-/// What is wrong with the value of one input. Lifetime: one request.
+/// An error in the value of one input. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Problem {
     #[error(transparent)]
@@ -41,7 +41,7 @@ pub(crate) enum Problem {
     Tensor(#[from] TensorError),
 }
 
-/// What is wrong with one row of a request. Lifetime: one request.
+/// An error in one row of a request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RowProblem {
     #[error(transparent)]
@@ -66,7 +66,7 @@ pub(crate) enum RowProblem {
     Defaults { limit: usize },
 }
 
-/// Why an answer cannot be written as it was asked for. Lifetime: one request.
+/// The reason that a response cannot be encoded in the requested form. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     #[error("the answer has no output")]
@@ -104,8 +104,8 @@ pub enum EncodeError {
 }
 
 impl EncodeError {
-    /// What the dialect's error table is asked with: a form without room for the answer is the
-    /// client's to change, since the answer itself is sound.
+    /// Returns the key into the protocol's error table. A result that cannot be written in the
+    /// requested form makes the request invalid, since the client can request another form.
     pub fn kind(&self) -> ErrorKind {
         match self {
             EncodeError::NoOutput
@@ -120,7 +120,7 @@ impl EncodeError {
     }
 }
 
-/// What an element of this type looks like.
+/// Returns a description of an element of this type.
 fn expected(element_type: ElementType) -> &'static str {
     match element_type {
         ElementType::Bool => "true or false",

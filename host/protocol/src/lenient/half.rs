@@ -1,9 +1,9 @@
-//! Numbers of two bytes, FP16 and BF16, which Rust has no types for.
+//! Conversions of FP16 and BF16, two-byte floats that Rust has no types for.
 //!
-//! Not by the crate `half`: it drops the low bits of a double before it rounds, so that what stands just
-//! beside the middle of two numbers becomes the wrong one.
+//! The crate `half` is not used, because it drops the low bits of an f64 before it rounds, and so rounds
+//! numbers just beside the midpoint of two values to the wrong one.
 
-/// How the bits behind the sign are shared out.
+/// The numbers of bits after the sign.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Format {
     exponent_bits: u32,
@@ -21,13 +21,13 @@ pub(super) const BF16: Format = Format {
 };
 
 impl Format {
-    /// The magnitude of the infinite numbers, above those of all finite ones.
+    /// Returns the bits of infinity without the sign, above those of all finite numbers.
     fn infinity(self) -> u64 {
         ((1 << self.exponent_bits) - 1) << self.fraction_bits
     }
 }
 
-/// The single that an FP16 number is exactly.
+/// Converts an FP16 number to an f32, exactly.
 pub(super) fn single_of_half(bits: u16) -> f32 {
     const SMALLEST_HALF: f32 = 1.0 / (1u32 << 24) as f32;
     let sign = u32::from(bits & 0x8000) << 16;
@@ -36,19 +36,19 @@ pub(super) fn single_of_half(bits: u16) -> f32 {
     let magnitude = match exponent {
         0 => (f32::from(fraction) * SMALLEST_HALF).to_bits(),
         0x1f => 0xff << 23 | u32::from(fraction) << 13,
-        // The exponents count from 15 and from 127.
+        // The exponent biases are 15 and 127.
         _ => (exponent + 112) << 23 | u32::from(fraction) << 13,
     };
     f32::from_bits(sign | magnitude)
 }
 
-/// The single that a BF16 number is exactly.
+/// Converts a BF16 number to an f32, exactly.
 pub(super) fn single_of_brain(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
-/// The number of this format that is nearest to `number`, of two the even one; infinite beyond its
-/// range.
+/// Returns the bits of the number of this format that is nearest to `number`. Ties round to even;
+/// numbers beyond the range give infinity.
 pub(super) fn nearest(number: f64, format: Format) -> u16 {
     const DOUBLE_FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
     const DOUBLE_BIAS: u64 = 1023;
@@ -61,17 +61,17 @@ pub(super) fn nearest(number: f64, format: Format) -> u16 {
     let exponent = bits >> DOUBLE_FRACTION_BITS & 0x7ff;
     let fraction = bits & ((1 << DOUBLE_FRACTION_BITS) - 1);
     let magnitude = if number.is_nan() {
-        // The highest bit of the fraction keeps it from signalling.
+        // The highest bit of the fraction makes it a quiet NaN.
         infinity | 1 << (fraction_bits - 1)
     } else {
-        // Below the format's normal numbers, each power of two costs a bit.
+        // Below the format's normal numbers, each power of two drops another bit.
         let smallest = DOUBLE_BIAS + 2 - (1 << (exponent_bits - 1));
         let missing = smallest.saturating_sub(exponent);
         let dropped = u64::from(DOUBLE_FRACTION_BITS - fraction_bits) + missing;
-        // The leading one that a double does not write; too small a number is zero without it.
+        // Adds the implicit leading one of an f64. Subnormals have none, but round to zero anyway.
         let significand = fraction | 1 << DOUBLE_FRACTION_BITS;
         let rounded = round_off(significand, dropped);
-        // The leading one adds itself to the exponent, as does what rounding carries.
+        // The leading one carries into the exponent, as does an overflow of the rounding.
         let above = exponent.saturating_sub(smallest) << fraction_bits;
         (above + rounded).min(infinity)
     };
@@ -83,9 +83,9 @@ pub(super) fn is_infinite(bits: u16, format: Format) -> bool {
     u64::from(bits & 0x7fff) == format.infinity()
 }
 
-/// `number` without its last `dropped` bits, rounded to the nearest and half-way to the even one.
+/// Returns `number` without its last `dropped` bits, rounded to nearest, ties to even.
 fn round_off(number: u64, dropped: u64) -> u64 {
-    // Of a significand of 53 bits nothing is left but what rounds to zero.
+    // A significand of 53 bits is less than half of the last kept bit, and rounds to zero.
     if dropped > u64::from(f64::MANTISSA_DIGITS) {
         return 0;
     }
@@ -103,7 +103,7 @@ mod tests {
         for bits in 0..=u16::MAX {
             for (format, single) in [(FP16, single_of_half(bits)), (BF16, single_of_brain(bits))] {
                 let back = nearest(f64::from(single), format);
-                // Of the many that are no numbers, one is written.
+                // All NaNs are converted to the same one, except for the sign.
                 if !single.is_nan() {
                     assert_eq!(back, bits, "{single} in {format:?}");
                 } else {

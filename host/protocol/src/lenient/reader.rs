@@ -1,22 +1,22 @@
-//! A walk over JSON that may hold bare `NaN`, `Infinity` and `-Infinity`.
+//! A parser of JSON that may contain bare `NaN`, `Infinity` and `-Infinity`.
 //!
-//! A thin layer over `jiter`, which reads exactly these tokens besides strict JSON: its lists and
-//! objects become loops over closures, and its errors one sentence. Lists of plain numbers are stepped
-//! over by a faster reader, `crate::number`; the places in errors count from behind the last one, which
-//! nobody sees: all of the text has been walked before its elements are read.
+//! A thin layer over `jiter`, which accepts exactly these tokens in addition to strict JSON. Arrays and
+//! objects become loops over closures; errors become one sentence. Arrays of plain numbers are read by
+//! the faster `crate::number`. Positions in later errors count from the end of that array. No client
+//! receives such a position, because the whole text is validated before elements are read.
 
 use super::error::SyntaxError;
 use crate::number::read_list;
 use jiter::{Jiter, JiterError, Peek};
 use wisp_tensor::ElementType;
 
-/// What a reader stands before.
+/// The kind of the next value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     List,
     Object,
     Text,
-    /// A number, a literal, or what is neither.
+    /// A number, a literal, or invalid text.
     Other,
 }
 
@@ -27,9 +27,9 @@ pub(crate) struct Reader<'a> {
     jiter: Jiter<'a>,
 }
 
-/// Calls `each` with the name and the text of every member of the object that is all of `text`.
+/// Calls `each` with the name and the text of every member of `text`, which must be exactly one object.
 ///
-/// All of the text is valid JSON once this has returned `Ok`.
+/// If it returns `Ok`, the whole text is valid JSON.
 pub(crate) fn members<'a, E: From<SyntaxError>>(
     text: &'a str,
     mut each: impl FnMut(&str, &'a str) -> Result<(), E>,
@@ -47,18 +47,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What comes next, if anything does.
+    /// Returns the kind of the next value, or an error at the end of the text.
     pub(crate) fn kind(&mut self) -> Result<Kind, SyntaxError> {
         let peek = self.jiter.peek().map_err(|error| self.syntax(&error))?;
         Ok(Kind::of(peek))
     }
 
-    /// What the list ahead begins with; `None` before an empty list or something else.
+    /// Returns the kind of the first element of the array ahead; `None` if the array is empty or the
+    /// value is not an array.
     pub(crate) fn kind_of_first(&self) -> Option<Kind> {
         self.jiter.clone().next_array().ok().flatten().map(Kind::of)
     }
 
-    /// Whether the value ahead is an object of one member, `b64`, that is a string.
+    /// Returns whether the value ahead is an object whose only member is `b64`, a string.
     pub(crate) fn is_base64(&self) -> bool {
         let mut ahead = self.jiter.clone();
         matches!(ahead.next_object(), Ok(Some("b64")))
@@ -67,7 +68,7 @@ impl<'a> Reader<'a> {
             && matches!(ahead.next_key_bytes(), Ok(None))
     }
 
-    /// Steps through the list ahead; `each` must read exactly one value.
+    /// Iterates over the array ahead. `each` must read exactly one value.
     pub(crate) fn list<E: From<SyntaxError>>(
         &mut self,
         mut each: impl FnMut(&mut Reader<'a>) -> Result<(), E>,
@@ -83,7 +84,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Steps through the object ahead; `each` must read exactly one value, that of the member.
+    /// Iterates over the object ahead. `each` must read exactly one value, that of the member.
     pub(crate) fn object<E: From<SyntaxError>>(
         &mut self,
         mut each: impl FnMut(&str, &mut Reader<'a>) -> Result<(), E>,
@@ -104,7 +105,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The text of the value ahead, whatever it is.
+    /// Skips the value ahead, of any kind, and returns its text.
     pub(crate) fn skip(&mut self) -> Result<&'a str, SyntaxError> {
         let skipped = self.jiter.peek().and_then(|peek| {
             let start = self.jiter.current_index();
@@ -115,8 +116,8 @@ impl<'a> Reader<'a> {
         Ok(value.expect("a value begins and ends with ASCII"))
     }
 
-    /// Appends the elements of the list ahead to `content`, if it is one of plain numbers of this type,
-    /// and returns how many there are; otherwise nothing has happened.
+    /// Appends the elements of the array ahead to `content` and returns their number. If it is not an
+    /// array of plain numbers of this type, returns `None` and changes nothing.
     pub(super) fn numbers(
         &mut self,
         element_type: ElementType,
@@ -128,22 +129,23 @@ impl<'a> Reader<'a> {
         Some(count)
     }
 
-    /// The digits of the number ahead, or one of the three bare words; `None` before all else.
+    /// Reads the text of the number ahead, which may be one of the three bare words; `None` for other
+    /// values.
     pub(super) fn number(&mut self) -> Option<&str> {
         str::from_utf8(self.jiter.next_number_bytes().ok()?).ok()
     }
 
-    /// The string ahead, without its escapes; `None` before all else.
+    /// Reads the string ahead and resolves its escapes; `None` for other values.
     pub(crate) fn string(&mut self) -> Option<&str> {
         self.jiter.next_str().ok()
     }
 
-    /// The literal ahead; `None` before all else.
+    /// Reads the bool ahead; `None` for other values.
     pub(super) fn bool(&mut self) -> Option<bool> {
         self.jiter.next_bool().ok()
     }
 
-    /// Nothing but white space may be left.
+    /// Checks that only white space is left.
     pub(crate) fn finish(&mut self) -> Result<(), SyntaxError> {
         self.jiter.finish().map_err(|error| self.syntax(&error))
     }

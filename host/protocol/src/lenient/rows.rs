@@ -1,9 +1,9 @@
 //! The rows of a request, joined into one tensor per input.
 //!
-//! Each row is a value for every input, without the batch axis. A row that fails leaves no trace,
-//! so that a dialect may go on with the next one.
+//! Each row has a value for every input, without the batch axis. An invalid row is removed completely,
+//! so that a protocol can continue with the next row.
 //!
-//! Invariant: all rows of a column have the same sizes and are complete.
+//! Invariant: all rows of a column are complete and have the same sizes.
 
 use super::error::{Problem, RowProblem};
 use super::reader::Reader;
@@ -13,11 +13,11 @@ use crate::label::Label;
 use bytes::Bytes;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
 
-/// The most bytes that the defaults of a request may grow to by being repeated: short text would
-/// otherwise become long content.
+/// The maximum number of bytes of the defaults of a request, repeated for each row. Without the limit, a
+/// short text could become a large tensor.
 pub(crate) const MAX_DEFAULT_BYTES: usize = 16 << 20;
 
-/// The inputs of a request as they grow row by row. Lifetime: one request.
+/// The inputs of a request, extended row by row. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Rows<'m> {
     columns: Vec<Column<'m>>,
@@ -26,12 +26,12 @@ pub(crate) struct Rows<'m> {
     default_bytes: usize,
 }
 
-/// What axis 0 of the inputs is.
+/// The meaning of axis 0 of the inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Axis {
-    /// The batch: rows lack it.
+    /// The batch axis, which rows lack.
     Batch,
-    /// A part of the tensor: there is one row, the tensor itself.
+    /// An axis of the tensor itself, which is the only row.
     Tensor,
 }
 
@@ -40,15 +40,15 @@ struct Column<'m> {
     spec: &'m TensorSpec,
     /// The declared shape of a row.
     shape: &'m [Dimension],
-    /// The sizes of every row, once there is one.
+    /// The sizes that all rows share; `None` before the first row.
     sizes: Option<Vec<u32>>,
     content: Vec<u8>,
-    /// Where the last row begins in the content.
+    /// The offset of the last row in the content.
     last_row: usize,
     rows: u32,
 }
 
-/// For each input, the value that a row without one has. Lifetime: one request.
+/// The value of each input for rows that do not give one. Lifetime: one request.
 #[derive(Debug, Default)]
 pub(crate) struct Defaults(Vec<Option<Value>>);
 
@@ -61,7 +61,7 @@ struct Value {
 // === impl Rows ===
 
 impl<'m> Rows<'m> {
-    /// No rows yet, each of them to lack the batch axis; `None` if the model has no such axis.
+    /// Returns an empty set of rows that lack the batch axis; `None` if the model has no such axis.
     pub(crate) fn new(model: &'m ModelDescription) -> Option<Rows<'m>> {
         if model.max_batch_size == 0 {
             return None;
@@ -71,7 +71,7 @@ impl<'m> Rows<'m> {
         Some(Rows::of(columns.collect::<Option<_>>()?, Axis::Batch))
     }
 
-    /// Room for one row that is the tensors themselves, all axes included.
+    /// Returns an empty set for one row, the whole tensors with all axes.
     pub(crate) fn whole(model: &'m ModelDescription) -> Rows<'m> {
         let inputs = model.signature.inputs.iter();
         let columns = inputs.map(|spec| Column::new(spec, &spec.shape));
@@ -87,12 +87,12 @@ impl<'m> Rows<'m> {
         }
     }
 
-    /// The rows so far.
+    /// Returns the number of rows so far.
     pub(crate) fn count(&self) -> u32 {
         self.rows
     }
 
-    /// The only input that a row must have; `None` if there are several or none.
+    /// Returns the only input, or else the only required input; `None` if there is no such input.
     pub(crate) fn only_input(&self) -> Option<&'m TensorSpec> {
         match self.columns.as_slice() {
             [column] => Some(column.spec),
@@ -100,8 +100,8 @@ impl<'m> Rows<'m> {
         }
     }
 
-    /// The only input at all, otherwise the only one of numbers, or the only one of these that a row
-    /// must have.
+    /// Returns the only input, or else the only input that is not BYTES, or else the only required one
+    /// among the latter.
     pub(crate) fn only_numeric_input(&self) -> Option<&'m TensorSpec> {
         let specs = self.columns.iter().map(|column| column.spec);
         let numeric = specs
@@ -112,7 +112,7 @@ impl<'m> Rows<'m> {
             .or_else(|| one(numeric.filter(|spec| !spec.optional)))
     }
 
-    /// Adds a row that is the value of this input alone; the others must be optional.
+    /// Adds a row with a value for this input only; the other inputs must be optional.
     pub(crate) fn push_value(
         &mut self,
         input: &TensorSpec,
@@ -123,7 +123,7 @@ impl<'m> Rows<'m> {
         self.end_row(added, &Defaults::default())
     }
 
-    /// Adds a row that is an object with a value for each input, or for those without a default.
+    /// Adds a row from an object with a value for each input, or for those without a default.
     pub(crate) fn push_object(
         &mut self,
         reader: &mut Reader,
@@ -134,7 +134,7 @@ impl<'m> Rows<'m> {
         self.end_row(added, defaults)
     }
 
-    /// The defaults that the object ahead holds.
+    /// Reads the defaults in the object ahead.
     pub(crate) fn defaults(&self, reader: &mut Reader, form: Form) -> Result<Defaults, RowProblem> {
         let mut values: Vec<Option<Value>> = self.columns.iter().map(|_| None).collect();
         reader.object(|name, reader| {
@@ -148,13 +148,13 @@ impl<'m> Rows<'m> {
         Ok(Defaults(values))
     }
 
-    /// The tensors of all rows; an optional input that no row has is absent.
+    /// Returns the tensors of all rows, without the optional inputs that no row has.
     pub(crate) fn finish(self) -> Result<Vec<NamedTensor>, TensorError> {
         let present = self.columns.into_iter().filter(|column| column.rows > 0);
         present.map(|column| column.finish(self.axis)).collect()
     }
 
-    /// The refusal of a row that is not an object, although only an object says which input is meant.
+    /// Returns the error for a row that must be an object to name its inputs, but is not.
     pub(crate) fn needs_object(&self) -> RowProblem {
         RowProblem::NeedsObject {
             expected: self.names(),
@@ -178,7 +178,7 @@ impl<'m> Rows<'m> {
         column.push(reader, form)
     }
 
-    /// Completes the row with defaults, or takes all of it back.
+    /// Completes the row with defaults, or removes it after an error.
     fn end_row(
         &mut self,
         added: Result<(), RowProblem>,
@@ -201,8 +201,8 @@ impl<'m> Rows<'m> {
             return Err(RowProblem::TooMany { limit: self.rows });
         }
         let rows = self.rows;
-        // An optional input may stand for required ones, which only the handler that declared it
-        // knows; models without a handler have none.
+        // An optional input may replace required ones, which only the handler that declares it can
+        // check. Models without a handler have no optional inputs.
         let mut columns = self.columns.iter();
         let stands_in = columns.any(|column| column.spec.optional && column.rows > rows);
         for (index, column) in self.columns.iter_mut().enumerate() {
@@ -243,7 +243,7 @@ impl<'m> Rows<'m> {
     }
 }
 
-/// The item of an iterator that has exactly one.
+/// Returns the item of an iterator that has exactly one.
 fn one<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     let first = items.next()?;
     items.next().is_none().then_some(first)
@@ -274,7 +274,8 @@ impl<'m> Column<'m> {
         }
     }
 
-    /// Reads one row onto the end. After an error, [`Column::cut_to`] removes what it left.
+    /// Appends one row. After an error, the content is as before. [`Column::cut_to`] removes a row
+    /// that was appended.
     fn push(&mut self, reader: &mut Reader, form: Form) -> Result<(), RowProblem> {
         self.last_row = self.content.len();
         let declared = (self.spec.element_type, self.shape);
@@ -305,7 +306,7 @@ impl<'m> Column<'m> {
         }
     }
 
-    /// Whether a row of these sizes may follow those before it.
+    /// Checks that a row has the same sizes as the rows before it. The first row sets them.
     fn agree(&mut self, sizes: &[u32]) -> Result<(), Problem> {
         match &self.sizes {
             Some(known) if known == sizes => Ok(()),
@@ -320,7 +321,8 @@ impl<'m> Column<'m> {
         }
     }
 
-    /// Takes back the one row after these, if it is there.
+    /// Removes the one row after the first `rows`, if there is one. Without rows, the sizes are open
+    /// again.
     fn cut_to(&mut self, rows: u32) {
         if self.rows > rows {
             self.content.truncate(self.last_row);

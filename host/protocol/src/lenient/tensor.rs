@@ -1,4 +1,4 @@
-//! Nested lists as the bytes of a tensor whose datatype and shape a signature declares.
+//! Decoding of nested arrays into the bytes of a tensor, with the datatype and shape of a signature.
 
 use super::element::{float, half, integer, read_bool, read_bytes};
 use super::error::Problem;
@@ -7,17 +7,18 @@ use super::reader::{Kind, Reader};
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{Dimension, ElementType};
 
-/// How much a value must look like its shape.
+/// The strictness of the nesting of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// A list per axis.
+    /// An array per axis.
     Nested,
-    /// Also all elements in one list, or a lone element without any, where the shape is clear.
+    /// As `Nested`, or all elements in one flat array, or a single bare element, if that determines
+    /// the shape.
     Loose,
 }
 
-/// Appends the elements of the value ahead to `content`; returns its size per axis, which fits
-/// `shape`. After an error, part of the value may be appended and read.
+/// Appends the elements of the value ahead to `content`, and returns the size of each axis, which
+/// matches `shape`. After an error, a part of the value may have been read and appended.
 pub(super) fn read(
     reader: &mut Reader,
     (element_type, shape): (ElementType, &[Dimension]),
@@ -49,13 +50,13 @@ pub(super) fn read(
     }
 }
 
-/// What is known of a value while it is read.
+/// The state of decoding one value.
 struct Walk<'a> {
     element_type: ElementType,
     shape: &'a [Dimension],
-    /// The length of the first list at each depth, once it has ended.
+    /// The length of the first array at each depth, once it has ended.
     sizes: Vec<Option<u32>>,
-    /// Elements so far.
+    /// The number of elements so far.
     position: usize,
     content: &'a mut Vec<u8>,
 }
@@ -83,7 +84,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Reads a value at this depth: an element at the innermost, a list of values at the others.
+    /// Reads a value at this depth: an element at the innermost depth, an array of values at others.
     fn nested(
         &mut self,
         reader: &mut Reader,
@@ -114,7 +115,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Reads a list of elements: at once where they are plain numbers, or one by one.
+    /// Reads an array of elements, in one pass if they are plain numbers, otherwise one by one.
     fn elements(
         &mut self,
         reader: &mut Reader,
@@ -145,7 +146,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The size per axis. An axis within an empty list has the declared size, 0 where variable.
+    /// Returns the size of each axis. An axis within an empty array has its declared size, 0 if
+    /// variable.
     fn sizes(&self) -> Result<Vec<u32>, Problem> {
         let known = self.sizes.iter().zip(self.shape);
         let sizes: Vec<u32> = known
@@ -179,7 +181,8 @@ impl Walk<'_> {
     }
 }
 
-/// The shape with its one variable axis, if it has one, made to hold `count` elements in all.
+/// Returns the sizes of a shape of `count` elements, with its one variable axis, if any, set to fit.
+/// `None` if the shape does not fit or has several variable axes.
 fn resolve(shape: &[Dimension], count: usize) -> Option<Vec<u32>> {
     let mut fixed = 1usize;
     let mut variable = 0;

@@ -1,9 +1,9 @@
-//! The elements of an output as JSON text, bare `NaN` and infinities included.
+//! Encoding of the elements of an output as JSON text, with bare `NaN` and infinities.
 //!
-//! Floats have the shortest digits that read back as the same number of their datatype, and a point
-//! or an exponent; integers have neither. A BYTES element is a string, or `{"b64": "..."}` where
-//! the output's name ends in `_bytes` (TF Serving's rule) or the element is not UTF-8 (TF Serving
-//! would write it as it is, which no JSON parser reads).
+//! Floats have the shortest digits that decode to the same number of their datatype, and a point or an
+//! exponent; integers have neither. A BYTES element is a string, or `{"b64": "..."}` if the name of the
+//! output ends in `_bytes` (TF Serving's rule) or the element is not UTF-8 (TF Serving would write its
+//! bytes unchanged, which no JSON parser accepts).
 
 use super::element::BASE64;
 use super::error::EncodeError;
@@ -12,16 +12,16 @@ use base64::Engine;
 use serde::Serialize;
 use wisp_tensor::{ElementType, NamedTensor, Shape};
 
-/// Empty lists in one output. A shape with a zero takes no bytes of content however large its other
-/// sizes are, but as nested lists it would be as long as they say.
+/// The maximum number of empty arrays in one output. A tensor with an axis of size 0 has no content,
+/// but its nested arrays take as much text as the sizes of the axes before it require.
 const MAX_EMPTY_LISTS: u64 = 1 << 16;
 
-/// The elements of one output, written one after the other. Lifetime: one request.
+/// A writer of the elements of one output, in order. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Values<'a> {
     output: &'a NamedTensor,
     as_base64: bool,
-    /// The content that is not written yet.
+    /// The content that has not been written yet.
     rest: &'a [u8],
 }
 
@@ -41,12 +41,12 @@ impl<'a> Values<'a> {
         })
     }
 
-    /// Writes all elements, nested as the shape says.
+    /// Writes all elements, nested as the shape.
     pub(crate) fn write_all(&mut self, text: &mut Vec<u8>) {
         self.write_nested(text, self.output.tensor.shape().dimensions());
     }
 
-    /// Writes the next entry of axis 0, nested as the other axes say.
+    /// Writes the next entry of axis 0, nested as the other axes.
     pub(crate) fn write_row(&mut self, text: &mut Vec<u8>) {
         let dimensions = self.output.tensor.shape().dimensions();
         self.write_nested(text, dimensions.get(1..).unwrap_or_default());
@@ -84,7 +84,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// How many lists end up empty when a tensor of this shape is nested.
+/// Returns the number of empty arrays in the nested form of a tensor of this shape.
 fn empty_lists(shape: &Shape) -> u64 {
     let dimensions = shape.dimensions();
     match dimensions.iter().position(|&size| size == 0) {
@@ -95,14 +95,14 @@ fn empty_lists(shape: &Shape) -> u64 {
     }
 }
 
-/// The number of this type that the bytes of an element are.
+/// The bytes of an element as a number of this type.
 macro_rules! read {
     ($number:ty, $element:expr) => {
         <$number>::from_le_bytes(fixed($element))
     };
 }
 
-/// Writes the element that these bytes are, BYTES without their length.
+/// Writes an element from its bytes, which for BYTES exclude the length.
 pub(crate) fn write_element(text: &mut Vec<u8>, element_type: ElementType, element: &[u8]) {
     match element_type {
         ElementType::Bool => write_json(text, &(element != [0])),
@@ -125,7 +125,7 @@ pub(crate) fn write_element(text: &mut Vec<u8>, element_type: ElementType, eleme
     }
 }
 
-/// The number that the bytes of one element are, as the nearest double; `None` for BYTES.
+/// Returns the bytes of an element as the nearest f64; `None` for BYTES.
 pub(crate) fn number(element_type: ElementType, element: &[u8]) -> Option<f64> {
     Some(match element_type {
         ElementType::Bool | ElementType::Uint8 => f64::from(read!(u8, element)),
@@ -144,7 +144,7 @@ pub(crate) fn number(element_type: ElementType, element: &[u8]) -> Option<f64> {
     })
 }
 
-/// Writes bytes as a string, or in base64 where they are none.
+/// Writes bytes as a string, or in base64 if they are not UTF-8.
 pub(crate) fn write_text(text: &mut Vec<u8>, bytes: &[u8]) {
     match str::from_utf8(bytes) {
         Ok(string) => write_json(text, string),
@@ -152,7 +152,7 @@ pub(crate) fn write_text(text: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Writes a number or string that strict JSON knows.
+/// Writes a number or string that has a form in strict JSON.
 pub(crate) fn write_json(text: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(text, value)
         .expect("a vector takes every byte; numbers and strings have a JSON form");

@@ -1,15 +1,15 @@
-//! Lists of numbers, checked and read in one pass.
+//! Arrays of numbers, validated and decoded in one pass.
 //!
-//! For text of which nothing is known yet. What is not a list of numbers of the datatype is `None`.
+//! The text need not be valid JSON. The result is `None` unless it is an array of numbers of the datatype.
 
 use super::decimal::Decimal;
 use super::float::{read_f32, read_f64};
 use wisp_tensor::tensor::byte_length;
 use wisp_tensor::{ElementType, Shape};
 
-/// A closure that reads an integer and its length from the start of a text.
+/// A closure that reads an integer from the start of a text and returns its bytes and its length.
 ///
-/// Closures instead of function pointers: the loop over the elements is compiled once per type.
+/// With closures instead of function pointers, the loop over the elements is compiled once per type.
 macro_rules! integer {
     ($integer:ty) => {
         |text: &[u8]| {
@@ -28,8 +28,8 @@ macro_rules! integer {
     };
 }
 
-/// Calls a method of a [`Scan`] with what reads one element of a datatype; `None` where JSON has no
-/// number for it.
+/// Calls a method of a [`Scan`] with the closure that reads one element of a datatype. Gives `None` for
+/// datatypes that this module does not read.
 macro_rules! with_reader {
     ($element_type:expr, $scan:ident.$method:ident($($argument:expr),+)) => {
         match $element_type {
@@ -54,15 +54,15 @@ macro_rules! with_reader {
     };
 }
 
-/// The bytes of a tensor of this type and shape whose elements all of `text` lists, in one list or
-/// nested exactly as the shape says.
+/// Decodes `text`, an array of the elements of a tensor of this type and shape, flat or nested exactly
+/// as the shape, into the bytes of the tensor.
 pub(crate) fn read_tensor(text: &str, element_type: ElementType, shape: &Shape) -> Option<Vec<u8>> {
     let scan = Scan::new(text);
     with_reader!(element_type, scan.tensor(shape))
 }
 
-/// Appends to `content` the numbers of the flat list that `text` begins with; returns how many they are
-/// and the length of the list. `None` leaves no trace.
+/// Appends the numbers of the flat array at the start of `text` to `content`, and returns their number
+/// and the length of the array. Leaves `content` unchanged if it returns `None`.
 pub(crate) fn read_list(
     text: &str,
     element_type: ElementType,
@@ -77,7 +77,7 @@ pub(crate) fn read_list(
     read
 }
 
-/// A position in text that may be anything.
+/// A position in text that need not be valid JSON.
 struct Scan<'a> {
     text: &'a [u8],
     position: usize,
@@ -115,7 +115,8 @@ impl<'a> Scan<'a> {
         read: impl Fn(&[u8]) -> Option<([u8; SIZE], usize)>,
     ) -> Option<Vec<u8>> {
         let count = shape.elements();
-        // An element takes a digit and a comma or bracket, at the least: no room is made for less text.
+        // An element takes at least a digit and a comma or bracket. Shorter text cannot fill the
+        // shape, so nothing is allocated for it.
         if count > self.text.len().div_ceil(2) {
             return None;
         }
@@ -136,7 +137,7 @@ impl<'a> Scan<'a> {
         (self.position == self.text.len()).then_some(content)
     }
 
-    /// Reads a list per axis, the last of them of numbers.
+    /// Reads nested arrays, one level per axis; the innermost contain numbers.
     fn lists<const SIZE: usize>(
         &mut self,
         sizes: &[u32],
@@ -157,7 +158,7 @@ impl<'a> Scan<'a> {
         self.step(b']')
     }
 
-    /// Reads a list of so many numbers.
+    /// Reads an array of exactly `count` numbers.
     fn numbers<const SIZE: usize>(
         &mut self,
         count: usize,
@@ -185,13 +186,13 @@ impl<'a> Scan<'a> {
         Some(element)
     }
 
-    /// Steps over this byte, which must be the next but for white space.
+    /// Skips white space and this byte, which must come next.
     #[inline(always)]
     fn step(&mut self, byte: u8) -> Option<()> {
         self.opens(byte).then_some(())
     }
 
-    /// Steps over this byte if it is the next but for white space, and says whether it was.
+    /// Skips white space, then this byte if it comes next. Returns whether it did.
     #[inline(always)]
     fn opens(&mut self, byte: u8) -> bool {
         self.blanks();

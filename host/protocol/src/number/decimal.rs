@@ -1,34 +1,34 @@
-//! A number's text, taken apart: what JSON allows, checked, and its digits as an integer.
+//! Parsing of a JSON number into its digits, as an integer, and its exponent.
 //!
-//! Eight bytes are looked at together, as one integer, which costs less than two one by one.
+//! Eight bytes are processed together, as one integer, which costs less than two bytes one by one.
 
-/// The most digits that certainly fit 64 bits.
+/// The maximum number of digits that always fit in 64 bits.
 const MAX_DIGITS: usize = 19;
 
-/// The powers of ten that so many digits are followed by.
+/// The powers of ten, by the number of digits to append.
 const POWERS_OF_TEN: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
-/// A number as it is written: `digits` times ten to the power of `exponent`.
+/// A number in decimal: `digits` times ten to the power of `exponent`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Decimal {
     pub(super) is_negative: bool,
-    /// Meaningless unless [`Decimal::has_all_digits`].
+    /// The digits as an integer, without the sign; meaningless unless [`Decimal::has_all_digits`].
     pub(super) digits: u64,
     pub(super) exponent: i64,
     pub(super) has_all_digits: bool,
-    /// There is neither a point nor an exponent.
+    /// A number with neither a point nor an exponent.
     pub(super) is_integer: bool,
-    /// Bytes of text.
+    /// The length of the text, in bytes.
     pub(super) length: usize,
 }
 
 impl Decimal {
-    /// The number that `text` begins with, if that is one in JSON.
+    /// Parses the number at the start of `text`; `None` if there is no valid JSON number.
     #[inline(always)]
     pub(super) fn read(text: &[u8]) -> Option<Decimal> {
         let is_negative = text.first() == Some(&b'-');
         let start = usize::from(is_negative);
-        // A zero before the point is no digit that counts.
+        // A zero before the point does not count as a digit.
         let (mut digits, mut position, mut count) = match text.get(start)? {
             b'0' => (0, start + 1, 0),
             b'1'..=b'9' => {
@@ -58,7 +58,8 @@ impl Decimal {
             if end == start {
                 return None;
             }
-            // A longer one is zero, infinite, or led by zeros.
+            // A longer exponent makes zero or infinity, or has leading zeros; the caller then parses
+            // the text with the standard library.
             match i32::try_from(power) {
                 Ok(power) if end - start <= MAX_DIGITS => {
                     let power = i64::from(power);
@@ -80,20 +81,20 @@ impl Decimal {
     }
 }
 
-/// The digits from `position` on, appended to those that make up `value`, and where they end. Beyond
-/// 64 bits the value wraps.
+/// Appends the digits from `position` on to the decimal number `value`, and returns the result and the
+/// end of the digits. Beyond 64 bits the value wraps.
 #[inline(always)]
 fn run(text: &[u8], mut position: usize, mut value: u64) -> (u64, usize) {
     while let Some(&eight) = text.get(position..).and_then(<[u8]>::first_chunk) {
         let (values, others) = classify(eight);
-        // A step that is always eight lets the processor read on before it has counted.
+        // With a constant step of eight, the processor can read ahead before the count is known.
         if others == 0 {
             value = value.wrapping_mul(100_000_000).wrapping_add(join(values));
             position += 8;
             continue;
         }
         let count = others.trailing_zeros() / 8;
-        // As many zeros in front make eight digits of them.
+        // Leading zeros extend the digits to eight.
         let Some(values) = values.checked_shl(64 - 8 * count) else {
             return (value, position);
         };
@@ -108,20 +109,20 @@ fn run(text: &[u8], mut position: usize, mut value: u64) -> (u64, usize) {
     (value, position)
 }
 
-/// The values of digits, the first in the lowest byte, and the high bits of the bytes that are none, of
-/// which no more than the lowest has a meaning.
+/// Returns the values of the digits, the first in the lowest byte, and a mask with the high bits of the
+/// bytes that are not digits. Only the lowest set bit of the mask is reliable.
 #[inline(always)]
 fn classify(bytes: [u8; 8]) -> (u64, u64) {
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-    // A digit becomes its value, all else more than nine.
+    // A digit becomes its value, and any other byte more than nine.
     let values = u64::from_le_bytes(bytes) ^ 0x3030_3030_3030_3030;
-    // The sum carries into the high bit where a value is more than nine; what it carries from there
-    // into the next byte is behind the first that is no digit.
+    // The sum sets the high bit of every byte above nine. A carry out of such a byte affects only
+    // bytes after the first one that is not a digit.
     let sums = values.wrapping_add(0x7676_7676_7676_7676) | values;
     (values, sums & HIGH_BITS)
 }
 
-/// The number that eight digits make: neighbours are joined to pairs, pairs to fours, and those to it.
+/// Returns the number of eight digits, which are combined into pairs, and then the pairs into the number.
 #[inline(always)]
 fn join(values: u64) -> u64 {
     const PAIRS: u64 = 0x0000_00ff_0000_00ff;
@@ -139,7 +140,7 @@ mod tests {
     fn check(text: &str) -> Result<(), TestCaseError> {
         let decimal = Decimal::read(text.as_bytes()).map(|decimal| decimal.length);
         let whole = serde_json::from_str::<serde_json::Number>(text).is_ok();
-        // Any text that is a number, and the longest number that any text begins with.
+        // The text is a number in JSON exactly if the longest number at its start is the whole text.
         prop_assert_eq!(
             whole,
             decimal == Some(text.len()) && is_in_range(text),
@@ -149,7 +150,7 @@ mod tests {
         Ok(())
     }
 
-    /// serde_json refuses what it cannot hold in a double.
+    /// Returns whether the number is finite as an f64, since serde_json rejects any other.
     fn is_in_range(text: &str) -> bool {
         text.parse::<f64>().is_ok_and(f64::is_finite)
     }
@@ -173,7 +174,7 @@ mod tests {
         ] {
             assert!(Decimal::read(text.as_bytes()).is_none(), "{text}");
         }
-        // A second number begins where the first has ended.
+        // Only the first number is read.
         for (text, length) in [
             ("01", 1),
             ("-00", 2),

@@ -1,17 +1,17 @@
 //! Floating-point numbers, each rounded once from its digits to the datatype.
 //!
-//! Numbers as clients print them (up to nineteen digits, a small exponent) take a short way; what it
-//! cannot prove right goes to the standard library.
+//! Numbers as clients usually write them (up to nineteen digits, a small exponent) take a fast path. The
+//! standard library parses every number that the fast path cannot prove to be rounded correctly.
 
 use super::decimal::Decimal;
 
-/// The powers of ten that a double holds exactly.
+/// The powers of ten that are exact as an f64.
 const POWERS_OF_TEN: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// The finite FP32 number that `text` begins with, and its length.
+/// Returns the finite FP32 number at the start of `text`, and its length.
 #[inline(always)]
 pub(crate) fn read_f32(text: &[u8]) -> Option<(f32, usize)> {
     let decimal = Decimal::read(text)?;
@@ -22,11 +22,11 @@ pub(crate) fn read_f32(text: &[u8]) -> Option<(f32, usize)> {
     single.is_finite().then_some((single, decimal.length))
 }
 
-/// The finite FP64 number that `text` begins with, and its length.
+/// Returns the finite FP64 number at the start of `text`, and its length.
 #[inline(always)]
 pub(crate) fn read_f64(text: &[u8]) -> Option<(f64, usize)> {
-    /// Below it, digits are exact as a double, as their power of ten is, so that their quotient or
-    /// product is rounded once (Clinger's fast path).
+    /// The limit up to which digits are exact as an f64. Their power of ten is exact too, so their
+    /// quotient or product is rounded once (Clinger's fast path).
     const MAX_EXACT: u64 = 1 << 53;
     let decimal = Decimal::read(text)?;
     let double = match near(&decimal) {
@@ -36,8 +36,8 @@ pub(crate) fn read_f64(text: &[u8]) -> Option<(f64, usize)> {
     double.is_finite().then_some((double, decimal.length))
 }
 
-/// A double that differs from the number by less than two units in its last place: the digits, where
-/// they are many, and their quotient or product with a power of ten are each rounded once.
+/// Returns an f64 that differs from the number by less than two units in the last place: the digits, if
+/// they exceed 53 bits, and their quotient or product with a power of ten are each rounded once.
 #[inline(always)]
 fn near(decimal: &Decimal) -> Option<f64> {
     let power = POWERS_OF_TEN.get(usize::try_from(decimal.exponent.unsigned_abs()).ok()?)?;
@@ -53,16 +53,15 @@ fn near(decimal: &Decimal) -> Option<f64> {
     })
 }
 
-/// The single nearest to the number that `double` is near.
+/// Returns the f32 that is nearest to the number that `double` approximates (see [`near`]).
 ///
-/// `None` where the number could be nearest to another: when the double lies about half-way between
-/// two singles, since on which side the number does is not known; and below the normal singles, whose
-/// half-ways lie elsewhere.
+/// `None` if another f32 could be nearer: if `double` is close to the midpoint of two f32s, since the
+/// number may be on either side of it; and below the normal f32s, which have other midpoints.
 #[inline(always)]
 fn nearest_single(double: f64) -> Option<f32> {
     const DROPPED_BITS: u64 = (1 << 29) - 1;
     const HALF_WAY: u64 = 1 << 28;
-    /// Twice what a double that is near can be off.
+    /// Twice the maximum error of [`near`], in units in the last place of an f64.
     const MARGIN: u64 = 4;
     let is_normal = double.abs() >= f64::from(f32::MIN_POSITIVE);
     let above = (double.to_bits() & DROPPED_BITS).wrapping_sub(HALF_WAY - MARGIN);

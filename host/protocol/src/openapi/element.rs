@@ -1,32 +1,32 @@
-//! What tensors look like in JSON: their elements, the lists around them, and their shapes.
+//! JSON schemas of tensors: their elements, the arrays around them, and their shapes.
 
 use crate::call::ModelDescription;
 use serde_json::{Value, json};
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{Dimension, ElementType, TensorSpec};
 
-/// The smallest double of which the decimal is beyond FP32: it lies just above half-way between the greatest
-/// number and what would follow it, from where on decimals round to infinity and are refused.
+/// The smallest f64 that is out of range for FP32. It lies just above the midpoint between the greatest
+/// f32 and the next step, from which on decimals round to infinity and are refused.
 const FP32_BOUND: f64 = 3.402_823_567_797_337e38;
 
-/// Which dialect's JSON it is.
+/// The JSON notation of a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notation {
     V2,
-    /// That of the other dialects, where bytes may be `{"b64": "..."}`.
+    /// The notation of the other protocols, in which bytes may be `{"b64": "..."}`.
     Lenient,
 }
 
-/// Which axes of a tensor a value has.
+/// The axes of a tensor that a value includes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Axes {
     All,
-    /// All but the first, which is the batch.
+    /// All axes except the first, which is the batch.
     Row,
 }
 
 impl Axes {
-    /// Those of the rows of this model, which may be whole tensors.
+    /// Returns the axes of one row of this model; without a batch axis, a row is the whole tensor.
     pub(super) fn of_rows(model: &ModelDescription) -> Axes {
         match model.max_batch_size {
             0 => Axes::All,
@@ -34,7 +34,7 @@ impl Axes {
         }
     }
 
-    /// The sizes along these axes.
+    /// Returns the sizes along these axes.
     pub(super) fn of(self, spec: &TensorSpec) -> &[Dimension] {
         match self {
             Axes::All => &spec.shape,
@@ -43,7 +43,7 @@ impl Axes {
     }
 }
 
-/// An element of this type as a client writes it; `None` where it has no JSON form.
+/// Returns the schema of an element in a request; `None` if the type has no JSON form.
 pub(super) fn element(element_type: ElementType, notation: Notation) -> Option<Value> {
     Some(match element_type {
         ElementType::Bool => json!({"type": "boolean"}),
@@ -67,22 +67,22 @@ pub(super) fn element(element_type: ElementType, notation: Notation) -> Option<V
     })
 }
 
-/// An element of this type as it is answered in the dialects other than V2.
+/// Returns the schema of an element in a response of the protocols other than V2.
 pub(super) fn answered(element_type: ElementType) -> Value {
-    // They write what they do not read; the bare words for NaN and the infinities are numbers too.
+    // These protocols also write types that they do not read; bare NaN and Infinity count as numbers.
     let element = element(element_type, Notation::Lenient);
     element
         .filter(|_| !matches!(element_type, ElementType::Fp32 | ElementType::Fp64))
         .unwrap_or_else(|| json!({"type": "number"}))
 }
 
-/// These elements in a list per axis.
+/// Nests the elements in one array per axis.
 pub(super) fn nested(element: Value, shape: &[Dimension]) -> Value {
     let axes = shape.iter().rev();
     axes.fold(element, |inner, &size| list(inner, size))
 }
 
-/// These elements as `data` of V2: in one list, or in a list per axis.
+/// Returns the schema of V2's `data`: the elements in one flat array, or in one array per axis.
 pub(super) fn flat_or_nested(element: Value, shape: &[Dimension]) -> Value {
     match shape.len() {
         1 => nested(element, shape),
@@ -94,8 +94,8 @@ pub(super) fn flat_or_nested(element: Value, shape: &[Dimension]) -> Value {
     }
 }
 
-/// These elements as `features`: in a list per axis, in one list where that leaves no doubt, or bare
-/// where there may be but one.
+/// Returns the schema of `features`: the elements in one array per axis, in one flat array if that is
+/// unambiguous, or bare if there may be exactly one.
 pub(super) fn loose(element: Value, shape: &[Dimension]) -> Value {
     let variable = shape.iter().filter(|&&size| size == Dimension::Variable);
     let may_be_one = shape
@@ -115,7 +115,7 @@ pub(super) fn loose(element: Value, shape: &[Dimension]) -> Value {
     }
 }
 
-/// The `shape` of an input, batch axis included.
+/// Returns the schema of an input's `shape`, batch axis included.
 pub(super) fn input_shape(input: &TensorSpec, model: &ModelDescription) -> Value {
     let sizes = input.shape.iter().enumerate();
     let sizes = sizes.map(|(axis, &size)| match (axis, size, model.max_batch_size) {
@@ -132,8 +132,8 @@ pub(super) fn input_shape(input: &TensorSpec, model: &ModelDescription) -> Value
     shape
 }
 
-/// The `shape` of an output, of which a schema says no more than the rank: tools stumble over `prefixItems`
-/// in answers.
+/// Returns the schema of an output's `shape`. It fixes only the rank, because some tools fail on
+/// `prefixItems` in responses.
 pub(super) fn output_shape(output: &TensorSpec) -> Value {
     let rank = output.shape.len();
     let sizes = one_size(Dimension::Variable);
@@ -146,7 +146,7 @@ pub(super) fn output_shape(output: &TensorSpec) -> Value {
     })
 }
 
-/// Bytes in base64, as the dialects other than V2 write them.
+/// Returns the schema of base64 bytes in the protocols other than V2.
 pub(super) fn base64() -> Value {
     json!({
         "type": "object",
@@ -172,7 +172,7 @@ fn list(items: Value, size: Dimension) -> Value {
     }
 }
 
-/// The elements of a shape, where it says how many they are.
+/// Returns the number of elements of a shape, variable unless every axis is fixed.
 fn count(shape: &[Dimension]) -> Dimension {
     let product = shape.iter().try_fold(1u32, |product, size| match size {
         Dimension::Fixed(size) => product.checked_mul(*size),
@@ -186,7 +186,7 @@ fn integer<T: Into<serde_json::Number>>(minimum: T, maximum: T) -> Value {
     json!({"type": "integer", "minimum": minimum, "maximum": maximum})
 }
 
-/// Whether everything that a request for this model must have can be said in JSON.
+/// Returns whether every required input of this model has a JSON form.
 pub(super) fn takes_json(model: &ModelDescription) -> bool {
     let mut required = model
         .signature
@@ -196,8 +196,8 @@ pub(super) fn takes_json(model: &ModelDescription) -> bool {
     required.all(|input| element(input.element_type, Notation::Lenient).is_some())
 }
 
-/// The inputs as an object by name, each as `value` says of its element and its shape, of which it has all
-/// axes or, as a row has, all but the first.
+/// Returns the schema of an object with one member per input. `value` builds each member from the
+/// element's schema and the sizes along `axes`.
 pub(super) fn by_name(
     model: &ModelDescription,
     axes: Axes,
@@ -214,7 +214,7 @@ pub(super) fn by_name(
         "properties": members,
         "additionalProperties": false,
     });
-    // An optional input may stand for required ones, which only the handler knows.
+    // An optional input may replace required ones; only the handler can decide.
     if inputs.clone().all(|input| !input.optional) {
         object["required"] = inputs.map(|input| input.name.as_str()).collect();
     }

@@ -1,13 +1,14 @@
-//! A request that a model can answer, made of nothing but its signature: zeros, one row of them.
+//! Example requests, generated from the signature alone: one row of zeros.
 //!
-//! A handler may want more than the signature says, and refuse them. There is no example for a model that
-//! needs strings, or what JSON cannot say: which strings make sense, signatures do not tell.
+//! A handler may require more than the signature declares and refuse the example. There is no example for
+//! a model that requires strings or types without a JSON form: a signature does not determine which
+//! strings are meaningful.
 
 use crate::call::ModelDescription;
 use serde_json::{Map, Value, json};
 use wisp_tensor::{Dimension, ElementType, TensorSpec};
 
-/// The most elements that an example shows.
+/// The maximum number of elements in an example input.
 const MAX_ELEMENTS: u32 = 1024;
 
 /// The zeros of one input.
@@ -17,7 +18,7 @@ struct Zeros<'a> {
     sizes: Vec<u32>,
 }
 
-/// The body of an inference in V2.
+/// Returns the body of a V2 inference.
 pub(super) fn v2(model: &ModelDescription) -> Option<Value> {
     let inputs = zeros(model)?.into_iter().map(|input| {
         let elements = input.sizes.iter().product::<u32>() as usize;
@@ -31,20 +32,19 @@ pub(super) fn v2(model: &ModelDescription) -> Option<Value> {
     Some(json!({"inputs": inputs.collect::<Vec<_>>()}))
 }
 
-/// One row of inputs without the batch axis: bare where there is one input, an object where there are
-/// several.
+/// Returns one row of inputs without the batch axis: a bare value for one input, an object for several.
 pub(super) fn row(model: &ModelDescription) -> Option<Value> {
     by_name(model, |input| input.nested(1))
 }
 
-/// One row of inputs, each by its name.
+/// Returns one row of inputs as an object by name.
 pub(super) fn named_row(model: &ModelDescription) -> Option<Value> {
     let inputs = zeros(model)?.into_iter();
     let members = inputs.map(|input| (input.spec.name.clone(), input.nested(1)));
     Some(Value::Object(members.collect()))
 }
 
-/// All inputs with all of their axes, bare or an object.
+/// Returns all inputs with all of their axes: a bare value for one input, an object for several.
 pub(super) fn columns(model: &ModelDescription) -> Option<Value> {
     by_name(model, |input| input.nested(0))
 }
@@ -63,7 +63,7 @@ fn by_name(model: &ModelDescription, value: impl Fn(&Zeros) -> Value) -> Option<
     }
 }
 
-/// The zeros of the inputs that have to be there.
+/// Returns the zeros of the required inputs; `None` if there are none, or if one has no example.
 fn zeros(model: &ModelDescription) -> Option<Vec<Zeros<'_>>> {
     let inputs = model.signature.inputs.iter();
     let required = inputs.filter(|input| !input.optional);
@@ -91,7 +91,7 @@ impl<'a> Zeros<'a> {
         Some(Zeros { spec, zero, sizes })
     }
 
-    /// In a list per axis, but for the first so many.
+    /// Nests the zeros in one array per axis, leaving out the first `dropped` axes.
     fn nested(&self, dropped: usize) -> Value {
         let axes = self.sizes.iter().skip(dropped).rev();
         axes.fold(self.zero.clone(), |inner, &size| {

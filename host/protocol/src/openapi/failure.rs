@@ -1,6 +1,6 @@
-//! The errors of an operation: which statuses, and what each of them means.
+//! The error responses of an operation, with the meaning of each status.
 //!
-//! Statuses come from the one table, [`crate::error`]; here stands what a reader needs to know of them.
+//! Statuses come from the table in [`crate::error`]; this module describes them for readers.
 
 use super::operation::Document;
 use crate::error::ErrorKind;
@@ -8,7 +8,7 @@ use crate::rest::Dialect;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-/// Every kind of which a client gets to see the status.
+/// Every kind whose status a client can receive.
 const KINDS: [ErrorKind; 13] = [
     ErrorKind::InvalidRequest,
     ErrorKind::NotFound,
@@ -25,7 +25,7 @@ const KINDS: [ErrorKind; 13] = [
     ErrorKind::Internal,
 ];
 
-/// What any request may meet.
+/// The errors that any request can receive.
 const ALWAYS: [ErrorKind; 4] = [
     ErrorKind::InvalidRequest,
     ErrorKind::UnsupportedEncoding,
@@ -33,13 +33,13 @@ const ALWAYS: [ErrorKind; 4] = [
     ErrorKind::Internal,
 ];
 
-/// What a request may meet that names a model.
+/// The errors of a request that names a model.
 pub(super) const NAMED: &[ErrorKind] = &[ErrorKind::NotFound];
 
-/// What a request may meet whose body is read.
+/// The errors of a request whose body is read.
 pub(super) const READ: &[ErrorKind] = &[ErrorKind::TooLarge, ErrorKind::ClientTimeout];
 
-/// What a request to load or unload may meet.
+/// The errors of a load or unload request.
 pub(super) const CONTROLLED: &[ErrorKind] = &[
     ErrorKind::NotFound,
     ErrorKind::Forbidden,
@@ -48,7 +48,7 @@ pub(super) const CONTROLLED: &[ErrorKind] = &[
     ErrorKind::NotImplemented,
 ];
 
-/// What an inference may meet.
+/// The errors of an inference.
 pub(super) const INFERRED: &[ErrorKind] = &[
     ErrorKind::NotFound,
     ErrorKind::TooLarge,
@@ -59,7 +59,7 @@ pub(super) const INFERRED: &[ErrorKind] = &[
     ErrorKind::DeadlineExceeded,
 ];
 
-/// Adds the responses for these kinds, and for those that are always possible, to an operation's.
+/// Adds the responses for `kinds` and for the errors that are always possible to an operation.
 pub(super) fn add(
     document: &mut Document,
     responses: &mut Map<String, Value>,
@@ -67,7 +67,7 @@ pub(super) fn add(
     kinds: &[ErrorKind],
 ) {
     let statuses = ALWAYS.iter().chain(kinds).map(|kind| dialect.status(*kind));
-    // It is hyper's answer to a head that never becomes a request.
+    // hyper's response to a head that it refuses before it becomes a request.
     let statuses = statuses.chain([StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE]);
     for status in statuses {
         let dialect_name = match dialect {
@@ -84,7 +84,7 @@ pub(super) fn add(
     }
 }
 
-/// The schema of every error, of which the document has one.
+/// Returns the schema that all errors share.
 pub(super) fn schema() -> Value {
     json!({
         "type": "object",

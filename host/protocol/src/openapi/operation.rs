@@ -1,11 +1,11 @@
-//! One operation of the document, and the parts that operations share.
+//! An operation of the document, and the parts that operations share.
 
 use super::failure;
 use crate::error::ErrorKind;
 use crate::rest::Dialect;
 use serde_json::{Map, Value, json};
 
-/// The groups of operations, in the order in which readers see them.
+/// The groups of operations, in display order.
 pub(super) const TAGS: [(&str, &str); 6] = [
     (
         INFERENCE,
@@ -32,7 +32,7 @@ pub(super) const SIMPLE: &str = "Predict";
 pub(super) const HEALTH: &str = "Health";
 pub(super) const DOCUMENTATION: &str = "Documentation";
 
-/// The parts of the document as they grow.
+/// The parts of the document as they are added.
 #[derive(Default)]
 pub(super) struct Document {
     pub(super) paths: Map<String, Value>,
@@ -40,18 +40,18 @@ pub(super) struct Document {
     pub(super) responses: Map<String, Value>,
 }
 
-/// What can be asked at one path with one method.
+/// An operation: one method of one path.
 pub(super) struct Operation {
-    /// Unique in the document.
+    /// The operation id, unique in the document.
     pub(super) id: String,
     pub(super) tag: &'static str,
     pub(super) summary: String,
     pub(super) parameters: Vec<Value>,
-    /// What the body is, where there is one; with it, the method is POST.
+    /// The request body, if any; an operation with a body is a POST.
     pub(super) body: Option<Value>,
-    /// The response of status 200.
+    /// The response with status 200.
     pub(super) success: Value,
-    /// What may go wrong besides what always may.
+    /// The possible errors besides those that are always possible.
     pub(super) failures: &'static [ErrorKind],
 }
 
@@ -90,7 +90,7 @@ impl Document {
         self.paths.insert(path, json!({method: described}));
     }
 
-    /// Adds a schema and returns what refers to it.
+    /// Adds a schema and returns a reference to it.
     pub(super) fn schema(&mut self, name: impl Into<String>, schema: Value) -> Value {
         let name = name.into();
         let reference = reference(&name);
@@ -99,17 +99,17 @@ impl Document {
     }
 }
 
-/// What refers to the schema of this name.
+/// Returns a reference to the schema of this name.
 pub(super) fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-/// A response with a JSON document.
+/// Returns a response with a JSON document.
 pub(super) fn answer(description: &str, schema: &Value) -> Value {
     json!({"description": description, "content": {"application/json": {"schema": schema}}})
 }
 
-/// A body of JSON that has to be there, with an example where one could be made.
+/// Returns a required JSON body, with an example if there is one.
 pub(super) fn json_body(schema: &Value, example: Option<Value>) -> Value {
     let mut media = json!({"schema": schema});
     if let Some(example) = example {
@@ -118,7 +118,7 @@ pub(super) fn json_body(schema: &Value, example: Option<Value>) -> Value {
     json!({"required": true, "content": {"application/json": media}})
 }
 
-/// An object that has all of these members, and may have others.
+/// Returns the schema of an object that has all of these members, and may have others.
 pub(super) fn object(members: Value) -> Value {
     let names: Vec<&String> = members
         .as_object()

@@ -1,4 +1,4 @@
-//! The routes of the simple dialect: features in, a prediction out.
+//! The routes of the predict API: features in, a prediction out.
 
 use super::element::{self, Axes, Notation};
 use super::operation::{Document, Operation, SIMPLE, answer, json_body, object, reference};
@@ -86,7 +86,7 @@ fn add_schemas(document: &mut Document, model: &ModelDescription) {
     document.schema(schema_name(model, "Prediction"), one);
 }
 
-/// A value for the only input, or an object by name.
+/// Returns the schema of the features: a bare value for the only input, or an object by name.
 fn features(model: &ModelDescription) -> Value {
     let axes = Axes::of_rows(model);
     let object = element::by_name(model, axes, element::loose);
@@ -101,7 +101,7 @@ fn features(model: &ModelDescription) -> Value {
     }
 }
 
-/// The members of an answer that a row has.
+/// Returns the schema of the prediction for one row.
 fn prediction(model: &ModelDescription) -> Value {
     let outcome = Outcome::new(model);
     let output = |name: &Option<String>| {
@@ -122,7 +122,7 @@ fn prediction(model: &ModelDescription) -> Value {
             json!({"anyOf": [element::answered(label.element_type), {"type": "null"}]})
         }
         (None, Some(value)) => whole(value),
-        // The index of the greatest probability, or the only one.
+        // The prediction is the index of the greatest probability, or the only probability.
         (None, None) => json!({"type": ["number", "null"]}),
     };
     let mut prediction = object(json!({"prediction": value}));

@@ -1,4 +1,4 @@
-//! The routes that are about the server itself: its health, its documentation.
+//! The routes of the server itself: health and documentation.
 
 use super::failure;
 use super::operation::{DOCUMENTATION, Document, HEALTH, Operation, answer, object};
@@ -62,7 +62,7 @@ pub(super) fn add(document: &mut Document) {
     );
 }
 
-/// A question without parameters.
+/// Creates a GET operation without parameters.
 fn question(id: &str, tag: &'static str, summary: &str, success: Value) -> Operation {
     Operation {
         id: id.to_owned(),

@@ -1,4 +1,4 @@
-//! What stands in the document, for models of every kind.
+//! Tests of the document's contents for models of every kind.
 
 use super::*;
 use serde_json::Value;
@@ -178,7 +178,7 @@ fn statuses_are_those_of_the_dialect() {
         "200", "400", "404", "408", "413", "415", "431", "500", "501", "502", "503", "504",
     ];
     assert_eq!(statuses("/v2/models/wine/infer"), v2);
-    // There, a handler's failure is a 500.
+    // In TF Serving's protocol, a handler's failure is a 500.
     let tfs: Vec<_> = v2.into_iter().filter(|status| *status != "502").collect();
     assert_eq!(statuses("/v1/models/wine:predict"), tfs);
 }

@@ -1,4 +1,4 @@
-//! The routes of TF Serving, of which `:predict` of rows and the list of models are KServe V1's too.
+//! The routes of TF Serving. KServe V1 shares the `:predict` route for rows and the list of models.
 
 use super::element::{self, Axes, Notation, nested};
 use super::operation::{Document, Operation, TFS, answer, json_body, object, reference};
@@ -27,7 +27,7 @@ pub(super) fn add(document: &mut Document, served: &Served) {
     }
 }
 
-/// What can be asked of any model: of all versions or the default one, and of one by number or label.
+/// Adds the status and metadata routes of a model: without a version, by number and by label.
 fn add_of_models(document: &mut Document, served: &Served) {
     let model = model_parameter(served);
     let mut version = version_parameter(served);
@@ -171,12 +171,12 @@ fn predict_request(model: &ModelDescription) -> Value {
     json!({"anyOf": [rows, columns]})
 }
 
-/// As many of these as one request may have.
+/// Returns the schema of an array of 1 to `max_batch_size` rows.
 fn rows(model: &ModelDescription, row: Value) -> Value {
     json!({"type": "array", "minItems": 1, "maxItems": model.max_batch_size, "items": row})
 }
 
-/// A bare value where one input is meant, or an object by name.
+/// Returns the schema of a bare value if exactly one input is addressed, or of an object by name.
 fn value(model: &ModelDescription, axes: Axes) -> Value {
     let object = element::by_name(model, axes, nested);
     let columns = Rows::whole(model);
@@ -199,7 +199,7 @@ fn predict_response(model: &ModelDescription) -> Value {
     json!({"anyOf": [object(json!({"predictions": rows})), columns]})
 }
 
-/// One output bare, several as an object.
+/// Returns the schema of the outputs: a bare value for one output, an object for several.
 fn outputs(model: &ModelDescription, axes: Axes) -> Value {
     let outputs = model.signature.outputs.iter();
     let values = outputs.map(|output| {
@@ -213,14 +213,14 @@ fn outputs(model: &ModelDescription, axes: Axes) -> Value {
     }
 }
 
-/// The body of `:classify` and `:regress`.
+/// Returns the schema of the body of `:classify` and `:regress`.
 fn examples_request(model: &ModelDescription) -> Value {
     let all = element::by_name(model, Axes::Row, element::loose);
     let mut some = all.clone();
     if let Some(members) = some.as_object_mut() {
         members.remove("required");
     }
-    // What stands in the context need not stand in the examples.
+    // A feature in the context may be omitted from the examples.
     let complete = json!({
         "type": "object",
         "required": ["examples"],
@@ -243,12 +243,12 @@ fn examples_request(model: &ModelDescription) -> Value {
     })
 }
 
-/// The only signature, which clients name in several ways.
+/// Returns the schema of the name of the only signature, which clients may spell in several ways.
 fn signature_name(method: &str) -> Value {
     json!({"enum": [SIGNATURE_NAME, "", method, null]})
 }
 
-/// The documents that do not depend on the model.
+/// Adds the schemas that do not depend on the model.
 fn add_documents(document: &mut Document) {
     let text = || json!({"type": "string"});
     let list = |items: Value| json!({"type": "array", "items": items});

@@ -1,4 +1,4 @@
-//! The routes of V2: inference model by model, and the models' own documents.
+//! The routes of V2: inference per model, and the models' metadata.
 
 mod infer;
 
@@ -47,7 +47,7 @@ pub(super) fn add(document: &mut Document, served: &Served) {
     }
 }
 
-/// What can be asked of any model, in its default version and in one by number.
+/// Adds the metadata routes of a model, for its default version and by number.
 fn add_of_models(document: &mut Document, served: &Served) {
     let model = model_parameter(served);
     let version = version_parameter(served);
@@ -130,7 +130,7 @@ fn add_control(document: &mut Document, served: &Served) {
     }
 }
 
-/// A question without parameters, answered with the document of this name.
+/// Creates a GET operation without parameters whose response is the schema of this name.
 fn question(id: &str, summary: &str, schema: &str) -> Operation {
     Operation {
         id: id.to_owned(),
@@ -143,7 +143,7 @@ fn question(id: &str, summary: &str, schema: &str) -> Operation {
     }
 }
 
-/// The name of a model in a path.
+/// Returns the path parameter for a model's name.
 pub(super) fn model_parameter(served: &Served) -> Value {
     let names: Vec<&str> = served
         .models
@@ -151,7 +151,7 @@ pub(super) fn model_parameter(served: &Served) -> Value {
         .map(|model| model.name.as_str())
         .collect();
     let mut schema = json!({"type": "string"});
-    // A list without an entry would make the document invalid.
+    // An empty `enum` would make the document invalid.
     match names.is_empty() {
         true => schema["pattern"] = json!("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"),
         false => schema["enum"] = json!(names),
@@ -159,7 +159,7 @@ pub(super) fn model_parameter(served: &Served) -> Value {
     json!({"name": "model", "in": "path", "required": true, "schema": schema})
 }
 
-/// The number of a version in a path.
+/// Returns the path parameter for a version's number.
 pub(super) fn version_parameter(served: &Served) -> Value {
     let numbers: BTreeSet<Version> = served.versions().map(|model| model.version).collect();
     let numbers: Vec<String> = numbers.iter().map(Version::to_string).collect();
@@ -170,7 +170,7 @@ pub(super) fn version_parameter(served: &Served) -> Value {
     json!({"name": "version", "in": "path", "required": true, "schema": schema})
 }
 
-/// The documents that do not depend on the model.
+/// Adds the schemas that do not depend on the model.
 fn add_documents(document: &mut Document) {
     let text = || json!({"type": "string"});
     let list = |items: Value| json!({"type": "array", "items": items});
@@ -216,7 +216,7 @@ fn add_documents(document: &mut Document) {
     document.schema("RepositoryIndex", list(entry));
 }
 
-/// What versions have done, in Triton's words.
+/// Returns the schema of the statistics in Triton's format.
 fn statistics() -> Value {
     let count = || json!({"type": "integer", "minimum": 0});
     let sums = |names: &[&str]| {

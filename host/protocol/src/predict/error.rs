@@ -1,10 +1,10 @@
-//! What can be wrong with a body of this dialect, and with one row of it.
+//! Errors of a body of the predict API, and of one row in it.
 
 use crate::error::ErrorKind;
 use crate::lenient::{RowProblem, SyntaxError};
 use wisp_tensor::TensorError;
 
-/// Why a body is no request. Lifetime: one request.
+/// The reason that a body cannot be decoded. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct DecodeError(#[from] Reason);
@@ -39,7 +39,7 @@ pub(super) enum Reason {
     Tensor(#[from] TensorError),
 }
 
-/// Why one row is not computed. Lifetime: one request.
+/// The reason that a row is not computed. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error(r#"the row is not an object like {{"features": [...]}}"#)]
@@ -55,7 +55,7 @@ pub(super) enum Refusal {
 }
 
 impl DecodeError {
-    /// What the dialect's error table is asked with.
+    /// Returns the key into the protocol's error table.
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidRequest
     }

@@ -1,27 +1,27 @@
-//! Which outputs of a model are its prediction and its probabilities, over HTTP and gRPC alike.
+//! Selection of the prediction and the probabilities among a model's outputs, over HTTP and gRPC alike.
 //!
-//! Read off types and shapes (see `role`), the first that fits in the signature's order:
-//! - the probabilities are the floats with one value for each class;
-//! - the prediction is the label: a single string, or beside probabilities a single integer or truth
-//!   value, or strings with one for each class, of which that of the greatest probability;
-//! - without a label, it is the index of the greatest probability; without probabilities either, the
-//!   first single value of any type, or else all of the first output.
+//! Types and shapes decide (see `role`). The first output in the signature's order that fits is taken:
+//! - The probabilities are the float output with one value for each class.
+//! - The prediction is the label: a single string, or, if there are probabilities, a single integer or
+//!   bool, or else the string of the greatest probability from an output with one string for each class.
+//! - Without a label, it is the index of the greatest probability. Without probabilities too, it is the
+//!   first output with a single value of any type, or else all of the first output.
 
 use crate::call::ModelDescription;
 use crate::lenient::EncodeError;
 use crate::role::{Extent, Grid, check_rows, extent, find, is_float, is_text};
 use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
 
-/// Where the members of an answer come from.
+/// The names of the outputs that the members of a response come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) probabilities: Option<String>,
     pub(crate) label: Option<String>,
-    /// What is shown as it is, where there are neither probabilities nor a label.
+    /// The output that is written unchanged if there are neither probabilities nor a label.
     pub(crate) value: Option<String>,
 }
 
-/// The outputs of an answer that predictions are read from. Lifetime: one request.
+/// The outputs of a response that predictions are read from. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Predictions<'a> {
     probabilities: Option<Grid<'a>>,
@@ -29,23 +29,23 @@ pub(crate) struct Predictions<'a> {
     value: Option<Value<'a>>,
 }
 
-/// An output that is shown as it is.
+/// An output that is written unchanged.
 #[derive(Debug)]
 enum Value<'a> {
-    /// Its rows are a single element each.
+    /// An output with a single element in each row.
     One(Grid<'a>),
     Several(&'a NamedTensor),
 }
 
-/// What is predicted for one row.
+/// The prediction for one row.
 #[derive(Debug)]
 pub(crate) enum Prediction<'a> {
     Element(ElementType, &'a [u8]),
     /// The position of the greatest probability.
     Class(usize),
-    /// No class is the greatest where all scores are NaN, or where there are none.
+    /// No greatest score: all scores are NaN, or there are none.
     Unknown,
-    /// The row's several elements of this output.
+    /// All elements of the row in this output.
     Several(&'a NamedTensor),
 }
 
@@ -60,7 +60,7 @@ impl Outcome {
         let is = |output: &TensorSpec, expected| extent(output, model) == expected;
         let probabilities = first(&|output| is_float(output) && is(output, Extent::Classes));
         let label = first(&|output| is_text(output) && is(output, Extent::One)).or_else(|| {
-            // Elsewhere it may be a remark on the prediction, which stands before it.
+            // Without probabilities, such an output may be a remark on the prediction before it.
             probabilities.as_ref()?;
             first(&|output| !is_float(output) && is(output, Extent::One))
                 .or_else(|| first(&|output| is_text(output) && is(output, Extent::Classes)))
@@ -76,7 +76,7 @@ impl Outcome {
         }
     }
 
-    /// The outputs that the answer is made of; empty means all.
+    /// Returns the outputs that the response is built from; empty means all.
     pub(crate) fn outputs(&self) -> Vec<String> {
         let Outcome {
             probabilities,
@@ -90,8 +90,8 @@ impl Outcome {
             .collect()
     }
 
-    /// Where these outputs, of so many rows, have what the predictions are made of. Without a batch
-    /// axis there is one row.
+    /// Returns the predictions in these outputs, which have `rows` rows. `None` means that there is no
+    /// batch axis, and a single row.
     pub(crate) fn find<'a>(
         &self,
         outputs: &'a [NamedTensor],
@@ -130,7 +130,7 @@ impl Outcome {
 }
 
 impl<'a> Predictions<'a> {
-    /// The output that a row's prediction is the label in, where it has one.
+    /// Returns the output that the predicted label or single value of a row is read from, if any.
     pub(crate) fn label(&self) -> Option<&'a NamedTensor> {
         let value = match &self.value {
             Some(Value::One(grid)) => Some(grid),
@@ -146,7 +146,7 @@ impl<'a> Predictions<'a> {
             (Some(Value::One(grid)), _, _) => (grid, Some(0)),
             (None, Some(label), _) if label.width == 1 => (label, Some(0)),
             (None, Some(label), _) => (label, class()),
-            // A variable axis may turn out to be a single number.
+            // A variable axis may have size 1 in the response.
             (None, None, Some(scores)) if scores.width == 1 => (scores, Some(0)),
             (None, None, _) => return class().map_or(Prediction::Unknown, Prediction::Class),
         };
@@ -156,7 +156,8 @@ impl<'a> Predictions<'a> {
         })
     }
 
-    /// The probabilities of the classes; a lone number is none, unless there is a label for it.
+    /// Returns the probabilities of the classes of a row. A single number is not a probability unless
+    /// there is a label for it.
     pub(crate) fn probabilities(&self, row: usize) -> Option<(ElementType, &[&'a [u8]])> {
         let scores = self.probabilities.as_ref()?;
         let is_list = scores.width != 1 || self.label.is_some();

@@ -1,7 +1,7 @@
-//! The features of one request, or of each row of a batch.
+//! Decoding of the features of one request, or of each row of a batch.
 //!
-//! The first pass settles that all of the text is JSON and finds the rows; each row is then read
-//! from its own text, so that one that fails leaves the place of the next one known.
+//! The first pass checks that the whole text is JSON and finds the rows. Each row is then decoded from
+//! its own text, so that decoding continues with the next row after an invalid one.
 
 use super::Verb;
 use super::error::{Reason, Refusal};
@@ -10,8 +10,8 @@ use super::response::{Answer, Reply};
 use crate::call::{InferRequest, ModelDescription};
 use crate::lenient::{Defaults, Form, Kind, Reader, RowProblem, Rows, SyntaxError, members};
 
-/// Rows that may fail alone in one batch. A refusal is longer than the shortest row, and a batch of
-/// nothing but mistakes is one mistake.
+/// The maximum number of invalid rows in a batch; with more, the whole request fails. An error is longer
+/// than the shortest row, so the limit bounds the response to a batch of invalid rows.
 const MAX_INVALID_ROWS: usize = 1024;
 
 pub(super) fn decode(
@@ -83,7 +83,7 @@ fn decode_batch<'m>(text: &str, model: &'m ModelDescription) -> Result<(Rows<'m>
     })
 }
 
-/// The rows of a batch as they stand in the body.
+/// The rows of a batch in the body.
 struct Batch<'a> {
     list: &'a str,
     row: Row,
@@ -91,9 +91,9 @@ struct Batch<'a> {
 
 #[derive(Clone, Copy)]
 enum Row {
-    /// The value of `features` itself.
+    /// A value without `features` around it.
     Features,
-    /// An object with `features` in it.
+    /// An object with the member `features`.
     Object,
 }
 
@@ -134,7 +134,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The text of `features` in the object that is all of `text`.
+/// Returns the text of `features` in `text`, which must be exactly one object.
 fn features(text: &str) -> Result<&str, Refusal> {
     if Reader::new(text).kind()? != Kind::Object {
         return Err(Refusal::NoObject);

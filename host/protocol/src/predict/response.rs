@@ -1,4 +1,4 @@
-//! From the answer of an inference to a prediction, or to one for each row.
+//! Encoding of an `InferResponse` as a prediction, or as one prediction for each row.
 
 use super::error::Refusal;
 use super::outcome::{Outcome, Prediction, Predictions};
@@ -7,27 +7,27 @@ use crate::lenient::{EncodeError, Values, write_element, write_json};
 use crate::reply::EncodedReply;
 use wisp_tensor::NamedTensor;
 
-/// What the client of one request wants to see of its answer. Lifetime: one request.
+/// The response format that one request asks for. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     pub(super) outcome: Outcome,
     pub(super) answer: Answer,
 }
 
-/// How many rows were asked about.
+/// The rows of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     One,
     Batch {
-        /// The rows that are computed.
+        /// The number of rows that are computed.
         rows: u32,
-        /// The rows that are not, with their places among all rows, in order.
+        /// The errors of the other rows, with their positions among all rows, in order.
         refusals: Vec<(usize, Refusal)>,
     },
 }
 
 impl Reply {
-    /// The bytes of `response`, an object for each row of the request.
+    /// Encodes `response`, with an object for each row of the request.
     pub fn encode(
         &self,
         response: InferResponse,
@@ -75,10 +75,10 @@ fn write_batch(text: &mut Vec<u8>, cells: &mut Cells, rows: u32, refusals: &[(us
     }
 }
 
-/// What the members of an answer are written from. Lifetime: one request.
+/// The values that the members of a response are written from. Lifetime: one request.
 struct Cells<'a> {
     predictions: Predictions<'a>,
-    /// The output that is shown row by row as it is, and whether it has rows.
+    /// The output whose rows are written unchanged, and whether it has a batch axis.
     several: Option<(Values<'a>, bool)>,
 }
 

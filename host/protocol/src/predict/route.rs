@@ -1,4 +1,4 @@
-//! The paths of the simple dialect, before a byte of body is read.
+//! Routing of the paths of the predict API, before the body is read.
 
 use super::{Codec, Verb};
 use crate::call::ModelName;
@@ -6,18 +6,19 @@ use crate::route::{Reason, allow};
 use crate::target::{self, decoded};
 use http::Method;
 
-/// One request of this dialect, as far as its path says what it wants. Lifetime: one request.
+/// A request of the predict API, identified by its method and path. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// Is the process alive?
+    /// A health check.
     Health,
-    /// An inference. No model means the only one that is served.
+    /// An inference. `None` selects the only model that is served.
     Infer(Option<ModelName>, Codec),
 }
 
-/// What a request with this method and path, without its query, asks for.
+/// Returns the route of a request with this method and path, without its query.
 pub(crate) fn route(method: &Method, uri_path: &str) -> Result<Route, Reason> {
-    // No route has more than two segments; what is longer stays joined and matches nothing.
+    // No route has more than two segments. In a longer path, the rest stays joined, and no route
+    // matches.
     let segments: Vec<&str> = uri_path.splitn(4, '/').collect();
     let (verb, model) = match segments[..] {
         ["", "health"] => {

@@ -1,4 +1,4 @@
-//! Whole bodies through the codec.
+//! Tests of whole bodies through the codec.
 
 mod batch;
 mod one;
@@ -12,7 +12,7 @@ fn four_numbers() -> Vec<TensorSpec> {
     vec![spec("x", ElementType::Fp32, &[-1, 4])]
 }
 
-/// A classifier as scikit-learn exports it.
+/// Returns a classifier as exported from scikit-learn.
 fn iris() -> ModelDescription {
     let outputs = vec![
         spec("label", ElementType::Int64, &[-1]),
@@ -37,7 +37,7 @@ fn encode(
     Ok(json(reply.encode(response(outputs), model)?))
 }
 
-/// The text of the refusal, which must be an invalid request.
+/// Returns the error message; the error must be an invalid request.
 fn refusal(verb: Verb, body: &str, model: &ModelDescription) -> String {
     let error = decode(verb, body, model).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{body}");

@@ -1,11 +1,11 @@
-//! Why a head makes no call, in every dialect of REST.
+//! Routing errors, common to all REST protocols.
 
 use crate::error::ErrorKind;
 use crate::target::UnknownTarget;
 use crate::v2;
 use http::Method;
 
-/// Why a head makes no call. Lifetime: one request.
+/// The error for a head that matches no call. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct RouteError(#[from] Reason);
@@ -24,7 +24,7 @@ pub(crate) enum Reason {
     HeaderLength(#[from] v2::HeaderLengthError),
 }
 
-/// Whether a route that takes one method is asked with it; `name` is that method's.
+/// Checks that a request uses the only method its route allows; `name` is that method's name.
 pub(crate) fn allow(method: &Method, allowed: Method, name: &'static str) -> Result<(), Reason> {
     match *method == allowed {
         true => Ok(()),
@@ -33,7 +33,7 @@ pub(crate) fn allow(method: &Method, allowed: Method, name: &'static str) -> Res
 }
 
 impl RouteError {
-    /// What the dialect's error table is asked with.
+    /// Returns the kind, the key into the protocol's error table.
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
             Reason::UnknownRoute | Reason::UnknownTarget(_) => ErrorKind::NotFound,
@@ -43,7 +43,7 @@ impl RouteError {
         }
     }
 
-    /// The value of the `Allow` header that has to go with a refused method.
+    /// Returns the value of the `Allow` header that must accompany a 405 response.
     pub fn allow(&self) -> Option<&'static str> {
         match &self.0 {
             Reason::Method { allowed } => Some(allowed),

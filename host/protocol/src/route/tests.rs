@@ -1,4 +1,4 @@
-//! Which heads mean which calls, and which mean none.
+//! Tests of the mapping from request heads to calls.
 
 use super::*;
 use crate::call::{DocsFile, ModelName, Version};
@@ -63,7 +63,7 @@ fn each_path_is_the_call_it_names() -> anyhow::Result<()> {
             "/v2/models/m/versions/3/ready",
             Call::ModelReady(target("m", Some("3"))),
         ),
-        // A model may be called like a part of a path.
+        // A model may have the name of a path segment.
         (
             "/v2/models/versions",
             Call::ModelMetadata(target("versions", None)),
@@ -85,7 +85,7 @@ fn each_path_is_the_call_it_names() -> anyhow::Result<()> {
             "/v2/models/stats/ready",
             Call::ModelReady(target("stats", None)),
         ),
-        // Percent escapes are decoded, once.
+        // Percent escapes are decoded once.
         (
             "/v2/models/a%2Db%2e1",
             Call::ModelMetadata(target("a-b.1", None)),
@@ -143,7 +143,7 @@ fn what_names_nothing_is_not_found() {
     ] {
         for method in [Method::GET, Method::POST] {
             let kind = route(&method, path, &HeaderMap::new()).map_err(|error| error.kind());
-            // A name that breaks the grammar is looked at after the method.
+            // The model name is validated after the method.
             let names_a_model = path.starts_with("/v2/models/") && method == Method::POST;
             let expected = match kind {
                 Err(ErrorKind::MethodNotAllowed) if names_a_model => continue,

@@ -1,12 +1,12 @@
-//! Which outputs `:classify` and `:regress` answer with, over HTTP and gRPC alike.
+//! Selection of the outputs for `:classify` and `:regress`, over HTTP and gRPC alike.
 //!
-//! TF Serving has signatures for them; ours are read off types and shapes (see `role`).
+//! TF Serving has signatures for them; here, types and shapes decide (see `role`).
 //!
-//! Scores: the output of floats with one value for each class, or a single one; of several, the one
-//! named `scores`. Labels: the output of strings with as many, or with one for each row; of several,
-//! the one named `classes`. One label among many scores names the best of them, and the others are
-//! left out. Without labels, the label of a class is its index: TF Serving gives the
-//! empty string for all of them, which tells nobody which is which.
+//! Scores are the float output with one value for each class, or with a single value; of several such
+//! outputs, the one named `scores`. Labels are the string output with as many values, or with one for
+//! each row; of several, the one named `classes`. A single label for many scores belongs to the highest
+//! one, and the other scores are left out. Without labels, the label of a class is its index: TF Serving
+//! returns empty strings, which do not distinguish the classes.
 
 use crate::call::ModelDescription;
 use crate::lenient::EncodeError;
@@ -14,7 +14,7 @@ use crate::role::{Extent, Grid, extent, is_float, is_text};
 use std::borrow::Cow;
 use wisp_tensor::{NamedTensor, TensorSpec};
 
-/// Why a model has no answer of this kind. Lifetime: one request.
+/// The reason that a model cannot classify or regress. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RoleError {
     #[error(
@@ -31,14 +31,14 @@ pub(crate) enum RoleError {
     NoNumber,
 }
 
-/// The outputs that name and weigh the classes.
+/// The outputs with the labels and scores of the classes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Classes {
     labels: Option<String>,
     scores: String,
 }
 
-/// The output that is a number for each row.
+/// The output with a number for each row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Number(String);
 
@@ -52,7 +52,7 @@ pub(crate) struct Classified<'a> {
 // === impl Classes ===
 
 impl Classes {
-    /// The outputs of a model that classifies.
+    /// Returns the outputs of a model for `:classify`.
     pub(crate) fn new(model: &ModelDescription) -> Result<Classes, RoleError> {
         let outputs = model.signature.outputs.iter();
         let listed = outputs.filter(|output| extent(output, model) != Extent::Other);
@@ -66,12 +66,12 @@ impl Classes {
         Ok(Classes { labels, scores })
     }
 
-    /// The outputs that the answer is made of.
+    /// Returns the outputs that the response is built from.
     pub(crate) fn outputs(&self) -> Vec<String> {
         self.labels.iter().chain([&self.scores]).cloned().collect()
     }
 
-    /// Where these outputs, of so many rows, have the classes.
+    /// Returns the classes in these outputs, which have `rows` rows.
     pub(crate) fn find<'a>(
         &self,
         outputs: &'a [NamedTensor],
@@ -91,21 +91,21 @@ impl Classes {
 // === impl Number ===
 
 impl Number {
-    /// The output of a model that gives a number for each row.
+    /// Returns the output of a model for `:regress`.
     pub(crate) fn new(model: &ModelDescription) -> Result<Number, RoleError> {
         let outputs = model.signature.outputs.iter();
-        // A variable axis may turn out to have size 1.
+        // A variable axis may have size 1 in the response.
         let numbers = outputs.filter(|output| is_float(output) && may_be_one(output, model));
         let chosen = choose(&numbers.collect::<Vec<_>>(), "outputs");
         chosen.map(Number).ok_or(RoleError::NoNumber)
     }
 
-    /// The output that the answer is made of.
+    /// Returns the output that the response is built from.
     pub(crate) fn outputs(&self) -> Vec<String> {
         vec![self.0.clone()]
     }
 
-    /// The numbers in these outputs, one in each of so many rows.
+    /// Returns the numbers in these outputs, one in each of `rows` rows.
     pub(crate) fn find<'a>(
         &self,
         outputs: &'a [NamedTensor],
@@ -134,12 +134,12 @@ fn choose(candidates: &[&TensorSpec], name: &str) -> Option<String> {
 // === impl Classified ===
 
 impl<'a> Classified<'a> {
-    /// The output that the labels are in, or else that of the scores.
+    /// Returns the output with the labels, or the one with the scores if there are no labels.
     pub(crate) fn labels(&self) -> &'a NamedTensor {
         self.labels.as_ref().unwrap_or(&self.scores).output
     }
 
-    /// The label and the score of each class of a row.
+    /// Returns the label and the score of each class of a row.
     pub(crate) fn row(&self, row: usize) -> impl Iterator<Item = (Cow<'a, [u8]>, &'a [u8])> {
         let scores = self.scores.row(row);
         let labels = self.labels.as_ref().map(|labels| labels.row(row));

@@ -1,6 +1,7 @@
-//! What can be wrong with a body of this dialect.
+//! Errors of decoding a body of this protocol.
 //!
-//! The texts name what the client named, shortened by `Label`, and what it has to change.
+//! The messages contain the client's own names, shortened by `Label`, and the change that the client
+//! has to make.
 
 use super::classes::RoleError;
 use crate::error::ErrorKind;
@@ -8,7 +9,7 @@ use crate::label::Label;
 use crate::lenient::{RowProblem, SyntaxError};
 use wisp_tensor::TensorError;
 
-/// Why a body is no request. Lifetime: one request.
+/// The reason that a body cannot be decoded. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct DecodeError(#[from] Reason);
@@ -21,7 +22,7 @@ pub(super) enum Reason {
     Syntax(#[from] SyntaxError),
     #[error("`{0}` is given twice")]
     Repeated(&'static str),
-    /// Told to nobody: the whole text is read instead.
+    /// Internal: the caller decodes the whole text instead, so no client receives this error.
     #[error("a list of numbers is none of the members")]
     Outline,
     #[error("the body has both `instances` and `inputs`: send rows or columns, not both")]
@@ -60,7 +61,7 @@ pub(super) enum Reason {
 }
 
 impl DecodeError {
-    /// What the dialect's error table is asked with.
+    /// Returns the key into the protocol's error table.
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidRequest
     }

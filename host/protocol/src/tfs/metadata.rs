@@ -1,6 +1,6 @@
-//! The small documents: which models there are, how a model is, what it takes and gives.
+//! The documents with the list of models, the state of a model, and its inputs and outputs.
 //!
-//! Where TF Serving and KServe V1 share a path, one object carries the keys of both.
+//! If TF Serving and KServe V1 share a path, one object has the keys of both.
 
 use crate::call::{IndexEntry, ModelDescription, ModelName, VersionState};
 use crate::grpc::tfs::{data_type, state};
@@ -58,13 +58,13 @@ struct ModelSpec<'a> {
     version: String,
 }
 
-/// The key that is really there twice.
+/// The key `signature_def`, which the document nests twice.
 #[derive(Serialize)]
 struct Signatures<T> {
     signature_def: T,
 }
 
-/// Its key is [`SIGNATURE_NAME`](super::SIGNATURE_NAME).
+/// The only signature, with [`SIGNATURE_NAME`](super::SIGNATURE_NAME) as its key.
 #[derive(Serialize)]
 struct OnlySignature<'a> {
     serving_default: Signature<'a>,
@@ -96,15 +96,15 @@ struct Dim {
     name: &'static str,
 }
 
-/// Written as an object of tensors by name.
+/// The inputs or outputs of a model, written as an object of tensors by name.
 struct Tensors<'a>(&'a [TensorSpec]);
 
-/// That the server is alive, as KServe V1 asks at the root.
+/// Returns the liveness document that KServe V1 has at the root path.
 pub fn alive() -> Bytes {
     Bytes::from_static(br#"{"status":"alive"}"#)
 }
 
-/// The list of models, as KServe V1 and, below it, OpenAI's clients read it.
+/// Returns the list of models, with the keys of KServe V1 and then those of OpenAI's clients.
 pub fn model_list(models: &[ModelName]) -> Bytes {
     let names = models.iter().map(ModelName::as_str);
     let entries = names.clone().map(|id| Entry {
@@ -120,17 +120,17 @@ pub fn model_list(models: &[ModelName]) -> Bytes {
     })
 }
 
-/// How a model's versions are, and whether any takes requests.
+/// Returns the states of a model's versions, and whether any of them is ready.
 pub fn model_status(model: &ModelName, versions: &[IndexEntry]) -> Bytes {
     document(&Status {
         name: model.as_str(),
         ready: (versions.iter()).any(|version| version.state == VersionState::Ready),
-        // A model without any version has nothing that this document could list.
+        // The entry of a model without versions has no version number, and is left out.
         model_version_status: versions.iter().filter_map(StatusOfVersion::new).collect(),
     })
 }
 
-/// What a model takes and gives.
+/// Returns the inputs and outputs of a model.
 pub fn model_metadata(model: &ModelDescription) -> Bytes {
     let serving_default = Signature {
         inputs: Tensors(&model.signature.inputs),

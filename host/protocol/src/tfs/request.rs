@@ -1,8 +1,8 @@
-//! The members of a body, and the rows or columns in them.
+//! Decoding of the members of a body, and of the rows or columns in them.
 //!
-//! Two passes: the first finds the members, in whatever order, and settles that all of the text is
-//! JSON; the second reads the elements straight into tensors. A member that is one long list of numbers
-//! is left to the second alone (`crate::outline`).
+//! The first of two passes finds the members, in any order, and checks that the whole text is JSON. The
+//! second decodes the elements straight into tensors. A member that is one long array of numbers is read
+//! by the second pass only (`crate::outline`).
 
 use super::classes::{Classes, Number};
 use super::error::Reason;
@@ -13,7 +13,7 @@ use crate::label::Label;
 use crate::lenient::{Defaults, Form, Kind, Reader, RowProblem, Rows, members};
 use crate::outline::Outline;
 
-/// The texts of the members that mean something; others are ignored, as in TF Serving.
+/// The text of each known member. Other members are ignored, as in TF Serving.
 #[derive(Default)]
 struct Members<'a> {
     signature_name: Option<&'a str>,
@@ -37,7 +37,8 @@ pub(super) fn decode(
     decode_text(verb, text, None, model)
 }
 
-/// With an outline, `text` is its; errors then mean no more than that all has to be read instead.
+/// Decodes a request from `text`. With an outline, `text` is the outline's, and on any error the
+/// caller must decode the whole text instead.
 pub(super) fn decode_text(
     verb: Verb,
     text: &str,
@@ -109,8 +110,8 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The only signature may be named, or left to the default as clients do with an empty name. TF
-/// Serving's own examples name the verb's method instead.
+/// Checks `signature_name`. It may name the only signature, be empty or null for the default, or
+/// name the verb's method, as TF Serving's own examples do.
 fn check_signature(text: &str, verb: Verb) -> Result<(), Reason> {
     if text == "null" {
         return Ok(());
@@ -136,7 +137,7 @@ fn decode_instances<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<
     Ok(rows)
 }
 
-/// All of an input's rows at once, batch axis included where there is one.
+/// Decodes whole inputs, including the batch axis if the model has one.
 fn decode_columns<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<'m>, Reason> {
     let mut rows = Rows::whole(model);
     let mut reader = Reader::new(text);
@@ -150,7 +151,7 @@ fn decode_columns<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<'m
     }
 }
 
-/// A bare value where one input is meant, otherwise an object of values by name.
+/// Adds a row: an object with values by name, or a bare value for the only input.
 fn push(rows: &mut Rows, reader: &mut Reader) -> Result<(), RowProblem> {
     if reader.kind()? == Kind::Object && !reader.is_base64() {
         return rows.push_object(reader, Form::Nested, &Defaults::default());
@@ -190,7 +191,7 @@ fn decode_context(rows: &Rows, text: &str) -> Result<Defaults, RowProblem> {
     }
 }
 
-/// Calls `each` before every item of the list that is `text`, which must have one at least.
+/// Calls `each` before every item of the array that is `text`, which must not be empty.
 fn each_row(
     member: &'static str,
     text: &str,

@@ -1,4 +1,4 @@
-//! From the answer of an inference to the bytes of a response.
+//! Encoding of an `InferResponse` as the body of an HTTP response.
 
 use super::classes::{Classes, Number};
 use crate::call::{InferResponse, ModelDescription};
@@ -7,13 +7,13 @@ use crate::reply::EncodedReply;
 use crate::role::check_rows;
 use wisp_tensor::NamedTensor;
 
-/// What the client of one request wants to see of its answer. Lifetime: one request.
+/// The response format that one request asks for. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     pub(super) shown: Shown,
 }
 
-/// The form of an answer, with the number of rows that were asked about.
+/// The form of a response, with the number of rows in the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shown {
     Rows(u32),
@@ -23,7 +23,7 @@ pub(super) enum Shown {
 }
 
 impl Shown {
-    /// The outputs that the answer shows; empty means all.
+    /// Returns the outputs that the response contains; empty means all.
     pub(super) fn outputs(&self) -> Vec<String> {
         match self {
             Shown::Rows(_) | Shown::Columns => Vec::new(),
@@ -34,7 +34,7 @@ impl Shown {
 }
 
 impl Reply {
-    /// The bytes of `response`, its outputs in their order.
+    /// Encodes `response`, with its outputs in their given order.
     pub fn encode(
         &self,
         response: InferResponse,
@@ -127,7 +127,7 @@ fn list(
     Ok(())
 }
 
-/// One output bare, several as an object.
+/// Writes a single output bare, and several outputs as an object.
 fn by_name(
     text: &mut Vec<u8>,
     outputs: &[NamedTensor],

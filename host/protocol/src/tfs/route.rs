@@ -1,7 +1,7 @@
-//! The family of paths below `/v1/models`, before a byte of body is read.
+//! Routing of the paths below `/v1/models`, before the body is read.
 //!
-//! TF Serving's patterns: keywords in any case; a name is what stands before the next `/` or `:`,
-//! its percent escapes decoded once; `/versions/0` means the latest version, as ovmsclient asks.
+//! As in TF Serving, keywords are case-insensitive, and a name extends to the next `/` or `:`, with its
+//! percent escapes decoded once. `/versions/0`, which ovmsclient sends, is the default version.
 
 use super::{Codec, Verb};
 use crate::call::{Target, VersionChoice};
@@ -9,19 +9,19 @@ use crate::route::{Reason, allow};
 use crate::target::{decoded, labelled, model, numbered};
 use http::Method;
 
-/// One request of this dialect, as far as its path says what it wants. Lifetime: one request.
+/// A request of this protocol, identified by its method and path. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// The models there are.
+    /// The list of models.
     List,
-    /// How a model is: TF Serving's status and KServe V1's readiness.
+    /// The state of a model: TF Serving's status and KServe V1's readiness.
     Status(Target),
-    /// What a model takes and gives.
+    /// The inputs and outputs of a model.
     Metadata(Target),
     Infer(Target, Codec),
 }
 
-/// What a request with this method and path, without its `/v1` and its query, asks for.
+/// Returns the route of a request with this method and path, without its `/v1` and its query.
 pub(crate) fn route(method: &Method, path_after_v1: &str) -> Result<Route, Reason> {
     let route = find(path_after_v1)?;
     match route {
@@ -36,7 +36,8 @@ fn find(path: &str) -> Result<Route, Reason> {
         Some((path, verb)) => (path, Some(verb_of(verb)?)),
         None => (path, None),
     };
-    // No route has more than six segments; what is longer stays joined and matches nothing.
+    // No route has more than six segments, the empty one before the first `/` included. Any
+    // further segments stay joined in the seventh, and no route matches.
     let segments: Vec<&str> = path.splitn(7, '/').collect();
     let ["", models, ref rest @ ..] = segments[..] else {
         return Err(Reason::UnknownRoute);

@@ -1,4 +1,4 @@
-//! Whole bodies through the codec. The parts have tests of their own beside them.
+//! Tests of whole bodies through the codec. The submodules have their own tests.
 
 mod example;
 mod identity;
@@ -9,7 +9,7 @@ use crate::error::ErrorKind;
 use crate::fixture::{floats, json, model, pairs, response, spec, tensor, texts, wine};
 use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
 
-/// A model of one input and one output, neither of them named by clients.
+/// Returns a model of one input and one output, which clients need not name.
 fn simple() -> ModelDescription {
     pairs(vec![spec("y", ElementType::Fp32, &[-1, 3])])
 }
@@ -34,7 +34,7 @@ fn encode(
     Ok(json(reply.encode(response(outputs), model)?))
 }
 
-/// The text of the refusal, which must be an invalid request.
+/// Returns the error message; the error must be an invalid request.
 fn refusal(verb: Verb, body: &str, model: &ModelDescription) -> String {
     let error = decode(verb, body, model).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{body}");

@@ -1,16 +1,16 @@
-//! The bytes behind the JSON: one section per input that declares one, in the order of the inputs.
+//! The bytes after the JSON: a section for each input that declares a size, in the order of the inputs.
 //!
-//! Invariant: every byte belongs to exactly one section, or the request is refused.
+//! Invariant: every byte belongs to exactly one section, or the request is rejected.
 
 use super::error::Reason;
 use bytes::Bytes;
 
-/// The sections of `rest`, a slice of it for each declared size.
+/// Splits `rest` into a slice for each declared size.
 ///
-/// All sizes are summed, and the sum compared, before the first is used.
+/// The sum of the sizes is checked before the first of them is used.
 pub(super) fn split(mut rest: Bytes, sizes: &[Option<u64>]) -> Result<Vec<Option<Bytes>>, Reason> {
     let actual = rest.len();
-    // Where the sum would overflow, it stays at a number that no body's length can be.
+    // On overflow the sum saturates at a number that no body is as long as.
     let declared = sizes.iter().flatten().copied().fold(0, u64::saturating_add);
     if u64::try_from(actual) != Ok(declared) {
         return Err(Reason::BinaryLength { declared, actual });

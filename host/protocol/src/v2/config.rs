@@ -1,7 +1,7 @@
-//! A model's configuration in Triton's words, as far as its description knows it.
+//! The configuration of a model in Triton's format, from the fields of its description.
 //!
-//! What is not known here (instances, batching, versions kept) is left out instead of guessed. Written
-//! here as JSON, and by `grpc::v2::model_config` as a message.
+//! Instances, batching and the version policy are not in the description and are left out. This module
+//! writes JSON; `grpc::v2::model_config` writes the message.
 
 use crate::call::ModelDescription;
 use crate::grpc::message::inference::DataType;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use wisp_tensor::{ElementType, TensorSpec};
 
-/// The configuration of a model, its members named as Triton names them.
+/// The configuration of a model, with Triton's member names.
 #[derive(Serialize)]
 pub(crate) struct Config<'a> {
     pub(crate) name: &'a str,
@@ -31,7 +31,7 @@ pub(crate) struct Tensor<'a> {
     pub(crate) optional: bool,
 }
 
-/// The configuration of a model as JSON.
+/// Returns the configuration of a model as JSON.
 pub fn model_config(model: &ModelDescription) -> Bytes {
     document(&Config::new(model))
 }
@@ -54,7 +54,8 @@ impl<'a> Config<'a> {
 }
 
 impl<'a> Tensor<'a> {
-    /// As in Triton, shapes exclude the batch axis that a model with a `max_batch_size` has.
+    /// Returns the configuration of an input or output. As in Triton, its shape excludes the batch axis
+    /// of a model with a `max_batch_size` above 0.
     fn new(spec: &'a TensorSpec, model: &ModelDescription) -> Tensor<'a> {
         let batch_axes = usize::from(model.max_batch_size > 0);
         let dims = spec.shape.iter().skip(batch_axes);

@@ -1,7 +1,7 @@
-//! Loading and unloading: what a client may say beside the model's name, and what it reads back.
+//! The bodies of requests to load or unload a model, and of their responses.
 //!
-//! Files and configurations come from the repository alone; a request that brings its own is told so
-//! and not half followed.
+//! Files and configurations come from the repository only. A request that contains its own is
+//! rejected, not applied in part.
 
 use super::error::{DecodeError, Reason};
 use super::request::object;
@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What is said by tritonclient unasked, and means nothing where no model depends on another.
+/// The parameter that tritonclient adds by itself. It has no effect, since models are independent.
 const UNLOAD_DEPENDENTS: &str = "unload_dependents";
 
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ struct Unloaded<'a> {
     unload: bool,
 }
 
-/// Whether the body of a request to load or unload asks for something that is done. An empty one does.
+/// Checks that the body of a request to load or unload has no unsupported parameter. It may be empty.
 pub fn check_control(body: &[u8]) -> Result<(), DecodeError> {
     if body.is_empty() {
         return Ok(());
@@ -46,20 +46,20 @@ pub fn check_control(body: &[u8]) -> Result<(), DecodeError> {
     }
 }
 
-/// The first of the parameters of a load or unload, over HTTP or gRPC, that is not followed.
+/// Returns the first unsupported parameter of a request to load or unload, over HTTP or gRPC.
 pub(crate) fn unsupported_parameter<V>(parameters: &BTreeMap<String, V>) -> Option<Label> {
     let mut names = parameters.keys();
     let name = names.find(|name| *name != UNLOAD_DEPENDENTS)?;
     Some(Label::new(name))
 }
 
-/// The answer to a load, in KServe's words, which Triton's clients take too.
+/// Returns the response to a load, in KServe's format, which Triton's clients also accept.
 pub fn loaded(model: &ModelName) -> Bytes {
     let name = model.as_str();
     document(&Loaded { name, load: true })
 }
 
-/// The answer to an unload.
+/// Returns the response to an unload, in the same format.
 pub fn unloaded(model: &ModelName) -> Bytes {
     let name = model.as_str();
     document(&Unloaded { name, unload: true })

@@ -1,7 +1,7 @@
-//! What can be wrong with a body, and with wanting an answer in a form it does not have.
+//! Errors of V2 over HTTP, from decoding requests and from encoding responses.
 //!
-//! All texts for clients stand here. They name what the client named, shortened by `Label`, and
-//! what it has to change; nothing internal.
+//! All messages are for clients. They contain the client's own names, shortened by `Label`, and the
+//! change that the client has to make; nothing internal.
 
 use crate::classification::{ClassRequestError, ClassesError};
 use crate::error::ErrorKind;
@@ -9,7 +9,7 @@ use crate::label::Label;
 use std::fmt;
 use wisp_tensor::{ElementType, Shape, TensorError};
 
-/// Why a body is no request. Lifetime: one request.
+/// The reason that a body cannot be decoded. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct DecodeError(#[from] Reason);
@@ -24,7 +24,7 @@ pub(super) enum Reason {
     Syntax(Box<str>),
     #[error("the body is not valid: {0}")]
     Document(Box<str>),
-    /// Told to nobody: the whole text is read instead.
+    /// Internal: the caller decodes the whole text instead, so no client receives this error.
     #[error("a list of numbers is not the `data` of an input")]
     Outline,
     #[error("the inputs declare {declared} bytes of binary data, the body holds {actual}")]
@@ -60,7 +60,7 @@ pub(super) enum Reason {
     RawInputs { required: usize },
 }
 
-/// What is wrong with one input.
+/// An error in one input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InputProblem {
     #[error("{0} is no datatype")]
@@ -98,14 +98,14 @@ pub(super) enum InputProblem {
     },
 }
 
-/// How many elements were found; counting stops at the first too many.
+/// The number of elements found; counting stops at the first excess element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Actual {
     Exactly(usize),
     More,
 }
 
-/// Why the header with the length of the JSON part cannot be followed. Lifetime: one request.
+/// An invalid header for the length of the JSON. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderLengthError {
     #[error("Inference-Header-Content-Length is not a decimal number of bytes")]
@@ -114,7 +114,7 @@ pub enum HeaderLengthError {
     Repeated,
 }
 
-/// Why an answer cannot be written as it was asked for. Lifetime: one request.
+/// The reason that a response cannot be encoded in the requested form. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     #[error(
@@ -139,7 +139,7 @@ pub enum EncodeError {
 }
 
 impl DecodeError {
-    /// What the dialect's error table is asked with.
+    /// Returns the key into the protocol's error table.
     pub fn kind(&self) -> ErrorKind {
         match self.0 {
             Reason::ControlParameter(_)
@@ -154,8 +154,8 @@ impl DecodeError {
 }
 
 impl Reason {
-    /// The refusal of JSON that serde found wanting, in its words: they say what stood where, and
-    /// our visitors choose them. Shortened, since they repeat strings of any length.
+    /// Converts an error of serde_json. Its message contains the position and the text of our
+    /// visitors; it is cut to 200 characters, since it may repeat strings of any length.
     pub(super) fn json(error: &serde_json::Error) -> Reason {
         const MAX_CHARACTERS: usize = 200;
         let text: Box<str> = error.to_string().chars().take(MAX_CHARACTERS).collect();
@@ -167,8 +167,8 @@ impl Reason {
 }
 
 impl EncodeError {
-    /// What the dialect's error table is asked with: a form without room for the answer is the
-    /// client's to change, since the answer itself is sound.
+    /// Returns the key into the protocol's error table. A result that cannot be written in the
+    /// requested form makes the request invalid, since the client can request another form.
     pub fn kind(&self) -> ErrorKind {
         match self {
             EncodeError::NoJsonForm { .. }
@@ -189,7 +189,7 @@ impl fmt::Display for Actual {
     }
 }
 
-/// What an element of this type looks like in JSON.
+/// Returns a description of an element of this type in JSON.
 fn expected(element_type: ElementType) -> &'static str {
     match element_type {
         ElementType::Bool => "true or false",

@@ -1,4 +1,4 @@
-//! The repository index: which models and versions there are, and in which state.
+//! The repository index: the models and versions, with their states.
 
 use super::error::DecodeError;
 use super::request::object;
@@ -7,11 +7,11 @@ use crate::reply::document;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// Which entries a client wants to see. Lifetime: one request.
+/// The index entries that a client requests. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IndexFilter {
     All,
-    /// Only versions that take requests now.
+    /// Only versions that are ready for requests.
     Ready,
 }
 
@@ -31,7 +31,7 @@ struct Entry<'a> {
     reason: Option<&'a str>,
 }
 
-/// The filter in a request's body. tritonclient sends an empty one.
+/// Decodes the filter in the body of a request. An empty body, as tritonclient sends, means all entries.
 pub fn decode_index(body: &[u8]) -> Result<IndexFilter, DecodeError> {
     if body.is_empty() {
         return Ok(IndexFilter::All);
@@ -43,7 +43,7 @@ pub fn decode_index(body: &[u8]) -> Result<IndexFilter, DecodeError> {
     })
 }
 
-/// The index as a bare array.
+/// Returns the index, a JSON array that no object encloses.
 pub fn index(entries: &[IndexEntry]) -> Bytes {
     let entries = entries.iter().map(|entry| Entry {
         name: entry.model.as_str(),
@@ -54,7 +54,7 @@ pub fn index(entries: &[IndexEntry]) -> Bytes {
     document(&entries.collect::<Vec<_>>())
 }
 
-/// The word for a state, which is the same over gRPC.
+/// Returns the protocol's name of a state, for HTTP and gRPC.
 pub(crate) fn state(state: &VersionState) -> &'static str {
     match state {
         VersionState::Loading => "LOADING",
@@ -64,7 +64,7 @@ pub(crate) fn state(state: &VersionState) -> &'static str {
     }
 }
 
-/// Why a version that is not ready is not, as far as there is something to say.
+/// Returns the reason that a version is unavailable; `None` for every other state.
 pub(crate) fn reason(state: &VersionState) -> Option<&str> {
     match state {
         VersionState::Failed(reason) => Some(reason),
@@ -74,7 +74,7 @@ pub(crate) fn reason(state: &VersionState) -> Option<&str> {
 }
 
 impl IndexFilter {
-    /// Whether the client wants to see this entry.
+    /// Returns whether the filter includes this entry.
     pub fn admits(self, entry: &IndexEntry) -> bool {
         match self {
             IndexFilter::All => true,

@@ -1,17 +1,14 @@
-//! The elements of a tensor as JSON: the `data` of an input, and of an output.
+//! The elements of a tensor as JSON: the `data` of an input or output.
 //!
-//! An input's `data` reaches this module as text, and is read straight into the tensor's bytes: the
-//! order of a request's keys does not matter, and a number is rounded once, from its digits to the
-//! datatype. A list of numbers is checked while it is read (`crate::number`); a long one therefore comes
-//! here as the first to look at it (`crate::outline`). All else, and what is wrong with a list, is
-//! read from text that serde_json has found to be one valid JSON value.
+//! The `data` of an input arrives as text and is decoded straight into the tensor's bytes, so the order
+//! of keys does not matter and each number is rounded once. `crate::number` checks arrays of numbers
+//! while it reads them, so long ones arrive unparsed (`crate::outline`). Everything else, error reports
+//! included, is read from text that serde_json has validated as one JSON value.
 //!
-//! Judgements: integers are written as integers (`1.0` is refused, as Triton does); BOOL is `true`
-//! or `false`, never a number; a number beyond the datatype's range is refused instead of becoming
-//! infinite; FP16 and BF16 have no JSON form. `data` is flat, or nested exactly as the shape says:
-//! a ragged or transposed list with the right count is a mistake that would become a wrong answer.
-//! An output that JSON cannot say (NaN, infinities, bytes that are not UTF-8) is refused with the
-//! advice to ask for binary data: `null` would hide which of them it was.
+//! Decisions: `1.0` is not an integer, as in Triton; BOOL is `true` or `false`, never a number; numbers
+//! beyond the datatype's range are errors, not infinities; FP16 and BF16 have no JSON form. `data` is
+//! flat or nested exactly as the shape: a ragged or transposed array could give a wrong result. Outputs
+//! without a JSON form (NaN, infinities, non-UTF-8) are errors that suggest binary data, never `null`.
 
 mod cursor;
 mod elements;
@@ -26,9 +23,9 @@ use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::tensor::byte_length;
 use wisp_tensor::{ElementType, Shape};
 
-/// A closure that reads an integer onto the end of a tensor's bytes; `None` when it is none.
+/// A closure that appends an integer to a tensor's bytes; it returns `None` for anything else.
 ///
-/// Closures instead of function pointers: the loop over the elements is compiled once per type.
+/// With closures instead of function pointers, the loop over the elements is compiled once per type.
 macro_rules! integer {
     ($integer:ty) => {
         |cursor, content| {
@@ -39,9 +36,9 @@ macro_rules! integer {
     };
 }
 
-/// The bytes of a tensor of this type and shape whose elements `text` lists.
+/// Decodes the elements in `text` into the bytes of a tensor of this type and shape.
 ///
-/// `text` must be one valid JSON value; anything else gives an error or nonsense, never a panic.
+/// `text` must be one valid JSON value; anything else gives an error or meaningless bytes, never a panic.
 pub(super) fn decode(
     text: &str,
     element_type: ElementType,
@@ -83,7 +80,7 @@ pub(super) fn decode(
     content.map(Bytes::from)
 }
 
-/// As [`decode`], for numbers in text that may be anything; `None` where something is wrong.
+/// Decodes numbers like [`decode`], from text that need not be valid JSON; returns `None` on any error.
 pub(super) fn decode_numbers(
     text: &str,
     element_type: ElementType,
@@ -92,19 +89,19 @@ pub(super) fn decode_numbers(
     read_tensor(text, element_type, shape).map(Bytes::from)
 }
 
-/// An input's `data` with what it claims to hold.
+/// The `data` of an input, with its declared type and shape.
 struct List<'a> {
     text: &'a str,
     element_type: ElementType,
     shape: &'a Shape,
 }
 
-/// Where a reader of `data` stands among its brackets.
+/// The arrangement of the elements of `data` in arrays.
 #[derive(Clone, Copy, PartialEq)]
 enum Layout {
-    /// All elements in one list.
+    /// All elements in one array.
     Flat,
-    /// A list per axis, as many deep as the shape has axes.
+    /// Arrays nested as deep as the shape has axes.
     Nested,
 }
 
@@ -120,7 +117,7 @@ impl List<'_> {
             (Layout::Flat, _) => 1,
             (Layout::Nested, rank) => rank,
         };
-        // The length so far of the open list at each depth; depth 0 is the value itself.
+        // The length so far of the open array at each depth; depth 0 is the value itself.
         let mut lengths = [0usize; MAX_RANK + 1];
         let mut depth = 0;
         let mut position = 0;
@@ -158,8 +155,8 @@ impl List<'_> {
         }
     }
 
-    /// Nested when the first thing in the outermost list is a list, or when a scalar's only
-    /// element stands without any.
+    /// Returns `Nested` if the outermost array begins with an array, or if the value is a bare
+    /// element, as for a tensor of rank 0.
     fn layout(&self) -> Layout {
         let mut cursor = Cursor::new(self.text);
         match (cursor.next_token(), cursor.next_token()) {
@@ -169,7 +166,7 @@ impl List<'_> {
         }
     }
 
-    /// Whether a list that ends at this depth is as long as its axis.
+    /// Checks that an array that ends at this depth is as long as its axis.
     fn check_length(
         &self,
         layout: Layout,
@@ -186,13 +183,13 @@ impl List<'_> {
         }
     }
 
-    /// Bytes to reserve: the tensor's size, once the text is known to be long enough for it.
+    /// Returns the number of bytes to reserve: the tensor's size, or 0 if the text is too short for it.
     fn capacity(&self) -> Result<usize, InputProblem> {
         let Some(size) = self.element_type.size() else {
             return Ok(self.text.len());
         };
         let bytes = byte_length(self.shape, size)?;
-        // An element takes a digit and a comma or bracket, at the least.
+        // An element takes at least a digit and a comma or bracket.
         match self.shape.elements() <= self.text.len().div_ceil(2) {
             true => Ok(bytes),
             false => Ok(0),
@@ -225,12 +222,12 @@ fn read_string(cursor: &mut Cursor, content: &mut Vec<u8>) -> Option<()> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
     match inner.contains('\\') {
         false => append_element(inner, content),
-        // Fails on lone surrogates, which the first pass lets through.
+        // Fails on lone surrogates, which the first pass accepts.
         true => append_element(&serde_json::from_str::<String>(text).ok()?, content),
     }
 }
 
-/// Appends one BYTES element: its length, then itself.
+/// Appends one BYTES element: its length as a little-endian u32, then its bytes.
 fn append_element(element: &str, content: &mut Vec<u8>) -> Option<()> {
     let length = u32::try_from(element.len()).ok()?;
     content.extend_from_slice(&length.to_le_bytes());

@@ -1,4 +1,4 @@
-//! The small documents of V2: what the server is, what a model takes, who is alive, what failed.
+//! The metadata, health and error documents of V2.
 
 use crate::call::{ModelDescription, ModelName, Version};
 use crate::reply::document;
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use wisp_tensor::TensorSpec;
 
-/// The extensions of V2 that work, in Triton's names.
+/// The supported extensions of V2, by Triton's names.
 pub(crate) const EXTENSIONS: [&str; 6] = [
     "binary_tensor_data",
     "classification",
@@ -36,7 +36,7 @@ struct Model<'a> {
 struct Spec<'a> {
     name: &'a str,
     datatype: &'static str,
-    /// -1 where variable.
+    /// The size of each axis; -1 for a variable one.
     shape: Vec<i64>,
 }
 
@@ -55,7 +55,7 @@ struct Ready<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     ready: bool,
-    /// Clients of V2 read it from whatever is not a 200.
+    /// The message that clients of V2 read from every response other than 200.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
@@ -65,7 +65,7 @@ struct Failure<'a> {
     error: &'a str,
 }
 
-/// What the server is; `version` is that of the program.
+/// Returns the server's metadata. `version` is the version of the program.
 pub fn server_metadata(version: &str) -> Bytes {
     document(&Server {
         name: "wisp",
@@ -74,7 +74,7 @@ pub fn server_metadata(version: &str) -> Bytes {
     })
 }
 
-/// What a model takes and gives; `versions` are those that a client may ask for.
+/// Returns the inputs and outputs of a model. `versions` are those that a client may request.
 pub fn model_metadata(model: &ModelDescription, versions: &[Version]) -> Bytes {
     document(&Model {
         name: model.model.as_str(),
@@ -85,18 +85,18 @@ pub fn model_metadata(model: &ModelDescription, versions: &[Version]) -> Bytes {
     })
 }
 
-/// The names of the models, as KServe lists them.
+/// Returns the names of the models, in KServe's format.
 pub fn model_list(models: &[ModelName]) -> Bytes {
     let models = models.iter().map(ModelName::as_str).collect();
     document(&List { models })
 }
 
-/// The answer of a process that answers.
+/// Returns the liveness document. It is always `true`, since a process that responds is alive.
 pub fn live() -> Bytes {
     document(&Live { live: true })
 }
 
-/// Whether the server takes inference requests. With `false` it belongs to a 503.
+/// Returns the readiness of the server. With `false`, the document belongs to a 503.
 pub fn ready(ready: bool) -> Bytes {
     document(&Ready {
         name: None,
@@ -105,7 +105,7 @@ pub fn ready(ready: bool) -> Bytes {
     })
 }
 
-/// Whether a model takes inference requests. With `false` it belongs to a 503.
+/// Returns the readiness of a model. With `false`, the document belongs to a 503.
 pub fn model_ready(model: &ModelName, ready: bool) -> Bytes {
     document(&Ready {
         name: Some(model.as_str()),
@@ -114,7 +114,7 @@ pub fn model_ready(model: &ModelName, ready: bool) -> Bytes {
     })
 }
 
-/// The body of every answer that is not a 200.
+/// Returns the body of every response other than 200.
 pub fn encode_error(message: &str) -> Bytes {
     document(&Failure { error: message })
 }

@@ -1,7 +1,7 @@
-//! A body that is nothing but the bytes of the model's only input.
+//! Raw requests, with a body that is the bytes of the model's only required input.
 //!
-//! The shape is the model's own: the batch axis counts as 1, and a single variable axis takes the
-//! size that the body's length gives it.
+//! The shape is the one in the signature: a variable batch axis has size 1, and the size of a single
+//! other variable axis follows from the length of the body.
 
 use super::error::{InputProblem, Reason};
 use crate::call::ModelDescription;
@@ -11,7 +11,7 @@ use wisp_tensor::signature::DimensionList;
 use wisp_tensor::tensor::byte_length;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
 
-/// The input that `body` is, of the model's one required input.
+/// Returns `body` as the model's only required input.
 pub(super) fn decode(body: Bytes, model: &ModelDescription) -> Result<NamedTensor, Reason> {
     let mut required = model
         .signature
@@ -49,7 +49,7 @@ pub(super) fn decode(body: Bytes, model: &ModelDescription) -> Result<NamedTenso
     }
 }
 
-/// A tensor whose one variable axis is as long as the body makes it.
+/// Returns a numeric tensor whose one variable axis is sized to fit the body.
 fn numbers(body: Bytes, input: &TensorSpec, shape: Vec<Dimension>) -> Result<Tensor, InputProblem> {
     let variable = shape
         .iter()
@@ -68,7 +68,7 @@ fn numbers(body: Bytes, input: &TensorSpec, shape: Vec<Dimension>) -> Result<Ten
         _ => {
             let element_size = input.element_type.size().ok_or_else(wrong_length)?;
             let step = byte_length(&resolve(&shape, 1)?, element_size)?;
-            // A step of 0 (another axis is empty) leaves the size open, and fits no body.
+            // If another axis is empty, the step is 0 and no size can be derived.
             let size = body.len().checked_div(step).ok_or_else(wrong_length)?;
             u32::try_from(size).map_err(|_| wrong_length())?
         }
@@ -77,7 +77,7 @@ fn numbers(body: Bytes, input: &TensorSpec, shape: Vec<Dimension>) -> Result<Ten
     Tensor::new(input.element_type, resolved, body.clone()).map_err(|_| wrong_length())
 }
 
-/// A BYTES tensor whose only element is the body; the length before it costs the one copy.
+/// Returns a BYTES tensor with the body as its only element. The length prefix requires a copy.
 fn element(body: Bytes, shape: Vec<Dimension>) -> Result<Tensor, InputProblem> {
     let shape = resolve(&shape, 1)?;
     if shape.elements() != 1 {
@@ -90,7 +90,7 @@ fn element(body: Bytes, shape: Vec<Dimension>) -> Result<Tensor, InputProblem> {
     Ok(Tensor::new(ElementType::Bytes, shape, content.freeze())?)
 }
 
-/// The shape with every variable axis set to `size`.
+/// Returns the shape with every variable axis set to `size`.
 fn resolve(shape: &[Dimension], size: u32) -> Result<Shape, InputProblem> {
     let sizes = shape.iter().map(|dimension| match *dimension {
         Dimension::Fixed(fixed) => fixed,

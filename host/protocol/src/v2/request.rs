@@ -1,8 +1,8 @@
-//! The JSON of an inference request: its members as they stand in the body, and what they mean.
+//! Decoding of the JSON of an inference request.
 //!
-//! Members we do not know are ignored, since the kserve client adds some; members given twice are
-//! refused, since two readers could each believe another one. `null` stands for an absent member,
-//! as clients that serialise optional fields write it, except as a parameter's value.
+//! Unknown members are ignored, since the kserve client adds some. Members given twice are errors,
+//! since two parsers could each use a different one. `null` is the same as an absent member, as clients
+//! that serialize optional fields send it, except as the value of a parameter.
 
 mod member;
 
@@ -19,13 +19,14 @@ pub(crate) use member::{MAX_PARAMETERS, MAX_TENSORS, is_reserved};
 use serde::Deserialize;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError};
 
-/// The longest name of an input or output: beyond any model's, and short enough to be passed on.
+/// The maximum length of the name of an input, output or parameter: more than any model needs, and
+/// short enough to pass on.
 pub(crate) const MAX_NAME_BYTES: usize = 1024;
 
-/// The longest id of a request, which its answer repeats.
+/// The maximum length of the id of a request, which its response repeats.
 pub(crate) const MAX_ID_BYTES: usize = 1024;
 
-/// The request in `text`, the body's JSON, and in `rest`, the bytes behind it.
+/// Decodes a request from `text`, the JSON of the body, and `rest`, the bytes after it.
 pub(super) fn decode(
     text: &[u8],
     rest: Bytes,
@@ -40,7 +41,8 @@ pub(super) fn decode(
     decode_text(text, None, rest, model)
 }
 
-/// With an outline, `text` is its; errors then mean no more than that all has to be read instead.
+/// Decodes a request from `text`. With an outline, `text` is the outline's, and on any error the
+/// caller must decode the whole text instead.
 pub(super) fn decode_text(
     text: &str,
     outline: Option<&Outline>,
@@ -84,12 +86,12 @@ pub(super) fn decode_text(
     Ok((request, reply))
 }
 
-/// Looked at as a whole: serde_json does not look into strings that it skips.
+/// Checks that the whole text is UTF-8, since serde_json does not check strings that it skips.
 fn utf8(text: &[u8]) -> Result<&str, Reason> {
     str::from_utf8(text).map_err(|_| Reason::Syntax("it is not UTF-8".into()))
 }
 
-/// The object that is all of `text`.
+/// Parses `text`, which must be exactly one JSON object.
 pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Reason> {
     parse(utf8(text)?)
 }
@@ -175,7 +177,7 @@ fn decode_input(
     Ok(Tensor::new(element_type, shape, content)?)
 }
 
-/// The outputs asked for, the form of those for which one was asked, and those that are to be classes.
+/// The requested outputs, with the forms and classifications requested for some of them.
 struct Wanted {
     names: Vec<String>,
     forms: Vec<(String, Form)>,

@@ -1,7 +1,6 @@
-//! From the answer of an inference to the bytes of a response.
+//! Encoding of an `InferResponse` as the body of an HTTP response.
 //!
-//! The JSON is written into one buffer; each binary tensor follows as the very bytes the model or
-//! the handler left, uncopied.
+//! The JSON is written into one buffer. Each binary tensor follows as its own chunk, without a copy.
 
 use super::error::EncodeError;
 use super::json::Elements;
@@ -14,18 +13,18 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use wisp_tensor::{NamedTensor, Parameter, ParameterValue};
 
-/// What the client of one request wants to see of its answer. Lifetime: one request.
+/// The response format that one request asks for. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     pub(super) id: Option<String>,
-    /// The form of outputs for which none was asked.
+    /// The form of outputs that the request gives no form for.
     pub(super) default: Form,
     pub(super) forms: Vec<(String, Form)>,
-    /// The outputs that are answered with classes.
+    /// The outputs to replace with their classes.
     pub(super) classes: Vec<TopClasses>,
 }
 
-/// How an output travels; by default as a raw request is answered.
+/// The encoding of an output. The default is that of the response to a raw request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Form {
     Json,
@@ -57,7 +56,7 @@ struct Output<'a> {
     content: Content<'a>,
 }
 
-/// Written as the one member in which the two forms of an output differ.
+/// The one member in which the two forms of an output differ.
 #[derive(Serialize)]
 enum Content<'a> {
     #[serde(rename = "data")]
@@ -67,7 +66,7 @@ enum Content<'a> {
 }
 
 impl Reply {
-    /// The reply to a request without JSON: all outputs in one form.
+    /// Returns the format for a request without JSON: all outputs in one form.
     pub(super) fn to_raw_request(form: Form) -> Reply {
         Reply {
             id: None,
@@ -77,7 +76,7 @@ impl Reply {
         }
     }
 
-    /// About how many bytes of JSON the encoded response will have.
+    /// Returns an estimate of the bytes of JSON in the encoded response.
     pub fn text_bytes(&self, response: &InferResponse) -> usize {
         let json = response
             .outputs
@@ -86,7 +85,7 @@ impl Reply {
         text_bytes(json).saturating_add(classification::text_bytes(&self.classes, response))
     }
 
-    /// The bytes of `response`, its outputs in their order.
+    /// Encodes `response`, with its outputs in their given order.
     pub fn encode(
         &self,
         response: InferResponse,
@@ -144,7 +143,7 @@ impl Reply {
         }
     }
 
-    /// Whether the output of this name is written as JSON.
+    /// Returns whether the output with this name is written as JSON.
     pub(crate) fn is_text(&self, output: &str) -> bool {
         self.form(output) == Form::Json
     }

@@ -1,6 +1,6 @@
-//! The statistics of model versions, as Triton's extension writes them.
+//! The statistics of model versions, in the format of Triton's extension.
 //!
-//! The same over gRPC is `grpc::v2::statistics`.
+//! `grpc::v2::statistics` is the equivalent over gRPC.
 
 use crate::reply::document;
 use crate::statistics::{Batch, Phases, Sum, Sums, VersionStatistics};
@@ -54,7 +54,7 @@ struct Counted {
     ns: u64,
 }
 
-/// The statistics of these versions.
+/// Returns the statistics of these versions as JSON.
 pub fn statistics(versions: &[VersionStatistics]) -> Bytes {
     document(&Document {
         model_stats: versions.iter().map(Model::new).collect(),
@@ -82,7 +82,7 @@ impl Requests {
             fail: Counted::new(sums.fail),
             queue: Counted::new(sums.queue),
             phases: PhasesOf::new(sums.phases),
-            // Answers are not cached, so that none is found and none is missed.
+            // Responses are not cached, so there are neither hits nor misses.
             cache_hit: Counted::new(Sum::default()),
             cache_miss: Counted::new(Sum::default()),
         }

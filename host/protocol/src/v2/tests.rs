@@ -1,4 +1,4 @@
-//! Whole bodies through the codec. The parts have tests of their own beside them.
+//! Tests of whole bodies through the codec. The submodules have their own tests.
 
 mod binary;
 mod identity;
@@ -26,7 +26,7 @@ fn model(inputs: Vec<TensorSpec>, max_batch_size: u32) -> ModelDescription {
     }
 }
 
-/// A model of two inputs; which names and types requests give them is checked elsewhere.
+/// Returns a model of two inputs. The codec does not check names and types against it.
 fn two_inputs() -> ModelDescription {
     model(fixture::wine().signature.inputs, 0)
 }
@@ -42,18 +42,18 @@ fn codec(header_length: Option<usize>, accept: &[&str]) -> Codec {
     Codec::from_headers(&headers).unwrap()
 }
 
-/// Decodes a body that is JSON throughout.
+/// Decodes a body that consists of JSON only.
 fn decode(json: &str) -> Result<(InferRequest, Reply), DecodeError> {
     codec(None, &[]).decode(Bytes::copy_from_slice(json.as_bytes()), &two_inputs())
 }
 
-/// Decodes JSON with these bytes behind it.
+/// Decodes a body of JSON followed by these bytes.
 fn decode_binary(json: &str, rest: &[u8]) -> Result<(InferRequest, Reply), DecodeError> {
     let body = Bytes::from([json.as_bytes(), rest].concat());
     codec(Some(json.len()), &[]).decode(body, &two_inputs())
 }
 
-/// The bytes of these numbers as FP32.
+/// Returns the bytes of these numbers as FP32.
 fn singles(numbers: &[f32]) -> Vec<u8> {
     numbers
         .iter()
@@ -61,7 +61,7 @@ fn singles(numbers: &[f32]) -> Vec<u8> {
         .collect()
 }
 
-/// The text of the refusal, which must be an invalid request.
+/// Returns the error message; the error must be an invalid request.
 fn refusal(result: Result<(InferRequest, Reply), DecodeError>) -> String {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");

@@ -1,7 +1,8 @@
-//! The signature as a handler tells it, and whether it is one.
+//! The signature that a handler declares, and its validation.
 //!
-//! Read once, when a version is loaded: the names and shapes here go into every metadata answer and
-//! every check of a request, so that what no request could ever meet is refused now, by name.
+//! It is read once, when a version is loaded. Its names and shapes are part of every metadata response
+//! and every check of a request, so declarations that no request could ever satisfy are refused here, by
+//! name.
 
 use super::HandlerSignature;
 use super::wire::Datatype;
@@ -13,13 +14,13 @@ use wisp_tensor::{Dimension, TensorSpec};
 
 pub(super) type ReadSignature = TypedFunc<(), (Signature,)>;
 
-/// The most inputs a model or graph may have, and the most outputs.
+/// The maximum number of inputs, and of outputs, of a model or graph.
 const MAX_TENSORS: usize = 1024;
 
-/// The most graphs a handler may load.
+/// The maximum number of graphs that a handler may load.
 const MAX_GRAPHS: usize = 16;
 
-/// What is wrong, and with which part of the signature. Names are cut for it.
+/// The error in a signature and the part that it concerns. Names are shortened.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signature's {subject} {problem}")]
 pub(super) struct SignatureError {
@@ -69,7 +70,7 @@ pub(super) struct Signature {
     graphs: Vec<GraphSpec>,
 }
 
-/// The inputs or the outputs of the model or of one graph, for errors.
+/// The inputs or outputs of the model or of one graph, for error messages.
 struct Place<'a> {
     kind: &'static str,
     graph: Option<&'a str>,

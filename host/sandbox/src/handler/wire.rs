@@ -1,8 +1,7 @@
-//! The types of `wisp:handler/model@0.1.0` that requests and answers are made of, as wasmtime lowers
-//! and lifts them.
+//! The request and response types of `wisp:handler/model@0.1.0`, as wasmtime lowers and lifts them.
 //!
-//! What goes in borrows the request and is copied once, into the guest's memory; what comes out is
-//! copied once, out of it, and then checked.
+//! A request is borrowed and copied once, into the guest's memory; a response is copied once, out of it,
+//! and then checked.
 
 use crate::handler::HandlerCall;
 use crate::text::{MAX_NAME_BYTES, shown};
@@ -12,10 +11,10 @@ use wisp_tensor::{ElementType, NamedTensor, Parameter, Shape, Tensor, TensorErro
 
 pub(super) type Infer<'a> = TypedFunc<(Request<'a>,), (Result<Response, Failure>,)>;
 
-/// The most outputs an answer may have, and the most parameters.
+/// The maximum number of outputs, and of parameters, in a response.
 const MAX_TENSORS: usize = 1024;
 
-/// What a guest answered is not what the contract asks for. Names are cut for it.
+/// The error for a guest's response that violates the contract. Names are shortened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     #[error("output `{name}`: {source}")]

@@ -1,7 +1,7 @@
 //! The four interfaces of wasi:nn as wasmtime links them: names, signatures, enumerations.
 //!
-//! The only file that spells out the release candidate. wasmtime checks every name and type here
-//! against the component when it is loaded.
+//! Only this file depends on the release candidate's exact definitions. wasmtime checks every name and
+//! type here against the component when it is loaded.
 
 use super::ComputeError;
 use super::resource::{NamedResource, NnContext, NnError, NnGraph, NnTensor};
@@ -106,7 +106,7 @@ pub(crate) enum ErrorCode {
     Unknown,
 }
 
-/// `wasi:nn/graph.graph-encoding`. Only read to be refused: graphs come by name.
+/// `wasi:nn/graph.graph-encoding`. Decoded only to be refused: graphs are loaded by name.
 #[derive(Debug, Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
@@ -128,7 +128,7 @@ enum GraphEncoding {
     Autodetect,
 }
 
-/// `wasi:nn/graph.execution-target`. Only read to be refused, as above.
+/// `wasi:nn/graph.execution-target`. Decoded only to be refused: graphs are loaded by name.
 #[derive(Debug, Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
@@ -142,7 +142,7 @@ enum ExecutionTarget {
     Tpu,
 }
 
-/// Link everything but `compute`.
+/// Links everything except `compute`.
 pub(crate) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     let mut errors = linker.instance(ERRORS)?;
     errors.resource(
@@ -179,7 +179,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
             let admitted = store
                 .data_mut()
                 .admit_tensor(&dimensions, element_type, data.len())?;
-            // The only copy: out of the guest's memory, at the size that was admitted.
+            // The only copy: out of the guest's memory, with the size that was admitted.
             let content = admitted.and_then(|admitted| admitted.copy(data.as_le_slice(&store)));
             let handle = store
                 .data_mut()
@@ -245,7 +245,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
     )
 }
 
-/// Link a `compute` that computes on the calling thread.
+/// Links a `compute` that runs on the calling thread.
 pub(crate) fn add_inline_compute(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.instance(INFERENCE)?.func_wrap(
         COMPUTE,
@@ -258,7 +258,7 @@ pub(crate) fn add_inline_compute(linker: &mut Linker<InstanceState>) -> wasmtime
             let computed = state
                 .prepare_compute(&context, inputs)?
                 .map(|prepared| prepared.compute.compute_inline(&prepared.inputs, deadline));
-            // Neither is the guest's to answer: the call may be made again as a queued one.
+            // Neither error is returned to the guest: the call may be repeated as a queued one.
             match computed {
                 Ok(Err(ComputeError::Unprepared)) => return Err(Unprepared.into()),
                 Ok(Err(ComputeError::Deadline)) => return Err(LimitError::Deadline.into()),
@@ -270,7 +270,7 @@ pub(crate) fn add_inline_compute(linker: &mut Linker<InstanceState>) -> wasmtime
     )
 }
 
-/// Link a `compute` that parks the guest's fiber until the graph has answered.
+/// Links a `compute` that suspends the guest's fiber until the graph has computed.
 pub(crate) fn add_queued_compute(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.instance(INFERENCE)?.func_wrap_async(
         COMPUTE,

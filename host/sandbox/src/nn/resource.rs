@@ -1,6 +1,6 @@
-//! What the handles of a guest's wasi:nn resources stand for, and the state they change.
+//! The host values behind a guest's wasi:nn resource handles, and the operations on them.
 //!
-//! Every function here works on [`InstanceState`] alone, so that the two linkers share them.
+//! Every function here operates on [`InstanceState`] alone, so both linkers share them.
 
 use super::interface::{ErrorCode, TensorType};
 use super::{Compute, ComputeError};
@@ -15,8 +15,8 @@ use wisp_tensor::signature::{check_complete, check_tensors};
 use wisp_tensor::tensor::byte_length;
 use wisp_tensor::{ElementType, NamedTensor, Reservation, Shape, ShapeError, Tensor};
 
-/// The most tensors without a valid shape that one instance may make; a guest that goes on does so
-/// on purpose.
+/// The maximum number of tensors without a valid shape that one instance may create. A guest that exceeds
+/// it does so on purpose.
 const MAX_INVALID_TENSORS: u32 = 16;
 
 /// `wasi:nn/tensor.tensor`.
@@ -46,7 +46,7 @@ pub(super) struct NnError {
     pub(super) text: String,
 }
 
-/// A tensor that fits its shape and has been charged for, before its bytes are copied.
+/// A tensor that matches its shape and has been charged, before its bytes are copied.
 #[derive(Debug)]
 pub(super) struct AdmittedTensor {
     element_type: ElementType,
@@ -54,7 +54,7 @@ pub(super) struct AdmittedTensor {
     reservation: Reservation,
 }
 
-/// Inputs that have met their graph's signature.
+/// Inputs that match their graph's signature.
 #[derive(Debug)]
 pub(super) struct PreparedCompute {
     pub(super) compute: Arc<dyn Compute>,
@@ -67,7 +67,8 @@ impl NnError {
     fn new(code: ErrorCode, text: impl AsRef<str>) -> NnError {
         NnError {
             code,
-            // It may repeat names that the guest chose, and nobody is charged for it.
+            // The text may repeat names that the guest chose, and its memory is not charged to the
+            // instance.
             text: bounded(text.as_ref()),
         }
     }
@@ -87,7 +88,8 @@ impl NnTensor {
 }
 
 impl AdmittedTensor {
-    /// The tensor with a copy of `content`, whose bytes stay reserved as long as anybody has them.
+    /// Returns the tensor with a copy of `content`, whose bytes stay reserved until their last clone is
+    /// dropped.
     pub(super) fn copy(self, content: &[u8]) -> Result<Tensor, NnError> {
         let tensor = Tensor::new(
             self.element_type,
@@ -99,7 +101,7 @@ impl AdmittedTensor {
     }
 }
 
-/// The shape of a tensor that `length` bytes are, if they are one.
+/// Returns the shape of a tensor of `length` bytes, or an error if the length does not match.
 fn tensor_shape(
     dimensions: &[u32],
     element_type: ElementType,
@@ -107,7 +109,7 @@ fn tensor_shape(
 ) -> Result<Shape, NnError> {
     let rank = dimensions.len();
     if rank > MAX_RANK {
-        // Before they are copied: a guest can give as many as its memory holds.
+        // Checked before the dimensions are copied: a guest can pass as many as fit in its memory.
         return Err(NnError::invalid(&ShapeError::Rank { rank }));
     }
     let shape = Shape::new(dimensions.to_vec()).map_err(|error| NnError::invalid(&error))?;
@@ -130,10 +132,10 @@ impl InstanceState {
             .map_err(|_| LimitError::Handles { limit }.into())
     }
 
-    /// Whether `length` bytes are a tensor of this type and shape that this instance may still
-    /// make; they are charged to it before anybody copies them.
+    /// Checks that `length` bytes are a tensor of this type and shape that this instance may still
+    /// create, and charges them before they are copied.
     ///
-    /// Fails the call where the instance may, but the host has no room.
+    /// Fails the call if the instance's limit allows the tensor but the host has no memory for it.
     pub(super) fn admit_tensor(
         &mut self,
         dimensions: &[u32],
@@ -157,7 +159,7 @@ impl InstanceState {
         })
     }
 
-    /// A handle to an admitted tensor, or to the reason why it has no bytes.
+    /// Creates a handle to an admitted tensor, or to the error that left it without bytes.
     pub(super) fn insert_tensor(
         &mut self,
         mut dimensions: Vec<u32>,
@@ -165,7 +167,7 @@ impl InstanceState {
         content: Result<Tensor, NnError>,
     ) -> wasmtime::Result<Resource<NnTensor>> {
         if content.is_err() {
-            // Nobody was charged for them, so no more are kept than a valid tensor could have.
+            // They were not charged, so no more of them are kept than a valid tensor could have.
             dimensions.truncate(MAX_RANK);
             dimensions.shrink_to_fit();
             self.invalid_tensors += 1;
@@ -208,7 +210,8 @@ impl InstanceState {
                 let compute = Arc::clone(compute);
                 self.insert(NnGraph { compute }).map(Ok)
             }
-            // The text repeats nothing: what exists beside the version's own graphs is no guest's business.
+            // The text repeats nothing: guests must not learn which graphs exist besides those of their
+            // version.
             None => self
                 .insert(NnError::new(
                     ErrorCode::NotFound,
@@ -248,7 +251,7 @@ impl InstanceState {
         Ok(())
     }
 
-    /// Take the inputs from the guest and check them against the graph.
+    /// Takes the inputs from the guest and checks them against the graph.
     pub(super) fn prepare_compute(
         &mut self,
         context: &Resource<NnContext>,
@@ -275,7 +278,7 @@ impl InstanceState {
         Ok(prepared)
     }
 
-    /// Hand the outputs to the guest, or the reason why there are none.
+    /// Passes the outputs to the guest, or the error.
     pub(super) fn finish_compute(
         &mut self,
         computed: Result<Result<Vec<NamedTensor>, ComputeError>, NnError>,
@@ -336,7 +339,7 @@ impl From<&ComputeError> for NnError {
             ComputeError::Overloaded => {
                 NnError::new(ErrorCode::RuntimeError, "the graph's queue is full")
             }
-            // The sandbox ends an inline call that meets this; no guest sees it.
+            // The sandbox ends an inline call on this error, so it never reaches the guest.
             ComputeError::Unprepared => {
                 NnError::new(ErrorCode::RuntimeError, "the graph is not prepared")
             }
@@ -367,7 +370,7 @@ mod tests {
         Ok(inline_store(&engine, limits, Arc::default(), deadline))
     }
 
-    /// A handle to something small.
+    /// Creates a handle to a small resource.
     fn hold(state: &mut InstanceState) -> Result<Resource<NnError>, LimitError> {
         state
             .insert(NnError::new(ErrorCode::NotFound, "none"))

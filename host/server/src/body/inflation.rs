@@ -1,7 +1,7 @@
-//! The plain bytes of a body that came compressed, counted like those of any other.
+//! Inflating a compressed body, with its bytes counted like those of any other.
 //!
-//! What is short is inflated at once. The rest waits for a thread of those for such work, since it would hold up
-//! connections; the budget's reservation goes with it, so that it is given back no earlier than the memory.
+//! A short body is inflated immediately. A longer one would delay other connections, so it is inflated on
+//! an offload thread. The reservation moves with it and is released no earlier than the memory.
 
 use bytes::Bytes;
 use wisp_protocol::content_coding::{Coding, InflateError, Inflater, Progress};
@@ -9,8 +9,8 @@ use wisp_serving::BodyError;
 use wisp_serving::offload::{Offload, OffloadError};
 use wisp_tensor::Reservation;
 
-/// The longest compressed body whose first steps are made at once: some tenths of a millisecond, about
-/// what one step makes of it.
+/// The longest compressed body whose first steps run immediately. This takes some tenths of a millisecond,
+/// about as long as the output of one step.
 const MAX_SHORT_BYTES: usize = 64 << 10;
 
 /// A body being inflated. Lifetime: one request.
@@ -20,8 +20,8 @@ struct Inflation {
     reservation: Reservation,
 }
 
-/// The plain bytes of `body`, of which there may be `limit`, and the reservation that they
-/// and the compressed ones have.
+/// Inflates `body` to at most `limit` bytes. Returns the inflated bytes, and the reservation of these and
+/// the compressed bytes.
 pub(crate) async fn inflate(
     (coding, body): (Coding, Bytes),
     limit: usize,
@@ -35,7 +35,7 @@ pub(crate) async fn inflate(
         reservation,
     };
     if is_short {
-        // Two steps, since gzip shows its end only in a step of its own.
+        // Two steps, because gzip reports its end only in a separate step.
         for _ in 0..2 {
             if inflation.step()? == Progress::Whole {
                 return Ok(inflation.finish());

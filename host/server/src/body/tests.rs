@@ -1,4 +1,4 @@
-//! Bodies that come piece by piece, or do not come.
+//! Tests of bodies that arrive in pieces, or not at all.
 
 use super::*;
 use http_body::{Frame, SizeHint};
@@ -8,7 +8,7 @@ use wisp_tensor::MemoryBudget;
 
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What a body does when it is asked, one step after the other; at the end of the steps it ends.
+/// A body that performs these steps in order, and then ends.
 #[derive(Debug, Default)]
 struct Script {
     steps: VecDeque<Step>,
@@ -86,7 +86,7 @@ fn offload() -> Offload {
     Offload::new(std::num::NonZeroUsize::MIN, GRACE)
 }
 
-/// A body that may take as much as it likes.
+/// Returns a body with an unlimited memory budget.
 fn request_body(script: Script) -> RequestBody<Script> {
     let budget = Arc::new(MemoryBudget::new(usize::MAX));
     RequestBody::new(script, GRACE, budget.reservation(), offload())

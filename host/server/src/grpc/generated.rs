@@ -1,6 +1,6 @@
-//! The traits of the services and what dispatches to them, as tonic writes them.
+//! The service traits and the dispatch code that tonic generates.
 //!
-//! Their messages are `wisp_protocol::grpc::message`'s.
+//! The message types are those of `wisp_protocol::grpc::message`.
 #![allow(
     unreachable_pub,
     missing_debug_implementations,
@@ -21,7 +21,7 @@ pub(super) mod tensorflow {
     }
 }
 
-/// The simple dialect.
+/// The predict API.
 pub(super) mod prediction {
     include!(concat!(env!("OUT_DIR"), "/prediction.rs"));
 }

@@ -1,7 +1,8 @@
-//! `grpc.health.v1.Health`: the server's readiness, and that of each model by its name.
+//! `grpc.health.v1.Health`: the readiness of the server, and of each model by its name.
 //!
-//! Answered from what is served and not from a list kept beside it. Who watches is told each change:
-//! a model loaded, unloaded or failed, and the server's draining, with which a watch ends.
+//! The status is computed from the models that are served, not from a separate copy. A client that watches
+//! receives each change: a model is loaded, unloaded or fails, or the server begins to drain, which ends
+//! the watch.
 
 use super::unfold::Unfold;
 use crate::drain::DrainWatch;
@@ -19,12 +20,12 @@ pub(super) struct Health {
     drain: DrainWatch,
 }
 
-/// What one client watches. Lifetime: one request.
+/// The state of one client's watch. Lifetime: one request.
 pub(super) struct Watched {
     health: Health,
-    /// The server, which has no name, or a model's.
+    /// The name of a model, or an empty string for the server.
     name: String,
-    /// What the client was told last.
+    /// The last status sent to the client.
     told: Option<ServingStatus>,
 }
 
@@ -33,8 +34,8 @@ impl Health {
         Health { serving, drain }
     }
 
-    /// How the server is, which has no name, or the model of this name; `None` for one that is not
-    /// there.
+    /// Returns the status of the model with this name, or of the server if the name is empty. `None` if
+    /// there is no such model.
     fn status(&self, name: &str) -> Option<ServingStatus> {
         let ready = match name {
             "" => true,
@@ -53,12 +54,12 @@ impl Health {
 }
 
 impl Watched {
-    /// The next status that is another; `None` when the server drains.
+    /// Returns the next status that differs from the last one, or `None` when the server drains.
     async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Watched)> {
         loop {
-            // Asked for first, so that no change falls between the look and the wait.
+            // Subscribed before the status is read, so that no change between the two is missed.
             let change = self.health.serving.change();
-            // A name that is not known yet is watched as well.
+            // An unknown name is watched as well: it may be loaded later.
             let status = self.health.status(&self.name);
             let status = status.unwrap_or(ServingStatus::ServiceUnknown);
             if self.told.replace(status) != Some(status) {

@@ -1,8 +1,8 @@
-//! The body of a gRPC request, as tonic reads messages from it.
+//! The body of a gRPC request, from which tonic reads messages.
 //!
-//! It takes its share of what the bodies of all requests may have, and does not wait for ever. A
-//! request with one message has to bring it as steadily as every other body; one with many may be
-//! silent between them for as long as the server runs, and ends when that drains.
+//! The body reserves its bytes in the budget of all request bodies, and its time is limited. A request with
+//! one message must arrive at the minimum rate of any other body. A stream may be silent between its
+//! messages for as long as the server runs; it ends when the server drains.
 
 use crate::body::allowed_time;
 use crate::drain::DrainWatch;
@@ -21,20 +21,20 @@ use wisp_serving::readers::{Reader, Readers};
 use wisp_serving::{BodyError, InferError};
 use wisp_tensor::Reservation;
 
-/// What a request holds of the budget of all bodies. Lifetime: one request.
+/// The bytes that a request has reserved in the budget of all bodies. Lifetime: one request.
 #[derive(Debug, Clone)]
 pub(crate) struct Held(Arc<Mutex<Reservation>>);
 
-/// How many messages a request may have.
+/// The number of messages that a request may contain.
 #[derive(Debug)]
 pub(crate) enum Messages {
-    /// Counted among these while it waits.
+    /// One message. While it arrives, the request is counted among these readers.
     One(Arc<Readers>),
-    /// Until the server drains.
+    /// Any number of messages, until the server drains.
     Many(DrainWatch),
 }
 
-/// The body. Lifetime: one request.
+/// The body of a gRPC request. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct MessageBody {
     incoming: Incoming,
@@ -44,31 +44,31 @@ pub(crate) struct MessageBody {
     wait: Wait,
 }
 
-/// The prefixes of messages, as they pass. Lifetime: one request.
+/// A parser for the prefixes of the messages in a body. Lifetime: one request.
 #[derive(Debug, Default)]
 struct Announcements {
-    /// Whether a message is compressed, and its length in four bytes.
+    /// One byte that is nonzero if the message is compressed, then the length of the message in four bytes.
     prefix: [u8; 5],
-    /// How much of a prefix has passed.
+    /// The number of bytes of the prefix that have been read.
     known: usize,
-    /// How much of a message has not.
+    /// The number of bytes of the current message that are still to come.
     left: usize,
 }
 
-/// What a wait for the next piece ends with, if it is too long.
+/// The event that ends a wait for the next piece of the body.
 enum Wait {
-    /// The piece has to be there in time.
+    /// A deadline, which moves as bytes are received.
     Steady {
         start: Instant,
         grace: Duration,
         readers: Arc<Readers>,
-        /// Made when there is something to wait for: small messages come with their head.
+        /// Created on the first wait. Small messages arrive with their head and need none.
         waiting: Option<Waiting>,
     },
     UntilDrain(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
-/// A message that does not come at once, and what may end the wait for it.
+/// The state of a wait for a message that has not arrived with its head.
 struct Waiting {
     timer: Pin<Box<Sleep>>,
     reader: Reader,
@@ -81,38 +81,38 @@ impl Held {
         Held(Arc::new(Mutex::new(reservation)))
     }
 
-    /// What a request holds, of which tonic hands on all but the body.
+    /// Returns the reservation of a request. tonic passes it on in the extensions of the request.
     pub(super) fn of<M>(request: &Request<M>) -> Option<Held> {
         request.extensions().get::<Held>().cloned()
     }
 
-    /// Hold so many bytes more, or return false and change nothing.
+    /// Reserves `bytes` more, or returns false and changes nothing.
     pub(super) fn grow(&self, bytes: usize) -> bool {
         self.with(|reservation| reservation.grow(bytes))
     }
 
-    /// Whether a message of so many bytes could be held.
+    /// Returns whether a message of `bytes` could be reserved.
     fn has_room(&self, bytes: usize) -> bool {
         bytes == 0 || self.with(|reservation| reservation.budget().has_room(bytes))
     }
 
-    /// Give back what the messages so far have taken: they are answered.
+    /// Releases the bytes of the messages so far. Their responses have been sent.
     pub(super) fn release(&self) {
         self.with(Reservation::release);
     }
 
-    /// What the messages so far have taken, for who works on them where this cannot be.
+    /// Returns the reservation of the messages so far, for code that cannot use a [`Held`].
     pub(super) fn split_off(&self) -> Reservation {
         self.with(Reservation::split_off)
     }
 
-    /// Hold again what was split off.
+    /// Takes back a reservation that was split off.
     pub(super) fn put_back(&self, taken: Reservation) {
         self.with(|reservation| reservation.join(taken));
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Reservation) -> T) -> T {
-        // A panic leaves a count that is right.
+        // The count is correct even after a panic in another thread.
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -120,7 +120,7 @@ impl Held {
 // === impl Announcements ===
 
 impl Announcements {
-    /// The longest message that is announced in this piece of the body.
+    /// Returns the length of the longest message whose prefix is completed in this piece of the body.
     fn read(&mut self, mut piece: &[u8]) -> usize {
         let mut longest = 0;
         while !piece.is_empty() {
@@ -175,14 +175,14 @@ impl MessageBody {
         self.held.clone()
     }
 
-    /// The message is complete, and is waited for no more.
+    /// Ends the wait for the message, which is complete.
     fn has_ended(&mut self) {
         if let Wait::Steady { waiting, .. } = &mut self.wait {
             *waiting = None;
         }
     }
 
-    /// Why there is no use in waiting any longer.
+    /// Completes with a failure when the wait for the next piece must end.
     fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         match &mut self.wait {
             Wait::Steady {
@@ -229,7 +229,7 @@ impl Body for MessageBody {
             Poll::Ready(Some(Ok(frame))) => {
                 let piece = frame.data_ref().map_or(&[][..], Bytes::as_ref);
                 let (bytes, announced) = (piece.len(), self.announcements.read(piece));
-                // tonic makes room for a message as soon as it is announced.
+                // tonic allocates the buffer for a message as soon as it has read the prefix.
                 if !self.held.has_room(announced) || !self.held.grow(bytes) {
                     return fail(BodyError::NoRoom);
                 }

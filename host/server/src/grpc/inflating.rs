@@ -1,9 +1,8 @@
-//! Compressed messages, made plain before tonic reads them.
+//! Decompression of messages before tonic reads them.
 //!
-//! tonic would inflate them where their connection is served, and by itself: nobody else would know how
-//! many bytes come of it. Here they are inflated as every compressed body is, counted against what
-//! all bodies may have and on another thread where it takes long. Messages that are not compressed
-//! pass as they are.
+//! tonic would inflate messages on the thread that serves the connection, without counting the bytes that
+//! result. This module inflates them in the same way as every other compressed body: within the memory
+//! budget of all bodies, and on another thread if it takes long. Uncompressed messages pass unchanged.
 
 use super::MessageBody;
 use super::incoming::Held;
@@ -22,46 +21,47 @@ use wisp_serving::offload::Offload;
 use wisp_serving::{BodyError, InferError};
 use wisp_tensor::Reservation;
 
-/// Before each message: whether it is compressed, and its length in four bytes.
+/// The length of the prefix of a message: one byte for the compression flag, four for the length.
 const PREFIX_BYTES: usize = 5;
 
 const COMPRESSED: u8 = 1;
 
-/// The body of a request, its messages plain. Lifetime: one request.
+/// The body of a request with all messages uncompressed. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct PlainMessages {
     body: MessageBody,
-    /// `None` where no message can be compressed.
+    /// `None` if no message can be compressed.
     inflating: Option<Inflating>,
 }
 
-/// Where in the body its reader is. Lifetime: one request.
+/// The state of reading a body with compressed messages. Lifetime: one request.
 struct Inflating {
-    /// Received and not handed on yet.
+    /// The bytes that have been received and not yet returned.
     received: BytesMut,
     stage: Stage,
-    /// The most bytes of a message.
+    /// The largest message, in bytes, both compressed and inflated.
     limit: usize,
     held: Held,
     offload: Offload,
 }
 
-/// A message's plain bytes, and what it has of the budget.
+/// The inflated bytes of a message and their reservation.
 type Inflated = Result<(Bytes, Reservation), BodyError>;
 
 enum Stage {
-    /// The prefix of a message is next.
+    /// The prefix of a message comes next.
     Prefix,
-    /// A message passes as it is, so many bytes of it still to come.
+    /// An uncompressed message passes unchanged; this many bytes of it are still to come.
     Passing(usize),
-    /// A message of so many compressed bytes is gathered.
+    /// A compressed message of this many bytes is being collected.
     Gathering(usize),
     Inflating(Pin<Box<dyn Future<Output = Inflated> + Send>>),
-    /// A message whose prefix has been handed on.
+    /// A message whose prefix has been returned.
     Inflated(Bytes),
 }
 
-/// Whether messages may come compressed. If so the header goes: nobody behind us has to inflate.
+/// Returns whether messages may be compressed with gzip. If so, the `grpc-encoding` header is removed,
+/// because tonic receives the messages uncompressed.
 pub(super) fn take_encoding(headers: &mut HeaderMap) -> bool {
     let is_gzip = headers
         .get("grpc-encoding")
@@ -75,7 +75,7 @@ pub(super) fn take_encoding(headers: &mut HeaderMap) -> bool {
 // === impl PlainMessages ===
 
 impl PlainMessages {
-    /// The messages of a body of which none is compressed.
+    /// Returns a body that contains no compressed messages.
     pub(super) fn passed(body: MessageBody) -> PlainMessages {
         PlainMessages {
             body,
@@ -83,7 +83,7 @@ impl PlainMessages {
         }
     }
 
-    /// The messages of a body, those inflated that are compressed, to `limit` bytes at most.
+    /// Returns a body whose compressed messages are inflated to at most `limit` bytes each.
     pub(super) fn inflated(body: MessageBody, limit: usize, offload: Offload) -> PlainMessages {
         let held = body.held();
         PlainMessages {
@@ -117,7 +117,7 @@ impl Body for PlainMessages {
             }
             match ready!(Pin::new(&mut *body).poll_frame(cx)).transpose()? {
                 Some(frame) => {
-                    // A request of gRPC has no trailers.
+                    // A gRPC request has no trailers.
                     if let Ok(bytes) = frame.into_data() {
                         inflating.received.extend_from_slice(&bytes);
                     }
@@ -131,7 +131,7 @@ impl Body for PlainMessages {
 // === impl Inflating ===
 
 impl Inflating {
-    /// The next bytes for who reads messages; `None` when more have to come first.
+    /// Returns the next bytes for tonic, or `None` if more of the body has to arrive first.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
         loop {
             match &mut self.stage {
@@ -200,7 +200,7 @@ impl Inflating {
         }
     }
 
-    /// Whether the body may end here.
+    /// Returns an error if the body must not end here, in the middle of a message.
     fn end(&self) -> Result<(), Failure> {
         match (&self.stage, self.received.is_empty()) {
             (Stage::Prefix, true) => Ok(()),
@@ -220,7 +220,7 @@ impl fmt::Debug for Inflating {
     }
 }
 
-/// The length that a prefix tells.
+/// Returns the message length in a prefix.
 fn length(prefix: &[u8]) -> usize {
     let bytes = prefix[1..PREFIX_BYTES].iter();
     bytes.fold(0, |length, byte| length << 8 | usize::from(*byte))

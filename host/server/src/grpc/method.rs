@@ -1,9 +1,9 @@
-//! What the path of a method says before any message is read.
+//! Properties of a gRPC method that follow from its path alone.
 
-/// The methods that take messages for as long as their client has any, in each version of their service.
+/// The methods that take a stream of messages, in every version of their service.
 const STREAMS: [&str; 2] = ["/ModelStreamInfer", "/ServerReflectionInfo"];
 
-/// Whether the method takes any number of messages; every other one takes one.
+/// Returns whether the method takes any number of messages. All other methods take one.
 pub(super) fn is_stream(path: &str) -> bool {
     STREAMS.iter().any(|method| path.ends_with(method))
 }

@@ -1,8 +1,8 @@
-//! The body of a gRPC response: tonic's, with the marks that its connection goes by.
+//! The body of a gRPC response, which wraps tonic's and updates the pulse of the connection.
 //!
-//! Large messages go out in frames of limited size, as all responses over HTTP/2. While the next
-//! message is still being made, the request is being worked on, however much went out before. A client
-//! that waits no longer gets no more of it than a status.
+//! Large messages are sent in frames of limited size, like all HTTP/2 responses. While the next message is
+//! being made, the request counts as work in progress, no matter how much has been sent already. After the
+//! client's deadline, the client receives only a status.
 
 use super::Held;
 use crate::failure::Failure;
@@ -20,12 +20,13 @@ use tonic::Status;
 #[derive(Debug)]
 pub(crate) struct GrpcBody {
     messages: tonic::body::Body,
-    /// What is left of bytes too many for one frame.
+    /// The rest of a piece that was too large for one frame.
     rest: Bytes,
     turn: Turn,
-    /// When the client waits no longer, if it has said so.
+    /// The client's deadline, if it has set one.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// The request's messages may be in use until the last one is answered.
+    /// The reservation of the request's messages, which may be in use until the last response message is
+    /// sent.
     _held: Held,
 }
 
@@ -46,7 +47,7 @@ impl GrpcBody {
         }
     }
 
-    /// The end for a client that waits no longer; what is still being made for it is dropped.
+    /// Ends the response after the client's deadline. The work for the remaining messages is dropped.
     fn cut(&mut self) -> Frame<Bytes> {
         self.deadline = None;
         self.messages = tonic::body::Body::empty();

@@ -1,4 +1,4 @@
-//! The simple dialect: `prediction.PredictionService`.
+//! The predict API over gRPC: `prediction.PredictionService`.
 
 use super::generated::prediction::prediction_service_server::PredictionService;
 use super::received::{Received, read};

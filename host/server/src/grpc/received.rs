@@ -1,8 +1,8 @@
-//! A request's message as it came: its limits are checked before anything is decoded.
+//! The encoded message of a request, whose limits are checked before it is decoded.
 //!
-//! tonic hands every service its messages as [`Received`], which `build.rs` sees to, so that none can be
-//! decoded without its limits: [`read`] measures it (`wisp_protocol::grpc::limits`), reserves what it will
-//! take in memory, and decodes it, on another thread where that takes long.
+//! Every service receives its messages as [`Received`] (`build.rs` generates the services accordingly), so
+//! no message can be decoded unchecked. [`read`] measures the message (`wisp_protocol::grpc::limits`),
+//! reserves the memory that it takes decoded, and decodes it, on another thread if that takes long.
 
 use super::Held;
 use crate::failure::Failure;
@@ -18,20 +18,21 @@ use wisp_protocol::grpc::limits::{Measured, measure};
 use wisp_serving::offload::LONG_TEXT_BYTES;
 use wisp_serving::{BodyError, InferError, Serving};
 
-/// How many times as large as the largest message a decoded one may be: numbers that travel as one
-/// byte take eight, in a list that has room for as many more, and eight more in a tensor.
+/// The largest decoded size of a message, as a multiple of the largest encoded size. A number that takes
+/// one byte encoded takes eight decoded, in a vector that may have twice the capacity, and eight more in a
+/// tensor.
 const MAX_GROWTH: usize = 4;
 
-/// A message of type `M` that is not decoded. Lifetime: one request.
+/// An encoded message of type `M`. Lifetime: one request.
 pub(crate) struct Received<M> {
     bytes: Bytes,
     message: PhantomData<fn() -> M>,
 }
 
-/// Reads requests as they came, and writes answers of type `A`.
+/// A codec that leaves requests encoded and encodes responses of type `A`.
 pub(crate) struct MessageCodec<A, R>(PhantomData<fn() -> (A, R)>);
 
-/// Takes the bytes of a message from tonic's buffer, without a copy.
+/// A decoder that takes the bytes of a message from tonic's buffer without a copy.
 pub(crate) struct ReceivedDecoder<M>(PhantomData<fn() -> M>);
 
 /// Decodes the message of a request.
@@ -43,7 +44,7 @@ where
     read_message(serving, held.as_ref(), request.into_inner()).await
 }
 
-/// Decodes one message of those that a request brings, which holds what it takes as `held`.
+/// Decodes one message of a request and reserves its decoded size in `held`.
 pub(super) async fn read_message<M>(
     serving: &Serving,
     held: Option<&Held>,
@@ -60,7 +61,7 @@ where
             false => Err(Failure::from(InferError::from(BodyError::NoRoom))),
         }
     };
-    // What turns out to be short is decoded at once.
+    // A message that turns out to be short is decoded here.
     if let Measured::Whole(size) = measure::<M>(&bytes, limit, LONG_TEXT_BYTES)? {
         reserve(size)?;
         return decode(bytes);

@@ -1,7 +1,8 @@
-//! From a failure to the status that a gRPC client sees, and back for the log.
+//! Conversion of failures to gRPC statuses, and back for the log.
 //!
-//! The only place where it happens; which code, `protocol::error` says. What tonic refuses by itself
-//! (a message that is too large or none, a method nobody has) is put in the same words.
+//! This is the only module that makes statuses; `protocol::error` defines their codes. Statuses that tonic
+//! makes itself (for a message that is too large or missing, or for an unknown method) are converted to the
+//! same form.
 
 use crate::failure::Failure;
 use http::Response;
@@ -11,8 +12,8 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use wisp_protocol::error::ErrorKind;
 
-/// The most of a text that a client is sent: it travels in a header, and clients read 8 KiB of them,
-/// where each byte that is not ASCII takes three.
+/// The longest message of a status, in bytes. It is sent in a header, of which clients read 8 KiB, and each
+/// byte that is not ASCII takes three.
 const MAX_MESSAGE_BYTES: usize = 2048;
 
 impl From<Failure> for Status {
@@ -21,22 +22,22 @@ impl From<Failure> for Status {
     }
 }
 
-/// The whole response to a request that failed.
+/// Returns the complete response to a request that failed.
 pub(crate) fn refuse(failure: &Arc<Failure>) -> Response<Body> {
     status(failure).into_http()
 }
 
-/// The failure that a response is about, if it is.
+/// Returns the failure that a response reports, if any.
 pub(crate) fn failure<B>(response: &Response<B>) -> Option<&Failure> {
     of(response.extensions().get::<Status>()?)
 }
 
-/// A response of tonic with the statuses that it makes itself replaced by ours.
+/// Replaces the status of a response if tonic made it.
 pub(crate) fn settle(response: Response<Body>, path: &str) -> Response<Body> {
     match response.extensions().get::<Status>() {
         Some(made) if of(made).is_some() => response,
         Some(made) => settled(made.clone()).into_http(),
-        // The generated code answers a method it does not know without a text.
+        // The generated code responds to an unknown method without a message.
         None if response.headers().contains_key(Status::GRPC_STATUS) => {
             refuse(&Arc::new(Failure::unknown_method(path)))
         }
@@ -44,7 +45,7 @@ pub(crate) fn settle(response: Response<Body>, path: &str) -> Response<Body> {
     }
 }
 
-/// A status of ours in place of one that tonic has made of a message.
+/// Replaces a status that tonic made for a message. Other statuses are returned unchanged.
 pub(super) fn settled(made: Status) -> Status {
     if of(&made).is_some() {
         return made;
@@ -54,7 +55,7 @@ pub(super) fn settled(made: Status) -> Status {
         Code::OutOfRange | Code::ResourceExhausted => ErrorKind::TooLarge,
         Code::Unimplemented => ErrorKind::UnsupportedEncoding,
         Code::Cancelled => ErrorKind::ClientGone,
-        // Frames and messages that cannot be read: gRPC's own libraries blame themselves.
+        // Invalid frames and messages, for which gRPC libraries report an internal error.
         _ => ErrorKind::InvalidRequest,
     };
     let text = match kind {
@@ -62,7 +63,7 @@ pub(super) fn settled(made: Status) -> Status {
         _ => text.to_owned(),
     };
     let mut status = Status::from(Failure::Message { kind, text });
-    // Which encodings are read, for example.
+    // For example, the encodings that the server accepts.
     *status.metadata_mut() = made.metadata().clone();
     status
 }

@@ -1,8 +1,8 @@
-//! `ModelStreamInfer`: one request after the other on one stream, each answered in its turn.
+//! `ModelStreamInfer`: a stream of requests, each of which gets its response before the next is read.
 //!
-//! A request that fails is told so in its answer, and the stream goes on; it ends when its client
-//! has no more requests, with a message that cannot be read, or when the server drains. The next
-//! request is not read before the one at hand is answered, and admitted only when it has come.
+//! A request that fails gets an error response, and the stream continues. The stream ends when the client
+//! has sent its last request, when a message cannot be read, or when the server drains. A request is
+//! admitted only when its message has arrived.
 
 use super::received::{Received, read_message};
 use super::status::settled;
@@ -16,10 +16,10 @@ use wisp_protocol::grpc::message::inference::{ModelInferRequest, ModelStreamInfe
 use wisp_protocol::grpc::v2 as messages;
 use wisp_serving::Serving;
 
-/// The answers of one stream; an error ends it. Lifetime: one request.
+/// The responses of one stream. An error ends it. Lifetime: one request.
 pub(super) type Answers = Unfold<Option<Requests>, Result<ModelStreamInferResponse, Status>>;
 
-/// What one answer after the other is made of. Lifetime: one request.
+/// The state from which the responses of a stream are made. Lifetime: one request.
 pub(super) struct Requests {
     pub(super) serving: Arc<Serving>,
     pub(super) messages: Streaming<Received<ModelInferRequest>>,
@@ -40,13 +40,13 @@ impl Requests {
     }
 }
 
-/// The next answer, and where the one after it comes from.
+/// Returns the next response, and the state for the one after it.
 async fn next(
     requests: Option<Requests>,
 ) -> Option<(Result<ModelStreamInferResponse, Status>, Option<Requests>)> {
     let mut requests = requests?;
     if let Some(held) = &requests.held {
-        // The last answer has been taken, or this would not be asked for.
+        // The previous response has been sent: the stream is polled only after that.
         held.release();
     }
     let message = match requests.messages.message().await {

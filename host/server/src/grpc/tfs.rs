@@ -14,13 +14,13 @@ use wisp_protocol::grpc::message::tensorflow::serving::*;
 use wisp_protocol::grpc::tfs as messages;
 use wisp_serving::Serving;
 
-/// Inference, and what models take. Lifetime: the process.
+/// The service for inference and model metadata. Lifetime: the process.
 #[derive(Debug)]
 pub(super) struct Prediction {
     serving: Arc<Serving>,
 }
 
-/// The states of models, and which are served. Lifetime: the process.
+/// The service for the states of models and for the set of models that are loaded. Lifetime: the process.
 #[derive(Debug)]
 pub(super) struct Models {
     serving: Arc<Serving>,
@@ -33,7 +33,7 @@ impl Prediction {
         Prediction { serving }
     }
 
-    /// The answer to a message that is for this target.
+    /// Runs an inference on the target of a message.
     async fn infer<M>(
         &self,
         held: Option<Held>,
@@ -62,7 +62,7 @@ impl Prediction {
     }
 }
 
-/// The model that a message's own specification names.
+/// Returns the model that a message's model specification names.
 fn target(spec: Option<&ModelSpec>) -> Result<Target, Failure> {
     Ok(messages::target(spec)?)
 }

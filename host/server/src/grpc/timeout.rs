@@ -1,24 +1,24 @@
-//! The time limit that a client sets: the header `grpc-timeout`, as gRPC's specification writes it.
+//! The timeout that a client sets with the `grpc-timeout` header, as defined in the gRPC specification.
 //!
-//! It runs from the head on and bounds everything, reading the message included; on a stream, all of the
-//! stream. The server's own limit goes on beside it, so that the shorter one decides. A value that
-//! is none is ignored, as gRPC's own libraries do.
+//! It starts when the head arrives and covers everything, including reading the message; for a stream, it
+//! covers the whole stream. The server's own limits apply as well, so the shorter one decides. An invalid
+//! value is ignored, as in gRPC's own libraries.
 
 use crate::failure::Failure;
 use http::HeaderMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The most digits of a value.
+/// The largest number of digits in a value.
 const MAX_DIGITS: usize = 8;
 
-/// When the client with these headers, which have just come, waits no longer.
+/// Returns the deadline of the client that has just sent these headers, if it has set one.
 pub(crate) fn client_deadline(headers: &HeaderMap) -> Option<Instant> {
     let timeout = headers.get("grpc-timeout")?;
     Instant::now().checked_add(parse(timeout.to_str().ok()?)?)
 }
 
-/// The outcome of `work`, which ends when its client waits no longer.
+/// Returns the outcome of `work`, which is dropped at the client's deadline.
 pub(crate) async fn until<T>(
     deadline: Option<Instant>,
     work: impl Future<Output = Result<T, Failure>>,

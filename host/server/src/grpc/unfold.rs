@@ -1,24 +1,24 @@
-//! A stream made of one future after the other.
+//! A stream whose items are made by successive futures.
 //!
-//! Each makes the next item and gives back what the one after it is made of. Nothing is made before
-//! it is asked for.
+//! Each future returns the next item and the state for the one after it. No future is started before its
+//! item is requested.
 
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio_stream::Stream;
 
-/// A future that makes the next item, and what goes on after it; `None` at the end.
+/// A future that returns the next item and the state after it, or `None` at the end.
 pub(super) type Step<S, T> = Pin<Box<dyn Future<Output = Option<(T, S)>> + Send>>;
 
-/// The items. Lifetime: one request.
+/// A stream that calls `step` for each item. Lifetime: one request.
 pub(super) struct Unfold<S, T> {
     stage: Stage<S, T>,
     step: fn(S) -> Step<S, T>,
 }
 
 enum Stage<S, T> {
-    /// The next item has not been asked for.
+    /// The state for an item that has not been requested.
     Resting(S),
     Making(Step<S, T>),
     Over,

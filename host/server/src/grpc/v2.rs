@@ -1,6 +1,6 @@
-//! The Open Inference Protocol with Triton's methods: `inference.GRPCInferenceService`.
+//! The Open Inference Protocol with Triton's extensions: `inference.GRPCInferenceService`.
 //!
-//! The methods that this server leaves out are refused with a text that says what is left out.
+//! Methods that this server does not support are refused with an error that names the missing feature.
 
 use super::generated::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::received::{Received, read};
@@ -88,7 +88,7 @@ impl V2 {
     }
 }
 
-/// The answer to one inference, on a stream or not.
+/// Runs one inference, for a single request or for one on a stream.
 pub(super) async fn model_infer(
     serving: &Serving,
     held: Option<&Held>,
@@ -102,7 +102,7 @@ pub(super) async fn model_infer(
     infer_message(serving, held, call).await
 }
 
-/// A part of the protocol that this server leaves out.
+/// Refuses a method of the protocol that this server does not support.
 fn left_out<T>(what: &'static str) -> Answer<T> {
     Err(Failure::LeftOut(what).into())
 }

@@ -1,4 +1,4 @@
-//! Which lines are written, and at which level.
+//! Tests of the lines that are written, and their levels.
 
 use super::*;
 use crate::request_id::REQUEST_ID;
@@ -9,7 +9,7 @@ use tracing::span;
 use tracing::{Event, Level, Metadata, Subscriber};
 use wisp_protocol::route::route;
 
-/// Keeps the lines that are written through it.
+/// A subscriber that stores the lines written through it.
 #[derive(Debug, Default, Clone)]
 struct Lines(Arc<Mutex<Vec<(Level, String)>>>);
 
@@ -48,7 +48,7 @@ impl Visit for Text {
     }
 }
 
-/// The lines that `write` leaves.
+/// Returns the lines that `write` logs.
 fn lines(write: impl FnOnce(&Log, &Parts)) -> anyhow::Result<Vec<(Level, String)>> {
     let lines = Lines::default();
     let request = Request::get("/v2/models/x?key=secret").header(REQUEST_ID, "r1");
@@ -213,7 +213,7 @@ fn errors_end_no_line_and_are_cut_between_characters() {
     assert_eq!(error(&format!("{exact}y")), format!("a panic: {exact}.."));
     let cut = error(&"é".repeat(room));
     assert_eq!(cut, format!("a panic: {}..", "é".repeat(room / 2)));
-    // An escape is written whole or not at all.
+    // An escape is written completely or not at all.
     let cut = error(&format!("{}\n\n", &exact[3..]));
     assert_eq!(cut, format!("a panic: {}\\n..", &exact[3..]));
 }

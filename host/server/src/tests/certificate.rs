@@ -1,4 +1,4 @@
-//! A certificate of the tests' own, in files as an operator has it, and clients that trust it.
+//! A test certificate in files like an operator's, and clients that trust it.
 
 use crate::tls::{Tls, TlsFiles};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion
 /// A directory with a self-signed certificate for localhost, and its key.
 pub(crate) struct Certificate {
     directory: TempDir,
-    /// The one that was written last.
+    /// The certificate that was written last.
     der: CertificateDer<'static>,
 }
 
@@ -24,13 +24,13 @@ impl Certificate {
         Ok(Certificate { directory, der })
     }
 
-    /// Write another certificate and key in their place.
+    /// Replaces the certificate and the key with new ones.
     pub(crate) fn renew(&mut self) -> anyhow::Result<()> {
         self.der = write_pair(self.directory.path())?;
         Ok(())
     }
 
-    /// Write something else in place of the certificate.
+    /// Replaces the certificate with invalid content.
     pub(crate) fn spoil(&self) -> anyhow::Result<()> {
         write(&self.files().certificate, "no certificate")
     }
@@ -55,7 +55,7 @@ impl Certificate {
     }
 }
 
-/// A new certificate, with its key.
+/// Returns a new certificate with its key.
 pub(crate) fn pair() -> anyhow::Result<CertifiedKey<KeyPair>> {
     Ok(generate_simple_self_signed(["localhost".to_owned()])?)
 }
@@ -67,19 +67,19 @@ fn write_pair(directory: &Path) -> anyhow::Result<CertificateDer<'static>> {
     Ok(cert.der().clone())
 }
 
-/// Replace the file, as those do who renew certificates: what was there before has another inode.
+/// Replaces the file in the same way as renewal tools, so that its inode changes.
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     let new: PathBuf = file.with_extension("new");
     std::fs::write(&new, text)?;
     Ok(std::fs::rename(new, file)?)
 }
 
-/// A client that trusts the certificate, and no other.
+/// Returns a client configuration that trusts only this certificate.
 pub(crate) fn trusting(certificate: &Certificate) -> anyhow::Result<ClientConfig> {
     speaking(certificate, &[&TLS12, &TLS13])
 }
 
-/// The same, of these versions of TLS.
+/// Returns a client configuration that trusts only this certificate, for these versions of TLS.
 pub(crate) fn speaking(
     certificate: &Certificate,
     versions: &[&'static SupportedProtocolVersion],

@@ -1,4 +1,4 @@
-//! What browsers are told, over real sockets.
+//! Tests of CORS headers over real sockets.
 
 use super::harness::{Answer, LIVE, TestServer, options};
 use crate::ServerOptions;
@@ -48,7 +48,7 @@ async fn a_preflight_is_answered_on_every_route_without_a_body() -> anyhow::Resu
         let methods = answer.header("access-control-allow-methods");
         assert_eq!(methods, Some("get, post"));
     }
-    // It still is a request like others.
+    // A preflight is checked like any other request.
     let twice = PREFLIGHT.replace("host: x", "host: x\r\nhost: y");
     assert_eq!(server.ask(&twice).await?.status, 400);
     Ok(())

@@ -1,11 +1,11 @@
-//! How a server ends.
+//! Tests of the server's shutdown.
 
 use super::harness::{Client, HELD, LIVE, TestServer, options, within};
 use crate::{ServeError, ServerOptions};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// A client whose request is in flight until it sends two bytes.
+/// Returns a client whose request is in flight until it sends two bytes.
 async fn held(server: &TestServer) -> anyhow::Result<Client> {
     let mut client = server.connect().await?;
     client.send(HELD).await?;
@@ -41,7 +41,7 @@ async fn a_client_that_has_just_connected_is_answered() -> anyhow::Result<()> {
     idle.answer().await?;
     let (mut first, mut second) = (server.connect().await?, server.connect().await?);
     server.stop();
-    // All have been told by now.
+    // All connections have received the drain signal by now.
     idle.check_closed().await?;
     for client in [&mut first, &mut second] {
         client.send(LIVE).await?;
@@ -53,11 +53,11 @@ async fn a_client_that_has_just_connected_is_answered() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A client of HTTP/2 that is gone: it answers no PING and closes nothing.
+/// An HTTP/2 client that is gone: it does not respond to PING and closes nothing.
 #[tokio::test]
 async fn a_silent_peer_of_http2_does_not_hold_the_end() -> anyhow::Result<()> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    // GET http://x/v2/health/live, in literals without an index.
+    // GET http://x/v2/health/live, as literals without indexing.
     let mut block = Vec::new();
     for (name, value) in [
         (":method", "GET"),
@@ -72,7 +72,7 @@ async fn a_silent_peer_of_http2_does_not_hold_the_end() -> anyhow::Result<()> {
         }
     }
     let length = u8::try_from(block.len())?;
-    // HEADERS that end themselves and stream 1.
+    // HEADERS that end the header block and stream 1.
     let request = [&[0, 0, length, 1, 5, 0, 0, 0, 1], &block[..]].concat();
     let options = ServerOptions {
         drain_timeout: Duration::from_secs(3600),
@@ -83,7 +83,7 @@ async fn a_silent_peer_of_http2_does_not_hold_the_end() -> anyhow::Result<()> {
     unused.send(PREFACE).await?;
     let mut used = server.connect().await?;
     used.send([PREFACE, &request].concat()).await?;
-    // Its answer, or the settings before it.
+    // The response, or the settings before it.
     let mut some = [0; 1];
     for client in [&mut unused, &mut used] {
         within(tokio::io::AsyncReadExt::read_exact(
@@ -109,7 +109,7 @@ async fn during_the_notice_all_is_answered_but_nobody_stays() -> anyhow::Result<
     before.send(LIVE).await?;
     before.answer().await?;
     server.stop();
-    // The server's task learns of it when it runs next, which is before it answers again.
+    // The server's task observes the signal when it runs next, which is before its next response.
     within(async {
         while !server.ask(LIVE).await?.closes() {}
         anyhow::Ok(())

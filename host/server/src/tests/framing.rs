@@ -1,4 +1,4 @@
-//! Requests that are not HTTP, or not one request only.
+//! Tests of requests that are not HTTP, or that could be read as more than one request.
 
 use super::harness::{LIVE, TestServer, options};
 
@@ -29,7 +29,7 @@ async fn what_is_not_http_is_refused_and_the_connection_closed() -> anyhow::Resu
         let answer = client.answer().await?;
         answer.check_refusal(400)?;
         if request.contains("host: y") || !request.contains("host") && request.contains("/1.1") {
-            // A whole request, after which another may follow.
+            // A complete request, after which another may follow.
             continue;
         }
         assert!(answer.closes(), "{request:?}: {answer:?}");

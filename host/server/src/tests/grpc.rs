@@ -1,4 +1,4 @@
-//! What clients of gRPC see of the server, whatever the model.
+//! Tests of the server with gRPC clients, independent of any model.
 
 use super::harness::{TestServer, options, within};
 use super::http2::{Body, Held, connect};
@@ -38,14 +38,14 @@ pub(super) fn request(
     Ok(request.body(body)?)
 }
 
-/// A body of one message.
+/// Returns a body with one message.
 pub(super) fn one(compressed: u8, message: &[u8]) -> anyhow::Result<Body> {
     let length = u32::try_from(message.len())?.to_be_bytes();
     let framed = [&[compressed], &length[..], message].concat();
     Ok(Full::new(Bytes::from(framed)).boxed_unsync())
 }
 
-/// A request for a model that is not there, of about so many bytes.
+/// Returns a request for a model that does not exist, of about `bytes` bytes.
 fn infer(bytes: usize) -> Vec<u8> {
     let message = ModelInferRequest {
         model_name: "nope".to_owned(),
@@ -55,7 +55,7 @@ fn infer(bytes: usize) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-/// The code and text of the status, wherever the answer has it.
+/// Returns the code and message of the status, from the headers or the trailers of the response.
 pub(super) async fn status(
     client: &mut SendRequest<Body>,
     request: Request<Body>,
@@ -102,11 +102,12 @@ async fn messages_that_do_not_come_make_room_and_keep_nobody_out() -> anyhow::Re
         };
         assert_eq!(code, "14", "{path}: {text}");
         assert!(text.contains("longest"), "{path}: {text}");
-        // The other one's client has gone as well.
+        // The other request is cancelled with its client. The loop waits until the server has detected
+        // that.
         while server.serving.readers().waiting() > 0 {
             tokio::task::yield_now().await;
         }
-        // One that has come is not held up by one that has not.
+        // A request that is complete does not wait for one that is not.
         let (_release, held) = oneshot::channel();
         let never = request(path, &[], Held(held).boxed_unsync())?;
         let mut waiting = JoinSet::new();
@@ -165,7 +166,7 @@ async fn a_client_that_waits_no_longer_is_told_so() -> anyhow::Result<()> {
         assert!(text.contains("grpc-timeout"), "{path}: {text}");
     }
     assert_eq!(server.serving.admitted_requests(), 0);
-    // One that is no time limit is none.
+    // An invalid timeout is ignored.
     let odd = request(LIVE, &[("grpc-timeout", "soon")], one(0, &[])?)?;
     assert_eq!(status(&mut client, odd).await?.0, "0");
     Ok(())
@@ -225,7 +226,7 @@ async fn what_messages_inflate_to_counts_among_all_bodies() -> anyhow::Result<()
         let (code, text) = status(&mut client, request(INFER, &gzip, body)?).await?;
         assert_eq!(code, "3", "{text}");
     }
-    // As it is in HTTP/1: a coding nobody reads.
+    // An unsupported encoding is refused, as in HTTP/1.
     let zstd = request(INFER, &[("grpc-encoding", "zstd")], one(0, &infer(0))?)?;
     assert_eq!(status(&mut client, zstd).await?.0, "12");
     Ok(())
@@ -238,7 +239,7 @@ async fn who_watches_is_told_that_the_server_drains() -> anyhow::Result<()> {
     let watch = request(WATCH, &[], one(0, &[])?)?;
     let response: Response<Incoming> = within(client.send_request(watch)).await??;
     let mut body = response.into_body();
-    // Field 1: SERVING, then NOT_SERVING, each in a frame of its own.
+    // Field 1: SERVING, then NOT_SERVING, each in a separate frame.
     for expected in [1, 2] {
         let frame = within(body.frame()).await?.context("it ended")??;
         let message = frame.into_data().ok().context("no message")?;

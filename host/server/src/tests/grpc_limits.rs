@@ -1,4 +1,4 @@
-//! Messages that are small on the wire and would be large in memory.
+//! Tests of messages that are small encoded and would be large in memory.
 
 use super::grpc::{INFER, STREAM, one, request, status};
 use super::harness::{TestServer, options, within};
@@ -10,10 +10,10 @@ use wisp_protocol::content_coding::Coding;
 use wisp_serving::ServingOptions;
 use wisp_tensor::MemoryBudget;
 
-/// Elements of each list: as many as the report of such an attack, of two bytes each.
+/// The number of elements in each array: as many as in the report of such an attack, at two bytes each.
 const ELEMENTS: usize = 3_000_000;
 
-/// A field of this number with this content.
+/// Returns an encoded field with this number and content.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     prost::encoding::encode_varint(u64::from(number) << 3 | 2, &mut bytes);
@@ -22,7 +22,8 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The field within these fields, the outermost first, whose content are many empty elements.
+/// Returns a field with many empty elements, nested in the fields of `path`, of which the outermost is
+/// first.
 fn many(path: &[u8]) -> Vec<u8> {
     let (&list, outer) = path.split_last().unwrap_or((&1, &[]));
     let elements = field(list, &[]).repeat(ELEMENTS);
@@ -91,7 +92,7 @@ async fn an_id_is_no_longer_than_it_may_be_and_repeated_by_no_refusal() -> anyho
     let server = TestServer::start(options()).await?;
     let (mut client, _connection) = connect(&server).await?;
     let message = [field(1, b"nope"), field(3, &vec![b'i'; 1 << 20])].concat();
-    // The model is not there, which is said first; the answer is not as long as the id.
+    // The unknown model is reported first, and the error does not repeat the long id.
     let (code, text) = status(&mut client, request(INFER, &[], one(0, &message)?)?).await?;
     assert_eq!(code, "5", "{text}");
     let stream = request(STREAM, &[], one(0, &message)?)?;

@@ -1,4 +1,4 @@
-//! A server on a port of its own, and a client that sends whatever bytes it is told.
+//! A test server on a port of its own, and a client that sends arbitrary bytes.
 
 use super::certificate::{Certificate, trusting};
 use crate::tls::Tls;
@@ -17,17 +17,17 @@ use tokio_rustls::rustls::ClientConfig;
 use wisp_serving::registry::Registry;
 use wisp_serving::{Serving, ServingOptions};
 
-/// When a test has failed, instead of waiting for ever.
+/// The time after which a wait fails the test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The head of a request that is in flight until its body of two bytes comes; the server's
-/// "100 Continue" proves that it waits for them.
+/// The head of a request that is in flight until its body of two bytes arrives. The server's "100 Continue"
+/// proves that it is waiting for them.
 pub(super) const HELD: &str = "POST /v2/repository/index HTTP/1.1\r\nhost: x\r\n\
     content-length: 2\r\nexpect: 100-continue\r\n\r\n";
 
 pub(super) const LIVE: &str = "GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// A running server with an empty repository, cut when this is dropped.
+/// A running server with an empty repository, which is cut when this is dropped.
 pub(super) struct TestServer {
     pub(super) address: SocketAddr,
     pub(super) serving: Arc<Serving>,
@@ -35,10 +35,10 @@ pub(super) struct TestServer {
     served: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
-/// One connection of a client without a library.
+/// A client connection without an HTTP library.
 pub(super) struct Client<S = TcpStream> {
     pub(super) stream: S,
-    /// Received and not yet looked at.
+    /// The bytes that have been received and not yet parsed.
     received: Vec<u8>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// Options without pauses: tests that want one say so.
+/// Returns options without pauses. Tests that need one set it.
 pub(super) fn options() -> ServerOptions {
     ServerOptions {
         drain_notice: Duration::ZERO,
@@ -75,7 +75,7 @@ impl TestServer {
         TestServer::start_with(options, serving, None).await
     }
 
-    /// The same server, speaking TLS.
+    /// Starts the same server with TLS.
     pub(super) async fn start_tls(
         options: ServerOptions,
         tls: &Arc<Tls>,
@@ -117,7 +117,7 @@ impl TestServer {
         Ok(Client::new(stream))
     }
 
-    /// A connection of a client that trusts this certificate.
+    /// Connects as a client that trusts this certificate.
     pub(super) async fn connect_tls(
         &self,
         certificate: &Certificate,
@@ -139,13 +139,13 @@ impl TestServer {
         drop(self.stop.take());
     }
 
-    /// How the server ended.
+    /// Waits for the end of the server and returns its result.
     pub(super) async fn ended(&mut self) -> anyhow::Result<Result<(), ServeError>> {
         let served = self.served.take().context("a server ends once")?;
         Ok(within(served).await??)
     }
 
-    /// That no request is worked on any more after the end, on a stream of its own either.
+    /// Checks that no request is in progress after the end, including those on HTTP/2 streams.
     pub(super) async fn check_let_go(&self) -> anyhow::Result<()> {
         within(async {
             while Arc::strong_count(&self.serving) > 1 {
@@ -155,7 +155,7 @@ impl TestServer {
         .await
     }
 
-    /// The answer on a connection of its own.
+    /// Sends a request on a new connection and returns the response.
     pub(super) async fn ask(&self, request: &str) -> anyhow::Result<Answer> {
         let mut client = self.connect().await?;
         client.send(request).await?;
@@ -189,12 +189,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Ok(within(self.stream.write_all(bytes.as_ref())).await??)
     }
 
-    /// Say that nothing more will be sent.
+    /// Shuts down the sending side.
     pub(super) async fn finish(&mut self) -> anyhow::Result<()> {
         Ok(self.stream.shutdown().await?)
     }
 
-    /// The next answer; its body has a length.
+    /// Returns the next response, whose body must have a length.
     pub(super) async fn answer(&mut self) -> anyhow::Result<Answer> {
         let head_length = loop {
             let end = self.received.windows(4).position(|end| end == b"\r\n\r\n");
@@ -218,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Ok(Answer { status, head, body })
     }
 
-    /// Whether the server closes without another byte. A reset counts.
+    /// Checks that the server closes the connection without sending another byte. A reset is accepted.
     pub(super) async fn check_closed(&mut self) -> anyhow::Result<()> {
         let mut bytes = [0; 1024];
         let unexpected = match self.received.is_empty() {
@@ -244,7 +244,7 @@ impl Answer {
         header(&self.head, name)
     }
 
-    /// That this is a refusal as clients of V2 expect it.
+    /// Checks that this is a refusal in the form that V2 clients expect.
     pub(super) fn check_refusal(&self, status: u16) -> anyhow::Result<()> {
         let is_error = self.body.starts_with(r#"{"error":""#) && self.body.ends_with("\"}");
         let is_json = self.header("content-type") == Some("application/json");

@@ -1,4 +1,4 @@
-//! The same server for clients that begin with HTTP/2.
+//! Tests of the server with HTTP/2 clients.
 
 use super::harness::{TestServer, options, within};
 use crate::ServerOptions;
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// A body that ends when its sender says so.
+/// A body that ends when its sender signals.
 pub(super) struct Held(pub(super) oneshot::Receiver<()>);
 
 impl http_body::Body for Held {
@@ -108,7 +108,7 @@ async fn a_stream_in_flight_is_answered_before_the_server_ends() -> anyhow::Resu
     let (mut client, connection) = connect(&server).await?;
     let (release, held) = oneshot::channel();
     let waiting = client.send_request(index(Held(held).boxed_unsync())?);
-    // Its head was sent before this one, which is answered.
+    // The head of the waiting request was sent before this request, which gets its response.
     ask(&mut client, live()?).await?;
     server.stop();
     within(async {

@@ -1,4 +1,4 @@
-//! What is too much, too many or too slow.
+//! Tests of the limits on size, number and time.
 
 use super::harness::{Client, HELD, LIVE, TestServer, options};
 use crate::ServerOptions;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(50);
 
-/// Ask for the index with these headers; the body is up to the test.
+/// Sends a request for the index with these headers. The test sends the body.
 async fn ask_with(client: &mut Client, headers: &str) -> anyhow::Result<()> {
     let head = format!("POST /v2/repository/index HTTP/1.1\r\nhost: x\r\n{headers}\r\n\r\n");
     client.send(head).await
@@ -45,7 +45,8 @@ async fn a_client_that_sends_on_can_still_read_the_refusal() -> anyhow::Result<(
     let server = TestServer::start(options()).await?;
     let mut client = server.connect().await?;
     ask_with(&mut client, "content-length: 50000000").await?;
-    // All of it: were the socket just closed, sending would fail and the answer be lost.
+    // All of the body: if the socket were closed at once, sending would fail and the response would be
+    // lost.
     client.send(vec![b' '; 50_000_000]).await?;
     client.answer().await?.check_refusal(413)
 }
@@ -105,7 +106,7 @@ async fn a_refusal_closes_the_connection_when_its_body_was_not() -> anyhow::Resu
     let answer = client.answer().await?;
     answer.check_refusal(404)?;
     assert!(answer.closes());
-    // Were the body's place taken for the next request's, this would be answered.
+    // If the unread body were read as the next request, this would get a response.
     client.send(LIVE).await?;
     client.finish().await?;
     client.check_closed().await
@@ -131,7 +132,7 @@ async fn a_connection_too_many_is_told_so_and_has_room_later() -> anyhow::Result
     third.check_closed().await?;
     drop(first);
     loop {
-        // Whether the server has noticed the end of the first already, nobody says.
+        // The server may not have detected the end of the first connection yet.
         match server.check_alive().await {
             Ok(()) => break,
             Err(error) if error.to_string().contains("no free connection") => {}
@@ -153,7 +154,7 @@ async fn for_a_connection_too_many_the_one_that_is_idle_longest_is_closed() -> a
     let mut busy = server.connect().await?;
     busy.send(HELD).await?;
     assert_eq!(busy.answer().await?.status, 100);
-    // Neither has ever sent a request, which is no excuse.
+    // Connections that have never sent a request are closed as well.
     let mut silent = server.connect().await?;
     let mut used = server.connect().await?;
     used.send(LIVE).await?;

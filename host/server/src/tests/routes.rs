@@ -1,4 +1,4 @@
-//! What a server without models answers to whom.
+//! Tests of the routes of a server without models.
 
 use super::harness::{LIVE, TestServer, options};
 

@@ -1,4 +1,4 @@
-//! The same server where it speaks TLS, to clients that do and to some that do not.
+//! Tests of the server with TLS, for clients that use TLS and for some that do not.
 
 use super::certificate::{Certificate, speaking, trusting};
 use super::harness::{Client, HELD, LIVE, TestServer, options, within};
@@ -17,14 +17,14 @@ async fn check_live(client: &mut Client<TlsStream<TcpStream>>) -> anyhow::Result
     Ok(())
 }
 
-/// The certificate that the client was shown.
+/// Returns the certificate that the server presented to the client.
 fn shown(client: &Client<TlsStream<TcpStream>>) -> anyhow::Result<Vec<u8>> {
     let (_, session) = client.stream.get_ref();
     let chain = session.peer_certificates().context("no certificate")?;
     Ok(chain.first().context("an empty chain")?.to_vec())
 }
 
-/// All that the server sends to a client which sends these bytes and waits.
+/// Returns all bytes that the server sends to a client that sends these bytes and waits.
 async fn reply_to(server: &TestServer, bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server.address).await?;
     stream.write_all(bytes).await?;
@@ -95,8 +95,8 @@ async fn who_speaks_no_tls_gets_an_alert_and_the_server_goes_on() -> anyhow::Res
 async fn tls_1_1_is_refused() -> anyhow::Result<()> {
     let certificate = Certificate::new()?;
     let server = TestServer::start_tls(options(), &certificate.load()?).await?;
-    // A ClientHello of version 3.2: one cipher suite, no compression, one signature algorithm, which no
-    // such client sends, and without which nobody asks for the version.
+    // A ClientHello of version 3.2: one cipher suite, no compression, and one signature algorithm. Real
+    // clients of this version send no such extension, but without it the server does not check the version.
     let suites = [0, 0, 2, 0xc0, 0x13, 1, 0];
     let algorithms = [0, 8, 0, 13, 0, 4, 0, 2, 4, 3];
     let hello = [&[3, 2][..], &[7; 32], &suites, &algorithms].concat();
@@ -120,7 +120,7 @@ async fn a_connection_too_many_is_told_so_over_tls() -> anyhow::Result<()> {
         ..options()
     };
     let server = TestServer::start_tls(options, &certificate.load()?).await?;
-    // One that has not even begun its handshake counts, and gives way.
+    // A connection counts, and can be closed, even before it has begun its handshake.
     let mut silent = server.connect().await?;
     let mut busy = server.connect_tls(&certificate).await?;
     busy.send(HELD).await?;
@@ -143,7 +143,8 @@ async fn refusals_are_whole_and_survive_a_client_that_sends_on() -> anyhow::Resu
     client
         .send("POST /v2/repository/index HTTP/1.1\r\nhost: x\r\ncontent-length: 5000000\r\n\r\n")
         .await?;
-    // All of it: were the socket just closed, sending would fail and the answer be lost.
+    // All of the body: if the socket were closed at once, sending would fail and the response would be
+    // lost.
     client.send(vec![b' '; 5_000_000]).await?;
     client.answer().await?.check_refusal(413)?;
     client.check_closed().await
@@ -157,7 +158,7 @@ async fn the_end_of_a_connection_is_said_within_tls() -> anyhow::Result<()> {
     let last = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     client.send(last).await?;
     assert_eq!(client.answer().await?.status, 200);
-    // A connection that was cut would be an error here.
+    // If the connection had been cut, this would be an error.
     let mut byte = [0];
     assert_eq!(within(client.stream.read(&mut byte)).await??, 0);
     Ok(())
@@ -195,7 +196,7 @@ async fn a_session_of_the_old_certificate_is_not_resumed() -> anyhow::Result<()>
     let tls = certificate.load()?;
     let server = TestServer::start_tls(options(), &tls).await?;
     let config = trusting(&certificate)?;
-    // Reading an answer also reads the tickets that come before it.
+    // Reading a response also reads the session tickets that precede it.
     check_live(&mut server.connect_as(config.clone()).await?).await?;
     certificate.renew()?;
     tls.reload().await;
@@ -235,7 +236,7 @@ async fn a_head_that_does_not_end_is_cut_within_tls() -> anyhow::Result<()> {
         ..options()
     };
     let server = TestServer::start_tls(options, &certificate.load()?).await?;
-    // Half a head within TLS is half a head.
+    // An incomplete head within TLS is subject to the same time limit.
     let mut client = server.connect_tls(&certificate).await?;
     client.send("GET / HTTP/1.1\r\nho").await?;
     client.check_closed().await

@@ -1,10 +1,10 @@
-//! What is wrong with files, and when they are read again.
+//! Tests of invalid files, and of reloading.
 
 use super::*;
 use crate::tests::certificate::{Certificate, pair};
 use tokio::task::JoinSet;
 
-/// Why the files are refused, with the directory left out.
+/// Returns the error for the files, without the directory.
 fn reason(certificate: &Certificate) -> String {
     match Tls::load(certificate.files()) {
         Ok(_) => "nothing".to_owned(),
@@ -77,7 +77,7 @@ fn what_is_wrong_with_a_certificate_or_a_key_is_said_of_the_right_file() -> anyh
 fn no_error_repeats_a_key() -> anyhow::Result<()> {
     let files = Certificate::new()?;
     let pem = pair()?.signing_key.serialize_pem();
-    // As after a copy that lost the line ends, where a parser's error holds the line.
+    // As after a copy that lost the line ends. The parser's error then contains the line.
     std::fs::write(files.files().key, pem.replace(['\n', '\r'], ""))?;
     let error = Tls::load(files.files()).expect_err("one line is no PEM");
     let secret = pem.lines().nth(1).expect("a key has lines");
@@ -98,7 +98,7 @@ fn a_file_that_cannot_be_read_is_named_with_what_to_do() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether new connections have got another certificate since the last question.
+/// A check for changes of the certificate that new connections get.
 struct Watch {
     tls: Arc<Tls>,
     last: Arc<ServerConfig>,
@@ -117,7 +117,7 @@ impl Watch {
         })
     }
 
-    /// After so many looks at the files.
+    /// Returns whether the certificate has changed after this number of checks of the files.
     async fn has_changed_after(&mut self, looks: u32) -> bool {
         tokio::time::sleep(LOOK_AGAIN * looks).await;
         let now = self.tls.config();
@@ -131,7 +131,7 @@ impl Watch {
 async fn files_that_change_are_read_again_once_they_rest() -> anyhow::Result<()> {
     let mut certificate = Certificate::new()?;
     let mut watch = Watch::start(certificate.files())?;
-    // Between two looks from here on.
+    // Halfway between two checks from here on.
     tokio::time::sleep(LOOK_AGAIN / 2).await;
     assert!(!watch.has_changed_after(10).await, "nothing has changed");
     certificate.renew()?;
@@ -157,7 +157,7 @@ async fn a_bad_new_certificate_changes_nothing_and_the_next_good_one_does() -> a
     Ok(())
 }
 
-/// As Kubernetes mounts a secret: the files lie behind a link, which is moved.
+/// As with a secret mounted by Kubernetes: the files are behind a link, which is replaced.
 #[tokio::test(start_paused = true)]
 async fn a_link_that_is_moved_is_a_change() -> anyhow::Result<()> {
     let (old, new) = (Certificate::new()?, Certificate::new()?);

@@ -1,9 +1,9 @@
-//! The schema of every message as the walk needs it: which fields there are, how many elements each may
-//! have, and how large they are in memory.
+//! The schemas of all messages in the form that the walk needs: the fields, the maximum number of their
+//! elements and their size in memory.
 //!
-//! Made from the descriptors, so that a message or field that is added to `proto/` is limited without
-//! another line here: a repeated field has at most [`MAX_OBJECTS`] elements unless a table below says
-//! that it is content of tensors or rows, which the size of the decoded message limits.
+//! Layouts are built from the descriptors, so a message or field that is added to `proto/` is limited
+//! without further code: a repeated field has at most [`MAX_OBJECTS`] elements, unless a table below
+//! lists it as content of tensors or rows, which is limited by the size of the decoded message.
 
 use crate::grpc::FILE_DESCRIPTOR_SET;
 use crate::grpc::predict::MAX_ROWS;
@@ -15,16 +15,16 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use wisp_tensor::shape::MAX_RANK;
 
-/// The most repeated fields of one message.
+/// The maximum number of repeated fields in one message.
 pub(super) const MAX_COUNTED: usize = 16;
 
-/// The most elements of a repeated field that is neither content nor a shape.
+/// The maximum number of elements of a repeated field that is neither content nor a shape.
 const MAX_OBJECTS: usize = MAX_TENSORS;
 
-/// The protocol's own parameters, which come on top of the client's.
+/// The number of the protocol's own parameters, allowed in addition to the client's.
 const RESERVED_PARAMETERS: usize = 32;
 
-/// Fields whose numbers or strings are the elements of tensors.
+/// The fields whose numbers or strings are the elements of tensors.
 const CONTENT: [(&str, &str); 21] = [
     ("inference.InferTensorContents", "bool_contents"),
     ("inference.InferTensorContents", "int_contents"),
@@ -49,46 +49,47 @@ const CONTENT: [(&str, &str); 21] = [
     ("prediction.PredictRequest", "features"),
 ];
 
-/// Fields whose messages are rows of tensors.
+/// The fields whose messages are rows of tensors.
 const ROWS: [(&str, &str); 2] = [
     ("tensorflow.serving.ExampleList", "examples"),
     ("tensorflow.serving.ExampleListWithContext", "examples"),
 ];
 
-/// The rows of the simple dialect, which has a limit of its own on them.
+/// The rows of the predict API, which has its own limit on them.
 const BATCH: (&str, &str) = ("prediction.BatchPredictRequest", "requests");
 
-/// Fields whose elements are the axes of a shape.
+/// The fields whose elements are the axes of a shape.
 const SHAPES: [(&str, &str); 2] = [
     ("inference.ModelInferRequest.InferInputTensor", "shape"),
     ("tensorflow.TensorShapeProto", "dim"),
 ];
 
-/// Every message of every service. Lifetime: the process.
+/// The layouts of every message of every service. Lifetime: the process.
 pub(super) static LAYOUTS: LazyLock<Layouts> = LazyLock::new(Layouts::new);
 
 pub(super) struct Layouts {
     layouts: Vec<Layout>,
-    /// Positions by package and name of the messages that stand in no other.
+    /// The positions of top-level messages by package and name.
     by_name: HashMap<(&'static str, &'static str), usize>,
 }
 
-/// A message.
+/// The layout of a message.
 pub(super) struct Layout {
-    /// The full name.
+    /// The full name, with the package.
     full_name: &'static str,
-    /// By number.
+    /// The fields, indexed by field number.
     fields: Vec<Option<Field>>,
-    /// Its bytes in memory without those of its lists, maps and strings.
+    /// The size in memory in bytes, without the contents of lists, maps and strings.
     size: usize,
 }
 
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
-    /// `None` for a field that is there at most once, however often it is sent.
+    /// The limit of a repeated field; `None` for a field that is stored at most once, however often it is
+    /// sent.
     pub(super) counted: Option<Counted>,
-    /// The bytes of an element within its list or map.
+    /// The size of an element within its list or map, in bytes.
     size: usize,
     is_map: bool,
 }
@@ -106,21 +107,21 @@ pub(super) enum Kind {
     Message(usize),
 }
 
-/// A repeated field.
+/// The counter and limit of a repeated field.
 #[derive(Clone, Copy)]
 pub(super) struct Counted {
-    /// Its position among the repeated fields of the message.
+    /// The position among the repeated fields of the message.
     pub(super) slot: usize,
     pub(super) most: Most,
 }
 
-/// What limits the elements of a repeated field.
+/// The limit on the elements of a repeated field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Most {
     Elements(u32),
-    /// The size of all that is decoded; the elements are those of tensors.
+    /// Limited by the size of the decoded message; the elements are those of tensors.
     Content,
-    /// The size of all that is decoded; the elements are rows.
+    /// Limited by the size of the decoded message; the elements are rows.
     Rows,
 }
 
@@ -157,7 +158,7 @@ impl Layouts {
         &self.layouts[position]
     }
 
-    /// Fills in the message at this position, those within it first.
+    /// Fills in the layout at this position, after those of its nested messages.
     fn fill(&mut self, position: usize, schema: &Schema, depth: usize) {
         if self.layouts[position].size > 0 {
             return;
@@ -168,7 +169,7 @@ impl Layouts {
         );
         let (full_name, descriptor) = &schema.messages[position];
         let mut layout = Layout::empty(full_name);
-        // The largest member of each `oneof`.
+        // The size of the largest member of each `oneof`.
         let mut choices = vec![0; descriptor.oneof_decl.len()];
         for field in &descriptor.field {
             let inner = schema.position(field);
@@ -245,7 +246,7 @@ impl Layout {
         self.fields.get(number)?.as_ref()
     }
 
-    /// The name for clients, which know the package.
+    /// Returns the name without the package, as error messages show it.
     pub(super) fn name(&self) -> &'static str {
         self.full_name.rsplit('.').next().unwrap_or(self.full_name)
     }
@@ -259,22 +260,22 @@ impl Layout {
 // === impl Field ===
 
 impl Field {
-    /// The bytes of an element within its list or map, and whether it is a map.
+    /// Returns the size of an element within its list or map in bytes, and whether the field is a map.
     pub(super) fn element(&self) -> (usize, bool) {
         (self.size, self.is_map)
     }
 
-    /// Whether the elements are copied into a tensor.
+    /// Returns whether the elements are copied into a tensor.
     pub(super) fn is_content(&self) -> bool {
         self.counted
             .is_some_and(|counted| counted.most == Most::Content)
     }
 }
 
-/// The descriptors of all messages. Lifetime: as long as layouts are made.
+/// The descriptors of all messages. Lifetime: the construction of the layouts.
 #[derive(Default)]
 struct Schema {
-    /// By position, with their full names.
+    /// The messages by position, with their full names.
     messages: Vec<(&'static str, DescriptorProto)>,
     positions: HashMap<&'static str, usize>,
     by_name: HashMap<(&'static str, &'static str), usize>,
@@ -295,7 +296,7 @@ impl Schema {
         }
     }
 
-    /// The message that a field holds.
+    /// Returns the position of the message type of a field.
     fn position(&self, field: &FieldDescriptorProto) -> Option<usize> {
         let name = field.type_name().strip_prefix('.')?;
         self.positions.get(name).copied()
@@ -314,7 +315,7 @@ fn kind(message: &str, r#type: Type, inner: Option<usize>) -> Kind {
     match (r#type, inner) {
         (_, Some(inner)) => Kind::Message(inner),
         (Type::String, None) => Kind::Text,
-        // The types of prost itself copy their bytes.
+        // prost's own types copy their bytes.
         (Type::Bytes, None) if message.starts_with("google.") => Kind::Text,
         (Type::Bytes, None) => Kind::Bytes,
         (Type::Double | Type::Fixed64 | Type::Sfixed64, None) => Kind::Number {
@@ -329,7 +330,7 @@ fn kind(message: &str, r#type: Type, inner: Option<usize>) -> Kind {
     }
 }
 
-/// The bytes of a value that is no message, as prost has it.
+/// Returns the in-memory size of a value that is not a message, in prost's representation.
 fn size(r#type: Type) -> usize {
     match r#type {
         Type::String => size_of::<String>(),
@@ -358,7 +359,7 @@ fn most(message: &str, field: &str, is_map: bool) -> Most {
     Most::Elements(u32::try_from(limit).unwrap_or(u32::MAX))
 }
 
-/// Names live as long as the process, as the table of them does.
+/// Leaks a name: names live as long as the process, like the table that holds them.
 fn leak(name: String) -> &'static str {
     name.leak()
 }

@@ -1,4 +1,4 @@
-//! Messages at their limits and beyond, and what prost says of the same.
+//! Tests of messages at their limits and beyond, compared with prost's results.
 
 use super::layout::LAYOUTS;
 use super::*;
@@ -17,7 +17,7 @@ fn whole<M: Name>(message: &[u8]) -> Result<usize, LimitError> {
     }
 }
 
-/// A field of this number with this content.
+/// Encodes a length-delimited field.
 fn field(number: u64, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     prost::encoding::encode_varint(number << 3 | LENGTH, &mut bytes);
@@ -26,7 +26,7 @@ fn field(number: u64, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The field within these fields, the outermost first.
+/// Encodes content nested in these fields, the outermost first.
 fn within(path: &[u64], content: &[u8]) -> Vec<u8> {
     let path = path.iter().rev();
     path.fold(content.to_vec(), |content, &number| field(number, &content))
@@ -71,13 +71,13 @@ fn every_message_is_thought_at_least_as_large_as_it_is() {
     );
 }
 
-/// A list of a message, as the most elements it may have are found.
+/// A repeated field whose maximum number of elements is tested.
 struct Case {
     name: &'static str,
     measure: fn(&[u8]) -> Result<usize, LimitError>,
-    /// So many elements of the list, as small as they can be.
+    /// Builds a message with this many elements, each as small as possible.
     message: fn(usize) -> Vec<u8>,
-    /// The most elements; `None` where the size is what limits them.
+    /// The maximum number of elements; `None` if only the size limits them.
     most: Option<usize>,
 }
 
@@ -267,7 +267,7 @@ fn no_list_has_more_elements_than_it_may_or_becomes_larger_than_it_may() {
 
 #[test]
 fn a_message_is_never_larger_than_it_was_measured() {
-    // What the lists, maps and strings of these take, element by element.
+    // Every list, map and string of these messages is included in the sum.
     let inputs = (0..100).map(|position| {
         let name = format!("input-{position}");
         let parameter = inference::InferParameter::default();
@@ -301,12 +301,12 @@ fn a_message_is_never_larger_than_it_was_measured() {
         raw_input_contents: vec![vec![0; 60 << 20].into()],
         ..ModelInferRequest::default()
     };
-    // A slice of the message, which costs nothing to look at.
+    // A slice of the message, which costs no effort.
     let measured = measure::<ModelInferRequest>(&raw.encode_to_vec(), 1000, 1000);
     assert!(matches!(measured, Ok(Measured::Whole(_))), "{measured:?}");
 }
 
-/// Bytes that are fields of a request more often than not.
+/// Generates bytes that are often fields of a request.
 fn some_fields() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![1u8..8, Just(15u8)];
     let content = prop_oneof![
@@ -354,7 +354,7 @@ fn what_prost_refuses_is_refused_and_what_it_skips_is_skipped() {
     for (message, is_message) in [
         (vec![], true),
         (field(1, b"m"), true),
-        // Fields of no schema, of every wire type.
+        // Fields that no schema has, of every wire type.
         (
             [
                 vec![15 << 3, 1],
@@ -371,7 +371,7 @@ fn what_prost_refuses_is_refused_and_what_it_skips_is_skipped() {
         (vec![15 << 3 | 3], false),
         (vec![15 << 3 | 4], false),
         (vec![15 << 3 | 6], false),
-        // A string as a number, a number as a string, and cut short.
+        // A string for a number, a number for a string, and truncated fields.
         (vec![1 << 3, 1], false),
         (field(5, &[3 << 3 | 1, 0, 0, 0, 0, 0, 0, 0, 0]), false),
         (vec![1 << 3 | 2, 5, b'm'], false),

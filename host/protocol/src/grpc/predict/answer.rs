@@ -1,4 +1,4 @@
-//! From the outputs of an inference to the predictions of its rows.
+//! Conversion of an inference's outputs to the predictions of its rows.
 
 use crate::call::{InferResponse, ModelDescription};
 use crate::grpc::EncodeError;
@@ -7,24 +7,24 @@ use crate::grpc::message::prediction::predict_response::Prediction;
 use crate::grpc::message::prediction::{BatchPredictResponse, PredictResponse};
 use crate::predict::outcome::{self, Outcome, Predictions};
 
-/// How the answer to one row is read. Lifetime: one request.
+/// The encoder for the response to one row. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     pub(super) outcome: Outcome,
 }
 
-/// How the answer to a batch is read. Lifetime: one request.
+/// The encoder for the response to a batch. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchReply {
     pub(super) outcome: Outcome,
-    /// For each row why it was refused, if it was; the others are the rows of the answer.
+    /// The error of each row that was refused; `None` for the rows of the inference.
     pub(super) refusals: Vec<Option<String>>,
-    /// How many those are.
+    /// The number of rows in the inference.
     pub(super) rows: u32,
 }
 
 impl Reply {
-    /// The prediction of the one row.
+    /// Encodes the prediction of the only row.
     pub fn encode(
         &self,
         response: &InferResponse,
@@ -36,7 +36,7 @@ impl Reply {
 }
 
 impl BatchReply {
-    /// The predictions of the valid rows, each in its place among the refusals of the others.
+    /// Encodes the predictions of the valid rows, in order with the errors of the others.
     pub fn encode(
         &self,
         response: &InferResponse,
@@ -57,7 +57,7 @@ impl BatchReply {
     }
 }
 
-/// The message of one row's prediction, which is absent where JSON has `null`.
+/// Encodes the prediction of one row; `prediction` is absent where JSON has `null`.
 fn encode_row(
     predictions: &Predictions,
     row: usize,

@@ -1,11 +1,11 @@
-//! What can be wrong with rows, or with asking this model for rows.
+//! Errors in rows, and in requests for rows from an unsuitable model.
 
 use crate::error::ErrorKind;
 use crate::grpc::row::RowError;
 use crate::label::Label;
 use wisp_tensor::{ElementType, TensorError};
 
-/// Why a message is no request. Lifetime: one request.
+/// The error for a message that is not a valid request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct DecodeError(#[from] Reason);
@@ -34,7 +34,7 @@ pub(super) enum Reason {
     Tensor(#[from] TensorError),
 }
 
-/// What is wrong with one row.
+/// An error in one row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RowProblem {
     #[error(transparent)]
@@ -51,7 +51,7 @@ pub(super) enum RowProblem {
 }
 
 impl DecodeError {
-    /// What the error table is asked with.
+    /// Returns the kind, the key into the error table.
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidRequest
     }

@@ -1,4 +1,4 @@
-//! From rows of features to one tensor.
+//! Conversion of rows of features to one tensor.
 
 use super::answer::{BatchReply, Reply};
 use super::error::{DecodeError, Reason, RowProblem};
@@ -11,10 +11,11 @@ use crate::predict::outcome::Outcome;
 use bytes::Bytes;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
 
-/// Rows in one batch. An invalid one takes two bytes of request and a hundred of answer.
+/// The maximum number of rows in a batch. An invalid row takes two bytes of the request and a hundred of
+/// the response.
 pub(in crate::grpc) const MAX_ROWS: usize = 65_536;
 
-/// The request of one row, and how its answer is read.
+/// Decodes a request of one row; returns it with the encoder for its response.
 pub fn decode(
     message: PredictRequest,
     model: &ModelDescription,
@@ -26,7 +27,8 @@ pub fn decode(
     Ok((rows.into_request(&outcome)?, Reply { outcome }))
 }
 
-/// The request of all valid rows, of which there is one at least, and how its answer is read.
+/// Decodes a batch into a request of its valid rows, of which there is at least one; returns it with the
+/// encoder for its response.
 pub fn decode_batch(
     message: BatchPredictRequest,
     model: &ModelDescription,
@@ -65,16 +67,16 @@ pub fn decode_batch(
     Ok((rows.into_request(&reply.outcome)?, reply))
 }
 
-/// What the elements of the input are.
+/// The layout of the input's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
-    /// Rows of axis 0.
+    /// Each row is an entry along axis 0.
     Rows,
-    /// One row, all of them.
+    /// A single row fills the whole input.
     Whole,
 }
 
-/// The input that features fill, and how.
+/// Returns the input that features fill, and its layout.
 fn input(model: &ModelDescription) -> Result<(&TensorSpec, Layout), Reason> {
     let required = || model.signature.inputs.iter().filter(|spec| !spec.optional);
     let mut inputs = required();
@@ -95,11 +97,11 @@ fn input(model: &ModelDescription) -> Result<(&TensorSpec, Layout), Reason> {
     }
 }
 
-/// The rows so far. Lifetime: one request.
+/// The rows decoded so far. Lifetime: one request.
 struct Rows<'a> {
     input: &'a TensorSpec,
     layout: Layout,
-    /// The sizes of every row, once the first valid one has settled them.
+    /// The sizes of every row; the first valid row determines them.
     sizes: Option<Vec<u32>>,
     content: Vec<u8>,
     count: u32,
@@ -164,9 +166,9 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Appends features as elements of this type; fails with the position of one that does not fit.
+/// Appends features as elements of this type; fails with the position of the first that does not fit.
 fn append(content: &mut Vec<u8>, features: &[f32], element_type: ElementType) -> Result<(), usize> {
-    /// Reads whole numbers of this type.
+    /// Encodes features as integers of this type.
     macro_rules! integers {
         ($integer:ty) => {
             numbers(content, features, |feature| {
@@ -187,12 +189,12 @@ fn append(content: &mut Vec<u8>, features: &[f32], element_type: ElementType) ->
         ElementType::Int16 => integers!(i16),
         ElementType::Int32 => integers!(i32),
         ElementType::Int64 => integers!(i64),
-        // `input` lets none of these through.
+        // `input` has refused these types.
         ElementType::Bool | ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => Err(0),
     }
 }
 
-/// The whole number that a feature is, if it is one.
+/// Returns the integer that a feature equals, if it has no fraction.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "nothing is cut off: there is no fraction, and beyond 128 bits no narrower type fits"

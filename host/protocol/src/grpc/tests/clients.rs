@@ -1,4 +1,4 @@
-//! Requests of real clients, as `fixtures/make.py` made them with the clients' own code.
+//! Requests of real clients, recorded by `fixtures/make.py` with the clients' own code.
 
 use super::inference::ModelInferRequest;
 use super::tensorflow::serving::{GetModelMetadataRequest, GetModelStatusRequest, PredictRequest};
@@ -7,7 +7,7 @@ use crate::call::VersionChoice;
 use crate::grpc::{tfs, v2};
 use wisp_tensor::{Parameter, ParameterValue};
 
-/// A message of this folder, in one buffer as it comes from the wire.
+/// Loads a message of this folder into one buffer, as it arrives from the wire.
 macro_rules! fixture {
     ($name:literal) => {
         Bytes::from_static(include_bytes!(concat!("fixtures/", $name, ".bin")))

@@ -1,4 +1,4 @@
-//! For all tensors: what is encoded decodes to itself. For all bytes: decoding does not panic.
+//! Properties: encoded tensors decode to themselves, and decoding arbitrary bytes does not panic.
 
 use super::inference::ModelInferRequest;
 use super::inference::model_infer_request::InferInputTensor;
@@ -19,7 +19,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Any bytes at all that make a tensor of so many elements.
+/// Generates arbitrary content of a tensor with `count` elements.
 fn content(element_type: ElementType, count: usize) -> BoxedStrategy<Vec<u8>> {
     match element_type.size() {
         Some(_) if element_type == ElementType::Bool => vec(0u8..=1, count).boxed(),
@@ -43,7 +43,7 @@ fn named() -> impl Strategy<Value = NamedTensor> {
     })
 }
 
-/// Tensors in the order of their names, each of another one.
+/// Generates tensors sorted by name, each with a different name.
 fn outputs() -> impl Strategy<Value = Vec<NamedTensor>> {
     vec(named(), 0..4).prop_map(|mut outputs| {
         outputs.sort_by(|a, b| a.name.cmp(&b.name));
@@ -52,7 +52,7 @@ fn outputs() -> impl Strategy<Value = Vec<NamedTensor>> {
     })
 }
 
-/// A model with room for so many inputs of any name.
+/// A model with `count` inputs; decoding checks only their number.
 fn wide_model(count: usize) -> ModelDescription {
     model(
         vec![spec("any", ElementType::Fp32, &[-1]); count],
@@ -60,7 +60,7 @@ fn wide_model(count: usize) -> ModelDescription {
     )
 }
 
-/// Everything that may be done with these bytes.
+/// Runs every decoder on these bytes.
 fn decode_all(body: &Bytes, limit: usize) {
     let model = wine();
     let rows = pairs(model.signature.outputs.clone());
@@ -115,7 +115,7 @@ proptest! {
         let body = Bytes::from(answer.encode_to_vec());
         let answer = inference::ModelInferResponse::decode(body).unwrap();
         prop_assert_eq!(answer.id, id);
-        // The outputs of an answer have the members of a request's inputs.
+        // The outputs of a response have the same fields as the inputs of a request.
         let inputs = answer.outputs.into_iter().map(|output| InferInputTensor {
             name: output.name,
             datatype: output.datatype,
@@ -154,7 +154,7 @@ proptest! {
             include_bytes!("fixtures/triton_typed.bin"),
             include_bytes!("fixtures/ovms_predict.bin"),
             include_bytes!("fixtures/ovms_strings.bin"),
-            // Two rows of the simple dialect.
+            // Two rows of the predict API.
             b"\x0a\x0a\x12\x08\0\0\x80\x3f\0\0\0\x40\x0a\x0a\x12\x08\0\0\x80\x3f\0\0\0\x40",
             // An example with the feature `x`.
             b"\x12\x19\x0a\x17\x0a\x15\x0a\x13\x0a\x11\x0a\x01x\x12\x0c\x12\x0a\x0a\x08\0\0\x80\x3f\0\0\0\x40",

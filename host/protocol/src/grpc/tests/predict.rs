@@ -1,4 +1,4 @@
-//! Rows of numbers.
+//! Tests of the predict API: rows of numbers.
 
 use super::prediction::predict_response::Prediction;
 use super::prediction::{BatchPredictRequest, PredictRequest};
@@ -156,7 +156,7 @@ fn the_prediction_is_what_rest_says_in_the_words_of_messages() {
             Some(Prediction::Number(0.0)),
             &[0.75, 0.25],
         ),
-        // A half, and what JSON says as `null`.
+        // An FP16 output, and a prediction that is `null` in JSON.
         (
             vec![spec("h", ElementType::Fp16, &[-1])],
             vec![tensor("h", ElementType::Fp16, &[1], &[0, 0x3c])],

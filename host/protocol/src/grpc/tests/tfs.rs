@@ -1,4 +1,4 @@
-//! TensorFlow Serving's tensors, names and descriptions.
+//! Tests of TensorFlow Serving's tensors, names and metadata.
 
 use super::tensorflow::serving::model_spec::VersionChoice as WireChoice;
 use super::tensorflow::serving::{

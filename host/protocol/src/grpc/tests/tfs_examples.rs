@@ -1,4 +1,4 @@
-//! TensorFlow Serving's examples: Classify, Regress and MultiInference.
+//! Tests of TensorFlow Serving's examples: Classify, Regress and MultiInference.
 
 use super::tensorflow::feature::Kind;
 use super::tensorflow::serving::inference_result::Result as TaskResult;
@@ -163,7 +163,7 @@ fn classes_are_those_of_rest() {
             vec![scores(&[2, 2], [0.5, 2.0, 1.0, 0.0])],
             vec![vec![("0", 0.5), ("1", 2.0)], vec![("0", 1.0), ("1", 0.0)]],
         ),
-        // A label for the best class alone.
+        // One label per row, for the best class only.
         (
             vec![p(&[-1, 2]), label.clone()],
             vec![

@@ -1,4 +1,4 @@
-//! The Open Inference Protocol.
+//! Tests of the Open Inference Protocol.
 
 use super::inference::infer_parameter::ParameterChoice;
 use super::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};

@@ -1,8 +1,9 @@
-//! How much a request may still grow in memory.
+//! The memory that a request may still allocate.
 
 use super::error::InputProblem;
 
-/// The bytes that a request's lists may still be widened or repeated to. Lifetime: one request.
+/// The number of bytes that a request's repeated fields may still be widened or repeated to. Lifetime:
+/// one request.
 pub(super) struct Budget {
     limit: usize,
     left: usize,
@@ -13,7 +14,7 @@ impl Budget {
         Budget { limit, left: limit }
     }
 
-    /// Counts bytes that are about to be allocated. `None` is a number beyond all limits.
+    /// Deducts bytes that are about to be allocated. `None` stands for a number that overflowed.
     pub(super) fn take(&mut self, bytes: Option<usize>) -> Result<(), InputProblem> {
         let left = bytes.and_then(|bytes| self.left.checked_sub(bytes));
         let limit = self.limit;

@@ -1,6 +1,6 @@
 //! Classes and numbers from outputs: `Classify` and `Regress`.
 //!
-//! Which outputs those are is said by `tfs::classes`, as for REST's `:classify` and `:regress`.
+//! `tfs::classes` selects the outputs, as for `:classify` and `:regress` over REST.
 
 use super::error::{DecodeError, Reason};
 use super::{check_signature, example, model_spec};
@@ -13,21 +13,21 @@ use crate::grpc::message::tensorflow::serving::{
 };
 use crate::tfs::classes::{Classes, Number};
 
-/// How classes are read from an answer. Lifetime: one request.
+/// The encoder for classes. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassifyReply {
     classes: Classes,
     examples: u32,
 }
 
-/// How numbers are read from an answer. Lifetime: one request.
+/// The encoder for numbers. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegressReply {
     number: Number,
     examples: u32,
 }
 
-/// The request of these examples, and how classes are read from its answer.
+/// Decodes the examples into a request; returns it with the encoder for their classes.
 pub fn decode_classify(
     message: ClassificationRequest,
     model: &ModelDescription,
@@ -45,7 +45,7 @@ pub fn decode_classify(
     Ok((request, ClassifyReply { classes, examples }))
 }
 
-/// The request of these examples, and how numbers are read from its answer.
+/// Decodes the examples into a request; returns it with the encoder for their numbers.
 pub fn decode_regress(
     message: RegressionRequest,
     model: &ModelDescription,
@@ -64,7 +64,7 @@ pub fn decode_regress(
 }
 
 impl ClassifyReply {
-    /// The classes of each example.
+    /// Encodes the classes of each example.
     pub fn encode(
         &self,
         response: &InferResponse,
@@ -78,7 +78,7 @@ impl ClassifyReply {
 }
 
 impl RegressReply {
-    /// The number of each example.
+    /// Encodes the number of each example.
     pub fn encode(
         &self,
         response: &InferResponse,
@@ -91,7 +91,7 @@ impl RegressReply {
     }
 }
 
-/// The classes that an answer has for so many examples.
+/// Reads the classes of `examples` examples from a response.
 pub(super) fn classifications(
     classes: &Classes,
     response: &InferResponse,
@@ -115,7 +115,7 @@ pub(super) fn classifications(
     })
 }
 
-/// The numbers that an answer has for so many examples.
+/// Reads the numbers of `examples` examples from a response.
 pub(super) fn regressions(
     number: &Number,
     response: &InferResponse,

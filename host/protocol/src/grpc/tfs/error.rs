@@ -1,4 +1,4 @@
-//! What can be wrong with a message of this dialect.
+//! Errors in the messages of this protocol.
 
 use crate::call::ModelName;
 use crate::error::ErrorKind;
@@ -7,7 +7,7 @@ use crate::label::Label;
 use crate::tfs::classes::RoleError;
 use wisp_tensor::{ElementType, Shape, TensorError};
 
-/// Why a message is no request. Lifetime: one request.
+/// The error for a message that is not a valid request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct DecodeError(#[from] Reason);
@@ -67,7 +67,7 @@ pub(super) enum Reason {
     },
 }
 
-/// What is wrong with one input, or one feature for it.
+/// An error in one input, or in one feature for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InputProblem {
     #[error("datatype {0} of TensorFlow is not supported by this server")]
@@ -117,7 +117,7 @@ pub(super) enum InputProblem {
 }
 
 impl DecodeError {
-    /// What the error table is asked with.
+    /// Returns the kind, the key into the error table.
     pub fn kind(&self) -> ErrorKind {
         match self.0 {
             Reason::Input {

@@ -1,10 +1,10 @@
-//! Inputs from examples: a feature of each example makes a row of the input of its name.
+//! Inputs from examples: a feature of each example becomes a row of the input with its name.
 //!
-//! The first axis of every input counts the examples, as in a model with a `max_batch_size`. A feature has as
-//! many elements as a row, and they settle one variable axis, which is as long in every example.
-//! FP32 and FP64 are read from a `float_list`, integers and BOOL (0 or 1) from an `int64_list`,
-//! BYTES from a `bytes_list`. What the context says holds for each example that does not say it itself.
-//! Features that are no inputs are ignored, as TensorFlow's parser of examples does.
+//! The first axis of every input counts the examples, as in a model with a `max_batch_size`. A feature
+//! has as many elements as a row, which determines one variable axis; its length must be the same in
+//! every example. FP32 and FP64 are read from a `float_list`, integers and BOOL (0 or 1) from an
+//! `int64_list`, BYTES from a `bytes_list`. A feature of the context applies to each example that does
+//! not have it. Features without an input are ignored, as in TensorFlow's example parser.
 
 use super::budget::Budget;
 use super::error::{InputProblem, Reason};
@@ -26,7 +26,7 @@ struct Examples {
     context: Option<Example>,
 }
 
-/// The inputs of the model from these examples, and how many those are, which has been counted.
+/// Decodes the examples into the model's inputs; returns them with the number of examples.
 pub(super) fn decode(
     input: Option<Input>,
     model: &ModelDescription,
@@ -59,34 +59,34 @@ pub(super) fn decode(
         let tensor = examples.decode(spec, &mut budget)?;
         tensors.push(NamedTensor { name, tensor });
     }
-    // Rows of no input are nobody's answer, however many there are said to be.
+    // `Rows::push` has checked that the count fits. Without inputs there are no rows, so it may saturate.
     let count = u32::try_from(examples.examples.len()).unwrap_or(u32::MAX);
     Ok((tensors, count))
 }
 
-/// The bytes that the features of the context grow to where each example has them; at most `limit`,
-/// beyond which they are refused.
+/// Returns the number of bytes that the features of the context take once each example has them. The
+/// result is at most `limit`, beyond which decoding refuses the request.
 pub(in crate::grpc) fn repeated_bytes(input: Option<&Input>, limit: usize) -> usize {
     let Some(input::Kind::ExampleListWithContext(list)) =
         input.and_then(|input| input.kind.as_ref())
     else {
         return 0;
     };
-    // A number of one byte becomes one of eight.
+    // A one-byte number becomes eight bytes.
     let context = list.context.as_ref().map_or(0, Message::encoded_len);
     let row = context.saturating_mul(8);
     row.saturating_mul(list.examples.len()).min(limit)
 }
 
 impl Examples {
-    /// Whether any example, or the context, has this feature.
+    /// Returns whether any example, or the context, has this feature.
     fn mention(&self, name: &str) -> bool {
         let all = self.examples.iter().chain(&self.context);
         all.into_iter()
             .any(|example| feature(example, name).is_some())
     }
 
-    /// The input of this declaration, a row for each example.
+    /// Decodes an input, with one row per example.
     fn decode(&self, spec: &TensorSpec, budget: &mut Budget) -> Result<Tensor, Reason> {
         let shared = self
             .context
@@ -112,17 +112,17 @@ impl Examples {
     }
 }
 
-/// An example's feature of this name; one without a list is as absent.
+/// Returns an example's feature of this name; a feature without a list counts as absent.
 fn feature<'a>(example: &'a Example, name: &str) -> Option<&'a Kind> {
     let features = example.features.as_ref()?;
     let Feature { kind } = features.feature.get(name)?;
     kind.as_ref()
 }
 
-/// The rows so far of one input. Lifetime: one request.
+/// The rows of one input decoded so far. Lifetime: one request.
 struct Rows<'a> {
     spec: &'a TensorSpec,
-    /// The sizes of every row, once the first has settled them, and how many elements they make.
+    /// The sizes of every row, which the first row determines, and the number of elements per row.
     sizes: Option<(Vec<u32>, usize)>,
     content: Vec<u8>,
     count: u32,

@@ -1,4 +1,4 @@
-//! What a model takes and gives, and in which state its versions are.
+//! The metadata of a model and the states of its versions.
 
 use super::error::{DecodeError, Reason};
 use super::model_spec;
@@ -19,10 +19,10 @@ use prost::Message;
 use std::collections::BTreeMap;
 use wisp_tensor::TensorSpec;
 
-/// The only metadata there is, in the request as in the answer.
+/// The only metadata field, in requests and responses.
 const SIGNATURE_DEF: &str = "signature_def";
 
-/// Whether a request asks for the metadata that there is.
+/// Checks that a request asks for the only metadata field.
 pub fn check_metadata_fields(message: &GetModelMetadataRequest) -> Result<(), DecodeError> {
     let fields = &message.metadata_field;
     match fields.iter().find(|field| *field != SIGNATURE_DEF) {
@@ -32,8 +32,7 @@ pub fn check_metadata_fields(message: &GetModelMetadataRequest) -> Result<(), De
     }
 }
 
-/// What a model takes and gives: its one signature, in a map within a map, as TensorFlow Serving has
-/// it.
+/// Returns the metadata of a model: its only signature, in a map within a map as in TensorFlow Serving.
 pub fn model_metadata(model: &ModelDescription) -> GetModelMetadataResponse {
     let signature = SignatureDef {
         inputs: model.signature.inputs.iter().map(tensor).collect(),
@@ -48,7 +47,7 @@ pub fn model_metadata(model: &ModelDescription) -> GetModelMetadataResponse {
         value: map.encode_to_vec(),
     };
     let mut spec = model_spec(model);
-    // TensorFlow Serving names a signature only where a request chose one.
+    // TensorFlow Serving sets the signature's name only if the request chose one.
     spec.signature_name.clear();
     GetModelMetadataResponse {
         model_spec: Some(spec),
@@ -56,7 +55,7 @@ pub fn model_metadata(model: &ModelDescription) -> GetModelMetadataResponse {
     }
 }
 
-/// How these versions of a model are.
+/// Returns the states of these versions of a model.
 pub fn model_status(versions: &[IndexEntry]) -> GetModelStatusResponse {
     let statuses = versions.iter().filter_map(|entry| {
         let (state, reason) = state(&entry.state);
@@ -75,7 +74,7 @@ pub fn model_status(versions: &[IndexEntry]) -> GetModelStatusResponse {
     }
 }
 
-/// TensorFlow Serving's word for a state, and why a version cannot be served.
+/// Returns TensorFlow Serving's state, and the reason why a version cannot be served.
 pub(crate) fn state(state: &VersionState) -> (State, Option<&str>) {
     match state {
         VersionState::Loading => (State::Loading, None),

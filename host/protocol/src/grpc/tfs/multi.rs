@@ -1,7 +1,7 @@
-//! Several readings of one answer: `MultiInference`.
+//! Several tasks on one inference: `MultiInference`.
 //!
-//! All tasks are for one model and read the same inference of the same examples, which asks for the
-//! outputs of all of them.
+//! All tasks are for one model and read the same inference of the same examples, which requests the
+//! outputs of all tasks.
 
 use super::classify::{classifications, regressions};
 use super::error::{DecodeError, Reason};
@@ -16,10 +16,10 @@ use crate::grpc::target::{Reason as TargetReason, TargetError};
 use crate::label::Label;
 use crate::tfs::classes::{Classes, Number};
 
-/// Tasks in one request. A model has one signature, and there are two methods to read it with.
+/// The maximum number of tasks in one request. A model has one signature, with two methods.
 const MAX_TASKS: usize = 8;
 
-/// How the results of all tasks are read from one answer. Lifetime: one request.
+/// The encoder for the results of all tasks. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MultiReply {
     tasks: Vec<Task>,
@@ -32,7 +32,7 @@ enum Task {
     Regress(Number),
 }
 
-/// The model and version that all tasks name.
+/// Returns the model and version, which must be the same for all tasks.
 pub fn multi_target(message: &MultiInferenceRequest) -> Result<Target, TargetError> {
     let mut tasks = message.tasks.iter();
     let first = tasks.next().ok_or(TargetReason::NoTasks)?;
@@ -45,7 +45,7 @@ pub fn multi_target(message: &MultiInferenceRequest) -> Result<Target, TargetErr
     Ok(first)
 }
 
-/// The request of these examples, and how the results of all tasks are read from its answer.
+/// Decodes the examples into a request; returns it with the encoder for the results of all tasks.
 pub fn decode_multi(
     message: MultiInferenceRequest,
     model: &ModelDescription,
@@ -74,7 +74,7 @@ pub fn decode_multi(
 }
 
 impl MultiReply {
-    /// The results of the tasks, in their order.
+    /// Encodes the results of the tasks, in their order.
     pub fn encode(
         &self,
         response: &InferResponse,

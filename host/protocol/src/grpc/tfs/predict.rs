@@ -11,7 +11,7 @@ use crate::v2::request::MAX_NAME_BYTES;
 use std::collections::BTreeMap;
 use wisp_tensor::NamedTensor;
 
-/// The request in `message`, its inputs sorted by name.
+/// Decodes a message into a request, with its inputs sorted by name.
 pub fn decode_predict(
     message: PredictRequest,
     model: &ModelDescription,
@@ -30,15 +30,15 @@ pub fn decode_predict(
     })
 }
 
-/// The bytes that lists grow to where they are filled to their tensors' shapes; nothing where that is more
-/// than `limit`, which is refused.
+/// Returns the number of bytes of the tensors that are decoded from repeated fields; 0 if it exceeds
+/// `limit`, because decoding then refuses the request.
 pub(in crate::grpc) fn filled_bytes(message: &PredictRequest, limit: usize) -> usize {
     let sizes = message.inputs.values().map(tensor::filled_bytes);
     let bytes = sizes.fold(0, usize::saturating_add);
     if bytes > limit { 0 } else { bytes }
 }
 
-/// The message of `response`. This dialect has no parameters.
+/// Encodes a response. This protocol has no parameters.
 pub fn encode_predict(response: InferResponse, model: &ModelDescription) -> PredictResponse {
     let outputs = response.outputs.into_iter();
     PredictResponse {

@@ -1,8 +1,8 @@
-//! Which models are to be served, as a configuration of TensorFlow Serving lists them.
+//! The set of models to serve, from a TensorFlow Serving configuration.
 //!
-//! Where a model lies, and which of its versions are served under which labels, is the repository's to
-//! say: `base_path` and `model_platform`, which the format requires, mean nothing here, and a
-//! configuration that chooses versions or labels is refused rather than half obeyed.
+//! The repository determines a model's location and the versions and labels that are served. `base_path`
+//! and `model_platform`, which the format requires, are therefore ignored, and a configuration that
+//! chooses versions or labels is refused rather than partly applied.
 
 use super::error::{DecodeError, Reason};
 use crate::call::ModelName;
@@ -12,7 +12,7 @@ use crate::grpc::message::tensorflow::serving::{
 };
 use crate::label::Label;
 
-/// The models that are to be served, and no others.
+/// Returns the models to serve, exclusively.
 pub fn decode_reload(message: &ReloadConfigRequest) -> Result<Vec<ModelName>, DecodeError> {
     let config = message.config.as_ref();
     let list = match config.and_then(|config| config.config.as_ref()) {
@@ -43,7 +43,7 @@ pub fn decode_reload(message: &ReloadConfigRequest) -> Result<Vec<ModelName>, De
     Ok(models)
 }
 
-/// The answer when all of them are served.
+/// Returns the response once all of them are served.
 pub fn reloaded() -> ReloadConfigResponse {
     ReloadConfigResponse {
         status: Some(StatusProto::default()),

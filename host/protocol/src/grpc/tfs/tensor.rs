@@ -1,9 +1,8 @@
-//! Tensors as TensorFlow writes them: `TensorProto`.
+//! Tensors in TensorFlow's format: `TensorProto`.
 //!
-//! Either all bytes stand in `tensor_content`, which becomes the tensor without a copy, or the
-//! elements stand in the list of their datatype. A list may be shorter than the shape says: its last
-//! element then fills the rest, and zeros (or empty strings) fill a tensor without any. A longer
-//! list is a mistake.
+//! The content is either in `tensor_content`, which becomes the tensor without a copy, or in the repeated
+//! field of its datatype. That field may be shorter than the shape requires: its last element then fills
+//! the rest, and zeros (or empty strings) fill a tensor without elements. A longer field is an error.
 
 use super::budget::Budget;
 use super::error::InputProblem;
@@ -15,7 +14,7 @@ use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::tensor::byte_length;
 use wisp_tensor::{ElementType, Shape, ShapeError, Tensor, TensorError};
 
-/// The tensor that `proto` is; what it takes beyond the message counts against `budget`.
+/// Decodes a tensor; the memory it takes beyond the message counts against `budget`.
 pub(super) fn decode(proto: TensorProto, budget: &mut Budget) -> Result<Tensor, InputProblem> {
     let element_type = element_type(proto.dtype).ok_or(InputProblem::Datatype(proto.dtype))?;
     let shape = decode_shape(proto.tensor_shape.as_ref())?;
@@ -31,7 +30,8 @@ pub(super) fn decode(proto: TensorProto, budget: &mut Budget) -> Result<Tensor, 
     Ok(Tensor::new(element_type, shape, content)?)
 }
 
-/// The bytes of a tensor whose list is filled to its shape; nothing for one that is not.
+/// Returns the content size that the shape requires, for a tensor that is decoded from its repeated
+/// field; 0 for one with `tensor_content` or an unsupported datatype.
 pub(super) fn filled_bytes(proto: &TensorProto) -> usize {
     let Some(element_type) = element_type(proto.dtype) else {
         return 0;
@@ -49,7 +49,7 @@ pub(super) fn filled_bytes(proto: &TensorProto) -> usize {
     elements.saturating_mul(size)
 }
 
-/// The message of a tensor, without copying an element.
+/// Encodes a tensor without copying an element.
 pub(super) fn encode(tensor: Tensor) -> TensorProto {
     let dim = |&size: &u32| Dim {
         size: i64::from(size),
@@ -76,7 +76,7 @@ pub(super) fn encode(tensor: Tensor) -> TensorProto {
     proto
 }
 
-/// TensorFlow's name of an element type.
+/// Returns TensorFlow's datatype for an element type.
 pub(crate) fn data_type(element_type: ElementType) -> DataType {
     match element_type {
         ElementType::Bool => DataType::DtBool,
@@ -96,7 +96,8 @@ pub(crate) fn data_type(element_type: ElementType) -> DataType {
     }
 }
 
-/// The element type with this number in TensorFlow; it has others (quantised, complex, resources).
+/// Returns the element type for a datatype number of TensorFlow, which also has quantized, complex and
+/// resource types.
 fn element_type(dtype: i32) -> Option<ElementType> {
     let dtype = DataType::try_from(dtype).ok()?;
     ElementType::ALL
@@ -111,7 +112,7 @@ fn decode_shape(shape: Option<&TensorShapeProto>) -> Result<Shape, InputProblem>
     if *unknown_rank {
         return Err(InputProblem::UnknownRank);
     }
-    // Before room is made for a list of any length.
+    // Checked before memory is reserved for a list of any length.
     if dim.len() > MAX_RANK {
         let rank = dim.len();
         return Err(TensorError::from(ShapeError::Rank { rank }).into());
@@ -123,8 +124,8 @@ fn decode_shape(shape: Option<&TensorShapeProto>) -> Result<Shape, InputProblem>
     Ok(shape.map_err(TensorError::from)?)
 }
 
-/// The name of the list with elements, if there is one; it must be that of the datatype, and no
-/// longer than the shape says.
+/// Returns the name of the repeated field that has elements, if any. It must be the field of the
+/// datatype, with no more elements than the shape.
 fn check_lists(
     proto: &TensorProto,
     element_type: ElementType,
@@ -166,7 +167,7 @@ fn check_lists(
     Ok(found)
 }
 
-/// The name of the list that holds elements of this type.
+/// Returns the name of the repeated field that holds elements of this type.
 fn list_of(element_type: ElementType) -> &'static str {
     match element_type {
         ElementType::Fp16 | ElementType::Bf16 => "half_val",
@@ -185,7 +186,7 @@ fn list_of(element_type: ElementType) -> &'static str {
     }
 }
 
-/// The bytes of a tensor whose list has been found to be no longer than its shape.
+/// Decodes the repeated field of a tensor; its length has been checked against the shape.
 fn decode_list(
     proto: &TensorProto,
     element_type: ElementType,
@@ -208,7 +209,7 @@ fn decode_list(
         ElementType::Int16 => numbers(&mut content, &proto.int_val, narrow!(i16)),
         ElementType::Int32 => numbers(&mut content, &proto.int_val, narrow!(i32)),
         ElementType::Int64 => numbers(&mut content, &proto.int64_val, narrow!(i64)),
-        // The bits of a half, in the lower ones of the integer.
+        // The bits of the 16-bit float, in the low bits of the integer.
         ElementType::Fp16 | ElementType::Bf16 => {
             numbers(&mut content, &proto.half_val, narrow!(u16))
         }

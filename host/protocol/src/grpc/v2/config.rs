@@ -1,10 +1,10 @@
-//! A model's configuration as a message; what is in it is said by `v2::config`.
+//! A model's configuration as a message; `v2::config` determines its contents.
 
 use crate::call::ModelDescription;
 use crate::grpc::message::inference::{ModelConfig, ModelConfigResponse, ModelInput, ModelOutput};
 use crate::v2::config::{Config, Tensor};
 
-/// The configuration of a model.
+/// Returns the configuration of a model.
 pub fn model_config(model: &ModelDescription) -> ModelConfigResponse {
     let config = Config::new(model);
     let inputs = config.input.into_iter().map(|tensor| {

@@ -1,7 +1,7 @@
-//! A tensor's elements as typed lists: `InferTensorContents`.
+//! A tensor's elements in typed repeated fields: `InferTensorContents`.
 //!
-//! Each datatype has one list, which holds exactly as many elements as the shape says; the other
-//! lists are empty. FP16 and BF16 have none.
+//! Each datatype has one field, which must contain exactly as many elements as the shape; the other
+//! fields must be empty. FP16 and BF16 have no field.
 
 use super::error::InputProblem;
 use crate::grpc::element::{boolean, narrow, numbers, strings, strings_size};
@@ -9,7 +9,7 @@ use crate::grpc::message::inference::InferTensorContents;
 use bytes::Bytes;
 use wisp_tensor::{ElementType, Shape};
 
-/// The bytes of a tensor of this type and shape with these elements.
+/// Encodes the elements as the content of a tensor of this type and shape.
 pub(super) fn decode(
     contents: &InferTensorContents,
     element_type: ElementType,
@@ -59,7 +59,8 @@ pub(super) fn decode(
     }
 }
 
-/// The name of the one list that may hold elements, and holds as many as the shape says.
+/// Returns the name of the field for this datatype, after checking that it has as many elements as the
+/// shape and that the other fields are empty.
 fn check_lists(
     contents: &InferTensorContents,
     element_type: ElementType,
@@ -86,7 +87,7 @@ fn check_lists(
     Ok(expected)
 }
 
-/// Whether no list has an element.
+/// Returns whether all fields are empty.
 pub(super) fn is_empty(contents: &InferTensorContents) -> bool {
     lengths(contents).iter().all(|&(_, length)| length == 0)
 }
@@ -114,7 +115,7 @@ fn lengths(contents: &InferTensorContents) -> [(&'static str, usize); 8] {
     ]
 }
 
-/// The name of the list that holds elements of this type.
+/// Returns the name of the field that holds elements of this type.
 fn list_of(element_type: ElementType) -> Option<&'static str> {
     match element_type {
         ElementType::Bool => Some("bool_contents"),

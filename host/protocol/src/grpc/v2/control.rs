@@ -1,6 +1,6 @@
-//! Loading and unloading: which model a message names, and the answers.
+//! Loading and unloading of models.
 //!
-//! Files and configurations come from the repository alone, as over HTTP.
+//! Files and configurations come from the repository only, as over HTTP.
 
 use super::DecodeError;
 use super::error::Reason;
@@ -13,7 +13,7 @@ use crate::target;
 use crate::v2::control::unsupported_parameter;
 use std::collections::BTreeMap;
 
-/// The model that is to be loaded.
+/// Returns the model to load.
 pub fn load_model(message: &RepositoryModelLoadRequest) -> Result<ModelName, DecodeError> {
     let RepositoryModelLoadRequest {
         repository_name,
@@ -23,7 +23,7 @@ pub fn load_model(message: &RepositoryModelLoadRequest) -> Result<ModelName, Dec
     Ok(model(model_name, repository_name, parameters)?)
 }
 
-/// The model that is to be unloaded.
+/// Returns the model to unload.
 pub fn unload_model(message: &RepositoryModelUnloadRequest) -> Result<ModelName, DecodeError> {
     let RepositoryModelUnloadRequest {
         repository_name,
@@ -33,7 +33,7 @@ pub fn unload_model(message: &RepositoryModelUnloadRequest) -> Result<ModelName,
     Ok(model(model_name, repository_name, parameters)?)
 }
 
-/// The answer to a load, in KServe's words; Triton's client reads nothing of it.
+/// Returns the response to a load, with KServe's fields; Triton's client ignores them.
 pub fn loaded(model: &ModelName) -> RepositoryModelLoadResponse {
     RepositoryModelLoadResponse {
         model_name: model.to_string(),
@@ -41,7 +41,7 @@ pub fn loaded(model: &ModelName) -> RepositoryModelLoadResponse {
     }
 }
 
-/// The answer to an unload.
+/// Returns the response to an unload.
 pub fn unloaded(model: &ModelName) -> RepositoryModelUnloadResponse {
     RepositoryModelUnloadResponse {
         model_name: model.to_string(),
@@ -49,7 +49,8 @@ pub fn unloaded(model: &ModelName) -> RepositoryModelUnloadResponse {
     }
 }
 
-/// KServe's client has its model's name where Triton's has the repository's, and sends nothing else.
+/// Parses the model's name. KServe's client sends it in the first field, in which Triton's client sends
+/// the repository's name, and sends nothing else.
 fn model(
     name: &str,
     repository: &str,

@@ -1,4 +1,4 @@
-//! What can be wrong with a message of this dialect.
+//! Errors in the messages of this protocol.
 
 use crate::classification::ClassRequestError;
 use crate::error::ErrorKind;
@@ -6,7 +6,7 @@ use crate::label::Label;
 use crate::target::UnknownTarget;
 use wisp_tensor::{ElementType, Shape, TensorError};
 
-/// Why a message is no request. Lifetime: one request.
+/// The error for a message that is not a valid request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct DecodeError(#[from] Reason);
@@ -54,7 +54,7 @@ pub(super) enum Reason {
     Unknown(#[from] UnknownTarget),
 }
 
-/// What is wrong with one input.
+/// An error in one input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InputProblem {
     #[error("{0} is no datatype")]
@@ -92,7 +92,7 @@ pub(super) enum InputProblem {
 }
 
 impl DecodeError {
-    /// What the error table is asked with.
+    /// Returns the kind, the key into the error table.
     pub fn kind(&self) -> ErrorKind {
         match self.0 {
             Reason::SharedMemory(_)

@@ -1,4 +1,4 @@
-//! The small answers of V2: what the server is, what a model takes, who is alive, what there is.
+//! The metadata, health and index responses of V2.
 
 use super::error::{DecodeError, Reason};
 use crate::call::{IndexEntry, ModelDescription, Version};
@@ -13,7 +13,7 @@ use crate::v2::{EXTENSIONS, IndexFilter};
 use std::collections::BTreeMap;
 use wisp_tensor::TensorSpec;
 
-/// What the server is; `version` is that of the program.
+/// Returns the server's metadata; `version` is that of the program.
 pub fn server_metadata(version: &str) -> ServerMetadataResponse {
     ServerMetadataResponse {
         name: "wisp".to_owned(),
@@ -22,7 +22,7 @@ pub fn server_metadata(version: &str) -> ServerMetadataResponse {
     }
 }
 
-/// What a model takes and gives; `versions` are those that a client may ask for.
+/// Returns the metadata of a model; `versions` are those that a client may request.
 pub fn model_metadata(model: &ModelDescription, versions: &[Version]) -> ModelMetadataResponse {
     ModelMetadataResponse {
         name: model.model.to_string(),
@@ -42,22 +42,22 @@ fn tensor(spec: &TensorSpec) -> TensorMetadata {
     }
 }
 
-/// The answer of a process that answers.
+/// Returns the liveness response, which is always true.
 pub fn live() -> ServerLiveResponse {
     ServerLiveResponse { live: true }
 }
 
-/// Whether the server takes inference requests.
+/// Returns the readiness of the server for inference requests.
 pub fn ready(ready: bool) -> ServerReadyResponse {
     ServerReadyResponse { ready }
 }
 
-/// Whether a model takes inference requests.
+/// Returns the readiness of a model for inference requests.
 pub fn model_ready(ready: bool) -> ModelReadyResponse {
     ModelReadyResponse { ready }
 }
 
-/// Which entries of the index the client wants to see.
+/// Returns the filter on the index entries that the client requests.
 pub fn decode_index(message: &RepositoryIndexRequest) -> Result<IndexFilter, DecodeError> {
     if !message.repository_name.is_empty() {
         return Err(DecodeError::from(Reason::RepositoryName));
@@ -68,7 +68,7 @@ pub fn decode_index(message: &RepositoryIndexRequest) -> Result<IndexFilter, Dec
     })
 }
 
-/// The index of these entries.
+/// Returns the index of these entries.
 pub fn index(entries: &[IndexEntry]) -> RepositoryIndexResponse {
     let models = entries.iter().map(|entry| ModelIndex {
         name: entry.model.to_string(),

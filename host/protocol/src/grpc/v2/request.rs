@@ -1,7 +1,7 @@
-//! An inference request's message, and what it means.
+//! Decoding of an inference request's message.
 //!
 //! Parameters that the protocol reserves never reach a handler, as over HTTP. Unknown parameters of
-//! tensors are ignored: the kserve client sends `binary_data_size` along.
+//! tensors are ignored: the kserve client sends `binary_data_size`.
 
 use super::contents;
 use super::error::{DecodeError, InputProblem, Reason};
@@ -22,9 +22,9 @@ use wisp_tensor::{
     ElementType, NamedTensor, Parameter, ParameterValue, Shape, ShapeError, Tensor, TensorError,
 };
 
-/// The request in `message`, and what its reply has to look like.
+/// Decodes a message into a request and the format of its response.
 ///
-/// Says nothing of the model's name and version, which [`target`](super::target) reads.
+/// The model's name and version are ignored here; [`target`](super::target) parses them.
 pub fn decode(
     message: ModelInferRequest,
     model: &ModelDescription,
@@ -53,7 +53,7 @@ pub fn decode(
     Ok((request, Reply { id, classes }))
 }
 
-/// The id that even a refusal repeats: none, where it is too long.
+/// Returns the id that even an error response repeats; empty if the id is too long.
 pub fn echoed_id(message: &ModelInferRequest) -> &str {
     match message.id.len() > MAX_ID_BYTES {
         true => "",
@@ -66,7 +66,7 @@ fn decode_parameters(
 ) -> Result<Vec<Parameter>, Reason> {
     let mut own = Vec::new();
     for (name, InferParameter { parameter_choice }) in parameters {
-        // `binary_data_output` is meant for JSON; here every output is binary.
+        // `binary_data_output` applies to JSON; over gRPC, every output is binary.
         if is_reserved(&name) || name == "binary_data_output" {
             continue;
         }
@@ -81,7 +81,7 @@ fn decode_parameters(
         let value = match parameter_choice {
             Some(ParameterChoice::BoolParam(value)) => ParameterValue::Bool(value),
             Some(ParameterChoice::Int64Param(value)) => ParameterValue::Int64(value),
-            // As over HTTP: the same number has the same type whatever it came as.
+            // As over HTTP, equal numbers have the same type whatever their encoding.
             Some(ParameterChoice::Uint64Param(value)) => match i64::try_from(value) {
                 Ok(value) => ParameterValue::Int64(value),
                 Err(_) => ParameterValue::Uint64(value),
@@ -144,7 +144,7 @@ fn decode_input(input: &InferInputTensor, raw: Option<Bytes>) -> Result<Tensor, 
     let shape = decode_shape(&input.shape)?;
     let content = match (raw, &input.contents) {
         (Some(raw), None) => raw,
-        // An empty message is what some clients send for none.
+        // Some clients send an empty message instead of omitting it.
         (Some(raw), Some(typed)) if contents::is_empty(typed) => raw,
         (Some(_), Some(_)) => return Err(InputProblem::TwoContents),
         (None, Some(typed)) => contents::decode(typed, element_type, &shape)?,
@@ -154,7 +154,7 @@ fn decode_input(input: &InferInputTensor, raw: Option<Bytes>) -> Result<Tensor, 
 }
 
 fn decode_shape(sizes: &[i64]) -> Result<Shape, InputProblem> {
-    // Before room is made for a list of any length.
+    // Checked before memory is reserved for a list of any length.
     if sizes.len() > MAX_RANK {
         let rank = sizes.len();
         return Err(TensorError::from(ShapeError::Rank { rank }).into());
@@ -166,7 +166,7 @@ fn decode_shape(sizes: &[i64]) -> Result<Shape, InputProblem> {
     Ok(shape.map_err(TensorError::from)?)
 }
 
-/// The outputs asked for, and those of them that are to be classes.
+/// Returns the requested outputs, and those of them to be returned as classes.
 fn decode_outputs(
     outputs: Vec<InferRequestedOutputTensor>,
     model: &ModelDescription,
@@ -200,7 +200,7 @@ fn decode_outputs(
     Ok((names, classes))
 }
 
-/// The value of a parameter that is an integer and not negative.
+/// Returns the value of a parameter that is a non-negative integer.
 fn natural(parameter: &InferParameter) -> Option<u64> {
     match parameter.parameter_choice {
         Some(ParameterChoice::Int64Param(value)) => u64::try_from(value).ok(),

@@ -1,7 +1,7 @@
-//! From the answer of an inference to a message.
+//! Encoding of an inference's response.
 //!
-//! Outputs travel in `raw_output_contents` whatever the request looked like, as Triton's do: the
-//! bytes the model or the handler left, uncopied, of every datatype.
+//! Outputs are sent in `raw_output_contents` whatever the format of the request, as in Triton: the bytes
+//! that the model or handler produced, uncopied, for every datatype.
 
 use crate::call::{InferResponse, ModelDescription};
 use crate::classification::{self, ClassesError, TopClasses};
@@ -13,17 +13,17 @@ use crate::grpc::message::inference::{
 use std::collections::BTreeMap;
 use wisp_tensor::{NamedTensor, Parameter, ParameterValue};
 
-/// What the client of one request wants to see of its answer. Lifetime: one request.
+/// The format of the response to one request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// Empty when the client sent none.
+    /// The request's id; empty if the client sent none.
     pub(super) id: String,
-    /// The outputs that are answered with classes.
+    /// The outputs to be returned as classes.
     pub(super) classes: Vec<TopClasses>,
 }
 
 impl Reply {
-    /// The message of `response`, its outputs in their order.
+    /// Encodes a response, with its outputs in their order.
     pub fn encode(
         &self,
         response: InferResponse,
@@ -53,14 +53,14 @@ impl Reply {
         })
     }
 
-    /// About how many bytes of text there are to write; tensors cost nothing.
+    /// Returns the approximate number of text bytes to encode; tensors are not copied.
     pub(in crate::grpc) fn text_bytes(&self, response: &InferResponse) -> usize {
         classification::text_bytes(&self.classes, response)
     }
 }
 
-/// An answer as one element of a stream. As in Triton, it says that it is the last one to its request:
-/// clients that know models with several answers wait for that.
+/// Wraps a response as an element of a stream. As in Triton, it is marked as the final response to its
+/// request: clients that support several responses per request wait for the mark.
 pub fn stream_response(mut response: ModelInferResponse) -> ModelStreamInferResponse {
     let is_last = InferParameter {
         parameter_choice: Some(ParameterChoice::BoolParam(true)),
@@ -73,8 +73,8 @@ pub fn stream_response(mut response: ModelInferResponse) -> ModelStreamInferResp
     }
 }
 
-/// The failure of the request with this id as one element of a stream, which stays open. As in
-/// Triton, the id tells the client which of its requests has failed.
+/// Wraps an error as an element of a stream, which stays open. As in Triton, the id identifies the
+/// request that failed.
 pub fn stream_error(id: &str, message: &str) -> ModelStreamInferResponse {
     ModelStreamInferResponse {
         error_message: message.to_owned(),

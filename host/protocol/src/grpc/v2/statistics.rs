@@ -1,4 +1,4 @@
-//! The statistics of model versions as messages. The same over HTTP is `v2::statistics`.
+//! The statistics of model versions as messages. `v2::statistics` is the equivalent over HTTP.
 
 use crate::call::Target;
 use crate::grpc::TargetError;
@@ -9,7 +9,7 @@ use crate::grpc::message::inference::{
 use crate::statistics::{Batch, Sum, Sums, VersionStatistics};
 use std::collections::BTreeMap;
 
-/// The model whose statistics a message asks for; `None` for those of all.
+/// Returns the model whose statistics a message requests; `None` for all models.
 pub fn statistics_target(message: &ModelStatisticsRequest) -> Result<Option<Target>, TargetError> {
     match message.name.as_str() {
         "" => Ok(None),
@@ -17,7 +17,7 @@ pub fn statistics_target(message: &ModelStatisticsRequest) -> Result<Option<Targ
     }
 }
 
-/// The statistics of these versions.
+/// Returns the statistics of these versions.
 pub fn statistics(versions: &[VersionStatistics]) -> ModelStatisticsResponse {
     ModelStatisticsResponse {
         model_stats: versions.iter().map(model).collect(),
@@ -61,7 +61,7 @@ fn batch(batch: &Batch) -> InferBatchStatistics {
     }
 }
 
-/// Always there, since clients read the fields of a sum without asking whether there is one.
+/// Encodes a sum. It is always present, since clients read its fields without checking for it.
 fn duration(sum: Sum) -> Option<StatisticDuration> {
     Some(StatisticDuration {
         count: sum.count,

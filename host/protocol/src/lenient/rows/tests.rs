@@ -1,4 +1,4 @@
-//! Rows that join, and rows that leave no trace.
+//! Tests of joining rows, and of removing invalid ones.
 
 use super::*;
 use crate::fixture;
@@ -16,7 +16,7 @@ fn model(inputs: Vec<TensorSpec>, max_batch_size: u32) -> ModelDescription {
     }
 }
 
-/// Numbers of a variable count, a string, and an optional number.
+/// Returns a model of three inputs: a variable number of integers, a string, and an optional integer.
 fn three_inputs() -> ModelDescription {
     let inputs = vec![
         spec("x", ElementType::Uint8, &[-1, -1], false),

@@ -1,4 +1,4 @@
-//! Values of one input: what fits a declared shape, and what each datatype takes.
+//! Tests of the values of one input: shapes, and the elements of each datatype.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The text of elements, and that it reads back as what it was.
+//! Tests of the text of elements, and of round trips.
 
 use super::*;
 use crate::lenient::{Form, Reader};
@@ -136,7 +136,7 @@ fn a_shape_without_elements_does_not_grow_into_text() {
     );
 }
 
-/// Any content that makes a tensor of so many elements.
+/// Arbitrary valid content of a tensor of `count` elements.
 fn content(element_type: ElementType, count: usize) -> BoxedStrategy<Vec<u8>> {
     match element_type.size() {
         Some(_) if element_type == ElementType::Bool => vec(0u8..=1, count).boxed(),
@@ -164,7 +164,7 @@ fn any_output() -> impl Strategy<Value = NamedTensor> {
     )
 }
 
-/// The content with every NaN made the one that text has.
+/// Returns the content with every NaN replaced by the one that `NaN` decodes to.
 fn with_one_nan(tensor: &Tensor) -> Vec<u8> {
     let content = tensor.content();
     match tensor.element_type() {

@@ -1,4 +1,4 @@
-//! Inference in V2: one path for each way to name a version, with the schema of what it takes.
+//! Inference in V2: one path per way to address a version, with the schema of its request.
 
 use crate::call::ModelDescription;
 use crate::classification::is_ranked;
@@ -8,7 +8,7 @@ use crate::openapi::{Served, example, failure, schema_name};
 use serde_json::{Value, json};
 use wisp_tensor::{ElementType, TensorSpec};
 
-/// The header with the length of the JSON before binary data, as clients know it.
+/// The header that holds the length of the JSON before binary data, in the capitalization clients use.
 const HEADER_LENGTH: &str = "Inference-Header-Content-Length";
 
 pub(super) fn add(document: &mut Document, served: &Served) {
@@ -17,7 +17,7 @@ pub(super) fn add(document: &mut Document, served: &Served) {
         document.schema(schema_name(model, "InferResponse"), response(model));
     }
     for spelling in served.spellings() {
-        // V2 knows none.
+        // V2 has no labels.
         if spelling.is_label() {
             continue;
         }
@@ -54,7 +54,7 @@ fn body(model: &ModelDescription) -> Value {
         "format": "binary",
         "description": "JSON and the binary data of its inputs, or a raw body: see the header.",
     }}});
-    // An input without a JSON form has to come as binary data.
+    // An input without a JSON form must be sent as binary data.
     let has_json_form = |input: &TensorSpec| element(input.element_type, Notation::V2).is_some();
     let mut required = model
         .signature
@@ -120,7 +120,7 @@ fn request(model: &ModelDescription) -> Value {
 fn inputs(model: &ModelDescription) -> Value {
     let specs = model.signature.inputs.as_slice();
     let sayable: Vec<Value> = specs.iter().filter_map(|spec| input(spec, model)).collect();
-    // An optional input may stand for required ones, which only the handler knows.
+    // An optional input may replace required ones; only the handler can decide.
     let least = match specs.iter().any(|spec| spec.optional) {
         true => 0,
         false => specs.len(),
@@ -202,7 +202,7 @@ fn output(spec: &TensorSpec) -> Value {
     described
 }
 
-/// How an output is asked for.
+/// Returns the schema of a requested output.
 fn wanted(spec: &TensorSpec) -> Value {
     let classification = match is_ranked(spec.element_type) {
         true => json!({
@@ -230,7 +230,7 @@ fn wanted(spec: &TensorSpec) -> Value {
     })
 }
 
-/// An output in whose place a client has asked for classes, if it can.
+/// Returns the schema of an output that is replaced by classes, if its type can be ranked.
 fn classes(spec: &TensorSpec) -> Option<Value> {
     let texts = TensorSpec {
         element_type: ElementType::Bytes,
@@ -244,7 +244,7 @@ fn classes(spec: &TensorSpec) -> Option<Value> {
     is_ranked(spec.element_type).then_some(described)
 }
 
-/// Any of several schemas, of which there may be one or none.
+/// Returns a schema that accepts any of several schemas; with none, it accepts nothing.
 fn one_of_these(mut schemas: Vec<Value>) -> Value {
     match schemas.len() {
         0 => Value::Bool(false),

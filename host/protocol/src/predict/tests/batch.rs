@@ -1,4 +1,4 @@
-//! `/batch_predict`.
+//! Tests of `/batch_predict`.
 
 use super::*;
 use crate::fixture::damaged;

@@ -1,4 +1,4 @@
-//! `/predict`.
+//! Tests of `/predict`.
 
 use super::*;
 
@@ -64,7 +64,7 @@ fn the_prediction_is_what_the_outputs_say() -> anyhow::Result<()> {
     let scored = |numbers: [f32; 2]| floats("p", &[1, 2], &numbers);
     let text = |shape| spec("t", ElementType::Bytes, shape);
     let cases = [
-        // The greatest probability, the first of equals; NaN is never the greatest.
+        // The greatest probability; of equal ones the first, and never NaN.
         (
             vec![scores()],
             vec![scored([0.5, 0.5])],
@@ -80,7 +80,7 @@ fn the_prediction_is_what_the_outputs_say() -> anyhow::Result<()> {
             vec![scored([f32::NAN; 2])],
             r#""prediction":null,"probabilities":[NaN,NaN]"#,
         ),
-        // A label, before the probabilities; strings before integers.
+        // A label, which takes precedence over the probabilities; strings precede integers.
         (
             vec![
                 scores(),
@@ -102,7 +102,7 @@ fn the_prediction_is_what_the_outputs_say() -> anyhow::Result<()> {
             vec![floats("y", &[1, 1], &[2.5])],
             r#""prediction":2.5"#,
         ),
-        // A number before a remark on it, and a label alone.
+        // A number followed by a remark on it, and a single label.
         (
             vec![
                 spec("y", ElementType::Fp32, &[-1]),
@@ -116,13 +116,13 @@ fn the_prediction_is_what_the_outputs_say() -> anyhow::Result<()> {
             vec![integers("n", &[1], &[7])],
             r#""prediction":7"#,
         ),
-        // A variable axis that turns out to be one.
+        // A variable axis of size 1.
         (
             vec![spec("y", ElementType::Fp32, &[-1, -1])],
             vec![floats("y", &[1, 1], &[2.5])],
             r#""prediction":2.5"#,
         ),
-        // Anything else, as it is.
+        // Anything else is written unchanged.
         (
             vec![spec("y", ElementType::Fp32, &[-1, 2, 2])],
             vec![floats("y", &[1, 2, 2], &[1.0, 2.0, 3.0, 4.0])],

@@ -1,4 +1,4 @@
-//! The documents as clients parse them.
+//! Tests of the JSON of the documents.
 
 use super::*;
 use crate::call::Version;

@@ -1,4 +1,4 @@
-//! Which path is which call.
+//! Tests of the routes of paths.
 
 use super::*;
 use crate::call::{ModelName, Version, VersionLabel};

@@ -1,4 +1,4 @@
-//! `:classify` and `:regress`.
+//! Tests of `:classify` and `:regress`.
 
 use super::*;
 
@@ -55,7 +55,7 @@ fn classes_are_pairs_of_label_and_score() -> anyhow::Result<()> {
             vec![texts("names", &[2, 2], &["a", "b", "c", "d"]), two()],
             r#"{"results":[[["a",0.25],["b",0.75]],[["c",1.0],["d",NaN]]]}"#,
         ),
-        // A label for the best class alone.
+        // A label for the class with the highest score only.
         (
             vec![spec("label", ElementType::Bytes, &[-1]), scores()],
             vec![texts("label", &[2], &["b", "a"]), two()],

@@ -1,4 +1,5 @@
-//! For all floats: what is answered can be asked again. For all bytes: decoding does not panic.
+//! Property tests: floats in a response decode to themselves, and decoding arbitrary bytes does not
+//! panic.
 
 use super::*;
 use crate::fixture::damaged;
@@ -14,7 +15,7 @@ const BODIES: [&str; 3] = [
     r#"{"context":{"t":"c"},"examples":[{"x":[1,2]},{"x":[3,4],"t":["d"]}]}"#,
 ];
 
-/// A model that all three verbs take.
+/// Returns a model that supports all three verbs.
 fn for_all_verbs() -> ModelDescription {
     let mut model = two_inputs();
     model.signature.outputs = vec![
@@ -24,7 +25,7 @@ fn for_all_verbs() -> ModelDescription {
     model
 }
 
-/// The bits of floats, every NaN the same.
+/// Returns the bits of floats, with the same bits for every NaN.
 fn bits(numbers: impl IntoIterator<Item = f32>) -> Vec<u32> {
     let one_nan = |n: f32| if n.is_nan() { f32::NAN } else { n };
     numbers.into_iter().map(|n| one_nan(n).to_bits()).collect()
@@ -60,7 +61,7 @@ proptest! {
         }
     }
 
-    /// A long list is read apart from the rest of the body, which must show nowhere.
+    /// A long array is decoded separately from the rest of the body, with the same result.
     #[test]
     fn damaged_long_lists_are_read_or_refused_as_short_ones_are(
         position: prop::sample::Index,

@@ -1,4 +1,4 @@
-//! `:predict`, by rows and by columns.
+//! Tests of `:predict`, by rows and by columns.
 
 use super::*;
 

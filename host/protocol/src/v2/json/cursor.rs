@@ -1,8 +1,7 @@
-//! A position in text that is known to be one valid JSON value.
+//! A cursor over text that is one valid JSON value.
 //!
-//! Because serde_json has settled the grammar, commas and colons carry no further meaning, and the
-//! end of a scalar is where the next separator or bracket stands. On other text the tokens make no
-//! sense, but nothing panics.
+//! serde_json has already validated the text, so commas count as white space and a scalar ends at the
+//! next separator or closing bracket. On invalid text the tokens are meaningless, but nothing panics.
 
 /// The unread rest of a valid JSON value.
 #[derive(Debug, Clone)]
@@ -10,12 +9,12 @@ pub(super) struct Cursor<'a> {
     rest: &'a str,
 }
 
-/// What a cursor stands before.
+/// The kind of the next token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
     Open,
     Close,
-    /// A number, a literal or a string; also the beginning of an object, which no datatype reads.
+    /// A number, a literal or a string; also the start of an object, which no datatype accepts.
     Scalar,
 }
 
@@ -24,7 +23,7 @@ impl<'a> Cursor<'a> {
         Cursor { rest: text }
     }
 
-    /// The next token. Brackets are stepped over; a scalar waits to be read.
+    /// Returns the next token. Moves past a bracket, and to the start of a scalar.
     pub(super) fn next_token(&mut self) -> Option<Token> {
         let mut skipped = 0;
         let bytes = self.rest.as_bytes();
@@ -43,17 +42,17 @@ impl<'a> Cursor<'a> {
         Some(token)
     }
 
-    /// The unread text.
+    /// Returns the unread text.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest.as_bytes()
     }
 
-    /// Step over `length` bytes of a scalar.
+    /// Skips `length` bytes of a scalar.
     pub(super) fn skip(&mut self, length: usize) {
         self.rest = self.rest.get(length..).unwrap_or("");
     }
 
-    /// The text of the scalar that the cursor stands before; strings come with their quotes.
+    /// Reads the next scalar and returns its text, including the quotes of a string.
     pub(super) fn scalar(&mut self) -> &'a str {
         let bytes = self.rest.as_bytes();
         let length = match bytes.first() {
@@ -73,7 +72,7 @@ fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',')
 }
 
-/// The length, both quotes included, of the string that `text` begins with.
+/// Returns the length, including both quotes, of the string at the start of `text`.
 fn string_length(text: &[u8]) -> usize {
     let mut position = 1;
     while let Some(&byte) = text.get(position) {

@@ -5,12 +5,12 @@ use serde::ser::{Error, SerializeSeq};
 use serde::{Serialize, Serializer};
 use wisp_tensor::{ElementType, NamedTensor, Tensor};
 
-/// The elements of a tensor that has been found to have a JSON form.
+/// The elements of a tensor that has a JSON form.
 #[derive(Debug)]
 pub(in crate::v2) struct Elements<'a>(&'a Tensor);
 
 impl<'a> Elements<'a> {
-    /// The elements of `output`, if all of them can be said in JSON.
+    /// Returns the elements of `output`, or an error if any of them has no JSON form.
     pub(in crate::v2) fn new(output: &'a NamedTensor) -> Result<Elements<'a>, EncodeError> {
         let NamedTensor { name, tensor } = output;
         let output = || name.clone();
@@ -38,7 +38,7 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// About how many bytes of text the elements take.
+    /// Returns an estimate of the bytes of JSON text for the elements.
     pub(in crate::v2) fn text_size(&self) -> usize {
         self.0.content().len().saturating_mul(3)
     }

@@ -1,4 +1,4 @@
-//! Elements in JSON, both ways: what is read, what is refused, and that both agree.
+//! Tests of elements in JSON: decoding, errors, and round trips.
 
 use super::*;
 use crate::v2::error::InputProblem;
@@ -7,7 +7,7 @@ fn shape(dimensions: &[u32]) -> Shape {
     Shape::new(dimensions.to_vec()).unwrap()
 }
 
-/// How `text` is refused as elements of this type, as many as it may hold.
+/// Returns the error of decoding `text` as a tensor of this type and shape `[1]`.
 fn refusal(text: &str, element_type: ElementType) -> InputProblem {
     decode(text, element_type, &shape(&[1])).unwrap_err()
 }

@@ -1,7 +1,7 @@
-//! The members of a request's JSON, as serde reads them.
+//! The serde types for the members of a request's JSON.
 //!
-//! The visitors are written out where a derived one would say a Rust type's name to the client,
-//! accept an array for an object, or grow with a list before its length is known to make sense.
+//! Visitors are written by hand where a derived one would expose a Rust type name to the client,
+//! accept an array in place of an object, or let an array grow without a limit.
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -16,10 +16,11 @@ use wisp_tensor::{Parameter, ParameterValue};
 use super::MAX_NAME_BYTES;
 use crate::label::Label;
 
-/// Inputs or outputs in one request. Models in use have a few hundred at most.
+/// The maximum number of inputs or of outputs in one request. Models in use have a few hundred at most.
 pub(crate) const MAX_TENSORS: usize = 1024;
 
-/// Parameters in one request, counted without the reserved ones. They are settings, not content.
+/// The maximum number of parameters in one request, which are settings, not content. Reserved ones
+/// do not count.
 pub(crate) const MAX_PARAMETERS: usize = 256;
 
 #[derive(Deserialize)]
@@ -42,7 +43,7 @@ pub(super) struct Input<'a> {
     pub(super) datatype: Cow<'a, str>,
     #[serde(default)]
     pub(super) parameters: Option<Object<InputParameters>>,
-    /// The text of the elements, read once the datatype and the shape are known.
+    /// The JSON text of the elements, decoded once the datatype and the shape are known.
     #[serde(borrow, default)]
     pub(super) data: Option<&'a RawValue>,
 }
@@ -72,22 +73,22 @@ pub(super) struct OutputParameters {
     pub(super) shared_memory_region: Option<IgnoredAny>,
 }
 
-/// A JSON object, and nothing else, that holds a `T`.
+/// A `T` that must be written as a JSON object.
 pub(in crate::v2) struct Object<T>(pub(in crate::v2) T);
 
 /// A JSON array of at most [`MAX_TENSORS`] objects.
 pub(super) struct Objects<T>(pub(super) Vec<T>);
 
-/// A tensor's size per axis, at most [`MAX_RANK`] of them.
+/// The size of each axis of a tensor, at most [`MAX_RANK`] of them.
 pub(super) struct Sizes(pub(super) Vec<u32>);
 
-/// A number of bytes that a client declares.
+/// A number of bytes, declared by the client.
 pub(super) struct ByteCount(pub(super) u64);
 
-/// A number of classes that a client asks for.
+/// A number of classes, requested by the client.
 pub(super) struct ClassCount(pub(super) u64);
 
-/// The request's parameters, the reserved ones apart.
+/// The parameters of a request, without the reserved ones.
 #[derive(Default)]
 pub(super) struct Parameters {
     pub(super) binary_data_output: Option<bool>,
@@ -132,7 +133,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Objects<T> {
     }
 }
 
-/// Reads an array up to a limit, with room made for what has come and not for what may.
+/// Reads an array of at most `limit` elements, without reserving memory in advance.
 struct ListVisitor<T> {
     expecting: &'static str,
     limit: usize,
@@ -208,7 +209,7 @@ impl<'de> Deserialize<'de> for ClassCount {
     }
 }
 
-/// Reads an integer that is not negative, and says what it was to be otherwise.
+/// Reads an integer that is not negative. The field describes it in error messages.
 struct NaturalVisitor(&'static str);
 
 impl Visitor<'_> for NaturalVisitor {
@@ -282,8 +283,8 @@ fn repeated<E: Error>(name: &str) -> E {
     ))
 }
 
-/// Whether the protocol itself, as Triton speaks it, gives this parameter a meaning. None of them
-/// reaches a handler; those that we have no use for are accepted and do nothing.
+/// Returns whether the protocol, as implemented by Triton, defines this parameter. Reserved
+/// parameters are not passed to handlers; those listed here are accepted and have no effect.
 pub(crate) fn is_reserved(name: &str) -> bool {
     let known = [
         "sequence_id",
@@ -296,7 +297,7 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     known.contains(&name) || name.starts_with("triton_")
 }
 
-/// Reads the value of the parameter with this name.
+/// Reads the value of the parameter with this name, which error messages contain.
 struct ValueSeed<'a> {
     name: &'a str,
 }

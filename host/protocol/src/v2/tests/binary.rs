@@ -1,4 +1,4 @@
-//! The bytes behind the JSON of a request.
+//! Tests of the bytes after the JSON of a request.
 
 use super::*;
 
@@ -59,7 +59,7 @@ fn every_byte_behind_the_json_is_accounted_for() {
             "{text}"
         );
     }
-    // The sum is right, a part of it is not.
+    // The sum is correct, but the size of an input is not.
     assert_eq!(
         refusal(decode_binary(&json("4", "5"), &[0; 9])),
         "input `x`: shape [1, 2] of FP32 takes 8 bytes, not 4"

@@ -1,4 +1,4 @@
-//! For all tensors: what is encoded decodes to itself. For all bytes: decoding does not panic.
+//! Property tests: encoded tensors decode to themselves, and decoding arbitrary bytes does not panic.
 
 use super::*;
 use crate::call::InferResponse;
@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Elements that have a JSON form, as bytes, for a tensor of so many.
+/// The bytes of `count` elements that have a JSON form.
 fn json_content(element_type: ElementType, count: usize) -> BoxedStrategy<Vec<u8>> {
     let finite_f32 = any::<f32>().prop_filter("finite", |number| number.is_finite());
     let finite_f64 = any::<f64>().prop_filter("finite", |number| number.is_finite());
@@ -28,7 +28,7 @@ fn json_content(element_type: ElementType, count: usize) -> BoxedStrategy<Vec<u8
     }
 }
 
-/// Any bytes at all that make a tensor of so many elements.
+/// Arbitrary valid bytes of a tensor of `count` elements.
 fn binary_content(element_type: ElementType, count: usize) -> BoxedStrategy<Vec<u8>> {
     match element_type.size() {
         Some(_) if element_type == ElementType::Bool => vec(0u8..=1, count).boxed(),
@@ -63,7 +63,7 @@ fn output() -> impl Strategy<Value = (NamedTensor, Form)> {
     )
 }
 
-/// A model with room for so many inputs and outputs of any name.
+/// Returns a model with `count` inputs and outputs.
 fn wide_model(count: usize) -> ModelDescription {
     let specs = vec![spec("any", ElementType::Fp32, &[-1]); count];
     let mut model = model(specs.clone(), 0);
@@ -86,7 +86,7 @@ proptest! {
         let response = InferResponse { outputs: outputs.clone(), parameters: Vec::new() };
         let encoded = reply.encode(response, &model).unwrap();
 
-        // The outputs of an answer have the members of a request's inputs.
+        // The outputs of a response have the same members as the inputs of a request.
         let text = str::from_utf8(&encoded.chunks[0]).unwrap();
         let text = text.replacen(r#""outputs":["#, r#""inputs":["#, 1);
         let rest = Bytes::from(encoded.chunks[1..].concat());
@@ -119,7 +119,7 @@ proptest! {
         }
     }
 
-    /// A long list is read apart from the rest of the body, which must show nowhere.
+    /// A long array is decoded separately from the rest of the body, with the same result.
     #[test]
     fn damaged_long_lists_are_read_or_refused_as_short_ones_are(
         position: prop::sample::Index,

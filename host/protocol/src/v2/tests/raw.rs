@@ -1,4 +1,4 @@
-//! Bodies without JSON.
+//! Tests of bodies without JSON.
 
 use super::*;
 use crate::v2::response::Form;

@@ -1,4 +1,4 @@
-//! What an answer looks like, by what was asked.
+//! Tests of response formats.
 
 use super::*;
 use crate::call::InferResponse;
@@ -25,7 +25,7 @@ fn label() -> NamedTensor {
     tensor("label", ElementType::Bytes, &[1], b"\x04\0\0\0a\"\n\x01")
 }
 
-/// The reply to a request that says these things besides its inputs.
+/// Encodes the response to a request with these members in addition to its inputs.
 fn encode(asked: &str, response: InferResponse) -> Result<EncodedReply, EncodeError> {
     let (_, reply) = decode(&format!(r#"{{"inputs":[]{asked}}}"#)).unwrap();
     reply.encode(response, &two_inputs())

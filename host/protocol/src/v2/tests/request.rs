@@ -1,9 +1,9 @@
-//! What a request may say, and what it is told when it may not.
+//! Tests of valid requests, and of the error messages for invalid ones.
 
 use super::*;
 use wisp_tensor::{Parameter, ParameterValue};
 
-/// Refusals by JSON, all of it; the text must begin so.
+/// Checks that each body is rejected with a message that begins with the expected text.
 fn check_refusals(cases: &[(&str, &str)]) {
     for (json, expected) in cases {
         let text = refusal(decode(json));
