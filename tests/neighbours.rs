@@ -1,7 +1,7 @@
 //! Tests of the cost of one model's requests for other models: at most the work that is already running,
 //! and never a place in the queue.
 //!
-//! Timings are measured manually and are in README; these tests check which requests get responses while
+//! Timings are measured manually and are in docs/src/benchmarks.md; these tests check which requests get responses while
 //! others do not.
 
 use crate::harness::victim::wine;
