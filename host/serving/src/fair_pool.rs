@@ -28,9 +28,11 @@ const SHORT_JOB: Duration = Duration::from_micros(500);
 
 /// The niceness that threads for long jobs have in addition to that of the others. They get about a tenth
 /// of a processor while the others use the rest.
+#[cfg(target_os = "linux")]
 const LONG_NICENESS: i32 = 10;
 
 /// The highest niceness of the operating system.
+#[cfg(target_os = "linux")]
 const MAX_NICENESS: i32 = 19;
 
 /// The sizes of a pool and the part that one flow may use.
@@ -419,10 +421,13 @@ impl State {
             }
             return None;
         }
-        classes[flow.class as usize].forget(index);
+        let old = &mut classes[flow.class as usize];
+        old.forget(index);
+        // The clocks of the classes are unrelated, so only the lead over the others is kept.
+        let lead = flow.used.saturating_sub(old.clock);
         flow.class = class;
         let class = &mut classes[class as usize];
-        flow.used = flow.used.max(class.clock);
+        flow.used = class.clock.saturating_add(lead);
         if flow.jobs.is_empty() {
             return None;
         }
@@ -438,6 +443,7 @@ impl State {
 }
 
 /// Lowers the priority of the calling thread. If that is refused, short jobs wait longer for a processor.
+#[cfg(target_os = "linux")]
 fn lower_priority() {
     use rustix::process::{getpriority_process, setpriority_process};
     if let Ok(niceness) = getpriority_process(None) {
@@ -445,6 +451,10 @@ fn lower_priority() {
         let _ = setpriority_process(None, niceness);
     }
 }
+
+/// Does nothing: on other systems the same call would lower the priority of the whole process.
+#[cfg(not(target_os = "linux"))]
+fn lower_priority() {}
 
 impl ClassState {
     /// Removes a flow from the ready ones.

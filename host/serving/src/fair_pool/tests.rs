@@ -271,3 +271,23 @@ fn a_flow_moves_to_the_other_threads_as_its_jobs_become_longer_or_shorter() {
     let last = (0..20).map(|_| run(0)).last();
     assert_eq!(last, Some(Some(Class::Short)));
 }
+
+#[test]
+fn a_flow_that_moves_to_the_other_threads_keeps_its_lead_and_not_its_clock() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let mut state = State::default();
+    state.classes[Class::Long as usize].clock = HOUR;
+    state.flows.push(Some(FlowState {
+        class: Class::Long,
+        running: 1,
+        used: HOUR + Duration::from_millis(3),
+        ..FlowState::default()
+    }));
+    let charge = Charge {
+        flow: 0,
+        estimate: Duration::ZERO,
+    };
+    state.ended(charge, Duration::ZERO, ONE);
+    let flow = state.flows[0].as_ref().map(|flow| (flow.class, flow.used));
+    assert_eq!(flow, Some((Class::Short, Duration::from_millis(3))));
+}
