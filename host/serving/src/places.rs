@@ -121,4 +121,19 @@ mod tests {
         assert!(places.enter(deadline).await.is_ok());
         Ok(())
     }
+
+    #[tokio::test]
+    async fn a_call_that_gives_up_waiting_is_no_longer_counted() -> anyhow::Result<()> {
+        let places = held_for(1, Duration::from_secs(4));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let _taken = places.enter(deadline).await?;
+        {
+            let mut waiting = pin!(places.enter(deadline));
+            assert!(poll(waiting.as_mut()).is_pending());
+            assert_eq!(places.enter(deadline).await.err(), Some(Crowded));
+        }
+        let mut next = pin!(places.enter(deadline));
+        assert!(poll(next.as_mut()).is_pending());
+        Ok(())
+    }
 }
