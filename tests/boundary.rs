@@ -55,6 +55,13 @@ impl Sandbox {
         let graphs = Arc::new(Graphs::default());
         Ok(Handler::load(&self.engine, &component, graphs, limits))
     }
+
+    /// Checks that a case has left no reservation behind.
+    fn retains_nothing(&self, case: usize) -> Result<()> {
+        let reserved = self.memory.reserved();
+        ensure!(reserved == 0, "case {case} leaves {reserved} bytes behind");
+        Ok(())
+    }
 }
 
 /// A deterministic generator of pseudo-random numbers (splitmix64).
@@ -189,10 +196,7 @@ fn answers_of_random_bytes_are_taken_as_answers_or_refused() -> Result<()> {
         keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
         answers += usize::from(outcome.is_ok());
         drop(outcome);
-        ensure!(
-            sandbox.memory.reserved() == 0,
-            "case {case} leaves something behind"
-        );
+        sandbox.retains_nothing(case)?;
     }
     ensure!(answers > 0, "not one of them was an answer");
     Ok(())
@@ -282,10 +286,7 @@ fn calls_of_wasi_nn_with_random_numbers_are_answered_or_end_the_guest() -> Resul
         keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
         survived += usize::from(outcome.is_ok());
         drop(outcome);
-        ensure!(
-            sandbox.memory.reserved() == 0,
-            "case {case} leaves something behind"
-        );
+        sandbox.retains_nothing(case)?;
     }
     ensure!(survived > 0, "not one of them lived on");
     Ok(())
@@ -368,10 +369,7 @@ fn random_modules_behind_the_contract_are_refused_or_loaded_and_nothing_else() -
             let outcome = call(&handler, &carrying(vec![0; 4])?);
             keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
         }
-        ensure!(
-            sandbox.memory.reserved() == 0,
-            "case {case} leaves something behind"
-        );
+        sandbox.retains_nothing(case)?;
     }
     ensure!(compiled > 0, "not one of them was a component");
     Ok(())
