@@ -37,9 +37,9 @@ use wisp_sandbox::limited_process::{ChildProgram, ProcessLimits};
 use wisp_sandbox::limits::Limits;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets};
-use wisp_serving::fair_pool::{FairPool, PoolOptions};
+use wisp_serving::fair_pool::{FairPool, PoolOptions, STACK_BYTES};
 use wisp_serving::model_control::{ControlMode, ModelControl};
-use wisp_serving::registry::decision::DecisionStore;
+use wisp_serving::registry::backend_selection::BackendSelectionStore;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
@@ -47,6 +47,12 @@ use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Change, RepositoryPoll};
 use wisp_serving::{Serving, ServingOptions};
+
+/// Starts a runtime whose threads have the stack that direct calls need.
+fn runtime() -> Result<Runtime> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    Ok(runtime.thread_stack_size(STACK_BYTES).enable_all().build()?)
+}
 
 /// Returns the root of the repository.
 pub(crate) fn root() -> PathBuf {
@@ -137,6 +143,8 @@ pub(crate) struct TestOptions {
     pub(crate) serving: ServingOptions,
     pub(crate) server: ServerOptions,
     pub(crate) limits: Limits,
+    /// Whether calls that take microseconds run on the threads of connections.
+    pub(crate) direct_calls: bool,
     pub(crate) control: ControlMode,
     /// The limits on compiling a component.
     pub(crate) compilation: ProcessLimits,
@@ -163,6 +171,7 @@ impl Default for TestOptions {
                 ..ServerOptions::default()
             },
             limits: Limits::default(),
+            direct_calls: true,
             control: ControlMode::Explicit,
             // The program under test is not optimized.
             compilation: ProcessLimits {
@@ -202,16 +211,11 @@ impl TestServer {
         let loader = loader(&options)?;
         let files = Snapshot::take(repository.path())?;
         let registry = loader.load_repository(repository.path(), &|_, _| ())?;
-        let control = ModelControl {
-            loader: Arc::new(loader),
-            path: repository.path().to_owned(),
-            mode: options.control,
-            turns: Arc::default(),
-            report: |_, _| (),
-        };
+        let path = repository.path().to_owned();
+        let control = ModelControl::new(loader, path, options.control, |_, _| ());
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
         let tls = options.tls.map(Tls::load).transpose()?;
-        let runtime = Runtime::new()?;
+        let runtime = runtime()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
         let grpc = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
@@ -348,6 +352,7 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
         pool: FairPool::spawn("wisp-handler", PoolOptions::with_threads_per_flow(threads))?,
         instances: threads,
         limits: options.limits.clone(),
+        direct_calls: options.direct_calls,
     })
 }
 
@@ -364,7 +369,7 @@ fn graph_loader(options: &TestOptions, store: &Path) -> GraphLoader {
     GraphLoader {
         choice: BackendChoice::Named(default.name().to_owned()),
         backends: Backends::new(default, options.backends.clone()),
-        decisions: DecisionStore::new(store.join("decisions")),
+        selections: BackendSelectionStore::new(store.join("decisions")),
         probe: options.probe.clone().map(|(limits, passed)| GraphProbe {
             program: child_program("probe"),
             limits,

@@ -81,7 +81,7 @@ fn a_body_that_does_not_come_takes_no_requests_place() -> Result<()> {
         slow.push(stream);
     }
     server.infer("bare", &patient())?.ok()?;
-    ensure!(server.serving().readers().waiting() == 8);
+    ensure!(server.serving().waiting_requests() == 8);
     Ok(())
 }
 
@@ -103,7 +103,7 @@ fn the_oldest_of_too_many_bodies_that_do_not_come_makes_room() -> Result<()> {
         Ok(stream)
     };
     let mut oldest = slow()?;
-    while server.serving().readers().waiting() == 0 {
+    while server.serving().waiting_requests() == 0 {
         std::thread::yield_now();
     }
     let _newest = slow()?;

@@ -20,7 +20,7 @@ use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limited_process::{ChildProgram, ProcessLimits};
 use wisp_sandbox::limits::Limits;
 use wisp_serving::fair_pool::{FairPool, PoolOptions};
-use wisp_serving::registry::decision::DecisionStore;
+use wisp_serving::registry::backend_selection::BackendSelectionStore;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
@@ -97,7 +97,7 @@ pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<G
     Ok(GraphLoader {
         backends,
         choice,
-        decisions: DecisionStore::new(cache.join("backends/decisions")),
+        selections: BackendSelectionStore::new(cache.join("backends/decisions")),
         probe: None,
     })
 }
@@ -118,6 +118,7 @@ fn probe(args: &BackendArgs, cache: &Path, limits: ProcessLimits) -> GraphProbe 
     GraphProbe {
         program: ChildProgram::new(this_program(), arguments),
         limits,
+        direct_calls: true,
         passed: cache.join("backends/passed"),
     }
 }

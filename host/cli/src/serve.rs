@@ -27,12 +27,13 @@ use wisp_backend::process_memory::process_memory;
 use wisp_server::authority::AllowedHosts;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets, serve};
+use wisp_serving::fair_pool::STACK_BYTES;
 use wisp_serving::model_control::{ControlError, ControlMode, ModelControl};
 use wisp_serving::registry::Registry;
 use wisp_serving::registry::load_error::LoadError;
 use wisp_serving::registry::loader::{Loaded, Loader};
 use wisp_serving::registry::snapshot::Snapshot;
-use wisp_serving::repository_poll::{Change, LookError, Taken};
+use wisp_serving::repository_poll::{Applied, Change, PollError};
 use wisp_serving::{Serving, ServingOptions};
 use wisp_tensor::MemoryBudget;
 
@@ -56,7 +57,12 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if args.build {
         build::build_repository(&args.path, Rebuild::Changed)?;
     }
-    let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
+    // The threads that serve connections also run direct calls.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
     let outcome = runtime.block_on(run_server(args, server, signals));
     // Dropping the runtime would wait for its threads.
     runtime.shutdown_background();
@@ -153,13 +159,8 @@ async fn run_server(
     let mut stdout = std::io::stdout();
     stdout.write_all(banner.as_bytes())?;
     stdout.flush()?;
-    let control = ModelControl {
-        loader: Arc::new(loader),
-        path: args.path.clone(),
-        mode: control_mode(args),
-        turns: Arc::default(),
-        report: report_load,
-    };
+    let control =
+        ModelControl::new(loader, args.path.clone(), control_mode(args), report_load);
     let serving = Arc::new(Serving::new(registry, Some(control), options));
     let poll = serving.poll(files);
     let interval = args.repository_poll_secs.0;
@@ -229,7 +230,7 @@ fn load_all(loader: &Loader, path: &Path) -> anyhow::Result<Registry> {
 fn report_load(model: &str, loaded: Loaded<'_>) {
     match loaded {
         Ok(version) => {
-            for (graph, decision) in version.decisions() {
+            for (graph, decision) in version.backend_selections() {
                 tracing::info!(model, graph, %decision, "the fastest backend");
             }
             tracing::debug!(model, "loaded");
@@ -239,7 +240,7 @@ fn report_load(model: &str, loaded: Loaded<'_>) {
 }
 
 /// Logs the changes that a check of the repository has found.
-fn report_look(look: Result<Vec<Change>, LookError>) {
+fn report_look(look: Result<Vec<Change>, PollError>) {
     let changes = match look {
         Ok(changes) => changes,
         Err(error) => {
@@ -249,8 +250,8 @@ fn report_look(look: Result<Vec<Change>, LookError>) {
     };
     for Change { model, outcome } in changes {
         match outcome {
-            Ok(Taken::Loaded) => tracing::info!(%model, "loaded, as it has changed"),
-            Ok(Taken::Removed) => tracing::info!(%model, "not served any more, as it is gone"),
+            Ok(Applied::Loaded) => tracing::info!(%model, "loaded, as it has changed"),
+            Ok(Applied::Removed) => tracing::info!(%model, "not served any more, as it is gone"),
             // Already logged by `report_load`, with its causes.
             Err(ControlError::Failed { .. }) => {}
             Err(error) => {
@@ -301,7 +302,7 @@ fn control_mode(args: &ServeArgs) -> ControlMode {
         .flatten()
         .all(|address| address.ip().is_loopback());
     match args.model_control_mode {
-        ModelControlMode::None => ControlMode::Fixed,
+        ModelControlMode::None => ControlMode::Disabled,
         ModelControlMode::Explicit if is_local => ControlMode::Explicit,
         ModelControlMode::Explicit => ControlMode::Forbidden,
         ModelControlMode::Poll => ControlMode::Poll,
@@ -324,7 +325,7 @@ mod tests {
             ),
             (&["--http", "0.0.0.0:0"], ControlMode::Forbidden),
             (&["--grpc", "0.0.0.0:0"], ControlMode::Forbidden),
-            (&["--model-control-mode", "none"], ControlMode::Fixed),
+            (&["--model-control-mode", "none"], ControlMode::Disabled),
             (
                 &["--model-control-mode", "poll", "--http", "0.0.0.0:0"],
                 ControlMode::Poll,

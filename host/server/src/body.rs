@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use wisp_protocol::content_coding::Coding;
 use wisp_serving::offload::Offload;
-use wisp_serving::{Body, BodyError};
+use wisp_serving::BodyError;
 use wisp_tensor::Reservation;
 
 /// The rate below which a body is late. A poor mobile connection reaches it.
@@ -43,7 +43,7 @@ const RESERVED_AHEAD_BYTES: usize = 16 * 1024;
 const MAX_PIECES_AT_ONCE: usize = 256;
 
 /// The most unread bytes that are discarded, if they have already arrived, so that a connection can be
-/// reused after a refusal.
+/// reused after an error response.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
 /// The body of a request, which is read at most once. Lifetime: one request.
@@ -213,12 +213,12 @@ where
     }
 }
 
-/// Implemented for a reference, so that `service` can inspect the unread rest afterwards.
-impl<B> Body for &mut RequestBody<B>
+impl<B> RequestBody<B>
 where
     B: http_body::Body<Data = Bytes, Error: Error + 'static> + Unpin + Send,
 {
-    async fn read(self, limit: usize) -> Result<Bytes, BodyError> {
+    /// Reads the whole body, of at most `limit` bytes after inflation, within the time limit of bodies.
+    pub(crate) async fn read(&mut self, limit: usize) -> Result<Bytes, BodyError> {
         let body = self.read_whole(limit).await?;
         let Some(coding) = self.coding else {
             return Ok(body);

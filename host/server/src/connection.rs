@@ -1,15 +1,15 @@
 //! One connection from its first byte to its last: HTTP/1.1, or HTTP/2 if the client begins with it.
 //!
 //! If TLS is enabled, a handshake comes first. hyper implements the protocols, within the limits set here.
-//! The loop in this module adds the features that hyper lacks: time limits, which use the `pulse` of the
+//! The loop in this module adds the features that hyper lacks: time limits, which use the `activity` of the
 //! connection, and draining.
 
 use crate::authority::AllowedHosts;
 use crate::drain::DrainWatch;
-use crate::pulse::{Pulse, Sharing, Timeouts, Verdict};
+use crate::connection_activity::{ConnectionActivity, Multiplexing, Timeouts, TimeoutCheck};
 use crate::service::Service;
 use crate::socket::Socket;
-use crate::transport::{Transport, Wire};
+use crate::transport::{Transport, MonitoredStream};
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -46,10 +46,10 @@ const MAX_PENDING_RESETS: usize = 20;
 const MAX_LOCAL_RESETS: usize = 100;
 
 /// The time from the first byte of a handshake to its last.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time for an idle connection to close after the server has announced its end.
-const FAREWELL: Duration = Duration::from_secs(5);
+const GRACEFUL_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The complete response to a connection above the limit. It is HTTP/1 because the client has not indicated
 /// its protocol yet; an HTTP/2 client detects that it is not HTTP/2.
@@ -69,7 +69,7 @@ pub(crate) struct Connection {
     pub(crate) tls: Option<Arc<ServerConfig>>,
     /// The hosts that its requests may name, if they are checked.
     pub(crate) hosts: Option<Arc<AllowedHosts>>,
-    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) activity: Arc<ConnectionActivity>,
     pub(crate) protocols: Arc<Protocols>,
     pub(crate) timeouts: Timeouts,
     pub(crate) service: Arc<Service>,
@@ -83,7 +83,7 @@ pub(crate) fn protocols() -> Protocols {
         // hyper's default limit of 100 headers applies. Setting it explicitly would cost an allocation per
         // request.
         .max_buf_size(usize::from(MAX_HEAD_BYTES))
-        // The pulse limits this time, and does not count the time between requests.
+        // The activity limits this time, and does not count the time between requests.
         .header_read_timeout(None);
     protocols
         .http2()
@@ -102,28 +102,28 @@ impl Connection {
             stream,
             tls,
             hosts,
-            pulse,
+            activity,
             protocols,
             timeouts,
             service,
             drain,
         } = self;
         let socket = tokio::select! {
-            socket = open(Wire::new(stream, Arc::clone(&pulse)), tls) => socket,
-            () = pulse.asked_to_leave() => None,
+            socket = open(MonitoredStream::new(stream, Arc::clone(&activity)), tls) => socket,
+            () = activity.close_requested() => None,
         };
         let Some(socket) = socket else {
             return;
         };
         let socket = TokioIo::new(socket);
         let respond = {
-            let pulse = Arc::clone(&pulse);
+            let activity = Arc::clone(&activity);
             service_fn(move |request: Request<Incoming>| {
                 // Outside of the future, which HTTP/2 runs later in another task.
-                let turn = pulse.begin(sharing(&request));
+                let guard = activity.begin(multiplexing(&request));
                 let (service, hosts) = (Arc::clone(&service), hosts.clone());
                 async move {
-                    let response = service.respond(request, turn, hosts.as_deref());
+                    let response = service.respond(request, guard, hosts.as_deref());
                     Ok::<_, Infallible>(response.await)
                 }
             })
@@ -131,11 +131,11 @@ impl Connection {
         let mut connection = pin!(protocols.serve_connection(socket, respond));
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         let mut drain = pin!(drain.begun());
-        let mut place_needed = pin!(pulse.asked_to_leave());
+        let mut place_needed = pin!(activity.close_requested());
         let mut draining = false;
         let mut left = false;
         // Set when the client has been notified that no further requests are accepted.
-        let mut said_farewell = false;
+        let mut shutdown_sent = false;
         loop {
             tokio::select! {
                 biased;
@@ -147,10 +147,10 @@ impl Connection {
                 }
                 () = drain.as_mut(), if !draining => {
                     draining = true;
-                    match pulse.start_draining() {
+                    match activity.start_draining() {
                         Some(first_request) => timer.as_mut().reset(first_request),
                         None => {
-                            said_farewell = true;
+                            shutdown_sent = true;
                             connection.as_mut().graceful_shutdown();
                             // Other limits apply from now on.
                             timer.as_mut().reset(Instant::now());
@@ -159,26 +159,26 @@ impl Connection {
                 }
                 () = place_needed.as_mut(), if !left => {
                     left = true;
-                    said_farewell = true;
+                    shutdown_sent = true;
                     connection.as_mut().graceful_shutdown();
-                    if pulse.idle_since().is_some() {
+                    if activity.idle_since().is_some() {
                         leave(connection.as_mut()).await;
                         return;
                     }
                 }
-                () = timer.as_mut() => match pulse.verdict(&timeouts) {
-                    _ if draining && !said_farewell => {
-                        said_farewell = true;
+                () = timer.as_mut() => match activity.check_timeouts(&timeouts) {
+                    _ if draining && !shutdown_sent => {
+                        shutdown_sent = true;
                         connection.as_mut().graceful_shutdown();
                         timer.as_mut().reset(Instant::now());
                     }
-                    Verdict::AskAgain(at) => timer.as_mut().reset(at),
-                    Verdict::Idle if !said_farewell => {
-                        said_farewell = true;
+                    TimeoutCheck::CheckAt(at) => timer.as_mut().reset(at),
+                    TimeoutCheck::Idle if !shutdown_sent => {
+                        shutdown_sent = true;
                         connection.as_mut().graceful_shutdown();
-                        timer.as_mut().reset(Instant::now() + FAREWELL);
+                        timer.as_mut().reset(Instant::now() + GRACEFUL_CLOSE_TIMEOUT);
                     }
-                    Verdict::Idle | Verdict::Stuck => {
+                    TimeoutCheck::Idle | TimeoutCheck::Stalled => {
                         tracing::debug!("a connection was cut: its client has stopped");
                         return;
                     }
@@ -203,20 +203,20 @@ async fn leave<C: Future>(connection: Pin<&mut C>) {
 
 /// Returns the socket for requests, after the handshake if TLS is enabled. `None` if the handshake has
 /// failed, as it does for clients that do not use TLS.
-async fn open(wire: Wire, tls: Option<Arc<ServerConfig>>) -> Option<Socket> {
+async fn open(stream: MonitoredStream, tls: Option<Arc<ServerConfig>>) -> Option<Socket> {
     let Some(tls) = tls else {
-        return Some(Socket::new(Transport::Plain(wire)));
+        return Some(Socket::new(Transport::Plain(stream)));
     };
-    let handshake = TlsAcceptor::from(tls).accept(wire).into_fallible();
-    match timeout(HANDSHAKE, handshake).await {
+    let handshake = TlsAcceptor::from(tls).accept(stream).into_fallible();
+    match timeout(TLS_HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => {
-            stream.get_ref().0.pulse().expect_head();
+            stream.get_ref().0.activity().expect_head();
             Some(Socket::new(Transport::Tls(Box::new(stream))))
         }
-        Ok(Err((error, wire))) => {
+        Ok(Err((error, stream))) => {
             tracing::debug!(%error, "a TLS handshake failed");
             // The alert has been sent. It is lost if the client is still sending when the socket is closed.
-            close(Socket::new(Transport::Plain(wire))).await;
+            close(Socket::new(Transport::Plain(stream))).await;
             None
         }
         Err(_) => {
@@ -229,13 +229,13 @@ async fn open(wire: Wire, tls: Option<Arc<ServerConfig>>) -> Option<Socket> {
 /// Refuses a connection above the limit. With TLS this takes a handshake, which is limited in number and
 /// time like the refusals themselves.
 pub(crate) async fn refuse(stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
-    let wire = Wire::new(stream, Arc::new(Pulse::new()));
-    let Some(mut socket) = open(wire, tls).await else {
+    let stream = MonitoredStream::new(stream, Arc::new(ConnectionActivity::new()));
+    let Some(mut socket) = open(stream, tls).await else {
         return;
     };
     // A new socket accepts a few hundred bytes at once. If it does not, it is closed without a response.
     let written = poll_fn(|cx| Pin::new(&mut socket).poll_write(cx, REFUSAL));
-    if let Ok(Ok(_)) = timeout(FAREWELL, written).await {
+    if let Ok(Ok(_)) = timeout(GRACEFUL_CLOSE_TIMEOUT, written).await {
         close(socket).await;
     }
 }
@@ -243,17 +243,17 @@ pub(crate) async fn refuse(stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
 /// Shuts down the sending side, and lets the client read the response.
 async fn close(mut socket: Socket) {
     let closed = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx));
-    match timeout(FAREWELL, closed).await {
+    match timeout(GRACEFUL_CLOSE_TIMEOUT, closed).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "failed to close a refused connection"),
         Err(_) => tracing::debug!("a refused connection was cut"),
     }
 }
 
-fn sharing(request: &Request<Incoming>) -> Sharing {
+fn multiplexing(request: &Request<Incoming>) -> Multiplexing {
     match request.version() {
-        Version::HTTP_2 => Sharing::Multiplexed,
-        _ => Sharing::InTurn,
+        Version::HTTP_2 => Multiplexing::Concurrent,
+        _ => Multiplexing::Sequential,
     }
 }
 
@@ -274,8 +274,8 @@ mod tests {
             let (stream, _) = listener.accept().await?;
             client.write_all(beginning).await?;
             let start = Instant::now();
-            let wire = Wire::new(stream, Arc::new(Pulse::new()));
-            assert!(open(wire, Some(tls.config())).await.is_none());
+            let stream = MonitoredStream::new(stream, Arc::new(ConnectionActivity::new()));
+            assert!(open(stream, Some(tls.config())).await.is_none());
             assert_eq!(start.elapsed().as_secs(), 5);
         }
         Ok(())

@@ -8,7 +8,7 @@
 //! Invariant: all requests share the same bytes; the document and the inflated files are made once.
 
 use crate::failure::Failure;
-use crate::reply::{File, Reply};
+use crate::http_response::{File, HttpResponse};
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
@@ -92,7 +92,7 @@ impl Docs {
         &self,
         serving: &Serving,
         headers: &HeaderMap,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<HttpResponse, Failure> {
         let cell = self.current();
         let document = cell.get_or_try_init(|| make_document(serving)).await?;
         let (content, coding) = match (is_known(&document.tag, headers), gzip(headers)) {
@@ -103,7 +103,7 @@ impl Docs {
         let mut own = HeaderMap::new();
         own.insert(ETAG, document.tag.clone());
         own.insert(CACHE_CONTROL, ASKED_EACH_TIME);
-        Ok(Reply::file(File {
+        Ok(HttpResponse::file(File {
             content_type: HeaderValue::from_static("application/json"),
             content,
             coding,
@@ -118,7 +118,7 @@ impl Docs {
         file: DocsFile,
         serving: &Serving,
         headers: &HeaderMap,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<HttpResponse, Failure> {
         let (content_type, viewer) = match file {
             DocsFile::Page => {
                 let page = include_str!("docs/page.html");
@@ -140,7 +140,7 @@ impl Docs {
                 (Some(content), coding)
             }
         };
-        Ok(Reply::file(File {
+        Ok(HttpResponse::file(File {
             content_type: HeaderValue::from_static(content_type),
             content,
             coding,
@@ -198,10 +198,10 @@ async fn make_document(serving: &Serving) -> Result<Document, InferError> {
 }
 
 /// Returns a file that is short enough to be sent uncompressed.
-fn text(content_type: &'static str, text: &'static str, headers: &HeaderMap) -> Reply {
+fn text(content_type: &'static str, text: &'static str, headers: &HeaderMap) -> HttpResponse {
     let tag = tag(text.as_bytes());
     let content = Bytes::from_static(text.as_bytes());
-    Reply::file(File {
+    HttpResponse::file(File {
         content_type: HeaderValue::from_static(content_type),
         content: (!is_known(&tag, headers)).then_some(content),
         coding: None,

@@ -3,7 +3,6 @@
 //! Connections finish their current requests and close; those still open after the time limit are cut.
 //! Readiness, and then accepting, have ended before: see [`crate::serve`].
 
-use crate::assemble::ServeError;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -11,6 +10,18 @@ use tokio::task::JoinSet;
 /// The time for connections that have been cut to end. A connection whose thread is blocked does not end,
 /// and is abandoned.
 const CUT: Duration = Duration::from_secs(1);
+
+/// An error that ended a server other than by a completed drain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServeError {
+    #[error(
+        "{connections} connections were cut, still busy {drain_timeout:?} after draining began"
+    )]
+    DrainTimeout {
+        connections: usize,
+        drain_timeout: Duration,
+    },
+}
 
 /// The sender of the drain signal. Lifetime: the process.
 #[derive(Debug)]

@@ -25,9 +25,9 @@ pub(crate) enum Failure {
     ForeignHost,
     #[error("of transfer codings, only `chunked` is read")]
     TransferCoding,
-    #[error("the system has no thread left for it")]
+    #[error("the system has no thread left for the request")]
     NoThread,
-    #[error("models are not loaded and unloaded for pages of other origins")]
+    #[error("pages of other origins may not load or unload models")]
     ForeignOrigin,
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -48,13 +48,16 @@ pub(crate) enum Failure {
     UnknownMethod(String),
     /// An unsupported feature, as the subject and verb of a sentence.
     #[error("{0} not supported by this server")]
-    LeftOut(&'static str),
+    Unsupported(&'static str),
     #[error("neither the server nor a model has this name")]
     UnknownHealth,
-    #[error("the server is draining: go on with another one")]
+    #[error("the server is shutting down; send the request to another one")]
     Draining,
-    #[error("the time that the client set for it (`grpc-timeout`) has passed")]
+    #[error("the client's deadline (`grpc-timeout`) has passed")]
     ClientDeadline,
+    /// A gRPC request reached its service without its admission, or used it twice. A defect of the server.
+    #[error("the request was not admitted")]
+    NotAdmitted,
     /// A panic, with its message.
     #[error("a panic: {0}")]
     Panic(String),
@@ -80,20 +83,19 @@ impl Failure {
             Failure::Codec(error) => error.kind(),
             Failure::Limit(error) => error.kind(),
             Failure::Message { kind, .. } => *kind,
-            Failure::UnknownMethod(_) | Failure::LeftOut(_) => ErrorKind::NotImplemented,
+            Failure::UnknownMethod(_) | Failure::Unsupported(_) => ErrorKind::NotImplemented,
             Failure::UnknownHealth => ErrorKind::NotFound,
             Failure::Draining => ErrorKind::Unavailable,
             Failure::ClientDeadline => ErrorKind::DeadlineExceeded,
-            Failure::Panic(_) => ErrorKind::Internal,
+            Failure::NotAdmitted | Failure::Panic(_) => ErrorKind::Internal,
         }
     }
 
     /// Returns the message for the client.
     pub(crate) fn client_message(&self) -> String {
         match self {
-            Failure::Host | Failure::Route(_) | Failure::ContentCoding(_) => self.to_string(),
-            Failure::Serving(error) => error.client_message().to_string(),
-            Failure::Panic(_) => "the server failed".to_owned(),
+            Failure::Serving(error) => error.client_message().to_owned(),
+            Failure::NotAdmitted | Failure::Panic(_) => "the server failed".to_owned(),
             _ => self.to_string(),
         }
     }
@@ -102,9 +104,6 @@ impl Failure {
     pub(crate) fn allow(&self) -> Option<&'static str> {
         match self {
             Failure::Route(error) => error.allow(),
-            Failure::Host | Failure::ContentCoding(_) | Failure::Serving(_) | Failure::Panic(_) => {
-                None
-            }
             _ => None,
         }
     }

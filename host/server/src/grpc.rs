@@ -9,10 +9,12 @@
 //! Invariant: a service holds only state that all requests share. No task is spawned for a request, except
 //! by reflection, whose task ends with its stream.
 
+mod admitted;
 mod generated;
 mod health;
 mod incoming;
 mod inflating;
+mod infer;
 mod method;
 mod outgoing;
 mod predict;
@@ -21,18 +23,15 @@ mod status;
 mod stream;
 mod tfs;
 mod timeout;
-mod unfold;
 mod v2;
 
-pub(crate) use incoming::Held;
+pub(crate) use admitted::AdmittedRequest;
 pub(crate) use outgoing::GrpcBody;
 pub(crate) use status::{failure, refuse};
-pub(crate) use timeout::{client_deadline, until};
+pub(crate) use timeout::{client_deadline, with_deadline};
 
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
-use crate::server_timing::{SERVER_TIMING, server_timing};
-use bytes::Bytes;
 use generated::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use generated::prediction;
 use generated::tensorflow::serving::model_service_server::ModelServiceServer;
@@ -42,9 +41,9 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response, Version};
 use hyper::body::Incoming;
 use incoming::{MessageBody, Messages};
-use inflating::PlainMessages;
+use inflating::DecompressedBody;
 use method::is_stream;
-use status::settle;
+use status::normalize_status;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
@@ -52,32 +51,25 @@ use std::sync::Arc;
 use std::time::Duration;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding::Gzip;
-use tonic::metadata::MetadataValue;
 use tonic::server::NamedService;
 use tonic_health::pb::health_server::HealthServer;
 use tower_service::Service;
-use wisp_protocol::call::InferCall;
-use wisp_protocol::codec::{Codec, Reply};
 use wisp_protocol::grpc::FILE_DESCRIPTOR_SET;
-use wisp_serving::timings::Timings;
-use wisp_serving::{BodyError, Serving, infer};
+use wisp_serving::Serving;
 
-type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+type ResponseFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// A service that responds to requests for its own methods.
-type Methods = Box<dyn Fn(Request<PlainMessages>) -> Answering + Send + Sync>;
+type BoxedService = Box<dyn Fn(Request<DecompressedBody>) -> ResponseFuture + Send + Sync>;
 
 /// All services by name, with the state that they need to read a request. Lifetime: the process.
 pub(crate) struct Services {
-    services: Vec<(&'static str, Methods)>,
+    services: Vec<(&'static str, BoxedService)>,
     serving: Arc<Serving>,
     drain: DrainWatch,
     /// The time that a message may keep the server waiting, in addition to the time allowed for its bytes.
     body_timeout: Duration,
 }
-
-/// The body of a request whose message has already been read. It is always empty.
-struct AlreadyRead;
 
 /// Returns whether this is the head of a gRPC request.
 pub(crate) fn is_grpc(head: &Parts) -> bool {
@@ -136,12 +128,12 @@ impl Services {
     /// Returns the response of the service that the path names. Failures of the service are in the status
     /// of the response.
     ///
-    /// `held` reserves the bytes of the messages in the budget of all bodies.
+    /// `admitted` carries the request's reading slot, and reserves the bytes of its messages.
     pub(crate) async fn call(
         &self,
         head: Parts,
         incoming: Incoming,
-        held: Held,
+        admitted: AdmittedRequest,
     ) -> Result<Response<Body>, Failure> {
         let path = head.uri.path().to_owned();
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
@@ -150,25 +142,25 @@ impl Services {
         let Some((_, methods)) = found else {
             return Err(Failure::unknown_method(&path));
         };
-        let request = self.request(head, incoming, held);
-        Ok(settle(methods(request).await, &path))
+        let request = self.request(head, incoming, admitted);
+        Ok(normalize_status(methods(request).await, &path))
     }
 
     /// Returns the request in the form that tonic reads.
-    fn request(&self, mut head: Parts, incoming: Incoming, held: Held) -> Request<PlainMessages> {
+    fn request(&self, mut head: Parts, incoming: Incoming, admitted: AdmittedRequest) -> Request<DecompressedBody> {
         let messages = match is_stream(head.uri.path()) {
-            false => Messages::One(Arc::clone(self.serving.readers())),
+            false => Messages::One,
             true => Messages::Many(self.drain.clone()),
         };
-        let body = MessageBody::new(incoming, messages, self.body_timeout, held.clone());
-        head.extensions.insert(held);
-        answer_as_asked(&mut head.headers);
-        let body = match inflating::take_encoding(&mut head.headers) {
+        let body = MessageBody::new(incoming, messages, self.body_timeout, admitted.clone());
+        head.extensions.insert(admitted);
+        match_request_compression(&mut head.headers);
+        let body = match inflating::remove_grpc_encoding(&mut head.headers) {
             true => {
                 let offload = self.serving.offload().clone();
-                PlainMessages::inflated(body, self.serving.max_body_bytes(), offload)
+                DecompressedBody::inflated(body, self.serving.max_body_bytes(), offload)
             }
-            false => PlainMessages::passed(body),
+            false => DecompressedBody::passed(body),
         };
         Request::from_parts(head, body)
     }
@@ -181,9 +173,9 @@ impl fmt::Debug for Services {
     }
 }
 
-fn methods<S>(service: S) -> (&'static str, Methods)
+fn methods<S>(service: S) -> (&'static str, BoxedService)
 where
-    S: Service<Request<PlainMessages>, Response = Response<Body>, Error = Infallible>
+    S: Service<Request<DecompressedBody>, Response = Response<Body>, Error = Infallible>
         + NamedService
         + Clone
         + Send
@@ -191,7 +183,7 @@ where
         + 'static,
     S::Future: Send + 'static,
 {
-    let call = move |request| -> Answering {
+    let call = move |request| -> ResponseFuture {
         // A clone only increments reference counts.
         let answering = service.clone().call(request);
         Box::pin(async move {
@@ -204,37 +196,9 @@ where
 
 /// Disables compressed responses for clients that send uncompressed requests. Every client advertises that
 /// it accepts gzip, and for most of them the compression is not worth the wait.
-fn answer_as_asked(headers: &mut HeaderMap) {
+fn match_request_compression(headers: &mut HeaderMap) {
     let encoding = headers.get("grpc-encoding");
     if encoding.is_none_or(|encoding| encoding == "identity") {
         headers.remove("grpc-accept-encoding");
-    }
-}
-
-/// Runs an inference whose message has been read. The memory of the response is added to `held`.
-async fn infer_message<C: Codec>(
-    serving: &Serving,
-    held: Option<&Held>,
-    call: InferCall<C>,
-) -> Result<tonic::Response<<C::Reply as Reply>::Encoded>, Failure> {
-    let inferred = infer(serving, call, AlreadyRead).await?;
-    if let Some(held) = held {
-        held.put_back(inferred.memory);
-    }
-    let mut response = tonic::Response::new(inferred.reply);
-    let timings = Timings {
-        // The message was read before the timings began.
-        read: Duration::ZERO,
-        ..inferred.timings
-    };
-    if let Ok(timings) = MetadataValue::try_from(server_timing(&timings)) {
-        response.metadata_mut().insert(SERVER_TIMING, timings);
-    }
-    Ok(response)
-}
-
-impl wisp_serving::Body for AlreadyRead {
-    async fn read(self, _: usize) -> Result<Bytes, BodyError> {
-        Ok(Bytes::new())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`assemble`] starts a server. `listener` and `acceptor` accept connections; `open_connections` selects
 //! the one to close above the limit. `connection` drives one over a `socket` and a `transport`, with
-//! [`tls`]; `pulse` detects stalls, and `refusal` completes hyper's own responses. A request passes
+//! [`tls`]; `connection_activity` detects stalls, and `error_body` completes hyper's own responses. A request passes
 //! [`authority`] and [`cors`]; `grpc` serves it, or `answer`, with its `body`. `failure`, `docs`, `reply`
 //! and `server_timing` make the response, `log` and `trace` the log line. `drain` ends the server.
 //!
@@ -11,23 +11,27 @@
 #![forbid(unsafe_code)]
 
 mod acceptor;
-mod answer;
 pub mod assemble;
 pub mod authority;
 mod body;
 mod connection;
+mod connection_activity;
 pub mod cors;
+mod dispatch;
 mod docs;
+mod document_body;
 mod drain;
+mod error_body;
 mod failure;
+mod framing;
 mod grpc;
+mod http_response;
 mod listener;
 mod log;
 mod open_connections;
-mod pulse;
-mod refusal;
-mod reply;
+mod options;
 mod request_id;
+mod response_body;
 mod server_timing;
 mod service;
 mod socket;
@@ -35,7 +39,9 @@ pub mod tls;
 mod trace;
 mod transport;
 
-pub use assemble::{ServeError, ServerOptions, Sockets, serve};
+pub use assemble::serve;
+pub use drain::ServeError;
+pub use options::{ServerOptions, Sockets};
 
 #[cfg(test)]
 mod tests;

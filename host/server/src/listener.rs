@@ -5,12 +5,12 @@
 //! server from a dead one.
 
 use crate::acceptor::{Accepted, Acceptor, Exhausted};
-use crate::assemble::{ServerOptions, Sockets};
+use crate::options::{ServerOptions, Sockets};
 use crate::authority::AllowedHosts;
 use crate::connection::{self, Connection, Protocols};
 use crate::drain::DrainWatch;
 use crate::open_connections::OpenConnections;
-use crate::pulse::{Pulse, Timeouts};
+use crate::connection_activity::{ConnectionActivity, Timeouts};
 use crate::service::Service;
 use crate::tls::Tls;
 use std::future::poll_fn;
@@ -149,19 +149,19 @@ impl Connections {
         // The connection keeps this certificate even if it is renewed later.
         let tls = self.tls.as_ref().map(|tls| tls.config());
         if self.open.len() < self.max || self.open.make_room(Instant::now()) {
-            let pulse = Arc::new(Pulse::new());
+            let activity = Arc::new(ConnectionActivity::new());
             let connection = Connection {
                 stream,
                 tls,
                 hosts,
-                pulse: Arc::clone(&pulse),
+                activity: Arc::clone(&activity),
                 protocols: Arc::clone(&self.protocols),
                 timeouts: self.timeouts,
                 service: Arc::clone(&self.service),
                 drain: self.drain.clone(),
             };
             let task = self.tasks.spawn(connection.run());
-            self.open.insert(task.id(), pulse);
+            self.open.insert(task.id(), activity);
         } else if self.tasks.len() - self.open.tasks() < self.max_refusals {
             tracing::debug!(max_connections = self.max, "too many connections are open");
             self.tasks.spawn(connection::refuse(stream, tls));

@@ -1,10 +1,10 @@
 //! The open connections, and the choice of the one to close when there are too many.
 //!
-//! The connection that has been idle longest is closed. Requests only update the pulse of their connection;
+//! The connection that has been idle longest is closed. Requests only update the activity of their connection;
 //! idle connections are found by a scan over all pulses. One scan serves many connections that need room,
 //! and after a scan that finds no idle connection the next one is delayed.
 
-use crate::pulse::Pulse;
+use crate::connection_activity::ConnectionActivity;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const MAX_LEAVING: usize = 64;
 /// The connections that serve requests. Lifetime: the process.
 #[derive(Debug, Default)]
 pub(crate) struct OpenConnections {
-    pulses: HashMap<Id, Arc<Pulse>>,
+    pulses: HashMap<Id, Arc<ConnectionActivity>>,
     /// Connections that have been asked to leave and no longer count.
     leaving: HashSet<Id>,
     /// Connections that were idle in the last scan, with the start of their idle time. The longest idle one
@@ -44,8 +44,8 @@ impl OpenConnections {
         self.pulses.len() + self.leaving.len()
     }
 
-    pub(crate) fn insert(&mut self, id: Id, pulse: Arc<Pulse>) {
-        self.pulses.insert(id, pulse);
+    pub(crate) fn insert(&mut self, id: Id, activity: Arc<ConnectionActivity>) {
+        self.pulses.insert(id, activity);
     }
 
     pub(crate) fn remove(&mut self, id: Id) {
@@ -62,9 +62,9 @@ impl OpenConnections {
         let Some(id) = self.idle_longest(now) else {
             return false;
         };
-        if let Some(pulse) = self.pulses.remove(&id) {
+        if let Some(activity) = self.pulses.remove(&id) {
             self.leaving.insert(id);
-            pulse.ask_to_leave();
+            activity.request_close();
         }
         true
     }
@@ -85,8 +85,8 @@ impl OpenConnections {
     /// Returns the next candidate that has been idle since the scan.
     fn next_candidate(&mut self) -> Option<Id> {
         while let Some((since, id)) = self.candidates.pop() {
-            let pulse = self.pulses.get(&id);
-            if pulse.is_some_and(|pulse| pulse.idle_since() == Some(since)) {
+            let activity = self.pulses.get(&id);
+            if activity.is_some_and(|activity| activity.idle_since() == Some(since)) {
                 return Some(id);
             }
         }
@@ -94,7 +94,7 @@ impl OpenConnections {
     }
 
     fn look(&mut self) {
-        let idle = |(id, pulse): (&Id, &Arc<Pulse>)| Some((pulse.idle_since()?, *id));
+        let idle = |(id, activity): (&Id, &Arc<ConnectionActivity>)| Some((activity.idle_since()?, *id));
         self.candidates.extend(self.pulses.iter().filter_map(idle));
         if self.candidates.len() > MAX_CANDIDATES {
             self.candidates
@@ -109,25 +109,25 @@ impl OpenConnections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pulse::Sharing;
+    use crate::connection_activity::Multiplexing;
     use tokio::task::JoinSet;
 
     /// Returns connections that were opened one second apart.
-    async fn opened(count: usize) -> (OpenConnections, Vec<(Id, Arc<Pulse>)>) {
+    async fn opened(count: usize) -> (OpenConnections, Vec<(Id, Arc<ConnectionActivity>)>) {
         let mut connections = OpenConnections::default();
         let mut tasks = JoinSet::new();
         let mut all = Vec::new();
         for _ in 0..count {
             let id = tasks.spawn(std::future::pending::<()>()).id();
-            let pulse = Arc::new(Pulse::new());
-            connections.insert(id, Arc::clone(&pulse));
-            all.push((id, pulse));
+            let activity = Arc::new(ConnectionActivity::new());
+            connections.insert(id, Arc::clone(&activity));
+            all.push((id, activity));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         (connections, all)
     }
 
-    fn left(connections: &OpenConnections, all: &[(Id, Arc<Pulse>)]) -> Vec<usize> {
+    fn left(connections: &OpenConnections, all: &[(Id, Arc<ConnectionActivity>)]) -> Vec<usize> {
         let is_leaving = |(id, _): &(Id, _)| connections.leaving.contains(id);
         (0..all.len()).filter(|&n| is_leaving(&all[n])).collect()
     }
@@ -135,13 +135,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_has_been_idle_longest_gives_way() {
         let (mut connections, all) = opened(4).await;
-        let _busy = all[0].1.begin(Sharing::InTurn);
-        drop(all[1].1.begin(Sharing::InTurn));
+        let _busy = all[0].1.begin(Multiplexing::Sequential);
+        drop(all[1].1.begin(Multiplexing::Sequential));
         all[1].1.sent();
         assert!(connections.make_room(Instant::now()));
         assert_eq!(left(&connections, &all), [2]);
         // Idle in the scan, and busy since.
-        let busy = all[3].1.begin(Sharing::InTurn);
+        let busy = all[3].1.begin(Multiplexing::Sequential);
         assert!(connections.make_room(Instant::now()));
         assert_eq!(left(&connections, &all), [1, 2]);
         assert!(!connections.make_room(Instant::now()));

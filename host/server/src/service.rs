@@ -3,18 +3,21 @@
 //! `answer` only returns success or failure. Failures and panics become responses here and nowhere else
 //! (for gRPC, in `grpc::status`), and an HTTP/1 connection is closed if it cannot be reused.
 
-use crate::answer::{answer, check_host};
-use crate::assemble::ServerOptions;
+use crate::dispatch::{answer, check_host};
+use crate::options::ServerOptions;
 use crate::authority::AllowedHosts;
 use crate::body::RequestBody;
 use crate::cors::Cors;
 use crate::docs::Docs;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
-use crate::grpc::{self, GrpcBody, Held};
+use crate::grpc::{self, AdmittedRequest, GrpcBody};
 use crate::log::Log;
-use crate::pulse::Turn;
-use crate::reply::{Framing, Reply, ReplyBody, ResponseBody};
+use crate::connection_activity::RequestGuard;
+use crate::document_body::DocumentBody;
+use crate::framing::Framing;
+use crate::http_response::HttpResponse;
+use crate::response_body::ResponseBody;
 use crate::request_id::{self, REQUEST_ID};
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -55,7 +58,7 @@ struct Asked {
     /// The result of the checks of the head.
     check: Result<(), Failure>,
     incoming: Incoming,
-    turn: Turn,
+    guard: RequestGuard,
 }
 
 impl Service {
@@ -87,7 +90,7 @@ impl Service {
     pub(crate) async fn respond(
         &self,
         request: Request<Incoming>,
-        turn: Turn,
+        guard: RequestGuard,
         hosts: Option<&AllowedHosts>,
     ) -> Response<ResponseBody> {
         let (head, incoming) = request.into_parts();
@@ -96,7 +99,7 @@ impl Service {
             check: host.and_then(|()| check_transfer_coding(&head)),
             head,
             incoming,
-            turn,
+            guard,
         };
         match grpc::is_grpc(&asked.head) {
             true => self.respond_grpc(asked).await.map(ResponseBody::Grpc),
@@ -110,17 +113,18 @@ impl Service {
             head,
             check,
             incoming,
-            turn,
+            guard,
         } = asked;
-        let held = Held::new(self.serving.memory().reservation());
+        let slot = self.serving.admit(&head);
+        let admitted = AdmittedRequest::new(slot, self.serving.memory().reservation());
         let deadline = grpc::client_deadline(&head.headers);
         let line = self.log.begin(&head);
         let work = async {
             check?;
-            let call = self.grpc.call(head.clone(), incoming, held.clone());
+            let call = self.grpc.call(head.clone(), incoming, admitted.clone());
             call.await
         };
-        let response = catch_panic(grpc::until(deadline, work)).await;
+        let response = catch_panic(grpc::with_deadline(deadline, work)).await;
         let mut response = response.unwrap_or_else(|failure| grpc::refuse(&Arc::new(failure)));
         let id = match grpc::failure(&response) {
             Some(failure) => Some(line.failed(failure).to_header()),
@@ -132,15 +136,15 @@ impl Service {
         if let Some(id) = id {
             response.headers_mut().insert(REQUEST_ID, id);
         }
-        response.map(|messages| GrpcBody::new(messages, turn, deadline, held))
+        response.map(|messages| GrpcBody::new(messages, guard, deadline, admitted))
     }
 
-    async fn respond_http(&self, asked: Asked) -> Response<ReplyBody> {
+    async fn respond_http(&self, asked: Asked) -> Response<DocumentBody> {
         let Asked {
             head,
             check,
             incoming,
-            turn,
+            guard,
         } = asked;
         let mut body = RequestBody::new(
             incoming,
@@ -153,9 +157,9 @@ impl Service {
         let outcome = match check {
             Err(failure) => Err(failure),
             Ok(()) if self.cors.as_ref().is_some_and(is_preflight) => {
-                check_host(&head).map(|()| Reply::no_content())
+                check_host(&head).map(|()| HttpResponse::no_content())
             }
-            Ok(()) => catch_panic(answer(&self.serving, &self.docs, &head, &mut body)).await,
+            Ok(()) => catch_panic(dispatch(&self.serving, &self.docs, &head, &mut body)).await,
         };
         let framing = match head.version {
             Version::HTTP_2 => Framing::Limited,
@@ -165,7 +169,7 @@ impl Service {
         if framing == Framing::Whole {
             let unread = !body.is_over().await;
             if unread {
-                turn.leave_body_unread();
+                guard.leave_body_unread();
             }
             close = unread || self.draining.load(Ordering::Relaxed);
         }
@@ -174,13 +178,13 @@ impl Service {
                 line.answered(reply.status());
                 // A generated id is of use only to clients that have a failure to report.
                 let id = request_id::given(&head.headers).cloned();
-                (id, reply.into_response(framing, turn))
+                (id, reply.into_response(framing, guard))
             }
             Err(failure) => {
                 let id = line.failed(&failure).to_header();
                 (
                     Some(id),
-                    failure.into_response(Dialect::of_path(head.uri.path()), framing, turn),
+                    failure.into_response(Dialect::of_path(head.uri.path()), framing, guard),
                 )
             }
         };
@@ -251,7 +255,7 @@ mod tests {
             let work = async {
                 tokio::task::yield_now().await;
                 panics();
-                Ok(Reply::document(bytes::Bytes::new()))
+                Ok(HttpResponse::document(bytes::Bytes::new()))
             };
             let failure = catch_panic(work).await.expect_err("it panicked");
             assert_eq!(failure.to_string(), said);

@@ -4,7 +4,7 @@
 //! response is not lost: a system that receives bytes after a socket is closed resets the connection, and
 //! the client discards the bytes that it has not read.
 
-use crate::refusal;
+use crate::error_body;
 use crate::transport::Transport;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// The time that a client that is still sending gets to read its refusal.
+/// The time that a client that is still sending gets to read its error response.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// The size of the buffer for discarded bytes.
@@ -57,7 +57,7 @@ impl Socket {
     /// Writes `bytes`, or their replacement.
     fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.replacement.is_none() {
-            let Some(whole) = refusal::with_body(bytes) else {
+            let Some(whole) = error_body::for_bare_response(bytes) else {
                 return Pin::new(&mut self.transport).poll_write(cx, bytes);
             };
             self.replacement = Some(Replacement {
@@ -84,7 +84,7 @@ impl Socket {
         let mut bytes = [0; DISCARD_BYTES];
         loop {
             let mut buffer = ReadBuf::new(&mut bytes);
-            let read = self.transport.wire().stream().poll_read(cx, &mut buffer);
+            let read = self.transport.monitored().stream().poll_read(cx, &mut buffer);
             if ready!(read).is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }
@@ -107,7 +107,7 @@ impl AsyncRead for Socket {
         if !first.is_empty() {
             self.begun = true;
             if first.starts_with(HTTP2) {
-                self.transport.wire().pulse().multiplex();
+                self.transport.monitored().activity().multiplex();
             }
         }
         read
@@ -145,7 +145,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
-            if !self.transport.wire().pulse().leaves_bytes_unread() {
+            if !self.transport.monitored().activity().leaves_bytes_unread() {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -1,9 +1,9 @@
 //! The transport of a connection's bytes: plain or through TLS.
 //!
-//! The pulse is updated below TLS, where the system accepts and returns bytes. Bytes that are still
+//! The activity is updated below TLS, where the system accepts and returns bytes. Bytes that are still
 //! buffered in a TLS session have not been sent, and a record that arrives slowly counts as a slow head.
 
-use crate::pulse::Pulse;
+use crate::connection_activity::ConnectionActivity;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,47 +12,47 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// A client's TCP connection, which updates its pulse on every read and write. Lifetime: a connection.
+/// A client's TCP connection, which updates its activity on every read and write. Lifetime: a connection.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct MonitoredStream {
     stream: TcpStream,
-    pulse: Arc<Pulse>,
+    activity: Arc<ConnectionActivity>,
 }
 
 /// The stream that requests are read from and responses are written to. Lifetime: a connection.
 #[derive(Debug)]
 pub(crate) enum Transport {
-    Plain(Wire),
+    Plain(MonitoredStream),
     /// Boxed because a TLS session is far larger.
-    Tls(Box<TlsStream<Wire>>),
+    Tls(Box<TlsStream<MonitoredStream>>),
 }
 
-// === impl Wire ===
+// === impl MonitoredStream ===
 
-impl Wire {
-    pub(crate) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Wire {
-        Wire { stream, pulse }
+impl MonitoredStream {
+    pub(crate) fn new(stream: TcpStream, activity: Arc<ConnectionActivity>) -> MonitoredStream {
+        MonitoredStream { stream, activity }
     }
 
-    pub(crate) fn pulse(&self) -> &Pulse {
-        &self.pulse
+    pub(crate) fn activity(&self) -> &ConnectionActivity {
+        &self.activity
     }
 
-    /// Returns the connection without its pulse, for reads whose bytes are discarded.
+    /// Returns the connection without its activity, for reads whose bytes are discarded.
     pub(crate) fn stream(&mut self) -> Pin<&mut TcpStream> {
         Pin::new(&mut self.stream)
     }
 
     fn note_write(&self, written: &Poll<io::Result<usize>>) {
         match written {
-            Poll::Ready(Ok(_)) => self.pulse.sent(),
+            Poll::Ready(Ok(_)) => self.activity.sent(),
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.pulse.write_blocked(),
+            Poll::Pending => self.activity.write_blocked(),
         }
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for MonitoredStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,13 +61,13 @@ impl AsyncRead for Wire {
         let before = buffer.filled().len();
         let read = self.stream().poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.pulse.received();
+            self.activity.received();
         }
         read
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for MonitoredStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -114,9 +114,9 @@ macro_rules! either {
 }
 
 impl Transport {
-    pub(crate) fn wire(&mut self) -> &mut Wire {
+    pub(crate) fn monitored(&mut self) -> &mut MonitoredStream {
         match self {
-            Transport::Plain(wire) => wire,
+            Transport::Plain(stream) => stream,
             Transport::Tls(stream) => stream.get_mut().0,
         }
     }

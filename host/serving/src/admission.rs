@@ -79,7 +79,7 @@ impl Admission {
         self.requests.admitted.load(Relaxed)
     }
 
-    /// Returns the number of sandbox places in use now.
+    /// Returns the number of sandbox call_slots in use now.
     pub fn live_instances(&self) -> usize {
         self.max_instances - self.instances.available_permits()
     }

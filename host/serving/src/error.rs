@@ -4,10 +4,11 @@
 //! the client contains only names that the client sent; causes are reported by `source()`, for the log.
 
 use crate::admission::AdmissionError;
-use crate::expected_wait::Crowded;
-use crate::infer::BodyError;
+use crate::expected_wait::WouldMissDeadline;
+use crate::body::BodyError;
+use crate::model_control::ControlError;
 use crate::registry::ResolveError;
-use crate::version::CallError;
+use crate::call_error::CallError;
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::v2;
@@ -73,7 +74,7 @@ impl From<ResolveError> for InferError {
             | ResolveError::UnknownVersion { .. }
             | ResolveError::UnknownLabel { .. }
             | ResolveError::Unloaded { .. }
-            | ResolveError::NotTheOnlyModel { .. } => ErrorKind::NotFound,
+            | ResolveError::AmbiguousModel { .. } => ErrorKind::NotFound,
             ResolveError::Unavailable { .. } => ErrorKind::Unavailable,
         };
         InferError::plain(kind, error)
@@ -84,10 +85,23 @@ impl From<BodyError> for InferError {
     fn from(error: BodyError) -> InferError {
         let kind = match error {
             BodyError::TooLarge { .. } => ErrorKind::TooLarge,
-            BodyError::NoRoom | BodyError::MadeRoom | BodyError::NoThread => ErrorKind::Unavailable,
+            BodyError::NoRoom | BodyError::Evicted | BodyError::NoThread => ErrorKind::Unavailable,
             BodyError::Timeout => ErrorKind::ClientTimeout,
             BodyError::Disconnected => ErrorKind::ClientGone,
             BodyError::Malformed | BodyError::NotInCoding(_) => ErrorKind::InvalidRequest,
+        };
+        InferError::plain(kind, error)
+    }
+}
+
+impl From<ControlError> for InferError {
+    fn from(error: ControlError) -> InferError {
+        let kind = match error {
+            ControlError::Disabled | ControlError::Failed { .. } => ErrorKind::InvalidRequest,
+            ControlError::Polling => ErrorKind::Unavailable,
+            ControlError::Forbidden => ErrorKind::Forbidden,
+            ControlError::UnknownModel { .. } => ErrorKind::NotFound,
+            ControlError::Lost => ErrorKind::Internal,
         };
         InferError::plain(kind, error)
     }
@@ -110,12 +124,17 @@ impl From<CallError> for InferError {
         match error {
             CallError::Request(reason) => InferError::plain(ErrorKind::InvalidRequest, reason),
             CallError::Admission(error) => error.into(),
-            CallError::Crowded(error) => InferError::plain(ErrorKind::Unavailable, error),
+            CallError::WouldMissDeadline(error) => InferError::plain(ErrorKind::Unavailable, error),
             CallError::Compute(error) => error.into(),
             CallError::Handler(error) => error.into(),
-            CallError::Answer(reason) => InferError::caused(
+            CallError::HandlerOutputs(reason) => InferError::caused(
                 ErrorKind::Handler,
-                "the model's handler gave an answer that does not fit its signature",
+                "the model's handler returned outputs that do not match its signature",
+                reason,
+            ),
+            CallError::GraphOutputs(reason) => InferError::caused(
+                ErrorKind::Internal,
+                "the model computed outputs that do not match its signature",
                 reason,
             ),
         }
@@ -130,7 +149,7 @@ impl From<ComputeError> for InferError {
                 "the model cannot compute inputs of these sizes and values",
                 error,
             ),
-            ComputeError::Overloaded => InferError::plain(ErrorKind::Unavailable, Crowded),
+            ComputeError::Overloaded => InferError::plain(ErrorKind::Unavailable, WouldMissDeadline),
             ComputeError::Deadline => InferError::plain(
                 ErrorKind::DeadlineExceeded,
                 "the deadline passed before the model had computed",

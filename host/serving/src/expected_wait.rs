@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+/// The multiple of the expected time that a call which has to wait must have left.
+const MARGIN: u32 = 2;
+
 /// The number of calls in flight and the recent mean duration of a call. Lifetime: a model version.
 #[derive(Debug)]
 pub(crate) struct ExpectedWait {
@@ -21,7 +24,7 @@ pub(crate) struct ExpectedWait {
 /// The error for a call that would probably end after its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the model has more requests than it can answer in time")]
-pub struct Crowded;
+pub struct WouldMissDeadline;
 
 /// A call that waits or runs, counted as in flight until this value is dropped. Lifetime: one request.
 #[derive(Debug)]
@@ -57,10 +60,10 @@ impl ExpectedWait {
     /// Returns an error if a call that starts at `now`, after a wait, would probably end after `deadline`.
     ///
     /// # Errors
-    /// Returns [`Crowded`] if the mean duration of a call is longer than the remaining time.
-    pub(crate) fn check_start(&self, now: Instant, deadline: Instant) -> Result<(), Crowded> {
+    /// Returns [`WouldMissDeadline`] if the mean duration of a call is longer than the remaining time.
+    pub(crate) fn check_start(&self, now: Instant, deadline: Instant) -> Result<(), WouldMissDeadline> {
         match self.took.get() > deadline.saturating_duration_since(now) {
-            true => Err(Crowded),
+            true => Err(WouldMissDeadline),
             false => Ok(()),
         }
     }
@@ -72,17 +75,20 @@ impl InFlight {
         self.before >= self.of.parallel
     }
 
-    /// Returns an error if the call has to wait and would probably end after `deadline`.
+    /// Returns an error if the call has to wait and might end after `deadline`. Calls can take longer than the
+    /// mean, and a call that is refused only on its turn has waited for nothing, so twice the expected time
+    /// must be left.
     ///
     /// # Errors
-    /// Returns [`Crowded`] if the calls before it leave too little time. A call that can start at once is
+    /// Returns [`WouldMissDeadline`] if the calls before it leave too little time. A call that can start at once is
     /// never refused, however long the calls before it took.
-    pub(crate) fn check_wait(&self, deadline: Instant) -> Result<(), Crowded> {
+    pub(crate) fn check_wait(&self, deadline: Instant) -> Result<(), WouldMissDeadline> {
         let turns = u32::try_from(self.before / self.of.parallel + 1).unwrap_or(u32::MAX);
         let expected = self.of.took.get().saturating_mul(turns);
+        let needed = expected.saturating_mul(MARGIN);
         let remaining = deadline.saturating_duration_since(Instant::now());
-        match self.has_to_wait() && expected > remaining {
-            true => Err(Crowded),
+        match self.has_to_wait() && needed > remaining {
+            true => Err(WouldMissDeadline),
             false => Ok(()),
         }
     }
@@ -115,7 +121,7 @@ mod tests {
         let _calls = [wait.begin(), wait.begin(), wait.begin()];
         let fourth = wait.begin();
         assert_eq!(fourth.check_wait(deadline), Ok(()));
-        assert_eq!(wait.begin().check_wait(deadline), Err(Crowded));
+        assert_eq!(wait.begin().check_wait(deadline), Err(WouldMissDeadline));
         // A call that is no longer in flight makes room for another one.
         drop(fourth);
         assert_eq!(wait.begin().check_wait(deadline), Ok(()));
@@ -137,6 +143,6 @@ mod tests {
         let deadline = arrived + Duration::from_secs(10);
         assert_eq!(wait.check_start(arrived, deadline), Ok(()));
         let late = arrived + Duration::from_secs(7);
-        assert_eq!(wait.check_start(late, deadline), Err(Crowded));
+        assert_eq!(wait.check_start(late, deadline), Err(WouldMissDeadline));
     }
 }

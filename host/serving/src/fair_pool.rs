@@ -16,9 +16,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wisp_backend::worker::run_as_batch;
 
-/// The native stack of a thread, in bytes. It contains the stack of an inline guest, and
-/// backends recurse over graphs.
-const STACK_BYTES: usize = 8 << 20;
+/// The native stack in bytes that a thread needs for inline and direct calls: it contains the stack of the
+/// guest, and backends recurse over graphs.
+pub const STACK_BYTES: usize = 8 << 20;
 
 /// The mean job time above which a flow is one of long jobs.
 const LONG_JOB: Duration = Duration::from_millis(1);

@@ -4,7 +4,7 @@
 //! until the last byte of the response has been sent: the sender takes over the reservation.
 
 use crate::error::InferError;
-use crate::infer::BodyError;
+use crate::body::BodyError;
 use std::sync::Arc;
 use wisp_protocol::call::InferResponse;
 use wisp_protocol::error::ErrorKind;
@@ -21,7 +21,7 @@ impl Footprint {
     }
 
     /// Changes the reservation to exactly `bytes`, or refuses the request.
-    pub(crate) fn settle(&mut self, bytes: usize) -> Result<(), InferError> {
+    pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), InferError> {
         let held = self.0.bytes();
         if bytes <= held {
             self.0.shrink(held - bytes);
@@ -63,14 +63,14 @@ mod tests {
     fn what_cannot_be_reserved_is_a_refusal_that_changes_nothing() -> anyhow::Result<()> {
         let budget = Arc::new(MemoryBudget::new(10));
         let mut footprint = Footprint::new(&budget);
-        footprint.settle(8)?;
+        footprint.resize(8)?;
         let mut other = Footprint::new(&budget);
         for (bytes, kind) in [(3, ErrorKind::Unavailable), (11, ErrorKind::TooLarge)] {
-            let refused = other.settle(bytes).map_err(|error| error.kind());
+            let refused = other.resize(bytes).map_err(|error| error.kind());
             assert_eq!(refused, Err(kind), "{bytes}");
             assert_eq!(budget.reserved(), 8);
         }
-        footprint.settle(3)?;
+        footprint.resize(3)?;
         let reservation = footprint.into_reservation();
         assert_eq!((reservation.bytes(), budget.reserved()), (3, 3));
         Ok(())

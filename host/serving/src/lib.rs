@@ -2,34 +2,42 @@
 //! single function that uses every module of a request in order.
 //!
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
-//! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_turns`]). [`admission`]
+//! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]). [`admission`]
 //! decides whether a call may run, once [`readers`] has its body. A version runs a call on a [`graph_queue`]
-//! or with a [`placed_handler`] in the [`fair_pool`]; `places` bounds the handler calls. [`offload`] moves
+//! or with a [`handler_executor`] in the [`fair_pool`]; `call_slots` bounds the handler calls. [`offload`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
 //! no socket and no wire format in this crate; the server passes a body that is read once.
 #![forbid(unsafe_code)]
 
 pub mod admission;
-pub mod agreement;
+pub mod signature_check;
+mod body;
+mod call_durations;
+mod call_error;
 pub mod error;
 mod expected_wait;
 pub mod fair_pool;
 mod footprint;
 pub mod graph_queue;
 pub mod infer;
-pub mod load_turns;
+pub mod load_locks;
 pub mod model_control;
 mod moving_average;
 pub mod offload;
-pub mod placed_handler;
-mod places;
-pub mod readers;
+pub mod handler_executor;
+mod call_slots;
+mod readers;
 pub mod registry;
 pub mod repository_poll;
+mod serving;
 pub mod statistics;
 pub mod timings;
 pub mod version;
 
+pub use body::BodyError;
+pub use call_error::{CallError, RequestError};
 pub use error::InferError;
-pub use infer::{Body, BodyError, Inferred, Serving, ServingOptions, infer};
+pub use infer::{Inferred, infer};
+pub use readers::ReadingSlot;
+pub use serving::{Serving, ServingOptions};

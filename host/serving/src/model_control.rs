@@ -4,8 +4,7 @@
 //! Each model has one load or unload at a time; models do not wait for each other. A failed load does not
 //! replace a served version: the previous one continues to be served.
 
-use crate::error::InferError;
-use crate::load_turns::LoadTurns;
+use crate::load_locks::LoadLocks;
 use crate::registry::load_error::LoadError;
 use crate::registry::loader::{Loaded, Loader};
 use crate::registry::snapshot::Snapshot;
@@ -14,13 +13,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use wisp_protocol::call::ModelName;
-use wisp_protocol::error::ErrorKind;
 
 /// The source of changes to the served models, as in Triton's `--model-control-mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ControlMode {
     /// No changes: the repository is served as it was at the start.
-    Fixed,
+    Disabled,
     /// Client requests that load or unload a model.
     Explicit,
     /// Changes in the repository, which the served models follow.
@@ -33,29 +31,18 @@ pub enum ControlMode {
 /// The repository and everything needed to load from it again. Lifetime: the process.
 #[derive(Debug)]
 pub struct ModelControl {
-    pub loader: Arc<Loader>,
-    pub path: PathBuf,
-    pub mode: ControlMode,
-    /// The turns of loads and unloads.
-    pub turns: Arc<LoadTurns>,
-    /// The function that receives each version that was loaded or failed to load, with causes
-    /// that clients do not receive.
-    pub report: fn(&str, Loaded<'_>),
-}
-
-/// Everything that one load needs, on any thread.
-struct Loading {
-    loader: Arc<Loader>,
+    loader: Loader,
     path: PathBuf,
-    registry: Arc<Registry>,
-    report: fn(&str, Loaded<'_>),
+    mode: ControlMode,
+    observer: fn(&str, Loaded<'_>),
+    locks: LoadLocks,
 }
 
 /// The reason that a model was not loaded or unloaded. The message is for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     #[error("loading and unloading is off: the server was started with --model-control-mode none")]
-    Fixed,
+    Disabled,
     /// Uses Triton's message, which tools search for.
     #[error("explicit model load / unload is not allowed if polling is enabled")]
     Polling,
@@ -73,9 +60,33 @@ pub enum ControlError {
 }
 
 impl ModelControl {
+    /// Returns the control over the models of the repository at `path`.
+    ///
+    /// `observer` receives each version that was loaded or failed to load, with causes that clients do not
+    /// receive.
+    pub fn new(
+        loader: Loader,
+        path: PathBuf,
+        mode: ControlMode,
+        observer: fn(&str, Loaded<'_>),
+    ) -> ModelControl {
+        ModelControl {
+            loader,
+            path,
+            mode,
+            observer,
+            locks: LoadLocks::default(),
+        }
+    }
+
+    /// Returns the source of changes to the served models.
+    pub fn mode(&self) -> ControlMode {
+        self.mode
+    }
+
     /// Loads the model for a client, as it is in the repository now, and replaces the served one.
     pub async fn load(
-        &self,
+        self: &Arc<ModelControl>,
         registry: &Arc<Registry>,
         model: ModelName,
     ) -> Result<(), ControlError> {
@@ -86,32 +97,31 @@ impl ModelControl {
     /// Loads these models for a client and stops serving all others. If one of them does not exist or
     /// cannot be loaded, no model is unloaded.
     pub async fn load_only(
-        &self,
+        self: &Arc<ModelControl>,
         registry: &Arc<Registry>,
         models: Vec<ModelName>,
     ) -> Result<(), ControlError> {
         self.check()?;
-        let loading = self.loading(registry);
-        let turns = Arc::clone(&self.turns);
-        let all = turns.replace_all().await;
+        let (control, registry) = (Arc::clone(self), Arc::clone(registry));
+        let all = self.locks.replace_all().await;
         run(move || {
             let _all = all;
-            loading.load_only(&models, &turns, &Handle::current())
+            control.load_only_locked(&registry, &models)
         })
         .await?
     }
 
     /// Loads the model as it is in the repository now and replaces the served one.
     pub(crate) async fn reload(
-        &self,
+        self: &Arc<ModelControl>,
         registry: &Arc<Registry>,
         model: ModelName,
     ) -> Result<(), ControlError> {
-        let loading = self.loading(registry);
-        let turn = self.turns.load(&model).await;
+        let (control, registry) = (Arc::clone(self), Arc::clone(registry));
+        let lock = self.locks.load(&model).await;
         run(move || {
-            let _turn = turn;
-            loading.load(&model)
+            let _lock = lock;
+            control.load_locked(&registry, &model)
         })
         .await?
     }
@@ -123,9 +133,9 @@ impl ModelControl {
         model: ModelName,
     ) -> Result<(), ControlError> {
         let registry = Arc::clone(registry);
-        let turn = self.turns.unload(&model).await;
+        let lock = self.locks.unload(&model).await;
         run(move || {
-            let _turn = turn;
+            let _lock = lock;
             registry.remove(&model);
         })
         .await
@@ -137,19 +147,10 @@ impl ModelControl {
         run(move || Snapshot::take(&path)).await
     }
 
-    fn loading(&self, registry: &Arc<Registry>) -> Loading {
-        Loading {
-            loader: Arc::clone(&self.loader),
-            path: self.path.clone(),
-            registry: Arc::clone(registry),
-            report: self.report,
-        }
-    }
-
     /// Stops serving the model. Its running requests are completed. A model that is not served stays unchanged.
     pub async fn unload(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
         self.check()?;
-        let _turn = self.turns.unload(model).await;
+        let _lock = self.locks.unload(model).await;
         // As in Triton, unloading a model that does not exist succeeds.
         if let Ok(entry) = registry.entry(model) {
             registry.replace(model.clone(), entry.unloaded());
@@ -157,10 +158,72 @@ impl ModelControl {
         Ok(())
     }
 
+    /// Loads the model, whose lock is held.
+    fn load_locked(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
+        let (entry, failure) = match repository::find_model(&self.path, model) {
+            Ok(None) => {
+                let model = model.clone();
+                return Err(ControlError::UnknownModel { model });
+            }
+            Ok(Some(selected)) => {
+                let entry = self.loader.load_model(&selected, &self.observer);
+                let failure = failure(&entry);
+                (entry, failure)
+            }
+            Err(error) => {
+                (self.observer)(model.as_str(), Err(&error));
+                let reason = error.client_reason();
+                (ModelEntry::problem(reason.clone()), Some(reason))
+            }
+        };
+        let before = registry.entry(model);
+        let is_served = before.is_ok_and(|before| before.is_ready());
+        if failure.is_none() || !is_served {
+            registry.replace(model.clone(), entry);
+        }
+        match failure {
+            None => Ok(()),
+            Some(reason) => Err(ControlError::Failed {
+                model: model.clone(),
+                reason,
+            }),
+        }
+    }
+
+    /// Loads these models and unloads all others. No other task does the same at this time.
+    fn load_only_locked(
+        &self,
+        registry: &Registry,
+        models: &[ModelName],
+    ) -> Result<(), ControlError> {
+        let runtime = Handle::current();
+        // An unknown name is reported before anything changes.
+        for model in models {
+            if let Ok(None) = repository::find_model(&self.path, model) {
+                let model = model.clone();
+                return Err(ControlError::UnknownModel { model });
+            }
+        }
+        for model in models {
+            let _lock = runtime.block_on(self.locks.load(model));
+            self.load_locked(registry, model)?;
+        }
+        for (model, _) in registry.entries() {
+            if !models.contains(&model) {
+                let _lock = runtime.block_on(self.locks.unload(&model));
+                // The entry is read again here, since it may have been loaded or removed in the meantime.
+                if let Ok(entry) = registry.entry(&model) {
+                    registry.replace(model, entry.unloaded());
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), ControlError> {
         match self.mode {
             ControlMode::Explicit => Ok(()),
-            ControlMode::Fixed => Err(ControlError::Fixed),
+            ControlMode::Disabled => Err(ControlError::Disabled),
             ControlMode::Poll => Err(ControlError::Polling),
             ControlMode::Forbidden => Err(ControlError::Forbidden),
         }
@@ -176,68 +239,6 @@ async fn run<T: Send + 'static>(
     worked.await.map_err(|_| ControlError::Lost)
 }
 
-impl Loading {
-    fn load(&self, model: &ModelName) -> Result<(), ControlError> {
-        let (entry, failure) = match repository::find_model(&self.path, model) {
-            Ok(None) => {
-                let model = model.clone();
-                return Err(ControlError::UnknownModel { model });
-            }
-            Ok(Some(selected)) => {
-                let entry = self.loader.load_model(&selected, &self.report);
-                let failure = failure(&entry);
-                (entry, failure)
-            }
-            Err(error) => {
-                (self.report)(model.as_str(), Err(&error));
-                let reason = error.client_reason();
-                (ModelEntry::problem(reason.clone()), Some(reason))
-            }
-        };
-        let before = self.registry.entry(model);
-        let is_served = before.is_ok_and(|before| before.is_ready());
-        if failure.is_none() || !is_served {
-            self.registry.replace(model.clone(), entry);
-        }
-        match failure {
-            None => Ok(()),
-            Some(reason) => Err(ControlError::Failed {
-                model: model.clone(),
-                reason,
-            }),
-        }
-    }
-
-    fn load_only(
-        &self,
-        models: &[ModelName],
-        turns: &LoadTurns,
-        runtime: &Handle,
-    ) -> Result<(), ControlError> {
-        // An unknown name is reported before anything changes.
-        for model in models {
-            if let Ok(None) = repository::find_model(&self.path, model) {
-                let model = model.clone();
-                return Err(ControlError::UnknownModel { model });
-            }
-        }
-        for model in models {
-            let _turn = runtime.block_on(turns.load(model));
-            self.load(model)?;
-        }
-        for (model, _) in self.registry.entries() {
-            if !models.contains(&model) {
-                let _turn = runtime.block_on(turns.unload(&model));
-                // The entry is read again here, since it may have been loaded or removed in the meantime.
-                if let Ok(entry) = self.registry.entry(&model) {
-                    self.registry.replace(model, entry.unloaded());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Returns the reason that a version of the model has failed to load, if any has.
 fn failure(entry: &ModelEntry) -> Option<String> {
     entry.versions.values().find_map(|version| match version {
@@ -246,15 +247,3 @@ fn failure(entry: &ModelEntry) -> Option<String> {
     })
 }
 
-impl From<ControlError> for InferError {
-    fn from(error: ControlError) -> InferError {
-        let kind = match error {
-            ControlError::Fixed | ControlError::Failed { .. } => ErrorKind::InvalidRequest,
-            ControlError::Polling => ErrorKind::Unavailable,
-            ControlError::Forbidden => ErrorKind::Forbidden,
-            ControlError::UnknownModel { .. } => ErrorKind::NotFound,
-            ControlError::Lost => ErrorKind::Internal,
-        };
-        InferError::plain(kind, error)
-    }
-}

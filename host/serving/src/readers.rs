@@ -4,12 +4,13 @@
 //! it waits for its bytes, it is counted here. If there are too many, the request that has waited the longest
 //! is ended in favour of the newest. A flood of bodies that never arrive therefore ends its own requests.
 
-use crate::infer::BodyError;
+use crate::body::BodyError;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// All requests that wait for their bodies. Lifetime: the process.
@@ -26,13 +27,23 @@ struct State {
     waiting: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
-/// One request that waits for its body. The future completes when the request must make
-/// room. Lifetime: one request.
+/// The right of one request to wait for its body, which its head has been granted. Lifetime: one request.
 #[derive(Debug)]
-pub struct Reader {
-    of: Arc<Readers>,
+pub struct ReadingSlot {
+    readers: Arc<Readers>,
+    /// The time at which the right was granted.
+    granted: Instant,
+    /// Set from the first wait to the complete body.
+    waiting: Option<Waiting>,
+}
+
+/// One request that waits for its body, counted until this value is dropped. Lifetime: one request.
+#[derive(Debug)]
+struct Waiting {
+    readers: Arc<Readers>,
     number: u64,
-    ended: oneshot::Receiver<()>,
+    /// Completes when the request must make room.
+    evicted: oneshot::Receiver<()>,
 }
 
 impl Readers {
@@ -49,9 +60,18 @@ impl Readers {
         self.lock().waiting.len()
     }
 
+    /// Grants a request the right to wait for its body.
+    pub(crate) fn grant(self: &Arc<Readers>) -> ReadingSlot {
+        ReadingSlot {
+            readers: Arc::clone(self),
+            granted: Instant::now(),
+            waiting: None,
+        }
+    }
+
     /// Adds a waiting request. If there are too many, the oldest is ended.
-    pub fn enter(self: &Arc<Readers>) -> Reader {
-        let (end, ended) = oneshot::channel();
+    fn enter(self: &Arc<Readers>) -> Waiting {
+        let (evict, evicted) = oneshot::channel();
         let mut state = self.lock();
         let oldest = match state.waiting.len() >= self.max {
             true => state.waiting.pop_first(),
@@ -59,32 +79,14 @@ impl Readers {
         };
         let number = state.next;
         state.next += 1;
-        state.waiting.insert(number, end);
+        state.waiting.insert(number, evict);
         drop(state);
         // Wakes the task of the oldest request, and therefore happens outside the lock.
         drop(oldest);
-        Reader {
-            of: Arc::clone(self),
+        Waiting {
+            readers: Arc::clone(self),
             number,
-            ended,
-        }
-    }
-
-    /// Reads a body, which is counted if it has to wait.
-    pub(crate) async fn read<T>(
-        self: &Arc<Readers>,
-        reading: impl Future<Output = Result<T, BodyError>>,
-    ) -> Result<T, BodyError> {
-        let mut reading = pin!(reading);
-        // Most bodies arrive with their head.
-        if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
-            return read;
-        }
-        let reader = self.enter();
-        tokio::select! {
-            biased;
-            read = reading => read,
-            () = reader => Err(BodyError::MadeRoom),
+            evicted,
         }
     }
 
@@ -94,20 +96,51 @@ impl Readers {
     }
 }
 
-impl Future for Reader {
-    type Output = ();
+impl ReadingSlot {
+    /// Returns the time at which the right was granted.
+    pub(crate) fn granted(&self) -> Instant {
+        self.granted
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Returns a slot for another message of the same request, granted now.
+    pub fn next_message(&self) -> ReadingSlot {
+        self.readers.grant()
+    }
+
+    /// Counts the request as waiting. Completes when it must make room for newer ones.
+    pub fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let readers = &self.readers;
+        let waiting = self.waiting.get_or_insert_with(|| readers.enter());
         // No value is ever sent: the sender is dropped.
-        let _ = ready!(Pin::new(&mut self.ended).poll(cx));
-        Poll::Ready(())
+        Pin::new(&mut waiting.evicted).poll(cx).map(|_| ())
+    }
+
+    /// Ends the wait: the body is complete.
+    pub fn complete(&mut self) {
+        self.waiting = None;
+    }
+
+    /// Reads a body. The request is counted only if it has to wait, since most bodies arrive with their
+    /// head.
+    pub(crate) async fn read<T>(
+        mut self,
+        reading: impl Future<Output = Result<T, BodyError>>,
+    ) -> Result<T, BodyError> {
+        let mut reading = pin!(reading);
+        poll_fn(|cx| {
+            if let Poll::Ready(read) = reading.as_mut().poll(cx) {
+                return Poll::Ready(read);
+            }
+            self.poll_evicted(cx).map(|()| Err(BodyError::Evicted))
+        })
+        .await
     }
 }
 
-impl Drop for Reader {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        let ended = self.of.lock().waiting.remove(&self.number);
-        drop(ended);
+        let evict = self.readers.lock().waiting.remove(&self.number);
+        drop(evict);
     }
 }
 
@@ -115,32 +148,51 @@ impl Drop for Reader {
 mod tests {
     use super::*;
     use std::future::{pending, ready};
+    use std::task::Waker;
 
-    #[tokio::test]
-    async fn the_oldest_of_too_many_makes_room() {
+    fn is_evicted(slot: &mut ReadingSlot) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        slot.poll_evicted(&mut cx).is_ready()
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_waiting_requests_is_evicted() {
         let readers = Readers::new(2);
-        let (first, second, third) = (readers.enter(), readers.enter(), readers.enter());
-        first.await;
-        tokio::select! {
-            biased;
-            () = second => panic!("there is room for two"),
-            () = third => panic!("there is room for two"),
-            () = ready(()) => {}
+        let [mut first, mut second, mut third] = [(); 3].map(|()| readers.grant());
+        for slot in [&mut first, &mut second, &mut third] {
+            assert!(!is_evicted(slot));
         }
-        assert!(readers.lock().waiting.is_empty(), "all have gone");
+        assert!(is_evicted(&mut first));
+        assert!(!is_evicted(&mut second));
+        assert!(!is_evicted(&mut third));
+        drop((first, second, third));
+        assert_eq!(readers.waiting(), 0);
+    }
+
+    #[test]
+    fn a_complete_body_is_no_longer_counted() {
+        let readers = Readers::new(1);
+        let mut slot = readers.grant();
+        assert_eq!(readers.waiting(), 0);
+        assert!(!is_evicted(&mut slot));
+        assert_eq!(readers.waiting(), 1);
+        slot.complete();
+        assert_eq!(readers.waiting(), 0);
     }
 
     #[tokio::test]
-    async fn a_body_that_is_there_is_not_counted_and_one_that_is_not_may_have_to_make_room() {
+    async fn a_body_is_counted_only_while_it_is_incomplete() {
         let readers = Readers::new(1);
-        let _waiting = readers.enter();
-        assert_eq!(readers.read(ready(Ok(7))).await, Ok(7));
-        assert_eq!(readers.lock().waiting.len(), 1);
+        let mut waiting = readers.grant();
+        assert!(!is_evicted(&mut waiting));
+        assert_eq!(readers.grant().read(ready(Ok(7))).await, Ok(7));
+        assert_eq!(readers.waiting(), 1);
         let newest = async {
             tokio::task::yield_now().await;
-            drop(readers.enter());
+            assert!(!is_evicted(&mut readers.grant()));
         };
-        let (read, ()) = tokio::join!(readers.read(pending::<Result<(), _>>()), newest);
-        assert_eq!(read, Err(BodyError::MadeRoom));
+        let reading = readers.grant().read(pending::<Result<(), _>>());
+        let (read, ()) = tokio::join!(reading, newest);
+        assert_eq!(read, Err(BodyError::Evicted));
     }
 }

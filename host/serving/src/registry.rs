@@ -5,7 +5,7 @@
 //! lives until the request has ended. The registry does not run or load models.
 
 pub mod class_labels;
-pub mod decision;
+pub mod backend_selection;
 pub mod graph_loader;
 pub mod graph_probe;
 pub mod load_error;
@@ -62,7 +62,7 @@ pub enum ResolveError {
         label: VersionLabel,
     },
     #[error("the path names no model and there are {models}: name one, as in `/predict/<model>`")]
-    NotTheOnlyModel { models: usize },
+    AmbiguousModel { models: usize },
     #[error("model `{model}` is unloaded and has no available versions")]
     Unloaded { model: ModelName },
     #[error("model `{model}` is unavailable: {reason}")]
@@ -99,7 +99,7 @@ impl Registry {
                 let mut entries = models.iter();
                 match (entries.next(), entries.next()) {
                     (Some((model, entry)), None) => entry.newest(model),
-                    _ => Err(ResolveError::NotTheOnlyModel {
+                    _ => Err(ResolveError::AmbiguousModel {
                         models: models.len(),
                     }),
                 }

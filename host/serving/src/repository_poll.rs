@@ -19,47 +19,47 @@ pub struct RepositoryPoll {
     control: Arc<ModelControl>,
     registry: Arc<Registry>,
     /// The files of each model at its last load.
-    taken: Snapshot,
+    baseline: Snapshot,
     /// The files at the last poll.
-    seen: Snapshot,
+    previous: Snapshot,
 }
 
 /// The outcome of loading or removing a model that had changed.
 #[derive(Debug)]
 pub struct Change {
     pub model: ModelName,
-    pub outcome: Result<Taken, ControlError>,
+    pub outcome: Result<Applied, ControlError>,
 }
 
 /// The reason that a poll failed.
 #[derive(Debug, thiserror::Error)]
-pub enum LookError {
-    #[error("the repository cannot be looked at")]
+pub enum PollError {
+    #[error("failed to read the repository")]
     Repository(#[source] LoadError),
-    #[error("the look was lost with its thread")]
+    #[error("the poll was lost with its thread")]
     Lost(#[source] ControlError),
 }
 
 /// The way that a change was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum Applied {
     Loaded,
     /// The model is no longer in the repository and no longer served.
     Removed,
 }
 
 impl RepositoryPoll {
-    /// Returns a poll for a registry whose models were all loaded at the time of `taken` or later.
+    /// Returns a poll for a registry whose models were all loaded at the time of `baseline` or later.
     pub(crate) fn new(
         control: Arc<ModelControl>,
         registry: Arc<Registry>,
-        taken: Snapshot,
+        baseline: Snapshot,
     ) -> RepositoryPoll {
         RepositoryPoll {
             control,
             registry,
-            seen: taken.clone(),
-            taken,
+            previous: baseline.clone(),
+            baseline,
         }
     }
 
@@ -67,23 +67,23 @@ impl RepositoryPoll {
     pub async fn run(
         mut self,
         interval: Duration,
-        mut report: impl FnMut(Result<Vec<Change>, LookError>),
+        mut report: impl FnMut(Result<Vec<Change>, PollError>),
     ) {
         let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
         // Two polls right after each other would agree on a model that is still being copied.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            report(self.look().await);
+            report(self.poll_once().await);
         }
     }
 
     /// Polls the repository once and loads the models that have changed. A repository that
     /// cannot be read changes nothing.
-    pub async fn look(&mut self) -> Result<Vec<Change>, LookError> {
-        let now = self.control.snapshot().await.map_err(LookError::Lost)?;
-        let now = now.map_err(LookError::Repository)?;
-        let before = std::mem::replace(&mut self.seen, now);
+    pub async fn poll_once(&mut self) -> Result<Vec<Change>, PollError> {
+        let now = self.control.snapshot().await.map_err(PollError::Lost)?;
+        let now = now.map_err(PollError::Repository)?;
+        let before = std::mem::replace(&mut self.previous, now);
         let mut changes = Vec::new();
         for (model, files) in self.settled(&before) {
             let outcome = match &files {
@@ -91,12 +91,12 @@ impl RepositoryPoll {
                 None => self.control.remove(&self.registry, model.clone()).await,
             };
             let outcome = outcome.map(|()| match &files {
-                Some(_) => Taken::Loaded,
-                None => Taken::Removed,
+                Some(_) => Applied::Loaded,
+                None => Applied::Removed,
             });
             match files {
-                Some(files) => self.taken.models.insert(model.clone(), files),
-                None => self.taken.models.remove(&model),
+                Some(files) => self.baseline.models.insert(model.clone(), files),
+                None => self.baseline.models.remove(&model),
             };
             changes.push(Change { model, outcome });
         }
@@ -106,12 +106,12 @@ impl RepositoryPoll {
     /// Returns the models whose files differ from the loaded ones and equal those of `before`; `None` as
     /// the files of a model that has been removed.
     fn settled(&self, before: &Snapshot) -> Vec<(ModelName, Option<ModelFiles>)> {
-        let [taken, now] = [&self.taken.models, &self.seen.models];
-        let gone = taken.keys().filter(|model| !now.contains_key(*model));
+        let [baseline, now] = [&self.baseline.models, &self.previous.models];
+        let gone = baseline.keys().filter(|model| !now.contains_key(*model));
         let models = now.keys().chain(gone);
         let changed = models.filter(|model| {
             let files = now.get(*model);
-            files != taken.get(*model) && files == before.models.get(*model)
+            files != baseline.get(*model) && files == before.models.get(*model)
         });
         changed
             .map(|model| (model.clone(), now.get(model).cloned()))

@@ -29,7 +29,7 @@ pub struct Statistics {
 
 /// A request that has its version and no response yet. It counts as failed if it is dropped. Lifetime: one request.
 #[derive(Debug)]
-pub struct Unanswered<'a> {
+pub struct PendingRequest<'a> {
     /// `None` once the request has succeeded.
     statistics: Option<&'a Statistics>,
     started: Instant,
@@ -39,8 +39,8 @@ pub struct Unanswered<'a> {
 
 impl Statistics {
     /// Starts to measure a request for this version.
-    pub fn begin(&self) -> Unanswered<'_> {
-        Unanswered {
+    pub fn begin(&self) -> PendingRequest<'_> {
+        PendingRequest {
             statistics: Some(self),
             started: Instant::now(),
         }
@@ -61,9 +61,9 @@ impl Statistics {
     }
 }
 
-// === impl Unanswered ===
+// === impl PendingRequest ===
 
-impl Unanswered<'_> {
+impl PendingRequest<'_> {
     /// Counts the request as successful, with its number of rows and its timings.
     pub fn succeed(mut self, rows: u32, timings: &Timings) {
         if let Some(statistics) = self.statistics.take() {
@@ -77,7 +77,7 @@ impl Unanswered<'_> {
     }
 }
 
-impl Drop for Unanswered<'_> {
+impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
         if let Some(statistics) = self.statistics {
             statistics.lock().fail.add(self.started.elapsed());

@@ -1,6 +1,6 @@
 //! The durations of the phases of one inference.
 //!
-//! A [`Stopwatch`] is notified at the end of each phase. The phases within a call of the version are
+//! A [`PhaseTimer`] records the end of each phase. The phases within a call of the version are
 //! measured there and returned as [`Usage`]. The measurements are sent to the client and added to
 //! [`crate::statistics`]; no decision depends on them.
 
@@ -12,7 +12,8 @@ use wisp_sandbox::handler::Usage;
 /// They do not add up to the total: handing work from one thread to another belongs to no phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// The time until the body was complete, including the choice of the version.
+    /// The time until the body or message was complete, including the choice of the version, and for gRPC the
+    /// parsing of the message.
     pub read: Duration,
     pub decode: Duration,
     /// The wait for a place in the sandbox and for the threads of the handler and the graph. Includes an
@@ -31,7 +32,7 @@ pub struct Timings {
 
 /// The clock of one inference. Lifetime: one request.
 #[derive(Debug)]
-pub struct Stopwatch {
+pub struct PhaseTimer {
     started: Instant,
     lap: Instant,
     timings: Timings,
@@ -55,12 +56,12 @@ impl Timings {
     }
 }
 
-// === impl Stopwatch ===
+// === impl PhaseTimer ===
 
-impl Stopwatch {
-    pub fn start() -> Stopwatch {
-        let started = Instant::now();
-        Stopwatch {
+impl PhaseTimer {
+    /// Starts the clock of a request whose head was routed at `started`.
+    pub(crate) fn start(started: Instant) -> PhaseTimer {
+        PhaseTimer {
             started,
             lap: started,
             timings: Timings::default(),
@@ -68,17 +69,17 @@ impl Stopwatch {
     }
 
     /// Records the time of reading, at the complete body.
-    pub fn has_read(&mut self) {
+    pub fn finish_read(&mut self) {
         self.timings.read = self.next_lap();
     }
 
     /// Records the time of decoding.
-    pub fn has_decoded(&mut self) {
+    pub fn finish_decode(&mut self) {
         self.timings.decode = self.next_lap();
     }
 
     /// Records the usage of the call, once the version has returned.
-    pub fn has_called(&mut self, usage: &Usage) {
+    pub fn finish_call(&mut self, usage: &Usage) {
         self.next_lap();
         self.timings.queue = usage.queue;
         self.timings.preprocess = usage.preprocess;
@@ -87,7 +88,7 @@ impl Stopwatch {
     }
 
     /// Records the time of encoding and returns all timings.
-    pub fn has_encoded(mut self) -> Timings {
+    pub fn finish_encode(mut self) -> Timings {
         self.timings.encode = self.next_lap();
         self.timings.total = self.lap.saturating_duration_since(self.started);
         self.timings
@@ -112,11 +113,11 @@ mod tests {
             preprocess: Duration::from_millis(2),
             ..Usage::default()
         };
-        let mut stopwatch = Stopwatch::start();
-        stopwatch.has_read();
-        stopwatch.has_decoded();
-        stopwatch.has_called(&usage);
-        let timings = stopwatch.has_encoded();
+        let mut timer = PhaseTimer::start(Instant::now());
+        timer.finish_read();
+        timer.finish_decode();
+        timer.finish_call(&usage);
+        let timings = timer.finish_encode();
         assert_eq!(timings.preprocess, Duration::from_millis(2));
         assert_eq!(timings.postprocess, Duration::from_millis(3));
         assert!(timings.read + timings.decode + timings.encode <= timings.total);

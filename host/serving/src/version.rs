@@ -3,15 +3,15 @@
 //! A bare version computes its graph; a version with a handler calls the handler, which computes. This
 //! module does not load or choose versions.
 
-use crate::admission::{AdmissionError, Permit, Share};
-use crate::expected_wait::Crowded;
-use crate::placed_handler::PlacedHandler;
-use crate::registry::decision::Decision;
+use crate::admission::{Permit, Share};
+use crate::call_error::{CallError, RequestError};
+use crate::handler_executor::{HandlerCalled, HandlerExecutor};
+use crate::registry::backend_selection::BackendSelection;
 use crate::statistics::Statistics;
 use std::sync::Arc;
 use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
-use wisp_sandbox::handler::{HandlerAnswer, HandlerError, Usage};
+use wisp_sandbox::handler::{HandlerAnswer, Usage};
 use wisp_sandbox::nn::{Compute, ComputeError};
 use wisp_tensor::signature::{check_complete, check_tensors};
 use wisp_tensor::{Dimension, NamedTensor, SpecError};
@@ -20,94 +20,54 @@ use wisp_tensor::{Dimension, NamedTensor, SpecError};
 #[derive(Debug)]
 pub struct ModelVersion {
     description: ModelDescription,
-    answers: Answers,
+    implementation: Implementation,
     statistics: Statistics,
     share: Arc<Share>,
-    decisions: Vec<(String, Decision)>,
+    backend_selections: Vec<(String, BackendSelection)>,
 }
 
 #[derive(Debug)]
-enum Answers {
+enum Implementation {
     Graph(Arc<dyn Compute>),
-    Handler(PlacedHandler),
-}
-
-/// The reason that a call failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// The request does not match the signature of the version.
-    #[error(transparent)]
-    Request(RequestError),
-    #[error(transparent)]
-    Admission(AdmissionError),
-    #[error(transparent)]
-    Crowded(Crowded),
-    #[error(transparent)]
-    Compute(ComputeError),
-    #[error(transparent)]
-    Handler(HandlerError),
-    /// The answer of the handler or graph does not match the signature of the version.
-    #[error("the answer does not fit the signature")]
-    Answer(#[source] SpecError),
-}
-
-/// The mismatch between a request and the signature. The message is for the client.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    #[error("input {0}")]
-    Input(SpecError),
-    #[error("the request has no inputs")]
-    NoInputs,
-    #[error("unknown output `{name}`, expected one of: {}", expected.join(", "))]
-    UnknownOutput { name: String, expected: Vec<String> },
-    #[error("output `{name}` is asked for twice")]
-    DuplicateOutput { name: String },
-    #[error("the batch (axis 0) of `{name}` is {size}, expected 1 to {max_batch_size}")]
-    BatchSize {
-        name: String,
-        size: u32,
-        max_batch_size: u32,
-    },
-    #[error("the batch (axis 0) of `{name}` is {size}, that of `{other}` is {other_size}")]
-    BatchMismatch {
-        name: String,
-        size: u32,
-        other: String,
-        other_size: u32,
-    },
+    Handler(HandlerExecutor),
 }
 
 impl ModelVersion {
-    /// Returns a version that serves a graph without a handler.
-    pub fn bare(description: ModelDescription, graph: Arc<dyn Compute>) -> ModelVersion {
+    /// Returns a version that serves a graph without a handler, with the measurements that selected the
+    /// backends of its graphs.
+    pub fn graph_only(
+        description: ModelDescription,
+        graph: Arc<dyn Compute>,
+        backend_selections: Vec<(String, BackendSelection)>,
+    ) -> ModelVersion {
         ModelVersion {
             description,
-            answers: Answers::Graph(graph),
+            implementation: Implementation::Graph(graph),
             statistics: Statistics::default(),
             share: Arc::default(),
-            decisions: Vec::new(),
+            backend_selections,
         }
     }
 
-    /// Returns a version that is served by a handler.
-    pub fn with_handler(description: ModelDescription, handler: PlacedHandler) -> ModelVersion {
+    /// Returns a version that is served by a handler, with the measurements that selected the backends of
+    /// its graphs.
+    pub fn with_handler(
+        description: ModelDescription,
+        handler: HandlerExecutor,
+        backend_selections: Vec<(String, BackendSelection)>,
+    ) -> ModelVersion {
         ModelVersion {
             description,
-            answers: Answers::Handler(handler),
+            implementation: Implementation::Handler(handler),
             statistics: Statistics::default(),
             share: Arc::default(),
-            decisions: Vec::new(),
+            backend_selections,
         }
     }
 
-    /// Returns the version with the decisions that selected its backends.
-    pub(crate) fn with_decisions(self, decisions: Vec<(String, Decision)>) -> ModelVersion {
-        ModelVersion { decisions, ..self }
-    }
-
-    /// Returns the decisions about the backends that were chosen by measurement, by graph.
-    pub fn decisions(&self) -> &[(String, Decision)] {
-        &self.decisions
+    /// Returns the backends that were selected by measurement, by graph.
+    pub fn backend_selections(&self) -> &[(String, BackendSelection)] {
+        &self.backend_selections
     }
 
     pub fn description(&self) -> &ModelDescription {
@@ -124,8 +84,8 @@ impl ModelVersion {
         &self.statistics
     }
 
-    /// Returns the number of rows of a request: its batch size, or 1 if the version has no batch axis.
-    pub fn rows(&self, request: &InferRequest) -> u32 {
+    /// Returns the batch size of a request, or 1 if the version has no batch axis.
+    pub fn batch_size(&self, request: &InferRequest) -> u32 {
         let sizes = |input: &NamedTensor| input.tensor.shape().dimensions().first().copied();
         match self.description.max_batch_size {
             0 => 1,
@@ -141,36 +101,28 @@ impl ModelVersion {
         deadline: Instant,
     ) -> Result<(InferResponse, Usage), CallError> {
         self.check_request(&request).map_err(CallError::Request)?;
-        let (wanted, answer) = match &self.answers {
-            Answers::Graph(graph) => {
-                let started = Instant::now();
-                let computing = graph.compute(request.inputs, deadline);
-                let computed = tokio::time::timeout_at(deadline.into(), computing).await;
-                let computed = computed
-                    .unwrap_or(Err(ComputeError::Deadline))
-                    .map_err(CallError::Compute)?;
-                let usage = Usage {
-                    queue: computed.queue,
-                    compute: started.elapsed().saturating_sub(computed.queue),
-                    ..Usage::default()
-                };
-                let answer = HandlerAnswer {
-                    outputs: computed.outputs,
-                    parameters: Vec::new(),
-                    usage,
-                };
-                (request.outputs, answer)
-            }
-            Answers::Handler(handler) => handler.call(request, permit, deadline).await?,
+        let called = match &self.implementation {
+            Implementation::Graph(graph) => compute(&**graph, request, deadline).await?,
+            Implementation::Handler(handler) => handler.call(request, permit, deadline).await?,
         };
-        let response = self
-            .respond(answer.outputs, &wanted)
-            .map_err(CallError::Answer)?;
+        let HandlerAnswer {
+            outputs,
+            parameters,
+            usage,
+        } = called.answer;
+        let outputs = self.select_outputs(outputs, &called.selected);
         let response = InferResponse {
-            outputs: response,
-            parameters: answer.parameters,
+            outputs: outputs.map_err(|error| self.output_error(error))?,
+            parameters,
         };
-        Ok((response, answer.usage))
+        Ok((response, usage))
+    }
+
+    fn output_error(&self, error: SpecError) -> CallError {
+        match self.implementation {
+            Implementation::Graph(_) => CallError::GraphOutputs(error),
+            Implementation::Handler(_) => CallError::HandlerOutputs(error),
+        }
     }
 
     fn check_request(&self, request: &InferRequest) -> Result<(), RequestError> {
@@ -179,7 +131,7 @@ impl ModelVersion {
             return Err(RequestError::NoInputs);
         }
         check_tensors(&signature.inputs, &request.inputs).map_err(RequestError::Input)?;
-        if let Answers::Graph(_) = self.answers {
+        if let Implementation::Graph(_) = self.implementation {
             // A handler checks completeness itself, since one input may replace another.
             check_complete(&signature.inputs, &request.inputs).map_err(RequestError::Input)?;
         }
@@ -240,20 +192,20 @@ impl ModelVersion {
         Ok(())
     }
 
-    /// Checks all outputs and returns the wanted ones in the wanted order.
-    fn respond(
+    /// Checks all outputs and returns the selected ones, in the order of the selection.
+    fn select_outputs(
         &self,
         mut outputs: Vec<NamedTensor>,
-        wanted: &[String],
+        selected: &[String],
     ) -> Result<Vec<NamedTensor>, SpecError> {
         let specs = &self.description.signature.outputs;
         check_tensors(specs, &outputs)?;
-        if wanted.is_empty() {
+        if selected.is_empty() {
             check_complete(specs, &outputs)?;
             return Ok(outputs);
         }
-        let mut chosen = Vec::with_capacity(wanted.len());
-        for name in wanted {
+        let mut chosen = Vec::with_capacity(selected.len());
+        for name in selected {
             let position = outputs
                 .iter()
                 .position(|output| output.name == *name)
@@ -262,4 +214,30 @@ impl ModelVersion {
         }
         Ok(chosen)
     }
+}
+
+/// Computes the graph of a version without a handler.
+async fn compute(
+    graph: &dyn Compute,
+    request: InferRequest,
+    deadline: Instant,
+) -> Result<HandlerCalled, CallError> {
+    let started = Instant::now();
+    let computing = graph.compute(request.inputs, deadline);
+    let computed = tokio::time::timeout_at(deadline.into(), computing).await;
+    let computed = computed
+        .unwrap_or(Err(ComputeError::Deadline))
+        .map_err(CallError::Compute)?;
+    Ok(HandlerCalled {
+        selected: request.outputs,
+        answer: HandlerAnswer {
+            outputs: computed.outputs,
+            parameters: Vec::new(),
+            usage: Usage {
+                queue: computed.queue,
+                compute: started.elapsed().saturating_sub(computed.queue),
+                ..Usage::default()
+            },
+        },
+    })
 }

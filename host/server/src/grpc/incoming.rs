@@ -4,6 +4,7 @@
 //! one message must arrive at the minimum rate of any other body. A stream may be silent between its
 //! messages for as long as the server runs; it ends when the server drains.
 
+use super::admitted::AdmittedRequest;
 use crate::body::allowed_time;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
@@ -12,24 +13,17 @@ use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
-use tonic::{Request, Status};
-use wisp_serving::readers::{Reader, Readers};
+use tonic::Status;
 use wisp_serving::{BodyError, InferError};
-use wisp_tensor::Reservation;
-
-/// The bytes that a request has reserved in the budget of all bodies. Lifetime: one request.
-#[derive(Debug, Clone)]
-pub(crate) struct Held(Arc<Mutex<Reservation>>);
 
 /// The number of messages that a request may contain.
 #[derive(Debug)]
 pub(crate) enum Messages {
-    /// One message. While it arrives, the request is counted among these readers.
-    One(Arc<Readers>),
+    /// One message. While it arrives, the request waits in its reading slot.
+    One,
     /// Any number of messages, until the server drains.
     Many(DrainWatch),
 }
@@ -38,7 +32,7 @@ pub(crate) enum Messages {
 #[derive(Debug)]
 pub(crate) struct MessageBody {
     incoming: Incoming,
-    held: Held,
+    admitted: AdmittedRequest,
     announcements: Announcements,
     received: u64,
     wait: Wait,
@@ -61,60 +55,10 @@ enum Wait {
     Steady {
         start: Instant,
         grace: Duration,
-        readers: Arc<Readers>,
         /// Created on the first wait. Small messages arrive with their head and need none.
-        waiting: Option<Waiting>,
+        timer: Option<Pin<Box<Sleep>>>,
     },
     UntilDrain(Pin<Box<dyn Future<Output = ()> + Send>>),
-}
-
-/// The state of a wait for a message that has not arrived with its head.
-struct Waiting {
-    timer: Pin<Box<Sleep>>,
-    reader: Reader,
-}
-
-// === impl Held ===
-
-impl Held {
-    pub(crate) fn new(reservation: Reservation) -> Held {
-        Held(Arc::new(Mutex::new(reservation)))
-    }
-
-    /// Returns the reservation of a request. tonic passes it on in the extensions of the request.
-    pub(super) fn of<M>(request: &Request<M>) -> Option<Held> {
-        request.extensions().get::<Held>().cloned()
-    }
-
-    /// Reserves `bytes` more, or returns false and changes nothing.
-    pub(super) fn grow(&self, bytes: usize) -> bool {
-        self.with(|reservation| reservation.grow(bytes))
-    }
-
-    /// Returns whether a message of `bytes` could be reserved.
-    fn has_room(&self, bytes: usize) -> bool {
-        bytes == 0 || self.with(|reservation| reservation.budget().has_room(bytes))
-    }
-
-    /// Releases the bytes of the messages so far. Their responses have been sent.
-    pub(super) fn release(&self) {
-        self.with(Reservation::release);
-    }
-
-    /// Returns the reservation of the messages so far, for code that cannot use a [`Held`].
-    pub(super) fn split_off(&self) -> Reservation {
-        self.with(Reservation::split_off)
-    }
-
-    /// Takes back a reservation that was split off.
-    pub(super) fn put_back(&self, taken: Reservation) {
-        self.with(|reservation| reservation.join(taken));
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&mut Reservation) -> T) -> T {
-        // The count is correct even after a panic in another thread.
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 // === impl Announcements ===
@@ -151,62 +95,59 @@ impl MessageBody {
         incoming: Incoming,
         messages: Messages,
         grace: Duration,
-        held: Held,
+        admitted: AdmittedRequest,
     ) -> MessageBody {
         let wait = match messages {
-            Messages::One(readers) => Wait::Steady {
+            Messages::One => Wait::Steady {
                 start: Instant::now(),
                 grace,
-                readers,
-                waiting: None,
+                timer: None,
             },
             Messages::Many(drain) => Wait::UntilDrain(Box::pin(drain.begun())),
         };
         MessageBody {
             incoming,
-            held,
+            admitted,
             announcements: Announcements::default(),
             received: 0,
             wait,
         }
     }
 
-    pub(super) fn held(&self) -> Held {
-        self.held.clone()
+    pub(super) fn admitted(&self) -> AdmittedRequest {
+        self.admitted.clone()
     }
 
     /// Ends the wait for the message, which is complete.
-    fn has_ended(&mut self) {
-        if let Wait::Steady { waiting, .. } = &mut self.wait {
-            *waiting = None;
+    fn complete(&mut self) {
+        if let Wait::Steady { timer, .. } = &mut self.wait {
+            *timer = None;
         }
+        self.admitted.complete();
     }
 
     /// Completes with a failure when the wait for the next piece must end.
-    fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         match &mut self.wait {
             Wait::Steady {
                 start,
                 grace,
-                readers,
-                waiting,
+                timer,
             } => {
                 let deadline = *start + allowed_time(*grace, self.received);
-                let Waiting { timer, reader } = waiting.get_or_insert_with(|| Waiting {
-                    timer: Box::pin(tokio::time::sleep_until(deadline)),
-                    reader: readers.enter(),
-                });
+                let timer =
+                    timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
                 if timer.deadline() != deadline {
                     timer.as_mut().reset(deadline);
                 }
                 let failure = |error: BodyError| Failure::from(InferError::from(error));
-                if Pin::new(reader).poll(cx).is_ready() {
-                    return Poll::Ready(failure(BodyError::MadeRoom));
+                match self.admitted.poll_evicted(cx) {
+                    Poll::Ready(()) => Poll::Ready(failure(BodyError::Evicted)),
+                    Poll::Pending => {
+                        let is_late = timer.as_mut().poll(cx);
+                        is_late.map(|()| failure(BodyError::Timeout))
+                    }
                 }
-                timer
-                    .as_mut()
-                    .poll(cx)
-                    .map(|()| failure(BodyError::Timeout))
             }
             Wait::UntilDrain(drain) => drain.as_mut().poll(cx).map(|()| Failure::Draining),
         }
@@ -230,22 +171,22 @@ impl Body for MessageBody {
                 let piece = frame.data_ref().map_or(&[][..], Bytes::as_ref);
                 let (bytes, announced) = (piece.len(), self.announcements.read(piece));
                 // tonic allocates the buffer for a message as soon as it has read the prefix.
-                if !self.held.has_room(announced) || !self.held.grow(bytes) {
+                if !self.admitted.has_room(announced) || !self.admitted.grow(bytes) {
                     return fail(BodyError::NoRoom);
                 }
                 self.received = self.received.saturating_add(bytes as u64);
                 if self.incoming.is_end_stream() {
-                    self.has_ended();
+                    self.complete();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(_))) => fail(BodyError::Disconnected),
             Poll::Ready(None) => {
-                self.has_ended();
+                self.complete();
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let given_up = self.poll_given_up(cx);
+                let given_up = self.poll_timeout(cx);
                 given_up.map(|failure| Some(Err(Status::from(failure))))
             }
         }

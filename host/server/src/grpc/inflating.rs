@@ -4,8 +4,8 @@
 //! result. This module inflates them in the same way as every other compressed body: within the memory
 //! budget of all bodies, and on another thread if it takes long. Uncompressed messages pass unchanged.
 
-use super::MessageBody;
-use super::incoming::Held;
+use super::admitted::AdmittedRequest;
+use super::incoming::MessageBody;
 use crate::body::inflate;
 use crate::failure::Failure;
 use bytes::{Bytes, BytesMut};
@@ -28,7 +28,7 @@ const COMPRESSED: u8 = 1;
 
 /// The body of a request with all messages uncompressed. Lifetime: one request.
 #[derive(Debug)]
-pub(crate) struct PlainMessages {
+pub(crate) struct DecompressedBody {
     body: MessageBody,
     /// `None` if no message can be compressed.
     inflating: Option<Inflating>,
@@ -41,7 +41,7 @@ struct Inflating {
     stage: Stage,
     /// The largest message, in bytes, both compressed and inflated.
     limit: usize,
-    held: Held,
+    admitted: AdmittedRequest,
     offload: Offload,
 }
 
@@ -62,7 +62,7 @@ enum Stage {
 
 /// Returns whether messages may be compressed with gzip. If so, the `grpc-encoding` header is removed,
 /// because tonic receives the messages uncompressed.
-pub(super) fn take_encoding(headers: &mut HeaderMap) -> bool {
+pub(super) fn remove_grpc_encoding(headers: &mut HeaderMap) -> bool {
     let is_gzip = headers
         .get("grpc-encoding")
         .is_some_and(|encoding| encoding == "gzip");
@@ -72,34 +72,34 @@ pub(super) fn take_encoding(headers: &mut HeaderMap) -> bool {
     is_gzip
 }
 
-// === impl PlainMessages ===
+// === impl DecompressedBody ===
 
-impl PlainMessages {
+impl DecompressedBody {
     /// Returns a body that contains no compressed messages.
-    pub(super) fn passed(body: MessageBody) -> PlainMessages {
-        PlainMessages {
+    pub(super) fn passed(body: MessageBody) -> DecompressedBody {
+        DecompressedBody {
             body,
             inflating: None,
         }
     }
 
     /// Returns a body whose compressed messages are inflated to at most `limit` bytes each.
-    pub(super) fn inflated(body: MessageBody, limit: usize, offload: Offload) -> PlainMessages {
-        let held = body.held();
-        PlainMessages {
+    pub(super) fn inflated(body: MessageBody, limit: usize, offload: Offload) -> DecompressedBody {
+        let admitted = body.admitted();
+        DecompressedBody {
             body,
             inflating: Some(Inflating {
                 received: BytesMut::new(),
                 stage: Stage::Prefix,
                 limit,
-                held,
+                admitted,
                 offload,
             }),
         }
     }
 }
 
-impl Body for PlainMessages {
+impl Body for DecompressedBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -107,7 +107,7 @@ impl Body for PlainMessages {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let PlainMessages { body, inflating } = &mut *self;
+        let DecompressedBody { body, inflating } = &mut *self;
         let Some(inflating) = inflating else {
             return Pin::new(body).poll_frame(cx);
         };
@@ -165,7 +165,7 @@ impl Inflating {
                         return Poll::Ready(Ok(None));
                     }
                     let message = self.received.split_to(*length).freeze();
-                    let reservation = self.held.split_off();
+                    let reservation = self.admitted.split_off();
                     let (limit, offload) = (self.limit, self.offload.clone());
                     self.stage = Stage::Inflating(Box::pin(async move {
                         inflate((Coding::Gzip, message), limit, reservation, &offload).await
@@ -181,7 +181,7 @@ impl Inflating {
                         },
                         other => InferError::from(other).into(),
                     })?;
-                    self.held.put_back(reservation);
+                    self.admitted.hold(reservation);
                     let Ok(length) = u32::try_from(message.len()) else {
                         return Poll::Ready(Err(too_large(u32::MAX as usize)));
                     };

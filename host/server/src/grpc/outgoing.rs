@@ -1,13 +1,13 @@
-//! The body of a gRPC response, which wraps tonic's and updates the pulse of the connection.
+//! The body of a gRPC response, which wraps tonic's and updates the activity of the connection.
 //!
 //! Large messages are sent in frames of limited size, like all HTTP/2 responses. While the next message is
 //! being made, the request counts as work in progress, no matter how much has been sent already. After the
 //! client's deadline, the client receives only a status.
 
-use super::Held;
+use super::admitted::AdmittedRequest;
 use crate::failure::Failure;
-use crate::pulse::Turn;
-use crate::reply::MAX_FRAME_BYTES;
+use crate::connection_activity::RequestGuard;
+use crate::framing::MAX_FRAME_BYTES;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
@@ -22,28 +22,28 @@ pub(crate) struct GrpcBody {
     messages: tonic::body::Body,
     /// The rest of a piece that was too large for one frame.
     rest: Bytes,
-    turn: Turn,
+    guard: RequestGuard,
     /// The client's deadline, if it has set one.
     deadline: Option<Pin<Box<Sleep>>>,
     /// The reservation of the request's messages, which may be in use until the last response message is
     /// sent.
-    _held: Held,
+    _admitted: AdmittedRequest,
 }
 
 impl GrpcBody {
     pub(crate) fn new(
         messages: tonic::body::Body,
-        mut turn: Turn,
+        mut guard: RequestGuard,
         deadline: Option<Instant>,
-        held: Held,
+        admitted: AdmittedRequest,
     ) -> GrpcBody {
-        turn.start_replying();
+        guard.start_replying();
         GrpcBody {
             messages,
             rest: Bytes::new(),
-            turn,
+            guard,
             deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
-            _held: held,
+            _admitted: admitted,
         }
     }
 
@@ -51,7 +51,7 @@ impl GrpcBody {
     fn cut(&mut self) -> Frame<Bytes> {
         self.deadline = None;
         self.messages = tonic::body::Body::empty();
-        self.turn.start_replying();
+        self.guard.start_replying();
         let mut trailers = HeaderMap::new();
         let added = Status::from(Failure::ClientDeadline).add_header(&mut trailers);
         if let Err(error) = added {
@@ -79,18 +79,18 @@ impl Body for GrpcBody {
             }
             let frame = Pin::new(&mut self.messages).poll_frame(cx);
             if frame.is_pending() {
-                self.turn.resume_working();
+                self.guard.resume_working();
             }
             match ready!(frame).transpose()?.map(Frame::into_data) {
                 Some(Ok(data)) => self.rest = data,
                 Some(Err(trailers)) => {
-                    self.turn.start_replying();
+                    self.guard.start_replying();
                     return Poll::Ready(Some(Ok(trailers)));
                 }
                 None => return Poll::Ready(None),
             }
         }
-        self.turn.start_replying();
+        self.guard.start_replying();
         let size = self.rest.len().min(MAX_FRAME_BYTES);
         let frame = Frame::data(self.rest.split_to(size));
         Poll::Ready(Some(Ok(frame)))

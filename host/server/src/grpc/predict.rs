@@ -1,8 +1,8 @@
 //! The predict API over gRPC: `prediction.PredictionService`.
 
 use super::generated::prediction::prediction_service_server::PredictionService;
+use super::infer::infer_message;
 use super::received::{Received, read};
-use super::{Held, infer_message};
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -18,7 +18,7 @@ pub(super) struct Predict {
     serving: Arc<Serving>,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+type Outcome<T> = Result<Response<T>, Status>;
 
 impl Predict {
     pub(super) fn new(serving: Arc<Serving>) -> Predict {
@@ -38,35 +38,33 @@ fn selection(model: Option<ModelName>) -> Selection {
 
 #[tonic::async_trait]
 impl PredictionService for Predict {
-    async fn predict(&self, request: Request<Received<PredictRequest>>) -> Answer<PredictResponse> {
-        let held = Held::of(&request);
-        let message = read(&self.serving, request).await?;
+    async fn predict(&self, request: Request<Received<PredictRequest>>) -> Outcome<PredictResponse> {
+        let (message, admitted) = read(&self.serving, request).await?;
         let model = messages::model(&message.model_name).map_err(Failure::from)?;
         let call = InferCall {
             selection: selection(model),
-            codec: codec::Predict(message),
+            decoder: PredictDecoder,
         };
-        Ok(infer_message(&self.serving, held.as_ref(), call).await?)
+        Ok(infer_message(&self.serving, &admitted, call, message).await?)
     }
 
     async fn batch_predict(
         &self,
         request: Request<Received<BatchPredictRequest>>,
-    ) -> Answer<BatchPredictResponse> {
-        let held = Held::of(&request);
-        let message = read(&self.serving, request).await?;
+    ) -> Outcome<BatchPredictResponse> {
+        let (message, admitted) = read(&self.serving, request).await?;
         let model = messages::batch_model(&message).map_err(Failure::from)?;
         let call = InferCall {
             selection: selection(model),
-            codec: codec::BatchPredict(message),
+            decoder: BatchPredictDecoder,
         };
-        Ok(infer_message(&self.serving, held.as_ref(), call).await?)
+        Ok(infer_message(&self.serving, &admitted, call, message).await?)
     }
 
     async fn health_check(
         &self,
         _: Request<Received<HealthCheckRequest>>,
-    ) -> Answer<HealthCheckResponse> {
+    ) -> Outcome<HealthCheckResponse> {
         Ok(Response::new(messages::health(self.serving.is_ready())))
     }
 }

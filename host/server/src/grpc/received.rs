@@ -4,7 +4,7 @@
 //! no message can be decoded unchecked. [`read`] measures the message (`wisp_protocol::grpc::limits`),
 //! reserves the memory that it takes decoded, and decodes it, on another thread if that takes long.
 
-use super::Held;
+use super::admitted::AdmittedRequest;
 use crate::failure::Failure;
 use bytes::{Buf, Bytes};
 use prost::{Message, Name};
@@ -35,19 +35,23 @@ pub(crate) struct MessageCodec<A, R>(PhantomData<fn() -> (A, R)>);
 /// A decoder that takes the bytes of a message from tonic's buffer without a copy.
 pub(crate) struct ReceivedDecoder<M>(PhantomData<fn() -> M>);
 
-/// Decodes the message of a request.
-pub(super) async fn read<M>(serving: &Serving, request: Request<Received<M>>) -> Result<M, Failure>
+/// Decodes the message of a request, and returns it with the request's admission.
+pub(super) async fn read<M>(
+    serving: &Serving,
+    request: Request<Received<M>>,
+) -> Result<(M, AdmittedRequest), Failure>
 where
     M: Message + Name + Default + 'static,
 {
-    let held = Held::of(&request);
-    read_message(serving, held.as_ref(), request.into_inner()).await
+    let admitted = AdmittedRequest::of(&request)?;
+    let message = read_message(serving, &admitted, request.into_inner()).await?;
+    Ok((message, admitted))
 }
 
-/// Decodes one message of a request and reserves its decoded size in `held`.
+/// Decodes one message of a request and reserves its decoded size.
 pub(super) async fn read_message<M>(
     serving: &Serving,
-    held: Option<&Held>,
+    admitted: &AdmittedRequest,
     Received { bytes, .. }: Received<M>,
 ) -> Result<M, Failure>
 where
@@ -55,8 +59,8 @@ where
 {
     let limit = serving.max_body_bytes().saturating_mul(MAX_GROWTH);
     let reserve = {
-        let held = held.cloned();
-        move |bytes| match held.is_none_or(|held| held.grow(bytes)) {
+        let admitted = admitted.clone();
+        move |bytes| match admitted.grow(bytes) {
             true => Ok(()),
             false => Err(Failure::from(InferError::from(BodyError::NoRoom))),
         }

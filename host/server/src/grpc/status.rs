@@ -33,10 +33,10 @@ pub(crate) fn failure<B>(response: &Response<B>) -> Option<&Failure> {
 }
 
 /// Replaces the status of a response if tonic made it.
-pub(crate) fn settle(response: Response<Body>, path: &str) -> Response<Body> {
+pub(crate) fn normalize_status(response: Response<Body>, path: &str) -> Response<Body> {
     match response.extensions().get::<Status>() {
         Some(made) if of(made).is_some() => response,
-        Some(made) => settled(made.clone()).into_http(),
+        Some(made) => normalized(made.clone()).into_http(),
         // The generated code responds to an unknown method without a message.
         None if response.headers().contains_key(Status::GRPC_STATUS) => {
             refuse(&Arc::new(Failure::unknown_method(path)))
@@ -46,7 +46,7 @@ pub(crate) fn settle(response: Response<Body>, path: &str) -> Response<Body> {
 }
 
 /// Replaces a status that tonic made for a message. Other statuses are returned unchanged.
-pub(super) fn settled(made: Status) -> Status {
+pub(super) fn normalized(made: Status) -> Status {
     if of(&made).is_some() {
         return made;
     }
@@ -94,7 +94,7 @@ mod tests {
             (Status::unimplemented("zstd"), Code::Unimplemented),
         ] {
             let text = made.message().to_owned();
-            let status = settled(made);
+            let status = normalized(made);
             assert_eq!(status.code(), expected);
             assert!(status.message().starts_with(&text), "{status}");
             let names_the_flag = status.message().contains("--max-body-bytes");

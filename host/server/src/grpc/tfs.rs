@@ -2,8 +2,9 @@
 
 use super::generated::tensorflow::serving::model_service_server::ModelService;
 use super::generated::tensorflow::serving::prediction_service_server::PredictionService;
+use super::admitted::AdmittedRequest;
+use super::infer::infer_message;
 use super::received::{Received, read};
-use super::{Held, infer_message};
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -26,7 +27,7 @@ pub(super) struct Models {
     serving: Arc<Serving>,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+type Outcome<T> = Result<Response<T>, Status>;
 
 impl Prediction {
     pub(super) fn new(serving: Arc<Serving>) -> Prediction {
@@ -36,10 +37,10 @@ impl Prediction {
     /// Runs an inference on the target of a message.
     async fn infer<M>(
         &self,
-        held: Option<Held>,
+        admitted: &AdmittedRequest,
         target: Target,
         message: M,
-    ) -> Answer<<<Tfs<M> as Codec>::Reply as Reply>::Encoded>
+    ) -> Outcome<<<Tfs<M> as Codec>::Reply as Reply>::Encoded>
     where
         Tfs<M>: Codec,
     {
@@ -48,7 +49,7 @@ impl Prediction {
             selection: Selection::Named(target),
             codec: Tfs { message, limit },
         };
-        Ok(infer_message(&self.serving, held.as_ref(), call).await?)
+        Ok(infer_message(&self.serving, admitted, call, message).await?)
     }
 
     fn metadata(
@@ -72,46 +73,42 @@ impl PredictionService for Prediction {
     async fn classify(
         &self,
         request: Request<Received<ClassificationRequest>>,
-    ) -> Answer<ClassificationResponse> {
-        let held = Held::of(&request);
-        let message = read(&self.serving, request).await?;
+    ) -> Outcome<ClassificationResponse> {
+        let (message, admitted) = read(&self.serving, request).await?;
         let target = target(message.model_spec.as_ref())?;
-        self.infer(held, target, message).await
+        self.infer(&admitted, target, message).await
     }
 
     async fn regress(
         &self,
         request: Request<Received<RegressionRequest>>,
-    ) -> Answer<RegressionResponse> {
-        let held = Held::of(&request);
-        let message = read(&self.serving, request).await?;
+    ) -> Outcome<RegressionResponse> {
+        let (message, admitted) = read(&self.serving, request).await?;
         let target = target(message.model_spec.as_ref())?;
-        self.infer(held, target, message).await
+        self.infer(&admitted, target, message).await
     }
 
-    async fn predict(&self, request: Request<Received<PredictRequest>>) -> Answer<PredictResponse> {
-        let held = Held::of(&request);
-        let message = read(&self.serving, request).await?;
+    async fn predict(&self, request: Request<Received<PredictRequest>>) -> Outcome<PredictResponse> {
+        let (message, admitted) = read(&self.serving, request).await?;
         let target = target(message.model_spec.as_ref())?;
-        self.infer(held, target, message).await
+        self.infer(&admitted, target, message).await
     }
 
     async fn multi_inference(
         &self,
         request: Request<Received<MultiInferenceRequest>>,
-    ) -> Answer<MultiInferenceResponse> {
-        let held = Held::of(&request);
-        let message = read(&self.serving, request).await?;
+    ) -> Outcome<MultiInferenceResponse> {
+        let (message, admitted) = read(&self.serving, request).await?;
         let target = messages::multi_target(&message).map_err(Failure::from)?;
-        self.infer(held, target, message).await
+        self.infer(&admitted, target, message).await
     }
 
     async fn get_model_metadata(
         &self,
         request: Request<Received<GetModelMetadataRequest>>,
-    ) -> Answer<GetModelMetadataResponse> {
+    ) -> Outcome<GetModelMetadataResponse> {
         Ok(Response::new(
-            self.metadata(&read(&self.serving, request).await?)?,
+            self.metadata(&read(&self.serving, request).await?.0)?,
         ))
     }
 }
@@ -138,18 +135,18 @@ impl ModelService for Models {
     async fn get_model_status(
         &self,
         request: Request<Received<GetModelStatusRequest>>,
-    ) -> Answer<GetModelStatusResponse> {
+    ) -> Outcome<GetModelStatusResponse> {
         Ok(Response::new(
-            self.status(&read(&self.serving, request).await?)?,
+            self.status(&read(&self.serving, request).await?.0)?,
         ))
     }
 
     async fn handle_reload_config_request(
         &self,
         request: Request<Received<ReloadConfigRequest>>,
-    ) -> Answer<ReloadConfigResponse> {
+    ) -> Outcome<ReloadConfigResponse> {
         Ok(Response::new(
-            self.reload(&read(&self.serving, request).await?).await?,
+            self.reload(&read(&self.serving, request).await?.0).await?,
         ))
     }
 }

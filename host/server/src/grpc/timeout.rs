@@ -19,7 +19,7 @@ pub(crate) fn client_deadline(headers: &HeaderMap) -> Option<Instant> {
 }
 
 /// Returns the outcome of `work`, which is dropped at the client's deadline.
-pub(crate) async fn until<T>(
+pub(crate) async fn with_deadline<T>(
     deadline: Option<Instant>,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
@@ -88,7 +88,7 @@ mod tests {
         headers.insert("grpc-timeout", "1S".parse().expect("a header's value"));
         let deadline = client_deadline(&headers);
         let never = std::future::pending::<Result<(), Failure>>();
-        let failure = until(deadline, never).await.expect_err("it never ends");
+        let failure = with_deadline(deadline, never).await.expect_err("it never ends");
         assert_eq!(failure.kind(), ErrorKind::DeadlineExceeded);
         assert_eq!(Some(Instant::now()), deadline);
     }

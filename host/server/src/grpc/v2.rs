@@ -1,11 +1,12 @@
 //! The Open Inference Protocol with Triton's extensions: `inference.GRPCInferenceService`.
 //!
-//! Methods that this server does not support are refused with an error that names the missing feature.
+//! BoxedService that this server does not support are refused with an error that names the missing feature.
 
 use super::generated::inference::grpc_inference_service_server::GrpcInferenceService;
+use super::admitted::AdmittedRequest;
+use super::infer::infer_message;
 use super::received::{Received, read};
-use super::stream::{Answers, Requests};
-use super::{Held, infer_message};
+use super::stream::{Responses, responses};
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
@@ -22,7 +23,7 @@ pub(super) struct V2 {
     serving: Arc<Serving>,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+type Outcome<T> = Result<Response<T>, Status>;
 
 impl V2 {
     pub(super) fn new(serving: Arc<Serving>) -> V2 {
@@ -88,57 +89,43 @@ impl V2 {
     }
 }
 
-/// Runs one inference, for a single request or for one on a stream.
-pub(super) async fn model_infer(
-    serving: &Serving,
-    held: Option<&Held>,
-    message: ModelInferRequest,
-) -> Result<Response<ModelInferResponse>, Failure> {
-    let target = messages::target(&message.model_name, &message.model_version)?;
-    let call = InferCall {
-        selection: Selection::Named(target),
-        codec: ModelInfer(message),
-    };
-    infer_message(serving, held, call).await
-}
-
 /// Refuses a method of the protocol that this server does not support.
-fn left_out<T>(what: &'static str) -> Answer<T> {
-    Err(Failure::LeftOut(what).into())
+fn unsupported<T>(what: &'static str) -> Outcome<T> {
+    Err(Failure::Unsupported(what).into())
 }
 
 const SHARED_MEMORY: &str = "shared memory is";
 
 #[tonic::async_trait]
 impl GrpcInferenceService for V2 {
-    type ModelStreamInferStream = Answers;
+    type ModelStreamInferStream = Responses;
 
     async fn server_live(
         &self,
         _: Request<Received<ServerLiveRequest>>,
-    ) -> Answer<ServerLiveResponse> {
+    ) -> Outcome<ServerLiveResponse> {
         Ok(Response::new(messages::live()))
     }
 
     async fn server_ready(
         &self,
         _: Request<Received<ServerReadyRequest>>,
-    ) -> Answer<ServerReadyResponse> {
+    ) -> Outcome<ServerReadyResponse> {
         Ok(Response::new(messages::ready(self.serving.is_ready())))
     }
 
     async fn model_ready(
         &self,
         request: Request<Received<ModelReadyRequest>>,
-    ) -> Answer<ModelReadyResponse> {
-        let ready = self.check_ready(&read(&self.serving, request).await?)?;
+    ) -> Outcome<ModelReadyResponse> {
+        let ready = self.check_ready(&read(&self.serving, request).await?.0)?;
         Ok(Response::new(messages::model_ready(ready)))
     }
 
     async fn server_metadata(
         &self,
         _: Request<Received<ServerMetadataRequest>>,
-    ) -> Answer<ServerMetadataResponse> {
+    ) -> Outcome<ServerMetadataResponse> {
         let version = env!("CARGO_PKG_VERSION");
         Ok(Response::new(messages::server_metadata(version)))
     }
@@ -146,131 +133,131 @@ impl GrpcInferenceService for V2 {
     async fn model_metadata(
         &self,
         request: Request<Received<ModelMetadataRequest>>,
-    ) -> Answer<ModelMetadataResponse> {
+    ) -> Outcome<ModelMetadataResponse> {
         Ok(Response::new(
-            self.metadata(&read(&self.serving, request).await?)?,
+            self.metadata(&read(&self.serving, request).await?.0)?,
         ))
     }
 
     async fn model_infer(
         &self,
         request: Request<Received<ModelInferRequest>>,
-    ) -> Answer<ModelInferResponse> {
-        let held = Held::of(&request);
-        let message = read(&self.serving, request).await?;
-        Ok(model_infer(&self.serving, held.as_ref(), message).await?)
+    ) -> Outcome<ModelInferResponse> {
+        let (message, admitted) = read(&self.serving, request).await?;
+        Ok(model_infer(&self.serving, &admitted, message).await?)
     }
 
     async fn model_stream_infer(
         &self,
         request: Request<Streaming<Received<ModelInferRequest>>>,
-    ) -> Answer<Answers> {
-        let requests = Requests {
-            held: Held::of(&request),
-            serving: Arc::clone(&self.serving),
-            messages: request.into_inner(),
-        };
-        Ok(Response::new(requests.answers()))
+    ) -> Outcome<Responses> {
+        let admitted = AdmittedRequest::of(&request)?;
+        let serving = Arc::clone(&self.serving);
+        Ok(Response::new(responses(
+            serving,
+            admitted,
+            request.into_inner(),
+        )?))
     }
 
     async fn model_config(
         &self,
         request: Request<Received<ModelConfigRequest>>,
-    ) -> Answer<ModelConfigResponse> {
+    ) -> Outcome<ModelConfigResponse> {
         Ok(Response::new(
-            self.config(&read(&self.serving, request).await?)?,
+            self.config(&read(&self.serving, request).await?.0)?,
         ))
     }
 
     async fn model_statistics(
         &self,
         request: Request<Received<ModelStatisticsRequest>>,
-    ) -> Answer<ModelStatisticsResponse> {
+    ) -> Outcome<ModelStatisticsResponse> {
         Ok(Response::new(
-            self.statistics(&read(&self.serving, request).await?)?,
+            self.statistics(&read(&self.serving, request).await?.0)?,
         ))
     }
 
     async fn repository_index(
         &self,
         request: Request<Received<RepositoryIndexRequest>>,
-    ) -> Answer<RepositoryIndexResponse> {
+    ) -> Outcome<RepositoryIndexResponse> {
         Ok(Response::new(
-            self.index(&read(&self.serving, request).await?)?,
+            self.index(&read(&self.serving, request).await?.0)?,
         ))
     }
 
     async fn repository_model_load(
         &self,
         request: Request<Received<RepositoryModelLoadRequest>>,
-    ) -> Answer<RepositoryModelLoadResponse> {
+    ) -> Outcome<RepositoryModelLoadResponse> {
         Ok(Response::new(
-            self.load(&read(&self.serving, request).await?).await?,
+            self.load(&read(&self.serving, request).await?.0).await?,
         ))
     }
 
     async fn repository_model_unload(
         &self,
         request: Request<Received<RepositoryModelUnloadRequest>>,
-    ) -> Answer<RepositoryModelUnloadResponse> {
+    ) -> Outcome<RepositoryModelUnloadResponse> {
         Ok(Response::new(
-            self.unload(&read(&self.serving, request).await?).await?,
+            self.unload(&read(&self.serving, request).await?.0).await?,
         ))
     }
 
     async fn system_shared_memory_status(
         &self,
         _: Request<Received<SystemSharedMemoryStatusRequest>>,
-    ) -> Answer<SystemSharedMemoryStatusResponse> {
-        left_out(SHARED_MEMORY)
+    ) -> Outcome<SystemSharedMemoryStatusResponse> {
+        unsupported(SHARED_MEMORY)
     }
 
     async fn system_shared_memory_register(
         &self,
         _: Request<Received<SystemSharedMemoryRegisterRequest>>,
-    ) -> Answer<SystemSharedMemoryRegisterResponse> {
-        left_out(SHARED_MEMORY)
+    ) -> Outcome<SystemSharedMemoryRegisterResponse> {
+        unsupported(SHARED_MEMORY)
     }
 
     async fn system_shared_memory_unregister(
         &self,
         _: Request<Received<SystemSharedMemoryUnregisterRequest>>,
-    ) -> Answer<SystemSharedMemoryUnregisterResponse> {
-        left_out(SHARED_MEMORY)
+    ) -> Outcome<SystemSharedMemoryUnregisterResponse> {
+        unsupported(SHARED_MEMORY)
     }
 
     async fn cuda_shared_memory_status(
         &self,
         _: Request<Received<CudaSharedMemoryStatusRequest>>,
-    ) -> Answer<CudaSharedMemoryStatusResponse> {
-        left_out(SHARED_MEMORY)
+    ) -> Outcome<CudaSharedMemoryStatusResponse> {
+        unsupported(SHARED_MEMORY)
     }
 
     async fn cuda_shared_memory_register(
         &self,
         _: Request<Received<CudaSharedMemoryRegisterRequest>>,
-    ) -> Answer<CudaSharedMemoryRegisterResponse> {
-        left_out(SHARED_MEMORY)
+    ) -> Outcome<CudaSharedMemoryRegisterResponse> {
+        unsupported(SHARED_MEMORY)
     }
 
     async fn cuda_shared_memory_unregister(
         &self,
         _: Request<Received<CudaSharedMemoryUnregisterRequest>>,
-    ) -> Answer<CudaSharedMemoryUnregisterResponse> {
-        left_out(SHARED_MEMORY)
+    ) -> Outcome<CudaSharedMemoryUnregisterResponse> {
+        unsupported(SHARED_MEMORY)
     }
 
     async fn trace_setting(
         &self,
         _: Request<Received<TraceSettingRequest>>,
-    ) -> Answer<TraceSettingResponse> {
-        left_out("tracing is")
+    ) -> Outcome<TraceSettingResponse> {
+        unsupported("tracing is")
     }
 
     async fn log_settings(
         &self,
         _: Request<Received<LogSettingsRequest>>,
-    ) -> Answer<LogSettingsResponse> {
-        left_out("changing the log is")
+    ) -> Outcome<LogSettingsResponse> {
+        unsupported("changing the log is")
     }
 }

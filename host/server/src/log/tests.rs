@@ -101,10 +101,10 @@ fn a_request_dropped_half_way_is_the_clients() -> anyhow::Result<()> {
 #[test]
 fn a_refusal_is_a_debug_line_and_our_failure_an_error() -> anyhow::Result<()> {
     let unknown = route(&Method::GET, "/nothing", &HeaderMap::new());
-    let refusal = Failure::from(unknown.expect_err("there is no such route"));
+    let error_body = Failure::from(unknown.expect_err("there is no such route"));
     let panic = Failure::Panic("index out of bounds".to_owned());
     for (failure, level, words) in [
-        (refusal, Level::DEBUG, "status=404"),
+        (error_body, Level::DEBUG, "status=404"),
         (panic, Level::ERROR, "error=a panic: index out of bounds"),
     ] {
         let lines = lines(|log, head| drop(log.begin(head).failed(&failure)))?;

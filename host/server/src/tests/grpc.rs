@@ -1,7 +1,7 @@
 //! Tests of the server with gRPC clients, independent of any model.
 
 use super::harness::{TestServer, options, within};
-use super::http2::{Body, Held, connect};
+use super::http2::{Body, RequestMemory, connect};
 use crate::ServerOptions;
 use crate::authority::AllowedHosts;
 use anyhow::Context;
@@ -93,8 +93,8 @@ async fn messages_that_do_not_come_make_room_and_keep_nobody_out() -> anyhow::Re
     ] {
         let (_release, held) = oneshot::channel();
         let (_also_release, also_held) = oneshot::channel();
-        let never = request(path, &[], Held(held).boxed_unsync())?;
-        let neither = request(path, &[], Held(also_held).boxed_unsync())?;
+        let never = request(path, &[], RequestMemory(held).boxed_unsync())?;
+        let neither = request(path, &[], RequestMemory(also_held).boxed_unsync())?;
         let (mut first, mut second) = (client.clone(), client.clone());
         let (code, text) = tokio::select! {
             answer = status(&mut first, never) => answer?,
@@ -104,22 +104,22 @@ async fn messages_that_do_not_come_make_room_and_keep_nobody_out() -> anyhow::Re
         assert!(text.contains("longest"), "{path}: {text}");
         // The other request is cancelled with its client. The loop waits until the server has detected
         // that.
-        while server.serving.readers().waiting() > 0 {
+        while server.serving.waiting_requests() > 0 {
             tokio::task::yield_now().await;
         }
         // A request that is complete does not wait for one that is not.
         let (_release, held) = oneshot::channel();
-        let never = request(path, &[], Held(held).boxed_unsync())?;
+        let never = request(path, &[], RequestMemory(held).boxed_unsync())?;
         let mut waiting = JoinSet::new();
         waiting.spawn(async move { status(&mut first, never).await });
-        while server.serving.readers().waiting() == 0 {
+        while server.serving.waiting_requests() == 0 {
             tokio::task::yield_now().await;
         }
         let complete = request(INFER, &[], one(0, &infer(0))?)?;
         let (code, text) = status(&mut second, complete).await?;
         assert_eq!(code, "5", "{path}: {text}");
         drop(waiting);
-        while server.serving.readers().waiting() > 0 {
+        while server.serving.waiting_requests() > 0 {
             tokio::task::yield_now().await;
         }
     }
@@ -158,7 +158,7 @@ async fn a_client_that_waits_no_longer_is_told_so() -> anyhow::Result<()> {
         let (_release, held) = oneshot::channel();
         let body = match path {
             WATCH => one(0, &[])?,
-            _ => Held(held).boxed_unsync(),
+            _ => RequestMemory(held).boxed_unsync(),
         };
         let late = request(path, &[("grpc-timeout", "50m")], body)?;
         let (code, text) = status(&mut client, late).await?;

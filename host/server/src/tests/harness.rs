@@ -18,7 +18,7 @@ use wisp_serving::registry::Registry;
 use wisp_serving::{Serving, ServingOptions};
 
 /// The time after which a wait fails the test.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The head of a request that is in flight until its body of two bytes arrives. The server's "100 Continue"
 /// proves that it is waiting for them.
@@ -59,7 +59,7 @@ pub(super) fn options() -> ServerOptions {
 }
 
 pub(super) async fn within<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
-    let patience = tokio::time::timeout(PATIENCE, work).await;
+    let patience = tokio::time::timeout(TIMEOUT, work).await;
     patience.context("nothing happened for too long")
 }
 
@@ -244,7 +244,7 @@ impl Answer {
         header(&self.head, name)
     }
 
-    /// Checks that this is a refusal in the form that V2 clients expect.
+    /// Checks that this is an error response in the form that V2 clients expect.
     pub(super) fn check_refusal(&self, status: u16) -> anyhow::Result<()> {
         let is_error = self.body.starts_with(r#"{"error":""#) && self.body.ends_with("\"}");
         let is_json = self.header("content-type") == Some("application/json");

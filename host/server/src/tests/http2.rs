@@ -20,9 +20,9 @@ use tokio::task::JoinHandle;
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A body that ends when its sender signals.
-pub(super) struct Held(pub(super) oneshot::Receiver<()>);
+pub(super) struct RequestMemory(pub(super) oneshot::Receiver<()>);
 
-impl http_body::Body for Held {
+impl http_body::Body for RequestMemory {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -74,7 +74,7 @@ async fn many_requests_share_a_connection() -> anyhow::Result<()> {
     let server = TestServer::start(options()).await?;
     let (mut client, _connection) = connect(&server).await?;
     let (release, held) = oneshot::channel();
-    let waiting = client.send_request(index(Held(held).boxed_unsync())?);
+    let waiting = client.send_request(index(RequestMemory(held).boxed_unsync())?);
     for _ in 0..3 {
         let alive = (StatusCode::OK, r#"{"live":true}"#.to_owned());
         assert_eq!(ask(&mut client, live()?).await?, alive);
@@ -107,7 +107,7 @@ async fn a_stream_in_flight_is_answered_before_the_server_ends() -> anyhow::Resu
     let mut server = TestServer::start(options()).await?;
     let (mut client, connection) = connect(&server).await?;
     let (release, held) = oneshot::channel();
-    let waiting = client.send_request(index(Held(held).boxed_unsync())?);
+    let waiting = client.send_request(index(RequestMemory(held).boxed_unsync())?);
     // The head of the waiting request was sent before this request, which gets its response.
     ask(&mut client, live()?).await?;
     server.stop();
@@ -142,7 +142,7 @@ async fn a_connection_that_breaks_takes_its_streams_with_it() -> anyhow::Result<
     let breaker = stream.try_clone()?;
     let (mut client, _connection) = speak(TcpStream::from_std(stream)?).await?;
     let (_release, held) = oneshot::channel();
-    let _waiting = client.send_request(index(Held(held).boxed_unsync())?);
+    let _waiting = client.send_request(index(RequestMemory(held).boxed_unsync())?);
     ask(&mut client, live()?).await?;
     breaker.shutdown(Shutdown::Both)?;
     server.stop();

@@ -1,6 +1,6 @@
 //! Loads the file of a graph with the backend that the model or the server chose.
 
-use crate::registry::decision::{Decision, DecisionError, DecisionStore};
+use crate::registry::backend_selection::{BackendSelection, BackendSelectionError, BackendSelectionStore};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{BackendChoice, ModelFile};
@@ -16,7 +16,7 @@ pub struct GraphLoader {
     /// The choice for models that do not make one.
     pub choice: BackendChoice,
     /// The stored choices by measurement.
-    pub decisions: DecisionStore,
+    pub selections: BackendSelectionStore,
     /// The child process that tries files which this process has not loaded before. Without it,
     /// files are loaded here directly.
     pub probe: Option<GraphProbe>,
@@ -28,8 +28,8 @@ pub(crate) struct LoadedGraph {
     pub(crate) graph: Arc<dyn Graph>,
     /// The name of the backend.
     pub(crate) backend: &'static str,
-    /// The decision, if the backend was chosen by measurement.
-    pub(crate) decision: Option<Decision>,
+    /// The measurements, if the backend was selected by them.
+    pub(crate) selection: Option<BackendSelection>,
 }
 
 impl GraphLoader {
@@ -67,22 +67,22 @@ impl GraphLoader {
                 Ok(LoadedGraph {
                     graph: backend.load(path, &options).map_err(failed)?,
                     backend: backend.name(),
-                    decision: None,
+                    selection: None,
                 })
             }
             BackendChoice::Auto => {
                 for backend in self.backends.all() {
                     check(&**backend)?;
                 }
-                let decided = self.decisions.decide(&self.backends, path, &options);
-                let decided = decided.map_err(|error| match error {
-                    DecisionError::Backend(source) => failed(source),
-                    kept @ DecisionError::Keep { .. } => LoadError::Decision(kept),
+                let selected = self.selections.select(&self.backends, path, &options);
+                let selected = selected.map_err(|error| match error {
+                    BackendSelectionError::Backend(source) => failed(source),
+                    store @ BackendSelectionError::Store { .. } => LoadError::BackendSelection(store),
                 })?;
                 Ok(LoadedGraph {
-                    graph: decided.graph,
-                    backend: decided.backend.name(),
-                    decision: Some(decided.decision),
+                    graph: selected.graph,
+                    backend: selected.backend.name(),
+                    selection: Some(selected.selection),
                 })
             }
         }

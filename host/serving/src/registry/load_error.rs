@@ -3,9 +3,9 @@
 //! An error concerns a single model, unless it is about the directory of the repository. Messages
 //! for clients contain no path.
 
-use crate::agreement::Disagreement;
+use crate::signature_check::SignatureMismatch;
 use crate::registry::class_labels::ClassLabelsError;
-use crate::registry::decision::DecisionError;
+use crate::registry::backend_selection::BackendSelectionError;
 use crate::registry::model_file::ModelFileError;
 use std::path::PathBuf;
 use wisp_backend::BackendError;
@@ -59,14 +59,14 @@ pub enum LoadError {
     ClassLabels(ClassLabelsError),
     #[error("graph `{graph}` cannot be loaded")]
     Graph { graph: String, source: BackendError },
-    #[error("{backend} cannot load graph `{graph}` within the limits on that: {reason}")]
+    #[error("{backend} cannot load graph `{graph}` within the limits of a load: {reason}")]
     Probe {
         graph: String,
         backend: &'static str,
         reason: ChildError,
     },
     #[error(transparent)]
-    Decision(DecisionError),
+    BackendSelection(BackendSelectionError),
     #[error("handler.wasm cannot be read")]
     HandlerFile(#[source] std::io::Error),
     #[error("the handler is refused")]
@@ -74,10 +74,10 @@ pub enum LoadError {
     #[error("the handler cannot be used")]
     Handler(#[source] HandlerLoadError),
     #[error(
-        "handler and graphs do not fit each other: {}",
-        points.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        "the handler and the graphs have different signatures: {}",
+        mismatches.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
-    Disagreement { points: Vec<Disagreement> },
+    SignatureMismatch { mismatches: Vec<SignatureMismatch> },
     #[error("failed to start the threads of graph `{graph}`")]
     Threads {
         graph: String,
@@ -97,7 +97,7 @@ impl LoadError {
     pub fn client_reason(&self) -> String {
         match self {
             LoadError::Read { .. } => "its files cannot be read".to_owned(),
-            LoadError::Decision(_) => "its engine cannot be decided for".to_owned(),
+            LoadError::BackendSelection(_) => "no backend could be selected for it".to_owned(),
             LoadError::ModelFile(_) => "its model.toml is not valid".to_owned(),
             LoadError::Component(source) => format!("{self}: {source}"),
             // The message of the source contains no path.
@@ -116,7 +116,7 @@ impl LoadError {
             | LoadError::NoMainGraph { .. }
             | LoadError::HandlerNotBuilt
             | LoadError::ClassLabels(_)
-            | LoadError::Disagreement { .. }
+            | LoadError::SignatureMismatch { .. }
             | LoadError::Threads { .. } => self.to_string(),
         }
     }

@@ -3,10 +3,11 @@
 //! The loader loads the versions of each model that `repository` selects. A version that fails to load is
 //! entered as unavailable, with the reason, and the rest are served.
 
-use crate::agreement::disagreements;
+use crate::signature_check::signature_mismatches;
 use crate::fair_pool::FairPool;
 use crate::graph_queue::GraphQueue;
-use crate::placed_handler::{PlacedHandler, Placement};
+use crate::handler_executor::{HandlerExecutor, ExecutionMode};
+use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::load_error::LoadError;
@@ -42,7 +43,7 @@ const INLINE_COMPUTE: Duration = Duration::from_micros(200);
 const NO_BACKEND: &str = "none";
 
 /// The number of computations that may wait for the threads of a graph.
-const GRAPH_QUEUE: usize = 1024;
+const GRAPH_QUEUE_CAPACITY: usize = 1024;
 
 /// Everything needed to load a version. Lifetime: the process.
 #[derive(Debug)]
@@ -56,26 +57,52 @@ pub struct Loader {
     pub instances: NonZeroUsize,
     /// The limits of every handler, unless its model file lowers them.
     pub limits: Limits,
+    /// Whether the thread of a connection makes calls that take microseconds itself.
+    pub direct_calls: bool,
+}
+
+/// The threads of a graph, and the fastest way in which it may be computed.
+#[derive(Clone, Copy)]
+struct GraphSettings {
+    threads: NonZeroUsize,
+    mode: ExecutionMode,
+}
+
+/// The graphs of a version, with their threads.
+struct VersionGraphs {
+    /// The graph that the version computes if it has no handler.
+    main: Option<Arc<dyn Compute>>,
+    /// All graphs by name. The main graph also has the name of the model.
+    all: Arc<Graphs>,
+    /// The selected backends, by graph, for the graphs whose backend was selected by measurement.
+    selections: Vec<(String, BackendSelection)>,
+}
+
+/// The parts of a version's description that do not depend on its signature.
+struct Describe<'a> {
+    files: &'a VersionFiles,
+    model_file: &'a ModelFile,
+    platform: String,
 }
 
 /// The outcome of loading a version, reported while others are still being loaded.
 pub type Loaded<'a> = Result<&'a Arc<ModelVersion>, &'a LoadError>;
 
 /// A function that receives each outcome with the name of the model.
-pub type Report<'a> = &'a dyn Fn(&str, Loaded<'_>);
+pub type LoadObserver<'a> = &'a dyn Fn(&str, Loaded<'_>);
 
 impl Loader {
     /// Loads every model below `path`: a repository, the directory of one model, or one graph file.
     ///
-    /// `report` is called for each version once its outcome is known, for the log and for a waiting operator.
+    /// `observer` is called for each version once its outcome is known, for the log and for a waiting operator.
     /// It receives the name of the directory. A name that is not valid for a model is reported but not entered.
-    pub fn load_repository(&self, path: &Path, report: Report<'_>) -> Result<Registry, LoadError> {
+    pub fn load_repository(&self, path: &Path, observer: LoadObserver<'_>) -> Result<Registry, LoadError> {
         let mut models = BTreeMap::new();
         for FoundModel { name, versions } in repository::find_models(path)? {
             let entry = match versions {
-                Ok(versions) => self.load_model(&versions, report),
+                Ok(versions) => self.load_model(&versions, observer),
                 Err(error) => {
-                    report(&name, Err(&error));
+                    observer(&name, Err(&error));
                     ModelEntry::problem(error.client_reason())
                 }
             };
@@ -87,11 +114,11 @@ impl Loader {
     }
 
     /// Loads the selected versions of one model.
-    pub fn load_model(&self, selected: &SelectedVersions, report: Report<'_>) -> ModelEntry {
+    pub fn load_model(&self, selected: &SelectedVersions, observer: LoadObserver<'_>) -> ModelEntry {
         let mut versions = BTreeMap::new();
         for files in &selected.files {
             let loaded = self.load_version(files);
-            report(selected.model.as_str(), loaded.as_ref());
+            observer(selected.model.as_str(), loaded.as_ref());
             let loaded = match loaded {
                 Ok(version) => LoadedVersion::Ready(version),
                 Err(error) => LoadedVersion::Failed(error.client_reason()),
@@ -108,103 +135,69 @@ impl Loader {
     /// Loads, checks and warms one version.
     pub fn load_version(&self, files: &VersionFiles) -> Result<Arc<ModelVersion>, LoadError> {
         let (model_file, limits) = self.settings(files).map_err(LoadError::ModelFile)?;
-        if files.graphs.is_empty() {
-            let version = files.version;
-            if let Some(export) = model_file.export.clone() {
-                return Err(LoadError::NotExported { version, export });
+        check_files(files, &model_file)?;
+        let loaded = self.load_graphs(files, &model_file)?;
+        let mode = self.execution_mode(&model_file, &loaded);
+        let describe = Describe {
+            files,
+            platform: platform(files, &loaded),
+            model_file: &model_file,
+        };
+        let settings = GraphSettings {
+            threads: model_file.instances.unwrap_or(self.instances),
+            mode,
+        };
+        let graphs = start_graphs(files, loaded, settings)?;
+        let version = match &files.handler {
+            None => {
+                let version = files.version;
+                let main = graphs.main.ok_or(LoadError::NoMainGraph { version })?;
+                let signature = main.signature().clone();
+                let is_batched = signature.has_batch_axis();
+                let description = describe.version(signature, is_batched)?;
+                ModelVersion::graph_only(description, main, graphs.selections)
             }
-            if files.handler.is_none() {
-                let directory = files.model_directory.as_ref();
-                let directory = directory.map(|model| model.join(version.to_string()));
-                let foreign = directory.and_then(|directory| repository::foreign_file(&directory));
-                return Err(foreign.unwrap_or(LoadError::Empty { version }));
+            Some(path) => {
+                let handler = self.load_handler(path, &graphs.all, limits)?;
+                let declared = handler.signature();
+                let used = declared.graphs.iter().map(|(_, signature)| signature);
+                let mut signatures = std::iter::once(&declared.model).chain(used);
+                let is_batched = signatures.all(Signature::has_batch_axis);
+                let description = describe.version(declared.model.clone(), is_batched)?;
+                let slots = 2 * (self.pool.threads_per_flow().get() + settings.threads.get());
+                let handler = HandlerExecutor::new(handler, mode, &self.pool, slots);
+                ModelVersion::with_handler(description, handler, graphs.selections)
             }
-        }
-        if files.handler.is_none() && model_file.handler.source.is_some() {
-            return Err(LoadError::HandlerNotBuilt);
-        }
-        let mut loaded = BTreeMap::new();
-        for (name, path) in &files.graphs {
-            let graph = self.graphs.load(name, path, &model_file)?;
-            loaded.insert(name.as_str(), graph);
-        }
-        // Inline, the number of concurrent computations is the number of threads for handlers.
-        let is_quick = model_file.instances.is_none()
-            && loaded
-                .values()
-                .all(|loaded| compute_is_quick(&*loaded.graph));
-        // If there are several graphs, the main one determines the backend of the version.
-        let first = loaded
-            .get_key_value(MAIN_GRAPH)
-            .or_else(|| loaded.iter().next());
-        let platform = first.map_or_else(
-            || format!("{NO_BACKEND}_onnx"),
-            |(name, first)| {
-                let format = files.graphs.get(*name).and_then(|path| Format::of(path));
-                let format = format.map_or(Format::Onnx, |(format, _)| format);
-                format!("{}_{}", first.backend, format.name())
-            },
-        );
-        let mut decisions = Vec::new();
-        let mut queues: Vec<(String, Arc<dyn Compute>)> = Vec::new();
-        for (
-            name,
-            LoadedGraph {
-                graph, decision, ..
-            },
-        ) in loaded
-        {
-            queues.push((name.to_owned(), self.queue(name, graph, &model_file)?));
-            decisions.extend(decision.map(|decision| (name.to_owned(), decision)));
-        }
-        let main = queues
-            .iter()
-            .find(|(name, _)| name == MAIN_GRAPH)
-            .map(|(_, graph)| Arc::clone(graph));
-        if let Some(main) = &main {
-            queues.push((files.model.to_string(), Arc::clone(main)));
-        }
-        let graphs = Arc::new(Graphs::new(queues));
-        let describe = |signature: Signature, batched: bool| {
-            let directory = files.model_directory.as_deref();
-            Ok(ModelDescription {
-                model: files.model.clone(),
-                version: files.version,
-                platform: platform.clone(),
-                max_batch_size: model_file.max_batch_size.unwrap_or(if batched {
-                    DEFAULT_MAX_BATCH_SIZE
-                } else {
-                    0
-                }),
-                class_labels: class_labels::load(&model_file, directory, &signature)
-                    .map_err(LoadError::ClassLabels)?,
-                signature,
-            })
         };
-        let Some(handler) = &files.handler else {
-            let main = main.ok_or(LoadError::NoMainGraph {
-                version: files.version,
-            })?;
-            let signature = main.signature().clone();
-            let batched = signature.has_batch_axis();
-            let version = ModelVersion::bare(describe(signature, batched)?, main);
-            return Ok(Arc::new(version.with_decisions(decisions)));
-        };
-        let handler = self.load_handler(handler, &graphs, limits)?;
-        let told = handler.signature();
-        let mut signatures =
-            std::iter::once(&told.model).chain(told.graphs.iter().map(|(_, graph)| graph));
-        let batched = signatures.all(Signature::has_batch_axis);
-        let description = describe(told.model.clone(), batched)?;
-        let placement = match is_quick {
-            true => Placement::Inline,
-            false => Placement::Queued,
-        };
-        let computing = model_file.instances.unwrap_or(self.instances).get();
-        let instances = 2 * (self.pool.threads_per_flow().get() + computing);
-        let handler = PlacedHandler::new(handler, placement, &self.pool, instances);
-        let version = ModelVersion::with_handler(description, handler);
-        Ok(Arc::new(version.with_decisions(decisions)))
+        Ok(Arc::new(version))
+    }
+
+    /// Returns the fastest execution mode of a version's calls. They may run on one thread if every graph
+    /// computes quickly and the model file does not limit the number of concurrent computations, which would
+    /// be the number of threads. A handler without graphs may too, and is called queued once its calls take
+    /// long.
+    fn execution_mode(
+        &self,
+        model_file: &ModelFile,
+        loaded: &BTreeMap<&str, LoadedGraph>,
+    ) -> ExecutionMode {
+        let is_quick = |loaded: &LoadedGraph| compute_is_quick(&*loaded.graph);
+        match model_file.instances.is_none() && loaded.values().all(is_quick) {
+            true if self.direct_calls => ExecutionMode::Direct,
+            true => ExecutionMode::Inline,
+            false => ExecutionMode::Queued,
+        }
+    }
+
+    fn load_graphs<'a>(
+        &self,
+        files: &'a VersionFiles,
+        model_file: &ModelFile,
+    ) -> Result<BTreeMap<&'a str, LoadedGraph>, LoadError> {
+        let graphs = files.graphs.iter();
+        graphs
+            .map(|(name, path)| Ok((name.as_str(), self.graphs.load(name, path, model_file)?)))
+            .collect()
     }
 
     /// Reads the model file and returns it with the limits of the handler.
@@ -215,24 +208,6 @@ impl Loader {
         let model_file = ModelFile::load(directory)?;
         let limits = model_file.limits(directory, &self.limits)?;
         Ok((model_file, limits))
-    }
-
-    fn queue(
-        &self,
-        name: &str,
-        graph: Arc<dyn Graph>,
-        model_file: &ModelFile,
-    ) -> Result<Arc<dyn Compute>, LoadError> {
-        let options = WorkerOptions {
-            threads: model_file.instances.unwrap_or(self.instances),
-            queue: GRAPH_QUEUE,
-        };
-        let workers =
-            Workers::spawn("wisp-graph", options).map_err(|source| LoadError::Threads {
-                graph: name.to_owned(),
-                source,
-            })?;
-        Ok(Arc::new(GraphQueue::new(graph, workers)))
     }
 
     fn load_handler(
@@ -247,11 +222,104 @@ impl Loader {
             CheckedComponent::load(&self.engine, &self.aot, &wasm).map_err(LoadError::Component)?;
         let handler = Handler::load(&self.engine, &component, Arc::clone(graphs), limits)
             .map_err(LoadError::Handler)?;
-        let points = disagreements(handler.signature(), graphs);
-        if !points.is_empty() {
-            return Err(LoadError::Disagreement { points });
+        let mismatches = signature_mismatches(handler.signature(), graphs);
+        if !mismatches.is_empty() {
+            return Err(LoadError::SignatureMismatch { mismatches });
         }
         Ok(handler)
+    }
+}
+
+/// Starts the threads of the loaded graphs.
+fn start_graphs(
+    files: &VersionFiles,
+    loaded: BTreeMap<&str, LoadedGraph>,
+    settings: GraphSettings,
+) -> Result<VersionGraphs, LoadError> {
+    let mut selections = Vec::new();
+    let mut queues: Vec<(String, Arc<dyn Compute>)> = Vec::new();
+    for (name, loaded) in loaded {
+        let options = WorkerOptions {
+            threads: settings.threads,
+            queue: GRAPH_QUEUE_CAPACITY,
+        };
+        let workers = Workers::spawn("wisp-graph", options);
+        let workers = workers.map_err(|source| LoadError::Threads {
+            graph: name.to_owned(),
+            source,
+        })?;
+        let queue = GraphQueue::new(loaded.graph, workers, settings.mode);
+        queues.push((name.to_owned(), Arc::new(queue)));
+        let selection = loaded.selection;
+        selections.extend(selection.map(|selection| (name.to_owned(), selection)));
+    }
+    let main = queues
+        .iter()
+        .find(|(name, _)| name == MAIN_GRAPH)
+        .map(|(_, graph)| Arc::clone(graph));
+    if let Some(main) = &main {
+        queues.push((files.model.to_string(), Arc::clone(main)));
+    }
+    Ok(VersionGraphs {
+        main,
+        all: Arc::new(Graphs::new(queues)),
+        selections,
+    })
+}
+
+/// Returns an error unless the version has the files that it needs.
+fn check_files(files: &VersionFiles, model_file: &ModelFile) -> Result<(), LoadError> {
+    if files.graphs.is_empty() {
+        let version = files.version;
+        if let Some(export) = model_file.export.clone() {
+            return Err(LoadError::NotExported { version, export });
+        }
+        if files.handler.is_none() {
+            let directory = files.model_directory.as_ref();
+            let directory = directory.map(|model| model.join(version.to_string()));
+            let foreign = directory.and_then(|directory| repository::foreign_file(&directory));
+            return Err(foreign.unwrap_or(LoadError::Empty { version }));
+        }
+    }
+    if files.handler.is_none() && model_file.handler.source.is_some() {
+        return Err(LoadError::HandlerNotBuilt);
+    }
+    Ok(())
+}
+
+/// Returns the backend and format of the version's main graph, or of the first if it has no main graph.
+fn platform(files: &VersionFiles, loaded: &BTreeMap<&str, LoadedGraph>) -> String {
+    let main = loaded.get_key_value(MAIN_GRAPH);
+    let Some((name, graph)) = main.or_else(|| loaded.iter().next()) else {
+        return format!("{NO_BACKEND}_onnx");
+    };
+    let path = files.graphs.get(*name);
+    let format = path.and_then(|path| Format::of(path));
+    let format = format.map_or(Format::Onnx, |(format, _)| format);
+    format!("{}_{}", graph.backend, format.name())
+}
+
+impl Describe<'_> {
+    /// Returns the description of the version with this signature.
+    fn version(
+        &self,
+        signature: Signature,
+        is_batched: bool,
+    ) -> Result<ModelDescription, LoadError> {
+        let Describe {
+            files, model_file, ..
+        } = self;
+        let default = if is_batched { DEFAULT_MAX_BATCH_SIZE } else { 0 };
+        let directory = files.model_directory.as_deref();
+        let class_labels = class_labels::load(model_file, directory, &signature);
+        Ok(ModelDescription {
+            model: files.model.clone(),
+            version: files.version,
+            platform: self.platform.clone(),
+            max_batch_size: model_file.max_batch_size.unwrap_or(default),
+            class_labels: class_labels.map_err(LoadError::ClassLabels)?,
+            signature,
+        })
     }
 }
 

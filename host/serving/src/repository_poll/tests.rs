@@ -4,7 +4,7 @@ use super::*;
 use crate::fair_pool::{FairPool, PoolOptions};
 use crate::model_control::ControlMode;
 use crate::registry::ResolveError;
-use crate::registry::decision::DecisionStore;
+use crate::registry::backend_selection::BackendSelectionStore;
 use crate::registry::graph_loader::GraphLoader;
 use crate::registry::loader::Loader;
 use crate::registry::model_file::BackendChoice;
@@ -81,23 +81,19 @@ impl Polled {
             graphs: GraphLoader {
                 backends: Backends::new(Arc::new(Words), Vec::new()),
                 choice: BackendChoice::Named(Words.name().to_owned()),
-                decisions: DecisionStore::new(store.path().join("decisions")),
+                selections: BackendSelectionStore::new(store.path().join("decisions")),
                 probe: None,
             },
             pool: FairPool::spawn("test", PoolOptions::with_threads_per_flow(threads))?,
             instances: threads,
             limits: Limits::default(),
+            direct_calls: true,
         };
-        let taken = Snapshot::take(repository.path())?;
+        let baseline = Snapshot::take(repository.path())?;
         let registry = loader.load_repository(repository.path(), &|_, _| ())?;
-        let control = ModelControl {
-            loader: Arc::new(loader),
-            path: repository.path().to_owned(),
-            mode: ControlMode::Poll,
-            turns: Arc::default(),
-            report: |_, _| (),
-        };
-        let poll = RepositoryPoll::new(Arc::new(control), Arc::new(registry), taken);
+        let path = repository.path().to_owned();
+        let control = ModelControl::new(loader, path, ControlMode::Poll, |_, _| ());
+        let poll = RepositoryPoll::new(Arc::new(control), Arc::new(registry), baseline);
         Ok(Polled {
             repository,
             _store: store,
@@ -106,10 +102,10 @@ impl Polled {
     }
 
     /// Polls once and returns the changes: each model with its outcome.
-    async fn look(&mut self) -> anyhow::Result<Vec<String>> {
-        let changes = self.poll.look().await?.into_iter();
+    async fn poll_once(&mut self) -> anyhow::Result<Vec<String>> {
+        let changes = self.poll.poll_once().await?.into_iter();
         let text = |change: Change| match change.outcome {
-            Ok(taken) => format!("{} {taken:?}", change.model),
+            Ok(applied) => format!("{} {applied:?}", change.model),
             Err(error) => format!("{} {error}", change.model),
         };
         Ok(changes.map(text).collect())
@@ -131,13 +127,13 @@ const NONE: [&str; 0] = [];
 #[tokio::test]
 async fn a_model_is_taken_when_two_looks_agree_on_it() -> anyhow::Result<()> {
     let mut polled = Polled::start(&[])?;
-    assert_eq!(polled.look().await?, NONE);
+    assert_eq!(polled.poll_once().await?, NONE);
     write(&polled.repository, "m/1/model.onnx", "gra")?;
-    assert_eq!(polled.look().await?, NONE);
+    assert_eq!(polled.poll_once().await?, NONE);
     write(&polled.repository, "m/1/model.onnx", "graph")?;
-    assert_eq!(polled.look().await?, NONE, "it is still being copied");
-    assert_eq!(polled.look().await?, ["m Loaded"]);
-    assert_eq!(polled.look().await?, NONE);
+    assert_eq!(polled.poll_once().await?, NONE, "it is still being copied");
+    assert_eq!(polled.poll_once().await?, ["m Loaded"]);
+    assert_eq!(polled.poll_once().await?, NONE);
     polled.served()?;
     Ok(())
 }
@@ -147,14 +143,14 @@ async fn a_reload_that_fails_is_tried_again_when_the_files_change() -> anyhow::R
     let mut polled = Polled::start(&[("m/1/model.onnx", "graph")])?;
     let first = polled.served()?;
     write(&polled.repository, "m/2/model.onnx", "no")?;
-    assert_eq!(polled.look().await?, NONE);
+    assert_eq!(polled.poll_once().await?, NONE);
     let failed = "m failed to load `m`: graph `model` cannot be loaded";
-    assert_eq!(polled.look().await?, [failed]);
-    assert_eq!(polled.look().await?, NONE);
+    assert_eq!(polled.poll_once().await?, [failed]);
+    assert_eq!(polled.poll_once().await?, NONE);
     assert!(Arc::ptr_eq(&first, &polled.served()?), "it goes on serving");
     write(&polled.repository, "m/2/model.onnx", "graph 2")?;
-    polled.look().await?;
-    assert_eq!(polled.look().await?, ["m Loaded"]);
+    polled.poll_once().await?;
+    assert_eq!(polled.poll_once().await?, ["m Loaded"]);
     let served = polled.served()?;
     assert_eq!(served.description().version.to_string(), "2");
     Ok(())
@@ -165,14 +161,14 @@ async fn a_new_model_that_fails_is_told_of_until_it_goes() -> anyhow::Result<()>
     let mut polled = Polled::start(&[])?;
     write(&polled.repository, "m/model.toml", "versions = [7]")?;
     write(&polled.repository, "m/1/model.onnx", "graph")?;
-    polled.look().await?;
-    let said = polled.look().await?.concat();
+    polled.poll_once().await?;
+    let said = polled.poll_once().await?.concat();
     assert!(said.contains("there is no version 7"), "{said}");
     let refused = polled.served().map(drop);
     assert!(matches!(refused, Err(ResolveError::Unavailable { .. })));
     std::fs::remove_dir_all(polled.repository.path().join("m"))?;
-    assert_eq!(polled.look().await?, NONE);
-    assert_eq!(polled.look().await?, ["m Removed"]);
+    assert_eq!(polled.poll_once().await?, NONE);
+    assert_eq!(polled.poll_once().await?, ["m Removed"]);
     assert!(polled.poll.registry.entries().is_empty());
     Ok(())
 }
@@ -183,15 +179,15 @@ async fn a_repository_that_cannot_be_read_changes_nothing() -> anyhow::Result<()
     let [here, away] = ["m", "away"].map(|name| polled.repository.path().join(name));
     std::fs::rename(&here, &away)?;
     // A model whose directory is missing in one poll and present in the next stays unchanged.
-    assert_eq!(polled.look().await?, NONE);
+    assert_eq!(polled.poll_once().await?, NONE);
     std::fs::rename(&away, &here)?;
-    assert_eq!(polled.look().await?, NONE);
+    assert_eq!(polled.poll_once().await?, NONE);
     let Polled {
         repository, poll, ..
     } = &mut polled;
     std::fs::remove_dir_all(repository.path())?;
     for _ in 0..2 {
-        assert!(poll.look().await.is_err());
+        assert!(poll.poll_once().await.is_err());
     }
     polled.served()?;
     Ok(())
@@ -205,8 +201,8 @@ async fn looks_come_at_their_interval() -> anyhow::Result<()> {
     write(&repository, "m/1/model.onnx", "graph")?;
     let start = Instant::now();
     let (heard, mut changes) = tokio::sync::mpsc::unbounded_channel();
-    let looks = poll.run(Duration::from_secs(15), |look| {
-        let _ = heard.send((start.elapsed(), look.map_or(0, |changes| changes.len())));
+    let polls = poll.run(Duration::from_secs(15), |changes| {
+        let _ = heard.send((start.elapsed(), changes.map_or(0, |changes| changes.len())));
     });
     let hear = async {
         let expected = [(15, 0), (30, 1), (45, 0)];

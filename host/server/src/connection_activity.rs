@@ -34,7 +34,7 @@ pub(crate) struct Timeouts {
 ///
 /// Times are in microseconds since the connection was opened.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct ConnectionActivity {
     opened: Instant,
     /// The number of requests without a response.
     working: AtomicUsize,
@@ -51,7 +51,7 @@ pub(crate) struct Pulse {
     /// Set if a response is sent before all of its request's body has been read.
     body_unread: AtomicBool,
     /// The time when bytes were last received.
-    heard: AtomicU64,
+    last_received: AtomicU64,
     /// Set after the first request.
     used: AtomicBool,
     /// The time when the server began to drain, or [`NEVER`].
@@ -63,10 +63,10 @@ pub(crate) struct Pulse {
 /// A mark that is not set.
 const NEVER: u64 = u64::MAX;
 
-/// The share of one request in the pulse, until its response is sent. Lifetime: one request.
+/// The share of one request in the activity, until its response is sent. Lifetime: one request.
 #[derive(Debug)]
-pub(crate) struct Turn {
-    pulse: Arc<Pulse>,
+pub(crate) struct RequestGuard {
+    activity: Arc<ConnectionActivity>,
     stage: Stage,
 }
 
@@ -78,22 +78,22 @@ enum Stage {
 
 /// The way in which requests use the connection: in turn or concurrently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sharing {
+pub(crate) enum Multiplexing {
     /// HTTP/1.
-    InTurn,
+    Sequential,
     /// HTTP/2.
-    Multiplexed,
+    Concurrent,
 }
 
 /// The action to take on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum TimeoutCheck {
     /// None; check again at this time.
-    AskAgain(Instant),
+    CheckAt(Instant),
     /// Close it gracefully: it has been idle for too long.
     Idle,
     /// Cut it: the client has stopped in the middle of an exchange.
-    Stuck,
+    Stalled,
 }
 
 // === impl Timeouts ===
@@ -104,12 +104,12 @@ impl Timeouts {
     }
 }
 
-// === impl Pulse ===
+// === impl ConnectionActivity ===
 
-impl Pulse {
-    /// Returns the pulse of a connection that was opened just now and from which a head is expected.
-    pub(crate) fn new() -> Pulse {
-        Pulse {
+impl ConnectionActivity {
+    /// Returns the activity of a connection that was opened just now and from which a head is expected.
+    pub(crate) fn new() -> ConnectionActivity {
+        ConnectionActivity {
             opened: Instant::now(),
             working: AtomicUsize::new(0),
             replying: AtomicUsize::new(0),
@@ -118,7 +118,7 @@ impl Pulse {
             progress: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
-            heard: AtomicU64::new(0),
+            last_received: AtomicU64::new(0),
             used: AtomicBool::new(false),
             draining_since: AtomicU64::new(NEVER),
             place_needed: Notify::new(),
@@ -138,7 +138,7 @@ impl Pulse {
     /// Records that bytes have been received.
     pub(crate) fn received(&self) {
         let now = self.now();
-        self.heard.store(now, Relaxed);
+        self.last_received.store(now, Relaxed);
         if self.multiplexed.load(Relaxed) {
             return;
         }
@@ -165,16 +165,16 @@ impl Pulse {
     }
 
     /// Records that the head of a request is complete.
-    pub(crate) fn begin(self: &Arc<Pulse>, sharing: Sharing) -> Turn {
+    pub(crate) fn begin(self: &Arc<ConnectionActivity>, multiplexing: Multiplexing) -> RequestGuard {
         self.working.fetch_add(1, Relaxed);
         self.head_since.store(NEVER, Relaxed);
         self.used.store(true, Relaxed);
-        if sharing == Sharing::Multiplexed {
+        if multiplexing == Multiplexing::Concurrent {
             self.multiplexed.store(true, Relaxed);
             self.progress.store(self.now(), Relaxed);
         }
-        Turn {
-            pulse: Arc::clone(self),
+        RequestGuard {
+            activity: Arc::clone(self),
             stage: Stage::Working,
         }
     }
@@ -211,16 +211,16 @@ impl Pulse {
     }
 
     /// Asks the connection, which is idle, to make room for another one.
-    pub(crate) fn ask_to_leave(&self) {
+    pub(crate) fn request_close(&self) {
         self.place_needed.notify_one();
     }
 
     /// Completes when the connection has been asked to leave.
-    pub(crate) async fn asked_to_leave(&self) {
+    pub(crate) async fn close_requested(&self) {
         self.place_needed.notified().await;
     }
 
-    pub(crate) fn verdict(&self, timeouts: &Timeouts) -> Verdict {
+    pub(crate) fn check_timeouts(&self, timeouts: &Timeouts) -> TimeoutCheck {
         let blocked_since = self.write_blocked_since.load(Relaxed);
         let head_since = self.head_since.load(Relaxed);
         let progress = self.progress.load(Relaxed);
@@ -231,18 +231,18 @@ impl Pulse {
             false => timeouts.shortest(),
         };
         let (since, timeout, late) = if blocked_since != NEVER {
-            (blocked_since, timeouts.write, Verdict::Stuck)
+            (blocked_since, timeouts.write, TimeoutCheck::Stalled)
         } else if self.replying.load(Relaxed) > 0 {
-            (progress, timeouts.write, Verdict::Stuck)
+            (progress, timeouts.write, TimeoutCheck::Stalled)
         } else if self.working.load(Relaxed) > 0 {
-            (self.now(), shortest, Verdict::Stuck)
+            (self.now(), shortest, TimeoutCheck::Stalled)
         } else if is_draining && self.multiplexed.load(Relaxed) {
-            let silent_since = draining_since.max(self.heard.load(Relaxed));
-            (silent_since, DRAIN_SILENCE, Verdict::Stuck)
+            let silent_since = draining_since.max(self.last_received.load(Relaxed));
+            (silent_since, DRAIN_SILENCE, TimeoutCheck::Stalled)
         } else if head_since != NEVER {
-            (head_since, timeouts.header, Verdict::Stuck)
+            (head_since, timeouts.header, TimeoutCheck::Stalled)
         } else {
-            (progress, timeouts.idle, Verdict::Idle)
+            (progress, timeouts.idle, TimeoutCheck::Idle)
         };
         let now = Instant::now();
         let deadline = self.at(since) + timeout;
@@ -251,7 +251,7 @@ impl Pulse {
         }
         // At most the shortest limit from now: a wait that begins after this check cannot exceed its limit
         // before the next one. All waits are thus detected in time, without a timer for each.
-        Verdict::AskAgain(deadline.min(now + shortest))
+        TimeoutCheck::CheckAt(deadline.min(now + shortest))
     }
 
     fn now(&self) -> u64 {
@@ -263,45 +263,45 @@ impl Pulse {
     }
 }
 
-// === impl Turn ===
+// === impl RequestGuard ===
 
-impl Turn {
+impl RequestGuard {
     /// Records that the response is ready and is being sent.
     pub(crate) fn start_replying(&mut self) {
         if self.stage == Stage::Working {
             self.stage = Stage::Replying;
             // In this order, so that the connection does not appear idle in between.
-            self.pulse.replying.fetch_add(1, Relaxed);
-            self.pulse.working.fetch_sub(1, Relaxed);
+            self.activity.replying.fetch_add(1, Relaxed);
+            self.activity.working.fetch_sub(1, Relaxed);
         }
-        self.got_on();
+        self.record_progress();
     }
 
     /// Records that the client has received all of the response so far, and that more is being made.
     pub(crate) fn resume_working(&mut self) {
         if self.stage == Stage::Replying {
             self.stage = Stage::Working;
-            self.pulse.working.fetch_add(1, Relaxed);
-            self.pulse.replying.fetch_sub(1, Relaxed);
+            self.activity.working.fetch_add(1, Relaxed);
+            self.activity.replying.fetch_sub(1, Relaxed);
         }
     }
 
     /// Records that the client has made room for more of the response.
-    pub(crate) fn got_on(&self) {
-        self.pulse.progress.store(self.pulse.now(), Relaxed);
+    pub(crate) fn record_progress(&self) {
+        self.activity.progress.store(self.activity.now(), Relaxed);
     }
 
     /// Records that the response is sent although the request's body has not been read completely.
     pub(crate) fn leave_body_unread(&self) {
-        self.pulse.body_unread.store(true, Relaxed);
+        self.activity.body_unread.store(true, Relaxed);
     }
 }
 
-impl Drop for Turn {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         let counter = match self.stage {
-            Stage::Working => &self.pulse.working,
-            Stage::Replying => &self.pulse.replying,
+            Stage::Working => &self.activity.working,
+            Stage::Replying => &self.activity.replying,
         };
         counter.fetch_sub(1, Relaxed);
     }
@@ -317,13 +317,13 @@ mod tests {
         idle: Duration::from_secs(600),
     };
 
-    /// Returns the final verdict if nothing more happens, and the number of seconds until then.
-    async fn verdict_of(pulse: &Pulse) -> (Verdict, u64) {
+    /// Returns the final result of the checks if nothing more happens, and the number of seconds until then.
+    async fn final_check(activity: &ConnectionActivity) -> (TimeoutCheck, u64) {
         let start = Instant::now();
         loop {
-            match pulse.verdict(&TIMEOUTS) {
-                Verdict::AskAgain(at) => tokio::time::sleep_until(at).await,
-                verdict => return (verdict, start.elapsed().as_secs()),
+            match activity.check_timeouts(&TIMEOUTS) {
+                TimeoutCheck::CheckAt(at) => tokio::time::sleep_until(at).await,
+                check => return (check, start.elapsed().as_secs()),
             }
         }
     }
@@ -334,137 +334,137 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_head_has_ten_seconds_however_slowly_it_drips() {
-        let pulse = Pulse::new();
+        let activity = ConnectionActivity::new();
         for _ in 0..3 {
             pass(2).await;
-            pulse.received();
+            activity.received();
         }
-        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 4));
+        assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 4));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_head_after_a_handshake_has_all_of_its_time() {
-        let pulse = Pulse::new();
+        let activity = ConnectionActivity::new();
         pass(4).await;
-        pulse.received();
-        pulse.expect_head();
-        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 10));
+        activity.received();
+        activity.expect_head();
+        assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 10));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_connection_between_requests_is_idle() {
-        let pulse = Arc::new(Pulse::new());
-        drop(pulse.begin(Sharing::InTurn));
-        pulse.sent();
-        assert_eq!(verdict_of(&pulse).await, (Verdict::Idle, 600));
+        let activity = Arc::new(ConnectionActivity::new());
+        drop(activity.begin(Multiplexing::Sequential));
+        activity.sent();
+        assert_eq!(final_check(&activity).await, (TimeoutCheck::Idle, 600));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_head_after_a_pause_has_its_own_ten_seconds() {
-        let pulse = Arc::new(Pulse::new());
-        drop(pulse.begin(Sharing::InTurn));
+        let activity = Arc::new(ConnectionActivity::new());
+        drop(activity.begin(Multiplexing::Sequential));
         pass(500).await;
-        pulse.received();
-        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 10));
+        activity.received();
+        assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 10));
     }
 
     #[tokio::test(start_paused = true)]
     async fn work_is_left_alone() {
-        let pulse = Arc::new(Pulse::new());
-        let _turn = pulse.begin(Sharing::InTurn);
+        let activity = Arc::new(ConnectionActivity::new());
+        let _guard = activity.begin(Multiplexing::Sequential);
         pass(10_000).await;
-        assert!(matches!(pulse.verdict(&TIMEOUTS), Verdict::AskAgain(_)));
+        assert!(matches!(activity.check_timeouts(&TIMEOUTS), TimeoutCheck::CheckAt(_)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_response_that_nobody_takes_is_stuck() {
-        let pulse = Arc::new(Pulse::new());
-        let mut turn = pulse.begin(Sharing::InTurn);
+        let activity = Arc::new(ConnectionActivity::new());
+        let mut guard = activity.begin(Multiplexing::Sequential);
         pass(100).await;
-        turn.start_replying();
+        guard.start_replying();
         pass(20).await;
-        pulse.sent();
-        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 30));
-        drop(turn);
-        pulse.write_blocked();
-        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 30));
+        activity.sent();
+        assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 30));
+        drop(guard);
+        activity.write_blocked();
+        assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 30));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_response_whose_next_message_is_being_made_is_work() {
-        let pulse = Arc::new(Pulse::new());
-        let mut turn = pulse.begin(Sharing::Multiplexed);
-        turn.start_replying();
-        turn.resume_working();
+        let activity = Arc::new(ConnectionActivity::new());
+        let mut guard = activity.begin(Multiplexing::Concurrent);
+        guard.start_replying();
+        guard.resume_working();
         pass(10_000).await;
-        assert!(matches!(pulse.verdict(&TIMEOUTS), Verdict::AskAgain(_)));
-        turn.start_replying();
-        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 30));
+        assert!(matches!(activity.check_timeouts(&TIMEOUTS), TimeoutCheck::CheckAt(_)));
+        guard.start_replying();
+        assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 30));
     }
 
     #[tokio::test(start_paused = true)]
     async fn bytes_do_not_excuse_a_stuck_response_among_others() {
-        let pulse = Arc::new(Pulse::new());
-        let mut turn = pulse.begin(Sharing::Multiplexed);
-        turn.start_replying();
+        let activity = Arc::new(ConnectionActivity::new());
+        let mut guard = activity.begin(Multiplexing::Concurrent);
+        guard.start_replying();
         pass(20).await;
-        pulse.received();
-        pulse.sent();
-        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 10));
+        activity.received();
+        activity.sent();
+        assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 10));
     }
     #[tokio::test(start_paused = true)]
     async fn a_silent_peer_of_http2_does_not_hold_a_drain() {
-        let pulse = Arc::new(Pulse::new());
-        drop(pulse.begin(Sharing::Multiplexed));
+        let activity = Arc::new(ConnectionActivity::new());
+        drop(activity.begin(Multiplexing::Concurrent));
         pass(5).await;
-        assert_eq!(pulse.start_draining(), None);
+        assert_eq!(activity.start_draining(), None);
         pass(1).await;
         // A live client responds, and its time starts again.
-        pulse.received();
-        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 2));
+        activity.received();
+        assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 2));
         // A client that has sent no request does not hold the drain either.
-        let pulse = Pulse::new();
-        pulse.multiplex();
-        pulse.start_draining();
-        assert_eq!(verdict_of(&pulse).await, (Verdict::Stuck, 2));
+        let activity = ConnectionActivity::new();
+        activity.multiplex();
+        activity.start_draining();
+        assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_in_flight_holds_a_drain_and_its_end_is_noticed_soon() {
-        let pulse = Arc::new(Pulse::new());
-        let turn = pulse.begin(Sharing::Multiplexed);
-        pulse.start_draining();
+        let activity = Arc::new(ConnectionActivity::new());
+        let guard = activity.begin(Multiplexing::Concurrent);
+        activity.start_draining();
         pass(20).await;
-        let Verdict::AskAgain(at) = pulse.verdict(&TIMEOUTS) else {
+        let TimeoutCheck::CheckAt(at) = activity.check_timeouts(&TIMEOUTS) else {
             panic!("it was cut");
         };
-        drop(turn);
+        drop(guard);
         tokio::time::sleep_until(at).await;
-        assert_eq!(pulse.verdict(&TIMEOUTS), Verdict::Stuck);
+        assert_eq!(activity.check_timeouts(&TIMEOUTS), TimeoutCheck::Stalled);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_just_connected_may_send_a_request_while_the_server_drains() {
-        let pulse = Arc::new(Pulse::new());
+        let activity = Arc::new(ConnectionActivity::new());
         let opened = Instant::now();
         pass(5).await;
-        assert_eq!(pulse.start_draining(), Some(opened + FIRST_REQUEST));
-        drop(pulse.begin(Sharing::InTurn));
-        assert_eq!(pulse.start_draining(), None);
+        assert_eq!(activity.start_draining(), Some(opened + FIRST_REQUEST));
+        drop(activity.begin(Multiplexing::Sequential));
+        assert_eq!(activity.start_draining(), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_between_requests_and_before_the_first() {
-        let pulse = Arc::new(Pulse::new());
+        let activity = Arc::new(ConnectionActivity::new());
         let opened = Instant::now();
         pass(1).await;
-        assert_eq!(pulse.idle_since(), Some(opened));
-        let turn = pulse.begin(Sharing::InTurn);
-        assert_eq!(pulse.idle_since(), None);
-        drop(turn);
-        pulse.write_blocked();
-        assert_eq!(pulse.idle_since(), None);
-        pulse.sent();
-        assert_eq!(pulse.idle_since(), Some(Instant::now()));
+        assert_eq!(activity.idle_since(), Some(opened));
+        let guard = activity.begin(Multiplexing::Sequential);
+        assert_eq!(activity.idle_since(), None);
+        drop(guard);
+        activity.write_blocked();
+        assert_eq!(activity.idle_since(), None);
+        activity.sent();
+        assert_eq!(activity.idle_since(), Some(Instant::now()));
     }
 }

@@ -1,7 +1,7 @@
 //! Compares the graphs that a handler expects with the graphs that its version has.
 //!
 //! The comparison is made when a version is loaded, so that a handler built for another model fails
-//! before its first request. All disagreements are reported, for `wisp check`.
+//! before its first request. All signature_mismatches are reported, for `wisp check`.
 
 use std::fmt;
 use wisp_sandbox::handler::HandlerSignature;
@@ -11,23 +11,23 @@ use wisp_tensor::{Dimension, Signature, TensorSpec};
 
 /// One point in which a handler and a graph disagree, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disagreement(String);
+pub struct SignatureMismatch(String);
 
-impl fmt::Display for Disagreement {
+impl fmt::Display for SignatureMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
 /// Returns every disagreement between the signatures that the handler expects and those of the graphs.
-pub fn disagreements(handler: &HandlerSignature, graphs: &Graphs) -> Vec<Disagreement> {
+pub fn signature_mismatches(handler: &HandlerSignature, graphs: &Graphs) -> Vec<SignatureMismatch> {
     let mut found = Vec::new();
     for (name, expected) in &handler.graphs {
         match graphs.find(name) {
             Some(graph) => compare(name, expected, graph.signature(), &mut found),
             None => {
                 let known: Vec<_> = graphs.names().collect();
-                found.push(Disagreement(format!(
+                found.push(SignatureMismatch(format!(
                     "the handler uses the graph `{name}`, the version has: {}",
                     known.join(", ")
                 )));
@@ -37,7 +37,7 @@ pub fn disagreements(handler: &HandlerSignature, graphs: &Graphs) -> Vec<Disagre
     found
 }
 
-fn compare(graph: &str, expected: &Signature, actual: &Signature, found: &mut Vec<Disagreement>) {
+fn compare(graph: &str, expected: &Signature, actual: &Signature, found: &mut Vec<SignatureMismatch>) {
     let sides = [
         (Side::Input, &expected.inputs, &actual.inputs),
         (Side::Output, &expected.outputs, &actual.outputs),
@@ -46,7 +46,7 @@ fn compare(graph: &str, expected: &Signature, actual: &Signature, found: &mut Ve
         for spec in expected {
             let subject = format!("{side} `{}` of graph `{graph}`", spec.name);
             match actual.iter().find(|other| other.name == spec.name) {
-                None => found.push(Disagreement(format!(
+                None => found.push(SignatureMismatch(format!(
                     "the handler expects {subject}, the graph has: {}",
                     actual
                         .iter()
@@ -57,14 +57,14 @@ fn compare(graph: &str, expected: &Signature, actual: &Signature, found: &mut Ve
                 Some(other) => found.extend(
                     differences(side, spec, other)
                         .into_iter()
-                        .map(|difference| Disagreement(format!("{subject} {difference}"))),
+                        .map(|difference| SignatureMismatch(format!("{subject} {difference}"))),
                 ),
             }
         }
     }
     for spec in &actual.inputs {
         if !expected.inputs.iter().any(|other| other.name == spec.name) {
-            found.push(Disagreement(format!(
+            found.push(SignatureMismatch(format!(
                 "graph `{graph}` needs input `{}`, which the handler does not give",
                 spec.name
             )));
@@ -72,7 +72,7 @@ fn compare(graph: &str, expected: &Signature, actual: &Signature, found: &mut Ve
     }
     for spec in actual.inputs.iter().chain(&actual.outputs) {
         if !is_representable(spec.element_type) {
-            found.push(Disagreement(format!(
+            found.push(SignatureMismatch(format!(
                 "`{}` of graph `{graph}` is {}, which wasi:nn cannot carry; serve the model without a handler",
                 spec.name, spec.element_type
             )));

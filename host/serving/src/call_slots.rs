@@ -1,35 +1,35 @@
-//! A bounded number of places for the calls of one model version, first come, first served.
+//! A bounded number of call_slots for the calls of one model version, first come, first served.
 //!
 //! A call that would probably wait beyond its deadline is refused at once. The estimate uses the number
-//! of waiting calls and the time that places were recently held.
+//! of waiting calls and the time that call_slots were recently held.
 
-use crate::expected_wait::{Crowded, ExpectedWait, InFlight};
+use crate::expected_wait::{WouldMissDeadline, ExpectedWait, InFlight};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The places of a model version. Lifetime: a model version.
+/// The call_slots of a model version. Lifetime: a model version.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct CallSlots {
     free: Arc<Semaphore>,
-    /// The expected wait for a place, by the time that places were recently held.
+    /// The expected wait for a place, by the time that call_slots were recently held.
     wait: Arc<ExpectedWait>,
 }
 
 /// One place, which becomes free when it is dropped. Lifetime: one request.
 #[derive(Debug)]
-pub(crate) struct Place {
-    of: Arc<Places>,
+pub(crate) struct CallSlot {
+    of: Arc<CallSlots>,
     since: Instant,
     _permit: OwnedSemaphorePermit,
     _in_flight: InFlight,
 }
 
-impl Places {
-    /// Returns `count` places, at least 1. A count above the limit of a semaphore is no bound in practice.
-    pub(crate) fn new(count: usize) -> Arc<Places> {
+impl CallSlots {
+    /// Returns `count` call_slots, at least 1. A count above the limit of a semaphore is no bound in practice.
+    pub(crate) fn new(count: usize) -> Arc<CallSlots> {
         let count = count.clamp(1, Semaphore::MAX_PERMITS);
-        Arc::new(Places {
+        Arc::new(CallSlots {
             free: Arc::new(Semaphore::new(count)),
             wait: ExpectedWait::new(count),
         })
@@ -38,8 +38,8 @@ impl Places {
     /// Waits for a place. The caller bounds the wait by `deadline`.
     ///
     /// # Errors
-    /// Returns [`Crowded`] if the wait would probably outlast `deadline`, or if it has left too little time.
-    pub(crate) async fn enter(self: &Arc<Places>, deadline: Instant) -> Result<Place, Crowded> {
+    /// Returns [`WouldMissDeadline`] if the wait would probably outlast `deadline`, or if it has left too little time.
+    pub(crate) async fn acquire(self: &Arc<CallSlots>, deadline: Instant) -> Result<CallSlot, WouldMissDeadline> {
         let free = Arc::clone(&self.free);
         let call = self.wait.begin();
         if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
@@ -47,13 +47,13 @@ impl Places {
         }
         call.check_wait(deadline)?;
         // The semaphore is never closed; if it were, no place would be available either.
-        let permit = free.acquire_owned().await.map_err(|_| Crowded)?;
+        let permit = free.acquire_owned().await.map_err(|_| WouldMissDeadline)?;
         self.wait.check_start(Instant::now(), deadline)?;
         Ok(self.place(permit, call))
     }
 
-    fn place(self: &Arc<Places>, permit: OwnedSemaphorePermit, call: InFlight) -> Place {
-        Place {
+    fn place(self: &Arc<CallSlots>, permit: OwnedSemaphorePermit, call: InFlight) -> CallSlot {
+        CallSlot {
             of: Arc::clone(self),
             since: Instant::now(),
             _permit: permit,
@@ -62,7 +62,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for CallSlot {
     fn drop(&mut self) {
         self.of.wait.record(self.since.elapsed());
     }
@@ -80,21 +80,21 @@ mod tests {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Returns places after 100 calls that each held one for `held`.
-    fn held_for(count: usize, held: Duration) -> Arc<Places> {
-        let places = Places::new(count);
+    /// Returns call_slots after 100 calls that each held one for `held`.
+    fn held_for(count: usize, held: Duration) -> Arc<CallSlots> {
+        let call_slots = CallSlots::new(count);
         for _ in 0..100 {
-            places.wait.record(held);
+            call_slots.wait.record(held);
         }
-        places
+        call_slots
     }
 
     #[tokio::test]
     async fn a_place_is_had_again_when_it_was_given_back() -> anyhow::Result<()> {
-        let places = Places::new(1);
+        let call_slots = CallSlots::new(1);
         let deadline = Instant::now() + Duration::from_secs(60);
-        let first = places.enter(deadline).await?;
-        let mut second = pin!(places.enter(deadline));
+        let first = call_slots.acquire(deadline).await?;
+        let mut second = pin!(call_slots.acquire(deadline));
         assert!(poll(second.as_mut()).is_pending());
         drop(first);
         assert!(matches!(poll(second.as_mut()), Poll::Ready(Ok(_))));
@@ -103,36 +103,36 @@ mod tests {
 
     #[tokio::test]
     async fn who_could_not_be_answered_in_time_is_refused_at_once() -> anyhow::Result<()> {
-        let places = held_for(2, Duration::from_secs(4));
+        let call_slots = held_for(2, Duration::from_secs(4));
         let deadline = Instant::now() + Duration::from_secs(10);
-        let _taken = (places.enter(deadline).await?, places.enter(deadline).await?);
+        let _taken = (call_slots.acquire(deadline).await?, call_slots.acquire(deadline).await?);
         // The two waiting calls wait a turn of 4 s and take one themselves; a third would end after 12 s.
-        let (mut first, mut second) = (pin!(places.enter(deadline)), pin!(places.enter(deadline)));
+        let (mut first, mut second) = (pin!(call_slots.acquire(deadline)), pin!(call_slots.acquire(deadline)));
         assert!(poll(first.as_mut()).is_pending());
         assert!(poll(second.as_mut()).is_pending());
-        assert_eq!(places.enter(deadline).await.err(), Some(Crowded));
+        assert_eq!(call_slots.acquire(deadline).await.err(), Some(WouldMissDeadline));
         Ok(())
     }
 
     #[tokio::test]
     async fn a_free_place_is_given_whatever_was_measured() -> anyhow::Result<()> {
-        let places = held_for(1, Duration::from_secs(100));
+        let call_slots = held_for(1, Duration::from_secs(100));
         let deadline = Instant::now() + Duration::from_secs(10);
-        assert!(places.enter(deadline).await.is_ok());
+        assert!(call_slots.acquire(deadline).await.is_ok());
         Ok(())
     }
 
     #[tokio::test]
     async fn a_call_that_gives_up_waiting_is_no_longer_counted() -> anyhow::Result<()> {
-        let places = held_for(1, Duration::from_secs(4));
+        let call_slots = held_for(1, Duration::from_secs(4));
         let deadline = Instant::now() + Duration::from_secs(10);
-        let _taken = places.enter(deadline).await?;
+        let _taken = call_slots.acquire(deadline).await?;
         {
-            let mut waiting = pin!(places.enter(deadline));
+            let mut waiting = pin!(call_slots.acquire(deadline));
             assert!(poll(waiting.as_mut()).is_pending());
-            assert_eq!(places.enter(deadline).await.err(), Some(Crowded));
+            assert_eq!(call_slots.acquire(deadline).await.err(), Some(WouldMissDeadline));
         }
-        let mut next = pin!(places.enter(deadline));
+        let mut next = pin!(call_slots.acquire(deadline));
         assert!(poll(next.as_mut()).is_pending());
         Ok(())
     }

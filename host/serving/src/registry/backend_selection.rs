@@ -2,7 +2,7 @@
 //!
 //! The setting `backend = "auto"` selects this. Every available backend loads the graph and computes the
 //! same inputs. Backends whose outputs differ from the reference are excluded, and the fastest of the
-//! rest is kept. A decision also holds after a restart: it is measured again only if the graph, its
+//! rest is chosen. A selection also holds after a restart: it is measured again only if the graph, its
 //! settings or the backends have changed.
 
 use serde::{Deserialize, Serialize};
@@ -23,15 +23,15 @@ const BUDGET: Duration = Duration::from_millis(500);
 /// different orders, and in deep graphs the differences add up to this; a wrong output is far beyond it.
 const TOLERANCE: f64 = 1e-2;
 
-/// The directory of stored decisions. Lifetime: the process.
+/// The directory of stored selections. Lifetime: the process.
 #[derive(Debug, Clone)]
-pub struct DecisionStore {
+pub struct BackendSelectionStore {
     directory: PathBuf,
 }
 
-/// The backend that was kept, and the measurements of all candidates.
+/// The backend that was chosen, and the measurements of all candidates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Decision {
+pub struct BackendSelection {
     /// The name of the backend.
     pub backend: String,
     /// All backends that were tried, in the order of [`Backends::all`].
@@ -53,73 +53,73 @@ pub struct Candidate {
     pub problem: Option<String>,
 }
 
-/// A loaded graph and the decision that selected its backend.
+/// A loaded graph and the selection that selected its backend.
 #[derive(Debug)]
-pub(crate) struct Decided {
+pub(crate) struct Selected {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) graph: Arc<dyn Graph>,
-    pub(crate) decision: Decision,
+    pub(crate) selection: BackendSelection,
 }
 
 /// The reason that no backend was selected.
 #[derive(Debug, thiserror::Error)]
-pub enum DecisionError {
-    /// No backend can load the graph, or the backend of a stored decision no longer can.
+pub enum BackendSelectionError {
+    /// No backend can load the graph, or the backend of a stored selection no longer can.
     #[error(transparent)]
     Backend(BackendError),
-    #[error("failed to keep the decision for an engine in `{}`", path.display())]
-    Keep {
+    #[error("failed to store the selected backend in `{}`", path.display())]
+    Store {
         path: PathBuf,
         source: std::io::Error,
     },
 }
 
-// === impl DecisionStore ===
+// === impl BackendSelectionStore ===
 
-impl DecisionStore {
-    /// Returns a store in this directory, which is created with the first decision.
-    pub fn new(directory: PathBuf) -> DecisionStore {
-        DecisionStore { directory }
+impl BackendSelectionStore {
+    /// Returns a store in this directory, which is created with the first selection.
+    pub fn new(directory: PathBuf) -> BackendSelectionStore {
+        BackendSelectionStore { directory }
     }
 
-    /// Loads the graph at `path` with the backend of a stored decision, or decides now.
-    pub(crate) fn decide(
+    /// Loads the graph at `path` with the backend of a stored selection, or decides now.
+    pub(crate) fn select(
         &self,
         backends: &Backends,
         path: &Path,
         options: &LoadOptions,
-    ) -> Result<Decided, DecisionError> {
+    ) -> Result<Selected, BackendSelectionError> {
         let candidates: Vec<&Arc<dyn Backend>> = backends
             .all()
             .filter(|backend| backend.available().is_ok())
             .collect();
         let record = self.record(path, options);
-        if let Some(decision) = read(&record)
-            && decision.is_of(&candidates)
-            && let Some(backend) = candidates.iter().find(|b| b.name() == decision.backend)
+        if let Some(selection) = read(&record)
+            && selection.is_of(&candidates)
+            && let Some(backend) = candidates.iter().find(|b| b.name() == selection.backend)
         {
-            return Ok(Decided {
+            return Ok(Selected {
                 graph: backend
                     .load(path, options)
-                    .map_err(DecisionError::Backend)?,
+                    .map_err(BackendSelectionError::Backend)?,
                 backend: Arc::clone(backend),
-                decision,
+                selection,
             });
         }
-        let decided = measure(&candidates, path, options).map_err(DecisionError::Backend)?;
-        write(&record, &decided.decision).map_err(|source| DecisionError::Keep {
+        let selected = measure(&candidates, path, options).map_err(BackendSelectionError::Backend)?;
+        write(&record, &selected.selection).map_err(|source| BackendSelectionError::Store {
             path: self.directory.clone(),
             source,
         })?;
-        Ok(decided)
+        Ok(selected)
     }
 
-    /// Returns the path of the decision for this graph with these settings.
+    /// Returns the path of the selection for this graph with these settings.
     fn record(&self, path: &Path, options: &LoadOptions) -> PathBuf {
         let LoadOptions { device, threads } = options;
         let mut hasher = blake3::Hasher::new();
         // Opening a pipe would block, and reading a device never ends. A path that is not a readable file
-        // has no decision either; its backend reports the error.
+        // has no selection either; its backend reports the error.
         if let Ok((file, _)) = open_regular(path) {
             let _ = hasher.update_reader(file);
         }
@@ -132,26 +132,26 @@ impl DecisionStore {
 /// The size limit of a record in bytes; a record has a few lines for each backend.
 const MAX_RECORD_BYTES: u64 = 64 << 10;
 
-/// Reads a stored decision; `None` if it is missing or invalid.
-fn read(record: &Path) -> Option<Decision> {
+/// Reads a stored selection; `None` if it is missing or invalid.
+fn read(record: &Path) -> Option<BackendSelection> {
     let text = read_regular_text(record, MAX_RECORD_BYTES).ok()?;
     toml::from_str(&text).ok()
 }
 
-fn write(record: &Path, decision: &Decision) -> std::io::Result<()> {
+fn write(record: &Path, selection: &BackendSelection) -> std::io::Result<()> {
     let directory = record.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory)?;
-    let text = toml::to_string(decision).map_err(std::io::Error::other)?;
+    let text = toml::to_string(selection).map_err(std::io::Error::other)?;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(text.as_bytes())?;
     file.persist(record)?;
     Ok(())
 }
 
-// === impl Decision ===
+// === impl BackendSelection ===
 
-impl Decision {
-    /// Returns whether the decision was made among these backends, in these versions.
+impl BackendSelection {
+    /// Returns whether the selection was made among these backends, in these versions.
     fn is_of(&self, candidates: &[&Arc<dyn Backend>]) -> bool {
         let same = |(candidate, backend): (&Candidate, &&Arc<dyn Backend>)| {
             candidate.backend == backend.name() && candidate.version == backend.version()
@@ -161,7 +161,7 @@ impl Decision {
     }
 }
 
-impl fmt::Display for Decision {
+impl fmt::Display for BackendSelection {
     /// Writes text such as `onnxruntime: tract 412.0 us, onnxruntime 151.2 us`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.backend)?;
@@ -179,7 +179,7 @@ impl fmt::Display for Decision {
 }
 
 /// A backend and the graph as it has loaded it.
-struct Tried<'a> {
+struct LoadedCandidate<'a> {
     backend: &'a Arc<dyn Backend>,
     found: Candidate,
     graph: Option<Arc<dyn Graph>>,
@@ -190,32 +190,32 @@ fn measure(
     candidates: &[&Arc<dyn Backend>],
     path: &Path,
     options: &LoadOptions,
-) -> Result<Decided, BackendError> {
+) -> Result<Selected, BackendError> {
     let mut first_error = None;
-    let mut tried: Vec<Tried> = Vec::new();
+    let mut tried: Vec<LoadedCandidate> = Vec::new();
     for backend in candidates {
-        let (tried_now, error) = load(backend, path, options);
-        tried.push(tried_now);
+        let (candidate, error) = load(backend, path, options);
+        tried.push(candidate);
         first_error = first_error.or(error);
     }
     compare(&mut tried);
-    let time = |tried: &Tried| tried.found.compute_microseconds.unwrap_or(f64::INFINITY);
-    let kept = tried
+    let time = |tried: &LoadedCandidate| tried.found.compute_microseconds.unwrap_or(f64::INFINITY);
+    let chosen = tried
         .iter()
         .filter(|tried| tried.found.problem.is_none())
         .min_by(|a, b| time(a).total_cmp(&time(b)))
         .or_else(|| tried.iter().find(|tried| tried.graph.is_some()));
-    let Some((backend, graph)) = kept.and_then(|kept| Some((kept.backend, kept.graph.as_ref()?)))
+    let Some((backend, graph)) = chosen.and_then(|chosen| Some((chosen.backend, chosen.graph.as_ref()?)))
     else {
         return Err(first_error.unwrap_or(BackendError::Unavailable {
             engine: "auto",
             reason: "there is no engine to choose from".to_owned(),
         }));
     };
-    Ok(Decided {
+    Ok(Selected {
         backend: Arc::clone(backend),
         graph: Arc::clone(graph),
-        decision: Decision {
+        selection: BackendSelection {
             backend: backend.name().to_owned(),
             candidates: tried.iter().map(|tried| tried.found.clone()).collect(),
         },
@@ -226,7 +226,7 @@ fn load<'a>(
     backend: &'a Arc<dyn Backend>,
     path: &Path,
     options: &LoadOptions,
-) -> (Tried<'a>, Option<BackendError>) {
+) -> (LoadedCandidate<'a>, Option<BackendError>) {
     let started = Instant::now();
     let loaded = backend.load(path, options);
     let took = u64::try_from(started.elapsed().as_micros()).ok();
@@ -242,7 +242,7 @@ fn load<'a>(
         difference: None,
         problem: error.as_ref().map(ToString::to_string),
     };
-    let tried = Tried {
+    let tried = LoadedCandidate {
         backend,
         found,
         graph,
@@ -252,12 +252,12 @@ fn load<'a>(
 
 /// Records the compute time of each backend that has loaded the graph, and whether its outputs
 /// equal those of the reference.
-fn compare(tried: &mut [Tried]) {
+fn compare(tried: &mut [LoadedCandidate]) {
     let graphs: Vec<Arc<dyn Graph>> = tried.iter().filter_map(|t| t.graph.clone()).collect();
     let Some(inputs) = inputs(&graphs) else {
         return;
     };
-    let answers: Vec<_> = tried
+    let outputs: Vec<_> = tried
         .iter()
         .map(|tried| Some(compute(&**tried.graph.as_ref()?, &inputs)))
         .collect();
@@ -265,26 +265,26 @@ fn compare(tried: &mut [Tried]) {
         .iter()
         .position(|tried| tried.found.backend == REFERENCE && tried.graph.is_some())
         .or_else(|| tried.iter().position(|tried| tried.graph.is_some()));
-    let expected = reference.and_then(|position| match &answers[position] {
-        Some(Ok(answer)) => Some(answer.clone()),
+    let expected = reference.and_then(|position| match &outputs[position] {
+        Some(Ok(output)) => Some(output.clone()),
         _ => None,
     });
     let graphs: Vec<&dyn Graph> = graphs.iter().map(|graph| &**graph).collect();
-    let mut paces = in_turns(&graphs, &inputs, BUDGET).into_iter();
-    for (tried, answer) in tried.iter_mut().zip(answers) {
-        let (Some(answer), Some(pace)) = (answer, tried.graph.as_ref().and_then(|_| paces.next()))
+    let mut summaries = in_turns(&graphs, &inputs, BUDGET).into_iter();
+    for (tried, output) in tried.iter_mut().zip(outputs) {
+        let (Some(output), Some(durations)) = (output, tried.graph.as_ref().and_then(|_| summaries.next()))
         else {
             continue;
         };
         let found = &mut tried.found;
-        match (answer, pace) {
-            (Ok(answer), Ok(pace)) => {
-                found.compute_microseconds = Some(pace.median.as_nanos() as f64 / 1e3);
+        match (output, durations) {
+            (Ok(output), Ok(durations)) => {
+                found.compute_microseconds = Some(durations.median.as_nanos() as f64 / 1e3);
                 let Some(expected) = &expected else { continue };
-                let difference = largest_difference(expected, &answer);
+                let difference = largest_difference(expected, &output);
                 found.difference = Some(difference);
                 if difference > TOLERANCE {
-                    found.problem = Some(format!("its answer differs by {difference:.1e}"));
+                    found.problem = Some(format!("its output differs by {difference:.1e}"));
                 }
             }
             (Err(error), _) | (_, Err(error)) => found.problem = Some(error.to_string()),

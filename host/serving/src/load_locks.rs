@@ -14,7 +14,7 @@ const LOADS_AT_ONCE: usize = 4;
 
 /// The loads and unloads in progress. Lifetime: the process.
 #[derive(Debug)]
-pub struct LoadTurns {
+pub struct LoadLocks {
     /// The locks of the models that a task loads or waits for, and perhaps some unused ones.
     models: Mutex<HashMap<ModelName, Weak<AsyncMutex<()>>>>,
     loads: Arc<Semaphore>,
@@ -24,14 +24,14 @@ pub struct LoadTurns {
 
 /// The right to load or unload a model, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct LoadTurn {
+pub(crate) struct LoadLock {
     _model: OwnedMutexGuard<()>,
     _load: Option<OwnedSemaphorePermit>,
 }
 
-impl Default for LoadTurns {
-    fn default() -> LoadTurns {
-        LoadTurns {
+impl Default for LoadLocks {
+    fn default() -> LoadLocks {
+        LoadLocks {
             models: Mutex::default(),
             loads: Arc::new(Semaphore::new(LOADS_AT_ONCE)),
             all: Arc::default(),
@@ -39,9 +39,9 @@ impl Default for LoadTurns {
     }
 }
 
-impl LoadTurns {
+impl LoadLocks {
     /// Waits until the model may be loaded.
-    pub(crate) async fn load(&self, model: &ModelName) -> LoadTurn {
+    pub(crate) async fn load(&self, model: &ModelName) -> LoadLock {
         let mut turn = self.unload(model).await;
         // Taken after the model's own turn, so that a task that waits for that turn does not block the
         // loads of other models. The semaphore is never closed.
@@ -50,9 +50,9 @@ impl LoadTurns {
     }
 
     /// Waits until the model may be unloaded. Unloads are quick and do not count as loads.
-    pub(crate) async fn unload(&self, model: &ModelName) -> LoadTurn {
+    pub(crate) async fn unload(&self, model: &ModelName) -> LoadLock {
         let model = self.model(model);
-        LoadTurn {
+        LoadLock {
             _model: model.lock_owned().await,
             _load: None,
         }
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn one_model_has_one_turn_and_models_do_not_wait_for_each_other() {
-        let turns = LoadTurns::default();
+        let turns = LoadLocks::default();
         let first = now(turns.load(&name("a")));
         assert!(first.is_some());
         assert!(now(turns.load(&name("a"))).is_none());
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn more_loads_than_there_are_places_wait_and_unloads_do_not() {
-        let turns = LoadTurns::default();
+        let turns = LoadLocks::default();
         let load = |number| now(turns.load(&name(&format!("m{number}"))));
         let mut loads: Vec<_> = (0..LOADS_AT_ONCE).map(load).collect();
         assert!(loads.iter().all(Option::is_some));
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn names_that_nobody_waits_for_are_forgotten() {
-        let turns = LoadTurns::default();
+        let turns = LoadLocks::default();
         for number in 0..100 {
             drop(now(turns.load(&name(&format!("m{number}")))));
         }

@@ -5,7 +5,7 @@
 use crate::body::RequestBody;
 use crate::docs::Docs;
 use crate::failure::Failure;
-use crate::reply::Reply;
+use crate::http_response::HttpResponse;
 use http::request::Parts;
 use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
@@ -13,79 +13,83 @@ use wisp_protocol::call::{Call, Target};
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::route::route;
 use wisp_protocol::{content_coding, predict, tfs, v2};
-use wisp_serving::{Body, Serving, infer};
+use wisp_serving::{Serving, infer};
 
-/// The largest body of a repository request (index, load or unload), in bytes.
-const MAX_QUESTION_BYTES: usize = 16 * 1024;
+/// The largest body of a control request (index, load or unload), in bytes.
+const MAX_CONTROL_BYTES: usize = 16 * 1024;
 
 /// Returns the response to the request with this head.
-pub(crate) async fn answer(
+pub(crate) async fn dispatch(
     serving: &Serving,
     docs: &Docs,
     head: &Parts,
     body: &mut RequestBody<Incoming>,
-) -> Result<Reply, Failure> {
+) -> Result<HttpResponse, Failure> {
     check_host(head)?;
     let call = route(&head.method, head.uri.path(), &head.headers)?;
     body.set_coding(content_coding::of_body(&head.headers)?);
-    let reply = match call {
+    let response = match call {
         Call::Infer(call) => {
-            let inferred = infer(serving, call, body).await?;
-            let reply = Reply::from(inferred.reply).with_timings(&inferred.timings);
-            let reply = reply.holding(inferred.memory);
-            reply.compress_for(&head.headers, serving.offload()).await?
+            let slot = serving.admit(head);
+            let reading = body.read(serving.max_body_bytes());
+            let inferred = infer(serving, slot, call, reading).await?;
+            let response = HttpResponse::from(inferred.response).with_timings(&inferred.timings);
+            let response = response.holding(inferred.memory);
+            response
+                .compress_for(&head.headers, serving.offload())
+                .await?
         }
-        Call::ServerLive => Reply::document(v2::live()),
+        Call::ServerLive => HttpResponse::document(v2::live()),
         Call::ServerReady => match serving.is_ready() {
-            true => Reply::document(v2::ready(true)),
-            false => Reply::not_ready(v2::ready(false)),
+            true => HttpResponse::document(v2::ready(true)),
+            false => HttpResponse::not_ready(v2::ready(false)),
         },
         Call::Health => match serving.is_ready() {
-            true => Reply::document(predict::health(true)),
-            false => Reply::not_ready(predict::health(false)),
+            true => HttpResponse::document(predict::health(true)),
+            false => HttpResponse::not_ready(predict::health(false)),
         },
         Call::OpenApi => docs.openapi(serving, &head.headers).await?,
         Call::Docs(file) => docs.file(file, serving, &head.headers).await?,
-        Call::KserveLive => Reply::document(tfs::alive()),
-        Call::TfsModelList => Reply::document(tfs::model_list(&serving.models())),
+        Call::KserveLive => HttpResponse::document(tfs::alive()),
+        Call::TfsModelList => HttpResponse::document(tfs::model_list(&serving.models())),
         Call::TfsModelStatus(target) => {
-            Reply::document(tfs::model_status(&target.model, &serving.states(&target)?))
+            HttpResponse::document(tfs::model_status(&target.model, &serving.states(&target)?))
         }
         Call::TfsModelMetadata(target) => {
             let version = serving.version(&target)?;
-            Reply::document(tfs::model_metadata(version.description()))
+            HttpResponse::document(tfs::model_metadata(version.description()))
         }
-        Call::ServerMetadata => Reply::document(v2::server_metadata(env!("CARGO_PKG_VERSION"))),
+        Call::ServerMetadata => HttpResponse::document(v2::server_metadata(env!("CARGO_PKG_VERSION"))),
         Call::RepositoryIndex => index(serving, body).await?,
         Call::ModelReady(target) => model_ready(serving, &target)?,
         Call::ModelMetadata(target) => {
             let version = serving.version(&target)?;
             let versions = serving.ready_versions(&target.model)?;
-            Reply::document(v2::model_metadata(version.description(), &versions))
+            HttpResponse::document(v2::model_metadata(version.description(), &versions))
         }
         Call::ModelConfig(target) => {
             let version = serving.version(&target)?;
-            Reply::document(v2::model_config(version.description()))
+            HttpResponse::document(v2::model_config(version.description()))
         }
         Call::ModelStatistics(target) => {
-            Reply::document(v2::statistics(&serving.statistics(&target)?))
+            HttpResponse::document(v2::statistics(&serving.statistics(&target)?))
         }
-        Call::AllStatistics => Reply::document(v2::statistics(&serving.all_statistics())),
-        Call::ModelList => Reply::document(v2::model_list(&serving.models())),
+        Call::AllStatistics => HttpResponse::document(v2::statistics(&serving.all_statistics())),
+        Call::ModelList => HttpResponse::document(v2::model_list(&serving.models())),
         Call::RepositoryLoad(model) => {
             check_origin(head)?;
             check_control(body).await?;
             serving.load(model.clone()).await?;
-            Reply::document(v2::loaded(&model))
+            HttpResponse::document(v2::loaded(&model))
         }
         Call::RepositoryUnload(model) => {
             check_origin(head)?;
             check_control(body).await?;
             serving.unload(&model).await?;
-            Reply::document(v2::unloaded(&model))
+            HttpResponse::document(v2::unloaded(&model))
         }
     };
-    reply.reserve(serving.memory())
+    response.reserve(serving.memory())
 }
 
 /// Refuses requests from pages of other origins. A browser sends such a POST without a preflight and only
@@ -110,25 +114,25 @@ fn check_origin(head: &Parts) -> Result<(), Failure> {
 
 /// Checks the body of a request to load or unload a model.
 async fn check_control(body: &mut RequestBody<Incoming>) -> Result<(), Failure> {
-    let question = body.read(MAX_QUESTION_BYTES).await;
-    let question = question.map_err(wisp_serving::InferError::from)?;
-    Ok(v2::check_control(&question).map_err(wisp_serving::InferError::from)?)
+    let message = body.read(MAX_CONTROL_BYTES).await;
+    let message = message.map_err(wisp_serving::InferError::from)?;
+    Ok(v2::check_control(&message).map_err(wisp_serving::InferError::from)?)
 }
 
-async fn index(serving: &Serving, body: &mut RequestBody<Incoming>) -> Result<Reply, Failure> {
-    let question = body.read(MAX_QUESTION_BYTES).await;
-    let question = question.map_err(wisp_serving::InferError::from)?;
-    let filter = v2::decode_index(&question).map_err(wisp_serving::InferError::from)?;
+async fn index(serving: &Serving, body: &mut RequestBody<Incoming>) -> Result<HttpResponse, Failure> {
+    let message = body.read(MAX_CONTROL_BYTES).await;
+    let message = message.map_err(wisp_serving::InferError::from)?;
+    let filter = v2::decode_index(&message).map_err(wisp_serving::InferError::from)?;
     let mut entries = serving.index();
     entries.retain(|entry| filter.admits(entry));
-    Ok(Reply::document(v2::index(&entries)))
+    Ok(HttpResponse::document(v2::index(&entries)))
 }
 
-fn model_ready(serving: &Serving, target: &Target) -> Result<Reply, Failure> {
+fn model_ready(serving: &Serving, target: &Target) -> Result<HttpResponse, Failure> {
     match serving.check_ready(target) {
-        Ok(()) => Ok(Reply::document(v2::model_ready(&target.model, true))),
+        Ok(()) => Ok(HttpResponse::document(v2::model_ready(&target.model, true))),
         Err(error) if error.kind() == ErrorKind::Unavailable => {
-            Ok(Reply::not_ready(v2::model_ready(&target.model, false)))
+            Ok(HttpResponse::not_ready(v2::model_ready(&target.model, false)))
         }
         Err(error) => Err(error.into()),
     }

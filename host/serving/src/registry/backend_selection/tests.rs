@@ -1,16 +1,16 @@
-//! Tests of decisions among backends with a fixed output.
+//! Tests of selections among backends with a fixed output.
 
 use super::*;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use wisp_tensor::number::from_numbers;
 use wisp_tensor::{Dimension, ElementType, Shape, Signature, TensorSpec};
 
-/// A backend whose graphs return `answer` after computing for `work`.
+/// A backend whose graphs return `output` after computing for `work`.
 #[derive(Debug)]
 struct Rote {
     name: &'static str,
     version: &'static str,
-    answer: f64,
+    output: f64,
     work: Duration,
     loads: AtomicUsize,
 }
@@ -18,16 +18,16 @@ struct Rote {
 #[derive(Debug)]
 struct RoteGraph {
     signature: Signature,
-    answer: f64,
+    output: f64,
     work: Duration,
 }
 
 impl Rote {
-    fn new(name: &'static str, answer: f64, work: Duration) -> Rote {
+    fn new(name: &'static str, output: f64, work: Duration) -> Rote {
         Rote {
             name,
             version: "1",
-            answer,
+            output,
             work,
             loads: AtomicUsize::new(0),
         }
@@ -57,7 +57,7 @@ impl Backend for Rote {
                 inputs: vec![spec("x")],
                 outputs: vec![spec("y")],
             },
-            answer: self.answer,
+            output: self.output,
             work: self.work,
         }))
     }
@@ -75,7 +75,7 @@ impl Graph for RoteGraph {
         }
         let size = inputs[0].tensor.shape().dimensions()[0];
         let shape = Shape::new(vec![size]).expect("one axis is a shape");
-        let tensor = from_numbers(ElementType::Fp32, shape, || self.answer);
+        let tensor = from_numbers(ElementType::Fp32, shape, || self.output);
         Ok(vec![NamedTensor {
             name: "y".to_owned(),
             tensor: tensor.expect("it is small"),
@@ -83,30 +83,30 @@ impl Graph for RoteGraph {
     }
 }
 
-/// A decision store and the directory with the graph to decide for.
+/// A selection store and the directory with the graph to select for.
 struct Decisions {
     directory: tempfile::TempDir,
-    store: DecisionStore,
+    store: BackendSelectionStore,
 }
 
 impl Decisions {
     fn new() -> anyhow::Result<Decisions> {
         let directory = tempfile::tempdir()?;
-        let store = DecisionStore::new(directory.path().join("decisions"));
+        let store = BackendSelectionStore::new(directory.path().join("selections"));
         Ok(Decisions { directory, store })
     }
 
-    fn decide(&self, engines: &[Arc<Rote>], content: &str) -> anyhow::Result<Decision> {
+    fn select(&self, engines: &[Arc<Rote>], content: &str) -> anyhow::Result<BackendSelection> {
         let path = self.directory.path().join("model.onnx");
         std::fs::write(&path, content)?;
         let mut engines = engines.iter().map(|e| Arc::clone(e) as Arc<dyn Backend>);
         let default = engines.next().expect("there is an engine");
         let backends = Backends::new(default, engines.collect());
-        let decided = self
+        let selected = self
             .store
-            .decide(&backends, &path, &LoadOptions::default())?;
-        assert_eq!(decided.backend.name(), decided.decision.backend);
-        Ok(decided.decision)
+            .select(&backends, &path, &LoadOptions::default())?;
+        assert_eq!(selected.backend.name(), selected.selection.backend);
+        Ok(selected.selection)
     }
 }
 
@@ -121,53 +121,53 @@ fn engines(answer_of_quick: f64) -> [Arc<Rote>; 2] {
 
 #[test]
 fn the_fastest_engine_is_kept_and_not_measured_again() -> anyhow::Result<()> {
-    let decisions = Decisions::new()?;
+    let selections = Decisions::new()?;
     let engines = engines(1.0);
-    let first = decisions.decide(&engines, "a")?;
+    let first = selections.select(&engines, "a")?;
     assert_eq!(first.backend, "quick");
     assert!(first.candidates.iter().all(|c| c.difference == Some(0.0)));
-    assert_eq!(decisions.decide(&engines, "a")?, first);
+    assert_eq!(selections.select(&engines, "a")?, first);
     let loads = engines.each_ref().map(|engine| engine.loads.load(SeqCst));
-    assert_eq!(loads, [2, 1], "only the one that is kept is loaded again");
+    assert_eq!(loads, [2, 1], "only the one that is chosen is loaded again");
     Ok(())
 }
 
 #[test]
 fn an_engine_that_answers_otherwise_is_out_however_fast() -> anyhow::Result<()> {
-    let decision = Decisions::new()?.decide(&engines(1.5), "a")?;
-    assert_eq!(decision.backend, REFERENCE);
-    let problem = decision.candidates[0].problem.as_deref();
-    assert_eq!(problem, Some("its answer differs by 5.0e-1"));
+    let selection = Decisions::new()?.select(&engines(1.5), "a")?;
+    assert_eq!(selection.backend, REFERENCE);
+    let problem = selection.candidates[0].problem.as_deref();
+    assert_eq!(problem, Some("its output differs by 5.0e-1"));
     Ok(())
 }
 
 #[test]
 fn another_graph_or_another_version_of_an_engine_is_measured_anew() -> anyhow::Result<()> {
-    let decisions = Decisions::new()?;
+    let selections = Decisions::new()?;
     let [quick, reference] = engines(1.0);
     let all = [quick, Arc::clone(&reference)];
-    decisions.decide(&all, "a")?;
-    decisions.decide(&all, "b")?;
+    selections.select(&all, "a")?;
+    selections.select(&all, "b")?;
     assert_eq!(reference.loads.load(SeqCst), 2);
     let newer = Arc::new(Rote {
         version: "2",
         ..Rote::new("quick", 2.0, Duration::ZERO)
     });
-    let decision = decisions.decide(&[newer, Arc::clone(&reference)], "a")?;
-    assert_eq!(decision.backend, REFERENCE, "{decision}");
+    let selection = selections.select(&[newer, Arc::clone(&reference)], "a")?;
+    assert_eq!(selection.backend, REFERENCE, "{selection}");
     Ok(())
 }
 
 #[test]
 fn a_graph_that_no_engine_loads_has_no_decision() -> anyhow::Result<()> {
-    let decisions = Decisions::new()?;
+    let selections = Decisions::new()?;
     let engine: Arc<dyn Backend> = Arc::new(Rote::new("quick", 1.0, Duration::ZERO));
     let backends = Backends::new(engine, Vec::new());
-    let missing = decisions.directory.path().join("missing.onnx");
-    let decided = (decisions.store).decide(&backends, &missing, &LoadOptions::default());
+    let missing = selections.directory.path().join("missing.onnx");
+    let selected = (selections.store).select(&backends, &missing, &LoadOptions::default());
     assert!(matches!(
-        decided,
-        Err(DecisionError::Backend(BackendError::Read(_)))
+        selected,
+        Err(BackendSelectionError::Backend(BackendError::Read(_)))
     ));
     Ok(())
 }

@@ -4,17 +4,14 @@
 //! This is the only module that converts errors to responses; `protocol::error` defines their statuses.
 
 use crate::failure::Failure;
-use crate::grpc::GrpcBody;
-use crate::pulse::Turn;
+use crate::connection_activity::RequestGuard;
+use crate::document_body::DocumentBody;
+use crate::framing::Framing;
 use crate::server_timing::{SERVER_TIMING, server_timing};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use wisp_protocol::content_coding::{AcceptedCoding, Coding, READ_CODINGS, depends_on_client};
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::reply::EncodedReply;
@@ -46,13 +43,9 @@ const SMALL_BYTES: usize = 4 * 1024;
 /// the bytes themselves.
 const HELD_BY_BODY_BYTES: usize = 64 * 1024;
 
-/// The most bytes that an HTTP/2 response returns at a time. The client must accept each frame before the
-/// next, which shows that it is reading; for HTTP/1 the socket shows this.
-pub(crate) const MAX_FRAME_BYTES: usize = 64 * 1024;
-
 /// A response that is not yet bound to a connection. Lifetime: one request.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct HttpResponse {
     status: StatusCode,
     content_type: HeaderValue,
     header_length: Option<usize>,
@@ -89,42 +82,12 @@ pub(crate) struct File {
     pub(crate) headers: HeaderMap,
 }
 
-/// The body of an HTTP response that is not gRPC. Lifetime: one request.
-#[derive(Debug)]
-pub(crate) struct ReplyBody {
-    chunks: std::vec::IntoIter<Bytes>,
-    /// The rest of a chunk that was too large for one frame.
-    rest: Bytes,
-    left: u64,
-    max_frame: usize,
-    /// The reservation of the chunks, unless they hold it themselves.
-    _memory: Option<Reservation>,
-    /// Keeps the connection from being idle until the body is dropped.
-    turn: Turn,
-}
+// === impl HttpResponse ===
 
-/// The body of any response. Lifetime: one request.
-#[derive(Debug)]
-pub(crate) enum ResponseBody {
-    Document(ReplyBody),
-    Grpc(GrpcBody),
-}
-
-/// The way in which a response's bytes are passed to hyper.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// Chunk by chunk, of any size.
-    Whole,
-    /// In frames of limited size.
-    Limited,
-}
-
-// === impl Reply ===
-
-impl Reply {
+impl HttpResponse {
     /// Returns a JSON document with status 200.
-    pub(crate) fn document(document: Bytes) -> Reply {
-        Reply {
+    pub(crate) fn document(document: Bytes) -> HttpResponse {
+        HttpResponse {
             status: StatusCode::OK,
             content_type: JSON,
             header_length: None,
@@ -137,7 +100,7 @@ impl Reply {
     }
 
     /// Returns a file, or status 304 if the client already has it.
-    pub(crate) fn file(file: File) -> Reply {
+    pub(crate) fn file(file: File) -> HttpResponse {
         let File {
             content_type,
             content,
@@ -145,7 +108,7 @@ impl Reply {
             varies,
             headers,
         } = file;
-        Reply {
+        HttpResponse {
             status: match content {
                 Some(_) => StatusCode::OK,
                 None => StatusCode::NOT_MODIFIED,
@@ -161,19 +124,19 @@ impl Reply {
     }
 
     /// Returns a JSON document that reports that something is not ready.
-    pub(crate) fn not_ready(document: Bytes) -> Reply {
-        Reply {
+    pub(crate) fn not_ready(document: Bytes) -> HttpResponse {
+        HttpResponse {
             status: ErrorKind::Unavailable.status(),
-            ..Reply::document(document)
+            ..HttpResponse::document(document)
         }
     }
 
     /// Returns an empty response with status 204.
-    pub(crate) fn no_content() -> Reply {
-        Reply {
+    pub(crate) fn no_content() -> HttpResponse {
+        HttpResponse {
             status: StatusCode::NO_CONTENT,
             chunks: Vec::new(),
-            ..Reply::document(Bytes::new())
+            ..HttpResponse::document(Bytes::new())
         }
     }
 
@@ -182,7 +145,7 @@ impl Reply {
     }
 
     /// Adds the timings of the inference as a header.
-    pub(crate) fn with_timings(mut self, timings: &Timings) -> Reply {
+    pub(crate) fn with_timings(mut self, timings: &Timings) -> HttpResponse {
         if let Ok(timings) = HeaderValue::from_maybe_shared(server_timing(timings)) {
             self.headers.insert(SERVER_TIMING, timings);
         }
@@ -190,13 +153,13 @@ impl Reply {
     }
 
     /// Holds this reservation until the response has been sent.
-    pub(crate) fn holding(mut self, reservation: Reservation) -> Reply {
+    pub(crate) fn holding(mut self, reservation: Reservation) -> HttpResponse {
         self.memory = Memory::Reserved(reservation);
         self
     }
 
     /// Reserves the bytes of the response until it has been sent, unless they are reserved already.
-    pub(crate) fn reserve(mut self, budget: &Arc<MemoryBudget>) -> Result<Reply, Failure> {
+    pub(crate) fn reserve(mut self, budget: &Arc<MemoryBudget>) -> Result<HttpResponse, Failure> {
         let bytes = match &self.memory {
             Memory::Reserved(_) => return Ok(self),
             Memory::Owned => self.bytes(),
@@ -225,7 +188,7 @@ impl Reply {
         mut self,
         headers: &HeaderMap,
         offload: &Offload,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<HttpResponse, Failure> {
         let bytes = self.bytes();
         let coding = AcceptedCoding::from_headers(headers).for_body(bytes);
         let varies = coding.is_some() || depends_on_client(bytes);
@@ -236,32 +199,22 @@ impl Reply {
             }
             self.chunks = vec![compressed];
         }
-        Ok(Reply {
+        Ok(HttpResponse {
             coding,
             varies,
             ..self
         })
     }
 
-    pub(crate) fn into_response(self, framing: Framing, mut turn: Turn) -> Response<ReplyBody> {
-        turn.start_replying();
+    pub(crate) fn into_response(self, framing: Framing, mut guard: RequestGuard) -> Response<DocumentBody> {
+        guard.start_replying();
         let bytes = self.bytes();
         let (chunks, memory) = match self.memory {
             Memory::Owned | Memory::Shared => (self.chunks, None),
             Memory::Reserved(memory) if bytes <= HELD_BY_BODY_BYTES => (self.chunks, Some(memory)),
             Memory::Reserved(memory) => (bind(self.chunks, memory), None),
         };
-        let body = ReplyBody {
-            left: bytes as u64,
-            chunks: chunks.into_iter(),
-            _memory: memory,
-            rest: Bytes::new(),
-            max_frame: match framing {
-                Framing::Whole => usize::MAX,
-                Framing::Limited => MAX_FRAME_BYTES,
-            },
-            turn,
-        };
+        let body = DocumentBody::new(chunks, memory, framing, guard);
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -285,14 +238,14 @@ impl Reply {
     }
 }
 
-impl From<EncodedReply> for Reply {
-    fn from(reply: EncodedReply) -> Reply {
+impl From<EncodedReply> for HttpResponse {
+    fn from(reply: EncodedReply) -> HttpResponse {
         let EncodedReply {
             content_type,
             header_length,
             chunks,
         } = reply;
-        Reply {
+        HttpResponse {
             status: StatusCode::OK,
             content_type: HeaderValue::from_static(content_type),
             header_length,
@@ -348,8 +301,8 @@ impl Failure {
         self,
         dialect: Dialect,
         framing: Framing,
-        turn: Turn,
-    ) -> Response<ReplyBody> {
+        guard: RequestGuard,
+    ) -> Response<DocumentBody> {
         let kind = self.kind();
         let status = match kind {
             // The client may have closed only its sending side. It can still read that its request was
@@ -357,11 +310,11 @@ impl Failure {
             ErrorKind::ClientGone => StatusCode::BAD_REQUEST,
             kind => dialect.status(kind),
         };
-        let reply = Reply {
+        let reply = HttpResponse {
             status,
-            ..Reply::document(v2::encode_error(&self.client_message()))
+            ..HttpResponse::document(v2::encode_error(&self.client_message()))
         };
-        let mut response = reply.into_response(framing, turn);
+        let mut response = reply.into_response(framing, guard);
         let headers = response.headers_mut();
         if let Some(methods) = self.allow() {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
@@ -373,88 +326,22 @@ impl Failure {
     }
 }
 
-// === impl ReplyBody ===
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.rest.is_empty() {
-            match self.chunks.next() {
-                Some(chunk) => self.rest = chunk,
-                None => return Poll::Ready(None),
-            }
-        }
-        let size = self.rest.len().min(self.max_frame);
-        let frame = self.rest.split_to(size);
-        self.left -= size as u64;
-        self.turn.got_on();
-        Poll::Ready(Some(Ok(Frame::data(frame))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    /// Returns the exact size, from which hyper sets the `content-length` header.
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
-}
-
-// === impl ResponseBody ===
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        match self.get_mut() {
-            ResponseBody::Document(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map_err(|never: Infallible| match never {}),
-            ResponseBody::Grpc(body) => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            ResponseBody::Document(body) => body.is_end_stream(),
-            ResponseBody::Grpc(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            ResponseBody::Document(body) => body.size_hint(),
-            ResponseBody::Grpc(body) => body.size_hint(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pulse::{Pulse, Sharing};
+    use crate::connection_activity::{ConnectionActivity, Multiplexing};
 
-    fn response(chunks: Vec<Bytes>, framing: Framing) -> Response<ReplyBody> {
-        let reply = Reply::from(EncodedReply {
+    fn response(chunks: Vec<Bytes>, framing: Framing) -> Response<DocumentBody> {
+        let reply = HttpResponse::from(EncodedReply {
             content_type: "application/octet-stream",
             header_length: Some(12),
             chunks,
         });
-        let pulse = Arc::new(Pulse::new());
-        reply.into_response(framing, pulse.begin(Sharing::InTurn))
+        let activity = Arc::new(ConnectionActivity::new());
+        reply.into_response(framing, activity.begin(Multiplexing::Sequential))
     }
 
-    fn frames(body: ReplyBody) -> Vec<Bytes> {
+    fn frames(body: DocumentBody) -> Vec<Bytes> {
         let mut body = std::pin::pin!(body);
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let next = || match body.as_mut().poll_frame(&mut cx) {
@@ -479,17 +366,17 @@ mod tests {
     #[test]
     fn what_an_answer_holds_is_reserved_until_its_last_byte_is_gone() -> anyhow::Result<()> {
         let budget = Arc::new(MemoryBudget::new(1 << 20));
-        let pulse = Arc::new(Pulse::new());
+        let activity = Arc::new(ConnectionActivity::new());
         let large = || Bytes::from(vec![1; 600_000]);
-        let reply = Reply::document(large()).reserve(&budget)?;
+        let reply = HttpResponse::document(large()).reserve(&budget)?;
         assert_eq!(budget.reserved(), 600_000);
-        let refused = Reply::document(large())
+        let refused = HttpResponse::document(large())
             .reserve(&budget)
             .map_err(|f| f.kind());
         assert_eq!(refused.err(), Some(ErrorKind::Unavailable));
         // Small responses and those that share their bytes still have room.
-        let small = Reply::document(Bytes::from_static(b"{}")).reserve(&budget)?;
-        let response = reply.into_response(Framing::Whole, pulse.begin(Sharing::InTurn));
+        let small = HttpResponse::document(Bytes::from_static(b"{}")).reserve(&budget)?;
+        let response = reply.into_response(Framing::Whole, activity.begin(Multiplexing::Sequential));
         let mut sent = frames(response.into_body());
         assert_eq!(
             budget.reserved(),

@@ -1,0 +1,42 @@
+//! Inference from a gRPC message that has been read.
+
+use super::admitted::AdmittedRequest;
+use crate::failure::Failure;
+use crate::server_timing::{SERVER_TIMING, server_timing};
+use std::future::ready;
+use tonic::metadata::MetadataValue;
+use wisp_protocol::call::InferCall;
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
+use wisp_serving::{Serving, infer};
+
+/// Runs the inference of a message, which the decoder of the call takes as its source. The memory of the
+/// response is held by the request.
+pub(super) async fn infer_message<D: RequestDecoder>(
+    serving: &Serving,
+    admitted: &AdmittedRequest,
+    call: InferCall<D>,
+    message: D::Source,
+) -> Result<tonic::Response<<D::Encoder as ResponseEncoder>::Encoded>, Failure> {
+    let slot = admitted.take_slot()?;
+    let inferred = infer(serving, slot, call, ready(Ok(message))).await?;
+    admitted.hold(inferred.memory);
+    let mut response = tonic::Response::new(inferred.response);
+    if let Ok(timings) = MetadataValue::try_from(server_timing(&inferred.timings)) {
+        response.metadata_mut().insert(SERVER_TIMING, timings);
+    }
+    Ok(response)
+}
+
+/// Runs one inference of the Open Inference Protocol, for a single request or for one on a stream.
+pub(super) async fn model_infer(
+    serving: &Serving,
+    admitted: &AdmittedRequest,
+    message: ModelInferRequest,
+) -> Result<tonic::Response<ModelInferResponse>, Failure> {
+    let target = messages::target(&message.model_name, &message.model_version)?;
+    let call = InferCall {
+        selection: Selection::Named(target),
+        decoder: ModelInferDecoder,
+    };
+    infer_message(serving, admitted, call, message).await
+}

@@ -1,0 +1,24 @@
+//! The reasons that the body of a request could not be read.
+
+use wisp_protocol::content_coding::Coding;
+
+/// The reason that a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the server's memory for requests is full; try again")]
+    NoRoom,
+    #[error("too many request bodies are arriving, and this one has waited the longest; try again")]
+    Evicted,
+    #[error("the server has no thread free to inflate the body; try again")]
+    NoThread,
+    #[error("the body did not arrive in time")]
+    Timeout,
+    #[error("the client went away")]
+    Disconnected,
+    #[error("the body is not framed as HTTP requires")]
+    Malformed,
+    #[error("the body is not a whole {0} stream and nothing else, as its content encoding says")]
+    NotInCoding(Coding),
+}

@@ -1,0 +1,55 @@
+//! The errors of calls to a model version.
+
+use crate::admission::AdmissionError;
+use crate::expected_wait::WouldMissDeadline;
+use wisp_sandbox::handler::HandlerError;
+use wisp_sandbox::nn::ComputeError;
+use wisp_tensor::SpecError;
+
+/// The reason that a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The request does not match the signature of the version.
+    #[error(transparent)]
+    Request(RequestError),
+    #[error(transparent)]
+    Admission(AdmissionError),
+    #[error(transparent)]
+    WouldMissDeadline(WouldMissDeadline),
+    #[error(transparent)]
+    Compute(ComputeError),
+    #[error(transparent)]
+    Handler(HandlerError),
+    /// The outputs of the handler do not match the signature of the version.
+    #[error("the handler's outputs do not match the signature of the model")]
+    HandlerOutputs(#[source] SpecError),
+    /// The outputs of the graph do not match its own signature.
+    #[error("the graph's outputs do not match its signature")]
+    GraphOutputs(#[source] SpecError),
+}
+
+/// The mismatch between a request and the signature. The message is for the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    #[error("input {0}")]
+    Input(SpecError),
+    #[error("the request has no inputs")]
+    NoInputs,
+    #[error("unknown output `{name}`, expected one of: {}", expected.join(", "))]
+    UnknownOutput { name: String, expected: Vec<String> },
+    #[error("output `{name}` is asked for twice")]
+    DuplicateOutput { name: String },
+    #[error("the batch (axis 0) of `{name}` is {size}, expected 1 to {max_batch_size}")]
+    BatchSize {
+        name: String,
+        size: u32,
+        max_batch_size: u32,
+    },
+    #[error("the batch (axis 0) of `{name}` is {size}, that of `{other}` is {other_size}")]
+    BatchMismatch {
+        name: String,
+        size: u32,
+        other: String,
+        other_size: u32,
+    },
+}

@@ -1,0 +1,255 @@
+//! A handler and the threads on which its calls run.
+//!
+//! The faster a version's calls are, the less of the work around them is worth its cost:
+//!
+//! - A *queued* call runs the guest on a fiber in the pool, and the computation on the threads of the graph.
+//! - An *inline* call runs entirely on one thread of the pool, guest and computation, without a fiber.
+//! - A *direct* call does the same on the thread of its caller, which serves connections.
+//!
+//! Inline and direct calls occupy their thread, so they have a time budget. A call that exceeds it, or that
+//! needs a graph which is not prepared yet, is repeated as a queued call. The handler cannot observe that,
+//! since it has no side effects. [`CallDurations`] chooses among the kinds by the recent durations of the
+//! calls, whatever their outcome.
+
+use crate::admission::Permit;
+use crate::call_durations::{CallDurations, CallKind};
+use crate::call_error::CallError;
+use crate::call_slots::CallSlots;
+use crate::fair_pool::{FairPool, Flow};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use wisp_protocol::call::InferRequest;
+use wisp_sandbox::handler::{Handler, HandlerAnswer, HandlerCall, HandlerError};
+use wisp_sandbox::nn::ComputeError;
+
+/// The time that an inline call may occupy its thread.
+const INLINE_BUDGET: Duration = Duration::from_millis(10);
+
+/// The time that a direct call may occupy its thread, which other connections wait for. The epoch that
+/// ends the call adds up to twice its length of 5 ms.
+const DIRECT_BUDGET: Duration = Duration::from_millis(2);
+
+/// The fastest kind of call that a handler may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecutionMode {
+    /// On the thread of the connection, as long as calls take microseconds.
+    Direct,
+    /// On one thread of the pool, as long as calls are short.
+    Inline,
+    /// The guest on a fiber, and the computation on the threads of the graph.
+    Queued,
+}
+
+/// A handler with its jobs in the pool. Lifetime: a model version.
+#[derive(Debug)]
+pub struct HandlerExecutor {
+    handler: Arc<Handler>,
+    durations: CallDurations,
+    flow: Flow,
+    slots: Arc<CallSlots>,
+}
+
+/// The response of a handler, and the names of the outputs that its request selected.
+#[derive(Debug)]
+pub(crate) struct HandlerCalled {
+    pub(crate) selected: Vec<String>,
+    pub(crate) answer: HandlerAnswer,
+}
+
+/// A request whose call runs on one thread. Lifetime: one request.
+struct InlineCall {
+    handler: Arc<Handler>,
+    request: InferRequest,
+    arrived: Instant,
+    deadline: Instant,
+    budget: Duration,
+}
+
+/// The outcome of an inline or direct call.
+enum InlineOutcome {
+    Called(HandlerCalled),
+    /// The call exceeded its time budget, or a graph must be prepared first; contains the request for a
+    /// repetition.
+    Repeat(InferRequest),
+}
+
+/// The outcome of a queued call.
+struct QueuedOutcome {
+    selected: Vec<String>,
+    result: Result<HandlerAnswer, HandlerError>,
+    started: Instant,
+}
+
+// === impl HandlerExecutor ===
+
+impl HandlerExecutor {
+    /// Returns a handler whose calls run in `pool` unless they are direct. At most `slots` queued calls run
+    /// at the same time.
+    pub fn new(
+        handler: Handler,
+        mode: ExecutionMode,
+        pool: &Arc<FairPool>,
+        slots: usize,
+    ) -> HandlerExecutor {
+        HandlerExecutor {
+            handler: Arc::new(handler),
+            durations: CallDurations::new(mode),
+            flow: pool.flow(),
+            slots: CallSlots::new(slots),
+        }
+    }
+
+    /// Calls the handler for one admitted request, before `deadline`.
+    pub(crate) async fn call(
+        &self,
+        request: InferRequest,
+        permit: &Permit,
+        deadline: Instant,
+    ) -> Result<HandlerCalled, CallError> {
+        let arrived = Instant::now();
+        let kind = self.durations.kind();
+        let budget = match kind {
+            CallKind::Direct => DIRECT_BUDGET,
+            CallKind::Inline => INLINE_BUDGET,
+            CallKind::Queued => {
+                return self.call_queued(request, permit, arrived, deadline).await;
+            }
+        };
+        let call = InlineCall {
+            handler: Arc::clone(&self.handler),
+            request,
+            arrived,
+            deadline,
+            budget,
+        };
+        let (outcome, took) = match kind {
+            CallKind::Direct => call.run(),
+            _ => self.call_inline(call).await?,
+        };
+        self.durations.add(took);
+        match outcome? {
+            InlineOutcome::Called(called) => Ok(called),
+            InlineOutcome::Repeat(request) => {
+                self.durations.exceeded_budget(kind);
+                self.call_queued(request, permit, arrived, deadline).await
+            }
+        }
+    }
+
+    /// Makes the call on a fiber.
+    async fn call_queued(
+        &self,
+        request: InferRequest,
+        permit: &Permit,
+        arrived: Instant,
+        deadline: Instant,
+    ) -> Result<HandlerCalled, CallError> {
+        let called = self.run_queued(request, permit, deadline);
+        let called = match tokio::time::timeout_at(deadline.into(), called).await {
+            Ok(called) => called?,
+            Err(_) => return Err(CallError::Handler(HandlerError::Deadline)),
+        };
+        let mut answer = called.result.map_err(CallError::Handler)?;
+        self.durations
+            .add(answer.usage.guest + answer.usage.compute);
+        answer.usage.queue += called.started.saturating_duration_since(arrived);
+        Ok(HandlerCalled {
+            selected: called.selected,
+            answer,
+        })
+    }
+
+    async fn run_queued(
+        &self,
+        request: InferRequest,
+        permit: &Permit,
+        deadline: Instant,
+    ) -> Result<QueuedOutcome, CallError> {
+        let slot = self.slots.acquire(deadline).await;
+        let slot = slot.map_err(CallError::WouldMissDeadline)?;
+        let instance = permit.instance(deadline).await;
+        let instance = instance.map_err(CallError::Admission)?;
+        let handler = Arc::clone(&self.handler);
+        let call = async move {
+            // An abandoned call ends on its own thread, a little after its request. Its slots are free
+            // only once the instance is gone.
+            let _slots = (slot, instance);
+            let started = Instant::now();
+            let result = handler.infer(handler_call(&request, deadline)).await;
+            QueuedOutcome {
+                selected: request.outputs,
+                result,
+                started,
+            }
+        };
+        let lost = |lost| CallError::Handler(HandlerError::Host(Box::new(lost)));
+        self.flow.run(call).await.map_err(lost)
+    }
+
+    /// Runs the call on a thread of the pool.
+    async fn call_inline(
+        &self,
+        call: InlineCall,
+    ) -> Result<(Result<InlineOutcome, CallError>, Duration), CallError> {
+        let deadline = call.deadline;
+        let (response, outcome) = oneshot::channel();
+        let job = move || {
+            if !response.is_closed() {
+                // The caller may have gone in between; the outcome is then dropped.
+                let _ = response.send(call.run());
+            }
+        };
+        let overloaded = |_| CallError::Compute(ComputeError::Overloaded);
+        self.flow.submit(job).map_err(overloaded)?;
+        match tokio::time::timeout_at(deadline.into(), outcome).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(_)) => Err(CallError::Handler(HandlerError::Host(
+                "the call was lost with its thread".into(),
+            ))),
+            Err(_) => Err(CallError::Handler(HandlerError::Deadline)),
+        }
+    }
+}
+
+// === impl InlineCall ===
+
+impl InlineCall {
+    /// Runs the whole call on this thread, and returns the time that it took.
+    fn run(self) -> (Result<InlineOutcome, CallError>, Duration) {
+        let InlineCall {
+            handler,
+            request,
+            arrived,
+            deadline,
+            budget,
+        } = self;
+        let started = Instant::now();
+        let budget_end = started + budget;
+        let called = handler.infer_inline(handler_call(&request, deadline.min(budget_end)));
+        let outcome = match called {
+            Ok(mut answer) => {
+                answer.usage.queue += started.saturating_duration_since(arrived);
+                Ok(InlineOutcome::Called(HandlerCalled {
+                    selected: request.outputs,
+                    answer,
+                }))
+            }
+            Err(HandlerError::Unprepared) => Ok(InlineOutcome::Repeat(request)),
+            Err(HandlerError::Deadline) if budget_end < deadline => {
+                Ok(InlineOutcome::Repeat(request))
+            }
+            Err(error) => Err(CallError::Handler(error)),
+        };
+        (outcome, started.elapsed())
+    }
+}
+
+fn handler_call(request: &InferRequest, deadline: Instant) -> HandlerCall<'_> {
+    HandlerCall {
+        inputs: &request.inputs,
+        parameters: &request.parameters,
+        outputs: &request.outputs,
+        deadline,
+    }
+}
