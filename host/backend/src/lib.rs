@@ -2,12 +2,11 @@
 //!
 //! A [`Backend`] loads a [`Graph`] from a model file. A [`Graph`] is shared by all its users and computes
 //! on the calling thread; its signature is read from the file. Each backend is one module behind a
-//! feature, and none falls back to another; [`Backends`] finds them by name. Computing blocks, so
-//! [`worker`] gives a graph its own OS threads, and a [`Cancellation`] ends a computation that takes too
-//! long. [`sample`] generates inputs for warming, and [`measure`] compares graphs of one model.
+//! feature, and none falls back to another; [`Backends`] finds them by name. Computing blocks; a
+//! [`Cancellation`] ends a computation that takes too long. [`sample`] generates inputs for warming, and [`measure`] compares graphs of one model.
 //!
 //! Invariant: no async code here, and no input makes a compute panic past its caller. Backends are
-//! foreign code, so the worker catches their panics.
+//! foreign code, so the threads that call them catch their panics.
 #![deny(unsafe_code)]
 
 mod backends;
@@ -33,13 +32,9 @@ mod panic;
 #[cfg(feature = "tract")]
 mod probe;
 pub mod process_memory;
-#[cfg(feature = "threads")]
-mod rows;
 pub mod sample;
 #[cfg(feature = "tract")]
 pub mod tract;
-#[cfg(feature = "threads")]
-pub mod worker;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -64,6 +59,12 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     /// backend cannot load any model.
     fn available(&self) -> Result<(), BackendError> {
         Ok(())
+    }
+
+    /// Returns whether the rows of a batch may be computed faster one by one than together, which the
+    /// caller should then measure.
+    fn rows_may_be_faster(&self) -> bool {
+        false
     }
 
     /// Reads, checks and optimises the model file at `path`. Blocks, for seconds with a large model.

@@ -144,6 +144,11 @@ impl Backend for Tract {
         VERSION.to_owned()
     }
 
+    /// Returns `true`, since tract fuses convolutions only for a batch of one.
+    fn rows_may_be_faster(&self) -> bool {
+        true
+    }
+
     fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
         let runtime = match options.device {
             Device::Cpu => None,
@@ -159,10 +164,7 @@ impl Backend for Tract {
             Some((Format::Nnef, _)) => nnef::load(path).and_then(SymbolicModel::of_nnef),
             _ => of_onnx(onnx::read(path, ENGINE)?, path.parent()),
         };
-        let graph = self.serve(symbolic.map_err(load_error)?, runtime)?;
-        #[cfg(feature = "threads")]
-        let graph = crate::rows::split_where_faster(graph, options.threads)?;
-        Ok(graph)
+        self.serve(symbolic.map_err(load_error)?, runtime)
     }
 }
 

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wisp_backend::measure::{Pace, REFERENCE, in_turns, largest_difference, varied_inputs};
 use wisp_backend::{Backends, Graph, LoadOptions};
+use wisp_serving::per_row_graph::load_graph;
 use wisp_serving::registry::model_file::ModelFile;
 use wisp_serving::registry::repository::{MAIN_GRAPH, version_files};
 use wisp_tensor::Dimension;
@@ -132,7 +133,7 @@ impl Comparison<'_> {
         let mut loaded: Vec<(&'static str, Arc<dyn Graph>)> = Vec::new();
         for backend in backends.all() {
             let cost = load::measure(backend.name(), path, options, args)?;
-            let graph = backend.load(path, options);
+            let graph = load_graph(&**backend, path, options);
             reports.push(BackendReport {
                 backend: backend.name(),
                 version: backend.version(),

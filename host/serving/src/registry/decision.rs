@@ -5,6 +5,7 @@
 //! rest is kept. A decision also holds after a restart: it is measured again only if the graph, its
 //! settings or the backends have changed.
 
+use crate::per_row_graph::load_graph;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::Write;
@@ -99,9 +100,7 @@ impl DecisionStore {
             && let Some(backend) = candidates.iter().find(|b| b.name() == decision.backend)
         {
             return Ok(Decided {
-                graph: backend
-                    .load(path, options)
-                    .map_err(DecisionError::Backend)?,
+                graph: load_graph(&***backend, path, options).map_err(DecisionError::Backend)?,
                 backend: Arc::clone(backend),
                 decision,
             });
@@ -228,7 +227,7 @@ fn load<'a>(
     options: &LoadOptions,
 ) -> (Tried<'a>, Option<BackendError>) {
     let started = Instant::now();
-    let loaded = backend.load(path, options);
+    let loaded = load_graph(&**backend, path, options);
     let took = u64::try_from(started.elapsed().as_micros()).ok();
     let (graph, error) = match loaded {
         Ok(graph) => (Some(graph), None),

@@ -5,15 +5,16 @@
 //! sizes besides the batch. For each new set of such sizes, a few rows of the first batch are therefore
 //! computed both ways, and the faster way is kept. Rows whose outputs depend on each other stay together.
 
-use crate::measure::largest_difference;
-use crate::worker::{WorkerOptions, Workers};
-use crate::{BackendError, Cancellation, Graph};
+use crate::worker_pool::{WorkerOptions, Workers};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use wisp_backend::measure::largest_difference;
+use wisp_backend::{Backend, BackendError, Cancellation, Graph, LoadOptions};
 use wisp_tensor::batch::{split, stack};
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
@@ -37,14 +38,14 @@ const MAX_DECISIONS: usize = 256;
 
 /// A graph and its decisions on batches. Lifetime: a model version.
 #[derive(Debug)]
-struct RowGraph {
+struct PerRowGraph {
     graph: Arc<dyn Graph>,
     /// The threads that help the thread of the caller; `None` if only one thread is allowed.
     helpers: Option<Workers>,
     decisions: Mutex<HashMap<Vec<u32>, Way>>,
 }
 
-/// The way that a batch is computed.
+/// The way in which a batch is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// All rows together.
@@ -62,12 +63,29 @@ struct Batch {
 
 type RowAnswer = (usize, Result<Vec<NamedTensor>, BackendError>);
 
+/// Loads the graph at `path` with `backend`. If the backend may compute rows faster one by one, each
+/// batch is computed the faster way, on up to as many threads as the options allow.
+pub fn load_graph(
+    backend: &dyn Backend,
+    path: &Path,
+    options: &LoadOptions,
+) -> Result<Arc<dyn Graph>, BackendError> {
+    let graph = backend.load(path, options)?;
+    if !backend.rows_may_be_faster() {
+        return Ok(graph);
+    }
+    split_where_faster(graph, options.threads).map_err(|error| BackendError::Load {
+        engine: backend.name(),
+        reason: format!("failed to start the threads that compute rows: {error}"),
+    })
+}
+
 /// Returns `graph` with each batch computed the faster way, on up to `threads` threads. Returns the graph
 /// unchanged if axis 0 is not a batch.
-pub(crate) fn split_where_faster(
+fn split_where_faster(
     graph: Arc<dyn Graph>,
     threads: NonZeroUsize,
-) -> Result<Arc<dyn Graph>, BackendError> {
+) -> std::io::Result<Arc<dyn Graph>> {
     let signature = graph.signature();
     if signature.inputs.is_empty() || !signature.has_batch_axis() {
         return Ok(graph);
@@ -75,20 +93,20 @@ pub(crate) fn split_where_faster(
     let helpers = match NonZeroUsize::new(threads.get() - 1) {
         Some(threads) => {
             let options = WorkerOptions { threads, queue: 64 };
-            Some(Workers::spawn("wisp-rows", options).map_err(BackendError::Read)?)
+            Some(Workers::spawn("wisp-rows", options)?)
         }
         None => None,
     };
-    Ok(Arc::new(RowGraph {
+    Ok(Arc::new(PerRowGraph {
         graph,
         helpers,
         decisions: Mutex::default(),
     }))
 }
 
-// === impl RowGraph ===
+// === impl PerRowGraph ===
 
-impl RowGraph {
+impl PerRowGraph {
     /// Returns the decision for these sizes besides the batch, if there is one.
     fn decided(&self, sizes: &[u32]) -> Option<Way> {
         let decisions = self.decisions();
@@ -201,7 +219,7 @@ impl RowGraph {
     }
 }
 
-impl Graph for RowGraph {
+impl Graph for PerRowGraph {
     fn signature(&self) -> &Signature {
         self.graph.signature()
     }

@@ -105,7 +105,7 @@ fn a_graph_that_gains_by_batches_gets_them_whole() -> anyhow::Result<()> {
         mixes_rows: false,
         ..Doubling::new(Duration::ZERO)
     });
-    let graph = RowGraph {
+    let graph = PerRowGraph {
         graph: Arc::clone(&doubling) as Arc<dyn Graph>,
         helpers: None,
         decisions: Mutex::default(),
@@ -132,7 +132,7 @@ fn rows_that_depend_on_each_other_stay_together() -> anyhow::Result<()> {
 
 #[test]
 fn other_sizes_are_decided_for_anew_and_only_so_many_are_remembered() -> anyhow::Result<()> {
-    let graph = RowGraph {
+    let graph = PerRowGraph {
         graph: Arc::new(Doubling::new(Duration::from_millis(1))),
         helpers: None,
         decisions: Mutex::default(),
