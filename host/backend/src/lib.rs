@@ -1,6 +1,6 @@
 //! Graphs and the backends that compute them.
 //!
-//! A [`Backend`] loads a [`Graph`] from a model file. A [`Graph`] is shared by all its users and computes
+//! A [`Backend`] loads a [`Graph`] from a [`ModelSource`]. A [`Graph`] is shared by all its users and computes
 //! on the calling thread; its signature is read from the file. Each backend is one module behind a
 //! feature, and none falls back to another; [`Backends`] finds them by name. Computing blocks; a
 //! [`Cancellation`] ends a computation that takes too long. [`sample`] generates inputs for warming, and [`measure`] compares graphs of one model.
@@ -19,6 +19,7 @@ pub mod format;
 #[cfg(feature = "threads")]
 pub mod measure;
 pub mod memory;
+mod model_source;
 #[cfg(feature = "tract")]
 mod one_line;
 #[cfg(feature = "tract")]
@@ -37,7 +38,6 @@ pub mod sample;
 pub mod tract;
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
@@ -45,6 +45,7 @@ pub use backends::Backends;
 pub use cancellation::{Cancellation, OnCancel};
 pub use device::{Device, UnknownDevice};
 pub use format::Format;
+pub use model_source::ModelSource;
 pub use sample::sample_inputs;
 
 /// An inference backend, which loads model files into graphs.
@@ -67,8 +68,12 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
         false
     }
 
-    /// Reads, checks and optimises the model file at `path`. Blocks, for seconds with a large model.
-    fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError>;
+    /// Reads, checks and optimises a model. Blocks, for seconds with a large model.
+    fn load(
+        &self,
+        source: ModelSource<'_>,
+        options: &LoadOptions,
+    ) -> Result<Arc<dyn Graph>, BackendError>;
 }
 
 /// The settings of a model for its backend.

@@ -17,13 +17,13 @@ mod signature;
 use self::external_tensor::ExternalTensors;
 use self::graph::OrtGraph;
 use self::library::Library;
-use crate::{Backend, BackendError, Device, Format, Graph, LoadOptions, memory, onnx};
+use crate::{Backend, BackendError, Device, Format, Graph, LoadOptions, ModelSource, memory, onnx};
 use ort::ep::{CUDA, ExecutionProvider};
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use prost::Message;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 // Tensors are little-endian in Wisp and native in ONNX Runtime; neither side swaps.
@@ -114,22 +114,26 @@ impl Backend for OnnxRuntime {
         self.open().map(drop)
     }
 
-    fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
+    fn load(
+        &self,
+        source: ModelSource<'_>,
+        options: &LoadOptions,
+    ) -> Result<Arc<dyn Graph>, BackendError> {
         let library = self.open()?;
-        if let Some((Format::Nnef, _)) = Format::of(path) {
+        if source.format() == Format::Nnef {
             return Err(load_error("it reads ONNX; NNEF is tract's".to_owned()));
         }
-        let mut content = onnx::read_content(path, ENGINE)?;
+        let mut content = onnx::read_content(source, ENGINE)?;
         let mut model = onnx::decode(&content, ENGINE)?;
         onnx::check_counts(&model).map_err(load_error)?;
-        let external = ExternalTensors::take(&mut model, path.parent()).map_err(load_error)?;
+        let external = ExternalTensors::take(&mut model, source.directory()).map_err(load_error)?;
         let changes = [
             onnx::remove_zip_maps(&mut model),
             onnx::guard_integer_divisions(&mut model).map_err(load_error)?,
             external.has_moved(),
         ];
         if changes.contains(&true) {
-            content = model.encode_to_vec();
+            content = model.encode_to_vec().into();
         }
         drop(model);
         let mut builder = Session::builder(&library.environment).map_err(failed_load)?;

@@ -38,7 +38,9 @@ use crate::onnx;
 use crate::ordered::in_order;
 use crate::probe::{TimeLimit, probe};
 use crate::sample::Sample;
-use crate::{Backend, BackendError, Cancellation, Device, Format, Graph, LoadOptions, memory};
+use crate::{
+    Backend, BackendError, Cancellation, Device, Format, Graph, LoadOptions, ModelSource, memory,
+};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
@@ -110,12 +112,6 @@ impl Tract {
         Tract { memory }
     }
 
-    /// Loads the ONNX model in `content`, which has no external data.
-    pub fn load_bytes(&self, content: &[u8]) -> Result<Arc<dyn Graph>, BackendError> {
-        let symbolic = of_onnx(onnx::decode(content, ENGINE)?, None);
-        self.serve(symbolic.map_err(load_error)?, None)
-    }
-
     /// Returns the graph after a trial computation. `runtime` computes it on another device than the CPU.
     fn serve(
         &self,
@@ -149,7 +145,11 @@ impl Backend for Tract {
         true
     }
 
-    fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
+    fn load(
+        &self,
+        source: ModelSource<'_>,
+        options: &LoadOptions,
+    ) -> Result<Arc<dyn Graph>, BackendError> {
         let runtime = match options.device {
             Device::Cpu => None,
             Device::Cuda(index) => {
@@ -160,9 +160,9 @@ impl Backend for Tract {
                 })?)
             }
         };
-        let symbolic = match Format::of(path) {
-            Some((Format::Nnef, _)) => nnef::load(path).and_then(SymbolicModel::of_nnef),
-            _ => of_onnx(onnx::read(path, ENGINE)?, path.parent()),
+        let symbolic = match source.format() {
+            Format::Nnef => nnef::load(source).and_then(SymbolicModel::of_nnef),
+            Format::Onnx => of_onnx(onnx::read(source, ENGINE)?, source.directory()),
         };
         self.serve(symbolic.map_err(load_error)?, runtime)
     }

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wisp_backend::measure::largest_difference;
-use wisp_backend::{Backend, BackendError, Cancellation, Graph, LoadOptions};
+use wisp_backend::{Backend, BackendError, Cancellation, Graph, LoadOptions, ModelSource};
 use wisp_tensor::batch::{split, stack};
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
@@ -70,7 +70,7 @@ pub fn load_graph(
     path: &Path,
     options: &LoadOptions,
 ) -> Result<Arc<dyn Graph>, BackendError> {
-    let graph = backend.load(path, options)?;
+    let graph = backend.load(ModelSource::Path(path), options)?;
     if !backend.rows_may_be_faster() {
         return Ok(graph);
     }

@@ -20,7 +20,11 @@ fn encode(file: OnnxFile) -> Vec<u8> {
 }
 
 fn load_file(file: OnnxFile) -> Result<Arc<dyn Graph>, BackendError> {
-    Tract::new().load_bytes(&encode(file))
+    load_bytes(&encode(file))
+}
+
+fn load_bytes(content: &[u8]) -> Result<Arc<dyn Graph>, BackendError> {
+    Tract::new().load(ModelSource::onnx(content), &LoadOptions::default())
 }
 
 fn fp32(name: &str, dimensions: &[u32], values: &[f32]) -> NamedTensor {
@@ -397,8 +401,10 @@ fn a_text_that_is_repeated_beyond_memory_is_refused() {
         .node("Gather", &["x", "i"], &["y"])
         .output("y");
     let memory = Arc::new(MemoryBudget::new(256 << 20));
-    let graph = Tract::with_memory(Arc::clone(&memory));
-    let graph = graph.load_bytes(&encode(file)).unwrap();
+    let backend = Tract::with_memory(Arc::clone(&memory));
+    let content = encode(file);
+    let graph = backend.load(ModelSource::onnx(&content), &LoadOptions::default());
+    let graph = graph.unwrap();
     let compute = |length: usize, count: u32| {
         let text = vec![b'a'; length];
         let x = Tensor::from_elements([text.as_slice()].into_iter()).unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, Graph, LoadOptions};
+use wisp_backend::{Backend, Graph, LoadOptions, ModelSource};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
 use wisp_sandbox::engine::{Engine, EngineOptions};
@@ -68,7 +68,7 @@ pub(crate) fn measure(repository: &Path) -> Result<()> {
     let wasm = std::fs::read(repository.join("wine/1/handler.wasm"))?;
     let component = CheckedComponent::load(&engine, &store, &wasm)?;
     let graph = Tract::new().load(
-        &repository.join("wine/1/model.onnx"),
+        ModelSource::Path(&repository.join("wine/1/model.onnx")),
         &LoadOptions::default(),
     )?;
     let inputs = [features("features")?];

@@ -336,7 +336,7 @@ fn damaged_operators_never_panic() {
             let mut damaged = bytes.clone();
             let bit = usize::try_from(random >> 16).unwrap() % (bytes.len() * 8);
             damaged[bit / 8] ^= 1 << (bit % 8);
-            match Tract::new().load_bytes(&damaged) {
+            match load_bytes(&damaged) {
                 Ok(graph) => {
                     loaded += 1;
                     graph.compute(&graph.sample_inputs().unwrap()).unwrap();
