@@ -158,40 +158,40 @@ pub enum BackendError {
         expected: Vec<&'static str>,
     },
     /// The backend or the requested device is missing on this machine; the reason contains how to install it.
-    #[error("{engine} is not available: {reason}")]
+    #[error("{backend} is not available: {reason}")]
     Unavailable {
-        engine: &'static str,
+        backend: &'static str,
         reason: String,
     },
     /// The file cannot be read.
     #[error("failed to read the model file")]
     Read(#[source] std::io::Error),
     /// This backend cannot serve the file; the reason names the operator or input at fault.
-    #[error("{engine} cannot load the model: {reason}")]
+    #[error("{backend} cannot load the model: {reason}")]
     Load {
-        engine: &'static str,
+        backend: &'static str,
         reason: String,
     },
     /// These inputs cannot be computed although the signature allows them, for example because of sizes
     /// that an operator of the graph refuses. The reason is for the log and may contain internals.
-    #[error("{engine} refused the inputs: {reason}")]
+    #[error("{backend} refused the inputs: {reason}")]
     Inputs {
-        engine: &'static str,
+        backend: &'static str,
         reason: String,
     },
     /// There is not enough memory for this computation beside the running ones; a later attempt may succeed.
-    #[error("{engine} has no memory for the computation now: {reason}")]
+    #[error("{backend} has no memory for the computation now: {reason}")]
     Overloaded {
-        engine: &'static str,
+        backend: &'static str,
         reason: String,
     },
     /// The computation was cancelled before it was finished.
     #[error("the computation was cancelled")]
     Cancelled,
     /// The backend failed.
-    #[error("{engine} failed: {reason}")]
+    #[error("{backend} failed: {reason}")]
     Compute {
-        engine: &'static str,
+        backend: &'static str,
         reason: String,
     },
 }

@@ -34,12 +34,12 @@ use tract_onnx::pb::ModelProto;
 /// The size limit of the format: a protobuf message is smaller. External data files may be larger.
 pub(crate) const MAX_FILE_BYTES: u64 = i32::MAX as u64;
 
-/// Reads the model. Errors contain the name `engine`.
+/// Reads the model. Errors contain the name `backend`.
 pub(crate) fn read(
     source: ModelSource<'_>,
-    engine: &'static str,
+    backend: &'static str,
 ) -> Result<ModelProto, BackendError> {
-    decode(&read_content(source, engine)?, engine)
+    decode(&read_content(source, backend)?, backend)
 }
 
 /// Returns the bytes of the model.
@@ -47,27 +47,27 @@ pub(crate) fn read(
 /// Only a regular file is read: another file may be endless or block for ever without a writer.
 pub(crate) fn read_content<'a>(
     source: ModelSource<'a>,
-    engine: &'static str,
+    backend: &'static str,
 ) -> Result<Cow<'a, [u8]>, BackendError> {
     match source {
         ModelSource::Path(path) => {
             let (_, size) = open_regular(path).map_err(BackendError::Read)?;
-            check_size(size, engine)?;
+            check_size(size, backend)?;
             let content = read_regular(path, MAX_FILE_BYTES).map_err(BackendError::Read)?;
             Ok(Cow::Owned(content))
         }
         ModelSource::Bytes { content, .. } => {
-            check_size(u64::try_from(content.len()).unwrap_or(u64::MAX), engine)?;
+            check_size(u64::try_from(content.len()).unwrap_or(u64::MAX), backend)?;
             Ok(Cow::Borrowed(content))
         }
     }
 }
 
-fn check_size(size: u64, engine: &'static str) -> Result<(), BackendError> {
+fn check_size(size: u64, backend: &'static str) -> Result<(), BackendError> {
     match size <= MAX_FILE_BYTES {
         true => Ok(()),
         false => Err(BackendError::Load {
-            engine,
+            backend,
             reason: format!(
                 "the file has {size} bytes, more than the 2 GiB of an ONNX file: weights beyond it belong \
                  beside it, as external data"
@@ -77,9 +77,9 @@ fn check_size(size: u64, engine: &'static str) -> Result<(), BackendError> {
 }
 
 /// Decodes the model in `content`.
-pub(crate) fn decode(content: &[u8], engine: &'static str) -> Result<ModelProto, BackendError> {
+pub(crate) fn decode(content: &[u8], backend: &'static str) -> Result<ModelProto, BackendError> {
     ModelProto::decode(content).map_err(|error| BackendError::Load {
-        engine,
+        backend,
         reason: format!("it is no ONNX file: {error}"),
     })
 }

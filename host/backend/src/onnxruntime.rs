@@ -30,7 +30,7 @@ use std::sync::Arc;
 #[cfg(target_endian = "big")]
 compile_error!("the onnxruntime backend needs a little-endian target");
 
-const ENGINE: &str = "onnxruntime";
+const NAME: &str = "onnxruntime";
 
 /// The ONNX Runtime backend. Lifetime: the process.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl OnnxRuntime {
     /// Registers a GPU with the session. Returns an error if the GPU cannot be used.
     fn register_cuda(&self, builder: &mut SessionBuilder, index: u32) -> Result<(), BackendError> {
         let unavailable = |reason: String| BackendError::Unavailable {
-            engine: ENGINE,
+            backend: NAME,
             reason: format!(
                 "device `cuda:{index}` cannot be used: {reason}; it takes an NVIDIA driver, and the \
                  libraries that `wisp backend install cuda` fetches"
@@ -92,7 +92,7 @@ impl OnnxRuntime {
     fn open(&self) -> Result<Library, BackendError> {
         let opened = library::open(self.library.as_deref(), self.max_compute_bytes);
         opened.map_err(|reason| BackendError::Unavailable {
-            engine: ENGINE,
+            backend: NAME,
             reason,
         })
     }
@@ -100,7 +100,7 @@ impl OnnxRuntime {
 
 impl Backend for OnnxRuntime {
     fn name(&self) -> &'static str {
-        ENGINE
+        NAME
     }
 
     fn version(&self) -> String {
@@ -123,8 +123,8 @@ impl Backend for OnnxRuntime {
         if source.format() == Format::Nnef {
             return Err(load_error("it reads ONNX; NNEF is tract's".to_owned()));
         }
-        let mut content = onnx::read_content(source, ENGINE)?;
-        let mut model = onnx::decode(&content, ENGINE)?;
+        let mut content = onnx::read_content(source, NAME)?;
+        let mut model = onnx::decode(&content, NAME)?;
         onnx::check_counts(&model).map_err(load_error)?;
         let external = ExternalTensors::take(&mut model, source.directory()).map_err(load_error)?;
         let changes = [
@@ -183,7 +183,7 @@ fn configured(
 
 fn load_error(reason: String) -> BackendError {
     BackendError::Load {
-        engine: ENGINE,
+        backend: NAME,
         reason,
     }
 }
@@ -194,14 +194,14 @@ fn failed_load(error: ort::Error) -> BackendError {
 
 fn inputs_error(reason: String) -> BackendError {
     BackendError::Inputs {
-        engine: ENGINE,
+        backend: NAME,
         reason,
     }
 }
 
 fn compute_error(reason: String) -> BackendError {
     BackendError::Compute {
-        engine: ENGINE,
+        backend: NAME,
         reason,
     }
 }

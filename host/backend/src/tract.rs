@@ -50,7 +50,7 @@ use tract_onnx::tract_core::runtime::Runtime;
 use wisp_tensor::memory_budget::MemoryBudget;
 use wisp_tensor::{NamedTensor, Signature, Tensor, TensorError};
 
-const ENGINE: &str = "tract";
+const NAME: &str = "tract";
 
 /// The version in the lock file; a test compares the two.
 const VERSION: &str = "0.23.9";
@@ -133,7 +133,7 @@ impl Tract {
 
 impl Backend for Tract {
     fn name(&self) -> &'static str {
-        ENGINE
+        NAME
     }
 
     fn version(&self) -> String {
@@ -155,14 +155,14 @@ impl Backend for Tract {
             Device::Cuda(index) => {
                 let found = cuda::runtime(index);
                 Some(found.map_err(|reason| BackendError::Unavailable {
-                    engine: ENGINE,
+                    backend: NAME,
                     reason,
                 })?)
             }
         };
         let symbolic = match source.format() {
             Format::Nnef => nnef::load(source).and_then(SymbolicModel::of_nnef),
-            Format::Onnx => of_onnx(onnx::read(source, ENGINE)?, source.directory()),
+            Format::Onnx => of_onnx(onnx::read(source, NAME)?, source.directory()),
         };
         self.serve(symbolic.map_err(load_error)?, runtime)
     }
@@ -177,14 +177,14 @@ fn of_onnx(mut proto: ModelProto, folder: Option<&Path>) -> Result<SymbolicModel
 
 fn load_error(fault: Fault) -> BackendError {
     BackendError::Load {
-        engine: ENGINE,
+        backend: NAME,
         reason: fault.into_reason(),
     }
 }
 
 fn inputs_error(reason: String) -> BackendError {
     BackendError::Inputs {
-        engine: ENGINE,
+        backend: NAME,
         reason,
     }
 }
@@ -193,12 +193,12 @@ fn compute_error(fault: Fault) -> BackendError {
     match fault {
         Fault::Value(reason) | Fault::Numbers(reason) => inputs_error(reason),
         Fault::NoMemory(reason) => BackendError::Overloaded {
-            engine: ENGINE,
+            backend: NAME,
             reason,
         },
         Fault::Cancelled => BackendError::Cancelled,
         fault => BackendError::Compute {
-            engine: ENGINE,
+            backend: NAME,
             reason: fault.into_reason(),
         },
     }
@@ -225,7 +225,7 @@ impl TractGraph {
             }
         });
         self.sample = found.map_err(|unprobed| BackendError::Load {
-            engine: ENGINE,
+            backend: NAME,
             reason: unprobed.into_reason(),
         })?;
         Ok(())

@@ -75,7 +75,7 @@ pub fn load_graph(
         return Ok(graph);
     }
     split_where_faster(graph, options.threads).map_err(|error| BackendError::Load {
-        engine: backend.name(),
+        backend: backend.name(),
         reason: format!("failed to start the threads that compute rows: {error}"),
     })
 }
@@ -350,7 +350,7 @@ fn stack_answers(rows: &[Vec<NamedTensor>]) -> Result<Vec<NamedTensor>, BackendE
 
 fn failed(reason: &str) -> BackendError {
     BackendError::Compute {
-        engine: "rows",
+        backend: "rows",
         reason: reason.to_owned(),
     }
 }

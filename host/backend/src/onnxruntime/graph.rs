@@ -4,7 +4,7 @@ use super::arena::{Arena, ArenaUse, Refusal};
 use super::external_tensor::Initializers;
 use super::interface::{RunOptions, Value, run};
 use super::signature;
-use super::{ENGINE, compute_error, failed_load, inputs_error, load_error, one_line};
+use super::{NAME, compute_error, failed_load, inputs_error, load_error, one_line};
 use crate::ordered::in_order;
 use crate::probe::{TimeLimit, Unprobed, probe};
 use crate::sample::Sample;
@@ -128,7 +128,7 @@ impl OrtGraph {
         Err(match refused {
             _ if cancellation.is_cancelled() => BackendError::Cancelled,
             Some(Refusal::Full(bytes)) if arena.is_shared() => BackendError::Overloaded {
-                engine: ENGINE,
+                backend: NAME,
                 reason: format!("{bytes} bytes more, with {max_bytes} for all computations"),
             },
             Some(Refusal::Full(bytes) | Refusal::TooLarge(bytes)) => inputs_error(format!(

@@ -207,7 +207,7 @@ fn measure(
     let Some((backend, graph)) = kept.and_then(|kept| Some((kept.backend, kept.graph.as_ref()?)))
     else {
         return Err(first_error.unwrap_or(BackendError::Unavailable {
-            engine: "auto",
+            backend: "auto",
             reason: "there is no engine to choose from".to_owned(),
         }));
     };

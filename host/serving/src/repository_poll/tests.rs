@@ -45,7 +45,7 @@ impl Backend for Words {
         match std::fs::read_to_string(path).map_err(BackendError::Read)? {
             word if word.starts_with("graph") => Ok(Arc::new(Nothing(Signature::default()))),
             _ => Err(BackendError::Load {
-                engine: "words",
+                backend: "words",
                 reason: "no graph".to_owned(),
             }),
         }

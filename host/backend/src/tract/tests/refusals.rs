@@ -12,7 +12,7 @@ use tract_onnx::pb::{StringStringEntryProto, TensorProto};
 pub(super) fn refusal(result: Result<Arc<dyn Graph>, BackendError>) -> String {
     match result {
         Err(BackendError::Load {
-            engine: "tract",
+            backend: "tract",
             reason,
         }) => reason,
         other => panic!("expected a refusal to load, got {other:?}"),
