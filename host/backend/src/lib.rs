@@ -16,18 +16,16 @@ mod cancellation;
 pub mod deadline;
 mod device;
 pub mod format;
+#[cfg(feature = "tract")]
+mod input_order;
 #[cfg(feature = "threads")]
 pub mod measure;
 pub mod memory;
 mod model_source;
 #[cfg(feature = "tract")]
-mod one_line;
-#[cfg(feature = "tract")]
 mod onnx;
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
-#[cfg(feature = "tract")]
-mod ordered;
 #[cfg(feature = "tract")]
 mod panic;
 #[cfg(feature = "tract")]

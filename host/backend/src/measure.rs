@@ -34,7 +34,7 @@ pub fn compute(
 
 /// The durations of a series of computations.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
+pub struct LatencySummary {
     pub median: Duration,
     /// The 99th percentile.
     pub p99: Duration,
@@ -96,7 +96,7 @@ pub fn in_turns(
     graphs: &[&dyn Graph],
     inputs: &[NamedTensor],
     budget: Duration,
-) -> Vec<Result<Pace, BackendError>> {
+) -> Vec<Result<LatencySummary, BackendError>> {
     let mut times: Vec<Result<Vec<Duration>, BackendError>> = graphs
         .iter()
         .map(|graph| compute(*graph, inputs).map(|_| Vec::new()))
@@ -115,15 +115,18 @@ pub fn in_turns(
             }
         }
     }
-    times.into_iter().map(|times| times.map(Pace::of)).collect()
+    times
+        .into_iter()
+        .map(|times| times.map(LatencySummary::of))
+        .collect()
 }
 
-impl Pace {
+impl LatencySummary {
     /// Returns the statistics of `times`; all are zero if there are none.
-    fn of(mut times: Vec<Duration>) -> Pace {
+    fn of(mut times: Vec<Duration>) -> LatencySummary {
         times.sort_unstable();
         let at = |index: usize| times.get(index).copied().unwrap_or_default();
-        Pace {
+        LatencySummary {
             median: at(times.len() / 2),
             p99: at((times.len() * 99) / 100),
             runs: times.len(),
@@ -179,7 +182,7 @@ mod tests {
     #[derive(Debug)]
     struct Echo {
         signature: Signature,
-        computes: AtomicUsize,
+        computations: AtomicUsize,
     }
 
     impl Echo {
@@ -195,7 +198,7 @@ mod tests {
                     inputs: vec![spec.clone()],
                     outputs: vec![spec],
                 },
-                computes: AtomicUsize::new(0),
+                computations: AtomicUsize::new(0),
             }
         }
     }
@@ -206,7 +209,7 @@ mod tests {
         }
 
         fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
-            self.computes.fetch_add(1, SeqCst);
+            self.computations.fetch_add(1, SeqCst);
             Ok(inputs.to_vec())
         }
     }
@@ -233,7 +236,7 @@ mod tests {
                 assert_eq!(pace?.runs, at_most);
             }
         }
-        assert_eq!(a.computes.load(SeqCst), b.computes.load(SeqCst));
+        assert_eq!(a.computations.load(SeqCst), b.computations.load(SeqCst));
         Ok(())
     }
 

@@ -25,6 +25,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use prost::Message;
 use std::path::PathBuf;
 use std::sync::Arc;
+use wisp_tensor::sanitize::shorten;
 
 // Tensors are little-endian in Wisp and native in ONNX Runtime; neither side swaps.
 #[cfg(target_endian = "big")]
@@ -86,7 +87,7 @@ impl OnnxRuntime {
         }
         let provider = CUDA::default().with_device_id(device);
         let registered = provider.register(builder);
-        registered.map_err(|error| unavailable(one_line(error.message())))
+        registered.map_err(|error| unavailable(short(error.message())))
     }
 
     fn open(&self) -> Result<Library, BackendError> {
@@ -159,7 +160,7 @@ fn configured(
     builder: SessionBuilder,
     options: &LoadOptions,
 ) -> Result<SessionBuilder, BackendError> {
-    let failed = |error: ort::Error<SessionBuilder>| load_error(one_line(error.message()));
+    let failed = |error: ort::Error<SessionBuilder>| load_error(short(error.message()));
     let builder = builder
         .with_optimization_level(GraphOptimizationLevel::All)
         .map_err(failed)?
@@ -189,7 +190,7 @@ fn load_error(reason: String) -> BackendError {
 }
 
 fn failed_load(error: ort::Error) -> BackendError {
-    load_error(one_line(error.message()))
+    load_error(short(error.message()))
 }
 
 fn inputs_error(reason: String) -> BackendError {
@@ -207,7 +208,7 @@ fn compute_error(reason: String) -> BackendError {
 }
 
 /// Shortens a message of the library. Messages span lines and may contain whole shapes and paths of its sources.
-fn one_line(text: &str) -> String {
+fn short(text: &str) -> String {
     const MAX_CHARS: usize = 400;
-    crate::one_line::one_line(text, MAX_CHARS)
+    shorten(text, MAX_CHARS)
 }

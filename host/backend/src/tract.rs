@@ -16,26 +16,26 @@ mod cuda;
 #[cfg(not(feature = "cuda"))]
 #[path = "tract/without_cuda.rs"]
 mod cuda;
-mod extreme;
 mod guard;
-mod known_faults;
-mod known_size;
+mod initializer;
 mod ml;
 mod model;
 mod nnef;
 mod operators;
 mod plan_cache;
 mod plan_cost;
-mod stored_tensor;
+mod reduce_min_max;
+mod size_limits;
+mod unsupported_ops;
 
 use self::checked_plan::CheckedPlan;
 use self::convert::{from_tract, to_tract};
-use self::guard::{Fault, guarded};
+use self::guard::{GuardError, guarded};
 use self::model::SymbolicModel;
 use self::plan_cache::PlanCache;
 use self::plan_cost::check_plan_cost;
+use crate::input_order::in_signature_order;
 use crate::onnx;
-use crate::ordered::in_order;
 use crate::probe::{TimeLimit, probe};
 use crate::sample::Sample;
 use crate::{
@@ -72,7 +72,7 @@ const MAX_VALUE_BYTES: i64 = 4 << 30;
 /// The maximum size of all values of one computation together, in bytes, if there is memory for more.
 const MAX_LIVE_BYTES: u64 = 8 << 30;
 
-type Plan = Result<Arc<CheckedPlan>, Fault>;
+type Plan = Result<Arc<CheckedPlan>, GuardError>;
 
 /// The tract backend. Lifetime: the process.
 #[derive(Debug)]
@@ -169,16 +169,16 @@ impl Backend for Tract {
 }
 
 /// Returns the model in `proto` with types and symbols. Its external data is in `folder`.
-fn of_onnx(mut proto: ModelProto, folder: Option<&Path>) -> Result<SymbolicModel, Fault> {
-    onnx::check_counts(&proto).map_err(Fault::Refused)?;
+fn of_onnx(mut proto: ModelProto, folder: Option<&Path>) -> Result<SymbolicModel, GuardError> {
+    onnx::check_counts(&proto).map_err(GuardError::Refused)?;
     onnx::prepare(&mut proto);
     SymbolicModel::load(&proto, folder)
 }
 
-fn load_error(fault: Fault) -> BackendError {
+fn load_error(error: GuardError) -> BackendError {
     BackendError::Load {
         backend: NAME,
-        reason: fault.into_reason(),
+        reason: error.into_reason(),
     }
 }
 
@@ -189,17 +189,17 @@ fn inputs_error(reason: String) -> BackendError {
     }
 }
 
-fn compute_error(fault: Fault) -> BackendError {
-    match fault {
-        Fault::Value(reason) | Fault::Numbers(reason) => inputs_error(reason),
-        Fault::NoMemory(reason) => BackendError::Overloaded {
+fn compute_error(error: GuardError) -> BackendError {
+    match error {
+        GuardError::Value(reason) | GuardError::Numbers(reason) => inputs_error(reason),
+        GuardError::NoMemory(reason) => BackendError::Overloaded {
             backend: NAME,
             reason,
         },
-        Fault::Cancelled => BackendError::Cancelled,
-        fault => BackendError::Compute {
+        GuardError::Cancelled => BackendError::Cancelled,
+        error => BackendError::Compute {
             backend: NAME,
-            reason: fault.into_reason(),
+            reason: error.into_reason(),
         },
     }
 }
@@ -214,14 +214,14 @@ impl TractGraph {
     /// operator that fails at every size is the more likely cause.
     fn probe(&mut self) -> Result<(), BackendError> {
         let found = probe(&self.symbolic.signature, |inputs| {
-            let ordered = in_order(self.signature(), inputs).map_err(inputs_error)?;
+            let ordered = in_signature_order(self.signature(), inputs).map_err(inputs_error)?;
             let plan = self.plan(&self.sizes(&ordered))?;
             // The limit does not include the preparation.
             let limit = TimeLimit::start();
             match self.run(&plan, &ordered, limit.cancellation()) {
                 // Encoders may refuse zeros and empty strings; the operators themselves are supported.
-                Ok(_) | Err(Fault::Value(_)) => Ok(()),
-                Err(fault) => Err(compute_error(fault)),
+                Ok(_) | Err(GuardError::Value(_)) => Ok(()),
+                Err(error) => Err(compute_error(error)),
             }
         });
         self.sample = found.map_err(|unprobed| BackendError::Load {
@@ -279,7 +279,7 @@ impl TractGraph {
         plan: &CheckedPlan,
         ordered: &[&Tensor],
         cancellation: &Cancellation,
-    ) -> Result<Vec<NamedTensor>, Fault> {
+    ) -> Result<Vec<NamedTensor>, GuardError> {
         let outputs = &self.symbolic.signature.outputs;
         let inputs = || {
             let pairs = ordered.iter().zip(&self.symbolic.input_types);
@@ -310,8 +310,8 @@ impl TractGraph {
         &self,
         inputs: &[NamedTensor],
         cancellation: &Cancellation,
-    ) -> Result<Result<Vec<NamedTensor>, Fault>, BackendError> {
-        let ordered = in_order(self.signature(), inputs).map_err(inputs_error)?;
+    ) -> Result<Result<Vec<NamedTensor>, GuardError>, BackendError> {
+        let ordered = in_signature_order(self.signature(), inputs).map_err(inputs_error)?;
         let plan = self.plan(&self.sizes(&ordered))?;
         Ok(self.run(&plan, &ordered, cancellation))
     }
@@ -322,7 +322,9 @@ impl TractGraph {
 fn usable(plan: &Plan) -> Result<Arc<CheckedPlan>, BackendError> {
     match plan {
         Ok(plan) => Ok(Arc::clone(plan)),
-        Err(Fault::Refused(reason) | Fault::Value(reason)) => Err(inputs_error(reason.clone())),
+        Err(GuardError::Refused(reason) | GuardError::Value(reason)) => {
+            Err(inputs_error(reason.clone()))
+        }
         Err(other) => Err(compute_error(other.clone())),
     }
 }
@@ -357,7 +359,7 @@ impl Graph for TractGraph {
         inputs: &[NamedTensor],
         cancellation: &Cancellation,
     ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
-        let ordered = match in_order(self.signature(), inputs) {
+        let ordered = match in_signature_order(self.signature(), inputs) {
             Ok(ordered) => ordered,
             Err(reason) => return Some(Err(inputs_error(reason))),
         };

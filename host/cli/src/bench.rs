@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use wisp_backend::measure::{Pace, REFERENCE, in_turns, largest_difference, varied_inputs};
+use wisp_backend::measure::{
+    LatencySummary, REFERENCE, in_turns, largest_difference, varied_inputs,
+};
 use wisp_backend::{Backends, Graph, LoadOptions};
 use wisp_serving::per_row_graph::load_graph;
 use wisp_serving::registry::model_file::ModelFile;
@@ -182,7 +184,8 @@ fn batch_reports(
     let paces = in_turns(&graphs, &inputs, budget);
     let mut reports = Vec::new();
     for ((backend, graph), pace) in loaded.iter().zip(paces) {
-        let (Ok(Pace { median, p99, runs }), Ok(answer)) = (pace, graph.compute(&inputs)) else {
+        let (Ok(LatencySummary { median, p99, runs }), Ok(answer)) = (pace, graph.compute(&inputs))
+        else {
             continue;
         };
         let microseconds = |time: Duration| time.as_secs_f64() * 1e6;

@@ -5,7 +5,7 @@
 //! deeply that parsing exhausts the stack, and a tensor must not claim more elements than it has bytes
 //! for. Archives inside the archive are not read.
 
-use super::guard::{Fault, guarded};
+use super::guard::{GuardError, guarded};
 use crate::ModelSource;
 use crate::bounded_file::open_regular;
 use flate2::read::GzDecoder;
@@ -30,7 +30,7 @@ const MAX_NESTING: usize = 64;
 const HEADER_BYTES: usize = 128;
 
 /// Loads the model in an archive.
-pub(super) fn load(source: ModelSource<'_>) -> Result<TypedModel, Fault> {
+pub(super) fn load(source: ModelSource<'_>) -> Result<TypedModel, GuardError> {
     guarded(|| {
         let mut archive: Box<dyn BufRead + '_> = match source {
             ModelSource::Path(path) => Box::new(BufReader::new(open_regular(path)?.0)),

@@ -22,7 +22,7 @@ const MAX_CONSTANT_BYTES: i64 = 1 << 30;
 const TAKE_SIZES: [&str; 4] = ["ConstantOfShape", "MultiBroadcastTo", "Reshape", "Tile"];
 
 /// Refuses a model with a value too large for any machine. The error names the value.
-pub(super) fn check_known_sizes(model: &mut InferenceModel) -> TractResult<()> {
+pub(super) fn check_size_limits(model: &mut InferenceModel) -> TractResult<()> {
     for id in model.eval_order()? {
         let node = model.node(id);
         let copied = |outlets: &[OutletId]| {
