@@ -31,7 +31,7 @@ pub fn split(tensor: &Tensor) -> Result<Vec<Tensor>, BatchError> {
         .map(|_| {
             let length = match element_type.size() {
                 Some(size) => shape.elements() * size,
-                None => texts_length(&rest, shape.elements()),
+                None => strings_length(&rest, shape.elements()),
             };
             let content = rest.split_to(length.min(rest.len()));
             Tensor::new(element_type, shape.clone(), content).map_err(BatchError::Tensor)
@@ -40,7 +40,7 @@ pub fn split(tensor: &Tensor) -> Result<Vec<Tensor>, BatchError> {
 }
 
 /// Returns the number of bytes that the first `elements` BYTES elements of `content` take.
-fn texts_length(content: &Bytes, elements: usize) -> usize {
+fn strings_length(content: &Bytes, elements: usize) -> usize {
     let mut length = 0usize;
     for _ in 0..elements {
         let size = content.get(length..).and_then(|rest| rest.first_chunk());

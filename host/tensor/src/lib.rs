@@ -24,5 +24,5 @@ pub use memory_budget::{MemoryBudget, Reservation};
 pub use named::{NamedTensor, Parameter, ParameterValue};
 pub use sanitize::OneLine;
 pub use shape::{Shape, ShapeError};
-pub use signature::{Dimension, Signature, SpecError, TensorSpec};
+pub use signature::{Dimension, FitError, Signature, SpecError, TensorSpec};
 pub use tensor::{Tensor, TensorError};
