@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use wisp_backend::deadline::cancel_at;
 use wisp_backend::{BackendError, Cancellation, Graph};
-use wisp_sandbox::nn::{Compute, ComputeError, Computed, Computing};
+use wisp_sandbox::compute::{Compute, ComputeError, Computed, Computing};
 use wisp_tensor::{NamedTensor, Signature};
 
 /// A graph and the threads that compute it. Lifetime: a model version.

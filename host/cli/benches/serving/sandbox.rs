@@ -10,10 +10,10 @@ use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, Graph, LoadOptions, ModelSource};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
+use wisp_sandbox::compute::{Compute, ComputeError, Computed, Computing, Graphs};
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::handler::{Handler, HandlerCall};
 use wisp_sandbox::limits::Limits;
-use wisp_sandbox::nn::{Compute, ComputeError, Computed, Computing, Graphs};
 use wisp_tensor::{ElementType, NamedTensor, Shape, Signature, Tensor};
 
 /// The number of measured calls of each kind.

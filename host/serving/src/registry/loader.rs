@@ -25,10 +25,10 @@ use wisp_backend::{Format, Graph};
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::{CheckedComponent, MAX_COMPONENT_BYTES};
+use wisp_sandbox::compute::{Compute, Graphs};
 use wisp_sandbox::engine::Engine;
 use wisp_sandbox::handler::Handler;
 use wisp_sandbox::limits::Limits;
-use wisp_sandbox::nn::{Compute, Graphs};
 use wisp_tensor::{Dimension, Signature};
 
 /// The maximum number of rows per request if batches are possible and the model file sets no maximum.
