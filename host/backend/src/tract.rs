@@ -248,11 +248,11 @@ impl TractGraph {
         // Checked before a slot is allocated: impossible sizes must not evict a plan that is in use.
         let values = self.symbolic.bind(sizes).map_err(inputs_error)?;
         let slot = self.plans.slot(sizes);
-        usable(slot.plan(|| self.build(&values)))
+        usable(slot.get_or_init(|| self.build(&values)))
     }
 
     fn built_plan(&self, sizes: &[u32]) -> Option<Result<Arc<CheckedPlan>, BackendError>> {
-        self.plans.find(sizes)?.built().map(usable)
+        self.plans.find(sizes)?.get().map(usable)
     }
 
     fn build(&self, values: &SymbolValues) -> Plan {
