@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_have_the_rows_asked_for_and_are_the_same_each_time() -> anyhow::Result<()> {
+    fn inputs_have_the_requested_rows_and_are_deterministic() -> anyhow::Result<()> {
         for element_type in ElementType::ALL {
             let graph = Echo::of(element_type);
             let inputs = varied_inputs(&graph, 3)?;
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn graphs_are_timed_equally_often_and_not_without_end() -> anyhow::Result<()> {
+    fn graphs_are_timed_equally_often_and_a_bounded_number_of_times() -> anyhow::Result<()> {
         let (a, b) = (Echo::of(ElementType::Fp32), Echo::of(ElementType::Fp32));
         let inputs = varied_inputs(&a, 1)?;
         for (budget, at_most) in [(Duration::ZERO, MIN_RUNS), (Duration::MAX, MAX_RUNS)] {

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn imports_of_inner_components_are_their_own_affair() -> anyhow::Result<()> {
+    fn imports_of_inner_components_are_not_checked() -> anyhow::Result<()> {
         let text = refusal(r#"(component (component (import "x:y/z" (instance))))"#)?;
         assert!(text.contains("exports neither"), "{text}");
         Ok(())
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_component_is_told_apart() -> anyhow::Result<()> {
+    fn files_that_are_not_components_are_distinguished() -> anyhow::Result<()> {
         assert!(refusal("(module)")?.contains("wisp build"));
         let error = ComponentSummary::read(b"\x7fELF")
             .err()

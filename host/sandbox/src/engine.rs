@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dirty_pages_are_never_looked_up_in_the_pagemap() {
+    fn the_pagemap_is_never_scanned_for_dirty_pages() {
         // The setting is visible only in the debug output.
         let pool = format!("{:?}", pool(&EngineOptions::default()));
         assert!(pool.contains("pagemap_scan: No"), "{pool}");

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_waits_for_a_thread_uses_no_time() {
+    fn waiting_for_a_thread_does_not_use_up_the_guests_time() {
         let clock = GuestClock::start();
         clock.pause();
         let runs = || clock.clock().running_since.is_some();

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_rows_or_differs_makes_no_batch() {
+    fn tensors_without_rows_or_of_different_shapes_are_not_a_batch() {
         let scalar = numbers(ElementType::Fp32, &[]);
         assert_eq!(split(&scalar), Err(BatchError::NoAxes));
         assert_eq!(stack(&[]), Err(BatchError::Empty));
@@ -124,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_put_together_are_the_tensor(rows in 1u32..6, columns in 0u32..4, index in 0..13usize) {
+        fn stacked_rows_equal_the_original_tensor(rows in 1u32..6, columns in 0u32..4, index in 0..13usize) {
             let tensor = numbers(ElementType::ALL[index], &[rows, columns]);
             let parts = split(&tensor).unwrap();
             prop_assert_eq!(parts.len(), rows as usize);
@@ -133,7 +133,7 @@ mod tests {
         }
 
         #[test]
-        fn texts_are_taken_apart_where_they_end(texts in prop::collection::vec(".{0,9}", 1..6)) {
+        fn strings_are_split_at_their_lengths(texts in prop::collection::vec(".{0,9}", 1..6)) {
             let tensor = Tensor::from_elements(texts.iter().map(|text| text.as_bytes())).unwrap();
             let parts = split(&tensor).unwrap();
             let found: Vec<&[u8]> = parts.iter().flat_map(|part| part.elements()).collect();

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_known_and_given_once() {
+    fn unknown_and_duplicate_names_are_refused() {
         let specs = [spec("x", &[-1]), spec("y", &[-1])];
         let twice = [tensor("x", &[1]), tensor("x", &[1])];
         assert!(matches!(

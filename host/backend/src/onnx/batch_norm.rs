@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_use_or_what_is_no_constant_stays() {
+    fn shared_values_and_values_that_are_not_constant_are_not_folded() {
         let weights = floats("w", &[2, 1], &[1.0, 2.0]);
         let used_twice = graph("Conv", weights.clone(), &["y", "p"]);
         let mut trained = graph("Conv", weights.clone(), &["y"]);

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_value_is_known_in_whatever_context() {
+    fn a_refused_value_is_recognized_in_any_context() {
         let error = TractError::new(RefusedValue::new("no text")).context("outer");
         let guarded = guarded::<()>(|| Err(error));
         assert_eq!(guarded, Err(GuardError::Value("outer: no text".to_owned())));

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn infinities_are_the_extremes_of_infinities_and_of_nothing() {
+    fn the_maximum_of_infinities_or_of_no_elements_is_infinite() {
         let lowest = f32::NEG_INFINITY;
         let rows = tensor2(&[[lowest, lowest], [lowest, f32::MIN]]);
         let greatest = extreme(Reducer::Max, &[1], rows);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn several_axes_are_reduced_and_what_is_no_number_wins() {
+    fn several_axes_are_reduced_and_nan_is_kept() {
         let table = tensor2(&[[3f32, -1.0], [2.0, 7.0]]);
         let greatest = extreme(Reducer::Max, &[0, 1], table.clone());
         assert_eq!(greatest, tensor2(&[[7f32]]));

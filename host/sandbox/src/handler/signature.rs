@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_or_graph_declared_twice_is_named() {
+    fn a_tensor_or_graph_that_is_declared_twice_is_named() {
         let twice = || vec![spec("x", &[1]), spec("x", &[2])];
         assert_eq!(
             refusal(twice(), vec![]),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn more_tensors_or_graphs_than_anybody_needs_are_counted() {
+    fn too_many_tensors_or_graphs_are_refused_with_their_count() {
         let many = (0..1025).map(|i| spec(&i.to_string(), &[])).collect();
         assert_eq!(
             refusal(many, vec![]),

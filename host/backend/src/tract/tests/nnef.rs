@@ -35,7 +35,7 @@ fn written(name: &str, content: &[u8]) -> anyhow::Result<(tempfile::TempDir, Pat
 }
 
 #[test]
-fn an_archive_computes_what_its_onnx_file_does() -> anyhow::Result<()> {
+fn an_archive_computes_the_same_as_its_onnx_file() -> anyhow::Result<()> {
     let archive = archive()?;
     let packed = compressed(&archive)?;
     for (name, content) in [("m.nnef.tar", &archive), ("m.nnef.tgz", &packed)] {

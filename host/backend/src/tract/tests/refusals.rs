@@ -20,7 +20,7 @@ pub(super) fn refusal(result: Result<Arc<dyn Graph>, BackendError>) -> String {
 }
 
 #[test]
-fn operators_tract_does_not_have_are_named() {
+fn unsupported_operators_are_named() {
     let mut file = OnnxFile::default()
         .input("x", DataType::Float, &[Axis::Unnamed, Axis::Size(2)])
         .node("DictVectorizer", &["x"], &["scaled"])
@@ -34,7 +34,7 @@ fn operators_tract_does_not_have_are_named() {
 }
 
 #[test]
-fn inputs_of_types_tract_does_not_have_are_named() {
+fn inputs_of_unsupported_types_are_named() {
     let file = OnnxFile::default()
         .input("x", DataType::Bfloat16, &[Axis::Unnamed])
         .node("Identity", &["x"], &["y"])
@@ -70,7 +70,7 @@ fn a_graph_that_loops_or_lacks_a_value_is_refused() {
 }
 
 #[test]
-fn sizes_that_cannot_be_real_are_refused_when_loaded() {
+fn impossible_sizes_are_refused_at_load() {
     let huge = OnnxFile::default()
         .input(
             "x",
@@ -207,7 +207,7 @@ fn a_chain_of_many_nodes_does_not_exhaust_the_stack() {
 }
 
 #[test]
-fn a_gpu_that_is_not_there_is_named_and_nothing_computes_in_its_stead() -> anyhow::Result<()> {
+fn a_missing_gpu_is_named_and_not_replaced_by_the_cpu() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let model = directory.path().join("m.onnx");
     std::fs::write(&model, encode(perceptron(Axis::Named("batch"), &[2, 2])))?;
