@@ -42,16 +42,16 @@ struct PerRowGraph {
     graph: Arc<dyn Graph>,
     /// The threads that help the thread of the caller; `None` if only one thread is allowed.
     helpers: Option<Workers>,
-    decisions: Mutex<HashMap<Vec<u32>, Way>>,
+    decisions: Mutex<HashMap<Vec<u32>, BatchMode>>,
 }
 
 /// The way in which a batch is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum BatchMode {
     /// All rows together.
     Whole,
     /// Each row alone.
-    Rows,
+    PerRow,
 }
 
 /// The rows of a batch while several threads compute them.
@@ -61,7 +61,7 @@ struct Batch {
     cancellation: Cancellation,
 }
 
-type RowAnswer = (usize, Result<Vec<NamedTensor>, BackendError>);
+type RowResult = (usize, Result<Vec<NamedTensor>, BackendError>);
 
 /// Loads the graph at `path` with `backend`. If the backend may compute rows faster one by one, each
 /// batch is computed the faster way, on up to as many threads as the options allow.
@@ -108,16 +108,16 @@ fn split_where_faster(
 
 impl PerRowGraph {
     /// Returns the decision for these sizes besides the batch, if there is one.
-    fn decided(&self, sizes: &[u32]) -> Option<Way> {
+    fn decided(&self, sizes: &[u32]) -> Option<BatchMode> {
         let decisions = self.decisions();
         match decisions.get(sizes) {
-            Some(way) => Some(*way),
-            None if decisions.len() >= MAX_DECISIONS => Some(Way::Whole),
+            Some(mode) => Some(*mode),
+            None if decisions.len() >= MAX_DECISIONS => Some(BatchMode::Whole),
             None => None,
         }
     }
 
-    fn decisions(&self) -> MutexGuard<'_, HashMap<Vec<u32>, Way>> {
+    fn decisions(&self) -> MutexGuard<'_, HashMap<Vec<u32>, BatchMode>> {
         // No code panics while the lock is held.
         self.decisions
             .lock()
@@ -125,19 +125,19 @@ impl PerRowGraph {
     }
 
     /// Returns the decision for these inputs of `rows` rows, which is made now if there is none.
-    fn way(&self, inputs: &[NamedTensor], rows: usize, cancellation: &Cancellation) -> Way {
+    fn mode(&self, inputs: &[NamedTensor], rows: usize, cancellation: &Cancellation) -> BatchMode {
         let sizes = inner_sizes(inputs);
-        if let Some(way) = self.decided(&sizes) {
-            return way;
+        if let Some(mode) = self.decided(&sizes) {
+            return mode;
         }
-        let way = match self.try_both(inputs, rows, cancellation) {
-            Some((whole, rows)) if rows < whole.mul_f64(0.9) => Way::Rows,
+        let mode = match self.try_both(inputs, rows, cancellation) {
+            Some((whole, rows)) if rows < whole.mul_f64(0.9) => BatchMode::PerRow,
             // The next call tries again.
-            None if cancellation.is_cancelled() => return Way::Whole,
-            _ => Way::Whole,
+            None if cancellation.is_cancelled() => return BatchMode::Whole,
+            _ => BatchMode::Whole,
         };
-        self.decisions().insert(sizes, way);
-        way
+        self.decisions().insert(sizes, mode);
+        mode
     }
 
     /// Returns the times of the first few rows together and one by one. Returns `None` if either way
@@ -160,7 +160,7 @@ impl PerRowGraph {
         if started.elapsed() > LONG_ROW {
             rows.truncate(2);
         }
-        let together = stack_answers(&rows).ok()?;
+        let together = stack_rows(&rows).ok()?;
         let whole = compute(&together)?;
         let (mut together_took, mut rows_took) = (Duration::MAX, Duration::MAX);
         let tries = Instant::now();
@@ -192,7 +192,7 @@ impl PerRowGraph {
             next: AtomicUsize::new(0),
             cancellation: cancellation.clone(),
         });
-        let (send, answers) = channel();
+        let (send, results) = channel();
         if let Some(helpers) = &self.helpers {
             for _ in 1..count.min(helpers.threads() + 1) {
                 let (batch, graph, send) =
@@ -210,12 +210,12 @@ impl PerRowGraph {
         drop(send);
         let mut ordered: Vec<Option<Vec<NamedTensor>>> = (0..count).map(|_| None).collect();
         // A helper that has not started yet also holds a sender, but is not waited for.
-        for (position, answer) in answers.iter().take(count) {
-            ordered[position] = Some(answer?);
+        for (position, result) in results.iter().take(count) {
+            ordered[position] = Some(result?);
         }
         let ordered: Option<Vec<Vec<NamedTensor>>> = ordered.into_iter().collect();
         let ordered = ordered.ok_or_else(|| failed("the computation of a row was lost"))?;
-        stack_answers(&ordered)
+        stack_rows(&ordered)
     }
 }
 
@@ -241,7 +241,7 @@ impl Graph for PerRowGraph {
         cancellation: &Cancellation,
     ) -> Result<Vec<NamedTensor>, BackendError> {
         match batch_size(inputs) {
-            Some(rows @ 2..) if self.way(inputs, rows, cancellation) == Way::Rows => {
+            Some(rows @ 2..) if self.mode(inputs, rows, cancellation) == BatchMode::PerRow => {
                 self.compute_rows(rows_of(inputs, rows)?, cancellation)
             }
             _ => self.graph.compute_cancellable(inputs, cancellation),
@@ -261,16 +261,16 @@ impl Graph for PerRowGraph {
             return compute(inputs);
         };
         match self.decided(&inner_sizes(inputs))? {
-            Way::Whole => compute(inputs),
-            Way::Rows => {
+            BatchMode::Whole => compute(inputs),
+            BatchMode::PerRow => {
                 let rows = match rows_of(inputs, rows) {
                     Ok(rows) => rows,
                     Err(error) => return Some(Err(error)),
                 };
-                let answers = rows.iter().map(|row| compute(row));
+                let results = rows.iter().map(|row| compute(row));
                 // All rows have the same sizes: if the first is prepared, so are the others.
-                let answers: Option<Result<Vec<_>, _>> = answers.collect();
-                Some(answers?.and_then(|answers| stack_answers(&answers)))
+                let results: Option<Result<Vec<_>, _>> = results.collect();
+                Some(results?.and_then(|results| stack_rows(&results)))
             }
         }
     }
@@ -282,15 +282,15 @@ impl Graph for PerRowGraph {
 
 impl Batch {
     /// Computes rows that no thread has started yet, until there are none.
-    fn compute(&self, graph: &dyn Graph, answers: &Sender<RowAnswer>) {
+    fn compute(&self, graph: &dyn Graph, results: &Sender<RowResult>) {
         loop {
             let position = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(row) = self.rows.get(position) else {
                 return;
             };
-            let answer = graph.compute_cancellable(row, &self.cancellation);
-            let failed = answer.is_err();
-            if answers.send((position, answer)).is_err() || failed {
+            let result = graph.compute_cancellable(row, &self.cancellation);
+            let failed = result.is_err();
+            if results.send((position, result)).is_err() || failed {
                 // The other rows are not needed any more.
                 self.next.store(self.rows.len(), Ordering::Relaxed);
                 return;
@@ -332,7 +332,7 @@ fn rows_of(inputs: &[NamedTensor], count: usize) -> Result<Vec<Vec<NamedTensor>>
 }
 
 /// Returns the tensors of all rows as one batch.
-fn stack_answers(rows: &[Vec<NamedTensor>]) -> Result<Vec<NamedTensor>, BackendError> {
+fn stack_rows(rows: &[Vec<NamedTensor>]) -> Result<Vec<NamedTensor>, BackendError> {
     let Some(first) = rows.first() else {
         return Err(failed("there are no rows"));
     };
