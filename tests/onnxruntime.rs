@@ -143,7 +143,7 @@ fn threads_that_share_a_session_agree() -> Result<()> {
                     for _ in 0..rounds {
                         let found = graph.compute(&inputs)?;
                         let difference =
-                            wisp_backend::measure::largest_difference(&expected, &found);
+                            wisp_tensor::difference::largest_difference(&expected, &found);
                         ensure!(difference < 1e-4, "{difference}");
                     }
                     Ok(())

@@ -1,6 +1,6 @@
 //! The source of a model: a file, or bytes in memory.
 
-use crate::Format;
+use crate::format::Format;
 use std::path::Path;
 
 /// The source that a backend loads a model from.

@@ -26,7 +26,8 @@ pub(crate) use self::integer_division::guard_integer_divisions;
 pub(crate) use self::zip_map::remove_zip_maps;
 
 use crate::bounded_file::{open_regular, read_regular};
-use crate::{BackendError, ModelSource};
+use crate::error::BackendError;
+use crate::model_source::ModelSource;
 use prost::Message;
 use std::borrow::Cow;
 use tract_onnx::pb::ModelProto;

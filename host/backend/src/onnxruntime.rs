@@ -8,16 +8,25 @@
 //! errors; a fault that the processor detects ends the process.
 
 mod arena;
+mod error;
 mod external_tensor;
 mod graph;
 mod interface;
 mod library;
 mod signature;
 
+use self::error::{NAME, failed_load, load_error, short};
 use self::external_tensor::ExternalTensors;
 use self::graph::OrtGraph;
 use self::library::Library;
-use crate::{Backend, BackendError, Device, Format, Graph, LoadOptions, ModelSource, memory, onnx};
+use crate::backend::{Backend, LoadOptions};
+use crate::device::Device;
+use crate::error::BackendError;
+use crate::format::Format;
+use crate::graph::Graph;
+use crate::memory;
+use crate::model_source::ModelSource;
+use crate::onnx;
 use ort::ep::{CUDA, ExecutionProvider};
 use ort::logging::LogLevel;
 use ort::session::Session;
@@ -25,13 +34,10 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use prost::Message;
 use std::path::PathBuf;
 use std::sync::Arc;
-use wisp_tensor::sanitize::shorten;
 
 // Tensors are little-endian in Wisp and native in ONNX Runtime; neither side swaps.
 #[cfg(target_endian = "big")]
 compile_error!("the onnxruntime backend needs a little-endian target");
-
-const NAME: &str = "onnxruntime";
 
 /// The ONNX Runtime backend. Lifetime: the process.
 #[derive(Debug)]
@@ -180,35 +186,4 @@ fn configured(
         .with_inter_op_spinning(false)
         .map_err(failed)?;
     builder.with_log_level(LogLevel::Fatal).map_err(failed)
-}
-
-fn load_error(reason: String) -> BackendError {
-    BackendError::Load {
-        backend: NAME,
-        reason,
-    }
-}
-
-fn failed_load(error: ort::Error) -> BackendError {
-    load_error(short(error.message()))
-}
-
-fn inputs_error(reason: String) -> BackendError {
-    BackendError::Inputs {
-        backend: NAME,
-        reason,
-    }
-}
-
-fn compute_error(reason: String) -> BackendError {
-    BackendError::Compute {
-        backend: NAME,
-        reason,
-    }
-}
-
-/// Shortens a message of the library. Messages span lines and may contain whole shapes and paths of its sources.
-fn short(text: &str) -> String {
-    const MAX_CHARS: usize = 400;
-    shorten(text, MAX_CHARS)
 }

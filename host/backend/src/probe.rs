@@ -1,7 +1,8 @@
 //! Finds the sizes at which a graph computes, for its variable axes besides the batch.
 
+use crate::cancellation::Cancellation;
+use crate::error::BackendError;
 use crate::sample::{Element, Sample};
-use crate::{BackendError, Cancellation};
 use wisp_tensor::{Dimension, NamedTensor, Signature};
 
 /// The sizes tried for variable axes other than the batch when a graph is loaded. Graphs over tokens or

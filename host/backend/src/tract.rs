@@ -34,17 +34,23 @@ use self::guard::{GuardError, guarded};
 use self::model::SymbolicModel;
 use self::plan_cache::PlanCache;
 use self::plan_cost::check_plan_cost;
+use self::size_limits::{MAX_LIVE_BYTES, MAX_VALUE_BYTES, check_value_sizes};
+use crate::backend::{Backend, LoadOptions};
+use crate::cancellation::Cancellation;
+use crate::device::Device;
+use crate::error::BackendError;
+use crate::format::Format;
+use crate::graph::Graph;
 use crate::input_order::in_signature_order;
+use crate::memory;
+use crate::model_source::ModelSource;
 use crate::onnx;
 use crate::probe::{TimeLimit, probe};
 use crate::sample::Sample;
-use crate::{
-    Backend, BackendError, Cancellation, Device, Format, Graph, LoadOptions, ModelSource, memory,
-};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
-use tract_onnx::prelude::{IntoRunnable, SymbolValues, TVec, TractResult, TypedModel};
+use tract_onnx::prelude::{IntoRunnable, SymbolValues, TVec, TractResult};
 use tract_onnx::tract_core::internal::{ensure, format_err};
 use tract_onnx::tract_core::runtime::Runtime;
 use wisp_tensor::memory_budget::MemoryBudget;
@@ -64,13 +70,6 @@ const MIN_PLANS: usize = 4;
 
 /// The maximum number of plans of a graph: every batch size up to 32, at two sequence lengths.
 const MAX_PLANS: usize = 64;
-
-/// The maximum size of a single value in a plan, in bytes, if there is memory for more. A larger value comes from a
-/// request whose sizes multiply (attention over a million tokens), and a failed allocation would end the process.
-const MAX_VALUE_BYTES: i64 = 4 << 30;
-
-/// The maximum size of all values of one computation together, in bytes, if there is memory for more.
-const MAX_LIVE_BYTES: u64 = 8 << 30;
 
 type Plan = Result<Arc<CheckedPlan>, GuardError>;
 
@@ -374,29 +373,6 @@ impl Graph for TractGraph {
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         self.sample.inputs(&self.symbolic.signature)
     }
-}
-
-/// Checks that no value of known shape in the model takes more than `max_bytes`.
-fn check_value_sizes(model: &TypedModel, max_bytes: i64) -> TractResult<()> {
-    for node in model.nodes() {
-        for output in &node.outputs {
-            let Some(shape) = output.fact.shape.as_concrete() else {
-                continue;
-            };
-            let bytes = shape
-                .iter()
-                .try_fold(output.fact.datum_type.size_of(), |product, &size| {
-                    product.checked_mul(size)
-                })
-                .and_then(|bytes| i64::try_from(bytes).ok());
-            ensure!(
-                bytes.is_some_and(|bytes| bytes <= max_bytes),
-                "`{}` would take too much memory with these sizes: {shape:?}",
-                node.name
-            );
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -21,14 +21,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use wisp_backend::measure::{
-    LatencySummary, REFERENCE, in_turns, largest_difference, varied_inputs,
-};
+use wisp_backend::measure::{LatencySummary, REFERENCE, in_turns, varied_inputs};
 use wisp_backend::{Backends, Graph, LoadOptions};
 use wisp_serving::per_row_graph::load_graph;
 use wisp_serving::registry::model_file::ModelFile;
 use wisp_serving::registry::repository::{MAIN_GRAPH, version_files};
 use wisp_tensor::Dimension;
+use wisp_tensor::difference::largest_difference;
 
 /// The results for one graph.
 #[derive(Debug, Serialize)]

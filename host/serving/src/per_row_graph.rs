@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use wisp_backend::measure::largest_difference;
 use wisp_backend::{Backend, BackendError, Cancellation, Graph, LoadOptions, ModelSource};
 use wisp_tensor::batch::{split, stack};
+use wisp_tensor::difference::largest_difference;
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
 /// The number of rows that are computed both ways, which is enough to show the cost of batches.

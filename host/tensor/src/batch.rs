@@ -1,7 +1,9 @@
 //! Splitting of tensors into rows along the batch axis, which is axis 0, and stacking of rows into a
 //! batch.
 
-use crate::{ElementType, Shape, Tensor, TensorError};
+use crate::element_type::ElementType;
+use crate::shape::Shape;
+use crate::tensor::{Tensor, TensorError};
 use bytes::{Bytes, BytesMut};
 
 /// The error for tensors without rows, or that do not form a batch.

@@ -2,7 +2,9 @@
 //!
 //! For code that compares, displays or generates tensors; tensors in transit stay bytes.
 
-use crate::{ElementType, Shape, Tensor, TensorError};
+use crate::element_type::ElementType;
+use crate::shape::Shape;
+use crate::tensor::{Tensor, TensorError};
 pub use half::{bf16, f16};
 
 /// Iterates over the elements in order. Integers beyond 2^53 are rounded, and a bool is 0 or 1. BYTES

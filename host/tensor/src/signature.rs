@@ -1,6 +1,9 @@
 //! The declared inputs and outputs of a graph or handler, and checks of tensors against them.
 
-use crate::{ElementType, NamedTensor, Shape, ShapeError, Tensor};
+use crate::element_type::ElementType;
+use crate::named::NamedTensor;
+use crate::shape::{Shape, ShapeError};
+use crate::tensor::Tensor;
 use std::fmt;
 
 /// The size of one axis in a declaration.

@@ -1,14 +1,16 @@
 //! A session that serves requests.
 
 use super::arena::{Arena, ArenaUse, Refusal};
+use super::error::{NAME, compute_error, failed_load, inputs_error, load_error, short};
 use super::external_tensor::Initializers;
 use super::interface::{RunOptions, Value, run};
 use super::signature;
-use super::{NAME, compute_error, failed_load, inputs_error, load_error, short};
+use crate::cancellation::Cancellation;
+use crate::error::BackendError;
+use crate::graph::Graph;
 use crate::input_order::in_signature_order;
 use crate::probe::{ProbeError, TimeLimit, probe};
 use crate::sample::Sample;
-use crate::{BackendError, Cancellation, Graph};
 use bytes::Bytes;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;

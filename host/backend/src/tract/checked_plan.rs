@@ -9,7 +9,7 @@
 //! The operators that need this are determined once for a plan; each of the others costs one comparison.
 
 use super::guard::{Cancelled, GuardError, NoMemory, RefusedValue, guarded};
-use crate::Cancellation;
+use crate::cancellation::Cancellation;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use tract_onnx::prelude::{

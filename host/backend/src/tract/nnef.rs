@@ -6,8 +6,8 @@
 //! for. Archives inside the archive are not read.
 
 use super::guard::{GuardError, guarded};
-use crate::ModelSource;
 use crate::bounded_file::open_regular;
+use crate::model_source::ModelSource;
 use flate2::read::GzDecoder;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::{open_regular, read_regular_text};
-use wisp_backend::measure::{REFERENCE, compute, in_turns, largest_difference, varied_inputs};
+use wisp_backend::measure::{REFERENCE, compute, in_turns, varied_inputs};
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions};
 use wisp_tensor::NamedTensor;
+use wisp_tensor::difference::largest_difference;
 
 /// The total time for timing the backends.
 const BUDGET: Duration = Duration::from_millis(500);
