@@ -12,10 +12,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
+use wisp_sandbox::compute::Graphs;
 use wisp_sandbox::engine::{Engine, EngineOptions};
-use wisp_sandbox::handler::{Handler, HandlerAnswer, HandlerCall, HandlerError, HandlerLoadError};
+use wisp_sandbox::handler::{
+    Handler, HandlerCall, HandlerError, HandlerLoadError, HandlerResponse,
+};
 use wisp_sandbox::limits::Limits;
-use wisp_sandbox::nn::Graphs;
 use wisp_tensor::{ElementType, MemoryBudget, NamedTensor, Shape, Tensor};
 
 /// The maximum length of a guest's message in a response, in characters.
@@ -130,7 +132,7 @@ fn carrying(bytes: Vec<u8>) -> Result<NamedTensor> {
     })
 }
 
-fn call(handler: &Handler, input: &NamedTensor) -> Result<HandlerAnswer, HandlerError> {
+fn call(handler: &Handler, input: &NamedTensor) -> Result<HandlerResponse, HandlerError> {
     handler.infer_inline(HandlerCall {
         inputs: std::slice::from_ref(input),
         parameters: &[],
@@ -140,7 +142,7 @@ fn call(handler: &Handler, input: &NamedTensor) -> Result<HandlerAnswer, Handler
 }
 
 /// Checks that the response keeps the contract, or that the guest is at fault.
-fn keeps_the_contract(outcome: &Result<HandlerAnswer, HandlerError>) -> Result<()> {
+fn keeps_the_contract(outcome: &Result<HandlerResponse, HandlerError>) -> Result<()> {
     match outcome {
         Ok(answer) => {
             ensure!(answer.outputs.len() <= 1024 && answer.parameters.len() <= 1024);

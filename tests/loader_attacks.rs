@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, BackendError, LoadOptions};
+use wisp_backend::{Backend, BackendError, LoadOptions, ModelSource};
 
 /// The test that a child runs.
 const CHILD: &str = "loader_attacks::a_child_loads_the_files_it_is_asked_about";
@@ -51,7 +51,7 @@ fn load_here(question: &str) -> Result<String> {
         _ => Box::new(crate::onnxruntime::engine()?),
     };
     Ok(
-        match backend.load(Path::new(path), &LoadOptions::default()) {
+        match backend.load(ModelSource::Path(Path::new(path)), &LoadOptions::default()) {
             Ok(graph) => {
                 // The result does not matter, only that the process survives.
                 if let Ok(inputs) = graph.sample_inputs() {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, BackendError, Graph, LoadOptions};
+use wisp_backend::{Backend, BackendError, Graph, LoadOptions, ModelSource};
 
 /// The test that a child runs.
 const CHILD: &str = "onnx_nodes::a_child_judges_the_cases_it_is_asked_about";
@@ -49,7 +49,7 @@ fn backends() -> Result<Vec<Box<dyn Backend>>> {
 }
 
 fn load(backend: &dyn Backend, path: &Path) -> Result<Arc<dyn Graph>, BackendError> {
-    backend.load(path, &LoadOptions::default())
+    backend.load(ModelSource::Path(path), &LoadOptions::default())
 }
 
 #[test]

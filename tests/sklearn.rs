@@ -13,7 +13,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, LoadOptions};
+use wisp_backend::{Backend, LoadOptions, ModelSource};
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
 /// A model, and computations that onnxruntime made with it.
@@ -81,7 +81,7 @@ fn check(set: &str, expected: usize) -> Result<()> {
 
 fn check_model(case: &Case, directory: &Path, contents: &[u8]) -> Result<()> {
     let graph = Tract::new().load(
-        &directory.join(format!("{}.onnx", case.model)),
+        ModelSource::Path(&directory.join(format!("{}.onnx", case.model))),
         &LoadOptions::default(),
     )?;
     for computation in &case.computations {

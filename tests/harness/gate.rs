@@ -1,10 +1,9 @@
 //! A backend that counts its computations and blocks them at a gate.
 
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, BackendError, Graph, LoadOptions};
+use wisp_backend::{Backend, BackendError, Graph, LoadOptions, ModelSource};
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
 /// The time limit for waiting, after which a test has failed.
@@ -75,10 +74,14 @@ impl Backend for Gate {
         "0".to_owned()
     }
 
-    fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
+    fn load(
+        &self,
+        source: ModelSource<'_>,
+        options: &LoadOptions,
+    ) -> Result<Arc<dyn Graph>, BackendError> {
         Ok(Arc::new(GatedGraph {
             gate: self.clone(),
-            graph: Tract::new().load(path, options)?,
+            graph: Tract::new().load(source, options)?,
         }))
     }
 }

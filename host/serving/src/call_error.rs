@@ -2,8 +2,8 @@
 
 use crate::admission::AdmissionError;
 use crate::expected_wait::WouldMissDeadline;
+use wisp_sandbox::compute::ComputeError;
 use wisp_sandbox::handler::HandlerError;
-use wisp_sandbox::nn::ComputeError;
 use wisp_tensor::SpecError;
 
 /// The reason that a call failed.

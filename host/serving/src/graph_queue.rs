@@ -8,13 +8,13 @@
 use crate::call_durations::{CallDurations, CallKind};
 use crate::expected_wait::ExpectedWait;
 use crate::handler_executor::ExecutionMode;
+use crate::worker_pool::{Ticket, Workers};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wisp_backend::deadline::cancel_at;
-use wisp_backend::worker::{Ticket, Workers};
 use wisp_backend::{BackendError, Cancellation, Graph};
-use wisp_sandbox::nn::{Compute, ComputeError, Computed, Computing};
+use wisp_sandbox::compute::{Compute, ComputeError, Computed, Computing};
 use wisp_tensor::{NamedTensor, Signature};
 
 /// The time that a direct computation may occupy its thread, which other connections wait for.
@@ -186,9 +186,9 @@ fn compute_error(error: BackendError) -> ComputeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker_pool::WorkerOptions;
     use std::num::NonZeroUsize;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    use wisp_backend::worker::WorkerOptions;
 
     #[derive(Debug, Default)]
     struct Counted {

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wisp_protocol::call::InferRequest;
-use wisp_sandbox::handler::{Handler, HandlerAnswer, HandlerCall, HandlerError};
-use wisp_sandbox::nn::ComputeError;
+use wisp_sandbox::compute::ComputeError;
+use wisp_sandbox::handler::{Handler, HandlerCall, HandlerError, HandlerResponse};
 
 /// The time that an inline call may occupy its thread.
 const INLINE_BUDGET: Duration = Duration::from_millis(10);
@@ -54,7 +54,7 @@ pub struct HandlerExecutor {
 #[derive(Debug)]
 pub(crate) struct HandlerCalled {
     pub(crate) selected: Vec<String>,
-    pub(crate) answer: HandlerAnswer,
+    pub(crate) response: HandlerResponse,
 }
 
 /// A request whose call runs on one thread. Lifetime: one request.
@@ -77,7 +77,7 @@ enum InlineOutcome {
 /// The outcome of a queued call.
 struct QueuedOutcome {
     selected: Vec<String>,
-    result: Result<HandlerAnswer, HandlerError>,
+    result: Result<HandlerResponse, HandlerError>,
     started: Instant,
 }
 
@@ -150,13 +150,13 @@ impl HandlerExecutor {
             Ok(called) => called?,
             Err(_) => return Err(CallError::Handler(HandlerError::Deadline)),
         };
-        let mut answer = called.result.map_err(CallError::Handler)?;
+        let mut response = called.result.map_err(CallError::Handler)?;
         self.durations
-            .add(answer.usage.guest + answer.usage.compute);
-        answer.usage.queue += called.started.saturating_duration_since(arrived);
+            .add(response.usage.guest + response.usage.compute);
+        response.usage.queue += called.started.saturating_duration_since(arrived);
         Ok(HandlerCalled {
             selected: called.selected,
-            answer,
+            response,
         })
     }
 
@@ -228,11 +228,11 @@ impl InlineCall {
         let budget_end = started + budget;
         let called = handler.infer_inline(handler_call(&request, deadline.min(budget_end)));
         let outcome = match called {
-            Ok(mut answer) => {
-                answer.usage.queue += started.saturating_duration_since(arrived);
+            Ok(mut response) => {
+                response.usage.queue += started.saturating_duration_since(arrived);
                 Ok(InlineOutcome::Called(HandlerCalled {
                     selected: request.outputs,
-                    answer,
+                    response,
                 }))
             }
             Err(HandlerError::Unprepared) => Ok(InlineOutcome::Repeat(request)),

@@ -4,7 +4,9 @@
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]). [`admission`]
 //! decides whether a call may run, once [`readers`] has its body. A version runs a call on a [`graph_queue`]
-//! or with a [`handler_executor`] in the [`fair_pool`]; `call_slots` bounds the handler calls. [`offload`] moves
+//! or with a [`handler_executor`] in the [`fair_pool`]; `call_slots` bounds the handler calls, and
+//! `call_durations` chooses their threads. The threads of a queue are a [`worker_pool`], and a
+//! [`per_row_graph`] splits batches that are faster row by row. [`offload`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
 //! no socket and no wire format in this crate; the server passes a body that is read once.
@@ -27,6 +29,7 @@ mod moving_average;
 pub mod offload;
 pub mod handler_executor;
 mod call_slots;
+pub mod per_row_graph;
 mod readers;
 pub mod registry;
 pub mod repository_poll;
@@ -34,6 +37,7 @@ mod serving;
 pub mod statistics;
 pub mod timings;
 pub mod version;
+pub mod worker_pool;
 
 pub use body::BodyError;
 pub use call_error::{CallError, RequestError};

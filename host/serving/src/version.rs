@@ -11,8 +11,8 @@ use crate::statistics::Statistics;
 use std::sync::Arc;
 use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
-use wisp_sandbox::handler::{HandlerAnswer, Usage};
-use wisp_sandbox::nn::{Compute, ComputeError};
+use wisp_sandbox::compute::{Compute, ComputeError};
+use wisp_sandbox::handler::{HandlerResponse, Usage};
 use wisp_tensor::signature::{check_complete, check_tensors};
 use wisp_tensor::{Dimension, NamedTensor, SpecError};
 
@@ -105,11 +105,11 @@ impl ModelVersion {
             Implementation::Graph(graph) => compute(&**graph, request, deadline).await?,
             Implementation::Handler(handler) => handler.call(request, permit, deadline).await?,
         };
-        let HandlerAnswer {
+        let HandlerResponse {
             outputs,
             parameters,
             usage,
-        } = called.answer;
+        } = called.response;
         let outputs = self.select_outputs(outputs, &called.selected);
         let response = InferResponse {
             outputs: outputs.map_err(|error| self.output_error(error))?,
@@ -230,7 +230,7 @@ async fn compute(
         .map_err(CallError::Compute)?;
     Ok(HandlerCalled {
         selected: request.outputs,
-        answer: HandlerAnswer {
+        response: HandlerResponse {
             outputs: computed.outputs,
             parameters: Vec::new(),
             usage: Usage {
