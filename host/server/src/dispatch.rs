@@ -9,8 +9,7 @@ use crate::http_response::HttpResponse;
 use http::request::Parts;
 use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
-use wisp_protocol::call::{Call, Target};
-use wisp_protocol::error::ErrorKind;
+use wisp_protocol::call::Call;
 use wisp_protocol::route::route;
 use wisp_protocol::{content_coding, predict, tfs, v2};
 use wisp_serving::{Serving, infer};
@@ -61,7 +60,10 @@ pub(crate) async fn dispatch(
         }
         Call::ServerMetadata => HttpResponse::document(v2::server_metadata(env!("CARGO_PKG_VERSION"))),
         Call::RepositoryIndex => index(serving, body).await?,
-        Call::ModelReady(target) => model_ready(serving, &target)?,
+        Call::ModelReady(target) => match serving.is_model_ready(&target)? {
+            true => HttpResponse::document(v2::model_ready(&target.model, true)),
+            false => HttpResponse::not_ready(v2::model_ready(&target.model, false)),
+        },
         Call::ModelMetadata(target) => {
             let version = serving.version(&target)?;
             let versions = serving.ready_versions(&target.model)?;
@@ -72,9 +74,9 @@ pub(crate) async fn dispatch(
             HttpResponse::document(v2::model_config(version.description()))
         }
         Call::ModelStatistics(target) => {
-            HttpResponse::document(v2::statistics(&serving.statistics(&target)?))
+            HttpResponse::document(v2::statistics(&serving.statistics(Some(&target))?))
         }
-        Call::AllStatistics => HttpResponse::document(v2::statistics(&serving.all_statistics())),
+        Call::AllStatistics => HttpResponse::document(v2::statistics(&serving.statistics(None)?)),
         Call::ModelList => HttpResponse::document(v2::model_list(&serving.models())),
         Call::RepositoryLoad(model) => {
             check_origin(head)?;
@@ -123,19 +125,7 @@ async fn index(serving: &Serving, body: &mut RequestBody<Incoming>) -> Result<Ht
     let message = body.read(MAX_CONTROL_BYTES).await;
     let message = message.map_err(wisp_serving::InferError::from)?;
     let filter = v2::decode_index(&message).map_err(wisp_serving::InferError::from)?;
-    let mut entries = serving.index();
-    entries.retain(|entry| filter.admits(entry));
-    Ok(HttpResponse::document(v2::index(&entries)))
-}
-
-fn model_ready(serving: &Serving, target: &Target) -> Result<HttpResponse, Failure> {
-    match serving.check_ready(target) {
-        Ok(()) => Ok(HttpResponse::document(v2::model_ready(&target.model, true))),
-        Err(error) if error.kind() == ErrorKind::Unavailable => {
-            Ok(HttpResponse::not_ready(v2::model_ready(&target.model, false)))
-        }
-        Err(error) => Err(error.into()),
-    }
+    Ok(HttpResponse::document(v2::index(&serving.index(&filter))))
 }
 
 /// Checks that an HTTP/1.1 request has exactly one `Host` header, as the standard requires. A proxy may

@@ -42,7 +42,7 @@ use http::{HeaderMap, Request, Response, Version};
 use hyper::body::Incoming;
 use incoming::{MessageBody, Messages};
 use inflating::DecompressedBody;
-use method::is_stream;
+use method::MethodKind;
 use status::normalize_status;
 use std::convert::Infallible;
 use std::fmt;
@@ -148,7 +148,7 @@ impl Services {
 
     /// Returns the request in the form that tonic reads.
     fn request(&self, mut head: Parts, incoming: Incoming, admitted: AdmittedRequest) -> Request<DecompressedBody> {
-        let messages = match is_stream(head.uri.path()) {
+        let messages = match MethodKind::from_path(head.uri.path()).is_stream() {
             false => Messages::One,
             true => Messages::Many(self.drain.clone()),
         };

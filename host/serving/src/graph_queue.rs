@@ -8,7 +8,8 @@
 use crate::call_durations::{CallDurations, CallKind};
 use crate::expected_wait::ExpectedWait;
 use crate::handler_executor::ExecutionMode;
-use crate::worker_pool::{Ticket, Workers};
+use crate::worker_pool::{Ticket, WorkerOptions, Workers};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -23,31 +24,60 @@ const DIRECT_BUDGET: Duration = Duration::from_millis(2);
 /// A graph and the threads that compute it. Lifetime: a model version.
 #[derive(Debug)]
 pub struct GraphQueue {
+    computer: Arc<Computer>,
+    workers: Workers<Entry>,
+}
+
+/// A graph and the recent durations of its computations. Lifetime: a model version.
+#[derive(Debug)]
+struct Computer {
     graph: Arc<dyn Graph>,
-    workers: Workers,
     /// The expected wait for a thread, including the time of the computation.
     wait: Arc<ExpectedWait>,
-    durations: Arc<CallDurations>,
+    durations: CallDurations,
+}
+
+/// A computation that waits for a thread. Lifetime: one request.
+struct Entry {
+    inputs: Vec<NamedTensor>,
+    deadline: Instant,
+    submitted: Instant,
+    /// Whether all threads were busy when the computation was submitted.
+    has_to_wait: bool,
+    cancellation: Cancellation,
+    /// The channel to the caller. It is closed if the caller has gone.
+    response: oneshot::Sender<Result<Computed, ComputeError>>,
 }
 
 /// A guard that cancels a computation which has not returned a result when the guard is dropped.
 struct Running {
-    ticket: Ticket,
+    ticket: Ticket<Entry>,
     cancellation: Cancellation,
-    answered: bool,
+    has_ended: bool,
 }
 
 impl GraphQueue {
-    /// Returns a queue for the computations of `graph`. They run on `workers`, and as long as they are quick
-    /// on the thread of the caller if `mode` is [`ExecutionMode::Direct`].
-    pub fn new(graph: Arc<dyn Graph>, workers: Workers, mode: ExecutionMode) -> GraphQueue {
-        let wait = ExpectedWait::new(workers.threads());
-        GraphQueue {
+    /// Starts the threads for the computations of `graph`. As long as computations are quick, they run on
+    /// the thread of the caller instead if `mode` is [`ExecutionMode::Direct`].
+    ///
+    /// # Errors
+    /// Returns an error if the operating system refuses to start a thread.
+    pub fn spawn(
+        graph: Arc<dyn Graph>,
+        options: WorkerOptions,
+        mode: ExecutionMode,
+    ) -> std::io::Result<GraphQueue> {
+        let computer = Arc::new(Computer {
             graph,
-            workers,
-            wait,
-            durations: Arc::new(CallDurations::new(mode)),
-        }
+            wait: ExpectedWait::new(options.threads.get()),
+            durations: CallDurations::new(mode),
+        });
+        let of_workers = Arc::clone(&computer);
+        let compute = move |entry| of_workers.compute(entry);
+        Ok(GraphQueue {
+            workers: Workers::spawn("wisp-graph", options, compute)?,
+            computer,
+        })
     }
 
     /// Computes on this thread, or returns `None` if the computation is not quick or may not be.
@@ -56,18 +86,19 @@ impl GraphQueue {
         inputs: &[NamedTensor],
         deadline: Instant,
     ) -> Option<Result<Computed, ComputeError>> {
-        let kind = self.durations.kind();
+        let durations = &self.computer.durations;
+        let kind = durations.kind();
         if kind != CallKind::Direct {
             return None;
         }
         let started = Instant::now();
         let budget_end = started + DIRECT_BUDGET;
         let computed = self.compute_inline(inputs, deadline.min(budget_end));
-        self.durations.add(started.elapsed());
+        durations.add(started.elapsed());
         match computed {
             Err(ComputeError::Unprepared) => None,
             Err(ComputeError::Deadline) if budget_end < deadline => {
-                self.durations.exceeded_budget(kind);
+                durations.exceeded_budget(kind);
                 None
             }
             computed => Some(computed.map(|outputs| Computed {
@@ -83,43 +114,27 @@ impl GraphQueue {
         inputs: Vec<NamedTensor>,
         deadline: Instant,
     ) -> Result<Computed, ComputeError> {
-        let submitted = Instant::now();
-        let call = self.wait.begin();
+        let call = self.computer.wait.begin();
         call.check_wait(deadline)
             .map_err(|_| ComputeError::Overloaded)?;
-        let has_to_wait = call.has_to_wait();
-        let (wait, durations) = (Arc::clone(&self.wait), Arc::clone(&self.durations));
-        let (response, result) = oneshot::channel();
-        let graph = Arc::clone(&self.graph);
         let cancellation = Cancellation::new();
-        let cancelled = cancellation.clone();
-        let compute = move || {
-            let started = Instant::now();
-            if response.is_closed() {
-                return;
-            }
-            let result = if has_to_wait && wait.check_start(started, deadline).is_err() {
-                Err(ComputeError::Overloaded)
-            } else {
-                let queue = started.saturating_duration_since(submitted);
-                let computed = graph.compute_cancellable(&inputs, &cancelled);
-                let took = started.elapsed();
-                wait.record(took);
-                durations.add(took);
-                let computed = computed.map(|outputs| Computed { outputs, queue });
-                computed.map_err(compute_error)
-            };
-            // The caller may disappear in between; the result is then dropped.
-            let _ = response.send(result);
+        let (response, result) = oneshot::channel();
+        let entry = Entry {
+            inputs,
+            deadline,
+            submitted: Instant::now(),
+            has_to_wait: call.has_to_wait(),
+            cancellation: cancellation.clone(),
+            response,
         };
-        let ticket = self.workers.submit(compute);
+        let ticket = self.workers.submit(entry);
         let mut running = Running {
             ticket: ticket.map_err(|_| ComputeError::Overloaded)?,
             cancellation,
-            answered: false,
+            has_ended: false,
         };
         let result = result.await;
-        running.answered = true;
+        running.has_ended = true;
         drop(call);
         match result {
             Ok(result) => result,
@@ -130,18 +145,52 @@ impl GraphQueue {
     }
 }
 
+impl Computer {
+    /// Computes an entry, unless its caller has gone or it has waited for too long.
+    fn compute(&self, entry: Entry) {
+        if entry.response.is_closed() {
+            return;
+        }
+        let started = Instant::now();
+        let is_late = entry.has_to_wait && self.wait.check_start(started, entry.deadline).is_err();
+        let result = if is_late {
+            Err(ComputeError::Overloaded)
+        } else {
+            let queue = started.saturating_duration_since(entry.submitted);
+            let computed = self
+                .graph
+                .compute_cancellable(&entry.inputs, &entry.cancellation);
+            let took = started.elapsed();
+            self.wait.record(took);
+            self.durations.add(took);
+            let computed = computed.map(|outputs| Computed { outputs, queue });
+            computed.map_err(compute_error)
+        };
+        // The caller may disappear in between; the result is then dropped.
+        let _ = entry.response.send(result);
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.answered {
+        if !self.has_ended {
             self.cancellation.cancel();
             self.ticket.abandon();
         }
     }
 }
 
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Compute for GraphQueue {
     fn signature(&self) -> &Signature {
-        self.graph.signature()
+        self.computer.graph.signature()
     }
 
     fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_> {
@@ -160,10 +209,8 @@ impl Compute for GraphQueue {
     ) -> Result<Vec<NamedTensor>, ComputeError> {
         let cancellation = Cancellation::new();
         let _watched = cancel_at(&cancellation, deadline);
-        match self
-            .graph
-            .compute_prepared_cancellable(inputs, &cancellation)
-        {
+        let graph = &self.computer.graph;
+        match graph.compute_prepared_cancellable(inputs, &cancellation) {
             Some(computed) => computed.map_err(compute_error),
             None => Err(ComputeError::Unprepared),
         }
@@ -186,23 +233,55 @@ fn compute_error(error: BackendError) -> ComputeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker_pool::WorkerOptions;
     use std::num::NonZeroUsize;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::mpsc::Receiver;
 
-    #[derive(Debug, Default)]
-    struct Counted {
+    /// Waits for the gate in every computation.
+    #[derive(Debug)]
+    struct Gated {
         signature: Signature,
-        computes: AtomicUsize,
+        gate: Mutex<Receiver<()>>,
+        computations: AtomicUsize,
     }
 
-    impl Graph for Counted {
+    impl Gated {
+        fn new(gate: Receiver<()>) -> Gated {
+            Gated {
+                signature: Signature::default(),
+                gate: Mutex::new(gate),
+                computations: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    impl Graph for Gated {
         fn signature(&self) -> &Signature {
             &self.signature
         }
 
         fn compute(&self, _: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
-            self.computes.fetch_add(1, SeqCst);
+            self.computations.fetch_add(1, SeqCst);
+            let _ = self.gate.lock().unwrap().recv();
+            Ok(Vec::new())
+        }
+    }
+
+    /// Records the thread of every computation.
+    #[derive(Debug, Default)]
+    struct Threads {
+        signature: Signature,
+        threads: Mutex<Vec<std::thread::ThreadId>>,
+    }
+
+    impl Graph for Threads {
+        fn signature(&self) -> &Signature {
+            &self.signature
+        }
+
+        fn compute(&self, _: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+            self.threads.lock().unwrap().push(std::thread::current().id());
             Ok(Vec::new())
         }
     }
@@ -234,37 +313,65 @@ mod tests {
         }
     }
 
+    fn queue(graph: Arc<dyn Graph>, mode: ExecutionMode) -> std::io::Result<GraphQueue> {
+        let options = WorkerOptions {
+            threads: NonZeroUsize::MIN,
+            queue: 8,
+        };
+        GraphQueue::spawn(graph, options, mode)
+    }
+
+    fn in_a_minute() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     #[test]
     fn an_inline_computation_ends_at_its_deadline() -> anyhow::Result<()> {
-        let threads = NonZeroUsize::MIN;
-        let workers = Workers::spawn("test", WorkerOptions { threads, queue: 1 })?;
-        let queue = GraphQueue::new(Arc::new(Endless::default()), workers, ExecutionMode::Queued);
+        let queue = queue(Arc::new(Endless::default()), ExecutionMode::Queued)?;
         let computed = queue.compute_inline(&[], Instant::now());
         assert_eq!(computed, Err(ComputeError::Deadline));
         Ok(())
     }
 
     #[tokio::test]
-    async fn a_computation_that_nobody_waits_for_is_skipped() -> anyhow::Result<()> {
-        let threads = NonZeroUsize::MIN;
-        let workers = Workers::spawn("test", WorkerOptions { threads, queue: 8 })?;
-        let (open, gate) = std::sync::mpsc::channel::<()>();
-        workers.submit(move || {
-            let _ = gate.recv();
-        })?;
-        let graph = Arc::new(Counted::default());
-        let queue = GraphQueue::new(Arc::clone(&graph) as Arc<dyn Graph>, workers, ExecutionMode::Queued);
-        let deadline = Instant::now() + std::time::Duration::from_secs(60);
-        tokio::select! {
-            biased;
-            // Polled once, which queues it, and then dropped.
-            _ = queue.compute(Vec::new(), deadline) => anyhow::bail!("the gate is closed"),
-            () = std::future::ready(()) => {}
-        }
-        let computing = queue.compute(Vec::new(), deadline);
+    async fn a_computation_whose_caller_has_gone_is_skipped() -> anyhow::Result<()> {
+        let (open, gate) = std::sync::mpsc::channel();
+        let graph = Arc::new(Gated::new(gate));
+        let queue = queue(Arc::clone(&graph) as Arc<dyn Graph>, ExecutionMode::Queued)?;
+        // The first poll of a computation queues it.
+        let mut first = queue.compute(Vec::new(), in_a_minute());
+        assert!(poll_once(first.as_mut()).is_none());
+        let mut abandoned = queue.compute(Vec::new(), in_a_minute());
+        assert!(poll_once(abandoned.as_mut()).is_none());
+        drop(abandoned);
+        let last = queue.compute(Vec::new(), in_a_minute());
         open.send(())?;
-        computing.await?;
-        assert_eq!(graph.computes.load(SeqCst), 1);
+        open.send(())?;
+        first.await?;
+        last.await?;
+        assert_eq!(graph.computations.load(SeqCst), 2);
+        Ok(())
+    }
+
+    /// Returns the output of the future if it is ready at this poll.
+    fn poll_once<T>(future: std::pin::Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.poll(&mut cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn quick_computations_run_on_the_thread_of_the_caller() -> anyhow::Result<()> {
+        let graph = Arc::new(Threads::default());
+        let queue = queue(Arc::clone(&graph) as Arc<dyn Graph>, ExecutionMode::Direct)?;
+        for _ in 0..100 {
+            queue.compute(Vec::new(), in_a_minute()).await?;
+        }
+        let threads = graph.threads.lock().unwrap();
+        assert_ne!(threads.first(), Some(&std::thread::current().id()));
+        assert_eq!(threads.last(), Some(&std::thread::current().id()));
         Ok(())
     }
 }

@@ -19,7 +19,9 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 use tokio::sync::watch;
 use wisp_protocol::call::{IndexEntry, ModelName, Target, Version};
+use wisp_protocol::error::ErrorKind;
 use wisp_protocol::statistics::VersionStatistics;
+use wisp_protocol::v2::IndexFilter;
 use wisp_tensor::MemoryBudget;
 
 /// Everything that inference needs besides the request. Lifetime: the process.
@@ -159,9 +161,11 @@ impl Serving {
         self.registry.changes()
     }
 
-    /// Returns every model of the repository and its state, by name.
-    pub fn index(&self) -> Vec<IndexEntry> {
-        self.registry.index()
+    /// Returns the models of the repository that match `filter` and their states, by name.
+    pub fn index(&self, filter: &IndexFilter) -> Vec<IndexEntry> {
+        let mut entries = self.registry.index();
+        entries.retain(|entry| filter.matches(entry));
+        entries
     }
 
     /// Returns the version that `target` names.
@@ -183,22 +187,19 @@ impl Serving {
         entries.map(|(model, _)| model).collect()
     }
 
-    /// Returns the statistics of the ready versions that `target` names: one version, or all those of its model.
-    pub fn statistics(&self, target: &Target) -> Result<Vec<VersionStatistics>, InferError> {
-        let versions = self.registry.ready(target)?;
-        let versions = versions.iter();
-        Ok(versions
-            .map(|version| version.statistics().of(version.description()))
-            .collect())
-    }
-
-    /// Returns the statistics of every ready version of every model.
-    pub fn all_statistics(&self) -> Vec<VersionStatistics> {
-        let entries = self.registry.entries();
-        let versions = entries.iter().flat_map(|(_, entry)| entry.ready());
-        versions
-            .map(|version| version.statistics().of(version.description()))
-            .collect()
+    /// Returns the statistics of the ready versions that `target` names: one version or all those of its
+    /// model; without a target, of every ready version of every model.
+    pub fn statistics(&self, target: Option<&Target>) -> Result<Vec<VersionStatistics>, InferError> {
+        let snapshot =
+            |version: &Arc<ModelVersion>| version.statistics().snapshot(version.description());
+        Ok(match target {
+            Some(target) => self.registry.ready(target)?.iter().map(snapshot).collect(),
+            None => {
+                let entries = self.registry.entries();
+                let versions = entries.iter().flat_map(|(_, entry)| entry.ready());
+                versions.map(snapshot).collect()
+            }
+        })
     }
 
     /// Returns all models and their loaded versions, by name.
@@ -244,9 +245,15 @@ impl Serving {
         Ok(self.registry.states(target)?)
     }
 
-    /// Returns an error unless the named version can be called now.
-    pub fn check_ready(&self, target: &Target) -> Result<(), InferError> {
-        self.registry.resolve(target)?;
-        Ok(())
+    /// Returns whether the named version can be called now.
+    ///
+    /// # Errors
+    /// Returns an error if there is no such model or version.
+    pub fn is_model_ready(&self, target: &Target) -> Result<bool, InferError> {
+        match self.version(target) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Unavailable => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }

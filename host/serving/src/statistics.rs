@@ -47,7 +47,7 @@ impl Statistics {
     }
 
     /// Returns the current sums with the name and number in `description`.
-    pub fn of(&self, description: &ModelDescription) -> VersionStatistics {
+    pub fn snapshot(&self, description: &ModelDescription) -> VersionStatistics {
         VersionStatistics {
             model: description.model.clone(),
             version: description.version,

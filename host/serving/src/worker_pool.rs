@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A job and its progress.
-struct Job {
-    run: Box<dyn FnOnce() + Send>,
+struct Queued<J> {
+    job: J,
     progress: Arc<AtomicU8>,
 }
 
@@ -42,14 +42,14 @@ pub struct WorkerOptions {
 
 /// Named threads that run jobs in the order of their submission.
 #[derive(Debug)]
-pub struct Workers {
-    queue: Arc<Queue>,
+pub struct Workers<J: Send + 'static> {
+    queue: Arc<Queue<J>>,
 }
 
 /// A submitted job. Dropping the ticket has no effect on it. Lifetime: one request.
 #[derive(Debug)]
-pub struct Ticket {
-    queue: Arc<Queue>,
+pub struct Ticket<J> {
+    queue: Arc<Queue<J>>,
     progress: Arc<AtomicU8>,
 }
 
@@ -59,17 +59,18 @@ pub struct Ticket {
 pub struct QueueFull;
 
 /// The waiting jobs and the waiting threads.
-struct Queue {
-    state: Mutex<State>,
+struct Queue<J> {
+    state: Mutex<State<J>>,
     /// Notified for each job that a sleeping thread must take, and when the queue closes.
     wake: Condvar,
     name: String,
     options: WorkerOptions,
+    /// Runs one job.
+    run: Box<dyn Fn(J) + Send + Sync>,
 }
 
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Job>,
+struct State<J> {
+    jobs: VecDeque<Queued<J>>,
     /// The number of sleeping threads that have not been notified yet. A count that is too high costs a
     /// system call for each surplus thread; one that is too low would lose a wake-up. A thread counts
     /// itself again each time that it goes to sleep.
@@ -81,15 +82,28 @@ struct State {
 
 // === impl Workers ===
 
-impl Workers {
-    /// Starts the threads, all named `name`.
-    pub fn spawn(name: &str, options: WorkerOptions) -> std::io::Result<Workers> {
+impl<J: Send + 'static> Workers<J> {
+    /// Starts the threads, all named `name`. They pass each job to `run`.
+    ///
+    /// # Errors
+    /// Returns an error if the operating system refuses to start a thread.
+    pub fn spawn(
+        name: &str,
+        options: WorkerOptions,
+        run: impl Fn(J) + Send + Sync + 'static,
+    ) -> std::io::Result<Workers<J>> {
         let workers = Workers {
             queue: Arc::new(Queue {
-                state: Mutex::default(),
+                state: Mutex::new(State {
+                    jobs: VecDeque::new(),
+                    sleeping: 0,
+                    replaced: 0,
+                    closed: false,
+                }),
                 wake: Condvar::new(),
                 name: name.to_owned(),
                 options,
+                run: Box::new(run),
             }),
         };
         for _ in 0..options.threads.get() {
@@ -103,11 +117,14 @@ impl Workers {
         self.queue.options.threads.get()
     }
 
-    /// Queues a job. The job should check first whether its result is still wanted.
-    pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<Ticket, QueueFull> {
+    /// Queues a job. Whether its result is still wanted should be checked before it runs.
+    ///
+    /// # Errors
+    /// Returns [`QueueFull`] if as many jobs wait as may.
+    pub fn submit(&self, job: J) -> Result<Ticket<J>, QueueFull> {
         let progress = Arc::new(AtomicU8::new(QUEUED));
-        let job = Job {
-            run: Box::new(job),
+        let job = Queued {
+            job,
             progress: Arc::clone(&progress),
         };
         let mut state = self.queue.lock();
@@ -128,7 +145,7 @@ impl Workers {
     }
 }
 
-impl Drop for Workers {
+impl<J: Send + 'static> Drop for Workers<J> {
     fn drop(&mut self) {
         drop(self.queue.close());
     }
@@ -136,7 +153,7 @@ impl Drop for Workers {
 
 // === impl Ticket ===
 
-impl Ticket {
+impl<J: Send + 'static> Ticket<J> {
     /// Replaces the thread that runs the job, if it is running: its result is not needed any more.
     ///
     /// Does nothing if as many threads are already replaced as the [`Workers`] have, or if the operating
@@ -163,8 +180,8 @@ impl Ticket {
 
 // === impl Queue ===
 
-impl Queue {
-    fn spawn_thread(queue: &Arc<Queue>) -> std::io::Result<()> {
+impl<J: Send + 'static> Queue<J> {
+    fn spawn_thread(queue: &Arc<Queue<J>>) -> std::io::Result<()> {
         let of = Arc::clone(queue);
         std::thread::Builder::new()
             .name(queue.name.clone())
@@ -173,13 +190,13 @@ impl Queue {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<J>> {
         // No code panics while the lock is held, so a poisoned lock still guards a consistent queue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the next job and returns it; `None` once the queue is closed.
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<Queued<J>> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -212,7 +229,7 @@ impl Queue {
     }
 
     /// Ends the threads. Returns the queued jobs, which the caller drops outside the lock.
-    fn close(&self) -> VecDeque<Job> {
+    fn close(&self) -> VecDeque<Queued<J>> {
         let mut state = self.lock();
         state.closed = true;
         let queued = std::mem::take(&mut state.jobs);
@@ -222,7 +239,7 @@ impl Queue {
     }
 }
 
-impl std::fmt::Debug for Queue {
+impl<J> std::fmt::Debug for Queue<J> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queue")
             .field("name", &self.name)
@@ -231,12 +248,12 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-fn work(queue: &Queue) {
+fn work<J: Send + 'static>(queue: &Queue<J>) {
     run_as_batch();
-    while let Some(Job { run, progress }) = queue.next() {
+    while let Some(Queued { job, progress }) = queue.next() {
         progress.store(RUNNING, SeqCst);
         // Everything that the job borrowed is dropped with it; its caller sees that the sender was dropped.
-        let _ = catch_unwind(AssertUnwindSafe(run));
+        let _ = catch_unwind(AssertUnwindSafe(|| (queue.run)(job)));
         if !queue.ended(&progress) {
             return;
         }
@@ -272,9 +289,12 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
 
-    fn one_thread(queue: usize) -> anyhow::Result<Workers> {
+    type Closure = Box<dyn FnOnce() + Send>;
+
+    fn one_thread(queue: usize) -> anyhow::Result<Workers<Closure>> {
         let threads = NonZeroUsize::MIN;
-        Ok(Workers::spawn("test", WorkerOptions { threads, queue })?)
+        let options = WorkerOptions { threads, queue };
+        Ok(Workers::spawn("test", options, |job: Closure| job())?)
     }
 
     #[test]
@@ -282,22 +302,22 @@ mod tests {
         let workers = one_thread(1)?;
         let (open, gate) = channel::<()>();
         let (started, running) = channel();
-        workers.submit(move || {
+        workers.submit(Box::new(move || {
             let _ = started.send(());
             let _ = gate.recv();
-        })?;
+        }))?;
         running.recv()?;
         let (done, finished) = channel();
-        workers.submit(move || {
+        workers.submit(Box::new(move || {
             let _ = done.send(());
-        })?;
-        assert_eq!(workers.submit(|| ()).err(), Some(QueueFull));
+        }))?;
+        assert_eq!(workers.submit(Box::new(|| ())).err(), Some(QueueFull));
         open.send(())?;
         finished.recv()?;
         let (done, finished) = channel();
-        workers.submit(move || {
+        workers.submit(Box::new(move || {
             let _ = done.send(());
-        })?;
+        }))?;
         finished.recv()?;
         Ok(())
     }
@@ -308,9 +328,9 @@ mod tests {
         use thread_priority::{NormalThreadSchedulePolicy, ThreadSchedulePolicy};
         let workers = one_thread(1)?;
         let (reply, answer) = channel();
-        workers.submit(move || {
+        workers.submit(Box::new(move || {
             let _ = reply.send(thread_priority::thread_schedule_policy().ok());
-        })?;
+        }))?;
         let batch = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
         assert_eq!(answer.recv()?, Some(batch));
         Ok(())
@@ -320,15 +340,15 @@ mod tests {
     fn a_panic_ends_its_job_and_not_its_thread() -> anyhow::Result<()> {
         let workers = one_thread(2)?;
         let (reply, answer) = channel::<()>();
-        workers.submit(move || {
+        workers.submit(Box::new(move || {
             let _reply = reply;
             panic!("a job's panic");
-        })?;
+        }))?;
         assert!(answer.recv().is_err(), "the reply is dropped");
         let (reply, answer) = channel();
-        workers.submit(move || {
+        workers.submit(Box::new(move || {
             let _ = reply.send(7);
-        })?;
+        }))?;
         assert_eq!(answer.recv()?, 7);
         Ok(())
     }
@@ -338,9 +358,9 @@ mod tests {
         let workers = one_thread(2)?;
         let gate = occupy(&workers)?;
         let (queued_reply, queued_answer) = channel::<()>();
-        workers.submit(move || {
+        workers.submit(Box::new(move || {
             let _ = queued_reply.send(());
-        })?;
+        }))?;
         drop(workers);
         assert!(queued_answer.recv().is_err(), "the queued job was dropped");
         drop(gate);
@@ -348,15 +368,15 @@ mod tests {
     }
 
     /// Occupies a thread until the returned gate is dropped.
-    fn occupy(workers: &Workers) -> anyhow::Result<Gate> {
+    fn occupy(workers: &Workers<Closure>) -> anyhow::Result<Gate> {
         let (open, gate) = channel::<()>();
         let (started, running) = channel();
         let (done, ended) = channel();
-        let ticket = workers.submit(move || {
+        let ticket = workers.submit(Box::new(move || {
             let _ = started.send(std::thread::current().id());
             let _ = gate.recv();
             drop(done);
-        })?;
+        }))?;
         Ok(Gate {
             thread: running.recv()?,
             ticket,
@@ -367,16 +387,16 @@ mod tests {
 
     struct Gate {
         thread: std::thread::ThreadId,
-        ticket: Ticket,
+        ticket: Ticket<Closure>,
         _open: std::sync::mpsc::Sender<()>,
         _ended: std::sync::mpsc::Receiver<()>,
     }
 
-    fn thread_of_next(workers: &Workers) -> anyhow::Result<std::thread::ThreadId> {
+    fn thread_of_next(workers: &Workers<Closure>) -> anyhow::Result<std::thread::ThreadId> {
         let (reply, answer) = channel();
-        workers.submit(move || {
+        workers.submit(Box::new(move || {
             let _ = reply.send(std::thread::current().id());
-        })?;
+        }))?;
         Ok(answer.recv()?)
     }
 
@@ -411,7 +431,7 @@ mod tests {
     fn a_job_that_does_not_run_is_abandoned_without_a_thread() -> anyhow::Result<()> {
         let workers = one_thread(2)?;
         let gate = occupy(&workers)?;
-        let waiting = workers.submit(|| ())?;
+        let waiting = workers.submit(Box::new(|| ()))?;
         waiting.abandon();
         drop(gate);
         thread_of_next(&workers)?;
@@ -426,11 +446,11 @@ mod tests {
         let (done, finished) = channel();
         let last = Arc::clone(&workers);
         let (release, released) = channel::<()>();
-        workers.submit(move || {
+        workers.submit(Box::new(move || {
             let _ = released.recv();
             drop(last);
             let _ = done.send(());
-        })?;
+        }))?;
         drop(workers);
         release.send(())?;
         finished.recv()?;

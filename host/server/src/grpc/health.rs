@@ -4,13 +4,14 @@
 //! receives each change: a model is loaded, unloaded or fails, or the server begins to drain, which ends
 //! the watch.
 
-use super::unfold::Unfold;
 use crate::drain::DrainWatch;
+use futures_util::stream::{BoxStream, unfold};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 use wisp_protocol::grpc::v2;
+use wisp_protocol::v2::IndexFilter;
 use wisp_serving::Serving;
 
 /// The service. Lifetime: the process.
@@ -26,7 +27,7 @@ pub(super) struct Watched {
     /// The name of a model, or an empty string for the server.
     name: String,
     /// The last status sent to the client.
-    told: Option<ServingStatus>,
+    last_sent: Option<ServingStatus>,
 }
 
 impl Health {
@@ -41,9 +42,9 @@ impl Health {
             "" => true,
             name => {
                 let target = v2::target(name, "").ok()?;
-                let mut entries = self.serving.index().into_iter();
+                let mut entries = self.serving.index(&IndexFilter::All).into_iter();
                 entries.find(|entry| entry.model == target.model)?;
-                self.serving.check_ready(&target).is_ok()
+                self.serving.is_model_ready(&target).unwrap_or(false)
             }
         };
         Some(match ready && self.serving.is_ready() {
@@ -62,7 +63,7 @@ impl Watched {
             // An unknown name is watched as well: it may be loaded later.
             let status = self.health.status(&self.name);
             let status = status.unwrap_or(ServingStatus::ServiceUnknown);
-            if self.told.replace(status) != Some(status) {
+            if self.last_sent.replace(status) != Some(status) {
                 return Some((Ok(response(status)), self));
             }
             tokio::select! {
@@ -76,7 +77,7 @@ impl Watched {
 
 #[tonic::async_trait]
 impl health_server::Health for Health {
-    type WatchStream = Unfold<Watched, Result<HealthCheckResponse, Status>>;
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
 
     async fn check(
         &self,
@@ -95,10 +96,10 @@ impl health_server::Health for Health {
         let watched = Watched {
             health: self.clone(),
             name: request.into_inner().service,
-            told: None,
+            last_sent: None,
         };
-        let statuses = Unfold::new(watched, |watched| Box::pin(watched.next()));
-        Ok(Response::new(statuses))
+        let statuses = unfold(watched, Watched::next);
+        Ok(Response::new(Box::pin(statuses)))
     }
 }
 

@@ -11,7 +11,6 @@ use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 use wisp_protocol::call::{InferCall, Selection};
-use wisp_protocol::error::ErrorKind;
 use wisp_protocol::grpc::codec::ModelInfer;
 use wisp_protocol::grpc::message::inference::*;
 use wisp_protocol::grpc::v2 as messages;
@@ -30,13 +29,9 @@ impl V2 {
         V2 { serving }
     }
 
-    fn check_ready(&self, message: &ModelReadyRequest) -> Result<bool, Failure> {
+    fn model_is_ready(&self, message: &ModelReadyRequest) -> Result<bool, Failure> {
         let target = messages::target(&message.name, &message.version)?;
-        match self.serving.check_ready(&target) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Unavailable => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.serving.is_model_ready(&target)?)
     }
 
     fn metadata(&self, message: &ModelMetadataRequest) -> Result<ModelMetadataResponse, Failure> {
@@ -56,10 +51,8 @@ impl V2 {
         &self,
         message: &ModelStatisticsRequest,
     ) -> Result<ModelStatisticsResponse, Failure> {
-        let statistics = match messages::statistics_target(message)? {
-            Some(target) => self.serving.statistics(&target)?,
-            None => self.serving.all_statistics(),
-        };
+        let target = messages::statistics_target(message)?;
+        let statistics = self.serving.statistics(target.as_ref())?;
         Ok(messages::statistics(&statistics))
     }
 
@@ -83,9 +76,7 @@ impl V2 {
 
     fn index(&self, message: &RepositoryIndexRequest) -> Result<RepositoryIndexResponse, Failure> {
         let filter = messages::decode_index(message)?;
-        let mut entries = self.serving.index();
-        entries.retain(|entry| filter.admits(entry));
-        Ok(messages::index(&entries))
+        Ok(messages::index(&self.serving.index(&filter)))
     }
 }
 
@@ -118,7 +109,7 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<ModelReadyRequest>>,
     ) -> Outcome<ModelReadyResponse> {
-        let ready = self.check_ready(&read(&self.serving, request).await?.0)?;
+        let ready = self.model_is_ready(&read(&self.serving, request).await?.0)?;
         Ok(Response::new(messages::model_ready(ready)))
     }
 

@@ -15,7 +15,7 @@ use crate::registry::model_file::{ModelFile, ModelFileError};
 use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, SelectedVersions, VersionFiles};
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::version::ModelVersion;
-use crate::worker_pool::{WorkerOptions, Workers};
+use crate::worker_pool::WorkerOptions;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -243,12 +243,11 @@ fn start_graphs(
             threads: settings.threads,
             queue: GRAPH_QUEUE_CAPACITY,
         };
-        let workers = Workers::spawn("wisp-graph", options);
-        let workers = workers.map_err(|source| LoadError::Threads {
+        let queue = GraphQueue::spawn(loaded.graph, options, settings.mode);
+        let queue = queue.map_err(|source| LoadError::Threads {
             graph: name.to_owned(),
             source,
         })?;
-        let queue = GraphQueue::new(loaded.graph, workers, settings.mode);
         queues.push((name.to_owned(), Arc::new(queue)));
         let selection = loaded.selection;
         selections.extend(selection.map(|selection| (name.to_owned(), selection)));
