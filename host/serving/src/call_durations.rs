@@ -1,6 +1,5 @@
 //! The choice of the threads for a version's calls, by the recent durations of the calls.
 
-use crate::handler_executor::ExecutionMode;
 use crate::moving_average::MovingAverage;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
@@ -29,7 +28,18 @@ const LONGEST_TRIAL: u32 = 1 << 20;
 /// The growth of the trial after a direct call that exceeded its budget.
 const TRIAL_GROWTH: u32 = 16;
 
-/// The recent durations of a handler's calls. Lifetime: a model version.
+/// The fastest kind of call that a version may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecutionMode {
+    /// On the thread of the connection, as long as calls take microseconds.
+    Direct,
+    /// On one thread of the pool, as long as calls are short.
+    Inline,
+    /// The guest on a fiber, and the computation on the threads of the graph.
+    Queued,
+}
+
+/// The recent durations of a version's calls. Lifetime: a model version.
 #[derive(Debug)]
 pub(crate) struct CallDurations {
     mode: ExecutionMode,

@@ -5,9 +5,8 @@
 //! turn if its caller has gone or its deadline has passed. A running computation of such a caller is cancelled
 //! and its thread replaced, since it may take long to end. The caller of a computation bounds the wait.
 
-use crate::call_durations::{CallDurations, CallKind};
+use crate::call_durations::{CallDurations, CallKind, ExecutionMode};
 use crate::expected_wait::ExpectedWait;
-use crate::handler_executor::ExecutionMode;
 use crate::worker_pool::{Ticket, WorkerOptions, Workers};
 use std::fmt;
 use std::sync::Arc;

@@ -12,7 +12,7 @@
 //! calls, whatever their outcome.
 
 use crate::admission::Permit;
-use crate::call_durations::{CallDurations, CallKind};
+use crate::call_durations::{CallDurations, CallKind, ExecutionMode};
 use crate::call_error::CallError;
 use crate::call_slots::CallSlots;
 use crate::fair_pool::{FairPool, Flow};
@@ -29,17 +29,6 @@ const INLINE_BUDGET: Duration = Duration::from_millis(10);
 /// The time that a direct call may occupy its thread, which other connections wait for. The epoch that
 /// ends the call adds up to twice its length of 5 ms.
 const DIRECT_BUDGET: Duration = Duration::from_millis(2);
-
-/// The fastest kind of call that a handler may make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExecutionMode {
-    /// On the thread of the connection, as long as calls take microseconds.
-    Direct,
-    /// On one thread of the pool, as long as calls are short.
-    Inline,
-    /// The guest on a fiber, and the computation on the threads of the graph.
-    Queued,
-}
 
 /// A handler with its jobs in the pool. Lifetime: a model version.
 #[derive(Debug)]

@@ -15,7 +15,7 @@
 pub mod admission;
 pub mod signature_check;
 mod body;
-mod call_durations;
+pub mod call_durations;
 mod call_error;
 pub mod error;
 mod expected_wait;

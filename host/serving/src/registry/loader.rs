@@ -4,9 +4,10 @@
 //! entered as unavailable, with the reason, and the rest are served.
 
 use crate::signature_check::signature_mismatches;
+use crate::call_durations::ExecutionMode;
 use crate::fair_pool::FairPool;
 use crate::graph_queue::GraphQueue;
-use crate::handler_executor::{HandlerExecutor, ExecutionMode};
+use crate::handler_executor::HandlerExecutor;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
