@@ -120,7 +120,7 @@ async fn index(serving: &Serving, body: &mut RequestBody<Incoming>) -> Result<Re
     let question = question.map_err(wisp_serving::InferError::from)?;
     let filter = v2::decode_index(&question).map_err(wisp_serving::InferError::from)?;
     let mut entries = serving.index();
-    entries.retain(|entry| filter.admits(entry));
+    entries.retain(|entry| filter.matches(entry));
     Ok(Reply::document(v2::index(&entries)))
 }
 

@@ -16,9 +16,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use wisp_protocol::content_coding::{AcceptedCoding, Coding, READ_CODINGS, depends_on_client};
+use wisp_protocol::encoded_response::EncodedResponse;
 use wisp_protocol::error::ErrorKind;
-use wisp_protocol::reply::EncodedReply;
-use wisp_protocol::rest::Dialect;
+use wisp_protocol::rest::RestProtocol;
 use wisp_protocol::v2;
 use wisp_serving::offload::Offload;
 use wisp_serving::timings::Timings;
@@ -285,9 +285,9 @@ impl Reply {
     }
 }
 
-impl From<EncodedReply> for Reply {
-    fn from(reply: EncodedReply) -> Reply {
-        let EncodedReply {
+impl From<EncodedResponse> for Reply {
+    fn from(reply: EncodedResponse) -> Reply {
+        let EncodedResponse {
             content_type,
             header_length,
             chunks,
@@ -346,7 +346,7 @@ impl AsRef<[u8]> for BoundChunk {
 impl Failure {
     pub(crate) fn into_response(
         self,
-        dialect: Dialect,
+        protocol: RestProtocol,
         framing: Framing,
         turn: Turn,
     ) -> Response<ReplyBody> {
@@ -355,7 +355,7 @@ impl Failure {
             // The client may have closed only its sending side. It can still read that its request was
             // incomplete, and 499 is in no standard.
             ErrorKind::ClientGone => StatusCode::BAD_REQUEST,
-            kind => dialect.status(kind),
+            kind => protocol.status(kind),
         };
         let reply = Reply {
             status,
@@ -445,7 +445,7 @@ mod tests {
     use crate::pulse::{Pulse, Sharing};
 
     fn response(chunks: Vec<Bytes>, framing: Framing) -> Response<ReplyBody> {
-        let reply = Reply::from(EncodedReply {
+        let reply = Reply::from(EncodedResponse {
             content_type: "application/octet-stream",
             header_length: Some(12),
             chunks,

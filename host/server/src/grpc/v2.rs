@@ -83,7 +83,7 @@ impl V2 {
     fn index(&self, message: &RepositoryIndexRequest) -> Result<RepositoryIndexResponse, Failure> {
         let filter = messages::decode_index(message)?;
         let mut entries = self.serving.index();
-        entries.retain(|entry| filter.admits(entry));
+        entries.retain(|entry| filter.matches(entry));
         Ok(messages::index(&entries))
     }
 }
