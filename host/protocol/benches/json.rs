@@ -35,16 +35,16 @@ struct Contender<'a> {
 /// The output of a contender.
 enum Output {
     Tensor(Bytes),
-    Singles(Vec<f32>),
+    Numbers(Vec<f32>),
     Text,
 }
 
 fn main() -> Result<()> {
     let rounds = std::env::var("WISP_BENCH_ROUNDS").ok();
     let rounds: usize = rounds.map_or(Ok(11), |rounds| rounds.parse())?;
-    let python: Vec<String> = singles().map(|n| format!("{:?}", f64::from(n))).collect();
-    let short: Vec<String> = singles().map(|n| format!("{n:.3}")).collect();
-    for (name, numbers) in [("as Python writes singles", python), ("short", short)] {
+    let python: Vec<String> = numbers().map(|n| format!("{:?}", f64::from(n))).collect();
+    let short: Vec<String> = numbers().map(|n| format!("{n:.3}")).collect();
+    for (name, numbers) in [("as Python writes f32s", python), ("short", short)] {
         let nearest = numbers.iter().map(|text| text.parse::<f32>());
         let nearest: Vec<f32> = nearest.collect::<Result<_, _>>()?;
         for (shape, is_nested) in [("flat", false), ("nested", true)] {
@@ -57,7 +57,7 @@ fn main() -> Result<()> {
 }
 
 /// Returns `COUNT` f32s between -4 and 4, the same in each run.
-fn singles() -> impl Iterator<Item = f32> {
+fn numbers() -> impl Iterator<Item = f32> {
     let mut state = 1u64;
     std::iter::repeat_with(move || {
         state = state
@@ -132,38 +132,38 @@ fn read(numbers: &[String], nearest: &[f32], is_nested: bool, rounds: usize) -> 
     };
     let value = || {
         let value: serde_json::Value = serde_json::from_slice(&v2_text)?;
-        let mut singles = Vec::with_capacity(COUNT);
-        flatten(&value["inputs"][0]["data"], &mut singles)?;
-        Ok(Output::Singles(singles))
+        let mut numbers = Vec::with_capacity(COUNT);
+        flatten(&value["inputs"][0]["data"], &mut numbers)?;
+        Ok(Output::Numbers(numbers))
     };
     let simd_value = || {
         let value: sonic_rs::Value = sonic_rs::from_slice(&v2_text)?;
-        let mut singles = Vec::with_capacity(COUNT);
-        flatten_simd(&value["inputs"][0]["data"], &mut singles)?;
-        Ok(Output::Singles(singles))
+        let mut numbers = Vec::with_capacity(COUNT);
+        flatten_simd(&value["inputs"][0]["data"], &mut numbers)?;
+        Ok(Output::Numbers(numbers))
     };
     let typed = || match is_nested {
         true => {
             let request: Request<Vec<Vec<f32>>> = serde_json::from_slice(&v2_text)?;
             let rows = request.inputs.into_iter().flat_map(|input| input.data);
-            Ok(Output::Singles(rows.collect::<Vec<_>>().concat()))
+            Ok(Output::Numbers(rows.collect::<Vec<_>>().concat()))
         }
         false => {
             let request: Request<Vec<f32>> = serde_json::from_slice(&v2_text)?;
             let mut inputs = request.inputs.into_iter();
-            Ok(Output::Singles(inputs.next().context("no input")?.data))
+            Ok(Output::Numbers(inputs.next().context("no input")?.data))
         }
     };
     let simd_typed = || match is_nested {
         true => {
             let request: Request<Vec<Vec<f32>>> = sonic_rs::from_slice(&v2_text)?;
             let rows = request.inputs.into_iter().flat_map(|input| input.data);
-            Ok(Output::Singles(rows.collect::<Vec<_>>().concat()))
+            Ok(Output::Numbers(rows.collect::<Vec<_>>().concat()))
         }
         false => {
             let request: Request<Vec<f32>> = sonic_rs::from_slice(&v2_text)?;
             let mut inputs = request.inputs.into_iter();
-            Ok(Output::Singles(inputs.next().context("no input")?.data))
+            Ok(Output::Numbers(inputs.next().context("no input")?.data))
         }
     };
     let bytes = v2_text.len();
@@ -181,7 +181,7 @@ fn read(numbers: &[String], nearest: &[f32], is_nested: bool, rounds: usize) -> 
                 let elements = content.as_chunks().0.iter();
                 elements.map(|&bytes| f32::from_le_bytes(bytes)).collect()
             }
-            Output::Singles(singles) => singles,
+            Output::Numbers(numbers) => numbers,
             Output::Text => Vec::new(),
         };
         ensure!(read.len() == COUNT, "{} numbers, not {COUNT}", read.len());
@@ -189,7 +189,7 @@ fn read(numbers: &[String], nearest: &[f32], is_nested: bool, rounds: usize) -> 
         let wrong = pairs.filter(|(a, b)| a.to_bits() != b.to_bits()).count();
         if wrong > 0 {
             println!(
-                "{} rounds {wrong} of {COUNT} numbers to a single beside the nearest",
+                "{} rounds {wrong} of {COUNT} numbers to an f32 beside the nearest",
                 contender.name
             );
         }
@@ -197,23 +197,23 @@ fn read(numbers: &[String], nearest: &[f32], is_nested: bool, rounds: usize) -> 
     measure(&mut contenders, rounds)
 }
 
-fn flatten(value: &serde_json::Value, singles: &mut Vec<f32>) -> Result<()> {
+fn flatten(value: &serde_json::Value, numbers: &mut Vec<f32>) -> Result<()> {
     match value.as_array() {
-        Some(list) => list.iter().try_for_each(|value| flatten(value, singles)),
+        Some(list) => list.iter().try_for_each(|value| flatten(value, numbers)),
         None => {
-            singles.push(single(value.as_f64().context("a number")?));
+            numbers.push(to_f32(value.as_f64().context("a number")?));
             Ok(())
         }
     }
 }
 
-fn flatten_simd(value: &sonic_rs::Value, singles: &mut Vec<f32>) -> Result<()> {
+fn flatten_simd(value: &sonic_rs::Value, numbers: &mut Vec<f32>) -> Result<()> {
     match value.as_array() {
         Some(list) => list
             .iter()
-            .try_for_each(|value| flatten_simd(value, singles)),
+            .try_for_each(|value| flatten_simd(value, numbers)),
         None => {
-            singles.push(single(value.as_f64().context("a number")?));
+            numbers.push(to_f32(value.as_f64().context("a number")?));
             Ok(())
         }
     }
@@ -223,7 +223,7 @@ fn flatten_simd(value: &sonic_rs::Value, singles: &mut Vec<f32>) -> Result<()> {
     clippy::cast_possible_truncation,
     reason = "as users of these parsers do it"
 )]
-fn single(number: f64) -> f32 {
+fn to_f32(number: f64) -> f32 {
     number as f32
 }
 
@@ -231,7 +231,7 @@ fn single(number: f64) -> f32 {
 
 fn write(rounds: usize) -> Result<()> {
     let model = model()?;
-    let numbers: Vec<f32> = singles().collect();
+    let numbers: Vec<f32> = numbers().collect();
     let content: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
     let side = u32::try_from(SIDE)?;
     let shape = Shape::new(vec![side, side])?;

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_could_be_paths_or_hide_something_are_refused() {
+    fn model_names_that_look_like_paths_or_hidden_files_are_rejected() {
         for name in ["digits", "_x", "resnet50-v1.5", "7"] {
             assert!(ModelName::new(name).is_ok(), "{name}");
         }

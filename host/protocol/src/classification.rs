@@ -80,7 +80,7 @@ impl TopClasses {
         let elements = output.tensor.shape().elements();
         let width = elements.checked_div(rows).unwrap_or(0);
         let count = width.min(self.count.get());
-        let mut texts = Texts {
+        let mut writer = ClassWriter {
             labels: model
                 .class_labels
                 .get(&output.name)
@@ -89,7 +89,7 @@ impl TopClasses {
             text: String::new(),
         };
         let fits = count.saturating_mul(rows) <= MAX_BYTES / MIN_CLASS_BYTES
-            && texts.write_all(&output.tensor, Cut { width, count });
+            && writer.write_all(&output.tensor, RowSelection { width, count });
         if !fits {
             let output = output.name.clone();
             return Err(ClassesError { output });
@@ -97,20 +97,23 @@ impl TopClasses {
         let count = u32::try_from(count).expect("there are fewer than MAX_BYTES");
         let shape = Shape::new(batch.into_iter().chain([count]).collect())
             .expect("it has at most two axes and no more elements than the output");
-        let classes = Tensor::new(ElementType::Bytes, shape, texts.content.into());
+        let classes = Tensor::new(ElementType::Bytes, shape, writer.content.into());
         Ok(classes.expect("as many elements were written as the shape takes"))
     }
 }
 
 /// Replaces the outputs that classes are requested for by those classes.
 pub(crate) fn classify(
-    asked: &[TopClasses],
+    requested: &[TopClasses],
     response: InferResponse,
     model: &ModelDescription,
 ) -> Result<InferResponse, ClassesError> {
     let mut response = response;
     for output in &mut response.outputs {
-        if let Some(classes) = asked.iter().find(|asked| asked.output == output.name) {
+        if let Some(classes) = requested
+            .iter()
+            .find(|requested| requested.output == output.name)
+        {
             output.tensor = classes.of(output, model)?;
         }
     }
@@ -118,9 +121,13 @@ pub(crate) fn classify(
 }
 
 /// Returns an estimate of the bytes to rank and write for these outputs.
-pub(crate) fn text_bytes(asked: &[TopClasses], response: &InferResponse) -> usize {
+pub(crate) fn text_bytes(requested: &[TopClasses], response: &InferResponse) -> usize {
     let outputs = response.outputs.iter();
-    let ranked = outputs.filter(|output| asked.iter().any(|asked| asked.output == output.name));
+    let ranked = outputs.filter(|output| {
+        requested
+            .iter()
+            .any(|requested| requested.output == output.name)
+    });
     crate::rest::text_bytes(ranked)
 }
 
@@ -150,14 +157,14 @@ pub(crate) fn is_ranked(element_type: ElementType) -> bool {
 
 /// The number of elements in a row, and the number of classes to write for it.
 #[derive(Debug, Clone, Copy)]
-struct Cut {
+struct RowSelection {
     width: usize,
     count: usize,
 }
 
 /// A writer of the elements of a BYTES tensor.
 #[derive(Debug)]
-struct Texts<'a> {
+struct ClassWriter<'a> {
     /// The labels of the first classes.
     labels: &'a [String],
     content: Vec<u8>,
@@ -165,20 +172,20 @@ struct Texts<'a> {
     text: String,
 }
 
-// === impl Texts ===
+// === impl ClassWriter ===
 
-impl Texts<'_> {
+impl ClassWriter<'_> {
     /// Writes the classes of all rows. Returns `false` if they exceed [`MAX_BYTES`], and for types
     /// that are not ranked.
-    fn write_all(&mut self, tensor: &Tensor, cut: Cut) -> bool {
+    fn write_all(&mut self, tensor: &Tensor, selection: RowSelection) -> bool {
         /// Ranks numbers of this type and writes them with this function.
         macro_rules! rank {
             ($number:ty, $show:expr) => {{
                 let (numbers, _) = tensor.content().as_chunks();
                 let read = |bytes: &_| <$number>::from_le_bytes(*bytes);
-                let mut rows = numbers.chunks_exact(cut.width.max(1));
+                let mut rows = numbers.chunks_exact(selection.width.max(1));
                 rows.all(|row| {
-                    let ranked = greatest(row.iter().map(read), cut.count);
+                    let ranked = greatest(row.iter().map(read), selection.count);
                     ranked.into_iter().all(|class| self.write(class, $show))
                 })
             }};

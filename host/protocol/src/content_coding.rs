@@ -11,7 +11,7 @@ mod inflate;
 pub use inflate::{InflateError, Inflater, Progress};
 
 use crate::error::ErrorKind;
-use crate::label::Label;
+use crate::quoted::Quoted;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
@@ -36,7 +36,7 @@ pub enum Coding {
 /// The error for a body in an unsupported coding, or in several codings. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("content encoding {0} is not supported: send gzip, deflate or the body as it is")]
-pub struct ContentCodingError(Label);
+pub struct ContentCodingError(Quoted);
 
 /// The codings that a client accepts for the response. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,10 +108,10 @@ pub fn of_body(headers: &HeaderMap) -> Result<Option<Coding>, ContentCodingError
         (None, _) => Ok(None),
         (Some(coding), None) => match Coding::from_token(coding) {
             Some(coding) => Ok(Some(coding)),
-            None => Err(ContentCodingError(Label::new(coding))),
+            None => Err(ContentCodingError(Quoted::new(coding))),
         },
         // Nested codings would hide a decompression bomb from the limit on the first one.
-        (Some(_), Some(_)) => Err(ContentCodingError(Label::new(&all))),
+        (Some(_), Some(_)) => Err(ContentCodingError(Quoted::new(&all))),
     }
 }
 

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_numbers_of_grpc_codes_are_those_of_the_wire() {
+    fn grpc_codes_have_their_numbers_on_the_wire() {
         for (kind, number) in [
             (ErrorKind::ClientGone, 1),
             (ErrorKind::InvalidRequest, 3),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handlers_failure_is_the_one_status_that_tf_serving_has_otherwise() {
+    fn tf_serving_reports_a_handler_failure_as_500() {
         assert_eq!(ErrorKind::Handler.status(), StatusCode::BAD_GATEWAY);
         assert_eq!(
             ErrorKind::Handler.tfs_status(),

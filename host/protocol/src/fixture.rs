@@ -92,7 +92,7 @@ pub(crate) fn integers(name: &str, dimensions: &[u32], numbers: &[i64]) -> Named
 }
 
 /// A BYTES tensor.
-pub(crate) fn texts(name: &str, dimensions: &[u32], elements: &[&str]) -> NamedTensor {
+pub(crate) fn strings(name: &str, dimensions: &[u32], elements: &[&str]) -> NamedTensor {
     let elements = elements.iter().map(|text| text.as_bytes());
     let content = Tensor::from_elements(elements).unwrap().into_content();
     tensor(name, ElementType::Bytes, dimensions, &content)
@@ -106,7 +106,7 @@ pub(crate) fn response(outputs: Vec<NamedTensor>) -> InferResponse {
 }
 
 /// Returns the body of a response that consists of JSON only.
-pub(crate) fn json(encoded: crate::reply::EncodedReply) -> String {
+pub(crate) fn json(encoded: crate::encoded_response::EncodedResponse) -> String {
     assert_eq!(encoded.content_type, "application/json");
     assert_eq!(encoded.header_length, None);
     String::from_utf8(encoded.chunks.concat()).unwrap()

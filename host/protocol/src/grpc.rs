@@ -3,7 +3,7 @@
 //! [`message`] contains the types of all messages. Each protocol maps its request messages to a target
 //! and an `InferRequest`, and an `InferResponse` to a message: [`v2`] is the Open Inference Protocol with
 //! Triton's methods, [`tfs`] is TensorFlow Serving, and [`predict`] takes rows of numbers. [`limits`]
-//! checks a message before it is decoded; `target`, `element`, `row` and `answer` are shared parts, and
+//! checks a message before it is decoded; `target`, `element`, `row_shape` and `value` are shared parts, and
 //! [`codec`] implements the codec traits per method.
 //!
 //! The caller resolves the target first, admits the request and only then decodes it. Until then the
@@ -12,18 +12,18 @@
 //! Invariant: tensors share the message's memory where the wire carries their bytes. The memory for
 //! repeated or widened fields is bounded before it is allocated.
 
-mod answer;
 pub mod codec;
 mod element;
 pub mod limits;
 pub mod message;
 pub mod predict;
-mod row;
+mod row_shape;
 mod target;
 pub mod tfs;
 pub mod v2;
+mod value;
 
-pub use crate::lenient::EncodeError;
+pub use crate::relaxed_json::EncodeError;
 pub use target::TargetError;
 
 /// All files of `proto/` and their imports as a serialized `google.protobuf.FileDescriptorSet`. Server

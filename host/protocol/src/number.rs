@@ -7,5 +7,5 @@ mod array;
 mod decimal;
 mod float;
 
-pub(crate) use array::{read_list, read_tensor};
+pub(crate) use array::{read_array, read_tensor};
 pub(crate) use float::{read_f32, read_f64};

@@ -2,7 +2,7 @@
 //!
 //! Inference has one path per model, version and label, so that its schema describes what this model
 //! takes; all other routes have path parameters. `v2`, `tfs`, `predict` and `server` each add the routes
-//! of their tag. `operation` builds an operation, `failure` its error responses, `element` the JSON
+//! of their tag. `operation` builds an operation, `error_response` its error responses, `element` the JSON
 //! schemas of tensors, and `example` a request that the model accepts.
 //!
 //! Design decision: a schema that cannot be exact allows more, never less, so the server refuses whatever
@@ -12,8 +12,8 @@
 //! model has no outputs for, and the load and unload routes if clients may not use them.
 
 mod element;
+mod error_response;
 mod example;
-mod failure;
 mod operation;
 mod predict;
 mod server;
@@ -51,13 +51,13 @@ pub enum Control {
 }
 
 /// One way to address a version that accepts calls.
-struct Spelling<'a> {
+struct RouteVariant<'a> {
     model: &'a ModelDescription,
-    choice: Choice<'a>,
+    version: RouteVersion<'a>,
 }
 
 #[derive(Clone, Copy)]
-enum Choice<'a> {
+enum RouteVersion<'a> {
     Default,
     Number,
     Label(&'a VersionLabel),
@@ -94,7 +94,7 @@ pub fn document(served: &Served) -> Bytes {
         "info": {
             "title": "Wisp",
             "version": served.version,
-            "summary": "Inference over REST, in the dialects of the Open Inference Protocol (V2), TF \
+            "summary": "Inference over REST, with the Open Inference Protocol (V2), TF \
                 Serving, KServe V1, and plain JSON.",
             "description": "Made from the signatures of the models as they are served at this moment. \
                 Bodies may come in gzip or deflate, and answers go out so where `Accept-Encoding` asks \
@@ -114,8 +114,8 @@ pub fn document(served: &Served) -> Bytes {
 
 impl<'a> Served<'a> {
     /// Returns every name under which a version accepts calls.
-    fn spellings(&self) -> impl Iterator<Item = Spelling<'a>> {
-        self.models.iter().flat_map(ServedModel::spellings)
+    fn route_variants(&self) -> impl Iterator<Item = RouteVariant<'a>> {
+        self.models.iter().flat_map(ServedModel::route_variants)
     }
 
     /// Returns every version that accepts calls.
@@ -126,40 +126,40 @@ impl<'a> Served<'a> {
 }
 
 impl<'a> ServedModel<'a> {
-    fn spellings(&self) -> Vec<Spelling<'a>> {
-        let default = self.versions.last().map(|&model| Spelling {
+    fn route_variants(&self) -> Vec<RouteVariant<'a>> {
+        let default = self.versions.last().map(|&model| RouteVariant {
             model,
-            choice: Choice::Default,
+            version: RouteVersion::Default,
         });
-        let numbers = self.versions.iter().map(|&model| Spelling {
+        let numbers = self.versions.iter().map(|&model| RouteVariant {
             model,
-            choice: Choice::Number,
+            version: RouteVersion::Number,
         });
         let labels = self.labels.iter().filter_map(|&(label, number)| {
             let mut versions = self.versions.iter();
             let model = versions.find(|model| model.version == number)?;
-            let choice = Choice::Label(label);
-            Some(Spelling { model, choice })
+            let version = RouteVersion::Label(label);
+            Some(RouteVariant { model, version })
         });
         default.into_iter().chain(numbers).chain(labels).collect()
     }
 }
 
-impl Spelling<'_> {
+impl RouteVariant<'_> {
     fn is_default(&self) -> bool {
-        matches!(self.choice, Choice::Default)
+        matches!(self.version, RouteVersion::Default)
     }
 
     fn is_label(&self) -> bool {
-        matches!(self.choice, Choice::Label(_))
+        matches!(self.version, RouteVersion::Label(_))
     }
 
     /// Returns the part of a path that follows the model's name.
     fn path(&self) -> String {
-        match self.choice {
-            Choice::Default => String::new(),
-            Choice::Number => format!("/versions/{}", self.model.version),
-            Choice::Label(label) => format!("/labels/{label}"),
+        match self.version {
+            RouteVersion::Default => String::new(),
+            RouteVersion::Number => format!("/versions/{}", self.model.version),
+            RouteVersion::Label(label) => format!("/labels/{label}"),
         }
     }
 
@@ -172,10 +172,10 @@ impl Spelling<'_> {
     /// Returns the name used in summaries.
     fn title(&self) -> String {
         let name = &self.model.model;
-        match self.choice {
-            Choice::Default => name.to_string(),
-            Choice::Number => format!("{name}, version {}", self.model.version),
-            Choice::Label(label) => format!("{name}, the version labelled {label}"),
+        match self.version {
+            RouteVersion::Default => name.to_string(),
+            RouteVersion::Number => format!("{name}, version {}", self.model.version),
+            RouteVersion::Label(label) => format!("{name}, the version labelled {label}"),
         }
     }
 }

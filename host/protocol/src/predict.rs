@@ -12,19 +12,19 @@
 //!
 //! A batch is one inference of a model with a batch axis. An invalid row (wrong length, not numbers)
 //! fails by itself: its object is `{"error": "..."}`, and the other rows are computed. The request fails
-//! if no row is valid or the text is not JSON. `outcome` selects the prediction and the probabilities,
+//! if no row is valid or the text is not JSON. `mapping` selects the prediction and the probabilities,
 //! also for gRPC. Numbers are as in TF Serving, with a bare `NaN`: `null` would hide which value it was.
 
 mod error;
-pub(crate) mod outcome;
+pub(crate) mod mapping;
 mod request;
 mod response;
 mod route;
 
-pub use crate::lenient::EncodeError;
+pub use crate::relaxed_json::EncodeError;
 pub use crate::v2::encode_error;
 pub use error::DecodeError;
-pub(crate) use outcome::Outcome;
+pub(crate) use mapping::PredictionMapping;
 pub use response::Reply;
 pub(crate) use route::{Route, route};
 

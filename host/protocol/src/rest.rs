@@ -2,9 +2,9 @@
 
 use crate::call::{InferRequest, InferResponse, ModelDescription};
 use crate::codec::{self, CodecError};
+use crate::encoded_response::EncodedResponse;
 use crate::error::ErrorKind;
-use crate::lenient::EncodeError;
-use crate::reply::EncodedReply;
+use crate::relaxed_json::EncodeError;
 use crate::{predict, tfs, v2};
 use bytes::Bytes;
 use http::StatusCode;
@@ -15,27 +15,27 @@ const MAX_ELEMENT_BYTES: usize = 8;
 
 /// The protocol family that determines the format of errors. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
+pub enum RestProtocol {
     /// V2 and the predict API.
     V2,
     /// TF Serving and KServe V1.
     Tfs,
 }
 
-impl Dialect {
+impl RestProtocol {
     /// Returns the protocol family of a path; unknown paths belong to V2.
-    pub fn of_path(path: &str) -> Dialect {
+    pub fn from_path(path: &str) -> RestProtocol {
         match path.starts_with("/v1/") {
-            true => Dialect::Tfs,
-            false => Dialect::V2,
+            true => RestProtocol::Tfs,
+            false => RestProtocol::V2,
         }
     }
 
     /// Returns the status of an error.
     pub fn status(self, kind: ErrorKind) -> StatusCode {
         match self {
-            Dialect::V2 => kind.status(),
-            Dialect::Tfs => kind.tfs_status(),
+            RestProtocol::V2 => kind.status(),
+            RestProtocol::Tfs => kind.tfs_status(),
         }
     }
 }
@@ -100,7 +100,7 @@ impl codec::Codec for Codec {
 }
 
 impl codec::Reply for Reply {
-    type Encoded = EncodedReply;
+    type Encoded = EncodedResponse;
 
     fn text_bytes(&self, response: &InferResponse) -> usize {
         match self {
@@ -122,7 +122,7 @@ impl codec::Reply for Reply {
         sizes.fold(0, usize::saturating_add)
     }
 
-    fn held_bytes(encoded: &EncodedReply) -> usize {
+    fn held_bytes(encoded: &EncodedResponse) -> usize {
         encoded.content_length()
     }
 
@@ -130,7 +130,7 @@ impl codec::Reply for Reply {
         self,
         response: InferResponse,
         model: &ModelDescription,
-    ) -> Result<EncodedReply, CodecError> {
+    ) -> Result<EncodedResponse, CodecError> {
         Ok(match self {
             Reply::V2(reply) => reply.encode(response, model)?,
             Reply::Tfs(reply) => reply.encode(response, model)?,

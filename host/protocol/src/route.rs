@@ -50,7 +50,7 @@ fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Re
         }
         ["", "models"] => Call::ModelList,
         ["", "models", model, ref rest @ ..] => return model_call(method, headers, (model, rest)),
-        _ => return Err(not_spoken(&segments)),
+        _ => return Err(unsupported_route(&segments)),
     };
     allow(method, Method::GET, "GET")?;
     Ok(call)
@@ -134,7 +134,7 @@ fn model_call(
 
 /// Returns the error for an unmatched path: a part of the protocol that is not implemented, or an unknown
 /// route.
-fn not_spoken(segments: &[&str]) -> Reason {
+fn unsupported_route(segments: &[&str]) -> Reason {
     match *segments {
         ["", "systemsharedmemory" | "cudasharedmemory", ..] => {
             Reason::NotImplemented("shared memory")

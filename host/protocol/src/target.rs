@@ -1,7 +1,7 @@
 //! The model and version that a client names, common to all protocols and transports.
 
 use crate::call::{ModelName, Target, Version, VersionChoice, VersionLabel};
-use crate::label::Label;
+use crate::quoted::Quoted;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnknownTarget {
     #[error("unknown model: {0}")]
-    Model(Label),
+    Model(Quoted),
     #[error("unknown version: `{model}` has no version {version}")]
-    Version { model: ModelName, version: Label },
+    Version { model: ModelName, version: Quoted },
 }
 
 /// Parses the name of a model; a name that breaks the grammar is an unknown model.
 pub(crate) fn model(name: &str) -> Result<ModelName, UnknownTarget> {
-    ModelName::new(name).map_err(|_| UnknownTarget::Model(Label::new(name)))
+    ModelName::new(name).map_err(|_| UnknownTarget::Model(Quoted::new(name)))
 }
 
 /// Returns the version of a model with this number.
@@ -44,7 +44,7 @@ fn chosen(
     match version {
         Some(version) => Ok(Target { model, version }),
         None => {
-            let version = Label::new(text);
+            let version = Quoted::new(text);
             Err(UnknownTarget::Version { model, version })
         }
     }

@@ -23,7 +23,7 @@ mod request;
 mod response;
 mod route;
 
-pub use crate::lenient::EncodeError;
+pub use crate::relaxed_json::EncodeError;
 pub use crate::v2::encode_error;
 pub use error::DecodeError;
 pub use metadata::{alive, model_list, model_metadata, model_status};
@@ -31,7 +31,7 @@ pub use response::Reply;
 pub(crate) use route::{Route, route};
 
 use crate::call::{InferRequest, ModelDescription};
-use crate::lenient::MAX_DEFAULT_BYTES;
+use crate::relaxed_json::MAX_DEFAULT_BYTES;
 use bytes::Bytes;
 
 /// The name of a model's only signature.
@@ -57,7 +57,7 @@ impl Verb {
 }
 
 /// Returns whether the model has the axes and outputs that this verb needs.
-pub(crate) fn is_answered(verb: Verb, model: &ModelDescription) -> bool {
+pub(crate) fn is_supported(verb: Verb, model: &ModelDescription) -> bool {
     match verb {
         Verb::Predict => true,
         Verb::Classify => model.max_batch_size > 0 && classes::Classes::new(model).is_ok(),

@@ -2,7 +2,7 @@
 //!
 //! A [`Codec`] is built from the headers of a request and decodes the body into an `InferRequest`
 //! and a [`Reply`]. The [`Reply`] holds the response format that the client requested and encodes the
-//! `InferResponse` into an [`EncodedReply`]. `request` decodes the JSON of a body, `binary` the bytes
+//! `InferResponse` into an [`EncodedResponse`]. `request` decodes the JSON of a body, `binary` the bytes
 //! after it, `json` the elements of a tensor, `raw` a body without JSON; `response` encodes.
 //! `metadata`, `config`, `index`, `control` and `statistics` write the other documents.
 //!
@@ -24,7 +24,7 @@ pub(crate) mod request;
 mod response;
 mod statistics;
 
-pub use crate::reply::EncodedReply;
+pub use crate::encoded_response::EncodedResponse;
 pub use config::model_config;
 pub use control::{check_control, loaded, unloaded};
 pub use error::{DecodeError, EncodeError, HeaderLengthError};
@@ -40,7 +40,7 @@ use crate::call::{InferRequest, ModelDescription};
 use bytes::Bytes;
 use error::Reason;
 use http::{HeaderMap, header};
-use response::Form;
+use response::OutputForm;
 
 /// The header with the number of bytes of JSON at the start of a body, in requests and in responses.
 pub const HEADER_LENGTH: &str = "inference-header-content-length";
@@ -53,7 +53,7 @@ pub struct Codec {
     /// Bytes of JSON at the start of the body; `None` if the whole body is JSON, 0 for a raw request.
     header_length: Option<usize>,
     /// The form of the outputs for a raw request, which has no JSON to request one in.
-    raw_reply: Form,
+    raw_output_form: OutputForm,
 }
 
 impl Codec {
@@ -61,13 +61,13 @@ impl Codec {
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Codec, HeaderLengthError> {
         // Triton always responds to a raw request with binary tensors. Here, a client that names
         // JSON gets JSON, so that `curl -H 'accept: application/json' --data-binary @x` is readable.
-        let raw_reply = match accepts_json(headers) {
-            true => Form::Json,
-            false => Form::Binary,
+        let raw_output_form = match accepts_json(headers) {
+            true => OutputForm::Json,
+            false => OutputForm::Binary,
         };
         Ok(Codec {
             header_length: header_length(headers)?,
-            raw_reply,
+            raw_output_form,
         })
     }
 
@@ -114,7 +114,7 @@ impl Codec {
             parameters: Vec::new(),
             outputs: Vec::new(),
         };
-        Ok((request, Reply::to_raw_request(self.raw_reply)))
+        Ok((request, Reply::for_raw_request(self.raw_output_form)))
     }
 }
 

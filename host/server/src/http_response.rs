@@ -13,9 +13,9 @@ use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::sync::Arc;
 use wisp_protocol::content_coding::{AcceptedCoding, Coding, READ_CODINGS, depends_on_client};
+use wisp_protocol::encoded_response::EncodedResponse;
 use wisp_protocol::error::ErrorKind;
-use wisp_protocol::reply::EncodedReply;
-use wisp_protocol::rest::Dialect;
+use wisp_protocol::rest::RestProtocol;
 use wisp_protocol::v2;
 use wisp_serving::offload::Offload;
 use wisp_serving::timings::Timings;
@@ -238,9 +238,9 @@ impl HttpResponse {
     }
 }
 
-impl From<EncodedReply> for HttpResponse {
-    fn from(reply: EncodedReply) -> HttpResponse {
-        let EncodedReply {
+impl From<EncodedResponse> for HttpResponse {
+    fn from(reply: EncodedResponse) -> HttpResponse {
+        let EncodedResponse {
             content_type,
             header_length,
             chunks,
@@ -299,7 +299,7 @@ impl AsRef<[u8]> for BoundChunk {
 impl Failure {
     pub(crate) fn into_response(
         self,
-        dialect: Dialect,
+        protocol: RestProtocol,
         framing: Framing,
         guard: RequestGuard,
     ) -> Response<DocumentBody> {
@@ -308,7 +308,7 @@ impl Failure {
             // The client may have closed only its sending side. It can still read that its request was
             // incomplete, and 499 is in no standard.
             ErrorKind::ClientGone => StatusCode::BAD_REQUEST,
-            kind => dialect.status(kind),
+            kind => protocol.status(kind),
         };
         let reply = HttpResponse {
             status,
@@ -332,7 +332,7 @@ mod tests {
     use crate::connection_activity::{ConnectionActivity, Multiplexing};
 
     fn response(chunks: Vec<Bytes>, framing: Framing) -> Response<DocumentBody> {
-        let reply = HttpResponse::from(EncodedReply {
+        let reply = HttpResponse::from(EncodedResponse {
             content_type: "application/octet-stream",
             header_length: Some(12),
             chunks,

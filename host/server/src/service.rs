@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
-use wisp_protocol::rest::Dialect;
+use wisp_protocol::rest::RestProtocol;
 use wisp_serving::Serving;
 
 /// The beginning of tokio's panic message if it cannot create a thread.
@@ -184,7 +184,7 @@ impl Service {
                 let id = line.failed(&failure).to_header();
                 (
                     Some(id),
-                    failure.into_response(Dialect::of_path(head.uri.path()), framing, guard),
+                    failure.into_response(RestProtocol::from_path(head.uri.path()), framing, guard),
                 )
             }
         };

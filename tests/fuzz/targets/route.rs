@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use wisp_fuzz::check_refusal;
 use wisp_protocol::call::Call;
 use wisp_protocol::content_coding::{self, AcceptedCoding};
-use wisp_protocol::rest::Dialect;
+use wisp_protocol::rest::RestProtocol;
 use wisp_protocol::route::route;
 
 fuzz_target!(|head: &[u8]| {
@@ -48,7 +48,7 @@ fuzz_target!(|head: &[u8]| {
         }
         Err(error) => {
             check_refusal(error.kind(), &error.to_string());
-            let status = Dialect::of_path(path).status(error.kind());
+            let status = RestProtocol::from_path(path).status(error.kind());
             assert!(status.is_client_error() || status == 501, "{status}");
             assert_eq!(error.allow().is_some(), status == 405);
         }

@@ -41,33 +41,33 @@ fn classes(
     };
     let asked = [TopClasses::new("y", Some(count), &model).unwrap()];
     let tensor = classify(&asked, response, &model)?.outputs.remove(0).tensor;
-    let texts = tensor.elements();
-    let texts = texts.map(|text| String::from_utf8(text.to_vec()).unwrap());
-    Ok((tensor.shape().dimensions().to_vec(), texts.collect()))
+    let strings = tensor.elements();
+    let strings = strings.map(|text| String::from_utf8(text.to_vec()).unwrap());
+    Ok((tensor.shape().dimensions().to_vec(), strings.collect()))
 }
 
-fn singles(numbers: &[f32]) -> Vec<u8> {
+fn f32_bytes(numbers: &[f32]) -> Vec<u8> {
     let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
     bytes.collect()
 }
 
 #[test]
-fn each_row_of_a_batch_has_its_own_classes_and_no_more_than_there_are() -> anyhow::Result<()> {
-    let numbers = singles(&[2.0, 4.0, 3.0, 6.0, 5.0, -1.5]);
+fn each_row_of_a_batch_has_its_own_classes() -> anyhow::Result<()> {
+    let numbers = f32_bytes(&[2.0, 4.0, 3.0, 6.0, 5.0, -1.5]);
     let output = |sizes: &'static [u32]| (ElementType::Fp32, sizes, numbers.clone());
-    let (shape, texts) = classes(output(&[2, 3]), 2, 8)?;
+    let (shape, strings) = classes(output(&[2, 3]), 2, 8)?;
     assert_eq!(shape, [2, 2]);
     assert_eq!(
-        texts,
+        strings,
         ["4.000000:1", "3.000000:2", "6.000000:0", "5.000000:1"]
     );
-    let (shape, texts) = classes(output(&[2, 3]), u64::MAX, 8)?;
+    let (shape, strings) = classes(output(&[2, 3]), u64::MAX, 8)?;
     assert_eq!(shape, [2, 3]);
-    assert_eq!(texts[5], "-1.500000:2");
+    assert_eq!(strings[5], "-1.500000:2");
     // A row may have any shape, and without a batch axis there is a single row.
     assert_eq!(classes(output(&[2, 3, 1]), 1, 8)?.0, [2, 1]);
-    let (shape, texts) = classes(output(&[2, 3]), 1, 0)?;
-    assert_eq!((shape, texts), (vec![1], vec!["6.000000:3".to_owned()]));
+    let (shape, strings) = classes(output(&[2, 3]), 1, 0)?;
+    assert_eq!((shape, strings), (vec![1], vec!["6.000000:3".to_owned()]));
     assert_eq!(classes(output(&[6]), 1, 8)?.0, [6, 1]);
     Ok(())
 }
@@ -82,10 +82,10 @@ fn an_output_without_elements_has_no_classes() -> anyhow::Result<()> {
 }
 
 #[test]
-fn numbers_look_as_c_prints_them() -> anyhow::Result<()> {
+fn numbers_are_formatted_as_c_prints_them() -> anyhow::Result<()> {
     let of = |numbers: &[f32]| {
         let size = [u32::try_from(numbers.len()).unwrap()];
-        Ok::<_, ClassesError>(classes((ElementType::Fp32, &size, singles(numbers)), 9, 0)?.1)
+        Ok::<_, ClassesError>(classes((ElementType::Fp32, &size, f32_bytes(numbers)), 9, 0)?.1)
     };
     let numbers = [f32::NAN, 0.1, f32::INFINITY, 1e-9, -0.0, f32::NEG_INFINITY];
     let expected = [
@@ -111,7 +111,7 @@ fn numbers_look_as_c_prints_them() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_number_of_classes_is_at_least_one_and_the_output_has_numbers() {
+fn a_class_count_must_be_positive_and_the_output_numeric() {
     let floats = model(ElementType::Fp32, 8);
     for count in [None, Some(0)] {
         let refused = TopClasses::new("y", count, &floats);
@@ -128,7 +128,7 @@ fn a_number_of_classes_is_at_least_one_and_the_output_has_numbers() {
 }
 
 #[test]
-fn a_class_has_the_label_that_the_model_gives_it() {
+fn a_class_carries_the_label_of_the_model() {
     let mut model = model(ElementType::Fp32, 0);
     let labels = ["cat", ""].map(str::to_owned);
     model.class_labels.insert("y".to_owned(), labels.into());
@@ -138,7 +138,7 @@ fn a_class_has_the_label_that_the_model_gives_it() {
             tensor: Tensor::new(
                 ElementType::Fp32,
                 Shape::new(vec![3]).unwrap(),
-                singles(&[1.0, 2.0, 3.0]).into(),
+                f32_bytes(&[1.0, 2.0, 3.0]).into(),
             )
             .unwrap(),
         }],
@@ -155,7 +155,7 @@ fn a_class_has_the_label_that_the_model_gives_it() {
 }
 
 #[test]
-fn classes_too_long_to_be_written_are_refused() {
+fn classes_beyond_the_size_limit_are_rejected() {
     let largest = f64::MAX.to_le_bytes().repeat(60_000);
     let output = |sizes: &'static [u32]| (ElementType::Fp64, sizes, largest.clone());
     assert!(classes(output(&[60_000]), u64::MAX, 0).is_err());
@@ -168,7 +168,7 @@ fn classes_too_long_to_be_written_are_refused() {
 
 proptest! {
     #[test]
-    fn classes_are_the_greatest_in_order(
+    fn classes_are_the_greatest_values_in_descending_order(
         numbers in proptest::collection::vec(-9i8..9, 1..60),
         count in 1u64..70,
     ) {
@@ -178,7 +178,7 @@ proptest! {
         let expected: Vec<_> = expected.iter().map(|(index, value)| format!("{value}:{index}")).collect();
         let content = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let size = [u32::try_from(numbers.len()).unwrap()];
-        let (_, texts) = classes((ElementType::Int8, &size, content), count, 0).unwrap();
-        prop_assert_eq!(texts, expected);
+        let (_, strings) = classes((ElementType::Int8, &size, content), count, 0).unwrap();
+        prop_assert_eq!(strings, expected);
     }
 }

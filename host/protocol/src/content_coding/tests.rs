@@ -31,7 +31,7 @@ fn compress(coding: Coding, plain: &[u8]) -> Bytes {
 }
 
 #[test]
-fn a_body_comes_as_it_is_or_in_one_coding() {
+fn a_body_is_uncompressed_or_in_one_coding() {
     for values in [&[] as &[&str], &[""], &["identity"], &["Identity , ", ","]] {
         assert_eq!(body(values), Ok(None), "{values:?}");
     }
@@ -42,7 +42,7 @@ fn a_body_comes_as_it_is_or_in_one_coding() {
 }
 
 #[test]
-fn unknown_codings_and_several_are_refused() {
+fn unknown_and_multiple_codings_are_rejected() {
     for (values, shown) in [
         (&["br"] as &[&str], "`br`"),
         (&["zstd"], "`zstd`"),
@@ -58,7 +58,7 @@ fn unknown_codings_and_several_are_refused() {
 }
 
 #[test]
-fn the_weights_choose_the_coding_of_an_answer() {
+fn the_weights_select_the_coding_of_a_response() {
     let (gzip, deflate) = (Some(Coding::Gzip), Some(Coding::Deflate));
     for (value, coding) in [
         ("", None),
@@ -87,7 +87,7 @@ fn the_weights_choose_the_coding_of_an_answer() {
 }
 
 #[test]
-fn small_answers_stay_as_they_are_unless_that_is_refused() {
+fn small_responses_are_compressed_only_if_identity_is_refused() {
     for value in ["gzip", "gzip, identity;q=0.1", "*"] {
         assert_eq!(accepted(value).for_body(1023), None, "{value}");
     }
@@ -97,7 +97,7 @@ fn small_answers_stay_as_they_are_unless_that_is_refused() {
 }
 
 #[test]
-fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
+fn a_body_up_to_the_limit_is_inflated_and_a_larger_one_is_rejected() {
     let plain = vec![7; 200_000];
     for coding in CODINGS {
         let compressed = compress(coding, &plain);
@@ -118,7 +118,7 @@ fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
 }
 
 #[test]
-fn a_bomb_is_left_where_it_passes_the_limit() {
+fn inflating_stops_at_the_limit() {
     for coding in CODINGS {
         let bomb = compress(coding, &vec![0; 64 << 20]);
         assert!(bomb.len() < 1 << 20, "{coding}: {}", bomb.len());
@@ -134,7 +134,7 @@ fn a_bomb_is_left_where_it_passes_the_limit() {
 }
 
 #[test]
-fn what_is_not_one_whole_stream_is_refused() {
+fn an_incomplete_stream_or_trailing_bytes_are_rejected() {
     let plain: Vec<u8> = (0..10_000u32).flat_map(u32::to_le_bytes).collect();
     for coding in CODINGS {
         let whole = compress(coding, &plain);
@@ -166,7 +166,7 @@ fn what_is_not_one_whole_stream_is_refused() {
 }
 
 #[test]
-fn the_members_of_a_gzip_stream_are_one_body_with_one_limit() {
+fn all_members_of_a_gzip_stream_form_one_body_within_one_limit() {
     let [a, b, empty] = ["aaa", "bb", ""].map(|text| compress(Coding::Gzip, text.as_bytes()));
     for (members, plain) in [
         (vec![&a, &b], "aaabb"),
@@ -190,7 +190,7 @@ proptest! {
     #![proptest_config(crate::fixture::cases())]
 
     #[test]
-    fn compressing_and_inflating_is_identity(
+    fn a_compressed_body_inflates_to_itself(
         pieces in vec(vec(any::<u8>(), 0..5_000), 0..4),
         repeats in 1usize..60,
     ) {
@@ -207,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn inflating_damaged_streams_ends_without_a_panic(
+    fn inflating_damaged_streams_never_panics(
         plain in vec(any::<u8>(), 0..500),
         position: prop::sample::Index,
         damage in vec(any::<u8>(), 0..4),
@@ -221,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn inflating_anything_ends_without_a_panic(bytes in vec(any::<u8>(), 0..200)) {
+    fn inflating_arbitrary_bytes_never_panics(bytes in vec(any::<u8>(), 0..200)) {
         for coding in CODINGS {
             let start: &[u8] = match coding {
                 Coding::Gzip => &[31, 139, 8, 0, 0, 0, 0, 0, 0, 3],

@@ -11,7 +11,7 @@
 mod layout;
 
 use crate::error::ErrorKind;
-use layout::{Counted, Field, Kind, LAYOUTS, Layout, MAX_COUNTED, Most};
+use layout::{Counted, ElementLimit, Field, Kind, LAYOUTS, Layout, MAX_COUNTED};
 use prost::Name;
 
 /// The effort of walking and decoding a tag, in bytes that could be copied in the same time.
@@ -114,7 +114,7 @@ struct Fields<'a> {
 }
 
 /// A field of a message, and its number of elements so far. Used in error messages.
-struct Place<'a> {
+struct FieldPosition<'a> {
     layout: &'a Layout,
     field: &'a Field,
     count: u32,
@@ -176,9 +176,9 @@ impl Walk {
         let elements = elements(field.kind, wire, content)?;
         let count = match field.counted {
             None => 0,
-            Some(Counted { slot, most }) => {
+            Some(Counted { slot, limit }) => {
                 let count = counts[slot].saturating_add(elements);
-                if let Most::Elements(limit) = most
+                if let ElementLimit::Elements(limit) = limit
                     && count > limit
                 {
                     return Err(Stop::Refused(LimitError::TooMany {
@@ -191,7 +191,7 @@ impl Walk {
                 count
             }
         };
-        let place = Place {
+        let place = FieldPosition {
             layout,
             field,
             count,
@@ -242,7 +242,7 @@ impl Walk {
         }
     }
 
-    fn charge(&mut self, bytes: usize, place: &Place) -> Result<(), Stop> {
+    fn charge(&mut self, bytes: usize, place: &FieldPosition) -> Result<(), Stop> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.limit {
             return Err(Stop::Refused(LimitError::TooLarge {

@@ -1,20 +1,20 @@
 //! The predict API: rows of numbers in, one prediction per row out.
 //!
 //! The input is the model's only required one, with integer, FP32 or FP64 elements. `features` fill the
-//! whole input, or one row of it if the model has a `max_batch_size`. `predict::outcome` selects the
+//! whole input, or one row of it if the model has a `max_batch_size`. `predict::mapping` selects the
 //! prediction and the probabilities, as for `/predict` over REST. Numbers in messages are f32, and where
 //! JSON has `null`, the message has no `prediction`.
 //!
 //! Invariant: an invalid row of a batch fails alone, and the other rows form one `InferRequest`.
 
-mod answer;
 mod error;
 mod request;
+mod response;
 
-pub use answer::{BatchReply, Reply};
 pub use error::DecodeError;
 pub(super) use request::MAX_ROWS;
 pub use request::{decode, decode_batch};
+pub use response::{BatchReply, Reply};
 
 use super::TargetError;
 use super::message::prediction::{BatchPredictRequest, HealthCheckResponse};

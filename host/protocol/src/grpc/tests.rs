@@ -9,13 +9,13 @@ mod v2;
 
 use super::message::{inference, prediction, tensorflow};
 use crate::call::{ModelDescription, Version};
-use crate::fixture::{floats, integers, model, pairs, response, spec, tensor, texts, wine};
+use crate::fixture::{floats, integers, model, pairs, response, spec, strings, tensor, wine};
 use bytes::Bytes;
 use prost::Message;
 use wisp_tensor::{ElementType, NamedTensor, Tensor, TensorSpec};
 
 #[test]
-fn the_descriptors_name_every_service_and_stand_without_other_files() -> anyhow::Result<()> {
+fn the_descriptors_are_complete_and_contain_every_service() -> anyhow::Result<()> {
     let set = prost_types::FileDescriptorSet::decode(super::FILE_DESCRIPTOR_SET)?;
     let methods = |name: &str| {
         let mut services = set.file.iter().flat_map(|file| {

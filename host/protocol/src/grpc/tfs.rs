@@ -37,7 +37,7 @@ use super::message::tensorflow::serving::ModelSpec;
 use super::message::tensorflow::serving::model_spec::VersionChoice as WireChoice;
 use super::target::{Reason, TargetError};
 use crate::call::{ModelDescription, Target, VersionChoice};
-use crate::label::Label;
+use crate::quoted::Quoted;
 use crate::target::{labelled, model, numbered};
 use crate::tfs::SIGNATURE_NAME;
 use error::Reason as DecodeReason;
@@ -60,7 +60,7 @@ pub fn target(spec: Option<&ModelSpec>) -> Result<Target, TargetError> {
 fn check_signature(spec: Option<&ModelSpec>) -> Result<(), DecodeReason> {
     match spec.map_or("", |spec| &spec.signature_name) {
         "" | SIGNATURE_NAME => Ok(()),
-        other => Err(DecodeReason::Signature(Label::new(other))),
+        other => Err(DecodeReason::Signature(Quoted::new(other))),
     }
 }
 

@@ -28,26 +28,26 @@ macro_rules! integer {
     };
 }
 
-/// Calls a method of a [`Scan`] with the closure that reads one element of a datatype. Gives `None` for
+/// Calls a method of a [`Scanner`] with the closure that reads one element of a datatype. Gives `None` for
 /// datatypes that this module does not read.
 macro_rules! with_reader {
-    ($element_type:expr, $scan:ident.$method:ident($($argument:expr),+)) => {
+    ($element_type:expr, $scanner:ident.$method:ident($($argument:expr),+)) => {
         match $element_type {
-            ElementType::Uint8 => $scan.$method($($argument),+, integer!(u8)),
-            ElementType::Uint16 => $scan.$method($($argument),+, integer!(u16)),
-            ElementType::Uint32 => $scan.$method($($argument),+, integer!(u32)),
-            ElementType::Uint64 => $scan.$method($($argument),+, integer!(u64)),
-            ElementType::Int8 => $scan.$method($($argument),+, integer!(i8)),
-            ElementType::Int16 => $scan.$method($($argument),+, integer!(i16)),
-            ElementType::Int32 => $scan.$method($($argument),+, integer!(i32)),
-            ElementType::Int64 => $scan.$method($($argument),+, integer!(i64)),
-            ElementType::Fp32 => $scan.$method($($argument),+, |text| {
-                let (single, length) = read_f32(text)?;
-                Some((single.to_le_bytes(), length))
+            ElementType::Uint8 => $scanner.$method($($argument),+, integer!(u8)),
+            ElementType::Uint16 => $scanner.$method($($argument),+, integer!(u16)),
+            ElementType::Uint32 => $scanner.$method($($argument),+, integer!(u32)),
+            ElementType::Uint64 => $scanner.$method($($argument),+, integer!(u64)),
+            ElementType::Int8 => $scanner.$method($($argument),+, integer!(i8)),
+            ElementType::Int16 => $scanner.$method($($argument),+, integer!(i16)),
+            ElementType::Int32 => $scanner.$method($($argument),+, integer!(i32)),
+            ElementType::Int64 => $scanner.$method($($argument),+, integer!(i64)),
+            ElementType::Fp32 => $scanner.$method($($argument),+, |text| {
+                let (number, length) = read_f32(text)?;
+                Some((number.to_le_bytes(), length))
             }),
-            ElementType::Fp64 => $scan.$method($($argument),+, |text| {
-                let (double, length) = read_f64(text)?;
-                Some((double.to_le_bytes(), length))
+            ElementType::Fp64 => $scanner.$method($($argument),+, |text| {
+                let (number, length) = read_f64(text)?;
+                Some((number.to_le_bytes(), length))
             }),
             ElementType::Bool | ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => None,
         }
@@ -57,20 +57,20 @@ macro_rules! with_reader {
 /// Decodes `text`, an array of the elements of a tensor of this type and shape, flat or nested exactly
 /// as the shape, into the bytes of the tensor.
 pub(crate) fn read_tensor(text: &str, element_type: ElementType, shape: &Shape) -> Option<Vec<u8>> {
-    let scan = Scan::new(text);
-    with_reader!(element_type, scan.tensor(shape))
+    let scanner = Scanner::new(text);
+    with_reader!(element_type, scanner.tensor(shape))
 }
 
 /// Appends the numbers of the flat array at the start of `text` to `content`, and returns their number
 /// and the length of the array. Leaves `content` unchanged if it returns `None`.
-pub(crate) fn read_list(
+pub(crate) fn read_array(
     text: &str,
     element_type: ElementType,
     content: &mut Vec<u8>,
 ) -> Option<(usize, usize)> {
-    let scan = Scan::new(text);
+    let scanner = Scanner::new(text);
     let length = content.len();
-    let read = with_reader!(element_type, scan.list(content));
+    let read = with_reader!(element_type, scanner.array(content));
     if read.is_none() {
         content.truncate(length);
     }
@@ -78,32 +78,32 @@ pub(crate) fn read_list(
 }
 
 /// A position in text that need not be valid JSON.
-struct Scan<'a> {
+struct Scanner<'a> {
     text: &'a [u8],
     position: usize,
 }
 
-impl<'a> Scan<'a> {
-    fn new(text: &'a str) -> Scan<'a> {
+impl<'a> Scanner<'a> {
+    fn new(text: &'a str) -> Scanner<'a> {
         let text = text.as_bytes();
-        Scan { text, position: 0 }
+        Scanner { text, position: 0 }
     }
 
-    fn list<const SIZE: usize>(
+    fn array<const SIZE: usize>(
         mut self,
         content: &mut Vec<u8>,
         read: impl Fn(&[u8]) -> Option<([u8; SIZE], usize)>,
     ) -> Option<(usize, usize)> {
-        self.step(b'[')?;
+        self.expect(b'[')?;
         let mut count = 0;
-        if self.opens(b']') {
+        if self.eat(b']') {
             return Some((count, self.position));
         }
         loop {
             content.extend_from_slice(&self.element(&read)?);
             count += 1;
-            if !self.opens(b',') {
-                self.step(b']')?;
+            if !self.eat(b',') {
+                self.expect(b']')?;
                 return Some((count, self.position));
             }
         }
@@ -123,22 +123,22 @@ impl<'a> Scan<'a> {
         let mut content = vec![0; byte_length(shape, SIZE).ok()?];
         let mut elements = content.as_chunks_mut().0.iter_mut();
         let start = self.position;
-        match self.opens(b'[') && self.opens(b'[') {
+        match self.eat(b'[') && self.eat(b'[') {
             true => {
                 self.position = start;
-                self.lists(shape.dimensions(), &mut elements, &read)?;
+                self.nested_arrays(shape.dimensions(), &mut elements, &read)?;
             }
             false => {
                 self.position = start;
                 self.numbers(count, &mut elements, &read)?;
             }
         }
-        self.blanks();
+        self.skip_whitespace();
         (self.position == self.text.len()).then_some(content)
     }
 
     /// Reads nested arrays, one level per axis; the innermost contain numbers.
-    fn lists<const SIZE: usize>(
+    fn nested_arrays<const SIZE: usize>(
         &mut self,
         sizes: &[u32],
         elements: &mut std::slice::IterMut<[u8; SIZE]>,
@@ -148,14 +148,14 @@ impl<'a> Scan<'a> {
         if inner.is_empty() {
             return self.numbers(size as usize, elements, read);
         }
-        self.step(b'[')?;
+        self.expect(b'[')?;
         for position in 0..size {
             if position > 0 {
-                self.step(b',')?;
+                self.expect(b',')?;
             }
-            self.lists(inner, elements, read)?;
+            self.nested_arrays(inner, elements, read)?;
         }
-        self.step(b']')
+        self.expect(b']')
     }
 
     /// Reads an array of exactly `count` numbers.
@@ -165,14 +165,14 @@ impl<'a> Scan<'a> {
         elements: &mut std::slice::IterMut<[u8; SIZE]>,
         read: &impl Fn(&[u8]) -> Option<([u8; SIZE], usize)>,
     ) -> Option<()> {
-        self.step(b'[')?;
+        self.expect(b'[')?;
         for position in 0..count {
             if position > 0 {
-                self.step(b',')?;
+                self.expect(b',')?;
             }
             *elements.next()? = self.element(read)?;
         }
-        self.step(b']')
+        self.expect(b']')
     }
 
     #[inline(always)]
@@ -180,7 +180,7 @@ impl<'a> Scan<'a> {
         &mut self,
         read: &impl Fn(&[u8]) -> Option<([u8; SIZE], usize)>,
     ) -> Option<[u8; SIZE]> {
-        self.blanks();
+        self.skip_whitespace();
         let (element, length) = read(self.text.get(self.position..)?)?;
         self.position += length;
         Some(element)
@@ -188,21 +188,21 @@ impl<'a> Scan<'a> {
 
     /// Skips white space and this byte, which must come next.
     #[inline(always)]
-    fn step(&mut self, byte: u8) -> Option<()> {
-        self.opens(byte).then_some(())
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        self.eat(byte).then_some(())
     }
 
     /// Skips white space, then this byte if it comes next. Returns whether it did.
     #[inline(always)]
-    fn opens(&mut self, byte: u8) -> bool {
-        self.blanks();
+    fn eat(&mut self, byte: u8) -> bool {
+        self.skip_whitespace();
         let is_next = self.text.get(self.position) == Some(&byte);
         self.position += usize::from(is_next);
         is_next
     }
 
     #[inline(always)]
-    fn blanks(&mut self) {
+    fn skip_whitespace(&mut self) {
         while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.text.get(self.position) {
             self.position += 1;
         }

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_in_json_is_none() {
+    fn invalid_json_numbers_are_rejected() {
         for text in [
             "",
             "-",
@@ -192,7 +192,7 @@ mod tests {
         #![proptest_config(crate::fixture::cases())]
 
         #[test]
-        fn digits_are_read_however_many_stand_before_the_next_byte(
+        fn any_number_of_digits_is_read(
             text in "[0-9]{0,19}",
             next in any::<Vec<u8>>(),
         ) {
@@ -207,12 +207,12 @@ mod tests {
         }
 
         #[test]
-        fn numbers_are_those_of_json(text in "-?[0-9]{0,12}\\.?[0-9]{0,12}[eE]?[+-]?[0-9]{0,3}") {
+        fn accepted_numbers_are_those_of_json(text in "-?[0-9]{0,12}\\.?[0-9]{0,12}[eE]?[+-]?[0-9]{0,3}") {
             check(&text)?;
         }
 
         #[test]
-        fn anything_may_stand_there(bytes in any::<Vec<u8>>()) {
+        fn arbitrary_bytes_never_panic(bytes in any::<Vec<u8>>()) {
             if let Some(decimal) = Decimal::read(&bytes) {
                 check(str::from_utf8(&bytes[..decimal.length]).unwrap())?;
             }

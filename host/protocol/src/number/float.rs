@@ -15,11 +15,11 @@ const POWERS_OF_TEN: [f64; 23] = [
 #[inline(always)]
 pub(crate) fn read_f32(text: &[u8]) -> Option<(f32, usize)> {
     let decimal = Decimal::read(text)?;
-    let single = match near(&decimal).and_then(nearest_single) {
-        Some(single) => single,
+    let number = match near(&decimal).and_then(nearest_f32) {
+        Some(number) => number,
         None => number(text, &decimal)?.parse().ok()?,
     };
-    single.is_finite().then_some((single, decimal.length))
+    number.is_finite().then_some((number, decimal.length))
 }
 
 /// Returns the finite FP64 number at the start of `text`, and its length.
@@ -29,11 +29,13 @@ pub(crate) fn read_f64(text: &[u8]) -> Option<(f64, usize)> {
     /// quotient or product is rounded once (Clinger's fast path).
     const MAX_EXACT: u64 = 1 << 53;
     let decimal = Decimal::read(text)?;
-    let double = match near(&decimal) {
-        Some(double) if decimal.digits <= MAX_EXACT => double,
+    let approximation = match near(&decimal) {
+        Some(approximation) if decimal.digits <= MAX_EXACT => approximation,
         _ => number(text, &decimal)?.parse().ok()?,
     };
-    double.is_finite().then_some((double, decimal.length))
+    approximation
+        .is_finite()
+        .then_some((approximation, decimal.length))
 }
 
 /// Returns an f64 that differs from the number by less than two units in the last place: the digits, if
@@ -53,26 +55,26 @@ fn near(decimal: &Decimal) -> Option<f64> {
     })
 }
 
-/// Returns the f32 that is nearest to the number that `double` approximates (see [`near`]).
+/// Returns the f32 that is nearest to the number that `approximation` approximates (see [`near`]).
 ///
-/// `None` if another f32 could be nearer: if `double` is close to the midpoint of two f32s, since the
+/// `None` if another f32 could be nearer: if `approximation` is close to the midpoint of two f32s, since the
 /// number may be on either side of it; and below the normal f32s, which have other midpoints.
 #[inline(always)]
-fn nearest_single(double: f64) -> Option<f32> {
+fn nearest_f32(approximation: f64) -> Option<f32> {
     const DROPPED_BITS: u64 = (1 << 29) - 1;
     const HALF_WAY: u64 = 1 << 28;
     /// Twice the maximum error of [`near`], in units in the last place of an f64.
     const MARGIN: u64 = 4;
-    let is_normal = double.abs() >= f64::from(f32::MIN_POSITIVE);
-    let above = (double.to_bits() & DROPPED_BITS).wrapping_sub(HALF_WAY - MARGIN);
-    if above <= 2 * MARGIN || !(is_normal || double == 0.0) {
+    let is_normal = approximation.abs() >= f64::from(f32::MIN_POSITIVE);
+    let above = (approximation.to_bits() & DROPPED_BITS).wrapping_sub(HALF_WAY - MARGIN);
+    if above <= 2 * MARGIN || !(is_normal || approximation == 0.0) {
         return None;
     }
     #[expect(
         clippy::cast_possible_truncation,
         reason = "rounds to the nearest, which may be infinite"
     )]
-    Some(double as f32)
+    Some(approximation as f32)
 }
 
 #[cold]
@@ -87,16 +89,17 @@ mod tests {
 
     fn check(text: &str) {
         let followed = format!("{text} ,");
-        let single = read_f32(followed.as_bytes()).map(|(single, _)| single.to_bits());
+        let number = read_f32(followed.as_bytes()).map(|(number, _)| number.to_bits());
         let expected = text.parse().ok().filter(|number: &f32| number.is_finite());
-        assert_eq!(single, expected.map(f32::to_bits), "{text} as FP32");
-        let double = read_f64(followed.as_bytes()).map(|(double, _)| double.to_bits());
+        assert_eq!(number, expected.map(f32::to_bits), "{text} as FP32");
+        let approximation =
+            read_f64(followed.as_bytes()).map(|(approximation, _)| approximation.to_bits());
         let expected = text.parse().ok().filter(|number: &f64| number.is_finite());
-        assert_eq!(double, expected.map(f64::to_bits), "{text} as FP64");
+        assert_eq!(approximation, expected.map(f64::to_bits), "{text} as FP64");
     }
 
     #[test]
-    fn numbers_at_the_edges_of_the_short_way_are_rounded_once() {
+    fn numbers_at_the_limits_of_the_fast_path_are_rounded_once() {
         for text in [
             "0",
             "-0",
@@ -141,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_none() {
+    fn other_values_are_not_numbers() {
         for text in ["true", "null", "\"1\"", "{", "-"] {
             assert_eq!(read_f32(text.as_bytes()), None, "{text}");
             assert_eq!(read_f64(text.as_bytes()), None, "{text}");
@@ -152,21 +155,21 @@ mod tests {
         #![proptest_config(crate::fixture::cases())]
 
         #[test]
-        fn every_single_survives_its_shortest_digits(bits: u32) {
+        fn every_f32_round_trips_through_its_shortest_digits(bits: u32) {
             check(&f32::from_bits(bits).to_string());
         }
 
         #[test]
-        fn every_double_survives_its_shortest_digits(bits: u64) {
+        fn every_f64_round_trips_through_its_shortest_digits(bits: u64) {
             check(&f64::from_bits(bits).to_string());
             check(&format!("{:e}", f64::from_bits(bits)));
         }
 
         #[test]
-        fn every_single_survives_as_a_double(bits: u32) {
-            let double = f64::from(f32::from_bits(bits));
-            check(&double.to_string());
-            check(&format!("{double:e}"));
+        fn every_f32_round_trips_through_f64_digits(bits: u32) {
+            let approximation = f64::from(f32::from_bits(bits));
+            check(&approximation.to_string());
+            check(&format!("{approximation:e}"));
         }
 
         #[test]
@@ -175,7 +178,7 @@ mod tests {
         }
 
         #[test]
-        fn numbers_around_the_middle_of_two_singles_are_rounded_once(bits in 0u32..0x7f00_0000, beside in -2i64..=2) {
+        fn numbers_near_the_midpoint_of_two_f32s_are_rounded_once(bits in 0u32..0x7f00_0000, beside in -2i64..=2) {
             let middle = f64::from(f32::from_bits(bits)).midpoint(f64::from(f32::from_bits(bits + 1)));
             check(&f64::from_bits(middle.to_bits().wrapping_add_signed(beside)).to_string());
         }

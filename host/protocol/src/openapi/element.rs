@@ -14,7 +14,7 @@ const FP32_BOUND: f64 = 3.402_823_567_797_337e38;
 pub(super) enum Notation {
     V2,
     /// The notation of the other protocols, in which bytes may be `{"b64": "..."}`.
-    Lenient,
+    Relaxed,
 }
 
 /// The axes of a tensor that a value includes.
@@ -62,15 +62,15 @@ pub(super) fn element(element_type: ElementType, notation: Notation) -> Option<V
         ElementType::Fp64 => json!({"type": "number"}),
         ElementType::Bytes => match notation {
             Notation::V2 => json!({"type": "string"}),
-            Notation::Lenient => json!({"anyOf": [{"type": "string"}, base64()]}),
+            Notation::Relaxed => json!({"anyOf": [{"type": "string"}, base64()]}),
         },
     })
 }
 
 /// Returns the schema of an element in a response of the protocols other than V2.
-pub(super) fn answered(element_type: ElementType) -> Value {
+pub(super) fn response_element(element_type: ElementType) -> Value {
     // These protocols also write types that they do not read; bare NaN and Infinity count as numbers.
-    let element = element(element_type, Notation::Lenient);
+    let element = element(element_type, Notation::Relaxed);
     element
         .filter(|_| !matches!(element_type, ElementType::Fp32 | ElementType::Fp64))
         .unwrap_or_else(|| json!({"type": "number"}))
@@ -96,7 +96,7 @@ pub(super) fn flat_or_nested(element: Value, shape: &[Dimension]) -> Value {
 
 /// Returns the schema of `features`: the elements in one array per axis, in one flat array if that is
 /// unambiguous, or bare if there may be exactly one.
-pub(super) fn loose(element: Value, shape: &[Dimension]) -> Value {
+pub(super) fn any_form(element: Value, shape: &[Dimension]) -> Value {
     let variable = shape.iter().filter(|&&size| size == Dimension::Variable);
     let may_be_one = shape
         .iter()
@@ -193,7 +193,7 @@ pub(super) fn takes_json(model: &ModelDescription) -> bool {
         .inputs
         .iter()
         .filter(|input| !input.optional);
-    required.all(|input| element(input.element_type, Notation::Lenient).is_some())
+    required.all(|input| element(input.element_type, Notation::Relaxed).is_some())
 }
 
 /// Returns the schema of an object with one member per input. `value` builds each member from the
@@ -205,7 +205,7 @@ pub(super) fn by_name(
 ) -> Value {
     let inputs = model.signature.inputs.iter();
     let members = inputs.clone().filter_map(|input| {
-        let element = element(input.element_type, Notation::Lenient)?;
+        let element = element(input.element_type, Notation::Relaxed)?;
         Some((input.name.clone(), value(element, axes.of(input))))
     });
     let members: serde_json::Map<_, _> = members.collect();

@@ -1,8 +1,8 @@
 //! An operation of the document, and the parts that operations share.
 
-use super::failure;
+use super::error_response;
 use crate::error::ErrorKind;
-use crate::rest::Dialect;
+use crate::rest::RestProtocol;
 use serde_json::{Map, Value, json};
 
 /// The groups of operations, in display order.
@@ -17,10 +17,10 @@ pub(super) const TAGS: [(&str, &str); 6] = [
     ),
     (
         TFS,
-        "The REST dialect of TF Serving: rows, columns, classes and numbers. `:predict` of rows is \
+        "The REST protocol of TF Serving: rows, columns, classes and numbers. `:predict` of rows is \
         KServe V1's too. Where a number is none, a bare NaN or Infinity stands in the answer.",
     ),
-    (SIMPLE, "Features in, a prediction out."),
+    (PREDICT, "Features in, a prediction out."),
     (HEALTH, "Whether the server and its models take requests."),
     (DOCUMENTATION, "This document, and the page that shows it."),
 ];
@@ -28,7 +28,7 @@ pub(super) const TAGS: [(&str, &str); 6] = [
 pub(super) const INFERENCE: &str = "V2";
 pub(super) const REPOSITORY: &str = "V2 models";
 pub(super) const TFS: &str = "TF Serving and KServe V1";
-pub(super) const SIMPLE: &str = "Predict";
+pub(super) const PREDICT: &str = "Predict";
 pub(super) const HEALTH: &str = "Health";
 pub(super) const DOCUMENTATION: &str = "Documentation";
 
@@ -52,7 +52,7 @@ pub(super) struct Operation {
     /// The response with status 200.
     pub(super) success: Value,
     /// The possible errors besides those that are always possible.
-    pub(super) failures: &'static [ErrorKind],
+    pub(super) errors: &'static [ErrorKind],
 }
 
 impl Document {
@@ -65,12 +65,12 @@ impl Document {
             parameters,
             body,
             success,
-            failures,
+            errors,
         } = operation;
         let path = path.into();
         let mut responses = Map::new();
         responses.insert("200".to_owned(), success);
-        failure::add(self, &mut responses, Dialect::of_path(&path), failures);
+        error_response::add(self, &mut responses, RestProtocol::from_path(&path), errors);
         let mut described = json!({
             "operationId": id,
             "tags": [tag],
@@ -105,7 +105,7 @@ pub(super) fn reference(name: &str) -> Value {
 }
 
 /// Returns a response with a JSON document.
-pub(super) fn answer(description: &str, schema: &Value) -> Value {
+pub(super) fn json_response(description: &str, schema: &Value) -> Value {
     json!({"description": description, "content": {"application/json": {"schema": schema}}})
 }
 

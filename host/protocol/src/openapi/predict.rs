@@ -1,17 +1,19 @@
 //! The routes of the predict API: features in, a prediction out.
 
 use super::element::{self, Axes, Notation};
-use super::operation::{Document, Operation, SIMPLE, answer, json_body, object, reference};
-use super::{Served, example, failure, schema_name};
+use super::operation::{Document, Operation, PREDICT, json_body, json_response, object, reference};
+use super::{Served, error_response, example, schema_name};
 use crate::call::ModelDescription;
-use crate::lenient::Rows;
-use crate::predict::Outcome;
+use crate::predict::PredictionMapping;
+use crate::relaxed_json::Rows;
 use serde_json::{Value, json};
 use wisp_tensor::TensorSpec;
 
 pub(super) fn add(document: &mut Document, served: &Served) {
-    let spellings = served.spellings().filter(|spelling| spelling.is_default());
-    for model in spellings.map(|spelling| spelling.model) {
+    let route_variants = served
+        .route_variants()
+        .filter(|variant| variant.is_default());
+    for model in route_variants.map(|variant| variant.model) {
         if !element::takes_json(model) {
             continue;
         }
@@ -32,12 +34,12 @@ fn add_routes(document: &mut Document, model: &ModelDescription, path: &str, suf
     let row = example::row(model).map(|features| json!({"features": features}));
     let one = Operation {
         id: format!("predict{suffix}"),
-        tag: SIMPLE,
+        tag: PREDICT,
         summary: format!("Predict with {which}"),
         parameters: Vec::new(),
         body: Some(json_body(&schema(model, "Features"), row.clone())),
-        success: answer("The answer.", &schema(model, "Prediction")),
-        failures: failure::INFERRED,
+        success: json_response("The answer.", &schema(model, "Prediction")),
+        errors: error_response::INFERRED,
     };
     document.add(format!("/predict{path}"), one);
     if Axes::of_rows(model) == Axes::All {
@@ -46,15 +48,15 @@ fn add_routes(document: &mut Document, model: &ModelDescription, path: &str, suf
     let rows = row.map(|row| json!({"instances": [row]}));
     let many = Operation {
         id: format!("batchPredict{suffix}"),
-        tag: SIMPLE,
+        tag: PREDICT,
         summary: format!("Predict with {which} for many rows, of which each may fail alone"),
         parameters: Vec::new(),
         body: Some(json_body(&schema(model, "BatchFeatures"), rows)),
-        success: answer(
-            "The answers, in the order of the rows.",
+        success: json_response(
+            "The responses, in the order of the rows.",
             &schema(model, "BatchPrediction"),
         ),
-        failures: failure::INFERRED,
+        errors: error_response::INFERRED,
     };
     document.add(format!("/batch_predict{path}"), many);
 }
@@ -74,10 +76,11 @@ fn add_schemas(document: &mut Document, model: &ModelDescription) {
         let instances = object(json!({"instances": rows(&row)}));
         let batch = json!({"anyOf": [instances, bare, rows(&row)]});
         document.schema(schema_name(model, "BatchFeatures"), batch);
-        let refusal = object(json!({"error": {"type": "string"}}));
-        let answers = json!({"type": "array", "items": {"anyOf": [prediction.clone(), refusal]}});
-        let answers = object(json!({"predictions": answers, "model_version": version.clone()}));
-        document.schema(schema_name(model, "BatchPrediction"), answers);
+        let row_error = object(json!({"error": {"type": "string"}}));
+        let responses =
+            json!({"type": "array", "items": {"anyOf": [prediction.clone(), row_error]}});
+        let responses = object(json!({"predictions": responses, "model_version": version.clone()}));
+        document.schema(schema_name(model, "BatchPrediction"), responses);
     }
     document.schema(schema_name(model, "Features"), row);
     let mut one = prediction;
@@ -89,11 +92,11 @@ fn add_schemas(document: &mut Document, model: &ModelDescription) {
 /// Returns the schema of the features: a bare value for the only input, or an object by name.
 fn features(model: &ModelDescription) -> Value {
     let axes = Axes::of_rows(model);
-    let object = element::by_name(model, axes, element::loose);
+    let object = element::by_name(model, axes, element::any_form);
     let rows = Rows::whole(model);
     let only = rows.only_numeric_input().and_then(|input| {
-        let element = element::element(input.element_type, Notation::Lenient)?;
-        Some(element::loose(element, axes.of(input)))
+        let element = element::element(input.element_type, Notation::Relaxed)?;
+        Some(element::any_form(element, axes.of(input)))
     });
     match only {
         Some(bare) => json!({"anyOf": [bare, object]}),
@@ -103,7 +106,7 @@ fn features(model: &ModelDescription) -> Value {
 
 /// Returns the schema of the prediction for one row.
 fn prediction(model: &ModelDescription) -> Value {
-    let outcome = Outcome::new(model);
+    let mapping = PredictionMapping::new(model);
     let output = |name: &Option<String>| {
         let name = name.as_ref()?;
         model
@@ -113,20 +116,20 @@ fn prediction(model: &ModelDescription) -> Value {
             .find(|output| output.name == *name)
     };
     let whole = |output: &TensorSpec| {
-        let element = element::answered(output.element_type);
+        let element = element::response_element(output.element_type);
         let nested = element::nested(element.clone(), Axes::of_rows(model).of(output));
         json!({"anyOf": [element, nested]})
     };
-    let value = match (output(&outcome.label), output(&outcome.value)) {
+    let value = match (output(&mapping.label), output(&mapping.value)) {
         (Some(label), _) => {
-            json!({"anyOf": [element::answered(label.element_type), {"type": "null"}]})
+            json!({"anyOf": [element::response_element(label.element_type), {"type": "null"}]})
         }
         (None, Some(value)) => whole(value),
         // The prediction is the index of the greatest probability, or the only probability.
         (None, None) => json!({"type": ["number", "null"]}),
     };
     let mut prediction = object(json!({"prediction": value}));
-    if outcome.probabilities.is_some() {
+    if mapping.probabilities.is_some() {
         let probabilities = json!({"type": "array", "items": {"type": "number"}});
         prediction["properties"]["probabilities"] = probabilities;
     }

@@ -1,11 +1,11 @@
 //! The routes of the server itself: health and documentation.
 
-use super::failure;
-use super::operation::{DOCUMENTATION, Document, HEALTH, Operation, answer, object};
+use super::error_response;
+use super::operation::{DOCUMENTATION, Document, HEALTH, Operation, json_response, object};
 use serde_json::{Value, json};
 
 pub(super) fn add(document: &mut Document) {
-    document.schema("Error", failure::schema());
+    document.schema("Error", error_response::schema());
     let live = object(json!({"live": {"const": true}}));
     let ready = object(json!({"ready": {"const": true}}));
     let healthy = object(json!({"status": {"const": "healthy"}}));
@@ -26,7 +26,7 @@ pub(super) fn add(document: &mut Document) {
         (
             "/health",
             "health",
-            "Does the server take inference requests, in the simple dialect?",
+            "Does the server take inference requests, in the predict API?",
             healthy,
         ),
         (
@@ -38,14 +38,14 @@ pub(super) fn add(document: &mut Document) {
     ] {
         document.add(
             path,
-            question(id, HEALTH, summary, answer("It does.", &schema)),
+            get_operation(id, HEALTH, summary, json_response("It does.", &schema)),
         );
     }
     let any_object = json!({"type": "object"});
-    let itself = answer("An OpenAPI 3.1 document.", &any_object);
+    let itself = json_response("An OpenAPI 3.1 document.", &any_object);
     document.add(
         "/openapi.json",
-        question("openApi", DOCUMENTATION, "This document", itself),
+        get_operation("openApi", DOCUMENTATION, "This document", itself),
     );
     let page = json!({
         "description": "A page to read the document and to try it out.",
@@ -53,7 +53,7 @@ pub(super) fn add(document: &mut Document) {
     });
     document.add(
         "/docs",
-        question(
+        get_operation(
             "docs",
             DOCUMENTATION,
             "This document as an interactive page",
@@ -63,7 +63,7 @@ pub(super) fn add(document: &mut Document) {
 }
 
 /// Creates a GET operation without parameters.
-fn question(id: &str, tag: &'static str, summary: &str, success: Value) -> Operation {
+fn get_operation(id: &str, tag: &'static str, summary: &str, success: Value) -> Operation {
     Operation {
         id: id.to_owned(),
         tag,
@@ -71,6 +71,6 @@ fn question(id: &str, tag: &'static str, summary: &str, success: Value) -> Opera
         parameters: Vec::new(),
         body: None,
         success,
-        failures: &[],
+        errors: &[],
     }
 }

@@ -49,7 +49,7 @@ fn wine() -> ModelDescription {
 }
 
 #[test]
-fn a_models_paths_say_what_it_takes() {
+fn the_paths_of_a_model_describe_its_inputs() {
     let wine = wine();
     let document = document_of(&[&[&wine]], Control::Nobody);
     assert_eq!(document["openapi"], "3.1.0");
@@ -71,7 +71,7 @@ fn a_models_paths_say_what_it_takes() {
 }
 
 #[test]
-fn only_what_is_answered_is_described() {
+fn only_supported_routes_are_described() {
     let wine = wine();
     let document = document_of(&[&[&wine]], Control::Nobody);
     let has = |path: &str| document["paths"].get(path).is_some();
@@ -93,7 +93,7 @@ fn only_what_is_answered_is_described() {
 }
 
 #[test]
-fn what_json_cannot_say_is_left_to_binary_data() {
+fn inputs_without_a_json_form_are_described_as_binary() {
     let mut half = wine();
     half.signature.inputs = vec![spec("x", ElementType::Fp16, &[-1, 3])];
     let document = document_of(&[&[&half]], Control::Nobody);
@@ -145,7 +145,7 @@ fn every_version_and_label_has_its_own_path_and_id() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_has_a_target() {
     fn check(value: &Value, document: &Value) {
         match value {
             Value::Object(members) => {
@@ -167,7 +167,7 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn statuses_are_those_of_the_dialect() {
+fn statuses_are_those_of_the_protocol() {
     let wine = wine();
     let document = document_of(&[&[&wine]], Control::Clients);
     let statuses = |path: &str| {
@@ -184,7 +184,7 @@ fn statuses_are_those_of_the_dialect() {
 }
 
 #[test]
-fn features_may_stand_in_one_list_where_the_shape_is_clear() {
+fn features_may_be_flat_if_that_determines_the_shape() {
     let element = || json!({"type": "boolean"});
     let [one, two] = [Dimension::Fixed(1), Dimension::Fixed(2)];
     let list =
@@ -198,7 +198,7 @@ fn features_may_stand_in_one_list_where_the_shape_is_clear() {
             json!({"anyOf": [list(list(element(), 2), 2), list(element(), 4)]}),
         ),
     ] {
-        assert_eq!(element::loose(element(), &shape), expected, "{shape:?}");
+        assert_eq!(element::any_form(element(), &shape), expected, "{shape:?}");
     }
 }
 

@@ -1,34 +1,34 @@
 //! The routes of TF Serving. KServe V1 shares the `:predict` route for rows and the list of models.
 
 use super::element::{self, Axes, Notation, nested};
-use super::operation::{Document, Operation, TFS, answer, json_body, object, reference};
+use super::operation::{Document, Operation, TFS, json_body, json_response, object, reference};
 use super::v2::{model_parameter, version_parameter};
-use super::{Served, Spelling, example, failure, schema_name};
+use super::{RouteVariant, Served, error_response, example, schema_name};
 use crate::call::ModelDescription;
-use crate::lenient::Rows;
-use crate::tfs::{SIGNATURE_NAME, Verb, is_answered};
+use crate::relaxed_json::Rows;
+use crate::tfs::{SIGNATURE_NAME, Verb, is_supported};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use wisp_tensor::ElementType;
 
 pub(super) fn add(document: &mut Document, served: &Served) {
-    add_documents(document);
-    let mut list = question("tfsModels", "The names of the models");
-    list.success = answer("The answer.", &reference("TfsModelList"));
+    add_shared_schemas(document);
+    let mut list = get_operation("tfsModels", "The names of the models");
+    list.success = json_response("The answer.", &reference("TfsModelList"));
     document.add("/v1/models", list);
-    add_of_models(document, served);
+    add_model_routes(document, served);
     for model in served.versions().filter(|model| element::takes_json(model)) {
         add_schemas(document, model);
     }
-    for spelling in served.spellings() {
-        if element::takes_json(spelling.model) {
-            add_inference(document, &spelling);
+    for variant in served.route_variants() {
+        if element::takes_json(variant.model) {
+            add_inference(document, &variant);
         }
     }
 }
 
 /// Adds the status and metadata routes of a model: without a version, by number and by label.
-fn add_of_models(document: &mut Document, served: &Served) {
+fn add_model_routes(document: &mut Document, served: &Served) {
     let model = model_parameter(served);
     let mut version = version_parameter(served);
     version["schema"]["pattern"] = json!("^(0|[1-9][0-9]{0,19})$");
@@ -63,16 +63,16 @@ fn add_of_models(document: &mut Document, served: &Served) {
                     parameters: std::iter::once(model.clone())
                         .chain(parameter.clone())
                         .collect(),
-                    success: answer("The answer.", &reference(schema)),
-                    failures: failure::NAMED,
-                    ..question(&format!("{id}{suffix}"), summary)
+                    success: json_response("The answer.", &reference(schema)),
+                    errors: error_response::NAMED,
+                    ..get_operation(&format!("{id}{suffix}"), summary)
                 },
             );
         }
     }
 }
 
-fn question(id: &str, summary: &str) -> Operation {
+fn get_operation(id: &str, summary: &str) -> Operation {
     Operation {
         id: id.to_owned(),
         tag: TFS,
@@ -80,7 +80,7 @@ fn question(id: &str, summary: &str) -> Operation {
         parameters: Vec::new(),
         body: None,
         success: Value::Null,
-        failures: &[],
+        errors: &[],
     }
 }
 
@@ -92,20 +92,20 @@ fn add_schemas(document: &mut Document, model: &ModelDescription) {
     );
     if [Verb::Classify, Verb::Regress]
         .iter()
-        .any(|&verb| is_answered(verb, model))
+        .any(|&verb| is_supported(verb, model))
     {
         document.schema(schema_name(model, "Examples"), examples_request(model));
     }
 }
 
-fn add_inference(document: &mut Document, spelling: &Spelling) {
-    let model = spelling.model;
+fn add_inference(document: &mut Document, variant: &RouteVariant) {
+    let model = variant.model;
     for (verb, name, doing) in [
         (Verb::Predict, "predict", "Predict with"),
         (Verb::Classify, "classify", "Classify with"),
         (Verb::Regress, "regress", "Regress with"),
     ] {
-        if !is_answered(verb, model) {
+        if !is_supported(verb, model) {
             continue;
         }
         let (schema, example, response) = match verb {
@@ -119,14 +119,14 @@ fn add_inference(document: &mut Document, spelling: &Spelling) {
         };
         let request = reference(&schema_name(model, schema));
         document.add(
-            format!("/v1/models/{}{}:{name}", model.model, spelling.path()),
+            format!("/v1/models/{}{}:{name}", model.model, variant.path()),
             Operation {
                 body: Some(json_body(&request, example)),
-                success: answer("The answer.", &response),
-                failures: failure::INFERRED,
-                ..question(
-                    &spelling.operation_id(&format!("tfs:{name}")),
-                    &format!("{doing} {}", spelling.title()),
+                success: json_response("The answer.", &response),
+                errors: error_response::INFERRED,
+                ..get_operation(
+                    &variant.operation_id(&format!("tfs:{name}")),
+                    &format!("{doing} {}", variant.title()),
                 )
             },
         );
@@ -181,7 +181,7 @@ fn value(model: &ModelDescription, axes: Axes) -> Value {
     let object = element::by_name(model, axes, nested);
     let columns = Rows::whole(model);
     let only = columns.only_input().and_then(|input| {
-        let element = element::element(input.element_type, Notation::Lenient)?;
+        let element = element::element(input.element_type, Notation::Relaxed)?;
         Some(nested(element, axes.of(input)))
     });
     match only {
@@ -203,7 +203,10 @@ fn predict_response(model: &ModelDescription) -> Value {
 fn outputs(model: &ModelDescription, axes: Axes) -> Value {
     let outputs = model.signature.outputs.iter();
     let values = outputs.map(|output| {
-        let value = nested(element::answered(output.element_type), axes.of(output));
+        let value = nested(
+            element::response_element(output.element_type),
+            axes.of(output),
+        );
         (output.name.clone(), value)
     });
     let mut values: Vec<(String, Value)> = values.collect();
@@ -215,7 +218,7 @@ fn outputs(model: &ModelDescription, axes: Axes) -> Value {
 
 /// Returns the schema of the body of `:classify` and `:regress`.
 fn examples_request(model: &ModelDescription) -> Value {
-    let all = element::by_name(model, Axes::Row, element::loose);
+    let all = element::by_name(model, Axes::Row, element::any_form);
     let mut some = all.clone();
     if let Some(members) = some.as_object_mut() {
         members.remove("required");
@@ -249,7 +252,7 @@ fn signature_name(method: &str) -> Value {
 }
 
 /// Adds the schemas that do not depend on the model.
-fn add_documents(document: &mut Document) {
+fn add_shared_schemas(document: &mut Document) {
     let text = || json!({"type": "string"});
     let list = |items: Value| json!({"type": "array", "items": items});
     let entry = object(json!({
@@ -274,7 +277,7 @@ fn add_documents(document: &mut Document) {
     }));
     document.schema("TfsStatus", status);
     add_metadata(document);
-    let label = element::answered(ElementType::Bytes);
+    let label = element::response_element(ElementType::Bytes);
     let score = json!({"type": "number"});
     let pair = json!({
         "type": "array",

@@ -2,8 +2,8 @@
 
 mod infer;
 
-use super::operation::{Document, Operation, REPOSITORY, answer, object, reference};
-use super::{Control, Served, failure};
+use super::operation::{Document, Operation, REPOSITORY, json_response, object, reference};
+use super::{Control, Served, error_response};
 use crate::call::Version;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -11,18 +11,18 @@ use wisp_tensor::ElementType;
 
 pub(super) fn add(document: &mut Document, served: &Served) {
     infer::add(document, served);
-    add_documents(document);
+    add_shared_schemas(document);
     document.add(
         "/v2",
-        question("serverMetadata", "What the server is", "ServerMetadata"),
+        get_operation("serverMetadata", "What the server is", "ServerMetadata"),
     );
     document.add(
         "/v2/models",
-        question("models", "The names of the models", "ModelList"),
+        get_operation("models", "The names of the models", "ModelList"),
     );
     document.add(
         "/v2/models/stats",
-        question("statistics", "What every model has done", "Statistics"),
+        get_operation("statistics", "What every model has done", "Statistics"),
     );
     let ready = json!({
         "type": ["boolean", "null"],
@@ -33,22 +33,22 @@ pub(super) fn add(document: &mut Document, served: &Served) {
         "/v2/repository/index",
         Operation {
             body: Some(json!({"content": {"application/json": {"schema": filter}}})),
-            failures: failure::READ,
-            ..question(
+            errors: error_response::READ,
+            ..get_operation(
                 "repositoryIndex",
                 "Every version and its state",
                 "RepositoryIndex",
             )
         },
     );
-    add_of_models(document, served);
+    add_model_routes(document, served);
     if served.control == Control::Clients {
         add_control(document, served);
     }
 }
 
 /// Adds the metadata routes of a model, for its default version and by number.
-fn add_of_models(document: &mut Document, served: &Served) {
+fn add_model_routes(document: &mut Document, served: &Served) {
     let model = model_parameter(served);
     let version = version_parameter(served);
     for (word, id, summary, schema) in [
@@ -81,16 +81,16 @@ fn add_of_models(document: &mut Document, served: &Served) {
             format!("/v2/models/{{model}}{word}"),
             Operation {
                 parameters: vec![model.clone()],
-                failures: failure::NAMED,
-                ..question(id, summary, schema)
+                errors: error_response::NAMED,
+                ..get_operation(id, summary, schema)
             },
         );
         document.add(
             format!("/v2/models/{{model}}/versions/{{version}}{word}"),
             Operation {
                 parameters: vec![model.clone(), version.clone()],
-                failures: failure::NAMED,
-                ..question(
+                errors: error_response::NAMED,
+                ..get_operation(
                     &format!("{id}:versions"),
                     &format!("{summary} (one version)"),
                     schema,
@@ -123,23 +123,23 @@ fn add_control(document: &mut Document, served: &Served) {
             Operation {
                 parameters: vec![model_parameter(served)],
                 body: Some(body.clone()),
-                failures: failure::CONTROLLED,
-                ..question(&format!("{verb}Model"), summary, done)
+                errors: error_response::CONTROLLED,
+                ..get_operation(&format!("{verb}Model"), summary, done)
             },
         );
     }
 }
 
 /// Creates a GET operation without parameters whose response is the schema of this name.
-fn question(id: &str, summary: &str, schema: &str) -> Operation {
+fn get_operation(id: &str, summary: &str, schema: &str) -> Operation {
     Operation {
         id: id.to_owned(),
         tag: REPOSITORY,
         summary: summary.to_owned(),
         parameters: Vec::new(),
         body: None,
-        success: answer("The answer.", &reference(schema)),
-        failures: &[],
+        success: json_response("The answer.", &reference(schema)),
+        errors: &[],
     }
 }
 
@@ -171,7 +171,7 @@ pub(super) fn version_parameter(served: &Served) -> Value {
 }
 
 /// Adds the schemas that do not depend on the model.
-fn add_documents(document: &mut Document) {
+fn add_shared_schemas(document: &mut Document) {
     let text = || json!({"type": "string"});
     let list = |items: Value| json!({"type": "array", "items": items});
     let sizes =

@@ -1,7 +1,7 @@
 //! Errors of a body of the predict API, and of one row in it.
 
 use crate::error::ErrorKind;
-use crate::lenient::{RowProblem, SyntaxError};
+use crate::relaxed_json::{RowError, SyntaxError};
 use wisp_tensor::TensorError;
 
 /// The reason that a body cannot be decoded. Lifetime: one request.
@@ -30,18 +30,18 @@ pub(super) enum Reason {
     #[error("axis 0 of this model is no batch, so it takes one request at a time: use /predict")]
     NoBatchAxis,
     #[error(transparent)]
-    Row(#[from] Refusal),
+    Row(#[from] PredictRowError),
     #[error("no row of the batch is valid; row 0: {0}")]
-    NoValidRow(Refusal),
+    NoValidRow(PredictRowError),
     #[error("more than {limit} rows of the batch are invalid; the last: {last}")]
-    ManyInvalid { limit: usize, last: Refusal },
+    ManyInvalid { limit: usize, last: PredictRowError },
     #[error(transparent)]
     Tensor(#[from] TensorError),
 }
 
 /// The reason that a row is not computed. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum PredictRowError {
     #[error(r#"the row is not an object like {{"features": [...]}}"#)]
     NoObject,
     #[error("`features` is missing")]
@@ -49,7 +49,7 @@ pub(super) enum Refusal {
     #[error("`features` is given twice")]
     TwoFeatures,
     #[error("`features`: {0}")]
-    Features(RowProblem),
+    Features(RowError),
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
 }

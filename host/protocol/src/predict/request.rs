@@ -4,11 +4,13 @@
 //! its own text, so that decoding continues with the next row after an invalid one.
 
 use super::Verb;
-use super::error::{Reason, Refusal};
-use super::outcome::Outcome;
-use super::response::{Answer, Reply};
+use super::error::{PredictRowError, Reason};
+use super::mapping::PredictionMapping;
+use super::response::{Reply, ResponseRows};
 use crate::call::{InferRequest, ModelDescription};
-use crate::lenient::{Defaults, Form, Kind, Reader, RowProblem, Rows, SyntaxError, members};
+use crate::relaxed_json::{
+    ArrayForm, Defaults, Reader, RowError, Rows, SyntaxError, ValueKind, members,
+};
 
 /// The maximum number of invalid rows in a batch; with more, the whole request fails. An error is longer
 /// than the shortest row, so the limit bounds the response to a batch of invalid rows.
@@ -20,64 +22,76 @@ pub(super) fn decode(
     model: &ModelDescription,
 ) -> Result<(InferRequest, Reply), Reason> {
     let text = str::from_utf8(body).map_err(|_| Reason::NotUtf8)?;
-    let (rows, answer) = match verb {
+    let (rows, response_rows) = match verb {
         Verb::Predict => decode_one(text, model)?,
         Verb::BatchPredict => decode_batch(text, model)?,
     };
-    let outcome = Outcome::new(model);
+    let mapping = PredictionMapping::new(model);
     let request = InferRequest {
         inputs: rows.finish()?,
         parameters: Vec::new(),
-        outputs: outcome.outputs(),
+        outputs: mapping.outputs(),
     };
-    Ok((request, Reply { outcome, answer }))
+    Ok((
+        request,
+        Reply {
+            mapping,
+            rows: response_rows,
+        },
+    ))
 }
 
-fn decode_one<'m>(text: &str, model: &'m ModelDescription) -> Result<(Rows<'m>, Answer), Reason> {
-    if Reader::new(text).kind()? != Kind::Object {
+fn decode_one<'m>(
+    text: &str,
+    model: &'m ModelDescription,
+) -> Result<(Rows<'m>, ResponseRows), Reason> {
+    if Reader::new(text).kind()? != ValueKind::Object {
         return Err(Reason::NoObject);
     }
     let mut rows = Rows::new(model).unwrap_or_else(|| Rows::whole(model));
-    let features = features(text).map_err(|refusal| match refusal {
-        Refusal::Syntax(error) => Reason::Syntax(error),
-        refusal => Reason::Row(refusal),
+    let features = features(text).map_err(|error| match error {
+        PredictRowError::Syntax(error) => Reason::Syntax(error),
+        error => Reason::Row(error),
     })?;
     push(&mut rows, features)?;
-    Ok((rows, Answer::One))
+    Ok((rows, ResponseRows::One))
 }
 
-fn decode_batch<'m>(text: &str, model: &'m ModelDescription) -> Result<(Rows<'m>, Answer), Reason> {
+fn decode_batch<'m>(
+    text: &str,
+    model: &'m ModelDescription,
+) -> Result<(Rows<'m>, ResponseRows), Reason> {
     let batch = Batch::find(text)?;
     let mut rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
-    let mut refusals = Vec::new();
+    let mut row_errors = Vec::new();
     let mut position = 0usize;
     let mut reader = Reader::new(batch.list);
-    reader.list(|reader| {
+    reader.array(|reader| {
         let text = reader.skip()?;
         let features = match batch.row {
             Row::Features => Ok(text),
             Row::Object => features(text),
         };
-        if let Err(refusal) = features.and_then(|features| push(&mut rows, features)) {
-            if refusals.len() == MAX_INVALID_ROWS {
+        if let Err(error) = features.and_then(|features| push(&mut rows, features)) {
+            if row_errors.len() == MAX_INVALID_ROWS {
                 return Err(Reason::ManyInvalid {
                     limit: MAX_INVALID_ROWS,
-                    last: refusal,
+                    last: error,
                 });
             }
-            refusals.push((position, refusal));
+            row_errors.push((position, error));
         }
         position += 1;
         Ok(())
     })?;
     if rows.count() > 0 {
-        let answer = Answer::Batch {
+        let response_rows = ResponseRows::Batch {
             rows: rows.count(),
-            refusals,
+            row_errors,
         };
-        return Ok((rows, answer));
+        return Ok((rows, response_rows));
     }
-    Err(match refusals.into_iter().next() {
+    Err(match row_errors.into_iter().next() {
         Some((_, first)) => Reason::NoValidRow(first),
         None => Reason::Empty,
     })
@@ -100,13 +114,13 @@ enum Row {
 impl<'a> Batch<'a> {
     fn find(text: &'a str) -> Result<Batch<'a>, Reason> {
         let mut reader = Reader::new(text);
-        if reader.kind()? == Kind::List {
+        if reader.kind()? == ValueKind::Array {
             let list = reader.skip()?;
             reader.finish()?;
             let row = Row::Object;
             return Ok(Batch { list, row });
         }
-        if reader.kind()? != Kind::Object {
+        if reader.kind()? != ValueKind::Object {
             return Err(Reason::NoBatch);
         }
         let (mut features, mut instances) = (None, None);
@@ -128,16 +142,16 @@ impl<'a> Batch<'a> {
             (None, None) => return Err(Reason::NoBatch),
         };
         match Reader::new(list).kind()? {
-            Kind::List => Ok(Batch { list, row }),
+            ValueKind::Array => Ok(Batch { list, row }),
             _ => Err(Reason::NoBatch),
         }
     }
 }
 
 /// Returns the text of `features` in `text`, which must be exactly one object.
-fn features(text: &str) -> Result<&str, Refusal> {
-    if Reader::new(text).kind()? != Kind::Object {
-        return Err(Refusal::NoObject);
+fn features(text: &str) -> Result<&str, PredictRowError> {
+    if Reader::new(text).kind()? != ValueKind::Object {
+        return Err(PredictRowError::NoObject);
     }
     let mut found = None;
     let mut is_repeated = false;
@@ -148,22 +162,22 @@ fn features(text: &str) -> Result<&str, Refusal> {
         Ok::<_, SyntaxError>(())
     })?;
     match (found, is_repeated) {
-        (_, true) => Err(Refusal::TwoFeatures),
+        (_, true) => Err(PredictRowError::TwoFeatures),
         (Some(features), false) => Ok(features),
-        (None, false) => Err(Refusal::NoFeatures),
+        (None, false) => Err(PredictRowError::NoFeatures),
     }
 }
 
-fn push(rows: &mut Rows, features: &str) -> Result<(), Refusal> {
-    push_value(rows, &mut Reader::new(features)).map_err(Refusal::Features)
+fn push(rows: &mut Rows, features: &str) -> Result<(), PredictRowError> {
+    push_value(rows, &mut Reader::new(features)).map_err(PredictRowError::Features)
 }
 
-fn push_value(rows: &mut Rows, reader: &mut Reader) -> Result<(), RowProblem> {
-    if reader.kind()? == Kind::Object && !reader.is_base64() {
-        return rows.push_object(reader, Form::Loose, &Defaults::default());
+fn push_value(rows: &mut Rows, reader: &mut Reader) -> Result<(), RowError> {
+    if reader.kind()? == ValueKind::Object && !reader.is_base64() {
+        return rows.push_object(reader, ArrayForm::Any, &Defaults::default());
     }
     let input = rows
         .only_numeric_input()
         .ok_or_else(|| rows.needs_object())?;
-    rows.push_value(input, reader, Form::Loose)
+    rows.push_value(input, reader, ArrayForm::Any)
 }

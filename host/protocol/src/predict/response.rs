@@ -1,28 +1,28 @@
 //! Encoding of an `InferResponse` as a prediction, or as one prediction for each row.
 
-use super::error::Refusal;
-use super::outcome::{Outcome, Prediction, Predictions};
+use super::error::PredictRowError;
+use super::mapping::{Prediction, PredictionMapping, Predictions};
 use crate::call::{InferResponse, ModelDescription};
-use crate::lenient::{EncodeError, Values, write_element, write_json};
-use crate::reply::EncodedReply;
+use crate::encoded_response::EncodedResponse;
+use crate::relaxed_json::{EncodeError, OutputWriter, write_element, write_json};
 use wisp_tensor::NamedTensor;
 
 /// The response format that one request asks for. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    pub(super) outcome: Outcome,
-    pub(super) answer: Answer,
+    pub(super) mapping: PredictionMapping,
+    pub(super) rows: ResponseRows,
 }
 
 /// The rows of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ResponseRows {
     One,
     Batch {
         /// The number of rows that are computed.
         rows: u32,
         /// The errors of the other rows, with their positions among all rows, in order.
-        refusals: Vec<(usize, Refusal)>,
+        row_errors: Vec<(usize, PredictRowError)>,
     },
 }
 
@@ -32,39 +32,44 @@ impl Reply {
         &self,
         response: InferResponse,
         model: &ModelDescription,
-    ) -> Result<EncodedReply, EncodeError> {
+    ) -> Result<EncodedResponse, EncodeError> {
         let outputs = &response.outputs;
         let mut text = Vec::with_capacity(256);
-        match &self.answer {
-            Answer::One => {
+        match &self.rows {
+            ResponseRows::One => {
                 let rows = (model.max_batch_size > 0).then_some(1);
                 text.push(b'{');
-                Cells::new(&self.outcome, outputs, rows)?.write(&mut text, 0);
+                Cells::new(&self.mapping, outputs, rows)?.write(&mut text, 0);
             }
-            Answer::Batch { rows, refusals } => {
-                let mut cells = Cells::new(&self.outcome, outputs, Some(*rows))?;
+            ResponseRows::Batch { rows, row_errors } => {
+                let mut cells = Cells::new(&self.mapping, outputs, Some(*rows))?;
                 text.extend_from_slice(b"{\"predictions\":[");
-                write_batch(&mut text, &mut cells, *rows, refusals);
+                write_batch(&mut text, &mut cells, *rows, row_errors);
                 text.push(b']');
             }
         }
         text.extend_from_slice(b",\"model_version\":");
         write_json(&mut text, &model.version.to_string());
         text.push(b'}');
-        Ok(EncodedReply::json(text))
+        Ok(EncodedResponse::json(text))
     }
 }
 
-fn write_batch(text: &mut Vec<u8>, cells: &mut Cells, rows: u32, refusals: &[(usize, Refusal)]) {
-    let all = rows as usize + refusals.len();
-    let mut refusals = refusals.iter().peekable();
+fn write_batch(
+    text: &mut Vec<u8>,
+    cells: &mut Cells,
+    rows: u32,
+    row_errors: &[(usize, PredictRowError)],
+) {
+    let all = rows as usize + row_errors.len();
+    let mut row_errors = row_errors.iter().peekable();
     let mut row = 0;
     for position in 0..all {
         text.extend_from_slice(if position > 0 { b",{" } else { b"{" });
-        match refusals.next_if(|(refused, _)| *refused == position) {
-            Some((_, refusal)) => {
+        match row_errors.next_if(|(invalid, _)| *invalid == position) {
+            Some((_, error)) => {
                 text.extend_from_slice(b"\"error\":");
-                write_json(text, &refusal.to_string());
+                write_json(text, &error.to_string());
             }
             None => {
                 cells.write(text, row);
@@ -79,18 +84,18 @@ fn write_batch(text: &mut Vec<u8>, cells: &mut Cells, rows: u32, refusals: &[(us
 struct Cells<'a> {
     predictions: Predictions<'a>,
     /// The output whose rows are written unchanged, and whether it has a batch axis.
-    several: Option<(Values<'a>, bool)>,
+    several: Option<(OutputWriter<'a>, bool)>,
 }
 
 impl<'a> Cells<'a> {
     fn new(
-        outcome: &Outcome,
+        mapping: &PredictionMapping,
         outputs: &'a [NamedTensor],
         rows: Option<u32>,
     ) -> Result<Cells<'a>, EncodeError> {
-        let predictions = outcome.find(outputs, rows)?;
+        let predictions = mapping.find(outputs, rows)?;
         let several = match predictions.prediction(0) {
-            Prediction::Several(output) => Some((Values::new(output)?, rows.is_some())),
+            Prediction::Several(output) => Some((OutputWriter::new(output)?, rows.is_some())),
             _ => None,
         };
         Ok(Cells {

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_may_be_named_or_left_to_be_the_only_one() -> anyhow::Result<()> {
+    fn a_path_may_omit_the_model() -> anyhow::Result<()> {
         let infer = |model: Option<&str>, verb| {
             Route::Infer(model.map(|m| ModelName::new(m).unwrap()), Codec::new(verb))
         };

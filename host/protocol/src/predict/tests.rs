@@ -5,7 +5,7 @@ mod one;
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::fixture::{floats, integers, json, model, response, spec, tensor, texts};
+use crate::fixture::{floats, integers, json, model, response, spec, strings, tensor};
 use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
 
 fn four_numbers() -> Vec<TensorSpec> {
@@ -38,14 +38,14 @@ fn encode(
 }
 
 /// Returns the error message; the error must be an invalid request.
-fn refusal(verb: Verb, body: &str, model: &ModelDescription) -> String {
+fn error_text(verb: Verb, body: &str, model: &ModelDescription) -> String {
     let error = decode(verb, body, model).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{body}");
     error.to_string()
 }
 
 #[test]
-fn a_process_that_answers_is_healthy() {
+fn a_ready_server_is_healthy() {
     assert_eq!(health(true), r#"{"status":"healthy"}"#);
     assert_eq!(encode_error("no"), r#"{"error":"no"}"#);
 }

@@ -39,7 +39,7 @@ fn target(model: &str, version: Option<&str>) -> Target {
 }
 
 #[test]
-fn each_path_is_the_call_it_names() -> anyhow::Result<()> {
+fn each_path_maps_to_its_call() -> anyhow::Result<()> {
     let calls = [
         ("/v2", Call::ServerMetadata),
         ("/", Call::KserveLive),
@@ -111,7 +111,7 @@ fn each_path_is_the_call_it_names() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_names_nothing_is_not_found() {
+fn unknown_paths_are_not_found() {
     for path in [
         "",
         "v2",
@@ -155,7 +155,7 @@ fn what_names_nothing_is_not_found() {
 }
 
 #[test]
-fn a_version_that_is_no_number_in_range_is_not_found() {
+fn an_invalid_version_number_is_not_found() {
     for version in [
         "abc",
         "0",
@@ -178,7 +178,7 @@ fn a_version_that_is_no_number_in_range_is_not_found() {
 }
 
 #[test]
-fn a_wrong_method_is_told_the_right_one() {
+fn the_error_for_a_wrong_method_contains_the_allowed_one() {
     let routes = [
         ("/v2", "GET"),
         ("/v2/health/live", "GET"),
@@ -212,7 +212,7 @@ fn a_wrong_method_is_told_the_right_one() {
 }
 
 #[test]
-fn parts_of_the_protocol_that_are_left_out_say_so() {
+fn unsupported_parts_of_the_protocol_are_reported_as_such() {
     for path in [
         "/v2/systemsharedmemory/status",
         "/v2/systemsharedmemory/region/r/register",
@@ -235,7 +235,7 @@ fn parts_of_the_protocol_that_are_left_out_say_so() {
 }
 
 #[test]
-fn a_header_length_is_digits_and_stands_there_once() {
+fn a_header_length_is_decimal_and_given_once() {
     const NAME: &str = v2::HEADER_LENGTH;
     for length in ["0", "17", "18446744073709551615", "007"] {
         assert!(
@@ -265,7 +265,7 @@ fn a_header_length_is_digits_and_stands_there_once() {
 }
 
 #[test]
-fn an_error_repeats_only_the_beginning_of_what_the_client_named() {
+fn an_error_repeats_only_the_beginning_of_a_name() {
     let error = get(&format!("/v2/models/{}", "x".repeat(10_000))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(
@@ -295,7 +295,7 @@ proptest! {
     #![proptest_config(crate::fixture::cases())]
 
     #[test]
-    fn whatever_a_head_says_is_a_call_or_a_mistake_of_the_client(
+    fn every_head_is_a_call_or_a_client_error(
         method in select(vec![Method::GET, Method::POST, Method::PUT]),
         path in prop_oneof![
             any::<String>(),

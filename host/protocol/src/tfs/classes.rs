@@ -1,6 +1,6 @@
 //! Selection of the outputs for `:classify` and `:regress`, over HTTP and gRPC alike.
 //!
-//! TF Serving has signatures for them; here, types and shapes decide (see `role`).
+//! TF Serving has signatures for them; here, types and shapes decide (see `output_semantics`).
 //!
 //! Scores are the float output with one value for each class, or with a single value; of several such
 //! outputs, the one named `scores`. Labels are the string output with as many values, or with one for
@@ -9,8 +9,8 @@
 //! returns empty strings, which do not distinguish the classes.
 
 use crate::call::ModelDescription;
-use crate::lenient::EncodeError;
-use crate::role::{Extent, Grid, extent, is_float, is_text};
+use crate::output_semantics::{RowCardinality, RowView, is_float, is_string, row_cardinality};
+use crate::relaxed_json::EncodeError;
 use std::borrow::Cow;
 use wisp_tensor::{NamedTensor, TensorSpec};
 
@@ -45,8 +45,8 @@ pub(crate) struct Number(String);
 /// The classes of every row. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Classified<'a> {
-    labels: Option<Grid<'a>>,
-    pub(crate) scores: Grid<'a>,
+    labels: Option<RowView<'a>>,
+    pub(crate) scores: RowView<'a>,
 }
 
 // === impl Classes ===
@@ -55,9 +55,10 @@ impl Classes {
     /// Returns the outputs of a model for `:classify`.
     pub(crate) fn new(model: &ModelDescription) -> Result<Classes, RoleError> {
         let outputs = model.signature.outputs.iter();
-        let listed = outputs.filter(|output| extent(output, model) != Extent::Other);
+        let listed =
+            outputs.filter(|output| row_cardinality(output, model) != RowCardinality::Other);
         let scores = listed.clone().filter(|output| is_float(output));
-        let labels: Vec<&TensorSpec> = listed.filter(|output| is_text(output)).collect();
+        let labels: Vec<&TensorSpec> = listed.filter(|output| is_string(output)).collect();
         let scores = choose(&scores.collect::<Vec<_>>(), "scores").ok_or(RoleError::NoScores)?;
         let labels = match labels.as_slice() {
             [] => None,
@@ -77,9 +78,9 @@ impl Classes {
         outputs: &'a [NamedTensor],
         rows: u32,
     ) -> Result<Classified<'a>, EncodeError> {
-        let scores = Grid::new(outputs, &self.scores, Some(rows))?;
+        let scores = RowView::new(outputs, &self.scores, Some(rows))?;
         let labels = self.labels.as_ref();
-        let labels = labels.map(|name| Grid::new(outputs, name, Some(rows)));
+        let labels = labels.map(|name| RowView::new(outputs, name, Some(rows)));
         let labels = labels.transpose()?;
         if let Some(labels) = &labels {
             labels.check_labels(scores.width)?;
@@ -110,8 +111,8 @@ impl Number {
         &self,
         outputs: &'a [NamedTensor],
         rows: u32,
-    ) -> Result<Grid<'a>, EncodeError> {
-        let numbers = Grid::new(outputs, &self.0, Some(rows))?;
+    ) -> Result<RowView<'a>, EncodeError> {
+        let numbers = RowView::new(outputs, &self.0, Some(rows))?;
         numbers.check_width(1)?;
         Ok(numbers)
     }
@@ -120,7 +121,7 @@ impl Number {
 fn may_be_one(output: &TensorSpec, model: &ModelDescription) -> bool {
     let row = output.shape.iter().skip(1);
     let fits = |size: &wisp_tensor::Dimension| matches!(size.to_wire(), -1 | 1);
-    extent(output, model) != Extent::Other && row.clone().all(fits)
+    row_cardinality(output, model) != RowCardinality::Other && row.clone().all(fits)
 }
 
 fn choose(candidates: &[&TensorSpec], name: &str) -> Option<String> {

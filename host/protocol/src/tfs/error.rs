@@ -1,12 +1,12 @@
 //! Errors of decoding a body of this protocol.
 //!
-//! The messages contain the client's own names, shortened by `Label`, and the change that the client
+//! The messages contain the client's own names, shortened by `Quoted`, and the change that the client
 //! has to make.
 
 use super::classes::RoleError;
 use crate::error::ErrorKind;
-use crate::label::Label;
-use crate::lenient::{RowProblem, SyntaxError};
+use crate::quoted::Quoted;
+use crate::relaxed_json::{RowError, SyntaxError};
 use wisp_tensor::TensorError;
 
 /// The reason that a body cannot be decoded. Lifetime: one request.
@@ -24,7 +24,7 @@ pub(super) enum Reason {
     Repeated(&'static str),
     /// Internal: the caller decodes the whole text instead, so no client receives this error.
     #[error("a list of numbers is none of the members")]
-    Outline,
+    MisplacedArray,
     #[error("the body has both `instances` and `inputs`: send rows or columns, not both")]
     TwoFormats,
     #[error("the body has neither `instances` (rows) nor `inputs` (columns)")]
@@ -34,7 +34,7 @@ pub(super) enum Reason {
     #[error("`signature_name` is not a string")]
     SignatureType,
     #[error("the model has no signature {0}, only `serving_default`: leave `signature_name` out")]
-    Signature(Label),
+    Signature(Quoted),
     #[error("`{0}` is not a list")]
     NotAList(&'static str),
     #[error("`{0}` is empty")]
@@ -43,16 +43,16 @@ pub(super) enum Reason {
         "axis 0 of this model is no batch, so it has no rows: use `:predict` with columns, `inputs`"
     )]
     NoBatchAxis,
-    #[error("{member} {position}: {problem}")]
+    #[error("{member} {position}: {error}")]
     Row {
         member: &'static str,
         position: u32,
-        problem: RowProblem,
+        error: RowError,
     },
-    #[error("{member}: {problem}")]
+    #[error("{member}: {error}")]
     Member {
         member: &'static str,
-        problem: RowProblem,
+        error: RowError,
     },
     #[error(transparent)]
     Role(#[from] RoleError),

@@ -3,8 +3,8 @@
 //! If TF Serving and KServe V1 share a path, one object has the keys of both.
 
 use crate::call::{IndexEntry, ModelDescription, ModelName, VersionState};
+use crate::encoded_response::document;
 use crate::grpc::tfs::{data_type, state};
-use crate::reply::document;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -36,11 +36,11 @@ struct Status<'a> {
 struct StatusOfVersion<'a> {
     version: String,
     state: &'static str,
-    status: Failure<'a>,
+    status: StatusError<'a>,
 }
 
 #[derive(Serialize)]
-struct Failure<'a> {
+struct StatusError<'a> {
     error_code: &'static str,
     error_message: &'a str,
 }
@@ -161,7 +161,7 @@ impl<'a> StatusOfVersion<'a> {
         Some(StatusOfVersion {
             version: entry.version?.to_string(),
             state: state.as_str_name(),
-            status: Failure {
+            status: StatusError {
                 error_code,
                 error_message,
             },

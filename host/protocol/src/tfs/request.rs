@@ -2,16 +2,16 @@
 //!
 //! The first of two passes finds the members, in any order, and checks that the whole text is JSON. The
 //! second decodes the elements straight into tensors. A member that is one long array of numbers is read
-//! by the second pass only (`crate::outline`).
+//! by the second pass only (`crate::array_extraction`).
 
 use super::classes::{Classes, Number};
 use super::error::Reason;
-use super::response::{Reply, Shown};
+use super::response::{Reply, ResponseForm};
 use super::{SIGNATURE_NAME, Verb};
+use crate::array_extraction::ArrayExtraction;
 use crate::call::{InferRequest, ModelDescription};
-use crate::label::Label;
-use crate::lenient::{Defaults, Form, Kind, Reader, RowProblem, Rows, members};
-use crate::outline::Outline;
+use crate::quoted::Quoted;
+use crate::relaxed_json::{ArrayForm, Defaults, Reader, RowError, Rows, ValueKind, members};
 
 /// The text of each known member. Other members are ignored, as in TF Serving.
 #[derive(Default)]
@@ -29,62 +29,62 @@ pub(super) fn decode(
     model: &ModelDescription,
 ) -> Result<(InferRequest, Reply), Reason> {
     let text = str::from_utf8(body).map_err(|_| Reason::NotUtf8)?;
-    if let Some(outline) = Outline::new(text)
-        && let Ok(decoded) = decode_text(verb, &outline.text, Some(&outline), model)
+    if let Some(extraction) = ArrayExtraction::new(text)
+        && let Ok(decoded) = decode_text(verb, &extraction.text, Some(&extraction), model)
     {
         return Ok(decoded);
     }
     decode_text(verb, text, None, model)
 }
 
-/// Decodes a request from `text`. With an outline, `text` is the outline's, and on any error the
+/// Decodes a request from `text`. With an extraction, `text` is the extraction's, and on any error the
 /// caller must decode the whole text instead.
 pub(super) fn decode_text(
     verb: Verb,
     text: &str,
-    outline: Option<&Outline>,
+    extraction: Option<&ArrayExtraction>,
     model: &ModelDescription,
 ) -> Result<(InferRequest, Reply), Reason> {
-    let found = Members::find(text, outline)?;
+    let found = Members::find(text, extraction)?;
     if let Some(name) = found.signature_name {
         check_signature(name, verb)?;
     }
-    let (rows, shown) = match verb {
+    let (rows, form) = match verb {
         Verb::Predict => match (found.instances, found.inputs) {
             (Some(_), Some(_)) => return Err(Reason::TwoFormats),
             (None, None) => return Err(Reason::NoFormat),
             (Some(instances), None) => {
                 let rows = decode_instances(instances, model)?;
                 let count = rows.count();
-                (rows, Shown::Rows(count))
+                (rows, ResponseForm::Rows(count))
             }
-            (None, Some(inputs)) => (decode_columns(inputs, model)?, Shown::Columns),
+            (None, Some(inputs)) => (decode_columns(inputs, model)?, ResponseForm::Columns),
         },
         Verb::Classify => {
             let rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
             let classes = Classes::new(model)?;
             let rows = decode_examples(&found, rows)?;
             let count = rows.count();
-            (rows, Shown::Classes(classes, count))
+            (rows, ResponseForm::Classes(classes, count))
         }
         Verb::Regress => {
             let rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
             let number = Number::new(model)?;
             let rows = decode_examples(&found, rows)?;
             let count = rows.count();
-            (rows, Shown::Numbers(number, count))
+            (rows, ResponseForm::Numbers(number, count))
         }
     };
     let request = InferRequest {
         inputs: rows.finish()?,
         parameters: Vec::new(),
-        outputs: shown.outputs(),
+        outputs: form.outputs(),
     };
-    Ok((request, Reply { shown }))
+    Ok((request, Reply { form }))
 }
 
 impl<'a> Members<'a> {
-    fn find(text: &'a str, outline: Option<&'a Outline>) -> Result<Members<'a>, Reason> {
+    fn find(text: &'a str, extraction: Option<&'a ArrayExtraction>) -> Result<Members<'a>, Reason> {
         let mut found = Members::default();
         let mut apart = 0;
         members(text, |name, value| {
@@ -96,16 +96,16 @@ impl<'a> Members<'a> {
                 "context" => (&mut found.context, "context"),
                 _ => return Ok(()),
             };
-            let list = outline.and_then(|outline| outline.list(value));
+            let list = extraction.and_then(|extraction| extraction.array(value));
             apart += usize::from(list.is_some());
             match slot.replace(list.unwrap_or(value)) {
                 None => Ok(()),
                 Some(_) => Err(Reason::Repeated(name)),
             }
         })?;
-        match apart == outline.map_or(0, Outline::count) {
+        match apart == extraction.map_or(0, ArrayExtraction::count) {
             true => Ok(found),
-            false => Err(Reason::Outline),
+            false => Err(Reason::MisplacedArray),
         }
     }
 }
@@ -120,7 +120,7 @@ fn check_signature(text: &str, verb: Verb) -> Result<(), Reason> {
     match reader.string() {
         Some("" | SIGNATURE_NAME) => Ok(()),
         Some(name) if name == verb.method_name() => Ok(()),
-        Some(other) => Err(Reason::Signature(Label::new(other))),
+        Some(other) => Err(Reason::Signature(Quoted::new(other))),
         None => Err(Reason::SignatureType),
     }
 }
@@ -128,10 +128,10 @@ fn check_signature(text: &str, verb: Verb) -> Result<(), Reason> {
 fn decode_instances<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<'m>, Reason> {
     let mut rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
     each_row("instances", text, |reader| {
-        push(&mut rows, reader).map_err(|problem| Reason::Row {
+        push(&mut rows, reader).map_err(|error| Reason::Row {
             member: "instance",
             position: rows.count(),
-            problem,
+            error,
         })
     })?;
     Ok(rows)
@@ -144,49 +144,49 @@ fn decode_columns<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<'m
     let pushed = push(&mut rows, &mut reader).and_then(|()| Ok(reader.finish()?));
     match pushed {
         Ok(()) => Ok(rows),
-        Err(problem) => Err(Reason::Member {
+        Err(error) => Err(Reason::Member {
             member: "inputs",
-            problem,
+            error,
         }),
     }
 }
 
 /// Adds a row: an object with values by name, or a bare value for the only input.
-fn push(rows: &mut Rows, reader: &mut Reader) -> Result<(), RowProblem> {
-    if reader.kind()? == Kind::Object && !reader.is_base64() {
-        return rows.push_object(reader, Form::Nested, &Defaults::default());
+fn push(rows: &mut Rows, reader: &mut Reader) -> Result<(), RowError> {
+    if reader.kind()? == ValueKind::Object && !reader.is_base64() {
+        return rows.push_object(reader, ArrayForm::Nested, &Defaults::default());
     }
     let input = rows.only_input().ok_or_else(|| rows.needs_object())?;
-    rows.push_value(input, reader, Form::Nested)
+    rows.push_value(input, reader, ArrayForm::Nested)
 }
 
 fn decode_examples<'m>(found: &Members, mut rows: Rows<'m>) -> Result<Rows<'m>, Reason> {
     let defaults = match found.context {
         None => Defaults::default(),
-        Some(text) => decode_context(&rows, text).map_err(|problem| Reason::Member {
+        Some(text) => decode_context(&rows, text).map_err(|error| Reason::Member {
             member: "context",
-            problem,
+            error,
         })?,
     };
     let text = found.examples.ok_or(Reason::NoExamples)?;
     each_row("examples", text, |reader| {
         let added = match reader.kind()? {
-            Kind::Object => rows.push_object(reader, Form::Loose, &defaults),
+            ValueKind::Object => rows.push_object(reader, ArrayForm::Any, &defaults),
             _ => Err(rows.needs_object()),
         };
-        added.map_err(|problem| Reason::Row {
+        added.map_err(|error| Reason::Row {
             member: "example",
             position: rows.count(),
-            problem,
+            error,
         })
     })?;
     Ok(rows)
 }
 
-fn decode_context(rows: &Rows, text: &str) -> Result<Defaults, RowProblem> {
+fn decode_context(rows: &Rows, text: &str) -> Result<Defaults, RowError> {
     let mut reader = Reader::new(text);
     match reader.kind()? {
-        Kind::Object => rows.defaults(&mut reader, Form::Loose),
+        ValueKind::Object => rows.defaults(&mut reader, ArrayForm::Any),
         _ => Err(rows.needs_object()),
     }
 }
@@ -198,12 +198,12 @@ fn each_row(
     each: impl FnMut(&mut Reader) -> Result<(), Reason>,
 ) -> Result<(), Reason> {
     let mut reader = Reader::new(text);
-    if reader.kind()? != Kind::List {
+    if reader.kind()? != ValueKind::Array {
         return Err(Reason::NotAList(member));
     }
     if reader.kind_of_first().is_none() {
         return Err(Reason::Empty(member));
     }
-    reader.list(each)?;
+    reader.array(each)?;
     Ok(reader.finish()?)
 }

@@ -2,33 +2,33 @@
 
 use super::classes::{Classes, Number};
 use crate::call::{InferResponse, ModelDescription};
-use crate::lenient::{EncodeError, Values, write_element, write_json, write_text};
-use crate::reply::EncodedReply;
-use crate::role::check_rows;
+use crate::encoded_response::EncodedResponse;
+use crate::output_semantics::check_rows;
+use crate::relaxed_json::{EncodeError, OutputWriter, write_element, write_json, write_string};
 use wisp_tensor::NamedTensor;
 
 /// The response format that one request asks for. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    pub(super) shown: Shown,
+    pub(super) form: ResponseForm,
 }
 
 /// The form of a response, with the number of rows in the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(super) enum ResponseForm {
     Rows(u32),
     Columns,
     Classes(Classes, u32),
     Numbers(Number, u32),
 }
 
-impl Shown {
+impl ResponseForm {
     /// Returns the outputs that the response contains; empty means all.
     pub(super) fn outputs(&self) -> Vec<String> {
         match self {
-            Shown::Rows(_) | Shown::Columns => Vec::new(),
-            Shown::Classes(classes, _) => classes.outputs(),
-            Shown::Numbers(number, _) => number.outputs(),
+            ResponseForm::Rows(_) | ResponseForm::Columns => Vec::new(),
+            ResponseForm::Classes(classes, _) => classes.outputs(),
+            ResponseForm::Numbers(number, _) => number.outputs(),
         }
     }
 }
@@ -39,18 +39,22 @@ impl Reply {
         &self,
         response: InferResponse,
         _model: &ModelDescription,
-    ) -> Result<EncodedReply, EncodeError> {
+    ) -> Result<EncodedResponse, EncodeError> {
         let outputs = &response.outputs;
         let content: usize = outputs.iter().map(|o| o.tensor.content().len()).sum();
         let mut text = Vec::with_capacity(content.saturating_mul(3).saturating_add(256));
-        match &self.shown {
-            Shown::Rows(rows) => write_rows(&mut text, outputs, *rows)?,
-            Shown::Columns => write_columns(&mut text, outputs)?,
-            Shown::Classes(classes, rows) => write_classes(&mut text, outputs, classes, *rows)?,
-            Shown::Numbers(number, rows) => write_numbers(&mut text, outputs, number, *rows)?,
+        match &self.form {
+            ResponseForm::Rows(rows) => write_rows(&mut text, outputs, *rows)?,
+            ResponseForm::Columns => write_columns(&mut text, outputs)?,
+            ResponseForm::Classes(classes, rows) => {
+                write_classes(&mut text, outputs, classes, *rows)?
+            }
+            ResponseForm::Numbers(number, rows) => {
+                write_numbers(&mut text, outputs, number, *rows)?
+            }
         }
         text.push(b'}');
-        Ok(EncodedReply::json(text))
+        Ok(EncodedResponse::json(text))
     }
 }
 
@@ -58,8 +62,8 @@ fn write_rows(text: &mut Vec<u8>, outputs: &[NamedTensor], rows: u32) -> Result<
     for output in outputs {
         check_rows(output, Some(rows))?;
     }
-    let values = outputs.iter().map(Values::new);
-    let mut values: Vec<Values> = values.collect::<Result<_, _>>()?;
+    let values = outputs.iter().map(OutputWriter::new);
+    let mut values: Vec<OutputWriter> = values.collect::<Result<_, _>>()?;
     text.extend_from_slice(b"{\"predictions\":");
     list(text, rows, |text, _| {
         by_name(text, outputs, |text, index| values[index].write_row(text))
@@ -67,8 +71,8 @@ fn write_rows(text: &mut Vec<u8>, outputs: &[NamedTensor], rows: u32) -> Result<
 }
 
 fn write_columns(text: &mut Vec<u8>, outputs: &[NamedTensor]) -> Result<(), EncodeError> {
-    let values = outputs.iter().map(Values::new);
-    let mut values: Vec<Values> = values.collect::<Result<_, _>>()?;
+    let values = outputs.iter().map(OutputWriter::new);
+    let mut values: Vec<OutputWriter> = values.collect::<Result<_, _>>()?;
     text.extend_from_slice(b"{\"outputs\":");
     by_name(text, outputs, |text, index| values[index].write_all(text))
 }
@@ -85,7 +89,7 @@ fn write_classes(
         text.push(b'[');
         for (position, (label, score)) in classified.row(row).enumerate() {
             text.extend_from_slice(if position > 0 { b",[" } else { b"[" });
-            write_text(text, &label);
+            write_string(text, &label);
             text.push(b',');
             write_element(text, classified.scores.element_type(), score);
             text.push(b']');

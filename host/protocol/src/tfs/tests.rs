@@ -6,16 +6,16 @@ mod predict;
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::fixture::{floats, json, model, pairs, response, spec, tensor, texts, wine};
+use crate::fixture::{floats, json, model, pairs, response, spec, strings, tensor, wine};
 use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
 
 /// Returns a model of one input and one output, which clients need not name.
-fn simple() -> ModelDescription {
+fn one_input() -> ModelDescription {
     pairs(vec![spec("y", ElementType::Fp32, &[-1, 3])])
 }
 
 fn two_inputs() -> ModelDescription {
-    model(wine().signature.inputs, simple().signature.outputs)
+    model(wine().signature.inputs, one_input().signature.outputs)
 }
 
 fn decode(
@@ -35,7 +35,7 @@ fn encode(
 }
 
 /// Returns the error message; the error must be an invalid request.
-fn refusal(verb: Verb, body: &str, model: &ModelDescription) -> String {
+fn error_text(verb: Verb, body: &str, model: &ModelDescription) -> String {
     let error = decode(verb, body, model).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{body}");
     error.to_string()

@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_do_not_add_up_to_the_body_are_refused() {
+    fn sizes_that_do_not_add_up_to_the_body_are_rejected() {
         let body = Bytes::from_static(b"abcdef");
         let lies: [&[Option<u64>]; 5] = [
             &[],

@@ -4,8 +4,8 @@
 //! writes JSON; `grpc::v2::model_config` writes the message.
 
 use crate::call::ModelDescription;
+use crate::encoded_response::document;
 use crate::grpc::message::inference::DataType;
-use crate::reply::document;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use wisp_tensor::{ElementType, TensorSpec};

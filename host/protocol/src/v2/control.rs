@@ -6,8 +6,8 @@
 use super::error::{DecodeError, Reason};
 use super::request::object;
 use crate::call::ModelName;
-use crate::label::Label;
-use crate::reply::document;
+use crate::encoded_response::document;
+use crate::quoted::Quoted;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -47,10 +47,10 @@ pub fn check_control(body: &[u8]) -> Result<(), DecodeError> {
 }
 
 /// Returns the first unsupported parameter of a request to load or unload, over HTTP or gRPC.
-pub(crate) fn unsupported_parameter<V>(parameters: &BTreeMap<String, V>) -> Option<Label> {
+pub(crate) fn unsupported_parameter<V>(parameters: &BTreeMap<String, V>) -> Option<Quoted> {
     let mut names = parameters.keys();
     let name = names.find(|name| *name != UNLOAD_DEPENDENTS)?;
-    Some(Label::new(name))
+    Some(Quoted::new(name))
 }
 
 /// Returns the response to a load, in KServe's format, which Triton's clients also accept.
@@ -71,7 +71,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn what_clients_send_unasked_is_taken_and_what_would_change_the_model_is_not() {
+    fn parameters_that_would_change_the_model_are_rejected() {
         for body in ["", "{}", r#"{"parameters":{"unload_dependents":false}}"#] {
             assert_eq!(check_control(body.as_bytes()), Ok(()), "{body}");
         }

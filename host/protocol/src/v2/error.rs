@@ -1,11 +1,11 @@
 //! Errors of V2 over HTTP, from decoding requests and from encoding responses.
 //!
-//! All messages are for clients. They contain the client's own names, shortened by `Label`, and the
+//! All messages are for clients. They contain the client's own names, shortened by `Quoted`, and the
 //! change that the client has to make; nothing internal.
 
 use crate::classification::{ClassRequestError, ClassesError};
 use crate::error::ErrorKind;
-use crate::label::Label;
+use crate::quoted::Quoted;
 use std::fmt;
 use wisp_tensor::{ElementType, Shape, TensorError};
 
@@ -26,7 +26,7 @@ pub(super) enum Reason {
     Document(Box<str>),
     /// Internal: the caller decodes the whole text instead, so no client receives this error.
     #[error("a list of numbers is not the `data` of an input")]
-    Outline,
+    MisplacedArray,
     #[error("the inputs declare {declared} bytes of binary data, the body holds {actual}")]
     BinaryLength { declared: u64, actual: usize },
     #[error("the model has {expected} inputs, the request gives {actual}")]
@@ -34,22 +34,22 @@ pub(super) enum Reason {
     #[error("the model has {expected} outputs, the request asks for {actual}")]
     TooManyOutputs { expected: usize, actual: usize },
     #[error("input {0} is given twice")]
-    RepeatedInput(Label),
+    RepeatedInput(Quoted),
     #[error("output {0} is asked for twice")]
-    RepeatedOutput(Label),
-    #[error("input {name}: {problem}")]
-    Input { name: Label, problem: InputProblem },
-    #[error("output {name}: {problem}")]
+    RepeatedOutput(Quoted),
+    #[error("input {name}: {error}")]
+    Input { name: Quoted, error: InputError },
+    #[error("output {name}: {error}")]
     Classification {
-        name: Label,
-        problem: ClassRequestError,
+        name: Quoted,
+        error: ClassRequestError,
     },
     #[error("output {0}: shared memory is not supported by this server")]
-    SharedMemory(Label),
+    SharedMemory(Quoted),
     #[error(
         "parameter {0} is not supported by this server: a model is loaded as it is in the repository"
     )]
-    ControlParameter(Label),
+    ControlParameter(Quoted),
     #[error("the request's id is longer than {limit} bytes")]
     LongId { limit: usize },
     #[error("the name of an output is longer than {limit} bytes")]
@@ -62,9 +62,9 @@ pub(super) enum Reason {
 
 /// An error in one input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InputProblem {
+pub(super) enum InputError {
     #[error("{0} is no datatype")]
-    Datatype(Label),
+    Datatype(Quoted),
     #[error("its name is longer than {limit} bytes")]
     LongName { limit: usize },
     #[error("shared memory is not supported by this server")]
@@ -83,7 +83,7 @@ pub(super) enum InputProblem {
         element_type: ElementType,
     },
     #[error("shape {shape} takes {} elements, `data` holds {actual}", shape.elements())]
-    Count { shape: Shape, actual: Actual },
+    Count { shape: Shape, actual: ElementCount },
     #[error("`data` is neither flat nor nested exactly as shape {0}")]
     Nesting(Shape),
     #[error("a raw request takes an input with at most one variable dimension besides the batch")]
@@ -100,7 +100,7 @@ pub(super) enum InputProblem {
 
 /// The number of elements found; counting stops at the first excess element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Actual {
+pub(super) enum ElementCount {
     Exactly(usize),
     More,
 }
@@ -145,7 +145,7 @@ impl DecodeError {
             Reason::ControlParameter(_)
             | Reason::SharedMemory(_)
             | Reason::Input {
-                problem: InputProblem::SharedMemory,
+                error: InputError::SharedMemory,
                 ..
             } => ErrorKind::NotImplemented,
             _ => ErrorKind::InvalidRequest,
@@ -180,11 +180,11 @@ impl EncodeError {
     }
 }
 
-impl fmt::Display for Actual {
+impl fmt::Display for ElementCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Actual::Exactly(count) => count.fmt(f),
-            Actual::More => f.write_str("more"),
+            ElementCount::Exactly(count) => count.fmt(f),
+            ElementCount::More => f.write_str("more"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::error::DecodeError;
 use super::request::object;
 use crate::call::{IndexEntry, VersionState};
-use crate::reply::document;
+use crate::encoded_response::document;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +75,7 @@ pub(crate) fn reason(state: &VersionState) -> Option<&str> {
 
 impl IndexFilter {
     /// Returns whether the filter includes this entry.
-    pub fn admits(self, entry: &IndexEntry) -> bool {
+    pub fn matches(self, entry: &IndexEntry) -> bool {
         match self {
             IndexFilter::All => true,
             IndexFilter::Ready => entry.state == VersionState::Ready,
@@ -90,7 +90,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn the_filter_is_in_the_body_if_there_is_one() -> anyhow::Result<()> {
+    fn the_filter_is_optional_in_the_body() -> anyhow::Result<()> {
         for (body, filter) in [
             ("", IndexFilter::All),
             ("{}", IndexFilter::All),
@@ -135,7 +135,7 @@ mod tests {
         );
         assert_eq!(index(&entries), expected);
         assert_eq!(
-            entries.map(|entry| IndexFilter::Ready.admits(&entry)),
+            entries.map(|entry| IndexFilter::Ready.matches(&entry)),
             [true, false]
         );
         assert_eq!(index(&[]), "[]");

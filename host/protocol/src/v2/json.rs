@@ -2,7 +2,7 @@
 //!
 //! The `data` of an input arrives as text and is decoded straight into the tensor's bytes, so the order
 //! of keys does not matter and each number is rounded once. `crate::number` checks arrays of numbers
-//! while it reads them, so long ones arrive unparsed (`crate::outline`). Everything else, error reports
+//! while it reads them, so long ones arrive unparsed (`crate::array_extraction`). Everything else, error reports
 //! included, is read from text that serde_json has validated as one JSON value.
 //!
 //! Decisions: `1.0` is not an integer, as in Triton; BOOL is `true` or `false`, never a number; numbers
@@ -15,7 +15,7 @@ mod elements;
 
 pub(super) use elements::Elements;
 
-use super::error::{Actual, InputProblem};
+use super::error::{ElementCount, InputError};
 use crate::number::{read_f32, read_f64, read_tensor};
 use bytes::Bytes;
 use cursor::{Cursor, Token};
@@ -43,7 +43,7 @@ pub(super) fn decode(
     text: &str,
     element_type: ElementType,
     shape: &Shape,
-) -> Result<Bytes, InputProblem> {
+) -> Result<Bytes, InputError> {
     if let Some(content) = decode_numbers(text, element_type, shape) {
         return Ok(content);
     }
@@ -63,18 +63,18 @@ pub(super) fn decode(
         ElementType::Int32 => list.read(integer!(i32)),
         ElementType::Int64 => list.read(integer!(i64)),
         ElementType::Fp32 => list.read(|cursor, content| {
-            let (single, length) = read_f32(cursor.rest())?;
+            let (number, length) = read_f32(cursor.rest())?;
             cursor.skip(length);
-            content.extend_from_slice(&single.to_le_bytes());
+            content.extend_from_slice(&number.to_le_bytes());
             Some(())
         }),
         ElementType::Fp64 => list.read(|cursor, content| {
-            let (double, length) = read_f64(cursor.rest())?;
+            let (number, length) = read_f64(cursor.rest())?;
             cursor.skip(length);
-            content.extend_from_slice(&double.to_le_bytes());
+            content.extend_from_slice(&number.to_le_bytes());
             Some(())
         }),
-        ElementType::Fp16 | ElementType::Bf16 => Err(InputProblem::NoJsonForm(element_type)),
+        ElementType::Fp16 | ElementType::Bf16 => Err(InputError::NoJsonForm(element_type)),
         ElementType::Bytes => list.read(read_string),
     };
     content.map(Bytes::from)
@@ -109,7 +109,7 @@ impl List<'_> {
     fn read(
         &self,
         read_element: impl Fn(&mut Cursor, &mut Vec<u8>) -> Option<()>,
-    ) -> Result<Vec<u8>, InputProblem> {
+    ) -> Result<Vec<u8>, InputError> {
         let mut content = Vec::with_capacity(self.capacity()?);
         let mut cursor = Cursor::new(self.text);
         let layout = self.layout();
@@ -136,10 +136,10 @@ impl List<'_> {
                 Token::Scalar if depth != depth_of_elements => return Err(self.nesting()),
                 Token::Scalar => {
                     if position == self.shape.elements() {
-                        return Err(self.count(Actual::More));
+                        return Err(self.count(ElementCount::More));
                     }
                     if read_element(&mut cursor, &mut content).is_none() {
-                        return Err(InputProblem::Element {
+                        return Err(InputError::Element {
                             position,
                             element_type: self.element_type,
                         });
@@ -151,7 +151,7 @@ impl List<'_> {
         }
         match position == self.shape.elements() {
             true => Ok(content),
-            false => Err(self.count(Actual::Exactly(position))),
+            false => Err(self.count(ElementCount::Exactly(position))),
         }
     }
 
@@ -167,12 +167,7 @@ impl List<'_> {
     }
 
     /// Checks that an array that ends at this depth is as long as its axis.
-    fn check_length(
-        &self,
-        layout: Layout,
-        depth: usize,
-        length: usize,
-    ) -> Result<(), InputProblem> {
+    fn check_length(&self, layout: Layout, depth: usize, length: usize) -> Result<(), InputError> {
         let axis = depth
             .checked_sub(1)
             .and_then(|axis| self.shape.dimensions().get(axis));
@@ -184,7 +179,7 @@ impl List<'_> {
     }
 
     /// Returns the number of bytes to reserve: the tensor's size, or 0 if the text is too short for it.
-    fn capacity(&self) -> Result<usize, InputProblem> {
+    fn capacity(&self) -> Result<usize, InputError> {
         let Some(size) = self.element_type.size() else {
             return Ok(self.text.len());
         };
@@ -196,12 +191,12 @@ impl List<'_> {
         }
     }
 
-    fn nesting(&self) -> InputProblem {
-        InputProblem::Nesting(self.shape.clone())
+    fn nesting(&self) -> InputError {
+        InputError::Nesting(self.shape.clone())
     }
 
-    fn count(&self, actual: Actual) -> InputProblem {
-        InputProblem::Count {
+    fn count(&self, actual: ElementCount) -> InputError {
+        InputError::Count {
             shape: self.shape.clone(),
             actual,
         }

@@ -1,7 +1,7 @@
 //! The metadata, health and error documents of V2.
 
 use crate::call::{ModelDescription, ModelName, Version};
-use crate::reply::document;
+use crate::encoded_response::document;
 use bytes::Bytes;
 use serde::Serialize;
 use wisp_tensor::TensorSpec;
@@ -61,7 +61,7 @@ struct Ready<'a> {
 }
 
 #[derive(Serialize)]
-struct Failure<'a> {
+struct ErrorDocument<'a> {
     error: &'a str,
 }
 
@@ -116,7 +116,7 @@ pub fn model_ready(model: &ModelName, ready: bool) -> Bytes {
 
 /// Returns the body of every response other than 200.
 pub fn encode_error(message: &str) -> Bytes {
-    document(&Failure { error: message })
+    document(&ErrorDocument { error: message })
 }
 
 impl<'a> Spec<'a> {
@@ -136,7 +136,7 @@ mod tests {
     use wisp_tensor::ElementType;
 
     #[test]
-    fn the_small_documents_are_what_clients_parse() {
+    fn small_documents_have_the_keys_that_clients_read() {
         let name = ModelName::new("m").unwrap();
         let documents = [
             (live(), r#"{"live":true}"#),

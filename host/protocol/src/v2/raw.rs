@@ -3,9 +3,9 @@
 //! The shape is the one in the signature: a variable batch axis has size 1, and the size of a single
 //! other variable axis follows from the length of the body.
 
-use super::error::{InputProblem, Reason};
+use super::error::{InputError, Reason};
 use crate::call::ModelDescription;
-use crate::label::Label;
+use crate::quoted::Quoted;
 use bytes::{BufMut, Bytes, BytesMut};
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::tensor::byte_length;
@@ -42,23 +42,23 @@ pub(super) fn decode(body: Bytes, model: &ModelDescription) -> Result<NamedTenso
             name: input.name.clone(),
             tensor,
         }),
-        Err(problem) => Err(Reason::Input {
-            name: Label::new(&input.name),
-            problem,
+        Err(error) => Err(Reason::Input {
+            name: Quoted::new(&input.name),
+            error,
         }),
     }
 }
 
 /// Returns a numeric tensor whose one variable axis is sized to fit the body.
-fn numbers(body: Bytes, input: &TensorSpec, shape: Vec<Dimension>) -> Result<Tensor, InputProblem> {
+fn numbers(body: Bytes, input: &TensorSpec, shape: Vec<Dimension>) -> Result<Tensor, InputError> {
     let variable = shape
         .iter()
         .filter(|&&size| size == Dimension::Variable)
         .count();
     if variable > 1 {
-        return Err(InputProblem::RawVariable);
+        return Err(InputError::RawVariable);
     }
-    let wrong_length = || InputProblem::RawLength {
+    let wrong_length = || InputError::RawLength {
         element_type: input.element_type,
         shape: DimensionList(&shape).to_string(),
         actual: body.len(),
@@ -78,10 +78,10 @@ fn numbers(body: Bytes, input: &TensorSpec, shape: Vec<Dimension>) -> Result<Ten
 }
 
 /// Returns a BYTES tensor with the body as its only element. The length prefix requires a copy.
-fn element(body: Bytes, shape: Vec<Dimension>) -> Result<Tensor, InputProblem> {
+fn element(body: Bytes, shape: Vec<Dimension>) -> Result<Tensor, InputError> {
     let shape = resolve(&shape, 1)?;
     if shape.elements() != 1 {
-        return Err(InputProblem::RawElements);
+        return Err(InputError::RawElements);
     }
     let length = u32::try_from(body.len()).map_err(|_| TensorError::Size)?;
     let mut content = BytesMut::with_capacity(body.len() + size_of_val(&length));
@@ -91,7 +91,7 @@ fn element(body: Bytes, shape: Vec<Dimension>) -> Result<Tensor, InputProblem> {
 }
 
 /// Returns the shape with every variable axis set to `size`.
-fn resolve(shape: &[Dimension], size: u32) -> Result<Shape, InputProblem> {
+fn resolve(shape: &[Dimension], size: u32) -> Result<Shape, InputError> {
     let sizes = shape.iter().map(|dimension| match *dimension {
         Dimension::Fixed(fixed) => fixed,
         Dimension::Variable => size,

@@ -6,13 +6,13 @@
 
 mod member;
 
-use super::error::{InputProblem, Reason};
-use super::response::{Form, Reply};
+use super::error::{InputError, Reason};
+use super::response::{OutputForm, Reply};
 use super::{binary, json};
+use crate::array_extraction::ArrayExtraction;
 use crate::call::{InferRequest, ModelDescription};
 use crate::classification::TopClasses;
-use crate::label::Label;
-use crate::outline::Outline;
+use crate::quoted::Quoted;
 use bytes::Bytes;
 use member::{ClassCount, Input, Object, Output, OutputParameters, Request};
 pub(crate) use member::{MAX_PARAMETERS, MAX_TENSORS, is_reserved};
@@ -33,19 +33,19 @@ pub(super) fn decode(
     model: &ModelDescription,
 ) -> Result<(InferRequest, Reply), Reason> {
     let text = utf8(text)?;
-    if let Some(outline) = Outline::new(text)
-        && let Ok(decoded) = decode_text(&outline.text, Some(&outline), rest.clone(), model)
+    if let Some(extraction) = ArrayExtraction::new(text)
+        && let Ok(decoded) = decode_text(&extraction.text, Some(&extraction), rest.clone(), model)
     {
         return Ok(decoded);
     }
     decode_text(text, None, rest, model)
 }
 
-/// Decodes a request from `text`. With an outline, `text` is the outline's, and on any error the
+/// Decodes a request from `text`. With an extraction, `text` is the extraction's, and on any error the
 /// caller must decode the whole text instead.
 pub(super) fn decode_text(
     text: &str,
-    outline: Option<&Outline>,
+    extraction: Option<&ArrayExtraction>,
     rest: Bytes,
     model: &ModelDescription,
 ) -> Result<(InferRequest, Reply), Reason> {
@@ -61,16 +61,16 @@ pub(super) fn decode_text(
         });
     }
     let parameters = parameters.unwrap_or_default();
-    let inputs = decode_inputs(inputs.0, outline, rest, model)?;
+    let inputs = decode_inputs(inputs.0, extraction, rest, model)?;
     let outputs = outputs.map(|list| list.0).unwrap_or_default();
-    let Wanted {
+    let RequestedOutputs {
         names,
         forms,
         classes,
     } = decode_outputs(outputs, model)?;
     let default = match parameters.binary_data_output {
-        Some(true) => Form::Binary,
-        Some(false) | None => Form::Json,
+        Some(true) => OutputForm::Binary,
+        Some(false) | None => OutputForm::Json,
     };
     let reply = Reply {
         id,
@@ -105,7 +105,7 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Reason> {
 
 fn decode_inputs(
     inputs: Vec<Input>,
-    outline: Option<&Outline>,
+    extraction: Option<&ArrayExtraction>,
     rest: Bytes,
     model: &ModelDescription,
 ) -> Result<Vec<NamedTensor>, Reason> {
@@ -114,27 +114,27 @@ fn decode_inputs(
         return Err(Reason::TooManyInputs { expected, actual });
     }
     let is_apart = |input: &&Input| {
-        let list = outline.zip(input.data);
-        list.is_some_and(|(outline, data)| outline.list(data.get()).is_some())
+        let list = extraction.zip(input.data);
+        list.is_some_and(|(extraction, data)| extraction.array(data.get()).is_some())
     };
-    if inputs.iter().filter(is_apart).count() != outline.map_or(0, Outline::count) {
-        return Err(Reason::Outline);
+    if inputs.iter().filter(is_apart).count() != extraction.map_or(0, ArrayExtraction::count) {
+        return Err(Reason::MisplacedArray);
     }
     let sizes: Vec<Option<u64>> = inputs.iter().map(binary_size).collect();
     let sections = binary::split(rest, &sizes)?;
     let mut tensors: Vec<NamedTensor> = Vec::with_capacity(actual);
     for (input, section) in inputs.into_iter().zip(sections) {
         if tensors.iter().any(|tensor| tensor.name == input.name) {
-            return Err(Reason::RepeatedInput(Label::new(&input.name)));
+            return Err(Reason::RepeatedInput(Quoted::new(&input.name)));
         }
-        match decode_input(&input, outline, section) {
+        match decode_input(&input, extraction, section) {
             Ok(tensor) => tensors.push(NamedTensor {
                 name: input.name,
                 tensor,
             }),
-            Err(problem) => {
-                let name = Label::new(&input.name);
-                return Err(Reason::Input { name, problem });
+            Err(error) => {
+                let name = Quoted::new(&input.name);
+                return Err(Reason::Input { name, error });
             }
         }
     }
@@ -148,43 +148,48 @@ fn binary_size(input: &Input) -> Option<u64> {
 
 fn decode_input(
     input: &Input,
-    outline: Option<&Outline>,
+    extraction: Option<&ArrayExtraction>,
     section: Option<Bytes>,
-) -> Result<Tensor, InputProblem> {
+) -> Result<Tensor, InputError> {
     if input.name.len() > MAX_NAME_BYTES {
-        return Err(InputProblem::LongName {
+        return Err(InputError::LongName {
             limit: MAX_NAME_BYTES,
         });
     }
     if let Some(Object(parameters)) = &input.parameters
         && parameters.shared_memory_region.is_some()
     {
-        return Err(InputProblem::SharedMemory);
+        return Err(InputError::SharedMemory);
     }
     let element_type = ElementType::from_name(&input.datatype)
-        .ok_or_else(|| InputProblem::Datatype(Label::new(&input.datatype)))?;
+        .ok_or_else(|| InputError::Datatype(Quoted::new(&input.datatype)))?;
     let shape = Shape::new(input.shape.0.clone()).map_err(TensorError::from)?;
     let content = match (section, input.data) {
         (Some(section), None) => section,
-        (None, Some(data)) => match outline.and_then(|outline| outline.list(data.get())) {
-            Some(list) => json::decode_numbers(list, element_type, &shape)
-                .ok_or_else(|| InputProblem::Nesting(shape.clone()))?,
-            None => json::decode(data.get(), element_type, &shape)?,
-        },
-        (Some(_), Some(_)) => return Err(InputProblem::TwoContents),
-        (None, None) => return Err(InputProblem::NoContent),
+        (None, Some(data)) => {
+            match extraction.and_then(|extraction| extraction.array(data.get())) {
+                Some(list) => json::decode_numbers(list, element_type, &shape)
+                    .ok_or_else(|| InputError::Nesting(shape.clone()))?,
+                None => json::decode(data.get(), element_type, &shape)?,
+            }
+        }
+        (Some(_), Some(_)) => return Err(InputError::TwoContents),
+        (None, None) => return Err(InputError::NoContent),
     };
     Ok(Tensor::new(element_type, shape, content)?)
 }
 
 /// The requested outputs, with the forms and classifications requested for some of them.
-struct Wanted {
+struct RequestedOutputs {
     names: Vec<String>,
-    forms: Vec<(String, Form)>,
+    forms: Vec<(String, OutputForm)>,
     classes: Vec<TopClasses>,
 }
 
-fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Wanted, Reason> {
+fn decode_outputs(
+    outputs: Vec<Output>,
+    model: &ModelDescription,
+) -> Result<RequestedOutputs, Reason> {
     let (expected, actual) = (model.signature.outputs.len(), outputs.len());
     if actual > expected {
         return Err(Reason::TooManyOutputs { expected, actual });
@@ -194,7 +199,7 @@ fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Want
     let mut classes = Vec::new();
     for Output { name, parameters } in outputs {
         if names.contains(&name) {
-            return Err(Reason::RepeatedOutput(Label::new(&name)));
+            return Err(Reason::RepeatedOutput(Quoted::new(&name)));
         }
         if name.len() > MAX_NAME_BYTES {
             return Err(Reason::LongOutputName {
@@ -208,25 +213,23 @@ fn decode_outputs(outputs: Vec<Output>, model: &ModelDescription) -> Result<Want
                 shared_memory_region,
             } = parameters;
             if let Some(ClassCount(count)) = classification {
-                classes.push(
-                    TopClasses::new(&name, Some(count), model).map_err(|problem| {
-                        let name = Label::new(&name);
-                        Reason::Classification { name, problem }
-                    })?,
-                );
+                classes.push(TopClasses::new(&name, Some(count), model).map_err(|error| {
+                    let name = Quoted::new(&name);
+                    Reason::Classification { name, error }
+                })?);
             }
             if shared_memory_region.is_some() {
-                return Err(Reason::SharedMemory(Label::new(&name)));
+                return Err(Reason::SharedMemory(Quoted::new(&name)));
             }
             match binary_data {
-                Some(true) => forms.push((name.clone(), Form::Binary)),
-                Some(false) => forms.push((name.clone(), Form::Json)),
+                Some(true) => forms.push((name.clone(), OutputForm::Binary)),
+                Some(false) => forms.push((name.clone(), OutputForm::Json)),
                 None => {}
             }
         }
         names.push(name);
     }
-    Ok(Wanted {
+    Ok(RequestedOutputs {
         names,
         forms,
         classes,

@@ -6,7 +6,7 @@ use super::error::EncodeError;
 use super::json::Elements;
 use crate::call::{InferResponse, ModelDescription, Version};
 use crate::classification::{self, TopClasses};
-use crate::reply::EncodedReply;
+use crate::encoded_response::EncodedResponse;
 use crate::rest::text_bytes;
 use bytes::Bytes;
 use serde::Serialize;
@@ -18,15 +18,15 @@ use wisp_tensor::{NamedTensor, Parameter, ParameterValue};
 pub struct Reply {
     pub(super) id: Option<String>,
     /// The form of outputs that the request gives no form for.
-    pub(super) default: Form,
-    pub(super) forms: Vec<(String, Form)>,
+    pub(super) default: OutputForm,
+    pub(super) forms: Vec<(String, OutputForm)>,
     /// The outputs to replace with their classes.
     pub(super) classes: Vec<TopClasses>,
 }
 
 /// The encoding of an output. The default is that of the response to a raw request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Form {
+pub(super) enum OutputForm {
     Json,
     #[default]
     Binary,
@@ -67,7 +67,7 @@ enum Content<'a> {
 
 impl Reply {
     /// Returns the format for a request without JSON: all outputs in one form.
-    pub(super) fn to_raw_request(form: Form) -> Reply {
+    pub(super) fn for_raw_request(form: OutputForm) -> Reply {
         Reply {
             id: None,
             default: form,
@@ -81,7 +81,7 @@ impl Reply {
         let json = response
             .outputs
             .iter()
-            .filter(|output| self.form(&output.name) == Form::Json);
+            .filter(|output| self.form(&output.name) == OutputForm::Json);
         text_bytes(json).saturating_add(classification::text_bytes(&self.classes, response))
     }
 
@@ -90,15 +90,15 @@ impl Reply {
         &self,
         response: InferResponse,
         model: &ModelDescription,
-    ) -> Result<EncodedReply, EncodeError> {
+    ) -> Result<EncodedResponse, EncodeError> {
         check_parameters(&response.parameters)?;
         let response = classification::classify(&self.classes, response, model)?;
         let mut size = 256;
         let mut outputs = Vec::with_capacity(response.outputs.len());
         for output in &response.outputs {
             let content = match self.form(&output.name) {
-                Form::Json => Content::Json(Elements::new(output)?),
-                Form::Binary => Content::Binary {
+                OutputForm::Json => Content::Json(Elements::new(output)?),
+                OutputForm::Binary => Content::Binary {
                     binary_data_size: output.tensor.content().len(),
                 },
             };
@@ -123,10 +123,10 @@ impl Reply {
         Ok(self.join(text, response.outputs))
     }
 
-    fn join(&self, text: Vec<u8>, outputs: Vec<NamedTensor>) -> EncodedReply {
-        let is_binary = |output: &NamedTensor| self.form(&output.name) == Form::Binary;
+    fn join(&self, text: Vec<u8>, outputs: Vec<NamedTensor>) -> EncodedResponse {
+        let is_binary = |output: &NamedTensor| self.form(&output.name) == OutputForm::Binary;
         if !outputs.iter().any(is_binary) {
-            return EncodedReply {
+            return EncodedResponse {
                 content_type: "application/json",
                 header_length: None,
                 chunks: vec![Bytes::from(text)],
@@ -136,7 +136,7 @@ impl Reply {
         let binary = outputs.into_iter().filter(is_binary);
         let contents = binary.map(|output| output.tensor.into_content());
         let chunks = std::iter::once(Bytes::from(text)).chain(contents);
-        EncodedReply {
+        EncodedResponse {
             content_type: "application/octet-stream",
             header_length,
             chunks: chunks.filter(|chunk| !chunk.is_empty()).collect(),
@@ -145,10 +145,10 @@ impl Reply {
 
     /// Returns whether the output with this name is written as JSON.
     pub(crate) fn is_text(&self, output: &str) -> bool {
-        self.form(output) == Form::Json
+        self.form(output) == OutputForm::Json
     }
 
-    fn form(&self, output: &str) -> Form {
+    fn form(&self, output: &str) -> OutputForm {
         let asked = self.forms.iter().find(|(name, _)| name == output);
         asked.map_or(self.default, |&(_, form)| form)
     }

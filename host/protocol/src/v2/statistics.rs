@@ -2,54 +2,54 @@
 //!
 //! `grpc::v2::statistics` is the equivalent over gRPC.
 
-use crate::reply::document;
+use crate::encoded_response::document;
 use crate::statistics::{Batch, Phases, Sum, Sums, VersionStatistics};
 use bytes::Bytes;
 use serde::Serialize;
 
 #[derive(Serialize)]
 struct Document<'a> {
-    model_stats: Vec<Model<'a>>,
+    model_stats: Vec<ModelStatistics<'a>>,
 }
 
 #[derive(Serialize)]
-struct Model<'a> {
+struct ModelStatistics<'a> {
     name: &'a str,
     version: String,
     last_inference: u64,
     inference_count: u64,
     execution_count: u64,
-    inference_stats: Requests,
-    batch_stats: Vec<BatchOf>,
+    inference_stats: InferenceStatistics,
+    batch_stats: Vec<BatchStatistics>,
 }
 
 #[derive(Serialize)]
-struct Requests {
-    success: Counted,
-    fail: Counted,
-    queue: Counted,
+struct InferenceStatistics {
+    success: StatisticDuration,
+    fail: StatisticDuration,
+    queue: StatisticDuration,
     #[serde(flatten)]
-    phases: PhasesOf,
-    cache_hit: Counted,
-    cache_miss: Counted,
+    phases: ExecutionPhases,
+    cache_hit: StatisticDuration,
+    cache_miss: StatisticDuration,
 }
 
 #[derive(Serialize)]
-struct BatchOf {
+struct BatchStatistics {
     batch_size: u64,
     #[serde(flatten)]
-    phases: PhasesOf,
+    phases: ExecutionPhases,
 }
 
 #[derive(Serialize)]
-struct PhasesOf {
-    compute_input: Counted,
-    compute_infer: Counted,
-    compute_output: Counted,
+struct ExecutionPhases {
+    compute_input: StatisticDuration,
+    compute_infer: StatisticDuration,
+    compute_output: StatisticDuration,
 }
 
 #[derive(Serialize)]
-struct Counted {
+struct StatisticDuration {
     count: u64,
     ns: u64,
 }
@@ -57,60 +57,60 @@ struct Counted {
 /// Returns the statistics of these versions as JSON.
 pub fn statistics(versions: &[VersionStatistics]) -> Bytes {
     document(&Document {
-        model_stats: versions.iter().map(Model::new).collect(),
+        model_stats: versions.iter().map(ModelStatistics::new).collect(),
     })
 }
 
-impl Model<'_> {
-    fn new(of: &VersionStatistics) -> Model<'_> {
-        Model {
+impl ModelStatistics<'_> {
+    fn new(of: &VersionStatistics) -> ModelStatistics<'_> {
+        ModelStatistics {
             name: of.model.as_str(),
             version: of.version.to_string(),
             last_inference: of.sums.last_inference,
             inference_count: of.sums.inferences,
             execution_count: of.sums.executions,
-            inference_stats: Requests::new(&of.sums),
-            batch_stats: of.sums.batches.iter().map(BatchOf::new).collect(),
+            inference_stats: InferenceStatistics::new(&of.sums),
+            batch_stats: of.sums.batches.iter().map(BatchStatistics::new).collect(),
         }
     }
 }
 
-impl Requests {
-    fn new(sums: &Sums) -> Requests {
-        Requests {
-            success: Counted::new(sums.success),
-            fail: Counted::new(sums.fail),
-            queue: Counted::new(sums.queue),
-            phases: PhasesOf::new(sums.phases),
+impl InferenceStatistics {
+    fn new(sums: &Sums) -> InferenceStatistics {
+        InferenceStatistics {
+            success: StatisticDuration::new(sums.success),
+            fail: StatisticDuration::new(sums.fail),
+            queue: StatisticDuration::new(sums.queue),
+            phases: ExecutionPhases::new(sums.phases),
             // Responses are not cached, so there are neither hits nor misses.
-            cache_hit: Counted::new(Sum::default()),
-            cache_miss: Counted::new(Sum::default()),
+            cache_hit: StatisticDuration::new(Sum::default()),
+            cache_miss: StatisticDuration::new(Sum::default()),
         }
     }
 }
 
-impl BatchOf {
-    fn new(batch: &Batch) -> BatchOf {
-        BatchOf {
+impl BatchStatistics {
+    fn new(batch: &Batch) -> BatchStatistics {
+        BatchStatistics {
             batch_size: batch.size,
-            phases: PhasesOf::new(batch.phases),
+            phases: ExecutionPhases::new(batch.phases),
         }
     }
 }
 
-impl PhasesOf {
-    fn new(phases: Phases) -> PhasesOf {
-        PhasesOf {
-            compute_input: Counted::new(phases.compute_input),
-            compute_infer: Counted::new(phases.compute_infer),
-            compute_output: Counted::new(phases.compute_output),
+impl ExecutionPhases {
+    fn new(phases: Phases) -> ExecutionPhases {
+        ExecutionPhases {
+            compute_input: StatisticDuration::new(phases.compute_input),
+            compute_infer: StatisticDuration::new(phases.compute_infer),
+            compute_output: StatisticDuration::new(phases.compute_output),
         }
     }
 }
 
-impl Counted {
-    fn new(sum: Sum) -> Counted {
-        Counted {
+impl StatisticDuration {
+    fn new(sum: Sum) -> StatisticDuration {
+        StatisticDuration {
             count: sum.count,
             ns: sum.nanoseconds,
         }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_counts_and_adds_up() {
+    fn a_sum_counts_events_and_saturates() {
         let mut sum = Sum::default();
         sum.add(Duration::from_nanos(5));
         sum.add(Duration::MAX);

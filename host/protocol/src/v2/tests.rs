@@ -3,8 +3,8 @@
 mod binary;
 mod identity;
 mod raw;
-mod reply;
 mod request;
+mod response;
 
 use super::{Codec, DecodeError, Reply};
 use crate::call::{InferRequest, ModelDescription};
@@ -54,7 +54,7 @@ fn decode_binary(json: &str, rest: &[u8]) -> Result<(InferRequest, Reply), Decod
 }
 
 /// Returns the bytes of these numbers as FP32.
-fn singles(numbers: &[f32]) -> Vec<u8> {
+fn f32_bytes(numbers: &[f32]) -> Vec<u8> {
     numbers
         .iter()
         .flat_map(|number| number.to_le_bytes())
@@ -62,7 +62,7 @@ fn singles(numbers: &[f32]) -> Vec<u8> {
 }
 
 /// Returns the error message; the error must be an invalid request.
-fn refusal(result: Result<(InferRequest, Reply), DecodeError>) -> String {
+fn error_text(result: Result<(InferRequest, Reply), DecodeError>) -> String {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
     error.to_string()

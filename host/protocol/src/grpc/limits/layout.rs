@@ -112,12 +112,12 @@ pub(super) enum Kind {
 pub(super) struct Counted {
     /// The position among the repeated fields of the message.
     pub(super) slot: usize,
-    pub(super) most: Most,
+    pub(super) limit: ElementLimit,
 }
 
 /// The limit on the elements of a repeated field.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Most {
+pub(super) enum ElementLimit {
     Elements(u32),
     /// Limited by the size of the decoded message; the elements are those of tensors.
     Content,
@@ -214,7 +214,7 @@ impl Layouts {
                 kind: kind(full_name, field.r#type(), inner),
                 counted: is_repeated.then(|| Counted {
                     slot,
-                    most: most(full_name, name, is_map),
+                    limit: element_limit(full_name, name, is_map),
                 }),
                 size,
                 is_map,
@@ -268,7 +268,7 @@ impl Field {
     /// Returns whether the elements are copied into a tensor.
     pub(super) fn is_content(&self) -> bool {
         self.counted
-            .is_some_and(|counted| counted.most == Most::Content)
+            .is_some_and(|counted| counted.limit == ElementLimit::Content)
     }
 }
 
@@ -342,13 +342,13 @@ fn size(r#type: Type) -> usize {
     }
 }
 
-fn most(message: &str, field: &str, is_map: bool) -> Most {
+fn element_limit(message: &str, field: &str, is_map: bool) -> ElementLimit {
     let place = (message, field);
     if CONTENT.contains(&place) {
-        return Most::Content;
+        return ElementLimit::Content;
     }
     if ROWS.contains(&place) {
-        return Most::Rows;
+        return ElementLimit::Rows;
     }
     let limit = match is_map && field == "parameters" {
         _ if SHAPES.contains(&place) => MAX_RANK,
@@ -356,7 +356,7 @@ fn most(message: &str, field: &str, is_map: bool) -> Most {
         true => MAX_PARAMETERS + RESERVED_PARAMETERS,
         false => MAX_OBJECTS,
     };
-    Most::Elements(u32::try_from(limit).unwrap_or(u32::MAX))
+    ElementLimit::Elements(u32::try_from(limit).unwrap_or(u32::MAX))
 }
 
 /// Leaks a name: names live as long as the process, like the table that holds them.

@@ -33,7 +33,7 @@ fn within(path: &[u64], content: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn every_message_is_thought_at_least_as_large_as_it_is() {
+fn every_layout_is_at_least_as_large_as_its_message() {
     macro_rules! check {
         ($($message:ty),+ $(,)?) => {
             $(
@@ -221,7 +221,7 @@ const CASES: [Case; 24] = [
         most: Some(1024),
     },
     Case {
-        name: "rows of the simple dialect",
+        name: "rows of the predict API",
         measure: whole::<prediction::BatchPredictRequest>,
         message: |n| field(1, &[]).repeat(n),
         most: Some(65_536),
@@ -229,7 +229,7 @@ const CASES: [Case; 24] = [
 ];
 
 #[test]
-fn no_list_has_more_elements_than_it_may_or_becomes_larger_than_it_may() {
+fn lists_have_limits_on_their_elements_and_size() {
     for Case {
         name,
         measure,
@@ -266,7 +266,7 @@ fn no_list_has_more_elements_than_it_may_or_becomes_larger_than_it_may() {
 }
 
 #[test]
-fn a_message_is_never_larger_than_it_was_measured() {
+fn a_decoded_message_is_never_larger_than_measured() {
     // Every list, map and string of these messages is included in the sum.
     let inputs = (0..100).map(|position| {
         let name = format!("input-{position}");
@@ -325,7 +325,7 @@ proptest! {
     #![proptest_config(crate::fixture::cases())]
 
     #[test]
-    fn what_prost_decodes_is_never_called_malformed(message in some_fields()) {
+    fn messages_that_prost_decodes_are_never_malformed(message in some_fields()) {
         if ModelInferRequest::decode(&message[..]).is_ok() {
             let measured = whole::<ModelInferRequest>(&message);
             prop_assert!(measured != Err(LimitError::Malformed), "{:?}", message);
@@ -338,7 +338,7 @@ proptest! {
 }
 
 #[test]
-fn long_messages_are_found_to_be_long() {
+fn measuring_stops_when_its_effort_is_used_up() {
     let lists = field(5, &field(5, &field(6, &vec![0; 1 << 20])));
     let unknown = [9 << 3, 1].repeat(1 << 20);
     let groups = [15 << 3 | 3, 15 << 3 | 4].repeat(1 << 20);
@@ -349,7 +349,7 @@ fn long_messages_are_found_to_be_long() {
 }
 
 #[test]
-fn what_prost_refuses_is_refused_and_what_it_skips_is_skipped() {
+fn prost_and_the_walk_reject_and_skip_the_same_fields() {
     let nested = |depth: usize| [vec![15 << 3 | 3; depth], vec![15 << 3 | 4; depth]].concat();
     for (message, is_message) in [
         (vec![], true),
@@ -389,7 +389,7 @@ fn what_prost_refuses_is_refused_and_what_it_skips_is_skipped() {
 }
 
 #[test]
-fn the_model_of_a_configuration_may_not_hide_bytes_that_are_copied() {
+fn copied_bytes_in_a_model_configuration_are_counted() {
     let any = field(1, &field(2, &field(2, &vec![0; 1 << 20])));
     let measured = whole::<serving::ReloadConfigRequest>(&any).unwrap();
     assert!(measured >= 1 << 20, "{measured}");

@@ -1,8 +1,8 @@
 //! Errors in rows, and in requests for rows from an unsuitable model.
 
 use crate::error::ErrorKind;
-use crate::grpc::row::RowError;
-use crate::label::Label;
+use crate::grpc::row_shape::RowShapeError;
+use crate::quoted::Quoted;
 use wisp_tensor::{ElementType, TensorError};
 
 /// The error for a message that is not a valid request. Lifetime: one request.
@@ -29,16 +29,16 @@ pub(super) enum Reason {
     #[error("no row of the batch is valid; row 0: {0}")]
     NoValidRow(String),
     #[error("`features`: {0}")]
-    Row(#[from] RowProblem),
+    Row(#[from] RowError),
     #[error("`features`: {0}")]
     Tensor(#[from] TensorError),
 }
 
 /// An error in one row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RowProblem {
+pub(super) enum RowError {
     #[error(transparent)]
-    Shape(#[from] RowError),
+    Shape(#[from] RowShapeError),
     #[error("a row takes {expected} elements as the first one does, not {actual}")]
     OtherShape { expected: usize, actual: usize },
     #[error("element {position} does not fit in {element_type}")]
@@ -47,7 +47,7 @@ pub(super) enum RowProblem {
         element_type: ElementType,
     },
     #[error("the batch is for another model than {0}: send its rows in a batch of their own")]
-    OtherModel(Label),
+    OtherModel(Quoted),
 }
 
 impl DecodeError {

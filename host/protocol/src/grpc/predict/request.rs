@@ -1,13 +1,13 @@
 //! Conversion of rows of features to one tensor.
 
-use super::answer::{BatchReply, Reply};
-use super::error::{DecodeError, Reason, RowProblem};
+use super::error::{DecodeError, Reason, RowError};
+use super::response::{BatchReply, Reply};
 use crate::call::{InferRequest, ModelDescription};
 use crate::grpc::element::numbers;
 use crate::grpc::message::prediction::{BatchPredictRequest, PredictRequest};
-use crate::grpc::row;
-use crate::label::Label;
-use crate::predict::outcome::Outcome;
+use crate::grpc::row_shape;
+use crate::predict::mapping::PredictionMapping;
+use crate::quoted::Quoted;
 use bytes::Bytes;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
 
@@ -23,8 +23,8 @@ pub fn decode(
     let (input, layout) = input(model)?;
     let mut rows = Rows::new(input, layout);
     rows.push(&message.features).map_err(Reason::from)?;
-    let outcome = Outcome::new(model);
-    Ok((rows.into_request(&outcome)?, Reply { outcome }))
+    let mapping = PredictionMapping::new(model);
+    Ok((rows.into_request(&mapping)?, Reply { mapping }))
 }
 
 /// Decodes a batch into a request of its valid rows, of which there is at least one; returns it with the
@@ -43,28 +43,28 @@ pub fn decode_batch(
         return Err(DecodeError::from(Reason::TooManyRows { limit, actual }));
     }
     let mut rows = Rows::new(input, layout);
-    let mut refusals = Vec::with_capacity(message.requests.len());
+    let mut row_errors = Vec::with_capacity(message.requests.len());
     for row in message.requests {
         let name = row.model_name;
         let pushed = match name.is_empty() || name == model.model.as_str() {
             true => rows.push(&row.features),
-            false => Err(RowProblem::OtherModel(Label::new(&name))),
+            false => Err(RowError::OtherModel(Quoted::new(&name))),
         };
-        refusals.push(pushed.err().map(|problem| Reason::Row(problem).to_string()));
+        row_errors.push(pushed.err().map(|error| Reason::Row(error).to_string()));
     }
     if rows.count == 0 {
-        let first = refusals.into_iter().flatten().next();
+        let first = row_errors.into_iter().flatten().next();
         return Err(DecodeError::from(match first {
             Some(first) => Reason::NoValidRow(first),
             None => Reason::Empty,
         }));
     }
     let reply = BatchReply {
-        outcome: Outcome::new(model),
-        refusals,
+        mapping: PredictionMapping::new(model),
+        row_errors,
         rows: rows.count,
     };
-    Ok((rows.into_request(&reply.outcome)?, reply))
+    Ok((rows.into_request(&reply.mapping)?, reply))
 }
 
 /// The layout of the input's elements.
@@ -118,16 +118,16 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn push(&mut self, features: &[f32]) -> Result<(), RowProblem> {
+    fn push(&mut self, features: &[f32]) -> Result<(), RowError> {
         let declared = match self.layout {
             Layout::Rows => self.input.shape.get(1..).unwrap_or_default(),
             Layout::Whole => &self.input.shape,
         };
-        let sizes = row::fit(declared, features.len())?;
+        let sizes = row_shape::fit(declared, features.len())?;
         if let Some(first) = &self.sizes
             && *first != sizes
         {
-            return Err(RowProblem::OtherShape {
+            return Err(RowError::OtherShape {
                 expected: first.iter().map(|&size| size as usize).product(),
                 actual: features.len(),
             });
@@ -136,7 +136,7 @@ impl<'a> Rows<'a> {
         if let Err(position) = append(&mut self.content, features, self.input.element_type) {
             self.content.truncate(length);
             let element_type = self.input.element_type;
-            return Err(RowProblem::Element {
+            return Err(RowError::Element {
                 position,
                 element_type,
             });
@@ -146,7 +146,7 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    fn into_request(self, outcome: &Outcome) -> Result<InferRequest, Reason> {
+    fn into_request(self, mapping: &PredictionMapping) -> Result<InferRequest, Reason> {
         let count = match self.layout {
             Layout::Rows => Some(self.count),
             Layout::Whole => None,
@@ -161,7 +161,7 @@ impl<'a> Rows<'a> {
                 tensor,
             }],
             parameters: Vec::new(),
-            outputs: outcome.outputs(),
+            outputs: mapping.outputs(),
         })
     }
 }

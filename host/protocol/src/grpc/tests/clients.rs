@@ -28,7 +28,7 @@ fn tritonclient_sends_raw_tensors_that_share_the_messages_memory() -> anyhow::Re
     );
     let (request, reply) = v2::decode(message, &wine())?;
     let x = floats("x", &[2, 2], &[1.5, -2.0, 0.25, 4.0]);
-    let t = texts("t", &[3], &["ab", "", "é"]);
+    let t = strings("t", &[3], &["ab", "", "é"]);
     assert_eq!(request.inputs, [x, t]);
     assert!(
         body.as_ptr_range()

@@ -107,7 +107,7 @@ proptest! {
     #![proptest_config(crate::fixture::cases())]
 
     #[test]
-    fn v2_answers_decode_to_themselves(outputs in outputs(), id in any::<String>()) {
+    fn v2_responses_decode_to_themselves(outputs in outputs(), id in any::<String>()) {
         let model = wide_model(outputs.len());
         let request = ModelInferRequest { id: id.clone(), ..ModelInferRequest::default() };
         let (_, reply) = v2::decode(request, &model).unwrap();
@@ -132,7 +132,7 @@ proptest! {
     }
 
     #[test]
-    fn tensorflow_answers_decode_to_themselves(outputs in outputs()) {
+    fn tensorflow_responses_decode_to_themselves(outputs in outputs()) {
         let model = wide_model(outputs.len());
         let answer = tfs::encode_predict(response(outputs.clone()), &model);
         let body = Bytes::from(answer.encode_to_vec());
@@ -168,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn lying_shapes_never_panic_nor_allocate(
+    fn wrong_shapes_never_panic_or_allocate(
         sizes in vec(prop_oneof![any::<i64>(), 0i64..5, 0i64..=u32::MAX.into()], 0..5),
         dtype in 0i32..30,
         values in vec(any::<i32>(), 0..3),

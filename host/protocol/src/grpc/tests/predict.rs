@@ -25,7 +25,7 @@ fn classifier() -> ModelDescription {
 }
 
 #[test]
-fn a_model_may_stay_unnamed_and_a_batch_takes_the_name_of_a_row() {
+fn the_model_name_may_be_empty_or_come_from_a_row_of_the_batch() {
     assert_eq!(predict::model("").unwrap(), None);
     let unnamed = batch("", vec![row("", &[]), row("b", &[])]);
     assert_eq!(
@@ -55,7 +55,7 @@ fn features_fill_a_row_of_the_only_input() {
 }
 
 #[test]
-fn features_become_whole_numbers_only_if_they_are() {
+fn fractional_features_are_rejected_for_integer_inputs() {
     let model = model(vec![spec("x", ElementType::Uint8, &[-1, 2])], Vec::new());
     let (request, _) = predict::decode(row("", &[0.0, 255.0]), &model).unwrap();
     assert_eq!(
@@ -92,7 +92,7 @@ fn a_model_without_a_batch_axis_takes_one_row_that_fills_it() {
 }
 
 #[test]
-fn a_model_that_rows_cannot_ask_is_refused_with_the_way_out() {
+fn the_error_for_an_unsuitable_model_names_another_method() {
     for (inputs, text) in [
         (
             vec![],
@@ -118,7 +118,7 @@ fn a_model_that_rows_cannot_ask_is_refused_with_the_way_out() {
 }
 
 #[test]
-fn the_prediction_is_what_rest_says_in_the_words_of_messages() {
+fn predictions_equal_those_over_rest() {
     let p = || spec("p", ElementType::Fp32, &[-1, 2]);
     let scores = || floats("p", &[1, 2], &[0.75, 0.25]);
     let text = |shape| spec("t", ElementType::Bytes, shape);
@@ -128,13 +128,13 @@ fn the_prediction_is_what_rest_says_in_the_words_of_messages() {
     let cases = [
         (
             vec![p(), value(&[-1]), text(&[-1])],
-            vec![scores(), texts("t", &[1], &["red"])],
+            vec![scores(), strings("t", &[1], &["red"])],
             Some(red.clone()),
             &[0.75, 0.25][..],
         ),
         (
             vec![p(), text(&[-1, 2])],
-            vec![scores(), texts("t", &[1, 2], &["red", "blue"])],
+            vec![scores(), strings("t", &[1, 2], &["red", "blue"])],
             Some(red),
             &[0.75, 0.25],
         ),
@@ -240,7 +240,7 @@ fn an_invalid_row_fails_alone() {
 }
 
 #[test]
-fn a_row_that_does_not_fit_leaves_nothing_behind() {
+fn an_invalid_row_is_removed_completely() {
     let model = model(vec![spec("x", ElementType::Int8, &[-1, -1])], Vec::new());
     let rows = [&[1.0, 0.5][..], &[1.0, 2.0], &[3.0], &[3.0, 4.0]];
     let message = batch("", rows.iter().map(|features| row("", features)).collect());
@@ -250,7 +250,7 @@ fn a_row_that_does_not_fit_leaves_nothing_behind() {
 }
 
 #[test]
-fn without_a_valid_row_there_is_nothing_to_infer() {
+fn a_batch_without_a_valid_row_is_rejected() {
     for (requests, text) in [
         (vec![], "the batch is empty"),
         (

@@ -86,7 +86,7 @@ fn version_zero_and_none_are_the_latest() {
 }
 
 #[test]
-fn there_is_one_signature() {
+fn only_the_default_signature_exists() {
     for (name, is_known) in [("", true), ("serving_default", true), ("other", false)] {
         let mut message = request(proto(DataType::DtFloat, &[0]));
         let mut spec = spec_of("wine", None);
@@ -101,7 +101,7 @@ fn there_is_one_signature() {
 }
 
 #[test]
-fn every_datatype_is_read_from_its_list() {
+fn every_datatype_is_read_from_its_field() {
     let cases = [
         (
             TensorProto {
@@ -209,7 +209,7 @@ fn every_datatype_is_read_from_its_list() {
 }
 
 #[test]
-fn the_last_value_repeats_and_zeros_stand_for_none() {
+fn the_last_value_or_zero_fills_a_short_field() {
     let repeated = TensorProto {
         int_val: vec![1, 2],
         ..proto(DataType::DtInt8, &[2, 2])
@@ -234,7 +234,7 @@ fn the_last_value_repeats_and_zeros_stand_for_none() {
 }
 
 #[test]
-fn a_filled_tensor_is_bounded_before_it_is_made() {
+fn a_filled_tensor_is_limited_before_it_is_allocated() {
     let max = i64::from(u32::MAX);
     let text = Bytes::from_static(b"0123456789");
     for proto in [
@@ -272,7 +272,7 @@ fn a_filled_tensor_is_bounded_before_it_is_made() {
 }
 
 #[test]
-fn a_tensor_that_contradicts_itself_is_refused() {
+fn a_contradictory_tensor_is_rejected() {
     let content = Bytes::from_static(b"abcd");
     let unknown_rank = Some(TensorShapeProto {
         dim: Vec::new(),
@@ -349,9 +349,9 @@ fn a_tensor_that_contradicts_itself_is_refused() {
 }
 
 #[test]
-fn numbers_go_out_as_content_and_strings_as_a_list_both_uncopied() {
+fn outputs_are_encoded_without_a_copy() {
     let y = floats("y", &[1, 2], &[1.0, 2.0]);
-    let label = texts("label", &[2], &["ab", "c"]);
+    let label = strings("label", &[2], &["ab", "c"]);
     let places = [&y, &label].map(|output| output.tensor.content().as_ptr());
     let message = tfs::encode_predict(response(vec![y, label]), &wine());
     let spec = message.model_spec.unwrap();
@@ -371,7 +371,7 @@ fn numbers_go_out_as_content_and_strings_as_a_list_both_uncopied() {
 }
 
 #[test]
-fn outputs_are_filtered_by_name_and_each_once() {
+fn outputs_are_filtered_by_name_without_duplicates() {
     let filter = |names: &[&str]| PredictRequest {
         output_filter: names.iter().map(|&name| name.to_owned()).collect(),
         ..PredictRequest::default()
@@ -416,7 +416,7 @@ fn the_signature_is_in_a_map_within_a_map() -> anyhow::Result<()> {
 }
 
 #[test]
-fn the_status_says_how_each_version_is() {
+fn the_status_contains_the_state_of_each_version() {
     let entry = |version: &str, state| IndexEntry {
         model: ModelName::new("wine").unwrap(),
         version: Version::from_decimal(version),

@@ -57,7 +57,7 @@ fn two_rows() -> Option<Input> {
 }
 
 #[test]
-fn features_are_rows_of_the_input_of_their_name() {
+fn features_become_rows_of_the_input_with_their_name() {
     let (request, reply) = tfs::decode_classify(classify(two_rows()), &classes(), LIMIT).unwrap();
     assert_eq!(
         request.inputs,
@@ -65,7 +65,7 @@ fn features_are_rows_of_the_input_of_their_name() {
     );
     assert_eq!(request.outputs, ["names", "p"]);
     let answer = response(vec![
-        texts("names", &[2, 2], &["a", "b", "c", "d"]),
+        strings("names", &[2, 2], &["a", "b", "c", "d"]),
         floats("p", &[2, 2], &[0.25, 0.75, 1.0, 0.0]),
     ]);
     let result = reply.encode(&answer, &classes()).unwrap().result.unwrap();
@@ -78,7 +78,7 @@ fn features_are_rows_of_the_input_of_their_name() {
 }
 
 #[test]
-fn a_context_speaks_for_examples_that_do_not() {
+fn a_context_supplies_missing_features() {
     let model = model(
         vec![
             spec("x", ElementType::Int32, &[-1]),
@@ -102,7 +102,7 @@ fn a_context_speaks_for_examples_that_do_not() {
         &[2],
         &[5, 0, 0, 0, 255, 255, 255, 255],
     );
-    assert_eq!(request.inputs, [x, texts("t", &[2, 1], &["ab", "ab"])]);
+    assert_eq!(request.inputs, [x, strings("t", &[2, 1], &["ab", "ab"])]);
     let error = tfs::decode_classify(classify(input), &model, 19).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
@@ -149,7 +149,7 @@ fn an_example_has_every_feature_with_the_elements_of_a_row() {
 }
 
 #[test]
-fn classes_are_those_of_rest() {
+fn classes_equal_those_over_rest() {
     let p = |shape| spec("p", ElementType::Fp64, shape);
     let scores = |dimensions: &[u32], numbers: [f64; 4]| {
         let content = numbers.map(f64::to_le_bytes).concat();
@@ -168,7 +168,7 @@ fn classes_are_those_of_rest() {
             vec![p(&[-1, 2]), label.clone()],
             vec![
                 scores(&[2, 2], [0.5, 2.0, 1.0, 0.0]),
-                texts("l", &[2], &["b", "a"]),
+                strings("l", &[2], &["b", "a"]),
             ],
             vec![vec![("b", 2.0)], vec![("a", 1.0)]],
         ),
@@ -195,7 +195,7 @@ fn classes_are_those_of_rest() {
 }
 
 #[test]
-fn a_lone_label_names_the_class_with_the_greatest_score() {
+fn a_single_label_belongs_to_the_class_with_the_greatest_score() {
     let model = pairs(vec![
         spec("name", ElementType::Bytes, &[-1]),
         spec("p", ElementType::Fp32, &[-1, 3]),
@@ -203,7 +203,7 @@ fn a_lone_label_names_the_class_with_the_greatest_score() {
     let (_, reply) = tfs::decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
     let scores = [0.25, 0.5, 0.25, f32::NAN, -2.0, -1.0].map(f32::to_le_bytes);
     let answer = response(vec![
-        texts("name", &[2], &["a", "b"]),
+        strings("name", &[2], &["a", "b"]),
         tensor("p", ElementType::Fp32, &[2, 3], &scores.concat()),
     ]);
     let result = reply.encode(&answer, &model).unwrap().result.unwrap();
@@ -218,7 +218,7 @@ fn a_lone_label_names_the_class_with_the_greatest_score() {
 }
 
 #[test]
-fn among_several_outputs_the_name_decides() {
+fn the_name_selects_among_several_outputs() {
     let float = |name| spec(name, ElementType::Fp32, &[-1, 2]);
     let named = pairs(vec![float("logits"), float("scores")]);
     let (request, _) = tfs::decode_classify(classify(two_rows()), &named, LIMIT).unwrap();
@@ -228,23 +228,23 @@ fn among_several_outputs_the_name_decides() {
 }
 
 #[test]
-fn an_answer_that_does_not_match_the_examples_is_told() {
+fn a_response_that_does_not_match_the_examples_is_an_error() {
     let (_, reply) = tfs::decode_classify(classify(two_rows()), &classes(), LIMIT).unwrap();
     let p = || floats("p", &[2, 2], &[0.0; 4]);
     for (outputs, kind) in [
         (vec![p()], ErrorKind::Handler),
         (
-            vec![p(), texts("names", &[1, 2], &["a", "b"])],
+            vec![p(), strings("names", &[1, 2], &["a", "b"])],
             ErrorKind::InvalidRequest,
         ),
         (
-            vec![p(), texts("names", &[2, 3], &["a"; 6])],
+            vec![p(), strings("names", &[2, 3], &["a"; 6])],
             ErrorKind::InvalidRequest,
         ),
         (
             vec![
-                texts("names", &[2, 2], &["a"; 4]),
-                texts("p", &[2, 2], &["a"; 4]),
+                strings("names", &[2, 2], &["a"; 4]),
+                strings("p", &[2, 2], &["a"; 4]),
             ],
             ErrorKind::Handler,
         ),
@@ -267,7 +267,7 @@ fn an_answer_that_does_not_match_the_examples_is_told() {
 }
 
 #[test]
-fn a_regression_is_one_number_per_example() {
+fn a_regression_has_one_number_per_example() {
     let model = pairs(vec![spec("v", ElementType::Fp32, &[-1, 1])]);
     let message = RegressionRequest {
         model_spec: None,
@@ -284,7 +284,7 @@ fn a_regression_is_one_number_per_example() {
 }
 
 #[test]
-fn several_tasks_read_one_answer() {
+fn several_tasks_read_one_response() {
     let model = pairs(vec![spec("v", ElementType::Fp32, &[-1])]);
     let task = |method: &str, name: &str| InferenceTask {
         model_spec: Some(ModelSpec {

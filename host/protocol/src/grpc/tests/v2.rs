@@ -50,7 +50,7 @@ fn decode(message: ModelInferRequest) -> Result<(InferRequest, Reply), DecodeErr
     v2::decode(message, &wine())
 }
 
-fn refusal(message: ModelInferRequest) -> String {
+fn error_text(message: ModelInferRequest) -> String {
     let error = decode(message).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
     error.to_string()
@@ -73,7 +73,7 @@ fn an_empty_version_is_the_default_and_a_wrong_one_is_not_found() {
 }
 
 #[test]
-fn every_datatype_with_a_list_is_read_from_its_own() {
+fn every_datatype_with_a_field_is_read_from_it() {
     let contents = InferTensorContents::default;
     let cases = [
         (
@@ -180,7 +180,7 @@ fn every_datatype_with_a_list_is_read_from_its_own() {
 }
 
 #[test]
-fn a_list_fits_its_datatype_and_shape() {
+fn a_field_must_fit_the_datatype_and_shape() {
     let ints = |values: &[i32]| InferTensorContents {
         int_contents: values.to_vec(),
         ..InferTensorContents::default()
@@ -231,12 +231,12 @@ fn a_list_fits_its_datatype_and_shape() {
             "input `x`: dimension -1 of its shape is not a number from 0 to 4294967295",
         ),
     ] {
-        assert_eq!(refusal(message), text);
+        assert_eq!(error_text(message), text);
     }
 }
 
 #[test]
-fn lists_that_are_not_needed_may_be_absent_or_empty() {
+fn unused_fields_may_be_absent_or_empty() {
     let empty = Some(InferTensorContents::default());
     let message = ModelInferRequest {
         inputs: vec![input("x", "INT32", &[0, 2])],
@@ -252,7 +252,7 @@ fn lists_that_are_not_needed_may_be_absent_or_empty() {
 }
 
 #[test]
-fn raw_contents_are_for_all_inputs_or_for_none() {
+fn raw_contents_are_required_for_all_inputs_or_none() {
     let x = || input("x", "UINT8", &[2]);
     let contents = Some(InferTensorContents {
         uint_contents: vec![1, 2],
@@ -292,12 +292,12 @@ fn raw_contents_are_for_all_inputs_or_for_none() {
             "the model has 2 inputs, the request gives 3",
         ),
     ] {
-        assert_eq!(refusal(message), text);
+        assert_eq!(error_text(message), text);
     }
 }
 
 #[test]
-fn what_an_answer_repeats_is_no_longer_than_it_may_be() {
+fn ids_and_names_have_a_length_limit() {
     let message = || raw(vec![input("x", "UINT8", &[1])], &[b"a"]);
     let mut named = message();
     named.id = "i".repeat(1024);
@@ -306,18 +306,18 @@ fn what_an_answer_repeats_is_no_longer_than_it_may_be() {
     named.id.push('i');
     assert_eq!(v2::echoed_id(&named), "");
     let text = "the request's id is longer than 1024 bytes";
-    assert_eq!(refusal(named), text);
+    assert_eq!(error_text(named), text);
     let mut parameters = message();
     let value = Some(ParameterChoice::BoolParam(true));
     parameters
         .parameters
         .insert("p".repeat(1025), parameter(value));
     let text = "the name of a parameter is longer than 1024 bytes";
-    assert_eq!(refusal(parameters), text);
+    assert_eq!(error_text(parameters), text);
 }
 
 #[test]
-fn reserved_parameters_stay_here_and_those_of_tensors_are_ignored() {
+fn reserved_and_tensor_parameters_are_not_passed_on() {
     let mut message = raw(vec![input("x", "UINT8", &[1])], &[b"a"]);
     message.inputs[0].parameters.insert(
         "binary_data_size".to_owned(),
@@ -348,18 +348,18 @@ fn reserved_parameters_stay_here_and_those_of_tensors_are_ignored() {
     assert_eq!(request.parameters, expected);
 
     message.parameters.insert("m".to_owned(), parameter(None));
-    assert_eq!(refusal(message.clone()), "parameter `m` has no value");
+    assert_eq!(error_text(message.clone()), "parameter `m` has no value");
     for number in 0..257 {
         let value = Some(ParameterChoice::BoolParam(true));
         message
             .parameters
             .insert(format!("a{number:03}"), parameter(value));
     }
-    assert_eq!(refusal(message), "more than 256 parameters");
+    assert_eq!(error_text(message), "more than 256 parameters");
 }
 
 #[test]
-fn what_we_leave_out_is_refused_and_not_ignored() {
+fn unsupported_features_are_rejected() {
     let output = |name: &str, key: &str| InferRequestedOutputTensor {
         name: name.to_owned(),
         parameters: [(key.to_owned(), parameter(None))].into(),
@@ -387,7 +387,7 @@ fn what_we_leave_out_is_refused_and_not_ignored() {
         assert_eq!(error.to_string(), text);
     }
     let twice = outputs(vec![output("y", "a"), output("y", "b")]);
-    assert_eq!(refusal(twice), "output `y` is asked for twice");
+    assert_eq!(error_text(twice), "output `y` is asked for twice");
     let error = v2::decode_index(&RepositoryIndexRequest {
         repository_name: "r".to_owned(),
         ready: true,
@@ -396,7 +396,7 @@ fn what_we_leave_out_is_refused_and_not_ignored() {
 }
 
 #[test]
-fn an_answer_is_raw_and_uncopied_whatever_the_request_was() {
+fn a_response_is_raw_and_not_copied() {
     let message = ModelInferRequest {
         id: "42".to_owned(),
         ..ModelInferRequest::default()
@@ -405,7 +405,7 @@ fn an_answer_is_raw_and_uncopied_whatever_the_request_was() {
     let y = floats("y", &[1, 3], &[1.0, f32::NAN, 3.0]);
     let place = y.tensor.content().as_ptr();
     let answer = InferResponse {
-        outputs: vec![y, texts("label", &[1], &["a"])],
+        outputs: vec![y, strings("label", &[1], &["a"])],
         parameters: vec![Parameter {
             name: "p".to_owned(),
             value: ParameterValue::Double(f64::INFINITY),
@@ -434,7 +434,7 @@ fn an_answer_is_raw_and_uncopied_whatever_the_request_was() {
 }
 
 #[test]
-fn metadata_has_the_batch_axis_and_the_configuration_does_not() {
+fn metadata_includes_the_batch_axis_and_the_configuration_does_not() {
     let model = wine();
     let metadata = v2::model_metadata(&model, &[model.version]);
     assert_eq!(metadata.versions, ["7"]);
@@ -463,7 +463,7 @@ fn metadata_has_the_batch_axis_and_the_configuration_does_not() {
 }
 
 #[test]
-fn the_index_says_why_a_version_is_not_ready() {
+fn the_index_contains_the_reason_of_an_unavailable_version() {
     let model = wine().model;
     let entries = [
         IndexEntry {
@@ -491,7 +491,7 @@ fn the_index_says_why_a_version_is_not_ready() {
 }
 
 #[test]
-fn classes_take_the_place_of_the_output_they_are_asked_for() {
+fn requested_classes_replace_their_output() {
     let asked = |name: &str, choice| {
         let output = InferRequestedOutputTensor {
             name: name.to_owned(),
@@ -524,13 +524,13 @@ fn classes_take_the_place_of_the_output_they_are_asked_for() {
         Some(ParameterChoice::Int64Param(-1)),
         Some(ParameterChoice::DoubleParam(1.0)),
     ] {
-        let text = refusal(asked("y", choice));
+        let text = error_text(asked("y", choice));
         assert!(
             text.starts_with("output `y`: the parameter `classification` is not"),
             "{text}"
         );
     }
     let count = Some(ParameterChoice::Int64Param(1));
-    let text = refusal(asked("label", count));
+    let text = error_text(asked("label", count));
     assert!(text.starts_with("output `label`: it is BYTES"), "{text}");
 }

@@ -1,6 +1,6 @@
 //! The memory that a request may still allocate.
 
-use super::error::InputProblem;
+use super::error::InputError;
 
 /// The number of bytes that a request's repeated fields may still be widened or repeated to. Lifetime:
 /// one request.
@@ -15,10 +15,10 @@ impl Budget {
     }
 
     /// Deducts bytes that are about to be allocated. `None` stands for a number that overflowed.
-    pub(super) fn take(&mut self, bytes: Option<usize>) -> Result<(), InputProblem> {
+    pub(super) fn take(&mut self, bytes: Option<usize>) -> Result<(), InputError> {
         let left = bytes.and_then(|bytes| self.left.checked_sub(bytes));
         let limit = self.limit;
-        self.left = left.ok_or(InputProblem::TooLarge { limit })?;
+        self.left = left.ok_or(InputError::TooLarge { limit })?;
         Ok(())
     }
 }

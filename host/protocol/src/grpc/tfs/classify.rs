@@ -6,11 +6,11 @@ use super::error::{DecodeError, Reason};
 use super::{check_signature, example, model_spec};
 use crate::call::{InferRequest, InferResponse, ModelDescription};
 use crate::grpc::EncodeError;
-use crate::grpc::answer::{score, text};
 use crate::grpc::message::tensorflow::serving::{
     Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications,
     Regression, RegressionRequest, RegressionResponse, RegressionResult,
 };
+use crate::grpc::value::{score, string};
 use crate::tfs::classes::{Classes, Number};
 
 /// The encoder for classes. Lifetime: one request.
@@ -102,7 +102,7 @@ pub(super) fn classifications(
     let rows = (0..examples as usize).map(|row| {
         let classes = classified.row(row).map(|(label, element)| {
             Ok(Class {
-                label: text(labels, &label)?,
+                label: string(labels, &label)?,
                 score: score(scores, element)?,
             })
         });

@@ -2,8 +2,8 @@
 
 use crate::call::ModelName;
 use crate::error::ErrorKind;
-use crate::grpc::row::RowError;
-use crate::label::Label;
+use crate::grpc::row_shape::RowShapeError;
+use crate::quoted::Quoted;
 use crate::tfs::classes::RoleError;
 use wisp_tensor::{ElementType, Shape, TensorError};
 
@@ -15,26 +15,26 @@ pub struct DecodeError(#[from] Reason);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Reason {
     #[error("signature {0} is not found, this server has `serving_default` only")]
-    Signature(Label),
+    Signature(Quoted),
     #[error("the model has {expected} inputs, the request gives {actual}")]
     TooManyInputs { expected: usize, actual: usize },
     #[error("the model has {expected} outputs, the request asks for {actual}")]
     TooManyOutputs { expected: usize, actual: usize },
     #[error("output {0} is asked for twice")]
-    RepeatedOutput(Label),
+    RepeatedOutput(Quoted),
     #[error("the name of an input or output is longer than {limit} bytes")]
     LongName { limit: usize },
-    #[error("input {name}: {problem}")]
-    Input { name: Label, problem: InputProblem },
+    #[error("input {name}: {error}")]
+    Input { name: Quoted, error: InputError },
     #[error("the request has no examples")]
     NoExamples,
     #[error("example {example} has no feature {name}")]
-    NoFeature { example: usize, name: Label },
-    #[error("example {example}, feature {name}: {problem}")]
+    NoFeature { example: usize, name: Quoted },
+    #[error("example {example}, feature {name}: {error}")]
     Feature {
         example: usize,
-        name: Label,
-        problem: InputProblem,
+        name: Quoted,
+        error: InputError,
     },
     #[error("axis 0 of this model is no batch, so it has no rows: use Predict")]
     NoBatchAxis,
@@ -43,11 +43,11 @@ pub(super) enum Reason {
     #[error(
         "method {0} is not one of `tensorflow/serving/classify` and `tensorflow/serving/regress`"
     )]
-    Method(Label),
+    Method(Quoted),
     #[error("the request has more than {limit} tasks")]
     TooManyTasks { limit: usize },
     #[error("metadata field {0} is not supported by this server, ask for `signature_def`")]
-    MetadataField(Label),
+    MetadataField(Quoted),
     #[error("the request names no metadata field, ask for `signature_def`")]
     NoMetadataField,
     #[error("the request has no `model_config_list`")]
@@ -55,7 +55,7 @@ pub(super) enum Reason {
     #[error("`custom_model_config` is not supported by this server: send a `model_config_list`")]
     CustomConfig,
     #[error("the configuration has a model without a valid name: {0}")]
-    ConfigName(Label),
+    ConfigName(Quoted),
     #[error("model `{0}` is in the configuration twice")]
     RepeatedModel(ModelName),
     #[error(
@@ -69,7 +69,7 @@ pub(super) enum Reason {
 
 /// An error in one input, or in one feature for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InputProblem {
+pub(super) enum InputError {
     #[error("datatype {0} of TensorFlow is not supported by this server")]
     Datatype(i32),
     #[error("its rank is unknown")]
@@ -113,7 +113,7 @@ pub(super) enum InputProblem {
     #[error("it has {actual} elements, in the first example it has {expected}")]
     Ragged { expected: usize, actual: usize },
     #[error(transparent)]
-    Row(#[from] RowError),
+    Row(#[from] RowShapeError),
 }
 
 impl DecodeError {
@@ -121,11 +121,11 @@ impl DecodeError {
     pub fn kind(&self) -> ErrorKind {
         match self.0 {
             Reason::Input {
-                problem: InputProblem::TooLarge { .. },
+                error: InputError::TooLarge { .. },
                 ..
             }
             | Reason::Feature {
-                problem: InputProblem::TooLarge { .. },
+                error: InputError::TooLarge { .. },
                 ..
             } => ErrorKind::TooLarge,
             Reason::CustomConfig | Reason::ConfigField { .. } => ErrorKind::NotImplemented,

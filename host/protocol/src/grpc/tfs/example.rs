@@ -7,15 +7,15 @@
 //! not have it. Features without an input are ignored, as in TensorFlow's example parser.
 
 use super::budget::Budget;
-use super::error::{InputProblem, Reason};
+use super::error::{InputError, Reason};
 use crate::call::ModelDescription;
 use crate::grpc::element::{narrow, numbers, strings, strings_size};
 use crate::grpc::message::tensorflow::feature::Kind;
 use crate::grpc::message::tensorflow::serving::Input;
 use crate::grpc::message::tensorflow::serving::input;
 use crate::grpc::message::tensorflow::{Example, Feature};
-use crate::grpc::row;
-use crate::label::Label;
+use crate::grpc::row_shape;
+use crate::quoted::Quoted;
 use bytes::Bytes;
 use prost::Message;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
@@ -97,17 +97,17 @@ impl Examples {
             let kind = feature(example, &spec.name).or(shared);
             let kind = kind.ok_or_else(|| Reason::NoFeature {
                 example: position,
-                name: Label::new(&spec.name),
+                name: Quoted::new(&spec.name),
             })?;
-            rows.push(kind, budget).map_err(|problem| Reason::Feature {
+            rows.push(kind, budget).map_err(|error| Reason::Feature {
                 example: position,
-                name: Label::new(&spec.name),
-                problem,
+                name: Quoted::new(&spec.name),
+                error,
             })?;
         }
         rows.into_tensor().map_err(|error| Reason::Input {
-            name: Label::new(&spec.name),
-            problem: error.into(),
+            name: Quoted::new(&spec.name),
+            error: error.into(),
         })
     }
 }
@@ -138,7 +138,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn push(&mut self, kind: &Kind, budget: &mut Budget) -> Result<(), InputProblem> {
+    fn push(&mut self, kind: &Kind, budget: &mut Budget) -> Result<(), InputError> {
         let actual = match kind {
             Kind::BytesList(list) => list.value.len(),
             Kind::FloatList(list) => list.value.len(),
@@ -146,10 +146,10 @@ impl<'a> Rows<'a> {
         };
         match self.sizes {
             Some((_, expected)) if expected == actual => {}
-            Some((_, expected)) => return Err(InputProblem::Ragged { expected, actual }),
+            Some((_, expected)) => return Err(InputError::Ragged { expected, actual }),
             None => {
-                let declared = self.spec.shape.get(1..).ok_or(InputProblem::NoAxis)?;
-                self.sizes = Some((row::fit(declared, actual)?, actual));
+                let declared = self.spec.shape.get(1..).ok_or(InputError::NoAxis)?;
+                self.sizes = Some((row_shape::fit(declared, actual)?, actual));
             }
         }
         append(&mut self.content, kind, self.spec.element_type, budget)?;
@@ -170,10 +170,10 @@ fn append(
     kind: &Kind,
     element_type: ElementType,
     budget: &mut Budget,
-) -> Result<(), InputProblem> {
+) -> Result<(), InputError> {
     let (size, expected) = match (element_type, element_type.size()) {
         (ElementType::Fp16 | ElementType::Bf16, _) => {
-            return Err(InputProblem::NoExampleForm(element_type));
+            return Err(InputError::NoExampleForm(element_type));
         }
         (ElementType::Fp32 | ElementType::Fp64, Some(size)) => (size, "float_list"),
         (_, Some(size)) => (size, "int64_list"),
@@ -208,13 +208,13 @@ fn append(
         (ElementType::Int32, Kind::Int64List(list)) => numbers(content, &list.value, narrow!(i32)),
         (ElementType::Int64, Kind::Int64List(list)) => numbers(content, &list.value, narrow!(i64)),
         _ => {
-            return Err(InputProblem::FeatureKind {
+            return Err(InputError::FeatureKind {
                 element_type,
                 expected,
             });
         }
     };
-    read.map_err(|position| InputProblem::Element {
+    read.map_err(|position| InputError::Element {
         position,
         element_type,
     })

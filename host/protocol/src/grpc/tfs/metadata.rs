@@ -13,7 +13,7 @@ use crate::grpc::message::tensorflow::serving::{
 use crate::grpc::message::tensorflow::tensor_info::Encoding;
 use crate::grpc::message::tensorflow::tensor_shape_proto::Dim;
 use crate::grpc::message::tensorflow::{SignatureDef, TensorInfo, TensorShapeProto};
-use crate::label::Label;
+use crate::quoted::Quoted;
 use crate::tfs::SIGNATURE_NAME;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ const SIGNATURE_DEF: &str = "signature_def";
 pub fn check_metadata_fields(message: &GetModelMetadataRequest) -> Result<(), DecodeError> {
     let fields = &message.metadata_field;
     match fields.iter().find(|field| *field != SIGNATURE_DEF) {
-        Some(other) => Err(DecodeError::from(Reason::MetadataField(Label::new(other)))),
+        Some(other) => Err(DecodeError::from(Reason::MetadataField(Quoted::new(other)))),
         None if fields.is_empty() => Err(DecodeError::from(Reason::NoMetadataField)),
         None => Ok(()),
     }

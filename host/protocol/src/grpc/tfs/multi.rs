@@ -13,7 +13,7 @@ use crate::grpc::message::tensorflow::serving::{
     InferenceResult, InferenceTask, MultiInferenceRequest, MultiInferenceResponse,
 };
 use crate::grpc::target::{Reason as TargetReason, TargetError};
-use crate::label::Label;
+use crate::quoted::Quoted;
 use crate::tfs::classes::{Classes, Number};
 
 /// The maximum number of tasks in one request. A model has one signature, with two methods.
@@ -98,7 +98,7 @@ impl Task {
         match task.method_name.as_str() {
             "tensorflow/serving/classify" => Ok(Task::Classify(Classes::new(model)?)),
             "tensorflow/serving/regress" => Ok(Task::Regress(Number::new(model)?)),
-            other => Err(Reason::Method(Label::new(other))),
+            other => Err(Reason::Method(Quoted::new(other))),
         }
     }
 

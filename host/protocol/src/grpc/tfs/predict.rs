@@ -6,7 +6,7 @@ use super::{check_signature, model_spec, tensor};
 use crate::call::{InferRequest, InferResponse, ModelDescription};
 use crate::grpc::message::tensorflow::TensorProto;
 use crate::grpc::message::tensorflow::serving::{PredictRequest, PredictResponse};
-use crate::label::Label;
+use crate::quoted::Quoted;
 use crate::v2::request::MAX_NAME_BYTES;
 use std::collections::BTreeMap;
 use wisp_tensor::NamedTensor;
@@ -64,9 +64,9 @@ fn decode_inputs(
         check_name(&name)?;
         match tensor::decode(proto, &mut budget) {
             Ok(tensor) => tensors.push(NamedTensor { name, tensor }),
-            Err(problem) => {
-                let name = Label::new(&name);
-                return Err(Reason::Input { name, problem });
+            Err(error) => {
+                let name = Quoted::new(&name);
+                return Err(Reason::Input { name, error });
             }
         }
     }
@@ -81,7 +81,7 @@ fn decode_outputs(filter: Vec<String>, model: &ModelDescription) -> Result<Vec<S
     for (position, name) in filter.iter().enumerate() {
         check_name(name)?;
         if filter[..position].contains(name) {
-            return Err(Reason::RepeatedOutput(Label::new(name)));
+            return Err(Reason::RepeatedOutput(Quoted::new(name)));
         }
     }
     Ok(filter)

@@ -10,7 +10,7 @@ use crate::grpc::message::tensorflow::serving::model_server_config::Config;
 use crate::grpc::message::tensorflow::serving::{
     ReloadConfigRequest, ReloadConfigResponse, StatusProto,
 };
-use crate::label::Label;
+use crate::quoted::Quoted;
 
 /// Returns the models to serve, exclusively.
 pub fn decode_reload(message: &ReloadConfigRequest) -> Result<Vec<ModelName>, DecodeError> {
@@ -23,7 +23,7 @@ pub fn decode_reload(message: &ReloadConfigRequest) -> Result<Vec<ModelName>, De
     let mut models = Vec::new();
     for config in &list.config {
         let name = ModelName::new(&config.name);
-        let model = name.map_err(|_| Reason::ConfigName(Label::new(&config.name)))?;
+        let model = name.map_err(|_| Reason::ConfigName(Quoted::new(&config.name)))?;
         let refused = |field| {
             let model = model.clone();
             Err(DecodeError::from(Reason::ConfigField { model, field }))
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_names_the_models_and_what_only_the_repository_says_is_refused() {
+    fn a_list_names_the_models_and_repository_settings_are_rejected() {
         let names = Ok(vec!["a".to_owned(), "b".to_owned()]);
         assert_eq!(decode(list([model("b"), model("a")])), names);
         assert_eq!(decode(list([])), Ok(Vec::new()));

@@ -5,7 +5,7 @@
 //! the rest, and zeros (or empty strings) fill a tensor without elements. A longer field is an error.
 
 use super::budget::Budget;
-use super::error::InputProblem;
+use super::error::InputError;
 use crate::grpc::element::{boolean, narrow, numbers, strings, strings_size};
 use crate::grpc::message::tensorflow::tensor_shape_proto::Dim;
 use crate::grpc::message::tensorflow::{DataType, TensorProto, TensorShapeProto};
@@ -15,14 +15,14 @@ use wisp_tensor::tensor::byte_length;
 use wisp_tensor::{ElementType, Shape, ShapeError, Tensor, TensorError};
 
 /// Decodes a tensor; the memory it takes beyond the message counts against `budget`.
-pub(super) fn decode(proto: TensorProto, budget: &mut Budget) -> Result<Tensor, InputProblem> {
-    let element_type = element_type(proto.dtype).ok_or(InputProblem::Datatype(proto.dtype))?;
+pub(super) fn decode(proto: TensorProto, budget: &mut Budget) -> Result<Tensor, InputError> {
+    let element_type = element_type(proto.dtype).ok_or(InputError::Datatype(proto.dtype))?;
     let shape = decode_shape(proto.tensor_shape.as_ref())?;
     let list = check_lists(&proto, element_type, &shape)?;
     let content = match (proto.tensor_content.is_empty(), list) {
-        (false, Some(list)) => return Err(InputProblem::TwoContents { list }),
+        (false, Some(list)) => return Err(InputError::TwoContents { list }),
         (false, None) if element_type == ElementType::Bytes => {
-            return Err(InputProblem::StringContent);
+            return Err(InputError::StringContent);
         }
         (false, None) => proto.tensor_content,
         (true, _) => decode_list(&proto, element_type, &shape, budget)?,
@@ -105,12 +105,12 @@ fn element_type(dtype: i32) -> Option<ElementType> {
         .find(|&element_type| data_type(element_type) == dtype)
 }
 
-fn decode_shape(shape: Option<&TensorShapeProto>) -> Result<Shape, InputProblem> {
+fn decode_shape(shape: Option<&TensorShapeProto>) -> Result<Shape, InputError> {
     let Some(TensorShapeProto { dim, unknown_rank }) = shape else {
         return Ok(Shape::new(Vec::new()).map_err(TensorError::from)?);
     };
     if *unknown_rank {
-        return Err(InputProblem::UnknownRank);
+        return Err(InputError::UnknownRank);
     }
     // Checked before memory is reserved for a list of any length.
     if dim.len() > MAX_RANK {
@@ -119,7 +119,7 @@ fn decode_shape(shape: Option<&TensorShapeProto>) -> Result<Shape, InputProblem>
     }
     let sizes = dim
         .iter()
-        .map(|dim| u32::try_from(dim.size).map_err(|_| InputProblem::Dimension(dim.size)));
+        .map(|dim| u32::try_from(dim.size).map_err(|_| InputError::Dimension(dim.size)));
     let shape = Shape::new(sizes.collect::<Result<_, _>>()?);
     Ok(shape.map_err(TensorError::from)?)
 }
@@ -130,7 +130,7 @@ fn check_lists(
     proto: &TensorProto,
     element_type: ElementType,
     shape: &Shape,
-) -> Result<Option<&'static str>, InputProblem> {
+) -> Result<Option<&'static str>, InputError> {
     let lists = [
         ("half_val", proto.half_val.len()),
         ("float_val", proto.float_val.len()),
@@ -148,7 +148,7 @@ fn check_lists(
     let mut found = None;
     for (list, actual) in lists.into_iter().filter(|&(_, length)| length > 0) {
         if list != expected {
-            return Err(InputProblem::OtherList {
+            return Err(InputError::OtherList {
                 element_type,
                 expected,
                 actual: list,
@@ -156,7 +156,7 @@ fn check_lists(
         }
         if actual > shape.elements() {
             let shape = shape.clone();
-            return Err(InputProblem::Count {
+            return Err(InputError::Count {
                 shape,
                 list,
                 actual,
@@ -192,7 +192,7 @@ fn decode_list(
     element_type: ElementType,
     shape: &Shape,
     budget: &mut Budget,
-) -> Result<Bytes, InputProblem> {
+) -> Result<Bytes, InputError> {
     let Some(size) = element_type.size() else {
         return decode_strings(&proto.string_val, shape, budget);
     };
@@ -221,7 +221,7 @@ fn decode_list(
         }),
         ElementType::Bytes => Ok(()),
     };
-    read.map_err(|position| InputProblem::Element {
+    read.map_err(|position| InputError::Element {
         position,
         element_type,
     })?;
@@ -241,7 +241,7 @@ fn decode_strings(
     elements: &[Bytes],
     shape: &Shape,
     budget: &mut Budget,
-) -> Result<Bytes, InputProblem> {
+) -> Result<Bytes, InputError> {
     let empty = Bytes::new();
     let last = elements.last().unwrap_or(&empty);
     let missing = shape.elements().saturating_sub(elements.len());
@@ -253,7 +253,7 @@ fn decode_strings(
     budget.take(length)?;
     let mut content = Vec::with_capacity(length.unwrap_or_default());
     let all = elements.iter().chain(std::iter::repeat_n(last, missing));
-    strings(&mut content, all).map_err(|position| InputProblem::Element {
+    strings(&mut content, all).map_err(|position| InputError::Element {
         position,
         element_type: ElementType::Bytes,
     })?;

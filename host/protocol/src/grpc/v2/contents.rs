@@ -3,7 +3,7 @@
 //! Each datatype has one field, which must contain exactly as many elements as the shape; the other
 //! fields must be empty. FP16 and BF16 have no field.
 
-use super::error::InputProblem;
+use super::error::InputError;
 use crate::grpc::element::{boolean, narrow, numbers, strings, strings_size};
 use crate::grpc::message::inference::InferTensorContents;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ pub(super) fn decode(
     contents: &InferTensorContents,
     element_type: ElementType,
     shape: &Shape,
-) -> Result<Bytes, InputProblem> {
+) -> Result<Bytes, InputError> {
     let list = check_lists(contents, element_type, shape)?;
     let mut content = Vec::new();
     let InferTensorContents {
@@ -47,11 +47,11 @@ pub(super) fn decode(
             content.reserve(strings_size(bytes_contents));
             strings(&mut content, bytes_contents)
         }
-        ElementType::Fp16 | ElementType::Bf16 => return Err(InputProblem::RawOnly(element_type)),
+        ElementType::Fp16 | ElementType::Bf16 => return Err(InputError::RawOnly(element_type)),
     };
     match read {
         Ok(()) => Ok(Bytes::from(content)),
-        Err(position) => Err(InputProblem::Element {
+        Err(position) => Err(InputError::Element {
             position,
             list,
             element_type,
@@ -65,19 +65,19 @@ fn check_lists(
     contents: &InferTensorContents,
     element_type: ElementType,
     shape: &Shape,
-) -> Result<&'static str, InputProblem> {
-    let expected = list_of(element_type).ok_or(InputProblem::RawOnly(element_type))?;
+) -> Result<&'static str, InputError> {
+    let expected = list_of(element_type).ok_or(InputError::RawOnly(element_type))?;
     for (list, actual) in lengths(contents) {
         if list == expected {
             if actual != shape.elements() {
-                return Err(InputProblem::Count {
+                return Err(InputError::Count {
                     shape: shape.clone(),
                     list,
                     actual,
                 });
             }
         } else if actual > 0 {
-            return Err(InputProblem::OtherList {
+            return Err(InputError::OtherList {
                 element_type,
                 expected,
                 actual: list,

@@ -73,7 +73,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn either_field_names_the_model_and_nothing_may_come_with_it() {
+    fn either_field_may_name_the_model_without_parameters() {
         let ask = |repository: &str, name: &str, parameter: Option<&str>| {
             let parameters = parameter.map(|key| (key.to_owned(), Default::default()));
             unload_model(&RepositoryModelUnloadRequest {

@@ -2,7 +2,7 @@
 
 use crate::classification::ClassRequestError;
 use crate::error::ErrorKind;
-use crate::label::Label;
+use crate::quoted::Quoted;
 use crate::target::UnknownTarget;
 use wisp_tensor::{ElementType, Shape, TensorError};
 
@@ -22,18 +22,18 @@ pub(super) enum Reason {
     )]
     RawCount { inputs: usize, raw: usize },
     #[error("input {0} is given twice")]
-    RepeatedInput(Label),
+    RepeatedInput(Quoted),
     #[error("output {0} is asked for twice")]
-    RepeatedOutput(Label),
-    #[error("input {name}: {problem}")]
-    Input { name: Label, problem: InputProblem },
-    #[error("output {name}: {problem}")]
+    RepeatedOutput(Quoted),
+    #[error("input {name}: {error}")]
+    Input { name: Quoted, error: InputError },
+    #[error("output {name}: {error}")]
     Classification {
-        name: Label,
-        problem: ClassRequestError,
+        name: Quoted,
+        error: ClassRequestError,
     },
     #[error("output {0}: shared memory is not supported by this server")]
-    SharedMemory(Label),
+    SharedMemory(Quoted),
     #[error("the request's id is longer than {limit} bytes")]
     LongId { limit: usize },
     #[error("the name of a parameter is longer than {limit} bytes")]
@@ -43,22 +43,22 @@ pub(super) enum Reason {
     #[error("more than {limit} parameters")]
     TooManyParameters { limit: usize },
     #[error("parameter {0} has no value")]
-    NoValue(Label),
+    NoValue(Quoted),
     #[error("a repository's name is not supported by this server")]
     RepositoryName,
     #[error(
         "parameter {0} is not supported by this server: a model is loaded as it is in the repository"
     )]
-    ControlParameter(Label),
+    ControlParameter(Quoted),
     #[error(transparent)]
     Unknown(#[from] UnknownTarget),
 }
 
 /// An error in one input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InputProblem {
+pub(super) enum InputError {
     #[error("{0} is no datatype")]
-    Datatype(Label),
+    Datatype(Quoted),
     #[error("its name is longer than {limit} bytes")]
     LongName { limit: usize },
     #[error("shared memory is not supported by this server")]
@@ -99,7 +99,7 @@ impl DecodeError {
             | Reason::RepositoryName
             | Reason::ControlParameter(_)
             | Reason::Input {
-                problem: InputProblem::SharedMemory,
+                error: InputError::SharedMemory,
                 ..
             } => ErrorKind::NotImplemented,
             Reason::Unknown(_) => ErrorKind::NotFound,

@@ -8,7 +8,7 @@ use crate::grpc::message::inference::{
     ModelMetadataResponse, ModelReadyResponse, RepositoryIndexRequest, RepositoryIndexResponse,
     ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse,
 };
-use crate::v2::index as words;
+use crate::v2::index as names;
 use crate::v2::{EXTENSIONS, IndexFilter};
 use std::collections::BTreeMap;
 use wisp_tensor::TensorSpec;
@@ -75,8 +75,8 @@ pub fn index(entries: &[IndexEntry]) -> RepositoryIndexResponse {
         version: entry
             .version
             .map_or_else(String::new, |version| version.to_string()),
-        state: words::state(&entry.state).to_owned(),
-        reason: words::reason(&entry.state).unwrap_or_default().to_owned(),
+        state: names::state(&entry.state).to_owned(),
+        reason: names::reason(&entry.state).unwrap_or_default().to_owned(),
     });
     RepositoryIndexResponse {
         models: models.collect(),

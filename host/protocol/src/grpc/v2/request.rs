@@ -4,7 +4,7 @@
 //! tensors are ignored: the kserve client sends `binary_data_size`.
 
 use super::contents;
-use super::error::{DecodeError, InputProblem, Reason};
+use super::error::{DecodeError, InputError, Reason};
 use super::response::Reply;
 use crate::call::{InferRequest, ModelDescription};
 use crate::classification::TopClasses;
@@ -13,7 +13,7 @@ use crate::grpc::message::inference::model_infer_request::{
     InferInputTensor, InferRequestedOutputTensor,
 };
 use crate::grpc::message::inference::{InferParameter, ModelInferRequest};
-use crate::label::Label;
+use crate::quoted::Quoted;
 use crate::v2::request::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, is_reserved};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -88,7 +88,7 @@ fn decode_parameters(
             },
             Some(ParameterChoice::DoubleParam(value)) => ParameterValue::Double(value),
             Some(ParameterChoice::StringParam(value)) => ParameterValue::String(value),
-            None => return Err(Reason::NoValue(Label::new(&name))),
+            None => return Err(Reason::NoValue(Quoted::new(&name))),
         };
         own.push(Parameter { name, value });
     }
@@ -114,46 +114,46 @@ fn decode_inputs(
     let mut tensors: Vec<NamedTensor> = Vec::with_capacity(actual);
     for input in inputs {
         if tensors.iter().any(|tensor| tensor.name == input.name) {
-            return Err(Reason::RepeatedInput(Label::new(&input.name)));
+            return Err(Reason::RepeatedInput(Quoted::new(&input.name)));
         }
         match decode_input(&input, raw.next()) {
             Ok(tensor) => tensors.push(NamedTensor {
                 name: input.name,
                 tensor,
             }),
-            Err(problem) => {
-                let name = Label::new(&input.name);
-                return Err(Reason::Input { name, problem });
+            Err(error) => {
+                let name = Quoted::new(&input.name);
+                return Err(Reason::Input { name, error });
             }
         }
     }
     Ok(tensors)
 }
 
-fn decode_input(input: &InferInputTensor, raw: Option<Bytes>) -> Result<Tensor, InputProblem> {
+fn decode_input(input: &InferInputTensor, raw: Option<Bytes>) -> Result<Tensor, InputError> {
     if input.name.len() > MAX_NAME_BYTES {
-        return Err(InputProblem::LongName {
+        return Err(InputError::LongName {
             limit: MAX_NAME_BYTES,
         });
     }
     if input.parameters.contains_key("shared_memory_region") {
-        return Err(InputProblem::SharedMemory);
+        return Err(InputError::SharedMemory);
     }
     let element_type = ElementType::from_name(&input.datatype)
-        .ok_or_else(|| InputProblem::Datatype(Label::new(&input.datatype)))?;
+        .ok_or_else(|| InputError::Datatype(Quoted::new(&input.datatype)))?;
     let shape = decode_shape(&input.shape)?;
     let content = match (raw, &input.contents) {
         (Some(raw), None) => raw,
         // Some clients send an empty message instead of omitting it.
         (Some(raw), Some(typed)) if contents::is_empty(typed) => raw,
-        (Some(_), Some(_)) => return Err(InputProblem::TwoContents),
+        (Some(_), Some(_)) => return Err(InputError::TwoContents),
         (None, Some(typed)) => contents::decode(typed, element_type, &shape)?,
         (None, None) => contents::decode(&Default::default(), element_type, &shape)?,
     };
     Ok(Tensor::new(element_type, shape, content)?)
 }
 
-fn decode_shape(sizes: &[i64]) -> Result<Shape, InputProblem> {
+fn decode_shape(sizes: &[i64]) -> Result<Shape, InputError> {
     // Checked before memory is reserved for a list of any length.
     if sizes.len() > MAX_RANK {
         let rank = sizes.len();
@@ -161,7 +161,7 @@ fn decode_shape(sizes: &[i64]) -> Result<Shape, InputProblem> {
     }
     let sizes = sizes
         .iter()
-        .map(|&size| u32::try_from(size).map_err(|_| InputProblem::Dimension(size)));
+        .map(|&size| u32::try_from(size).map_err(|_| InputError::Dimension(size)));
     let shape = Shape::new(sizes.collect::<Result<_, _>>()?);
     Ok(shape.map_err(TensorError::from)?)
 }
@@ -179,7 +179,7 @@ fn decode_outputs(
     let mut classes = Vec::new();
     for InferRequestedOutputTensor { name, parameters } in outputs {
         if names.contains(&name) {
-            return Err(Reason::RepeatedOutput(Label::new(&name)));
+            return Err(Reason::RepeatedOutput(Quoted::new(&name)));
         }
         if name.len() > MAX_NAME_BYTES {
             let limit = MAX_NAME_BYTES;
@@ -187,13 +187,13 @@ fn decode_outputs(
         }
         if let Some(parameter) = parameters.get("classification") {
             let asked = TopClasses::new(&name, natural(parameter), model);
-            classes.push(asked.map_err(|problem| {
-                let name = Label::new(&name);
-                Reason::Classification { name, problem }
+            classes.push(asked.map_err(|error| {
+                let name = Quoted::new(&name);
+                Reason::Classification { name, error }
             })?);
         }
         if parameters.contains_key("shared_memory_region") {
-            return Err(Reason::SharedMemory(Label::new(&name)));
+            return Err(Reason::SharedMemory(Quoted::new(&name)));
         }
         names.push(name);
     }

@@ -75,7 +75,7 @@ mod tests {
     use crate::call::{ModelName, Version};
 
     #[test]
-    fn no_name_asks_for_all_models_and_a_bad_one_for_none() {
+    fn an_empty_name_selects_all_models_and_an_invalid_one_is_an_error() {
         let ask = |name: &str| {
             statistics_target(&ModelStatisticsRequest {
                 name: name.to_owned(),
@@ -88,16 +88,19 @@ mod tests {
     }
 
     #[test]
-    fn every_sum_is_told_even_of_a_version_that_has_done_nothing() {
+    fn every_sum_is_present_for_a_version_without_requests() {
         let versions = [VersionStatistics {
             model: ModelName::new("m").unwrap(),
             version: Version::FIRST,
             sums: Sums::default(),
         }];
-        let told = statistics(&versions).model_stats.remove(0);
-        let requests = told.inference_stats.unwrap();
-        assert_eq!((told.name.as_str(), told.version.as_str()), ("m", "1"));
+        let encoded = statistics(&versions).model_stats.remove(0);
+        let requests = encoded.inference_stats.unwrap();
+        assert_eq!(
+            (encoded.name.as_str(), encoded.version.as_str()),
+            ("m", "1")
+        );
         assert!(requests.success.is_some() && requests.cache_miss.is_some());
-        assert!(told.batch_stats.is_empty());
+        assert!(encoded.batch_stats.is_empty());
     }
 }

@@ -4,7 +4,7 @@ use crate::call::ModelDescription;
 use crate::classification::is_ranked;
 use crate::openapi::element::{Notation, element, flat_or_nested, input_shape, output_shape};
 use crate::openapi::operation::{Document, INFERENCE, Operation, reference};
-use crate::openapi::{Served, example, failure, schema_name};
+use crate::openapi::{Served, error_response, example, schema_name};
 use serde_json::{Value, json};
 use wisp_tensor::{ElementType, TensorSpec};
 
@@ -16,22 +16,22 @@ pub(super) fn add(document: &mut Document, served: &Served) {
         document.schema(schema_name(model, "InferRequest"), request(model));
         document.schema(schema_name(model, "InferResponse"), response(model));
     }
-    for spelling in served.spellings() {
+    for variant in served.route_variants() {
         // V2 has no labels.
-        if spelling.is_label() {
+        if variant.is_label() {
             continue;
         }
-        let model = spelling.model;
+        let model = variant.model;
         document.add(
-            format!("/v2/models/{}{}/infer", model.model, spelling.path()),
+            format!("/v2/models/{}{}/infer", model.model, variant.path()),
             Operation {
-                id: spelling.operation_id("infer"),
+                id: variant.operation_id("infer"),
                 tag: INFERENCE,
-                summary: format!("Infer with {}", spelling.title()),
+                summary: format!("Infer with {}", variant.title()),
                 parameters: vec![header_parameter()],
                 body: Some(body(model)),
                 success: success(model),
-                failures: failure::INFERRED,
+                errors: error_response::INFERRED,
             },
         );
     }
@@ -111,7 +111,7 @@ fn request(model: &ModelDescription) -> Value {
                 "type": ["array", "null"],
                 "description": "Those wanted, in this order; none means all",
                 "maxItems": wanted.len(),
-                "items": one_of_these(wanted),
+                "items": any_of(wanted),
             },
         },
     })
@@ -119,7 +119,7 @@ fn request(model: &ModelDescription) -> Value {
 
 fn inputs(model: &ModelDescription) -> Value {
     let specs = model.signature.inputs.as_slice();
-    let sayable: Vec<Value> = specs.iter().filter_map(|spec| input(spec, model)).collect();
+    let inputs: Vec<Value> = specs.iter().filter_map(|spec| input(spec, model)).collect();
     // An optional input may replace required ones; only the handler can decide.
     let least = match specs.iter().any(|spec| spec.optional) {
         true => 0,
@@ -129,7 +129,7 @@ fn inputs(model: &ModelDescription) -> Value {
         "type": "array",
         "minItems": least,
         "maxItems": specs.len(),
-        "items": one_of_these(sayable),
+        "items": any_of(inputs),
     });
     if least > 1 {
         let each = specs.iter().map(|spec| {
@@ -176,7 +176,7 @@ fn response(model: &ModelDescription) -> Value {
                 "type": "object",
                 "additionalProperties": {"type": ["boolean", "number", "string"]},
             },
-            "outputs": {"type": "array", "items": one_of_these(outputs.flatten().collect())},
+            "outputs": {"type": "array", "items": any_of(outputs.flatten().collect())},
         },
     })
 }
@@ -245,7 +245,7 @@ fn classes(spec: &TensorSpec) -> Option<Value> {
 }
 
 /// Returns a schema that accepts any of several schemas; with none, it accepts nothing.
-fn one_of_these(mut schemas: Vec<Value>) -> Value {
+fn any_of(mut schemas: Vec<Value>) -> Value {
     match schemas.len() {
         0 => Value::Bool(false),
         1 => schemas.remove(0),

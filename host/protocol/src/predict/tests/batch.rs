@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 #[test]
-fn a_batch_is_one_request_in_each_of_its_three_forms() -> anyhow::Result<()> {
+fn each_of_the_three_batch_forms_is_one_request() -> anyhow::Result<()> {
     for body in [
         r#"{"features":[[1,2,3,4],[5,6,7,8]]}"#,
         r#"{"features":[{"x":[1,2,3,4]},[5,6,7,8]]}"#,
@@ -30,7 +30,7 @@ fn a_batch_is_one_request_in_each_of_its_three_forms() -> anyhow::Result<()> {
 }
 
 #[test]
-fn an_invalid_row_fails_alone_and_in_its_place() -> anyhow::Result<()> {
+fn an_invalid_row_fails_alone_at_its_position() -> anyhow::Result<()> {
     let model = model(four_numbers(), vec![spec("y", ElementType::Fp32, &[-1])]);
     let body = r#"[{"features":[1]},{"features":[1,2,3,4]},7,{},{"features":[5,6,7,8]},{"features":[1,2,3,"a"]}]"#;
     let (request, reply) = decode(Verb::BatchPredict, body, &model)?;
@@ -83,11 +83,11 @@ fn a_batch_without_a_valid_row_is_an_invalid_request() {
         ),
     ];
     for (body, expected) in cases {
-        let text = refusal(Verb::BatchPredict, body, &iris());
+        let text = error_text(Verb::BatchPredict, body, &iris());
         assert!(text.starts_with(expected), "{body}: {text}");
     }
     let many = format!(r#"{{"features":[[1,2,3,4]{}]}}"#, ",0".repeat(1025));
-    let text = refusal(Verb::BatchPredict, &many, &iris());
+    let text = error_text(Verb::BatchPredict, &many, &iris());
     let expected = "more than 1024 rows of the batch are invalid; the last: ";
     assert!(text.starts_with(expected), "{text}");
 }
@@ -96,7 +96,7 @@ proptest! {
     #![proptest_config(crate::fixture::cases())]
 
     #[test]
-    fn every_row_is_answered_in_its_place(valid in vec(any::<bool>(), 1..20)) {
+    fn every_row_has_its_result_at_its_position(valid in vec(any::<bool>(), 1..20)) {
         let model = model(four_numbers(), vec![spec("y", ElementType::Int64, &[-1])]);
         let row = |&is_valid: &bool| if is_valid { "[1,2,3,4]" } else { "[1]" };
         let rows: Vec<&str> = valid.iter().map(row).collect();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn features_fill_the_only_input_however_they_are_written() -> anyhow::Result<()> {
+fn features_fill_the_only_input_in_every_form() -> anyhow::Result<()> {
     for body in [
         r#"{"features":[5.1,3.5,1.4,0.2]}"#,
         r#"{"id":"ignored","features":{"x":[5.1,3.5,1.4,0.2]}}"#,
@@ -35,7 +35,7 @@ fn features_fill_the_only_numeric_input_or_inputs_by_name() -> anyhow::Result<()
     assert_eq!(request.inputs.len(), 1);
     let body = r#"{"features":{"t":"a","x":[1,2,3,4]}}"#;
     let (request, _) = decode(Verb::Predict, body, &two)?;
-    assert_eq!(request.inputs[1], texts("t", &[1], &["a"]));
+    assert_eq!(request.inputs[1], strings("t", &[1], &["a"]));
 
     let image = model(
         vec![spec("i", ElementType::Uint8, &[-1, 2, 2])],
@@ -53,13 +53,13 @@ fn features_fill_the_only_numeric_input_or_inputs_by_name() -> anyhow::Result<()
         r#"{"features":{"b64":"YQ=="}}"#,
     ] {
         let (request, _) = decode(Verb::Predict, body, &text_only)?;
-        assert_eq!(request.inputs, [texts("t", &[1], &["a"])], "{body}");
+        assert_eq!(request.inputs, [strings("t", &[1], &["a"])], "{body}");
     }
     Ok(())
 }
 
 #[test]
-fn the_prediction_is_what_the_outputs_say() -> anyhow::Result<()> {
+fn the_outputs_determine_the_prediction() -> anyhow::Result<()> {
     let scores = || spec("p", ElementType::Fp32, &[-1, 2]);
     let scored = |numbers: [f32; 2]| floats("p", &[1, 2], &numbers);
     let text = |shape| spec("t", ElementType::Bytes, shape);
@@ -87,13 +87,13 @@ fn the_prediction_is_what_the_outputs_say() -> anyhow::Result<()> {
                 spec("n", ElementType::Int64, &[-1, 1]),
                 text(&[-1]),
             ],
-            vec![scored([0.0, 1.0]), texts("t", &[1], &["cat"])],
+            vec![scored([0.0, 1.0]), strings("t", &[1], &["cat"])],
             r#""prediction":"cat","probabilities":[0.0,1.0]"#,
         ),
         // A label for each class.
         (
             vec![scores(), text(&[-1, 2])],
-            vec![scored([0.0, 1.0]), texts("t", &[1, 2], &["cat", "dog"])],
+            vec![scored([0.0, 1.0]), strings("t", &[1, 2], &["cat", "dog"])],
             r#""prediction":"dog","probabilities":[0.0,1.0]"#,
         ),
         // A number.
@@ -144,7 +144,7 @@ fn the_prediction_is_what_the_outputs_say() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_model_without_a_batch_takes_all_of_its_input() -> anyhow::Result<()> {
+fn a_model_without_a_batch_axis_takes_its_whole_input() -> anyhow::Result<()> {
     let inputs = vec![spec("x", ElementType::Fp32, &[-1, 2])];
     let mut model = model(inputs, vec![spec("p", ElementType::Fp32, &[1, 3])]);
     model.max_batch_size = 0;
@@ -158,13 +158,13 @@ fn a_model_without_a_batch_takes_all_of_its_input() -> anyhow::Result<()> {
         let expected = r#"{"prediction":1,"probabilities":[0.0,1.0,0.0],"model_version":"7"}"#;
         assert_eq!(text, expected);
     }
-    let text = refusal(Verb::BatchPredict, r#"{"features":[[1,2]]}"#, &model);
+    let text = error_text(Verb::BatchPredict, r#"{"features":[[1,2]]}"#, &model);
     assert!(text.contains("use /predict"), "{text}");
     Ok(())
 }
 
 #[test]
-fn an_answer_that_is_not_of_the_asked_rows_is_refused() -> anyhow::Result<()> {
+fn a_response_with_other_rows_is_rejected() -> anyhow::Result<()> {
     let (_, reply) = decode(Verb::Predict, r#"{"features":[1,2,3,4]}"#, &iris())?;
     let missing = encode(&reply, vec![integers("label", &[1], &[2])], &iris()).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::Handler);
@@ -178,7 +178,7 @@ fn an_answer_that_is_not_of_the_asked_rows_is_refused() -> anyhow::Result<()> {
 }
 
 #[test]
-fn every_mistake_says_what_to_change() {
+fn every_error_names_the_correction() {
     let example = r#"the body is not an object like {"features": [...]}"#;
     let cases = [
         ("", "the body is not valid JSON: EOF"),
@@ -211,11 +211,11 @@ fn every_mistake_says_what_to_change() {
         ),
     ];
     for (body, expected) in cases {
-        let text = refusal(Verb::Predict, body, &iris());
+        let text = error_text(Verb::Predict, body, &iris());
         assert!(text.starts_with(expected), "{body}: {text}");
     }
     let two = [four_numbers(), vec![spec("z", ElementType::Fp32, &[-1])]].concat();
-    let text = refusal(
+    let text = error_text(
         Verb::Predict,
         r#"{"features":[1]}"#,
         &model(two, Vec::new()),

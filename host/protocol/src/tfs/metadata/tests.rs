@@ -10,7 +10,7 @@ fn version(text: &str) -> Version {
 }
 
 #[test]
-fn the_list_is_that_of_two_dialects() {
+fn the_model_list_has_the_keys_of_both_protocols() {
     let models = ["a", "b"].map(|name| ModelName::new(name).unwrap());
     let expected = concat!(
         r#"{"models":["a","b"],"object":"list","data":["#,
@@ -25,7 +25,7 @@ fn the_list_is_that_of_two_dialects() {
 }
 
 #[test]
-fn the_status_says_how_versions_are_and_whether_any_is_ready() {
+fn the_status_contains_version_states_and_readiness() {
     let model = ModelName::new("m").unwrap();
     let failed = IndexEntry {
         model: model.clone(),
@@ -54,7 +54,7 @@ fn the_status_says_how_versions_are_and_whether_any_is_ready() {
 }
 
 #[test]
-fn metadata_doubles_the_key_and_writes_dimensions_as_strings() {
+fn metadata_nests_the_key_twice_and_writes_dimensions_as_strings() {
     let model = model(
         vec![spec("x", ElementType::Fp32, &[-1, 2])],
         vec![spec("y", ElementType::Bytes, &[])],

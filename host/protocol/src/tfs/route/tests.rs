@@ -25,7 +25,7 @@ fn label(text: &str) -> VersionChoice {
 }
 
 #[test]
-fn every_path_of_the_family_is_a_call() -> anyhow::Result<()> {
+fn each_path_maps_to_its_call() -> anyhow::Result<()> {
     let infer = |version, verb| Route::Infer(target(version), Codec::new(verb));
     let get = [
         ("/models", Route::List),

@@ -18,12 +18,12 @@ fn scores() -> TensorSpec {
 }
 
 #[test]
-fn examples_take_values_lists_and_the_context() -> anyhow::Result<()> {
+fn examples_contain_values_arrays_and_a_context() -> anyhow::Result<()> {
     let model = classifier(vec![scores()]);
     let (request, _) = decode(Verb::Classify, EXAMPLES, &model)?;
     let expected = [
         floats("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0]),
-        texts("t", &[2], &["c", "d"]),
+        strings("t", &[2], &["c", "d"]),
         tensor(
             "g",
             ElementType::Uint8,
@@ -35,7 +35,7 @@ fn examples_take_values_lists_and_the_context() -> anyhow::Result<()> {
     assert_eq!(request.outputs, ["scores"]);
     let context_last = r#"{"examples":[{"x":[1,2]}],"context":{"t":"c","g":[1,2,3,4]}}"#;
     let (request, _) = decode(Verb::Classify, context_last, &model)?;
-    assert_eq!(request.inputs[1], texts("t", &[1], &["c"]));
+    assert_eq!(request.inputs[1], strings("t", &[1], &["c"]));
     Ok(())
 }
 
@@ -52,13 +52,13 @@ fn classes_are_pairs_of_label_and_score() -> anyhow::Result<()> {
         // A label for each class.
         (
             vec![scores(), spec("names", ElementType::Bytes, &[-1, 2])],
-            vec![texts("names", &[2, 2], &["a", "b", "c", "d"]), two()],
+            vec![strings("names", &[2, 2], &["a", "b", "c", "d"]), two()],
             r#"{"results":[[["a",0.25],["b",0.75]],[["c",1.0],["d",NaN]]]}"#,
         ),
         // A label for the class with the highest score only.
         (
             vec![spec("label", ElementType::Bytes, &[-1]), scores()],
-            vec![texts("label", &[2], &["b", "a"]), two()],
+            vec![strings("label", &[2], &["b", "a"]), two()],
             r#"{"results":[[["b",0.75]],[["a",1.0]]]}"#,
         ),
         // A single class.
@@ -77,7 +77,7 @@ fn classes_are_pairs_of_label_and_score() -> anyhow::Result<()> {
 }
 
 #[test]
-fn of_several_candidates_the_names_of_tf_serving_decide() -> anyhow::Result<()> {
+fn the_names_of_tf_serving_select_among_several_outputs() -> anyhow::Result<()> {
     let outputs = vec![
         spec("logits", ElementType::Fp32, &[-1, 2]),
         scores(),
@@ -86,7 +86,7 @@ fn of_several_candidates_the_names_of_tf_serving_decide() -> anyhow::Result<()> 
     ];
     let (request, _) = decode(Verb::Classify, EXAMPLES, &classifier(outputs.clone()))?;
     assert_eq!(request.outputs, ["classes", "scores"]);
-    let text = refusal(
+    let text = error_text(
         Verb::Classify,
         EXAMPLES,
         &classifier(vec![outputs[0].clone(); 2]),
@@ -100,7 +100,7 @@ fn of_several_candidates_the_names_of_tf_serving_decide() -> anyhow::Result<()> 
         outputs[2].clone(),
         spec("l", ElementType::Bytes, &[-1]),
     ];
-    let text = refusal(Verb::Classify, EXAMPLES, &classifier(ambiguous));
+    let text = error_text(Verb::Classify, EXAMPLES, &classifier(ambiguous));
     assert!(
         text.starts_with("the model cannot classify: several outputs"),
         "{text}"
@@ -109,7 +109,7 @@ fn of_several_candidates_the_names_of_tf_serving_decide() -> anyhow::Result<()> 
 }
 
 #[test]
-fn a_regression_is_a_number_for_each_example() -> anyhow::Result<()> {
+fn a_regression_has_one_number_per_example() -> anyhow::Result<()> {
     let cases: [(&[i64], &[u32]); 3] = [(&[-1], &[2]), (&[-1, 1], &[2, 1]), (&[-1, -1], &[2, 1])];
     for (shape, dimensions) in cases {
         let model = classifier(vec![
@@ -124,13 +124,13 @@ fn a_regression_is_a_number_for_each_example() -> anyhow::Result<()> {
         let error = encode(&reply, wide, &model).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     }
-    let text = refusal(Verb::Regress, EXAMPLES, &classifier(vec![scores()]));
+    let text = error_text(Verb::Regress, EXAMPLES, &classifier(vec![scores()]));
     assert!(text.starts_with("the model cannot regress"), "{text}");
     Ok(())
 }
 
 #[test]
-fn every_mistake_in_an_example_says_what_to_change() {
+fn every_error_in_an_example_names_the_correction() {
     let model = classifier(vec![scores()]);
     let cases = [
         ("{}", "the body has no `examples`"),
@@ -162,7 +162,7 @@ fn every_mistake_in_an_example_says_what_to_change() {
         ),
     ];
     for (body, expected) in cases {
-        let text = refusal(Verb::Classify, body, &model);
+        let text = error_text(Verb::Classify, body, &model);
         assert!(text.starts_with(expected), "{body}: {text}");
     }
 }

@@ -32,7 +32,7 @@ fn bits(numbers: impl IntoIterator<Item = f32>) -> Vec<u32> {
 }
 
 #[test]
-fn the_bodies_that_are_damaged_below_are_good_ones() -> anyhow::Result<()> {
+fn the_bodies_that_are_damaged_below_are_valid() -> anyhow::Result<()> {
     decode(Verb::Predict, BODIES[0], &for_all_verbs())?;
     decode(Verb::Predict, BODIES[1], &for_all_verbs())?;
     decode(Verb::Classify, BODIES[2], &for_all_verbs())?;
@@ -44,16 +44,16 @@ proptest! {
     #![proptest_config(crate::fixture::cases())]
 
     #[test]
-    fn floats_that_are_answered_can_be_asked_again(rows in vec(any::<[u32; 2]>(), 1..5)) {
+    fn floats_of_a_response_are_valid_in_a_request(rows in vec(any::<[u32; 2]>(), 1..5)) {
         let numbers: Vec<f32> = rows.iter().flatten().map(|&bits| f32::from_bits(bits)).collect();
         let count = u32::try_from(rows.len()).unwrap();
         let values = vec!["[1,2]"; rows.len()].join(",");
         for (asked, answered) in [("instances", "predictions"), ("inputs", "outputs")] {
             let body = format!(r#"{{"{asked}":[{values}]}}"#);
-            let (_, reply) = decode(Verb::Predict, &body, &simple()).unwrap();
-            let text = encode(&reply, vec![floats("y", &[count, 2], &numbers)], &simple()).unwrap();
+            let (_, reply) = decode(Verb::Predict, &body, &one_input()).unwrap();
+            let text = encode(&reply, vec![floats("y", &[count, 2], &numbers)], &one_input()).unwrap();
             let again = text.replacen(answered, asked, 1);
-            let (request, _) = decode(Verb::Predict, &again, &simple()).unwrap();
+            let (request, _) = decode(Verb::Predict, &again, &one_input()).unwrap();
             let tensor = &request.inputs[0].tensor;
             prop_assert_eq!(tensor.shape().dimensions(), [count, 2]);
             let read = tensor.content().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
@@ -63,7 +63,7 @@ proptest! {
 
     /// A long array is decoded separately from the rest of the body, with the same result.
     #[test]
-    fn damaged_long_lists_are_read_or_refused_as_short_ones_are(
+    fn damaged_long_arrays_are_decoded_as_without_extraction(
         position: prop::sample::Index,
         damage in vec(select(b"0123456789.,eE+-[] \n\"{}:NaN".to_vec()), 0..4),
         cut in 0usize..4,
@@ -78,8 +78,8 @@ proptest! {
             damaged(body.as_bytes(), position.index(body.len()), cut, damage),
         ] {
             let text = str::from_utf8(&body).unwrap();
-            let whole = request::decode_text(Verb::Predict, text, None, &simple());
-            prop_assert_eq!(request::decode(Verb::Predict, &body, &simple()), whole);
+            let whole = request::decode_text(Verb::Predict, text, None, &one_input());
+            prop_assert_eq!(request::decode(Verb::Predict, &body, &one_input()), whole);
         }
     }
 
@@ -94,7 +94,7 @@ proptest! {
         value in "[\\[\\]{}0-9,.eE\":NIa-z -]{0,60}",
         verb in select(VERBS.to_vec()),
     ) {
-        for model in [simple(), for_all_verbs()] {
+        for model in [one_input(), for_all_verbs()] {
             let _ = decode(verb, &format!(r#"{{"{member}":{value}}}"#), &model);
             let _ = decode(verb, &format!(r#"{{"{member}":[{{"x":{value}}}]}}"#), &model);
             let _ = decode(verb, &format!(r#"{{"{member}":[{{"x":[1,2],"t":{value}}}]}}"#), &model);

@@ -3,8 +3,7 @@
 use super::*;
 
 #[test]
-fn three_images_as_instances_are_one_batch_and_come_back_as_three_predictions() -> anyhow::Result<()>
-{
+fn instances_form_one_batch_and_return_one_prediction_each() -> anyhow::Result<()> {
     let model = model(
         vec![spec("image", ElementType::Fp32, &[-1, 28, 28])],
         vec![spec("dense", ElementType::Fp32, &[-1, 10])],
@@ -35,13 +34,13 @@ fn three_images_as_instances_are_one_batch_and_come_back_as_three_predictions() 
 }
 
 #[test]
-fn rows_are_bare_or_objects_for_one_input_and_objects_for_several() -> anyhow::Result<()> {
+fn rows_are_objects_or_bare_values_of_a_single_input() -> anyhow::Result<()> {
     for body in [
         r#"{"instances":[[1,2],[3,4]]}"#,
         r#"{"instances":[{"x":[1,2]},{"x":[3,4]}]}"#,
         r#"{"instances":[[1,2],{"x":[3,4]}],"unknown":{"a":[]}}"#,
     ] {
-        let (request, _) = decode(Verb::Predict, body, &simple())?;
+        let (request, _) = decode(Verb::Predict, body, &one_input())?;
         assert_eq!(
             request.inputs,
             [floats("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])],
@@ -50,14 +49,14 @@ fn rows_are_bare_or_objects_for_one_input_and_objects_for_several() -> anyhow::R
     }
     let body = r#"{"instances":[{"x":[1,2],"t":"a"},{"t":{"b64":"Yg=="},"x":[3,NaN]}]}"#;
     let (request, _) = decode(Verb::Predict, body, &two_inputs())?;
-    assert_eq!(request.inputs[1], texts("t", &[2], &["a", "b"]));
+    assert_eq!(request.inputs[1], strings("t", &[2], &["a", "b"]));
     assert!(
         request.inputs[0]
             .tensor
             .content()
             .ends_with(&f32::NAN.to_le_bytes())
     );
-    let text = refusal(Verb::Predict, r#"{"instances":[[1,2]]}"#, &two_inputs());
+    let text = error_text(Verb::Predict, r#"{"instances":[[1,2]]}"#, &two_inputs());
     assert_eq!(
         text,
         "instance 0: it must be an object with a value for each input: x, t"
@@ -66,14 +65,14 @@ fn rows_are_bare_or_objects_for_one_input_and_objects_for_several() -> anyhow::R
 }
 
 #[test]
-fn a_text_model_takes_strings_and_base64_as_rows() -> anyhow::Result<()> {
+fn rows_of_a_string_model_are_strings_or_base64() -> anyhow::Result<()> {
     let model = model(
         vec![spec("t", ElementType::Bytes, &[-1])],
         vec![spec("y", ElementType::Fp32, &[-1])],
     );
     let body = r#"{"instances":["a",{"b64":"Yg=="},{"t":"c"},{"t":{"b64":"ZA=="}}]}"#;
     let (request, reply) = decode(Verb::Predict, body, &model)?;
-    assert_eq!(request.inputs, [texts("t", &[4], &["a", "b", "c", "d"])]);
+    assert_eq!(request.inputs, [strings("t", &[4], &["a", "b", "c", "d"])]);
     let numbers = floats(
         "y",
         &[4],
@@ -82,17 +81,17 @@ fn a_text_model_takes_strings_and_base64_as_rows() -> anyhow::Result<()> {
     let text = encode(&reply, vec![numbers], &model)?;
     assert_eq!(text, r#"{"predictions":[1.0,NaN,Infinity,-Infinity]}"#);
     let (request, _) = decode(Verb::Predict, r#"{"inputs":["a"]}"#, &model)?;
-    assert_eq!(request.inputs, [texts("t", &[1], &["a"])]);
+    assert_eq!(request.inputs, [strings("t", &[1], &["a"])]);
     Ok(())
 }
 
 #[test]
-fn columns_keep_the_batch_axis_and_are_answered_by_outputs() -> anyhow::Result<()> {
+fn columns_include_the_batch_axis_and_return_outputs() -> anyhow::Result<()> {
     for body in [
         r#"{"inputs":[[1,2],[3,4]]}"#,
         r#"{"inputs":{"x":[[1,2],[3,4]]},"signature_name":""}"#,
     ] {
-        let (request, reply) = decode(Verb::Predict, body, &simple())?;
+        let (request, reply) = decode(Verb::Predict, body, &one_input())?;
         assert_eq!(
             request.inputs,
             [floats("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])],
@@ -101,22 +100,25 @@ fn columns_keep_the_batch_axis_and_are_answered_by_outputs() -> anyhow::Result<(
         let text = encode(
             &reply,
             vec![floats("y", &[1, 3], &[1.0, 2.5, 3.0])],
-            &simple(),
+            &one_input(),
         )?;
         assert_eq!(text, r#"{"outputs":[[1.0,2.5,3.0]]}"#);
     }
     let body = r#"{"inputs":{"t":["a"],"x":[[1,2]]},"signature_name":null}"#;
     let (request, reply) = decode(Verb::Predict, body, &two_inputs())?;
-    let expected = [floats("x", &[1, 2], &[1.0, 2.0]), texts("t", &[1], &["a"])];
+    let expected = [
+        floats("x", &[1, 2], &[1.0, 2.0]),
+        strings("t", &[1], &["a"]),
+    ];
     assert_eq!(request.inputs, expected);
     let outputs = vec![
         tensor("n", ElementType::Int64, &[2], &[[1; 8], [0; 8]].concat()),
-        texts("label_bytes", &[1], &["hi"]),
+        strings("label_bytes", &[1], &["hi"]),
     ];
     let text = encode(&reply, outputs, &two_inputs())?;
     let expected = r#"{"outputs":{"n":[72340172838076673,0],"label_bytes":[{"b64":"aGk="}]}}"#;
     assert_eq!(text, expected);
-    let text = refusal(Verb::Predict, r#"{"inputs":[1]}"#, &two_inputs());
+    let text = error_text(Verb::Predict, r#"{"inputs":[1]}"#, &two_inputs());
     assert_eq!(
         text,
         "inputs: it must be an object with a value for each input: x, t"
@@ -125,49 +127,57 @@ fn columns_keep_the_batch_axis_and_are_answered_by_outputs() -> anyhow::Result<(
 }
 
 #[test]
-fn several_outputs_make_rows_of_objects() -> anyhow::Result<()> {
-    let (_, reply) = decode(Verb::Predict, r#"{"instances":[[1,2],[3,4]]}"#, &simple())?;
+fn several_outputs_become_rows_of_objects() -> anyhow::Result<()> {
+    let (_, reply) = decode(
+        Verb::Predict,
+        r#"{"instances":[[1,2],[3,4]]}"#,
+        &one_input(),
+    )?;
     let outputs = vec![
         floats("y", &[2, 1, 1], &[1.0, 2.0]),
-        texts("t", &[2], &["a", "\"b"]),
+        strings("t", &[2], &["a", "\"b"]),
     ];
-    let text = encode(&reply, outputs, &simple())?;
+    let text = encode(&reply, outputs, &one_input())?;
     let expected = r#"{"predictions":[{"y":[[1.0]],"t":"a"},{"y":[[2.0]],"t":"\"b"}]}"#;
     assert_eq!(text, expected);
     Ok(())
 }
 
 #[test]
-fn an_output_without_a_row_for_each_is_pointed_at_columns() -> anyhow::Result<()> {
-    let (_, reply) = decode(Verb::Predict, r#"{"instances":[[1,2],[3,4]]}"#, &simple())?;
+fn the_error_for_an_output_without_rows_suggests_columns() -> anyhow::Result<()> {
+    let (_, reply) = decode(
+        Verb::Predict,
+        r#"{"instances":[[1,2],[3,4]]}"#,
+        &one_input(),
+    )?;
     for dimensions in [&[][..], &[1], &[1, 2]] {
         let count = dimensions.iter().product::<u32>() as usize;
         let outputs = vec![floats("y", dimensions, &vec![0.0; count])];
-        let error = encode(&reply, outputs, &simple()).unwrap_err();
+        let error = encode(&reply, outputs, &one_input()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert!(
             error.to_string().contains("column format (`inputs`)"),
             "{error}"
         );
     }
-    let error = encode(&reply, Vec::new(), &simple()).unwrap_err();
+    let error = encode(&reply, Vec::new(), &one_input()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Handler);
     Ok(())
 }
 
 #[test]
-fn a_model_without_a_batch_takes_columns_only() -> anyhow::Result<()> {
-    let mut model = simple();
+fn a_model_without_a_batch_axis_takes_columns_only() -> anyhow::Result<()> {
+    let mut model = one_input();
     model.max_batch_size = 0;
     let expected = "axis 0 of this model is no batch, so it has no rows: use `:predict` with columns, `inputs`";
     assert_eq!(
-        refusal(Verb::Predict, r#"{"instances":[[1,2]]}"#, &model),
+        error_text(Verb::Predict, r#"{"instances":[[1,2]]}"#, &model),
         expected
     );
     model.signature.outputs = vec![spec("y", ElementType::Fp32, &[1])];
     for verb in [Verb::Classify, Verb::Regress] {
         assert_eq!(
-            refusal(verb, r#"{"examples":[{"x":[1,2]}]}"#, &model),
+            error_text(verb, r#"{"examples":[{"x":[1,2]}]}"#, &model),
             expected
         );
     }
@@ -177,7 +187,7 @@ fn a_model_without_a_batch_takes_columns_only() -> anyhow::Result<()> {
 }
 
 #[test]
-fn every_mistake_says_what_to_change() {
+fn every_error_names_the_correction() {
     let cases = [
         ("", "the body is not a valid JSON object: EOF"),
         (
@@ -244,22 +254,22 @@ fn every_mistake_says_what_to_change() {
         ),
     ];
     for (body, expected) in cases {
-        let text = refusal(Verb::Predict, body, &simple());
+        let text = error_text(Verb::Predict, body, &one_input());
         assert!(text.starts_with(expected), "{body}: {text}");
     }
     let codec = Codec::new(Verb::Predict);
     let error = codec
-        .decode(Bytes::from_static(b"{\"\xff\":1}"), &simple())
+        .decode(Bytes::from_static(b"{\"\xff\":1}"), &one_input())
         .unwrap_err();
     assert_eq!(error.to_string(), "the body is not UTF-8");
 }
 
 #[test]
-fn the_signature_may_be_the_verbs_method_as_tf_servings_examples_have_it() -> anyhow::Result<()> {
+fn signature_name_may_be_the_method_name_of_the_verb() -> anyhow::Result<()> {
     let body = r#"{"signature_name":"tensorflow/serving/predict","instances":[[1,2]]}"#;
-    decode(Verb::Predict, body, &simple())?;
+    decode(Verb::Predict, body, &one_input())?;
     let body = r#"{"signature_name":"tensorflow/serving/regress","instances":[[1,2]]}"#;
-    let text = refusal(Verb::Predict, body, &simple());
+    let text = error_text(Verb::Predict, body, &one_input());
     assert!(text.starts_with("the model has no signature"), "{text}");
     Ok(())
 }

@@ -15,7 +15,7 @@ impl<'a> Elements<'a> {
         let NamedTensor { name, tensor } = output;
         let output = || name.clone();
         let content = tensor.content();
-        let sayable = match tensor.element_type() {
+        let has_json_form = match tensor.element_type() {
             element_type @ (ElementType::Fp16 | ElementType::Bf16) => {
                 return Err(EncodeError::NoJsonForm {
                     output: output(),
@@ -32,7 +32,7 @@ impl<'a> Elements<'a> {
             }
             _ => true,
         };
-        match sayable {
+        match has_json_form {
             true => Ok(Elements(tensor)),
             false => Err(EncodeError::NotFinite { output: output() }),
         }

@@ -1,19 +1,19 @@
 //! Tests of elements in JSON: decoding, errors, and round trips.
 
 use super::*;
-use crate::v2::error::InputProblem;
+use crate::v2::error::InputError;
 
 fn shape(dimensions: &[u32]) -> Shape {
     Shape::new(dimensions.to_vec()).unwrap()
 }
 
 /// Returns the error of decoding `text` as a tensor of this type and shape `[1]`.
-fn refusal(text: &str, element_type: ElementType) -> InputProblem {
+fn decode_error(text: &str, element_type: ElementType) -> InputError {
     decode(text, element_type, &shape(&[1])).unwrap_err()
 }
 
 #[test]
-fn data_is_flat_or_nested_exactly_as_the_shape_says() {
+fn data_is_flat_or_nested_exactly_as_the_shape() {
     let fits: [(&str, &[u32]); 13] = [
         ("[1,2,3,4,5,6]", &[2, 3]),
         ("[[1,2,3],[4,5,6]]", &[2, 3]),
@@ -58,13 +58,13 @@ fn data_is_flat_or_nested_exactly_as_the_shape_says() {
         ("[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]", &[1; 16]),
     ];
     for (text, dimensions) in misfits {
-        let problem = decode(text, ElementType::Uint8, &shape(dimensions)).unwrap_err();
-        assert_eq!(problem, InputProblem::Nesting(shape(dimensions)), "{text}");
+        let error = decode(text, ElementType::Uint8, &shape(dimensions)).unwrap_err();
+        assert_eq!(error, InputError::Nesting(shape(dimensions)), "{text}");
     }
 }
 
 #[test]
-fn a_wrong_count_is_counted() {
+fn the_error_for_a_wrong_count_contains_the_count() {
     let count = |text| {
         decode(text, ElementType::Uint8, &shape(&[2, 1]))
             .unwrap_err()
@@ -82,7 +82,7 @@ fn a_wrong_count_is_counted() {
 }
 
 #[test]
-fn integers_are_whole_and_in_range() {
+fn integers_are_in_range_without_a_fraction() {
     let cases = [
         (ElementType::Uint8, "0", "255", "256"),
         (ElementType::Uint16, "0", "65535", "65536"),
@@ -121,13 +121,13 @@ fn integers_are_whole_and_in_range() {
             "\"1\"",
             "{\"a\":1}",
         ] {
-            let problem = InputProblem::Element {
+            let error = InputError::Element {
                 position: 0,
                 element_type,
             };
             assert_eq!(
-                refusal(&format!("[{wrong}]"), element_type),
-                problem,
+                decode_error(&format!("[{wrong}]"), element_type),
+                error,
                 "{wrong}"
             );
         }
@@ -141,13 +141,13 @@ fn integers_are_whole_and_in_range() {
 }
 
 #[test]
-fn numbers_beyond_the_range_of_a_float_are_refused() {
+fn numbers_beyond_the_range_of_a_float_are_rejected() {
     for (element_type, beyond) in [
         (ElementType::Fp32, "1e39"),
         (ElementType::Fp32, "-3.5e38"),
         (ElementType::Fp64, "1e400"),
     ] {
-        let text = refusal(&format!("[{beyond}]"), element_type).to_string();
+        let text = decode_error(&format!("[{beyond}]"), element_type).to_string();
         let expected =
             format!("element 0 of `data` is not a number within the range of {element_type}");
         assert_eq!(text, expected);
@@ -166,17 +166,17 @@ fn numbers_beyond_the_range_of_a_float_are_refused() {
 }
 
 #[test]
-fn a_bool_is_true_or_false_and_no_number() {
+fn a_bool_is_true_or_false() {
     let content = decode("[true, false]", ElementType::Bool, &shape(&[2])).unwrap();
     assert_eq!(content, [1, 0].as_slice());
     for wrong in ["1", "0", "\"true\"", "null"] {
-        let text = refusal(&format!("[{wrong}]"), ElementType::Bool).to_string();
+        let text = decode_error(&format!("[{wrong}]"), ElementType::Bool).to_string();
         assert_eq!(text, "element 0 of `data` is not true or false");
     }
 }
 
 #[test]
-fn strings_are_unescaped_and_may_hold_brackets() {
+fn strings_are_unescaped_and_may_contain_brackets() {
     let text = r#"["a]b,[", "", "\"\\\u00e9\n", "é", "\ud83d\ude00", "\\"]"#;
     let content = decode(text, ElementType::Bytes, &shape(&[6])).unwrap();
     let tensor = wisp_tensor::Tensor::new(ElementType::Bytes, shape(&[6]), content).unwrap();

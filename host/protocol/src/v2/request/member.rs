@@ -14,7 +14,7 @@ use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::{Parameter, ParameterValue};
 
 use super::MAX_NAME_BYTES;
-use crate::label::Label;
+use crate::quoted::Quoted;
 
 /// The maximum number of inputs or of outputs in one request. Models in use have a few hundred at most.
 pub(crate) const MAX_TENSORS: usize = 1024;
@@ -279,7 +279,7 @@ impl<'de> Visitor<'de> for ParametersVisitor {
 fn repeated<E: Error>(name: &str) -> E {
     E::custom(format_args!(
         "parameter {} is given twice",
-        Label::new(name)
+        Quoted::new(name)
     ))
 }
 
@@ -317,7 +317,7 @@ impl Visitor<'_> for ValueSeed<'_> {
     type Value = ParameterValue;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let name = Label::new(self.name);
+        let name = Quoted::new(self.name);
         write!(
             f,
             "parameter {name} to be true, false, a number or a string"

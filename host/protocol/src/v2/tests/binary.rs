@@ -3,17 +3,17 @@
 use super::*;
 
 #[test]
-fn binary_inputs_are_slices_of_the_body_in_their_order() -> anyhow::Result<()> {
+fn binary_inputs_are_slices_of_the_body_in_order() -> anyhow::Result<()> {
     let json = r#"{"inputs":[
         {"name":"t","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":9}},
         {"name":"x","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}]}"#;
     let elements = b"\x01\0\0\0a\0\0\0\0";
-    let rest = [elements.as_slice(), &singles(&[1.0, 2.0])].concat();
+    let rest = [elements.as_slice(), &f32_bytes(&[1.0, 2.0])].concat();
     let body = Bytes::from([json.as_bytes(), &rest].concat());
     let (request, _) = codec(Some(json.len()), &[]).decode(body.clone(), &two_inputs())?;
     let expected = [
         tensor("t", ElementType::Bytes, &[2], elements),
-        tensor("x", ElementType::Fp32, &[1, 2], &singles(&[1.0, 2.0])),
+        tensor("x", ElementType::Fp32, &[1, 2], &f32_bytes(&[1.0, 2.0])),
     ];
     assert_eq!(request.inputs, expected);
     let content = request.inputs[1].tensor.content();
@@ -22,7 +22,7 @@ fn binary_inputs_are_slices_of_the_body_in_their_order() -> anyhow::Result<()> {
 }
 
 #[test]
-fn json_and_binary_inputs_mix() -> anyhow::Result<()> {
+fn json_and_binary_inputs_may_be_mixed() -> anyhow::Result<()> {
     let json = r#"{"inputs":[
         {"name":"t","shape":[1],"datatype":"BYTES","data":["a"]},
         {"name":"x","shape":[1,2],"datatype":"FP16","parameters":{"binary_data_size":4}}]}"#;
@@ -36,7 +36,7 @@ fn json_and_binary_inputs_mix() -> anyhow::Result<()> {
 }
 
 #[test]
-fn every_byte_behind_the_json_is_accounted_for() {
+fn every_byte_after_the_json_belongs_to_an_input() {
     let json = |size: &str, other: &str| {
         format!(
             r#"{{"inputs":[{{"name":"x","shape":[1,2],"datatype":"FP32","parameters":{{"binary_data_size":{size}}}}}
@@ -52,7 +52,7 @@ fn every_byte_behind_the_json_is_accounted_for() {
         ("18446744073709551615", "18446744073709551615", 9),
         ("9223372036854775807", "9223372036854775808", 0),
     ] {
-        let text = refusal(decode_binary(&json(size, other), &vec![0; length]));
+        let text = error_text(decode_binary(&json(size, other), &vec![0; length]));
         assert!(text.starts_with("the inputs declare "), "{text}");
         assert!(
             text.ends_with(&format!("the body holds {length}")),
@@ -61,10 +61,10 @@ fn every_byte_behind_the_json_is_accounted_for() {
     }
     // The sum is correct, but the size of an input is not.
     assert_eq!(
-        refusal(decode_binary(&json("4", "5"), &[0; 9])),
+        error_text(decode_binary(&json("4", "5"), &[0; 9])),
         "input `x`: shape [1, 2] of FP32 takes 8 bytes, not 4"
     );
-    let text = refusal(decode(&json("8", "1")));
+    let text = error_text(decode(&json("8", "1")));
     assert_eq!(
         text,
         "the inputs declare 9 bytes of binary data, the body holds 0"
@@ -78,12 +78,12 @@ fn binary_elements_are_validated() {
             r#"{{"inputs":[{{"name":"x","shape":[1],"datatype":"{datatype}","parameters":{{"binary_data_size":{size}}}}}]}}"#
         )
     };
-    let text = refusal(decode_binary(&json("BYTES", 5), b"\xff\xff\xff\xffa"));
+    let text = error_text(decode_binary(&json("BYTES", 5), b"\xff\xff\xff\xffa"));
     assert!(
         text.starts_with("input `x`: the length of BYTES element 0 reaches past the end"),
         "{text}"
     );
-    let text = refusal(decode_binary(&json("BOOL", 1), &[2]));
+    let text = error_text(decode_binary(&json("BOOL", 1), &[2]));
     assert_eq!(
         text,
         "input `x`: byte 0 of a BOOL tensor is neither 0 nor 1"
@@ -91,12 +91,12 @@ fn binary_elements_are_validated() {
 }
 
 #[test]
-fn a_header_length_beyond_the_body_is_refused() {
+fn a_header_length_beyond_the_body_is_rejected() {
     for length in [3, usize::MAX] {
         let result = codec(Some(length), &[]).decode(Bytes::from_static(b"{}"), &two_inputs());
         let expected = format!(
             "the body has 2 bytes, fewer than the {length} that Inference-Header-Content-Length announces"
         );
-        assert_eq!(refusal(result), expected);
+        assert_eq!(error_text(result), expected);
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::call::InferResponse;
 use crate::fixture::damaged;
-use crate::v2::response::Form;
+use crate::v2::response::OutputForm;
 use crate::v2::{check_control, decode_index, request};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn json_content(element_type: ElementType, count: usize) -> BoxedStrategy<Vec<u8
     match element_type {
         ElementType::Bool => vec(0u8..=1, count).boxed(),
         ElementType::Fp32 => vec(finite_f32, count)
-            .prop_map(|numbers| singles(&numbers))
+            .prop_map(|numbers| f32_bytes(&numbers))
             .boxed(),
         ElementType::Fp64 => vec(finite_f64, count)
             .prop_map(|numbers| numbers.iter().flat_map(|n| n.to_le_bytes()).collect())
@@ -46,7 +46,7 @@ fn elements<'a>(elements: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
         .to_vec()
 }
 
-fn output() -> impl Strategy<Value = (NamedTensor, Form)> {
+fn output() -> impl Strategy<Value = (NamedTensor, OutputForm)> {
     let types = select(ElementType::ALL.to_vec());
     let dimensions = vec(0u32..4, 0..4);
     (types, dimensions, any::<bool>(), any::<String>()).prop_flat_map(
@@ -54,8 +54,8 @@ fn output() -> impl Strategy<Value = (NamedTensor, Form)> {
             let count = dimensions.iter().product::<u32>() as usize;
             let has_json = !matches!(element_type, ElementType::Fp16 | ElementType::Bf16);
             let (form, content) = match json && has_json {
-                true => (Form::Json, json_content(element_type, count)),
-                false => (Form::Binary, binary_content(element_type, count)),
+                true => (OutputForm::Json, json_content(element_type, count)),
+                false => (OutputForm::Binary, binary_content(element_type, count)),
             };
             content
                 .prop_map(move |content| (tensor(&name, element_type, &dimensions, &content), form))
@@ -75,13 +75,13 @@ proptest! {
     #![proptest_config(crate::fixture::cases())]
 
     #[test]
-    fn what_is_encoded_decodes_to_itself(outputs in vec(output(), 0..4), id in any::<Option<String>>()) {
+    fn an_encoded_response_decodes_to_itself(outputs in vec(output(), 0..4), id in any::<Option<String>>()) {
         let mut outputs = outputs;
         outputs.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         outputs.dedup_by(|(a, _), (b, _)| a.name == b.name);
         let model = wide_model(outputs.len());
         let forms = outputs.iter().map(|(output, form)| (output.name.clone(), *form)).collect();
-        let reply = Reply { id: id.clone(), default: Form::Json, forms, classes: Vec::new() };
+        let reply = Reply { id: id.clone(), default: OutputForm::Json, forms, classes: Vec::new() };
         let outputs: Vec<NamedTensor> = outputs.into_iter().map(|(output, _)| output).collect();
         let response = InferResponse { outputs: outputs.clone(), parameters: Vec::new() };
         let encoded = reply.encode(response, &model).unwrap();
@@ -90,7 +90,7 @@ proptest! {
         let text = str::from_utf8(&encoded.chunks[0]).unwrap();
         let text = text.replacen(r#""outputs":["#, r#""inputs":["#, 1);
         let rest = Bytes::from(encoded.chunks[1..].concat());
-        prop_assert_eq!(encoded.header_length.is_some(), reply.forms.iter().any(|(_, form)| *form == Form::Binary));
+        prop_assert_eq!(encoded.header_length.is_some(), reply.forms.iter().any(|(_, form)| *form == OutputForm::Binary));
         let (request, again) = request::decode(text.as_bytes(), rest, &model).unwrap();
         prop_assert_eq!(request.inputs, outputs);
         prop_assert_eq!(again.id, id);
@@ -121,7 +121,7 @@ proptest! {
 
     /// A long array is decoded separately from the rest of the body, with the same result.
     #[test]
-    fn damaged_long_lists_are_read_or_refused_as_short_ones_are(
+    fn damaged_long_arrays_are_decoded_as_without_extraction(
         position: prop::sample::Index,
         damage in vec(select(b"0123456789.,eE+-[] \n\"{}:".to_vec()), 0..4),
         cut in 0usize..4,
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn lying_numbers_never_panic(
+    fn wrong_sizes_never_panic(
         sizes in vec(any::<u32>(), 0..6),
         declared in any::<u64>(),
         data in "[\\[\\]0-9,.eE\"\\\\ a-z{}-]{0,40}",

@@ -1,7 +1,7 @@
 //! Tests of bodies without JSON.
 
 use super::*;
-use crate::v2::response::Form;
+use crate::v2::response::OutputForm;
 
 fn decode_raw(body: &[u8], model: &ModelDescription) -> Result<NamedTensor, DecodeError> {
     let (mut request, _) = codec(Some(0), &[]).decode(Bytes::copy_from_slice(body), model)?;
@@ -9,27 +9,27 @@ fn decode_raw(body: &[u8], model: &ModelDescription) -> Result<NamedTensor, Deco
     Ok(request.inputs.remove(0))
 }
 
-fn check_refusal(body: &[u8], model: &ModelDescription, expected: &str) {
+fn check_error(body: &[u8], model: &ModelDescription, expected: &str) {
     let error = decode_raw(body, model).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert_eq!(error.to_string(), expected);
 }
 
 #[test]
-fn the_batch_counts_as_one_and_the_rest_is_as_declared() -> anyhow::Result<()> {
+fn a_raw_request_has_batch_size_one_and_the_declared_shape() -> anyhow::Result<()> {
     let model = model(vec![spec("x", ElementType::Fp32, &[-1, 2])], 8);
-    let content = singles(&[1.0, 2.0]);
+    let content = f32_bytes(&[1.0, 2.0]);
     let expected = tensor("x", ElementType::Fp32, &[1, 2], &content);
     assert_eq!(decode_raw(&content, &model)?, expected);
     for length in [0, 4, 7, 16] {
         let expected = format!("input `x`: {length} bytes do not make a raw tensor of FP32 [1, 2]");
-        check_refusal(&vec![0; length], &model, &expected);
+        check_error(&vec![0; length], &model, &expected);
     }
     Ok(())
 }
 
 #[test]
-fn the_length_of_the_body_settles_one_variable_axis() -> anyhow::Result<()> {
+fn the_length_of_the_body_determines_one_variable_axis() -> anyhow::Result<()> {
     let batched = model(vec![spec("x", ElementType::Int16, &[-1, -1, 2])], 8);
     let expected = tensor("x", ElementType::Int16, &[1, 3, 2], &[7; 12]);
     assert_eq!(decode_raw(&[7; 12], &batched)?, expected);
@@ -37,7 +37,7 @@ fn the_length_of_the_body_settles_one_variable_axis() -> anyhow::Result<()> {
         decode_raw(&[], &batched)?,
         tensor("x", ElementType::Int16, &[1, 0, 2], &[])
     );
-    check_refusal(
+    check_error(
         &[7; 13],
         &batched,
         "input `x`: 13 bytes do not make a raw tensor of INT16 [1, -1, 2]",
@@ -49,19 +49,19 @@ fn the_length_of_the_body_settles_one_variable_axis() -> anyhow::Result<()> {
 }
 
 #[test]
-fn two_variable_axes_cannot_be_settled() {
+fn two_variable_axes_are_rejected() {
     let model = model(vec![spec("x", ElementType::Int8, &[-1, -1])], 0);
     let expected = "input `x`: a raw request takes an input with at most one variable dimension besides the batch";
-    check_refusal(&[0; 4], &model, expected);
+    check_error(&[0; 4], &model, expected);
 }
 
 #[test]
-fn an_empty_axis_beside_a_variable_one_is_refused() {
+fn an_empty_axis_beside_a_variable_one_is_rejected() {
     let model = model(vec![spec("x", ElementType::Int8, &[-1, 0])], 0);
     for length in [0, 4] {
         let expected =
             format!("input `x`: {length} bytes do not make a raw tensor of INT8 [-1, 0]");
-        check_refusal(&vec![0; length], &model, &expected);
+        check_error(&vec![0; length], &model, &expected);
     }
 }
 
@@ -78,7 +78,7 @@ fn a_bytes_input_takes_the_body_as_its_only_element() -> anyhow::Result<()> {
         assert_eq!(decode_raw(b"ab", &model)?, expected, "{shape:?}");
     }
     let two = model(vec![spec("t", ElementType::Bytes, &[2])], 0);
-    check_refusal(
+    check_error(
         b"ab",
         &two,
         "input `t`: a raw request takes a BYTES input of a single element",
@@ -102,7 +102,7 @@ fn exactly_one_input_must_be_required() -> anyhow::Result<()> {
         let expected = format!(
             "a raw request, one without JSON, takes a model with exactly one required input; this one has {count}"
         );
-        check_refusal(&[1, 2], &model, &expected);
+        check_error(&[1, 2], &model, &expected);
     }
     Ok(())
 }
@@ -121,23 +121,23 @@ fn an_empty_body_is_raw_with_and_without_the_header() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_raw_request_is_answered_in_binary_unless_it_asks_for_json_by_name() -> anyhow::Result<()> {
+fn the_response_to_a_raw_request_is_binary_unless_json_is_accepted() -> anyhow::Result<()> {
     let model = model(vec![spec("x", ElementType::Uint8, &[1])], 0);
-    let cases: [(&[&str], Form); 7] = [
-        (&[], Form::Binary),
-        (&["*/*"], Form::Binary),
-        (&["application/*"], Form::Binary),
-        (&["application/octet-stream"], Form::Binary),
-        (&["application/json"], Form::Json),
+    let cases: [(&[&str], OutputForm); 7] = [
+        (&[], OutputForm::Binary),
+        (&["*/*"], OutputForm::Binary),
+        (&["application/*"], OutputForm::Binary),
+        (&["application/octet-stream"], OutputForm::Binary),
+        (&["application/json"], OutputForm::Json),
         (
             &["text/plain", "*/*;q=0.1, Application/JSON;q=0.9"],
-            Form::Json,
+            OutputForm::Json,
         ),
-        (&["application/jsonp"], Form::Binary),
+        (&["application/jsonp"], OutputForm::Binary),
     ];
     for (accept, form) in cases {
         let (request, reply) = codec(Some(0), accept).decode(Bytes::from_static(b"a"), &model)?;
-        assert_eq!(reply, Reply::to_raw_request(form), "{accept:?}");
+        assert_eq!(reply, Reply::for_raw_request(form), "{accept:?}");
         assert!(request.outputs.is_empty() && request.parameters.is_empty());
     }
     Ok(())

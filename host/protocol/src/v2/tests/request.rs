@@ -4,15 +4,15 @@ use super::*;
 use wisp_tensor::{Parameter, ParameterValue};
 
 /// Checks that each body is rejected with a message that begins with the expected text.
-fn check_refusals(cases: &[(&str, &str)]) {
+fn check_errors(cases: &[(&str, &str)]) {
     for (json, expected) in cases {
-        let text = refusal(decode(json));
+        let text = error_text(decode(json));
         assert!(text.starts_with(expected), "{json}\n got {text}");
     }
 }
 
 #[test]
-fn members_stand_in_any_order_and_unknown_ones_are_ignored() -> anyhow::Result<()> {
+fn members_may_have_any_order_and_unknown_ones_are_ignored() -> anyhow::Result<()> {
     let bodies = [
         r#"{"id":"7","inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1.5,-2]}],"outputs":[{"name":"y"}]}"#,
         r#"{"outputs":[{"parameters":null,"name":"y"}],"inputs":[{"data":[[1.5,-2]],"datatype":"FP32","shape":[1,2],"name":"x"}],"id":"7"}"#,
@@ -23,7 +23,7 @@ fn members_stand_in_any_order_and_unknown_ones_are_ignored() -> anyhow::Result<(
     ];
     for body in bodies {
         let (request, reply) = decode(body)?;
-        let expected = tensor("x", ElementType::Fp32, &[1, 2], &singles(&[1.5, -2.0]));
+        let expected = tensor("x", ElementType::Fp32, &[1, 2], &f32_bytes(&[1.5, -2.0]));
         assert_eq!(request.inputs, [expected]);
         assert_eq!(request.outputs, ["y"]);
         assert_eq!(request.parameters, []);
@@ -44,8 +44,8 @@ fn absent_and_null_members_mean_the_same() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_is_not_json_is_refused() {
-    check_refusals(&[
+fn invalid_json_is_rejected() {
+    check_errors(&[
         (
             "x",
             "the body is not valid JSON: expected value at line 1 column 1",
@@ -67,14 +67,14 @@ fn what_is_not_json_is_refused() {
     let invalid = b"{\"inputs\":[],\"unknown\":\"\xff\"}";
     let result = codec(None, &[]).decode(Bytes::from_static(invalid), &two_inputs());
     assert_eq!(
-        refusal(result),
+        error_text(result),
         "the body is not valid JSON: it is not UTF-8"
     );
 }
 
 #[test]
-fn what_is_not_the_request_object_is_refused_without_internal_names() {
-    check_refusals(&[
+fn the_error_for_a_wrong_document_contains_no_internal_names() {
+    check_errors(&[
         (
             "[]",
             "the body is not valid: invalid type: sequence, expected an object",
@@ -140,7 +140,7 @@ fn what_is_not_the_request_object_is_refused_without_internal_names() {
 }
 
 #[test]
-fn a_refusal_does_not_grow_with_the_request() {
+fn the_length_of_an_error_is_limited() {
     let long = "x".repeat(100_000);
     let bodies = [
         format!(r#"{{"inputs":"{long}"}}"#),
@@ -150,13 +150,13 @@ fn a_refusal_does_not_grow_with_the_request() {
         format!(r#"{{"inputs":[],"outputs":[{{"name":"{long}"}}]}}"#),
     ];
     for body in bodies {
-        let text = refusal(decode(&body));
+        let text = error_text(decode(&body));
         assert!(text.len() < 400, "{text}");
     }
 }
 
 #[test]
-fn what_an_answer_repeats_is_no_longer_than_it_may_be() -> anyhow::Result<()> {
+fn ids_and_names_have_a_length_limit() -> anyhow::Result<()> {
     let (fits, long) = ("i".repeat(1024), "i".repeat(1025));
     for (text, is_answered) in [(&fits, true), (&long, false)] {
         for (body, said) in [
@@ -171,7 +171,7 @@ fn what_an_answer_repeats_is_no_longer_than_it_may_be() -> anyhow::Result<()> {
         ] {
             match is_answered {
                 true => drop(decode(&body)?),
-                false => assert!(refusal(decode(&body)).contains(said), "{said}"),
+                false => assert!(error_text(decode(&body)).contains(said), "{said}"),
             }
         }
     }
@@ -179,8 +179,8 @@ fn what_an_answer_repeats_is_no_longer_than_it_may_be() -> anyhow::Result<()> {
 }
 
 #[test]
-fn an_input_has_one_content_of_a_known_datatype() {
-    check_refusals(&[
+fn an_input_has_exactly_one_content_and_a_known_datatype() {
+    check_errors(&[
         (
             r#"{"inputs":[{"name":"x","shape":[1],"datatype":"fp32","data":[1]}]}"#,
             "input `x`: `fp32` is no datatype",
@@ -217,8 +217,8 @@ fn an_input_has_one_content_of_a_known_datatype() {
 }
 
 #[test]
-fn names_and_members_are_given_once() {
-    check_refusals(&[
+fn duplicate_names_and_members_are_rejected() {
+    check_errors(&[
         (
             r#"{"inputs":[],"inputs":[]}"#,
             "the body is not valid: duplicate field `inputs`",
@@ -255,24 +255,24 @@ fn names_and_members_are_given_once() {
 }
 
 #[test]
-fn more_tensors_than_the_model_has_are_refused() {
+fn more_tensors_than_the_model_has_are_rejected() {
     let input = r#"{"name":"x","shape":[1],"datatype":"FP32","data":[1]}"#;
     let three = format!(r#"{{"inputs":[{input},{input},{input}]}}"#);
     assert_eq!(
-        refusal(decode(&three)),
+        error_text(decode(&three)),
         "the model has 2 inputs, the request gives 3"
     );
     let outputs = r#"{"inputs":[],"outputs":[{"name":"a"},{"name":"b"},{"name":"c"}]}"#;
     assert_eq!(
-        refusal(decode(outputs)),
+        error_text(decode(outputs)),
         "the model has 2 outputs, the request asks for 3"
     );
     let many = format!(r#"{{"inputs":[{}]}}"#, vec![input; 10_000].join(","));
-    assert!(refusal(decode(&many)).contains("more than 1024 elements"));
+    assert!(error_text(decode(&many)).contains("more than 1024 elements"));
 }
 
 #[test]
-fn parameters_keep_their_types_and_reserved_ones_stay_here() -> anyhow::Result<()> {
+fn parameters_keep_their_types_and_reserved_ones_are_removed() -> anyhow::Result<()> {
     let (request, _) = decode(
         r#"{"inputs":[],"parameters":{"b":true,"i":-5,"u":18446744073709551615,"m":9223372036854775807,"d":0.1,"f":1.0,"s":"t\n",
             "sequence_id":1,"sequence_start":true,"sequence_end":true,"priority":1,"timeout":5,"headers":{"a":[]},
@@ -296,21 +296,21 @@ fn parameters_keep_their_types_and_reserved_ones_stay_here() -> anyhow::Result<(
 }
 
 #[test]
-fn a_parameter_that_is_no_plain_value_is_named() {
+fn the_error_for_an_invalid_parameter_contains_its_name() {
     for value in ["null", "[1]", r#"{"a":1}"#] {
-        let text = refusal(decode(&format!(
+        let text = error_text(decode(&format!(
             r#"{{"inputs":[],"parameters":{{"p":{value}}}}}"#
         )));
         let expected = "expected parameter `p` to be true, false, a number or a string";
         assert!(text.contains(expected), "{text}");
     }
-    let text = refusal(decode(r#"{"inputs":[],"parameters":{"p":1e400}}"#));
+    let text = error_text(decode(r#"{"inputs":[],"parameters":{"p":1e400}}"#));
     assert!(
         text.starts_with("the body is not valid JSON: number out of range"),
         "{text}"
     );
     let many: Vec<String> = (0..257).map(|n| format!(r#""p{n}":1"#)).collect();
-    let text = refusal(decode(&format!(
+    let text = error_text(decode(&format!(
         r#"{{"inputs":[],"parameters":{{{}}}}}"#,
         many.join(",")
     )));
@@ -318,7 +318,7 @@ fn a_parameter_that_is_no_plain_value_is_named() {
 }
 
 #[test]
-fn what_we_leave_out_is_refused_and_not_ignored() {
+fn unsupported_features_are_rejected() {
     let cases = [
         (
             r#"{"inputs":[],"outputs":[{"name":"y","parameters":{"shared_memory_region":"r","shared_memory_byte_size":4}}]}"#,
@@ -337,22 +337,22 @@ fn what_we_leave_out_is_refused_and_not_ignored() {
 }
 
 #[test]
-fn deep_nesting_and_endless_numbers_are_refused_without_harm() {
+fn deep_nesting_and_long_numbers_are_rejected() {
     let deep = "[".repeat(1_000_000);
     let input = |data: &str| {
         format!(r#"{{"inputs":[{{"name":"x","shape":[1],"datatype":"FP32","data":{data}}}]}}"#)
     };
-    refusal(decode(&deep));
-    refusal(decode(&input(&deep)));
-    refusal(decode(&format!(r#"{{"inputs":[],"unknown":{deep}}}"#)));
-    refusal(decode(&format!(
+    error_text(decode(&deep));
+    error_text(decode(&input(&deep)));
+    error_text(decode(&format!(r#"{{"inputs":[],"unknown":{deep}}}"#)));
+    error_text(decode(&format!(
         r#"{{"inputs":[],"parameters":{{"p":{deep}}}}}"#
     )));
     let closed = format!("{deep}{}", "]".repeat(1_000_000));
     let expected = "input `x`: `data` is neither flat nor nested exactly as shape [1]";
-    assert_eq!(refusal(decode(&input(&closed))), expected);
+    assert_eq!(error_text(decode(&input(&closed))), expected);
     let endless = "9".repeat(1_000_000);
-    let text = refusal(decode(&input(&format!("[{endless}]"))));
+    let text = error_text(decode(&input(&format!("[{endless}]"))));
     assert_eq!(
         text,
         "input `x`: element 0 of `data` is not a number within the range of FP32"
@@ -360,7 +360,7 @@ fn deep_nesting_and_endless_numbers_are_refused_without_harm() {
 }
 
 #[test]
-fn classes_are_asked_for_by_their_number_and_of_numbers() {
+fn classes_are_requested_by_count_for_numeric_outputs() {
     let asked = |output: &str, count: &str| {
         decode(&format!(
             r#"{{"inputs":[],"outputs":[{{"name":"{output}","parameters":{{"classification":{count}}}}}]}}"#
@@ -396,7 +396,7 @@ fn classes_are_asked_for_by_their_number_and_of_numbers() {
             "output `label`: it is BYTES, of which there are no classes",
         ),
     ] {
-        let text = refusal(asked(output, count));
+        let text = error_text(asked(output, count));
         assert!(text.starts_with(expected), "{text}");
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// A response's body and the headers that depend on it. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedReply {
+pub struct EncodedResponse {
     pub content_type: &'static str,
     /// The value of [`HEADER_LENGTH`](crate::v2::HEADER_LENGTH), if the response needs it.
     pub header_length: Option<usize>,
@@ -13,10 +13,10 @@ pub struct EncodedReply {
     pub chunks: Vec<Bytes>,
 }
 
-impl EncodedReply {
+impl EncodedResponse {
     /// Creates a body that is a single piece of JSON.
-    pub(crate) fn json(text: Vec<u8>) -> EncodedReply {
-        EncodedReply {
+    pub(crate) fn json(text: Vec<u8>) -> EncodedResponse {
+        EncodedResponse {
             content_type: "application/json",
             header_length: None,
             chunks: vec![Bytes::from(text)],

@@ -1,20 +1,20 @@
 //! Decoding of nested arrays into the bytes of a tensor, with the datatype and shape of a signature.
 
 use super::element::{float, half, integer, read_bool, read_bytes};
-use super::error::Problem;
+use super::error::ValueError;
 use super::half;
-use super::reader::{Kind, Reader};
+use super::reader::{Reader, ValueKind};
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{Dimension, ElementType};
 
 /// The strictness of the nesting of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum ArrayForm {
     /// An array per axis.
     Nested,
     /// As `Nested`, or all elements in one flat array, or a single bare element, if that determines
     /// the shape.
-    Loose,
+    Any,
 }
 
 /// Appends the elements of the value ahead to `content`, and returns the size of each axis, which
@@ -22,10 +22,10 @@ pub(crate) enum Form {
 pub(super) fn read(
     reader: &mut Reader,
     (element_type, shape): (ElementType, &[Dimension]),
-    form: Form,
+    form: ArrayForm,
     content: &mut Vec<u8>,
-) -> Result<Vec<u32>, Problem> {
-    let walk = Walk {
+) -> Result<Vec<u32>, ValueError> {
+    let tensor = TensorReader {
         element_type,
         shape,
         sizes: vec![None; shape.len()],
@@ -33,25 +33,25 @@ pub(super) fn read(
         content,
     };
     match element_type {
-        ElementType::Bool => walk.read(reader, form, read_bool),
-        ElementType::Uint8 => walk.read(reader, form, integer!(u8)),
-        ElementType::Uint16 => walk.read(reader, form, integer!(u16)),
-        ElementType::Uint32 => walk.read(reader, form, integer!(u32)),
-        ElementType::Uint64 => walk.read(reader, form, integer!(u64)),
-        ElementType::Int8 => walk.read(reader, form, integer!(i8)),
-        ElementType::Int16 => walk.read(reader, form, integer!(i16)),
-        ElementType::Int32 => walk.read(reader, form, integer!(i32)),
-        ElementType::Int64 => walk.read(reader, form, integer!(i64)),
-        ElementType::Fp32 => walk.read(reader, form, float!(f32)),
-        ElementType::Fp64 => walk.read(reader, form, float!(f64)),
-        ElementType::Fp16 => walk.read(reader, form, half!(half::FP16)),
-        ElementType::Bf16 => walk.read(reader, form, half!(half::BF16)),
-        ElementType::Bytes => walk.read(reader, form, read_bytes),
+        ElementType::Bool => tensor.read(reader, form, read_bool),
+        ElementType::Uint8 => tensor.read(reader, form, integer!(u8)),
+        ElementType::Uint16 => tensor.read(reader, form, integer!(u16)),
+        ElementType::Uint32 => tensor.read(reader, form, integer!(u32)),
+        ElementType::Uint64 => tensor.read(reader, form, integer!(u64)),
+        ElementType::Int8 => tensor.read(reader, form, integer!(i8)),
+        ElementType::Int16 => tensor.read(reader, form, integer!(i16)),
+        ElementType::Int32 => tensor.read(reader, form, integer!(i32)),
+        ElementType::Int64 => tensor.read(reader, form, integer!(i64)),
+        ElementType::Fp32 => tensor.read(reader, form, float!(f32)),
+        ElementType::Fp64 => tensor.read(reader, form, float!(f64)),
+        ElementType::Fp16 => tensor.read(reader, form, half!(half::FP16)),
+        ElementType::Bf16 => tensor.read(reader, form, half!(half::BF16)),
+        ElementType::Bytes => tensor.read(reader, form, read_bytes),
     }
 }
 
 /// The state of decoding one value.
-struct Walk<'a> {
+struct TensorReader<'a> {
     element_type: ElementType,
     shape: &'a [Dimension],
     /// The length of the first array at each depth, once it has ended.
@@ -61,16 +61,16 @@ struct Walk<'a> {
     content: &'a mut Vec<u8>,
 }
 
-impl Walk<'_> {
+impl TensorReader<'_> {
     fn read(
         mut self,
         reader: &mut Reader,
-        form: Form,
+        form: ArrayForm,
         element: impl Fn(&mut Reader, &mut Vec<u8>) -> Option<()>,
-    ) -> Result<Vec<u32>, Problem> {
-        let is_list = reader.kind()? == Kind::List;
-        let is_nested = is_list && reader.kind_of_first() == Some(Kind::List);
-        if form == Form::Nested || is_nested {
+    ) -> Result<Vec<u32>, ValueError> {
+        let is_list = reader.kind()? == ValueKind::Array;
+        let is_nested = is_list && reader.kind_of_first() == Some(ValueKind::Array);
+        if form == ArrayForm::Nested || is_nested {
             self.nested(reader, 0, &element)?;
             return self.sizes();
         }
@@ -78,7 +78,7 @@ impl Walk<'_> {
             true => self.elements(reader, &element)?,
             false => self.element(reader, &element)?,
         }
-        resolve(self.shape, self.position).ok_or_else(|| Problem::Flat {
+        resolve(self.shape, self.position).ok_or_else(|| ValueError::Flat {
             actual: self.position,
             expected: self.expected(),
         })
@@ -90,11 +90,11 @@ impl Walk<'_> {
         reader: &mut Reader,
         depth: usize,
         element: &impl Fn(&mut Reader, &mut Vec<u8>) -> Option<()>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ValueError> {
         if depth == self.shape.len() {
             return self.element(reader, element);
         }
-        if reader.kind()? != Kind::List {
+        if reader.kind()? != ValueKind::Array {
             return Err(self.nesting());
         }
         let mut length = 0usize;
@@ -103,7 +103,7 @@ impl Walk<'_> {
             self.elements(reader, element)?;
             length = self.position - before;
         } else {
-            reader.list(|reader| {
+            reader.array(|reader| {
                 length += 1;
                 self.nested(reader, depth + 1, element)
             })?;
@@ -111,7 +111,7 @@ impl Walk<'_> {
         let length = u32::try_from(length).map_err(|_| wisp_tensor::TensorError::Size)?;
         match *self.sizes[depth].get_or_insert(length) == length {
             true => Ok(()),
-            false => Err(Problem::Ragged),
+            false => Err(ValueError::Ragged),
         }
     }
 
@@ -120,23 +120,23 @@ impl Walk<'_> {
         &mut self,
         reader: &mut Reader,
         element: &impl Fn(&mut Reader, &mut Vec<u8>) -> Option<()>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ValueError> {
         if let Some(count) = reader.numbers(self.element_type, self.content) {
             self.position += count;
             return Ok(());
         }
-        reader.list(|reader| self.element(reader, element))
+        reader.array(|reader| self.element(reader, element))
     }
 
     fn element(
         &mut self,
         reader: &mut Reader,
         element: &impl Fn(&mut Reader, &mut Vec<u8>) -> Option<()>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ValueError> {
         if element(reader, self.content).is_none() {
             return Err(match reader.kind() {
-                Ok(Kind::List) => self.nesting(),
-                _ => Problem::Element {
+                Ok(ValueKind::Array) => self.nesting(),
+                _ => ValueError::Element {
                     position: self.position,
                     element_type: self.element_type,
                 },
@@ -148,7 +148,7 @@ impl Walk<'_> {
 
     /// Returns the size of each axis. An axis within an empty array has its declared size, 0 if
     /// variable.
-    fn sizes(&self) -> Result<Vec<u32>, Problem> {
+    fn sizes(&self) -> Result<Vec<u32>, ValueError> {
         let known = self.sizes.iter().zip(self.shape);
         let sizes: Vec<u32> = known
             .clone()
@@ -162,15 +162,15 @@ impl Walk<'_> {
         };
         match sizes.iter().zip(self.shape).all(fits) {
             true => Ok(sizes),
-            false => Err(Problem::Shape {
+            false => Err(ValueError::Shape {
                 actual: format!("{sizes:?}").into(),
                 expected: self.expected(),
             }),
         }
     }
 
-    fn nesting(&self) -> Problem {
-        Problem::Nesting {
+    fn nesting(&self) -> ValueError {
+        ValueError::Nesting {
             expected: self.expected(),
             depth: self.shape.len(),
         }

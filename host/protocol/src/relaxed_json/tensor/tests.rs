@@ -11,20 +11,20 @@ fn read_as(
     text: &str,
     element_type: ElementType,
     shape: &[i64],
-    form: Form,
-) -> Result<(Vec<u32>, Vec<u8>), Problem> {
+    form: ArrayForm,
+) -> Result<(Vec<u32>, Vec<u8>), ValueError> {
     let mut content = Vec::new();
     let declared = (element_type, &*dimensions(shape));
     let sizes = read(&mut Reader::new(text), declared, form, &mut content)?;
     Ok((sizes, content))
 }
 
-fn sizes(text: &str, shape: &[i64], form: Form) -> Result<Vec<u32>, Problem> {
+fn sizes(text: &str, shape: &[i64], form: ArrayForm) -> Result<Vec<u32>, ValueError> {
     read_as(text, ElementType::Uint8, shape, form).map(|(sizes, _)| sizes)
 }
 
 #[test]
-fn lists_nest_as_the_shape_says_and_fill_its_variable_axes() -> anyhow::Result<()> {
+fn arrays_nest_like_the_shape_and_determine_variable_axes() -> anyhow::Result<()> {
     let cases: [(&str, &[i64], &[u32]); 8] = [
         ("7", &[], &[]),
         (" [1 , 2] ", &[-1], &[2]),
@@ -36,13 +36,13 @@ fn lists_nest_as_the_shape_says_and_fill_its_variable_axes() -> anyhow::Result<(
         ("[[],[]]", &[2, 0], &[2, 0]),
     ];
     for (text, shape, expected) in cases {
-        assert_eq!(sizes(text, shape, Form::Nested)?, expected, "{text}");
+        assert_eq!(sizes(text, shape, ArrayForm::Nested)?, expected, "{text}");
     }
     Ok(())
 }
 
 #[test]
-fn other_nestings_are_refused_by_name() {
+fn other_nestings_are_rejected() {
     let cases: [(&str, &[i64], &str); 10] = [
         (
             "1",
@@ -84,13 +84,13 @@ fn other_nestings_are_refused_by_name() {
         ),
     ];
     for (text, shape, expected) in cases {
-        let problem = sizes(text, shape, Form::Nested).unwrap_err();
-        assert_eq!(problem.to_string(), expected, "{text}");
+        let error = sizes(text, shape, ArrayForm::Nested).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{text}");
     }
 }
 
 #[test]
-fn loose_values_may_be_flat_or_bare_where_the_shape_is_clear() {
+fn values_may_be_flat_or_bare_if_that_determines_the_shape() {
     type Case = (&'static str, &'static [i64], Option<&'static [u32]>);
     let cases: [Case; 14] = [
         ("7", &[], Some(&[])),
@@ -109,33 +109,38 @@ fn loose_values_may_be_flat_or_bare_where_the_shape_is_clear() {
         ("[1,[2]]", &[2], None),
     ];
     for (text, shape, expected) in cases {
-        let found = sizes(text, shape, Form::Loose).ok();
+        let found = sizes(text, shape, ArrayForm::Any).ok();
         assert_eq!(found.as_deref(), expected, "{text} as {shape:?}");
     }
-    let problem = sizes("[1,2,3,4]", &[-1, 3], Form::Loose).unwrap_err();
+    let error = sizes("[1,2,3,4]", &[-1, 3], ArrayForm::Any).unwrap_err();
     let expected = "a flat list of 4 does not fill shape [-1, 3]: nest it as the shape says";
-    assert_eq!(problem.to_string(), expected);
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]
-fn a_declared_size_allocates_nothing() {
+fn a_declared_size_is_not_allocated() {
     let huge = [i64::from(u32::MAX), i64::from(u32::MAX)];
-    for form in [Form::Nested, Form::Loose] {
+    for form in [ArrayForm::Nested, ArrayForm::Any] {
         assert!(sizes("[1]", &huge, form).is_err());
         assert!(sizes("[[1]]", &huge, form).is_err());
     }
 }
 
 #[test]
-fn integers_are_whole_in_range_and_exact() -> anyhow::Result<()> {
+fn integers_are_in_range_and_exact() -> anyhow::Result<()> {
     let (_, content) = read_as(
         "18446744073709551615",
         ElementType::Uint64,
         &[],
-        Form::Nested,
+        ArrayForm::Nested,
     )?;
     assert_eq!(content, u64::MAX.to_le_bytes());
-    let (_, content) = read_as("9007199254740993", ElementType::Int64, &[], Form::Nested)?;
+    let (_, content) = read_as(
+        "9007199254740993",
+        ElementType::Int64,
+        &[],
+        ArrayForm::Nested,
+    )?;
     assert_eq!(content, 9_007_199_254_740_993i64.to_le_bytes());
     for wrong in [
         "256",
@@ -149,17 +154,17 @@ fn integers_are_whole_in_range_and_exact() -> anyhow::Result<()> {
         "NaN",
         "Infinity",
     ] {
-        let problem = read_as(
+        let error = read_as(
             &format!("[1,{wrong}]"),
             ElementType::Uint8,
             &[2],
-            Form::Nested,
+            ArrayForm::Nested,
         );
-        let expected = Problem::Element {
+        let expected = ValueError::Element {
             position: 1,
             element_type: ElementType::Uint8,
         };
-        assert_eq!(problem, Err(expected), "{wrong}");
+        assert_eq!(error, Err(expected), "{wrong}");
     }
     Ok(())
 }
@@ -167,7 +172,7 @@ fn integers_are_whole_in_range_and_exact() -> anyhow::Result<()> {
 #[test]
 fn floats_are_rounded_once_and_may_be_nan_or_infinite() -> anyhow::Result<()> {
     let text = "[0.1,-2,1e-45,16777217,NaN,Infinity,-Infinity]";
-    let (_, content) = read_as(text, ElementType::Fp32, &[-1], Form::Nested)?;
+    let (_, content) = read_as(text, ElementType::Fp32, &[-1], ArrayForm::Nested)?;
     let numbers = content
         .as_chunks()
         .0
@@ -187,7 +192,7 @@ fn floats_are_rounded_once_and_may_be_nan_or_infinite() -> anyhow::Result<()> {
         (ElementType::Fp64, "null"),
     ] {
         assert!(
-            read_as(wrong, element_type, &[], Form::Nested).is_err(),
+            read_as(wrong, element_type, &[], ArrayForm::Nested).is_err(),
             "{wrong}"
         );
     }
@@ -195,9 +200,9 @@ fn floats_are_rounded_once_and_may_be_nan_or_infinite() -> anyhow::Result<()> {
 }
 
 #[test]
-fn strings_may_be_written_in_base64() -> anyhow::Result<()> {
+fn strings_may_be_base64() -> anyhow::Result<()> {
     let text = r#"["a\n\u00e9", {"b64":"/wA="}, { "b64" : "YQ" }, {"b64":""}]"#;
-    let (sizes, content) = read_as(text, ElementType::Bytes, &[-1], Form::Nested)?;
+    let (sizes, content) = read_as(text, ElementType::Bytes, &[-1], ArrayForm::Nested)?;
     assert_eq!(sizes, [4]);
     assert_eq!(
         content,
@@ -213,15 +218,15 @@ fn strings_may_be_written_in_base64() -> anyhow::Result<()> {
         r#"{}"#,
         r#""\ud800""#,
     ] {
-        let problem = read_as(wrong, ElementType::Bytes, &[], Form::Nested).unwrap_err();
+        let error = read_as(wrong, ElementType::Bytes, &[], ArrayForm::Nested).unwrap_err();
         let expected = r#"element 0 is not a string or {"b64": its bytes in base64}"#;
-        assert_eq!(problem.to_string(), expected, "{wrong}");
+        assert_eq!(error.to_string(), expected, "{wrong}");
     }
     Ok(())
 }
 
 #[test]
-fn numbers_of_two_bytes_are_numbers_like_others() -> anyhow::Result<()> {
+fn two_byte_floats_are_decoded_like_other_numbers() -> anyhow::Result<()> {
     let text = "[1,-2.5,0.1,NaN,-Infinity]";
     let bits = |content: Vec<u8>| -> Vec<u16> {
         let pairs = content.chunks_exact(2);
@@ -229,9 +234,9 @@ fn numbers_of_two_bytes_are_numbers_like_others() -> anyhow::Result<()> {
             .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
             .collect()
     };
-    let (_, halves) = read_as(text, ElementType::Fp16, &[5], Form::Nested)?;
+    let (_, halves) = read_as(text, ElementType::Fp16, &[5], ArrayForm::Nested)?;
     assert_eq!(bits(halves), [0x3c00, 0xc100, 0x2e66, 0x7e00, 0xfc00]);
-    let (_, brains) = read_as(text, ElementType::Bf16, &[5], Form::Nested)?;
+    let (_, brains) = read_as(text, ElementType::Bf16, &[5], ArrayForm::Nested)?;
     assert_eq!(bits(brains), [0x3f80, 0xc020, 0x3dcd, 0x7fc0, 0xff80]);
     for (wrong, element_type) in [
         ("65520", ElementType::Fp16),
@@ -240,23 +245,23 @@ fn numbers_of_two_bytes_are_numbers_like_others() -> anyhow::Result<()> {
         ("\"1\"", ElementType::Fp16),
         ("true", ElementType::Bf16),
     ] {
-        let problem = read_as(wrong, element_type, &[], Form::Nested).unwrap_err();
+        let error = read_as(wrong, element_type, &[], ArrayForm::Nested).unwrap_err();
         let expected = format!(
             "element 0 is not a number within the range of {element_type}, NaN or Infinity"
         );
-        assert_eq!(problem.to_string(), expected, "{wrong}");
+        assert_eq!(error.to_string(), expected, "{wrong}");
     }
     Ok(())
 }
 
 #[test]
-fn truth_values_are_words() {
+fn bools_are_true_or_false() {
     for wrong in ["1", "\"true\"", "null"] {
         assert!(
-            read_as(wrong, ElementType::Bool, &[], Form::Nested).is_err(),
+            read_as(wrong, ElementType::Bool, &[], ArrayForm::Nested).is_err(),
             "{wrong}"
         );
     }
-    let (_, content) = read_as("[true,false]", ElementType::Bool, &[2], Form::Nested).unwrap();
+    let (_, content) = read_as("[true,false]", ElementType::Bool, &[2], ArrayForm::Nested).unwrap();
     assert_eq!(content, [1, 0]);
 }

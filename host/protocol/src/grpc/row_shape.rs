@@ -4,7 +4,7 @@ use wisp_tensor::Dimension;
 
 /// The error for a number of elements that does not fit a declared shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RowError {
+pub(super) enum RowShapeError {
     #[error("a row takes {expected} elements, not {actual}")]
     Count { expected: usize, actual: usize },
     #[error("a row takes a multiple of {step} elements, not {actual}")]
@@ -17,13 +17,13 @@ pub(super) enum RowError {
 
 /// Returns the sizes of a row of shape `declared` with `actual` elements. The count determines at most
 /// one variable axis.
-pub(super) fn fit(declared: &[Dimension], actual: usize) -> Result<Vec<u32>, RowError> {
+pub(super) fn fit(declared: &[Dimension], actual: usize) -> Result<Vec<u32>, RowShapeError> {
     let mut step = 1usize;
     let mut variable = 0;
     for dimension in declared {
         match *dimension {
             Dimension::Fixed(size) => {
-                step = step.checked_mul(size as usize).ok_or(RowError::Size)?;
+                step = step.checked_mul(size as usize).ok_or(RowShapeError::Size)?;
             }
             Dimension::Variable => variable += 1,
         }
@@ -32,13 +32,13 @@ pub(super) fn fit(declared: &[Dimension], actual: usize) -> Result<Vec<u32>, Row
         0 if actual == step => 0,
         0 => {
             let expected = step;
-            return Err(RowError::Count { expected, actual });
+            return Err(RowShapeError::Count { expected, actual });
         }
         1 if actual > 0 && step > 0 && actual.is_multiple_of(step) => {
-            u32::try_from(actual / step).map_err(|_| RowError::Size)?
+            u32::try_from(actual / step).map_err(|_| RowShapeError::Size)?
         }
-        1 => return Err(RowError::Multiple { step, actual }),
-        _ => return Err(RowError::Variable),
+        1 => return Err(RowShapeError::Multiple { step, actual }),
+        _ => return Err(RowShapeError::Variable),
     };
     let sizes = declared.iter().map(|dimension| match *dimension {
         Dimension::Fixed(size) => size,
@@ -53,18 +53,24 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn elements_settle_one_variable_axis() {
+    fn the_element_count_determines_one_variable_axis() {
         let fixed = [Dimension::Fixed(2), Dimension::Fixed(3)];
         assert_eq!(fit(&fixed, 6), Ok(vec![2, 3]));
         let (expected, actual) = (6, 5);
-        assert_eq!(fit(&fixed, 5), Err(RowError::Count { expected, actual }));
+        assert_eq!(
+            fit(&fixed, 5),
+            Err(RowShapeError::Count { expected, actual })
+        );
         let variable = [Dimension::Variable, Dimension::Fixed(3)];
         assert_eq!(fit(&variable, 6), Ok(vec![2, 3]));
         for actual in [0, 5] {
-            let refused = Err(RowError::Multiple { step: 3, actual });
+            let refused = Err(RowShapeError::Multiple { step: 3, actual });
             assert_eq!(fit(&variable, actual), refused);
         }
-        assert_eq!(fit(&[Dimension::Variable; 2], 4), Err(RowError::Variable));
+        assert_eq!(
+            fit(&[Dimension::Variable; 2], 4),
+            Err(RowShapeError::Variable)
+        );
         assert_eq!(fit(&[], 1), Ok(vec![]));
     }
 
@@ -72,7 +78,7 @@ mod tests {
         #![proptest_config(crate::fixture::cases())]
 
         #[test]
-        fn what_fits_has_exactly_so_many_elements(
+        fn a_fitted_shape_has_the_given_number_of_elements(
             declared in proptest::collection::vec(proptest::option::of(0u32..5), 0..5),
             count in 0usize..50,
         ) {

@@ -28,7 +28,7 @@ impl Format {
 }
 
 /// Converts an FP16 number to an f32, exactly.
-pub(super) fn single_of_half(bits: u16) -> f32 {
+pub(super) fn f16_to_f32(bits: u16) -> f32 {
     const SMALLEST_HALF: f32 = 1.0 / (1u32 << 24) as f32;
     let sign = u32::from(bits & 0x8000) << 16;
     let exponent = u32::from(bits >> 10 & 0x1f);
@@ -43,7 +43,7 @@ pub(super) fn single_of_half(bits: u16) -> f32 {
 }
 
 /// Converts a BF16 number to an f32, exactly.
-pub(super) fn single_of_brain(bits: u16) -> f32 {
+pub(super) fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn every_number_is_the_nearest_to_itself() {
         for bits in 0..=u16::MAX {
-            for (format, single) in [(FP16, single_of_half(bits)), (BF16, single_of_brain(bits))] {
+            for (format, single) in [(FP16, f16_to_f32(bits)), (BF16, bf16_to_f32(bits))] {
                 let back = nearest(f64::from(single), format);
                 // All NaNs are converted to the same one, except for the sign.
                 if !single.is_nan() {
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn between_two_the_nearer_is_taken_and_half_way_the_even_one() {
         for low in 0..0x7bff_u16 {
-            let (below, above) = (single_of_half(low), single_of_half(low + 1));
+            let (below, above) = (f16_to_f32(low), f16_to_f32(low + 1));
             let middle = f64::midpoint(f64::from(below), f64::from(above));
             let even = low + (low & 1);
             assert_eq!(nearest(middle, FP16), even, "{middle}");

@@ -2,23 +2,23 @@
 
 use crate::call::{InferResponse, ModelDescription};
 use crate::grpc::EncodeError;
-use crate::grpc::answer::{single, text};
 use crate::grpc::message::prediction::predict_response::Prediction;
 use crate::grpc::message::prediction::{BatchPredictResponse, PredictResponse};
-use crate::predict::outcome::{self, Outcome, Predictions};
+use crate::grpc::value::{f32_value, string};
+use crate::predict::mapping::{self, PredictionMapping, Predictions};
 
 /// The encoder for the response to one row. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    pub(super) outcome: Outcome,
+    pub(super) mapping: PredictionMapping,
 }
 
 /// The encoder for the response to a batch. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchReply {
-    pub(super) outcome: Outcome,
+    pub(super) mapping: PredictionMapping,
     /// The error of each row that was refused; `None` for the rows of the inference.
-    pub(super) refusals: Vec<Option<String>>,
+    pub(super) row_errors: Vec<Option<String>>,
     /// The number of rows in the inference.
     pub(super) rows: u32,
 }
@@ -31,7 +31,7 @@ impl Reply {
         model: &ModelDescription,
     ) -> Result<PredictResponse, EncodeError> {
         let rows = (model.max_batch_size > 0).then_some(1);
-        encode_row(&self.outcome.find(&response.outputs, rows)?, 0, model)
+        encode_row(&self.mapping.find(&response.outputs, rows)?, 0, model)
     }
 }
 
@@ -42,9 +42,9 @@ impl BatchReply {
         response: &InferResponse,
         model: &ModelDescription,
     ) -> Result<BatchPredictResponse, EncodeError> {
-        let predictions = self.outcome.find(&response.outputs, Some(self.rows))?;
+        let predictions = self.mapping.find(&response.outputs, Some(self.rows))?;
         let mut rows = 0..;
-        let responses = self.refusals.iter().map(|refusal| match refusal {
+        let responses = self.row_errors.iter().map(|error| match error {
             Some(error) => Ok(PredictResponse {
                 error: error.clone(),
                 ..PredictResponse::default()
@@ -64,23 +64,23 @@ fn encode_row(
     model: &ModelDescription,
 ) -> Result<PredictResponse, EncodeError> {
     let prediction = match predictions.prediction(row) {
-        outcome::Prediction::Element(element_type, element) => {
-            match (single(element_type, element), predictions.label()) {
+        mapping::Prediction::Element(element_type, element) => {
+            match (f32_value(element_type, element), predictions.label()) {
                 (Some(number), _) => Some(Prediction::Number(number)),
-                (None, Some(output)) => Some(Prediction::Label(text(output, element)?)),
+                (None, Some(output)) => Some(Prediction::Label(string(output, element)?)),
                 (None, None) => None,
             }
         }
-        outcome::Prediction::Class(class) => Some(Prediction::Number(class as f32)),
-        outcome::Prediction::Unknown => None,
-        outcome::Prediction::Several(output) => {
+        mapping::Prediction::Class(class) => Some(Prediction::Number(class as f32)),
+        mapping::Prediction::Unknown => None,
+        mapping::Prediction::Several(output) => {
             let output = output.name.clone();
             return Err(EncodeError::SeveralValues { output });
         }
     };
     let (element_type, scores) = predictions.probabilities(row).unzip();
     let scores = scores.unwrap_or_default().iter();
-    let probabilities = scores.filter_map(|score| single(element_type?, score));
+    let probabilities = scores.filter_map(|score| f32_value(element_type?, score));
     Ok(PredictResponse {
         prediction,
         probabilities: probabilities.collect(),

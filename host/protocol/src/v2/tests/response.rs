@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::call::InferResponse;
-use crate::v2::{EncodeError, EncodedReply};
+use crate::v2::{EncodeError, EncodedResponse};
 use wisp_tensor::{Parameter, ParameterValue};
 
 fn answer(outputs: Vec<NamedTensor>) -> InferResponse {
@@ -17,7 +17,7 @@ fn scores() -> NamedTensor {
         "y",
         ElementType::Fp32,
         &[1, 3],
-        &singles(&[2.0, -0.1, 1e-7]),
+        &f32_bytes(&[2.0, -0.1, 1e-7]),
     )
 }
 
@@ -26,12 +26,12 @@ fn label() -> NamedTensor {
 }
 
 /// Encodes the response to a request with these members in addition to its inputs.
-fn encode(asked: &str, response: InferResponse) -> Result<EncodedReply, EncodeError> {
+fn encode(asked: &str, response: InferResponse) -> Result<EncodedResponse, EncodeError> {
     let (_, reply) = decode(&format!(r#"{{"inputs":[]{asked}}}"#)).unwrap();
     reply.encode(response, &two_inputs())
 }
 
-fn text(reply: &EncodedReply) -> &str {
+fn text(reply: &EncodedResponse) -> &str {
     str::from_utf8(&reply.chunks[0]).unwrap()
 }
 
@@ -44,7 +44,7 @@ const BINARY_LABEL: &str =
     r#"{"name":"label","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":8}}"#;
 
 #[test]
-fn an_answer_is_json_unless_binary_is_asked_for() -> anyhow::Result<()> {
+fn a_response_is_json_unless_binary_is_requested() -> anyhow::Result<()> {
     let reply = encode("", answer(vec![scores(), label()]))?;
     let expected = format!(
         r#"{{"model_name":"wine","model_version":"7","outputs":[{JSON_SCORES},{JSON_LABEL}]}}"#
@@ -58,7 +58,7 @@ fn an_answer_is_json_unless_binary_is_asked_for() -> anyhow::Result<()> {
 }
 
 #[test]
-fn the_form_is_chosen_per_output_before_the_request() -> anyhow::Result<()> {
+fn the_form_of_an_output_overrides_that_of_the_request() -> anyhow::Result<()> {
     const ALL: &str = r#","parameters":{"binary_data_output":true}"#;
     const NONE: &str = r#","parameters":{"binary_data_output":false}"#;
     let first = |value: bool| {
@@ -85,7 +85,7 @@ fn the_form_is_chosen_per_output_before_the_request() -> anyhow::Result<()> {
 }
 
 #[test]
-fn binary_outputs_follow_the_json_uncopied_and_in_order() -> anyhow::Result<()> {
+fn binary_outputs_follow_the_json_in_order_without_a_copy() -> anyhow::Result<()> {
     let empty = tensor("e", ElementType::Fp64, &[0], &[]);
     let response = answer(vec![scores(), empty, label()]);
     let contents = [0, 2].map(|index| response.outputs[index].tensor.content().clone());
@@ -99,7 +99,7 @@ fn binary_outputs_follow_the_json_uncopied_and_in_order() -> anyhow::Result<()> 
 }
 
 #[test]
-fn id_and_parameters_are_written_when_there_are_any() -> anyhow::Result<()> {
+fn id_and_parameters_are_written_if_present() -> anyhow::Result<()> {
     let parameter = |name: &str, value| Parameter {
         name: name.to_owned(),
         value,
@@ -121,7 +121,7 @@ fn id_and_parameters_are_written_when_there_are_any() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_json_cannot_say_is_refused_with_the_way_out() -> anyhow::Result<()> {
+fn outputs_without_a_json_form_are_rejected_with_a_suggestion() -> anyhow::Result<()> {
     let cases = [
         (
             ElementType::Fp16,
@@ -135,7 +135,7 @@ fn what_json_cannot_say_is_refused_with_the_way_out() -> anyhow::Result<()> {
         ),
         (
             ElementType::Fp32,
-            singles(&[f32::NAN]),
+            f32_bytes(&[f32::NAN]),
             "holds a NaN or an infinity, which JSON cannot say",
         ),
         (
@@ -149,12 +149,12 @@ fn what_json_cannot_say_is_refused_with_the_way_out() -> anyhow::Result<()> {
             "holds bytes that are not UTF-8, which JSON cannot say",
         ),
     ];
-    for (element_type, content, problem) in cases {
+    for (element_type, content, reason) in cases {
         let response = || answer(vec![tensor("y", element_type, &[1], &content)]);
         let error = encode("", response()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         let expected =
-            format!("output `y` {problem}: ask for it with the parameter `binary_data`: true");
+            format!("output `y` {reason}: ask for it with the parameter `binary_data`: true");
         assert_eq!(error.to_string(), expected);
         let way_out = r#","outputs":[{"name":"y","parameters":{"binary_data":true}}]"#;
         assert_eq!(encode(way_out, response())?.chunks[1], content);
@@ -163,7 +163,7 @@ fn what_json_cannot_say_is_refused_with_the_way_out() -> anyhow::Result<()> {
 }
 
 #[test]
-fn an_infinite_parameter_is_the_handlers_mistake() {
+fn an_infinite_parameter_is_a_handler_error() {
     let response = InferResponse {
         outputs: Vec::new(),
         parameters: vec![Parameter {
@@ -175,7 +175,7 @@ fn an_infinite_parameter_is_the_handlers_mistake() {
 }
 
 #[test]
-fn classes_take_the_place_of_their_output_in_either_form() -> anyhow::Result<()> {
+fn classes_replace_their_output_in_both_forms() -> anyhow::Result<()> {
     let asked = |more: &str| {
         format!(r#","outputs":[{{"name":"y","parameters":{{"classification":2{more}}}}}]"#)
     };

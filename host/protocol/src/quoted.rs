@@ -11,10 +11,10 @@ const MAX_CHARACTERS: usize = 64;
 /// A name from a request as error messages show it: in backticks, truncated, with control characters
 /// escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Label(Box<str>);
+pub(crate) struct Quoted(Box<str>);
 
-impl Label {
-    pub(crate) fn new(name: &str) -> Label {
+impl Quoted {
+    pub(crate) fn new(name: &str) -> Quoted {
         let mut shown = String::new();
         for character in name.chars().take(MAX_CHARACTERS) {
             match character.is_control() {
@@ -25,11 +25,11 @@ impl Label {
         if name.chars().nth(MAX_CHARACTERS).is_some() {
             shown.push('…');
         }
-        Label(shown.into())
+        Quoted(shown.into())
     }
 }
 
-impl fmt::Display for Label {
+impl fmt::Display for Quoted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`", self.0)
     }
@@ -40,10 +40,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_neither_grows_with_the_name_nor_breaks_the_line() {
-        assert_eq!(Label::new("x").to_string(), "`x`");
-        assert_eq!(Label::new("a\nb\0").to_string(), "`a\\nb\\u{0}`");
-        let long = Label::new(&"é".repeat(1_000_000)).to_string();
+    fn a_quoted_name_is_truncated_and_stays_on_one_line() {
+        assert_eq!(Quoted::new("x").to_string(), "`x`");
+        assert_eq!(Quoted::new("a\nb\0").to_string(), "`a\\nb\\u{0}`");
+        let long = Quoted::new(&"é".repeat(1_000_000)).to_string();
         assert_eq!(long, format!("`{}…`", "é".repeat(MAX_CHARACTERS)));
     }
 }

@@ -3,7 +3,7 @@
 //! The protocols prefix the messages with the position: the member or the row.
 
 use crate::error::ErrorKind;
-use crate::label::Label;
+use crate::quoted::Quoted;
 use wisp_tensor::{ElementType, TensorError};
 
 /// A syntax error in JSON, with the parser's message. Lifetime: one request.
@@ -13,7 +13,7 @@ pub(crate) struct SyntaxError(pub(super) Box<str>);
 
 /// An error in the value of one input. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Problem {
+pub(crate) enum ValueError {
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
     #[error("element {position} is not {}", expected(*element_type))]
@@ -43,19 +43,19 @@ pub(crate) enum Problem {
 
 /// An error in one row of a request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RowProblem {
+pub(crate) enum RowError {
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
-    #[error("input {name}: {problem}")]
-    Input { name: Label, problem: Problem },
+    #[error("input {name}: {error}")]
+    Input { name: Quoted, error: ValueError },
     #[error("unknown input {name}, expected one of: {expected}")]
-    Unknown { name: Label, expected: Box<str> },
+    Unknown { name: Quoted, expected: Box<str> },
     #[error("input {0} is given twice")]
-    Repeated(Label),
+    Repeated(Quoted),
     #[error("input {0} is missing")]
-    Missing(Label),
+    Missing(Quoted),
     #[error("input {0} must be in all rows or in none")]
-    Uneven(Label),
+    Uneven(Quoted),
     #[error("it must be an object with a value for each input: {expected}")]
     NeedsObject { expected: Box<str> },
     #[error("more than {limit} rows in one request")]
@@ -92,7 +92,7 @@ pub enum EncodeError {
     #[error(
         "output `{output}` has shape {shape}, too many empty lists for JSON: ask for it on the /v2 route"
     )]
-    EmptyLists { output: String, shape: String },
+    EmptyArrays { output: String, shape: String },
     #[error("output `{output}` has several values for each row: ask for it with V2")]
     SeveralValues { output: String },
     #[error(
@@ -113,7 +113,7 @@ impl EncodeError {
             | EncodeError::NotNumbers { .. } => ErrorKind::Handler,
             EncodeError::Rows { .. }
             | EncodeError::Entries { .. }
-            | EncodeError::EmptyLists { .. }
+            | EncodeError::EmptyArrays { .. }
             | EncodeError::SeveralValues { .. }
             | EncodeError::NotUtf8 { .. } => ErrorKind::InvalidRequest,
         }

@@ -26,8 +26,12 @@ fn three_inputs() -> ModelDescription {
     model(inputs, 8)
 }
 
-fn push(rows: &mut Rows, text: &str) -> Result<(), RowProblem> {
-    rows.push_object(&mut Reader::new(text), Form::Nested, &Defaults::default())
+fn push(rows: &mut Rows, text: &str) -> Result<(), RowError> {
+    rows.push_object(
+        &mut Reader::new(text),
+        ArrayForm::Nested,
+        &Defaults::default(),
+    )
 }
 
 #[test]
@@ -47,7 +51,7 @@ fn rows_become_one_tensor_per_input_with_the_batch_first() -> anyhow::Result<()>
 }
 
 #[test]
-fn a_row_that_fails_leaves_no_trace() -> anyhow::Result<()> {
+fn an_invalid_row_is_removed_completely() -> anyhow::Result<()> {
     let model = three_inputs();
     let mut rows = Rows::new(&model).unwrap();
     let cases = [
@@ -69,8 +73,8 @@ fn a_row_that_fails_leaves_no_trace() -> anyhow::Result<()> {
     ];
     for start in ["before", "after"] {
         for (text, expected) in cases {
-            let problem = push(&mut rows, text).unwrap_err().to_string();
-            assert!(problem.starts_with(expected), "{start}: {problem}");
+            let error = push(&mut rows, text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{start}: {error}");
         }
         push(&mut rows, r#"{"x":[1,2],"t":"a","o":5}"#)?;
     }
@@ -95,7 +99,7 @@ fn a_row_that_fails_leaves_no_trace() -> anyhow::Result<()> {
 }
 
 #[test]
-fn an_optional_input_of_a_later_row_is_uneven() -> anyhow::Result<()> {
+fn an_optional_input_must_be_in_all_rows_or_none() -> anyhow::Result<()> {
     let model = three_inputs();
     let mut rows = Rows::new(&model).unwrap();
     push(&mut rows, r#"{"x":[1],"t":"a"}"#)?;
@@ -108,7 +112,7 @@ fn an_optional_input_of_a_later_row_is_uneven() -> anyhow::Result<()> {
 }
 
 #[test]
-fn an_optional_input_may_stand_for_a_required_one_in_all_rows() -> anyhow::Result<()> {
+fn an_optional_input_may_replace_a_required_one_in_all_rows() -> anyhow::Result<()> {
     let model = three_inputs();
     let mut rows = Rows::new(&model).unwrap();
     push(&mut rows, r#"{"o":1}"#)?;
@@ -125,19 +129,19 @@ fn an_optional_input_may_stand_for_a_required_one_in_all_rows() -> anyhow::Resul
 }
 
 #[test]
-fn defaults_fill_gaps_but_not_memory() -> anyhow::Result<()> {
+fn defaults_fill_missing_inputs_within_a_limit() -> anyhow::Result<()> {
     let model = three_inputs();
     let mut rows = Rows::new(&model).unwrap();
     let long = format!(r#"{{"t":"{}","x":[7]}}"#, "x".repeat(1 << 20));
-    let defaults = rows.defaults(&mut Reader::new(&long), Form::Loose)?;
+    let defaults = rows.defaults(&mut Reader::new(&long), ArrayForm::Any)?;
     for own in [r#"{"t":"a"}"#, r#"{"t":"b","x":[8]}"#] {
-        rows.push_object(&mut Reader::new(own), Form::Loose, &defaults)?;
+        rows.push_object(&mut Reader::new(own), ArrayForm::Any, &defaults)?;
     }
     let mut result = Ok(());
     while result.is_ok() && rows.count() < 100 {
-        result = rows.push_object(&mut Reader::new("{}"), Form::Loose, &defaults);
+        result = rows.push_object(&mut Reader::new("{}"), ArrayForm::Any, &defaults);
     }
-    assert!(matches!(result, Err(RowProblem::Defaults { .. })));
+    assert!(matches!(result, Err(RowError::Defaults { .. })));
     assert_eq!(rows.count(), 17);
     let tensors = rows.finish()?;
     assert_eq!(tensors[0].tensor.content()[..3], [7, 8, 7]);
@@ -145,7 +149,8 @@ fn defaults_fill_gaps_but_not_memory() -> anyhow::Result<()> {
     let rows = Rows::new(&model).unwrap();
     for wrong in [r#"{"x":[1],"x":[2]}"#, r#"{"y":1}"#, r#"{"x":[-1]}"#] {
         assert!(
-            rows.defaults(&mut Reader::new(wrong), Form::Loose).is_err(),
+            rows.defaults(&mut Reader::new(wrong), ArrayForm::Any)
+                .is_err(),
             "{wrong}"
         );
     }
@@ -153,14 +158,14 @@ fn defaults_fill_gaps_but_not_memory() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_model_without_a_batch_axis_has_no_rows_but_a_whole() -> anyhow::Result<()> {
+fn a_model_without_a_batch_axis_takes_whole_tensors() -> anyhow::Result<()> {
     let input = || vec![spec("x", ElementType::Uint8, &[-1, 2], false)];
     let model_without = model(input(), 0);
     assert!(Rows::new(&model_without).is_none());
     assert!(Rows::new(&model(vec![spec("x", ElementType::Uint8, &[], false)], 8)).is_none());
     let mut rows = Rows::whole(&model_without);
     let only = rows.only_input().unwrap();
-    rows.push_value(only, &mut Reader::new("[[1,2],[3,4]]"), Form::Nested)?;
+    rows.push_value(only, &mut Reader::new("[[1,2],[3,4]]"), ArrayForm::Nested)?;
     assert_eq!(rows.finish()?[0].tensor.shape().dimensions(), [2, 2]);
     Ok(())
 }

@@ -19,10 +19,10 @@ mod rows;
 mod tensor;
 mod writer;
 
-pub(crate) use error::{RowProblem, SyntaxError};
-pub(crate) use reader::{Kind, Reader, members};
+pub(crate) use error::{RowError, SyntaxError};
+pub(crate) use reader::{Reader, ValueKind, members};
 pub(crate) use rows::{Defaults, MAX_DEFAULT_BYTES, Rows};
-pub(crate) use tensor::Form;
-pub(crate) use writer::{Values, number, write_element, write_json, write_text};
+pub(crate) use tensor::ArrayForm;
+pub(crate) use writer::{OutputWriter, number, write_element, write_json, write_string};
 
 pub use error::EncodeError;

@@ -6,16 +6,16 @@
 //! receives such a position, because the whole text is validated before elements are read.
 
 use super::error::SyntaxError;
-use crate::number::read_list;
+use crate::number::read_array;
 use jiter::{Jiter, JiterError, Peek};
 use wisp_tensor::ElementType;
 
 /// The kind of the next value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    List,
+pub(crate) enum ValueKind {
+    Array,
     Object,
-    Text,
+    String,
     /// A number, a literal, or invalid text.
     Other,
 }
@@ -48,15 +48,20 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the kind of the next value, or an error at the end of the text.
-    pub(crate) fn kind(&mut self) -> Result<Kind, SyntaxError> {
+    pub(crate) fn kind(&mut self) -> Result<ValueKind, SyntaxError> {
         let peek = self.jiter.peek().map_err(|error| self.syntax(&error))?;
-        Ok(Kind::of(peek))
+        Ok(ValueKind::of(peek))
     }
 
     /// Returns the kind of the first element of the array ahead; `None` if the array is empty or the
     /// value is not an array.
-    pub(crate) fn kind_of_first(&self) -> Option<Kind> {
-        self.jiter.clone().next_array().ok().flatten().map(Kind::of)
+    pub(crate) fn kind_of_first(&self) -> Option<ValueKind> {
+        self.jiter
+            .clone()
+            .next_array()
+            .ok()
+            .flatten()
+            .map(ValueKind::of)
     }
 
     /// Returns whether the value ahead is an object whose only member is `b64`, a string.
@@ -69,7 +74,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Iterates over the array ahead. `each` must read exactly one value.
-    pub(crate) fn list<E: From<SyntaxError>>(
+    pub(crate) fn array<E: From<SyntaxError>>(
         &mut self,
         mut each: impl FnMut(&mut Reader<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -124,7 +129,7 @@ impl<'a> Reader<'a> {
         content: &mut Vec<u8>,
     ) -> Option<usize> {
         let rest = self.text.get(self.jiter.current_index()..)?;
-        let (count, length) = read_list(rest, element_type, content)?;
+        let (count, length) = read_array(rest, element_type, content)?;
         *self = Reader::new(rest.get(length..)?);
         Some(count)
     }
@@ -155,13 +160,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Kind {
-    fn of(peek: Peek) -> Kind {
+impl ValueKind {
+    fn of(peek: Peek) -> ValueKind {
         match peek {
-            Peek::Array => Kind::List,
-            Peek::Object => Kind::Object,
-            Peek::String => Kind::Text,
-            _ => Kind::Other,
+            Peek::Array => ValueKind::Array,
+            Peek::Object => ValueKind::Object,
+            Peek::String => ValueKind::String,
+            _ => ValueKind::Other,
         }
     }
 }
@@ -180,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn members_come_with_their_text() {
+    fn members_are_returned_with_their_text() {
         let found =
             names(" {\"a\" : [1, NaN] , \"b\\n\":{\"é\":\"]\"},\"\": -Infinity }\n").unwrap();
         let expected = [
@@ -196,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_of_json_is_refused_with_its_place() {
+    fn a_syntax_error_contains_its_position() {
         for text in [
             "",
             "[]",
@@ -219,14 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn nesting_has_a_limit_and_takes_no_stack() {
+    fn nesting_is_limited_and_uses_no_stack() {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
         assert!(names(&deep).is_err());
         assert!(names(&format!("{{\"a\":{}", "[".repeat(1_000_000))).is_err());
     }
 
     #[test]
-    fn only_an_object_of_one_string_named_b64_is_bytes() {
+    fn only_an_object_with_the_single_member_b64_is_base64() {
         assert!(Reader::new(" { \"b64\" : \"aGk=\" }").is_base64());
         for text in [
             "\"b64\"",

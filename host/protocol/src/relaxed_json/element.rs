@@ -1,6 +1,6 @@
 //! Decoding of one number, bool or string as an element of a tensor.
 
-use super::reader::{Kind, Reader};
+use super::reader::{Reader, ValueKind};
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -16,7 +16,7 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// With closures instead of function pointers, the loop over the elements is compiled once per type.
 macro_rules! integer {
     ($integer:ty) => {
-        |reader: &mut $crate::lenient::Reader, content: &mut Vec<u8>| {
+        |reader: &mut $crate::relaxed_json::Reader, content: &mut Vec<u8>| {
             let value: $integer = reader.number()?.parse().ok()?;
             content.extend_from_slice(&value.to_le_bytes());
             Some(())
@@ -28,7 +28,7 @@ macro_rules! integer {
 /// that overflows to infinity gives `None`.
 macro_rules! float {
     ($float:ty) => {
-        |reader: &mut $crate::lenient::Reader, content: &mut Vec<u8>| {
+        |reader: &mut $crate::relaxed_json::Reader, content: &mut Vec<u8>| {
             let text = reader.number()?;
             let value: $float = text.parse().ok()?;
             if value.is_infinite() && !text.ends_with("Infinity") {
@@ -45,10 +45,12 @@ macro_rules! float {
 /// midpoint.
 macro_rules! half {
     ($format:expr) => {
-        |reader: &mut $crate::lenient::Reader, content: &mut Vec<u8>| {
+        |reader: &mut $crate::relaxed_json::Reader, content: &mut Vec<u8>| {
             let text = reader.number()?;
-            let value = $crate::lenient::half::nearest(text.parse().ok()?, $format);
-            if $crate::lenient::half::is_infinite(value, $format) && !text.ends_with("Infinity") {
+            let value = $crate::relaxed_json::half::nearest(text.parse().ok()?, $format);
+            if $crate::relaxed_json::half::is_infinite(value, $format)
+                && !text.ends_with("Infinity")
+            {
                 return None;
             }
             content.extend_from_slice(&value.to_le_bytes());
@@ -67,7 +69,7 @@ pub(super) fn read_bool(reader: &mut Reader, content: &mut Vec<u8>) -> Option<()
 /// Appends a BYTES element from a string, or from `{"b64": "..."}`.
 pub(super) fn read_bytes(reader: &mut Reader, content: &mut Vec<u8>) -> Option<()> {
     match reader.kind().ok()? {
-        Kind::Object if reader.is_base64() => {
+        ValueKind::Object if reader.is_base64() => {
             let mut bytes = None;
             let read = reader.object(|_, reader| {
                 bytes = reader.string().and_then(|text| BASE64.decode(text).ok());
@@ -76,7 +78,7 @@ pub(super) fn read_bytes(reader: &mut Reader, content: &mut Vec<u8>) -> Option<(
             read.ok()?;
             append(&bytes?, content)
         }
-        Kind::Text => append(reader.string()?.as_bytes(), content),
+        ValueKind::String => append(reader.string()?.as_bytes(), content),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Selection of the prediction and the probabilities among a model's outputs, over HTTP and gRPC alike.
 //!
-//! Types and shapes decide (see `role`). The first output in the signature's order that fits is taken:
+//! Types and shapes decide (see `output_semantics`). The first output in the signature's order that fits is taken:
 //! - The probabilities are the float output with one value for each class.
 //! - The prediction is the label: a single string, or, if there are probabilities, a single integer or
 //!   bool, or else the string of the greatest probability from an output with one string for each class.
@@ -8,13 +8,15 @@
 //!   first output with a single value of any type, or else all of the first output.
 
 use crate::call::ModelDescription;
-use crate::lenient::EncodeError;
-use crate::role::{Extent, Grid, check_rows, extent, find, is_float, is_text};
+use crate::output_semantics::{
+    RowCardinality, RowView, check_rows, find, is_float, is_string, row_cardinality,
+};
+use crate::relaxed_json::EncodeError;
 use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
 
 /// The names of the outputs that the members of a response come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub(crate) struct PredictionMapping {
     pub(crate) probabilities: Option<String>,
     pub(crate) label: Option<String>,
     /// The output that is written unchanged if there are neither probabilities nor a label.
@@ -24,8 +26,8 @@ pub(crate) struct Outcome {
 /// The outputs of a response that predictions are read from. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Predictions<'a> {
-    probabilities: Option<Grid<'a>>,
-    label: Option<Grid<'a>>,
+    probabilities: Option<RowView<'a>>,
+    label: Option<RowView<'a>>,
     value: Option<Value<'a>>,
 }
 
@@ -33,7 +35,7 @@ pub(crate) struct Predictions<'a> {
 #[derive(Debug)]
 enum Value<'a> {
     /// An output with a single element in each row.
-    One(Grid<'a>),
+    One(RowView<'a>),
     Several(&'a NamedTensor),
 }
 
@@ -49,27 +51,32 @@ pub(crate) enum Prediction<'a> {
     Several(&'a NamedTensor),
 }
 
-impl Outcome {
-    pub(crate) fn new(model: &ModelDescription) -> Outcome {
+impl PredictionMapping {
+    pub(crate) fn new(model: &ModelDescription) -> PredictionMapping {
         let first = |fits: &dyn Fn(&TensorSpec) -> bool| {
             let mut outputs = model.signature.outputs.iter();
             outputs
                 .find(|output| fits(output))
                 .map(|output| output.name.clone())
         };
-        let is = |output: &TensorSpec, expected| extent(output, model) == expected;
-        let probabilities = first(&|output| is_float(output) && is(output, Extent::Classes));
-        let label = first(&|output| is_text(output) && is(output, Extent::One)).or_else(|| {
-            // Without probabilities, such an output may be a remark on the prediction before it.
-            probabilities.as_ref()?;
-            first(&|output| !is_float(output) && is(output, Extent::One))
-                .or_else(|| first(&|output| is_text(output) && is(output, Extent::Classes)))
-        });
+        let is = |output: &TensorSpec, expected| row_cardinality(output, model) == expected;
+        let probabilities =
+            first(&|output| is_float(output) && is(output, RowCardinality::Classes));
+        let label =
+            first(&|output| is_string(output) && is(output, RowCardinality::One)).or_else(|| {
+                // Without probabilities, such an output may be a remark on the prediction before it.
+                probabilities.as_ref()?;
+                first(&|output| !is_float(output) && is(output, RowCardinality::One)).or_else(
+                    || first(&|output| is_string(output) && is(output, RowCardinality::Classes)),
+                )
+            });
         let value = match (&probabilities, &label) {
-            (None, None) => first(&|output| is(output, Extent::One)).or_else(|| first(&|_| true)),
+            (None, None) => {
+                first(&|output| is(output, RowCardinality::One)).or_else(|| first(&|_| true))
+            }
             _ => None,
         };
-        Outcome {
+        PredictionMapping {
             probabilities,
             label,
             value,
@@ -78,7 +85,7 @@ impl Outcome {
 
     /// Returns the outputs that the response is built from; empty means all.
     pub(crate) fn outputs(&self) -> Vec<String> {
-        let Outcome {
+        let PredictionMapping {
             probabilities,
             label,
             value,
@@ -97,12 +104,12 @@ impl Outcome {
         outputs: &'a [NamedTensor],
         rows: Option<u32>,
     ) -> Result<Predictions<'a>, EncodeError> {
-        let grid = |name: &Option<String>| {
-            let grid = name.as_ref().map(|name| Grid::new(outputs, name, rows));
-            grid.transpose()
+        let view = |name: &Option<String>| {
+            let view = name.as_ref().map(|name| RowView::new(outputs, name, rows));
+            view.transpose()
         };
-        let probabilities = grid(&self.probabilities)?;
-        let label = grid(&self.label)?;
+        let probabilities = view(&self.probabilities)?;
+        let label = view(&self.label)?;
         if let Some(label) = &label {
             label.check_labels(probabilities.as_ref().map_or(1, |scores| scores.width))?;
         }
@@ -112,7 +119,7 @@ impl Outcome {
                 check_rows(output, rows)?;
                 let rows_of_output = rows.map_or(1, |rows| rows as usize);
                 Some(match output.tensor.shape().elements() == rows_of_output {
-                    true => Value::One(Grid::new(outputs, name, rows)?),
+                    true => Value::One(RowView::new(outputs, name, rows)?),
                     false => Value::Several(output),
                 })
             }
@@ -133,26 +140,26 @@ impl<'a> Predictions<'a> {
     /// Returns the output that the predicted label or single value of a row is read from, if any.
     pub(crate) fn label(&self) -> Option<&'a NamedTensor> {
         let value = match &self.value {
-            Some(Value::One(grid)) => Some(grid),
+            Some(Value::One(view)) => Some(view),
             _ => None,
         };
-        self.label.as_ref().or(value).map(|grid| grid.output)
+        self.label.as_ref().or(value).map(|view| view.output)
     }
 
     pub(crate) fn prediction(&self, row: usize) -> Prediction<'a> {
         let class = || self.probabilities.as_ref()?.greatest(row);
-        let (grid, position) = match (&self.value, &self.label, &self.probabilities) {
+        let (view, position) = match (&self.value, &self.label, &self.probabilities) {
             (Some(Value::Several(output)), _, _) => return Prediction::Several(output),
-            (Some(Value::One(grid)), _, _) => (grid, Some(0)),
+            (Some(Value::One(view)), _, _) => (view, Some(0)),
             (None, Some(label), _) if label.width == 1 => (label, Some(0)),
             (None, Some(label), _) => (label, class()),
             // A variable axis may have size 1 in the response.
             (None, None, Some(scores)) if scores.width == 1 => (scores, Some(0)),
             (None, None, _) => return class().map_or(Prediction::Unknown, Prediction::Class),
         };
-        let element = position.and_then(|position| grid.row(row).get(position));
+        let element = position.and_then(|position| view.row(row).get(position));
         element.map_or(Prediction::Unknown, |element| {
-            Prediction::Element(grid.element_type(), element)
+            Prediction::Element(view.element_type(), element)
         })
     }
 

@@ -1,7 +1,7 @@
 //! Tests of the text of elements, and of round trips.
 
 use super::*;
-use crate::lenient::{Form, Reader};
+use crate::relaxed_json::{ArrayForm, Reader};
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -23,12 +23,12 @@ fn output(
 
 fn all(output: &NamedTensor) -> String {
     let mut text = Vec::new();
-    Values::new(output).unwrap().write_all(&mut text);
+    OutputWriter::new(output).unwrap().write_all(&mut text);
     String::from_utf8(text).unwrap()
 }
 
 #[test]
-fn floats_are_short_and_never_look_like_integers() {
+fn floats_are_short_and_have_a_point_or_exponent() {
     let numbers = [
         1.0f32,
         0.1,
@@ -57,7 +57,7 @@ fn floats_are_short_and_never_look_like_integers() {
 }
 
 #[test]
-fn integers_are_integers_and_truth_values_words() {
+fn integers_and_bools_are_json_integers_and_bools() {
     let content = [i64::MIN, i64::MAX]
         .iter()
         .flat_map(|n| n.to_le_bytes())
@@ -69,7 +69,7 @@ fn integers_are_integers_and_truth_values_words() {
 }
 
 #[test]
-fn half_precision_is_written_as_the_single_it_is() {
+fn two_byte_floats_are_written_as_f32() {
     let halves: [(u16, &str); 9] = [
         (0x3c00, "1.0"),
         (0xc000, "-2.0"),
@@ -96,7 +96,7 @@ fn half_precision_is_written_as_the_single_it_is() {
 }
 
 #[test]
-fn bytes_are_base64_by_name_or_by_need() {
+fn bytes_are_base64_by_output_name_or_if_not_utf8() {
     let content = b"\x01\0\0\0a\x02\0\0\0\xff\0".to_vec();
     let text = all(&output("y", ElementType::Bytes, &[2], content.clone()));
     assert_eq!(text, r#"["a",{"b64":"/wA="}]"#);
@@ -107,9 +107,9 @@ fn bytes_are_base64_by_name_or_by_need() {
 }
 
 #[test]
-fn rows_follow_one_another() {
+fn rows_are_written_in_order() {
     let output = output("y", ElementType::Uint8, &[2, 1, 2], vec![1, 2, 3, 4]);
-    let mut values = Values::new(&output).unwrap();
+    let mut values = OutputWriter::new(&output).unwrap();
     let mut text = Vec::new();
     values.write_row(&mut text);
     text.push(b' ');
@@ -118,14 +118,14 @@ fn rows_follow_one_another() {
 }
 
 #[test]
-fn a_shape_without_elements_does_not_grow_into_text() {
+fn an_empty_tensor_with_many_empty_arrays_is_rejected() {
     let huge = output("y", ElementType::Uint8, &[u32::MAX, 0], vec![]);
     assert!(matches!(
-        Values::new(&huge),
-        Err(EncodeError::EmptyLists { .. })
+        OutputWriter::new(&huge),
+        Err(EncodeError::EmptyArrays { .. })
     ));
     let huge = output("y", ElementType::Uint8, &[65_537, 0], vec![]);
-    assert!(Values::new(&huge).is_err());
+    assert!(OutputWriter::new(&huge).is_err());
     assert_eq!(
         all(&output("y", ElementType::Uint8, &[2, 0, 9], vec![])),
         "[[],[]]"
@@ -196,24 +196,24 @@ proptest! {
     #![proptest_config(crate::fixture::cases())]
 
     #[test]
-    fn what_is_written_reads_back_as_itself(output in any_output()) {
+    fn a_written_tensor_reads_back_as_itself(output in any_output()) {
         let text = all(&output);
         let shape: Vec<Dimension> = output.tensor.shape().dimensions().iter().map(|&s| Dimension::Fixed(s)).collect();
         let mut content = Vec::new();
         let declared = (output.tensor.element_type(), shape.as_slice());
-        let sizes = crate::lenient::tensor::read(&mut Reader::new(&text), declared, Form::Nested, &mut content);
+        let sizes = crate::relaxed_json::tensor::read(&mut Reader::new(&text), declared, ArrayForm::Nested, &mut content);
         prop_assert_eq!(sizes.as_deref(), Ok(output.tensor.shape().dimensions()));
         prop_assert_eq!(content, with_one_nan(&output.tensor));
     }
 
     #[test]
-    fn every_float_survives(single: u32, double: u64) {
-        let (single, double) = (f32::from_bits(single), f64::from_bits(double));
-        let text = all(&output("y", ElementType::Fp32, &[], single.to_le_bytes().to_vec()));
+    fn every_float_round_trips(f32_bits: u32, f64_bits: u64) {
+        let (narrow, wide) = (f32::from_bits(f32_bits), f64::from_bits(f64_bits));
+        let text = all(&output("y", ElementType::Fp32, &[], narrow.to_le_bytes().to_vec()));
         let again: f32 = text.parse().unwrap();
-        prop_assert!(again.to_bits() == single.to_bits() || again.is_nan() && single.is_nan());
-        let text = all(&output("y", ElementType::Fp64, &[], double.to_le_bytes().to_vec()));
+        prop_assert!(again.to_bits() == narrow.to_bits() || again.is_nan() && narrow.is_nan());
+        let text = all(&output("y", ElementType::Fp64, &[], wide.to_le_bytes().to_vec()));
         let again: f64 = text.parse().unwrap();
-        prop_assert!(again.to_bits() == double.to_bits() || again.is_nan() && double.is_nan());
+        prop_assert!(again.to_bits() == wide.to_bits() || again.is_nan() && wide.is_nan());
     }
 }

@@ -7,34 +7,34 @@
 
 use super::element::BASE64;
 use super::error::EncodeError;
-use super::half::{single_of_brain, single_of_half};
+use super::half::{bf16_to_f32, f16_to_f32};
 use base64::Engine;
 use serde::Serialize;
 use wisp_tensor::{ElementType, NamedTensor, Shape};
 
 /// The maximum number of empty arrays in one output. A tensor with an axis of size 0 has no content,
 /// but its nested arrays take as much text as the sizes of the axes before it require.
-const MAX_EMPTY_LISTS: u64 = 1 << 16;
+const MAX_EMPTY_ARRAYS: u64 = 1 << 16;
 
 /// A writer of the elements of one output, in order. Lifetime: one request.
 #[derive(Debug)]
-pub(crate) struct Values<'a> {
+pub(crate) struct OutputWriter<'a> {
     output: &'a NamedTensor,
     as_base64: bool,
     /// The content that has not been written yet.
     rest: &'a [u8],
 }
 
-impl<'a> Values<'a> {
-    pub(crate) fn new(output: &'a NamedTensor) -> Result<Values<'a>, EncodeError> {
+impl<'a> OutputWriter<'a> {
+    pub(crate) fn new(output: &'a NamedTensor) -> Result<OutputWriter<'a>, EncodeError> {
         let shape = output.tensor.shape();
-        if empty_lists(shape) > MAX_EMPTY_LISTS {
-            return Err(EncodeError::EmptyLists {
+        if empty_arrays(shape) > MAX_EMPTY_ARRAYS {
+            return Err(EncodeError::EmptyArrays {
                 output: output.name.clone(),
                 shape: shape.to_string(),
             });
         }
-        Ok(Values {
+        Ok(OutputWriter {
             output,
             as_base64: output.name.ends_with("_bytes"),
             rest: output.tensor.content(),
@@ -85,7 +85,7 @@ impl<'a> Values<'a> {
 }
 
 /// Returns the number of empty arrays in the nested form of a tensor of this shape.
-fn empty_lists(shape: &Shape) -> u64 {
+fn empty_arrays(shape: &Shape) -> u64 {
     let dimensions = shape.dimensions();
     match dimensions.iter().position(|&size| size == 0) {
         Some(axis) => dimensions[..axis]
@@ -114,14 +114,14 @@ pub(crate) fn write_element(text: &mut Vec<u8>, element_type: ElementType, eleme
         ElementType::Int16 => write_json(text, &read!(i16, element)),
         ElementType::Int32 => write_json(text, &read!(i32, element)),
         ElementType::Int64 => write_json(text, &read!(i64, element)),
-        ElementType::Fp16 => write_single(text, single_of_half(read!(u16, element))),
-        ElementType::Bf16 => write_single(text, single_of_brain(read!(u16, element))),
-        ElementType::Fp32 => write_single(text, read!(f32, element)),
-        ElementType::Fp64 => match bare_word(read!(f64, element)) {
+        ElementType::Fp16 => write_f32(text, f16_to_f32(read!(u16, element))),
+        ElementType::Bf16 => write_f32(text, bf16_to_f32(read!(u16, element))),
+        ElementType::Fp32 => write_f32(text, read!(f32, element)),
+        ElementType::Fp64 => match non_finite_literal(read!(f64, element)) {
             Some(word) => text.extend_from_slice(word),
             None => write_json(text, &read!(f64, element)),
         },
-        ElementType::Bytes => write_text(text, element),
+        ElementType::Bytes => write_string(text, element),
     }
 }
 
@@ -136,8 +136,8 @@ pub(crate) fn number(element_type: ElementType, element: &[u8]) -> Option<f64> {
         ElementType::Int16 => f64::from(read!(i16, element)),
         ElementType::Int32 => f64::from(read!(i32, element)),
         ElementType::Int64 => read!(i64, element) as f64,
-        ElementType::Fp16 => f64::from(single_of_half(read!(u16, element))),
-        ElementType::Bf16 => f64::from(single_of_brain(read!(u16, element))),
+        ElementType::Fp16 => f64::from(f16_to_f32(read!(u16, element))),
+        ElementType::Bf16 => f64::from(bf16_to_f32(read!(u16, element))),
         ElementType::Fp32 => f64::from(read!(f32, element)),
         ElementType::Fp64 => read!(f64, element),
         ElementType::Bytes => return None,
@@ -145,7 +145,7 @@ pub(crate) fn number(element_type: ElementType, element: &[u8]) -> Option<f64> {
 }
 
 /// Writes bytes as a string, or in base64 if they are not UTF-8.
-pub(crate) fn write_text(text: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn write_string(text: &mut Vec<u8>, bytes: &[u8]) {
     match str::from_utf8(bytes) {
         Ok(string) => write_json(text, string),
         Err(_) => write_base64(text, bytes),
@@ -158,14 +158,14 @@ pub(crate) fn write_json(text: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) 
         .expect("a vector takes every byte; numbers and strings have a JSON form");
 }
 
-fn write_single(text: &mut Vec<u8>, number: f32) {
-    match bare_word(f64::from(number)) {
+fn write_f32(text: &mut Vec<u8>, number: f32) {
+    match non_finite_literal(f64::from(number)) {
         Some(word) => text.extend_from_slice(word),
         None => write_json(text, &number),
     }
 }
 
-fn bare_word(number: f64) -> Option<&'static [u8]> {
+fn non_finite_literal(number: f64) -> Option<&'static [u8]> {
     match number {
         f64::INFINITY => Some(b"Infinity"),
         f64::NEG_INFINITY => Some(b"-Infinity"),

@@ -4,7 +4,7 @@
 
 use super::operation::Document;
 use crate::error::ErrorKind;
-use crate::rest::Dialect;
+use crate::rest::RestProtocol;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -63,24 +63,27 @@ pub(super) const INFERRED: &[ErrorKind] = &[
 pub(super) fn add(
     document: &mut Document,
     responses: &mut Map<String, Value>,
-    dialect: Dialect,
+    protocol: RestProtocol,
     kinds: &[ErrorKind],
 ) {
-    let statuses = ALWAYS.iter().chain(kinds).map(|kind| dialect.status(*kind));
+    let statuses = ALWAYS
+        .iter()
+        .chain(kinds)
+        .map(|kind| protocol.status(*kind));
     // hyper's response to a head that it refuses before it becomes a request.
     let statuses = statuses.chain([StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE]);
     for status in statuses {
-        let dialect_name = match dialect {
-            Dialect::V2 => "",
-            Dialect::Tfs => "Tfs",
+        let prefix = match protocol {
+            RestProtocol::V2 => "",
+            RestProtocol::Tfs => "Tfs",
         };
-        let name = format!("{dialect_name}Error{}", status.as_u16());
+        let name = format!("{prefix}Error{}", status.as_u16());
         let reference = json!({"$ref": format!("#/components/responses/{name}")});
         responses.insert(status.as_str().to_owned(), reference);
         document
             .responses
             .entry(name)
-            .or_insert_with(|| response(dialect, status));
+            .or_insert_with(|| response(protocol, status));
     }
 }
 
@@ -93,8 +96,10 @@ pub(super) fn schema() -> Value {
     })
 }
 
-fn response(dialect: Dialect, status: StatusCode) -> Value {
-    let kinds = KINDS.iter().filter(|&&kind| dialect.status(kind) == status);
+fn response(protocol: RestProtocol, status: StatusCode) -> Value {
+    let kinds = KINDS
+        .iter()
+        .filter(|&&kind| protocol.status(kind) == status);
     let meanings: Vec<&str> = kinds.map(|&kind| meaning(kind)).collect();
     let description = match meanings.as_slice() {
         [] => "The head of the request is larger than this server reads.".to_owned(),

@@ -5,11 +5,11 @@
 //!
 //! Invariant: all rows of a column are complete and have the same sizes.
 
-use super::error::{Problem, RowProblem};
+use super::error::{RowError, ValueError};
 use super::reader::Reader;
-use super::tensor::{self, Form};
+use super::tensor::{self, ArrayForm};
 use crate::call::ModelDescription;
-use crate::label::Label;
+use crate::quoted::Quoted;
 use bytes::Bytes;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
 
@@ -96,7 +96,7 @@ impl<'m> Rows<'m> {
     pub(crate) fn only_input(&self) -> Option<&'m TensorSpec> {
         match self.columns.as_slice() {
             [column] => Some(column.spec),
-            columns => one(columns.iter().map(|c| c.spec).filter(|spec| !spec.optional)),
+            columns => exactly_one(columns.iter().map(|c| c.spec).filter(|spec| !spec.optional)),
         }
     }
 
@@ -107,9 +107,9 @@ impl<'m> Rows<'m> {
         let numeric = specs
             .clone()
             .filter(|spec| spec.element_type != ElementType::Bytes);
-        one(specs)
-            .or_else(|| one(numeric.clone()))
-            .or_else(|| one(numeric.filter(|spec| !spec.optional)))
+        exactly_one(specs)
+            .or_else(|| exactly_one(numeric.clone()))
+            .or_else(|| exactly_one(numeric.filter(|spec| !spec.optional)))
     }
 
     /// Adds a row with a value for this input only; the other inputs must be optional.
@@ -117,8 +117,8 @@ impl<'m> Rows<'m> {
         &mut self,
         input: &TensorSpec,
         reader: &mut Reader,
-        form: Form,
-    ) -> Result<(), RowProblem> {
+        form: ArrayForm,
+    ) -> Result<(), RowError> {
         let added = self.read_input(&input.name, reader, form);
         self.end_row(added, &Defaults::default())
     }
@@ -127,20 +127,24 @@ impl<'m> Rows<'m> {
     pub(crate) fn push_object(
         &mut self,
         reader: &mut Reader,
-        form: Form,
+        form: ArrayForm,
         defaults: &Defaults,
-    ) -> Result<(), RowProblem> {
+    ) -> Result<(), RowError> {
         let added = reader.object(|name, reader| self.read_input(name, reader, form));
         self.end_row(added, defaults)
     }
 
     /// Reads the defaults in the object ahead.
-    pub(crate) fn defaults(&self, reader: &mut Reader, form: Form) -> Result<Defaults, RowProblem> {
+    pub(crate) fn defaults(
+        &self,
+        reader: &mut Reader,
+        form: ArrayForm,
+    ) -> Result<Defaults, RowError> {
         let mut values: Vec<Option<Value>> = self.columns.iter().map(|_| None).collect();
         reader.object(|name, reader| {
             let index = self.index(name)?;
             if values[index].is_some() {
-                return Err(RowProblem::Repeated(Label::new(name)));
+                return Err(RowError::Repeated(Quoted::new(name)));
             }
             values[index] = Some(self.columns[index].value(reader, form)?);
             Ok(())
@@ -155,8 +159,8 @@ impl<'m> Rows<'m> {
     }
 
     /// Returns the error for a row that must be an object to name its inputs, but is not.
-    pub(crate) fn needs_object(&self) -> RowProblem {
-        RowProblem::NeedsObject {
+    pub(crate) fn needs_object(&self) -> RowError {
+        RowError::NeedsObject {
             expected: self.names(),
         }
     }
@@ -165,15 +169,15 @@ impl<'m> Rows<'m> {
         &mut self,
         name: &str,
         reader: &mut Reader,
-        form: Form,
-    ) -> Result<(), RowProblem> {
+        form: ArrayForm,
+    ) -> Result<(), RowError> {
         let index = self.index(name)?;
         let (rows, column) = (self.rows, &mut self.columns[index]);
         if column.rows > rows {
-            return Err(RowProblem::Repeated(Label::new(name)));
+            return Err(RowError::Repeated(Quoted::new(name)));
         }
         if column.rows < rows {
-            return Err(RowProblem::Uneven(Label::new(name)));
+            return Err(RowError::Uneven(Quoted::new(name)));
         }
         column.push(reader, form)
     }
@@ -181,30 +185,30 @@ impl<'m> Rows<'m> {
     /// Completes the row with defaults, or removes it after an error.
     fn end_row(
         &mut self,
-        added: Result<(), RowProblem>,
+        added: Result<(), RowError>,
         defaults: &Defaults,
-    ) -> Result<(), RowProblem> {
+    ) -> Result<(), RowError> {
         let result = added.and_then(|()| self.complete(defaults));
         match result {
             Ok(()) => self.rows += 1,
             Err(_) => {
                 let rows = self.rows;
-                self.columns.iter_mut().for_each(|c| c.cut_to(rows));
+                self.columns.iter_mut().for_each(|c| c.truncate_rows(rows));
             }
         }
         result
     }
 
-    fn complete(&mut self, defaults: &Defaults) -> Result<(), RowProblem> {
+    fn complete(&mut self, defaults: &Defaults) -> Result<(), RowError> {
         // One below the type's limit, so that no count of rows overflows.
         if self.rows == u32::MAX - 1 {
-            return Err(RowProblem::TooMany { limit: self.rows });
+            return Err(RowError::TooMany { limit: self.rows });
         }
         let rows = self.rows;
         // An optional input may replace required ones, which only the handler that declares it can
         // check. Models without a handler have no optional inputs.
         let mut columns = self.columns.iter();
-        let stands_in = columns.any(|column| column.spec.optional && column.rows > rows);
+        let replaces_required = columns.any(|column| column.spec.optional && column.rows > rows);
         for (index, column) in self.columns.iter_mut().enumerate() {
             if column.rows > rows {
                 continue;
@@ -213,26 +217,26 @@ impl<'m> Rows<'m> {
                 Some(value) => {
                     self.default_bytes = self.default_bytes.saturating_add(value.content.len());
                     if self.default_bytes > MAX_DEFAULT_BYTES {
-                        return Err(RowProblem::Defaults {
+                        return Err(RowError::Defaults {
                             limit: MAX_DEFAULT_BYTES,
                         });
                     }
                     column.push_copy(value)?;
                 }
-                None if !column.spec.optional && !stands_in => {
-                    return Err(RowProblem::Missing(column.label()));
+                None if !column.spec.optional && !replaces_required => {
+                    return Err(RowError::Missing(column.name()));
                 }
-                None if column.rows > 0 => return Err(RowProblem::Uneven(column.label())),
+                None if column.rows > 0 => return Err(RowError::Uneven(column.name())),
                 None => {}
             }
         }
         Ok(())
     }
 
-    fn index(&self, name: &str) -> Result<usize, RowProblem> {
+    fn index(&self, name: &str) -> Result<usize, RowError> {
         let index = self.columns.iter().position(|c| c.spec.name == name);
-        index.ok_or_else(|| RowProblem::Unknown {
-            name: Label::new(name),
+        index.ok_or_else(|| RowError::Unknown {
+            name: Quoted::new(name),
             expected: self.names(),
         })
     }
@@ -244,7 +248,7 @@ impl<'m> Rows<'m> {
 }
 
 /// Returns the item of an iterator that has exactly one.
-fn one<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+fn exactly_one<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     let first = items.next()?;
     items.next().is_none().then_some(first)
 }
@@ -263,54 +267,54 @@ impl<'m> Column<'m> {
         }
     }
 
-    fn label(&self) -> Label {
-        Label::new(&self.spec.name)
+    fn name(&self) -> Quoted {
+        Quoted::new(&self.spec.name)
     }
 
-    fn problem(&self, problem: Problem) -> RowProblem {
-        RowProblem::Input {
-            name: self.label(),
-            problem,
+    fn value_error(&self, error: ValueError) -> RowError {
+        RowError::Input {
+            name: self.name(),
+            error,
         }
     }
 
-    /// Appends one row. After an error, the content is as before. [`Column::cut_to`] removes a row
+    /// Appends one row. After an error, the content is as before. [`Column::truncate_rows`] removes a row
     /// that was appended.
-    fn push(&mut self, reader: &mut Reader, form: Form) -> Result<(), RowProblem> {
+    fn push(&mut self, reader: &mut Reader, form: ArrayForm) -> Result<(), RowError> {
         self.last_row = self.content.len();
         let declared = (self.spec.element_type, self.shape);
         let read = tensor::read(reader, declared, form, &mut self.content);
-        let result = read.and_then(|sizes| self.agree(&sizes));
+        let result = read.and_then(|sizes| self.check_sizes(&sizes));
         match result {
             Ok(()) => self.rows += 1,
             Err(_) => self.content.truncate(self.last_row),
         }
-        result.map_err(|problem| self.problem(problem))
+        result.map_err(|error| self.value_error(error))
     }
 
-    fn push_copy(&mut self, value: &Value) -> Result<(), RowProblem> {
-        self.agree(&value.sizes)
-            .map_err(|problem| self.problem(problem))?;
+    fn push_copy(&mut self, value: &Value) -> Result<(), RowError> {
+        self.check_sizes(&value.sizes)
+            .map_err(|error| self.value_error(error))?;
         self.last_row = self.content.len();
         self.content.extend_from_slice(&value.content);
         self.rows += 1;
         Ok(())
     }
 
-    fn value(&self, reader: &mut Reader, form: Form) -> Result<Value, RowProblem> {
+    fn value(&self, reader: &mut Reader, form: ArrayForm) -> Result<Value, RowError> {
         let mut content = Vec::new();
         let declared = (self.spec.element_type, self.shape);
         match tensor::read(reader, declared, form, &mut content) {
             Ok(sizes) => Ok(Value { sizes, content }),
-            Err(problem) => Err(self.problem(problem)),
+            Err(error) => Err(self.value_error(error)),
         }
     }
 
     /// Checks that a row has the same sizes as the rows before it. The first row sets them.
-    fn agree(&mut self, sizes: &[u32]) -> Result<(), Problem> {
+    fn check_sizes(&mut self, sizes: &[u32]) -> Result<(), ValueError> {
         match &self.sizes {
             Some(known) if known == sizes => Ok(()),
-            Some(known) => Err(Problem::Disagrees {
+            Some(known) => Err(ValueError::Disagrees {
                 actual: format!("{sizes:?}").into(),
                 expected: format!("{known:?}").into(),
             }),
@@ -323,7 +327,7 @@ impl<'m> Column<'m> {
 
     /// Removes the one row after the first `rows`, if there is one. Without rows, the sizes are open
     /// again.
-    fn cut_to(&mut self, rows: u32) {
+    fn truncate_rows(&mut self, rows: u32) {
         if self.rows > rows {
             self.content.truncate(self.last_row);
             self.rows = rows;

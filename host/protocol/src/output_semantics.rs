@@ -5,12 +5,12 @@
 //! and single strings and integers are labels.
 
 use crate::call::ModelDescription;
-use crate::lenient::{EncodeError, number};
+use crate::relaxed_json::{EncodeError, number};
 use wisp_tensor::{Dimension, ElementType, NamedTensor, TensorSpec};
 
 /// The number of values in a row of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extent {
+pub(crate) enum RowCardinality {
     One,
     /// One value per class, along a single axis.
     Classes,
@@ -18,18 +18,18 @@ pub(crate) enum Extent {
     Other,
 }
 
-/// Returns the extent of an output's rows as the signature declares it.
-pub(crate) fn extent(output: &TensorSpec, model: &ModelDescription) -> Extent {
+/// Returns the cardinality of an output's rows as the signature declares it.
+pub(crate) fn row_cardinality(output: &TensorSpec, model: &ModelDescription) -> RowCardinality {
     let row = match (model.max_batch_size, output.shape.as_slice()) {
         (0, shape) => shape,
         (_, [_, row @ ..]) => row,
-        (_, []) => return Extent::Other,
+        (_, []) => return RowCardinality::Other,
     };
     let mut sizes = row.iter().filter(|&&size| size != Dimension::Fixed(1));
     match (sizes.next(), sizes.next()) {
-        (None, _) => Extent::One,
-        (Some(_), None) => Extent::Classes,
-        (Some(_), Some(_)) => Extent::Other,
+        (None, _) => RowCardinality::One,
+        (Some(_), None) => RowCardinality::Classes,
+        (Some(_), Some(_)) => RowCardinality::Other,
     }
 }
 
@@ -40,26 +40,26 @@ pub(crate) fn is_float(output: &TensorSpec) -> bool {
     )
 }
 
-pub(crate) fn is_text(output: &TensorSpec) -> bool {
+pub(crate) fn is_string(output: &TensorSpec) -> bool {
     output.element_type == ElementType::Bytes
 }
 
 /// The elements of an output, row by row. Lifetime: one request.
 #[derive(Debug)]
-pub(crate) struct Grid<'a> {
+pub(crate) struct RowView<'a> {
     pub(crate) output: &'a NamedTensor,
     elements: Vec<&'a [u8]>,
     /// The number of elements per row.
     pub(crate) width: usize,
 }
 
-impl<'a> Grid<'a> {
+impl<'a> RowView<'a> {
     /// Finds the output `name` and splits it into `rows` rows. Without a batch axis, there is one row.
     pub(crate) fn new(
         outputs: &'a [NamedTensor],
         name: &str,
         rows: Option<u32>,
-    ) -> Result<Grid<'a>, EncodeError> {
+    ) -> Result<RowView<'a>, EncodeError> {
         let output = find(outputs, name)?;
         check_rows(output, rows)?;
         let tensor = &output.tensor;
@@ -68,7 +68,7 @@ impl<'a> Grid<'a> {
             None => tensor.elements().collect(),
         };
         let rows = rows.map_or(1, |rows| rows as usize);
-        Ok(Grid {
+        Ok(RowView {
             output,
             width: elements.len().checked_div(rows).unwrap_or(0),
             elements,
