@@ -38,7 +38,7 @@ pub(crate) struct Log {
 
 /// The line for one request, written when the request ends, in whatever way. Lifetime: one request.
 #[derive(Debug)]
-pub(crate) struct Line<'a> {
+pub(crate) struct RequestLog<'a> {
     log: &'a Log,
     head: &'a Parts,
     start: Instant,
@@ -79,8 +79,8 @@ impl Log {
     }
 
     /// Starts the line for the request with this head.
-    pub(crate) fn begin<'a>(&'a self, head: &'a Parts) -> Line<'a> {
-        Line {
+    pub(crate) fn begin<'a>(&'a self, head: &'a Parts) -> RequestLog<'a> {
+        RequestLog {
             log: self,
             head,
             start: Instant::now(),
@@ -89,7 +89,7 @@ impl Log {
     }
 }
 
-// === impl Line ===
+// === impl RequestLog ===
 
 /// Emits one event with the fields common to all lines, and the additional ones.
 macro_rules! event {
@@ -109,7 +109,7 @@ macro_rules! event {
     };
 }
 
-impl Line<'_> {
+impl RequestLog<'_> {
     pub(crate) fn answered(mut self, status: StatusCode) {
         self.written = true;
         event!(DEBUG, self, self.id(), status.as_u16(), "answered");
@@ -156,7 +156,7 @@ impl Line<'_> {
 }
 
 /// Logs a request that was dropped before it completed, because its connection or stream has ended.
-impl Drop for Line<'_> {
+impl Drop for RequestLog<'_> {
     fn drop(&mut self) {
         if !self.written {
             let status = ErrorKind::ClientGone.status().as_u16();

@@ -53,7 +53,7 @@ pub(crate) struct Service {
 
 /// A request that has been received. Lifetime: one request.
 #[derive(Debug)]
-struct Asked {
+struct ReceivedRequest {
     head: Parts,
     /// The result of the checks of the head.
     check: Result<(), Failure>,
@@ -95,26 +95,26 @@ impl Service {
     ) -> Response<ResponseBody> {
         let (head, incoming) = request.into_parts();
         let host = hosts.map_or(Ok(()), |hosts| hosts.check(&head));
-        let asked = Asked {
+        let received = ReceivedRequest {
             check: host.and_then(|()| check_transfer_coding(&head)),
             head,
             incoming,
             guard,
         };
-        match grpc::is_grpc(&asked.head) {
-            true => self.respond_grpc(asked).await.map(ResponseBody::Grpc),
-            false => self.respond_http(asked).await.map(ResponseBody::Document),
+        match grpc::is_grpc(&received.head) {
+            true => self.respond_grpc(received).await.map(ResponseBody::Grpc),
+            false => self.respond_http(received).await.map(ResponseBody::Document),
         }
     }
 
     /// Responds to a gRPC request, for which a failure is a status in the response.
-    async fn respond_grpc(&self, asked: Asked) -> Response<GrpcBody> {
-        let Asked {
+    async fn respond_grpc(&self, received: ReceivedRequest) -> Response<GrpcBody> {
+        let ReceivedRequest {
             head,
             check,
             incoming,
             guard,
-        } = asked;
+        } = received;
         let slot = self.serving.admit(&head);
         let admitted = AdmittedRequest::new(slot, self.serving.memory().reservation());
         let deadline = grpc::client_deadline(&head.headers);
@@ -139,13 +139,13 @@ impl Service {
         response.map(|messages| GrpcBody::new(messages, guard, deadline, admitted))
     }
 
-    async fn respond_http(&self, asked: Asked) -> Response<DocumentBody> {
-        let Asked {
+    async fn respond_http(&self, received: ReceivedRequest) -> Response<DocumentBody> {
+        let ReceivedRequest {
             head,
             check,
             incoming,
             guard,
-        } = asked;
+        } = received;
         let mut body = RequestBody::new(
             incoming,
             self.body_timeout,
