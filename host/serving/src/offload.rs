@@ -8,7 +8,7 @@
 //! This module does not depend on the work that it runs. Tensors sent as bytes cost a codec nothing; JSON does.
 
 use crate::error::InferError;
-use crate::worker_pool::{WorkerOptions, Workers};
+use crate::worker_pool::{Closure, WorkerOptions, Workers};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct Offload(Arc<Threads>);
 struct Threads {
     permits: Arc<Semaphore>,
     /// `None` if the operating system refused the threads. Long work is then refused, and short work still runs.
-    workers: Option<Workers>,
+    workers: Option<Workers<Closure>>,
     longest_wait: Duration,
 }
 
@@ -46,7 +46,8 @@ impl Offload {
     /// waits for at most `longest_wait`.
     pub fn new(threads: NonZeroUsize, longest_wait: Duration) -> Offload {
         let queue = threads.get().saturating_mul(2);
-        let workers = Workers::spawn("wisp-codec", WorkerOptions { threads, queue });
+        let options = WorkerOptions { threads, queue };
+        let workers = Workers::spawn("wisp-codec", options, |job: Closure| job());
         Offload(Arc::new(Threads {
             permits: Arc::new(Semaphore::new(threads.get().min(Semaphore::MAX_PERMITS))),
             workers: workers.ok(),
@@ -76,7 +77,7 @@ impl Offload {
                 let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
             }
         };
-        let _ticket = workers.submit(job).map_err(|_| OffloadError::NoThread)?;
+        let _ticket = workers.submit(Box::new(job)).map_err(|_| OffloadError::NoThread)?;
         match answer.await {
             Ok(Ok(made)) => Ok(made),
             Ok(Err(panic)) => resume_unwind(panic),

@@ -5,7 +5,7 @@
 //! sizes besides the batch. For each new set of such sizes, a few rows of the first batch are therefore
 //! computed both ways, and the faster way is kept. Rows whose outputs depend on each other stay together.
 
-use crate::worker_pool::{WorkerOptions, Workers};
+use crate::worker_pool::{Closure, WorkerOptions, Workers};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -41,7 +41,7 @@ const MAX_DECISIONS: usize = 256;
 struct PerRowGraph {
     graph: Arc<dyn Graph>,
     /// The threads that help the thread of the caller; `None` if only one thread is allowed.
-    helpers: Option<Workers>,
+    helpers: Option<Workers<Closure>>,
     decisions: Mutex<HashMap<Vec<u32>, BatchMode>>,
 }
 
@@ -93,7 +93,7 @@ fn split_where_faster(
     let helpers = match NonZeroUsize::new(threads.get() - 1) {
         Some(threads) => {
             let options = WorkerOptions { threads, queue: 64 };
-            Some(Workers::spawn("wisp-rows", options)?)
+            Some(Workers::spawn("wisp-rows", options, |job: Closure| job())?)
         }
         None => None,
     };
@@ -199,7 +199,7 @@ impl PerRowGraph {
                     (Arc::clone(&batch), Arc::clone(&self.graph), send.clone());
                 // If the queue is full, other batches are being computed, and this thread computes all rows.
                 if helpers
-                    .submit(move || batch.compute(&*graph, &send))
+                    .submit(Box::new(move || batch.compute(&*graph, &send)))
                     .is_err()
                 {
                     break;

@@ -40,6 +40,9 @@ pub struct WorkerOptions {
     pub queue: usize,
 }
 
+/// A job that is a function without arguments, for threads that do different kinds of work.
+pub type Closure = Box<dyn FnOnce() + Send>;
+
 /// Named threads that run jobs in the order of their submission.
 #[derive(Debug)]
 pub struct Workers<J: Send + 'static> {
@@ -288,8 +291,6 @@ pub fn run_as_batch() {}
 mod tests {
     use super::*;
     use std::sync::mpsc::channel;
-
-    type Closure = Box<dyn FnOnce() + Send>;
 
     fn one_thread(queue: usize) -> anyhow::Result<Workers<Closure>> {
         let threads = NonZeroUsize::MIN;
