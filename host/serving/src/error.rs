@@ -11,7 +11,6 @@ use crate::registry::ResolveError;
 use crate::call_error::CallError;
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::error::ErrorKind;
-use wisp_protocol::v2;
 use wisp_sandbox::compute::ComputeError;
 use wisp_sandbox::handler::HandlerError;
 
@@ -109,12 +108,6 @@ impl From<ControlError> for InferError {
 
 impl From<CodecError> for InferError {
     fn from(error: CodecError) -> InferError {
-        InferError::plain(error.kind(), error)
-    }
-}
-
-impl From<v2::DecodeError> for InferError {
-    fn from(error: v2::DecodeError) -> InferError {
         InferError::plain(error.kind(), error)
     }
 }

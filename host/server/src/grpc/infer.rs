@@ -5,8 +5,10 @@ use crate::failure::Failure;
 use crate::server_timing::{SERVER_TIMING, server_timing};
 use std::future::ready;
 use tonic::metadata::MetadataValue;
-use wisp_protocol::call::InferCall;
+use wisp_protocol::call::{InferCall, Selection};
 use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
+use wisp_protocol::grpc::message::inference::{ModelInferRequest, ModelInferResponse};
+use wisp_protocol::grpc::v2 as messages;
 use wisp_serving::{Serving, infer};
 
 /// Runs the inference of a message, which the decoder of the call takes as its source. The memory of the
@@ -36,7 +38,7 @@ pub(super) async fn model_infer(
     let target = messages::target(&message.model_name, &message.model_version)?;
     let call = InferCall {
         selection: Selection::Named(target),
-        decoder: ModelInferDecoder,
+        decoder: messages::ModelInferDecoder,
     };
     infer_message(serving, admitted, call, message).await
 }

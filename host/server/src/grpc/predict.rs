@@ -7,7 +7,6 @@ use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use wisp_protocol::call::{InferCall, ModelName, Selection, Target, VersionChoice};
-use wisp_protocol::grpc::codec;
 use wisp_protocol::grpc::message::prediction::*;
 use wisp_protocol::grpc::predict as messages;
 use wisp_serving::Serving;
@@ -43,7 +42,7 @@ impl PredictionService for Predict {
         let model = messages::model(&message.model_name).map_err(Failure::from)?;
         let call = InferCall {
             selection: selection(model),
-            decoder: PredictDecoder,
+            decoder: messages::PredictRowDecoder,
         };
         Ok(infer_message(&self.serving, &admitted, call, message).await?)
     }
@@ -56,7 +55,7 @@ impl PredictionService for Predict {
         let model = messages::batch_model(&message).map_err(Failure::from)?;
         let call = InferCall {
             selection: selection(model),
-            decoder: BatchPredictDecoder,
+            decoder: messages::PredictBatchDecoder,
         };
         Ok(infer_message(&self.serving, &admitted, call, message).await?)
     }

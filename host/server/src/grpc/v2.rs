@@ -11,7 +11,6 @@ use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 use wisp_protocol::call::{InferCall, Selection};
-use wisp_protocol::grpc::codec::ModelInfer;
 use wisp_protocol::grpc::message::inference::*;
 use wisp_protocol::grpc::v2 as messages;
 use wisp_serving::Serving;
