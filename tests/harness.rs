@@ -51,7 +51,10 @@ use wisp_serving::{Serving, ServingOptions};
 /// Starts a runtime whose threads have the stack that direct calls need.
 fn runtime() -> Result<Runtime> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    Ok(runtime.thread_stack_size(STACK_BYTES).enable_all().build()?)
+    Ok(runtime
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()?)
 }
 
 /// Returns the root of the repository.

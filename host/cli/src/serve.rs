@@ -159,8 +159,7 @@ async fn run_server(
     let mut stdout = std::io::stdout();
     stdout.write_all(banner.as_bytes())?;
     stdout.flush()?;
-    let control =
-        ModelControl::new(loader, args.path.clone(), control_mode(args), report_load);
+    let control = ModelControl::new(loader, args.path.clone(), control_mode(args), report_load);
     let serving = Arc::new(Serving::new(registry, Some(control), options));
     let poll = serving.poll(files);
     let interval = args.repository_poll_secs.0;

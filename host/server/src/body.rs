@@ -19,8 +19,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use wisp_protocol::content_coding::Coding;
-use wisp_serving::offload::Offload;
 use wisp_serving::BodyError;
+use wisp_serving::offload::Offload;
 use wisp_tensor::Reservation;
 
 /// The rate below which a body is late. A poor mobile connection reaches it.

@@ -5,11 +5,11 @@
 //! connection, and draining.
 
 use crate::authority::AllowedHosts;
+use crate::connection_activity::{ConnectionActivity, Multiplexing, TimeoutCheck, Timeouts};
 use crate::drain::DrainWatch;
-use crate::connection_activity::{ConnectionActivity, Multiplexing, Timeouts, TimeoutCheck};
 use crate::service::Service;
 use crate::socket::Socket;
-use crate::transport::{Transport, MonitoredStream};
+use crate::transport::{MonitoredStream, Transport};
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;

@@ -165,7 +165,10 @@ impl ConnectionActivity {
     }
 
     /// Records that the head of a request is complete.
-    pub(crate) fn begin(self: &Arc<ConnectionActivity>, multiplexing: Multiplexing) -> RequestGuard {
+    pub(crate) fn begin(
+        self: &Arc<ConnectionActivity>,
+        multiplexing: Multiplexing,
+    ) -> RequestGuard {
         self.working.fetch_add(1, Relaxed);
         self.head_since.store(NEVER, Relaxed);
         self.used.store(true, Relaxed);
@@ -373,7 +376,10 @@ mod tests {
         let activity = Arc::new(ConnectionActivity::new());
         let _guard = activity.begin(Multiplexing::Sequential);
         pass(10_000).await;
-        assert!(matches!(activity.check_timeouts(&TIMEOUTS), TimeoutCheck::CheckAt(_)));
+        assert!(matches!(
+            activity.check_timeouts(&TIMEOUTS),
+            TimeoutCheck::CheckAt(_)
+        ));
     }
 
     #[tokio::test(start_paused = true)]
@@ -397,7 +403,10 @@ mod tests {
         guard.start_replying();
         guard.resume_working();
         pass(10_000).await;
-        assert!(matches!(activity.check_timeouts(&TIMEOUTS), TimeoutCheck::CheckAt(_)));
+        assert!(matches!(
+            activity.check_timeouts(&TIMEOUTS),
+            TimeoutCheck::CheckAt(_)
+        ));
         guard.start_replying();
         assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 30));
     }

@@ -58,7 +58,9 @@ pub(crate) async fn dispatch(
             let version = serving.version(&target)?;
             HttpResponse::document(tfs::model_metadata(version.description()))
         }
-        Call::ServerMetadata => HttpResponse::document(v2::server_metadata(env!("CARGO_PKG_VERSION"))),
+        Call::ServerMetadata => {
+            HttpResponse::document(v2::server_metadata(env!("CARGO_PKG_VERSION")))
+        }
         Call::RepositoryIndex => index(serving, body).await?,
         Call::ModelReady(target) => match serving.is_model_ready(&target)? {
             true => HttpResponse::document(v2::model_ready(&target.model, true)),
@@ -121,7 +123,10 @@ async fn check_control(body: &mut RequestBody<Incoming>) -> Result<(), Failure> 
     Ok(v2::check_control(&message).map_err(wisp_serving::InferError::from)?)
 }
 
-async fn index(serving: &Serving, body: &mut RequestBody<Incoming>) -> Result<HttpResponse, Failure> {
+async fn index(
+    serving: &Serving,
+    body: &mut RequestBody<Incoming>,
+) -> Result<HttpResponse, Failure> {
     let message = body.read(MAX_CONTROL_BYTES).await;
     let message = message.map_err(wisp_serving::InferError::from)?;
     let filter = v2::decode_index(&message).map_err(wisp_serving::InferError::from)?;

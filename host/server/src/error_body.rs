@@ -22,7 +22,7 @@ const NO_BODY: &str = "content-length: 0\r\n";
 
 /// Returns `head` with a body, if it is a complete response that hyper made itself. All other responses
 /// already have bodies.
-pub(crate) fn with_body(head: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn for_bare_response(head: &[u8]) -> Option<Vec<u8>> {
     let status = head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
     let (_, reason) = REASONS
         .iter()
@@ -48,7 +48,7 @@ mod tests {
     fn a_bare_refusal_gets_the_error_document_and_keeps_its_headers() -> anyhow::Result<()> {
         let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\
             content-length: 0\r\ndate: now\r\n\r\n";
-        let whole = with_body(bare.as_bytes()).expect("it is one of hyper's");
+        let whole = for_bare_response(bare.as_bytes()).expect("it is one of hyper's");
         assert_eq!(
             String::from_utf8(whole)?,
             "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\
@@ -67,7 +67,7 @@ mod tests {
             "{\"outputs\":[]}",
             "",
         ] {
-            assert_eq!(with_body(bytes.as_bytes()), None, "{bytes:?}");
+            assert_eq!(for_bare_response(bytes.as_bytes()), None, "{bytes:?}");
         }
     }
 }

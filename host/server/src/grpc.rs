@@ -13,8 +13,8 @@ mod admitted;
 mod generated;
 mod health;
 mod incoming;
-mod inflating;
 mod infer;
+mod inflating;
 mod method;
 mod outgoing;
 mod predict;
@@ -147,7 +147,12 @@ impl Services {
     }
 
     /// Returns the request in the form that tonic reads.
-    fn request(&self, mut head: Parts, incoming: Incoming, admitted: AdmittedRequest) -> Request<DecompressedBody> {
+    fn request(
+        &self,
+        mut head: Parts,
+        incoming: Incoming,
+        admitted: AdmittedRequest,
+    ) -> Request<DecompressedBody> {
         let messages = match MethodKind::from_path(head.uri.path()).is_stream() {
             false => Messages::One,
             true => Messages::Many(self.drain.clone()),

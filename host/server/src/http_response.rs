@@ -3,9 +3,9 @@
 //!
 //! This is the only module that converts errors to responses; `protocol::error` defines their statuses.
 
-use crate::failure::Failure;
 use crate::connection_activity::RequestGuard;
 use crate::document_body::DocumentBody;
+use crate::failure::Failure;
 use crate::framing::Framing;
 use crate::server_timing::{SERVER_TIMING, server_timing};
 use bytes::Bytes;
@@ -206,7 +206,11 @@ impl HttpResponse {
         })
     }
 
-    pub(crate) fn into_response(self, framing: Framing, mut guard: RequestGuard) -> Response<DocumentBody> {
+    pub(crate) fn into_response(
+        self,
+        framing: Framing,
+        mut guard: RequestGuard,
+    ) -> Response<DocumentBody> {
         guard.start_replying();
         let bytes = self.bytes();
         let (chunks, memory) = match self.memory {
@@ -330,6 +334,9 @@ impl Failure {
 mod tests {
     use super::*;
     use crate::connection_activity::{ConnectionActivity, Multiplexing};
+    use crate::framing::MAX_FRAME_BYTES;
+    use http_body::Body;
+    use std::task::{Context, Poll};
 
     fn response(chunks: Vec<Bytes>, framing: Framing) -> Response<DocumentBody> {
         let reply = HttpResponse::from(EncodedResponse {
@@ -376,7 +383,8 @@ mod tests {
         assert_eq!(refused.err(), Some(ErrorKind::Unavailable));
         // Small responses and those that share their bytes still have room.
         let small = HttpResponse::document(Bytes::from_static(b"{}")).reserve(&budget)?;
-        let response = reply.into_response(Framing::Whole, activity.begin(Multiplexing::Sequential));
+        let response =
+            reply.into_response(Framing::Whole, activity.begin(Multiplexing::Sequential));
         let mut sent = frames(response.into_body());
         assert_eq!(
             budget.reserved(),

@@ -5,12 +5,12 @@
 //! server from a dead one.
 
 use crate::acceptor::{Accepted, Acceptor, Exhausted};
-use crate::options::{ServerOptions, Sockets};
 use crate::authority::AllowedHosts;
 use crate::connection::{self, Connection, Protocols};
+use crate::connection_activity::{ConnectionActivity, Timeouts};
 use crate::drain::DrainWatch;
 use crate::open_connections::OpenConnections;
-use crate::connection_activity::{ConnectionActivity, Timeouts};
+use crate::options::{ServerOptions, Sockets};
 use crate::service::Service;
 use crate::tls::Tls;
 use std::future::poll_fn;

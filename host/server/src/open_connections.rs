@@ -94,7 +94,8 @@ impl OpenConnections {
     }
 
     fn look(&mut self) {
-        let idle = |(id, activity): (&Id, &Arc<ConnectionActivity>)| Some((activity.idle_since()?, *id));
+        let idle =
+            |(id, activity): (&Id, &Arc<ConnectionActivity>)| Some((activity.idle_since()?, *id));
         self.candidates.extend(self.pulses.iter().filter_map(idle));
         if self.candidates.len() > MAX_CANDIDATES {
             self.candidates

@@ -1,24 +1,24 @@
 //! The handling common to all requests: the request id, one log line, and a response in every case.
 //!
-//! `answer` only returns success or failure. Failures and panics become responses here and nowhere else
+//! `dispatch` only returns success or failure. Failures and panics become responses here and nowhere else
 //! (for gRPC, in `grpc::status`), and an HTTP/1 connection is closed if it cannot be reused.
 
-use crate::dispatch::{answer, check_host};
-use crate::options::ServerOptions;
 use crate::authority::AllowedHosts;
 use crate::body::RequestBody;
+use crate::connection_activity::RequestGuard;
 use crate::cors::Cors;
+use crate::dispatch::{check_host, dispatch};
 use crate::docs::Docs;
+use crate::document_body::DocumentBody;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
-use crate::grpc::{self, AdmittedRequest, GrpcBody};
-use crate::log::Log;
-use crate::connection_activity::RequestGuard;
-use crate::document_body::DocumentBody;
 use crate::framing::Framing;
+use crate::grpc::{self, AdmittedRequest, GrpcBody};
 use crate::http_response::HttpResponse;
-use crate::response_body::ResponseBody;
+use crate::log::Log;
+use crate::options::ServerOptions;
 use crate::request_id::{self, REQUEST_ID};
+use crate::response_body::ResponseBody;
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, Version};
@@ -103,7 +103,10 @@ impl Service {
         };
         match grpc::is_grpc(&received.head) {
             true => self.respond_grpc(received).await.map(ResponseBody::Grpc),
-            false => self.respond_http(received).await.map(ResponseBody::Document),
+            false => self
+                .respond_http(received)
+                .await
+                .map(ResponseBody::Document),
         }
     }
 

@@ -84,7 +84,11 @@ impl Socket {
         let mut bytes = [0; DISCARD_BYTES];
         loop {
             let mut buffer = ReadBuf::new(&mut bytes);
-            let read = self.transport.monitored().stream().poll_read(cx, &mut buffer);
+            let read = self
+                .transport
+                .monitored()
+                .stream()
+                .poll_read(cx, &mut buffer);
             if ready!(read).is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }

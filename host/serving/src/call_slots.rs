@@ -3,7 +3,7 @@
 //! A call that would probably wait beyond its deadline is refused at once. The estimate uses the number
 //! of waiting calls and the time that call_slots were recently held.
 
-use crate::expected_wait::{WouldMissDeadline, ExpectedWait, InFlight};
+use crate::expected_wait::{ExpectedWait, InFlight, WouldMissDeadline};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -39,7 +39,10 @@ impl CallSlots {
     ///
     /// # Errors
     /// Returns [`WouldMissDeadline`] if the wait would probably outlast `deadline`, or if it has left too little time.
-    pub(crate) async fn acquire(self: &Arc<CallSlots>, deadline: Instant) -> Result<CallSlot, WouldMissDeadline> {
+    pub(crate) async fn acquire(
+        self: &Arc<CallSlots>,
+        deadline: Instant,
+    ) -> Result<CallSlot, WouldMissDeadline> {
         let free = Arc::clone(&self.free);
         let call = self.wait.begin();
         if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
@@ -105,12 +108,21 @@ mod tests {
     async fn who_could_not_be_answered_in_time_is_refused_at_once() -> anyhow::Result<()> {
         let call_slots = held_for(2, Duration::from_secs(4));
         let deadline = Instant::now() + Duration::from_secs(10);
-        let _taken = (call_slots.acquire(deadline).await?, call_slots.acquire(deadline).await?);
+        let _taken = (
+            call_slots.acquire(deadline).await?,
+            call_slots.acquire(deadline).await?,
+        );
         // The two waiting calls wait a turn of 4 s and take one themselves; a third would end after 12 s.
-        let (mut first, mut second) = (pin!(call_slots.acquire(deadline)), pin!(call_slots.acquire(deadline)));
+        let (mut first, mut second) = (
+            pin!(call_slots.acquire(deadline)),
+            pin!(call_slots.acquire(deadline)),
+        );
         assert!(poll(first.as_mut()).is_pending());
         assert!(poll(second.as_mut()).is_pending());
-        assert_eq!(call_slots.acquire(deadline).await.err(), Some(WouldMissDeadline));
+        assert_eq!(
+            call_slots.acquire(deadline).await.err(),
+            Some(WouldMissDeadline)
+        );
         Ok(())
     }
 
@@ -130,7 +142,10 @@ mod tests {
         {
             let mut waiting = pin!(call_slots.acquire(deadline));
             assert!(poll(waiting.as_mut()).is_pending());
-            assert_eq!(call_slots.acquire(deadline).await.err(), Some(WouldMissDeadline));
+            assert_eq!(
+                call_slots.acquire(deadline).await.err(),
+                Some(WouldMissDeadline)
+            );
         }
         let mut next = pin!(call_slots.acquire(deadline));
         assert!(poll(next.as_mut()).is_pending());

@@ -4,11 +4,11 @@
 //! the client contains only names that the client sent; causes are reported by `source()`, for the log.
 
 use crate::admission::AdmissionError;
-use crate::expected_wait::WouldMissDeadline;
 use crate::body::BodyError;
+use crate::call_error::CallError;
+use crate::expected_wait::WouldMissDeadline;
 use crate::model_control::ControlError;
 use crate::registry::ResolveError;
-use crate::call_error::CallError;
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::error::ErrorKind;
 use wisp_sandbox::compute::ComputeError;
@@ -142,7 +142,9 @@ impl From<ComputeError> for InferError {
                 "the model cannot compute inputs of these sizes and values",
                 error,
             ),
-            ComputeError::Overloaded => InferError::plain(ErrorKind::Unavailable, WouldMissDeadline),
+            ComputeError::Overloaded => {
+                InferError::plain(ErrorKind::Unavailable, WouldMissDeadline)
+            }
             ComputeError::Deadline => InferError::plain(
                 ErrorKind::DeadlineExceeded,
                 "the deadline passed before the model had computed",

@@ -61,7 +61,11 @@ impl ExpectedWait {
     ///
     /// # Errors
     /// Returns [`WouldMissDeadline`] if the mean duration of a call is longer than the remaining time.
-    pub(crate) fn check_start(&self, now: Instant, deadline: Instant) -> Result<(), WouldMissDeadline> {
+    pub(crate) fn check_start(
+        &self,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<(), WouldMissDeadline> {
         match self.took.get() > deadline.saturating_duration_since(now) {
             true => Err(WouldMissDeadline),
             false => Ok(()),

@@ -3,8 +3,8 @@
 //! The memory is reserved before it is allocated, if its size can be computed in advance. It is held
 //! until the last byte of the response has been sent: the sender takes over the reservation.
 
-use crate::error::InferError;
 use crate::body::BodyError;
+use crate::error::InferError;
 use std::sync::Arc;
 use wisp_protocol::call::InferResponse;
 use wisp_protocol::error::ErrorKind;

@@ -8,7 +8,6 @@
 use crate::call_durations::{CallDurations, CallKind, ExecutionMode};
 use crate::expected_wait::ExpectedWait;
 use crate::worker_pool::{Ticket, WorkerOptions, Workers};
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -179,14 +178,6 @@ impl Drop for Running {
     }
 }
 
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Compute for GraphQueue {
     fn signature(&self) -> &Signature {
         self.computer.graph.signature()
@@ -280,7 +271,10 @@ mod tests {
         }
 
         fn compute(&self, _: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
-            self.threads.lock().unwrap().push(std::thread::current().id());
+            self.threads
+                .lock()
+                .unwrap()
+                .push(std::thread::current().id());
             Ok(Vec::new())
         }
     }

@@ -13,27 +13,27 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
-pub mod signature_check;
 mod body;
 pub mod call_durations;
 mod call_error;
+mod call_slots;
 pub mod error;
 mod expected_wait;
 pub mod fair_pool;
 mod footprint;
 pub mod graph_queue;
+pub mod handler_executor;
 pub mod infer;
 pub mod load_locks;
 pub mod model_control;
 mod moving_average;
 pub mod offload;
-pub mod handler_executor;
-mod call_slots;
 pub mod per_row_graph;
 mod readers;
 pub mod registry;
 pub mod repository_poll;
 mod serving;
+pub mod signature_check;
 pub mod statistics;
 pub mod timings;
 pub mod version;

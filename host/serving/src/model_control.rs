@@ -246,4 +246,3 @@ fn failure(entry: &ModelEntry) -> Option<String> {
         LoadedVersion::Ready(_) | LoadedVersion::Unloaded => None,
     })
 }
-

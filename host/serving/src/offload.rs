@@ -77,7 +77,9 @@ impl Offload {
                 let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
             }
         };
-        let _ticket = workers.submit(Box::new(job)).map_err(|_| OffloadError::NoThread)?;
+        let _ticket = workers
+            .submit(Box::new(job))
+            .map_err(|_| OffloadError::NoThread)?;
         match answer.await {
             Ok(Ok(made)) => Ok(made),
             Ok(Err(panic)) => resume_unwind(panic),

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 /// All requests that wait for their bodies. Lifetime: the process.
 #[derive(Debug)]
-pub struct Readers {
+pub(crate) struct Readers {
     max: usize,
     state: Mutex<State>,
 }
@@ -48,7 +48,7 @@ struct Waiting {
 
 impl Readers {
     /// Returns a set of at most `max` requests, and of at least one.
-    pub fn new(max: usize) -> Arc<Readers> {
+    pub(crate) fn new(max: usize) -> Arc<Readers> {
         Arc::new(Readers {
             max: max.max(1),
             state: Mutex::default(),
@@ -56,7 +56,7 @@ impl Readers {
     }
 
     /// Returns the number of requests that wait now.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.lock().waiting.len()
     }
 

@@ -4,8 +4,8 @@
 //! a lookup returns either the versions before or those after the change. A version that a request holds
 //! lives until the request has ended. The registry does not run or load models.
 
-pub mod class_labels;
 pub mod backend_selection;
+pub mod class_labels;
 pub mod graph_loader;
 pub mod graph_probe;
 pub mod load_error;

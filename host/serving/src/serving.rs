@@ -189,7 +189,10 @@ impl Serving {
 
     /// Returns the statistics of the ready versions that `target` names: one version or all those of its
     /// model; without a target, of every ready version of every model.
-    pub fn statistics(&self, target: Option<&Target>) -> Result<Vec<VersionStatistics>, InferError> {
+    pub fn statistics(
+        &self,
+        target: Option<&Target>,
+    ) -> Result<Vec<VersionStatistics>, InferError> {
         let snapshot =
             |version: &Arc<ModelVersion>| version.statistics().snapshot(version.description());
         Ok(match target {

@@ -38,7 +38,12 @@ pub fn signature_mismatches(handler: &HandlerSignature, graphs: &Graphs) -> Vec<
     found
 }
 
-fn compare(graph: &str, expected: &Signature, actual: &Signature, found: &mut Vec<SignatureMismatch>) {
+fn compare(
+    graph: &str,
+    expected: &Signature,
+    actual: &Signature,
+    found: &mut Vec<SignatureMismatch>,
+) {
     let sides = [
         (Side::Input, &expected.inputs, &actual.inputs),
         (Side::Output, &expected.outputs, &actual.outputs),

@@ -44,13 +44,11 @@ pub struct WorkerOptions {
 pub type Closure = Box<dyn FnOnce() + Send>;
 
 /// Named threads that run jobs in the order of their submission.
-#[derive(Debug)]
 pub struct Workers<J: Send + 'static> {
     queue: Arc<Queue<J>>,
 }
 
 /// A submitted job. Dropping the ticket has no effect on it. Lifetime: one request.
-#[derive(Debug)]
 pub struct Ticket<J> {
     queue: Arc<Queue<J>>,
     progress: Arc<AtomicU8>,
@@ -247,6 +245,20 @@ impl<J> std::fmt::Debug for Queue<J> {
         f.debug_struct("Queue")
             .field("name", &self.name)
             .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<J: Send + 'static> std::fmt::Debug for Workers<J> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Workers").field(&self.queue).finish()
+    }
+}
+
+impl<J> std::fmt::Debug for Ticket<J> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket")
+            .field("progress", &self.progress)
             .finish_non_exhaustive()
     }
 }

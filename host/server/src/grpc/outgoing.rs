@@ -5,8 +5,8 @@
 //! client's deadline, the client receives only a status.
 
 use super::admitted::AdmittedRequest;
-use crate::failure::Failure;
 use crate::connection_activity::RequestGuard;
+use crate::failure::Failure;
 use crate::framing::MAX_FRAME_BYTES;
 use bytes::Bytes;
 use http::HeaderMap;

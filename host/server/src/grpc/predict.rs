@@ -37,7 +37,10 @@ fn selection(model: Option<ModelName>) -> Selection {
 
 #[tonic::async_trait]
 impl PredictionService for Predict {
-    async fn predict(&self, request: Request<Received<PredictRequest>>) -> Outcome<PredictResponse> {
+    async fn predict(
+        &self,
+        request: Request<Received<PredictRequest>>,
+    ) -> Outcome<PredictResponse> {
         let (message, admitted) = read(&self.serving, request).await?;
         let model = messages::model(&message.model_name).map_err(Failure::from)?;
         let call = InferCall {

@@ -47,10 +47,7 @@ pub(super) fn responses(
 /// Returns the next response, and the state for the one after it.
 async fn next(
     requests: Option<Requests>,
-) -> Option<(
-    Result<ModelStreamInferResponse, Status>,
-    Option<Requests>,
-)> {
+) -> Option<(Result<ModelStreamInferResponse, Status>, Option<Requests>)> {
     let mut requests = requests?;
     // The previous response has been sent: the stream is polled only after that.
     requests.admitted.release();

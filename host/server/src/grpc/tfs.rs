@@ -1,8 +1,8 @@
 //! TensorFlow Serving: `tensorflow.serving.PredictionService` and `ModelService`.
 
+use super::admitted::AdmittedRequest;
 use super::generated::tensorflow::serving::model_service_server::ModelService;
 use super::generated::tensorflow::serving::prediction_service_server::PredictionService;
-use super::admitted::AdmittedRequest;
 use super::infer::infer_message;
 use super::received::{Received, read};
 use crate::failure::Failure;
@@ -95,7 +95,10 @@ impl PredictionService for Prediction {
         self.infer(&admitted, target, decoder, message).await
     }
 
-    async fn predict(&self, request: Request<Received<PredictRequest>>) -> Outcome<PredictResponse> {
+    async fn predict(
+        &self,
+        request: Request<Received<PredictRequest>>,
+    ) -> Outcome<PredictResponse> {
         let (message, admitted) = read(&self.serving, request).await?;
         let target = target(message.model_spec.as_ref())?;
         let decoder = messages::TfsPredictDecoder {

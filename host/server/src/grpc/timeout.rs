@@ -88,7 +88,9 @@ mod tests {
         headers.insert("grpc-timeout", "1S".parse().expect("a header's value"));
         let deadline = client_deadline(&headers);
         let never = std::future::pending::<Result<(), Failure>>();
-        let failure = with_deadline(deadline, never).await.expect_err("it never ends");
+        let failure = with_deadline(deadline, never)
+            .await
+            .expect_err("it never ends");
         assert_eq!(failure.kind(), ErrorKind::DeadlineExceeded);
         assert_eq!(Some(Instant::now()), deadline);
     }

@@ -2,15 +2,14 @@
 //!
 //! BoxedService that this server does not support are refused with an error that names the missing feature.
 
-use super::generated::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::admitted::AdmittedRequest;
-use super::infer::infer_message;
+use super::generated::inference::grpc_inference_service_server::GrpcInferenceService;
+use super::infer::model_infer;
 use super::received::{Received, read};
 use super::stream::{Responses, responses};
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
-use wisp_protocol::call::{InferCall, Selection};
 use wisp_protocol::grpc::message::inference::*;
 use wisp_protocol::grpc::v2 as messages;
 use wisp_serving::Serving;

@@ -107,7 +107,8 @@ impl BackendSelectionStore {
                 selection,
             });
         }
-        let selected = measure(&candidates, path, options).map_err(BackendSelectionError::Backend)?;
+        let selected =
+            measure(&candidates, path, options).map_err(BackendSelectionError::Backend)?;
         write(&record, &selected.selection).map_err(|source| BackendSelectionError::Store {
             path: self.directory.clone(),
             source,
@@ -206,7 +207,8 @@ fn measure(
         .filter(|tried| tried.found.problem.is_none())
         .min_by(|a, b| time(a).total_cmp(&time(b)))
         .or_else(|| tried.iter().find(|tried| tried.graph.is_some()));
-    let Some((backend, graph)) = chosen.and_then(|chosen| Some((chosen.backend, chosen.graph.as_ref()?)))
+    let Some((backend, graph)) =
+        chosen.and_then(|chosen| Some((chosen.backend, chosen.graph.as_ref()?)))
     else {
         return Err(first_error.unwrap_or(BackendError::Unavailable {
             backend: "auto",
@@ -273,7 +275,8 @@ fn compare(tried: &mut [LoadedCandidate]) {
     let graphs: Vec<&dyn Graph> = graphs.iter().map(|graph| &**graph).collect();
     let mut summaries = in_turns(&graphs, &inputs, BUDGET).into_iter();
     for (tried, output) in tried.iter_mut().zip(outputs) {
-        let (Some(output), Some(durations)) = (output, tried.graph.as_ref().and_then(|_| summaries.next()))
+        let (Some(output), Some(durations)) =
+            (output, tried.graph.as_ref().and_then(|_| summaries.next()))
         else {
             continue;
         };

@@ -1,7 +1,9 @@
 //! Loads the file of a graph with the backend that the model or the server chose.
 
 use crate::per_row_graph::load_graph;
-use crate::registry::backend_selection::{BackendSelection, BackendSelectionError, BackendSelectionStore};
+use crate::registry::backend_selection::{
+    BackendSelection, BackendSelectionError, BackendSelectionStore,
+};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{BackendChoice, ModelFile};
@@ -78,7 +80,9 @@ impl GraphLoader {
                 let selected = self.selections.select(&self.backends, path, &options);
                 let selected = selected.map_err(|error| match error {
                     BackendSelectionError::Backend(source) => failed(source),
-                    store @ BackendSelectionError::Store { .. } => LoadError::BackendSelection(store),
+                    store @ BackendSelectionError::Store { .. } => {
+                        LoadError::BackendSelection(store)
+                    }
                 })?;
                 Ok(LoadedGraph {
                     graph: selected.graph,

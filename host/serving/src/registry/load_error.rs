@@ -3,10 +3,10 @@
 //! An error concerns a single model, unless it is about the directory of the repository. Messages
 //! for clients contain no path.
 
-use crate::signature_check::SignatureMismatch;
-use crate::registry::class_labels::ClassLabelsError;
 use crate::registry::backend_selection::BackendSelectionError;
+use crate::registry::class_labels::ClassLabelsError;
 use crate::registry::model_file::ModelFileError;
+use crate::signature_check::SignatureMismatch;
 use std::path::PathBuf;
 use wisp_backend::BackendError;
 use wisp_protocol::call::{ModelNameError, Version};

@@ -3,7 +3,6 @@
 //! The loader loads the versions of each model that `repository` selects. A version that fails to load is
 //! entered as unavailable, with the reason, and the rest are served.
 
-use crate::signature_check::signature_mismatches;
 use crate::call_durations::ExecutionMode;
 use crate::fair_pool::FairPool;
 use crate::graph_queue::GraphQueue;
@@ -15,6 +14,7 @@ use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{ModelFile, ModelFileError};
 use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, SelectedVersions, VersionFiles};
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
+use crate::signature_check::signature_mismatches;
 use crate::version::ModelVersion;
 use crate::worker_pool::WorkerOptions;
 use std::collections::BTreeMap;
@@ -97,7 +97,11 @@ impl Loader {
     ///
     /// `observer` is called for each version once its outcome is known, for the log and for a waiting operator.
     /// It receives the name of the directory. A name that is not valid for a model is reported but not entered.
-    pub fn load_repository(&self, path: &Path, observer: LoadObserver<'_>) -> Result<Registry, LoadError> {
+    pub fn load_repository(
+        &self,
+        path: &Path,
+        observer: LoadObserver<'_>,
+    ) -> Result<Registry, LoadError> {
         let mut models = BTreeMap::new();
         for FoundModel { name, versions } in repository::find_models(path)? {
             let entry = match versions {
@@ -115,7 +119,11 @@ impl Loader {
     }
 
     /// Loads the selected versions of one model.
-    pub fn load_model(&self, selected: &SelectedVersions, observer: LoadObserver<'_>) -> ModelEntry {
+    pub fn load_model(
+        &self,
+        selected: &SelectedVersions,
+        observer: LoadObserver<'_>,
+    ) -> ModelEntry {
         let mut versions = BTreeMap::new();
         for files in &selected.files {
             let loaded = self.load_version(files);
@@ -309,7 +317,11 @@ impl Describe<'_> {
         let Describe {
             files, model_file, ..
         } = self;
-        let default = if is_batched { DEFAULT_MAX_BATCH_SIZE } else { 0 };
+        let default = if is_batched {
+            DEFAULT_MAX_BATCH_SIZE
+        } else {
+            0
+        };
         let directory = files.model_directory.as_deref();
         let class_labels = class_labels::load(model_file, directory, &signature);
         Ok(ModelDescription {
