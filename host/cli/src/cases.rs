@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use wisp_protocol::call::{InferRequest, ModelDescription};
+use wisp_protocol::codec::RequestDecoder;
 use wisp_protocol::error::Party;
-use wisp_protocol::v2::Codec;
+use wisp_protocol::v2::V2Decoder;
 use wisp_serving::version::ModelVersion;
 use wisp_tensor::{ElementType, NamedTensor, Tensor};
 
@@ -160,7 +161,7 @@ impl Case {
 
 fn decode(document: &Value, model: &ModelDescription) -> anyhow::Result<InferRequest> {
     let body = Bytes::from(serde_json::to_vec(document)?);
-    Ok(Codec::default().decode(body, model)?.0)
+    Ok(V2Decoder::default().decode(body, model)?.0)
 }
 
 /// Decodes outputs. They have the form of inputs, so they are decoded as inputs of a model whose inputs

@@ -11,7 +11,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
-use wisp_protocol::v2::Codec;
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
+use wisp_protocol::v2::V2Decoder;
 use wisp_serving::registry::repository::version_files;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorSpec};
 
@@ -44,8 +45,8 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         // The response format of a request that selects no outputs or encoding.
         let empty = Bytes::from_static(br#"{"inputs":[]}"#);
-        let (_, reply) = Codec::default().decode(empty, model)?;
-        for chunk in reply.encode(response, model)?.chunks {
+        let (_, encoder) = V2Decoder::default().decode(empty, model)?;
+        for chunk in encoder.encode(response, model)?.chunks {
             out.write_all(&chunk)?;
         }
         writeln!(out)?;
@@ -146,7 +147,7 @@ fn json_tensor(
         "data": data,
     });
     let body = serde_json::to_vec(&json!({ "inputs": [input] }))?;
-    let (request, _) = Codec::default().decode(Bytes::from(body), model)?;
+    let (request, _) = V2Decoder::default().decode(Bytes::from(body), model)?;
     let mut inputs = request.inputs;
     let input = inputs.pop().context("the value has no elements")?;
     Ok(input.tensor)

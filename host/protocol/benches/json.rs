@@ -15,7 +15,9 @@ use sonic_rs::{JsonContainerTrait, JsonValueTrait};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use wisp_protocol::call::{InferResponse, ModelDescription, ModelName, Version};
-use wisp_protocol::{tfs, v2};
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
+use wisp_protocol::tfs::{TfsDecoder, Verb};
+use wisp_protocol::v2::V2Decoder;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorSpec};
 
 const SIDE: usize = 1000;
@@ -122,12 +124,12 @@ fn read(numbers: &[String], nearest: &[f32], is_nested: bool, rounds: usize) -> 
     let tfs_text = Bytes::from(format!(r#"{{"instances": {rows}}}"#));
     let model = model()?;
     let ours = || {
-        let (request, _) = v2::Codec::default().decode(v2_text.clone(), &model)?;
+        let (request, _) = V2Decoder::default().decode(v2_text.clone(), &model)?;
         tensor(request.inputs)
     };
     let rows_of_ours = || {
-        let codec = tfs::Codec::new(tfs::Verb::Predict);
-        let (request, _) = codec.decode(tfs_text.clone(), &model)?;
+        let decoder = TfsDecoder::new(Verb::Predict);
+        let (request, _) = decoder.decode(tfs_text.clone(), &model)?;
         tensor(request.inputs)
     };
     let value = || {
@@ -244,18 +246,24 @@ fn write(rounds: usize) -> Result<()> {
         parameters: Vec::new(),
     };
     let request = Bytes::from_static(br#"{"inputs":[]}"#);
-    let (_, v2_reply) = v2::Codec::default().decode(request, &model)?;
+    let (_, v2_encoder) = V2Decoder::default().decode(request, &model)?;
     let rows = vec!["[1]"; SIDE].join(",");
     let rows = Bytes::from(format!(r#"{{"instances":[{rows}]}}"#));
-    let (_, tfs_reply) = tfs::Codec::new(tfs::Verb::Predict).decode(rows, &model)?;
-    let v2_bytes = v2_reply.encode(response.clone(), &model)?.content_length();
-    let tfs_bytes = tfs_reply.encode(response.clone(), &model)?.content_length();
+    let (_, tfs_encoder) = TfsDecoder::new(Verb::Predict).decode(rows, &model)?;
+    let v2_bytes = v2_encoder
+        .clone()
+        .encode(response.clone(), &model)?
+        .content_length();
+    let tfs_bytes = tfs_encoder
+        .clone()
+        .encode(response.clone(), &model)?
+        .content_length();
     let ours = || {
-        black_box(v2_reply.encode(response.clone(), &model)?);
+        black_box(v2_encoder.clone().encode(response.clone(), &model)?);
         Ok(Output::Text)
     };
     let rows_of_ours = || {
-        black_box(tfs_reply.encode(response.clone(), &model)?);
+        black_box(tfs_encoder.clone().encode(response.clone(), &model)?);
         Ok(Output::Text)
     };
     let serde = || {

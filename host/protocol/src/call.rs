@@ -3,7 +3,7 @@
 //! These are plain values without behavior. Names from the wire are newtypes that only a validating
 //! constructor creates, so a name that reaches the registry or a log has been checked.
 
-use crate::rest;
+use crate::rest::RestDecoder;
 use std::collections::BTreeMap;
 use std::fmt;
 use wisp_tensor::{NamedTensor, Parameter, Signature};
@@ -42,7 +42,7 @@ pub enum Call {
     /// The states of a model's versions for TF Serving, and the model's readiness for KServe V1.
     TfsModelStatus(Target),
     TfsModelMetadata(Target),
-    Infer(InferCall<rest::Codec>),
+    Infer(InferCall<RestDecoder>),
 }
 
 /// A file of the page that displays the OpenAPI document.
@@ -82,10 +82,10 @@ pub enum Selection {
 
 /// An inference whose body has not been read yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InferCall<C> {
+pub struct InferCall<D> {
     pub selection: Selection,
-    /// The codec that decodes the body and encodes the response.
-    pub codec: C,
+    /// The decoder of the request, which determines the encoder of the response.
+    pub decoder: D,
 }
 
 /// An inference with its body decoded. Lifetime: one request.
@@ -93,7 +93,7 @@ pub struct InferCall<C> {
 pub struct InferRequest {
     pub inputs: Vec<NamedTensor>,
     /// The client's own parameters. The protocol's reserved parameters are not included: they are applied
-    /// or stored in the codec's reply.
+    /// or stored in the encoder.
     pub parameters: Vec<Parameter>,
     /// The requested outputs in this order; empty means all.
     pub outputs: Vec<String>,

@@ -9,7 +9,8 @@
 //! are written.
 
 use crate::call::{InferResponse, ModelDescription};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
+use crate::json_size;
 use std::cmp::Ordering;
 use std::fmt::{Display, Write};
 use std::num::NonZeroUsize;
@@ -42,7 +43,7 @@ pub(crate) enum ClassRequestError {
 #[error(
     "the classes of output `{output}` take more than {MAX_BYTES} bytes: ask for fewer with the parameter `classification`"
 )]
-pub struct ClassesError {
+pub(crate) struct ClassesError {
     output: String,
 }
 
@@ -128,12 +129,11 @@ pub(crate) fn text_bytes(requested: &[TopClasses], response: &InferResponse) -> 
             .iter()
             .any(|requested| requested.output == output.name)
     });
-    crate::rest::text_bytes(ranked)
+    json_size::text_bytes(ranked)
 }
 
-impl ClassesError {
-    /// Returns the key into the error table.
-    pub fn kind(&self) -> ErrorKind {
+impl HasErrorKind for ClassesError {
+    fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidRequest
     }
 }

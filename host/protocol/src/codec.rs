@@ -1,34 +1,35 @@
 //! The traits that every protocol implements for inference: decode a request, encode a response.
 //!
-//! Generic code serves all protocols through these two traits. A [`Codec`] is a value that holds the
-//! options of one request; decoding returns a [`Reply`] that holds the format of its response.
+//! Generic code serves all protocols through these two traits. A [`RequestDecoder`] is a value that holds
+//! the options of one request; decoding returns a [`ResponseEncoder`] that holds the format of its
+//! response.
 
 use crate::call::{InferRequest, InferResponse, ModelDescription};
-use crate::error::ErrorKind;
-use bytes::Bytes;
-use std::fmt::Display;
+use crate::error::{ErrorKind, HasErrorKind};
 
-/// A decoder for one inference request. Lifetime: one request.
-pub trait Codec: Send + 'static {
-    type Reply: Reply;
+/// A decoder for one inference request that has been read completely. Lifetime: one request.
+pub trait RequestDecoder: Send + 'static {
+    /// The complete request: the bytes of a body, or a message that was parsed from the wire.
+    type Source: Send + 'static;
+    type Encoder: ResponseEncoder;
 
-    /// Returns the approximate number of text bytes in `body`. Parsing text is what takes time.
-    fn text_bytes(&self, body: &Bytes) -> usize;
+    /// Returns the approximate number of text bytes in `source`. Parsing text is what takes time.
+    fn text_bytes(&self, source: &Self::Source) -> usize;
 
-    /// Returns the maximum number of bytes that decoding allocates, not counting `body` and the tensors
+    /// Returns the maximum number of bytes that decoding allocates, not counting `source` and the tensors
     /// that share its memory.
-    fn decoded_bytes(&self, body: &Bytes) -> usize;
+    fn decoded_bytes(&self, source: &Self::Source) -> usize;
 
-    /// Decodes the request in `body` and returns it with the encoder for its response.
+    /// Decodes the request and returns it with the encoder for its response.
     fn decode(
         self,
-        body: Bytes,
+        source: Self::Source,
         model: &ModelDescription,
-    ) -> Result<(InferRequest, Self::Reply), CodecError>;
+    ) -> Result<(InferRequest, Self::Encoder), CodecError>;
 }
 
 /// An encoder for the response to one inference request. Lifetime: one request.
-pub trait Reply: Send + 'static {
+pub trait ResponseEncoder: Send + 'static {
     type Encoded: Send + 'static;
 
     /// Returns the approximate number of text bytes in the encoded response.
@@ -40,7 +41,7 @@ pub trait Reply: Send + 'static {
     /// Returns the number of bytes that an encoded response occupies until it has been sent.
     fn held_bytes(encoded: &Self::Encoded) -> usize;
 
-    /// Encodes the response in this protocol.
+    /// Encodes the response in this protocol, with its outputs in their order.
     fn encode(
         self,
         response: InferResponse,
@@ -57,27 +58,17 @@ pub struct CodecError {
 }
 
 impl CodecError {
-    pub(crate) fn new(kind: ErrorKind, text: &dyn Display) -> CodecError {
-        CodecError {
-            kind,
-            text: text.to_string(),
-        }
-    }
-
-    /// Returns the kind, the key into the protocol's error table.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 }
 
-/// Implements `From` for [`CodecError`] for the protocols' own errors.
-macro_rules! into_codec_error {
-    ($($error:ty),+) => {
-        $(impl From<$error> for $crate::codec::CodecError {
-            fn from(error: $error) -> $crate::codec::CodecError {
-                $crate::codec::CodecError::new(error.kind(), &error)
-            }
-        })+
-    };
+impl<E: HasErrorKind> From<E> for CodecError {
+    fn from(error: E) -> CodecError {
+        CodecError {
+            kind: error.kind(),
+            text: error.to_string(),
+        }
+    }
 }
-pub(crate) use into_codec_error;

@@ -10,7 +10,7 @@ mod inflate;
 
 pub use inflate::{InflateError, Inflater, Progress};
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
 use crate::quoted::Quoted;
 use bytes::Bytes;
 use flate2::Compression;
@@ -115,9 +115,8 @@ pub fn of_body(headers: &HeaderMap) -> Result<Option<Coding>, ContentCodingError
     }
 }
 
-impl ContentCodingError {
-    /// Returns the kind, the key into the protocol's error table.
-    pub fn kind(&self) -> ErrorKind {
+impl HasErrorKind for ContentCodingError {
+    fn kind(&self) -> ErrorKind {
         ErrorKind::UnsupportedEncoding
     }
 }

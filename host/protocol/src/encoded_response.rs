@@ -1,4 +1,4 @@
-//! The encoded response, common to all REST protocols.
+//! The encoded response and the error document, common to all REST protocols.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -27,6 +27,17 @@ impl EncodedResponse {
     pub fn content_length(&self) -> usize {
         self.chunks.iter().map(Bytes::len).sum()
     }
+}
+
+/// The body of every response other than 200.
+#[derive(Serialize)]
+struct ErrorDocument<'a> {
+    error: &'a str,
+}
+
+/// Returns the body of every response other than 200.
+pub fn encode_error(message: &str) -> Bytes {
+    document(&ErrorDocument { error: message })
 }
 
 /// Encodes a small document as JSON.

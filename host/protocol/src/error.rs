@@ -40,6 +40,12 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// An error with a kind, which determines its status in each protocol. Its text is for the client.
+pub trait HasErrorKind: std::error::Error {
+    /// Returns the kind of the error.
+    fn kind(&self) -> ErrorKind;
+}
+
 /// The party that has to act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Party {

@@ -21,6 +21,7 @@ pub mod error;
 #[cfg(test)]
 mod fixture;
 pub mod grpc;
+mod json_size;
 mod number;
 pub mod openapi;
 mod output_semantics;

@@ -21,46 +21,52 @@ mod request;
 mod response;
 mod route;
 
-pub use crate::relaxed_json::EncodeError;
-pub use crate::v2::encode_error;
-pub use error::DecodeError;
 pub(crate) use mapping::PredictionMapping;
-pub use response::Reply;
+pub use request::Verb;
+pub use response::PredictEncoder;
 pub(crate) use route::{Route, route};
 
 use crate::call::{InferRequest, ModelDescription};
+use crate::codec::{CodecError, RequestDecoder};
+use crate::json_size;
 use bytes::Bytes;
-
-/// The method of a path, its first segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    Predict,
-    BatchPredict,
-}
 
 /// The decoder for the body of one inference request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Codec {
+pub struct PredictDecoder {
     verb: Verb,
 }
 
-impl Codec {
-    /// Returns the codec for the bodies of this verb.
-    pub fn new(verb: Verb) -> Codec {
-        Codec { verb }
+impl PredictDecoder {
+    /// Returns the decoder for the bodies of this verb.
+    pub fn new(verb: Verb) -> PredictDecoder {
+        PredictDecoder { verb }
     }
 
-    /// Returns the verb of the codec.
+    /// Returns the verb of the decoder.
     pub fn verb(&self) -> Verb {
         self.verb
     }
+}
 
-    /// Decodes the request in `body`, which has at least one valid row, and its response format.
-    pub fn decode(
-        &self,
+impl RequestDecoder for PredictDecoder {
+    type Source = Bytes;
+    type Encoder = PredictEncoder;
+
+    fn text_bytes(&self, body: &Bytes) -> usize {
+        body.len()
+    }
+
+    fn decoded_bytes(&self, body: &Bytes) -> usize {
+        json_size::decoded_bytes(body)
+    }
+
+    /// Decodes the request in `body`, which has at least one valid row.
+    fn decode(
+        self,
         body: Bytes,
         model: &ModelDescription,
-    ) -> Result<(InferRequest, Reply), DecodeError> {
+    ) -> Result<(InferRequest, PredictEncoder), CodecError> {
         Ok(request::decode(self.verb, &body, model)?)
     }
 }

@@ -11,7 +11,7 @@ const MAX_CHARACTERS: usize = 64;
 /// A name from a request as error messages show it: in backticks, truncated, with control characters
 /// escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Quoted(Box<str>);
+pub struct Quoted(Box<str>);
 
 impl Quoted {
     pub(crate) fn new(name: &str) -> Quoted {

@@ -19,10 +19,8 @@ mod rows;
 mod tensor;
 mod writer;
 
-pub(crate) use error::{RowError, SyntaxError};
+pub(crate) use error::{EncodeError, RowError, SyntaxError};
 pub(crate) use reader::{Reader, ValueKind, members};
 pub(crate) use rows::{Defaults, MAX_DEFAULT_BYTES, Rows};
 pub(crate) use tensor::ArrayForm;
 pub(crate) use writer::{OutputWriter, number, write_element, write_json, write_string};
-
-pub use error::EncodeError;

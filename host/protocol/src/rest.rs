@@ -1,17 +1,14 @@
-//! The REST protocols combined: the codec that a path selects, and the response sent over HTTP.
+//! The REST protocols combined: the decoder that a path selects, and the encoder for its response.
 
 use crate::call::{InferRequest, InferResponse, ModelDescription};
-use crate::codec::{self, CodecError};
+use crate::codec::{CodecError, RequestDecoder, ResponseEncoder};
 use crate::encoded_response::EncodedResponse;
 use crate::error::ErrorKind;
-use crate::relaxed_json::EncodeError;
-use crate::{predict, tfs, v2};
+use crate::predict::{PredictDecoder, PredictEncoder};
+use crate::tfs::{TfsDecoder, TfsEncoder};
+use crate::v2::{V2Decoder, V2Encoder};
 use bytes::Bytes;
 use http::StatusCode;
-use wisp_tensor::{ElementType, NamedTensor};
-
-/// The size of the largest element that a number decodes to, whatever its digits.
-const MAX_ELEMENT_BYTES: usize = 8;
 
 /// The protocol family that determines the format of errors. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,84 +39,64 @@ impl RestProtocol {
 
 /// A decoder for the body of one inference request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Codec {
-    V2(v2::Codec),
-    Tfs(tfs::Codec),
-    Predict(predict::Codec),
+pub enum RestDecoder {
+    V2(V2Decoder),
+    Tfs(TfsDecoder),
+    Predict(PredictDecoder),
 }
 
 /// An encoder for the response to one inference request. Lifetime: one request.
 #[derive(Debug, Clone)]
-pub enum Reply {
-    V2(v2::Reply),
-    Tfs(tfs::Reply),
-    Predict(predict::Reply),
+pub enum RestEncoder {
+    V2(V2Encoder),
+    Tfs(TfsEncoder),
+    Predict(PredictEncoder),
 }
 
-impl codec::Codec for Codec {
-    type Reply = Reply;
+/// Evaluates an expression with the decoder or encoder of the protocol.
+macro_rules! dispatch {
+    ($protocols:ident, $value:expr, $inner:ident => $result:expr) => {
+        match $value {
+            $protocols::V2($inner) => $result,
+            $protocols::Tfs($inner) => $result,
+            $protocols::Predict($inner) => $result,
+        }
+    };
+}
+
+impl RequestDecoder for RestDecoder {
+    type Source = Bytes;
+    type Encoder = RestEncoder;
 
     fn text_bytes(&self, body: &Bytes) -> usize {
-        match self {
-            Codec::V2(codec) => codec.text_bytes(body),
-            Codec::Tfs(_) | Codec::Predict(_) => body.len(),
-        }
+        dispatch!(RestDecoder, self, decoder => decoder.text_bytes(body))
     }
 
     fn decoded_bytes(&self, body: &Bytes) -> usize {
-        let text = &body[..codec::Codec::text_bytes(self, body)];
-        // Any two elements are separated by a comma, and strings are copied unchanged.
-        let elements = text.iter().filter(|&&byte| byte == b',').count() + 1;
-        let content = elements.saturating_mul(MAX_ELEMENT_BYTES) + text.len();
-        match self {
-            Codec::Tfs(codec) => content.saturating_add(codec.repeated_bytes(text.len())),
-            Codec::V2(_) | Codec::Predict(_) => content,
-        }
+        dispatch!(RestDecoder, self, decoder => decoder.decoded_bytes(body))
     }
 
     fn decode(
         self,
         body: Bytes,
         model: &ModelDescription,
-    ) -> Result<(InferRequest, Reply), CodecError> {
-        Ok(match self {
-            Codec::V2(codec) => {
-                let (request, reply) = codec.decode(body, model)?;
-                (request, Reply::V2(reply))
-            }
-            Codec::Tfs(codec) => {
-                let (request, reply) = codec.decode(body, model)?;
-                (request, Reply::Tfs(reply))
-            }
-            Codec::Predict(codec) => {
-                let (request, reply) = codec.decode(body, model)?;
-                (request, Reply::Predict(reply))
-            }
+    ) -> Result<(InferRequest, RestEncoder), CodecError> {
+        dispatch!(RestDecoder, self, decoder => {
+            let (request, encoder) = decoder.decode(body, model)?;
+            Ok((request, encoder.into()))
         })
     }
 }
 
-impl codec::Reply for Reply {
+impl ResponseEncoder for RestEncoder {
     type Encoded = EncodedResponse;
 
     fn text_bytes(&self, response: &InferResponse) -> usize {
-        match self {
-            Reply::V2(reply) => reply.text_bytes(response),
-            Reply::Tfs(_) | Reply::Predict(_) => text_bytes(response.outputs.iter()),
-        }
+        dispatch!(RestEncoder, self, encoder => encoder.text_bytes(response))
     }
 
     fn encoded_bytes(&self, response: &InferResponse) -> usize {
-        let is_text = |output: &&NamedTensor| match self {
-            Reply::V2(reply) => reply.is_text(&output.name),
-            Reply::Tfs(_) | Reply::Predict(_) => true,
-        };
-        let texts = response.outputs.iter().filter(is_text);
-        let sizes = texts.map(|NamedTensor { tensor, .. }| {
-            let content = tensor.content().len();
-            content.saturating_mul(text_per_content(tensor.element_type()))
-        });
-        sizes.fold(0, usize::saturating_add)
+        dispatch!(RestEncoder, self, encoder => encoder.encoded_bytes(response))
     }
 
     fn held_bytes(encoded: &EncodedResponse) -> usize {
@@ -131,36 +108,24 @@ impl codec::Reply for Reply {
         response: InferResponse,
         model: &ModelDescription,
     ) -> Result<EncodedResponse, CodecError> {
-        Ok(match self {
-            Reply::V2(reply) => reply.encode(response, model)?,
-            Reply::Tfs(reply) => reply.encode(response, model)?,
-            Reply::Predict(reply) => reply.encode(response, model)?,
-        })
+        dispatch!(RestEncoder, self, encoder => encoder.encode(response, model))
     }
 }
 
-codec::into_codec_error!(
-    v2::DecodeError,
-    v2::EncodeError,
-    tfs::DecodeError,
-    predict::DecodeError,
-    EncodeError
-);
-
-/// Returns the maximum number of JSON bytes per byte of a tensor of this type, comma included.
-fn text_per_content(element_type: ElementType) -> usize {
-    match element_type {
-        // A control character is `\u0001` (6 bytes), and a bool is at most `false` plus a comma.
-        ElementType::Bytes | ElementType::Bool => 6,
-        // A one-byte element is at most `-128` plus a comma.
-        _ => 5,
+impl From<V2Encoder> for RestEncoder {
+    fn from(encoder: V2Encoder) -> RestEncoder {
+        RestEncoder::V2(encoder)
     }
 }
 
-/// Returns the approximate number of JSON bytes for these tensors.
-pub(crate) fn text_bytes<'a>(tensors: impl Iterator<Item = &'a NamedTensor>) -> usize {
-    // A number has about three times as many digits and signs as it has bytes.
-    tensors
-        .map(|tensor| tensor.tensor.content().len().saturating_mul(3))
-        .fold(0, usize::saturating_add)
+impl From<TfsEncoder> for RestEncoder {
+    fn from(encoder: TfsEncoder) -> RestEncoder {
+        RestEncoder::Tfs(encoder)
+    }
+}
+
+impl From<PredictEncoder> for RestEncoder {
+    fn from(encoder: PredictEncoder) -> RestEncoder {
+        RestEncoder::Predict(encoder)
+    }
 }

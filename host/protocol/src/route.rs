@@ -7,19 +7,17 @@
 mod error;
 
 pub use error::RouteError;
-pub(crate) use error::{Reason, allow};
+pub(crate) use error::allow;
 
 use crate::call::{Call, InferCall, Selection, Target, VersionChoice};
+use crate::rest::RestDecoder;
 use crate::target::{decoded, model, numbered};
-use crate::{openapi, predict, rest, tfs, v2};
+use crate::v2::V2Decoder;
+use crate::{openapi, predict, tfs};
 use http::{HeaderMap, Method};
 
 /// Returns the call for a request with this method, path (without query) and headers.
 pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, RouteError> {
-    Ok(find(method, uri_path, headers)?)
-}
-
-fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Reason> {
     let Some(path) = uri_path.strip_prefix("/v2") else {
         return find_elsewhere(method, uri_path);
     };
@@ -57,7 +55,7 @@ fn find(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Call, Re
 }
 
 /// Returns the call for a path outside V2.
-fn find_elsewhere(method: &Method, uri_path: &str) -> Result<Call, Reason> {
+fn find_elsewhere(method: &Method, uri_path: &str) -> Result<Call, RouteError> {
     if uri_path == "/" {
         allow(method, Method::GET, "GET")?;
         return Ok(Call::KserveLive);
@@ -66,33 +64,35 @@ fn find_elsewhere(method: &Method, uri_path: &str) -> Result<Call, Reason> {
         allow(method, Method::GET, "GET")?;
         return Ok(call);
     }
-    let (selection, codec) = match uri_path.strip_prefix("/v1") {
+    let (selection, decoder) = match uri_path.strip_prefix("/v1") {
         Some(path) => match tfs::route(method, path)? {
             tfs::Route::List => return Ok(Call::TfsModelList),
             tfs::Route::Status(target) => return Ok(Call::TfsModelStatus(target)),
             tfs::Route::Metadata(target) => return Ok(Call::TfsModelMetadata(target)),
-            tfs::Route::Infer(target, codec) => (Selection::Named(target), rest::Codec::Tfs(codec)),
+            tfs::Route::Infer(target, decoder) => {
+                (Selection::Named(target), RestDecoder::Tfs(decoder))
+            }
         },
         None => match predict::route(method, uri_path)? {
             predict::Route::Health => return Ok(Call::Health),
-            predict::Route::Infer(model, codec) => {
+            predict::Route::Infer(model, decoder) => {
                 let named = |model| {
                     let version = VersionChoice::Default;
                     Selection::Named(Target { model, version })
                 };
                 let selection = model.map_or(Selection::OnlyModel, named);
-                (selection, rest::Codec::Predict(codec))
+                (selection, RestDecoder::Predict(decoder))
             }
         },
     };
-    Ok(Call::Infer(InferCall { selection, codec }))
+    Ok(Call::Infer(InferCall { selection, decoder }))
 }
 
 fn model_call(
     method: &Method,
     headers: &HeaderMap,
     (model, rest): (&str, &[&str]),
-) -> Result<Call, Reason> {
+) -> Result<Call, RouteError> {
     let (version, verb) = match *rest {
         ["versions", version, ref verb @ ..] => (Some(version), verb),
         ref verb => (None, verb),
@@ -114,9 +114,9 @@ fn model_call(
         ["infer"] => {
             allow(method, Method::POST, "POST")?;
             let target = target(model, version)?;
-            let codec = rest::Codec::V2(v2::Codec::from_headers(headers)?);
+            let decoder = RestDecoder::V2(V2Decoder::from_headers(headers)?);
             let selection = Selection::Named(target);
-            Ok(Call::Infer(InferCall { selection, codec }))
+            Ok(Call::Infer(InferCall { selection, decoder }))
         }
         ["config"] => {
             allow(method, Method::GET, "GET")?;
@@ -126,30 +126,30 @@ fn model_call(
             allow(method, Method::GET, "GET")?;
             Ok(Call::ModelStatistics(target(model, version)?))
         }
-        ["trace", "setting"] => Err(Reason::NotImplemented("tracing")),
-        ["generate" | "generate_stream"] => Err(Reason::NotImplemented("generation")),
-        _ => Err(Reason::UnknownRoute),
+        ["trace", "setting"] => Err(RouteError::NotImplemented("tracing")),
+        ["generate" | "generate_stream"] => Err(RouteError::NotImplemented("generation")),
+        _ => Err(RouteError::UnknownRoute),
     }
 }
 
 /// Returns the error for an unmatched path: a part of the protocol that is not implemented, or an unknown
 /// route.
-fn unsupported_route(segments: &[&str]) -> Reason {
+fn unsupported_route(segments: &[&str]) -> RouteError {
     match *segments {
         ["", "systemsharedmemory" | "cudasharedmemory", ..] => {
-            Reason::NotImplemented("shared memory")
+            RouteError::NotImplemented("shared memory")
         }
         ["", "repository", _, "index"] | ["", "repository", _, "models", _, "load" | "unload"] => {
-            Reason::NotImplemented("a repository's name")
+            RouteError::NotImplemented("a repository's name")
         }
-        ["", "logging"] => Reason::NotImplemented("the logging extension"),
-        ["", "trace", "setting"] => Reason::NotImplemented("tracing"),
-        _ => Reason::UnknownRoute,
+        ["", "logging"] => RouteError::NotImplemented("the logging extension"),
+        ["", "trace", "setting"] => RouteError::NotImplemented("tracing"),
+        _ => RouteError::UnknownRoute,
     }
 }
 
 /// Parses the model and version of a path.
-fn target(name: &str, version: Option<&str>) -> Result<Target, Reason> {
+fn target(name: &str, version: Option<&str>) -> Result<Target, RouteError> {
     let model = model(&decoded(name))?;
     Ok(match version {
         None => Target {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 /// The error for a name that cannot belong to any model or version. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum UnknownTarget {
+pub enum UnknownTarget {
     #[error("unknown model: {0}")]
     Model(Quoted),
     #[error("unknown version: `{model}` has no version {version}")]

@@ -1,8 +1,8 @@
 //! The Open Inference Protocol (V2) over HTTP: JSON, optionally followed by tensors as raw bytes.
 //!
-//! A [`Codec`] is built from the headers of a request and decodes the body into an `InferRequest`
-//! and a [`Reply`]. The [`Reply`] holds the response format that the client requested and encodes the
-//! `InferResponse` into an [`EncodedResponse`]. `request` decodes the JSON of a body, `binary` the bytes
+//! A [`V2Decoder`] is built from the headers of a request and decodes the body into an `InferRequest`
+//! and a [`V2Encoder`]. The [`V2Encoder`] holds the response format that the client requested and encodes the
+//! `InferResponse` into an `EncodedResponse`. `request` decodes the JSON of a body, `binary` the bytes
 //! after it, `json` the elements of a tensor, `raw` a body without JSON; `response` encodes.
 //! `metadata`, `config`, `index`, `control` and `statistics` write the other documents.
 //!
@@ -24,21 +24,21 @@ pub(crate) mod request;
 mod response;
 mod statistics;
 
-pub use crate::encoded_response::EncodedResponse;
+pub use crate::encoded_response::encode_error;
 pub use config::model_config;
 pub use control::{check_control, loaded, unloaded};
-pub use error::{DecodeError, EncodeError, HeaderLengthError};
+pub use error::HeaderLengthError;
 pub use index::{IndexFilter, decode_index, index};
 pub(crate) use metadata::EXTENSIONS;
-pub use metadata::{
-    encode_error, live, model_list, model_metadata, model_ready, ready, server_metadata,
-};
-pub use response::Reply;
+pub use metadata::{live, model_list, model_metadata, model_ready, ready, server_metadata};
+pub use response::V2Encoder;
 pub use statistics::statistics;
 
 use crate::call::{InferRequest, ModelDescription};
+use crate::codec::{CodecError, RequestDecoder};
+use crate::json_size;
 use bytes::Bytes;
-use error::Reason;
+use error::DecodeError;
 use http::{HeaderMap, header};
 use response::OutputForm;
 
@@ -47,59 +47,49 @@ pub const HEADER_LENGTH: &str = "inference-header-content-length";
 
 /// The decoder for the body of one inference request. Lifetime: one request.
 ///
-/// The default is the codec of a request without headers.
+/// The default is the decoder of a request without headers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Codec {
+pub struct V2Decoder {
     /// Bytes of JSON at the start of the body; `None` if the whole body is JSON, 0 for a raw request.
     header_length: Option<usize>,
     /// The form of the outputs for a raw request, which has no JSON to request one in.
     raw_output_form: OutputForm,
 }
 
-impl Codec {
-    /// Returns the codec for a body with these headers. The content encoding is already removed.
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Codec, HeaderLengthError> {
+impl V2Decoder {
+    /// Returns the decoder for a body with these headers. The content encoding is already removed.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<V2Decoder, HeaderLengthError> {
         // Triton always responds to a raw request with binary tensors. Here, a client that names
         // JSON gets JSON, so that `curl -H 'accept: application/json' --data-binary @x` is readable.
         let raw_output_form = match accepts_json(headers) {
             true => OutputForm::Json,
             false => OutputForm::Binary,
         };
-        Ok(Codec {
+        Ok(V2Decoder {
             header_length: header_length(headers)?,
             raw_output_form,
         })
     }
 
-    /// Returns the number of bytes of `body` that are JSON, which dominate the time to decode it.
-    pub fn text_bytes(&self, body: &Bytes) -> usize {
-        self.header_length
-            .map_or(body.len(), |length| length.min(body.len()))
-    }
-
-    /// Decodes the request in `body` and the response format that it requests.
-    ///
-    /// Checks, in this order: the JSON lies within the body, the JSON is valid, the binary sizes add
-    /// up to the rest of the body; then, input by input, the shape and its bytes.
-    pub fn decode(
+    fn decode_body(
         &self,
         body: Bytes,
         model: &ModelDescription,
-    ) -> Result<(InferRequest, Reply), DecodeError> {
+    ) -> Result<(InferRequest, V2Encoder), DecodeError> {
         match self.header_length {
-            Some(0) => Ok(self.decode_raw(body, model)?),
+            Some(0) => self.decode_raw(body, model),
             // As in Triton, an empty body is a raw request with an empty input.
-            None if body.is_empty() => Ok(self.decode_raw(body, model)?),
-            None => Ok(request::decode(&body, Bytes::new(), model)?),
+            None if body.is_empty() => self.decode_raw(body, model),
+            None => request::decode(&body, Bytes::new(), model),
             Some(length) => {
                 if length > body.len() {
-                    return Err(DecodeError::from(Reason::HeaderBeyondBody {
+                    return Err(DecodeError::HeaderBeyondBody {
                         header: length,
                         body: body.len(),
-                    }));
+                    });
                 }
                 let rest = body.slice(length..);
-                Ok(request::decode(&body[..length], rest, model)?)
+                request::decode(&body[..length], rest, model)
             }
         }
     }
@@ -108,13 +98,38 @@ impl Codec {
         &self,
         body: Bytes,
         model: &ModelDescription,
-    ) -> Result<(InferRequest, Reply), Reason> {
+    ) -> Result<(InferRequest, V2Encoder), DecodeError> {
         let request = InferRequest {
             inputs: vec![raw::decode(body, model)?],
             parameters: Vec::new(),
             outputs: Vec::new(),
         };
-        Ok((request, Reply::for_raw_request(self.raw_output_form)))
+        Ok((request, V2Encoder::for_raw_request(self.raw_output_form)))
+    }
+}
+
+impl RequestDecoder for V2Decoder {
+    type Source = Bytes;
+    type Encoder = V2Encoder;
+
+    /// Returns the number of bytes of `body` that are JSON, which dominate the time to decode it.
+    fn text_bytes(&self, body: &Bytes) -> usize {
+        self.header_length
+            .map_or(body.len(), |length| length.min(body.len()))
+    }
+
+    fn decoded_bytes(&self, body: &Bytes) -> usize {
+        json_size::decoded_bytes(&body[..self.text_bytes(body)])
+    }
+
+    /// Checks, in this order: the JSON lies within the body, the JSON is valid, the binary sizes add
+    /// up to the rest of the body; then, input by input, the shape and its bytes.
+    fn decode(
+        self,
+        body: Bytes,
+        model: &ModelDescription,
+    ) -> Result<(InferRequest, V2Encoder), CodecError> {
+        Ok(self.decode_body(body, model)?)
     }
 }
 

@@ -218,6 +218,8 @@ impl<B> Body for &mut RequestBody<B>
 where
     B: http_body::Body<Data = Bytes, Error: Error + 'static> + Unpin + Send,
 {
+    type Source = Bytes;
+
     async fn read(self, limit: usize) -> Result<Bytes, BodyError> {
         let body = self.read_whole(limit).await?;
         let Some(coding) = self.coding else {

@@ -5,9 +5,9 @@
 
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::content_coding::ContentCodingError;
-use wisp_protocol::error::ErrorKind;
+use wisp_protocol::error::{ErrorKind, HasErrorKind};
+use wisp_protocol::grpc::TargetError;
 use wisp_protocol::grpc::limits::LimitError;
-use wisp_protocol::grpc::{self, TargetError};
 use wisp_protocol::route::RouteError;
 
 /// The most bytes of a path that are repeated to a client. The paths of existing methods are shorter.
@@ -109,16 +109,3 @@ impl Failure {
         }
     }
 }
-
-/// Converts the decode errors of the gRPC protocols.
-macro_rules! from_dialect {
-    ($($error:ty),+) => {
-        $(impl From<$error> for Failure {
-            fn from(error: $error) -> Failure {
-                Failure::Codec(error.into())
-            }
-        })+
-    };
-}
-
-from_dialect!(grpc::v2::DecodeError, grpc::tfs::DecodeError);

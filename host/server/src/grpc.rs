@@ -57,7 +57,7 @@ use tonic::server::NamedService;
 use tonic_health::pb::health_server::HealthServer;
 use tower_service::Service;
 use wisp_protocol::call::InferCall;
-use wisp_protocol::codec::{Codec, Reply};
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
 use wisp_protocol::grpc::FILE_DESCRIPTOR_SET;
 use wisp_serving::timings::Timings;
 use wisp_serving::{BodyError, Serving, infer};
@@ -76,8 +76,8 @@ pub(crate) struct Services {
     body_timeout: Duration,
 }
 
-/// The body of a request whose message has already been read. It is always empty.
-struct AlreadyRead;
+/// The body of a request whose message has already been read.
+struct AlreadyRead<M>(M);
 
 /// Returns whether this is the head of a gRPC request.
 pub(crate) fn is_grpc(head: &Parts) -> bool {
@@ -212,12 +212,13 @@ fn answer_as_asked(headers: &mut HeaderMap) {
 }
 
 /// Runs an inference whose message has been read. The memory of the response is added to `held`.
-async fn infer_message<C: Codec>(
+async fn infer_message<D: RequestDecoder>(
     serving: &Serving,
     held: Option<&Held>,
-    call: InferCall<C>,
-) -> Result<tonic::Response<<C::Reply as Reply>::Encoded>, Failure> {
-    let inferred = infer(serving, call, AlreadyRead).await?;
+    call: InferCall<D>,
+    message: D::Source,
+) -> Result<tonic::Response<<D::Encoder as ResponseEncoder>::Encoded>, Failure> {
+    let inferred = infer(serving, call, AlreadyRead(message)).await?;
     if let Some(held) = held {
         held.put_back(inferred.memory);
     }
@@ -233,8 +234,10 @@ async fn infer_message<C: Codec>(
     Ok(response)
 }
 
-impl wisp_serving::Body for AlreadyRead {
-    async fn read(self, _: usize) -> Result<Bytes, BodyError> {
-        Ok(Bytes::new())
+impl<M: Send> wisp_serving::Body for AlreadyRead<M> {
+    type Source = M;
+
+    async fn read(self, _: usize) -> Result<M, BodyError> {
+        Ok(self.0)
     }
 }

@@ -10,7 +10,6 @@ use crate::registry::ResolveError;
 use crate::version::CallError;
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::error::ErrorKind;
-use wisp_protocol::v2;
 use wisp_sandbox::handler::HandlerError;
 use wisp_sandbox::nn::ComputeError;
 
@@ -95,12 +94,6 @@ impl From<BodyError> for InferError {
 
 impl From<CodecError> for InferError {
     fn from(error: CodecError) -> InferError {
-        InferError::plain(error.kind(), error)
-    }
-}
-
-impl From<v2::DecodeError> for InferError {
-    fn from(error: v2::DecodeError) -> InferError {
         InferError::plain(error.kind(), error)
     }
 }

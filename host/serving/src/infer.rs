@@ -16,7 +16,6 @@ use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::repository_poll::RepositoryPoll;
 use crate::timings::{Stopwatch, Timings};
 use crate::version::ModelVersion;
-use bytes::Bytes;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -25,7 +24,7 @@ use tokio::sync::watch;
 use wisp_protocol::call::{
     IndexEntry, InferCall, InferRequest, InferResponse, ModelName, Target, Version,
 };
-use wisp_protocol::codec::{Codec, Reply};
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
 use wisp_protocol::content_coding::Coding;
 use wisp_protocol::statistics::VersionStatistics;
 use wisp_sandbox::handler::Usage;
@@ -76,8 +75,11 @@ impl Default for ServingOptions {
 
 /// The unread body of a request. The server implements it.
 pub trait Body: Send {
+    /// The complete request, which is the source of its decoder.
+    type Source;
+
     /// Reads the whole body, of at most `limit` bytes, within the server's own time limit.
-    fn read(self, limit: usize) -> impl Future<Output = Result<Bytes, BodyError>> + Send;
+    fn read(self, limit: usize) -> impl Future<Output = Result<Self::Source, BodyError>> + Send;
 }
 
 /// The reason that a body could not be read.
@@ -115,16 +117,16 @@ pub struct Inferred<E> {
 }
 
 /// Runs one inference and returns its encoded response.
-pub async fn infer<C: Codec, B: Body>(
+pub async fn infer<D: RequestDecoder, B: Body<Source = D::Source>>(
     serving: &Serving,
-    call: InferCall<C>,
+    call: InferCall<D>,
     body: B,
-) -> Result<Inferred<Encoded<C>>, InferError> {
+) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut stopwatch = Stopwatch::start();
     let version = serving.registry.select(&call.selection)?;
     let unanswered = version.statistics().begin();
     let reading = body.read(serving.options.max_body_bytes);
-    let body = serving.readers.read(reading).await?;
+    let source = serving.readers.read(reading).await?;
     stopwatch.has_read();
     let permit = serving.admission.admit(version.share())?;
     let deadline = Instant::now() + serving.options.request_timeout;
@@ -134,14 +136,14 @@ pub async fn infer<C: Codec, B: Body>(
         version: &version,
         deadline,
     };
-    let (request, reply, mut memory) = codecs.decode(call.codec, body, memory).await?;
+    let (request, encoder, mut memory) = codecs.decode(call.decoder, source, memory).await?;
     stopwatch.has_decoded();
     let rows = version.rows(&request);
     let (response, usage) = version.call(request, &permit, deadline).await?;
     stopwatch.has_called(&usage);
-    memory.settle(content_bytes(&response).saturating_add(reply.encoded_bytes(&response)))?;
-    let reply = codecs.encode(reply, response).await?;
-    memory.settle(C::Reply::held_bytes(&reply))?;
+    memory.settle(content_bytes(&response).saturating_add(encoder.encoded_bytes(&response)))?;
+    let reply = codecs.encode(encoder, response).await?;
+    memory.settle(D::Encoder::held_bytes(&reply))?;
     let timings = stopwatch.has_encoded();
     unanswered.succeed(rows, &timings);
     Ok(Inferred {
@@ -154,8 +156,8 @@ pub async fn infer<C: Codec, B: Body>(
     })
 }
 
-/// The encoded response type of a codec.
-type Encoded<C> = <<C as Codec>::Reply as Reply>::Encoded;
+/// The encoded response to the request of a decoder.
+type Encoded<D> = <<D as RequestDecoder>::Encoder as ResponseEncoder>::Encoded;
 
 /// The context in which the codecs of one inference run. Lifetime: one request.
 struct Codecs<'a> {
@@ -165,31 +167,31 @@ struct Codecs<'a> {
 }
 
 impl Codecs<'_> {
-    async fn decode<C: Codec>(
+    async fn decode<D: RequestDecoder>(
         &self,
-        codec: C,
-        body: Bytes,
+        decoder: D,
+        source: D::Source,
         mut memory: Footprint,
-    ) -> Result<(InferRequest, C::Reply, Footprint), InferError> {
+    ) -> Result<(InferRequest, D::Encoder, Footprint), InferError> {
         let version = Arc::clone(self.version);
-        let text_bytes = codec.text_bytes(&body);
+        let text_bytes = decoder.text_bytes(&source);
         let decode = move || {
-            memory.settle(codec.decoded_bytes(&body))?;
-            let (request, reply) = codec.decode(body, version.description())?;
-            Ok::<_, InferError>((request, reply, memory))
+            memory.settle(decoder.decoded_bytes(&source))?;
+            let (request, encoder) = decoder.decode(source, version.description())?;
+            Ok::<_, InferError>((request, encoder, memory))
         };
         let decoding = self.offload.run_codec(text_bytes, self.deadline, decode);
         decoding.await
     }
 
-    async fn encode<R: Reply>(
+    async fn encode<E: ResponseEncoder>(
         &self,
-        reply: R,
+        encoder: E,
         response: InferResponse,
-    ) -> Result<R::Encoded, InferError> {
+    ) -> Result<E::Encoded, InferError> {
         let version = Arc::clone(self.version);
-        let text_bytes = reply.text_bytes(&response);
-        let encode = move || reply.encode(response, version.description());
+        let text_bytes = encoder.text_bytes(&response);
+        let encode = move || encoder.encode(response, version.description());
         let encoding = self.offload.run_codec(text_bytes, self.deadline, encode);
         encoding.await
     }

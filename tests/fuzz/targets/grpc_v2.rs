@@ -9,12 +9,14 @@ use libfuzzer_sys::fuzz_target;
 use prost::Message;
 use wisp_fuzz::{check_memory, check_refusal, echo, models};
 use wisp_protocol::call::{InferRequest, ModelDescription};
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
+use wisp_protocol::error::HasErrorKind;
 use wisp_protocol::grpc::message::inference::model_infer_request::InferInputTensor;
 use wisp_protocol::grpc::message::inference::{
     ModelInferRequest, ModelInferResponse, RepositoryIndexRequest, RepositoryModelLoadRequest,
     RepositoryModelUnloadRequest,
 };
-use wisp_protocol::grpc::v2;
+use wisp_protocol::grpc::v2::{self, ModelInferDecoder};
 
 fuzz_target!(|bytes: &[u8]| {
     let body = Bytes::copy_from_slice(bytes);
@@ -23,13 +25,13 @@ fuzz_target!(|bytes: &[u8]| {
             check_refusal(error.kind(), &error.to_string());
         }
         for model in models() {
-            match v2::decode(message.clone(), model) {
-                Ok((request, reply)) => {
+            match ModelInferDecoder.decode(message.clone(), model) {
+                Ok((request, encoder)) => {
                     // The shortest integer of a list takes one byte in the message and eight in a
                     // tensor.
                     check_memory(&request, 8 * body.len());
                     check_place(&message, &body, &request);
-                    let _ = reply.encode(echo(&request), model);
+                    let _ = encoder.encode(echo(&request), model);
                     check_identity(&request, model);
                 }
                 Err(error) => check_refusal(error.kind(), &error.to_string()),
@@ -72,8 +74,10 @@ fn check_place(message: &ModelInferRequest, body: &Bytes, request: &InferRequest
 /// parameters, since classes are different from their output.
 fn check_identity(request: &InferRequest, model: &ModelDescription) {
     let plain = ModelInferRequest::default();
-    let (_, reply) = v2::decode(plain, model).expect("nothing in it is wrong");
-    let answer = reply.encode(echo(request), model);
+    let (_, encoder) = ModelInferDecoder
+        .decode(plain, model)
+        .expect("nothing in it is wrong");
+    let answer = encoder.encode(echo(request), model);
     let answer = answer.expect("it has no classes").encode_to_vec();
     let answer = ModelInferResponse::decode(Bytes::from(answer)).expect("it was just written");
     // The outputs of a response have the fields of a request's inputs.
@@ -89,6 +93,8 @@ fn check_identity(request: &InferRequest, model: &ModelDescription) {
         raw_input_contents: answer.raw_output_contents,
         ..ModelInferRequest::default()
     };
-    let (again, _) = v2::decode(again, model).expect("it was read before");
+    let (again, _) = ModelInferDecoder
+        .decode(again, model)
+        .expect("it was read before");
     assert_eq!(again.inputs, request.inputs);
 }

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 use wisp_fuzz::{answer, check_memory, check_refusal, models};
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
+use wisp_protocol::error::HasErrorKind;
 use wisp_protocol::grpc::message::prediction::{BatchPredictRequest, PredictRequest};
-use wisp_protocol::grpc::predict;
+use wisp_protocol::grpc::predict::{self, PredictBatchDecoder, PredictRowDecoder};
 
 fuzz_target!(|input: &[u8]| {
     let Some((method, bytes)) = input.split_first() else {
@@ -23,10 +25,10 @@ fuzz_target!(|input: &[u8]| {
             if let Err(error) = predict::model(&message.model_name) {
                 check_refusal(error.kind(), &error.to_string());
             }
-            match predict::decode(message, model) {
-                Ok((request, reply)) => {
+            match PredictRowDecoder.decode(message, model) {
+                Ok((request, encoder)) => {
                     check_memory(&request, 2 * body.len());
-                    if let Err(error) = reply.encode(&answer(&request, model), model) {
+                    if let Err(error) = encoder.encode(answer(&request, model), model) {
                         check_refusal(error.kind(), &error.to_string());
                     }
                 }
@@ -40,10 +42,10 @@ fuzz_target!(|input: &[u8]| {
                 check_refusal(error.kind(), &error.to_string());
             }
             let rows = message.requests.len();
-            match predict::decode_batch(message, model) {
-                Ok((request, reply)) => {
+            match PredictBatchDecoder.decode(message, model) {
+                Ok((request, encoder)) => {
                     check_memory(&request, 2 * body.len());
-                    match reply.encode(&answer(&request, model), model) {
+                    match encoder.encode(answer(&request, model), model) {
                         Ok(answers) => assert_eq!(answers.responses.len(), rows),
                         Err(error) => check_refusal(error.kind(), &error.to_string()),
                     }

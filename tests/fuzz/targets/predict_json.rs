@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use wisp_fuzz::{answer, check_memory, check_refusal, models};
-use wisp_protocol::predict::{Codec, Verb};
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
+use wisp_protocol::predict::{PredictDecoder, Verb};
 
 fuzz_target!(|input: &[u8]| {
     let Some((verb, body)) = input.split_first() else {
@@ -14,10 +15,10 @@ fuzz_target!(|input: &[u8]| {
     };
     let verb = [Verb::Predict, Verb::BatchPredict][usize::from(verb % 2)];
     for model in models() {
-        match Codec::new(verb).decode(Bytes::copy_from_slice(body), model) {
-            Ok((request, reply)) => {
+        match PredictDecoder::new(verb).decode(Bytes::copy_from_slice(body), model) {
+            Ok((request, encoder)) => {
                 check_memory(&request, 4 * body.len() + 8);
-                match reply.encode(answer(&request, model), model) {
+                match encoder.encode(answer(&request, model), model) {
                     Ok(encoded) => check_answer(verb, &encoded.chunks.concat()),
                     Err(error) => check_refusal(error.kind(), &error.to_string()),
                 }

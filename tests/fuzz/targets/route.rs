@@ -9,6 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use wisp_fuzz::check_refusal;
 use wisp_protocol::call::Call;
 use wisp_protocol::content_coding::{self, AcceptedCoding};
+use wisp_protocol::error::HasErrorKind;
 use wisp_protocol::rest::RestProtocol;
 use wisp_protocol::route::route;
 

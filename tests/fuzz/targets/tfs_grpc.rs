@@ -8,12 +8,17 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 use wisp_fuzz::{answer, check_memory, check_refusal, echo, models};
-use wisp_protocol::call::{InferRequest, ModelDescription};
+use wisp_protocol::call::ModelDescription;
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
+use wisp_protocol::error::HasErrorKind;
 use wisp_protocol::grpc::message::tensorflow::serving::{
     ClassificationRequest, MultiInferenceRequest, PredictRequest, PredictResponse,
     RegressionRequest,
 };
-use wisp_protocol::grpc::{EncodeError, tfs};
+use wisp_protocol::grpc::tfs::{
+    self, ClassifyDecoder, MultiInferenceDecoder, RegressDecoder, TfsPredictDecoder,
+    TfsPredictEncoder,
+};
 
 /// The limit in bytes to which lists may be widened, repeated or copied.
 const BUDGET: usize = 1 << 16;
@@ -30,23 +35,13 @@ fuzz_target!(|input: &[u8]| {
                 let Ok(message) = ClassificationRequest::decode(body.clone()) else {
                     return;
                 };
-                check(
-                    tfs::decode_classify(message, model, BUDGET),
-                    &body,
-                    model,
-                    |reply, answer| reply.encode(answer, model).map(drop),
-                );
+                check(ClassifyDecoder { limit: BUDGET }, message, &body, model);
             }
             2 => {
                 let Ok(message) = RegressionRequest::decode(body.clone()) else {
                     return;
                 };
-                check(
-                    tfs::decode_regress(message, model, BUDGET),
-                    &body,
-                    model,
-                    |reply, answer| reply.encode(answer, model).map(drop),
-                );
+                check(RegressDecoder { limit: BUDGET }, message, &body, model);
             }
             _ => {
                 let Ok(message) = MultiInferenceRequest::decode(body.clone()) else {
@@ -56,26 +51,26 @@ fuzz_target!(|input: &[u8]| {
                     check_refusal(error.kind(), &error.to_string());
                 }
                 check(
-                    tfs::decode_multi(message, model, BUDGET),
+                    MultiInferenceDecoder { limit: BUDGET },
+                    message,
                     &body,
                     model,
-                    |reply, answer| reply.encode(answer, model).map(drop),
                 );
             }
         }
     }
 });
 
-fn check<R>(
-    decoded: Result<(InferRequest, R), tfs::DecodeError>,
+fn check<D: RequestDecoder>(
+    decoder: D,
+    message: D::Source,
     body: &Bytes,
     model: &ModelDescription,
-    encode: impl Fn(R, &wisp_protocol::call::InferResponse) -> Result<(), EncodeError>,
 ) {
-    match decoded {
-        Ok((request, reply)) => {
+    match decoder.decode(message, model) {
+        Ok((request, encoder)) => {
             check_memory(&request, BUDGET + body.len());
-            if let Err(error) = encode(reply, &answer(&request, model)) {
+            if let Err(error) = encoder.encode(answer(&request, model), model) {
                 check_refusal(error.kind(), &error.to_string());
             }
         }
@@ -90,16 +85,18 @@ fn predict(body: &Bytes, model: &ModelDescription) {
     if let Err(error) = tfs::target(message.model_spec.as_ref()) {
         check_refusal(error.kind(), &error.to_string());
     }
-    match tfs::decode_predict(message, model, BUDGET) {
-        Ok(request) => {
+    match (TfsPredictDecoder { limit: BUDGET }).decode(message, model) {
+        Ok((request, _)) => {
             check_memory(&request, BUDGET + body.len());
-            let answer = tfs::encode_predict(echo(&request), model).encode_to_vec();
+            let answer = TfsPredictEncoder.encode(echo(&request), model);
+            let answer = answer.expect("every tensor has a form").encode_to_vec();
             let answer = PredictResponse::decode(Bytes::from(answer)).expect("it was just written");
             let again = PredictRequest {
                 inputs: answer.outputs,
                 ..PredictRequest::default()
             };
-            let again = tfs::decode_predict(again, model, usize::MAX).expect("it was read before");
+            let decoder = TfsPredictDecoder { limit: usize::MAX };
+            let (again, _) = decoder.decode(again, model).expect("it was read before");
             assert_eq!(again.inputs, request.inputs);
         }
         Err(error) => check_refusal(error.kind(), &error.to_string()),

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use wisp_fuzz::{answer, check_memory, check_refusal, echo, models, plain};
 use wisp_protocol::call::{InferRequest, ModelDescription};
-use wisp_protocol::tfs::{Codec, Reply, Verb};
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
+use wisp_protocol::tfs::{TfsDecoder, TfsEncoder, Verb};
 
 /// The limit in bytes to which the values of a `context` may grow when repeated for each example.
 const CONTEXT_BYTES: usize = 16 << 20;
@@ -20,19 +21,19 @@ fuzz_target!(|input: &[u8]| {
     };
     let verb = [Verb::Predict, Verb::Classify, Verb::Regress][usize::from(verb % 3)];
     for model in models() {
-        match Codec::new(verb).decode(Bytes::copy_from_slice(body), model) {
-            Ok((request, reply)) => {
+        match TfsDecoder::new(verb).decode(Bytes::copy_from_slice(body), model) {
+            Ok((request, encoder)) => {
                 let context = if verb == Verb::Predict {
                     0
                 } else {
                     CONTEXT_BYTES
                 };
                 check_memory(&request, 4 * body.len() + 8 + context);
-                if let Err(error) = reply.encode(answer(&request, model), model) {
+                if let Err(error) = encoder.clone().encode(answer(&request, model), model) {
                     check_refusal(error.kind(), &error.to_string());
                 }
                 if verb == Verb::Predict {
-                    check_identity(&reply, &request, model);
+                    check_identity(&encoder, &request, model);
                 }
             }
             Err(error) => check_refusal(error.kind(), &error.to_string()),
@@ -40,13 +41,13 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn check_identity(reply: &Reply, request: &InferRequest, model: &ModelDescription) {
+fn check_identity(encoder: &TfsEncoder, request: &InferRequest, model: &ModelDescription) {
     // A single output is encoded without its name, which identifies the input only if the model has one
     // input.
     if request.inputs.len() == 1 && model.signature.inputs.len() > 1 {
         return;
     }
-    let encoded = match reply.encode(echo(request), model) {
+    let encoded = match encoder.clone().encode(echo(request), model) {
         Ok(encoded) => encoded,
         // A response without tensors is not valid, and there may be too many empty arrays.
         Err(error) if request.inputs.is_empty() => return drop(error),
@@ -57,8 +58,8 @@ fn check_identity(reply: &Reply, request: &InferRequest, model: &ModelDescriptio
         Some(rest) => format!(r#"{{"instances":{rest}"#),
         None => text.replacen(r#"{"outputs":"#, r#"{"inputs":"#, 1),
     };
-    let codec = Codec::new(Verb::Predict);
-    let (again, _) = codec
+    let decoder = TfsDecoder::new(Verb::Predict);
+    let (again, _) = decoder
         .decode(Bytes::from(again), model)
         .expect("it was read before");
     assert_eq!(plain(&again.inputs), plain(&request.inputs));

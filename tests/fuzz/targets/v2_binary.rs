@@ -10,8 +10,8 @@ use http::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
 use wisp_fuzz::{check_memory, check_refusal, echo, models};
 use wisp_protocol::call::{Call, InferRequest, ModelDescription};
-use wisp_protocol::codec::{Codec, CodecError, Reply};
-use wisp_protocol::rest;
+use wisp_protocol::codec::{CodecError, RequestDecoder, ResponseEncoder};
+use wisp_protocol::rest::RestEncoder;
 use wisp_protocol::route::route;
 use wisp_protocol::v2::HEADER_LENGTH;
 
@@ -23,10 +23,10 @@ fuzz_target!(|input: &[u8]| {
     let body = Bytes::copy_from_slice(body);
     for model in models() {
         match decode(length, body.clone(), model) {
-            Ok((request, reply)) => {
+            Ok((request, encoder)) => {
                 check_memory(&request, 4 * body.len() + 8);
                 check_place(length, &body, &request);
-                let _ = reply.encode(echo(&request), model);
+                let _ = encoder.encode(echo(&request), model);
                 check_identity(&request, model);
             }
             Err(error) => check_refusal(error.kind(), &error.to_string()),
@@ -38,11 +38,11 @@ fn decode(
     length: usize,
     body: Bytes,
     model: &ModelDescription,
-) -> Result<(InferRequest, rest::Reply), CodecError> {
+) -> Result<(InferRequest, RestEncoder), CodecError> {
     let mut headers = HeaderMap::new();
     headers.insert(HEADER_LENGTH, length.into());
     match route(&Method::POST, "/v2/models/m/infer", &headers) {
-        Ok(Call::Infer(call)) => call.codec.decode(body, model),
+        Ok(Call::Infer(call)) => call.decoder.decode(body, model),
         other => unreachable!("{other:?}"),
     }
 }
@@ -65,8 +65,9 @@ fn check_place(length: usize, body: &Bytes, request: &InferRequest) {
 
 fn check_identity(request: &InferRequest, model: &ModelDescription) {
     let asking = br#"{"inputs":[],"parameters":{"binary_data_output":true}}"#;
-    let (_, reply) = decode(asking.len(), Bytes::from_static(asking), model).expect("it is valid");
-    let encoded = reply
+    let (_, encoder) =
+        decode(asking.len(), Bytes::from_static(asking), model).expect("it is valid");
+    let encoded = encoder
         .encode(echo(request), model)
         .expect("all types have a binary form");
     let body = encoded.chunks.concat();

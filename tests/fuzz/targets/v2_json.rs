@@ -10,18 +10,19 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use wisp_fuzz::{check_memory, check_refusal, echo, models};
 use wisp_protocol::call::ModelDescription;
-use wisp_protocol::v2::Codec;
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
+use wisp_protocol::v2::V2Decoder;
 use wisp_tensor::{ElementType, NamedTensor};
 
 fuzz_target!(|text: &[u8]| {
     let body = Bytes::copy_from_slice(text);
     for model in models() {
-        match Codec::default().decode(body.clone(), model) {
-            Ok((request, reply)) => {
+        match V2Decoder::default().decode(body.clone(), model) {
+            Ok((request, encoder)) => {
                 // The three bytes of an empty string and its comma become four bytes of length; the two
                 // of a digit and a comma become eight.
                 check_memory(&request, 4 * text.len() + 8);
-                let _ = reply.encode(echo(&request), model);
+                let _ = encoder.encode(echo(&request), model);
                 if !body.is_empty() {
                     check_numbers(text, &request.inputs);
                     check_identity(&request.inputs, model);
@@ -35,13 +36,15 @@ fuzz_target!(|text: &[u8]| {
 /// Checks the round trip. The outputs of a response have the members of a request's inputs.
 fn check_identity(inputs: &[NamedTensor], model: &ModelDescription) {
     let empty = Bytes::from_static(br#"{"inputs":[]}"#);
-    let (mut request, reply) = Codec::default().decode(empty, model).expect("it is valid");
+    let (mut request, encoder) = V2Decoder::default()
+        .decode(empty, model)
+        .expect("it is valid");
     request.inputs = inputs.to_vec();
-    let encoded = reply.encode(echo(&request), model);
+    let encoded = encoder.encode(echo(&request), model);
     let chunks = encoded.expect("what came as JSON has a form in it").chunks;
     let text = String::from_utf8(chunks.concat()).expect("JSON is UTF-8");
     let again = Bytes::from(text.replacen(r#""outputs":["#, r#""inputs":["#, 1));
-    let (again, _) = Codec::default()
+    let (again, _) = V2Decoder::default()
         .decode(again, model)
         .expect("it was read before");
     assert_eq!(again.inputs, inputs);

@@ -10,7 +10,7 @@
 
 mod layout;
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
 use layout::{Counted, ElementLimit, Field, Kind, LAYOUTS, Layout, MAX_COUNTED};
 use prost::Name;
 
@@ -62,9 +62,8 @@ pub enum LimitError {
     },
 }
 
-impl LimitError {
-    /// Returns the kind, the key into the error table.
-    pub fn kind(&self) -> ErrorKind {
+impl HasErrorKind for LimitError {
+    fn kind(&self) -> ErrorKind {
         match self {
             LimitError::Malformed | LimitError::TooMany { .. } => ErrorKind::InvalidRequest,
             LimitError::TooLarge { .. } => ErrorKind::TooLarge,

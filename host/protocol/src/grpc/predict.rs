@@ -11,13 +11,12 @@ mod error;
 mod request;
 mod response;
 
-pub use error::DecodeError;
 pub(super) use request::MAX_ROWS;
-pub use request::{decode, decode_batch};
-pub use response::{BatchReply, Reply};
+pub use request::{PredictBatchDecoder, PredictRowDecoder};
+pub use response::{PredictBatchEncoder, PredictRowEncoder};
 
-use super::TargetError;
 use super::message::prediction::{BatchPredictRequest, HealthCheckResponse};
+use super::target::TargetError;
 use crate::call::ModelName;
 use crate::target;
 

@@ -1,15 +1,11 @@
 //! Errors in the target of a message.
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
 use crate::target::UnknownTarget;
 
 /// The error for a message that names no valid model. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct TargetError(#[from] Reason);
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Reason {
+pub enum TargetError {
     #[error(transparent)]
     Unknown(#[from] UnknownTarget),
     #[error("the request has no `model_spec`")]
@@ -20,18 +16,11 @@ pub(super) enum Reason {
     SeveralModels,
 }
 
-impl From<UnknownTarget> for TargetError {
-    fn from(unknown: UnknownTarget) -> TargetError {
-        TargetError(Reason::Unknown(unknown))
-    }
-}
-
-impl TargetError {
-    /// Returns the kind, the key into the error table.
-    pub fn kind(&self) -> ErrorKind {
-        match self.0 {
-            Reason::Unknown(_) => ErrorKind::NotFound,
-            Reason::NoModelSpec | Reason::NoTasks | Reason::SeveralModels => {
+impl HasErrorKind for TargetError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            TargetError::Unknown(_) => ErrorKind::NotFound,
+            TargetError::NoModelSpec | TargetError::NoTasks | TargetError::SeveralModels => {
                 ErrorKind::InvalidRequest
             }
         }

@@ -6,7 +6,7 @@ use super::v2::{model_parameter, version_parameter};
 use super::{RouteVariant, Served, error_response, example, schema_name};
 use crate::call::ModelDescription;
 use crate::relaxed_json::Rows;
-use crate::tfs::{SIGNATURE_NAME, Verb, is_supported};
+use crate::tfs::{SIGNATURE_NAME, Verb};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use wisp_tensor::ElementType;
@@ -92,7 +92,7 @@ fn add_schemas(document: &mut Document, model: &ModelDescription) {
     );
     if [Verb::Classify, Verb::Regress]
         .iter()
-        .any(|&verb| is_supported(verb, model))
+        .any(|&verb| verb.is_supported_by(model))
     {
         document.schema(schema_name(model, "Examples"), examples_request(model));
     }
@@ -105,7 +105,7 @@ fn add_inference(document: &mut Document, variant: &RouteVariant) {
         (Verb::Classify, "classify", "Classify with"),
         (Verb::Regress, "regress", "Regress with"),
     ] {
-        if !is_supported(verb, model) {
+        if !verb.is_supported_by(model) {
             continue;
         }
         let (schema, example, response) = match verb {

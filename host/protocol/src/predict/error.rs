@@ -1,16 +1,12 @@
 //! Errors of a body of the predict API, and of one row in it.
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
 use crate::relaxed_json::{RowError, SyntaxError};
 use wisp_tensor::TensorError;
 
 /// The reason that a body cannot be decoded. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct DecodeError(#[from] Reason);
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Reason {
+pub(super) enum DecodeError {
     #[error("the body is not UTF-8")]
     NotUtf8,
     #[error("the body is not valid JSON: {0}")]
@@ -54,9 +50,8 @@ pub(super) enum PredictRowError {
     Syntax(#[from] SyntaxError),
 }
 
-impl DecodeError {
-    /// Returns the key into the protocol's error table.
-    pub fn kind(&self) -> ErrorKind {
+impl HasErrorKind for DecodeError {
+    fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidRequest
     }
 }

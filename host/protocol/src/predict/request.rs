@@ -3,10 +3,9 @@
 //! The first pass checks that the whole text is JSON and finds the rows. Each row is then decoded from
 //! its own text, so that decoding continues with the next row after an invalid one.
 
-use super::Verb;
-use super::error::{PredictRowError, Reason};
+use super::error::{DecodeError, PredictRowError};
 use super::mapping::PredictionMapping;
-use super::response::{Reply, ResponseRows};
+use super::response::{PredictEncoder, ResponseRows};
 use crate::call::{InferRequest, ModelDescription};
 use crate::relaxed_json::{
     ArrayForm, Defaults, Reader, RowError, Rows, SyntaxError, ValueKind, members,
@@ -16,12 +15,19 @@ use crate::relaxed_json::{
 /// than the shortest row, so the limit bounds the response to a batch of invalid rows.
 const MAX_INVALID_ROWS: usize = 1024;
 
+/// The method of a path, its first segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Predict,
+    BatchPredict,
+}
+
 pub(super) fn decode(
     verb: Verb,
     body: &[u8],
     model: &ModelDescription,
-) -> Result<(InferRequest, Reply), Reason> {
-    let text = str::from_utf8(body).map_err(|_| Reason::NotUtf8)?;
+) -> Result<(InferRequest, PredictEncoder), DecodeError> {
+    let text = str::from_utf8(body).map_err(|_| DecodeError::NotUtf8)?;
     let (rows, response_rows) = match verb {
         Verb::Predict => decode_one(text, model)?,
         Verb::BatchPredict => decode_batch(text, model)?,
@@ -34,7 +40,7 @@ pub(super) fn decode(
     };
     Ok((
         request,
-        Reply {
+        PredictEncoder {
             mapping,
             rows: response_rows,
         },
@@ -44,14 +50,14 @@ pub(super) fn decode(
 fn decode_one<'m>(
     text: &str,
     model: &'m ModelDescription,
-) -> Result<(Rows<'m>, ResponseRows), Reason> {
+) -> Result<(Rows<'m>, ResponseRows), DecodeError> {
     if Reader::new(text).kind()? != ValueKind::Object {
-        return Err(Reason::NoObject);
+        return Err(DecodeError::NoObject);
     }
     let mut rows = Rows::new(model).unwrap_or_else(|| Rows::whole(model));
     let features = features(text).map_err(|error| match error {
-        PredictRowError::Syntax(error) => Reason::Syntax(error),
-        error => Reason::Row(error),
+        PredictRowError::Syntax(error) => DecodeError::Syntax(error),
+        error => DecodeError::Row(error),
     })?;
     push(&mut rows, features)?;
     Ok((rows, ResponseRows::One))
@@ -60,9 +66,9 @@ fn decode_one<'m>(
 fn decode_batch<'m>(
     text: &str,
     model: &'m ModelDescription,
-) -> Result<(Rows<'m>, ResponseRows), Reason> {
+) -> Result<(Rows<'m>, ResponseRows), DecodeError> {
     let batch = Batch::find(text)?;
-    let mut rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
+    let mut rows = Rows::new(model).ok_or(DecodeError::NoBatchAxis)?;
     let mut row_errors = Vec::new();
     let mut position = 0usize;
     let mut reader = Reader::new(batch.list);
@@ -74,7 +80,7 @@ fn decode_batch<'m>(
         };
         if let Err(error) = features.and_then(|features| push(&mut rows, features)) {
             if row_errors.len() == MAX_INVALID_ROWS {
-                return Err(Reason::ManyInvalid {
+                return Err(DecodeError::ManyInvalid {
                     limit: MAX_INVALID_ROWS,
                     last: error,
                 });
@@ -92,8 +98,8 @@ fn decode_batch<'m>(
         return Ok((rows, response_rows));
     }
     Err(match row_errors.into_iter().next() {
-        Some((_, first)) => Reason::NoValidRow(first),
-        None => Reason::Empty,
+        Some((_, first)) => DecodeError::NoValidRow(first),
+        None => DecodeError::Empty,
     })
 }
 
@@ -112,7 +118,7 @@ enum Row {
 }
 
 impl<'a> Batch<'a> {
-    fn find(text: &'a str) -> Result<Batch<'a>, Reason> {
+    fn find(text: &'a str) -> Result<Batch<'a>, DecodeError> {
         let mut reader = Reader::new(text);
         if reader.kind()? == ValueKind::Array {
             let list = reader.skip()?;
@@ -121,7 +127,7 @@ impl<'a> Batch<'a> {
             return Ok(Batch { list, row });
         }
         if reader.kind()? != ValueKind::Object {
-            return Err(Reason::NoBatch);
+            return Err(DecodeError::NoBatch);
         }
         let (mut features, mut instances) = (None, None);
         members(text, |name, value| {
@@ -132,18 +138,18 @@ impl<'a> Batch<'a> {
             };
             match slot.replace(value) {
                 None => Ok(()),
-                Some(_) => Err(Reason::Repeated(name)),
+                Some(_) => Err(DecodeError::Repeated(name)),
             }
         })?;
         let (list, row) = match (features, instances) {
             (Some(list), None) => (list, Row::Features),
             (None, Some(list)) => (list, Row::Object),
-            (Some(_), Some(_)) => return Err(Reason::TwoBatches),
-            (None, None) => return Err(Reason::NoBatch),
+            (Some(_), Some(_)) => return Err(DecodeError::TwoBatches),
+            (None, None) => return Err(DecodeError::NoBatch),
         };
         match Reader::new(list).kind()? {
             ValueKind::Array => Ok(Batch { list, row }),
-            _ => Err(Reason::NoBatch),
+            _ => Err(DecodeError::NoBatch),
         }
     }
 }

@@ -3,13 +3,15 @@
 use super::error::PredictRowError;
 use super::mapping::{Prediction, PredictionMapping, Predictions};
 use crate::call::{InferResponse, ModelDescription};
+use crate::codec::{CodecError, ResponseEncoder};
 use crate::encoded_response::EncodedResponse;
+use crate::json_size;
 use crate::relaxed_json::{EncodeError, OutputWriter, write_element, write_json};
 use wisp_tensor::NamedTensor;
 
-/// The response format that one request asks for. Lifetime: one request.
+/// The encoder for the response that one request asks for. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct PredictEncoder {
     pub(super) mapping: PredictionMapping,
     pub(super) rows: ResponseRows,
 }
@@ -26,13 +28,27 @@ pub(super) enum ResponseRows {
     },
 }
 
-impl Reply {
+impl ResponseEncoder for PredictEncoder {
+    type Encoded = EncodedResponse;
+
+    fn text_bytes(&self, response: &InferResponse) -> usize {
+        json_size::text_bytes(response.outputs.iter())
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        json_size::encoded_bytes(response.outputs.iter())
+    }
+
+    fn held_bytes(encoded: &EncodedResponse) -> usize {
+        encoded.content_length()
+    }
+
     /// Encodes `response`, with an object for each row of the request.
-    pub fn encode(
-        &self,
+    fn encode(
+        self,
         response: InferResponse,
         model: &ModelDescription,
-    ) -> Result<EncodedResponse, EncodeError> {
+    ) -> Result<EncodedResponse, CodecError> {
         let outputs = &response.outputs;
         let mut text = Vec::with_capacity(256);
         match &self.rows {

@@ -1,8 +1,8 @@
 //! Routing of the paths of the predict API, before the body is read.
 
-use super::{Codec, Verb};
+use super::{PredictDecoder, Verb};
 use crate::call::ModelName;
-use crate::route::{Reason, allow};
+use crate::route::{RouteError, allow};
 use crate::target::{self, decoded};
 use http::Method;
 
@@ -12,11 +12,11 @@ pub(crate) enum Route {
     /// A health check.
     Health,
     /// An inference. `None` selects the only model that is served.
-    Infer(Option<ModelName>, Codec),
+    Infer(Option<ModelName>, PredictDecoder),
 }
 
 /// Returns the route of a request with this method and path, without its query.
-pub(crate) fn route(method: &Method, uri_path: &str) -> Result<Route, Reason> {
+pub(crate) fn route(method: &Method, uri_path: &str) -> Result<Route, RouteError> {
     // No route has more than two segments. In a longer path, the rest stays joined, and no route
     // matches.
     let segments: Vec<&str> = uri_path.splitn(4, '/').collect();
@@ -27,24 +27,24 @@ pub(crate) fn route(method: &Method, uri_path: &str) -> Result<Route, Reason> {
         }
         ["", "predict", ref model @ ..] => (Verb::Predict, model),
         ["", "batch_predict", ref model @ ..] => (Verb::BatchPredict, model),
-        _ => return Err(Reason::UnknownRoute),
+        _ => return Err(RouteError::UnknownRoute),
     };
     let model = match *model {
         [] => None,
         [model] if !model.is_empty() => Some(model),
-        _ => return Err(Reason::UnknownRoute),
+        _ => return Err(RouteError::UnknownRoute),
     };
     allow(method, Method::POST, "POST")?;
     let model = model
         .map(|name| target::model(&decoded(name)))
         .transpose()?;
-    Ok(Route::Infer(model, Codec::new(verb)))
+    Ok(Route::Infer(model, PredictDecoder::new(verb)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::error::{ErrorKind, HasErrorKind};
     use crate::route::RouteError;
 
     fn route(method: &Method, path: &str) -> Result<Route, RouteError> {
@@ -54,7 +54,10 @@ mod tests {
     #[test]
     fn a_path_may_omit_the_model() -> anyhow::Result<()> {
         let infer = |model: Option<&str>, verb| {
-            Route::Infer(model.map(|m| ModelName::new(m).unwrap()), Codec::new(verb))
+            Route::Infer(
+                model.map(|m| ModelName::new(m).unwrap()),
+                PredictDecoder::new(verb),
+            )
         };
         let cases = [
             ("/predict", infer(None, Verb::Predict)),

@@ -4,6 +4,8 @@ mod batch;
 mod one;
 
 use super::*;
+use crate::codec::ResponseEncoder;
+use crate::encoded_response::encode_error;
 use crate::error::ErrorKind;
 use crate::fixture::{floats, integers, json, model, response, spec, strings, tensor};
 use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
@@ -25,16 +27,16 @@ fn decode(
     verb: Verb,
     body: &str,
     model: &ModelDescription,
-) -> Result<(InferRequest, Reply), DecodeError> {
-    Codec::new(verb).decode(Bytes::copy_from_slice(body.as_bytes()), model)
+) -> Result<(InferRequest, PredictEncoder), CodecError> {
+    PredictDecoder::new(verb).decode(Bytes::copy_from_slice(body.as_bytes()), model)
 }
 
 fn encode(
-    reply: &Reply,
+    encoder: &PredictEncoder,
     outputs: Vec<NamedTensor>,
     model: &ModelDescription,
-) -> Result<String, EncodeError> {
-    Ok(json(reply.encode(response(outputs), model)?))
+) -> Result<String, CodecError> {
+    Ok(json(encoder.clone().encode(response(outputs), model)?))
 }
 
 /// Returns the error message; the error must be an invalid request.

@@ -2,7 +2,7 @@
 //!
 //! The protocols prefix the messages with the position: the member or the row.
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
 use crate::quoted::Quoted;
 use wisp_tensor::{ElementType, TensorError};
 
@@ -68,7 +68,7 @@ pub(crate) enum RowError {
 
 /// The reason that a response cannot be encoded in the requested form. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EncodeError {
+pub(crate) enum EncodeError {
     #[error("the answer has no output")]
     NoOutput,
     #[error("output `{output}` is missing from the answer")]
@@ -103,10 +103,10 @@ pub enum EncodeError {
     NotNumbers { output: String },
 }
 
-impl EncodeError {
-    /// Returns the key into the protocol's error table. A result that cannot be written in the
-    /// requested form makes the request invalid, since the client can request another form.
-    pub fn kind(&self) -> ErrorKind {
+/// A result that cannot be written in the requested form makes the request invalid, since the client can
+/// request another form.
+impl HasErrorKind for EncodeError {
+    fn kind(&self) -> ErrorKind {
         match self {
             EncodeError::NoOutput
             | EncodeError::Missing { .. }

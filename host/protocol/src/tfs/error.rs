@@ -4,18 +4,14 @@
 //! has to make.
 
 use super::classes::RoleError;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
 use crate::quoted::Quoted;
 use crate::relaxed_json::{RowError, SyntaxError};
 use wisp_tensor::TensorError;
 
 /// The reason that a body cannot be decoded. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct DecodeError(#[from] Reason);
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Reason {
+pub(super) enum DecodeError {
     #[error("the body is not UTF-8")]
     NotUtf8,
     #[error("the body is not a valid JSON object: {0}")]
@@ -60,9 +56,8 @@ pub(super) enum Reason {
     Tensor(#[from] TensorError),
 }
 
-impl DecodeError {
-    /// Returns the key into the protocol's error table.
-    pub fn kind(&self) -> ErrorKind {
+impl HasErrorKind for DecodeError {
+    fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidRequest
     }
 }

@@ -5,9 +5,9 @@
 //! by the second pass only (`crate::array_extraction`).
 
 use super::classes::{Classes, Number};
-use super::error::Reason;
-use super::response::{Reply, ResponseForm};
-use super::{SIGNATURE_NAME, Verb};
+use super::error::DecodeError;
+use super::response::{ResponseForm, TfsEncoder};
+use super::verb::{SIGNATURE_NAME, Verb};
 use crate::array_extraction::ArrayExtraction;
 use crate::call::{InferRequest, ModelDescription};
 use crate::quoted::Quoted;
@@ -27,8 +27,8 @@ pub(super) fn decode(
     verb: Verb,
     body: &[u8],
     model: &ModelDescription,
-) -> Result<(InferRequest, Reply), Reason> {
-    let text = str::from_utf8(body).map_err(|_| Reason::NotUtf8)?;
+) -> Result<(InferRequest, TfsEncoder), DecodeError> {
+    let text = str::from_utf8(body).map_err(|_| DecodeError::NotUtf8)?;
     if let Some(extraction) = ArrayExtraction::new(text)
         && let Ok(decoded) = decode_text(verb, &extraction.text, Some(&extraction), model)
     {
@@ -44,15 +44,15 @@ pub(super) fn decode_text(
     text: &str,
     extraction: Option<&ArrayExtraction>,
     model: &ModelDescription,
-) -> Result<(InferRequest, Reply), Reason> {
+) -> Result<(InferRequest, TfsEncoder), DecodeError> {
     let found = Members::find(text, extraction)?;
     if let Some(name) = found.signature_name {
         check_signature(name, verb)?;
     }
     let (rows, form) = match verb {
         Verb::Predict => match (found.instances, found.inputs) {
-            (Some(_), Some(_)) => return Err(Reason::TwoFormats),
-            (None, None) => return Err(Reason::NoFormat),
+            (Some(_), Some(_)) => return Err(DecodeError::TwoFormats),
+            (None, None) => return Err(DecodeError::NoFormat),
             (Some(instances), None) => {
                 let rows = decode_instances(instances, model)?;
                 let count = rows.count();
@@ -61,14 +61,14 @@ pub(super) fn decode_text(
             (None, Some(inputs)) => (decode_columns(inputs, model)?, ResponseForm::Columns),
         },
         Verb::Classify => {
-            let rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
+            let rows = Rows::new(model).ok_or(DecodeError::NoBatchAxis)?;
             let classes = Classes::new(model)?;
             let rows = decode_examples(&found, rows)?;
             let count = rows.count();
             (rows, ResponseForm::Classes(classes, count))
         }
         Verb::Regress => {
-            let rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
+            let rows = Rows::new(model).ok_or(DecodeError::NoBatchAxis)?;
             let number = Number::new(model)?;
             let rows = decode_examples(&found, rows)?;
             let count = rows.count();
@@ -80,11 +80,14 @@ pub(super) fn decode_text(
         parameters: Vec::new(),
         outputs: form.outputs(),
     };
-    Ok((request, Reply { form }))
+    Ok((request, TfsEncoder { form }))
 }
 
 impl<'a> Members<'a> {
-    fn find(text: &'a str, extraction: Option<&'a ArrayExtraction>) -> Result<Members<'a>, Reason> {
+    fn find(
+        text: &'a str,
+        extraction: Option<&'a ArrayExtraction>,
+    ) -> Result<Members<'a>, DecodeError> {
         let mut found = Members::default();
         let mut apart = 0;
         members(text, |name, value| {
@@ -100,19 +103,19 @@ impl<'a> Members<'a> {
             apart += usize::from(list.is_some());
             match slot.replace(list.unwrap_or(value)) {
                 None => Ok(()),
-                Some(_) => Err(Reason::Repeated(name)),
+                Some(_) => Err(DecodeError::Repeated(name)),
             }
         })?;
         match apart == extraction.map_or(0, ArrayExtraction::count) {
             true => Ok(found),
-            false => Err(Reason::MisplacedArray),
+            false => Err(DecodeError::MisplacedArray),
         }
     }
 }
 
 /// Checks `signature_name`. It may name the only signature, be empty or null for the default, or
 /// name the verb's method, as TF Serving's own examples do.
-fn check_signature(text: &str, verb: Verb) -> Result<(), Reason> {
+fn check_signature(text: &str, verb: Verb) -> Result<(), DecodeError> {
     if text == "null" {
         return Ok(());
     }
@@ -120,15 +123,15 @@ fn check_signature(text: &str, verb: Verb) -> Result<(), Reason> {
     match reader.string() {
         Some("" | SIGNATURE_NAME) => Ok(()),
         Some(name) if name == verb.method_name() => Ok(()),
-        Some(other) => Err(Reason::Signature(Quoted::new(other))),
-        None => Err(Reason::SignatureType),
+        Some(other) => Err(DecodeError::Signature(Quoted::new(other))),
+        None => Err(DecodeError::SignatureType),
     }
 }
 
-fn decode_instances<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<'m>, Reason> {
-    let mut rows = Rows::new(model).ok_or(Reason::NoBatchAxis)?;
+fn decode_instances<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<'m>, DecodeError> {
+    let mut rows = Rows::new(model).ok_or(DecodeError::NoBatchAxis)?;
     each_row("instances", text, |reader| {
-        push(&mut rows, reader).map_err(|error| Reason::Row {
+        push(&mut rows, reader).map_err(|error| DecodeError::Row {
             member: "instance",
             position: rows.count(),
             error,
@@ -138,13 +141,13 @@ fn decode_instances<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<
 }
 
 /// Decodes whole inputs, including the batch axis if the model has one.
-fn decode_columns<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<'m>, Reason> {
+fn decode_columns<'m>(text: &str, model: &'m ModelDescription) -> Result<Rows<'m>, DecodeError> {
     let mut rows = Rows::whole(model);
     let mut reader = Reader::new(text);
     let pushed = push(&mut rows, &mut reader).and_then(|()| Ok(reader.finish()?));
     match pushed {
         Ok(()) => Ok(rows),
-        Err(error) => Err(Reason::Member {
+        Err(error) => Err(DecodeError::Member {
             member: "inputs",
             error,
         }),
@@ -160,21 +163,21 @@ fn push(rows: &mut Rows, reader: &mut Reader) -> Result<(), RowError> {
     rows.push_value(input, reader, ArrayForm::Nested)
 }
 
-fn decode_examples<'m>(found: &Members, mut rows: Rows<'m>) -> Result<Rows<'m>, Reason> {
+fn decode_examples<'m>(found: &Members, mut rows: Rows<'m>) -> Result<Rows<'m>, DecodeError> {
     let defaults = match found.context {
         None => Defaults::default(),
-        Some(text) => decode_context(&rows, text).map_err(|error| Reason::Member {
+        Some(text) => decode_context(&rows, text).map_err(|error| DecodeError::Member {
             member: "context",
             error,
         })?,
     };
-    let text = found.examples.ok_or(Reason::NoExamples)?;
+    let text = found.examples.ok_or(DecodeError::NoExamples)?;
     each_row("examples", text, |reader| {
         let added = match reader.kind()? {
             ValueKind::Object => rows.push_object(reader, ArrayForm::Any, &defaults),
             _ => Err(rows.needs_object()),
         };
-        added.map_err(|error| Reason::Row {
+        added.map_err(|error| DecodeError::Row {
             member: "example",
             position: rows.count(),
             error,
@@ -195,14 +198,14 @@ fn decode_context(rows: &Rows, text: &str) -> Result<Defaults, RowError> {
 fn each_row(
     member: &'static str,
     text: &str,
-    each: impl FnMut(&mut Reader) -> Result<(), Reason>,
-) -> Result<(), Reason> {
+    each: impl FnMut(&mut Reader) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
     let mut reader = Reader::new(text);
     if reader.kind()? != ValueKind::Array {
-        return Err(Reason::NotAList(member));
+        return Err(DecodeError::NotAList(member));
     }
     if reader.kind_of_first().is_none() {
-        return Err(Reason::Empty(member));
+        return Err(DecodeError::Empty(member));
     }
     reader.array(each)?;
     Ok(reader.finish()?)

@@ -2,14 +2,16 @@
 
 use super::classes::{Classes, Number};
 use crate::call::{InferResponse, ModelDescription};
+use crate::codec::{CodecError, ResponseEncoder};
 use crate::encoded_response::EncodedResponse;
+use crate::json_size;
 use crate::output_semantics::check_rows;
 use crate::relaxed_json::{EncodeError, OutputWriter, write_element, write_json, write_string};
 use wisp_tensor::NamedTensor;
 
-/// The response format that one request asks for. Lifetime: one request.
+/// The encoder for the response that one request asks for. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct TfsEncoder {
     pub(super) form: ResponseForm,
 }
 
@@ -33,13 +35,26 @@ impl ResponseForm {
     }
 }
 
-impl Reply {
-    /// Encodes `response`, with its outputs in their given order.
-    pub fn encode(
-        &self,
+impl ResponseEncoder for TfsEncoder {
+    type Encoded = EncodedResponse;
+
+    fn text_bytes(&self, response: &InferResponse) -> usize {
+        json_size::text_bytes(response.outputs.iter())
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        json_size::encoded_bytes(response.outputs.iter())
+    }
+
+    fn held_bytes(encoded: &EncodedResponse) -> usize {
+        encoded.content_length()
+    }
+
+    fn encode(
+        self,
         response: InferResponse,
-        _model: &ModelDescription,
-    ) -> Result<EncodedResponse, EncodeError> {
+        _: &ModelDescription,
+    ) -> Result<EncodedResponse, CodecError> {
         let outputs = &response.outputs;
         let content: usize = outputs.iter().map(|o| o.tensor.content().len()).sum();
         let mut text = Vec::with_capacity(content.saturating_mul(3).saturating_add(256));

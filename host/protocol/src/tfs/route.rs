@@ -3,9 +3,9 @@
 //! As in TF Serving, keywords are case-insensitive, and a name extends to the next `/` or `:`, with its
 //! percent escapes decoded once. `/versions/0`, which ovmsclient sends, is the default version.
 
-use super::{Codec, Verb};
+use super::{TfsDecoder, Verb};
 use crate::call::{Target, VersionChoice};
-use crate::route::{Reason, allow};
+use crate::route::{RouteError, allow};
 use crate::target::{decoded, labelled, model, numbered};
 use http::Method;
 
@@ -18,11 +18,11 @@ pub(crate) enum Route {
     Status(Target),
     /// The inputs and outputs of a model.
     Metadata(Target),
-    Infer(Target, Codec),
+    Infer(Target, TfsDecoder),
 }
 
 /// Returns the route of a request with this method and path, without its `/v1` and its query.
-pub(crate) fn route(method: &Method, path_after_v1: &str) -> Result<Route, Reason> {
+pub(crate) fn route(method: &Method, path_after_v1: &str) -> Result<Route, RouteError> {
     let route = find(path_after_v1)?;
     match route {
         Route::Infer(..) => allow(method, Method::POST, "POST")?,
@@ -31,7 +31,7 @@ pub(crate) fn route(method: &Method, path_after_v1: &str) -> Result<Route, Reaso
     Ok(route)
 }
 
-fn find(path: &str) -> Result<Route, Reason> {
+fn find(path: &str) -> Result<Route, RouteError> {
     let (path, verb) = match path.split_once(':') {
         Some((path, verb)) => (path, Some(verb_of(verb)?)),
         None => (path, None),
@@ -40,15 +40,15 @@ fn find(path: &str) -> Result<Route, Reason> {
     // further segments stay joined in the seventh, and no route matches.
     let segments: Vec<&str> = path.splitn(7, '/').collect();
     let ["", models, ref rest @ ..] = segments[..] else {
-        return Err(Reason::UnknownRoute);
+        return Err(RouteError::UnknownRoute);
     };
     if !models.eq_ignore_ascii_case("models") {
-        return Err(Reason::UnknownRoute);
+        return Err(RouteError::UnknownRoute);
     }
     let (model, rest) = match *rest {
         [] | [""] if verb.is_none() => return Ok(Route::List),
         [model, ref rest @ ..] if !model.is_empty() => (model, rest),
-        _ => return Err(Reason::UnknownRoute),
+        _ => return Err(RouteError::UnknownRoute),
     };
     let (choice, rest) = match *rest {
         [by, version, ref rest @ ..] => (Some((by, version)), rest),
@@ -56,16 +56,16 @@ fn find(path: &str) -> Result<Route, Reason> {
     };
     let target = |choice| target(model, choice);
     match (verb, rest) {
-        (Some(verb), []) => Ok(Route::Infer(target(choice)?, Codec::new(verb))),
+        (Some(verb), []) => Ok(Route::Infer(target(choice)?, TfsDecoder::new(verb))),
         (None, []) => Ok(Route::Status(target(choice)?)),
         (None, [last]) if last.eq_ignore_ascii_case("metadata") => {
             Ok(Route::Metadata(target(choice)?))
         }
-        _ => Err(Reason::UnknownRoute),
+        _ => Err(RouteError::UnknownRoute),
     }
 }
 
-fn verb_of(text: &str) -> Result<Verb, Reason> {
+fn verb_of(text: &str) -> Result<Verb, RouteError> {
     let verbs = [
         ("predict", Verb::Predict),
         ("classify", Verb::Classify),
@@ -74,10 +74,10 @@ fn verb_of(text: &str) -> Result<Verb, Reason> {
     let verb = verbs
         .iter()
         .find(|(name, _)| text.eq_ignore_ascii_case(name));
-    verb.map(|&(_, verb)| verb).ok_or(Reason::UnknownRoute)
+    verb.map(|&(_, verb)| verb).ok_or(RouteError::UnknownRoute)
 }
 
-fn target(name: &str, choice: Option<(&str, &str)>) -> Result<Target, Reason> {
+fn target(name: &str, choice: Option<(&str, &str)>) -> Result<Target, RouteError> {
     let model = model(&decoded(name));
     Ok(match choice {
         Some((by, number)) if by.eq_ignore_ascii_case("versions") && number != "0" => {
@@ -87,7 +87,7 @@ fn target(name: &str, choice: Option<(&str, &str)>) -> Result<Target, Reason> {
             labelled(model?, &decoded(label))?
         }
         Some((by, _)) if !by.eq_ignore_ascii_case("versions") => {
-            return Err(Reason::UnknownRoute);
+            return Err(RouteError::UnknownRoute);
         }
         _ => Target {
             model: model?,

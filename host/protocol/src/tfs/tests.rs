@@ -5,6 +5,7 @@ mod identity;
 mod predict;
 
 use super::*;
+use crate::codec::ResponseEncoder;
 use crate::error::ErrorKind;
 use crate::fixture::{floats, json, model, pairs, response, spec, strings, tensor, wine};
 use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
@@ -22,16 +23,16 @@ fn decode(
     verb: Verb,
     body: &str,
     model: &ModelDescription,
-) -> Result<(InferRequest, Reply), DecodeError> {
-    Codec::new(verb).decode(Bytes::copy_from_slice(body.as_bytes()), model)
+) -> Result<(InferRequest, TfsEncoder), CodecError> {
+    TfsDecoder::new(verb).decode(Bytes::copy_from_slice(body.as_bytes()), model)
 }
 
 fn encode(
-    reply: &Reply,
+    encoder: &TfsEncoder,
     outputs: Vec<NamedTensor>,
     model: &ModelDescription,
-) -> Result<String, EncodeError> {
-    Ok(json(reply.encode(response(outputs), model)?))
+) -> Result<String, CodecError> {
+    Ok(json(encoder.clone().encode(response(outputs), model)?))
 }
 
 /// Returns the error message; the error must be an invalid request.

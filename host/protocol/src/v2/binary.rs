@@ -2,18 +2,21 @@
 //!
 //! Invariant: every byte belongs to exactly one section, or the request is rejected.
 
-use super::error::Reason;
+use super::error::DecodeError;
 use bytes::Bytes;
 
 /// Splits `rest` into a slice for each declared size.
 ///
 /// The sum of the sizes is checked before the first of them is used.
-pub(super) fn split(mut rest: Bytes, sizes: &[Option<u64>]) -> Result<Vec<Option<Bytes>>, Reason> {
+pub(super) fn split(
+    mut rest: Bytes,
+    sizes: &[Option<u64>],
+) -> Result<Vec<Option<Bytes>>, DecodeError> {
     let actual = rest.len();
     // On overflow the sum saturates at a number that no body is as long as.
     let declared = sizes.iter().flatten().copied().fold(0, u64::saturating_add);
     if u64::try_from(actual) != Ok(declared) {
-        return Err(Reason::BinaryLength { declared, actual });
+        return Err(DecodeError::BinaryLength { declared, actual });
     }
     let sections = sizes.iter().map(|size| {
         let size =

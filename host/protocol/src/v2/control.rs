@@ -3,9 +3,10 @@
 //! Files and configurations come from the repository only. A request that contains its own is
 //! rejected, not applied in part.
 
-use super::error::{DecodeError, Reason};
+use super::error::DecodeError;
 use super::request::object;
 use crate::call::ModelName;
+use crate::codec::CodecError;
 use crate::encoded_response::document;
 use crate::quoted::Quoted;
 use bytes::Bytes;
@@ -35,14 +36,14 @@ struct Unloaded<'a> {
 }
 
 /// Checks that the body of a request to load or unload has no unsupported parameter. It may be empty.
-pub fn check_control(body: &[u8]) -> Result<(), DecodeError> {
+pub fn check_control(body: &[u8]) -> Result<(), CodecError> {
     if body.is_empty() {
         return Ok(());
     }
     let Request { parameters } = object(body)?;
     match unsupported_parameter(&parameters.unwrap_or_default()) {
         None => Ok(()),
-        Some(name) => Err(Reason::ControlParameter(name).into()),
+        Some(name) => Err(DecodeError::ControlParameter(name).into()),
     }
 }
 

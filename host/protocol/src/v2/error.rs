@@ -4,18 +4,14 @@
 //! change that the client has to make; nothing internal.
 
 use crate::classification::{ClassRequestError, ClassesError};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
 use crate::quoted::Quoted;
 use std::fmt;
 use wisp_tensor::{ElementType, Shape, TensorError};
 
 /// The reason that a body cannot be decoded. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct DecodeError(#[from] Reason);
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Reason {
+pub(super) enum DecodeError {
     #[error(
         "the body has {body} bytes, fewer than the {header} that Inference-Header-Content-Length announces"
     )]
@@ -116,7 +112,7 @@ pub enum HeaderLengthError {
 
 /// The reason that a response cannot be encoded in the requested form. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EncodeError {
+pub(super) enum EncodeError {
     #[error(
         "output `{output}` is {element_type}, which has no JSON form: ask for it with the parameter `binary_data`: true"
     )]
@@ -138,13 +134,12 @@ pub enum EncodeError {
     Parameter { parameter: String },
 }
 
-impl DecodeError {
-    /// Returns the key into the protocol's error table.
-    pub fn kind(&self) -> ErrorKind {
-        match self.0 {
-            Reason::ControlParameter(_)
-            | Reason::SharedMemory(_)
-            | Reason::Input {
+impl HasErrorKind for DecodeError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            DecodeError::ControlParameter(_)
+            | DecodeError::SharedMemory(_)
+            | DecodeError::Input {
                 error: InputError::SharedMemory,
                 ..
             } => ErrorKind::NotImplemented,
@@ -153,23 +148,23 @@ impl DecodeError {
     }
 }
 
-impl Reason {
+impl DecodeError {
     /// Converts an error of serde_json. Its message contains the position and the text of our
     /// visitors; it is cut to 200 characters, since it may repeat strings of any length.
-    pub(super) fn json(error: &serde_json::Error) -> Reason {
+    pub(super) fn json(error: &serde_json::Error) -> DecodeError {
         const MAX_CHARACTERS: usize = 200;
         let text: Box<str> = error.to_string().chars().take(MAX_CHARACTERS).collect();
         match error.is_data() {
-            true => Reason::Document(text),
-            false => Reason::Syntax(text),
+            true => DecodeError::Document(text),
+            false => DecodeError::Syntax(text),
         }
     }
 }
 
-impl EncodeError {
-    /// Returns the key into the protocol's error table. A result that cannot be written in the
-    /// requested form makes the request invalid, since the client can request another form.
-    pub fn kind(&self) -> ErrorKind {
+/// A result that cannot be written in the requested form makes the request invalid, since the client can
+/// request another form.
+impl HasErrorKind for EncodeError {
+    fn kind(&self) -> ErrorKind {
         match self {
             EncodeError::NoJsonForm { .. }
             | EncodeError::NotFinite { .. }

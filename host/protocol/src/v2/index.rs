@@ -1,8 +1,8 @@
 //! The repository index: the models and versions, with their states.
 
-use super::error::DecodeError;
 use super::request::object;
 use crate::call::{IndexEntry, VersionState};
+use crate::codec::CodecError;
 use crate::encoded_response::document;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ struct Entry<'a> {
 }
 
 /// Decodes the filter in the body of a request. An empty body, as tritonclient sends, means all entries.
-pub fn decode_index(body: &[u8]) -> Result<IndexFilter, DecodeError> {
+pub fn decode_index(body: &[u8]) -> Result<IndexFilter, CodecError> {
     if body.is_empty() {
         return Ok(IndexFilter::All);
     }

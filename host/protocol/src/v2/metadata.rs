@@ -1,4 +1,4 @@
-//! The metadata, health and error documents of V2.
+//! The metadata and health documents of V2.
 
 use crate::call::{ModelDescription, ModelName, Version};
 use crate::encoded_response::document;
@@ -60,11 +60,6 @@ struct Ready<'a> {
     error: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct ErrorDocument<'a> {
-    error: &'a str,
-}
-
 /// Returns the server's metadata. `version` is the version of the program.
 pub fn server_metadata(version: &str) -> Bytes {
     document(&Server {
@@ -114,11 +109,6 @@ pub fn model_ready(model: &ModelName, ready: bool) -> Bytes {
     })
 }
 
-/// Returns the body of every response other than 200.
-pub fn encode_error(message: &str) -> Bytes {
-    document(&ErrorDocument { error: message })
-}
-
 impl<'a> Spec<'a> {
     fn new(spec: &'a TensorSpec) -> Spec<'a> {
         Spec {
@@ -132,6 +122,7 @@ impl<'a> Spec<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoded_response::encode_error;
     use crate::fixture::{model, spec};
     use wisp_tensor::ElementType;
 

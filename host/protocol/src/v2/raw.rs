@@ -3,7 +3,7 @@
 //! The shape is the one in the signature: a variable batch axis has size 1, and the size of a single
 //! other variable axis follows from the length of the body.
 
-use super::error::{InputError, Reason};
+use super::error::{DecodeError, InputError};
 use crate::call::ModelDescription;
 use crate::quoted::Quoted;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -12,7 +12,7 @@ use wisp_tensor::tensor::byte_length;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
 
 /// Returns `body` as the model's only required input.
-pub(super) fn decode(body: Bytes, model: &ModelDescription) -> Result<NamedTensor, Reason> {
+pub(super) fn decode(body: Bytes, model: &ModelDescription) -> Result<NamedTensor, DecodeError> {
     let mut required = model
         .signature
         .inputs
@@ -25,7 +25,7 @@ pub(super) fn decode(body: Bytes, model: &ModelDescription) -> Result<NamedTenso
             .iter()
             .filter(|input| !input.optional)
             .count();
-        return Err(Reason::RawInputs { required });
+        return Err(DecodeError::RawInputs { required });
     };
     let mut shape = input.shape.clone();
     if model.max_batch_size > 0
@@ -42,7 +42,7 @@ pub(super) fn decode(body: Bytes, model: &ModelDescription) -> Result<NamedTenso
             name: input.name.clone(),
             tensor,
         }),
-        Err(error) => Err(Reason::Input {
+        Err(error) => Err(DecodeError::Input {
             name: Quoted::new(&input.name),
             error,
         }),

@@ -6,8 +6,8 @@
 
 mod member;
 
-use super::error::{InputError, Reason};
-use super::response::{OutputForm, Reply};
+use super::error::{DecodeError, InputError};
+use super::response::{OutputForm, V2Encoder};
 use super::{binary, json};
 use crate::array_extraction::ArrayExtraction;
 use crate::call::{InferRequest, ModelDescription};
@@ -31,7 +31,7 @@ pub(super) fn decode(
     text: &[u8],
     rest: Bytes,
     model: &ModelDescription,
-) -> Result<(InferRequest, Reply), Reason> {
+) -> Result<(InferRequest, V2Encoder), DecodeError> {
     let text = utf8(text)?;
     if let Some(extraction) = ArrayExtraction::new(text)
         && let Ok(decoded) = decode_text(&extraction.text, Some(&extraction), rest.clone(), model)
@@ -48,7 +48,7 @@ pub(super) fn decode_text(
     extraction: Option<&ArrayExtraction>,
     rest: Bytes,
     model: &ModelDescription,
-) -> Result<(InferRequest, Reply), Reason> {
+) -> Result<(InferRequest, V2Encoder), DecodeError> {
     let Request {
         id,
         parameters,
@@ -56,7 +56,7 @@ pub(super) fn decode_text(
         outputs,
     } = parse(text)?;
     if id.as_ref().is_some_and(|id| id.len() > MAX_ID_BYTES) {
-        return Err(Reason::LongId {
+        return Err(DecodeError::LongId {
             limit: MAX_ID_BYTES,
         });
     }
@@ -72,7 +72,7 @@ pub(super) fn decode_text(
         Some(true) => OutputForm::Binary,
         Some(false) | None => OutputForm::Json,
     };
-    let reply = Reply {
+    let encoder = V2Encoder {
         id,
         default,
         forms,
@@ -83,23 +83,23 @@ pub(super) fn decode_text(
         parameters: parameters.own,
         outputs: names,
     };
-    Ok((request, reply))
+    Ok((request, encoder))
 }
 
 /// Checks that the whole text is UTF-8, since serde_json does not check strings that it skips.
-fn utf8(text: &[u8]) -> Result<&str, Reason> {
-    str::from_utf8(text).map_err(|_| Reason::Syntax("it is not UTF-8".into()))
+fn utf8(text: &[u8]) -> Result<&str, DecodeError> {
+    str::from_utf8(text).map_err(|_| DecodeError::Syntax("it is not UTF-8".into()))
 }
 
 /// Parses `text`, which must be exactly one JSON object.
-pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Reason> {
+pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, DecodeError> {
     parse(utf8(text)?)
 }
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Reason> {
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
     match serde_json::from_str(text) {
         Ok(Object(value)) => Ok(value),
-        Err(error) => Err(Reason::json(&error)),
+        Err(error) => Err(DecodeError::json(&error)),
     }
 }
 
@@ -108,24 +108,24 @@ fn decode_inputs(
     extraction: Option<&ArrayExtraction>,
     rest: Bytes,
     model: &ModelDescription,
-) -> Result<Vec<NamedTensor>, Reason> {
+) -> Result<Vec<NamedTensor>, DecodeError> {
     let (expected, actual) = (model.signature.inputs.len(), inputs.len());
     if actual > expected {
-        return Err(Reason::TooManyInputs { expected, actual });
+        return Err(DecodeError::TooManyInputs { expected, actual });
     }
     let is_apart = |input: &&Input| {
         let list = extraction.zip(input.data);
         list.is_some_and(|(extraction, data)| extraction.array(data.get()).is_some())
     };
     if inputs.iter().filter(is_apart).count() != extraction.map_or(0, ArrayExtraction::count) {
-        return Err(Reason::MisplacedArray);
+        return Err(DecodeError::MisplacedArray);
     }
     let sizes: Vec<Option<u64>> = inputs.iter().map(binary_size).collect();
     let sections = binary::split(rest, &sizes)?;
     let mut tensors: Vec<NamedTensor> = Vec::with_capacity(actual);
     for (input, section) in inputs.into_iter().zip(sections) {
         if tensors.iter().any(|tensor| tensor.name == input.name) {
-            return Err(Reason::RepeatedInput(Quoted::new(&input.name)));
+            return Err(DecodeError::RepeatedInput(Quoted::new(&input.name)));
         }
         match decode_input(&input, extraction, section) {
             Ok(tensor) => tensors.push(NamedTensor {
@@ -134,7 +134,7 @@ fn decode_inputs(
             }),
             Err(error) => {
                 let name = Quoted::new(&input.name);
-                return Err(Reason::Input { name, error });
+                return Err(DecodeError::Input { name, error });
             }
         }
     }
@@ -189,20 +189,20 @@ struct RequestedOutputs {
 fn decode_outputs(
     outputs: Vec<Output>,
     model: &ModelDescription,
-) -> Result<RequestedOutputs, Reason> {
+) -> Result<RequestedOutputs, DecodeError> {
     let (expected, actual) = (model.signature.outputs.len(), outputs.len());
     if actual > expected {
-        return Err(Reason::TooManyOutputs { expected, actual });
+        return Err(DecodeError::TooManyOutputs { expected, actual });
     }
     let mut names: Vec<String> = Vec::with_capacity(actual);
     let mut forms = Vec::new();
     let mut classes = Vec::new();
     for Output { name, parameters } in outputs {
         if names.contains(&name) {
-            return Err(Reason::RepeatedOutput(Quoted::new(&name)));
+            return Err(DecodeError::RepeatedOutput(Quoted::new(&name)));
         }
         if name.len() > MAX_NAME_BYTES {
-            return Err(Reason::LongOutputName {
+            return Err(DecodeError::LongOutputName {
                 limit: MAX_NAME_BYTES,
             });
         }
@@ -215,11 +215,11 @@ fn decode_outputs(
             if let Some(ClassCount(count)) = classification {
                 classes.push(TopClasses::new(&name, Some(count), model).map_err(|error| {
                     let name = Quoted::new(&name);
-                    Reason::Classification { name, error }
+                    DecodeError::Classification { name, error }
                 })?);
             }
             if shared_memory_region.is_some() {
-                return Err(Reason::SharedMemory(Quoted::new(&name)));
+                return Err(DecodeError::SharedMemory(Quoted::new(&name)));
             }
             match binary_data {
                 Some(true) => forms.push((name.clone(), OutputForm::Binary)),

@@ -6,16 +6,17 @@ use super::error::EncodeError;
 use super::json::Elements;
 use crate::call::{InferResponse, ModelDescription, Version};
 use crate::classification::{self, TopClasses};
+use crate::codec::{CodecError, ResponseEncoder};
 use crate::encoded_response::EncodedResponse;
-use crate::rest::text_bytes;
+use crate::json_size;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use wisp_tensor::{NamedTensor, Parameter, ParameterValue};
 
-/// The response format that one request asks for. Lifetime: one request.
+/// The encoder for the response that one request asks for. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct V2Encoder {
     pub(super) id: Option<String>,
     /// The form of outputs that the request gives no form for.
     pub(super) default: OutputForm,
@@ -65,10 +66,10 @@ enum Content<'a> {
     Binary { binary_data_size: usize },
 }
 
-impl Reply {
+impl V2Encoder {
     /// Returns the format for a request without JSON: all outputs in one form.
-    pub(super) fn for_raw_request(form: OutputForm) -> Reply {
-        Reply {
+    pub(super) fn for_raw_request(form: OutputForm) -> V2Encoder {
+        V2Encoder {
             id: None,
             default: form,
             forms: Vec::new(),
@@ -76,17 +77,16 @@ impl Reply {
         }
     }
 
-    /// Returns an estimate of the bytes of JSON in the encoded response.
-    pub fn text_bytes(&self, response: &InferResponse) -> usize {
-        let json = response
-            .outputs
-            .iter()
-            .filter(|output| self.form(&output.name) == OutputForm::Json);
-        text_bytes(json).saturating_add(classification::text_bytes(&self.classes, response))
+    /// Returns the outputs that are written as JSON.
+    fn json_outputs<'a>(
+        &self,
+        response: &'a InferResponse,
+    ) -> impl Iterator<Item = &'a NamedTensor> {
+        let outputs = response.outputs.iter();
+        outputs.filter(|output| self.form(&output.name) == OutputForm::Json)
     }
 
-    /// Encodes `response`, with its outputs in their given order.
-    pub fn encode(
+    fn encode_outputs(
         &self,
         response: InferResponse,
         model: &ModelDescription,
@@ -143,14 +143,34 @@ impl Reply {
         }
     }
 
-    /// Returns whether the output with this name is written as JSON.
-    pub(crate) fn is_text(&self, output: &str) -> bool {
-        self.form(output) == OutputForm::Json
-    }
-
     fn form(&self, output: &str) -> OutputForm {
         let asked = self.forms.iter().find(|(name, _)| name == output);
         asked.map_or(self.default, |&(_, form)| form)
+    }
+}
+
+impl ResponseEncoder for V2Encoder {
+    type Encoded = EncodedResponse;
+
+    fn text_bytes(&self, response: &InferResponse) -> usize {
+        let json = json_size::text_bytes(self.json_outputs(response));
+        json.saturating_add(classification::text_bytes(&self.classes, response))
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        json_size::encoded_bytes(self.json_outputs(response))
+    }
+
+    fn held_bytes(encoded: &EncodedResponse) -> usize {
+        encoded.content_length()
+    }
+
+    fn encode(
+        self,
+        response: InferResponse,
+        model: &ModelDescription,
+    ) -> Result<EncodedResponse, CodecError> {
+        Ok(self.encode_outputs(response, model)?)
     }
 }
 

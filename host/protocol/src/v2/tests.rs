@@ -6,8 +6,9 @@ mod raw;
 mod request;
 mod response;
 
-use super::{Codec, DecodeError, Reply};
+use super::{V2Decoder, V2Encoder};
 use crate::call::{InferRequest, ModelDescription};
+use crate::codec::{CodecError, RequestDecoder, ResponseEncoder};
 use crate::error::ErrorKind;
 use crate::fixture::{self, spec, tensor};
 use bytes::Bytes;
@@ -31,7 +32,7 @@ fn two_inputs() -> ModelDescription {
     model(fixture::wine().signature.inputs, 0)
 }
 
-fn codec(header_length: Option<usize>, accept: &[&str]) -> Codec {
+fn decoder(header_length: Option<usize>, accept: &[&str]) -> V2Decoder {
     let mut headers = HeaderMap::new();
     if let Some(length) = header_length {
         headers.insert(super::HEADER_LENGTH, length.into());
@@ -39,18 +40,18 @@ fn codec(header_length: Option<usize>, accept: &[&str]) -> Codec {
     for value in accept {
         headers.append(http::header::ACCEPT, value.parse().unwrap());
     }
-    Codec::from_headers(&headers).unwrap()
+    V2Decoder::from_headers(&headers).unwrap()
 }
 
 /// Decodes a body that consists of JSON only.
-fn decode(json: &str) -> Result<(InferRequest, Reply), DecodeError> {
-    codec(None, &[]).decode(Bytes::copy_from_slice(json.as_bytes()), &two_inputs())
+fn decode(json: &str) -> Result<(InferRequest, V2Encoder), CodecError> {
+    decoder(None, &[]).decode(Bytes::copy_from_slice(json.as_bytes()), &two_inputs())
 }
 
 /// Decodes a body of JSON followed by these bytes.
-fn decode_binary(json: &str, rest: &[u8]) -> Result<(InferRequest, Reply), DecodeError> {
+fn decode_binary(json: &str, rest: &[u8]) -> Result<(InferRequest, V2Encoder), CodecError> {
     let body = Bytes::from([json.as_bytes(), rest].concat());
-    codec(Some(json.len()), &[]).decode(body, &two_inputs())
+    decoder(Some(json.len()), &[]).decode(body, &two_inputs())
 }
 
 /// Returns the bytes of these numbers as FP32.
@@ -62,7 +63,7 @@ fn f32_bytes(numbers: &[f32]) -> Vec<u8> {
 }
 
 /// Returns the error message; the error must be an invalid request.
-fn error_text(result: Result<(InferRequest, Reply), DecodeError>) -> String {
+fn error_text(result: Result<(InferRequest, V2Encoder), CodecError>) -> String {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
     error.to_string()

@@ -97,6 +97,8 @@ async fn read(script: Script, limit: usize) -> Result<Bytes, BodyError> {
 }
 
 impl Body for RequestBody<Script> {
+    type Source = Bytes;
+
     async fn read(mut self, limit: usize) -> Result<Bytes, BodyError> {
         self.read_whole(limit).await
     }

@@ -7,7 +7,6 @@ use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use wisp_protocol::call::{InferCall, ModelName, Selection, Target, VersionChoice};
-use wisp_protocol::grpc::codec;
 use wisp_protocol::grpc::message::prediction::*;
 use wisp_protocol::grpc::predict as messages;
 use wisp_serving::Serving;
@@ -44,9 +43,9 @@ impl PredictionService for Predict {
         let model = messages::model(&message.model_name).map_err(Failure::from)?;
         let call = InferCall {
             selection: selection(model),
-            codec: codec::Predict(message),
+            decoder: messages::PredictRowDecoder,
         };
-        Ok(infer_message(&self.serving, held.as_ref(), call).await?)
+        Ok(infer_message(&self.serving, held.as_ref(), call, message).await?)
     }
 
     async fn batch_predict(
@@ -58,9 +57,9 @@ impl PredictionService for Predict {
         let model = messages::batch_model(&message).map_err(Failure::from)?;
         let call = InferCall {
             selection: selection(model),
-            codec: codec::BatchPredict(message),
+            decoder: messages::PredictBatchDecoder,
         };
-        Ok(infer_message(&self.serving, held.as_ref(), call).await?)
+        Ok(infer_message(&self.serving, held.as_ref(), call, message).await?)
     }
 
     async fn health_check(

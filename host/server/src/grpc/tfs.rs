@@ -8,8 +8,7 @@ use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use wisp_protocol::call::{InferCall, Selection, Target};
-use wisp_protocol::codec::{Codec, Reply};
-use wisp_protocol::grpc::codec::Tfs;
+use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
 use wisp_protocol::grpc::message::tensorflow::serving::*;
 use wisp_protocol::grpc::tfs as messages;
 use wisp_serving::Serving;
@@ -34,21 +33,23 @@ impl Prediction {
     }
 
     /// Runs an inference on the target of a message.
-    async fn infer<M>(
+    async fn infer<D: RequestDecoder>(
         &self,
         held: Option<Held>,
         target: Target,
-        message: M,
-    ) -> Answer<<<Tfs<M> as Codec>::Reply as Reply>::Encoded>
-    where
-        Tfs<M>: Codec,
-    {
-        let limit = self.serving.max_body_bytes();
+        decoder: D,
+        message: D::Source,
+    ) -> Answer<<D::Encoder as ResponseEncoder>::Encoded> {
         let call = InferCall {
             selection: Selection::Named(target),
-            codec: Tfs { message, limit },
+            decoder,
         };
-        Ok(infer_message(&self.serving, held.as_ref(), call).await?)
+        Ok(infer_message(&self.serving, held.as_ref(), call, message).await?)
+    }
+
+    /// Returns the limit in bytes on what the repeated fields of a message may be widened to.
+    fn limit(&self) -> usize {
+        self.serving.max_body_bytes()
     }
 
     fn metadata(
@@ -76,7 +77,10 @@ impl PredictionService for Prediction {
         let held = Held::of(&request);
         let message = read(&self.serving, request).await?;
         let target = target(message.model_spec.as_ref())?;
-        self.infer(held, target, message).await
+        let decoder = messages::ClassifyDecoder {
+            limit: self.limit(),
+        };
+        self.infer(held, target, decoder, message).await
     }
 
     async fn regress(
@@ -86,14 +90,20 @@ impl PredictionService for Prediction {
         let held = Held::of(&request);
         let message = read(&self.serving, request).await?;
         let target = target(message.model_spec.as_ref())?;
-        self.infer(held, target, message).await
+        let decoder = messages::RegressDecoder {
+            limit: self.limit(),
+        };
+        self.infer(held, target, decoder, message).await
     }
 
     async fn predict(&self, request: Request<Received<PredictRequest>>) -> Answer<PredictResponse> {
         let held = Held::of(&request);
         let message = read(&self.serving, request).await?;
         let target = target(message.model_spec.as_ref())?;
-        self.infer(held, target, message).await
+        let decoder = messages::TfsPredictDecoder {
+            limit: self.limit(),
+        };
+        self.infer(held, target, decoder, message).await
     }
 
     async fn multi_inference(
@@ -103,7 +113,10 @@ impl PredictionService for Prediction {
         let held = Held::of(&request);
         let message = read(&self.serving, request).await?;
         let target = messages::multi_target(&message).map_err(Failure::from)?;
-        self.infer(held, target, message).await
+        let decoder = messages::MultiInferenceDecoder {
+            limit: self.limit(),
+        };
+        self.infer(held, target, decoder, message).await
     }
 
     async fn get_model_metadata(

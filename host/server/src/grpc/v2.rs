@@ -11,7 +11,6 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 use wisp_protocol::call::{InferCall, Selection};
 use wisp_protocol::error::ErrorKind;
-use wisp_protocol::grpc::codec::ModelInfer;
 use wisp_protocol::grpc::message::inference::*;
 use wisp_protocol::grpc::v2 as messages;
 use wisp_serving::Serving;
@@ -97,9 +96,9 @@ pub(super) async fn model_infer(
     let target = messages::target(&message.model_name, &message.model_version)?;
     let call = InferCall {
         selection: Selection::Named(target),
-        codec: ModelInfer(message),
+        decoder: messages::ModelInferDecoder,
     };
-    infer_message(serving, held, call).await
+    infer_message(serving, held, call, message).await
 }
 
 /// Refuses a method of the protocol that this server does not support.

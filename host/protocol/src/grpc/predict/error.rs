@@ -1,17 +1,13 @@
 //! Errors in rows, and in requests for rows from an unsuitable model.
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
 use crate::grpc::row_shape::RowShapeError;
 use crate::quoted::Quoted;
 use wisp_tensor::{ElementType, TensorError};
 
 /// The error for a message that is not a valid request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct DecodeError(#[from] Reason);
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Reason {
+pub(super) enum DecodeError {
     #[error(
         "`features` take a model with exactly one required input, this one has {required}: use ModelInfer"
     )]
@@ -50,9 +46,8 @@ pub(super) enum RowError {
     OtherModel(Quoted),
 }
 
-impl DecodeError {
-    /// Returns the kind, the key into the error table.
-    pub fn kind(&self) -> ErrorKind {
+impl HasErrorKind for DecodeError {
+    fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidRequest
     }
 }

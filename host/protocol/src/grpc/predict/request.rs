@@ -1,46 +1,91 @@
 //! Conversion of rows of features to one tensor.
 
-use super::error::{DecodeError, Reason, RowError};
-use super::response::{BatchReply, Reply};
+use super::error::{DecodeError, RowError};
+use super::response::{PredictBatchEncoder, PredictRowEncoder};
 use crate::call::{InferRequest, ModelDescription};
+use crate::codec::{CodecError, RequestDecoder};
 use crate::grpc::element::numbers;
 use crate::grpc::message::prediction::{BatchPredictRequest, PredictRequest};
 use crate::grpc::row_shape;
 use crate::predict::mapping::PredictionMapping;
 use crate::quoted::Quoted;
 use bytes::Bytes;
+use prost::Message;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
 
 /// The maximum number of rows in a batch. An invalid row takes two bytes of the request and a hundred of
 /// the response.
 pub(in crate::grpc) const MAX_ROWS: usize = 65_536;
 
-/// Decodes a request of one row; returns it with the encoder for its response.
-pub fn decode(
-    message: PredictRequest,
-    model: &ModelDescription,
-) -> Result<(InferRequest, Reply), DecodeError> {
-    let (input, layout) = input(model)?;
-    let mut rows = Rows::new(input, layout);
-    rows.push(&message.features).map_err(Reason::from)?;
-    let mapping = PredictionMapping::new(model);
-    Ok((rows.into_request(&mapping)?, Reply { mapping }))
+/// The decoder of `Predict`, with a single row. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PredictRowDecoder;
+
+/// The decoder of `BatchPredict`. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PredictBatchDecoder;
+
+impl RequestDecoder for PredictRowDecoder {
+    type Source = PredictRequest;
+    type Encoder = PredictRowEncoder;
+
+    fn text_bytes(&self, message: &PredictRequest) -> usize {
+        message.encoded_len()
+    }
+
+    /// Returns 0: the limits on the message already include the tensors.
+    fn decoded_bytes(&self, _: &PredictRequest) -> usize {
+        0
+    }
+
+    fn decode(
+        self,
+        message: PredictRequest,
+        model: &ModelDescription,
+    ) -> Result<(InferRequest, PredictRowEncoder), CodecError> {
+        let (input, layout) = input(model)?;
+        let mut rows = Rows::new(input, layout);
+        rows.push(&message.features).map_err(DecodeError::from)?;
+        let mapping = PredictionMapping::new(model);
+        Ok((rows.into_request(&mapping)?, PredictRowEncoder { mapping }))
+    }
 }
 
-/// Decodes a batch into a request of its valid rows, of which there is at least one; returns it with the
-/// encoder for its response.
-pub fn decode_batch(
+impl RequestDecoder for PredictBatchDecoder {
+    type Source = BatchPredictRequest;
+    type Encoder = PredictBatchEncoder;
+
+    fn text_bytes(&self, message: &BatchPredictRequest) -> usize {
+        message.encoded_len()
+    }
+
+    /// Returns 0: the limits on the message already include the tensors.
+    fn decoded_bytes(&self, _: &BatchPredictRequest) -> usize {
+        0
+    }
+
+    fn decode(
+        self,
+        message: BatchPredictRequest,
+        model: &ModelDescription,
+    ) -> Result<(InferRequest, PredictBatchEncoder), CodecError> {
+        Ok(decode_batch(message, model)?)
+    }
+}
+
+/// Decodes a batch into a request of its valid rows, of which there is at least one.
+fn decode_batch(
     message: BatchPredictRequest,
     model: &ModelDescription,
-) -> Result<(InferRequest, BatchReply), DecodeError> {
+) -> Result<(InferRequest, PredictBatchEncoder), DecodeError> {
     let (input, layout) = input(model)?;
     if layout == Layout::Whole {
-        return Err(DecodeError::from(Reason::NoBatch));
+        return Err(DecodeError::NoBatch);
     }
     let actual = message.requests.len();
     if actual > MAX_ROWS {
         let limit = MAX_ROWS;
-        return Err(DecodeError::from(Reason::TooManyRows { limit, actual }));
+        return Err(DecodeError::TooManyRows { limit, actual });
     }
     let mut rows = Rows::new(input, layout);
     let mut row_errors = Vec::with_capacity(message.requests.len());
@@ -50,21 +95,25 @@ pub fn decode_batch(
             true => rows.push(&row.features),
             false => Err(RowError::OtherModel(Quoted::new(&name))),
         };
-        row_errors.push(pushed.err().map(|error| Reason::Row(error).to_string()));
+        row_errors.push(
+            pushed
+                .err()
+                .map(|error| DecodeError::Row(error).to_string()),
+        );
     }
     if rows.count == 0 {
         let first = row_errors.into_iter().flatten().next();
-        return Err(DecodeError::from(match first {
-            Some(first) => Reason::NoValidRow(first),
-            None => Reason::Empty,
-        }));
+        return Err(match first {
+            Some(first) => DecodeError::NoValidRow(first),
+            None => DecodeError::Empty,
+        });
     }
-    let reply = BatchReply {
+    let encoder = PredictBatchEncoder {
         mapping: PredictionMapping::new(model),
         row_errors,
         rows: rows.count,
     };
-    Ok((rows.into_request(&reply.mapping)?, reply))
+    Ok((rows.into_request(&encoder.mapping)?, encoder))
 }
 
 /// The layout of the input's elements.
@@ -77,11 +126,11 @@ enum Layout {
 }
 
 /// Returns the input that features fill, and its layout.
-fn input(model: &ModelDescription) -> Result<(&TensorSpec, Layout), Reason> {
+fn input(model: &ModelDescription) -> Result<(&TensorSpec, Layout), DecodeError> {
     let required = || model.signature.inputs.iter().filter(|spec| !spec.optional);
     let mut inputs = required();
     let (Some(input), None) = (inputs.next(), inputs.next()) else {
-        return Err(Reason::Inputs {
+        return Err(DecodeError::Inputs {
             required: required().count(),
         });
     };
@@ -91,7 +140,7 @@ fn input(model: &ModelDescription) -> Result<(&TensorSpec, Layout), Reason> {
     };
     match input.element_type {
         ElementType::Bool | ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => {
-            Err(Reason::Datatype(input.element_type))
+            Err(DecodeError::Datatype(input.element_type))
         }
         _ => Ok((input, layout)),
     }
@@ -146,7 +195,7 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    fn into_request(self, mapping: &PredictionMapping) -> Result<InferRequest, Reason> {
+    fn into_request(self, mapping: &PredictionMapping) -> Result<InferRequest, DecodeError> {
         let count = match self.layout {
             Layout::Rows => Some(self.count),
             Layout::Whole => None,

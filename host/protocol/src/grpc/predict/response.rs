@@ -1,21 +1,23 @@
 //! Conversion of an inference's outputs to the predictions of its rows.
 
 use crate::call::{InferResponse, ModelDescription};
-use crate::grpc::EncodeError;
+use crate::codec::{CodecError, ResponseEncoder};
 use crate::grpc::message::prediction::predict_response::Prediction;
 use crate::grpc::message::prediction::{BatchPredictResponse, PredictResponse};
+use crate::grpc::message_size;
 use crate::grpc::value::{f32_value, string};
 use crate::predict::mapping::{self, PredictionMapping, Predictions};
+use crate::relaxed_json::EncodeError;
 
 /// The encoder for the response to one row. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct PredictRowEncoder {
     pub(super) mapping: PredictionMapping,
 }
 
 /// The encoder for the response to a batch. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BatchReply {
+pub struct PredictBatchEncoder {
     pub(super) mapping: PredictionMapping,
     /// The error of each row that was refused; `None` for the rows of the inference.
     pub(super) row_errors: Vec<Option<String>>,
@@ -23,25 +25,53 @@ pub struct BatchReply {
     pub(super) rows: u32,
 }
 
-impl Reply {
-    /// Encodes the prediction of the only row.
-    pub fn encode(
-        &self,
-        response: &InferResponse,
+impl ResponseEncoder for PredictRowEncoder {
+    type Encoded = PredictResponse;
+
+    fn text_bytes(&self, response: &InferResponse) -> usize {
+        message_size::content_bytes(response)
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        message_size::element_message_bytes(response)
+    }
+
+    fn held_bytes(encoded: &PredictResponse) -> usize {
+        message_size::held_bytes(encoded)
+    }
+
+    fn encode(
+        self,
+        response: InferResponse,
         model: &ModelDescription,
-    ) -> Result<PredictResponse, EncodeError> {
+    ) -> Result<PredictResponse, CodecError> {
         let rows = (model.max_batch_size > 0).then_some(1);
-        encode_row(&self.mapping.find(&response.outputs, rows)?, 0, model)
+        let predictions = self.mapping.find(&response.outputs, rows)?;
+        Ok(encode_row(&predictions, 0, model)?)
     }
 }
 
-impl BatchReply {
+impl ResponseEncoder for PredictBatchEncoder {
+    type Encoded = BatchPredictResponse;
+
+    fn text_bytes(&self, response: &InferResponse) -> usize {
+        message_size::content_bytes(response)
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        message_size::element_message_bytes(response)
+    }
+
+    fn held_bytes(encoded: &BatchPredictResponse) -> usize {
+        message_size::held_bytes(encoded)
+    }
+
     /// Encodes the predictions of the valid rows, in order with the errors of the others.
-    pub fn encode(
-        &self,
-        response: &InferResponse,
+    fn encode(
+        self,
+        response: InferResponse,
         model: &ModelDescription,
-    ) -> Result<BatchPredictResponse, EncodeError> {
+    ) -> Result<BatchPredictResponse, CodecError> {
         let predictions = self.mapping.find(&response.outputs, Some(self.rows))?;
         let mut rows = 0..;
         let responses = self.row_errors.iter().map(|error| match error {
@@ -52,7 +82,7 @@ impl BatchReply {
             None => encode_row(&predictions, rows.next().unwrap_or_default(), model),
         });
         Ok(BatchPredictResponse {
-            responses: responses.collect::<Result<_, _>>()?,
+            responses: responses.collect::<Result<_, EncodeError>>()?,
         })
     }
 }

@@ -4,6 +4,7 @@ use super::inference::ModelInferRequest;
 use super::tensorflow::serving::{GetModelMetadataRequest, GetModelStatusRequest, PredictRequest};
 use super::*;
 use crate::call::VersionChoice;
+use crate::grpc::v2::ModelInferDecoder;
 use crate::grpc::{tfs, v2};
 use wisp_tensor::{Parameter, ParameterValue};
 
@@ -26,7 +27,7 @@ fn tritonclient_sends_raw_tensors_that_share_the_messages_memory() -> anyhow::Re
         target.version,
         VersionChoice::Number(Version::from_decimal("7").unwrap())
     );
-    let (request, reply) = v2::decode(message, &wine())?;
+    let (request, encoder) = ModelInferDecoder.decode(message, &wine())?;
     let x = floats("x", &[2, 2], &[1.5, -2.0, 0.25, 4.0]);
     let t = strings("t", &[3], &["ab", "", "é"]);
     assert_eq!(request.inputs, [x, t]);
@@ -47,7 +48,7 @@ fn tritonclient_sends_raw_tensors_that_share_the_messages_memory() -> anyhow::Re
     ];
     assert_eq!(request.parameters, expected);
     assert_eq!(
-        reply.encode(response(Vec::new()), &wine()).unwrap().id,
+        encoder.encode(response(Vec::new()), &wine()).unwrap().id,
         "r1"
     );
     Ok(())
@@ -60,20 +61,23 @@ fn tritonclient_sends_halves_without_version_and_id() -> anyhow::Result<()> {
         v2::target(&message.model_name, &message.model_version)?.version,
         VersionChoice::Default
     );
-    let (request, reply) = v2::decode(message, &wine())?;
+    let (request, encoder) = ModelInferDecoder.decode(message, &wine())?;
     assert_eq!(request.inputs[0].tensor.element_type(), ElementType::Fp16);
     assert_eq!(
         request.inputs[0].tensor.content()[..4],
         [0x00, 0x3e, 0x00, 0xc0]
     );
-    assert_eq!(reply.encode(response(Vec::new()), &wine()).unwrap().id, "");
+    assert_eq!(
+        encoder.encode(response(Vec::new()), &wine()).unwrap().id,
+        ""
+    );
     Ok(())
 }
 
 #[test]
 fn stubs_of_the_schema_send_typed_contents() -> anyhow::Result<()> {
     let message = ModelInferRequest::decode(fixture!("triton_typed"))?;
-    let (request, _) = v2::decode(message, &wine())?;
+    let (request, _) = ModelInferDecoder.decode(message, &wine())?;
     let expected = tensor("x", ElementType::Int8, &[3], &[0x80, 0, 0x7f]);
     assert_eq!(request.inputs, [expected]);
     Ok(())
@@ -87,7 +91,7 @@ fn ovmsclient_sends_tensor_content_and_version_zero_for_the_latest() -> anyhow::
         tfs::target(message.model_spec.as_ref())?.version,
         VersionChoice::Default
     );
-    let request = tfs::decode_predict(message, &wine(), 0)?;
+    let request = decode_predict(message, &wine(), 0)?;
     assert_eq!(
         request.inputs,
         [floats("x", &[2, 2], &[1.5, -2.0, 0.25, 4.0])]
@@ -105,7 +109,7 @@ fn ovmsclient_sends_tensor_content_and_version_zero_for_the_latest() -> anyhow::
     );
 
     let message = PredictRequest::decode(fixture!("ovms_lists"))?;
-    let request = tfs::decode_predict(message, &wine(), LIMIT)?;
+    let request = decode_predict(message, &wine(), LIMIT)?;
     assert_eq!(request.inputs, [floats("x", &[1, 2], &[1.5, -2.0])]);
     Ok(())
 }
@@ -113,7 +117,7 @@ fn ovmsclient_sends_tensor_content_and_version_zero_for_the_latest() -> anyhow::
 #[test]
 fn ovmsclient_sends_strings_in_a_list() -> anyhow::Result<()> {
     let message = PredictRequest::decode(fixture!("ovms_strings"))?;
-    let request = tfs::decode_predict(message, &wine(), LIMIT)?;
+    let request = decode_predict(message, &wine(), LIMIT)?;
     let elements: Vec<&[u8]> = request.inputs[0].tensor.elements().collect();
     assert_eq!(elements, [b"ab".as_slice(), b"\xff"]);
     Ok(())

@@ -14,6 +14,10 @@ use super::tensorflow::tensor_shape_proto::Dim;
 use super::tensorflow::{TensorProto, TensorShapeProto};
 use super::*;
 use crate::fixture::damaged;
+use crate::grpc::predict::PredictBatchDecoder;
+use crate::grpc::predict::PredictRowDecoder;
+use crate::grpc::tfs::TfsPredictEncoder;
+use crate::grpc::v2::ModelInferDecoder;
 use crate::grpc::{predict, tfs, v2};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -66,21 +70,21 @@ fn decode_all(body: &Bytes, limit: usize) {
     let rows = pairs(model.signature.outputs.clone());
     if let Ok(message) = ModelInferRequest::decode(body.clone()) {
         let _ = v2::target(&message.model_name, &message.model_version);
-        let _ = v2::decode(message, &model);
+        let _ = ModelInferDecoder.decode(message, &model);
     }
     if let Ok(message) = PredictRequest::decode(body.clone()) {
         let _ = tfs::target(message.model_spec.as_ref());
-        let _ = tfs::decode_predict(message, &model, limit);
+        let _ = decode_predict(message, &model, limit);
     }
     if let Ok(message) = ClassificationRequest::decode(body.clone()) {
-        let _ = tfs::decode_classify(message, &rows, limit);
+        let _ = decode_classify(message, &rows, limit);
     }
     if let Ok(message) = RegressionRequest::decode(body.clone()) {
-        let _ = tfs::decode_regress(message, &rows, limit);
+        let _ = decode_regress(message, &rows, limit);
     }
     if let Ok(message) = MultiInferenceRequest::decode(body.clone()) {
         let _ = tfs::multi_target(&message);
-        let _ = tfs::decode_multi(message, &rows, limit);
+        let _ = decode_multi(message, &rows, limit);
     }
     if let Ok(message) = RepositoryModelLoadRequest::decode(body.clone()) {
         let _ = v2::load_model(&message);
@@ -95,11 +99,11 @@ fn decode_all(body: &Bytes, limit: usize) {
         let _ = tfs::check_metadata_fields(&message);
     }
     if let Ok(message) = prediction::PredictRequest::decode(body.clone()) {
-        let _ = predict::decode(message, &rows);
+        let _ = PredictRowDecoder.decode(message, &rows);
     }
     if let Ok(message) = BatchPredictRequest::decode(body.clone()) {
         let _ = predict::batch_model(&message);
-        let _ = predict::decode_batch(message, &rows);
+        let _ = PredictBatchDecoder.decode(message, &rows);
     }
 }
 
@@ -110,8 +114,8 @@ proptest! {
     fn v2_responses_decode_to_themselves(outputs in outputs(), id in any::<String>()) {
         let model = wide_model(outputs.len());
         let request = ModelInferRequest { id: id.clone(), ..ModelInferRequest::default() };
-        let (_, reply) = v2::decode(request, &model).unwrap();
-        let answer = reply.encode(response(outputs.clone()), &model).unwrap();
+        let (_, encoder) = ModelInferDecoder.decode(request, &model).unwrap();
+        let answer = encoder.encode(response(outputs.clone()), &model).unwrap();
         let body = Bytes::from(answer.encode_to_vec());
         let answer = inference::ModelInferResponse::decode(body).unwrap();
         prop_assert_eq!(answer.id, id);
@@ -127,18 +131,18 @@ proptest! {
             raw_input_contents: answer.raw_output_contents,
             ..ModelInferRequest::default()
         };
-        let (request, _) = v2::decode(request, &model).unwrap();
+        let (request, _) = ModelInferDecoder.decode(request, &model).unwrap();
         prop_assert_eq!(request.inputs, outputs);
     }
 
     #[test]
     fn tensorflow_responses_decode_to_themselves(outputs in outputs()) {
         let model = wide_model(outputs.len());
-        let answer = tfs::encode_predict(response(outputs.clone()), &model);
+        let answer = TfsPredictEncoder.encode(response(outputs.clone()), &model).unwrap();
         let body = Bytes::from(answer.encode_to_vec());
         let answer = tensorflow::serving::PredictResponse::decode(body).unwrap();
         let request = PredictRequest { inputs: answer.outputs, ..PredictRequest::default() };
-        let request = tfs::decode_predict(request, &model, usize::MAX).unwrap();
+        let request = decode_predict(request, &model, usize::MAX).unwrap();
         prop_assert_eq!(request.inputs, outputs);
     }
 
@@ -183,7 +187,7 @@ proptest! {
             ..TensorProto::default()
         };
         let request = PredictRequest { inputs: [("x".to_owned(), proto)].into(), ..PredictRequest::default() };
-        if let Ok(request) = tfs::decode_predict(request, &wine(), 4096) {
+        if let Ok(request) = decode_predict(request, &wine(), 4096) {
             prop_assert!(request.inputs[0].tensor.content().len() <= 4096);
         }
         let contents = inference::InferTensorContents { int_contents: values, ..Default::default() };
@@ -194,6 +198,6 @@ proptest! {
             contents: Some(contents),
             ..InferInputTensor::default()
         };
-        let _ = v2::decode(ModelInferRequest { inputs: vec![input], ..Default::default() }, &wine());
+        let _ = ModelInferDecoder.decode(ModelInferRequest { inputs: vec![input], ..Default::default() }, &wine());
     }
 }

@@ -5,6 +5,8 @@ use super::prediction::{BatchPredictRequest, PredictRequest};
 use super::*;
 use crate::error::ErrorKind;
 use crate::grpc::predict;
+use crate::grpc::predict::PredictBatchDecoder;
+use crate::grpc::predict::PredictRowDecoder;
 
 fn row(name: &str, features: &[f32]) -> PredictRequest {
     PredictRequest {
@@ -41,11 +43,13 @@ fn the_model_name_may_be_empty_or_come_from_a_row_of_the_batch() {
 
 #[test]
 fn features_fill_a_row_of_the_only_input() {
-    let (request, reply) = predict::decode(row("", &[1.5, -2.0]), &classifier()).unwrap();
+    let (request, encoder) = PredictRowDecoder
+        .decode(row("", &[1.5, -2.0]), &classifier())
+        .unwrap();
     assert_eq!(request.inputs, [floats("x", &[1, 2], &[1.5, -2.0])]);
     assert_eq!(request.outputs, ["p"]);
     let answer = response(vec![floats("p", &[1, 3], &[0.25, 0.5, 0.25])]);
-    let message = reply.encode(&answer, &classifier()).unwrap();
+    let message = encoder.encode(answer, &classifier()).unwrap();
     assert_eq!(message.prediction, Some(Prediction::Number(1.0)));
     assert_eq!(message.probabilities, [0.25, 0.5, 0.25]);
     assert_eq!(
@@ -57,13 +61,17 @@ fn features_fill_a_row_of_the_only_input() {
 #[test]
 fn fractional_features_are_rejected_for_integer_inputs() {
     let model = model(vec![spec("x", ElementType::Uint8, &[-1, 2])], Vec::new());
-    let (request, _) = predict::decode(row("", &[0.0, 255.0]), &model).unwrap();
+    let (request, _) = PredictRowDecoder
+        .decode(row("", &[0.0, 255.0]), &model)
+        .unwrap();
     assert_eq!(
         request.inputs,
         [tensor("x", ElementType::Uint8, &[1, 2], &[0, 255])]
     );
     for odd in [0.5, 256.0, -1.0, f32::NAN, f32::INFINITY, f32::MAX] {
-        let error = predict::decode(row("", &[0.0, odd]), &model).unwrap_err();
+        let error = PredictRowDecoder
+            .decode(row("", &[0.0, odd]), &model)
+            .unwrap_err();
         let text = "`features`: element 1 does not fit in UINT8";
         assert_eq!(error.to_string(), text, "{odd}");
     }
@@ -80,12 +88,12 @@ fn a_model_without_a_batch_axis_takes_one_row_that_fills_it() {
         model.max_batch_size = 0;
         model.signature.inputs = vec![spec("x", ElementType::Fp32, shape)];
         model.signature.outputs = vec![spec("p", ElementType::Fp32, &[3])];
-        let (request, reply) = predict::decode(row("", features), &model).unwrap();
+        let (request, encoder) = PredictRowDecoder.decode(row("", features), &model).unwrap();
         assert_eq!(request.inputs, [floats("x", expected, features)]);
         let answer = response(vec![floats("p", &[3], &[0.0, 0.0, 1.0])]);
-        let message = reply.encode(&answer, &model).unwrap();
+        let message = encoder.encode(answer, &model).unwrap();
         assert_eq!(message.prediction, Some(Prediction::Number(2.0)));
-        let error = predict::decode_batch(batch("", vec![row("", features)]), &model);
+        let error = PredictBatchDecoder.decode(batch("", vec![row("", features)]), &model);
         let text = "the model takes one row at a time: use Predict";
         assert_eq!(error.unwrap_err().to_string(), text);
     }
@@ -111,7 +119,9 @@ fn the_error_for_an_unsuitable_model_names_another_method() {
             "`features`: a row has more than one variable dimension, so that its elements settle no shape",
         ),
     ] {
-        let error = predict::decode(row("", &[1.0]), &model(inputs, Vec::new())).unwrap_err();
+        let error = PredictRowDecoder
+            .decode(row("", &[1.0]), &model(inputs, Vec::new()))
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert_eq!(error.to_string(), text);
     }
@@ -172,8 +182,10 @@ fn predictions_equal_those_over_rest() {
     ];
     for (specs, outputs, prediction, probabilities) in cases {
         let model = pairs(specs);
-        let (_, reply) = predict::decode(row("", &[0.0; 2]), &model).unwrap();
-        let message = reply.encode(&response(outputs), &model).unwrap();
+        let (_, encoder) = PredictRowDecoder
+            .decode(row("", &[0.0; 2]), &model)
+            .unwrap();
+        let message = encoder.encode(response(outputs), &model).unwrap();
         assert_eq!(message.prediction, prediction);
         assert_eq!(message.probabilities, probabilities);
     }
@@ -197,8 +209,10 @@ fn predictions_equal_those_over_rest() {
         ),
     ] {
         let model = pairs(specs);
-        let (_, reply) = predict::decode(row("", &[0.0; 2]), &model).unwrap();
-        let error = reply.encode(&response(outputs), &model).unwrap_err();
+        let (_, encoder) = PredictRowDecoder
+            .decode(row("", &[0.0; 2]), &model)
+            .unwrap();
+        let error = encoder.encode(response(outputs), &model).unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }
 }
@@ -214,13 +228,13 @@ fn an_invalid_row_fails_alone() {
             row("", &[3.0, 4.0]),
         ],
     );
-    let (request, reply) = predict::decode_batch(message, &classifier()).unwrap();
+    let (request, encoder) = PredictBatchDecoder.decode(message, &classifier()).unwrap();
     assert_eq!(
         request.inputs,
         [floats("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]
     );
     let answer = response(vec![floats("p", &[2, 2], &[0.0, 1.0, 1.0, 0.0])]);
-    let responses = reply.encode(&answer, &classifier()).unwrap().responses;
+    let responses = encoder.encode(answer, &classifier()).unwrap().responses;
     let shown: Vec<_> = responses
         .iter()
         .map(|row| (row.prediction.clone(), row.error.as_str()))
@@ -244,7 +258,7 @@ fn an_invalid_row_is_removed_completely() {
     let model = model(vec![spec("x", ElementType::Int8, &[-1, -1])], Vec::new());
     let rows = [&[1.0, 0.5][..], &[1.0, 2.0], &[3.0], &[3.0, 4.0]];
     let message = batch("", rows.iter().map(|features| row("", features)).collect());
-    let (request, _) = predict::decode_batch(message, &model).unwrap();
+    let (request, _) = PredictBatchDecoder.decode(message, &model).unwrap();
     let expected = tensor("x", ElementType::Int8, &[2, 2], &[1, 2, 3, 4]);
     assert_eq!(request.inputs, [expected]);
 }
@@ -262,7 +276,9 @@ fn a_batch_without_a_valid_row_is_rejected() {
             "the batch has 65537 rows, more than the limit of 65536: send several",
         ),
     ] {
-        let error = predict::decode_batch(batch("", requests), &classifier()).unwrap_err();
+        let error = PredictBatchDecoder
+            .decode(batch("", requests), &classifier())
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert_eq!(error.to_string(), text);
     }

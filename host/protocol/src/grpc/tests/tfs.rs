@@ -10,6 +10,7 @@ use super::*;
 use crate::call::{IndexEntry, ModelName, VersionChoice, VersionLabel, VersionState};
 use crate::error::ErrorKind;
 use crate::grpc::tfs;
+use crate::grpc::tfs::TfsPredictEncoder;
 
 const LIMIT: usize = 64;
 
@@ -39,8 +40,8 @@ fn request(proto: TensorProto) -> PredictRequest {
     }
 }
 
-fn decode(proto: TensorProto) -> Result<Tensor, tfs::DecodeError> {
-    let request = tfs::decode_predict(request(proto), &wine(), LIMIT)?;
+fn decode(proto: TensorProto) -> Result<Tensor, CodecError> {
+    let request = decode_predict(request(proto), &wine(), LIMIT)?;
     Ok(request.inputs.into_iter().next().unwrap().tensor)
 }
 
@@ -93,7 +94,7 @@ fn only_the_default_signature_exists() {
         spec.signature_name = name.to_owned();
         message.model_spec = Some(spec);
         assert_eq!(
-            tfs::decode_predict(message, &wine(), LIMIT).is_ok(),
+            decode_predict(message, &wine(), LIMIT).is_ok(),
             is_known,
             "{name}"
         );
@@ -267,7 +268,7 @@ fn a_filled_tensor_is_limited_before_it_is_allocated() {
     assert!(decode(fits()).is_ok());
     let mut message = request(fits());
     message.inputs.insert("t".to_owned(), fits());
-    let error = tfs::decode_predict(message, &wine(), LIMIT).unwrap_err();
+    let error = decode_predict(message, &wine(), LIMIT).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
 
@@ -353,7 +354,9 @@ fn outputs_are_encoded_without_a_copy() {
     let y = floats("y", &[1, 2], &[1.0, 2.0]);
     let label = strings("label", &[2], &["ab", "c"]);
     let places = [&y, &label].map(|output| output.tensor.content().as_ptr());
-    let message = tfs::encode_predict(response(vec![y, label]), &wine());
+    let message = TfsPredictEncoder
+        .encode(response(vec![y, label]), &wine())
+        .unwrap();
     let spec = message.model_spec.unwrap();
     assert_eq!(spec.version_choice, Some(WireChoice::Version(7)));
     assert_eq!(
@@ -376,7 +379,7 @@ fn outputs_are_filtered_by_name_without_duplicates() {
         output_filter: names.iter().map(|&name| name.to_owned()).collect(),
         ..PredictRequest::default()
     };
-    let request = tfs::decode_predict(filter(&["y"]), &wine(), LIMIT).unwrap();
+    let request = decode_predict(filter(&["y"]), &wine(), LIMIT).unwrap();
     assert_eq!(request.outputs, ["y"]);
     for (names, text) in [
         (["y", "y"].as_slice(), "output `y` is asked for twice"),
@@ -385,7 +388,7 @@ fn outputs_are_filtered_by_name_without_duplicates() {
             "the model has 2 outputs, the request asks for 3",
         ),
     ] {
-        let error = tfs::decode_predict(filter(names), &wine(), LIMIT).unwrap_err();
+        let error = decode_predict(filter(names), &wine(), LIMIT).unwrap_err();
         assert_eq!(error.to_string(), text);
     }
 }

@@ -58,7 +58,7 @@ fn two_rows() -> Option<Input> {
 
 #[test]
 fn features_become_rows_of_the_input_with_their_name() {
-    let (request, reply) = tfs::decode_classify(classify(two_rows()), &classes(), LIMIT).unwrap();
+    let (request, encoder) = decode_classify(classify(two_rows()), &classes(), LIMIT).unwrap();
     assert_eq!(
         request.inputs,
         [floats("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]
@@ -68,7 +68,7 @@ fn features_become_rows_of_the_input_with_their_name() {
         strings("names", &[2, 2], &["a", "b", "c", "d"]),
         floats("p", &[2, 2], &[0.25, 0.75, 1.0, 0.0]),
     ]);
-    let result = reply.encode(&answer, &classes()).unwrap().result.unwrap();
+    let result = encoder.encode(answer, &classes()).unwrap().result.unwrap();
     let shown = result.classifications.iter().flat_map(|row| &row.classes);
     let shown: Vec<_> = shown
         .map(|class| (class.label.as_str(), class.score))
@@ -95,7 +95,7 @@ fn a_context_supplies_missing_features() {
         context: Some(example([("x", ints(-1)), ("t", text)])),
     });
     let input = Some(Input { kind: Some(kind) });
-    let (request, _) = tfs::decode_classify(classify(input.clone()), &model, LIMIT).unwrap();
+    let (request, _) = decode_classify(classify(input.clone()), &model, LIMIT).unwrap();
     let x = tensor(
         "x",
         ElementType::Int32,
@@ -103,7 +103,7 @@ fn a_context_supplies_missing_features() {
         &[5, 0, 0, 0, 255, 255, 255, 255],
     );
     assert_eq!(request.inputs, [x, strings("t", &[2, 1], &["ab", "ab"])]);
-    let error = tfs::decode_classify(classify(input), &model, 19).unwrap_err();
+    let error = decode_classify(classify(input), &model, 19).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
 
@@ -115,7 +115,7 @@ fn optional_inputs_may_have_no_feature() {
         optional: true,
         ..extra
     });
-    let (request, _) = tfs::decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
+    let (request, _) = decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
     assert_eq!(request.inputs.len(), 1);
 }
 
@@ -142,7 +142,7 @@ fn an_example_has_every_feature_with_the_elements_of_a_row() {
             "example 1, feature `x`: it has 0 elements, in the first example it has 2",
         ),
     ] {
-        let error = tfs::decode_classify(classify(input), &classes(), LIMIT).unwrap_err();
+        let error = decode_classify(classify(input), &classes(), LIMIT).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert_eq!(error.to_string(), text);
     }
@@ -175,8 +175,8 @@ fn classes_equal_those_over_rest() {
     ];
     for (specs, outputs, expected) in cases {
         let model = pairs(specs);
-        let (_, reply) = tfs::decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
-        let result = reply.encode(&response(outputs), &model).unwrap().result;
+        let (_, encoder) = decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
+        let result = encoder.encode(response(outputs), &model).unwrap().result;
         let rows = result.unwrap().classifications;
         let shown = rows.iter().map(|row| {
             let classes = row.classes.iter();
@@ -186,10 +186,10 @@ fn classes_equal_those_over_rest() {
         assert_eq!(shown.collect::<Vec<_>>(), expected);
     }
     let labels = pairs(vec![label]);
-    assert!(tfs::decode_classify(classify(two_rows()), &labels, LIMIT).is_err());
+    assert!(decode_classify(classify(two_rows()), &labels, LIMIT).is_err());
     let mut alone = pairs(vec![p(&[1, 2])]);
     alone.max_batch_size = 0;
-    let error = tfs::decode_classify(classify(two_rows()), &alone, LIMIT).unwrap_err();
+    let error = decode_classify(classify(two_rows()), &alone, LIMIT).unwrap_err();
     let text = "axis 0 of this model is no batch, so it has no rows: use Predict";
     assert_eq!(error.to_string(), text);
 }
@@ -200,13 +200,13 @@ fn a_single_label_belongs_to_the_class_with_the_greatest_score() {
         spec("name", ElementType::Bytes, &[-1]),
         spec("p", ElementType::Fp32, &[-1, 3]),
     ]);
-    let (_, reply) = tfs::decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
+    let (_, encoder) = decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
     let scores = [0.25, 0.5, 0.25, f32::NAN, -2.0, -1.0].map(f32::to_le_bytes);
     let answer = response(vec![
         strings("name", &[2], &["a", "b"]),
         tensor("p", ElementType::Fp32, &[2, 3], &scores.concat()),
     ]);
-    let result = reply.encode(&answer, &model).unwrap().result.unwrap();
+    let result = encoder.encode(answer, &model).unwrap().result.unwrap();
     let rows = result.classifications.iter();
     let found: Vec<_> = rows
         .map(|row| match row.classes.as_slice() {
@@ -221,15 +221,15 @@ fn a_single_label_belongs_to_the_class_with_the_greatest_score() {
 fn the_name_selects_among_several_outputs() {
     let float = |name| spec(name, ElementType::Fp32, &[-1, 2]);
     let named = pairs(vec![float("logits"), float("scores")]);
-    let (request, _) = tfs::decode_classify(classify(two_rows()), &named, LIMIT).unwrap();
+    let (request, _) = decode_classify(classify(two_rows()), &named, LIMIT).unwrap();
     assert_eq!(request.outputs, ["scores"]);
     let unnamed = pairs(vec![float("a"), float("b")]);
-    assert!(tfs::decode_classify(classify(two_rows()), &unnamed, LIMIT).is_err());
+    assert!(decode_classify(classify(two_rows()), &unnamed, LIMIT).is_err());
 }
 
 #[test]
 fn a_response_that_does_not_match_the_examples_is_an_error() {
-    let (_, reply) = tfs::decode_classify(classify(two_rows()), &classes(), LIMIT).unwrap();
+    let (_, encoder) = decode_classify(classify(two_rows()), &classes(), LIMIT).unwrap();
     let p = || floats("p", &[2, 2], &[0.0; 4]);
     for (outputs, kind) in [
         (vec![p()], ErrorKind::Handler),
@@ -261,7 +261,8 @@ fn a_response_that_does_not_match_the_examples_is_an_error() {
             ErrorKind::InvalidRequest,
         ),
     ] {
-        let error = reply.encode(&response(outputs), &classes()).unwrap_err();
+        let encoded = encoder.clone().encode(response(outputs), &classes());
+        let error = encoded.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }
 }
@@ -273,14 +274,19 @@ fn a_regression_has_one_number_per_example() {
         model_spec: None,
         input: two_rows(),
     };
-    let (request, reply) = tfs::decode_regress(message, &model, LIMIT).unwrap();
+    let (request, encoder) = decode_regress(message, &model, LIMIT).unwrap();
     assert_eq!(request.outputs, ["v"]);
     let answer = response(vec![floats("v", &[2, 1], &[1.5, -2.0])]);
-    let result = reply.encode(&answer, &model).unwrap().result.unwrap();
+    let result = encoder
+        .clone()
+        .encode(answer, &model)
+        .unwrap()
+        .result
+        .unwrap();
     let values: Vec<f32> = result.regressions.iter().map(|row| row.value).collect();
     assert_eq!(values, [1.5, -2.0]);
     let wide = response(vec![floats("v", &[2, 2], &[0.0; 4])]);
-    assert!(reply.encode(&wide, &model).is_err());
+    assert!(encoder.encode(wide, &model).is_err());
 }
 
 #[test]
@@ -299,10 +305,10 @@ fn several_tasks_read_one_response() {
     };
     let both = message(vec![task("classify", "wine"), task("regress", "wine")]);
     assert_eq!(tfs::multi_target(&both).unwrap().model.as_str(), "wine");
-    let (request, reply) = tfs::decode_multi(both, &model, LIMIT).unwrap();
+    let (request, encoder) = decode_multi(both, &model, LIMIT).unwrap();
     assert_eq!(request.outputs, ["v"]);
     let answer = response(vec![floats("v", &[2], &[1.0, 2.0])]);
-    let results = reply.encode(&answer, &model).unwrap().results;
+    let results = encoder.encode(answer, &model).unwrap().results;
     let kinds: Vec<_> = results.iter().map(|result| &result.result).collect();
     assert!(matches!(
         kinds[0],
@@ -315,7 +321,7 @@ fn several_tasks_read_one_response() {
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     }
     let other = message(vec![task("predict", "wine")]);
-    assert!(tfs::decode_multi(other, &model, LIMIT).is_err());
+    assert!(decode_multi(other, &model, LIMIT).is_err());
     let many = message(vec![task("regress", "wine"); 9]);
-    assert!(tfs::decode_multi(many, &model, LIMIT).is_err());
+    assert!(decode_multi(many, &model, LIMIT).is_err());
 }

@@ -6,9 +6,10 @@ use super::inference::{
     InferParameter, InferTensorContents, ModelInferRequest, RepositoryIndexRequest,
 };
 use super::*;
-use crate::call::{IndexEntry, InferRequest, InferResponse, VersionChoice, VersionState};
+use crate::call::{IndexEntry, InferResponse, VersionChoice, VersionState};
 use crate::error::ErrorKind;
-use crate::grpc::v2::{self, DecodeError, Reply};
+use crate::grpc::v2::ModelInferDecoder;
+use crate::grpc::v2::{self, ModelInferEncoder};
 use crate::v2::IndexFilter;
 use wisp_tensor::{Parameter, ParameterValue};
 
@@ -46,8 +47,8 @@ fn raw(inputs: Vec<InferInputTensor>, raw: &[&'static [u8]]) -> ModelInferReques
     }
 }
 
-fn decode(message: ModelInferRequest) -> Result<(InferRequest, Reply), DecodeError> {
-    v2::decode(message, &wine())
+fn decode(message: ModelInferRequest) -> Result<(InferRequest, ModelInferEncoder), CodecError> {
+    ModelInferDecoder.decode(message, &wine())
 }
 
 fn error_text(message: ModelInferRequest) -> String {
@@ -401,7 +402,7 @@ fn a_response_is_raw_and_not_copied() {
         id: "42".to_owned(),
         ..ModelInferRequest::default()
     };
-    let (_, reply) = decode(message).unwrap();
+    let (_, encoder) = decode(message).unwrap();
     let y = floats("y", &[1, 3], &[1.0, f32::NAN, 3.0]);
     let place = y.tensor.content().as_ptr();
     let answer = InferResponse {
@@ -411,7 +412,7 @@ fn a_response_is_raw_and_not_copied() {
             value: ParameterValue::Double(f64::INFINITY),
         }],
     };
-    let message = reply.encode(answer, &wine()).unwrap();
+    let message = encoder.encode(answer, &wine()).unwrap();
     assert_eq!(
         (message.model_name.as_str(), message.model_version.as_str()),
         ("wine", "7")
@@ -506,13 +507,13 @@ fn requested_classes_replace_their_output() {
         ParameterChoice::Int64Param(2),
         ParameterChoice::Uint64Param(2),
     ] {
-        let (request, reply) = decode(asked("y", Some(count))).unwrap();
+        let (request, encoder) = decode(asked("y", Some(count))).unwrap();
         assert_eq!(request.outputs, ["y"]);
         let answer = InferResponse {
             outputs: vec![floats("y", &[1, 3], &[1.0, 2.0, 3.0])],
             parameters: Vec::new(),
         };
-        let message = reply.encode(answer, &wine()).unwrap();
+        let message = encoder.encode(answer, &wine()).unwrap();
         assert_eq!(message.outputs[0].datatype, "BYTES");
         assert_eq!(message.outputs[0].shape, [1, 2]);
         let classes = "\x0a\0\0\x003.000000:2\x0a\0\0\x002.000000:1";

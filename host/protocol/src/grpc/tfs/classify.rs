@@ -2,91 +2,165 @@
 //!
 //! `tfs::classes` selects the outputs, as for `:classify` and `:regress` over REST.
 
-use super::error::{DecodeError, Reason};
-use super::{check_signature, example, model_spec};
+use super::error::DecodeError;
+use super::example;
+use super::model_spec::{check_signature, model_spec};
 use crate::call::{InferRequest, InferResponse, ModelDescription};
-use crate::grpc::EncodeError;
+use crate::codec::{CodecError, RequestDecoder, ResponseEncoder};
 use crate::grpc::message::tensorflow::serving::{
     Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications,
     Regression, RegressionRequest, RegressionResponse, RegressionResult,
 };
+use crate::grpc::message_size;
 use crate::grpc::value::{score, string};
+use crate::relaxed_json::EncodeError;
 use crate::tfs::classes::{Classes, Number};
+use prost::Message;
+
+/// The decoder of `Classify`. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClassifyDecoder {
+    /// The number of bytes that the message's repeated fields may be widened or repeated to.
+    pub limit: usize,
+}
+
+/// The decoder of `Regress`. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegressDecoder {
+    /// The number of bytes that the message's repeated fields may be widened or repeated to.
+    pub limit: usize,
+}
 
 /// The encoder for classes. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClassifyReply {
+pub struct ClassifyEncoder {
     classes: Classes,
     examples: u32,
 }
 
 /// The encoder for numbers. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegressReply {
+pub struct RegressEncoder {
     number: Number,
     examples: u32,
 }
 
-/// Decodes the examples into a request; returns it with the encoder for their classes.
-pub fn decode_classify(
-    message: ClassificationRequest,
-    model: &ModelDescription,
-    limit: usize,
-) -> Result<(InferRequest, ClassifyReply), DecodeError> {
-    let ClassificationRequest { model_spec, input } = message;
-    check_signature(model_spec.as_ref())?;
-    let classes = Classes::new(model).map_err(Reason::from)?;
-    let (inputs, examples) = example::decode(input, model, limit)?;
-    let request = InferRequest {
-        inputs,
-        parameters: Vec::new(),
-        outputs: classes.outputs(),
-    };
-    Ok((request, ClassifyReply { classes, examples }))
-}
+impl RequestDecoder for ClassifyDecoder {
+    type Source = ClassificationRequest;
+    type Encoder = ClassifyEncoder;
 
-/// Decodes the examples into a request; returns it with the encoder for their numbers.
-pub fn decode_regress(
-    message: RegressionRequest,
-    model: &ModelDescription,
-    limit: usize,
-) -> Result<(InferRequest, RegressReply), DecodeError> {
-    let RegressionRequest { model_spec, input } = message;
-    check_signature(model_spec.as_ref())?;
-    let number = Number::new(model).map_err(Reason::from)?;
-    let (inputs, examples) = example::decode(input, model, limit)?;
-    let request = InferRequest {
-        inputs,
-        parameters: Vec::new(),
-        outputs: number.outputs(),
-    };
-    Ok((request, RegressReply { number, examples }))
-}
+    fn text_bytes(&self, message: &ClassificationRequest) -> usize {
+        message.encoded_len()
+    }
 
-impl ClassifyReply {
-    /// Encodes the classes of each example.
-    pub fn encode(
-        &self,
-        response: &InferResponse,
+    /// Counts a context that is repeated for each example, which the size of the message does not
+    /// include.
+    fn decoded_bytes(&self, message: &ClassificationRequest) -> usize {
+        example::repeated_bytes(message.input.as_ref(), self.limit)
+    }
+
+    fn decode(
+        self,
+        message: ClassificationRequest,
         model: &ModelDescription,
-    ) -> Result<ClassificationResponse, EncodeError> {
+    ) -> Result<(InferRequest, ClassifyEncoder), CodecError> {
+        let ClassificationRequest { model_spec, input } = message;
+        check_signature(model_spec.as_ref())?;
+        let classes = Classes::new(model).map_err(DecodeError::from)?;
+        let (inputs, examples) = example::decode(input, model, self.limit)?;
+        let request = InferRequest {
+            inputs,
+            parameters: Vec::new(),
+            outputs: classes.outputs(),
+        };
+        Ok((request, ClassifyEncoder { classes, examples }))
+    }
+}
+
+impl RequestDecoder for RegressDecoder {
+    type Source = RegressionRequest;
+    type Encoder = RegressEncoder;
+
+    fn text_bytes(&self, message: &RegressionRequest) -> usize {
+        message.encoded_len()
+    }
+
+    /// Counts a context that is repeated for each example, which the size of the message does not
+    /// include.
+    fn decoded_bytes(&self, message: &RegressionRequest) -> usize {
+        example::repeated_bytes(message.input.as_ref(), self.limit)
+    }
+
+    fn decode(
+        self,
+        message: RegressionRequest,
+        model: &ModelDescription,
+    ) -> Result<(InferRequest, RegressEncoder), CodecError> {
+        let RegressionRequest { model_spec, input } = message;
+        check_signature(model_spec.as_ref())?;
+        let number = Number::new(model).map_err(DecodeError::from)?;
+        let (inputs, examples) = example::decode(input, model, self.limit)?;
+        let request = InferRequest {
+            inputs,
+            parameters: Vec::new(),
+            outputs: number.outputs(),
+        };
+        Ok((request, RegressEncoder { number, examples }))
+    }
+}
+
+impl ResponseEncoder for ClassifyEncoder {
+    type Encoded = ClassificationResponse;
+
+    fn text_bytes(&self, response: &InferResponse) -> usize {
+        message_size::content_bytes(response)
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        message_size::element_message_bytes(response)
+    }
+
+    fn held_bytes(encoded: &ClassificationResponse) -> usize {
+        message_size::held_bytes(encoded)
+    }
+
+    /// Encodes the classes of each example.
+    fn encode(
+        self,
+        response: InferResponse,
+        model: &ModelDescription,
+    ) -> Result<ClassificationResponse, CodecError> {
         Ok(ClassificationResponse {
             model_spec: Some(model_spec(model)),
-            result: Some(classifications(&self.classes, response, self.examples)?),
+            result: Some(classifications(&self.classes, &response, self.examples)?),
         })
     }
 }
 
-impl RegressReply {
+impl ResponseEncoder for RegressEncoder {
+    type Encoded = RegressionResponse;
+
+    fn text_bytes(&self, response: &InferResponse) -> usize {
+        message_size::content_bytes(response)
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        message_size::element_message_bytes(response)
+    }
+
+    fn held_bytes(encoded: &RegressionResponse) -> usize {
+        message_size::held_bytes(encoded)
+    }
+
     /// Encodes the number of each example.
-    pub fn encode(
-        &self,
-        response: &InferResponse,
+    fn encode(
+        self,
+        response: InferResponse,
         model: &ModelDescription,
-    ) -> Result<RegressionResponse, EncodeError> {
+    ) -> Result<RegressionResponse, CodecError> {
         Ok(RegressionResponse {
             model_spec: Some(model_spec(model)),
-            result: Some(regressions(&self.number, response, self.examples)?),
+            result: Some(regressions(&self.number, &response, self.examples)?),
         })
     }
 }

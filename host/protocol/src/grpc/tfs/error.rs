@@ -1,7 +1,7 @@
 //! Errors in the messages of this protocol.
 
 use crate::call::ModelName;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
 use crate::grpc::row_shape::RowShapeError;
 use crate::quoted::Quoted;
 use crate::tfs::classes::RoleError;
@@ -9,11 +9,7 @@ use wisp_tensor::{ElementType, Shape, TensorError};
 
 /// The error for a message that is not a valid request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct DecodeError(#[from] Reason);
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Reason {
+pub(super) enum DecodeError {
     #[error("signature {0} is not found, this server has `serving_default` only")]
     Signature(Quoted),
     #[error("the model has {expected} inputs, the request gives {actual}")]
@@ -116,19 +112,20 @@ pub(super) enum InputError {
     Row(#[from] RowShapeError),
 }
 
-impl DecodeError {
-    /// Returns the kind, the key into the error table.
-    pub fn kind(&self) -> ErrorKind {
-        match self.0 {
-            Reason::Input {
+impl HasErrorKind for DecodeError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            DecodeError::Input {
                 error: InputError::TooLarge { .. },
                 ..
             }
-            | Reason::Feature {
+            | DecodeError::Feature {
                 error: InputError::TooLarge { .. },
                 ..
             } => ErrorKind::TooLarge,
-            Reason::CustomConfig | Reason::ConfigField { .. } => ErrorKind::NotImplemented,
+            DecodeError::CustomConfig | DecodeError::ConfigField { .. } => {
+                ErrorKind::NotImplemented
+            }
             _ => ErrorKind::InvalidRequest,
         }
     }

@@ -7,7 +7,7 @@
 //! not have it. Features without an input are ignored, as in TensorFlow's example parser.
 
 use super::budget::Budget;
-use super::error::{InputError, Reason};
+use super::error::{DecodeError, InputError};
 use crate::call::ModelDescription;
 use crate::grpc::element::{narrow, numbers, strings, strings_size};
 use crate::grpc::message::tensorflow::feature::Kind;
@@ -31,9 +31,9 @@ pub(super) fn decode(
     input: Option<Input>,
     model: &ModelDescription,
     limit: usize,
-) -> Result<(Vec<NamedTensor>, u32), Reason> {
+) -> Result<(Vec<NamedTensor>, u32), DecodeError> {
     if model.max_batch_size == 0 {
-        return Err(Reason::NoBatchAxis);
+        return Err(DecodeError::NoBatchAxis);
     }
     let examples = match input.and_then(|input| input.kind) {
         Some(input::Kind::ExampleList(list)) => Examples {
@@ -44,10 +44,10 @@ pub(super) fn decode(
             examples: list.examples,
             context: list.context,
         },
-        None => return Err(Reason::NoExamples),
+        None => return Err(DecodeError::NoExamples),
     };
     if examples.examples.is_empty() {
-        return Err(Reason::NoExamples);
+        return Err(DecodeError::NoExamples);
     }
     let mut budget = Budget::new(limit);
     let mut tensors = Vec::with_capacity(model.signature.inputs.len());
@@ -66,7 +66,7 @@ pub(super) fn decode(
 
 /// Returns the number of bytes that the features of the context take once each example has them. The
 /// result is at most `limit`, beyond which decoding refuses the request.
-pub(in crate::grpc) fn repeated_bytes(input: Option<&Input>, limit: usize) -> usize {
+pub(super) fn repeated_bytes(input: Option<&Input>, limit: usize) -> usize {
     let Some(input::Kind::ExampleListWithContext(list)) =
         input.and_then(|input| input.kind.as_ref())
     else {
@@ -87,7 +87,7 @@ impl Examples {
     }
 
     /// Decodes an input, with one row per example.
-    fn decode(&self, spec: &TensorSpec, budget: &mut Budget) -> Result<Tensor, Reason> {
+    fn decode(&self, spec: &TensorSpec, budget: &mut Budget) -> Result<Tensor, DecodeError> {
         let shared = self
             .context
             .as_ref()
@@ -95,17 +95,18 @@ impl Examples {
         let mut rows = Rows::new(spec);
         for (position, example) in self.examples.iter().enumerate() {
             let kind = feature(example, &spec.name).or(shared);
-            let kind = kind.ok_or_else(|| Reason::NoFeature {
+            let kind = kind.ok_or_else(|| DecodeError::NoFeature {
                 example: position,
                 name: Quoted::new(&spec.name),
             })?;
-            rows.push(kind, budget).map_err(|error| Reason::Feature {
-                example: position,
-                name: Quoted::new(&spec.name),
-                error,
-            })?;
+            rows.push(kind, budget)
+                .map_err(|error| DecodeError::Feature {
+                    example: position,
+                    name: Quoted::new(&spec.name),
+                    error,
+                })?;
         }
-        rows.into_tensor().map_err(|error| Reason::Input {
+        rows.into_tensor().map_err(|error| DecodeError::Input {
             name: Quoted::new(&spec.name),
             error: error.into(),
         })

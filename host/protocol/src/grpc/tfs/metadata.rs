@@ -1,9 +1,10 @@
 //! The metadata of a model and the states of its versions.
 
-use super::error::{DecodeError, Reason};
-use super::model_spec;
+use super::error::DecodeError;
+use super::model_spec::model_spec;
 use super::tensor::data_type;
 use crate::call::{IndexEntry, ModelDescription, VersionState};
+use crate::codec::CodecError;
 use crate::grpc::message::tensorflow::error::Code;
 use crate::grpc::message::tensorflow::serving::model_version_status::State;
 use crate::grpc::message::tensorflow::serving::{
@@ -23,11 +24,11 @@ use wisp_tensor::TensorSpec;
 const SIGNATURE_DEF: &str = "signature_def";
 
 /// Checks that a request asks for the only metadata field.
-pub fn check_metadata_fields(message: &GetModelMetadataRequest) -> Result<(), DecodeError> {
+pub fn check_metadata_fields(message: &GetModelMetadataRequest) -> Result<(), CodecError> {
     let fields = &message.metadata_field;
     match fields.iter().find(|field| *field != SIGNATURE_DEF) {
-        Some(other) => Err(DecodeError::from(Reason::MetadataField(Quoted::new(other)))),
-        None if fields.is_empty() => Err(DecodeError::from(Reason::NoMetadataField)),
+        Some(other) => Err(DecodeError::MetadataField(Quoted::new(other)).into()),
+        None if fields.is_empty() => Err(DecodeError::NoMetadataField.into()),
         None => Ok(()),
     }
 }

@@ -1,62 +1,114 @@
 //! Tensors in, tensors out: `Predict`.
 
 use super::budget::Budget;
-use super::error::{DecodeError, Reason};
-use super::{check_signature, model_spec, tensor};
+use super::error::DecodeError;
+use super::model_spec::{check_signature, model_spec};
+use super::tensor;
 use crate::call::{InferRequest, InferResponse, ModelDescription};
+use crate::codec::{CodecError, RequestDecoder, ResponseEncoder};
 use crate::grpc::message::tensorflow::TensorProto;
 use crate::grpc::message::tensorflow::serving::{PredictRequest, PredictResponse};
+use crate::grpc::message_size;
 use crate::quoted::Quoted;
 use crate::v2::request::MAX_NAME_BYTES;
+use prost::Message;
 use std::collections::BTreeMap;
 use wisp_tensor::NamedTensor;
 
-/// Decodes a message into a request, with its inputs sorted by name.
-pub fn decode_predict(
-    message: PredictRequest,
-    model: &ModelDescription,
-    limit: usize,
-) -> Result<InferRequest, DecodeError> {
-    let PredictRequest {
-        model_spec,
-        inputs,
-        output_filter,
-    } = message;
-    check_signature(model_spec.as_ref())?;
-    Ok(InferRequest {
-        inputs: decode_inputs(inputs, model, limit)?,
-        parameters: Vec::new(),
-        outputs: decode_outputs(output_filter, model)?,
-    })
+/// The decoder of `Predict`. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TfsPredictDecoder {
+    /// The number of bytes that the message's repeated fields may be widened to.
+    pub limit: usize,
 }
 
-/// Returns the number of bytes of the tensors that are decoded from repeated fields; 0 if it exceeds
-/// `limit`, because decoding then refuses the request.
-pub(in crate::grpc) fn filled_bytes(message: &PredictRequest, limit: usize) -> usize {
-    let sizes = message.inputs.values().map(tensor::filled_bytes);
-    let bytes = sizes.fold(0, usize::saturating_add);
-    if bytes > limit { 0 } else { bytes }
-}
+/// The encoder for the response to `Predict`. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TfsPredictEncoder;
 
-/// Encodes a response. This protocol has no parameters.
-pub fn encode_predict(response: InferResponse, model: &ModelDescription) -> PredictResponse {
-    let outputs = response.outputs.into_iter();
-    PredictResponse {
-        model_spec: Some(model_spec(model)),
-        outputs: outputs
-            .map(|output| (output.name, tensor::encode(output.tensor)))
-            .collect(),
+impl RequestDecoder for TfsPredictDecoder {
+    type Source = PredictRequest;
+    type Encoder = TfsPredictEncoder;
+
+    fn text_bytes(&self, message: &PredictRequest) -> usize {
+        let inputs = message.inputs.values();
+        inputs.map(list_bytes).fold(0, usize::saturating_add)
     }
+
+    /// Counts lists that are filled up to their tensor's shape, which the size of the message does not
+    /// include; 0 if they exceed the limit, because decoding then rejects the request.
+    fn decoded_bytes(&self, message: &PredictRequest) -> usize {
+        let sizes = message.inputs.values().map(tensor::filled_bytes);
+        let bytes = sizes.fold(0, usize::saturating_add);
+        if bytes > self.limit { 0 } else { bytes }
+    }
+
+    /// Decodes a message into a request, with its inputs sorted by name.
+    fn decode(
+        self,
+        message: PredictRequest,
+        model: &ModelDescription,
+    ) -> Result<(InferRequest, TfsPredictEncoder), CodecError> {
+        let PredictRequest {
+            model_spec,
+            inputs,
+            output_filter,
+        } = message;
+        check_signature(model_spec.as_ref())?;
+        let request = InferRequest {
+            inputs: decode_inputs(inputs, model, self.limit)?,
+            parameters: Vec::new(),
+            outputs: decode_outputs(output_filter, model)?,
+        };
+        Ok((request, TfsPredictEncoder))
+    }
+}
+
+impl ResponseEncoder for TfsPredictEncoder {
+    type Encoded = PredictResponse;
+
+    fn text_bytes(&self, _: &InferResponse) -> usize {
+        0
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        message_size::tensor_message_bytes(response)
+    }
+
+    fn held_bytes(encoded: &PredictResponse) -> usize {
+        message_size::held_bytes(encoded)
+    }
+
+    /// Encodes a response. This protocol has no parameters.
+    fn encode(
+        self,
+        response: InferResponse,
+        model: &ModelDescription,
+    ) -> Result<PredictResponse, CodecError> {
+        let outputs = response.outputs.into_iter();
+        Ok(PredictResponse {
+            model_spec: Some(model_spec(model)),
+            outputs: outputs
+                .map(|output| (output.name, tensor::encode(output.tensor)))
+                .collect(),
+        })
+    }
+}
+
+/// Returns the approximate number of bytes in a tensor's repeated fields, not counting `tensor_content`.
+fn list_bytes(tensor: &TensorProto) -> usize {
+    let bytes = tensor.encoded_len();
+    bytes.saturating_sub(tensor.tensor_content.len())
 }
 
 fn decode_inputs(
     inputs: BTreeMap<String, TensorProto>,
     model: &ModelDescription,
     limit: usize,
-) -> Result<Vec<NamedTensor>, Reason> {
+) -> Result<Vec<NamedTensor>, DecodeError> {
     let (expected, actual) = (model.signature.inputs.len(), inputs.len());
     if actual > expected {
-        return Err(Reason::TooManyInputs { expected, actual });
+        return Err(DecodeError::TooManyInputs { expected, actual });
     }
     let mut budget = Budget::new(limit);
     let mut tensors = Vec::with_capacity(actual);
@@ -66,30 +118,33 @@ fn decode_inputs(
             Ok(tensor) => tensors.push(NamedTensor { name, tensor }),
             Err(error) => {
                 let name = Quoted::new(&name);
-                return Err(Reason::Input { name, error });
+                return Err(DecodeError::Input { name, error });
             }
         }
     }
     Ok(tensors)
 }
 
-fn decode_outputs(filter: Vec<String>, model: &ModelDescription) -> Result<Vec<String>, Reason> {
+fn decode_outputs(
+    filter: Vec<String>,
+    model: &ModelDescription,
+) -> Result<Vec<String>, DecodeError> {
     let (expected, actual) = (model.signature.outputs.len(), filter.len());
     if actual > expected {
-        return Err(Reason::TooManyOutputs { expected, actual });
+        return Err(DecodeError::TooManyOutputs { expected, actual });
     }
     for (position, name) in filter.iter().enumerate() {
         check_name(name)?;
         if filter[..position].contains(name) {
-            return Err(Reason::RepeatedOutput(Quoted::new(name)));
+            return Err(DecodeError::RepeatedOutput(Quoted::new(name)));
         }
     }
     Ok(filter)
 }
 
-fn check_name(name: &str) -> Result<(), Reason> {
+fn check_name(name: &str) -> Result<(), DecodeError> {
     match name.len() > MAX_NAME_BYTES {
-        true => Err(Reason::LongName {
+        true => Err(DecodeError::LongName {
             limit: MAX_NAME_BYTES,
         }),
         false => Ok(()),

@@ -4,8 +4,9 @@
 //! and `model_platform`, which the format requires, are therefore ignored, and a configuration that
 //! chooses versions or labels is refused rather than partly applied.
 
-use super::error::{DecodeError, Reason};
+use super::error::DecodeError;
 use crate::call::ModelName;
+use crate::codec::CodecError;
 use crate::grpc::message::tensorflow::serving::model_server_config::Config;
 use crate::grpc::message::tensorflow::serving::{
     ReloadConfigRequest, ReloadConfigResponse, StatusProto,
@@ -13,20 +14,20 @@ use crate::grpc::message::tensorflow::serving::{
 use crate::quoted::Quoted;
 
 /// Returns the models to serve, exclusively.
-pub fn decode_reload(message: &ReloadConfigRequest) -> Result<Vec<ModelName>, DecodeError> {
+pub fn decode_reload(message: &ReloadConfigRequest) -> Result<Vec<ModelName>, CodecError> {
     let config = message.config.as_ref();
     let list = match config.and_then(|config| config.config.as_ref()) {
         Some(Config::ModelConfigList(list)) => list,
-        Some(Config::CustomModelConfig(_)) => return Err(Reason::CustomConfig.into()),
-        None => return Err(Reason::NoConfig.into()),
+        Some(Config::CustomModelConfig(_)) => return Err(DecodeError::CustomConfig.into()),
+        None => return Err(DecodeError::NoConfig.into()),
     };
     let mut models = Vec::new();
     for config in &list.config {
         let name = ModelName::new(&config.name);
-        let model = name.map_err(|_| Reason::ConfigName(Quoted::new(&config.name)))?;
+        let model = name.map_err(|_| DecodeError::ConfigName(Quoted::new(&config.name)))?;
         let refused = |field| {
             let model = model.clone();
-            Err(DecodeError::from(Reason::ConfigField { model, field }))
+            Err(DecodeError::ConfigField { model, field }.into())
         };
         if config.model_version_policy.is_some() {
             return refused("model_version_policy");
@@ -38,7 +39,7 @@ pub fn decode_reload(message: &ReloadConfigRequest) -> Result<Vec<ModelName>, De
     }
     models.sort_unstable();
     if let Some(pair) = models.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Reason::RepeatedModel(pair[0].clone()).into());
+        return Err(DecodeError::RepeatedModel(pair[0].clone()).into());
     }
     Ok(models)
 }

@@ -2,9 +2,9 @@
 //!
 //! Files and configurations come from the repository only, as over HTTP.
 
-use super::DecodeError;
-use super::error::Reason;
+use super::error::DecodeError;
 use crate::call::ModelName;
+use crate::codec::CodecError;
 use crate::grpc::message::inference::{
     ModelRepositoryParameter, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
     RepositoryModelUnloadRequest, RepositoryModelUnloadResponse,
@@ -14,7 +14,7 @@ use crate::v2::control::unsupported_parameter;
 use std::collections::BTreeMap;
 
 /// Returns the model to load.
-pub fn load_model(message: &RepositoryModelLoadRequest) -> Result<ModelName, DecodeError> {
+pub fn load_model(message: &RepositoryModelLoadRequest) -> Result<ModelName, CodecError> {
     let RepositoryModelLoadRequest {
         repository_name,
         model_name,
@@ -24,7 +24,7 @@ pub fn load_model(message: &RepositoryModelLoadRequest) -> Result<ModelName, Dec
 }
 
 /// Returns the model to unload.
-pub fn unload_model(message: &RepositoryModelUnloadRequest) -> Result<ModelName, DecodeError> {
+pub fn unload_model(message: &RepositoryModelUnloadRequest) -> Result<ModelName, CodecError> {
     let RepositoryModelUnloadRequest {
         repository_name,
         model_name,
@@ -55,14 +55,14 @@ fn model(
     name: &str,
     repository: &str,
     parameters: &BTreeMap<String, ModelRepositoryParameter>,
-) -> Result<ModelName, Reason> {
+) -> Result<ModelName, DecodeError> {
     let name = match (name, repository) {
         ("", only) => only,
         (name, "") => name,
-        _ => return Err(Reason::RepositoryName),
+        _ => return Err(DecodeError::RepositoryName),
     };
     if let Some(other) = unsupported_parameter(parameters) {
-        return Err(Reason::ControlParameter(other));
+        return Err(DecodeError::ControlParameter(other));
     }
     Ok(target::model(name)?)
 }

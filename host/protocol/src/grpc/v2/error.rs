@@ -1,18 +1,14 @@
 //! Errors in the messages of this protocol.
 
 use crate::classification::ClassRequestError;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
 use crate::quoted::Quoted;
 use crate::target::UnknownTarget;
 use wisp_tensor::{ElementType, Shape, TensorError};
 
 /// The error for a message that is not a valid request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct DecodeError(#[from] Reason);
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Reason {
+pub(super) enum DecodeError {
     #[error("the model has {expected} inputs, the request gives {actual}")]
     TooManyInputs { expected: usize, actual: usize },
     #[error("the model has {expected} outputs, the request asks for {actual}")]
@@ -91,18 +87,17 @@ pub(super) enum InputError {
     },
 }
 
-impl DecodeError {
-    /// Returns the kind, the key into the error table.
-    pub fn kind(&self) -> ErrorKind {
-        match self.0 {
-            Reason::SharedMemory(_)
-            | Reason::RepositoryName
-            | Reason::ControlParameter(_)
-            | Reason::Input {
+impl HasErrorKind for DecodeError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            DecodeError::SharedMemory(_)
+            | DecodeError::RepositoryName
+            | DecodeError::ControlParameter(_)
+            | DecodeError::Input {
                 error: InputError::SharedMemory,
                 ..
             } => ErrorKind::NotImplemented,
-            Reason::Unknown(_) => ErrorKind::NotFound,
+            DecodeError::Unknown(_) => ErrorKind::NotFound,
             _ => ErrorKind::InvalidRequest,
         }
     }

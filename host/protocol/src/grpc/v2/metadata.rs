@@ -1,7 +1,8 @@
 //! The metadata, health and index responses of V2.
 
-use super::error::{DecodeError, Reason};
+use super::error::DecodeError;
 use crate::call::{IndexEntry, ModelDescription, Version};
+use crate::codec::CodecError;
 use crate::grpc::message::inference::model_metadata_response::TensorMetadata;
 use crate::grpc::message::inference::repository_index_response::ModelIndex;
 use crate::grpc::message::inference::{
@@ -58,9 +59,9 @@ pub fn model_ready(ready: bool) -> ModelReadyResponse {
 }
 
 /// Returns the filter on the index entries that the client requests.
-pub fn decode_index(message: &RepositoryIndexRequest) -> Result<IndexFilter, DecodeError> {
+pub fn decode_index(message: &RepositoryIndexRequest) -> Result<IndexFilter, CodecError> {
     if !message.repository_name.is_empty() {
-        return Err(DecodeError::from(Reason::RepositoryName));
+        return Err(DecodeError::RepositoryName.into());
     }
     Ok(match message.ready {
         true => IndexFilter::Ready,

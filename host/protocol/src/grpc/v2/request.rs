@@ -4,10 +4,11 @@
 //! tensors are ignored: the kserve client sends `binary_data_size`.
 
 use super::contents;
-use super::error::{DecodeError, InputError, Reason};
-use super::response::Reply;
+use super::error::{DecodeError, InputError};
+use super::response::ModelInferEncoder;
 use crate::call::{InferRequest, ModelDescription};
 use crate::classification::TopClasses;
+use crate::codec::{CodecError, RequestDecoder};
 use crate::grpc::message::inference::infer_parameter::ParameterChoice;
 use crate::grpc::message::inference::model_infer_request::{
     InferInputTensor, InferRequestedOutputTensor,
@@ -16,19 +17,47 @@ use crate::grpc::message::inference::{InferParameter, ModelInferRequest};
 use crate::quoted::Quoted;
 use crate::v2::request::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, is_reserved};
 use bytes::Bytes;
+use prost::Message;
 use std::collections::BTreeMap;
 use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::{
     ElementType, NamedTensor, Parameter, ParameterValue, Shape, ShapeError, Tensor, TensorError,
 };
 
-/// Decodes a message into a request and the format of its response.
-///
-/// The model's name and version are ignored here; [`target`](super::target) parses them.
-pub fn decode(
+/// The decoder of `ModelInfer`. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelInferDecoder;
+
+impl RequestDecoder for ModelInferDecoder {
+    type Source = ModelInferRequest;
+    type Encoder = ModelInferEncoder;
+
+    fn text_bytes(&self, message: &ModelInferRequest) -> usize {
+        match message.raw_input_contents.is_empty() {
+            true => message.encoded_len(),
+            false => 0,
+        }
+    }
+
+    /// Returns 0: the limits on the message already include the tensors.
+    fn decoded_bytes(&self, _: &ModelInferRequest) -> usize {
+        0
+    }
+
+    fn decode(
+        self,
+        message: ModelInferRequest,
+        model: &ModelDescription,
+    ) -> Result<(InferRequest, ModelInferEncoder), CodecError> {
+        Ok(decode(message, model)?)
+    }
+}
+
+/// Decodes a message. The model's name and version are ignored here; `target` parses them.
+fn decode(
     message: ModelInferRequest,
     model: &ModelDescription,
-) -> Result<(InferRequest, Reply), DecodeError> {
+) -> Result<(InferRequest, ModelInferEncoder), DecodeError> {
     let ModelInferRequest {
         model_name: _,
         model_version: _,
@@ -40,7 +69,7 @@ pub fn decode(
     } = message;
     if id.len() > MAX_ID_BYTES {
         let limit = MAX_ID_BYTES;
-        return Err(Reason::LongId { limit }.into());
+        return Err(DecodeError::LongId { limit });
     }
     let parameters = decode_parameters(parameters)?;
     let inputs = decode_inputs(inputs, raw_input_contents, model)?;
@@ -50,7 +79,7 @@ pub fn decode(
         inputs,
         outputs: names,
     };
-    Ok((request, Reply { id, classes }))
+    Ok((request, ModelInferEncoder { id, classes }))
 }
 
 /// Returns the id that even an error response repeats; empty if the id is too long.
@@ -63,7 +92,7 @@ pub fn echoed_id(message: &ModelInferRequest) -> &str {
 
 fn decode_parameters(
     parameters: BTreeMap<String, InferParameter>,
-) -> Result<Vec<Parameter>, Reason> {
+) -> Result<Vec<Parameter>, DecodeError> {
     let mut own = Vec::new();
     for (name, InferParameter { parameter_choice }) in parameters {
         // `binary_data_output` applies to JSON; over gRPC, every output is binary.
@@ -72,11 +101,11 @@ fn decode_parameters(
         }
         if own.len() == MAX_PARAMETERS {
             let limit = MAX_PARAMETERS;
-            return Err(Reason::TooManyParameters { limit });
+            return Err(DecodeError::TooManyParameters { limit });
         }
         if name.len() > MAX_NAME_BYTES {
             let limit = MAX_NAME_BYTES;
-            return Err(Reason::LongParameterName { limit });
+            return Err(DecodeError::LongParameterName { limit });
         }
         let value = match parameter_choice {
             Some(ParameterChoice::BoolParam(value)) => ParameterValue::Bool(value),
@@ -88,7 +117,7 @@ fn decode_parameters(
             },
             Some(ParameterChoice::DoubleParam(value)) => ParameterValue::Double(value),
             Some(ParameterChoice::StringParam(value)) => ParameterValue::String(value),
-            None => return Err(Reason::NoValue(Quoted::new(&name))),
+            None => return Err(DecodeError::NoValue(Quoted::new(&name))),
         };
         own.push(Parameter { name, value });
     }
@@ -99,13 +128,13 @@ fn decode_inputs(
     inputs: Vec<InferInputTensor>,
     raw: Vec<Bytes>,
     model: &ModelDescription,
-) -> Result<Vec<NamedTensor>, Reason> {
+) -> Result<Vec<NamedTensor>, DecodeError> {
     let (expected, actual) = (model.signature.inputs.len(), inputs.len());
     if actual > expected {
-        return Err(Reason::TooManyInputs { expected, actual });
+        return Err(DecodeError::TooManyInputs { expected, actual });
     }
     if !raw.is_empty() && raw.len() != actual {
-        return Err(Reason::RawCount {
+        return Err(DecodeError::RawCount {
             inputs: actual,
             raw: raw.len(),
         });
@@ -114,7 +143,7 @@ fn decode_inputs(
     let mut tensors: Vec<NamedTensor> = Vec::with_capacity(actual);
     for input in inputs {
         if tensors.iter().any(|tensor| tensor.name == input.name) {
-            return Err(Reason::RepeatedInput(Quoted::new(&input.name)));
+            return Err(DecodeError::RepeatedInput(Quoted::new(&input.name)));
         }
         match decode_input(&input, raw.next()) {
             Ok(tensor) => tensors.push(NamedTensor {
@@ -123,7 +152,7 @@ fn decode_inputs(
             }),
             Err(error) => {
                 let name = Quoted::new(&input.name);
-                return Err(Reason::Input { name, error });
+                return Err(DecodeError::Input { name, error });
             }
         }
     }
@@ -170,30 +199,30 @@ fn decode_shape(sizes: &[i64]) -> Result<Shape, InputError> {
 fn decode_outputs(
     outputs: Vec<InferRequestedOutputTensor>,
     model: &ModelDescription,
-) -> Result<(Vec<String>, Vec<TopClasses>), Reason> {
+) -> Result<(Vec<String>, Vec<TopClasses>), DecodeError> {
     let (expected, actual) = (model.signature.outputs.len(), outputs.len());
     if actual > expected {
-        return Err(Reason::TooManyOutputs { expected, actual });
+        return Err(DecodeError::TooManyOutputs { expected, actual });
     }
     let mut names: Vec<String> = Vec::with_capacity(actual);
     let mut classes = Vec::new();
     for InferRequestedOutputTensor { name, parameters } in outputs {
         if names.contains(&name) {
-            return Err(Reason::RepeatedOutput(Quoted::new(&name)));
+            return Err(DecodeError::RepeatedOutput(Quoted::new(&name)));
         }
         if name.len() > MAX_NAME_BYTES {
             let limit = MAX_NAME_BYTES;
-            return Err(Reason::LongOutputName { limit });
+            return Err(DecodeError::LongOutputName { limit });
         }
         if let Some(parameter) = parameters.get("classification") {
             let asked = TopClasses::new(&name, natural(parameter), model);
             classes.push(asked.map_err(|error| {
                 let name = Quoted::new(&name);
-                Reason::Classification { name, error }
+                DecodeError::Classification { name, error }
             })?);
         }
         if parameters.contains_key("shared_memory_region") {
-            return Err(Reason::SharedMemory(Quoted::new(&name)));
+            return Err(DecodeError::SharedMemory(Quoted::new(&name)));
         }
         names.push(name);
     }

@@ -4,31 +4,47 @@
 //! that the model or handler produced, uncopied, for every datatype.
 
 use crate::call::{InferResponse, ModelDescription};
-use crate::classification::{self, ClassesError, TopClasses};
+use crate::classification::{self, TopClasses};
+use crate::codec::{CodecError, ResponseEncoder};
 use crate::grpc::message::inference::infer_parameter::ParameterChoice;
 use crate::grpc::message::inference::model_infer_response::InferOutputTensor;
 use crate::grpc::message::inference::{
     InferParameter, ModelInferResponse, ModelStreamInferResponse,
 };
+use crate::grpc::message_size;
 use std::collections::BTreeMap;
 use wisp_tensor::{NamedTensor, Parameter, ParameterValue};
 
-/// The format of the response to one request. Lifetime: one request.
+/// The encoder for the response to `ModelInfer`. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct ModelInferEncoder {
     /// The request's id; empty if the client sent none.
     pub(super) id: String,
     /// The outputs to be returned as classes.
     pub(super) classes: Vec<TopClasses>,
 }
 
-impl Reply {
-    /// Encodes a response, with its outputs in their order.
-    pub fn encode(
-        &self,
+impl ResponseEncoder for ModelInferEncoder {
+    type Encoded = ModelInferResponse;
+
+    /// Returns the approximate number of bytes of the classes; tensors are not copied.
+    fn text_bytes(&self, response: &InferResponse) -> usize {
+        classification::text_bytes(&self.classes, response)
+    }
+
+    fn encoded_bytes(&self, response: &InferResponse) -> usize {
+        message_size::content_bytes(response)
+    }
+
+    fn held_bytes(encoded: &ModelInferResponse) -> usize {
+        message_size::held_bytes(encoded)
+    }
+
+    fn encode(
+        self,
         response: InferResponse,
         model: &ModelDescription,
-    ) -> Result<ModelInferResponse, ClassesError> {
+    ) -> Result<ModelInferResponse, CodecError> {
         let response = classification::classify(&self.classes, response, model)?;
         let mut outputs = Vec::with_capacity(response.outputs.len());
         let mut raw_output_contents = Vec::with_capacity(response.outputs.len());
@@ -46,16 +62,11 @@ impl Reply {
         Ok(ModelInferResponse {
             model_name: model.model.to_string(),
             model_version: model.version.to_string(),
-            id: self.id.clone(),
+            id: self.id,
             parameters: encode_parameters(response.parameters),
             outputs,
             raw_output_contents,
         })
-    }
-
-    /// Returns the approximate number of text bytes to encode; tensors are not copied.
-    pub(in crate::grpc) fn text_bytes(&self, response: &InferResponse) -> usize {
-        classification::text_bytes(&self.classes, response)
     }
 }
 

@@ -1,11 +1,12 @@
 //! The statistics of model versions as messages. `v2::statistics` is the equivalent over HTTP.
 
+use super::target::target;
 use crate::call::Target;
-use crate::grpc::TargetError;
 use crate::grpc::message::inference::{
     InferBatchStatistics, InferStatistics, ModelStatistics, ModelStatisticsRequest,
     ModelStatisticsResponse, StatisticDuration,
 };
+use crate::grpc::target::TargetError;
 use crate::statistics::{Batch, Sum, Sums, VersionStatistics};
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 pub fn statistics_target(message: &ModelStatisticsRequest) -> Result<Option<Target>, TargetError> {
     match message.name.as_str() {
         "" => Ok(None),
-        name => super::target(name, &message.version).map(Some),
+        name => target(name, &message.version).map(Some),
     }
 }
 

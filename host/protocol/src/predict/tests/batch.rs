@@ -13,7 +13,7 @@ fn each_of_the_three_batch_forms_is_one_request() -> anyhow::Result<()> {
         r#"[{"features":[1,2,3,4]},{"features":[5,6,7,8]}]"#,
         r#"{"instances":[{"features":[1,2,3,4]},{"features":{"x":[5,6,7,8]}}]}"#,
     ] {
-        let (request, reply) = decode(Verb::BatchPredict, body, &iris())?;
+        let (request, encoder) = decode(Verb::BatchPredict, body, &iris())?;
         let numbers = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
         assert_eq!(request.inputs, [floats("x", &[2, 4], &numbers)], "{body}");
         let outputs = vec![
@@ -24,7 +24,7 @@ fn each_of_the_three_batch_forms_is_one_request() -> anyhow::Result<()> {
             r#"{"predictions":[{"prediction":0,"probabilities":[1.0,0.0,0.0]},"#,
             r#"{"prediction":2,"probabilities":[0.0,0.25,0.75]}],"model_version":"7"}"#,
         );
-        assert_eq!(encode(&reply, outputs, &iris())?, expected);
+        assert_eq!(encode(&encoder, outputs, &iris())?, expected);
     }
     Ok(())
 }
@@ -33,9 +33,9 @@ fn each_of_the_three_batch_forms_is_one_request() -> anyhow::Result<()> {
 fn an_invalid_row_fails_alone_at_its_position() -> anyhow::Result<()> {
     let model = model(four_numbers(), vec![spec("y", ElementType::Fp32, &[-1])]);
     let body = r#"[{"features":[1]},{"features":[1,2,3,4]},7,{},{"features":[5,6,7,8]},{"features":[1,2,3,"a"]}]"#;
-    let (request, reply) = decode(Verb::BatchPredict, body, &model)?;
+    let (request, encoder) = decode(Verb::BatchPredict, body, &model)?;
     assert_eq!(request.inputs[0].tensor.shape().dimensions(), [2, 4]);
-    let text = encode(&reply, vec![floats("y", &[2], &[0.5, 1.5])], &model)?;
+    let text = encode(&encoder, vec![floats("y", &[2], &[0.5, 1.5])], &model)?;
     let expected = concat!(
         r#"{"predictions":[{"error":"`features`: input `x`: a flat list of 1 does not fill shape [4]: nest it as the shape says"},"#,
         r#"{"prediction":0.5},"#,
@@ -46,8 +46,9 @@ fn an_invalid_row_fails_alone_at_its_position() -> anyhow::Result<()> {
         r#""model_version":"7"}"#,
     );
     assert_eq!(text, expected);
-    let wrong = encode(&reply, vec![floats("y", &[6], &[0.0; 6])], &model);
-    assert!(matches!(wrong, Err(EncodeError::Rows { rows: 2, .. })));
+    let wrong = encode(&encoder, vec![floats("y", &[6], &[0.0; 6])], &model);
+    let error = wrong.unwrap_err().to_string();
+    assert!(error.contains("not an entry for each of 2 rows"), "{error}");
     Ok(())
 }
 
@@ -104,9 +105,9 @@ proptest! {
         let places: Vec<i64> = (0i64..).zip(&valid).filter(|(_, is_valid)| **is_valid).map(|(place, _)| place).collect();
         let decoded = decode(Verb::BatchPredict, &body, &model);
         prop_assert_eq!(decoded.is_ok(), !places.is_empty());
-        if let Ok((_, reply)) = decoded {
+        if let Ok((_, encoder)) = decoded {
             let count = u32::try_from(places.len()).unwrap();
-            let text = encode(&reply, vec![integers("y", &[count], &places)], &model).unwrap();
+            let text = encode(&encoder, vec![integers("y", &[count], &places)], &model).unwrap();
             let document: serde_json::Value = serde_json::from_str(&text).unwrap();
             let answers = document["predictions"].as_array().unwrap();
             prop_assert_eq!(answers.len(), valid.len());
@@ -120,7 +121,7 @@ proptest! {
     #[test]
     fn arbitrary_bodies_never_panic(body in any::<Vec<u8>>()) {
         for verb in [Verb::Predict, Verb::BatchPredict] {
-            let _ = Codec::new(verb).decode(Bytes::from(body.clone()), &iris());
+            let _ = PredictDecoder::new(verb).decode(Bytes::from(body.clone()), &iris());
         }
     }
 
@@ -136,7 +137,7 @@ proptest! {
             (Verb::BatchPredict, r#"[{"features":[1,2,3,4]},{"features":[5]}]"#),
         ] {
             let body = damaged(body.as_bytes(), position.index(body.len()), cut, damage.clone());
-            let _ = Codec::new(verb).decode(body, &iris());
+            let _ = PredictDecoder::new(verb).decode(body, &iris());
         }
     }
 

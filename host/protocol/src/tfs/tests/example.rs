@@ -70,8 +70,8 @@ fn classes_are_pairs_of_label_and_score() -> anyhow::Result<()> {
     ];
     for (specs, outputs, expected) in cases {
         let model = classifier(specs);
-        let (_, reply) = decode(Verb::Classify, EXAMPLES, &model)?;
-        assert_eq!(encode(&reply, outputs, &model)?, expected);
+        let (_, encoder) = decode(Verb::Classify, EXAMPLES, &model)?;
+        assert_eq!(encode(&encoder, outputs, &model)?, expected);
     }
     Ok(())
 }
@@ -116,12 +116,16 @@ fn a_regression_has_one_number_per_example() -> anyhow::Result<()> {
             spec("n", ElementType::Int64, &[-1]),
             spec("y", ElementType::Fp32, shape),
         ]);
-        let (request, reply) = decode(Verb::Regress, EXAMPLES, &model)?;
+        let (request, encoder) = decode(Verb::Regress, EXAMPLES, &model)?;
         assert_eq!(request.outputs, ["y"]);
-        let text = encode(&reply, vec![floats("y", dimensions, &[1.0, -2.5])], &model)?;
+        let text = encode(
+            &encoder,
+            vec![floats("y", dimensions, &[1.0, -2.5])],
+            &model,
+        )?;
         assert_eq!(text, r#"{"results":[1.0,-2.5]}"#);
         let wide = vec![floats("y", &[2, 2], &[0.0; 4])];
-        let error = encode(&reply, wide, &model).unwrap_err();
+        let error = encode(&encoder, wide, &model).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     }
     let text = error_text(Verb::Regress, EXAMPLES, &classifier(vec![scores()]));

@@ -50,8 +50,8 @@ proptest! {
         let values = vec!["[1,2]"; rows.len()].join(",");
         for (asked, answered) in [("instances", "predictions"), ("inputs", "outputs")] {
             let body = format!(r#"{{"{asked}":[{values}]}}"#);
-            let (_, reply) = decode(Verb::Predict, &body, &one_input()).unwrap();
-            let text = encode(&reply, vec![floats("y", &[count, 2], &numbers)], &one_input()).unwrap();
+            let (_, encoder) = decode(Verb::Predict, &body, &one_input()).unwrap();
+            let text = encode(&encoder, vec![floats("y", &[count, 2], &numbers)], &one_input()).unwrap();
             let again = text.replacen(answered, asked, 1);
             let (request, _) = decode(Verb::Predict, &again, &one_input()).unwrap();
             let tensor = &request.inputs[0].tensor;
@@ -85,7 +85,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bodies_never_panic(body in any::<Vec<u8>>(), verb in select(VERBS.to_vec())) {
-        let _ = Codec::new(verb).decode(Bytes::from(body), &for_all_verbs());
+        let _ = TfsDecoder::new(verb).decode(Bytes::from(body), &for_all_verbs());
     }
 
     #[test]
@@ -110,7 +110,7 @@ proptest! {
     ) {
         let body = damaged(body.as_bytes(), position.index(body.len()), cut, damage);
         for verb in VERBS {
-            let _ = Codec::new(verb).decode(body.clone(), &for_all_verbs());
+            let _ = TfsDecoder::new(verb).decode(body.clone(), &for_all_verbs());
         }
     }
 }

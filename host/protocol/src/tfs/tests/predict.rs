@@ -13,14 +13,14 @@ fn instances_form_one_batch_and_return_one_prediction_each() -> anyhow::Result<(
         r#"{{"signature_name": "serving_default", "instances": {:?}}}"#,
         vec![image; 3]
     );
-    let (request, reply) = decode(Verb::Predict, &body, &model)?;
+    let (request, encoder) = decode(Verb::Predict, &body, &model)?;
     assert_eq!(
         request.inputs,
         [floats("image", &[3, 28, 28], &[0.5; 3 * 28 * 28])]
     );
     assert_eq!(request.outputs, Vec::<String>::new());
     let scores: Vec<f32> = (0u8..30).map(f32::from).collect();
-    let text = encode(&reply, vec![floats("dense", &[3, 10], &scores)], &model)?;
+    let text = encode(&encoder, vec![floats("dense", &[3, 10], &scores)], &model)?;
     let document: serde_json::Value = serde_json::from_str(&text)?;
     let predictions = document["predictions"].as_array().unwrap();
     assert_eq!(predictions.len(), 3);
@@ -71,14 +71,14 @@ fn rows_of_a_string_model_are_strings_or_base64() -> anyhow::Result<()> {
         vec![spec("y", ElementType::Fp32, &[-1])],
     );
     let body = r#"{"instances":["a",{"b64":"Yg=="},{"t":"c"},{"t":{"b64":"ZA=="}}]}"#;
-    let (request, reply) = decode(Verb::Predict, body, &model)?;
+    let (request, encoder) = decode(Verb::Predict, body, &model)?;
     assert_eq!(request.inputs, [strings("t", &[4], &["a", "b", "c", "d"])]);
     let numbers = floats(
         "y",
         &[4],
         &[1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY],
     );
-    let text = encode(&reply, vec![numbers], &model)?;
+    let text = encode(&encoder, vec![numbers], &model)?;
     assert_eq!(text, r#"{"predictions":[1.0,NaN,Infinity,-Infinity]}"#);
     let (request, _) = decode(Verb::Predict, r#"{"inputs":["a"]}"#, &model)?;
     assert_eq!(request.inputs, [strings("t", &[1], &["a"])]);
@@ -91,21 +91,21 @@ fn columns_include_the_batch_axis_and_return_outputs() -> anyhow::Result<()> {
         r#"{"inputs":[[1,2],[3,4]]}"#,
         r#"{"inputs":{"x":[[1,2],[3,4]]},"signature_name":""}"#,
     ] {
-        let (request, reply) = decode(Verb::Predict, body, &one_input())?;
+        let (request, encoder) = decode(Verb::Predict, body, &one_input())?;
         assert_eq!(
             request.inputs,
             [floats("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])],
             "{body}"
         );
         let text = encode(
-            &reply,
+            &encoder,
             vec![floats("y", &[1, 3], &[1.0, 2.5, 3.0])],
             &one_input(),
         )?;
         assert_eq!(text, r#"{"outputs":[[1.0,2.5,3.0]]}"#);
     }
     let body = r#"{"inputs":{"t":["a"],"x":[[1,2]]},"signature_name":null}"#;
-    let (request, reply) = decode(Verb::Predict, body, &two_inputs())?;
+    let (request, encoder) = decode(Verb::Predict, body, &two_inputs())?;
     let expected = [
         floats("x", &[1, 2], &[1.0, 2.0]),
         strings("t", &[1], &["a"]),
@@ -115,7 +115,7 @@ fn columns_include_the_batch_axis_and_return_outputs() -> anyhow::Result<()> {
         tensor("n", ElementType::Int64, &[2], &[[1; 8], [0; 8]].concat()),
         strings("label_bytes", &[1], &["hi"]),
     ];
-    let text = encode(&reply, outputs, &two_inputs())?;
+    let text = encode(&encoder, outputs, &two_inputs())?;
     let expected = r#"{"outputs":{"n":[72340172838076673,0],"label_bytes":[{"b64":"aGk="}]}}"#;
     assert_eq!(text, expected);
     let text = error_text(Verb::Predict, r#"{"inputs":[1]}"#, &two_inputs());
@@ -128,7 +128,7 @@ fn columns_include_the_batch_axis_and_return_outputs() -> anyhow::Result<()> {
 
 #[test]
 fn several_outputs_become_rows_of_objects() -> anyhow::Result<()> {
-    let (_, reply) = decode(
+    let (_, encoder) = decode(
         Verb::Predict,
         r#"{"instances":[[1,2],[3,4]]}"#,
         &one_input(),
@@ -137,7 +137,7 @@ fn several_outputs_become_rows_of_objects() -> anyhow::Result<()> {
         floats("y", &[2, 1, 1], &[1.0, 2.0]),
         strings("t", &[2], &["a", "\"b"]),
     ];
-    let text = encode(&reply, outputs, &one_input())?;
+    let text = encode(&encoder, outputs, &one_input())?;
     let expected = r#"{"predictions":[{"y":[[1.0]],"t":"a"},{"y":[[2.0]],"t":"\"b"}]}"#;
     assert_eq!(text, expected);
     Ok(())
@@ -145,7 +145,7 @@ fn several_outputs_become_rows_of_objects() -> anyhow::Result<()> {
 
 #[test]
 fn the_error_for_an_output_without_rows_suggests_columns() -> anyhow::Result<()> {
-    let (_, reply) = decode(
+    let (_, encoder) = decode(
         Verb::Predict,
         r#"{"instances":[[1,2],[3,4]]}"#,
         &one_input(),
@@ -153,14 +153,14 @@ fn the_error_for_an_output_without_rows_suggests_columns() -> anyhow::Result<()>
     for dimensions in [&[][..], &[1], &[1, 2]] {
         let count = dimensions.iter().product::<u32>() as usize;
         let outputs = vec![floats("y", dimensions, &vec![0.0; count])];
-        let error = encode(&reply, outputs, &one_input()).unwrap_err();
+        let error = encode(&encoder, outputs, &one_input()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert!(
             error.to_string().contains("column format (`inputs`)"),
             "{error}"
         );
     }
-    let error = encode(&reply, Vec::new(), &one_input()).unwrap_err();
+    let error = encode(&encoder, Vec::new(), &one_input()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Handler);
     Ok(())
 }
@@ -257,7 +257,7 @@ fn every_error_names_the_correction() {
         let text = error_text(Verb::Predict, body, &one_input());
         assert!(text.starts_with(expected), "{body}: {text}");
     }
-    let codec = Codec::new(Verb::Predict);
+    let codec = TfsDecoder::new(Verb::Predict);
     let error = codec
         .decode(Bytes::from_static(b"{\"\xff\":1}"), &one_input())
         .unwrap_err();

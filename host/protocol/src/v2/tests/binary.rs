@@ -10,7 +10,7 @@ fn binary_inputs_are_slices_of_the_body_in_order() -> anyhow::Result<()> {
     let elements = b"\x01\0\0\0a\0\0\0\0";
     let rest = [elements.as_slice(), &f32_bytes(&[1.0, 2.0])].concat();
     let body = Bytes::from([json.as_bytes(), &rest].concat());
-    let (request, _) = codec(Some(json.len()), &[]).decode(body.clone(), &two_inputs())?;
+    let (request, _) = decoder(Some(json.len()), &[]).decode(body.clone(), &two_inputs())?;
     let expected = [
         tensor("t", ElementType::Bytes, &[2], elements),
         tensor("x", ElementType::Fp32, &[1, 2], &f32_bytes(&[1.0, 2.0])),
@@ -93,7 +93,7 @@ fn binary_elements_are_validated() {
 #[test]
 fn a_header_length_beyond_the_body_is_rejected() {
     for length in [3, usize::MAX] {
-        let result = codec(Some(length), &[]).decode(Bytes::from_static(b"{}"), &two_inputs());
+        let result = decoder(Some(length), &[]).decode(Bytes::from_static(b"{}"), &two_inputs());
         let expected = format!(
             "the body has 2 bytes, fewer than the {length} that Inference-Header-Content-Length announces"
         );

@@ -81,10 +81,10 @@ proptest! {
         outputs.dedup_by(|(a, _), (b, _)| a.name == b.name);
         let model = wide_model(outputs.len());
         let forms = outputs.iter().map(|(output, form)| (output.name.clone(), *form)).collect();
-        let reply = Reply { id: id.clone(), default: OutputForm::Json, forms, classes: Vec::new() };
+        let reply = V2Encoder { id: id.clone(), default: OutputForm::Json, forms, classes: Vec::new() };
         let outputs: Vec<NamedTensor> = outputs.into_iter().map(|(output, _)| output).collect();
         let response = InferResponse { outputs: outputs.clone(), parameters: Vec::new() };
-        let encoded = reply.encode(response, &model).unwrap();
+        let encoded = reply.clone().encode(response, &model).unwrap();
 
         // The outputs of a response have the same members as the inputs of a request.
         let text = str::from_utf8(&encoded.chunks[0]).unwrap();
@@ -100,7 +100,7 @@ proptest! {
     fn arbitrary_bodies_never_panic(body in any::<Vec<u8>>(), header_length in any::<Option<u8>>()) {
         let body = Bytes::from(body);
         let _ = decode_index(&body);
-        let _ = codec(header_length.map(usize::from), &[]).decode(body, &two_inputs());
+        let _ = decoder(header_length.map(usize::from), &[]).decode(body, &two_inputs());
     }
 
     #[test]
@@ -115,7 +115,7 @@ proptest! {
         let body = [json.as_bytes(), b"\x01\0\0\0a\0\0\0\0"].concat();
         let body = damaged(&body, position.index(body.len()), cut, damage);
         for length in [None, Some(json.len()), Some(header_length)] {
-            let _ = codec(length, &[]).decode(body.clone(), &two_inputs());
+            let _ = decoder(length, &[]).decode(body.clone(), &two_inputs());
         }
     }
 

@@ -3,8 +3,8 @@
 use super::*;
 use crate::v2::response::OutputForm;
 
-fn decode_raw(body: &[u8], model: &ModelDescription) -> Result<NamedTensor, DecodeError> {
-    let (mut request, _) = codec(Some(0), &[]).decode(Bytes::copy_from_slice(body), model)?;
+fn decode_raw(body: &[u8], model: &ModelDescription) -> Result<NamedTensor, CodecError> {
+    let (mut request, _) = decoder(Some(0), &[]).decode(Bytes::copy_from_slice(body), model)?;
     assert_eq!(request.inputs.len(), 1);
     Ok(request.inputs.remove(0))
 }
@@ -111,7 +111,7 @@ fn exactly_one_input_must_be_required() -> anyhow::Result<()> {
 fn an_empty_body_is_raw_with_and_without_the_header() -> anyhow::Result<()> {
     let model = model(vec![spec("x", ElementType::Fp32, &[-1, 2])], 8);
     for header_length in [None, Some(0)] {
-        let error = codec(header_length, &[])
+        let error = decoder(header_length, &[])
             .decode(Bytes::new(), &model)
             .unwrap_err();
         let expected = "input `x`: 0 bytes do not make a raw tensor of FP32 [1, 2]";
@@ -136,8 +136,8 @@ fn the_response_to_a_raw_request_is_binary_unless_json_is_accepted() -> anyhow::
         (&["application/jsonp"], OutputForm::Binary),
     ];
     for (accept, form) in cases {
-        let (request, reply) = codec(Some(0), accept).decode(Bytes::from_static(b"a"), &model)?;
-        assert_eq!(reply, Reply::for_raw_request(form), "{accept:?}");
+        let (request, reply) = decoder(Some(0), accept).decode(Bytes::from_static(b"a"), &model)?;
+        assert_eq!(reply, V2Encoder::for_raw_request(form), "{accept:?}");
         assert!(request.outputs.is_empty() && request.parameters.is_empty());
     }
     Ok(())

@@ -65,7 +65,7 @@ fn invalid_json_is_rejected() {
         ),
     ]);
     let invalid = b"{\"inputs\":[],\"unknown\":\"\xff\"}";
-    let result = codec(None, &[]).decode(Bytes::from_static(invalid), &two_inputs());
+    let result = decoder(None, &[]).decode(Bytes::from_static(invalid), &two_inputs());
     assert_eq!(
         error_text(result),
         "the body is not valid JSON: it is not UTF-8"

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::call::InferResponse;
-use crate::v2::{EncodeError, EncodedResponse};
+use crate::encoded_response::EncodedResponse;
 use wisp_tensor::{Parameter, ParameterValue};
 
 fn answer(outputs: Vec<NamedTensor>) -> InferResponse {
@@ -26,7 +26,7 @@ fn label() -> NamedTensor {
 }
 
 /// Encodes the response to a request with these members in addition to its inputs.
-fn encode(asked: &str, response: InferResponse) -> Result<EncodedResponse, EncodeError> {
+fn encode(asked: &str, response: InferResponse) -> Result<EncodedResponse, CodecError> {
     let (_, reply) = decode(&format!(r#"{{"inputs":[]{asked}}}"#)).unwrap();
     reply.encode(response, &two_inputs())
 }

@@ -1,0 +1,40 @@
+//! Estimates of the size of JSON text, and of the tensors decoded from it.
+
+use wisp_tensor::{ElementType, NamedTensor};
+
+/// The size of the largest element that a number decodes to, whatever its digits.
+const MAX_ELEMENT_BYTES: usize = 8;
+
+/// Returns the maximum number of bytes of the tensors in this text.
+pub(crate) fn decoded_bytes(text: &[u8]) -> usize {
+    // Any two elements are separated by a comma, and strings are copied unchanged.
+    let elements = text.iter().filter(|&&byte| byte == b',').count() + 1;
+    elements.saturating_mul(MAX_ELEMENT_BYTES) + text.len()
+}
+
+/// Returns the approximate number of JSON bytes for these tensors.
+pub(crate) fn text_bytes<'a>(tensors: impl Iterator<Item = &'a NamedTensor>) -> usize {
+    // A number has about three times as many digits and signs as it has bytes.
+    tensors
+        .map(|tensor| tensor.tensor.content().len().saturating_mul(3))
+        .fold(0, usize::saturating_add)
+}
+
+/// Returns the maximum number of JSON bytes for these tensors.
+pub(crate) fn encoded_bytes<'a>(tensors: impl Iterator<Item = &'a NamedTensor>) -> usize {
+    let sizes = tensors.map(|NamedTensor { tensor, .. }| {
+        let content = tensor.content().len();
+        content.saturating_mul(text_per_content(tensor.element_type()))
+    });
+    sizes.fold(0, usize::saturating_add)
+}
+
+/// Returns the maximum number of JSON bytes per byte of a tensor of this type, comma included.
+fn text_per_content(element_type: ElementType) -> usize {
+    match element_type {
+        // A control character is `\u0001` (6 bytes), and a bool is at most `false` plus a comma.
+        ElementType::Bytes | ElementType::Bool => 6,
+        // A one-byte element is at most `-128` plus a comma.
+        _ => 5,
+    }
+}
