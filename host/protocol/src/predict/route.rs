@@ -44,7 +44,7 @@ pub(crate) fn route(method: &Method, uri_path: &str) -> Result<Route, RouteError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::error::{ErrorKind, HasErrorKind};
     use crate::route::RouteError;
 
     fn route(method: &Method, path: &str) -> Result<Route, RouteError> {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::call::{DocsFile, ModelName, Version};
-use crate::error::{ErrorKind, Party};
+use crate::error::{ErrorKind, HasErrorKind, Party};
+use crate::v2::HEADER_LENGTH;
 use anyhow::Context;
 use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -236,7 +237,7 @@ fn unsupported_parts_of_the_protocol_are_reported_as_such() {
 
 #[test]
 fn a_header_length_is_decimal_and_given_once() {
-    const NAME: &str = v2::HEADER_LENGTH;
+    const NAME: &str = HEADER_LENGTH;
     for length in ["0", "17", "18446744073709551615", "007"] {
         assert!(
             post("/v2/models/m/infer", &[(NAME, length)]).is_ok(),

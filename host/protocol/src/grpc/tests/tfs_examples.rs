@@ -261,7 +261,8 @@ fn a_response_that_does_not_match_the_examples_is_an_error() {
             ErrorKind::InvalidRequest,
         ),
     ] {
-        let error = encoder.encode(response(outputs), &classes()).unwrap_err();
+        let encoded = encoder.clone().encode(response(outputs), &classes());
+        let error = encoded.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }
 }
@@ -276,7 +277,12 @@ fn a_regression_has_one_number_per_example() {
     let (request, encoder) = decode_regress(message, &model, LIMIT).unwrap();
     assert_eq!(request.outputs, ["v"]);
     let answer = response(vec![floats("v", &[2, 1], &[1.5, -2.0])]);
-    let result = encoder.encode(answer, &model).unwrap().result.unwrap();
+    let result = encoder
+        .clone()
+        .encode(answer, &model)
+        .unwrap()
+        .result
+        .unwrap();
     let values: Vec<f32> = result.regressions.iter().map(|row| row.value).collect();
     assert_eq!(values, [1.5, -2.0]);
     let wide = response(vec![floats("v", &[2, 2], &[0.0; 4])]);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::call::{ModelName, Version, VersionLabel};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, HasErrorKind};
 use crate::route::RouteError;
 
 fn route(method: &Method, path: &str) -> Result<Route, RouteError> {
@@ -26,7 +26,7 @@ fn label(text: &str) -> VersionChoice {
 
 #[test]
 fn each_path_maps_to_its_call() -> anyhow::Result<()> {
-    let infer = |version, verb| Route::Infer(target(version), Codec::new(verb));
+    let infer = |version, verb| Route::Infer(target(version), TfsDecoder::new(verb));
     let get = [
         ("/models", Route::List),
         ("/models/", Route::List),
