@@ -51,8 +51,8 @@ mod tests {
     use crate::tensor::TensorError;
 
     #[test]
-    fn differences_are_relative_to_large_numbers_and_absolute_to_small_ones() -> anyhow::Result<()>
-    {
+    fn differences_are_relative_to_large_numbers_and_absolute_to_small_ones()
+    -> Result<(), TensorError> {
         let outputs = |numbers: &[f64]| -> Result<Vec<NamedTensor>, TensorError> {
             let mut numbers_left = numbers.iter().copied();
             let size = u32::try_from(numbers.len()).map_err(|_| TensorError::Size)?;

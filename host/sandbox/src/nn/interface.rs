@@ -1,7 +1,7 @@
 //! The four interfaces of wasi:nn as wasmtime links them: names and signatures.
 //!
-//! Only this file and [`types`](super::types) depend on the release candidate's exact definitions. wasmtime checks every name and
-//! type here against the component when it is loaded.
+//! Only this file and [`types`](super::types) depend on the release candidate's exact definitions.
+//! wasmtime checks every name and type here against the component when it is loaded.
 
 use super::resource::{NamedResource, NnContext, NnError, NnGraph, NnTensor};
 use super::types::{ExecutionTarget, GraphEncoding, TensorType};

@@ -1,6 +1,7 @@
 //! `SVMClassifier` and `SVMRegressor`: sums over support vectors, as libsvm computes them.
 //!
-//! [`support_vectors`] compares rows with the vectors. [`classifier`] turns the sums of pairs of classes into votes or probabilities; [`regressor`] has a single sum.
+//! [`support_vectors`] compares rows with the vectors. [`classifier`] turns the sums of pairs of classes
+//! into votes or probabilities; [`regressor`] has a single sum.
 
 mod classifier;
 mod regressor;
