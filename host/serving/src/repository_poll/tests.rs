@@ -218,7 +218,7 @@ async fn looks_come_at_their_interval() -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        () = looks => anyhow::bail!("it never ends"),
+        () = polls => anyhow::bail!("it never ends"),
         () = hear => Ok(()),
     }
 }
