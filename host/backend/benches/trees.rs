@@ -20,8 +20,8 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::{
     Datum, Framework, InferenceFact, InferenceModelExt, IntoRunnable, IntoTValue, TractResult, tvec,
 };
-use wisp_backend::ModelSource;
 use wisp_backend::tract::Tract;
+use wisp_backend::{Backend, LoadOptions, ModelSource};
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
 const TREES: i64 = 100;

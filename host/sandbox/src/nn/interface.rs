@@ -174,8 +174,8 @@ pub(crate) fn add_queued_compute(linker: &mut Linker<InstanceState>) -> wasmtime
                 let state = store.data_mut();
                 state.queue += queue;
                 state.compute += started.elapsed().saturating_sub(queue);
-                let answer: ComputeReturn = (state.finish_compute(computed)?,);
-                Ok(answer)
+                let returned: ComputeReturn = (state.finish_compute(computed)?,);
+                Ok(returned)
             })
         },
     )
