@@ -79,6 +79,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         },
         pool: FairPool::spawn("wisp-handler", pool).context(NO_THREADS)?,
         instances: threads,
+        direct_calls: true,
         limits: Limits::default(),
     })
 }
@@ -118,7 +119,6 @@ fn probe(args: &BackendArgs, cache: &Path, limits: ProcessLimits) -> GraphProbe 
     GraphProbe {
         program: ChildProgram::new(this_program(), arguments),
         limits,
-        direct_calls: true,
         passed: cache.join("backends/passed"),
     }
 }

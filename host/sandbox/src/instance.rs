@@ -93,14 +93,16 @@ impl InstanceState {
 
     /// Returns the time that the guest may still run without a pause, or the limit that it has reached.
     pub(crate) fn time_left(&self) -> Result<Duration, LimitError> {
+        // Checked first: a call that was delayed beyond its deadline is not the guest's fault alone, and an
+        // inline one can be repeated.
+        let deadline_left = self.deadline.saturating_duration_since(Instant::now());
+        if deadline_left.is_zero() {
+            return Err(LimitError::Deadline);
+        }
         let budget = self.guest_time;
         let guest_left = budget.checked_sub(self.clock.elapsed());
         let guest_left = guest_left.ok_or(LimitError::GuestTime { budget })?;
-        let deadline_left = self.deadline.checked_duration_since(Instant::now());
-        match deadline_left {
-            Some(left) if !left.is_zero() => Ok(left.min(guest_left)),
-            _ => Err(LimitError::Deadline),
-        }
+        Ok(guest_left.min(deadline_left))
     }
 }
 

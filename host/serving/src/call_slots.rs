@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_is_had_again_when_it_was_given_back() -> anyhow::Result<()> {
+    async fn a_slot_is_free_again_after_its_call() -> anyhow::Result<()> {
         let call_slots = CallSlots::new(1);
         let deadline = Instant::now() + Duration::from_secs(60);
         let first = call_slots.acquire(deadline).await?;
@@ -105,14 +105,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_could_not_be_answered_in_time_is_refused_at_once() -> anyhow::Result<()> {
+    async fn a_call_that_would_miss_its_deadline_is_refused_at_once() -> anyhow::Result<()> {
         let call_slots = held_for(2, Duration::from_secs(4));
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(20);
         let _taken = (
             call_slots.acquire(deadline).await?,
             call_slots.acquire(deadline).await?,
         );
-        // The two waiting calls wait a turn of 4 s and take one themselves; a third would end after 12 s.
+        // The two waiting calls wait a turn of 4 s and take one themselves; a third would end after 12 s, and twice that is too late.
         let (mut first, mut second) = (
             pin!(call_slots.acquire(deadline)),
             pin!(call_slots.acquire(deadline)),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_free_place_is_given_whatever_was_measured() -> anyhow::Result<()> {
+    async fn a_free_slot_is_granted_whatever_was_measured() -> anyhow::Result<()> {
         let call_slots = held_for(1, Duration::from_secs(100));
         let deadline = Instant::now() + Duration::from_secs(10);
         assert!(call_slots.acquire(deadline).await.is_ok());
@@ -137,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_gives_up_waiting_is_no_longer_counted() -> anyhow::Result<()> {
         let call_slots = held_for(1, Duration::from_secs(4));
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(20);
         let _taken = call_slots.acquire(deadline).await?;
         {
             let mut waiting = pin!(call_slots.acquire(deadline));

@@ -120,8 +120,9 @@ mod tests {
     #[test]
     fn a_call_that_would_end_too_late_is_refused_before_it_waits() {
         let wait = calls_of(2, Duration::from_secs(4));
-        let deadline = Instant::now() + Duration::from_secs(10);
-        // Two calls run, and two wait one turn of 4 s before their own; a fifth would end after 12 s.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // Two calls run, and two wait one turn of 4 s before their own; a fifth would end after 12 s, and twice
+        // that is too late.
         let _calls = [wait.begin(), wait.begin(), wait.begin()];
         let fourth = wait.begin();
         assert_eq!(fourth.check_wait(deadline), Ok(()));

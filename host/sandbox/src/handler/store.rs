@@ -118,7 +118,7 @@ mod tests {
             ..EngineOptions::default()
         })?;
         let limits = Limits {
-            guest_time: 2 * TICK,
+            guest_time: 40 * TICK,
             ..Limits::default()
         };
         let deadline = Instant::now() + deadline;
@@ -139,7 +139,7 @@ mod tests {
         let module = Module::new(&engine.wasmtime, wasm)?;
         let compute = Func::wrap(&mut store, |caller: Caller<'_, InstanceState>| {
             caller.data().clock.pause();
-            let until = Instant::now() + 3 * TICK;
+            let until = Instant::now() + 20 * TICK;
             while Instant::now() < until {
                 std::hint::spin_loop();
             }
