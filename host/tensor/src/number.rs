@@ -2,8 +2,8 @@
 //!
 //! For code that compares, displays or generates tensors; tensors in transit stay bytes.
 
+use crate::half_precision::{bf16, f16, nearest_bf16, nearest_f16};
 use crate::{ElementType, Shape, Tensor, TensorError};
-use half::{bf16, f16};
 
 /// Iterates over the elements in order. Integers beyond 2^53 are rounded, and a bool is 0 or 1. BYTES
 /// yield nothing.
@@ -78,8 +78,8 @@ fn push(content: &mut Vec<u8>, element_type: ElementType, number: f64) {
         ElementType::Int16 => content.extend((number as i16).to_le_bytes()),
         ElementType::Int32 => content.extend((number as i32).to_le_bytes()),
         ElementType::Int64 => content.extend((number as i64).to_le_bytes()),
-        ElementType::Fp16 => content.extend(f16::from_f64(number).to_le_bytes()),
-        ElementType::Bf16 => content.extend(bf16::from_f64(number).to_le_bytes()),
+        ElementType::Fp16 => content.extend(nearest_f16(number).to_le_bytes()),
+        ElementType::Bf16 => content.extend(nearest_bf16(number).to_le_bytes()),
         ElementType::Fp32 => content.extend((number as f32).to_le_bytes()),
         ElementType::Fp64 => content.extend(number.to_le_bytes()),
         ElementType::Bytes => content.extend([0; 4]),
