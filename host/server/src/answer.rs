@@ -9,9 +9,9 @@ use crate::reply::Reply;
 use http::request::Parts;
 use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
-use wisp_protocol::call::{Call, Target};
+use wisp_protocol::call::Target;
 use wisp_protocol::error::ErrorKind;
-use wisp_protocol::route::route;
+use wisp_protocol::route::{RestCall as Call, route};
 use wisp_protocol::{content_coding, predict, tfs, v2};
 use wisp_serving::{Body, Serving, infer};
 
