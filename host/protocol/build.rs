@@ -1,14 +1,23 @@
 //! Generates the message types of `proto/` and the descriptors that server reflection returns.
 //!
 //! `protox` parses the files in process, so a build does not need protoc. Services belong to the
-//! transport: the crate that implements them generates them from the same descriptors.
+//! transport: the crate that implements them generates them from the same descriptors. Without the
+//! feature `grpc` there is nothing to generate.
 
-use prost::Message;
 use std::error::Error;
-use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
+    #[cfg(feature = "grpc")]
+    generate()?;
+    Ok(())
+}
+
+#[cfg(feature = "grpc")]
+fn generate() -> Result<(), Box<dyn Error>> {
+    use prost::Message;
+    use std::path::{Path, PathBuf};
+
     let files = ["inference", "tensorflow_serving", "prediction"];
     let descriptors = protox::Compiler::new(["proto"])?
         .include_imports(true)

@@ -25,11 +25,8 @@ pub mod tfs;
 pub mod v2;
 mod value;
 
+pub use message::FILE_DESCRIPTOR_SET;
 pub use target::TargetError;
-
-/// All files of `proto/` and their imports as a serialized `google.protobuf.FileDescriptorSet`. Server
-/// reflection returns it, and services are generated from it.
-pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 #[cfg(test)]
 mod tests;

@@ -1,28 +1,39 @@
 //! Pure codecs between the bytes on the wire and calls.
 //!
-//! [`route`] turns the head of a request into a [`call::Call`]. [`v2`], [`tfs`] (TF Serving and KServe
+//! [`route`] turns the head of a request into a [`route::RestCall`]. [`v2`], [`tfs`] (TF Serving and KServe
 //! V1) and [`predict`] (features in, a prediction out) decode a body into an [`call::InferRequest`] and
-//! encode an [`call::InferResponse`]. [`rest`] combines these three, [`encoded_response`] is the HTTP response they
-//! produce, and [`codec`] defines the traits that all protocols share. [`grpc`] does the same for the
-//! protocols over gRPC. Below them, [`content_coding`] compresses bodies, `classification` turns an
+//! encode an [`call::InferResponse`]. [`rest`] combines these three, [`encoded_response`] is the HTTP response
+//! they produce, and [`codec`] defines the traits that all protocols share. `grpc` does the same for the
+//! protocols over gRPC. Below them, `content_coding` compresses bodies, `classification` turns an
 //! output into classes and [`error`] maps error kinds to statuses. [`statistics`] holds the counters of a
-//! version; [`openapi`] describes the REST routes.
+//! version; `openapi` describes the REST routes.
+//!
+//! The features `grpc`, `openapi` and `compression`, all on by default, add the modules `grpc`, `openapi` and
+//! `content_coding`. Without them, the crate contains the three REST protocols only.
 //!
 //! Invariant: no socket, no clock and no model lookup; the crate compiles to Wasm. Nothing here is async.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(all(feature = "grpc", feature = "openapi")),
+    allow(dead_code, reason = "only the optional features use some parts")
+)]
 
 mod array_extraction;
 pub mod call;
 mod classification;
 pub mod codec;
+#[cfg(feature = "compression")]
 pub mod content_coding;
+mod element_description;
 pub mod encoded_response;
 pub mod error;
 #[cfg(test)]
 mod fixture;
+#[cfg(feature = "grpc")]
 pub mod grpc;
 mod json_size;
 mod number;
+#[cfg(feature = "openapi")]
 pub mod openapi;
 mod output_semantics;
 pub mod predict;

@@ -19,12 +19,9 @@ mod error;
 pub(crate) mod mapping;
 mod request;
 mod response;
-mod route;
 
-pub(crate) use mapping::PredictionMapping;
 pub use request::Verb;
 pub use response::PredictEncoder;
-pub(crate) use route::{Route, route};
 
 use crate::call::{InferRequest, ModelDescription};
 use crate::codec::{CodecError, RequestDecoder};

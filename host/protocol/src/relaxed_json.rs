@@ -13,7 +13,6 @@
 
 mod element;
 mod error;
-mod half;
 mod reader;
 mod rows;
 mod tensor;

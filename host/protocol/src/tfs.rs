@@ -1,6 +1,6 @@
 //! The REST protocol of TF Serving, which is also that of KServe V1.
 //!
-//! A [`TfsDecoder`] is built from the verb of a path (`route`). It decodes a body (`request`) into an
+//! A [`TfsDecoder`] is built from the verb of a path. It decodes a body (`request`) into an
 //! `InferRequest` and a [`TfsEncoder`], which encodes the `InferResponse` (`response`). `classes` selects the
 //! outputs for `:classify` and `:regress`; `metadata` writes the other documents.
 //!
@@ -19,14 +19,13 @@
 pub(crate) mod classes;
 mod error;
 mod metadata;
+pub(crate) mod names;
 mod request;
 mod response;
-mod route;
 mod verb;
 
 pub use metadata::{alive, model_list, model_metadata, model_status};
 pub use response::TfsEncoder;
-pub(crate) use route::{Route, route};
 pub use verb::{SIGNATURE_NAME, Verb};
 
 use crate::call::{InferRequest, ModelDescription};

@@ -9,8 +9,7 @@ use crate::http_response::HttpResponse;
 use http::request::Parts;
 use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
-use wisp_protocol::call::Call;
-use wisp_protocol::route::route;
+use wisp_protocol::route::{RestCall, route};
 use wisp_protocol::{content_coding, predict, tfs, v2};
 use wisp_serving::{Serving, infer};
 
@@ -28,7 +27,7 @@ pub(crate) async fn dispatch(
     let call = route(&head.method, head.uri.path(), &head.headers)?;
     body.set_coding(content_coding::of_body(&head.headers)?);
     let response = match call {
-        Call::Infer(call) => {
+        RestCall::Infer(call) => {
             let slot = serving.admit(head);
             let reading = body.read(serving.max_body_bytes());
             let inferred = infer(serving, slot, call, reading).await?;
@@ -38,55 +37,55 @@ pub(crate) async fn dispatch(
                 .compress_for(&head.headers, serving.offload())
                 .await?
         }
-        Call::ServerLive => HttpResponse::document(v2::live()),
-        Call::ServerReady => match serving.is_ready() {
+        RestCall::ServerLive => HttpResponse::document(v2::live()),
+        RestCall::ServerReady => match serving.is_ready() {
             true => HttpResponse::document(v2::ready(true)),
             false => HttpResponse::not_ready(v2::ready(false)),
         },
-        Call::Health => match serving.is_ready() {
+        RestCall::Health => match serving.is_ready() {
             true => HttpResponse::document(predict::health(true)),
             false => HttpResponse::not_ready(predict::health(false)),
         },
-        Call::OpenApi => docs.openapi(serving, &head.headers).await?,
-        Call::Docs(file) => docs.file(file, serving, &head.headers).await?,
-        Call::KserveLive => HttpResponse::document(tfs::alive()),
-        Call::TfsModelList => HttpResponse::document(tfs::model_list(&serving.models())),
-        Call::TfsModelStatus(target) => {
+        RestCall::OpenApi => docs.openapi(serving, &head.headers).await?,
+        RestCall::Docs(file) => docs.file(file, serving, &head.headers).await?,
+        RestCall::KserveLive => HttpResponse::document(tfs::alive()),
+        RestCall::TfsModelList => HttpResponse::document(tfs::model_list(&serving.models())),
+        RestCall::TfsModelStatus(target) => {
             HttpResponse::document(tfs::model_status(&target.model, &serving.states(&target)?))
         }
-        Call::TfsModelMetadata(target) => {
+        RestCall::TfsModelMetadata(target) => {
             let version = serving.version(&target)?;
             HttpResponse::document(tfs::model_metadata(version.description()))
         }
-        Call::ServerMetadata => {
+        RestCall::ServerMetadata => {
             HttpResponse::document(v2::server_metadata(env!("CARGO_PKG_VERSION")))
         }
-        Call::RepositoryIndex => index(serving, body).await?,
-        Call::ModelReady(target) => match serving.is_model_ready(&target)? {
+        RestCall::RepositoryIndex => index(serving, body).await?,
+        RestCall::ModelReady(target) => match serving.is_model_ready(&target)? {
             true => HttpResponse::document(v2::model_ready(&target.model, true)),
             false => HttpResponse::not_ready(v2::model_ready(&target.model, false)),
         },
-        Call::ModelMetadata(target) => {
+        RestCall::ModelMetadata(target) => {
             let version = serving.version(&target)?;
             let versions = serving.ready_versions(&target.model)?;
             HttpResponse::document(v2::model_metadata(version.description(), &versions))
         }
-        Call::ModelConfig(target) => {
+        RestCall::ModelConfig(target) => {
             let version = serving.version(&target)?;
             HttpResponse::document(v2::model_config(version.description()))
         }
-        Call::ModelStatistics(target) => {
+        RestCall::ModelStatistics(target) => {
             HttpResponse::document(v2::statistics(&serving.statistics(Some(&target))?))
         }
-        Call::AllStatistics => HttpResponse::document(v2::statistics(&serving.statistics(None)?)),
-        Call::ModelList => HttpResponse::document(v2::model_list(&serving.models())),
-        Call::RepositoryLoad(model) => {
+        RestCall::AllStatistics => HttpResponse::document(v2::statistics(&serving.statistics(None)?)),
+        RestCall::ModelList => HttpResponse::document(v2::model_list(&serving.models())),
+        RestCall::RepositoryLoad(model) => {
             check_origin(head)?;
             check_control(body).await?;
             serving.load(model.clone()).await?;
             HttpResponse::document(v2::loaded(&model))
         }
-        Call::RepositoryUnload(model) => {
+        RestCall::RepositoryUnload(model) => {
             check_origin(head)?;
             check_control(body).await?;
             serving.unload(&model).await?;

@@ -18,9 +18,9 @@ use http::{HeaderMap, HeaderValue};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, watch};
-use wisp_protocol::call::DocsFile;
 use wisp_protocol::content_coding::{AcceptedCoding, Coding, Inflater, Progress};
 use wisp_protocol::openapi::{self, Control, Served, ServedModel};
+use wisp_protocol::route::DocsFile;
 use wisp_serving::registry::LoadedVersion;
 use wisp_serving::{InferError, Serving};
 

@@ -3,8 +3,9 @@
 //! This crate depends on no other crate of the workspace and compiles to Wasm. Start with
 //! [`element_type`] and [`shape`], then [`tensor`], whose type guarantees that bytes match a type and a
 //! shape. [`named`] and [`signature`] are the building blocks of requests, responses and graphs.
-//! [`number`] reads elements as numbers, [`difference`] compares them, [`batch`] splits and stacks rows,
-//! [`memory_budget`] bounds the memory of all requests, and [`sanitize`] displays untrusted text.
+//! [`number`] reads elements as numbers, [`half_precision`] rounds to FP16 and BF16, [`difference`] compares
+//! outputs, [`batch`] splits and stacks rows, [`memory_budget`] bounds the memory of all requests, and
+//! [`sanitize`] displays untrusted text.
 //!
 //! Invariant: all arithmetic on sizes is checked, and no [`Tensor`] exists unvalidated.
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@
 pub mod batch;
 pub mod difference;
 pub mod element_type;
+pub mod half_precision;
 pub mod memory_budget;
 pub mod named;
 pub mod number;

@@ -7,11 +7,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 use wisp_fuzz::check_refusal;
-use wisp_protocol::call::Call;
 use wisp_protocol::content_coding::{self, AcceptedCoding};
 use wisp_protocol::error::HasErrorKind;
 use wisp_protocol::rest::RestProtocol;
-use wisp_protocol::route::route;
+use wisp_protocol::route::{RestCall, route};
 
 fuzz_target!(|head: &[u8]| {
     let mut lines = head.split(|&byte| byte == b'\n');
@@ -37,7 +36,7 @@ fuzz_target!(|head: &[u8]| {
                 [Method::GET, Method::POST].contains(&method),
                 "{method} {call:?}"
             );
-            if let Call::ModelMetadata(target) = &call
+            if let RestCall::ModelMetadata(target) = &call
                 && !path.contains("/versions/")
             {
                 let escaped: String = (target.model.as_str().bytes())

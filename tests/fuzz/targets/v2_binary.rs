@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
 use wisp_fuzz::{check_memory, check_refusal, echo, models};
-use wisp_protocol::call::{Call, InferRequest, ModelDescription};
+use wisp_protocol::call::{InferRequest, ModelDescription};
 use wisp_protocol::codec::{CodecError, RequestDecoder, ResponseEncoder};
 use wisp_protocol::rest::RestEncoder;
-use wisp_protocol::route::route;
+use wisp_protocol::route::{RestCall, route};
 use wisp_protocol::v2::HEADER_LENGTH;
 
 fuzz_target!(|input: &[u8]| {
@@ -42,7 +42,7 @@ fn decode(
     let mut headers = HeaderMap::new();
     headers.insert(HEADER_LENGTH, length.into());
     match route(&Method::POST, "/v2/models/m/infer", &headers) {
-        Ok(Call::Infer(call)) => call.decoder.decode(body, model),
+        Ok(RestCall::Infer(call)) => call.decoder.decode(body, model),
         other => unreachable!("{other:?}"),
     }
 }

@@ -5,7 +5,7 @@
 //! checksum or has trailing bytes is refused. A gzip member may be followed by others (RFC 1952); each of
 //! them is a step of its own, since thousands of empty members fit in one body.
 
-use super::Coding;
+use super::coding::Coding;
 use bytes::buf::Reader;
 use bytes::{Buf, Bytes};
 use flate2::bufread::GzDecoder;

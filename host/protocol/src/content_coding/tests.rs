@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fixture::damaged;
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -11,7 +11,9 @@
 mod layout;
 
 use crate::error::{ErrorKind, HasErrorKind};
-use layout::{Counted, ElementLimit, Field, Kind, LAYOUTS, Layout, MAX_COUNTED};
+use layout::{
+    Counted, ElementLimit, FIXED32, FIXED64, Field, Kind, LAYOUTS, Layout, MAX_COUNTED, VARINT,
+};
 use prost::Name;
 
 /// The effort of walking and decoding a tag, in bytes that could be copied in the same time.
@@ -121,12 +123,9 @@ struct FieldPosition<'a> {
 
 const MALFORMED: Stop = Stop::Refused(LimitError::Malformed);
 
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
 const LENGTH: u64 = 2;
 const START_GROUP: u64 = 3;
 const END_GROUP: u64 = 4;
-const FIXED32: u64 = 5;
 
 // === impl Walk ===
 

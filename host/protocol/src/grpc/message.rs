@@ -10,6 +10,10 @@
     reason = "generated code"
 )]
 
+/// All files of `proto/` and their imports as a serialized `google.protobuf.FileDescriptorSet`. Server
+/// reflection returns it, and services are generated from it.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 /// The Open Inference Protocol with Triton's methods.
 pub mod inference {
     include!(concat!(env!("OUT_DIR"), "/inference.rs"));

@@ -24,10 +24,8 @@ mod reload;
 mod tensor;
 
 pub use classify::{ClassifyDecoder, ClassifyEncoder, RegressDecoder, RegressEncoder};
-pub(crate) use metadata::state;
 pub use metadata::{check_metadata_fields, model_metadata, model_status};
 pub use model_spec::target;
 pub use multi::{MultiInferenceDecoder, MultiInferenceEncoder, multi_target};
 pub use predict::{TfsPredictDecoder, TfsPredictEncoder};
 pub use reload::{decode_reload, reloaded};
-pub(crate) use tensor::data_type;

@@ -2,7 +2,6 @@
 //!
 //! Statuses come from the table in [`crate::error`]; this module describes them for readers.
 
-use super::operation::Document;
 use crate::error::ErrorKind;
 use crate::rest::RestProtocol;
 use http::StatusCode;
@@ -59,32 +58,33 @@ pub(super) const INFERRED: &[ErrorKind] = &[
     ErrorKind::DeadlineExceeded,
 ];
 
-/// Adds the responses for `kinds` and for the errors that are always possible to an operation.
-pub(super) fn add(
-    document: &mut Document,
-    responses: &mut Map<String, Value>,
+/// An error response, a component that operations refer to by name.
+pub(super) struct ErrorResponse {
+    pub(super) status: StatusCode,
+    pub(super) name: String,
+    pub(super) response: Value,
+}
+
+/// Returns the responses for `kinds` and for the errors that are always possible.
+pub(super) fn responses(
     protocol: RestProtocol,
     kinds: &[ErrorKind],
-) {
-    let statuses = ALWAYS
-        .iter()
-        .chain(kinds)
-        .map(|kind| protocol.status(*kind));
+) -> impl Iterator<Item = ErrorResponse> {
+    let kinds = ALWAYS.iter().chain(kinds);
+    let statuses = kinds.map(move |kind| protocol.status(*kind));
     // hyper's response to a head that it refuses before it becomes a request.
     let statuses = statuses.chain([StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE]);
-    for status in statuses {
+    statuses.map(move |status| {
         let prefix = match protocol {
             RestProtocol::V2 => "",
             RestProtocol::Tfs => "Tfs",
         };
-        let name = format!("{prefix}Error{}", status.as_u16());
-        let reference = json!({"$ref": format!("#/components/responses/{name}")});
-        responses.insert(status.as_str().to_owned(), reference);
-        document
-            .responses
-            .entry(name)
-            .or_insert_with(|| response(protocol, status));
-    }
+        ErrorResponse {
+            status,
+            name: format!("{prefix}Error{}", status.as_u16()),
+            response: response(protocol, status),
+        }
+    })
 }
 
 /// Returns the schema that all errors share.

@@ -1,6 +1,6 @@
 //! An operation of the document, and the parts that operations share.
 
-use super::error_response;
+use super::error_response::{self, ErrorResponse};
 use crate::error::ErrorKind;
 use crate::rest::RestProtocol;
 use serde_json::{Map, Value, json};
@@ -70,7 +70,16 @@ impl Document {
         let path = path.into();
         let mut responses = Map::new();
         responses.insert("200".to_owned(), success);
-        error_response::add(self, &mut responses, RestProtocol::from_path(&path), errors);
+        for error in error_response::responses(RestProtocol::from_path(&path), errors) {
+            let ErrorResponse {
+                status,
+                name,
+                response,
+            } = error;
+            let reference = json!({"$ref": format!("#/components/responses/{name}")});
+            responses.insert(status.as_str().to_owned(), reference);
+            self.responses.insert(name, response);
+        }
         let mut described = json!({
             "operationId": id,
             "tags": [tag],

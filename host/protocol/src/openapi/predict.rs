@@ -2,9 +2,10 @@
 
 use super::element::{self, Axes, Notation};
 use super::operation::{Document, Operation, PREDICT, json_body, json_response, object, reference};
-use super::{Served, error_response, example, schema_name};
+use super::served::{Served, schema_name};
+use super::{error_response, example};
 use crate::call::ModelDescription;
-use crate::predict::PredictionMapping;
+use crate::predict::mapping::PredictionMapping;
 use crate::relaxed_json::Rows;
 use serde_json::{Value, json};
 use wisp_tensor::TensorSpec;

@@ -1,6 +1,7 @@
 //! Tests of the document's contents for models of every kind.
 
 use super::*;
+use crate::call::{ModelDescription, ModelName, Version, VersionLabel};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use wisp_tensor::{Dimension, ElementType, Signature, TensorSpec};

@@ -2,8 +2,9 @@
 
 use super::element::{self, Axes, Notation, nested};
 use super::operation::{Document, Operation, TFS, json_body, json_response, object, reference};
-use super::v2::{model_parameter, version_parameter};
-use super::{RouteVariant, Served, error_response, example, schema_name};
+use super::parameter::{model_parameter, version_parameter};
+use super::served::{RouteVariant, Served, schema_name};
+use super::{error_response, example};
 use crate::call::ModelDescription;
 use crate::relaxed_json::Rows;
 use crate::tfs::{SIGNATURE_NAME, Verb};

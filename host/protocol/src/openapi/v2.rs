@@ -2,11 +2,11 @@
 
 mod infer;
 
+use super::error_response;
 use super::operation::{Document, Operation, REPOSITORY, json_response, object, reference};
-use super::{Control, Served, error_response};
-use crate::call::Version;
+use super::parameter::{model_parameter, version_parameter};
+use super::served::{Control, Served};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use wisp_tensor::ElementType;
 
 pub(super) fn add(document: &mut Document, served: &Served) {
@@ -141,33 +141,6 @@ fn get_operation(id: &str, summary: &str, schema: &str) -> Operation {
         success: json_response("The answer.", &reference(schema)),
         errors: &[],
     }
-}
-
-/// Returns the path parameter for a model's name.
-pub(super) fn model_parameter(served: &Served) -> Value {
-    let names: Vec<&str> = served
-        .models
-        .iter()
-        .map(|model| model.name.as_str())
-        .collect();
-    let mut schema = json!({"type": "string"});
-    // An empty `enum` would make the document invalid.
-    match names.is_empty() {
-        true => schema["pattern"] = json!("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"),
-        false => schema["enum"] = json!(names),
-    }
-    json!({"name": "model", "in": "path", "required": true, "schema": schema})
-}
-
-/// Returns the path parameter for a version's number.
-pub(super) fn version_parameter(served: &Served) -> Value {
-    let numbers: BTreeSet<Version> = served.versions().map(|model| model.version).collect();
-    let numbers: Vec<String> = numbers.iter().map(Version::to_string).collect();
-    let mut schema = json!({"type": "string", "pattern": "^[1-9][0-9]{0,19}$"});
-    if !numbers.is_empty() {
-        schema["examples"] = json!(numbers);
-    }
-    json!({"name": "version", "in": "path", "required": true, "schema": schema})
 }
 
 /// Adds the schemas that do not depend on the model.

@@ -1,4 +1,4 @@
-//! Tests of whole bodies through the codec.
+//! Tests of whole bodies through decoder and encoder.
 
 mod batch;
 mod one;

@@ -1,5 +1,6 @@
 //! Decoding of one number, bool or string as an element of a tensor.
 
+use super::error::SyntaxError;
 use super::reader::{Reader, ValueKind};
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -16,7 +17,7 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// With closures instead of function pointers, the loop over the elements is compiled once per type.
 macro_rules! integer {
     ($integer:ty) => {
-        |reader: &mut $crate::relaxed_json::Reader, content: &mut Vec<u8>| {
+        |reader, content| {
             let value: $integer = reader.number()?.parse().ok()?;
             content.extend_from_slice(&value.to_le_bytes());
             Some(())
@@ -28,7 +29,7 @@ macro_rules! integer {
 /// that overflows to infinity gives `None`.
 macro_rules! float {
     ($float:ty) => {
-        |reader: &mut $crate::relaxed_json::Reader, content: &mut Vec<u8>| {
+        |reader, content| {
             let text = reader.number()?;
             let value: $float = text.parse().ok()?;
             if value.is_infinite() && !text.ends_with("Infinity") {
@@ -44,13 +45,11 @@ macro_rules! float {
 /// number that differs from the midpoint of two values by less than an f64 resolves counts as the
 /// midpoint.
 macro_rules! half {
-    ($format:expr) => {
-        |reader: &mut $crate::relaxed_json::Reader, content: &mut Vec<u8>| {
+    ($round:path) => {
+        |reader, content| {
             let text = reader.number()?;
-            let value = $crate::relaxed_json::half::nearest(text.parse().ok()?, $format);
-            if $crate::relaxed_json::half::is_infinite(value, $format)
-                && !text.ends_with("Infinity")
-            {
+            let value = $round(text.parse().ok()?);
+            if value.is_infinite() && !text.ends_with("Infinity") {
                 return None;
             }
             content.extend_from_slice(&value.to_le_bytes());
@@ -73,7 +72,7 @@ pub(super) fn read_bytes(reader: &mut Reader, content: &mut Vec<u8>) -> Option<(
             let mut bytes = None;
             let read = reader.object(|_, reader| {
                 bytes = reader.string().and_then(|text| BASE64.decode(text).ok());
-                Ok::<_, super::SyntaxError>(())
+                Ok::<_, SyntaxError>(())
             });
             read.ok()?;
             append(&bytes?, content)

@@ -2,8 +2,10 @@
 //!
 //! The protocols prefix the messages with the position: the member or the row.
 
+use crate::element_description::describe;
 use crate::error::{ErrorKind, HasErrorKind};
 use crate::quoted::Quoted;
+use std::borrow::Cow;
 use wisp_tensor::{ElementType, TensorError};
 
 /// A syntax error in JSON, with the parser's message. Lifetime: one request.
@@ -121,21 +123,12 @@ impl HasErrorKind for EncodeError {
 }
 
 /// Returns a description of an element of this type.
-fn expected(element_type: ElementType) -> &'static str {
+fn expected(element_type: ElementType) -> Cow<'static, str> {
     match element_type {
-        ElementType::Bool => "true or false",
-        ElementType::Uint8 => "an integer from 0 to 255",
-        ElementType::Uint16 => "an integer from 0 to 65535",
-        ElementType::Uint32 => "an integer from 0 to 4294967295",
-        ElementType::Uint64 => "an integer from 0 to 18446744073709551615",
-        ElementType::Int8 => "an integer from -128 to 127",
-        ElementType::Int16 => "an integer from -32768 to 32767",
-        ElementType::Int32 => "an integer from -2147483648 to 2147483647",
-        ElementType::Int64 => "an integer from -9223372036854775808 to 9223372036854775807",
-        ElementType::Fp16 => "a number within the range of FP16, NaN or Infinity",
-        ElementType::Bf16 => "a number within the range of BF16, NaN or Infinity",
-        ElementType::Fp32 => "a number within the range of FP32, NaN or Infinity",
-        ElementType::Fp64 => "a number within the range of FP64, NaN or Infinity",
-        ElementType::Bytes => r#"a string or {"b64": its bytes in base64}"#,
+        ElementType::Fp16 | ElementType::Bf16 | ElementType::Fp32 | ElementType::Fp64 => {
+            format!("{}, NaN or Infinity", describe(element_type)).into()
+        }
+        ElementType::Bytes => r#"a string or {"b64": its bytes in base64}"#.into(),
+        _ => describe(element_type).into(),
     }
 }

@@ -2,8 +2,8 @@
 
 use super::element::{float, half, integer, read_bool, read_bytes};
 use super::error::ValueError;
-use super::half;
 use super::reader::{Reader, ValueKind};
+use wisp_tensor::half_precision::{nearest_bf16, nearest_f16};
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{Dimension, ElementType};
 
@@ -44,8 +44,8 @@ pub(super) fn read(
         ElementType::Int64 => tensor.read(reader, form, integer!(i64)),
         ElementType::Fp32 => tensor.read(reader, form, float!(f32)),
         ElementType::Fp64 => tensor.read(reader, form, float!(f64)),
-        ElementType::Fp16 => tensor.read(reader, form, half!(half::FP16)),
-        ElementType::Bf16 => tensor.read(reader, form, half!(half::BF16)),
+        ElementType::Fp16 => tensor.read(reader, form, half!(nearest_f16)),
+        ElementType::Bf16 => tensor.read(reader, form, half!(nearest_bf16)),
         ElementType::Bytes => tensor.read(reader, form, read_bytes),
     }
 }

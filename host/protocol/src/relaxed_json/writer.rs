@@ -7,9 +7,9 @@
 
 use super::element::BASE64;
 use super::error::EncodeError;
-use super::half::{bf16_to_f32, f16_to_f32};
 use base64::Engine;
 use serde::Serialize;
+use wisp_tensor::half_precision::{bf16, f16};
 use wisp_tensor::{ElementType, NamedTensor, Shape};
 
 /// The maximum number of empty arrays in one output. A tensor with an axis of size 0 has no content,
@@ -114,8 +114,8 @@ pub(crate) fn write_element(text: &mut Vec<u8>, element_type: ElementType, eleme
         ElementType::Int16 => write_json(text, &read!(i16, element)),
         ElementType::Int32 => write_json(text, &read!(i32, element)),
         ElementType::Int64 => write_json(text, &read!(i64, element)),
-        ElementType::Fp16 => write_f32(text, f16_to_f32(read!(u16, element))),
-        ElementType::Bf16 => write_f32(text, bf16_to_f32(read!(u16, element))),
+        ElementType::Fp16 => write_f32(text, read!(f16, element).into()),
+        ElementType::Bf16 => write_f32(text, read!(bf16, element).into()),
         ElementType::Fp32 => write_f32(text, read!(f32, element)),
         ElementType::Fp64 => match non_finite_literal(read!(f64, element)) {
             Some(word) => text.extend_from_slice(word),
@@ -127,21 +127,8 @@ pub(crate) fn write_element(text: &mut Vec<u8>, element_type: ElementType, eleme
 
 /// Returns the bytes of an element as the nearest f64; `None` for BYTES.
 pub(crate) fn number(element_type: ElementType, element: &[u8]) -> Option<f64> {
-    Some(match element_type {
-        ElementType::Bool | ElementType::Uint8 => f64::from(read!(u8, element)),
-        ElementType::Uint16 => f64::from(read!(u16, element)),
-        ElementType::Uint32 => f64::from(read!(u32, element)),
-        ElementType::Uint64 => read!(u64, element) as f64,
-        ElementType::Int8 => f64::from(read!(i8, element)),
-        ElementType::Int16 => f64::from(read!(i16, element)),
-        ElementType::Int32 => f64::from(read!(i32, element)),
-        ElementType::Int64 => read!(i64, element) as f64,
-        ElementType::Fp16 => f64::from(f16_to_f32(read!(u16, element))),
-        ElementType::Bf16 => f64::from(bf16_to_f32(read!(u16, element))),
-        ElementType::Fp32 => f64::from(read!(f32, element)),
-        ElementType::Fp64 => read!(f64, element),
-        ElementType::Bytes => return None,
-    })
+    let is_number = element_type != ElementType::Bytes;
+    is_number.then(|| wisp_tensor::number::number(element_type, element))
 }
 
 /// Writes bytes as a string, or in base64 if they are not UTF-8.

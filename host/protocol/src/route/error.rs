@@ -2,7 +2,7 @@
 
 use crate::error::{ErrorKind, HasErrorKind};
 use crate::target::UnknownTarget;
-use crate::v2;
+use crate::v2::HeaderLengthError;
 use http::Method;
 
 /// The error for a head that matches no call. Lifetime: one request.
@@ -17,11 +17,11 @@ pub enum RouteError {
     #[error("{0} is not supported by this server")]
     NotImplemented(&'static str),
     #[error(transparent)]
-    HeaderLength(#[from] v2::HeaderLengthError),
+    HeaderLength(#[from] HeaderLengthError),
 }
 
 /// Checks that a request uses the only method its route allows; `name` is that method's name.
-pub(crate) fn allow(
+pub(super) fn allow(
     method: &Method,
     allowed: Method,
     name: &'static str,

@@ -1,7 +1,7 @@
 //! Tests of the mapping from request heads to calls.
 
 use super::*;
-use crate::call::{DocsFile, ModelName, Version};
+use crate::call::{ModelName, Selection, Target, Version, VersionChoice};
 use crate::error::{ErrorKind, HasErrorKind, Party};
 use crate::v2::HEADER_LENGTH;
 use anyhow::Context;
@@ -22,11 +22,11 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     headers
 }
 
-fn get(path: &str) -> Result<Call, RouteError> {
+fn get(path: &str) -> Result<RestCall, RouteError> {
     route(&Method::GET, path, &HeaderMap::new())
 }
 
-fn post(path: &str, pairs: &[(&'static str, &str)]) -> Result<Call, RouteError> {
+fn post(path: &str, pairs: &[(&'static str, &str)]) -> Result<RestCall, RouteError> {
     route(&Method::POST, path, &headers(pairs))
 }
 
@@ -42,60 +42,66 @@ fn target(model: &str, version: Option<&str>) -> Target {
 #[test]
 fn each_path_maps_to_its_call() -> anyhow::Result<()> {
     let calls = [
-        ("/v2", Call::ServerMetadata),
-        ("/", Call::KserveLive),
-        ("/openapi.json", Call::OpenApi),
-        ("/docs", Call::Docs(DocsFile::Page)),
-        ("/docs/swagger-ui.css", Call::Docs(DocsFile::Style)),
-        ("/v2/health/live", Call::ServerLive),
-        ("/v2/models", Call::ModelList),
+        ("/v2", RestCall::ServerMetadata),
+        ("/", RestCall::KserveLive),
+        ("/openapi.json", RestCall::OpenApi),
+        ("/docs", RestCall::Docs(DocsFile::Page)),
+        ("/docs/swagger-ui.css", RestCall::Docs(DocsFile::Style)),
+        ("/v2/health/live", RestCall::ServerLive),
+        ("/v2/models", RestCall::ModelList),
         (
             "/v2/models/m/versions/3/config",
-            Call::ModelConfig(target("m", Some("3"))),
+            RestCall::ModelConfig(target("m", Some("3"))),
         ),
-        ("/v2/health/ready", Call::ServerReady),
-        ("/v2/models/m", Call::ModelMetadata(target("m", None))),
+        ("/v2/health/ready", RestCall::ServerReady),
+        ("/v2/models/m", RestCall::ModelMetadata(target("m", None))),
         (
             "/v2/models/m/versions/3",
-            Call::ModelMetadata(target("m", Some("3"))),
+            RestCall::ModelMetadata(target("m", Some("3"))),
         ),
-        ("/v2/models/m/ready", Call::ModelReady(target("m", None))),
+        (
+            "/v2/models/m/ready",
+            RestCall::ModelReady(target("m", None)),
+        ),
         (
             "/v2/models/m/versions/3/ready",
-            Call::ModelReady(target("m", Some("3"))),
+            RestCall::ModelReady(target("m", Some("3"))),
         ),
         // A model may have the name of a path segment.
         (
             "/v2/models/versions",
-            Call::ModelMetadata(target("versions", None)),
+            RestCall::ModelMetadata(target("versions", None)),
         ),
         (
             "/v2/models/ready/ready",
-            Call::ModelReady(target("ready", None)),
+            RestCall::ModelReady(target("ready", None)),
         ),
-        ("/v2/models/stats", Call::AllStatistics),
+        ("/v2/models/stats", RestCall::AllStatistics),
         (
             "/v2/models/m/stats",
-            Call::ModelStatistics(target("m", None)),
+            RestCall::ModelStatistics(target("m", None)),
         ),
         (
             "/v2/models/stats/versions/3/stats",
-            Call::ModelStatistics(target("stats", Some("3"))),
+            RestCall::ModelStatistics(target("stats", Some("3"))),
         ),
         (
             "/v2/models/stats/ready",
-            Call::ModelReady(target("stats", None)),
+            RestCall::ModelReady(target("stats", None)),
         ),
         // Percent escapes are decoded once.
         (
             "/v2/models/a%2Db%2e1",
-            Call::ModelMetadata(target("a-b.1", None)),
+            RestCall::ModelMetadata(target("a-b.1", None)),
         ),
     ];
     for (path, call) in calls {
         assert_eq!(get(path).context(path)?, call, "{path}");
     }
-    assert_eq!(post("/v2/repository/index", &[])?, Call::RepositoryIndex);
+    assert_eq!(
+        post("/v2/repository/index", &[])?,
+        RestCall::RepositoryIndex
+    );
     for (path, version) in [
         ("/v2/models/m/infer", None),
         (
@@ -103,7 +109,7 @@ fn each_path_maps_to_its_call() -> anyhow::Result<()> {
             Some("18446744073709551615"),
         ),
     ] {
-        let Call::Infer(call) = post(path, &[])? else {
+        let RestCall::Infer(call) = post(path, &[])? else {
             anyhow::bail!("{path} is no inference");
         };
         assert_eq!(call.selection, Selection::Named(target("m", version)));
@@ -281,8 +287,8 @@ fn an_error_repeats_only_the_beginning_of_a_name() {
 fn models_are_loaded_and_unloaded_by_name() -> anyhow::Result<()> {
     let model = target("m", None).model;
     for (verb, call) in [
-        ("load", Call::RepositoryLoad(model.clone())),
-        ("unload", Call::RepositoryUnload(model)),
+        ("load", RestCall::RepositoryLoad(model.clone())),
+        ("unload", RestCall::RepositoryUnload(model)),
     ] {
         let path = format!("/v2/repository/models/m/{verb}");
         assert_eq!(post(&path, &[])?, call);

@@ -2,9 +2,9 @@
 //!
 //! If TF Serving and KServe V1 share a path, one object has the keys of both.
 
+use super::names::{data_type, state};
 use crate::call::{IndexEntry, ModelDescription, ModelName, VersionState};
 use crate::encoded_response::document;
-use crate::grpc::tfs::{data_type, state};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -160,7 +160,7 @@ impl<'a> StatusOfVersion<'a> {
         };
         Some(StatusOfVersion {
             version: entry.version?.to_string(),
-            state: state.as_str_name(),
+            state,
             status: StatusError {
                 error_code,
                 error_message,
@@ -182,7 +182,7 @@ impl<'a> Tensor<'a> {
             name: "",
         });
         Tensor {
-            dtype: data_type(spec.element_type).as_str_name(),
+            dtype: data_type(spec.element_type),
             tensor_shape: TensorShape {
                 dim: dim.collect(),
                 unknown_rank: false,

@@ -1,4 +1,4 @@
-//! Tests of whole bodies through the codec. The submodules have their own tests.
+//! Tests of whole bodies through decoder and encoder. The submodules have their own tests.
 
 mod example;
 mod identity;

@@ -5,9 +5,8 @@
 
 use crate::call::ModelDescription;
 use crate::encoded_response::document;
-use crate::grpc::message::inference::DataType;
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use wisp_tensor::{ElementType, TensorSpec};
 
 /// The configuration of a model, with Triton's member names.
@@ -24,8 +23,7 @@ pub(crate) struct Config<'a> {
 #[derive(Serialize)]
 pub(crate) struct Tensor<'a> {
     pub(crate) name: &'a str,
-    #[serde(serialize_with = "as_name")]
-    pub(crate) data_type: DataType,
+    pub(crate) data_type: &'static str,
     pub(crate) dims: Vec<i64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) optional: bool,
@@ -68,27 +66,24 @@ impl<'a> Tensor<'a> {
     }
 }
 
-fn data_type(element_type: ElementType) -> DataType {
+/// Returns the name of an element type in a model configuration.
+fn data_type(element_type: ElementType) -> &'static str {
     match element_type {
-        ElementType::Bool => DataType::TypeBool,
-        ElementType::Uint8 => DataType::TypeUint8,
-        ElementType::Uint16 => DataType::TypeUint16,
-        ElementType::Uint32 => DataType::TypeUint32,
-        ElementType::Uint64 => DataType::TypeUint64,
-        ElementType::Int8 => DataType::TypeInt8,
-        ElementType::Int16 => DataType::TypeInt16,
-        ElementType::Int32 => DataType::TypeInt32,
-        ElementType::Int64 => DataType::TypeInt64,
-        ElementType::Fp16 => DataType::TypeFp16,
-        ElementType::Bf16 => DataType::TypeBf16,
-        ElementType::Fp32 => DataType::TypeFp32,
-        ElementType::Fp64 => DataType::TypeFp64,
-        ElementType::Bytes => DataType::TypeString,
+        ElementType::Bool => "TYPE_BOOL",
+        ElementType::Uint8 => "TYPE_UINT8",
+        ElementType::Uint16 => "TYPE_UINT16",
+        ElementType::Uint32 => "TYPE_UINT32",
+        ElementType::Uint64 => "TYPE_UINT64",
+        ElementType::Int8 => "TYPE_INT8",
+        ElementType::Int16 => "TYPE_INT16",
+        ElementType::Int32 => "TYPE_INT32",
+        ElementType::Int64 => "TYPE_INT64",
+        ElementType::Fp16 => "TYPE_FP16",
+        ElementType::Bf16 => "TYPE_BF16",
+        ElementType::Fp32 => "TYPE_FP32",
+        ElementType::Fp64 => "TYPE_FP64",
+        ElementType::Bytes => "TYPE_STRING",
     }
-}
-
-fn as_name<S: Serializer>(data_type: &DataType, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(data_type.as_str_name())
 }
 
 #[cfg(test)]

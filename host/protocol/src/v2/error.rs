@@ -4,6 +4,7 @@
 //! change that the client has to make; nothing internal.
 
 use crate::classification::{ClassRequestError, ClassesError};
+use crate::element_description::describe;
 use crate::error::{ErrorKind, HasErrorKind};
 use crate::quoted::Quoted;
 use std::fmt;
@@ -73,7 +74,7 @@ pub(super) enum InputError {
     TwoContents,
     #[error("{0} has no JSON form, send it as binary data")]
     NoJsonForm(ElementType),
-    #[error("element {position} of `data` is not {}", expected(*element_type))]
+    #[error("element {position} of `data` is not {}", describe(*element_type))]
     Element {
         position: usize,
         element_type: ElementType,
@@ -181,25 +182,5 @@ impl fmt::Display for ElementCount {
             ElementCount::Exactly(count) => count.fmt(f),
             ElementCount::More => f.write_str("more"),
         }
-    }
-}
-
-/// Returns a description of an element of this type in JSON.
-fn expected(element_type: ElementType) -> &'static str {
-    match element_type {
-        ElementType::Bool => "true or false",
-        ElementType::Uint8 => "an integer from 0 to 255",
-        ElementType::Uint16 => "an integer from 0 to 65535",
-        ElementType::Uint32 => "an integer from 0 to 4294967295",
-        ElementType::Uint64 => "an integer from 0 to 18446744073709551615",
-        ElementType::Int8 => "an integer from -128 to 127",
-        ElementType::Int16 => "an integer from -32768 to 32767",
-        ElementType::Int32 => "an integer from -2147483648 to 2147483647",
-        ElementType::Int64 => "an integer from -9223372036854775808 to 9223372036854775807",
-        ElementType::Fp16 => "a number within the range of FP16",
-        ElementType::Bf16 => "a number within the range of BF16",
-        ElementType::Fp32 => "a number within the range of FP32",
-        ElementType::Fp64 => "a number within the range of FP64",
-        ElementType::Bytes => "a string of valid Unicode",
     }
 }

@@ -7,6 +7,7 @@
 mod member;
 
 use super::error::{DecodeError, InputError};
+use super::limits::{MAX_ID_BYTES, MAX_NAME_BYTES};
 use super::response::{OutputForm, V2Encoder};
 use super::{binary, json};
 use crate::array_extraction::ArrayExtraction;
@@ -15,16 +16,8 @@ use crate::classification::TopClasses;
 use crate::quoted::Quoted;
 use bytes::Bytes;
 use member::{ClassCount, Input, Object, Output, OutputParameters, Request};
-pub(crate) use member::{MAX_PARAMETERS, MAX_TENSORS, is_reserved};
 use serde::Deserialize;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError};
-
-/// The maximum length of the name of an input, output or parameter: more than any model needs, and
-/// short enough to pass on.
-pub(crate) const MAX_NAME_BYTES: usize = 1024;
-
-/// The maximum length of the id of a request, which its response repeats.
-pub(crate) const MAX_ID_BYTES: usize = 1024;
 
 /// Decodes a request from `text`, the JSON of the body, and `rest`, the bytes after it.
 pub(super) fn decode(

@@ -1,4 +1,4 @@
-//! Tests of whole bodies through the codec. The submodules have their own tests.
+//! Tests of whole bodies through decoder and encoder. The submodules have their own tests.
 
 mod binary;
 mod identity;
@@ -27,7 +27,7 @@ fn model(inputs: Vec<TensorSpec>, max_batch_size: u32) -> ModelDescription {
     }
 }
 
-/// Returns a model of two inputs. The codec does not check names and types against it.
+/// Returns a model of two inputs. The decoder does not check names and types against it.
 fn two_inputs() -> ModelDescription {
     model(fixture::wine().signature.inputs, 0)
 }

@@ -5,15 +5,20 @@
 //! without further code: a repeated field has at most [`MAX_OBJECTS`] elements, unless a table below
 //! lists it as content of tensors or rows, which is limited by the size of the decoded message.
 
-use crate::grpc::FILE_DESCRIPTOR_SET;
+use crate::grpc::message::FILE_DESCRIPTOR_SET;
 use crate::grpc::predict::MAX_ROWS;
-use crate::v2::request::{MAX_PARAMETERS, MAX_TENSORS};
+use crate::v2::limits::{MAX_PARAMETERS, MAX_TENSORS};
 use prost::{Message, Name};
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use wisp_tensor::shape::MAX_RANK;
+
+/// The wire types of numbers.
+pub(super) const VARINT: u64 = 0;
+pub(super) const FIXED64: u64 = 1;
+pub(super) const FIXED32: u64 = 5;
 
 /// The maximum number of repeated fields in one message.
 pub(super) const MAX_COUNTED: usize = 16;
@@ -318,15 +323,9 @@ fn kind(message: &str, r#type: Type, inner: Option<usize>) -> Kind {
         // prost's own types copy their bytes.
         (Type::Bytes, None) if message.starts_with("google.") => Kind::Text,
         (Type::Bytes, None) => Kind::Bytes,
-        (Type::Double | Type::Fixed64 | Type::Sfixed64, None) => Kind::Number {
-            wire: super::FIXED64,
-        },
-        (Type::Float | Type::Fixed32 | Type::Sfixed32, None) => Kind::Number {
-            wire: super::FIXED32,
-        },
-        _ => Kind::Number {
-            wire: super::VARINT,
-        },
+        (Type::Double | Type::Fixed64 | Type::Sfixed64, None) => Kind::Number { wire: FIXED64 },
+        (Type::Float | Type::Fixed32 | Type::Sfixed32, None) => Kind::Number { wire: FIXED32 },
+        _ => Kind::Number { wire: VARINT },
     }
 }
 

@@ -76,7 +76,7 @@ pub fn model_status(versions: &[IndexEntry]) -> GetModelStatusResponse {
 }
 
 /// Returns TensorFlow Serving's state, and the reason why a version cannot be served.
-pub(crate) fn state(state: &VersionState) -> (State, Option<&str>) {
+fn state(state: &VersionState) -> (State, Option<&str>) {
     match state {
         VersionState::Loading => (State::Loading, None),
         VersionState::Ready => (State::Available, None),
@@ -101,4 +101,29 @@ fn tensor(spec: &TensorSpec) -> (String, TensorInfo) {
         encoding: Some(Encoding::Name(spec.name.clone())),
     };
     (spec.name.clone(), entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tfs::names;
+    use wisp_tensor::ElementType;
+
+    #[test]
+    fn names_equal_those_over_rest() {
+        for element_type in ElementType::ALL {
+            let name = data_type(element_type).as_str_name();
+            assert_eq!(name, names::data_type(element_type));
+        }
+        for version in [
+            VersionState::Loading,
+            VersionState::Ready,
+            VersionState::Unloading,
+            VersionState::Unloaded,
+            VersionState::Failed("broken".to_owned()),
+        ] {
+            let (state, reason) = state(&version);
+            assert_eq!((state.as_str_name(), reason), names::state(&version));
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::grpc::message::tensorflow::TensorProto;
 use crate::grpc::message::tensorflow::serving::{PredictRequest, PredictResponse};
 use crate::grpc::message_size;
 use crate::quoted::Quoted;
-use crate::v2::request::MAX_NAME_BYTES;
+use crate::v2::limits::MAX_NAME_BYTES;
 use prost::Message;
 use std::collections::BTreeMap;
 use wisp_tensor::NamedTensor;

@@ -77,7 +77,7 @@ pub(super) fn encode(tensor: Tensor) -> TensorProto {
 }
 
 /// Returns TensorFlow's datatype for an element type.
-pub(crate) fn data_type(element_type: ElementType) -> DataType {
+pub(super) fn data_type(element_type: ElementType) -> DataType {
     match element_type {
         ElementType::Bool => DataType::DtBool,
         ElementType::Uint8 => DataType::DtUint8,

@@ -1,7 +1,9 @@
 //! A model's configuration as a message; `v2::config` determines its contents.
 
 use crate::call::ModelDescription;
-use crate::grpc::message::inference::{ModelConfig, ModelConfigResponse, ModelInput, ModelOutput};
+use crate::grpc::message::inference::{
+    DataType, ModelConfig, ModelConfigResponse, ModelInput, ModelOutput,
+};
 use crate::v2::config::{Config, Tensor};
 
 /// Returns the configuration of a model.
@@ -16,7 +18,7 @@ pub fn model_config(model: &ModelDescription) -> ModelConfigResponse {
         } = tensor;
         ModelInput {
             name: name.to_owned(),
-            data_type: data_type.into(),
+            data_type: number(data_type),
             dims,
             optional,
             ..ModelInput::default()
@@ -24,7 +26,7 @@ pub fn model_config(model: &ModelDescription) -> ModelConfigResponse {
     });
     let outputs = config.output.into_iter().map(|tensor| ModelOutput {
         name: tensor.name.to_owned(),
-        data_type: tensor.data_type.into(),
+        data_type: number(tensor.data_type),
         dims: tensor.dims,
         ..ModelOutput::default()
     });
@@ -38,5 +40,26 @@ pub fn model_config(model: &ModelDescription) -> ModelConfigResponse {
             output: outputs.collect(),
             ..ModelConfig::default()
         }),
+    }
+}
+
+/// Returns the number of the datatype with this name.
+fn number(data_type: &str) -> i32 {
+    DataType::from_str_name(data_type).map_or(0, i32::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{model, spec};
+    use wisp_tensor::ElementType;
+
+    #[test]
+    fn every_element_type_has_a_number() {
+        let inputs = ElementType::ALL.map(|element_type| spec("x", element_type, &[-1]));
+        let response = model_config(&model(inputs.into(), Vec::new()));
+        let inputs = response.config.map(|config| config.input).unwrap();
+        assert_eq!(inputs.len(), ElementType::ALL.len());
+        assert!(inputs.iter().all(|input| input.data_type != 0));
     }
 }

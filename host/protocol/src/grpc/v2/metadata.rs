@@ -9,8 +9,9 @@ use crate::grpc::message::inference::{
     ModelMetadataResponse, ModelReadyResponse, RepositoryIndexRequest, RepositoryIndexResponse,
     ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse,
 };
+use crate::v2::IndexFilter;
 use crate::v2::index as names;
-use crate::v2::{EXTENSIONS, IndexFilter};
+use crate::v2::metadata::EXTENSIONS;
 use std::collections::BTreeMap;
 use wisp_tensor::TensorSpec;
 

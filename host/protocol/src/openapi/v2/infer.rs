@@ -4,7 +4,8 @@ use crate::call::ModelDescription;
 use crate::classification::is_ranked;
 use crate::openapi::element::{Notation, element, flat_or_nested, input_shape, output_shape};
 use crate::openapi::operation::{Document, INFERENCE, Operation, reference};
-use crate::openapi::{Served, error_response, example, schema_name};
+use crate::openapi::served::{Served, schema_name};
+use crate::openapi::{error_response, example};
 use serde_json::{Value, json};
 use wisp_tensor::{ElementType, TensorSpec};
 

@@ -7,11 +7,11 @@ use wisp_tensor::{ElementType, NamedTensor, Tensor};
 
 /// The elements of a tensor that has a JSON form.
 #[derive(Debug)]
-pub(in crate::v2) struct Elements<'a>(&'a Tensor);
+pub(crate) struct Elements<'a>(&'a Tensor);
 
 impl<'a> Elements<'a> {
     /// Returns the elements of `output`, or an error if any of them has no JSON form.
-    pub(in crate::v2) fn new(output: &'a NamedTensor) -> Result<Elements<'a>, EncodeError> {
+    pub(crate) fn new(output: &'a NamedTensor) -> Result<Elements<'a>, EncodeError> {
         let NamedTensor { name, tensor } = output;
         let output = || name.clone();
         let content = tensor.content();
@@ -39,7 +39,7 @@ impl<'a> Elements<'a> {
     }
 
     /// Returns an estimate of the bytes of JSON text for the elements.
-    pub(in crate::v2) fn text_size(&self) -> usize {
+    pub(crate) fn text_size(&self) -> usize {
         self.0.content().len().saturating_mul(3)
     }
 }

@@ -13,15 +13,8 @@ use std::marker::PhantomData;
 use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::{Parameter, ParameterValue};
 
-use super::MAX_NAME_BYTES;
 use crate::quoted::Quoted;
-
-/// The maximum number of inputs or of outputs in one request. Models in use have a few hundred at most.
-pub(crate) const MAX_TENSORS: usize = 1024;
-
-/// The maximum number of parameters in one request, which are settings, not content. Reserved ones
-/// do not count.
-pub(crate) const MAX_PARAMETERS: usize = 256;
+use crate::v2::limits::{MAX_NAME_BYTES, MAX_PARAMETERS, MAX_TENSORS, is_reserved};
 
 #[derive(Deserialize)]
 pub(super) struct Request<'a> {
@@ -74,7 +67,7 @@ pub(super) struct OutputParameters {
 }
 
 /// A `T` that must be written as a JSON object.
-pub(in crate::v2) struct Object<T>(pub(in crate::v2) T);
+pub(crate) struct Object<T>(pub(crate) T);
 
 /// A JSON array of at most [`MAX_TENSORS`] objects.
 pub(super) struct Objects<T>(pub(super) Vec<T>);
@@ -281,20 +274,6 @@ fn repeated<E: Error>(name: &str) -> E {
         "parameter {} is given twice",
         Quoted::new(name)
     ))
-}
-
-/// Returns whether the protocol, as implemented by Triton, defines this parameter. Reserved
-/// parameters are not passed to handlers; those listed here are accepted and have no effect.
-pub(crate) fn is_reserved(name: &str) -> bool {
-    let known = [
-        "sequence_id",
-        "sequence_start",
-        "sequence_end",
-        "priority",
-        "timeout",
-        "headers",
-    ];
-    known.contains(&name) || name.starts_with("triton_")
 }
 
 /// Reads the value of the parameter with this name, which error messages contain.

@@ -3,35 +3,25 @@
 //! As in TF Serving, keywords are case-insensitive, and a name extends to the next `/` or `:`, with its
 //! percent escapes decoded once. `/versions/0`, which ovmsclient sends, is the default version.
 
-use super::{TfsDecoder, Verb};
-use crate::call::{Target, VersionChoice};
-use crate::route::{RouteError, allow};
+use super::call::RestCall;
+use super::error::{RouteError, allow};
+use crate::call::{InferCall, Selection, Target, VersionChoice};
+use crate::rest::RestDecoder;
 use crate::target::{decoded, labelled, model, numbered};
+use crate::tfs::{TfsDecoder, Verb};
 use http::Method;
 
-/// A request of this protocol, identified by its method and path. Lifetime: one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Route {
-    /// The list of models.
-    List,
-    /// The state of a model: TF Serving's status and KServe V1's readiness.
-    Status(Target),
-    /// The inputs and outputs of a model.
-    Metadata(Target),
-    Infer(Target, TfsDecoder),
-}
-
-/// Returns the route of a request with this method and path, without its `/v1` and its query.
-pub(crate) fn route(method: &Method, path_after_v1: &str) -> Result<Route, RouteError> {
-    let route = find(path_after_v1)?;
-    match route {
-        Route::Infer(..) => allow(method, Method::POST, "POST")?,
-        Route::List | Route::Status(_) | Route::Metadata(_) => allow(method, Method::GET, "GET")?,
+/// Returns the call for a request with this method and path, without its `/v1` and its query.
+pub(super) fn route(method: &Method, path_after_v1: &str) -> Result<RestCall, RouteError> {
+    let call = find(path_after_v1)?;
+    match call {
+        RestCall::Infer(_) => allow(method, Method::POST, "POST")?,
+        _ => allow(method, Method::GET, "GET")?,
     }
-    Ok(route)
+    Ok(call)
 }
 
-fn find(path: &str) -> Result<Route, RouteError> {
+fn find(path: &str) -> Result<RestCall, RouteError> {
     let (path, verb) = match path.split_once(':') {
         Some((path, verb)) => (path, Some(verb_of(verb)?)),
         None => (path, None),
@@ -46,7 +36,7 @@ fn find(path: &str) -> Result<Route, RouteError> {
         return Err(RouteError::UnknownRoute);
     }
     let (model, rest) = match *rest {
-        [] | [""] if verb.is_none() => return Ok(Route::List),
+        [] | [""] if verb.is_none() => return Ok(RestCall::TfsModelList),
         [model, ref rest @ ..] if !model.is_empty() => (model, rest),
         _ => return Err(RouteError::UnknownRoute),
     };
@@ -56,10 +46,13 @@ fn find(path: &str) -> Result<Route, RouteError> {
     };
     let target = |choice| target(model, choice);
     match (verb, rest) {
-        (Some(verb), []) => Ok(Route::Infer(target(choice)?, TfsDecoder::new(verb))),
-        (None, []) => Ok(Route::Status(target(choice)?)),
+        (Some(verb), []) => Ok(RestCall::Infer(InferCall {
+            selection: Selection::Named(target(choice)?),
+            decoder: RestDecoder::Tfs(TfsDecoder::new(verb)),
+        })),
+        (None, []) => Ok(RestCall::TfsModelStatus(target(choice)?)),
         (None, [last]) if last.eq_ignore_ascii_case("metadata") => {
-            Ok(Route::Metadata(target(choice)?))
+            Ok(RestCall::TfsModelMetadata(target(choice)?))
         }
         _ => Err(RouteError::UnknownRoute),
     }

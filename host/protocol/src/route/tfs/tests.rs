@@ -3,11 +3,6 @@
 use super::*;
 use crate::call::{ModelName, Version, VersionLabel};
 use crate::error::{ErrorKind, HasErrorKind};
-use crate::route::RouteError;
-
-fn route(method: &Method, path: &str) -> Result<Route, RouteError> {
-    Ok(super::route(method, path)?)
-}
 
 fn target(version: VersionChoice) -> Target {
     Target {
@@ -26,37 +21,42 @@ fn label(text: &str) -> VersionChoice {
 
 #[test]
 fn each_path_maps_to_its_call() -> anyhow::Result<()> {
-    let infer = |version, verb| Route::Infer(target(version), TfsDecoder::new(verb));
+    let infer = |version, verb| {
+        RestCall::Infer(InferCall {
+            selection: Selection::Named(target(version)),
+            decoder: RestDecoder::Tfs(TfsDecoder::new(verb)),
+        })
+    };
     let get = [
-        ("/models", Route::List),
-        ("/models/", Route::List),
+        ("/models", RestCall::TfsModelList),
+        ("/models/", RestCall::TfsModelList),
         (
             "/Models/half",
-            Route::Status(target(VersionChoice::Default)),
+            RestCall::TfsModelStatus(target(VersionChoice::Default)),
         ),
         (
             "/models/half/versions/3",
-            Route::Status(target(number("3"))),
+            RestCall::TfsModelStatus(target(number("3"))),
         ),
         (
             "/models/half/Versions/0",
-            Route::Status(target(VersionChoice::Default)),
+            RestCall::TfsModelStatus(target(VersionChoice::Default)),
         ),
         (
             "/models/half/labels/canary",
-            Route::Status(target(label("canary"))),
+            RestCall::TfsModelStatus(target(label("canary"))),
         ),
         (
             "/models/half/metadata",
-            Route::Metadata(target(VersionChoice::Default)),
+            RestCall::TfsModelMetadata(target(VersionChoice::Default)),
         ),
         (
             "/models/half/versions/3/METADATA",
-            Route::Metadata(target(number("3"))),
+            RestCall::TfsModelMetadata(target(number("3"))),
         ),
         (
             "/models/h%61lf/labels/canary/metadata",
-            Route::Metadata(target(label("canary"))),
+            RestCall::TfsModelMetadata(target(label("canary"))),
         ),
     ];
     let post = [

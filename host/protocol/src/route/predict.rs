@@ -1,29 +1,23 @@
 //! Routing of the paths of the predict API, before the body is read.
 
-use super::{PredictDecoder, Verb};
-use crate::call::ModelName;
-use crate::route::{RouteError, allow};
+use super::call::RestCall;
+use super::error::{RouteError, allow};
+use crate::call::{InferCall, Selection, Target, VersionChoice};
+use crate::predict::{PredictDecoder, Verb};
+use crate::rest::RestDecoder;
 use crate::target::{self, decoded};
 use http::Method;
 
-/// A request of the predict API, identified by its method and path. Lifetime: one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Route {
-    /// A health check.
-    Health,
-    /// An inference. `None` selects the only model that is served.
-    Infer(Option<ModelName>, PredictDecoder),
-}
-
-/// Returns the route of a request with this method and path, without its query.
-pub(crate) fn route(method: &Method, uri_path: &str) -> Result<Route, RouteError> {
+/// Returns the call for a request with this method and path, without its query. A path without a model
+/// selects the only model that is served.
+pub(super) fn route(method: &Method, uri_path: &str) -> Result<RestCall, RouteError> {
     // No route has more than two segments. In a longer path, the rest stays joined, and no route
     // matches.
     let segments: Vec<&str> = uri_path.splitn(4, '/').collect();
     let (verb, model) = match segments[..] {
         ["", "health"] => {
             allow(method, Method::GET, "GET")?;
-            return Ok(Route::Health);
+            return Ok(RestCall::Health);
         }
         ["", "predict", ref model @ ..] => (Verb::Predict, model),
         ["", "batch_predict", ref model @ ..] => (Verb::BatchPredict, model),
@@ -35,29 +29,34 @@ pub(crate) fn route(method: &Method, uri_path: &str) -> Result<Route, RouteError
         _ => return Err(RouteError::UnknownRoute),
     };
     allow(method, Method::POST, "POST")?;
-    let model = model
-        .map(|name| target::model(&decoded(name)))
-        .transpose()?;
-    Ok(Route::Infer(model, PredictDecoder::new(verb)))
+    let selection = match model {
+        None => Selection::OnlyModel,
+        Some(name) => Selection::Named(Target {
+            model: target::model(&decoded(name))?,
+            version: VersionChoice::Default,
+        }),
+    };
+    let decoder = RestDecoder::Predict(PredictDecoder::new(verb));
+    Ok(RestCall::Infer(InferCall { selection, decoder }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::ModelName;
     use crate::error::{ErrorKind, HasErrorKind};
-    use crate::route::RouteError;
-
-    fn route(method: &Method, path: &str) -> Result<Route, RouteError> {
-        Ok(super::route(method, path)?)
-    }
 
     #[test]
     fn a_path_may_omit_the_model() -> anyhow::Result<()> {
         let infer = |model: Option<&str>, verb| {
-            Route::Infer(
-                model.map(|m| ModelName::new(m).unwrap()),
-                PredictDecoder::new(verb),
-            )
+            let selection = model.map_or(Selection::OnlyModel, |name| {
+                Selection::Named(Target {
+                    model: ModelName::new(name).unwrap(),
+                    version: VersionChoice::Default,
+                })
+            });
+            let decoder = RestDecoder::Predict(PredictDecoder::new(verb));
+            RestCall::Infer(InferCall { selection, decoder })
         };
         let cases = [
             ("/predict", infer(None, Verb::Predict)),
@@ -75,7 +74,7 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::MethodNotAllowed, "{path}");
             assert_eq!(error.allow(), Some("POST"));
         }
-        assert_eq!(route(&Method::GET, "/health")?, Route::Health);
+        assert_eq!(route(&Method::GET, "/health")?, RestCall::Health);
         assert_eq!(
             route(&Method::POST, "/health").unwrap_err().allow(),
             Some("GET")

@@ -1,0 +1,52 @@
+//! The calls that the head of a REST request can make.
+
+use crate::call::{InferCall, ModelName, Target};
+use crate::rest::RestDecoder;
+
+/// A REST request, as far as its head determines it. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestCall {
+    /// The liveness check of the process.
+    ServerLive,
+    /// The readiness check: whether the process accepts inference requests.
+    ServerReady,
+    ServerMetadata,
+    /// The models of the repository and their states.
+    RepositoryIndex,
+    RepositoryLoad(ModelName),
+    RepositoryUnload(ModelName),
+    /// The names of the models.
+    ModelList,
+    /// A model's configuration in Triton's format.
+    ModelConfig(Target),
+    ModelReady(Target),
+    ModelMetadata(Target),
+    /// The statistics of one version of a model, or of all its versions that accept calls.
+    ModelStatistics(Target),
+    /// The statistics of every version of every model.
+    AllStatistics,
+    /// The OpenAPI document for the served models.
+    OpenApi,
+    Docs(DocsFile),
+    /// The liveness check of the predict API.
+    Health,
+    /// The liveness check of KServe V1.
+    KserveLive,
+    /// The names of the models, for KServe V1 and for clients of OpenAI's model list.
+    TfsModelList,
+    /// The states of a model's versions for TF Serving, and the model's readiness for KServe V1.
+    TfsModelStatus(Target),
+    TfsModelMetadata(Target),
+    Infer(InferCall<RestDecoder>),
+}
+
+/// A file of the page that displays the OpenAPI document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocsFile {
+    Page,
+    /// The script that starts the viewer; the page has no inline script.
+    Initializer,
+    Script,
+    Style,
+    Icon,
+}

@@ -1,0 +1,123 @@
+//! Routing of the paths below `/v2`, before the body is read.
+//!
+//! The parts of the protocol that Wisp does not implement have an error of their own, so that a client reads
+//! "not supported" instead of searching for a typo.
+
+use super::call::RestCall;
+use super::error::{RouteError, allow};
+use crate::call::{InferCall, Selection, Target, VersionChoice};
+use crate::rest::RestDecoder;
+use crate::target::{decoded, model, numbered};
+use crate::v2::V2Decoder;
+use http::{HeaderMap, Method};
+
+/// Returns the call for a request with this method, path (without its `/v2`) and headers.
+pub(super) fn route(
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<RestCall, RouteError> {
+    // No route has more than seven segments; a longer path stays joined in the eighth and matches
+    // nothing.
+    let segments: Vec<&str> = path.splitn(8, '/').collect();
+    let call = match segments[..] {
+        [""] => RestCall::ServerMetadata,
+        ["", "health", "live"] => RestCall::ServerLive,
+        ["", "health", "ready"] => RestCall::ServerReady,
+        ["", "repository", "index"] => {
+            allow(method, Method::POST, "POST")?;
+            return Ok(RestCall::RepositoryIndex);
+        }
+        [
+            "",
+            "repository",
+            "models",
+            model,
+            verb @ ("load" | "unload"),
+        ] => {
+            allow(method, Method::POST, "POST")?;
+            let model = target(model, None)?.model;
+            return Ok(match verb {
+                "load" => RestCall::RepositoryLoad(model),
+                _ => RestCall::RepositoryUnload(model),
+            });
+        }
+        ["", "models"] => RestCall::ModelList,
+        ["", "models", model, ref rest @ ..] => return model_call(method, headers, (model, rest)),
+        _ => return Err(unsupported_route(&segments)),
+    };
+    allow(method, Method::GET, "GET")?;
+    Ok(call)
+}
+
+fn model_call(
+    method: &Method,
+    headers: &HeaderMap,
+    (model, rest): (&str, &[&str]),
+) -> Result<RestCall, RouteError> {
+    let (version, verb) = match *rest {
+        ["versions", version, ref verb @ ..] => (Some(version), verb),
+        ref verb => (None, verb),
+    };
+    match *verb {
+        // `/v2/models/stats` covers all models, as in Triton.
+        [] if model == "stats" && version.is_none() => {
+            allow(method, Method::GET, "GET")?;
+            Ok(RestCall::AllStatistics)
+        }
+        [] => {
+            allow(method, Method::GET, "GET")?;
+            Ok(RestCall::ModelMetadata(target(model, version)?))
+        }
+        ["ready"] => {
+            allow(method, Method::GET, "GET")?;
+            Ok(RestCall::ModelReady(target(model, version)?))
+        }
+        ["infer"] => {
+            allow(method, Method::POST, "POST")?;
+            let target = target(model, version)?;
+            let decoder = RestDecoder::V2(V2Decoder::from_headers(headers)?);
+            let selection = Selection::Named(target);
+            Ok(RestCall::Infer(InferCall { selection, decoder }))
+        }
+        ["config"] => {
+            allow(method, Method::GET, "GET")?;
+            Ok(RestCall::ModelConfig(target(model, version)?))
+        }
+        ["stats"] => {
+            allow(method, Method::GET, "GET")?;
+            Ok(RestCall::ModelStatistics(target(model, version)?))
+        }
+        ["trace", "setting"] => Err(RouteError::NotImplemented("tracing")),
+        ["generate" | "generate_stream"] => Err(RouteError::NotImplemented("generation")),
+        _ => Err(RouteError::UnknownRoute),
+    }
+}
+
+/// Returns the error for an unmatched path: a part of the protocol that is not implemented, or an unknown
+/// route.
+fn unsupported_route(segments: &[&str]) -> RouteError {
+    match *segments {
+        ["", "systemsharedmemory" | "cudasharedmemory", ..] => {
+            RouteError::NotImplemented("shared memory")
+        }
+        ["", "repository", _, "index"] | ["", "repository", _, "models", _, "load" | "unload"] => {
+            RouteError::NotImplemented("a repository's name")
+        }
+        ["", "logging"] => RouteError::NotImplemented("the logging extension"),
+        ["", "trace", "setting"] => RouteError::NotImplemented("tracing"),
+        _ => RouteError::UnknownRoute,
+    }
+}
+
+/// Parses the model and version of a path.
+fn target(name: &str, version: Option<&str>) -> Result<Target, RouteError> {
+    let model = model(&decoded(name))?;
+    Ok(match version {
+        None => Target {
+            model,
+            version: VersionChoice::Default,
+        },
+        Some(number) => numbered(model, number)?,
+    })
+}
