@@ -18,7 +18,7 @@ const UNSAFE_FILES: [&str; 2] = [
 ];
 
 /// Foreign crates, and the paths below `host/` in which their types may appear.
-const ROOMS: [(&str, &[&str]); 37] = [
+const ROOMS: [(&str, &[&str]); 38] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("socket2", &["server"]),
@@ -50,6 +50,7 @@ const ROOMS: [(&str, &[&str]); 37] = [
     ("wasmparser", &["sandbox", "cli"]),
     ("wit_component", &["cli"]),
     ("ureq", &["cli/src/backend"]),
+    ("url", &["cli/src/backend", "cli/src/options/backend.rs"]),
     ("indicatif", &["cli/src/backend"]),
     ("sha2", &["cli/src/backend"]),
     ("tract_onnx", &["backend/src/tract", "backend/src/onnx"]),

@@ -20,7 +20,11 @@ const WINE: &str =
 /// Returns a command with a cache directory of its own, independent of the environment.
 fn wisp_with(cache: &TempDir, args: &[&str]) -> Command {
     let mut command = wisp();
-    for variable in ["ORT_DYLIB_PATH", "PIP_INDEX_URL"] {
+    for variable in [
+        "ORT_DYLIB_PATH",
+        "WISP_ONNXRUNTIME_LIBRARY",
+        "PIP_INDEX_URL",
+    ] {
         command.env_remove(variable);
     }
     command.env("NO_PROXY", "127.0.0.1");
@@ -61,7 +65,7 @@ fn infer(cache: &TempDir, model: &Path) -> Command {
 fn an_engine_comes_from_an_index_once_and_then_computes() -> Result<()> {
     let wheel = python::onnxruntime_wheel()?;
     let cache = tempfile::tempdir()?;
-    let index = PackageIndex::start(Form::Links, wheel, std::fs::read(wheel)?)?;
+    let index = PackageIndex::start(Form::RelativeJson, wheel, std::fs::read(wheel)?)?;
     let text = stdout(&run(&mut install_from(&index, &cache))?)?;
     ensure!(
         text.starts_with("installed onnxruntime 1.31.1 in"),
@@ -128,6 +132,12 @@ fn an_index_without_the_file_or_without_the_project_is_named() -> Result<()> {
     let (text, _) = failure(&run(&mut install_from(&index, &cache))?)?;
     ensure!(
         text.contains("does not offer `onnxruntime-1.31.1-"),
+        "{text}"
+    );
+    let html = PackageIndex::start(Form::Html, other, Vec::new())?;
+    let (text, _) = failure(&run(&mut install_from(&html, &cache))?)?;
+    ensure!(
+        text.contains("has responded with text/html") && text.contains("PEP 691"),
         "{text}"
     );
     let mut install = wisp_with(&cache, &["backend", "install", "onnxruntime"]);

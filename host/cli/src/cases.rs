@@ -4,7 +4,7 @@
 //! take their bytes from a `file` in the same directory, and the expectation. This module reads, runs
 //! and compares cases; `check` prints the results.
 
-use crate::run::Runner;
+use crate::local_call::LocalCaller;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -100,7 +100,7 @@ impl Case {
         let mut document = self.request.clone();
         let inputs = document["inputs"]
             .as_array_mut()
-            .context("`request.inputs` is not a list")?;
+            .context("`request.inputs` is not an array")?;
         let mut files = Vec::new();
         for input in inputs.iter_mut() {
             if let Some(path) = self.file_of(input) {
@@ -120,16 +120,16 @@ impl Case {
 
     /// Sends the request to the model and compares the response with the expectation. An error describes
     /// the difference.
-    pub(crate) fn run(&self, runner: &Runner, version: &ModelVersion) -> anyhow::Result<()> {
+    pub(crate) fn run(&self, caller: &LocalCaller, version: &ModelVersion) -> anyhow::Result<()> {
         let model = version.description();
         let request = self.request(model)?;
-        let answer = runner.call(version, request);
-        match (&self.expect.outputs, &self.expect.failure, answer) {
-            (Some(outputs), None, Ok(answer)) => {
+        let response = caller.call(version, request);
+        match (&self.expect.outputs, &self.expect.failure, response) {
+            (Some(outputs), None, Ok(response)) => {
                 let expected = decode_outputs(outputs, model)
                     .context("`expect.outputs` are not valid outputs")?;
                 let tolerance = self.expect.tolerance.unwrap_or(DEFAULT_TOLERANCE);
-                compare(&expected, &answer.outputs, tolerance)
+                compare(&expected, &response.outputs, tolerance)
             }
             (None, Some(party), Err(error)) => {
                 let at_fault = match error.kind().party() {
@@ -146,7 +146,7 @@ impl Case {
                 let wanted = self.expect.message.as_deref().unwrap_or_default();
                 ensure!(
                     text.contains(wanted),
-                    "expected a failure that says `{wanted}`, got: {text}"
+                    "expected a failure whose message contains `{wanted}`, got: {text}"
                 );
                 Ok(())
             }
@@ -201,8 +201,8 @@ fn compare_tensors(expected: &Tensor, actual: &Tensor, tolerance: f64) -> anyhow
         ensure!(
             expected.content() == actual.content(),
             "is {}, expected {}",
-            crate::run::elements_text(actual),
-            crate::run::elements_text(expected)
+            crate::local_call::elements_text(actual),
+            crate::local_call::elements_text(expected)
         );
         return Ok(());
     };

@@ -6,8 +6,8 @@
 use crate::cases;
 use crate::display;
 use crate::loading::{LoadingOptions, expect_model_directory, loader};
+use crate::local_call::LocalCaller;
 use crate::options::CheckArgs;
-use crate::run::Runner;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     })?;
     let mut check = Check {
         loader,
-        runner: Runner::new()?,
+        caller: LocalCaller::new()?,
         out: io::stdout().lock(),
     };
     let mut failures = 0;
@@ -43,10 +43,10 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The loader, the runner and the output of a check.
+/// The loader, the caller and the output of a check.
 struct Check<W> {
     loader: Loader,
-    runner: Runner,
+    caller: LocalCaller,
     out: W,
 }
 
@@ -69,15 +69,12 @@ impl<W: Write> Check<W> {
         self.print_signature(&version)?;
         let cases = cases::load_all(model)?;
         if cases.is_empty() {
-            writeln!(
-                self.out,
-                "  none  there are no golden cases in cases/*.json"
-            )?;
+            writeln!(self.out, "  none  no golden cases in cases/*.json")?;
         }
         let mut failures = 0;
         for case in &cases {
             let name = case.path.file_name().unwrap_or_default().to_string_lossy();
-            match case.run(&self.runner, &version) {
+            match case.run(&self.caller, &version) {
                 Ok(()) => writeln!(self.out, "  ok    {name}  {}", case.about)?,
                 Err(error) => {
                     failures += 1;

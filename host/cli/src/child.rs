@@ -15,11 +15,11 @@ const STACK_BYTES: usize = 2 << 20;
 
 pub(crate) fn run(args: &ChildArgs) -> anyhow::Result<ExitCode> {
     let input = limited_process::begin().context("failed to read the task")?;
-    let answer = match &args.task {
+    let response = match &args.task {
         ChildTask::Compile => aot::compile(&input),
         ChildTask::Probe(args) => probe(args)?,
     };
-    limited_process::finish(&answer).context("failed to answer")?;
+    limited_process::finish(&response).context("failed to write the result")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -28,7 +28,7 @@ fn probe(args: &ProbeArgs) -> anyhow::Result<ChildAnswer> {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
         let loading = thread.spawn_scoped(scope, || load(args))?;
         let loaded = loading.join();
-        loaded.map_err(|_| anyhow::Error::msg("the engine has panicked"))
+        loaded.map_err(|_| anyhow::Error::msg("the backend has panicked"))
     })?;
     Ok(match loaded {
         Ok(()) => ChildAnswer::Result(Vec::new()),

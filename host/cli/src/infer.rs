@@ -2,8 +2,8 @@
 
 use crate::failure::bad_configuration;
 use crate::loading::{LoadingOptions, expect_model_directory, loader};
+use crate::local_call::{LocalCaller, elements_text};
 use crate::options::{InferArgs, InputSource, NamedInput};
-use crate::run::{Runner, elements_text};
 use anyhow::Context;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
         parameters: args.parameter.clone(),
         outputs: args.output.clone(),
     };
-    let response = Runner::new()?.call(&version, request)?;
+    let response = LocalCaller::new()?.call(&version, request)?;
     let mut out = std::io::stdout().lock();
     if args.json {
         // The response format of a request that selects no outputs or encoding.

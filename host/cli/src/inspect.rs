@@ -1,19 +1,18 @@
 //! `wisp inspect`: shows the contents of components and model files.
 //!
-//! `wasm` reads components and core modules, `onnx` reads models (`protobuf` decodes the wire format).
+//! `wasm` reads components and core modules, `onnx` reads models.
 //! Each returns an outline, which is printed as text or as JSON. No code of the file runs, except that
 //! `handler` calls a handler for its signature. `wisp check` tests whether a backend accepts a model.
 
 mod handler;
 mod onnx;
-mod protobuf;
 mod wasm;
 
 use crate::display;
 use crate::failure::bad_configuration;
 use crate::options::InspectArgs;
 use anyhow::Context;
-use handler::Sandbox;
+use handler::HandlerInspection;
 use serde::Serialize;
 use std::fmt;
 use std::io::Write;
@@ -40,12 +39,12 @@ enum Content {
 
 /// Runs the subcommand and prints a paragraph for each file.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
-    let mut sandbox = Sandbox::new(args.cache.cache_dir.as_deref());
+    let mut handlers = HandlerInspection::new(args.cache.cache_dir.as_deref());
     let mut reports = Vec::new();
     for path in &args.files {
         for file in files(path)? {
             let shown = display::path(&file);
-            let report = report(&file, &mut sandbox);
+            let report = report(&file, &mut handlers);
             reports.push(report.with_context(|| format!("failed to inspect `{shown}`"))?);
         }
     }
@@ -77,7 +76,7 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     if files.is_empty() {
         return Err(bad_configuration(format!(
-            "there is no .onnx or .wasm file in `{}`; name a file, or a model's directory",
+            "no .onnx or .wasm file in `{}`; name a file, or a model's directory",
             display::path(&path)
         )));
     }
@@ -104,13 +103,13 @@ fn files_in(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn report(path: &Path, sandbox: &mut Sandbox<'_>) -> anyhow::Result<Report> {
+fn report(path: &Path, handlers: &mut HandlerInspection<'_>) -> anyhow::Result<Report> {
     let content = std::fs::read(path)?;
     let mut report = outline(path, &content)?;
     if let Content::Component(component) = &mut report.content
         && component.is_granted_handler()
     {
-        component.signature = Some(sandbox.signature(&content)?);
+        component.signature = Some(handlers.signature(&content)?);
     }
     Ok(report)
 }
@@ -129,7 +128,7 @@ fn outline(path: &Path, content: &[u8]) -> anyhow::Result<Report> {
             Content::Onnx(onnx::report(content)?)
         } else {
             return Err(bad_configuration(
-                "it is neither WebAssembly (by its first bytes) nor an .onnx file (by its name)",
+                "the file is neither WebAssembly (by its first bytes) nor an .onnx file (by its name)",
             ));
         },
     })

@@ -21,9 +21,9 @@ mod failure;
 mod infer;
 mod inspect;
 mod loading;
+mod local_call;
 mod new;
 mod options;
-mod run;
 mod serve;
 
 use clap::Parser;

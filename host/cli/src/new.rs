@@ -119,7 +119,7 @@ Then, from another terminal in the same directory:
 
   {curl}
 
-README.md says how to put your own model in.
+README.md describes how to use your own model.
 "
     )
 }

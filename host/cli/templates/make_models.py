@@ -93,12 +93,12 @@ def tabular():
     write_json(directory("tabular", "samples") / "request.json", request)
     case("tabular", "one_of_each", "Three parcels, one of each class.", request, {"outputs": outputs, "tolerance": TOLERANCE})
     bad = {"inputs": [tensor("features", "FP32", [1, 4], [35.0, 25.0, 15.0, -1.0])]}
-    about = "A weight that cannot be: the answer names the feature."
+    about = "A negative weight: the error names the feature."
     case("tabular", "negative_weight", about, bad, {"failure": "client", "message": "weight_kg"})
 
 
 def text():
-    """A word counts for or against, or not at all; the handler finds its column by hashing."""
+    """A word is positive, negative or ignored; the handler finds its column by hashing."""
     columns = 512
     good = "good great excellent love loved lovely nice happy wonderful best better fine perfect enjoy enjoyed thanks".split()
     bad = "bad terrible hate hated ugly sad horrible worst worse broken poor angry boring useless wrong".split()
@@ -136,12 +136,12 @@ def text():
     assert all(not weights[column(word)].any() for word in ["the", "train", "leaves", "at", "noon"])
     request = {"inputs": [tensor("text", "BYTES", [1], [neutral])]}
     outputs = [tensor("scores", "FP32", [1, 2], [0.5, 0.5])]
-    about = "A text without any of the words says nothing either way."
+    about = "A text without any of the words has equal scores."
     case("text", "neutral", about, request, {"outputs": outputs, "tolerance": TOLERANCE})
 
 
 def image():
-    """The class is the colour of which there is most."""
+    """The label is the most frequent colour."""
     side = 32
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     sharpness = 8.0

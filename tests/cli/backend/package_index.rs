@@ -6,13 +6,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread::JoinHandle;
 
-/// The form of a project's page.
+/// The format of a project's page.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
-    /// JSON, as from PyPI today.
+    /// JSON with an absolute path to the file.
     Json,
-    /// A page of links, as from older mirrors.
-    Links,
+    /// JSON with a relative path to the file.
+    RelativeJson,
+    /// A page of links in HTML, which is not supported.
+    Html,
 }
 
 /// A running index. It serves until it is dropped.
@@ -95,25 +97,24 @@ impl Offer {
 
     fn page_type(&self) -> &'static str {
         match self.form {
-            Form::Json => "application/vnd.pypi.simple.v1+json",
-            Form::Links => "text/html; charset=utf-8",
+            Form::Json | Form::RelativeJson => "application/vnd.pypi.simple.v1+json",
+            Form::Html => "text/html; charset=utf-8",
         }
     }
 
     fn page(&self) -> String {
         let file = &self.file;
-        match self.form {
-            Form::Json => serde_json::json!({
-                "meta": { "api-version": "1.1" },
-                "name": "onnxruntime",
-                "files": [{ "filename": file, "url": format!("/files/{file}"), "hashes": {} }],
-            })
-            .to_string(),
-            Form::Links => format!(
-                "<!DOCTYPE html><title>Links for onnxruntime</title>\
-                 <a href=\"../../files/{file}#sha256=0&amp;x\" data-requires-python=\"&gt;=3.11\">{file}</a><br>"
-            ),
-        }
+        let url = match self.form {
+            Form::Json => format!("/files/{file}"),
+            Form::RelativeJson => format!("../../files/{file}#sha256=0"),
+            Form::Html => return format!("<a href=\"/files/{file}\">{file}</a>"),
+        };
+        serde_json::json!({
+            "meta": { "api-version": "1.1" },
+            "name": "onnxruntime",
+            "files": [{ "filename": file, "url": url, "hashes": {} }],
+        })
+        .to_string()
     }
 }
 

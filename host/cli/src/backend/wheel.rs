@@ -36,7 +36,7 @@ fn write_one(
     let written = write(found, &directory.join(member.to), member.bytes)?;
     ensure!(
         written == member.bytes,
-        "it does not have its {} bytes",
+        "it is smaller than the expected {} bytes",
         member.bytes
     );
     Ok(())
@@ -57,10 +57,17 @@ fn write_folder(
         if found.is_dir() {
             continue;
         }
-        ensure!(is_below(path), "`{name}` is no name of a file in it");
+        ensure!(
+            is_below(path),
+            "`{name}` is not the name of a file in this folder"
+        );
         left -= write(found, &directory.join(member.to).join(path), left)?;
     }
-    ensure!(left == 0, "it does not have its {} bytes", member.bytes);
+    ensure!(
+        left == 0,
+        "it is smaller than the expected {} bytes",
+        member.bytes
+    );
     Ok(())
 }
 
@@ -86,7 +93,7 @@ fn write(mut found: ZipFile<'_, File>, path: &Path, most: u64) -> anyhow::Result
     let written = io::copy(&mut (&mut found).take(most.saturating_add(1)), &mut file)?;
     ensure!(
         written <= most,
-        "it does not have its {most} bytes, but more"
+        "it is larger than the expected {most} bytes"
     );
     // Synced before the rename that installs the package.
     file.sync_all()?;
@@ -161,8 +168,14 @@ mod tests {
                 &[("pkg/lib.so.2", b"12345")],
                 "failed to unpack `pkg/lib.so`",
             ),
-            (&[("pkg/lib.so", b"1234")], "does not have its 5 bytes"),
-            (&[("pkg/lib.so", b"123456")], "does not have its 5 bytes"),
+            (
+                &[("pkg/lib.so", b"1234")],
+                "smaller than the expected 5 bytes",
+            ),
+            (
+                &[("pkg/lib.so", b"123456")],
+                "larger than the expected 5 bytes",
+            ),
             (&[("pkg/lib.so/", b"")], "failed to unpack"),
         ];
         for (members, expected) in content {
@@ -205,8 +218,12 @@ mod tests {
             ("pkg/include//etc/escaped", "123456", "no name of a file"),
             ("pkg/include/..\\escaped", "123456", "no name of a file"),
             ("pkg/include/a.h", "1234567", "but more"),
-            ("pkg/include/a.h", "12345", "does not have its 6 bytes"),
-            ("pkg/a.h", "123456", "does not have its 6 bytes"),
+            (
+                "pkg/include/a.h",
+                "12345",
+                "smaller than the expected 6 bytes",
+            ),
+            ("pkg/a.h", "123456", "larger than the expected 6 bytes"),
         ] {
             let outer = tempfile::tempdir()?;
             let directory = outer.path().join("a/b");

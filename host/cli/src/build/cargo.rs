@@ -111,8 +111,8 @@ impl Toolchain {
     /// Returns the cargo on the `PATH`, or the one in rustup's directory.
     pub(super) fn find() -> anyhow::Result<Toolchain> {
         let cargo = find_program("cargo").context(
-            "cargo is not found: building handlers takes Rust, installed as https://rustup.rs says \
-             (serving does not take it once the handler.wasm files are there)",
+            "cargo is not found: building handlers needs Rust, installed as described on https://rustup.rs \
+             (serving handlers that are built already does not need it)",
         )?;
         Ok(Toolchain { cargo })
     }
@@ -127,7 +127,8 @@ impl Toolchain {
             let manifest = display::path(&directory.join(manifest::FILE_NAME));
             bail!("cargo does not accept `{manifest}`; its message is above");
         }
-        serde_json::from_slice(&output.stdout).context("failed to understand `cargo metadata`")
+        serde_json::from_slice(&output.stdout)
+            .context("failed to parse the output of `cargo metadata`")
     }
 
     /// Installs the target's standard library if it is missing.
@@ -137,9 +138,9 @@ impl Toolchain {
         }
         let rustup = find_program("rustup").with_context(|| {
             format!(
-                "Rust's target {TARGET} is not installed, and there is no rustup to install it: \
-                 install Rust as https://rustup.rs says, or the target by the means that Rust was \
-                 installed by"
+                "Rust's target {TARGET} is not installed, and rustup is not found: install Rust as \
+                 described on https://rustup.rs, or install the target with the package manager that \
+                 installed Rust"
             )
         })?;
         let mut command = self.command(&rustup, directory);
@@ -169,7 +170,7 @@ impl Toolchain {
         command.stderr(Stdio::inherit());
         let output = command.output().context("failed to start rustc")?;
         if !output.status.success() {
-            bail!("rustc does not know the target {TARGET}; its message is above");
+            bail!("rustc does not support the target {TARGET}; its message is above");
         }
         let library = String::from_utf8_lossy(&output.stdout);
         Ok(Path::new(library.trim_end()).is_dir())

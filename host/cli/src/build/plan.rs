@@ -61,8 +61,8 @@ pub(super) fn plan(path: &Path) -> anyhow::Result<Vec<Plan>> {
     if plans.is_empty() {
         let path = display::path(&directory);
         return Err(bad_configuration(format!(
-            "there is nothing to build in `{path}`: it is no handler's crate (no {}), and no model \
-             in it says where its handler comes from ([handler] source in {})",
+            "there is nothing to build in `{path}`: it is not a handler's crate (no {}), and no model \
+             in it has the path of a handler's source ([handler] source in {})",
             manifest::FILE_NAME,
             model_file::FILE_NAME
         )));
@@ -141,7 +141,7 @@ fn plan_model(directory: &Path) -> anyhow::Result<Option<Plan>> {
             })))
         }
         Ok(_) => Err(bad_configuration(format!(
-            "{}, which is no crate: there is no {} in it",
+            "{}, which is not a crate: it has no {}",
             key(),
             manifest::FILE_NAME
         ))),

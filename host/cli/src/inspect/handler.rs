@@ -18,8 +18,8 @@ use wisp_sandbox::handler::{Handler, HandlerSignature};
 use wisp_serving::registry::loader::Loader;
 use wisp_tensor::{Signature, TensorSpec};
 
-/// The sandbox that calls handlers; started on first use.
-pub(super) struct Sandbox<'a> {
+/// Calls handlers for their signatures, in a sandbox that is started for the first one.
+pub(super) struct HandlerInspection<'a> {
     cache_dir: Option<&'a Path>,
     loader: Option<Loader>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Sandbox<'a> {
 /// A handler's signature, or the reason why it could not be read.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(super) enum Told {
+pub(super) enum SignatureOutcome {
     Signature(SignatureReport),
     Failure { error: String },
 }
@@ -65,18 +65,18 @@ struct TensorReport {
     text: String,
 }
 
-// === impl Sandbox ===
+// === impl HandlerInspection ===
 
-impl<'a> Sandbox<'a> {
-    pub(super) fn new(cache_dir: Option<&'a Path>) -> Sandbox<'a> {
-        Sandbox {
+impl<'a> HandlerInspection<'a> {
+    pub(super) fn new(cache_dir: Option<&'a Path>) -> HandlerInspection<'a> {
+        HandlerInspection {
             cache_dir,
             loader: None,
         }
     }
 
     /// Calls the handler `wasm` for its signature. An `Err` is a failure of the sandbox itself.
-    pub(super) fn signature(&mut self, wasm: &[u8]) -> anyhow::Result<Told> {
+    pub(super) fn signature(&mut self, wasm: &[u8]) -> anyhow::Result<SignatureOutcome> {
         let loader = match self.loader.take() {
             Some(loader) => loader,
             None => loader(&LoadingOptions {
@@ -89,18 +89,18 @@ impl<'a> Sandbox<'a> {
                 backend: &BackendArgs::default(),
             })?,
         };
-        let told = match ask(&loader, wasm) {
-            Ok(signature) => Told::Signature(signature.into()),
-            Err(error) => Told::Failure {
+        let outcome = match read_signature(&loader, wasm) {
+            Ok(signature) => SignatureOutcome::Signature(signature.into()),
+            Err(error) => SignatureOutcome::Failure {
                 error: format!("{error:#}"),
             },
         };
         self.loader = Some(loader);
-        Ok(told)
+        Ok(outcome)
     }
 }
 
-fn ask(loader: &Loader, wasm: &[u8]) -> anyhow::Result<HandlerSignature> {
+fn read_signature(loader: &Loader, wasm: &[u8]) -> anyhow::Result<HandlerSignature> {
     let component = CheckedComponent::load(&loader.engine, &loader.aot, wasm)?;
     let limits = loader.limits.clone();
     let handler = Handler::load(
@@ -151,11 +151,13 @@ impl From<&TensorSpec> for TensorReport {
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for SignatureOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Told::Signature(signature) => signature.fmt(f),
-            Told::Failure { error } => writeln!(f, "  signature    cannot be had: {error}"),
+            SignatureOutcome::Signature(signature) => signature.fmt(f),
+            SignatureOutcome::Failure { error } => {
+                writeln!(f, "  signature    could not be read: {error}")
+            }
         }
     }
 }

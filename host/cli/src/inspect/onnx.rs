@@ -1,11 +1,17 @@
 //! Outlines of ONNX models: inputs, outputs, operators and parameters.
 //!
 //! Reads the file's own declarations, including the names of variable axes, so that it also supports
-//! models that no backend here can compute. Field numbers are those of onnx.proto3.
+//! models that no backend here can compute. `messages` contains the schema.
 
-use super::protobuf::Fields;
+mod messages;
+
 use crate::display;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use messages::{
+    DimensionProto, DimensionValue, GraphProto, ModelCounts, ModelProto, OperatorSetIdProto,
+    TensorProto, ValueInfoProto,
+};
+use prost::Message;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,6 +19,10 @@ use wisp_tensor::ElementType;
 
 /// The limit on the depth of nested graphs (branches, loop bodies), far above that of real models.
 const MAX_DEPTH: u32 = 32;
+
+/// The limit on the number of nodes, tensors, inputs and outputs of the main graph, far above that of
+/// real models.
+const MAX_PARTS: usize = 1_000_000;
 
 /// The outline of an ONNX model.
 #[derive(Debug, Default, Serialize)]
@@ -55,194 +65,125 @@ enum Axis {
 
 /// Reads a model file.
 pub(super) fn report(file: &[u8]) -> anyhow::Result<ModelReport> {
-    let mut report = ModelReport::default();
-    let mut producer_version = String::new();
-    let mut graph = None;
-    for field in Fields::of(file) {
-        let field = field.context("the file is damaged or no ONNX model")?;
-        match field.number {
-            1 => report.ir_version = field.value.integer()?,
-            2 => report.producer = field.value.text()?,
-            3 => producer_version = field.value.text()?,
-            7 => graph = Some(field.value.message()?),
-            8 => report.opsets.push(opset(field.value.message()?)?),
-            _ => {}
-        }
-    }
-    if !producer_version.is_empty() {
-        report.producer = format!("{} {producer_version}", report.producer);
-    }
+    const DAMAGED: &str = "the file is damaged or no ONNX model";
+    let counts = ModelCounts::decode(file).context(DAMAGED)?;
+    check_counts(&counts)?;
+    let model = ModelProto::decode(file).context(DAMAGED)?;
+    let graph = model.graph;
     let graph = graph.context("there is no graph in it: the file is no ONNX model")?;
-    report.read_graph(graph)?;
+    let mut report = ModelReport {
+        ir_version: model.ir_version,
+        producer: format!("{} {}", model.producer_name, model.producer_version)
+            .trim()
+            .to_owned(),
+        opsets: model.opset_import.into_iter().map(Opset::from).collect(),
+        ..ModelReport::default()
+    };
+    report.count_operators(&graph, 0)?;
+    report.read_graph(graph);
     Ok(report)
 }
 
-fn opset(message: &[u8]) -> anyhow::Result<Opset> {
-    let mut opset = Opset {
-        domain: String::new(),
-        version: 0,
+/// Rejects a model with more parts than any real one has.
+fn check_counts(counts: &ModelCounts) -> anyhow::Result<()> {
+    let Some(graph) = &counts.graph else {
+        return Ok(());
     };
-    for field in Fields::of(message) {
-        let field = field?;
-        match field.number {
-            1 => opset.domain = field.value.text()?,
-            2 => opset.version = field.value.integer()?,
-            _ => {}
-        }
+    for (parts, count) in [
+        ("nodes", graph.node.len()),
+        ("constant tensors", graph.initializer.len()),
+        ("inputs", graph.input.len()),
+        ("outputs", graph.output.len()),
+        ("opsets", counts.opset_import.len()),
+    ] {
+        ensure!(
+            count <= MAX_PARTS,
+            "the file has {count} {parts}; the limit is {MAX_PARTS}"
+        );
     }
-    // Both spellings name the same domain.
-    if opset.domain.is_empty() {
-        opset.domain = "ai.onnx".to_owned();
+    Ok(())
+}
+
+impl From<OperatorSetIdProto> for Opset {
+    fn from(OperatorSetIdProto { domain, version }: OperatorSetIdProto) -> Opset {
+        // Both spellings name the same domain.
+        let domain = match domain.as_str() {
+            "" => "ai.onnx".to_owned(),
+            _ => domain,
+        };
+        Opset { domain, version }
     }
-    Ok(opset)
 }
 
 // === impl ModelReport ===
 
 impl ModelReport {
     /// Reads the main graph. Old files also list constant tensors as inputs.
-    fn read_graph(&mut self, graph: &[u8]) -> anyhow::Result<()> {
+    fn read_graph(&mut self, graph: GraphProto) {
         let mut constants = BTreeSet::new();
-        for field in Fields::of(graph) {
-            let field = field?;
-            match field.number {
-                5 => {
-                    let (name, elements) = constant(field.value.message()?)?;
-                    constants.insert(name);
-                    self.parameter_tensors += 1;
-                    self.parameters = self.parameters.saturating_add(elements);
-                }
-                11 => self.inputs.push(value(field.value.message()?)?),
-                12 => self.outputs.push(value(field.value.message()?)?),
-                _ => {}
-            }
+        for tensor in graph.initializer {
+            self.parameter_tensors += 1;
+            self.parameters = self.parameters.saturating_add(elements(&tensor));
+            constants.insert(tensor.name);
         }
-        self.inputs.retain(|input| !constants.contains(&input.name));
-        self.count_operators(graph, 0)
+        let inputs = graph.input.into_iter().map(ValueReport::from);
+        self.inputs = inputs
+            .filter(|input| !constants.contains(&input.name))
+            .collect();
+        self.outputs = graph.output.into_iter().map(ValueReport::from).collect();
     }
 
-    fn count_operators(&mut self, graph: &[u8], depth: u32) -> anyhow::Result<()> {
+    fn count_operators(&mut self, graph: &GraphProto, depth: u32) -> anyhow::Result<()> {
         if depth > MAX_DEPTH {
             bail!("graphs are nested more than {MAX_DEPTH} deep");
         }
-        for field in Fields::of(graph) {
-            let field = field?;
-            if field.number == 1 {
-                self.count_node(field.value.message()?, depth)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn count_node(&mut self, node: &[u8], depth: u32) -> anyhow::Result<()> {
-        let mut operator = String::new();
-        let mut domain = String::new();
-        for field in Fields::of(node) {
-            let field = field?;
-            match field.number {
-                4 => operator = field.value.text()?,
-                7 => domain = field.value.text()?,
-                5 => {
-                    for field in Fields::of(field.value.message()?) {
-                        let field = field?;
-                        // The fields `g` and `graphs` of an attribute.
-                        if field.number == 6 || field.number == 11 {
-                            self.count_operators(field.value.message()?, depth + 1)?;
-                        }
-                    }
+        for node in &graph.node {
+            let operator = match node.domain.as_str() {
+                "" | "ai.onnx" => node.op_type.clone(),
+                domain => format!("{domain}.{}", node.op_type),
+            };
+            *self.operators.entry(operator).or_default() += 1;
+            for attribute in &node.attribute {
+                for graph in attribute.g.iter().chain(&attribute.graphs) {
+                    self.count_operators(graph, depth + 1)?;
                 }
-                _ => {}
-            }
-        }
-        if !domain.is_empty() && domain != "ai.onnx" {
-            operator = format!("{domain}.{operator}");
-        }
-        *self.operators.entry(operator).or_default() += 1;
-        Ok(())
-    }
-}
-
-/// Returns the name and the number of elements of a constant tensor.
-fn constant(message: &[u8]) -> anyhow::Result<(String, u64)> {
-    let mut name = String::new();
-    let mut elements: u64 = 1;
-    for field in Fields::of(message) {
-        let field = field?;
-        match field.number {
-            1 => {
-                for size in field.value.integers()? {
-                    elements = elements.saturating_mul(size.try_into().unwrap_or(0));
-                }
-            }
-            8 => name = field.value.text()?,
-            _ => {}
-        }
-    }
-    Ok((name, elements))
-}
-
-/// Reads an input or output of a graph.
-fn value(message: &[u8]) -> anyhow::Result<ValueReport> {
-    let mut report = ValueReport {
-        name: String::new(),
-        datatype: None,
-        shape: None,
-    };
-    for field in Fields::of(message) {
-        let field = field?;
-        match field.number {
-            1 => report.name = field.value.text()?,
-            2 => {
-                for field in Fields::of(field.value.message()?) {
-                    let field = field?;
-                    // Sequences, maps and optionals have other field numbers; they are not tensors and
-                    // are skipped.
-                    if field.number == 1 {
-                        report.read_tensor_type(field.value.message()?)?;
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(report)
-}
-
-// === impl ValueReport ===
-
-impl ValueReport {
-    fn read_tensor_type(&mut self, message: &[u8]) -> anyhow::Result<()> {
-        for field in Fields::of(message) {
-            let field = field?;
-            match field.number {
-                1 => self.datatype = element_type(field.value.integer()?).map(ElementType::name),
-                2 => {
-                    let axes = Fields::of(field.value.message()?);
-                    let axes = axes.map(|field| axis(field?.value.message()?));
-                    self.shape = Some(axes.collect::<anyhow::Result<_>>()?);
-                }
-                _ => {}
             }
         }
         Ok(())
     }
 }
 
-fn axis(message: &[u8]) -> anyhow::Result<Axis> {
-    let mut axis = Axis::Variable(String::new());
-    for field in Fields::of(message) {
-        let field = field?;
-        match field.number {
-            1 => axis = Axis::Size(field.value.integer()?),
-            2 => axis = Axis::Variable(field.value.text()?),
-            _ => {}
+/// Returns the number of elements of a constant tensor.
+fn elements(tensor: &TensorProto) -> u64 {
+    let sizes = tensor.dims.iter().map(|&size| size.try_into().unwrap_or(0));
+    sizes.fold(1, u64::saturating_mul)
+}
+
+impl From<ValueInfoProto> for ValueReport {
+    fn from(ValueInfoProto { name, r#type }: ValueInfoProto) -> ValueReport {
+        let tensor = r#type.and_then(|r#type| r#type.tensor_type);
+        let code = tensor.as_ref().map(|tensor| tensor.elem_type);
+        let shape = tensor.and_then(|tensor| tensor.shape);
+        ValueReport {
+            name,
+            datatype: code.and_then(element_type).map(ElementType::name),
+            shape: shape.map(|shape| shape.dim.into_iter().map(Axis::from).collect()),
         }
     }
-    Ok(axis)
+}
+
+impl From<DimensionProto> for Axis {
+    fn from(dimension: DimensionProto) -> Axis {
+        match dimension.value {
+            Some(DimensionValue::Size(size)) => Axis::Size(size),
+            Some(DimensionValue::Name(name)) => Axis::Variable(name),
+            None => Axis::Variable(String::new()),
+        }
+    }
 }
 
 /// Returns the element type for an ONNX type code.
-fn element_type(code: i64) -> Option<ElementType> {
+fn element_type(code: i32) -> Option<ElementType> {
     Some(match code {
         1 => ElementType::Fp32,
         2 => ElementType::Uint8,

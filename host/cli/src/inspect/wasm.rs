@@ -1,7 +1,7 @@
 //! Outlines of components and core modules, read section by section.
 
 use super::Content;
-use super::handler::Told;
+use super::handler::SignatureOutcome;
 use crate::display;
 use anyhow::{Context, bail};
 use serde::Serialize;
@@ -17,7 +17,7 @@ use wisp_sandbox::component::{ComponentSummary, GRANTED_IMPORTS, MODEL_INTERFACE
 pub(super) struct ComponentReport {
     /// The handler's signature; `None` if the handler was not called.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) signature: Option<Told>,
+    pub(super) signature: Option<SignatureOutcome>,
     imports: Vec<Import>,
     exports: Vec<String>,
     core_modules: Vec<ModuleReport>,
@@ -284,8 +284,8 @@ impl ComponentReport {
 impl fmt::Display for ComponentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  {}", self.verdict())?;
-        if let Some(told) = &self.signature {
-            told.fmt(f)?;
+        if let Some(outcome) = &self.signature {
+            outcome.fmt(f)?;
         }
         for import in &self.imports {
             let mark = if import.granted {

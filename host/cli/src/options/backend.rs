@@ -4,6 +4,7 @@ use super::CacheArgs;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
+use url::Url;
 
 const PYPI: &str = "https://pypi.org/simple";
 
@@ -142,12 +143,17 @@ impl InstallablePackage {
 
 /// The address of a simple index of Python packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct IndexUrl(String);
+pub(crate) struct IndexUrl(Url);
 
 impl IndexUrl {
-    /// Returns the address without a trailing slash.
-    pub(crate) fn address(&self) -> &str {
-        &self.0
+    /// Returns the address of a project's page.
+    pub(crate) fn project(&self, name: &str) -> Url {
+        let mut url = self.0.clone();
+        // Fails only for URLs without a host, which are rejected.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend([name, ""]);
+        }
+        url
     }
 }
 
@@ -157,16 +163,11 @@ impl FromStr for IndexUrl {
     fn from_str(text: &str) -> Result<IndexUrl, &'static str> {
         let text = match text.trim() {
             "" => PYPI,
-            text => text.trim_end_matches('/'),
+            text => text,
         };
-        let (scheme, rest) = text.split_once("://").unwrap_or_default();
-        let is_web = ["http", "https"]
-            .iter()
-            .any(|web| scheme.eq_ignore_ascii_case(web));
-        if is_web && !rest.is_empty() && !rest.starts_with('/') {
-            Ok(IndexUrl(text.to_owned()))
-        } else {
-            Err("expected the address of a package index, such as https://pypi.org/simple")
+        match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(IndexUrl(url)),
+            _ => Err("expected the address of a package index, such as https://pypi.org/simple"),
         }
     }
 }

@@ -162,19 +162,24 @@ fn parameters_are_scalars_or_text() {
 
 #[test]
 fn a_package_index_has_one_address_however_it_is_written() {
-    for (text, address) in [
+    for (text, page) in [
         (
             "https://mirror.example/simple/",
-            "https://mirror.example/simple",
+            "https://mirror.example/simple/onnxruntime/",
         ),
-        ("HTTP://localhost:8080", "HTTP://localhost:8080"),
+        (
+            "https://mirror.example/simple",
+            "https://mirror.example/simple/onnxruntime/",
+        ),
+        (
+            "HTTP://localhost:8080",
+            "http://localhost:8080/onnxruntime/",
+        ),
         // An environment variable may be set and empty.
-        ("", "https://pypi.org/simple"),
+        ("", "https://pypi.org/simple/onnxruntime/"),
     ] {
         let index: Result<IndexUrl, _> = text.parse();
-        assert_eq!(
-            index.map(|index| index.address().to_owned()),
-            Ok(address.to_owned())
-        );
+        let project = index.map(|index| index.project("onnxruntime").to_string());
+        assert_eq!(project, Ok(page.to_owned()));
     }
 }

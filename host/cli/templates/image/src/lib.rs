@@ -1,8 +1,8 @@
-//! Pictures to labels: the handler of a model that takes images.
+//! The handler of a model that classifies images.
 //!
-//! `preprocess` decodes PNG and JPEG files, resizes them and scales their colours as the model was
-//! trained; `postprocess` ranks the labels. Every request gets an instance of its own, so there is no
-//! state here: tables are constants.
+//! `preprocess` decodes PNG and JPEG files, resizes them, and scales their colours as in training;
+//! `postprocess` ranks the labels. Each request gets a new instance, so the handler has no state, and
+//! tables are constants.
 
 mod postprocess;
 mod preprocess;
@@ -11,13 +11,13 @@ use wisp_handler::{
     Datatype, GraphOutputs, GraphSpec, Handler, Request, Response, Result, Signature, Tensor,
 };
 
-/// The handler, which `export!` makes the component.
+/// The handler. `export!` turns it into the component.
 #[derive(Debug)]
 pub struct Pictures;
 
 impl Handler for Pictures {
-    /// What clients send and get, and what the graph in `model.onnx` takes and gives: `wisp check`
-    /// compares this with the real graph. -1 is an axis of any size, here the pictures.
+    /// Returns the inputs and outputs for clients, and those of the graph in `model.onnx`, which `wisp
+    /// check` compares with the real graph. -1 is an axis of any size: the number of pictures.
     fn signature() -> Signature {
         Signature::new()
             .input("image", Datatype::Bytes, &[-1])

@@ -1,11 +1,11 @@
-//! From the graph's logits to labels, the most probable first.
+//! Converts the graph's logits to labels, the most probable first.
 
 use wisp_handler::{GraphOutputs, Response, Result, Tensor, math};
 
-/// In the order of the graph's output.
+/// The labels, in the order of the graph's output.
 const LABELS: [&str; 3] = ["red", "green", "blue"];
 
-/// The labels of each picture with their scores, which sum to 1.
+/// Returns the labels of each picture with their scores, which sum to 1.
 pub(crate) fn ranking(outputs: &GraphOutputs) -> Result<Response> {
     let logits = outputs.tensor("logits")?.view::<f32>(&[-1, 3])?;
     let mut labels = Vec::with_capacity(logits.len());

@@ -1,16 +1,16 @@
-//! From image files to the planes of the graph's input.
+//! Converts image files to the planes of the graph's input.
 
 use wisp_handler::image::Image;
 use wisp_handler::{Request, Result, Tensor};
 
-/// Height and width of the graph's input.
+/// The height and the width of the graph's input.
 const SIDE: usize = 32;
 
-/// Mean and standard deviation of red, green and blue over ImageNet, which most models that are
-/// trained or tuned on photographs expect.
+/// The mean and the standard deviation of red, green and blue over ImageNet. Most models that are trained
+/// or tuned on photographs expect this scaling.
 const CHANNELS: [(f32, f32); 3] = [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)];
 
-/// The graph's input, [pictures, 3, 32, 32].
+/// Returns the graph's input, [pictures, 3, 32, 32].
 pub(crate) fn pixels(request: &Request) -> Result<Vec<Tensor>> {
     let files = request.input("image")?.byte_strings(&[-1])?;
     let mut rows = Vec::with_capacity(files.len());

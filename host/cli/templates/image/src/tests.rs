@@ -1,5 +1,5 @@
-//! The handler alone, natively, with a closure in place of the graph. `wisp check` runs the cases in
-//! `models/` with the real one.
+//! Native tests of the handler, with a closure in place of the graph. `wisp check` runs the cases in
+//! `models/` with the real graph.
 
 use super::*;
 use wisp_handler::Error;
@@ -36,7 +36,7 @@ fn labels_are_ranked() -> Result<()> {
 }
 
 #[test]
-fn what_is_no_picture_is_the_clients_mistake() -> Result<()> {
+fn a_file_that_is_no_picture_is_a_client_error() -> Result<()> {
     let error = Pictures::preprocess(&request(&[RED, b"hello"])?).unwrap_err();
     let expected = "input `image` element 1: not a PNG or JPEG image";
     assert_eq!(error, Error::client(expected));

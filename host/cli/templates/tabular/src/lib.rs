@@ -1,8 +1,8 @@
-//! Measurements of parcels to a size class: the handler of a model that takes rows of numbers.
+//! The handler of a model that sorts parcels into size classes by their measurements.
 //!
-//! `preprocess` checks what the client sent and scales it as the model was trained; `postprocess`
-//! turns the model's logits into a class and probabilities. Every request gets an instance of its
-//! own, so there is no state here: tables are constants.
+//! `preprocess` checks the client's features and scales them as in training; `postprocess` turns the
+//! model's logits into a class and probabilities. Each request gets a new instance, so the handler has no
+//! state, and tables are constants.
 
 mod postprocess;
 mod preprocess;
@@ -11,13 +11,13 @@ use wisp_handler::{
     Datatype, GraphOutputs, GraphSpec, Handler, Request, Response, Result, Signature, Tensor,
 };
 
-/// The handler, which `export!` makes the component.
+/// The handler. `export!` turns it into the component.
 #[derive(Debug)]
 pub struct Parcels;
 
 impl Handler for Parcels {
-    /// What clients send and get, and what the graph in `model.onnx` takes and gives: `wisp check`
-    /// compares this with the real graph. -1 is an axis of any size, here the rows.
+    /// Returns the inputs and outputs for clients, and those of the graph in `model.onnx`, which `wisp
+    /// check` compares with the real graph. -1 is an axis of any size: the number of rows.
     fn signature() -> Signature {
         Signature::new()
             .input("features", Datatype::Fp32, &[-1, 4])

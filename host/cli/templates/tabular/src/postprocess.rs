@@ -1,11 +1,11 @@
-//! From the graph's logits to a class and probabilities.
+//! Converts the graph's logits to a class and probabilities.
 
 use wisp_handler::{GraphOutputs, Response, Result, Tensor, math};
 
-/// In the order of the graph's output.
+/// The classes, in the order of the graph's output.
 const CLASSES: [&str; 3] = ["small", "medium", "large"];
 
-/// The most probable class of each row, and the probabilities of all.
+/// Returns the most probable class of each row, and the probabilities of all classes.
 pub(crate) fn classes(outputs: &GraphOutputs) -> Result<Response> {
     let logits = outputs.tensor("logits")?.view::<f32>(&[-1, 3])?;
     let mut probabilities = logits.to_vec();

@@ -1,14 +1,14 @@
-//! From a request to the graph's input: checks every feature, then scales it.
+//! Converts a request to the graph's input: checks every feature, then scales it.
 
 use wisp_handler::{Error, Request, Result, Tensor, math};
 
 /// One column of `features`.
 struct Feature {
     name: &'static str,
-    /// Mean and standard deviation of the training data.
+    /// The mean and the standard deviation of the training data.
     mean: f32,
     deviation: f32,
-    /// No parcel has more; none has zero or less.
+    /// The largest valid value. Valid values are greater than 0.
     max: f32,
 }
 
@@ -21,7 +21,7 @@ const FEATURES: [Feature; 4] = [
     Feature { name: "weight_kg", mean: 2.0, deviation: 2.0, max: 1000.0 },
 ];
 
-/// The graph's input, [rows, 4].
+/// Returns the graph's input, [rows, 4].
 pub(crate) fn features(request: &Request) -> Result<Vec<Tensor>> {
     let features = request.input("features")?.view::<f32>(&[-1, 4])?;
     let mut rows = features.to_vec();
@@ -37,7 +37,7 @@ pub(crate) fn features(request: &Request) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor::new("features", features.shape(), &rows)?])
 }
 
-/// What cannot be measured is the client's mistake, and it is told which one.
+/// Rejects a value that cannot be a measurement, with an error that names the feature.
 fn check(value: f32, feature: &Feature, row: usize) -> Result<()> {
     let Feature { name, max, .. } = feature;
     if value > 0.0 && value <= *max {

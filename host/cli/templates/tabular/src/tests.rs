@@ -1,10 +1,10 @@
-//! The handler alone, natively, with a closure in place of the graph. `wisp check` runs the cases in
-//! `models/` with the real one.
+//! Native tests of the handler, with a closure in place of the graph. `wisp check` runs the cases in
+//! `models/` with the real graph.
 
 use super::*;
 use wisp_handler::{Error, testing};
 
-/// A graph that finds everything large.
+/// Calls the handler with a graph that classifies every row as large.
 fn infer(rows: &[[f32; 4]]) -> Result<Response> {
     let request = Request::new().with_input(Tensor::from_rows("features", &[4], rows)?);
     testing::infer::<Parcels>(&request, |_graph, inputs| {
@@ -35,7 +35,7 @@ fn each_row_gets_its_class_and_probabilities_that_sum_to_one() -> Result<()> {
 }
 
 #[test]
-fn a_feature_that_cannot_be_is_named() {
+fn the_error_for_an_invalid_feature_names_it() {
     for weight in [-1.0, 0.0, 5000.0, f32::NAN] {
         let error = infer(&[[30.0, 20.0, 15.0, 2.0], [30.0, 20.0, 15.0, weight]]).unwrap_err();
         let expected = format!(
@@ -46,7 +46,7 @@ fn a_feature_that_cannot_be_is_named() {
 }
 
 #[test]
-fn no_rows_in_is_no_rows_out() -> Result<()> {
+fn a_request_without_rows_has_a_response_without_rows() -> Result<()> {
     assert_eq!(infer(&[])?.outputs()[1].shape(), [0, 3]);
     Ok(())
 }

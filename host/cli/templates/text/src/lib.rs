@@ -1,8 +1,8 @@
-//! Texts to a mood: the handler of a model that takes text.
+//! The handler of a model that labels texts by their mood.
 //!
 //! `preprocess` splits each text into words and counts them in hashed columns, so that no vocabulary
-//! is needed; `postprocess` turns the model's logits into a label and scores. Every request gets an
-//! instance of its own, so there is no state here: tables are constants.
+//! is needed; `postprocess` turns the model's logits into a label and scores. Each request gets a
+//! new instance, so the handler has no state, and tables are constants.
 
 mod postprocess;
 mod preprocess;
@@ -11,13 +11,13 @@ use wisp_handler::{
     Datatype, GraphOutputs, GraphSpec, Handler, Request, Response, Result, Signature, Tensor,
 };
 
-/// The handler, which `export!` makes the component.
+/// The handler. `export!` turns it into the component.
 #[derive(Debug)]
 pub struct Mood;
 
 impl Handler for Mood {
-    /// What clients send and get, and what the graph in `model.onnx` takes and gives: `wisp check`
-    /// compares this with the real graph. -1 is an axis of any size, here the texts.
+    /// Returns the inputs and outputs for clients, and those of the graph in `model.onnx`, which `wisp
+    /// check` compares with the real graph. -1 is an axis of any size: the number of texts.
     fn signature() -> Signature {
         Signature::new()
             .input("text", Datatype::Bytes, &[-1])

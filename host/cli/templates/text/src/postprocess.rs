@@ -1,11 +1,11 @@
-//! From the graph's logits to labels and scores.
+//! Converts the graph's logits to labels and scores.
 
 use wisp_handler::{GraphOutputs, Response, Result, Tensor, math};
 
-/// In the order of the graph's output.
+/// The labels, in the order of the graph's output.
 const LABELS: [&str; 2] = ["negative", "positive"];
 
-/// The better label of each text, and the scores of both, which sum to 1.
+/// Returns the more probable label of each text, and the scores of both labels, which sum to 1.
 pub(crate) fn labels(outputs: &GraphOutputs) -> Result<Response> {
     let logits = outputs.tensor("logits")?.view::<f32>(&[-1, 2])?;
     let mut scores = logits.to_vec();

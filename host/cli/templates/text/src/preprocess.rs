@@ -1,14 +1,14 @@
-//! From texts to counts of words, each word in the column that its hash names.
+//! Converts texts to counts of words, with the column of a word selected by its hash.
 
 use wisp_handler::{Error, Request, Result, Tensor};
 
-/// Columns of the graph's input; two words in the same column are one word to the model.
+/// The columns of the graph's input. Words in the same column have the same effect.
 pub(crate) const COLUMNS: usize = 512;
 
-/// Longer texts are refused: the client should know that nobody would read them whole.
+/// The maximum length of a text. Longer texts are rejected instead of being cut off.
 const MAX_BYTES: usize = 64 << 10;
 
-/// The graph's input, [texts, 512].
+/// Returns the graph's input, [texts, 512].
 pub(crate) fn counts(request: &Request) -> Result<Vec<Tensor>> {
     let texts = request.input("text")?.strings(&[-1])?;
     let mut counts = vec![0.0_f32; texts.len() * COLUMNS];
@@ -34,13 +34,13 @@ pub(crate) fn counts(request: &Request) -> Result<Vec<Tensor>> {
     )?])
 }
 
-/// Runs of letters and digits, in lower case.
+/// Returns the runs of letters and digits, in lower case.
 fn words(text: &str) -> impl Iterator<Item = String> {
     let words = text.split(|character: char| !character.is_alphanumeric());
     words.filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
-/// 32-bit FNV-1a, as the script that made the model has it.
+/// Returns the column of a word: its 32-bit FNV-1a hash, as in the script that created the model.
 pub(crate) fn column(word: &str) -> usize {
     let hash = word.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)

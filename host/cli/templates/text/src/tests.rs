@@ -1,5 +1,5 @@
-//! The handler alone, natively, with a closure in place of the graph. `wisp check` runs the cases in
-//! `models/` with the real one.
+//! Native tests of the handler, with a closure in place of the graph. `wisp check` runs the cases in
+//! `models/` with the real graph.
 
 use super::*;
 use preprocess::{COLUMNS, column};
@@ -10,7 +10,7 @@ fn request<T: AsRef<[u8]>>(texts: &[T]) -> Result<Request> {
 }
 
 #[test]
-fn words_are_counted_whatever_their_case_and_surroundings() -> Result<()> {
+fn words_are_counted_regardless_of_case_and_punctuation() -> Result<()> {
     let inputs = Mood::preprocess(&request(&["Good, GOOD news!", ""])?)?;
     let counts = inputs[0].view::<f32>(&[2, 512])?;
     let mut rows = counts.rows();
@@ -36,7 +36,7 @@ fn each_text_gets_its_label() -> Result<()> {
 }
 
 #[test]
-fn what_is_no_text_or_too_long_is_the_clients_mistake() -> Result<()> {
+fn a_text_that_is_invalid_or_too_long_is_a_client_error() -> Result<()> {
     for text in [b"\xff\xfe".to_vec(), vec![b'a'; 70_000]] {
         let error = Mood::preprocess(&request(&[text])?).unwrap_err();
         assert_eq!(error.fault(), Fault::Client);

@@ -17,18 +17,18 @@ const SHOWN_ELEMENTS: usize = 16;
 
 /// Calls versions, one request at a time.
 #[derive(Debug)]
-pub(crate) struct Runner {
+pub(crate) struct LocalCaller {
     runtime: Runtime,
     admission: Admission,
 }
 
-impl Runner {
-    pub(crate) fn new() -> anyhow::Result<Runner> {
+impl LocalCaller {
+    pub(crate) fn new() -> anyhow::Result<LocalCaller> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .context("failed to start the runtime")?;
-        Ok(Runner {
+        Ok(LocalCaller {
             runtime,
             admission: Admission::new(1, 1),
         })
