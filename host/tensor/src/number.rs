@@ -105,4 +105,12 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_number_outside_the_type_becomes_the_nearest_one_in_it() {
+        let mut content = Vec::new();
+        push(&mut content, ElementType::Int8, 300.0);
+        assert_eq!(number(ElementType::Int8, &content), 127.0);
+        assert_eq!(number(ElementType::Int32, &[1]), 0.0);
+    }
 }
