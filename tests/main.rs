@@ -6,6 +6,7 @@ mod harness;
 
 mod architecture;
 mod bombs;
+mod book;
 mod boundary;
 mod canary;
 mod cancellation;

@@ -149,6 +149,11 @@ pub(crate) fn onnxruntime_wheel() -> Result<&'static Path> {
     })
 }
 
+/// Returns the Python of the environment of the clients.
+pub(crate) fn executable() -> Result<PathBuf> {
+    Ok(CLIENTS.directory()?.join("bin/python"))
+}
+
 /// Returns the directory of the environment's installed packages.
 pub(crate) fn packages() -> Result<PathBuf> {
     let library = CLIENTS.directory()?.join("lib");

@@ -31,6 +31,13 @@ pub enum Datatype {
 
 impl Datatype {
     /// Returns the size of one element in bytes, or `None` for BYTES.
+    ///
+    /// ```
+    /// use wisp_handler::Datatype;
+    ///
+    /// assert_eq!(Datatype::Fp16.size(), Some(2));
+    /// assert_eq!(Datatype::Bytes.size(), None);
+    /// ```
     pub const fn size(self) -> Option<usize> {
         match self {
             Self::Bool | Self::Uint8 | Self::Int8 => Some(1),

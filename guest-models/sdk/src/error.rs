@@ -21,7 +21,23 @@ pub enum Fault {
 /// A failure with a message for the client.
 ///
 /// The operator `?` converts errors of other types to this one, with the handler at fault. If the
-/// client is at fault, convert the error explicitly: `text.parse::<f32>().map_err(Error::client)?`.
+/// client is at fault, convert the error explicitly:
+///
+/// ```
+/// use wisp_handler::{Error, Fault, Result};
+///
+/// fn price(text: &str) -> Result<f32> {
+///     let price: f32 = text.parse().map_err(|error| Error::client(error).within("input `price`"))?;
+///     if price < 0.0 {
+///         return Err(Error::client("input `price` is negative"));
+///     }
+///     Ok(price)
+/// }
+///
+/// let error = price("cheap").unwrap_err();
+/// assert_eq!(error.fault(), Fault::Client);
+/// assert_eq!(error.message(), "input `price`: invalid float literal");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     fault: Fault,

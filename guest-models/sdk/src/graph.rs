@@ -7,6 +7,8 @@ use crate::Tensor;
 use crate::error::{Error, Result};
 
 /// The graphs of the model version that the handler belongs to.
+///
+/// [`Handler::infer`](crate::Handler::infer) receives them. Its provided implementation computes one graph.
 pub trait Graphs {
     /// Computes the graph of this name on named inputs.
     ///
@@ -31,6 +33,15 @@ impl GraphOutputs {
     ///
     /// # Errors
     /// Fails with `Fault::Handler` if the graph has no such output.
+    ///
+    /// ```
+    /// # use wisp_handler::{GraphOutputs, Response, Result, Tensor};
+    /// fn postprocess(outputs: GraphOutputs) -> Result<Response> {
+    ///     let logits = outputs.tensor("logits")?.view::<f32>(&[-1, 10])?;
+    ///     let best = logits.rows().map(|row| row.iter().copied().fold(f32::MIN, f32::max));
+    ///     Ok(Response::new().with_output(Tensor::collect("best", &[logits.row_count()], best)?))
+    /// }
+    /// ```
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
         let found = self.tensors.iter().find(|tensor| tensor.name == name);
         found.ok_or_else(|| Error::handler(format_args!("graph output `{name}` is missing")))

@@ -9,6 +9,54 @@ use crate::{GraphOutputs, Graphs, Request, Response, Result, Signature, Tensor};
 /// pass from preprocessing to postprocessing implements [`infer`](Self::infer) instead.
 ///
 /// There is no `self`: every request runs in an instance of its own, and no state outlives it.
+///
+/// The [front page](crate) has a complete handler with one graph. This one computes two graphs, and keeps
+/// the lengths of the texts from preprocessing to postprocessing:
+///
+/// ```
+/// use wisp_handler::{Datatype, GraphSpec, Graphs, Handler, Request, Response, Result, Signature, Tensor};
+///
+/// struct Search;
+///
+/// impl Handler for Search {
+///     fn signature() -> Signature {
+///         Signature::new()
+///             .input("text", Datatype::Bytes, &[-1])
+///             .output("score_per_byte", Datatype::Fp32, &[-1])
+///             .graph(
+///                 GraphSpec::new("encoder") // encoder.onnx
+///                     .input("length", Datatype::Fp32, &[-1])
+///                     .output("vector", Datatype::Fp32, &[-1, 8]),
+///             )
+///             .graph(
+///                 GraphSpec::new("ranker") // ranker.onnx
+///                     .input("vector", Datatype::Fp32, &[-1, 8])
+///                     .output("score", Datatype::Fp32, &[-1]),
+///             )
+///     }
+///
+///     fn infer(request: &Request, graphs: &mut dyn Graphs) -> Result<Response> {
+///         let texts = request.input("text")?.strings(&[-1])?;
+///         let lengths: Vec<f32> = texts.iter().map(|text| text.len() as f32).collect();
+///         let length = Tensor::new("length", &[lengths.len()], &lengths)?;
+///         let vectors = graphs.compute("encoder", &[length])?.into_tensors();
+///         let scores = graphs.compute("ranker", &vectors)?;
+///         let scores = scores.tensor("score")?.view::<f32>(&[-1])?;
+///         let per_byte = scores.iter().zip(&lengths).map(|(score, length)| score / length);
+///         Ok(Response::new().with_output(Tensor::collect("score_per_byte", &[lengths.len()], per_byte)?))
+///     }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// # let request = Request::new().with_input(Tensor::bytes("text", &[1], ["four"])?);
+/// # let response = wisp_handler::testing::infer::<Search>(&request, |graph, inputs| match graph {
+/// #     "encoder" => Ok(vec![Tensor::from_rows("vector", &[8], [[1.0_f32; 8]])?]),
+/// #     _ => Ok(vec![Tensor::collect("score", &[1], inputs[0].view::<f32>(&[1, 8])?.iter().take(1).copied())?]),
+/// # })?;
+/// # assert_eq!(*response.outputs()[0].view::<f32>(&[1])?, [0.25]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Handler {
     /// The graph that the provided [`infer`](Self::infer) computes: `model` is `model.onnx`.
     const GRAPH: &'static str = "model";

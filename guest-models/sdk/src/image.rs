@@ -17,6 +17,22 @@ mod resize;
 pub const MAX_PIXELS: usize = 12_000_000;
 
 /// An image in row-major order, with the channels of a pixel next to each other.
+///
+/// Preprocessing of a batch of files for a graph that takes 28 x 28 pixels in gray:
+///
+/// ```
+/// use wisp_handler::{Request, Result, Tensor, image::Image};
+///
+/// fn preprocess(request: &Request) -> Result<Vec<Tensor>> {
+///     let files = request.input("image")?.byte_strings(&[-1])?;
+///     let rows = files.into_iter().map(|file| {
+///         let image = Image::decode(file)?.into_grey().resize(28, 28)?;
+///         Ok(image.to_planes(&[(0.1307, 0.3081)]))
+///     });
+///     let rows = rows.collect::<Result<Vec<_>>>()?;
+///     Ok(vec![Tensor::from_rows("pixels", &[1, 28, 28], rows)?])
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
     width: usize,
@@ -132,6 +148,15 @@ impl Image {
     ///
     /// # Errors
     /// Fails with [`Fault::Handler`](crate::Fault::Handler) if the new size is zero or beyond 65 535.
+    ///
+    /// ```
+    /// # use wisp_handler::{Result, image::{Colour, Image}};
+    /// # fn main() -> Result<()> {
+    /// let checkered = Image::new(2, 2, Colour::Grey, vec![0, 200, 200, 0])?;
+    /// assert_eq!(checkered.resize(1, 1)?.samples(), [100]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn resize(&self, width: usize, height: usize) -> Result<Self> {
         let samples = resize::area_average(self, width, height)?;
         Self::new(width, height, self.colour, samples)

@@ -6,6 +6,21 @@ use crate::tensor::Origin;
 
 /// A request. The host has checked that its tensors have the names, types and shapes of the signature.
 /// The handler checks their completeness and their values.
+///
+/// ```
+/// # use wisp_handler::{Request, Result, Tensor};
+/// # fn main() -> Result<()> {
+/// let request = Request::new()
+///     .with_input(Tensor::bytes("text", &[2], ["good morning", "good night"])?)
+///     .with_parameter("threshold", 0.5)
+///     .with_output("label");
+/// assert_eq!(request.input("text")?.strings(&[-1])?, ["good morning", "good night"]);
+/// assert!(request.optional_input("language").is_none());
+/// assert_eq!(request.parameter::<f64>("threshold")?, Some(0.5));
+/// assert!(request.wants("label") && !request.wants("score"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
     pub(crate) inputs: Vec<Tensor>,

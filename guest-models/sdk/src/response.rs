@@ -4,6 +4,18 @@ use crate::{ParameterValue, Tensor};
 
 /// A response under construction. The host checks it against the signature, and drops outputs that the
 /// client did not request.
+///
+/// ```
+/// # use wisp_handler::{Response, Result, Tensor};
+/// # fn main() -> Result<()> {
+/// let response = Response::new()
+///     .with_output(Tensor::bytes("label", &[2], ["cat", "dog"])?)
+///     .with_output(Tensor::new("score", &[2], &[0.9_f32, 0.7])?)
+///     .with_parameter("truncated", false);
+/// assert_eq!(response.outputs().len(), 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Response {
     pub(crate) outputs: Vec<Tensor>,

@@ -17,6 +17,19 @@ use std::ops::Deref;
 mod build;
 
 /// A named array of elements of one type, with a shape.
+///
+/// | to read | use |
+/// |---|---|
+/// | numbers and bools | [`view`](Self::view) |
+/// | text | [`strings`](Self::strings) |
+/// | files, such as images | [`byte_strings`](Self::byte_strings) |
+///
+/// | to create from | use |
+/// |---|---|
+/// | a slice | [`new`](Self::new) |
+/// | an iterator | [`collect`](Self::collect) |
+/// | rows of a batch | [`from_rows`](Self::from_rows) |
+/// | strings | [`bytes`](Self::bytes) |
 #[derive(Clone, PartialEq)]
 pub struct Tensor {
     pub(crate) name: String,
@@ -35,6 +48,18 @@ pub(crate) enum Origin {
 }
 
 /// A tensor's elements as a slice (by `Deref`), with its shape.
+///
+/// ```
+/// # use wisp_handler::{Result, Tensor};
+/// # fn main() -> Result<()> {
+/// let tensor = Tensor::new("points", &[2, 3], &[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+/// let points = tensor.view::<f32>(&[-1, 3])?;
+/// assert_eq!(points.len(), 6);
+/// let sums: Vec<f32> = points.rows().map(|row| row.iter().sum()).collect();
+/// assert_eq!(sums, [6.0, 15.0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct View<'a, T: Element> {
     shape: &'a [usize],
@@ -64,7 +89,14 @@ impl Tensor {
         &self.data
     }
 
-    /// Returns the same tensor with another name, for example to pass an input to a graph unchanged.
+    /// Returns the same tensor with another name, for example to pass an input to a graph unchanged:
+    ///
+    /// ```
+    /// # use wisp_handler::{Request, Result, Tensor};
+    /// fn preprocess(request: &Request) -> Result<Vec<Tensor>> {
+    ///     Ok(vec![request.input("features")?.clone().renamed("float_input")])
+    /// }
+    /// ```
     #[must_use]
     pub fn renamed(self, name: impl Into<String>) -> Self {
         Self {
@@ -79,6 +111,17 @@ impl Tensor {
     /// # Errors
     /// Fails if the datatype or the shape is different, or if a BOOL is neither 0 nor 1. The client is
     /// at fault for an input of the request, otherwise the handler.
+    ///
+    /// ```
+    /// # use wisp_handler::{Result, Tensor};
+    /// # fn main() -> Result<()> {
+    /// let pixels = Tensor::new("pixels", &[1, 2, 2], &[0_u8, 64, 128, 255])?;
+    /// assert_eq!(pixels.view::<u8>(&[-1, 2, 2])?.iter().max(), Some(&255));
+    /// let error = pixels.view::<f32>(&[-1, 2, 2]).unwrap_err();
+    /// assert_eq!(error.message(), "tensor `pixels` is UINT8, expected FP32");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn view<T: Element>(&self, shape: &[i64]) -> Result<View<'_, T>> {
         self.expect_datatype(T::DATATYPE)?;
         self.expect_shape(shape)?;
@@ -104,6 +147,15 @@ impl Tensor {
     ///
     /// # Errors
     /// As for [`view`](Self::view).
+    ///
+    /// ```
+    /// # use wisp_handler::{Result, Tensor};
+    /// # fn main() -> Result<()> {
+    /// let files = Tensor::bytes("image", &[1], [b"\x89PNG"])?;
+    /// assert_eq!(files.byte_strings(&[1])?, [b"\x89PNG"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn byte_strings(&self, shape: &[i64]) -> Result<Vec<&[u8]>> {
         self.expect_datatype(Datatype::Bytes)?;
         self.expect_shape(shape)?;
@@ -134,6 +186,16 @@ impl Tensor {
     ///
     /// # Errors
     /// As for [`view`](Self::view). Also fails if an element is not UTF-8, and names its index.
+    ///
+    /// ```
+    /// # use wisp_handler::{Result, Tensor};
+    /// # fn main() -> Result<()> {
+    /// let text = Tensor::bytes("text", &[2], ["yes".as_bytes(), b"\xff"])?;
+    /// let error = text.strings(&[-1]).unwrap_err();
+    /// assert_eq!(error.message(), "tensor `text` element 1 is not UTF-8");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn strings(&self, shape: &[i64]) -> Result<Vec<&str>> {
         let elements = self.byte_strings(shape)?;
         let text = |(index, bytes)| {
@@ -143,7 +205,19 @@ impl Tensor {
         elements.into_iter().enumerate().map(text).collect()
     }
 
-    /// Returns an error about this tensor, `<kind> <name>: <problem>`, at the fault of its origin.
+    /// Returns an error about this tensor: its kind, its name and the problem. The client is at fault for an
+    /// input of the request, otherwise the handler.
+    ///
+    /// ```
+    /// # use wisp_handler::{Fault, Request, Result, Tensor};
+    /// # fn main() -> Result<()> {
+    /// let request = Request::new().with_input(Tensor::new("age", &[1], &[-1_i64])?);
+    /// let error = request.input("age")?.error("is negative");
+    /// assert_eq!(error.message(), "input `age` is negative");
+    /// assert_eq!(error.fault(), Fault::Client);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn error(&self, problem: impl fmt::Display) -> Error {
         let (fault, kind) = match self.origin {
             Origin::Request => (Fault::Client, "input"),

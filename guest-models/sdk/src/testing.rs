@@ -9,6 +9,8 @@ use crate::tensor::Origin;
 use crate::{GraphOutputs, Graphs, Handler, Request, Response, Signature, Tensor};
 
 /// Graphs that are computed by a closure from name and inputs to outputs.
+///
+/// For tests that call [`Handler::infer`] themselves. [`infer`] does so, and checks the response too.
 #[derive(Debug)]
 pub struct FakeGraph<F> {
     signature: Signature,
@@ -45,6 +47,37 @@ impl<F: FnMut(&str, &[Tensor]) -> Result<Vec<Tensor>>> Graphs for FakeGraph<F> {
 ///
 /// # Errors
 /// Returns the handler's own errors, and an error for everything that does not match its signature.
+///
+/// ```
+/// use wisp_handler::{Datatype, GraphSpec, Handler, Request, Result, Signature, Tensor, testing};
+///
+/// /// Passes tensors on as they are.
+/// struct Doubling;
+///
+/// impl Handler for Doubling {
+///     fn signature() -> Signature {
+///         let graph = GraphSpec::new("model")
+///             .input("x", Datatype::Fp32, &[-1])
+///             .output("y", Datatype::Fp32, &[-1]);
+///         Signature::new().input("x", Datatype::Fp32, &[-1]).output("y", Datatype::Fp32, &[-1]).graph(graph)
+///     }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let request = Request::new().with_input(Tensor::new("x", &[2], &[1.0_f32, 2.0])?);
+/// let response = testing::infer::<Doubling>(&request, |graph, inputs| {
+///     assert_eq!(graph, "model");
+///     let x = inputs[0].view::<f32>(&[-1])?;
+///     Ok(vec![Tensor::collect("y", x.shape(), x.iter().map(|x| 2.0 * x))?])
+/// })?;
+/// assert_eq!(*response.outputs()[0].view::<f32>(&[-1])?, [2.0, 4.0]);
+///
+/// let wrong = Request::new().with_input(Tensor::new("x", &[1], &[1_i64])?);
+/// let error = testing::infer::<Doubling>(&wrong, |_, _| Ok(Vec::new())).unwrap_err();
+/// assert_eq!(error.message(), "input `x` is INT64, expected FP32");
+/// # Ok(())
+/// # }
+/// ```
 pub fn infer<H: Handler>(
     request: &Request,
     compute: impl FnMut(&str, &[Tensor]) -> Result<Vec<Tensor>>,

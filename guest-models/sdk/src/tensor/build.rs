@@ -33,6 +33,17 @@ impl Tensor {
     ///
     /// # Errors
     /// As for [`new`](Self::new).
+    ///
+    /// ```
+    /// # use wisp_handler::{Result, Tensor};
+    /// # fn main() -> Result<()> {
+    /// let celsius = [-4.0_f32, 21.0];
+    /// let kelvin = celsius.iter().map(|value| value + 273.15);
+    /// let kelvin = Tensor::collect("kelvin", &[2, 1], kelvin)?;
+    /// assert_eq!(kelvin.shape(), [2, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn collect<T: Element>(
         name: impl Into<String>,
         shape: &[usize],
@@ -114,6 +125,16 @@ impl Tensor {
     ///
     /// # Errors
     /// Fails with [`Fault::Handler`](crate::Fault::Handler) if the bytes do not fit the shape.
+    ///
+    /// ```
+    /// # use wisp_handler::{Datatype, Result, Tensor};
+    /// # fn main() -> Result<()> {
+    /// let one = Tensor::from_raw("one", Datatype::Int32, &[1], vec![1, 0, 0, 0])?;
+    /// assert_eq!(*one.view::<i32>(&[1])?, [1]);
+    /// assert!(Tensor::from_raw("two", Datatype::Int32, &[2], vec![1, 0, 0, 0]).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_raw(
         name: impl Into<String>,
         datatype: Datatype,

@@ -1,0 +1,68 @@
+# The terminal of a reader, for `terminal.rs`: the commands of a page run as they are written, except that
+#
+# - `wisp` is the program under test, and so is `cargo run --release --`;
+# - `wisp serve` goes to the background, on free ports, until the next one or the end of the page;
+# - requests to port 8000 go to the last server;
+# - ONNX Runtime is installed from a wheel that is here already.
+#
+# Takes from the environment: OUTPUT (a directory), WISP_BINARY, WISP_PYTHON, WISP_WHEEL.
+set -euo pipefail
+
+# The host and port of the last server, and its process.
+address=
+server=
+
+trap 'stop || exit 1' EXIT
+
+wisp() {
+    case "$*" in
+        serve\ *) serve "${@:2}" ;;
+        "backend install onnxruntime") "$WISP_BINARY" "$@" --wheel "$WISP_WHEEL" ;;
+        *) "$WISP_BINARY" "$@" ;;
+    esac
+}
+
+cargo() {
+    case "$*" in
+        "run --release -- "*) wisp "${@:4}" ;;
+        *) command cargo "$@" ;;
+    esac
+}
+
+curl() {
+    local arguments=("${@//127.0.0.1:8000/$address}")
+    arguments=("${arguments[@]//localhost:8000/localhost:${address##*:}}")
+    command curl --fail-with-body --no-progress-meter --max-time 120 "${arguments[@]}"
+}
+
+# Runs a Python program from standard input.
+python() {
+    sed "s/127\.0\.0\.1:8000/$address/g" | "$WISP_PYTHON" -B -
+}
+
+# Starts a server, and waits until its banner says how many models are ready.
+serve() {
+    stop
+    local banner line
+    exec {banner}< <(exec "$WISP_BINARY" serve --http 127.0.0.1:0 --grpc 127.0.0.1:0 "$@" 2>>"$OUTPUT/server.log")
+    server=$!
+    if IFS= read -t 600 -r -u "$banner" line &&
+        [[ $line =~ ://([0-9.:]+):\ [1-9][0-9]*\ of\ [0-9]+\ models\ ready ]]; then
+        address=${BASH_REMATCH[1]}
+    else
+        echo "\`wisp serve $*\` is not ready: ${line-}" >&2
+        cat "$OUTPUT/server.log" >&2
+        # It has ended, or is too slow.
+        stop 2>/dev/null || true
+        return 1
+    fi
+}
+
+# Ends the server, which must succeed.
+stop() {
+    local process=$server
+    server=
+    if [[ $process ]]; then
+        kill "$process" && wait "$process"
+    fi
+}
