@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// Where each part lies, from here, and what the list calls it.
+/// The directories and files of the list, relative to this crate, and their names in it.
 const PARTS: [(&str, &str); 4] = [
     ("templates", "templates"),
     ("../../guest-models/sdk", "sdk"),
@@ -16,7 +16,7 @@ const PARTS: [(&str, &str); 4] = [
     ("../../guest-models/Cargo.lock", "Cargo.lock"),
 ];
 
-/// What builds leave in a source directory.
+/// Build results in a source directory.
 const NOT_SOURCES: [&str; 4] = ["target", "Cargo.lock", "handler.wasm", "__pycache__"];
 
 fn main() -> io::Result<()> {

@@ -16,7 +16,7 @@ use wisp_handler::{
 pub struct Pictures;
 
 impl Handler for Pictures {
-    /// What clients send and get, and what the graph in `model.onnx` takes and gives: `wisp check`
+    /// The inputs and outputs of the handler and of the graph in `model.onnx`. `wisp check`
     /// compares this with the real graph. -1 is an axis of any size, here the pictures.
     fn signature() -> Signature {
         Signature::new()

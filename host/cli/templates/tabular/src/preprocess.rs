@@ -37,7 +37,7 @@ pub(crate) fn features(request: &Request) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor::new("features", features.shape(), &rows)?])
 }
 
-/// What cannot be measured is the client's mistake, and it is told which one.
+/// Returns an error that names the feature if its value cannot be a measurement.
 fn check(value: f32, feature: &Feature, row: usize) -> Result<()> {
     let Feature { name, max, .. } = feature;
     if value > 0.0 && value <= *max {
