@@ -8,7 +8,7 @@ mod named_path;
 mod source;
 mod tokens;
 
-use self::circles::{Circle, circles};
+use self::circles::circles;
 use self::imports::Imports;
 use self::manifest::{Manifest, users_of_foreign_crates};
 use self::source::sources;

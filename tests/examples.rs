@@ -228,7 +228,7 @@ fn the_script_of_progression_has_one_patient_corrected() -> Result<()> {
 }
 
 #[test]
-fn the_script_of_embed_embeds_the_same_sentence_alike() -> Result<()> {
+fn the_script_of_embed_returns_equal_embeddings_for_equal_sentences() -> Result<()> {
     let answers = request_script("embed")?;
     ensure!(answers.len() == 2, "{answers:?}");
     // The body of the second request is the first sentence of the first request.

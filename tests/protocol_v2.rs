@@ -61,11 +61,11 @@ const GOLDEN: [(&str, &[&str]); 18] = [
 ];
 
 #[test]
-fn every_fixture_is_answered_as_written() -> Result<()> {
+fn every_fixture_gets_its_response() -> Result<()> {
     let repository = Repository::of(&["digits", "progression", "wine"])?
         .with_model("bare", "progression", None)?
         .with_model("gone", "progression", None)?
-        .with_model("evil", "progression", Some(component("evil")?))?
+        .with_model("evil", "progression", Some(component("hostile_guest")?))?
         .with_file("bare/labels.txt", b"estimate")?
         .with_file(
             "bare/model.toml",

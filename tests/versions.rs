@@ -118,7 +118,7 @@ fn a_model_is_loaded_while_the_server_runs_and_again_when_it_has_changed() -> Re
 }
 
 #[test]
-fn a_load_that_fails_leaves_what_is_served() -> Result<()> {
+fn a_failed_load_keeps_the_served_version() -> Result<()> {
     let repository = Repository::empty()?.with_model("m", "wine", None)?;
     let server = TestServer::start(repository)?;
     let broken = server.repository().join("m/2");
@@ -184,8 +184,11 @@ fn a_page_of_another_origin_can_neither_load_nor_unload() -> Result<()> {
 
 #[test]
 fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
-    let repository =
-        Repository::empty()?.with_model("evil", "progression", Some(component("evil")?))?;
+    let repository = Repository::empty()?.with_model(
+        "evil",
+        "progression",
+        Some(component("hostile_guest")?),
+    )?;
     let server = TestServer::start(repository)?;
     let request = json!({ "inputs": [{
         "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": ["honest"],
@@ -213,7 +216,7 @@ fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
 }
 
 #[test]
-fn what_would_bring_other_files_is_refused() -> Result<()> {
+fn a_load_request_with_other_files_is_refused() -> Result<()> {
     let server = TestServer::start(Repository::of(&["wine"])?)?;
     let body = br#"{"parameters":{"config":"{}","file:1/model.onnx":"AA=="}}"#;
     let load = "POST /v2/repository/models/wine/load";
@@ -223,7 +226,7 @@ fn what_would_bring_other_files_is_refused() -> Result<()> {
 }
 
 #[test]
-fn a_polled_repository_is_followed_and_loads_nothing_for_clients() -> Result<()> {
+fn a_polled_repository_is_followed_and_refuses_loads_by_clients() -> Result<()> {
     let options = TestOptions {
         control: ControlMode::Poll,
         ..TestOptions::default()
