@@ -27,6 +27,7 @@ mod onnx_nodes;
 mod onnxruntime;
 mod openapi;
 mod overload;
+mod placement;
 mod protocol_tfs;
 mod protocol_v2;
 mod python;
