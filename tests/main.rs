@@ -36,4 +36,5 @@ mod sklearn;
 mod stock_wasi_nn;
 mod timing;
 mod tls;
+mod triton;
 mod versions;
