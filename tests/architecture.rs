@@ -1,14 +1,30 @@
-//! Tests of the architecture rules that Cargo cannot check: the places of foreign crates, sizes, names,
-//! docs.
+//! Tests of the architecture rules that Cargo cannot check: circles of imports, the places of foreign
+//! crates, sizes, names, docs.
 
+mod circles;
+mod imports;
+mod manifest;
+mod named_path;
+mod source;
+mod tokens;
+
+use self::circles::circles;
+use self::imports::Imports;
+use self::manifest::{Manifest, users_of_foreign_crates};
+use self::source::sources;
 use crate::harness::root;
 use anyhow::{Context, Result, ensure};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// File names that do not describe the contents of a file.
 const BANNED_NAMES: [&str; 16] = [
     "util", "utils", "common", "helper", "helpers", "misc", "manager", "impl", "data", "info",
     "wrapper", "base", "core", "mod", "ext", "host",
+];
+
+/// The first words of doc comments that are clauses without a head, such as "What a client sends".
+const HEADLESS: [&str; 9] = [
+    "What", "How", "Why", "Whether", "Where", "Who", "Whose", "When", "Which",
 ];
 
 /// The only files that may contain `unsafe`.
@@ -17,125 +33,111 @@ const UNSAFE_FILES: [&str; 2] = [
     "host/backend/src/onnxruntime/interface.rs",
 ];
 
-/// Foreign crates, and the paths below `host/` in which their types may appear.
-const ROOMS: [(&str, &[&str]); 38] = [
-    ("hyper_util", &["server"]),
-    ("hyper", &["server"]),
-    ("socket2", &["server"]),
-    ("signal_hook", &["cli"]),
-    ("tikv_jemallocator", &["cli"]),
-    ("http_body", &["server"]),
-    ("http_body_util", &["server"]),
-    ("http", &["protocol", "server"]),
-    ("serde", &["protocol", "serving/src/registry", "cli"]),
-    ("serde_json", &["protocol", "cli"]),
-    ("jiter", &["protocol"]),
-    ("base64", &["protocol"]),
-    (
-        "flate2",
-        &["protocol", "backend/src/tract", "server/build.rs"],
-    ),
-    ("zip", &["server/build.rs", "cli/src/backend"]),
-    ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
-    ("prost_types", &["protocol", "server"]),
-    ("tonic", &["server"]),
-    ("tonic_health", &["server"]),
-    ("tonic_reflection", &["server"]),
-    ("tower_service", &["server"]),
-    ("tokio_rustls", &["server/src"]),
-    ("rustls", &["server/src"]),
-    ("tokio_stream", &["server"]),
-    ("toml", &["serving/src/registry", "cli"]),
-    ("wasmtime", &["sandbox"]),
-    ("wasmparser", &["sandbox", "cli"]),
-    ("wit_component", &["cli"]),
-    ("ureq", &["cli/src/backend"]),
-    ("url", &["cli/src/backend", "cli/src/options/backend.rs"]),
-    ("indicatif", &["cli/src/backend"]),
-    ("sha2", &["cli/src/backend"]),
-    ("tract_onnx", &["backend/src/tract", "backend/src/onnx"]),
-    ("tract_nnef", &["backend/src/tract"]),
-    ("tract_cuda", &["backend/src/tract"]),
-    ("ort", &["backend/src/onnxruntime"]),
-    ("clap", &["cli"]),
-    ("anyhow", &["cli"]),
-    ("tokio", &["serving", "server", "cli", "sandbox"]),
-];
-
 /// The crates in the order of their dependencies. A crate may not depend on one that follows it.
 const CRATES: [&str; 7] = [
     "tensor", "backend", "sandbox", "protocol", "serving", "server", "cli",
 ];
 
-struct Source {
-    /// The path relative to the repository's root.
-    path: String,
-    text: String,
-}
+/// Foreign crates without any types that could be said to belong somewhere.
+const EVERYWHERE: [&str; 2] = ["bytes", "thiserror"];
 
-/// Returns every Rust file below these directories.
-fn sources(directories: &[&str]) -> Result<Vec<Source>> {
-    let mut sources = Vec::new();
-    for directory in directories {
-        collect(&root().join(directory), &mut sources)?;
-    }
-    ensure!(!sources.is_empty(), "no sources below {directories:?}");
-    Ok(sources)
-}
+/// The foreign crates on which more than one of our crates depends, and those crates. Any other foreign
+/// crate belongs to a single one.
+const SHARED: [(&str, &[&str]); 14] = [
+    ("blake3", &["sandbox", "serving"]),
+    ("flate2", &["backend", "protocol", "server"]),
+    ("http", &["protocol", "server"]),
+    ("prost", &["backend", "protocol", "server"]),
+    ("prost_types", &["protocol", "server"]),
+    ("rustix", &["backend", "cli", "sandbox", "serving"]),
+    ("serde", &["cli", "protocol", "serving"]),
+    ("serde_json", &["cli", "protocol"]),
+    ("tempfile", &["cli", "sandbox", "serving"]),
+    ("tokio", &["cli", "server", "serving"]),
+    ("toml", &["cli", "serving"]),
+    ("tracing", &["cli", "sandbox", "server"]),
+    ("wasmparser", &["cli", "sandbox"]),
+    ("zip", &["cli", "server"]),
+];
 
-fn collect(directory: &Path, sources: &mut Vec<Source>) -> Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default();
-        if path.is_dir() && name != "target" && name != "templates" {
-            collect(&path, sources)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let relative = path.strip_prefix(root())?.to_str().context("not UTF-8")?;
-            sources.push(Source {
-                path: relative.to_owned(),
-                text: std::fs::read_to_string(&path)?,
-            });
+/// The paths below `host/` to which foreign crates are limited, where these are less than whole crates.
+const ROOMS: [(&str, &[&str]); 16] = [
+    (
+        "serde",
+        &["protocol/src", "serving/src/registry", "cli/src"],
+    ),
+    ("toml", &["serving/src/registry", "cli/src"]),
+    ("blake3", &["sandbox/src/aot", "serving/src/registry"]),
+    (
+        "tempfile",
+        &["sandbox/src", "serving/src/registry", "cli/src"],
+    ),
+    ("zip", &["server/build.rs", "cli/src/backend"]),
+    (
+        "flate2",
+        &["protocol/src", "backend/src/tract", "server/build.rs"],
+    ),
+    ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
+    ("tokio_rustls", &["server/src"]),
+    ("ureq", &["cli/src/backend"]),
+    ("indicatif", &["cli/src/backend"]),
+    ("sha2", &["cli/src/backend"]),
+    ("tract_onnx", &["backend/src/tract", "backend/src/onnx"]),
+    ("tract_nnef", &["backend/src/tract"]),
+    ("tract_cuda", &["backend/src/tract"]),
+    ("prost", &["protocol", "server", "backend/src/onnx"]),
+    ("ort", &["backend/src/onnxruntime"]),
+];
+
+/// Names in the documents that stand for any file.
+const EXAMPLE_PATHS: [&str; 3] = ["foo.rs", "foo/bar.rs", "mod.rs"];
+
+/// The list of circles of imports. `WISP_BLESS=1` rewrites it.
+const CIRCLES: &str = "tests/fixtures/import_circles.txt";
+
+/// The heading of the list.
+const CIRCLES_HEADING: &str = "\
+# Circles of imports: files of a crate that import from each other, directly or through others. The list may
+# only become shorter. A test in tests/architecture.rs fails with a circle that is not listed, and with a
+# listed one that is gone. WISP_BLESS=1 rewrites the list.
+";
+
+#[test]
+fn files_import_from_each_other_in_the_listed_circles_only() -> Result<()> {
+    let path = root().join(CIRCLES);
+    let listed = std::fs::read_to_string(&path).unwrap_or_default();
+    let listed: BTreeSet<&str> = listed.split("\n\n").skip(1).map(str::trim_end).collect();
+    let sources = sources(&["host"])?;
+    let mut found = BTreeMap::new();
+    for krate in CRATES {
+        let imports = Imports::of(krate, &sources)?;
+        let edges = imports.edges();
+        for circle in circles(&edges) {
+            found.insert(format!("{krate}:{circle}"), circle.imports(&edges));
         }
     }
+    if std::env::var("WISP_BLESS").as_deref() == Ok("1") {
+        let circles = found.keys().map(|circle| format!("\n{circle}\n"));
+        let list = CIRCLES_HEADING.to_owned() + &circles.collect::<String>();
+        return Ok(std::fs::write(&path, list)?);
+    }
+    let new = found
+        .iter()
+        .filter(|(circle, _)| !listed.contains(circle.as_str()));
+    let new: String = new
+        .map(|(circle, imports)| format!("{circle}\n  by these imports:\n{imports}\n"))
+        .collect();
+    let gone = listed.iter().filter(|circle| !found.contains_key(**circle));
+    let gone: String = gone.map(|circle| format!("{circle}\n\n")).collect();
+    ensure!(
+        new.is_empty() && gone.is_empty(),
+        "listed in {CIRCLES} and gone or smaller:\n\n{gone}not listed:\n\n{new}"
+    );
     Ok(())
 }
 
-impl Source {
-    /// Returns whether the file belongs to tests, benchmarks or examples, which may use any crate.
-    fn is_test(&self) -> bool {
-        let places = ["/tests/", "/benches/", "/examples/"];
-        self.stem() == "tests" || places.iter().any(|place| self.path.contains(place))
-    }
-
-    fn stem(&self) -> String {
-        let path = PathBuf::from(&self.path);
-        path.file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    }
-
-    /// Returns the lines before the file's own tests.
-    fn code(&self) -> impl Iterator<Item = &str> {
-        self.text.lines().take_while(|line| *line != "mod tests {")
-    }
-
-    /// Returns whether a line of code, not of a comment, names an item of this crate.
-    fn uses(&self, krate: &str) -> bool {
-        let path = format!("{krate}::");
-        self.code()
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .any(|line| {
-                line.match_indices(&path).any(|(at, _)| {
-                    let before = line[..at].chars().next_back();
-                    before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':' && c != '$')
-                })
-            })
-    }
-}
-
 #[test]
-fn every_file_says_what_it_is_for() -> Result<()> {
+fn every_file_has_a_module_doc() -> Result<()> {
     for source in sources(&["host", "guest-models", "tests"])? {
         ensure!(
             source.text.starts_with("//!"),
@@ -143,6 +145,21 @@ fn every_file_says_what_it_is_for() -> Result<()> {
             source.path
         );
     }
+    Ok(())
+}
+
+#[test]
+fn no_doc_comment_begins_with_a_headless_clause() -> Result<()> {
+    let mut found = Vec::new();
+    for source in sources(&["host", "guest-models", "tests"])? {
+        for (line, text) in source.doc_comments() {
+            let first = text.split(|c: char| !c.is_alphabetic()).next();
+            if first.is_some_and(|first| HEADLESS.contains(&first)) {
+                found.push(format!("{}:{line}: {text}", source.path));
+            }
+        }
+    }
+    ensure!(found.is_empty(), "{}", found.join("\n"));
     Ok(())
 }
 
@@ -160,16 +177,12 @@ fn no_file_is_longer_than_600_lines() -> Result<()> {
 }
 
 #[test]
-fn no_file_has_a_name_that_says_nothing() -> Result<()> {
+fn no_file_has_a_meaningless_name() -> Result<()> {
     for source in sources(&["host", "guest-models", "tests"])? {
         let stem = source.stem();
         let parts: Vec<_> = stem.split('_').collect();
         let banned = parts.iter().find(|part| BANNED_NAMES.contains(part));
-        ensure!(
-            banned.is_none(),
-            "{}: `{banned:?}` says nothing",
-            source.path
-        );
+        ensure!(banned.is_none(), "{}: `{banned:?}` is banned", source.path);
     }
     Ok(())
 }
@@ -210,16 +223,63 @@ fn machine_code_is_loaded_in_one_place() -> Result<()> {
 }
 
 #[test]
+fn a_foreign_crate_belongs_to_one_crate_or_is_listed_as_shared() -> Result<()> {
+    let shared = SHARED.map(|(name, krates)| (name.to_owned(), krates.iter().copied().collect()));
+    let mut found = users_of_foreign_crates(&CRATES)?;
+    found.retain(|name, users| users.len() > 1 && !EVERYWHERE.contains(&name.as_str()));
+    let listed = BTreeMap::from(shared);
+    ensure!(
+        found == listed,
+        "the manifests share {found:?}\nthe list {listed:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn every_dependency_is_used() -> Result<()> {
+    let sources = sources(&["host"])?;
+    for krate in CRATES {
+        let Manifest {
+            dependencies,
+            build_dependencies,
+        } = Manifest::of(krate)?;
+        let code = [
+            (dependencies, format!("host/{krate}/src/")),
+            (build_dependencies, format!("host/{krate}/build.rs")),
+        ];
+        for (dependencies, place) in code {
+            for dependency in dependencies {
+                let mut files = sources.iter().filter(|file| file.path.starts_with(&place));
+                ensure!(
+                    files.any(|file| file.uses(&dependency)),
+                    "{place} does not use {dependency}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn foreign_crates_stay_in_their_rooms() -> Result<()> {
-    for source in sources(&["host"])? {
-        for (krate, rooms) in ROOMS {
-            let allowed = rooms
-                .iter()
-                .any(|room| source.path.starts_with(&format!("host/{room}")));
+    let sources = sources(&["host"])?;
+    for (krate, rooms) in ROOMS {
+        let rooms: Vec<_> = rooms.iter().map(|room| format!("host/{room}")).collect();
+        let users = sources
+            .iter()
+            .filter(|source| !source.is_test() && source.uses(krate));
+        let users: Vec<_> = users.collect();
+        for user in &users {
             ensure!(
-                allowed || source.is_test() || !source.uses(krate),
+                rooms.iter().any(|room| user.path.starts_with(room)),
                 "{} uses {krate}, which belongs to {rooms:?}",
-                source.path
+                user.path
+            );
+        }
+        for room in &rooms {
+            ensure!(
+                users.iter().any(|user| user.path.starts_with(room)),
+                "{room} does not use {krate}"
             );
         }
     }
@@ -229,21 +289,27 @@ fn foreign_crates_stay_in_their_rooms() -> Result<()> {
 #[test]
 fn dependencies_point_one_way() -> Result<()> {
     for (position, krate) in CRATES.iter().enumerate() {
-        let manifest = std::fs::read_to_string(root().join(format!("host/{krate}/Cargo.toml")))?;
+        let manifest = Manifest::of(krate)?;
         for later in &CRATES[position + 1..] {
             ensure!(
-                !manifest.contains(&format!("wisp-{later}")),
+                !manifest.dependencies.contains(&format!("wisp_{later}")),
                 "{krate} depends on {later}"
             );
         }
     }
-    let protocol = std::fs::read_to_string(root().join("host/protocol/Cargo.toml"))?;
-    for stranger in ["wisp-backend", "wisp-sandbox"] {
-        ensure!(!protocol.contains(stranger), "protocol knows {stranger}");
+    let protocol = Manifest::of("protocol")?.dependencies;
+    for stranger in ["wisp_backend", "wisp_sandbox"] {
+        ensure!(
+            !protocol.contains(stranger),
+            "protocol depends on {stranger}"
+        );
     }
     // The sandbox computes through a trait of its own, which backends do not implement.
-    let sandbox = std::fs::read_to_string(root().join("host/sandbox/Cargo.toml"))?;
-    ensure!(!sandbox.contains("wisp-backend"), "sandbox knows backend");
+    let sandbox = Manifest::of("sandbox")?.dependencies;
+    ensure!(
+        !sandbox.contains("wisp_backend"),
+        "sandbox depends on backend"
+    );
     Ok(())
 }
 
@@ -261,6 +327,23 @@ fn every_source_that_a_model_names_exists() -> Result<()> {
         let source = source.with_context(|| format!("{} names no source", file.display()))?;
         let manifest = file.with_file_name("").join(source).join("Cargo.toml");
         ensure!(manifest.is_file(), "{} does not exist", manifest.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn every_path_in_the_documents_for_contributors_exists() -> Result<()> {
+    let paths = named_path::all_paths()?;
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = std::fs::read_to_string(root().join(document))?;
+        let named = named_path::named_paths(&text);
+        ensure!(named.len() > 10, "{document} names only {named:?}");
+        for path in named {
+            ensure!(
+                EXAMPLE_PATHS.contains(&path.as_str()) || named_path::exists(&path, &paths),
+                "{document} names {path}, which does not exist"
+            );
+        }
     }
     Ok(())
 }

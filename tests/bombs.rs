@@ -77,7 +77,7 @@ fn unload(server: &TestServer, model: &str) -> Result<Response> {
 }
 
 #[test]
-fn a_component_that_compiles_for_ever_is_refused_while_all_else_goes_on() -> Result<()> {
+fn a_component_that_compiles_for_ever_is_refused_while_other_models_load() -> Result<()> {
     let repository = Repository::of(&["wine", "progression"])?;
     let server = server(SHORT, repository)?;
     let handler = server.repository().join("bomb/1/handler.wasm");
@@ -104,7 +104,7 @@ fn a_component_that_compiles_for_ever_is_refused_while_all_else_goes_on() -> Res
 }
 
 #[test]
-fn a_start_does_not_wait_for_ever_for_a_component() -> Result<()> {
+fn the_start_does_not_wait_for_a_component_that_compiles_for_ever() -> Result<()> {
     let repository = Repository::of(&["wine"])?.with_file("bomb/1/handler.wasm", loops(20_000)?)?;
     let server = server(SHORT, repository)?;
     victim_is_well(&server)?;
@@ -127,7 +127,7 @@ fn a_component_whose_compilation_takes_too_much_memory_is_refused() -> Result<()
 }
 
 #[test]
-fn a_component_larger_than_any_handler_is_not_read_to_its_end() -> Result<()> {
+fn a_component_above_the_size_limit_is_not_read() -> Result<()> {
     let repository = Repository::of(&["wine"])?.with_file("bomb/1/handler.wasm", "")?;
     let file = std::fs::File::create(repository.path().join("bomb/1/handler.wasm"))?;
     // A sparse file, larger than the memory of any machine.
@@ -139,7 +139,7 @@ fn a_component_larger_than_any_handler_is_not_read_to_its_end() -> Result<()> {
 }
 
 #[test]
-fn a_child_process_ends_with_the_server_that_has_started_it() -> Result<()> {
+fn a_child_process_ends_with_its_server() -> Result<()> {
     let repository = Repository::empty()?.with_file("bomb/1/handler.wasm", loops(100_000)?)?;
     let cache = tempfile::tempdir()?;
     let mut server = Command::new(env!("CARGO_BIN_EXE_wisp"))
@@ -214,7 +214,7 @@ fn with_probe(limits: ProcessLimits, passed: &Path) -> TestOptions {
 }
 
 #[test]
-fn a_model_file_that_takes_too_much_to_load_ends_its_child_and_is_refused() -> Result<()> {
+fn a_model_file_that_exceeds_the_limits_of_its_child_is_refused() -> Result<()> {
     let passed = tempfile::tempdir()?;
     let limits = ProcessLimits {
         // Less than any backend needs.
@@ -237,7 +237,7 @@ fn a_model_file_that_takes_too_much_to_load_ends_its_child_and_is_refused() -> R
 }
 
 #[test]
-fn a_model_file_that_has_been_loaded_needs_no_child_until_it_changes() -> Result<()> {
+fn a_loaded_model_file_needs_no_child_until_it_changes() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let passed = directory.path().join("passed");
     let repository = Repository::empty()?.with_model("bare", "progression", None)?;
@@ -258,7 +258,7 @@ fn a_model_file_that_has_been_loaded_needs_no_child_until_it_changes() -> Result
 }
 
 #[test]
-fn a_model_file_that_its_engine_refuses_is_refused_in_the_engines_words() -> Result<()> {
+fn the_error_for_a_model_file_contains_that_of_its_backend() -> Result<()> {
     let passed = tempfile::tempdir()?;
     let repository = Repository::of(&["wine"])?.with_file("junk/1/model.onnx", "junk")?;
     let path = repository.path().join("junk/1/model.onnx");

@@ -5,65 +5,31 @@
 //! failure of the host, and the host must retain nothing. The random numbers are derived from the number
 //! of the case, which every failure reports.
 
+use crate::harness::sandbox::{Sandbox, call_inline};
 use crate::harness::scale;
 use crate::harness::wat_handler::{WatHandler, dummy_module, from_module};
 use anyhow::{Context, Result, ensure};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use wisp_sandbox::aot::AotStore;
-use wisp_sandbox::component::CheckedComponent;
-use wisp_sandbox::compute::Graphs;
-use wisp_sandbox::engine::{Engine, EngineOptions};
-use wisp_sandbox::handler::{
-    Handler, HandlerCall, HandlerError, HandlerLoadError, HandlerResponse,
-};
+use std::time::Duration;
+use wisp_sandbox::handler::{HandlerError, HandlerResponse};
 use wisp_sandbox::limits::Limits;
-use wisp_tensor::{ElementType, MemoryBudget, NamedTensor, Shape, Tensor};
+use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
 /// The maximum length of a guest's message in a response, in characters.
 const MAX_TEXT: usize = 1000;
 
-/// The objects that are needed to load and call handlers without a server.
-struct Sandbox {
-    engine: Arc<Engine>,
-    store: AotStore,
-    memory: Arc<MemoryBudget>,
-    _directory: tempfile::TempDir,
+/// Returns limits under which a guest without an end does not take long.
+fn short() -> Limits {
+    Limits {
+        guest_time: Duration::from_millis(500),
+        ..Limits::default()
+    }
 }
 
-impl Sandbox {
-    fn start() -> Result<Sandbox> {
-        let memory = Arc::new(MemoryBudget::new(usize::MAX));
-        let engine = Engine::start(&EngineOptions {
-            instances: 2,
-            memory: Arc::clone(&memory),
-            ..EngineOptions::default()
-        })?;
-        let directory = tempfile::tempdir()?;
-        Ok(Sandbox {
-            engine: Arc::new(engine),
-            store: AotStore::open(&directory.path().join("aot"))?,
-            memory,
-            _directory: directory,
-        })
-    }
-
-    fn load(&self, wasm: &[u8]) -> Result<Result<Handler, HandlerLoadError>> {
-        let component = CheckedComponent::load(&self.engine, &self.store, wasm)?;
-        let limits = Limits {
-            guest_time: Duration::from_millis(500),
-            ..Limits::default()
-        };
-        let graphs = Arc::new(Graphs::default());
-        Ok(Handler::load(&self.engine, &component, graphs, limits))
-    }
-
-    /// Checks that a case has left no reservation behind.
-    fn retains_nothing(&self, case: usize) -> Result<()> {
-        let reserved = self.memory.reserved();
-        ensure!(reserved == 0, "case {case} leaves {reserved} bytes behind");
-        Ok(())
-    }
+/// Checks that a case has left no reservation behind.
+fn retains_nothing(sandbox: &Sandbox, case: usize) -> Result<()> {
+    let reserved = sandbox.reserved_bytes();
+    ensure!(reserved == 0, "case {case} leaves {reserved} bytes behind");
+    Ok(())
 }
 
 /// A deterministic generator of pseudo-random numbers (splitmix64).
@@ -132,15 +98,6 @@ fn carrying(bytes: Vec<u8>) -> Result<NamedTensor> {
     })
 }
 
-fn call(handler: &Handler, input: &NamedTensor) -> Result<HandlerResponse, HandlerError> {
-    handler.infer_inline(HandlerCall {
-        inputs: std::slice::from_ref(input),
-        parameters: &[],
-        outputs: &[],
-        deadline: Instant::now() + Duration::from_secs(60),
-    })
-}
-
 /// Checks that the response keeps the contract, or that the guest is at fault.
 fn keeps_the_contract(outcome: &Result<HandlerResponse, HandlerError>) -> Result<()> {
     match outcome {
@@ -165,7 +122,7 @@ fn keeps_the_contract(outcome: &Result<HandlerResponse, HandlerError>) -> Result
 }
 
 #[test]
-fn answers_of_random_bytes_are_taken_as_answers_or_refused() -> Result<()> {
+fn random_bytes_as_a_response_are_accepted_or_refused() -> Result<()> {
     let sandbox = Sandbox::start()?;
     // The guest copies the input over its response, the records and the memory that they point to.
     let wasm = WatHandler {
@@ -175,7 +132,7 @@ fn answers_of_random_bytes_are_taken_as_answers_or_refused() -> Result<()> {
         infer: "(memory.copy (i32.const 2048)
             (i32.load offset=20 (local.get $inputs)) (i32.load offset=24 (local.get $inputs)))",
     };
-    let handler = sandbox.load(&wasm.component()?)??;
+    let handler = sandbox.load(&wasm.component()?, short())??;
     let mut answers = 0;
     for case in 0..300 * scale() {
         let mut numbers = Numbers::of(case);
@@ -194,18 +151,18 @@ fn answers_of_random_bytes_are_taken_as_answers_or_refused() -> Result<()> {
         let head: Vec<u8> = head.iter().flat_map(|word| word.to_le_bytes()).collect();
         let length = head.len().min(bytes.len());
         bytes[..length].copy_from_slice(&head[..length]);
-        let outcome = call(&handler, &carrying(bytes)?);
+        let outcome = call_inline(&handler, &[carrying(bytes)?]);
         keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
         answers += usize::from(outcome.is_ok());
         drop(outcome);
-        sandbox.retains_nothing(case)?;
+        retains_nothing(&sandbox, case)?;
     }
     ensure!(answers > 0, "not one of them was an answer");
     Ok(())
 }
 
 #[test]
-fn calls_of_wasi_nn_with_random_numbers_are_answered_or_end_the_guest() -> Result<()> {
+fn calls_of_wasi_nn_with_random_arguments_return_or_end_the_guest() -> Result<()> {
     const IMPORTS: &str = r#"
         (import "wasi:nn/graph@0.2.0-rc-2024-10-28" "load-by-name"
             (func $load_by_name (param i32 i32 i32)))
@@ -269,7 +226,7 @@ fn calls_of_wasi_nn_with_random_numbers_are_answered_or_end_the_guest() -> Resul
         infer: "(call $calls (i32.load offset=20 (local.get $inputs)) (i32.add
             (i32.load offset=20 (local.get $inputs)) (i32.load offset=24 (local.get $inputs))))",
     };
-    let handler = sandbox.load(&wasm.component()?)??;
+    let handler = sandbox.load(&wasm.component()?, short())??;
     let mut survived = 0;
     for case in 0..300 * scale() {
         let mut numbers = Numbers::of(case);
@@ -284,18 +241,18 @@ fn calls_of_wasi_nn_with_random_numbers_are_answered_or_end_the_guest() -> Resul
                 bytes.extend(argument.to_le_bytes());
             }
         }
-        let outcome = call(&handler, &carrying(bytes)?);
+        let outcome = call_inline(&handler, &[carrying(bytes)?]);
         keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
         survived += usize::from(outcome.is_ok());
         drop(outcome);
-        sandbox.retains_nothing(case)?;
+        retains_nothing(&sandbox, case)?;
     }
     ensure!(survived > 0, "not one of them lived on");
     Ok(())
 }
 
 #[test]
-fn damaged_components_are_refused_or_loaded_and_nothing_else() -> Result<()> {
+fn corrupted_components_are_loaded_or_refused() -> Result<()> {
     let sandbox = Sandbox::start()?;
     let genuine = WatHandler {
         pages: 1,
@@ -314,11 +271,11 @@ fn damaged_components_are_refused_or_loaded_and_nothing_else() -> Result<()> {
         if numbers.next().is_multiple_of(4) {
             wasm.truncate(usize::try_from(numbers.next() % wasm.len() as u64)?);
         }
-        let Ok(loaded) = sandbox.load(&wasm) else {
+        let Ok(loaded) = sandbox.load(&wasm, short()) else {
             continue;
         };
         if let Ok(handler) = loaded {
-            let outcome = call(&handler, &carrying(vec![0; 4])?);
+            let outcome = call_inline(&handler, &[carrying(vec![0; 4])?]);
             keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
         }
     }
@@ -354,7 +311,7 @@ fn random_module(shape: &[u8], numbers: &mut Numbers) -> Result<Option<Vec<u8>>>
 }
 
 #[test]
-fn random_modules_behind_the_contract_are_refused_or_loaded_and_nothing_else() -> Result<()> {
+fn random_modules_with_a_handlers_exports_are_loaded_or_refused() -> Result<()> {
     let sandbox = Sandbox::start()?;
     let shape = dummy_module()?;
     let mut compiled = 0;
@@ -363,15 +320,15 @@ fn random_modules_behind_the_contract_are_refused_or_loaded_and_nothing_else() -
             continue;
         };
         let wasm = from_module(&module).with_context(|| format!("case {case}"))?;
-        let Ok(loaded) = sandbox.load(&wasm) else {
+        let Ok(loaded) = sandbox.load(&wasm, short()) else {
             continue;
         };
         compiled += 1;
         if let Ok(handler) = loaded {
-            let outcome = call(&handler, &carrying(vec![0; 4])?);
+            let outcome = call_inline(&handler, &[carrying(vec![0; 4])?]);
             keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
         }
-        sandbox.retains_nothing(case)?;
+        retains_nothing(&sandbox, case)?;
     }
     ensure!(compiled > 0, "not one of them was a component");
     Ok(())

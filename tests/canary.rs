@@ -116,7 +116,7 @@ fn canary() -> Result<Vec<u8>> {
 /// Creates two models with tables and globals, and two with the hostile handler, which also plants in
 /// the host.
 fn repository() -> Result<Repository> {
-    let evil = Some(component("evil")?);
+    let evil = Some(component("hostile_guest")?);
     let canary = canary()?;
     Repository::empty()?
         .with_model("evil", "progression", evil)?
@@ -185,7 +185,7 @@ fn plant_and_look(server: &TestServer, rounds: usize) -> Result<()> {
 }
 
 #[test]
-fn tables_globals_and_memory_of_one_instance_are_never_seen_by_the_next() -> Result<()> {
+fn data_of_one_instance_is_never_visible_to_the_next() -> Result<()> {
     plant_and_look(&TestServer::start(repository()?)?, 50 * scale())
 }
 
@@ -194,7 +194,7 @@ fn tables_globals_and_memory_of_one_instance_are_never_seen_by_the_next() -> Res
     clippy::print_stdout,
     reason = "a log must tell what the kernel could be made to do"
 )]
-fn what_instances_hold_while_the_kernel_moves_their_pages_is_never_seen_again() -> Result<()> {
+fn data_of_instances_whose_pages_the_kernel_moves_is_never_visible_again() -> Result<()> {
     for _ in 0..scale().div_ceil(100) {
         let gate = Gate::default();
         let options = TestOptions {
@@ -211,7 +211,7 @@ fn what_instances_hold_while_the_kernel_moves_their_pages_is_never_seen_again() 
             };
             let planters: Vec<_> = (0..PLANTERS).flat_map(plant).collect();
             // Planters whose computations have begun have planted; the others may be about to.
-            gate.wait_for(4);
+            gate.wait_for(4)?;
             let compaction = scope.spawn(|| pressure::compact(&stop));
             let paged_out = pressure::page_out();
             gate.open();

@@ -2,19 +2,15 @@
 //! computations.
 
 use crate::harness::frames::{End, Frames};
-use crate::harness::{Gate, Repository, TestOptions, TestServer};
-use anyhow::{Result, ensure};
+use crate::harness::{Gate, Repository, TIMEOUT, TestOptions, TestServer, wait_until};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
-use std::time::{Duration, Instant};
 use wisp_serving::ServingOptions;
 
 /// The number of requests that keep all threads of the graph busy; the harness gives it two threads.
 const BUSY: usize = 2;
-
-/// The time limit for waiting, after which a test has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A client with a request that has no response yet.
 enum Client {
@@ -77,30 +73,20 @@ fn infer_message() -> Vec<u8> {
 
 /// Waits until `requests` requests hold a permit and as many handler instances are alive.
 fn wait_for(server: &TestServer, requests: usize, what: &str) -> Result<()> {
-    let start = Instant::now();
     let serving = server.serving();
-    loop {
-        let now = [serving.admitted_requests(), serving.live_instances()];
-        if now == [requests; 2] {
-            return Ok(());
-        }
-        let late = start.elapsed() > PATIENCE;
-        ensure!(
-            !late,
-            "{what}: {now:?} requests and instances, not {requests}"
-        );
-        std::thread::yield_now();
-    }
+    let now = || [serving.admitted_requests(), serving.live_instances()];
+    wait_until(what, || now() == [requests; 2])
+        .with_context(|| format!("{:?} requests and instances, not {requests}", now()))
 }
 
 #[test]
-fn what_is_queued_for_a_client_that_has_gone_is_never_computed() -> Result<()> {
+fn queued_computations_of_a_disconnected_client_are_skipped() -> Result<()> {
     let gate = Gate::default();
     let defaults = TestOptions::default();
     let options = TestOptions {
         gate: Some(gate.clone()),
         serving: ServingOptions {
-            request_timeout: PATIENCE,
+            request_timeout: TIMEOUT,
             ..defaults.serving
         },
         ..defaults
@@ -136,7 +122,7 @@ fn what_is_queued_for_a_client_that_has_gone_is_never_computed() -> Result<()> {
     std::thread::scope(|scope| {
         let served = |_| scope.spawn(|| server.infer("progression", &v2())?.ok());
         let busy: Vec<_> = (0..BUSY).map(served).collect();
-        gate.wait_for(BUSY);
+        gate.wait_for(BUSY)?;
         let queued = || -> Result<()> {
             wait_for(&server, BUSY, "at the start")?;
             for (what, send) in clients {
@@ -157,7 +143,8 @@ fn what_is_queued_for_a_client_that_has_gone_is_never_computed() -> Result<()> {
         }
         // This request waits for its turn behind everything that was queued.
         server.infer("progression", &v2())?.ok()?;
-        ensure!(gate.computes() == BUSY + 1, "{} computes", gate.computes());
+        let computations = gate.computations();
+        ensure!(computations == BUSY + 1, "{computations} computations");
         wait_for(&server, 0, "in the end")
     })
 }

@@ -78,7 +78,7 @@ fn with_cases(mut repository: Repository, name: &str) -> Result<Repository> {
 }
 
 #[test]
-fn infer_answers_once_without_a_server() -> Result<()> {
+fn infer_runs_without_a_server() -> Result<()> {
     let repository = Repository::of(&["digits"])?;
     let image = root().join("examples/digits/samples/7.png");
     let mut command = wisp();
@@ -96,7 +96,7 @@ fn infer_answers_once_without_a_server() -> Result<()> {
 }
 
 #[test]
-fn infer_names_the_inputs_there_are() -> Result<()> {
+fn infer_lists_the_inputs_of_the_model() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let mut command = wisp();
     command
@@ -158,7 +158,7 @@ fn check_and_infer_name_the_command_that_makes_a_missing_model() -> Result<()> {
 }
 
 #[test]
-fn check_ends_quietly_when_nobody_reads_what_it_prints() -> Result<()> {
+fn check_ends_quietly_when_its_output_is_closed() -> Result<()> {
     let repository = example("progression")?;
     let (reader, writer) = std::io::pipe()?;
     drop(reader);
@@ -172,7 +172,7 @@ fn check_ends_quietly_when_nobody_reads_what_it_prints() -> Result<()> {
 }
 
 #[test]
-fn check_fails_on_a_wrong_answer_and_says_what_differs() -> Result<()> {
+fn check_fails_on_a_wrong_response_and_prints_the_difference() -> Result<()> {
     let case = r#"{"request":{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]},
         "expect":{"outputs":[{"name":"progression","datatype":"FP32","shape":[1],"data":[1.0]}]}}"#;
     let repository =
@@ -239,7 +239,7 @@ fn new_makes_a_project_that_builds_tests_and_serves() -> Result<()> {
 }
 
 #[test]
-fn new_refuses_a_directory_that_is_there() -> Result<()> {
+fn new_refuses_an_existing_directory() -> Result<()> {
     let directory = tempfile::tempdir()?;
     std::fs::create_dir(directory.path().join("taken"))?;
     let args = ["new", "taken", "--template", "text"];

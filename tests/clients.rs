@@ -37,7 +37,7 @@ fn tritonclient_reads_digits_from_files_and_pixels() -> Result<()> {
 }
 
 #[test]
-fn tritonclient_tells_wines_apart_by_matrix_and_by_name() -> Result<()> {
+fn tritonclient_classifies_wines_by_matrix_and_by_name() -> Result<()> {
     check(&server()?, "wine")
 }
 
@@ -72,12 +72,12 @@ fn tritonclient_gets_classes_in_place_of_probabilities() -> Result<()> {
 }
 
 #[test]
-fn tritonclient_shows_its_user_what_was_wrong() -> Result<()> {
+fn tritonclient_shows_the_text_of_errors() -> Result<()> {
     check(&server()?, "errors")
 }
 
 #[test]
-fn tritonclient_gets_every_answer_to_its_own_question() -> Result<()> {
+fn tritonclient_gets_the_response_to_each_of_its_requests() -> Result<()> {
     check(&server()?, "concurrency")
 }
 
@@ -110,20 +110,20 @@ fn ovmsclient_predicts_and_reads_status_and_metadata_over_http() -> Result<()> {
 }
 
 #[test]
-fn the_request_of_the_lectures_gets_predictions_as_onnxruntime_computes_them() -> Result<()> {
-    let (server, graphs) = lecture()?;
+fn the_request_of_the_tf_serving_tutorial_gets_the_results_of_onnxruntime() -> Result<()> {
+    let (server, graphs) = tfs_tutorial()?;
     let address = server.address().to_string();
-    python::run("lecture.py", &["ask", &graphs, &address])?;
+    python::run("tfs_tutorial_client.py", &["ask", &graphs, &address])?;
     Ok(())
 }
 
-/// Starts a server of the models from TF Serving's documentation and lectures. Returns it with the
+/// Starts a server of the models from TF Serving's documentation and tutorial. Returns it with the
 /// repository's path.
-fn lecture() -> Result<(TestServer, String)> {
+fn tfs_tutorial() -> Result<(TestServer, String)> {
     let repository = Repository::empty()?;
     let path = repository.path().to_str();
     let path = path.context("a path that is not Unicode")?.to_owned();
-    python::run("lecture.py", &["make", &path])?;
+    python::run("tfs_tutorial_client.py", &["make", &path])?;
     Ok((TestServer::start(repository)?, path))
 }
 
@@ -138,8 +138,8 @@ fn curl(server: &TestServer, arguments: &[&str], path: &str) -> Result<Value> {
 
 /// From <https://www.tensorflow.org/tfx/serving/api_rest>, "Example", except for the port.
 #[test]
-fn the_curl_lines_of_tf_servings_documentation_print_what_it_says() -> Result<()> {
-    let (server, _) = lecture()?;
+fn the_curl_commands_of_tf_servings_documentation_print_its_output() -> Result<()> {
+    let (server, _) = tfs_tutorial()?;
     let model = "/v1/models/half_plus_three";
     let status = curl(&server, &[], model)?;
     let version = &status["model_version_status"][0];
@@ -172,7 +172,7 @@ fn the_curl_lines_of_tf_servings_documentation_print_what_it_says() -> Result<()
 }
 
 #[test]
-fn curl_speaks_the_simple_dialect() -> Result<()> {
+fn curl_uses_the_predict_api() -> Result<()> {
     let repository = Repository::empty()?.with_model("progression", "progression", None)?;
     let server = TestServer::start(repository)?;
     ensure!(curl(&server, &[], "/health")? == json!({"status": "healthy"}));
@@ -194,7 +194,7 @@ fn curl_speaks_the_simple_dialect() -> Result<()> {
 }
 
 #[test]
-fn the_curl_lines_of_the_readmes_table_work_when_pasted() -> Result<()> {
+fn the_curl_commands_of_the_readmes_table_work() -> Result<()> {
     let server = server()?;
     let readme = std::fs::read_to_string(root().join("README.md"))?;
     let cells = readme.lines().filter(|line| line.starts_with("| "));
@@ -258,7 +258,7 @@ fn tritonclient_gets_classes_over_grpc() -> Result<()> {
 }
 
 #[test]
-fn an_answer_over_grpc_tells_what_it_took() -> Result<()> {
+fn a_grpc_response_contains_its_timings() -> Result<()> {
     let server = grpc_server()?;
     check_grpc(&server, server.grpc_address(), "timing")
 }
@@ -288,19 +288,19 @@ fn grpc_health_follows_each_model_as_it_changes() -> Result<()> {
 }
 
 #[test]
-fn reflection_tells_all_it_takes_to_predict() -> Result<()> {
+fn reflection_is_enough_to_predict() -> Result<()> {
     let server = grpc_server()?;
     check_grpc(&server, server.grpc_address(), "reflection")
 }
 
 #[test]
-fn a_configuration_of_tf_serving_says_which_models_are_served() -> Result<()> {
+fn a_configuration_of_tf_serving_selects_the_served_models() -> Result<()> {
     let server = grpc_server()?;
     check_grpc(&server, server.grpc_address(), "reload")
 }
 
 #[test]
-fn a_message_of_more_than_64_mib_is_answered_where_the_limit_is_raised() -> Result<()> {
+fn a_message_of_more_than_64_mib_is_accepted_with_a_higher_limit() -> Result<()> {
     let repository = Repository::empty()?
         .with_model("wine-bare", "wine", None)?
         .with_file("wine-bare/model.toml", "max_batch_size = 2000000")?;
@@ -318,20 +318,20 @@ fn a_message_of_more_than_64_mib_is_answered_where_the_limit_is_raised() -> Resu
 }
 
 #[test]
-fn classes_and_values_of_examples_come_over_grpc() -> Result<()> {
+fn tf_examples_are_classified_and_regressed_over_grpc() -> Result<()> {
     let server = server()?;
     check_grpc(&server, server.grpc_address(), "examples")
 }
 
 #[test]
-fn a_client_that_goes_away_leaves_no_work_behind() -> Result<()> {
+fn the_work_of_a_disconnected_client_is_cancelled() -> Result<()> {
     let server = matrix::slow_server()?;
     check_grpc(&server, server.grpc_address(), "disconnect")?;
     matrix::has_given_up(server)
 }
 
 #[test]
-fn grpc_says_what_went_wrong_in_the_words_of_rest() -> Result<()> {
+fn grpc_errors_have_the_text_of_rest() -> Result<()> {
     let server = grpc_server()?;
     check_grpc(&server, server.address(), "texts")
 }

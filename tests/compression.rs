@@ -85,7 +85,7 @@ fn a_compressed_request_is_answered_like_a_plain_one_on_every_route() -> Result<
 }
 
 #[test]
-fn the_limit_holds_for_what_comes_out() -> Result<()> {
+fn the_size_limit_applies_to_the_decompressed_body() -> Result<()> {
     let server = server()?;
     for coding in CODINGS {
         let headers = [("content-encoding", coding.name())];
@@ -120,7 +120,7 @@ fn a_body_that_is_not_in_its_coding_is_refused() -> Result<()> {
 }
 
 #[test]
-fn the_length_of_the_json_is_that_before_compression() -> Result<()> {
+fn the_inference_header_length_counts_decompressed_bytes() -> Result<()> {
     let server = server()?;
     let json = br#"{"inputs": [{"name": "features", "datatype": "FP32", "shape": [32, 10], "parameters": {"binary_data_size": 1280}}], "parameters": {"binary_data_output": true}}"#;
     let rows: Vec<u8> = (0..320u16)
@@ -146,7 +146,7 @@ fn the_length_of_the_json_is_that_before_compression() -> Result<()> {
 }
 
 #[test]
-fn an_answer_is_compressed_for_who_wants_it_and_if_it_is_large() -> Result<()> {
+fn large_responses_are_compressed_for_clients_that_accept_it() -> Result<()> {
     let server = server()?;
     let (small, large) = (question(1, 0)?, question(32, 0)?);
     // Thirty-two numbers alone are below the threshold for compression; with an id the response is above

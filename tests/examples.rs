@@ -1,7 +1,7 @@
 //! Tests that the examples work as described in their READMEs: golden cases, scripts, and agreement with
 //! a computation that shares no code with Wisp (`clients/oracle.py`).
 
-use crate::harness::{Repository, Response, TestServer, output, root};
+use crate::harness::{Repository, Response, TestServer, fixture, output, root};
 use crate::python::{self, succeed};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ fn answers(server: &TestServer, model: &str, path: &Path) -> Result<()> {
         return Ok(());
     };
     let answer = response.ok()?;
-    let tolerance = expect["tolerance"].as_f64().unwrap_or(1e-4);
+    let tolerance = expect["tolerance"].as_f64().unwrap_or(fixture::TOLERANCE);
     for expected in outputs {
         let name = expected["name"]
             .as_str()
@@ -103,7 +103,7 @@ fn answers(server: &TestServer, model: &str, path: &Path) -> Result<()> {
             ensure!(actual[member] == expected[member], "{name}: {actual}");
         }
         ensure!(
-            are_close(&expected["data"], &actual["data"], tolerance),
+            fixture::matches(&expected["data"], &actual["data"], tolerance),
             "{name}: {actual}"
         );
     }
@@ -136,18 +136,6 @@ fn ask(server: &TestServer, model: &str, request: &Value, directory: &Path) -> R
     let headers = [("inference-header-content-length", length.as_str())];
     let path = format!("/v2/models/{model}/infer");
     server.request(&format!("POST {path}"), &headers, &[text, binary].concat())
-}
-
-/// Returns whether arrays have equal elements, with numbers compared within the tolerance.
-fn are_close(expected: &Value, actual: &Value, tolerance: f64) -> bool {
-    let (Some(expected), Some(actual)) = (expected.as_array(), actual.as_array()) else {
-        return false;
-    };
-    let close = |(expected, actual): (&Value, &Value)| match (expected.as_f64(), actual.as_f64()) {
-        (Some(expected), Some(actual)) => (expected - actual).abs() <= tolerance,
-        _ => expected == actual,
-    };
-    expected.len() == actual.len() && expected.iter().zip(actual).all(close)
 }
 
 #[test]
@@ -228,13 +216,16 @@ fn the_script_of_progression_has_one_patient_corrected() -> Result<()> {
 }
 
 #[test]
-fn the_script_of_embed_embeds_the_same_sentence_alike() -> Result<()> {
+fn the_script_of_embed_returns_equal_embeddings_for_equal_sentences() -> Result<()> {
     let answers = request_script("embed")?;
     ensure!(answers.len() == 2, "{answers:?}");
     // The body of the second request is the first sentence of the first request.
     let both = output(&answers[0], "embedding")?["data"].as_array();
     let first: Value = both.context("no list")?.iter().take(384).cloned().collect();
     let alone = &output(&answers[1], "embedding")?["data"];
-    ensure!(are_close(&first, alone, 1e-4), "{first} and {alone}");
+    ensure!(
+        fixture::matches(&first, alone, fixture::TOLERANCE),
+        "{first} and {alone}"
+    );
     Ok(())
 }

@@ -7,16 +7,20 @@
 mod certificate;
 pub(crate) mod child;
 mod connection;
+pub(crate) mod difference;
 pub(crate) mod fixture;
 pub(crate) mod frames;
-mod gate;
+pub(crate) mod gate;
 pub(crate) mod onnx;
+pub(crate) mod sandbox;
 pub(crate) mod victim;
+mod wait;
 pub(crate) mod wat_handler;
 
 pub(crate) use certificate::Certificate;
 pub(crate) use connection::Connection;
 pub(crate) use gate::Gate;
+pub(crate) use wait::{TIMEOUT, wait_for, wait_until};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
@@ -133,7 +137,7 @@ pub(crate) fn component(guest: &str) -> Result<&'static str> {
     Ok(match guest {
         "digits" => wisp_artifacts::DIGITS,
         "embed" => wisp_artifacts::EMBED,
-        "evil" => wisp_artifacts::EVIL,
+        "hostile_guest" => wisp_artifacts::HOSTILE_GUEST,
         "progression" => wisp_artifacts::PROGRESSION,
         "wine" => wisp_artifacts::WINE,
         other => anyhow::bail!("there is no guest `{other}`"),
@@ -286,10 +290,12 @@ impl TestServer {
     }
 
     /// Waits until the server has drained.
-    pub(crate) fn wait(&self) {
-        if let Ok(ended) = self.ended.lock() {
-            let _ = ended.recv();
-        }
+    pub(crate) fn wait(&self) -> Result<()> {
+        let ended = self.ended.lock();
+        let ended = ended.map_err(|_| anyhow!("another wait has panicked"))?;
+        ended
+            .recv_timeout(TIMEOUT)
+            .context("the server does not drain")
     }
 
     /// Sends a GET request for `path`.
@@ -321,7 +327,7 @@ impl TestServer {
     /// Sends exactly these bytes and reads the response to the end.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<Response> {
         let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         // A server that refuses early may close the connection before it has read everything.
         let _ = stream.write_all(bytes);
         let mut reply = Vec::new();

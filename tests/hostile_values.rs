@@ -4,8 +4,8 @@
 //!
 //! All computations run in child processes, so that a signal or exhausted memory is a result.
 
-use crate::harness::child::{Answer, Child, answer_questions};
-use crate::harness::onnx::{Attribute, FLOAT, Graph, INT64, Tensor, Value};
+use crate::harness::child::{ChildPool, Outcome, serve_parent};
+use crate::harness::onnx::{Attribute, BOOL, FLOAT, Graph, INT64, Tensor, Value};
 use crate::harness::{Repository, TestOptions, TestServer};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -19,21 +19,19 @@ use wisp_backend::{Backend, BackendError, Cancellation, LoadOptions, ModelSource
 use wisp_tensor::memory_budget::MemoryBudget;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor as WispTensor};
 
-/// The test that a child runs.
-const CHILD: &str = "hostile_values::a_child_computes_the_cases_it_is_asked_about";
+/// The child processes that compute. A case takes milliseconds, but the machine may be busy.
+const CHILDREN: ChildPool = ChildPool {
+    test: "hostile_values::compute_cases_of_a_parent_process",
+    memory_bytes: 4 << 30,
+    timeout: Duration::from_secs(60),
+};
 
 /// The memory budget for all computations of a child.
 const COMPUTE_BYTES: usize = 1 << 30;
 
-/// The limit on a child's address space, including its own code and stacks.
-const MEMORY_BYTES: u64 = 4 << 30;
-
-/// The time limit of a case. A case takes milliseconds, but the machine may be busy.
-const DEADLINE: Duration = Duration::from_secs(60);
-
 /// The expected outcome of a case.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Outcome {
+enum Expected {
     /// Refused with the request at fault.
     Refused,
     /// Rejected when the model is loaded, because the backend needs values in advance that only a
@@ -43,14 +41,14 @@ enum Outcome {
     Computed(&'static [i64]),
 }
 
-use Outcome::{Computed, NotLoaded, Refused};
+use Expected::{Computed, NotLoaded, Refused};
 
 struct Case {
     name: &'static str,
     graph: Graph,
     inputs: Vec<NamedTensor>,
-    tract: Outcome,
-    onnxruntime: Outcome,
+    tract: Expected,
+    onnxruntime: Expected,
 }
 
 fn int64s(name: &str, dimensions: &[u32], numbers: &[i64]) -> NamedTensor {
@@ -386,12 +384,12 @@ fn divisions() -> Vec<Case> {
     ]
 }
 
-/// Does nothing unless it runs as a child.
 #[test]
-fn a_child_computes_the_cases_it_is_asked_about() -> Result<()> {
-    answer_questions(CHILD, |question| match compute_here(question) {
-        Ok(answer) => answer,
-        Err(error) => format!("not asked well: {error:#}"),
+#[ignore = "runs in child processes of the other tests of this module"]
+fn compute_cases_of_a_parent_process() -> Result<()> {
+    serve_parent(CHILDREN.test, |request| match compute_here(request) {
+        Ok(response) => response,
+        Err(error) => format!("invalid request: {error:#}"),
     })
 }
 
@@ -404,10 +402,10 @@ fn backend(name: &str) -> Result<Box<dyn Backend>> {
     })
 }
 
-/// Runs in a child: computes the case named by the question, a backend and a number, and returns its
+/// Runs in a child: computes the case that the request names, by a backend and a number, and returns its
 /// outcome.
-fn compute_here(question: &str) -> Result<String> {
-    let (engine, number) = question.split_once(' ').context("two words")?;
+fn compute_here(request: &str) -> Result<String> {
+    let (engine, number) = request.split_once(' ').context("two words")?;
     if number == "room" {
         return make_room(engine);
     }
@@ -439,29 +437,25 @@ fn compute_here(question: &str) -> Result<String> {
 }
 
 #[test]
-fn values_beyond_what_can_be_computed_are_the_requests_fault() -> Result<()> {
+fn values_that_cannot_be_computed_are_errors_of_the_request() -> Result<()> {
     let mut faults = Vec::new();
-    for engine in ["tract", "onnxruntime"] {
-        let mut child = Child::spawn(CHILD, MEMORY_BYTES)?;
-        for (number, case) in cases().iter().enumerate() {
-            let answer = child.ask(&format!("{engine} {number}"), DEADLINE)?;
-            let expected = match if engine == "tract" {
-                case.tract
-            } else {
-                case.onnxruntime
-            } {
+    let mut child = CHILDREN.child();
+    for (number, case) in cases().iter().enumerate() {
+        let Case {
+            name,
+            tract,
+            onnxruntime,
+            ..
+        } = case;
+        for (backend, expected) in [("tract", tract), ("onnxruntime", onnxruntime)] {
+            let outcome = child.request(&format!("{backend} {number}"))?;
+            let expected = match expected {
                 Refused => "refused".to_owned(),
                 NotLoaded => "not loaded".to_owned(),
                 Computed(numbers) => format!("computed {numbers:?}"),
             };
-            if answer != Answer::Said(expected.clone()) {
-                faults.push(format!(
-                    "{engine}, {}: {answer}, expected {expected}",
-                    case.name
-                ));
-            }
-            if !matches!(answer, Answer::Said(_)) {
-                child = Child::spawn(CHILD, MEMORY_BYTES)?;
+            if outcome != Outcome::Response(expected.clone()) {
+                faults.push(format!("{backend}, {name}: {outcome}, expected {expected}"));
             }
         }
     }
@@ -469,17 +463,17 @@ fn values_beyond_what_can_be_computed_are_the_requests_fault() -> Result<()> {
     Ok(())
 }
 
-/// Returns a graph that doubles `x` as many times as `n` says, with the result in `y`.
+/// Returns a graph that doubles `x` `n` times, with the result in `y`.
 fn loop_of_n() -> Graph {
     let body = Graph {
         name: "body".to_owned(),
         input: vec![
             Value::of("i", INT64, &[]),
-            Value::of("goes_on", 9, &[]),
+            Value::of("goes_on", BOOL, &[]),
             Value::of("v", FLOAT, &[Some(1)]),
         ],
         output: vec![
-            Value::of("still_goes_on", 9, &[]),
+            Value::of("still_goes_on", BOOL, &[]),
             Value::of("w", FLOAT, &[Some(1)]),
         ],
         ..Graph::default()
@@ -500,7 +494,7 @@ fn loop_of_n() -> Graph {
 }
 
 #[test]
-fn a_computation_without_end_is_cancelled_and_the_graph_goes_on() -> Result<()> {
+fn an_endless_computation_is_cancelled_and_its_graph_still_works() -> Result<()> {
     let file = NamedTempFile::new()?;
     std::fs::write(file.path(), loop_of_n().bytes())?;
     let graph = crate::onnxruntime::engine()?
@@ -522,7 +516,7 @@ fn a_computation_without_end_is_cancelled_and_the_graph_goes_on() -> Result<()> 
 }
 
 #[test]
-fn a_graph_of_many_operators_is_cancelled_between_them() -> Result<()> {
+fn a_computation_is_cancelled_between_two_operators() -> Result<()> {
     let mut graph = Graph::from_x_to_y(&[Some(600), Some(600)]);
     let mut last = "x".to_owned();
     for step in 0..200 {
@@ -549,12 +543,11 @@ fn a_graph_of_many_operators_is_cancelled_between_them() -> Result<()> {
 }
 
 #[test]
-fn refusals_leave_room_for_what_comes_after_them() -> Result<()> {
-    let mut child = Child::spawn(CHILD, MEMORY_BYTES)?;
-    let answer = child.ask("onnxruntime room", DEADLINE)?;
+fn refusals_leave_memory_for_later_computations() -> Result<()> {
+    let outcome = CHILDREN.child().request("onnxruntime room")?;
     ensure!(
-        answer == Answer::Said("there is room".to_owned()),
-        "{answer}"
+        outcome == Outcome::Response("there is room".to_owned()),
+        "{outcome}"
     );
     Ok(())
 }
@@ -581,7 +574,7 @@ fn make_room(engine: &str) -> Result<String> {
 }
 
 #[test]
-fn weights_beside_a_model_are_what_they_were_when_it_was_loaded() -> Result<()> {
+fn a_graph_keeps_its_external_weights_when_their_file_changes() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let (model, weights) = (
         directory.path().join("model.onnx"),
@@ -644,7 +637,7 @@ fn weights_beside_a_model_are_what_they_were_when_it_was_loaded() -> Result<()> 
 }
 
 #[test]
-fn a_server_answers_hostile_values_and_goes_on() -> Result<()> {
+fn a_server_refuses_hostile_values_and_still_works() -> Result<()> {
     let range = growths().swap_remove(0).graph.bytes();
     let division = divisions().swap_remove(0).graph.bytes();
     let mut repository = Repository::of(&["wine"])?;

@@ -6,7 +6,7 @@ use crate::{matrix, python};
 use anyhow::Result;
 
 #[test]
-fn loading_and_unloading_disturbs_no_request() -> Result<()> {
+fn loading_and_unloading_does_not_affect_other_models() -> Result<()> {
     let server = TestServer::start(matrix::models()?)?;
     let http = server.address().to_string();
     let grpc = server.grpc_address().to_string();

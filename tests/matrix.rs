@@ -59,8 +59,11 @@ pub(crate) fn models() -> Result<Repository> {
 /// Starts a server whose model `evil` can be made to compute without end, in the only instance. Only the
 /// disconnect of its client can end that.
 pub(crate) fn slow_server() -> Result<TestServer> {
-    let repository =
-        Repository::empty()?.with_model("evil", "progression", Some(component("evil")?))?;
+    let repository = Repository::empty()?.with_model(
+        "evil",
+        "progression",
+        Some(component("hostile_guest")?),
+    )?;
     let defaults = TestOptions::default();
     let options = TestOptions {
         serving: ServingOptions {
@@ -96,7 +99,7 @@ pub(crate) fn is_idle(mut server: TestServer) -> Result<()> {
     server.get("/v2/health/ready")?.ok()?;
     let start = Instant::now();
     server.stop();
-    server.wait();
+    server.wait()?;
     let took = start.elapsed();
     ensure!(took < NEVER / 10, "it took {took:?} to drain");
     Ok(())
@@ -178,7 +181,7 @@ fn the_table_has_every_cell_of_every_client() -> Result<()> {
 }
 
 #[test]
-fn every_line_that_excuses_a_cell_still_stands_in_its_client() -> Result<()> {
+fn every_cited_line_is_in_the_source_of_its_client() -> Result<()> {
     for client in Table::read()?.clients {
         let (name, version) = client.package.split_once(' ').context("no version")?;
         let packages = match client.is_nodes() {
@@ -196,15 +199,15 @@ fn every_line_that_excuses_a_cell_still_stands_in_its_client() -> Result<()> {
                 .is_dir(),
         };
         ensure!(installed, "{} is not installed", client.package);
-        for quote in client.impossible.values().chain(client.note.values()) {
-            quote.check(&packages).context(client.name.clone())?;
+        for citation in client.impossible.values().chain(client.note.values()) {
+            citation.check(&packages).context(client.name.clone())?;
         }
     }
     Ok(())
 }
 
 #[test]
-fn the_table_that_people_read_is_this_one() -> Result<()> {
+fn the_readme_of_the_clients_contains_the_table() -> Result<()> {
     let readme = std::fs::read_to_string(root().join("tests/clients/README.md"))?;
     let table = Table::read()?.markdown()?;
     ensure!(

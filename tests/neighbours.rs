@@ -5,7 +5,9 @@
 //! others do not.
 
 use crate::harness::victim::wine;
-use crate::harness::{Connection, Repository, TestOptions, TestServer, component, scale};
+use crate::harness::{
+    Connection, Repository, TestOptions, TestServer, component, scale, wait_until,
+};
 use anyhow::{Result, ensure};
 use serde_json::json;
 use std::io::Write;
@@ -51,11 +53,11 @@ fn begin(server: &TestServer, behaviour: &str) -> Result<TcpStream> {
 }
 
 #[test]
-fn endless_loops_of_one_model_leave_instances_and_threads_to_the_others() -> Result<()> {
+fn endless_loops_of_one_model_leave_instances_and_threads_to_others() -> Result<()> {
     let repository = Repository::of(&["wine"])?
         .with_example("wine", "queued")?
         .with_file("queued/model.toml", QUEUED)?
-        .with_model("evil", "progression", Some(component("evil")?))?;
+        .with_model("evil", "progression", Some(component("hostile_guest")?))?;
     let options = endless(TestOptions::default().serving);
     // More requests than instances.
     let loops = options.serving.max_instances * 4;
@@ -64,9 +66,9 @@ fn endless_loops_of_one_model_leave_instances_and_threads_to_the_others() -> Res
     for _ in 0..loops {
         looping.push(begin(&server, "loop")?);
     }
-    while server.serving().admitted_requests() < loops {
-        std::thread::yield_now();
-    }
+    wait_until("all loops are admitted", || {
+        server.serving().admitted_requests() == loops
+    })?;
     let mut connection = Connection::open(server.address())?;
     for _ in 0..20 * scale() {
         for model in ["wine", "queued"] {
@@ -82,8 +84,11 @@ fn endless_loops_of_one_model_leave_instances_and_threads_to_the_others() -> Res
 
 #[test]
 fn a_model_that_fills_the_server_leaves_requests_to_the_others() -> Result<()> {
-    let repository =
-        Repository::of(&["wine"])?.with_model("evil", "progression", Some(component("evil")?))?;
+    let repository = Repository::of(&["wine"])?.with_model(
+        "evil",
+        "progression",
+        Some(component("hostile_guest")?),
+    )?;
     let options = endless(ServingOptions {
         max_requests: 16,
         ..TestOptions::default().serving
@@ -93,9 +98,9 @@ fn a_model_that_fills_the_server_leaves_requests_to_the_others() -> Result<()> {
     for _ in 0..14 {
         looping.push(begin(&server, "loop")?);
     }
-    while server.serving().admitted_requests() < 14 {
-        std::thread::yield_now();
-    }
+    wait_until("all loops are admitted", || {
+        server.serving().admitted_requests() == 14
+    })?;
     let request = json!({ "inputs": [{
         "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": ["honest"],
     }] });

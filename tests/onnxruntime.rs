@@ -160,7 +160,7 @@ fn threads_that_share_a_session_agree() -> Result<()> {
 }
 
 #[test]
-fn sizes_that_an_operator_refuses_are_the_requests_fault() -> Result<()> {
+fn sizes_that_an_operator_refuses_are_errors_of_the_request() -> Result<()> {
     let graph = load("sum")?;
     let inputs = [floats("a", &[1.0, 2.0])?, floats("b", &[1.0, 2.0, 3.0])?];
     match graph.compute(&inputs) {
@@ -200,7 +200,7 @@ fn an_absent_library_and_an_absent_gpu_are_named() -> Result<()> {
 }
 
 #[test]
-fn a_model_is_served_by_the_engine_it_asks_for() -> Result<()> {
+fn a_model_is_served_by_the_backend_of_its_model_file() -> Result<()> {
     let repository = Repository::of(&["wine", "digits"])?
         .with_example("wine", "fast")?
         .with_file(

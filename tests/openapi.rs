@@ -39,7 +39,7 @@ fn operations(document: &Value) -> Result<Vec<(&String, &String, &Value)>> {
 }
 
 #[test]
-fn the_document_is_one_of_openapi_3_1() -> Result<()> {
+fn the_document_is_valid_openapi_3_1() -> Result<()> {
     let server = server()?;
     let address = server.address().to_string();
     python::run_in(&OPENAPI, "openapi.py", &["validate", &address])?;
@@ -50,7 +50,7 @@ fn the_document_is_one_of_openapi_3_1() -> Result<()> {
 }
 
 #[test]
-fn schemathesis_finds_no_failure_and_no_answer_that_is_not_in_the_document() -> Result<()> {
+fn schemathesis_finds_no_failure_and_no_undocumented_response() -> Result<()> {
     let server = match scale() {
         // Handlers with their long signatures take some minutes, so they are tested at larger scales
         // only.
@@ -67,7 +67,7 @@ fn schemathesis_finds_no_failure_and_no_answer_that_is_not_in_the_document() -> 
 }
 
 #[test]
-fn every_example_is_answered_unless_the_handler_minds_zeros() -> Result<()> {
+fn every_example_request_succeeds_unless_the_handler_refuses_zeros() -> Result<()> {
     let server = server_of(&["digits", "progression", "wine"])?;
     let document = document(&server)?;
     let (mut answered, mut refused) = (0, 0);
@@ -116,7 +116,7 @@ fn every_operation_without_a_body_is_answered() -> Result<()> {
 }
 
 #[test]
-fn the_document_is_of_what_is_served_at_the_moment() -> Result<()> {
+fn the_document_describes_the_models_that_are_served() -> Result<()> {
     let server = server()?;
     let has = |path: &str| Ok::<_, anyhow::Error>(document(&server)?["paths"].get(path).is_some());
     ensure!(has("/v2/models/wine/infer")? && has("/v2/repository/models/{model}/unload")?);
@@ -153,7 +153,7 @@ fn check_policy(response: &Response) -> Result<()> {
 }
 
 #[test]
-fn the_page_and_all_that_it_names_come_from_this_server() -> Result<()> {
+fn the_page_and_all_its_files_are_served_locally() -> Result<()> {
     let server = TestServer::start(Repository::empty()?)?;
     let page = server.get("/docs")?;
     check_policy(&page)?;
@@ -184,7 +184,7 @@ fn the_page_and_all_that_it_names_come_from_this_server() -> Result<()> {
 }
 
 #[test]
-fn a_file_is_sent_compressed_or_not_and_once() -> Result<()> {
+fn a_file_is_sent_compressed_or_not_and_cached() -> Result<()> {
     let server = TestServer::start(Repository::empty()?)?;
     let script = "GET /docs/swagger-ui-bundle.js";
     let plain = server.request(script, &[], b"")?;

@@ -1,7 +1,7 @@
 //! Tests of overload: excess requests are refused at once, with the protocol's own errors, and the
 //! server continues.
 
-use crate::harness::{Gate, Repository, Response, TestOptions, TestServer};
+use crate::harness::{Gate, Repository, Response, TIMEOUT, TestOptions, TestServer, wait_until};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -9,9 +9,6 @@ use std::net::TcpStream;
 use std::thread::{ScopedJoinHandle, scope};
 use std::time::Duration;
 use wisp_serving::ServingOptions;
-
-/// The time limit for waiting, after which a test has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Returns a request with ten measurements of a patient.
 fn patient() -> Value {
@@ -37,17 +34,17 @@ fn answer(answering: ScopedJoinHandle<'_, Result<Response>>) -> Result<Response>
 }
 
 #[test]
-fn the_request_above_the_limit_is_refused_with_a_time_to_retry() -> Result<()> {
+fn a_request_above_the_limit_is_refused_with_a_time_to_retry() -> Result<()> {
     let gate = Gate::default();
     let serving = ServingOptions {
         max_requests: 1,
-        request_timeout: PATIENCE,
+        request_timeout: TIMEOUT,
         ..ServingOptions::default()
     };
     let server = gated(&gate, serving)?;
     scope(|scope| {
         let admitted = scope.spawn(|| server.infer("bare", &patient()));
-        gate.wait_for(1);
+        gate.wait_for(1)?;
         let refusal = server.infer("bare", &patient())?;
         refusal.error(503)?;
         ensure!(refusal.header("retry-after").is_some(), "{refusal:?}");
@@ -60,7 +57,7 @@ fn the_request_above_the_limit_is_refused_with_a_time_to_retry() -> Result<()> {
 }
 
 #[test]
-fn a_body_that_does_not_come_takes_no_requests_place() -> Result<()> {
+fn an_incomplete_body_does_not_count_as_an_admitted_request() -> Result<()> {
     let gate = Gate::default();
     gate.open();
     let serving = ServingOptions {
@@ -86,7 +83,7 @@ fn a_body_that_does_not_come_takes_no_requests_place() -> Result<()> {
 }
 
 #[test]
-fn the_oldest_of_too_many_bodies_that_do_not_come_makes_room() -> Result<()> {
+fn the_oldest_of_too_many_incomplete_bodies_is_refused() -> Result<()> {
     let gate = Gate::default();
     gate.open();
     let serving = ServingOptions {
@@ -96,16 +93,16 @@ fn the_oldest_of_too_many_bodies_that_do_not_come_makes_room() -> Result<()> {
     let server = gated(&gate, serving)?;
     let slow = || -> Result<TcpStream> {
         let mut stream = TcpStream::connect(server.address())?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         stream.write_all(
             b"POST /v2/models/bare/infer HTTP/1.1\r\nhost: t\r\ncontent-length: 100\r\n\r\n{",
         )?;
         Ok(stream)
     };
     let mut oldest = slow()?;
-    while server.serving().waiting_requests() == 0 {
-        std::thread::yield_now();
-    }
+    wait_until("a body is being read", || {
+        server.serving().waiting_requests() > 0
+    })?;
     let _newest = slow()?;
     let mut refusal = String::new();
     oldest.read_to_string(&mut refusal)?;
@@ -115,7 +112,7 @@ fn the_oldest_of_too_many_bodies_that_do_not_come_makes_room() -> Result<()> {
 }
 
 #[test]
-fn a_model_whose_computation_does_not_end_is_unloaded_all_the_same() -> Result<()> {
+fn a_model_with_an_endless_computation_can_be_unloaded() -> Result<()> {
     let gate = Gate::default();
     let serving = ServingOptions {
         request_timeout: Duration::from_millis(100),
@@ -126,11 +123,11 @@ fn a_model_whose_computation_does_not_end_is_unloaded_all_the_same() -> Result<(
     for _ in 0..2 {
         server.infer("bare", &patient())?.error(504)?;
     }
-    ensure!(gate.computes() == 2, "both have begun");
+    ensure!(gate.computations() == 2, "both have begun");
     for _ in 0..2 {
         server.infer("bare", &patient())?.error(504)?;
     }
-    ensure!(gate.computes() == 4, "on threads that were replaced");
+    ensure!(gate.computations() == 4, "on threads that were replaced");
     server
         .request("POST /v2/repository/models/bare/unload", &[], b"")?
         .ok()?;

@@ -11,17 +11,17 @@ fn server() -> Result<TestServer> {
         .with_model("bare", "progression", None)?
         .with_model("whole", "progression", None)?
         .with_file("whole/model.toml", b"max_batch_size = 0")?
-        .with_model("evil", "progression", Some(component("evil")?))?
+        .with_model("evil", "progression", Some(component("hostile_guest")?))?
         .with_file("broken/1/model.onnx", b"not a model")?;
     TestServer::start(repository)
 }
 
 #[test]
-fn every_fixture_of_tf_serving_is_answered_as_written() -> Result<()> {
+fn every_fixture_of_tf_serving_gets_its_response() -> Result<()> {
     fixture::check_all(&server()?, "protocol_tfs", 60)
 }
 
 #[test]
-fn every_fixture_of_the_simple_dialect_is_answered_as_written() -> Result<()> {
+fn every_fixture_of_the_predict_api_gets_its_response() -> Result<()> {
     fixture::check_all(&server()?, "predict", 35)
 }

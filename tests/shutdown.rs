@@ -1,6 +1,6 @@
 //! Tests of draining: requests in flight finish, and new requests are refused.
 
-use crate::harness::{Repository, Response, TestServer};
+use crate::harness::{Repository, Response, TestServer, wait_until};
 use anyhow::{Result, ensure};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::net::TcpStream;
 const REQUEST: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}"#;
 
 #[test]
-fn a_request_in_flight_is_answered_and_then_the_server_ends() -> Result<()> {
+fn the_server_ends_after_the_response_to_a_request_in_flight() -> Result<()> {
     let mut server = TestServer::start(Repository::of(&["progression"])?)?;
     let mut stream = TcpStream::connect(server.address())?;
     let head = format!(
@@ -23,15 +23,13 @@ fn a_request_in_flight_is_answered_and_then_the_server_ends() -> Result<()> {
         "the request is in flight"
     );
     server.stop();
-    while server.serving().is_ready() {
-        std::thread::yield_now();
-    }
+    wait_until("the server is not ready", || !server.serving().is_ready())?;
     stream.write_all(REQUEST.as_bytes())?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;
     let response = Response::parse(&reply)?;
     ensure!(response.status == 200, "{response:?}");
-    server.wait();
+    server.wait()?;
     ensure!(
         TcpStream::connect(server.address()).is_err(),
         "still accepting"

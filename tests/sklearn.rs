@@ -3,9 +3,10 @@
 //!
 //! A script creates the models and onnxruntime's results for them once, below the target directory.
 
+use crate::harness::difference::{Tolerance, difference};
 use crate::harness::root;
 use crate::python;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Write;
@@ -16,12 +17,21 @@ use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, LoadOptions, ModelSource};
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
+/// Models for which onnxruntime's sum of exponentials underflows to an infinite logarithm, while the
+/// embedded backend returns the finite one.
+const UNDERFLOWS: [&str; 4] = [
+    "log sum exp 1000 [1] 0",
+    "log sum exp 1000 [1] 0 newer",
+    "log sum exp 1000 [1] 1",
+    "log sum exp 1000 [1] 1 newer",
+];
+
 /// A model, and computations that onnxruntime made with it.
 #[derive(Debug, Deserialize)]
 struct Case {
     model: String,
     set: String,
-    /// The tolerance of floats, absolute or relative.
+    /// The absolute and relative tolerance of floats.
     tolerance: f64,
     computations: Vec<Computation>,
 }
@@ -67,8 +77,12 @@ fn check(set: &str, expected: usize) -> Result<()> {
     let mut checked = 0;
     for case in cases.iter().filter(|case| case.set == set) {
         checked += 1;
-        if let Err(error) = check_model(case, directory, &contents) {
-            writeln!(failures, "{}: {error:#}", case.model)?;
+        let Case { model, .. } = case;
+        let underflows = UNDERFLOWS.contains(&model.as_str());
+        match check_model(case, directory, &contents) {
+            Err(error) if !underflows => writeln!(failures, "{model}: {error:#}")?,
+            Ok(()) if underflows => writeln!(failures, "{model} agrees and is listed")?,
+            _ => {}
         }
     }
     ensure!(failures.is_empty(), "of {checked} models:\n{failures}");
@@ -84,6 +98,10 @@ fn check_model(case: &Case, directory: &Path, contents: &[u8]) -> Result<()> {
         ModelSource::Path(&directory.join(format!("{}.onnx", case.model))),
         &LoadOptions::default(),
     )?;
+    let tolerance = Tolerance {
+        relative: case.tolerance,
+        absolute: case.tolerance,
+    };
     for computation in &case.computations {
         let tensors = |entries: &[Entry]| {
             let tensors = entries.iter().map(|entry| tensor(entry, contents));
@@ -97,8 +115,17 @@ fn check_model(case: &Case, directory: &Path, contents: &[u8]) -> Result<()> {
         let expected = tensors(&computation.outputs)?;
         ensure!(outputs.len() == expected.len(), "{} outputs", outputs.len());
         for (output, expected) in outputs.iter().zip(&expected) {
-            compare(output, expected, case.tolerance)
-                .with_context(|| format!("`{}`, inputs of {rows:?}", expected.name))?;
+            let NamedTensor { name, tensor } = expected;
+            ensure!(
+                output.name == *name,
+                "`{}` instead of `{name}`",
+                output.name
+            );
+            let difference = difference(&output.tensor, tensor, tolerance);
+            ensure!(
+                difference.is_none(),
+                "`{name}` {difference:?}, inputs of {rows:?}"
+            );
         }
     }
     Ok(())
@@ -115,65 +142,6 @@ fn tensor(entry: &Entry, contents: &[u8]) -> Result<NamedTensor> {
         name: entry.name.clone(),
         tensor: Tensor::new(element_type, shape, content.to_vec().into())?,
     })
-}
-
-/// Compares tensors. Floats may differ by the tolerance, absolute or relative; all other values must be
-/// equal.
-fn compare(output: &NamedTensor, expected: &NamedTensor, tolerance: f64) -> Result<()> {
-    ensure!(
-        output.name == expected.name,
-        "its name is `{}`",
-        output.name
-    );
-    let (actual, expected) = (&output.tensor, &expected.tensor);
-    ensure!(
-        actual.element_type() == expected.element_type(),
-        "it is {} instead of {}",
-        actual.element_type(),
-        expected.element_type()
-    );
-    ensure!(
-        actual.shape() == expected.shape(),
-        "its shape is {:?} instead of {:?}",
-        actual.shape().dimensions(),
-        expected.shape().dimensions()
-    );
-    let Some((actual, expected)) = floats(actual).zip(floats(expected)) else {
-        ensure!(
-            actual.content() == expected.content(),
-            "it is {:?} instead of {:?}",
-            actual.content(),
-            expected.content()
-        );
-        return Ok(());
-    };
-    for (position, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
-        let close = (actual - expected).abs() <= tolerance * expected.abs().max(1.0);
-        let same = actual == expected || (actual.is_nan() && expected.is_nan());
-        if !close && !same {
-            bail!("element {position} is {actual} instead of {expected}");
-        }
-    }
-    Ok(())
-}
-
-fn floats(tensor: &Tensor) -> Option<Vec<f64>> {
-    let content = tensor.content();
-    match tensor.element_type() {
-        ElementType::Fp32 => {
-            let numbers = content.as_chunks::<4>().0.iter();
-            Some(
-                numbers
-                    .map(|bytes| f32::from_le_bytes(*bytes).into())
-                    .collect(),
-            )
-        }
-        ElementType::Fp64 => {
-            let numbers = content.as_chunks::<8>().0.iter();
-            Some(numbers.map(|bytes| f64::from_le_bytes(*bytes)).collect())
-        }
-        _ => None,
-    }
 }
 
 /// Returns the directory of the models, which are created on first use.

@@ -264,7 +264,7 @@ fn on_the_stock_host(image: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
 }
 
 #[test]
-fn the_same_component_gives_the_same_answer_on_the_stock_host() -> Result<()> {
+fn the_same_component_gives_the_same_response_on_the_stock_host() -> Result<()> {
     let server = TestServer::start(Repository::of(&["digits"])?)?;
     for sample in ["0.png", "7.png", "3.jpg", "2-light-on-dark.png"] {
         let image = std::fs::read(root().join("examples/digits/samples").join(sample))?;

@@ -67,7 +67,7 @@ fn phases_come_in_their_order_and_are_within_the_total() -> Result<()> {
 }
 
 #[test]
-fn every_dialect_tells_it_and_a_failure_does_not() -> Result<()> {
+fn every_protocol_but_no_error_contains_the_timings() -> Result<()> {
     let server = server()?;
     for (path, body) in [
         (

@@ -27,7 +27,7 @@ fn check(check: &str) -> Result<()> {
 }
 
 #[test]
-fn curl_speaks_both_versions_of_http() -> Result<()> {
+fn curl_uses_both_versions_of_http() -> Result<()> {
     let certificate = Certificate::new()?;
     let server = server(&certificate)?;
     for port in [server.address().port(), server.grpc_address().port()] {
@@ -63,6 +63,6 @@ fn tritonclient_infers_over_grpc_with_tls_on_either_port() -> Result<()> {
 }
 
 #[test]
-fn clients_in_the_clear_are_turned_away() -> Result<()> {
+fn clients_without_tls_are_refused() -> Result<()> {
     check("plain")
 }

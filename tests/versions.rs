@@ -1,11 +1,14 @@
 //! Tests of the versions that a name resolves to, and of loading and unloading them while the server
 //! runs.
 
-use crate::harness::{Repository, Response, TestOptions, TestServer, component, root};
+use crate::harness::{
+    Connection, Repository, Response, TestOptions, TestServer, component, root, scale,
+};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use wisp_serving::model_control::ControlMode;
 
 /// Returns a row for `wine` or `progression` without a handler.
@@ -118,7 +121,7 @@ fn a_model_is_loaded_while_the_server_runs_and_again_when_it_has_changed() -> Re
 }
 
 #[test]
-fn a_load_that_fails_leaves_what_is_served() -> Result<()> {
+fn a_failed_load_keeps_the_served_version() -> Result<()> {
     let repository = Repository::empty()?.with_model("m", "wine", None)?;
     let server = TestServer::start(repository)?;
     let broken = server.repository().join("m/2");
@@ -184,8 +187,11 @@ fn a_page_of_another_origin_can_neither_load_nor_unload() -> Result<()> {
 
 #[test]
 fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
-    let repository =
-        Repository::empty()?.with_model("evil", "progression", Some(component("evil")?))?;
+    let repository = Repository::empty()?.with_model(
+        "evil",
+        "progression",
+        Some(component("hostile_guest")?),
+    )?;
     let server = TestServer::start(repository)?;
     let request = json!({ "inputs": [{
         "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": ["honest"],
@@ -213,7 +219,7 @@ fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
 }
 
 #[test]
-fn what_would_bring_other_files_is_refused() -> Result<()> {
+fn a_load_request_with_other_files_is_refused() -> Result<()> {
     let server = TestServer::start(Repository::of(&["wine"])?)?;
     let body = br#"{"parameters":{"config":"{}","file:1/model.onnx":"AA=="}}"#;
     let load = "POST /v2/repository/models/wine/load";
@@ -223,7 +229,7 @@ fn what_would_bring_other_files_is_refused() -> Result<()> {
 }
 
 #[test]
-fn a_polled_repository_is_followed_and_loads_nothing_for_clients() -> Result<()> {
+fn a_polled_repository_is_followed_and_refuses_loads_by_clients() -> Result<()> {
     let options = TestOptions {
         control: ControlMode::Poll,
         ..TestOptions::default()
@@ -258,4 +264,56 @@ fn a_polled_repository_is_followed_and_loads_nothing_for_clients() -> Result<()>
     let refusal = server.infer("m", &rows(10))?.error(404)?;
     ensure!(refusal == "unknown model: `m`", "{refusal}");
     Ok(())
+}
+
+#[test]
+fn a_model_is_loaded_unloaded_and_called_at_the_same_time() -> Result<()> {
+    let server = TestServer::start(Repository::empty()?.with_model("m", "wine", None)?)?;
+    let controlled = AtomicBool::new(false);
+    let call = || -> Result<()> {
+        let mut connection = Connection::open(server.address())?;
+        while !controlled.load(Relaxed) {
+            let response = connection.infer("m", &rows(13))?;
+            if response.status != 200 {
+                response.error(404)?;
+            }
+        }
+        Ok(())
+    };
+    let load_and_unload = || -> Result<()> {
+        for _ in 0..10 * scale() {
+            for verb in ["load", "load", "unload", "load"] {
+                control(&server, "m", verb)?.ok()?;
+            }
+            // Calls succeed between the changes.
+            served(&server, "/v2/models/m/infer", 13).map(drop)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let callers = [scope.spawn(call), scope.spawn(call)];
+        let loaded = load_and_unload();
+        controlled.store(true, Relaxed);
+        for caller in callers {
+            caller.join().expect("a client does not panic")?;
+        }
+        loaded
+    })
+}
+
+#[test]
+fn two_clients_load_a_model_at_the_same_time() -> Result<()> {
+    let server = TestServer::start(Repository::empty()?.with_model("m", "wine", None)?)?;
+    let load = || -> Result<()> {
+        for _ in 0..10 * scale() {
+            control(&server, "m", "load")?.ok()?;
+            served(&server, "/v2/models/m/infer", 13)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let clients = [scope.spawn(load), scope.spawn(load)];
+        let mut clients = clients.into_iter();
+        clients.try_for_each(|client| client.join().expect("a client does not panic"))
+    })
 }

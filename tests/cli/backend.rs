@@ -62,7 +62,7 @@ fn infer(cache: &TempDir, model: &Path) -> Command {
 }
 
 #[test]
-fn an_engine_comes_from_an_index_once_and_then_computes() -> Result<()> {
+fn a_backend_is_installed_from_an_index_and_computes() -> Result<()> {
     let wheel = python::onnxruntime_wheel()?;
     let cache = tempfile::tempdir()?;
     let index = PackageIndex::start(Form::RelativeJson, wheel, std::fs::read(wheel)?)?;
@@ -100,7 +100,7 @@ fn an_engine_comes_from_an_index_once_and_then_computes() -> Result<()> {
 }
 
 #[test]
-fn a_file_that_was_changed_on_its_way_is_refused_and_leaves_nothing() -> Result<()> {
+fn a_corrupted_download_is_refused_and_removed() -> Result<()> {
     let wheel = python::onnxruntime_wheel()?;
     let whole = std::fs::read(wheel)?;
     let mut changed = whole.clone();
@@ -125,7 +125,7 @@ fn a_file_that_was_changed_on_its_way_is_refused_and_leaves_nothing() -> Result<
 }
 
 #[test]
-fn an_index_without_the_file_or_without_the_project_is_named() -> Result<()> {
+fn an_error_names_an_index_without_the_file_or_project() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let other = Path::new("onnxruntime-0.1-py3-none-any.whl");
     let index = PackageIndex::start(Form::Json, other, Vec::new())?;
@@ -154,7 +154,7 @@ fn an_index_without_the_file_or_without_the_project_is_named() -> Result<()> {
 }
 
 #[test]
-fn an_engine_comes_from_a_file_too_and_goes_again() -> Result<()> {
+fn a_backend_is_installed_from_a_file_and_removed() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let mut install = wisp_with(&cache, &["backend", "install", "onnxruntime"]);
     install.arg("--wheel").arg(python::onnxruntime_wheel()?);
@@ -170,7 +170,7 @@ fn an_engine_comes_from_a_file_too_and_goes_again() -> Result<()> {
 }
 
 #[test]
-fn an_engine_that_is_not_installed_says_how_to_get_it() -> Result<()> {
+fn an_error_explains_how_to_install_a_missing_backend() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let repository = Repository::of(&["wine"])?;
     let model = repository.path().join("wine");

@@ -47,7 +47,7 @@ fn a_comparison_has_every_backend_and_every_batch() -> Result<()> {
 }
 
 #[test]
-fn a_comparison_goes_on_without_a_library_and_says_how_to_get_it() -> Result<()> {
+fn a_comparison_without_a_library_explains_how_to_install_it() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let mut bench = wisp();
     bench.env_remove("ORT_DYLIB_PATH").arg("bench");
@@ -64,7 +64,7 @@ fn a_comparison_goes_on_without_a_library_and_says_how_to_get_it() -> Result<()>
 }
 
 #[test]
-fn a_backend_or_device_that_is_not_there_prevents_the_start() -> Result<()> {
+fn a_missing_backend_or_device_prevents_the_start() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let library = library()?;
     let library = library.to_str().context("not UTF-8")?;
@@ -107,7 +107,7 @@ fn a_backend_or_device_that_is_not_there_prevents_the_start() -> Result<()> {
 }
 
 #[test]
-fn the_fastest_backend_is_told_in_the_log_and_stays_the_same() -> Result<()> {
+fn the_fastest_backend_is_logged_and_kept() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let library = library()?;
     let repository = Repository::of(&["wine"])?.with_file("wine/model.toml", "backend = 'auto'")?;
@@ -132,7 +132,7 @@ fn the_fastest_backend_is_told_in_the_log_and_stays_the_same() -> Result<()> {
 }
 
 #[test]
-fn a_file_of_another_format_comes_with_its_converter() -> Result<()> {
+fn the_error_for_another_format_names_its_converter() -> Result<()> {
     let repository = Repository::empty()?.with_file("cats/1/model.pt", "weights")?;
     let output = run(wisp().arg("check").arg(repository.path().join("cats")))?;
     let text = String::from_utf8_lossy(&output.stdout);

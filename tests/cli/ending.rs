@@ -55,7 +55,7 @@ fn kill(child: &std::process::Child) -> Result<()> {
 }
 
 #[test]
-fn a_signal_ends_it_at_once_while_a_handler_is_being_compiled() -> Result<()> {
+fn a_signal_ends_the_server_while_a_handler_is_being_compiled() -> Result<()> {
     let repository =
         Repository::of(&["progression"])?.with_file("bomb/1/handler.wasm", slow_to_compile()?)?;
     let graph = repository.path().join("progression/1/model.onnx");
@@ -73,7 +73,7 @@ fn a_signal_ends_it_at_once_while_a_handler_is_being_compiled() -> Result<()> {
 }
 
 #[test]
-fn sigterm_does_not_wait_for_a_compilation_that_nobody_waits_for() -> Result<()> {
+fn sigterm_does_not_wait_for_an_abandoned_compilation() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let mut server = Serve::spawn(serve_fresh(&repository, &[]))?;
     let repository = repository
@@ -135,7 +135,7 @@ fn sigterm_does_not_wait_for_a_computation_past_its_deadline() -> Result<()> {
 }
 
 #[test]
-fn sigterm_ends_it_although_nobody_reads_its_log() -> Result<()> {
+fn sigterm_ends_a_server_whose_log_is_not_read() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let mut command = serve_fresh(&repository, &[]);
     // One line for each request fills the pipe.

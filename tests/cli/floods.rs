@@ -6,17 +6,17 @@
 //! once.
 
 use super::serve::{Serve, serve};
-use crate::harness::{Repository, Response, scale};
+use crate::harness::frames::{
+    CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NONE, PADDED, PING,
+    PREFACE, PRIORITY, RESET, SETTINGS, WINDOW_UPDATE, frame, header_block,
+};
+use crate::harness::victim::wine;
+use crate::harness::{Repository, Response, TIMEOUT, scale, wait_until};
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::time::{Duration, Instant};
-
-/// The time limit for waiting, after which a test has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The number of repetitions of a flood, at scale 1.
 const REPEATS: usize = 20_000;
@@ -24,26 +24,11 @@ const REPEATS: usize = 20_000;
 /// The maximum growth of memory after a flood, including the allocator's reserves.
 const MAX_GROWTH: u64 = 48 << 20;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Frame types, and flags.
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW: u8 = 8;
-const CONTINUATION: u8 = 9;
+/// A frame type that HTTP/2 does not define.
 const UNKNOWN: u8 = 0x7f;
-const NONE: u8 = 0;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const BOTH: u8 = 5;
-const PADDED: u8 = 8;
 
-const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
+/// The flags of a request without a body.
+const WHOLE: u8 = END_HEADERS | END_STREAM;
 
 /// The expected state of the connection after a flood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,59 +55,54 @@ struct Client {
     goaway: Receiver<u32>,
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len())
-        .unwrap_or(u32::MAX)
-        .to_be_bytes();
-    let stream = stream.to_be_bytes();
-    [&length[1..], &[kind, flags], &stream, payload].concat()
+/// Returns the headers of a request without a body.
+fn get(stream: u32, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let block = header_block("GET", path, headers);
+    frame(HEADERS, WHOLE, stream, &block)
 }
 
-/// Returns a header block of literals without indexing.
-fn block(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
-    let pseudo = [
-        (":method", method),
-        (":scheme", "http"),
-        (":authority", "localhost"),
-        (":path", path),
-    ];
-    let mut block = Vec::new();
-    for (name, value) in pseudo.iter().chain(more) {
-        block.push(0);
-        for text in [name, value] {
-            block.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
-            block.extend_from_slice(text.as_bytes());
+/// Returns the headers of an inference, whose body follows.
+fn post(stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
+    let block = header_block("POST", "/v2/models/wine/infer", headers);
+    frame(HEADERS, END_HEADERS, stream, &block)
+}
+
+fn reset(stream: u32) -> Vec<u8> {
+    frame(RESET, NONE, stream, &CANCEL)
+}
+
+impl Flood {
+    /// Returns a flood that ends its connection.
+    fn that_ends(name: &'static str, repeat: impl Fn(u32) -> Vec<u8> + 'static) -> Flood {
+        Flood {
+            name,
+            settings: Vec::new(),
+            first: Vec::new(),
+            repeat: Box::new(repeat),
+            fate: Fate::Ends,
         }
     }
-    block
-}
 
-fn live() -> Vec<u8> {
-    block("GET", "/v2/health/live", &[])
-}
+    /// Returns a flood that may go on.
+    fn that_may_go_on(name: &'static str, repeat: impl Fn(u32) -> Vec<u8> + 'static) -> Flood {
+        Flood {
+            fate: Fate::Open,
+            ..Flood::that_ends(name, repeat)
+        }
+    }
 
-fn infer() -> Vec<u8> {
-    block(
-        "POST",
-        "/v2/models/wine/infer",
-        &[("content-type", "application/json")],
-    )
-}
-
-fn wine() -> Vec<u8> {
-    let request = json!({ "inputs": [{
-        "name": "features", "datatype": "FP32", "shape": [1, 13],
-        "data": [12.37, 0.94, 1.36, 10.6, 88.0, 1.98, 0.57, 0.28, 0.42, 1.95, 1.05, 1.82, 520.0],
-    }] });
-    request.to_string().into_bytes()
+    /// Returns the same flood after these frames.
+    fn after(self, first: Vec<u8>) -> Flood {
+        Flood { first, ..self }
+    }
 }
 
 impl Client {
     fn open(server: &Serve, settings: &[u8]) -> Result<Client> {
         let mut stream = TcpStream::connect(&server.address)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         stream.write_all(&[PREFACE, &frame(SETTINGS, NONE, 0, settings)].concat())?;
-        let (said, goaway) = channel();
+        let (received, goaway) = channel();
         let mut reading = stream.try_clone()?;
         std::thread::spawn(move || {
             let mut head = [0; 9];
@@ -136,7 +116,7 @@ impl Client {
                     let code = code
                         .first_chunk()
                         .map_or(u32::MAX, |code| u32::from_be_bytes(*code));
-                    let _ = said.send(code);
+                    let _ = received.send(code);
                 }
             }
         });
@@ -176,173 +156,91 @@ impl Drop for Client {
 }
 
 fn floods() -> Vec<Flood> {
-    let flood = |name, fate, first: Vec<u8>, repeat: Box<dyn Fn(u32) -> Vec<u8>>| Flood {
-        name,
-        settings: Vec::new(),
-        first,
-        repeat,
-        fate,
-    };
-    let open = |stream: u32| frame(HEADERS, END_HEADERS, stream, &infer());
-    let on_one =
-        |kind: u8, flags: u8, stream: u32, payload: &'static [u8]| -> Box<dyn Fn(u32) -> Vec<u8>> {
-            Box::new(move |_| frame(kind, flags, stream, payload))
-        };
+    [
+        floods_of_streams(),
+        floods_of_one_stream(),
+        floods_of_other_frames(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Returns floods of streams that the client resets, or that the server has to reset ("MadeYouReset").
+fn floods_of_streams() -> Vec<Flood> {
+    const LIVE: &str = "/v2/health/live";
+    let wine = wine().to_string().into_bytes();
     vec![
-        // Rapid reset, and streams that the server must reset ("MadeYouReset").
-        flood(
-            "rapid reset of GET",
-            Fate::Ends,
-            vec![],
-            Box::new(|id| {
-                [
-                    frame(HEADERS, BOTH, id, &live()),
-                    frame(RESET, NONE, id, &CANCEL),
-                ]
-                .concat()
-            }),
-        ),
-        flood(
-            "rapid reset of inferences",
-            Fate::Ends,
-            vec![],
-            Box::new(move |id| {
-                let data = frame(DATA, END_STREAM, id, &wine());
-                [open(id), data, frame(RESET, NONE, id, &CANCEL)].concat()
-            }),
-        ),
-        flood(
-            "empty window updates",
-            Fate::Ends,
-            vec![],
-            Box::new(move |id| [open(id), frame(WINDOW, NONE, id, &[0; 4])].concat()),
-        ),
-        flood(
-            "window overflows",
-            Fate::Ends,
-            vec![],
-            Box::new(move |id| {
-                [open(id), frame(WINDOW, NONE, id, &[0x7f, 0xff, 0xff, 0xff])].concat()
-            }),
-        ),
-        flood(
-            "data after the end",
-            Fate::Ends,
-            vec![],
-            Box::new(|id| {
-                [
-                    frame(HEADERS, BOTH, id, &live()),
-                    frame(DATA, NONE, id, b"x"),
-                ]
-                .concat()
-            }),
-        ),
-        flood(
-            "streams that depend on themselves",
-            Fate::Ends,
-            vec![],
-            Box::new(move |id| {
-                let payload = [&id.to_be_bytes()[..], &[1]].concat();
-                [open(id), frame(PRIORITY, NONE, id, &payload)].concat()
-            }),
-        ),
-        flood(
-            "bodies longer than declared",
-            Fate::Ends,
-            vec![],
-            Box::new(|id| {
-                let head = block("POST", "/v2/models/wine/infer", &[("content-length", "1")]);
-                let head = frame(HEADERS, END_HEADERS, id, &head);
-                [head, frame(DATA, END_STREAM, id, b"xxxx")].concat()
-            }),
-        ),
-        flood(
-            "heads with forbidden headers",
-            Fate::Open,
-            vec![],
-            Box::new(|id| {
-                let head = block("GET", "/v2/health/live", &[("connection", "x")]);
-                frame(HEADERS, BOTH, id, &head)
-            }),
-        ),
-        // Headers and bodies that never end.
-        flood(
-            "continuations",
-            Fate::Ends,
-            frame(HEADERS, NONE, 1, &live()),
-            on_one(CONTINUATION, NONE, 1, b"\0\x05aaaaa\x05bbbbb"),
-        ),
-        flood(
-            "empty continuations",
-            Fate::Ends,
-            frame(HEADERS, NONE, 1, &live()),
-            on_one(CONTINUATION, NONE, 1, b""),
-        ),
-        flood(
-            "empty data",
-            Fate::Ends,
-            open(1),
-            on_one(DATA, NONE, 1, b""),
-        ),
-        flood(
-            "nothing but padding",
-            Fate::Open,
-            open(1),
-            on_one(DATA, PADDED, 1, b"\x01\0"),
-        ),
-        flood(
-            "single bytes",
-            Fate::Open,
-            open(1),
-            on_one(DATA, NONE, 1, b" "),
-        ),
-        // Frames that require a response, or that have no effect.
-        flood(
-            "settings",
-            Fate::Open,
-            vec![],
-            on_one(SETTINGS, NONE, 0, b"\0\x04\0\0\xff\xff"),
-        ),
-        flood(
-            "pings",
-            Fate::Open,
-            vec![],
-            on_one(PING, NONE, 0, b"12345678"),
-        ),
-        flood(
-            "priorities",
-            Fate::Open,
-            vec![],
-            on_one(PRIORITY, NONE, 5, b"\0\0\0\x03\x01"),
-        ),
-        flood(
-            "window updates",
-            Fate::Open,
-            vec![],
-            on_one(WINDOW, NONE, 0, b"\0\0\0\x01"),
-        ),
-        flood(
-            "unknown frames",
-            Fate::Open,
-            vec![],
-            on_one(UNKNOWN, NONE, 0, b"0123456789"),
-        ),
+        Flood::that_ends("rapid reset of GET", |id| {
+            [get(id, LIVE, &[]), reset(id)].concat()
+        }),
+        Flood::that_ends("rapid reset of inferences", move |id| {
+            [post(id, &[]), frame(DATA, END_STREAM, id, &wine), reset(id)].concat()
+        }),
+        Flood::that_ends("empty window updates", |id| {
+            [post(id, &[]), frame(WINDOW_UPDATE, NONE, id, &[0; 4])].concat()
+        }),
+        Flood::that_ends("window overflows", |id| {
+            let most = 0x7fff_ffff_u32.to_be_bytes();
+            [post(id, &[]), frame(WINDOW_UPDATE, NONE, id, &most)].concat()
+        }),
+        Flood::that_ends("data after the end", |id| {
+            [get(id, LIVE, &[]), frame(DATA, NONE, id, b"x")].concat()
+        }),
+        Flood::that_ends("streams that depend on themselves", |id| {
+            let payload = [&id.to_be_bytes()[..], &[1]].concat();
+            [post(id, &[]), frame(PRIORITY, NONE, id, &payload)].concat()
+        }),
+        Flood::that_ends("bodies longer than declared", |id| {
+            let head = post(id, &[("content-length", "1")]);
+            [head, frame(DATA, END_STREAM, id, b"xxxx")].concat()
+        }),
+        Flood::that_may_go_on("heads with forbidden headers", |id| {
+            get(id, LIVE, &[("connection", "x")])
+        }),
         // Responses that the client does not read, on the maximum number of streams.
         Flood {
-            name: "no window for answers",
             settings: b"\0\x04\0\0\0\0".to_vec(),
-            first: Vec::new(),
-            repeat: Box::new(|id| match id {
-                ..256 => frame(
-                    HEADERS,
-                    BOTH,
-                    id,
-                    &block("GET", "/docs/swagger-ui-bundle.js", &[]),
-                ),
+            ..Flood::that_may_go_on("no window for responses", |id| match id {
+                ..256 => get(id, "/docs/swagger-ui-bundle.js", &[]),
                 _ => frame(PING, NONE, 0, b"12345678"),
-            }),
-            fate: Fate::Open,
+            })
         },
+    ]
+}
+
+/// Returns floods of headers or bodies that never end, on the first stream.
+fn floods_of_one_stream() -> Vec<Flood> {
+    let open = || post(1, &[]);
+    let headers = || {
+        let block = header_block("GET", "/v2/health/live", &[]);
+        frame(HEADERS, NONE, 1, &block)
+    };
+    vec![
+        Flood::that_ends("continuations", |_| {
+            frame(CONTINUATION, NONE, 1, b"\0\x05aaaaa\x05bbbbb")
+        })
+        .after(headers()),
+        Flood::that_ends("empty continuations", |_| frame(CONTINUATION, NONE, 1, b""))
+            .after(headers()),
+        Flood::that_ends("empty data", |_| frame(DATA, NONE, 1, b"")).after(open()),
+        Flood::that_may_go_on("nothing but padding", |_| frame(DATA, PADDED, 1, b"\x01\0"))
+            .after(open()),
+        Flood::that_may_go_on("single bytes", |_| frame(DATA, NONE, 1, b" ")).after(open()),
+    ]
+}
+
+/// Returns floods of frames that require a response, or that have no effect.
+fn floods_of_other_frames() -> Vec<Flood> {
+    let flood = |name, kind, stream, payload: &'static [u8]| {
+        Flood::that_may_go_on(name, move |_| frame(kind, NONE, stream, payload))
+    };
+    vec![
+        flood("settings", SETTINGS, 0, b"\0\x04\0\0\xff\xff"),
+        flood("pings", PING, 0, b"12345678"),
+        flood("priorities", PRIORITY, 5, b"\0\0\0\x03\x01"),
+        flood("window updates", WINDOW_UPDATE, 0, b"\0\0\0\x01"),
+        flood("unknown frames", UNKNOWN, 0, b"0123456789"),
     ]
 }
 
@@ -360,8 +258,8 @@ pub(super) fn resident_bytes(process: u32) -> Result<u64> {
 /// Classifies a wine on a new connection.
 fn victim_is_well(server: &Serve) -> Result<()> {
     let mut stream = TcpStream::connect(&server.address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let body = wine();
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let body = wine().to_string().into_bytes();
     write!(
         stream,
         "POST /v2/models/wine/infer HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
@@ -375,7 +273,7 @@ fn victim_is_well(server: &Serve) -> Result<()> {
 }
 
 #[test]
-fn a_flood_of_frames_ends_its_connection_or_costs_little_and_nobody_else_notices() -> Result<()> {
+fn a_flood_of_frames_ends_its_connection_or_costs_little_and_others_are_answered() -> Result<()> {
     let repository = Repository::of(&["wine"])?;
     let mut command = serve(repository.path());
     command.args(["--max-concurrent-requests", "4"]);
@@ -386,22 +284,18 @@ fn a_flood_of_frames_ends_its_connection_or_costs_little_and_nobody_else_notices
         let mut client = Client::open(&server, &flood.settings)?;
         let mut ended = client.flood(&flood, REPEATS * scale());
         if flood.fate == Fate::Ends && !ended {
-            ended = client.goaway.recv_timeout(PATIENCE)
+            ended = client.goaway.recv_timeout(TIMEOUT)
                 != Err(std::sync::mpsc::RecvTimeoutError::Timeout);
         }
         ensure!(
             ended || flood.fate == Fate::Open,
-            "{}: it goes on",
+            "{}: the connection stays open",
             flood.name
         );
         let during = resident_bytes(server.child.id())?;
         drop(client);
         // The server cancels requests of a closed connection when it notices the close.
-        let gone = Instant::now();
-        while let Err(error) = victim_is_well(&server) {
-            ensure!(gone.elapsed() < PATIENCE, "{}: {error}", flood.name);
-            std::thread::yield_now();
-        }
+        wait_until(flood.name, || victim_is_well(&server).is_ok())?;
         let growth = during.saturating_sub(before);
         ensure!(
             growth < MAX_GROWTH,

@@ -4,7 +4,7 @@
 use super::floods::resident_bytes;
 use super::serve::{Serve, read_up_to, serve};
 use super::{failure, run};
-use crate::harness::{Repository, Response, component};
+use crate::harness::{Repository, Response, TIMEOUT, component, wait_until};
 use anyhow::{Context, Result, ensure};
 use std::fs::Permissions;
 use std::io::{BufReader, Read, Write};
@@ -12,10 +12,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
-
-/// The time limit for waiting, after which a test has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+use std::time::{Duration, SystemTime};
 
 const REQUEST: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}"#;
 
@@ -27,7 +24,7 @@ fn infer(server: &Serve) -> Result<()> {
 
 fn post(server: &Serve, path: &str, body: &str) -> Result<Response> {
     let mut stream = TcpStream::connect(&server.address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     write!(
         stream,
         "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
@@ -47,7 +44,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_server_killed_at_any_moment_of_its_start_starts_again() -> Result<()> {
+fn a_server_that_was_killed_while_starting_starts_again() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let cache = tempfile::tempdir()?;
     let aot = cache.path().join("aot");
@@ -74,13 +71,12 @@ fn a_server_killed_at_any_moment_of_its_start_starts_again() -> Result<()> {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let start = Instant::now();
         // A file may appear and disappear between two checks; the compiled file shows that the moment
         // has passed.
-        while !moment(&names(&aot)) && !names(&aot).iter().any(|name| name.ends_with(".cwasm")) {
-            ensure!(start.elapsed() < PATIENCE, "nothing was compiled");
-            std::thread::yield_now();
-        }
+        let is_compiled = || names(&aot).iter().any(|name| name.ends_with(".cwasm"));
+        wait_until("a handler is compiled", || {
+            moment(&names(&aot)) || is_compiled()
+        })?;
         child.kill()?;
         child.wait()?;
         infer(&Serve::spawn(command())?)?;
@@ -89,7 +85,7 @@ fn a_server_killed_at_any_moment_of_its_start_starts_again() -> Result<()> {
 }
 
 #[test]
-fn what_a_killed_server_left_half_written_is_removed_when_it_is_old() -> Result<()> {
+fn old_incomplete_files_of_a_killed_server_are_removed() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let cache = tempfile::tempdir()?;
     let mut command = serve(repository.path());
@@ -215,7 +211,7 @@ fn the_soft_limit_on_descriptors_is_raised() -> Result<()> {
 }
 
 #[test]
-fn with_few_descriptors_new_clients_are_answered_however_many_are_idle() -> Result<()> {
+fn new_clients_are_served_when_idle_ones_use_all_descriptors() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let mut command = limited(&repository, "-n 64");
     command.stderr(Stdio::piped());
@@ -233,7 +229,7 @@ fn with_few_descriptors_new_clients_are_answered_however_many_are_idle() -> Resu
 
 #[test]
 fn memory_is_given_back_after_a_burst() -> Result<()> {
-    let evil = component("evil")?;
+    let evil = component("hostile_guest")?;
     let repository =
         Repository::of(&["progression"])?.with_model("evil", "progression", Some(evil))?;
     let server = Serve::start(repository.path())?;
@@ -249,15 +245,10 @@ fn memory_is_given_back_after_a_burst() -> Result<()> {
             }
         });
     }
-    let start = Instant::now();
-    loop {
-        let kept = resident_bytes(server.child.id())?.saturating_sub(before);
-        if kept < 64 << 20 {
-            return Ok(());
-        }
-        ensure!(start.elapsed() < PATIENCE, "{} MiB are kept", kept >> 20);
-        std::thread::yield_now();
-    }
+    wait_until("less than 64 MiB are kept", || {
+        let resident = resident_bytes(server.child.id());
+        resident.is_ok_and(|resident| resident < before + (64 << 20))
+    })
 }
 
 /// Returns a library that fakes the clock of a process, downloaded from Debian's archive.
@@ -278,7 +269,7 @@ fn faketime() -> Result<PathBuf> {
 }
 
 #[test]
-fn a_clock_that_jumps_times_nothing_out() -> Result<()> {
+fn jumps_of_the_clock_cause_no_timeouts() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let directory = tempfile::tempdir()?;
     let clock = directory.path().join("clock");
@@ -291,7 +282,7 @@ fn a_clock_that_jumps_times_nothing_out() -> Result<()> {
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     let mut server = Serve::spawn(command)?;
     let mut kept = TcpStream::connect(&server.address)?;
-    kept.set_read_timeout(Some(PATIENCE))?;
+    kept.set_read_timeout(Some(TIMEOUT))?;
     for jump in ["+1d", "-1d", "+3650d", "-10000d", "+0"] {
         std::fs::write(&clock, jump)?;
         for _ in 0..5 {
@@ -320,7 +311,7 @@ fn a_clock_that_jumps_times_nothing_out() -> Result<()> {
 }
 
 #[test]
-fn a_name_in_the_repository_begins_no_line_of_the_log() -> Result<()> {
+fn a_file_name_cannot_forge_a_line_of_the_log() -> Result<()> {
     let name = "x\n2026-01-01T00:00:00Z ERROR wisp: all is lost\u{202e}";
     let repository = Repository::of(&["progression"])?
         .with_file(&format!("{name}/1/model.onnx"), "")?

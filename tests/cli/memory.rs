@@ -2,7 +2,7 @@
 //! process goes on.
 
 use super::serve::{Serve, serve};
-use crate::harness::{Repository, Response, scale};
+use crate::harness::{Repository, Response, TIMEOUT, scale};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -15,12 +15,9 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
-use std::time::Duration;
 use wisp_protocol::content_coding::Coding;
 
 const MIB: usize = 1 << 20;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const INFER: &str = "/v2/models/progression/infer";
 
@@ -96,8 +93,8 @@ fn status(server: &Serve, name: &str) -> Result<usize> {
 
 fn post(address: &str, headers: &str, body: &[u8], before_last: impl FnOnce()) -> Result<u16> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let (&last, most) = body.split_last().context("no body")?;
     let length = body.len();
     let head = format!(
@@ -215,7 +212,7 @@ fn threads(server: &Serve) -> Result<usize> {
 
 /// The budget has this memory, but the process cannot allocate it.
 #[test]
-fn an_allocation_that_fails_is_a_refusal() -> Result<()> {
+fn a_failed_allocation_is_a_refusal() -> Result<()> {
     let (_repository, server) = start(&["--max-memory-bytes", "8000000000"], None)?;
     check_answers(&server)?;
     let room = status(&server, "VmData")? + 48 * MIB;
@@ -284,7 +281,7 @@ fn grpc(address: &str, path: &str, body: Vec<u8>) -> Result<String> {
             .header("grpc-encoding", "gzip")
             .header("te", "trailers")
             .body(Full::new(Bytes::from(body)))?;
-        let answer = tokio::time::timeout(PATIENCE, client.send_request(request)).await??;
+        let answer = tokio::time::timeout(TIMEOUT, client.send_request(request)).await??;
         let (head, body) = answer.into_parts();
         let trailers = body
             .collect()

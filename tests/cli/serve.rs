@@ -172,7 +172,7 @@ fn sigterm_answers_what_is_in_flight_and_ends_with_success() -> Result<()> {
 
 #[test]
 fn a_second_signal_ends_it_at_once_whatever_is_running() -> Result<()> {
-    let evil = component("evil")?;
+    let evil = component("hostile_guest")?;
     let repository = Repository::empty()?.with_model("evil", "progression", Some(evil))?;
     let mut command = serve(repository.path());
     command.stderr(Stdio::piped());

@@ -3,7 +3,7 @@
 
 use super::floods::resident_bytes;
 use super::serve::{Serve, serve};
-use crate::harness::{Repository, Response, component, scale};
+use crate::harness::{Repository, Response, TIMEOUT, component, scale};
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,9 +16,6 @@ const SHORT: Duration = Duration::from_secs(6);
 
 /// The maximum growth of memory between the middle and the end, including the allocator's reserves.
 const MAX_GROWTH: u64 = 64 << 20;
-
-/// The time limit for waiting, after which a test has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const WINE: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,13],"data":[12.37,0.94,1.36,10.6,88.0,1.98,0.57,0.28,0.42,1.95,1.05,1.82,520.0]}]}"#;
 
@@ -97,7 +94,7 @@ fn cases() -> Vec<Vec<Case>> {
 
 fn ask(address: &str, (method, path, body, expected): &Case) -> Result<()> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
@@ -126,11 +123,11 @@ fn threads_and_descriptors(process: u32) -> Result<(usize, usize)> {
 }
 
 #[test]
-fn everything_at_once_for_a_while_leaves_nothing_behind() -> Result<()> {
+fn a_mixed_load_leaks_no_memory_threads_or_descriptors() -> Result<()> {
     let repository = Repository::of(&["progression", "wine"])?.with_model(
         "evil",
         "progression",
-        Some(component("evil")?),
+        Some(component("hostile_guest")?),
     )?;
     let mut command = serve(repository.path());
     command.stderr(Stdio::null());

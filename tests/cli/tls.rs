@@ -32,7 +32,7 @@ fn is_trusted(line: &str, authority: &Path) -> Result<bool> {
 }
 
 #[test]
-fn a_signal_brings_a_new_certificate_into_use_and_a_bad_one_is_only_logged() -> Result<()> {
+fn a_signal_reloads_the_certificate_and_an_invalid_one_is_only_logged() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let certificate = Certificate::new()?;
     let mut command = serve_tls(repository.path(), &certificate);
@@ -51,7 +51,7 @@ fn a_signal_brings_a_new_certificate_into_use_and_a_bad_one_is_only_logged() -> 
     ensure!(is_trusted(&line, &certificate.authority())?);
     ensure!(!is_trusted(&line, &old)?, "the old one is shown");
 
-    certificate.spoil()?;
+    certificate.corrupt()?;
     server.signal("-HUP")?;
     let refused = read_up_to(&mut log, "the certificate in use stays")?;
     ensure!(
@@ -63,10 +63,10 @@ fn a_signal_brings_a_new_certificate_into_use_and_a_bad_one_is_only_logged() -> 
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_ends_with_64_before_a_port_is_bound() -> Result<()> {
+fn an_invalid_certificate_ends_with_64_before_a_port_is_bound() -> Result<()> {
     let repository = Repository::empty()?;
     let certificate = Certificate::new()?;
-    certificate.spoil()?;
+    certificate.corrupt()?;
     let (text, code) = failure(&run(&mut serve_tls(repository.path(), &certificate))?)?;
     ensure!(code == 64, "{code}: {text}");
     ensure!(

@@ -43,7 +43,7 @@ impl Certificate {
     }
 
     /// Replaces the certificate with invalid contents.
-    pub(crate) fn spoil(&self) -> Result<()> {
+    pub(crate) fn corrupt(&self) -> Result<()> {
         self.write(&self.files().certificate, "no certificate")
     }
 

@@ -1,12 +1,11 @@
 //! A persistent connection for tests of many requests: a new connection for each would exhaust the
 //! ports.
 
-use super::Response;
+use super::{Response, TIMEOUT};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 /// A connection for sequential requests to one server.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Result<Connection> {
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(Connection {
             stream: BufReader::new(stream),

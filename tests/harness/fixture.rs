@@ -3,13 +3,16 @@
 //! `request.http` is sent as it is, except that `{length}` in its head is replaced by the length of the
 //! body after the empty line. `response.http` contains the status, the required headers and the body.
 //! JSON bodies are compared as JSON: `"{any}"` matches any value, `{text}` matches any text within a
-//! string, numbers are equal within 1e-4, and a bare `NaN` equals another one. Other bodies are compared
+//! string, numbers are equal within a tolerance, and a bare `NaN` equals another one. Other bodies are compared
 //! byte by byte.
 
 use super::{TestServer, root};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::path::Path;
+
+/// The tolerance of numbers in responses.
+pub(crate) const TOLERANCE: f64 = 1e-4;
 
 /// Sends every case of `fixtures/<suite>` to `server`. The suite must have at least `at_least` cases.
 pub(crate) fn check_all(server: &TestServer, suite: &str, at_least: usize) -> Result<()> {
@@ -69,7 +72,7 @@ fn check(server: &TestServer, case: &Path) -> Result<()> {
         Ok(expected) => {
             let actual = with_quoted_nan(&response.body).with_context(|| text.clone())?;
             ensure!(
-                matches(&expected, &actual),
+                matches(&expected, &actual, TOLERANCE),
                 "expected {expected}, got {actual}"
             );
         }
@@ -96,7 +99,9 @@ fn split(file: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&file[..end], body.strip_suffix(b"\n").unwrap_or(body)))
 }
 
-fn matches(expected: &Value, actual: &Value) -> bool {
+/// Returns whether a response is as expected, with numbers compared within the tolerance. Expected strings
+/// may contain the placeholders of fixtures.
+pub(crate) fn matches(expected: &Value, actual: &Value, tolerance: f64) -> bool {
     match (expected, actual) {
         (Value::String(expected), _) if expected == "{any}" => true,
         (Value::String(expected), Value::String(actual)) => match expected.split_once("{text}") {
@@ -105,17 +110,20 @@ fn matches(expected: &Value, actual: &Value) -> bool {
         },
         (Value::Array(expected), Value::Array(actual)) => {
             expected.len() == actual.len()
-                && expected.iter().zip(actual).all(|(e, a)| matches(e, a))
+                && expected
+                    .iter()
+                    .zip(actual)
+                    .all(|(e, a)| matches(e, a, tolerance))
         }
         (Value::Object(expected), Value::Object(actual)) => {
             expected.len() == actual.len()
                 && expected
                     .iter()
-                    .all(|(key, e)| actual.get(key).is_some_and(|a| matches(e, a)))
+                    .all(|(key, e)| actual.get(key).is_some_and(|a| matches(e, a, tolerance)))
         }
         (Value::Number(expected), Value::Number(actual)) => {
             match (expected.as_f64(), actual.as_f64()) {
-                (Some(expected), Some(actual)) => (expected - actual).abs() <= 1e-4,
+                (Some(expected), Some(actual)) => (expected - actual).abs() <= tolerance,
                 _ => false,
             }
         }

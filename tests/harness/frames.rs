@@ -1,20 +1,35 @@
-//! An HTTP/2 client that writes its frames by hand, so that a test controls when a request begins and
-//! when it is cancelled. It reads nothing.
+//! HTTP/2 frames written by hand, and a client that sends them, so that a test controls when a request
+//! begins and when it is cancelled. The client reads nothing.
 
 use anyhow::Result;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
-/// The error code with which a client cancels a stream.
-const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
+/// The bytes with which a client begins a connection.
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The frames that this client sends. All except the settings are sent on its only stream.
-enum Frame<'a> {
-    Settings,
-    Headers(&'a [u8]),
-    Data(&'a [u8], End),
-    Reset,
-}
+/// Frame types.
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
+pub(crate) const RESET: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
+
+/// Flags of frames.
+pub(crate) const NONE: u8 = 0;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
+pub(crate) const PADDED: u8 = 8;
+
+/// The payload of a frame of type [`RESET`] with which a client cancels a stream.
+pub(crate) const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
+
+/// The only stream of a [`Frames`].
+const STREAM: u32 = 1;
 
 /// The state of the client's side of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +44,35 @@ pub(crate) struct Frames {
     stream: TcpStream,
 }
 
+/// Returns a frame.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len())
+        .unwrap_or(u32::MAX)
+        .to_be_bytes();
+    let stream = stream.to_be_bytes();
+    [&length[1..], &[kind, flags], &stream, payload].concat()
+}
+
+/// Returns the payload of a frame of type [`HEADERS`]: literals without indexing and Huffman encoding, of
+/// at most 255 bytes each.
+pub(crate) fn header_block(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let pseudo = [
+        (":method", method),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+        (":path", path),
+    ];
+    let mut block = Vec::new();
+    for (name, value) in pseudo.iter().chain(headers) {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    block
+}
+
 impl Frames {
     /// Sends a POST request to `path`.
     pub(crate) fn post(
@@ -37,49 +81,27 @@ impl Frames {
         headers: &[(&str, &str)],
         (body, end): (&[u8], End),
     ) -> Result<Frames> {
-        let mut frames = Frames {
-            stream: TcpStream::connect(address)?,
+        let block = header_block("POST", path, headers);
+        let data_flags = match end {
+            End::Ended => END_STREAM,
+            End::Open => NONE,
         };
-        frames
-            .stream
-            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
-        frames.send(Frame::Settings)?;
-        let pseudo = [
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":authority", "test"),
-            (":path", path),
-        ];
-        let mut block = Vec::new();
-        for (name, value) in pseudo.iter().chain(headers) {
-            // A literal without indexing, with neither part Huffman-encoded.
-            block.push(0);
-            for text in [name, value] {
-                block.push(u8::try_from(text.len())?);
-                block.extend_from_slice(text.as_bytes());
-            }
+        let mut stream = TcpStream::connect(address)?;
+        for bytes in [
+            PREFACE,
+            &frame(SETTINGS, NONE, 0, &[]),
+            &frame(HEADERS, END_HEADERS, STREAM, &block),
+            &frame(DATA, data_flags, STREAM, body),
+        ] {
+            stream.write_all(bytes)?;
         }
-        frames.send(Frame::Headers(&block))?;
-        frames.send(Frame::Data(body, end))?;
-        Ok(frames)
+        Ok(Frames { stream })
     }
 
     /// Cancels the request; the connection stays open.
     pub(crate) fn cancel(&mut self) -> Result<()> {
-        self.send(Frame::Reset)
-    }
-
-    fn send(&mut self, frame: Frame<'_>) -> Result<()> {
-        // Type, flags (1 ends the stream, 4 the headers), and stream.
-        let (kind, flags, stream, payload) = match frame {
-            Frame::Data(bytes, End::Ended) => (0, 1, 1, bytes),
-            Frame::Data(bytes, End::Open) => (0, 0, 1, bytes),
-            Frame::Headers(block) => (1, 4, 1, block),
-            Frame::Reset => (3, 0, 1, &CANCEL[..]),
-            Frame::Settings => (4, 0, 0, &[][..]),
-        };
-        let length = u32::try_from(payload.len())?.to_be_bytes();
-        let head = [&length[1..], &[kind, flags, 0, 0, 0, stream]].concat();
-        Ok(self.stream.write_all(&[&head, payload].concat())?)
+        Ok(self
+            .stream
+            .write_all(&frame(RESET, NONE, STREAM, &CANCEL))?)
     }
 }

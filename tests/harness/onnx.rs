@@ -6,7 +6,10 @@ use prost::Message;
 
 /// Element type codes of ONNX.
 pub(crate) const FLOAT: i32 = 1;
+pub(crate) const INT32: i32 = 6;
 pub(crate) const INT64: i32 = 7;
+pub(crate) const STRING: i32 = 8;
+pub(crate) const BOOL: i32 = 9;
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Model {

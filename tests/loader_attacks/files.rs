@@ -1,7 +1,7 @@
 //! Tests of paths that are not files, files that are not models, and weights in other places.
 
-use super::{LOADED, REFUSED, load, spawn};
-use crate::harness::child::Answer;
+use super::{CHILDREN, LOADED, REFUSED, load};
+use crate::harness::child::Outcome;
 use crate::harness::onnx::{FLOAT, Graph, Tensor};
 use anyhow::{Context, Result, ensure};
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn what_is_no_file_or_too_large_is_refused_at_once() -> Result<()> {
+fn paths_without_a_regular_file_of_allowed_size_are_refused_at_once() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = |name: &str| directory.path().join(name);
     std::fs::write(path("empty"), b"")?;
@@ -27,7 +27,7 @@ fn what_is_no_file_or_too_large_is_refused_at_once() -> Result<()> {
     // Beyond the maximum size of a message of the format; the file is sparse.
     std::fs::File::create(path("sparse"))?.set_len(3 << 30)?;
     std::fs::File::create(path("terabyte"))?.set_len(1 << 40)?;
-    let mut child = spawn()?;
+    let mut child = CHILDREN.child();
     let expected = [
         ("missing", "failed to read"),
         ("empty", "no graph"),
@@ -43,8 +43,8 @@ fn what_is_no_file_or_too_large_is_refused_at_once() -> Result<()> {
         ("terabyte", "external data"),
     ];
     for (name, text) in expected {
-        let answer = load(&mut child, &path(name))?;
-        refused(&answer, text).with_context(|| name.to_owned())?;
+        let outcome = load(&mut child, &path(name))?;
+        refused(&outcome, text).with_context(|| name.to_owned())?;
     }
     Ok(())
 }
@@ -61,7 +61,7 @@ fn with_weights(entries: &[(&str, &str)]) -> Vec<u8> {
 }
 
 #[test]
-fn weights_are_read_from_the_models_folder_only_and_as_declared() -> Result<()> {
+fn weights_are_read_only_from_the_models_folder_and_as_declared() -> Result<()> {
     let outer = tempfile::tempdir()?;
     let folder = outer.path().join("model");
     std::fs::create_dir(&folder)?;
@@ -79,7 +79,7 @@ fn weights_are_read_from_the_models_folder_only_and_as_declared() -> Result<()> 
     std::fs::File::create(folder.join("terabyte"))?.set_len(1 << 40)?;
     let absolute = outer.path().join("secret");
     let absolute = absolute.to_str().context("not UTF-8")?;
-    let mut child = spawn()?;
+    let mut child = CHILDREN.child();
     let at = |location| vec![("location", location)];
     let outside = "outside the model's folder";
     let cases: Vec<(Entries<'_>, Option<&str>)> = vec![
@@ -138,33 +138,35 @@ fn weights_are_read_from_the_models_folder_only_and_as_declared() -> Result<()> 
     let model = folder.join("model.onnx");
     for (entries, text) in cases {
         std::fs::write(&model, with_weights(&entries))?;
-        let answer = load(&mut child, &model)?;
+        let outcome = load(&mut child, &model)?;
         match text {
-            Some(text) => refused(&answer, text),
-            None => loaded(&answer),
+            Some(text) => refused(&outcome, text),
+            None => loaded(&outcome),
         }
         .with_context(|| format!("{entries:?}"))?;
-        tells_nothing(&answer, outer.path(), absolute)?;
+        names_no_path(&outcome, outer.path(), absolute)?;
     }
     Ok(())
 }
 
-fn refused(answer: &Answer, text: &str) -> Result<()> {
-    let right =
-        matches!(answer, Answer::Said(words) if words.starts_with(REFUSED) && words.contains(text));
-    ensure!(right, "{answer}, expected a refusal with `{text}`");
+fn refused(outcome: &Outcome, text: &str) -> Result<()> {
+    let is_right = matches!(outcome, Outcome::Response(response) if response.starts_with(REFUSED) && response.contains(text));
+    ensure!(is_right, "{outcome}, expected a refusal with `{text}`");
     Ok(())
 }
 
-fn loaded(answer: &Answer) -> Result<()> {
-    ensure!(*answer == Answer::Said(LOADED.to_owned()), "{answer}");
+fn loaded(outcome: &Outcome) -> Result<()> {
+    ensure!(
+        *outcome == Outcome::Response(LOADED.to_owned()),
+        "{outcome}"
+    );
     Ok(())
 }
 
 /// Checks that a refusal contains no path of this machine except `named`, which the model itself names.
-fn tells_nothing(answer: &Answer, outer: &Path, named: &str) -> Result<()> {
-    let told = answer.to_string().replace(named, "");
+fn names_no_path(outcome: &Outcome, outer: &Path, named: &str) -> Result<()> {
+    let text = outcome.to_string().replace(named, "");
     let outer = outer.to_str().context("not UTF-8")?;
-    ensure!(!told.contains(outer), "{told}");
+    ensure!(!text.contains(outer), "{text}");
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Tests of models crafted to harm: unreasonable sizes, graphs with loops or without an end,
 //! contradictory files.
 
-use super::{LOADED, REFUSED, check_all, load};
-use crate::harness::child::Answer;
+use super::{LOADED, REFUSED, check_all, load, survived};
+use crate::harness::child::Outcome;
 use crate::harness::onnx::{Attribute, FLOAT, Graph, INT64, Node, Tensor, Value};
 use anyhow::Result;
 use tempfile::NamedTempFile;
@@ -26,7 +26,7 @@ type Attack = (&'static str, Expected, Vec<u8>);
 const HUGE: i64 = 1 << 40;
 
 #[test]
-fn graphs_made_to_harm_are_refused_in_bounded_memory_and_time() -> Result<()> {
+fn hostile_graphs_are_refused_in_bounded_memory_and_time() -> Result<()> {
     let attacks = [
         structures(),
         declarations(),
@@ -38,16 +38,16 @@ fn graphs_made_to_harm_are_refused_in_bounded_memory_and_time() -> Result<()> {
     check_all(attacks.into_iter(), |child, (name, expected, content)| {
         let file = NamedTempFile::new()?;
         std::fs::write(file.path(), content)?;
-        let answer = load(child, file.path())?;
-        let right = match (&answer, expected) {
-            (Answer::Said(words), Refused(text)) => {
-                words.starts_with(REFUSED) && words.contains(text)
+        let outcome = load(child, file.path())?;
+        let is_right = match (&outcome, expected) {
+            (outcome, Survived) => survived(outcome),
+            (Outcome::Response(response), Refused(text)) => {
+                response.starts_with(REFUSED) && response.contains(text)
             }
-            (Answer::Said(words), Survived) => words == LOADED || words.starts_with(REFUSED),
-            (Answer::Said(words), Loaded) => words == LOADED,
+            (Outcome::Response(response), Loaded) => response == LOADED,
             _ => false,
         };
-        Ok((!right).then(|| format!("{name}: {answer}, expected {expected:?}")))
+        Ok((!is_right).then(|| format!("{name}: {outcome}, expected {expected:?}")))
     })
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use std::process::Command;
 
 #[test]
-fn broken_models_beside_a_good_one_harm_only_themselves() -> Result<()> {
+fn broken_models_do_not_affect_a_good_one() -> Result<()> {
     let whole = Graph::from_x_to_y(&[None, Some(3)])
         .node("Relu", &["x"], &["y"])
         .bytes();
@@ -67,7 +67,7 @@ fn broken_models_beside_a_good_one_harm_only_themselves() -> Result<()> {
 }
 
 #[test]
-fn files_that_are_none_are_the_failure_of_their_model_alone() -> Result<()> {
+fn a_path_without_a_regular_file_fails_its_model_only() -> Result<()> {
     let whole = Graph::from_x_to_y(&[None, Some(3)])
         .node("Relu", &["x"], &["y"])
         .bytes();

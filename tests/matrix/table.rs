@@ -27,16 +27,16 @@ pub(super) struct Client {
     #[serde(default)]
     pub(super) besides: Vec<String>,
     #[serde(default)]
-    pub(super) impossible: BTreeMap<String, Quote>,
+    pub(super) impossible: BTreeMap<String, SourceCitation>,
     /// Explanations of cells that pass in an unusual way.
     #[serde(default)]
-    pub(super) note: BTreeMap<String, Quote>,
+    pub(super) note: BTreeMap<String, SourceCitation>,
 }
 
 /// The line of a client's source that explains a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Quote {
+pub(super) struct SourceCitation {
     /// The file below the package directory, a colon, and the number of the line.
     at: String,
     line: String,
@@ -56,21 +56,21 @@ impl Table {
 
     /// Formats a row for each client, with footnotes below.
     pub(super) fn markdown(&self) -> Result<String> {
-        let mut notes: Vec<(&str, &Quote)> = Vec::new();
+        let mut notes: Vec<(&str, &SourceCitation)> = Vec::new();
         let mut text = format!("| | {} |\n|---|", self.cells.join(" | "));
         text += &"---|".repeat(self.cells.len());
         text.push('\n');
         for client in &self.clients {
             write!(text, "| {} |", client.name)?;
             for cell in &self.cells {
-                let (mark, quote) = match client.impossible.get(cell) {
-                    Some(quote) => ("–", Some(quote)),
+                let (mark, citation) = match client.impossible.get(cell) {
+                    Some(citation) => ("–", Some(citation)),
                     None => ("✓", client.note.get(cell)),
                 };
-                match quote {
+                match citation {
                     None => write!(text, " {mark} |")?,
-                    Some(quote) => {
-                        let note = (client.package.as_str(), quote);
+                    Some(citation) => {
+                        let note = (client.package.as_str(), citation);
                         let found = notes.iter().position(|other| *other == note);
                         let number = found.unwrap_or(notes.len()) + 1;
                         if found.is_none() {
@@ -83,7 +83,7 @@ impl Table {
             text.push('\n');
         }
         text.push('\n');
-        for (number, (package, Quote { at, line, why })) in (1..).zip(notes) {
+        for (number, (package, SourceCitation { at, line, why })) in (1..).zip(notes) {
             writeln!(text, "{number}. {package}, {at}, `{line}`: {why}.")?;
         }
         Ok(text)
@@ -96,7 +96,7 @@ impl Client {
     }
 }
 
-impl Quote {
+impl SourceCitation {
     /// Checks that the line is at the stated place in the installed packages.
     pub(super) fn check(&self, packages: &Path) -> Result<()> {
         let (file, number) = self.at.rsplit_once(':').context("no line number")?;

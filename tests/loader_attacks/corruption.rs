@@ -28,28 +28,28 @@ const STEP: usize = 64;
 /// The number of flipped files per model.
 const FLIPS: u64 = 200;
 
-/// The damage to a file.
+/// The corruption of a file.
 #[derive(Debug, Clone, Copy)]
-enum Damage {
+enum Corruption {
     /// Keeps only this many bytes.
-    Cut(usize),
+    Truncate(usize),
     /// Flips bits, which the number selects.
     Flip(u64),
 }
 
 #[test]
-fn cut_and_flipped_models_harm_nobody() -> Result<()> {
-    damage_all("tract", STEP, FLIPS)
+fn truncated_and_flipped_models_are_loaded_or_refused() -> Result<()> {
+    load_all_corrupted("tract", STEP, FLIPS)
 }
 
 /// ONNX Runtime is C++, so a crash would end the server.
 #[test]
-fn cut_and_flipped_models_do_not_end_the_process_of_onnxruntime() -> Result<()> {
-    damage_all("onnxruntime", 8 * STEP, FLIPS / 8)
+fn truncated_and_flipped_models_do_not_end_a_process_with_onnxruntime() -> Result<()> {
+    load_all_corrupted("onnxruntime", 8 * STEP, FLIPS / 8)
 }
 
 /// Loads every seed, cut to lengths `step` bytes apart, and with bits flipped in `flips` ways.
-fn damage_all(backend: &str, step: usize, flips: u64) -> Result<()> {
+fn load_all_corrupted(backend: &str, step: usize, flips: u64) -> Result<()> {
     let mut seeds = Vec::new();
     for path in seed_paths()? {
         let content = std::fs::read(&path).with_context(|| path.display().to_string())?;
@@ -57,17 +57,18 @@ fn damage_all(backend: &str, step: usize, flips: u64) -> Result<()> {
         seeds.push((path, content));
     }
     let flips = flips * u64::try_from(scale())?;
-    let damages = seeds.iter().flat_map(|(path, content)| {
-        let cuts = (0..content.len()).step_by(step).map(Damage::Cut);
-        let flips = (0..flips).map(Damage::Flip);
-        cuts.chain(flips).map(move |damage| (path, content, damage))
+    let corruptions = seeds.iter().flat_map(|(path, content)| {
+        let cuts = (0..content.len()).step_by(step).map(Corruption::Truncate);
+        let flips = (0..flips).map(Corruption::Flip);
+        cuts.chain(flips)
+            .map(move |corruption| (path, content, corruption))
     });
-    check_all(damages, |child, (path, content, damage)| {
+    check_all(corruptions, |child, (path, content, corruption)| {
         let file = NamedTempFile::new()?;
-        std::fs::write(file.path(), damage.to(content))?;
-        let answer = load_with(backend, child, file.path())?;
-        let fault = !survived(&answer);
-        Ok(fault.then(|| format!("{}, {damage:?}: {answer}", path.display())))
+        std::fs::write(file.path(), corruption.apply(content))?;
+        let outcome = load_with(backend, child, file.path())?;
+        let fault = !survived(&outcome);
+        Ok(fault.then(|| format!("{}, {corruption:?}: {outcome}", path.display())))
     })
 }
 
@@ -78,11 +79,11 @@ fn seed_paths() -> Result<Vec<PathBuf>> {
     Ok(cases.into_iter().chain(examples).collect())
 }
 
-impl Damage {
-    fn to(self, content: &[u8]) -> Vec<u8> {
+impl Corruption {
+    fn apply(self, content: &[u8]) -> Vec<u8> {
         let seed = match self {
-            Damage::Cut(length) => return content[..length].to_vec(),
-            Damage::Flip(seed) => seed,
+            Corruption::Truncate(length) => return content[..length].to_vec(),
+            Corruption::Flip(seed) => seed,
         };
         let mut content = content.to_vec();
         let mut random = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);

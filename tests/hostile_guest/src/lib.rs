@@ -12,9 +12,9 @@ use wisp_handler::{
 
 /// The handler. Its graph is that of `progression`.
 #[derive(Debug)]
-pub struct Evil;
+pub struct HostileGuest;
 
-impl Handler for Evil {
+impl Handler for HostileGuest {
     fn signature() -> Signature {
         Signature::new()
             .input("behaviour", Datatype::Bytes, &[-1])
@@ -51,4 +51,4 @@ fn outcome(name: &str, _request: &Request) -> Result<String> {
     Err(Error::handler(format_args!("`{name}` needs a sandbox")))
 }
 
-wisp_handler::export!(Evil);
+wisp_handler::export!(HostileGuest);

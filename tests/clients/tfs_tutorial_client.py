@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The request that lectures on TF Serving send: three pictures of clothes, through `requests`.
+"""The request of TF Serving's tutorial: three pictures of clothes, through `requests`.
 
-    lecture.py make REPOSITORY         write `fashion_model` ([batch, 28, 28] to ten probabilities) and the
+    tfs_tutorial_client.py make REPOSITORY         write `fashion_model` ([batch, 28, 28] to ten probabilities) and the
                                        `half_plus_three` of TF Serving's documentation
-    lecture.py ask REPOSITORY ADDRESS  ask a server of them, and compare with onnxruntime
+    tfs_tutorial_client.py ask REPOSITORY ADDRESS  ask a server of them, and compare with onnxruntime
 """
 
 import json
@@ -53,7 +53,7 @@ def write(repository, name, nodes, inputs, outputs, constants):
 
 def ask(repository, address):
     test_images = np.random.default_rng(8).integers(0, 256, (3, 28, 28)).astype(np.float32) / 255.0
-    # As the lecture has it.
+    # As in the tutorial.
     data = json.dumps({"signature_name": "serving_default", "instances": test_images[0:3].tolist()})
     headers = {"content-type": "application/json"}
     url = f"http://{address}/v1/models/fashion_model:predict"
