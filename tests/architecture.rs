@@ -46,8 +46,8 @@ const EVERYWHERE: [&str; 2] = ["bytes", "thiserror"];
 const SHARED: [(&str, &[&str]); 14] = [
     ("blake3", &["sandbox", "serving"]),
     ("flate2", &["backend", "protocol", "server"]),
-    ("http", &["protocol", "server"]),
-    ("prost", &["backend", "protocol", "server"]),
+    ("http", &["protocol", "server", "serving"]),
+    ("prost", &["backend", "cli", "protocol", "server"]),
     ("prost_types", &["protocol", "server"]),
     ("rustix", &["backend", "cli", "sandbox", "serving"]),
     ("serde", &["cli", "protocol", "serving"]),

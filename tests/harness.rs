@@ -281,7 +281,7 @@ impl TestServer {
             .map_err(|_| anyhow!("a look has panicked"))?;
         let poll = poll.as_mut().context("nothing to poll")?;
         let runtime = self.runtime.as_ref().context("the server is gone")?;
-        Ok(runtime.block_on(poll.look())?)
+        Ok(runtime.block_on(poll.poll_once())?)
     }
 
     /// Begins to drain.

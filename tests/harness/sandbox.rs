@@ -8,7 +8,9 @@ use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
 use wisp_sandbox::compute::Graphs;
 use wisp_sandbox::engine::{Engine, EngineOptions};
-use wisp_sandbox::handler::{Handler, HandlerResponse, HandlerCall, HandlerError, HandlerLoadError};
+use wisp_sandbox::handler::{
+    Handler, HandlerCall, HandlerError, HandlerLoadError, HandlerResponse,
+};
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::{MemoryBudget, NamedTensor};
 

@@ -77,7 +77,9 @@ pub(crate) async fn dispatch(
         RestCall::ModelStatistics(target) => {
             HttpResponse::document(v2::statistics(&serving.statistics(Some(&target))?))
         }
-        RestCall::AllStatistics => HttpResponse::document(v2::statistics(&serving.statistics(None)?)),
+        RestCall::AllStatistics => {
+            HttpResponse::document(v2::statistics(&serving.statistics(None)?))
+        }
         RestCall::ModelList => HttpResponse::document(v2::model_list(&serving.models())),
         RestCall::RepositoryLoad(model) => {
             check_origin(head)?;
