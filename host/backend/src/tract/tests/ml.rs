@@ -3,9 +3,8 @@
 
 use super::onnx_file::{Axis, OnnxFile, int, ints};
 use super::refusals::refusal;
-use super::{fp32, load_file, shapes, values};
+use super::{fp32, load_bytes, load_file, shapes, values};
 use crate::BackendError;
-use crate::tract::Tract;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, TensorProto};

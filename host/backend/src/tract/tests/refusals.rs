@@ -1,9 +1,9 @@
 //! Tests of files that cannot be served, damaged or hostile: each is an error with a reason, never a panic.
 
 use super::onnx_file::{Axis, OnnxFile, perceptron};
-use super::{encode, fp32, load_file, values};
+use super::{encode, fp32, load_bytes, load_file, values};
 use crate::tract::Tract;
-use crate::{Backend, BackendError, Device, Graph, LoadOptions};
+use crate::{Backend, BackendError, Device, Graph, LoadOptions, ModelSource};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
