@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, LoadOptions};
+use wisp_backend::{Backend, LoadOptions, ModelSource};
 use wisp_sandbox::aot::COMPILATION;
 use wisp_sandbox::limited_process::{ChildAnswer, ProcessLimits};
 
@@ -263,7 +263,7 @@ fn the_error_for_a_model_file_contains_that_of_its_backend() -> Result<()> {
     let repository = Repository::of(&["wine"])?.with_file("junk/1/model.onnx", "junk")?;
     let path = repository.path().join("junk/1/model.onnx");
     let server = TestServer::with_options(repository, with_probe(COMPILATION, passed.path()))?;
-    let expected = Tract::new().load(&path, &LoadOptions::default());
+    let expected = Tract::new().load(ModelSource::Path(&path), &LoadOptions::default());
     let expected = expected.err().context("junk is loaded")?.to_string();
     ensure!(expected.contains("tract"), "{expected}");
     load(&server, "junk")?.error(400)?;

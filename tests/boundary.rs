@@ -10,7 +10,7 @@ use crate::harness::scale;
 use crate::harness::wat_handler::{WatHandler, dummy_module, from_module};
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
-use wisp_sandbox::handler::{HandlerAnswer, HandlerError};
+use wisp_sandbox::handler::{HandlerError, HandlerResponse};
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
@@ -99,7 +99,7 @@ fn carrying(bytes: Vec<u8>) -> Result<NamedTensor> {
 }
 
 /// Checks that the response keeps the contract, or that the guest is at fault.
-fn keeps_the_contract(outcome: &Result<HandlerAnswer, HandlerError>) -> Result<()> {
+fn keeps_the_contract(outcome: &Result<HandlerResponse, HandlerError>) -> Result<()> {
     match outcome {
         Ok(answer) => {
             ensure!(answer.outputs.len() <= 1024 && answer.parameters.len() <= 1024);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 use wisp_backend::deadline::cancel_at;
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, BackendError, Cancellation, LoadOptions};
+use wisp_backend::{Backend, BackendError, Cancellation, LoadOptions, ModelSource};
 use wisp_tensor::memory_budget::MemoryBudget;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor as WispTensor};
 
@@ -415,7 +415,8 @@ fn compute_here(request: &str) -> Result<String> {
         .context("no such case")?;
     let file = NamedTempFile::new()?;
     std::fs::write(file.path(), case.graph.bytes())?;
-    let graph = match backend(engine)?.load(file.path(), &LoadOptions::default()) {
+    let graph = match backend(engine)?.load(ModelSource::Path(file.path()), &LoadOptions::default())
+    {
         Ok(graph) => graph,
         Err(BackendError::Load { .. }) => return Ok("not loaded".to_owned()),
         Err(other) => return Ok(format!("not loaded: {other}")),
@@ -496,7 +497,8 @@ fn loop_of_n() -> Graph {
 fn an_endless_computation_is_cancelled_and_its_graph_still_works() -> Result<()> {
     let file = NamedTempFile::new()?;
     std::fs::write(file.path(), loop_of_n().bytes())?;
-    let graph = crate::onnxruntime::engine()?.load(file.path(), &LoadOptions::default())?;
+    let graph = crate::onnxruntime::engine()?
+        .load(ModelSource::Path(file.path()), &LoadOptions::default())?;
     let turns = |n| [int64s("n", &[], &[n]), floats("x", &[1], &[1.0])];
     for _ in 0..3 {
         let cancellation = Cancellation::new();
@@ -527,7 +529,7 @@ fn a_computation_is_cancelled_between_two_operators() -> Result<()> {
     std::fs::write(file.path(), graph.bytes())?;
     let x = [floats("x", &[600, 600], &[0.0; 360_000])];
     for backend in [backend("tract")?, Box::new(crate::onnxruntime::engine()?)] {
-        let graph = backend.load(file.path(), &LoadOptions::default())?;
+        let graph = backend.load(ModelSource::Path(file.path()), &LoadOptions::default())?;
         let cancellation = Cancellation::new();
         let _watched = cancel_at(&cancellation, Instant::now() + Duration::from_millis(20));
         let ended = graph.compute_cancellable(&x, &cancellation);
@@ -556,7 +558,7 @@ fn make_room(engine: &str) -> Result<String> {
     let file = NamedTempFile::new()?;
     let graph = one_node("ConstantOfShape", &[("s", INT64, &[Some(1)])], (FLOAT, 1));
     std::fs::write(file.path(), graph.bytes())?;
-    let graph = backend(engine)?.load(file.path(), &LoadOptions::default())?;
+    let graph = backend(engine)?.load(ModelSource::Path(file.path()), &LoadOptions::default())?;
     for megabytes in [1i64, 30, 1 << 40, 80, 200, 400, 1 << 40, 700, 2000, 900] {
         let is_small = megabytes < 1000;
         match graph.compute(&[int64s("s", &[1], &[megabytes << 18])]) {
@@ -613,7 +615,7 @@ fn a_graph_keeps_its_external_weights_when_their_file_changes() -> Result<()> {
     std::fs::write(&model, graph.bytes())?;
     for backend in [backend("tract")?, Box::new(crate::onnxruntime::engine()?)] {
         std::fs::write(&weights, &all)?;
-        let graph = backend.load(&model, &LoadOptions::default())?;
+        let graph = backend.load(ModelSource::Path(&model), &LoadOptions::default())?;
         let is_as_loaded = || -> Result<()> {
             let outputs = graph.compute(&[int64s("i", &[2], &[7, 99])])?;
             for (output, name) in outputs.iter().zip(["small", "large"]) {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::time::Duration;
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, BackendError, LoadOptions};
+use wisp_backend::{Backend, BackendError, LoadOptions, ModelSource};
 
 /// The child processes in which files are loaded. Each load takes a fraction of the timeout.
 const CHILDREN: ChildPool = ChildPool {
@@ -45,7 +45,7 @@ fn load_here(request: &str) -> Result<String> {
         _ => Box::new(crate::onnxruntime::engine()?),
     };
     Ok(
-        match backend.load(Path::new(path), &LoadOptions::default()) {
+        match backend.load(ModelSource::Path(Path::new(path)), &LoadOptions::default()) {
             Ok(graph) => {
                 // The result does not matter, only that the process survives.
                 if let Ok(inputs) = graph.sample_inputs() {

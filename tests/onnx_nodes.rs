@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, BackendError, Graph, LoadOptions};
+use wisp_backend::{Backend, BackendError, Graph, LoadOptions, ModelSource};
 
 /// The child processes in which the cases run. The memory is enough for the weights of VGG 19 in all
 /// representations that a backend keeps, and the timeout many times the time of the slowest case.
@@ -44,7 +44,7 @@ fn backends() -> Result<Vec<Box<dyn Backend>>> {
 }
 
 fn load(backend: &dyn Backend, path: &Path) -> Result<Arc<dyn Graph>, BackendError> {
-    backend.load(path, &LoadOptions::default())
+    backend.load(ModelSource::Path(path), &LoadOptions::default())
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use wisp_backend::onnxruntime::OnnxRuntime;
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, BackendError, Device, Graph, LoadOptions};
+use wisp_backend::{Backend, BackendError, Device, Graph, LoadOptions, ModelSource};
 use wisp_tensor::number::from_numbers;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
@@ -42,7 +42,7 @@ fn models() -> Result<&'static Path> {
 
 fn load(model: &str) -> Result<Arc<dyn Graph>> {
     let path = models()?.join(format!("{model}.onnx"));
-    Ok(engine()?.load(&path, &LoadOptions::default())?)
+    Ok(engine()?.load(ModelSource::Path(&path), &LoadOptions::default())?)
 }
 
 fn input(name: &str, tensor: Tensor) -> NamedTensor {
@@ -129,8 +129,8 @@ fn threads_that_share_a_session_agree() -> Result<()> {
     let path = root().join("examples/digits/1/model.onnx");
     let (engine, options) = (engine()?, LoadOptions::default());
     let (graph, reference) = (
-        engine.load(&path, &options)?,
-        Tract::new().load(&path, &options)?,
+        engine.load(ModelSource::Path(&path), &options)?,
+        Tract::new().load(ModelSource::Path(&path), &options)?,
     );
     let rounds = 200 * scale();
     std::thread::scope(|scope| {
@@ -143,7 +143,7 @@ fn threads_that_share_a_session_agree() -> Result<()> {
                     for _ in 0..rounds {
                         let found = graph.compute(&inputs)?;
                         let difference =
-                            wisp_backend::measure::largest_difference(&expected, &found);
+                            wisp_tensor::difference::largest_difference(&expected, &found);
                         ensure!(difference < 1e-4, "{difference}");
                     }
                     Ok(())
@@ -181,7 +181,7 @@ fn an_absent_library_and_an_absent_gpu_are_named() -> Result<()> {
             device,
             ..LoadOptions::default()
         };
-        match engine.load(&model, &options) {
+        match engine.load(ModelSource::Path(&model), &options) {
             Err(BackendError::Unavailable { reason, .. }) => Ok(reason),
             other => anyhow::bail!("{other:?}"),
         }

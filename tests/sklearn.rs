@@ -14,7 +14,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, LoadOptions};
+use wisp_backend::{Backend, LoadOptions, ModelSource};
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
 /// Models for which onnxruntime's sum of exponentials underflows to an infinite logarithm, while the
@@ -95,7 +95,7 @@ fn check(set: &str, expected: usize) -> Result<()> {
 
 fn check_model(case: &Case, directory: &Path, contents: &[u8]) -> Result<()> {
     let graph = Tract::new().load(
-        &directory.join(format!("{}.onnx", case.model)),
+        ModelSource::Path(&directory.join(format!("{}.onnx", case.model))),
         &LoadOptions::default(),
     )?;
     let tolerance = Tolerance {

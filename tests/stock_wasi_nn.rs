@@ -19,7 +19,7 @@ use wasmtime_wasi_nn::{
     ExecutionContext, Graph as StockGraph, GraphRegistry, Registry, Tensor as StockTensor,
 };
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, Graph, LoadOptions};
+use wisp_backend::{Backend, Graph, LoadOptions, ModelSource};
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
 const MODEL: &str = "wisp:handler/model@0.1.0";
@@ -235,7 +235,7 @@ fn infer_on_the_stock_host(
 fn on_the_stock_host(image: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     let path = root().join("examples/digits/1/model.onnx");
     let graph = Box::new(TractGraph(
-        Tract::new().load(&path, &LoadOptions::default())?,
+        Tract::new().load(ModelSource::Path(&path), &LoadOptions::default())?,
     ));
     let length = u32::try_from(image.len())?.to_le_bytes();
     let request = Request {

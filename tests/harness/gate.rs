@@ -3,11 +3,10 @@
 use super::TIMEOUT;
 use super::wait::wait_until;
 use anyhow::Result;
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, BackendError, Cancellation, Graph, LoadOptions};
+use wisp_backend::{Backend, BackendError, Cancellation, Graph, LoadOptions, ModelSource};
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
 /// The time between two checks for a cancellation.
@@ -121,10 +120,14 @@ impl Backend for Gate {
         "0".to_owned()
     }
 
-    fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
+    fn load(
+        &self,
+        source: ModelSource<'_>,
+        options: &LoadOptions,
+    ) -> Result<Arc<dyn Graph>, BackendError> {
         Ok(Arc::new(GatedGraph {
             gate: self.clone(),
-            graph: Tract::new().load(path, options)?,
+            graph: Tract::new().load(source, options)?,
         }))
     }
 }

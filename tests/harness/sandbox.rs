@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
+use wisp_sandbox::compute::Graphs;
 use wisp_sandbox::engine::{Engine, EngineOptions};
-use wisp_sandbox::handler::{Handler, HandlerAnswer, HandlerCall, HandlerError, HandlerLoadError};
+use wisp_sandbox::handler::{
+    Handler, HandlerCall, HandlerError, HandlerLoadError, HandlerResponse,
+};
 use wisp_sandbox::limits::Limits;
-use wisp_sandbox::nn::Graphs;
 use wisp_tensor::{MemoryBudget, NamedTensor};
 
 /// The objects that are needed to load and call handlers without a server. It has few instances, so that
@@ -59,7 +61,7 @@ impl Sandbox {
 pub(crate) fn call_inline(
     handler: &Handler,
     inputs: &[NamedTensor],
-) -> Result<HandlerAnswer, HandlerError> {
+) -> Result<HandlerResponse, HandlerError> {
     handler.infer_inline(HandlerCall {
         inputs,
         parameters: &[],

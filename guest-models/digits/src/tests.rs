@@ -38,7 +38,7 @@ fn pixels(scale: usize, ink: u8, paper: u8) -> Result<Request> {
 }
 
 #[test]
-fn ink_is_one_whatever_the_paper_and_the_size() -> Result<()> {
+fn ink_is_one_for_every_background_and_size() -> Result<()> {
     let expected: Vec<f32> = bar(1, 1, 0).into_iter().map(f32::from).collect();
     for (scale, ink, paper) in [(1, 255, 0), (1, 0, 255), (5, 255, 0), (5, 0, 255)] {
         let prepared = Digits::preprocess(&pixels(scale, ink, paper)?)?;
@@ -52,7 +52,7 @@ fn ink_is_one_whatever_the_paper_and_the_size() -> Result<()> {
 }
 
 #[test]
-fn the_best_digits_come_first_and_as_many_as_asked_for() -> Result<()> {
+fn the_requested_number_of_digits_is_sorted_by_score() -> Result<()> {
     let response = infer(&pixels(2, 0, 255)?)?;
     assert_eq!(response.outputs()[0].strings(&[1, 3])?, ["1", "7", "4"]);
     let all = infer(&pixels(2, 0, 255)?.with_parameter("top_k", 10_u64))?;
@@ -63,7 +63,7 @@ fn the_best_digits_come_first_and_as_many_as_asked_for() -> Result<()> {
 }
 
 #[test]
-fn a_file_that_is_no_image_is_named_by_its_index() -> Result<()> {
+fn a_file_that_is_not_an_image_is_named_by_its_index() -> Result<()> {
     let image = include_bytes!("../tests/seven.png");
     let request = |second: &[u8]| -> Result<Request> {
         Ok(Request::new().with_input(Tensor::bytes("image", &[2], [image.as_slice(), second])?))
@@ -78,7 +78,7 @@ fn a_file_that_is_no_image_is_named_by_its_index() -> Result<()> {
 }
 
 #[test]
-fn a_request_that_asks_for_nothing_possible_is_the_clients_fault() -> Result<()> {
+fn an_impossible_request_is_a_client_error() -> Result<()> {
     for request in [
         Request::new(),
         pixels(1, 0, 255)?.with_parameter("top_k", 0_i64),
@@ -98,7 +98,7 @@ fn a_request_that_asks_for_nothing_possible_is_the_clients_fault() -> Result<()>
 }
 
 #[test]
-fn files_and_pixels_in_one_request_are_refused_and_neither_is_ignored() -> Result<()> {
+fn files_and_pixels_in_one_request_are_refused() -> Result<()> {
     let both = pixels(1, 0, 255)?.with_input(Tensor::bytes("image", &[1], [b"hello"])?);
     assert_eq!(
         infer(&both).unwrap_err(),

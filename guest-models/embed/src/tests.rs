@@ -39,7 +39,7 @@ fn infer(request: &Request) -> Result<Response> {
 }
 
 #[test]
-fn texts_of_different_lengths_share_a_batch_and_do_not_feel_it() -> Result<()> {
+fn texts_of_different_lengths_in_a_batch_do_not_affect_each_other() -> Result<()> {
     let texts = ["hello world", "a rather longer text than the first", ""];
     let together = infer(&Request::new().with_input(Tensor::bytes("text", &[3], texts)?))?;
     let together = together.outputs()[0].view::<f32>(&[3, 384])?;
@@ -55,7 +55,7 @@ fn texts_of_different_lengths_share_a_batch_and_do_not_feel_it() -> Result<()> {
 }
 
 #[test]
-fn no_texts_have_no_embeddings_and_no_input_is_the_clients_fault() -> Result<()> {
+fn no_texts_give_no_embeddings_and_a_missing_input_is_a_client_error() -> Result<()> {
     let none = Request::new().with_input(Tensor::bytes::<&str>("text", &[0], [])?);
     assert_eq!(infer(&none)?.outputs()[0].shape(), [0, 384]);
     assert_eq!(
@@ -72,7 +72,7 @@ fn no_texts_have_no_embeddings_and_no_input_is_the_clients_fault() -> Result<()>
 }
 
 #[test]
-fn the_graph_meets_few_lengths() -> Result<()> {
+fn inputs_are_padded_to_few_lengths() -> Result<()> {
     // In addition to the words, the batch contains the tokens at the start and the end of a text.
     for (words, length) in [(0, 16), (14, 16), (15, 32), (254, 256), (1000, 256)] {
         let batch = preprocess::tokens(&["word ".repeat(words).as_str(), "a"]);

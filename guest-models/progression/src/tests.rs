@@ -25,7 +25,7 @@ fn patients(indices: &[f32]) -> Result<Request> {
 }
 
 #[test]
-fn predictions_stay_within_what_was_observed_and_say_so() -> Result<()> {
+fn predictions_are_limited_to_the_observed_range_and_flagged() -> Result<()> {
     let response = infer(&patients(&[24.9, 25.0, 151.5, 346.0, 1000.0])?)?;
     assert_eq!(
         *response.outputs()[0].view::<f32>(&[-1])?,
@@ -53,7 +53,7 @@ fn a_feature_that_is_not_finite_is_named_with_its_row() -> Result<()> {
 }
 
 #[test]
-fn a_prediction_that_is_not_a_number_is_the_models_fault() -> Result<()> {
+fn a_nan_prediction_is_a_model_error() -> Result<()> {
     let nan = |_: &str, _: &[Tensor]| Ok(vec![Tensor::new("progression", &[1, 1], &[f32::NAN])?]);
     let problem = testing::infer::<Progression>(&patients(&[30.0])?, nan).unwrap_err();
     assert_eq!(problem.fault(), Fault::Handler);

@@ -14,7 +14,7 @@ pub(crate) fn features(request: &Request) -> Result<Vec<Tensor>> {
     };
     for (index, row) in rows.chunks_exact_mut(FEATURES.len()).enumerate() {
         for (value, feature) in row.iter().zip(&FEATURES) {
-            judge(*value, feature, index)?;
+            check_range(*value, feature, index)?;
         }
         math::standardise(
             row,
@@ -72,7 +72,7 @@ fn rows_from_columns(request: &Request) -> Result<Vec<f32>> {
     Ok(rows)
 }
 
-fn judge(value: f32, feature: &Feature, row: usize) -> Result<()> {
+fn check_range(value: f32, feature: &Feature, row: usize) -> Result<()> {
     let Feature { name, min, max, .. } = feature;
     if !value.is_finite() {
         return Err(Error::client(format_args!(

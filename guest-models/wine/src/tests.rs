@@ -31,7 +31,7 @@ fn infer(request: &Request) -> Result<Response> {
 }
 
 #[test]
-fn a_matrix_is_standardised_by_the_table_and_classes_are_named() -> Result<()> {
+fn a_matrix_is_standardized_and_classes_are_named() -> Result<()> {
     let means: Vec<f32> = FEATURES.iter().map(|feature| feature.mean).collect();
     let request =
         Request::new().with_input(Tensor::from_rows("features", &[13], [means, middle()])?);
@@ -52,7 +52,7 @@ fn a_matrix_is_standardised_by_the_table_and_classes_are_named() -> Result<()> {
 }
 
 #[test]
-fn columns_by_name_are_the_same_as_the_matrix() -> Result<()> {
+fn named_columns_are_equivalent_to_the_matrix() -> Result<()> {
     let means: Vec<f32> = FEATURES.iter().map(|feature| feature.mean).collect();
     let matrix = Request::new().with_input(Tensor::from_rows(
         "features",
@@ -72,14 +72,14 @@ fn columns_by_name_are_the_same_as_the_matrix() -> Result<()> {
 }
 
 #[test]
-fn an_empty_batch_is_answered_with_an_empty_batch() -> Result<()> {
+fn an_empty_batch_gives_an_empty_response() -> Result<()> {
     let request = Request::new().with_input(Tensor::new::<f32>("features", &[0, 13], &[])?);
     assert_eq!(infer(&request)?.outputs()[1].shape(), [0, 3]);
     Ok(())
 }
 
 #[test]
-fn a_feature_that_cannot_be_is_named_with_its_row() -> Result<()> {
+fn an_out_of_range_feature_is_named_with_its_row() -> Result<()> {
     for (value, problem) in [
         (
             f32::NAN,
@@ -107,7 +107,7 @@ fn a_feature_that_cannot_be_is_named_with_its_row() -> Result<()> {
 }
 
 #[test]
-fn a_column_that_is_missing_or_short_is_named() -> Result<()> {
+fn a_missing_or_short_column_is_named() -> Result<()> {
     let nothing = infer(&Request::new()).unwrap_err();
     assert_eq!(
         nothing,
@@ -126,7 +126,7 @@ fn a_column_that_is_missing_or_short_is_named() -> Result<()> {
 }
 
 #[test]
-fn a_column_beside_the_matrix_is_refused_and_not_ignored() -> Result<()> {
+fn a_column_in_addition_to_the_matrix_is_refused() -> Result<()> {
     let request = Request::new()
         .with_input(Tensor::from_rows("features", &[13], [middle()])?)
         .with_input(Tensor::new::<f32>("hue", &[1], &[1.0])?);

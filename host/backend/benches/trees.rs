@@ -20,6 +20,7 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::{
     Datum, Framework, InferenceFact, InferenceModelExt, IntoRunnable, IntoTValue, TractResult, tvec,
 };
+use wisp_backend::ModelSource;
 use wisp_backend::tract::Tract;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 
@@ -33,7 +34,10 @@ const ROUND: Duration = Duration::from_millis(5);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = ensemble();
-    let graph = Tract::new().load_bytes(&model.encode_to_vec())?;
+    let graph = Tract::new().load(
+        ModelSource::onnx(&model.encode_to_vec()),
+        &LoadOptions::default(),
+    )?;
     let mut random = Random(7);
     for batch in BATCHES {
         let numbers: Vec<f32> = (0..batch * COLUMNS).map(|_| random.number()).collect();

@@ -1,6 +1,7 @@
 //! The available backends, by name.
 
-use crate::{Backend, BackendError};
+use crate::backend::Backend;
+use crate::error::BackendError;
 use std::sync::Arc;
 
 /// The backends of a process and the default for models that name none. Lifetime: the process.

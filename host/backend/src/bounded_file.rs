@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused_at_once() -> anyhow::Result<()> {
+    fn files_that_are_not_regular_are_refused_without_reading() -> anyhow::Result<()> {
         let directory = tempfile::tempdir()?;
         let pipe = directory.path().join("pipe");
         assert!(

@@ -114,7 +114,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn deadlines_are_kept_in_whatever_order_they_are_set() -> anyhow::Result<()> {
+    fn deadlines_are_met_in_whatever_order_they_are_set() -> anyhow::Result<()> {
         let now = Instant::now();
         let (late, soon, over) = (
             Cancellation::new(),

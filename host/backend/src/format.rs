@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_told_by_the_ends_of_names() {
+    fn formats_are_recognized_by_file_name_ending() {
         for (name, found) in [
             ("model.onnx", Some((Format::Onnx, "model"))),
             ("a.b.onnx", Some((Format::Onnx, "a.b"))),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_formats_come_with_their_converter() {
+    fn unsupported_formats_are_reported_with_their_converter() {
         for (name, converter) in [
             ("model.pt", "torch.onnx.export"),
             ("saved_model.pb", "tf2onnx"),

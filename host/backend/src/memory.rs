@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn computations_get_a_share_of_what_there_is() {
+    fn computations_get_a_share_of_the_memory() {
         for (all, expected) in [
             (512 << 20, 256 << 20),
             (8 << 30, 4 << 30),

@@ -25,41 +25,62 @@ pub(crate) use self::external_tensor::{ExternalBytes, is_external, visit_tensors
 pub(crate) use self::integer_division::guard_integer_divisions;
 pub(crate) use self::zip_map::remove_zip_maps;
 
-use crate::BackendError;
 use crate::bounded_file::{open_regular, read_regular};
+use crate::error::BackendError;
+use crate::model_source::ModelSource;
 use prost::Message;
-use std::path::Path;
+use std::borrow::Cow;
 use tract_onnx::pb::ModelProto;
 
 /// The size limit of the format: a protobuf message is smaller. External data files may be larger.
 pub(crate) const MAX_FILE_BYTES: u64 = i32::MAX as u64;
 
-/// Reads the model in the file at `path`. Errors contain the name `engine`.
-pub(crate) fn read(path: &Path, engine: &'static str) -> Result<ModelProto, BackendError> {
-    decode(&read_content(path, engine)?, engine)
+/// Reads the model. Errors contain the name `backend`.
+pub(crate) fn read(
+    source: ModelSource<'_>,
+    backend: &'static str,
+) -> Result<ModelProto, BackendError> {
+    decode(&read_content(source, backend)?, backend)
 }
 
-/// Reads the bytes of the file at `path`.
+/// Returns the bytes of the model.
 ///
 /// Only a regular file is read: another file may be endless or block for ever without a writer.
-pub(crate) fn read_content(path: &Path, engine: &'static str) -> Result<Vec<u8>, BackendError> {
-    let (_, size) = open_regular(path).map_err(BackendError::Read)?;
-    if size > MAX_FILE_BYTES {
-        return Err(BackendError::Load {
-            engine,
+pub(crate) fn read_content<'a>(
+    source: ModelSource<'a>,
+    backend: &'static str,
+) -> Result<Cow<'a, [u8]>, BackendError> {
+    match source {
+        ModelSource::Path(path) => {
+            let (_, size) = open_regular(path).map_err(BackendError::Read)?;
+            check_size(size, backend)?;
+            let content = read_regular(path, MAX_FILE_BYTES).map_err(BackendError::Read)?;
+            Ok(Cow::Owned(content))
+        }
+        ModelSource::Bytes { content, .. } => {
+            check_size(u64::try_from(content.len()).unwrap_or(u64::MAX), backend)?;
+            Ok(Cow::Borrowed(content))
+        }
+    }
+}
+
+fn check_size(size: u64, backend: &'static str) -> Result<(), BackendError> {
+    match size <= MAX_FILE_BYTES {
+        true => Ok(()),
+        false => Err(BackendError::Load {
+            backend,
             reason: format!(
                 "the file has {size} bytes, more than the 2 GiB of an ONNX file: weights beyond it belong \
                  beside it, as external data"
             ),
-        });
+        }),
     }
-    read_regular(path, MAX_FILE_BYTES).map_err(BackendError::Read)
 }
 
 /// Decodes the model in `content`.
-pub(crate) fn decode(content: &[u8], engine: &'static str) -> Result<ModelProto, BackendError> {
+pub(crate) fn decode(content: &[u8], backend: &'static str) -> Result<ModelProto, BackendError> {
     ModelProto::decode(content).map_err(|error| BackendError::Load {
-        engine,
+        backend,
         reason: format!("it is no ONNX file: {error}"),
     })
 }

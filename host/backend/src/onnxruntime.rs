@@ -8,29 +8,36 @@
 //! errors; a fault that the processor detects ends the process.
 
 mod arena;
+mod error;
 mod external_tensor;
 mod graph;
 mod interface;
 mod library;
 mod signature;
 
+use self::error::{NAME, failed_load, load_error, short};
 use self::external_tensor::ExternalTensors;
 use self::graph::OrtGraph;
 use self::library::Library;
-use crate::{Backend, BackendError, Device, Format, Graph, LoadOptions, memory, onnx};
+use crate::backend::{Backend, LoadOptions};
+use crate::device::Device;
+use crate::error::BackendError;
+use crate::format::Format;
+use crate::graph::Graph;
+use crate::memory;
+use crate::model_source::ModelSource;
+use crate::onnx;
 use ort::ep::{CUDA, ExecutionProvider};
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use prost::Message;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 // Tensors are little-endian in Wisp and native in ONNX Runtime; neither side swaps.
 #[cfg(target_endian = "big")]
 compile_error!("the onnxruntime backend needs a little-endian target");
-
-const ENGINE: &str = "onnxruntime";
 
 /// The ONNX Runtime backend. Lifetime: the process.
 #[derive(Debug)]
@@ -74,7 +81,7 @@ impl OnnxRuntime {
     /// Registers a GPU with the session. Returns an error if the GPU cannot be used.
     fn register_cuda(&self, builder: &mut SessionBuilder, index: u32) -> Result<(), BackendError> {
         let unavailable = |reason: String| BackendError::Unavailable {
-            engine: ENGINE,
+            backend: NAME,
             reason: format!(
                 "device `cuda:{index}` cannot be used: {reason}; it takes an NVIDIA driver, and the \
                  libraries that `wisp backend install cuda` fetches"
@@ -86,13 +93,13 @@ impl OnnxRuntime {
         }
         let provider = CUDA::default().with_device_id(device);
         let registered = provider.register(builder);
-        registered.map_err(|error| unavailable(one_line(error.message())))
+        registered.map_err(|error| unavailable(short(error.message())))
     }
 
     fn open(&self) -> Result<Library, BackendError> {
         let opened = library::open(self.library.as_deref(), self.max_compute_bytes);
         opened.map_err(|reason| BackendError::Unavailable {
-            engine: ENGINE,
+            backend: NAME,
             reason,
         })
     }
@@ -100,7 +107,7 @@ impl OnnxRuntime {
 
 impl Backend for OnnxRuntime {
     fn name(&self) -> &'static str {
-        ENGINE
+        NAME
     }
 
     fn version(&self) -> String {
@@ -114,22 +121,26 @@ impl Backend for OnnxRuntime {
         self.open().map(drop)
     }
 
-    fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
+    fn load(
+        &self,
+        source: ModelSource<'_>,
+        options: &LoadOptions,
+    ) -> Result<Arc<dyn Graph>, BackendError> {
         let library = self.open()?;
-        if let Some((Format::Nnef, _)) = Format::of(path) {
+        if source.format() == Format::Nnef {
             return Err(load_error("it reads ONNX; NNEF is tract's".to_owned()));
         }
-        let mut content = onnx::read_content(path, ENGINE)?;
-        let mut model = onnx::decode(&content, ENGINE)?;
+        let mut content = onnx::read_content(source, NAME)?;
+        let mut model = onnx::decode(&content, NAME)?;
         onnx::check_counts(&model).map_err(load_error)?;
-        let external = ExternalTensors::take(&mut model, path.parent()).map_err(load_error)?;
+        let external = ExternalTensors::take(&mut model, source.directory()).map_err(load_error)?;
         let changes = [
             onnx::remove_zip_maps(&mut model),
             onnx::guard_integer_divisions(&mut model).map_err(load_error)?,
             external.has_moved(),
         ];
         if changes.contains(&true) {
-            content = model.encode_to_vec();
+            content = model.encode_to_vec().into();
         }
         drop(model);
         let mut builder = Session::builder(&library.environment).map_err(failed_load)?;
@@ -155,7 +166,7 @@ fn configured(
     builder: SessionBuilder,
     options: &LoadOptions,
 ) -> Result<SessionBuilder, BackendError> {
-    let failed = |error: ort::Error<SessionBuilder>| load_error(one_line(error.message()));
+    let failed = |error: ort::Error<SessionBuilder>| load_error(short(error.message()));
     let builder = builder
         .with_optimization_level(GraphOptimizationLevel::All)
         .map_err(failed)?
@@ -175,35 +186,4 @@ fn configured(
         .with_inter_op_spinning(false)
         .map_err(failed)?;
     builder.with_log_level(LogLevel::Fatal).map_err(failed)
-}
-
-fn load_error(reason: String) -> BackendError {
-    BackendError::Load {
-        engine: ENGINE,
-        reason,
-    }
-}
-
-fn failed_load(error: ort::Error) -> BackendError {
-    load_error(one_line(error.message()))
-}
-
-fn inputs_error(reason: String) -> BackendError {
-    BackendError::Inputs {
-        engine: ENGINE,
-        reason,
-    }
-}
-
-fn compute_error(reason: String) -> BackendError {
-    BackendError::Compute {
-        engine: ENGINE,
-        reason,
-    }
-}
-
-/// Shortens a message of the library. Messages span lines and may contain whole shapes and paths of its sources.
-fn one_line(text: &str) -> String {
-    const MAX_CHARS: usize = 400;
-    crate::one_line::one_line(text, MAX_CHARS)
 }

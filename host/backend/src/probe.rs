@@ -1,7 +1,8 @@
 //! Finds the sizes at which a graph computes, for its variable axes besides the batch.
 
+use crate::cancellation::Cancellation;
+use crate::error::BackendError;
 use crate::sample::{Element, Sample};
-use crate::{BackendError, Cancellation};
 use wisp_tensor::{Dimension, NamedTensor, Signature};
 
 /// The sizes tried for variable axes other than the batch when a graph is loaded. Graphs over tokens or
@@ -13,7 +14,7 @@ const PROBE_SIZES: [u32; 4] = [1, 32, 224, 1024];
 const MAX_PROBE_ELEMENTS: usize = 1 << 20;
 
 /// The reason that a graph computes at none of the sizes tried.
-pub(crate) enum Unprobed {
+pub(crate) enum ProbeError {
     /// The graph did not finish in time.
     TooSlow,
     /// The reason that the graph refused the first size.
@@ -56,7 +57,7 @@ impl TimeLimit {
 pub(crate) fn probe(
     signature: &Signature,
     compute: impl Fn(&[NamedTensor]) -> Result<(), BackendError>,
-) -> Result<Sample, Unprobed> {
+) -> Result<Sample, ProbeError> {
     let only_batch = signature
         .inputs
         .iter()
@@ -84,18 +85,18 @@ pub(crate) fn probe(
         }
         match compute(&inputs) {
             Ok(()) => return Ok(sample),
-            Err(BackendError::Cancelled) => return Err(Unprobed::TooSlow),
+            Err(BackendError::Cancelled) => return Err(ProbeError::TooSlow),
             Err(error) => first_reason.get_or_insert(error.into_reason()),
         };
     }
-    Err(Unprobed::Refused(first_reason.unwrap_or_default()))
+    Err(ProbeError::Refused(first_reason.unwrap_or_default()))
 }
 
-impl Unprobed {
+impl ProbeError {
     pub(crate) fn into_reason(self) -> String {
         match self {
-            Unprobed::TooSlow => "it does not finish computing a sample of zeros".to_owned(),
-            Unprobed::Refused(reason) => reason,
+            ProbeError::TooSlow => "it does not finish computing a sample of zeros".to_owned(),
+            ProbeError::Refused(reason) => reason,
         }
     }
 }

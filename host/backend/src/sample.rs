@@ -27,7 +27,10 @@ pub(crate) enum Element {
     /// One, for graphs that divide by an input. Strings stay empty.
     #[cfg_attr(
         not(feature = "tract"),
-        expect(dead_code, reason = "only engines look for what a graph computes")
+        expect(
+            dead_code,
+            reason = "only backends search for inputs that a graph computes"
+        )
     )]
     One,
 }

@@ -16,39 +16,47 @@ mod cuda;
 #[cfg(not(feature = "cuda"))]
 #[path = "tract/without_cuda.rs"]
 mod cuda;
-mod extreme;
 mod guard;
-mod known_faults;
-mod known_size;
+mod initializer;
 mod ml;
 mod model;
 mod nnef;
 mod operators;
 mod plan_cache;
 mod plan_cost;
-mod stored_tensor;
+mod reduce_min_max;
+mod size_limits;
+mod unsupported_ops;
 
 use self::checked_plan::CheckedPlan;
 use self::convert::{from_tract, to_tract};
-use self::guard::{Fault, guarded};
+use self::guard::{GuardError, guarded};
 use self::model::SymbolicModel;
 use self::plan_cache::PlanCache;
 use self::plan_cost::check_plan_cost;
+use self::size_limits::{MAX_LIVE_BYTES, MAX_VALUE_BYTES, check_value_sizes};
+use crate::backend::{Backend, LoadOptions};
+use crate::cancellation::Cancellation;
+use crate::device::Device;
+use crate::error::BackendError;
+use crate::format::Format;
+use crate::graph::Graph;
+use crate::input_order::in_signature_order;
+use crate::memory;
+use crate::model_source::ModelSource;
 use crate::onnx;
-use crate::ordered::in_order;
 use crate::probe::{TimeLimit, probe};
 use crate::sample::Sample;
-use crate::{Backend, BackendError, Cancellation, Device, Format, Graph, LoadOptions, memory};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
-use tract_onnx::prelude::{IntoRunnable, SymbolValues, TVec, TractResult, TypedModel};
+use tract_onnx::prelude::{IntoRunnable, SymbolValues, TVec, TractResult};
 use tract_onnx::tract_core::internal::{ensure, format_err};
 use tract_onnx::tract_core::runtime::Runtime;
 use wisp_tensor::memory_budget::MemoryBudget;
 use wisp_tensor::{NamedTensor, Signature, Tensor, TensorError};
 
-const ENGINE: &str = "tract";
+const NAME: &str = "tract";
 
 /// The version in the lock file; a test compares the two.
 const VERSION: &str = "0.23.9";
@@ -63,14 +71,7 @@ const MIN_PLANS: usize = 4;
 /// The maximum number of plans of a graph: every batch size up to 32, at two sequence lengths.
 const MAX_PLANS: usize = 64;
 
-/// The maximum size of a single value in a plan, in bytes, if there is memory for more. A larger value comes from a
-/// request whose sizes multiply (attention over a million tokens), and a failed allocation would end the process.
-const MAX_VALUE_BYTES: i64 = 4 << 30;
-
-/// The maximum size of all values of one computation together, in bytes, if there is memory for more.
-const MAX_LIVE_BYTES: u64 = 8 << 30;
-
-type Plan = Result<Arc<CheckedPlan>, Fault>;
+type Plan = Result<Arc<CheckedPlan>, GuardError>;
 
 /// The tract backend. Lifetime: the process.
 #[derive(Debug)]
@@ -110,12 +111,6 @@ impl Tract {
         Tract { memory }
     }
 
-    /// Loads the ONNX model in `content`, which has no external data.
-    pub fn load_bytes(&self, content: &[u8]) -> Result<Arc<dyn Graph>, BackendError> {
-        let symbolic = of_onnx(onnx::decode(content, ENGINE)?, None);
-        self.serve(symbolic.map_err(load_error)?, None)
-    }
-
     /// Returns the graph after a trial computation. `runtime` computes it on another device than the CPU.
     fn serve(
         &self,
@@ -137,67 +132,73 @@ impl Tract {
 
 impl Backend for Tract {
     fn name(&self) -> &'static str {
-        ENGINE
+        NAME
     }
 
     fn version(&self) -> String {
         VERSION.to_owned()
     }
 
-    fn load(&self, path: &Path, options: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
+    /// Returns `true`, since tract fuses convolutions only for a batch of one.
+    fn rows_may_be_faster(&self) -> bool {
+        true
+    }
+
+    fn load(
+        &self,
+        source: ModelSource<'_>,
+        options: &LoadOptions,
+    ) -> Result<Arc<dyn Graph>, BackendError> {
         let runtime = match options.device {
             Device::Cpu => None,
             Device::Cuda(index) => {
                 let found = cuda::runtime(index);
                 Some(found.map_err(|reason| BackendError::Unavailable {
-                    engine: ENGINE,
+                    backend: NAME,
                     reason,
                 })?)
             }
         };
-        let symbolic = match Format::of(path) {
-            Some((Format::Nnef, _)) => nnef::load(path).and_then(SymbolicModel::of_nnef),
-            _ => of_onnx(onnx::read(path, ENGINE)?, path.parent()),
+        let symbolic = match source.format() {
+            Format::Nnef => nnef::load(source).and_then(SymbolicModel::of_nnef),
+            Format::Onnx => of_onnx(onnx::read(source, NAME)?, source.directory()),
         };
-        let graph = self.serve(symbolic.map_err(load_error)?, runtime)?;
-        #[cfg(feature = "threads")]
-        let graph = crate::rows::split_where_faster(graph, options.threads)?;
-        Ok(graph)
+        self.serve(symbolic.map_err(load_error)?, runtime)
     }
 }
 
 /// Returns the model in `proto` with types and symbols. Its external data is in `folder`.
-fn of_onnx(mut proto: ModelProto, folder: Option<&Path>) -> Result<SymbolicModel, Fault> {
-    onnx::check_counts(&proto).map_err(Fault::Refused)?;
+fn of_onnx(mut proto: ModelProto, folder: Option<&Path>) -> Result<SymbolicModel, GuardError> {
+    onnx::check_counts(&proto).map_err(GuardError::Refused)?;
     onnx::prepare(&mut proto);
     SymbolicModel::load(&proto, folder)
 }
 
-fn load_error(fault: Fault) -> BackendError {
+fn load_error(error: GuardError) -> BackendError {
     BackendError::Load {
-        engine: ENGINE,
-        reason: fault.into_reason(),
+        backend: NAME,
+        reason: error.into_reason(),
     }
 }
 
 fn inputs_error(reason: String) -> BackendError {
     BackendError::Inputs {
-        engine: ENGINE,
+        backend: NAME,
         reason,
     }
 }
 
-fn compute_error(fault: Fault) -> BackendError {
-    match fault {
-        Fault::Value(reason) | Fault::Numbers(reason) => inputs_error(reason),
-        Fault::NoMemory(reason) => BackendError::Overloaded {
-            engine: ENGINE,
+fn compute_error(error: GuardError) -> BackendError {
+    match error {
+        GuardError::Value(reason) | GuardError::Numbers(reason) => inputs_error(reason),
+        GuardError::NoMemory(reason) => BackendError::Overloaded {
+            backend: NAME,
             reason,
         },
-        Fault::Cancelled => BackendError::Cancelled,
-        fault => BackendError::Compute {
-            engine: ENGINE,
-            reason: fault.into_reason(),
+        GuardError::Cancelled => BackendError::Cancelled,
+        error => BackendError::Compute {
+            backend: NAME,
+            reason: error.into_reason(),
         },
     }
 }
@@ -212,18 +213,18 @@ impl TractGraph {
     /// operator that fails at every size is the more likely cause.
     fn probe(&mut self) -> Result<(), BackendError> {
         let found = probe(&self.symbolic.signature, |inputs| {
-            let ordered = in_order(self.signature(), inputs).map_err(inputs_error)?;
+            let ordered = in_signature_order(self.signature(), inputs).map_err(inputs_error)?;
             let plan = self.plan(&self.sizes(&ordered))?;
             // The limit does not include the preparation.
             let limit = TimeLimit::start();
             match self.run(&plan, &ordered, limit.cancellation()) {
                 // Encoders may refuse zeros and empty strings; the operators themselves are supported.
-                Ok(_) | Err(Fault::Value(_)) => Ok(()),
-                Err(fault) => Err(compute_error(fault)),
+                Ok(_) | Err(GuardError::Value(_)) => Ok(()),
+                Err(error) => Err(compute_error(error)),
             }
         });
         self.sample = found.map_err(|unprobed| BackendError::Load {
-            engine: ENGINE,
+            backend: NAME,
             reason: unprobed.into_reason(),
         })?;
         Ok(())
@@ -246,11 +247,11 @@ impl TractGraph {
         // Checked before a slot is allocated: impossible sizes must not evict a plan that is in use.
         let values = self.symbolic.bind(sizes).map_err(inputs_error)?;
         let slot = self.plans.slot(sizes);
-        usable(slot.plan(|| self.build(&values)))
+        usable(slot.get_or_init(|| self.build(&values)))
     }
 
     fn built_plan(&self, sizes: &[u32]) -> Option<Result<Arc<CheckedPlan>, BackendError>> {
-        self.plans.find(sizes)?.built().map(usable)
+        self.plans.find(sizes)?.get().map(usable)
     }
 
     fn build(&self, values: &SymbolValues) -> Plan {
@@ -277,7 +278,7 @@ impl TractGraph {
         plan: &CheckedPlan,
         ordered: &[&Tensor],
         cancellation: &Cancellation,
-    ) -> Result<Vec<NamedTensor>, Fault> {
+    ) -> Result<Vec<NamedTensor>, GuardError> {
         let outputs = &self.symbolic.signature.outputs;
         let inputs = || {
             let pairs = ordered.iter().zip(&self.symbolic.input_types);
@@ -308,8 +309,8 @@ impl TractGraph {
         &self,
         inputs: &[NamedTensor],
         cancellation: &Cancellation,
-    ) -> Result<Result<Vec<NamedTensor>, Fault>, BackendError> {
-        let ordered = in_order(self.signature(), inputs).map_err(inputs_error)?;
+    ) -> Result<Result<Vec<NamedTensor>, GuardError>, BackendError> {
+        let ordered = in_signature_order(self.signature(), inputs).map_err(inputs_error)?;
         let plan = self.plan(&self.sizes(&ordered))?;
         Ok(self.run(&plan, &ordered, cancellation))
     }
@@ -320,7 +321,9 @@ impl TractGraph {
 fn usable(plan: &Plan) -> Result<Arc<CheckedPlan>, BackendError> {
     match plan {
         Ok(plan) => Ok(Arc::clone(plan)),
-        Err(Fault::Refused(reason) | Fault::Value(reason)) => Err(inputs_error(reason.clone())),
+        Err(GuardError::Refused(reason) | GuardError::Value(reason)) => {
+            Err(inputs_error(reason.clone()))
+        }
         Err(other) => Err(compute_error(other.clone())),
     }
 }
@@ -355,7 +358,7 @@ impl Graph for TractGraph {
         inputs: &[NamedTensor],
         cancellation: &Cancellation,
     ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
-        let ordered = match in_order(self.signature(), inputs) {
+        let ordered = match in_signature_order(self.signature(), inputs) {
             Ok(ordered) => ordered,
             Err(reason) => return Some(Err(inputs_error(reason))),
         };
@@ -370,29 +373,6 @@ impl Graph for TractGraph {
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         self.sample.inputs(&self.symbolic.signature)
     }
-}
-
-/// Checks that no value of known shape in the model takes more than `max_bytes`.
-fn check_value_sizes(model: &TypedModel, max_bytes: i64) -> TractResult<()> {
-    for node in model.nodes() {
-        for output in &node.outputs {
-            let Some(shape) = output.fact.shape.as_concrete() else {
-                continue;
-            };
-            let bytes = shape
-                .iter()
-                .try_fold(output.fact.datum_type.size_of(), |product, &size| {
-                    product.checked_mul(size)
-                })
-                .and_then(|bytes| i64::try_from(bytes).ok());
-            ensure!(
-                bytes.is_some_and(|bytes| bytes <= max_bytes),
-                "`{}` would take too much memory with these sizes: {shape:?}",
-                node.name
-            );
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

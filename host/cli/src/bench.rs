@@ -21,11 +21,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use wisp_backend::measure::{Pace, REFERENCE, in_turns, largest_difference, varied_inputs};
+use wisp_backend::measure::{LatencySummary, REFERENCE, in_turns, varied_inputs};
 use wisp_backend::{Backends, Graph, LoadOptions};
+use wisp_serving::per_row_graph::load_graph;
 use wisp_serving::registry::model_file::ModelFile;
 use wisp_serving::registry::repository::{MAIN_GRAPH, version_files};
 use wisp_tensor::Dimension;
+use wisp_tensor::difference::largest_difference;
 
 /// The results for one graph.
 #[derive(Debug, Serialize)]
@@ -132,7 +134,7 @@ impl Comparison<'_> {
         let mut loaded: Vec<(&'static str, Arc<dyn Graph>)> = Vec::new();
         for backend in backends.all() {
             let cost = load::measure(backend.name(), path, options, args)?;
-            let graph = backend.load(path, options);
+            let graph = load_graph(&**backend, path, options);
             reports.push(BackendReport {
                 backend: backend.name(),
                 version: backend.version(),
@@ -181,7 +183,8 @@ fn batch_reports(
     let paces = in_turns(&graphs, &inputs, budget);
     let mut reports = Vec::new();
     for ((backend, graph), pace) in loaded.iter().zip(paces) {
-        let (Ok(Pace { median, p99, runs }), Ok(answer)) = (pace, graph.compute(&inputs)) else {
+        let (Ok(LatencySummary { median, p99, runs }), Ok(answer)) = (pace, graph.compute(&inputs))
+        else {
             continue;
         };
         let microseconds = |time: Duration| time.as_secs_f64() * 1e6;

@@ -5,7 +5,7 @@ use crate::loading::{backends, cache_directory};
 use crate::options::{ChildArgs, ChildTask, ProbeArgs};
 use anyhow::Context;
 use std::process::ExitCode;
-use wisp_backend::LoadOptions;
+use wisp_backend::{LoadOptions, ModelSource};
 use wisp_sandbox::aot;
 use wisp_sandbox::limited_process::{self, ChildAnswer};
 
@@ -45,7 +45,7 @@ fn load(args: &ProbeArgs) -> anyhow::Result<()> {
         threads: args.threads,
         ..LoadOptions::default()
     };
-    let graph = backend.load(&args.file, &options)?;
+    let graph = backend.load(ModelSource::Path(&args.file), &options)?;
     if let Ok(inputs) = graph.sample_inputs() {
         // The result does not matter, only that the computation ends.
         let _ = graph.compute(&inputs);

@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_only_compiles_makes_what_the_other_runs() -> anyhow::Result<()> {
+    fn the_compiling_engine_makes_code_that_the_running_engine_accepts() -> anyhow::Result<()> {
         let engine = engine()?;
         let wasm = wat::parse_bytes(EMPTY)?;
         let ChildAnswer::Result(code) = compile(&wasm) else {
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn every_damaged_byte_is_noticed_and_the_file_replaced() -> anyhow::Result<()> {
+    fn every_damaged_byte_is_detected_and_the_file_replaced() -> anyhow::Result<()> {
         let (engine, directory) = (engine()?, tempfile::tempdir()?);
         let wasm = wat::parse_bytes(EMPTY)?;
         let path = directory.path().join("aot");
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn code_from_another_host_or_of_another_component_is_not_run() -> anyhow::Result<()> {
+    fn code_from_another_host_or_component_is_not_run() -> anyhow::Result<()> {
         let (engine, directory) = (engine()?, tempfile::tempdir()?);
         let wasm = wat::parse_bytes(EMPTY)?;
         let other = wat::parse_bytes(b"(component (core module))")?;

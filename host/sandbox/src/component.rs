@@ -40,7 +40,7 @@ pub struct CheckedComponent {
 
 /// The imports and exports of a component, in its own order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ComponentOutline {
+pub struct ComponentSummary {
     pub imports: Vec<String>,
     pub exports: Vec<String>,
     /// The number of core modules inside.
@@ -79,9 +79,9 @@ pub enum ComponentError {
     Compile(CompileError),
 }
 
-impl ComponentOutline {
+impl ComponentSummary {
     /// Reads the outermost imports and exports of a component.
-    pub fn read(wasm: &[u8]) -> Result<ComponentOutline, ComponentError> {
+    pub fn read(wasm: &[u8]) -> Result<ComponentSummary, ComponentError> {
         let not_wasm = |error: wasmparser::BinaryReaderError| ComponentError::NotWasm {
             // The rest of the message shows bytes of the file, which must not be disclosed.
             reason: bounded(
@@ -92,7 +92,7 @@ impl ComponentOutline {
                     .unwrap_or_default(),
             ),
         };
-        let mut outline = ComponentOutline::default();
+        let mut summary = ComponentSummary::default();
         let mut depth = 0usize;
         for payload in Parser::new(0).parse_all(wasm) {
             match payload.map_err(not_wasm)? {
@@ -101,14 +101,14 @@ impl ComponentOutline {
                     ..
                 } if depth == 0 => return Err(ComponentError::CoreModule),
                 Payload::ModuleSection { .. } => {
-                    outline.core_modules += 1;
+                    summary.core_modules += 1;
                     depth += 1;
                 }
                 Payload::InstanceSection(section) => {
                     for instance in section {
                         let instance = instance.map_err(not_wasm)?;
                         let is_made = matches!(instance, Instance::Instantiate { .. });
-                        outline.core_instances += usize::from(is_made);
+                        summary.core_instances += usize::from(is_made);
                     }
                 }
                 Payload::ComponentSection { .. } => depth += 1,
@@ -116,19 +116,19 @@ impl ComponentOutline {
                 Payload::ComponentImportSection(section) if depth == 0 => {
                     for import in section {
                         let import = import.map_err(not_wasm)?;
-                        outline.imports.push(import.name.name.to_owned());
+                        summary.imports.push(import.name.name.to_owned());
                     }
                 }
                 Payload::ComponentExportSection(section) if depth == 0 => {
                     for export in section {
                         let export = export.map_err(not_wasm)?;
-                        outline.exports.push(export.name.name.to_owned());
+                        summary.exports.push(export.name.name.to_owned());
                     }
                 }
                 _ => {}
             }
         }
-        Ok(outline)
+        Ok(summary)
     }
 
     /// Returns the first import that handlers are not granted.
@@ -150,8 +150,8 @@ impl CheckedComponent {
         if wasm.len() > MAX_COMPONENT_BYTES {
             return Err(ComponentError::TooLarge);
         }
-        let outline = ComponentOutline::read(wasm)?;
-        if let Some(export) = outline
+        let summary = ComponentSummary::read(wasm)?;
+        if let Some(export) = summary
             .exports
             .iter()
             .find(|export| export.starts_with(INCOMING_HANDLER))
@@ -160,26 +160,26 @@ impl CheckedComponent {
                 export: shown(export),
             });
         }
-        if let Some(import) = outline.forbidden_import() {
+        if let Some(import) = summary.forbidden_import() {
             return Err(ComponentError::ForbiddenImport {
                 import: shown(import),
             });
         }
-        if !outline
+        if !summary
             .exports
             .iter()
             .any(|export| export == MODEL_INTERFACE)
         {
-            let exports = outline.exports.iter().take(MAX_SHOWN_EXPORTS);
+            let exports = summary.exports.iter().take(MAX_SHOWN_EXPORTS);
             return Err(ComponentError::NoHandler {
                 exports: exports.map(|export| shown(export)).collect(),
             });
         }
         // The pool would refuse it as well (and also an inner component used twice), but with an error
         // about the pool.
-        if outline.core_instances > MAX_CORE_INSTANCES as usize {
+        if summary.core_instances > MAX_CORE_INSTANCES as usize {
             return Err(ComponentError::CoreInstances {
-                core_instances: outline.core_instances,
+                core_instances: summary.core_instances,
             });
         }
         let (component, origin) = store.load(engine, wasm).map_err(ComponentError::Compile)?;
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn imports_of_inner_components_are_their_own_affair() -> anyhow::Result<()> {
+    fn imports_of_inner_components_are_not_checked() -> anyhow::Result<()> {
         let text = refusal(r#"(component (component (import "x:y/z" (instance))))"#)?;
         assert!(text.contains("exports neither"), "{text}");
         Ok(())
@@ -269,9 +269,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_component_is_told_apart() -> anyhow::Result<()> {
+    fn files_that_are_not_components_are_distinguished() -> anyhow::Result<()> {
         assert!(refusal("(module)")?.contains("wisp build"));
-        let error = ComponentOutline::read(b"\x7fELF")
+        let error = ComponentSummary::read(b"\x7fELF")
             .err()
             .context("accepted")?;
         assert!(error.to_string().contains("no WebAssembly"), "{error}");

@@ -4,14 +4,12 @@
 //! [`Engine`] and passes it down. Its ticker thread advances the epoch that interrupts guests; the thread
 //! ends when the engine is dropped.
 
-use crate::instance::InstanceState;
-use crate::nn;
+use crate::linker::Linkers;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
 use wisp_tensor::MemoryBudget;
 
@@ -163,34 +161,6 @@ fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
     pool
 }
 
-/// The two linkers, one for each way to run `compute`.
-///
-/// One asynchronous host function makes a store asynchronous permanently, so calls without fibers need
-/// their own linker.
-pub(crate) struct Linkers {
-    /// The linker whose `compute` runs on the calling thread.
-    pub(crate) inline: Linker<InstanceState>,
-    /// The linker whose `compute` waits without blocking the calling thread.
-    pub(crate) queued: Linker<InstanceState>,
-}
-
-impl Linkers {
-    fn new(engine: &wasmtime::Engine) -> wasmtime::Result<Linkers> {
-        let mut inline = Linker::new(engine);
-        nn::add_to_linker(&mut inline)?;
-        let mut queued = inline.clone();
-        nn::add_inline_compute(&mut inline)?;
-        nn::add_queued_compute(&mut queued)?;
-        Ok(Linkers { inline, queued })
-    }
-}
-
-impl std::fmt::Debug for Linkers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Linkers").finish_non_exhaustive()
-    }
-}
-
 /// The thread that advances the epoch; it ends when the ticker is dropped.
 #[derive(Debug)]
 struct Ticker {
@@ -231,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dirty_pages_are_never_looked_up_in_the_pagemap() {
+    fn the_pagemap_is_never_scanned_for_dirty_pages() {
         // The setting is visible only in the debug output.
         let pool = format!("{:?}", pool(&EngineOptions::default()));
         assert!(pool.contains("pagemap_scan: No"), "{pool}");

@@ -4,23 +4,28 @@
 //! contract are in [`mod@signature`] and [`wire`]; outside this module, handlers are called with
 //! [`wisp_tensor`] types.
 
+mod call;
+mod error;
 mod signature;
+mod store;
 mod wire;
 
-use crate::component::{CheckedComponent, MODEL_INTERFACE};
-use crate::engine::Engine;
+pub use self::call::{HandlerCall, HandlerResponse};
+pub use self::error::HandlerError;
+pub use self::signature::HandlerSignature;
 pub use crate::instance::Usage;
-use crate::instance::{
-    InstanceState, Instantiating, Interruption, inline_store, interruption, queued_store,
-};
+
+use self::store::{Instantiating, handler_error, inline_store, queued_store};
+use crate::component::{CheckedComponent, MODEL_INTERFACE};
+use crate::compute::Graphs;
+use crate::engine::Engine;
+use crate::instance::InstanceState;
 use crate::limits::Limits;
-use crate::nn::{ComputeError, Graphs};
 use crate::text::bounded;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::{ComponentExportIndex, Func, Instance, InstancePre};
 use wasmtime::{AsContextMut, Store};
-use wisp_tensor::{NamedTensor, Parameter, Signature};
 
 /// The time limit for reading a handler's signature.
 const SIGNATURE_TIME: Duration = Duration::from_secs(1);
@@ -36,74 +41,12 @@ pub struct Handler {
     signature: HandlerSignature,
 }
 
-/// The inputs, outputs and graphs that a handler declares.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct HandlerSignature {
-    /// The inputs and outputs for clients; shapes as on the wire, batch axis included.
-    pub model: Signature,
-    /// The graphs that the handler loads, by name, with the signatures it expects.
-    pub graphs: Vec<(String, Signature)>,
-}
-
-/// The parts of a request that are passed to a handler. Lifetime: one request.
-#[derive(Debug, Clone, Copy)]
-pub struct HandlerCall<'a> {
-    pub inputs: &'a [NamedTensor],
-    pub parameters: &'a [Parameter],
-    /// The requested outputs; empty means all.
-    pub outputs: &'a [String],
-    pub deadline: Instant,
-}
-
-/// A handler's response and the resources it used. Lifetime: one request.
-///
-/// The caller must reserve the bytes of its outputs, as it does for those of a graph's outputs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HandlerAnswer {
-    pub outputs: Vec<NamedTensor>,
-    pub parameters: Vec<Parameter>,
-    pub usage: Usage,
-}
-
-/// The error of a handler call.
-#[derive(Debug, thiserror::Error)]
-pub enum HandlerError {
-    /// The handler reports a fault of the request. The handler wrote the text for the client; it is cut
-    /// to one line.
-    #[error("{0}")]
-    Client(String),
-    /// The handler reports a fault of its own. The handler wrote the text for the client; it is cut to
-    /// one line.
-    #[error("{0}")]
-    Declared(String),
-    /// The handler trapped, reached a limit, or returned an invalid response. For the log.
-    #[error("the handler failed: {reason}")]
-    Failed { reason: String },
-    #[error("the handler ran longer than {budget:?}")]
-    GuestTime { budget: Duration },
-    #[error("the deadline passed during the call")]
-    Deadline,
-    /// The handler failed because a graph did not compute, which was not the handler's fault.
-    #[error(transparent)]
-    Compute(ComputeError),
-    #[error("no free instance")]
-    NoInstance,
-    /// All instances together have used up the memory that requests may hold.
-    #[error("the server's memory budget is used up")]
-    NoMemory,
-    /// The call cannot be made inline now: a graph has not been prepared for inputs of these sizes.
-    #[error("a graph is not prepared for inputs of these sizes")]
-    Unprepared,
-    #[error("the sandbox failed")]
-    Host(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
 /// The error for a component that has the right imports and exports but is not a handler.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerLoadError {
     #[error("the component does not fit the contract: {reason}")]
     Contract { reason: String },
-    #[error("the handler's signature cannot be had")]
+    #[error("the handler's signature cannot be read")]
     Signature(#[source] HandlerError),
 }
 
@@ -152,7 +95,7 @@ impl Handler {
             Instant::now() + SIGNATURE_TIME,
         );
         let signature = read_signature(&inline, &mut store, &infer, &signature)
-            .map_err(|error| interruption(error, store.data()).into())
+            .map_err(handler_error)
             .and_then(|signature| {
                 HandlerSignature::try_from(signature).map_err(|error| HandlerError::Failed {
                     reason: error.to_string(),
@@ -176,7 +119,7 @@ impl Handler {
     }
 
     /// Runs one request without blocking the thread for longer than an epoch.
-    pub async fn infer(&self, call: HandlerCall<'_>) -> Result<HandlerAnswer, HandlerError> {
+    pub async fn infer(&self, call: HandlerCall<'_>) -> Result<HandlerResponse, HandlerError> {
         let graphs = Arc::clone(&self.graphs);
         let mut store = queued_store(&self.engine, &self.limits, graphs, call.deadline);
         let clock = store.data().clock.clone();
@@ -186,22 +129,22 @@ impl Handler {
             let infer = self.infer_function(&mut store, &instance)?;
             infer.call_async(&mut store, (call.into(),)).await
         };
-        let answer = clock.drive(called).await;
-        conclude(answer, store.data())
+        let response = clock.drive(called).await;
+        conclude(response, store.data())
     }
 
     /// Runs one request on the calling thread, compute included. On [`HandlerError::Unprepared`] the
     /// caller must repeat it with [`Handler::infer`].
-    pub fn infer_inline(&self, call: HandlerCall<'_>) -> Result<HandlerAnswer, HandlerError> {
+    pub fn infer_inline(&self, call: HandlerCall<'_>) -> Result<HandlerResponse, HandlerError> {
         let graphs = Arc::clone(&self.graphs);
         let mut store = inline_store(&self.engine, &self.limits, graphs, call.deadline);
         let instance = self.inline.instantiate(&mut store);
         let instance = instance.map_err(|error| error.context(Instantiating));
-        let answer = instance.and_then(|instance| {
+        let response = instance.and_then(|instance| {
             let infer = self.infer_function(&mut store, &instance)?;
             infer.call(&mut store, (call.into(),))
         });
-        conclude(answer, store.data())
+        conclude(response, store.data())
     }
 
     fn infer_function<'a>(
@@ -240,20 +183,20 @@ fn function(
 
 /// Returns the result of a finished call.
 fn conclude(
-    answer: wasmtime::Result<(Result<wire::Response, wire::Failure>,)>,
+    response: wasmtime::Result<(Result<wire::Response, wire::Failure>,)>,
     state: &InstanceState,
-) -> Result<HandlerAnswer, HandlerError> {
-    let failed = |reason: String| match state.compute_fault.clone() {
-        Some(fault) => HandlerError::Compute(fault),
+) -> Result<HandlerResponse, HandlerError> {
+    let failed = |reason: String| match state.compute_error.clone() {
+        Some(error) => HandlerError::Compute(error),
         None => HandlerError::Declared(bounded(&reason)),
     };
-    match answer {
+    match response {
         Ok((Ok(response),)) => {
             let failed = |error: wire::WireError| HandlerError::Failed {
                 reason: error.to_string(),
             };
             let (outputs, parameters) = response.try_into().map_err(failed)?;
-            Ok(HandlerAnswer {
+            Ok(HandlerResponse {
                 outputs,
                 parameters,
                 usage: state.usage(),
@@ -261,21 +204,7 @@ fn conclude(
         }
         Ok((Err(wire::Failure::Client(text)),)) => Err(HandlerError::Client(bounded(&text))),
         Ok((Err(wire::Failure::Handler(text)),)) => Err(failed(text)),
-        Err(error) => Err(interruption(error, state).into()),
-    }
-}
-
-impl From<Interruption> for HandlerError {
-    fn from(interruption: Interruption) -> HandlerError {
-        match interruption {
-            Interruption::Trap { reason } => HandlerError::Failed { reason },
-            Interruption::GuestTime { budget } => HandlerError::GuestTime { budget },
-            Interruption::Deadline => HandlerError::Deadline,
-            Interruption::NoInstance => HandlerError::NoInstance,
-            Interruption::NoMemory => HandlerError::NoMemory,
-            Interruption::Unprepared => HandlerError::Unprepared,
-            Interruption::Host(source) => HandlerError::Host(source),
-        }
+        Err(error) => Err(handler_error(error)),
     }
 }
 

@@ -1,16 +1,10 @@
-//! A single sandboxed call: its store, its clocks, and the interpretation of its end.
-//!
-//! A store is used for one call and dropped with it, whatever the outcome. The two kinds of stores differ
-//! in the clock: an inline call is interrupted by the epoch at its deadline, and a queued one also yields
-//! its thread at every tick.
+//! The host's state for one sandboxed call.
 
-use crate::engine::{Engine, TICK};
-use crate::limits::{GuestClock, Ledger, LimitError, Limits, MemoryMeter};
-use crate::nn::{ComputeError, Graphs};
+use crate::compute::{ComputeError, Graphs};
+use crate::limits::{GuestClock, LimitError, Limits, MemoryMeter, TensorBudget};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
-use wasmtime::{Store, Trap, UpdateDeadline};
 use wisp_tensor::MemoryBudget;
 
 /// The host's state for one instance. Lifetime: one request.
@@ -18,7 +12,7 @@ pub(crate) struct InstanceState {
     pub(crate) graphs: Arc<Graphs>,
     pub(crate) table: ResourceTable,
     pub(crate) handle_limit: usize,
-    pub(crate) ledger: Ledger,
+    pub(crate) tensor_budget: TensorBudget,
     pub(crate) deadline: Instant,
     pub(crate) clock: GuestClock,
     /// The guest's running time before its first `compute`; `None` until then.
@@ -28,8 +22,8 @@ pub(crate) struct InstanceState {
     pub(crate) invalid_tensors: u32,
     /// The last failure of `compute` that the guest did not cause. It is the reason if the handler then
     /// fails.
-    pub(crate) compute_fault: Option<ComputeError>,
-    memory: MemoryMeter,
+    pub(crate) compute_error: Option<ComputeError>,
+    pub(crate) memory: MemoryMeter,
     guest_time: Duration,
 }
 
@@ -55,43 +49,13 @@ impl Usage {
     }
 }
 
-/// The reason why a call ended without a result from the guest.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Interruption {
-    /// The guest trapped, on its own or at a limit.
-    #[error("{reason}")]
-    Trap { reason: String },
-    #[error("the guest ran longer than {budget:?}")]
-    GuestTime { budget: Duration },
-    #[error("the deadline passed during the call")]
-    Deadline,
-    /// The pool has no free slot.
-    #[error("no free instance")]
-    NoInstance,
-    /// All instances together have used up the memory budget.
-    #[error("the server's memory budget is used up")]
-    NoMemory,
-    /// An inline call needs a graph that would first have to be prepared.
-    #[error("a graph is not prepared for inputs of these sizes")]
-    Unprepared,
-    /// A failure of the host or of wasmtime.
-    #[error("the sandbox failed")]
-    Host(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// Marks an error that occurred during instantiation. Unless the guest trapped in its start function, it
-/// is not the cause.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to make an instance")]
-pub(crate) struct Instantiating;
-
 /// Ends an inline call that would block its thread.
 #[derive(Debug, thiserror::Error)]
 #[error("a graph is not prepared for inputs of these sizes")]
 pub(crate) struct Unprepared;
 
 impl InstanceState {
-    fn new(
+    pub(crate) fn new(
         limits: &Limits,
         budget: &Arc<MemoryBudget>,
         graphs: Arc<Graphs>,
@@ -103,14 +67,14 @@ impl InstanceState {
             graphs,
             table,
             handle_limit: limits.handles,
-            ledger: Ledger::new(limits.host_bytes, budget),
+            tensor_budget: TensorBudget::new(limits.tensor_bytes, budget),
             deadline,
             clock: GuestClock::start(),
             preprocess: None,
             queue: Duration::ZERO,
             compute: Duration::ZERO,
             invalid_tensors: 0,
-            compute_fault: None,
+            compute_error: None,
             memory: MemoryMeter::new(limits, budget),
             guest_time: limits.guest_time,
         }
@@ -127,105 +91,21 @@ impl InstanceState {
         }
     }
 
-    fn interruption(&self) -> Option<LimitError> {
-        if self.clock.elapsed() > self.guest_time {
-            return Some(LimitError::GuestTime {
-                budget: self.guest_time,
-            });
+    /// Returns the time that the guest may still run without a pause, or the limit that it has reached.
+    pub(crate) fn time_left(&self) -> Result<Duration, LimitError> {
+        let budget = self.guest_time;
+        let guest_left = budget.checked_sub(self.clock.elapsed());
+        let guest_left = guest_left.ok_or(LimitError::GuestTime { budget })?;
+        let deadline_left = self.deadline.checked_duration_since(Instant::now());
+        match deadline_left {
+            Some(left) if !left.is_zero() => Ok(left.min(guest_left)),
+            _ => Err(LimitError::Deadline),
         }
-        (Instant::now() >= self.deadline).then_some(LimitError::Deadline)
     }
 }
 
 impl std::fmt::Debug for InstanceState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("InstanceState").finish_non_exhaustive()
-    }
-}
-
-/// Creates a store whose guest runs to completion on the calling thread, or until the epoch of its
-/// deadline.
-pub(crate) fn inline_store(
-    engine: &Engine,
-    limits: &Limits,
-    graphs: Arc<Graphs>,
-    deadline: Instant,
-) -> Store<InstanceState> {
-    let mut store = store(engine, limits, graphs, deadline);
-    let left = deadline
-        .saturating_duration_since(Instant::now())
-        .min(limits.guest_time);
-    let ticks = left.as_nanos().div_ceil(TICK.as_nanos());
-    // The first tick may come immediately.
-    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX - 1) + 1);
-    store.epoch_deadline_trap();
-    store
-}
-
-/// Creates a store whose guest runs on a fiber and yields the thread at every tick.
-pub(crate) fn queued_store(
-    engine: &Engine,
-    limits: &Limits,
-    graphs: Arc<Graphs>,
-    deadline: Instant,
-) -> Store<InstanceState> {
-    let mut store = store(engine, limits, graphs, deadline);
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|store| match store.data().interruption() {
-        Some(limit) => Err(limit.into()),
-        None => Ok(UpdateDeadline::Yield(1)),
-    });
-    store
-}
-
-fn store(
-    engine: &Engine,
-    limits: &Limits,
-    graphs: Arc<Graphs>,
-    deadline: Instant,
-) -> Store<InstanceState> {
-    let state = InstanceState::new(limits, &engine.memory, graphs, deadline);
-    let mut store = Store::new(&engine.wasmtime, state);
-    store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(limits.transfer_bytes);
-    store.set_max_component_handles(limits.handles);
-    store
-}
-
-/// Classifies an error that ended a call.
-pub(crate) fn interruption(error: wasmtime::Error, state: &InstanceState) -> Interruption {
-    if let Some(limit) = error.downcast_ref::<LimitError>() {
-        return match limit {
-            LimitError::GuestTime { budget } => Interruption::GuestTime { budget: *budget },
-            LimitError::Deadline => Interruption::Deadline,
-            LimitError::Capacity => Interruption::NoMemory,
-            LimitError::Memory { .. }
-            | LimitError::Table { .. }
-            | LimitError::InvalidTensors { .. }
-            | LimitError::Handles { .. } => Interruption::Trap {
-                reason: limit.to_string(),
-            },
-        };
-    }
-    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-        return Interruption::NoInstance;
-    }
-    if error.is::<Unprepared>() {
-        return Interruption::Unprepared;
-    }
-    if error.is::<Instantiating>() && !error.is::<Trap>() {
-        return Interruption::Host(error.into());
-    }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) if Instant::now() >= state.deadline => Interruption::Deadline,
-        Some(Trap::Interrupt) => Interruption::GuestTime {
-            budget: state.guest_time,
-        },
-        Some(trap) => Interruption::Trap {
-            reason: trap.to_string(),
-        },
-        None => Interruption::Trap {
-            reason: error.root_cause().to_string(),
-        },
     }
 }

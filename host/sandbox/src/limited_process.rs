@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_answers_with_bytes_or_with_a_reason() -> Result<()> {
+    fn a_child_returns_bytes_or_a_reason() -> Result<()> {
         let echo = run("printf '\\000'; cat", b"input", &LIMITS)?;
         ensure!(echo == ChildAnswer::Result(b"input".to_vec()), "{echo:?}");
         let refusal = run("printf '\\001no'", b"input", &LIMITS)?;
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_waits_for_ever_is_killed_when_its_time_is_up() {
+    fn a_child_that_waits_for_ever_is_killed_at_its_time_limit() {
         let limits = ProcessLimits {
             wall_time: Duration::from_millis(50),
             ..LIMITS
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_writes_more_than_it_may_is_cut_off() {
+    fn a_child_that_writes_more_than_its_limit_is_killed() {
         let flood = run("exec cat /dev/zero", b"", &LIMITS);
         assert!(
             matches!(flood, Err(ChildError::Output { limit: 1000 })),
@@ -309,14 +309,14 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_takes_more_memory_than_it_may_dies_of_it() {
+    fn a_child_that_allocates_beyond_its_limit_ends() {
         // `tail` keeps the last line, and this input has no line ends.
         let hog = run("exec tail -n 1 /dev/zero", b"", &LIMITS);
         assert!(matches!(hog, Err(ChildError::Died { .. })), "{hog:?}");
     }
 
     #[test]
-    fn an_answer_that_is_none_or_is_cut_short_is_a_death() {
+    fn an_empty_or_truncated_answer_counts_as_a_crash() {
         for script in ["exit 0", "printf '\\000x'; exit 1", "printf '\\007'"] {
             let answer = run(script, b"", &LIMITS);
             assert!(matches!(answer, Err(ChildError::Died { .. })), "{answer:?}");
@@ -324,13 +324,13 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_no_childs_fault() {
+    fn a_missing_program_is_an_error_of_the_host() {
         let missing = ChildProgram::new("/no/such/program", [""]).run(&[], b"", &LIMITS);
         assert!(matches!(missing, Err(ChildError::Start(_))), "{missing:?}");
     }
 
     #[test]
-    fn a_child_has_no_files_of_its_parents() -> Result<()> {
+    fn a_child_inherits_no_open_files() -> Result<()> {
         let open = tempfile::NamedTempFile::new()?;
         let limits = ProcessLimits {
             output_bytes: 100_000,

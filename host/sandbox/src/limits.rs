@@ -1,6 +1,6 @@
 //! The resource limits of one instance, and the meters that enforce them.
 //!
-//! wasmtime's own limits cover only the guest's memory and tables. A [`Ledger`] counts the memory that
+//! wasmtime's own limits cover only the guest's memory and tables. A [`TensorBudget`] counts the memory that
 //! the host holds for a guest (tensors), and a [`GuestClock`] its running time. The engine's
 //! [`MemoryBudget`] bounds all instances together: memories, tables and tensors are reserved there before
 //! they are allocated.
@@ -23,7 +23,7 @@ pub struct Limits {
     /// The maximum number of elements of any table.
     pub table_elements: usize,
     /// The maximum size of the tensors that the host holds for the instance, in bytes.
-    pub host_bytes: usize,
+    pub tensor_bytes: usize,
     /// The maximum number of bytes that one call may transfer from the guest to the host: the response,
     /// or one tensor.
     pub transfer_bytes: usize,
@@ -40,7 +40,7 @@ impl Default for Limits {
             memory_bytes: 128 << 20,
             table_elements: 20_000,
             // An input and an output of a graph, each as large as the largest body.
-            host_bytes: 128 << 20,
+            tensor_bytes: 128 << 20,
             transfer_bytes: 65 << 20,
             handles: 1024,
             guest_time: Duration::from_secs(2),
@@ -145,17 +145,17 @@ impl ResourceLimiter for MemoryMeter {
     }
 }
 
-/// The counter of the bytes that the host holds for one instance.
+/// The budget for the tensors that the host holds for one instance.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct TensorBudget {
     left: usize,
     budget: Arc<MemoryBudget>,
 }
 
-impl Ledger {
-    /// Creates a ledger of at most `bytes`, which are also reserved in `budget`.
-    pub(crate) fn new(bytes: usize, budget: &Arc<MemoryBudget>) -> Ledger {
-        Ledger {
+impl TensorBudget {
+    /// Creates a budget of at most `bytes`, which are also reserved in `budget`.
+    pub(crate) fn new(bytes: usize, budget: &Arc<MemoryBudget>) -> TensorBudget {
+        TensorBudget {
             left: bytes,
             budget: Arc::clone(budget),
         }
@@ -177,7 +177,7 @@ impl Ledger {
         Ok(Some(reservation))
     }
 
-    /// Returns `bytes` that were charged to the ledger.
+    /// Returns `bytes` that were charged.
     pub(crate) fn release(&mut self, bytes: usize) {
         self.left = self.left.saturating_add(bytes);
     }
@@ -186,39 +186,39 @@ impl Ledger {
 /// A clock for the running time of a guest's own code. It stops while the host computes for the guest,
 /// and while the guest's fiber waits for a thread. Clones share one clock. Lifetime: one request.
 #[derive(Debug, Clone)]
-pub(crate) struct GuestClock(Arc<Mutex<Stopwatch>>);
+pub(crate) struct GuestClock(Arc<Mutex<PausableClock>>);
 
 #[derive(Debug)]
-struct Stopwatch {
+struct PausableClock {
     before: Duration,
     running_since: Option<Instant>,
 }
 
 impl GuestClock {
     pub(crate) fn start() -> GuestClock {
-        GuestClock(Arc::new(Mutex::new(Stopwatch {
+        GuestClock(Arc::new(Mutex::new(PausableClock {
             before: Duration::ZERO,
             running_since: Some(Instant::now()),
         })))
     }
 
     pub(crate) fn pause(&self) {
-        let mut watch = self.watch();
-        if let Some(since) = watch.running_since.take() {
-            watch.before += since.elapsed();
+        let mut clock = self.clock();
+        if let Some(since) = clock.running_since.take() {
+            clock.before += since.elapsed();
         }
     }
 
     pub(crate) fn resume(&self) {
-        self.watch().running_since.get_or_insert_with(Instant::now);
+        self.clock().running_since.get_or_insert_with(Instant::now);
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
-        let watch = self.watch();
-        let running = watch
+        let clock = self.clock();
+        let running = clock
             .running_since
             .map_or(Duration::ZERO, |since| since.elapsed());
-        watch.before + running
+        clock.before + running
     }
 
     /// Drives a guest's call; the clock runs only while the call is polled.
@@ -233,7 +233,7 @@ impl GuestClock {
         .await
     }
 
-    fn watch(&self) -> MutexGuard<'_, Stopwatch> {
+    fn clock(&self) -> MutexGuard<'_, PausableClock> {
         // Only the thread that drives the call takes the lock, and nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -249,27 +249,27 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_takes_what_fits_and_gives_back_what_is_released() -> anyhow::Result<()> {
-        let mut ledger = Ledger::new(10, &budget(usize::MAX));
-        assert!(ledger.charge(7)?.is_some());
-        assert!(ledger.charge(4)?.is_none());
-        ledger.release(7);
-        assert!(ledger.charge(10)?.is_some());
-        assert!(ledger.charge(1)?.is_none());
-        assert!(ledger.charge(usize::MAX)?.is_none());
+    fn a_tensor_budget_is_charged_up_to_its_limit_and_released() -> anyhow::Result<()> {
+        let mut tensors = TensorBudget::new(10, &budget(usize::MAX));
+        assert!(tensors.charge(7)?.is_some());
+        assert!(tensors.charge(4)?.is_none());
+        tensors.release(7);
+        assert!(tensors.charge(10)?.is_some());
+        assert!(tensors.charge(1)?.is_none());
+        assert!(tensors.charge(usize::MAX)?.is_none());
         Ok(())
     }
 
     #[test]
-    fn ledgers_of_one_budget_are_bounded_together() -> anyhow::Result<()> {
+    fn the_tensors_of_all_instances_share_the_memory_budget() -> anyhow::Result<()> {
         let budget = budget(10);
-        let mut one = Ledger::new(8, &budget);
-        let mut other = Ledger::new(8, &budget);
+        let mut one = TensorBudget::new(8, &budget);
+        let mut other = TensorBudget::new(8, &budget);
         let held = one.charge(6)?;
         assert_eq!(other.charge(6).err(), Some(LimitError::Capacity));
         assert!(other.charge(4)?.is_some());
         drop(held);
-        // The refusal did not use up the ledger's own limit.
+        // The refusal did not use up the instance's own limit.
         other.release(4);
         assert!(other.charge(8)?.is_some());
         assert_eq!(budget.reserved(), 0);
@@ -297,10 +297,10 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_waits_for_a_thread_uses_no_time() {
+    fn waiting_for_a_thread_does_not_use_up_the_guests_time() {
         let clock = GuestClock::start();
         clock.pause();
-        let runs = || clock.watch().running_since.is_some();
+        let runs = || clock.clock().running_since.is_some();
         let mut polls = 0;
         let mut driven = pin!(clock.drive(poll_fn(|_| {
             assert!(runs(), "it runs while it is polled");

@@ -1,4 +1,5 @@
-//! `wasi:nn@0.2.0-rc-2024-10-28`, translated to [`wisp_tensor`] and to [`Compute`].
+//! `wasi:nn@0.2.0-rc-2024-10-28`, translated to [`wisp_tensor`] and to
+//! [`Compute`](crate::compute::Compute).
 //!
 //! A guest can load only the graphs its version was deployed with, by name. Its mistakes are returned to
 //! it as wasi:nn errors; only those without a wasi:nn error (too many handles) trap. The interface's
@@ -11,93 +12,14 @@
 
 mod interface;
 mod resource;
+mod types;
 
 pub(crate) use interface::{add_inline_compute, add_queued_compute, add_to_linker};
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use wisp_tensor::{ElementType, NamedTensor, Signature};
-
-/// A graph that guests compute with. Lifetime: a model version.
-pub trait Compute: Send + Sync + std::fmt::Debug {
-    /// Returns the graph's inputs and outputs.
-    fn signature(&self) -> &Signature;
-
-    /// Computes without blocking the calling thread. Waits no longer than `deadline`.
-    ///
-    /// The inputs are complete and match the signature.
-    fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_>;
-
-    /// Computes on the calling thread without waiting. Fails with [`ComputeError::Deadline`] soon after
-    /// `deadline`, and with [`ComputeError::Unprepared`] if the graph would first have to prepare for
-    /// inputs of these sizes, which is slow.
-    fn compute_inline(
-        &self,
-        inputs: &[NamedTensor],
-        deadline: Instant,
-    ) -> Result<Vec<NamedTensor>, ComputeError>;
-}
-
-/// A computation in progress. Dropping it cancels the part that has not started.
-pub type Computing<'a> = Pin<Box<dyn Future<Output = Result<Computed, ComputeError>> + Send + 'a>>;
-
-/// The result of a computation. Lifetime: one request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Computed {
-    pub outputs: Vec<NamedTensor>,
-    /// The time that the computation waited in the queue.
-    pub queue: Duration,
-}
-
-/// The error of a computation. The messages are for the log; guests and clients receive short messages of the
-/// host.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ComputeError {
-    /// The backend refuses these inputs, although the signature allows them.
-    #[error("the inputs cannot be computed: {0}")]
-    Inputs(String),
-    /// The graph's queue has no room.
-    #[error("the graph's queue is full")]
-    Overloaded,
-    /// The graph has not been prepared for inputs of these sizes, so it cannot compute them without
-    /// waiting.
-    #[error("the graph is not prepared for inputs of these sizes")]
-    Unprepared,
-    #[error("the deadline passed before the graph had computed")]
-    Deadline,
-    #[error("the backend failed: {0}")]
-    Backend(String),
-}
-
-/// The graphs that one version may load, by name. Lifetime: a model version.
-#[derive(Debug, Default)]
-pub struct Graphs {
-    entries: Vec<(String, Arc<dyn Compute>)>,
-}
-
-impl Graphs {
-    /// Creates the set of graphs; if two have the same name, the first is found.
-    pub fn new(entries: Vec<(String, Arc<dyn Compute>)>) -> Graphs {
-        Graphs { entries }
-    }
-
-    /// Returns the graph of that name.
-    pub fn find(&self, name: &str) -> Option<&Arc<dyn Compute>> {
-        // A version has one or two graphs, so comparing is faster than hashing.
-        self.entries
-            .iter()
-            .find(|(entry, _)| entry == name)
-            .map(|(_, graph)| graph)
-    }
-
-    /// Iterates over the names of the graphs, in order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|(name, _)| name.as_str())
-    }
-}
+use types::TensorType;
+use wisp_tensor::ElementType;
 
 /// Returns whether tensors of this type can pass through wasi:nn.
 pub fn is_representable(element_type: ElementType) -> bool {
-    interface::TensorType::from_element_type(element_type).is_some()
+    TensorType::from_element_type(element_type).is_some()
 }

@@ -18,7 +18,7 @@ use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use wisp_protocol::error::{ErrorKind, Party};
-use wisp_tensor::one_line::is_unsafe_to_show;
+use wisp_tensor::sanitize::is_unsafe_to_show;
 
 /// The most bytes of a path in a line. The paths of the protocols are shorter.
 const MAX_PATH_BYTES: usize = 300;

@@ -4,8 +4,9 @@
 //! before its first request. All disagreements are reported, for `wisp check`.
 
 use std::fmt;
+use wisp_sandbox::compute::Graphs;
 use wisp_sandbox::handler::HandlerSignature;
-use wisp_sandbox::nn::{Graphs, is_representable};
+use wisp_sandbox::nn::is_representable;
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{Dimension, Signature, TensorSpec};
 

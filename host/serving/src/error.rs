@@ -11,8 +11,8 @@ use crate::version::CallError;
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::v2;
+use wisp_sandbox::compute::ComputeError;
 use wisp_sandbox::handler::HandlerError;
-use wisp_sandbox::nn::ComputeError;
 
 /// A refused or failed inference.
 #[derive(Debug, thiserror::Error)]

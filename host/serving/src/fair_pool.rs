@@ -7,14 +7,14 @@
 //! credit. Threads for long jobs are separate and run at a lower priority, so that a short job rarely
 //! waits for a processor. There are more of them than one flow may occupy, so that a busy flow leaves
 //! some for the others; the operating system shares the processors between the running threads. The queue
-//! is a mutex and a condition variable, for the same reason as in [`wisp_backend::worker`].
+//! is a mutex and a condition variable, for the same reason as in [`worker_pool`](crate::worker_pool).
 
+use crate::worker_pool::run_as_batch;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use wisp_backend::worker::run_as_batch;
 
 /// The native stack of a thread, in bytes. It contains the stack of an inline guest, and
 /// backends recurse over graphs.

@@ -5,13 +5,13 @@
 //! and its thread replaced, since it may take long to end. The caller of a computation bounds the wait.
 
 use crate::expected_wait::ExpectedWait;
+use crate::worker_pool::{Ticket, Workers};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
 use wisp_backend::deadline::cancel_at;
-use wisp_backend::worker::{Ticket, Workers};
 use wisp_backend::{BackendError, Cancellation, Graph};
-use wisp_sandbox::nn::{Compute, ComputeError, Computed, Computing};
+use wisp_sandbox::compute::{Compute, ComputeError, Computed, Computing};
 use wisp_tensor::{NamedTensor, Signature};
 
 /// A graph and the threads that compute it. Lifetime: a model version.
@@ -135,9 +135,9 @@ fn compute_error(error: BackendError) -> ComputeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker_pool::WorkerOptions;
     use std::num::NonZeroUsize;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    use wisp_backend::worker::WorkerOptions;
 
     #[derive(Debug, Default)]
     struct Counted {

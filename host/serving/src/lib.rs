@@ -4,7 +4,8 @@
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_turns`]). [`admission`]
 //! decides whether a call may run, once [`readers`] has its body. A version runs a call on a [`graph_queue`]
-//! or with a [`placed_handler`] in the [`fair_pool`]; `places` bounds the handler calls. [`offload`] moves
+//! or with a [`placed_handler`] in the [`fair_pool`]; `places` bounds the handler calls. The threads of a
+//! queue are a [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`offload`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
 //! no socket and no wire format in this crate; the server passes a body that is read once.
@@ -22,6 +23,7 @@ pub mod load_turns;
 pub mod model_control;
 mod moving_average;
 pub mod offload;
+pub mod per_row_graph;
 pub mod placed_handler;
 mod places;
 pub mod readers;
@@ -30,6 +32,7 @@ pub mod repository_poll;
 pub mod statistics;
 pub mod timings;
 pub mod version;
+pub mod worker_pool;
 
 pub use error::InferError;
 pub use infer::{Body, BodyError, Inferred, Serving, ServingOptions, infer};

@@ -8,12 +8,12 @@
 //! This module does not depend on the work that it runs. Tensors sent as bytes cost a codec nothing; JSON does.
 
 use crate::error::InferError;
+use crate::worker_pool::{WorkerOptions, Workers};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
-use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_protocol::error::ErrorKind;
 
 /// The number of bytes of JSON from which a codec runs on another thread: about a millisecond of numbers.

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wisp_protocol::call::InferRequest;
-use wisp_sandbox::handler::{Handler, HandlerAnswer, HandlerCall, HandlerError};
-use wisp_sandbox::nn::ComputeError;
+use wisp_sandbox::compute::ComputeError;
+use wisp_sandbox::handler::{Handler, HandlerCall, HandlerError, HandlerResponse};
 
 /// The time that an inline call may occupy its thread.
 const INLINE_BUDGET: Duration = Duration::from_millis(10);
@@ -62,7 +62,7 @@ struct Pace {
 enum InlineOutcome {
     Answered {
         wanted: Vec<String>,
-        answer: HandlerAnswer,
+        answer: HandlerResponse,
     },
     /// The call exceeded its time budget; contains the request for a repetition.
     TooSlow(InferRequest),
@@ -96,7 +96,7 @@ impl PlacedHandler {
         request: InferRequest,
         permit: &Permit,
         deadline: Instant,
-    ) -> Result<(Vec<String>, HandlerAnswer), CallError> {
+    ) -> Result<(Vec<String>, HandlerResponse), CallError> {
         let called = self.call_somewhere(request, permit, deadline);
         match tokio::time::timeout_at(deadline.into(), called).await {
             Ok(called) => called,
@@ -109,7 +109,7 @@ impl PlacedHandler {
         request: InferRequest,
         permit: &Permit,
         deadline: Instant,
-    ) -> Result<(Vec<String>, HandlerAnswer), CallError> {
+    ) -> Result<(Vec<String>, HandlerResponse), CallError> {
         let arrived = Instant::now();
         let request = match self.placement == Placement::Inline && !self.pace.is_long() {
             false => request,
@@ -131,7 +131,7 @@ impl PlacedHandler {
         request: InferRequest,
         permit: &Permit,
         deadline: Instant,
-    ) -> Result<(Vec<String>, Result<HandlerAnswer, HandlerError>, Instant), CallError> {
+    ) -> Result<(Vec<String>, Result<HandlerResponse, HandlerError>, Instant), CallError> {
         let place = self.instances.enter(deadline).await;
         let place = place.map_err(CallError::Crowded)?;
         let slot = permit

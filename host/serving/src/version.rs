@@ -11,8 +11,8 @@ use crate::statistics::Statistics;
 use std::sync::Arc;
 use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
-use wisp_sandbox::handler::{HandlerAnswer, HandlerError, Usage};
-use wisp_sandbox::nn::{Compute, ComputeError};
+use wisp_sandbox::compute::{Compute, ComputeError};
+use wisp_sandbox::handler::{HandlerError, HandlerResponse, Usage};
 use wisp_tensor::signature::{check_complete, check_tensors};
 use wisp_tensor::{Dimension, NamedTensor, SpecError};
 
@@ -154,7 +154,7 @@ impl ModelVersion {
                     compute: started.elapsed().saturating_sub(computed.queue),
                     ..Usage::default()
                 };
-                let answer = HandlerAnswer {
+                let answer = HandlerResponse {
                     outputs: computed.outputs,
                     parameters: Vec::new(),
                     usage,

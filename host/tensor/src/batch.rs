@@ -1,7 +1,9 @@
 //! Splitting of tensors into rows along the batch axis, which is axis 0, and stacking of rows into a
 //! batch.
 
-use crate::{ElementType, Shape, Tensor, TensorError};
+use crate::element_type::ElementType;
+use crate::shape::Shape;
+use crate::tensor::{Tensor, TensorError};
 use bytes::{Bytes, BytesMut};
 
 /// The error for tensors without rows, or that do not form a batch.
@@ -31,7 +33,7 @@ pub fn split(tensor: &Tensor) -> Result<Vec<Tensor>, BatchError> {
         .map(|_| {
             let length = match element_type.size() {
                 Some(size) => shape.elements() * size,
-                None => texts_length(&rest, shape.elements()),
+                None => strings_length(&rest, shape.elements()),
             };
             let content = rest.split_to(length.min(rest.len()));
             Tensor::new(element_type, shape.clone(), content).map_err(BatchError::Tensor)
@@ -40,7 +42,7 @@ pub fn split(tensor: &Tensor) -> Result<Vec<Tensor>, BatchError> {
 }
 
 /// Returns the number of bytes that the first `elements` BYTES elements of `content` take.
-fn texts_length(content: &Bytes, elements: usize) -> usize {
+fn strings_length(content: &Bytes, elements: usize) -> usize {
     let mut length = 0usize;
     for _ in 0..elements {
         let size = content.get(length..).and_then(|rest| rest.first_chunk());
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_rows_or_differs_makes_no_batch() {
+    fn tensors_without_rows_or_of_different_shapes_are_not_a_batch() {
         let scalar = numbers(ElementType::Fp32, &[]);
         assert_eq!(split(&scalar), Err(BatchError::NoAxes));
         assert_eq!(stack(&[]), Err(BatchError::Empty));
@@ -124,7 +126,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_put_together_are_the_tensor(rows in 1u32..6, columns in 0u32..4, index in 0..13usize) {
+        fn stacked_rows_equal_the_original_tensor(rows in 1u32..6, columns in 0u32..4, index in 0..13usize) {
             let tensor = numbers(ElementType::ALL[index], &[rows, columns]);
             let parts = split(&tensor).unwrap();
             prop_assert_eq!(parts.len(), rows as usize);
@@ -133,7 +135,7 @@ mod tests {
         }
 
         #[test]
-        fn texts_are_taken_apart_where_they_end(texts in prop::collection::vec(".{0,9}", 1..6)) {
+        fn strings_are_split_at_their_lengths(texts in prop::collection::vec(".{0,9}", 1..6)) {
             let tensor = Tensor::from_elements(texts.iter().map(|text| text.as_bytes())).unwrap();
             let parts = split(&tensor).unwrap();
             let found: Vec<&[u8]> = parts.iter().flat_map(|part| part.elements()).collect();

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_means_the_type_it_names() {
+    fn every_name_parses_to_its_type() {
         for element_type in ElementType::ALL {
             assert_eq!(
                 ElementType::from_name(element_type.name()),

@@ -3,18 +3,19 @@
 //! This crate depends on no other crate of the workspace and compiles to Wasm. Start with
 //! [`element_type`] and [`shape`], then [`tensor`], whose type guarantees that bytes match a type and a
 //! shape. [`named`] and [`signature`] are the building blocks of requests, responses and graphs.
-//! [`number`] reads elements as numbers, [`batch`] splits and stacks rows, [`memory_budget`] bounds the
-//! memory of all requests, and [`one_line`] displays untrusted text.
+//! [`number`] reads elements as numbers, [`difference`] compares them, [`batch`] splits and stacks rows,
+//! [`memory_budget`] bounds the memory of all requests, and [`sanitize`] displays untrusted text.
 //!
 //! Invariant: all arithmetic on sizes is checked, and no [`Tensor`] exists unvalidated.
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod difference;
 pub mod element_type;
 pub mod memory_budget;
 pub mod named;
 pub mod number;
-pub mod one_line;
+pub mod sanitize;
 pub mod shape;
 pub mod signature;
 pub mod tensor;
@@ -22,7 +23,7 @@ pub mod tensor;
 pub use element_type::ElementType;
 pub use memory_budget::{MemoryBudget, Reservation};
 pub use named::{NamedTensor, Parameter, ParameterValue};
-pub use one_line::OneLine;
+pub use sanitize::OneLine;
 pub use shape::{Shape, ShapeError};
-pub use signature::{Dimension, Signature, SpecError, TensorSpec};
+pub use signature::{Dimension, FitError, Signature, SpecError, TensorSpec};
 pub use tensor::{Tensor, TensorError};

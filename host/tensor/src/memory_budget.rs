@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_holder_has_another_cannot_have_until_it_ends() {
+    fn reserved_bytes_are_unavailable_until_released() {
         let budget = Arc::new(MemoryBudget::new(10));
         let (mut one, mut other) = (budget.reservation(), budget.reservation());
         assert!(one.grow(4) && one.grow(4));

@@ -1,6 +1,6 @@
 //! Tensors with the names of inputs and outputs, and the parameters of requests and responses.
 
-use crate::Tensor;
+use crate::tensor::Tensor;
 
 /// A tensor with the name of an input or output.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,8 +2,10 @@
 //!
 //! For code that compares, displays or generates tensors; tensors in transit stay bytes.
 
-use crate::{ElementType, Shape, Tensor, TensorError};
-use half::{bf16, f16};
+use crate::element_type::ElementType;
+use crate::shape::Shape;
+use crate::tensor::{Tensor, TensorError};
+pub use half::{bf16, f16};
 
 /// Iterates over the elements in order. Integers beyond 2^53 are rounded, and a bool is 0 or 1. BYTES
 /// yield nothing.
@@ -78,12 +80,42 @@ fn push(content: &mut Vec<u8>, element_type: ElementType, number: f64) {
         ElementType::Int16 => content.extend((number as i16).to_le_bytes()),
         ElementType::Int32 => content.extend((number as i32).to_le_bytes()),
         ElementType::Int64 => content.extend((number as i64).to_le_bytes()),
-        ElementType::Fp16 => content.extend(f16::from_f64(number).to_le_bytes()),
-        ElementType::Bf16 => content.extend(bf16::from_f64(number).to_le_bytes()),
+        ElementType::Fp16 => content.extend(nearest_f16(number).to_le_bytes()),
+        ElementType::Bf16 => content.extend(nearest_bf16(number).to_le_bytes()),
         ElementType::Fp32 => content.extend((number as f32).to_le_bytes()),
         ElementType::Fp64 => content.extend(number.to_le_bytes()),
         ElementType::Bytes => content.extend([0; 4]),
     }
+}
+
+/// Returns the FP16 number nearest to `number`. Ties round to even; numbers beyond the range give
+/// infinity.
+pub fn nearest_f16(number: f64) -> f16 {
+    f16::from_f32(rounded_to_odd(number))
+}
+
+/// Returns the BF16 number nearest to `number`. Ties round to even; numbers beyond the range give
+/// infinity.
+pub fn nearest_bf16(number: f64) -> bf16 {
+    bf16::from_f32(rounded_to_odd(number))
+}
+
+/// Returns an f32 that rounds to the same FP16 or BF16 number as `number` does.
+///
+/// `f16::from_f64` drops the low bits of an f64 before it rounds, so numbers just beside the midpoint of
+/// two values round to the wrong one. Rounding to odd instead keeps the information that bits were
+/// dropped: an inexact result has its last bit set and so is never a midpoint.
+#[expect(clippy::cast_possible_truncation, reason = "the rounding is corrected")]
+fn rounded_to_odd(number: f64) -> f32 {
+    let nearest = number as f32;
+    let difference = f64::from(nearest).abs() - number.abs();
+    // The difference is not a number for infinities and NaN, and infinite beyond the range of an f32.
+    if !difference.is_finite() || difference == 0.0 {
+        return nearest;
+    }
+    let bits = nearest.to_bits();
+    let toward_zero = if difference > 0.0 { bits - 1 } else { bits };
+    f32::from_bits(toward_zero | 1)
 }
 
 #[cfg(test)]
@@ -105,7 +137,64 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_the_type_has_not_becomes_the_nearest() {
+    fn halfway_between_two_floats_the_even_one_is_nearest() {
+        for low in 0..0x7bff_u16 {
+            let at = |bits| f64::from(f16::from_bits(bits));
+            let middle = f64::midpoint(at(low), at(low + 1));
+            let even = low + (low & 1);
+            assert_eq!(nearest_f16(middle).to_bits(), even, "{middle}");
+            assert_eq!(nearest_f16(middle.next_down()).to_bits(), low, "{middle}");
+            assert_eq!(nearest_f16(middle.next_up()).to_bits(), low + 1, "{middle}");
+            assert_eq!(nearest_f16(-middle).to_bits(), even | 0x8000, "{middle}");
+        }
+        for low in 0..0x7f7f_u16 {
+            let at = |bits| f64::from(bf16::from_bits(bits));
+            let middle = f64::midpoint(at(low), at(low + 1));
+            let even = low + (low & 1);
+            assert_eq!(nearest_bf16(middle).to_bits(), even, "{middle}");
+            assert_eq!(nearest_bf16(middle.next_down()).to_bits(), low, "{middle}");
+            assert_eq!(
+                nearest_bf16(middle.next_up()).to_bits(),
+                low + 1,
+                "{middle}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_two_byte_float_is_the_nearest_to_itself() {
+        for bits in 0..=u16::MAX {
+            let (half, brain) = (f16::from_bits(bits), bf16::from_bits(bits));
+            if !half.is_nan() {
+                assert_eq!(nearest_f16(half.into()).to_bits(), bits);
+            }
+            if !brain.is_nan() {
+                assert_eq!(nearest_bf16(brain.into()).to_bits(), bits);
+            }
+        }
+        assert!(nearest_f16(f64::NAN).is_nan() && nearest_bf16(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn floats_beyond_the_range_are_infinite_and_below_it_zero() {
+        for (number, bits) in [
+            (65_519.99, 0x7bff),
+            (65_520.0, 0x7c00),
+            (-1e300, 0xfc00),
+            (f64::INFINITY, 0x7c00),
+            (2f64.powi(-25), 0),
+            (2f64.powi(-25).next_up(), 1),
+            (f64::MIN_POSITIVE, 0),
+            (-0.0, 0x8000),
+        ] {
+            assert_eq!(nearest_f16(number).to_bits(), bits, "{number}");
+        }
+        assert_eq!(nearest_bf16(3.4e38).to_bits(), 0x7f80);
+        assert_eq!(nearest_bf16(f64::from(f32::MAX)).to_bits(), 0x7f80);
+    }
+
+    #[test]
+    fn a_number_outside_the_type_becomes_the_nearest_one_in_it() {
         let mut content = Vec::new();
         push(&mut content, ElementType::Int8, 300.0);
         assert_eq!(number(ElementType::Int8, &content), 127.0);

@@ -1,6 +1,9 @@
 //! The declared inputs and outputs of a graph or handler, and checks of tensors against them.
 
-use crate::{ElementType, NamedTensor, Tensor};
+use crate::element_type::ElementType;
+use crate::named::NamedTensor;
+use crate::shape::{Shape, ShapeError};
+use crate::tensor::Tensor;
 use std::fmt;
 
 /// The size of one axis in a declaration.
@@ -50,6 +53,44 @@ pub enum SpecError {
         actual: String,
         expected: String,
     },
+}
+
+/// The error for a number of elements that a declared shape cannot have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FitError {
+    #[error("{actual} elements do not fill a shape of {expected}")]
+    Count { expected: usize, actual: usize },
+    #[error("{actual} elements are not a multiple of {step}")]
+    Multiple { step: usize, actual: usize },
+    #[error("the number of elements cannot determine several variable axes")]
+    Variable,
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+}
+
+impl Shape {
+    /// Returns the declared shape with its variable axis, if there is one, sized for a number of
+    /// elements.
+    pub fn fit(declared: &[Dimension], elements: usize) -> Result<Shape, FitError> {
+        let actual = elements;
+        let variable = (declared.iter()).filter(|&&dimension| dimension == Dimension::Variable);
+        let size = match variable.count() {
+            0 => 0,
+            1 => {
+                let step = Dimension::resolve(declared, 1)?.elements();
+                match actual.checked_rem(step) {
+                    Some(0) => u32::try_from(actual / step).map_err(|_| ShapeError::Product)?,
+                    _ => return Err(FitError::Multiple { step, actual }),
+                }
+            }
+            _ => return Err(FitError::Variable),
+        };
+        let shape = Dimension::resolve(declared, size)?;
+        match shape.elements() {
+            expected if expected == actual => Ok(shape),
+            expected => Err(FitError::Count { expected, actual }),
+        }
+    }
 }
 
 impl TensorSpec {
@@ -139,6 +180,15 @@ impl fmt::Display for DimensionList<'_> {
 }
 
 impl Dimension {
+    /// Returns the declared shape with every variable axis of this size.
+    pub fn resolve(declared: &[Dimension], size: u32) -> Result<Shape, ShapeError> {
+        let sizes = declared.iter().map(|dimension| match *dimension {
+            Dimension::Fixed(fixed) => fixed,
+            Dimension::Variable => size,
+        });
+        Shape::new(sizes.collect())
+    }
+
     /// Returns the size as V2 and the handler contract encode it: -1 for a variable axis.
     pub fn to_wire(self) -> i64 {
         match self {
@@ -160,7 +210,6 @@ impl Dimension {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Shape;
     use bytes::Bytes;
 
     fn spec(name: &str, shape: &[i64]) -> TensorSpec {
@@ -194,7 +243,29 @@ mod tests {
     }
 
     #[test]
-    fn names_are_known_and_given_once() {
+    fn a_number_of_elements_determines_one_variable_axis() {
+        let fit = |shape: &[i64], elements| {
+            let shape = Shape::fit(&spec("x", shape).shape, elements)?;
+            Ok(shape.dimensions().to_vec())
+        };
+        assert_eq!(fit(&[], 1), Ok(vec![]));
+        assert_eq!(fit(&[2, 3], 6), Ok(vec![2, 3]));
+        assert_eq!(fit(&[2, -1, 3], 12), Ok(vec![2, 2, 3]));
+        assert_eq!(fit(&[-1, 3], 0), Ok(vec![0, 3]));
+        let (expected, actual) = (6, 5);
+        assert_eq!(fit(&[2, 3], 5), Err(FitError::Count { expected, actual }));
+        let step = 3;
+        assert_eq!(fit(&[-1, 3], 5), Err(FitError::Multiple { step, actual }));
+        let (step, actual) = (0, 0);
+        assert_eq!(fit(&[-1, 0], 0), Err(FitError::Multiple { step, actual }));
+        assert_eq!(fit(&[-1, -1], 4), Err(FitError::Variable));
+        let too_large = Err(FitError::Shape(ShapeError::Product));
+        assert_eq!(fit(&[-1], 1 << 32), too_large);
+        assert_eq!(fit(&[i64::from(u32::MAX); 3], 1), too_large);
+    }
+
+    #[test]
+    fn unknown_and_duplicate_names_are_refused() {
         let specs = [spec("x", &[-1]), spec("y", &[-1])];
         let twice = [tensor("x", &[1]), tensor("x", &[1])];
         assert!(matches!(

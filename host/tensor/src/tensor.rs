@@ -3,7 +3,9 @@
 //! A [`Tensor`] can only be created through a check, so its users (a backend, an encoder) need no check
 //! of their own. It holds only a reference to shared bytes: cloning and slicing copy no data.
 
-use crate::{ElementType, Reservation, Shape, ShapeError};
+use crate::element_type::ElementType;
+use crate::memory_budget::Reservation;
+use crate::shape::{Shape, ShapeError};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// A typed, shaped view of shared bytes in V2's binary layout: little-endian, row-major.

@@ -8,7 +8,7 @@ use super::*;
 const EXPECTED: &str = include_str!("../../tests/tokenizer.tsv");
 
 #[test]
-fn every_text_has_the_ids_that_huggingface_gives_it() {
+fn token_ids_equal_those_of_hugging_face() {
     let mut count = 0;
     for line in EXPECTED.lines() {
         let (ids, text) = line.split_once('\t').unwrap();
@@ -33,7 +33,7 @@ fn unescape(escaped: &str) -> String {
 }
 
 #[test]
-fn a_word_without_end_costs_no_memory() {
+fn a_very_long_word_allocates_no_memory() {
     let word = "x".repeat(1 << 20);
     assert_eq!(tokenize(&word), [101, 100, 102]);
 }

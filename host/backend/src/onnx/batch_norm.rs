@@ -13,7 +13,7 @@ const EPSILON: f32 = 1e-5;
 /// The factor of each channel and the sum that is added after it.
 struct Affine {
     factors: Vec<f64>,
-    sums: Vec<f64>,
+    offsets: Vec<f64>,
 }
 
 /// Folds every possible normalisation in the outermost graph.
@@ -136,7 +136,7 @@ fn fold_node(
         };
         *number *= affine.factors[channel];
     }
-    let bias = bias.iter().zip(&affine.factors).zip(&affine.sums);
+    let bias = bias.iter().zip(&affine.factors).zip(&affine.offsets);
     let bias: Vec<f64> = bias
         .map(|((bias, factor), sum)| bias * factor + sum)
         .collect();
@@ -184,11 +184,14 @@ impl Affine {
         let factors: Vec<f64> = (scale.iter().zip(&variance))
             .map(|(scale, variance)| scale / (variance + epsilon).sqrt())
             .collect();
-        let sums: Vec<f64> = (bias.iter().zip(&mean).zip(&factors))
+        let offsets: Vec<f64> = (bias.iter().zip(&mean).zip(&factors))
             .map(|((bias, mean), factor)| bias - mean * factor)
             .collect();
-        let finite = factors.iter().chain(&sums).all(|number| number.is_finite());
-        finite.then_some(Affine { factors, sums })
+        let finite = factors
+            .iter()
+            .chain(&offsets)
+            .all(|number| number.is_finite());
+        finite.then_some(Affine { factors, offsets })
     }
 }
 
@@ -328,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_use_or_what_is_no_constant_stays() {
+    fn shared_values_and_values_that_are_not_constant_are_not_folded() {
         let weights = floats("w", &[2, 1], &[1.0, 2.0]);
         let used_twice = graph("Conv", weights.clone(), &["y", "p"]);
         let mut trained = graph("Conv", weights.clone(), &["y"]);

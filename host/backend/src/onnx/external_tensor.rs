@@ -82,7 +82,7 @@ impl ExternalBytes {
 /// Returns the path and the size of the file at `location`, which must be inside the folder.
 fn own_file(location: &str, folder: Option<&Path>) -> Result<(PathBuf, u64), String> {
     let Some(folder) = folder else {
-        return Err("cannot be read with a model that is not a file".to_owned());
+        return Err("cannot be read for a model that is loaded from memory".to_owned());
     };
     let outside = || "lies outside the model's folder".to_owned();
     let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);

@@ -1,14 +1,16 @@
 //! A session that serves requests.
 
 use super::arena::{Arena, ArenaUse, Refusal};
+use super::error::{NAME, compute_error, failed_load, inputs_error, load_error, short};
 use super::external_tensor::Initializers;
 use super::interface::{RunOptions, Value, run};
 use super::signature;
-use super::{ENGINE, compute_error, failed_load, inputs_error, load_error, one_line};
-use crate::ordered::in_order;
-use crate::probe::{TimeLimit, Unprobed, probe};
+use crate::cancellation::Cancellation;
+use crate::error::BackendError;
+use crate::graph::Graph;
+use crate::input_order::in_signature_order;
+use crate::probe::{ProbeError, TimeLimit, probe};
 use crate::sample::Sample;
-use crate::{BackendError, Cancellation, Graph};
 use bytes::Bytes;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
@@ -86,8 +88,8 @@ impl OrtGraph {
         });
         match probed {
             Ok(sample) => graph.sample = sample,
-            Err(Unprobed::Refused(_)) => {}
-            Err(slow @ Unprobed::TooSlow) => return Err(load_error(slow.into_reason())),
+            Err(ProbeError::Refused(_)) => {}
+            Err(slow @ ProbeError::TooSlow) => return Err(load_error(slow.into_reason())),
         }
         Ok(graph)
     }
@@ -99,7 +101,7 @@ impl OrtGraph {
         cancellation: &Cancellation,
     ) -> Result<Vec<Option<Value>>, BackendError> {
         let Served { session, arena, .. } = &*self.session;
-        let failed = |error: ort::Error| compute_error(one_line(error.message()));
+        let failed = |error: ort::Error| compute_error(short(error.message()));
         let options = Arc::new(RunOptions::new().map_err(failed)?);
         let ended = Arc::clone(&options);
         let _on_cancel = cancellation.on_cancel(move || ended.terminate());
@@ -128,12 +130,12 @@ impl OrtGraph {
         Err(match refused {
             _ if cancellation.is_cancelled() => BackendError::Cancelled,
             Some(Refusal::Full(bytes)) if arena.is_shared() => BackendError::Overloaded {
-                engine: ENGINE,
+                backend: NAME,
                 reason: format!("{bytes} bytes more, with {max_bytes} for all computations"),
             },
             Some(Refusal::Full(bytes) | Refusal::TooLarge(bytes)) => inputs_error(format!(
                 "a value would take {bytes} bytes, with {max_bytes} for all computations: {}",
-                one_line(error.message())
+                short(error.message())
             )),
             None => failed_run(error),
         })
@@ -145,7 +147,7 @@ impl OrtGraph {
         expected: ElementType,
         inputs: &[&Tensor],
     ) -> Result<Tensor, String> {
-        let message = |error: ort::Error| one_line(error.message());
+        let message = |error: ort::Error| short(error.message());
         let (found, shape) = value.type_and_shape().map_err(message)?;
         if signature::element_type(found) != Some(expected) {
             return Err(format!("it is {found:?} instead of {expected}"));
@@ -206,12 +208,12 @@ impl Graph for OrtGraph {
         inputs: &[NamedTensor],
         cancellation: &Cancellation,
     ) -> Result<Vec<NamedTensor>, BackendError> {
-        let ordered = in_order(&self.signature, inputs).map_err(inputs_error)?;
+        let ordered = in_signature_order(&self.signature, inputs).map_err(inputs_error)?;
         let lent = ordered
             .iter()
             .map(|tensor| Input::new(tensor, &self.memory))
             .collect::<ort::Result<Vec<Input>>>()
-            .map_err(|error| compute_error(one_line(error.message())))?;
+            .map_err(|error| compute_error(short(error.message())))?;
         let values: Vec<&Value> = lent.iter().map(|input| &input.value).collect();
         let outputs = self.run(&values, cancellation)?;
         outputs
@@ -239,7 +241,7 @@ impl Graph for OrtGraph {
 /// loaded graph, only the inputs differ between runs, so such a failure is attributed to them.
 fn failed_run(error: ort::Error) -> BackendError {
     use ort::ErrorCode::{GenericFailure, InvalidArgument, RuntimeException};
-    let reason = one_line(error.message());
+    let reason = short(error.message());
     match error.code() {
         InvalidArgument | GenericFailure | RuntimeException => inputs_error(reason),
         _ => compute_error(reason),
@@ -265,8 +267,8 @@ impl<'a> Input<'a> {
         let value = match tensor.element_type().size() {
             None => {
                 let mut value = Value::new_texts(&shape)?;
-                for (index, text) in tensor.elements().enumerate() {
-                    value.write_text(index, text)?;
+                for (index, string) in tensor.elements().enumerate() {
+                    value.write_string(index, string)?;
                 }
                 value
             }

@@ -77,7 +77,7 @@ impl Value {
     /// Returns a tensor of empty strings.
     #[expect(
         unsafe_code,
-        reason = "the binding's texts end at a zero byte and must be UTF-8"
+        reason = "the binding's strings end at a zero byte and must be UTF-8"
     )]
     pub(super) fn new_texts(shape: &[i64]) -> ort::Result<Value> {
         let mut value = null_mut();
@@ -100,9 +100,9 @@ impl Value {
     /// Sets one string of a tensor of strings.
     #[expect(
         unsafe_code,
-        reason = "the binding's texts end at a zero byte and must be UTF-8"
+        reason = "the binding's strings end at a zero byte and must be UTF-8"
     )]
-    pub(super) fn write_text(&mut self, index: usize, text: &[u8]) -> ort::Result<()> {
+    pub(super) fn write_string(&mut self, index: usize, text: &[u8]) -> ort::Result<()> {
         let mut room: *mut c_char = null_mut();
         // SAFETY: the value is live; the library checks the index and that this is a tensor of strings.
         let status = unsafe {
@@ -173,7 +173,7 @@ impl Value {
     }
 
     /// Returns the elements of a tensor of `count` strings, in the layout of BYTES.
-    #[expect(unsafe_code, reason = "the binding's texts must be UTF-8")]
+    #[expect(unsafe_code, reason = "the binding's strings must be UTF-8")]
     pub(super) fn read_texts(&self, count: usize) -> ort::Result<Bytes> {
         let mut length = 0;
         // SAFETY: the value is live, and the result is written to a live variable; the library checks

@@ -8,8 +8,8 @@
 //!
 //! The operators that need this are determined once for a plan; each of the others costs one comparison.
 
-use super::guard::{Cancelled, Fault, NoMemory, RefusedValue, guarded};
-use crate::Cancellation;
+use super::guard::{Cancelled, GuardError, NoMemory, RefusedValue, guarded};
+use crate::cancellation::Cancellation;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use tract_onnx::prelude::{
@@ -105,7 +105,7 @@ impl CheckedPlan {
         cancellation: &Cancellation,
         inputs: impl FnOnce() -> TractResult<TVec<TValue>>,
         outputs: impl FnOnce(TVec<TValue>) -> TractResult<T>,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, GuardError> {
         let run = Run {
             plan: self,
             cancellation,
@@ -116,7 +116,7 @@ impl CheckedPlan {
             }),
             capacity: u64::try_from(self.memory.capacity()).unwrap_or(u64::MAX),
         };
-        let fault = match guarded(|| {
+        let error = match guarded(|| {
             run.reserve(self.live_bytes, "the graph")?;
             // A new state for each run, although a stored one would save 1.5 of 9.5 us. tract keeps
             // scratch memory per state and thread, and frees it only on the thread that drops the state.
@@ -133,22 +133,22 @@ impl CheckedPlan {
             outputs(computed)
         }) {
             Ok(outputs) => return Ok(outputs),
-            Err(fault) => fault,
+            Err(error) => error,
         };
         // An operator that refuses numbers of the request fails because of the request.
         let takes_numbers = |check: &NodeCheck| check.takes_numbers;
-        match fault {
-            Fault::Refused(reason) | Fault::Panicked(reason)
+        match error {
+            GuardError::Refused(reason) | GuardError::Panicked(reason)
                 if self.checks.get(run.node.get()).is_some_and(takes_numbers) =>
             {
                 let node = self.plan.model().node(run.node.get());
-                Err(Fault::Numbers(format!(
+                Err(GuardError::Numbers(format!(
                     "`{}` ({}) does not take these values: {reason}",
                     node.name,
                     node.op.name()
                 )))
             }
-            fault => Err(fault),
+            error => Err(error),
         }
     }
 }
@@ -187,8 +187,8 @@ impl NodeCheck {
             .iter()
             .any(|fact| fact.konst.is_none() && is_number(fact.datum_type));
         let is_sized = |output: &Outlet<TypedFact>| output.fact.shape.as_concrete().is_some();
-        let texts = |output: &Outlet<TypedFact>| output.fact.datum_type == DatumType::String;
-        let kind = if !node.outputs.iter().all(is_sized) || node.outputs.iter().any(texts) {
+        let is_string = |output: &Outlet<TypedFact>| output.fact.datum_type == DatumType::String;
+        let kind = if !node.outputs.iter().all(is_sized) || node.outputs.iter().any(is_string) {
             Kind::Size
         } else if !takes_numbers {
             Kind::Nothing
@@ -298,7 +298,7 @@ impl Run<'_> {
                 .unwrap_or_else(|| taken_volume(node, inputs));
             let size = output.fact.datum_type.size_of();
             let size = match output.fact.datum_type {
-                DatumType::String => size.saturating_add(longest_text(inputs)?),
+                DatumType::String => size.saturating_add(longest_string(inputs)?),
                 _ => size,
             };
             let size = u64::try_from(size).unwrap_or(u64::MAX);
@@ -392,15 +392,15 @@ fn taken_volume(node: &TypedNode, inputs: &[TValue]) -> u64 {
     volumes.fold(0, u64::saturating_add)
 }
 
-fn longest_text(inputs: &[TValue]) -> TractResult<usize> {
+fn longest_string(inputs: &[TValue]) -> TractResult<usize> {
     let mut longest = 0;
     for input in inputs
         .iter()
         .filter(|input| input.datum_type() == DatumType::String)
     {
-        let texts = input.try_as_plain_ram()?;
-        let texts = texts.as_slice::<String>()?.iter();
-        longest = texts.map(String::len).fold(longest, usize::max);
+        let strings = input.try_as_plain_ram()?;
+        let strings = strings.as_slice::<String>()?.iter();
+        longest = strings.map(String::len).fold(longest, usize::max);
     }
     Ok(longest)
 }

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_type_tract_knows_survives_the_way_there_and_back() {
+    fn every_type_of_tract_survives_a_round_trip() {
         let known = [
             DatumType::Bool,
             DatumType::U8,
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_and_empty_tensors_survive_too() {
+    fn scalars_and_empty_tensors_survive_a_round_trip() {
         for (dimensions, content) in [(vec![], [1, 0, 0, 0].as_slice()), (vec![0, 3], &[])] {
             let original = tensor(ElementType::Int32, &dimensions, content);
             let there = to_tract(&original, DatumType::I32).unwrap();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_odd_alignment_are_taken() {
+    fn unaligned_bytes_are_accepted() {
         let content: Vec<u8> = (0..17).collect();
         let shared = Bytes::from(content);
         let shape = Shape::new(vec![4]).unwrap();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_shares_the_memory_tract_computed_it_in() {
+    fn an_output_shares_the_memory_that_tract_computed_it_in() {
         let value = to_tract(&tensor(ElementType::Uint8, &[3], &[1, 2, 3]), DatumType::U8).unwrap();
         let address = value.as_bytes().as_ptr();
         let output = from_tract(value, ElementType::Uint8).unwrap();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn symbolic_sizes_come_out_as_int64() {
+    fn symbolic_sizes_are_converted_to_int64() {
         let value = tensor1(&[TDim::Val(7), TDim::Val(-2)]).into_tvalue();
         let output = from_tract(value, ElementType::Int64).unwrap();
         let expected: Vec<u8> = [7i64, -2].iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_survive_the_way_there_and_back() {
+    fn strings_survive_a_round_trip() {
         let words = ["", "K\u{f6}ln", "a\0b", " "].map(str::as_bytes);
         let words = Tensor::from_elements(words.into_iter()).unwrap();
         for dimensions in [[4, 1], [2, 2]] {
@@ -202,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_refused() {
+    fn bytes_that_are_not_utf8_are_refused() {
         let bytes = Tensor::from_elements([[0xff].as_slice()].into_iter()).unwrap();
         assert!(to_tract(&bytes, DatumType::String).is_err());
     }
 
     #[test]
-    fn an_output_of_another_type_than_declared_is_an_error() {
+    fn an_output_of_an_undeclared_type_is_an_error() {
         let value = to_tract(&tensor(ElementType::Uint8, &[1], &[1]), DatumType::U8).unwrap();
         assert!(from_tract(value, ElementType::Int8).is_err());
     }

@@ -25,12 +25,12 @@ pub(super) fn runtime(index: u32) -> Result<&'static dyn Runtime, String> {
         runtime.check()?;
         Ok(runtime)
     });
-    found.map_err(|fault| {
+    found.map_err(|error| {
         format!(
             "device `cuda:{index}` cannot be used: {}; it takes an NVIDIA driver, and the libraries that \
              `wisp backend install cuda` fetches: let LD_LIBRARY_PATH name their `lib` and CUDA_HOME \
              what is above it",
-            fault.into_reason()
+            error.into_reason()
         )
     })
 }

@@ -3,19 +3,19 @@
 //! tract reports most faults as errors, but it also indexes, unwraps and asserts. A model file or a
 //! request must not end more than itself.
 
-use crate::one_line::one_line;
 use crate::panic::panic_message;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tract_onnx::prelude::{TractError, TractResult};
+use wisp_tensor::sanitize::shorten;
 
-/// The length of a message: enough for an operator, a node and two shapes. tract's own
+/// The maximum length of a message: enough for an operator, a node and two shapes. tract's own
 /// messages can contain whole nodes.
 const MAX_REASON_CHARS: usize = 300;
 
 /// The failure of a call into tract. The messages are for the log.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Fault {
+pub(super) enum GuardError {
     /// tract returned an error.
     Refused(String),
     /// An element of an input has a value that the graph must not take, reported as a [`RefusedValue`].
@@ -51,45 +51,45 @@ impl RefusedValue {
     }
 }
 
-impl Fault {
+impl GuardError {
     /// Returns the message, with a panic marked as one.
     pub(super) fn into_reason(self) -> String {
         match self {
-            Fault::Refused(reason)
-            | Fault::Value(reason)
-            | Fault::Numbers(reason)
-            | Fault::NoMemory(reason) => reason,
-            Fault::Cancelled => Cancelled.to_string(),
-            Fault::Panicked(message) => format!("panic: {message}"),
+            GuardError::Refused(reason)
+            | GuardError::Value(reason)
+            | GuardError::Numbers(reason)
+            | GuardError::NoMemory(reason) => reason,
+            GuardError::Cancelled => Cancelled.to_string(),
+            GuardError::Panicked(message) => format!("panic: {message}"),
         }
     }
 }
 
-/// Calls `f` and turns its error or panic into a [`Fault`].
+/// Calls `f` and turns its error or panic into a [`GuardError`].
 ///
 /// Catching the unwinding is safe here: everything that `f` leaves half done is dropped with it, and
 /// computing does not change the model that it reads.
-pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, Fault> {
+pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, GuardError> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(fault(&error)),
-        Err(payload) => Err(Fault::Panicked(short(panic_message(&*payload)))),
+        Ok(Err(error)) => Err(classify(&error)),
+        Err(payload) => Err(GuardError::Panicked(short(panic_message(&*payload)))),
     }
 }
 
-fn fault(error: &TractError) -> Fault {
+fn classify(error: &TractError) -> GuardError {
     for link in error.chain() {
         if link.is::<RefusedValue>() {
-            return Fault::Value(reason(error));
+            return GuardError::Value(reason(error));
         }
         if link.is::<NoMemory>() {
-            return Fault::NoMemory(reason(error));
+            return GuardError::NoMemory(reason(error));
         }
         if link.is::<Cancelled>() {
-            return Fault::Cancelled;
+            return GuardError::Cancelled;
         }
     }
-    Fault::Refused(reason(error))
+    GuardError::Refused(reason(error))
 }
 
 fn reason(error: &TractError) -> String {
@@ -99,7 +99,7 @@ fn reason(error: &TractError) -> String {
 
 /// Returns `text` on one line of at most [`MAX_REASON_CHARS`].
 fn short(text: &str) -> String {
-    one_line(text, MAX_REASON_CHARS)
+    shorten(text, MAX_REASON_CHARS)
 }
 
 #[cfg(test)]
@@ -108,23 +108,26 @@ mod tests {
 
     #[test]
     fn a_panic_keeps_its_message() {
-        let fault = guarded::<()>(|| panic!("axis {} of 3", 7)).unwrap_err();
-        assert_eq!(fault, Fault::Panicked("axis 7 of 3".to_owned()));
-        assert_eq!(fault.into_reason(), "panic: axis 7 of 3");
+        let error = guarded::<()>(|| panic!("axis {} of 3", 7)).unwrap_err();
+        assert_eq!(error, GuardError::Panicked("axis 7 of 3".to_owned()));
+        assert_eq!(error.into_reason(), "panic: axis 7 of 3");
     }
 
     #[test]
     fn an_error_is_its_whole_chain_on_one_short_line() {
-        let fault = guarded::<()>(|| Err(TractError::msg("inner\nline").context("outer")));
-        assert_eq!(fault, Err(Fault::Refused("outer: inner line".to_owned())));
-        let fault = guarded::<()>(|| Err(TractError::msg("é".repeat(400)))).unwrap_err();
-        assert_eq!(fault.into_reason().chars().count(), MAX_REASON_CHARS + 1);
+        let error = guarded::<()>(|| Err(TractError::msg("inner\nline").context("outer")));
+        assert_eq!(
+            error,
+            Err(GuardError::Refused("outer: inner line".to_owned()))
+        );
+        let error = guarded::<()>(|| Err(TractError::msg("é".repeat(400)))).unwrap_err();
+        assert_eq!(error.into_reason().chars().count(), MAX_REASON_CHARS);
     }
 
     #[test]
-    fn a_refused_value_is_known_in_whatever_context() {
+    fn a_refused_value_is_recognized_in_any_context() {
         let error = TractError::new(RefusedValue::new("no text")).context("outer");
-        let fault = guarded::<()>(|| Err(error));
-        assert_eq!(fault, Err(Fault::Value("outer: no text".to_owned())));
+        let guarded = guarded::<()>(|| Err(error));
+        assert_eq!(guarded, Err(GuardError::Value("outer: no text".to_owned())));
     }
 }

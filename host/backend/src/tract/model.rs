@@ -4,11 +4,11 @@
 //! that cannot be served is refused here, with the operator, input or file at fault in the error.
 
 use super::convert::element_type;
-use super::guard::{Fault, guarded};
-use super::known_faults;
-use super::known_size::check_known_sizes;
+use super::guard::{GuardError, guarded};
+use super::initializer::check_initializers;
 use super::operators::{check_inputs, framework, unknown_operators};
-use super::stored_tensor::check_stored;
+use super::size_limits::check_size_limits;
+use super::unsupported_ops;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -63,48 +63,51 @@ enum ValueNotes {
 
 impl SymbolicModel {
     /// Types the model in `proto`, whose external data is in `folder`.
-    pub(super) fn load(proto: &ModelProto, folder: Option<&Path>) -> Result<SymbolicModel, Fault> {
+    pub(super) fn load(
+        proto: &ModelProto,
+        folder: Option<&Path>,
+    ) -> Result<SymbolicModel, GuardError> {
         let graph = (proto.graph.as_ref())
-            .ok_or_else(|| Fault::Refused("the file holds no graph".to_owned()))?;
-        check_inputs(graph).map_err(Fault::Refused)?;
-        check_stored(graph, folder).map_err(Fault::Refused)?;
+            .ok_or_else(|| GuardError::Refused("the file holds no graph".to_owned()))?;
+        check_inputs(graph).map_err(GuardError::Refused)?;
+        check_initializers(graph, folder).map_err(GuardError::Refused)?;
         // tract needs a UTF-8 path; it reads no external data from another folder.
         let folder = folder.and_then(Path::to_str);
         let mut onnx = framework();
         // Not memory-mapped, as is tract's default: a file that is truncated would then end the process.
         onnx.provider = Arc::new(FopenDataResolver);
-        known_faults::check(&onnx, graph).map_err(Fault::Refused)?;
-        let mut first_fault = None;
+        unsupported_ops::check(&onnx, graph).map_err(GuardError::Refused)?;
+        let mut first_error = None;
         for (notes, unnamed) in attempts(graph) {
             let attempt = guarded(|| {
                 let onnx = onnx
                     .clone()
                     .with_ignore_value_info(notes == ValueNotes::Ignored);
                 let mut model = parse(&onnx, proto, folder, unnamed)?;
-                check_known_sizes(&mut model)?;
+                check_size_limits(&mut model)?;
                 // Read before tract changes the model: an input takes the name of a removed node.
                 let inputs = input_names(&model)?;
                 let outputs: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
                 SymbolicModel::describe(model.into_typed()?.into_decluttered()?, &inputs, &outputs)
             });
-            let fault = match attempt {
+            let error = match attempt {
                 Ok(model) => return Ok(model),
-                Err(fault) => fault,
+                Err(error) => error,
             };
             let unknown = unknown_operators(&onnx, graph);
             if !unknown.is_empty() {
                 let unknown = unknown.into_iter().collect::<Vec<_>>().join(", ");
-                return Err(Fault::Refused(format!(
+                return Err(GuardError::Refused(format!(
                     "operators not implemented: {unknown}"
                 )));
             }
-            first_fault.get_or_insert(fault);
+            first_error.get_or_insert(error);
         }
-        Err(first_fault.unwrap_or(Fault::Refused(String::new())))
+        Err(first_error.unwrap_or(GuardError::Refused(String::new())))
     }
 
     /// Types the model of an NNEF archive, whose nodes have the names of the tensors in the archive.
-    pub(super) fn of_nnef(model: TypedModel) -> Result<SymbolicModel, Fault> {
+    pub(super) fn of_nnef(model: TypedModel) -> Result<SymbolicModel, GuardError> {
         guarded(|| {
             let name = |node: usize| model.node(node).name.clone();
             let inputs = model.input_outlets()?.iter();

@@ -5,10 +5,11 @@
 //! deeply that parsing exhausts the stack, and a tensor must not claim more elements than it has bytes
 //! for. Archives inside the archive are not read.
 
-use super::guard::{Fault, guarded};
+use super::guard::{GuardError, guarded};
 use crate::bounded_file::open_regular;
+use crate::model_source::ModelSource;
 use flate2::read::GzDecoder;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 use tract_nnef::internal::{
@@ -28,17 +29,17 @@ const MAX_NESTING: usize = 64;
 /// eight sizes start at byte 12.
 const HEADER_BYTES: usize = 128;
 
-/// Loads the model in the archive at `path`.
-pub(super) fn load(path: &Path) -> Result<TypedModel, Fault> {
+/// Loads the model in an archive.
+pub(super) fn load(source: ModelSource<'_>) -> Result<TypedModel, GuardError> {
     guarded(|| {
-        let (mut file, _) = open_regular(path)?;
-        let mut start = [0; 2];
-        let is_compressed = file.read_exact(&mut start).is_ok() && start == [0x1f, 0x8b];
-        file.rewind()?;
-        let file = BufReader::new(file);
-        let content: Box<dyn Read> = match is_compressed {
-            true => Box::new(GzDecoder::new(file)),
-            false => Box::new(file),
+        let mut archive: Box<dyn BufRead + '_> = match source {
+            ModelSource::Path(path) => Box::new(BufReader::new(open_regular(path)?.0)),
+            ModelSource::Bytes { content, .. } => Box::new(content),
+        };
+        let is_compressed = archive.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+        let content: Box<dyn Read + '_> = match is_compressed {
+            true => Box::new(GzDecoder::new(archive)),
+            false => Box::new(archive),
         };
         let mut nnef = Nnef::default().with_tract_resource();
         nnef.resource_loaders = vec![

@@ -13,7 +13,7 @@ use tract_onnx::prelude::DatumType;
 pub(super) fn framework() -> Onnx {
     let mut onnx = tract_onnx::onnx();
     super::ml::register(&mut onnx);
-    super::extreme::register(&mut onnx);
+    super::reduce_min_max::register(&mut onnx);
     onnx
 }
 

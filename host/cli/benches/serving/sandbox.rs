@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, Graph, LoadOptions};
+use wisp_backend::{Backend, Graph, LoadOptions, ModelSource};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
+use wisp_sandbox::compute::{Compute, ComputeError, Computed, Computing, Graphs};
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::handler::{Handler, HandlerCall};
 use wisp_sandbox::limits::Limits;
-use wisp_sandbox::nn::{Compute, ComputeError, Computed, Computing, Graphs};
 use wisp_tensor::{ElementType, NamedTensor, Shape, Signature, Tensor};
 
 /// The number of measured calls of each kind.
@@ -68,7 +68,7 @@ pub(crate) fn measure(repository: &Path) -> Result<()> {
     let wasm = std::fs::read(repository.join("wine/1/handler.wasm"))?;
     let component = CheckedComponent::load(&engine, &store, &wasm)?;
     let graph = Tract::new().load(
-        &repository.join("wine/1/model.onnx"),
+        ModelSource::Path(&repository.join("wine/1/model.onnx")),
         &LoadOptions::default(),
     )?;
     let inputs = [features("features")?];

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 use wisp_backend::measure::varied_inputs;
-use wisp_backend::{Backend, LoadOptions};
+use wisp_backend::{Backend, LoadOptions, ModelSource};
 
 /// The cost of loading a graph and of computing it once.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ pub(super) fn measure_here(
 ) -> anyhow::Result<ExitCode> {
     let before = resident_bytes();
     let started = Instant::now();
-    let graph = backend.load(path, options)?;
+    let graph = backend.load(ModelSource::Path(path), options)?;
     let load_microseconds = started.elapsed().as_secs_f64() * 1e6;
     graph.compute(&varied_inputs(&*graph, 1)?)?;
     let memory_bytes = before

@@ -6,7 +6,7 @@
 use anyhow::{Context, bail};
 use wasmparser::{Parser, Payload};
 use wisp_sandbox::component::{
-    ComponentError, ComponentOutline, MAX_COMPONENT_BYTES, MODEL_INTERFACE,
+    ComponentError, ComponentSummary, MAX_COMPONENT_BYTES, MODEL_INTERFACE,
 };
 use wit_component::ComponentEncoder;
 
@@ -48,7 +48,7 @@ fn check(component: &[u8]) -> anyhow::Result<()> {
     if component.len() > MAX_COMPONENT_BYTES {
         return Err(ComponentError::TooLarge.into());
     }
-    let outline = ComponentOutline::read(component)?;
+    let outline = ComponentSummary::read(component)?;
     if let Some(import) = outline.forbidden_import() {
         let import = import.to_owned();
         return Err(ComponentError::ForbiddenImport { import }.into());

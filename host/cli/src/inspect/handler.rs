@@ -13,8 +13,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use wisp_sandbox::component::CheckedComponent;
+use wisp_sandbox::compute::Graphs;
 use wisp_sandbox::handler::{Handler, HandlerSignature};
-use wisp_sandbox::nn::Graphs;
 use wisp_serving::registry::loader::Loader;
 use wisp_tensor::{Signature, TensorSpec};
 

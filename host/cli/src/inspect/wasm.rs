@@ -10,7 +10,7 @@ use wasmparser::{
     CustomSectionReader, Encoding, GlobalSectionReader, KnownCustom, Operator, Parser, Payload,
     ValType,
 };
-use wisp_sandbox::component::{ComponentOutline, GRANTED_IMPORTS, MODEL_INTERFACE};
+use wisp_sandbox::component::{ComponentSummary, GRANTED_IMPORTS, MODEL_INTERFACE};
 
 /// The outline of a component: its imports, exports and core modules.
 #[derive(Debug, Serialize)]
@@ -120,7 +120,7 @@ pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
         let module = modules.pop().context("the file is cut off")?;
         return Ok(Content::CoreModule(module));
     }
-    let outline = ComponentOutline::read(wasm)?;
+    let outline = ComponentSummary::read(wasm)?;
     let import = |name: String| Import {
         granted: GRANTED_IMPORTS.contains(&&*name),
         name,

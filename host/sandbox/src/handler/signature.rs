@@ -4,7 +4,6 @@
 //! and every check of a request, so declarations that no request could ever satisfy are refused here, by
 //! name.
 
-use super::HandlerSignature;
 use super::wire::Datatype;
 use crate::text::{MAX_NAME_BYTES, shown};
 use std::collections::HashSet;
@@ -20,16 +19,26 @@ const MAX_TENSORS: usize = 1024;
 /// The maximum number of graphs that a handler may load.
 const MAX_GRAPHS: usize = 16;
 
-/// The error in a signature and the part that it concerns. Names are shortened.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the signature's {subject} {problem}")]
-pub(super) struct SignatureError {
-    subject: String,
-    problem: Problem,
+/// The inputs, outputs and graphs that a handler declares.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HandlerSignature {
+    /// The inputs and outputs for clients; shapes as on the wire, batch axis included.
+    pub model: wisp_tensor::Signature,
+    /// The graphs that the handler loads, by name, with the signatures it expects.
+    pub graphs: Vec<(String, wisp_tensor::Signature)>,
 }
 
+/// The error in a signature and the part that it concerns. Names are shortened.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum Problem {
+#[error("the signature's {subject} {error}")]
+pub(super) struct SignatureError {
+    subject: String,
+    error: DeclarationError,
+}
+
+/// The error in the declaration of a tensor or graph.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum DeclarationError {
     #[error("are {count}, the limit is {limit}")]
     TooMany { count: usize, limit: usize },
     #[error("is declared twice")]
@@ -88,11 +97,11 @@ impl TryFrom<Signature> for HandlerSignature {
         let mut names = HashSet::new();
         for graph in &graphs {
             check_name(&graph.name, &mut names)
-                .map_err(|problem| problem.of(format!("graph `{}`", shown(&graph.name))))?;
+                .map_err(|error| error.of(format!("graph `{}`", shown(&graph.name))))?;
         }
         if graphs.len() > MAX_GRAPHS {
             let (count, limit) = (graphs.len(), MAX_GRAPHS);
-            return Err(Problem::TooMany { count, limit }.of("graphs"));
+            return Err(DeclarationError::TooMany { count, limit }.of("graphs"));
         }
         let graphs = graphs.into_iter().map(|graph| {
             let signature = tensors(graph.inputs, graph.outputs, Some(&graph.name))?;
@@ -117,21 +126,21 @@ fn tensors(
     })
 }
 
-fn check_name<'a>(name: &'a str, others: &mut HashSet<&'a str>) -> Result<(), Problem> {
+fn check_name<'a>(name: &'a str, others: &mut HashSet<&'a str>) -> Result<(), DeclarationError> {
     if name.len() > MAX_NAME_BYTES {
-        return Err(Problem::LongName { bytes: name.len() });
+        return Err(DeclarationError::LongName { bytes: name.len() });
     }
     if !others.insert(name) {
-        return Err(Problem::Duplicate);
+        return Err(DeclarationError::Duplicate);
     }
     Ok(())
 }
 
-impl Problem {
+impl DeclarationError {
     fn of(self, subject: impl Into<String>) -> SignatureError {
         SignatureError {
             subject: subject.into(),
-            problem: self,
+            error: self,
         }
     }
 }
@@ -141,11 +150,11 @@ impl Place<'_> {
         if specs.len() > MAX_TENSORS {
             let (count, limit) = (specs.len(), MAX_TENSORS);
             let subject = format!("{}s{}", self.kind, self.of_graph());
-            return Err(Problem::TooMany { count, limit }.of(subject));
+            return Err(DeclarationError::TooMany { count, limit }.of(subject));
         }
         let mut names = HashSet::new();
         for spec in &specs {
-            check_name(&spec.name, &mut names).map_err(|problem| self.error(spec, problem))?;
+            check_name(&spec.name, &mut names).map_err(|error| self.at(spec, error))?;
         }
         specs.into_iter().map(|spec| self.check(spec)).collect()
     }
@@ -153,11 +162,11 @@ impl Place<'_> {
     fn check(&self, spec: Spec) -> Result<TensorSpec, SignatureError> {
         let rank = spec.shape.len();
         if rank > MAX_RANK {
-            return Err(self.error(&spec, Problem::Rank { rank }));
+            return Err(self.at(&spec, DeclarationError::Rank { rank }));
         }
         let dimension = |&size: &i64| {
             let dimension = Dimension::from_wire(size);
-            dimension.ok_or_else(|| self.error(&spec, Problem::Dimension { size }))
+            dimension.ok_or_else(|| self.at(&spec, DeclarationError::Dimension { size }))
         };
         Ok(TensorSpec {
             shape: spec.shape.iter().map(dimension).collect::<Result<_, _>>()?,
@@ -167,9 +176,9 @@ impl Place<'_> {
         })
     }
 
-    fn error(&self, spec: &Spec, problem: Problem) -> SignatureError {
+    fn at(&self, spec: &Spec, error: DeclarationError) -> SignatureError {
         let (kind, name) = (self.kind, shown(&spec.name));
-        problem.of(format!("{kind} `{name}`{}", self.of_graph()))
+        error.of(format!("{kind} `{name}`{}", self.of_graph()))
     }
 
     fn of_graph(&self) -> String {
@@ -225,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_or_graph_declared_twice_is_named() {
+    fn a_tensor_or_graph_that_is_declared_twice_is_named() {
         let twice = || vec![spec("x", &[1]), spec("x", &[2])];
         assert_eq!(
             refusal(twice(), vec![]),
@@ -275,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn more_tensors_or_graphs_than_anybody_needs_are_counted() {
+    fn too_many_tensors_or_graphs_are_refused_with_their_count() {
         let many = (0..1025).map(|i| spec(&i.to_string(), &[])).collect();
         assert_eq!(
             refusal(many, vec![]),

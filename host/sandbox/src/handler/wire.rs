@@ -3,7 +3,7 @@
 //! A request is borrowed and copied once, into the guest's memory; a response is copied once, out of it,
 //! and then checked.
 
-use crate::handler::HandlerCall;
+use super::call::HandlerCall;
 use crate::text::{MAX_NAME_BYTES, shown};
 use bytes::Bytes;
 use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc};

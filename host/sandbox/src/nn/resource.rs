@@ -2,8 +2,8 @@
 //!
 //! Every function here operates on [`InstanceState`] alone, so both linkers share them.
 
-use super::interface::{ErrorCode, TensorType};
-use super::{Compute, ComputeError};
+use super::types::{ErrorCode, TensorType};
+use crate::compute::{Compute, ComputeError};
 use crate::instance::InstanceState;
 use crate::limits::LimitError;
 use crate::text::bounded;
@@ -146,7 +146,7 @@ impl InstanceState {
             Ok(shape) => shape,
             Err(error) => return Ok(Err(error)),
         };
-        Ok(match self.ledger.charge(length)? {
+        Ok(match self.tensor_budget.charge(length)? {
             Some(reservation) => Ok(AdmittedTensor {
                 element_type,
                 shape,
@@ -196,7 +196,7 @@ impl InstanceState {
     fn take_tensor(&mut self, handle: Resource<NnTensor>) -> wasmtime::Result<NnTensor> {
         let tensor = self.table.delete(handle)?;
         if let Ok(content) = &tensor.content {
-            self.ledger.release(content.content().len());
+            self.tensor_budget.release(content.content().len());
         }
         Ok(tensor)
     }
@@ -285,10 +285,10 @@ impl InstanceState {
     ) -> wasmtime::Result<Result<Vec<NamedResource>, Resource<NnError>>> {
         let outputs = match computed {
             Ok(Ok(outputs)) => outputs,
-            Ok(Err(fault)) => {
-                let error = NnError::from(&fault);
-                if !matches!(fault, ComputeError::Inputs(_)) {
-                    self.compute_fault = Some(fault);
+            Ok(Err(cause)) => {
+                let error = NnError::from(&cause);
+                if !matches!(cause, ComputeError::Inputs(_)) {
+                    self.compute_error = Some(cause);
                 }
                 return self.fail_compute(error);
             }
@@ -302,7 +302,7 @@ impl InstanceState {
                     format!("output `{name}` has a type that wasi:nn lacks"),
                 ));
             };
-            let Some(reservation) = self.ledger.charge(tensor.content().len())? else {
+            let Some(reservation) = self.tensor_budget.charge(tensor.content().len())? else {
                 return self.fail_compute(NnError::new(
                     ErrorCode::TooLarge,
                     "the outputs are too large for this request",
@@ -354,20 +354,15 @@ impl From<&ComputeError> for NnError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Engine, EngineOptions};
-    use crate::instance::inline_store;
     use crate::limits::Limits;
     use anyhow::Context;
     use std::time::{Duration, Instant};
-    use wasmtime::Store;
+    use wisp_tensor::MemoryBudget;
 
-    fn store(limits: &Limits) -> anyhow::Result<Store<InstanceState>> {
-        let engine = Engine::start(&EngineOptions {
-            instances: 1,
-            ..EngineOptions::default()
-        })?;
+    fn state(limits: &Limits) -> InstanceState {
+        let budget = Arc::new(MemoryBudget::new(usize::MAX));
         let deadline = Instant::now() + Duration::from_secs(60);
-        Ok(inline_store(&engine, limits, Arc::default(), deadline))
+        InstanceState::new(limits, &budget, Arc::default(), deadline)
     }
 
     /// Creates a handle to a small resource.
@@ -380,11 +375,10 @@ mod tests {
     #[test]
     fn one_resource_more_than_the_limit_is_refused_and_dropping_one_makes_room()
     -> anyhow::Result<()> {
-        let mut store = store(&Limits {
+        let state = &mut state(&Limits {
             handles: 3,
             ..Limits::default()
-        })?;
-        let state = store.data_mut();
+        });
         let (first, _second, _third) = (hold(state)?, hold(state)?, hold(state)?);
         let refusal = hold(state).err().context("a fourth was accepted")?;
         assert_eq!(refusal, LimitError::Handles { limit: 3 });
@@ -395,8 +389,7 @@ mod tests {
 
     #[test]
     fn a_tensor_of_too_many_axes_keeps_as_few_of_them_as_a_valid_one() -> anyhow::Result<()> {
-        let mut store = store(&Limits::default())?;
-        let state = store.data_mut();
+        let state = &mut state(&Limits::default());
         let wide = vec![1; 1 << 20];
         let refusal = state.admit_tensor(&wide, ElementType::Fp32, 4).unwrap();
         let refusal = refusal.err().context("a million axes were accepted")?;

@@ -5,6 +5,7 @@
 //! rest is kept. A decision also holds after a restart: it is measured again only if the graph, its
 //! settings or the backends have changed.
 
+use crate::per_row_graph::load_graph;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::Write;
@@ -12,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::{open_regular, read_regular_text};
-use wisp_backend::measure::{REFERENCE, compute, in_turns, largest_difference, varied_inputs};
+use wisp_backend::measure::{REFERENCE, compute, in_turns, varied_inputs};
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions};
 use wisp_tensor::NamedTensor;
+use wisp_tensor::difference::largest_difference;
 
 /// The total time for timing the backends.
 const BUDGET: Duration = Duration::from_millis(500);
@@ -99,9 +101,7 @@ impl DecisionStore {
             && let Some(backend) = candidates.iter().find(|b| b.name() == decision.backend)
         {
             return Ok(Decided {
-                graph: backend
-                    .load(path, options)
-                    .map_err(DecisionError::Backend)?,
+                graph: load_graph(&***backend, path, options).map_err(DecisionError::Backend)?,
                 backend: Arc::clone(backend),
                 decision,
             });
@@ -208,7 +208,7 @@ fn measure(
     let Some((backend, graph)) = kept.and_then(|kept| Some((kept.backend, kept.graph.as_ref()?)))
     else {
         return Err(first_error.unwrap_or(BackendError::Unavailable {
-            engine: "auto",
+            backend: "auto",
             reason: "there is no engine to choose from".to_owned(),
         }));
     };
@@ -228,7 +228,7 @@ fn load<'a>(
     options: &LoadOptions,
 ) -> (Tried<'a>, Option<BackendError>) {
     let started = Instant::now();
-    let loaded = backend.load(path, options);
+    let loaded = load_graph(&**backend, path, options);
     let took = u64::try_from(started.elapsed().as_micros()).ok();
     let (graph, error) = match loaded {
         Ok(graph) => (Some(graph), None),

@@ -1,5 +1,6 @@
 //! Loads the file of a graph with the backend that the model or the server chose.
 
+use crate::per_row_graph::load_graph;
 use crate::registry::decision::{Decision, DecisionError, DecisionStore};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::load_error::LoadError;
@@ -65,7 +66,7 @@ impl GraphLoader {
                 let backend = self.backends.find(backend).map_err(failed)?;
                 check(&**backend)?;
                 Ok(LoadedGraph {
-                    graph: backend.load(path, &options).map_err(failed)?,
+                    graph: load_graph(&**backend, path, &options).map_err(failed)?,
                     backend: backend.name(),
                     decision: None,
                 })

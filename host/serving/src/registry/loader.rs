@@ -14,21 +14,21 @@ use crate::registry::model_file::{ModelFile, ModelFileError};
 use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, SelectedVersions, VersionFiles};
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::version::ModelVersion;
+use crate::worker_pool::{WorkerOptions, Workers};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::read_regular;
-use wisp_backend::worker::{WorkerOptions, Workers};
 use wisp_backend::{Format, Graph};
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::{CheckedComponent, MAX_COMPONENT_BYTES};
+use wisp_sandbox::compute::{Compute, Graphs};
 use wisp_sandbox::engine::Engine;
 use wisp_sandbox::handler::Handler;
 use wisp_sandbox::limits::Limits;
-use wisp_sandbox::nn::{Compute, Graphs};
 use wisp_tensor::{Dimension, Signature};
 
 /// The maximum number of rows per request if batches are possible and the model file sets no maximum.

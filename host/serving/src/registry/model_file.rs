@@ -124,7 +124,7 @@ pub struct HandlerSection {
 pub struct LimitsSection {
     pub memory_bytes: Option<usize>,
     pub table_elements: Option<usize>,
-    pub host_bytes: Option<usize>,
+    pub tensor_bytes: Option<usize>,
     pub transfer_bytes: Option<usize>,
     pub handles: Option<usize>,
     pub guest_time_milliseconds: Option<u64>,
@@ -198,7 +198,7 @@ impl ModelFile {
         let LimitsSection {
             memory_bytes,
             table_elements,
-            host_bytes,
+            tensor_bytes,
             transfer_bytes,
             handles,
             guest_time_milliseconds,
@@ -216,7 +216,7 @@ impl ModelFile {
         Ok(Limits {
             memory_bytes: size("memory_bytes", memory_bytes, defaults.memory_bytes)?,
             table_elements: size("table_elements", table_elements, defaults.table_elements)?,
-            host_bytes: size("host_bytes", host_bytes, defaults.host_bytes)?,
+            tensor_bytes: size("tensor_bytes", tensor_bytes, defaults.tensor_bytes)?,
             transfer_bytes: size("transfer_bytes", transfer_bytes, defaults.transfer_bytes)?,
             handles: size("handles", handles, defaults.handles)?,
             guest_time,
@@ -386,7 +386,7 @@ mod tests {
         for key in [
             "memory_bytes",
             "table_elements",
-            "host_bytes",
+            "tensor_bytes",
             "transfer_bytes",
             "handles",
             "guest_time_milliseconds",

@@ -10,9 +10,8 @@ use crate::registry::loader::Loader;
 use crate::registry::model_file::BackendChoice;
 use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use tempfile::TempDir;
-use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions};
+use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions, ModelSource};
 use wisp_protocol::call::Selection;
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
@@ -35,11 +34,18 @@ impl Backend for Words {
         "0".to_owned()
     }
 
-    fn load(&self, path: &Path, _: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
+    fn load(
+        &self,
+        source: ModelSource<'_>,
+        _: &LoadOptions,
+    ) -> Result<Arc<dyn Graph>, BackendError> {
+        let ModelSource::Path(path) = source else {
+            unreachable!("the loader loads files");
+        };
         match std::fs::read_to_string(path).map_err(BackendError::Read)? {
             word if word.starts_with("graph") => Ok(Arc::new(Nothing(Signature::default()))),
             _ => Err(BackendError::Load {
-                engine: "words",
+                backend: "words",
                 reason: "no graph".to_owned(),
             }),
         }

@@ -56,7 +56,7 @@ const GUARDED: [&str; 7] = [
 ];
 
 #[test]
-fn a_division_by_what_a_request_brings_is_guarded_and_keeps_its_name() {
+fn a_division_by_a_request_value_is_guarded_and_keeps_its_name() {
     for kind in [DataType::Int32, DataType::Int64] {
         let inputs = [("x", kind), ("d", kind)];
         let mut guarded = model(13, &inputs, vec![operator("Div", &["x", "d"], "y")]);
@@ -171,7 +171,7 @@ fn types_follow_from_operators_and_from_graphs_around() {
 }
 
 #[test]
-fn where_types_are_not_told_the_guard_takes_that_of_the_divisor() {
+fn an_undeclared_type_is_taken_from_the_divisor() {
     let function = FunctionProto {
         name: Some("halve".to_owned()),
         input: vec!["x".to_owned(), "d".to_owned()],

@@ -99,7 +99,7 @@ fn a_tree_leads_each_row_to_its_leaf() {
 }
 
 #[test]
-fn what_is_no_tree_is_refused_with_operator_and_attribute() {
+fn an_invalid_tree_is_refused_with_operator_and_attribute() {
     let cases = [
         (ints("nodes_truenodeids", &[1, 0, 0, 0, 0]), "loops"),
         (ints("nodes_truenodeids", &[1, 1, 0, 0, 0]), "loops"),
@@ -202,7 +202,7 @@ fn a_tree_may_be_deeper_than_a_stack() {
 }
 
 #[test]
-fn attributes_that_do_not_fit_are_refused_with_operator_and_attribute() {
+fn invalid_attributes_are_refused_with_operator_and_attribute() {
     let linear = |more: Vec<AttributeProto>| {
         [vec![floats("coefficients", &[1.0, 2.0, 3.0, 4.0])], more].concat()
     };
@@ -336,7 +336,7 @@ fn damaged_operators_never_panic() {
             let mut damaged = bytes.clone();
             let bit = usize::try_from(random >> 16).unwrap() % (bytes.len() * 8);
             damaged[bit / 8] ^= 1 << (bit % 8);
-            match Tract::new().load_bytes(&damaged) {
+            match load_bytes(&damaged) {
                 Ok(graph) => {
                     loaded += 1;
                     graph.compute(&graph.sample_inputs().unwrap()).unwrap();
@@ -377,7 +377,7 @@ fn categories() -> OnnxFile {
 }
 
 #[test]
-fn strings_are_encoded_and_come_out_again() {
+fn strings_are_encoded_and_decoded_again() {
     let graph = load_file(categories()).unwrap();
     assert_eq!(shapes(&graph.signature().inputs), ["words BYTES [-1, 2]"]);
     assert_eq!(shapes(&graph.signature().outputs), ["y FP32 [-1, 2, 2]"]);
@@ -407,7 +407,7 @@ fn strings_are_encoded_and_come_out_again() {
 }
 
 #[test]
-fn values_that_a_model_refuses_are_the_inputs_fault() {
+fn values_that_a_model_refuses_are_input_errors() {
     let graph = load_file(categories()).unwrap();
     for (word, expected) in [(b"b".as_slice(), "no category"), (&[0xff], "UTF-8")] {
         match graph.compute(&[words("words", &[1, 2], &[b"a", word])]) {

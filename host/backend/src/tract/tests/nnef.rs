@@ -4,7 +4,7 @@ use super::onnx_file::{Axis, perceptron};
 use super::{SIZES, expected, fp32, rows, shapes, values};
 use crate::tract::Tract;
 use crate::tract::model::SymbolicModel;
-use crate::{Backend, BackendError, LoadOptions};
+use crate::{Backend, BackendError, Format, LoadOptions, ModelSource};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
@@ -35,12 +35,12 @@ fn written(name: &str, content: &[u8]) -> anyhow::Result<(tempfile::TempDir, Pat
 }
 
 #[test]
-fn an_archive_computes_what_its_onnx_file_does() -> anyhow::Result<()> {
+fn an_archive_computes_the_same_as_its_onnx_file() -> anyhow::Result<()> {
     let archive = archive()?;
     let packed = compressed(&archive)?;
     for (name, content) in [("m.nnef.tar", &archive), ("m.nnef.tgz", &packed)] {
         let (_directory, path) = written(name, content)?;
-        let graph = Tract::new().load(&path, &LoadOptions::default())?;
+        let graph = Tract::new().load(ModelSource::Path(&path), &LoadOptions::default())?;
         assert_eq!(shapes(&graph.signature().inputs), ["x FP32 [-1, 13]"]);
         assert_eq!(shapes(&graph.signature().outputs), ["y FP32 [-1, 3]"]);
         for count in [1u32, 3] {
@@ -48,6 +48,22 @@ fn an_archive_computes_what_its_onnx_file_does() -> anyhow::Result<()> {
             let outputs = graph.compute(&[fp32("x", &[count, 13], &rows)])?;
             assert_eq!(values(&outputs[0].tensor), expected(&rows));
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_archive_in_memory_is_loaded_like_its_file() -> anyhow::Result<()> {
+    let archive = archive()?;
+    for content in [&archive, &compressed(&archive)?] {
+        let source = ModelSource::Bytes {
+            format: Format::Nnef,
+            content,
+        };
+        let graph = Tract::new().load(source, &LoadOptions::default())?;
+        let rows = rows(2);
+        let outputs = graph.compute(&[fp32("x", &[2, 13], &rows)])?;
+        assert_eq!(values(&outputs[0].tensor), expected(&rows));
     }
     Ok(())
 }
@@ -92,7 +108,7 @@ fn archives_that_would_exhaust_the_machine_are_refused() -> anyhow::Result<()> {
             ("m.nnef.tgz", compressed(&content)?),
         ] {
             let (_directory, path) = written(name, &content)?;
-            match Tract::new().load(&path, &LoadOptions::default()) {
+            match Tract::new().load(ModelSource::Path(&path), &LoadOptions::default()) {
                 Err(BackendError::Load { reason: found, .. }) => {
                     assert!(found.contains(reason), "{name}: {found}");
                 }

@@ -12,7 +12,7 @@ use tract_onnx::pb::{StringStringEntryProto, TensorProto};
 pub(super) fn refusal(result: Result<Arc<dyn Graph>, BackendError>) -> String {
     match result {
         Err(BackendError::Load {
-            engine: "tract",
+            backend: "tract",
             reason,
         }) => reason,
         other => panic!("expected a refusal to load, got {other:?}"),
@@ -20,7 +20,7 @@ pub(super) fn refusal(result: Result<Arc<dyn Graph>, BackendError>) -> String {
 }
 
 #[test]
-fn operators_tract_does_not_have_are_named() {
+fn unsupported_operators_are_named() {
     let mut file = OnnxFile::default()
         .input("x", DataType::Float, &[Axis::Unnamed, Axis::Size(2)])
         .node("DictVectorizer", &["x"], &["scaled"])
@@ -34,7 +34,7 @@ fn operators_tract_does_not_have_are_named() {
 }
 
 #[test]
-fn inputs_of_types_tract_does_not_have_are_named() {
+fn inputs_of_unsupported_types_are_named() {
     let file = OnnxFile::default()
         .input("x", DataType::Bfloat16, &[Axis::Unnamed])
         .node("Identity", &["x"], &["y"])
@@ -66,11 +66,11 @@ fn a_graph_that_loops_or_lacks_a_value_is_refused() {
         .output("nowhere");
     refusal(load_file(lacking_output));
     refusal(load_file(OnnxFile::default()));
-    refusal(Tract::new().load_bytes(&[]));
+    refusal(load_bytes(&[]));
 }
 
 #[test]
-fn sizes_that_cannot_be_real_are_refused_when_loaded() {
+fn impossible_sizes_are_refused_at_load() {
     let huge = OnnxFile::default()
         .input(
             "x",
@@ -86,7 +86,7 @@ fn sizes_that_cannot_be_real_are_refused_when_loaded() {
 fn a_truncated_file_is_refused() {
     let bytes = encode(perceptron(Axis::Unnamed, &[4, 8, 2]));
     for length in (0..bytes.len()).step_by(7) {
-        refusal(Tract::new().load_bytes(&bytes[..length]));
+        refusal(load_bytes(&bytes[..length]));
     }
 }
 
@@ -103,7 +103,7 @@ fn flipped_bits_never_panic() {
         let mut damaged = bytes.clone();
         let bit = usize::try_from(random >> 16).unwrap() % (bytes.len() * 8);
         damaged[bit / 8] ^= 1 << (bit % 8);
-        match Tract::new().load_bytes(&damaged) {
+        match load_bytes(&damaged) {
             Ok(graph) => {
                 loaded += 1;
                 let inputs = graph.sample_inputs().unwrap();
@@ -120,7 +120,7 @@ fn flipped_bits_never_panic() {
 #[test]
 fn a_missing_file_or_a_folder_cannot_be_read() {
     for path in ["/nonexistent/model.onnx", "/"] {
-        let result = Tract::new().load(Path::new(path), &LoadOptions::default());
+        let result = Tract::new().load(ModelSource::Path(Path::new(path)), &LoadOptions::default());
         assert!(matches!(result, Err(BackendError::Read(_))), "{path}");
     }
 }
@@ -151,7 +151,7 @@ fn weights_beside_the_file_are_read() -> anyhow::Result<()> {
     let model = folder.path().join("model.onnx");
     std::fs::write(&model, encode(with_external_weight("weights.bin")))?;
     std::fs::write(folder.path().join("weights.bin"), 2.5f32.to_le_bytes())?;
-    let graph = Tract::new().load(&model, &LoadOptions::default())?;
+    let graph = Tract::new().load(ModelSource::Path(&model), &LoadOptions::default())?;
     let outputs = graph.compute(&[fp32("x", &[2], &[1.0, 2.0])])?;
     assert_eq!(values(&outputs[0].tensor), [3.5, 4.5]);
     Ok(())
@@ -178,7 +178,7 @@ fn weights_outside_the_folder_are_refused_and_no_path_of_this_machine_is_named()
         absolute,
     ] {
         std::fs::write(&model, encode(with_external_weight(location)))?;
-        let reason = refusal(Tract::new().load(&model, &LoadOptions::default()));
+        let reason = refusal(Tract::new().load(ModelSource::Path(&model), &LoadOptions::default()));
         let told = reason.replace(location, "");
         let outer = outer.path().to_str().unwrap_or_default();
         assert!(
@@ -189,7 +189,7 @@ fn weights_outside_the_folder_are_refused_and_no_path_of_this_machine_is_named()
     let reason = refusal(load_file(with_external_weight("weights.bin")));
     assert_eq!(
         reason,
-        "tensor `w` has external data `weights.bin`, which cannot be read with a model that is not a file"
+        "tensor `w` has external data `weights.bin`, which cannot be read for a model that is loaded from memory"
     );
     Ok(())
 }
@@ -207,7 +207,7 @@ fn a_chain_of_many_nodes_does_not_exhaust_the_stack() {
 }
 
 #[test]
-fn a_gpu_that_is_not_there_is_named_and_nothing_computes_in_its_stead() -> anyhow::Result<()> {
+fn a_missing_gpu_is_named_and_not_replaced_by_the_cpu() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let model = directory.path().join("m.onnx");
     std::fs::write(&model, encode(perceptron(Axis::Named("batch"), &[2, 2])))?;
@@ -215,7 +215,7 @@ fn a_gpu_that_is_not_there_is_named_and_nothing_computes_in_its_stead() -> anyho
         device: Device::Cuda(1),
         ..LoadOptions::default()
     };
-    match Tract::new().load(&model, &options) {
+    match Tract::new().load(ModelSource::Path(&model), &options) {
         Err(BackendError::Unavailable { reason, .. }) => {
             assert!(reason.contains("cuda:1"), "{reason}");
         }

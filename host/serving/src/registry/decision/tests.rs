@@ -2,6 +2,7 @@
 
 use super::*;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use wisp_backend::ModelSource;
 use wisp_tensor::number::from_numbers;
 use wisp_tensor::{Dimension, ElementType, Shape, Signature, TensorSpec};
 
@@ -43,9 +44,15 @@ impl Backend for Rote {
         self.version.to_owned()
     }
 
-    fn load(&self, path: &Path, _: &LoadOptions) -> Result<Arc<dyn Graph>, BackendError> {
+    fn load(
+        &self,
+        source: ModelSource<'_>,
+        _: &LoadOptions,
+    ) -> Result<Arc<dyn Graph>, BackendError> {
         self.loads.fetch_add(1, SeqCst);
-        std::fs::read(path).map_err(BackendError::Read)?;
+        if let ModelSource::Path(path) = source {
+            std::fs::read(path).map_err(BackendError::Read)?;
+        }
         let spec = |name: &str| TensorSpec {
             name: name.to_owned(),
             element_type: ElementType::Fp32,

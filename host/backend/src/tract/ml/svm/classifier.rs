@@ -7,7 +7,7 @@ use super::super::operator::{
     Built, Fact, Kernel, built, elements, expect_columns, filled, floats, rows_and_columns, size,
 };
 use super::super::post_transform::{Pair, PostTransform, logistic};
-use super::SupportVectors;
+use super::support_vectors::SupportVectors;
 use std::ops::Range;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;

@@ -5,7 +5,7 @@ use super::super::linear::dot;
 use super::super::operator::{
     Built, Fact, Kernel, built, elements, expect_columns, filled, floats, rows_and_columns, size,
 };
-use super::SupportVectors;
+use super::support_vectors::SupportVectors;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, ToDim, TractResult, tvec};

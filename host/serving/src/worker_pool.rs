@@ -304,7 +304,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_worker_does_not_push_aside_who_wakes_it() -> anyhow::Result<()> {
+    fn a_worker_does_not_preempt_the_thread_that_wakes_it() -> anyhow::Result<()> {
         use thread_priority::{NormalThreadSchedulePolicy, ThreadSchedulePolicy};
         let workers = one_thread(1)?;
         let (reply, answer) = channel();
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_the_workers_drops_what_is_queued_and_waits_for_no_job() -> anyhow::Result<()> {
+    fn dropping_the_workers_drops_queued_jobs_and_waits_for_none() -> anyhow::Result<()> {
         let workers = one_thread(2)?;
         let gate = occupy(&workers)?;
         let (queued_reply, queued_answer) = channel::<()>();

@@ -10,14 +10,14 @@ use tract_onnx::pb::{GraphProto, TensorProto};
 use wisp_tensor::shape::MAX_RANK;
 
 /// Checks every tensor. External data must be in `folder` and not exceed the size of a file.
-pub(super) fn check_stored(graph: &GraphProto, folder: Option<&Path>) -> Result<(), String> {
-    let mut fault = Ok(());
+pub(super) fn check_initializers(graph: &GraphProto, folder: Option<&Path>) -> Result<(), String> {
+    let mut checked = Ok(());
     let mut external_bytes = 0u64;
     visit_tensors(graph, &mut |tensor| {
-        if fault.is_err() {
+        if checked.is_err() {
             return;
         }
-        let checked = check_tensor(tensor, folder).and_then(|bytes| {
+        let bytes = check_tensor(tensor, folder).and_then(|bytes| {
             external_bytes = external_bytes.saturating_add(bytes);
             match external_bytes > MAX_FILE_BYTES {
                 true => Err(format!(
@@ -27,9 +27,9 @@ pub(super) fn check_stored(graph: &GraphProto, folder: Option<&Path>) -> Result<
                 false => Ok(()),
             }
         });
-        fault = checked.map_err(|reason| format!("tensor `{}` {reason}", tensor.name));
+        checked = bytes.map_err(|reason| format!("tensor `{}` {reason}", tensor.name));
     });
-    fault
+    checked
 }
 
 /// Checks a tensor and returns the number of its bytes outside the file.

@@ -1,4 +1,6 @@
-//! Checks of the sizes that follow from the constants of a model, before anything is computed. A file of
+//! Limits on the sizes of values, in models and in their plans.
+//!
+//! The sizes that follow from the constants of a model are checked before anything is computed. A file of
 //! a few bytes can request a tensor of terabytes, and tract computes all constants while it loads.
 //!
 //! Sizes are inferred node by node, and a node is computed only once its output is known to be small
@@ -6,12 +8,20 @@
 //!
 //! A constant that becomes a size may have at most 32 bits, since tract silently truncates larger ones.
 
-use super::MAX_VALUE_BYTES;
-use tract_onnx::prelude::{DatumType, InferenceFact, InferenceModel, TVec, TractResult};
+use tract_onnx::prelude::{
+    DatumType, InferenceFact, InferenceModel, TVec, TractResult, TypedModel,
+};
 use tract_onnx::tract_core::internal::{OutletId, bail, ensure};
 use tract_onnx::tract_hir::infer::InferenceNode;
 use tract_onnx::tract_hir::internal::Factoid;
 use wisp_tensor::shape::MAX_RANK;
+
+/// The maximum size of a single value in a plan, in bytes, if there is memory for more. A larger value comes from a
+/// request whose sizes multiply (attention over a million tokens), and a failed allocation would end the process.
+pub(super) const MAX_VALUE_BYTES: i64 = 4 << 30;
+
+/// The maximum size of all values of one computation together, in bytes, if there is memory for more.
+pub(super) const MAX_LIVE_BYTES: u64 = 8 << 30;
 
 /// The maximum size in bytes of a tensor that is computed while loading. Real models
 /// compute shapes and small tables.
@@ -22,7 +32,7 @@ const MAX_CONSTANT_BYTES: i64 = 1 << 30;
 const TAKE_SIZES: [&str; 4] = ["ConstantOfShape", "MultiBroadcastTo", "Reshape", "Tile"];
 
 /// Refuses a model with a value too large for any machine. The error names the value.
-pub(super) fn check_known_sizes(model: &mut InferenceModel) -> TractResult<()> {
+pub(super) fn check_size_limits(model: &mut InferenceModel) -> TractResult<()> {
     for id in model.eval_order()? {
         let node = model.node(id);
         let copied = |outlets: &[OutletId]| {
@@ -121,5 +131,28 @@ fn check_fact(name: &str, fact: &InferenceFact, limit: i64) -> TractResult<()> {
         bytes.is_some_and(|bytes| bytes <= limit),
         "`{name}` would take too much memory: {shape:?}"
     );
+    Ok(())
+}
+
+/// Checks that no value of known shape in the model takes more than `max_bytes`.
+pub(super) fn check_value_sizes(model: &TypedModel, max_bytes: i64) -> TractResult<()> {
+    for node in model.nodes() {
+        for output in &node.outputs {
+            let Some(shape) = output.fact.shape.as_concrete() else {
+                continue;
+            };
+            let bytes = shape
+                .iter()
+                .try_fold(output.fact.datum_type.size_of(), |product, &size| {
+                    product.checked_mul(size)
+                })
+                .and_then(|bytes| i64::try_from(bytes).ok());
+            ensure!(
+                bytes.is_some_and(|bytes| bytes <= max_bytes),
+                "`{}` would take too much memory with these sizes: {shape:?}",
+                node.name
+            );
+        }
+    }
     Ok(())
 }

@@ -83,36 +83,36 @@ fn batch(rows: u32, columns: u32, first: f64) -> Vec<NamedTensor> {
 const THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 #[test]
-fn a_graph_that_loses_with_batches_gets_rows_and_all_come_back_in_order() -> anyhow::Result<()> {
+fn a_graph_that_is_slower_with_batches_gets_rows_and_returns_them_in_order() -> anyhow::Result<()> {
     for threads in [NonZeroUsize::MIN, THREADS] {
         let doubling = Arc::new(Doubling::new(Duration::from_millis(5)));
         let graph = split_where_faster(Arc::clone(&doubling) as Arc<dyn Graph>, threads)?;
         // The first batch is tried both ways.
         graph.compute(&batch(4, 1, 0.0))?;
         doubling.largest_batch.store(0, Ordering::Relaxed);
-        let answer = graph.compute(&batch(7, 1, 0.0))?;
-        assert_eq!(answer[0].tensor.shape().dimensions(), [7, 1]);
+        let result = graph.compute(&batch(7, 1, 0.0))?;
+        assert_eq!(result[0].tensor.shape().dimensions(), [7, 1]);
         let expected: Vec<f64> = (0..7).map(|number| f64::from(number) * 2.0).collect();
-        assert_eq!(numbers(&answer[0].tensor).collect::<Vec<f64>>(), expected);
+        assert_eq!(numbers(&result[0].tensor).collect::<Vec<f64>>(), expected);
         assert_eq!(doubling.largest_batch.load(Ordering::Relaxed), 1);
     }
     Ok(())
 }
 
 #[test]
-fn a_graph_that_gains_by_batches_gets_them_whole() -> anyhow::Result<()> {
+fn a_graph_that_is_faster_with_batches_gets_them_whole() -> anyhow::Result<()> {
     let doubling = Arc::new(Doubling {
         mixes_rows: false,
         ..Doubling::new(Duration::ZERO)
     });
-    let graph = RowGraph {
+    let graph = PerRowGraph {
         graph: Arc::clone(&doubling) as Arc<dyn Graph>,
         helpers: None,
         decisions: Mutex::default(),
     };
     graph.compute(&batch(7, 3, 0.0))?;
     assert_eq!(doubling.largest_batch.load(Ordering::Relaxed), 7);
-    assert_eq!(graph.decided(&[3, u32::MAX]), Some(Way::Whole));
+    assert_eq!(graph.decided(&[3, u32::MAX]), Some(BatchMode::Whole));
     Ok(())
 }
 
@@ -125,14 +125,14 @@ fn rows_that_depend_on_each_other_stay_together() -> anyhow::Result<()> {
         }),
         THREADS,
     )?;
-    let answer = graph.compute(&batch(3, 1, 0.0))?;
-    assert_eq!(numbers(&answer[0].tensor).collect::<Vec<f64>>(), [3.0; 3]);
+    let result = graph.compute(&batch(3, 1, 0.0))?;
+    assert_eq!(numbers(&result[0].tensor).collect::<Vec<f64>>(), [3.0; 3]);
     Ok(())
 }
 
 #[test]
-fn other_sizes_are_decided_for_anew_and_only_so_many_are_remembered() -> anyhow::Result<()> {
-    let graph = RowGraph {
+fn other_sizes_are_measured_again_and_the_decisions_are_bounded() -> anyhow::Result<()> {
+    let graph = PerRowGraph {
         graph: Arc::new(Doubling::new(Duration::from_millis(1))),
         helpers: None,
         decisions: Mutex::default(),
@@ -144,16 +144,16 @@ fn other_sizes_are_decided_for_anew_and_only_so_many_are_remembered() -> anyhow:
     for columns in 0..300 {
         let sizes = vec![columns, u32::MAX];
         if graph.decided(&sizes).is_none() {
-            graph.decisions().insert(sizes, Way::Rows);
+            graph.decisions().insert(sizes, BatchMode::PerRow);
         }
     }
     assert_eq!(graph.decisions().len(), MAX_DECISIONS);
-    assert_eq!(graph.decided(&[999]), Some(Way::Whole));
+    assert_eq!(graph.decided(&[999]), Some(BatchMode::Whole));
     Ok(())
 }
 
 #[test]
-fn a_row_that_fails_fails_the_batch_and_no_later_one() -> anyhow::Result<()> {
+fn a_failing_row_fails_its_batch_and_no_later_one() -> anyhow::Result<()> {
     let doubling = Arc::new(Doubling::new(Duration::from_millis(5)));
     let graph = split_where_faster(doubling, THREADS)?;
     assert!(graph.compute(&batch(4, 1, -2.0)).is_err());

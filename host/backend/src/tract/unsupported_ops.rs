@@ -1,21 +1,21 @@
 //! Operators and attributes that this release of tract computes differently from the ONNX specification.
 //!
 //! A model that uses one is refused by its name, since an error is better than a wrong result. Most entries are
-//! attributes that tract does not read. Each entry names the case of the onnx package that shows the fault, if
+//! attributes that tract does not read. Each entry names the case of the onnx package that shows it, if
 //! there is one (`tests/onnx_nodes.rs` runs them all). An entry is removed once its case passes without it.
 
 use tract_onnx::Onnx;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, type_proto};
 
-/// A known fault of tract in some operators.
-struct KnownFault {
+/// Some operators with an attribute whose value tract computes wrongly.
+struct UnsupportedOp {
     operators: &'static [&'static str],
-    /// The attribute at fault.
+    /// The name of the attribute.
     attribute: &'static str,
     /// Returns whether tract computes wrongly with the value of the attribute in a node.
     is_wrong: fn(&GraphProto, &NodeProto, &AttributeProto) -> bool,
-    /// The case that shows the fault; empty if the onnx package has none.
+    /// The case that shows it; empty if the onnx package has none.
     #[cfg_attr(not(test), expect(dead_code, reason = "it is for the reader"))]
     shown_by: &'static str,
 }
@@ -27,59 +27,59 @@ const BINARY: &[&str] = &[
     "Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor",
 ];
 
-const KNOWN_FAULTS: [KnownFault; 13] = [
+const UNSUPPORTED_OPS: [UnsupportedOp; 13] = [
     // A single direction is always computed forwards.
-    KnownFault {
+    UnsupportedOp {
         operators: RECURRENT,
         attribute: "direction",
         is_wrong: |_, _, direction| direction.s == b"reverse",
         shown_by: "node/test_gru_reverse",
     },
-    KnownFault {
+    UnsupportedOp {
         operators: RECURRENT,
         attribute: "activations",
         is_wrong: other_activations,
         shown_by: "",
     },
-    KnownFault {
+    UnsupportedOp {
         operators: RECURRENT,
         attribute: "clip",
         is_wrong: |_, _, _| true,
         shown_by: "",
     },
-    KnownFault {
+    UnsupportedOp {
         operators: &["LSTM"],
         attribute: "input_forget",
         is_wrong: |_, _, input_forget| input_forget.i != 0,
         shown_by: "",
     },
     // The negative half is not multiplied by it.
-    KnownFault {
+    UnsupportedOp {
         operators: &["Celu"],
         attribute: "alpha",
         is_wrong: |_, _, alpha| alpha.f != 1.0,
         shown_by: "node/test_celu_float16",
     },
-    KnownFault {
+    UnsupportedOp {
         operators: &["Swish"],
         attribute: "alpha",
         is_wrong: |_, _, alpha| alpha.f != 1.0,
         shown_by: "node/test_swiglu_alpha_expanded",
     },
-    KnownFault {
+    UnsupportedOp {
         operators: &["SpaceToDepth"],
         attribute: "mode",
         is_wrong: |_, _, mode| mode.s == b"CRD",
         shown_by: "node/test_spacetodepth_crd_mode_example",
     },
-    KnownFault {
+    UnsupportedOp {
         operators: &["BatchNormalization"],
         attribute: "training_mode",
         is_wrong: |_, _, training_mode| training_mode.i != 0,
         shown_by: "",
     },
     // Without a zero point, the attribute determines the type, which tract assumes to be UINT8.
-    KnownFault {
+    UnsupportedOp {
         operators: &["QuantizeLinear"],
         attribute: "output_dtype",
         is_wrong: |_, node, output_dtype| {
@@ -88,26 +88,26 @@ const KNOWN_FAULTS: [KnownFault; 13] = [
         },
         shown_by: "",
     },
-    KnownFault {
+    UnsupportedOp {
         operators: &["DequantizeLinear"],
         attribute: "output_dtype",
         is_wrong: |_, _, output_dtype| ![0, DataType::Float as i64].contains(&output_dtype.i),
         shown_by: "",
     },
-    KnownFault {
+    UnsupportedOp {
         operators: &["Scan"],
         attribute: "directions",
         is_wrong: |_, _, directions| directions.ints.iter().any(|&direction| direction != 0),
         shown_by: "",
     },
-    KnownFault {
+    UnsupportedOp {
         operators: BINARY,
         attribute: "axis",
         is_wrong: other_axes,
         shown_by: "",
     },
     // An axis that occurs twice makes tract loop without end and allocate memory.
-    KnownFault {
+    UnsupportedOp {
         operators: &["Transpose"],
         attribute: "perm",
         is_wrong: |_, _, perm| !is_permutation(&perm.ints),
@@ -152,13 +152,13 @@ pub(super) fn check(onnx: &Onnx, graph: &GraphProto) -> Result<(), String> {
         if !known && onnx.op_register.0.contains_key(op_type) {
             return Err(format!("operators not implemented: {op_type} ({domain})"));
         }
-        for fault in &KNOWN_FAULTS {
-            let KnownFault {
+        for unsupported in &UNSUPPORTED_OPS {
+            let UnsupportedOp {
                 operators,
                 attribute: name,
                 is_wrong,
                 ..
-            } = fault;
+            } = unsupported;
             if operators.contains(&op_type.as_str())
                 && attribute(node, name).is_some_and(|attribute| is_wrong(graph, node, attribute))
             {
@@ -326,10 +326,10 @@ mod tests {
     }
 
     #[test]
-    fn the_case_that_shows_a_fault_is_not_one_that_passes() -> anyhow::Result<()> {
+    fn the_case_of_an_unsupported_operator_is_not_listed_as_passing() -> anyhow::Result<()> {
         let lists = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/onnx_nodes");
         let passed = std::fs::read_to_string(lists.join("tract.txt"))?;
-        for KnownFault { shown_by, .. } in &KNOWN_FAULTS {
+        for UnsupportedOp { shown_by, .. } in &UNSUPPORTED_OPS {
             assert!(!passed.lines().any(|case| case == *shown_by), "{shown_by}");
         }
         Ok(())

@@ -5,16 +5,17 @@
 //! sizes besides the batch. For each new set of such sizes, a few rows of the first batch are therefore
 //! computed both ways, and the faster way is kept. Rows whose outputs depend on each other stay together.
 
-use crate::measure::largest_difference;
-use crate::worker::{WorkerOptions, Workers};
-use crate::{BackendError, Cancellation, Graph};
+use crate::worker_pool::{WorkerOptions, Workers};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use wisp_backend::{Backend, BackendError, Cancellation, Graph, LoadOptions, ModelSource};
 use wisp_tensor::batch::{split, stack};
+use wisp_tensor::difference::largest_difference;
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
 /// The number of rows that are computed both ways, which is enough to show the cost of batches.
@@ -37,20 +38,20 @@ const MAX_DECISIONS: usize = 256;
 
 /// A graph and its decisions on batches. Lifetime: a model version.
 #[derive(Debug)]
-struct RowGraph {
+struct PerRowGraph {
     graph: Arc<dyn Graph>,
     /// The threads that help the thread of the caller; `None` if only one thread is allowed.
     helpers: Option<Workers>,
-    decisions: Mutex<HashMap<Vec<u32>, Way>>,
+    decisions: Mutex<HashMap<Vec<u32>, BatchMode>>,
 }
 
-/// The way that a batch is computed.
+/// The way in which a batch is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum BatchMode {
     /// All rows together.
     Whole,
     /// Each row alone.
-    Rows,
+    PerRow,
 }
 
 /// The rows of a batch while several threads compute them.
@@ -60,14 +61,31 @@ struct Batch {
     cancellation: Cancellation,
 }
 
-type RowAnswer = (usize, Result<Vec<NamedTensor>, BackendError>);
+type RowResult = (usize, Result<Vec<NamedTensor>, BackendError>);
+
+/// Loads the graph at `path` with `backend`. If the backend may compute rows faster one by one, each
+/// batch is computed the faster way, on up to as many threads as the options allow.
+pub fn load_graph(
+    backend: &dyn Backend,
+    path: &Path,
+    options: &LoadOptions,
+) -> Result<Arc<dyn Graph>, BackendError> {
+    let graph = backend.load(ModelSource::Path(path), options)?;
+    if !backend.rows_may_be_faster() {
+        return Ok(graph);
+    }
+    split_where_faster(graph, options.threads).map_err(|error| BackendError::Load {
+        backend: backend.name(),
+        reason: format!("failed to start the threads that compute rows: {error}"),
+    })
+}
 
 /// Returns `graph` with each batch computed the faster way, on up to `threads` threads. Returns the graph
 /// unchanged if axis 0 is not a batch.
-pub(crate) fn split_where_faster(
+fn split_where_faster(
     graph: Arc<dyn Graph>,
     threads: NonZeroUsize,
-) -> Result<Arc<dyn Graph>, BackendError> {
+) -> std::io::Result<Arc<dyn Graph>> {
     let signature = graph.signature();
     if signature.inputs.is_empty() || !signature.has_batch_axis() {
         return Ok(graph);
@@ -75,31 +93,31 @@ pub(crate) fn split_where_faster(
     let helpers = match NonZeroUsize::new(threads.get() - 1) {
         Some(threads) => {
             let options = WorkerOptions { threads, queue: 64 };
-            Some(Workers::spawn("wisp-rows", options).map_err(BackendError::Read)?)
+            Some(Workers::spawn("wisp-rows", options)?)
         }
         None => None,
     };
-    Ok(Arc::new(RowGraph {
+    Ok(Arc::new(PerRowGraph {
         graph,
         helpers,
         decisions: Mutex::default(),
     }))
 }
 
-// === impl RowGraph ===
+// === impl PerRowGraph ===
 
-impl RowGraph {
+impl PerRowGraph {
     /// Returns the decision for these sizes besides the batch, if there is one.
-    fn decided(&self, sizes: &[u32]) -> Option<Way> {
+    fn decided(&self, sizes: &[u32]) -> Option<BatchMode> {
         let decisions = self.decisions();
         match decisions.get(sizes) {
-            Some(way) => Some(*way),
-            None if decisions.len() >= MAX_DECISIONS => Some(Way::Whole),
+            Some(mode) => Some(*mode),
+            None if decisions.len() >= MAX_DECISIONS => Some(BatchMode::Whole),
             None => None,
         }
     }
 
-    fn decisions(&self) -> MutexGuard<'_, HashMap<Vec<u32>, Way>> {
+    fn decisions(&self) -> MutexGuard<'_, HashMap<Vec<u32>, BatchMode>> {
         // No code panics while the lock is held.
         self.decisions
             .lock()
@@ -107,19 +125,19 @@ impl RowGraph {
     }
 
     /// Returns the decision for these inputs of `rows` rows, which is made now if there is none.
-    fn way(&self, inputs: &[NamedTensor], rows: usize, cancellation: &Cancellation) -> Way {
+    fn mode(&self, inputs: &[NamedTensor], rows: usize, cancellation: &Cancellation) -> BatchMode {
         let sizes = inner_sizes(inputs);
-        if let Some(way) = self.decided(&sizes) {
-            return way;
+        if let Some(mode) = self.decided(&sizes) {
+            return mode;
         }
-        let way = match self.try_both(inputs, rows, cancellation) {
-            Some((whole, rows)) if rows < whole.mul_f64(0.9) => Way::Rows,
+        let mode = match self.try_both(inputs, rows, cancellation) {
+            Some((whole, rows)) if rows < whole.mul_f64(0.9) => BatchMode::PerRow,
             // The next call tries again.
-            None if cancellation.is_cancelled() => return Way::Whole,
-            _ => Way::Whole,
+            None if cancellation.is_cancelled() => return BatchMode::Whole,
+            _ => BatchMode::Whole,
         };
-        self.decisions().insert(sizes, way);
-        way
+        self.decisions().insert(sizes, mode);
+        mode
     }
 
     /// Returns the times of the first few rows together and one by one. Returns `None` if either way
@@ -142,7 +160,7 @@ impl RowGraph {
         if started.elapsed() > LONG_ROW {
             rows.truncate(2);
         }
-        let together = stack_answers(&rows).ok()?;
+        let together = stack_rows(&rows).ok()?;
         let whole = compute(&together)?;
         let (mut together_took, mut rows_took) = (Duration::MAX, Duration::MAX);
         let tries = Instant::now();
@@ -174,7 +192,7 @@ impl RowGraph {
             next: AtomicUsize::new(0),
             cancellation: cancellation.clone(),
         });
-        let (send, answers) = channel();
+        let (send, results) = channel();
         if let Some(helpers) = &self.helpers {
             for _ in 1..count.min(helpers.threads() + 1) {
                 let (batch, graph, send) =
@@ -192,16 +210,16 @@ impl RowGraph {
         drop(send);
         let mut ordered: Vec<Option<Vec<NamedTensor>>> = (0..count).map(|_| None).collect();
         // A helper that has not started yet also holds a sender, but is not waited for.
-        for (position, answer) in answers.iter().take(count) {
-            ordered[position] = Some(answer?);
+        for (position, result) in results.iter().take(count) {
+            ordered[position] = Some(result?);
         }
         let ordered: Option<Vec<Vec<NamedTensor>>> = ordered.into_iter().collect();
         let ordered = ordered.ok_or_else(|| failed("the computation of a row was lost"))?;
-        stack_answers(&ordered)
+        stack_rows(&ordered)
     }
 }
 
-impl Graph for RowGraph {
+impl Graph for PerRowGraph {
     fn signature(&self) -> &Signature {
         self.graph.signature()
     }
@@ -223,7 +241,7 @@ impl Graph for RowGraph {
         cancellation: &Cancellation,
     ) -> Result<Vec<NamedTensor>, BackendError> {
         match batch_size(inputs) {
-            Some(rows @ 2..) if self.way(inputs, rows, cancellation) == Way::Rows => {
+            Some(rows @ 2..) if self.mode(inputs, rows, cancellation) == BatchMode::PerRow => {
                 self.compute_rows(rows_of(inputs, rows)?, cancellation)
             }
             _ => self.graph.compute_cancellable(inputs, cancellation),
@@ -243,16 +261,16 @@ impl Graph for RowGraph {
             return compute(inputs);
         };
         match self.decided(&inner_sizes(inputs))? {
-            Way::Whole => compute(inputs),
-            Way::Rows => {
+            BatchMode::Whole => compute(inputs),
+            BatchMode::PerRow => {
                 let rows = match rows_of(inputs, rows) {
                     Ok(rows) => rows,
                     Err(error) => return Some(Err(error)),
                 };
-                let answers = rows.iter().map(|row| compute(row));
+                let results = rows.iter().map(|row| compute(row));
                 // All rows have the same sizes: if the first is prepared, so are the others.
-                let answers: Option<Result<Vec<_>, _>> = answers.collect();
-                Some(answers?.and_then(|answers| stack_answers(&answers)))
+                let results: Option<Result<Vec<_>, _>> = results.collect();
+                Some(results?.and_then(|results| stack_rows(&results)))
             }
         }
     }
@@ -264,15 +282,15 @@ impl Graph for RowGraph {
 
 impl Batch {
     /// Computes rows that no thread has started yet, until there are none.
-    fn compute(&self, graph: &dyn Graph, answers: &Sender<RowAnswer>) {
+    fn compute(&self, graph: &dyn Graph, results: &Sender<RowResult>) {
         loop {
             let position = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(row) = self.rows.get(position) else {
                 return;
             };
-            let answer = graph.compute_cancellable(row, &self.cancellation);
-            let failed = answer.is_err();
-            if answers.send((position, answer)).is_err() || failed {
+            let result = graph.compute_cancellable(row, &self.cancellation);
+            let failed = result.is_err();
+            if results.send((position, result)).is_err() || failed {
                 // The other rows are not needed any more.
                 self.next.store(self.rows.len(), Ordering::Relaxed);
                 return;
@@ -314,7 +332,7 @@ fn rows_of(inputs: &[NamedTensor], count: usize) -> Result<Vec<Vec<NamedTensor>>
 }
 
 /// Returns the tensors of all rows as one batch.
-fn stack_answers(rows: &[Vec<NamedTensor>]) -> Result<Vec<NamedTensor>, BackendError> {
+fn stack_rows(rows: &[Vec<NamedTensor>]) -> Result<Vec<NamedTensor>, BackendError> {
     let Some(first) = rows.first() else {
         return Err(failed("there are no rows"));
     };
@@ -332,7 +350,7 @@ fn stack_answers(rows: &[Vec<NamedTensor>]) -> Result<Vec<NamedTensor>, BackendE
 
 fn failed(reason: &str) -> BackendError {
     BackendError::Compute {
-        engine: "rows",
+        backend: "rows",
         reason: reason.to_owned(),
     }
 }

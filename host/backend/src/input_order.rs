@@ -3,7 +3,7 @@
 use wisp_tensor::{NamedTensor, Signature, Tensor};
 
 /// Returns the tensors of `inputs` in the order of the signature, or the reason that they do not match it.
-pub(crate) fn in_order<'a>(
+pub(crate) fn in_signature_order<'a>(
     signature: &Signature,
     inputs: &'a [NamedTensor],
 ) -> Result<Vec<&'a Tensor>, String> {

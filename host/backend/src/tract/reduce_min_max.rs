@@ -28,7 +28,7 @@ struct Expanded(Box<dyn Expansion>);
 
 /// The reduction itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Extreme(Reduce);
+struct ReduceMinMax(Reduce);
 
 /// Registers the two operators of this module.
 pub(super) fn register(onnx: &mut Onnx) {
@@ -90,7 +90,9 @@ impl Expansion for Expanded {
         for node in &draft.nodes()[sources.len()..] {
             let inputs: TVec<OutletId> = node.inputs.iter().map(|i| placed[i.node]).collect();
             let operator: Box<dyn TypedOp> = match node.op_as::<Reduce>() {
-                Some(reduce) if is_extreme(reduce, node) => Box::new(Extreme(reduce.clone())),
+                Some(reduce) if is_min_or_max(reduce, node) => {
+                    Box::new(ReduceMinMax(reduce.clone()))
+                }
                 _ => node.op.clone(),
             };
             placed.push(model.wire_node(&node.name, operator, &inputs)?[0]);
@@ -99,12 +101,12 @@ impl Expansion for Expanded {
     }
 }
 
-fn is_extreme(reduce: &Reduce, node: &TypedNode) -> bool {
+fn is_min_or_max(reduce: &Reduce, node: &TypedNode) -> bool {
     matches!(reduce.reducer, Reducer::Max | Reducer::Min)
         && node.outputs[0].fact.datum_type.is_float()
 }
 
-impl Op for Extreme {
+impl Op for ReduceMinMax {
     fn name(&self) -> StaticName {
         self.0.name()
     }
@@ -112,7 +114,7 @@ impl Op for Extreme {
     op_as_typed_op!();
 }
 
-impl EvalOp for Extreme {
+impl EvalOp for ReduceMinMax {
     op_out_of_plan!();
 
     fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
@@ -129,7 +131,7 @@ impl EvalOp for Extreme {
     }
 }
 
-impl Extreme {
+impl ReduceMinMax {
     fn reduce<T: Datum + Copy + PartialOrd>(
         &self,
         input: &Tensor,
@@ -157,7 +159,7 @@ impl Extreme {
     }
 }
 
-impl TypedOp for Extreme {
+impl TypedOp for ReduceMinMax {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         self.0.output_facts(inputs)
     }
@@ -182,7 +184,7 @@ impl TypedOp for Extreme {
         };
         consequence.substitute_op = match consequence.substitute_op {
             Some(operator) => match operator.downcast_ref::<Reduce>() {
-                Some(reduce) => Some(Box::new(Extreme(reduce.clone()))),
+                Some(reduce) => Some(Box::new(ReduceMinMax(reduce.clone()))),
                 None => return Ok(None),
             },
             None => None,
@@ -200,12 +202,12 @@ mod tests {
 
     fn extreme(reducer: Reducer, axes: &[usize], input: Tensor) -> Tensor {
         let reduce = Reduce::new(axes.into(), reducer);
-        let outputs = Extreme(reduce).eval(&EvalContext::out_of_plan(), tvec!(input.into()));
+        let outputs = ReduceMinMax(reduce).eval(&EvalContext::out_of_plan(), tvec!(input.into()));
         outputs.unwrap().remove(0).into_tensor()
     }
 
     #[test]
-    fn infinities_are_the_extremes_of_infinities_and_of_nothing() {
+    fn the_maximum_of_infinities_or_of_no_elements_is_infinite() {
         let lowest = f32::NEG_INFINITY;
         let rows = tensor2(&[[lowest, lowest], [lowest, f32::MIN]]);
         let greatest = extreme(Reducer::Max, &[1], rows);
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn several_axes_are_reduced_and_what_is_no_number_wins() {
+    fn several_axes_are_reduced_and_nan_is_kept() {
         let table = tensor2(&[[3f32, -1.0], [2.0, 7.0]]);
         let greatest = extreme(Reducer::Max, &[0, 1], table.clone());
         assert_eq!(greatest, tensor2(&[[7f32]]));

@@ -1,0 +1,59 @@
+//! The trait of graphs that backends have loaded.
+
+use crate::cancellation::Cancellation;
+use crate::error::BackendError;
+use crate::sample::sample_inputs;
+use wisp_tensor::{NamedTensor, Signature, TensorError};
+
+/// A loaded model. Lifetime: a model version.
+pub trait Graph: Send + Sync + std::fmt::Debug {
+    /// Returns names, element types and shapes, with the variable axes that the file declares.
+    fn signature(&self) -> &Signature;
+
+    /// Computes every output for `inputs` on this thread.
+    ///
+    /// The caller has checked the inputs against [`Graph::signature`]; the outputs are
+    /// in the order of the signature.
+    fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError>;
+
+    /// Computes as [`Graph::compute`] does, or returns `None` if inputs of these sizes need a
+    /// preparation, which takes milliseconds up to seconds.
+    fn compute_prepared(
+        &self,
+        inputs: &[NamedTensor],
+    ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
+        Some(self.compute(inputs))
+    }
+
+    /// Computes as [`Graph::compute`] does until `cancellation` is set. It then soon returns
+    /// [`BackendError::Cancelled`], between two operators of the graph.
+    fn compute_cancellable(
+        &self,
+        inputs: &[NamedTensor],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<NamedTensor>, BackendError> {
+        match cancellation.is_cancelled() {
+            true => Err(BackendError::Cancelled),
+            false => self.compute(inputs),
+        }
+    }
+
+    /// Computes as [`Graph::compute_prepared`] does until `cancellation` is set.
+    fn compute_prepared_cancellable(
+        &self,
+        inputs: &[NamedTensor],
+        cancellation: &Cancellation,
+    ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
+        match cancellation.is_cancelled() {
+            true => Some(Err(BackendError::Cancelled)),
+            false => self.compute_prepared(inputs),
+        }
+    }
+
+    /// Returns inputs that this graph computes, for warming it and for measuring its compute time.
+    ///
+    /// They are all zeros with a batch of one. Other variable axes have the smallest size that the graph accepted.
+    fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
+        sample_inputs(self.signature())
+    }
+}

@@ -1,0 +1,176 @@
+//! The store of a single call, and the error that a call has ended with.
+//!
+//! A store is used for one call and dropped with it, whatever the outcome. The two kinds of stores differ
+//! in their epochs: at the end of its epochs, the guest of an inline call continues if it has time left,
+//! and the guest of a queued one also yields its thread.
+
+use super::error::HandlerError;
+use crate::compute::Graphs;
+use crate::engine::{Engine, TICK};
+use crate::instance::{InstanceState, Unprepared};
+use crate::limits::{LimitError, Limits};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+
+/// Marks an error that occurred during instantiation. Unless the guest trapped in its start function, it
+/// is not the cause.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to make an instance")]
+pub(super) struct Instantiating;
+
+/// Creates a store whose guest runs to completion on the calling thread, or until its time has run out.
+pub(super) fn inline_store(
+    engine: &Engine,
+    limits: &Limits,
+    graphs: Arc<Graphs>,
+    deadline: Instant,
+) -> Store<InstanceState> {
+    let mut store = store(engine, limits, graphs, deadline);
+    let left = store.data().time_left().unwrap_or_default();
+    store.set_epoch_deadline(ticks(left));
+    // `compute` does not use up the guest's time, so some of it may be left.
+    store.epoch_deadline_callback(|store| {
+        let left = store.data().time_left()?;
+        Ok(UpdateDeadline::Continue(ticks(left)))
+    });
+    store
+}
+
+/// Returns the number of epochs that end after this time. The first of them may end immediately.
+fn ticks(time: Duration) -> u64 {
+    let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
+    u64::try_from(ticks).unwrap_or(u64::MAX - 1) + 1
+}
+
+/// Creates a store whose guest runs on a fiber and yields the thread at every tick.
+pub(super) fn queued_store(
+    engine: &Engine,
+    limits: &Limits,
+    graphs: Arc<Graphs>,
+    deadline: Instant,
+) -> Store<InstanceState> {
+    let mut store = store(engine, limits, graphs, deadline);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|store| {
+        store.data().time_left()?;
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store
+}
+
+fn store(
+    engine: &Engine,
+    limits: &Limits,
+    graphs: Arc<Graphs>,
+    deadline: Instant,
+) -> Store<InstanceState> {
+    let state = InstanceState::new(limits, &engine.memory, graphs, deadline);
+    let mut store = Store::new(&engine.wasmtime, state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(limits.transfer_bytes);
+    store.set_max_component_handles(limits.handles);
+    store
+}
+
+/// Classifies an error that ended a call without a result from the guest.
+pub(super) fn handler_error(error: wasmtime::Error) -> HandlerError {
+    if let Some(limit) = error.downcast_ref::<LimitError>() {
+        return match limit {
+            LimitError::GuestTime { budget } => HandlerError::GuestTime { budget: *budget },
+            LimitError::Deadline => HandlerError::Deadline,
+            LimitError::Capacity => HandlerError::NoMemory,
+            LimitError::Memory { .. }
+            | LimitError::Table { .. }
+            | LimitError::InvalidTensors { .. }
+            | LimitError::Handles { .. } => HandlerError::Failed {
+                reason: limit.to_string(),
+            },
+        };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return HandlerError::NoInstance;
+    }
+    if error.is::<Unprepared>() {
+        return HandlerError::Unprepared;
+    }
+    if error.is::<Instantiating>() && !error.is::<Trap>() {
+        return HandlerError::Host(error.into());
+    }
+    let reason = match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    HandlerError::Failed { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::EngineOptions;
+    use wasmtime::{Caller, Func, Instance, Module};
+
+    /// Calls a guest that computes three times, each time for longer than it may run itself, and then
+    /// either returns or runs for ever.
+    fn call(ends: bool, deadline: Duration) -> wasmtime::Result<Result<(), HandlerError>> {
+        let engine = Engine::start(&EngineOptions {
+            instances: 1,
+            ..EngineOptions::default()
+        })?;
+        let limits = Limits {
+            guest_time: 2 * TICK,
+            ..Limits::default()
+        };
+        let deadline = Instant::now() + deadline;
+        let mut store = inline_store(&engine, &limits, Arc::default(), deadline);
+        let wasm = wat::parse_str(
+            r#"(module
+                (import "" "compute" (func $compute))
+                (func (export "run") (param $ends i32)
+                    (local $left i32)
+                    (local.set $left (i32.const 3))
+                    (loop $next
+                        (call $compute)
+                        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                        (br_if $next (local.get $left)))
+                    (loop $forever
+                        (br_if $forever (i32.eqz (local.get $ends))))))"#,
+        )?;
+        let module = Module::new(&engine.wasmtime, wasm)?;
+        let compute = Func::wrap(&mut store, |caller: Caller<'_, InstanceState>| {
+            caller.data().clock.pause();
+            let until = Instant::now() + 3 * TICK;
+            while Instant::now() < until {
+                std::hint::spin_loop();
+            }
+            caller.data().clock.resume();
+        });
+        let instance = Instance::new(&mut store, &module, &[compute.into()])?;
+        let run = instance.get_typed_func::<i32, ()>(&mut store, "run")?;
+        Ok(run.call(&mut store, i32::from(ends)).map_err(handler_error))
+    }
+
+    #[test]
+    fn a_long_computation_does_not_use_up_the_time_of_an_inline_guest() -> wasmtime::Result<()> {
+        call(true, Duration::from_secs(60))??;
+        Ok(())
+    }
+
+    #[test]
+    fn an_inline_guest_that_runs_for_ever_uses_up_its_time() -> wasmtime::Result<()> {
+        let ended = call(false, Duration::from_secs(60))?;
+        assert!(
+            matches!(ended, Err(HandlerError::GuestTime { .. })),
+            "{ended:?}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn an_inline_call_whose_computation_outlasts_its_deadline_can_be_repeated()
+    -> wasmtime::Result<()> {
+        let ended = call(false, TICK)?;
+        assert!(matches!(ended, Err(HandlerError::Deadline)), "{ended:?}");
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! The host functions that guests can import, linked for each way to call a guest.
+
+use crate::instance::InstanceState;
+use crate::nn;
+use wasmtime::component::Linker;
+
+/// The two linkers, one for each way to run `compute`.
+///
+/// One asynchronous host function makes a store asynchronous permanently, so calls without fibers need
+/// their own linker.
+pub(crate) struct Linkers {
+    /// The linker whose `compute` runs on the calling thread.
+    pub(crate) inline: Linker<InstanceState>,
+    /// The linker whose `compute` waits without blocking the calling thread.
+    pub(crate) queued: Linker<InstanceState>,
+}
+
+impl Linkers {
+    pub(crate) fn new(engine: &wasmtime::Engine) -> wasmtime::Result<Linkers> {
+        let mut inline = Linker::new(engine);
+        nn::add_to_linker(&mut inline)?;
+        let mut queued = inline.clone();
+        nn::add_inline_compute(&mut inline)?;
+        nn::add_queued_compute(&mut queued)?;
+        Ok(Linkers { inline, queued })
+    }
+}
+
+impl std::fmt::Debug for Linkers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Linkers").finish_non_exhaustive()
+    }
+}
