@@ -18,7 +18,7 @@ const UNSAFE_FILES: [&str; 2] = [
 ];
 
 /// Foreign crates, and the paths below `host/` in which their types may appear.
-const ROOMS: [(&str, &[&str]); 38] = [
+const ROOMS: [(&str, &[&str]); 39] = [
     ("hyper_util", &["server"]),
     ("hyper", &["server"]),
     ("socket2", &["server"]),
@@ -58,6 +58,7 @@ const ROOMS: [(&str, &[&str]); 38] = [
     ("tract_cuda", &["backend/src/tract"]),
     ("ort", &["backend/src/onnxruntime"]),
     ("clap", &["cli"]),
+    ("strsim", &["cli/src/configuration"]),
     ("anyhow", &["cli"]),
     ("tokio", &["serving", "server", "cli", "sandbox"]),
 ];

@@ -67,7 +67,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     let engine = Engine::start(&EngineOptions {
         memory: memory.clone().unwrap_or(defaults.memory),
         instances: u32::try_from(instances)
-            .map_err(|_| bad_configuration("too many sandbox instances are asked for"))?,
+            .map_err(|_| bad_configuration("too many sandbox instances"))?,
         ..defaults
     })?;
     Ok(Loader {
@@ -85,7 +85,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
 
 /// Returns the graph loader with the available backends. Fails if the requested backend is unavailable.
 pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<GraphLoader> {
-    if args.onnxruntime_library.is_none() {
+    if args.onnxruntime_library().is_none() {
         installed::check_ownership(cache)?;
     }
     let backends = backends(args, cache);
@@ -112,7 +112,7 @@ fn compiler() -> ChildProgram {
 fn probe(args: &BackendArgs, cache: &Path, limits: ProcessLimits) -> GraphProbe {
     let mut arguments: Vec<OsString> = vec![CHILD.into(), "probe".into()];
     arguments.extend(["--cache-dir".into(), cache.into()]);
-    if let Some(library) = &args.onnxruntime_library {
+    if let Some(library) = args.onnxruntime_library() {
         arguments.extend(["--onnxruntime-library".into(), library.into()]);
     }
     GraphProbe {
@@ -151,10 +151,8 @@ pub(crate) fn model_load_limits(
 
 /// Returns the backends of this build, including unavailable ones.
 pub(crate) fn backends(args: &BackendArgs, cache: &Path) -> Backends {
-    let library = match &args.onnxruntime_library {
-        Some(library) => Some(library.clone()),
-        None => installed::onnxruntime(cache),
-    };
+    let library = args.onnxruntime_library();
+    let library = library.or_else(|| installed::onnxruntime(cache));
     let onnxruntime = OnnxRuntime::new(library);
     let onnxruntime = match installed::cuda(cache) {
         Some(cuda) => onnxruntime.with_cuda_libraries(cuda.join("lib")),
@@ -204,6 +202,6 @@ fn user_cache_directory() -> anyhow::Result<PathBuf> {
     };
     let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
     base.map(|base| base.join("wisp")).ok_or_else(|| {
-        bad_configuration("neither XDG_CACHE_HOME nor HOME is set; say --cache-dir DIR")
+        bad_configuration("neither XDG_CACHE_HOME nor HOME is set; set --cache-dir DIR")
     })
 }
