@@ -1,10 +1,11 @@
 //! Tests of the `wisp` command as a process: its output, its exit, and the files it leaves.
 //!
 //! `serve` contains the tests of servers that run until a signal, `tls` those with TLS, `memory` those
-//! with little memory, and `backend` those that install backends.
+//! with little memory, `config` those of configurations, and `backend` those that install backends.
 
 mod backend;
 mod choice;
+mod config;
 mod ending;
 mod floods;
 mod hardship;

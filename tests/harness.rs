@@ -278,7 +278,7 @@ impl TestServer {
         let mut poll = self
             .poll
             .lock()
-            .map_err(|_| anyhow!("a look has panicked"))?;
+            .map_err(|_| anyhow!("a poll has panicked"))?;
         let poll = poll.as_mut().context("nothing to poll")?;
         let runtime = self.runtime.as_ref().context("the server is gone")?;
         Ok(runtime.block_on(poll.poll_once())?)

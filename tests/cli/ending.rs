@@ -65,7 +65,7 @@ fn a_signal_ends_the_server_while_a_handler_is_being_compiled() -> Result<()> {
         .spawn()?;
     let mut log = BufReader::new(child.stderr.take().context("it is piped")?);
     // Logged after the signal handlers are installed, and before anything is loaded.
-    let ended = read_up_to(&mut log, "connections that may be open")
+    let ended = read_up_to(&mut log, "limit on open connections")
         .and_then(|_| kill(&child))
         .and_then(|()| ends_soon(&mut child, 0));
     let _ = child.kill();

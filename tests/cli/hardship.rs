@@ -198,7 +198,7 @@ fn the_soft_limit_on_descriptors_is_raised() -> Result<()> {
     let mut command = limited(&repository, "-Sn 64");
     command.stderr(Stdio::piped());
     let mut server = Serve::spawn(command)?;
-    let line = server.log_line("connections that may be open")?;
+    let line = server.log_line("limit on open connections")?;
     let hard = Command::new("sh").args(["-c", "ulimit -Hn"]).output()?;
     let hard = String::from_utf8(hard.stdout)?;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.child.id()))?;

@@ -50,12 +50,12 @@ fn a_polled_repository_is_served_as_it_becomes() -> Result<()> {
         .stderr(Stdio::piped());
     let mut server = Serve::spawn(command)?;
     let repository = repository.with_example("progression", "later")?;
-    let log = server.log_up_to("loaded, as it has changed")?;
+    let log = server.log_up_to("loaded after a change")?;
     server.get("/v2/models/later")?.ok()?;
     std::fs::remove_dir_all(repository.path().join("later"))?;
     let gone = |line: &std::io::Result<String>| {
         let line = line.as_ref();
-        line.is_ok_and(|line| line.contains("not served any more, as it is gone"))
+        line.is_ok_and(|line| line.contains("unloaded after its removal"))
     };
     ensure!(log.lines().any(|line| gone(&line)), "it is still served");
     server.get("/v2/models/later")?.error(404)?;
@@ -195,7 +195,7 @@ fn a_second_signal_ends_it_at_once_whatever_is_running() -> Result<()> {
     }
     looping.write_all(body.as_bytes())?;
     server.terminate()?;
-    let _log = server.log_up_to("a second signal ends it at once")?;
+    let _log = server.log_up_to("a second signal ends the process at once")?;
     server.terminate()?;
     let ended = server.child.wait()?;
     ensure!(ended.code() == Some(1), "{ended}");

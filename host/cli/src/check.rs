@@ -23,6 +23,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let loader = loader(&LoadingOptions {
         cache_dir: args.cache.cache_dir.as_deref(),
         threads: None,
+        direct_calls: false,
         max_instances: 1,
         memory: None,
         model_load: None,

@@ -34,6 +34,9 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
+    if let Some(error) = error.downcast_ref::<clap::Error>() {
+        return report_usage(error);
+    }
     eprint!("{}", chain(error));
     if error.is::<BadConfiguration>() {
         ExitCode::from(BAD_CONFIGURATION)
@@ -44,7 +47,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 
 /// Prints an error in the arguments, or the help or version that was requested, and returns the exit
 /// code.
-pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
+fn report_usage(error: &clap::Error) -> ExitCode {
     // A failure to write to the terminal cannot be handled.
     let _ = error.print();
     if error.use_stderr() {

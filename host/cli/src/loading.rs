@@ -37,6 +37,8 @@ pub(crate) struct LoadingOptions<'a> {
     pub(crate) cache_dir: Option<&'a Path>,
     /// The number of threads for each graph and for inline handlers; by default one per core.
     pub(crate) threads: Option<NonZeroUsize>,
+    /// Whether calls that take microseconds run on the threads of their callers.
+    pub(crate) direct_calls: bool,
     /// The maximum number of live asynchronous instances.
     pub(crate) max_instances: usize,
     /// The budget from which the memory of instances is reserved; `None` if only one is alive at a time.
@@ -50,6 +52,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     let LoadingOptions {
         cache_dir,
         threads,
+        direct_calls,
         max_instances,
         memory,
         backend,
@@ -67,7 +70,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     let engine = Engine::start(&EngineOptions {
         memory: memory.clone().unwrap_or(defaults.memory),
         instances: u32::try_from(instances)
-            .map_err(|_| bad_configuration("too many sandbox instances are asked for"))?,
+            .map_err(|_| bad_configuration("too many sandbox instances"))?,
         ..defaults
     })?;
     Ok(Loader {
@@ -79,14 +82,14 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         },
         pool: FairPool::spawn("wisp-handler", pool).context(NO_THREADS)?,
         instances: threads,
-        direct_calls: true,
+        direct_calls: *direct_calls,
         limits: Limits::default(),
     })
 }
 
 /// Returns the graph loader with the available backends. Fails if the requested backend is unavailable.
 pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<GraphLoader> {
-    if args.onnxruntime_library.is_none() {
+    if args.onnxruntime_library().is_none() {
         installed::check_ownership(cache)?;
     }
     let backends = backends(args, cache);
@@ -113,7 +116,7 @@ fn compiler() -> ChildProgram {
 fn probe(args: &BackendArgs, cache: &Path, limits: ProcessLimits) -> GraphProbe {
     let mut arguments: Vec<OsString> = vec![CHILD.into(), "probe".into()];
     arguments.extend(["--cache-dir".into(), cache.into()]);
-    if let Some(library) = &args.onnxruntime_library {
+    if let Some(library) = args.onnxruntime_library() {
         arguments.extend(["--onnxruntime-library".into(), library.into()]);
     }
     GraphProbe {
@@ -152,10 +155,8 @@ pub(crate) fn model_load_limits(
 
 /// Returns the backends of this build, including unavailable ones.
 pub(crate) fn backends(args: &BackendArgs, cache: &Path) -> Backends {
-    let library = match &args.onnxruntime_library {
-        Some(library) => Some(library.clone()),
-        None => installed::onnxruntime(cache),
-    };
+    let library = args.onnxruntime_library();
+    let library = library.or_else(|| installed::onnxruntime(cache));
     let onnxruntime = OnnxRuntime::new(library);
     let onnxruntime = match installed::cuda(cache) {
         Some(cuda) => onnxruntime.with_cuda_libraries(cuda.join("lib")),
@@ -205,6 +206,6 @@ fn user_cache_directory() -> anyhow::Result<PathBuf> {
     };
     let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
     base.map(|base| base.join("wisp")).ok_or_else(|| {
-        bad_configuration("neither XDG_CACHE_HOME nor HOME is set; say --cache-dir DIR")
+        bad_configuration("neither XDG_CACHE_HOME nor HOME is set; set --cache-dir DIR")
     })
 }

@@ -1,13 +1,14 @@
 //! The `wisp` command: parses arguments, runs a subcommand and converts its outcome to an exit code.
 //!
-//! `options` defines the arguments. Each subcommand is one module with one `run` function. Subcommands
+//! `options` defines the arguments, and `configuration` merges them with the environment and the
+//! configuration file. Each subcommand is one module with one `run` function. Subcommands
 //! do not call each other, except that `serve --build` builds first. Every error is returned to `main`
 //! and printed once, by `failure`.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command line tool talks to its terminal"
+    reason = "a command-line tool prints to its terminal"
 )]
 
 mod backend;
@@ -16,6 +17,8 @@ mod build;
 mod cases;
 mod check;
 mod child;
+mod config;
+mod configuration;
 mod display;
 mod failure;
 mod infer;
@@ -26,8 +29,7 @@ mod new;
 mod options;
 mod serve;
 
-use clap::Parser;
-use options::{Command, Options};
+use options::Command;
 use std::process::ExitCode;
 use tikv_jemallocator::Jemalloc;
 
@@ -38,9 +40,9 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options = match configuration::parse(std::env::args_os().collect()) {
         Ok(options) => options,
-        Err(error) => return failure::report_usage(&error),
+        Err(error) => return failure::report(&error),
     };
     let outcome = match &options.command {
         Command::Serve(args) => serve::run(args),
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Backend(args) => backend::run(args),
+        Command::Config(args) => config::run(args),
         Command::Child(args) => child::run(args),
     };
     outcome.unwrap_or_else(|error| failure::report(&error))

@@ -6,17 +6,15 @@
 
 mod backend;
 mod child;
+mod config;
+mod serve;
 mod value;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 use wisp_backend::Device;
-use wisp_server::authority::AllowedHost;
-use wisp_server::cors::AllowedOrigin;
-use wisp_serving::ServingOptions;
 use wisp_tensor::Parameter;
 
 pub(crate) use backend::{
@@ -24,13 +22,9 @@ pub(crate) use backend::{
     IndexUrl,
 };
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, ProbeArgs};
+pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
+pub(crate) use serve::{ModelControlMode, ServeArgs, TlsArgs};
 pub(crate) use value::{GrpcAddress, InputSource, Milliseconds, NamedInput, Seconds};
-
-/// Triton's default.
-const DEFAULT_POLL: Duration = Duration::from_secs(15);
-
-/// Far more than any usable model needs, and less than an operator waits for a model that never loads.
-const DEFAULT_LOAD_TIME: Duration = Duration::from_secs(120);
 
 /// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.
 #[derive(Debug, Parser)]
@@ -41,10 +35,10 @@ const DEFAULT_LOAD_TIME: Duration = Duration::from_secs(120);
     after_help = "\
 A model is a directory:
 
-  digits/model.toml            optional: limits, and where the handler's source is
+  digits/model.toml            optional: limits, and the path of the handler's source
   digits/1/model.onnx          version 1; the highest version is served
-  digits/1/handler.wasm        optional: pre- and postprocessing, made by `wisp build`
-  digits/cases/*.json          optional: requests with the answers they must get, for `wisp check`
+  digits/1/handler.wasm        optional: pre- and postprocessing, created by `wisp build`
+  digits/cases/*.json          optional: requests with their expected responses, for `wisp check`
 
 and a directory of models is a repository. Start with one of these:
 
@@ -67,147 +61,9 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Bench(BenchArgs),
     Backend(BackendCommandArgs),
+    Config(ConfigCommandArgs),
     #[command(name = CHILD, hide = true)]
     Child(ChildArgs),
-}
-
-/// Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
-///
-/// Implements the Open Inference Protocol (V2), over HTTP with the binary tensor extension and over
-/// gRPC, so that an unmodified tritonclient works. Each request runs in a fresh sandbox. A model that
-/// cannot be loaded is reported, and the others are served. On SIGTERM, requests in flight are finished.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-
-  wisp serve models
-  wisp serve --build examples
-  wisp serve --http 0.0.0.0:80 models/digits
-  wisp serve resnet50.onnx
-  wisp serve --tls-cert server.pem --tls-key server.key --http 0.0.0.0:443 models
-  wisp serve --cors-origin https://app.example.com --cors-origin http://localhost:3000 models
-
-Then, from another terminal:
-
-  curl http://127.0.0.1:8000/v2/health/ready
-  curl -X POST http://127.0.0.1:8000/v2/repository/index
-  curl http://127.0.0.1:8000/v2/models/digits
-  curl --cacert ca.pem https://localhost:8000/v2/health/ready       with --tls-cert")]
-pub(crate) struct ServeArgs {
-    /// A repository (directory of models), one model's directory, or an .onnx file.
-    pub(crate) path: PathBuf,
-
-    /// Build the handlers whose sources have changed, then serve.
-    #[arg(long)]
-    pub(crate) build: bool,
-
-    /// The address to listen on. Port 0 selects any free port; 0.0.0.0 or [::] listens on every
-    /// interface.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = value::address)]
-    pub(crate) http: SocketAddr,
-
-    /// An additional address for gRPC, which `--http` serves too; `none` for no additional address.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001")]
-    pub(crate) grpc: GrpcAddress,
-
-    /// The way in which models are loaded and unloaded while the server runs. Clients may do so only if
-    /// the server listens on loopback addresses alone.
-    #[arg(long, value_name = "MODE", value_enum, default_value_t = ModelControlMode::Explicit)]
-    pub(crate) model_control_mode: ModelControlMode,
-
-    /// Seconds between two checks of the repository, for `--model-control-mode poll`. A change is loaded
-    /// once two consecutive checks see the same state.
-    #[arg(long, value_name = "N", default_value_t = Seconds(DEFAULT_POLL))]
-    pub(crate) repository_poll_secs: Seconds,
-
-    #[command(flatten)]
-    pub(crate) tls: TlsArgs,
-
-    /// Let web pages of this origin call the server from a browser and read its responses; `*` allows
-    /// all origins. May be repeated [default: none].
-    #[arg(long, value_name = "ORIGIN")]
-    pub(crate) cors_origin: Vec<AllowedOrigin>,
-
-    /// Also accept requests for this host name, or with `*` for any, if the server listens on loopback.
-    /// By default it then accepts only localhost and IP addresses, since any web site can have its name
-    /// resolve to this machine. May be repeated.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) allowed_host: Vec<AllowedHost>,
-
-    #[command(flatten)]
-    pub(crate) cache: CacheArgs,
-
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
-
-    /// Maximum number of open connections. Beyond it, the connection that has been idle longest is
-    /// closed; if none is idle, the new one gets a response with status 503. At most 1000000 [default:
-    /// 10000, or as many as the limit on file descriptors allows].
-    #[arg(long, value_name = "N", value_parser = value::concurrency)]
-    pub(crate) max_connections: Option<usize>,
-
-    /// Reject larger request bodies and gRPC messages, with status 413 or RESOURCE_EXHAUSTED.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = ServingOptions::default().max_body_bytes,
-        value_parser = value::at_least_one
-    )]
-    pub(crate) max_body_bytes: usize,
-
-    /// Memory in bytes that all requests may hold together: bodies, sandboxes and responses. A request
-    /// that would exceed it is rejected, with status 503 or UNAVAILABLE [default: half of the machine's
-    /// memory, or of the control group's limit].
-    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
-    pub(crate) max_memory_bytes: Option<usize>,
-
-    /// Timeout of a request, after which it fails with status 504.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = Milliseconds(ServingOptions::default().request_timeout)
-    )]
-    pub(crate) request_timeout_milliseconds: Milliseconds,
-
-    /// Reject further requests while this many are in flight, with status 503. At most 1000000.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = ServingOptions::default().max_requests,
-        value_parser = value::concurrency
-    )]
-    pub(crate) max_concurrent_requests: usize,
-
-    /// Computations of a graph that may run at once, unless model.toml sets it [default: one per core].
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
-
-    /// Reject model files that need more processor time to load. Files are loaded in a separate process
-    /// the first time.
-    #[arg(long, value_name = "N", default_value_t = Seconds(DEFAULT_LOAD_TIME))]
-    pub(crate) model_load_secs: Seconds,
-
-    /// Reject model files that need more memory to load [default: half of the machine's memory, or of
-    /// the control group's limit].
-    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
-    pub(crate) model_load_memory_bytes: Option<usize>,
-}
-
-/// The certificate and key for TLS.
-#[derive(Debug, Args)]
-pub(crate) struct TlsArgs {
-    /// Use TLS (1.2 and 1.3) on both ports, with this certificate: a PEM file that begins with the
-    /// server's own certificate, followed by the intermediate ones.
-    ///
-    /// Both files are read again a few seconds after they have changed, and on SIGHUP. Open connections
-    /// continue. If the new certificate cannot be used, the reason is logged and the old one stays in
-    /// use.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
-
-    /// The private key of `--tls-cert`, in PEM and not encrypted.
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// The cache directory, for every command that stores files that can be created or downloaded again.
@@ -217,7 +73,12 @@ pub(crate) struct CacheArgs {
     /// directory].
     ///
     /// Only the current user may have write access. It can be deleted at any time.
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WISP_CACHE_DIR",
+        hide_env_values = true
+    )]
     pub(crate) cache_dir: Option<PathBuf>,
 }
 
@@ -226,17 +87,34 @@ pub(crate) struct CacheArgs {
 pub(crate) struct BackendArgs {
     /// Backend for models whose model.toml does not name one: `tract`, `onnxruntime`, or `auto` for the
     /// fastest available one, measured when a version is first loaded.
-    #[arg(long, value_name = "NAME", default_value = "tract")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "tract",
+        env = "WISP_BACKEND",
+        hide_env_values = true
+    )]
     pub(crate) backend: String,
 
-    /// ONNX Runtime's shared library [default: the one installed by `wisp backend install onnxruntime`].
+    /// ONNX Runtime's shared library [default: the value of ORT_DYLIB_PATH, or the library that `wisp
+    /// backend install onnxruntime` has installed].
     #[arg(
         long,
         value_name = "FILE",
-        env = "ORT_DYLIB_PATH",
+        env = "WISP_ONNXRUNTIME_LIBRARY",
         hide_env_values = true
     )]
     pub(crate) onnxruntime_library: Option<PathBuf>,
+}
+
+impl BackendArgs {
+    /// Returns the configured path of ONNX Runtime's shared library. `ORT_DYLIB_PATH` is the variable
+    /// that other programs with ONNX Runtime use.
+    pub(crate) fn onnxruntime_library(&self) -> Option<PathBuf> {
+        let shared = || std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty());
+        let configured = self.onnxruntime_library.clone();
+        configured.or_else(|| shared().map(PathBuf::from))
+    }
 }
 
 impl Default for BackendArgs {
@@ -261,7 +139,7 @@ Examples:
   wisp infer models/wine --input 'features=[[13.5, 1.8, 2.6, 20, 96, 2.5, 2.6, 0.3, 1.7, 3.5, 1.1, 3.8, 845]]'
   wisp infer models/embed --input 'text=[\"The cat sat.\"]' --json | jq '.outputs[0].data'
 
-`wisp inspect MODEL_DIR` tells which inputs a graph has, `wisp check MODEL_DIR` what a handler takes.")]
+`wisp inspect MODEL_DIR` shows the inputs of graphs and handlers.")]
 pub(crate) struct InferArgs {
     /// The model's directory; its highest version is used.
     #[arg(value_name = "MODEL_DIR")]
@@ -362,13 +240,13 @@ Examples:
   wisp check models/digits
   wisp check models/*          every model of a repository
 
-A case is a V2 request and what it must get:
+A case is a V2 request and its expected response:
 
   { \"request\": { \"inputs\": [{ \"name\": \"x\", \"datatype\": \"FP32\", \"shape\": [1, 2], \"data\": [1, 2] }] },
     \"expect\": { \"outputs\": [{ \"name\": \"y\", \"datatype\": \"FP32\", \"shape\": [1], \"data\": [3] }],
                 \"tolerance\": 0.0001 } }
 
-Exit code 0 when everything agrees, 1 when something does not.")]
+The exit code is 0 if all checks pass, and 1 otherwise.")]
 pub(crate) struct CheckArgs {
     /// The directories of the models to check.
     #[arg(value_name = "MODEL_DIR", required = true)]
@@ -457,17 +335,6 @@ pub(crate) struct BenchArgs {
 
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
-}
-
-/// The model control modes of Triton.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum ModelControlMode {
-    /// Load everything at startup, without later changes.
-    None,
-    /// Load everything at startup; clients load and unload models afterwards.
-    Explicit,
-    /// Follow the repository: load and unload models and versions as files appear, change and disappear.
-    Poll,
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ fn entry(backend: &dyn Backend, args: &BackendArgs, cache: &Path) -> Entry {
         library: None,
     };
     if name == "onnxruntime" {
-        let named = args.onnxruntime_library.clone();
+        let named = args.onnxruntime_library();
         entry.library = named.or_else(|| installed::onnxruntime(cache));
     }
     entry

@@ -36,7 +36,7 @@ pub(super) fn measure(
     if let Some(directory) = &args.cache.cache_dir {
         command.arg("--cache-dir").arg(directory);
     }
-    if let Some(library) = &args.backend.onnxruntime_library {
+    if let Some(library) = args.backend.onnxruntime_library() {
         command.arg("--onnxruntime-library").arg(library);
     }
     let output = command

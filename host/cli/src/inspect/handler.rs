@@ -82,6 +82,7 @@ impl<'a> HandlerInspection<'a> {
             None => loader(&LoadingOptions {
                 cache_dir: self.cache_dir,
                 threads: Some(NonZeroUsize::MIN),
+                direct_calls: false,
                 max_instances: 1,
                 memory: None,
                 model_load: None,

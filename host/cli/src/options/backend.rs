@@ -47,11 +47,11 @@ pub(crate) struct BackendListArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// ONNX Runtime's shared library [default: the installed one].
+    /// ONNX Runtime's shared library [default: the value of ORT_DYLIB_PATH, or the installed one].
     #[arg(
         long,
         value_name = "FILE",
-        env = "ORT_DYLIB_PATH",
+        env = "WISP_ONNXRUNTIME_LIBRARY",
         hide_env_values = true
     )]
     pub(crate) onnxruntime_library: Option<PathBuf>,

@@ -3,6 +3,7 @@
 use super::*;
 use clap::CommandFactory;
 use serde_json::json;
+use wisp_serving::ServingOptions;
 use wisp_tensor::ParameterValue;
 
 fn parse(line: &str) -> Result<Command, String> {
@@ -91,8 +92,7 @@ fn values_that_cannot_be_are_refused_with_the_form_that_can() {
         ("serve --threads 0 .", "--threads"),
         ("serve --repository-poll-secs 0 .", "seconds, from 1"),
         ("serve --model-control-mode all .", "none, explicit, poll"),
-        ("serve --tls-cert a.pem .", "--tls-key <FILE>"),
-        ("serve --tls-key a.key .", "--tls-cert <FILE>"),
+        ("serve --build=1 .", "true, false"),
         (
             "serve --cors-origin example.com .",
             "'--cors-origin <ORIGIN>': expected an origin, such as https://example.com",

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -78,7 +79,8 @@ impl FromStr for Seconds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GrpcAddress {
     At(SocketAddr),
-    Nowhere,
+    /// Only the address of `--http` serves gRPC.
+    Disabled,
 }
 
 impl FromStr for GrpcAddress {
@@ -86,7 +88,7 @@ impl FromStr for GrpcAddress {
 
     fn from_str(text: &str) -> Result<GrpcAddress, String> {
         match text {
-            "none" => Ok(GrpcAddress::Nowhere),
+            "none" => Ok(GrpcAddress::Disabled),
             text => match address(text) {
                 Ok(address) => Ok(GrpcAddress::At(address)),
                 Err(expected) => Err(format!("{expected}, or `none`")),
@@ -106,6 +108,11 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) | Err(_) => Err(format!("expected a number from 1 to {}", usize::MAX)),
         Ok(number) => Ok(number),
     }
+}
+
+pub(super) fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let expected = |_| "expected a number of threads, from 1".to_owned();
+    text.parse().map_err(expected)
 }
 
 /// Parses a number of concurrent requests or connections. A million is far more than a machine has

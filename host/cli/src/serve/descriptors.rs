@@ -33,8 +33,8 @@ pub(super) fn raise() -> anyhow::Result<Option<u64>> {
     };
     match descriptors {
         Some(descriptors) if descriptors < LEAST => Err(bad_configuration(format!(
-            "this process may have {descriptors} file descriptors (RLIMIT_NOFILE, `ulimit -n`), and \
-             {LEAST} are the least that a server needs"
+            "the limit of this process is {descriptors} file descriptors (RLIMIT_NOFILE, `ulimit -n`), and a \
+             server needs at least {LEAST}"
         ))),
         descriptors => Ok(descriptors),
     }
@@ -55,8 +55,8 @@ pub(super) fn max_connections(
     let room = usize::try_from(room).unwrap_or(usize::MAX);
     match asked {
         Some(asked) if asked > room => Err(bad_configuration(format!(
-            "--max-connections {asked} is more than the {room} that {descriptors} file descriptors leave \
-             room for; raise the hard limit (RLIMIT_NOFILE, `ulimit -Hn`)"
+            "--max-connections {asked} is too large: {descriptors} file descriptors are enough for {room} \
+             connections; raise the hard limit (RLIMIT_NOFILE, `ulimit -Hn`)"
         ))),
         Some(asked) => Ok(asked),
         None => Ok(room.min(default)),

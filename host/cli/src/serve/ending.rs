@@ -57,13 +57,15 @@ impl Signals {
                 let _ = ready.send(Ok(()));
                 stop.received().await;
                 if !serving.load(Ordering::Acquire) {
-                    end(0, || tracing::info!("stopped before anything was served"));
+                    end(0, || {
+                        tracing::info!("stopped before the start was complete")
+                    });
                 }
                 // The receiver is gone if the server has ended by itself.
                 let _ = begin.send(());
                 let reason = match tokio::time::timeout(drain_limit, stop.received()).await {
-                    Ok(()) => "a second signal came",
-                    Err(_) => "draining did not end",
+                    Ok(()) => "a second signal was received",
+                    Err(_) => "draining exceeded its time limit",
                 };
                 end_early(reason);
             });
@@ -84,7 +86,7 @@ impl Signals {
     pub(super) async fn drain(self) {
         // The sender is dropped only when the process ends.
         let _ = self.drain.await;
-        tracing::info!("draining; a second signal ends it at once");
+        tracing::info!("draining; a second signal ends the process at once");
     }
 }
 
@@ -108,7 +110,7 @@ impl Stop {
 pub(super) fn end_early(reason: impl Into<String>) -> ! {
     let reason = reason.into();
     end(1, move || {
-        tracing::error!(reason, "ended before all requests were answered");
+        tracing::error!(reason, "ended before all requests had responses");
     })
 }
 

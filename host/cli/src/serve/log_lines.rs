@@ -42,26 +42,11 @@ struct Fields<'a> {
 /// An error with its causes.
 struct Chain<'a>(&'a (dyn Error + 'static));
 
-/// Starts logging to standard error. `RUST_LOG` sets the filter; the default is `info`, with only errors
-/// from [`CHATTY`] libraries. From then on, panics are logged as lines too.
-pub(super) fn start() -> anyhow::Result<()> {
-    let wanted = std::env::var_os("RUST_LOG").filter(|wanted| !wanted.is_empty());
-    let wanted = wanted.map_or_else(
-        || "info".to_owned(),
-        |wanted| wanted.to_string_lossy().into_owned(),
-    );
-    let mut filter = EnvFilter::try_new(&wanted).with_context(|| {
-        BadConfiguration::new(format!(
-            "RUST_LOG is `{wanted}`; write a level such as `debug`, or levels of modules \
-             such as `info,wisp_serving=debug`"
-        ))
-    })?;
-    for library in CHATTY.iter().filter(|library| !wanted.contains(*library)) {
-        let quiet = format!("{library}=error").parse();
-        filter = filter.add_directive(quiet.context("no directive")?);
-    }
+/// Starts logging to standard error, with the levels that the operator has set. From then on, panics are
+/// logged as lines too.
+pub(super) fn start(levels: Option<&str>) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(levels)?)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .fmt_fields(EscapedFields)
@@ -69,6 +54,30 @@ pub(super) fn start() -> anyhow::Result<()> {
     let last = Mutex::new(None);
     std::panic::set_hook(Box::new(move |panic| log_panic(panic, &last)));
     Ok(())
+}
+
+/// Returns the filter for these levels, by default those of `RUST_LOG`, which many programs use, or
+/// `info`. Of [`CHATTY`] libraries, only errors are logged unless they are named.
+pub(super) fn filter(levels: Option<&str>) -> anyhow::Result<EnvFilter> {
+    let variable = || std::env::var_os("RUST_LOG").filter(|levels| !levels.is_empty());
+    let (name, levels) = match levels {
+        Some(levels) => ("the log setting", levels.to_owned()),
+        None => match variable() {
+            Some(levels) => ("RUST_LOG", levels.to_string_lossy().into_owned()),
+            None => ("the default", "info".to_owned()),
+        },
+    };
+    let mut filter = EnvFilter::try_new(&levels).with_context(|| {
+        BadConfiguration::new(format!(
+            "{name} is `{levels}`; write a level such as `debug`, or levels of modules \
+             such as `info,wisp_serving=debug`"
+        ))
+    })?;
+    for library in CHATTY.iter().filter(|library| !levels.contains(*library)) {
+        let quiet = format!("{library}=error").parse();
+        filter = filter.add_directive(quiet.context("no directive")?);
+    }
+    Ok(filter)
 }
 
 /// Logs a panic in one line without a backtrace, and drops further panics within the interval. The panic

@@ -1,0 +1,97 @@
+//! The values of all settings after the sources have been merged, each with its source.
+
+use super::file::{ConfigurationFile, toml_value};
+use super::setting::{DefaultValue, Setting, settings};
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use std::fmt;
+
+/// The width of the column with keys and values.
+const VALUE_WIDTH: usize = 48;
+
+/// The effective configuration. Its text form is a configuration file in which each line ends with the
+/// source of the value.
+#[derive(Debug, Default)]
+pub(crate) struct EffectiveConfiguration {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    setting: Setting,
+    values: Vec<String>,
+    source: Source,
+}
+
+/// The source of a value.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    Argument,
+    Environment,
+    /// The configuration file; contains the file and the line.
+    File(String),
+    Default,
+}
+
+impl EffectiveConfiguration {
+    /// Collects the values from the parsed arguments of `wisp serve`, in which the defaults include the
+    /// values of the file.
+    pub(super) fn new(
+        matches: &ArgMatches,
+        file: Option<&ConfigurationFile>,
+    ) -> EffectiveConfiguration {
+        let entry = |setting: Setting| {
+            let key = setting.key.as_str();
+            let source = match matches.value_source(key) {
+                Some(ValueSource::CommandLine) => Source::Argument,
+                Some(ValueSource::EnvVariable) => Source::Environment,
+                _ => match file.and_then(|file| file.position(key)) {
+                    Some(position) => Source::File(position),
+                    None => Source::Default,
+                },
+            };
+            let values = matches.get_raw(key).into_iter().flatten();
+            let values = values.map(|value| value.to_string_lossy().into_owned());
+            Entry {
+                values: values.collect(),
+                setting,
+                source,
+            }
+        };
+        EffectiveConfiguration {
+            entries: settings().into_iter().map(entry).collect(),
+        }
+    }
+}
+
+impl fmt::Display for EffectiveConfiguration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entries
+            .iter()
+            .try_for_each(|entry| writeln!(f, "{entry}"))
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setting {
+            key, kind, is_list, ..
+        } = &self.setting;
+        let values = self.values.iter().map(|value| toml_value(*kind, value));
+        let values: Vec<_> = values.collect();
+        let assignment = match values.as_slice() {
+            [] if self.source == Source::Default => format!("# {key}"),
+            _ if *is_list => format!("{key} = [{}]", values.join(", ")),
+            values => format!("{key} = {}", values.concat()),
+        };
+        write!(f, "{assignment:VALUE_WIDTH$}  # ")?;
+        match (&self.source, &self.setting.default) {
+            (Source::Argument, _) => write!(f, "argument {}", self.setting.argument),
+            (Source::Environment, _) => write!(f, "environment {}", self.setting.variable),
+            (Source::File(position), _) => write!(f, "file {position}"),
+            (Source::Default, DefaultValue::Described(text)) => write!(f, "default: {text}"),
+            (Source::Default, DefaultValue::Value(_)) => f.write_str("default"),
+            (Source::Default, DefaultValue::Absent) => f.write_str("default: none"),
+        }
+    }
+}

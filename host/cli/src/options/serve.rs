@@ -1,0 +1,304 @@
+//! The arguments of `wisp serve`. Each setting is defined here once: its flag, its environment variable,
+//! its default and its description. `configuration` derives the keys of the configuration file, the
+//! schema and the reference from these definitions.
+
+use super::{BackendArgs, CacheArgs, GrpcAddress, Milliseconds, Seconds, value};
+use crate::configuration::EffectiveConfiguration;
+use clap::{ArgAction, Args};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+use wisp_server::authority::AllowedHost;
+use wisp_server::cors::AllowedOrigin;
+use wisp_serving::ServingOptions;
+
+/// Triton's default.
+const DEFAULT_POLL: Duration = Duration::from_secs(15);
+
+/// Far more than any usable model needs, and less than an operator waits for a model that never loads.
+const DEFAULT_LOAD_TIME: Duration = Duration::from_secs(120);
+
+/// Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
+///
+/// Implements the Open Inference Protocol (V2), over HTTP with the binary tensor extension and over
+/// gRPC, so that an unmodified tritonclient works. Each request runs in a fresh sandbox. A model that
+/// cannot be loaded is reported, and the others are served. On SIGTERM, requests in flight are finished.
+///
+/// Each setting can be given as an argument, as an environment variable, or in the configuration file.
+/// An argument takes precedence over the variable, and the variable over the file.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp serve models
+  wisp serve --build examples
+  wisp serve --http 0.0.0.0:80 models/digits
+  wisp serve resnet50.onnx
+  wisp serve --config wisp.toml
+  wisp serve --config wisp.toml --check-config
+  wisp serve --tls-cert server.pem --tls-key server.key --http 0.0.0.0:443 models
+  wisp serve --cors-origin https://app.example.com --cors-origin http://localhost:3000 models
+
+Then, from another terminal:
+
+  curl http://127.0.0.1:8000/v2/health/ready
+  curl -X POST http://127.0.0.1:8000/v2/repository/index
+  curl http://127.0.0.1:8000/v2/models/digits
+  curl --cacert ca.pem https://localhost:8000/v2/health/ready       with --tls-cert")]
+pub(crate) struct ServeArgs {
+    /// A repository (directory of models), one model's directory, or an .onnx file.
+    #[arg(value_name = "PATH", env = "WISP_REPOSITORY", hide_env_values = true)]
+    pub(crate) repository: PathBuf,
+
+    /// Read settings from this TOML file. Without it, no file is read. `wisp config reference` prints
+    /// the keys; relative paths in the file are relative to its directory.
+    #[arg(long, value_name = "FILE", env = "WISP_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Check the configuration, print the value and the source of each setting, and exit. Nothing is
+    /// loaded or started.
+    #[arg(long)]
+    pub(crate) check_config: bool,
+
+    /// Build the handlers whose sources have changed, then serve.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "WISP_BUILD",
+        hide_env_values = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    pub(crate) build: bool,
+
+    /// The address to listen on. Port 0 selects any free port; 0.0.0.0 or [::] listens on every
+    /// interface.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "WISP_HTTP",
+        hide_env_values = true,
+        default_value = "127.0.0.1:8000",
+        value_parser = value::address
+    )]
+    pub(crate) http: SocketAddr,
+
+    /// An additional address for gRPC, which `--http` serves too; `none` for no additional address.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "WISP_GRPC",
+        hide_env_values = true,
+        default_value = "127.0.0.1:8001"
+    )]
+    pub(crate) grpc: GrpcAddress,
+
+    /// The levels of the log: one level, such as `debug`, or levels of modules, such as
+    /// `info,wisp_serving=debug` [default: the value of RUST_LOG, or `info`].
+    #[arg(long, value_name = "LEVELS", env = "WISP_LOG", hide_env_values = true)]
+    pub(crate) log: Option<String>,
+
+    /// The way in which models are loaded and unloaded while the server runs. Clients may do so only if
+    /// the server listens on loopback addresses alone.
+    #[arg(
+        long,
+        value_name = "MODE",
+        env = "WISP_MODEL_CONTROL_MODE",
+        hide_env_values = true,
+        value_enum,
+        default_value_t = ModelControlMode::Explicit
+    )]
+    pub(crate) model_control_mode: ModelControlMode,
+
+    /// Seconds between two checks of the repository, for `--model-control-mode poll`. A change is loaded
+    /// once two consecutive checks see the same state.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_REPOSITORY_POLL_SECS",
+        hide_env_values = true,
+        default_value_t = Seconds(DEFAULT_POLL)
+    )]
+    pub(crate) repository_poll_secs: Seconds,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+
+    /// Let web pages of this origin call the server from a browser and read its responses; `*` allows
+    /// all origins. May be repeated, or given as a list with commas [default: none].
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "WISP_CORS_ORIGIN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) cors_origin: Vec<AllowedOrigin>,
+
+    /// Also accept requests for this host name, or with `*` for any, if the server listens on loopback.
+    /// By default it then accepts only localhost and IP addresses, since any web site can have its name
+    /// resolve to this machine. May be repeated, or given as a list with commas [default: none].
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "WISP_ALLOWED_HOST",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) allowed_host: Vec<AllowedHost>,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+
+    /// Maximum number of open connections. Beyond it, the connection that has been idle longest is
+    /// closed; if none is idle, the new one gets a response with status 503. At most 1000000 [default:
+    /// 10000, or as many as the limit on file descriptors allows].
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_MAX_CONNECTIONS",
+        hide_env_values = true,
+        value_parser = value::concurrency
+    )]
+    pub(crate) max_connections: Option<usize>,
+
+    /// Reject larger request bodies and gRPC messages, with status 413 or RESOURCE_EXHAUSTED.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_MAX_BODY_BYTES",
+        hide_env_values = true,
+        default_value_t = ServingOptions::default().max_body_bytes,
+        value_parser = value::at_least_one
+    )]
+    pub(crate) max_body_bytes: usize,
+
+    /// Memory in bytes that all requests may hold together: bodies, sandboxes and responses. A request
+    /// that would exceed it is rejected, with status 503 or UNAVAILABLE [default: half of the machine's
+    /// memory, or of the control group's limit].
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_MAX_MEMORY_BYTES",
+        hide_env_values = true,
+        value_parser = value::at_least_one
+    )]
+    pub(crate) max_memory_bytes: Option<usize>,
+
+    /// Timeout of a request, after which it fails with status 504.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_REQUEST_TIMEOUT_MILLISECONDS",
+        hide_env_values = true,
+        default_value_t = Milliseconds(ServingOptions::default().request_timeout)
+    )]
+    pub(crate) request_timeout_milliseconds: Milliseconds,
+
+    /// Reject further requests while this many are in flight, with status 503. At most 1000000.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_MAX_CONCURRENT_REQUESTS",
+        hide_env_values = true,
+        default_value_t = ServingOptions::default().max_requests,
+        value_parser = value::concurrency
+    )]
+    pub(crate) max_concurrent_requests: usize,
+
+    /// Computations of a graph that may run at once, unless model.toml sets it [default: one per core].
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_THREADS",
+        hide_env_values = true,
+        value_parser = value::threads
+    )]
+    pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Run calls that take microseconds on the threads that serve connections. If false, a handler that is
+    /// sometimes slow cannot delay the connections of its thread, by up to 10 ms, and every call costs more.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "WISP_DIRECT_CALLS",
+        hide_env_values = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) direct_calls: bool,
+
+    /// Reject model files that need more processor time to load. Files are loaded in a separate process
+    /// the first time.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_MODEL_LOAD_SECS",
+        hide_env_values = true,
+        default_value_t = Seconds(DEFAULT_LOAD_TIME)
+    )]
+    pub(crate) model_load_secs: Seconds,
+
+    /// Reject model files that need more memory to load [default: half of the machine's memory, or of
+    /// the control group's limit].
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_MODEL_LOAD_MEMORY_BYTES",
+        hide_env_values = true,
+        value_parser = value::at_least_one
+    )]
+    pub(crate) model_load_memory_bytes: Option<usize>,
+
+    /// The values and sources of all settings, for `--check-config`.
+    #[arg(skip)]
+    pub(crate) effective: EffectiveConfiguration,
+}
+
+/// The certificate and key for TLS. `configuration` checks that both or neither are given: clap's
+/// `requires` does not count values from the file.
+#[derive(Debug, Args)]
+pub(crate) struct TlsArgs {
+    /// Use TLS (1.2 and 1.3) on both ports, with this certificate: a PEM file that begins with the
+    /// server's own certificate, followed by the intermediate ones. Requires `--tls-key`.
+    ///
+    /// Both files are read again a few seconds after they have changed, and on SIGHUP. Open connections
+    /// continue. If the new certificate cannot be used, the reason is logged and the old one stays in
+    /// use.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WISP_TLS_CERT",
+        hide_env_values = true
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of `--tls-cert`, in PEM and not encrypted.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WISP_TLS_KEY",
+        hide_env_values = true
+    )]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// The model control modes of Triton.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ModelControlMode {
+    /// Load everything at startup, without later changes.
+    None,
+    /// Load everything at startup; clients load and unload models afterwards.
+    Explicit,
+    /// Follow the repository: load and unload models and versions as files appear, change and disappear.
+    Poll,
+}

@@ -1,0 +1,21 @@
+//! `wisp serve --check-config`: checks a configuration without starting anything.
+
+use super::{expect_path, log_lines, startup};
+use crate::loading::{cache_directory, graph_loader};
+use crate::options::ServeArgs;
+use std::io::Write;
+use std::process::ExitCode;
+use wisp_server::ServerOptions;
+
+/// Prints the effective configuration, then checks what the parsers of the values cannot: the files and
+/// the limits of this machine. Fails with the first problem.
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    write!(std::io::stdout(), "{}", args.effective)?;
+    log_lines::filter(args.log.as_deref())?;
+    expect_path(&args.repository)?;
+    startup::server_options(args, ServerOptions::default())?;
+    startup::load_certificate(&args.tls)?;
+    let cache = cache_directory(args.cache.cache_dir.as_deref())?;
+    graph_loader(&args.backend, &cache)?;
+    Ok(ExitCode::SUCCESS)
+}

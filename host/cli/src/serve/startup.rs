@@ -1,0 +1,200 @@
+//! The steps of a server before its first request: limits, sockets, models, banner.
+
+use super::banner::{self, Addresses};
+use super::control::report_load;
+use super::descriptors;
+use crate::failure::{BadConfiguration, bad_configuration};
+use crate::loading::{LoadingOptions, loader, model_load_limits};
+use crate::options::{GrpcAddress, ModelControlMode, ServeArgs, TlsArgs};
+use anyhow::Context;
+use std::cell::RefCell;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use wisp_backend::process_memory::process_memory;
+use wisp_server::authority::AllowedHosts;
+use wisp_server::tls::{Tls, TlsFiles};
+use wisp_server::{ServerOptions, Sockets};
+use wisp_serving::ServingOptions;
+use wisp_serving::registry::Registry;
+use wisp_serving::registry::load_error::LoadError;
+use wisp_serving::registry::loader::Loader;
+use wisp_serving::registry::snapshot::Snapshot;
+use wisp_tensor::MemoryBudget;
+
+/// The minimum memory for requests on a small machine: enough for a few small requests at once.
+const MIN_MEMORY_BYTES: usize = 32 << 20;
+
+/// The models of a server that has not started to serve.
+#[derive(Debug)]
+pub(super) struct StartedModels {
+    pub(super) registry: Registry,
+    pub(super) loader: Loader,
+    /// The state of the repository before the models were loaded.
+    pub(super) files: Snapshot,
+    pub(super) options: ServingOptions,
+}
+
+/// Returns the server's limits, reduced to the system's limits if necessary.
+pub(super) fn server_options(
+    args: &ServeArgs,
+    default: ServerOptions,
+) -> anyhow::Result<ServerOptions> {
+    let descriptors = descriptors::raise()?;
+    let max_connections =
+        descriptors::max_connections(descriptors, args.max_connections, default.max_connections)?;
+    tracing::info!(max_connections, descriptors, "limit on open connections");
+    Ok(ServerOptions {
+        max_connections,
+        cors_origins: args.cors_origin.clone(),
+        allowed_hosts: Some(AllowedHosts(args.allowed_host.clone())),
+        ..default
+    })
+}
+
+/// Loads the certificate and binds the addresses.
+pub(super) async fn bind(args: &ServeArgs) -> anyhow::Result<Sockets> {
+    let tls = load_certificate(&args.tls)?;
+    let http = TcpListener::bind(args.http).await.with_context(|| {
+        format!(
+            "failed to listen on {}; choose another address with --http",
+            args.http
+        )
+    })?;
+    let grpc = match args.grpc {
+        GrpcAddress::At(address) => {
+            let listener = TcpListener::bind(address).await.with_context(|| {
+                format!(
+                    "failed to listen on {address} for gRPC; choose another address with --grpc, \
+                     or `--grpc none`"
+                )
+            })?;
+            Some(listener)
+        }
+        GrpcAddress::Disabled => None,
+    };
+    Ok(Sockets { http, grpc, tls })
+}
+
+/// Loads the certificate for TLS, if one is configured.
+pub(super) fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>>> {
+    // The configuration contains both or neither.
+    let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else {
+        return Ok(None);
+    };
+    let files = TlsFiles {
+        certificate: certificate.clone(),
+        key: key.clone(),
+    };
+    let tls = Tls::load(files).context(BadConfiguration::new(
+        "cannot use TLS with the files of --tls-cert and --tls-key",
+    ))?;
+    Ok(Some(Arc::new(tls)))
+}
+
+/// Loads every model of the repository.
+pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
+    let options = serving_options(args);
+    let loader = loader(&LoadingOptions {
+        cache_dir: args.cache.cache_dir.as_deref(),
+        threads: args.threads,
+        direct_calls: args.direct_calls,
+        max_instances: options.max_instances,
+        memory: Some(Arc::clone(&options.memory)),
+        backend: &args.backend,
+        model_load: Some(model_load_limits(
+            args.model_load_secs.0,
+            args.model_load_memory_bytes,
+        )),
+    })?;
+    // Taken before the models are loaded, so that a change during loading is detected as a change.
+    let files = Snapshot::take(&args.repository)?;
+    let registry = load_repository(&loader, &args.repository)?;
+    // In poll mode, models may appear later.
+    if registry.entries().is_empty() && args.model_control_mode != ModelControlMode::Poll {
+        let path = args.repository.display();
+        return Err(bad_configuration(format!(
+            "there is no model in `{path}`: a repository contains directories such as \
+             `<model>/1/model.onnx`"
+        )));
+    }
+    Ok(StartedModels {
+        registry,
+        loader,
+        files,
+        options,
+    })
+}
+
+fn serving_options(args: &ServeArgs) -> ServingOptions {
+    ServingOptions {
+        max_requests: args.max_concurrent_requests,
+        max_body_bytes: args.max_body_bytes,
+        request_timeout: args.request_timeout_milliseconds.0,
+        memory: Arc::new(MemoryBudget::new(memory_bytes(args))),
+        ..ServingOptions::default()
+    }
+}
+
+/// Returns the bytes that all requests may hold together. By default this is half of the memory; the
+/// other half is for models, backends and the program itself.
+fn memory_bytes(args: &ServeArgs) -> usize {
+    if let Some(bytes) = args.max_memory_bytes {
+        return bytes;
+    }
+    let limit = process_memory();
+    let bytes = limit.map(|limit| limit / 2);
+    let bytes = bytes.unwrap_or_else(|| ServingOptions::default().memory.capacity());
+    let bytes = bytes.max(MIN_MEMORY_BYTES);
+    tracing::info!(
+        bytes,
+        limit,
+        "limit on the memory of all requests together; set it with --max-memory-bytes"
+    );
+    bytes
+}
+
+/// Loads the repository. A model that cannot be loaded is reported. A model that requires an unavailable
+/// backend or device makes the start fail, since no other backend computes it instead.
+fn load_repository(loader: &Loader, path: &Path) -> anyhow::Result<Registry> {
+    let missing = RefCell::new(None);
+    let registry = loader.load_repository(path, &|model, loaded| {
+        report_load(model, loaded);
+        if let Err(LoadError::Graph { source, .. }) = loaded
+            && source.is_unavailable()
+        {
+            let reason = format!("model `{model}`: {source}");
+            missing.borrow_mut().get_or_insert(reason);
+        }
+    })?;
+    match missing.into_inner() {
+        Some(reason) => Err(bad_configuration(reason)),
+        None => Ok(registry),
+    }
+}
+
+/// Prints the addresses and the models, with a request for each.
+pub(super) fn print_banner(
+    registry: &Registry,
+    args: &ServeArgs,
+    sockets: &Sockets,
+) -> anyhow::Result<()> {
+    let addresses = Addresses {
+        scheme: match &sockets.tls {
+            Some(_) => "https",
+            None => "http",
+        },
+        http: sockets.http.local_addr()?,
+        grpc: sockets
+            .grpc
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()?,
+    };
+    let banner = banner::text(registry, &args.repository, &addresses);
+    let mut stdout = std::io::stdout();
+    stdout.write_all(banner.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
