@@ -32,7 +32,6 @@ pub(crate) use timeout::{client_deadline, until};
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
 use crate::server_timing::{SERVER_TIMING, server_timing};
-use bytes::Bytes;
 use generated::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use generated::prediction;
 use generated::tensorflow::serving::model_service_server::ModelServiceServer;
