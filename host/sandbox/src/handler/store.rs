@@ -108,42 +108,41 @@ pub(super) fn handler_error(error: wasmtime::Error) -> HandlerError {
 mod tests {
     use super::*;
     use crate::engine::EngineOptions;
-    use wasmtime::{Caller, Func, Instance, Module};
+    use wasmtime::{Func, Instance, Module};
 
-    /// Calls a guest that computes three times, each time for longer than it may run itself, and then
-    /// either returns or runs for ever.
-    fn call(ends: bool, deadline: Duration) -> wasmtime::Result<Result<(), HandlerError>> {
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Calls a guest inline that computes once and then either returns or runs for ever. The computation
+    /// lasts for more epochs than there are in the guest's time, none of which it uses up.
+    fn call(
+        guest_time: Duration,
+        deadline: Duration,
+        ends: bool,
+    ) -> wasmtime::Result<Result<(), HandlerError>> {
         let engine = Engine::start(&EngineOptions {
             instances: 1,
             ..EngineOptions::default()
         })?;
-        let limits = Limits {
-            guest_time: 40 * TICK,
-            ..Limits::default()
-        };
-        let deadline = Instant::now() + deadline;
-        let mut store = inline_store(&engine, &limits, Arc::default(), deadline);
         let wasm = wat::parse_str(
             r#"(module
                 (import "" "compute" (func $compute))
                 (func (export "run") (param $ends i32)
-                    (local $left i32)
-                    (local.set $left (i32.const 3))
-                    (loop $next
-                        (call $compute)
-                        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
-                        (br_if $next (local.get $left)))
+                    (call $compute)
                     (loop $forever
                         (br_if $forever (i32.eqz (local.get $ends))))))"#,
         )?;
         let module = Module::new(&engine.wasmtime, wasm)?;
-        let compute = Func::wrap(&mut store, |caller: Caller<'_, InstanceState>| {
-            caller.data().clock.pause();
-            let until = Instant::now() + 20 * TICK;
-            while Instant::now() < until {
-                std::hint::spin_loop();
+        let limits = Limits {
+            guest_time,
+            ..Limits::default()
+        };
+        let deadline = Instant::now() + deadline;
+        let mut store = inline_store(&engine, &limits, Arc::default(), deadline);
+        let wasmtime = engine.wasmtime.clone();
+        let compute = Func::wrap(&mut store, move || {
+            for _ in 0..=ticks(guest_time) {
+                wasmtime.increment_epoch();
             }
-            caller.data().clock.resume();
         });
         let instance = Instance::new(&mut store, &module, &[compute.into()])?;
         let run = instance.get_typed_func::<i32, ()>(&mut store, "run")?;
@@ -152,13 +151,13 @@ mod tests {
 
     #[test]
     fn a_long_computation_does_not_use_up_the_time_of_an_inline_guest() -> wasmtime::Result<()> {
-        call(true, Duration::from_secs(60))??;
+        call(LONG, 2 * LONG, true)??;
         Ok(())
     }
 
     #[test]
     fn an_inline_guest_that_runs_for_ever_uses_up_its_time() -> wasmtime::Result<()> {
-        let ended = call(false, Duration::from_secs(60))?;
+        let ended = call(TICK, LONG, false)?;
         assert!(
             matches!(ended, Err(HandlerError::GuestTime { .. })),
             "{ended:?}"
@@ -167,9 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn an_inline_call_whose_computation_outlasts_its_deadline_can_be_repeated()
-    -> wasmtime::Result<()> {
-        let ended = call(false, TICK)?;
+    fn an_inline_guest_that_reaches_its_deadline_has_not_used_up_its_time() -> wasmtime::Result<()>
+    {
+        let ended = call(LONG, Duration::ZERO, false)?;
         assert!(matches!(ended, Err(HandlerError::Deadline)), "{ended:?}");
         Ok(())
     }
