@@ -190,8 +190,10 @@ fn read_path(
                 at += 1;
                 while !matches!(tokens.get(at), Some(Token::Symbol('}')) | None) {
                     match tokens.get(at) {
-                        Some(Token::Symbol(',')) => at += 1,
-                        _ => at = read_path(tokens, at, prefix, found),
+                        Some(Token::Name(_) | Token::Symbol('*' | '{')) => {
+                            at = read_path(tokens, at, prefix, found);
+                        }
+                        _ => at += 1,
                     }
                 }
             }
@@ -232,7 +234,7 @@ fn read_path(
         });
     }
     prefix.truncate(length);
-    at.max(1)
+    at
 }
 
 /// Returns the path from the crate's root, or `None` for one that leaves the crate.
@@ -260,4 +262,44 @@ fn absolute(module: &Path, inline: usize, path: &[String]) -> Option<Path> {
     }
     start.extend(rest.iter().cloned());
     Some(start)
+}
+
+#[test]
+fn paths_lead_to_the_files_that_define_their_items() -> Result<()> {
+    let source = |path: &str, text: &str| Source {
+        path: format!("host/x/src/{path}"),
+        text: text.to_owned(),
+    };
+    let sources = [
+        source("lib.rs", "mod a;\nmod b;\nmod c;\npub use c::d::E;"),
+        source(
+            "a.rs",
+            "use crate::E;\nuse std::fmt;\nfn f() { super::b::g() }",
+        ),
+        source(
+            "b.rs",
+            "use crate::{a::{self, F as G}, b::*};\nmod inner { use super::h; }",
+        ),
+        source(
+            "c.rs",
+            "mod d;\n// crate::a::f\nfn f() { d::g(\"crate::a\") }",
+        ),
+        source("c/d.rs", "use super::*;\nmod tests {\nuse crate::a::F;"),
+    ];
+    let imports = Imports::of("x", &sources)?;
+    let edges = imports.edges().into_iter();
+    let edges: Vec<_> = edges
+        .map(|(file, imported)| (file, Vec::from_iter(imported)))
+        .collect();
+    let expected = [
+        ("lib.rs", vec!["c/d.rs"]),
+        ("a.rs", vec!["b.rs", "c/d.rs"]),
+        ("b.rs", vec!["a.rs"]),
+        ("c.rs", vec!["c/d.rs"]),
+        ("c/d.rs", vec!["c.rs"]),
+    ];
+    let mut expected = expected.to_vec();
+    expected.sort();
+    assert_eq!(edges, expected);
+    Ok(())
 }
