@@ -213,17 +213,25 @@ mod tests {
             (
                 "pkg/include/../../../escaped",
                 "123456",
-                "no name of a file",
+                "not the name of a file",
             ),
-            ("pkg/include//etc/escaped", "123456", "no name of a file"),
-            ("pkg/include/..\\escaped", "123456", "no name of a file"),
-            ("pkg/include/a.h", "1234567", "but more"),
+            (
+                "pkg/include//etc/escaped",
+                "123456",
+                "not the name of a file",
+            ),
+            (
+                "pkg/include/..\\escaped",
+                "123456",
+                "not the name of a file",
+            ),
+            ("pkg/include/a.h", "1234567", "larger than"),
             (
                 "pkg/include/a.h",
                 "12345",
                 "smaller than the expected 6 bytes",
             ),
-            ("pkg/a.h", "123456", "larger than the expected 6 bytes"),
+            ("pkg/a.h", "123456", "smaller than the expected 6 bytes"),
         ] {
             let outer = tempfile::tempdir()?;
             let directory = outer.path().join("a/b");

@@ -56,7 +56,9 @@ pub(crate) enum DefaultValue {
 
 /// Returns the settings in the order of `wisp serve --help`.
 pub(crate) fn settings() -> Vec<Setting> {
-    let options = Options::command();
+    let mut options = Options::command();
+    // Completes the definitions, which are partly implied.
+    options.build();
     let serve = options.find_subcommand(SERVE);
     let arguments = serve.into_iter().flat_map(Command::get_arguments);
     arguments
