@@ -85,7 +85,10 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("tract_onnx", &["backend/src/tract", "backend/src/onnx"]),
     ("tract_nnef", &["backend/src/tract"]),
     ("tract_cuda", &["backend/src/tract"]),
-    ("prost", &["protocol", "server", "backend/src/onnx"]),
+    (
+        "prost",
+        &["protocol", "server", "backend/src/onnx", "cli/src/inspect"],
+    ),
     ("ort", &["backend/src/onnxruntime"]),
 ];
 

@@ -150,7 +150,7 @@ pub(crate) struct TestOptions {
     pub(crate) serving: ServingOptions,
     pub(crate) server: ServerOptions,
     pub(crate) limits: Limits,
-    /// Whether calls that take microseconds run on the threads of connections.
+    /// Set if calls that take microseconds run on the threads of connections.
     pub(crate) direct_calls: bool,
     pub(crate) control: ControlMode,
     /// The limits on compiling a component.

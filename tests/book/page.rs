@@ -28,7 +28,7 @@ pub(super) struct Block {
     pub(super) language: Language,
     pub(super) code: String,
     no_run: bool,
-    /// Whether there is nothing but empty lines between the previous block and this one.
+    /// Set if there is nothing but empty lines between the previous block and this one.
     follows: bool,
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct LoadingOptions<'a> {
     pub(crate) cache_dir: Option<&'a Path>,
     /// The number of threads for each graph and for inline handlers; by default one per core.
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Whether calls that take microseconds run on the threads of their callers.
+    /// Set if calls that take microseconds run on the threads of their callers.
     pub(crate) direct_calls: bool,
     /// The maximum number of live asynchronous instances.
     pub(crate) max_instances: usize,

@@ -40,7 +40,7 @@ struct Entry {
     inputs: Vec<NamedTensor>,
     deadline: Instant,
     submitted: Instant,
-    /// Whether all threads were busy when the computation was submitted.
+    /// Set if all threads were busy when the computation was submitted.
     has_to_wait: bool,
     cancellation: Cancellation,
     /// The channel to the caller. It is closed if the caller has gone.

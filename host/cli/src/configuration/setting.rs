@@ -26,7 +26,7 @@ pub(crate) struct Setting {
     /// The environment variable.
     pub(crate) variable: String,
     pub(crate) kind: Kind,
-    /// Whether the setting has any number of values.
+    /// Set if the setting may have any number of values.
     pub(crate) is_list: bool,
     pub(crate) description: String,
     pub(crate) default: DefaultValue,

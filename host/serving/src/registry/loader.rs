@@ -58,7 +58,7 @@ pub struct Loader {
     pub instances: NonZeroUsize,
     /// The limits of every handler, unless its model file lowers them.
     pub limits: Limits,
-    /// Whether the thread of a connection makes calls that take microseconds itself.
+    /// Set if the thread of a connection makes calls that take microseconds itself.
     pub direct_calls: bool,
 }
 
