@@ -30,6 +30,7 @@ mod listener;
 mod log;
 mod open_connections;
 mod options;
+mod panic;
 mod request_id;
 mod response_body;
 mod server_timing;

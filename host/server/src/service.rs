@@ -17,25 +17,18 @@ use crate::grpc::{self, AdmittedRequest, GrpcBody};
 use crate::http_response::HttpResponse;
 use crate::log::Log;
 use crate::options::ServerOptions;
+use crate::panic::catch_panic;
 use crate::request_id::{self, REQUEST_ID};
 use crate::response_body::ResponseBody;
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
-use std::any::Any;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 use wisp_protocol::rest::RestProtocol;
 use wisp_serving::Serving;
-
-/// The beginning of tokio's panic message if it cannot create a thread.
-const NO_THREAD: &str = "OS can't spawn worker thread";
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -204,28 +197,6 @@ impl Service {
     }
 }
 
-/// Returns the outcome of `work`. A panic becomes a failure of its request and affects no other request.
-pub(crate) async fn catch_panic<T>(
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        // State that the panic left incomplete belongs to this request and is dropped with it.
-        let poll = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
-        poll.unwrap_or_else(|panic| Poll::Ready(Err(failure(&*panic))))
-    })
-    .await
-}
-
-/// Converts a panic to a failure. One panic is not a bug: the runtime has no error for a system that cannot
-/// create a thread.
-fn failure(panic: &(dyn Any + Send)) -> Failure {
-    match text(panic) {
-        text if text.starts_with(NO_THREAD) => Failure::NoThread,
-        text => Failure::Panic(text),
-    }
-}
-
 /// Refuses a body with any transfer coding other than `chunked`. hyper checks only the last coding and
 /// would read a compressed body as a plain one, in which a proxy may see a different request.
 fn check_transfer_coding(head: &Parts) -> Result<(), Failure> {
@@ -235,46 +206,5 @@ fn check_transfer_coding(head: &Parts) -> Result<(), Failure> {
         (None, _) => Ok(()),
         (Some(coding), None) if is_known(coding) => Ok(()),
         _ => Err(Failure::TransferCoding),
-    }
-}
-
-fn text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("without a text").to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use wisp_protocol::error::ErrorKind;
-
-    #[tokio::test]
-    async fn a_panic_is_a_failure_of_its_request() {
-        for (panics, said) in [
-            ((|| panic!("at once")) as fn(), "a panic: at once"),
-            (|| panic!("with {}", 7), "a panic: with 7"),
-        ] {
-            let work = async {
-                tokio::task::yield_now().await;
-                panics();
-                Ok(HttpResponse::document(bytes::Bytes::new()))
-            };
-            let failure = catch_panic(work).await.expect_err("it panicked");
-            assert_eq!(failure.to_string(), said);
-            assert_eq!(failure.kind(), ErrorKind::Internal);
-            assert_eq!(failure.client_message(), "the server failed");
-        }
-    }
-
-    #[tokio::test]
-    async fn no_thread_is_no_capacity() {
-        let panics: fn() = || panic!("{NO_THREAD}: Resource temporarily unavailable");
-        let work = async {
-            panics();
-            Ok(())
-        };
-        let failure = catch_panic(work).await.expect_err("it panicked");
-        assert_eq!(failure.kind(), ErrorKind::Unavailable);
     }
 }

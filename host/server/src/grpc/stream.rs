@@ -9,7 +9,7 @@ use super::infer::model_infer;
 use super::received::{Received, read_message};
 use super::status::normalized;
 use crate::failure::Failure;
-use crate::service::catch_panic;
+use crate::panic::catch_panic;
 use futures_util::stream::{BoxStream, unfold};
 use std::sync::Arc;
 use tonic::{Status, Streaming};
