@@ -41,7 +41,7 @@ request_timeout_milliseconds = 5000
 
 ## Check a configuration
 
-```sh
+```sh,no-run
 wisp serve --config wisp.toml --check-config
 ```
 

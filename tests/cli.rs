@@ -198,7 +198,7 @@ fn check_compares_the_handler_with_the_graph() -> Result<()> {
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.code() == Some(1), "{text}");
     ensure!(
-        text.contains("do not fit each other") && text.contains("probabilities"),
+        text.contains("different signatures") && text.contains("probabilities"),
         "{text}"
     );
     Ok(())

@@ -171,7 +171,7 @@ def classification():
 
 
 def timing():
-    """What an answer says of the time it took, which none of these clients shows its user."""
+    """The timings in the metadata of a response, which none of these clients shows."""
     with grpc.insecure_channel(ADDRESS) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         request = service_pb2.ModelInferRequest(model_name="wine", raw_input_contents=[WINES.tobytes()])
@@ -179,8 +179,7 @@ def timing():
         _, call = stub.ModelInfer.with_call(request)
         value = dict(call.initial_metadata())["server-timing"]
         phases = dict(phase.split(";dur=") for phase in value.split(", "))
-        assert {"queue", "preprocess", "total"} <= set(phases) and float(phases["total"]) > 0, value
-        assert "read" not in phases, value
+        assert {"read", "queue", "preprocess", "total"} <= set(phases) and float(phases["total"]) > 0, value
 
 
 def errors():
