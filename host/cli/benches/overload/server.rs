@@ -1,0 +1,33 @@
+//! Starts `wisp serve` on a free loopback port, on all processors.
+
+use crate::process::Server;
+use crate::repository::Repository;
+use anyhow::{Context, Result};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Starts a server of `models` with additional options, and waits until all models are loaded.
+pub(crate) fn start(repository: &Repository, models: &Path, options: &[&str]) -> Result<Server> {
+    let program = std::env::var_os("WISP").unwrap_or_else(|| env!("CARGO_BIN_EXE_wisp").into());
+    let mut command = Command::new(&program);
+    command
+        .args(["serve", "--http", "127.0.0.1:0", "--grpc", "none"])
+        .arg("--cache-dir")
+        .arg(repository.cache())
+        .args(options)
+        .arg(models)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().with_context(|| format!("{program:?}"))?;
+    let stdout = child.stdout.take();
+    // The address comes with the first line. The process is killed on drop from here on.
+    let mut server = Server::new(child, ([127, 0, 0, 1], 0).into());
+    let mut line = String::new();
+    BufReader::new(stdout.context("no output")?).read_line(&mut line)?;
+    let address = line.split("http://").nth(1).context("no address")?;
+    let address = address.split_whitespace().next().unwrap_or_default();
+    let address = address.trim_end_matches(':');
+    server.address = address.parse().with_context(|| line.clone())?;
+    Ok(server)
+}
