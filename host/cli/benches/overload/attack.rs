@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::{Builder, scope};
 use std::time::{Duration, Instant};
 
-/// What each thread of an attack repeats.
+/// An action that each thread of an attack repeats.
 #[derive(Debug)]
 pub(crate) enum Act {
     /// Sends the next of these requests over its persistent connection, and waits for the response.
