@@ -186,7 +186,15 @@ fn plant_and_look(server: &TestServer, rounds: usize) -> Result<()> {
 
 #[test]
 fn data_of_one_instance_is_never_visible_to_the_next() -> Result<()> {
-    plant_and_look(&TestServer::start(repository()?)?, 50 * scale())
+    // Most calls are direct, on few threads, so that instances follow each other closely.
+    let options = TestOptions {
+        direct_calls: true,
+        ..TestOptions::default()
+    };
+    plant_and_look(
+        &TestServer::with_options(repository()?, options)?,
+        50 * scale(),
+    )
 }
 
 #[test]

@@ -178,7 +178,7 @@ impl Default for TestOptions {
                 ..ServerOptions::default()
             },
             limits: Limits::default(),
-            direct_calls: true,
+            direct_calls: false,
             control: ControlMode::Explicit,
             // The program under test is not optimized.
             compilation: ProcessLimits {

@@ -1,7 +1,7 @@
 //! A graph with its own threads, which the sandbox calls through [`Compute`].
 //!
 //! Computing blocks, so it does not run on a thread that serves connections, unless the graph's computations
-//! take microseconds: handing one over to another thread would take longer. A computation is skipped on its
+//! take microseconds and the operator allows it. A computation is skipped on its
 //! turn if its caller has gone or its deadline has passed. A running computation of such a caller is cancelled
 //! and its thread replaced, since it may take long to end. The caller of a computation bounds the wait.
 
