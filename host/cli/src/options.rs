@@ -53,7 +53,7 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     New(NewArgs),
     Build(BuildArgs),
     Check(CheckArgs),

@@ -46,12 +46,18 @@ pub(crate) struct HandlerCalled {
     pub(crate) response: HandlerResponse,
 }
 
+/// The time at which a call arrived, and the one at which it must have ended.
+#[derive(Debug, Clone, Copy)]
+struct CallTimes {
+    arrived: Instant,
+    deadline: Instant,
+}
+
 /// A request whose call runs on one thread. Lifetime: one request.
 struct InlineCall {
     handler: Arc<Handler>,
     request: InferRequest,
-    arrived: Instant,
-    deadline: Instant,
+    times: CallTimes,
     budget: Duration,
 }
 
@@ -96,20 +102,22 @@ impl HandlerExecutor {
         permit: &Permit,
         deadline: Instant,
     ) -> Result<HandlerCalled, CallError> {
-        let arrived = Instant::now();
+        let times = CallTimes {
+            arrived: Instant::now(),
+            deadline,
+        };
         let kind = self.durations.kind();
         let budget = match kind {
             CallKind::Direct => DIRECT_BUDGET,
             CallKind::Inline => INLINE_BUDGET,
             CallKind::Queued => {
-                return self.call_queued(request, permit, arrived, deadline).await;
+                return self.call_queued(request, permit, times).await;
             }
         };
         let call = InlineCall {
             handler: Arc::clone(&self.handler),
             request,
-            arrived,
-            deadline,
+            times,
             budget,
         };
         let (outcome, took) = match kind {
@@ -121,7 +129,7 @@ impl HandlerExecutor {
             InlineOutcome::Called(called) => Ok(called),
             InlineOutcome::Repeat(request) => {
                 self.durations.exceeded_budget(kind);
-                self.call_queued(request, permit, arrived, deadline).await
+                self.call_queued(request, permit, times).await
             }
         }
     }
@@ -131,9 +139,9 @@ impl HandlerExecutor {
         &self,
         request: InferRequest,
         permit: &Permit,
-        arrived: Instant,
-        deadline: Instant,
+        times: CallTimes,
     ) -> Result<HandlerCalled, CallError> {
+        let CallTimes { arrived, deadline } = times;
         let called = self.run_queued(request, permit, deadline);
         let called = match tokio::time::timeout_at(deadline.into(), called).await {
             Ok(called) => called?,
@@ -181,7 +189,7 @@ impl HandlerExecutor {
         &self,
         call: InlineCall,
     ) -> Result<(Result<InlineOutcome, CallError>, Duration), CallError> {
-        let deadline = call.deadline;
+        let deadline = call.times.deadline;
         let (response, outcome) = oneshot::channel();
         let job = move || {
             if !response.is_closed() {
@@ -209,8 +217,7 @@ impl InlineCall {
         let InlineCall {
             handler,
             request,
-            arrived,
-            deadline,
+            times: CallTimes { arrived, deadline },
             budget,
         } = self;
         let started = Instant::now();

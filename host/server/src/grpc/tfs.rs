@@ -1,6 +1,5 @@
 //! TensorFlow Serving: `tensorflow.serving.PredictionService` and `ModelService`.
 
-use super::admitted::AdmittedRequest;
 use super::generated::tensorflow::serving::model_service_server::ModelService;
 use super::generated::tensorflow::serving::prediction_service_server::PredictionService;
 use super::infer::infer_message;
@@ -9,7 +8,6 @@ use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use wisp_protocol::call::{InferCall, Selection, Target};
-use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
 use wisp_protocol::grpc::message::tensorflow::serving::*;
 use wisp_protocol::grpc::tfs as messages;
 use wisp_serving::Serving;
@@ -31,21 +29,6 @@ type Outcome<T> = Result<Response<T>, Status>;
 impl Prediction {
     pub(super) fn new(serving: Arc<Serving>) -> Prediction {
         Prediction { serving }
-    }
-
-    /// Runs an inference on the target of a message.
-    async fn infer<D: RequestDecoder>(
-        &self,
-        admitted: &AdmittedRequest,
-        target: Target,
-        decoder: D,
-        message: D::Source,
-    ) -> Outcome<<D::Encoder as ResponseEncoder>::Encoded> {
-        let call = InferCall {
-            selection: Selection::Named(target),
-            decoder,
-        };
-        Ok(infer_message(&self.serving, admitted, call, message).await?)
     }
 
     /// Returns the limit in bytes on what the repeated fields of a message may be widened to.
@@ -80,7 +63,11 @@ impl PredictionService for Prediction {
         let decoder = messages::ClassifyDecoder {
             limit: self.limit(),
         };
-        self.infer(&admitted, target, decoder, message).await
+        let call = InferCall {
+            selection: Selection::Named(target),
+            decoder,
+        };
+        Ok(infer_message(&self.serving, &admitted, call, message).await?)
     }
 
     async fn regress(
@@ -92,7 +79,11 @@ impl PredictionService for Prediction {
         let decoder = messages::RegressDecoder {
             limit: self.limit(),
         };
-        self.infer(&admitted, target, decoder, message).await
+        let call = InferCall {
+            selection: Selection::Named(target),
+            decoder,
+        };
+        Ok(infer_message(&self.serving, &admitted, call, message).await?)
     }
 
     async fn predict(
@@ -104,7 +95,11 @@ impl PredictionService for Prediction {
         let decoder = messages::TfsPredictDecoder {
             limit: self.limit(),
         };
-        self.infer(&admitted, target, decoder, message).await
+        let call = InferCall {
+            selection: Selection::Named(target),
+            decoder,
+        };
+        Ok(infer_message(&self.serving, &admitted, call, message).await?)
     }
 
     async fn multi_inference(
@@ -116,7 +111,11 @@ impl PredictionService for Prediction {
         let decoder = messages::MultiInferenceDecoder {
             limit: self.limit(),
         };
-        self.infer(&admitted, target, decoder, message).await
+        let call = InferCall {
+            selection: Selection::Named(target),
+            decoder,
+        };
+        Ok(infer_message(&self.serving, &admitted, call, message).await?)
     }
 
     async fn get_model_metadata(

@@ -1,5 +1,9 @@
 //! The messages of onnx.proto3, with the fields of an outline only. The decoder skips all others, such as
 //! a model's weights, without copying them.
+#![allow(
+    clippy::too_many_arguments,
+    reason = "functions that prost derives have as many"
+)]
 
 use prost::{Message, Oneof};
 
