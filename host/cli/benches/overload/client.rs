@@ -33,7 +33,7 @@ struct Head {
     status: u16,
     /// The length of the body.
     length: usize,
-    /// Whether the server closes the connection after the response.
+    /// Set if the server closes the connection after the response.
     closes: bool,
 }
 
