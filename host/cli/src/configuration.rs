@@ -13,7 +13,7 @@ pub(crate) mod schema;
 mod setting;
 
 use crate::failure::bad_configuration;
-use crate::options::{Command, Options, TlsArgs};
+use crate::options::{CONFIG_VARIABLE, Command, Options, TlsArgs};
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches};
 use file::ConfigurationFile;
@@ -43,7 +43,10 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Options> {
         (&mut options.command, matches.subcommand_matches(SERVE))
     {
         check_tls(&args.tls)?;
-        args.effective = EffectiveConfiguration::new(matches, file.as_ref());
+        // Only printed; a server that starts does without the definitions of all settings.
+        if args.check_config {
+            args.effective = EffectiveConfiguration::new(matches, file.as_ref());
+        }
     }
     Ok(options)
 }
@@ -51,6 +54,10 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Options> {
 /// Returns the configuration file that the arguments or the environment name. Errors in them are ignored
 /// here, and reported by [`parse`].
 fn configuration_file(command: &clap::Command, arguments: &[OsString]) -> Option<PathBuf> {
+    let is_argument = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"--config");
+    if std::env::var_os(CONFIG_VARIABLE).is_none() && !arguments.iter().any(is_argument) {
+        return None;
+    }
     // The file may contain arguments that are required otherwise.
     let optional = |serve: clap::Command| serve.mut_args(|argument| argument.required(false));
     let command = command.clone().mut_subcommand(SERVE, optional);

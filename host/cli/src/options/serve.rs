@@ -19,6 +19,9 @@ const DEFAULT_POLL: Duration = Duration::from_secs(15);
 /// Far more than any usable model needs, and less than an operator waits for a model that never loads.
 const DEFAULT_LOAD_TIME: Duration = Duration::from_secs(120);
 
+/// The environment variable that names the configuration file.
+pub(crate) const CONFIG_VARIABLE: &str = "WISP_CONFIG";
+
 /// Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
 ///
 /// Implements the Open Inference Protocol (V2), over HTTP with the binary tensor extension and over
@@ -53,7 +56,7 @@ pub(crate) struct ServeArgs {
 
     /// Read settings from this TOML file. Without it, no file is read. `wisp config reference` prints
     /// the keys; relative paths in the file are relative to its directory.
-    #[arg(long, value_name = "FILE", env = "WISP_CONFIG", hide_env_values = true)]
+    #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE, hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
 
     /// Check the configuration, print the value and the source of each setting, and exit. Nothing is
