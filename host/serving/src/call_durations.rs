@@ -28,6 +28,13 @@ const LONGEST_TRIAL: u32 = 1 << 20;
 /// The growth of the trial after a direct call that exceeded its budget.
 const TRIAL_GROWTH: u32 = 16;
 
+/// The time that an inline call may occupy its thread.
+const INLINE_BUDGET: Duration = Duration::from_millis(10);
+
+/// The time that a direct call or computation may occupy its thread, which other connections wait for. The
+/// epoch that ends a guest adds up to twice its length of 5 ms.
+const DIRECT_BUDGET: Duration = Duration::from_millis(2);
+
 /// The fastest kind of call that a version may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExecutionMode {
@@ -60,6 +67,17 @@ pub(crate) enum CallKind {
     Inline,
     /// A fiber in the pool, and the threads of the graph.
     Queued,
+}
+
+impl CallKind {
+    /// Returns the time that a call may occupy its thread; `None` if it gives its thread back by itself.
+    pub(crate) fn budget(self) -> Option<Duration> {
+        match self {
+            CallKind::Direct => Some(DIRECT_BUDGET),
+            CallKind::Inline => Some(INLINE_BUDGET),
+            CallKind::Queued => None,
+        }
+    }
 }
 
 impl CallDurations {

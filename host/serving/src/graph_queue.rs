@@ -1,9 +1,9 @@
 //! A graph with its own threads, which the sandbox calls through [`Compute`].
 //!
 //! Computing blocks, so it does not run on a thread that serves connections, unless the graph's computations
-//! take microseconds and the operator allows it. A computation is skipped on its
-//! turn if its caller has gone or its deadline has passed. A running computation of such a caller is cancelled
-//! and its thread replaced, since it may take long to end. The caller of a computation bounds the wait.
+//! take microseconds and the operator allows it. A computation is skipped on its turn if its caller has gone
+//! or its deadline has passed. A running computation of such a caller is cancelled and its thread replaced,
+//! since it may take long to end. The caller of a computation bounds the wait.
 
 use crate::call_durations::{CallDurations, CallKind, ExecutionMode};
 use crate::expected_wait::ExpectedWait;
@@ -15,9 +15,6 @@ use wisp_backend::deadline::cancel_at;
 use wisp_backend::{BackendError, Cancellation, Graph};
 use wisp_sandbox::compute::{Compute, ComputeError, Computed, Computing};
 use wisp_tensor::{NamedTensor, Signature};
-
-/// The time that a direct computation may occupy its thread, which other connections wait for.
-const DIRECT_BUDGET: Duration = Duration::from_millis(2);
 
 /// A graph and the threads that compute it. Lifetime: a model version.
 #[derive(Debug)]
@@ -90,7 +87,7 @@ impl GraphQueue {
             return None;
         }
         let started = Instant::now();
-        let budget_end = started + DIRECT_BUDGET;
+        let budget_end = started + kind.budget()?;
         let computed = self.compute_inline(inputs, deadline.min(budget_end));
         durations.add(started.elapsed());
         match computed {

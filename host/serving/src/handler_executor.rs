@@ -23,13 +23,6 @@ use wisp_protocol::call::InferRequest;
 use wisp_sandbox::compute::ComputeError;
 use wisp_sandbox::handler::{Handler, HandlerCall, HandlerError, HandlerResponse};
 
-/// The time that an inline call may occupy its thread.
-const INLINE_BUDGET: Duration = Duration::from_millis(10);
-
-/// The time that a direct call may occupy its thread, which other connections wait for. The epoch that
-/// ends the call adds up to twice its length of 5 ms.
-const DIRECT_BUDGET: Duration = Duration::from_millis(2);
-
 /// A handler with its jobs in the pool. Lifetime: a model version.
 #[derive(Debug)]
 pub struct HandlerExecutor {
@@ -107,12 +100,8 @@ impl HandlerExecutor {
             deadline,
         };
         let kind = self.durations.kind();
-        let budget = match kind {
-            CallKind::Direct => DIRECT_BUDGET,
-            CallKind::Inline => INLINE_BUDGET,
-            CallKind::Queued => {
-                return self.call_queued(request, permit, times).await;
-            }
+        let Some(budget) = kind.budget() else {
+            return self.call_queued(request, permit, times).await;
         };
         let call = InlineCall {
             handler: Arc::clone(&self.handler),

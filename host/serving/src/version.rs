@@ -40,13 +40,8 @@ impl ModelVersion {
         graph: Arc<dyn Compute>,
         backend_selections: Vec<(String, BackendSelection)>,
     ) -> ModelVersion {
-        ModelVersion {
-            description,
-            implementation: Implementation::Graph(graph),
-            statistics: Statistics::default(),
-            share: Arc::default(),
-            backend_selections,
-        }
+        let implementation = Implementation::Graph(graph);
+        ModelVersion::new(description, implementation, backend_selections)
     }
 
     /// Returns a version that is served by a handler, with the measurements that selected the backends of
@@ -56,9 +51,18 @@ impl ModelVersion {
         handler: HandlerExecutor,
         backend_selections: Vec<(String, BackendSelection)>,
     ) -> ModelVersion {
+        let implementation = Implementation::Handler(handler);
+        ModelVersion::new(description, implementation, backend_selections)
+    }
+
+    fn new(
+        description: ModelDescription,
+        implementation: Implementation,
+        backend_selections: Vec<(String, BackendSelection)>,
+    ) -> ModelVersion {
         ModelVersion {
             description,
-            implementation: Implementation::Handler(handler),
+            implementation,
             statistics: Statistics::default(),
             share: Arc::default(),
             backend_selections,
