@@ -57,6 +57,17 @@ pub struct InferResponse {
     pub parameters: Vec<Parameter>,
 }
 
+impl InferResponse {
+    /// Returns the total size of the tensors in bytes.
+    pub fn content_bytes(&self) -> usize {
+        let contents = self
+            .outputs
+            .iter()
+            .map(|output| output.tensor.content().len());
+        contents.fold(0, usize::saturating_add)
+    }
+}
+
 /// The description of a loaded version, for its clients. Lifetime: a model version.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelDescription {

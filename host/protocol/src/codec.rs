@@ -1,6 +1,6 @@
 //! The traits that every protocol implements for inference: decode a request, encode a response.
 //!
-//! Generic code serves all protocols through these two traits. A [`RequestDecoder`] is a value that holds
+//! Generic code serves all protocols through these traits. A [`RequestDecoder`] is a value that holds
 //! the options of one request; decoding returns a [`ResponseEncoder`] that holds the format of its
 //! response.
 
@@ -30,7 +30,7 @@ pub trait RequestDecoder: Send + 'static {
 
 /// An encoder for the response to one inference request. Lifetime: one request.
 pub trait ResponseEncoder: Send + 'static {
-    type Encoded: Send + 'static;
+    type Encoded: HeldBytes;
 
     /// Returns the approximate number of text bytes in the encoded response.
     fn text_bytes(&self, response: &InferResponse) -> usize;
@@ -38,15 +38,18 @@ pub trait ResponseEncoder: Send + 'static {
     /// Returns the approximate maximum number of bytes that encoding allocates, not counting the tensors.
     fn encoded_bytes(&self, response: &InferResponse) -> usize;
 
-    /// Returns the number of bytes that an encoded response occupies until it has been sent.
-    fn held_bytes(encoded: &Self::Encoded) -> usize;
-
     /// Encodes the response in this protocol, with its outputs in their order.
     fn encode(
         self,
         response: InferResponse,
         model: &ModelDescription,
     ) -> Result<Self::Encoded, CodecError>;
+}
+
+/// A response in the encoding of its protocol.
+pub trait HeldBytes: Send + 'static {
+    /// Returns the number of bytes that the response occupies until it has been sent.
+    fn held_bytes(&self) -> usize;
 }
 
 /// An error in decoding a request or encoding its response. The text is for the client.

@@ -1,5 +1,6 @@
 //! The encoded response and the error document, common to all REST protocols.
 
+use crate::codec::HeldBytes;
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -26,6 +27,12 @@ impl EncodedResponse {
     /// Returns the length of the body, all chunks together.
     pub fn content_length(&self) -> usize {
         self.chunks.iter().map(Bytes::len).sum()
+    }
+}
+
+impl HeldBytes for EncodedResponse {
+    fn held_bytes(&self) -> usize {
+        self.content_length()
     }
 }
 

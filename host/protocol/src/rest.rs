@@ -99,10 +99,6 @@ impl ResponseEncoder for RestEncoder {
         dispatch!(RestEncoder, self, encoder => encoder.encoded_bytes(response))
     }
 
-    fn held_bytes(encoded: &EncodedResponse) -> usize {
-        encoded.content_length()
-    }
-
     fn encode(
         self,
         response: InferResponse,

@@ -6,7 +6,6 @@
 use crate::body::BodyError;
 use crate::error::InferError;
 use std::sync::Arc;
-use wisp_protocol::call::InferResponse;
 use wisp_protocol::error::ErrorKind;
 use wisp_tensor::{MemoryBudget, Reservation};
 
@@ -46,13 +45,6 @@ impl Footprint {
     pub(crate) fn into_reservation(self) -> Reservation {
         self.0
     }
-}
-
-/// Returns the total size of a response's tensors in bytes.
-pub(crate) fn content_bytes(response: &InferResponse) -> usize {
-    let outputs = response.outputs.iter();
-    let contents = outputs.map(|output| output.tensor.content().len());
-    contents.fold(0, usize::saturating_add)
 }
 
 #[cfg(test)]

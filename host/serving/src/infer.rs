@@ -11,7 +11,7 @@
 
 use crate::body::BodyError;
 use crate::error::InferError;
-use crate::footprint::{Footprint, content_bytes};
+use crate::footprint::Footprint;
 use crate::offload::Offload;
 use crate::readers::ReadingSlot;
 use crate::serving::Serving;
@@ -20,7 +20,7 @@ use crate::version::ModelVersion;
 use std::sync::Arc;
 use std::time::Instant;
 use wisp_protocol::call::{InferCall, InferRequest, InferResponse, ModelName, Version};
-use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
+use wisp_protocol::codec::{HeldBytes, RequestDecoder, ResponseEncoder};
 use wisp_sandbox::handler::Usage;
 use wisp_tensor::Reservation;
 
@@ -65,9 +65,10 @@ pub async fn infer<D: RequestDecoder>(
     let rows = version.batch_size(&request);
     let (response, usage) = version.call(request, &permit, deadline).await?;
     timer.finish_call(&usage);
-    memory.resize(content_bytes(&response).saturating_add(encoder.encoded_bytes(&response)))?;
+    let encoded_bytes = encoder.encoded_bytes(&response);
+    memory.resize(response.content_bytes().saturating_add(encoded_bytes))?;
     let response = codecs.encode(encoder, response).await?;
-    memory.resize(D::Encoder::held_bytes(&response))?;
+    memory.resize(response.held_bytes())?;
     let timings = timer.finish_encode();
     pending.succeed(rows, &timings);
     Ok(Inferred {

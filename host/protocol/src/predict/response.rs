@@ -39,10 +39,6 @@ impl ResponseEncoder for PredictEncoder {
         json_size::encoded_bytes(response.outputs.iter())
     }
 
-    fn held_bytes(encoded: &EncodedResponse) -> usize {
-        encoded.content_length()
-    }
-
     /// Encodes `response`, with an object for each row of the request.
     fn encode(
         self,

@@ -46,17 +46,13 @@ impl ResponseEncoder for TfsEncoder {
         json_size::encoded_bytes(response.outputs.iter())
     }
 
-    fn held_bytes(encoded: &EncodedResponse) -> usize {
-        encoded.content_length()
-    }
-
     fn encode(
         self,
         response: InferResponse,
         _: &ModelDescription,
     ) -> Result<EncodedResponse, CodecError> {
         let outputs = &response.outputs;
-        let content: usize = outputs.iter().map(|o| o.tensor.content().len()).sum();
+        let content = response.content_bytes();
         let mut text = Vec::with_capacity(content.saturating_mul(3).saturating_add(256));
         match &self.form {
             ResponseForm::Rows(rows) => write_rows(&mut text, outputs, *rows)?,

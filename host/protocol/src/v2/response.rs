@@ -161,10 +161,6 @@ impl ResponseEncoder for V2Encoder {
         json_size::encoded_bytes(self.json_outputs(response))
     }
 
-    fn held_bytes(encoded: &EncodedResponse) -> usize {
-        encoded.content_length()
-    }
-
     fn encode(
         self,
         response: InferResponse,

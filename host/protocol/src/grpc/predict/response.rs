@@ -29,15 +29,11 @@ impl ResponseEncoder for PredictRowEncoder {
     type Encoded = PredictResponse;
 
     fn text_bytes(&self, response: &InferResponse) -> usize {
-        message_size::content_bytes(response)
+        response.content_bytes()
     }
 
     fn encoded_bytes(&self, response: &InferResponse) -> usize {
         message_size::element_message_bytes(response)
-    }
-
-    fn held_bytes(encoded: &PredictResponse) -> usize {
-        message_size::held_bytes(encoded)
     }
 
     fn encode(
@@ -55,15 +51,11 @@ impl ResponseEncoder for PredictBatchEncoder {
     type Encoded = BatchPredictResponse;
 
     fn text_bytes(&self, response: &InferResponse) -> usize {
-        message_size::content_bytes(response)
+        response.content_bytes()
     }
 
     fn encoded_bytes(&self, response: &InferResponse) -> usize {
         message_size::element_message_bytes(response)
-    }
-
-    fn held_bytes(encoded: &BatchPredictResponse) -> usize {
-        message_size::held_bytes(encoded)
     }
 
     /// Encodes the predictions of the valid rows, in order with the errors of the others.

@@ -113,15 +113,11 @@ impl ResponseEncoder for ClassifyEncoder {
     type Encoded = ClassificationResponse;
 
     fn text_bytes(&self, response: &InferResponse) -> usize {
-        message_size::content_bytes(response)
+        response.content_bytes()
     }
 
     fn encoded_bytes(&self, response: &InferResponse) -> usize {
         message_size::element_message_bytes(response)
-    }
-
-    fn held_bytes(encoded: &ClassificationResponse) -> usize {
-        message_size::held_bytes(encoded)
     }
 
     /// Encodes the classes of each example.
@@ -141,15 +137,11 @@ impl ResponseEncoder for RegressEncoder {
     type Encoded = RegressionResponse;
 
     fn text_bytes(&self, response: &InferResponse) -> usize {
-        message_size::content_bytes(response)
+        response.content_bytes()
     }
 
     fn encoded_bytes(&self, response: &InferResponse) -> usize {
         message_size::element_message_bytes(response)
-    }
-
-    fn held_bytes(encoded: &RegressionResponse) -> usize {
-        message_size::held_bytes(encoded)
     }
 
     /// Encodes the number of each example.

@@ -102,15 +102,11 @@ impl ResponseEncoder for MultiInferenceEncoder {
     type Encoded = MultiInferenceResponse;
 
     fn text_bytes(&self, response: &InferResponse) -> usize {
-        message_size::content_bytes(response)
+        response.content_bytes()
     }
 
     fn encoded_bytes(&self, response: &InferResponse) -> usize {
         message_size::element_message_bytes(response)
-    }
-
-    fn held_bytes(encoded: &MultiInferenceResponse) -> usize {
-        message_size::held_bytes(encoded)
     }
 
     /// Encodes the results of the tasks, in their order.

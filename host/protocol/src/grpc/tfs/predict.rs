@@ -75,10 +75,6 @@ impl ResponseEncoder for TfsPredictEncoder {
         message_size::tensor_message_bytes(response)
     }
 
-    fn held_bytes(encoded: &PredictResponse) -> usize {
-        message_size::held_bytes(encoded)
-    }
-
     /// Encodes a response. This protocol has no parameters.
     fn encode(
         self,

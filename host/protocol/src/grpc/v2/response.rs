@@ -11,7 +11,6 @@ use crate::grpc::message::inference::model_infer_response::InferOutputTensor;
 use crate::grpc::message::inference::{
     InferParameter, ModelInferResponse, ModelStreamInferResponse,
 };
-use crate::grpc::message_size;
 use std::collections::BTreeMap;
 use wisp_tensor::{NamedTensor, Parameter, ParameterValue};
 
@@ -33,11 +32,7 @@ impl ResponseEncoder for ModelInferEncoder {
     }
 
     fn encoded_bytes(&self, response: &InferResponse) -> usize {
-        message_size::content_bytes(response)
-    }
-
-    fn held_bytes(encoded: &ModelInferResponse) -> usize {
-        message_size::held_bytes(encoded)
+        response.content_bytes()
     }
 
     fn encode(
