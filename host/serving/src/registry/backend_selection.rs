@@ -212,7 +212,7 @@ fn measure(
     else {
         return Err(first_error.unwrap_or(BackendError::Unavailable {
             backend: "auto",
-            reason: "there is no engine to choose from".to_owned(),
+            reason: "there is no backend to choose from".to_owned(),
         }));
     };
     Ok(Selected {

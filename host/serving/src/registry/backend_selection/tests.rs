@@ -103,12 +103,12 @@ impl Decisions {
         Ok(Decisions { directory, store })
     }
 
-    fn select(&self, engines: &[Arc<Rote>], content: &str) -> anyhow::Result<BackendSelection> {
+    fn select(&self, candidates: &[Arc<Rote>], content: &str) -> anyhow::Result<BackendSelection> {
         let path = self.directory.path().join("model.onnx");
         std::fs::write(&path, content)?;
-        let mut engines = engines.iter().map(|e| Arc::clone(e) as Arc<dyn Backend>);
-        let default = engines.next().expect("there is an engine");
-        let backends = Backends::new(default, engines.collect());
+        let mut candidates = candidates.iter().map(|e| Arc::clone(e) as Arc<dyn Backend>);
+        let default = candidates.next().expect("there is a backend");
+        let backends = Backends::new(default, candidates.collect());
         let selected = self
             .store
             .select(&backends, &path, &LoadOptions::default())?;
@@ -119,7 +119,7 @@ impl Decisions {
 
 const SLOW: Duration = Duration::from_millis(3);
 
-fn engines(answer_of_quick: f64) -> [Arc<Rote>; 2] {
+fn candidates(answer_of_quick: f64) -> [Arc<Rote>; 2] {
     [
         Arc::new(Rote::new("quick", answer_of_quick, Duration::ZERO)),
         Arc::new(Rote::new(REFERENCE, 1.0, SLOW)),
@@ -129,19 +129,21 @@ fn engines(answer_of_quick: f64) -> [Arc<Rote>; 2] {
 #[test]
 fn the_fastest_engine_is_kept_and_not_measured_again() -> anyhow::Result<()> {
     let selections = Decisions::new()?;
-    let engines = engines(1.0);
-    let first = selections.select(&engines, "a")?;
+    let candidates = candidates(1.0);
+    let first = selections.select(&candidates, "a")?;
     assert_eq!(first.backend, "quick");
     assert!(first.candidates.iter().all(|c| c.difference == Some(0.0)));
-    assert_eq!(selections.select(&engines, "a")?, first);
-    let loads = engines.each_ref().map(|engine| engine.loads.load(SeqCst));
+    assert_eq!(selections.select(&candidates, "a")?, first);
+    let loads = candidates
+        .each_ref()
+        .map(|engine| engine.loads.load(SeqCst));
     assert_eq!(loads, [2, 1], "only the one that is chosen is loaded again");
     Ok(())
 }
 
 #[test]
 fn an_engine_that_answers_otherwise_is_out_however_fast() -> anyhow::Result<()> {
-    let selection = Decisions::new()?.select(&engines(1.5), "a")?;
+    let selection = Decisions::new()?.select(&candidates(1.5), "a")?;
     assert_eq!(selection.backend, REFERENCE);
     let problem = selection.candidates[0].problem.as_deref();
     assert_eq!(problem, Some("its output differs by 5.0e-1"));
@@ -151,7 +153,7 @@ fn an_engine_that_answers_otherwise_is_out_however_fast() -> anyhow::Result<()> 
 #[test]
 fn another_graph_or_another_version_of_an_engine_is_measured_anew() -> anyhow::Result<()> {
     let selections = Decisions::new()?;
-    let [quick, reference] = engines(1.0);
+    let [quick, reference] = candidates(1.0);
     let all = [quick, Arc::clone(&reference)];
     selections.select(&all, "a")?;
     selections.select(&all, "b")?;
