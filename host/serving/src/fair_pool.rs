@@ -1,8 +1,8 @@
 //! A thread pool that shares its time fairly between several flows of jobs.
 //!
 //! A [`Flow`] is the jobs of one model version: inline calls, and polls of its guests, which yield their
-//! thread at every epoch. A free thread takes the first job of the flow that has used the least time
-//! (start-time fair queueing), so a flow of long jobs delays another flow only by its running jobs, never
+//! thread at every epoch. A free thread takes the first job of the flow that has used the least processor
+//! time (start-time fair queueing), so a flow of long jobs delays another flow only by its running jobs, never
 //! by its queued ones. A flow that was idle resumes at the time of the busy flows: being idle earns no
 //! credit. Threads for long jobs are separate and run at a lower priority, so that a short job rarely
 //! waits for a processor. There are more of them than one flow may occupy, so that a busy flow leaves
@@ -13,18 +13,19 @@ use crate::worker_pool::run_as_batch;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The native stack in bytes that a thread needs for inline and direct calls: it contains the stack of the
 /// guest, and backends recurse over graphs.
 pub const STACK_BYTES: usize = 8 << 20;
 
-/// The mean job time above which a flow is one of long jobs.
-const LONG_JOB: Duration = Duration::from_millis(1);
+/// The mean processor time of a call above which a flow is one of long jobs.
+const LONG_CALL: Duration = Duration::from_millis(1);
 
-/// The mean job time below which a flow of long jobs becomes one of short jobs again.
-const SHORT_JOB: Duration = Duration::from_micros(500);
+/// The mean processor time of a call below which a flow of long jobs becomes one of short jobs again.
+const SHORT_CALL: Duration = Duration::from_micros(500);
 
 /// The niceness that threads for long jobs have in addition to that of the others. They get about a tenth
 /// of a processor while the others use the rest.
@@ -87,7 +88,12 @@ pub struct Lost;
 
 enum Job {
     Call(Box<dyn FnOnce() + Send>),
-    Poll(async_task::Runnable),
+    /// A poll of a call that takes several jobs.
+    Poll {
+        task: async_task::Runnable,
+        /// The processor time of the earlier polls, in nanoseconds.
+        earlier: Arc<AtomicU64>,
+    },
 }
 
 #[derive(Debug)]
@@ -104,7 +110,7 @@ struct FairQueue {
     options: PoolOptions,
 }
 
-/// The class of a flow, by the mean time of its jobs, and of the threads that run them.
+/// The class of a flow, by the mean processor time of its calls, and of the threads that run them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Class {
     #[default]
@@ -140,10 +146,13 @@ struct FlowState {
     class: Class,
     jobs: VecDeque<Job>,
     running: usize,
-    /// The time that the flow has used, on the clock of its class.
+    /// The processor time that the flow has used, on the clock of its class.
     used: Duration,
-    /// The mean time of its jobs, which is charged when a job starts and corrected when it ends.
+    /// The mean processor time of its jobs, which is charged when a job starts and corrected when it ends.
     mean: Duration,
+    /// The mean processor time that a call has used at the end of a job, which determines the class. A job
+    /// alone would not: the polls of a long call are short if its thread rarely gets a processor.
+    mean_call: Duration,
     /// Set once no handle is left; the state is removed with the last running job.
     orphaned: bool,
 }
@@ -154,10 +163,20 @@ struct Taken {
     charge: Charge,
 }
 
+/// The processor time of a job that has ended.
+#[derive(Clone, Copy)]
+struct Times {
+    job: Duration,
+    /// The time of the call up to the end of this job.
+    call: Duration,
+}
+
 /// The estimated time that a flow was charged for a running job.
 struct Charge {
     flow: usize,
     estimate: Duration,
+    /// The class of the thread that runs the job.
+    class: Class,
 }
 
 // === impl FairPool ===
@@ -249,9 +268,11 @@ impl Flow {
         call: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Lost> {
         let flow = self.clone();
-        let schedule = move |runnable| {
+        let earlier = Arc::new(AtomicU64::new(0));
+        let schedule = move |task| {
+            let earlier = Arc::clone(&earlier);
             // Polls do not count against the queue limit and so are never refused: each call has at most one.
-            let _ = flow.push(Job::Poll(runnable), usize::MAX);
+            let _ = flow.push(Job::Poll { task, earlier }, usize::MAX);
         };
         let (runnable, task) = async_task::spawn(call, schedule);
         runnable.schedule();
@@ -344,18 +365,33 @@ impl FairQueue {
             };
             drop(state);
             let Taken { job, charge } = taken;
-            let started = Instant::now();
-            // Everything that the job borrowed is dropped with it; its caller sees that the sender was dropped.
-            let _ = catch_unwind(AssertUnwindSafe(|| match job {
-                Job::Call(call) => call(),
-                Job::Poll(task) => {
-                    task.run();
-                }
-            }));
-            let took = started.elapsed();
+            let times = job.run();
             state = self.lock();
-            if let Some(class) = state.ended(charge, took, self.options.threads_per_flow) {
+            if let Some(class) = state.ended(charge, times, self.options.threads_per_flow) {
                 self.wake[class as usize].notify_all();
+            }
+        }
+    }
+}
+
+impl Job {
+    /// Runs the job. Everything that it borrows is dropped with it, even if it panics.
+    fn run(self) -> Times {
+        let before = processor_time();
+        let used = || processor_time().saturating_sub(before);
+        match self {
+            Job::Call(call) => {
+                let _ = catch_unwind(AssertUnwindSafe(call));
+                let job = used();
+                Times { job, call: job }
+            }
+            Job::Poll { task, earlier } => {
+                let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
+                let job = used();
+                let nanoseconds = u64::try_from(job.as_nanos()).unwrap_or(u64::MAX);
+                let earlier = Duration::from_nanos(earlier.fetch_add(nanoseconds, Relaxed));
+                let call = earlier.saturating_add(job);
+                Times { job, call }
             }
         }
     }
@@ -386,16 +422,17 @@ impl State {
             charge: Charge {
                 flow: index,
                 estimate: flow.mean,
+                class,
             },
         })
     }
 
-    /// Charges a flow the measured time of its job. Returns the new class of the flow if it has moved to
-    /// another class with jobs waiting; the threads of that class must be notified.
+    /// Charges a flow the processor time of its job. Returns the class whose threads must be notified, if the
+    /// flow has waiting jobs that the calling thread does not take.
     fn ended(
         &mut self,
         charge: Charge,
-        took: Duration,
+        times: Times,
         threads_per_flow: NonZeroUsize,
     ) -> Option<Class> {
         let index = charge.flow;
@@ -405,21 +442,29 @@ impl State {
         flow.running -= 1;
         flow.used = flow
             .used
-            .saturating_add(took)
+            .saturating_add(times.job)
             .saturating_sub(charge.estimate);
-        flow.mean = (flow.mean * 7 + took) / 8;
+        flow.mean = (flow.mean * 7 + times.job) / 8;
+        flow.mean_call = flow.mean_call.saturating_mul(7).saturating_add(times.call) / 8;
         if flow.orphaned {
             if flow.running == 0 {
                 self.remove(index);
             }
             return None;
         }
-        let class = flow.class.of_mean(flow.mean);
+        let class = flow.class.of_mean(flow.mean_call);
         if class == flow.class {
-            if was_full && !flow.jobs.is_empty() {
-                classes[class as usize].ready.push(index);
+            if !was_full || flow.jobs.is_empty() {
+                return None;
             }
-            return None;
+            let state = &mut classes[class as usize];
+            state.ready.push(index);
+            // The flow has moved while the job ran: no thread of its new class sees this job end.
+            let moved = class != charge.class;
+            if moved {
+                state.sleeping = 0;
+            }
+            return moved.then_some(class);
         }
         let old = &mut classes[flow.class as usize];
         old.forget(index);
@@ -440,6 +485,13 @@ impl State {
         self.flows[index] = None;
         self.free.push(index);
     }
+}
+
+/// Returns the processor time that the calling thread has used. The time of a clock would count against a
+/// flow how long its threads wait for a processor, and short jobs would be taken for long ones on a busy machine.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Lowers the priority of the calling thread. If that is refused, short jobs wait longer for a processor.
@@ -464,11 +516,11 @@ impl ClassState {
 }
 
 impl Class {
-    /// Returns the class for the current mean job time of a flow that was in this class.
+    /// Returns the class for the current mean time of the calls of a flow that was in this class.
     fn of_mean(self, mean: Duration) -> Class {
         match self {
-            Class::Short if mean > LONG_JOB => Class::Long,
-            Class::Long if mean < SHORT_JOB => Class::Short,
+            Class::Short if mean > LONG_CALL => Class::Long,
+            Class::Long if mean < SHORT_CALL => Class::Short,
             unchanged => unchanged,
         }
     }

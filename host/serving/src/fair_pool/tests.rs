@@ -48,12 +48,19 @@ fn set_used(flow: &Flow, milliseconds: u64) {
     }
 }
 
+fn times(job: u64, call: u64) -> Times {
+    Times {
+        job: Duration::from_millis(job),
+        call: Duration::from_millis(call),
+    }
+}
+
 /// Turns a flow without jobs into one whose jobs have been long.
 fn set_long(flow: &Flow) {
     let mut state = flow.0.pool.queue.lock();
     if let Some(flow) = state.flows[flow.0.index].as_mut() {
         flow.class = Class::Long;
-        flow.mean = Duration::from_secs(3600);
+        flow.mean_call = Duration::from_secs(3600);
     }
 }
 
@@ -258,9 +265,10 @@ fn a_flow_moves_to_the_other_threads_as_its_jobs_become_longer_or_shorter() {
         let charge = Charge {
             flow: index,
             estimate,
+            class: Class::Short,
         };
         assert_eq!(
-            state.ended(charge, Duration::from_millis(milliseconds), ONE),
+            state.ended(charge, times(milliseconds, milliseconds), ONE),
             None
         );
         state.flows[0].as_ref().map(|flow| flow.class)
@@ -286,8 +294,42 @@ fn a_flow_that_moves_to_the_other_threads_keeps_its_lead_and_not_its_clock() {
     let charge = Charge {
         flow: 0,
         estimate: Duration::ZERO,
+        class: Class::Long,
     };
-    state.ended(charge, Duration::ZERO, ONE);
+    state.ended(charge, times(0, 0), ONE);
     let flow = state.flows[0].as_ref().map(|flow| (flow.class, flow.used));
     assert_eq!(flow, Some((Class::Short, Duration::from_millis(3))));
+}
+
+#[test]
+fn a_job_of_a_flow_that_moved_while_it_ran_wakes_the_threads_of_the_new_class() -> anyhow::Result<()>
+{
+    let pool = pool(1)?;
+    let flow = pool.flow();
+    let gate = occupy(&flow)?;
+    set_long(&flow);
+    let (names, order) = channel();
+    name(&flow, "waiting", &names)?;
+    drop(gate);
+    assert_eq!(next(&order)?, "waiting");
+    Ok(())
+}
+
+#[test]
+fn a_flow_is_long_by_the_time_of_its_calls_however_many_jobs_they_take() {
+    let mut state = State::default();
+    state.flows.push(Some(FlowState::default()));
+    for call in 1..20 {
+        if let Some(flow) = state.flows[0].as_mut() {
+            flow.running = 1;
+        }
+        let charge = Charge {
+            flow: 0,
+            estimate: Duration::ZERO,
+            class: Class::Short,
+        };
+        state.ended(charge, times(1, call), ONE);
+    }
+    let class = state.flows[0].as_ref().map(|flow| flow.class);
+    assert_eq!(class, Some(Class::Long));
 }
