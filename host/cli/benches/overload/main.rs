@@ -3,7 +3,8 @@
 //! It has two parts: `capacity` sends more requests than the server can answer, and `neighbours`
 //! attacks one model and measures the clients of another. An argument selects one of them, or
 //! `control`, which is `neighbours` with attacks on a second server:
-//! `cargo bench --workspace --bench overload -- capacity`. Requests are sent in open loop, from a
+//! `cargo bench --workspace --bench overload -- capacity`. A second argument selects one attack by its
+//! letter: `neighbours c`. Requests are sent in open loop, from a
 //! schedule that does not depend on responses, and latencies are counted from that schedule.
 //!
 //! Nothing is pinned: the server and all clients share all processors, so a client that keeps a
@@ -39,9 +40,11 @@ fn main() -> Result<()> {
     let seconds: f64 = seconds.map_or(Ok(10.0), |seconds| seconds.parse())?;
     let time = Duration::try_from_secs_f64(seconds)?;
     // Cargo adds options of its own.
-    let part = std::env::args()
+    let mut arguments = std::env::args()
         .skip(1)
-        .find(|argument| !argument.starts_with('-'));
+        .filter(|argument| !argument.starts_with('-'));
+    let part = arguments.next();
+    let letter = arguments.next();
     let (capacity, attacked) = match part.as_deref() {
         None => (true, Some(Target::Same)),
         Some("capacity") => (true, None),
@@ -55,7 +58,8 @@ fn main() -> Result<()> {
         capacity::measure(&repository, time)?;
     }
     if let Some(target) = attacked {
-        neighbours::measure(&repository, target, time)?;
+        let attacks = neighbours::attacks(letter.as_deref())?;
+        neighbours::measure(&repository, target, &attacks, time)?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::outcome::Outcome;
 use crate::process::Server;
 use crate::repository::Repository;
 use crate::{request, server};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::fmt;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(crate) enum Target {
 }
 
 /// An attack, and the latency that it may cause.
-struct Case {
+pub(crate) struct Case {
     name: &'static str,
     attack: Attack,
     /// The greatest acceptable p99 as a multiple of that without the attack, and milliseconds in
@@ -76,8 +76,24 @@ impl fmt::Display for Target {
     }
 }
 
-/// Prints a table of all attacks.
-pub(crate) fn measure(repository: &Repository, target: Target, time: Duration) -> Result<()> {
+/// Returns the attack with this letter, or all attacks.
+pub(crate) fn attacks(letter: Option<&str>) -> Result<Vec<Case>> {
+    let mut cases = Vec::from(cases());
+    if let Some(letter) = letter {
+        let prefix = format!("({letter})");
+        cases.retain(|case| case.name.starts_with(&prefix));
+        ensure!(!cases.is_empty(), "no attack has the letter `{letter}`");
+    }
+    Ok(cases)
+}
+
+/// Prints a table of the attacks.
+pub(crate) fn measure(
+    repository: &Repository,
+    target: Target,
+    cases: &[Case],
+    time: Duration,
+) -> Result<()> {
     let start = || server::start(repository, &repository.models(), &[]);
     let server = start()?;
     let other = match target {
@@ -96,7 +112,7 @@ pub(crate) fn measure(repository: &Repository, target: Target, time: Duration) -
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     let mut failures = Vec::new();
-    for case in cases() {
+    for case in cases {
         let mut measured = Measured::default();
         for _ in 0..ROUNDS {
             let victim = || victim(&server, per_second, time);
@@ -106,7 +122,7 @@ pub(crate) fn measure(repository: &Repository, target: Target, time: Duration) -
             measured.attacks.push(attack);
             sleep(SETTLE);
         }
-        if let Some(failure) = report(&case, measured) {
+        if let Some(failure) = report(case, measured) {
             failures.push((case.name, failure));
         }
     }
