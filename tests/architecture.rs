@@ -49,7 +49,7 @@ const FEATURES_ONLY: [&str; 1] = ["idna_adapter"];
 const SHARED: [(&str, &[&str]); 14] = [
     ("blake3", &["sandbox", "serving"]),
     ("flate2", &["backend", "protocol", "server"]),
-    ("http", &["protocol", "server", "serving"]),
+    ("http", &["protocol", "server"]),
     ("prost", &["backend", "cli", "protocol", "server"]),
     ("prost_types", &["protocol", "server"]),
     ("rustix", &["backend", "cli", "sandbox", "serving"]),

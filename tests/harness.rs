@@ -174,7 +174,7 @@ impl Default for TestOptions {
                 ..ServingOptions::default()
             },
             server: ServerOptions {
-                drain_notice: Duration::ZERO,
+                drain_delay: Duration::ZERO,
                 ..ServerOptions::default()
             },
             limits: Limits::default(),

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The time limit for an end that waits for neither a client nor a computation: a second of notice, the
+/// The time limit for an end that waits for neither a client nor a computation: a second of drain delay, the
 /// last handshakes, and an allowance for a busy machine. The operations that it must not wait for take
 /// far longer.
 const SOON: Duration = Duration::from_secs(12);

@@ -85,7 +85,7 @@ fn read_input(input: &NamedInput, model: &ModelDescription) -> anyhow::Result<Na
     let spec = spec.ok_or_else(|| {
         let known: Vec<_> = inputs.iter().map(|spec| spec.name.as_str()).collect();
         bad_configuration(format!(
-            "the model has no input `{}`, but: {}",
+            "the model has no input `{}`; its inputs are: {}",
             input.name,
             known.join(", ")
         ))
@@ -107,22 +107,14 @@ fn file_tensor(spec: &TensorSpec, path: &Path) -> anyhow::Result<Tensor> {
     let Some(size) = spec.element_type.size() else {
         return Ok(Tensor::from_elements([content.as_slice()].into_iter())?);
     };
-    let fixed: usize = spec
-        .shape
-        .iter()
-        .map(|dimension| match dimension {
-            Dimension::Fixed(size) => *size as usize,
-            Dimension::Variable => 1,
-        })
-        .product();
-    let rest = content.len().checked_div(size.saturating_mul(fixed));
     // The first variable axis takes its size from the length of the file; the others are 1.
-    let mut rest = rest.map(u32::try_from).transpose()?;
-    let dimensions = spec.shape.iter().map(|dimension| match dimension {
-        Dimension::Fixed(size) => *size,
-        Dimension::Variable => rest.take().unwrap_or(1),
-    });
-    let shape = Shape::new(dimensions.collect())?;
+    let mut declared = spec.shape.clone();
+    let axes = declared.iter_mut();
+    let variable = axes.filter(|axis| **axis == Dimension::Variable);
+    for other in variable.skip(1) {
+        *other = Dimension::Fixed(1);
+    }
+    let shape = Shape::fit(&declared, content.len() / size)?;
     Ok(Tensor::new(spec.element_type, shape, Bytes::from(content))?)
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     expect_path(&args.repository)?;
     let default = ServerOptions::default();
     // Installed before any long operation.
-    let signals = Signals::receive(default.drain_notice + default.drain_timeout + END)?;
+    let signals = Signals::receive(default.drain_delay + default.drain_timeout + END)?;
     let options = startup::server_options(args, default)?;
     if args.build {
         build::build_repository(&args.repository, Rebuild::Changed)?;

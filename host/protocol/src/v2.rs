@@ -4,7 +4,7 @@
 //! and a [`V2Encoder`]. The [`V2Encoder`] holds the response format that the client requested and encodes the
 //! `InferResponse` into an `EncodedResponse`. `request` decodes the JSON of a body, `binary` the bytes
 //! after it, `json` the elements of a tensor, `raw` a body without JSON; `response` encodes.
-//! `metadata`, `config`, `index`, `control` and `statistics` write the other documents.
+//! `metadata`, `config`, `index`, `control` and `statistics` write the other documents, `sample` a request.
 //!
 //! The caller checks names, datatypes and shapes against the model (`wisp_tensor::signature`), and
 //! limits the size of the body.
@@ -23,6 +23,7 @@ pub(crate) mod metadata;
 mod raw;
 mod request;
 mod response;
+pub(crate) mod sample;
 mod statistics;
 
 pub use crate::encoded_response::encode_error;
@@ -32,6 +33,7 @@ pub use error::HeaderLengthError;
 pub use index::{IndexFilter, decode_index, index};
 pub use metadata::{live, model_list, model_metadata, model_ready, ready, server_metadata};
 pub use response::V2Encoder;
+pub use sample::sample_request;
 pub use statistics::statistics;
 
 use crate::call::{InferRequest, ModelDescription};

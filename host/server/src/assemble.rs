@@ -31,8 +31,8 @@ pub async fn serve(
     listener.accept_until(shutdown).await;
     service.start_draining();
     listener
-        .accept_until(tokio::time::sleep(options.drain_notice))
+        .accept_until(tokio::time::sleep(options.drain_delay))
         .await;
-    let connections = listener.close(options.drain_notice).await;
+    let connections = listener.close(options.drain_delay).await;
     drain.finish(connections, options.drain_timeout).await
 }

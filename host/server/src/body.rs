@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use wisp_protocol::content_coding::Coding;
 use wisp_serving::BodyError;
-use wisp_serving::offload::Offload;
+use wisp_serving::blocking::BlockingPool;
 use wisp_tensor::Reservation;
 
 /// The rate below which a body is late. A poor mobile connection reaches it.
@@ -57,7 +57,7 @@ pub(crate) struct RequestBody<B> {
     /// use the bytes.
     reservation: Reservation,
     /// The threads that inflate long bodies.
-    offload: Offload,
+    blocking: BlockingPool,
     /// The time that the body may keep the server waiting, in addition to the time allowed for its bytes.
     grace: Duration,
     state: State,
@@ -88,7 +88,7 @@ where
         incoming: B,
         grace: Duration,
         reservation: Reservation,
-        offload: Offload,
+        blocking: BlockingPool,
     ) -> RequestBody<B> {
         RequestBody {
             state: match incoming.is_end_stream() {
@@ -99,7 +99,7 @@ where
             collected: Collected::Nothing,
             coding: None,
             reservation,
-            offload,
+            blocking,
             grace,
         }
     }
@@ -225,7 +225,7 @@ where
         };
         let reservation = self.reservation.split_off();
         let (inflated, reservation) =
-            inflate((coding, body), limit, reservation, &self.offload).await?;
+            inflate((coding, body), limit, reservation, &self.blocking).await?;
         self.reservation = reservation;
         Ok(inflated)
     }

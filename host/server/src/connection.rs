@@ -179,7 +179,7 @@ impl Connection {
                         timer.as_mut().reset(Instant::now() + GRACEFUL_CLOSE_TIMEOUT);
                     }
                     TimeoutCheck::Idle | TimeoutCheck::Stalled => {
-                        tracing::debug!("a connection was cut: its client has stopped");
+                        tracing::debug!("a connection was closed: its client made no progress");
                         return;
                     }
                 },
@@ -245,8 +245,8 @@ async fn close(mut socket: Socket) {
     let closed = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx));
     match timeout(GRACEFUL_CLOSE_TIMEOUT, closed).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "failed to close a refused connection"),
-        Err(_) => tracing::debug!("a refused connection was cut"),
+        Ok(Err(error)) => tracing::debug!(%error, "failed to close a rejected connection"),
+        Err(_) => tracing::debug!("a rejected connection did not close in time"),
     }
 }
 

@@ -55,7 +55,7 @@ pub enum OriginError {
     Path(String),
     #[error("browsers write origins in lower case; write `{0}`")]
     Case(String),
-    #[error("browsers leave out the port that their scheme has anyway; write `{0}`")]
+    #[error("browsers omit the default port of a scheme; write `{0}`")]
     Port(String),
 }
 

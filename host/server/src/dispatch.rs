@@ -28,13 +28,13 @@ pub(crate) async fn dispatch(
     body.set_coding(content_coding::of_body(&head.headers)?);
     let response = match call {
         RestCall::Infer(call) => {
-            let slot = serving.admit(head);
+            let slot = serving.admit();
             let reading = body.read(serving.max_body_bytes());
             let inferred = infer(serving, slot, call, reading).await?;
             let response = HttpResponse::from(inferred.response).with_timings(&inferred.timings);
             let response = response.holding(inferred.memory);
             response
-                .compress_for(&head.headers, serving.offload())
+                .compress_for(&head.headers, serving.blocking())
                 .await?
         }
         RestCall::ServerLive => HttpResponse::document(v2::live()),

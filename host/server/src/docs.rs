@@ -162,8 +162,8 @@ impl Docs {
     }
 }
 
-/// Builds the document on an offload thread: it takes some kilobytes for each version, so many models make
-/// it long.
+/// Builds the document on a thread of the blocking pool: it takes some kilobytes for each version, so many
+/// models make it long.
 async fn make_document(serving: &Serving) -> Result<Document, InferError> {
     let entries = serving.entries();
     let control = match serving.is_controlled_by_clients() {
@@ -194,7 +194,7 @@ async fn make_document(serving: &Serving) -> Result<Document, InferError> {
             plain,
         }
     };
-    Ok(serving.offload().run_soon(make).await?)
+    Ok(serving.blocking().run_soon(make).await?)
 }
 
 /// Returns a file that is short enough to be sent uncompressed.
@@ -270,7 +270,7 @@ impl Viewer {
         if let Some(coding) = gzip(headers) {
             return Ok((gzipped, Some(coding)));
         }
-        let inflating = || serving.offload().run_soon(move || inflate(gzipped));
+        let inflating = || serving.blocking().run_soon(move || inflate(gzipped));
         let plain = self.plain.get_or_try_init(inflating).await?;
         Ok((plain.clone(), None))
     }

@@ -15,7 +15,8 @@ const CUT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServeError {
     #[error(
-        "{connections} connections were cut, still busy {drain_timeout:?} after draining began"
+        "{connections} connections were closed: they were busy {drain_timeout:?} after draining \
+         began"
     )]
     DrainTimeout {
         connections: usize,

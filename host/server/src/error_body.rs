@@ -8,13 +8,10 @@ use wisp_protocol::v2::encode_error;
 
 /// The statuses of hyper's responses to invalid heads, with their error messages.
 const REASONS: [(&str, &str); 2] = [
-    (
-        "400",
-        "the head of the request is not HTTP as this server reads it",
-    ),
+    ("400", "the head of the request is not valid HTTP"),
     (
         "431",
-        "the head of the request is larger than this server reads",
+        "the head of the request is larger than the server's limit",
     ),
 ];
 
@@ -52,8 +49,8 @@ mod tests {
         assert_eq!(
             String::from_utf8(whole)?,
             "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: 68\r\ndate: now\r\n\r\n\
-             {\"error\":\"the head of the request is larger than this server reads\"}"
+             content-type: application/json\r\ncontent-length: 69\r\ndate: now\r\n\r\n\
+             {\"error\":\"the head of the request is larger than the server's limit\"}"
         );
         Ok(())
     }

@@ -19,11 +19,11 @@ pub(crate) enum Failure {
     #[error("an HTTP/1.1 request names its host exactly once")]
     Host,
     #[error(
-        "on loopback, only requests to localhost and to IP addresses are answered; \
-         name other hosts with --allowed-host"
+        "on loopback, only requests to localhost and IP addresses are accepted; allow other hosts \
+         with --allowed-host"
     )]
     ForeignHost,
-    #[error("of transfer codings, only `chunked` is read")]
+    #[error("the only supported transfer coding is `chunked`")]
     TransferCoding,
     #[error("the system has no thread left for the request")]
     NoThread,

@@ -162,8 +162,8 @@ impl Services {
         match_request_compression(&mut head.headers);
         let body = match inflating::remove_grpc_encoding(&mut head.headers) {
             true => {
-                let offload = self.serving.offload().clone();
-                DecompressedBody::inflated(body, self.serving.max_body_bytes(), offload)
+                let blocking = self.serving.blocking().clone();
+                DecompressedBody::inflated(body, self.serving.max_body_bytes(), blocking)
             }
             false => DecompressedBody::passed(body),
         };

@@ -17,7 +17,7 @@ use wisp_protocol::encoded_response::EncodedResponse;
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::rest::RestProtocol;
 use wisp_protocol::v2;
-use wisp_serving::offload::Offload;
+use wisp_serving::blocking::BlockingPool;
 use wisp_serving::timings::Timings;
 use wisp_serving::{BodyError, InferError};
 use wisp_tensor::{MemoryBudget, Reservation};
@@ -187,13 +187,13 @@ impl HttpResponse {
     pub(crate) async fn compress_for(
         mut self,
         headers: &HeaderMap,
-        offload: &Offload,
+        blocking: &BlockingPool,
     ) -> Result<HttpResponse, Failure> {
         let bytes = self.bytes();
         let coding = AcceptedCoding::from_headers(headers).for_body(bytes);
         let varies = coding.is_some() || depends_on_client(bytes);
         if let Some(coding) = coding {
-            let compressed = compress(coding, self.chunks, bytes, offload).await?;
+            let compressed = compress(coding, self.chunks, bytes, blocking).await?;
             if let Memory::Reserved(reservation) = &mut self.memory {
                 reservation.shrink(bytes.saturating_sub(compressed.len()));
             }
@@ -267,12 +267,12 @@ async fn compress(
     coding: Coding,
     chunks: Vec<Bytes>,
     bytes: usize,
-    offload: &Offload,
+    blocking: &BlockingPool,
 ) -> Result<Bytes, InferError> {
     if bytes <= MAX_SHORT_BYTES {
         return Ok(coding.compress(&chunks));
     }
-    Ok(offload.run_soon(move || coding.compress(&chunks)).await?)
+    Ok(blocking.run_soon(move || coding.compress(&chunks)).await?)
 }
 
 /// Attaches the reservation to the chunks, so that it is released with the last of their bytes. hyper takes

@@ -108,10 +108,10 @@ impl Listener {
     }
 
     /// Stops accepting. Open connections continue, as do those in the backlog and those whose handshake is
-    /// in progress; the listener waits for the latter for at most `notice`.
-    pub(crate) async fn close(mut self, notice: Duration) -> JoinSet<()> {
+    /// in progress; the listener waits for the latter for at most `delay`.
+    pub(crate) async fn close(mut self, delay: Duration) -> JoinSet<()> {
         self.acceptors.iter().for_each(Acceptor::end_handshakes);
-        self.accept_until(sleep(LAST_HANDSHAKES.min(notice))).await;
+        self.accept_until(sleep(LAST_HANDSHAKES.min(delay))).await;
         let Listener {
             acceptors,
             mut connections,
@@ -172,7 +172,7 @@ impl Connections {
     fn make_room(&mut self, wanted: usize) {
         let now = Instant::now();
         let closed = (0..wanted).take_while(|_| self.open.make_room(now)).count();
-        tracing::debug!(closed, "closed connections for their descriptors");
+        tracing::debug!(closed, "closed connections to free file descriptors");
     }
 
     /// Removes a connection whose task has ended. The task does not panic, since panics in requests are

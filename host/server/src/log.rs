@@ -160,7 +160,13 @@ impl Drop for RequestLog<'_> {
     fn drop(&mut self) {
         if !self.written {
             let status = ErrorKind::ClientGone.status().as_u16();
-            event!(DEBUG, self, self.id(), status, "the client went away");
+            event!(
+                DEBUG,
+                self,
+                self.id(),
+                status,
+                "the client has disconnected"
+            );
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct ServerOptions {
     pub allowed_hosts: Option<AllowedHosts>,
     /// The time from reporting "not ready" to the end of accepting, so that load balancers notice the
     /// change.
-    pub drain_notice: Duration,
+    pub drain_delay: Duration,
     /// The time from the end of accepting until requests that are still running are cut.
     pub drain_timeout: Duration,
 }
@@ -46,8 +46,8 @@ impl Default for ServerOptions {
             idle_timeout: Duration::from_secs(620),
             cors_origins: Vec::new(),
             allowed_hosts: None,
-            drain_notice: Duration::from_secs(1),
-            // Together with the notice, well below the 30 s that Kubernetes and systemd wait before a kill.
+            drain_delay: Duration::from_secs(1),
+            // Together with the delay, well below the 30 s that Kubernetes and systemd wait before a kill.
             drain_timeout: Duration::from_secs(25),
         }
     }

@@ -111,7 +111,7 @@ impl Service {
             incoming,
             guard,
         } = received;
-        let slot = self.serving.admit(&head);
+        let slot = self.serving.admit();
         let admitted = AdmittedRequest::new(slot, self.serving.memory().reservation());
         let deadline = grpc::client_deadline(&head.headers);
         let line = self.log.begin(&head);
@@ -146,7 +146,7 @@ impl Service {
             incoming,
             self.body_timeout,
             self.serving.memory().reservation(),
-            self.serving.offload().clone(),
+            self.serving.blocking().clone(),
         );
         let line = self.log.begin(&head);
         let is_preflight = |cors: &Cors| cors.is_preflight(&head);

@@ -11,7 +11,6 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, InconsistentKeys, ServerConfig};
+use wisp_serving::file_state::FileState;
 
 /// The interval between checks of the files. Two checks in a row have to agree, so a new certificate is
 /// used within twice this time.
@@ -50,24 +50,15 @@ pub struct Tls {
 struct Current {
     config: Arc<ServerConfig>,
     /// The state of the files when they were last read, successfully or not.
-    read: Stamps,
+    read: FileStates,
 }
 
-/// The state of both files, to detect changes. Lifetime: one check.
+/// The state of both files, to detect changes; `None` for a file whose metadata cannot be read. Lifetime:
+/// one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamps {
-    certificate: Option<Stamp>,
-    key: Option<Stamp>,
-}
-
-/// The identity and the last change of the file at a path, with links followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    /// Seconds, and nanoseconds in addition.
-    modified: (i64, i64),
+struct FileStates {
+    certificate: Option<FileState>,
+    key: Option<FileState>,
 }
 
 /// The error for a certificate or a key that cannot be used.
@@ -83,12 +74,12 @@ enum Reason {
         file: PathBuf,
         source: io::Error,
     },
-    #[error("{part} `{}` holds none in PEM; {}", file.display(), part.expected())]
+    #[error("{part} `{}` contains no such section in PEM; {}", file.display(), part.expected())]
     Missing { part: Part, file: PathBuf },
     #[error("{part} `{}` is damaged; {}", file.display(), part.expected())]
     Damaged { part: Part, file: PathBuf },
     #[error(
-        "the private key `{}` is not that of the first certificate in `{}`",
+        "the private key `{}` does not match the first certificate in `{}`",
         key.display(),
         certificate.display()
     )]
@@ -151,10 +142,10 @@ impl TlsFiles {
         }
     }
 
-    fn stamps(&self) -> Stamps {
-        Stamps {
-            certificate: Stamp::of(&self.certificate),
-            key: Stamp::of(&self.key),
+    fn states(&self) -> FileStates {
+        FileStates {
+            certificate: FileState::of(&self.certificate).ok(),
+            key: FileState::of(&self.key).ok(),
         }
     }
 }
@@ -179,7 +170,7 @@ fn unreadable(part: Part, file: &Path, error: &pem::Error) -> Reason {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => "; the user that runs the server has to be allowed to",
+        io::ErrorKind::PermissionDenied => "; the server's user needs read permission",
         _ => "",
     }
 }
@@ -190,7 +181,7 @@ impl Tls {
     /// Loads both files. Blocks until they are read.
     pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
         // Taken before the files are read, so that a change in between is detected later.
-        let read = files.stamps();
+        let read = files.states();
         let config = Arc::new(files.read()?);
         let current = Mutex::new(Current { config, read });
         Ok(Tls { files, current })
@@ -200,23 +191,23 @@ impl Tls {
     /// use.
     pub async fn reload(&self) {
         let files = self.files.clone();
-        let read = blocking(move || (files.stamps(), files.read())).await;
-        let Some((stamps, outcome)) = read else {
+        let read = blocking(move || (files.states(), files.read())).await;
+        let Some((states, outcome)) = read else {
             return;
         };
         let mut current = self.current();
-        current.read = stamps;
+        current.read = states;
         match outcome {
             Ok(config) => {
                 current.config = Arc::new(config);
                 let file = self.files.certificate.display();
-                tracing::info!(%file, "new connections get the certificate that was read again");
+                tracing::info!(%file, "reloaded the certificate for new connections");
             }
             Err(error) => {
                 let error: &dyn Error = &error;
                 tracing::error!(
                     error,
-                    "the certificate in use stays: the new one cannot be used"
+                    "failed to reload the certificate; the old one stays in use"
                 );
             }
         }
@@ -228,7 +219,7 @@ impl Tls {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
             let files = self.files.clone();
-            let Some(now) = blocking(move || files.stamps()).await else {
+            let Some(now) = blocking(move || files.states()).await else {
                 continue;
             };
             if now == last && now != self.current().read {
@@ -255,25 +246,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         Ok(outcome) => Some(outcome),
         Err(lost) => {
             if lost.is_panic() {
-                tracing::error!(error = %lost, "looking at the certificate failed");
+                tracing::error!(error = %lost, "failed to check the certificate");
             }
             None
         }
-    }
-}
-
-// === impl Stamp ===
-
-impl Stamp {
-    /// Returns `None` for a file whose metadata cannot be read.
-    fn of(file: &Path) -> Option<Stamp> {
-        let metadata = std::fs::metadata(file).ok()?;
-        Some(Stamp {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            bytes: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
     }
 }
 
@@ -283,10 +259,10 @@ impl Part {
     fn expected(self) -> &'static str {
         match self {
             Part::Certificate => {
-                "it begins with the server's certificate (`-----BEGIN CERTIFICATE-----`)"
+                "it must begin with the server's certificate (`-----BEGIN CERTIFICATE-----`)"
             }
             Part::Key => {
-                "an RSA, ECDSA or Ed25519 key is expected, not encrypted (`-----BEGIN PRIVATE KEY-----`)"
+                "it must be an unencrypted RSA, ECDSA or Ed25519 key (`-----BEGIN PRIVATE KEY-----`)"
             }
         }
     }

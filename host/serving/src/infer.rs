@@ -9,10 +9,10 @@
 //!
 //! [`Permit`]: crate::admission::Permit
 
+use crate::blocking::BlockingPool;
 use crate::body::BodyError;
 use crate::error::InferError;
 use crate::footprint::Footprint;
-use crate::offload::Offload;
 use crate::readers::ReadingSlot;
 use crate::serving::Serving;
 use crate::timings::{PhaseTimer, Timings};
@@ -56,7 +56,7 @@ pub async fn infer<D: RequestDecoder>(
     let deadline = Instant::now() + serving.options.request_timeout;
     let memory = Footprint::new(&serving.options.memory);
     let codecs = Codecs {
-        offload: &serving.offload,
+        blocking: &serving.blocking,
         version: &version,
         deadline,
     };
@@ -86,7 +86,7 @@ type Encoded<D> = <<D as RequestDecoder>::Encoder as ResponseEncoder>::Encoded;
 
 /// The context in which one request is decoded and its response encoded. Lifetime: one request.
 struct Codecs<'a> {
-    offload: &'a Offload,
+    blocking: &'a BlockingPool,
     version: &'a Arc<ModelVersion>,
     deadline: Instant,
 }
@@ -105,7 +105,7 @@ impl Codecs<'_> {
             let (request, encoder) = decoder.decode(source, version.description())?;
             Ok::<_, InferError>((request, encoder, memory))
         };
-        let decoding = self.offload.run_codec(text_bytes, self.deadline, decode);
+        let decoding = self.blocking.run_codec(text_bytes, self.deadline, decode);
         decoding.await
     }
 
@@ -117,7 +117,7 @@ impl Codecs<'_> {
         let version = Arc::clone(self.version);
         let text_bytes = encoder.text_bytes(&response);
         let encode = move || encoder.encode(response, version.description());
-        let encoding = self.offload.run_codec(text_bytes, self.deadline, encode);
+        let encoding = self.blocking.run_codec(text_bytes, self.deadline, encode);
         encoding.await
     }
 }

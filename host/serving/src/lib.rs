@@ -2,17 +2,18 @@
 //! single function that uses every module of a request in order.
 //!
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
-//! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]). [`admission`]
-//! decides whether a call may run, once [`readers`] has its body. A version runs a call on a [`graph_queue`]
-//! or with a [`handler_executor`] in the [`fair_pool`]; `call_slots` bounds the handler calls, and
-//! `call_durations` chooses their threads. The threads of a queue are a [`worker_pool`], and a
-//! [`per_row_graph`] splits batches that are faster row by row. [`offload`] moves
+//! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); [`file_state`]
+//! detects changed files. [`admission`] decides whether a call may run, once [`readers`] has its body. A
+//! version runs a call on a [`graph_queue`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
+//! bounds the handler calls, and `call_durations` chooses their threads. The threads of a queue are a
+//! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
 //! no socket and no wire format in this crate; the server passes a body that is read once.
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod blocking;
 mod body;
 pub mod call_durations;
 mod call_error;
@@ -20,6 +21,7 @@ mod call_slots;
 pub mod error;
 mod expected_wait;
 pub mod fair_pool;
+pub mod file_state;
 mod footprint;
 pub mod graph_queue;
 pub mod handler_executor;
@@ -27,7 +29,6 @@ pub mod infer;
 pub mod load_locks;
 pub mod model_control;
 mod moving_average;
-pub mod offload;
 pub mod per_row_graph;
 mod readers;
 pub mod registry;

@@ -4,15 +4,14 @@
 //! inferences on it.
 
 use crate::admission::Admission;
+use crate::blocking::BlockingPool;
 use crate::error::InferError;
 use crate::model_control::{ControlError, ControlMode, ModelControl};
-use crate::offload::Offload;
 use crate::readers::{Readers, ReadingSlot};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::repository_poll::RepositoryPoll;
 use crate::version::ModelVersion;
-use http::request::Parts;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -31,7 +30,7 @@ pub struct Serving {
     control: Option<Arc<ModelControl>>,
     pub(crate) admission: Admission,
     pub(crate) readers: Arc<Readers>,
-    pub(crate) offload: Offload,
+    pub(crate) blocking: BlockingPool,
     pub(crate) options: ServingOptions,
     draining: watch::Sender<bool>,
 }
@@ -80,7 +79,7 @@ impl Serving {
             readers: Readers::new(options.max_readers),
             registry: Arc::new(registry),
             control: control.map(Arc::new),
-            offload: Offload::new(
+            blocking: BlockingPool::new(
                 available_parallelism().unwrap_or(NonZeroUsize::MIN),
                 options.request_timeout,
             ),
@@ -89,9 +88,8 @@ impl Serving {
         }
     }
 
-    /// Grants the request with this head the right to wait for its body, the first stage of admission. No
-    /// rule depends on the content of the head yet.
-    pub fn admit(&self, _head: &Parts) -> ReadingSlot {
+    /// Grants a request the right to wait for its body, the first stage of admission.
+    pub fn admit(&self) -> ReadingSlot {
         self.readers.grant()
     }
 
@@ -111,8 +109,8 @@ impl Serving {
     }
 
     /// Returns the threads for work that would delay connections.
-    pub fn offload(&self) -> &Offload {
-        &self.offload
+    pub fn blocking(&self) -> &BlockingPool {
+        &self.blocking
     }
 
     /// Returns the time limit of a request, counted from its complete body.

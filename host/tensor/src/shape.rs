@@ -56,6 +56,11 @@ impl Shape {
         &self.dimensions
     }
 
+    /// Returns the sizes per axis, without the guarantee on their product.
+    pub fn into_dimensions(self) -> Vec<u32> {
+        self.dimensions
+    }
+
     /// Returns the number of axes.
     pub fn rank(&self) -> usize {
         self.dimensions.len()

@@ -6,13 +6,14 @@
 
 use crate::cases::{self, Case};
 use crate::display;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use wisp_protocol::call::{ModelDescription, ModelName};
+use wisp_protocol::v2::sample_request;
 use wisp_serving::registry::{LoadedVersion, Registry};
-use wisp_tensor::{Dimension, ElementType, OneLine, TensorSpec};
+use wisp_tensor::OneLine;
 
 /// The limit on the length of a body, so that the command fits a terminal. For longer ones the model's
 /// README has examples.
@@ -94,7 +95,7 @@ fn curl(model: &ModelDescription, directory: &Path, server: &str) -> String {
         .filter(|case| !has_file(&case.request))
         .map(|case| case.request.to_string())
         .min_by_key(String::len)
-        .or_else(|| Some(sample(model)?.to_string()));
+        .or_else(|| Some(sample_request(model, MAX_BODY)?.to_string()));
     match body {
         Some(body) if body.len() <= MAX_BODY => format!("curl -s -d {} {url}", quoted(&body)),
         _ => format!("curl -s {server}/v2/models/{}", model.model),
@@ -104,42 +105,6 @@ fn curl(model: &ModelDescription, directory: &Path, server: &str) -> String {
 fn has_file(request: &Value) -> bool {
     let inputs = request["inputs"].as_array();
     inputs.is_some_and(|inputs| inputs.iter().any(|input| input.get("file").is_some()))
-}
-
-/// Returns a request with the required inputs, filled with zeros and with size 1 for variable axes.
-/// Returns `None` if an input is too large for a terminal or has no JSON form.
-fn sample(model: &ModelDescription) -> Option<Value> {
-    let required = model.signature.inputs.iter().filter(|spec| !spec.optional);
-    let inputs: Vec<_> = required.map(sample_input).collect::<Option<_>>()?;
-    Some(json!({ "inputs": inputs }))
-}
-
-fn sample_input(spec: &TensorSpec) -> Option<Value> {
-    let shape: Vec<u32> = spec
-        .shape
-        .iter()
-        .map(|dimension| match dimension {
-            Dimension::Fixed(size) => *size,
-            Dimension::Variable => 1,
-        })
-        .collect();
-    // Checked before any element is created: a full-size picture would take a gigabyte of `Value`s.
-    let elements = shape
-        .iter()
-        .try_fold(1usize, |product, &size| product.checked_mul(size as usize))
-        .filter(|&elements| elements <= MAX_BODY)?;
-    let element = match spec.element_type {
-        ElementType::Bool => json!(false),
-        ElementType::Bytes => json!(""),
-        ElementType::Fp16 | ElementType::Bf16 => return None,
-        _ => json!(0),
-    };
-    Some(json!({
-        "name": spec.name,
-        "datatype": spec.element_type.name(),
-        "shape": shape,
-        "data": vec![element; elements],
-    }))
 }
 
 /// Quotes a string for a POSIX shell.
@@ -155,7 +120,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
     use wisp_protocol::call::Version;
-    use wisp_tensor::Signature;
+    use wisp_tensor::{Dimension, ElementType, Signature, TensorSpec};
 
     fn line(element_type: ElementType, shape: &[Dimension]) -> anyhow::Result<String> {
         let input = TensorSpec {
@@ -189,7 +154,7 @@ mod tests {
             small,
             format!(
                 "curl -s -d '{}' {INFER}",
-                r#"{"inputs":[{"data":[0,0],"datatype":"FP32","name":"x","shape":[1,2]}]}"#
+                r#"{"inputs":[{"data":[0.0,0.0],"datatype":"FP32","name":"x","shape":[1,2]}]}"#
             )
         );
         let picture = [fixed(1), fixed(3), fixed(4096), fixed(4096)];

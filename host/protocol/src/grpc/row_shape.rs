@@ -1,6 +1,6 @@
 //! The shape of a row, derived from its number of elements.
 
-use wisp_tensor::Dimension;
+use wisp_tensor::{Dimension, FitError, Shape};
 
 /// The error for a number of elements that does not fit a declared shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -9,42 +9,33 @@ pub(super) enum RowShapeError {
     Count { expected: usize, actual: usize },
     #[error("a row takes a multiple of {step} elements, not {actual}")]
     Multiple { step: usize, actual: usize },
-    #[error("a row has more than one variable dimension, so that its elements settle no shape")]
+    #[error("a row takes at least one element")]
+    Empty,
+    #[error("a row has more than one variable dimension, so its elements do not determine a shape")]
     Variable,
     #[error("a row has too many elements")]
     Size,
 }
 
 /// Returns the sizes of a row of shape `declared` with `actual` elements. The count determines at most
-/// one variable axis.
+/// one variable axis, which is not empty.
 pub(super) fn fit(declared: &[Dimension], actual: usize) -> Result<Vec<u32>, RowShapeError> {
-    let mut step = 1usize;
-    let mut variable = 0;
-    for dimension in declared {
-        match *dimension {
-            Dimension::Fixed(size) => {
-                step = step.checked_mul(size as usize).ok_or(RowShapeError::Size)?;
-            }
-            Dimension::Variable => variable += 1,
+    let shape = Shape::fit(declared, actual)?;
+    match actual == 0 && declared.contains(&Dimension::Variable) {
+        true => Err(RowShapeError::Empty),
+        false => Ok(shape.into_dimensions()),
+    }
+}
+
+impl From<FitError> for RowShapeError {
+    fn from(error: FitError) -> RowShapeError {
+        match error {
+            FitError::Count { expected, actual } => RowShapeError::Count { expected, actual },
+            FitError::Multiple { step, actual } => RowShapeError::Multiple { step, actual },
+            FitError::Variable => RowShapeError::Variable,
+            FitError::Shape(_) => RowShapeError::Size,
         }
     }
-    let length = match variable {
-        0 if actual == step => 0,
-        0 => {
-            let expected = step;
-            return Err(RowShapeError::Count { expected, actual });
-        }
-        1 if actual > 0 && step > 0 && actual.is_multiple_of(step) => {
-            u32::try_from(actual / step).map_err(|_| RowShapeError::Size)?
-        }
-        1 => return Err(RowShapeError::Multiple { step, actual }),
-        _ => return Err(RowShapeError::Variable),
-    };
-    let sizes = declared.iter().map(|dimension| match *dimension {
-        Dimension::Fixed(size) => size,
-        Dimension::Variable => length,
-    });
-    Ok(sizes.collect())
 }
 
 #[cfg(test)]
@@ -63,10 +54,12 @@ mod tests {
         );
         let variable = [Dimension::Variable, Dimension::Fixed(3)];
         assert_eq!(fit(&variable, 6), Ok(vec![2, 3]));
-        for actual in [0, 5] {
-            let refused = Err(RowShapeError::Multiple { step: 3, actual });
-            assert_eq!(fit(&variable, actual), refused);
-        }
+        let (step, actual) = (3, 5);
+        assert_eq!(
+            fit(&variable, 5),
+            Err(RowShapeError::Multiple { step, actual })
+        );
+        assert_eq!(fit(&variable, 0), Err(RowShapeError::Empty));
         assert_eq!(
             fit(&[Dimension::Variable; 2], 4),
             Err(RowShapeError::Variable)

@@ -5,31 +5,18 @@
 //! strings are meaningful.
 
 use crate::call::ModelDescription;
+use crate::v2::sample::SampleInput;
 use serde_json::{Map, Value, json};
-use wisp_tensor::{Dimension, ElementType, TensorSpec};
+use wisp_tensor::{ElementType, TensorSpec};
 
 /// The maximum number of elements in an example input.
-const MAX_ELEMENTS: u32 = 1024;
-
-/// The zeros of one input.
-struct Zeros<'a> {
-    spec: &'a TensorSpec,
-    zero: Value,
-    sizes: Vec<u32>,
-}
+const MAX_ELEMENTS: usize = 1024;
 
 /// Returns the body of a V2 inference.
 pub(super) fn v2(model: &ModelDescription) -> Option<Value> {
-    let inputs = zeros(model)?.into_iter().map(|input| {
-        let elements = input.sizes.iter().product::<u32>() as usize;
-        json!({
-            "name": input.spec.name,
-            "datatype": input.spec.element_type.name(),
-            "shape": input.sizes,
-            "data": vec![input.zero; elements],
-        })
-    });
-    Some(json!({"inputs": inputs.collect::<Vec<_>>()}))
+    let zeros = zeros(model)?;
+    let inputs: Vec<Value> = zeros.iter().map(SampleInput::to_json).collect();
+    Some(json!({ "inputs": inputs }))
 }
 
 /// Returns one row of inputs without the batch axis: a bare value for one input, an object for several.
@@ -49,7 +36,7 @@ pub(super) fn columns(model: &ModelDescription) -> Option<Value> {
     by_name(model, |input| input.nested(0))
 }
 
-fn by_name(model: &ModelDescription, value: impl Fn(&Zeros) -> Value) -> Option<Value> {
+fn by_name(model: &ModelDescription, value: impl Fn(&SampleInput) -> Value) -> Option<Value> {
     let inputs = zeros(model)?;
     match inputs.as_slice() {
         [input] => Some(value(input)),
@@ -64,38 +51,16 @@ fn by_name(model: &ModelDescription, value: impl Fn(&Zeros) -> Value) -> Option<
 }
 
 /// Returns the zeros of the required inputs; `None` if there are none, or if one has no example.
-fn zeros(model: &ModelDescription) -> Option<Vec<Zeros<'_>>> {
+fn zeros(model: &ModelDescription) -> Option<Vec<SampleInput<'_>>> {
     let inputs = model.signature.inputs.iter();
     let required = inputs.filter(|input| !input.optional);
-    let zeros: Vec<Zeros> = required.map(Zeros::new).collect::<Option<_>>()?;
+    let zeros: Vec<SampleInput> = required.map(zeros_of).collect::<Option<_>>()?;
     (!zeros.is_empty()).then_some(zeros)
 }
 
-impl<'a> Zeros<'a> {
-    fn new(spec: &'a TensorSpec) -> Option<Zeros<'a>> {
-        let zero = match spec.element_type {
-            ElementType::Bytes | ElementType::Fp16 | ElementType::Bf16 => return None,
-            ElementType::Bool => json!(false),
-            ElementType::Fp32 | ElementType::Fp64 => json!(0.0),
-            _ => json!(0),
-        };
-        let sizes = spec.shape.iter().map(|size| match size {
-            Dimension::Fixed(size) => *size,
-            Dimension::Variable => 1,
-        });
-        let sizes: Vec<u32> = sizes.collect();
-        let elements = sizes
-            .iter()
-            .try_fold(1u32, |all, size| all.checked_mul(*size));
-        elements.filter(|&elements| elements <= MAX_ELEMENTS)?;
-        Some(Zeros { spec, zero, sizes })
-    }
-
-    /// Nests the zeros in one array per axis, leaving out the first `dropped` axes.
-    fn nested(&self, dropped: usize) -> Value {
-        let axes = self.sizes.iter().skip(dropped).rev();
-        axes.fold(self.zero.clone(), |inner, &size| {
-            Value::Array(vec![inner; size as usize])
-        })
+fn zeros_of(spec: &TensorSpec) -> Option<SampleInput<'_>> {
+    match spec.element_type {
+        ElementType::Bytes => None,
+        _ => SampleInput::new(spec, MAX_ELEMENTS),
     }
 }

@@ -5,7 +5,7 @@ use super::error::ValueError;
 use super::reader::{Reader, ValueKind};
 use wisp_tensor::half_precision::{nearest_bf16, nearest_f16};
 use wisp_tensor::signature::DimensionList;
-use wisp_tensor::{Dimension, ElementType};
+use wisp_tensor::{Dimension, ElementType, Shape};
 
 /// The strictness of the nesting of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,10 +78,13 @@ impl TensorReader<'_> {
             true => self.elements(reader, &element)?,
             false => self.element(reader, &element)?,
         }
-        resolve(self.shape, self.position).ok_or_else(|| ValueError::Flat {
-            actual: self.position,
-            expected: self.expected(),
-        })
+        match Shape::fit(self.shape, self.position) {
+            Ok(shape) => Ok(shape.into_dimensions()),
+            Err(_) => Err(ValueError::Flat {
+                actual: self.position,
+                expected: self.expected(),
+            }),
+        }
     }
 
     /// Reads a value at this depth: an element at the innermost depth, an array of values at others.
@@ -179,30 +182,6 @@ impl TensorReader<'_> {
     fn expected(&self) -> Box<str> {
         DimensionList(self.shape).to_string().into()
     }
-}
-
-/// Returns the sizes of a shape of `count` elements, with its one variable axis, if any, set to fit.
-/// `None` if the shape does not fit or has several variable axes.
-fn resolve(shape: &[Dimension], count: usize) -> Option<Vec<u32>> {
-    let mut fixed = 1usize;
-    let mut variable = 0;
-    for dimension in shape {
-        match *dimension {
-            Dimension::Fixed(size) => fixed = fixed.checked_mul(size.try_into().ok()?)?,
-            Dimension::Variable => variable += 1,
-        }
-    }
-    let free = match variable {
-        0 => (fixed == count).then_some(1)?,
-        1 => (count.checked_rem(fixed)? == 0).then_some(count / fixed)?,
-        _ => return None,
-    };
-    let free = u32::try_from(free).ok()?;
-    let sizes = shape.iter().map(|dimension| match *dimension {
-        Dimension::Fixed(size) => size,
-        Dimension::Variable => free,
-    });
-    Some(sizes.collect())
 }
 
 #[cfg(test)]

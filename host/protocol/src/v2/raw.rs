@@ -8,8 +8,9 @@ use crate::call::ModelDescription;
 use crate::quoted::Quoted;
 use bytes::{BufMut, Bytes, BytesMut};
 use wisp_tensor::signature::DimensionList;
-use wisp_tensor::tensor::byte_length;
-use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorError, TensorSpec};
+use wisp_tensor::{
+    Dimension, ElementType, FitError, NamedTensor, Shape, Tensor, TensorError, TensorSpec,
+};
 
 /// Returns `body` as the model's only required input.
 pub(super) fn decode(body: Bytes, model: &ModelDescription) -> Result<NamedTensor, DecodeError> {
@@ -51,35 +52,25 @@ pub(super) fn decode(body: Bytes, model: &ModelDescription) -> Result<NamedTenso
 
 /// Returns a numeric tensor whose one variable axis is sized to fit the body.
 fn numbers(body: Bytes, input: &TensorSpec, shape: Vec<Dimension>) -> Result<Tensor, InputError> {
-    let variable = shape
-        .iter()
-        .filter(|&&size| size == Dimension::Variable)
-        .count();
-    if variable > 1 {
-        return Err(InputError::RawVariable);
-    }
     let wrong_length = || InputError::RawLength {
         element_type: input.element_type,
         shape: DimensionList(&shape).to_string(),
         actual: body.len(),
     };
-    let size = match variable {
-        0 => 1,
-        _ => {
-            let element_size = input.element_type.size().ok_or_else(wrong_length)?;
-            let step = byte_length(&resolve(&shape, 1)?, element_size)?;
-            // If another axis is empty, the step is 0 and no size can be derived.
-            let size = body.len().checked_div(step).ok_or_else(wrong_length)?;
-            u32::try_from(size).map_err(|_| wrong_length())?
-        }
-    };
-    let resolved = resolve(&shape, size)?;
-    Tensor::new(input.element_type, resolved, body.clone()).map_err(|_| wrong_length())
+    let element_size = input.element_type.size().ok_or_else(wrong_length)?;
+    // `Tensor::new` refuses the bytes of an incomplete element.
+    let elements = body.len() / element_size;
+    let fitted = Shape::fit(&shape, elements).map_err(|error| match error {
+        FitError::Variable => InputError::RawVariable,
+        FitError::Shape(error) => TensorError::from(error).into(),
+        FitError::Count { .. } | FitError::Multiple { .. } => wrong_length(),
+    })?;
+    Tensor::new(input.element_type, fitted, body.clone()).map_err(|_| wrong_length())
 }
 
 /// Returns a BYTES tensor with the body as its only element. The length prefix requires a copy.
 fn element(body: Bytes, shape: Vec<Dimension>) -> Result<Tensor, InputError> {
-    let shape = resolve(&shape, 1)?;
+    let shape = Dimension::resolve(&shape, 1).map_err(TensorError::from)?;
     if shape.elements() != 1 {
         return Err(InputError::RawElements);
     }
@@ -88,13 +79,4 @@ fn element(body: Bytes, shape: Vec<Dimension>) -> Result<Tensor, InputError> {
     content.put_u32_le(length);
     content.put_slice(&body);
     Ok(Tensor::new(ElementType::Bytes, shape, content.freeze())?)
-}
-
-/// Returns the shape with every variable axis set to `size`.
-fn resolve(shape: &[Dimension], size: u32) -> Result<Shape, InputError> {
-    let sizes = shape.iter().map(|dimension| match *dimension {
-        Dimension::Fixed(fixed) => fixed,
-        Dimension::Variable => size,
-    });
-    Ok(Shape::new(sizes.collect()).map_err(TensorError::from)?)
 }

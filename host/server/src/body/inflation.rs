@@ -1,12 +1,12 @@
 //! Inflating a compressed body, with its bytes counted like those of any other.
 //!
 //! A short body is inflated immediately. A longer one would delay other connections, so it is inflated on
-//! an offload thread. The reservation moves with it and is released no earlier than the memory.
+//! a thread of the blocking pool. The reservation moves with it and is released no earlier than the memory.
 
 use bytes::Bytes;
 use wisp_protocol::content_coding::{Coding, InflateError, Inflater, Progress};
 use wisp_serving::BodyError;
-use wisp_serving::offload::{Offload, OffloadError};
+use wisp_serving::blocking::{BlockingPool, BlockingPoolError};
 use wisp_tensor::Reservation;
 
 /// The longest compressed body whose first steps run immediately. This takes some tenths of a millisecond,
@@ -26,7 +26,7 @@ pub(crate) async fn inflate(
     (coding, body): (Coding, Bytes),
     limit: usize,
     reservation: Reservation,
-    offload: &Offload,
+    blocking: &BlockingPool,
 ) -> Result<(Bytes, Reservation), BodyError> {
     let is_short = body.len() <= MAX_SHORT_BYTES;
     let inflater = Inflater::new(coding, body, limit);
@@ -42,9 +42,9 @@ pub(crate) async fn inflate(
             }
         }
     }
-    match offload.run_soon(|| inflation.run()).await {
+    match blocking.run_soon(|| inflation.run()).await {
         Ok(result) => result,
-        Err(OffloadError::Deadline | OffloadError::NoThread) => Err(BodyError::NoThread),
+        Err(BlockingPoolError::Deadline | BlockingPoolError::NoThread) => Err(BodyError::NoThread),
     }
 }
 

@@ -82,14 +82,14 @@ fn pieces<const N: usize>(texts: [&'static str; N]) -> impl Iterator<Item = Step
         .into_iter()
 }
 
-fn offload() -> Offload {
-    Offload::new(std::num::NonZeroUsize::MIN, GRACE)
+fn blocking() -> BlockingPool {
+    BlockingPool::new(std::num::NonZeroUsize::MIN, GRACE)
 }
 
 /// Returns a body with an unlimited memory budget.
 fn request_body(script: Script) -> RequestBody<Script> {
     let budget = Arc::new(MemoryBudget::new(usize::MAX));
-    RequestBody::new(script, GRACE, budget.reservation(), offload())
+    RequestBody::new(script, GRACE, budget.reservation(), blocking())
 }
 
 async fn read(script: Script, limit: usize) -> Result<Bytes, BodyError> {
@@ -240,7 +240,7 @@ async fn a_body_holds_its_bytes_until_its_request_ends() -> anyhow::Result<()> {
             Script::new(pieces([text])),
             GRACE,
             budget.reservation(),
-            offload(),
+            blocking(),
         )
     };
     let mut first = body("abcd");
@@ -277,7 +277,7 @@ async fn a_compressed_body_is_held_to_its_inflated_size() -> anyhow::Result<()> 
             (299_999, Err(BodyError::TooLarge { limit: 299_999 })),
             (1_000, Err(BodyError::TooLarge { limit: 1_000 })),
         ] {
-            let mut body = RequestBody::new(script(), GRACE, budget.reservation(), offload());
+            let mut body = RequestBody::new(script(), GRACE, budget.reservation(), blocking());
             body.set_coding(Some(coding));
             assert_eq!(body.read(limit).await, expected, "{coding}");
         }
@@ -294,12 +294,12 @@ async fn what_a_body_inflates_to_counts_in_the_budget_until_the_request_ends() {
         body.set_coding(Some(Coding::Gzip));
         body.read(1 << 20).await.map(|bytes| bytes.len())
     };
-    let mut one = RequestBody::new(script(), GRACE, budget.reservation(), offload());
+    let mut one = RequestBody::new(script(), GRACE, budget.reservation(), blocking());
     assert_eq!(read(&mut one).await, Ok(300_000));
-    let mut other = RequestBody::new(script(), GRACE, budget.reservation(), offload());
+    let mut other = RequestBody::new(script(), GRACE, budget.reservation(), blocking());
     assert_eq!(read(&mut other).await, Err(BodyError::NoRoom));
     drop(one);
-    let mut third = RequestBody::new(script(), GRACE, budget.reservation(), offload());
+    let mut third = RequestBody::new(script(), GRACE, budget.reservation(), blocking());
     assert_eq!(read(&mut third).await, Ok(300_000));
     drop((other, third));
     assert!(

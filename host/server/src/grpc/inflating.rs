@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use tonic::Status;
 use wisp_protocol::content_coding::Coding;
 use wisp_protocol::error::ErrorKind;
-use wisp_serving::offload::Offload;
+use wisp_serving::blocking::BlockingPool;
 use wisp_serving::{BodyError, InferError};
 use wisp_tensor::Reservation;
 
@@ -42,7 +42,7 @@ struct Inflating {
     /// The largest message, in bytes, both compressed and inflated.
     limit: usize,
     admitted: AdmittedRequest,
-    offload: Offload,
+    blocking: BlockingPool,
 }
 
 /// The inflated bytes of a message and their reservation.
@@ -84,7 +84,11 @@ impl DecompressedBody {
     }
 
     /// Returns a body whose compressed messages are inflated to at most `limit` bytes each.
-    pub(super) fn inflated(body: MessageBody, limit: usize, offload: Offload) -> DecompressedBody {
+    pub(super) fn inflated(
+        body: MessageBody,
+        limit: usize,
+        blocking: BlockingPool,
+    ) -> DecompressedBody {
         let admitted = body.admitted();
         DecompressedBody {
             body,
@@ -93,7 +97,7 @@ impl DecompressedBody {
                 stage: Stage::Prefix,
                 limit,
                 admitted,
-                offload,
+                blocking,
             }),
         }
     }
@@ -166,9 +170,9 @@ impl Inflating {
                     }
                     let message = self.received.split_to(*length).freeze();
                     let reservation = self.admitted.split_off();
-                    let (limit, offload) = (self.limit, self.offload.clone());
+                    let (limit, blocking) = (self.limit, self.blocking.clone());
                     self.stage = Stage::Inflating(Box::pin(async move {
-                        inflate((Coding::Gzip, message), limit, reservation, &offload).await
+                        inflate((Coding::Gzip, message), limit, reservation, &blocking).await
                     }));
                 }
                 Stage::Inflating(inflating) => {
@@ -177,7 +181,7 @@ impl Inflating {
                         BodyError::TooLarge { limit } => too_large(limit),
                         BodyError::NotInCoding(_) => Failure::Message {
                             kind: ErrorKind::InvalidRequest,
-                            text: "a message is not what its encoding, gzip, says".to_owned(),
+                            text: "a message is not valid gzip".to_owned(),
                         },
                         other => InferError::from(other).into(),
                     })?;

@@ -15,7 +15,7 @@ use tonic::{Request, Status};
 use tonic_prost::{ProstCodec, ProstEncoder};
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::grpc::limits::{Measured, measure};
-use wisp_serving::offload::LONG_TEXT_BYTES;
+use wisp_serving::blocking::LONG_TEXT_BYTES;
 use wisp_serving::{BodyError, InferError, Serving};
 
 /// The largest decoded size of a message, as a multiple of the largest encoded size. A number that takes
@@ -76,7 +76,7 @@ where
         }
         decode(bytes)
     };
-    let read = serving.offload().run_soon(work).await;
+    let read = serving.blocking().run_soon(work).await;
     read.map_err(InferError::from)?
 }
 

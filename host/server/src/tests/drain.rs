@@ -99,9 +99,9 @@ async fn a_silent_peer_of_http2_does_not_hold_the_end() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn during_the_notice_all_is_answered_but_nobody_stays() -> anyhow::Result<()> {
+async fn the_drain_delay_serves_requests_and_closes_connections() -> anyhow::Result<()> {
     let options = ServerOptions {
-        drain_notice: Duration::from_secs(3600),
+        drain_delay: Duration::from_secs(3600),
         ..options()
     };
     let mut server = TestServer::start(options).await?;

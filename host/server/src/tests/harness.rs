@@ -53,7 +53,7 @@ pub(super) struct Answer {
 /// Returns options without pauses. Tests that need one set it.
 pub(super) fn options() -> ServerOptions {
     ServerOptions {
-        drain_notice: Duration::ZERO,
+        drain_delay: Duration::ZERO,
         ..ServerOptions::default()
     }
 }

@@ -28,37 +28,37 @@ fn what_is_wrong_with_a_certificate_or_a_key_is_said_of_the_right_file() -> anyh
         (
             "",
             &key,
-            "the certificate `server.pem` holds none in PEM; it begins",
+            "the certificate `server.pem` contains no such section in PEM; it must begin",
         ),
         (
             &key,
             &key,
-            "the certificate `server.pem` holds none in PEM; it begins",
+            "the certificate `server.pem` contains no such section in PEM; it must begin",
         ),
         (
             begin,
             &key,
-            "the certificate `server.pem` is damaged; it begins",
+            "the certificate `server.pem` is damaged; it must begin",
         ),
         (
             &nothing,
             &key,
-            "the certificate `server.pem` is damaged; it begins",
+            "the certificate `server.pem` is damaged; it must begin",
         ),
         (
             &chain,
             &other_key,
-            "the private key `server.key` is not that of the first certificate in `server.pem`",
+            "the private key `server.key` does not match the first certificate in `server.pem`",
         ),
         (
             &chain,
             &chain,
-            "the private key `server.key` holds none in PEM; an RSA, ECDSA or Ed25519 key",
+            "the private key `server.key` contains no such section in PEM; it must be",
         ),
         (
             &chain,
             &no_key,
-            "the private key `server.key` is damaged; an RSA",
+            "the private key `server.key` is damaged; it must be",
         ),
     ] {
         let files = Certificate::new()?;
@@ -94,7 +94,7 @@ fn a_file_that_cannot_be_read_is_named_with_what_to_do() -> anyhow::Result<()> {
         "failed to read the private key `server.key`"
     );
     let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-    assert!(hint(&denied).contains("has to be allowed to"));
+    assert!(hint(&denied).contains("needs read permission"));
     Ok(())
 }
 

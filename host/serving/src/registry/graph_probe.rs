@@ -4,11 +4,11 @@
 //! A file that has passed is recorded by a hash of its content, so that the next start needs no child. A
 //! file that the child could not load is loaded here as well, which reports the error.
 
+use crate::file_state::FileState;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use wisp_backend::{Backend, Device, LoadOptions};
 use wisp_sandbox::limited_process::{ChildAnswer, ChildError, ChildProgram, ProcessLimits};
@@ -125,20 +125,8 @@ fn list(folder: &Path, neighbours: &mut Vec<OsString>) -> io::Result<bool> {
         // The state of a link's target counts; links are few.
         let metadata = path.metadata().unwrap_or(found);
         let mut state = path.into_os_string();
-        state.push(state_of(&metadata));
+        state.push(format!("\0{}", FileState::from(&metadata)));
         neighbours.push(state);
     }
     Ok(true)
-}
-
-/// Returns text that changes whenever the file is changed by any process.
-fn state_of(metadata: &Metadata) -> String {
-    format!(
-        "\0{} {} {} {}.{}",
-        metadata.ino(),
-        metadata.len(),
-        metadata.mtime(),
-        metadata.ctime(),
-        metadata.ctime_nsec()
-    )
 }

@@ -3,11 +3,11 @@
 //! The state consists of the times, sizes and inodes of the files, with links followed; no content is
 //! read. All files of a version count, since a graph may have its weights in other files.
 
+use crate::file_state::FileState;
 use crate::registry::load_error::LoadError;
 use crate::registry::{model_file, repository};
 use std::collections::BTreeMap;
-use std::io::{Error, ErrorKind};
-use std::os::unix::fs::MetadataExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use wisp_protocol::call::ModelName;
 
@@ -23,15 +23,6 @@ pub struct ModelFiles {
     files: BTreeMap<PathBuf, FileState>,
     /// Set if there are more files that could not be read.
     unreadable: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileState {
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
-    /// The change time of the inode. A process that writes to the file can set its other times, but not this one.
-    changed: (i64, i64),
 }
 
 impl Snapshot {
@@ -81,18 +72,6 @@ impl ModelFiles {
                 source,
             }),
         }
-    }
-}
-
-impl FileState {
-    fn of(path: &Path) -> Result<FileState, Error> {
-        let metadata = std::fs::metadata(path)?;
-        Ok(FileState {
-            inode: metadata.ino(),
-            bytes: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
     }
 }
 

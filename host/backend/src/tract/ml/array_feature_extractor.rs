@@ -62,11 +62,11 @@ fn choose<D: Datum>(input: &Tensor, positions: &Tensor) -> TractResult<Tensor> {
         })
         .collect::<Option<TVec<usize>>>();
     let Some(positions) = positions else {
-        bail!("ArrayFeatureExtractor is asked for a column beyond the {columns} that there are");
+        bail!("ArrayFeatureExtractor selects a column beyond the {columns} of its input");
     };
     ensure!(
         !positions.is_empty(),
-        "ArrayFeatureExtractor is asked for no columns"
+        "ArrayFeatureExtractor selects no columns"
     );
     let chosen: Vec<D> = elements::<D>(input)?
         .chunks(columns.max(1))

@@ -90,7 +90,7 @@ fn map_rows<X: Datum + Copy, Y: Datum + Copy, E>(
     let columns = tensor.shape().last().copied().unwrap_or(1).max(1);
     ensure!(
         entries.len() == 1 || entries.len() == columns,
-        "{columns} columns came for {} entries",
+        "the input has {columns} columns, expected {}",
         entries.len()
     );
     filled::<Y>(tensor.shape(), |output| {

@@ -136,7 +136,7 @@ impl Scores {
         let (_, columns) = size(input)?;
         ensure!(
             columns == self.columns,
-            "{columns} columns came instead of {}",
+            "the input has {columns} columns, expected {}",
             self.columns
         );
         let input = floats(input)?;
@@ -171,7 +171,7 @@ impl Kernel for LinearClassifier {
         let (rows, _) = size(&inputs[0])?;
         let width = self.labels.len();
         let mut winners = Vec::with_capacity(rows);
-        let answered = filled(&[rows, width], |output: &mut [f32]| {
+        let output = filled(&[rows, width], |output: &mut [f32]| {
             self.scores.rows(&inputs[0], |position, scores| {
                 let to = &mut output[position * width..][..width];
                 if let [score] = *scores {
@@ -185,7 +185,7 @@ impl Kernel for LinearClassifier {
                 }
             })
         })?;
-        Ok(tvec![self.labels.tensor(winners.into_iter()), answered])
+        Ok(tvec![self.labels.tensor(winners.into_iter()), output])
     }
 }
 
@@ -205,12 +205,12 @@ impl Kernel for LinearRegressor {
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
         let (rows, _) = size(&inputs[0])?;
         let width = self.scores.len();
-        let answered = filled(&[rows, width], |output: &mut [f32]| {
+        let output = filled(&[rows, width], |output: &mut [f32]| {
             self.scores.rows(&inputs[0], |position, scores| {
                 self.transform.apply(scores);
                 output[position * width..][..width].copy_from_slice(scores);
             })
         })?;
-        Ok(tvec![answered])
+        Ok(tvec![output])
     }
 }

@@ -87,7 +87,7 @@ pub(in super::super) fn build(_context: &ParsingContext, node: &NodeProto) -> Bu
     };
     node.expect_attr(
         "post_transform",
-        transform != PostTransform::Probit || !classifier.answers_pair(),
+        transform != PostTransform::Probit || !classifier.has_paired_scores(),
         "another transform than PROBIT, which does not say what the second score is",
     )?;
     built(node, classifier)
@@ -167,7 +167,7 @@ impl Pairs {
     }
 
     /// Computes the probability of each class from those of each pair (Wu, Lin and Weng 2004, second method).
-    fn probabilities(&self, decisions: &[f32], between: &mut [f32], answer: &mut [f32]) {
+    fn probabilities(&self, decisions: &[f32], between: &mut [f32], output: &mut [f32]) {
         let classes = self.classes();
         let mut pair = 0;
         for first in 0..classes {
@@ -180,12 +180,12 @@ impl Pairs {
                 pair += 1;
             }
         }
-        couple(classes, between, answer);
+        couple(classes, between, output);
     }
 }
 
 /// Solves for the probabilities that agree best with those of the pairs, as libsvm does.
-fn couple(classes: usize, between: &[f32], answer: &mut [f32]) {
+fn couple(classes: usize, between: &[f32], probabilities: &mut [f32]) {
     const ROUNDS: usize = 100;
     let limit = 0.005 / classes as f32;
     let at = |row: usize, column: usize| between[row * classes + column];
@@ -200,13 +200,13 @@ fn couple(classes: usize, between: &[f32], answer: &mut [f32]) {
         .map(|place| entry(place / classes, place % classes))
         .collect();
     let mut products = vec![0.0; classes];
-    answer.fill(1.0 / classes as f32);
+    probabilities.fill(1.0 / classes as f32);
     for _ in 0..ROUNDS {
         let mut total = 0.0;
         for (class, product) in products.iter_mut().enumerate() {
             let row = &matrix[class * classes..][..classes];
-            *product = row.iter().zip(&*answer).map(|(q, p)| q * p).sum();
-            total += answer[class] * *product;
+            *product = row.iter().zip(&*probabilities).map(|(q, p)| q * p).sum();
+            total += probabilities[class] * *product;
         }
         if products
             .iter()
@@ -217,12 +217,12 @@ fn couple(classes: usize, between: &[f32], answer: &mut [f32]) {
         for class in 0..classes {
             let row = &matrix[class * classes..][..classes];
             let step = (total - products[class]) / row[class];
-            answer[class] += step;
+            probabilities[class] += step;
             let scale = 1.0 + step;
             total = (total + step * (step * row[class] + 2.0 * products[class])) / scale / scale;
             for other in 0..classes {
                 products[other] = (products[other] + step * row[other]) / scale;
-                answer[other] /= scale;
+                probabilities[other] /= scale;
             }
         }
     }
@@ -237,7 +237,7 @@ impl SvmClassifier {
     }
 
     /// Returns whether two scores are derived from a single decision.
-    fn answers_pair(&self) -> bool {
+    fn has_paired_scores(&self) -> bool {
         matches!(&self.machine, Machine::Pairs(pairs) if pairs.platt.is_empty() && pairs.classes() == 2)
     }
 
@@ -284,7 +284,7 @@ impl Kernel for SvmClassifier {
 
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
         let (rows, columns) = size(&inputs[0])?;
-        ensure!(columns == self.columns(), "{columns} columns came");
+        ensure!(columns == self.columns(), "the input has {columns} columns");
         let input = floats(&inputs[0])?;
         let input = elements::<f32>(&input)?;
         let mut winners = Vec::with_capacity(rows);

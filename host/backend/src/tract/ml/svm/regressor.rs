@@ -16,14 +16,14 @@ struct SvmRegressor {
     support: Option<SupportVectors>,
     coefficients: Vec<f32>,
     offset: f32,
-    answer: Answer,
+    output: Output,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Answer {
+enum Output {
     Sum,
     /// 1 or -1, by the sign of the sum.
-    Side,
+    Sign,
 }
 
 pub(in super::super) fn build(_context: &ParsingContext, node: &NodeProto) -> Built {
@@ -46,9 +46,9 @@ pub(in super::super) fn build(_context: &ParsingContext, node: &NodeProto) -> Bu
     };
     let rho = attribute::floats(node, "rho")?;
     node.expect_attr("rho", !rho.is_empty(), "at least one entry")?;
-    let answer = match node.get_attr_opt::<i64>("one_class")? {
-        None | Some(0) => Answer::Sum,
-        Some(_) => Answer::Side,
+    let output = match node.get_attr_opt::<i64>("one_class")? {
+        None | Some(0) => Output::Sum,
+        Some(_) => Output::Sign,
     };
     built(
         node,
@@ -56,7 +56,7 @@ pub(in super::super) fn build(_context: &ParsingContext, node: &NodeProto) -> Bu
             support,
             coefficients,
             offset: rho[0],
-            answer,
+            output,
         },
     )
 }
@@ -87,7 +87,7 @@ impl Kernel for SvmRegressor {
 
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
         let (rows, columns) = size(&inputs[0])?;
-        ensure!(columns == self.columns(), "{columns} columns came");
+        ensure!(columns == self.columns(), "the input has {columns} columns");
         let input = floats(&inputs[0])?;
         let input = elements::<f32>(&input)?;
         let mut similarities = vec![0.0; self.coefficients.len()];
@@ -100,10 +100,10 @@ impl Kernel for SvmRegressor {
                     }
                     None => dot(row, &self.coefficients),
                 } + self.offset;
-                *to = match self.answer {
-                    Answer::Sum => sum,
-                    Answer::Side if sum > 0.0 => 1.0,
-                    Answer::Side => -1.0,
+                *to = match self.output {
+                    Output::Sum => sum,
+                    Output::Sign if sum > 0.0 => 1.0,
+                    Output::Sign => -1.0,
                 };
             }
             Ok(())

@@ -76,17 +76,17 @@ pub(in super::super) fn build(context: &ParsingContext, node: &NodeProto) -> Bui
 }
 
 /// The outputs of the rows so far.
-struct Answers<'a> {
+struct RowOutputs<'a> {
     rule: &'a Rule,
     winners: Vec<Winner>,
     scores: &'a mut [f32],
 }
 
-impl Finish for Answers<'_> {
+impl Finish for RowOutputs<'_> {
     fn finish<T: Number>(&mut self, row: usize, scores: &mut [Score<T>]) {
         let classes = self.rule.classes;
         let to = &mut self.scores[row * classes..][..classes];
-        self.winners.push(self.rule.answer(scores, to));
+        self.winners.push(self.rule.classify(scores, to));
     }
 }
 
@@ -95,40 +95,40 @@ impl Rule {
         T::from_f64(self.base_values.get(position).copied().unwrap_or(0.0))
     }
 
-    fn answer<T: Number>(&self, scores: &mut [Score<T>], answer: &mut [f32]) -> Winner {
+    fn classify<T: Number>(&self, scores: &mut [Score<T>], output: &mut [f32]) -> Winner {
         match scores {
             [only] => {
                 let sum = only.value.add(self.base(0));
-                answer[0] = sum.to_f32();
-                self.transform.apply(answer);
+                output[0] = sum.to_f32();
+                self.transform.apply(output);
                 Winner::Truth(sum > T::ZERO)
             }
-            [first, second] => self.answer_pair(first, second, answer),
-            _ => self.answer_many(scores, answer),
+            [first, second] => self.classify_pair(first, second, output),
+            _ => self.classify_many(scores, output),
         }
     }
 
-    fn answer_many<T: Number>(&self, scores: &mut [Score<T>], answer: &mut [f32]) -> Winner {
+    fn classify_many<T: Number>(&self, scores: &mut [Score<T>], output: &mut [f32]) -> Winner {
         for (position, score) in scores.iter_mut().enumerate().take(self.base_values.len()) {
             score.value = score.value.add(self.base(position));
             score.present = true;
         }
         let mut winner: Option<usize> = None;
         for (position, score) in scores.iter().enumerate() {
-            answer[position] = score.or_zero();
+            output[position] = score.or_zero();
             if score.present && winner.is_none_or(|winner| score.value > scores[winner].value) {
                 winner = Some(position);
             }
         }
-        self.transform.apply(answer);
+        self.transform.apply(output);
         Winner::Class(winner.unwrap_or_default())
     }
 
-    fn answer_pair<T: Number>(
+    fn classify_pair<T: Number>(
         &self,
         first: &mut Score<T>,
         second: &mut Score<T>,
-        answer: &mut [f32],
+        output: &mut [f32],
     ) -> Winner {
         let mut is_alone = false;
         match self.base_values.len() {
@@ -158,10 +158,10 @@ impl Rule {
         };
         if is_alone {
             let pair = self.pair.unwrap_or(Pair::Opposite);
-            answer.copy_from_slice(&pair.scores(first.value.to_f32(), self.transform));
+            output.copy_from_slice(&pair.scores(first.value.to_f32(), self.transform));
         } else {
-            answer.copy_from_slice(&[first.or_zero(), second.or_zero()]);
-            self.transform.apply(answer);
+            output.copy_from_slice(&[first.or_zero(), second.or_zero()]);
+            self.transform.apply(output);
         }
         winner
     }
@@ -196,13 +196,13 @@ impl Kernel for TreeEnsembleClassifier {
         };
         let mut winners = Vec::new();
         let scores = filled(&[rows, classes], |scores: &mut [f32]| {
-            let mut answers = Answers {
+            let mut outputs = RowOutputs {
                 rule: &self.rule,
                 winners: Vec::with_capacity(rows),
                 scores,
             };
-            self.trees.evaluate(&inputs[0], goal, &mut answers)?;
-            winners = answers.winners;
+            self.trees.evaluate(&inputs[0], goal, &mut outputs)?;
+            winners = outputs.winners;
             Ok(())
         })?;
         Ok(tvec![self.labels.tensor(winners.into_iter()), scores])

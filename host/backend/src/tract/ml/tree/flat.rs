@@ -231,7 +231,7 @@ impl Number for f64 {
     }
 
     fn to_f32(self) -> f32 {
-        #[expect(clippy::cast_possible_truncation, reason = "answers are floats")]
+        #[expect(clippy::cast_possible_truncation, reason = "outputs are floats")]
         let value = self as f32;
         value
     }

@@ -105,20 +105,23 @@ fn targets(node: &NodeProto) -> TractResult<usize> {
     let targets = node.get_attr_opt::<i64>("n_targets")?.unwrap_or(1);
     match usize::try_from(targets) {
         Ok(targets @ 1..=MAX_TARGETS) => Ok(targets),
-        _ => node.bail_attr("n_targets", &format!("{targets} is no number of targets")),
+        _ => node.bail_attr(
+            "n_targets",
+            &format!("{targets} is not a number of targets"),
+        ),
     }
 }
 
-struct Answers<'a> {
+struct RowOutputs<'a> {
     rule: &'a Rule,
-    answers: &'a mut [f32],
+    outputs: &'a mut [f32],
 }
 
-impl Finish for Answers<'_> {
+impl Finish for RowOutputs<'_> {
     fn finish<T: Number>(&mut self, row: usize, scores: &mut [Score<T>]) {
         let Goal { targets, aggregate } = self.rule.goal;
-        let answer = &mut self.answers[row * targets..][..targets];
-        for (position, (to, score)) in answer.iter_mut().zip(scores).enumerate() {
+        let output = &mut self.outputs[row * targets..][..targets];
+        for (position, (to, score)) in output.iter_mut().zip(scores).enumerate() {
             if aggregate == Aggregate::Average {
                 score.value = score.value.divide(self.rule.trees);
             }
@@ -129,7 +132,7 @@ impl Finish for Answers<'_> {
             score.present |= targets == 1;
             *to = score.or_zero();
         }
-        self.rule.transform.apply(answer);
+        self.rule.transform.apply(output);
     }
 }
 
@@ -157,16 +160,16 @@ impl Kernel for TreeEnsembleRegressor {
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
         let (rows, _) = size(&inputs[0])?;
         let goal = self.rule.goal;
-        let answers = filled(&[rows, goal.targets], |answers: &mut [f32]| {
-            let mut answers = Answers {
+        let outputs = filled(&[rows, goal.targets], |outputs: &mut [f32]| {
+            let mut outputs = RowOutputs {
                 rule: &self.rule,
-                answers,
+                outputs,
             };
-            self.trees.evaluate(&inputs[0], goal, &mut answers)
+            self.trees.evaluate(&inputs[0], goal, &mut outputs)
         })?;
         Ok(tvec![match self.output {
-            Output::Float => answers,
-            Output::AsInput => answers.cast_to_dt(inputs[0].datum_type())?.into_owned(),
+            Output::Float => outputs,
+            Output::AsInput => outputs.cast_to_dt(inputs[0].datum_type())?.into_owned(),
         }])
     }
 }

@@ -90,7 +90,7 @@ impl Trees {
         let (_, columns) = super::super::operator::size(input)?;
         ensure!(
             columns >= self.features(),
-            "{columns} columns came, the trees need {}",
+            "the input has {columns} columns, the trees need {}",
             self.features()
         );
         let columns = columns.max(1);
@@ -154,7 +154,7 @@ impl<T: Number> Flat<T> {
                 (x < node.threshold) | (node.missing_is_yes & x.is_nan())
             }),
             Questions::Mixed => self.collect(block, |node, x| {
-                let answer = match node.test {
+                let is_yes = match node.test {
                     Test::AtMost => x <= node.threshold,
                     Test::Below => x < node.threshold,
                     Test::AtLeast => x >= node.threshold,
@@ -162,18 +162,18 @@ impl<T: Number> Flat<T> {
                     Test::Equal => x == node.threshold,
                     Test::Unequal => x != node.threshold,
                 };
-                answer | (node.missing_is_yes & x.is_nan())
+                is_yes | (node.missing_is_yes & x.is_nan())
             }),
         }
     }
 
-    fn collect(&self, block: &mut Block<'_, T>, answer: impl Fn(&Node<T>, T) -> bool + Copy) {
+    fn collect(&self, block: &mut Block<'_, T>, is_yes: impl Fn(&Node<T>, T) -> bool + Copy) {
         let Goal { targets, aggregate } = block.goal;
         let sums = matches!(aggregate, Aggregate::Sum | Aggregate::Average);
         for root in 0..self.roots {
             let rows = block.cells.chunks_exact(block.columns);
             for (row, scores) in rows.zip(block.scores.chunks_exact_mut(targets)) {
-                let leaf = self.leaf_of(root, row, answer);
+                let leaf = self.leaf_of(root, row, is_yes);
                 match self.single_target {
                     Some(target) if sums => {
                         let score = &mut scores[target];
@@ -191,10 +191,10 @@ impl<T: Number> Flat<T> {
     }
 
     #[inline(always)]
-    fn leaf_of(&self, root: usize, row: &[T], answer: impl Fn(&Node<T>, T) -> bool) -> &Node<T> {
+    fn leaf_of(&self, root: usize, row: &[T], is_yes: impl Fn(&Node<T>, T) -> bool) -> &Node<T> {
         let mut node = &self.nodes[root];
         while node.yes != 0 {
-            let no = !answer(node, row[node.feature as usize]);
+            let no = !is_yes(node, row[node.feature as usize]);
             node = &self.nodes[node.yes as usize + usize::from(no)];
         }
         node

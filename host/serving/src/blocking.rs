@@ -22,7 +22,7 @@ pub const LONG_TEXT_BYTES: usize = 256 << 10;
 
 /// A handle to the threads, shared by all code that has such work. Lifetime: the process.
 #[derive(Debug, Clone)]
-pub struct Offload(Arc<Threads>);
+pub struct BlockingPool(Arc<Threads>);
 
 #[derive(Debug)]
 struct Threads {
@@ -34,21 +34,21 @@ struct Threads {
 
 /// The reason that work was not done.
 #[derive(Debug, thiserror::Error)]
-pub enum OffloadError {
+pub enum BlockingPoolError {
     #[error("the deadline passed before a thread was free for the request")]
     Deadline,
     #[error("the server has no thread for the request; try again")]
     NoThread,
 }
 
-impl Offload {
+impl BlockingPool {
     /// Starts `threads` threads, which also bounds the work at a time. Work without a deadline
     /// waits for at most `longest_wait`.
-    pub fn new(threads: NonZeroUsize, longest_wait: Duration) -> Offload {
+    pub fn new(threads: NonZeroUsize, longest_wait: Duration) -> BlockingPool {
         let queue = threads.get().saturating_mul(2);
         let options = WorkerOptions { threads, queue };
         let workers = Workers::spawn("wisp-codec", options, |job: Closure| job());
-        Offload(Arc::new(Threads {
+        BlockingPool(Arc::new(Threads {
             permits: Arc::new(Semaphore::new(threads.get().min(Semaphore::MAX_PERMITS))),
             workers: workers.ok(),
             longest_wait,
@@ -60,13 +60,13 @@ impl Offload {
         &self,
         deadline: Instant,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, OffloadError> {
-        let workers = self.0.workers.as_ref().ok_or(OffloadError::NoThread)?;
+    ) -> Result<T, BlockingPoolError> {
+        let workers = self.0.workers.as_ref().ok_or(BlockingPoolError::NoThread)?;
         let acquire = Arc::clone(&self.0.permits).acquire_owned();
         let permit = match tokio::time::timeout_at(deadline.into(), acquire).await {
             Ok(Ok(permit)) => permit,
             // The semaphore is never closed; if it were, no permit would be available either.
-            Ok(Err(_)) | Err(_) => return Err(OffloadError::Deadline),
+            Ok(Err(_)) | Err(_) => return Err(BlockingPoolError::Deadline),
         };
         let (reply, answer) = oneshot::channel();
         let job = move || {
@@ -79,20 +79,20 @@ impl Offload {
         };
         let _ticket = workers
             .submit(Box::new(job))
-            .map_err(|_| OffloadError::NoThread)?;
+            .map_err(|_| BlockingPoolError::NoThread)?;
         match answer.await {
             Ok(Ok(made)) => Ok(made),
             Ok(Err(panic)) => resume_unwind(panic),
             // The server is shutting down.
-            Err(_) => Err(OffloadError::NoThread),
+            Err(_) => Err(BlockingPoolError::NoThread),
         }
     }
 
-    /// Runs `work` as [`Offload::run`] does, for a request that has no deadline yet.
+    /// Runs `work` as [`BlockingPool::run`] does, for a request that has no deadline yet.
     pub async fn run_soon<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, OffloadError> {
+    ) -> Result<T, BlockingPoolError> {
         self.run(Instant::now() + self.0.longest_wait, work).await
     }
 
@@ -115,11 +115,11 @@ impl Offload {
     }
 }
 
-impl From<OffloadError> for InferError {
-    fn from(error: OffloadError) -> InferError {
+impl From<BlockingPoolError> for InferError {
+    fn from(error: BlockingPoolError) -> InferError {
         match error {
-            OffloadError::Deadline => InferError::plain(ErrorKind::DeadlineExceeded, error),
-            OffloadError::NoThread => InferError::plain(ErrorKind::Unavailable, error),
+            BlockingPoolError::Deadline => InferError::plain(ErrorKind::DeadlineExceeded, error),
+            BlockingPoolError::NoThread => InferError::plain(ErrorKind::Unavailable, error),
         }
     }
 }
@@ -130,8 +130,8 @@ mod tests {
     use std::sync::mpsc;
     use std::thread::current;
 
-    fn offload() -> Offload {
-        Offload::new(NonZeroUsize::MIN, Duration::from_secs(60))
+    fn blocking() -> BlockingPool {
+        BlockingPool::new(NonZeroUsize::MIN, Duration::from_secs(60))
     }
 
     fn later() -> Instant {
@@ -143,7 +143,7 @@ mod tests {
         let here = current().id();
         for (bytes, stays) in [(0, true), (LONG_TEXT_BYTES, false)] {
             let codec = || Ok::<_, InferError>(current().id());
-            let ran = offload().run_codec(bytes, later(), codec).await?;
+            let ran = blocking().run_codec(bytes, later(), codec).await?;
             assert_eq!(ran == here, stays, "{bytes}");
         }
         Ok(())
@@ -152,14 +152,14 @@ mod tests {
     #[tokio::test]
     #[expect(clippy::disallowed_methods, reason = "its end is awaited")]
     async fn a_panic_is_that_of_who_waits_and_gives_its_turn_back() -> anyhow::Result<()> {
-        let offload = offload();
-        let panicking = offload.clone();
+        let blocking = blocking();
+        let panicking = blocking.clone();
         let lost = tokio::spawn(async move {
             let work = || -> () { panic!("a codec's panic") };
             panicking.run(later(), work).await
         });
         assert!(lost.await.is_err_and(|lost| lost.is_panic()));
-        assert_eq!(offload.run(later(), || 1).await?, 1);
+        assert_eq!(blocking.run(later(), || 1).await?, 1);
         Ok(())
     }
 
@@ -167,29 +167,29 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "its end is awaited")]
     async fn no_more_runs_at_once_than_there_are_threads_and_nothing_waits_for_ever()
     -> anyhow::Result<()> {
-        let offload = offload();
+        let blocking = blocking();
         let (started, has_started) = tokio::sync::oneshot::channel();
         let (end, ends) = mpsc::channel::<()>();
         let first = tokio::spawn({
-            let offload = offload.clone();
+            let blocking = blocking.clone();
             async move {
                 let work = move || {
                     let _ = started.send(());
                     let _ = ends.recv();
                 };
-                offload.run(later(), work).await
+                blocking.run(later(), work).await
             }
         });
         has_started.await?;
-        let late = offload.run(Instant::now(), || ()).await;
-        assert!(matches!(late, Err(OffloadError::Deadline)), "{late:?}");
+        let late = blocking.run(Instant::now(), || ()).await;
+        assert!(matches!(late, Err(BlockingPoolError::Deadline)), "{late:?}");
         // The first caller is gone; its work keeps the permit until it ends.
         first.abort();
         assert!(first.await.is_err());
-        let late = offload.run(Instant::now(), || ()).await;
-        assert!(matches!(late, Err(OffloadError::Deadline)), "{late:?}");
+        let late = blocking.run(Instant::now(), || ()).await;
+        assert!(matches!(late, Err(BlockingPoolError::Deadline)), "{late:?}");
         drop(end);
-        assert!(offload.run(later(), || ()).await.is_ok());
+        assert!(blocking.run(later(), || ()).await.is_ok());
         Ok(())
     }
 }
