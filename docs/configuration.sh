@@ -18,7 +18,7 @@ arguments.
 
 ## The configuration file
 
-The file is in TOML. It is read only if `--config FILE` or `WISP_CONFIG` names it; `wisp` looks for no file by itself.
+The file is in TOML. It is read only if `--config FILE` or `WISP_CONFIG` names it; there is no default file.
 
 ```toml
 repository = "models"
@@ -36,8 +36,8 @@ request_timeout_milliseconds = 5000
 - Relative paths in the file are relative to the directory of the file. Relative paths in arguments and variables are
   relative to the working directory.
 - An array replaces the values of a source with a lower precedence. In a variable, its values are separated by commas.
-- Unknown keys and invalid values are errors. Each error has its line and the correct form, and nothing is started.
-- No setting is a secret. The key of TLS is the path of a file.
+- Unknown keys and invalid values are errors. Each error names its line and the correct form, and nothing is started.
+- No setting is a secret. `tls_key` is the path of a file.
 
 ## Check a configuration
 

@@ -80,7 +80,7 @@ fn guest_is_told(behaviour: &str, code: &str) -> Result<()> {
 
 #[test]
 fn an_endless_loop_ends_at_its_time_limit() -> Result<()> {
-    is_refused_within(short(), "loop", 504, "ran out of time")
+    is_refused_within(short(), "loop", 504, "exceeded its time limit")
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn many_concurrent_endless_loops_end_while_other_models_respond() -> Result<()> 
         }
         for looper in loopers {
             let error = looper.join().expect("it does not panic")?;
-            ensure!(error.contains("ran out of time"), "{error}");
+            ensure!(error.contains("exceeded its time limit"), "{error}");
         }
         let honest = server.infer("evil", &behave("honest"))?.ok()?;
         ensure!(outcome(&honest)? == "honest");
@@ -126,7 +126,7 @@ fn many_concurrent_endless_loops_end_while_other_models_respond() -> Result<()> 
 
 #[test]
 fn endless_bulk_memory_operations_end_at_their_time_limit() -> Result<()> {
-    is_refused_within(short(), "fill", 504, "ran out of time")
+    is_refused_within(short(), "fill", 504, "exceeded its time limit")
 }
 
 #[test]

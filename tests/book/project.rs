@@ -1,6 +1,6 @@
 //! Builds the handlers that pages show in projects made by `wisp new`, and calls them.
 //!
-//! All of them are the example of `guest-models/sdk`: temperatures in Celsius in, whether there is frost out.
+//! All of them are the example of `guest-models/sdk`: it predicts frost from temperatures in Celsius.
 
 use super::terminal::share_target_directory;
 use super::wisp;

@@ -84,7 +84,7 @@ fn a_backend_is_installed_from_an_index_and_computes() -> Result<()> {
     let mut install = install_from(&index, &cache);
     drop(index);
     let text = stdout(&run(&mut install)?)?;
-    ensure!(text.contains("is installed already"), "{text}");
+    ensure!(text.contains("is already installed"), "{text}");
 
     let engine = &list(&cache)?[1];
     ensure!(engine["available"] == true, "{engine}");
@@ -109,7 +109,7 @@ fn a_corrupted_download_is_refused_and_removed() -> Result<()> {
     let shorter = whole[..middle].to_vec();
     let longer = [whole.as_slice(), b"x"].concat();
     for (content, expected) in [
-        (changed, "not the file that was published"),
+        (changed, "not the published file"),
         (shorter, "ended after"),
         (longer, "larger than the"),
     ] {

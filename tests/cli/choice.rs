@@ -137,7 +137,7 @@ fn the_error_for_another_format_names_its_converter() -> Result<()> {
     let output = run(wisp().arg("check").arg(repository.path().join("cats")))?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(
-        text.contains("`model.pt` is of a format that is not served"),
+        text.contains("the format of `model.pt` is not supported"),
         "{text}"
     );
     ensure!(text.contains("torch.onnx.export"), "{text}");

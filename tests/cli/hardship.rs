@@ -116,7 +116,7 @@ fn a_cache_that_cannot_be_written_costs_a_compilation_only() -> Result<()> {
         .stderr(Stdio::piped());
     let mut server = Serve::spawn(command)?;
     infer(&server)?;
-    server.log_up_to("compiled code is not kept")?;
+    server.log_up_to("compiled code is not stored")?;
     Ok(())
 }
 
@@ -321,7 +321,7 @@ fn a_file_name_cannot_forge_a_line_of_the_log() -> Result<()> {
         .stderr(Stdio::piped())
         .spawn()?;
     let mut log = BufReader::new(child.stderr.take().context("it is piped")?);
-    let line = read_up_to(&mut log, "cannot be the name of a model")?;
+    let line = read_up_to(&mut log, "is not a valid model name")?;
     ensure!(line.contains(r"x\n2026-01-01T00:00:00Z"), "{line}");
     ensure!(!line.contains('\u{202e}'), "{line}");
     let mut banner = Vec::new();

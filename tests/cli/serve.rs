@@ -73,7 +73,7 @@ fn a_directory_that_no_model_can_be_called_is_told_and_the_rest_is_served() -> R
         "{}",
         server.banner
     );
-    server.log_up_to("`my model` cannot be the name of a model")?;
+    server.log_up_to("`my model` is not a valid model name")?;
     Ok(())
 }
 
@@ -161,7 +161,7 @@ fn sigterm_answers_what_is_in_flight_and_ends_with_success() -> Result<()> {
     let mut go_on = [0; 25];
     stream.read_exact(&mut go_on)?;
     server.terminate()?;
-    // During the notice of draining, requests are still accepted.
+    // During the drain delay, requests are still accepted.
     stream.write_all(body.as_bytes())?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;

@@ -47,13 +47,13 @@ fn a_signal_reloads_the_certificate_and_an_invalid_one_is_only_logged() -> Resul
 
     certificate.renew()?;
     server.signal("-HUP")?;
-    let mut log = server.log_up_to("new connections get the certificate")?;
+    let mut log = server.log_up_to("reloaded the certificate")?;
     ensure!(is_trusted(&line, &certificate.authority())?);
     ensure!(!is_trusted(&line, &old)?, "the old one is shown");
 
     certificate.corrupt()?;
     server.signal("-HUP")?;
-    let refused = read_up_to(&mut log, "the certificate in use stays")?;
+    let refused = read_up_to(&mut log, "failed to reload the certificate")?;
     ensure!(
         refused.contains("ERROR") && refused.contains("server.pem"),
         "{refused}"
@@ -70,7 +70,7 @@ fn an_invalid_certificate_ends_with_64_before_a_port_is_bound() -> Result<()> {
     let (text, code) = failure(&run(&mut serve_tls(repository.path(), &certificate))?)?;
     ensure!(code == 64, "{code}: {text}");
     ensure!(
-        text.contains("--tls-cert") && text.contains("server.pem` holds none in PEM"),
+        text.contains("--tls-cert") && text.contains("server.pem` contains no such section in PEM"),
         "{text}"
     );
     let args = ["serve", "--tls-cert", "server.pem", "."];

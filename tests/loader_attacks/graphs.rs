@@ -448,7 +448,7 @@ fn demands() -> Vec<Attack> {
     vec![
         (
             "many large inputs",
-            Refused("an input cannot be made"),
+            Refused("an input cannot be created"),
             many.bytes(),
         ),
         (

@@ -122,7 +122,7 @@ fn to_nn(tensor: &Tensor) -> Result<(String, NnTensor)> {
         Datatype::Uint8 => TensorType::U8,
         Datatype::Int32 => TensorType::I32,
         Datatype::Int64 => TensorType::I64,
-        other => return Err(tensor.error(format_args!("is {other}, which wasi:nn does not carry"))),
+        other => return Err(tensor.error(format_args!("is {other}, unsupported by wasi:nn"))),
     };
     let shape = to_wire_shape(&tensor.shape)?;
     Ok((

@@ -12,7 +12,7 @@
 //! ```
 //! use wisp_handler::{Datatype, Error, GraphOutputs, GraphSpec, Handler, Request, Response, Result, Signature, Tensor};
 //!
-//! /// Temperatures in Celsius in, whether there is frost out.
+//! /// Predicts frost from temperatures in Celsius.
 //! struct Frost;
 //!
 //! impl Handler for Frost {

@@ -53,7 +53,7 @@ fn open(path: &Path) -> Result<File> {
 pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     let (file, size) = open_regular(path)?;
     let too_large = |size: u64| {
-        let text = format!("it has {size} bytes, at most {max_bytes} are read");
+        let text = format!("it has {size} bytes, the limit is {max_bytes}");
         Error::new(ErrorKind::FileTooLarge, text)
     };
     if size > max_bytes {

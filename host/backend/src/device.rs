@@ -15,7 +15,7 @@ pub enum Device {
 
 /// The error for a string that is not the name of a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no device, expected `cpu`, or `cuda:0` for the first GPU")]
+#[error("`{0}` is not a device, expected `cpu`, or `cuda:0` for the first GPU")]
 pub struct UnknownDevice(String);
 
 impl fmt::Display for Device {

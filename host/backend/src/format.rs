@@ -49,23 +49,24 @@ pub fn conversion(path: &Path) -> Option<String> {
             "export it from PyTorch: `torch.onnx.export(model, inputs, \"model.onnx\")`".to_owned()
         }
         "safetensors" => {
-            "it holds weights alone: export the model that they are of, as `optimum-cli export onnx` does"
+            "it contains only weights: export the model to ONNX, for example with `optimum-cli \
+             export onnx`"
                 .to_owned()
         }
         "pb" => format!("{TF2ONNX} --saved-model DIR --output model.onnx`"),
         "h5" | "keras" => format!("{TF2ONNX} --keras FILE --output model.onnx`"),
         "tflite" => format!("{TF2ONNX} --tflite FILE --output model.onnx`"),
         "pkl" | "pickle" | "joblib" => {
-            "write it from scikit-learn with skl2onnx: `skl2onnx.to_onnx(model, X[:1])`".to_owned()
+            "convert it with skl2onnx: `skl2onnx.to_onnx(model, X[:1])`".to_owned()
         }
         "xgb" | "ubj" | "bst" | "cbm" | "lgb" => {
-            "write it with onnxmltools, which converts XGBoost, LightGBM and CatBoost".to_owned()
+            "convert it with onnxmltools, which supports XGBoost, LightGBM and CatBoost".to_owned()
         }
         "plan" | "engine" | "trt" => {
-            "it is made for one GPU by TensorRT: serve the ONNX file it was made of".to_owned()
+            "it is built by TensorRT for one GPU: serve the ONNX file it was built from".to_owned()
         }
         "mlmodel" | "mlpackage" | "caffemodel" | "gguf" | "params" => {
-            "serve the model it was made of, as ONNX".to_owned()
+            "serve the original model, converted to ONNX".to_owned()
         }
         _ => return None,
     };

@@ -70,8 +70,8 @@ fn check_size(size: u64, backend: &'static str) -> Result<(), BackendError> {
         false => Err(BackendError::Load {
             backend,
             reason: format!(
-                "the file has {size} bytes, more than the 2 GiB of an ONNX file: weights beyond it belong \
-                 beside it, as external data"
+                "the file has {size} bytes, the limit for an ONNX file is 2 GiB: store the \
+                 weights as external data"
             ),
         }),
     }
@@ -81,7 +81,7 @@ fn check_size(size: u64, backend: &'static str) -> Result<(), BackendError> {
 pub(crate) fn decode(content: &[u8], backend: &'static str) -> Result<ModelProto, BackendError> {
     ModelProto::decode(content).map_err(|error| BackendError::Load {
         backend,
-        reason: format!("it is no ONNX file: {error}"),
+        reason: format!("it is not an ONNX file: {error}"),
     })
 }
 

@@ -83,8 +83,8 @@ impl OnnxRuntime {
         let unavailable = |reason: String| BackendError::Unavailable {
             backend: NAME,
             reason: format!(
-                "device `cuda:{index}` cannot be used: {reason}; it takes an NVIDIA driver, and the \
-                 libraries that `wisp backend install cuda` fetches"
+                "device `cuda:{index}` cannot be used: {reason}; it needs an NVIDIA driver, and \
+                 the libraries that `wisp backend install cuda` installs"
             ),
         };
         let device = i32::try_from(index).map_err(|_| unavailable("no such device".to_owned()))?;
@@ -128,7 +128,9 @@ impl Backend for OnnxRuntime {
     ) -> Result<Arc<dyn Graph>, BackendError> {
         let library = self.open()?;
         if source.format() == Format::Nnef {
-            return Err(load_error("it reads ONNX; NNEF is tract's".to_owned()));
+            return Err(load_error(
+                "it loads ONNX files only; NNEF needs tract".to_owned(),
+            ));
         }
         let mut content = onnx::read_content(source, NAME)?;
         let mut model = onnx::decode(&content, NAME)?;

@@ -75,7 +75,7 @@ pub(crate) fn probe(
         let inputs = match sample.inputs(signature) {
             Ok(inputs) => inputs,
             Err(error) => {
-                first_reason.get_or_insert(format!("an input cannot be made: {error}"));
+                first_reason.get_or_insert(format!("an input cannot be created: {error}"));
                 break;
             }
         };

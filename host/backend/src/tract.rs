@@ -288,7 +288,7 @@ impl TractGraph {
         plan.run(cancellation, inputs, |computed| {
             ensure!(
                 computed.len() == outputs.len(),
-                "{} outputs came",
+                "{} outputs were computed",
                 computed.len()
             );
             computed

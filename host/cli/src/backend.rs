@@ -60,7 +60,7 @@ fn install_package(args: &BackendInstallArgs) -> anyhow::Result<ExitCode> {
         }
         Outcome::WasThere(place) => {
             let place = display::path(&place);
-            format!("{name} {version} is installed already, in `{place}`\n")
+            format!("{name} {version} is already installed in `{place}`\n")
         }
     };
     print(&text)

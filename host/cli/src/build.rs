@@ -86,7 +86,7 @@ pub(crate) fn table(handlers: &[BuiltHandler]) -> String {
             Change::Written => "",
             Change::Same => "  (unchanged)",
             Change::UpToDate => "  (up to date)",
-            Change::Kept => "  (kept: its source is not here)",
+            Change::Kept => "  (kept: its source does not exist)",
         };
         format!("{name:names$}  {size:>sizes$}  {path}{note}\n")
     };
@@ -157,7 +157,7 @@ fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
         for (source, module) in toolchain.build(workspace, &sources, stack)? {
             let name = workspace.package_name(source);
             let component = component::from_module(&module)
-                .with_context(|| format!("failed to make a component of crate `{name}`"))?;
+                .with_context(|| format!("failed to create a component from crate `{name}`"))?;
             components.insert(source, (component, workspace));
         }
     }
@@ -165,7 +165,7 @@ fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
     for order in &orders {
         let (component, workspace) = components.get(&*order.source).with_context(|| {
             let source = display::path(&order.source);
-            format!("cargo built no WebAssembly module of `{source}`")
+            format!("cargo built no WebAssembly module from `{source}`")
         })?;
         let path = match &order.destination {
             Destination::Model { component, .. } => component.clone(),

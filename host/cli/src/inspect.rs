@@ -148,7 +148,7 @@ impl fmt::Display for Report {
                 module.fmt(f)?;
                 writeln!(
                     f,
-                    "  not a component: `wisp build` makes one of a handler's crate"
+                    "  not a component: `wisp build` creates one from a handler's crate"
                 )
             }
             Content::Onnx(model) => model.fmt(f),

@@ -191,7 +191,7 @@ pub(crate) fn expect_model_directory(path: &Path) -> anyhow::Result<()> {
             display::path(&path.join(&model.name))
         ),
         None => format!(
-            "`{shown}` is not a model's directory: there is neither a model.toml in it nor a \
+            "`{shown}` is not a model's directory: it contains neither a model.toml nor a \
              version, such as `1/model.onnx`"
         ),
     }))

@@ -58,14 +58,14 @@ fn check_name(name: &str) -> anyhow::Result<()> {
         && name.chars().all(goes_on);
     if !fits {
         return Err(bad_configuration(format!(
-            "`{name}` cannot be the name of a project: take 1 to 64 lower-case letters, digits, `-` \
-             and `_`, a letter first"
+            "`{name}` is not a valid project name: use 1 to 64 lower-case letters, digits, `-` \
+             and `_`, beginning with a letter"
         )));
     }
     if TAKEN_NAMES.contains(&name) || KEYWORDS.contains(&name) {
         return Err(bad_configuration(format!(
-            "`{name}` cannot be the name of a project: it means something else to Rust; `{name}-model` \
-             would do"
+            "`{name}` is not a valid project name: it is reserved in Rust; use another, such as \
+             `{name}-model`"
         )));
     }
     Ok(())
@@ -81,7 +81,7 @@ fn create(directory: &Path, files: &[project::File]) -> anyhow::Result<()> {
     // Created without its parents, so that an existing directory is detected without a race.
     fs::create_dir(directory).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => bad_configuration(format!(
-            "`{shown}` exists already; choose another name, or another place with --path"
+            "`{shown}` already exists; choose another name, or another directory with --path"
         )),
         _ => anyhow::Error::new(error).context(format!("failed to create `{shown}`")),
     })?;
@@ -156,7 +156,7 @@ mod tests {
             .err()
             .context("accepted")?
             .to_string();
-        assert!(error.contains("exists already"), "{error}");
+        assert!(error.contains("already exists"), "{error}");
         assert!(!directory.join("README.md").exists());
         Ok(())
     }

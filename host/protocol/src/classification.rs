@@ -32,9 +32,9 @@ pub(crate) struct TopClasses {
 /// The reason that an output cannot be requested as classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ClassRequestError {
-    #[error("the parameter `classification` is not a number of classes, an integer from 1")]
+    #[error("the parameter `classification` must be the number of classes, an integer from 1")]
     Count,
-    #[error("it is {0}, of which there are no classes: `classification` takes numbers")]
+    #[error("it is {0}, but `classification` needs numbers")]
     ElementType(ElementType),
 }
 

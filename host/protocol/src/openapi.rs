@@ -47,9 +47,10 @@ pub fn document(served: &Served) -> Bytes {
             "version": served.version,
             "summary": "Inference over REST, with the Open Inference Protocol (V2), TF \
                 Serving, KServe V1, and plain JSON.",
-            "description": "Made from the signatures of the models as they are served at this moment. \
-                Bodies may come in gzip or deflate, and answers go out so where `Accept-Encoding` asks \
-                for it. An `X-Request-Id` comes back as it was given; every error has one.",
+            "description": "Generated from the signatures of the served models. Request bodies may be \
+                compressed with gzip or deflate; responses are compressed if `Accept-Encoding` \
+                allows it. An `X-Request-Id` of the request is returned in the response, and every \
+                error response has one.",
             "license": {
                 "name": "Apache-2.0 WITH LLVM-exception",
                 "identifier": "Apache-2.0 WITH LLVM-exception",

@@ -54,7 +54,7 @@ pub enum AotStoreError {
         source: io::Error,
     },
     #[error(
-        "`{}` holds machine code and must belong to you with mode 0700, not to uid {uid} with mode {mode:04o}; \
+        "`{}` contains machine code and must belong to you with mode 0700, not to uid {uid} with mode {mode:04o}; \
          fix it or name another directory with --cache-dir",
         path.display()
     )]
@@ -101,7 +101,7 @@ impl AotStore {
         let key = match key {
             Some(key) => key,
             // Any key will do: the files that it authenticates are not kept.
-            None => random_key().map_err(io("make a key for", directory))?,
+            None => random_key().map_err(io("create a key for", directory))?,
         };
         Ok(AotStore {
             directory: directory.to_owned(),
@@ -132,7 +132,7 @@ impl AotStore {
         }
         let code = self.compile(engine, wasm)?;
         if let Err(error) = self.write(&path, &subject, &code) {
-            tracing::warn!(%error, "failed to store compiled code, the next start compiles it again");
+            tracing::warn!(%error, "failed to store compiled code; the next start compiles it again");
         }
         let component =
             deserialize(engine, &code).map_err(|error| CompileError::Load(error.into()))?;
@@ -157,7 +157,9 @@ impl AotStore {
         // `blake3::Hash` compares in constant time.
         let genuine = self.mac(subject, code) == *mac;
         if !genuine {
-            tracing::warn!("a stored component is damaged or foreign, compiling it again");
+            tracing::warn!(
+                "a stored component is damaged or not from this host; compiling it again"
+            );
         }
         genuine.then_some(file)
     }
@@ -261,7 +263,7 @@ fn writable<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
             | io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::PermissionDenied => {
-                tracing::warn!(%error, "compiled code is not kept, the cache directory takes no files");
+                tracing::warn!(%error, "compiled code is not stored: the cache directory is not writable");
                 Ok(None)
             }
             _ => Err(error),
@@ -318,7 +320,7 @@ fn read_or_make_key(directory: &Path, path: &Path) -> io::Result<[u8; blake3::KE
     }
     fs::read(path)?
         .try_into()
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the key is damaged, delete it"))
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the key is damaged; delete it"))
 }
 
 #[expect(

@@ -54,9 +54,12 @@ pub struct ComponentSummary {
 pub enum ComponentError {
     #[error("the component has more than {MAX_COMPONENT_BYTES} bytes")]
     TooLarge,
-    #[error("this is a core module, not a component; `wisp build` makes a component of it")]
+    #[error(
+        "this is a core module, not a component; `wisp build` creates a component from a \
+         handler's crate"
+    )]
     CoreModule,
-    #[error("this is no WebAssembly component: {reason}")]
+    #[error("this is not a WebAssembly component: {reason}")]
     NotWasm { reason: String },
     #[error(
         "the component imports `{import}`, which handlers are not granted (granted: {})",
@@ -64,15 +67,15 @@ pub enum ComponentError {
     )]
     ForbiddenImport { import: String },
     #[error(
-        "the component exports neither `{MODEL_INTERFACE}` nor anything else Wisp serves, but: {}",
+        "the component does not export `{MODEL_INTERFACE}`; its exports are: {}",
         if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
     )]
     NoHandler { exports: Vec<String> },
     #[error("the component exports `{export}`; Wisp does not serve web components yet")]
     WebComponent { export: String },
     #[error(
-        "the component makes {core_instances} core instances, the limit is {MAX_CORE_INSTANCES}; \
-         make it of one core module, as `wisp build` does"
+        "the component has {core_instances} core instances, the limit is {MAX_CORE_INSTANCES}; \
+         create it from one core module, as `wisp build` does"
     )]
     CoreInstances { core_instances: usize },
     #[error(transparent)]
@@ -237,7 +240,7 @@ mod tests {
     #[test]
     fn imports_of_inner_components_are_not_checked() -> anyhow::Result<()> {
         let text = refusal(r#"(component (component (import "x:y/z" (instance))))"#)?;
-        assert!(text.contains("exports neither"), "{text}");
+        assert!(text.contains("does not export"), "{text}");
         Ok(())
     }
 
@@ -274,7 +277,7 @@ mod tests {
         let error = ComponentSummary::read(b"\x7fELF")
             .err()
             .context("accepted")?;
-        assert!(error.to_string().contains("no WebAssembly"), "{error}");
+        assert!(error.to_string().contains("not a WebAssembly"), "{error}");
         assert!(!error.to_string().contains('\n'), "{error}");
         Ok(())
     }

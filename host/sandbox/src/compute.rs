@@ -50,7 +50,7 @@ pub enum ComputeError {
     /// waiting.
     #[error("the graph is not prepared for inputs of these sizes")]
     Unprepared,
-    #[error("the deadline passed before the graph had computed")]
+    #[error("the deadline passed before the graph's computation ended")]
     Deadline,
     #[error("the backend failed: {0}")]
     Backend(String),

@@ -44,7 +44,7 @@ pub struct Handler {
 /// The error for a component that has the right imports and exports but is not a handler.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerLoadError {
-    #[error("the component does not fit the contract: {reason}")]
+    #[error("the component does not implement the contract: {reason}")]
     Contract { reason: String },
     #[error("the handler's signature cannot be read")]
     Signature(#[source] HandlerError),

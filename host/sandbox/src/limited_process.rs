@@ -54,7 +54,7 @@ pub struct ProcessLimits {
 /// The error for a child that returned no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
-    #[error("failed to run a process for it: {0}")]
+    #[error("failed to run a child process: {0}")]
     Start(io::Error),
     #[error("it took more than {} s of processor time", limit.as_secs())]
     ProcessorTime { limit: Duration },
@@ -63,7 +63,7 @@ pub enum ChildError {
     #[error("its result is larger than {limit} bytes")]
     Output { limit: usize },
     /// The child ended without an answer, for example because it ran out of memory.
-    #[error("its process ended: {status} (it may use {} MiB of memory)", memory_bytes >> 20)]
+    #[error("its process ended: {status} (the limit is {} MiB of memory)", memory_bytes >> 20)]
     Died {
         status: ExitStatus,
         memory_bytes: u64,

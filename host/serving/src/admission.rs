@@ -53,10 +53,11 @@ pub enum AdmissionError {
     #[error("the server is at its limit of {max_requests} requests")]
     Overloaded { max_requests: usize },
     #[error(
-        "the model has its share of the server's {max_requests} requests, which leaves room for other models"
+        "the model is at its share of the server's {max_requests} requests; the rest is for other \
+         models"
     )]
     ShareUsed { max_requests: usize },
-    #[error("no sandbox instance came free before the deadline")]
+    #[error("no sandbox instance became free before the deadline")]
     NoInstance,
 }
 

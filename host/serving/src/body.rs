@@ -7,7 +7,7 @@ use wisp_protocol::content_coding::Coding;
 pub enum BodyError {
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
-    #[error("the server's memory for requests is full; try again")]
+    #[error("the server's memory for requests is exhausted; try again")]
     NoRoom,
     #[error("too many request bodies are arriving, and this one has waited the longest; try again")]
     Evicted,
@@ -15,10 +15,10 @@ pub enum BodyError {
     NoThread,
     #[error("the body did not arrive in time")]
     Timeout,
-    #[error("the client went away")]
+    #[error("the client has disconnected")]
     Disconnected,
-    #[error("the body is not framed as HTTP requires")]
+    #[error("the HTTP framing of the body is invalid")]
     Malformed,
-    #[error("the body is not a whole {0} stream and nothing else, as its content encoding says")]
+    #[error("the body is not exactly one complete {0} stream, as its content encoding requires")]
     NotInCoding(Coding),
 }

@@ -37,7 +37,7 @@ pub enum RequestError {
     NoInputs,
     #[error("unknown output `{name}`, expected one of: {}", expected.join(", "))]
     UnknownOutput { name: String, expected: Vec<String> },
-    #[error("output `{name}` is asked for twice")]
+    #[error("output `{name}` is requested twice")]
     DuplicateOutput { name: String },
     #[error("the batch (axis 0) of `{name}` is {size}, expected 1 to {max_batch_size}")]
     BatchSize {

@@ -147,7 +147,7 @@ impl From<ComputeError> for InferError {
             }
             ComputeError::Deadline => InferError::plain(
                 ErrorKind::DeadlineExceeded,
-                "the deadline passed before the model had computed",
+                "the deadline passed before the model's computation ended",
             ),
             ComputeError::Unprepared | ComputeError::Backend(_) => {
                 InferError::caused(ErrorKind::Internal, "the model failed to compute", error)
@@ -166,12 +166,12 @@ impl From<HandlerError> for InferError {
             }
             HandlerError::GuestTime { .. } => InferError::caused(
                 ErrorKind::HandlerTimeout,
-                "the model's handler ran out of time",
+                "the model's handler exceeded its time limit",
                 error,
             ),
             HandlerError::Deadline => InferError::plain(
                 ErrorKind::DeadlineExceeded,
-                "the deadline passed before the model had answered",
+                "the deadline passed before the model responded",
             ),
             HandlerError::Compute(error) => error.into(),
             HandlerError::NoInstance => {

@@ -23,7 +23,7 @@ pub(crate) struct ExpectedWait {
 
 /// The error for a call that would probably end after its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the model has more requests than it can answer in time")]
+#[error("the model has more requests than it can process in time")]
 pub struct WouldMissDeadline;
 
 /// A call that waits or runs, counted as in flight until this value is dropped. Lifetime: one request.

@@ -41,14 +41,16 @@ pub struct ModelControl {
 /// The reason that a model was not loaded or unloaded. The message is for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    #[error("loading and unloading is off: the server was started with --model-control-mode none")]
+    #[error(
+        "loading and unloading is disabled: the server was started with --model-control-mode none"
+    )]
     Disabled,
     /// Uses Triton's message, which tools search for.
     #[error("explicit model load / unload is not allowed if polling is enabled")]
     Polling,
     #[error(
-        "loading and unloading is for clients of a server that listens on its own machine only; this one \
-         listens on other addresses too"
+        "models can be loaded and unloaded only while the server listens on loopback addresses \
+         alone, and this one listens on others too"
     )]
     Forbidden,
     #[error("unknown model: `{model}`")]

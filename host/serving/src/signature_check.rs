@@ -71,7 +71,7 @@ fn compare(
     for spec in &actual.inputs {
         if !expected.inputs.iter().any(|other| other.name == spec.name) {
             found.push(SignatureMismatch(format!(
-                "graph `{graph}` needs input `{}`, which the handler does not give",
+                "graph `{graph}` needs input `{}`, which the handler does not provide",
                 spec.name
             )));
         }
@@ -79,7 +79,8 @@ fn compare(
     for spec in actual.inputs.iter().chain(&actual.outputs) {
         if !is_representable(spec.element_type) {
             found.push(SignatureMismatch(format!(
-                "`{}` of graph `{graph}` is {}, which wasi:nn cannot carry; serve the model without a handler",
+                "`{}` of graph `{graph}` is {}, which wasi:nn does not support; serve the model \
+                 without a handler",
                 spec.name, spec.element_type
             )));
         }

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 pub enum BatchError {
     #[error("a tensor without axes has no rows")]
     NoAxes,
-    #[error("no tensors are no batch")]
+    #[error("a batch needs at least one tensor")]
     Empty,
     #[error("the tensors differ in type, or in shape besides axis 0")]
     Different,

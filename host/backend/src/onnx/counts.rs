@@ -49,9 +49,7 @@ pub(crate) fn check_counts(model: &ModelProto) -> Result<(), String> {
         ),
     ] {
         if count > limit {
-            return Err(format!(
-                "the file has {count} {what}, at most {limit} are loaded"
-            ));
+            return Err(format!("the file has {count} {what}, the limit is {limit}"));
         }
     }
     Ok(())
@@ -114,7 +112,7 @@ mod tests {
         assert_eq!(refusal(nodes(MAX_NODES)), None);
         assert_eq!(
             refusal(inner(nodes(MAX_NODES))).as_deref(),
-            Some("the file has 30001 nodes, at most 30000 are loaded")
+            Some("the file has 30001 nodes, the limit is 30000")
         );
         let outputs = GraphProto {
             output: vec![ValueInfoProto::default(); 20_000],

@@ -156,7 +156,7 @@ impl Rewriter {
             return Err(lacks(WHERE_OPSET, ""));
         }
         if element_type.is_none() && self.opset < CAST_LIKE_OPSET {
-            let why = " where the file does not tell what is divided";
+            let why = " if the type of the operands is unknown";
             return Err(lacks(CAST_LIKE_OPSET, why));
         }
         self.rewritten += 1;

@@ -100,7 +100,7 @@ impl ExternalTensors {
                 });
                 if elements != Some(stored.length) {
                     return Err(format!(
-                        "in external data `{}` holds {} bytes, which its shape {:?} does not take",
+                        "in external data `{}` has {} bytes, which do not match its shape {:?}",
                         stored.location(),
                         stored.length,
                         tensor.dims

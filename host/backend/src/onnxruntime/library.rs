@@ -28,9 +28,9 @@ pub(super) struct Library {
 /// # Errors
 /// Returns a message with instructions for installing the library.
 pub(super) fn open(path: Option<&Path>, max_bytes: usize) -> Result<Library, String> {
-    const REMEDY: &str = "`wisp backend install onnxruntime` fetches it, and \
-        `--onnxruntime-library FILE` or ORT_DYLIB_PATH names one that is there";
-    let path = path.ok_or_else(|| format!("its library is not installed; {REMEDY}"))?;
+    const REMEDY: &str = "run `wisp backend install onnxruntime`, or name an existing library with \
+        `--onnxruntime-library FILE` or ORT_DYLIB_PATH";
+    let path = path.ok_or_else(|| format!("the library is not installed; {REMEDY}"))?;
     // The binding resolves a relative path against the program.
     let path = path
         .canonicalize()

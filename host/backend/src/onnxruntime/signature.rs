@@ -19,7 +19,7 @@ pub(super) fn of(session: &Session) -> Result<Signature, String> {
     for specs in [&signature.inputs, &signature.outputs] {
         let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
         if names.len() != specs.len() {
-            return Err("two tensors have one name".to_owned());
+            return Err("two tensors have the same name".to_owned());
         }
     }
     match signature.outputs.is_empty() {
@@ -34,7 +34,7 @@ fn spec(outlet: &Outlet, role: &str) -> Result<TensorSpec, String> {
         return Err(format!("{role} `{name}` is not a tensor"));
     };
     let element_type = element_type(*ty)
-        .ok_or_else(|| format!("{role} `{name}` is {ty}, which no protocol carries"))?;
+        .ok_or_else(|| format!("{role} `{name}` is {ty}, which no protocol supports"))?;
     let dimension = |&size: &i64| match size {
         ..0 => Some(Dimension::Variable),
         size => Dimension::from_wire(size),

@@ -27,9 +27,9 @@ pub(super) fn runtime(index: u32) -> Result<&'static dyn Runtime, String> {
     });
     found.map_err(|error| {
         format!(
-            "device `cuda:{index}` cannot be used: {}; it takes an NVIDIA driver, and the libraries that \
-             `wisp backend install cuda` fetches: let LD_LIBRARY_PATH name their `lib` and CUDA_HOME \
-             what is above it",
+            "device `cuda:{index}` cannot be used: {}; it needs an NVIDIA driver, and the \
+             libraries that `wisp backend install cuda` installs: set LD_LIBRARY_PATH to their \
+             `lib` directory and CUDA_HOME to its parent",
             error.into_reason()
         )
     })

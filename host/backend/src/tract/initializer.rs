@@ -39,7 +39,7 @@ fn check_tensor(tensor: &TensorProto, folder: Option<&Path>) -> Result<u64, Stri
     };
     if tensor.dims.len() > MAX_RANK {
         return Err(format!(
-            "has {} axes, at most {MAX_RANK} are computed with",
+            "has {} axes, the limit is {MAX_RANK}",
             tensor.dims.len()
         ));
     }

@@ -68,7 +68,7 @@ impl SymbolicModel {
         folder: Option<&Path>,
     ) -> Result<SymbolicModel, GuardError> {
         let graph = (proto.graph.as_ref())
-            .ok_or_else(|| GuardError::Refused("the file holds no graph".to_owned()))?;
+            .ok_or_else(|| GuardError::Refused("the file contains no graph".to_owned()))?;
         check_inputs(graph).map_err(GuardError::Refused)?;
         check_initializers(graph, folder).map_err(GuardError::Refused)?;
         // tract needs a UTF-8 path; it reads no external data from another folder.
@@ -162,7 +162,7 @@ impl SymbolicModel {
         }
         for specs in [&signature.inputs, &signature.outputs] {
             let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-            ensure!(names.len() == specs.len(), "two tensors have one name");
+            ensure!(names.len() == specs.len(), "two tensors have the same name");
         }
         ensure!(!signature.outputs.is_empty(), "the graph has no outputs");
         Ok(SymbolicModel {
@@ -257,10 +257,7 @@ fn parse(
         let outlet = model.input_outlets()?[input];
         let name = model.node(outlet.node).name.clone();
         let fact = model.input_fact(input)?.clone();
-        ensure!(
-            !fact.shape.is_open(),
-            "input `{name}` declares no number of dimensions"
-        );
+        ensure!(!fact.shape.is_open(), "input `{name}` has no declared rank");
         let mut shape: TVec<TDim> = TVec::new();
         for (axis, dimension) in fact.shape.dims().enumerate() {
             shape.push(match dimension {
@@ -292,7 +289,7 @@ fn input_names(model: &InferenceModel) -> TractResult<Vec<String>> {
 
 fn spec(name: &str, datum_type: DatumType, shape: &[TDim]) -> TractResult<TensorSpec> {
     let Some(element_type) = element_type(datum_type) else {
-        bail!("`{name}` is {datum_type:?}, which has no counterpart on the wire");
+        bail!("`{name}` is {datum_type:?}, which no protocol supports");
     };
     let shape = shape
         .iter()

@@ -78,7 +78,7 @@ impl ResourceLoader for GraphText {
                 b')' | b']' | b'}' => depth = depth.saturating_sub(1),
                 _ => continue,
             }
-            ensure!(depth <= MAX_NESTING, "its text nests too deeply");
+            ensure!(depth <= MAX_NESTING, "its text is nested too deeply");
         }
         GraphNnefLoader.try_load(path, &mut text.as_slice(), framework)
     }
@@ -108,7 +108,10 @@ impl ResourceLoader for Tensors {
         };
         // An element has at least one bit.
         let most = (content.len() as u64 - HEADER_BYTES as u64).saturating_mul(8);
-        ensure!(elements <= most, "tensor {path:?} is shorter than it says");
+        ensure!(
+            elements <= most,
+            "tensor {path:?} is shorter than its header states"
+        );
         let tensor = tract_nnef::tensors::read_tensor(content.as_slice())?;
         Ok(Some((resource_path_to_id(path)?, Arc::new(tensor))))
     }

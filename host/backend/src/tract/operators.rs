@@ -37,7 +37,7 @@ pub(super) fn check_inputs(graph: &GraphProto) -> Result<(), String> {
             let found = DataType::try_from(tensor.elem_type)
                 .map_or("of unknown type", |data_type| data_type.as_str_name());
             return Err(format!(
-                "input `{name}` is {found}, which tract does not compute with"
+                "input `{name}` is {found}, which tract does not support"
             ));
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn check_plan_cost(model: &TypedModel, max_bytes: u64) -> TractResult
         live = live.saturating_add(value_bytes(node));
         ensure!(
             live <= max_bytes,
-            "`{}` and what else is needed then would take too much memory with these sizes: {live} \
+            "`{}` and the tensors in use with it would take too much memory with these sizes: {live} \
              bytes",
             node.name
         );

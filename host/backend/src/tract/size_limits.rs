@@ -110,11 +110,11 @@ fn check_fact(name: &str, fact: &InferenceFact, limit: i64) -> TractResult<()> {
     if let Some(rank) = fact.shape.rank().concretize() {
         ensure!(
             usize::try_from(rank).is_ok_and(|rank| rank <= MAX_RANK),
-            "`{name}` has {rank} axes, at most {MAX_RANK} are computed with"
+            "`{name}` has {rank} axes, the limit is {MAX_RANK}"
         );
     }
     let Ok(shape) = fact.shape.as_concrete_finite() else {
-        bail!("`{name}` has a size that is none: {:?}", fact.shape);
+        bail!("`{name}` has an invalid size: {:?}", fact.shape);
     };
     let Some(shape) = shape else {
         return Ok(());

@@ -164,7 +164,7 @@ pub(super) fn check(onnx: &Onnx, graph: &GraphProto) -> Result<(), String> {
             {
                 let shown = node.output.first().map_or("", String::as_str);
                 return Err(format!(
-                    "operator {op_type} of `{shown}`: tract does not compute with this value of \
+                    "operator {op_type} of `{shown}`: tract does not support this value of \
                      attribute `{name}`"
                 ));
             }
@@ -285,7 +285,8 @@ mod tests {
         let reverse = vec![node("GRU", &[], vec![text("direction", "reverse")])];
         assert_eq!(
             refusal(reverse).unwrap(),
-            "operator GRU of `GRU_output`: tract does not compute with this value of attribute `direction`"
+            "operator GRU of `GRU_output`: tract does not support this value of attribute \
+             `direction`"
         );
         let right = [
             node("GRU", &[], vec![text("direction", "bidirectional")]),

@@ -80,23 +80,23 @@ pub(super) fn copy_verified(
         received += u64::try_from(length)?;
         if received > wheel.bytes {
             bail!(
-                "it is larger than the {} bytes that were published",
+                "the file is larger than the published {} bytes",
                 wheel.bytes
             );
         }
         digest.update(bytes);
-        file.write_all(bytes).context("failed to write it")?;
+        file.write_all(bytes).context("failed to write the file")?;
         progress.set_position(received);
     }
     ensure!(
         received == wheel.bytes,
-        "it ended after {received} of {} bytes; try again",
+        "the file ended after {received} of {} bytes; try again",
         wheel.bytes
     );
     let found = hexadecimal(&digest.finalize());
     ensure!(
         found == wheel.sha256,
-        "it is not the file that was published: its SHA-256 is {found} and must be {}",
+        "it is not the published file: its SHA-256 is {found}, expected {}",
         wheel.sha256
     );
     file.rewind()?;
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn other_content_is_refused_with_both_digests() -> anyhow::Result<()> {
         let text = refused(b"hellO")?;
-        assert!(text.contains("not the file that was published"), "{text}");
+        assert!(text.contains("not the published file"), "{text}");
         assert!(text.contains(WHEEL.sha256), "{text}");
         Ok(())
     }
@@ -160,7 +160,7 @@ mod tests {
         let text = refused(b"hell")?;
         assert!(text.contains("ended after 4 of 5 bytes"), "{text}");
         let text = refused(b"hello, world")?;
-        assert!(text.contains("larger than the 5 bytes"), "{text}");
+        assert!(text.contains("larger than the published 5 bytes"), "{text}");
         Ok(())
     }
 

@@ -162,7 +162,7 @@ fn assign<'a>(
         let wheel = wheels.iter().find(|wheel| wheel.bytes == bytes);
         let wheel = wheel.ok_or_else(|| {
             bad_configuration(format!(
-                "`{shown}` has {bytes} bytes; what is needed is {}",
+                "`{shown}` has {bytes} bytes; expected {}",
                 expected()
             ))
         })?;

@@ -15,7 +15,7 @@ use zip::read::ZipFile;
 
 /// Writes the members into `directory`, which must not contain any of them.
 pub(super) fn unpack(wheel: File, members: &[Member], directory: &Path) -> anyhow::Result<()> {
-    let mut archive = ZipArchive::new(wheel).context("it is no zip archive")?;
+    let mut archive = ZipArchive::new(wheel).context("it is not a zip archive")?;
     for member in members {
         let written = if member.is_folder() {
             write_folder(&mut archive, member, directory)
@@ -257,7 +257,7 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let error = unpack(file, &[LIBRARY], directory.path());
         let text = format!("{:#}", error.err().context("accepted")?);
-        assert!(text.contains("no zip archive"), "{text}");
+        assert!(text.contains("not a zip archive"), "{text}");
         Ok(())
     }
 }

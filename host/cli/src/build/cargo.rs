@@ -150,8 +150,8 @@ impl Toolchain {
         }
         if !self.has_target(directory)? {
             bail!(
-                "rustup added the target {TARGET}, but not to the Rust that `{}` belongs to; put \
-                 rustup's own cargo first on the PATH",
+                "rustup added the target {TARGET}, but not to the toolchain of `{}`; put rustup's \
+                 cargo first on the PATH",
                 self.cargo.display()
             );
         }
@@ -204,7 +204,7 @@ impl Toolchain {
         let output = child.stdout.take().context("cargo has no output")?;
         let mut modules = Vec::new();
         for line in BufReader::new(output).lines() {
-            let line = line.context("failed to read what cargo prints")?;
+            let line = line.context("failed to read cargo's output")?;
             // Build scripts and macros may print lines of their own.
             let Ok(message) = serde_json::from_str::<Message>(&line) else {
                 continue;
@@ -276,7 +276,7 @@ impl Workspace {
             .flat_map(|target| &target.crate_types);
         if !types.any(|crate_type| crate_type == "cdylib") {
             bail!(
-                "crate `{}` makes no WebAssembly module; in `{manifest}`, under [lib], write \
+                "crate `{}` produces no WebAssembly module; in `{manifest}`, under [lib], write \
                  crate-type = [\"cdylib\", \"rlib\"]",
                 package.name
             );

@@ -24,8 +24,8 @@ pub(super) fn from_module(module: &[u8]) -> anyhow::Result<Vec<u8>> {
         .module(module)
         .and_then(|mut encoder| encoder.encode())
         .context(
-            "the module does not fit the world it was made for; note that a handler has no files, \
-             sockets, clocks, threads or randomness, and a crate that wants them cannot be linked",
+            "the module does not match its WIT world; a handler has no files, sockets, clocks, \
+             threads or randomness, and cannot use a crate that needs them",
         )?;
     check(&component)?;
     Ok(component)

@@ -65,12 +65,12 @@ enum Axis {
 
 /// Reads a model file.
 pub(super) fn report(file: &[u8]) -> anyhow::Result<ModelReport> {
-    const DAMAGED: &str = "the file is damaged or no ONNX model";
+    const DAMAGED: &str = "the file is damaged or not an ONNX model";
     let counts = ModelCounts::decode(file).context(DAMAGED)?;
     check_counts(&counts)?;
     let model = ModelProto::decode(file).context(DAMAGED)?;
     let graph = model.graph;
-    let graph = graph.context("there is no graph in it: the file is no ONNX model")?;
+    let graph = graph.context("the file contains no graph: it is not an ONNX model")?;
     let mut report = ModelReport {
         ir_version: model.ir_version,
         producer: format!("{} {}", model.producer_name, model.producer_version)
@@ -333,6 +333,6 @@ mod tests {
             let _ = report(&damaged);
         }
         let error = report(b"").err().map(|error| error.to_string());
-        assert!(error.is_some_and(|error| error.contains("no ONNX model")));
+        assert!(error.is_some_and(|error| error.contains("not an ONNX model")));
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
             }
             | Payload::ComponentSection {
                 unchecked_range, ..
-            } if unchecked_range.end > wasm.len() => bail!("the file is cut off"),
+            } if unchecked_range.end > wasm.len() => bail!("the file is truncated"),
             _ => {}
         }
         if let Some(Enclosing {
@@ -117,7 +117,7 @@ pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
         }
     }
     if Parser::is_core_wasm(wasm) {
-        let module = modules.pop().context("the file is cut off")?;
+        let module = modules.pop().context("the file is truncated")?;
         return Ok(Content::CoreModule(module));
     }
     let outline = ComponentSummary::read(wasm)?;
@@ -276,7 +276,7 @@ impl ComponentReport {
             None => {
                 "a handler that a server accepts; `wisp check` compares it with its model".into()
             }
-            Some(import) => format!("a handler that is refused for importing {}", import.name),
+            Some(import) => format!("a handler that is rejected for importing {}", import.name),
         }
     }
 }

@@ -73,7 +73,7 @@ Examples:
   wisp backend install onnxruntime --index-url https://mirror.example.com/simple
   wisp backend install cuda
 
-Without network, bring the file from a machine that has one:
+Without network access, download the file on another machine:
 
   pip download onnxruntime==1.31.1 --no-deps --only-binary=:all: \\
     --python-version 3.12 --platform manylinux_2_28_x86_64

@@ -110,7 +110,7 @@ impl Stop {
 pub(super) fn end_early(reason: impl Into<String>) -> ! {
     let reason = reason.into();
     end(1, move || {
-        tracing::error!(reason, "ended before all requests had responses");
+        tracing::error!(reason, "stopped before all requests had responses");
     })
 }
 

@@ -53,7 +53,7 @@ pub enum Progress {
 pub enum InflateError {
     #[error("the inflated body is larger than {limit} bytes")]
     TooLarge { limit: usize },
-    #[error("the body is not a whole stream of {0}, and nothing else")]
+    #[error("the body is not exactly one complete {0} stream")]
     Malformed(Coding),
     #[error("there is no memory for the inflated body")]
     NoMemory,

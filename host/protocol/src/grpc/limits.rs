@@ -44,7 +44,7 @@ pub enum Measured {
 /// The error for a message that must not be decoded. Lifetime: one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
-    #[error("the message is not what its schema says, or it is cut short")]
+    #[error("the message does not match its schema, or it is truncated")]
     Malformed,
     #[error("field `{field}` of {message} has more than {limit} elements, which is the most")]
     TooMany {

@@ -12,7 +12,7 @@ pub enum TargetError {
     NoModelSpec,
     #[error("the request has no tasks")]
     NoTasks,
-    #[error("the tasks of one request are for one model and version, these name several")]
+    #[error("the tasks of a request must name one model and version, and these name several")]
     SeveralModels,
 }
 

@@ -92,7 +92,7 @@ pub(super) fn schema() -> Value {
     json!({
         "type": "object",
         "required": ["error"],
-        "properties": {"error": {"type": "string", "description": "What was wrong, for people."}},
+        "properties": {"error": {"type": "string", "description": "A human-readable message."}},
     })
 }
 
@@ -102,27 +102,27 @@ fn response(protocol: RestProtocol, status: StatusCode) -> Value {
         .filter(|&&kind| protocol.status(kind) == status);
     let meanings: Vec<&str> = kinds.map(|&kind| meaning(kind)).collect();
     let description = match meanings.as_slice() {
-        [] => "The head of the request is larger than this server reads.".to_owned(),
+        [] => "The head of the request is larger than the server's limit.".to_owned(),
         meanings => meanings.join(" Or: "),
     };
     let mut headers = Map::new();
     headers.insert(
         "X-Request-Id".to_owned(),
         json!({
-            "description": "The id under which the server's log has it.",
+            "description": "The id of the request in the server's log.",
             "schema": {"type": "string"},
         }),
     );
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(
             "Retry-After".to_owned(),
-            json!({"description": "In seconds.", "schema": {"type": "integer", "minimum": 0}}),
+            json!({"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}),
         );
     }
     if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         headers.insert(
             "Accept-Encoding".to_owned(),
-            json!({"description": "The encodings that are read.", "schema": {"type": "string"}}),
+            json!({"description": "The supported encodings.", "schema": {"type": "string"}}),
         );
     }
     json!({
@@ -134,21 +134,23 @@ fn response(protocol: RestProtocol, status: StatusCode) -> Value {
 
 fn meaning(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::InvalidRequest => "The request can never succeed as it is.",
-        ErrorKind::NotFound => "There is no such model or version.",
-        ErrorKind::Forbidden => "This is not for this client.",
-        ErrorKind::MethodNotAllowed => "The route takes another method.",
+        ErrorKind::InvalidRequest => "The request is invalid.",
+        ErrorKind::NotFound => "The model or version does not exist.",
+        ErrorKind::Forbidden => "The operation or host is not allowed.",
+        ErrorKind::MethodNotAllowed => "The route does not support this method.",
         ErrorKind::TooLarge => "The body is larger than the server's limit.",
-        ErrorKind::UnsupportedEncoding => "The body comes in an encoding that is not read.",
+        ErrorKind::UnsupportedEncoding => "The encoding of the body is not supported.",
         ErrorKind::NotImplemented => {
-            "The request asks for a part of the protocol that is left out."
+            "The request uses a part of the protocol that is not supported."
         }
         ErrorKind::ClientTimeout => "The body did not arrive in time.",
-        ErrorKind::ClientGone => "The client did not wait.",
+        ErrorKind::ClientGone => "The client closed the connection.",
         ErrorKind::Handler => "The model's handler failed.",
-        ErrorKind::HandlerTimeout => "The model's handler ran longer than it may.",
-        ErrorKind::Unavailable => "The server is full or draining, or the model is not ready.",
-        ErrorKind::DeadlineExceeded => "The answer was not there in time.",
-        ErrorKind::Internal => "The server failed.",
+        ErrorKind::HandlerTimeout => "The model's handler exceeded its time limit.",
+        ErrorKind::Unavailable => {
+            "The server is overloaded or stopping, or the model is not ready."
+        }
+        ErrorKind::DeadlineExceeded => "The response was not ready in time.",
+        ErrorKind::Internal => "An internal error of the server.",
     }
 }

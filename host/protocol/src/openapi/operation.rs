@@ -9,19 +9,19 @@ use serde_json::{Map, Value, json};
 pub(super) const TAGS: [(&str, &str); 6] = [
     (
         INFERENCE,
-        "The Open Inference Protocol, as Triton and KServe speak it: tensors with names.",
+        "The Open Inference Protocol of Triton and KServe, with named tensors.",
     ),
     (
         REPOSITORY,
-        "Which models there are, and what they take and give, in the words of V2.",
+        "Metadata, configuration, statistics and states of the models, in V2's format.",
     ),
     (
         TFS,
-        "The REST protocol of TF Serving: rows, columns, classes and numbers. `:predict` of rows is \
-        KServe V1's too. Where a number is none, a bare NaN or Infinity stands in the answer.",
+        "The REST protocol of TF Serving, with rows, columns, classes and numbers. KServe V1 \
+        shares `:predict` on rows. Responses contain NaN and Infinity as bare words.",
     ),
-    (PREDICT, "Features in, a prediction out."),
-    (HEALTH, "Whether the server and its models take requests."),
+    (PREDICT, "Predictions from plain JSON features."),
+    (HEALTH, "Liveness and readiness of the server."),
     (DOCUMENTATION, "This document, and the page that shows it."),
 ];
 

@@ -39,7 +39,7 @@ fn add_routes(document: &mut Document, model: &ModelDescription, path: &str, suf
         summary: format!("Predict with {which}"),
         parameters: Vec::new(),
         body: Some(json_body(&schema(model, "Features"), row.clone())),
-        success: json_response("The answer.", &schema(model, "Prediction")),
+        success: json_response("Success.", &schema(model, "Prediction")),
         errors: error_response::INFERRED,
     };
     document.add(format!("/predict{path}"), one);
@@ -50,7 +50,7 @@ fn add_routes(document: &mut Document, model: &ModelDescription, path: &str, suf
     let many = Operation {
         id: format!("batchPredict{suffix}"),
         tag: PREDICT,
-        summary: format!("Predict with {which} for many rows, of which each may fail alone"),
+        summary: format!("Predict with {which} for many rows, with an error per row that fails"),
         parameters: Vec::new(),
         body: Some(json_body(&schema(model, "BatchFeatures"), rows)),
         success: json_response(

@@ -103,7 +103,7 @@ impl RouteVariant<'_> {
         match self.version {
             RouteVersion::Default => name.to_string(),
             RouteVersion::Number => format!("{name}, version {}", self.model.version),
-            RouteVersion::Label(label) => format!("{name}, the version labelled {label}"),
+            RouteVersion::Label(label) => format!("{name}, label {label}"),
         }
     }
 }

@@ -14,31 +14,31 @@ pub(super) fn add(document: &mut Document) {
         (
             "/v2/health/live",
             "serverLive",
-            "Is the process alive?",
+            "Liveness of the server",
             live,
         ),
         (
             "/v2/health/ready",
             "serverReady",
-            "Does the server take inference requests?",
+            "Readiness of the server",
             ready,
         ),
         (
             "/health",
             "health",
-            "Does the server take inference requests, in the predict API?",
+            "Readiness of the server, in the predict API",
             healthy,
         ),
         (
             "/",
             "kserveLive",
-            "Is the process alive, in KServe V1?",
+            "Liveness of the server, in KServe V1",
             alive,
         ),
     ] {
         document.add(
             path,
-            get_operation(id, HEALTH, summary, json_response("It does.", &schema)),
+            get_operation(id, HEALTH, summary, json_response("Success.", &schema)),
         );
     }
     let any_object = json!({"type": "object"});
@@ -48,7 +48,7 @@ pub(super) fn add(document: &mut Document) {
         get_operation("openApi", DOCUMENTATION, "This document", itself),
     );
     let page = json!({
-        "description": "A page to read the document and to try it out.",
+        "description": "A page that displays the document and sends requests.",
         "content": {"text/html": {"schema": {"type": "string"}}},
     });
     document.add(

@@ -15,7 +15,7 @@ use wisp_tensor::ElementType;
 pub(super) fn add(document: &mut Document, served: &Served) {
     add_shared_schemas(document);
     let mut list = get_operation("tfsModels", "The names of the models");
-    list.success = json_response("The answer.", &reference("TfsModelList"));
+    list.success = json_response("Success.", &reference("TfsModelList"));
     document.add("/v1/models", list);
     add_model_routes(document, served);
     for model in served.versions().filter(|model| element::takes_json(model)) {
@@ -54,7 +54,7 @@ fn add_model_routes(document: &mut Document, served: &Served) {
             (
                 "/metadata",
                 "tfsMetadata",
-                "What a model takes and gives",
+                "Model metadata: inputs and outputs",
                 "TfsMetadata",
             ),
         ] {
@@ -64,7 +64,7 @@ fn add_model_routes(document: &mut Document, served: &Served) {
                     parameters: std::iter::once(model.clone())
                         .chain(parameter.clone())
                         .collect(),
-                    success: json_response("The answer.", &reference(schema)),
+                    success: json_response("Success.", &reference(schema)),
                     errors: error_response::NAMED,
                     ..get_operation(&format!("{id}{suffix}"), summary)
                 },
@@ -123,7 +123,7 @@ fn add_inference(document: &mut Document, variant: &RouteVariant) {
             format!("/v1/models/{}{}:{name}", model.model, variant.path()),
             Operation {
                 body: Some(json_body(&request, example)),
-                success: json_response("The answer.", &response),
+                success: json_response("Success.", &response),
                 errors: error_response::INFERRED,
                 ..get_operation(
                     &variant.operation_id(&format!("tfs:{name}")),

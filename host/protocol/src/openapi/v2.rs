@@ -14,7 +14,11 @@ pub(super) fn add(document: &mut Document, served: &Served) {
     add_shared_schemas(document);
     document.add(
         "/v2",
-        get_operation("serverMetadata", "What the server is", "ServerMetadata"),
+        get_operation(
+            "serverMetadata",
+            "Server metadata: name, version, extensions",
+            "ServerMetadata",
+        ),
     );
     document.add(
         "/v2/models",
@@ -22,11 +26,11 @@ pub(super) fn add(document: &mut Document, served: &Served) {
     );
     document.add(
         "/v2/models/stats",
-        get_operation("statistics", "What every model has done", "Statistics"),
+        get_operation("statistics", "Statistics of all models", "Statistics"),
     );
     let ready = json!({
         "type": ["boolean", "null"],
-        "description": "Only versions that take requests",
+        "description": "If true, only versions that are ready are listed",
     });
     let filter = json!({"type": "object", "properties": {"ready": ready}});
     document.add(
@@ -55,25 +59,20 @@ fn add_model_routes(document: &mut Document, served: &Served) {
         (
             "",
             "modelMetadata",
-            "What a model takes and gives",
+            "Model metadata: inputs, outputs, versions",
             "ModelMetadata",
         ),
-        (
-            "/ready",
-            "modelReady",
-            "Does a model take requests?",
-            "ModelReady",
-        ),
+        ("/ready", "modelReady", "Model readiness", "ModelReady"),
         (
             "/config",
             "modelConfig",
-            "A model's configuration in Triton's words",
+            "Model configuration in Triton's format",
             "ModelConfig",
         ),
         (
             "/stats",
             "modelStatistics",
-            "What a model has done since it was loaded",
+            "Statistics of a model since it was loaded",
             "Statistics",
         ),
     ] {
@@ -102,7 +101,7 @@ fn add_model_routes(document: &mut Document, served: &Served) {
 
 fn add_control(document: &mut Document, served: &Served) {
     let body = json!({
-        "description": "May be left out. Models are loaded as they are in the repository.",
+        "description": "Optional. Models are loaded as they are stored in the repository.",
         "content": {"application/json": {"schema": {
             "type": "object",
             "properties": {"parameters": {
@@ -113,8 +112,8 @@ fn add_control(document: &mut Document, served: &Served) {
         }}},
     });
     for (verb, summary, done) in [
-        ("load", "Load a model, or load it again", "Loaded"),
-        ("unload", "Stop serving a model", "Unloaded"),
+        ("load", "Load or reload a model", "Loaded"),
+        ("unload", "Unload a model", "Unloaded"),
     ] {
         let schema = object(json!({"name": {"type": "string"}, verb: {"const": true}}));
         document.schema(done, schema);
@@ -138,7 +137,7 @@ fn get_operation(id: &str, summary: &str, schema: &str) -> Operation {
         summary: summary.to_owned(),
         parameters: Vec::new(),
         body: None,
-        success: json_response("The answer.", &reference(schema)),
+        success: json_response("Success.", &reference(schema)),
         errors: &[],
     }
 }

@@ -14,7 +14,7 @@ pub(super) enum DecodeError {
     #[error(r#"the body is not an object like {{"features": [...]}}"#)]
     NoObject,
     #[error(
-        r#"the body is no batch: send {{"features": [row, ...]}}, [{{"features": row}}, ...] or {{"instances": [{{"features": row}}, ...]}}"#
+        r#"the body is not a batch: send {{"features": [row, ...]}}, [{{"features": row}}, ...] or {{"instances": [{{"features": row}}, ...]}}"#
     )]
     NoBatch,
     #[error("the batch has both `features` and `instances`: send one of them")]
@@ -23,7 +23,9 @@ pub(super) enum DecodeError {
     Repeated(&'static str),
     #[error("the batch is empty")]
     Empty,
-    #[error("axis 0 of this model is no batch, so it takes one request at a time: use /predict")]
+    #[error(
+        "axis 0 of this model is not a batch axis, so it takes one request at a time: use /predict"
+    )]
     NoBatchAxis,
     #[error(transparent)]
     Row(#[from] PredictRowError),

@@ -23,16 +23,16 @@ pub(crate) enum ValueError {
         position: usize,
         element_type: ElementType,
     },
-    #[error("it is not nested as shape {expected} says: it takes lists {depth} deep")]
+    #[error("its nesting does not match shape {expected}: expected arrays {depth} deep")]
     Nesting { expected: Box<str>, depth: usize },
-    #[error("its lists are not of one length")]
+    #[error("its arrays differ in length")]
     Ragged,
     #[error("it has shape {actual}, expected {expected}")]
     Shape {
         actual: Box<str>,
         expected: Box<str>,
     },
-    #[error("a flat list of {actual} does not fill shape {expected}: nest it as the shape says")]
+    #[error("a flat array of {actual} does not fill shape {expected}: nest it like the shape")]
     Flat { actual: usize, expected: Box<str> },
     #[error("it has shape {actual}, the rows before it {expected}: all must agree")]
     Disagrees {
@@ -71,12 +71,13 @@ pub(crate) enum RowError {
 /// The reason that a response cannot be encoded in the requested form. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EncodeError {
-    #[error("the answer has no output")]
+    #[error("the response has no output")]
     NoOutput,
-    #[error("output `{output}` is missing from the answer")]
+    #[error("output `{output}` is missing from the response")]
     Missing { output: String },
     #[error(
-        "output `{output}` has shape {shape}, not an entry for each of {rows} rows: ask for it in the column format (`inputs`) or with V2"
+        "output `{output}` has shape {shape}, not an entry for each of {rows} rows: request it in \
+         the column format (`inputs`) or with V2"
     )]
     Rows {
         output: String,
@@ -84,7 +85,8 @@ pub(crate) enum EncodeError {
         rows: u32,
     },
     #[error(
-        "output `{output}` has {actual} entries for each row where {expected} are wanted: ask for it with `:predict`"
+        "output `{output}` has {actual} entries for each row where {expected} are wanted: request \
+         it with `:predict`"
     )]
     Entries {
         output: String,
@@ -92,13 +94,15 @@ pub(crate) enum EncodeError {
         expected: usize,
     },
     #[error(
-        "output `{output}` has shape {shape}, too many empty lists for JSON: ask for it on the /v2 route"
+        "output `{output}` has shape {shape}, too many empty arrays for JSON: request it on the \
+         /v2 route"
     )]
     EmptyArrays { output: String, shape: String },
-    #[error("output `{output}` has several values for each row: ask for it with V2")]
+    #[error("output `{output}` has several values for each row: request it with V2")]
     SeveralValues { output: String },
     #[error(
-        "output `{output}` holds bytes that are not UTF-8, which a label cannot say: ask for it with V2"
+        "output `{output}` holds bytes that are not UTF-8, which a label cannot represent: \
+         request it with V2"
     )]
     NotUtf8 { output: String },
     #[error("output `{output}` holds no numbers, as the model declares")]

@@ -12,7 +12,7 @@ pub enum RouteError {
     UnknownRoute,
     #[error(transparent)]
     UnknownTarget(#[from] UnknownTarget),
-    #[error("this route takes {allowed} only")]
+    #[error("this route supports only {allowed}")]
     Method { allowed: &'static str },
     #[error("{0} is not supported by this server")]
     NotImplemented(&'static str),

@@ -212,7 +212,7 @@ fn the_error_for_a_wrong_method_contains_the_allowed_one() {
             assert_eq!(error.allow(), Some(allowed), "{method} {path}");
             assert_eq!(
                 error.to_string(),
-                format!("this route takes {allowed} only")
+                format!("this route supports only {allowed}")
             );
         }
     }

@@ -18,7 +18,8 @@ use wisp_tensor::{NamedTensor, TensorSpec};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RoleError {
     #[error(
-        "the model cannot classify: it takes one output of floats, a score for each class, or one of several named `scores`"
+        "the model cannot classify: this needs one output of floats, a score for each class, or \
+         an output named `scores`"
     )]
     NoScores,
     #[error(
@@ -26,7 +27,8 @@ pub(crate) enum RoleError {
     )]
     ManyLabels,
     #[error(
-        "the model cannot regress: it takes one output that is a single float for each row, or one of several named `outputs`"
+        "the model cannot regress: this needs one output that is a single float for each row, or \
+         an output named `outputs`"
     )]
     NoNumber,
 }

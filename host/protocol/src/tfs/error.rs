@@ -19,7 +19,7 @@ pub(super) enum DecodeError {
     #[error("`{0}` is given twice")]
     Repeated(&'static str),
     /// Internal: the caller decodes the whole text instead, so no client receives this error.
-    #[error("a list of numbers is none of the members")]
+    #[error("an array of numbers is not one of the members")]
     MisplacedArray,
     #[error("the body has both `instances` and `inputs`: send rows or columns, not both")]
     TwoFormats,
@@ -31,12 +31,13 @@ pub(super) enum DecodeError {
     SignatureType,
     #[error("the model has no signature {0}, only `serving_default`: leave `signature_name` out")]
     Signature(Quoted),
-    #[error("`{0}` is not a list")]
+    #[error("`{0}` is not an array")]
     NotAList(&'static str),
     #[error("`{0}` is empty")]
     Empty(&'static str),
     #[error(
-        "axis 0 of this model is no batch, so it has no rows: use `:predict` with columns, `inputs`"
+        "axis 0 of this model is not a batch axis, so it has no rows: use `:predict` with \
+         columns, `inputs`"
     )]
     NoBatchAxis,
     #[error("{member} {position}: {error}")]

@@ -14,7 +14,8 @@ use wisp_tensor::{ElementType, Shape, TensorError};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DecodeError {
     #[error(
-        "the body has {body} bytes, fewer than the {header} that Inference-Header-Content-Length announces"
+        "the body has {body} bytes, fewer than the {header} that Inference-Header-Content-Length \
+         declares"
     )]
     HeaderBeyondBody { header: usize, body: usize },
     #[error("the body is not valid JSON: {0}")]
@@ -22,7 +23,7 @@ pub(super) enum DecodeError {
     #[error("the body is not valid: {0}")]
     Document(Box<str>),
     /// Internal: the caller decodes the whole text instead, so no client receives this error.
-    #[error("a list of numbers is not the `data` of an input")]
+    #[error("an array of numbers is not the `data` of an input")]
     MisplacedArray,
     #[error("the inputs declare {declared} bytes of binary data, the body holds {actual}")]
     BinaryLength { declared: u64, actual: usize },
@@ -32,7 +33,7 @@ pub(super) enum DecodeError {
     TooManyOutputs { expected: usize, actual: usize },
     #[error("input {0} is given twice")]
     RepeatedInput(Quoted),
-    #[error("output {0} is asked for twice")]
+    #[error("output {0} is requested twice")]
     RepeatedOutput(Quoted),
     #[error("input {name}: {error}")]
     Input { name: Quoted, error: InputError },
@@ -60,7 +61,7 @@ pub(super) enum DecodeError {
 /// An error in one input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InputError {
-    #[error("{0} is no datatype")]
+    #[error("{0} is not a datatype")]
     Datatype(Quoted),
     #[error("its name is longer than {limit} bytes")]
     LongName { limit: usize },
@@ -115,23 +116,26 @@ pub enum HeaderLengthError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EncodeError {
     #[error(
-        "output `{output}` is {element_type}, which has no JSON form: ask for it with the parameter `binary_data`: true"
+        "output `{output}` is {element_type}, which has no JSON form: request it with the \
+         parameter `binary_data`: true"
     )]
     NoJsonForm {
         output: String,
         element_type: ElementType,
     },
     #[error(
-        "output `{output}` holds a NaN or an infinity, which JSON cannot say: ask for it with the parameter `binary_data`: true"
+        "output `{output}` holds a NaN or an infinity, which JSON cannot represent: request it \
+         with the parameter `binary_data`: true"
     )]
     NotFinite { output: String },
     #[error(
-        "output `{output}` holds bytes that are not UTF-8, which JSON cannot say: ask for it with the parameter `binary_data`: true"
+        "output `{output}` holds bytes that are not UTF-8, which JSON cannot represent: request \
+         it with the parameter `binary_data`: true"
     )]
     NotUtf8 { output: String },
     #[error(transparent)]
     Classes(#[from] ClassesError),
-    #[error("the handler answered parameter `{parameter}`, which is not a finite number")]
+    #[error("the handler returned parameter `{parameter}`, which is not a finite number")]
     Parameter { parameter: String },
 }
 

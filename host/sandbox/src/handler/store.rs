@@ -16,7 +16,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 /// Marks an error that occurred during instantiation. Unless the guest trapped in its start function, it
 /// is not the cause.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to make an instance")]
+#[error("failed to create an instance")]
 pub(super) struct Instantiating;
 
 /// Creates a store whose guest runs to completion on the calling thread, or until its time has run out.

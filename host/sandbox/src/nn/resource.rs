@@ -299,7 +299,7 @@ impl InstanceState {
             let Some(tensor_type) = TensorType::from_element_type(tensor.element_type()) else {
                 return self.fail_compute(NnError::new(
                     ErrorCode::UnsupportedOperation,
-                    format!("output `{name}` has a type that wasi:nn lacks"),
+                    format!("output `{name}` has a type that wasi:nn does not support"),
                 ));
             };
             let Some(reservation) = self.tensor_budget.charge(tensor.content().len())? else {

@@ -22,7 +22,7 @@ pub enum LoadError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("`{name}` cannot be the name of a model")]
+    #[error("`{name}` is not a valid model name")]
     Name {
         name: String,
         source: ModelNameError,
@@ -43,11 +43,11 @@ pub enum LoadError {
     Label { label: String, number: u64 },
     #[error("version {version} has no model.onnx; make it with `{export}`, then start again")]
     NotExported { version: Version, export: String },
-    #[error("version {version} holds neither a .onnx file nor a handler.wasm")]
+    #[error("version {version} contains neither a .onnx file nor a handler.wasm")]
     Empty { version: Version },
-    #[error("`{file}` is of a format that is not served; {conversion}")]
+    #[error("the format of `{file}` is not supported; {conversion}")]
     ForeignFormat { file: String, conversion: String },
-    #[error("graph `{graph}` is there twice: `{}` and `{}`", files[0], files[1])]
+    #[error("graph `{graph}` has two files: `{}` and `{}`", files[0], files[1])]
     TwoFiles { graph: String, files: [String; 2] },
     #[error("version {version} has no model.onnx, which a model without a handler needs")]
     NoMainGraph { version: Version },
@@ -69,7 +69,7 @@ pub enum LoadError {
     BackendSelection(BackendSelectionError),
     #[error("handler.wasm cannot be read")]
     HandlerFile(#[source] std::io::Error),
-    #[error("the handler is refused")]
+    #[error("the handler is rejected")]
     Component(#[source] ComponentError),
     #[error("the handler cannot be used")]
     Handler(#[source] HandlerLoadError),

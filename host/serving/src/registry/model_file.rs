@@ -52,7 +52,7 @@ pub struct ModelFile {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected \"latest\", \"all\", { latest = N } or a list of versions"
+    expecting = "expected \"latest\", \"all\", { latest = N } or an array of versions"
 )]
 pub enum VersionPolicy {
     Named(NamedPolicy),
@@ -143,7 +143,7 @@ pub enum ModelFileError {
         path: PathBuf,
         source: Box<toml::de::Error>,
     },
-    #[error("`{}`: {key} is {value}, at most {limit} are started on this machine", path.display())]
+    #[error("`{}`: {key} is {value}, the limit on this machine is {limit}", path.display())]
     TooManyThreads {
         path: PathBuf,
         key: &'static str,
@@ -260,7 +260,7 @@ mod tests {
             assert!(load(&format!("{key} = {limit}"))?.is_ok());
             let refusal = load(&format!("{key} = 100000"))?.expect_err("it is too many");
             let text = refusal.to_string();
-            let expected = format!("{key} is 100000, at most {limit} are started on this machine");
+            let expected = format!("{key} is 100000, the limit on this machine is {limit}");
             anyhow::ensure!(text.ends_with(&expected), "{text}");
         }
         Ok(())
@@ -345,7 +345,7 @@ mod tests {
                 anyhow::bail!("`{text}` was accepted");
             };
             assert!(
-                source.to_string().contains("a list of versions"),
+                source.to_string().contains("an array of versions"),
                 "{source}"
             );
         }
@@ -367,7 +367,7 @@ mod tests {
             Some(BackendChoice::Auto)
         );
         for (text, complaint) in [
-            ("device = 'tpu'", "`tpu` is no device"),
+            ("device = 'tpu'", "`tpu` is not a device"),
             ("threads = 0", "nonzero"),
             ("instances = -1", "nonzero"),
         ] {

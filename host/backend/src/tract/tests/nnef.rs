@@ -96,8 +96,8 @@ fn archives_that_would_exhaust_the_machine_are_refused() -> anyhow::Result<()> {
     huge[12..28].fill(0xff);
     let archive = archive()?;
     for (content, reason) in [
-        (entry("graph.nnef", nested.as_bytes()), "nests too deeply"),
-        (entry("w.dat", &huge), "shorter than it says"),
+        (entry("graph.nnef", nested.as_bytes()), "nested too deeply"),
+        (entry("w.dat", &huge), "shorter than its header states"),
         (entry("w.dat", b"\x4e\xef"), "no header"),
         (archive[..700].to_vec(), ""),
         (b"no archive".to_vec(), ""),

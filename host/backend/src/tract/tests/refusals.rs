@@ -41,7 +41,7 @@ fn inputs_of_unsupported_types_are_named() {
         .output("y");
     assert_eq!(
         refusal(load_file(file)),
-        "input `x` is BFLOAT16, which tract does not compute with"
+        "input `x` is BFLOAT16, which tract does not support"
     );
 }
 

@@ -133,8 +133,8 @@ fn a_wheel_that_is_not_the_one_leaves_nothing() -> anyhow::Result<()> {
     let shorter = sample.directory.path().join("shorter.whl");
     fs::write(&shorter, &content[1..])?;
     for (file, expected) in [
-        (&damaged, "not the file that was published"),
-        (&shorter, "what is needed is `sample-1.0-py3-none-any.whl`"),
+        (&damaged, "not the published file"),
+        (&shorter, "expected `sample-1.0-py3-none-any.whl`"),
         (&sample.directory.path().join("none"), "cannot open"),
     ] {
         let result = sample.install(std::slice::from_ref(file), false);

@@ -116,7 +116,8 @@ fn the_error_for_an_unsuitable_model_names_another_method() {
         ),
         (
             vec![spec("x", ElementType::Fp32, &[-1, -1, -1])],
-            "`features`: a row has more than one variable dimension, so that its elements settle no shape",
+            "`features`: a row has more than one variable dimension, so its elements do not \
+             determine a shape",
         ),
     ] {
         let error = PredictRowDecoder

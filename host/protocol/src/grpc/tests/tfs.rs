@@ -382,7 +382,7 @@ fn outputs_are_filtered_by_name_without_duplicates() {
     let request = decode_predict(filter(&["y"]), &wine(), LIMIT).unwrap();
     assert_eq!(request.outputs, ["y"]);
     for (names, text) in [
-        (["y", "y"].as_slice(), "output `y` is asked for twice"),
+        (["y", "y"].as_slice(), "output `y` is requested twice"),
         (
             &["a", "b", "c"],
             "the model has 2 outputs, the request asks for 3",

@@ -190,7 +190,7 @@ fn classes_equal_those_over_rest() {
     let mut alone = pairs(vec![p(&[1, 2])]);
     alone.max_batch_size = 0;
     let error = decode_classify(classify(two_rows()), &alone, LIMIT).unwrap_err();
-    let text = "axis 0 of this model is no batch, so it has no rows: use Predict";
+    let text = "axis 0 of this model is not a batch axis, so it has no rows: use Predict";
     assert_eq!(error.to_string(), text);
 }
 

@@ -225,7 +225,7 @@ fn a_field_must_fit_the_datatype_and_shape() {
         ),
         (
             typed("fp32", &[1], ints(&[])),
-            "input `x`: `fp32` is no datatype",
+            "input `x`: `fp32` is not a datatype",
         ),
         (
             typed("INT32", &[-1], ints(&[1])),
@@ -388,7 +388,7 @@ fn unsupported_features_are_rejected() {
         assert_eq!(error.to_string(), text);
     }
     let twice = outputs(vec![output("y", "a"), output("y", "b")]);
-    assert_eq!(error_text(twice), "output `y` is asked for twice");
+    assert_eq!(error_text(twice), "output `y` is requested twice");
     let error = v2::decode_index(&RepositoryIndexRequest {
         repository_name: "r".to_owned(),
         ready: true,
@@ -527,7 +527,7 @@ fn requested_classes_replace_their_output() {
     ] {
         let text = error_text(asked("y", choice));
         assert!(
-            text.starts_with("output `y`: the parameter `classification` is not"),
+            text.starts_with("output `y`: the parameter `classification` must be"),
             "{text}"
         );
     }

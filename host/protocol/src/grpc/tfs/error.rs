@@ -16,7 +16,7 @@ pub(super) enum DecodeError {
     TooManyInputs { expected: usize, actual: usize },
     #[error("the model has {expected} outputs, the request asks for {actual}")]
     TooManyOutputs { expected: usize, actual: usize },
-    #[error("output {0} is asked for twice")]
+    #[error("output {0} is requested twice")]
     RepeatedOutput(Quoted),
     #[error("the name of an input or output is longer than {limit} bytes")]
     LongName { limit: usize },
@@ -32,7 +32,7 @@ pub(super) enum DecodeError {
         name: Quoted,
         error: InputError,
     },
-    #[error("axis 0 of this model is no batch, so it has no rows: use Predict")]
+    #[error("axis 0 of this model is not a batch axis, so it has no rows: use Predict")]
     NoBatchAxis,
     #[error(transparent)]
     Role(#[from] RoleError),
@@ -55,7 +55,8 @@ pub(super) enum DecodeError {
     #[error("model `{0}` is in the configuration twice")]
     RepeatedModel(ModelName),
     #[error(
-        "`{field}` of model `{model}` is not supported by this server: its model.toml in the repository says it"
+        "`{field}` of model `{model}` is not supported by this server: set it in the model's \
+         model.toml"
     )]
     ConfigField {
         model: ModelName,

@@ -19,7 +19,7 @@ pub(super) enum DecodeError {
     RawCount { inputs: usize, raw: usize },
     #[error("input {0} is given twice")]
     RepeatedInput(Quoted),
-    #[error("output {0} is asked for twice")]
+    #[error("output {0} is requested twice")]
     RepeatedOutput(Quoted),
     #[error("input {name}: {error}")]
     Input { name: Quoted, error: InputError },
@@ -53,7 +53,7 @@ pub(super) enum DecodeError {
 /// An error in one input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InputError {
-    #[error("{0} is no datatype")]
+    #[error("{0} is not a datatype")]
     Datatype(Quoted),
     #[error("its name is longer than {limit} bytes")]
     LongName { limit: usize },

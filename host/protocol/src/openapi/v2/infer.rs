@@ -28,7 +28,7 @@ pub(super) fn add(document: &mut Document, served: &Served) {
             Operation {
                 id: variant.operation_id("infer"),
                 tag: INFERENCE,
-                summary: format!("Infer with {}", variant.title()),
+                summary: format!("Run inference with {}", variant.title()),
                 parameters: vec![header_parameter()],
                 body: Some(body(model)),
                 success: success(model),
@@ -42,9 +42,9 @@ fn header_parameter() -> Value {
     json!({
         "name": HEADER_LENGTH,
         "in": "header",
-        "description": "How many bytes of the body are JSON, where binary data follows it. 0 for a raw \
-            body, which is nothing but the bytes of the model's one required input. Left out, all of \
-            the body is JSON.",
+        "description": "The length of the JSON in bytes, if binary data follows it. 0 for a raw \
+            body, which contains only the bytes of the model's one required input. Without the \
+            header, the whole body is JSON.",
         "schema": {"type": "integer", "minimum": 0},
     })
 }
@@ -53,7 +53,7 @@ fn body(model: &ModelDescription) -> Value {
     let mut content = json!({"application/octet-stream": {"schema": {
         "type": "string",
         "format": "binary",
-        "description": "JSON and the binary data of its inputs, or a raw body: see the header.",
+        "description": "JSON followed by the binary data of its inputs, or a raw body.",
     }}});
     // An input without a JSON form must be sent as binary data.
     let has_json_form = |input: &TensorSpec| element(input.element_type, Notation::V2).is_some();
@@ -76,12 +76,12 @@ fn success(model: &ModelDescription) -> Value {
     let binary = json!({
         "type": "string",
         "format": "binary",
-        "description": "JSON, as long as the header says, and the binary data of the outputs.",
+        "description": "JSON followed by the binary data of the outputs.",
     });
     json!({
         "description": "The outputs.",
         "headers": {HEADER_LENGTH: {
-            "description": "How many bytes are JSON, where binary data follows it.",
+            "description": "The length of the JSON in bytes, if binary data follows it.",
             "schema": {"type": "integer", "minimum": 0},
         }},
         "content": {
@@ -97,20 +97,20 @@ fn request(model: &ModelDescription) -> Value {
         "type": "object",
         "required": ["inputs"],
         "properties": {
-            "id": {"type": ["string", "null"], "description": "Comes back in the answer"},
+            "id": {"type": ["string", "null"], "description": "Returned in the response"},
             "parameters": {
                 "type": ["object", "null"],
-                "description": "For the handler, but for `binary_data_output`",
+                "description": "Passed to the handler, except `binary_data_output`",
                 "properties": {"binary_data_output": {
                     "type": "boolean",
-                    "description": "Whether outputs come as binary data",
+                    "description": "If true, outputs are returned as binary data",
                 }},
                 "additionalProperties": {"type": ["boolean", "number", "string"]},
             },
             "inputs": inputs(model),
             "outputs": {
                 "type": ["array", "null"],
-                "description": "Those wanted, in this order; none means all",
+                "description": "The outputs to return, in this order; all if empty",
                 "maxItems": wanted.len(),
                 "items": any_of(wanted),
             },
@@ -210,7 +210,7 @@ fn wanted(spec: &TensorSpec) -> Value {
             "type": "integer",
             "minimum": 1,
             "maximum": u64::MAX,
-            "description": "So many of the greatest elements of each row instead, as texts",
+            "description": "Return this many of each row's greatest elements, as strings",
         }),
         false => Value::Bool(false),
     };

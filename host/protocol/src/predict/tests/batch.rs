@@ -37,7 +37,7 @@ fn an_invalid_row_fails_alone_at_its_position() -> anyhow::Result<()> {
     assert_eq!(request.inputs[0].tensor.shape().dimensions(), [2, 4]);
     let text = encode(&encoder, vec![floats("y", &[2], &[0.5, 1.5])], &model)?;
     let expected = concat!(
-        r#"{"predictions":[{"error":"`features`: input `x`: a flat list of 1 does not fill shape [4]: nest it as the shape says"},"#,
+        r#"{"predictions":[{"error":"`features`: input `x`: a flat array of 1 does not fill shape [4]: nest it like the shape"},"#,
         r#"{"prediction":0.5},"#,
         r#"{"error":"the row is not an object like {\"features\": [...]}"},"#,
         r#"{"error":"`features` is missing"},"#,
@@ -54,7 +54,7 @@ fn an_invalid_row_fails_alone_at_its_position() -> anyhow::Result<()> {
 
 #[test]
 fn a_batch_without_a_valid_row_is_an_invalid_request() {
-    let batch = r#"the body is no batch: send {"features": [row, ...]}"#;
+    let batch = r#"the body is not a batch: send {"features": [row, ...]}"#;
     let none = "no row of the batch is valid; row 0: ";
     let cases = [
         (r#"{"features":[]}"#, "the batch is empty"),

@@ -200,7 +200,7 @@ fn every_error_names_the_correction() {
         ),
         (
             r#"{"features":[1,2,3]}"#,
-            "`features`: input `x`: a flat list of 3 does not fill shape [4]",
+            "`features`: input `x`: a flat array of 3 does not fill shape [4]",
         ),
         (
             r#"{"features":[1,2,3,"4"]}"#,

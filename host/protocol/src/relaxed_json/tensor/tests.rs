@@ -47,35 +47,35 @@ fn other_nestings_are_rejected() {
         (
             "1",
             &[-1],
-            "it is not nested as shape [-1] says: it takes lists 1 deep",
+            "its nesting does not match shape [-1]: expected arrays 1 deep",
         ),
         (
             "[1]",
             &[],
-            "it is not nested as shape [] says: it takes lists 0 deep",
+            "its nesting does not match shape []: expected arrays 0 deep",
         ),
         (
             "[[1]]",
             &[-1],
-            "it is not nested as shape [-1] says: it takes lists 1 deep",
+            "its nesting does not match shape [-1]: expected arrays 1 deep",
         ),
         (
             "[1,[2]]",
             &[-1],
-            "it is not nested as shape [-1] says: it takes lists 1 deep",
+            "its nesting does not match shape [-1]: expected arrays 1 deep",
         ),
         (
             "[[1],2]",
             &[-1, -1],
-            "it is not nested as shape [-1, -1] says: it takes lists 2 deep",
+            "its nesting does not match shape [-1, -1]: expected arrays 2 deep",
         ),
         (
             "[1,2]",
             &[1, 2],
-            "it is not nested as shape [1, 2] says: it takes lists 2 deep",
+            "its nesting does not match shape [1, 2]: expected arrays 2 deep",
         ),
-        ("[[1,2],[3]]", &[-1, -1], "its lists are not of one length"),
-        ("[[],[3]]", &[-1, -1], "its lists are not of one length"),
+        ("[[1,2],[3]]", &[-1, -1], "its arrays differ in length"),
+        ("[[],[3]]", &[-1, -1], "its arrays differ in length"),
         ("[1,2]", &[3], "it has shape [2], expected [3]"),
         (
             "[[1,2],[3,4]]",
@@ -113,7 +113,7 @@ fn values_may_be_flat_or_bare_if_that_determines_the_shape() {
         assert_eq!(found.as_deref(), expected, "{text} as {shape:?}");
     }
     let error = sizes("[1,2,3,4]", &[-1, 3], ArrayForm::Any).unwrap_err();
-    let expected = "a flat list of 4 does not fill shape [-1, 3]: nest it as the shape says";
+    let expected = "a flat array of 4 does not fill shape [-1, 3]: nest it like the shape";
     assert_eq!(error.to_string(), expected);
 }
 

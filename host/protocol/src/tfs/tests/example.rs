@@ -92,7 +92,7 @@ fn the_names_of_tf_serving_select_among_several_outputs() -> anyhow::Result<()> 
         &classifier(vec![outputs[0].clone(); 2]),
     );
     assert!(
-        text.starts_with("the model cannot classify: it takes one"),
+        text.starts_with("the model cannot classify: this needs one"),
         "{text}"
     );
     let ambiguous = vec![
@@ -139,7 +139,7 @@ fn every_error_in_an_example_names_the_correction() {
     let cases = [
         ("{}", "the body has no `examples`"),
         (r#"{"examples":[]}"#, "`examples` is empty"),
-        (r#"{"examples":{}}"#, "`examples` is not a list"),
+        (r#"{"examples":{}}"#, "`examples` is not an array"),
         (
             r#"{"examples":[[1,2]]}"#,
             "example 0: it must be an object with a value for each input: x, t, g",
@@ -162,7 +162,7 @@ fn every_error_in_an_example_names_the_correction() {
         ),
         (
             r#"{"examples":[{"x":[1,2,3],"t":"a","g":[1,2,3,4]}]}"#,
-            "example 0: input `x`: a flat list of 3 does not fill shape [2]",
+            "example 0: input `x`: a flat array of 3 does not fill shape [2]",
         ),
     ];
     for (body, expected) in cases {

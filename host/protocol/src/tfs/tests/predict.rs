@@ -169,7 +169,7 @@ fn the_error_for_an_output_without_rows_suggests_columns() -> anyhow::Result<()>
 fn a_model_without_a_batch_axis_takes_columns_only() -> anyhow::Result<()> {
     let mut model = one_input();
     model.max_batch_size = 0;
-    let expected = "axis 0 of this model is no batch, so it has no rows: use `:predict` with columns, `inputs`";
+    let expected = "axis 0 of this model is not a batch axis, so it has no rows: use `:predict` with columns, `inputs`";
     assert_eq!(
         error_text(Verb::Predict, r#"{"instances":[[1,2]]}"#, &model),
         expected
@@ -216,8 +216,11 @@ fn every_error_names_the_correction() {
         ),
         (r#"{"instances":[]}"#, "`instances` is empty"),
         (r#"{"instances":[ ]}"#, "`instances` is empty"),
-        (r#"{"instances":{"x":[1,2]}}"#, "`instances` is not a list"),
-        (r#"{"instances":null}"#, "`instances` is not a list"),
+        (
+            r#"{"instances":{"x":[1,2]}}"#,
+            "`instances` is not an array",
+        ),
+        (r#"{"instances":null}"#, "`instances` is not an array"),
         (
             r#"{"signature_name":7,"instances":[[1,2]]}"#,
             "`signature_name` is not a string",
@@ -241,13 +244,16 @@ fn every_error_names_the_correction() {
         (r#"{"instances":[{}]}"#, "instance 0: input `x` is missing"),
         (
             r#"{"instances":[{"b64":"YQ=="}]}"#,
-            "instance 0: input `x`: it is not nested",
+            "instance 0: input `x`: its nesting does not match",
         ),
         (
             r#"{"inputs":[1,2]}"#,
-            "inputs: input `x`: it is not nested as shape [-1, 2] says",
+            "inputs: input `x`: its nesting does not match shape [-1, 2]",
         ),
-        (r#"{"inputs":null}"#, "inputs: input `x`: it is not nested"),
+        (
+            r#"{"inputs":null}"#,
+            "inputs: input `x`: its nesting does not match",
+        ),
         (
             r#"{"inputs":{"x":[[1,2]],"x":[[1,2]]}}"#,
             "inputs: input `x` is given twice",

@@ -95,7 +95,8 @@ fn a_header_length_beyond_the_body_is_rejected() {
     for length in [3, usize::MAX] {
         let result = decoder(Some(length), &[]).decode(Bytes::from_static(b"{}"), &two_inputs());
         let expected = format!(
-            "the body has 2 bytes, fewer than the {length} that Inference-Header-Content-Length announces"
+            "the body has 2 bytes, fewer than the {length} that Inference-Header-Content-Length \
+             declares"
         );
         assert_eq!(error_text(result), expected);
     }

@@ -183,7 +183,7 @@ fn an_input_has_exactly_one_content_and_a_known_datatype() {
     check_errors(&[
         (
             r#"{"inputs":[{"name":"x","shape":[1],"datatype":"fp32","data":[1]}]}"#,
-            "input `x`: `fp32` is no datatype",
+            "input `x`: `fp32` is not a datatype",
         ),
         (
             r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32"}]}"#,
@@ -241,7 +241,7 @@ fn duplicate_names_and_members_are_rejected() {
         ),
         (
             r#"{"inputs":[],"outputs":[{"name":"y"},{"name":"y"}]}"#,
-            "output `y` is asked for twice",
+            "output `y` is requested twice",
         ),
         (
             r#"{"inputs":[],"parameters":{"a":1,"a":1}}"#,
@@ -373,7 +373,7 @@ fn classes_are_requested_by_count_for_numeric_outputs() {
         (
             "y",
             "0",
-            "output `y`: the parameter `classification` is not a number of classes",
+            "output `y`: the parameter `classification` must be the number of classes",
         ),
         (
             "y",
@@ -393,7 +393,7 @@ fn classes_are_requested_by_count_for_numeric_outputs() {
         (
             "label",
             "1",
-            "output `label`: it is BYTES, of which there are no classes",
+            "output `label`: it is BYTES, but `classification` needs numbers",
         ),
     ] {
         let text = error_text(asked(output, count));
