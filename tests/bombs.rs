@@ -122,7 +122,7 @@ fn a_component_whose_compilation_takes_too_much_memory_is_refused() -> Result<()
     std::fs::write(&handler, functions(100_000)?)?;
     let error = load(&server, "bomb")?.error(400)?;
     ensure!(error.contains("its process ended"), "{error}");
-    ensure!(error.contains("64 MiB of memory"), "{error}");
+    ensure!(error.contains("memory limit: 64 MiB"), "{error}");
     victim_is_well(&server)
 }
 
@@ -228,7 +228,7 @@ fn a_model_file_that_exceeds_the_limits_of_its_child_is_refused() -> Result<()> 
         error.contains("tract cannot load graph `model` within the limits"),
         "{error}"
     );
-    ensure!(error.contains("1 MiB of memory"), "{error}");
+    ensure!(error.contains("memory limit: 1 MiB"), "{error}");
     ensure!(
         std::fs::read_dir(passed.path())?.next().is_none(),
         "it has not passed"

@@ -325,7 +325,7 @@ def write_cases(session, images, labels):
     )
     write_case(
         "not_an_image",
-        "Bytes that are neither PNG nor JPEG are the client's fault.",
+        "Bytes that are neither PNG nor JPEG are a client error.",
         {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["seven"]}]},
         {"failure": "client", "message": "image"},
     )

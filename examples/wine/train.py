@@ -30,7 +30,7 @@ INVERSE_REGULARISATION = 0.1
 CLASSES = ["class_0", "class_1", "class_2"]
 
 # name, lowest and highest value that is not absurd. The bounds are no model of wine: they are several
-# times wider than what the data holds, and catch a wrong unit, a shifted column or a missing value
+# times wider than the range of the data, and catch a wrong unit, a shifted column or a missing value
 # written as -1 or 9999. The README says where each comes from.
 FEATURES = [
     ("alcohol", 0.0, 25.0),
@@ -179,7 +179,7 @@ def write_cases(probabilities_of, rows, labels):
     )
     write_case(
         "missing_feature",
-        "Twelve features by name: the answer says which one is missing.",
+        "Twelve features by name: the error names the missing one.",
         {"inputs": columns(pair, [name for name in NAMES if name != "proline"])},
         {"failure": "client", "message": "proline"},
     )
@@ -188,7 +188,7 @@ def write_cases(probabilities_of, rows, labels):
     absurd[1, NAMES.index("alcohol")] *= 10
     write_case(
         "absurd_feature",
-        "Alcohol in per mille instead of per cent: the answer names the feature.",
+        "Alcohol in per mille instead of per cent: the error names the feature.",
         {"inputs": [matrix(absurd)]},
         {"failure": "client", "message": "alcohol"},
     )

@@ -70,7 +70,7 @@ fn an_invalid_certificate_ends_with_64_before_a_port_is_bound() -> Result<()> {
     let (text, code) = failure(&run(&mut serve_tls(repository.path(), &certificate))?)?;
     ensure!(code == 64, "{code}: {text}");
     ensure!(
-        text.contains("--tls-cert") && text.contains("server.pem` contains no such section in PEM"),
+        text.contains("--tls-cert") && text.contains("server.pem` contains no certificate in PEM"),
         "{text}"
     );
     let args = ["serve", "--tls-cert", "server.pem", "."];

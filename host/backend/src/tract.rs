@@ -266,7 +266,7 @@ impl TractGraph {
                 Some(runtime) => {
                     let prepared = runtime.prepare(concrete)?;
                     let plan = prepared.typed_plan().cloned();
-                    plan.ok_or_else(|| format_err!("the runtime makes no plan"))?
+                    plan.ok_or_else(|| format_err!("the runtime returned no plan"))?
                 }
             };
             CheckedPlan::new(plan, live, &self.memory).map(Arc::new)

@@ -14,6 +14,7 @@ use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
 use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
 use wisp_protocol::v2::V2Decoder;
 use wisp_serving::registry::repository::version_files;
+use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorSpec};
 
 /// Loads the model, runs the request and prints the response.
@@ -114,8 +115,17 @@ fn file_tensor(spec: &TensorSpec, path: &Path) -> anyhow::Result<Tensor> {
     for other in variable.skip(1) {
         *other = Dimension::Fixed(1);
     }
-    let shape = Shape::fit(&declared, content.len() / size)?;
-    Ok(Tensor::new(spec.element_type, shape, Bytes::from(content))?)
+    let bytes = content.len();
+    let subject = || {
+        format!(
+            "`{}` has {bytes} bytes, which do not fill {} {}",
+            path.display(),
+            spec.element_type,
+            DimensionList(&declared)
+        )
+    };
+    let shape = Shape::fit(&declared, bytes / size).with_context(subject)?;
+    Tensor::new(spec.element_type, shape, Bytes::from(content)).with_context(subject)
 }
 
 /// Converts nested JSON arrays to a tensor with the datatype of the input.
@@ -166,5 +176,36 @@ mod tests {
         assert_eq!(nesting(&json!([[1, 2, 3], [4, 5, 6]])), [2, 3]);
         assert_eq!(nesting(&json!([])), [0]);
         assert_eq!(nesting(&json!(7)), [0usize; 0]);
+    }
+
+    #[test]
+    fn a_file_that_does_not_fill_the_shape_is_named_with_its_size() -> anyhow::Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        let path = file.path().display();
+        let spec = |shape: &[Dimension]| TensorSpec {
+            name: "x".to_owned(),
+            element_type: ElementType::Fp32,
+            shape: shape.to_vec(),
+            optional: false,
+        };
+        let rows = spec(&[Dimension::Variable, Dimension::Fixed(3)]);
+        assert_eq!(
+            file_tensor(&rows, file.path())?.shape().dimensions(),
+            [0, 3]
+        );
+        let error = |spec| format!("{:#}", file_tensor(spec, file.path()).unwrap_err());
+        let empty = spec(&[Dimension::Variable, Dimension::Fixed(0)]);
+        let expected = format!("`{path}` has 0 bytes, which do not fill FP32 [-1, 0]: ");
+        assert!(error(&empty).starts_with(&expected), "{}", error(&empty));
+        std::fs::write(file.path(), [0u8; 20])?;
+        let expected = format!(
+            "`{path}` has 20 bytes, which do not fill FP32 [-1, 3]: 5 elements are not a multiple of 3"
+        );
+        assert_eq!(error(&rows), expected);
+        // Three elements and a byte.
+        std::fs::write(file.path(), [0u8; 13])?;
+        let expected = format!("`{path}` has 13 bytes, which do not fill FP32 [-1, 3]: ");
+        assert!(error(&rows).starts_with(&expected), "{}", error(&rows));
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Pure codecs between the bytes on the wire and calls.
 //!
 //! [`route`] turns the head of a request into a [`route::RestCall`]. [`v2`], [`tfs`] (TF Serving and KServe
-//! V1) and [`predict`] (features in, a prediction out) decode a body into an [`call::InferRequest`] and
+//! V1) and [`predict`] (predictions from plain JSON features) decode a body into an [`call::InferRequest`] and
 //! encode an [`call::InferResponse`]. [`rest`] combines these three, [`encoded_response`] is the HTTP response
 //! they produce, and [`codec`] defines the traits that all protocols share. `grpc` does the same for the
 //! protocols over gRPC. Below them, `content_coding` compresses bodies, `classification` turns an

@@ -1,4 +1,4 @@
-//! The predict API, for use with curl: `features` in, a prediction out.
+//! The predict API, for use with curl: predictions from plain JSON `features`.
 //!
 //! `POST /predict/{model}` takes `{"features": ...}` and returns `{"prediction": ...,
 //! "probabilities": [...], "model_version": "7"}`, with probabilities only if the model has them.

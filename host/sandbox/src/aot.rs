@@ -263,7 +263,7 @@ fn writable<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
             | io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::PermissionDenied => {
-                tracing::warn!(%error, "compiled code is not stored: the cache directory is not writable");
+                tracing::warn!(%error, "compiled code is not stored: the cache directory accepts no files");
                 Ok(None)
             }
             _ => Err(error),

@@ -63,7 +63,7 @@ pub enum ChildError {
     #[error("its result is larger than {limit} bytes")]
     Output { limit: usize },
     /// The child ended without an answer, for example because it ran out of memory.
-    #[error("its process ended: {status} (the limit is {} MiB of memory)", memory_bytes >> 20)]
+    #[error("its process ended: {status} (memory limit: {} MiB)", memory_bytes >> 20)]
     Died {
         status: ExitStatus,
         memory_bytes: u64,

@@ -13,7 +13,7 @@ use wisp_serving::Serving;
 
 /// Serves requests on `sockets` until `shutdown` completes, then drains.
 ///
-/// Dropping the returned future cuts all connections at once. A second signal uses this to force the end.
+/// Dropping the returned future closes all connections at once. A second signal uses this to force the end.
 pub async fn serve(
     sockets: Sockets,
     serving: Arc<Serving>,

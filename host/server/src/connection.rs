@@ -179,7 +179,9 @@ impl Connection {
                         timer.as_mut().reset(Instant::now() + GRACEFUL_CLOSE_TIMEOUT);
                     }
                     TimeoutCheck::Idle | TimeoutCheck::Stalled => {
-                        tracing::debug!("a connection was closed: its client made no progress");
+                        tracing::debug!(
+                            "a connection was closed: it was idle or its client made no progress"
+                        );
                         return;
                     }
                 },

@@ -445,7 +445,7 @@ mod tests {
         activity.start_draining();
         pass(20).await;
         let TimeoutCheck::CheckAt(at) = activity.check_timeouts(&TIMEOUTS) else {
-            panic!("it was cut");
+            panic!("it was closed");
         };
         drop(guard);
         tokio::time::sleep_until(at).await;

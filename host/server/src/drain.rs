@@ -1,15 +1,15 @@
 //! Shutting down a server without failing a request.
 //!
-//! Connections finish their current requests and close; those still open after the time limit are cut.
+//! Connections finish their current requests and close; those still open after the time limit are closed.
 //! Readiness, and then accepting, have ended before: see [`crate::serve`].
 
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// The time for connections that have been cut to end. A connection whose thread is blocked does not end,
+/// The time for connections that are being closed to end. A connection whose thread is blocked does not end,
 /// and is abandoned.
-const CUT: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An error that ended a server other than by a completed drain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,13 +59,13 @@ impl Drain {
         if tokio::time::timeout(drain_timeout, all_ended).await.is_ok() {
             return Ok(());
         }
-        let cut = connections.len();
+        let closed = connections.len();
         connections.abort_all();
         let all_ended = async { while connections.join_next().await.is_some() {} };
         // The error is the same whether or not they end in time.
-        let _ = tokio::time::timeout(CUT, all_ended).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, all_ended).await;
         Err(ServeError::DrainTimeout {
-            connections: cut,
+            connections: closed,
             drain_timeout,
         })
     }

@@ -16,7 +16,7 @@ const MAX_PATH_BYTES: usize = 200;
 /// A refused or failed request. Lifetime: one request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("an HTTP/1.1 request names its host exactly once")]
+    #[error("an HTTP/1.1 request must name its host exactly once")]
     Host,
     #[error(
         "on loopback, only requests to localhost and IP addresses are accepted; allow other hosts \

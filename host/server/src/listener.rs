@@ -40,7 +40,7 @@ pub(crate) struct Listener {
     connections: Connections,
 }
 
-/// The open connections, which are cut when this is dropped. Lifetime: the process.
+/// The open connections, which are closed when this is dropped. Lifetime: the process.
 #[derive(Debug)]
 struct Connections {
     tasks: JoinSet<()>,

@@ -30,7 +30,7 @@ pub struct ServerOptions {
     /// The time from reporting "not ready" to the end of accepting, so that load balancers notice the
     /// change.
     pub drain_delay: Duration,
-    /// The time from the end of accepting until requests that are still running are cut.
+    /// The time from the end of accepting until requests that are still running are closed.
     pub drain_timeout: Duration,
 }
 

@@ -74,7 +74,7 @@ enum Reason {
         file: PathBuf,
         source: io::Error,
     },
-    #[error("{part} `{}` contains no such section in PEM; {}", file.display(), part.expected())]
+    #[error("`{}` contains no {} in PEM; {}", file.display(), part.noun(), part.expected())]
     Missing { part: Part, file: PathBuf },
     #[error("{part} `{}` is damaged; {}", file.display(), part.expected())]
     Damaged { part: Part, file: PathBuf },
@@ -256,6 +256,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 // === impl Part ===
 
 impl Part {
+    fn noun(self) -> &'static str {
+        match self {
+            Part::Certificate => "certificate",
+            Part::Key => "private key",
+        }
+    }
+
     fn expected(self) -> &'static str {
         match self {
             Part::Certificate => {
@@ -270,10 +277,7 @@ impl Part {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Part::Certificate => "the certificate",
-            Part::Key => "the private key",
-        })
+        write!(f, "the {}", self.noun())
     }
 }
 

@@ -6,10 +6,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The identity, the size and the times of a file, with links followed. Every write to the file changes
-/// it, and so does another file in its place.
+/// The identity, the size and the times of a file, with links followed. A write to the file changes it,
+/// within the granularity of the file system's times, and so does another file in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileState {
+    device: u64,
     inode: u64,
     bytes: u64,
     /// Seconds, and nanoseconds in addition.
@@ -28,6 +29,7 @@ impl FileState {
 impl From<&Metadata> for FileState {
     fn from(metadata: &Metadata) -> FileState {
         FileState {
+            device: metadata.dev(),
             inode: metadata.ino(),
             bytes: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
@@ -36,7 +38,8 @@ impl From<&Metadata> for FileState {
     }
 }
 
-/// Writes text that differs between different states.
+/// Writes text that differs between different states of one file system. It lacks the device, whose number
+/// may be another after a restart of the machine.
 impl fmt::Display for FileState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (modified, changed) = (self.modified, self.changed);

@@ -58,12 +58,14 @@ pub enum SpecError {
 /// The error for a number of elements that a declared shape cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FitError {
-    #[error("{actual} elements do not fill a shape of {expected}")]
+    #[error("{actual} elements do not fill a shape of {expected} elements")]
     Count { expected: usize, actual: usize },
     #[error("{actual} elements are not a multiple of {step}")]
     Multiple { step: usize, actual: usize },
     #[error("the number of elements cannot determine several variable axes")]
     Variable,
+    #[error("the number of elements cannot determine a variable axis beside one of size 0")]
+    Empty,
     #[error(transparent)]
     Shape(#[from] ShapeError),
 }
@@ -80,7 +82,10 @@ impl Shape {
                 let step = Dimension::resolve(declared, 1)?.elements();
                 match actual.checked_rem(step) {
                     Some(0) => u32::try_from(actual / step).map_err(|_| ShapeError::Product)?,
-                    _ => return Err(FitError::Multiple { step, actual }),
+                    Some(_) => return Err(FitError::Multiple { step, actual }),
+                    // A fixed axis is empty, and so is the shape with any size of the variable axis.
+                    None if actual == 0 => return Err(FitError::Empty),
+                    None => 0,
                 }
             }
             _ => return Err(FitError::Variable),
@@ -256,8 +261,9 @@ mod tests {
         assert_eq!(fit(&[2, 3], 5), Err(FitError::Count { expected, actual }));
         let step = 3;
         assert_eq!(fit(&[-1, 3], 5), Err(FitError::Multiple { step, actual }));
-        let (step, actual) = (0, 0);
-        assert_eq!(fit(&[-1, 0], 0), Err(FitError::Multiple { step, actual }));
+        assert_eq!(fit(&[-1, 0], 0), Err(FitError::Empty));
+        let expected = 0;
+        assert_eq!(fit(&[-1, 0], 5), Err(FitError::Count { expected, actual }));
         assert_eq!(fit(&[-1, -1], 4), Err(FitError::Variable));
         let too_large = Err(FitError::Shape(ShapeError::Product));
         assert_eq!(fit(&[-1], 1 << 32), too_large);

@@ -16,7 +16,7 @@ use tract_onnx::tract_core::runtime::{Runtime, runtime_for_name};
 pub(super) fn runtime(index: u32) -> Result<&'static dyn Runtime, String> {
     if index != 0 {
         return Err(format!(
-            "device `cuda:{index}` cannot be used: tract computes on the first GPU only"
+            "device `cuda:{index}` cannot be used: tract computes only on the first GPU"
         ));
     }
     let found = guarded(|| {

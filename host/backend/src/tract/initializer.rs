@@ -65,7 +65,7 @@ fn check_tensor(tensor: &TensorProto, folder: Option<&Path>) -> Result<u64, Stri
     let length = |actual: usize, expected: usize, unit: &str| match actual == expected {
         true => Ok(()),
         false => Err(format!(
-            "holds {actual} {unit} instead of the {expected} of its shape {:?}",
+            "has {actual} {unit}, but its shape {:?} needs {expected}",
             tensor.dims
         )),
     };

@@ -1,4 +1,4 @@
-"""One row of features in, a prediction out: the lecture notes' API on FastAPI and onnxruntime."""
+"""Predictions from one row of features: the lecture notes' API on FastAPI and onnxruntime."""
 
 import numpy
 from fastapi import FastAPI, HTTPException

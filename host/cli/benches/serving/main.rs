@@ -124,7 +124,7 @@ fn cold_start(repository: &Path, rounds: usize) -> Result<()> {
         )?;
         starts.push(started.elapsed().as_secs_f64() * 1e3);
     }
-    println!("first answer after {:.1} ms", median(starts));
+    println!("first response after {:.1} ms", median(starts));
     Ok(())
 }
 
@@ -142,7 +142,7 @@ fn memory(repository: &Path, rounds: usize) -> Result<()> {
     }
     println!("| memory | MB |\n|---|---|");
     println!("| idle, before any request | {:.1} |", median(idle));
-    println!("| after the first answer | {:.1} |", median(answered));
+    println!("| after the first response | {:.1} |", median(answered));
     Ok(())
 }
 

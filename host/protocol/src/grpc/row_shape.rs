@@ -1,9 +1,9 @@
 //! The shape of a row, derived from its number of elements.
 
-use wisp_tensor::{Dimension, FitError, Shape};
+use wisp_tensor::{Dimension, FitError, Shape, ShapeError};
 
 /// The error for a number of elements that does not fit a declared shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RowShapeError {
     #[error("a row takes {expected} elements, not {actual}")]
     Count { expected: usize, actual: usize },
@@ -13,8 +13,12 @@ pub(super) enum RowShapeError {
     Empty,
     #[error("a row has more than one variable dimension, so its elements do not determine a shape")]
     Variable,
-    #[error("a row has too many elements")]
-    Size,
+    #[error(
+        "a row has a variable dimension and one of size 0, so its elements do not determine a shape"
+    )]
+    Undetermined,
+    #[error("a row has no valid shape: {0}")]
+    Shape(ShapeError),
 }
 
 /// Returns the sizes of a row of shape `declared` with `actual` elements. The count determines at most
@@ -33,7 +37,8 @@ impl From<FitError> for RowShapeError {
             FitError::Count { expected, actual } => RowShapeError::Count { expected, actual },
             FitError::Multiple { step, actual } => RowShapeError::Multiple { step, actual },
             FitError::Variable => RowShapeError::Variable,
-            FitError::Shape(_) => RowShapeError::Size,
+            FitError::Empty => RowShapeError::Undetermined,
+            FitError::Shape(error) => RowShapeError::Shape(error),
         }
     }
 }
@@ -49,14 +54,14 @@ mod tests {
         assert_eq!(fit(&fixed, 6), Ok(vec![2, 3]));
         let (expected, actual) = (6, 5);
         assert_eq!(
-            fit(&fixed, 5),
+            fit(&fixed, actual),
             Err(RowShapeError::Count { expected, actual })
         );
         let variable = [Dimension::Variable, Dimension::Fixed(3)];
         assert_eq!(fit(&variable, 6), Ok(vec![2, 3]));
-        let (step, actual) = (3, 5);
+        let step = 3;
         assert_eq!(
-            fit(&variable, 5),
+            fit(&variable, actual),
             Err(RowShapeError::Multiple { step, actual })
         );
         assert_eq!(fit(&variable, 0), Err(RowShapeError::Empty));
@@ -65,6 +70,17 @@ mod tests {
             Err(RowShapeError::Variable)
         );
         assert_eq!(fit(&[], 1), Ok(vec![]));
+        let empty = [Dimension::Variable, Dimension::Fixed(0)];
+        assert_eq!(fit(&empty, 0), Err(RowShapeError::Undetermined));
+        let expected = 0;
+        assert_eq!(
+            fit(&empty, actual),
+            Err(RowShapeError::Count { expected, actual })
+        );
+        assert_eq!(
+            fit(&[Dimension::Fixed(1); 17], 1),
+            Err(RowShapeError::Shape(ShapeError::Rank { rank: 17 }))
+        );
     }
 
     proptest! {

@@ -136,7 +136,7 @@ fn meaning(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "The request is invalid.",
         ErrorKind::NotFound => "The model or version does not exist.",
-        ErrorKind::Forbidden => "The operation or host is not allowed.",
+        ErrorKind::Forbidden => "The operation, host or origin is not allowed.",
         ErrorKind::MethodNotAllowed => "The route does not support this method.",
         ErrorKind::TooLarge => "The body is larger than the server's limit.",
         ErrorKind::UnsupportedEncoding => "The encoding of the body is not supported.",

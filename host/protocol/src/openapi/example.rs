@@ -9,7 +9,8 @@ use crate::v2::sample::SampleInput;
 use serde_json::{Map, Value, json};
 use wisp_tensor::{ElementType, TensorSpec};
 
-/// The maximum number of elements in an example input.
+/// The limit for example inputs: there is none for an input whose non-empty axes have a product above
+/// it.
 const MAX_ELEMENTS: usize = 1024;
 
 /// Returns the body of a V2 inference.

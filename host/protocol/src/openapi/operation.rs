@@ -13,12 +13,14 @@ pub(super) const TAGS: [(&str, &str); 6] = [
     ),
     (
         REPOSITORY,
-        "Metadata, configuration, statistics and states of the models, in V2's format.",
+        "Metadata, configuration, statistics and states of the models, in V2's format, and \
+        loading and unloading.",
     ),
     (
         TFS,
         "The REST protocol of TF Serving, with rows, columns, classes and numbers. KServe V1 \
-        shares `:predict` on rows. Responses contain NaN and Infinity as bare words.",
+        shares `:predict` on rows. Values that are not finite are written as the bare words NaN and \
+        Infinity.",
     ),
     (PREDICT, "Predictions from plain JSON features."),
     (HEALTH, "Liveness and readiness of the server."),

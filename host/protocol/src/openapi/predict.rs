@@ -1,4 +1,4 @@
-//! The routes of the predict API: features in, a prediction out.
+//! The routes of the predict API: predictions from plain JSON features.
 
 use super::element::{self, Axes, Notation};
 use super::operation::{Document, Operation, PREDICT, json_body, json_response, object, reference};

@@ -101,11 +101,11 @@ pub(crate) enum EncodeError {
     #[error("output `{output}` has several values for each row: request it with V2")]
     SeveralValues { output: String },
     #[error(
-        "output `{output}` holds bytes that are not UTF-8, which a label cannot represent: \
+        "output `{output}` contains bytes that are not UTF-8, which a label cannot represent: \
          request it with V2"
     )]
     NotUtf8 { output: String },
-    #[error("output `{output}` holds no numbers, as the model declares")]
+    #[error("output `{output}` contains no numbers, as the model declares")]
     NotNumbers { output: String },
 }
 

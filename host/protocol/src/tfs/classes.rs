@@ -23,7 +23,7 @@ pub(crate) enum RoleError {
     )]
     NoScores,
     #[error(
-        "the model cannot classify: several outputs may hold labels, and none is named `classes`"
+        "the model cannot classify: several outputs may contain labels, and none is named `classes`"
     )]
     ManyLabels,
     #[error(

@@ -32,7 +32,7 @@ pub(super) enum DecodeError {
     #[error("the model has no signature {0}, only `serving_default`: leave `signature_name` out")]
     Signature(Quoted),
     #[error("`{0}` is not an array")]
-    NotAList(&'static str),
+    NotAnArray(&'static str),
     #[error("`{0}` is empty")]
     Empty(&'static str),
     #[error(

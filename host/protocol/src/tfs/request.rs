@@ -202,7 +202,7 @@ fn each_row(
 ) -> Result<(), DecodeError> {
     let mut reader = Reader::new(text);
     if reader.kind()? != ValueKind::Array {
-        return Err(DecodeError::NotAList(member));
+        return Err(DecodeError::NotAnArray(member));
     }
     if reader.kind_of_first().is_none() {
         return Err(DecodeError::Empty(member));

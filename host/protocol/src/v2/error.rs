@@ -25,11 +25,11 @@ pub(super) enum DecodeError {
     /// Internal: the caller decodes the whole text instead, so no client receives this error.
     #[error("an array of numbers is not the `data` of an input")]
     MisplacedArray,
-    #[error("the inputs declare {declared} bytes of binary data, the body holds {actual}")]
+    #[error("the inputs declare {declared} bytes of binary data, the body contains {actual}")]
     BinaryLength { declared: u64, actual: usize },
     #[error("the model has {expected} inputs, the request gives {actual}")]
     TooManyInputs { expected: usize, actual: usize },
-    #[error("the model has {expected} outputs, the request asks for {actual}")]
+    #[error("the model has {expected} outputs, the request names {actual}")]
     TooManyOutputs { expected: usize, actual: usize },
     #[error("input {0} is given twice")]
     RepeatedInput(Quoted),
@@ -80,7 +80,7 @@ pub(super) enum InputError {
         position: usize,
         element_type: ElementType,
     },
-    #[error("shape {shape} takes {} elements, `data` holds {actual}", shape.elements())]
+    #[error("shape {shape} takes {} elements, `data` contains {actual}", shape.elements())]
     Count { shape: Shape, actual: ElementCount },
     #[error("`data` is neither flat nor nested exactly as shape {0}")]
     Nesting(Shape),
@@ -124,12 +124,12 @@ pub(super) enum EncodeError {
         element_type: ElementType,
     },
     #[error(
-        "output `{output}` holds a NaN or an infinity, which JSON cannot represent: request it \
+        "output `{output}` contains a NaN or an infinity, which JSON cannot represent: request it \
          with the parameter `binary_data`: true"
     )]
     NotFinite { output: String },
     #[error(
-        "output `{output}` holds bytes that are not UTF-8, which JSON cannot represent: request \
+        "output `{output}` contains bytes that are not UTF-8, which JSON cannot represent: request \
          it with the parameter `binary_data`: true"
     )]
     NotUtf8 { output: String },

@@ -63,7 +63,7 @@ fn numbers(body: Bytes, input: &TensorSpec, shape: Vec<Dimension>) -> Result<Ten
     let fitted = Shape::fit(&shape, elements).map_err(|error| match error {
         FitError::Variable => InputError::RawVariable,
         FitError::Shape(error) => TensorError::from(error).into(),
-        FitError::Count { .. } | FitError::Multiple { .. } => wrong_length(),
+        FitError::Count { .. } | FitError::Multiple { .. } | FitError::Empty => wrong_length(),
     })?;
     Tensor::new(input.element_type, fitted, body.clone()).map_err(|_| wrong_length())
 }

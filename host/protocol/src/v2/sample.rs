@@ -14,8 +14,8 @@ pub(crate) struct SampleInput<'a> {
     shape: Shape,
 }
 
-/// Returns a request with a sample of every required input. Returns `None` if one of them is larger than
-/// `max_elements` or has no JSON form.
+/// Returns a request with a sample of every required input. Returns `None` if there is one whose non-empty
+/// axes have a product above `max_elements`, or one without a JSON form.
 pub fn sample_request(model: &ModelDescription, max_elements: usize) -> Option<Value> {
     let required = model.signature.inputs.iter().filter(|spec| !spec.optional);
     let inputs = required.map(|spec| Some(SampleInput::new(spec, max_elements)?.to_json()));
@@ -24,7 +24,8 @@ pub fn sample_request(model: &ModelDescription, max_elements: usize) -> Option<V
 }
 
 impl<'a> SampleInput<'a> {
-    /// Returns `None` for an input that is larger than `max_elements` or has no JSON form.
+    /// Returns `None` for an input whose non-empty axes have a product above `max_elements`, or one without
+    /// a JSON form.
     pub(crate) fn new(spec: &'a TensorSpec, max_elements: usize) -> Option<SampleInput<'a>> {
         let element = match spec.element_type {
             ElementType::Fp16 | ElementType::Bf16 => return None,

@@ -27,7 +27,7 @@ pub(super) const HELD: &str = "POST /v2/repository/index HTTP/1.1\r\nhost: x\r\n
 
 pub(super) const LIVE: &str = "GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// A running server with an empty repository, which is cut when this is dropped.
+/// A running server with an empty repository, which is stopped when this is dropped.
 pub(super) struct TestServer {
     pub(super) address: SocketAddr,
     pub(super) serving: Arc<Serving>,

@@ -28,12 +28,12 @@ fn what_is_wrong_with_a_certificate_or_a_key_is_said_of_the_right_file() -> anyh
         (
             "",
             &key,
-            "the certificate `server.pem` contains no such section in PEM; it must begin",
+            "`server.pem` contains no certificate in PEM; it must begin",
         ),
         (
             &key,
             &key,
-            "the certificate `server.pem` contains no such section in PEM; it must begin",
+            "`server.pem` contains no certificate in PEM; it must begin",
         ),
         (
             begin,
@@ -53,7 +53,7 @@ fn what_is_wrong_with_a_certificate_or_a_key_is_said_of_the_right_file() -> anyh
         (
             &chain,
             &chain,
-            "the private key `server.key` contains no such section in PEM; it must be",
+            "`server.key` contains no private key in PEM; it must be",
         ),
         (
             &chain,

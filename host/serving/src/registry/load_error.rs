@@ -41,7 +41,7 @@ pub enum LoadError {
         "label `{label}` is for version {number}, which is not loaded: change `labels` or `versions` in model.toml"
     )]
     Label { label: String, number: u64 },
-    #[error("version {version} has no model.onnx; make it with `{export}`, then start again")]
+    #[error("version {version} has no model.onnx; create it with `{export}`, then start again")]
     NotExported { version: Version, export: String },
     #[error("version {version} contains neither a .onnx file nor a handler.wasm")]
     Empty { version: Version },
@@ -87,7 +87,7 @@ pub enum LoadError {
 
 fn hint(export: &Option<String>) -> String {
     match export {
-        Some(command) => format!("; make model.onnx with `{command}`, then start again"),
+        Some(command) => format!("; create model.onnx with `{command}`, then start again"),
         None => String::new(),
     }
 }

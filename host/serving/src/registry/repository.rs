@@ -552,7 +552,7 @@ mod tests {
         match version_files(&model) {
             Err(error @ LoadError::NoVersion { .. }) => assert_eq!(
                 error.to_string(),
-                "there is no version: no directory with a decimal name; make model.onnx with \
+                "there is no version: no directory with a decimal name; create model.onnx with \
                  `make it`, then start again"
             ),
             other => anyhow::bail!("{other:?}"),

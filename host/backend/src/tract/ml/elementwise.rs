@@ -112,7 +112,7 @@ impl Kernel for Scaler {
         let [(datum_type, shape)] = inputs else {
             bail!("Scaler takes one input");
         };
-        ensure!(datum_type.is_number(), "Scaler takes numbers");
+        ensure!(datum_type.is_number(), "Scaler needs numeric input");
         expect_entries("Scaler", self.scale.len(), shape)?;
         Ok(tvec![(DatumType::F32, shape.clone())])
     }
@@ -202,7 +202,7 @@ impl Kernel for Binarizer {
                 datum_type,
                 DatumType::F32 | DatumType::F64 | DatumType::I64 | DatumType::I32
             ),
-            "Binarizer takes numbers"
+            "Binarizer needs numeric input"
         );
         Ok(tvec![(*datum_type, shape.clone())])
     }

@@ -41,7 +41,7 @@ impl Kernel for FeatureVectorizer {
         );
         ensure!(
             inputs.iter().all(|(datum_type, _)| datum_type.is_number()),
-            "FeatureVectorizer takes numbers"
+            "FeatureVectorizer needs numeric input"
         );
         let (rows, _) = rows_and_columns(&inputs[0].1)?;
         let columns: usize = self.columns.iter().sum();

@@ -125,7 +125,7 @@ impl Scores {
         let [(datum_type, shape)] = inputs else {
             bail!("{name} takes one input");
         };
-        ensure!(datum_type.is_number(), "{name} takes numbers");
+        ensure!(datum_type.is_number(), "{name} needs numeric input");
         let (rows, columns) = rows_and_columns(shape)?;
         expect_columns(name, &columns, self.columns)?;
         Ok(rows)

@@ -90,7 +90,10 @@ impl Expansion for LogSumExp {
         let input = inputs[0];
         let fact = model.outlet_fact(input)?.clone();
         let rank = fact.rank();
-        ensure!(fact.datum_type.is_float(), "ReduceLogSumExp takes floats");
+        ensure!(
+            fact.datum_type.is_float(),
+            "ReduceLogSumExp needs floating-point input"
+        );
         let axes: TVec<usize> = (0..rank)
             .filter(|&axis| self.reduce.must_reduce(axis, rank))
             .collect();

@@ -34,7 +34,7 @@ impl Kernel for Normalizer {
         let [(datum_type, shape)] = inputs else {
             bail!("Normalizer takes one input");
         };
-        ensure!(datum_type.is_number(), "Normalizer takes numbers");
+        ensure!(datum_type.is_number(), "Normalizer needs numeric input");
         rows_and_columns(shape)?;
         Ok(tvec![(DatumType::F32, shape.clone())])
     }

@@ -329,7 +329,7 @@ fn a_contradictory_tensor_is_rejected() {
                 int_val: vec![1, 2],
                 ..proto(DataType::DtInt32, &[1])
             },
-            "input `x`: shape [1] takes 1 elements, `int_val` holds 2",
+            "input `x`: shape [1] takes 1 elements, `int_val` contains 2",
         ),
         (
             TensorProto {
@@ -385,7 +385,7 @@ fn outputs_are_filtered_by_name_without_duplicates() {
         (["y", "y"].as_slice(), "output `y` is requested twice"),
         (
             &["a", "b", "c"],
-            "the model has 2 outputs, the request asks for 3",
+            "the model has 2 outputs, the request names 3",
         ),
     ] {
         let error = decode_predict(filter(names), &wine(), LIMIT).unwrap_err();

@@ -205,11 +205,11 @@ fn a_field_must_fit_the_datatype_and_shape() {
         ),
         (
             typed("INT32", &[3], ints(&[1])),
-            "input `x`: shape [3] takes 3 elements, `int_contents` holds 1",
+            "input `x`: shape [3] takes 3 elements, `int_contents` contains 1",
         ),
         (
             typed("INT32", &[1], ints(&[1, 2])),
-            "input `x`: shape [1] takes 1 elements, `int_contents` holds 2",
+            "input `x`: shape [1] takes 1 elements, `int_contents` contains 2",
         ),
         (
             typed("INT64", &[1], ints(&[1])),

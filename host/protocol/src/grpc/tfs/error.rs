@@ -10,11 +10,11 @@ use wisp_tensor::{ElementType, Shape, TensorError};
 /// The error for a message that is not a valid request. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DecodeError {
-    #[error("signature {0} is not found, this server has `serving_default` only")]
+    #[error("signature {0} is not found, this server has only `serving_default`")]
     Signature(Quoted),
     #[error("the model has {expected} inputs, the request gives {actual}")]
     TooManyInputs { expected: usize, actual: usize },
-    #[error("the model has {expected} outputs, the request asks for {actual}")]
+    #[error("the model has {expected} outputs, the request names {actual}")]
     TooManyOutputs { expected: usize, actual: usize },
     #[error("output {0} is requested twice")]
     RepeatedOutput(Quoted),
@@ -85,7 +85,7 @@ pub(super) enum InputError {
         expected: &'static str,
         actual: &'static str,
     },
-    #[error("shape {shape} takes {} elements, `{list}` holds {actual}", shape.elements())]
+    #[error("shape {shape} takes {} elements, `{list}` contains {actual}", shape.elements())]
     Count {
         shape: Shape,
         list: &'static str,

@@ -11,7 +11,7 @@ use wisp_tensor::{ElementType, Shape, TensorError};
 pub(super) enum DecodeError {
     #[error("the model has {expected} inputs, the request gives {actual}")]
     TooManyInputs { expected: usize, actual: usize },
-    #[error("the model has {expected} outputs, the request asks for {actual}")]
+    #[error("the model has {expected} outputs, the request names {actual}")]
     TooManyOutputs { expected: usize, actual: usize },
     #[error(
         "the request has {inputs} inputs and {raw} elements of `raw_input_contents`: give one for each input, or none"
@@ -73,7 +73,7 @@ pub(super) enum InputError {
         expected: &'static str,
         actual: &'static str,
     },
-    #[error("shape {shape} takes {} elements, `{list}` holds {actual}", shape.elements())]
+    #[error("shape {shape} takes {} elements, `{list}` contains {actual}", shape.elements())]
     Count {
         shape: Shape,
         list: &'static str,

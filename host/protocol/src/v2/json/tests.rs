@@ -70,14 +70,17 @@ fn the_error_for_a_wrong_count_contains_the_count() {
             .unwrap_err()
             .to_string()
     };
-    assert_eq!(count("[]"), "shape [2, 1] takes 2 elements, `data` holds 0");
+    assert_eq!(
+        count("[]"),
+        "shape [2, 1] takes 2 elements, `data` contains 0"
+    );
     assert_eq!(
         count("[1]"),
-        "shape [2, 1] takes 2 elements, `data` holds 1"
+        "shape [2, 1] takes 2 elements, `data` contains 1"
     );
     assert_eq!(
         count("[1,2,3,4]"),
-        "shape [2, 1] takes 2 elements, `data` holds more"
+        "shape [2, 1] takes 2 elements, `data` contains more"
     );
 }
 

@@ -55,7 +55,7 @@ fn every_byte_after_the_json_belongs_to_an_input() {
         let text = error_text(decode_binary(&json(size, other), &vec![0; length]));
         assert!(text.starts_with("the inputs declare "), "{text}");
         assert!(
-            text.ends_with(&format!("the body holds {length}")),
+            text.ends_with(&format!("the body contains {length}")),
             "{text}"
         );
     }
@@ -67,7 +67,7 @@ fn every_byte_after_the_json_belongs_to_an_input() {
     let text = error_text(decode(&json("8", "1")));
     assert_eq!(
         text,
-        "the inputs declare 9 bytes of binary data, the body holds 0"
+        "the inputs declare 9 bytes of binary data, the body contains 0"
     );
 }
 

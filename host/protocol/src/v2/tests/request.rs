@@ -199,7 +199,7 @@ fn an_input_has_exactly_one_content_and_a_known_datatype() {
         ),
         (
             r#"{"inputs":[{"name":"x","shape":[3],"datatype":"FP32","data":[1,2]}]}"#,
-            "input `x`: shape [3] takes 3 elements, `data` holds 2",
+            "input `x`: shape [3] takes 3 elements, `data` contains 2",
         ),
         (
             r#"{"inputs":[{"name":"x","shape":[4294967295,4294967295,4294967295],"datatype":"FP32","data":[1]}]}"#,
@@ -211,7 +211,7 @@ fn an_input_has_exactly_one_content_and_a_known_datatype() {
         ),
         (
             r#"{"inputs":[{"name":"x","shape":[4294967295,1000],"datatype":"UINT8","data":[1]}]}"#,
-            "input `x`: shape [4294967295, 1000] takes 4294967295000 elements, `data` holds 1",
+            "input `x`: shape [4294967295, 1000] takes 4294967295000 elements, `data` contains 1",
         ),
     ]);
 }
@@ -265,7 +265,7 @@ fn more_tensors_than_the_model_has_are_rejected() {
     let outputs = r#"{"inputs":[],"outputs":[{"name":"a"},{"name":"b"},{"name":"c"}]}"#;
     assert_eq!(
         error_text(decode(outputs)),
-        "the model has 2 outputs, the request asks for 3"
+        "the model has 2 outputs, the request names 3"
     );
     let many = format!(r#"{{"inputs":[{}]}}"#, vec![input; 10_000].join(","));
     assert!(error_text(decode(&many)).contains("more than 1024 elements"));

@@ -136,17 +136,17 @@ fn outputs_without_a_json_form_are_rejected_with_a_suggestion() -> anyhow::Resul
         (
             ElementType::Fp32,
             f32_bytes(&[f32::NAN]),
-            "holds a NaN or an infinity, which JSON cannot represent",
+            "contains a NaN or an infinity, which JSON cannot represent",
         ),
         (
             ElementType::Fp64,
             f64::INFINITY.to_le_bytes().to_vec(),
-            "holds a NaN or an infinity, which JSON cannot represent",
+            "contains a NaN or an infinity, which JSON cannot represent",
         ),
         (
             ElementType::Bytes,
             b"\x01\0\0\0\xff".to_vec(),
-            "holds bytes that are not UTF-8, which JSON cannot represent",
+            "contains bytes that are not UTF-8, which JSON cannot represent",
         ),
     ];
     for (element_type, content, reason) in cases {

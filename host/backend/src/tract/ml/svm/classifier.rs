@@ -88,7 +88,7 @@ pub(in super::super) fn build(_context: &ParsingContext, node: &NodeProto) -> Bu
     node.expect_attr(
         "post_transform",
         transform != PostTransform::Probit || !classifier.has_paired_scores(),
-        "another transform than PROBIT, which does not say what the second score is",
+        "a transform other than PROBIT, which leaves the second score undefined",
     )?;
     built(node, classifier)
 }
@@ -273,7 +273,7 @@ impl Kernel for SvmClassifier {
         let [(datum_type, shape)] = inputs else {
             bail!("SVMClassifier takes one input");
         };
-        ensure!(datum_type.is_number(), "SVMClassifier takes numbers");
+        ensure!(datum_type.is_number(), "SVMClassifier needs numeric input");
         let (rows, columns) = rows_and_columns(shape)?;
         expect_columns("SVMClassifier", &columns, self.columns())?;
         Ok(tvec![
@@ -284,7 +284,11 @@ impl Kernel for SvmClassifier {
 
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
         let (rows, columns) = size(&inputs[0])?;
-        ensure!(columns == self.columns(), "the input has {columns} columns");
+        ensure!(
+            columns == self.columns(),
+            "the input has {columns} columns, expected {}",
+            self.columns()
+        );
         let input = floats(&inputs[0])?;
         let input = elements::<f32>(&input)?;
         let mut winners = Vec::with_capacity(rows);

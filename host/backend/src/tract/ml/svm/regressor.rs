@@ -79,7 +79,7 @@ impl Kernel for SvmRegressor {
         let [(datum_type, shape)] = inputs else {
             bail!("SVMRegressor takes one input");
         };
-        ensure!(datum_type.is_number(), "SVMRegressor takes numbers");
+        ensure!(datum_type.is_number(), "SVMRegressor needs numeric input");
         let (rows, columns) = rows_and_columns(shape)?;
         expect_columns("SVMRegressor", &columns, self.columns())?;
         Ok(tvec![(DatumType::F32, tvec![rows, 1.to_dim()])])
@@ -87,7 +87,11 @@ impl Kernel for SvmRegressor {
 
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
         let (rows, columns) = size(&inputs[0])?;
-        ensure!(columns == self.columns(), "the input has {columns} columns");
+        ensure!(
+            columns == self.columns(),
+            "the input has {columns} columns, expected {}",
+            self.columns()
+        );
         let input = floats(&inputs[0])?;
         let input = elements::<f32>(&input)?;
         let mut similarities = vec![0.0; self.coefficients.len()];

@@ -56,7 +56,7 @@ pub(in super::super) fn build(context: &ParsingContext, node: &NodeProto) -> Bui
     node.expect_attr(
         "post_transform",
         transform != PostTransform::Probit || !makes_pair,
-        "another transform than PROBIT, which does not say what the second score is",
+        "a transform other than PROBIT, which leaves the second score undefined",
     )?;
     let rule = Rule {
         classes,
@@ -178,7 +178,7 @@ impl Kernel for TreeEnsembleClassifier {
         };
         ensure!(
             datum_type.is_number(),
-            "TreeEnsembleClassifier takes numbers"
+            "TreeEnsembleClassifier needs numeric input"
         );
         let rows = rows_with(&self.trees, shape, "TreeEnsembleClassifier")?;
         Ok(tvec![
@@ -219,7 +219,7 @@ pub(super) fn rows_with(
     if let Some(columns) = columns.as_i64() {
         ensure!(
             usize::try_from(columns).is_ok_and(|columns| columns >= trees.features()),
-            "{name} asks for {} columns, its input has {columns}",
+            "{name} needs {} columns, but its input has {columns}",
             trees.features()
         );
     }

@@ -145,7 +145,7 @@ impl Kernel for TreeEnsembleRegressor {
         let [(datum_type, shape)] = inputs else {
             bail!("{} takes one input", self.name);
         };
-        ensure!(datum_type.is_number(), "{} takes numbers", self.name);
+        ensure!(datum_type.is_number(), "{} needs numeric input", self.name);
         let rows = rows_with(&self.trees, shape, self.name)?;
         let datum_type = match self.output {
             Output::Float => DatumType::F32,
