@@ -68,6 +68,8 @@ fn build(workspace: &Path, target_directory: &Path) -> Result<()> {
     let mut cargo = Command::new(env::var("CARGO")?);
     cargo
         .current_dir(workspace)
+        // Guests are linted on their own.
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .args(["build", "--release", "--locked", "--target", TARGET])
         .arg("--target-dir")
         .arg(target_directory);
