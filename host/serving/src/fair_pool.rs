@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The native stack in bytes that a thread needs for inline and direct calls: it contains the stack of the
 /// guest, and backends recurse over graphs.
@@ -156,6 +156,21 @@ struct FlowState {
     /// Set once no handle is left; the state is removed with the last running job.
     orphaned: bool,
 }
+
+/// Measures the processor time of the jobs of one thread. Their time by the clock would include that of
+/// waiting for a processor, and short jobs would be taken for long ones on a busy machine.
+///
+/// Reading the processor time is a system call, so jobs that are short by the clock are charged that time.
+struct Meter {
+    /// The processor time of the thread at the last reading.
+    read: Duration,
+    /// The time and the number of the jobs since then.
+    since: Duration,
+    jobs: u32,
+}
+
+/// The number of jobs after which the processor time is read, since it includes the work between jobs.
+const JOBS_PER_READING: u32 = 64;
 
 /// A job that a thread has taken from the queue.
 struct Taken {
@@ -351,6 +366,7 @@ impl FairQueue {
         if class == Class::Long {
             lower_priority();
         }
+        let mut meter = Meter::start();
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -365,7 +381,7 @@ impl FairQueue {
             };
             drop(state);
             let Taken { job, charge } = taken;
-            let times = job.run();
+            let times = job.run(&mut meter);
             state = self.lock();
             if let Some(class) = state.ended(charge, times, self.options.threads_per_flow) {
                 self.wake[class as usize].notify_all();
@@ -374,20 +390,47 @@ impl FairQueue {
     }
 }
 
+impl Meter {
+    /// Returns the meter of the calling thread.
+    fn start() -> Meter {
+        Meter {
+            read: processor_time(),
+            since: Duration::ZERO,
+            jobs: 0,
+        }
+    }
+
+    /// Returns the processor time of a job that has just ended and took `elapsed` by the clock.
+    fn used_by_job(&mut self, elapsed: Duration) -> Duration {
+        self.jobs += 1;
+        if elapsed < SHORT_CALL && self.jobs < JOBS_PER_READING {
+            self.since += elapsed;
+            return elapsed;
+        }
+        let now = processor_time();
+        let used = now.saturating_sub(self.read).saturating_sub(self.since);
+        *self = Meter {
+            read: now,
+            since: Duration::ZERO,
+            jobs: 0,
+        };
+        used.min(elapsed)
+    }
+}
+
 impl Job {
     /// Runs the job. Everything that it borrows is dropped with it, even if it panics.
-    fn run(self) -> Times {
-        let before = processor_time();
-        let used = || processor_time().saturating_sub(before);
+    fn run(self, meter: &mut Meter) -> Times {
+        let started = Instant::now();
         match self {
             Job::Call(call) => {
                 let _ = catch_unwind(AssertUnwindSafe(call));
-                let job = used();
+                let job = meter.used_by_job(started.elapsed());
                 Times { job, call: job }
             }
             Job::Poll { task, earlier } => {
                 let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
-                let job = used();
+                let job = meter.used_by_job(started.elapsed());
                 let nanoseconds = u64::try_from(job.as_nanos()).unwrap_or(u64::MAX);
                 let earlier = Duration::from_nanos(earlier.fetch_add(nanoseconds, Relaxed));
                 let call = earlier.saturating_add(job);
@@ -487,8 +530,7 @@ impl State {
     }
 }
 
-/// Returns the processor time that the calling thread has used. The time of a clock would count against a
-/// flow how long its threads wait for a processor, and short jobs would be taken for long ones on a busy machine.
+/// Returns the processor time that the calling thread has used.
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()

@@ -333,3 +333,12 @@ fn a_flow_is_long_by_the_time_of_its_calls_however_many_jobs_they_take() {
     let class = state.flows[0].as_ref().map(|flow| flow.class);
     assert_eq!(class, Some(Class::Long));
 }
+
+#[test]
+fn a_job_is_not_charged_the_time_that_it_waited_for_a_processor() {
+    let mut meter = Meter::start();
+    let hour = Duration::from_secs(3600);
+    assert!(meter.used_by_job(hour) < hour / 60);
+    let short = Duration::from_nanos(1);
+    assert_eq!(meter.used_by_job(short), short);
+}
