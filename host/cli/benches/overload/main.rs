@@ -4,8 +4,8 @@
 //! attacks one model and measures the clients of another. An argument selects one of them, or
 //! `control`, which is `neighbours` with attacks on a second server:
 //! `cargo bench --workspace --bench overload -- capacity`. A second argument selects one attack by its
-//! letter: `neighbours c`. Requests are sent in open loop, from a
-//! schedule that does not depend on responses, and latencies are counted from that schedule.
+//! letter: `neighbours c`. Requests are sent in open loop, from a schedule that does not depend on
+//! responses, and latencies are counted from that schedule.
 //!
 //! Nothing is pinned: the server and all clients share all processors, so a client that keeps a
 //! processor busy takes it from the server.
