@@ -407,13 +407,8 @@ impl Meter {
             self.since += elapsed;
             return elapsed;
         }
-        let now = processor_time();
-        let used = now.saturating_sub(self.read).saturating_sub(self.since);
-        *self = Meter {
-            read: now,
-            since: Duration::ZERO,
-            jobs: 0,
-        };
+        let Meter { read, since, .. } = std::mem::replace(self, Meter::start());
+        let used = self.read.saturating_sub(read).saturating_sub(since);
         used.min(elapsed)
     }
 }
@@ -496,32 +491,26 @@ impl State {
             return None;
         }
         let class = flow.class.of_mean(flow.mean_call);
-        if class == flow.class {
-            if !was_full || flow.jobs.is_empty() {
-                return None;
-            }
-            let state = &mut classes[class as usize];
-            state.ready.push(index);
-            // The flow has moved while the job ran: no thread of its new class sees this job end.
-            let moved = class != charge.class;
-            if moved {
-                state.sleeping = 0;
-            }
-            return moved.then_some(class);
+        let moves = class != flow.class;
+        if moves {
+            let old = &mut classes[flow.class as usize];
+            old.forget(index);
+            // The clocks of the classes are unrelated, so only the lead over the others is kept.
+            let lead = flow.used.saturating_sub(old.clock);
+            flow.class = class;
+            flow.used = classes[class as usize].clock.saturating_add(lead);
         }
-        let old = &mut classes[flow.class as usize];
-        old.forget(index);
-        // The clocks of the classes are unrelated, so only the lead over the others is kept.
-        let lead = flow.used.saturating_sub(old.clock);
-        flow.class = class;
-        let class = &mut classes[class as usize];
-        flow.used = class.clock.saturating_add(lead);
-        if flow.jobs.is_empty() {
+        if flow.jobs.is_empty() || !(moves || was_full) {
             return None;
         }
-        class.ready.push(index);
-        class.sleeping = 0;
-        Some(flow.class)
+        let class_state = &mut classes[class as usize];
+        class_state.ready.push(index);
+        // The calling thread takes a job of its own class next. Threads of another class do not see this job end.
+        let notifies = moves || class != charge.class;
+        if notifies {
+            class_state.sleeping = 0;
+        }
+        notifies.then_some(class)
     }
 
     fn remove(&mut self, index: usize) {
