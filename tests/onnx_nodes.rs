@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use wisp_backend::rten::Rten;
 use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, BackendError, Graph, LoadOptions, ModelSource};
 
@@ -39,6 +40,7 @@ const REFUSED: &str = "refused";
 fn backends() -> Result<Vec<Box<dyn Backend>>> {
     Ok(vec![
         Box::new(Tract::new()),
+        Box::new(Rten::new()),
         Box::new(crate::onnxruntime::engine()?),
     ])
 }

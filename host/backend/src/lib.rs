@@ -33,8 +33,12 @@ pub mod onnxruntime;
 #[cfg(feature = "tract")]
 mod panic;
 #[cfg(feature = "tract")]
+mod plan_cache;
+#[cfg(feature = "tract")]
 mod probe;
 pub mod process_memory;
+#[cfg(feature = "rten")]
+pub mod rten;
 pub mod sample;
 #[cfg(feature = "tract")]
 pub mod tract;

@@ -1,28 +1,32 @@
 //! ONNX files as protobuf messages, before a backend reads them.
 //!
 //! This module serves all backends. It counts the parts of a file ([`counts`]), finds data in other files
-//! ([`external_tensor`]), and rewrites graphs without changing their results: [`zip_map`] replaces
+//! ([`external_tensor`]), reads what it declares ([`signature`]), and rewrites graphs without changing their results: [`zip_map`] replaces
 //! outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights before it, and
 //! [`integer_division`] prevents processor traps. The message types are those of tract's reader. They do
 //! not keep unknown fields, so a file is re-encoded only if a rewrite changed it.
 
 mod batch_norm;
-#[cfg(feature = "onnxruntime")]
+#[cfg(any(feature = "onnxruntime", feature = "rten"))]
 mod change_tensors;
 mod counts;
 mod external_tensor;
 #[cfg(feature = "onnxruntime")]
 mod integer_division;
-#[cfg(feature = "onnxruntime")]
+#[cfg(feature = "rten")]
+mod signature;
+#[cfg(any(feature = "onnxruntime", feature = "rten"))]
 mod value_types;
 mod zip_map;
 
-#[cfg(feature = "onnxruntime")]
+#[cfg(any(feature = "onnxruntime", feature = "rten"))]
 pub(crate) use self::change_tensors::change_tensors;
 pub(crate) use self::counts::check_counts;
 pub(crate) use self::external_tensor::{ExternalBytes, is_external, visit_tensors};
 #[cfg(feature = "onnxruntime")]
 pub(crate) use self::integer_division::guard_integer_divisions;
+#[cfg(feature = "rten")]
+pub(crate) use self::signature::DeclaredSignature;
 pub(crate) use self::zip_map::remove_zip_maps;
 
 use crate::bounded_file::{open_regular, read_regular};
@@ -30,7 +34,11 @@ use crate::error::BackendError;
 use crate::model_source::ModelSource;
 use prost::Message;
 use std::borrow::Cow;
+#[cfg(feature = "rten")]
+use std::path::Path;
 use tract_onnx::pb::ModelProto;
+#[cfg(feature = "rten")]
+use tract_onnx::pb::{GraphProto, tensor_proto::DataLocation};
 
 /// The size limit of the format: a protobuf message is smaller. External data files may be larger.
 pub(crate) const MAX_FILE_BYTES: u64 = i32::MAX as u64;
@@ -82,6 +90,52 @@ pub(crate) fn decode(content: &[u8], backend: &'static str) -> Result<ModelProto
     ModelProto::decode(content).map_err(|error| BackendError::Load {
         backend,
         reason: format!("it is not an ONNX file: {error}"),
+    })
+}
+
+/// Removes the types and shapes that a file declares for intermediate values, which may be wrong.
+#[cfg(feature = "rten")]
+pub(crate) fn remove_value_info(model: &mut ModelProto) {
+    fn remove(graph: &mut GraphProto) {
+        graph.value_info.clear();
+        let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
+        for attribute in attributes {
+            let inner = attribute.g.iter_mut().chain(&mut attribute.graphs);
+            inner.for_each(remove);
+        }
+    }
+    if let Some(graph) = &mut model.graph {
+        remove(graph);
+    }
+}
+
+/// Reads all external tensors, whose files are in `folder`, into the model.
+#[cfg(feature = "rten")]
+pub(crate) fn read_external_tensors(
+    model: &mut ModelProto,
+    folder: Option<&Path>,
+) -> Result<(), String> {
+    // The model is encoded afterwards, and the format is limited in size.
+    let mut left = MAX_FILE_BYTES;
+    change_tensors(model, &mut |tensor| {
+        if !is_external(tensor) {
+            return Ok(());
+        }
+        let mut read = || {
+            let stored = ExternalBytes::of(tensor, folder)?;
+            let length = u64::try_from(stored.length).unwrap_or(u64::MAX);
+            left = left.checked_sub(length).ok_or_else(|| {
+                "and those before it have more than 2 GiB of external data".to_owned()
+            })?;
+            let mut bytes = vec![0; stored.length];
+            stored.read(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = read().map_err(|reason: String| format!("tensor `{}` {reason}", tensor.name))?;
+        tensor.raw_data = bytes;
+        tensor.external_data.clear();
+        tensor.data_location = Some(DataLocation::Default as i32);
+        Ok(())
     })
 }
 

@@ -3,7 +3,7 @@
 //! Errors from here contain the part of the model to change, and no path of this machine.
 
 use crate::bounded_file::open_regular;
-#[cfg(feature = "onnxruntime")]
+#[cfg(any(feature = "onnxruntime", feature = "rten"))]
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 use tract_onnx::pb::tensor_proto::DataLocation;
@@ -12,11 +12,11 @@ use tract_onnx::pb::{GraphProto, TensorProto};
 /// The location of a tensor's bytes.
 #[derive(Debug)]
 pub(crate) struct ExternalBytes {
-    #[cfg(feature = "onnxruntime")]
+    #[cfg(any(feature = "onnxruntime", feature = "rten"))]
     path: PathBuf,
     /// The name of the file in the model.
     location: String,
-    #[cfg(feature = "onnxruntime")]
+    #[cfg(any(feature = "onnxruntime", feature = "rten"))]
     offset: u64,
     pub(crate) length: usize,
 }
@@ -50,10 +50,10 @@ impl ExternalBytes {
             _ => return Err(refused(format!("has {size} bytes and ends before"))),
         };
         Ok(ExternalBytes {
-            #[cfg(feature = "onnxruntime")]
+            #[cfg(any(feature = "onnxruntime", feature = "rten"))]
             path: _path,
             location: location.to_owned(),
-            #[cfg(feature = "onnxruntime")]
+            #[cfg(any(feature = "onnxruntime", feature = "rten"))]
             offset,
             length: usize::try_from(length).map_err(|_| refused("is too large".to_owned()))?,
         })
@@ -65,7 +65,7 @@ impl ExternalBytes {
     }
 
     /// Reads the bytes into `bytes`, which has their length, for a backend that does not read them itself.
-    #[cfg(feature = "onnxruntime")]
+    #[cfg(any(feature = "onnxruntime", feature = "rten"))]
     pub(crate) fn read(&self, bytes: &mut [u8]) -> Result<(), String> {
         let mut read = || {
             let (mut file, _) = open_regular(&self.path)?;

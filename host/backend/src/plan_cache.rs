@@ -11,17 +11,17 @@ use tract_onnx::prelude::TVec;
 
 /// Plans by the sizes of the variable axes. Lifetime: a model version.
 #[derive(Debug)]
-pub(super) struct PlanCache<P> {
+pub(crate) struct PlanCache<P> {
     slots: Mutex<Slots<P>>,
 }
 
 type Slots<P> = LruCache<TVec<u32>, Arc<Slot<P>>>;
 
 /// The slot of one plan, which is empty until its first user has built it. Building must not panic.
-pub(super) type Slot<P> = OnceLock<P>;
+pub(crate) type Slot<P> = OnceLock<P>;
 
 impl<P> PlanCache<P> {
-    pub(super) fn new(capacity: usize) -> PlanCache<P> {
+    pub(crate) fn new(capacity: usize) -> PlanCache<P> {
         let capacity = NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
         PlanCache {
             slots: Mutex::new(LruCache::new(capacity)),
@@ -29,12 +29,12 @@ impl<P> PlanCache<P> {
     }
 
     /// Returns the slot of the plan for `sizes`, if there is one.
-    pub(super) fn find(&self, sizes: &[u32]) -> Option<Arc<Slot<P>>> {
+    pub(crate) fn find(&self, sizes: &[u32]) -> Option<Arc<Slot<P>>> {
         self.slots().get(sizes).cloned()
     }
 
     /// Returns the slot of the plan for `sizes`, which is created if necessary.
-    pub(super) fn slot(&self, sizes: &[u32]) -> Arc<Slot<P>> {
+    pub(crate) fn slot(&self, sizes: &[u32]) -> Arc<Slot<P>> {
         let mut slots = self.slots();
         if let Some(slot) = slots.get(sizes) {
             return Arc::clone(slot);

@@ -1,0 +1,265 @@
+//! A model that serves requests.
+
+use super::convert::{from_rten, to_rten};
+use super::int64::IntegerLimits;
+use super::sizes::{Cost, Outline};
+use super::{Checked, Failure, NAME, guarded, inputs_error, load_error};
+use crate::error::BackendError;
+use crate::graph::Graph;
+use crate::input_order::in_signature_order;
+use crate::plan_cache::PlanCache;
+use crate::probe::probe;
+use crate::sample::Sample;
+use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wisp_tensor::memory_budget::MemoryBudget;
+use wisp_tensor::{
+    Dimension, ElementType, NamedTensor, Signature, Tensor, TensorError, TensorSpec,
+};
+
+/// The number of sets of input sizes whose costs are kept.
+const MAX_COSTS: usize = 1024;
+
+/// The maximum number of bytes of the values of one computation, if there is memory for more.
+const MAX_LIVE_BYTES: u64 = 8 << 30;
+
+/// The maximum number of multiplications. A computation cannot be interrupted, so its end has to be in sight:
+/// this is a minute or two on a core.
+const MAX_MULTIPLICATIONS: u64 = 1_000_000_000_000;
+
+/// A model loaded by [`super::Rten`]. Lifetime: a model version.
+#[derive(Debug)]
+pub(super) struct RtenGraph {
+    model: Model,
+    inputs: Vec<NodeId>,
+    outputs: Vec<NodeId>,
+    signature: Signature,
+    outline: Outline,
+    limits: IntegerLimits,
+    costs: PlanCache<Result<Cost, String>>,
+    pools: Pools,
+    memory: Arc<MemoryBudget>,
+    /// The sample inputs that the graph was found to compute.
+    sample: Sample,
+}
+
+/// Thread pools, one for each concurrent computation: a pool computes one graph at a time.
+#[derive(Debug)]
+struct Pools {
+    threads: NonZeroUsize,
+    idle: Mutex<Vec<Arc<ThreadPool>>>,
+}
+
+// === impl RtenGraph ===
+
+impl RtenGraph {
+    /// Returns the graph after a trial computation, which determines undeclared shapes of outputs.
+    pub(super) fn new(
+        model: Model,
+        checked: Checked,
+        (threads, memory): (NonZeroUsize, &Arc<MemoryBudget>),
+    ) -> Result<RtenGraph, BackendError> {
+        let signature = checked.declared.signature;
+        let ids = |specs: &[TensorSpec]| {
+            let ids = specs.iter().map(|spec| model.node_id(&spec.name));
+            ids.collect::<Result<Vec<NodeId>, _>>()
+                .map_err(|error| load_error(error.to_string()))
+        };
+        let mut graph = RtenGraph {
+            inputs: ids(&signature.inputs)?,
+            outputs: ids(&signature.outputs)?,
+            model,
+            signature,
+            outline: checked.outline,
+            limits: checked.limits,
+            costs: PlanCache::new(MAX_COSTS),
+            pools: Pools {
+                threads,
+                idle: Mutex::default(),
+            },
+            memory: Arc::clone(memory),
+            sample: Sample::default(),
+        };
+        let observed = Mutex::new(Vec::new());
+        let sample = probe(&graph.signature, |inputs| {
+            let outputs = graph.compute(inputs)?;
+            let shapes = outputs
+                .iter()
+                .map(|output| output.tensor.shape().dimensions().to_vec());
+            *lock(&observed) = shapes.collect();
+            Ok(())
+        });
+        graph.sample = sample.map_err(|unprobed| load_error(unprobed.into_reason()))?;
+        let observed: Vec<Vec<u32>> = observed
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (spec, shape) in graph.signature.outputs.iter_mut().zip(observed) {
+            correct(spec, &shape);
+        }
+        Ok(graph)
+    }
+
+    /// Returns the cost of computing inputs of these sizes, which is determined now if they are new.
+    fn cost(&self, ordered: &[&Tensor]) -> Result<Cost, BackendError> {
+        let slot = self.costs.slot(&sizes(ordered));
+        let cost = slot.get_or_init(|| self.new_cost(ordered));
+        cost.clone().map_err(inputs_error)
+    }
+
+    fn new_cost(&self, ordered: &[&Tensor]) -> Result<Cost, String> {
+        let names = self.signature.inputs.iter().map(|spec| spec.name.as_str());
+        let shapes = ordered.iter().map(|tensor| tensor.shape().dimensions());
+        let inputs: Vec<(&str, &[u32])> = names.zip(shapes).collect();
+        let cost = guarded(|| self.outline.cost(&inputs)).map_err(Failure::into_reason)?;
+        let capacity = u64::try_from(self.memory.capacity()).unwrap_or(u64::MAX);
+        if cost.live_bytes > MAX_LIVE_BYTES.min(capacity) {
+            return Err(format!(
+                "the values would take too much memory with these sizes: {} bytes",
+                cost.live_bytes
+            ));
+        }
+        if cost.multiplications > MAX_MULTIPLICATIONS {
+            return Err(format!(
+                "it would take too long with these sizes: {} multiplications",
+                cost.multiplications
+            ));
+        }
+        Ok(cost)
+    }
+
+    fn run(&self, ordered: &[&Tensor]) -> Result<Vec<NamedTensor>, BackendError> {
+        let cost = self.cost(ordered)?;
+        let mut reservation = self.memory.reservation();
+        if !reservation.grow(usize::try_from(cost.live_bytes).unwrap_or(usize::MAX)) {
+            return Err(BackendError::Overloaded {
+                backend: NAME,
+                reason: format!(
+                    "other computations hold the memory, {} bytes",
+                    cost.live_bytes
+                ),
+            });
+        }
+        let inputs = self.values(ordered).map_err(inputs_error)?;
+        let pool = self.pools.take();
+        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&pool)));
+        let computed = guarded(|| {
+            let run = self.model.run(inputs, &self.outputs, Some(options));
+            run.map_err(|error| error.to_string())
+        });
+        self.pools.give_back(pool);
+        match computed {
+            Ok(values) => self.named(values),
+            // The graph computes other inputs, so the values or sizes of these are at fault.
+            Err(Failure::Refused(reason)) => Err(inputs_error(reason)),
+            Err(failure @ Failure::Panicked(_)) => Err(compute_error(failure.into_reason())),
+        }
+    }
+
+    fn values(&self, ordered: &[&Tensor]) -> Result<Vec<(NodeId, ValueOrView<'static>)>, String> {
+        let mut values = Vec::with_capacity(ordered.len());
+        for (input, tensor) in ordered.iter().enumerate() {
+            let name = &self.signature.inputs[input].name;
+            if tensor.element_type() == ElementType::Int64 {
+                let numbers = tensor.content().as_chunks().0.iter();
+                let numbers = numbers.map(|bytes| i64::from_le_bytes(*bytes));
+                self.limits.check(input, numbers)?;
+            }
+            let value = to_rten(tensor).map_err(|reason| format!("`{name}`: {reason}"))?;
+            values.push((self.inputs[input], ValueOrView::from(value)));
+        }
+        Ok(values)
+    }
+
+    fn named(&self, values: Vec<Value>) -> Result<Vec<NamedTensor>, BackendError> {
+        let named = self
+            .signature
+            .outputs
+            .iter()
+            .zip(values)
+            .map(|(spec, value)| {
+                let tensor = from_rten(value, spec.element_type)
+                    .map_err(|reason| compute_error(format!("output `{}`: {reason}", spec.name)))?;
+                Ok(NamedTensor {
+                    name: spec.name.clone(),
+                    tensor,
+                })
+            });
+        named.collect()
+    }
+}
+
+/// Corrects the declared shape of an output that has the shape `observed`: a missing or wrong declaration
+/// is no reason to refuse a graph.
+fn correct(spec: &mut TensorSpec, observed: &[u32]) {
+    if spec.shape.len() != observed.len() {
+        spec.shape = vec![Dimension::Variable; observed.len()];
+    }
+    for (declared, observed) in spec.shape.iter_mut().zip(observed) {
+        if *declared != Dimension::Fixed(*observed) {
+            *declared = Dimension::Variable;
+        }
+    }
+}
+
+/// Returns the sizes of all axes.
+fn sizes(ordered: &[&Tensor]) -> Vec<u32> {
+    let dimensions = ordered
+        .iter()
+        .flat_map(|tensor| tensor.shape().dimensions());
+    dimensions.copied().collect()
+}
+
+fn compute_error(reason: String) -> BackendError {
+    BackendError::Compute {
+        backend: NAME,
+        reason,
+    }
+}
+
+impl Graph for RtenGraph {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Computes as the trait describes. A computation that has begun is not interrupted.
+    fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+        let ordered = in_signature_order(&self.signature, inputs).map_err(inputs_error)?;
+        self.run(&ordered)
+    }
+
+    fn compute_prepared(
+        &self,
+        inputs: &[NamedTensor],
+    ) -> Option<Result<Vec<NamedTensor>, BackendError>> {
+        let ordered = match in_signature_order(&self.signature, inputs) {
+            Ok(ordered) => ordered,
+            Err(reason) => return Some(Err(inputs_error(reason))),
+        };
+        self.costs.find(&sizes(&ordered))?.get()?;
+        Some(self.run(&ordered))
+    }
+
+    fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
+        self.sample.inputs(&self.signature)
+    }
+}
+
+// === impl Pools ===
+
+impl Pools {
+    /// Returns an idle pool, or a new one.
+    fn take(&self) -> Arc<ThreadPool> {
+        let idle = lock(&self.idle).pop();
+        idle.unwrap_or_else(|| Arc::new(ThreadPool::with_num_threads(self.threads.get())))
+    }
+
+    fn give_back(&self, pool: Arc<ThreadPool>) {
+        lock(&self.idle).push(pool);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while one of these locks is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,136 @@
+//! Tests of the backend with generated models, which are loaded and computed.
+
+use super::test_graphs::{model, node, number, tensor, value};
+use super::*;
+use bytes::Bytes;
+use prost::Message;
+use tract_onnx::pb::GraphProto;
+use tract_onnx::pb::tensor_proto::DataType;
+use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor};
+
+/// Returns the graph y = 2 x, where x has a variable number of rows of three elements.
+fn doubling(data_type: DataType) -> GraphProto {
+    GraphProto {
+        node: vec![node("Mul", &["x", "two"], "y")],
+        initializer: vec![tensor("two", data_type, &[2])],
+        input: vec![value("x", data_type, &[-1, 3])],
+        output: vec![value("y", data_type, &[-1, 3])],
+        ..Default::default()
+    }
+}
+
+fn load(graph: GraphProto) -> Result<Arc<dyn Graph>, BackendError> {
+    load_with(&Rten::new(), graph)
+}
+
+fn load_with(backend: &Rten, graph: GraphProto) -> Result<Arc<dyn Graph>, BackendError> {
+    let content = model(17, graph).encode_to_vec();
+    backend.load(ModelSource::onnx(&content), &LoadOptions::default())
+}
+
+fn input(element_type: ElementType, dimensions: &[u32], content: Vec<u8>) -> NamedTensor {
+    let shape = Shape::new(dimensions.to_vec()).unwrap();
+    NamedTensor {
+        name: "x".to_owned(),
+        tensor: Tensor::new(element_type, shape, Bytes::from(content)).unwrap(),
+    }
+}
+
+fn fp32(dimensions: &[u32], values: &[f32]) -> NamedTensor {
+    let content = values.iter().flat_map(|value| value.to_le_bytes());
+    input(ElementType::Fp32, dimensions, content.collect())
+}
+
+fn int64(dimensions: &[u32], values: &[i64]) -> NamedTensor {
+    let content = values.iter().flat_map(|value| value.to_le_bytes());
+    input(ElementType::Int64, dimensions, content.collect())
+}
+
+#[test]
+fn the_version_is_that_in_the_lock_file() {
+    let lock = include_str!("../../../../Cargo.lock");
+    let package = format!("name = \"rten\"\nversion = \"{VERSION}\"");
+    assert!(lock.contains(&package));
+}
+
+#[test]
+fn floats_are_computed_at_every_number_of_rows() {
+    let graph = load(doubling(DataType::Float)).unwrap();
+    for rows in [1, 2, 5] {
+        let values: Vec<f32> = (0..rows * 3).map(|number| number as f32).collect();
+        let outputs = graph.compute(&[fp32(&[rows, 3], &values)]).unwrap();
+        assert_eq!(outputs[0].name, "y");
+        let doubled: Vec<f32> = values.iter().map(|value| value * 2.0).collect();
+        assert_eq!(outputs[0].tensor, fp32(&[rows, 3], &doubled).tensor);
+    }
+}
+
+#[test]
+fn no_rows_are_computed_to_no_rows() {
+    let graph = load(doubling(DataType::Float)).unwrap();
+    let outputs = graph.compute(&[fp32(&[0, 3], &[])]).unwrap();
+    assert_eq!(outputs[0].tensor.shape().dimensions(), [0, 3]);
+}
+
+#[test]
+fn integers_of_64_bits_keep_their_type() {
+    let graph = load(doubling(DataType::Int64)).unwrap();
+    let outputs = graph.compute(&[int64(&[1, 3], &[1, -2, 3])]).unwrap();
+    assert_eq!(outputs[0].tensor, int64(&[1, 3], &[2, -4, 6]).tensor);
+}
+
+#[test]
+fn integers_beyond_32_bits_are_refused_and_not_narrowed() {
+    let graph = load(doubling(DataType::Int64)).unwrap();
+    for number in [3_000_000_000, 1_500_000_000, i64::MIN] {
+        let error = graph.compute(&[int64(&[1, 3], &[0, number, 0])]);
+        let error = error.unwrap_err();
+        assert!(matches!(error, BackendError::Inputs { .. }), "{error}");
+    }
+}
+
+#[test]
+fn doubles_are_refused_by_name() {
+    let error = load(doubling(DataType::Double)).unwrap_err();
+    assert!(error.into_reason().contains("DOUBLE"));
+}
+
+#[test]
+fn a_declared_output_of_the_wrong_shape_is_corrected() {
+    for declared in [&[][..], &[3], &[7, 3]] {
+        let mut graph = doubling(DataType::Float);
+        graph.output = vec![value("y", DataType::Float, declared)];
+        let graph = load(graph).unwrap();
+        let shape = &graph.signature().outputs[0].shape;
+        assert_eq!(shape.len(), 2, "{declared:?}");
+        assert_eq!(shape[0], Dimension::Variable, "{declared:?}");
+        graph.compute(&[fp32(&[2, 3], &[0.0; 6])]).unwrap();
+    }
+}
+
+#[test]
+fn a_computation_that_exceeds_the_memory_is_refused_before_it_begins() {
+    let backend = Rten::with_memory(Arc::new(MemoryBudget::new(1 << 20)));
+    let graph = load_with(&backend, doubling(DataType::Float)).unwrap();
+    let rows = 1 << 18;
+    let values = vec![0.0; rows * 3];
+    let error = graph.compute(&[fp32(&[rows as u32, 3], &values)]);
+    let error = error.unwrap_err();
+    assert!(error.into_reason().contains("memory"));
+    graph.compute(&[fp32(&[1, 3], &[0.0; 3])]).unwrap();
+}
+
+#[test]
+fn a_softmax_of_an_old_opset_normalises_over_all_later_axes() {
+    let graph = GraphProto {
+        node: vec![number(node("Softmax", &["x"], "y"), "axis", 1)],
+        input: vec![value("x", DataType::Float, &[-1, 2, 2])],
+        output: vec![value("y", DataType::Float, &[-1, 2, 2])],
+        ..Default::default()
+    };
+    let content = model(11, graph).encode_to_vec();
+    let graph = Rten::new().load(ModelSource::onnx(&content), &LoadOptions::default());
+    let outputs = graph.unwrap().compute(&[fp32(&[1, 2, 2], &[0.0; 4])]);
+    let expected = fp32(&[1, 2, 2], &[0.25; 4]).tensor;
+    assert_eq!(outputs.unwrap()[0].tensor, expected);
+}
