@@ -1,7 +1,8 @@
 //! Tests of the `wisp` command as a process: its output, its exit, and the files it leaves.
 //!
-//! `serve` contains the tests of servers that run until a signal, `tls` those with TLS, `memory` those
-//! with little memory, `config` those of configurations, and `backend` those that install backends.
+//! `single_file` contains the tests of commands on a model file without a directory, `serve` those of servers
+//! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
+//! configurations, and `backend` those that install backends.
 
 mod backend;
 mod choice;
@@ -11,6 +12,7 @@ mod floods;
 mod hardship;
 mod memory;
 mod serve;
+mod single_file;
 mod soak;
 mod tls;
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 use wisp_backend::deadline::cancel_at;
+use wisp_backend::rten::Rten;
 use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, BackendError, Cancellation, LoadOptions, ModelSource};
 use wisp_tensor::memory_budget::MemoryBudget;
@@ -398,6 +399,9 @@ fn backend(name: &str) -> Result<Box<dyn Backend>> {
         "tract" => Box::new(Tract::with_memory(Arc::new(MemoryBudget::new(
             COMPUTE_BYTES,
         )))),
+        "rten" => Box::new(Rten::with_memory(Arc::new(MemoryBudget::new(
+            COMPUTE_BYTES,
+        )))),
         _ => Box::new(crate::onnxruntime::engine()?.with_max_compute_bytes(COMPUTE_BYTES)),
     })
 }
@@ -640,9 +644,14 @@ fn a_graph_keeps_its_external_weights_when_their_file_changes() -> Result<()> {
 fn a_server_refuses_hostile_values_and_still_works() -> Result<()> {
     let range = growths().swap_remove(0).graph.bytes();
     let division = divisions().swap_remove(0).graph.bytes();
+    let index = indices().swap_remove(1).graph.bytes();
     let mut repository = Repository::of(&["wine"])?;
     for engine in ["tract", "onnxruntime"] {
-        for (name, content) in [("range", &range), ("division", &division)] {
+        for (name, content) in [
+            ("range", &range),
+            ("division", &division),
+            ("index", &index),
+        ] {
             repository = repository
                 .with_file(&format!("{engine}_{name}/1/model.onnx"), content)?
                 .with_file(
@@ -666,7 +675,25 @@ fn a_server_refuses_hostile_values_and_still_works() -> Result<()> {
         ensure!(server.infer(&model, &range(3))?.ok()?["outputs"][0]["data"] == json!([0, 1, 2]));
         let division = |x, d| json!({ "inputs": [input("x", &[1], x), input("d", &[1], d)] });
         let model = format!("{engine}_division");
-        server.infer(&model, &division(1, 0))?.error(400)?;
+        let refusal = server.infer(&model, &division(1, 0))?.error(400)?;
+        let explained = [
+            "Div, from inputs `x`, `d`: ",
+            "an integer is divided by zero",
+        ];
+        ensure!(
+            explained.iter().all(|part| refusal.contains(part)),
+            "{refusal}"
+        );
+        let index = json!({ "inputs": [input("i", &[1], 3)] });
+        let refusal = server
+            .infer(&format!("{engine}_index"), &index)?
+            .error(400)?;
+        let explained = ["Gather, from input `i`: ", "an index is out of range"];
+        ensure!(
+            explained.iter().all(|part| refusal.contains(part)),
+            "{refusal}"
+        );
+        ensure!(!refusal.contains("handler"), "{refusal}");
         let least = server.infer(&model, &division(i64::MIN, -1))?.ok()?;
         ensure!(least["outputs"][0]["data"] == json!([i64::MIN]), "{least}");
     }

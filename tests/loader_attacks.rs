@@ -8,12 +8,12 @@ mod files;
 mod graphs;
 mod repository;
 
+use crate::cases::backend;
 use crate::harness::child::{Child, ChildPool, Outcome, serve_parent};
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::time::Duration;
-use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, BackendError, LoadOptions, ModelSource};
+use wisp_backend::{BackendError, LoadOptions, ModelSource};
 
 /// The child processes in which files are loaded. Each load takes a fraction of the timeout.
 const CHILDREN: ChildPool = ChildPool {
@@ -40,10 +40,7 @@ fn load_files_of_a_parent_process() -> Result<()> {
 /// Runs in a child: loads the file with the backend that the request names, and returns the outcome.
 fn load_here(request: &str) -> Result<String> {
     let (backend, path) = request.split_once(' ').context("two words")?;
-    let backend: Box<dyn Backend> = match backend {
-        "tract" => Box::new(Tract::new()),
-        _ => Box::new(crate::onnxruntime::engine()?),
-    };
+    let backend = backend::backend(backend)?;
     Ok(
         match backend.load(ModelSource::Path(Path::new(path)), &LoadOptions::default()) {
             Ok(graph) => {

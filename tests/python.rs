@@ -92,21 +92,58 @@ pub(crate) fn embed_graph() -> Result<&'static Path> {
 /// Returns the directory of the models of the onnx package's backend tests, and of their tensors.
 pub(crate) fn onnx_node_tests() -> Result<&'static Path> {
     static CASES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&CASES, || written_by("onnx_node_tests.py", &[]))
+}
+
+/// Returns the directory of the models of single operators with hostile values, and of their tensors.
+pub(crate) fn differential_cases() -> Result<&'static Path> {
+    static CASES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&CASES, || {
-        let script = root().join("tests/clients/onnx_node_tests.py");
-        let mut hasher = DefaultHasher::new();
-        CLIENTS.directory()?.hash(&mut hasher);
-        std::fs::read(&script)?.hash(&mut hasher);
-        let name = format!("onnx-node-tests-{:016x}", hasher.finish());
-        let cases = target_directory()?.join(&name);
-        let _guard = lock(&name)?;
-        // The script renames the manifest into place after everything else.
-        if !cases.join("manifest.json").is_file() {
-            let arguments = [OsStr::new("--output"), cases.as_os_str()];
-            run_file(&CLIENTS, &script, arguments)?;
-        }
-        Ok(cases)
+        written_by("differential_cases.py", &["differential"])
     })
+}
+
+/// Returns the directory of the small models that once were refused or computed wrongly.
+pub(crate) fn regression_models() -> Result<&'static Path> {
+    static CASES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&CASES, || {
+        written_by("regression_models.py", &["regressions"])
+    })
+}
+
+/// Returns the directory of the models in published packages, and of their tensors.
+pub(crate) fn published_models() -> Result<&'static Path> {
+    static CASES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&CASES, || written_by("published_models.py", &[]))
+}
+
+/// Returns the directory of the cases that a script writes, which is made on first use. `packages` are the
+/// directories of the script's own modules.
+fn written_by(script: &str, packages: &[&str]) -> Result<PathBuf> {
+    let clients = root().join("tests/clients");
+    let mut files = vec![clients.join(script), clients.join("case_files.py")];
+    for package in packages {
+        for entry in std::fs::read_dir(clients.join(package))? {
+            let path = entry?.path();
+            files.extend(path.is_file().then_some(path));
+        }
+    }
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    CLIENTS.directory()?.hash(&mut hasher);
+    for file in &files {
+        std::fs::read(file)?.hash(&mut hasher);
+    }
+    let stem = script.trim_end_matches(".py").replace('_', "-");
+    let name = format!("{stem}-{:016x}", hasher.finish());
+    let cases = target_directory()?.join(&name);
+    let _guard = lock(&name)?;
+    // The script renames the manifest into place after everything else.
+    if !cases.join("manifest.json").is_file() {
+        let arguments = [OsStr::new("--output"), cases.as_os_str()];
+        run_file(&CLIENTS, &clients.join(script), arguments)?;
+    }
+    Ok(cases)
 }
 
 fn run_file<'a>(

@@ -86,7 +86,7 @@ fn a_backend_is_installed_from_an_index_and_computes() -> Result<()> {
     let text = stdout(&run(&mut install)?)?;
     ensure!(text.contains("is already installed"), "{text}");
 
-    let engine = &list(&cache)?[1];
+    let engine = &list(&cache)?[2];
     ensure!(engine["available"] == true, "{engine}");
     ensure!(engine["version"] == "1.31.1", "{engine}");
     let text = stdout(&run(&mut wisp_with(&cache, &["backend", "list"]))?)?;
@@ -119,7 +119,7 @@ fn a_corrupted_download_is_refused_and_removed() -> Result<()> {
         ensure!(text.contains(expected), "{expected}: {text}");
         ensure!(code == 1, "{expected}: {code}");
         ensure!(kept(&cache)?.is_empty(), "{expected}: {:?}", kept(&cache)?);
-        ensure!(list(&cache)?[1]["available"] == false, "{expected}");
+        ensure!(list(&cache)?[2]["available"] == false, "{expected}");
     }
     Ok(())
 }
@@ -159,7 +159,7 @@ fn a_backend_is_installed_from_a_file_and_removed() -> Result<()> {
     let mut install = wisp_with(&cache, &["backend", "install", "onnxruntime"]);
     install.arg("--wheel").arg(python::onnxruntime_wheel()?);
     stdout(&run(&mut install)?)?;
-    ensure!(list(&cache)?[1]["available"] == true);
+    ensure!(list(&cache)?[2]["available"] == true);
     let mut uninstall = wisp_with(&cache, &["backend", "uninstall", "onnxruntime"]);
     let text = stdout(&run(&mut uninstall)?)?;
     ensure!(text.starts_with("removed `"), "{text}");

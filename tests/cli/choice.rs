@@ -1,4 +1,4 @@
-//! Tests of the choice of a model's backend: compared by `wisp bench`, requested, or unavailable.
+//! Tests of the choice of a model's backend: compared by `wisp bench`, requested, automatic, or unavailable.
 
 use super::serve::{Serve, serve};
 use super::{failure, run, stdout, wisp};
@@ -19,7 +19,7 @@ fn a_comparison_has_every_backend_and_every_batch() -> Result<()> {
     bench.args(["--batch", "1", "--batch", "3", "--onnxruntime-library"]);
     let reports: Value = serde_json::from_str(&stdout(&run(bench.arg(library()?))?)?)?;
     let backends = reports[0]["backends"].as_array().context("no backends")?;
-    ensure!(backends.len() == 2, "{reports}");
+    ensure!(backends.len() == 3, "{reports}");
     for backend in backends {
         ensure!(backend["problem"].is_null(), "{backend}");
         for figure in ["load_microseconds", "memory_bytes"] {
@@ -30,7 +30,7 @@ fn a_comparison_has_every_backend_and_every_batch() -> Result<()> {
         }
     }
     let batches = reports[0]["batches"].as_array().context("no batches")?;
-    ensure!(batches.len() == 4, "{reports}");
+    ensure!(batches.len() == 6, "{reports}");
     for batch in batches {
         ensure!(
             batch["median_microseconds"]
@@ -77,7 +77,7 @@ fn a_missing_backend_or_device_prevents_the_start() -> Result<()> {
         (
             "backend = 'openvino'",
             None,
-            "there is no backend `openvino`, expected one of: tract, onnxruntime",
+            "there is no backend `openvino`, expected one of: tract, rten, onnxruntime",
         ),
         (
             "backend = 'onnxruntime'\ndevice = 'cuda:0'",
@@ -110,7 +110,7 @@ fn a_missing_backend_or_device_prevents_the_start() -> Result<()> {
 fn the_fastest_backend_is_logged_and_kept() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let library = library()?;
-    let repository = Repository::of(&["wine"])?.with_file("wine/model.toml", "backend = 'auto'")?;
+    let repository = Repository::of(&["digits"])?;
     let mut decisions = Vec::new();
     for _ in 0..2 {
         let mut command = serve(repository.path());
@@ -121,13 +121,75 @@ fn the_fastest_backend_is_logged_and_kept() -> Result<()> {
         let line = server.log_line("the fastest backend")?;
         let (_, decision) = line.split_once("decision").context("no decision")?;
         ensure!(
-            decision.contains("tract ") && decision.contains("onnxruntime "),
+            ["tract", "rten", "onnxruntime"]
+                .iter()
+                .all(|backend| decision.contains(backend)),
             "{line}"
         );
         decisions.push(decision.to_owned());
     }
     // A second measurement would give different figures.
     ensure!(decisions[0] == decisions[1], "{decisions:?}");
+    Ok(())
+}
+
+#[test]
+fn an_automatic_choice_is_shown_wherever_its_model_is() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let repository = Repository::of(&["digits", "wine"])?;
+    let mut command = serve(repository.path());
+    command.env_remove("ORT_DYLIB_PATH");
+    command.arg("--cache-dir").arg(cache.path());
+    let server = Serve::spawn(command)?;
+    let start = |text: &str| {
+        let found = server
+            .banner
+            .lines()
+            .find_map(|line| line.strip_prefix(text));
+        found.context(server.banner.clone()).map(str::to_owned)
+    };
+    let measured = start("  digits 1  READY  ")?;
+    ensure!(
+        measured.contains("tract") && measured.contains("rten"),
+        "{measured}"
+    );
+    let metadata = server.get("/v2/models/digits")?.ok()?;
+    let shown = metadata["parameters"]["backend_selection"].as_str();
+    ensure!(shown == Some(measured.as_str()), "{metadata}");
+    ensure!(
+        start("  wine 1  READY  ")? == "auto: tract, the graph is tiny",
+        "{}",
+        server.banner
+    );
+    for (command, model) in [("inspect", "digits/1/model.onnx"), ("check", "digits")] {
+        let mut shows = wisp();
+        shows.env_remove("ORT_DYLIB_PATH");
+        shows.arg(command).arg(repository.path().join(model));
+        let text = stdout(&run(shows.arg("--cache-dir").arg(cache.path()))?)?;
+        ensure!(text.contains(&measured), "{measured}: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_model_that_no_backend_serves_has_the_reasons_of_all() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let repository = Repository::empty()?.with_file("junk/1/model.onnx", "junk")?;
+    let mut command = serve(repository.path());
+    command.env_remove("ORT_DYLIB_PATH");
+    command.arg("--cache-dir").arg(cache.path());
+    let server = Serve::spawn(command)?;
+    let index = server.get("/v2/models/junk")?.error(503)?;
+    for text in [&server.banner, &index] {
+        for reason in [
+            "tract refuses: it is not an ONNX file",
+            "rten refuses: it is not an ONNX file",
+        ] {
+            ensure!(text.contains(reason), "{text}");
+        }
+        // No other backend reads it either.
+        ensure!(!text.contains("wisp backend install"), "{text}");
+    }
     Ok(())
 }
 

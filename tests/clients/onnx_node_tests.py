@@ -4,17 +4,11 @@
 
 The node tests (one model or more for each operator and attribute), the same ones with all inputs but the
 first as constants, the small models that PyTorch exported, and the light topologies (AlexNet, ResNet and so
-on, whose weights are all the same). Each is
-`<kind>/<name>.onnx`, with its tensors in `<kind>/<name>.bin`, one after the other as V2 lays them out on
-the wire. `manifest.json` is written last: for each case its tolerances, whether its values are random, the
-names, types and shapes of its tensors, and where they begin; or the reason why no V2 request can carry it.
+on, whose weights are all the same). `case_files.py` describes the files; those of a case are called `<kind>/<name>`.
 """
 
 import argparse
-import json
 import pathlib
-import shutil
-import struct
 import warnings
 
 import numpy as np
@@ -23,33 +17,13 @@ from onnx import TensorProto, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 from onnx.backend.test.loader import load_model_tests
 
-# V2's name of each element type of ONNX that has one.
-DATATYPES = {
-    TensorProto.BOOL: "BOOL",
-    TensorProto.UINT8: "UINT8",
-    TensorProto.UINT16: "UINT16",
-    TensorProto.UINT32: "UINT32",
-    TensorProto.UINT64: "UINT64",
-    TensorProto.INT8: "INT8",
-    TensorProto.INT16: "INT16",
-    TensorProto.INT32: "INT32",
-    TensorProto.INT64: "INT64",
-    TensorProto.FLOAT16: "FP16",
-    TensorProto.BFLOAT16: "BF16",
-    TensorProto.FLOAT: "FP32",
-    TensorProto.DOUBLE: "FP64",
-    TensorProto.STRING: "BYTES",
-}
+from case_files import DATATYPES, CaseFiles, NotServable, stored
 
 # A tolerance of two units in the last place, as the package's own runner has it.
 BFLOAT16_RTOL = 2**-6
 
 # What these compute differs from run to run; the package has what NumPy's generator made of it.
 RANDOM = ("test_training_dropout", "test_bernoulli")
-
-
-class NotServable(Exception):
-    """A request of V2 cannot carry the case."""
 
 
 def datatype(declared):
@@ -61,20 +35,6 @@ def datatype(declared):
     if element not in DATATYPES:
         raise NotServable(f"`{declared.name}` is of {TensorProto.DataType.Name(element)}")
     return DATATYPES[element]
-
-
-def content(name, array):
-    """An array as the binary extension lays it out."""
-    if array.dtype != object:
-        return np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes()
-    parts = []
-    for element in array.flat:
-        if isinstance(element, str):
-            element = element.encode()
-        if not isinstance(element, bytes):
-            raise NotServable(f"`{name}` has an element of {type(element).__name__}")
-        parts.append(struct.pack("<I", len(element)) + element)
-    return b"".join(parts)
 
 
 def tensors(declarations, values, blob):
@@ -90,21 +50,9 @@ def tensors(declarations, values, blob):
             raise NotServable(f"`{name}` is absent or a list")
         if isinstance(value, TensorProto):
             value = numpy_helper.to_array(value)
-        array = np.asarray(value)
-        if array.dtype.kind in "US":
-            array = array.astype(object)
-        actual = DATATYPES[onnx.helper.np_dtype_to_tensor_dtype(array.dtype)]
+        described.append(stored(name, value, blob))
+        actual = described[-1]["datatype"]
         assert actual == declared_datatype, f"{name} is {actual}, not {declared_datatype}"
-        described.append(
-            {
-                "name": name,
-                "datatype": declared_datatype,
-                "shape": list(array.shape),
-                "offset": len(blob),
-            }
-        )
-        blob += content(name, array)
-        described[-1]["length"] = len(blob) - described[-1]["offset"]
     return described
 
 
@@ -188,45 +136,35 @@ def light_cases():
         yield "light", case, model, (inputs, outputs)
 
 
-def write(directory, kind, case, model, values):
-    """Write one case, and return its entry in the manifest."""
+def write(files, kind, case, model, values):
+    """Write one case."""
     entry = {"name": f"{kind}/{case.name}", "rtol": case.rtol, "atol": case.atol}
     entry["random"] = case.name.startswith(RANDOM) and "zero_ratio" not in case.name
-    stem = directory / kind / case.name
-    stem.parent.mkdir(exist_ok=True)
     blob = bytearray()
     inputs, outputs = values
     try:
         entry["inputs"] = tensors(required(model.graph), inputs, blob)
         entry["outputs"] = tensors(model.graph.output, outputs, blob)
     except NotServable as reason:
-        return {"name": entry["name"], "not_servable": str(reason)}
+        files.entries.append({"name": entry["name"], "not_servable": str(reason)})
+        return
     if any(tensor["datatype"] == "BF16" for tensor in entry["outputs"]):
         entry["rtol"] = max(entry["rtol"], BFLOAT16_RTOL)
-    onnx.save(model, stem.with_suffix(".onnx"))
-    stem.with_suffix(".bin").write_bytes(blob)
-    return entry
+    files.add(entry, model, blob)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=pathlib.Path, required=True)
-    directory = parser.parse_args().output
+    files = CaseFiles(parser.parse_args().output)
     # The cases overflow and divide by zero on purpose.
     warnings.simplefilter("ignore")
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
     sources = [node_cases(), constant_cases(), light_cases()]
     sources += [stored_cases(kind) for kind in ("simple", "pytorch-converted", "pytorch-operator")]
-    entries = [write(directory, *case) for source in sources for case in source]
-    entries.sort(key=lambda entry: entry["name"])
-    names = [entry["name"] for entry in entries]
-    assert len(set(names)) == len(names), "a name for each"
-    manifest = directory / "manifest.json"
-    partial = manifest.with_suffix(".partial")
-    partial.write_text(json.dumps(entries))
-    partial.rename(manifest)
-    print(len(entries), "cases in", directory)
+    for source in sources:
+        for case in source:
+            write(files, *case)
+    files.finish()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import ml_operators
 import numpy as np
 import onnx.helper
 import onnxruntime
+import trained_models
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
 from sklearn import ensemble, linear_model, naive_bayes, neighbors, neural_network, preprocessing, svm, tree
@@ -274,6 +275,11 @@ def more():
     yield columns("columns imputer+scaler+svc", split(("words", one_hot(), ["trade"]), ("amounts", make_pipeline(SimpleImputer(), preprocessing.StandardScaler()), ["income"])), svm.SVC(probability=True, random_state=1), chosen=("trade", "income"))
 
 
+def boosting():
+    """Boosted trees of other libraries."""
+    yield from trained_models.boosting(IRIS, BINARY, REGRESSION)
+
+
 # === What onnxruntime computes ===
 
 
@@ -306,13 +312,23 @@ def plain(value):
     return value
 
 
+def with_locale(model):
+    """A copy whose text is compared in a locale that every machine has; onnxruntime takes en_US by default."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        if node.op_type == "StringNormalizer":
+            node.attribute.append(onnx.helper.make_attribute("locale", "C.UTF-8"))
+    return copy.SerializeToString()
+
+
 def main(directory):
     tensors = Tensors(directory / "tensors.bin")
     manifest = []
-    for models in (coverage, more, ml_operators.operators):
+    for models in (coverage, more, trained_models.text, boosting, ml_operators.operators):
         for name, converted, batches in models():
             (directory / f"{name}.onnx").write_bytes(converted.SerializeToString())
-            session = onnxruntime.InferenceSession(converted.SerializeToString(), providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(with_locale(converted), providers=["CPUExecutionProvider"])
             names = [output.name for output in session.get_outputs()]
             computations = []
             for batch in batches:

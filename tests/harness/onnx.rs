@@ -65,6 +65,8 @@ pub(crate) struct Attribute {
     pub(crate) name: String,
     #[prost(int64, tag = "3")]
     pub(crate) i: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) s: Vec<u8>,
     #[prost(message, optional, tag = "5")]
     pub(crate) t: Option<Tensor>,
     #[prost(message, optional, tag = "6")]
@@ -248,6 +250,15 @@ impl Attribute {
             name: name.to_owned(),
             i,
             r#type: 2,
+            ..Attribute::default()
+        }
+    }
+
+    pub(crate) fn string(name: &str, text: &str) -> Attribute {
+        Attribute {
+            name: name.to_owned(),
+            s: text.as_bytes().to_vec(),
+            r#type: 3,
             ..Attribute::default()
         }
     }

@@ -42,6 +42,11 @@ fn truncated_and_flipped_models_are_loaded_or_refused() -> Result<()> {
     load_all_corrupted("tract", STEP, FLIPS)
 }
 
+#[test]
+fn truncated_and_flipped_models_are_loaded_or_refused_by_rten() -> Result<()> {
+    load_all_corrupted("rten", 4 * STEP, FLIPS / 4)
+}
+
 /// ONNX Runtime is C++, so a crash would end the server.
 #[test]
 fn truncated_and_flipped_models_do_not_end_a_process_with_onnxruntime() -> Result<()> {

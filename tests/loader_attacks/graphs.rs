@@ -1,7 +1,7 @@
 //! Tests of models crafted to harm: unreasonable sizes, graphs with loops or without an end,
 //! contradictory files.
 
-use super::{LOADED, REFUSED, check_all, load, survived};
+use super::{LOADED, REFUSED, check_all, load, load_with, survived};
 use crate::harness::child::Outcome;
 use crate::harness::onnx::{Attribute, FLOAT, Graph, INT64, Node, Tensor, Value};
 use anyhow::Result;
@@ -27,15 +27,7 @@ const HUGE: i64 = 1 << 40;
 
 #[test]
 fn hostile_graphs_are_refused_in_bounded_memory_and_time() -> Result<()> {
-    let attacks = [
-        structures(),
-        declarations(),
-        explosions(),
-        demands(),
-        multitudes(),
-    ]
-    .concat();
-    check_all(attacks.into_iter(), |child, (name, expected, content)| {
+    check_all(attacks().into_iter(), |child, (name, expected, content)| {
         let file = NamedTempFile::new()?;
         std::fs::write(file.path(), content)?;
         let outcome = load(child, file.path())?;
@@ -49,6 +41,28 @@ fn hostile_graphs_are_refused_in_bounded_memory_and_time() -> Result<()> {
         };
         Ok((!is_right).then(|| format!("{name}: {outcome}, expected {expected:?}")))
     })
+}
+
+/// rten may accept what tract refuses; only memory, time and the process are at stake.
+#[test]
+fn hostile_graphs_do_not_end_a_process_with_rten() -> Result<()> {
+    check_all(attacks().into_iter(), |child, (name, _, content)| {
+        let file = NamedTempFile::new()?;
+        std::fs::write(file.path(), content)?;
+        let outcome = load_with("rten", child, file.path())?;
+        Ok((!survived(&outcome)).then(|| format!("{name}: {outcome}")))
+    })
+}
+
+fn attacks() -> Vec<Attack> {
+    [
+        structures(),
+        declarations(),
+        explosions(),
+        demands(),
+        multitudes(),
+    ]
+    .concat()
 }
 
 /// The shape of a batch of any size with three floats per row.

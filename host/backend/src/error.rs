@@ -1,5 +1,8 @@
 //! The error of backends and graphs.
 
+#[cfg(feature = "tract")]
+use crate::refusal::Refusal;
+
 /// The reason that a backend did not load or compute.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
@@ -25,11 +28,13 @@ pub enum BackendError {
         reason: String,
     },
     /// These inputs cannot be computed although the signature allows them, for example because of sizes
-    /// that an operator of the graph refuses. The reason is for the log and may contain internals.
+    /// that an operator of the graph refuses. The reason is for the log and may contain internals; the
+    /// explanation is for the client.
     #[error("{backend} refused the inputs: {reason}")]
     Inputs {
         backend: &'static str,
         reason: String,
+        explanation: String,
     },
     /// There is not enough memory for this computation beside the running ones; a later attempt may succeed.
     #[error("{backend} has no memory for the computation now: {reason}")]
@@ -49,6 +54,20 @@ pub enum BackendError {
 }
 
 impl BackendError {
+    /// Returns the error of `backend` for inputs that it refuses.
+    #[cfg(feature = "tract")]
+    pub(crate) fn refused(backend: &'static str, refusal: Refusal) -> BackendError {
+        let Refusal {
+            reason,
+            explanation,
+        } = refusal;
+        BackendError::Inputs {
+            backend,
+            reason,
+            explanation,
+        }
+    }
+
     /// Returns whether the error is about a backend or device that this machine or build does not have.
     pub fn is_unavailable(&self) -> bool {
         matches!(
@@ -58,8 +77,7 @@ impl BackendError {
     }
 
     /// Returns the reason without the name of the backend.
-    #[cfg(feature = "tract")]
-    pub(crate) fn into_reason(self) -> String {
+    pub fn into_reason(self) -> String {
         match self {
             BackendError::Unavailable { reason, .. }
             | BackendError::Load { reason, .. }

@@ -65,6 +65,11 @@ pub fn conversion(path: &Path) -> Option<String> {
         "plan" | "engine" | "trt" => {
             "it is built by TensorRT for one GPU: serve the ONNX file it was built from".to_owned()
         }
+        "ort" => {
+            "it is for builds of ONNX Runtime without ONNX: serve the ONNX file that it was converted from"
+                .to_owned()
+        }
+        "zip" | "7z" | "rar" | "xz" => "unpack it, and serve the ONNX file inside".to_owned(),
         "mlmodel" | "mlpackage" | "caffemodel" | "gguf" | "params" => {
             "serve the original model, converted to ONNX".to_owned()
         }
@@ -102,6 +107,8 @@ mod tests {
             ("model.safetensors", "optimum-cli"),
             ("model.ubj", "onnxmltools"),
             ("model.plan", "TensorRT"),
+            ("model.ort", "converted from"),
+            ("model.zip", "unpack it"),
         ] {
             let text = conversion(Path::new(name)).unwrap_or_default();
             assert!(text.contains(converter), "{name}: {text}");

@@ -3,8 +3,8 @@
 //! A [`Backend`] loads a [`Graph`] from a [`ModelSource`]. A [`Graph`] is shared by all its users and computes
 //! on the calling thread; its signature is read from the file. Each backend is one module behind a
 //! feature, and none falls back to another; [`Backends`] finds them by name. Computing blocks; a
-//! [`Cancellation`] ends a computation that takes too long. [`sample`] generates inputs for warming, and
-//! [`measure`] times graphs of one model.
+//! [`Cancellation`] ends a computation that takes too long. [`sample`] generates inputs for warming,
+//! [`measure`] times graphs of one model, and [`model_outline`] reads a file's operators before it is loaded.
 //!
 //! Invariant: no async code here, and no input makes a compute panic past its caller. Backends are
 //! foreign code, so the threads that call them catch their panics.
@@ -18,6 +18,7 @@ mod cancellation;
 pub mod deadline;
 mod device;
 mod error;
+pub mod foreign_content;
 pub mod format;
 mod graph;
 #[cfg(feature = "tract")]
@@ -25,6 +26,7 @@ mod input_order;
 #[cfg(feature = "threads")]
 pub mod measure;
 pub mod memory;
+pub mod model_outline;
 mod model_source;
 #[cfg(feature = "tract")]
 mod onnx;
@@ -37,6 +39,8 @@ mod plan_cache;
 #[cfg(feature = "tract")]
 mod probe;
 pub mod process_memory;
+#[cfg(feature = "tract")]
+mod refusal;
 #[cfg(feature = "rten")]
 pub mod rten;
 pub mod sample;

@@ -7,6 +7,7 @@ use crate::cancellation::Cancellation;
 use crate::deadline::cancel_at;
 use crate::error::BackendError;
 use crate::graph::Graph;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use wisp_tensor::number::from_numbers;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, TensorError};
@@ -34,6 +35,25 @@ pub fn compute(
     graph.compute_cancellable(inputs, &cancellation)
 }
 
+/// Computes as [`compute`] does, and returns the time without that of a preparation for inputs of new sizes.
+pub fn compute_timed(
+    graph: &dyn Graph,
+    inputs: &[NamedTensor],
+) -> Result<(Vec<NamedTensor>, Duration), BackendError> {
+    let prepared = || {
+        let cancellation = Cancellation::new();
+        let _watched = cancel_at(&cancellation, Instant::now() + MAX_TIME);
+        graph.compute_prepared_cancellable(inputs, &cancellation)
+    };
+    let started = Instant::now();
+    if let Some(outputs) = prepared() {
+        return Ok((outputs?, started.elapsed()));
+    }
+    compute(graph, inputs)?;
+    let started = Instant::now();
+    Ok((compute(graph, inputs)?, started.elapsed()))
+}
+
 /// The durations of a series of computations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LatencySummary {
@@ -49,12 +69,25 @@ pub struct LatencySummary {
 /// into any table of two entries, and strings are empty. A variable first axis has the size `rows`; other
 /// axes have the sizes of the sample inputs.
 pub fn varied_inputs(graph: &dyn Graph, rows: u32) -> Result<Vec<NamedTensor>, TensorError> {
-    let mut random = Random(1);
+    shaped_inputs(graph, Some(rows), &BTreeMap::new())
+}
+
+/// Returns inputs as [`varied_inputs`] does, of which those in `shapes` have these shapes. Without `rows`,
+/// their first axes keep the given sizes, too.
+pub fn shaped_inputs(
+    graph: &dyn Graph,
+    rows: Option<u32>,
+    shapes: &BTreeMap<String, Vec<u32>>,
+) -> Result<Vec<NamedTensor>, TensorError> {
+    let mut random = Random::new(1);
     let sample = graph.sample_inputs()?;
     let mut vary = |NamedTensor { name, tensor }| {
-        let mut dimensions = tensor.shape().dimensions().to_vec();
+        let given = shapes.get(&name).map(Vec::as_slice);
+        let mut dimensions = given.unwrap_or(tensor.shape().dimensions()).to_vec();
         let first = declared_first_axis(graph.signature(), &name);
-        if let (Some(size), Some(Dimension::Variable)) = (dimensions.first_mut(), first) {
+        if let (Some(size), Some(Dimension::Variable), Some(rows)) =
+            (dimensions.first_mut(), first, rows)
+        {
             *size = rows;
         }
         let shape = Shape::new(dimensions)?;
@@ -64,8 +97,8 @@ pub fn varied_inputs(graph: &dyn Graph, rows: u32) -> Result<Vec<NamedTensor>, T
             ElementType::Fp16 | ElementType::Bf16 | ElementType::Fp32 | ElementType::Fp64
         );
         let number = || match is_real {
-            true => random.next(),
-            false => random.next().round(),
+            true => random.number(),
+            false => random.number().round(),
         };
         let tensor = from_numbers(element_type, shape, number)?;
         Ok(NamedTensor { name, tensor })
@@ -79,11 +112,17 @@ fn declared_first_axis(signature: &Signature, name: &str) -> Option<Dimension> {
 }
 
 /// The linear congruential generator of Knuth's MMIX.
-struct Random(u64);
+#[derive(Debug)]
+pub struct Random(u64);
 
 impl Random {
+    /// Returns the generator that begins with `seed`.
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
     /// Returns a number from 0 up to 1.
-    fn next(&mut self) -> f64 {
+    pub fn number(&mut self) -> f64 {
         self.0 = (self.0)
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
@@ -189,6 +228,28 @@ mod tests {
             let all_in_range = numbers(&inputs[0].tensor).all(|n| (0.0..=1.0).contains(&n));
             assert!(all_in_range, "{element_type}: {inputs:?}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn named_inputs_have_the_given_shape_with_the_rows_of_the_batch() -> anyhow::Result<()> {
+        let graph = Echo::of(ElementType::Fp32);
+        let shapes = BTreeMap::from([("x".to_owned(), vec![2, 7])]);
+        for (rows, expected) in [(None, [2, 7]), (Some(5), [5, 7])] {
+            let inputs = shaped_inputs(&graph, rows, &shapes)?;
+            assert_eq!(inputs[0].tensor.shape().dimensions(), expected);
+        }
+        let inputs = shaped_inputs(&graph, None, &BTreeMap::new())?;
+        assert_eq!(inputs[0].tensor.shape().dimensions(), [1, 4]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_graph_that_needs_no_preparation_is_timed_in_one_computation() -> anyhow::Result<()> {
+        let graph = Echo::of(ElementType::Fp32);
+        let inputs = varied_inputs(&graph, 2)?;
+        assert_eq!(compute_timed(&graph, &inputs)?.0, inputs);
+        assert_eq!(graph.computations.load(SeqCst), 1);
         Ok(())
     }
 

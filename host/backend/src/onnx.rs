@@ -2,17 +2,19 @@
 //!
 //! This module serves all backends. It counts the parts of a file ([`counts`]), finds data in other files
 //! ([`external_tensor`]), reads what it declares ([`signature`]), and rewrites graphs without changing their results: [`zip_map`] replaces
-//! outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights before it, and
-//! [`integer_division`] prevents processor traps. The message types are those of tract's reader. They do
+//! outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights before it,
+//! [`half_precision`] computes FP16 as FP32, and [`integer_division`] prevents processor traps. [`operator_inputs`]
+//! remembers which inputs an operator depends on. The message types are those of tract's reader. They do
 //! not keep unknown fields, so a file is re-encoded only if a rewrite changed it.
 
 mod batch_norm;
-#[cfg(any(feature = "onnxruntime", feature = "rten"))]
 mod change_tensors;
 mod counts;
 mod external_tensor;
+mod half_precision;
 #[cfg(feature = "onnxruntime")]
 mod integer_division;
+mod operator_inputs;
 #[cfg(feature = "rten")]
 mod signature;
 #[cfg(any(feature = "onnxruntime", feature = "rten"))]
@@ -23,14 +25,17 @@ mod zip_map;
 pub(crate) use self::change_tensors::change_tensors;
 pub(crate) use self::counts::check_counts;
 pub(crate) use self::external_tensor::{ExternalBytes, is_external, visit_tensors};
+pub(crate) use self::half_precision::widen as widen_half_precision;
 #[cfg(feature = "onnxruntime")]
 pub(crate) use self::integer_division::guard_integer_divisions;
+pub(crate) use self::operator_inputs::OperatorInputs;
 #[cfg(feature = "rten")]
 pub(crate) use self::signature::DeclaredSignature;
 pub(crate) use self::zip_map::remove_zip_maps;
 
 use crate::bounded_file::{open_regular, read_regular};
 use crate::error::BackendError;
+use crate::foreign_content;
 use crate::model_source::ModelSource;
 use prost::Message;
 use std::borrow::Cow;
@@ -87,10 +92,11 @@ fn check_size(size: u64, backend: &'static str) -> Result<(), BackendError> {
 
 /// Decodes the model in `content`.
 pub(crate) fn decode(content: &[u8], backend: &'static str) -> Result<ModelProto, BackendError> {
-    ModelProto::decode(content).map_err(|error| BackendError::Load {
-        backend,
-        reason: format!("it is not an ONNX file: {error}"),
-    })
+    let refused = |reason| BackendError::Load { backend, reason };
+    if let Some(reason) = foreign_content::describe(content) {
+        return Err(refused(reason));
+    }
+    ModelProto::decode(content).map_err(|error| refused(format!("it is not an ONNX file: {error}")))
 }
 
 /// Removes the types and shapes that a file declares for intermediate values, which may be wrong.

@@ -26,7 +26,7 @@ use crate::format::Format;
 use crate::graph::Graph;
 use crate::memory;
 use crate::model_source::ModelSource;
-use crate::onnx;
+use crate::onnx::{self, OperatorInputs};
 use ort::ep::{CUDA, ExecutionProvider};
 use ort::logging::LogLevel;
 use ort::session::Session;
@@ -135,6 +135,8 @@ impl Backend for OnnxRuntime {
         let mut content = onnx::read_content(source, NAME)?;
         let mut model = onnx::decode(&content, NAME)?;
         onnx::check_counts(&model).map_err(load_error)?;
+        // Before the rewrites, so that errors have the names of the file.
+        let operators = OperatorInputs::of(&model);
         let external = ExternalTensors::take(&mut model, source.directory()).map_err(load_error)?;
         let changes = [
             onnx::remove_zip_maps(&mut model),
@@ -158,6 +160,7 @@ impl Backend for OnnxRuntime {
         Ok(Arc::new(OrtGraph::new(
             session,
             initializers,
+            operators,
             library.arena,
         )?))
     }

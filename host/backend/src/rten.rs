@@ -33,10 +33,10 @@ use crate::format::Format;
 use crate::graph::Graph;
 use crate::memory;
 use crate::model_source::ModelSource;
-use crate::onnx::{self, DeclaredSignature};
-use crate::panic::panic_message;
+use crate::onnx::{self, DeclaredSignature, OperatorInputs};
+use crate::panic::catch;
+use crate::refusal::Refusal;
 use rten::ModelOptions;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
@@ -126,11 +126,14 @@ struct Checked {
     declared: DeclaredSignature,
     outline: Outline,
     limits: IntegerLimits,
+    operators: OperatorInputs,
 }
 
 /// Checks the model in `model`, whose external data is in `folder`, and rewrites it for rten.
 fn check(model: &mut ModelProto, folder: Option<&Path>) -> Result<Checked, String> {
     onnx::check_counts(model)?;
+    // Before the rewrites, so that errors have the names of the file.
+    let operators = OperatorInputs::of(model);
     onnx::prepare(model);
     onnx::remove_value_info(model);
     softmax::rewrite(model);
@@ -144,6 +147,7 @@ fn check(model: &mut ModelProto, folder: Option<&Path>) -> Result<Checked, Strin
             declared: DeclaredSignature::of(graph)?,
             outline: Outline::new(model)?,
             limits: IntegerLimits::of(model)?,
+            operators,
         })
     });
     checked.map_err(Failure::into_reason)
@@ -154,13 +158,10 @@ fn check(model: &mut ModelProto, folder: Option<&Path>) -> Result<Checked, Strin
 /// Catching the unwinding is safe here: everything that `f` leaves half done is dropped with it, and
 /// computing does not change the model that it reads.
 fn guarded<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, Failure> {
-    match catch_unwind(AssertUnwindSafe(f)) {
+    match catch(f) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(reason)) => Err(Failure::Refused(shorten(&reason, MAX_REASON_CHARS))),
-        Err(payload) => Err(Failure::Panicked(shorten(
-            panic_message(&*payload),
-            MAX_REASON_CHARS,
-        ))),
+        Err(message) => Err(Failure::Panicked(shorten(&message, MAX_REASON_CHARS))),
     }
 }
 
@@ -182,10 +183,27 @@ fn load_error(reason: String) -> BackendError {
 }
 
 fn inputs_error(reason: String) -> BackendError {
-    BackendError::Inputs {
-        backend: NAME,
-        reason,
-    }
+    BackendError::refused(NAME, Refusal::new(reason))
+}
+
+/// Returns the error for a run that an operator has refused with this message.
+fn refused_run(message: String, operators: &OperatorInputs) -> BackendError {
+    let refusal = match failed_operator(&message) {
+        Some((name, said)) => {
+            Refusal::of_message(message.clone(), said).at(&operators.find(name, ""))
+        }
+        None => Refusal::new(message),
+    };
+    BackendError::refused(NAME, refusal)
+}
+
+/// Returns the name of the innermost operator that failed, and its own message.
+fn failed_operator(message: &str) -> Option<(&str, &str)> {
+    let (_, rest) = message.rsplit_once("operator \"")?;
+    let (name, said) = rest.split_once("\" failed: ")?;
+    // The shapes of the inputs follow.
+    let said = said.split_once(". Inputs were").map_or(said, |(said, _)| said);
+    Some((name, said))
 }
 
 #[cfg(test)]

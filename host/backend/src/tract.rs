@@ -3,19 +3,27 @@
 //! A file is read once into a typed model with symbols for its variable axes ([`model`]). tract is
 //! several times faster if it knows all sizes, so a symbolic plan is never run. The first request of each
 //! set of sizes specialises and optimises the model, and the plan is kept ([`plan_cache`]) with checks on
-//! values in requests ([`checked_plan`]). Every call that processes untrusted data goes through
+//! values in requests ([`checked_plan`]). Before it is optimised, operators whose results are wrong or whose
+//! kernels are slow are replaced ([`corrections`]). Every call that processes untrusted data goes through
 //! [`guard`]. Computations stay on the calling thread; tract's own threads are not used.
 //!
 //! Invariant: all state of a run is created for that run and dropped with it, so no data of one request
 //! is available to the next, not even in recurrent operators.
 
+mod branches;
+mod cast;
 mod checked_plan;
 mod convert;
+mod corrections;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(not(feature = "cuda"))]
 #[path = "tract/without_cuda.rs"]
 mod cuda;
+mod dequantize;
+mod draft;
+mod extremum;
+mod float_function;
 mod guard;
 mod initializer;
 mod ml;
@@ -23,15 +31,18 @@ mod model;
 mod nnef;
 mod operators;
 mod plan_cost;
-mod reduce_min_max;
+mod recurrent_cell;
+mod reduce;
 mod size_limits;
+mod softmax;
 mod unsupported_ops;
+mod zero_product;
 
-use self::checked_plan::CheckedPlan;
+use self::checked_plan::{CheckedPlan, RunFailure};
 use self::convert::{from_tract, to_tract};
+use self::corrections::before_optimization;
 use self::guard::{GuardError, guarded};
 use self::model::SymbolicModel;
-use crate::plan_cache::PlanCache;
 use self::plan_cost::check_plan_cost;
 use self::size_limits::{MAX_LIVE_BYTES, MAX_VALUE_BYTES, check_value_sizes};
 use crate::backend::{Backend, LoadOptions};
@@ -43,13 +54,15 @@ use crate::graph::Graph;
 use crate::input_order::in_signature_order;
 use crate::memory;
 use crate::model_source::ModelSource;
-use crate::onnx;
+use crate::onnx::{self, OperatorInputs};
+use crate::plan_cache::PlanCache;
 use crate::probe::{TimeLimit, probe};
+use crate::refusal::Refusal;
 use crate::sample::Sample;
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
-use tract_onnx::prelude::{IntoRunnable, SymbolValues, TVec, TractResult};
+use tract_onnx::prelude::{IntoRunnable, SymbolValues, TValue, TVec, TractError, TractResult};
 use tract_onnx::tract_core::internal::{ensure, format_err};
 use tract_onnx::tract_core::runtime::Runtime;
 use wisp_tensor::memory_budget::MemoryBudget;
@@ -169,8 +182,13 @@ impl Backend for Tract {
 /// Returns the model in `proto` with types and symbols. Its external data is in `folder`.
 fn of_onnx(mut proto: ModelProto, folder: Option<&Path>) -> Result<SymbolicModel, GuardError> {
     onnx::check_counts(&proto).map_err(GuardError::Refused)?;
+    // Before the rewrites, so that errors have the names of the file.
+    let operators = OperatorInputs::of(&proto);
+    onnx::widen_half_precision(&mut proto, folder).map_err(GuardError::Refused)?;
     onnx::prepare(&mut proto);
-    SymbolicModel::load(&proto, folder)
+    let mut symbolic = SymbolicModel::load(&proto, folder)?;
+    symbolic.operators = operators;
+    Ok(symbolic)
 }
 
 fn load_error(error: GuardError) -> BackendError {
@@ -181,15 +199,14 @@ fn load_error(error: GuardError) -> BackendError {
 }
 
 fn inputs_error(reason: String) -> BackendError {
-    BackendError::Inputs {
-        backend: NAME,
-        reason,
-    }
+    BackendError::refused(NAME, Refusal::new(reason))
 }
 
 fn compute_error(error: GuardError) -> BackendError {
     match error {
-        GuardError::Value(reason) | GuardError::Numbers(reason) => inputs_error(reason),
+        GuardError::Value(refusal) | GuardError::Inputs(refusal) => {
+            BackendError::refused(NAME, refusal)
+        }
         GuardError::NoMemory(reason) => BackendError::Overloaded {
             backend: NAME,
             reason,
@@ -256,12 +273,16 @@ impl TractGraph {
     fn build(&self, values: &SymbolValues) -> Plan {
         let capacity = i64::try_from(self.memory.capacity()).unwrap_or(i64::MAX);
         guarded(|| {
-            let concrete = self.symbolic.model.set_symbols(&values.to_dim_map())?;
+            let sizes = values.to_dim_map();
+            let mut concrete = self.symbolic.model.set_symbols(&sizes)?;
             check_value_sizes(&concrete, MAX_VALUE_BYTES.min(capacity / 2))?;
             let max_live = MAX_LIVE_BYTES.min(capacity.unsigned_abs());
             let live = check_plan_cost(&concrete, max_live)?;
             let plan = match self.runtime {
-                None => concrete.into_optimized()?.into_runnable()?,
+                None => {
+                    before_optimization(&mut concrete, &sizes)?;
+                    concrete.into_optimized()?.into_runnable()?
+                }
                 Some(runtime) => {
                     let prepared = runtime.prepare(concrete)?;
                     let plan = prepared.typed_plan().cloned();
@@ -278,29 +299,63 @@ impl TractGraph {
         ordered: &[&Tensor],
         cancellation: &Cancellation,
     ) -> Result<Vec<NamedTensor>, GuardError> {
-        let outputs = &self.symbolic.signature.outputs;
         let inputs = || {
-            let pairs = ordered.iter().zip(&self.symbolic.input_types);
-            let inputs = pairs.map(|(tensor, datum_type)| to_tract(tensor, *datum_type));
+            let specs = self.signature().inputs.iter();
+            let specs = specs.zip(&self.symbolic.input_types);
+            let inputs = ordered
+                .iter()
+                .zip(specs)
+                .map(|(tensor, (spec, datum_type))| {
+                    let of_input =
+                        |error: TractError| error.context(format!("input `{}`", spec.name));
+                    to_tract(tensor, *datum_type).map_err(of_input)
+                });
             inputs.collect::<TractResult<_>>()
         };
-        plan.run(cancellation, inputs, |computed| {
-            ensure!(
-                computed.len() == outputs.len(),
-                "{} outputs were computed",
-                computed.len()
-            );
-            computed
-                .into_iter()
-                .zip(outputs)
-                .map(|(output, spec)| {
-                    Ok(NamedTensor {
-                        name: spec.name.clone(),
-                        tensor: from_tract(output, spec.element_type)?,
-                    })
+        let outputs = |computed| self.named(computed);
+        let run = plan.run(cancellation, inputs, outputs);
+        run.map_err(|failure| self.explained(failure))
+    }
+
+    /// Returns the outputs with their names.
+    fn named(&self, computed: TVec<TValue>) -> TractResult<Vec<NamedTensor>> {
+        let outputs = &self.symbolic.signature.outputs;
+        ensure!(
+            computed.len() == outputs.len(),
+            "{} outputs were computed",
+            computed.len()
+        );
+        computed
+            .into_iter()
+            .zip(outputs)
+            .map(|(output, spec)| {
+                Ok(NamedTensor {
+                    name: spec.name.clone(),
+                    tensor: from_tract(output, spec.element_type)?,
                 })
-                .collect()
-        })
+            })
+            .collect()
+    }
+
+    /// Adds the operator of the file at which a run failed.
+    fn explained(&self, failure: RunFailure) -> GuardError {
+        let RunFailure { error, operator } = failure;
+        let Some(operator) = operator else {
+            return error;
+        };
+        let at = |refusal: Refusal| {
+            let operator = self.symbolic.operators.find(&operator.name, "");
+            refusal.at(&operator)
+        };
+        match error {
+            GuardError::Value(refusal) => GuardError::Value(at(refusal)),
+            // Another device than the CPU may fail for reasons of its own.
+            GuardError::Inputs(refusal) if self.runtime.is_some() && !operator.takes_numbers => {
+                GuardError::Refused(refusal.reason)
+            }
+            GuardError::Inputs(refusal) => GuardError::Inputs(at(refusal)),
+            error => error,
+        }
     }
 
     /// Computes with a plan that is built if necessary.
@@ -320,9 +375,7 @@ impl TractGraph {
 fn usable(plan: &Plan) -> Result<Arc<CheckedPlan>, BackendError> {
     match plan {
         Ok(plan) => Ok(Arc::clone(plan)),
-        Err(GuardError::Refused(reason) | GuardError::Value(reason)) => {
-            Err(inputs_error(reason.clone()))
-        }
+        Err(GuardError::Refused(reason)) => Err(inputs_error(reason.clone())),
         Err(other) => Err(compute_error(other.clone())),
     }
 }

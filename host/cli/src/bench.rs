@@ -1,19 +1,21 @@
 //! `wisp bench`: compares the available backends on a model's graphs.
 //!
-//! The graphs alone are timed, as `backend = "auto"` does: each backend loads them and computes the same
+//! The graphs alone are timed, as `auto` does: each backend loads them and computes the same
 //! inputs in turns. The cost of loading is measured in a separate process for each backend ([`load`]),
-//! in which nothing else has used memory.
+//! in which nothing else has used memory. [`report`] defines the results, and [`remarks`] puts large
+//! differences into words.
 
 mod load;
+mod remarks;
+mod report;
 mod table;
 
 use crate::display;
 use crate::failure::bad_configuration;
-use crate::loading::{backends, cache_directory, expect_model_directory};
-use crate::options::BenchArgs;
+use crate::loading::{backends, cache_directory, expect_model};
+use crate::options::{BenchArgs, NamedShape};
 use anyhow::Context;
-use load::LoadCost;
-use serde::Serialize;
+use report::{BackendReport, BatchReport, GraphReport};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -21,46 +23,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use wisp_backend::measure::{LatencySummary, REFERENCE, in_turns, varied_inputs};
+use wisp_backend::measure::{LatencySummary, REFERENCE, in_turns, shaped_inputs};
 use wisp_backend::{Backends, Graph, LoadOptions};
 use wisp_serving::per_row_graph::load_graph;
 use wisp_serving::registry::model_file::ModelFile;
 use wisp_serving::registry::repository::{MAIN_GRAPH, version_files};
-use wisp_tensor::Dimension;
 use wisp_tensor::difference::largest_difference;
+use wisp_tensor::{Dimension, NamedTensor, Signature};
 
-/// The results for one graph.
-#[derive(Debug, Serialize)]
-struct GraphReport {
-    graph: String,
-    device: String,
-    threads: usize,
-    backends: Vec<BackendReport>,
-    batches: Vec<BatchReport>,
-}
-
-/// The cost of loading a graph with one backend, or the reason why that failed.
-#[derive(Debug, Serialize)]
-struct BackendReport {
-    backend: &'static str,
-    version: String,
-    #[serde(flatten)]
-    cost: Option<LoadCost>,
-    problem: Option<String>,
-}
-
-/// The results of one backend for batches of one size.
-#[derive(Debug, Serialize)]
-struct BatchReport {
-    batch: u32,
-    backend: &'static str,
-    median_microseconds: f64,
-    p99_microseconds: f64,
-    rows_per_second: f64,
-    runs: usize,
-    /// The largest difference from the reference's outputs, relative to numbers beyond 1.
-    difference: f64,
-}
+/// The batch sizes that are measured by default.
+const ROWS: [u32; 3] = [1, 8, 32];
 
 /// Compares the backends and prints the results.
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
@@ -74,7 +46,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     if let Some(name) = &args.load_only {
         let backend = backends.find(name)?;
         let path = graphs.get(MAIN_GRAPH).context("there is no such graph")?;
-        return load::measure_here(&**backend, path, &options);
+        return load::measure_here(&**backend, path, &options, &args.shape);
     }
     let comparison = Comparison {
         backends: &backends,
@@ -103,11 +75,11 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns the graphs of a model's highest version, or the single graph of a model file.
 fn graphs(model: &Path) -> anyhow::Result<(BTreeMap<String, PathBuf>, ModelFile)> {
+    expect_model(model)?;
     if model.is_file() {
         let graphs = BTreeMap::from([(MAIN_GRAPH.to_owned(), model.to_owned())]);
         return Ok((graphs, ModelFile::default()));
     }
-    expect_model_directory(model)?;
     let graphs = version_files(model)?.graphs;
     if graphs.is_empty() {
         let model = display::path(model);
@@ -144,8 +116,8 @@ impl Comparison<'_> {
             loaded.extend(graph.map(|graph| (backend.name(), graph)));
         }
         let mut batches = Vec::new();
-        for &batch in &args.batch {
-            batches.extend(batch_reports(&loaded, batch, args.seconds.0)?);
+        for rows in self.rows() {
+            batches.extend(self.batch_reports(&loaded, rows)?);
             // If axis 0 is not a batch axis, there is only one size.
             if !loaded.iter().any(|(_, graph)| has_batch_axis(&**graph)) {
                 break;
@@ -156,8 +128,61 @@ impl Comparison<'_> {
             device: options.device.to_string(),
             threads: options.threads.get(),
             backends: reports,
+            remarks: remarks::remarks(&batches),
             batches,
         })
+    }
+
+    /// Returns the numbers of rows to measure; `None` for those of `--shape`.
+    fn rows(&self) -> Vec<Option<u32>> {
+        let args = self.args;
+        match (args.batch.as_slice(), args.shape.as_slice()) {
+            ([], []) => ROWS.map(Some).to_vec(),
+            ([], _) => vec![None],
+            (batches, _) => batches.iter().copied().map(Some).collect(),
+        }
+    }
+
+    /// Computes a batch with all graphs in turns. Graphs that fail are left out.
+    fn batch_reports(
+        &self,
+        loaded: &[(&'static str, Arc<dyn Graph>)],
+        rows: Option<u32>,
+    ) -> anyhow::Result<Vec<BatchReport>> {
+        let reference = loaded.iter().find(|(name, _)| *name == REFERENCE);
+        let Some((_, reference)) = reference.or(loaded.first()) else {
+            return Ok(Vec::new());
+        };
+        let inputs = shaped_inputs(&**reference, rows, &load::by_name(&self.args.shape))?;
+        check_shapes(reference.signature(), &inputs, &self.args.shape)?;
+        let given = self.args.shape.first();
+        let given = given.and_then(|shape| shape.sizes.first().copied());
+        let batch = rows.or(given).unwrap_or(1);
+        let expected = reference.compute(&inputs);
+        let graphs: Vec<&dyn Graph> = loaded.iter().map(|(_, graph)| &**graph).collect();
+        let paces = in_turns(&graphs, &inputs, self.args.seconds.0);
+        let mut reports = Vec::new();
+        for ((backend, graph), pace) in loaded.iter().zip(paces) {
+            let (Ok(LatencySummary { median, p99, runs }), Ok(answer)) =
+                (pace, graph.compute(&inputs))
+            else {
+                continue;
+            };
+            let microseconds = |time: Duration| time.as_secs_f64() * 1e6;
+            reports.push(BatchReport {
+                batch,
+                backend,
+                median_microseconds: microseconds(median),
+                p99_microseconds: microseconds(p99),
+                rows_per_second: f64::from(batch) / median.as_secs_f64().max(f64::MIN_POSITIVE),
+                runs,
+                difference: match &expected {
+                    Ok(expected) => largest_difference(expected, &answer),
+                    Err(_) => f64::NAN,
+                },
+            });
+        }
+        Ok(reports)
     }
 }
 
@@ -167,39 +192,24 @@ fn has_batch_axis(graph: &dyn Graph) -> bool {
     inputs.iter().any(|input| is_open(input.shape.first()))
 }
 
-/// Computes a batch with all graphs in turns. Graphs that fail are left out.
-fn batch_reports(
-    loaded: &[(&'static str, Arc<dyn Graph>)],
-    batch: u32,
-    budget: Duration,
-) -> anyhow::Result<Vec<BatchReport>> {
-    let reference = loaded.iter().find(|(name, _)| *name == REFERENCE);
-    let Some((_, reference)) = reference.or(loaded.first()) else {
-        return Ok(Vec::new());
-    };
-    let inputs = varied_inputs(&**reference, batch)?;
-    let expected = reference.compute(&inputs);
-    let graphs: Vec<&dyn Graph> = loaded.iter().map(|(_, graph)| &**graph).collect();
-    let paces = in_turns(&graphs, &inputs, budget);
-    let mut reports = Vec::new();
-    for ((backend, graph), pace) in loaded.iter().zip(paces) {
-        let (Ok(LatencySummary { median, p99, runs }), Ok(answer)) = (pace, graph.compute(&inputs))
-        else {
-            continue;
+/// Checks that every shape on the command line is one of an input of the graph.
+fn check_shapes(
+    signature: &Signature,
+    inputs: &[NamedTensor],
+    shapes: &[NamedShape],
+) -> anyhow::Result<()> {
+    for NamedShape { name, .. } in shapes {
+        let spec = signature.inputs.iter().find(|spec| spec.name == *name);
+        let input = inputs.iter().find(|input| input.name == *name);
+        let Some((spec, input)) = spec.zip(input) else {
+            let names: Vec<&str> = signature.inputs.iter().map(|spec| &*spec.name).collect();
+            return Err(bad_configuration(format!(
+                "--shape: the graph has no input `{name}`; its inputs are: {}",
+                names.join(", ")
+            )));
         };
-        let microseconds = |time: Duration| time.as_secs_f64() * 1e6;
-        reports.push(BatchReport {
-            batch,
-            backend,
-            median_microseconds: microseconds(median),
-            p99_microseconds: microseconds(p99),
-            rows_per_second: f64::from(batch) / median.as_secs_f64().max(f64::MIN_POSITIVE),
-            runs,
-            difference: match &expected {
-                Ok(expected) => largest_difference(expected, &answer),
-                Err(_) => f64::NAN,
-            },
-        });
+        let checked = spec.check(&input.tensor);
+        checked.map_err(|error| bad_configuration(format!("--shape: input {error}")))?;
     }
-    Ok(reports)
+    Ok(())
 }

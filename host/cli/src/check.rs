@@ -1,24 +1,25 @@
 //! `wisp check`: checks everything about a model that can be checked without traffic.
 //!
 //! Loading a version already compares its imports with the granted set, and the handler's signature with
-//! the graphs. Then the golden cases run. Each result is printed as soon as it is available.
+//! the graphs, and computes each graph once. Then the golden cases run. Each result is printed as soon as it
+//! is available.
 
 use crate::cases;
 use crate::display;
-use crate::loading::{LoadingOptions, expect_model_directory, loader};
+use crate::loading::{LoadingOptions, expect_model, loader};
 use crate::local_call::LocalCaller;
 use crate::options::CheckArgs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use wisp_serving::registry::loader::Loader;
-use wisp_serving::registry::repository::version_files;
+use wisp_serving::registry::repository::model_files;
 use wisp_serving::version::ModelVersion;
 
 /// Checks every model, reports all of them, and fails if any check failed.
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for model in &args.models {
-        expect_model_directory(model)?;
+        expect_model(model)?;
     }
     let loader = loader(&LoadingOptions {
         cache_dir: args.cache.cache_dir.as_deref(),
@@ -55,21 +56,27 @@ impl<W: Write> Check<W> {
     /// Checks one model. Returns the number of failed checks.
     fn model(&mut self, model: &Path) -> anyhow::Result<usize> {
         writeln!(self.out, "{}", display::path(&std::path::absolute(model)?))?;
-        let loaded = version_files(model).and_then(|files| self.loader.load_version(&files));
-        let version = match loaded {
-            Ok(version) => version,
+        let loaded = model_files(model).and_then(|files| {
+            let version = self.loader.load_version(&files)?;
+            Ok((version, files.handler))
+        });
+        let (version, handler) = match loaded {
+            Ok(loaded) => loaded,
             Err(error) => {
                 self.print_failure("it can be served", &anyhow::Error::new(error))?;
                 return Ok(1);
             }
         };
-        writeln!(
-            self.out,
-            "  ok    it can be served: imports are granted, handler and graphs agree"
-        )?;
+        let checked = match handler {
+            Some(_) => "imports are granted, handler and graphs agree",
+            None => "its graph loads and computes",
+        };
+        writeln!(self.out, "  ok    it can be served: {checked}")?;
         self.print_signature(&version)?;
         let cases = cases::load_all(model)?;
-        if cases.is_empty() {
+        if model.is_file() {
+            writeln!(self.out, "  none  a single file has no golden cases")?;
+        } else if cases.is_empty() {
             writeln!(self.out, "  none  no golden cases in cases/*.json")?;
         }
         let mut failures = 0;
@@ -93,6 +100,9 @@ impl<W: Write> Check<W> {
             "        version {}, max_batch_size {}",
             model.version, model.max_batch_size
         )?;
+        if let Some(backends) = display::backend_selections(version) {
+            writeln!(self.out, "        backend {backends}")?;
+        }
         for (side, specs) in [
             ("input ", &model.signature.inputs),
             ("output", &model.signature.outputs),

@@ -1,6 +1,8 @@
-//! Formats sizes, counts, paths and declared tensors for the terminal.
+//! Formats sizes, counts, paths, declared tensors and selected backends for the terminal.
 
 use std::path::{Path, PathBuf};
+use wisp_serving::registry::loader::SELECTION;
+use wisp_serving::version::ModelVersion;
 use wisp_tensor::TensorSpec;
 use wisp_tensor::signature::DimensionList;
 
@@ -55,6 +57,12 @@ pub(crate) fn tensor(spec: &TensorSpec) -> String {
         spec.element_type,
         DimensionList(&spec.shape)
     )
+}
+
+/// Formats the automatic selections of a version's backends, such as `auto: rten 20.1 us, tract 35.0 us`.
+/// Returns `None` if its backends were named.
+pub(crate) fn backend_selections(version: &ModelVersion) -> Option<String> {
+    version.description().properties.get(SELECTION).cloned()
 }
 
 #[cfg(test)]

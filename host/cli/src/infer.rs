@@ -1,9 +1,9 @@
 //! `wisp infer`: runs one request from the command line, in the same sandbox as the server.
 
 use crate::failure::bad_configuration;
-use crate::loading::{LoadingOptions, expect_model_directory, loader};
+use crate::loading::{LoadingOptions, expect_model, loader};
 use crate::local_call::{LocalCaller, elements_text};
-use crate::options::{InferArgs, InputSource, NamedInput};
+use crate::options::{InferArgs, InputSource, NamedInput, NamedShape};
 use anyhow::Context;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -13,13 +13,13 @@ use std::process::ExitCode;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
 use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
 use wisp_protocol::v2::V2Decoder;
-use wisp_serving::registry::repository::version_files;
+use wisp_serving::registry::repository::model_files;
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorSpec};
 
 /// Loads the model, runs the request and prints the response.
 pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
-    expect_model_directory(&args.model)?;
+    expect_model(&args.model)?;
     let loader = loader(&LoadingOptions {
         cache_dir: args.cache.cache_dir.as_deref(),
         threads: None,
@@ -30,14 +30,21 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
         backend: &args.backend,
     })?;
     let subject = || format!("model {}", crate::display::path(&args.model));
-    let files = version_files(&args.model).with_context(subject)?;
+    let files = model_files(&args.model).with_context(subject)?;
     let version = loader.load_version(&files).with_context(subject)?;
     let model = version.description();
+    for NamedShape { name, .. } in &args.shape {
+        if !args.input.iter().any(|input| input.name == *name) {
+            return Err(bad_configuration(format!(
+                "--shape is for `{name}`, which is not given with --input"
+            )));
+        }
+    }
     let request = InferRequest {
         inputs: args
             .input
             .iter()
-            .map(|input| read_input(input, model))
+            .map(|input| read_input(input, &args.shape, model))
             .collect::<anyhow::Result<_>>()?,
         parameters: args.parameter.clone(),
         outputs: args.output.clone(),
@@ -80,7 +87,11 @@ fn print(out: &mut impl Write, response: &InferResponse) -> std::io::Result<()> 
     Ok(())
 }
 
-fn read_input(input: &NamedInput, model: &ModelDescription) -> anyhow::Result<NamedTensor> {
+fn read_input(
+    input: &NamedInput,
+    shapes: &[NamedShape],
+    model: &ModelDescription,
+) -> anyhow::Result<NamedTensor> {
     let inputs = &model.signature.inputs;
     let spec = inputs.iter().find(|spec| spec.name == input.name);
     let spec = spec.ok_or_else(|| {
@@ -91,9 +102,11 @@ fn read_input(input: &NamedInput, model: &ModelDescription) -> anyhow::Result<Na
             known.join(", ")
         ))
     })?;
+    let shape = shapes.iter().find(|shape| shape.name == input.name);
+    let shape = shape.map(|shape| shape.sizes.as_slice());
     let tensor = match &input.source {
-        InputSource::File(path) => file_tensor(spec, path),
-        InputSource::Json(value) => json_tensor(spec, value, model),
+        InputSource::File(path) => file_tensor(spec, path, shape),
+        InputSource::Json(value) => json_tensor(spec, value, shape, model),
     };
     Ok(NamedTensor {
         tensor: tensor.with_context(|| format!("input `{}`", input.name))?,
@@ -102,12 +115,22 @@ fn read_input(input: &NamedInput, model: &ModelDescription) -> anyhow::Result<Na
 }
 
 /// Reads a file as a tensor: one element of a BYTES input, or the raw little-endian elements of any
-/// other type.
-fn file_tensor(spec: &TensorSpec, path: &Path) -> anyhow::Result<Tensor> {
+/// other type. Its shape is `sizes`, or follows from the declared one and the length of the file.
+fn file_tensor(spec: &TensorSpec, path: &Path, sizes: Option<&[u32]>) -> anyhow::Result<Tensor> {
     let content = std::fs::read(path).with_context(|| path.display().to_string())?;
     let Some(size) = spec.element_type.size() else {
         return Ok(Tensor::from_elements([content.as_slice()].into_iter())?);
     };
+    if let Some(sizes) = sizes {
+        let shape = Shape::new(sizes.to_vec())?;
+        let subject = format!(
+            "`{}` has {} bytes, which do not fill {} {shape}",
+            path.display(),
+            content.len(),
+            spec.element_type
+        );
+        return Tensor::new(spec.element_type, shape, Bytes::from(content)).context(subject);
+    }
     // The first variable axis takes its size from the length of the file; the others are 1.
     let mut declared = spec.shape.clone();
     let axes = declared.iter_mut();
@@ -128,17 +151,20 @@ fn file_tensor(spec: &TensorSpec, path: &Path) -> anyhow::Result<Tensor> {
     Tensor::new(spec.element_type, shape, Bytes::from(content)).with_context(subject)
 }
 
-/// Converts nested JSON arrays to a tensor with the datatype of the input.
+/// Converts nested JSON arrays to a tensor with the datatype of the input. Its shape is `sizes`, or follows
+/// from the nesting.
 fn json_tensor(
     spec: &TensorSpec,
     value: &Value,
+    sizes: Option<&[u32]>,
     model: &ModelDescription,
 ) -> anyhow::Result<Tensor> {
-    let mut shape = nesting(value);
-    // A single value is a tensor with one element.
-    if shape.is_empty() {
-        shape = vec![1; spec.shape.len()];
-    }
+    let shape = match (sizes, nesting(value)) {
+        (Some(sizes), _) => json!(sizes),
+        // A single value is a tensor with one element.
+        (None, nesting) if nesting.is_empty() => json!(vec![1; spec.shape.len()]),
+        (None, nesting) => json!(nesting),
+    };
     let data = match value {
         Value::Array(_) => value.clone(),
         scalar => json!([scalar]),
@@ -190,10 +216,10 @@ mod tests {
         };
         let rows = spec(&[Dimension::Variable, Dimension::Fixed(3)]);
         assert_eq!(
-            file_tensor(&rows, file.path())?.shape().dimensions(),
+            file_tensor(&rows, file.path(), None)?.shape().dimensions(),
             [0, 3]
         );
-        let error = |spec| format!("{:#}", file_tensor(spec, file.path()).unwrap_err());
+        let error = |spec| format!("{:#}", file_tensor(spec, file.path(), None).unwrap_err());
         let empty = spec(&[Dimension::Variable, Dimension::Fixed(0)]);
         let expected = format!("`{path}` has 0 bytes, which do not fill FP32 [-1, 0]: ");
         assert!(error(&empty).starts_with(&expected), "{}", error(&empty));
@@ -202,6 +228,9 @@ mod tests {
             "`{path}` has 20 bytes, which do not fill FP32 [-1, 3]: 5 elements are not a multiple of 3"
         );
         assert_eq!(error(&rows), expected);
+        let sized = |sizes: &[u32]| file_tensor(&rows, file.path(), Some(sizes));
+        assert_eq!(sized(&[5, 1])?.shape().dimensions(), [5, 1]);
+        assert!(sized(&[2, 3]).is_err());
         // Three elements and a byte.
         std::fs::write(file.path(), [0u8; 13])?;
         let expected = format!("`{path}` has 13 bytes, which do not fill FP32 [-1, 3]: ");

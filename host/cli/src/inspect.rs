@@ -2,7 +2,8 @@
 //!
 //! `wasm` reads components and core modules, `onnx` reads models.
 //! Each returns an outline, which is printed as text or as JSON. No code of the file runs, except that
-//! `handler` calls a handler for its signature. `wisp check` tests whether a backend accepts a model.
+//! `handler` calls a handler for its signature. The backend of a model is the one that was selected before;
+//! `wisp check` selects one, and tests whether a backend accepts a model.
 
 mod handler;
 mod onnx;
@@ -10,7 +11,8 @@ mod wasm;
 
 use crate::display;
 use crate::failure::bad_configuration;
-use crate::options::InspectArgs;
+use crate::loading::{backends, cache_directory, selections};
+use crate::options::{BackendArgs, InspectArgs};
 use anyhow::Context;
 use handler::HandlerInspection;
 use serde::Serialize;
@@ -18,7 +20,10 @@ use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use wisp_backend::foreign_content;
+use wisp_serving::registry::model_file::{BackendChoice, ModelFile};
 use wisp_serving::registry::repository;
+use wisp_tensor::OneLine;
 
 /// The outline of one file, as printed with `--json`.
 #[derive(Debug, Serialize)]
@@ -27,6 +32,9 @@ struct Report {
     bytes: u64,
     #[serde(flatten)]
     content: Content,
+    /// The backend of a model and the reason for it, as far as they are known without loading the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,7 +53,11 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         for file in files(path)? {
             let shown = display::path(&file);
             let report = report(&file, &mut handlers);
-            reports.push(report.with_context(|| format!("failed to inspect `{shown}`"))?);
+            let mut report = report.with_context(|| format!("failed to inspect `{shown}`"))?;
+            if let Content::Onnx(_) = report.content {
+                report.backend = backend(&file, args.cache.cache_dir.as_deref());
+            }
+            reports.push(report);
         }
     }
     let text = if args.json {
@@ -114,6 +126,21 @@ fn report(path: &Path, handlers: &mut HandlerInspection<'_>) -> anyhow::Result<R
     Ok(report)
 }
 
+/// Returns the backend of a graph file and the reason for it: named by its model, or selected before.
+fn backend(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
+    let version = graph.parent()?;
+    let number = version.file_name()?.to_str()?.parse::<u64>();
+    let directory = version.parent().filter(|_| number.is_ok());
+    let model_file = directory.and_then(|directory| ModelFile::load(directory).ok());
+    let model_file = model_file.unwrap_or_default();
+    if let Some(BackendChoice::Named(name)) = &model_file.backend {
+        return Some(format!("{name}, named in model.toml"));
+    }
+    let cache = cache_directory(cache_dir).ok()?;
+    let backends = backends(&BackendArgs::default(), &cache);
+    selections(&cache).explain(&backends, graph, &model_file.load_options())
+}
+
 /// Returns the outline of a file, without running any of its code.
 fn outline(path: &Path, content: &[u8]) -> anyhow::Result<Report> {
     Ok(Report {
@@ -121,6 +148,8 @@ fn outline(path: &Path, content: &[u8]) -> anyhow::Result<Report> {
         bytes: content.len().try_into()?,
         content: if content.starts_with(b"\0asm") {
             wasm::report(content)?
+        } else if let Some(reason) = foreign_content::describe(content) {
+            return Err(bad_configuration(reason));
         } else if path
             .extension()
             .is_some_and(|extension| extension == "onnx")
@@ -131,6 +160,7 @@ fn outline(path: &Path, content: &[u8]) -> anyhow::Result<Report> {
                 "the file is neither WebAssembly (by its first bytes) nor an .onnx file (by its name)",
             ));
         },
+        backend: None,
     })
 }
 
@@ -142,7 +172,7 @@ impl fmt::Display for Report {
             Content::Onnx(_) => "ONNX model",
         };
         writeln!(f, "{}: {kind}, {}", self.file, display::size(self.bytes))?;
-        match &self.content {
+        let written = match &self.content {
             Content::Component(component) => component.fmt(f),
             Content::CoreModule(module) => {
                 module.fmt(f)?;
@@ -152,6 +182,11 @@ impl fmt::Display for Report {
                 )
             }
             Content::Onnx(model) => model.fmt(f),
+        };
+        written?;
+        match &self.backend {
+            Some(backend) => writeln!(f, "  backend      {}", OneLine(backend)),
+            None => Ok(()),
         }
     }
 }

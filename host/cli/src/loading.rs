@@ -11,10 +11,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use wisp_backend::Backends;
+use wisp_backend::memory::compute_budget;
 use wisp_backend::onnxruntime::OnnxRuntime;
 use wisp_backend::process_memory::process_memory;
+use wisp_backend::rten::Rten;
 use wisp_backend::tract::Tract;
+use wisp_backend::{Backend, Backends};
 use wisp_sandbox::aot::{AotStore, COMPILATION};
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limited_process::{ChildProgram, ProcessLimits};
@@ -101,9 +103,14 @@ pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<G
     Ok(GraphLoader {
         backends,
         choice,
-        selections: BackendSelectionStore::new(cache.join("backends/decisions")),
+        selections: selections(cache),
         probe: None,
     })
+}
+
+/// Returns the stored selections of backends.
+pub(crate) fn selections(cache: &Path) -> BackendSelectionStore {
+    BackendSelectionStore::new(cache.join("backends/decisions"))
 }
 
 /// Returns the command that runs this program as a child process that compiles components.
@@ -162,7 +169,12 @@ pub(crate) fn backends(args: &BackendArgs, cache: &Path) -> Backends {
         Some(cuda) => onnxruntime.with_cuda_libraries(cuda.join("lib")),
         None => onnxruntime,
     };
-    Backends::new(Arc::new(Tract::new()), vec![Arc::new(onnxruntime)])
+    // The computations of both embedded backends share one budget.
+    let memory = compute_budget();
+    let tract = Tract::with_memory(Arc::clone(&memory));
+    let others: Vec<Arc<dyn Backend>> =
+        vec![Arc::new(Rten::with_memory(memory)), Arc::new(onnxruntime)];
+    Backends::new(Arc::new(tract), others)
 }
 
 /// Returns the directory for files that can be created again, such as compiled handlers.
@@ -173,13 +185,19 @@ pub(crate) fn cache_directory(asked_for: Option<&Path>) -> anyhow::Result<PathBu
     }
 }
 
-/// Rejects a path that is not a model's directory. For a repository, the error names one of its models
-/// as an example.
-pub(crate) fn expect_model_directory(path: &Path) -> anyhow::Result<()> {
+/// Rejects a path that is neither a model file nor a model's directory. For a repository, the error names one
+/// of its models as an example.
+pub(crate) fn expect_model(path: &Path) -> anyhow::Result<()> {
     let shown = display::path(path);
+    if !path.exists() {
+        return Err(bad_configuration(format!("`{shown}` does not exist")));
+    }
+    if path.is_file() {
+        return Ok(());
+    }
     if !path.is_dir() {
         return Err(bad_configuration(format!(
-            "`{shown}` is not a model's directory"
+            "`{shown}` is neither a model file nor a model's directory"
         )));
     }
     if is_model_directory(path)? {

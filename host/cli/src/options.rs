@@ -24,7 +24,7 @@ pub(crate) use backend::{
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, ProbeArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use serve::{CONFIG_VARIABLE, ModelControlMode, ServeArgs, TlsArgs};
-pub(crate) use value::{GrpcAddress, InputSource, Milliseconds, NamedInput, Seconds};
+pub(crate) use value::{GrpcAddress, InputSource, Milliseconds, NamedInput, NamedShape, Seconds};
 
 /// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.
 #[derive(Debug, Parser)]
@@ -85,12 +85,12 @@ pub(crate) struct CacheArgs {
 /// The choice of backend, for every command that loads graphs.
 #[derive(Debug, Args)]
 pub(crate) struct BackendArgs {
-    /// Backend for models whose model.toml does not name one: `tract`, `onnxruntime`, or `auto` for the
-    /// fastest available one, measured when a version is first loaded.
+    /// Backend for models whose model.toml does not name one: `tract`, `rten`, `onnxruntime`, or `auto`
+    /// for the fastest of the available ones that agree, measured when a version is first loaded.
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "tract",
+        default_value = "auto",
         env = "WISP_BACKEND",
         hide_env_values = true
     )]
@@ -121,7 +121,7 @@ impl Default for BackendArgs {
     /// Returns options that work on every machine.
     fn default() -> BackendArgs {
         BackendArgs {
-            backend: "tract".to_owned(),
+            backend: "auto".to_owned(),
             onnxruntime_library: None,
         }
     }
@@ -139,16 +139,21 @@ Examples:
   wisp infer models/wine --input 'features=[[13.5, 1.8, 2.6, 20, 96, 2.5, 2.6, 0.3, 1.7, 3.5, 1.1, 3.8, 845]]'
   wisp infer models/embed --input 'text=[\"The cat sat.\"]' --json | jq '.outputs[0].data'
 
-`wisp inspect MODEL_DIR` shows the inputs of graphs and handlers.")]
+  wisp infer resnet50.onnx --input data=@image.bin --shape data=1x3x224x224
+
+`wisp inspect MODEL` shows the inputs of graphs and handlers.")]
 pub(crate) struct InferArgs {
-    /// The model's directory; its highest version is used.
-    #[arg(value_name = "MODEL_DIR")]
+    /// A model's directory, of which the highest version is used, or a model file.
     pub(crate) model: PathBuf,
 
     /// An input: NAME=JSON for nested arrays (the shape follows from the nesting) or a single value,
     /// NAME=@FILE for the bytes of a file. Required once for each input.
     #[arg(long, short, value_name = "NAME=VALUE", required = true, value_parser = value::named_input)]
     pub(crate) input: Vec<NamedInput>,
+
+    /// The shape of an input. May be repeated [default: from the nesting of the JSON or the length of the file].
+    #[arg(long, value_name = "NAME=SIZES", value_parser = value::named_shape)]
+    pub(crate) shape: Vec<NamedShape>,
 
     /// A request parameter: true, false, a number, or a string. May be repeated.
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = value::parameter)]
@@ -239,6 +244,7 @@ Examples:
 
   wisp check models/digits
   wisp check models/*          every model of a repository
+  wisp check resnet50.onnx     whether a model file can be served
 
 A case is a V2 request and its expected response:
 
@@ -248,8 +254,8 @@ A case is a V2 request and its expected response:
 
 The exit code is 0 if all checks pass, and 1 otherwise.")]
 pub(crate) struct CheckArgs {
-    /// The directories of the models to check.
-    #[arg(value_name = "MODEL_DIR", required = true)]
+    /// The directories of models to check, or model files.
+    #[arg(value_name = "MODEL", required = true)]
     pub(crate) models: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -289,7 +295,8 @@ pub(crate) struct InspectArgs {
 ///
 /// Loads the graphs of the model with every available backend, computes the same generated inputs in
 /// turns, and prints the cost of loading, the speed of each backend for several batch sizes, and the
-/// differences between their outputs. The graphs alone are timed, without handlers.
+/// differences between their outputs, with a remark on each large one. The graphs alone are timed, without
+/// handlers.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -297,16 +304,24 @@ Examples:
   wisp bench models/digits
   wisp bench resnet50.onnx --batch 1 --batch 8 --threads 2
   wisp bench resnet50.onnx --device cuda:0 --batch 1 --batch 8 --batch 64
+  wisp bench yolov8n.onnx --shape images=1x3x640x640
   wisp bench models/digits --json | jq '.[].batches'
 
-With `backend = \"auto\"` in model.toml, a version gets the backend that is the fastest with a batch of 1.")]
+With `auto`, a version gets the backend that is the fastest with a batch of 1.")]
 pub(crate) struct BenchArgs {
     /// A model's directory, or a model file.
     pub(crate) model: PathBuf,
 
-    /// Rows per batch. May be repeated.
-    #[arg(long, value_name = "N", default_values_t = [1, 8, 32], value_parser = clap::value_parser!(u32).range(1..=65536))]
+    /// Rows per batch. May be repeated [default: 1, 8 and 32, or as in --shape].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) batch: Vec<u32>,
+
+    /// The shape of an input, for axes whose size the model leaves open. May be repeated [default: sizes that the
+    /// model accepts].
+    ///
+    /// With `--batch`, the size of the first axis is the number of rows.
+    #[arg(long, value_name = "NAME=SIZES", value_parser = value::named_shape)]
+    pub(crate) shape: Vec<NamedShape>,
 
     /// Threads that one computation may use [default: as set in model.toml, or 1].
     #[arg(long, value_name = "N")]

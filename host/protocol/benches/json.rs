@@ -89,6 +89,7 @@ fn model() -> Result<ModelDescription> {
         },
         max_batch_size: 1 << 20,
         class_labels: Default::default(),
+        properties: Default::default(),
     })
 }
 

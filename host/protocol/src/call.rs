@@ -81,6 +81,8 @@ pub struct ModelDescription {
     pub max_batch_size: u32,
     /// The class names of some outputs, keyed by output, in class order.
     pub class_labels: BTreeMap<String, Vec<String>>,
+    /// Further facts for the metadata, by name, such as the reasons for its backend.
+    pub properties: BTreeMap<String, String>,
 }
 
 /// The state of one version in the repository index.

@@ -43,6 +43,7 @@ pub(crate) fn model(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> ModelD
         signature: Signature { inputs, outputs },
         max_batch_size: 8,
         class_labels: Default::default(),
+        properties: Default::default(),
     }
 }
 

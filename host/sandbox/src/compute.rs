@@ -37,15 +37,25 @@ pub struct Computed {
 }
 
 /// The error of a computation. The messages are for the log; guests and clients receive short messages of the
-/// host.
+/// host, and the explanation of refused inputs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ComputeError {
     /// The backend refuses these inputs, although the signature allows them.
-    #[error("the inputs cannot be computed: {0}")]
-    Inputs(String),
-    /// The graph's queue has no room.
-    #[error("the graph's queue is full")]
-    Overloaded,
+    #[error("the inputs cannot be computed: {reason}")]
+    Inputs {
+        reason: String,
+        /// One sentence without internals of the backend.
+        explanation: String,
+    },
+    /// The queue of the version has no room.
+    #[error("the queue is full")]
+    QueueFull,
+    /// The computation would probably end too late.
+    #[error("the graph has more computations than it can finish in time")]
+    WouldMissDeadline,
+    /// The running computations leave too little memory for this one.
+    #[error("the running computations leave too little memory")]
+    NoMemory,
     /// The graph has not been prepared for inputs of these sizes, so it cannot compute them without
     /// waiting.
     #[error("the graph is not prepared for inputs of these sizes")]

@@ -137,14 +137,23 @@ impl From<CallError> for InferError {
 impl From<ComputeError> for InferError {
     fn from(error: ComputeError) -> InferError {
         match error {
-            ComputeError::Inputs(_) => InferError::caused(
-                ErrorKind::InvalidRequest,
-                "the model cannot compute inputs of these sizes and values",
-                error,
+            ComputeError::Inputs {
+                ref explanation, ..
+            } => {
+                let message = format!("the model cannot compute these inputs: {explanation}");
+                InferError::caused(ErrorKind::InvalidRequest, &message, error)
+            }
+            ComputeError::QueueFull => InferError::plain(
+                ErrorKind::Unavailable,
+                "the model's queue is full; try again later",
             ),
-            ComputeError::Overloaded => {
+            ComputeError::WouldMissDeadline => {
                 InferError::plain(ErrorKind::Unavailable, WouldMissDeadline)
             }
+            ComputeError::NoMemory => InferError::plain(
+                ErrorKind::Unavailable,
+                "the running computations leave too little memory for this one; try again later",
+            ),
             ComputeError::Deadline => InferError::plain(
                 ErrorKind::DeadlineExceeded,
                 "the deadline passed before the model's computation ended",
@@ -191,6 +200,36 @@ mod tests {
     use super::*;
     use std::time::Duration;
     use wisp_protocol::error::Party;
+
+    #[test]
+    fn a_lack_of_capacity_is_named_as_what_it_is() {
+        for (error, expected) in [
+            (ComputeError::QueueFull, "queue is full"),
+            (ComputeError::WouldMissDeadline, "more requests than"),
+            (ComputeError::NoMemory, "memory"),
+        ] {
+            let error = InferError::from(error);
+            assert_eq!(error.kind().party(), Party::Capacity);
+            let message = error.client_message();
+            assert!(message.contains(expected), "{message}");
+            assert!(!message.contains("handler"), "{message}");
+        }
+    }
+
+    #[test]
+    fn refused_inputs_are_explained_to_the_client_and_internals_kept_for_the_log() {
+        let error = InferError::from(ComputeError::Inputs {
+            reason: "internals".to_owned(),
+            explanation: "`n` (Div): an integer is divided by zero".to_owned(),
+        });
+        assert_eq!(error.kind().status(), 400);
+        assert_eq!(
+            error.client_message(),
+            "the model cannot compute these inputs: `n` (Div): an integer is divided by zero"
+        );
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        assert!(cause.is_some_and(|cause| cause.contains("internals")));
+    }
 
     #[test]
     fn what_is_late_is_put_down_to_who_was_late() {

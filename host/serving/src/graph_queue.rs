@@ -111,7 +111,7 @@ impl GraphQueue {
     ) -> Result<Computed, ComputeError> {
         let call = self.computer.wait.begin();
         call.check_wait(deadline)
-            .map_err(|_| ComputeError::Overloaded)?;
+            .map_err(|_| ComputeError::WouldMissDeadline)?;
         let cancellation = Cancellation::new();
         let (response, result) = oneshot::channel();
         let entry = Entry {
@@ -124,7 +124,7 @@ impl GraphQueue {
         };
         let ticket = self.workers.submit(entry);
         let mut running = Running {
-            ticket: ticket.map_err(|_| ComputeError::Overloaded)?,
+            ticket: ticket.map_err(|_| ComputeError::QueueFull)?,
             cancellation,
             has_ended: false,
         };
@@ -149,7 +149,7 @@ impl Computer {
         let started = Instant::now();
         let is_late = entry.has_to_wait && self.wait.check_start(started, entry.deadline).is_err();
         let result = if is_late {
-            Err(ComputeError::Overloaded)
+            Err(ComputeError::WouldMissDeadline)
         } else {
             let queue = started.saturating_duration_since(entry.submitted);
             let computed = self
@@ -206,8 +206,13 @@ impl Compute for GraphQueue {
 
 fn compute_error(error: BackendError) -> ComputeError {
     match error {
-        BackendError::Inputs { .. } => ComputeError::Inputs(error.to_string()),
-        BackendError::Overloaded { .. } => ComputeError::Overloaded,
+        BackendError::Inputs {
+            ref explanation, ..
+        } => ComputeError::Inputs {
+            explanation: explanation.clone(),
+            reason: error.to_string(),
+        },
+        BackendError::Overloaded { .. } => ComputeError::NoMemory,
         BackendError::Cancelled => ComputeError::Deadline,
         BackendError::Unknown { .. }
         | BackendError::Unavailable { .. }
@@ -340,6 +345,20 @@ mod tests {
         first.await?;
         last.await?;
         assert_eq!(graph.computations.load(SeqCst), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_queue_is_reported_as_one() -> anyhow::Result<()> {
+        let (_open, gate) = std::sync::mpsc::channel();
+        let queue = queue(Arc::new(Gated::new(gate)), ExecutionMode::Queued)?;
+        // One runs and eight wait.
+        let mut computations: Vec<_> = (0..10)
+            .map(|_| queue.compute(Vec::new(), in_a_minute()))
+            .collect();
+        let polled = computations.iter_mut().map(|one| poll_once(one.as_mut()));
+        let last = polled.last().flatten();
+        assert_eq!(last, Some(Err(ComputeError::QueueFull)));
         Ok(())
     }
 

@@ -186,8 +186,8 @@ impl HandlerExecutor {
                 let _ = response.send(call.run());
             }
         };
-        let overloaded = |_| CallError::Compute(ComputeError::Overloaded);
-        self.flow.submit(job).map_err(overloaded)?;
+        let full = |_| CallError::Compute(ComputeError::QueueFull);
+        self.flow.submit(job).map_err(full)?;
         match tokio::time::timeout_at(deadline.into(), outcome).await {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(_)) => Err(CallError::Handler(HandlerError::Host(

@@ -71,6 +71,16 @@ pub fn load_graph(
     options: &LoadOptions,
 ) -> Result<Arc<dyn Graph>, BackendError> {
     let graph = backend.load(ModelSource::Path(path), options)?;
+    with_rows(backend, graph, options)
+}
+
+/// Returns a graph that `backend` has loaded, with the rows of batches computed one by one if the backend
+/// may be faster so.
+pub(crate) fn with_rows(
+    backend: &dyn Backend,
+    graph: Arc<dyn Graph>,
+    options: &LoadOptions,
+) -> Result<Arc<dyn Graph>, BackendError> {
     if !backend.rows_may_be_faster() {
         return Ok(graph);
     }

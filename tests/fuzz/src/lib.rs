@@ -82,6 +82,7 @@ fn model(
         signature: Signature { inputs, outputs },
         max_batch_size,
         class_labels: Default::default(),
+        properties: Default::default(),
     }
 }
 

@@ -3,7 +3,6 @@
 //! Errors from here contain the part of the model to change, and no path of this machine.
 
 use crate::bounded_file::open_regular;
-#[cfg(any(feature = "onnxruntime", feature = "rten"))]
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 use tract_onnx::pb::tensor_proto::DataLocation;
@@ -12,11 +11,9 @@ use tract_onnx::pb::{GraphProto, TensorProto};
 /// The location of a tensor's bytes.
 #[derive(Debug)]
 pub(crate) struct ExternalBytes {
-    #[cfg(any(feature = "onnxruntime", feature = "rten"))]
     path: PathBuf,
     /// The name of the file in the model.
     location: String,
-    #[cfg(any(feature = "onnxruntime", feature = "rten"))]
     offset: u64,
     pub(crate) length: usize,
 }
@@ -43,17 +40,15 @@ impl ExternalBytes {
             None => Ok(None),
         };
         let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
-        let (_path, size) = own_file(location, folder).map_err(refused)?;
+        let (path, size) = own_file(location, folder).map_err(refused)?;
         let length = match (size.checked_sub(offset), length) {
             (Some(rest), None) => rest,
             (Some(rest), Some(length)) if length <= rest => length,
             _ => return Err(refused(format!("has {size} bytes and ends before"))),
         };
         Ok(ExternalBytes {
-            #[cfg(any(feature = "onnxruntime", feature = "rten"))]
-            path: _path,
+            path,
             location: location.to_owned(),
-            #[cfg(any(feature = "onnxruntime", feature = "rten"))]
             offset,
             length: usize::try_from(length).map_err(|_| refused("is too large".to_owned()))?,
         })
@@ -64,8 +59,7 @@ impl ExternalBytes {
         &self.location
     }
 
-    /// Reads the bytes into `bytes`, which has their length, for a backend that does not read them itself.
-    #[cfg(any(feature = "onnxruntime", feature = "rten"))]
+    /// Reads the bytes into `bytes`, which has their length, for a rewrite or a backend that does not read them itself.
     pub(crate) fn read(&self, bytes: &mut [u8]) -> Result<(), String> {
         let mut read = || {
             let (mut file, _) = open_regular(&self.path)?;

@@ -1,7 +1,9 @@
 //! A session that serves requests.
 
 use super::arena::{Arena, ArenaUse, Refusal};
-use super::error::{NAME, compute_error, failed_load, inputs_error, load_error, short};
+use super::error::{
+    NAME, compute_error, failed_load, inputs_error, load_error, refused_run, short,
+};
 use super::external_tensor::Initializers;
 use super::interface::{RunOptions, Value, run};
 use super::signature;
@@ -9,6 +11,7 @@ use crate::cancellation::Cancellation;
 use crate::error::BackendError;
 use crate::graph::Graph;
 use crate::input_order::in_signature_order;
+use crate::onnx::OperatorInputs;
 use crate::probe::{ProbeError, TimeLimit, probe};
 use crate::sample::Sample;
 use bytes::Bytes;
@@ -24,6 +27,8 @@ pub(super) struct OrtGraph {
     /// The session, which is dropped before its initializers.
     session: Arc<Served>,
     signature: Signature,
+    /// The operators of the file, for messages about inputs that one of them refuses.
+    operators: OperatorInputs,
     input_names: Vec<CString>,
     output_names: Vec<CString>,
     /// Marks inputs as being in CPU memory.
@@ -63,6 +68,7 @@ impl OrtGraph {
     pub(super) fn new(
         session: Session,
         initializers: Initializers,
+        operators: OperatorInputs,
         arena: &'static Arena,
     ) -> Result<OrtGraph, BackendError> {
         let signature = signature::of(&session).map_err(load_error)?;
@@ -76,6 +82,7 @@ impl OrtGraph {
                 arena,
             }),
             signature,
+            operators,
             memory: MemoryInfo::new(device, 0, kind, MemoryType::Default).map_err(failed_load)?,
             sample: Sample::default(),
         };
@@ -133,12 +140,24 @@ impl OrtGraph {
                 backend: NAME,
                 reason: format!("{bytes} bytes more, with {max_bytes} for all computations"),
             },
-            Some(Refusal::Full(bytes) | Refusal::TooLarge(bytes)) => inputs_error(format!(
-                "a value would take {bytes} bytes, with {max_bytes} for all computations: {}",
-                short(error.message())
-            )),
-            None => failed_run(error),
+            // The message of the library contains the number of bytes.
+            Some(Refusal::Full(_) | Refusal::TooLarge(_)) => {
+                refused_run(error.message(), &self.operators)
+            }
+            None => self.failed_run(&error),
         })
+    }
+
+    /// Classifies a failed run. The library reports a generic failure if sizes do not suit an operator. In
+    /// a loaded graph, only the inputs differ between runs, so such a failure is attributed to them.
+    fn failed_run(&self, error: &ort::Error) -> BackendError {
+        use ort::ErrorCode::{GenericFailure, InvalidArgument, RuntimeException};
+        match error.code() {
+            InvalidArgument | GenericFailure | RuntimeException => {
+                refused_run(error.message(), &self.operators)
+            }
+            _ => compute_error(short(error.message())),
+        }
     }
 
     fn output(
@@ -234,17 +253,6 @@ impl Graph for OrtGraph {
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         self.sample.inputs(&self.signature)
-    }
-}
-
-/// Classifies a failed run. The library reports a generic failure if sizes do not suit an operator. In a
-/// loaded graph, only the inputs differ between runs, so such a failure is attributed to them.
-fn failed_run(error: ort::Error) -> BackendError {
-    use ort::ErrorCode::{GenericFailure, InvalidArgument, RuntimeException};
-    let reason = short(error.message());
-    match error.code() {
-        InvalidArgument | GenericFailure | RuntimeException => inputs_error(reason),
-        _ => compute_error(reason),
     }
 }
 

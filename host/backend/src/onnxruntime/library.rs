@@ -4,10 +4,9 @@
 //! from another file is refused.
 
 use super::arena::Arena;
-use crate::panic::panic_message;
+use crate::panic::catch;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -57,7 +56,7 @@ pub(super) fn open(path: Option<&Path>, max_bytes: usize) -> Result<Library, Str
 
 fn first(path: &Path, max_bytes: usize) -> Result<(Environment, Arena), String> {
     // The binding panics if a library of that name has another interface.
-    let opened = catch_unwind(|| {
+    let opened = catch(|| {
         let builder = ort::init_from(path).map_err(|error| error.to_string())?;
         let environment = builder
             .with_name("wisp")
@@ -70,10 +69,7 @@ fn first(path: &Path, max_bytes: usize) -> Result<(Environment, Arena), String> 
         let arena = arena.map_err(|error| error.message().to_owned())?;
         Ok((environment, arena))
     });
-    match opened {
-        Ok(result) => result,
-        Err(panic) => Err(panic_message(&*panic).to_owned()),
-    }
+    opened.unwrap_or_else(Err)
 }
 
 /// Returns the version of the open library: the one in its file name, such as `1.31.1`, or the

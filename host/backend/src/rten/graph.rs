@@ -3,10 +3,11 @@
 use super::convert::{from_rten, to_rten};
 use super::int64::IntegerLimits;
 use super::sizes::{Cost, Outline};
-use super::{Checked, Failure, NAME, guarded, inputs_error, load_error};
+use super::{Checked, Failure, NAME, guarded, inputs_error, load_error, refused_run};
 use crate::error::BackendError;
 use crate::graph::Graph;
 use crate::input_order::in_signature_order;
+use crate::onnx::OperatorInputs;
 use crate::plan_cache::PlanCache;
 use crate::probe::probe;
 use crate::sample::Sample;
@@ -37,6 +38,7 @@ pub(super) struct RtenGraph {
     signature: Signature,
     outline: Outline,
     limits: IntegerLimits,
+    operators: OperatorInputs,
     costs: PlanCache<Result<Cost, String>>,
     pools: Pools,
     memory: Arc<MemoryBudget>,
@@ -73,6 +75,7 @@ impl RtenGraph {
             signature,
             outline: checked.outline,
             limits: checked.limits,
+            operators: checked.operators,
             costs: PlanCache::new(MAX_COSTS),
             pools: Pools {
                 threads,
@@ -151,7 +154,7 @@ impl RtenGraph {
         match computed {
             Ok(values) => self.named(values),
             // The graph computes other inputs, so the values or sizes of these are at fault.
-            Err(Failure::Refused(reason)) => Err(inputs_error(reason)),
+            Err(Failure::Refused(reason)) => Err(refused_run(reason, &self.operators)),
             Err(failure @ Failure::Panicked(_)) => Err(compute_error(failure.into_reason())),
         }
     }

@@ -8,8 +8,9 @@
 //!
 //! The operators that need this are determined once for a plan; each of the others costs one comparison.
 
-use super::guard::{Cancelled, GuardError, NoMemory, RefusedValue, guarded};
+use super::guard::{Cancelled, GuardError, NoMemory, RefusedValue, guarded, without_operators};
 use crate::cancellation::Cancellation;
+use crate::refusal::Refusal;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use tract_onnx::prelude::{
@@ -35,6 +36,23 @@ pub(super) struct CheckedPlan {
     live_bytes: u64,
     /// The budget that all computations share.
     memory: Arc<MemoryBudget>,
+}
+
+/// The failure of a run.
+#[derive(Debug)]
+pub(super) struct RunFailure {
+    pub(super) error: GuardError,
+    /// The operator that was computing.
+    pub(super) operator: Option<FailedOperator>,
+}
+
+/// An operator that failed.
+#[derive(Debug)]
+pub(super) struct FailedOperator {
+    /// Its name in tract.
+    pub(super) name: String,
+    /// Set if an input is not constant and contains integers.
+    pub(super) takes_numbers: bool,
 }
 
 /// The checks on an operator.
@@ -63,6 +81,8 @@ struct Run<'a> {
     cancellation: &'a Cancellation,
     /// The operator that is computing.
     node: Cell<usize>,
+    /// The message of an operator that failed, without what tract adds.
+    message: RefCell<String>,
     reserved: RefCell<Reserved>,
     capacity: u64,
 }
@@ -105,11 +125,12 @@ impl CheckedPlan {
         cancellation: &Cancellation,
         inputs: impl FnOnce() -> TractResult<TVec<TValue>>,
         outputs: impl FnOnce(TVec<TValue>) -> TractResult<T>,
-    ) -> Result<T, GuardError> {
+    ) -> Result<T, RunFailure> {
         let run = Run {
             plan: self,
             cancellation,
             node: Cell::new(usize::MAX),
+            message: RefCell::default(),
             reserved: RefCell::new(Reserved {
                 all: self.memory.reservation(),
                 nodes: Vec::new(),
@@ -126,30 +147,42 @@ impl CheckedPlan {
             let computed =
                 state.run_plan_with_eval(inputs()?, |context, op_state, node, inputs| {
                     run.check(context, node, &inputs)?;
-                    let computed = plan::eval(context, op_state, node, inputs)?;
+                    let computed = plan::eval(context, op_state, node, inputs);
+                    let computed = computed.inspect_err(|error| {
+                        run.message.replace(without_operators(error));
+                    })?;
                     run.release_after(node);
                     TractResult::Ok(computed)
                 })?;
+            run.node.set(usize::MAX);
             outputs(computed)
         }) {
             Ok(outputs) => return Ok(outputs),
             Err(error) => error,
         };
-        // An operator that refuses numbers of the request fails because of the request.
-        let takes_numbers = |check: &NodeCheck| check.takes_numbers;
-        match error {
-            GuardError::Refused(reason) | GuardError::Panicked(reason)
-                if self.checks.get(run.node.get()).is_some_and(takes_numbers) =>
-            {
-                let node = self.plan.model().node(run.node.get());
-                Err(GuardError::Numbers(format!(
-                    "`{}` ({}) does not take these values: {reason}",
-                    node.name,
-                    node.op.name()
-                )))
+        let Some(check) = self.checks.get(run.node.get()) else {
+            let operator = None;
+            return Err(RunFailure { error, operator });
+        };
+        let takes_numbers = check.takes_numbers;
+        // The graph computes other inputs, so an operator that refuses these fails because of the request.
+        let error = match error {
+            GuardError::Refused(reason) => {
+                GuardError::Inputs(Refusal::of_message(reason, &run.message.take()))
             }
-            error => Err(error),
-        }
+            GuardError::Panicked(reason) if takes_numbers => {
+                GuardError::Inputs(Refusal::new(reason))
+            }
+            error => error,
+        };
+        let name = self.plan.model().node(run.node.get()).name.clone();
+        Err(RunFailure {
+            error,
+            operator: Some(FailedOperator {
+                name,
+                takes_numbers,
+            }),
+        })
     }
 }
 
@@ -253,7 +286,7 @@ impl Run<'_> {
             Kind::Nothing => Ok(()),
             Kind::Size => self.check_size(context, node, inputs),
             Kind::Indices => check_indices(node, inputs),
-            Kind::Divisor => check_divisor(node, &inputs[1]),
+            Kind::Divisor => check_divisor(&inputs[1]),
         }
     }
 
@@ -307,8 +340,7 @@ impl Run<'_> {
         let held = u64::try_from(self.reserved.borrow().all.bytes()).unwrap_or(u64::MAX);
         if bytes > self.capacity / 2 || held.saturating_add(bytes) > self.capacity {
             return Err(RefusedValue::new(format!(
-                "the output of `{}` would take {bytes} bytes with these values",
-                node.name
+                "the output would take {bytes} bytes with these values"
             ))
             .into());
         }
@@ -324,7 +356,6 @@ fn output_volume(
     node: &TypedNode,
     inputs: &[TValue],
 ) -> TractResult<Option<u64>> {
-    let refused = |reason: String| RefusedValue::new(format!("`{}`: {reason}", node.name));
     if node.op_is::<Range>() {
         let number = |input: &TValue| scalar(context, input);
         let (start, end, step) = (
@@ -334,9 +365,10 @@ fn output_volume(
         );
         let length = ((end - start) / step).ceil();
         if !length.is_finite() {
-            return Err(
-                refused(format!("there is no range from {start} to {end} by {step}")).into(),
-            );
+            return Err(RefusedValue::new(format!(
+                "there is no range from {start} to {end} by {step}"
+            ))
+            .into());
         }
         // Steps away from the end produce an empty range.
         #[expect(
@@ -351,14 +383,18 @@ fn output_volume(
         let k = inputs[1].cast_to_scalar::<i64>()?;
         let size = inputs[0].shape()[top.axis];
         if !usize::try_from(k).is_ok_and(|k| k <= size) {
-            return Err(refused(format!("k is {k}, but the axis has {size} elements")).into());
+            return Err(
+                RefusedValue::new(format!("k is {k}, but the axis has {size} elements")).into(),
+            );
         }
         return Ok(Some(volume(inputs[0].shape().iter().copied())));
     }
     if node.op_is::<DynTile>() {
         let repeats = numbers(context, &inputs[1])?;
         if let Some(repeat) = repeats.iter().find(|&&repeat| repeat < 0) {
-            return Err(refused(format!("nothing can be repeated {repeat} times")).into());
+            return Err(
+                RefusedValue::new(format!("nothing can be repeated {repeat} times")).into(),
+            );
         }
         let repeats = repeats
             .iter()
@@ -450,20 +486,19 @@ fn check_indices(node: &TypedNode, inputs: &[TValue]) -> TractResult<()> {
     match indices.iter().find(|&&index| index < least || index >= end) {
         None => Ok(()),
         Some(index) => Err(RefusedValue::new(format!(
-            "`{}`: index {index} is not within an axis of {end} elements",
-            node.name
+            "an index is out of range: {index} is not within an axis of {end} elements"
         ))
         .into()),
     }
 }
 
-fn check_divisor(node: &TypedNode, divisor: &TValue) -> TractResult<()> {
+fn check_divisor(divisor: &TValue) -> TractResult<()> {
     // In every integer type, the bytes of zero are zero.
     let size = divisor.datum_type().size_of();
     let plain = divisor.is_plain_ram() && divisor.datum_type() != DatumType::TDim;
     let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
     if plain && size > 0 && divisor.as_bytes().chunks_exact(size).any(is_zero) {
-        return Err(RefusedValue::new(format!("`{}` divides by zero", node.name)).into());
+        return Err(RefusedValue::new("an integer is divided by zero").into());
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 //! tract reports most faults as errors, but it also indexes, unwraps and asserts. A model file or a
 //! request must not end more than itself.
 
-use crate::panic::panic_message;
+use crate::panic::catch;
+use crate::refusal::Refusal;
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use tract_onnx::prelude::{TractError, TractResult};
 use wisp_tensor::sanitize::shorten;
 
@@ -19,9 +19,9 @@ pub(super) enum GuardError {
     /// tract returned an error.
     Refused(String),
     /// An element of an input has a value that the graph must not take, reported as a [`RefusedValue`].
-    Value(String),
-    /// An operator with numbers from the request returned an error or panicked.
-    Numbers(String),
+    Value(Refusal),
+    /// An operator returned an error on inputs of the request, or panicked on numbers among them.
+    Inputs(Refusal),
     /// Other computations leave too little memory, reported as a [`NoMemory`].
     NoMemory(String),
     /// The computation was cancelled, reported as a [`Cancelled`].
@@ -55,10 +55,8 @@ impl GuardError {
     /// Returns the message, with a panic marked as one.
     pub(super) fn into_reason(self) -> String {
         match self {
-            GuardError::Refused(reason)
-            | GuardError::Value(reason)
-            | GuardError::Numbers(reason)
-            | GuardError::NoMemory(reason) => reason,
+            GuardError::Refused(reason) | GuardError::NoMemory(reason) => reason,
+            GuardError::Value(refusal) | GuardError::Inputs(refusal) => refusal.reason,
             GuardError::Cancelled => Cancelled.to_string(),
             GuardError::Panicked(message) => format!("panic: {message}"),
         }
@@ -70,17 +68,18 @@ impl GuardError {
 /// Catching the unwinding is safe here: everything that `f` leaves half done is dropped with it, and
 /// computing does not change the model that it reads.
 pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, GuardError> {
-    match catch_unwind(AssertUnwindSafe(f)) {
+    match catch(f) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(classify(&error)),
-        Err(payload) => Err(GuardError::Panicked(short(panic_message(&*payload)))),
+        Err(message) => Err(GuardError::Panicked(short(&message))),
     }
 }
 
 fn classify(error: &TractError) -> GuardError {
     for link in error.chain() {
         if link.is::<RefusedValue>() {
-            return GuardError::Value(reason(error));
+            let refusal = Refusal::of_message(reason(error), &without_operators(error));
+            return GuardError::Value(refusal);
         }
         if link.is::<NoMemory>() {
             return GuardError::NoMemory(reason(error));
@@ -97,6 +96,15 @@ fn reason(error: &TractError) -> String {
     short(&links.join(": "))
 }
 
+/// Returns the message without what tract says about the operator, in names of its own types.
+pub(super) fn without_operators(error: &TractError) -> String {
+    let links = error.chain().map(ToString::to_string);
+    let links: Vec<String> = links
+        .filter(|link| !link.starts_with("Evaluating "))
+        .collect();
+    short(&links.join(": "))
+}
+
 /// Returns `text` on one line of at most [`MAX_REASON_CHARS`].
 fn short(text: &str) -> String {
     shorten(text, MAX_REASON_CHARS)
@@ -109,8 +117,8 @@ mod tests {
     #[test]
     fn a_panic_keeps_its_message() {
         let error = guarded::<()>(|| panic!("axis {} of 3", 7)).unwrap_err();
-        assert_eq!(error, GuardError::Panicked("axis 7 of 3".to_owned()));
-        assert_eq!(error.into_reason(), "panic: axis 7 of 3");
+        let reason = error.into_reason();
+        assert!(reason.starts_with("panic: axis 7 of 3 ("), "{reason}");
     }
 
     #[test]
@@ -126,8 +134,15 @@ mod tests {
 
     #[test]
     fn a_refused_value_is_recognized_in_any_context() {
-        let error = TractError::new(RefusedValue::new("no text")).context("outer");
+        let error = TractError::new(RefusedValue::new("no text"));
+        let error = error
+            .context("outer")
+            .context("Evaluating #3 \"a\" OptScan");
+        let expected = Refusal {
+            reason: "Evaluating #3 \"a\" OptScan: outer: no text".to_owned(),
+            explanation: "outer: no text".to_owned(),
+        };
         let guarded = guarded::<()>(|| Err(error));
-        assert_eq!(guarded, Err(GuardError::Value("outer: no text".to_owned())));
+        assert_eq!(guarded, Err(GuardError::Value(expected)));
     }
 }

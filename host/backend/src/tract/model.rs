@@ -4,11 +4,13 @@
 //! that cannot be served is refused here, with the operator, input or file at fault in the error.
 
 use super::convert::element_type;
+use super::corrections::before_rewrites;
 use super::guard::{GuardError, guarded};
 use super::initializer::check_initializers;
 use super::operators::{check_inputs, framework, unknown_operators};
 use super::size_limits::check_size_limits;
 use super::unsupported_ops;
+use crate::onnx::OperatorInputs;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +34,8 @@ pub(super) struct SymbolicModel {
     pub(super) input_types: TVec<DatumType>,
     /// The axes whose sizes depend on the request, input by input.
     pub(super) variable_axes: Vec<VariableAxis>,
+    /// The operators of the file, for messages about inputs that one of them refuses.
+    pub(super) operators: OperatorInputs,
 }
 
 /// An axis of an input whose size the file does not fix.
@@ -88,7 +92,9 @@ impl SymbolicModel {
                 // Read before tract changes the model: an input takes the name of a removed node.
                 let inputs = input_names(&model)?;
                 let outputs: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
-                SymbolicModel::describe(model.into_typed()?.into_decluttered()?, &inputs, &outputs)
+                let mut typed = model.into_typed()?;
+                before_rewrites(&mut typed)?;
+                SymbolicModel::describe(typed.into_decluttered()?, &inputs, &outputs)
             });
             let error = match attempt {
                 Ok(model) => return Ok(model),
@@ -170,6 +176,7 @@ impl SymbolicModel {
             signature,
             input_types,
             variable_axes,
+            operators: OperatorInputs::default(),
         })
     }
 

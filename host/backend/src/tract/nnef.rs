@@ -5,6 +5,7 @@
 //! deeply that parsing exhausts the stack, and a tensor must not claim more elements than it has bytes
 //! for. Archives inside the archive are not read.
 
+use super::corrections::before_rewrites;
 use super::guard::{GuardError, guarded};
 use crate::bounded_file::open_regular;
 use crate::model_source::ModelSource;
@@ -47,7 +48,8 @@ pub(super) fn load(source: ModelSource<'_>) -> Result<TypedModel, GuardError> {
             Tensors.into_boxed(),
             GraphQuantLoader.into_boxed(),
         ];
-        let model = nnef.model_for_read(&mut content.take(MAX_BYTES))?;
+        let mut model = nnef.model_for_read(&mut content.take(MAX_BYTES))?;
+        before_rewrites(&mut model)?;
         model.into_decluttered()
     })
 }

@@ -13,7 +13,10 @@ use tract_onnx::prelude::DatumType;
 pub(super) fn framework() -> Onnx {
     let mut onnx = tract_onnx::onnx();
     super::ml::register(&mut onnx);
-    super::reduce_min_max::register(&mut onnx);
+    super::cast::register(&mut onnx);
+    super::float_function::register(&mut onnx);
+    super::reduce::register(&mut onnx);
+    super::softmax::register(&mut onnx);
     onnx
 }
 

@@ -2,6 +2,7 @@
 
 mod ml;
 mod nnef;
+mod numerics;
 mod onnx_file;
 mod refusals;
 

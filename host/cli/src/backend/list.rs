@@ -107,6 +107,13 @@ mod tests {
                 library: None,
             },
             Entry {
+                name: "rten",
+                available: true,
+                reason: None,
+                version: Some("0.27.0".to_owned()),
+                library: None,
+            },
+            Entry {
                 name: "onnxruntime",
                 available: false,
                 reason: Some("onnxruntime is not available: no library".to_owned()),
@@ -119,6 +126,7 @@ mod tests {
             "\
 NAME         AVAILABLE  VERSION  LIBRARY
 tract        yes        0.23.9   built in
+rten         yes        0.27.0   built in
 onnxruntime  no         -        -
 
 onnxruntime is not available: no library

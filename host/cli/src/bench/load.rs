@@ -1,12 +1,13 @@
 //! Measures the time and memory of loading a graph, in a process that does nothing else.
 
-use crate::options::BenchArgs;
+use crate::options::{BenchArgs, NamedShape};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
-use wisp_backend::measure::varied_inputs;
+use wisp_backend::measure::shaped_inputs;
 use wisp_backend::{Backend, LoadOptions, ModelSource};
 
 /// The cost of loading a graph and of computing it once.
@@ -33,6 +34,9 @@ pub(super) fn measure(
         .args(["--load-only", backend]);
     command.args(["--threads", &options.threads.to_string()]);
     command.args(["--device", &options.device.to_string()]);
+    for shape in &args.shape {
+        command.args(["--shape", &shape.to_string()]);
+    }
     if let Some(directory) = &args.cache.cache_dir {
         command.arg("--cache-dir").arg(directory);
     }
@@ -53,12 +57,13 @@ pub(super) fn measure_here(
     backend: &dyn Backend,
     path: &Path,
     options: &LoadOptions,
+    shapes: &[NamedShape],
 ) -> anyhow::Result<ExitCode> {
     let before = resident_bytes();
     let started = Instant::now();
     let graph = backend.load(ModelSource::Path(path), options)?;
     let load_microseconds = started.elapsed().as_secs_f64() * 1e6;
-    graph.compute(&varied_inputs(&*graph, 1)?)?;
+    graph.compute(&shaped_inputs(&*graph, None, &by_name(shapes))?)?;
     let memory_bytes = before
         .zip(resident_bytes())
         .map(|(a, b)| b.saturating_sub(a));
@@ -68,6 +73,12 @@ pub(super) fn measure_here(
     };
     println!("{}", serde_json::to_string(&cost)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the sizes of inputs by the names of these.
+pub(super) fn by_name(shapes: &[NamedShape]) -> BTreeMap<String, Vec<u32>> {
+    let sizes = |shape: &NamedShape| (shape.name.clone(), shape.sizes.clone());
+    shapes.iter().map(sizes).collect()
 }
 
 /// Returns the resident memory of this process, as Linux reports it.

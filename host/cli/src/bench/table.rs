@@ -1,6 +1,6 @@
 //! Prints a comparison as a table.
 
-use super::{BatchReport, GraphReport};
+use super::report::{BatchReport, GraphReport};
 use crate::display;
 use std::io::{self, Write};
 
@@ -12,6 +12,7 @@ pub(super) fn print(report: &GraphReport, out: &mut impl Write) -> io::Result<()
         threads,
         backends,
         batches,
+        remarks,
     } = report;
     let plural = if *threads == 1 { "" } else { "s" };
     writeln!(
@@ -57,6 +58,12 @@ pub(super) fn print(report: &GraphReport, out: &mut impl Write) -> io::Result<()
         lines.push(line(batch, best));
     }
     write_aligned(&lines, out)?;
+    if !remarks.is_empty() {
+        writeln!(out)?;
+    }
+    for remark in remarks {
+        writeln!(out, "remark: {remark}")?;
+    }
     writeln!(out)
 }
 

@@ -10,7 +10,7 @@ const PYPI: &str = "https://pypi.org/simple";
 
 /// Show the backends, and install the libraries that some of them need.
 ///
-/// tract is built in. ONNX Runtime is a shared library that is opened when a model needs it. It is
+/// tract and rten are built in. ONNX Runtime is a shared library that is opened when a model needs it. It is
 /// extracted from the Python package of its publisher, verified against a built-in digest, and stored in
 /// the cache directory. No other command downloads anything.
 #[derive(Debug, Args)]

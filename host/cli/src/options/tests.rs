@@ -144,6 +144,30 @@ fn inputs_are_files_or_json() {
 }
 
 #[test]
+fn shapes_are_sizes_after_a_name() {
+    for (text, name, sizes) in [
+        ("images=1x3x640x640", "images", [1, 3, 640, 640].as_slice()),
+        ("a=b=7", "a=b", &[7]),
+        ("x=0x2", "x", &[0, 2]),
+    ] {
+        let shape = value::named_shape(text);
+        assert_eq!(shape.as_ref().map(ToString::to_string), Ok(text.to_owned()));
+        let found = shape.map(|shape| (shape.name, shape.sizes));
+        assert_eq!(found, Ok((name.to_owned(), sizes.to_vec())));
+    }
+    for text in [
+        "x",
+        "x=",
+        "=1x2",
+        "x=1,2",
+        "x=-1x3",
+        "x=4294967295x4294967295",
+    ] {
+        assert!(value::named_shape(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn parameters_are_scalars_or_text() {
     for (text, expected) in [
         ("p=true", ParameterValue::Bool(true)),

@@ -27,6 +27,20 @@ pub(crate) enum InputSource {
     Json(serde_json::Value),
 }
 
+/// The sizes of an input, parsed and formatted as `x=1x3x640x640`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NamedShape {
+    pub(crate) name: String,
+    pub(crate) sizes: Vec<u32>,
+}
+
+impl fmt::Display for NamedShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes: Vec<String> = self.sizes.iter().map(u32::to_string).collect();
+        write!(f, "{}={}", self.name, sizes.join("x"))
+    }
+}
+
 /// A duration that is parsed and formatted as whole milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Milliseconds(pub(crate) Duration);
@@ -141,6 +155,28 @@ pub(super) fn named_input(text: &str) -> Result<NamedInput, String> {
         name: name.to_owned(),
         source,
     })
+}
+
+/// Parses the sizes of an input. Its name may contain `=`.
+pub(super) fn named_shape(text: &str) -> Result<NamedShape, String> {
+    /// More elements than any input has, and few enough for the memory.
+    const MAX_ELEMENTS: u64 = 1 << 30;
+    let expected = || "expected NAME=SIZES, such as x=1x3x640x640".to_owned();
+    let (name, sizes) = text.rsplit_once('=').ok_or_else(expected)?;
+    if name.is_empty() {
+        return Err(expected());
+    }
+    let sizes = sizes.split('x').map(str::parse::<u32>);
+    let sizes: Result<Vec<u32>, _> = sizes.collect();
+    let sizes = sizes.map_err(|_| expected())?;
+    let elements = (sizes.iter()).try_fold(1u64, |product, &size| product.checked_mul(size.into()));
+    match elements {
+        Some(elements) if elements <= MAX_ELEMENTS => Ok(NamedShape {
+            name: name.to_owned(),
+            sizes,
+        }),
+        _ => Err(format!("expected at most {MAX_ELEMENTS} elements")),
+    }
 }
 
 /// Parses a parameter: a JSON scalar is used as it is, everything else is a string. Examples: `top_k=3`,

@@ -53,7 +53,10 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
                 LoadedVersion::Ready(loaded) => {
                     let directory = model_directory(repository, name);
                     let line = OneLine(curl(loaded.description(), &directory, &server));
-                    writeln!(text, "  {name} {number}  READY\n    {line}\n")
+                    let backends = display::backend_selections(loaded);
+                    let backends = backends.map(|line| format!("  {line}")).unwrap_or_default();
+                    let backends = OneLine(backends);
+                    writeln!(text, "  {name} {number}  READY{backends}\n    {line}\n")
                 }
                 LoadedVersion::Failed(reason) => {
                     let reason = OneLine(reason);
@@ -135,6 +138,7 @@ mod tests {
             platform: "tract_onnx".to_owned(),
             max_batch_size: 0,
             class_labels: Default::default(),
+            properties: Default::default(),
             signature: Signature {
                 inputs: vec![input],
                 outputs: Vec::new(),

@@ -81,7 +81,17 @@ pub(super) fn report_load(model: &str, loaded: Loaded<'_>) {
     match loaded {
         Ok(version) => {
             for (graph, decision) in version.backend_selections() {
-                tracing::info!(model, graph, %decision, "the fastest backend");
+                match decision.rule {
+                    // A repository may have a thousand tabular models.
+                    Some(_) => tracing::debug!(model, graph, %decision, "the backend by rule"),
+                    None => tracing::info!(model, graph, %decision, "the fastest backend"),
+                }
+                if let Some(problem) = &decision.record_problem {
+                    tracing::warn!(
+                        problem,
+                        "selected backends cannot be stored, so every start measures them again"
+                    );
+                }
             }
             tracing::debug!(model, "loaded");
         }

@@ -161,10 +161,8 @@ fn load_repository(loader: &Loader, path: &Path) -> anyhow::Result<Registry> {
     let missing = RefCell::new(None);
     let registry = loader.load_repository(path, &|model, loaded| {
         report_load(model, loaded);
-        if let Err(LoadError::Graph { source, .. }) = loaded
-            && source.is_unavailable()
-        {
-            let reason = format!("model `{model}`: {source}");
+        if let Some(reason) = loaded.err().and_then(LoadError::unavailable) {
+            let reason = format!("model `{model}`: {reason}");
             missing.borrow_mut().get_or_insert(reason);
         }
     })?;

@@ -21,6 +21,7 @@ fn model(element_type: ElementType, max_batch_size: u32) -> ModelDescription {
         },
         max_batch_size,
         class_labels: Default::default(),
+        properties: Default::default(),
     }
 }
 

@@ -26,6 +26,7 @@ fn model(name: &str, inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Model
         signature: Signature { inputs, outputs },
         max_batch_size: 32,
         class_labels: Default::default(),
+        properties: Default::default(),
     }
 }
 

@@ -156,13 +156,15 @@ fn add_shared_schemas(document: &mut Document) {
     document.schema("ModelList", object(json!({"models": list(text())})));
     let spec = object(json!({"name": text(), "datatype": {"enum": datatypes}, "shape": sizes()}));
     let spec = document.schema("TensorMetadata", spec);
-    let metadata = object(json!({
+    let mut metadata = object(json!({
         "name": text(),
         "versions": list(text()),
         "platform": text(),
         "inputs": list(spec.clone()),
         "outputs": list(spec),
     }));
+    metadata["properties"]["parameters"] =
+        json!({"type": "object", "additionalProperties": text()});
     document.schema("ModelMetadata", metadata);
     document.schema(
         "ModelReady",

@@ -4,6 +4,7 @@ use crate::call::{ModelDescription, ModelName, Version};
 use crate::encoded_response::document;
 use bytes::Bytes;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use wisp_tensor::TensorSpec;
 
 /// The supported extensions of V2, by Triton's names.
@@ -30,6 +31,8 @@ struct Model<'a> {
     platform: &'a str,
     inputs: Vec<Spec<'a>>,
     outputs: Vec<Spec<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<&'a BTreeMap<String, String>>,
 }
 
 #[derive(Serialize)]
@@ -77,6 +80,7 @@ pub fn model_metadata(model: &ModelDescription, versions: &[Version]) -> Bytes {
         platform: &model.platform,
         inputs: model.signature.inputs.iter().map(Spec::new).collect(),
         outputs: model.signature.outputs.iter().map(Spec::new).collect(),
+        parameters: (!model.properties.is_empty()).then_some(&model.properties),
     })
 }
 
@@ -155,12 +159,17 @@ mod tests {
     fn metadata_has_versions_as_strings_and_variable_axes_as_minus_one() {
         let versions = ["1", "12"].map(|text| Version::from_decimal(text).unwrap());
         let inputs = vec![spec("x", ElementType::Fp32, &[-1, 2])];
-        let model = model(inputs, vec![spec("y", ElementType::Bytes, &[-1, 2])]);
+        let mut model = model(inputs, vec![spec("y", ElementType::Bytes, &[-1, 2])]);
         let expected = concat!(
             r#"{"name":"wine","versions":["1","12"],"platform":"tract_onnx","#,
             r#""inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"#,
             r#""outputs":[{"name":"y","datatype":"BYTES","shape":[-1,2]}]}"#,
         );
+        assert_eq!(model_metadata(&model, &versions), expected);
+        let property = ("backend_selection".to_owned(), "auto: tract".to_owned());
+        model.properties.extend([property]);
+        let expected = expected.strip_suffix('}').unwrap().to_owned()
+            + r#","parameters":{"backend_selection":"auto: tract"}}"#;
         assert_eq!(model_metadata(&model, &versions), expected);
     }
 }

@@ -287,7 +287,7 @@ impl InstanceState {
             Ok(Ok(outputs)) => outputs,
             Ok(Err(cause)) => {
                 let error = NnError::from(&cause);
-                if !matches!(cause, ComputeError::Inputs(_)) {
+                if !matches!(cause, ComputeError::Inputs { .. }) {
                     self.compute_error = Some(cause);
                 }
                 return self.fail_compute(error);
@@ -332,12 +332,12 @@ impl InstanceState {
 impl From<&ComputeError> for NnError {
     fn from(error: &ComputeError) -> NnError {
         match error {
-            ComputeError::Inputs(_) => NnError::new(
+            ComputeError::Inputs { explanation, .. } => NnError::new(
                 ErrorCode::InvalidArgument,
-                "the graph cannot compute inputs of these sizes and values",
+                format!("the graph cannot compute these inputs: {explanation}"),
             ),
-            ComputeError::Overloaded => {
-                NnError::new(ErrorCode::RuntimeError, "the graph's queue is full")
+            ComputeError::QueueFull | ComputeError::WouldMissDeadline | ComputeError::NoMemory => {
+                NnError::new(ErrorCode::RuntimeError, error.to_string())
             }
             // The sandbox ends an inline call on this error, so it never reaches the guest.
             ComputeError::Unprepared => {

@@ -1,58 +1,53 @@
 //! The choice of the best backend for a graph, made by measurement and stored in a file.
 //!
 //! The setting `backend = "auto"` selects this. Every available backend loads the graph and computes the
-//! same inputs. Backends whose outputs differ from the reference are excluded, and the fastest of the
-//! rest is chosen. A selection also holds after a restart: it is measured again only if the graph, its
-//! settings or the backends have changed.
+//! same inputs ([`comparison`]). Backends that refuse the graph or whose outputs differ are excluded, and
+//! the fastest of the rest is chosen. Where measuring cannot pay, a rule chooses the default backend, if it
+//! loads the file. A selection also holds after a restart: it is measured again only if the graph, its
+//! settings, its external data or the backends have changed. [`selection`] is what is recorded and shown,
+//! [`refusal`] the reasons that there is none.
 
-use crate::per_row_graph::load_graph;
-use serde::{Deserialize, Serialize};
-use std::fmt;
+mod comparison;
+mod inputs;
+mod refusal;
+mod selection;
+
+use self::comparison::{Contender, Tolerance, compare};
+use crate::file_state::FileState;
+use crate::per_row_graph::with_rows;
+use crate::registry::graph_file::GraphFile;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::{open_regular, read_regular_text};
-use wisp_backend::measure::{REFERENCE, compute, in_turns, varied_inputs};
-use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions};
-use wisp_tensor::NamedTensor;
-use wisp_tensor::difference::largest_difference;
+use wisp_backend::model_outline::ModelOutline;
+use wisp_backend::{Backend, Backends, Device, Format, Graph, LoadOptions, ModelSource};
+use wisp_tensor::{Dimension, Signature};
 
-/// The total time for timing the backends.
-const BUDGET: Duration = Duration::from_millis(500);
+pub use self::refusal::{Advice, BackendSelectionError, Refusal};
+pub use self::selection::{BackendSelection, Candidate, SelectionRule};
 
-/// The difference (see [`largest_difference`]) up to which outputs count as equal. Backends sum in
-/// different orders, and in deep graphs the differences add up to this; a wrong output is far beyond it.
-const TOLERANCE: f64 = 1e-2;
+/// The version of the way in which backends are selected. Records of another version are not used.
+const FORMAT: u32 = 2;
+
+/// The part of the time of the best backend so far that a later one may take to be preferred to it. A smaller
+/// difference may be noise, and would make selections differ between machines of one kind.
+const PREFERRED: f64 = 0.9;
+
+/// The maximum number of elements in a row of a tiny graph's input.
+const MAX_TINY_ELEMENTS: u64 = 4096;
+
+/// The size limit of a record in bytes; a record has a few lines for each backend.
+const MAX_RECORD_BYTES: u64 = 64 << 10;
 
 /// The directory of stored selections. Lifetime: the process.
 #[derive(Debug, Clone)]
 pub struct BackendSelectionStore {
     directory: PathBuf,
-}
-
-/// The backend that was chosen, and the measurements of all candidates.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BackendSelection {
-    /// The name of the backend.
-    pub backend: String,
-    /// All backends that were tried, in the order of [`Backends::all`].
-    pub candidates: Vec<Candidate>,
-}
-
-/// The measurements of one backend.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    pub backend: String,
-    pub version: String,
-    /// The time to load the graph.
-    pub load_microseconds: Option<u64>,
-    /// The median time to compute a batch of one row.
-    pub compute_microseconds: Option<f64>,
-    /// The difference of its outputs from those of the reference.
-    pub difference: Option<f64>,
-    /// The reason that it was excluded, if it was.
-    pub problem: Option<String>,
+    /// Set once a selection could not be stored, which is reported once.
+    has_failed: Arc<AtomicBool>,
 }
 
 /// A loaded graph and the selection that selected its backend.
@@ -63,17 +58,11 @@ pub(crate) struct Selected {
     pub(crate) selection: BackendSelection,
 }
 
-/// The reason that no backend was selected.
-#[derive(Debug, thiserror::Error)]
-pub enum BackendSelectionError {
-    /// No backend can load the graph, or the backend of a stored selection no longer can.
-    #[error(transparent)]
-    Backend(BackendError),
-    #[error("failed to store the selected backend in `{}`", path.display())]
-    Store {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+/// A backend and the graph as it has loaded it, or its reason for not loading it.
+struct Attempt<'a> {
+    backend: &'a Arc<dyn Backend>,
+    took: Duration,
+    loaded: Result<Arc<dyn Graph>, Refusal>,
 }
 
 // === impl BackendSelectionStore ===
@@ -81,58 +70,118 @@ pub enum BackendSelectionError {
 impl BackendSelectionStore {
     /// Returns a store in this directory, which is created with the first selection.
     pub fn new(directory: PathBuf) -> BackendSelectionStore {
-        BackendSelectionStore { directory }
+        BackendSelectionStore {
+            directory,
+            has_failed: Arc::default(),
+        }
     }
 
-    /// Loads the graph at `path` with the backend of a stored selection, or decides now.
+    /// Loads a graph with the backend that a rule or a stored selection chooses, or decides now.
     pub(crate) fn select(
         &self,
         backends: &Backends,
-        path: &Path,
-        options: &LoadOptions,
+        file: &GraphFile<'_>,
     ) -> Result<Selected, BackendSelectionError> {
+        let outline = ModelOutline::read(file.path).ok();
+        let mut loaded = None;
+        if let Some(rule) = rule(file, outline.as_ref()) {
+            let attempt = Attempt::load(backends.default_backend(), file);
+            if let Ok(graph) = &attempt.loaded
+                && holds(rule, graph.signature())
+            {
+                let selection = BackendSelection::by_rule(attempt.backend.name(), rule);
+                return selected(attempt.backend, graph, (file, selection));
+            }
+            loaded = Some(attempt);
+        }
         let candidates: Vec<&Arc<dyn Backend>> = backends
             .all()
             .filter(|backend| backend.available().is_ok())
             .collect();
-        let record = self.record(path, options);
-        if let Some(selection) = read(&record)
+        // A file without an outline may have external data that is not known here.
+        let record = outline.as_ref().and_then(|found| self.record(file, found));
+        if let Some(selection) = record.as_deref().and_then(read)
             && selection.is_of(&candidates)
             && let Some(backend) = candidates.iter().find(|b| b.name() == selection.backend)
         {
-            return Ok(Selected {
-                graph: load_graph(&***backend, path, options)
-                    .map_err(BackendSelectionError::Backend)?,
-                backend: Arc::clone(backend),
-                selection,
-            });
+            let attempt = Attempt::take_or_load(&mut loaded, backend, file);
+            if let Ok(graph) = &attempt.loaded {
+                return selected(attempt.backend, graph, (file, selection));
+            }
+            loaded = Some(attempt);
         }
-        let selected =
-            measure(&candidates, path, options).map_err(BackendSelectionError::Backend)?;
-        write(&record, &selected.selection).map_err(|source| BackendSelectionError::Store {
-            path: self.directory.clone(),
-            source,
-        })?;
-        Ok(selected)
+        let attempts: Vec<Attempt<'_>> = candidates
+            .iter()
+            .map(|backend| Attempt::take_or_load(&mut loaded, backend, file))
+            .collect();
+        let advice = || Advice::new(backends, outline.as_ref());
+        let tolerance = match &outline {
+            Some(outline) if outline.is_quantized => Tolerance::Quantized,
+            _ => Tolerance::Real,
+        };
+        let (chosen, mut selection) = choose(&attempts, tolerance, &advice)?;
+        if let Some(record) = record {
+            selection.record_problem = self.store(&record, &selection);
+        }
+        match &chosen.loaded {
+            Ok(graph) => selected(chosen.backend, graph, (file, selection)),
+            Err(_) => Err(no_backend(&attempts, advice())),
+        }
     }
 
-    /// Returns the path of the selection for this graph with these settings.
-    fn record(&self, path: &Path, options: &LoadOptions) -> PathBuf {
-        let LoadOptions { device, threads } = options;
-        let mut hasher = blake3::Hasher::new();
-        // Opening a pipe would block, and reading a device never ends. A path that is not a readable file
-        // has no selection either; its backend reports the error.
-        if let Ok((file, _)) = open_regular(path) {
-            let _ = hasher.update_reader(file);
+    /// Describes the selection that is stored for this graph with these settings, or the rule that chooses
+    /// without one. Returns `None` if neither exists.
+    pub fn explain(
+        &self,
+        backends: &Backends,
+        path: &Path,
+        options: &LoadOptions,
+    ) -> Option<String> {
+        let file = GraphFile {
+            path,
+            options: *options,
+            probe: None,
+        };
+        let outline = ModelOutline::read(path).ok();
+        let record = outline.as_ref().and_then(|found| self.record(&file, found));
+        if let Some(selection) = record.as_deref().and_then(read) {
+            return Some(selection.to_string());
         }
-        hasher.update(format!("{device} {threads}").as_bytes());
+        let rule = rule(&file, outline.as_ref())?;
+        let default = backends.default_backend().name();
+        Some(format!("auto: {default} unless it refuses, {rule}"))
+    }
+
+    /// Returns the path of the selection for this file with its settings and external data.
+    fn record(&self, file: &GraphFile<'_>, outline: &ModelOutline) -> Option<PathBuf> {
+        let LoadOptions { device, threads } = file.options;
+        let mut hasher = blake3::Hasher::new();
+        // Opening a pipe would block, and reading a device never ends.
+        let (content, _) = open_regular(file.path).ok()?;
+        hasher.update_reader(content).ok()?;
+        hasher.update(format!("\0{FORMAT}\0{device}\0{threads}").as_bytes());
+        let folder = file.path.parent().unwrap_or(Path::new(""));
+        for name in &outline.external_files {
+            let state = match FileState::of(&folder.join(name)) {
+                Ok(state) => state.to_string(),
+                Err(_) => "missing".to_owned(),
+            };
+            hasher.update(format!("\0{name}\0{state}").as_bytes());
+        }
         let name = format!("{}.toml", hasher.finalize().to_hex());
-        self.directory.join(name)
+        Some(self.directory.join(name))
+    }
+
+    /// Stores a selection. Returns the problem if that fails for the first time: the model is served anyway.
+    fn store(&self, record: &Path, selection: &BackendSelection) -> Option<String> {
+        let error = write(record, selection).err()?;
+        if self.has_failed.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        let directory = self.directory.display();
+        Some(format!("failed to write to `{directory}`: {error}"))
     }
 }
-
-/// The size limit of a record in bytes; a record has a few lines for each backend.
-const MAX_RECORD_BYTES: u64 = 64 << 10;
 
 /// Reads a stored selection; `None` if it is missing or invalid.
 fn read(record: &Path) -> Option<BackendSelection> {
@@ -150,9 +199,57 @@ fn write(record: &Path, selection: &BackendSelection) -> std::io::Result<()> {
     Ok(())
 }
 
+// === The rules ===
+
+/// Returns the rule by which the default backend computes the graph without measurements, if there is one.
+fn rule(file: &GraphFile<'_>, outline: Option<&ModelOutline>) -> Option<SelectionRule> {
+    if file.options.device != Device::Cpu {
+        return None;
+    }
+    if ModelSource::Path(file.path).format() == Format::Nnef {
+        return Some(SelectionRule::Nnef);
+    }
+    let outline = outline?;
+    match outline.is_tabular() {
+        true => Some(SelectionRule::Tabular),
+        false => outline.is_tiny().then_some(SelectionRule::Tiny),
+    }
+}
+
+/// Returns whether a rule that its file suggests also holds for the loaded graph: few weights can still
+/// compute large inputs.
+fn holds(rule: SelectionRule, signature: &Signature) -> bool {
+    match rule {
+        SelectionRule::Tabular | SelectionRule::Nnef => true,
+        SelectionRule::Tiny => (signature.inputs.iter()).all(|spec| has_small_rows(&spec.shape)),
+    }
+}
+
+/// Returns whether an input has few elements in a row, and no variable axis besides the batch.
+fn has_small_rows(shape: &[Dimension]) -> bool {
+    let mut elements = 1_u64;
+    for (axis, size) in shape.iter().enumerate() {
+        match size {
+            Dimension::Variable if axis == 0 => {}
+            Dimension::Variable => return false,
+            Dimension::Fixed(size) => elements = elements.saturating_mul(u64::from(*size)),
+        }
+    }
+    elements <= MAX_TINY_ELEMENTS
+}
+
 // === impl BackendSelection ===
 
 impl BackendSelection {
+    fn by_rule(backend: &str, rule: SelectionRule) -> BackendSelection {
+        BackendSelection {
+            backend: backend.to_owned(),
+            rule: Some(rule),
+            record_problem: None,
+            candidates: Vec::new(),
+        }
+    }
+
     /// Returns whether the selection was made among these backends, in these versions.
     fn is_of(&self, candidates: &[&Arc<dyn Backend>]) -> bool {
         let same = |(candidate, backend): (&Candidate, &&Arc<dyn Backend>)| {
@@ -163,146 +260,127 @@ impl BackendSelection {
     }
 }
 
-impl fmt::Display for BackendSelection {
-    /// Writes text such as `onnxruntime: tract 412.0 us, onnxruntime 151.2 us`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.backend)?;
-        for (position, candidate) in self.candidates.iter().enumerate() {
-            let comma = if position == 0 { "" } else { "," };
-            write!(f, "{comma} {}", candidate.backend)?;
-            match (&candidate.problem, candidate.compute_microseconds) {
-                (Some(problem), _) => write!(f, " out ({problem})")?,
-                (None, Some(time)) => write!(f, " {time:.1} us")?,
-                (None, None) => {}
-            }
+// === The choice ===
+
+impl<'a> Attempt<'a> {
+    fn load(backend: &'a Arc<dyn Backend>, file: &GraphFile<'_>) -> Attempt<'a> {
+        let started = Instant::now();
+        let loaded = file.load(&**backend);
+        Attempt {
+            backend,
+            took: started.elapsed(),
+            loaded: loaded.map_err(|error| Refusal::new(&**backend, error)),
         }
-        Ok(())
+    }
+
+    /// Returns the attempt that was made with this backend before, or makes one.
+    fn take_or_load(
+        made: &mut Option<Attempt<'a>>,
+        backend: &'a Arc<dyn Backend>,
+        file: &GraphFile<'_>,
+    ) -> Attempt<'a> {
+        let same = made.take_if(|made| made.backend.name() == backend.name());
+        same.unwrap_or_else(|| Attempt::load(backend, file))
+    }
+
+    fn contender(&self) -> Option<Contender> {
+        Some(Contender {
+            backend: self.backend.name(),
+            graph: Arc::clone(self.loaded.as_ref().ok()?),
+            shortest: None,
+            difference: None,
+            problem: None,
+        })
+    }
+
+    /// Returns the findings on the backend, with those of the comparison if it took part.
+    fn candidate(&self, compared: Option<&Contender>) -> Candidate {
+        let refusal = self.loaded.as_ref().err();
+        let took = u64::try_from(self.took.as_micros()).ok();
+        let shortest = compared.and_then(|compared| compared.shortest);
+        Candidate {
+            backend: self.backend.name().to_owned(),
+            version: self.backend.version(),
+            load_microseconds: took.filter(|_| refusal.is_none()),
+            compute_microseconds: shortest.map(|time| time.as_nanos() as f64 / 1e3),
+            difference: compared.and_then(|compared| compared.difference),
+            problem: match refusal {
+                Some(refusal) => Some(refusal.reason.clone()),
+                None => compared.and_then(|compared| compared.problem.clone()),
+            },
+        }
     }
 }
 
-/// A backend and the graph as it has loaded it.
-struct LoadedCandidate<'a> {
-    backend: &'a Arc<dyn Backend>,
-    found: Candidate,
-    graph: Option<Arc<dyn Graph>>,
-}
-
-/// Loads the graph with every candidate, compares and times them, and keeps the fastest correct one.
-fn measure(
-    candidates: &[&Arc<dyn Backend>],
-    path: &Path,
-    options: &LoadOptions,
-) -> Result<Selected, BackendError> {
-    let mut first_error = None;
-    let mut tried: Vec<LoadedCandidate> = Vec::new();
-    for backend in candidates {
-        let (candidate, error) = load(backend, path, options);
-        tried.push(candidate);
-        first_error = first_error.or(error);
+/// Compares the backends that have loaded the graph, and returns the fastest that agrees with the others.
+fn choose<'a, 'b>(
+    attempts: &'b [Attempt<'a>],
+    tolerance: Tolerance,
+    advice: &dyn Fn() -> Advice,
+) -> Result<(&'b Attempt<'a>, BackendSelection), BackendSelectionError> {
+    let mut contenders: Vec<Contender> = attempts.iter().filter_map(Attempt::contender).collect();
+    // A single backend is not computed: there is nothing to compare it with.
+    if contenders.len() > 1 {
+        let compared = compare(&mut contenders, tolerance);
+        compared.map_err(|disagreement| BackendSelectionError::Disagreement {
+            backends: disagreement.backends,
+            difference: disagreement.difference,
+            advice: advice(),
+        })?;
     }
-    compare(&mut tried);
-    let time = |tried: &LoadedCandidate| tried.found.compute_microseconds.unwrap_or(f64::INFINITY);
-    let chosen = tried
-        .iter()
-        .filter(|tried| tried.found.problem.is_none())
-        .min_by(|a, b| time(a).total_cmp(&time(b)))
-        .or_else(|| tried.iter().find(|tried| tried.graph.is_some()));
-    let Some((backend, graph)) =
-        chosen.and_then(|chosen| Some((chosen.backend, chosen.graph.as_ref()?)))
-    else {
-        return Err(first_error.unwrap_or(BackendError::Unavailable {
-            backend: "auto",
-            reason: "there is no backend to choose from".to_owned(),
-        }));
-    };
-    Ok(Selected {
-        backend: Arc::clone(backend),
-        graph: Arc::clone(graph),
-        selection: BackendSelection {
-            backend: backend.name().to_owned(),
-            candidates: tried.iter().map(|tried| tried.found.clone()).collect(),
-        },
-    })
-}
-
-fn load<'a>(
-    backend: &'a Arc<dyn Backend>,
-    path: &Path,
-    options: &LoadOptions,
-) -> (LoadedCandidate<'a>, Option<BackendError>) {
-    let started = Instant::now();
-    let loaded = load_graph(&**backend, path, options);
-    let took = u64::try_from(started.elapsed().as_micros()).ok();
-    let (graph, error) = match loaded {
-        Ok(graph) => (Some(graph), None),
-        Err(error) => (None, Some(error)),
-    };
-    let found = Candidate {
-        backend: backend.name().to_owned(),
-        version: backend.version(),
-        load_microseconds: graph.as_ref().and(took),
-        compute_microseconds: None,
-        difference: None,
-        problem: error.as_ref().map(ToString::to_string),
-    };
-    let tried = LoadedCandidate {
-        backend,
-        found,
-        graph,
-    };
-    (tried, error)
-}
-
-/// Records the compute time of each backend that has loaded the graph, and whether its outputs
-/// equal those of the reference.
-fn compare(tried: &mut [LoadedCandidate]) {
-    let graphs: Vec<Arc<dyn Graph>> = tried.iter().filter_map(|t| t.graph.clone()).collect();
-    let Some(inputs) = inputs(&graphs) else {
-        return;
-    };
-    let outputs: Vec<_> = tried
-        .iter()
-        .map(|tried| Some(compute(&**tried.graph.as_ref()?, &inputs)))
-        .collect();
-    let reference = tried
-        .iter()
-        .position(|tried| tried.found.backend == REFERENCE && tried.graph.is_some())
-        .or_else(|| tried.iter().position(|tried| tried.graph.is_some()));
-    let expected = reference.and_then(|position| match &outputs[position] {
-        Some(Ok(output)) => Some(output.clone()),
-        _ => None,
+    let fastest = fastest(&contenders);
+    let mut all = attempts.iter();
+    let chosen = all.find(|attempt| Some(attempt.backend.name()) == fastest);
+    let chosen = chosen.ok_or_else(|| no_backend(attempts, advice()))?;
+    let candidates = attempts.iter().map(|attempt| {
+        let mut compared = contenders.iter();
+        attempt.candidate(compared.find(|one| one.backend == attempt.backend.name()))
     });
-    let graphs: Vec<&dyn Graph> = graphs.iter().map(|graph| &**graph).collect();
-    let mut summaries = in_turns(&graphs, &inputs, BUDGET).into_iter();
-    for (tried, output) in tried.iter_mut().zip(outputs) {
-        let (Some(output), Some(durations)) =
-            (output, tried.graph.as_ref().and_then(|_| summaries.next()))
-        else {
+    let selection = BackendSelection {
+        backend: chosen.backend.name().to_owned(),
+        rule: None,
+        record_problem: None,
+        candidates: candidates.collect(),
+    };
+    Ok((chosen, selection))
+}
+
+/// Returns the backend of the fastest contender that is not excluded, an earlier one if the difference is
+/// small.
+fn fastest(contenders: &[Contender]) -> Option<&'static str> {
+    let mut best: Option<&Contender> = None;
+    for contender in contenders.iter().filter(|one| one.problem.is_none()) {
+        let Some(so_far) = best else {
+            best = Some(contender);
             continue;
         };
-        let found = &mut tried.found;
-        match (output, durations) {
-            (Ok(output), Ok(durations)) => {
-                found.compute_microseconds = Some(durations.median.as_nanos() as f64 / 1e3);
-                let Some(expected) = &expected else { continue };
-                let difference = largest_difference(expected, &output);
-                found.difference = Some(difference);
-                if difference > TOLERANCE {
-                    found.problem = Some(format!("its output differs by {difference:.1e}"));
-                }
-            }
-            (Err(error), _) | (_, Err(error)) => found.problem = Some(error.to_string()),
+        if let (Some(time), Some(shortest)) = (contender.shortest, so_far.shortest)
+            && time < shortest.mul_f64(PREFERRED)
+        {
+            best = Some(contender);
         }
+    }
+    best.map(|best| best.backend)
+}
+
+fn no_backend(attempts: &[Attempt<'_>], advice: Advice) -> BackendSelectionError {
+    let refusals = attempts.iter().filter_map(|one| one.loaded.as_ref().err());
+    BackendSelectionError::NoBackend {
+        refusals: refusals.cloned().collect(),
+        advice,
     }
 }
 
-/// Returns inputs that one of the graphs computes: varied numbers, or zeros if the graph rejects those.
-fn inputs(graphs: &[Arc<dyn Graph>]) -> Option<Vec<NamedTensor>> {
-    graphs.iter().find_map(|graph| {
-        let varied = varied_inputs(&**graph, 1).ok();
-        let zeros = || graph.sample_inputs().ok();
-        let computes = |inputs: &Vec<NamedTensor>| graph.compute(inputs).is_ok();
-        varied.filter(computes).or_else(zeros)
+fn selected(
+    backend: &Arc<dyn Backend>,
+    graph: &Arc<dyn Graph>,
+    (file, selection): (&GraphFile<'_>, BackendSelection),
+) -> Result<Selected, BackendSelectionError> {
+    let graph = with_rows(&**backend, Arc::clone(graph), &file.options);
+    Ok(Selected {
+        backend: Arc::clone(backend),
+        graph: graph.map_err(BackendSelectionError::Threads)?,
+        selection,
     })
 }
 

@@ -1,16 +1,14 @@
 //! Loads the file of a graph with the backend that the model or the server chose.
 
-use crate::per_row_graph::load_graph;
-use crate::registry::backend_selection::{
-    BackendSelection, BackendSelectionError, BackendSelectionStore,
-};
+use crate::per_row_graph::with_rows;
+use crate::registry::backend_selection::{BackendSelection, BackendSelectionStore};
+use crate::registry::graph_file::{GraphFile, GraphFileError};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{BackendChoice, ModelFile};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use wisp_backend::{Backend, Backends, Graph, LoadOptions};
+use wisp_backend::{Backends, Graph};
 
 /// The backends and the choice among them. Lifetime: the process.
 #[derive(Debug)]
@@ -31,7 +29,7 @@ pub(crate) struct LoadedGraph {
     pub(crate) graph: Arc<dyn Graph>,
     /// The name of the backend.
     pub(crate) backend: &'static str,
-    /// The measurements, if the backend was selected by them.
+    /// The reasons for the backend, if it was selected automatically.
     pub(crate) selection: Option<BackendSelection>,
 }
 
@@ -43,46 +41,28 @@ impl GraphLoader {
         path: &Path,
         model_file: &ModelFile,
     ) -> Result<LoadedGraph, LoadError> {
-        let options = LoadOptions {
-            device: model_file.device.unwrap_or_default(),
-            threads: model_file.threads.unwrap_or(NonZeroUsize::MIN),
-        };
-        let failed = |source| LoadError::Graph {
-            graph: name.to_owned(),
-            source,
-        };
-        // Checks that a backend loads the file within the process limits.
-        let check = |backend: &dyn Backend| match &self.probe {
-            None => Ok(()),
-            Some(probe) => {
-                let checked = probe.check(path, backend, &options);
-                checked.map_err(|reason| LoadError::Probe {
-                    graph: name.to_owned(),
-                    backend: backend.name(),
-                    reason,
-                })
-            }
+        let file = GraphFile {
+            path,
+            options: model_file.load_options(),
+            probe: self.probe.as_ref(),
         };
         match model_file.backend.as_ref().unwrap_or(&self.choice) {
-            BackendChoice::Named(backend) => {
-                let backend = self.backends.find(backend).map_err(failed)?;
-                check(&**backend)?;
-                Ok(LoadedGraph {
-                    graph: load_graph(&**backend, path, &options).map_err(failed)?,
-                    backend: backend.name(),
-                    selection: None,
-                })
-            }
-            BackendChoice::Auto => {
-                for backend in self.backends.all() {
-                    check(&**backend)?;
+            BackendChoice::Named(backend) => self.load_with(backend, &file).map_err(|error| {
+                let graph = name.to_owned();
+                match error {
+                    GraphFileError::Backend(source) => LoadError::Graph { graph, source },
+                    GraphFileError::Limits { backend, reason } => LoadError::Probe {
+                        graph,
+                        backend,
+                        reason,
+                    },
                 }
-                let selected = self.selections.select(&self.backends, path, &options);
-                let selected = selected.map_err(|error| match error {
-                    BackendSelectionError::Backend(source) => failed(source),
-                    store @ BackendSelectionError::Store { .. } => {
-                        LoadError::BackendSelection(store)
-                    }
+            }),
+            BackendChoice::Auto => {
+                let selected = self.selections.select(&self.backends, &file);
+                let selected = selected.map_err(|reason| LoadError::BackendSelection {
+                    graph: name.to_owned(),
+                    reason,
                 })?;
                 Ok(LoadedGraph {
                     graph: selected.graph,
@@ -91,5 +71,21 @@ impl GraphLoader {
                 })
             }
         }
+    }
+
+    /// Loads the file with the backend of this name.
+    fn load_with(
+        &self,
+        backend: &str,
+        file: &GraphFile<'_>,
+    ) -> Result<LoadedGraph, GraphFileError> {
+        let backend = self.backends.find(backend);
+        let backend = backend.map_err(GraphFileError::Backend)?;
+        let graph = with_rows(&**backend, file.load(&**backend)?, &file.options);
+        Ok(LoadedGraph {
+            graph: graph.map_err(GraphFileError::Backend)?,
+            backend: backend.name(),
+            selection: None,
+        })
     }
 }

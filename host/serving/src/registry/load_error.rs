@@ -65,8 +65,11 @@ pub enum LoadError {
         backend: &'static str,
         reason: ChildError,
     },
-    #[error(transparent)]
-    BackendSelection(BackendSelectionError),
+    #[error("graph `{graph}` cannot be loaded: {reason}")]
+    BackendSelection {
+        graph: String,
+        reason: BackendSelectionError,
+    },
     #[error("handler.wasm cannot be read")]
     HandlerFile(#[source] std::io::Error),
     #[error("the handler is rejected")]
@@ -93,16 +96,28 @@ fn hint(export: &Option<String>) -> String {
 }
 
 impl LoadError {
+    /// Returns the backend or device that the model needs and this machine or build does not have, with the
+    /// way to install it, if that is the reason.
+    pub fn unavailable(&self) -> Option<String> {
+        match self {
+            LoadError::Graph { source, .. } if source.is_unavailable() => Some(source.to_string()),
+            LoadError::BackendSelection { reason, .. } if reason.is_unavailable() => {
+                Some(reason.to_string())
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the reason for clients, as shown in the index, without any path.
     pub fn client_reason(&self) -> String {
         match self {
             LoadError::Read { .. } => "its files cannot be read".to_owned(),
-            LoadError::BackendSelection(_) => "no backend could be selected for it".to_owned(),
             LoadError::ModelFile(_) => "its model.toml is not valid".to_owned(),
             LoadError::Component(source) => format!("{self}: {source}"),
             // The message of the source contains no path.
             LoadError::HandlerFile(source) => format!("{self}: {source}"),
             LoadError::Graph { .. }
+            | LoadError::BackendSelection { .. }
             | LoadError::Handler(_)
             | LoadError::Probe { .. }
             | LoadError::Name { .. }

@@ -40,6 +40,9 @@ const DEFAULT_MAX_BATCH_SIZE: u32 = 32;
 /// computation of this length to another thread would take as long as the computation.
 const INLINE_COMPUTE: Duration = Duration::from_micros(200);
 
+/// The property of a version's description that has the reasons for its automatically selected backends.
+pub const SELECTION: &str = "backend_selection";
+
 /// The backend name of a version without graphs.
 const NO_BACKEND: &str = "none";
 
@@ -84,6 +87,7 @@ struct Describe<'a> {
     files: &'a VersionFiles,
     model_file: &'a ModelFile,
     platform: String,
+    properties: BTreeMap<String, String>,
 }
 
 /// The outcome of loading a version, reported while others are still being loaded.
@@ -150,6 +154,7 @@ impl Loader {
         let describe = Describe {
             files,
             platform: platform(files, &loaded),
+            properties: properties(&loaded),
             model_file: &model_file,
         };
         let settings = GraphSettings {
@@ -307,6 +312,22 @@ fn platform(files: &VersionFiles, loaded: &BTreeMap<&str, LoadedGraph>) -> Strin
     format!("{}_{}", graph.backend, format.name())
 }
 
+/// Returns the reasons for automatically selected backends, if there are any.
+fn properties(loaded: &BTreeMap<&str, LoadedGraph>) -> BTreeMap<String, String> {
+    let selections = loaded.iter().filter_map(|(name, graph)| {
+        let selection = graph.selection.as_ref()?;
+        Some(match loaded.len() {
+            1 => selection.to_string(),
+            _ => format!("{name}: {selection}"),
+        })
+    });
+    let selections: Vec<String> = selections.collect();
+    match selections.is_empty() {
+        true => BTreeMap::new(),
+        false => BTreeMap::from([(SELECTION.to_owned(), selections.join("; "))]),
+    }
+}
+
 impl Describe<'_> {
     /// Returns the description of the version with this signature.
     fn version(
@@ -328,6 +349,7 @@ impl Describe<'_> {
             model: files.model.clone(),
             version: files.version,
             platform: self.platform.clone(),
+            properties: self.properties.clone(),
             max_batch_size: model_file.max_batch_size.unwrap_or(default),
             class_labels: class_labels.map_err(LoadError::ClassLabels)?,
             signature,

@@ -9,8 +9,8 @@ use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use wisp_backend::Device;
 use wisp_backend::bounded_file::read_regular_text;
+use wisp_backend::{Device, LoadOptions};
 use wisp_sandbox::limits::Limits;
 
 /// The name of the file in the directory of a model.
@@ -32,7 +32,7 @@ pub struct ModelFile {
     pub labels: BTreeMap<String, u64>,
     /// The command that creates a `model.onnx` that the repository does not contain.
     pub export: Option<String>,
-    /// The backend of its graphs: a name or `auto`; by default the choice of the server.
+    /// The backend of its graphs: a name or `auto`; by default the choice of the server, which is `auto` by default.
     pub backend: Option<BackendChoice>,
     /// The device that computes its graphs, `cpu` or `cuda:0`; by default the CPU.
     #[serde(deserialize_with = "device")]
@@ -83,7 +83,7 @@ impl Default for VersionPolicy {
 pub enum BackendChoice {
     /// The backend with this name.
     Named(String),
-    /// The fastest available backend, which is measured when a version is first loaded.
+    /// The fastest of the available backends that agree, which are measured when a version is first loaded.
     Auto,
 }
 
@@ -187,6 +187,14 @@ impl ModelFile {
             }
         }
         Ok(file)
+    }
+
+    /// Returns the settings for the backends of its graphs.
+    pub fn load_options(&self) -> LoadOptions {
+        LoadOptions {
+            device: self.device.unwrap_or_default(),
+            threads: self.threads.unwrap_or(NonZeroUsize::MIN),
+        }
     }
 
     /// Returns the limits of this model's handler: the server's `defaults` where the file sets none.

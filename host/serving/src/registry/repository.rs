@@ -84,7 +84,9 @@ pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
 pub fn find_model(path: &Path, name: &ModelName) -> Result<Option<SelectedVersions>, LoadError> {
     let named = |path: &Path| model_name(path).is_ok_and(|own| own == *name);
     match holding(path)? {
-        Holding::Graph(path) if named(&stem(&path)) => single_file(&path).map(only).map(Some),
+        Holding::Graph(path) if single_file_name(&path).is_ok_and(|own| own == *name) => {
+            single_file(&path).map(only).map(Some)
+        }
         Holding::Model(path) if named(&path) => selected_versions(&path).map(Some),
         Holding::Repository(path) => {
             let directory = path.join(name.as_str());
@@ -103,7 +105,7 @@ pub fn model_paths(path: &Path) -> Result<BTreeMap<ModelName, PathBuf>, LoadErro
     let mut paths = BTreeMap::new();
     match holding(path)? {
         Holding::Graph(path) => {
-            paths.extend(model_name(&stem(&path)).map(|name| (name, path)));
+            paths.extend(single_file_name(&path).map(|name| (name, path)));
         }
         Holding::Model(path) => paths.extend(model_name(&path).map(|name| (name, path))),
         Holding::Repository(path) => {
@@ -257,6 +259,19 @@ pub fn is_model_directory(path: &Path) -> Result<bool, LoadError> {
     Ok(path.join(model_file::FILE_NAME).is_file() || !versions(path)?.is_empty())
 }
 
+/// Returns the files of the model at `path`: a single graph file, or the directory of a model, of which the highest
+/// version is meant.
+pub fn model_files(path: &Path) -> Result<VersionFiles, LoadError> {
+    if !path.is_file() {
+        return version_files(path);
+    }
+    let absolute = absolute(path).map_err(|source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    });
+    single_file(&absolute?)
+}
+
 /// Returns the files of the highest version in the directory of a model.
 pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> {
     let read = |path: &Path, source| LoadError::Read {
@@ -312,7 +327,7 @@ fn is_version_directory(path: &Path) -> Result<bool, LoadError> {
     Ok(entries.iter().any(is_versions_file) || !entries.iter().any(is_models_own))
 }
 
-/// Returns a single graph file as version 1 of a model with the name of the file.
+/// Returns a single graph file as version 1 of a model with the name of [`single_file_name`].
 fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
     if let Some(conversion) = conversion(path) {
         return Err(LoadError::ForeignFormat {
@@ -321,7 +336,7 @@ fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
         });
     }
     Ok(VersionFiles {
-        model: model_name(&stem(path))?,
+        model: single_file_name(path)?,
         version: Version::FIRST,
         graphs: BTreeMap::from([(MAIN_GRAPH.to_owned(), path.to_owned())]),
         handler: None,
@@ -350,6 +365,34 @@ fn stem(path: &Path) -> PathBuf {
     match Format::of(path) {
         Some((_, stem)) => path.with_file_name(stem),
         None => path.with_extension(""),
+    }
+}
+
+/// Returns the name of the model in a single file, which is that of the file without its ending. Characters that a
+/// model name cannot have, such as spaces, become `_`.
+fn single_file_name(path: &Path) -> Result<ModelName, LoadError> {
+    let stem = stem(path);
+    model_name(&stem).or_else(|_| model_name(Path::new(&valid_name(&file_name(&stem)))))
+}
+
+/// Returns `name` with one `_` for each run of characters that a model name cannot have, and without such at its
+/// ends; `model` if nothing is left.
+fn valid_name(name: &str) -> String {
+    const MAX_LENGTH: usize = 128;
+    let mut valid = String::new();
+    for character in name.chars() {
+        if character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-') {
+            valid.push(character);
+        } else if !valid.ends_with('_') {
+            valid.push('_');
+        }
+    }
+    let valid = valid.trim_start_matches(['_', '.', '-']);
+    // All characters are ASCII by now.
+    let valid = &valid[..valid.len().min(MAX_LENGTH)];
+    match valid.trim_end_matches('_') {
+        "" => "model".to_owned(),
+        valid => valid.to_owned(),
     }
 }
 
@@ -528,6 +571,29 @@ mod tests {
         std::os::unix::fs::symlink(files.path().join("store/v"), &link)?;
         assert_eq!(names(&find_models(&link)?), ["wine"]);
         assert_eq!(names(&find_models(&link.join("1/.."))?), ["v"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_single_file_with_an_odd_name_is_a_model_with_a_valid_one() -> anyhow::Result<()> {
+        let long = "x".repeat(200);
+        let files = tempfile::tempdir()?;
+        for (file, name) in [
+            ("my model (1).onnx", "my_model_1"),
+            ("yolo v8: größe.640.onnx", "yolo_v8_gr_e.640"),
+            ("  -x.onnx", "x"),
+            ("模型.onnx", "model"),
+            ("a__b_.onnx", "a__b_"),
+            ("50%.nnef.tgz", "50"),
+            (&format!("{long}.onnx"), &long[..128]),
+        ] {
+            let path = files.path().join(file);
+            std::fs::write(&path, "")?;
+            assert_eq!(model_files(&path)?.model.as_str(), name, "{file}");
+            assert!(find_model(&path, &ModelName::new(name)?)?.is_some());
+            assert_eq!(names(&find_models(&path)?), [name]);
+            assert!(model_paths(&path)?.contains_key(&ModelName::new(name)?));
+        }
         Ok(())
     }
 

@@ -87,7 +87,7 @@ impl Kernel for OneHotEncoder {
                 .collect(),
         };
         if self.unknown == Unknown::Refused && !columns.iter().all(Option::is_some) {
-            let reason = "an element is of no category that the model knows";
+            let reason = "a value is of no category that the model knows";
             return Err(RefusedValue::new(reason).into());
         }
         let shape: TVec<usize> = input.shape().iter().copied().chain([self.count]).collect();

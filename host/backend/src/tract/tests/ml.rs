@@ -410,8 +410,12 @@ fn values_that_a_model_refuses_are_input_errors() {
     let graph = load_file(categories()).unwrap();
     for (word, expected) in [(b"b".as_slice(), "no category"), (&[0xff], "UTF-8")] {
         match graph.compute(&[words("words", &[1, 2], &[b"a", word])]) {
-            Err(BackendError::Inputs { reason, .. }) => {
-                assert!(reason.contains(expected), "{reason}");
+            Err(BackendError::Inputs { explanation, .. }) => {
+                let names_input = explanation.contains("input `words`: ");
+                assert!(
+                    names_input && explanation.contains(expected),
+                    "{explanation}"
+                );
             }
             other => panic!("{expected}: {other:?}"),
         }

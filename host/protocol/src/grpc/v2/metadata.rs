@@ -12,7 +12,6 @@ use crate::grpc::message::inference::{
 use crate::v2::IndexFilter;
 use crate::v2::index as names;
 use crate::v2::metadata::EXTENSIONS;
-use std::collections::BTreeMap;
 use wisp_tensor::TensorSpec;
 
 /// Returns the server's metadata; `version` is that of the program.
@@ -32,7 +31,7 @@ pub fn model_metadata(model: &ModelDescription, versions: &[Version]) -> ModelMe
         platform: model.platform.clone(),
         inputs: model.signature.inputs.iter().map(tensor).collect(),
         outputs: model.signature.outputs.iter().map(tensor).collect(),
-        properties: BTreeMap::new(),
+        properties: model.properties.clone(),
     }
 }
 

@@ -1,0 +1,408 @@
+//! The outline of an ONNX file: its operators and the files of its external data.
+//!
+//! It is read before any backend loads the file, in one pass that skips weights and holds only short names
+//! in memory. It decides nothing about validity: the backends check the file.
+
+use crate::bounded_file::open_regular;
+use std::collections::BTreeSet;
+use std::io::{self, BufReader, ErrorKind, Read, Seek};
+use std::path::Path;
+
+/// The domain of the operators of scikit-learn's converter: trees, scalers, encoders.
+const ML_DOMAIN: &str = "ai.onnx.ml";
+
+/// The domains whose operators ONNX Runtime has. The empty one is that of the standard operators.
+const ONNX_RUNTIME_DOMAINS: [&str; 4] = ["", "ai.onnx", ML_DOMAIN, "com.microsoft"];
+
+/// The maximum number of nodes of a tiny graph.
+const MAX_TINY_NODES: usize = 16;
+
+/// The maximum size in bytes of the file of a tiny graph.
+const MAX_TINY_BYTES: u64 = 64 << 10;
+
+/// The maximum number of fields that are read: a file with more of them has more parts than backends load.
+const MAX_FIELDS: usize = 4_000_000;
+
+/// The maximum depth of inner graphs.
+const MAX_DEPTH: usize = 32;
+
+/// The maximum length in bytes of the names that are read.
+const MAX_NAME_BYTES: u64 = 4096;
+
+/// The maximum number of different domains, and of different files of external data.
+const MAX_NAMES: usize = 1000;
+
+/// The operators and the external data of an ONNX file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelOutline {
+    /// The size of the file in bytes.
+    pub bytes: u64,
+    /// The number of nodes, including those of inner graphs and functions.
+    pub nodes: usize,
+    /// The domains of the operators, as the file writes them.
+    pub domains: BTreeSet<String>,
+    /// The domains of the functions that the file defines itself.
+    pub own_domains: BTreeSet<String>,
+    /// The locations of external data, as the file writes them.
+    pub external_files: BTreeSet<String>,
+    /// Set if an operator computes with quantized numbers or converts to or from them.
+    pub is_quantized: bool,
+    /// Set if a node has an inner graph: a branch or the body of a loop.
+    pub has_inner_graphs: bool,
+}
+
+impl ModelOutline {
+    /// Reads the outline of the file at `path`.
+    ///
+    /// # Errors
+    /// Returns [`ErrorKind::InvalidData`] for a file that is not a protobuf message, or that has too many
+    /// parts for an outline.
+    pub fn read(path: &Path) -> io::Result<ModelOutline> {
+        let (file, bytes) = open_regular(path)?;
+        ModelOutline::of(file, bytes)
+    }
+
+    fn of(source: impl Read + Seek, bytes: u64) -> io::Result<ModelOutline> {
+        let mut reader = Reader {
+            source: BufReader::new(source),
+            position: 0,
+            fields_left: MAX_FIELDS,
+            outline: ModelOutline {
+                bytes,
+                ..ModelOutline::default()
+            },
+        };
+        reader.read_model(bytes)?;
+        Ok(reader.outline)
+    }
+
+    /// Returns whether the graph has operators for tables.
+    pub fn is_tabular(&self) -> bool {
+        self.domains.contains(ML_DOMAIN)
+    }
+
+    /// Returns whether the graph has few nodes and few weights, all in this file.
+    pub fn is_tiny(&self) -> bool {
+        self.nodes <= MAX_TINY_NODES
+            && self.bytes <= MAX_TINY_BYTES
+            && self.external_files.is_empty()
+            && !self.is_quantized
+            && !self.has_inner_graphs
+    }
+
+    /// Returns a domain whose operators neither ONNX Runtime nor the file defines, if the file uses one.
+    pub fn foreign_domain(&self) -> Option<&str> {
+        let mut domains = self.domains.difference(&self.own_domains);
+        let foreign = domains.find(|domain| !ONNX_RUNTIME_DOMAINS.contains(&domain.as_str()));
+        foreign.map(String::as_str)
+    }
+}
+
+/// Returns whether an operator computes with quantized numbers or converts to or from them.
+fn is_quantizing(operator: &str) -> bool {
+    operator.contains("Quantize")
+        || operator.starts_with("QLinear")
+        || operator.ends_with("Integer")
+        || ["QAttention", "QGemm", "MatMulNBits"].contains(&operator)
+}
+
+/// A reader of protobuf's wire format, and the outline as far as it is read.
+struct Reader<R> {
+    source: BufReader<R>,
+    position: u64,
+    fields_left: usize,
+    outline: ModelOutline,
+}
+
+/// A field of a message. Its content follows, unless it is an integer.
+struct Field {
+    number: u64,
+    /// The position after its content.
+    end: u64,
+}
+
+fn invalid(reason: &'static str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, reason)
+}
+
+impl<R: Read + Seek> Reader<R> {
+    fn read_model(&mut self, end: u64) -> io::Result<()> {
+        while let Some(field) = self.next_field(end)? {
+            match field.number {
+                7 => self.read_graph(field.end, 0)?,
+                25 => self.read_function(field.end)?,
+                _ => {}
+            }
+            self.skip_to(field.end)?;
+        }
+        Ok(())
+    }
+
+    fn read_function(&mut self, end: u64) -> io::Result<()> {
+        while let Some(field) = self.next_field(end)? {
+            match field.number {
+                7 => self.read_node(field.end, 0)?,
+                10 => {
+                    let domain = self.read_name(&field)?;
+                    insert(&mut self.outline.own_domains, domain)?;
+                }
+                _ => {}
+            }
+            self.skip_to(field.end)?;
+        }
+        Ok(())
+    }
+
+    fn read_graph(&mut self, end: u64, depth: usize) -> io::Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(invalid("inner graphs are nested too deep"));
+        }
+        while let Some(field) = self.next_field(end)? {
+            match field.number {
+                1 => self.read_node(field.end, depth)?,
+                5 => self.read_tensor(field.end)?,
+                15 => self.read_sparse_tensor(field.end)?,
+                _ => {}
+            }
+            self.skip_to(field.end)?;
+        }
+        Ok(())
+    }
+
+    fn read_node(&mut self, end: u64, depth: usize) -> io::Result<()> {
+        self.outline.nodes += 1;
+        let mut domain = String::new();
+        while let Some(field) = self.next_field(end)? {
+            match field.number {
+                4 => {
+                    let operator = self.read_name(&field)?;
+                    self.outline.is_quantized |= is_quantizing(&operator);
+                }
+                5 => self.read_attribute(field.end, depth)?,
+                7 => domain = self.read_name(&field)?,
+                _ => {}
+            }
+            self.skip_to(field.end)?;
+        }
+        insert(&mut self.outline.domains, domain)
+    }
+
+    fn read_attribute(&mut self, end: u64, depth: usize) -> io::Result<()> {
+        while let Some(field) = self.next_field(end)? {
+            match field.number {
+                5 | 10 => self.read_tensor(field.end)?,
+                6 | 11 => {
+                    self.outline.has_inner_graphs = true;
+                    self.read_graph(field.end, depth + 1)?;
+                }
+                22 | 23 => self.read_sparse_tensor(field.end)?,
+                // A list of numbers or strings, such as the nodes of a forest, has nothing of interest in it.
+                7..=9 => return self.skip_to(end),
+                _ => {}
+            }
+            self.skip_to(field.end)?;
+        }
+        Ok(())
+    }
+
+    fn read_sparse_tensor(&mut self, end: u64) -> io::Result<()> {
+        while let Some(field) = self.next_field(end)? {
+            if let 1 | 2 = field.number {
+                self.read_tensor(field.end)?;
+            }
+            self.skip_to(field.end)?;
+        }
+        Ok(())
+    }
+
+    fn read_tensor(&mut self, end: u64) -> io::Result<()> {
+        while let Some(field) = self.next_field(end)? {
+            if field.number == 13 {
+                self.read_external_entry(field.end)?;
+            }
+            self.skip_to(field.end)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a pair of strings, of which that with the key `location` names a file.
+    fn read_external_entry(&mut self, end: u64) -> io::Result<()> {
+        let (mut key, mut value) = (String::new(), String::new());
+        while let Some(field) = self.next_field(end)? {
+            match field.number {
+                1 => key = self.read_name(&field)?,
+                2 => value = self.read_name(&field)?,
+                _ => {}
+            }
+            self.skip_to(field.end)?;
+        }
+        match key == "location" {
+            true => insert(&mut self.outline.external_files, value),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the next field, or `None` at `end`.
+    fn next_field(&mut self, end: u64) -> io::Result<Option<Field>> {
+        if self.position == end {
+            return Ok(None);
+        }
+        self.fields_left = (self.fields_left.checked_sub(1))
+            .ok_or_else(|| invalid("the file has too many parts"))?;
+        let key = self.read_varint()?;
+        let length = match key & 7 {
+            0 => {
+                self.read_varint()?;
+                0
+            }
+            1 => 8,
+            2 => self.read_varint()?,
+            5 => 4,
+            _ => return Err(invalid("the file has a field of an unknown type")),
+        };
+        let after = self.position.checked_add(length);
+        let after = after.filter(|after| *after <= end);
+        Ok(Some(Field {
+            number: key >> 3,
+            end: after.ok_or_else(|| invalid("the file is cut off"))?,
+        }))
+    }
+
+    fn read_varint(&mut self) -> io::Result<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let mut byte = [0];
+            self.source.read_exact(&mut byte)?;
+            self.position += 1;
+            value |= u64::from(byte[0] & 0x7f) << shift;
+            if byte[0] < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(invalid("a number has more than ten bytes"))
+    }
+
+    fn read_name(&mut self, field: &Field) -> io::Result<String> {
+        let length = field.end - self.position;
+        if length > MAX_NAME_BYTES {
+            return Err(invalid("a name is too long"));
+        }
+        let mut name = String::new();
+        // Counted before the text is checked, since these bytes are consumed in any case.
+        self.position = field.end;
+        let read = (&mut self.source).take(length).read_to_string(&mut name)?;
+        match u64::try_from(read) == Ok(length) {
+            true => Ok(name),
+            false => Err(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn skip_to(&mut self, position: u64) -> io::Result<()> {
+        let ahead = i64::try_from(position - self.position).map_err(|_| invalid("too large"))?;
+        self.source.seek_relative(ahead)?;
+        self.position = position;
+        Ok(())
+    }
+}
+
+fn insert(names: &mut BTreeSet<String>, name: String) -> io::Result<()> {
+    names.insert(name);
+    match names.len() <= MAX_NAMES {
+        true => Ok(()),
+        false => Err(invalid("the file has too many names")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    /// Returns a field with a string, bytes or a message of less than 128 bytes.
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(content.len()).unwrap();
+        assert!(length < 128);
+        [&[number << 3 | 2, length], content].concat()
+    }
+
+    fn node(operator: &str, domain: &str, attribute: &[u8]) -> Vec<u8> {
+        let domain = field(7, domain.as_bytes());
+        field(
+            1,
+            &[&field(4, operator.as_bytes()), attribute, &domain].concat(),
+        )
+    }
+
+    fn external(location: &str) -> Vec<u8> {
+        let entry = [field(1, b"location"), field(2, location.as_bytes())].concat();
+        field(5, &field(13, &entry))
+    }
+
+    fn outline(graph: &[Vec<u8>]) -> io::Result<ModelOutline> {
+        // A version of the format comes first.
+        let file = [vec![1 << 3, 10], field(7, &graph.concat())].concat();
+        let bytes = u64::try_from(file.len()).unwrap();
+        ModelOutline::of(Cursor::new(file), bytes)
+    }
+
+    #[test]
+    fn operators_and_external_data_are_found_in_inner_graphs_too() -> io::Result<()> {
+        let inner = [node("Relu", "own.domain", b""), external("inner.bin")].concat();
+        let branch = field(5, &field(6, &inner));
+        let found = outline(&[
+            node("MatMul", "", b""),
+            node("Scaler", "ai.onnx.ml", b""),
+            external("weights/a.bin"),
+            node("If", "", &branch),
+        ])?;
+        assert_eq!(found.nodes, 4);
+        let files: Vec<&str> = found.external_files.iter().map(String::as_str).collect();
+        assert_eq!(files, ["inner.bin", "weights/a.bin"]);
+        assert_eq!(found.foreign_domain(), Some("own.domain"));
+        assert!(found.is_tabular() && found.has_inner_graphs && !found.is_tiny());
+        Ok(())
+    }
+
+    #[test]
+    fn a_graph_is_tiny_if_it_is_small_plain_and_in_one_file() -> io::Result<()> {
+        let plain = node("MatMul", "", b"");
+        assert!(outline(&[plain.clone()])?.is_tiny());
+        assert_eq!(outline(&[plain.clone()])?.foreign_domain(), None);
+        for operator in ["QLinearConv", "DequantizeLinear", "ConvInteger"] {
+            assert!(
+                !outline(&[node(operator, "", b"")])?.is_tiny(),
+                "{operator}"
+            );
+        }
+        assert!(!outline(&[plain, external("w")])?.is_tiny());
+        let many = ModelOutline {
+            nodes: MAX_TINY_NODES + 1,
+            ..ModelOutline::default()
+        };
+        assert!(!many.is_tiny());
+        Ok(())
+    }
+
+    #[test]
+    fn damage_never_panics() {
+        let graph = [node("MatMul", "", b""), external("weights")].concat();
+        let file = field(7, &graph);
+        for length in 0..file.len() {
+            let cut = file[..length].to_vec();
+            let bytes = u64::try_from(length).unwrap();
+            assert!(length == 0 || ModelOutline::of(Cursor::new(cut), bytes).is_err());
+            let mut damaged = file.clone();
+            damaged[length] ^= 0x55;
+            let bytes = u64::try_from(damaged.len()).unwrap();
+            let _ = ModelOutline::of(Cursor::new(damaged), bytes);
+        }
+    }
+
+    #[test]
+    fn a_file_with_endless_parts_or_depth_has_no_outline() {
+        let parts = vec![0_u8; 2 * MAX_FIELDS + 2];
+        let bytes = u64::try_from(parts.len()).unwrap();
+        assert!(ModelOutline::of(Cursor::new(parts), bytes).is_err());
+        assert!(ModelOutline::read(Path::new("/dev/zero")).is_err());
+    }
+}

@@ -1,0 +1,53 @@
+"""Models of 8 bits."""
+
+import numpy as np
+from onnx import TensorProto, helper
+from regressions.graph import declared, model, numbers
+
+node = helper.make_node
+
+
+def quantised(x, scale, zero, low, high):
+    return np.clip(np.rint(x / np.float32(scale)) + zero, low, high)
+
+
+def attention(operator, back, given):
+    """DequantizeLinear, a softmax and QuantizeLinear in a row, as in every statically quantised transformer."""
+    nodes, first = [], "x"
+    if not given:
+        nodes, first = [node("QuantizeLinear", ["x", "s1", "z1"], ["q1"])], "q1"
+    nodes += [
+        node("DequantizeLinear", [first, "s1", "z1"], ["d1"]),
+        node(operator, ["d1"], ["p"], axis=-1),
+        node("QuantizeLinear", ["p", "s2", "z2"], ["q2"]),
+    ]
+    if back:
+        nodes.append(node("DequantizeLinear", ["q2", "s2", "z2"], ["y"]))
+    scale, zero = (0.0039, 0) if operator == "Softmax" else (0.05, 255)
+    constants = {
+        "s1": np.array(0.208, np.float32),
+        "z1": np.array(114, np.uint8),
+        "s2": np.array(scale, np.float32),
+        "z2": np.array(zero, np.uint8),
+    }
+    inputs = [declared("x", [1, 4, 8], TensorProto.UINT8 if given else TensorProto.FLOAT)]
+    outputs = [declared("y" if back else "q2", None, TensorProto.FLOAT if back else TensorProto.UINT8)]
+    return model(nodes, inputs, outputs, constants, opset=18)
+
+
+def cases():
+    for operator in ("Softmax", "LogSoftmax"):
+        for back, given in ((True, False), (False, False), (False, True)):
+            x = numbers(1, 1, 4, 8) * 3
+            if given:
+                x = quantised(x, 0.208, 114, 0, 255).astype(np.uint8)
+            name = f"quantised/{operator}_{'back' if back else 'bytes'}_{'given' if given else 'made'}"
+            yield name, attention(operator, back, given), {"x": x}, None
+    nodes = [node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), node("DequantizeLinear", ["q", "s", "z"], ["y"])]
+    dynamic = model(nodes, [declared("x", ["n", 4])], [declared("y", ["n", 4])])
+    yield "quantised/dynamic_and_back", dynamic, {"x": numbers(2, 3, 4)}, None
+    nodes = [node("DequantizeLinear", ["x", "s", "z1"], ["d"]), node("QuantizeLinear", ["d", "s", "z2"], ["y"])]
+    constants = {"s": np.array(0.1, np.float32), "z1": np.array(128, np.uint8), "z2": np.array(0, np.int8)}
+    again = model(nodes, [declared("x", [1, 4], TensorProto.UINT8)], [declared("y", [1, 4], TensorProto.INT8)], constants)
+    x = np.array([[0, 1, 128, 255]], np.uint8)
+    yield "quantised/bytes_of_another_sign", again, {"x": x}, [(x.astype(np.int16) - 128).astype(np.int8)]
