@@ -301,9 +301,7 @@ fn a_configuration_of_tf_serving_selects_the_served_models() -> Result<()> {
 
 #[test]
 fn a_message_of_more_than_64_mib_is_accepted_with_a_higher_limit() -> Result<()> {
-    let repository = Repository::empty()?
-        .with_model("wine-bare", "wine", None)?
-        .with_file("wine-bare/model.toml", "max_batch_size = 2000000")?;
+    let repository = Repository::empty()?.with_model("wine-bare", "wine", None)?;
     let defaults = TestOptions::default();
     let options = TestOptions {
         serving: ServingOptions {

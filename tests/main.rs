@@ -36,6 +36,7 @@ mod protocol_v2;
 mod published;
 mod python;
 mod regressions;
+mod rows;
 mod shutdown;
 mod sklearn;
 mod stock_wasi_nn;

@@ -133,11 +133,13 @@ pub(crate) struct Axes {
     pub(crate) dim: Vec<Axis>,
 }
 
-/// An axis. Without a value, its size is variable.
+/// An axis. Without a value, its size is variable, and may have a name.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Axis {
     #[prost(int64, optional, tag = "1")]
     pub(crate) value: Option<i64>,
+    #[prost(string, optional, tag = "2")]
+    pub(crate) name: Option<String>,
 }
 
 // === impl Model ===
@@ -286,15 +288,26 @@ impl Attribute {
 
 impl Value {
     pub(crate) fn of(name: &str, elem_type: i32, axes: &[Option<i64>]) -> Value {
-        let dim = axes.iter().map(|&value| Axis { value }).collect();
+        let dim = axes.iter().map(|&value| Axis { value, name: None });
         Value {
             name: name.to_owned(),
             r#type: Some(Type {
                 tensor: Some(TensorType {
                     elem_type,
-                    shape: Some(Axes { dim }),
+                    shape: Some(Axes { dim: dim.collect() }),
                 }),
             }),
         }
+    }
+
+    /// Returns a matrix of FLOAT with a variable number of rows, whose axis has this name.
+    pub(crate) fn matrix(name: &str, rows: &str, columns: i64) -> Value {
+        let mut value = Value::of(name, FLOAT, &[None, Some(columns)]);
+        let declared = value.r#type.as_mut();
+        let tensor = declared.and_then(|declared| declared.tensor.as_mut());
+        if let Some(shape) = tensor.and_then(|tensor| tensor.shape.as_mut()) {
+            shape.dim[0].name = Some(rows.to_owned());
+        }
+        value
     }
 }

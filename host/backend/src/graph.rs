@@ -2,6 +2,7 @@
 
 use crate::cancellation::Cancellation;
 use crate::error::BackendError;
+use crate::rows::Rows;
 use crate::sample::sample_inputs;
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
@@ -9,6 +10,13 @@ use wisp_tensor::{NamedTensor, Signature, TensorError};
 pub trait Graph: Send + Sync + std::fmt::Debug {
     /// Returns names, element types and shapes, with the variable axes that the file declares.
     fn signature(&self) -> &Signature;
+
+    /// Returns the relation between the rows of a batch, as far as the file shows it.
+    fn rows(&self) -> Rows {
+        Rows::Dependent {
+            reason: "nothing is known of the graph's operators".to_owned(),
+        }
+    }
 
     /// Computes every output for `inputs` on this thread.
     ///

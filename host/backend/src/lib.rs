@@ -43,6 +43,7 @@ pub mod process_memory;
 mod refusal;
 #[cfg(feature = "rten")]
 pub mod rten;
+mod rows;
 pub mod sample;
 #[cfg(feature = "tract")]
 pub mod tract;
@@ -55,4 +56,5 @@ pub use error::BackendError;
 pub use format::Format;
 pub use graph::Graph;
 pub use model_source::ModelSource;
+pub use rows::Rows;
 pub use sample::sample_inputs;

@@ -101,6 +101,7 @@ impl ModelOutline {
 /// Returns whether an operator computes with quantized numbers or converts to or from them.
 fn is_quantizing(operator: &str) -> bool {
     operator.contains("Quantize")
+        || operator.starts_with("Dequantize")
         || operator.starts_with("QLinear")
         || operator.ends_with("Integer")
         || ["QAttention", "QGemm", "MatMulNBits"].contains(&operator)

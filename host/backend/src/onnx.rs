@@ -1,7 +1,8 @@
 //! ONNX files as protobuf messages, before a backend reads them.
 //!
 //! This module serves all backends. It counts the parts of a file ([`counts`]), finds data in other files
-//! ([`external_tensor`]), reads what it declares ([`signature`]), and rewrites graphs without changing their results: [`zip_map`] replaces
+//! ([`external_tensor`]), reads what it declares ([`signature`]), decides whether the rows of a batch are
+//! independent ([`independent_rows`]), and rewrites graphs without changing their results: [`zip_map`] replaces
 //! outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights before it,
 //! [`half_precision`] computes FP16 as FP32, and [`integer_division`] prevents processor traps. [`operator_inputs`]
 //! remembers which inputs an operator depends on. The message types are those of tract's reader. They do
@@ -12,6 +13,7 @@ mod change_tensors;
 mod counts;
 mod external_tensor;
 mod half_precision;
+mod independent_rows;
 #[cfg(feature = "onnxruntime")]
 mod integer_division;
 mod operator_inputs;
@@ -26,6 +28,7 @@ pub(crate) use self::change_tensors::change_tensors;
 pub(crate) use self::counts::check_counts;
 pub(crate) use self::external_tensor::{ExternalBytes, is_external, visit_tensors};
 pub(crate) use self::half_precision::widen as widen_half_precision;
+pub(crate) use self::independent_rows::rows;
 #[cfg(feature = "onnxruntime")]
 pub(crate) use self::integer_division::guard_integer_divisions;
 pub(crate) use self::operator_inputs::OperatorInputs;

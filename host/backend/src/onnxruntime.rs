@@ -137,6 +137,7 @@ impl Backend for OnnxRuntime {
         onnx::check_counts(&model).map_err(load_error)?;
         // Before the rewrites, so that errors have the names of the file.
         let operators = OperatorInputs::of(&model);
+        let rows = onnx::rows(&model);
         let external = ExternalTensors::take(&mut model, source.directory()).map_err(load_error)?;
         let changes = [
             onnx::remove_zip_maps(&mut model),
@@ -157,12 +158,8 @@ impl Backend for OnnxRuntime {
         let session = builder.commit_from_memory(&content);
         drop(content);
         let session = session.map_err(failed_load)?;
-        Ok(Arc::new(OrtGraph::new(
-            session,
-            initializers,
-            operators,
-            library.arena,
-        )?))
+        let graph = OrtGraph::new(session, initializers, library.arena, (operators, rows))?;
+        Ok(Arc::new(graph))
     }
 }
 

@@ -36,6 +36,7 @@ use crate::model_source::ModelSource;
 use crate::onnx::{self, DeclaredSignature, OperatorInputs};
 use crate::panic::catch;
 use crate::refusal::Refusal;
+use crate::rows::Rows;
 use rten::ModelOptions;
 use std::path::Path;
 use std::sync::Arc;
@@ -124,6 +125,7 @@ impl Backend for Rten {
 /// A model as far as it is known before rten loads it.
 struct Checked {
     declared: DeclaredSignature,
+    rows: Rows,
     outline: Outline,
     limits: IntegerLimits,
     operators: OperatorInputs,
@@ -135,6 +137,7 @@ fn check(model: &mut ModelProto, folder: Option<&Path>) -> Result<Checked, Strin
     // Before the rewrites, so that errors have the names of the file.
     let operators = OperatorInputs::of(model);
     onnx::prepare(model);
+    let rows = onnx::rows(model);
     onnx::remove_value_info(model);
     softmax::rewrite(model);
     integer_products::rewrite(model);
@@ -145,6 +148,7 @@ fn check(model: &mut ModelProto, folder: Option<&Path>) -> Result<Checked, Strin
     let checked = guarded(|| {
         Ok(Checked {
             declared: DeclaredSignature::of(graph)?,
+            rows,
             outline: Outline::new(model)?,
             limits: IntegerLimits::of(model)?,
             operators,

@@ -58,6 +58,7 @@ use crate::onnx::{self, OperatorInputs};
 use crate::plan_cache::PlanCache;
 use crate::probe::{TimeLimit, probe};
 use crate::refusal::Refusal;
+use crate::rows::Rows;
 use crate::sample::Sample;
 use std::path::Path;
 use std::sync::Arc;
@@ -95,6 +96,7 @@ pub struct Tract {
 #[derive(Debug)]
 struct TractGraph {
     symbolic: SymbolicModel,
+    rows: Rows,
     plans: PlanCache<Plan>,
     /// The sample inputs that the graph was found to compute.
     sample: Sample,
@@ -126,12 +128,13 @@ impl Tract {
     /// Returns the graph after a trial computation. `runtime` computes it on another device than the CPU.
     fn serve(
         &self,
-        symbolic: SymbolicModel,
+        (symbolic, rows): (SymbolicModel, Rows),
         runtime: Option<&'static dyn Runtime>,
     ) -> Result<Arc<dyn Graph>, BackendError> {
         let capacity = PLAN_BYTES / symbolic.constant_bytes().max(1);
         let mut graph = TractGraph {
             symbolic,
+            rows,
             plans: PlanCache::new(capacity.clamp(MIN_PLANS, MAX_PLANS)),
             sample: Sample::default(),
             runtime,
@@ -172,23 +175,30 @@ impl Backend for Tract {
             }
         };
         let symbolic = match source.format() {
-            Format::Nnef => nnef::load(source).and_then(SymbolicModel::of_nnef),
+            Format::Nnef => nnef::load(source)
+                .and_then(SymbolicModel::of_nnef)
+                .map(|symbolic| (symbolic, nnef::rows())),
             Format::Onnx => of_onnx(onnx::read(source, NAME)?, source.directory()),
         };
         self.serve(symbolic.map_err(load_error)?, runtime)
     }
 }
 
-/// Returns the model in `proto` with types and symbols. Its external data is in `folder`.
-fn of_onnx(mut proto: ModelProto, folder: Option<&Path>) -> Result<SymbolicModel, GuardError> {
+/// Returns the model in `proto` with types and symbols, and the relation between its rows. Its external data is
+/// in `folder`.
+fn of_onnx(
+    mut proto: ModelProto,
+    folder: Option<&Path>,
+) -> Result<(SymbolicModel, Rows), GuardError> {
     onnx::check_counts(&proto).map_err(GuardError::Refused)?;
     // Before the rewrites, so that errors have the names of the file.
     let operators = OperatorInputs::of(&proto);
     onnx::widen_half_precision(&mut proto, folder).map_err(GuardError::Refused)?;
     onnx::prepare(&mut proto);
+    let rows = onnx::rows(&proto);
     let mut symbolic = SymbolicModel::load(&proto, folder)?;
     symbolic.operators = operators;
-    Ok(symbolic)
+    Ok((symbolic, rows))
 }
 
 fn load_error(error: GuardError) -> BackendError {
@@ -383,6 +393,10 @@ fn usable(plan: &Plan) -> Result<Arc<CheckedPlan>, BackendError> {
 impl Graph for TractGraph {
     fn signature(&self) -> &Signature {
         &self.symbolic.signature
+    }
+
+    fn rows(&self) -> Rows {
+        self.rows.clone()
     }
 
     fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {

@@ -189,7 +189,7 @@ impl Comparison<'_> {
 fn has_batch_axis(graph: &dyn Graph) -> bool {
     let inputs = &graph.signature().inputs;
     let is_open = |axis: Option<&Dimension>| axis == Some(&Dimension::Variable);
-    inputs.iter().any(|input| is_open(input.shape.first()))
+    inputs.iter().any(|input| is_open(input.shape.first())) && graph.rows().may_be_batch()
 }
 
 /// Checks that every shape on the command line is one of an input of the graph.

@@ -88,6 +88,7 @@ fn model() -> Result<ModelDescription> {
             outputs: vec![spec("y")],
         },
         max_batch_size: 1 << 20,
+        max_rows: None,
         class_labels: Default::default(),
         properties: Default::default(),
     })

@@ -77,8 +77,11 @@ pub struct ModelDescription {
     pub platform: String,
     /// The inputs and outputs with their shapes as on the wire, batch axis included.
     pub signature: Signature,
-    /// The maximum number of rows along axis 0 in one request; 0 if axis 0 is not a batch axis.
+    /// The maximum batch size that clients are told; 0 if axis 0 is not a batch axis.
     pub max_batch_size: u32,
+    /// The maximum number of rows along axis 0 in one request. Without one, a request has any number of rows that
+    /// its bytes allow, also none.
+    pub max_rows: Option<u32>,
     /// The class names of some outputs, keyed by output, in class order.
     pub class_labels: BTreeMap<String, Vec<String>>,
     /// Further facts for the metadata, by name, such as the reasons for its backend.

@@ -42,6 +42,7 @@ pub(crate) fn model(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> ModelD
         platform: "tract_onnx".to_owned(),
         signature: Signature { inputs, outputs },
         max_batch_size: 8,
+        max_rows: Some(8),
         class_labels: Default::default(),
         properties: Default::default(),
     }

@@ -39,11 +39,11 @@ pub enum RequestError {
     UnknownOutput { name: String, expected: Vec<String> },
     #[error("output `{name}` is requested twice")]
     DuplicateOutput { name: String },
-    #[error("the batch (axis 0) of `{name}` is {size}, expected 1 to {max_batch_size}")]
+    #[error("the batch (axis 0) of `{name}` is {size}, expected 1 to {max_rows}")]
     BatchSize {
         name: String,
         size: u32,
-        max_batch_size: u32,
+        max_rows: u32,
     },
     #[error("the batch (axis 0) of `{name}` is {size}, that of `{other}` is {other_size}")]
     BatchMismatch {

@@ -3,7 +3,10 @@
 //! tract fuses convolutions only for a batch of one, so eight rows together can take four times as long as
 //! eight single rows. Other graphs are faster with many rows at once. It depends on the graph and on the
 //! sizes besides the batch. For each new set of such sizes, a few rows of the first batch are therefore
-//! computed both ways, and the faster way is kept. Rows whose outputs depend on each other stay together.
+//! computed both ways, and the faster way is kept.
+//!
+//! Only a graph whose rows are independent is computed in this way, as its file shows. No result of a computation
+//! decides that. The same holds for batches without rows, whose outputs are those of one row without the row.
 
 use crate::worker_pool::{Closure, WorkerOptions, Workers};
 use std::collections::HashMap;
@@ -13,10 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use wisp_backend::{Backend, BackendError, Cancellation, Graph, LoadOptions, ModelSource};
+use wisp_backend::{Backend, BackendError, Cancellation, Graph, LoadOptions, ModelSource, Rows};
 use wisp_tensor::batch::{split, stack};
-use wisp_tensor::difference::largest_difference;
-use wisp_tensor::{NamedTensor, Signature, TensorError};
+use wisp_tensor::{Dimension, NamedTensor, Shape, Signature, Tensor, TensorError};
 
 /// The number of rows that are computed both ways, which is enough to show the cost of batches.
 const TRIED_ROWS: usize = 4;
@@ -30,16 +32,15 @@ const TRIES: usize = 3;
 /// The total time of tries after which no further one is made.
 const LONG_TRIES: Duration = Duration::from_millis(200);
 
-/// The difference up to which outputs count as equal; sums are computed in a different order.
-const TOLERANCE: f64 = 1e-3;
-
 /// The maximum number of stored decisions. Batches of further sizes are computed whole.
 const MAX_DECISIONS: usize = 256;
 
-/// A graph and its decisions on batches. Lifetime: a model version.
+/// A graph of independent rows and its decisions on batches. Lifetime: a model version.
 #[derive(Debug)]
 struct PerRowGraph {
     graph: Arc<dyn Graph>,
+    /// Set if rows may be computed faster one by one.
+    may_split: bool,
     /// The threads that help the thread of the caller; `None` if only one thread is allowed.
     helpers: Option<Workers<Closure>>,
     decisions: Mutex<HashMap<Vec<u32>, BatchMode>>,
@@ -63,8 +64,8 @@ struct Batch {
 
 type RowResult = (usize, Result<Vec<NamedTensor>, BackendError>);
 
-/// Loads the graph at `path` with `backend`. If the backend may compute rows faster one by one, each
-/// batch is computed the faster way, on up to as many threads as the options allow.
+/// Loads the graph at `path` with `backend`. If the rows of a batch are independent and the backend may compute
+/// them faster one by one, each batch is computed the faster way, on up to as many threads as the options allow.
 pub fn load_graph(
     backend: &dyn Backend,
     path: &Path,
@@ -74,15 +75,18 @@ pub fn load_graph(
     with_rows(backend, graph, options)
 }
 
-/// Returns a graph that `backend` has loaded, with the rows of batches computed one by one if the backend
-/// may be faster so.
+/// Returns a graph that `backend` has loaded, with the rows of batches computed one by one if they are
+/// independent and the backend may be faster so.
 pub(crate) fn with_rows(
     backend: &dyn Backend,
     graph: Arc<dyn Graph>,
     options: &LoadOptions,
 ) -> Result<Arc<dyn Graph>, BackendError> {
-    if !backend.rows_may_be_faster() {
+    if !has_independent_rows(&*graph) {
         return Ok(graph);
+    }
+    if !backend.rows_may_be_faster() {
+        return Ok(Arc::new(PerRowGraph::whole(graph)));
     }
     split_where_faster(graph, options.threads).map_err(|error| BackendError::Load {
         backend: backend.name(),
@@ -90,14 +94,24 @@ pub(crate) fn with_rows(
     })
 }
 
+/// Returns whether axis 0 of all inputs and outputs is a batch of independent rows.
+fn has_independent_rows(graph: &dyn Graph) -> bool {
+    let signature = graph.signature();
+    // An input that a request may omit has a fixed number of rows.
+    let may_be_omitted = signature.inputs.iter().any(|input| input.optional);
+    !signature.inputs.is_empty()
+        && signature.has_batch_axis()
+        && !may_be_omitted
+        && graph.rows().are_independent()
+}
+
 /// Returns `graph` with each batch computed the faster way, on up to `threads` threads. Returns the graph
-/// unchanged if axis 0 is not a batch.
+/// unchanged if the rows of axis 0 are not independent.
 fn split_where_faster(
     graph: Arc<dyn Graph>,
     threads: NonZeroUsize,
 ) -> std::io::Result<Arc<dyn Graph>> {
-    let signature = graph.signature();
-    if signature.inputs.is_empty() || !signature.has_batch_axis() {
+    if !has_independent_rows(&*graph) {
         return Ok(graph);
     }
     let helpers = match NonZeroUsize::new(threads.get() - 1) {
@@ -108,15 +122,35 @@ fn split_where_faster(
         None => None,
     };
     Ok(Arc::new(PerRowGraph {
-        graph,
+        may_split: true,
         helpers,
-        decisions: Mutex::default(),
+        ..PerRowGraph::whole(graph)
     }))
 }
 
 // === impl PerRowGraph ===
 
 impl PerRowGraph {
+    /// Returns the graph with each batch computed whole.
+    fn whole(graph: Arc<dyn Graph>) -> PerRowGraph {
+        PerRowGraph {
+            graph,
+            may_split: false,
+            helpers: None,
+            decisions: Mutex::default(),
+        }
+    }
+
+    /// Returns one row that the graph computes, if all inputs have the same sizes in every request.
+    fn sample_row(&self) -> Option<Vec<NamedTensor>> {
+        let inputs = self.graph.signature().inputs.iter();
+        let mut inner = inputs.flat_map(|spec| spec.shape.iter().skip(1));
+        match inner.any(|size| *size == Dimension::Variable) {
+            true => None,
+            false => self.graph.sample_inputs().ok(),
+        }
+    }
+
     /// Returns the decision for these sizes besides the batch, if there is one.
     fn decided(&self, sizes: &[u32]) -> Option<BatchMode> {
         let decisions = self.decisions();
@@ -151,7 +185,7 @@ impl PerRowGraph {
     }
 
     /// Returns the times of the first few rows together and one by one. Returns `None` if either way
-    /// fails or if the outputs differ.
+    /// fails.
     fn try_both(
         &self,
         inputs: &[NamedTensor],
@@ -171,7 +205,7 @@ impl PerRowGraph {
             rows.truncate(2);
         }
         let together = stack_rows(&rows).ok()?;
-        let whole = compute(&together)?;
+        compute(&together)?;
         let (mut together_took, mut rows_took) = (Duration::MAX, Duration::MAX);
         let tries = Instant::now();
         for _ in 0..TRIES {
@@ -179,11 +213,8 @@ impl PerRowGraph {
             compute(&together)?;
             together_took = together_took.min(started.elapsed());
             let started = Instant::now();
-            let one_by_one = self.compute_rows(rows.clone(), cancellation).ok()?;
+            self.compute_rows(rows.clone(), cancellation).ok()?;
             rows_took = rows_took.min(started.elapsed());
-            if largest_difference(&whole, &one_by_one) > TOLERANCE {
-                return None;
-            }
             if tries.elapsed() > LONG_TRIES {
                 break;
             }
@@ -234,6 +265,10 @@ impl Graph for PerRowGraph {
         self.graph.signature()
     }
 
+    fn rows(&self) -> Rows {
+        self.graph.rows()
+    }
+
     fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
         self.compute_cancellable(inputs, &Cancellation::new())
     }
@@ -250,11 +285,18 @@ impl Graph for PerRowGraph {
         inputs: &[NamedTensor],
         cancellation: &Cancellation,
     ) -> Result<Vec<NamedTensor>, BackendError> {
+        let compute = |inputs: &[NamedTensor]| self.graph.compute_cancellable(inputs, cancellation);
         match batch_size(inputs) {
-            Some(rows @ 2..) if self.mode(inputs, rows, cancellation) == BatchMode::PerRow => {
+            Some(0) => match self.sample_row() {
+                Some(row) => compute(&row).and_then(without_rows),
+                None => compute(inputs),
+            },
+            Some(rows @ 2..)
+                if self.may_split && self.mode(inputs, rows, cancellation) == BatchMode::PerRow =>
+            {
                 self.compute_rows(rows_of(inputs, rows)?, cancellation)
             }
-            _ => self.graph.compute_cancellable(inputs, cancellation),
+            _ => compute(inputs),
         }
     }
 
@@ -267,8 +309,15 @@ impl Graph for PerRowGraph {
             self.graph
                 .compute_prepared_cancellable(inputs, cancellation)
         };
-        let Some(rows @ 2..) = batch_size(inputs) else {
-            return compute(inputs);
+        let rows = match batch_size(inputs) {
+            Some(0) => {
+                return match self.sample_row() {
+                    Some(row) => compute(&row).map(|outputs| outputs.and_then(without_rows)),
+                    None => compute(inputs),
+                };
+            }
+            Some(rows @ 2..) if self.may_split => rows,
+            _ => return compute(inputs),
         };
         match self.decided(&inner_sizes(inputs))? {
             BatchMode::Whole => compute(inputs),
@@ -356,6 +405,20 @@ fn stack_rows(rows: &[Vec<NamedTensor>]) -> Result<Vec<NamedTensor>, BackendErro
         Ok(NamedTensor { name, tensor })
     });
     stacked.collect()
+}
+
+/// Returns the outputs for a batch without rows, from those for one row.
+fn without_rows(outputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, BackendError> {
+    let emptied = outputs.into_iter().map(|NamedTensor { name, tensor }| {
+        let inner = tensor.shape().dimensions().iter().skip(1).copied();
+        let sizes = std::iter::once(0).chain(inner).collect();
+        let shape = Shape::new(sizes).map_err(|error| failed(&error.to_string()))?;
+        let content = tensor.content().slice(..0);
+        let tensor = Tensor::new(tensor.element_type(), shape, content)
+            .map_err(|error| failed(&error.to_string()))?;
+        Ok(NamedTensor { name, tensor })
+    });
+    emptied.collect()
 }
 
 fn failed(reason: &str) -> BackendError {

@@ -154,10 +154,10 @@ impl ModelVersion {
         Ok(())
     }
 
-    /// Checks that axis 0, if it is a batch, has 1 to `max_batch_size` rows, the same number in every input.
+    /// Checks that axis 0, if it is a batch, has the same number of rows in every input, and that the number is
+    /// within the limit, if there is one.
     fn check_batch(&self, inputs: &[NamedTensor]) -> Result<(), RequestError> {
-        let max_batch_size = self.description.max_batch_size;
-        if max_batch_size == 0 {
+        if self.description.max_batch_size == 0 {
             return Ok(());
         }
         let rows = |input: &NamedTensor| input.tensor.shape().dimensions().first().copied();
@@ -173,11 +173,14 @@ impl ModelVersion {
                 .iter()
                 .find(|spec| spec.name == input.name)
                 .and_then(|spec| spec.shape.first());
-            if declared == Some(&Dimension::Variable) && !(1..=max_batch_size).contains(&size) {
+            if let Some(max_rows) = self.description.max_rows
+                && declared == Some(&Dimension::Variable)
+                && !(1..=max_rows).contains(&size)
+            {
                 return Err(RequestError::BatchSize {
                     name: input.name.clone(),
                     size,
-                    max_batch_size,
+                    max_rows,
                 });
             }
             match first {
@@ -226,11 +229,21 @@ async fn compute(
     request: InferRequest,
     deadline: Instant,
 ) -> Result<HandlerCalled, CallError> {
+    let mut inputs = request.inputs.iter();
+    let is_empty = inputs.any(|input| input.tensor.shape().elements() == 0);
     let started = Instant::now();
     let computing = graph.compute(request.inputs, deadline);
     let computed = tokio::time::timeout_at(deadline.into(), computing).await;
     let computed = computed
         .unwrap_or(Err(ComputeError::Deadline))
+        .map_err(|error| match error {
+            // Not every backend computes a batch without rows, which clients may send.
+            ComputeError::Backend(reason) if is_empty => ComputeError::Inputs {
+                reason,
+                explanation: "an input has no elements".to_owned(),
+            },
+            error => error,
+        })
         .map_err(CallError::Compute)?;
     Ok(HandlerCalled {
         selected: request.outputs,

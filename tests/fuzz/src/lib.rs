@@ -81,6 +81,7 @@ fn model(
         platform: "tract_onnx".to_owned(),
         signature: Signature { inputs, outputs },
         max_batch_size,
+        max_rows: None,
         class_labels: Default::default(),
         properties: Default::default(),
     }

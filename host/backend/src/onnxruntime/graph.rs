@@ -13,6 +13,7 @@ use crate::graph::Graph;
 use crate::input_order::in_signature_order;
 use crate::onnx::OperatorInputs;
 use crate::probe::{ProbeError, TimeLimit, probe};
+use crate::rows::Rows;
 use crate::sample::Sample;
 use bytes::Bytes;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
@@ -29,6 +30,7 @@ pub(super) struct OrtGraph {
     signature: Signature,
     /// The operators of the file, for messages about inputs that one of them refuses.
     operators: OperatorInputs,
+    rows: Rows,
     input_names: Vec<CString>,
     output_names: Vec<CString>,
     /// Marks inputs as being in CPU memory.
@@ -68,8 +70,8 @@ impl OrtGraph {
     pub(super) fn new(
         session: Session,
         initializers: Initializers,
-        operators: OperatorInputs,
         arena: &'static Arena,
+        (operators, rows): (OperatorInputs, Rows),
     ) -> Result<OrtGraph, BackendError> {
         let signature = signature::of(&session).map_err(load_error)?;
         let (device, kind) = (AllocationDevice::CPU, AllocatorType::Device);
@@ -83,6 +85,7 @@ impl OrtGraph {
             }),
             signature,
             operators,
+            rows,
             memory: MemoryInfo::new(device, 0, kind, MemoryType::Default).map_err(failed_load)?,
             sample: Sample::default(),
         };
@@ -208,6 +211,10 @@ impl OrtGraph {
 impl Graph for OrtGraph {
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn rows(&self) -> Rows {
+        self.rows.clone()
     }
 
     fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {

@@ -10,6 +10,7 @@ use crate::input_order::in_signature_order;
 use crate::onnx::OperatorInputs;
 use crate::plan_cache::PlanCache;
 use crate::probe::probe;
+use crate::rows::Rows;
 use crate::sample::Sample;
 use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
 use std::num::NonZeroUsize;
@@ -36,6 +37,7 @@ pub(super) struct RtenGraph {
     inputs: Vec<NodeId>,
     outputs: Vec<NodeId>,
     signature: Signature,
+    rows: Rows,
     outline: Outline,
     limits: IntegerLimits,
     operators: OperatorInputs,
@@ -73,6 +75,7 @@ impl RtenGraph {
             outputs: ids(&signature.outputs)?,
             model,
             signature,
+            rows: checked.rows,
             outline: checked.outline,
             limits: checked.limits,
             operators: checked.operators,
@@ -223,6 +226,10 @@ fn compute_error(reason: String) -> BackendError {
 impl Graph for RtenGraph {
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn rows(&self) -> Rows {
+        self.rows.clone()
     }
 
     /// Computes as the trait describes. A computation that has begun is not interrupted.

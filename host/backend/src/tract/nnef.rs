@@ -9,6 +9,7 @@ use super::corrections::before_rewrites;
 use super::guard::{GuardError, guarded};
 use crate::bounded_file::open_regular;
 use crate::model_source::ModelSource;
+use crate::rows::Rows;
 use flate2::read::GzDecoder;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -29,6 +30,13 @@ const MAX_NESTING: usize = 64;
 /// The size of a tensor's header in bytes. The rank is the number at byte 8, and up to
 /// eight sizes start at byte 12.
 const HEADER_BYTES: usize = 128;
+
+/// Returns the relation between the rows of a model in an archive, whose operators are not examined.
+pub(super) fn rows() -> Rows {
+    Rows::Dependent {
+        reason: "the operators of NNEF are not examined".to_owned(),
+    }
+}
 
 /// Loads the model in an archive.
 pub(super) fn load(source: ModelSource<'_>) -> Result<TypedModel, GuardError> {

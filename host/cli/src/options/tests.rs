@@ -109,7 +109,7 @@ fn values_that_cannot_be_are_refused_with_the_form_that_can() {
         ("infer m --input text=hello", "text=\"text\""),
         ("infer m --input x=1 --parameter top_k", "such as top_k=3"),
         ("new x --template audio", "image, tabular, text"),
-        ("check", "MODEL_DIR"),
+        ("check", "MODEL"),
         ("inspect", "FILE"),
         ("backend install tract", "onnxruntime"),
         ("backend install", "NAME"),

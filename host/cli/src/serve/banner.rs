@@ -137,6 +137,7 @@ mod tests {
             version: Version::FIRST,
             platform: "tract_onnx".to_owned(),
             max_batch_size: 0,
+            max_rows: None,
             class_labels: Default::default(),
             properties: Default::default(),
             signature: Signature {

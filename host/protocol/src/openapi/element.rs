@@ -118,8 +118,9 @@ pub(super) fn any_form(element: Value, shape: &[Dimension]) -> Value {
 /// Returns the schema of an input's `shape`, batch axis included.
 pub(super) fn input_shape(input: &TensorSpec, model: &ModelDescription) -> Value {
     let sizes = input.shape.iter().enumerate();
-    let sizes = sizes.map(|(axis, &size)| match (axis, size, model.max_batch_size) {
-        (0, Dimension::Variable, most @ 1..) => integer(1, most),
+    let max_rows = model.max_rows.filter(|_| model.max_batch_size > 0);
+    let sizes = sizes.map(|(axis, &size)| match (axis, size, max_rows) {
+        (0, Dimension::Variable, Some(most)) => integer(1, most),
         _ => one_size(size),
     });
     let sizes: Vec<Value> = sizes.collect();

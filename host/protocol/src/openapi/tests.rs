@@ -25,6 +25,7 @@ fn model(name: &str, inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Model
         platform: "tract_onnx".to_owned(),
         signature: Signature { inputs, outputs },
         max_batch_size: 32,
+        max_rows: Some(32),
         class_labels: Default::default(),
         properties: Default::default(),
     }

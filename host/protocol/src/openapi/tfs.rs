@@ -172,9 +172,13 @@ fn predict_request(model: &ModelDescription) -> Value {
     json!({"anyOf": [rows, columns]})
 }
 
-/// Returns the schema of an array of 1 to `max_batch_size` rows.
+/// Returns the schema of an array of at least one row.
 fn rows(model: &ModelDescription, row: Value) -> Value {
-    json!({"type": "array", "minItems": 1, "maxItems": model.max_batch_size, "items": row})
+    let mut rows = json!({"type": "array", "minItems": 1, "items": row});
+    if let Some(most) = model.max_rows {
+        rows["maxItems"] = json!(most);
+    }
+    rows
 }
 
 /// Returns the schema of a bare value if exactly one input is addressed, or of an object by name.

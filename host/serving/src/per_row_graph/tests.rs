@@ -9,7 +9,7 @@ use wisp_tensor::{Dimension, ElementType, Shape, TensorSpec};
 struct Doubling {
     signature: Signature,
     batch_costs: Duration,
-    /// Makes the graph return the sum over the batch instead.
+    /// Makes the graph return the sum over the batch instead, which zeros do not show.
     mixes_rows: bool,
     largest_batch: AtomicUsize,
 }
@@ -37,6 +37,15 @@ impl Doubling {
 impl Graph for Doubling {
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn rows(&self) -> Rows {
+        match self.mixes_rows {
+            true => Rows::Dependent {
+                reason: "a sum".to_owned(),
+            },
+            false => Rows::Independent,
+        }
     }
 
     fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
@@ -101,14 +110,10 @@ fn a_graph_that_is_slower_with_batches_gets_rows_and_returns_them_in_order() -> 
 
 #[test]
 fn a_graph_that_is_faster_with_batches_gets_them_whole() -> anyhow::Result<()> {
-    let doubling = Arc::new(Doubling {
-        mixes_rows: false,
-        ..Doubling::new(Duration::ZERO)
-    });
+    let doubling = Arc::new(Doubling::new(Duration::ZERO));
     let graph = PerRowGraph {
-        graph: Arc::clone(&doubling) as Arc<dyn Graph>,
-        helpers: None,
-        decisions: Mutex::default(),
+        may_split: true,
+        ..PerRowGraph::whole(Arc::clone(&doubling) as Arc<dyn Graph>)
     };
     graph.compute(&batch(7, 3, 0.0))?;
     assert_eq!(doubling.largest_batch.load(Ordering::Relaxed), 7);
@@ -117,7 +122,7 @@ fn a_graph_that_is_faster_with_batches_gets_them_whole() -> anyhow::Result<()> {
 }
 
 #[test]
-fn rows_that_depend_on_each_other_stay_together() -> anyhow::Result<()> {
+fn rows_that_depend_on_each_other_stay_together_after_a_batch_of_zeros() -> anyhow::Result<()> {
     let graph = split_where_faster(
         Arc::new(Doubling {
             mixes_rows: true,
@@ -125,17 +130,65 @@ fn rows_that_depend_on_each_other_stay_together() -> anyhow::Result<()> {
         }),
         THREADS,
     )?;
+    let zeros = |rows| {
+        let shape = Shape::new(vec![rows, 1])?;
+        let tensor = from_numbers(ElementType::Fp32, shape, || 0.0)?;
+        let name = "x".to_owned();
+        anyhow::Ok(vec![NamedTensor { name, tensor }])
+    };
+    graph.compute(&zeros(4)?)?;
     let result = graph.compute(&batch(3, 1, 0.0))?;
     assert_eq!(numbers(&result[0].tensor).collect::<Vec<f64>>(), [3.0; 3]);
     Ok(())
 }
 
 #[test]
+fn a_backend_without_faster_rows_gets_its_batches_whole() -> anyhow::Result<()> {
+    let doubling = Arc::new(Doubling::new(Duration::from_millis(5)));
+    let graph = PerRowGraph::whole(Arc::clone(&doubling) as Arc<dyn Graph>);
+    graph.compute(&batch(5, 1, 0.0))?;
+    assert_eq!(doubling.largest_batch.load(Ordering::Relaxed), 5);
+    assert!(graph.compute_prepared(&batch(5, 1, 0.0)).is_some());
+    Ok(())
+}
+
+#[test]
+fn a_batch_without_rows_has_outputs_without_rows() -> anyhow::Result<()> {
+    let mut doubling = Doubling::new(Duration::ZERO);
+    for spec in [
+        &mut doubling.signature.inputs[0],
+        &mut doubling.signature.outputs[0],
+    ] {
+        spec.shape[1] = Dimension::Fixed(3);
+    }
+    let doubling = Arc::new(doubling);
+    let graph = split_where_faster(Arc::clone(&doubling) as Arc<dyn Graph>, THREADS)?;
+    let none = batch(0, 3, 0.0);
+    for outputs in [Some(graph.compute(&none)), graph.compute_prepared(&none)] {
+        let outputs = outputs.ok_or_else(|| anyhow::anyhow!("it is not prepared"))??;
+        assert_eq!(outputs[0].name, "y");
+        assert_eq!(outputs[0].tensor.shape().dimensions(), [0, 3]);
+    }
+    // A row is computed for it, since backends may fail without one.
+    assert_eq!(doubling.largest_batch.load(Ordering::Relaxed), 1);
+    Ok(())
+}
+
+#[test]
+fn a_batch_without_rows_of_variable_sizes_is_left_to_the_backend() -> anyhow::Result<()> {
+    let doubling = Arc::new(Doubling::new(Duration::ZERO));
+    let graph = split_where_faster(Arc::clone(&doubling) as Arc<dyn Graph>, THREADS)?;
+    let outputs = graph.compute(&batch(0, 1000, 0.0))?;
+    assert_eq!(outputs[0].tensor.shape().dimensions(), [0, 1000]);
+    assert_eq!(doubling.largest_batch.load(Ordering::Relaxed), 0);
+    Ok(())
+}
+
+#[test]
 fn other_sizes_are_measured_again_and_the_decisions_are_bounded() -> anyhow::Result<()> {
     let graph = PerRowGraph {
-        graph: Arc::new(Doubling::new(Duration::from_millis(1))),
-        helpers: None,
-        decisions: Mutex::default(),
+        may_split: true,
+        ..PerRowGraph::whole(Arc::new(Doubling::new(Duration::from_millis(1))))
     };
     assert!(graph.compute_prepared(&batch(2, 1, 0.0)).is_none());
     graph.compute(&batch(2, 1, 0.0))?;

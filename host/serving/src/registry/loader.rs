@@ -33,8 +33,12 @@ use wisp_sandbox::handler::Handler;
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::{Dimension, Signature};
 
-/// The maximum number of rows per request if batches are possible and the model file sets no maximum.
-const DEFAULT_MAX_BATCH_SIZE: u32 = 32;
+/// The maximum number of rows of a request for a handler, if batches are possible and the model file sets no maximum.
+const DEFAULT_HANDLER_ROWS: u32 = 32;
+
+/// The batch size that clients of a graph without a handler are told if the model file sets none, and requests have
+/// any number of rows. Triton's type for this number is a signed integer of 32 bits.
+const ANY_BATCH_SIZE: u32 = i32::MAX.unsigned_abs();
 
 /// The longest computation that is made inline, between the two halves of a handler. Handing a
 /// computation of this length to another thread would take as long as the computation.
@@ -88,6 +92,8 @@ struct Describe<'a> {
     model_file: &'a ModelFile,
     platform: String,
     properties: BTreeMap<String, String>,
+    /// Set if the first axes of each graph's inputs may be one batch.
+    may_be_batched: bool,
 }
 
 /// The outcome of loading a version, reported while others are still being loaded.
@@ -156,6 +162,7 @@ impl Loader {
             platform: platform(files, &loaded),
             properties: properties(&loaded),
             model_file: &model_file,
+            may_be_batched: loaded.values().all(|l| l.graph.rows().may_be_batch()),
         };
         let settings = GraphSettings {
             threads: model_file.instances.unwrap_or(self.instances),
@@ -336,21 +343,29 @@ impl Describe<'_> {
         is_batched: bool,
     ) -> Result<ModelDescription, LoadError> {
         let Describe {
-            files, model_file, ..
+            files,
+            model_file,
+            platform,
+            properties,
+            may_be_batched,
         } = self;
-        let default = if is_batched {
-            DEFAULT_MAX_BATCH_SIZE
-        } else {
-            0
+        let has_handler = files.handler.is_some();
+        let default = match (is_batched && *may_be_batched, has_handler) {
+            (false, _) => 0,
+            (true, true) => DEFAULT_HANDLER_ROWS,
+            (true, false) => ANY_BATCH_SIZE,
         };
+        let max_batch_size = model_file.max_batch_size.unwrap_or(default);
+        let is_limited = has_handler || model_file.max_batch_size.is_some();
         let directory = files.model_directory.as_deref();
         let class_labels = class_labels::load(model_file, directory, &signature);
         Ok(ModelDescription {
             model: files.model.clone(),
             version: files.version,
-            platform: self.platform.clone(),
-            properties: self.properties.clone(),
-            max_batch_size: model_file.max_batch_size.unwrap_or(default),
+            platform: platform.clone(),
+            properties: properties.clone(),
+            max_batch_size,
+            max_rows: is_limited.then_some(max_batch_size),
             class_labels: class_labels.map_err(LoadError::ClassLabels)?,
             signature,
         })

@@ -23,8 +23,8 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelFile {
-    /// The maximum number of rows of axis 0 in one request; 0 if axis 0 is not a batch. The default is 32
-    /// if every input and output has a variable first axis, otherwise 0.
+    /// The maximum number of rows of axis 0 in one request; 0 if axis 0 is not a batch. Without a value, axis 0 is a
+    /// batch if every input and output has a variable first axis and the graph's file does not name different ones.
     pub max_batch_size: Option<u32>,
     /// The versions that are loaded; by default the highest.
     pub versions: VersionPolicy,
