@@ -16,6 +16,7 @@ mod clients;
 mod compression;
 mod differential;
 mod examples;
+mod extremes;
 #[cfg(feature = "gpu-tests")]
 mod gpu;
 mod guests;

@@ -4,18 +4,23 @@
 //! ([`external_tensor`]), reads what it declares ([`signature`]), decides whether the rows of a batch are
 //! independent ([`independent_rows`]), and rewrites graphs without changing their results: [`zip_map`] replaces
 //! outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights before it,
-//! [`half_precision`] computes FP16 as FP32, and [`integer_division`] prevents processor traps. [`operator_inputs`]
-//! remembers which inputs an operator depends on. The message types are those of tract's reader. They do
+//! [`half_precision`] computes FP16 as FP32, and [`integer_division`] and [`empty_values`] prevent signals that
+//! would end the process. [`operator_inputs`] remembers which inputs an operator depends on. The message types
+//! are those of tract's reader. They do
 //! not keep unknown fields, so a file is re-encoded only if a rewrite changed it.
 
 mod batch_norm;
 mod change_tensors;
 mod counts;
+#[cfg(feature = "onnxruntime")]
+mod empty_values;
 mod external_tensor;
 mod half_precision;
 mod independent_rows;
 #[cfg(feature = "onnxruntime")]
 mod integer_division;
+#[cfg(feature = "onnxruntime")]
+mod node_builder;
 mod operator_inputs;
 #[cfg(feature = "rten")]
 mod signature;
@@ -26,6 +31,8 @@ mod zip_map;
 #[cfg(any(feature = "onnxruntime", feature = "rten"))]
 pub(crate) use self::change_tensors::change_tensors;
 pub(crate) use self::counts::check_counts;
+#[cfg(feature = "onnxruntime")]
+pub(crate) use self::empty_values::guard_empty_values;
 pub(crate) use self::external_tensor::{ExternalBytes, is_external, visit_tensors};
 pub(crate) use self::half_precision::widen as widen_half_precision;
 pub(crate) use self::independent_rows::rows;

@@ -142,6 +142,7 @@ impl Backend for OnnxRuntime {
         let changes = [
             onnx::remove_zip_maps(&mut model),
             onnx::guard_integer_divisions(&mut model).map_err(load_error)?,
+            onnx::guard_empty_values(&mut model),
             external.has_moved(),
         ];
         if changes.contains(&true) {

@@ -1,24 +1,29 @@
 //! Rewrites integer divisions so that they do not trap.
 //!
 //! The smallest integer divided by -1 does not fit its type. On x86 such a division or remainder raises a
-//! signal that ends the process, and ONNX Runtime checks only for zero. If a divisor may be -1, it is
-//! therefore replaced by 1 and the sign of the quotient is changed. The smallest integer then stays
-//! unchanged, as in numpy and two's complement, and all other results are the same.
+//! signal that ends the process, and ONNX Runtime checks only for zero, which it reports as an error of the
+//! run. If a divisor may be -1, it is therefore replaced by 1 and the sign of the quotient is changed. The
+//! smallest integer then stays unchanged, as in numpy and two's complement, and all other results are the
+//! same.
+//!
+//! The guards of integers need only operators of version 7, the first one that ONNX Runtime supports. If the
+//! type of the operands does not follow from the file, they may be floats, whose results must not change
+//! either; the guard then compares as FLOAT64, which has -1 and no other number that rounds to it.
 
+use super::node_builder::{constant_tensor, integer, operator};
 use super::value_types::{ValueTypes, add_node_types, add_types};
 use std::collections::HashSet;
-use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     TensorProto,
 };
 
-/// The first opset of ONNX with `Where`.
-const WHERE_OPSET: i64 = 9;
+/// The first version of ONNX's operators whose operands are broadcast as today.
+const BROADCAST_OPSET: i64 = 7;
 
-/// The first opset of ONNX with `CastLike`.
-const CAST_LIKE_OPSET: i64 = 15;
+/// The first version in which `Equal` compares floats.
+const EQUAL_FLOATS_OPSET: i64 = 11;
 
 /// Rewrites the divisions of `model` whose divisor may be -1. Returns whether there was any; without
 /// one, the model stays unchanged.
@@ -40,6 +45,12 @@ pub(crate) fn guard_integer_divisions(model: &mut ModelProto) -> Result<bool, St
 struct Rewriter {
     opset: i64,
     rewritten: usize,
+}
+
+/// The names of the values in the guard of one division.
+struct Guard<'a> {
+    node: &'a NodeProto,
+    number: usize,
 }
 
 /// The values of the outer graphs that an inner graph can use.
@@ -74,8 +85,14 @@ impl Rewriter {
             scope.safe.remove(output);
         }
         add_types(graph, &mut scope.types);
+        // A request may replace the initializer of an input.
+        let inputs: HashSet<&str> = graph
+            .input
+            .iter()
+            .map(|input| input.name.as_str())
+            .collect();
         for tensor in &graph.initializer {
-            match has_minus_one(tensor) {
+            match has_minus_one(tensor) || inputs.contains(tensor.name.as_str()) {
                 true => scope.safe.remove(&tensor.name),
                 false => scope.safe.insert(tensor.name.clone()),
             };
@@ -145,50 +162,104 @@ impl Rewriter {
         if !needed {
             return Ok(None);
         }
-        let lacks = |version: i64, why: &str| {
-            format!(
-                "`{output}`: integers can be divided safely from version {version} of ONNX's operators on{why}, \
-                 and the model has version {}",
-                self.opset
-            )
+        let (least, condition) = match element_type {
+            Some(_) => (BROADCAST_OPSET, ""),
+            None => (
+                EQUAL_FLOATS_OPSET,
+                " if the type of the operands is unknown",
+            ),
         };
-        if self.opset < WHERE_OPSET {
-            return Err(lacks(WHERE_OPSET, ""));
-        }
-        if element_type.is_none() && self.opset < CAST_LIKE_OPSET {
-            let why = " if the type of the operands is unknown";
-            return Err(lacks(CAST_LIKE_OPSET, why));
+        if self.opset < least {
+            return Err(format!(
+                "`{output}`: integers can be divided safely from version {least} of ONNX's operators \
+                 on{condition}, and the model has version {}",
+                self.opset
+            ));
         }
         self.rewritten += 1;
-        let name = |part: &str| format!("{output}.wisp_{part}_{}", self.rewritten);
-        let (minus_one, one) = (name("minus_one"), name("one"));
-        let (is_minus_one, safe) = (name("is_minus_one"), name("divisor"));
-        let mut nodes = Vec::new();
-        for (name, number) in [(&minus_one, -1), (&one, 1)] {
-            match element_type {
-                Some(&element_type) => nodes.push(constant(name, number, element_type)),
-                None => {
-                    let plain = format!("{name}_int64");
-                    nodes.push(constant(&plain, number, DataType::Int64 as i32));
-                    nodes.push(operator("CastLike", &[&plain, divisor], name));
-                }
-            }
-        }
-        nodes.push(operator("Equal", &[divisor, &minus_one], &is_minus_one));
-        nodes.push(operator("Where", &[&is_minus_one, &one, divisor], &safe));
-        let mut division = node.clone();
-        division.input[1].clone_from(&safe);
-        if node.op_type == "Mod" {
+        let guard = Guard {
+            node,
+            number: self.rewritten,
+        };
+        Ok(Some(match element_type {
+            Some(&element_type) => guard.of_integers(element_type),
+            None => guard.of_any_type(),
+        }))
+    }
+}
+
+// === impl Guard ===
+
+impl Guard<'_> {
+    fn name(&self, part: &str) -> String {
+        let output = self.node.output.first().map_or("", String::as_str);
+        format!("{output}.wisp_{part}_{}", self.number)
+    }
+
+    /// Returns the operation with another divisor and output.
+    fn division(&self, divisor: &str, output: &str) -> NodeProto {
+        let mut division = self.node.clone();
+        division.input[1] = divisor.to_owned();
+        division.output[0] = output.to_owned();
+        division
+    }
+
+    fn is_modulo(&self) -> bool {
+        self.node.op_type == "Mod"
+    }
+
+    /// Adds 2 to divisors of -1, and subtracts 2 from the sign of their quotients.
+    fn of_integers(&self, element_type: i32) -> Vec<NodeProto> {
+        let (divisor, output) = (&self.node.input[1], &self.node.output[0]);
+        let [minus_one, is_minus_one, flag, two, safe] =
+            ["minus_one", "is_minus_one", "flag", "two", "divisor"].map(|part| self.name(part));
+        let mut nodes = vec![
+            constant(&minus_one, -1, element_type),
+            operator("Equal", &[divisor, &minus_one], &is_minus_one),
+            cast(&is_minus_one, &flag, element_type),
+            operator("Add", &[&flag, &flag], &two),
+            operator("Add", &[divisor, &two], &safe),
+        ];
+        if self.is_modulo() {
             // The remainder is 0 for a divisor of 1 as for -1.
-            nodes.push(division);
-            return Ok(Some(nodes));
+            nodes.push(self.division(&safe, output));
+            return nodes;
         }
-        let (quotient, sign) = (name("quotient"), name("sign"));
-        division.output = vec![quotient.clone()];
-        nodes.push(division);
-        nodes.push(operator("Where", &[&is_minus_one, &minus_one, &one], &sign));
-        nodes.push(operator("Mul", &[&quotient, &sign], output));
-        Ok(Some(nodes))
+        let [quotient, one, sign] = ["quotient", "one", "sign"].map(|part| self.name(part));
+        nodes.extend([
+            self.division(&safe, &quotient),
+            constant(&one, 1, element_type),
+            operator("Sub", &[&one, &two], &sign),
+            operator("Mul", &[&quotient, &sign], output),
+        ]);
+        nodes
+    }
+
+    /// Replaces divisors of -1 by their squares, and multiplies the dividend by them instead.
+    fn of_any_type(&self) -> Vec<NodeProto> {
+        let (dividend, divisor) = (&self.node.input[0], &self.node.input[1]);
+        let output = &self.node.output[0];
+        let [minus_one, number, is_minus_one] =
+            ["minus_one", "number", "is_minus_one"].map(|part| self.name(part));
+        let [square, safe] = ["square", "divisor"].map(|part| self.name(part));
+        let mut nodes = vec![
+            constant(&minus_one, -1, DataType::Double as i32),
+            cast(divisor, &number, DataType::Double as i32),
+            operator("Equal", &[&number, &minus_one], &is_minus_one),
+            operator("Mul", &[divisor, divisor], &square),
+            operator("Where", &[&is_minus_one, &square, divisor], &safe),
+        ];
+        if self.is_modulo() {
+            nodes.push(self.division(&safe, output));
+            return nodes;
+        }
+        let [quotient, product] = ["quotient", "product"].map(|part| self.name(part));
+        nodes.extend([
+            self.division(&safe, &quotient),
+            operator("Mul", &[dividend, divisor], &product),
+            operator("Where", &[&is_minus_one, &product, &quotient], output),
+        ]);
+        nodes
     }
 }
 
@@ -209,6 +280,10 @@ fn divides_somewhere(node: &NodeProto) -> bool {
 }
 
 fn is_safe_constant(attribute: &AttributeProto) -> bool {
+    // Each call of a function gives such an attribute its own value.
+    if !attribute.ref_attr_name.is_empty() {
+        return false;
+    }
     match attribute.name.as_str() {
         "value" => attribute
             .t
@@ -236,32 +311,23 @@ fn has_minus_one(tensor: &TensorProto) -> bool {
 }
 
 fn constant(name: &str, number: i64, element_type: i32) -> NodeProto {
-    let bytes = match element_type == DataType::Int32 as i32 {
-        true => number.to_le_bytes()[..4].to_vec(),
-        false => number.to_le_bytes().to_vec(),
+    let bytes = match DataType::try_from(element_type) {
+        Ok(DataType::Int32) => number.to_le_bytes()[..4].to_vec(),
+        Ok(DataType::Double) => (number as f64).to_le_bytes().to_vec(),
+        _ => number.to_le_bytes().to_vec(),
     };
-    let mut node = operator("Constant", &[], name);
-    node.attribute.push(AttributeProto {
-        name: "value".to_owned(),
-        r#type: AttributeType::Tensor as i32,
-        t: Some(TensorProto {
-            data_type: element_type,
-            raw_data: bytes,
-            ..Default::default()
-        }),
+    let scalar = TensorProto {
+        data_type: element_type,
+        raw_data: bytes,
         ..Default::default()
-    });
-    node
+    };
+    constant_tensor(name, scalar)
 }
 
-fn operator(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        op_type: op_type.to_owned(),
-        name: output.to_owned(),
-        input: inputs.iter().map(|name| (*name).to_owned()).collect(),
-        output: vec![output.to_owned()],
-        ..Default::default()
-    }
+fn cast(input: &str, output: &str, element_type: i32) -> NodeProto {
+    let mut node = operator("Cast", &[input], output);
+    node.attribute.push(integer("to", i64::from(element_type)));
+    node
 }
 
 #[cfg(test)]

@@ -49,6 +49,11 @@ fn output_type(node: &NodeProto, position: usize, types: &ValueTypes) -> Option<
     if !["", "ai.onnx"].contains(&node.domain.as_str()) {
         return None;
     }
+    // The value of such an attribute depends on the call of the function that contains the node.
+    let mut attributes = node.attribute.iter();
+    if attributes.any(|attribute| !attribute.ref_attr_name.is_empty()) {
+        return None;
+    }
     let input = |position: usize| types.get(node.input.get(position)?).copied();
     let attribute = |name: &str| node.attribute.iter().find(|found| found.name == name);
     let number = |name: &str| attribute(name).and_then(|found| i32::try_from(found.i).ok());
@@ -64,7 +69,7 @@ fn output_type(node: &NodeProto, position: usize, types: &ValueTypes) -> Option<
             | "Xor" | "IsNaN" | "IsInf",
             _,
         ) => BOOL,
-        ("Cast", _) => number("to"),
+        ("BitCast" | "Cast", _) => number("to"),
         ("CastLike" | "Where" | "DequantizeLinear", _) => input(1),
         ("OneHot", _) => input(2),
         ("QuantizeLinear", _) => input(2),
@@ -78,6 +83,9 @@ fn output_type(node: &NodeProto, position: usize, types: &ValueTypes) -> Option<
         },
         ("Constant", _) => constant_type(&node.attribute),
         ("RandomNormal" | "RandomUniform", _) => number("dtype").or(FLOAT),
+        ("BlackmanWindow" | "HammingWindow" | "HannWindow" | "MelWeightMatrix", _) => {
+            number("output_datatype").or(FLOAT)
+        }
         ("RandomNormalLike" | "RandomUniformLike" | "EyeLike" | "Bernoulli", _) => {
             number("dtype").or_else(|| input(0))
         }

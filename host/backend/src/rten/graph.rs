@@ -158,6 +158,10 @@ impl RtenGraph {
             Ok(values) => self.named(values),
             // The graph computes other inputs, so the values or sizes of these are at fault.
             Err(Failure::Refused(reason)) => Err(refused_run(reason, &self.operators)),
+            Err(Failure::Panicked(message)) if is_arithmetic(&message) => Err(refused_run(
+                format!("an integer is out of range: {message}"),
+                &self.operators,
+            )),
             Err(failure @ Failure::Panicked(_)) => Err(compute_error(failure.into_reason())),
         }
     }
@@ -214,6 +218,14 @@ fn sizes(ordered: &[&Tensor]) -> Vec<u32> {
         .iter()
         .flat_map(|tensor| tensor.shape().dimensions());
     dimensions.copied().collect()
+}
+
+/// Returns whether a panic is that of checked arithmetic, such as `attempt to add with overflow`.
+///
+/// rten's arithmetic is checked in every profile, since it computes INT64 with 32 bits: a number that does
+/// not fit must not become another one. INT32 is refused with it where it would wrap around.
+fn is_arithmetic(message: &str) -> bool {
+    message.starts_with("attempt to ") && message.ends_with(" with overflow")
 }
 
 fn compute_error(reason: String) -> BackendError {

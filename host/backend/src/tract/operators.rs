@@ -17,6 +17,8 @@ pub(super) fn framework() -> Onnx {
     super::float_function::register(&mut onnx);
     super::reduce::register(&mut onnx);
     super::softmax::register(&mut onnx);
+    super::integer_math::register(&mut onnx);
+    super::inner_gather::register(&mut onnx);
     onnx
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the rewritten and unchanged divisions. `tests/onnxruntime.rs` computes rewritten ones.
 
 use super::*;
+use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{TypeProto, ValueInfoProto, type_proto};
 
 fn value(name: &str, element_type: DataType) -> ValueInfoProto {
@@ -51,8 +52,8 @@ fn operators(nodes: &[NodeProto]) -> Vec<&str> {
 
 const INTEGERS: [(&str, DataType); 2] = [("x", DataType::Int64), ("d", DataType::Int64)];
 
-const GUARDED: [&str; 7] = [
-    "Constant", "Constant", "Equal", "Where", "Div", "Where", "Mul",
+const GUARDED: [&str; 9] = [
+    "Constant", "Equal", "Cast", "Add", "Add", "Div", "Constant", "Sub", "Mul",
 ];
 
 #[test]
@@ -73,7 +74,7 @@ fn a_division_by_a_request_value_is_guarded_and_keeps_its_name() {
         let nodes = &modulo.graph.as_ref().unwrap().node;
         assert_eq!(
             operators(nodes),
-            ["Constant", "Constant", "Equal", "Where", "Mod"]
+            ["Constant", "Equal", "Cast", "Add", "Add", "Mod"]
         );
     }
 }
@@ -171,49 +172,99 @@ fn types_follow_from_operators_and_from_graphs_around() {
 }
 
 #[test]
-fn an_undeclared_type_is_taken_from_the_divisor() {
-    let function = FunctionProto {
-        name: Some("halve".to_owned()),
+fn an_initializer_that_a_request_may_replace_is_guarded_against() {
+    let mut guarded = model(13, &INTEGERS, vec![operator("Div", &["x", "d"], "y")]);
+    guarded
+        .graph
+        .as_mut()
+        .unwrap()
+        .initializer
+        .push(int64s("d", &[2]));
+    assert_eq!(guard_integer_divisions(&mut guarded), Ok(true));
+}
+
+/// Returns a function that divides `x` by `d`, with the version `opset` of the operators.
+fn function(opset: i64, nodes: Vec<NodeProto>) -> FunctionProto {
+    FunctionProto {
+        name: Some("divide".to_owned()),
         input: vec!["x".to_owned(), "d".to_owned()],
         output: vec!["y".to_owned()],
-        node: vec![operator("Div", &["x", "d"], "y")],
+        node: nodes,
         opset_import: vec![OperatorSetIdProto {
             domain: String::new(),
-            version: 17,
+            version: opset,
         }],
         ..Default::default()
+    }
+}
+
+#[test]
+fn operands_of_unknown_type_are_compared_as_floats() {
+    for (op_type, guarded) in [
+        (
+            "Div",
+            [
+                "Constant", "Cast", "Equal", "Mul", "Where", "Div", "Mul", "Where",
+            ]
+            .as_slice(),
+        ),
+        ("Mod", &["Constant", "Cast", "Equal", "Mul", "Where", "Mod"]),
+    ] {
+        let division = vec![operator(op_type, &["x", "d"], "y")];
+        let mut calls = model(7, &INTEGERS, vec![]);
+        calls.functions.push(function(11, division.clone()));
+        assert_eq!(guard_integer_divisions(&mut calls), Ok(true));
+        let nodes = &calls.functions[0].node;
+        assert_eq!(operators(nodes), guarded);
+        assert_eq!(nodes.last().unwrap().output, ["y"]);
+        let constant = nodes[0].attribute[0].t.as_ref().unwrap();
+        assert_eq!(constant.raw_data, (-1f64).to_le_bytes());
+        let mut old = model(17, &INTEGERS, vec![]);
+        old.functions.push(function(10, division));
+        let refusal = guard_integer_divisions(&mut old).unwrap_err();
+        assert!(
+            refusal.contains("`y`") && refusal.contains("version 11"),
+            "{refusal}"
+        );
+    }
+}
+
+#[test]
+fn a_constant_or_type_that_a_call_gives_to_a_function_is_unknown() {
+    let referring = |op_type: &str, name: &str, inputs: &[&str]| {
+        let mut node = operator(op_type, inputs, "e");
+        node.attribute.push(AttributeProto {
+            name: name.to_owned(),
+            ref_attr_name: "given".to_owned(),
+            r#type: AttributeType::Int as i32,
+            ..Default::default()
+        });
+        node
     };
-    let mut calls = model(17, &INTEGERS, vec![]);
-    calls.functions.push(function.clone());
-    assert_eq!(guard_integer_divisions(&mut calls), Ok(true));
-    let nodes = &calls.functions[0].node;
-    assert_eq!(
-        nodes
-            .iter()
-            .filter(|node| node.op_type == "CastLike")
-            .count(),
-        2
-    );
-    let mut old = model(13, &INTEGERS, vec![]);
-    old.functions.push(FunctionProto {
-        opset_import: old.opset_import.clone(),
-        ..function
-    });
-    let refusal = guard_integer_divisions(&mut old).unwrap_err();
-    assert!(
-        refusal.contains("`y`") && refusal.contains("version 15"),
-        "{refusal}"
-    );
+    for node in [
+        referring("Constant", "value_int", &[]),
+        referring("Cast", "to", &["d"]),
+    ] {
+        let nodes = vec![node, operator("Div", &["x", "e"], "y")];
+        let mut calls = model(17, &INTEGERS, vec![]);
+        calls.functions.push(function(17, nodes));
+        assert_eq!(guard_integer_divisions(&mut calls), Ok(true));
+        assert!(operators(&calls.functions[0].node).contains(&"Where"));
+    }
 }
 
 #[test]
 fn a_version_without_the_operators_is_refused_only_if_it_divides_integers() {
     let division = || vec![operator("Div", &["x", "d"], "y")];
-    let refusal = guard_integer_divisions(&mut model(8, &INTEGERS, division())).unwrap_err();
-    assert!(refusal.contains("version 9"), "{refusal}");
+    assert_eq!(
+        guard_integer_divisions(&mut model(7, &INTEGERS, division())),
+        Ok(true)
+    );
+    let refusal = guard_integer_divisions(&mut model(6, &INTEGERS, division())).unwrap_err();
+    assert!(refusal.contains("version 7"), "{refusal}");
     let floats = [("x", DataType::Float), ("d", DataType::Float)];
     assert_eq!(
-        guard_integer_divisions(&mut model(8, &floats, division())),
+        guard_integer_divisions(&mut model(6, &floats, division())),
         Ok(false)
     );
 }
