@@ -58,7 +58,7 @@ const SHARED: [(&str, &[&str]); 14] = [
     ("tempfile", &["cli", "sandbox", "serving"]),
     ("tokio", &["cli", "server", "serving"]),
     ("toml", &["cli", "serving"]),
-    ("tracing", &["cli", "sandbox", "server"]),
+    ("tracing", &["cli", "sandbox", "server", "serving"]),
     ("wasmparser", &["cli", "sandbox"]),
     ("zip", &["cli", "server"]),
 ];

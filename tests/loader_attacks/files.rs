@@ -1,12 +1,12 @@
 //! Tests of paths that are not files, files that are not models, and weights in other places.
 
-use super::{CHILDREN, LOADED, REFUSED, load};
+use super::{CHILDREN, LOADED, REFUSED, load, load_with};
 use crate::harness::child::Outcome;
 use crate::harness::onnx::{FLOAT, Graph, Tensor};
 use anyhow::{Context, Result, ensure};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[test]
@@ -145,6 +145,77 @@ fn weights_are_read_only_from_the_models_folder_and_as_declared() -> Result<()> 
         }
         .with_context(|| format!("{entries:?}"))?;
         names_no_path(&outcome, outer.path(), absolute)?;
+    }
+    Ok(())
+}
+
+/// Writes a repository as clients of the Hugging Face hub keep it, and returns the link to its model.
+fn hub_repository(cache: &Path, name: &str, model: &[u8]) -> Result<PathBuf> {
+    let repository = cache.join(name);
+    let snapshot = repository.join("snapshots/3f1c/onnx");
+    std::fs::create_dir_all(&snapshot)?;
+    std::fs::create_dir(repository.join("blobs"))?;
+    for (blob, name, content) in [
+        ("0a", "model.onnx", model),
+        ("0b", "weights", [0; 12].as_slice()),
+    ] {
+        std::fs::write(repository.join("blobs").join(blob), content)?;
+        symlink(Path::new("../../../blobs").join(blob), snapshot.join(name))?;
+    }
+    Ok(snapshot.join("model.onnx"))
+}
+
+#[test]
+fn links_lead_to_weights_in_the_models_own_hub_repository_only() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let (own, version) = (cache.path().join("own"), cache.path().join("version"));
+    std::fs::create_dir(&own)?;
+    std::fs::create_dir(&version)?;
+    std::fs::write(cache.path().join("secret"), [0; 12])?;
+    let at = |location| with_weights(&[("location", location)]);
+    let mut child = CHILDREN.child();
+    let linked = hub_repository(cache.path(), "models--org--linked", &at("weights"))?;
+    let stranger = hub_repository(cache.path(), "models--org--stranger", &at("theirs"))?;
+    let unnamed = hub_repository(cache.path(), "org--unnamed", &at("weights"))?;
+    let escaping = hub_repository(cache.path(), "models--org--escaping", &at("secret"))?;
+    // A model's author cannot make a repository of a folder above, or of another's blobs.
+    symlink(
+        linked.with_file_name("weights"),
+        stranger.with_file_name("theirs"),
+    )?;
+    symlink(
+        cache.path().join("secret"),
+        escaping.with_file_name("secret"),
+    )?;
+    let hollow = cache.path().join("models--org--hollow");
+    std::fs::create_dir_all(hollow.join("snapshots/1"))?;
+    symlink(cache.path(), hollow.join("blobs"))?;
+    symlink("../../blobs/secret", hollow.join("snapshots/1/weights"))?;
+    std::fs::write(hollow.join("snapshots/1/model.onnx"), at("weights"))?;
+    // A model repository that links to the cache.
+    for name in ["model.onnx", "weights"] {
+        symlink(linked.with_file_name(name), version.join(name))?;
+    }
+    std::fs::write(own.join("model.onnx"), at("weights"))?;
+    symlink(linked.with_file_name("weights"), own.join("weights"))?;
+    let outside = "outside the model's folder";
+    for backend in ["tract", "onnxruntime"] {
+        for (model, text) in [
+            (linked.clone(), None),
+            (version.join("model.onnx"), None),
+            (own.join("model.onnx"), Some(outside)),
+            (stranger.clone(), Some(outside)),
+            (unnamed.clone(), Some(outside)),
+            (escaping.clone(), Some(outside)),
+            (hollow.join("snapshots/1/model.onnx"), Some(outside)),
+        ] {
+            let outcome = load_with(backend, &mut child, &model)?;
+            match text {
+                Some(text) => refused(&outcome, text),
+                None => loaded(&outcome),
+            }
+            .with_context(|| format!("{backend}: {}", model.display()))?;
+        }
     }
     Ok(())
 }

@@ -4,8 +4,10 @@ use crate::device::Device;
 use crate::error::BackendError;
 use crate::graph::Graph;
 use crate::model_source::ModelSource;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use wisp_tensor::Dimension;
 
 /// An inference backend, which loads model files into graphs.
 pub trait Backend: Send + Sync + std::fmt::Debug {
@@ -36,12 +38,15 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
 }
 
 /// The settings of a model for its backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadOptions {
     /// The device that computes.
     pub device: Device,
     /// The number of threads that one computation may use, including that of the caller.
     pub threads: NonZeroUsize,
+    /// The shapes of inputs, by name, that fix axes which the file leaves variable. A variable axis here
+    /// stays as it is in the file. A name or a size that contradicts the file is an error.
+    pub shapes: BTreeMap<String, Vec<Dimension>>,
 }
 
 impl Default for LoadOptions {
@@ -50,6 +55,7 @@ impl Default for LoadOptions {
         LoadOptions {
             device: Device::Cpu,
             threads: NonZeroUsize::MIN,
+            shapes: BTreeMap::new(),
         }
     }
 }

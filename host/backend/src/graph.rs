@@ -60,8 +60,15 @@ pub trait Graph: Send + Sync + std::fmt::Debug {
 
     /// Returns inputs that this graph computes, for warming it and for measuring its compute time.
     ///
-    /// They are all zeros with a batch of one. Other variable axes have the smallest size that the graph accepted.
+    /// They are all zeros with a batch of one, if the graph accepts that, and without optional inputs. Other
+    /// variable axes have the first of the usual sizes that the graph accepted.
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         sample_inputs(self.signature())
+    }
+
+    /// Returns the declarations of the file that computing has shown to be wrong, as sentences for a warning.
+    /// The signature contains the computed shapes instead.
+    fn wrong_declarations(&self) -> &[String] {
+        &[]
     }
 }

@@ -26,8 +26,12 @@ mod input_order;
 #[cfg(feature = "threads")]
 pub mod measure;
 pub mod memory;
+#[cfg(feature = "tract")]
+mod model_folder;
 pub mod model_outline;
 mod model_source;
+#[cfg(feature = "tract")]
+mod observed_shapes;
 #[cfg(feature = "tract")]
 mod onnx;
 #[cfg(feature = "onnxruntime")]
@@ -41,9 +45,9 @@ mod probe;
 pub mod process_memory;
 #[cfg(feature = "tract")]
 mod refusal;
+mod rows;
 #[cfg(feature = "rten")]
 pub mod rten;
-mod rows;
 pub mod sample;
 #[cfg(feature = "tract")]
 pub mod tract;

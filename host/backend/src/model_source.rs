@@ -1,12 +1,15 @@
 //! The source of a model: a file, or bytes in memory.
 
 use crate::format::Format;
+#[cfg(feature = "tract")]
+use crate::model_folder::ModelFolder;
 use std::path::Path;
 
 /// The source that a backend loads a model from.
 #[derive(Debug, Clone, Copy)]
 pub enum ModelSource<'a> {
-    /// A file. Its name determines the format, and its external data is in the same directory.
+    /// A file. Its name determines the format, and its external data is in the same directory, or in the cache that
+    /// its links lead to.
     Path(&'a Path),
     /// The content of a file. A model with external data cannot be loaded from memory.
     Bytes { format: Format, content: &'a [u8] },
@@ -29,11 +32,11 @@ impl<'a> ModelSource<'a> {
         }
     }
 
-    /// Returns the directory of the external data, if the model may have some.
+    /// Returns the folder of the external data, if the model may have some.
     #[cfg(feature = "tract")]
-    pub(crate) fn directory(self) -> Option<&'a Path> {
+    pub(crate) fn folder(self) -> Option<ModelFolder> {
         match self {
-            ModelSource::Path(path) => path.parent(),
+            ModelSource::Path(path) => ModelFolder::of(path),
             ModelSource::Bytes { .. } => None,
         }
     }

@@ -1,20 +1,24 @@
 //! ONNX files as protobuf messages, before a backend reads them.
 //!
 //! This module serves all backends. It counts the parts of a file ([`counts`]), finds data in other files
-//! ([`external_tensor`]), reads what it declares ([`signature`]), decides whether the rows of a batch are
-//! independent ([`independent_rows`]), and rewrites graphs without changing their results: [`zip_map`] replaces
-//! outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights before it,
-//! [`half_precision`] computes FP16 as FP32, and [`integer_division`] and [`empty_values`] prevent signals that
-//! would end the process. [`operator_inputs`] remembers which inputs an operator depends on. The message types
-//! are those of tract's reader. They do
+//! ([`external_tensor`]), reads what it declares ([`signature`], [`axis_symbols`], [`optional_input`]), fixes
+//! variable axes ([`fixed_shapes`]), loads models with defaults ([`defaulted_graph`]), decides whether the rows
+//! of a batch are independent ([`independent_rows`]), and rewrites graphs without changing their results:
+//! [`zip_map`] replaces outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights
+//! before it, [`half_precision`] computes FP16 as FP32, [`integer_division`] and [`empty_values`] prevent signals
+//! that would end the process, and [`text_locale`] sets a locale that every server has. [`operator_inputs`]
+//! remembers which inputs an operator depends on. The message types are those of tract's reader. They do
 //! not keep unknown fields, so a file is re-encoded only if a rewrite changed it.
 
+mod axis_symbols;
 mod batch_norm;
 mod change_tensors;
 mod counts;
+mod defaulted_graph;
 #[cfg(feature = "onnxruntime")]
 mod empty_values;
 mod external_tensor;
+mod fixed_shapes;
 mod half_precision;
 mod independent_rows;
 #[cfg(feature = "onnxruntime")]
@@ -22,38 +26,50 @@ mod integer_division;
 #[cfg(feature = "onnxruntime")]
 mod node_builder;
 mod operator_inputs;
-#[cfg(feature = "rten")]
+mod optional_input;
 mod signature;
+#[cfg(feature = "onnxruntime")]
+mod text_locale;
 #[cfg(any(feature = "onnxruntime", feature = "rten"))]
 mod value_types;
 mod zip_map;
 
-#[cfg(any(feature = "onnxruntime", feature = "rten"))]
+pub(crate) use self::axis_symbols::AxisSymbols;
+#[cfg(feature = "onnxruntime")]
 pub(crate) use self::change_tensors::change_tensors;
+#[cfg(not(feature = "onnxruntime"))]
+use self::change_tensors::change_tensors;
 pub(crate) use self::counts::check_counts;
+pub(crate) use self::defaulted_graph::{load_with_defaults, with_values};
 #[cfg(feature = "onnxruntime")]
 pub(crate) use self::empty_values::guard_empty_values;
 pub(crate) use self::external_tensor::{ExternalBytes, is_external, visit_tensors};
+pub(crate) use self::fixed_shapes::fix_shapes;
 pub(crate) use self::half_precision::widen as widen_half_precision;
 pub(crate) use self::independent_rows::rows;
 #[cfg(feature = "onnxruntime")]
 pub(crate) use self::integer_division::guard_integer_divisions;
 pub(crate) use self::operator_inputs::OperatorInputs;
+#[cfg(feature = "onnxruntime")]
+pub(crate) use self::optional_input::optional_inputs;
 #[cfg(feature = "rten")]
 pub(crate) use self::signature::DeclaredSignature;
+pub(crate) use self::signature::declared_outputs;
+#[cfg(feature = "onnxruntime")]
+pub(crate) use self::text_locale::set_locale;
 pub(crate) use self::zip_map::remove_zip_maps;
 
 use crate::bounded_file::{open_regular, read_regular};
 use crate::error::BackendError;
 use crate::foreign_content;
+use crate::model_folder::ModelFolder;
 use crate::model_source::ModelSource;
 use prost::Message;
 use std::borrow::Cow;
 #[cfg(feature = "rten")]
-use std::path::Path;
+use tract_onnx::pb::GraphProto;
 use tract_onnx::pb::ModelProto;
-#[cfg(feature = "rten")]
-use tract_onnx::pb::{GraphProto, tensor_proto::DataLocation};
+use tract_onnx::pb::tensor_proto::DataLocation;
 
 /// The size limit of the format: a protobuf message is smaller. External data files may be larger.
 pub(crate) const MAX_FILE_BYTES: u64 = i32::MAX as u64;
@@ -125,11 +141,26 @@ pub(crate) fn remove_value_info(model: &mut ModelProto) {
     }
 }
 
+/// Returns whether links lead from `folder` to data of the model.
+pub(crate) fn has_linked_data(model: &ModelProto, folder: Option<&ModelFolder>) -> bool {
+    let (Some(graph), Some(folder)) = (&model.graph, folder) else {
+        return false;
+    };
+    let mut found = false;
+    visit_tensors(graph, &mut |tensor| {
+        let is_linked = || {
+            let stored = ExternalBytes::of(tensor, Some(folder));
+            stored.is_ok_and(|stored| stored.is_linked(folder))
+        };
+        found = found || (is_external(tensor) && is_linked());
+    });
+    found
+}
+
 /// Reads all external tensors, whose files are in `folder`, into the model.
-#[cfg(feature = "rten")]
 pub(crate) fn read_external_tensors(
     model: &mut ModelProto,
-    folder: Option<&Path>,
+    folder: Option<&ModelFolder>,
 ) -> Result<(), String> {
     // The model is encoded afterwards, and the format is limited in size.
     let mut left = MAX_FILE_BYTES;
@@ -147,7 +178,8 @@ pub(crate) fn read_external_tensors(
             stored.read(&mut bytes)?;
             Ok(bytes)
         };
-        let bytes = read().map_err(|reason: String| format!("tensor `{}` {reason}", tensor.name))?;
+        let bytes =
+            read().map_err(|reason: String| format!("tensor `{}` {reason}", tensor.name))?;
         tensor.raw_data = bytes;
         tensor.external_data.clear();
         tensor.data_location = Some(DataLocation::Default as i32);

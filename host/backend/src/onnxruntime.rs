@@ -17,7 +17,7 @@ mod signature;
 
 use self::error::{NAME, failed_load, load_error, short};
 use self::external_tensor::ExternalTensors;
-use self::graph::OrtGraph;
+use self::graph::{Declarations, OrtGraph};
 use self::library::Library;
 use crate::backend::{Backend, LoadOptions};
 use crate::device::Device;
@@ -26,7 +26,8 @@ use crate::format::Format;
 use crate::graph::Graph;
 use crate::memory;
 use crate::model_source::ModelSource;
-use crate::onnx::{self, OperatorInputs};
+use crate::onnx::{self, AxisSymbols, OperatorInputs};
+use crate::rows::Rows;
 use ort::ep::{CUDA, ExecutionProvider};
 use ort::logging::LogLevel;
 use ort::session::Session;
@@ -34,6 +35,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use prost::Message;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tract_onnx::pb::ModelProto;
 
 // Tensors are little-endian in Wisp and native in ONNX Runtime; neither side swaps.
 #[cfg(target_endian = "big")]
@@ -135,11 +137,15 @@ impl Backend for OnnxRuntime {
         let mut content = onnx::read_content(source, NAME)?;
         let mut model = onnx::decode(&content, NAME)?;
         onnx::check_counts(&model).map_err(load_error)?;
+        let fixed = onnx::fix_shapes(&mut model, &options.shapes).map_err(load_error)?;
         // Before the rewrites, so that errors have the names of the file.
         let operators = OperatorInputs::of(&model);
         let rows = onnx::rows(&model);
-        let external = ExternalTensors::take(&mut model, source.directory()).map_err(load_error)?;
+        let folder = source.folder();
+        let external = ExternalTensors::take(&mut model, folder.as_ref()).map_err(load_error)?;
         let changes = [
+            fixed,
+            cfg!(target_os = "linux") && onnx::set_locale(&mut model),
             onnx::remove_zip_maps(&mut model),
             onnx::guard_integer_divisions(&mut model).map_err(load_error)?,
             onnx::guard_empty_values(&mut model),
@@ -148,6 +154,7 @@ impl Backend for OnnxRuntime {
         if changes.contains(&true) {
             content = model.encode_to_vec().into();
         }
+        let declarations = declarations(&model, operators, rows);
         drop(model);
         let mut builder = Session::builder(&library.environment).map_err(failed_load)?;
         if let Device::Cuda(index) = options.device {
@@ -159,8 +166,26 @@ impl Backend for OnnxRuntime {
         let session = builder.commit_from_memory(&content);
         drop(content);
         let session = session.map_err(failed_load)?;
-        let graph = OrtGraph::new(session, initializers, library.arena, (operators, rows))?;
-        Ok(Arc::new(graph))
+        Ok(Arc::new(OrtGraph::new(
+            session,
+            initializers,
+            library.arena,
+            declarations,
+        )?))
+    }
+}
+
+/// Returns the declarations in the file that a session does not report, with the operators and the relation
+/// of the rows before the file was rewritten.
+fn declarations(model: &ModelProto, operators: OperatorInputs, rows: Rows) -> Declarations {
+    let graph = model.graph.as_ref();
+    let optional = onnx::optional_inputs(model).into_iter();
+    Declarations {
+        symbols: graph.map(AxisSymbols::of).unwrap_or_default(),
+        outputs: graph.map(onnx::declared_outputs).unwrap_or_default(),
+        optional: optional.map(|input| input.spec).collect(),
+        operators,
+        rows,
     }
 }
 

@@ -32,17 +32,19 @@ use crate::error::BackendError;
 use crate::format::Format;
 use crate::graph::Graph;
 use crate::memory;
+use crate::model_folder::ModelFolder;
 use crate::model_source::ModelSource;
-use crate::onnx::{self, DeclaredSignature, OperatorInputs};
+use crate::onnx::{self, AxisSymbols, DeclaredSignature, OperatorInputs};
 use crate::panic::catch;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use rten::ModelOptions;
-use std::path::Path;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
 use wisp_tensor::memory_budget::MemoryBudget;
 use wisp_tensor::sanitize::shorten;
+use wisp_tensor::{Dimension, NamedTensor};
 
 const NAME: &str = "rten";
 
@@ -110,14 +112,31 @@ impl Backend for Rten {
             return Err(load_error("it reads ONNX; NNEF is tract's".to_owned()));
         }
         let mut model = onnx::read(source, NAME)?;
-        let checked = check(&mut model, source.directory()).map_err(load_error)?;
+        onnx::fix_shapes(&mut model, &options.shapes).map_err(load_error)?;
+        let folder = source.folder();
+        onnx::load_with_defaults(model, |model, values| {
+            self.load_model(model, folder.as_ref(), (options.threads, values))
+        })
+    }
+}
+
+impl Rten {
+    /// Loads `model`, whose external data is in `folder`, for computations on a number of threads. `values`
+    /// are those of inputs for a trial computation.
+    fn load_model(
+        &self,
+        mut model: ModelProto,
+        folder: Option<&ModelFolder>,
+        (threads, values): (NonZeroUsize, &[NamedTensor]),
+    ) -> Result<Arc<dyn Graph>, BackendError> {
+        let checked = check(&mut model, folder, values).map_err(load_error)?;
         // Constants are folded while the model is loaded, so their sizes are known by now.
         let content = encode::encode(model).map_err(load_error)?;
         let mut loading = ModelOptions::with_all_ops();
         loading.prepack_weights(true);
         let loaded = guarded(|| loading.load(content).map_err(|error| error.to_string()));
         let loaded = loaded.map_err(|failure| load_error(failure.into_reason()))?;
-        let graph = RtenGraph::new(loaded, checked, (options.threads, &self.memory))?;
+        let graph = RtenGraph::new(loaded, checked, (threads, &self.memory))?;
         Ok(Arc::new(graph))
     }
 }
@@ -129,10 +148,20 @@ struct Checked {
     outline: Outline,
     limits: IntegerLimits,
     operators: OperatorInputs,
+    symbols: AxisSymbols,
+    /// The shapes of outputs that the file declares.
+    declared_outputs: Vec<Option<Vec<Dimension>>>,
+    /// The values of inputs for a trial computation.
+    values: Vec<NamedTensor>,
 }
 
-/// Checks the model in `model`, whose external data is in `folder`, and rewrites it for rten.
-fn check(model: &mut ModelProto, folder: Option<&Path>) -> Result<Checked, String> {
+/// Checks the model in `model`, whose external data is in `folder`, and rewrites it for rten. `values` are
+/// those of inputs for a trial computation.
+fn check(
+    model: &mut ModelProto,
+    folder: Option<&ModelFolder>,
+    values: &[NamedTensor],
+) -> Result<Checked, String> {
     onnx::check_counts(model)?;
     // Before the rewrites, so that errors have the names of the file.
     let operators = OperatorInputs::of(model);
@@ -152,6 +181,9 @@ fn check(model: &mut ModelProto, folder: Option<&Path>) -> Result<Checked, Strin
             outline: Outline::new(model)?,
             limits: IntegerLimits::of(model)?,
             operators,
+            symbols: AxisSymbols::of(graph),
+            declared_outputs: onnx::declared_outputs(graph),
+            values: values.to_vec(),
         })
     });
     checked.map_err(Failure::into_reason)
@@ -206,7 +238,9 @@ fn failed_operator(message: &str) -> Option<(&str, &str)> {
     let (_, rest) = message.rsplit_once("operator \"")?;
     let (name, said) = rest.split_once("\" failed: ")?;
     // The shapes of the inputs follow.
-    let said = said.split_once(". Inputs were").map_or(said, |(said, _)| said);
+    let said = said
+        .split_once(". Inputs were")
+        .map_or(said, |(said, _)| said);
     Some((name, said))
 }
 

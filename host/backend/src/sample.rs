@@ -13,10 +13,10 @@ use wisp_tensor::{
 const MAX_INPUT_BYTES: usize = 256 << 20;
 
 /// The elements and the sizes of sample inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sample {
-    /// The size of variable axes besides the first, which has the size 1.
-    pub(crate) size: u32,
+    /// The sizes of the variable axes of required inputs, input by input; 1 for the axes beyond the end.
+    pub(crate) sizes: Vec<u32>,
     pub(crate) element: Element,
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Element {
     One,
 }
 
-/// Returns a tensor of zeros for each input, with size 1 along every variable axis.
+/// Returns a tensor of zeros for each required input, with size 1 along every variable axis.
 pub fn sample_inputs(signature: &Signature) -> Result<Vec<NamedTensor>, TensorError> {
     Sample::default().inputs(signature)
 }
@@ -43,45 +43,40 @@ pub fn sample_inputs(signature: &Signature) -> Result<Vec<NamedTensor>, TensorEr
 impl Default for Sample {
     fn default() -> Sample {
         Sample {
-            size: 1,
+            sizes: Vec::new(),
             element: Element::Zero,
         }
     }
 }
 
 impl Sample {
-    /// Returns a tensor for each input.
-    pub(crate) fn inputs(self, signature: &Signature) -> Result<Vec<NamedTensor>, TensorError> {
+    /// Returns a tensor for each required input.
+    pub(crate) fn inputs(&self, signature: &Signature) -> Result<Vec<NamedTensor>, TensorError> {
         let mut left = MAX_INPUT_BYTES;
+        let mut sizes = self.sizes.iter().copied();
         let input = |spec: &TensorSpec| {
-            let tensor = filled(spec, self.size, self.element, left)?;
+            let dimensions = spec.shape.iter().map(|dimension| match *dimension {
+                Dimension::Fixed(fixed) => fixed,
+                Dimension::Variable => sizes.next().unwrap_or(1),
+            });
+            let shape = Shape::new(dimensions.collect())?;
+            let tensor = filled(spec, shape, (self.element, left))?;
             left -= tensor.content().len();
             Ok(NamedTensor {
                 name: spec.name.clone(),
                 tensor,
             })
         };
-        signature.inputs.iter().map(input).collect()
+        let required = signature.inputs.iter().filter(|spec| !spec.optional);
+        required.map(input).collect()
     }
 }
 
 fn filled(
     spec: &TensorSpec,
-    size: u32,
-    element: Element,
-    max_bytes: usize,
+    shape: Shape,
+    (element, max_bytes): (Element, usize),
 ) -> Result<Tensor, TensorError> {
-    let dimensions = spec
-        .shape
-        .iter()
-        .enumerate()
-        .map(|(axis, dimension)| match dimension {
-            Dimension::Fixed(fixed) => *fixed,
-            Dimension::Variable if axis == 0 => 1,
-            Dimension::Variable => size,
-        })
-        .collect();
-    let shape = Shape::new(dimensions)?;
     // An empty BYTES element is only its length, four bytes of zero.
     let length = shape
         .elements()
@@ -142,20 +137,27 @@ mod tests {
             assert_eq!(inputs[0].tensor.shape().dimensions(), [1, 3, 1]);
             assert_eq!(signature.inputs[0].check(&inputs[0].tensor), Ok(()));
             let inputs = Sample {
-                size: 7,
+                sizes: vec![2, 7],
                 ..Sample::default()
             }
             .inputs(&signature)
             .unwrap();
-            assert_eq!(inputs[0].tensor.shape().dimensions(), [1, 3, 7]);
+            assert_eq!(inputs[0].tensor.shape().dimensions(), [2, 3, 7]);
             let inputs = Sample {
-                size: 7,
+                sizes: vec![1, 7],
                 element: Element::One,
             }
             .inputs(&signature)
             .unwrap();
             assert_eq!(signature.inputs[0].check(&inputs[0].tensor), Ok(()));
         }
+    }
+
+    #[test]
+    fn optional_inputs_are_left_out() {
+        let mut signature = signature(ElementType::Fp32, &[-1]);
+        signature.inputs[0].optional = true;
+        assert_eq!(sample_inputs(&signature), Ok(vec![]));
     }
 
     #[test]

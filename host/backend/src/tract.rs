@@ -37,6 +37,7 @@ mod recurrent_cell;
 mod reduce;
 mod replacement;
 mod size_limits;
+mod sized_condition;
 mod softmax;
 mod unsupported_ops;
 mod zero_product;
@@ -56,14 +57,15 @@ use crate::format::Format;
 use crate::graph::Graph;
 use crate::input_order::in_signature_order;
 use crate::memory;
+use crate::model_folder::ModelFolder;
 use crate::model_source::ModelSource;
+use crate::observed_shapes::contradictions;
 use crate::onnx::{self, OperatorInputs};
 use crate::plan_cache::PlanCache;
 use crate::probe::{TimeLimit, probe};
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::sample::Sample;
-use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{IntoRunnable, SymbolValues, TValue, TVec, TractError, TractResult};
@@ -103,6 +105,8 @@ struct TractGraph {
     plans: PlanCache<Plan>,
     /// The sample inputs that the graph was found to compute.
     sample: Sample,
+    /// The declarations of outputs in the file that typing has shown to be wrong.
+    wrong_declarations: Vec<String>,
     /// The runtime that prepares its plans, if it is not that of the CPU.
     runtime: Option<&'static dyn Runtime>,
     /// The memory budget of all computations of the backend.
@@ -128,11 +132,13 @@ impl Tract {
         Tract { memory }
     }
 
-    /// Returns the graph after a trial computation. `runtime` computes it on another device than the CPU.
+    /// Returns the graph after a trial computation, with these values of inputs. `runtime` computes it on
+    /// another device than the CPU.
     fn serve(
         &self,
         (symbolic, rows): (SymbolicModel, Rows),
         runtime: Option<&'static dyn Runtime>,
+        values: &[NamedTensor],
     ) -> Result<Arc<dyn Graph>, BackendError> {
         let capacity = PLAN_BYTES / symbolic.constant_bytes().max(1);
         let mut graph = TractGraph {
@@ -140,10 +146,12 @@ impl Tract {
             rows,
             plans: PlanCache::new(capacity.clamp(MIN_PLANS, MAX_PLANS)),
             sample: Sample::default(),
+            wrong_declarations: Vec::new(),
             runtime,
             memory: Arc::clone(&self.memory),
         };
-        graph.probe()?;
+        graph.probe(values)?;
+        graph.wrong_declarations = contradictions(&graph.symbolic.declared, graph.signature());
         Ok(Arc::new(graph))
     }
 }
@@ -177,13 +185,23 @@ impl Backend for Tract {
                 })?)
             }
         };
-        let symbolic = match source.format() {
-            Format::Nnef => nnef::load(source)
-                .and_then(SymbolicModel::of_nnef)
-                .map(|symbolic| (symbolic, nnef::rows())),
-            Format::Onnx => of_onnx(onnx::read(source, NAME)?, source.directory()),
-        };
-        self.serve(symbolic.map_err(load_error)?, runtime)
+        if source.format() == Format::Nnef {
+            if !options.shapes.is_empty() {
+                let reason = "the shapes of inputs can be set for ONNX files only".to_owned();
+                return Err(load_error(GuardError::Refused(reason)));
+            }
+            let symbolic = nnef::load(source).and_then(SymbolicModel::of_nnef);
+            let symbolic = symbolic.map_err(load_error)?;
+            return self.serve((symbolic, nnef::rows()), runtime, &[]);
+        }
+        let mut proto = onnx::read(source, NAME)?;
+        let fixed = onnx::fix_shapes(&mut proto, &options.shapes).map_err(GuardError::Refused);
+        fixed.map_err(load_error)?;
+        let folder = source.folder();
+        onnx::load_with_defaults(proto, |proto, values| {
+            let loaded = of_onnx(proto, folder.as_ref()).map_err(load_error)?;
+            self.serve(loaded, runtime, values)
+        })
     }
 }
 
@@ -191,11 +209,15 @@ impl Backend for Tract {
 /// in `folder`.
 fn of_onnx(
     mut proto: ModelProto,
-    folder: Option<&Path>,
+    folder: Option<&ModelFolder>,
 ) -> Result<(SymbolicModel, Rows), GuardError> {
     onnx::check_counts(&proto).map_err(GuardError::Refused)?;
     // Before the rewrites, so that errors have the names of the file.
     let operators = OperatorInputs::of(&proto);
+    // tract follows no links out of the folder.
+    if onnx::has_linked_data(&proto, folder) {
+        onnx::read_external_tensors(&mut proto, folder).map_err(GuardError::Refused)?;
+    }
     onnx::widen_half_precision(&mut proto, folder).map_err(GuardError::Refused)?;
     onnx::prepare(&mut proto);
     let rows = onnx::rows(&proto);
@@ -236,13 +258,17 @@ fn compute_error(error: GuardError) -> BackendError {
 
 impl TractGraph {
     /// Computes once, so that a model that tract types but cannot run fails when it is deployed. The
-    /// inputs are zeros, or ones if the graph divides by its inputs.
+    /// inputs are zeros, or ones if the graph divides by its inputs, except for those in `values`.
     ///
     /// A graph that computes at none of the sizes tried is refused: the sizes suit usual models, so an
     /// operator that fails at every size is the more likely cause.
-    fn probe(&mut self) -> Result<(), BackendError> {
-        let found = probe(&self.symbolic.signature, |inputs| {
-            let ordered = in_signature_order(self.signature(), inputs).map_err(inputs_error)?;
+    fn probe(&mut self, values: &[NamedTensor]) -> Result<(), BackendError> {
+        let SymbolicModel {
+            signature, symbols, ..
+        } = &self.symbolic;
+        let found = probe(signature, symbols, |inputs| {
+            let inputs = onnx::with_values(inputs.to_vec(), values);
+            let ordered = in_signature_order(signature, &inputs).map_err(inputs_error)?;
             let plan = self.plan(&self.sizes(&ordered))?;
             // The limit does not include the preparation.
             let limit = TimeLimit::start();
@@ -252,10 +278,11 @@ impl TractGraph {
                 Err(error) => Err(compute_error(error)),
             }
         });
-        self.sample = found.map_err(|unprobed| BackendError::Load {
+        let (sample, ()) = found.map_err(|unprobed| BackendError::Load {
             backend: NAME,
             reason: unprobed.into_reason(),
         })?;
+        self.sample = sample;
         Ok(())
     }
 
@@ -287,7 +314,7 @@ impl TractGraph {
         let capacity = i64::try_from(self.memory.capacity()).unwrap_or(i64::MAX);
         guarded(|| {
             let sizes = values.to_dim_map();
-            let mut concrete = self.symbolic.model.set_symbols(&sizes)?;
+            let mut concrete = self.symbolic.concrete(&sizes)?;
             check_value_sizes(&concrete, MAX_VALUE_BYTES.min(capacity / 2))?;
             let max_live = MAX_LIVE_BYTES.min(capacity.unsigned_abs());
             let live = check_plan_cost(&concrete, max_live)?;
@@ -441,6 +468,10 @@ impl Graph for TractGraph {
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         self.sample.inputs(&self.symbolic.signature)
+    }
+
+    fn wrong_declarations(&self) -> &[String] {
+        &self.wrong_declarations
     }
 }
 

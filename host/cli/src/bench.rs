@@ -13,7 +13,7 @@ mod table;
 use crate::display;
 use crate::failure::bad_configuration;
 use crate::loading::{backends, cache_directory, expect_model};
-use crate::options::{BenchArgs, NamedShape};
+use crate::options::{BenchArgs, InputShape, NamedShape};
 use anyhow::Context;
 use report::{BackendReport, BatchReport, GraphReport};
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ use wisp_backend::measure::{LatencySummary, REFERENCE, in_turns, shaped_inputs};
 use wisp_backend::{Backends, Graph, LoadOptions};
 use wisp_serving::per_row_graph::load_graph;
 use wisp_serving::registry::model_file::ModelFile;
-use wisp_serving::registry::repository::{MAIN_GRAPH, version_files};
+use wisp_serving::registry::repository::{MAIN_GRAPH, is_main_graph, version_files};
 use wisp_tensor::difference::largest_difference;
 use wisp_tensor::{Dimension, NamedTensor, Signature};
 
@@ -42,19 +42,32 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let options = LoadOptions {
         device: (args.device.or(model_file.device)).unwrap_or_default(),
         threads: (args.threads.or(model_file.threads)).unwrap_or(NonZeroUsize::MIN),
+        ..LoadOptions::default()
     };
     if let Some(name) = &args.load_only {
         let backend = backends.find(name)?;
         let path = graphs.get(MAIN_GRAPH).context("there is no such graph")?;
+        let shapes = args.fixed_shape.iter().cloned();
+        let options = LoadOptions {
+            shapes: shapes.map(InputShape::into_pair).collect(),
+            ..options
+        };
         return load::measure_here(&**backend, path, &options, &args.shape);
     }
-    let comparison = Comparison {
-        backends: &backends,
-        options: &options,
-        args,
+    let main_options = LoadOptions {
+        shapes: model_file.load_options().shapes,
+        ..options.clone()
     };
     let mut reports = Vec::new();
     for (name, path) in &graphs {
+        let comparison = Comparison {
+            backends: &backends,
+            options: match is_main_graph(name, &graphs) {
+                true => &main_options,
+                false => &options,
+            },
+            args,
+        };
         let report = comparison.report(name, path)?;
         if !args.json {
             table::print(&report, &mut std::io::stdout().lock())?;

@@ -2,7 +2,7 @@
 //! its parent, and writes the result to standard output.
 
 use crate::loading::{backends, cache_directory};
-use crate::options::{ChildArgs, ChildTask, ProbeArgs};
+use crate::options::{ChildArgs, ChildTask, InputShape, ProbeArgs};
 use anyhow::Context;
 use std::process::ExitCode;
 use wisp_backend::{LoadOptions, ModelSource};
@@ -43,6 +43,12 @@ fn load(args: &ProbeArgs) -> anyhow::Result<()> {
     let backend = backends.find(&args.backend.backend)?;
     let options = LoadOptions {
         threads: args.threads,
+        shapes: args
+            .shape
+            .iter()
+            .cloned()
+            .map(InputShape::into_pair)
+            .collect(),
         ..LoadOptions::default()
     };
     let graph = backend.load(ModelSource::Path(&args.file), &options)?;

@@ -138,7 +138,13 @@ fn backend(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
     }
     let cache = cache_directory(cache_dir).ok()?;
     let backends = backends(&BackendArgs::default(), &cache);
-    selections(&cache).explain(&backends, graph, &model_file.load_options())
+    let mut options = model_file.load_options();
+    let graphs = repository::graphs(version).unwrap_or_default();
+    let mut named = graphs.iter().filter(|(_, path)| *path == graph);
+    if named.any(|(name, _)| !repository::is_main_graph(name, &graphs)) {
+        options.shapes.clear();
+    }
+    selections(&cache).explain(&backends, graph, &options)
 }
 
 /// Returns the outline of a file, without running any of its code.

@@ -24,7 +24,9 @@ pub(crate) use backend::{
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, ProbeArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use serve::{CONFIG_VARIABLE, ModelControlMode, ServeArgs, TlsArgs};
-pub(crate) use value::{GrpcAddress, InputSource, Milliseconds, NamedInput, NamedShape, Seconds};
+pub(crate) use value::{
+    GrpcAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
+};
 
 /// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.
 #[derive(Debug, Parser)]
@@ -344,6 +346,11 @@ pub(crate) struct BenchArgs {
     /// option.
     #[arg(long, value_name = "NAME", hide = true)]
     pub(crate) load_only: Option<String>,
+
+    /// The shape that model.toml sets for an input of the graph that is loaded alone. -1 leaves an axis as it
+    /// is in the file.
+    #[arg(long, value_name = "NAME=SIZES", hide = true, requires = "load_only", value_parser = value::input_shape)]
+    pub(crate) fixed_shape: Vec<InputShape>,
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,

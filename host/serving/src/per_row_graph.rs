@@ -337,6 +337,10 @@ impl Graph for PerRowGraph {
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         self.graph.sample_inputs()
     }
+
+    fn wrong_declarations(&self) -> &[String] {
+        self.graph.wrong_declarations()
+    }
 }
 
 impl Batch {

@@ -68,7 +68,7 @@ fn compare(
             }
         }
     }
-    for spec in &actual.inputs {
+    for spec in actual.inputs.iter().filter(|spec| !spec.optional) {
         if !expected.inputs.iter().any(|other| other.name == spec.name) {
             found.push(SignatureMismatch(format!(
                 "graph `{graph}` needs input `{}`, which the handler does not provide",

@@ -13,8 +13,8 @@ use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
 use wisp_sandbox::compute::{Compute, ComputeError};
 use wisp_sandbox::handler::{HandlerResponse, Usage};
-use wisp_tensor::signature::{check_complete, check_tensors};
-use wisp_tensor::{Dimension, NamedTensor, SpecError};
+use wisp_tensor::signature::{check_complete, check_tensors, check_types};
+use wisp_tensor::{NamedTensor, SpecError, TensorSpec};
 
 /// A model version that can be called. Lifetime: a model version.
 #[derive(Debug)]
@@ -91,10 +91,20 @@ impl ModelVersion {
     /// Returns the batch size of a request, or 1 if the version has no batch axis.
     pub fn batch_size(&self, request: &InferRequest) -> u32 {
         let sizes = |input: &NamedTensor| input.tensor.shape().dimensions().first().copied();
+        let mut batched = (request.inputs.iter()).filter(|input| !self.is_parameter(&input.name));
         match self.description.max_batch_size {
             0 => 1,
-            _ => request.inputs.iter().find_map(sizes).unwrap_or(1),
+            _ => batched.find_map(sizes).unwrap_or(1),
         }
+    }
+
+    fn input_spec(&self, name: &str) -> Option<&TensorSpec> {
+        let mut inputs = self.description.signature.inputs.iter();
+        inputs.find(|spec| spec.name == name)
+    }
+
+    fn is_parameter(&self, name: &str) -> bool {
+        self.input_spec(name).is_some_and(TensorSpec::is_parameter)
     }
 
     /// Runs one admitted request before `deadline`.
@@ -163,18 +173,14 @@ impl ModelVersion {
         let rows = |input: &NamedTensor| input.tensor.shape().dimensions().first().copied();
         let batched = inputs
             .iter()
+            .filter(|input| !self.is_parameter(&input.name))
             .filter_map(|input| Some((input, rows(input)?)));
         let mut first: Option<(&NamedTensor, u32)> = None;
         for (input, size) in batched {
-            let declared = self
-                .description
-                .signature
-                .inputs
-                .iter()
-                .find(|spec| spec.name == input.name)
-                .and_then(|spec| spec.shape.first());
+            let spec = self.input_spec(&input.name);
+            let is_variable = spec.is_some_and(TensorSpec::has_variable_first_axis);
             if let Some(max_rows) = self.description.max_rows
-                && declared == Some(&Dimension::Variable)
+                && is_variable
                 && !(1..=max_rows).contains(&size)
             {
                 return Err(RequestError::BatchSize {
@@ -206,7 +212,11 @@ impl ModelVersion {
         selected: &[String],
     ) -> Result<Vec<NamedTensor>, SpecError> {
         let specs = &self.description.signature.outputs;
-        check_tensors(specs, &outputs)?;
+        match self.implementation {
+            // The computed shapes are the truth, whatever the file declares.
+            Implementation::Graph(_) => check_types(specs, &outputs)?,
+            Implementation::Handler(_) => check_tensors(specs, &outputs)?,
+        }
         if selected.is_empty() {
             check_complete(specs, &outputs)?;
             return Ok(outputs);

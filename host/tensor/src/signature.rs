@@ -101,13 +101,7 @@ impl Shape {
 impl TensorSpec {
     /// Checks that `tensor` has the declared type and a shape that the declaration allows.
     pub fn check(&self, tensor: &Tensor) -> Result<(), SpecError> {
-        if tensor.element_type() != self.element_type {
-            return Err(SpecError::ElementType {
-                name: self.name.clone(),
-                actual: tensor.element_type(),
-                expected: self.element_type,
-            });
-        }
+        self.check_type(tensor)?;
         let actual = tensor.shape().dimensions();
         let fits = actual.len() == self.shape.len()
             && actual
@@ -126,14 +120,38 @@ impl TensorSpec {
         }
         Ok(())
     }
+
+    fn check_type(&self, tensor: &Tensor) -> Result<(), SpecError> {
+        match tensor.element_type() == self.element_type {
+            true => Ok(()),
+            false => Err(SpecError::ElementType {
+                name: self.name.clone(),
+                actual: tensor.element_type(),
+                expected: self.element_type,
+            }),
+        }
+    }
+
+    /// Returns whether an input of a model with a batch axis has no batch axis itself: it is optional, and
+    /// its first axis is fixed or absent.
+    pub fn is_parameter(&self) -> bool {
+        self.optional && !self.has_variable_first_axis()
+    }
+
+    /// Returns whether the first axis is variable.
+    pub fn has_variable_first_axis(&self) -> bool {
+        self.shape.first() == Some(&Dimension::Variable)
+    }
 }
 
 impl Signature {
-    /// Returns whether the first axis of every input and output is variable: a batch axis, as exporters
-    /// declare it.
+    /// Returns whether the first axis of every required input and every output is variable: a batch axis,
+    /// as exporters declare it. Optional inputs may be parameters, such as a threshold.
     pub fn has_batch_axis(&self) -> bool {
-        let open = |spec: &TensorSpec| spec.shape.first() == Some(&Dimension::Variable);
-        self.inputs.iter().chain(&self.outputs).all(open)
+        let required = self.inputs.iter().filter(|spec| !spec.optional);
+        required
+            .chain(&self.outputs)
+            .all(TensorSpec::has_variable_first_axis)
     }
 }
 
@@ -142,6 +160,19 @@ impl Signature {
 ///
 /// Absent tensors are not checked; see [`check_complete`].
 pub fn check_tensors(specs: &[TensorSpec], tensors: &[NamedTensor]) -> Result<(), SpecError> {
+    check_each(specs, tensors, TensorSpec::check)
+}
+
+/// Checks each tensor as [`check_tensors`] does, except for its shape.
+pub fn check_types(specs: &[TensorSpec], tensors: &[NamedTensor]) -> Result<(), SpecError> {
+    check_each(specs, tensors, TensorSpec::check_type)
+}
+
+fn check_each(
+    specs: &[TensorSpec],
+    tensors: &[NamedTensor],
+    check: impl Fn(&TensorSpec, &Tensor) -> Result<(), SpecError>,
+) -> Result<(), SpecError> {
     for (position, NamedTensor { name, tensor }) in tensors.iter().enumerate() {
         let spec = specs
             .iter()
@@ -153,7 +184,7 @@ pub fn check_tensors(specs: &[TensorSpec], tensors: &[NamedTensor]) -> Result<()
         if tensors[..position].iter().any(|other| other.name == *name) {
             return Err(SpecError::Duplicate { name: name.clone() });
         }
-        spec.check(tensor)?;
+        check(spec, tensor)?;
     }
     Ok(())
 }
@@ -245,6 +276,39 @@ mod tests {
         let error = check_tensors(&specs, &[tensor("x", &[7, 3])]).unwrap_err();
         assert_eq!(error.to_string(), "`x` has shape [7, 3], expected [-1, 2]");
         assert!(check_tensors(&specs, &[tensor("x", &[2])]).is_err());
+    }
+
+    #[test]
+    fn types_are_checked_without_shapes() {
+        let specs = [spec("x", &[1])];
+        assert_eq!(check_types(&specs, &[tensor("x", &[7, 2])]), Ok(()));
+        let other = TensorSpec {
+            element_type: ElementType::Int8,
+            ..specs[0].clone()
+        };
+        assert!(matches!(
+            check_types(&[other], &[tensor("x", &[1])]),
+            Err(SpecError::ElementType { .. })
+        ));
+        assert!(matches!(
+            check_types(&specs, &[tensor("y", &[1])]),
+            Err(SpecError::Unknown { .. })
+        ));
+    }
+
+    #[test]
+    fn an_optional_input_needs_no_batch_axis() {
+        let mut signature = Signature {
+            inputs: vec![spec("x", &[-1, 2]), spec("k", &[1])],
+            outputs: vec![spec("y", &[-1])],
+        };
+        assert!(!signature.has_batch_axis());
+        signature.inputs[1].optional = true;
+        assert!(signature.has_batch_axis());
+        assert!(signature.inputs[1].is_parameter());
+        assert!(!signature.inputs[0].is_parameter());
+        signature.outputs[0].shape.clear();
+        assert!(!signature.has_batch_axis());
     }
 
     #[test]

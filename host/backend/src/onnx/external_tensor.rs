@@ -3,6 +3,7 @@
 //! Errors from here contain the part of the model to change, and no path of this machine.
 
 use crate::bounded_file::open_regular;
+use crate::model_folder::ModelFolder;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 use tract_onnx::pb::tensor_proto::DataLocation;
@@ -25,7 +26,10 @@ pub(crate) fn is_external(tensor: &TensorProto) -> bool {
 
 impl ExternalBytes {
     /// Locates the bytes of an external `tensor` in the file that it names in `folder`.
-    pub(crate) fn of(tensor: &TensorProto, folder: Option<&Path>) -> Result<ExternalBytes, String> {
+    pub(crate) fn of(
+        tensor: &TensorProto,
+        folder: Option<&ModelFolder>,
+    ) -> Result<ExternalBytes, String> {
         let entry = |key: &str| {
             let mut entries = tensor.external_data.iter();
             entries
@@ -59,6 +63,11 @@ impl ExternalBytes {
         &self.location
     }
 
+    /// Returns whether a link leads from `folder` to the file.
+    pub(crate) fn is_linked(&self, folder: &ModelFolder) -> bool {
+        !folder.contains(&self.path)
+    }
+
     /// Reads the bytes into `bytes`, which has their length, for a rewrite or a backend that does not read them itself.
     pub(crate) fn read(&self, bytes: &mut [u8]) -> Result<(), String> {
         let mut read = || {
@@ -73,8 +82,8 @@ impl ExternalBytes {
     }
 }
 
-/// Returns the path and the size of the file at `location`, which must be inside the folder.
-fn own_file(location: &str, folder: Option<&Path>) -> Result<(PathBuf, u64), String> {
+/// Returns the path and the size of the file at `location`, which must belong to the model.
+fn own_file(location: &str, folder: Option<&ModelFolder>) -> Result<(PathBuf, u64), String> {
     let Some(folder) = folder else {
         return Err("cannot be read for a model that is loaded from memory".to_owned());
     };
@@ -84,19 +93,12 @@ fn own_file(location: &str, folder: Option<&Path>) -> Result<(PathBuf, u64), Str
     if !location.components().all(inside) {
         return Err(outside());
     }
-    let folder = match folder.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => folder,
-    };
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::InvalidInput => "is not a regular file".to_owned(),
         kind => format!("cannot be read: {kind}"),
     };
-    let folder = folder.canonicalize().map_err(unreadable)?;
-    let path = folder.join(location).canonicalize().map_err(unreadable)?;
-    if !path.starts_with(&folder) {
-        return Err(outside());
-    }
+    let path = folder.real_path(location).map_err(unreadable)?;
+    let path = path.ok_or_else(outside)?;
     let (_, size) = open_regular(&path).map_err(unreadable)?;
     Ok((path, size))
 }

@@ -7,8 +7,8 @@
 
 use super::change_tensors::change_tensors;
 use super::external_tensor::{ExternalBytes, is_external};
+use crate::model_folder::ModelFolder;
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
@@ -29,7 +29,7 @@ const SUFFIX: &str = "/fp32";
 type Renamed = HashMap<String, String>;
 
 /// Rewrites a model with FP16. Its external data is in `folder`.
-pub(crate) fn widen(model: &mut ModelProto, folder: Option<&Path>) -> Result<(), String> {
+pub(crate) fn widen(model: &mut ModelProto, folder: Option<&ModelFolder>) -> Result<(), String> {
     let Some(graph) = &model.graph else {
         return Ok(());
     };
@@ -57,7 +57,7 @@ pub(crate) fn widen(model: &mut ModelProto, folder: Option<&Path>) -> Result<(),
 /// Converts a tensor to FP32. One whose data does not fit its shape is left for the backend to refuse.
 fn widen_tensor(
     tensor: &mut TensorProto,
-    folder: Option<&Path>,
+    folder: Option<&ModelFolder>,
     left: &mut u64,
 ) -> Result<(), String> {
     let elements = tensor.dims.iter().try_fold(1usize, |product, &size| {

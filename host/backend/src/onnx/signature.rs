@@ -1,18 +1,23 @@
-//! The inputs and outputs that an ONNX file declares, for a backend that does not report them itself.
+//! The inputs and outputs that an ONNX file declares.
 
+#[cfg(feature = "rten")]
 use std::collections::HashSet;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension;
 use tract_onnx::pb::{GraphProto, TensorShapeProto, ValueInfoProto, type_proto};
-use wisp_tensor::{Dimension, ElementType, Signature, TensorSpec};
+#[cfg(feature = "rten")]
+use wisp_tensor::Signature;
+use wisp_tensor::{Dimension, ElementType, TensorSpec};
 
-/// The signature of a graph, as far as its file declares it.
+/// The signature of a graph, as far as its file declares it, for a backend that does not report it itself.
+#[cfg(feature = "rten")]
 #[derive(Debug)]
 pub(crate) struct DeclaredSignature {
     /// The signature. Outputs without a declared shape have no axes.
     pub(crate) signature: Signature,
 }
 
+#[cfg(feature = "rten")]
 impl DeclaredSignature {
     /// Reads the signature of `graph`. Errors contain the name of the input or output that cannot be served.
     pub(crate) fn of(graph: &GraphProto) -> Result<DeclaredSignature, String> {
@@ -46,6 +51,15 @@ impl DeclaredSignature {
     }
 }
 
+/// Returns the shape of each output, if it is declared and possible.
+pub(crate) fn declared_outputs(graph: &GraphProto) -> Vec<Option<Vec<Dimension>>> {
+    let outputs = graph.output.iter().map(|value| {
+        let (spec, has_shape) = spec(value, "output").ok()?;
+        has_shape.then_some(spec.shape)
+    });
+    outputs.collect()
+}
+
 /// Returns the element type for a type in a file, if V2 has it.
 pub(crate) fn element_type(data_type: i32) -> Option<ElementType> {
     Some(match DataType::try_from(data_type).ok()? {
@@ -68,7 +82,7 @@ pub(crate) fn element_type(data_type: i32) -> Option<ElementType> {
 }
 
 /// Returns the declaration of a value, and whether it has a shape.
-fn spec(value: &ValueInfoProto, role: &str) -> Result<(TensorSpec, bool), String> {
+pub(super) fn spec(value: &ValueInfoProto, role: &str) -> Result<(TensorSpec, bool), String> {
     let name = &value.name;
     let declared = value.r#type.as_ref().and_then(|found| found.value.as_ref());
     let Some(type_proto::Value::TensorType(tensor)) = declared else {
@@ -98,7 +112,7 @@ fn dimensions(shape: &TensorShapeProto) -> Option<Vec<Dimension>> {
     dimensions.collect()
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "rten"))]
 mod tests {
     use super::*;
     use tract_onnx::pb::{TensorProto, TypeProto, tensor_shape_proto};
@@ -147,8 +161,12 @@ mod tests {
         };
         assert_eq!(input.name, "x");
         assert_eq!(input.shape, [Dimension::Variable, Dimension::Fixed(3)]);
-        assert_eq!(declared.signature.outputs[0].element_type, ElementType::Int64);
+        assert_eq!(
+            declared.signature.outputs[0].element_type,
+            ElementType::Int64
+        );
         assert!(declared.signature.outputs[0].shape.is_empty());
+        assert_eq!(declared_outputs(&graph), [None]);
         Ok(())
     }
 

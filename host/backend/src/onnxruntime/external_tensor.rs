@@ -8,6 +8,7 @@
 
 use super::interface::{Value, add_initializer};
 use super::signature;
+use crate::model_folder::ModelFolder;
 use crate::onnx::{ExternalBytes, change_tensors, is_external};
 use crate::process_memory::process_memory;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
@@ -15,7 +16,6 @@ use ort::session::builder::SessionBuilder;
 use ort::value::TensorElementType;
 use std::collections::HashSet;
 use std::ffi::CString;
-use std::path::Path;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{ModelProto, TensorProto};
 
@@ -58,7 +58,7 @@ impl ExternalTensors {
     /// Reads the external tensors of `model` from `folder`.
     pub(super) fn take(
         model: &mut ModelProto,
-        folder: Option<&Path>,
+        folder: Option<&ModelFolder>,
     ) -> Result<ExternalTensors, String> {
         let mut taken = ExternalTensors::default();
         let mut left = process_memory().map_or(usize::MAX, |bytes| bytes / 2);
@@ -83,7 +83,7 @@ impl ExternalTensors {
     fn take_tensor(
         &mut self,
         tensor: &mut TensorProto,
-        folder: Option<&Path>,
+        folder: Option<&ModelFolder>,
         (can_be_lent, left): (bool, &mut usize),
     ) -> Result<(), String> {
         let stored = ExternalBytes::of(tensor, folder)?;

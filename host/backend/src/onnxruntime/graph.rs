@@ -10,17 +10,21 @@ use super::signature;
 use crate::cancellation::Cancellation;
 use crate::error::BackendError;
 use crate::graph::Graph;
-use crate::input_order::in_signature_order;
-use crate::onnx::OperatorInputs;
-use crate::probe::{ProbeError, TimeLimit, probe};
+use crate::input_order::given_in_signature_order;
+use crate::observed_shapes::correct;
+use crate::onnx::{AxisSymbols, OperatorInputs};
+use crate::probe::{ProbeError, TimeLimit, probe, two_row_inputs};
 use crate::rows::Rows;
 use crate::sample::Sample;
 use bytes::Bytes;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::sync::Arc;
-use wisp_tensor::{ElementType, NamedTensor, Shape, Signature, Tensor, TensorError};
+use wisp_tensor::{
+    Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorError, TensorSpec,
+};
 
 /// A model loaded by [`super::OnnxRuntime`]. Lifetime: a model version.
 #[derive(Debug)]
@@ -37,6 +41,22 @@ pub(super) struct OrtGraph {
     memory: MemoryInfo<'static>,
     /// The sample inputs that the graph was found to compute.
     sample: Sample,
+    /// The declarations of outputs in the file that computing has shown to be wrong.
+    wrong_declarations: Vec<String>,
+}
+
+/// The declarations of a file that a session does not report.
+#[derive(Debug)]
+pub(super) struct Declarations {
+    pub(super) symbols: AxisSymbols,
+    /// The shapes of outputs, if they are declared.
+    pub(super) outputs: Vec<Option<Vec<Dimension>>>,
+    /// The inputs that a request may leave out.
+    pub(super) optional: Vec<TensorSpec>,
+    /// The operators, as the file names them.
+    pub(super) operators: OperatorInputs,
+    /// The relation between the rows of a batch.
+    pub(super) rows: Rows,
 }
 
 /// A session and the values that must outlive it. Fields are dropped in this order.
@@ -71,9 +91,13 @@ impl OrtGraph {
         session: Session,
         initializers: Initializers,
         arena: &'static Arena,
-        (operators, rows): (OperatorInputs, Rows),
+        declarations: Declarations,
     ) -> Result<OrtGraph, BackendError> {
-        let signature = signature::of(&session).map_err(load_error)?;
+        let mut signature = signature::of(&session).map_err(load_error)?;
+        let is_new = |spec: &TensorSpec| signature.inputs.iter().all(|i| i.name != spec.name);
+        let optional: Vec<TensorSpec> = declarations.optional.into_iter().filter(is_new).collect();
+        signature.inputs.extend(optional);
+        let symbols = &declarations.symbols;
         let (device, kind) = (AllocationDevice::CPU, AllocatorType::Device);
         let mut graph = OrtGraph {
             input_names: c_names(signature.inputs.iter().map(|spec| &spec.name))?,
@@ -84,20 +108,27 @@ impl OrtGraph {
                 arena,
             }),
             signature,
-            operators,
-            rows,
+            operators: declarations.operators,
+            rows: declarations.rows,
             memory: MemoryInfo::new(device, 0, kind, MemoryType::Default).map_err(failed_load)?,
             sample: Sample::default(),
+            wrong_declarations: Vec::new(),
         };
         // A graph that computes at none of the sizes tried is served anyway: loading has checked that all
         // its operators exist, and zeros or empty strings may just be unsuitable inputs.
-        let probed = probe(&graph.signature, |inputs| {
+        let compute = |graph: &OrtGraph, inputs: &[NamedTensor]| {
             let limit = TimeLimit::start();
-            let outputs = graph.compute_cancellable(inputs, limit.cancellation());
-            outputs.map(drop)
-        });
-        match probed {
-            Ok(sample) => graph.sample = sample,
+            graph.compute_cancellable(inputs, limit.cancellation())
+        };
+        match probe(&graph.signature, symbols, |inputs| compute(&graph, inputs)) {
+            Ok((sample, outputs)) => {
+                let mut computed = vec![outputs];
+                let two_rows = two_row_inputs(&sample, &graph.signature, symbols);
+                computed.extend(two_rows.and_then(|inputs| compute(&graph, &inputs).ok()));
+                graph.wrong_declarations =
+                    correct(&mut graph.signature, &declarations.outputs, &computed);
+                graph.sample = sample;
+            }
             Err(ProbeError::Refused(_)) => {}
             Err(slow @ ProbeError::TooSlow) => return Err(load_error(slow.into_reason())),
         }
@@ -107,7 +138,7 @@ impl OrtGraph {
     /// Runs the session, and once more if the arena first had to release memory.
     fn run(
         &self,
-        inputs: &[&Value],
+        (names, inputs): (&[CString], &[&Value]),
         cancellation: &Cancellation,
     ) -> Result<Vec<Option<Value>>, BackendError> {
         let Served { session, arena, .. } = &*self.session;
@@ -116,10 +147,7 @@ impl OrtGraph {
         let ended = Arc::clone(&options);
         let _on_cancel = cancellation.on_cancel(move || ended.terminate());
         let _use = arena.enter();
-        let run = || {
-            let inputs = (self.input_names.as_slice(), inputs);
-            run(session, &options, inputs, &self.output_names)
-        };
+        let run = || run(session, &options, (names, inputs), &self.output_names);
         let mut result = run();
         let refusal = |result: &ort::Result<_>| match result {
             Ok(_) => None,
@@ -234,14 +262,24 @@ impl Graph for OrtGraph {
         inputs: &[NamedTensor],
         cancellation: &Cancellation,
     ) -> Result<Vec<NamedTensor>, BackendError> {
-        let ordered = in_signature_order(&self.signature, inputs).map_err(inputs_error)?;
+        let given = given_in_signature_order(&self.signature, inputs).map_err(inputs_error)?;
+        let names = match given.len() == self.input_names.len() {
+            true => Cow::Borrowed(self.input_names.as_slice()),
+            false => {
+                let names = given
+                    .iter()
+                    .map(|&(input, _)| self.input_names[input].clone());
+                Cow::Owned(names.collect())
+            }
+        };
+        let ordered: Vec<&Tensor> = given.into_iter().map(|(_, tensor)| tensor).collect();
         let lent = ordered
             .iter()
             .map(|tensor| Input::new(tensor, &self.memory))
             .collect::<ort::Result<Vec<Input>>>()
             .map_err(|error| compute_error(short(error.message())))?;
         let values: Vec<&Value> = lent.iter().map(|input| &input.value).collect();
-        let outputs = self.run(&values, cancellation)?;
+        let outputs = self.run((&names, &values), cancellation)?;
         outputs
             .into_iter()
             .zip(&self.signature.outputs)
@@ -260,6 +298,10 @@ impl Graph for OrtGraph {
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         self.sample.inputs(&self.signature)
+    }
+
+    fn wrong_declarations(&self) -> &[String] {
+        &self.wrong_declarations
     }
 }
 

@@ -7,18 +7,17 @@ use super::{Checked, Failure, NAME, guarded, inputs_error, load_error, refused_r
 use crate::error::BackendError;
 use crate::graph::Graph;
 use crate::input_order::in_signature_order;
-use crate::onnx::OperatorInputs;
+use crate::observed_shapes::correct;
+use crate::onnx::{OperatorInputs, with_values};
 use crate::plan_cache::PlanCache;
-use crate::probe::probe;
+use crate::probe::{probe, two_row_inputs};
 use crate::rows::Rows;
 use crate::sample::Sample;
 use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wisp_tensor::memory_budget::MemoryBudget;
-use wisp_tensor::{
-    Dimension, ElementType, NamedTensor, Signature, Tensor, TensorError, TensorSpec,
-};
+use wisp_tensor::{ElementType, NamedTensor, Signature, Tensor, TensorError, TensorSpec};
 
 /// The number of sets of input sizes whose costs are kept.
 const MAX_COSTS: usize = 1024;
@@ -46,6 +45,8 @@ pub(super) struct RtenGraph {
     memory: Arc<MemoryBudget>,
     /// The sample inputs that the graph was found to compute.
     sample: Sample,
+    /// The declarations of outputs in the file that computing has shown to be wrong.
+    wrong_declarations: Vec<String>,
 }
 
 /// Thread pools, one for each concurrent computation: a pool computes one graph at a time.
@@ -58,13 +59,23 @@ struct Pools {
 // === impl RtenGraph ===
 
 impl RtenGraph {
-    /// Returns the graph after a trial computation, which determines undeclared shapes of outputs.
+    /// Returns the graph after a trial computation, which determines undeclared and wrong shapes of outputs.
     pub(super) fn new(
         model: Model,
         checked: Checked,
         (threads, memory): (NonZeroUsize, &Arc<MemoryBudget>),
     ) -> Result<RtenGraph, BackendError> {
-        let signature = checked.declared.signature;
+        let Checked {
+            declared,
+            rows,
+            outline,
+            limits,
+            operators,
+            symbols,
+            declared_outputs,
+            values,
+        } = checked;
+        let signature = declared.signature;
         let ids = |specs: &[TensorSpec]| {
             let ids = specs.iter().map(|spec| model.node_id(&spec.name));
             ids.collect::<Result<Vec<NodeId>, _>>()
@@ -75,10 +86,10 @@ impl RtenGraph {
             outputs: ids(&signature.outputs)?,
             model,
             signature,
-            rows: checked.rows,
-            outline: checked.outline,
-            limits: checked.limits,
-            operators: checked.operators,
+            rows,
+            outline,
+            limits,
+            operators,
             costs: PlanCache::new(MAX_COSTS),
             pools: Pools {
                 threads,
@@ -86,23 +97,19 @@ impl RtenGraph {
             },
             memory: Arc::clone(memory),
             sample: Sample::default(),
+            wrong_declarations: Vec::new(),
         };
-        let observed = Mutex::new(Vec::new());
-        let sample = probe(&graph.signature, |inputs| {
-            let outputs = graph.compute(inputs)?;
-            let shapes = outputs
-                .iter()
-                .map(|output| output.tensor.shape().dimensions().to_vec());
-            *lock(&observed) = shapes.collect();
-            Ok(())
-        });
-        graph.sample = sample.map_err(|unprobed| load_error(unprobed.into_reason()))?;
-        let observed: Vec<Vec<u32>> = observed
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        for (spec, shape) in graph.signature.outputs.iter_mut().zip(observed) {
-            correct(spec, &shape);
-        }
+        let compute = |inputs: &[NamedTensor]| {
+            let inputs = with_values(inputs.to_vec(), &values);
+            graph.compute(&inputs)
+        };
+        let probed = probe(&graph.signature, &symbols, compute);
+        let (sample, outputs) = probed.map_err(|unprobed| load_error(unprobed.into_reason()))?;
+        let mut computed = vec![outputs];
+        let two_rows = two_row_inputs(&sample, &graph.signature, &symbols);
+        computed.extend(two_rows.and_then(|inputs| compute(&inputs).ok()));
+        graph.wrong_declarations = correct(&mut graph.signature, &declared_outputs, &computed);
+        graph.sample = sample;
         Ok(graph)
     }
 
@@ -199,19 +206,6 @@ impl RtenGraph {
     }
 }
 
-/// Corrects the declared shape of an output that has the shape `observed`: a missing or wrong declaration
-/// is no reason to refuse a graph.
-fn correct(spec: &mut TensorSpec, observed: &[u32]) {
-    if spec.shape.len() != observed.len() {
-        spec.shape = vec![Dimension::Variable; observed.len()];
-    }
-    for (declared, observed) in spec.shape.iter_mut().zip(observed) {
-        if *declared != Dimension::Fixed(*observed) {
-            *declared = Dimension::Variable;
-        }
-    }
-}
-
 /// Returns the sizes of all axes.
 fn sizes(ordered: &[&Tensor]) -> Vec<u32> {
     let dimensions = ordered
@@ -264,6 +258,10 @@ impl Graph for RtenGraph {
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         self.sample.inputs(&self.signature)
+    }
+
+    fn wrong_declarations(&self) -> &[String] {
+        &self.wrong_declarations
     }
 }
 

@@ -1,6 +1,8 @@
 //! `If` whose branches are plans, made once.
 //!
 //! tract plans a branch anew for each run, without optimising it, and packs the weights that it uses.
+//! An `If` whose condition follows from the sizes has been replaced by one of its branches by now
+//! ([`super::sized_condition`]).
 
 use std::sync::Arc;
 use tract_onnx::prelude::{TValue, TVec, TractResult, TypedFact, TypedOp, TypedSimplePlan};

@@ -9,6 +9,7 @@
 //! The operators that need this are determined once for a plan; each of the others costs one comparison.
 
 use super::guard::{Cancelled, GuardError, NoMemory, RefusedValue, guarded, without_operators};
+use super::ml::output_bytes;
 use crate::cancellation::Cancellation;
 use crate::refusal::Refusal;
 use std::cell::{Cell, RefCell};
@@ -323,20 +324,10 @@ impl Run<'_> {
         node: &TypedNode,
         inputs: &[TValue],
     ) -> TractResult<()> {
-        let known = output_volume(context, node, inputs)?;
-        let mut bytes = 0u64;
-        for output in &node.outputs {
-            let volume = known
-                .or_else(|| evaluated_volume(context, &output.fact.shape))
-                .unwrap_or_else(|| taken_volume(node, inputs));
-            let size = output.fact.datum_type.size_of();
-            let size = match output.fact.datum_type {
-                DatumType::String => size.saturating_add(longest_string(inputs)?),
-                _ => size,
-            };
-            let size = u64::try_from(size).unwrap_or(u64::MAX);
-            bytes = bytes.saturating_add(volume.saturating_mul(size));
-        }
+        let bytes = match output_bytes(node, inputs)? {
+            Some(bytes) => bytes,
+            None => volume_bytes(context, node, inputs)?,
+        };
         let held = u64::try_from(self.reserved.borrow().all.bytes()).unwrap_or(u64::MAX);
         if bytes > self.capacity / 2 || held.saturating_add(bytes) > self.capacity {
             return Err(RefusedValue::new(format!(
@@ -348,6 +339,25 @@ impl Run<'_> {
         self.reserved.borrow_mut().nodes.push((node.id, bytes));
         Ok(())
     }
+}
+
+/// Returns the bytes of all outputs, from their numbers of elements.
+fn volume_bytes(context: &EvalContext, node: &TypedNode, inputs: &[TValue]) -> TractResult<u64> {
+    let known = output_volume(context, node, inputs)?;
+    let mut bytes = 0u64;
+    for output in &node.outputs {
+        let volume = known
+            .or_else(|| evaluated_volume(context, &output.fact.shape))
+            .unwrap_or_else(|| taken_volume(node, inputs));
+        let size = output.fact.datum_type.size_of();
+        let size = match output.fact.datum_type {
+            DatumType::String => size.saturating_add(longest_string(inputs)?),
+            _ => size,
+        };
+        let size = u64::try_from(size).unwrap_or(u64::MAX);
+        bytes = bytes.saturating_add(volume.saturating_mul(size));
+    }
+    Ok(bytes)
 }
 
 /// Returns the number of elements of each output, for operators that derive it from values.

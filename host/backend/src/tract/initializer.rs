@@ -3,14 +3,17 @@
 //! tract checks most of this as well, but its errors name neither tensor nor file, and some are
 //! assertions. Errors from here name the tensor, and no path of this machine.
 
+use crate::model_folder::ModelFolder;
 use crate::onnx::{ExternalBytes, MAX_FILE_BYTES, is_external, visit_tensors};
-use std::path::Path;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, TensorProto};
 use wisp_tensor::shape::MAX_RANK;
 
 /// Checks every tensor. External data must be in `folder` and not exceed the size of a file.
-pub(super) fn check_initializers(graph: &GraphProto, folder: Option<&Path>) -> Result<(), String> {
+pub(super) fn check_initializers(
+    graph: &GraphProto,
+    folder: Option<&ModelFolder>,
+) -> Result<(), String> {
     let mut checked = Ok(());
     let mut external_bytes = 0u64;
     visit_tensors(graph, &mut |tensor| {
@@ -33,7 +36,7 @@ pub(super) fn check_initializers(graph: &GraphProto, folder: Option<&Path>) -> R
 }
 
 /// Checks a tensor and returns the number of its bytes outside the file.
-fn check_tensor(tensor: &TensorProto, folder: Option<&Path>) -> Result<u64, String> {
+fn check_tensor(tensor: &TensorProto, folder: Option<&ModelFolder>) -> Result<u64, String> {
     let Ok(data_type) = DataType::try_from(tensor.data_type) else {
         return Err(format!("is of unknown type {}", tensor.data_type));
     };

@@ -4,8 +4,9 @@
 //! onnxruntime in labels, base values and transforms. Each is a [`Kernel`](operator::Kernel), which
 //! [`operator`] turns into an operator of tract. onnxruntime's kernels are the reference, also in points
 //! that the standard leaves open, such as the output of a classifier of two classes with one column of
-//! scores, or the label that wins a tie. Two operators of ONNX itself are included, which tract computes
-//! wrongly ([`log_sum_exp`]) or not for all types ([`sigmoid`]).
+//! scores, or the label that wins a tie. Some operators of other domains are included:
+//! two which tract computes wrongly ([`log_sum_exp`]) or not for all types ([`sigmoid`]), and those of texts
+//! ([`string_normalizer`], [`tokenizer`], [`tf_idf_vectorizer`]).
 //!
 //! Invariant: attributes are checked once, when the model is loaded, and computing relies on that.
 
@@ -22,10 +23,23 @@ mod one_hot;
 mod operator;
 mod post_transform;
 mod sigmoid;
+mod string_normalizer;
 mod svm;
+mod tf_idf_vectorizer;
+mod tokenizer;
 mod tree;
 
+use self::operator::MlOperator;
 use tract_onnx::Onnx;
+use tract_onnx::prelude::{TValue, TractResult, TypedNode};
+
+/// Returns the bytes that the outputs of a node take with these inputs, if that follows from values.
+pub(super) fn output_bytes(node: &TypedNode, inputs: &[TValue]) -> TractResult<Option<u64>> {
+    match node.op_as::<MlOperator>() {
+        Some(operator) => operator.output_bytes(inputs),
+        None => Ok(None),
+    }
+}
 
 /// Registers the operators with `onnx`.
 pub(super) fn register(onnx: &mut Onnx) {
@@ -44,6 +58,9 @@ pub(super) fn register(onnx: &mut Onnx) {
     operators.insert("SVMRegressor", svm::build_regressor);
     operators.insert("Scaler", elementwise::build_scaler);
     operators.insert("Sigmoid", sigmoid::build);
+    operators.insert("StringNormalizer", string_normalizer::build);
+    operators.insert("TfIdfVectorizer", tf_idf_vectorizer::build);
+    operators.insert("Tokenizer", tokenizer::build);
     operators.insert("TreeEnsemble", tree::build_ensemble);
     operators.insert("TreeEnsembleClassifier", tree::build_classifier);
     operators.insert("TreeEnsembleRegressor", tree::build_regressor);

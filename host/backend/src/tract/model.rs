@@ -1,17 +1,21 @@
 //! Reads an ONNX or NNEF file into a typed model with symbols as variable axes, and into its signature.
 //!
-//! The file is parsed once; [`super::TractGraph`] creates plans for given sizes from the result. A model
-//! that cannot be served is refused here, with the operator, input or file at fault in the error.
+//! The file is parsed once; [`super::TractGraph`] creates plans for given sizes from the result. Where tract
+//! cannot type a model with symbols, it is typed with the sizes of each request instead. A model that cannot
+//! be served is refused here, with the operator, input or file at fault in the error.
 
 use super::convert::element_type;
 use super::corrections::before_rewrites;
 use super::guard::{GuardError, guarded};
 use super::initializer::check_initializers;
 use super::operators::{check_inputs, framework, unknown_operators};
-use super::size_limits::check_size_limits;
+use super::size_limits::{MAX_CONSTANT_BYTES, MAX_REQUEST_CONSTANT_BYTES, check_size_limits};
 use super::unsupported_ops;
-use crate::onnx::OperatorInputs;
-use std::collections::BTreeSet;
+use crate::model_folder::ModelFolder;
+use crate::onnx::{AxisSymbols, OperatorInputs, declared_outputs};
+use crate::probe::{sample_sizes, with_two_rows};
+use crate::sample::Sample;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::Onnx;
@@ -19,7 +23,7 @@ use tract_onnx::data_resolver::FopenDataResolver;
 use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::{
     DatumType, InferenceFact, InferenceModel, InferenceModelExt, Symbol, SymbolValues, TDim, TVec,
-    ToDim, TractResult, TypedModel,
+    Tensor, ToDim, TractError, TractResult, TypedModel,
 };
 use tract_onnx::tract_core::internal::{bail, ensure, solve_for};
 use tract_onnx::tract_hir::internal::{Factoid, GenericFactoid};
@@ -28,14 +32,39 @@ use wisp_tensor::{Dimension, Signature, TensorSpec};
 /// A model that has been read and typed, with symbols for sizes that the file does not fix.
 #[derive(Debug)]
 pub(super) struct SymbolicModel {
-    pub(super) model: TypedModel,
+    typing: Typing,
     pub(super) signature: Signature,
     /// The type of each input in tract, in the order of the signature.
     pub(super) input_types: TVec<DatumType>,
     /// The axes whose sizes depend on the request, input by input.
     pub(super) variable_axes: Vec<VariableAxis>,
+    /// The names of these axes in the file.
+    pub(super) symbols: AxisSymbols,
+    /// The shapes of outputs that the file declares.
+    pub(super) declared: Vec<Option<Vec<Dimension>>>,
     /// The operators of the file, for messages about inputs that one of them refuses.
     pub(super) operators: OperatorInputs,
+}
+
+/// The time at which tract infers types and shapes.
+#[derive(Debug)]
+enum Typing {
+    /// While loading, with symbols.
+    Symbols(TypedModel),
+    /// For each set of sizes, since symbols do not suffice: a shape may pass through other operators than
+    /// those that take symbols, or be equal to another for some sizes only.
+    Sizes(InferenceModel),
+}
+
+/// The maximum number of samples whose sizes a model is typed with while it is loaded.
+const MAX_TYPED_SAMPLES: usize = 5;
+
+/// The inputs of a model as a signature describes them.
+#[derive(Default)]
+struct DescribedInputs {
+    specs: Vec<TensorSpec>,
+    types: TVec<DatumType>,
+    variable_axes: Vec<VariableAxis>,
 }
 
 /// An axis of an input whose size the file does not fix.
@@ -66,17 +95,26 @@ enum ValueNotes {
 }
 
 impl SymbolicModel {
+    /// Returns the model that was typed with symbols.
+    #[cfg(test)]
+    pub(super) fn typed_with_symbols(&self) -> Option<&TypedModel> {
+        match &self.typing {
+            Typing::Symbols(model) => Some(model),
+            Typing::Sizes(_) => None,
+        }
+    }
+
     /// Types the model in `proto`, whose external data is in `folder`.
     pub(super) fn load(
         proto: &ModelProto,
-        folder: Option<&Path>,
+        folder: Option<&ModelFolder>,
     ) -> Result<SymbolicModel, GuardError> {
         let graph = (proto.graph.as_ref())
             .ok_or_else(|| GuardError::Refused("the file contains no graph".to_owned()))?;
         check_inputs(graph).map_err(GuardError::Refused)?;
         check_initializers(graph, folder).map_err(GuardError::Refused)?;
         // tract needs a UTF-8 path; it reads no external data from another folder.
-        let folder = folder.and_then(Path::to_str);
+        let folder = folder.map(ModelFolder::path).and_then(Path::to_str);
         let mut onnx = framework();
         // Not memory-mapped, as is tract's default: a file that is truncated would then end the process.
         onnx.provider = Arc::new(FopenDataResolver);
@@ -84,20 +122,20 @@ impl SymbolicModel {
         let mut first_error = None;
         for (notes, unnamed) in attempts(graph) {
             let attempt = guarded(|| {
-                let onnx = onnx
-                    .clone()
-                    .with_ignore_value_info(notes == ValueNotes::Ignored);
-                let mut model = parse(&onnx, proto, folder, unnamed)?;
-                check_size_limits(&mut model)?;
+                let mut model = parse(&noting(&onnx, notes), proto, folder, unnamed)?;
+                check_size_limits(&mut model, MAX_CONSTANT_BYTES)?;
                 // Read before tract changes the model: an input takes the name of a removed node.
                 let inputs = input_names(&model)?;
-                let outputs: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
-                let mut typed = model.into_typed()?;
-                before_rewrites(&mut typed)?;
-                SymbolicModel::describe(typed.into_decluttered()?, &inputs, &outputs)
+                SymbolicModel::describe(typed(model)?, &inputs, &output_names(graph))
             });
             let error = match attempt {
-                Ok(model) => return Ok(model),
+                Ok(model) => {
+                    return Ok(SymbolicModel {
+                        symbols: AxisSymbols::of(graph),
+                        declared: declared_outputs(graph),
+                        ..model
+                    });
+                }
                 Err(error) => error,
             };
             let unknown = unknown_operators(&onnx, graph);
@@ -109,7 +147,99 @@ impl SymbolicModel {
             }
             first_error.get_or_insert(error);
         }
-        Err(first_error.unwrap_or(GuardError::Refused(String::new())))
+        let mut error = first_error.unwrap_or(GuardError::Refused(String::new()));
+        // With sizes, no shapes besides those of the inputs are needed.
+        let notes = [ValueNotes::Ignored, ValueNotes::Believed];
+        let distinct = if graph.value_info.is_empty() { 1 } else { 2 };
+        for notes in notes.into_iter().take(distinct) {
+            let onnx = noting(&onnx, notes);
+            let parsed = guarded(|| parse(&onnx, proto, folder, Unnamed::Independent));
+            match parsed.map(|model| SymbolicModel::of_samples(model, graph)) {
+                Ok(Ok(model)) => return Ok(model),
+                // The reason with sizes is more specific than that with symbols.
+                Ok(Err(Some(reason))) if notes == ValueNotes::Ignored => error = reason,
+                Ok(Err(Some(_))) => {}
+                Ok(Err(None)) | Err(_) => break,
+            }
+        }
+        Err(error)
+    }
+
+    /// Types the model with the sizes of samples; later, it is typed with those of each request. Returns
+    /// the reason at the first sizes, or none if all sizes are known.
+    fn of_samples(
+        model: InferenceModel,
+        graph: &GraphProto,
+    ) -> Result<SymbolicModel, Option<GuardError>> {
+        let inputs = guarded(|| DescribedInputs::of_untyped(&model)).map_err(Some)?;
+        if inputs.variable_axes.is_empty() {
+            return Err(None);
+        }
+        let mut untyped = SymbolicModel {
+            typing: Typing::Sizes(model),
+            signature: Signature {
+                inputs: inputs.specs,
+                outputs: Vec::new(),
+            },
+            input_types: inputs.types,
+            variable_axes: inputs.variable_axes,
+            symbols: AxisSymbols::of(graph),
+            declared: declared_outputs(graph),
+            operators: OperatorInputs::default(),
+        };
+        let names = output_names(graph);
+        let outputs = |sizes: &[u32]| {
+            let values = untyped.bind(sizes).map_err(GuardError::Refused)?;
+            guarded(|| output_specs(&untyped.concrete(&values.to_dim_map())?, &names))
+        };
+        let mut first_error = None;
+        let mut found = None;
+        let tried = sample_sizes(&untyped.signature, &untyped.symbols);
+        for sizes in tried.into_iter().take(MAX_TYPED_SAMPLES) {
+            match outputs(&sizes) {
+                Ok(outputs) => {
+                    found = Some((sizes, outputs));
+                    break;
+                }
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        let Some((sizes, mut specs)) = found else {
+            return Err(first_error);
+        };
+        // Only what the file declares is the same for other sizes, and not all of that.
+        for (spec, declared) in specs.iter_mut().zip(&untyped.declared) {
+            keep_fixed(&mut spec.shape, declared.as_deref());
+        }
+        let sample = Sample {
+            sizes,
+            ..Sample::default()
+        };
+        let two_rows = with_two_rows(&sample, &untyped.signature, &untyped.symbols);
+        if let Some(others) = two_rows.and_then(|sample| outputs(&sample.sizes).ok()) {
+            for (spec, other) in specs.iter_mut().zip(&others) {
+                keep_fixed(&mut spec.shape, Some(other.shape.as_slice()));
+            }
+        }
+        untyped.signature.outputs = specs;
+        check_names(&untyped.signature)
+            .map_err(|reason| Some(GuardError::Refused(reason.to_owned())))?;
+        Ok(untyped)
+    }
+
+    /// Returns the model with these sizes of its variable axes.
+    pub(super) fn concrete(&self, sizes: &HashMap<Symbol, TDim>) -> TractResult<TypedModel> {
+        match &self.typing {
+            Typing::Symbols(model) => model.set_symbols(sizes),
+            Typing::Sizes(model) => {
+                let mut model = model.clone();
+                model.set_symbols(sizes)?;
+                check_size_limits(&mut model, MAX_REQUEST_CONSTANT_BYTES)?;
+                typed(model)
+            }
+        }
     }
 
     /// Types the model of an NNEF archive, whose nodes have the names of the tensors in the archive.
@@ -128,54 +258,37 @@ impl SymbolicModel {
         })
     }
 
+    /// Returns the typed model with its signature, without what only the file states.
     fn describe(
         model: TypedModel,
         inputs: &[String],
         outputs: &[&str],
     ) -> TractResult<SymbolicModel> {
+        let outlets = model.input_outlets()?;
         ensure!(
-            model.input_outlets()?.len() == inputs.len(),
+            outlets.len() == inputs.len(),
             "the graph's inputs are not those it declares"
         );
-        let mut signature = Signature::default();
-        let mut input_types = TVec::new();
-        let mut variable_axes = Vec::new();
-        for (input, (outlet, name)) in model.input_outlets()?.iter().zip(inputs).enumerate() {
+        let mut described = DescribedInputs::default();
+        let mut symbols = AxisSymbols::default();
+        for (outlet, name) in outlets.iter().zip(inputs) {
             let fact = model.outlet_fact(*outlet)?;
-            signature
-                .inputs
-                .push(spec(name, fact.datum_type, &fact.shape)?);
-            input_types.push(fact.datum_type);
-            for (axis, dimension) in fact.shape.iter().enumerate() {
-                if dimension.as_i64().is_none() {
-                    variable_axes.push(VariableAxis {
-                        input,
-                        axis,
-                        dimension: dimension.clone(),
-                    });
-                }
-            }
+            described.add(name, fact.datum_type, &fact.shape)?;
+            let symbol = |size: &TDim| size.as_i64().is_none().then(|| size.to_string());
+            symbols.insert(name, fact.shape.iter().map(symbol).collect());
         }
-        ensure!(
-            model.output_outlets()?.len() == outputs.len(),
-            "the graph's outputs are not those it declares"
-        );
-        for (outlet, name) in model.output_outlets()?.iter().zip(outputs) {
-            let fact = model.outlet_fact(*outlet)?;
-            signature
-                .outputs
-                .push(spec(name, fact.datum_type, &fact.shape)?);
-        }
-        for specs in [&signature.inputs, &signature.outputs] {
-            let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-            ensure!(names.len() == specs.len(), "two tensors have the same name");
-        }
-        ensure!(!signature.outputs.is_empty(), "the graph has no outputs");
+        let signature = Signature {
+            inputs: described.specs,
+            outputs: output_specs(&model, outputs)?,
+        };
+        check_names(&signature).map_err(TractError::msg)?;
         Ok(SymbolicModel {
-            model,
+            typing: Typing::Symbols(model),
             signature,
-            input_types,
-            variable_axes,
+            input_types: described.types,
+            variable_axes: described.variable_axes,
+            symbols,
+            declared: Vec::new(),
             operators: OperatorInputs::default(),
         })
     }
@@ -222,12 +335,107 @@ impl SymbolicModel {
 
     /// Returns the bytes of the constants in the model, which are mostly weights.
     pub(super) fn constant_bytes(&self) -> usize {
-        let constants = self.model.nodes().iter().flat_map(|node| &node.outputs);
-        constants
-            .filter_map(|output| output.fact.konst.as_ref())
-            .map(|constant| constant.volume() * constant.datum_type().size_of())
-            .sum()
+        let bytes = |constant: &Tensor| constant.volume() * constant.datum_type().size_of();
+        match &self.typing {
+            Typing::Symbols(model) => {
+                let outputs = model.nodes().iter().flat_map(|node| &node.outputs);
+                let constants = outputs.filter_map(|output| output.fact.konst.as_ref());
+                constants.map(|constant| bytes(constant)).sum()
+            }
+            Typing::Sizes(model) => {
+                let outputs = model.nodes().iter().flat_map(|node| &node.outputs);
+                let constants = outputs.filter_map(|output| output.fact.value.concretize());
+                constants.map(|constant| bytes(&constant)).sum()
+            }
+        }
     }
+}
+
+impl DescribedInputs {
+    /// Returns the inputs of a model that is parsed, with a symbol for each variable axis.
+    fn of_untyped(model: &InferenceModel) -> TractResult<DescribedInputs> {
+        let mut described = DescribedInputs::default();
+        for (input, name) in input_names(model)?.iter().enumerate() {
+            let fact = model.input_fact(input)?;
+            let known = fact.datum_type.concretize().zip(fact.shape.concretize());
+            let Some((datum_type, shape)) = known else {
+                bail!("input `{name}` declares no type");
+            };
+            described.add(name, datum_type, &shape)?;
+        }
+        Ok(described)
+    }
+
+    fn add(&mut self, name: &str, datum_type: DatumType, shape: &[TDim]) -> TractResult<()> {
+        let input = self.specs.len();
+        self.specs.push(spec(name, datum_type, shape)?);
+        self.types.push(datum_type);
+        for (axis, dimension) in shape.iter().enumerate() {
+            if dimension.as_i64().is_none() {
+                self.variable_axes.push(VariableAxis {
+                    input,
+                    axis,
+                    dimension: dimension.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Infers the types and shapes of a model, and rewrites it.
+fn typed(model: InferenceModel) -> TractResult<TypedModel> {
+    let mut model = model.into_typed()?;
+    before_rewrites(&mut model)?;
+    model.into_decluttered()
+}
+
+/// Returns the outputs of a typed model.
+fn output_specs(model: &TypedModel, names: &[&str]) -> TractResult<Vec<TensorSpec>> {
+    let outlets = model.output_outlets()?;
+    ensure!(
+        outlets.len() == names.len(),
+        "the graph's outputs are not those it declares"
+    );
+    let specs = outlets.iter().zip(names).map(|(outlet, name)| {
+        let fact = model.outlet_fact(*outlet)?;
+        spec(name, fact.datum_type, &fact.shape)
+    });
+    specs.collect()
+}
+
+/// Makes each axis variable that is not fixed to the same size in `other`.
+fn keep_fixed(shape: &mut [Dimension], other: Option<&[Dimension]>) {
+    let other = other.filter(|other| other.len() == shape.len());
+    for (axis, size) in shape.iter_mut().enumerate() {
+        if other.is_none_or(|other| other[axis] != *size) {
+            *size = Dimension::Variable;
+        }
+    }
+}
+
+/// Checks that the tensors on each side of a graph have different names, and that there is an output.
+fn check_names(signature: &Signature) -> Result<(), &'static str> {
+    for specs in [&signature.inputs, &signature.outputs] {
+        let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        if names.len() != specs.len() {
+            return Err("two tensors have the same name");
+        }
+    }
+    match signature.outputs.is_empty() {
+        true => Err("the graph has no outputs"),
+        false => Ok(()),
+    }
+}
+
+/// Returns the reader of files with this use of the shapes of intermediate values.
+fn noting(onnx: &Onnx, notes: ValueNotes) -> Onnx {
+    onnx.clone()
+        .with_ignore_value_info(notes == ValueNotes::Ignored)
+}
+
+fn output_names(graph: &GraphProto) -> Vec<&str> {
+    graph.output.iter().map(|o| o.name.as_str()).collect()
 }
 
 /// Returns the distinct ways to read `graph`, the most permissive first.

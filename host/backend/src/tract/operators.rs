@@ -1,4 +1,4 @@
-//! The operators that tract computes, including those of [`super::ml`], and checks of a file before it is typed.
+//! The operators that tract computes, including those of [`super::ml`] and [`super::branches`], and checks of a file before it is typed.
 //!
 //! Errors from here name the part of the model to change.
 
@@ -16,6 +16,7 @@ pub(super) fn framework() -> Onnx {
     super::cast::register(&mut onnx);
     super::float_function::register(&mut onnx);
     super::reduce::register(&mut onnx);
+    super::sized_condition::register(&mut onnx);
     super::softmax::register(&mut onnx);
     super::integer_math::register(&mut onnx);
     super::inner_gather::register(&mut onnx);

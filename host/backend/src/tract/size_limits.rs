@@ -25,14 +25,22 @@ pub(super) const MAX_LIVE_BYTES: u64 = 8 << 30;
 
 /// The maximum size in bytes of a tensor that is computed while loading. Real models
 /// compute shapes and small tables.
-const MAX_CONSTANT_BYTES: i64 = 1 << 30;
+pub(super) const MAX_CONSTANT_BYTES: i64 = 1 << 30;
+
+/// The maximum size in bytes of a tensor that is computed while a model is typed with the sizes of a request.
+/// It follows from the sizes alone, such as a mask over pairs of 4000 tokens.
+pub(super) const MAX_REQUEST_CONSTANT_BYTES: i64 = 64 << 20;
 
 /// The operators whose constants become sizes, by tract's names. Slices are exempt, since they use the
 /// largest numbers for the end.
 const TAKE_SIZES: [&str; 4] = ["ConstantOfShape", "MultiBroadcastTo", "Reshape", "Tile"];
 
-/// Refuses a model with a value too large for any machine. The error names the value.
-pub(super) fn check_size_limits(model: &mut InferenceModel) -> TractResult<()> {
+/// Refuses a model with a value too large for any machine, or with a constant of more than
+/// `max_constant_bytes`. The error names the value.
+pub(super) fn check_size_limits(
+    model: &mut InferenceModel,
+    max_constant_bytes: i64,
+) -> TractResult<()> {
     for id in model.eval_order()? {
         let node = model.node(id);
         let copied = |outlets: &[OutletId]| {
@@ -62,7 +70,7 @@ pub(super) fn check_size_limits(model: &mut InferenceModel) -> TractResult<()> {
         // A node without inputs is an initializer or random.
         let constant = !inputs.is_empty() && inputs.iter().all(|input| input.value.is_concrete());
         let limit = match constant {
-            true => MAX_CONSTANT_BYTES,
+            true => max_constant_bytes,
             false => MAX_VALUE_BYTES,
         };
         for fact in &sized {

@@ -5,6 +5,8 @@ mod nnef;
 mod numerics;
 mod onnx_file;
 mod refusals;
+mod sizes;
+mod texts;
 
 use self::onnx_file::{Axis, OnnxFile, int, ints, perceptron, perceptron_row};
 use super::*;
@@ -327,14 +329,41 @@ fn integers_and_booleans_pass_through() {
 }
 
 #[test]
-fn an_initialized_input_is_not_part_of_the_signature() {
-    let file = perceptron(Axis::Unnamed, &[2, 2]).input(
-        "w0",
-        DataType::Float,
-        &[Axis::Size(2), Axis::Size(2)],
-    );
-    let graph = load_file(file).unwrap();
+fn an_initialized_input_may_be_given_or_left_out() {
+    let file = OnnxFile::default()
+        .input("x", DataType::Float, &[Axis::Unnamed, Axis::Size(2)])
+        .input("scale", DataType::Float, &[Axis::Size(2)])
+        .weights("scale", &[2], &[10.0, 100.0])
+        .node("Mul", &["x", "scale"], &["y"])
+        .output("y");
+    let mut model = file.model();
+    let graph = load_bytes(&prost::Message::encode_to_vec(&model)).unwrap();
+    let inputs = &graph.signature().inputs;
+    assert_eq!(shapes(inputs), ["x FP32 [-1, 2]", "scale FP32 [2]"]);
+    assert_eq!([inputs[0].optional, inputs[1].optional], [false, true]);
+    assert!(graph.signature().has_batch_axis());
+    let x = fp32("x", &[1, 2], &[1.0, 2.0]);
+    let outputs = graph.compute(std::slice::from_ref(&x)).unwrap();
+    assert_eq!(values(&outputs[0].tensor), [10.0, 200.0]);
+    let scale = fp32("scale", &[2], &[0.5, 0.25]);
+    let outputs = graph.compute(&[scale, x]).unwrap();
+    assert_eq!(values(&outputs[0].tensor), [0.5, 0.5]);
+    assert_eq!(graph.sample_inputs().unwrap().len(), 1);
+    // Before version 4 of the format, such an input was a weight.
+    model.ir_version = 3;
+    let graph = load_bytes(&prost::Message::encode_to_vec(&model)).unwrap();
     assert_eq!(shapes(&graph.signature().inputs), ["x FP32 [-1, 2]"]);
+}
+
+#[test]
+fn a_wrong_declaration_of_an_output_is_reported_and_not_believed() {
+    // The file declares `y` as a scalar.
+    let graph = load_file(perceptron(Axis::Named("batch"), &[2, 2])).unwrap();
+    assert_eq!(shapes(&graph.signature().outputs), ["y FP32 [-1, 2]"]);
+    assert_eq!(
+        graph.wrong_declarations(),
+        ["the file declares output `y` as [], but its shape is [-1, 2]"]
+    );
 }
 
 #[test]

@@ -136,6 +136,7 @@ const MICROSOFT: (&str, &[&str]) = (
         "SimplifiedLayerNormalization",
         "SkipLayerNormalization",
         "SkipSimplifiedLayerNormalization",
+        "Tokenizer",
     ],
 );
 

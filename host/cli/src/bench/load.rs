@@ -1,6 +1,6 @@
 //! Measures the time and memory of loading a graph, in a process that does nothing else.
 
-use crate::options::{BenchArgs, NamedShape};
+use crate::options::{BenchArgs, InputShape, NamedShape};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,6 +36,10 @@ pub(super) fn measure(
     command.args(["--device", &options.device.to_string()]);
     for shape in &args.shape {
         command.args(["--shape", &shape.to_string()]);
+    }
+    for (name, shape) in &options.shapes {
+        let (name, shape) = (name.clone(), shape.clone());
+        command.arg(format!("--fixed-shape={}", InputShape { name, shape }));
     }
     if let Some(directory) = &args.cache.cache_dir {
         command.arg("--cache-dir").arg(directory);

@@ -1,5 +1,6 @@
 //! The hidden subcommand with which `wisp` runs itself as a child process.
 
+use super::value::{InputShape, input_shape};
 use super::{BackendArgs, CacheArgs};
 use clap::{Args, Subcommand};
 use std::num::NonZeroUsize;
@@ -29,6 +30,10 @@ pub(crate) struct ProbeArgs {
 
     #[arg(long)]
     pub(crate) threads: NonZeroUsize,
+
+    /// The shape that is set for an input, as `NAME=SIZExSIZE`.
+    #[arg(long, value_parser = input_shape)]
+    pub(crate) shape: Vec<InputShape>,
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,

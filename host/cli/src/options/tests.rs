@@ -4,7 +4,7 @@ use super::*;
 use clap::CommandFactory;
 use serde_json::json;
 use wisp_serving::ServingOptions;
-use wisp_tensor::ParameterValue;
+use wisp_tensor::{Dimension, ParameterValue};
 
 fn parse(line: &str) -> Result<Command, String> {
     let words = std::iter::once("wisp").chain(line.split_whitespace());
@@ -205,5 +205,25 @@ fn a_package_index_has_one_address_however_it_is_written() {
         let index: Result<IndexUrl, _> = text.parse();
         let project = index.map(|index| index.project("onnxruntime").to_string());
         assert_eq!(project, Ok(page.to_owned()));
+    }
+}
+
+#[test]
+fn the_shape_of_an_input_is_its_sizes() {
+    let shape = |text| {
+        let shape = value::input_shape(text)?;
+        assert_eq!(shape.to_string(), text);
+        Ok::<_, String>(shape.into_pair())
+    };
+    let sizes = [Some(1), None, Some(640)];
+    let sizes = sizes.map(|size| size.map_or(Dimension::Variable, Dimension::Fixed));
+    assert_eq!(
+        shape("a=b=1x-1x640"),
+        Ok(("a=b".to_owned(), sizes.to_vec()))
+    );
+    assert_eq!(shape("scalar="), Ok(("scalar".to_owned(), vec![])));
+    for text in ["x", "x=1x", "x=1,2", "x=-2"] {
+        let error = shape(text).err().unwrap_or_default();
+        assert!(error.contains("such as image=1x3x640x640"), "{error}");
     }
 }

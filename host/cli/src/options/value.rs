@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
-use wisp_tensor::{Parameter, ParameterValue};
+use wisp_tensor::{Dimension, Parameter, ParameterValue};
 
 /// The value of one `--input`.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,29 @@ pub(crate) struct NamedShape {
 impl fmt::Display for NamedShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sizes: Vec<String> = self.sizes.iter().map(u32::to_string).collect();
+        write!(f, "{}={}", self.name, sizes.join("x"))
+    }
+}
+
+/// The shape that is set for an input of a model, parsed and formatted as `x=1x3x-1x640`. -1 leaves an axis
+/// variable.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct InputShape {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<Dimension>,
+}
+
+impl InputShape {
+    /// Returns the name of the input and the shape.
+    pub(crate) fn into_pair(self) -> (String, Vec<Dimension>) {
+        (self.name, self.shape)
+    }
+}
+
+impl fmt::Display for InputShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes = self.shape.iter().map(|size| size.to_wire().to_string());
+        let sizes: Vec<String> = sizes.collect();
         write!(f, "{}={}", self.name, sizes.join("x"))
     }
 }
@@ -157,24 +180,40 @@ pub(super) fn named_input(text: &str) -> Result<NamedInput, String> {
     })
 }
 
-/// Parses the sizes of an input. Its name may contain `=`.
-pub(super) fn named_shape(text: &str) -> Result<NamedShape, String> {
-    /// More elements than any input has, and few enough for the memory.
-    const MAX_ELEMENTS: u64 = 1 << 30;
-    let expected = || "expected NAME=SIZES, such as x=1x3x640x640".to_owned();
+/// Parses the shape of an input, whose name may contain `=`.
+pub(super) fn input_shape(text: &str) -> Result<InputShape, String> {
+    let expected = || format!("expected NAME=SIZES, such as image=1x3x640x640, got `{text}`");
     let (name, sizes) = text.rsplit_once('=').ok_or_else(expected)?;
     if name.is_empty() {
         return Err(expected());
     }
-    let sizes = sizes.split('x').map(str::parse::<u32>);
-    let sizes: Result<Vec<u32>, _> = sizes.collect();
-    let sizes = sizes.map_err(|_| expected())?;
+    let sizes = sizes.split('x').filter(|_| !sizes.is_empty());
+    let shape = sizes.map(|size| Dimension::from_wire(size.parse().ok()?));
+    Ok(InputShape {
+        name: name.to_owned(),
+        shape: shape
+            .collect::<Option<Vec<Dimension>>>()
+            .ok_or_else(expected)?,
+    })
+}
+
+/// Parses the sizes of a given input: a shape with at least one axis and without variable axes.
+pub(super) fn named_shape(text: &str) -> Result<NamedShape, String> {
+    /// More elements than any input has, and few enough for the memory.
+    const MAX_ELEMENTS: u64 = 1 << 30;
+    let InputShape { name, shape } = input_shape(text)?;
+    let fixed = |size: &Dimension| match *size {
+        Dimension::Fixed(size) => Some(size),
+        Dimension::Variable => None,
+    };
+    let sizes: Option<Vec<u32>> = shape.iter().map(fixed).collect();
+    let sizes = sizes.filter(|sizes| !sizes.is_empty());
+    let sizes = sizes.ok_or_else(|| {
+        format!("expected a size for each axis, such as image=1x3x640x640, got `{text}`")
+    })?;
     let elements = (sizes.iter()).try_fold(1u64, |product, &size| product.checked_mul(size.into()));
     match elements {
-        Some(elements) if elements <= MAX_ELEMENTS => Ok(NamedShape {
-            name: name.to_owned(),
-            sizes,
-        }),
+        Some(elements) if elements <= MAX_ELEMENTS => Ok(NamedShape { name, sizes }),
         _ => Err(format!("expected at most {MAX_ELEMENTS} elements")),
     }
 }

@@ -67,6 +67,7 @@ impl<'m> Rows<'m> {
             return None;
         }
         let inputs = model.signature.inputs.iter();
+        let inputs = inputs.filter(|spec| !spec.is_parameter());
         let columns = inputs.map(|spec| Some(Column::new(spec, spec.shape.get(1..)?)));
         Some(Rows::of(columns.collect::<Option<_>>()?, Axis::Batch))
     }
@@ -206,7 +207,7 @@ impl<'m> Rows<'m> {
         }
         let rows = self.rows;
         // An optional input may replace required ones, which only the handler that declares it can
-        // check. Models without a handler have no optional inputs.
+        // check. Without a handler, completeness is checked before the graph computes.
         let mut columns = self.columns.iter();
         let replaces_required = columns.any(|column| column.spec.optional && column.rows > rows);
         for (index, column) in self.columns.iter_mut().enumerate() {

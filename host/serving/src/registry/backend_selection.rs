@@ -139,7 +139,7 @@ impl BackendSelectionStore {
     ) -> Option<String> {
         let file = GraphFile {
             path,
-            options: *options,
+            options,
             probe: None,
         };
         let outline = ModelOutline::read(path).ok();
@@ -154,12 +154,19 @@ impl BackendSelectionStore {
 
     /// Returns the path of the selection for this file with its settings and external data.
     fn record(&self, file: &GraphFile<'_>, outline: &ModelOutline) -> Option<PathBuf> {
-        let LoadOptions { device, threads } = file.options;
+        let LoadOptions {
+            device,
+            threads,
+            shapes,
+        } = file.options;
         let mut hasher = blake3::Hasher::new();
         // Opening a pipe would block, and reading a device never ends.
         let (content, _) = open_regular(file.path).ok()?;
         hasher.update_reader(content).ok()?;
         hasher.update(format!("\0{FORMAT}\0{device}\0{threads}").as_bytes());
+        if !shapes.is_empty() {
+            hasher.update(format!("\0{shapes:?}").as_bytes());
+        }
         let folder = file.path.parent().unwrap_or(Path::new(""));
         for name in &outline.external_files {
             let state = match FileState::of(&folder.join(name)) {
@@ -376,7 +383,7 @@ fn selected(
     graph: &Arc<dyn Graph>,
     (file, selection): (&GraphFile<'_>, BackendSelection),
 ) -> Result<Selected, BackendSelectionError> {
-    let graph = with_rows(&**backend, Arc::clone(graph), &file.options);
+    let graph = with_rows(&**backend, Arc::clone(graph), file.options);
     Ok(Selected {
         backend: Arc::clone(backend),
         graph: graph.map_err(BackendSelectionError::Threads)?,

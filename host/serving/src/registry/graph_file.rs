@@ -10,7 +10,7 @@ use wisp_sandbox::limited_process::ChildError;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GraphFile<'a> {
     pub(crate) path: &'a Path,
-    pub(crate) options: LoadOptions,
+    pub(crate) options: &'a LoadOptions,
     /// The child process that tries the file first, if one does.
     pub(crate) probe: Option<&'a GraphProbe>,
 }
@@ -32,13 +32,13 @@ impl GraphFile<'_> {
     /// Loads the file with this backend, within the limits of the child process.
     pub(crate) fn load(&self, backend: &dyn Backend) -> Result<Arc<dyn Graph>, GraphFileError> {
         if let Some(probe) = self.probe {
-            let checked = probe.check(self.path, backend, &self.options);
+            let checked = probe.check(self.path, backend, self.options);
             checked.map_err(|reason| GraphFileError::Limits {
                 backend: backend.name(),
                 reason,
             })?;
         }
-        let loaded = backend.load(ModelSource::Path(self.path), &self.options);
+        let loaded = backend.load(ModelSource::Path(self.path), self.options);
         loaded.map_err(GraphFileError::Backend)
     }
 }

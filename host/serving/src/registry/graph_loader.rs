@@ -5,10 +5,10 @@ use crate::registry::backend_selection::{BackendSelection, BackendSelectionStore
 use crate::registry::graph_file::{GraphFile, GraphFileError};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::load_error::LoadError;
-use crate::registry::model_file::{BackendChoice, ModelFile};
+use crate::registry::model_file::BackendChoice;
 use std::path::Path;
 use std::sync::Arc;
-use wisp_backend::{Backends, Graph};
+use wisp_backend::{Backends, Graph, LoadOptions};
 
 /// The backends and the choice among them. Lifetime: the process.
 #[derive(Debug)]
@@ -34,19 +34,19 @@ pub(crate) struct LoadedGraph {
 }
 
 impl GraphLoader {
-    /// Loads the graph `name` of a model from `path`.
+    /// Loads the graph `name` of a model from `path`, with the backend of `choice`, if there is one.
     pub(crate) fn load(
         &self,
-        name: &str,
-        path: &Path,
-        model_file: &ModelFile,
+        (name, path): (&str, &Path),
+        choice: Option<&BackendChoice>,
+        options: &LoadOptions,
     ) -> Result<LoadedGraph, LoadError> {
         let file = GraphFile {
             path,
-            options: model_file.load_options(),
+            options,
             probe: self.probe.as_ref(),
         };
-        match model_file.backend.as_ref().unwrap_or(&self.choice) {
+        match choice.unwrap_or(&self.choice) {
             BackendChoice::Named(backend) => self.load_with(backend, &file).map_err(|error| {
                 let graph = name.to_owned();
                 match error {
@@ -81,7 +81,7 @@ impl GraphLoader {
     ) -> Result<LoadedGraph, GraphFileError> {
         let backend = self.backends.find(backend);
         let backend = backend.map_err(GraphFileError::Backend)?;
-        let graph = with_rows(&**backend, file.load(&**backend)?, &file.options);
+        let graph = with_rows(&**backend, file.load(&**backend)?, file.options);
         Ok(LoadedGraph {
             graph: graph.map_err(GraphFileError::Backend)?,
             backend: backend.name(),

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use wisp_backend::{Backend, Device, LoadOptions};
 use wisp_sandbox::limited_process::{ChildAnswer, ChildError, ChildProgram, ProcessLimits};
+use wisp_tensor::Dimension;
 
 /// The number of files beside a graph whose state is recorded. A graph with more of them is not recorded.
 const MAX_NEIGHBOURS: usize = 1000;
@@ -19,7 +20,7 @@ const MAX_NEIGHBOURS: usize = 1000;
 /// The program that tries model files in child processes. Lifetime: the process.
 #[derive(Debug, Clone)]
 pub struct GraphProbe {
-    /// The program that takes `--backend NAME --threads N FILE` and loads the file.
+    /// The program that takes `--backend NAME --threads N --shape INPUT=SIZES FILE` and loads the file.
     pub program: ChildProgram,
     pub limits: ProcessLimits,
     /// The directory with a record for each file that has passed.
@@ -48,14 +49,18 @@ impl GraphProbe {
             return Ok(());
         }
         let threads = options.threads.to_string();
-        let task: [&OsStr; 6] = [
+        let shapes = options.shapes.iter();
+        let shapes: Vec<String> = shapes
+            .map(|(name, shape)| shape_argument(name, shape))
+            .collect();
+        let mut task: Vec<&OsStr> = vec![
             "--backend".as_ref(),
             backend.name().as_ref(),
             "--threads".as_ref(),
             threads.as_ref(),
-            "--".as_ref(),
-            path.as_os_str(),
         ];
+        task.extend(shapes.iter().map(OsStr::new));
+        task.extend([OsStr::new("--"), path.as_os_str()]);
         let answer = self.program.run(&task, &[], &self.limits)?;
         if let (ChildAnswer::Result(_), Some(record)) = (answer, record) {
             // A directory that cannot be written costs a child process at the next load and has no other effect.
@@ -68,6 +73,15 @@ impl GraphProbe {
         fs::create_dir_all(&self.passed)?;
         File::create(record).map(drop)
     }
+}
+
+/// Returns the argument with the shape of an input, such as `--shape=x=1x3x640x640`.
+fn shape_argument(name: &str, shape: &[Dimension]) -> String {
+    let sizes: Vec<String> = shape
+        .iter()
+        .map(|size| size.to_wire().to_string())
+        .collect();
+    format!("--shape={name}={}", sizes.join("x"))
 }
 
 /// Returns the record name of a file with a backend and its settings, if it can be recorded.
@@ -83,9 +97,16 @@ fn record_name(
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path)?)?;
     let (name, version) = (backend.name(), backend.version());
-    let threads = options.threads;
+    let LoadOptions {
+        device: _,
+        threads,
+        shapes,
+    } = options;
     let wisp = env!("CARGO_PKG_VERSION");
     hasher.update(format!("\0{wisp}\0{name}\0{version}\0{threads}").as_bytes());
+    if !shapes.is_empty() {
+        hasher.update(format!("\0{shapes:?}").as_bytes());
+    }
     let mut neighbours = Vec::new();
     let folder = path
         .parent()

@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::read_regular;
-use wisp_backend::{Format, Graph};
+use wisp_backend::{Format, Graph, LoadOptions};
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::{CheckedComponent, MAX_COMPONENT_BYTES};
@@ -215,10 +215,26 @@ impl Loader {
         files: &'a VersionFiles,
         model_file: &ModelFile,
     ) -> Result<BTreeMap<&'a str, LoadedGraph>, LoadError> {
-        let graphs = files.graphs.iter();
-        graphs
-            .map(|(name, path)| Ok((name.as_str(), self.graphs.load(name, path, model_file)?)))
-            .collect()
+        let options = model_file.load_options();
+        let others = LoadOptions {
+            shapes: BTreeMap::new(),
+            ..options.clone()
+        };
+        let mut graphs = BTreeMap::new();
+        for (name, path) in &files.graphs {
+            let options = match repository::is_main_graph(name, &files.graphs) {
+                true => &options,
+                false => &others,
+            };
+            let choice = model_file.backend.as_ref();
+            let loaded = self.graphs.load((name, path), choice, options)?;
+            for wrong in loaded.graph.wrong_declarations() {
+                let (model, version) = (&files.model, files.version);
+                tracing::warn!(%model, %version, graph = name.as_str(), "{wrong}");
+            }
+            graphs.insert(name.as_str(), loaded);
+        }
+        Ok(graphs)
     }
 
     /// Reads the model file and returns it with the limits of the handler.

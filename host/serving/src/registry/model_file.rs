@@ -12,6 +12,7 @@ use std::time::Duration;
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_backend::{Device, LoadOptions};
 use wisp_sandbox::limits::Limits;
+use wisp_tensor::Dimension;
 
 /// The name of the file in the directory of a model.
 pub const FILE_NAME: &str = "model.toml";
@@ -41,6 +42,8 @@ pub struct ModelFile {
     pub threads: Option<NonZeroUsize>,
     /// The number of computations of a graph that may run at the same time; by default one per core.
     pub instances: Option<NonZeroUsize>,
+    /// The settings of inputs of its main graph, by name.
+    pub inputs: BTreeMap<String, InputSection>,
     /// The settings of outputs, by name.
     pub outputs: BTreeMap<String, OutputSection>,
     pub handler: HandlerSection,
@@ -99,6 +102,25 @@ impl From<String> for BackendChoice {
 fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Device>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// The settings of one input.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InputSection {
+    /// The sizes of its axes, which fix those that the file leaves variable; -1 leaves an axis as it is.
+    #[serde(deserialize_with = "shape")]
+    pub shape: Option<Vec<Dimension>>,
+}
+
+fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Dimension>>, D::Error> {
+    let sizes = Vec::<i64>::deserialize(deserializer)?;
+    let sizes = sizes.into_iter().map(|size| {
+        let dimension = Dimension::from_wire(size);
+        dimension.ok_or_else(|| format!("{size} is not a size: expected -1 to {}", u32::MAX))
+    });
+    let sizes: Result<Vec<Dimension>, String> = sizes.collect();
+    sizes.map(Some).map_err(serde::de::Error::custom)
 }
 
 /// The settings of one output.
@@ -189,11 +211,14 @@ impl ModelFile {
         Ok(file)
     }
 
-    /// Returns the settings for the backends of its graphs.
+    /// Returns the settings for the backend of its main graph.
     pub fn load_options(&self) -> LoadOptions {
+        let inputs = self.inputs.iter();
+        let shapes = inputs.filter_map(|(name, input)| Some((name.clone(), input.shape.clone()?)));
         LoadOptions {
             device: self.device.unwrap_or_default(),
             threads: self.threads.unwrap_or(NonZeroUsize::MIN),
+            shapes: shapes.collect(),
         }
     }
 
@@ -378,6 +403,30 @@ mod tests {
             ("device = 'tpu'", "`tpu` is not a device"),
             ("threads = 0", "nonzero"),
             ("instances = -1", "nonzero"),
+        ] {
+            let Err(ModelFileError::Parse { source, .. }) = load(text)? else {
+                anyhow::bail!("`{text}` was accepted");
+            };
+            assert!(source.to_string().contains(complaint), "{source}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_model_fixes_the_shapes_of_inputs() -> anyhow::Result<()> {
+        let file = load("[inputs.x]\nshape = [1, 3, -1, 640]\n[inputs.y]")??;
+        let shapes: Vec<(String, Vec<Dimension>)> =
+            file.load_options().shapes.into_iter().collect();
+        let x = [1, 3, -1, 640].into_iter().filter_map(Dimension::from_wire);
+        assert_eq!(shapes, [("x".to_owned(), x.collect())]);
+        for (text, complaint) in [
+            ("[inputs.x]\nshape = [1, -2]", "-2 is not a size"),
+            (
+                "[inputs.x]\nshape = [4294967296]",
+                "4294967296 is not a size",
+            ),
+            ("[inputs.x]\nshape = 3", "expected a sequence"),
+            ("[inputs.x]\nshapes = [3]", "unknown field"),
         ] {
             let Err(ModelFileError::Parse { source, .. }) = load(text)? else {
                 anyhow::bail!("`{text}` was accepted");

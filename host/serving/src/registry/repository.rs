@@ -219,7 +219,13 @@ fn selected_versions(model_directory: &Path) -> Result<SelectedVersions, LoadErr
     }
 }
 
-fn graphs(version_directory: &Path) -> Result<BTreeMap<String, PathBuf>, LoadError> {
+/// Returns whether the graph `name` is the main one of `graphs`, whose inputs `model.toml` describes.
+pub fn is_main_graph(name: &str, graphs: &BTreeMap<String, PathBuf>) -> bool {
+    name == MAIN_GRAPH || graphs.len() == 1
+}
+
+/// Returns the graphs in the directory of a version, by name.
+pub fn graphs(version_directory: &Path) -> Result<BTreeMap<String, PathBuf>, LoadError> {
     let mut graphs = BTreeMap::new();
     for path in entries(version_directory)? {
         if let Some((_, stem)) = Format::of(&path)

@@ -33,6 +33,12 @@ pub(super) trait Kernel: Send + Sync + 'static {
     /// Returns the outputs for `inputs`, or an error if the inputs are not supported.
     fn outputs(&self, inputs: &[Fact]) -> TractResult<TVec<Fact>>;
 
+    /// Returns the bytes that the outputs take, if they follow from the values of `inputs` rather than from
+    /// their sizes.
+    fn output_bytes(&self, _inputs: &[TValue]) -> TractResult<Option<u64>> {
+        Ok(None)
+    }
+
     /// Computes all outputs, with the types and shapes that [`Kernel::outputs`] returns for `inputs`.
     fn compute(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>>;
 }
@@ -125,6 +131,11 @@ impl MlOperator {
             inputs: 1,
             wanted: tvec![0],
         }
+    }
+
+    /// Returns the bytes that the outputs take, as [`Kernel::output_bytes`] does.
+    pub(super) fn output_bytes(&self, inputs: &[TValue]) -> TractResult<Option<u64>> {
+        self.kernel.output_bytes(inputs)
     }
 
     fn facts(&self, inputs: &[Fact]) -> TractResult<TVec<Fact>> {

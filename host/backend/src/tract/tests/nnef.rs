@@ -18,7 +18,7 @@ fn archive() -> TractResult<Vec<u8>> {
     let model = SymbolicModel::load(&file.model(), None).expect("it is loaded elsewhere");
     nnef()
         .with_tract_resource()
-        .write_to_tar(&model.model, Vec::new())
+        .write_to_tar(model.typed_with_symbols().expect("symbols suffice"), Vec::new())
 }
 
 fn compressed(content: &[u8]) -> std::io::Result<Vec<u8>> {

@@ -202,11 +202,20 @@ impl Selections {
         backends: &[&Adding],
         content: &[u8],
     ) -> Result<BackendSelection, BackendSelectionError> {
+        self.try_select_with(backends, content, &LoadOptions::default())
+    }
+
+    fn try_select_with(
+        &self,
+        backends: &[&Adding],
+        content: &[u8],
+        options: &LoadOptions,
+    ) -> Result<BackendSelection, BackendSelectionError> {
         let path = self.directory.path().join("model.onnx");
         std::fs::write(&path, content).expect("the directory is writable");
         let file = GraphFile {
             path: &path,
-            options: LoadOptions::default(),
+            options,
             probe: None,
         };
         let selected = self.store.select(&all(backends), &file)?;
@@ -299,6 +308,23 @@ fn another_graph_or_another_version_of_a_backend_is_measured_anew() -> anyhow::R
     };
     let selection = selections.select(&[&newer, &reference], &network("Conv"))?;
     assert_eq!(selection.backend, REFERENCE, "{selection}");
+    Ok(())
+}
+
+#[test]
+fn other_shapes_of_inputs_are_measured_anew() -> anyhow::Result<()> {
+    let selections = Selections::new()?;
+    let (one, other) = (Adding::new("one", 1.0), Adding::new("other", 1.0).slow());
+    let content = network("Conv");
+    for (sizes, loads) in [(1, 1), (2, 2), (2, 2)] {
+        let shape = vec![Dimension::Fixed(sizes)];
+        let options = LoadOptions {
+            shapes: [("x".to_owned(), shape)].into(),
+            ..LoadOptions::default()
+        };
+        selections.try_select_with(&[&one, &other], &content, &options)?;
+        assert_eq!(other.loads(), loads);
+    }
     Ok(())
 }
 
@@ -482,7 +508,7 @@ fn a_missing_file_is_refused_for_that_reason() -> anyhow::Result<()> {
     let missing = selections.directory.path().join("missing.onnx");
     let file = GraphFile {
         path: &missing,
-        options: LoadOptions::default(),
+        options: &LoadOptions::default(),
         probe: None,
     };
     let backends = all(&[&Adding::new("one", 1.0)]);
