@@ -46,9 +46,10 @@ const FEATURES_ONLY: [&str; 1] = ["idna_adapter"];
 
 /// The foreign crates on which more than one of our crates depends, and those crates. Any other foreign
 /// crate belongs to a single one.
-const SHARED: [(&str, &[&str]); 14] = [
+const SHARED: [(&str, &[&str]); 15] = [
     ("blake3", &["sandbox", "serving"]),
     ("flate2", &["backend", "protocol", "server"]),
+    ("half", &["backend", "tensor"]),
     ("http", &["protocol", "server"]),
     ("prost", &["backend", "cli", "protocol", "server"]),
     ("prost_types", &["protocol", "server"]),
@@ -64,7 +65,7 @@ const SHARED: [(&str, &[&str]); 14] = [
 ];
 
 /// The paths below `host/` to which foreign crates are limited, where these are less than whole crates.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     (
         "serde",
         &["protocol/src", "serving/src/registry", "cli/src"],
@@ -85,7 +86,10 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("ureq", &["cli/src/backend"]),
     ("indicatif", &["cli/src/backend"]),
     ("sha2", &["cli/src/backend"]),
-    ("tract_onnx", &["backend/src/tract", "backend/src/onnx"]),
+    (
+        "tract_onnx",
+        &["backend/src/tract", "backend/src/onnx", "backend/src/rten"],
+    ),
     ("tract_nnef", &["backend/src/tract"]),
     ("tract_cuda", &["backend/src/tract"]),
     (
@@ -93,6 +97,10 @@ const ROOMS: [(&str, &[&str]); 16] = [
         &["protocol", "server", "backend/src/onnx", "cli/src/inspect"],
     ),
     ("ort", &["backend/src/onnxruntime"]),
+    ("rten", &["backend/src/rten"]),
+    ("rten_onnx", &["backend/src/rten"]),
+    ("rten_shape_inference", &["backend/src/rten"]),
+    ("rten_tensor", &["backend/src/rten"]),
 ];
 
 /// Names in the documents that stand for any file.

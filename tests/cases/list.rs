@@ -33,6 +33,13 @@ impl Lists {
         }
     }
 
+    /// Returns the names of the cases with a known deviation.
+    pub(super) fn deviating(&self) -> Result<BTreeSet<String>> {
+        let deviations = lines(&self.path.with_extension("deviations.txt"))?;
+        let name = |line: &String| line.split_once(": ").map(|(name, _)| name.to_owned());
+        Ok(deviations.iter().filter_map(name).collect())
+    }
+
     /// Returns the names in the list, none if there is no list yet.
     pub(super) fn names(&self) -> Result<BTreeSet<String>> {
         lines(&self.path)

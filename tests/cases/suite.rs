@@ -67,6 +67,11 @@ impl Suite {
         self.lists(backend).names()
     }
 
+    /// Returns the names of the cases in which a backend is known to compute something else.
+    pub(crate) fn deviating(&self, backend: &str) -> Result<BTreeSet<String>> {
+        self.lists(backend).deviating()
+    }
+
     /// Runs `cases` with a backend, and fails if it computes something wrong, or if its list differs.
     pub(crate) fn check(&'static self, backend: &str, cases: &[&'static Case]) -> Result<Outcomes> {
         let outcomes = self.run(backend, cases)?;

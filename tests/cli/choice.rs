@@ -182,8 +182,8 @@ fn a_model_that_no_backend_serves_has_the_reasons_of_all() -> Result<()> {
     let index = server.get("/v2/models/junk")?.error(503)?;
     for text in [&server.banner, &index] {
         for reason in [
-            "tract refuses: it is not an ONNX file",
-            "rten refuses: it is not an ONNX file",
+            "tract refuses: it is a text file, not an ONNX model",
+            "rten refuses: it is a text file, not an ONNX model",
         ] {
             ensure!(text.contains(reason), "{text}");
         }

@@ -241,7 +241,7 @@ def texts():
         (("wine", {"features": WINES, "ash": WINES[:, 2].copy()}), {}),
         (("wine", {"features": WINES}, ["nope"]), {}),
         (("wine-bare", {"x": WINES}), {}),
-        (("wine-bare", {"features": np.tile(WINES, (17, 1))}), {}),
+        (("wine", {"features": np.tile(WINES, (17, 1))}), {}),
         (("digits", {"image": np.array([b"seven"], np.object_)}), {}),
         (("digits", {"image": picture(7)}), {"parameters": {"top_k": 11}}),
     ):

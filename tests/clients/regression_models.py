@@ -18,6 +18,12 @@ from regressions import quantised, shapes, values
 # The allowed difference of a float. Numbers of 16 bits are rounded after each operator, or not.
 TOLERANCES = {np.dtype(np.float32): (1e-4, 1e-5), np.dtype(np.float16): (4e-3, 4e-3)}
 
+# Only onnxruntime computes these: a shape follows from the values of a request.
+NOT_EMBEDDED = "shapes/unknown_rank_"
+
+# The steps of quantised results, by a part of the name: onnxruntime's own fused softmax is off by one.
+STEPS = {"quantised/Softmax_back": 0.0039, "quantised/LogSoftmax_back": 0.05, "Softmax_bytes": 1}
+
 onnxruntime.set_default_logger_severity(4)
 
 
@@ -34,11 +40,12 @@ def main():
                 right = computed
             kinds = [array.dtype for array in right if array.dtype in TOLERANCES]
             rtol, atol = TOLERANCES[min(kinds, key=lambda kind: kind.itemsize)] if kinds else (0, 0)
+            atol += next((step for part, step in STEPS.items() if part in name), 0)
             for actual, expected in zip(computed, right):
                 assert actual.shape == expected.shape, name
                 np.testing.assert_allclose(actual, expected, rtol=max(rtol, 1e-6), atol=atol, err_msg=name)
             outputs = dict(zip(names, right))
-            files.add_computed(name, model, inputs, outputs, served=True, strict=True, rtol=rtol, atol=atol)
+            files.add_computed(name, model, inputs, outputs, served=not name.startswith(NOT_EMBEDDED), strict=True, rtol=rtol, atol=atol)
     refused = files.directory / "refused"
     refused.mkdir()
     for name, model in shapes.refused():

@@ -30,7 +30,7 @@ fn paths_without_a_regular_file_of_allowed_size_are_refused_at_once() -> Result<
     let mut child = CHILDREN.child();
     let expected = [
         ("missing", "failed to read"),
-        ("empty", "no graph"),
+        ("empty", "an empty file"),
         ("text", ""),
         ("directory", "failed to read"),
         ("loop", "failed to read"),

@@ -94,7 +94,7 @@ fn structures() -> Vec<Attack> {
         .with(Attribute::graph("then_branch", branch()))
         .with(Attribute::graph("else_branch", branch()));
     vec![
-        ("no graph", Refused("no graph"), vec![]),
+        ("no graph", Refused("an empty file"), vec![]),
         ("an empty graph", Refused(""), Graph::default().bytes()),
         (
             "a node that takes what it gives",

@@ -367,8 +367,11 @@ mod tests {
     #[test]
     fn a_graph_is_tiny_if_it_is_small_plain_and_in_one_file() -> io::Result<()> {
         let plain = node("MatMul", "", b"");
-        assert!(outline(&[plain.clone()])?.is_tiny());
-        assert_eq!(outline(&[plain.clone()])?.foreign_domain(), None);
+        assert!(outline(std::slice::from_ref(&plain))?.is_tiny());
+        assert_eq!(
+            outline(std::slice::from_ref(&plain))?.foreign_domain(),
+            None
+        );
         for operator in ["QLinearConv", "DequantizeLinear", "ConvInteger"] {
             assert!(
                 !outline(&[node(operator, "", b"")])?.is_tiny(),

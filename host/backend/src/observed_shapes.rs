@@ -3,14 +3,17 @@
 //! Exporters write wrong declarations, such as one label for a batch of any size. The computed shape is the
 //! truth. A declaration that it contradicts becomes variable in the signature, and a warning.
 
+#[cfg(any(feature = "onnxruntime", feature = "rten"))]
+use wisp_tensor::NamedTensor;
 use wisp_tensor::signature::DimensionList;
-use wisp_tensor::{Dimension, NamedTensor, Signature};
+use wisp_tensor::{Dimension, Signature};
 
 /// The shape of each output as the file declares it, if it does.
 pub(crate) type Declared = [Option<Vec<Dimension>>];
 
 /// Makes the sizes of outputs variable that `computed`, the outputs of some computations, contradict. Returns
 /// a sentence for each output that the file declares wrongly.
+#[cfg(any(feature = "onnxruntime", feature = "rten"))]
 pub(crate) fn correct(
     signature: &mut Signature,
     declared: &Declared,
@@ -33,6 +36,7 @@ pub(crate) fn correct(
 }
 
 /// Makes `shape` include a computed shape.
+#[cfg(any(feature = "onnxruntime", feature = "rten"))]
 fn widen(shape: &mut Vec<Dimension>, computed: &[u32]) {
     if shape.len() != computed.len() {
         *shape = vec![Dimension::Variable; computed.len()];

@@ -7,7 +7,6 @@
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tract_onnx::prelude::TVec;
 
 /// Plans by the sizes of the variable axes. Lifetime: a model version.
 #[derive(Debug)]
@@ -15,7 +14,7 @@ pub(crate) struct PlanCache<P> {
     slots: Mutex<Slots<P>>,
 }
 
-type Slots<P> = LruCache<TVec<u32>, Arc<Slot<P>>>;
+type Slots<P> = LruCache<Vec<u32>, Arc<Slot<P>>>;
 
 /// The slot of one plan, which is empty until its first user has built it. Building must not panic.
 pub(crate) type Slot<P> = OnceLock<P>;

@@ -216,12 +216,25 @@ fn variable_axes<'a>(signature: &Signature, symbols: &'a AxisSymbols) -> Vec<Var
                 kind: match axis {
                     _ if image.contains(&axis) => AxisKind::Image,
                     0 => AxisKind::Batch,
+                    1 if is_state(&spec.shape) => AxisKind::Batch,
                     _ => AxisKind::Other,
                 },
             });
         }
     }
     axes
+}
+
+/// Returns whether the shape is that of the state of a recurrent operator: directions, batch and hidden size.
+fn is_state(shape: &[Dimension]) -> bool {
+    matches!(
+        shape,
+        [
+            Dimension::Fixed(_),
+            Dimension::Variable,
+            Dimension::Fixed(_)
+        ]
+    )
 }
 
 /// Returns the axes of an image's height and width: those after or before the channels.

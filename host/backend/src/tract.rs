@@ -33,12 +33,14 @@ mod model;
 mod nnef;
 mod operators;
 mod plan_cost;
+mod quantize;
 mod recurrent_cell;
 mod reduce;
 mod replacement;
 mod size_limits;
 mod sized_condition;
 mod softmax;
+mod symbolic_equal;
 mod unsupported_ops;
 mod zero_product;
 
@@ -303,7 +305,14 @@ impl TractGraph {
         // Checked before a slot is allocated: impossible sizes must not evict a plan that is in use.
         let values = self.symbolic.bind(sizes).map_err(inputs_error)?;
         let slot = self.plans.slot(sizes);
-        usable(slot.get_or_init(|| self.build(&values)))
+        let build = || match self.build(&values) {
+            // tract checks few sizes for zero.
+            Err(GuardError::Panicked(message)) if sizes.contains(&0) => {
+                Err(GuardError::Refused(format!("an axis of size 0: {message}")))
+            }
+            plan => plan,
+        };
+        usable(slot.get_or_init(build))
     }
 
     fn built_plan(&self, sizes: &[u32]) -> Option<Result<Arc<CheckedPlan>, BackendError>> {
@@ -353,8 +362,15 @@ impl TractGraph {
             inputs.collect::<TractResult<_>>()
         };
         let outputs = |computed| self.named(computed);
+        let is_empty = ordered.iter().any(|input| input.content().is_empty());
         let run = plan.run(cancellation, inputs, outputs);
-        run.map_err(|failure| self.explained(failure))
+        run.map_err(|failure| match self.explained(failure) {
+            // tract checks few sizes for zero.
+            GuardError::Panicked(message) if is_empty => {
+                GuardError::Inputs(Refusal::of_message(message, "an input has no elements"))
+            }
+            error => error,
+        })
     }
 
     /// Returns the outputs with their names.

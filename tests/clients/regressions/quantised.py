@@ -35,14 +35,27 @@ def attention(operator, back, given):
     return model(nodes, inputs, outputs, constants, opset=18)
 
 
+def softmaxed(operator, back, quantised_input):
+    """The right result in NumPy: onnxruntime's fused softmax of bytes is off by a step in some places."""
+    numbers = (quantised_input.astype(np.float32) - 114) * np.float32(0.208)
+    numbers = numbers - numbers.max(axis=-1, keepdims=True)
+    sums = np.exp(numbers).sum(axis=-1, keepdims=True)
+    result = np.exp(numbers) / sums if operator == "Softmax" else numbers - np.log(sums)
+    scale, zero = (0.0039, 0) if operator == "Softmax" else (0.05, 255)
+    result = quantised(result, scale, zero, 0, 255)
+    if back:
+        return ((result - zero) * np.float32(scale)).astype(np.float32)
+    return result.astype(np.uint8)
+
+
 def cases():
     for operator in ("Softmax", "LogSoftmax"):
         for back, given in ((True, False), (False, False), (False, True)):
             x = numbers(1, 1, 4, 8) * 3
-            if given:
-                x = quantised(x, 0.208, 114, 0, 255).astype(np.uint8)
+            inner = quantised(x, 0.208, 114, 0, 255).astype(np.uint8)
+            x = inner if given else x
             name = f"quantised/{operator}_{'back' if back else 'bytes'}_{'given' if given else 'made'}"
-            yield name, attention(operator, back, given), {"x": x}, None
+            yield name, attention(operator, back, given), {"x": x}, [softmaxed(operator, back, inner)]
     nodes = [node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), node("DequantizeLinear", ["q", "s", "z"], ["y"])]
     dynamic = model(nodes, [declared("x", ["n", 4])], [declared("y", ["n", 4])])
     yield "quantised/dynamic_and_back", dynamic, {"x": numbers(2, 3, 4)}, None

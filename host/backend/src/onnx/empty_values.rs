@@ -228,7 +228,11 @@ impl Rewriter {
         let reshape = |value: &str, sizes: &[i64], part: &str, output: &str| {
             let shape = name(&format!("{part}_shape"));
             let mut reshape = operator("Reshape", &[value, &shape], output);
-            reshape.name.clone_from(&reason);
+            // Names of nodes are unique.
+            reshape.name = match part {
+                "flat" => format!("{reason} along its axes"),
+                _ => reason.clone(),
+            };
             [constant_tensor(&shape, int64s(sizes)), reshape]
         };
         // The sizes of the axes: 0 copies the size of the value, and -1 is inferred.

@@ -23,7 +23,7 @@ pub(super) fn to_rten(tensor: &Tensor) -> Result<Value, String> {
         .map(|&size| size as usize)
         .collect();
     let content = tensor.content();
-    let value = match tensor.element_type() {
+    match tensor.element_type() {
         ElementType::Fp32 => floats(shape, elements(content, f32::from_le_bytes)),
         ElementType::Fp16 => floats(
             shape,
@@ -48,8 +48,7 @@ pub(super) fn to_rten(tensor: &Tensor) -> Result<Value, String> {
         ElementType::Int8 => Value::from_shape(shape, elements(content, i8::from_le_bytes))
             .map_err(|error| error.to_string()),
         other => Err(format!("rten has no {other}")),
-    };
-    value
+    }
 }
 
 fn elements<T, const N: usize>(content: &[u8], element: impl Fn([u8; N]) -> T) -> Vec<T> {

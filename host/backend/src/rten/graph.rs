@@ -1,9 +1,11 @@
 //! A model that serves requests.
 
+use super::checked::Checked;
 use super::convert::{from_rten, to_rten};
+use super::failure::{Failure, NAME, guarded, inputs_error, load_error, refused_run};
+use super::hidden_nan::contains_nan;
 use super::int64::IntegerLimits;
 use super::sizes::{Cost, Outline};
-use super::{Checked, Failure, NAME, guarded, inputs_error, load_error, refused_run};
 use crate::error::BackendError;
 use crate::graph::Graph;
 use crate::input_order::in_signature_order;
@@ -39,6 +41,8 @@ pub(super) struct RtenGraph {
     rows: Rows,
     outline: Outline,
     limits: IntegerLimits,
+    /// Set if an operator computes a number from NaN, so that inputs must not contain it.
+    hides_nan: bool,
     operators: OperatorInputs,
     costs: PlanCache<Result<Cost, String>>,
     pools: Pools,
@@ -70,6 +74,7 @@ impl RtenGraph {
             rows,
             outline,
             limits,
+            hides_nan,
             operators,
             symbols,
             declared_outputs,
@@ -89,6 +94,7 @@ impl RtenGraph {
             rows,
             outline,
             limits,
+            hides_nan,
             operators,
             costs: PlanCache::new(MAX_COSTS),
             pools: Pools {
@@ -181,6 +187,11 @@ impl RtenGraph {
                 let numbers = tensor.content().as_chunks().0.iter();
                 let numbers = numbers.map(|bytes| i64::from_le_bytes(*bytes));
                 self.limits.check(input, numbers)?;
+            }
+            if self.hides_nan && contains_nan(tensor) {
+                return Err(format!(
+                    "`{name}` contains NaN, which this backend does not pass on"
+                ));
             }
             let value = to_rten(tensor).map_err(|reason| format!("`{name}`: {reason}"))?;
             values.push((self.inputs[input], ValueOrView::from(value)));

@@ -64,7 +64,7 @@ struct Analysis<'m> {
     /// The bounds of constants, which are determined once.
     constants: HashMap<*const TensorProto, Bound>,
     work: usize,
-    /// Whether excesses are recorded: they are not while the bounds of a loop are sought.
+    /// Set if excesses are recorded, which is not so while the bounds of a loop are sought.
     records: bool,
     excesses: Vec<Excess>,
 }

@@ -19,6 +19,7 @@ mod body;
 mod buffers;
 mod constant;
 mod control_flow;
+mod cost;
 mod evaluate;
 mod infer;
 mod known;
@@ -29,6 +30,8 @@ mod refusal;
 mod symbols;
 mod walk;
 mod work;
+
+pub(super) use self::cost::Cost;
 
 use self::body::{Body, Built, build};
 use self::known::Known;
@@ -49,14 +52,6 @@ pub(super) struct Outline {
     /// The values that are known before a request, by slot.
     constants: Vec<Option<Known>>,
     symbols: Symbols,
-}
-
-/// The cost of a computation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cost {
-    /// The maximum number of bytes of values, without weights.
-    pub(super) live_bytes: u64,
-    pub(super) multiplications: u64,
 }
 
 impl Outline {

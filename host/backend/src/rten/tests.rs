@@ -108,13 +108,38 @@ fn a_declared_output_of_the_wrong_shape_is_corrected() {
     }
 }
 
+/// Returns a graph that adds 1 to its input so many times.
+fn chain(length: usize) -> GraphProto {
+    let name = |position: usize| match position {
+        0 => "x".to_owned(),
+        _ if position == length => "y".to_owned(),
+        _ => format!("v{position}"),
+    };
+    let nodes = (0..length).map(|at| node("Add", &[&name(at), "one"], &name(at + 1)));
+    GraphProto {
+        node: nodes.collect(),
+        initializer: vec![tensor("one", DataType::Float, &[1])],
+        input: vec![value("x", DataType::Float, &[-1, 1])],
+        output: vec![value("y", DataType::Float, &[-1, 1])],
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_long_chain_of_nodes_is_computed_and_a_longer_one_refused() {
+    let graph = load(chain(4096)).unwrap();
+    let outputs = graph.compute(&[fp32(&[2, 1], &[0.0, 1.0])]).unwrap();
+    assert_eq!(outputs[0].tensor, fp32(&[2, 1], &[4096.0, 4097.0]).tensor);
+    let error = load(chain(4097)).unwrap_err();
+    assert!(error.into_reason().contains("chain"));
+}
+
 #[test]
 fn a_computation_that_exceeds_the_memory_is_refused_before_it_begins() {
     let backend = Rten::with_memory(Arc::new(MemoryBudget::new(1 << 20)));
     let graph = load_with(&backend, doubling(DataType::Float)).unwrap();
-    let rows = 1 << 18;
-    let values = vec![0.0; rows * 3];
-    let error = graph.compute(&[fp32(&[rows as u32, 3], &values)]);
+    let values = vec![0.0; 3 << 18];
+    let error = graph.compute(&[fp32(&[1 << 18, 3], &values)]);
     let error = error.unwrap_err();
     assert!(error.into_reason().contains("memory"));
     graph.compute(&[fp32(&[1, 3], &[0.0; 3])]).unwrap();

@@ -183,6 +183,10 @@ const MICROSOFT_OPERATORS: &[&str] = &[
     "SkipSimplifiedLayerNormalization",
 ];
 
+/// The maximum number of nodes in a chain: rten's planner recurses along it. The stack of [`super::STACK_BYTES`]
+/// is enough for these, as a test shows.
+const MAX_DEPTH: usize = 4096;
+
 /// The attributes that name an element type.
 const TYPE_ATTRIBUTES: [(&str, &str); 5] = [
     ("Cast", "to"),
@@ -264,6 +268,7 @@ fn check_graph<'a>(
 ) -> Result<(), String> {
     check_types(graph)?;
     check_names(graph, outer)?;
+    check_depth(graph)?;
     let values = Values::of(graph, outer);
     for node in &graph.node {
         let site = Site {
@@ -388,6 +393,25 @@ fn check_names(graph: &GraphProto, outer: Option<&Values<'_>>) -> Result<(), Str
             {
                 return Err(format!("value `{input}` is used before it is computed"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a graph with a longer chain of nodes than rten can plan. Its nodes are sorted.
+fn check_depth(graph: &GraphProto) -> Result<(), String> {
+    let mut depths: HashMap<&str, usize> = HashMap::new();
+    for node in &graph.node {
+        let inputs = node.input.iter();
+        let before = inputs.filter_map(|input| depths.get(input.as_str()));
+        let depth = before.max().map_or(1, |depth| depth + 1);
+        if depth > MAX_DEPTH {
+            return Err(format!(
+                "the graph has a chain of more than {MAX_DEPTH} nodes, which rten cannot plan"
+            ));
+        }
+        for output in &node.output {
+            depths.insert(output, depth);
         }
     }
     Ok(())

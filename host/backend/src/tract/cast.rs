@@ -146,7 +146,7 @@ fn to_i64(x: f64) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
     let whole = x as i64;
     // Comparisons with NaN are false.
-    if x >= -END && x < END {
+    if (-END..END).contains(&x) {
         whole
     } else {
         i64::MIN

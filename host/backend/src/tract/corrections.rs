@@ -10,6 +10,7 @@ use super::cast::IntegerCast;
 use super::dequantize::Dequantize;
 use super::extremum::Extremum;
 use super::float_function::FloatFunction;
+use super::quantize::Quantize;
 use super::recurrent_cell::RecurrentCell;
 use super::softmax::ColumnSoftmax;
 use super::zero_product::ZeroProduct;
@@ -86,7 +87,10 @@ fn computed_wrongly(model: &TypedModel, node: &TypedNode) -> TractResult<Replace
         boxed(Extremum::replacing(operator, datum_type))
     } else if let Some(ElementWiseOp(operator, None)) = node.op_as::<ElementWiseOp>() {
         let function = FloatFunction::replacing(&**operator, datum_type);
-        boxed(function.map(FloatFunction::operator))
+        match Quantize::replacing(&**operator, datum_type) {
+            Some(quantize) => boxed(Some(ElementWiseOp(Box::new(quantize), None))),
+            None => boxed(function.map(FloatFunction::operator)),
+        }
     } else if let Some(cast) = node.op_as::<Cast>() {
         boxed(IntegerCast::replacing(cast, datum_type))
     } else if let Some(softmax) = node.op_as::<Softmax>() {

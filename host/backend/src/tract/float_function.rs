@@ -129,6 +129,7 @@ impl FloatFunction {
     /// Returns the function of `x`.
     fn exact(self, x: f64) -> f64 {
         match self {
+            FloatFunction::Acosh if x < 1.0 => f64::NAN,
             FloatFunction::Acosh if x > LARGE => x.ln() + std::f64::consts::LN_2,
             FloatFunction::Acosh => {
                 let above = x - 1.0;

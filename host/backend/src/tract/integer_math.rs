@@ -18,7 +18,7 @@ use tract_onnx::tract_core::ops::math::{Pow, ShiftLeft, ShiftRight};
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct IntegerPow;
 
-/// A shift of an unsigned integer by a distance of the same type.
+/// A shift of an integer by a distance of the same type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Shift {
     Left,
@@ -147,6 +147,17 @@ impl Shift {
         };
         shifted.unwrap_or(0)
     }
+
+    /// Returns the shifted number, with its sign in the place of bits that a shift to the right leaves open.
+    fn shifted_signed(&self, number: i64, distance: i64) -> TractResult<i64> {
+        let Ok(distance) = u32::try_from(distance.min(64)) else {
+            return Err(RefusedValue::new("a number is shifted by a negative distance").into());
+        };
+        Ok(match self {
+            Shift::Left => number.checked_shl(distance).unwrap_or(0),
+            Shift::Right => number >> distance.min(63),
+        })
+    }
 }
 
 impl BinMiniOp for Shift {
@@ -182,6 +193,18 @@ impl BinMiniOp for Shift {
             }),
             DatumType::U64 => combine::<u64>(c, (a, b), |number, distance| {
                 Ok(self.shifted(number, distance))
+            }),
+            DatumType::I8 => combine::<i8>(c, (a, b), |number, distance| {
+                Ok(self.shifted_signed(i64::from(number), i64::from(distance))? as i8)
+            }),
+            DatumType::I16 => combine::<i16>(c, (a, b), |number, distance| {
+                Ok(self.shifted_signed(i64::from(number), i64::from(distance))? as i16)
+            }),
+            DatumType::I32 => combine::<i32>(c, (a, b), |number, distance| {
+                Ok(self.shifted_signed(i64::from(number), i64::from(distance))? as i32)
+            }),
+            DatumType::I64 => combine::<i64>(c, (a, b), |number, distance| {
+                self.shifted_signed(number, distance)
             }),
             other => bail!("{} of {other:?}", self.name()),
         }
@@ -249,6 +272,13 @@ mod tests {
             computed(&Shift::Right, ones, distances)?,
             tensor1(&[129u8, 64, 1, 0, 0])
         );
+        let negative = tensor1(&[-128i8, -1, 64]);
+        let shifted = computed(&Shift::Right, negative.clone(), tensor1(&[2i8, 100, 3]))?;
+        assert_eq!(shifted, tensor1(&[-32i8, -1, 8]));
+        let shifted = computed(&Shift::Left, negative.clone(), tensor1(&[1i8, 100, 1]))?;
+        assert_eq!(shifted, tensor1(&[0i8, 0, -128]));
+        let refused = computed(&Shift::Left, negative, tensor1(&[-1i8; 3])).unwrap_err();
+        assert!(refused.is::<RefusedValue>(), "{refused:?}");
         let far = computed(&Shift::Left, tensor1(&[1u64; 2]), tensor1(&[63, u64::MAX]))?;
         assert_eq!(far, tensor1(&[1u64 << 63, 0]));
         Ok(())

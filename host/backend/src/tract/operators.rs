@@ -20,6 +20,7 @@ pub(super) fn framework() -> Onnx {
     super::softmax::register(&mut onnx);
     super::integer_math::register(&mut onnx);
     super::inner_gather::register(&mut onnx);
+    super::symbolic_equal::register(&mut onnx);
     onnx
 }
 

@@ -99,7 +99,8 @@ impl Expansion for Reduction {
         let datum_type = model.outlet_fact(*input)?.datum_type;
         let is_integer = datum_type.is_tdim() || is_plain_integer(datum_type);
         let is_extreme = matches!(self.fold, IntegerFold::Max | IntegerFold::Min);
-        if !is_integer && !(is_extreme && datum_type.is_float()) {
+        let is_ours = is_integer || (is_extreme && datum_type.is_float());
+        if !is_ours {
             return self.theirs.wire(prefix, model, inputs);
         }
         let draft = Draft::of(&*self.theirs, prefix, model, inputs)?;

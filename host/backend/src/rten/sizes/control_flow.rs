@@ -47,9 +47,22 @@ impl Walk<'_> {
         let before = self.multiplications;
         let mut most = before;
         let mut outputs: Option<Vec<Known>> = None;
+        let mut failure = None;
         for branch in branches {
             self.multiplications = before;
-            let computed = self.inner(branch)?;
+            self.operator_fails = false;
+            let computed = match self.inner(branch) {
+                Ok(computed) => computed,
+                // The other branch is for these sizes; this one fails if it is taken.
+                Err(reason) if self.operator_fails && branches.len() > 1 => {
+                    self.release_body(branch);
+                    most = most.max(self.multiplications);
+                    self.operator_fails = false;
+                    failure = Some(reason);
+                    continue;
+                }
+                Err(reason) => return Err(reason),
+            };
             most = most.max(self.multiplications);
             outputs = Some(match outputs {
                 None => computed,
@@ -57,6 +70,9 @@ impl Walk<'_> {
             });
         }
         self.multiplications = most;
+        if let (None, Some(reason)) = (&outputs, failure) {
+            return Err(reason);
+        }
         self.store(step, outputs.unwrap_or_default());
         Ok(())
     }
@@ -89,6 +105,7 @@ impl Walk<'_> {
             }
             // A body may need the elements of carried values, which are known one iteration at a time.
             Ok(None) | Err(_) => {
+                self.operator_fails = false;
                 self.release_body(body);
                 self.multiplications = before;
                 let outputs = self.iterate(step, start)?;

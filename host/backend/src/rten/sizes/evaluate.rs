@@ -25,9 +25,9 @@ pub(super) fn elementwise(operands: &Operands<'_>, sizes: &[SymExpr]) -> Option<
         }
         (_, [single]) => unary(operator, single)?,
         (_, [first, others @ ..]) => {
-            let numbers = others.iter();
-            numbers.fold(Some(first.clone()), |numbers, other| {
-                binary(operator, &numbers?, other)
+            let mut numbers = others.iter();
+            numbers.try_fold(first.clone(), |numbers, other| {
+                binary(operator, &numbers, other)
             })?
         }
         _ => return None,

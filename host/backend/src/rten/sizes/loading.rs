@@ -1,4 +1,4 @@
-//! What rten computes while it loads a model, from constants and from the sizes that inputs declare.
+//! The computations of rten while it loads a model, from constants and from the sizes that inputs declare.
 //!
 //! rten follows sizes by the rules of the crate `rten-shape-inference`, where a vector of known elements takes
 //! some 30 bytes for each, and computes all nodes whose inputs are then known. Inside graphs of nodes, it

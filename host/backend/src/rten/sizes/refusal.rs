@@ -10,6 +10,8 @@ pub(super) enum Refusal {
     Values,
     /// The operator would fail, or is not followed in this form.
     Invalid(String),
+    /// The operator fails on operands of these sizes, before it allocates its outputs.
+    Fails(String),
 }
 
 impl Refusal {
@@ -28,13 +30,20 @@ impl Refusal {
             Refusal::Values => {
                 format!("the size of `{name}` ({operator}) follows from values of the request")
             }
-            Refusal::Invalid(reason) => format!("`{name}` ({operator}): {reason}"),
+            Refusal::Invalid(reason) | Refusal::Fails(reason) => {
+                format!("`{name}` ({operator}): {reason}")
+            }
         }
     }
 }
 
 impl From<InferShapesError> for Refusal {
     fn from(error: InferShapesError) -> Refusal {
-        Refusal::Invalid(error.to_string())
+        match error {
+            InferShapesError::IncompatibleShapes | InferShapesError::IncorrectRank => {
+                Refusal::Fails(error.to_string())
+            }
+            error => Refusal::Invalid(error.to_string()),
+        }
     }
 }

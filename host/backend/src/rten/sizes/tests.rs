@@ -131,7 +131,7 @@ fn products_and_convolutions_count_their_multiplications() -> anyhow::Result<()>
 #[test]
 fn sizes_are_followed_through_integers() -> anyhow::Result<()> {
     // A view of the first axis and everything else.
-    let nodes = vec![
+    let nodes = [
         node("Shape", &["x"], "s"),
         node("Gather", &["s", "zero"], "n"),
         node("Unsqueeze", &["n", "axes"], "nv"),

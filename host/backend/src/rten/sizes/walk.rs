@@ -1,13 +1,14 @@
 //! The nodes of a graph in order, with the sizes of their outputs, the buffers that rten allocates for
 //! them, and the number of multiplications.
 
-use super::Cost;
 use super::body::{Body, Step};
 use super::buffers::Buffers;
+use super::cost::Cost;
 use super::infer::infer;
 use super::known::Known;
 use super::operands::Operands;
 use super::operator::Kind;
+use super::refusal::Refusal;
 use super::symbols::Symbols;
 use super::work::Work;
 
@@ -32,6 +33,8 @@ pub(super) struct Walk<'a> {
     buffers: Buffers,
     pub(super) symbols: Symbols,
     pub(super) multiplications: u64,
+    /// Set if the last error is that an operator would return one, too.
+    pub(super) operator_fails: bool,
     steps: usize,
 }
 
@@ -49,6 +52,7 @@ impl<'a> Walk<'a> {
             buffers: Buffers::default(),
             symbols,
             multiplications: 0,
+            operator_fails: false,
             steps: 0,
         }
     }
@@ -93,7 +97,13 @@ impl<'a> Walk<'a> {
             inputs: &inputs,
         };
         let outputs = infer(operands, &mut self.symbols);
-        let outputs = outputs.map_err(|refusal| refusal.describe(step))?;
+        let outputs = match outputs {
+            Ok(outputs) => outputs,
+            Err(refusal) => {
+                self.operator_fails = matches!(refusal, Refusal::Fails(_));
+                return Err(refusal.describe(step));
+            }
+        };
         let work = Work::of(operands, &outputs, &self.symbols);
         self.multiplications = self.multiplications.saturating_add(work.multiplications);
         self.store(step, outputs);

@@ -16,9 +16,10 @@ use tract_onnx::tract_core::internal::TractResult;
 fn archive() -> TractResult<Vec<u8>> {
     let file = perceptron(Axis::Named("batch"), &SIZES);
     let model = SymbolicModel::load(&file.model(), None).expect("it is loaded elsewhere");
-    nnef()
-        .with_tract_resource()
-        .write_to_tar(model.typed_with_symbols().expect("symbols suffice"), Vec::new())
+    nnef().with_tract_resource().write_to_tar(
+        model.typed_with_symbols().expect("symbols suffice"),
+        Vec::new(),
+    )
 }
 
 fn compressed(content: &[u8]) -> std::io::Result<Vec<u8>> {

@@ -111,12 +111,15 @@ fn remaining(contenders: &[Contender]) -> Vec<usize> {
 
 // === The trials ===
 
+/// Returns inputs for a graph, if it has any.
+type InputsOf = fn(&dyn Graph) -> Option<Vec<NamedTensor>>;
+
 /// Returns the trial of the inputs that most contenders compute: varied numbers, or zeros if none computes
 /// those.
 fn first_trial(contenders: &[Contender]) -> Option<FirstTrial> {
     let mut order: Vec<usize> = (0..contenders.len()).collect();
     order.sort_by_key(|&one| contenders[one].backend != REFERENCE);
-    let kinds: [fn(&dyn Graph) -> Option<Vec<NamedTensor>>; 2] = [
+    let kinds: [InputsOf; 2] = [
         |graph| varied_inputs(graph, 1).ok(),
         |graph| graph.sample_inputs().ok(),
     ];

@@ -6,7 +6,7 @@ use super::super::operands::Operands;
 use super::super::operator::Kind;
 use super::super::refusal::Refusal;
 use super::super::symbols::Symbols;
-use super::{axis, broadcast, sizes_by};
+use super::rules::{axis, broadcast, sizes_by};
 use rten_shape_inference::{SymExpr, SymTensor, ops};
 
 /// Infers an operator on the elements of all inputs, which are broadcast together.

@@ -5,7 +5,7 @@ use super::super::known::{Known, Numbers, small};
 use super::super::operands::Operands;
 use super::super::refusal::Refusal;
 use super::super::symbols::Symbols;
-use super::{axis, broadcast, numbered, reshaped, sizes_by};
+use super::rules::{axis, broadcast, numbered, reshaped, sizes_by};
 use rten_shape_inference::{SymExpr, SymTensor, ops};
 use wisp_tensor::shape::MAX_RANK;
 

@@ -5,7 +5,7 @@ use super::super::operands::Operands;
 use super::super::operator::Kind;
 use super::super::refusal::Refusal;
 use super::super::symbols::Symbols;
-use super::{broadcast, by};
+use super::rules::{broadcast, by};
 use rten_shape_inference::{SymExpr, ops};
 
 /// The maximum number of operands of an `Einsum`, whose expressions grow with it.

@@ -5,7 +5,7 @@ use super::super::known::{Known, MAX_ELEMENTS, Numbers, count, small};
 use super::super::operands::Operands;
 use super::super::refusal::Refusal;
 use super::super::symbols::Symbols;
-use super::{axis, by, numbered};
+use super::rules::{axis, by, numbered};
 use rten_shape_inference::{SymExpr, ops};
 
 pub(super) fn concat(operands: Operands<'_>, symbols: &mut Symbols) -> Result<Known, Refusal> {

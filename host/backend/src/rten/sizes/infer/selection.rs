@@ -4,7 +4,7 @@ use super::super::known::{Known, MAX_ELEMENTS, Numbers, size_of};
 use super::super::operands::Operands;
 use super::super::refusal::Refusal;
 use super::super::symbols::Symbols;
-use super::{axis, by};
+use super::rules::{axis, by};
 use rten_shape_inference::{SymExpr, ops};
 
 /// Infers `TopK`. Of an unknown number of elements, all may be taken.
