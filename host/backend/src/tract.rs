@@ -44,7 +44,7 @@ mod symbolic_equal;
 mod unsupported_ops;
 mod zero_product;
 
-use self::checked_plan::{CheckedPlan, RunFailure};
+use self::checked_plan::{CheckedPlan, RunFailure, check_broadcasts};
 use self::convert::{from_tract, to_tract};
 use self::corrections::before_optimization;
 use self::guard::{GuardError, guarded};
@@ -324,6 +324,7 @@ impl TractGraph {
         guarded(|| {
             let sizes = values.to_dim_map();
             let mut concrete = self.symbolic.concrete(&sizes)?;
+            check_broadcasts(&concrete)?;
             check_value_sizes(&concrete, MAX_VALUE_BYTES.min(capacity / 2))?;
             let max_live = MAX_LIVE_BYTES.min(capacity.unsigned_abs());
             let live = check_plan_cost(&concrete, max_live)?;

@@ -18,7 +18,7 @@ use tract_onnx::prelude::{
     Datum, DatumType, ShapeFact, TDim, TValue, TVec, TractResult, TypedFact, TypedModel, TypedNode,
     TypedSimplePlan,
 };
-use tract_onnx::tract_core::internal::{EvalContext, Outlet, ensure};
+use tract_onnx::tract_core::internal::{EvalContext, Outlet, bail, ensure};
 use tract_onnx::tract_core::ops::array::{DynTile, Gather, GatherNd, Range, Topk};
 use tract_onnx::tract_core::ops::binary::{OptBinByScalar, OptBinUnicast, TypedBinOp};
 use tract_onnx::tract_core::ops::konst::Const;
@@ -240,18 +240,48 @@ impl NodeCheck {
     }
 }
 
+/// Returns the name of an operator on two tensors that are broadcast together.
+fn binary_operator(node: &TypedNode) -> Option<&'static str> {
+    if let Some(TypedBinOp(operator, _)) = node.op_as::<TypedBinOp>() {
+        Some(operator.name())
+    } else if let Some(operator) = node.op_as::<OptBinByScalar>() {
+        Some(operator.binop.name())
+    } else {
+        let operator = node.op_as::<OptBinUnicast>()?;
+        Some(operator.binop.name())
+    }
+}
+
 /// Returns whether the operator divides its first input by its second.
 fn divides(node: &TypedNode) -> bool {
-    let operator = if let Some(TypedBinOp(operator, _)) = node.op_as::<TypedBinOp>() {
-        operator.name()
-    } else if let Some(operator) = node.op_as::<OptBinByScalar>() {
-        operator.binop.name()
-    } else if let Some(operator) = node.op_as::<OptBinUnicast>() {
-        operator.binop.name()
-    } else {
-        return false;
-    };
-    matches!(operator, "Div" | "Rem")
+    matches!(binary_operator(node), Some("Div" | "Rem"))
+}
+
+/// Refuses a model with sizes in which operands cannot be broadcast together. tract takes an axis of size 0
+/// for one that fits any other, and some operators then read beyond the end of an operand.
+pub(super) fn check_broadcasts(model: &TypedModel) -> TractResult<()> {
+    for node in model.nodes() {
+        if binary_operator(node).is_some() {
+            check_broadcast(node, &model.node_input_facts(node.id)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_broadcast(node: &TypedNode, inputs: &[&TypedFact]) -> TractResult<()> {
+    let sizes = |position: usize| inputs.get(position)?.shape.as_concrete();
+    if let (Some(a), Some(b)) = (sizes(0), sizes(1))
+        && a.iter()
+            .rev()
+            .zip(b.iter().rev())
+            .any(|(&a, &b)| a != b && a != 1 && b != 1)
+    {
+        bail!(
+            "the operands of `{}` cannot be broadcast: {a:?} and {b:?}",
+            node.name
+        );
+    }
+    Ok(())
 }
 
 /// Refuses inner graphs with sizes that follow from values, since their operators are

@@ -291,3 +291,34 @@ fn branches_use_the_weights_of_the_graph_around_them() {
         }
     }
 }
+
+#[test]
+fn operands_of_which_one_is_empty_do_not_fit_others() -> anyhow::Result<()> {
+    let file = OnnxFile::default()
+        .input("x", DataType::Float16, &[Axis::Named("a")])
+        .input("y", DataType::Float16, &[Axis::Named("b")])
+        .node("Pow", &["x", "y"], &["z"])
+        .output("z");
+    let mut model = file.model();
+    if let Some(graph) = &mut model.graph {
+        graph.output = vec![value_info("z", DataType::Float16, &[Axis::Named("c")])];
+    }
+    let graph = load_bytes(&prost::Message::encode_to_vec(&model))?;
+    let input = |name: &str, size: u32| {
+        let shape = Shape::new(vec![size])?;
+        let content = Bytes::from(vec![0; 2 * size as usize]);
+        anyhow::Ok(NamedTensor {
+            name: name.to_owned(),
+            tensor: Tensor::new(ElementType::Fp16, shape, content)?,
+        })
+    };
+    for (x, y) in [(0, 2), (2, 0)] {
+        let refused = graph.compute(&[input("x", x)?, input("y", y)?]);
+        assert!(
+            matches!(refused, Err(BackendError::Inputs { .. })),
+            "{refused:?}"
+        );
+    }
+    graph.compute(&[input("x", 0)?, input("y", 1)?])?;
+    Ok(())
+}
