@@ -3,11 +3,12 @@
 //! tract turns an operator of ONNX into nodes of its own once types are known. [`built`] keeps its inference
 //! and its nodes, and only replaces those that compute differently here.
 
+use super::draft::{Draft, build_theirs};
 use std::fmt;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{SpecialOps, TVec, TractResult, TypedModel, TypedNode, TypedOp};
-use tract_onnx::tract_core::internal::{Op, OutletId, StaticName, bail};
+use tract_onnx::tract_core::internal::{OutletId, StaticName, bail};
 use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::{Expansion, InferenceResult, Solver, TensorProxy, expand};
 
@@ -35,18 +36,8 @@ pub(super) fn theirs(context: &ParsingContext, node: &NodeProto) -> Built {
 
 /// Returns tract's operator for `node`, in whose expansion `replace` is applied to each node.
 pub(super) fn built(context: &ParsingContext, node: &NodeProto, replace: Replace) -> Built {
-    let (operator, closures) = theirs(context, node)?;
-    let operator: Box<dyn Op> = operator;
-    match operator.downcast::<Box<dyn Expansion>>() {
-        Ok(expansion) => {
-            let replaced = Expanded {
-                theirs: *expansion,
-                replace,
-            };
-            Ok((expand(replaced), closures))
-        }
-        Err(_) => bail!("tract's {} is no expansion", node.op_type),
-    }
+    let (theirs, closures) = build_theirs(context, node)?;
+    Ok((expand(Expanded { theirs, replace }), closures))
 }
 
 impl fmt::Debug for Expanded {
@@ -75,29 +66,14 @@ impl Expansion for Expanded {
         model: &mut TypedModel,
         inputs: &[OutletId],
     ) -> TractResult<TVec<OutletId>> {
-        // Wired first in a separate model without the value of the input, since tract would
-        // compute small constants at once.
-        let mut draft = TypedModel {
-            symbols: model.symbols.clone(),
-            ..TypedModel::default()
-        };
-        let mut placed: Vec<OutletId> = Vec::new();
-        for (position, &input) in inputs.iter().enumerate() {
-            let fact = model.outlet_fact(input)?;
-            let fact = match position {
-                0 => fact.without_value(),
-                _ => fact.clone(),
-            };
-            draft.add_source(format!("{prefix}.input_{position}"), fact)?;
-            placed.push(input);
-        }
-        let sources = draft.inputs.clone();
-        let outputs = self.theirs.wire(prefix, &mut draft, &sources)?;
-        for node in &draft.nodes()[sources.len()..] {
+        let draft = Draft::of(&*self.theirs, prefix, model, inputs)?;
+        let mut placed = inputs.to_vec();
+        for node in draft.nodes() {
             let inputs: TVec<OutletId> = node.inputs.iter().map(|i| placed[i.node]).collect();
             let operator = (self.replace)(node).unwrap_or_else(|| node.op.clone());
             placed.push(model.wire_node(&node.name, operator, &inputs)?[0]);
         }
-        Ok(outputs.iter().map(|output| placed[output.node]).collect())
+        let outputs = draft.outputs().iter();
+        Ok(outputs.map(|output| placed[output.node]).collect())
     }
 }
