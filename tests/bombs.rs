@@ -6,7 +6,6 @@ use crate::harness::wat_handler::WatHandler;
 use crate::harness::{Repository, Response, TestOptions, TestServer, child_program, root};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -15,6 +14,8 @@ use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, LoadOptions, ModelSource};
 use wisp_sandbox::aot::COMPILATION;
 use wisp_sandbox::limited_process::{ChildAnswer, ProcessLimits};
+use wisp_sandbox::worker_process::WorkerProcess;
+use wisp_serving::registry::load_task::LoadTask;
 
 /// The limits on compiling a bomb in these tests; a server's limits are longer.
 const SHORT: ProcessLimits = ProcessLimits {
@@ -268,11 +269,9 @@ fn the_error_for_a_model_file_contains_that_of_its_backend() -> Result<()> {
     ensure!(expected.contains("tract"), "{expected}");
     load(&server, "junk")?.error(400)?;
     // The child process gives the same reason.
-    let mut task = ["--backend", "tract", "--threads", "1", "--"]
-        .map(OsStr::new)
-        .to_vec();
-    task.push(path.as_os_str());
-    let ChildAnswer::Refusal(reason) = child_program("probe").run(&task, &[], &COMPILATION)? else {
+    let task = LoadTask::new(&path, Some("tract"), &LoadOptions::default()).encode();
+    let mut child = WorkerProcess::start(&child_program("load"), &COMPILATION)?;
+    let ChildAnswer::Refusal(reason) = child.perform(&task)? else {
         anyhow::bail!("a child loads it");
     };
     ensure!(reason.starts_with(&expected), "{reason}\n{expected}");

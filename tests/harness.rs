@@ -379,11 +379,8 @@ fn graph_loader(options: &TestOptions, store: &Path) -> GraphLoader {
         choice: BackendChoice::Named(default.name().to_owned()),
         backends: Backends::new(default, options.backends.clone()),
         selections: BackendSelectionStore::new(store.join("decisions")),
-        probe: options.probe.clone().map(|(limits, passed)| GraphProbe {
-            program: child_program("probe"),
-            limits,
-            passed,
-        }),
+        probe: (options.probe.clone())
+            .map(|(limits, passed)| GraphProbe::new(child_program("load"), limits, passed)),
     }
 }
 

@@ -118,19 +118,16 @@ fn compiler() -> ChildProgram {
     ChildProgram::new(this_program(), [CHILD, "compile"])
 }
 
-/// Returns the command that runs this program as a child process that loads a model file, with the same
+/// Returns the command that runs this program as a child process that loads model files, with the same
 /// backends.
 fn probe(args: &BackendArgs, cache: &Path, limits: ProcessLimits) -> GraphProbe {
-    let mut arguments: Vec<OsString> = vec![CHILD.into(), "probe".into()];
+    let mut arguments: Vec<OsString> = vec![CHILD.into(), "load".into()];
     arguments.extend(["--cache-dir".into(), cache.into()]);
     if let Some(library) = args.onnxruntime_library() {
         arguments.extend(["--onnxruntime-library".into(), library.into()]);
     }
-    GraphProbe {
-        program: ChildProgram::new(this_program(), arguments),
-        limits,
-        passed: cache.join("backends/passed"),
-    }
+    let program = ChildProgram::new(this_program(), arguments);
+    GraphProbe::new(program, limits, cache.join("backends/passed"))
 }
 
 /// Returns the executable file of this process, even if the file has been replaced since.

@@ -21,7 +21,7 @@ pub(crate) use backend::{
     BackendCommand, BackendCommandArgs, BackendInstallArgs, BackendListArgs, BackendUninstallArgs,
     IndexUrl,
 };
-pub(crate) use child::{CHILD, ChildArgs, ChildTask, ProbeArgs};
+pub(crate) use child::{CHILD, ChildArgs, ChildTask, LoadArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use serve::{CONFIG_VARIABLE, ModelControlMode, ServeArgs, TlsArgs};
 pub(crate) use value::{

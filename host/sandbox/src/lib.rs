@@ -2,7 +2,7 @@
 //! an instance created for that one request.
 //!
 //! [`component`] refuses components that import more than they are granted. [`aot`] compiles the others
-//! in a [`limited_process`], or finds the compiled code in its store. [`engine`] holds the state that all
+//! in a [`limited_process`] (a [`worker_process`] performs short tasks in turn), or finds the compiled code in its store. [`engine`] holds the state that all
 //! instances share, and [`limits`] the resource limits of one instance. [`handler`] makes the calls, each
 //! on an instance of the private module `instance`, and [`nn`] implements the wasi:nn imports, which
 //! `linker` links, through [`compute::Compute`].
@@ -21,3 +21,4 @@ pub mod limits;
 mod linker;
 pub mod nn;
 mod text;
+pub mod worker_process;

@@ -100,18 +100,7 @@ impl ChildProgram {
         input: &[u8],
         limits: &ProcessLimits,
     ) -> Result<ChildAnswer, ChildError> {
-        let mut child = Command::new(&self.path)
-            .args(&self.arguments)
-            .args(task)
-            .env("RAYON_NUM_THREADS", THREADS)
-            // A backtrace for a failed allocation allocates again, and then deadlocks on its own lock.
-            .env("RUST_BACKTRACE", "0")
-            .env_remove("RUST_LIB_BACKTRACE")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(ChildError::Start)?;
+        let mut child = self.spawn(task).map_err(ChildError::Start)?;
         let answered = limit(&child, limits).and_then(|()| exchange(&mut child, input, limits));
         if !matches!(answered, Ok(Exchange::Ended(_))) {
             // The child may have ended in the meantime.
@@ -127,7 +116,54 @@ impl ChildProgram {
                     limit: limits.output_bytes,
                 })
             }
-            Exchange::Ended(output) => read_answer(output, status, limits),
+            Exchange::Ended(output) => {
+                let answer = status.success().then(|| ChildAnswer::decode(output));
+                let answer = answer.flatten();
+                answer.ok_or_else(|| ended_without_answer(status, limits))
+            }
+        }
+    }
+
+    /// Starts the program with these further arguments, without limits.
+    pub(crate) fn spawn(&self, arguments: &[&OsStr]) -> io::Result<Child> {
+        Command::new(&self.path)
+            .args(&self.arguments)
+            .args(arguments)
+            .env("RAYON_NUM_THREADS", THREADS)
+            // A backtrace for a failed allocation allocates again, and then deadlocks on its own lock.
+            .env("RUST_BACKTRACE", "0")
+            .env_remove("RUST_LIB_BACKTRACE")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+    }
+}
+
+// === impl ChildAnswer ===
+
+impl ChildAnswer {
+    /// Returns the byte of the kind and the content.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let (kind, content) = match self {
+            ChildAnswer::Result(content) => (RESULT, content.as_slice()),
+            ChildAnswer::Refusal(text) => (REFUSAL, text.as_bytes()),
+        };
+        [&[kind], content].concat()
+    }
+
+    /// Reads what [`ChildAnswer::encode`] has written.
+    pub(crate) fn decode(mut output: Vec<u8>) -> Option<ChildAnswer> {
+        match *output.first()? {
+            RESULT => {
+                output.remove(0);
+                Some(ChildAnswer::Result(output))
+            }
+            REFUSAL => {
+                let text = String::from_utf8_lossy(&output[1..]);
+                Some(ChildAnswer::Refusal(text.into_owned()))
+            }
+            _ => None,
         }
     }
 }
@@ -141,24 +177,30 @@ enum Exchange {
 
 /// Applies the limits to a child that has been started and waits for its input.
 fn limit(child: &Child, limits: &ProcessLimits) -> io::Result<()> {
-    let pid = Some(Pid::from_child(child));
     let seconds = limits.processor_time.as_secs();
-    let set = |resource, soft: u64, hard: u64| {
-        // The child has inherited the limits of this process and cannot raise them.
-        let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
-        let limit = Rlimit {
-            current: Some(soft.min(most)),
-            maximum: Some(hard.min(most)),
-        };
-        prlimit(pid, resource, limit).map(drop)
-    };
     // At the soft limit the child receives a signal that identifies the cause; at the hard limit it is
     // killed.
-    set(Resource::Cpu, seconds, seconds + 1)?;
+    set_limit(child, Resource::Cpu, (seconds, seconds + 1))?;
+    limit_memory(child, limits)
+}
+
+/// Applies the limit on memory to a child that has been started and waits for its input.
+pub(crate) fn limit_memory(child: &Child, limits: &ProcessLimits) -> io::Result<()> {
     // The limit is on data, not on address space, of which wasmtime and the backends reserve more than
     // they use.
-    set(Resource::Data, limits.memory_bytes, limits.memory_bytes)?;
-    set(Resource::Core, 0, 0)?;
+    let bytes = limits.memory_bytes;
+    set_limit(child, Resource::Data, (bytes, bytes))?;
+    set_limit(child, Resource::Core, (0, 0))
+}
+
+fn set_limit(child: &Child, resource: Resource, (soft, hard): (u64, u64)) -> io::Result<()> {
+    // The child has inherited the limits of this process and cannot raise them.
+    let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let limit = Rlimit {
+        current: Some(soft.min(most)),
+        maximum: Some(hard.min(most)),
+    };
+    prlimit(Some(Pid::from_child(child)), resource, limit)?;
     Ok(())
 }
 
@@ -202,28 +244,16 @@ fn talk_to(mut stdin: ChildStdin, stdout: ChildStdout, input: &[u8], limit: usiz
     output
 }
 
-fn read_answer(
-    mut output: Vec<u8>,
-    status: ExitStatus,
-    limits: &ProcessLimits,
-) -> Result<ChildAnswer, ChildError> {
-    let kind = output.first().copied();
-    match (status.success(), kind) {
-        (true, Some(RESULT)) => {
-            output.remove(0);
-            Ok(ChildAnswer::Result(output))
-        }
-        (true, Some(REFUSAL)) => {
-            let text = String::from_utf8_lossy(&output[1..]);
-            Ok(ChildAnswer::Refusal(text.into_owned()))
-        }
-        _ if status.signal() == Some(Signal::XCPU.as_raw()) => Err(ChildError::ProcessorTime {
+/// Returns the error for a child that has ended with this status before it gave an answer.
+pub(crate) fn ended_without_answer(status: ExitStatus, limits: &ProcessLimits) -> ChildError {
+    if status.signal() == Some(Signal::XCPU.as_raw()) {
+        return ChildError::ProcessorTime {
             limit: limits.processor_time,
-        }),
-        _ => Err(ChildError::Died {
-            status,
-            memory_bytes: limits.memory_bytes,
-        }),
+        };
+    }
+    ChildError::Died {
+        status,
+        memory_bytes: limits.memory_bytes,
     }
 }
 
@@ -231,23 +261,24 @@ fn read_answer(
 
 /// Reads the task's input, after ensuring that this process ends with its parent.
 pub fn begin() -> io::Result<Vec<u8>> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The call fails if a process may not lower its priority; the child then runs at normal priority.
-    let _ = rustix::process::nice(NICENESS);
+    prepare_child()?;
     let mut input = Vec::new();
     io::stdin().lock().read_to_end(&mut input)?;
     Ok(input)
 }
 
+/// Ensures that this process ends with its parent, and lowers its priority.
+pub(crate) fn prepare_child() -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The call fails if a process may not lower its priority; the child then runs at normal priority.
+    let _ = rustix::process::nice(NICENESS);
+    Ok(())
+}
+
 /// Sends the answer to the parent.
 pub fn finish(answer: &ChildAnswer) -> io::Result<()> {
-    let (kind, content) = match answer {
-        ChildAnswer::Result(content) => (RESULT, content.as_slice()),
-        ChildAnswer::Refusal(text) => (REFUSAL, text.as_bytes()),
-    };
     let mut stdout = io::stdout().lock();
-    stdout.write_all(&[kind])?;
-    stdout.write_all(content)?;
+    stdout.write_all(&answer.encode())?;
     stdout.flush()
 }
 

@@ -1,11 +1,12 @@
 """Models that were refused, or whose responses were, because of the shapes that they declare or compute."""
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from regressions.graph import declared, model, numbers, weights
 
 node = helper.make_node
 INT64 = TensorProto.INT64
+KINDS = {"float32": TensorProto.FLOAT, "int64": INT64}
 
 
 def two_batches():
@@ -125,6 +126,18 @@ def suppression():
     return model(nodes, inputs, [declared("selected", ["m", 3], INT64)], constants)
 
 
+def constant_branches(kind):
+    """An `If` that depends on an input, and whose branches are constants."""
+    constant = lambda value: node("Constant", [], ["o"], value=numpy_helper.from_array(np.array([value, 2], kind)))
+    branch = lambda name, value: helper.make_graph([constant(value)], name, [], [declared("o", [2], KINDS[kind])])
+    nodes = [
+        node("If", ["c"], ["chosen"], then_branch=branch("then", 5), else_branch=branch("else", 7)),
+        node("Add", ["chosen", "x"], ["y"]),
+    ]
+    inputs = [declared("c", [], TensorProto.BOOL), declared("x", ["n", 2], KINDS[kind])]
+    return model(nodes, inputs, [declared("y", ["n", 2], KINDS[kind]), declared("chosen", [2], KINDS[kind])])
+
+
 def cases():
     yield "shapes/two_batches", two_batches(), {"queries": numbers(1, 2, 8), "docs": numbers(2, 5, 8)}, None
     x = numbers(3, 3, 4)
@@ -138,6 +151,12 @@ def cases():
     for choice in (True, False):
         inputs = {"c": np.array(choice), "x": numbers(6, 2, 3)}
         yield f"shapes/unknown_rank_if_{choice}", unknown_rank("if"), inputs, None
+    for kind in KINDS:
+        x = np.arange(6, dtype=kind).reshape(3, 2)
+        for choice, value in ((True, 5), (False, 7)):
+            chosen = np.array([value, 2], kind)
+            name = f"shapes/constant_branches_{kind}_{choice}"
+            yield name, constant_branches(kind), {"c": np.array(choice), "x": x}, [x + chosen, chosen]
     inputs = {"input": numbers(7, 2, 512), "state": numbers(8, 2, 2, 8)}
     yield "shapes/axis_in_two_places", axis_in_two_places(), inputs, None
     for operator in ("Reshape", "Expand"):

@@ -69,10 +69,12 @@ pub(super) fn from_tract(value: TValue, expected: ElementType) -> TractResult<Te
         element_type(found) == Some(expected),
         "output is {found:?} instead of {expected}"
     );
+    // The bytes of a GPU's output are copied from its memory here, when they are first asked for.
+    let plain = value.try_as_plain_ram().map(drop);
     // tract's kernels use layouts of their own. None is known to reach an output; the bytes of such an
     // output would not be a valid tensor.
     ensure!(
-        value.is_plain_ram() && lies_row_by_row(value.shape(), value.strides()),
+        plain.is_ok() && lies_row_by_row(value.shape(), value.strides()),
         "output is not laid out row by row"
     );
     let dimensions = value

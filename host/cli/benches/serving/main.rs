@@ -4,7 +4,8 @@
 //! against the same model behind plain hyper and tract, interleaved in one run; (c) the time from
 //! process start to the first correct response; (d) the memory of a server with two models, idle and
 //! after its first response. Servers run on cpu 0, the load generator on cpu 1; results are medians over
-//! rounds. `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default).
+//! rounds. `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default), and `WISP_BENCH_BASE` the path of
+//! another `wisp`, such as one of an earlier commit, for which (b) is measured in turn with this one.
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
@@ -66,7 +67,7 @@ struct Contender {
 }
 
 fn requests(repository: &Path, graph: &Path, rounds: usize) -> Result<()> {
-    let servers = [
+    let mut servers = vec![
         Server::start(&plain_server()?, &[graph.as_os_str(), "13".as_ref()])?,
         Server::start(&wisp(), &serve_args(repository))?,
     ];
@@ -78,11 +79,18 @@ fn requests(repository: &Path, graph: &Path, rounds: usize) -> Result<()> {
         rates: Vec::new(),
         cpu: Vec::new(),
     };
-    let mut contenders = [
+    let mut contenders = vec![
         contender("plain hyper + tract", 0, "/", WINE),
         contender("wisp, bare", 1, "/v2/models/bare/infer", WINE),
         contender("wisp, with handler", 1, "/v2/models/wine/infer", WINE),
     ];
+    if let Some(base) = std::env::var_os("WISP_BENCH_BASE") {
+        servers.push(Server::start(Path::new(&base), &serve_args(repository))?);
+        contenders.extend([
+            contender("base, bare", 2, "/v2/models/bare/infer", WINE),
+            contender("base, with handler", 2, "/v2/models/wine/infer", WINE),
+        ]);
+    }
     for _ in 0..rounds {
         for contender in &mut contenders {
             let server = &servers[contender.server];

@@ -1,10 +1,7 @@
 //! The hidden subcommand with which `wisp` runs itself as a child process.
 
-use super::value::{InputShape, input_shape};
 use super::{BackendArgs, CacheArgs};
 use clap::{Args, Subcommand};
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 /// The name of the subcommand.
 pub(crate) const CHILD: &str = "child-process";
@@ -20,21 +17,12 @@ pub(crate) struct ChildArgs {
 pub(crate) enum ChildTask {
     /// Compile a component.
     Compile,
-    /// Load a model file and compute it once.
-    Probe(ProbeArgs),
+    /// Load model files, and compute each once.
+    Load(LoadArgs),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ProbeArgs {
-    pub(crate) file: PathBuf,
-
-    #[arg(long)]
-    pub(crate) threads: NonZeroUsize,
-
-    /// The shape that is set for an input, as `NAME=SIZExSIZE`.
-    #[arg(long, value_parser = input_shape)]
-    pub(crate) shape: Vec<InputShape>,
-
+pub(crate) struct LoadArgs {
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 

@@ -94,10 +94,7 @@ impl BackendSelectionStore {
             }
             loaded = Some(attempt);
         }
-        let candidates: Vec<&Arc<dyn Backend>> = backends
-            .all()
-            .filter(|backend| backend.available().is_ok())
-            .collect();
+        let candidates = available(backends);
         // A file without an outline may have external data that is not known here.
         let record = outline.as_ref().and_then(|found| self.record(file, found));
         if let Some(selection) = record.as_deref().and_then(read)
@@ -110,16 +107,29 @@ impl BackendSelectionStore {
             }
             loaded = Some(attempt);
         }
+        if let Some(mut selection) = compared_by_child(&candidates, file)
+            && let Some(backend) = candidates.iter().find(|b| b.name() == selection.backend)
+        {
+            // The child has loaded it within its limits.
+            let file = GraphFile {
+                probe: None,
+                ..*file
+            };
+            let attempt = Attempt::take_or_load(&mut loaded, backend, &file);
+            if let Ok(graph) = &attempt.loaded {
+                if let Some(record) = &record {
+                    selection.record_problem = self.store(record, &selection);
+                }
+                return selected(attempt.backend, graph, (&file, selection));
+            }
+            loaded = Some(attempt);
+        }
         let attempts: Vec<Attempt<'_>> = candidates
             .iter()
             .map(|backend| Attempt::take_or_load(&mut loaded, backend, file))
             .collect();
         let advice = || Advice::new(backends, outline.as_ref());
-        let tolerance = match &outline {
-            Some(outline) if outline.is_quantized => Tolerance::Quantized,
-            _ => Tolerance::Real,
-        };
-        let (chosen, mut selection) = choose(&attempts, tolerance, &advice)?;
+        let (chosen, mut selection) = choose(&attempts, Tolerance::of(outline.as_ref()), &advice)?;
         if let Some(record) = record {
             selection.record_problem = self.store(&record, &selection);
         }
@@ -188,6 +198,46 @@ impl BackendSelectionStore {
         let directory = self.directory.display();
         Some(format!("failed to write to `{directory}`: {error}"))
     }
+}
+
+/// Returns the backends that a selection is made among.
+fn available(backends: &Backends) -> Vec<&Arc<dyn Backend>> {
+    let is_available = |backend: &&Arc<dyn Backend>| backend.available().is_ok();
+    backends.all().filter(is_available).collect()
+}
+
+/// Loads the file with every available backend and compares them, without rules or stored selections.
+pub(crate) fn compare_backends(
+    backends: &Backends,
+    file: &GraphFile<'_>,
+) -> Result<BackendSelection, BackendSelectionError> {
+    let outline = ModelOutline::read(file.path).ok();
+    let candidates = available(backends);
+    let attempts = candidates
+        .iter()
+        .map(|backend| Attempt::load(backend, file));
+    let attempts: Vec<Attempt<'_>> = attempts.collect();
+    let advice = || Advice::new(backends, outline.as_ref());
+    let (_, selection) = choose(&attempts, Tolerance::of(outline.as_ref()), &advice)?;
+    Ok(selection)
+}
+
+/// Has one child process compare the backends, and records that the chosen one has loaded the file.
+/// Returns `None` if no child is used or it finds nothing: each backend then has a child of its own,
+/// whose end is not held against the others.
+fn compared_by_child(
+    candidates: &[&Arc<dyn Backend>],
+    file: &GraphFile<'_>,
+) -> Option<BackendSelection> {
+    let probe = file.probe.filter(|_| candidates.len() > 1)?;
+    let selection = probe.compare(file.path, file.options)?;
+    let selection: BackendSelection = toml::from_str(str::from_utf8(&selection).ok()?).ok()?;
+    let chosen = candidates.iter().find(|b| b.name() == selection.backend)?;
+    if !selection.is_of(candidates) {
+        return None;
+    }
+    probe.record(file.path, &***chosen, file.options);
+    Some(selection)
 }
 
 /// Reads a stored selection; `None` if it is missing or invalid.

@@ -2,32 +2,70 @@
 //! crashes the process, ends only the child.
 //!
 //! A file that has passed is recorded by a hash of its content, so that the next start needs no child. A
-//! file that the child could not load is loaded here as well, which reports the error.
+//! file that the child could not load is loaded here as well, which reports the error. While many models
+//! are loaded, one child loads several small files in turn.
 
 use crate::file_state::FileState;
-use std::ffi::{OsStr, OsString};
+use crate::registry::load_task::LoadTask;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wisp_backend::{Backend, Device, LoadOptions};
 use wisp_sandbox::limited_process::{ChildAnswer, ChildError, ChildProgram, ProcessLimits};
-use wisp_tensor::Dimension;
+use wisp_sandbox::worker_process::WorkerProcess;
 
 /// The number of files beside a graph whose state is recorded. A graph with more of them is not recorded.
 const MAX_NEIGHBOURS: usize = 1000;
 
+/// The size limit in bytes of a file that a child loads after others. What it leaves behind in the memory
+/// of the child counts against the limit of the next one.
+const MAX_SMALL_BYTES: u64 = 1 << 20;
+
+/// The maximum number of files that one child loads.
+const MAX_TASKS: usize = 250;
+
 /// The program that tries model files in child processes. Lifetime: the process.
 #[derive(Debug, Clone)]
 pub struct GraphProbe {
-    /// The program that takes `--backend NAME --threads N --shape INPUT=SIZES FILE` and loads the file.
-    pub program: ChildProgram,
-    pub limits: ProcessLimits,
-    /// The directory with a record for each file that has passed.
-    pub passed: PathBuf,
+    program: ChildProgram,
+    limits: ProcessLimits,
+    passed: PathBuf,
+    children: Arc<Mutex<IdleChildren>>,
 }
 
+/// The children that wait for the next small file.
+#[derive(Debug, Default)]
+struct IdleChildren {
+    /// The number of [`KeepChildren`] that exist. Without one, no child is kept.
+    keepers: usize,
+    children: Vec<WorkerProcess>,
+}
+
+/// The right to keep children from one file to the next, while many files are loaded.
+#[derive(Debug)]
+pub(crate) struct KeepChildren<'a>(&'a GraphProbe);
+
 impl GraphProbe {
+    /// Returns the probe whose children are `program`, which performs each [`LoadTask`] that it receives.
+    /// `passed` is the directory with a record for each file that has passed.
+    pub fn new(program: ChildProgram, limits: ProcessLimits, passed: PathBuf) -> GraphProbe {
+        GraphProbe {
+            program,
+            limits,
+            passed,
+            children: Arc::default(),
+        }
+    }
+
+    /// Keeps children from one file to the next until the returned value is dropped.
+    pub(crate) fn keep_children(&self) -> KeepChildren<'_> {
+        self.children().keepers += 1;
+        KeepChildren(self)
+    }
+
     /// Checks that this backend loads the file within the limits. A file that the backend rejects
     /// within the limits passes as well.
     pub(crate) fn check(
@@ -48,25 +86,68 @@ impl GraphProbe {
         if record.as_ref().is_some_and(|record| record.exists()) {
             return Ok(());
         }
-        let threads = options.threads.to_string();
-        let shapes = options.shapes.iter();
-        let shapes: Vec<String> = shapes
-            .map(|(name, shape)| shape_argument(name, shape))
-            .collect();
-        let mut task: Vec<&OsStr> = vec![
-            "--backend".as_ref(),
-            backend.name().as_ref(),
-            "--threads".as_ref(),
-            threads.as_ref(),
-        ];
-        task.extend(shapes.iter().map(OsStr::new));
-        task.extend([OsStr::new("--"), path.as_os_str()]);
-        let answer = self.program.run(&task, &[], &self.limits)?;
+        let task = LoadTask::new(path, Some(backend.name()), options);
+        let answer = self.perform(&task, path)?;
         if let (ChildAnswer::Result(_), Some(record)) = (answer, record) {
             // A directory that cannot be written costs a child process at the next load and has no other effect.
             let _ = self.remember(&record);
         }
         Ok(())
+    }
+
+    /// Compares all backends on the file in one child process. Returns the selection as the child has
+    /// written it; `None` if the child did not finish, or found no backend.
+    pub(crate) fn compare(&self, path: &Path, options: &LoadOptions) -> Option<Vec<u8>> {
+        if options.device != Device::Cpu {
+            return None;
+        }
+        let task = LoadTask::new(path, None, options);
+        match self.perform(&task, path) {
+            Ok(ChildAnswer::Result(selection)) => Some(selection),
+            Ok(ChildAnswer::Refusal(_)) | Err(_) => None,
+        }
+    }
+
+    /// Records that this backend has loaded the file within the limits.
+    pub(crate) fn record(&self, path: &Path, backend: &dyn Backend, options: &LoadOptions) {
+        if let Ok(Some(name)) = record_name(path, backend, options) {
+            // As above, without a record the next load takes a child process.
+            let _ = self.remember(&self.passed.join(name));
+        }
+    }
+
+    /// Performs the task in a child: one that has loaded small files before, if this file is small too.
+    fn perform(&self, task: &LoadTask, path: &Path) -> Result<ChildAnswer, ChildError> {
+        let is_small = path
+            .metadata()
+            .is_ok_and(|file| file.len() <= MAX_SMALL_BYTES);
+        let task = task.encode();
+        let used = is_small.then(|| self.children().children.pop()).flatten();
+        if let Some(mut used) = used
+            && let Ok(answer) = used.perform(&task)
+        {
+            self.keep(used);
+            return Ok(answer);
+        }
+        // Whatever an earlier file did to the child must not be held against this one.
+        let mut fresh = WorkerProcess::start(&self.program, &self.limits)?;
+        let answer = fresh.perform(&task)?;
+        if is_small {
+            self.keep(fresh);
+        }
+        Ok(answer)
+    }
+
+    /// Keeps a child for the next file, or ends it.
+    fn keep(&self, child: WorkerProcess) {
+        let mut idle = self.children();
+        if idle.keepers > 0 && child.tasks() < MAX_TASKS {
+            idle.children.push(child);
+        }
+    }
+
+    fn children(&self) -> MutexGuard<'_, IdleChildren> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remember(&self, record: &Path) -> io::Result<()> {
@@ -75,13 +156,14 @@ impl GraphProbe {
     }
 }
 
-/// Returns the argument with the shape of an input, such as `--shape=x=1x3x640x640`.
-fn shape_argument(name: &str, shape: &[Dimension]) -> String {
-    let sizes: Vec<String> = shape
-        .iter()
-        .map(|size| size.to_wire().to_string())
-        .collect();
-    format!("--shape={name}={}", sizes.join("x"))
+impl Drop for KeepChildren<'_> {
+    fn drop(&mut self) {
+        let mut idle = self.0.children();
+        idle.keepers -= 1;
+        if idle.keepers == 0 {
+            idle.children.clear();
+        }
+    }
 }
 
 /// Returns the record name of a file with a backend and its settings, if it can be recorded.

@@ -10,6 +10,7 @@ use crate::handler_executor::HandlerExecutor;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
+use crate::registry::graph_probe::GraphProbe;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{ModelFile, ModelFileError};
 use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, SelectedVersions, VersionFiles};
@@ -112,6 +113,7 @@ impl Loader {
         path: &Path,
         observer: LoadObserver<'_>,
     ) -> Result<Registry, LoadError> {
+        let _children = self.graphs.probe.as_ref().map(GraphProbe::keep_children);
         let mut models = BTreeMap::new();
         for FoundModel { name, versions } in repository::find_models(path)? {
             let entry = match versions {
@@ -134,6 +136,7 @@ impl Loader {
         selected: &SelectedVersions,
         observer: LoadObserver<'_>,
     ) -> ModelEntry {
+        let _children = self.graphs.probe.as_ref().map(GraphProbe::keep_children);
         let mut versions = BTreeMap::new();
         for files in &selected.files {
             let loaded = self.load_version(files);

@@ -8,6 +8,7 @@ use super::inputs::{further_inputs, is_real, with_nan};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::measure::{REFERENCE, compute, compute_timed, varied_inputs};
+use wisp_backend::model_outline::ModelOutline;
 use wisp_backend::{BackendError, Graph};
 use wisp_tensor::difference::largest_difference;
 use wisp_tensor::number::numbers;
@@ -385,6 +386,14 @@ fn difference(trials: &[Trial], (right, other): (usize, usize), tolerance: Toler
 }
 
 impl Tolerance {
+    /// Returns the tolerance for a graph with this outline, if it has one.
+    pub(super) fn of(outline: Option<&ModelOutline>) -> Tolerance {
+        match outline {
+            Some(outline) if outline.is_quantized => Tolerance::Quantized,
+            _ => Tolerance::Real,
+        }
+    }
+
     fn limit(self) -> f64 {
         match self {
             Tolerance::Real => 1e-2,
