@@ -388,7 +388,8 @@ fn unsupported_features_are_rejected() {
         assert_eq!(error.to_string(), text);
     }
     let twice = outputs(vec![output("y", "a"), output("y", "b")]);
-    assert_eq!(error_text(twice), "output `y` is requested twice");
+    let (request, _) = decode(twice).unwrap();
+    assert_eq!(request.outputs, ["y"]);
     let error = v2::decode_index(&RepositoryIndexRequest {
         repository_name: "r".to_owned(),
         ready: true,
@@ -519,9 +520,17 @@ fn requested_classes_replace_their_output() {
         let classes = "\x0a\0\0\x003.000000:2\x0a\0\0\x002.000000:1";
         assert_eq!(message.raw_output_contents[0], classes);
     }
+    // None of the classes means the output itself.
+    let none = asked("y", Some(ParameterChoice::Int64Param(0)));
+    let (_, encoder) = decode(none).unwrap();
+    let answer = InferResponse {
+        outputs: vec![floats("y", &[1, 3], &[1.0, 2.0, 3.0])],
+        parameters: Vec::new(),
+    };
+    let message = encoder.encode(answer, &wine()).unwrap();
+    assert_eq!(message.outputs[0].datatype, "FP32");
     for choice in [
         None,
-        Some(ParameterChoice::Int64Param(0)),
         Some(ParameterChoice::Int64Param(-1)),
         Some(ParameterChoice::DoubleParam(1.0)),
     ] {

@@ -19,8 +19,6 @@ pub(super) enum DecodeError {
     RawCount { inputs: usize, raw: usize },
     #[error("input {0} is given twice")]
     RepeatedInput(Quoted),
-    #[error("output {0} is requested twice")]
-    RepeatedOutput(Quoted),
     #[error("input {name}: {error}")]
     Input { name: Quoted, error: InputError },
     #[error("output {name}: {error}")]

@@ -39,9 +39,12 @@ impl RequestDecoder for ModelInferDecoder {
         }
     }
 
-    /// Returns 0: the limits on the message already include the tensors.
-    fn decoded_bytes(&self, _: &ModelInferRequest) -> usize {
-        0
+    /// Counts raw BOOLs, which are copied unless they are 0 and 1. The limits on the message already include
+    /// all other tensors.
+    fn decoded_bytes(&self, message: &ModelInferRequest) -> usize {
+        let inputs = message.inputs.iter().zip(&message.raw_input_contents);
+        let bools = inputs.filter(|(input, _)| input.datatype == ElementType::Bool.name());
+        bools.fold(0, |bytes, (_, raw)| bytes.saturating_add(raw.len()))
     }
 
     fn decode(
@@ -201,21 +204,24 @@ fn decode_outputs(
     model: &ModelDescription,
 ) -> Result<(Vec<String>, Vec<TopClasses>), DecodeError> {
     let (expected, actual) = (model.signature.outputs.len(), outputs.len());
-    if actual > expected {
-        return Err(DecodeError::TooManyOutputs { expected, actual });
-    }
-    let mut names: Vec<String> = Vec::with_capacity(actual);
+    let mut names: Vec<String> = Vec::with_capacity(actual.min(expected));
     let mut classes = Vec::new();
     for InferRequestedOutputTensor { name, parameters } in outputs {
+        // As over HTTP, the first of equal requests counts.
         if names.contains(&name) {
-            return Err(DecodeError::RepeatedOutput(Quoted::new(&name)));
+            continue;
+        }
+        if names.len() == expected {
+            return Err(DecodeError::TooManyOutputs { expected, actual });
         }
         if name.len() > MAX_NAME_BYTES {
             let limit = MAX_NAME_BYTES;
             return Err(DecodeError::LongOutputName { limit });
         }
-        if let Some(parameter) = parameters.get("classification") {
-            let asked = TopClasses::new(&name, natural(parameter), model);
+        let count = parameters.get("classification").map(natural);
+        // No classes means the output itself, as in Triton.
+        if let Some(count) = count.filter(|count| *count != Some(0)) {
+            let asked = TopClasses::new(&name, count, model);
             classes.push(asked.map_err(|error| {
                 let name = Quoted::new(&name);
                 DecodeError::Classification { name, error }
