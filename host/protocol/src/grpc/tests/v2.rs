@@ -324,14 +324,18 @@ fn reserved_and_tensor_parameters_are_not_passed_on() {
         "binary_data_size".to_owned(),
         parameter(Some(ParameterChoice::Int64Param(1))),
     );
-    for name in [
-        "sequence_id",
-        "priority",
-        "triton_x",
-        "binary_data_output",
-        "headers",
+    for (name, choice) in [
+        ("sequence_id", Some(ParameterChoice::Int64Param(7))),
+        ("sequence_start", Some(ParameterChoice::BoolParam(true))),
+        ("priority", Some(ParameterChoice::Uint64Param(u64::MAX))),
+        ("timeout", Some(ParameterChoice::Int64Param(0))),
+        ("triton_x", None),
+        ("binary_data_output", None),
+        ("headers", None),
     ] {
-        message.parameters.insert(name.to_owned(), parameter(None));
+        message
+            .parameters
+            .insert(name.to_owned(), parameter(choice));
     }
     let own = Some(ParameterChoice::Uint64Param(5));
     message.parameters.insert("k".to_owned(), parameter(own));
@@ -357,6 +361,33 @@ fn reserved_and_tensor_parameters_are_not_passed_on() {
             .insert(format!("a{number:03}"), parameter(value));
     }
     assert_eq!(error_text(message), "more than 256 parameters");
+}
+
+#[test]
+fn a_reserved_parameter_has_a_value_of_its_kind() {
+    let number = "an integer that is not negative";
+    for (name, choice, expected) in [
+        ("sequence_id", ParameterChoice::BoolParam(true), number),
+        (
+            "sequence_start",
+            ParameterChoice::Int64Param(1),
+            "true or false",
+        ),
+        ("priority", ParameterChoice::Int64Param(-1), number),
+        (
+            "timeout",
+            ParameterChoice::StringParam("1".to_owned()),
+            number,
+        ),
+    ] {
+        let message = ModelInferRequest {
+            parameters: [(name.to_owned(), parameter(Some(choice)))].into(),
+            ..ModelInferRequest::default()
+        };
+        let text = error_text(message);
+        let expected = format!("parameter `{name}` must be {expected}");
+        assert!(text.starts_with(&expected), "{text}");
+    }
 }
 
 #[test]

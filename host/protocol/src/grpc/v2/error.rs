@@ -38,6 +38,11 @@ pub(super) enum DecodeError {
     TooManyParameters { limit: usize },
     #[error("parameter {0} has no value")]
     NoValue(Quoted),
+    #[error("parameter {name} must be {expected}")]
+    ReservedParameter {
+        name: Quoted,
+        expected: &'static str,
+    },
     #[error("a repository's name is not supported by this server")]
     RepositoryName,
     #[error(

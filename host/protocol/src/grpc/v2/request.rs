@@ -15,7 +15,7 @@ use crate::grpc::message::inference::model_infer_request::{
 };
 use crate::grpc::message::inference::{InferParameter, ModelInferRequest};
 use crate::quoted::Quoted;
-use crate::v2::limits::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, is_reserved};
+use crate::v2::limits::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, ReservedParameter};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -98,33 +98,46 @@ fn decode_parameters(
 ) -> Result<Vec<Parameter>, DecodeError> {
     let mut own = Vec::new();
     for (name, InferParameter { parameter_choice }) in parameters {
+        let reserved = ReservedParameter::from_name(&name);
         // `binary_data_output` applies to JSON; over gRPC, every output is binary.
-        if is_reserved(&name) || name == "binary_data_output" {
+        if reserved == Some(ReservedParameter::Any) || name == "binary_data_output" {
+            continue;
+        }
+        if name.len() > MAX_NAME_BYTES {
+            let limit = MAX_NAME_BYTES;
+            return Err(DecodeError::LongParameterName { limit });
+        }
+        let value = parameter_choice
+            .map(parameter_value)
+            .ok_or_else(|| DecodeError::NoValue(Quoted::new(&name)))?;
+        if let Some(reserved) = reserved {
+            if !reserved.takes(&value) {
+                let (name, expected) = (Quoted::new(&name), reserved.expected());
+                return Err(DecodeError::ReservedParameter { name, expected });
+            }
             continue;
         }
         if own.len() == MAX_PARAMETERS {
             let limit = MAX_PARAMETERS;
             return Err(DecodeError::TooManyParameters { limit });
         }
-        if name.len() > MAX_NAME_BYTES {
-            let limit = MAX_NAME_BYTES;
-            return Err(DecodeError::LongParameterName { limit });
-        }
-        let value = match parameter_choice {
-            Some(ParameterChoice::BoolParam(value)) => ParameterValue::Bool(value),
-            Some(ParameterChoice::Int64Param(value)) => ParameterValue::Int64(value),
-            // As over HTTP, equal numbers have the same type whatever their encoding.
-            Some(ParameterChoice::Uint64Param(value)) => match i64::try_from(value) {
-                Ok(value) => ParameterValue::Int64(value),
-                Err(_) => ParameterValue::Uint64(value),
-            },
-            Some(ParameterChoice::DoubleParam(value)) => ParameterValue::Double(value),
-            Some(ParameterChoice::StringParam(value)) => ParameterValue::String(value),
-            None => return Err(DecodeError::NoValue(Quoted::new(&name))),
-        };
         own.push(Parameter { name, value });
     }
     Ok(own)
+}
+
+fn parameter_value(choice: ParameterChoice) -> ParameterValue {
+    match choice {
+        ParameterChoice::BoolParam(value) => ParameterValue::Bool(value),
+        ParameterChoice::Int64Param(value) => ParameterValue::Int64(value),
+        // As over HTTP, equal numbers have the same type whatever their encoding.
+        ParameterChoice::Uint64Param(value) => match i64::try_from(value) {
+            Ok(value) => ParameterValue::Int64(value),
+            Err(_) => ParameterValue::Uint64(value),
+        },
+        ParameterChoice::DoubleParam(value) => ParameterValue::Double(value),
+        ParameterChoice::StringParam(value) => ParameterValue::String(value),
+    }
 }
 
 fn decode_inputs(

@@ -14,7 +14,7 @@ use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::{Parameter, ParameterValue};
 
 use crate::quoted::Quoted;
-use crate::v2::limits::{MAX_NAME_BYTES, MAX_PARAMETERS, MAX_TENSORS, is_reserved};
+use crate::v2::limits::{MAX_NAME_BYTES, MAX_PARAMETERS, MAX_TENSORS, ReservedParameter};
 
 #[derive(Deserialize)]
 pub(super) struct Request<'a> {
@@ -277,8 +277,18 @@ impl<'de> Visitor<'de> for ParametersVisitor {
                     return Err(repeated(&name));
                 }
                 parameters.binary_data_output = Some(map.next_value()?);
-            } else if is_reserved(&name) {
-                map.next_value::<IgnoredAny>()?;
+            } else if let Some(reserved) = ReservedParameter::from_name(&name) {
+                if reserved == ReservedParameter::Any {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                let value = map.next_value_seed(ValueSeed { name: &name })?;
+                if !reserved.takes(&value) {
+                    let (name, expected) = (Quoted::new(&name), reserved.expected());
+                    return Err(Error::custom(format_args!(
+                        "parameter {name} must be {expected}"
+                    )));
+                }
             } else if name.len() > MAX_NAME_BYTES {
                 return Err(Error::custom(format_args!(
                     "the name of a parameter is longer than {MAX_NAME_BYTES} bytes"

@@ -442,6 +442,36 @@ fn parameters_keep_their_types_and_reserved_ones_are_removed() -> anyhow::Result
 }
 
 #[test]
+fn a_reserved_parameter_has_a_value_of_its_kind() -> anyhow::Result<()> {
+    let number = "an integer that is not negative";
+    let with = |name: &str, value: &str| {
+        decode(&format!(
+            r#"{{"inputs":[],"parameters":{{"{name}":{value}}}}}"#
+        ))
+    };
+    for (name, value, expected) in [
+        ("sequence_id", "-1", number),
+        ("sequence_id", "1.5", number),
+        ("sequence_start", "1", "true or false"),
+        ("sequence_end", "\"true\"", "true or false"),
+        ("priority", "\"1\"", number),
+        ("timeout", "-1", number),
+        ("timeout", "0.5", number),
+    ] {
+        let text = error_text(with(name, value));
+        let expected = format!("the body is not valid: parameter `{name}` must be {expected}");
+        assert!(text.starts_with(&expected), "{text}");
+    }
+    for (name, value) in [
+        ("sequence_id", "\"a\""),
+        ("priority", "18446744073709551615"),
+    ] {
+        assert_eq!(with(name, value)?.0.parameters, []);
+    }
+    Ok(())
+}
+
+#[test]
 fn the_error_for_an_invalid_parameter_contains_its_name() {
     for value in ["null", "[1]", r#"{"a":1}"#] {
         let text = error_text(decode(&format!(
