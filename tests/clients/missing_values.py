@@ -39,7 +39,7 @@ def with_requests():
     rows = [ROW, MISSING]
     expect(post("/v2/models/bare/infer", json=described(rows))["outputs"][0]["data"])
     # Long arrays are read in another way.
-    answer = post("/v2/models/bare/infer", json=described(rows * 8))["outputs"][0]["data"]
+    answer = post("/v2/models/bare/infer", json=described(rows * 16))["outputs"][0]["data"]
     for pair in zip(answer[::2], answer[1::2]):
         expect(pair)
     expect(row[0] for row in post("/v1/models/bare:predict", json={"instances": rows})["predictions"])

@@ -144,7 +144,7 @@ fn normalized_bools(content: Bytes) -> Bytes {
     }
     let mut content = content
         .try_into_mut()
-        .unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+        .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
     for byte in content.iter_mut() {
         *byte = u8::from(*byte != 0);
     }
@@ -233,9 +233,9 @@ mod tests {
         let own = Bytes::from(vec![0, 1, 2, 255]);
         for content in [shared.clone(), own, Bytes::from_static(&[0, 1, 2, 255])] {
             let tensor = Tensor::new(ElementType::Bool, shape(&[4]), content).unwrap();
-            assert_eq!(tensor.content().as_ref(), [0, 1, 1, 1]);
+            assert_eq!(tensor.content()[..], [0, 1, 1, 1]);
         }
-        assert_eq!(shared.as_ref(), [0, 1, 2, 255]);
+        assert_eq!(shared[..], [0, 1, 2, 255]);
         let normal = Bytes::from(vec![0, 1, 1]);
         let tensor = Tensor::new(ElementType::Bool, shape(&[3]), normal.clone()).unwrap();
         assert_eq!(tensor.content().as_ptr(), normal.as_ptr());

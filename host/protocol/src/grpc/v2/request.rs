@@ -44,7 +44,8 @@ impl RequestDecoder for ModelInferDecoder {
     fn decoded_bytes(&self, message: &ModelInferRequest) -> usize {
         let inputs = message.inputs.iter().zip(&message.raw_input_contents);
         let bools = inputs.filter(|(input, _)| input.datatype == ElementType::Bool.name());
-        bools.fold(0, |bytes, (_, raw)| bytes.saturating_add(raw.len()))
+        let sizes = bools.map(|(_, raw)| raw.len());
+        sizes.fold(0, usize::saturating_add)
     }
 
     fn decode(

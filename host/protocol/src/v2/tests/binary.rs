@@ -98,7 +98,7 @@ fn any_byte_of_a_bool_other_than_zero_is_true() -> anyhow::Result<()> {
     let raw = model(vec![spec("x", ElementType::Bool, &[3])], 0);
     let decoder = super::decoder(Some(0), &[]);
     let (request, _) = decoder.decode(Bytes::from_static(&[2, 0, 1]), &raw)?;
-    assert_eq!(request.inputs[0].tensor.content().as_ref(), [1, 0, 1]);
+    assert_eq!(request.inputs[0].tensor.content()[..], [1, 0, 1]);
     Ok(())
 }
 

@@ -201,7 +201,7 @@ fn floats_may_be_bare_words_or_null() -> anyhow::Result<()> {
     }
     let (request, _) = decode(&with_data("FP64", "[NaN,null]", ""))?;
     let content = request.inputs[0].tensor.content();
-    assert_eq!(content.as_ref(), f64::NAN.to_le_bytes().repeat(2));
+    assert_eq!(content[..], f64::NAN.to_le_bytes().repeat(2));
     Ok(())
 }
 
@@ -217,7 +217,7 @@ fn long_arrays_may_contain_words_too() -> anyhow::Result<()> {
         let (request, _) = decode(&body)?;
         let four = f32_bytes(&[1.5, f32::NAN, f32::NAN, f32::NEG_INFINITY]);
         let content = request.inputs[0].tensor.content();
-        assert_eq!(content.as_ref(), four.repeat(300), "{open}");
+        assert_eq!(content[..], four.repeat(300), "{open}");
     }
     Ok(())
 }
