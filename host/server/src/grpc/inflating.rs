@@ -66,7 +66,9 @@ enum Stage {
 pub(super) fn remove_grpc_encoding(headers: &mut HeaderMap) -> Option<Coding> {
     let encoding = headers.get("grpc-encoding")?;
     let codings = [Coding::Gzip, Coding::Deflate];
-    let coding = codings.into_iter().find(|coding| encoding == coding.name())?;
+    let coding = codings
+        .into_iter()
+        .find(|coding| encoding == coding.name())?;
     headers.remove("grpc-encoding");
     Some(coding)
 }
