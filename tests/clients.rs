@@ -47,6 +47,15 @@ fn tritonclient_estimates_progression() -> Result<()> {
 }
 
 #[test]
+fn requests_and_tritonclient_send_missing_values() -> Result<()> {
+    let repository = Repository::empty()?.with_model("bare", "progression", None)?;
+    let server = TestServer::start(repository)?;
+    python::run("missing_values.py", &[&server.address().to_string()])?;
+    server.get("/v2/health/ready")?.ok()?;
+    Ok(())
+}
+
+#[test]
 fn tritonclient_embeds_texts_of_any_length() -> Result<()> {
     check(&python::embed_server()?, "embed")
 }

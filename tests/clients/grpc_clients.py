@@ -96,7 +96,7 @@ def caller(channel, service):
 
 def inference():
     with triton.InferenceServerClient(ADDRESS) as client:
-        for compression in (None, "gzip"):
+        for compression in (None, "gzip", "deflate"):
             answer = client.infer(
                 "wine", to_inputs({"features": WINES}), request_id="7", compression_algorithm=compression
             )

@@ -43,7 +43,8 @@ impl<'a> ArrayExtraction<'a> {
             match (byte, opened) {
                 (b'[', _) => brackets = opened.or(Some(position)),
                 (b' ' | b'\n' | b'\t' | b'\r', _) => brackets = opened,
-                (b'0'..=b'9' | b'-', Some(start)) => {
+                // A digit or sign, or the first letter of `NaN`, `Infinity` or `null`.
+                (b'0'..=b'9' | b'-' | b'N' | b'I' | b'n', Some(start)) => {
                     // An array that is never closed is scanned once, and there is no extraction.
                     let array = numbers(&text[start..])?;
                     if array.len() >= MIN_ARRAY_BYTES {
@@ -85,7 +86,7 @@ impl<'a> ArrayExtraction<'a> {
 }
 
 /// Returns the position after the string that begins at `start`.
-fn string_end(text: &str, start: usize) -> usize {
+pub(crate) fn string_end(text: &str, start: usize) -> usize {
     let bytes = text.as_bytes();
     let mut position = start + 1;
     while let Some(&byte) = bytes.get(position) {
@@ -151,6 +152,16 @@ mod tests {
         );
         assert_eq!(at(0), None);
         assert_eq!(extraction.array("[]"), None);
+    }
+
+    #[test]
+    fn arrays_may_begin_with_a_word_for_a_number() {
+        for word in ["NaN", "Infinity", "-Infinity", "null"] {
+            let long = format!("[[{word}, {}1]]", "1.5, ".repeat(400));
+            let text = format!("{{\"x\":{long}}}");
+            let extraction = ArrayExtraction::new(&text).unwrap();
+            assert_eq!(extraction.text, "{\"x\":[]}", "{word}");
+        }
     }
 
     #[test]

@@ -169,6 +169,11 @@ impl Version {
     /// Version 1.
     pub const FIRST: Version = Version(1);
 
+    /// Parses the number that a client gives, which may have leading zeros, as in Triton.
+    pub(crate) fn from_client(text: &str) -> Option<Version> {
+        Version::from_decimal(text.trim_start_matches('0'))
+    }
+
     /// Parses a decimal from 1 to 2^64 - 1 without a leading zero; returns `None` for anything else.
     pub fn from_decimal(text: &str) -> Option<Version> {
         let decimal = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
@@ -204,6 +209,16 @@ mod tests {
         assert_eq!(Version::from_decimal("12"), Some(Version(12)));
         for text in ["", "0", "01", "-1", "1.0", "abc", "99999999999999999999"] {
             assert_eq!(Version::from_decimal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_client_may_write_leading_zeros() {
+        for text in ["12", "012", "00000000000000000000000012"] {
+            assert_eq!(Version::from_client(text), Some(Version(12)), "{text}");
+        }
+        for text in ["", "0", "00", "-01", "0x1", "01.0", "+1"] {
+            assert_eq!(Version::from_client(text), None, "{text}");
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct TopClasses {
 /// The reason that an output cannot be requested as classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ClassRequestError {
-    #[error("the parameter `classification` must be the number of classes, an integer from 1")]
+    #[error("the parameter `classification` must be the number of classes, an integer from 0")]
     Count,
     #[error("it is {0}, but `classification` needs numbers")]
     ElementType(ElementType),

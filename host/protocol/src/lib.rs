@@ -32,6 +32,7 @@ mod fixture;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod json_size;
+mod json_text;
 mod number;
 #[cfg(feature = "openapi")]
 pub mod openapi;

@@ -50,7 +50,9 @@ pub fn document(served: &Served) -> Bytes {
             "description": "Generated from the signatures of the served models. Request bodies may be \
                 compressed with gzip or deflate; responses are compressed if `Accept-Encoding` \
                 allows it. An `X-Request-Id` of the request is returned in the response, and every \
-                error response has one.",
+                error response has one. In JSON, a number of a floating-point tensor may be `null` in a \
+                request, which is a missing value (NaN), and one of the bare words `NaN`, `Infinity` and \
+                `-Infinity` in requests and responses.",
             "license": {
                 "name": "Apache-2.0 WITH LLVM-exception",
                 "identifier": "Apache-2.0 WITH LLVM-exception",

@@ -21,7 +21,7 @@ pub(crate) fn model(name: &str) -> Result<ModelName, UnknownTarget> {
 
 /// Returns the version of a model with this number.
 pub(crate) fn numbered(model: ModelName, number: &str) -> Result<Target, UnknownTarget> {
-    let version = Version::from_decimal(number).map(VersionChoice::Number);
+    let version = Version::from_client(number).map(VersionChoice::Number);
     chosen(model, version, number)
 }
 

@@ -2,15 +2,17 @@
 //!
 //! A [`V2Decoder`] is built from the headers of a request and decodes the body into an `InferRequest`
 //! and a [`V2Encoder`]. The [`V2Encoder`] holds the response format that the client requested and encodes the
-//! `InferResponse` into an `EncodedResponse`. `request` decodes the JSON of a body, `binary` the bytes
-//! after it, `json` the elements of a tensor, `raw` a body without JSON; `response` encodes.
+//! `InferResponse` into an `EncodedResponse`. `request` decodes the JSON of a body, with `masked_text` for
+//! JSON that contains `NaN`, `binary` the bytes after it, `json` the elements of a tensor, `raw` a body
+//! without JSON; `response` encodes.
 //! `metadata`, `config`, `index`, `control` and `statistics` write the other documents, `sample` a request.
 //!
 //! The caller checks names, datatypes and shapes against the model (`wisp_tensor::signature`), and
 //! limits the size of the body.
 //!
-//! Invariant: binary input tensors share the body's memory, except for a raw BYTES input. Nothing is
-//! allocated from a declared size before that many bytes of the body are present.
+//! Invariant: binary input tensors share the body's memory, except for a raw BYTES input and for BOOLs with
+//! other bytes than 0 and 1. Nothing is allocated from a declared size before that many bytes of the body are
+//! present.
 
 mod binary;
 pub(crate) mod config;
@@ -19,6 +21,7 @@ mod error;
 pub(crate) mod index;
 mod json;
 pub(crate) mod limits;
+mod masked_text;
 pub(crate) mod metadata;
 mod raw;
 mod request;
@@ -42,7 +45,9 @@ use crate::json_size;
 use bytes::Bytes;
 use error::DecodeError;
 use http::{HeaderMap, header};
+use masked_text::MaskedText;
 use response::OutputForm;
+use wisp_tensor::ElementType;
 
 /// The header with the number of bytes of JSON at the start of a body, in requests and in responses.
 pub const HEADER_LENGTH: &str = "inference-header-content-length";
@@ -121,7 +126,16 @@ impl RequestDecoder for V2Decoder {
     }
 
     fn decoded_bytes(&self, body: &Bytes) -> usize {
-        json_size::decoded_bytes(&body[..self.text_bytes(body)])
+        let (text, binary) = body.split_at(self.text_bytes(body));
+        let masked = match MaskedText::may_be_needed(text) {
+            true => text.len(),
+            false => 0,
+        };
+        // A raw body becomes an element of BYTES, and BOOLs are copied unless they are 0 and 1.
+        let is_copied = text.is_empty() || (!binary.is_empty() && names_bool(text));
+        let copied = if is_copied { binary.len() } else { 0 };
+        let sizes = [json_size::decoded_bytes(text), masked, copied];
+        sizes.into_iter().fold(0, usize::saturating_add)
     }
 
     /// Checks, in this order: the JSON lies within the body, the JSON is valid, the binary sizes add
@@ -133,6 +147,12 @@ impl RequestDecoder for V2Decoder {
     ) -> Result<(InferRequest, V2Encoder), CodecError> {
         Ok(self.decode_body(body, model)?)
     }
+}
+
+/// Returns whether the JSON of a request can declare a BOOL input.
+fn names_bool(text: &[u8]) -> bool {
+    let name = ElementType::Bool.name().as_bytes();
+    text.windows(name.len()).any(|window| window == name)
 }
 
 /// Returns the number in [`HEADER_LENGTH`]. It must be decimal and given once: with two lengths, two

@@ -50,7 +50,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::body::Body;
-use tonic::codec::CompressionEncoding::Gzip;
+use tonic::codec::CompressionEncoding::{Deflate, Gzip};
 use tonic::server::NamedService;
 use tonic_health::pb::health_server::HealthServer;
 use tower_service::Service;
@@ -93,7 +93,9 @@ impl Services {
                 methods(
                     $server
                         .accept_compressed(Gzip)
+                        .accept_compressed(Deflate)
                         .send_compressed(Gzip)
+                        .send_compressed(Deflate)
                         .max_decoding_message_size(limit)
                         .max_encoding_message_size(usize::MAX),
                 )
@@ -161,11 +163,11 @@ impl Services {
         head.extensions.insert(admitted);
         match_request_compression(&mut head.headers);
         let body = match inflating::remove_grpc_encoding(&mut head.headers) {
-            true => {
+            Some(coding) => {
                 let blocking = self.serving.blocking().clone();
-                DecompressedBody::inflated(body, self.serving.max_body_bytes(), blocking)
+                DecompressedBody::inflated(body, coding, self.serving.max_body_bytes(), blocking)
             }
-            false => DecompressedBody::passed(body),
+            None => DecompressedBody::passed(body),
         };
         Request::from_parts(head, body)
     }
@@ -199,11 +201,19 @@ where
     (S::NAME, Box::new(call))
 }
 
-/// Disables compressed responses for clients that send uncompressed requests. Every client advertises that
-/// it accepts gzip, and for most of them the compression is not worth the wait.
+/// Restricts the responses to the compression of the request. Every client advertises that it accepts gzip
+/// and deflate, and for most of those that send uncompressed requests the compression is not worth the wait.
 fn match_request_compression(headers: &mut HeaderMap) {
-    let encoding = headers.get("grpc-encoding");
-    if encoding.is_none_or(|encoding| encoding == "identity") {
+    let encoding = headers.get("grpc-encoding").cloned();
+    let Some(encoding) = encoding.filter(|encoding| encoding != "identity") else {
         headers.remove("grpc-accept-encoding");
+        return;
+    };
+    let accepted = headers.get_all("grpc-accept-encoding").iter();
+    let mut names = accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    if names.any(|name| encoding == name.trim()) {
+        headers.insert("grpc-accept-encoding", encoding);
     }
 }

@@ -5,7 +5,7 @@ use wisp_protocol::content_coding::Coding;
 /// The reason that a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    #[error("the body is larger than {limit} bytes")]
+    #[error("the body is larger than {limit} bytes, the limit that --max-body-bytes sets")]
     TooLarge { limit: usize },
     #[error("the server's memory for requests is exhausted; try again")]
     NoRoom,

@@ -34,12 +34,13 @@ pub enum TensorError {
     ElementPastEnd { element: usize },
     #[error("shape {shape} takes {expected} BYTES elements, the tensor holds more")]
     ElementsLeft { shape: Shape, expected: usize },
-    #[error("byte {position} of a BOOL tensor is neither 0 nor 1")]
-    NotBool { position: usize },
 }
 
 impl Tensor {
-    /// Checks that `content` is exactly a tensor of this type and shape. Copies nothing.
+    /// Checks that `content` is exactly a tensor of this type and shape.
+    ///
+    /// Copies nothing, except for a BOOL tensor of shared bytes in which some byte is neither 0 nor 1: any
+    /// byte other than 0 becomes 1.
     pub fn new(
         element_type: ElementType,
         shape: Shape,
@@ -60,11 +61,10 @@ impl Tensor {
             None => check_elements(&shape, &content)?,
         }
         // Backends read a BOOL as a Rust or C++ bool, for which any other byte is undefined behavior.
-        if element_type == ElementType::Bool
-            && let Some(position) = content.iter().position(|&byte| byte > 1)
-        {
-            return Err(TensorError::NotBool { position });
-        }
+        let content = match element_type {
+            ElementType::Bool => normalized_bools(content),
+            _ => content,
+        };
         Ok(Tensor {
             element_type,
             shape,
@@ -135,6 +135,20 @@ impl Tensor {
 /// Returns the number of bytes of `shape` at `size` bytes per element.
 pub fn byte_length(shape: &Shape, size: usize) -> Result<usize, TensorError> {
     shape.elements().checked_mul(size).ok_or(TensorError::Size)
+}
+
+/// Returns the bytes with 1 for each one that is not 0.
+fn normalized_bools(content: Bytes) -> Bytes {
+    if content.iter().all(|&byte| byte <= 1) {
+        return content;
+    }
+    let mut content = content
+        .try_into_mut()
+        .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    for byte in content.iter_mut() {
+        *byte = u8::from(*byte != 0);
+    }
+    content.freeze()
 }
 
 fn check_elements(shape: &Shape, content: &[u8]) -> Result<(), TensorError> {
@@ -214,13 +228,17 @@ mod tests {
     }
 
     #[test]
-    fn a_bool_is_zero_or_one() {
-        let result = Tensor::new(
-            ElementType::Bool,
-            shape(&[3]),
-            Bytes::from_static(&[0, 1, 2]),
-        );
-        assert_eq!(result, Err(TensorError::NotBool { position: 2 }));
+    fn any_byte_of_a_bool_other_than_zero_is_one() {
+        let shared = Bytes::from(vec![0, 1, 2, 255]);
+        let own = Bytes::from(vec![0, 1, 2, 255]);
+        for content in [shared.clone(), own, Bytes::from_static(&[0, 1, 2, 255])] {
+            let tensor = Tensor::new(ElementType::Bool, shape(&[4]), content).unwrap();
+            assert_eq!(tensor.content()[..], [0, 1, 1, 1]);
+        }
+        assert_eq!(shared[..], [0, 1, 2, 255]);
+        let normal = Bytes::from(vec![0, 1, 1]);
+        let tensor = Tensor::new(ElementType::Bool, shape(&[3]), normal.clone()).unwrap();
+        assert_eq!(tensor.content().as_ptr(), normal.as_ptr());
     }
 
     proptest! {

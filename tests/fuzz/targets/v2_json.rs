@@ -1,7 +1,7 @@
 //! Bodies of V2 that consist of JSON only.
 //!
-//! An accepted body is JSON for another parser too, which reads the same numbers. A decoded request can
-//! be encoded and decoded again. The size of tensors is proportional to the text.
+//! An accepted body is JSON for another parser too, apart from bare words and a byte order mark, and that
+//! parser reads the same numbers. A decoded request can be encoded and decoded again. The size of tensors is proportional to the text.
 #![no_main]
 
 use bytes::Bytes;
@@ -51,6 +51,11 @@ fn check_identity(inputs: &[NamedTensor], model: &ModelDescription) {
 }
 
 fn check_numbers(text: &[u8], inputs: &[NamedTensor]) {
+    // The other parser accepts neither bare words nor a byte order mark.
+    let has_word = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
+    if has_word(b"NaN") || has_word(b"Infinity") || text.starts_with("\u{feff}".as_bytes()) {
+        return;
+    }
     let Ok(document) = serde_json::from_slice::<Value>(text) else {
         // Half a surrogate pair in a string that is ignored: valid in JSON's grammar, but not
         // representable as a value.
@@ -71,6 +76,10 @@ fn check_numbers(text: &[u8], inputs: &[NamedTensor]) {
                     .map(|&bytes| f32::from_le_bytes(bytes));
                 assert_eq!(read.len(), numbers.len());
                 for (single, number) in read.zip(numbers) {
+                    if number.is_null() {
+                        assert!(single.is_nan(), "{single} is a missing value");
+                        continue;
+                    }
                     // Rounded twice, the number may be the adjacent f32.
                     let twice = number.as_f64().expect("a number") as f32;
                     let beside = single.to_bits().abs_diff(twice.to_bits());
@@ -84,7 +93,9 @@ fn check_numbers(text: &[u8], inputs: &[NamedTensor]) {
                     .iter()
                     .map(|&bytes| f64::from_le_bytes(bytes));
                 let read: Vec<u64> = read.map(f64::to_bits).collect();
-                let numbers = numbers.iter().filter_map(|number| number.as_f64());
+                let numbers = numbers
+                    .iter()
+                    .map(|number| number.as_f64().unwrap_or(f64::NAN));
                 assert_eq!(read, numbers.map(f64::to_bits).collect::<Vec<_>>());
             }
             ElementType::Int64 => {

@@ -53,8 +53,8 @@ pub enum LimitError {
         limit: u32,
     },
     #[error(
-        "decoded, the message takes more than {limit} bytes, with {count} elements in field `{field}` \
-         of {message} so far"
+        "decoded, the message takes more than {limit} bytes, a multiple of what --max-body-bytes sets, \
+         with {count} elements in field `{field}` of {message} so far"
     )]
     TooLarge {
         message: &'static str,

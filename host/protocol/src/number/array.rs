@@ -1,6 +1,7 @@
 //! Arrays of numbers, validated and decoded in one pass.
 //!
-//! The text need not be valid JSON. The result is `None` unless it is an array of numbers of the datatype.
+//! The text need not be valid JSON. The result is `None` unless it is an array of numbers of the datatype,
+//! among which the words of `word` count as floats.
 
 use super::decimal::Decimal;
 use super::float::{read_f32, read_f64};

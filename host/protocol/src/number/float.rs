@@ -1,9 +1,11 @@
 //! Floating-point numbers, each rounded once from its digits to the datatype.
 //!
 //! Numbers as clients usually write them (up to nineteen digits, a small exponent) take a fast path. The
-//! standard library parses every number that the fast path cannot prove to be rounded correctly.
+//! standard library parses every number that the fast path cannot prove to be rounded correctly. Without
+//! digits, `NaN`, `Infinity` and `-Infinity` are numbers too, and `null`, a missing value, is NaN.
 
 use super::decimal::Decimal;
+use super::word::read_word;
 
 /// The powers of ten that are exact as an f64.
 const POWERS_OF_TEN: [f64; 23] = [
@@ -11,10 +13,12 @@ const POWERS_OF_TEN: [f64; 23] = [
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// Returns the finite FP32 number at the start of `text`, and its length.
+/// Returns the FP32 number at the start of `text`, and its length. Digits beyond the range are not a number.
 #[inline(always)]
 pub(crate) fn read_f32(text: &[u8]) -> Option<(f32, usize)> {
-    let decimal = Decimal::read(text)?;
+    let Some(decimal) = Decimal::read(text) else {
+        return read_word(text);
+    };
     let number = match near(&decimal).and_then(nearest_f32) {
         Some(number) => number,
         None => number(text, &decimal)?.parse().ok()?,
@@ -22,13 +26,15 @@ pub(crate) fn read_f32(text: &[u8]) -> Option<(f32, usize)> {
     number.is_finite().then_some((number, decimal.length))
 }
 
-/// Returns the finite FP64 number at the start of `text`, and its length.
+/// Returns the FP64 number at the start of `text`, and its length. Digits beyond the range are not a number.
 #[inline(always)]
 pub(crate) fn read_f64(text: &[u8]) -> Option<(f64, usize)> {
     /// The limit up to which digits are exact as an f64. Their power of ten is exact too, so their
     /// quotient or product is rounded once (Clinger's fast path).
     const MAX_EXACT: u64 = 1 << 53;
-    let decimal = Decimal::read(text)?;
+    let Some(decimal) = Decimal::read(text) else {
+        return read_word(text).map(|(value, length)| (f64::from(value), length));
+    };
     let approximation = match near(&decimal) {
         Some(approximation) if decimal.digits <= MAX_EXACT => approximation,
         _ => number(text, &decimal)?.parse().ok()?,
@@ -90,11 +96,14 @@ mod tests {
     fn check(text: &str) {
         let followed = format!("{text} ,");
         let number = read_f32(followed.as_bytes()).map(|(number, _)| number.to_bits());
-        let expected = text.parse().ok().filter(|number: &f32| number.is_finite());
+        // Only NaN is both a word of this module and one of the standard library.
+        let expected = text.parse().ok();
+        let expected = expected.filter(|number: &f32| number.is_finite() || text == "NaN");
         assert_eq!(number, expected.map(f32::to_bits), "{text} as FP32");
         let approximation =
             read_f64(followed.as_bytes()).map(|(approximation, _)| approximation.to_bits());
-        let expected = text.parse().ok().filter(|number: &f64| number.is_finite());
+        let expected = text.parse().ok();
+        let expected = expected.filter(|number: &f64| number.is_finite() || text == "NaN");
         assert_eq!(approximation, expected.map(f64::to_bits), "{text} as FP64");
     }
 
@@ -145,9 +154,20 @@ mod tests {
 
     #[test]
     fn other_values_are_not_numbers() {
-        for text in ["true", "null", "\"1\"", "{", "-"] {
+        for text in ["true", "nan", "\"1\"", "{", "-", "-NaN"] {
             assert_eq!(read_f32(text.as_bytes()), None, "{text}");
             assert_eq!(read_f64(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_value_is_nan_and_infinities_have_words() {
+        for (text, is_nan) in [("NaN", true), ("null", true), ("-Infinity", false)] {
+            let (number, length) = read_f32(text.as_bytes()).unwrap();
+            assert_eq!((number.is_nan(), length), (is_nan, text.len()), "{text}");
+            let (number, length) = read_f64(text.as_bytes()).unwrap();
+            assert_eq!((number.is_nan(), length), (is_nan, text.len()), "{text}");
+            assert!(is_nan || number == f64::NEG_INFINITY, "{text}");
         }
     }
 

@@ -43,7 +43,8 @@ impl Axes {
     }
 }
 
-/// Returns the schema of an element in a request; `None` if the type has no JSON form.
+/// Returns the schema of an element in a request; `None` if the type has no JSON form. A float may be `null`,
+/// a missing value. The bare words `NaN` and `Infinity` are not JSON, so no schema describes them.
 pub(super) fn element(element_type: ElementType, notation: Notation) -> Option<Value> {
     Some(match element_type {
         ElementType::Bool => json!({"type": "boolean"}),
@@ -57,9 +58,13 @@ pub(super) fn element(element_type: ElementType, notation: Notation) -> Option<V
         ElementType::Int64 => integer(i64::MIN, i64::MAX),
         ElementType::Fp16 | ElementType::Bf16 => return None,
         ElementType::Fp32 => {
-            json!({"type": "number", "exclusiveMinimum": -FP32_BOUND, "exclusiveMaximum": FP32_BOUND})
+            json!({
+                "type": ["number", "null"],
+                "exclusiveMinimum": -FP32_BOUND,
+                "exclusiveMaximum": FP32_BOUND,
+            })
         }
-        ElementType::Fp64 => json!({"type": "number"}),
+        ElementType::Fp64 => json!({"type": ["number", "null"]}),
         ElementType::Bytes => match notation {
             Notation::V2 => json!({"type": "string"}),
             Notation::Relaxed => json!({"anyOf": [{"type": "string"}, base64()]}),
@@ -82,7 +87,8 @@ pub(super) fn nested(element: Value, shape: &[Dimension]) -> Value {
     axes.fold(element, |inner, &size| list(inner, size))
 }
 
-/// Returns the schema of V2's `data`: the elements in one flat array, or in one array per axis.
+/// Returns the schema of V2's `data`: the elements in one flat array, or in one array per axis. Other arrays
+/// with as many elements are accepted too, as in Triton, but a schema cannot count the elements in them.
 pub(super) fn flat_or_nested(element: Value, shape: &[Dimension]) -> Value {
     match shape.len() {
         1 => nested(element, shape),

@@ -25,7 +25,7 @@ pub(super) fn model_parameter(served: &Served) -> Value {
 pub(super) fn version_parameter(served: &Served) -> Value {
     let numbers: BTreeSet<Version> = served.versions().map(|model| model.version).collect();
     let numbers: Vec<String> = numbers.iter().map(Version::to_string).collect();
-    let mut schema = json!({"type": "string", "pattern": "^[1-9][0-9]{0,19}$"});
+    let mut schema = json!({"type": "string", "pattern": "^0*[1-9][0-9]{0,19}$"});
     if !numbers.is_empty() {
         schema["examples"] = json!(numbers);
     }

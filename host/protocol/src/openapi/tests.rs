@@ -71,6 +71,12 @@ fn the_paths_of_a_model_describe_its_inputs() {
     assert_eq!(input["datatype"], json!({"const": "FP32"}));
     let batch = json!({"type": "integer", "minimum": 1, "maximum": 32});
     assert_eq!(input["shape"]["prefixItems"], json!([batch, {"const": 3}]));
+    // A missing value is `null` in a request. In a response it is NaN, which counts as a number.
+    let element = &input["data"]["anyOf"][1]["items"];
+    assert_eq!(element["type"], json!(["number", "null"]));
+    let response = &document["components"]["schemas"]["wine.1.InferResponse"];
+    let output = &response["properties"]["outputs"]["items"]["anyOf"][0]["properties"];
+    assert_eq!(output["data"]["items"], json!({"type": "number"}));
 }
 
 #[test]

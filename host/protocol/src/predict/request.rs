@@ -7,6 +7,7 @@ use super::error::{DecodeError, PredictRowError};
 use super::mapping::PredictionMapping;
 use super::response::{PredictEncoder, ResponseRows};
 use crate::call::{InferRequest, ModelDescription};
+use crate::json_text::json_text;
 use crate::relaxed_json::{
     ArrayForm, Defaults, Reader, RowError, Rows, SyntaxError, ValueKind, members,
 };
@@ -27,7 +28,7 @@ pub(super) fn decode(
     body: &[u8],
     model: &ModelDescription,
 ) -> Result<(InferRequest, PredictEncoder), DecodeError> {
-    let text = str::from_utf8(body).map_err(|_| DecodeError::NotUtf8)?;
+    let text = json_text(body).map_err(|_| DecodeError::NotUtf8)?;
     let (rows, response_rows) = match verb {
         Verb::Predict => decode_one(text, model)?,
         Verb::BatchPredict => decode_batch(text, model)?,

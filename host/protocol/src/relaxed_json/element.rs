@@ -25,12 +25,12 @@ macro_rules! integer {
     };
 }
 
-/// A closure like that of `integer!`, for a float. Rust's parser accepts the three bare words. A number
-/// that overflows to infinity gives `None`.
+/// A closure like that of `integer!`, for a float. Rust's parser accepts the three bare words, and a missing
+/// value is NaN. A number that overflows to infinity gives `None`.
 macro_rules! float {
     ($float:ty) => {
         |reader, content| {
-            let text = reader.number()?;
+            let text = reader.float()?;
             let value: $float = text.parse().ok()?;
             if value.is_infinite() && !text.ends_with("Infinity") {
                 return None;
@@ -47,7 +47,7 @@ macro_rules! float {
 macro_rules! half {
     ($round:path) => {
         |reader, content| {
-            let text = reader.number()?;
+            let text = reader.float()?;
             let value = $round(text.parse().ok()?);
             if value.is_infinite() && !text.ends_with("Infinity") {
                 return None;

@@ -23,6 +23,14 @@ pub(crate) enum ValueError {
         position: usize,
         element_type: ElementType,
     },
+    #[error(
+        "element {position} is null, a missing value, which only floating-point inputs can have: it must be {}",
+        expected(*element_type)
+    )]
+    Missing {
+        position: usize,
+        element_type: ElementType,
+    },
     #[error("its nesting does not match shape {expected}: expected arrays {depth} deep")]
     Nesting { expected: Box<str>, depth: usize },
     #[error("its arrays differ in length")]
@@ -130,7 +138,7 @@ impl HasErrorKind for EncodeError {
 fn expected(element_type: ElementType) -> Cow<'static, str> {
     match element_type {
         ElementType::Fp16 | ElementType::Bf16 | ElementType::Fp32 | ElementType::Fp64 => {
-            format!("{}, NaN or Infinity", describe(element_type)).into()
+            format!("{}, NaN, Infinity or null", describe(element_type)).into()
         }
         ElementType::Bytes => r#"a string or {"b64": its bytes in base64}"#.into(),
         _ => describe(element_type).into(),

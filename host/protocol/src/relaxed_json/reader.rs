@@ -16,7 +16,8 @@ pub(crate) enum ValueKind {
     Array,
     Object,
     String,
-    /// A number, a literal, or invalid text.
+    Null,
+    /// A number, a bool, or invalid text.
     Other,
 }
 
@@ -140,6 +141,14 @@ impl<'a> Reader<'a> {
         str::from_utf8(self.jiter.next_number_bytes().ok()?).ok()
     }
 
+    /// Reads the text of the number ahead like [`Reader::number`], or `NaN` for `null`.
+    pub(super) fn float(&mut self) -> Option<&str> {
+        match self.jiter.peek().ok()? {
+            Peek::Null => self.jiter.known_null().ok().map(|()| "NaN"),
+            _ => self.number(),
+        }
+    }
+
     /// Reads the string ahead and resolves its escapes; `None` for other values.
     pub(crate) fn string(&mut self) -> Option<&str> {
         self.jiter.next_str().ok()
@@ -166,6 +175,7 @@ impl ValueKind {
             Peek::Array => ValueKind::Array,
             Peek::Object => ValueKind::Object,
             Peek::String => ValueKind::String,
+            Peek::Null => ValueKind::Null,
             _ => ValueKind::Other,
         }
     }

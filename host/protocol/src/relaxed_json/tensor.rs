@@ -139,6 +139,10 @@ impl TensorReader<'_> {
         if element(reader, self.content).is_none() {
             return Err(match reader.kind() {
                 Ok(ValueKind::Array) => self.nesting(),
+                Ok(ValueKind::Null) => ValueError::Missing {
+                    position: self.position,
+                    element_type: self.element_type,
+                },
                 _ => ValueError::Element {
                     position: self.position,
                     element_type: self.element_type,

@@ -117,10 +117,7 @@ pub(crate) fn write_element(text: &mut Vec<u8>, element_type: ElementType, eleme
         ElementType::Fp16 => write_f32(text, read!(f16, element).into()),
         ElementType::Bf16 => write_f32(text, read!(bf16, element).into()),
         ElementType::Fp32 => write_f32(text, read!(f32, element)),
-        ElementType::Fp64 => match non_finite_literal(read!(f64, element)) {
-            Some(word) => text.extend_from_slice(word),
-            None => write_json(text, &read!(f64, element)),
-        },
+        ElementType::Fp64 => write_f64(text, read!(f64, element)),
         ElementType::Bytes => write_string(text, element),
     }
 }
@@ -139,14 +136,23 @@ pub(crate) fn write_string(text: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Writes a number or string that has a form in strict JSON.
+/// Writes a value that has a form in strict JSON.
 pub(crate) fn write_json(text: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(text, value)
-        .expect("a vector takes every byte; numbers and strings have a JSON form");
+        .expect("a vector takes every byte; what callers write has a JSON form");
 }
 
-fn write_f32(text: &mut Vec<u8>, number: f32) {
+/// Writes a float, or the bare word for one that is not finite.
+pub(crate) fn write_f32(text: &mut Vec<u8>, number: f32) {
     match non_finite_literal(f64::from(number)) {
+        Some(word) => text.extend_from_slice(word),
+        None => write_json(text, &number),
+    }
+}
+
+/// Writes a double like [`write_f32`].
+pub(crate) fn write_f64(text: &mut Vec<u8>, number: f64) {
+    match non_finite_literal(number) {
         Some(word) => text.extend_from_slice(word),
         None => write_json(text, &number),
     }

@@ -166,7 +166,7 @@ fn an_invalid_version_number_is_not_found() {
     for version in [
         "abc",
         "0",
-        "01",
+        "00",
         "-1",
         "1.0",
         "",

@@ -10,6 +10,7 @@ use super::response::{ResponseForm, TfsEncoder};
 use super::verb::{SIGNATURE_NAME, Verb};
 use crate::array_extraction::ArrayExtraction;
 use crate::call::{InferRequest, ModelDescription};
+use crate::json_text::json_text;
 use crate::quoted::Quoted;
 use crate::relaxed_json::{ArrayForm, Defaults, Reader, RowError, Rows, ValueKind, members};
 
@@ -28,7 +29,7 @@ pub(super) fn decode(
     body: &[u8],
     model: &ModelDescription,
 ) -> Result<(InferRequest, TfsEncoder), DecodeError> {
-    let text = str::from_utf8(body).map_err(|_| DecodeError::NotUtf8)?;
+    let text = json_text(body).map_err(|_| DecodeError::NotUtf8)?;
     if let Some(extraction) = ArrayExtraction::new(text)
         && let Ok(decoded) = decode_text(verb, &extraction.text, Some(&extraction), model)
     {

@@ -22,9 +22,9 @@ pub(super) enum DecodeError {
     Syntax(Box<str>),
     #[error("the body is not valid: {0}")]
     Document(Box<str>),
-    /// Internal: the caller decodes the whole text instead, so no client receives this error.
-    #[error("an array of numbers is not the `data` of an input")]
-    MisplacedArray,
+    /// Internal: the caller returns the error of the whole text instead, so no client receives this one.
+    #[error("an array of numbers or a bare word is not in the `data` of an input")]
+    Misplaced,
     #[error("the inputs declare {declared} bytes of binary data, the body contains {actual}")]
     BinaryLength { declared: u64, actual: usize },
     #[error("the model has {expected} inputs, the request gives {actual}")]
@@ -33,8 +33,6 @@ pub(super) enum DecodeError {
     TooManyOutputs { expected: usize, actual: usize },
     #[error("input {0} is given twice")]
     RepeatedInput(Quoted),
-    #[error("output {0} is requested twice")]
-    RepeatedOutput(Quoted),
     #[error("input {name}: {error}")]
     Input { name: Quoted, error: InputError },
     #[error("output {name}: {error}")]
@@ -82,8 +80,8 @@ pub(super) enum InputError {
     },
     #[error("shape {shape} takes {} elements, `data` contains {actual}", shape.elements())]
     Count { shape: Shape, actual: ElementCount },
-    #[error("`data` is neither flat nor nested exactly as shape {0}")]
-    Nesting(Shape),
+    #[error("`data` is not an array")]
+    NotAnArray,
     #[error("a raw request takes an input with at most one variable dimension besides the batch")]
     RawVariable,
     #[error("a raw request takes a BYTES input of a single element")]
@@ -123,11 +121,6 @@ pub(super) enum EncodeError {
         output: String,
         element_type: ElementType,
     },
-    #[error(
-        "output `{output}` contains a NaN or an infinity, which JSON cannot represent: request it \
-         with the parameter `binary_data`: true"
-    )]
-    NotFinite { output: String },
     #[error(
         "output `{output}` contains bytes that are not UTF-8, which JSON cannot represent: request \
          it with the parameter `binary_data`: true"
@@ -171,9 +164,9 @@ impl DecodeError {
 impl HasErrorKind for EncodeError {
     fn kind(&self) -> ErrorKind {
         match self {
-            EncodeError::NoJsonForm { .. }
-            | EncodeError::NotFinite { .. }
-            | EncodeError::NotUtf8 { .. } => ErrorKind::InvalidRequest,
+            EncodeError::NoJsonForm { .. } | EncodeError::NotUtf8 { .. } => {
+                ErrorKind::InvalidRequest
+            }
             EncodeError::Classes(error) => error.kind(),
             EncodeError::Parameter { .. } => ErrorKind::Handler,
         }

@@ -3,12 +3,13 @@
 //! The `data` of an input arrives as text and is decoded straight into the tensor's bytes, so the order
 //! of keys does not matter and each number is rounded once. `crate::number` checks arrays of numbers
 //! while it reads them, so long ones arrive unparsed (`crate::array_extraction`). Everything else, error reports
-//! included, is read from text that serde_json has validated as one JSON value.
+//! included, is read from text that serde_json has validated as one JSON value, but for bare words.
 //!
 //! Decisions: `1.0` is not an integer, as in Triton; BOOL is `true` or `false`, never a number; numbers
-//! beyond the datatype's range are errors, not infinities; FP16 and BF16 have no JSON form. `data` is
-//! flat or nested exactly as the shape: a ragged or transposed array could give a wrong result. Outputs
-//! without a JSON form (NaN, infinities, non-UTF-8) are errors that suggest binary data, never `null`.
+//! beyond the datatype's range are errors, not infinities; FP16 and BF16 have no JSON form. As in Triton,
+//! `data` may be nested in any way with as many elements as the shape, and floats may be the bare words
+//! `NaN`, `Infinity` and `-Infinity` (`masked_text`). `null` is a missing value, NaN. Outputs without a JSON
+//! form (FP16, BF16, bytes that are not UTF-8) are errors that suggest binary data.
 
 mod cursor;
 mod elements;
@@ -19,7 +20,6 @@ use super::error::{ElementCount, InputError};
 use crate::number::{read_f32, read_f64, read_tensor};
 use bytes::Bytes;
 use cursor::{Cursor, Token};
-use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::tensor::byte_length;
 use wisp_tensor::{ElementType, Shape};
 
@@ -38,7 +38,8 @@ macro_rules! integer {
 
 /// Decodes the elements in `text` into the bytes of a tensor of this type and shape.
 ///
-/// `text` must be one valid JSON value; anything else gives an error or meaningless bytes, never a panic.
+/// `text` must be one valid JSON value, apart from bare words among the elements of its arrays; anything
+/// else gives an error or meaningless bytes, never a panic.
 pub(super) fn decode(
     text: &str,
     element_type: ElementType,
@@ -80,7 +81,8 @@ pub(super) fn decode(
     content.map(Bytes::from)
 }
 
-/// Decodes numbers like [`decode`], from text that need not be valid JSON; returns `None` on any error.
+/// Decodes numbers like [`decode`], from text that need not be valid JSON; returns `None` on any error, and
+/// for arrays that are neither flat nor nested exactly as the shape.
 pub(super) fn decode_numbers(
     text: &str,
     element_type: ElementType,
@@ -96,15 +98,6 @@ struct List<'a> {
     shape: &'a Shape,
 }
 
-/// The arrangement of the elements of `data` in arrays.
-#[derive(Clone, Copy, PartialEq)]
-enum Layout {
-    /// All elements in one array.
-    Flat,
-    /// Arrays nested as deep as the shape has axes.
-    Nested,
-}
-
 impl List<'_> {
     fn read(
         &self,
@@ -112,28 +105,15 @@ impl List<'_> {
     ) -> Result<Vec<u8>, InputError> {
         let mut content = Vec::with_capacity(self.capacity()?);
         let mut cursor = Cursor::new(self.text);
-        let layout = self.layout();
-        let depth_of_elements = match (layout, self.shape.rank()) {
-            (Layout::Flat, _) => 1,
-            (Layout::Nested, rank) => rank,
-        };
-        // The length so far of the open array at each depth; depth 0 is the value itself.
-        let mut lengths = [0usize; MAX_RANK + 1];
-        let mut depth = 0;
+        let mut depth = 0usize;
         let mut position = 0;
         while let Some(token) = cursor.next_token() {
             match token {
-                Token::Open if depth == depth_of_elements => return Err(self.nesting()),
-                Token::Open => {
-                    lengths[depth] += 1;
-                    depth += 1;
-                    lengths[depth] = 0;
+                Token::Open => depth += 1,
+                Token::Close => depth = depth.saturating_sub(1),
+                Token::Scalar if depth == 0 && self.shape.rank() > 0 => {
+                    return Err(InputError::NotAnArray);
                 }
-                Token::Close => {
-                    self.check_length(layout, depth, lengths[depth])?;
-                    depth = depth.saturating_sub(1);
-                }
-                Token::Scalar if depth != depth_of_elements => return Err(self.nesting()),
                 Token::Scalar => {
                     if position == self.shape.elements() {
                         return Err(self.count(ElementCount::More));
@@ -144,7 +124,6 @@ impl List<'_> {
                             element_type: self.element_type,
                         });
                     }
-                    lengths[depth] += 1;
                     position += 1;
                 }
             }
@@ -152,29 +131,6 @@ impl List<'_> {
         match position == self.shape.elements() {
             true => Ok(content),
             false => Err(self.count(ElementCount::Exactly(position))),
-        }
-    }
-
-    /// Returns `Nested` if the outermost array begins with an array, or if the value is a bare
-    /// element, as for a tensor of rank 0.
-    fn layout(&self) -> Layout {
-        let mut cursor = Cursor::new(self.text);
-        match (cursor.next_token(), cursor.next_token()) {
-            (Some(Token::Open), Some(Token::Open)) => Layout::Nested,
-            (Some(Token::Open), _) => Layout::Flat,
-            _ => Layout::Nested,
-        }
-    }
-
-    /// Checks that an array that ends at this depth is as long as its axis.
-    fn check_length(&self, layout: Layout, depth: usize, length: usize) -> Result<(), InputError> {
-        let axis = depth
-            .checked_sub(1)
-            .and_then(|axis| self.shape.dimensions().get(axis));
-        match (layout, axis) {
-            (Layout::Flat, _) => Ok(()),
-            (Layout::Nested, Some(&size)) if size as usize == length => Ok(()),
-            (Layout::Nested, _) => Err(self.nesting()),
         }
     }
 
@@ -189,10 +145,6 @@ impl List<'_> {
             true => Ok(bytes),
             false => Ok(0),
         }
-    }
-
-    fn nesting(&self) -> InputError {
-        InputError::Nesting(self.shape.clone())
     }
 
     fn count(&self, actual: ElementCount) -> InputError {

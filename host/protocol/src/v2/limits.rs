@@ -1,5 +1,7 @@
 //! The limits on the parts of a request, and the reserved parameters, over HTTP and gRPC alike.
 
+use wisp_tensor::ParameterValue;
+
 /// The maximum length of the name of an input, output or parameter: more than any model needs, and
 /// short enough to pass on.
 pub(crate) const MAX_NAME_BYTES: usize = 1024;
@@ -14,16 +16,54 @@ pub(crate) const MAX_TENSORS: usize = 1024;
 /// do not count.
 pub(crate) const MAX_PARAMETERS: usize = 256;
 
-/// Returns whether the protocol, as implemented by Triton, defines this parameter. Reserved
-/// parameters are not passed to handlers; those listed here are accepted and have no effect.
-pub(crate) fn is_reserved(name: &str) -> bool {
-    let known = [
-        "sequence_id",
-        "sequence_start",
-        "sequence_end",
-        "priority",
-        "timeout",
-        "headers",
-    ];
-    known.contains(&name) || name.starts_with("triton_")
+/// A parameter that the protocol, as implemented by Triton, defines. It is not passed to handlers and has no
+/// effect, but its value is checked as in Triton, by the kind that it must be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReservedParameter {
+    Any,
+    Bool,
+    Natural,
+    NaturalOrString,
+}
+
+impl ReservedParameter {
+    /// Returns the reserved parameter with this name, if there is one.
+    pub(crate) fn from_name(name: &str) -> Option<ReservedParameter> {
+        match name {
+            "sequence_id" => Some(ReservedParameter::NaturalOrString),
+            "sequence_start" | "sequence_end" => Some(ReservedParameter::Bool),
+            "priority" | "timeout" => Some(ReservedParameter::Natural),
+            "headers" => Some(ReservedParameter::Any),
+            name => name
+                .starts_with("triton_")
+                .then_some(ReservedParameter::Any),
+        }
+    }
+
+    /// Returns whether the parameter may have this value.
+    pub(crate) fn takes(self, value: &ParameterValue) -> bool {
+        let is_natural = match value {
+            ParameterValue::Int64(number) => *number >= 0,
+            ParameterValue::Uint64(_) => true,
+            _ => false,
+        };
+        match self {
+            ReservedParameter::Any => true,
+            ReservedParameter::Bool => matches!(value, ParameterValue::Bool(_)),
+            ReservedParameter::Natural => is_natural,
+            ReservedParameter::NaturalOrString => {
+                is_natural || matches!(value, ParameterValue::String(_))
+            }
+        }
+    }
+
+    /// Returns a description of its values, for error messages.
+    pub(crate) fn expected(self) -> &'static str {
+        match self {
+            ReservedParameter::Any => "any value",
+            ReservedParameter::Bool => "true or false",
+            ReservedParameter::Natural => "an integer that is not negative",
+            ReservedParameter::NaturalOrString => "an integer that is not negative, or a string",
+        }
+    }
 }

@@ -2,20 +2,23 @@
 //!
 //! Unknown members are ignored, since the kserve client adds some. Members given twice are errors,
 //! since two parsers could each use a different one. `null` is the same as an absent member, as clients
-//! that serialize optional fields send it, except as the value of a parameter.
+//! that serialize optional fields send it, except as the value of a parameter. So is an empty `id`. An output
+//! that is requested twice is returned once, in the form of the first request, as in Triton.
 
 mod member;
 
 use super::error::{DecodeError, InputError};
 use super::limits::{MAX_ID_BYTES, MAX_NAME_BYTES};
+use super::masked_text::MaskedText;
 use super::response::{OutputForm, V2Encoder};
 use super::{binary, json};
 use crate::array_extraction::ArrayExtraction;
 use crate::call::{InferRequest, ModelDescription};
 use crate::classification::TopClasses;
+use crate::json_text::json_text;
 use crate::quoted::Quoted;
 use bytes::Bytes;
-use member::{ClassCount, Input, Object, Output, OutputParameters, Request};
+use member::{ClassCount, Input, Object, Output, OutputParameters, Request, TensorParameters};
 use serde::Deserialize;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor, TensorError};
 
@@ -27,18 +30,79 @@ pub(super) fn decode(
 ) -> Result<(InferRequest, V2Encoder), DecodeError> {
     let text = utf8(text)?;
     if let Some(extraction) = ArrayExtraction::new(text)
-        && let Ok(decoded) = decode_text(&extraction.text, Some(&extraction), rest.clone(), model)
+        && let Ok(decoded) = decode_text(
+            &extraction.text,
+            Source::Extracted(&extraction),
+            rest.clone(),
+            model,
+        )
     {
         return Ok(decoded);
     }
-    decode_text(text, None, rest, model)
+    let error = match decode_text(text, Source::Whole, rest.clone(), model) {
+        Err(error @ DecodeError::Syntax(_)) => error,
+        decoded => return decoded,
+    };
+    let Some(masked) = MaskedText::new(text) else {
+        return Err(error);
+    };
+    match decode_text(&masked.text, Source::Masked(&masked), rest, model) {
+        Err(DecodeError::Misplaced) => Err(error),
+        decoded => decoded,
+    }
 }
 
-/// Decodes a request from `text`. With an extraction, `text` is the extraction's, and on any error the
-/// caller must decode the whole text instead.
+/// The origin of the text that a request is decoded from.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// The whole text that the client sent.
+    Whole,
+    /// The text of an extraction. On any error, the caller must decode the whole text instead.
+    Extracted(&'a ArrayExtraction<'a>),
+    /// The text without its bare words.
+    Masked(&'a MaskedText<'a>),
+}
+
+impl Source<'_> {
+    /// Returns whether all that the text replaces is in these slices of it.
+    fn has_replacements_only_in<'s>(self, slices: impl Iterator<Item = &'s str>) -> bool {
+        match self {
+            Source::Whole => true,
+            Source::Extracted(extraction) => {
+                let arrays = slices.filter(|slice| extraction.array(slice).is_some());
+                arrays.count() == extraction.count()
+            }
+            Source::Masked(masked) => masked.has_words_only_in(slices),
+        }
+    }
+
+    /// Decodes the elements that a slice of the text contains or replaces.
+    fn decode_elements(
+        self,
+        slice: &str,
+        element_type: ElementType,
+        shape: &Shape,
+    ) -> Result<Bytes, InputError> {
+        match self {
+            Source::Whole => json::decode(slice, element_type, shape),
+            Source::Extracted(extraction) => match extraction.array(slice) {
+                Some(array) => {
+                    json::decode_numbers(array, element_type, shape).ok_or(InputError::NotAnArray)
+                }
+                None => json::decode(slice, element_type, shape),
+            },
+            Source::Masked(masked) => {
+                let original = masked.original(slice).unwrap_or(slice);
+                json::decode(original, element_type, shape)
+            }
+        }
+    }
+}
+
+/// Decodes a request from `text`, which comes from this source.
 pub(super) fn decode_text(
     text: &str,
-    extraction: Option<&ArrayExtraction>,
+    source: Source,
     rest: Bytes,
     model: &ModelDescription,
 ) -> Result<(InferRequest, V2Encoder), DecodeError> {
@@ -54,7 +118,7 @@ pub(super) fn decode_text(
         });
     }
     let parameters = parameters.unwrap_or_default();
-    let inputs = decode_inputs(inputs.0, extraction, rest, model)?;
+    let inputs = decode_inputs(inputs.0, source, rest, model)?;
     let outputs = outputs.map(|list| list.0).unwrap_or_default();
     let RequestedOutputs {
         names,
@@ -66,7 +130,7 @@ pub(super) fn decode_text(
         Some(false) | None => OutputForm::Json,
     };
     let encoder = V2Encoder {
-        id,
+        id: id.filter(|id| !id.is_empty()),
         default,
         forms,
         classes,
@@ -79,9 +143,10 @@ pub(super) fn decode_text(
     Ok((request, encoder))
 }
 
-/// Checks that the whole text is UTF-8, since serde_json does not check strings that it skips.
+/// Checks that the whole text is UTF-8, since serde_json does not check strings that it skips. Removes a
+/// byte order mark.
 fn utf8(text: &[u8]) -> Result<&str, DecodeError> {
-    str::from_utf8(text).map_err(|_| DecodeError::Syntax("it is not UTF-8".into()))
+    json_text(text).map_err(|_| DecodeError::Syntax("it is not UTF-8".into()))
 }
 
 /// Parses `text`, which must be exactly one JSON object.
@@ -98,7 +163,7 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
 
 fn decode_inputs(
     inputs: Vec<Input>,
-    extraction: Option<&ArrayExtraction>,
+    source: Source,
     rest: Bytes,
     model: &ModelDescription,
 ) -> Result<Vec<NamedTensor>, DecodeError> {
@@ -106,12 +171,9 @@ fn decode_inputs(
     if actual > expected {
         return Err(DecodeError::TooManyInputs { expected, actual });
     }
-    let is_apart = |input: &&Input| {
-        let list = extraction.zip(input.data);
-        list.is_some_and(|(extraction, data)| extraction.array(data.get()).is_some())
-    };
-    if inputs.iter().filter(is_apart).count() != extraction.map_or(0, ArrayExtraction::count) {
-        return Err(DecodeError::MisplacedArray);
+    let lists = inputs.iter().filter_map(|input| Some(input.data?.get()));
+    if !source.has_replacements_only_in(lists) {
+        return Err(DecodeError::Misplaced);
     }
     let sizes: Vec<Option<u64>> = inputs.iter().map(binary_size).collect();
     let sections = binary::split(rest, &sizes)?;
@@ -120,7 +182,7 @@ fn decode_inputs(
         if tensors.iter().any(|tensor| tensor.name == input.name) {
             return Err(DecodeError::RepeatedInput(Quoted::new(&input.name)));
         }
-        match decode_input(&input, extraction, section) {
+        match decode_input(&input, source, section) {
             Ok(tensor) => tensors.push(NamedTensor {
                 name: input.name,
                 tensor,
@@ -141,7 +203,7 @@ fn binary_size(input: &Input) -> Option<u64> {
 
 fn decode_input(
     input: &Input,
-    extraction: Option<&ArrayExtraction>,
+    source: Source,
     section: Option<Bytes>,
 ) -> Result<Tensor, InputError> {
     if input.name.len() > MAX_NAME_BYTES {
@@ -149,7 +211,7 @@ fn decode_input(
             limit: MAX_NAME_BYTES,
         });
     }
-    if let Some(Object(parameters)) = &input.parameters
+    if let Some(TensorParameters(parameters)) = &input.parameters
         && parameters.shared_memory_region.is_some()
     {
         return Err(InputError::SharedMemory);
@@ -159,13 +221,7 @@ fn decode_input(
     let shape = Shape::new(input.shape.0.clone()).map_err(TensorError::from)?;
     let content = match (section, input.data) {
         (Some(section), None) => section,
-        (None, Some(data)) => {
-            match extraction.and_then(|extraction| extraction.array(data.get())) {
-                Some(list) => json::decode_numbers(list, element_type, &shape)
-                    .ok_or_else(|| InputError::Nesting(shape.clone()))?,
-                None => json::decode(data.get(), element_type, &shape)?,
-            }
-        }
+        (None, Some(data)) => source.decode_elements(data.get(), element_type, &shape)?,
         (Some(_), Some(_)) => return Err(InputError::TwoContents),
         (None, None) => return Err(InputError::NoContent),
     };
@@ -184,28 +240,29 @@ fn decode_outputs(
     model: &ModelDescription,
 ) -> Result<RequestedOutputs, DecodeError> {
     let (expected, actual) = (model.signature.outputs.len(), outputs.len());
-    if actual > expected {
-        return Err(DecodeError::TooManyOutputs { expected, actual });
-    }
-    let mut names: Vec<String> = Vec::with_capacity(actual);
+    let mut names: Vec<String> = Vec::with_capacity(actual.min(expected));
     let mut forms = Vec::new();
     let mut classes = Vec::new();
     for Output { name, parameters } in outputs {
         if names.contains(&name) {
-            return Err(DecodeError::RepeatedOutput(Quoted::new(&name)));
+            continue;
+        }
+        if names.len() == expected {
+            return Err(DecodeError::TooManyOutputs { expected, actual });
         }
         if name.len() > MAX_NAME_BYTES {
             return Err(DecodeError::LongOutputName {
                 limit: MAX_NAME_BYTES,
             });
         }
-        if let Some(Object(parameters)) = parameters {
+        if let Some(TensorParameters(parameters)) = parameters {
             let OutputParameters {
                 binary_data,
                 classification,
                 shared_memory_region,
             } = parameters;
-            if let Some(ClassCount(count)) = classification {
+            // No classes means the output itself, as in Triton.
+            if let Some(ClassCount(count @ 1..)) = classification {
                 classes.push(TopClasses::new(&name, Some(count), model).map_err(|error| {
                     let name = Quoted::new(&name);
                     DecodeError::Classification { name, error }

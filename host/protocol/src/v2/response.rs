@@ -1,6 +1,7 @@
 //! Encoding of an `InferResponse` as the body of an HTTP response.
 //!
-//! The JSON is written into one buffer. Each binary tensor follows as its own chunk, without a copy.
+//! The JSON is written into one buffer. Each binary tensor follows as its own chunk, without a copy. serde
+//! writes all members but `data`, since its floats may be bare words, which serde_json does not write.
 
 use super::error::EncodeError;
 use super::json::Elements;
@@ -9,6 +10,7 @@ use crate::classification::{self, TopClasses};
 use crate::codec::{CodecError, ResponseEncoder};
 use crate::encoded_response::EncodedResponse;
 use crate::json_size;
+use crate::relaxed_json::write_json;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -33,8 +35,9 @@ pub(super) enum OutputForm {
     Binary,
 }
 
+/// The members of a response before `outputs`.
 #[derive(Serialize)]
-struct Document<'a> {
+struct Head<'a> {
     model_name: &'a str,
     #[serde(serialize_with = "as_string")]
     model_version: Version,
@@ -45,25 +48,21 @@ struct Document<'a> {
         serialize_with = "as_object"
     )]
     parameters: &'a [Parameter],
-    outputs: Vec<Output<'a>>,
 }
 
+/// The members of an output before `data`, which a binary output does not have.
 #[derive(Serialize)]
-struct Output<'a> {
+struct OutputHead<'a> {
     name: &'a str,
     datatype: &'static str,
     shape: &'a [u32],
-    #[serde(flatten)]
-    content: Content<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<BinaryParameters>,
 }
 
-/// The one member in which the two forms of an output differ.
 #[derive(Serialize)]
-enum Content<'a> {
-    #[serde(rename = "data")]
-    Json(Elements<'a>),
-    #[serde(rename = "parameters")]
-    Binary { binary_data_size: usize },
+struct BinaryParameters {
+    binary_data_size: usize,
 }
 
 impl V2Encoder {
@@ -94,32 +93,33 @@ impl V2Encoder {
         check_parameters(&response.parameters)?;
         let response = classification::classify(&self.classes, response, model)?;
         let mut size = 256;
-        let mut outputs = Vec::with_capacity(response.outputs.len());
+        let mut elements = Vec::with_capacity(response.outputs.len());
         for output in &response.outputs {
-            let content = match self.form(&output.name) {
-                OutputForm::Json => Content::Json(Elements::new(output)?),
-                OutputForm::Binary => Content::Binary {
-                    binary_data_size: output.tensor.content().len(),
-                },
+            let list = match self.form(&output.name) {
+                OutputForm::Json => Some(Elements::new(output)?),
+                OutputForm::Binary => None,
             };
-            size += content.text_size() + 128;
-            outputs.push(Output {
-                name: &output.name,
-                datatype: output.tensor.element_type().name(),
-                shape: output.tensor.shape().dimensions(),
-                content,
-            });
+            size += list.as_ref().map_or(0, Elements::text_size) + 128;
+            elements.push(list);
         }
         let mut text = Vec::with_capacity(size);
-        let document = Document {
-            model_name: model.model.as_str(),
-            model_version: model.version,
-            id: self.id.as_deref(),
-            parameters: &response.parameters,
-            outputs,
-        };
-        serde_json::to_writer(&mut text, &document)
-            .expect("a vector takes every byte, and what has no JSON form was refused above");
+        open_object(
+            &mut text,
+            &Head {
+                model_name: model.model.as_str(),
+                model_version: model.version,
+                id: self.id.as_deref(),
+                parameters: &response.parameters,
+            },
+        );
+        text.extend_from_slice(b",\"outputs\":[");
+        for (position, (output, elements)) in response.outputs.iter().zip(&elements).enumerate() {
+            if position > 0 {
+                text.push(b',');
+            }
+            write_output(&mut text, output, elements.as_ref());
+        }
+        text.extend_from_slice(b"]}");
         Ok(self.join(text, response.outputs))
     }
 
@@ -170,13 +170,35 @@ impl ResponseEncoder for V2Encoder {
     }
 }
 
-impl Content<'_> {
-    fn text_size(&self) -> usize {
-        match self {
-            Content::Json(elements) => elements.text_size(),
-            Content::Binary { .. } => 0,
-        }
+/// Writes an output with these elements, or without elements if it is binary.
+fn write_output(text: &mut Vec<u8>, output: &NamedTensor, elements: Option<&Elements>) {
+    let NamedTensor { name, tensor } = output;
+    let parameters = match elements {
+        Some(_) => None,
+        None => Some(BinaryParameters {
+            binary_data_size: tensor.content().len(),
+        }),
+    };
+    open_object(
+        text,
+        &OutputHead {
+            name,
+            datatype: tensor.element_type().name(),
+            shape: tensor.shape().dimensions(),
+            parameters,
+        },
+    );
+    if let Some(elements) = elements {
+        text.extend_from_slice(b",\"data\":");
+        elements.write(text);
     }
+    text.push(b'}');
+}
+
+/// Writes an object without its closing brace.
+fn open_object(text: &mut Vec<u8>, object: &impl Serialize) {
+    write_json(text, object);
+    text.pop();
 }
 
 fn check_parameters(parameters: &[Parameter]) -> Result<(), EncodeError> {

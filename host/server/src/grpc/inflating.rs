@@ -39,6 +39,7 @@ struct Inflating {
     /// The bytes that have been received and not yet returned.
     received: BytesMut,
     stage: Stage,
+    coding: Coding,
     /// The largest message, in bytes, both compressed and inflated.
     limit: usize,
     admitted: AdmittedRequest,
@@ -60,16 +61,16 @@ enum Stage {
     Inflated(Bytes),
 }
 
-/// Returns whether messages may be compressed with gzip. If so, the `grpc-encoding` header is removed,
-/// because tonic receives the messages uncompressed.
-pub(super) fn remove_grpc_encoding(headers: &mut HeaderMap) -> bool {
-    let is_gzip = headers
-        .get("grpc-encoding")
-        .is_some_and(|encoding| encoding == "gzip");
-    if is_gzip {
-        headers.remove("grpc-encoding");
-    }
-    is_gzip
+/// Returns the coding that messages may be compressed with. If there is one, the `grpc-encoding` header is
+/// removed, because tonic receives the messages uncompressed.
+pub(super) fn remove_grpc_encoding(headers: &mut HeaderMap) -> Option<Coding> {
+    let encoding = headers.get("grpc-encoding")?;
+    let codings = [Coding::Gzip, Coding::Deflate];
+    let coding = codings
+        .into_iter()
+        .find(|coding| encoding == coding.name())?;
+    headers.remove("grpc-encoding");
+    Some(coding)
 }
 
 // === impl DecompressedBody ===
@@ -83,9 +84,10 @@ impl DecompressedBody {
         }
     }
 
-    /// Returns a body whose compressed messages are inflated to at most `limit` bytes each.
+    /// Returns a body whose messages, compressed with `coding`, are inflated to at most `limit` bytes each.
     pub(super) fn inflated(
         body: MessageBody,
+        coding: Coding,
         limit: usize,
         blocking: BlockingPool,
     ) -> DecompressedBody {
@@ -95,6 +97,7 @@ impl DecompressedBody {
             inflating: Some(Inflating {
                 received: BytesMut::new(),
                 stage: Stage::Prefix,
+                coding,
                 limit,
                 admitted,
                 blocking,
@@ -170,18 +173,19 @@ impl Inflating {
                     }
                     let message = self.received.split_to(*length).freeze();
                     let reservation = self.admitted.split_off();
-                    let (limit, blocking) = (self.limit, self.blocking.clone());
+                    let (coding, limit) = (self.coding, self.limit);
+                    let blocking = self.blocking.clone();
                     self.stage = Stage::Inflating(Box::pin(async move {
-                        inflate((Coding::Gzip, message), limit, reservation, &blocking).await
+                        inflate((coding, message), limit, reservation, &blocking).await
                     }));
                 }
                 Stage::Inflating(inflating) => {
                     let inflated = ready!(inflating.as_mut().poll(cx));
                     let (message, reservation) = inflated.map_err(|error| match error {
                         BodyError::TooLarge { limit } => too_large(limit),
-                        BodyError::NotInCoding(_) => Failure::Message {
+                        BodyError::NotInCoding(coding) => Failure::Message {
                             kind: ErrorKind::InvalidRequest,
-                            text: "a message is not valid gzip".to_owned(),
+                            text: format!("a message is not valid {coding}"),
                         },
                         other => InferError::from(other).into(),
                     })?;

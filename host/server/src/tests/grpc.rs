@@ -14,8 +14,8 @@ use prost::Message;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use wisp_protocol::content_coding::Coding;
-use wisp_protocol::grpc::message::inference::ModelInferRequest;
+use wisp_protocol::content_coding::{Coding, Inflater, Progress};
+use wisp_protocol::grpc::message::inference::{ModelInferRequest, ServerLiveResponse};
 use wisp_serving::ServingOptions;
 use wisp_tensor::MemoryBudget;
 
@@ -23,6 +23,9 @@ pub(super) const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 pub(super) const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
 const LIVE: &str = "/inference.GRPCInferenceService/ServerLive";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+/// The compressions of messages.
+const CODINGS: [Coding; 2] = [Coding::Gzip, Coding::Deflate];
 
 pub(super) fn request(
     path: &str,
@@ -180,14 +183,17 @@ async fn a_message_too_large_is_told_the_limit_and_who_sets_it() -> anyhow::Resu
     };
     let server = TestServer::serving(options(), serving).await?;
     let (mut client, _connection) = connect(&server).await?;
-    let gzip = [("grpc-encoding", "gzip")];
-    for bytes in [99_000, 101_000] {
+    for (bytes, coding) in [99_000, 101_000]
+        .into_iter()
+        .flat_map(|bytes| CODINGS.map(|coding| (bytes, coding)))
+    {
         let message = infer(bytes);
-        let packed = Coding::Gzip.compress(&[Bytes::from(message.clone())]);
+        let packed = coding.compress(&[Bytes::from(message.clone())]);
+        let compressed = [("grpc-encoding", coding.name())];
         for request in [
             request(INFER, &[], one(0, &message)?)?,
-            request(INFER, &gzip, one(1, &packed)?)?,
-            request(INFER, &gzip, one(0, &message)?)?,
+            request(INFER, &compressed, one(1, &packed)?)?,
+            request(INFER, &compressed, one(0, &message)?)?,
         ] {
             let (code, text) = status(&mut client, request).await?;
             match bytes {
@@ -204,6 +210,46 @@ async fn a_message_too_large_is_told_the_limit_and_who_sets_it() -> anyhow::Resu
 }
 
 #[tokio::test]
+async fn a_response_is_compressed_as_its_request() -> anyhow::Result<()> {
+    let server = TestServer::start(options()).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    // What grpcio sends with every request.
+    let accepted = ("grpc-accept-encoding", "identity, deflate, gzip");
+    let live = ServerLiveResponse { live: true }.encode_to_vec();
+    for coding in CODINGS {
+        let packed = coding.compress(&[Bytes::new()]);
+        let headers = [("grpc-encoding", coding.name()), accepted];
+        let asked = request(LIVE, &headers, one(1, &packed)?)?;
+        let (encoding, flag, message) = message(&mut client, asked).await?;
+        assert_eq!(encoding.as_deref(), Some(coding.name()));
+        assert_eq!(flag, 1, "{coding}");
+        let mut inflater = Inflater::new(coding, message, 1000);
+        while inflater.step()? == Progress::Started {}
+        assert_eq!(inflater.into_inflated(), live, "{coding}");
+    }
+    let (encoding, flag, message) =
+        message(&mut client, request(LIVE, &[accepted], one(0, &[])?)?).await?;
+    assert_eq!((encoding, flag), (None, 0));
+    assert_eq!(message, live);
+    Ok(())
+}
+
+/// Returns the encoding of a response, the flag of its only message, and the message.
+async fn message(
+    client: &mut SendRequest<Body>,
+    request: Request<Body>,
+) -> anyhow::Result<(Option<String>, u8, Bytes)> {
+    let response: Response<Incoming> = within(client.send_request(request)).await??;
+    let (head, body) = response.into_parts();
+    let encoding = head.headers.get("grpc-encoding");
+    let encoding = encoding.map(|value| value.to_str().map(str::to_owned));
+    let mut body = within(body.collect()).await??.to_bytes();
+    let prefix = body.split_to(5.min(body.len()));
+    let flag = prefix.first().copied().context("no message")?;
+    Ok((encoding.transpose()?, flag, body))
+}
+
+#[tokio::test]
 async fn what_messages_inflate_to_counts_among_all_bodies() -> anyhow::Result<()> {
     let serving = ServingOptions {
         memory: Arc::new(MemoryBudget::new(100_000)),
@@ -211,19 +257,21 @@ async fn what_messages_inflate_to_counts_among_all_bodies() -> anyhow::Result<()
     };
     let server = TestServer::serving(options(), serving).await?;
     let (mut client, _connection) = connect(&server).await?;
-    let gzip = [("grpc-encoding", "gzip")];
-    for (bytes, expected) in [(90_000, "5"), (110_000, "14"), (90_000, "5")] {
-        let packed = Coding::Gzip.compress(&[Bytes::from(infer(bytes))]);
-        assert!(packed.len() < 1000);
-        let request = request(INFER, &gzip, one(1, &packed)?)?;
-        let (code, text) = status(&mut client, request).await?;
-        assert_eq!(code, expected, "{text}");
-    }
-    for body in [
-        one(1, b"not gzip")?,
-        Full::new(Bytes::from_static(&[1, 0, 0])).boxed_unsync(),
-    ] {
-        let (code, text) = status(&mut client, request(INFER, &gzip, body)?).await?;
+    for coding in CODINGS {
+        let headers = [("grpc-encoding", coding.name())];
+        for (bytes, expected) in [(90_000, "5"), (110_000, "14"), (90_000, "5")] {
+            let packed = coding.compress(&[Bytes::from(infer(bytes))]);
+            assert!(packed.len() < 1000);
+            let request = request(INFER, &headers, one(1, &packed)?)?;
+            let (code, text) = status(&mut client, request).await?;
+            assert_eq!(code, expected, "{text}");
+        }
+        let invalid = request(INFER, &headers, one(1, b"not compressed")?)?;
+        let (code, text) = status(&mut client, invalid).await?;
+        assert_eq!(code, "3", "{text}");
+        assert!(text.ends_with(coding.name()), "{text}");
+        let cut = Full::new(Bytes::from_static(&[1, 0, 0])).boxed_unsync();
+        let (code, text) = status(&mut client, request(INFER, &headers, cut)?).await?;
         assert_eq!(code, "3", "{text}");
     }
     // An unsupported encoding is refused, as in HTTP/1.

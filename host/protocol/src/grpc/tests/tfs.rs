@@ -258,7 +258,7 @@ fn a_filled_tensor_is_limited_before_it_is_allocated() {
     ] {
         let error = decode(proto).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
-        let text = "input `x`: the request's tensors take more than the limit of 64 bytes";
+        let text = "input `x`: the request's tensors take more than the limit of 64 bytes, which --max-body-bytes sets";
         assert_eq!(error.to_string(), text);
     }
     let fits = || TensorProto {

@@ -324,14 +324,18 @@ fn reserved_and_tensor_parameters_are_not_passed_on() {
         "binary_data_size".to_owned(),
         parameter(Some(ParameterChoice::Int64Param(1))),
     );
-    for name in [
-        "sequence_id",
-        "priority",
-        "triton_x",
-        "binary_data_output",
-        "headers",
+    for (name, choice) in [
+        ("sequence_id", Some(ParameterChoice::Int64Param(7))),
+        ("sequence_start", Some(ParameterChoice::BoolParam(true))),
+        ("priority", Some(ParameterChoice::Uint64Param(u64::MAX))),
+        ("timeout", Some(ParameterChoice::Int64Param(0))),
+        ("triton_x", None),
+        ("binary_data_output", None),
+        ("headers", None),
     ] {
-        message.parameters.insert(name.to_owned(), parameter(None));
+        message
+            .parameters
+            .insert(name.to_owned(), parameter(choice));
     }
     let own = Some(ParameterChoice::Uint64Param(5));
     message.parameters.insert("k".to_owned(), parameter(own));
@@ -357,6 +361,33 @@ fn reserved_and_tensor_parameters_are_not_passed_on() {
             .insert(format!("a{number:03}"), parameter(value));
     }
     assert_eq!(error_text(message), "more than 256 parameters");
+}
+
+#[test]
+fn a_reserved_parameter_has_a_value_of_its_kind() {
+    let number = "an integer that is not negative";
+    for (name, choice, expected) in [
+        ("sequence_id", ParameterChoice::BoolParam(true), number),
+        (
+            "sequence_start",
+            ParameterChoice::Int64Param(1),
+            "true or false",
+        ),
+        ("priority", ParameterChoice::Int64Param(-1), number),
+        (
+            "timeout",
+            ParameterChoice::StringParam("1".to_owned()),
+            number,
+        ),
+    ] {
+        let message = ModelInferRequest {
+            parameters: [(name.to_owned(), parameter(Some(choice)))].into(),
+            ..ModelInferRequest::default()
+        };
+        let text = error_text(message);
+        let expected = format!("parameter `{name}` must be {expected}");
+        assert!(text.starts_with(&expected), "{text}");
+    }
 }
 
 #[test]
@@ -388,7 +419,8 @@ fn unsupported_features_are_rejected() {
         assert_eq!(error.to_string(), text);
     }
     let twice = outputs(vec![output("y", "a"), output("y", "b")]);
-    assert_eq!(error_text(twice), "output `y` is requested twice");
+    let (request, _) = decode(twice).unwrap();
+    assert_eq!(request.outputs, ["y"]);
     let error = v2::decode_index(&RepositoryIndexRequest {
         repository_name: "r".to_owned(),
         ready: true,
@@ -519,9 +551,17 @@ fn requested_classes_replace_their_output() {
         let classes = "\x0a\0\0\x003.000000:2\x0a\0\0\x002.000000:1";
         assert_eq!(message.raw_output_contents[0], classes);
     }
+    // None of the classes means the output itself.
+    let none = asked("y", Some(ParameterChoice::Int64Param(0)));
+    let (_, encoder) = decode(none).unwrap();
+    let answer = InferResponse {
+        outputs: vec![floats("y", &[1, 3], &[1.0, 2.0, 3.0])],
+        parameters: Vec::new(),
+    };
+    let message = encoder.encode(answer, &wine()).unwrap();
+    assert_eq!(message.outputs[0].datatype, "FP32");
     for choice in [
         None,
-        Some(ParameterChoice::Int64Param(0)),
         Some(ParameterChoice::Int64Param(-1)),
         Some(ParameterChoice::DoubleParam(1.0)),
     ] {

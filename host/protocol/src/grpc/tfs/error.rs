@@ -96,7 +96,9 @@ pub(super) enum InputError {
         position: usize,
         element_type: ElementType,
     },
-    #[error("the request's tensors take more than the limit of {limit} bytes")]
+    #[error(
+        "the request's tensors take more than the limit of {limit} bytes, which --max-body-bytes sets"
+    )]
     TooLarge { limit: usize },
     #[error("the input has no axis to count examples")]
     NoAxis,

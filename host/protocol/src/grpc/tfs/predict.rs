@@ -35,12 +35,18 @@ impl RequestDecoder for TfsPredictDecoder {
         inputs.map(list_bytes).fold(0, usize::saturating_add)
     }
 
-    /// Counts lists that are filled up to their tensor's shape, which the size of the message does not
-    /// include; 0 if they exceed the limit, because decoding then rejects the request.
+    /// Counts what the size of the message does not include: lists that are filled up to their tensor's
+    /// shape, unless they exceed the limit, because decoding then rejects the request; and BOOLs that may
+    /// be copied.
     fn decoded_bytes(&self, message: &PredictRequest) -> usize {
-        let sizes = message.inputs.values().map(tensor::filled_bytes);
-        let bytes = sizes.fold(0, usize::saturating_add);
-        if bytes > self.limit { 0 } else { bytes }
+        let total = |bytes: fn(&TensorProto) -> usize| {
+            let sizes = message.inputs.values().map(bytes);
+            sizes.fold(0, usize::saturating_add)
+        };
+        match total(tensor::filled_bytes) {
+            filled if filled > self.limit => 0,
+            filled => filled.saturating_add(total(tensor::copied_bytes)),
+        }
     }
 
     /// Decodes a message into a request, with its inputs sorted by name.

@@ -49,6 +49,14 @@ pub(super) fn filled_bytes(proto: &TensorProto) -> usize {
     elements.saturating_mul(size)
 }
 
+/// Returns the number of bytes of `tensor_content` that are copied unless they are 0 and 1: those of BOOLs.
+pub(super) fn copied_bytes(proto: &TensorProto) -> usize {
+    match element_type(proto.dtype) {
+        Some(ElementType::Bool) => proto.tensor_content.len(),
+        _ => 0,
+    }
+}
+
 /// Encodes a tensor without copying an element.
 pub(super) fn encode(tensor: Tensor) -> TensorProto {
     let dim = |&size: &u32| Dim {

@@ -19,8 +19,6 @@ pub(super) enum DecodeError {
     RawCount { inputs: usize, raw: usize },
     #[error("input {0} is given twice")]
     RepeatedInput(Quoted),
-    #[error("output {0} is requested twice")]
-    RepeatedOutput(Quoted),
     #[error("input {name}: {error}")]
     Input { name: Quoted, error: InputError },
     #[error("output {name}: {error}")]
@@ -40,6 +38,11 @@ pub(super) enum DecodeError {
     TooManyParameters { limit: usize },
     #[error("parameter {0} has no value")]
     NoValue(Quoted),
+    #[error("parameter {name} must be {expected}")]
+    ReservedParameter {
+        name: Quoted,
+        expected: &'static str,
+    },
     #[error("a repository's name is not supported by this server")]
     RepositoryName,
     #[error(

@@ -15,7 +15,7 @@ use crate::grpc::message::inference::model_infer_request::{
 };
 use crate::grpc::message::inference::{InferParameter, ModelInferRequest};
 use crate::quoted::Quoted;
-use crate::v2::limits::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, is_reserved};
+use crate::v2::limits::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, ReservedParameter};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -39,9 +39,13 @@ impl RequestDecoder for ModelInferDecoder {
         }
     }
 
-    /// Returns 0: the limits on the message already include the tensors.
-    fn decoded_bytes(&self, _: &ModelInferRequest) -> usize {
-        0
+    /// Counts raw BOOLs, which are copied unless they are 0 and 1. The limits on the message already include
+    /// all other tensors.
+    fn decoded_bytes(&self, message: &ModelInferRequest) -> usize {
+        let inputs = message.inputs.iter().zip(&message.raw_input_contents);
+        let bools = inputs.filter(|(input, _)| input.datatype == ElementType::Bool.name());
+        let sizes = bools.map(|(_, raw)| raw.len());
+        sizes.fold(0, usize::saturating_add)
     }
 
     fn decode(
@@ -95,33 +99,46 @@ fn decode_parameters(
 ) -> Result<Vec<Parameter>, DecodeError> {
     let mut own = Vec::new();
     for (name, InferParameter { parameter_choice }) in parameters {
+        let reserved = ReservedParameter::from_name(&name);
         // `binary_data_output` applies to JSON; over gRPC, every output is binary.
-        if is_reserved(&name) || name == "binary_data_output" {
+        if reserved == Some(ReservedParameter::Any) || name == "binary_data_output" {
+            continue;
+        }
+        if name.len() > MAX_NAME_BYTES {
+            let limit = MAX_NAME_BYTES;
+            return Err(DecodeError::LongParameterName { limit });
+        }
+        let value = parameter_choice
+            .map(parameter_value)
+            .ok_or_else(|| DecodeError::NoValue(Quoted::new(&name)))?;
+        if let Some(reserved) = reserved {
+            if !reserved.takes(&value) {
+                let (name, expected) = (Quoted::new(&name), reserved.expected());
+                return Err(DecodeError::ReservedParameter { name, expected });
+            }
             continue;
         }
         if own.len() == MAX_PARAMETERS {
             let limit = MAX_PARAMETERS;
             return Err(DecodeError::TooManyParameters { limit });
         }
-        if name.len() > MAX_NAME_BYTES {
-            let limit = MAX_NAME_BYTES;
-            return Err(DecodeError::LongParameterName { limit });
-        }
-        let value = match parameter_choice {
-            Some(ParameterChoice::BoolParam(value)) => ParameterValue::Bool(value),
-            Some(ParameterChoice::Int64Param(value)) => ParameterValue::Int64(value),
-            // As over HTTP, equal numbers have the same type whatever their encoding.
-            Some(ParameterChoice::Uint64Param(value)) => match i64::try_from(value) {
-                Ok(value) => ParameterValue::Int64(value),
-                Err(_) => ParameterValue::Uint64(value),
-            },
-            Some(ParameterChoice::DoubleParam(value)) => ParameterValue::Double(value),
-            Some(ParameterChoice::StringParam(value)) => ParameterValue::String(value),
-            None => return Err(DecodeError::NoValue(Quoted::new(&name))),
-        };
         own.push(Parameter { name, value });
     }
     Ok(own)
+}
+
+fn parameter_value(choice: ParameterChoice) -> ParameterValue {
+    match choice {
+        ParameterChoice::BoolParam(value) => ParameterValue::Bool(value),
+        ParameterChoice::Int64Param(value) => ParameterValue::Int64(value),
+        // As over HTTP, equal numbers have the same type whatever their encoding.
+        ParameterChoice::Uint64Param(value) => match i64::try_from(value) {
+            Ok(value) => ParameterValue::Int64(value),
+            Err(_) => ParameterValue::Uint64(value),
+        },
+        ParameterChoice::DoubleParam(value) => ParameterValue::Double(value),
+        ParameterChoice::StringParam(value) => ParameterValue::String(value),
+    }
 }
 
 fn decode_inputs(
@@ -201,21 +218,24 @@ fn decode_outputs(
     model: &ModelDescription,
 ) -> Result<(Vec<String>, Vec<TopClasses>), DecodeError> {
     let (expected, actual) = (model.signature.outputs.len(), outputs.len());
-    if actual > expected {
-        return Err(DecodeError::TooManyOutputs { expected, actual });
-    }
-    let mut names: Vec<String> = Vec::with_capacity(actual);
+    let mut names: Vec<String> = Vec::with_capacity(actual.min(expected));
     let mut classes = Vec::new();
     for InferRequestedOutputTensor { name, parameters } in outputs {
+        // As over HTTP, the first of equal requests counts.
         if names.contains(&name) {
-            return Err(DecodeError::RepeatedOutput(Quoted::new(&name)));
+            continue;
+        }
+        if names.len() == expected {
+            return Err(DecodeError::TooManyOutputs { expected, actual });
         }
         if name.len() > MAX_NAME_BYTES {
             let limit = MAX_NAME_BYTES;
             return Err(DecodeError::LongOutputName { limit });
         }
-        if let Some(parameter) = parameters.get("classification") {
-            let asked = TopClasses::new(&name, natural(parameter), model);
+        let count = parameters.get("classification").map(natural);
+        // No classes means the output itself, as in Triton.
+        if let Some(count) = count.filter(|count| *count != Some(0)) {
+            let asked = TopClasses::new(&name, count, model);
             classes.push(asked.map_err(|error| {
                 let name = Quoted::new(&name);
                 DecodeError::Classification { name, error }

@@ -110,8 +110,7 @@ fn request(model: &ModelDescription) -> Value {
             "inputs": inputs(model),
             "outputs": {
                 "type": ["array", "null"],
-                "description": "The outputs to return, in this order; all if empty",
-                "maxItems": wanted.len(),
+                "description": "The outputs to return, in this order, each of them once; all if empty",
                 "items": any_of(wanted),
             },
         },
@@ -158,7 +157,7 @@ fn input(spec: &TensorSpec, model: &ModelDescription) -> Option<Value> {
             "datatype": {"const": spec.element_type.name()},
             "shape": input_shape(spec, model),
             "data": flat_or_nested(element, &spec.shape),
-            "parameters": {"type": ["object", "null"]},
+            "parameters": {"type": ["object", "array", "null"]},
         },
     }))
 }
@@ -198,6 +197,11 @@ fn output(spec: &TensorSpec) -> Value {
         },
     });
     if let Some(element) = element(spec.element_type, Notation::V2) {
+        // Bare NaN and Infinity count as numbers.
+        let element = match spec.element_type {
+            ElementType::Fp32 | ElementType::Fp64 => json!({"type": "number"}),
+            _ => element,
+        };
         described["properties"]["data"] = json!({"type": "array", "items": element});
     }
     described
@@ -207,12 +211,13 @@ fn output(spec: &TensorSpec) -> Value {
 fn wanted(spec: &TensorSpec) -> Value {
     let classification = match is_ranked(spec.element_type) {
         true => json!({
-            "type": "integer",
-            "minimum": 1,
+            "type": ["integer", "null"],
+            "minimum": 0,
             "maximum": u64::MAX,
-            "description": "Return this many of each row's greatest elements, as strings",
+            "description": "Return this many of each row's greatest elements, as strings; with 0, the \
+                elements themselves",
         }),
-        false => Value::Bool(false),
+        false => json!({"enum": [0, null]}),
     };
     json!({
         "type": "object",
@@ -221,7 +226,7 @@ fn wanted(spec: &TensorSpec) -> Value {
         "properties": {
             "name": {"const": spec.name},
             "parameters": {
-                "type": ["object", "null"],
+                "type": ["object", "array", "null"],
                 "properties": {
                     "binary_data": {"type": ["boolean", "null"]},
                     "classification": classification,

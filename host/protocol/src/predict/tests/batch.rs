@@ -42,7 +42,7 @@ fn an_invalid_row_fails_alone_at_its_position() -> anyhow::Result<()> {
         r#"{"error":"the row is not an object like {\"features\": [...]}"},"#,
         r#"{"error":"`features` is missing"},"#,
         r#"{"prediction":1.5},"#,
-        r#"{"error":"`features`: input `x`: element 3 is not a number within the range of FP32, NaN or Infinity"}],"#,
+        r#"{"error":"`features`: input `x`: element 3 is not a number within the range of FP32, NaN, Infinity or null"}],"#,
         r#""model_version":"7"}"#,
     );
     assert_eq!(text, expected);

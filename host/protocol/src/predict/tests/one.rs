@@ -208,7 +208,7 @@ fn every_error_names_the_correction() {
         ),
         (
             r#"{"features":null}"#,
-            "`features`: input `x`: element 0 is not a number",
+            "`features`: input `x`: a flat array of 1 does not fill shape [4]",
         ),
         (
             r#"{"features":{"y":[1]}}"#,

@@ -148,7 +148,6 @@ fn integers_are_in_range_and_exact() -> anyhow::Result<()> {
         "1.0",
         "1e0",
         "true",
-        "null",
         "\"1\"",
         "{\"a\":1}",
         "NaN",
@@ -189,7 +188,6 @@ fn floats_are_rounded_once_and_may_be_nan_or_infinite() -> anyhow::Result<()> {
         (ElementType::Fp64, "1e400"),
         (ElementType::Fp64, "\"NaN\""),
         (ElementType::Fp64, "true"),
-        (ElementType::Fp64, "null"),
     ] {
         assert!(
             read_as(wrong, element_type, &[], ArrayForm::Nested).is_err(),
@@ -210,7 +208,6 @@ fn strings_may_be_base64() -> anyhow::Result<()> {
     );
     for wrong in [
         "1",
-        "null",
         r#"{"b64":"*"}"#,
         r#"{"b64":1}"#,
         r#"{"b64":"YQ==","x":1}"#,
@@ -247,9 +244,43 @@ fn two_byte_floats_are_decoded_like_other_numbers() -> anyhow::Result<()> {
     ] {
         let error = read_as(wrong, element_type, &[], ArrayForm::Nested).unwrap_err();
         let expected = format!(
-            "element 0 is not a number within the range of {element_type}, NaN or Infinity"
+            "element 0 is not a number within the range of {element_type}, NaN, Infinity or null"
         );
         assert_eq!(error.to_string(), expected, "{wrong}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_missing_value_is_nan_for_floats_and_an_error_for_others() -> anyhow::Result<()> {
+    for (element_type, expected) in [
+        (ElementType::Fp16, &[0, 0x7e][..]),
+        (ElementType::Bf16, &[0xc0, 0x7f]),
+        (ElementType::Fp32, &f32::NAN.to_le_bytes()),
+        (ElementType::Fp64, &f64::NAN.to_le_bytes()),
+    ] {
+        for (text, shape) in [("null", &[][..]), ("[null]", &[1]), ("[[null]]", &[1, -1])] {
+            let (_, content) = read_as(text, element_type, shape, ArrayForm::Nested)?;
+            assert_eq!(content, expected, "{element_type} {text}");
+        }
+        // Without plain numbers only, the elements are read one by one.
+        let (sizes, content) = read_as("[1, null, NaN]", element_type, &[-1], ArrayForm::Nested)?;
+        assert_eq!(sizes, [3]);
+        assert_eq!(content[expected.len()..], [expected, expected].concat());
+    }
+    for (element_type, wanted) in [
+        (ElementType::Bool, "true or false"),
+        (ElementType::Int8, "an integer from -128 to 127"),
+        (
+            ElementType::Bytes,
+            r#"a string or {"b64": its bytes in base64}"#,
+        ),
+    ] {
+        let error = read_as("[null]", element_type, &[1], ArrayForm::Nested).unwrap_err();
+        let expected = format!(
+            "element 0 is null, a missing value, which only floating-point inputs can have: it must be {wanted}"
+        );
+        assert_eq!(error.to_string(), expected);
     }
     Ok(())
 }

@@ -125,8 +125,8 @@ fn other_paths_are_not_found() {
             "unknown version: `half` has no version `abc`",
         ),
         (
-            "/models/half/versions/01",
-            "unknown version: `half` has no version `01`",
+            "/models/half/versions/0x1",
+            "unknown version: `half` has no version `0x1`",
         ),
         (
             "/models/half/labels/..:predict",

@@ -235,7 +235,7 @@ fn every_error_names_the_correction() {
         ),
         (
             r#"{"instances":[[1,2],[3,"4"]]}"#,
-            "instance 1: input `x`: element 1 is not a number within the range of FP32, NaN or Infinity",
+            "instance 1: input `x`: element 1 is not a number within the range of FP32, NaN, Infinity or null",
         ),
         (
             r#"{"instances":[{"z":1}]}"#,

@@ -1,6 +1,6 @@
-//! A cursor over text that is one valid JSON value.
+//! A cursor over text that is one valid JSON value, with bare words among its elements.
 //!
-//! serde_json has already validated the text, so commas count as white space and a scalar ends at the
+//! serde_json has already validated the text apart from such words, so commas count as white space and a scalar ends at the
 //! next separator or closing bracket. On invalid text the tokens are meaningless, but nothing panics.
 
 /// The unread rest of a valid JSON value.

@@ -1,8 +1,10 @@
 //! The elements of an output as JSON text.
+//!
+//! Floats that are not finite are the bare words `NaN`, `Infinity` and `-Infinity`, as Triton and Python write
+//! them. A client that needs strict JSON requests such an output as binary data.
 
+use crate::relaxed_json::{write_f32, write_f64, write_json};
 use crate::v2::error::EncodeError;
-use serde::ser::{Error, SerializeSeq};
-use serde::{Serialize, Serializer};
 use wisp_tensor::{ElementType, NamedTensor, Tensor};
 
 /// The elements of a tensor that has a JSON form.
@@ -14,27 +16,17 @@ impl<'a> Elements<'a> {
     pub(crate) fn new(output: &'a NamedTensor) -> Result<Elements<'a>, EncodeError> {
         let NamedTensor { name, tensor } = output;
         let output = || name.clone();
-        let content = tensor.content();
-        let has_json_form = match tensor.element_type() {
+        match tensor.element_type() {
             element_type @ (ElementType::Fp16 | ElementType::Bf16) => {
-                return Err(EncodeError::NoJsonForm {
+                Err(EncodeError::NoJsonForm {
                     output: output(),
                     element_type,
-                });
+                })
             }
-            ElementType::Fp32 => all(content, |bytes| f32::from_le_bytes(bytes).is_finite()),
-            ElementType::Fp64 => all(content, |bytes| f64::from_le_bytes(bytes).is_finite()),
-            ElementType::Bytes => {
-                return match tensor.elements().all(|text| str::from_utf8(text).is_ok()) {
-                    true => Ok(Elements(tensor)),
-                    false => Err(EncodeError::NotUtf8 { output: output() }),
-                };
+            ElementType::Bytes if tensor.elements().any(|text| str::from_utf8(text).is_err()) => {
+                Err(EncodeError::NotUtf8 { output: output() })
             }
-            _ => true,
-        };
-        match has_json_form {
-            true => Ok(Elements(tensor)),
-            false => Err(EncodeError::NotFinite { output: output() }),
+            _ => Ok(Elements(tensor)),
         }
     }
 
@@ -42,47 +34,63 @@ impl<'a> Elements<'a> {
     pub(crate) fn text_size(&self) -> usize {
         self.0.content().len().saturating_mul(3)
     }
-}
 
-impl Serialize for Elements<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let content = self.0.content().as_ref();
+    /// Writes the elements as one flat array.
+    pub(crate) fn write(&self, text: &mut Vec<u8>) {
+        /// Writes integers of this type.
+        macro_rules! integers {
+            ($integer:ty) => {
+                write(text, self.0.content(), |text, bytes| {
+                    write_json(text, &<$integer>::from_le_bytes(bytes));
+                })
+            };
+        }
         match self.0.element_type() {
-            ElementType::Bool => write(serializer, content, |[byte]| byte != 0),
-            ElementType::Uint8 => write(serializer, content, u8::from_le_bytes),
-            ElementType::Uint16 => write(serializer, content, u16::from_le_bytes),
-            ElementType::Uint32 => write(serializer, content, u32::from_le_bytes),
-            ElementType::Uint64 => write(serializer, content, u64::from_le_bytes),
-            ElementType::Int8 => write(serializer, content, i8::from_le_bytes),
-            ElementType::Int16 => write(serializer, content, i16::from_le_bytes),
-            ElementType::Int32 => write(serializer, content, i32::from_le_bytes),
-            ElementType::Int64 => write(serializer, content, i64::from_le_bytes),
-            ElementType::Fp32 => write(serializer, content, f32::from_le_bytes),
-            ElementType::Fp64 => write(serializer, content, f64::from_le_bytes),
-            ElementType::Bytes => {
-                let mut list = serializer.serialize_seq(None)?;
-                for element in self.0.elements() {
-                    list.serialize_element(str::from_utf8(element).map_err(Error::custom)?)?;
-                }
-                list.end()
+            ElementType::Bool => write(text, self.0.content(), |text, [byte]| {
+                write_json(text, &(byte != 0));
+            }),
+            ElementType::Uint8 => integers!(u8),
+            ElementType::Uint16 => integers!(u16),
+            ElementType::Uint32 => integers!(u32),
+            ElementType::Uint64 => integers!(u64),
+            ElementType::Int8 => integers!(i8),
+            ElementType::Int16 => integers!(i16),
+            ElementType::Int32 => integers!(i32),
+            ElementType::Int64 => integers!(i64),
+            ElementType::Fp32 => write(text, self.0.content(), |text, bytes| {
+                write_f32(text, f32::from_le_bytes(bytes));
+            }),
+            ElementType::Fp64 => write(text, self.0.content(), |text, bytes| {
+                write_f64(text, f64::from_le_bytes(bytes));
+            }),
+            // `Elements::new` has rejected what is not a string.
+            ElementType::Bytes | ElementType::Fp16 | ElementType::Bf16 => {
+                let strings = self.0.elements().map(String::from_utf8_lossy);
+                list(text, strings, |text, string| write_json(text, &*string));
             }
-            ElementType::Fp16 | ElementType::Bf16 => Err(Error::custom("no JSON form")),
         }
     }
 }
 
-fn write<S: Serializer, T: Serialize, const SIZE: usize>(
-    serializer: S,
+fn write<const SIZE: usize>(
+    text: &mut Vec<u8>,
     content: &[u8],
-    element: impl Fn([u8; SIZE]) -> T,
-) -> Result<S::Ok, S::Error> {
-    let mut list = serializer.serialize_seq(None)?;
-    for &bytes in content.as_chunks().0 {
-        list.serialize_element(&element(bytes))?;
-    }
-    list.end()
+    element: impl Fn(&mut Vec<u8>, [u8; SIZE]),
+) {
+    list(text, content.as_chunks().0.iter().copied(), element);
 }
 
-fn all<const SIZE: usize>(content: &[u8], holds: impl Fn([u8; SIZE]) -> bool) -> bool {
-    content.as_chunks().0.iter().all(|&bytes| holds(bytes))
+fn list<T>(
+    text: &mut Vec<u8>,
+    elements: impl Iterator<Item = T>,
+    element: impl Fn(&mut Vec<u8>, T),
+) {
+    text.push(b'[');
+    for (position, value) in elements.enumerate() {
+        if position > 0 {
+            text.push(b',');
+        }
+        element(text, value);
+    }
+    text.push(b']');
 }

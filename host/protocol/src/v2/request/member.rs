@@ -14,7 +14,7 @@ use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::{Parameter, ParameterValue};
 
 use crate::quoted::Quoted;
-use crate::v2::limits::{MAX_NAME_BYTES, MAX_PARAMETERS, MAX_TENSORS, is_reserved};
+use crate::v2::limits::{MAX_NAME_BYTES, MAX_PARAMETERS, MAX_TENSORS, ReservedParameter};
 
 #[derive(Deserialize)]
 pub(super) struct Request<'a> {
@@ -35,13 +35,13 @@ pub(super) struct Input<'a> {
     #[serde(borrow)]
     pub(super) datatype: Cow<'a, str>,
     #[serde(default)]
-    pub(super) parameters: Option<Object<InputParameters>>,
+    pub(super) parameters: Option<TensorParameters<InputParameters>>,
     /// The JSON text of the elements, decoded once the datatype and the shape are known.
     #[serde(borrow, default)]
     pub(super) data: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 pub(super) struct InputParameters {
     #[serde(default)]
     pub(super) binary_data_size: Option<ByteCount>,
@@ -53,10 +53,10 @@ pub(super) struct InputParameters {
 pub(super) struct Output {
     pub(super) name: String,
     #[serde(default)]
-    pub(super) parameters: Option<Object<OutputParameters>>,
+    pub(super) parameters: Option<TensorParameters<OutputParameters>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 pub(super) struct OutputParameters {
     #[serde(default)]
     pub(super) binary_data: Option<bool>,
@@ -68,6 +68,11 @@ pub(super) struct OutputParameters {
 
 /// A `T` that must be written as a JSON object.
 pub(crate) struct Object<T>(pub(crate) T);
+
+/// The parameters of an input or output: a `T` that is written as a JSON object.
+///
+/// An array stands for no parameters, as in Triton: PHP writes an empty map as `[]`.
+pub(super) struct TensorParameters<T>(pub(super) T);
 
 /// A JSON array of at most [`MAX_TENSORS`] objects.
 pub(super) struct Objects<T>(pub(super) Vec<T>);
@@ -107,6 +112,36 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
         }
 
         deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+// === impl TensorParameters ===
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for TensorParameters<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ParametersOrArray<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for ParametersOrArray<T> {
+            type Value = TensorParameters<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TensorParameters<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(TensorParameters)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut list: A,
+            ) -> Result<TensorParameters<T>, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(TensorParameters(T::default()))
+            }
+        }
+
+        deserializer.deserialize_any(ParametersOrArray(PhantomData))
     }
 }
 
@@ -242,8 +277,18 @@ impl<'de> Visitor<'de> for ParametersVisitor {
                     return Err(repeated(&name));
                 }
                 parameters.binary_data_output = Some(map.next_value()?);
-            } else if is_reserved(&name) {
-                map.next_value::<IgnoredAny>()?;
+            } else if let Some(reserved) = ReservedParameter::from_name(&name) {
+                if reserved == ReservedParameter::Any {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                let value = map.next_value_seed(ValueSeed { name: &name })?;
+                if !reserved.takes(&value) {
+                    let (name, expected) = (Quoted::new(&name), reserved.expected());
+                    return Err(Error::custom(format_args!(
+                        "parameter {name} must be {expected}"
+                    )));
+                }
             } else if name.len() > MAX_NAME_BYTES {
                 return Err(Error::custom(format_args!(
                     "the name of a parameter is longer than {MAX_NAME_BYTES} bytes"

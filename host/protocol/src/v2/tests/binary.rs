@@ -83,11 +83,28 @@ fn binary_elements_are_validated() {
         text.starts_with("input `x`: the length of BYTES element 0 reaches past the end"),
         "{text}"
     );
-    let text = error_text(decode_binary(&json("BOOL", 1), &[2]));
-    assert_eq!(
-        text,
-        "input `x`: byte 0 of a BOOL tensor is neither 0 nor 1"
-    );
+}
+
+#[test]
+fn any_byte_of_a_bool_other_than_zero_is_true() -> anyhow::Result<()> {
+    let json = r#"{"inputs":[{"name":"x","shape":[3],"datatype":"BOOL","parameters":{"binary_data_size":3}}]}"#;
+    let body = Bytes::from([json.as_bytes(), &[0, 7, 255]].concat());
+    let decoder = decoder(Some(json.len()), &[]);
+    // The copy is counted before it is made.
+    assert!(decoder.decoded_bytes(&body) >= 3 + json_size(json));
+    let (request, _) = decoder.decode(body, &two_inputs())?;
+    let expected = tensor("x", ElementType::Bool, &[3], &[0, 1, 1]);
+    assert_eq!(request.inputs, [expected]);
+    let raw = model(vec![spec("x", ElementType::Bool, &[3])], 0);
+    let decoder = super::decoder(Some(0), &[]);
+    let (request, _) = decoder.decode(Bytes::from_static(&[2, 0, 1]), &raw)?;
+    assert_eq!(request.inputs[0].tensor.content()[..], [1, 0, 1]);
+    Ok(())
+}
+
+/// Returns the bytes that decoding this JSON takes without binary data.
+fn json_size(json: &str) -> usize {
+    decoder(None, &[]).decoded_bytes(&Bytes::copy_from_slice(json.as_bytes()))
 }
 
 #[test]

@@ -11,14 +11,15 @@ use proptest::sample::select;
 
 /// The bytes of `count` elements that have a JSON form.
 fn json_content(element_type: ElementType, count: usize) -> BoxedStrategy<Vec<u8>> {
-    let finite_f32 = any::<f32>().prop_filter("finite", |number| number.is_finite());
-    let finite_f64 = any::<f64>().prop_filter("finite", |number| number.is_finite());
+    // A NaN has many bits, and one form in JSON.
+    let any_f32 = any::<f32>().prop_filter("not NaN", |number| !number.is_nan());
+    let any_f64 = any::<f64>().prop_filter("not NaN", |number| !number.is_nan());
     match element_type {
         ElementType::Bool => vec(0u8..=1, count).boxed(),
-        ElementType::Fp32 => vec(finite_f32, count)
+        ElementType::Fp32 => vec(any_f32, count)
             .prop_map(|numbers| f32_bytes(&numbers))
             .boxed(),
-        ElementType::Fp64 => vec(finite_f64, count)
+        ElementType::Fp64 => vec(any_f64, count)
             .prop_map(|numbers| numbers.iter().flat_map(|n| n.to_le_bytes()).collect())
             .boxed(),
         ElementType::Bytes => vec(any::<String>(), count)
@@ -93,7 +94,7 @@ proptest! {
         prop_assert_eq!(encoded.header_length.is_some(), reply.forms.iter().any(|(_, form)| *form == OutputForm::Binary));
         let (request, again) = request::decode(text.as_bytes(), rest, &model).unwrap();
         prop_assert_eq!(request.inputs, outputs);
-        prop_assert_eq!(again.id, id);
+        prop_assert_eq!(again.id, id.filter(|id| !id.is_empty()));
     }
 
     #[test]
@@ -141,7 +142,7 @@ proptest! {
         ] {
             let text = str::from_utf8(&body).unwrap();
             let model = two_inputs();
-            let whole = request::decode_text(text, None, Bytes::new(), &model);
+            let whole = request::decode_text(text, request::Source::Whole, Bytes::new(), &model);
             prop_assert_eq!(request::decode(&body, Bytes::new(), &model), whole);
         }
     }

@@ -134,16 +134,6 @@ fn outputs_without_a_json_form_are_rejected_with_a_suggestion() -> anyhow::Resul
             "is BF16, which has no JSON form",
         ),
         (
-            ElementType::Fp32,
-            f32_bytes(&[f32::NAN]),
-            "contains a NaN or an infinity, which JSON cannot represent",
-        ),
-        (
-            ElementType::Fp64,
-            f64::INFINITY.to_le_bytes().to_vec(),
-            "contains a NaN or an infinity, which JSON cannot represent",
-        ),
-        (
             ElementType::Bytes,
             b"\x01\0\0\0\xff".to_vec(),
             "contains bytes that are not UTF-8, which JSON cannot represent",
@@ -159,6 +149,27 @@ fn outputs_without_a_json_form_are_rejected_with_a_suggestion() -> anyhow::Resul
         let way_out = r#","outputs":[{"name":"y","parameters":{"binary_data":true}}]"#;
         assert_eq!(encode(way_out, response())?.chunks[1], content);
     }
+    Ok(())
+}
+
+#[test]
+fn floats_that_are_not_finite_are_bare_words() -> anyhow::Result<()> {
+    let single = f32_bytes(&[f32::NAN, -f32::NAN, f32::INFINITY, 0.5]);
+    let double: Vec<u8> = [f64::NEG_INFINITY, f64::NAN]
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
+    let outputs = vec![
+        tensor("y", ElementType::Fp32, &[2, 2], &single),
+        tensor("label", ElementType::Fp64, &[2], &double),
+    ];
+    let reply = encode("", answer(outputs))?;
+    let text = text(&reply);
+    assert!(
+        text.contains(r#""data":[NaN,NaN,Infinity,0.5]}"#)
+            && text.contains(r#""data":[-Infinity,NaN]}]}"#),
+        "{text}"
+    );
     Ok(())
 }
 
