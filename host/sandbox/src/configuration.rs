@@ -56,6 +56,11 @@ impl HandlerConfiguration {
         }
     }
 
+    /// Returns the content of a file.
+    pub fn file(&self, name: &str) -> Option<&Bytes> {
+        self.files.get(name)
+    }
+
     fn value(&self, key: &str) -> Option<Arc<ConfigValue>> {
         self.values.get(key).map(Arc::clone)
     }

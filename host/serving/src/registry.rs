@@ -6,9 +6,12 @@
 
 pub mod backend_selection;
 pub mod class_labels;
+mod config_value;
+mod contained_path;
 pub(crate) mod graph_file;
 pub mod graph_loader;
 pub mod graph_probe;
+pub mod handler_configuration;
 pub mod load_error;
 pub mod loader;
 pub mod model_file;

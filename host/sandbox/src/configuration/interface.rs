@@ -29,8 +29,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
         "read-file",
         |store: Store<'_>, (name, offset, length): (String, u64, u32)| {
             let configuration = store.data().configuration.as_ref();
-            let range = configuration
-                .and_then(|configuration| configuration.read(&name, offset, length));
+            let range =
+                configuration.and_then(|configuration| configuration.read(&name, offset, length));
             // The only copy is that into the guest's memory.
             Ok((range,))
         },

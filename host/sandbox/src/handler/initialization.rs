@@ -152,8 +152,7 @@ impl Initializer<'_> {
             .get_typed_func::<(), (Result<bool, String>,)>(&mut store, &init)
             .map_err(contract)?;
         let (answer,) = init.call(&mut store, ()).map_err(failed)?;
-        let keeps_state =
-            answer.map_err(|text| InitializationError::Declared(bounded(&text)))?;
+        let keeps_state = answer.map_err(|text| InitializationError::Declared(bounded(&text)))?;
         Ok(Initialized {
             store,
             instance,
