@@ -130,7 +130,10 @@ impl Handler {
     pub async fn infer(&self, call: HandlerCall<'_>) -> Result<HandlerResponse, HandlerError> {
         let graphs = Arc::clone(&self.graphs);
         let mut store = queued_store(&self.engine, &self.limits, graphs, call.deadline);
-        store.data_mut().configuration.clone_from(&self.configuration);
+        store
+            .data_mut()
+            .configuration
+            .clone_from(&self.configuration);
         let clock = store.data().clock.clone();
         let called = async {
             let instance = self.queued.instantiate_async(&mut store).await;
@@ -147,7 +150,10 @@ impl Handler {
     pub fn infer_inline(&self, call: HandlerCall<'_>) -> Result<HandlerResponse, HandlerError> {
         let graphs = Arc::clone(&self.graphs);
         let mut store = inline_store(&self.engine, &self.limits, graphs, call.deadline);
-        store.data_mut().configuration.clone_from(&self.configuration);
+        store
+            .data_mut()
+            .configuration
+            .clone_from(&self.configuration);
         let instance = self.inline.instantiate(&mut store);
         let instance = instance.map_err(|error| error.context(Instantiating));
         let response = instance.and_then(|instance| {
