@@ -138,6 +138,7 @@ pub(crate) fn component(guest: &str) -> Result<&'static str> {
         "digits" => wisp_artifacts::DIGITS,
         "embed" => wisp_artifacts::EMBED,
         "hostile_guest" => wisp_artifacts::HOSTILE_GUEST,
+        "initialized_guest" => wisp_artifacts::INITIALIZED_GUEST,
         "progression" => wisp_artifacts::PROGRESSION,
         "wine" => wisp_artifacts::WINE,
         other => anyhow::bail!("there is no guest `{other}`"),

@@ -21,6 +21,7 @@ mod extremes;
 mod gpu;
 mod guests;
 mod hostile_values;
+mod initialization;
 mod isolation;
 mod load;
 mod loader_attacks;

@@ -1,8 +1,8 @@
-//! Generates the tokenizer's tables as static data, so that an instance needs no initialization.
+//! Generates the tokenizer's tables of characters as static data, so that the component does not contain
+//! the crates which they are computed with.
 //!
-//! `vocabulary.rs` contains an open-addressed hash table over the lines of `vocab.txt`, with the
-//! tokenizer's hash. `characters.rs` contains the result of BERT's uncased normalization and splitting
-//! for every character beyond ASCII, computed with the crates that HuggingFace `tokenizers` uses.
+//! `characters.rs` contains the result of BERT's uncased normalization and splitting for every character
+//! beyond ASCII, computed with the crates that HuggingFace `tokenizers` uses.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -13,9 +13,6 @@ use unicode_categories::UnicodeCategories as _;
 use unicode_normalization_alignments::UnicodeNormalization as _;
 use unicode_normalization_alignments::char::canonical_combining_class;
 
-#[path = "src/tokenizer/hash.rs"]
-mod hash;
-
 /// The result of normalizing a character, for characters that are not replaced by others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
@@ -25,56 +22,14 @@ enum Fate {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for path in ["build.rs", "src/tokenizer/hash.rs", "vocab.txt"] {
+    for path in ["build.rs", "vocab.txt"] {
         println!("cargo::rerun-if-changed={path}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let vocabulary = fs::read_to_string("vocab.txt")?;
-    fs::write(out.join("vocabulary.rs"), vocabulary_table(&vocabulary)?)?;
     fs::write(out.join("characters.rs"), character_tables(&vocabulary)?)?;
     Ok(())
 }
-
-// === Vocabulary ===
-
-fn vocabulary_table(vocabulary: &str) -> Result<String, Box<dyn Error>> {
-    let words: Vec<&str> = vocabulary.split_terminator('\n').collect();
-    for (id, word) in [
-        (0, "[PAD]"),
-        (100, "[UNK]"),
-        (101, "[CLS]"),
-        (102, "[SEP]"),
-        (103, "[MASK]"),
-    ] {
-        if words.get(id) != Some(&word) {
-            return Err(format!("line {} of vocab.txt is not {word}", id + 1).into());
-        }
-    }
-    let mut slots = vec![u16::MAX; hash::SLOTS];
-    let mut starts = vec![0_u32];
-    for (id, word) in words.iter().enumerate() {
-        let mut slot = hash::slot(hash::extend(hash::SEED, word.as_bytes()));
-        while slots[slot] != u16::MAX {
-            slot = hash::next(slot);
-        }
-        slots[slot] = u16::try_from(id)?;
-        starts.push(starts[id] + u32::try_from(word.len() + 1)?);
-    }
-    let longest = words
-        .iter()
-        .map(|word| word.trim_start_matches("##").chars().count())
-        .max();
-    Ok(format!(
-        "pub(super) const LONGEST: usize = {};\n\
-         pub(super) static STARTS: [u32; {}] = {starts:?};\n\
-         pub(super) static SLOTS: [u16; {}] = {slots:?};\n",
-        longest.ok_or("vocab.txt is empty")?,
-        starts.len(),
-        slots.len(),
-    ))
-}
-
-// === Characters ===
 
 fn character_tables(vocabulary: &str) -> Result<String, Box<dyn Error>> {
     let known: BTreeSet<char> = vocabulary.chars().collect();

@@ -10,7 +10,14 @@ use std::{env, fs};
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The guest crates, in the order of their constants.
-const GUESTS: [&str; 5] = ["digits", "embed", "hostile_guest", "progression", "wine"];
+const GUESTS: [&str; 6] = [
+    "digits",
+    "embed",
+    "hostile_guest",
+    "initialized_guest",
+    "progression",
+    "wine",
+];
 
 fn main() -> Result<()> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
@@ -19,7 +26,12 @@ fn main() -> Result<()> {
         .nth(2)
         .context("the crate lies two levels below the root")?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    for source in ["guest-models", "tests/hostile_guest", "wit"] {
+    for source in [
+        "guest-models",
+        "tests/hostile_guest",
+        "tests/initialized_guest",
+        "wit",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
     }
     ensure_target()?;

@@ -2,7 +2,8 @@
 //!
 //! `preprocess` converts texts to token ids and pads them to one length; `postprocess` averages the
 //! model's outputs per token and scales the mean to length 1. Since the mean must exclude the padding,
-//! both steps need the mask, and the handler implements `infer` itself.
+//! both steps need the mask, and the handler implements `infer` itself. `init` builds the table of the
+//! vocabulary, which all requests share.
 
 mod postprocess;
 mod preprocess;
@@ -32,13 +33,18 @@ impl Handler for Embed {
             )
     }
 
+    fn init() -> Result<()> {
+        tokenizer::VOCABULARY.get()?;
+        Ok(())
+    }
+
     fn infer(request: &Request, graphs: &mut dyn Graphs) -> Result<Response> {
         let texts = request.input("text")?.strings(&[-1])?;
         if texts.is_empty() {
             // Graphs do not accept sequences of length 0.
             return postprocess::response(&[]);
         }
-        let batch = preprocess::tokens(&texts);
+        let batch = preprocess::tokens(tokenizer::VOCABULARY.get()?, &texts);
         let outputs = graphs.compute(Self::GRAPH, &batch.to_inputs()?)?;
         postprocess::embeddings(&outputs, &batch)
     }

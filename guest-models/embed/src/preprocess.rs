@@ -1,6 +1,6 @@
 //! Converts texts to rows of token ids of equal length.
 
-use crate::tokenizer::{PAD, tokenize};
+use crate::tokenizer::{PAD, Vocabulary, tokenize};
 use wisp_handler::{Result, Tensor};
 
 /// The divisor of a batch's length. The host plans a graph for each shape, and this step leaves 16
@@ -14,8 +14,9 @@ pub(crate) struct Batch {
     pub(crate) length: usize,
 }
 
-pub(crate) fn tokens(texts: &[&str]) -> Batch {
-    let rows: Vec<_> = texts.iter().map(|text| tokenize(text)).collect();
+pub(crate) fn tokens(vocabulary: &Vocabulary, texts: &[&str]) -> Batch {
+    let rows = texts.iter().map(|text| tokenize(vocabulary, text));
+    let rows: Vec<_> = rows.collect();
     let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
     Batch {
         rows,

@@ -75,7 +75,8 @@ fn no_texts_give_no_embeddings_and_a_missing_input_is_a_client_error() -> Result
 fn inputs_are_padded_to_few_lengths() -> Result<()> {
     // In addition to the words, the batch contains the tokens at the start and the end of a text.
     for (words, length) in [(0, 16), (14, 16), (15, 32), (254, 256), (1000, 256)] {
-        let batch = preprocess::tokens(&["word ".repeat(words).as_str(), "a"]);
+        let vocabulary = tokenizer::VOCABULARY.get()?;
+        let batch = preprocess::tokens(vocabulary, &["word ".repeat(words).as_str(), "a"]);
         for input in batch.to_inputs()? {
             assert_eq!(input.shape(), [2, length], "{words}");
         }

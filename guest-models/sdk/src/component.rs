@@ -1,5 +1,5 @@
-//! Exports a [`Handler`] as a component: the bindings of `wit/handler.wit`, and the conversion between
-//! its types and those of this crate.
+//! Exports a [`Handler`] as a component: the bindings of `wit/`, and the conversion between its types and
+//! those of this crate.
 //!
 //! Generated types are used in this module only. Names, shapes and bytes are moved, not copied, except
 //! into and out of wasi:nn, which uses another memory. Compiled for Wasm only.
@@ -17,7 +17,7 @@ pub mod bindings {
     wit_bindgen::generate!({
         // The repository's `wit/`; `wisp new` copies both directories to the same relative places.
         path: "../../wit",
-        world: "handler",
+        world: "sdk-handler",
         pub_export_macro: true,
         export_macro_name: "export_component",
         default_bindings_module: "wisp_handler::component::bindings",
@@ -25,6 +25,7 @@ pub mod bindings {
     });
 }
 
+use bindings::exports::wisp::handler::initialization;
 use bindings::exports::wisp::handler::model as wire;
 use bindings::wasi::nn::errors::{Error as NnError, ErrorCode};
 use bindings::wasi::nn::graph::load_by_name;
@@ -38,7 +39,7 @@ pub use bindings::export_component;
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// The implementation of the exported interface `model` for a [`Handler`].
+/// The implementation of the exported interfaces `model` and `initialization` for a [`Handler`].
 #[derive(Debug)]
 pub struct Component<H>(PhantomData<H>);
 
@@ -73,6 +74,15 @@ impl<H: Handler> wire::Guest for Component<H> {
                 Fault::Client => wire::Failure::Client(error.message().into()),
                 Fault::Handler => wire::Failure::Handler(error.message().into()),
             }),
+        }
+    }
+}
+
+impl<H: Handler> initialization::Guest for Component<H> {
+    fn init() -> Result<bool, String> {
+        match H::init() {
+            Ok(()) => Ok(!crate::handler::has_no_init()),
+            Err(error) => Err(error.message().into()),
         }
     }
 }

@@ -1,6 +1,10 @@
 //! The trait that handlers implement.
 
 use crate::{GraphOutputs, Graphs, Request, Response, Result, Signature, Tensor};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set by the provided [`Handler::init`], which leaves no state worth keeping.
+static HAS_NO_INIT: AtomicBool = AtomicBool::new(false);
 
 /// The preprocessing and postprocessing of one model.
 ///
@@ -8,7 +12,9 @@ use crate::{GraphOutputs, Graphs, Request, Response, Result, Signature, Tensor};
 /// [`postprocess`](Self::postprocess). A handler with several graphs, with a loop, or with state to
 /// pass from preprocessing to postprocessing implements [`infer`](Self::infer) instead.
 ///
-/// There is no `self`: every request runs in an instance of its own, and no state outlives it.
+/// There is no `self`: every request runs in an instance of its own, and no state outlives it. What all
+/// requests share is in statics that [`init`](Self::init) sets, usually of the type
+/// [`Lazy`](crate::Lazy).
 ///
 /// The [front page](crate) has a complete handler with one graph. This one computes two graphs, and keeps
 /// the lengths of the texts from preprocessing to postprocessing:
@@ -65,6 +71,25 @@ pub trait Handler {
     /// loaded.
     fn signature() -> Signature;
 
+    /// Builds what all requests share: tokenizers and tables, from the model's
+    /// [settings](crate::config) and [files](crate::files).
+    ///
+    /// It is called once, when a version is loaded. The memory that it leaves is the one with which
+    /// the instance of every request begins; it is mapped copy-on-write, so what a request does not
+    /// touch costs it nothing. What a request writes, no other sees.
+    ///
+    /// All requests and all replicas begin alike. So there are no graphs here, no randomness and no
+    /// time, and a secret or the seed of random numbers does not belong into this state.
+    ///
+    /// The provided implementation does nothing.
+    ///
+    /// # Errors
+    /// An error fails the load of the version, and its text is the reason that the operator sees.
+    fn init() -> Result<()> {
+        HAS_NO_INIT.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Converts the request to the inputs of the graph. The provided implementation returns the
     /// request's inputs unchanged.
     ///
@@ -95,4 +120,10 @@ pub trait Handler {
         let outputs = graphs.compute(Self::GRAPH, &inputs)?;
         Self::postprocess(request, outputs)
     }
+}
+
+/// Returns whether the last call of [`Handler::init`] was one of the provided implementation.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn has_no_init() -> bool {
+    HAS_NO_INIT.load(Ordering::Relaxed)
 }

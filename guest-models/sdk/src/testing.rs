@@ -2,6 +2,13 @@
 //!
 //! [`infer`] performs the same checks as the host: it compares the request, the graph inputs, the
 //! graph outputs and the response with the handler's signature. A handler that passes can be deployed.
+//! [`Model`] provides the settings and files that a handler reads.
+
+#[cfg(not(target_arch = "wasm32"))]
+mod model;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use model::Model;
 
 use crate::error::{Error, Result};
 use crate::signature::TensorSpec;
@@ -45,6 +52,8 @@ impl<F: FnMut(&str, &[Tensor]) -> Result<Vec<Tensor>>> Graphs for FakeGraph<F> {
 
 /// Runs one request with `H`, with its graphs computed by a closure from name and inputs to outputs.
 ///
+/// [`Handler::init`] is called before, as when a version is loaded.
+///
 /// # Errors
 /// Returns the handler's own errors, and an error for everything that does not match its signature.
 ///
@@ -82,6 +91,7 @@ pub fn infer<H: Handler>(
     request: &Request,
     compute: impl FnMut(&str, &[Tensor]) -> Result<Vec<Tensor>>,
 ) -> Result<Response> {
+    H::init()?;
     let signature = H::signature();
     check(&signature.inputs, request.inputs())?;
     let response = H::infer(request, &mut FakeGraph::new::<H>(compute))?;

@@ -4,9 +4,11 @@
 //! nothing runs here at all.
 
 use crate::aot::{AotStore, CompileError, Origin};
+use crate::configuration::{CONFIGURATION_INTERFACE, HandlerConfiguration};
 use crate::engine::{Engine, MAX_CORE_INSTANCES};
 use crate::text::{bounded, shown};
 use std::fmt;
+use std::sync::Arc;
 use wasmparser::{Encoding, Instance, Parser, Payload};
 use wasmtime::component::Component;
 
@@ -17,11 +19,12 @@ pub const MODEL_INTERFACE: &str = "wisp:handler/model@0.1.0";
 const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
 /// The interfaces that every handler may import.
-pub const GRANTED_IMPORTS: [&str; 4] = [
+pub const GRANTED_IMPORTS: [&str; 5] = [
     "wasi:nn/errors@0.2.0-rc-2024-10-28",
     "wasi:nn/graph@0.2.0-rc-2024-10-28",
     "wasi:nn/inference@0.2.0-rc-2024-10-28",
     "wasi:nn/tensor@0.2.0-rc-2024-10-28",
+    CONFIGURATION_INTERFACE,
 ];
 
 /// The largest component accepted, in bytes.
@@ -36,6 +39,8 @@ pub struct CheckedComponent {
     pub(crate) component: Component,
     /// The origin of its machine code.
     pub origin: Origin,
+    /// The settings and files that its instances can read.
+    pub(crate) configuration: Option<Arc<HandlerConfiguration>>,
 }
 
 /// The imports and exports of a component, in its own order.
@@ -186,7 +191,11 @@ impl CheckedComponent {
             });
         }
         let (component, origin) = store.load(engine, wasm).map_err(ComponentError::Compile)?;
-        Ok(CheckedComponent { component, origin })
+        Ok(CheckedComponent {
+            component,
+            origin,
+            configuration: None,
+        })
     }
 }
 

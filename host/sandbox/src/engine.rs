@@ -28,6 +28,9 @@ const ASYNC_STACK: usize = MAX_WASM_STACK + (1536 << 10);
 /// take another's.
 pub const MAX_CORE_INSTANCES: u32 = 4;
 
+/// The core instance by which the state of an initialized component is read.
+const READING_CORE_INSTANCES: u32 = 1;
+
 /// The maximum number of tables of one component: its own, and that of an adapter. The pool has this many
 /// per instance.
 const MAX_TABLES: u32 = 2;
@@ -142,15 +145,16 @@ fn configuration(options: &EngineOptions) -> Config {
 
 fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
     let instances = options.instances;
+    let core_instances = MAX_CORE_INSTANCES + READING_CORE_INSTANCES;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_stacks(instances)
-        .total_core_instances(instances.saturating_mul(MAX_CORE_INSTANCES))
+        .total_core_instances(instances.saturating_mul(core_instances))
         .total_memories(instances)
         .total_tables(instances.saturating_mul(MAX_TABLES))
         .max_memory_size(options.max_memory_bytes)
         .max_memories_per_component(1)
-        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_core_instances_per_component(core_instances)
         .max_tables_per_component(MAX_TABLES)
         .linear_memory_keep_resident(options.memory_keep_resident_bytes)
         // Disabled, whatever it would save: in wasmtime 48 the scan overlooks dirty pages that are

@@ -1,4 +1,4 @@
-//! Calls of `wisp:handler`: `signature` when a version is loaded, `infer` for every request.
+//! Calls of `wisp:handler`: `init` and `signature` when a version is loaded, `infer` for every request.
 //!
 //! Every call runs on a new instance in a new store, and both are dropped after it. The types of the
 //! contract are in [`mod@signature`] and [`wire`]; outside this module, handlers are called with
@@ -6,18 +6,22 @@
 
 mod call;
 mod error;
+mod initialization;
 mod signature;
+mod snapshot;
 mod store;
 mod wire;
 
 pub use self::call::{HandlerCall, HandlerResponse};
 pub use self::error::HandlerError;
+pub use self::initialization::{INITIALIZATION_INTERFACE, InitializationError, Initializer};
 pub use self::signature::HandlerSignature;
 pub use crate::instance::Usage;
 
 use self::store::{Instantiating, handler_error, inline_store, queued_store};
 use crate::component::{CheckedComponent, MODEL_INTERFACE};
 use crate::compute::Graphs;
+use crate::configuration::HandlerConfiguration;
 use crate::engine::Engine;
 use crate::instance::InstanceState;
 use crate::limits::Limits;
@@ -37,6 +41,7 @@ pub struct Handler {
     queued: InstancePre<InstanceState>,
     infer: ComponentExportIndex,
     graphs: Arc<Graphs>,
+    configuration: Option<Arc<HandlerConfiguration>>,
     limits: Limits,
     signature: HandlerSignature,
 }
@@ -64,6 +69,7 @@ impl Handler {
             // The error repeats names of the component.
             reason: bounded(&format!("{error:#}")),
         };
+        let configuration = component.configuration.clone();
         let component = &component.component;
         let inline = engine
             .linkers
@@ -94,6 +100,7 @@ impl Handler {
             Arc::default(),
             Instant::now() + SIGNATURE_TIME,
         );
+        store.data_mut().configuration.clone_from(&configuration);
         let signature = read_signature(&inline, &mut store, &infer, &signature)
             .map_err(handler_error)
             .and_then(|signature| {
@@ -108,6 +115,7 @@ impl Handler {
             queued,
             infer,
             graphs,
+            configuration,
             limits,
             signature,
         })
@@ -122,6 +130,10 @@ impl Handler {
     pub async fn infer(&self, call: HandlerCall<'_>) -> Result<HandlerResponse, HandlerError> {
         let graphs = Arc::clone(&self.graphs);
         let mut store = queued_store(&self.engine, &self.limits, graphs, call.deadline);
+        store
+            .data_mut()
+            .configuration
+            .clone_from(&self.configuration);
         let clock = store.data().clock.clone();
         let called = async {
             let instance = self.queued.instantiate_async(&mut store).await;
@@ -138,6 +150,10 @@ impl Handler {
     pub fn infer_inline(&self, call: HandlerCall<'_>) -> Result<HandlerResponse, HandlerError> {
         let graphs = Arc::clone(&self.graphs);
         let mut store = inline_store(&self.engine, &self.limits, graphs, call.deadline);
+        store
+            .data_mut()
+            .configuration
+            .clone_from(&self.configuration);
         let instance = self.inline.instantiate(&mut store);
         let instance = instance.map_err(|error| error.context(Instantiating));
         let response = instance.and_then(|instance| {

@@ -1,6 +1,7 @@
 //! The host's state for one sandboxed call.
 
 use crate::compute::{ComputeError, Graphs};
+use crate::configuration::HandlerConfiguration;
 use crate::limits::{GuestClock, LimitError, Limits, MemoryMeter, TensorBudget};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ use wisp_tensor::MemoryBudget;
 /// The host's state for one instance. Lifetime: one request.
 pub(crate) struct InstanceState {
     pub(crate) graphs: Arc<Graphs>,
+    /// `None` if the handler is called without the settings and files of a model.
+    pub(crate) configuration: Option<Arc<HandlerConfiguration>>,
     pub(crate) table: ResourceTable,
     pub(crate) handle_limit: usize,
     pub(crate) tensor_budget: TensorBudget,
@@ -65,6 +68,7 @@ impl InstanceState {
         table.set_max_capacity(limits.handles);
         InstanceState {
             graphs,
+            configuration: None,
             table,
             handle_limit: limits.handles,
             tensor_budget: TensorBudget::new(limits.tensor_bytes, budget),

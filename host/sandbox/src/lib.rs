@@ -2,10 +2,12 @@
 //! an instance created for that one request.
 //!
 //! [`component`] refuses components that import more than they are granted. [`aot`] compiles the others
-//! in a [`limited_process`] (a [`worker_process`] performs short tasks in turn), or finds the compiled code in its store. [`engine`] holds the state that all
-//! instances share, and [`limits`] the resource limits of one instance. [`handler`] makes the calls, each
-//! on an instance of the private module `instance`, and [`nn`] implements the wasi:nn imports, which
-//! `linker` links, through [`compute::Compute`].
+//! in a [`limited_process`], or finds the compiled code in its store; a [`worker_process`] performs short
+//! tasks in turn. [`engine`] holds the state that all
+//! instances share, and [`limits`] the resource limits of one instance. [`handler`] initializes a handler
+//! and makes the calls, each on an instance of the private module `instance`. [`nn`] implements the
+//! wasi:nn imports through [`compute::Compute`], and [`configuration`] what handlers read of their model;
+//! `linker` links both.
 //!
 //! Invariants: no data of a request outlives its store; a store is never used after a trap; this crate
 //! has no access to the model repository, the protocols or the inference backends.
@@ -13,6 +15,7 @@
 pub mod aot;
 pub mod component;
 pub mod compute;
+pub mod configuration;
 pub mod engine;
 pub mod handler;
 mod instance;

@@ -6,10 +6,13 @@
 
 pub mod backend_selection;
 pub mod class_labels;
+mod config_value;
+mod contained_path;
 pub(crate) mod graph_file;
 pub mod graph_loader;
 pub mod graph_probe;
 pub mod load_child;
+pub mod handler_configuration;
 pub mod load_error;
 pub mod load_task;
 pub mod loader;

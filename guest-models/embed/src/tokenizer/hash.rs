@@ -1,5 +1,5 @@
 //! The hash of vocabulary words: FNV-1a, which is extended byte by byte, so that the hashes of all
-//! prefixes of a word cost as much as that of the whole word. Also compiled into the build script.
+//! prefixes of a word cost as much as that of the whole word.
 
 /// The hash of the empty string.
 pub(super) const SEED: u32 = 0x811c_9dc5;

@@ -7,14 +7,33 @@ use super::*;
 /// ASCII are escaped as by `char::escape_unicode`.
 const EXPECTED: &str = include_str!("../../tests/tokenizer.tsv");
 
+fn ids(text: &str) -> Vec<i64> {
+    tokenize(VOCABULARY.get().unwrap(), text)
+}
+
+#[test]
+fn special_tokens_have_the_ids_of_the_vocabulary() {
+    let vocabulary = VOCABULARY.get().unwrap();
+    for (token, id) in SPECIAL {
+        let hash = hash::extend(hash::SEED, token.as_bytes());
+        assert_eq!(vocabulary.find("", token, hash), Some(id), "{token}");
+    }
+    let ids = [UNKNOWN, CLASSIFY, SEPARATE];
+    assert_eq!(SPECIAL.map(|(_, id)| id)[1..4], ids);
+}
+
 #[test]
 fn token_ids_equal_those_of_hugging_face() {
     let mut count = 0;
     for line in EXPECTED.lines() {
         let (ids, text) = line.split_once('\t').unwrap();
-        let ids: Vec<i64> = ids.split(' ').map(|id| id.parse().unwrap()).collect();
+        let expected: Vec<i64> = ids.split(' ').map(|id| id.parse().unwrap()).collect();
         let text = unescape(text);
-        assert_eq!(tokenize(&text), ids, "{text:?}");
+        assert_eq!(
+            tokenize(VOCABULARY.get().unwrap(), &text),
+            expected,
+            "{text:?}"
+        );
         count += 1;
     }
     assert!(count > 300, "{count} texts");
@@ -35,5 +54,5 @@ fn unescape(escaped: &str) -> String {
 #[test]
 fn a_very_long_word_allocates_no_memory() {
     let word = "x".repeat(1 << 20);
-    assert_eq!(tokenize(&word), [101, 100, 102]);
+    assert_eq!(ids(&word), [101, 100, 102]);
 }

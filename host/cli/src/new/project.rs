@@ -114,6 +114,7 @@ mod tests {
                 "models/flowers/model.toml",
                 "sdk/wisp-handler/Cargo.toml",
                 "sdk/wisp-handler/src/lib.rs",
+                "wit/configuration.wit",
                 "wit/handler.wit",
                 "wit/deps/nn/wasi-nn.wit",
             ] {

@@ -4,10 +4,11 @@
 //! line have none. The file must be in the directory of the model: a path that leads elsewhere, by `..` or
 //! through a symbolic link, is refused, so that the author of a model cannot read other files of the server.
 
+use crate::registry::contained_path::contained;
 use crate::registry::model_file::{FILE_NAME, ModelFile};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Component, Path};
+use std::path::Path;
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_tensor::Signature;
 
@@ -52,19 +53,13 @@ pub fn load(
 }
 
 fn read(output: String, directory: &Path, path: &Path) -> Result<Vec<String>, ClassLabelsError> {
-    let is_within = |component| matches!(component, Component::Normal(_) | Component::CurDir);
-    if !path.components().all(is_within) {
-        return Err(ClassLabelsError::Elsewhere { output });
-    }
     let read = |source| ClassLabelsError::Read {
         output: output.clone(),
         source,
     };
-    let directory = directory.canonicalize().map_err(read)?;
-    let path = directory.join(path).canonicalize().map_err(read)?;
-    if !path.starts_with(&directory) {
+    let Some(path) = contained(directory, path).map_err(read)? else {
         return Err(ClassLabelsError::Elsewhere { output });
-    }
+    };
     let text = read_regular_text(&path, MAX_BYTES).map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => ClassLabelsError::TooLarge {
             output: output.clone(),

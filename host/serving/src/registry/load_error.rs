@@ -5,13 +5,14 @@
 
 use crate::registry::backend_selection::BackendSelectionError;
 use crate::registry::class_labels::ClassLabelsError;
+use crate::registry::handler_configuration::HandlerFilesError;
 use crate::registry::model_file::ModelFileError;
 use crate::signature_check::SignatureMismatch;
 use std::path::PathBuf;
 use wisp_backend::BackendError;
 use wisp_protocol::call::{ModelNameError, Version};
 use wisp_sandbox::component::ComponentError;
-use wisp_sandbox::handler::HandlerLoadError;
+use wisp_sandbox::handler::{HandlerLoadError, InitializationError};
 use wisp_sandbox::limited_process::ChildError;
 
 /// The reason that a model cannot be served.
@@ -74,6 +75,10 @@ pub enum LoadError {
     HandlerFile(#[source] std::io::Error),
     #[error("the handler is rejected")]
     Component(#[source] ComponentError),
+    #[error(transparent)]
+    HandlerFiles(HandlerFilesError),
+    #[error("the handler's initialization failed")]
+    Initialization(#[source] InitializationError),
     #[error("the handler cannot be used")]
     Handler(#[source] HandlerLoadError),
     #[error(
@@ -114,6 +119,10 @@ impl LoadError {
             LoadError::Read { .. } => "its files cannot be read".to_owned(),
             LoadError::ModelFile(_) => "its model.toml is not valid".to_owned(),
             LoadError::Component(source) => format!("{self}: {source}"),
+            // The author of the handler wrote the text for those who load the model.
+            LoadError::Initialization(source @ InitializationError::Declared(_)) => {
+                format!("{self}: {source}")
+            }
             // The message of the source contains no path.
             LoadError::HandlerFile(source) => format!("{self}: {source}"),
             LoadError::Graph { .. }
@@ -131,6 +140,8 @@ impl LoadError {
             | LoadError::NoMainGraph { .. }
             | LoadError::HandlerNotBuilt
             | LoadError::ClassLabels(_)
+            | LoadError::HandlerFiles(_)
+            | LoadError::Initialization(_)
             | LoadError::SignatureMismatch { .. }
             | LoadError::Threads { .. } => self.to_string(),
         }

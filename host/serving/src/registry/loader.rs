@@ -11,6 +11,7 @@ use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::graph_probe::GraphProbe;
+use crate::registry::handler_configuration;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{ModelFile, ModelFileError};
 use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, SelectedVersions, VersionFiles};
@@ -29,8 +30,9 @@ use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::{CheckedComponent, MAX_COMPONENT_BYTES};
 use wisp_sandbox::compute::{Compute, Graphs};
+use wisp_sandbox::configuration::HandlerConfiguration;
 use wisp_sandbox::engine::Engine;
-use wisp_sandbox::handler::Handler;
+use wisp_sandbox::handler::{Handler, Initializer};
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::{Dimension, Signature};
 
@@ -75,6 +77,12 @@ pub struct Loader {
 struct GraphSettings {
     threads: NonZeroUsize,
     mode: ExecutionMode,
+}
+
+/// The settings of a version's handler.
+struct HandlerSettings {
+    limits: Limits,
+    configuration: Arc<HandlerConfiguration>,
 }
 
 /// The graphs of a version, with their threads.
@@ -182,7 +190,11 @@ impl Loader {
                 ModelVersion::graph_only(description, main, graphs.selections)
             }
             Some(path) => {
-                let handler = self.load_handler(path, &graphs.all, limits)?;
+                let handler_settings = HandlerSettings {
+                    limits,
+                    configuration: configuration(files, path, &model_file)?,
+                };
+                let handler = self.load_handler(path, &graphs.all, handler_settings)?;
                 let declared = handler.signature();
                 let used = declared.graphs.iter().map(|(_, signature)| signature);
                 let mut signatures = std::iter::once(&declared.model).chain(used);
@@ -254,12 +266,24 @@ impl Loader {
         &self,
         path: &Path,
         graphs: &Arc<Graphs>,
-        limits: Limits,
+        settings: HandlerSettings,
     ) -> Result<Handler, LoadError> {
+        let HandlerSettings {
+            limits,
+            configuration,
+        } = settings;
         let wasm =
             read_regular(path, MAX_COMPONENT_BYTES as u64).map_err(LoadError::HandlerFile)?;
         let component =
             CheckedComponent::load(&self.engine, &self.aot, &wasm).map_err(LoadError::Component)?;
+        let initializer = Initializer {
+            engine: &self.engine,
+            store: &self.aot,
+            configuration,
+            limits: &limits,
+        };
+        let component = initializer.initialize(component, &wasm);
+        let component = component.map_err(LoadError::Initialization)?;
         let handler = Handler::load(&self.engine, &component, Arc::clone(graphs), limits)
             .map_err(LoadError::Handler)?;
         let mismatches = signature_mismatches(handler.signature(), graphs);
@@ -268,6 +292,21 @@ impl Loader {
         }
         Ok(handler)
     }
+}
+
+/// Returns the settings and files that the handler at `path` can read.
+fn configuration(
+    files: &VersionFiles,
+    path: &Path,
+    model_file: &ModelFile,
+) -> Result<Arc<HandlerConfiguration>, LoadError> {
+    let directories: Vec<&Path> = path
+        .parent()
+        .into_iter()
+        .chain(files.model_directory.as_deref())
+        .collect();
+    let configuration = handler_configuration::load(model_file, &directories);
+    Ok(Arc::new(configuration.map_err(LoadError::HandlerFiles)?))
 }
 
 /// Starts the threads of the loaded graphs.

@@ -2,6 +2,7 @@
 //!
 //! Unknown keys are errors, so that a misspelt limit is not silently ignored.
 
+use crate::registry::config_value;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_backend::{Device, LoadOptions};
+use wisp_sandbox::configuration::ConfigValue;
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::Dimension;
 
@@ -131,12 +133,17 @@ pub struct OutputSection {
     pub labels: Option<PathBuf>,
 }
 
-/// The source of the handler.
+/// The source of the handler, and what it reads of the model.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HandlerSection {
     /// The crate of the handler, relative to the directory of the model. Only `wisp build` reads it.
     pub source: Option<PathBuf>,
+    /// The files that the handler reads, relative to the directory of the version, or else of the model.
+    pub files: Vec<String>,
+    /// The settings that the handler reads: strings, numbers, booleans and arrays of them.
+    #[serde(deserialize_with = "config_value::values")]
+    pub config: BTreeMap<String, ConfigValue>,
 }
 
 /// The limits of the handler. Each key lowers one of the server's limits. A limit cannot be raised, since

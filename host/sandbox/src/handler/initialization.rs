@@ -1,0 +1,201 @@
+//! The initialization of a handler, which is paid once, when a version is loaded.
+//!
+//! A handler may export `init`. It is called on an instance of its own, which can read the configuration
+//! and nothing else; the state that it leaves is the one in which every instance for a request begins. All
+//! requests share that state, so nothing that should differ between them is available to `init`: no
+//! request, no graphs.
+//!
+//! The state is kept in the component (see [`super::snapshot`]), and the store of compiled code finds
+//! the result by its content. `init` itself runs at each load, and so do its errors appear at each.
+
+use super::error::HandlerError;
+use super::snapshot::Instrumented;
+use super::store::{Instantiating, handler_error, inline_store};
+use crate::aot::{AotStore, CompileError};
+use crate::component::CheckedComponent;
+use crate::configuration::{self, CONFIGURATION_INTERFACE, HandlerConfiguration};
+use crate::engine::Engine;
+use crate::instance::InstanceState;
+use crate::limits::Limits;
+use crate::text::bounded;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wasmtime::Store;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Instance, Linker, ResourceType};
+
+/// The interface that a handler with an initialization exports.
+pub const INITIALIZATION_INTERFACE: &str = "wisp:handler/initialization@0.1.0";
+
+/// The imports that `init` may call.
+const AVAILABLE_IMPORTS: [&str; 1] = [CONFIGURATION_INTERFACE];
+
+/// The guest time of an initialization, in terms of that of a request. It is paid once, and reads files.
+const GUEST_TIME_FACTOR: u32 = 5;
+
+/// The longest duration of an initialization on a busy machine.
+const WALL_TIME: Duration = Duration::from_secs(60);
+
+/// Initializes components for one model. Lifetime: one load.
+#[derive(Debug)]
+pub struct Initializer<'a> {
+    pub engine: &'a Engine,
+    pub store: &'a AotStore,
+    /// What the handler can read, during its initialization and in every request.
+    pub configuration: Arc<HandlerConfiguration>,
+    /// The limits of a request. Those on memory apply to the initialization too.
+    pub limits: &'a Limits,
+}
+
+/// The error for a component that cannot be initialized.
+#[derive(Debug, thiserror::Error)]
+pub enum InitializationError {
+    /// The handler returned an error. The handler wrote the text; it is cut to one line.
+    #[error("{0}")]
+    Declared(String),
+    /// The handler trapped or reached a limit, or there is no instance for it.
+    #[error(transparent)]
+    Failed(HandlerError),
+    #[error("the component does not implement `{INITIALIZATION_INTERFACE}`: {reason}")]
+    Contract { reason: String },
+    #[error("the state of the component after its initialization cannot be kept: {reason}")]
+    Snapshot { reason: String },
+    #[error(transparent)]
+    Compile(CompileError),
+}
+
+/// Ends an initialization that calls what only requests have.
+#[derive(Debug, thiserror::Error)]
+#[error("`{function}` of `{interface}` is not available during the initialization")]
+struct Unavailable {
+    interface: String,
+    function: String,
+}
+
+/// An instance after its initialization.
+struct Initialized {
+    store: Store<InstanceState>,
+    instance: Instance,
+    /// The handler's answer, whether requests are to begin with this state.
+    keeps_state: bool,
+}
+
+impl Initializer<'_> {
+    /// Returns the component with its configuration, and with the state after its initialization if it has
+    /// one. `wasm` are the bytes of the component.
+    pub fn initialize(
+        &self,
+        component: CheckedComponent,
+        wasm: &[u8],
+    ) -> Result<CheckedComponent, InitializationError> {
+        let component = CheckedComponent {
+            configuration: Some(Arc::clone(&self.configuration)),
+            ..component
+        };
+        let export = component
+            .component
+            .get_export_index(None, INITIALIZATION_INTERFACE);
+        // Most handlers have nothing to initialize, and need no instrumentation to find that out.
+        if export.is_none() || !self.run(&component.component)?.keeps_state {
+            return Ok(component);
+        }
+        let snapshot = self.snapshot(wasm)?;
+        let compiled = self.store.load(self.engine, &snapshot);
+        let (compiled, origin) = compiled.map_err(InitializationError::Compile)?;
+        Ok(CheckedComponent {
+            component: compiled,
+            origin,
+            ..component
+        })
+    }
+
+    /// Runs the initialization again, with the state in reach, and returns the component with that state.
+    fn snapshot(&self, wasm: &[u8]) -> Result<Vec<u8>, InitializationError> {
+        let failed = |error: wasmtime::Error| InitializationError::Snapshot {
+            // The error may repeat names of the component.
+            reason: bounded(&format!("{error:#}")),
+        };
+        let instrumented = Instrumented::new(wasm).map_err(failed)?;
+        let compiled = self.store.load(self.engine, &instrumented.wasm);
+        let (compiled, _) = compiled.map_err(InitializationError::Compile)?;
+        let Initialized {
+            mut store,
+            instance,
+            keeps_state: _,
+        } = self.run(&compiled)?;
+        instrumented.snapshot(&mut store, instance).map_err(failed)
+    }
+
+    /// Calls `init` on a new instance.
+    fn run(&self, component: &Component) -> Result<Initialized, InitializationError> {
+        let contract = |error: wasmtime::Error| InitializationError::Contract {
+            reason: bounded(&format!("{error:#}")),
+        };
+        let linker = linker(self.engine, component).map_err(contract)?;
+        let pre = linker.instantiate_pre(component).map_err(contract)?;
+        let limits = Limits {
+            guest_time: self.limits.guest_time.saturating_mul(GUEST_TIME_FACTOR),
+            ..self.limits.clone()
+        };
+        let deadline = Instant::now() + WALL_TIME;
+        let mut store = inline_store(self.engine, &limits, Arc::default(), deadline);
+        store.data_mut().configuration = Some(Arc::clone(&self.configuration));
+        let failed = |error| InitializationError::Failed(handler_error(error));
+        let instance = pre
+            .instantiate(&mut store)
+            .map_err(|error| failed(error.context(Instantiating)))?;
+        let init = component
+            .get_export_index(None, INITIALIZATION_INTERFACE)
+            .and_then(|interface| component.get_export_index(Some(&interface), "init"))
+            .ok_or_else(|| contract(wasmtime::Error::msg("it lacks `init`")))?;
+        let init = instance
+            .get_typed_func::<(), (Result<bool, String>,)>(&mut store, &init)
+            .map_err(contract)?;
+        let (answer,) = init.call(&mut store, ()).map_err(failed)?;
+        let keeps_state = answer.map_err(|text| InitializationError::Declared(bounded(&text)))?;
+        Ok(Initialized {
+            store,
+            instance,
+            keeps_state,
+        })
+    }
+}
+
+/// Returns the imports of an initialization: the available ones, and functions that end it for the others.
+fn linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<InstanceState>> {
+    let engine = &engine.wasmtime;
+    let mut linker = Linker::new(engine);
+    configuration::interface::add_to_linker(&mut linker)?;
+    let component_type = component.component_type();
+    for (interface, import) in component_type.imports(engine) {
+        let ComponentItem::ComponentInstance(instance) = import.ty else {
+            continue;
+        };
+        if AVAILABLE_IMPORTS.contains(&interface) {
+            continue;
+        }
+        let mut stub = linker.instance(interface)?;
+        for (name, export) in instance.exports(engine) {
+            match export.ty {
+                ComponentItem::ComponentFunc(_) => {
+                    let (interface, function) = (interface.to_owned(), name.to_owned());
+                    stub.func_new(name, move |_, _, _, _| {
+                        Err(Unavailable {
+                            interface: interface.clone(),
+                            function: function.clone(),
+                        }
+                        .into())
+                    })?;
+                }
+                ComponentItem::Resource(_) => {
+                    stub.resource(name, ResourceType::host::<()>(), |_, _| Ok(()))?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(linker)
+}
+
+#[cfg(test)]
+mod tests;
