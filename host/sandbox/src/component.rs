@@ -17,7 +17,8 @@ pub const MODEL_INTERFACE: &str = "wisp:handler/model@0.1.0";
 const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
 /// The interfaces that every handler may import.
-pub const GRANTED_IMPORTS: [&str; 4] = [
+pub const GRANTED_IMPORTS: [&str; 5] = [
+    "wasi:logging/logging@0.1.0-draft",
     "wasi:nn/errors@0.2.0-rc-2024-10-28",
     "wasi:nn/graph@0.2.0-rc-2024-10-28",
     "wasi:nn/inference@0.2.0-rc-2024-10-28",

@@ -2,6 +2,7 @@
 
 use crate::compute::{ComputeError, Graphs};
 use crate::limits::{GuestClock, LimitError, Limits, MemoryMeter, TensorBudget};
+use crate::logging::LogMeter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
@@ -24,6 +25,7 @@ pub(crate) struct InstanceState {
     /// fails.
     pub(crate) compute_error: Option<ComputeError>,
     pub(crate) memory: MemoryMeter,
+    pub(crate) log: LogMeter,
     guest_time: Duration,
 }
 
@@ -76,6 +78,7 @@ impl InstanceState {
             invalid_tensors: 0,
             compute_error: None,
             memory: MemoryMeter::new(limits, budget),
+            log: LogMeter::new(limits.log_bytes),
             guest_time: limits.guest_time,
         }
     }

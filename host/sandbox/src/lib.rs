@@ -5,12 +5,14 @@
 //! in a [`limited_process`], or finds the compiled code in its store. [`engine`] holds the state that all
 //! instances share, and [`limits`] the resource limits of one instance. [`handler`] makes the calls, each
 //! on an instance of the private module `instance`, and [`nn`] implements the wasi:nn imports, which
-//! `linker` links, through [`compute::Compute`].
+//! `linker` links, through [`compute::Compute`]. [`logging`] collects the lines that a guest logs, and
+//! [`backtrace`] formats the functions in which it has trapped.
 //!
 //! Invariants: no data of a request outlives its store; a store is never used after a trap; this crate
 //! has no access to the model repository, the protocols or the inference backends.
 
 pub mod aot;
+pub mod backtrace;
 pub mod component;
 pub mod compute;
 pub mod engine;
@@ -19,5 +21,6 @@ mod instance;
 pub mod limited_process;
 pub mod limits;
 mod linker;
+pub mod logging;
 pub mod nn;
 mod text;

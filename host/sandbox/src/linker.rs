@@ -1,6 +1,7 @@
 //! The host functions that guests can import, linked for each way to call a guest.
 
 use crate::instance::InstanceState;
+use crate::logging::interface as logging;
 use crate::nn;
 use wasmtime::component::Linker;
 
@@ -19,6 +20,7 @@ impl Linkers {
     pub(crate) fn new(engine: &wasmtime::Engine) -> wasmtime::Result<Linkers> {
         let mut inline = Linker::new(engine);
         nn::add_to_linker(&mut inline)?;
+        logging::add_to_linker(&mut inline)?;
         let mut queued = inline.clone();
         nn::add_inline_compute(&mut inline)?;
         nn::add_queued_compute(&mut queued)?;
