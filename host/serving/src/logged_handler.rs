@@ -100,9 +100,8 @@ impl LoggedHandler {
                 model = %self.model,
                 version = %self.version,
                 request_id = request.map(tracing::field::display),
-                dropped,
-                "the handler logs too much: lines were dropped (limits.log_bytes in model.toml, and \
-                 {BYTES_PER_SECOND} bytes per second)"
+                "{dropped} lines of the handler were dropped: a call may log limits.log_bytes of model.toml, and \
+                 a version {BYTES_PER_SECOND} bytes per second"
             );
         }
     }
