@@ -4,6 +4,7 @@
 //! graph outputs and the response with the handler's signature. A handler that passes can be deployed.
 
 use crate::error::{Error, Result};
+use crate::request::Declared;
 use crate::signature::TensorSpec;
 use crate::tensor::Origin;
 use crate::{GraphOutputs, Graphs, Handler, Request, Response, Signature, Tensor};
@@ -84,6 +85,10 @@ pub fn infer<H: Handler>(
 ) -> Result<Response> {
     let signature = H::signature();
     check(&signature.inputs, request.inputs())?;
+    let request = &Request {
+        declared: Declared::by::<H>(),
+        ..request.clone()
+    };
     let response = H::infer(request, &mut FakeGraph::new::<H>(compute))?;
     check(&signature.outputs, response.outputs())?;
     for spec in &signature.outputs {

@@ -39,9 +39,16 @@ impl GuestBacktrace {
     /// Returns the backtrace in the error of a call, if the guest had begun to run.
     pub(crate) fn of(error: &wasmtime::Error) -> Option<GuestBacktrace> {
         let frames = error.downcast_ref::<WasmBacktrace>()?.frames();
-        let functions = frames.iter().map(|frame| (function(frame), frame));
+        let functions: Vec<_> = frames
+            .iter()
+            .map(|frame| (function(frame), frame))
+            .collect();
+        let panic = functions
+            .iter()
+            .rposition(|(name, _)| is_panic_function(name));
         let functions: Vec<_> = functions
-            .skip_while(|(name, _)| is_panic_function(name))
+            .into_iter()
+            .skip(panic.map_or(0, |position| position + 1))
             .collect();
         let innermost = functions.first();
         let has_names = innermost.is_some_and(|(_, frame)| frame.func_name().is_some());
