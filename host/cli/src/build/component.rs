@@ -3,6 +3,7 @@
 //! Performs the same checks as a server that loads the handler, so that a build reports the cause of a
 //! rejection before deployment.
 
+use super::cargo::TARGET;
 use anyhow::{Context, bail};
 use wasmparser::{Parser, Payload};
 use wisp_sandbox::component::{
@@ -18,6 +19,9 @@ const NO_EXPORT: &str = "the crate exports no handler: call `wisp_handler::expor
 pub(super) fn from_module(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     if !has_component_type(module)? {
         bail!(NO_EXPORT);
+    }
+    if let Some((from, name)) = foreign_import(module)? {
+        bail!(foreign_import_text(&from, &name));
     }
     let component = ComponentEncoder::default()
         .validate(true)
@@ -42,6 +46,57 @@ fn has_component_type(module: &[u8]) -> anyhow::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Returns the module and the name of the first import that belongs to no WIT interface. A crate that
+/// requires anything else of its surroundings compiles, but leaves such an import behind.
+fn foreign_import(module: &[u8]) -> anyhow::Result<Option<(String, String)>> {
+    for payload in Parser::new(0).parse_all(module) {
+        let Payload::ImportSection(section) = payload.context("cargo wrote no valid module")?
+        else {
+            continue;
+        };
+        for import in section.into_imports() {
+            let import = import.context("cargo wrote no valid module")?;
+            // Such as `wasi:nn/graph@..`, `[export]wisp:handler/model@..` and `$root`.
+            let is_ours = import.module.contains([':', '$']);
+            if !is_ours {
+                return Ok(Some((import.module.to_owned(), import.name.to_owned())));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the text for such an import, with the crate to look for.
+fn foreign_import_text(from: &str, name: &str) -> String {
+    let tree = |dependency: &str| format!("`cargo tree --target {TARGET} --invert {dependency}`");
+    if from.starts_with("__wbindgen") || from == "wbg" {
+        return format!(
+            "the handler imports `{name}` from JavaScript, which is not there: {} shows the dependency \
+             that uses wasm-bindgen for the time, for random numbers or for something else of a browser; \
+             switch off its feature for that (such as `js`, `wasm_js` or `wasmbind`), or use another crate",
+            tree("wasm-bindgen")
+        );
+    }
+    if name.contains("getrandom") {
+        return format!(
+            "the handler imports `{name}`, a source of random numbers, and handlers have none: {} shows the \
+             dependency that wants them; seed a generator with a value from the request instead",
+            tree("getrandom")
+        );
+    }
+    if from.starts_with("wasi_") {
+        return format!(
+            "the handler imports `{name}` from `{from}`, the interface of command-line programs, which \
+             handlers do not have: {} shows the dependency that uses it",
+            tree("wasi")
+        );
+    }
+    format!(
+        "the handler imports `{name}` from `{from}`, which nothing provides: a dependency declares the \
+         function without defining it, as bindings of C libraries do"
+    )
 }
 
 fn check(component: &[u8]) -> anyhow::Result<()> {
@@ -106,6 +161,29 @@ mod tests {
         ] {
             let text = refusal(&module);
             assert!(text.contains("wisp_handler::export!"), "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_import_of_another_surrounding_is_named_with_the_crate_to_look_for() -> anyhow::Result<()>
+    {
+        for (from, name, expected) in [
+            (
+                "__wbindgen_placeholder__",
+                "__wbg_now_0",
+                "--invert wasm-bindgen`",
+            ),
+            ("env", "__getrandom_v03_custom", "--invert getrandom`"),
+            ("wasi_snapshot_preview1", "fd_write", "--invert wasi`"),
+            ("env", "sqlite3_open", "bindings of C libraries"),
+        ] {
+            let wat = format!(
+                r#"(module (@custom "component-type" "") (import "{from}" "{name}" (func)))"#
+            );
+            let text = refusal(&wat::parse_str(wat)?);
+            assert!(text.contains(expected), "{text}");
+            assert!(text.contains(&format!("`{name}`")), "{text}");
         }
         Ok(())
     }
