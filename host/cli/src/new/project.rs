@@ -116,6 +116,7 @@ mod tests {
                 "sdk/wisp-handler/src/lib.rs",
                 "wit/handler.wit",
                 "wit/deps/nn/wasi-nn.wit",
+                "wit/deps/logging/wasi-logging.wit",
             ] {
                 text(&files, path).with_context(|| format!("{template:?}"))?;
             }
