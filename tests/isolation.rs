@@ -149,7 +149,10 @@ fn the_client_of_a_panicking_handler_learns_nothing_of_it() -> Result<()> {
     let server = server(Limits::default())?;
     for behaviour in ["panic", "index", "recurse", "trap"] {
         let error = server.infer("evil", &behave(behaviour))?.error(502)?;
-        ensure!(error == "the model's handler failed", "{behaviour}: {error}");
+        ensure!(
+            error == "the model's handler failed",
+            "{behaviour}: {error}"
+        );
     }
     victim_is_well(&server)
 }

@@ -4,7 +4,7 @@
 //! author and the operator only: no message for clients contains it.
 
 use std::fmt;
-use wasmtime::{FrameInfo, WasmBacktrace};
+use wasmtime::WasmBacktrace;
 use wisp_tensor::sanitize::shorten;
 
 /// The maximum number of functions in a backtrace.
@@ -28,48 +28,44 @@ const PANIC_FUNCTIONS: [&str; 11] = [
     "std::sys::backtrace::",
 ];
 
-/// The functions that a guest was in when it trapped, innermost first.
+/// The functions that a guest was in when it trapped, innermost first. It is formatted only when it is shown,
+/// since most traps of a kind are not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestBacktrace {
-    functions: Vec<String>,
-    has_names: bool,
+    functions: Vec<GuestFunction>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct GuestFunction {
+    index: u32,
+    /// The name in the component, which compilers encode.
+    name: Option<String>,
 }
 
 impl GuestBacktrace {
     /// Returns the backtrace in the error of a call, if the guest had begun to run.
     pub(crate) fn of(error: &wasmtime::Error) -> Option<GuestBacktrace> {
         let frames = error.downcast_ref::<WasmBacktrace>()?.frames();
-        let functions: Vec<_> = frames
-            .iter()
-            .map(|frame| (function(frame), frame))
-            .collect();
-        let panic = functions
-            .iter()
-            .rposition(|(name, _)| is_panic_function(name));
-        let functions: Vec<_> = functions
-            .into_iter()
-            .skip(panic.map_or(0, |position| position + 1))
-            .collect();
-        let innermost = functions.first();
-        let has_names = innermost.is_some_and(|(_, frame)| frame.func_name().is_some());
-        let names = functions.into_iter().map(|(name, _)| name);
-        let functions: Vec<String> = names.take(MAX_FRAMES).collect();
-        (!functions.is_empty()).then_some(GuestBacktrace {
-            functions,
-            has_names,
+        let functions = frames.iter().map(|frame| GuestFunction {
+            index: frame.func_index(),
+            name: frame.func_name().map(str::to_owned),
+        });
+        Some(GuestBacktrace {
+            functions: functions.collect(),
         })
     }
 }
 
-/// Returns the name of a frame's function as its author wrote it, or its number if it has no name.
-fn function(frame: &FrameInfo) -> String {
-    match frame.func_name() {
-        // The alternate form has no hash at its end.
-        Some(name) => shorten(
-            &format!("{:#}", rustc_demangle::demangle(name)),
-            MAX_FUNCTION_NAME,
-        ),
-        None => format!("function {}", frame.func_index()),
+impl fmt::Display for GuestFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => {
+                // The alternate form has no hash at its end.
+                let name = format!("{:#}", rustc_demangle::demangle(name));
+                f.write_str(&shorten(&name, MAX_FUNCTION_NAME))
+            }
+            None => write!(f, "function {}", self.index),
+        }
     }
 }
 
@@ -79,11 +75,15 @@ fn is_panic_function(name: &str) -> bool {
 
 impl fmt::Display for GuestBacktrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let functions: Vec<String> = self.functions.iter().map(ToString::to_string).collect();
+        let panic = functions.iter().rposition(|name| is_panic_function(name));
+        let shown = panic.map_or(0, |position| position + 1);
         f.write_str("backtrace, innermost function first:")?;
-        for (position, function) in self.functions.iter().enumerate() {
+        for (position, function) in functions.iter().skip(shown).take(MAX_FRAMES).enumerate() {
             write!(f, "\n{position}: {function}")?;
         }
-        if !self.has_names {
+        let innermost = self.functions.get(shown);
+        if innermost.is_some_and(|function| function.name.is_none()) {
             f.write_str(
                 "\nfor the names of functions, set strip = \"debuginfo\" in [profile.release] of the \
                  handler's Cargo.toml, and build it again",

@@ -1,6 +1,7 @@
 //! The reasons for which guests trap, with the setting that an author can change.
 
 use crate::text::bounded;
+use std::fmt::{self, Write};
 use wasmtime::Trap;
 
 /// The addresses from which on an access is taken for one below address 0, where the stack of a handler
@@ -10,8 +11,14 @@ const BELOW_ZERO: u64 = 0xfc00_0000;
 /// The beginning of wasmtime's text about an address.
 const FAULT: &str = "memory fault at wasm address 0x";
 
+/// A length that wasmtime's text about an address does not reach.
+const MAX_FAULT_BYTES: usize = 200;
+
 /// The end of wasmtime's text about a transfer that exceeds the limit.
 const TRANSFER: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// The beginning of a text that may be long, such as a backtrace with names of the guest's choice.
+struct Beginning(String);
 
 /// Returns the reason of an error that ended a call: the message of the guest's panic if there is one.
 pub(super) fn reason(error: &wasmtime::Error, panic: Option<&str>) -> String {
@@ -43,10 +50,22 @@ pub(super) fn reason(error: &wasmtime::Error, panic: Option<&str>) -> String {
 /// Returns the address at which memory was accessed out of bounds. wasmtime has it in a message only.
 fn fault_address(error: &wasmtime::Error) -> Option<u64> {
     error.chain().find_map(|cause| {
-        let text = cause.to_string();
-        let digits = text.strip_prefix(FAULT)?.split(' ').next()?;
+        let mut text = Beginning(String::new());
+        // It fails with a longer text, which is another one.
+        let _ = write!(text, "{cause}");
+        let digits = text.0.strip_prefix(FAULT)?.split(' ').next()?;
         u64::from_str_radix(digits, 16).ok()
     })
+}
+
+impl Write for Beginning {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.push_str(text);
+        match self.0.len() > MAX_FAULT_BYTES {
+            true => Err(fmt::Error),
+            false => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
