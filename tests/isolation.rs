@@ -145,7 +145,7 @@ fn a_trapping_handler_gets_502_and_does_not_affect_other_models() -> Result<()> 
 }
 
 #[test]
-fn the_client_of_a_panicking_handler_learns_nothing_of_it() -> Result<()> {
+fn the_client_of_a_panicking_handler_receives_nothing_of_the_panic() -> Result<()> {
     let server = server(Limits::default())?;
     for behaviour in ["panic", "index", "recurse", "trap"] {
         let error = server.infer("evil", &behave(behaviour))?.error(502)?;

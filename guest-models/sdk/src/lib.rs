@@ -74,7 +74,7 @@
 //! [`println!`], [`eprintln!`] and [`dbg!`] of this crate, imported by name, write to the log of the server and
 //! to the terminal of `wisp infer` and `wisp check`; [`logging`] has more. A panic ends the request, and its
 //! message, file and line are in the log and on the terminal, with the functions that were being called. The
-//! client learns only that the handler failed.
+//! client receives only the message that the handler failed.
 //!
 //! # Cost
 //!
