@@ -1,5 +1,5 @@
 //! Fuzz tests of the boundary between guests and the host, with guests that violate the contract: random
-//! modules, responses of random bytes, and calls of wasi:nn with random arguments.
+//! modules, responses of random bytes, and calls of wasi:nn and wasi:logging with random arguments.
 //!
 //! Every case must end in a response that keeps the contract or in a failure of the guest, never in a
 //! failure of the host, and the host must retain nothing. The random numbers are derived from the number
@@ -162,7 +162,7 @@ fn random_bytes_as_a_response_are_accepted_or_refused() -> Result<()> {
 }
 
 #[test]
-fn calls_of_wasi_nn_with_random_arguments_return_or_end_the_guest() -> Result<()> {
+fn calls_of_the_host_with_random_arguments_return_or_end_the_guest() -> Result<()> {
     const IMPORTS: &str = r#"
         (import "wasi:nn/graph@0.2.0-rc-2024-10-28" "load-by-name"
             (func $load_by_name (param i32 i32 i32)))
@@ -181,7 +181,9 @@ fn calls_of_wasi_nn_with_random_arguments_return_or_end_the_guest() -> Result<()
         (import "wasi:nn/inference@0.2.0-rc-2024-10-28" "[method]graph-execution-context.compute"
             (func $compute (param i32 i32 i32 i32)))
         (import "wasi:nn/errors@0.2.0-rc-2024-10-28" "[method]error.data"
-            (func $error_data (param i32 i32)))"#;
+            (func $error_data (param i32 i32)))
+        (import "wasi:logging/logging@0.1.0-draft" "log"
+            (func $log (param i32 i32 i32 i32 i32)))"#;
     let sandbox = Sandbox::start()?;
     // The guest calls one function after the other. The input selects the functions and their five
     // arguments.
@@ -196,6 +198,7 @@ fn calls_of_wasi_nn_with_random_arguments_return_or_end_the_guest() -> Result<()
         "(call $drop_tensor (local.get $a))",
         "(call $compute (local.get $a) (local.get $b) (local.get $c) (local.get $d))",
         "(call $error_data (local.get $a) (local.get $b))",
+        "(call $log (local.get $a) (local.get $b) (local.get $c) (local.get $d) (local.get $e))",
     ];
     let calls: String = (calls.iter().enumerate())
         .map(|(number, call)| {
@@ -232,7 +235,7 @@ fn calls_of_wasi_nn_with_random_arguments_return_or_end_the_guest() -> Result<()
         let mut numbers = Numbers::of(case);
         let mut bytes = Vec::new();
         for _ in 0..=numbers.next() % 6 {
-            let which = numbers.of_these(&[0u32, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8]);
+            let which = numbers.of_these(&[0u32, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8, 9, 9]);
             bytes.extend(which.to_le_bytes());
             // Handles, addresses and sizes that are often valid.
             for _ in 0..5 {

@@ -145,6 +145,29 @@ fn a_trapping_handler_gets_502_and_does_not_affect_other_models() -> Result<()> 
 }
 
 #[test]
+fn the_client_of_a_panicking_handler_receives_nothing_of_the_panic() -> Result<()> {
+    let server = server(Limits::default())?;
+    for behaviour in ["panic", "index", "recurse", "trap"] {
+        let error = server.infer("evil", &behave(behaviour))?.error(502)?;
+        ensure!(
+            error == "the model's handler failed",
+            "{behaviour}: {error}"
+        );
+    }
+    victim_is_well(&server)
+}
+
+#[test]
+fn an_input_that_only_the_handler_misspells_is_the_handlers_fault() -> Result<()> {
+    is_refused("typo", 502, "the handler reads an input `behavior`")
+}
+
+#[test]
+fn endless_logging_ends_at_its_time_limit() -> Result<()> {
+    is_refused_within(short(), "log_for_ever", 504, "exceeded its time limit")
+}
+
+#[test]
 fn a_response_larger_than_the_limit_is_refused() -> Result<()> {
     is_refused("flood", 502, "handler failed")
 }

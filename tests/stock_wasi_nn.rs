@@ -215,6 +215,8 @@ fn infer_on_the_stock_host(
     add_to_linker(&mut linker, |state: &mut State| {
         WasiNnView::new(&mut state.table, &mut state.nn)
     })?;
+    // The stock host has no wasi:logging, and this handler logs nothing.
+    linker.define_unknown_imports_as_traps(&component)?;
     let state = State {
         table: ResourceTable::new(),
         nn: WasiNnCtx::new([], Registry::from(OneGraph(graph.into()))),

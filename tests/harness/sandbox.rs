@@ -9,7 +9,7 @@ use wisp_sandbox::component::CheckedComponent;
 use wisp_sandbox::compute::Graphs;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::handler::{
-    Handler, HandlerCall, HandlerError, HandlerLoadError, HandlerResponse,
+    Handler, HandlerCall, HandlerError, HandlerLoadError, HandlerOutcome, HandlerResponse,
 };
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::{MemoryBudget, NamedTensor};
@@ -62,6 +62,11 @@ pub(crate) fn call_inline(
     handler: &Handler,
     inputs: &[NamedTensor],
 ) -> Result<HandlerResponse, HandlerError> {
+    call_with_log(handler, inputs).result
+}
+
+/// Calls a handler on this thread, and returns what it logs too.
+pub(crate) fn call_with_log(handler: &Handler, inputs: &[NamedTensor]) -> HandlerOutcome {
     handler.infer_inline(HandlerCall {
         inputs,
         parameters: &[],

@@ -5,12 +5,16 @@
 //! into and out of wasi:nn, which uses another memory. Compiled for Wasm only.
 
 use crate::error::{Error, Fault, Result};
+use crate::logging::{self, Level};
+use crate::request::Declared;
 use crate::tensor::Origin;
 use crate::{
     Datatype, GraphOutputs, GraphSpec, Graphs, Handler, ParameterValue, Request, Response,
 };
 use crate::{Tensor, TensorSpec};
+use std::fmt;
 use std::marker::PhantomData;
+use std::panic::PanicHookInfo;
 
 #[expect(missing_docs, reason = "generated")]
 pub mod bindings {
@@ -27,6 +31,7 @@ pub mod bindings {
 
 use bindings::exports::wisp::handler::initialization;
 use bindings::exports::wisp::handler::model as wire;
+use bindings::wasi::logging::logging as host_log;
 use bindings::wasi::nn::errors::{Error as NnError, ErrorCode};
 use bindings::wasi::nn::graph::load_by_name;
 use bindings::wasi::nn::inference::GraphExecutionContext;
@@ -52,6 +57,7 @@ struct WasiNn {
 
 impl<H: Handler> wire::Guest for Component<H> {
     fn signature() -> wire::ModelSignature {
+        logging::start();
         let signature = H::signature();
         wire::ModelSignature {
             inputs: to_wire_specs(signature.inputs),
@@ -61,7 +67,11 @@ impl<H: Handler> wire::Guest for Component<H> {
     }
 
     fn infer(request: wire::Request) -> Result<wire::Response, wire::Failure> {
-        let request = from_wire_request(request);
+        logging::start();
+        let request = Request {
+            declared: Declared::by::<H>(),
+            ..from_wire_request(request)
+        };
         let answer = H::infer(
             &request,
             &mut WasiNn {
@@ -80,6 +90,7 @@ impl<H: Handler> wire::Guest for Component<H> {
 
 impl<H: Handler> initialization::Guest for Component<H> {
     fn init() -> Result<bool, String> {
+        logging::start();
         match H::init() {
             Ok(()) => Ok(!crate::handler::has_no_init()),
             Err(error) => Err(error.message().into()),
@@ -119,6 +130,33 @@ impl WasiNn {
         };
         Ok(&self.contexts[index].1)
     }
+}
+
+// === wasi:logging ===
+
+/// Passes a message to the host.
+pub(crate) fn log(level: Level, topic: &str, message: fmt::Arguments<'_>) {
+    let level = match level {
+        Level::Error => host_log::Level::Error,
+        Level::Warn => host_log::Level::Warn,
+        Level::Info => host_log::Level::Info,
+        Level::Debug => host_log::Level::Debug,
+        Level::Trace => host_log::Level::Trace,
+    };
+    match message.as_str() {
+        Some(text) => host_log::log(level, topic, text),
+        None => host_log::log(level, topic, &message.to_string()),
+    }
+}
+
+/// Passes the message and the place of a panic to the host, in the form that it expects before a trap.
+pub(crate) fn report_panic(panic: &PanicHookInfo<'_>) {
+    let reason = panic.payload_as_str().unwrap_or("no message");
+    let text = match panic.location() {
+        Some(place) => format!("{place}: {reason}"),
+        None => reason.to_owned(),
+    };
+    host_log::log(host_log::Level::Critical, "panic", &text);
 }
 
 // === wasi:nn ===
@@ -205,6 +243,7 @@ fn from_wire_request(request: wire::Request) -> Request {
         inputs: request.inputs.into_iter().map(tensor).collect(),
         parameters: request.parameters.into_iter().map(parameter).collect(),
         outputs: request.outputs,
+        declared: Declared::default(),
     }
 }
 

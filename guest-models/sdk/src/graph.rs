@@ -44,11 +44,37 @@ impl GraphOutputs {
     /// ```
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
         let found = self.tensors.iter().find(|tensor| tensor.name == name);
-        found.ok_or_else(|| Error::handler(format_args!("graph output `{name}` is missing")))
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.tensors.iter().map(Tensor::name).collect();
+            Error::handler(format_args!(
+                "the handler reads an output `{name}`, which the graph does not have; its outputs are: {}",
+                names.join(", ")
+            ))
+        })
     }
 
     /// Returns all outputs, in the graph's order.
     pub fn into_tensors(self) -> Vec<Tensor> {
         self.tensors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_that_the_graph_lacks_is_the_handlers_fault() -> Result<()> {
+        let logits = Tensor::new("logits", &[1], &[0.5_f32])?;
+        let outputs = GraphOutputs::new(vec![logits]);
+        assert!(outputs.tensor("logits").is_ok());
+        assert_eq!(
+            outputs.tensor("logit").unwrap_err(),
+            Error::handler(
+                "the handler reads an output `logit`, which the graph does not have; its outputs are: \
+                 logits"
+            )
+        );
+        Ok(())
     }
 }

@@ -72,6 +72,13 @@
 //!
 //! A step that fails returns an [`Error`], which names the party at fault.
 //!
+//! # Diagnosis
+//!
+//! [`println!`], [`eprintln!`] and [`dbg!`] of this crate, imported by name, write to the log of the server and
+//! to the terminal of `wisp infer` and `wisp check`; [`logging`] has more. A panic ends the request, and its
+//! message, file and line are in the log and on the terminal, with the functions that were being called. The
+//! client receives only the message that the handler failed.
+//!
 //! # Cost
 //!
 //! An instance lives for one request, and begins with the memory that [`Handler::init`] has left when the
@@ -83,6 +90,7 @@
 //! | feature | default | contents |
 //! |---|---|---|
 //! | `allocator` | yes | a global allocator that uses the memory which the instance starts with |
+//! | `log` | no | the macros of the crate `log` write to the server's log |
 //! | `image` | no | the module `image`: decoding PNG and JPEG, and resizing |
 
 #[cfg(target_arch = "wasm32")]
@@ -102,6 +110,7 @@ mod error;
 mod graph;
 #[cfg(feature = "image")]
 pub mod image;
+pub mod logging;
 pub mod math;
 mod response;
 mod signature;

@@ -1,8 +1,8 @@
 //! Requests: named inputs, parameters, and the requested outputs.
 
-use crate::Tensor;
 use crate::error::{Error, Result};
 use crate::tensor::Origin;
+use crate::{Handler, Signature, Tensor, TensorSpec};
 
 /// A request. The host has checked that its tensors have the names, types and shapes of the signature.
 /// The handler checks their completeness and their values.
@@ -26,7 +26,13 @@ pub struct Request {
     pub(crate) inputs: Vec<Tensor>,
     pub(crate) parameters: Vec<(String, ParameterValue)>,
     pub(crate) outputs: Vec<String>,
+    pub(crate) declared: Declared,
 }
+
+/// The signature of the handler that the request is for, if it is known. It is read only when an input is
+/// missing. It is no part of the request, so all are equal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Declared(Option<fn() -> Signature>);
 
 /// The value of a request or response parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,10 +99,11 @@ impl Request {
     /// Returns the input of this name.
     ///
     /// # Errors
-    /// Fails with [`Fault::Client`](crate::Fault::Client) if it is missing.
+    /// Fails with [`Fault::Client`](crate::Fault::Client) if the client has not sent it, and with
+    /// [`Fault::Handler`](crate::Fault::Handler) if the handler's signature does not declare it.
     pub fn input(&self, name: &str) -> Result<&Tensor> {
         self.optional_input(name)
-            .ok_or_else(|| Error::client(format_args!("input `{name}` is missing")))
+            .ok_or_else(|| self.declared.missing(name))
     }
 
     /// Returns the input of this name, if the client sent it.
@@ -142,6 +149,38 @@ impl Request {
     /// the host drops them.
     pub fn wants(&self, output: &str) -> bool {
         self.outputs.is_empty() || self.outputs.iter().any(|wanted| wanted == output)
+    }
+}
+
+// === impl Declared ===
+
+impl Declared {
+    /// Returns the signature of `H`.
+    pub(crate) fn by<H: Handler>() -> Self {
+        Self(Some(H::signature))
+    }
+
+    /// Returns the error for an input that a request does not have.
+    fn missing(self, name: &str) -> Error {
+        let inputs = self.0.map(|signature| signature().inputs);
+        let is_unknown = |inputs: &Vec<TensorSpec>| inputs.iter().all(|input| input.name != name);
+        match inputs.filter(is_unknown) {
+            Some(inputs) => {
+                let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+                Error::handler(format_args!(
+                    "the handler reads an input `{name}`, which its signature does not declare; its \
+                     inputs are: {}",
+                    names.join(", ")
+                ))
+            }
+            None => Error::client(format_args!("input `{name}` is missing")),
+        }
+    }
+}
+
+impl PartialEq for Declared {
+    fn eq(&self, _: &Self) -> bool {
+        true
     }
 }
 
@@ -279,5 +318,39 @@ mod tests {
     fn no_wanted_output_means_all_of_them() {
         assert!(Request::new().wants("label"));
         assert!(!Request::new().with_output("score").wants("label"));
+    }
+    struct Text;
+
+    impl Handler for Text {
+        fn signature() -> Signature {
+            Signature::new()
+                .input("text", crate::Datatype::Bytes, &[-1])
+                .optional_input("language", crate::Datatype::Bytes, &[-1])
+        }
+    }
+
+    #[test]
+    fn an_input_that_is_not_declared_is_the_handlers_fault() {
+        let request = Request {
+            declared: Declared::by::<Text>(),
+            ..Request::new()
+        };
+        assert_eq!(
+            request.input("text").unwrap_err(),
+            Error::client("input `text` is missing")
+        );
+        assert_eq!(
+            request.input("txet").unwrap_err(),
+            Error::handler(
+                "the handler reads an input `txet`, which its signature does not declare; its inputs \
+                 are: text, language"
+            )
+        );
+        // Without a signature, as in a test that calls `preprocess` itself.
+        assert_eq!(
+            Request::new().input("txet").unwrap_err().fault(),
+            Fault::Client
+        );
+        assert_eq!(request, Request::new());
     }
 }

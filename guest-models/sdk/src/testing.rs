@@ -11,6 +11,7 @@ mod model;
 pub use model::Model;
 
 use crate::error::{Error, Result};
+use crate::request::Declared;
 use crate::signature::TensorSpec;
 use crate::tensor::Origin;
 use crate::{GraphOutputs, Graphs, Handler, Request, Response, Signature, Tensor};
@@ -94,6 +95,10 @@ pub fn infer<H: Handler>(
     H::init()?;
     let signature = H::signature();
     check(&signature.inputs, request.inputs())?;
+    let request = &Request {
+        declared: Declared::by::<H>(),
+        ..request.clone()
+    };
     let response = H::infer(request, &mut FakeGraph::new::<H>(compute))?;
     check(&signature.outputs, response.outputs())?;
     for spec in &signature.outputs {

@@ -17,6 +17,7 @@ use crate::display;
 use crate::options::BuildArgs;
 use anyhow::Context;
 use cargo::{Toolchain, Workspace};
+use component::ForeignImport;
 use manifest::CrateManifest;
 use plan::{Destination, Plan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -156,7 +157,9 @@ fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
         toolchain.ensure_target(&workspace.root)?;
         for (source, module) in toolchain.build(workspace, &sources, stack)? {
             let name = workspace.package_name(source);
+            let tree = |dependency: &str| toolchain.dependents(workspace, source, dependency);
             let component = component::from_module(&module)
+                .map_err(|error| with_dependents(error, tree))
                 .with_context(|| format!("failed to create a component from crate `{name}`"))?;
             components.insert(source, (component, workspace));
         }
@@ -180,9 +183,41 @@ fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
     Ok(built)
 }
 
+/// Adds to the error for a foreign import the crates that lead to it.
+fn with_dependents(
+    error: anyhow::Error,
+    tree: impl FnOnce(&str) -> Option<String>,
+) -> anyhow::Error {
+    let import = error.downcast_ref::<ForeignImport>();
+    let dependency = import.and_then(ForeignImport::dependency);
+    match dependency.and_then(tree) {
+        Some(tree) => anyhow::Error::msg(format!("{error}:\n{tree}")),
+        None => error,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_import_from_javascript_is_shown_with_the_crates_that_lead_to_it() -> anyhow::Result<()> {
+        let wat = r#"(module (@custom "component-type" "")
+            (import "__wbindgen_placeholder__" "__wbg_now_0" (func)))"#;
+        let error = component::from_module(&wat::parse_str(wat)?).err();
+        let error = error.context("accepted")?;
+        let with_tree = with_dependents(error, |dependency| {
+            Some(format!("{dependency} v0.2.0\n`-- chrono v0.4.0"))
+        });
+        let text = with_tree.to_string();
+        assert!(
+            text.contains("shows the dependency:\nwasm-bindgen v0.2.0\n`-- chrono"),
+            "{text}"
+        );
+        let other = with_dependents(anyhow::Error::msg("other"), |_| Some("no".to_owned()));
+        assert_eq!(other.to_string(), "other");
+        Ok(())
+    }
 
     #[test]
     fn the_table_lines_its_columns_up() {

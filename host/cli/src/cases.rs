@@ -138,11 +138,13 @@ impl Case {
                     Party::Capacity => "capacity",
                     Party::Host => "host",
                 };
+                if at_fault != party {
+                    // With its causes: a panic, for example, and where it was.
+                    return Err(anyhow::Error::new(error).context(format!(
+                        "expected a failure of the {party}, got one of the {at_fault}"
+                    )));
+                }
                 let text = error.client_message();
-                ensure!(
-                    at_fault == party,
-                    "expected a failure of the {party}, got one of the {at_fault}: {text}"
-                );
                 let wanted = self.expect.message.as_deref().unwrap_or_default();
                 ensure!(
                     text.contains(wanted),

@@ -6,6 +6,7 @@
 
 use crate::cases;
 use crate::display;
+use crate::handler_lines;
 use crate::loading::{LoadingOptions, expect_model, loader};
 use crate::local_call::LocalCaller;
 use crate::options::CheckArgs;
@@ -21,6 +22,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for model in &args.models {
         expect_model(model)?;
     }
+    handler_lines::show();
     let loader = loader(&LoadingOptions {
         cache_dir: args.cache.cache_dir.as_deref(),
         threads: None,

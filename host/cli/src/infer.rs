@@ -1,6 +1,7 @@
 //! `wisp infer`: runs one request from the command line, in the same sandbox as the server.
 
 use crate::failure::bad_configuration;
+use crate::handler_lines;
 use crate::loading::{LoadingOptions, expect_model, loader};
 use crate::local_call::{LocalCaller, elements_text};
 use crate::options::{InferArgs, InputSource, NamedInput, NamedShape};
@@ -20,6 +21,7 @@ use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorSpec
 /// Loads the model, runs the request and prints the response.
 pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     expect_model(&args.model)?;
+    handler_lines::show();
     let loader = loader(&LoadingOptions {
         cache_dir: args.cache.cache_dir.as_deref(),
         threads: None,

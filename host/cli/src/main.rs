@@ -21,6 +21,7 @@ mod config;
 mod configuration;
 mod display;
 mod failure;
+mod handler_lines;
 mod infer;
 mod inspect;
 mod loading;

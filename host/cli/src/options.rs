@@ -143,7 +143,8 @@ Examples:
 
   wisp infer resnet50.onnx --input data=@image.bin --shape data=1x3x224x224
 
-`wisp inspect MODEL` shows the inputs of graphs and handlers.")]
+`wisp inspect MODEL` shows the inputs of graphs and handlers. The lines that a handler logs are written to
+standard error.")]
 pub(crate) struct InferArgs {
     /// A model's directory, of which the highest version is used, or a model file.
     pub(crate) model: PathBuf,
@@ -254,7 +255,8 @@ A case is a V2 request and its expected response:
     \"expect\": { \"outputs\": [{ \"name\": \"y\", \"datatype\": \"FP32\", \"shape\": [1], \"data\": [3] }],
                 \"tolerance\": 0.0001 } }
 
-The exit code is 0 if all checks pass, and 1 otherwise.")]
+The lines that a handler logs are written to standard error. The exit code is 0 if all checks pass, and 1
+otherwise.")]
 pub(crate) struct CheckArgs {
     /// The directories of models to check, or model files.
     #[arg(value_name = "MODEL", required = true)]

@@ -6,10 +6,11 @@
 use crate::aot::{AotStore, CompileError, Origin};
 use crate::configuration::{CONFIGURATION_INTERFACE, HandlerConfiguration};
 use crate::engine::{Engine, MAX_CORE_INSTANCES};
+use crate::logging::interface::LOGGING;
 use crate::text::{bounded, shown};
 use std::fmt;
 use std::sync::Arc;
-use wasmparser::{Encoding, Instance, Parser, Payload};
+use wasmparser::{CustomSectionReader, Encoding, Instance, KnownCustom, Name, Parser, Payload};
 use wasmtime::component::Component;
 
 /// The interface that a handler exports.
@@ -19,7 +20,8 @@ pub const MODEL_INTERFACE: &str = "wisp:handler/model@0.1.0";
 const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
 /// The interfaces that every handler may import.
-pub const GRANTED_IMPORTS: [&str; 5] = [
+pub const GRANTED_IMPORTS: [&str; 6] = [
+    LOGGING,
     "wasi:nn/errors@0.2.0-rc-2024-10-28",
     "wasi:nn/graph@0.2.0-rc-2024-10-28",
     "wasi:nn/inference@0.2.0-rc-2024-10-28",
@@ -29,6 +31,9 @@ pub const GRANTED_IMPORTS: [&str; 5] = [
 
 /// The largest component accepted, in bytes.
 pub const MAX_COMPONENT_BYTES: usize = 20 << 20;
+
+/// The longest name of a function in bytes. wasmtime copies the names of all functions in a backtrace.
+const MAX_FUNCTION_NAME_BYTES: usize = 64 << 10;
 
 /// The maximum number of exports that an error repeats.
 const MAX_SHOWN_EXPORTS: usize = 10;
@@ -52,6 +57,8 @@ pub struct ComponentSummary {
     pub core_modules: usize,
     /// The number of core instances, with those of inner components counted once.
     pub core_instances: usize,
+    /// The length of the longest name of a function, in bytes.
+    pub longest_function_name: usize,
 }
 
 /// The error for a file that is not accepted as a handler.
@@ -83,6 +90,11 @@ pub enum ComponentError {
          create it from one core module, as `wisp build` does"
     )]
     CoreInstances { core_instances: usize },
+    #[error(
+        "the name of a function has {bytes} bytes, the limit is {MAX_FUNCTION_NAME_BYTES}; build the component \
+         without names"
+    )]
+    LongFunctionName { bytes: usize },
     #[error(transparent)]
     Compile(CompileError),
 }
@@ -119,6 +131,10 @@ impl ComponentSummary {
                         summary.core_instances += usize::from(is_made);
                     }
                 }
+                Payload::CustomSection(section) => {
+                    let longest = longest_function_name(&section);
+                    summary.longest_function_name = summary.longest_function_name.max(longest);
+                }
                 Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ComponentImportSection(section) if depth == 0 => {
@@ -146,6 +162,20 @@ impl ComponentSummary {
             .map(String::as_str)
             .find(|import| !GRANTED_IMPORTS.contains(import))
     }
+}
+
+/// Returns the length of the longest name of a function in a section with names, and 0 for other sections. What
+/// follows a malformed name has no effect.
+fn longest_function_name(section: &CustomSectionReader<'_>) -> usize {
+    let KnownCustom::Name(names) = section.as_known() else {
+        return 0;
+    };
+    let functions = names.map_while(Result::ok).filter_map(|names| match names {
+        Name::Function(functions) => Some(functions),
+        _ => None,
+    });
+    let names = functions.flat_map(|functions| functions.into_iter().map_while(Result::ok));
+    names.map(|naming| naming.name.len()).max().unwrap_or(0)
 }
 
 impl CheckedComponent {
@@ -181,6 +211,11 @@ impl CheckedComponent {
             let exports = summary.exports.iter().take(MAX_SHOWN_EXPORTS);
             return Err(ComponentError::NoHandler {
                 exports: exports.map(|export| shown(export)).collect(),
+            });
+        }
+        if summary.longest_function_name > MAX_FUNCTION_NAME_BYTES {
+            return Err(ComponentError::LongFunctionName {
+                bytes: summary.longest_function_name,
             });
         }
         // The pool would refuse it as well (and also an inner component used twice), but with an error
@@ -277,6 +312,22 @@ mod tests {
             (instance (instantiate $c))"#;
         let text = refusal(&component(inner))?;
         assert!(text.contains("failed to load"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_function_with_a_name_of_megabytes_is_refused() -> anyhow::Result<()> {
+        let name = "x".repeat(1 << 20);
+        let text = refusal(&format!(
+            r#"(component
+                (core module (func ${name}))
+                (instance $model)
+                (export "{MODEL_INTERFACE}" (instance $model)))"#
+        ))?;
+        assert!(
+            text.contains("has 1048576 bytes, the limit is 65536"),
+            "{text}"
+        );
         Ok(())
     }
 

@@ -139,7 +139,8 @@ fn configuration(options: &EngineOptions) -> Config {
         .max_wasm_stack(MAX_WASM_STACK)
         .async_stack_size(ASYNC_STACK)
         .async_stack_zeroing(options.stack_zeroing)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(16));
+        // Half of them are those of a panic. They are collected on traps only.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(32));
     config
 }
 

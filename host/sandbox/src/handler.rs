@@ -10,9 +10,10 @@ mod initialization;
 mod signature;
 mod snapshot;
 mod store;
+mod trap;
 mod wire;
 
-pub use self::call::{HandlerCall, HandlerResponse};
+pub use self::call::{HandlerCall, HandlerOutcome, HandlerResponse};
 pub use self::error::HandlerError;
 pub use self::initialization::{INITIALIZATION_INTERFACE, InitializationError, Initializer};
 pub use self::signature::HandlerSignature;
@@ -25,6 +26,7 @@ use crate::configuration::HandlerConfiguration;
 use crate::engine::Engine;
 use crate::instance::InstanceState;
 use crate::limits::Limits;
+use crate::logging::GuestLog;
 use crate::text::bounded;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +46,7 @@ pub struct Handler {
     configuration: Option<Arc<HandlerConfiguration>>,
     limits: Limits,
     signature: HandlerSignature,
+    load_log: GuestLog,
 }
 
 /// The error for a component that has the right imports and exports but is not a handler.
@@ -102,11 +105,9 @@ impl Handler {
         );
         store.data_mut().configuration.clone_from(&configuration);
         let signature = read_signature(&inline, &mut store, &infer, &signature)
-            .map_err(handler_error)
+            .map_err(|error| handler_error(error, store.data().log.panic()))
             .and_then(|signature| {
-                HandlerSignature::try_from(signature).map_err(|error| HandlerError::Failed {
-                    reason: error.to_string(),
-                })
+                HandlerSignature::try_from(signature).map_err(HandlerError::invalid)
             })
             .map_err(HandlerLoadError::Signature)?;
         Ok(Handler {
@@ -118,6 +119,7 @@ impl Handler {
             configuration,
             limits,
             signature,
+            load_log: store.data_mut().log.take(),
         })
     }
 
@@ -126,8 +128,13 @@ impl Handler {
         &self.signature
     }
 
+    /// Returns the lines that the handler logged while its signature was read.
+    pub fn load_log(&self) -> &GuestLog {
+        &self.load_log
+    }
+
     /// Runs one request without blocking the thread for longer than an epoch.
-    pub async fn infer(&self, call: HandlerCall<'_>) -> Result<HandlerResponse, HandlerError> {
+    pub async fn infer(&self, call: HandlerCall<'_>) -> HandlerOutcome {
         let graphs = Arc::clone(&self.graphs);
         let mut store = queued_store(&self.engine, &self.limits, graphs, call.deadline);
         store
@@ -142,12 +149,12 @@ impl Handler {
             infer.call_async(&mut store, (call.into(),)).await
         };
         let response = clock.drive(called).await;
-        conclude(response, store.data())
+        conclude(response, store.data_mut())
     }
 
     /// Runs one request on the calling thread, compute included. On [`HandlerError::Unprepared`] the
     /// caller must repeat it with [`Handler::infer`].
-    pub fn infer_inline(&self, call: HandlerCall<'_>) -> Result<HandlerResponse, HandlerError> {
+    pub fn infer_inline(&self, call: HandlerCall<'_>) -> HandlerOutcome {
         let graphs = Arc::clone(&self.graphs);
         let mut store = inline_store(&self.engine, &self.limits, graphs, call.deadline);
         store
@@ -160,7 +167,7 @@ impl Handler {
             let infer = self.infer_function(&mut store, &instance)?;
             infer.call(&mut store, (call.into(),))
         });
-        conclude(response, store.data())
+        conclude(response, store.data_mut())
     }
 
     fn infer_function<'a>(
@@ -197,8 +204,18 @@ fn function(
         .ok_or_else(|| wasmtime::Error::msg("an export has vanished"))
 }
 
-/// Returns the result of a finished call.
+/// Returns the outcome of a finished call.
 fn conclude(
+    response: wasmtime::Result<(Result<wire::Response, wire::Failure>,)>,
+    state: &mut InstanceState,
+) -> HandlerOutcome {
+    HandlerOutcome {
+        log: state.log.take(),
+        result: result(response, state),
+    }
+}
+
+fn result(
     response: wasmtime::Result<(Result<wire::Response, wire::Failure>,)>,
     state: &InstanceState,
 ) -> Result<HandlerResponse, HandlerError> {
@@ -208,10 +225,8 @@ fn conclude(
     };
     match response {
         Ok((Ok(response),)) => {
-            let failed = |error: wire::WireError| HandlerError::Failed {
-                reason: error.to_string(),
-            };
-            let (outputs, parameters) = response.try_into().map_err(failed)?;
+            let invalid = |error: wire::WireError| HandlerError::invalid(error);
+            let (outputs, parameters) = response.try_into().map_err(invalid)?;
             Ok(HandlerResponse {
                 outputs,
                 parameters,
@@ -220,7 +235,7 @@ fn conclude(
         }
         Ok((Err(wire::Failure::Client(text)),)) => Err(HandlerError::Client(bounded(&text))),
         Ok((Err(wire::Failure::Handler(text)),)) => Err(failed(text)),
-        Err(error) => Err(handler_error(error)),
+        Err(error) => Err(handler_error(error, state.log.panic())),
     }
 }
 

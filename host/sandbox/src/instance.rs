@@ -3,6 +3,7 @@
 use crate::compute::{ComputeError, Graphs};
 use crate::configuration::HandlerConfiguration;
 use crate::limits::{GuestClock, LimitError, Limits, MemoryMeter, TensorBudget};
+use crate::logging::LogMeter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
@@ -27,6 +28,7 @@ pub(crate) struct InstanceState {
     /// fails.
     pub(crate) compute_error: Option<ComputeError>,
     pub(crate) memory: MemoryMeter,
+    pub(crate) log: LogMeter,
     guest_time: Duration,
 }
 
@@ -80,6 +82,7 @@ impl InstanceState {
             invalid_tensors: 0,
             compute_error: None,
             memory: MemoryMeter::new(limits, budget),
+            log: LogMeter::new(limits.log_bytes),
             guest_time: limits.guest_time,
         }
     }

@@ -3,16 +3,17 @@
 //!
 //! [`component`] refuses components that import more than they are granted. [`aot`] compiles the others
 //! in a [`limited_process`], or finds the compiled code in its store; a [`worker_process`] performs short
-//! tasks in turn. [`engine`] holds the state that all
-//! instances share, and [`limits`] the resource limits of one instance. [`handler`] initializes a handler
-//! and makes the calls, each on an instance of the private module `instance`. [`nn`] implements the
-//! wasi:nn imports through [`compute::Compute`], and [`configuration`] what handlers read of their model;
-//! `linker` links both.
+//! tasks in turn. [`engine`] holds the state that all instances share, and [`limits`] the resource limits
+//! of one instance. [`handler`] initializes a handler and makes the calls, each on an instance of the
+//! private module `instance`. [`nn`] implements the wasi:nn imports through [`compute::Compute`],
+//! [`configuration`] what handlers read of their model, and [`logging`] collects the lines that a guest
+//! logs; `linker` links them. [`backtrace`] formats the functions in which a guest has trapped.
 //!
 //! Invariants: no data of a request outlives its store; a store is never used after a trap; this crate
 //! has no access to the model repository, the protocols or the inference backends.
 
 pub mod aot;
+pub mod backtrace;
 pub mod component;
 pub mod compute;
 pub mod configuration;
@@ -22,6 +23,7 @@ mod instance;
 pub mod limited_process;
 pub mod limits;
 mod linker;
+pub mod logging;
 pub mod nn;
 mod text;
 pub mod worker_process;

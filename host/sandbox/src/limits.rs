@@ -32,6 +32,9 @@ pub struct Limits {
     pub handles: usize,
     /// The maximum running time of the guest's own code, without compute. A 12-megapixel JPEG must fit.
     pub guest_time: Duration,
+    /// The maximum size of the lines that one call logs, in bytes, with
+    /// [`LINE_BYTES`](crate::logging::LINE_BYTES) more for each line.
+    pub log_bytes: usize,
 }
 
 impl Default for Limits {
@@ -44,20 +47,26 @@ impl Default for Limits {
             transfer_bytes: 65 << 20,
             handles: 1024,
             guest_time: Duration::from_secs(2),
+            log_bytes: 16 << 10,
         }
     }
 }
 
-/// The error for a guest that exceeds its limits. Traps the guest.
+/// The error for a guest that exceeds its limits. Traps the guest. The texts, which are for the log and the
+/// author, name the keys of model.toml.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LimitError {
-    #[error("memory would grow to {wanted} bytes, the limit is {limit}")]
+    #[error(
+        "memory would grow to {wanted} bytes, the limit is {limit} (limits.memory_bytes in model.toml)"
+    )]
     Memory { wanted: usize, limit: usize },
-    #[error("a table would grow to {wanted} elements, the limit is {limit}")]
+    #[error(
+        "a table would grow to {wanted} elements, the limit is {limit} (limits.table_elements in model.toml)"
+    )]
     Table { wanted: usize, limit: usize },
     #[error("more than {limit} tensors without a valid shape")]
     InvalidTensors { limit: u32 },
-    #[error("more than {limit} resources are held at once")]
+    #[error("more than {limit} resources are held at once (limits.handles in model.toml)")]
     Handles { limit: usize },
     #[error("the guest ran longer than {budget:?}")]
     GuestTime { budget: Duration },

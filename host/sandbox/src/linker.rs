@@ -2,6 +2,7 @@
 
 use crate::configuration;
 use crate::instance::InstanceState;
+use crate::logging::interface as logging;
 use crate::nn;
 use wasmtime::component::Linker;
 
@@ -21,6 +22,7 @@ impl Linkers {
         let mut inline = Linker::new(engine);
         nn::add_to_linker(&mut inline)?;
         configuration::interface::add_to_linker(&mut inline)?;
+        logging::add_to_linker(&mut inline)?;
         let mut queued = inline.clone();
         nn::add_inline_compute(&mut inline)?;
         nn::add_queued_compute(&mut queued)?;

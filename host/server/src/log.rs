@@ -9,15 +9,17 @@
 //! Invariant: the data of clients and guests in a line is limited in length and cannot break the line.
 
 use crate::failure::Failure;
-use crate::request_id::{RequestId, RequestIds};
+use crate::request_id::{LazyRequestId, RequestId, RequestIds};
 use crate::trace::TraceParent;
 use http::StatusCode;
 use http::request::Parts;
 use std::error::Error;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use wisp_protocol::error::{ErrorKind, Party};
+use wisp_serving::current_request::CurrentRequest;
 use wisp_tensor::sanitize::is_unsafe_to_show;
 
 /// The most bytes of a path in a line. The paths of the protocols are shorter.
@@ -32,7 +34,7 @@ const KINDS: usize = 16;
 /// The state that the lines of all requests share. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Log {
-    ids: RequestIds,
+    ids: Arc<RequestIds>,
     samplers: [Sampler; KINDS],
 }
 
@@ -41,6 +43,7 @@ pub(crate) struct Log {
 pub(crate) struct RequestLog<'a> {
     log: &'a Log,
     head: &'a Parts,
+    id: Arc<LazyRequestId>,
     start: Instant,
     written: bool,
 }
@@ -69,7 +72,7 @@ struct OneLine<'a, 'b> {
 impl Log {
     pub(crate) fn new() -> Log {
         Log {
-            ids: RequestIds::new(),
+            ids: Arc::new(RequestIds::new()),
             samplers: std::array::from_fn(|_| Sampler::new()),
         }
     }
@@ -83,6 +86,7 @@ impl Log {
         RequestLog {
             log: self,
             head,
+            id: Arc::new(self.ids.id(&head.headers)),
             start: Instant::now(),
             written: false,
         }
@@ -141,8 +145,13 @@ impl RequestLog<'_> {
         id
     }
 
+    /// Returns the request for the lines that others write while it is processed.
+    pub(crate) fn current(&self) -> CurrentRequest {
+        CurrentRequest::new(Arc::clone(&self.id))
+    }
+
     fn id(&self) -> RequestId {
-        self.log.ids.id(&self.head.headers)
+        self.id.id().clone()
     }
 
     /// Returns the trace of the request. It is parsed only when a line is written.

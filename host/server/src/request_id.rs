@@ -6,6 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The header for request ids, in requests and responses.
@@ -30,6 +31,13 @@ pub(crate) enum RequestId {
     Made { started: u128, number: u64 },
 }
 
+/// The id of one request, which is made when it is first needed. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct LazyRequestId {
+    ids: Arc<RequestIds>,
+    id: OnceLock<RequestId>,
+}
+
 impl RequestIds {
     pub(crate) fn new() -> RequestIds {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -40,10 +48,13 @@ impl RequestIds {
         }
     }
 
-    /// Returns the id of a request with these headers. Without an id in the headers, each call makes a new
-    /// one.
-    pub(crate) fn id(&self, headers: &HeaderMap) -> RequestId {
-        given(headers).map_or_else(|| self.make(), |id| RequestId::Given(id.clone()))
+    /// Returns the id of a request with these headers: the one in the headers, or a new one.
+    pub(crate) fn id(self: &Arc<Self>, headers: &HeaderMap) -> LazyRequestId {
+        let given = given(headers).map(|id| RequestId::Given(id.clone()));
+        LazyRequestId {
+            ids: Arc::clone(self),
+            id: given.map_or_else(OnceLock::new, OnceLock::from),
+        }
     }
 
     fn make(&self) -> RequestId {
@@ -51,6 +62,19 @@ impl RequestIds {
             started: self.started,
             number: self.next.fetch_add(1, Ordering::Relaxed),
         }
+    }
+}
+
+impl LazyRequestId {
+    /// Returns the id, always the same.
+    pub(crate) fn id(&self) -> &RequestId {
+        self.id.get_or_init(|| self.ids.make())
+    }
+}
+
+impl fmt::Display for LazyRequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.id(), f)
     }
 }
 
@@ -90,7 +114,7 @@ mod tests {
     fn id_for(value: &[u8]) -> anyhow::Result<RequestId> {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_bytes(value)?);
-        Ok(RequestIds::new().id(&headers))
+        Ok(Arc::new(RequestIds::new()).id(&headers).id().clone())
     }
 
     #[test]
@@ -115,9 +139,19 @@ mod tests {
 
     #[test]
     fn made_ids_differ() {
-        let ids = RequestIds::new();
+        let ids = Arc::new(RequestIds::new());
         let headers = HeaderMap::new();
-        assert_ne!(ids.id(&headers), ids.id(&headers));
+        assert_ne!(ids.id(&headers).id(), ids.id(&headers).id());
         assert_ne!(RequestIds::new().started, ids.started);
+    }
+
+    #[test]
+    fn an_id_is_made_once_and_only_if_it_is_needed() {
+        let ids = Arc::new(RequestIds::new());
+        let headers = HeaderMap::new();
+        let (unused, used) = (ids.id(&headers), ids.id(&headers));
+        assert!(matches!(used.id(), RequestId::Made { number: 1, .. }));
+        assert_eq!(used.to_string(), used.id().to_string());
+        assert!(matches!(unused.id(), RequestId::Made { number: 2, .. }));
     }
 }

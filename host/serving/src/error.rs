@@ -236,7 +236,10 @@ mod tests {
         let budget = Duration::from_secs(2);
         for (error, party, status) in [
             (
-                InferError::from(HandlerError::GuestTime { budget }),
+                InferError::from(HandlerError::GuestTime {
+                    budget,
+                    functions: None,
+                }),
                 Party::Handler,
                 504,
             ),

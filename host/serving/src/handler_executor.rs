@@ -15,18 +15,20 @@ use crate::admission::Permit;
 use crate::call_durations::{CallDurations, CallKind, ExecutionMode};
 use crate::call_error::CallError;
 use crate::call_slots::CallSlots;
+use crate::current_request::CurrentRequest;
 use crate::fair_pool::{FairPool, Flow};
+use crate::logged_handler::LoggedHandler;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wisp_protocol::call::InferRequest;
 use wisp_sandbox::compute::ComputeError;
-use wisp_sandbox::handler::{Handler, HandlerCall, HandlerError, HandlerResponse};
+use wisp_sandbox::handler::{HandlerCall, HandlerError, HandlerOutcome, HandlerResponse};
 
 /// A handler with its jobs in the pool. Lifetime: a model version.
 #[derive(Debug)]
 pub struct HandlerExecutor {
-    handler: Arc<Handler>,
+    handler: Arc<LoggedHandler>,
     durations: CallDurations,
     flow: Flow,
     slots: Arc<CallSlots>,
@@ -48,8 +50,10 @@ struct CallTimes {
 
 /// A request whose call runs on one thread. Lifetime: one request.
 struct InlineCall {
-    handler: Arc<Handler>,
+    handler: Arc<LoggedHandler>,
     request: InferRequest,
+    /// The request for the log.
+    current: Option<CurrentRequest>,
     times: CallTimes,
     budget: Duration,
 }
@@ -75,7 +79,7 @@ impl HandlerExecutor {
     /// Returns a handler whose calls run in `pool` unless they are direct. At most `slots` queued calls run
     /// at the same time.
     pub fn new(
-        handler: Handler,
+        handler: LoggedHandler,
         mode: ExecutionMode,
         pool: &Arc<FairPool>,
         slots: usize,
@@ -106,6 +110,7 @@ impl HandlerExecutor {
         let call = InlineCall {
             handler: Arc::clone(&self.handler),
             request,
+            current: CurrentRequest::of_task(),
             times,
             budget,
         };
@@ -157,12 +162,14 @@ impl HandlerExecutor {
         let instance = permit.instance(deadline).await;
         let instance = instance.map_err(CallError::Admission)?;
         let handler = Arc::clone(&self.handler);
+        let current = CurrentRequest::of_task();
         let call = async move {
             // An abandoned call ends on its own thread, a little after its request. Its slots are free
             // only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
-            let result = handler.infer(handler_call(&request, deadline)).await;
+            let called = handler.infer(handler_call(&request, deadline), current.as_ref());
+            let result = called.await;
             QueuedOutcome {
                 selected: request.outputs,
                 result,
@@ -206,13 +213,15 @@ impl InlineCall {
         let InlineCall {
             handler,
             request,
+            current,
             times: CallTimes { arrived, deadline },
             budget,
         } = self;
         let started = Instant::now();
         let budget_end = started + budget;
         let called = handler.infer_inline(handler_call(&request, deadline.min(budget_end)));
-        let outcome = match called {
+        let HandlerOutcome { result, log } = called;
+        let outcome = match result {
             Ok(mut response) => {
                 response.usage.queue += started.saturating_duration_since(arrived);
                 Ok(InlineOutcome::Called(HandlerCalled {
@@ -226,6 +235,10 @@ impl InlineCall {
             }
             Err(error) => Err(CallError::Handler(error)),
         };
+        // The repetition will log the same lines.
+        if !matches!(outcome, Ok(InlineOutcome::Repeat(_))) {
+            handler.write(log, current.as_ref());
+        }
         (outcome, started.elapsed())
     }
 }

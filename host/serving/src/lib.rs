@@ -5,7 +5,8 @@
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); [`file_state`]
 //! detects changed files. [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`graph_queue`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
-//! bounds the handler calls, and `call_durations` chooses their threads. The threads of a queue are a
+//! bounds the handler calls, and `call_durations` chooses their threads. A [`logged_handler`] writes what a
+//! handler logs, with the request that [`current_request`] names. The threads of a queue are a
 //! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
@@ -18,6 +19,7 @@ mod body;
 pub mod call_durations;
 mod call_error;
 mod call_slots;
+pub mod current_request;
 pub mod error;
 mod expected_wait;
 pub mod fair_pool;
@@ -27,6 +29,7 @@ pub mod graph_queue;
 pub mod handler_executor;
 pub mod infer;
 pub mod load_locks;
+pub mod logged_handler;
 pub mod model_control;
 mod moving_average;
 pub mod per_row_graph;

@@ -6,7 +6,8 @@ use wisp_handler::component::bindings::wasi::nn::graph::{
     ExecutionTarget, GraphEncoding, load, load_by_name,
 };
 use wisp_handler::component::bindings::wasi::nn::tensor::{Tensor as NnTensor, TensorType};
-use wisp_handler::{Error, Request, Result};
+use wisp_handler::logging::{Level, write};
+use wisp_handler::{Error, Request, Result, dbg, eprintln, println};
 
 const PAGE: usize = 65_536;
 const SURVIVED: &str = "survived";
@@ -19,6 +20,13 @@ pub(crate) fn run(name: &str, request: &Request) -> Result<String> {
         "fill" => fill_for_ever(),
         "grow" => grow(),
         "recurse" => Ok(recurse(0).to_string()),
+        "panic" => panic_with(request),
+        "index" => Ok(element(&[1, 2, 3], name.len()).to_string()),
+        "typo" => Ok(request.input("behavior")?.name().to_owned()),
+        "log" => Ok(log()),
+        "log_flood" => Ok(log_flood()),
+        "log_huge" => Ok(log_huge()),
+        "log_for_ever" => log_for_ever(),
         "trap" => core::arch::wasm32::unreachable(),
         "flood" => Ok("x".repeat(100 << 20)),
         "misfit" => compute(NnTensor::new(&[1, 10], TensorType::Fp32, &[0; 39])),
@@ -56,7 +64,53 @@ fn survived<T>(_: T) -> String {
     SURVIVED.to_owned()
 }
 
+/// Ends the call. The message has what would begin a line of its own in a log, and control a terminal.
+#[inline(never)]
+fn panic_with(request: &Request) -> ! {
+    panic!(
+        "{} inputs\n2026-01-01 ERROR \x1b[2J",
+        black_box(request).inputs().len()
+    );
+}
+
+/// Ends the call with a message of the language.
+#[inline(never)]
+fn element(elements: &[u32], index: usize) -> u32 {
+    elements[black_box(index)]
+}
+
+/// Not stopped: logs a few lines in each way.
+fn log() -> String {
+    println!("a line\nand\x1b[2J another");
+    eprintln!("an error");
+    let survived = dbg!(SURVIVED);
+    write(Level::Warn, "topic", format_args!("a warning"));
+    survived.to_owned()
+}
+
+/// Not stopped: lines beyond the budget are dropped.
+fn log_flood() -> String {
+    for number in 0..100_000 {
+        println!("line {number}");
+    }
+    SURVIVED.to_owned()
+}
+
+/// Not stopped: the line is cut.
+fn log_huge() -> String {
+    println!("{}", "x".repeat(40 << 20));
+    SURVIVED.to_owned()
+}
+
 /// Stopped by the limit on guest time.
+fn log_for_ever() -> ! {
+    loop {
+        println!("again");
+    }
+}
+
+/// Stopped by the limit on guest time.
+#[inline(never)]
 fn loop_for_ever() -> ! {
     let mut turns = 0u64;
     loop {

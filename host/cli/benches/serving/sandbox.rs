@@ -90,9 +90,9 @@ pub(crate) fn measure(repository: &Path) -> Result<()> {
             outputs: &[],
             deadline: Instant::now() + Duration::from_secs(10),
         };
-        let inline = time(|| Ok(handler.infer_inline(call()).map(drop)?))?;
+        let inline = time(|| Ok(handler.infer_inline(call()).result.map(drop)?))?;
         report(&format!("synchronous, {what}"), inline);
-        let queued = time(|| Ok(runtime.block_on(handler.infer(call())).map(drop)?))?;
+        let queued = time(|| Ok(runtime.block_on(handler.infer(call())).result.map(drop)?))?;
         report(&format!("asynchronous, {what}"), queued);
     }
     let graph_alone = time(|| Ok(graph.compute(&inputs).map(drop)?))?;

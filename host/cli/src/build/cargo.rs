@@ -28,6 +28,9 @@ const DEFAULT_STACK_SIZE: u32 = 64 << 10;
 /// table twice per request.
 const INITIAL_HEAP: u32 = 64 << 10;
 
+/// The maximum number of lines of a dependency tree that an error shows.
+const MAX_TREE_LINES: usize = 12;
+
 /// Environment variables set by an outer cargo or clippy that would change or block this build. With a
 /// shared target directory, the inner cargo would wait forever for the outer one's lock.
 const FOREIGN_VARIABLES: [&str; 8] = [
@@ -226,6 +229,24 @@ impl Toolchain {
             );
         }
         Ok(modules)
+    }
+
+    /// Returns the crates through which the crate in `source` depends on `dependency`, as a tree with the
+    /// dependency at the root. Returns `None` if cargo does not find it.
+    pub(super) fn dependents(
+        &self,
+        workspace: &Workspace,
+        source: &Path,
+        dependency: &str,
+    ) -> Option<String> {
+        let mut command = self.command(&self.cargo, &workspace.root);
+        command.args(["tree", "--target", TARGET, "--edges", "normal"]);
+        command.args(["--charset", "ascii", "--invert", dependency]);
+        command.args(["--package", &workspace.package(source)?.id]);
+        let output = command.stderr(Stdio::null()).output().ok()?;
+        let tree = String::from_utf8_lossy(&output.stdout);
+        let lines: Vec<&str> = tree.trim().lines().take(MAX_TREE_LINES).collect();
+        (output.status.success() && !lines.is_empty()).then(|| lines.join("\n"))
     }
 
     /// Returns a command that runs in `directory`, where cargo's configuration and toolchain files

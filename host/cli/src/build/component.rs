@@ -3,7 +3,9 @@
 //! Performs the same checks as a server that loads the handler, so that a build reports the cause of a
 //! rejection before deployment.
 
+use super::cargo::TARGET;
 use anyhow::{Context, bail};
+use std::fmt;
 use wasmparser::{Parser, Payload};
 use wisp_sandbox::component::{
     ComponentError, ComponentSummary, MAX_COMPONENT_BYTES, MODEL_INTERFACE,
@@ -14,10 +16,71 @@ use wit_component::ComponentEncoder;
 const NO_EXPORT: &str = "the crate exports no handler: call `wisp_handler::export!(YourHandler);` \
     once in its lib.rs, for a type that implements `wisp_handler::Handler`";
 
+/// The error for a module that imports a function of no WIT interface. A crate that requires anything else of
+/// its surroundings compiles, but leaves such an import behind.
+#[derive(Debug)]
+pub(super) struct ForeignImport {
+    from: String,
+    name: String,
+}
+
+impl ForeignImport {
+    /// Returns the crate through which such imports come about, if it is known.
+    pub(super) fn dependency(&self) -> Option<&'static str> {
+        if self.from.starts_with("__wbindgen") || self.from == "wbg" {
+            Some("wasm-bindgen")
+        } else if self.name.contains("getrandom") {
+            Some("getrandom")
+        } else if self.from.starts_with("wasi_") {
+            Some("wasi")
+        } else {
+            None
+        }
+    }
+
+    fn explanation(&self) -> String {
+        let Some(dependency) = self.dependency() else {
+            return "which nothing provides: a dependency declares the function without defining it, as \
+                    bindings of C libraries do"
+                .to_owned();
+        };
+        let explanation = match dependency {
+            "wasm-bindgen" => {
+                "which is JavaScript: a dependency wants the time, random numbers or something else of a \
+                 browser; turn off its feature for that (such as `js`, `wasm_js` or `wasmbind`), or use \
+                 another crate"
+            }
+            "getrandom" => {
+                "a source of random numbers, which handlers do not have; seed a generator with a value from \
+                 the request instead"
+            }
+            _ => "the interface of command-line programs, which handlers do not have",
+        };
+        format!(
+            "{explanation}. `cargo tree --target {TARGET} --invert {dependency}` shows the dependency"
+        )
+    }
+}
+
+impl fmt::Display for ForeignImport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ForeignImport { from, name }, explanation) = (self, self.explanation());
+        write!(
+            f,
+            "the handler imports `{name}` from `{from}`, {explanation}"
+        )
+    }
+}
+
+impl std::error::Error for ForeignImport {}
+
 /// Returns the component for `module`, with its world checked.
 pub(super) fn from_module(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     if !has_component_type(module)? {
         bail!(NO_EXPORT);
+    }
+    if let Some(import) = foreign_import(module)? {
+        return Err(import.into());
     }
     let component = ComponentEncoder::default()
         .validate(true)
@@ -25,7 +88,7 @@ pub(super) fn from_module(module: &[u8]) -> anyhow::Result<Vec<u8>> {
         .and_then(|mut encoder| encoder.encode())
         .context(
             "the module does not match its WIT world; a handler has no files, sockets, clocks, \
-             threads or randomness, and cannot use a crate that needs them",
+             threads or random numbers, and cannot use a crate that needs them",
         )?;
     check(&component)?;
     Ok(component)
@@ -42,6 +105,28 @@ fn has_component_type(module: &[u8]) -> anyhow::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Returns the first import that belongs to no WIT interface.
+fn foreign_import(module: &[u8]) -> anyhow::Result<Option<ForeignImport>> {
+    for payload in Parser::new(0).parse_all(module) {
+        let Payload::ImportSection(section) = payload.context("cargo wrote no valid module")?
+        else {
+            continue;
+        };
+        for import in section.into_imports() {
+            let import = import.context("cargo wrote no valid module")?;
+            // Such as `wasi:nn/graph@..`, `[export]wisp:handler/model@..` and `$root`.
+            let is_ours = import.module.contains([':', '$']);
+            if !is_ours {
+                return Ok(Some(ForeignImport {
+                    from: import.module.to_owned(),
+                    name: import.name.to_owned(),
+                }));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn check(component: &[u8]) -> anyhow::Result<()> {
@@ -106,6 +191,29 @@ mod tests {
         ] {
             let text = refusal(&module);
             assert!(text.contains("wisp_handler::export!"), "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_import_of_another_surrounding_is_named_with_the_crate_to_look_for() -> anyhow::Result<()>
+    {
+        for (from, name, expected) in [
+            (
+                "__wbindgen_placeholder__",
+                "__wbg_now_0",
+                "--invert wasm-bindgen`",
+            ),
+            ("env", "__getrandom_v03_custom", "--invert getrandom`"),
+            ("wasi_snapshot_preview1", "fd_write", "--invert wasi`"),
+            ("env", "sqlite3_open", "bindings of C libraries"),
+        ] {
+            let wat = format!(
+                r#"(module (@custom "component-type" "") (import "{from}" "{name}" (func)))"#
+            );
+            let text = refusal(&wat::parse_str(wat)?);
+            assert!(text.contains(expected), "{text}");
+            assert!(text.contains(&format!("`{name}`")), "{text}");
         }
         Ok(())
     }

@@ -117,6 +117,7 @@ mod tests {
                 "wit/configuration.wit",
                 "wit/handler.wit",
                 "wit/deps/nn/wasi-nn.wit",
+                "wit/deps/logging/wasi-logging.wit",
             ] {
                 text(&files, path).with_context(|| format!("{template:?}"))?;
             }

@@ -1,6 +1,8 @@
 //! The request that is passed to a handler, and its response.
 
+use super::error::HandlerError;
 use crate::instance::Usage;
+use crate::logging::GuestLog;
 use std::time::Instant;
 use wisp_tensor::{NamedTensor, Parameter};
 
@@ -22,4 +24,12 @@ pub struct HandlerResponse {
     pub outputs: Vec<NamedTensor>,
     pub parameters: Vec<Parameter>,
     pub usage: Usage,
+}
+
+/// The result of a call, and the lines that the handler has logged whatever the result is. Lifetime: one
+/// request.
+#[derive(Debug)]
+pub struct HandlerOutcome {
+    pub result: Result<HandlerResponse, HandlerError>,
+    pub log: GuestLog,
 }

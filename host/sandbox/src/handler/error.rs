@@ -1,5 +1,6 @@
 //! The error of a handler call.
 
+use crate::backtrace::GuestBacktrace;
 use crate::compute::ComputeError;
 use std::time::Duration;
 
@@ -16,9 +17,19 @@ pub enum HandlerError {
     Declared(String),
     /// The handler trapped, reached a limit, or returned an invalid response. For the log.
     #[error("the handler failed: {reason}")]
-    Failed { reason: String },
-    #[error("the handler ran longer than {budget:?}")]
-    GuestTime { budget: Duration },
+    Failed {
+        reason: String,
+        #[source]
+        functions: Option<GuestBacktrace>,
+    },
+    #[error(
+        "the handler ran longer than {budget:?} (limits.guest_time_milliseconds in model.toml)"
+    )]
+    GuestTime {
+        budget: Duration,
+        #[source]
+        functions: Option<GuestBacktrace>,
+    },
     #[error("the deadline passed during the call")]
     Deadline,
     /// The handler failed because a graph did not compute, which was not the handler's fault.
@@ -34,4 +45,14 @@ pub enum HandlerError {
     Unprepared,
     #[error("the sandbox failed")]
     Host(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl HandlerError {
+    /// Creates the error for a handler that has returned something invalid.
+    pub(super) fn invalid(reason: impl std::fmt::Display) -> HandlerError {
+        HandlerError::Failed {
+            reason: reason.to_string(),
+            functions: None,
+        }
+    }
 }

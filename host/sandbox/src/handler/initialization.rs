@@ -1,7 +1,7 @@
 //! The initialization of a handler, which is paid once, when a version is loaded.
 //!
-//! A handler may export `init`. It is called on an instance of its own, which can read the configuration
-//! and nothing else; the state that it leaves is the one in which every instance for a request begins. All
+//! A handler may export `init`. It is called on an instance of its own, which can read the configuration,
+//! and log a panic, and nothing else; the state that it leaves is the one in which every instance for a request begins. All
 //! requests share that state, so nothing that should differ between them is available to `init`: no
 //! request, no graphs.
 //!
@@ -17,6 +17,7 @@ use crate::configuration::{self, CONFIGURATION_INTERFACE, HandlerConfiguration};
 use crate::engine::Engine;
 use crate::instance::InstanceState;
 use crate::limits::Limits;
+use crate::logging::interface::{self as logging, LOGGING};
 use crate::text::bounded;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ use wasmtime::component::{Component, Instance, Linker, ResourceType};
 pub const INITIALIZATION_INTERFACE: &str = "wisp:handler/initialization@0.1.0";
 
 /// The imports that `init` may call.
-const AVAILABLE_IMPORTS: [&str; 1] = [CONFIGURATION_INTERFACE];
+const AVAILABLE_IMPORTS: [&str; 2] = [CONFIGURATION_INTERFACE, LOGGING];
 
 /// The guest time of an initialization, in terms of that of a request. It is paid once, and reads files.
 const GUEST_TIME_FACTOR: u32 = 5;
@@ -140,10 +141,12 @@ impl Initializer<'_> {
         let deadline = Instant::now() + WALL_TIME;
         let mut store = inline_store(self.engine, &limits, Arc::default(), deadline);
         store.data_mut().configuration = Some(Arc::clone(&self.configuration));
-        let failed = |error| InitializationError::Failed(handler_error(error));
+        let failed = |error, store: &Store<InstanceState>| {
+            InitializationError::Failed(handler_error(error, store.data().log.panic()))
+        };
         let instance = pre
             .instantiate(&mut store)
-            .map_err(|error| failed(error.context(Instantiating)))?;
+            .map_err(|error| failed(error.context(Instantiating), &store))?;
         let init = component
             .get_export_index(None, INITIALIZATION_INTERFACE)
             .and_then(|interface| component.get_export_index(Some(&interface), "init"))
@@ -151,7 +154,9 @@ impl Initializer<'_> {
         let init = instance
             .get_typed_func::<(), (Result<bool, String>,)>(&mut store, &init)
             .map_err(contract)?;
-        let (answer,) = init.call(&mut store, ()).map_err(failed)?;
+        let (answer,) = init
+            .call(&mut store, ())
+            .map_err(|error| failed(error, &store))?;
         let keeps_state = answer.map_err(|text| InitializationError::Declared(bounded(&text)))?;
         Ok(Initialized {
             store,
@@ -166,6 +171,7 @@ fn linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<Ins
     let engine = &engine.wasmtime;
     let mut linker = Linker::new(engine);
     configuration::interface::add_to_linker(&mut linker)?;
+    logging::add_to_linker(&mut linker)?;
     let component_type = component.component_type();
     for (interface, import) in component_type.imports(engine) {
         let ComponentItem::ComponentInstance(instance) = import.ty else {

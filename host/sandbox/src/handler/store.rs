@@ -5,6 +5,8 @@
 //! and the guest of a queued one also yields its thread.
 
 use super::error::HandlerError;
+use super::trap;
+use crate::backtrace::GuestBacktrace;
 use crate::compute::Graphs;
 use crate::engine::{Engine, TICK};
 use crate::instance::{InstanceState, Unprepared};
@@ -73,11 +75,15 @@ fn store(
     store
 }
 
-/// Classifies an error that ended a call without a result from the guest.
-pub(super) fn handler_error(error: wasmtime::Error) -> HandlerError {
+/// Classifies an error that ended a call without a result from the guest. `panic` is the message of the
+/// guest's panic, if it has reported one.
+pub(super) fn handler_error(error: wasmtime::Error, panic: Option<&str>) -> HandlerError {
     if let Some(limit) = error.downcast_ref::<LimitError>() {
         return match limit {
-            LimitError::GuestTime { budget } => HandlerError::GuestTime { budget: *budget },
+            LimitError::GuestTime { budget } => HandlerError::GuestTime {
+                budget: *budget,
+                functions: GuestBacktrace::of(&error),
+            },
             LimitError::Deadline => HandlerError::Deadline,
             LimitError::Capacity => HandlerError::NoMemory,
             LimitError::Memory { .. }
@@ -85,6 +91,7 @@ pub(super) fn handler_error(error: wasmtime::Error) -> HandlerError {
             | LimitError::InvalidTensors { .. }
             | LimitError::Handles { .. } => HandlerError::Failed {
                 reason: limit.to_string(),
+                functions: GuestBacktrace::of(&error),
             },
         };
     }
@@ -97,11 +104,10 @@ pub(super) fn handler_error(error: wasmtime::Error) -> HandlerError {
     if error.is::<Instantiating>() && !error.is::<Trap>() {
         return HandlerError::Host(error.into());
     }
-    let reason = match error.downcast_ref::<Trap>() {
-        Some(trap) => trap.to_string(),
-        None => error.root_cause().to_string(),
-    };
-    HandlerError::Failed { reason }
+    HandlerError::Failed {
+        reason: trap::reason(&error, panic),
+        functions: GuestBacktrace::of(&error),
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +152,8 @@ mod tests {
         });
         let instance = Instance::new(&mut store, &module, &[compute.into()])?;
         let run = instance.get_typed_func::<i32, ()>(&mut store, "run")?;
-        Ok(run.call(&mut store, i32::from(ends)).map_err(handler_error))
+        let ended = run.call(&mut store, i32::from(ends));
+        Ok(ended.map_err(|error| handler_error(error, None)))
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::call_durations::ExecutionMode;
 use crate::fair_pool::FairPool;
 use crate::graph_queue::GraphQueue;
 use crate::handler_executor::HandlerExecutor;
+use crate::logged_handler::LoggedHandler;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
@@ -201,6 +202,7 @@ impl Loader {
                 let is_batched = signatures.all(Signature::has_batch_axis);
                 let description = describe.version(declared.model.clone(), is_batched)?;
                 let slots = 2 * (self.pool.threads_per_flow().get() + settings.threads.get());
+                let handler = LoggedHandler::new(handler, files.model.clone(), files.version);
                 let handler = HandlerExecutor::new(handler, mode, &self.pool, slots);
                 ModelVersion::with_handler(description, handler, graphs.selections)
             }

@@ -157,6 +157,7 @@ pub struct LimitsSection {
     pub transfer_bytes: Option<usize>,
     pub handles: Option<usize>,
     pub guest_time_milliseconds: Option<u64>,
+    pub log_bytes: Option<usize>,
 }
 
 /// The reason that a `model.toml` cannot be used.
@@ -242,6 +243,7 @@ impl ModelFile {
             transfer_bytes,
             handles,
             guest_time_milliseconds,
+            log_bytes,
         } = self.limits;
         let file = || model_directory.join(FILE_NAME);
         let size = |key, value: Option<usize>, limit| lowered(file, key, value, limit);
@@ -259,6 +261,7 @@ impl ModelFile {
             tensor_bytes: size("tensor_bytes", tensor_bytes, defaults.tensor_bytes)?,
             transfer_bytes: size("transfer_bytes", transfer_bytes, defaults.transfer_bytes)?,
             handles: size("handles", handles, defaults.handles)?,
+            log_bytes: size("log_bytes", log_bytes, defaults.log_bytes)?,
             guest_time,
         })
     }
@@ -454,6 +457,7 @@ mod tests {
             "transfer_bytes",
             "handles",
             "guest_time_milliseconds",
+            "log_bytes",
         ] {
             let lower = load(&format!("[limits]\n{key} = 17"))??;
             assert_ne!(lower.limits(path, &defaults)?, defaults, "{key}");
