@@ -32,6 +32,7 @@ mod fixture;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod json_size;
+pub mod model_configuration;
 mod number;
 #[cfg(feature = "openapi")]
 pub mod openapi;

@@ -6,9 +6,11 @@
 
 pub mod backend_selection;
 pub mod class_labels;
+pub(crate) mod configuration;
 pub(crate) mod graph_file;
 pub mod graph_loader;
 pub mod graph_probe;
+pub mod input_format;
 pub mod load_error;
 pub mod loader;
 pub mod model_file;

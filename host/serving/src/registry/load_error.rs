@@ -5,6 +5,7 @@
 
 use crate::registry::backend_selection::BackendSelectionError;
 use crate::registry::class_labels::ClassLabelsError;
+use crate::registry::input_format::InputFormatError;
 use crate::registry::model_file::ModelFileError;
 use crate::signature_check::SignatureMismatch;
 use std::path::PathBuf;
@@ -57,6 +58,8 @@ pub enum LoadError {
     ModelFile(ModelFileError),
     #[error(transparent)]
     ClassLabels(ClassLabelsError),
+    #[error(transparent)]
+    InputFormat(InputFormatError),
     #[error("graph `{graph}` cannot be loaded")]
     Graph { graph: String, source: BackendError },
     #[error("{backend} cannot load graph `{graph}` within the limits of a load: {reason}")]
@@ -131,6 +134,7 @@ impl LoadError {
             | LoadError::NoMainGraph { .. }
             | LoadError::HandlerNotBuilt
             | LoadError::ClassLabels(_)
+            | LoadError::InputFormat(_)
             | LoadError::SignatureMismatch { .. }
             | LoadError::Threads { .. } => self.to_string(),
         }

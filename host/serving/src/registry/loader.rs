@@ -9,6 +9,7 @@ use crate::graph_queue::GraphQueue;
 use crate::handler_executor::HandlerExecutor;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
+use crate::registry::configuration::Configuring;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{ModelFile, ModelFileError};
@@ -92,6 +93,8 @@ struct Describe<'a> {
     model_file: &'a ModelFile,
     platform: String,
     properties: BTreeMap<String, String>,
+    /// The number of computations of a graph that may run at the same time.
+    instances: NonZeroUsize,
     /// Set if the first axes of each graph's inputs may be one batch.
     may_be_batched: bool,
 }
@@ -157,16 +160,17 @@ impl Loader {
         check_files(files, &model_file)?;
         let loaded = self.load_graphs(files, &model_file)?;
         let mode = self.execution_mode(&model_file, &loaded);
+        let settings = GraphSettings {
+            threads: model_file.instances.unwrap_or(self.instances),
+            mode,
+        };
         let describe = Describe {
             files,
+            instances: settings.threads,
             platform: platform(files, &loaded),
             properties: properties(&loaded),
             model_file: &model_file,
             may_be_batched: loaded.values().all(|l| l.graph.rows().may_be_batch()),
-        };
-        let settings = GraphSettings {
-            threads: model_file.instances.unwrap_or(self.instances),
-            mode,
         };
         let graphs = start_graphs(files, loaded, settings)?;
         let version = match &files.handler {
@@ -363,6 +367,7 @@ impl Describe<'_> {
             model_file,
             platform,
             properties,
+            instances,
             may_be_batched,
         } = self;
         let has_handler = files.handler.is_some();
@@ -375,6 +380,14 @@ impl Describe<'_> {
         let is_limited = has_handler || model_file.max_batch_size.is_some();
         let directory = files.model_directory.as_deref();
         let class_labels = class_labels::load(model_file, directory, &signature);
+        let configuring = Configuring {
+            files,
+            model_file,
+            signature: &signature,
+            has_batch: max_batch_size > 0,
+            instances: *instances,
+        };
+        let configuration = configuring.configuration();
         Ok(ModelDescription {
             model: files.model.clone(),
             version: files.version,
@@ -383,6 +396,7 @@ impl Describe<'_> {
             max_batch_size,
             max_rows: is_limited.then_some(max_batch_size),
             class_labels: class_labels.map_err(LoadError::ClassLabels)?,
+            configuration: configuration.map_err(LoadError::InputFormat)?,
             signature,
         })
     }
