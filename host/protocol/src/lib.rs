@@ -43,6 +43,6 @@ mod relaxed_json;
 pub mod rest;
 pub mod route;
 pub mod statistics;
-mod target;
+pub mod target;
 pub mod tfs;
 pub mod v2;

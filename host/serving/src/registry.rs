@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use wisp_protocol::call::{
     IndexEntry, ModelName, Selection, Target, Version, VersionChoice, VersionLabel, VersionState,
 };
+use wisp_protocol::target::UnknownTarget;
 
 /// The models of a repository. Lifetime: the process.
 #[derive(Debug, Default)]
@@ -70,6 +71,24 @@ pub enum ResolveError {
     Unloaded { model: ModelName },
     #[error("model `{model}` is unavailable: {reason}")]
     Unavailable { model: ModelName, reason: String },
+}
+
+// === impl ResolveError ===
+
+impl ResolveError {
+    /// Returns the model or version that does not exist, if that is the reason.
+    pub fn unknown_target(&self) -> Option<UnknownTarget> {
+        match self {
+            ResolveError::UnknownModel { model } => Some(UnknownTarget::model(model)),
+            ResolveError::UnknownVersion { model, version } => {
+                Some(UnknownTarget::version(model, *version))
+            }
+            ResolveError::Unloaded { model } => Some(UnknownTarget::Unloaded(model.clone())),
+            ResolveError::UnknownLabel { .. }
+            | ResolveError::AmbiguousModel { .. }
+            | ResolveError::Unavailable { .. } => None,
+        }
+    }
 }
 
 // === impl Registry ===
