@@ -490,7 +490,7 @@ def disconnect():
     streaming.close()
 
 
-CHECKS = (inference, server, statistics, classification, timing, errors, texts, stream, ovms, health, reflection, reload, large, examples, disconnect)
+CHECKS = (inference, server, statistics, classification, timing, errors, texts, stream, ovms, health, reflection, reload, large, examples, disconnect, settings, ended_stream)
 
 if __name__ == "__main__":
     next(check for check in CHECKS if check.__name__ == sys.argv[1])()

@@ -217,7 +217,7 @@ def control(client):
     assert tensor == expected, config
     client.unload_model("wine")
     assert not client.is_model_ready("wine")
-    expect_failure(404, "unknown model: 'wine' has no available versions", client.infer, "wine", to_inputs({"features": WINES}))
+    expect_failure(404, "'wine' has no available versions", client.infer, "wine", to_inputs({"features": WINES}))
     client.load_model("wine")
     assert client.is_model_ready("wine")
     client.infer("wine", to_inputs({"features": WINES}))
@@ -281,11 +281,11 @@ def errors(client):
     def infer(model, tensors, **options):
         return client.infer(model, to_inputs(tensors), **options)
 
-    unknown = "Request for unknown model: 'nope' is not found"
-    expect_failure(404, unknown, infer, "nope", good)
-    expect_failure(404, "unknown model: 'progression' version 7 is not found", infer, "progression", good, model_version="7")
-    expect_failure(404, unknown, client.get_model_metadata, "nope")
-    expect_failure(404, unknown, client.get_model_config, "nope")
+    absent = "Request for unknown model: 'nope' is not found"
+    expect_failure(404, absent, infer, "nope", good)
+    expect_failure(404, "'progression' version 7 is not found", infer, "progression", good, model_version="7")
+    expect_failure(404, absent, client.get_model_metadata, "nope")
+    expect_failure(404, absent, client.get_model_config, "nope")
     expect_failure(503, "`broken` is unavailable", infer, "broken", good)
     expect_failure(400, "is FP64, expected FP32", infer, "progression", {"features": np.zeros((1, 10))})
     expect_failure(400, "[2, 5], expected [-1, 10]", infer, "progression", {"features": np.zeros((2, 5), np.float32)})
@@ -318,7 +318,8 @@ def settings(client):
     assert client.get_trace_settings("wine") == traces
     assert client.update_trace_settings(settings=traces) == traces
     assert client.update_trace_settings("wine", {"trace_level": None}) == traces
-    expect_failure(501, "`trace_level` cannot be changed", client.update_trace_settings, None, {"trace_level": ["TIMESTAMPS"]})
+    change = {"trace_level": ["TIMESTAMPS"]}
+    expect_failure(501, "`trace_level` cannot be changed", client.update_trace_settings, None, change)
     expect_failure(404, "Request for unknown model: 'nope'", client.get_trace_settings, "nope")
     log = client.get_log_settings()
     assert log["log_verbose_level"] == 0 and isinstance(log["log_info"], bool), log
@@ -437,7 +438,7 @@ def patients(count):
     return np.random.default_rng(1).uniform(low, high, (count, 10)).astype(np.float32)
 
 
-CHECKS = (digits, wine, progression, embed, server, control, statistics, classification, errors, concurrency, asynchronous, compression)
+CHECKS = (digits, wine, progression, embed, server, control, statistics, classification, errors, concurrency, asynchronous, compression, settings)
 
 if __name__ == "__main__":
     check = next(check for check in CHECKS if check.__name__ == sys.argv[1])
