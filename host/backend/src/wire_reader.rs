@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_list_that_is_long_or_cut_off_is_an_error() {
         assert_eq!(integers(&[8 << 3 | 2, 5, 0, 1, 2, 3, 4]), None);
-        assert_eq!(integers(&[8 << 3, 1].repeat(5)), None);
+        assert_eq!(integers(&[8_u8 << 3, 1].repeat(5)), None);
         // The last number continues after the list.
         assert_eq!(integers(&[8 << 3 | 2, 1, 0x81, 0x01]), None);
     }

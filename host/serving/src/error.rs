@@ -219,7 +219,46 @@ impl From<HandlerError> for InferError {
 mod tests {
     use super::*;
     use std::time::Duration;
+    use wisp_protocol::call::{ModelName, Version};
     use wisp_protocol::error::Party;
+
+    #[test]
+    fn a_model_that_does_not_exist_is_named_for_other_protocols() -> anyhow::Result<()> {
+        let model = ModelName::new("m")?;
+        let version = Version::FIRST;
+        for (error, expected) in [
+            (
+                InferError::from(ResolveError::UnknownModel {
+                    model: model.clone(),
+                }),
+                UnknownTarget::model(&model),
+            ),
+            (
+                InferError::from(ResolveError::UnknownVersion {
+                    model: model.clone(),
+                    version,
+                }),
+                UnknownTarget::version(&model, version),
+            ),
+            (
+                InferError::from(ResolveError::Unloaded {
+                    model: model.clone(),
+                }),
+                UnknownTarget::Unloaded(model.clone()),
+            ),
+            (
+                InferError::from(ControlError::UnknownModel {
+                    model: model.clone(),
+                }),
+                UnknownTarget::model(&model),
+            ),
+        ] {
+            assert_eq!(error.unknown_target(), Some(&expected), "{error}");
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        }
+        assert_eq!(InferError::from(BodyError::Timeout).unknown_target(), None);
+        Ok(())
+    }
 
     #[test]
     fn a_lack_of_capacity_is_named_as_what_it_is() {
