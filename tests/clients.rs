@@ -86,6 +86,24 @@ fn tritonclient_shows_the_text_of_errors() -> Result<()> {
 }
 
 #[test]
+fn tritonclient_reads_settings_that_it_cannot_change() -> Result<()> {
+    check(&server()?, "settings")
+}
+
+#[test]
+fn image_clients_read_the_order_of_the_axes_from_the_configuration() -> Result<()> {
+    let repository = Repository::empty()?;
+    let path = repository.path().to_str();
+    let path = path.context("a path that is not Unicode")?.to_owned();
+    python::run("image_classification.py", &["make", &path])?;
+    let server = TestServer::start(repository)?;
+    let addresses = [server.address(), server.grpc_address()].map(|address| address.to_string());
+    let arguments = ["ask", &addresses[0], &addresses[1]];
+    python::run("image_classification.py", &arguments)?;
+    Ok(())
+}
+
+#[test]
 fn tritonclient_gets_the_response_to_each_of_its_requests() -> Result<()> {
     check(&server()?, "concurrency")
 }
@@ -282,6 +300,18 @@ fn every_failure_has_its_grpc_code_and_text() -> Result<()> {
 fn a_bad_request_in_a_stream_fails_alone() -> Result<()> {
     let server = grpc_server()?;
     check_grpc(&server, server.grpc_address(), "stream")
+}
+
+#[test]
+fn a_client_that_asks_for_statuses_gets_one_at_the_end_of_its_stream() -> Result<()> {
+    let server = grpc_server()?;
+    check_grpc(&server, server.grpc_address(), "ended_stream")
+}
+
+#[test]
+fn tritonclient_reads_settings_that_it_cannot_change_over_grpc() -> Result<()> {
+    let server = grpc_server()?;
+    check_grpc(&server, server.grpc_address(), "settings")
 }
 
 #[test]

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 
 /// The groups of cases, in the order in which they are sent: the last one loads and unloads models.
-const GROUPS: [&str; 12] = [
+const GROUPS: [&str; 13] = [
     "batch",
     "index",
     "inputs",
@@ -25,6 +25,7 @@ const GROUPS: [&str; 12] = [
     "parameters",
     "raw",
     "routes",
+    "settings",
     "shapes",
     "versions",
     "control",

@@ -121,7 +121,8 @@ def server():
             assert client.is_model_ready("wine", version)
             metadata = client.get_model_metadata("wine", version)
             assert list(metadata.versions) == ["1"] and list(metadata.inputs[0].shape) == [-1, 13], metadata
-        assert not client.is_model_ready("broken")
+        for model, version in (("broken", ""), ("nope", ""), ("a/b", ""), ("wine", "2"), ("wine", "x")):
+            assert client.is_model_ready(model, version) is False, (model, version)
         config = client.get_model_config("wine").config
         assert config.name == "wine" and list(config.input[0].dims) == [13], config
         states = {model.name: model.state for model in client.get_model_repository_index().models}
@@ -149,8 +150,8 @@ def statistics():
         assert batches == {1: 2, 2: 1}, told
         models = [model.name for model in client.get_inference_statistics().model_stats]
         assert models == ["digits", "wine", "wine-bare"], models
-        expect_failure("NOT_FOUND", "`nope`", client.get_inference_statistics, "nope")
-        expect_failure("NOT_FOUND", "no version 7", client.get_inference_statistics, "wine", "7")
+        expect_failure("NOT_FOUND", "requested model 'nope' is not available", client.get_inference_statistics, "nope")
+        expect_failure("NOT_FOUND", "version is not available for model", client.get_inference_statistics, "wine", "7")
         expect_failure("UNAVAILABLE", "`broken` is unavailable", client.get_inference_statistics, "broken")
 
 
@@ -185,10 +186,11 @@ def timing():
 def errors():
     with triton.InferenceServerClient(ADDRESS) as client:
         wines = to_inputs({"features": WINES})
-        expect_failure("NOT_FOUND", "`nope`", client.infer, "nope", wines)
-        expect_failure("NOT_FOUND", "no version 7", client.infer, "wine", wines, model_version="7")
-        expect_failure("NOT_FOUND", "`nope`", client.get_model_metadata, "nope")
-        expect_failure("NOT_FOUND", "`nope`", client.get_model_config, "nope")
+        unknown = "Request for unknown model: 'nope' is not found"
+        expect_failure("NOT_FOUND", unknown, client.infer, "nope", wines)
+        expect_failure("NOT_FOUND", "'wine' version 7 is not found", client.infer, "wine", wines, model_version="7")
+        expect_failure("NOT_FOUND", unknown, client.get_model_metadata, "nope")
+        expect_failure("NOT_FOUND", unknown, client.get_model_config, "nope")
         expect_failure("UNAVAILABLE", "`broken` is unavailable", client.infer, "broken", wines)
         double = to_inputs({"features": WINES.astype(np.float64)})
         expect_failure("INVALID_ARGUMENT", "is FP64, expected FP32", client.infer, "wine", double)
@@ -196,12 +198,14 @@ def errors():
         shared.set_shared_memory("region", 104)
         expect_failure("UNIMPLEMENTED", "shared memory", client.infer, "wine", [shared])
         client.unload_model("wine")
-        expect_failure("NOT_FOUND", "is unloaded", client.is_model_ready, "wine")
+        assert not client.is_model_ready("wine")
+        expect_failure("NOT_FOUND", "'wine' has no available versions", client.infer, "wine", wines)
         client.load_model("wine")
         assert client.is_model_ready("wine")
-        expect_failure("NOT_FOUND", "`nope`", client.load_model, "nope")
+        expect_failure("NOT_FOUND", "failed to load 'nope', failed to poll from", client.load_model, "nope")
         expect_failure("UNIMPLEMENTED", "as it is in the repository", client.load_model, "wine", config="{}")
-        expect_failure("UNIMPLEMENTED", "shared memory", client.get_system_shared_memory_status)
+        register = client.register_system_shared_memory
+        expect_failure("UNIMPLEMENTED", "shared memory", register, "region", "/region", 104)
         large = np.array([bytes(65 << 20)], np.object_)
         for text in ("too large", str(64 << 20), "--max-body-bytes"):
             expect_failure("RESOURCE_EXHAUSTED", text, client.infer, "digits", to_inputs({"image": large}))
@@ -271,6 +275,48 @@ def stream():
         client.stop_stream()
 
 
+def ended_stream():
+    """A client that asks for statuses gets one for the first request that fails, and its stream ends."""
+    answers = queue.Queue()
+    with triton.InferenceServerClient(ADDRESS) as client:
+        client.start_stream(
+            callback=lambda result, error: answers.put((result, error)), headers={"triton_grpc_error": "true"}
+        )
+        client.async_stream_infer("wine", to_inputs({"features": WINES}), request_id="good")
+        result, error = answers.get(timeout=30)
+        assert error is None and result.get_response().id == "good", error
+        client.async_stream_infer("nope", to_inputs({"features": WINES}), request_id="bad")
+        result, error = answers.get(timeout=30)
+        assert result is None and error.status() == "StatusCode.NOT_FOUND", error
+        assert error.message() == "Request for unknown model: 'nope' is not found", error
+        client.stop_stream()
+
+
+def settings():
+    """What clients read and send back at start, and what would change something."""
+    with triton.InferenceServerClient(ADDRESS) as client:
+        traces = client.get_trace_settings()
+        read = {name: list(setting.value) for name, setting in traces.settings.items()}
+        assert read["trace_level"] == ["OFF"] and read["trace_rate"] == ["1000"], read
+        assert client.get_trace_settings("wine") == traces
+        assert client.update_trace_settings(settings=read) == traces
+        assert client.update_trace_settings("wine", {"trace_level": None}) == traces
+        change = {"trace_level": ["TIMESTAMPS"]}
+        expect_failure("UNIMPLEMENTED", "`trace_level` cannot be changed", client.update_trace_settings, None, change)
+        expect_failure("NOT_FOUND", "Request for unknown model: 'nope'", client.get_trace_settings, "nope")
+        log = client.get_log_settings()
+        assert log.settings["log_verbose_level"].uint32_param == 0, log
+        assert client.update_log_settings({"log_verbose_level": 0, "log_format": "default"}) == log
+        change = {"log_verbose_level": 1}
+        expect_failure("UNIMPLEMENTED", "`log_verbose_level` cannot be changed", client.update_log_settings, change)
+        for memory in ("system", "cuda"):
+            getattr(client, f"unregister_{memory}_shared_memory")()
+            getattr(client, f"unregister_{memory}_shared_memory")("region")
+            status = getattr(client, f"get_{memory}_shared_memory_status")
+            assert not status().regions
+            expect_failure("NOT_FOUND", f"Unable to find {memory} shared memory region", status, "region")
+
+
 def ovms():
     import ovmsclient
 
@@ -295,6 +341,18 @@ def health():
         status = lambda name: stub.Check(health_pb2.HealthCheckRequest(service=name)).status
         serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
         assert [status(""), status("wine"), status("broken")] == [serving, serving, not_serving]
+        for service in (
+            "inference.GRPCInferenceService",
+            "tensorflow.serving.PredictionService",
+            "tensorflow.serving.ModelService",
+            "prediction.PredictionService",
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1alpha.ServerReflection",
+        ):
+            assert status(service) == serving, service
+            watched = stub.Watch(health_pb2.HealthCheckRequest(service=service), timeout=60)
+            assert next(watched).status == serving, service
+            watched.cancel()
         expect_status("NOT_FOUND", "this name", status, "nope")
         watch = stub.Watch(health_pb2.HealthCheckRequest(service="wine"), timeout=60)
         server, unknown = (
@@ -432,7 +490,7 @@ def disconnect():
     streaming.close()
 
 
-CHECKS = (inference, server, statistics, classification, timing, errors, texts, stream, ovms, health, reflection, reload, large, examples, disconnect)
+CHECKS = (inference, server, statistics, classification, timing, errors, texts, stream, ovms, health, reflection, reload, large, examples, disconnect, settings, ended_stream)
 
 if __name__ == "__main__":
     next(check for check in CHECKS if check.__name__ == sys.argv[1])()

@@ -46,7 +46,7 @@ class Load(threading.Thread):
         try:
             np.testing.assert_array_equal(client.infer("double", self.inputs(x=x)).as_numpy("y"), x + x)
         except InferenceServerException as error:
-            assert error.message() == "model `double` is unloaded and has no available versions", error
+            assert error.message() == "Request for unknown model: 'double' has no available versions", error
             self.absent += 1
         with self.turns:
             self.asked += 1

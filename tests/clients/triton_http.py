@@ -212,16 +212,16 @@ def control(client):
     assert "model_repository" in client.get_server_metadata()["extensions"]
     config = client.get_model_config("wine")
     assert (config["name"], config["backend"], config["max_batch_size"]) == ("wine", "tract", 32), config
-    assert config["input"][0] == {"name": "features", "data_type": "TYPE_FP32", "dims": [13]} | (
-        {"optional": True} if config["input"][0].get("optional") else {}
-    ), config
+    tensor = {name: config["input"][0][name] for name in ("name", "data_type", "format", "dims")}
+    expected = {"name": "features", "data_type": "TYPE_FP32", "format": "FORMAT_NONE", "dims": [13]}
+    assert tensor == expected, config
     client.unload_model("wine")
     assert not client.is_model_ready("wine")
-    expect_failure(404, "is unloaded", client.infer, "wine", to_inputs({"features": WINES}))
+    expect_failure(404, "'wine' has no available versions", client.infer, "wine", to_inputs({"features": WINES}))
     client.load_model("wine")
     assert client.is_model_ready("wine")
     client.infer("wine", to_inputs({"features": WINES}))
-    expect_failure(404, "`nope`", client.load_model, "nope")
+    expect_failure(404, "failed to load 'nope', failed to poll from model repository", client.load_model, "nope")
     expect_failure(400, "failed to load `broken`", client.load_model, "broken")
     expect_failure(501, "as it is in the repository", client.load_model, "wine", config="{}")
 
@@ -234,7 +234,7 @@ def statistics(client):
     for rows in (1, 2, 1):
         ask(client, "progression", {"features": patients(rows)})
     expect_failure(400, "is FP64", client.infer, "progression", to_inputs({"features": np.zeros((1, 10))}))
-    expect_failure(404, "no version 7", client.infer, "progression", to_inputs({"features": patients(1)}), "7")
+    expect_failure(404, "version 7 is not", client.infer, "progression", to_inputs({"features": patients(1)}), "7")
     (told,) = client.get_inference_statistics("progression")["model_stats"]
     assert (told["name"], told["version"]) == ("progression", "1"), told
     assert (told["inference_count"], told["execution_count"]) == (4, 3), told
@@ -251,7 +251,7 @@ def statistics(client):
     assert batches == {1: 2, 2: 1}, told
     models = [model["name"] for model in client.get_inference_statistics()["model_stats"]]
     assert models == ["digits", "progression", "wine"], models
-    expect_failure(404, "`nope`", client.get_inference_statistics, "nope")
+    expect_failure(404, "requested model 'nope' is not available", client.get_inference_statistics, "nope")
     expect_failure(503, "`broken` is unavailable", client.get_inference_statistics, "broken")
     client.load_model("progression")
     (again,) = client.get_inference_statistics("progression")["model_stats"]
@@ -281,9 +281,11 @@ def errors(client):
     def infer(model, tensors, **options):
         return client.infer(model, to_inputs(tensors), **options)
 
-    expect_failure(404, "`nope`", infer, "nope", good)
-    expect_failure(404, "no version 7", infer, "progression", good, model_version="7")
-    expect_failure(404, "`nope`", client.get_model_metadata, "nope")
+    absent = "Request for unknown model: 'nope' is not found"
+    expect_failure(404, absent, infer, "nope", good)
+    expect_failure(404, "'progression' version 7 is not found", infer, "progression", good, model_version="7")
+    expect_failure(404, absent, client.get_model_metadata, "nope")
+    expect_failure(404, absent, client.get_model_config, "nope")
     expect_failure(503, "`broken` is unavailable", infer, "broken", good)
     expect_failure(400, "is FP64, expected FP32", infer, "progression", {"features": np.zeros((1, 10))})
     expect_failure(400, "[2, 5], expected [-1, 10]", infer, "progression", {"features": np.zeros((2, 5), np.float32)})
@@ -303,10 +305,32 @@ def errors(client):
     shared = InferInput("features", [1, 10], "FP32")
     shared.set_shared_memory("region", 40)
     expect_failure(501, "shared memory", client.infer, "progression", [shared])
-    expect_failure(501, "shared memory", client.get_system_shared_memory_status)
+    expect_failure(501, "shared memory", client.register_system_shared_memory, "region", "/region", 40)
 
     answer = ask(client, "progression", good)
     assert answer["progression"].shape == (1,), answer
+
+
+def settings(client):
+    """What clients read and send back at start, and what would change something."""
+    traces = client.get_trace_settings()
+    assert traces["trace_level"] == ["OFF"] and traces["trace_rate"] == "1000", traces
+    assert client.get_trace_settings("wine") == traces
+    assert client.update_trace_settings(settings=traces) == traces
+    assert client.update_trace_settings("wine", {"trace_level": None}) == traces
+    change = {"trace_level": ["TIMESTAMPS"]}
+    expect_failure(501, "`trace_level` cannot be changed", client.update_trace_settings, None, change)
+    expect_failure(404, "Request for unknown model: 'nope'", client.get_trace_settings, "nope")
+    log = client.get_log_settings()
+    assert log["log_verbose_level"] == 0 and isinstance(log["log_info"], bool), log
+    assert client.update_log_settings(log) == log
+    expect_failure(501, "`log_verbose_level` cannot be changed", client.update_log_settings, {"log_verbose_level": 1})
+    for memory in ("system", "cuda"):
+        getattr(client, f"unregister_{memory}_shared_memory")()
+        getattr(client, f"unregister_{memory}_shared_memory")("region")
+        assert getattr(client, f"get_{memory}_shared_memory_status")() == []
+        status = getattr(client, f"get_{memory}_shared_memory_status")
+        expect_failure(404, f"Unable to find {memory} shared memory region: 'region'", status, "region")
 
 
 def concurrency(_client):
@@ -414,7 +438,7 @@ def patients(count):
     return np.random.default_rng(1).uniform(low, high, (count, 10)).astype(np.float32)
 
 
-CHECKS = (digits, wine, progression, embed, server, control, statistics, classification, errors, concurrency, asynchronous, compression)
+CHECKS = (digits, wine, progression, embed, server, control, statistics, classification, errors, concurrency, asynchronous, compression, settings)
 
 if __name__ == "__main__":
     check = next(check for check in CHECKS if check.__name__ == sys.argv[1])

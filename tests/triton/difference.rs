@@ -3,14 +3,19 @@
 use serde_json::Value;
 
 /// Fields whose values differ between servers or runs; only their types are compared.
-const OF_THE_SERVER: [&str; 9] = [
+const OF_THE_SERVER: [&str; 14] = [
     "backend",
     "count",
+    "default_model_filename",
     "execution_count",
     "extensions",
     "inference_count",
     "last_inference",
+    "log_error",
+    "log_info",
+    "log_warning",
     "ns",
+    "optimization",
     "platform",
     "reason",
 ];

@@ -4,7 +4,8 @@
 //! on the calling thread; its signature is read from the file. Each backend is one module behind a
 //! feature, and none falls back to another; [`Backends`] finds them by name. Computing blocks; a
 //! [`Cancellation`] ends a computation that takes too long. [`sample`] generates inputs for warming,
-//! [`measure`] times graphs of one model, and [`model_outline`] reads a file's operators before it is loaded.
+//! [`measure`] times graphs of one model, [`model_outline`] reads a file's operators before it is loaded, and
+//! [`image_layouts`] finds the inputs that are images.
 //!
 //! Invariant: no async code here, and no input makes a compute panic past its caller. Backends are
 //! foreign code, so the threads that call them catch their panics.
@@ -21,6 +22,7 @@ mod error;
 pub mod foreign_content;
 pub mod format;
 mod graph;
+pub mod image_layouts;
 #[cfg(feature = "tract")]
 mod input_order;
 #[cfg(feature = "threads")]
@@ -51,6 +53,7 @@ pub mod rten;
 pub mod sample;
 #[cfg(feature = "tract")]
 pub mod tract;
+mod wire_reader;
 
 pub use backend::{Backend, LoadOptions};
 pub use backends::Backends;

@@ -4,8 +4,9 @@
 //! in memory. It decides nothing about validity: the backends check the file.
 
 use crate::bounded_file::open_regular;
+use crate::wire_reader::{WireReader, invalid};
 use std::collections::BTreeSet;
-use std::io::{self, BufReader, ErrorKind, Read, Seek};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 /// The domain of the operators of scikit-learn's converter: trees, scalers, encoders.
@@ -20,14 +21,8 @@ const MAX_TINY_NODES: usize = 16;
 /// The maximum size in bytes of the file of a tiny graph.
 const MAX_TINY_BYTES: u64 = 64 << 10;
 
-/// The maximum number of fields that are read: a file with more of them has more parts than backends load.
-const MAX_FIELDS: usize = 4_000_000;
-
 /// The maximum depth of inner graphs.
 const MAX_DEPTH: usize = 32;
-
-/// The maximum length in bytes of the names that are read.
-const MAX_NAME_BYTES: u64 = 4096;
 
 /// The maximum number of different domains, and of different files of external data.
 const MAX_NAMES: usize = 1000;
@@ -55,7 +50,7 @@ impl ModelOutline {
     /// Reads the outline of the file at `path`.
     ///
     /// # Errors
-    /// Returns [`ErrorKind::InvalidData`] for a file that is not a protobuf message, or that has too many
+    /// Returns [`io::ErrorKind::InvalidData`] for a file that is not a protobuf message, or that has too many
     /// parts for an outline.
     pub fn read(path: &Path) -> io::Result<ModelOutline> {
         let (file, bytes) = open_regular(path)?;
@@ -64,9 +59,7 @@ impl ModelOutline {
 
     fn of(source: impl Read + Seek, bytes: u64) -> io::Result<ModelOutline> {
         let mut reader = Reader {
-            source: BufReader::new(source),
-            position: 0,
-            fields_left: MAX_FIELDS,
+            file: WireReader::new(source),
             outline: ModelOutline {
                 bytes,
                 ..ModelOutline::default()
@@ -107,49 +100,36 @@ fn is_quantizing(operator: &str) -> bool {
         || ["QAttention", "QGemm", "MatMulNBits"].contains(&operator)
 }
 
-/// A reader of protobuf's wire format, and the outline as far as it is read.
+/// A reader of an ONNX file, and the outline as far as it is read.
 struct Reader<R> {
-    source: BufReader<R>,
-    position: u64,
-    fields_left: usize,
+    file: WireReader<R>,
     outline: ModelOutline,
-}
-
-/// A field of a message. Its content follows, unless it is an integer.
-struct Field {
-    number: u64,
-    /// The position after its content.
-    end: u64,
-}
-
-fn invalid(reason: &'static str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, reason)
 }
 
 impl<R: Read + Seek> Reader<R> {
     fn read_model(&mut self, end: u64) -> io::Result<()> {
-        while let Some(field) = self.next_field(end)? {
+        while let Some(field) = self.file.next_field(end)? {
             match field.number {
                 7 => self.read_graph(field.end, 0)?,
                 25 => self.read_function(field.end)?,
                 _ => {}
             }
-            self.skip_to(field.end)?;
+            self.file.skip_to(field.end)?;
         }
         Ok(())
     }
 
     fn read_function(&mut self, end: u64) -> io::Result<()> {
-        while let Some(field) = self.next_field(end)? {
+        while let Some(field) = self.file.next_field(end)? {
             match field.number {
                 7 => self.read_node(field.end, 0)?,
                 10 => {
-                    let domain = self.read_name(&field)?;
+                    let domain = self.file.read_name(&field)?;
                     insert(&mut self.outline.own_domains, domain)?;
                 }
                 _ => {}
             }
-            self.skip_to(field.end)?;
+            self.file.skip_to(field.end)?;
         }
         Ok(())
     }
@@ -158,14 +138,14 @@ impl<R: Read + Seek> Reader<R> {
         if depth > MAX_DEPTH {
             return Err(invalid("inner graphs are nested too deep"));
         }
-        while let Some(field) = self.next_field(end)? {
+        while let Some(field) = self.file.next_field(end)? {
             match field.number {
                 1 => self.read_node(field.end, depth)?,
                 5 => self.read_tensor(field.end)?,
                 15 => self.read_sparse_tensor(field.end)?,
                 _ => {}
             }
-            self.skip_to(field.end)?;
+            self.file.skip_to(field.end)?;
         }
         Ok(())
     }
@@ -173,23 +153,23 @@ impl<R: Read + Seek> Reader<R> {
     fn read_node(&mut self, end: u64, depth: usize) -> io::Result<()> {
         self.outline.nodes += 1;
         let mut domain = String::new();
-        while let Some(field) = self.next_field(end)? {
+        while let Some(field) = self.file.next_field(end)? {
             match field.number {
                 4 => {
-                    let operator = self.read_name(&field)?;
+                    let operator = self.file.read_name(&field)?;
                     self.outline.is_quantized |= is_quantizing(&operator);
                 }
                 5 => self.read_attribute(field.end, depth)?,
-                7 => domain = self.read_name(&field)?,
+                7 => domain = self.file.read_name(&field)?,
                 _ => {}
             }
-            self.skip_to(field.end)?;
+            self.file.skip_to(field.end)?;
         }
         insert(&mut self.outline.domains, domain)
     }
 
     fn read_attribute(&mut self, end: u64, depth: usize) -> io::Result<()> {
-        while let Some(field) = self.next_field(end)? {
+        while let Some(field) = self.file.next_field(end)? {
             match field.number {
                 5 | 10 => self.read_tensor(field.end)?,
                 6 | 11 => {
@@ -198,30 +178,30 @@ impl<R: Read + Seek> Reader<R> {
                 }
                 22 | 23 => self.read_sparse_tensor(field.end)?,
                 // A list of numbers or strings, such as the nodes of a forest, has nothing of interest in it.
-                7..=9 => return self.skip_to(end),
+                7..=9 => return self.file.skip_to(end),
                 _ => {}
             }
-            self.skip_to(field.end)?;
+            self.file.skip_to(field.end)?;
         }
         Ok(())
     }
 
     fn read_sparse_tensor(&mut self, end: u64) -> io::Result<()> {
-        while let Some(field) = self.next_field(end)? {
+        while let Some(field) = self.file.next_field(end)? {
             if let 1 | 2 = field.number {
                 self.read_tensor(field.end)?;
             }
-            self.skip_to(field.end)?;
+            self.file.skip_to(field.end)?;
         }
         Ok(())
     }
 
     fn read_tensor(&mut self, end: u64) -> io::Result<()> {
-        while let Some(field) = self.next_field(end)? {
+        while let Some(field) = self.file.next_field(end)? {
             if field.number == 13 {
                 self.read_external_entry(field.end)?;
             }
-            self.skip_to(field.end)?;
+            self.file.skip_to(field.end)?;
         }
         Ok(())
     }
@@ -229,80 +209,18 @@ impl<R: Read + Seek> Reader<R> {
     /// Reads a pair of strings, of which that with the key `location` names a file.
     fn read_external_entry(&mut self, end: u64) -> io::Result<()> {
         let (mut key, mut value) = (String::new(), String::new());
-        while let Some(field) = self.next_field(end)? {
+        while let Some(field) = self.file.next_field(end)? {
             match field.number {
-                1 => key = self.read_name(&field)?,
-                2 => value = self.read_name(&field)?,
+                1 => key = self.file.read_name(&field)?,
+                2 => value = self.file.read_name(&field)?,
                 _ => {}
             }
-            self.skip_to(field.end)?;
+            self.file.skip_to(field.end)?;
         }
         match key == "location" {
             true => insert(&mut self.outline.external_files, value),
             false => Ok(()),
         }
-    }
-
-    /// Returns the next field, or `None` at `end`.
-    fn next_field(&mut self, end: u64) -> io::Result<Option<Field>> {
-        if self.position == end {
-            return Ok(None);
-        }
-        self.fields_left = (self.fields_left.checked_sub(1))
-            .ok_or_else(|| invalid("the file has too many parts"))?;
-        let key = self.read_varint()?;
-        let length = match key & 7 {
-            0 => {
-                self.read_varint()?;
-                0
-            }
-            1 => 8,
-            2 => self.read_varint()?,
-            5 => 4,
-            _ => return Err(invalid("the file has a field of an unknown type")),
-        };
-        let after = self.position.checked_add(length);
-        let after = after.filter(|after| *after <= end);
-        Ok(Some(Field {
-            number: key >> 3,
-            end: after.ok_or_else(|| invalid("the file is cut off"))?,
-        }))
-    }
-
-    fn read_varint(&mut self) -> io::Result<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let mut byte = [0];
-            self.source.read_exact(&mut byte)?;
-            self.position += 1;
-            value |= u64::from(byte[0] & 0x7f) << shift;
-            if byte[0] < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(invalid("a number has more than ten bytes"))
-    }
-
-    fn read_name(&mut self, field: &Field) -> io::Result<String> {
-        let length = field.end - self.position;
-        if length > MAX_NAME_BYTES {
-            return Err(invalid("a name is too long"));
-        }
-        let mut name = String::new();
-        // Counted before the text is checked, since these bytes are consumed in any case.
-        self.position = field.end;
-        let read = (&mut self.source).take(length).read_to_string(&mut name)?;
-        match u64::try_from(read) == Ok(length) {
-            true => Ok(name),
-            false => Err(ErrorKind::UnexpectedEof.into()),
-        }
-    }
-
-    fn skip_to(&mut self, position: u64) -> io::Result<()> {
-        let ahead = i64::try_from(position - self.position).map_err(|_| invalid("too large"))?;
-        self.source.seek_relative(ahead)?;
-        self.position = position;
-        Ok(())
     }
 }
 
@@ -317,6 +235,7 @@ fn insert(names: &mut BTreeSet<String>, name: String) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire_reader::MAX_FIELDS;
     use std::io::Cursor;
 
     /// Returns a field with a string, bytes or a message of less than 128 bytes.

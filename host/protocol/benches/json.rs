@@ -91,6 +91,7 @@ fn model() -> Result<ModelDescription> {
         max_rows: None,
         class_labels: Default::default(),
         properties: Default::default(),
+        configuration: Default::default(),
     })
 }
 

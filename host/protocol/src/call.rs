@@ -3,6 +3,7 @@
 //! These are plain values without behavior. Names from the wire are newtypes that only a validating
 //! constructor creates, so a name that reaches the registry or a log has been checked.
 
+use crate::model_configuration::ModelConfiguration;
 use std::collections::BTreeMap;
 use std::fmt;
 use wisp_tensor::{NamedTensor, Parameter, Signature};
@@ -86,6 +87,8 @@ pub struct ModelDescription {
     pub class_labels: BTreeMap<String, Vec<String>>,
     /// Further facts for the metadata, by name, such as the reasons for its backend.
     pub properties: BTreeMap<String, String>,
+    /// The facts that only its configuration contains.
+    pub configuration: ModelConfiguration,
 }
 
 /// The state of one version in the repository index.

@@ -1,9 +1,12 @@
 //! Models and tensors shared by the tests of all protocols.
 
 use crate::call::{InferResponse, ModelDescription, ModelName, Version};
+use crate::model_configuration::ModelConfiguration;
 use bytes::Bytes;
 use proptest::test_runner::Config;
-use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, Tensor, TensorSpec};
+use wisp_tensor::{
+    Dimension, ElementType, ImageLayout, NamedTensor, Shape, Signature, Tensor, TensorSpec,
+};
 
 /// The number of cases per property: proptest's default times `WISP_TEST_SCALE`.
 pub(crate) fn cases() -> Config {
@@ -45,6 +48,7 @@ pub(crate) fn model(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> ModelD
         max_rows: Some(8),
         class_labels: Default::default(),
         properties: Default::default(),
+        configuration: Default::default(),
     }
 }
 
@@ -60,6 +64,28 @@ pub(crate) fn wine() -> ModelDescription {
             spec("y", ElementType::Fp32, &[-1, 3]),
         ],
     )
+}
+
+/// A model with an image, another optional input, and an output with labels, on two threads.
+pub(crate) fn configured_model() -> ModelDescription {
+    let image = |name| spec(name, ElementType::Fp32, &[-1, 3, 8, 8]);
+    let other = TensorSpec {
+        optional: true,
+        ..image("other")
+    };
+    let output = spec("y", ElementType::Bytes, &[-1]);
+    let property = ("backend_selection".to_owned(), "auto: tract".to_owned());
+    ModelDescription {
+        properties: [property].into(),
+        configuration: ModelConfiguration {
+            image_layouts: [("image".to_owned(), ImageLayout::Nchw)].into(),
+            label_files: [("y".to_owned(), "labels.txt".to_owned())].into(),
+            instances: 2,
+            file_name: "model.onnx".to_owned(),
+            ..ModelConfiguration::default()
+        },
+        ..model(vec![image("image"), other], vec![output])
+    }
 }
 
 /// A model whose input rows are two f32 values.

@@ -33,6 +33,7 @@ mod fixture;
 pub mod grpc;
 mod json_size;
 mod json_text;
+pub mod model_configuration;
 mod number;
 #[cfg(feature = "openapi")]
 pub mod openapi;
@@ -43,6 +44,6 @@ mod relaxed_json;
 pub mod rest;
 pub mod route;
 pub mod statistics;
-mod target;
+pub mod target;
 pub mod tfs;
 pub mod v2;

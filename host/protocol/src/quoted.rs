@@ -27,6 +27,11 @@ impl Quoted {
         }
         Quoted(shown.into())
     }
+
+    /// Returns the name without the backticks.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for Quoted {

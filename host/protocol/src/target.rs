@@ -1,17 +1,37 @@
 //! The model and version that a client names, common to all protocols and transports.
+//!
+//! The texts of [`UnknownTarget`] are those of TF Serving and of the predict API; `v2::unknown_target` returns
+//! those of V2.
 
 use crate::call::{ModelName, Target, Version, VersionChoice, VersionLabel};
 use crate::quoted::Quoted;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// The error for a name that cannot belong to any model or version. Lifetime: one request.
+/// The error for a name that belongs to no model or version. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownTarget {
     #[error("unknown model: {0}")]
     Model(Quoted),
     #[error("unknown version: `{model}` has no version {version}")]
     Version { model: ModelName, version: Quoted },
+    #[error("model `{0}` is unloaded and has no available versions")]
+    Unloaded(ModelName),
+}
+
+impl UnknownTarget {
+    /// Returns the error for a valid name that no model has.
+    pub fn model(model: &ModelName) -> UnknownTarget {
+        UnknownTarget::Model(Quoted::new(model.as_str()))
+    }
+
+    /// Returns the error for a version that the model does not have.
+    pub fn version(model: &ModelName, version: Version) -> UnknownTarget {
+        UnknownTarget::Version {
+            model: model.clone(),
+            version: Quoted::new(&version.to_string()),
+        }
+    }
 }
 
 /// Parses the name of a model; a name that breaks the grammar is an unknown model.

@@ -4,8 +4,9 @@
 //! and a [`V2Encoder`]. The [`V2Encoder`] holds the response format that the client requested and encodes the
 //! `InferResponse` into an `EncodedResponse`. `request` decodes the JSON of a body, with `masked_text` for
 //! JSON that contains `NaN`, `binary` the bytes after it, `json` the elements of a tensor, `raw` a body
-//! without JSON; `response` encodes.
-//! `metadata`, `config`, `index`, `control` and `statistics` write the other documents, `sample` a request.
+//! without JSON; `response` encodes. `metadata`, `config`, `index`, `control`, `statistics`, `settings` and
+//! `shared_memory` write the other documents, `sample` a request, and `unknown` the errors for models that
+//! do not exist.
 //!
 //! The caller checks names, datatypes and shapes against the model (`wisp_tensor::signature`), and
 //! limits the size of the body.
@@ -27,7 +28,10 @@ mod raw;
 mod request;
 mod response;
 pub(crate) mod sample;
+pub(crate) mod settings;
+mod shared_memory;
 mod statistics;
+mod unknown;
 
 pub use crate::encoded_response::encode_error;
 pub use config::model_config;
@@ -37,7 +41,14 @@ pub use index::{IndexFilter, decode_index, index};
 pub use metadata::{live, model_list, model_metadata, model_ready, ready, server_metadata};
 pub use response::V2Encoder;
 pub use sample::sample_request;
+pub use settings::{
+    LogSettings, check_log_settings, check_trace_settings, log_settings, trace_settings,
+};
+pub use shared_memory::{
+    SharedMemory, UnknownRegion, shared_memory_status, shared_memory_unregistered,
+};
 pub use statistics::statistics;
+pub use unknown::{V2Operation, unknown_target};
 
 use crate::call::{InferRequest, ModelDescription};
 use crate::codec::{CodecError, RequestDecoder};

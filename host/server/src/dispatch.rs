@@ -6,14 +6,17 @@ use crate::body::RequestBody;
 use crate::docs::Docs;
 use crate::failure::Failure;
 use crate::http_response::HttpResponse;
+use crate::log;
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
+use wisp_protocol::call::Target;
 use wisp_protocol::route::{RestCall, route};
 use wisp_protocol::{content_coding, predict, tfs, v2};
 use wisp_serving::{Serving, infer};
 
-/// The largest body of a control request (index, load or unload), in bytes.
+/// The largest body of a control request (index, load, unload or settings), in bytes.
 const MAX_CONTROL_BYTES: usize = 16 * 1024;
 
 /// Returns the response to the request with this head.
@@ -61,9 +64,9 @@ pub(crate) async fn dispatch(
             HttpResponse::document(v2::server_metadata(env!("CARGO_PKG_VERSION")))
         }
         RestCall::RepositoryIndex => index(serving, body).await?,
-        RestCall::ModelReady(target) => match serving.is_model_ready(&target)? {
+        RestCall::ModelReady(target) => match serving.is_model_ready(&target) {
             true => HttpResponse::document(v2::model_ready(&target.model, true)),
-            false => HttpResponse::not_ready(v2::model_ready(&target.model, false)),
+            false => HttpResponse::model_not_ready(v2::model_ready(&target.model, false)),
         },
         RestCall::ModelMetadata(target) => {
             let version = serving.version(&target)?;
@@ -79,6 +82,25 @@ pub(crate) async fn dispatch(
         }
         RestCall::AllStatistics => {
             HttpResponse::document(v2::statistics(&serving.statistics(None)?))
+        }
+        RestCall::TraceSettings(target) => {
+            check_target(serving, target.as_ref())?;
+            HttpResponse::document(v2::trace_settings())
+        }
+        RestCall::SetTraceSettings(target) => {
+            check_target(serving, target.as_ref())?;
+            v2::check_trace_settings(&read_control(body).await?)?;
+            HttpResponse::document(v2::trace_settings())
+        }
+        RestCall::LogSettings => HttpResponse::document(v2::log_settings(log::settings())),
+        RestCall::SetLogSettings => {
+            let current = log::settings();
+            v2::check_log_settings(&read_control(body).await?, current)?;
+            HttpResponse::document(v2::log_settings(current))
+        }
+        RestCall::SharedMemoryStatus => HttpResponse::document(v2::shared_memory_status()),
+        RestCall::SharedMemoryUnregister => {
+            HttpResponse::document(v2::shared_memory_unregistered())
         }
         RestCall::ModelList => HttpResponse::document(v2::model_list(&serving.models())),
         RestCall::RepositoryLoad(model) => {
@@ -117,10 +139,23 @@ fn check_origin(head: &Parts) -> Result<(), Failure> {
     }
 }
 
+/// Checks that the model of a request exists, if the request names one.
+fn check_target(serving: &Serving, target: Option<&Target>) -> Result<(), Failure> {
+    if let Some(target) = target {
+        serving.ready_versions(&target.model)?;
+    }
+    Ok(())
+}
+
+/// Reads the body of a control request.
+async fn read_control(body: &mut RequestBody<Incoming>) -> Result<Bytes, Failure> {
+    let message = body.read(MAX_CONTROL_BYTES).await;
+    Ok(message.map_err(wisp_serving::InferError::from)?)
+}
+
 /// Checks the body of a request to load or unload a model.
 async fn check_control(body: &mut RequestBody<Incoming>) -> Result<(), Failure> {
-    let message = body.read(MAX_CONTROL_BYTES).await;
-    let message = message.map_err(wisp_serving::InferError::from)?;
+    let message = read_control(body).await?;
     Ok(v2::check_control(&message).map_err(wisp_serving::InferError::from)?)
 }
 
@@ -128,8 +163,7 @@ async fn index(
     serving: &Serving,
     body: &mut RequestBody<Incoming>,
 ) -> Result<HttpResponse, Failure> {
-    let message = body.read(MAX_CONTROL_BYTES).await;
-    let message = message.map_err(wisp_serving::InferError::from)?;
+    let message = read_control(body).await?;
     let filter = v2::decode_index(&message).map_err(wisp_serving::InferError::from)?;
     Ok(HttpResponse::document(v2::index(&serving.index(&filter))))
 }

@@ -9,6 +9,8 @@ use wisp_protocol::error::{ErrorKind, HasErrorKind};
 use wisp_protocol::grpc::TargetError;
 use wisp_protocol::grpc::limits::LimitError;
 use wisp_protocol::route::RouteError;
+use wisp_protocol::target::UnknownTarget;
+use wisp_protocol::v2::{self, V2Operation};
 
 /// The most bytes of a path that are repeated to a client. The paths of existing methods are shorter.
 const MAX_PATH_BYTES: usize = 200;
@@ -49,7 +51,7 @@ pub(crate) enum Failure {
     /// An unsupported feature, as the subject and verb of a sentence.
     #[error("{0} not supported by this server")]
     Unsupported(&'static str),
-    #[error("neither the server nor a model has this name")]
+    #[error("no service of the server and no model has this name")]
     UnknownHealth,
     #[error("the server is shutting down; send the request to another one")]
     Draining,
@@ -97,6 +99,24 @@ impl Failure {
             Failure::Serving(error) => error.client_message().to_owned(),
             Failure::NotAdmitted | Failure::Panic(_) => "the server failed".to_owned(),
             _ => self.to_string(),
+        }
+    }
+
+    /// Returns the message for a client of V2, in Triton's words for a model that does not exist.
+    pub(crate) fn v2_message(&self, operation: V2Operation) -> String {
+        match self.unknown_target() {
+            Some(target) => v2::unknown_target(target, operation),
+            None => self.client_message(),
+        }
+    }
+
+    /// Returns the model or version that the client named and that does not exist, if that is the failure.
+    fn unknown_target(&self) -> Option<&UnknownTarget> {
+        match self {
+            Failure::Route(RouteError::UnknownTarget(target)) => Some(target),
+            Failure::Target(TargetError::Unknown(target)) => Some(target),
+            Failure::Serving(error) => error.unknown_target(),
+            _ => None,
         }
     }
 

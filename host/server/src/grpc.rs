@@ -111,16 +111,20 @@ impl Services {
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         let compiled_in = "the descriptors were compiled in";
+        let mut services = vec![
+            with_messages!(GrpcInferenceServiceServer::new(v2::V2::new(of()))),
+            with_messages!(PredictionServiceServer::new(tfs::Prediction::new(of()))),
+            with_messages!(ModelServiceServer::new(tfs::Models::new(of()))),
+            with_messages!(predict),
+            methods(reflection().build_v1().expect(compiled_in)),
+            methods(reflection().build_v1alpha().expect(compiled_in)),
+        ];
+        let names = services.iter().map(|(name, _)| *name);
+        let names = names.chain([<HealthServer<health::Health> as NamedService>::NAME]);
+        let health = health::Health::new(of(), drain.clone(), names.collect());
+        services.push(methods(HealthServer::new(health)));
         Services {
-            services: vec![
-                with_messages!(GrpcInferenceServiceServer::new(v2::V2::new(of()))),
-                with_messages!(PredictionServiceServer::new(tfs::Prediction::new(of()))),
-                with_messages!(ModelServiceServer::new(tfs::Models::new(of()))),
-                with_messages!(predict),
-                methods(HealthServer::new(health::Health::new(of(), drain.clone()))),
-                methods(reflection().build_v1().expect(compiled_in)),
-                methods(reflection().build_v1alpha().expect(compiled_in)),
-            ],
+            services,
             serving: of(),
             drain,
             body_timeout,

@@ -16,7 +16,7 @@ use wisp_protocol::content_coding::{AcceptedCoding, Coding, READ_CODINGS, depend
 use wisp_protocol::encoded_response::EncodedResponse;
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::rest::RestProtocol;
-use wisp_protocol::v2;
+use wisp_protocol::v2::{self, V2Operation};
 use wisp_serving::blocking::BlockingPool;
 use wisp_serving::timings::Timings;
 use wisp_serving::{BodyError, InferError};
@@ -127,6 +127,14 @@ impl HttpResponse {
     pub(crate) fn not_ready(document: Bytes) -> HttpResponse {
         HttpResponse {
             status: ErrorKind::Unavailable.status(),
+            ..HttpResponse::document(document)
+        }
+    }
+
+    /// Returns a JSON document that reports that a model is not ready, with Triton's status for it.
+    pub(crate) fn model_not_ready(document: Bytes) -> HttpResponse {
+        HttpResponse {
+            status: ErrorKind::InvalidRequest.status(),
             ..HttpResponse::document(document)
         }
     }
@@ -301,12 +309,18 @@ impl AsRef<[u8]> for BoundChunk {
 }
 
 impl Failure {
+    /// Returns the response to the request for `path`, whose protocol determines its form.
     pub(crate) fn into_response(
         self,
-        protocol: RestProtocol,
+        path: &str,
         framing: Framing,
         guard: RequestGuard,
     ) -> Response<DocumentBody> {
+        let protocol = RestProtocol::from_path(path);
+        let message = match V2Operation::from_path(path) {
+            Some(operation) => self.v2_message(operation),
+            None => self.client_message(),
+        };
         let kind = self.kind();
         let status = match kind {
             // The client may have closed only its sending side. It can still read that its request was
@@ -316,7 +330,7 @@ impl Failure {
         };
         let reply = HttpResponse {
             status,
-            ..HttpResponse::document(v2::encode_error(&self.client_message()))
+            ..HttpResponse::document(v2::encode_error(&message))
         };
         let mut response = reply.into_response(framing, guard);
         let headers = response.headers_mut();

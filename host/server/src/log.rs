@@ -18,7 +18,9 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
+use tracing::level_filters::LevelFilter;
 use wisp_protocol::error::{ErrorKind, Party};
+use wisp_protocol::v2::LogSettings;
 use wisp_serving::current_request::CurrentRequest;
 use wisp_tensor::sanitize::is_unsafe_to_show;
 
@@ -65,6 +67,18 @@ struct OneLine<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
     /// The number of bytes that may still be written; `None` after a character did not fit.
     left: Option<usize>,
+}
+
+/// Returns the settings of the log for clients, without the levels of single modules.
+pub(crate) fn settings() -> LogSettings {
+    let level = LevelFilter::current();
+    LogSettings {
+        error: level >= LevelFilter::ERROR,
+        warning: level >= LevelFilter::WARN,
+        info: level >= LevelFilter::INFO,
+        verbose_level: u32::from(level >= LevelFilter::DEBUG)
+            + u32::from(level >= LevelFilter::TRACE),
+    }
 }
 
 // === impl Log ===

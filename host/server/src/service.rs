@@ -27,7 +27,6 @@ use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use wisp_protocol::rest::RestProtocol;
 use wisp_serving::Serving;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -184,7 +183,7 @@ impl Service {
                 let id = line.failed(&failure).to_header();
                 (
                     Some(id),
-                    failure.into_response(RestProtocol::from_path(head.uri.path()), framing, guard),
+                    failure.into_response(head.uri.path(), framing, guard),
                 )
             }
         };

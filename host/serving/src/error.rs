@@ -11,6 +11,7 @@ use crate::model_control::ControlError;
 use crate::registry::ResolveError;
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::error::ErrorKind;
+use wisp_protocol::target::UnknownTarget;
 use wisp_sandbox::compute::ComputeError;
 use wisp_sandbox::handler::HandlerError;
 
@@ -20,6 +21,8 @@ use wisp_sandbox::handler::HandlerError;
 pub struct InferError {
     kind: ErrorKind,
     message: String,
+    /// The model or version that does not exist, for protocols with texts of their own.
+    unknown_target: Option<UnknownTarget>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -28,6 +31,7 @@ impl InferError {
         InferError {
             kind,
             message: message.to_string(),
+            unknown_target: None,
             source: None,
         }
     }
@@ -40,6 +44,7 @@ impl InferError {
         InferError {
             kind,
             message: message.to_owned(),
+            unknown_target: None,
             source: Some(source.into()),
         }
     }
@@ -57,6 +62,11 @@ impl InferError {
     /// Returns the message for the client.
     pub fn client_message(&self) -> &str {
         &self.message
+    }
+
+    /// Returns the model or version that the client named and that does not exist, if that is the failure.
+    pub fn unknown_target(&self) -> Option<&UnknownTarget> {
+        self.unknown_target.as_ref()
     }
 }
 
@@ -76,7 +86,10 @@ impl From<ResolveError> for InferError {
             | ResolveError::AmbiguousModel { .. } => ErrorKind::NotFound,
             ResolveError::Unavailable { .. } => ErrorKind::Unavailable,
         };
-        InferError::plain(kind, error)
+        InferError {
+            unknown_target: error.unknown_target(),
+            ..InferError::plain(kind, error)
+        }
     }
 }
 
@@ -102,7 +115,14 @@ impl From<ControlError> for InferError {
             ControlError::UnknownModel { .. } => ErrorKind::NotFound,
             ControlError::Lost => ErrorKind::Internal,
         };
-        InferError::plain(kind, error)
+        let unknown_target = match &error {
+            ControlError::UnknownModel { model } => Some(UnknownTarget::model(model)),
+            _ => None,
+        };
+        InferError {
+            unknown_target,
+            ..InferError::plain(kind, error)
+        }
     }
 }
 
@@ -199,7 +219,46 @@ impl From<HandlerError> for InferError {
 mod tests {
     use super::*;
     use std::time::Duration;
+    use wisp_protocol::call::{ModelName, Version};
     use wisp_protocol::error::Party;
+
+    #[test]
+    fn a_model_that_does_not_exist_is_named_for_other_protocols() -> anyhow::Result<()> {
+        let model = ModelName::new("m")?;
+        let version = Version::FIRST;
+        for (error, expected) in [
+            (
+                InferError::from(ResolveError::UnknownModel {
+                    model: model.clone(),
+                }),
+                UnknownTarget::model(&model),
+            ),
+            (
+                InferError::from(ResolveError::UnknownVersion {
+                    model: model.clone(),
+                    version,
+                }),
+                UnknownTarget::version(&model, version),
+            ),
+            (
+                InferError::from(ResolveError::Unloaded {
+                    model: model.clone(),
+                }),
+                UnknownTarget::Unloaded(model.clone()),
+            ),
+            (
+                InferError::from(ControlError::UnknownModel {
+                    model: model.clone(),
+                }),
+                UnknownTarget::model(&model),
+            ),
+        ] {
+            assert_eq!(error.unknown_target(), Some(&expected), "{error}");
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        }
+        assert_eq!(InferError::from(BodyError::Timeout).unknown_target(), None);
+        Ok(())
+    }
 
     #[test]
     fn a_lack_of_capacity_is_named_as_what_it_is() {

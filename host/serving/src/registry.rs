@@ -7,12 +7,14 @@
 pub mod backend_selection;
 pub mod class_labels;
 mod config_value;
+pub(crate) mod configuration;
 mod contained_path;
 pub(crate) mod graph_file;
 pub mod graph_loader;
 pub mod graph_probe;
-pub mod load_child;
 pub mod handler_configuration;
+pub mod input_format;
+pub mod load_child;
 pub mod load_error;
 pub mod load_task;
 pub mod loader;
@@ -27,6 +29,7 @@ use tokio::sync::watch;
 use wisp_protocol::call::{
     IndexEntry, ModelName, Selection, Target, Version, VersionChoice, VersionLabel, VersionState,
 };
+use wisp_protocol::target::UnknownTarget;
 
 /// The models of a repository. Lifetime: the process.
 #[derive(Debug, Default)]
@@ -73,6 +76,24 @@ pub enum ResolveError {
     Unloaded { model: ModelName },
     #[error("model `{model}` is unavailable: {reason}")]
     Unavailable { model: ModelName, reason: String },
+}
+
+// === impl ResolveError ===
+
+impl ResolveError {
+    /// Returns the model or version that does not exist, if that is the reason.
+    pub fn unknown_target(&self) -> Option<UnknownTarget> {
+        match self {
+            ResolveError::UnknownModel { model } => Some(UnknownTarget::model(model)),
+            ResolveError::UnknownVersion { model, version } => {
+                Some(UnknownTarget::version(model, *version))
+            }
+            ResolveError::Unloaded { model } => Some(UnknownTarget::Unloaded(model.clone())),
+            ResolveError::UnknownLabel { .. }
+            | ResolveError::AmbiguousModel { .. }
+            | ResolveError::Unavailable { .. } => None,
+        }
+    }
 }
 
 // === impl Registry ===

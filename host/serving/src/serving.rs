@@ -18,7 +18,6 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 use tokio::sync::watch;
 use wisp_protocol::call::{IndexEntry, ModelName, Target, Version};
-use wisp_protocol::error::ErrorKind;
 use wisp_protocol::statistics::VersionStatistics;
 use wisp_protocol::v2::IndexFilter;
 use wisp_tensor::MemoryBudget;
@@ -246,15 +245,8 @@ impl Serving {
         Ok(self.registry.states(target)?)
     }
 
-    /// Returns whether the named version can be called now.
-    ///
-    /// # Errors
-    /// Returns an error if there is no such model or version.
-    pub fn is_model_ready(&self, target: &Target) -> Result<bool, InferError> {
-        match self.version(target) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Unavailable => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Returns whether the named version can be called now. A model or version that does not exist cannot.
+    pub fn is_model_ready(&self, target: &Target) -> bool {
+        self.registry.resolve(target).is_ok()
     }
 }

@@ -4,8 +4,8 @@
 //! [`element_type`] and [`shape`], then [`tensor`], whose type guarantees that bytes match a type and a
 //! shape. [`named`] and [`signature`] are the building blocks of requests, responses and graphs.
 //! [`number`] reads elements as numbers, [`half_precision`] rounds to FP16 and BF16, [`difference`] compares
-//! outputs, [`batch`] splits and stacks rows, [`memory_budget`] bounds the memory of all requests, and
-//! [`sanitize`] displays untrusted text.
+//! outputs, [`batch`] splits and stacks rows, [`image_layout`] orders the axes of images, [`memory_budget`] bounds the memory of
+//! all requests, and [`sanitize`] displays untrusted text.
 //!
 //! Invariant: all arithmetic on sizes is checked, and no [`Tensor`] exists unvalidated.
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ pub mod batch;
 pub mod difference;
 pub mod element_type;
 pub mod half_precision;
+pub mod image_layout;
 pub mod memory_budget;
 pub mod named;
 pub mod number;
@@ -23,6 +24,7 @@ pub mod signature;
 pub mod tensor;
 
 pub use element_type::ElementType;
+pub use image_layout::ImageLayout;
 pub use memory_budget::{MemoryBudget, Reservation};
 pub use named::{NamedTensor, Parameter, ParameterValue};
 pub use sanitize::OneLine;

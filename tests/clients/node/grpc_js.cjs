@@ -143,16 +143,16 @@ const CELLS = {
       assert.equal(answer.model_version, model_version);
       expectCalc(answer, A, B, [2, 3], offset);
     }
-    await fails("NOT_FOUND", "no version 7", infer(calc(A, B, [2, 3], { model_version: "7" })));
+    await fails("NOT_FOUND", "'calc' version 7 is not found", infer(calc(A, B, [2, 3], { model_version: "7" })));
   },
 
   async error() {
     const x = Float32Array.of(1, 1, 1, 1);
-    await fails("NOT_FOUND", "`nope`", infer(double("FP32", [1, 4], x, "x", "nope")));
+    await fails("NOT_FOUND", "Request for unknown model: 'nope' is not found", infer(double("FP32", [1, 4], x, "x", "nope")));
     await fails("INVALID_ARGUMENT", "[1, 3]", infer(double("FP32", [1, 3], x.subarray(1))));
     await fails("INVALID_ARGUMENT", "`z`", infer(double("FP32", [1, 4], x, "z")));
     const service = inference.GRPCInferenceService;
-    await fails("UNIMPLEMENTED", "shared memory", call(service, ADDRESS, "SystemSharedMemoryStatus", {}));
+    await fails("UNIMPLEMENTED", "shared memory", call(service, ADDRESS, "SystemSharedMemoryRegister", {}));
     assert.equal((await call(service, ADDRESS, "ServerReady", {})).ready, true);
   },
 
@@ -215,7 +215,7 @@ const CELLS = {
     assert.equal(answers.length, 9);
     for (const [id, { error_message, infer_response }] of answers.entries()) {
       if (id === 4) {
-        assert.ok(error_message.includes("no version 7"), error_message);
+        assert.ok(error_message.includes("version 7 is not found"), error_message);
         continue;
       }
       assert.ok(!error_message, error_message);

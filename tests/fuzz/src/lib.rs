@@ -84,6 +84,7 @@ fn model(
         max_rows: None,
         class_labels: Default::default(),
         properties: Default::default(),
+        configuration: Default::default(),
     }
 }
 

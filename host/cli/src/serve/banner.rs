@@ -140,6 +140,7 @@ mod tests {
             max_rows: None,
             class_labels: Default::default(),
             properties: Default::default(),
+            configuration: Default::default(),
             signature: Signature {
                 inputs: vec![input],
                 outputs: Vec::new(),

@@ -2,8 +2,8 @@
 //!
 //! [`target()`] resolves the model of any request, and [`ModelInferDecoder`] turns an inference into an
 //! `InferRequest` and a [`ModelInferEncoder`], which encodes the `InferResponse`. `request` contains the decoder, `contents` the
-//! typed fields of a tensor, `response` the encoder, and `metadata`, `config`, `control` and `statistics`
-//! the smaller methods.
+//! typed fields of a tensor, `response` the encoder, and `metadata`, `config`, `control`,
+//! `statistics`, `settings` and `shared_memory` the smaller methods.
 //!
 //! As in V2 over HTTP, the caller checks that names, datatypes and shapes match the model. Error messages
 //! are those of V2 over HTTP for the same errors.
@@ -15,6 +15,8 @@ mod error;
 mod metadata;
 mod request;
 mod response;
+mod settings;
+mod shared_memory;
 mod statistics;
 mod target;
 
@@ -25,5 +27,7 @@ pub use metadata::{
 };
 pub use request::{ModelInferDecoder, echoed_id};
 pub use response::{ModelInferEncoder, stream_error, stream_response};
+pub use settings::{log_settings, trace_settings, trace_target};
+pub use shared_memory::{cuda_shared_memory_status, system_shared_memory_status};
 pub use statistics::{statistics, statistics_target};
 pub use target::target;

@@ -28,6 +28,7 @@ fn model(name: &str, inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Model
         max_rows: Some(32),
         class_labels: Default::default(),
         properties: Default::default(),
+        configuration: Default::default(),
     }
 }
 

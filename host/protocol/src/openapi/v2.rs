@@ -1,5 +1,6 @@
 //! The routes of V2: inference per model, and the models' metadata.
 
+mod config;
 mod infer;
 
 use super::error_response;
@@ -170,18 +171,7 @@ fn add_shared_schemas(document: &mut Document) {
         "ModelReady",
         object(json!({"name": text(), "ready": {"const": true}})),
     );
-    let mut tensor = object(json!({"name": text(), "data_type": text(), "dims": sizes()}));
-    tensor["properties"]["optional"] = json!({"type": "boolean"});
-    let tensor = document.schema("TensorConfig", tensor);
-    let config = object(json!({
-        "name": text(),
-        "platform": text(),
-        "backend": text(),
-        "max_batch_size": {"type": "integer", "minimum": 0},
-        "input": list(tensor.clone()),
-        "output": list(tensor),
-    }));
-    document.schema("ModelConfig", config);
+    config::add_schema(document);
     document.schema("Statistics", statistics());
     let states = ["LOADING", "READY", "UNLOADING", "UNAVAILABLE"];
     let mut entry = object(json!({"name": text(), "state": {"enum": states}}));

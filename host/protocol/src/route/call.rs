@@ -25,6 +25,17 @@ pub enum RestCall {
     ModelStatistics(Target),
     /// The statistics of every version of every model.
     AllStatistics,
+    /// The settings of traces, of the server or of a model.
+    TraceSettings(Option<Target>),
+    /// A request for other settings of traces.
+    SetTraceSettings(Option<Target>),
+    LogSettings,
+    /// A request for other settings of the log.
+    SetLogSettings,
+    /// The registered regions of shared memory.
+    SharedMemoryStatus,
+    /// The removal of one region of shared memory or of all.
+    SharedMemoryUnregister,
     /// The OpenAPI document for the served models.
     OpenApi,
     Docs(DocsFile),

@@ -2,7 +2,7 @@
 
 use crate::error::{ErrorKind, HasErrorKind};
 use crate::target::UnknownTarget;
-use crate::v2::HeaderLengthError;
+use crate::v2::{HeaderLengthError, UnknownRegion};
 use http::Method;
 
 /// The error for a head that matches no call. Lifetime: one request.
@@ -16,6 +16,8 @@ pub enum RouteError {
     Method { allowed: &'static str },
     #[error("{0} is not supported by this server")]
     NotImplemented(&'static str),
+    #[error(transparent)]
+    UnknownRegion(#[from] UnknownRegion),
     #[error(transparent)]
     HeaderLength(#[from] HeaderLengthError),
 }
@@ -35,7 +37,9 @@ pub(super) fn allow(
 impl HasErrorKind for RouteError {
     fn kind(&self) -> ErrorKind {
         match self {
-            RouteError::UnknownRoute | RouteError::UnknownTarget(_) => ErrorKind::NotFound,
+            RouteError::UnknownRoute
+            | RouteError::UnknownTarget(_)
+            | RouteError::UnknownRegion(_) => ErrorKind::NotFound,
             RouteError::Method { .. } => ErrorKind::MethodNotAllowed,
             RouteError::NotImplemented(_) => ErrorKind::NotImplemented,
             RouteError::HeaderLength(_) => ErrorKind::InvalidRequest,

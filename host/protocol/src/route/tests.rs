@@ -221,13 +221,10 @@ fn the_error_for_a_wrong_method_contains_the_allowed_one() {
 #[test]
 fn unsupported_parts_of_the_protocol_are_reported_as_such() {
     for path in [
-        "/v2/systemsharedmemory/status",
         "/v2/systemsharedmemory/region/r/register",
-        "/v2/cudasharedmemory/region/r/unregister",
+        "/v2/cudasharedmemory/region/r/register",
         "/v2/models/m/generate_stream",
-        "/v2/models/m/trace/setting",
         "/v2/repository/r/index",
-        "/v2/logging",
     ] {
         for method in [Method::GET, Method::POST] {
             let error = route(&method, path, &HeaderMap::new()).unwrap_err();
@@ -239,6 +236,52 @@ fn unsupported_parts_of_the_protocol_are_reported_as_such() {
             );
         }
     }
+}
+
+#[test]
+fn settings_are_read_with_get_and_changed_with_post() -> anyhow::Result<()> {
+    let model = Some(target("m", None));
+    for (path, read, changed) in [
+        (
+            "/v2/trace/setting",
+            RestCall::TraceSettings(None),
+            RestCall::SetTraceSettings(None),
+        ),
+        (
+            "/v2/models/m/trace/setting",
+            RestCall::TraceSettings(model.clone()),
+            RestCall::SetTraceSettings(model),
+        ),
+        (
+            "/v2/logging",
+            RestCall::LogSettings,
+            RestCall::SetLogSettings,
+        ),
+    ] {
+        assert_eq!(get(path)?, read, "{path}");
+        assert_eq!(post(path, &[])?, changed, "{path}");
+        let refused = route(&Method::PUT, path, &HeaderMap::new()).map_err(|error| error.allow());
+        assert_eq!(refused, Err(Some("GET, POST")), "{path}");
+    }
+    Ok(())
+}
+
+#[test]
+fn regions_of_shared_memory_can_be_listed_and_removed_only() -> anyhow::Result<()> {
+    for memory in ["system", "cuda"] {
+        let path = format!("/v2/{memory}sharedmemory");
+        let status = get(&format!("{path}/status"))?;
+        assert_eq!(status, RestCall::SharedMemoryStatus);
+        for all in ["unregister", "region/r/unregister"] {
+            let call = post(&format!("{path}/{all}"), &[])?;
+            assert_eq!(call, RestCall::SharedMemoryUnregister);
+        }
+        let error = get(&format!("{path}/region/r/status")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let expected = format!("Unable to find {memory} shared memory region: 'r'");
+        assert_eq!(error.to_string(), expected);
+    }
+    Ok(())
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::error::{RouteError, allow};
 use crate::call::{InferCall, Selection, Target, VersionChoice};
 use crate::rest::RestDecoder;
 use crate::target::{decoded, model, numbered};
-use crate::v2::V2Decoder;
+use crate::v2::{SharedMemory, UnknownRegion, V2Decoder};
 use http::{HeaderMap, Method};
 
 /// Returns the call for a request with this method, path (without its `/v2`) and headers.
@@ -41,6 +41,22 @@ pub(super) fn route(
                 "load" => RestCall::RepositoryLoad(model),
                 _ => RestCall::RepositoryUnload(model),
             });
+        }
+        ["", "trace", "setting"] => {
+            let (get, set) = (
+                RestCall::TraceSettings(None),
+                RestCall::SetTraceSettings(None),
+            );
+            return settings(method, get, set);
+        }
+        ["", "logging"] => {
+            return settings(method, RestCall::LogSettings, RestCall::SetLogSettings);
+        }
+        ["", "systemsharedmemory", ref rest @ ..] => {
+            return shared_memory(method, SharedMemory::System, rest);
+        }
+        ["", "cudasharedmemory", ref rest @ ..] => {
+            return shared_memory(method, SharedMemory::Cuda, rest);
         }
         ["", "models"] => RestCall::ModelList,
         ["", "models", model, ref rest @ ..] => return model_call(method, headers, (model, rest)),
@@ -88,8 +104,45 @@ fn model_call(
             allow(method, Method::GET, "GET")?;
             Ok(RestCall::ModelStatistics(target(model, version)?))
         }
-        ["trace", "setting"] => Err(RouteError::NotImplemented("tracing")),
+        ["trace", "setting"] => {
+            let target = Some(target(model, version)?);
+            let get = RestCall::TraceSettings(target.clone());
+            settings(method, get, RestCall::SetTraceSettings(target))
+        }
         ["generate" | "generate_stream"] => Err(RouteError::NotImplemented("generation")),
+        _ => Err(RouteError::UnknownRoute),
+    }
+}
+
+/// Returns the call for settings, which GET reads and POST changes.
+fn settings(method: &Method, get: RestCall, set: RestCall) -> Result<RestCall, RouteError> {
+    if *method == Method::POST {
+        return Ok(set);
+    }
+    allow(method, Method::GET, "GET, POST")?;
+    Ok(get)
+}
+
+/// Returns the call for a path of the extensions for shared memory. None is ever registered.
+fn shared_memory(
+    method: &Method,
+    memory: SharedMemory,
+    rest: &[&str],
+) -> Result<RestCall, RouteError> {
+    match *rest {
+        ["status"] => {
+            allow(method, Method::GET, "GET")?;
+            Ok(RestCall::SharedMemoryStatus)
+        }
+        ["region", region, "status"] => {
+            allow(method, Method::GET, "GET")?;
+            Err(UnknownRegion::new(memory, &decoded(region)).into())
+        }
+        ["unregister"] | ["region", _, "unregister"] => {
+            allow(method, Method::POST, "POST")?;
+            Ok(RestCall::SharedMemoryUnregister)
+        }
+        ["region", _, "register"] => Err(RouteError::NotImplemented("shared memory")),
         _ => Err(RouteError::UnknownRoute),
     }
 }
@@ -98,14 +151,9 @@ fn model_call(
 /// route.
 fn unsupported_route(segments: &[&str]) -> RouteError {
     match *segments {
-        ["", "systemsharedmemory" | "cudasharedmemory", ..] => {
-            RouteError::NotImplemented("shared memory")
-        }
         ["", "repository", _, "index"] | ["", "repository", _, "models", _, "load" | "unload"] => {
             RouteError::NotImplemented("a repository's name")
         }
-        ["", "logging"] => RouteError::NotImplemented("the logging extension"),
-        ["", "trace", "setting"] => RouteError::NotImplemented("tracing"),
         _ => RouteError::UnknownRoute,
     }
 }

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use wisp_tensor::TensorSpec;
 
 /// The supported extensions of V2, by Triton's names.
-pub(crate) const EXTENSIONS: [&str; 6] = [
+pub(crate) const EXTENSIONS: [&str; 7] = [
     "binary_tensor_data",
     "classification",
     "parameters",
     "model_repository",
+    "model_repository(unload_dependents)",
     "model_configuration",
     "statistics",
 ];
@@ -104,12 +105,12 @@ pub fn ready(ready: bool) -> Bytes {
     })
 }
 
-/// Returns the readiness of a model. With `false`, the document belongs to a 503.
+/// Returns the readiness of a model. With `false`, the document belongs to a 400, as in Triton.
 pub fn model_ready(model: &ModelName, ready: bool) -> Bytes {
     document(&Ready {
         name: Some(model.as_str()),
         ready,
-        error: (!ready).then_some("the model is not ready"),
+        error: (!ready).then_some("Model version not ready"),
     })
 }
 
@@ -138,7 +139,7 @@ mod tests {
             (ready(true), r#"{"ready":true}"#),
             (
                 model_ready(&name, false),
-                r#"{"name":"m","ready":false,"error":"the model is not ready"}"#,
+                r#"{"name":"m","ready":false,"error":"Model version not ready"}"#,
             ),
             (encode_error("no \"x\"\n"), r#"{"error":"no \"x\"\n"}"#),
             (
@@ -146,7 +147,7 @@ mod tests {
                 concat!(
                     r#"{"name":"wisp","version":"0.1.0","extensions":["#,
                     r#""binary_tensor_data","classification","parameters","model_repository","#,
-                    r#""model_configuration","statistics"]}"#,
+                    r#""model_repository(unload_dependents)","model_configuration","statistics"]}"#,
                 ),
             ),
         ];

@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health`: the readiness of the server, and of each model by its name.
+//! `grpc.health.v1.Health`: the readiness of the server, of each of its services, and of each model by its name.
 //!
 //! The status is computed from the models that are served, not from a separate copy. A client that watches
 //! receives each change: a model is loaded, unloaded or fails, or the server begins to drain, which ends
@@ -19,32 +19,43 @@ use wisp_serving::Serving;
 pub(super) struct Health {
     serving: Arc<Serving>,
     drain: DrainWatch,
+    /// The names of all services, which are ready when the server is.
+    services: Arc<[&'static str]>,
 }
 
 /// The state of one client's watch. Lifetime: one request.
 pub(super) struct Watched {
     health: Health,
-    /// The name of a model, or an empty string for the server.
+    /// The name of a service or model, or an empty string for the server.
     name: String,
     /// The last status sent to the client.
     last_sent: Option<ServingStatus>,
 }
 
 impl Health {
-    pub(super) fn new(serving: Arc<Serving>, drain: DrainWatch) -> Health {
-        Health { serving, drain }
+    pub(super) fn new(
+        serving: Arc<Serving>,
+        drain: DrainWatch,
+        services: Arc<[&'static str]>,
+    ) -> Health {
+        Health {
+            serving,
+            drain,
+            services,
+        }
     }
 
-    /// Returns the status of the model with this name, or of the server if the name is empty. `None` if
-    /// there is no such model.
+    /// Returns the status of the service or model with this name, or of the server if the name is empty.
+    /// `None` if there is no such service or model.
     fn status(&self, name: &str) -> Option<ServingStatus> {
         let ready = match name {
             "" => true,
+            name if self.services.iter().any(|service| *service == name) => true,
             name => {
                 let target = v2::target(name, "").ok()?;
                 let mut entries = self.serving.index(&IndexFilter::All).into_iter();
                 entries.find(|entry| entry.model == target.model)?;
-                self.serving.is_model_ready(&target).unwrap_or(false)
+                self.serving.is_model_ready(&target)
             }
         };
         Some(match ready && self.serving.is_ready() {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use wisp_protocol::error::ErrorKind;
+use wisp_protocol::v2::V2Operation;
 
 /// The longest message of a status, in bytes. It is sent in a header, of which clients read 8 KiB, and each
 /// byte that is not ASCII takes three.
@@ -68,9 +69,19 @@ pub(super) fn normalized(made: Status) -> Status {
     status
 }
 
+/// Returns the status for a client of the Open Inference Protocol, in Triton's words for a model that does not
+/// exist.
+pub(super) fn in_v2(failure: Failure, operation: V2Operation) -> Status {
+    let message = failure.v2_message(operation);
+    with_message(&Arc::new(failure), message)
+}
+
 fn status(failure: &Arc<Failure>) -> Status {
+    with_message(failure, failure.client_message())
+}
+
+fn with_message(failure: &Arc<Failure>, mut message: String) -> Status {
     let code = Code::from_i32(failure.kind().grpc_code().number());
-    let mut message = failure.client_message();
     message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
     let mut status = Status::new(code, message);
     let source: Arc<dyn Error + Send + Sync> = Arc::clone(failure) as _;
@@ -105,6 +116,19 @@ mod tests {
             );
             assert!(of(&status).is_some());
         }
+    }
+
+    #[test]
+    fn unknown_models_are_reported_in_the_words_of_the_protocol() {
+        let unknown = || Failure::from(wisp_protocol::grpc::v2::target("a/b", "").unwrap_err());
+        let status = in_v2(unknown(), V2Operation::Call);
+        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(
+            status.message(),
+            "Request for unknown model: 'a/b' is not found"
+        );
+        assert!(of(&status).is_some());
+        assert_eq!(Status::from(unknown()).message(), "unknown model: `a/b`");
     }
 
     #[test]

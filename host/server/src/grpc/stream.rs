@@ -1,24 +1,49 @@
 //! `ModelStreamInfer`: a stream of requests, each of which gets its response before the next is read.
 //!
-//! A request that fails gets an error response, and the stream continues. The stream ends when the client
-//! has sent its last request, when a message cannot be read, or when the server drains. A request is
-//! admitted only when its message has arrived.
+//! A request that fails gets an error response, and the stream continues, unless the client asked for a status
+//! that ends it ([`ErrorReport`]). The stream ends when the client has sent its last request, when a message
+//! cannot be read, or when the server drains. A request is admitted only when its message has arrived.
 
 use super::admitted::AdmittedRequest;
 use super::infer::model_infer;
 use super::received::{Received, read_message};
-use super::status::normalized;
+use super::status::{in_v2, normalized};
 use crate::failure::Failure;
 use crate::panic::catch_panic;
 use futures_util::stream::{BoxStream, unfold};
 use std::sync::Arc;
+use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 use wisp_protocol::grpc::message::inference::{ModelInferRequest, ModelStreamInferResponse};
 use wisp_protocol::grpc::v2 as messages;
+use wisp_protocol::v2::V2Operation;
 use wisp_serving::{ReadingSlot, Serving};
 
 /// The responses of one stream. An error ends it. Lifetime: one request.
 pub(super) type Responses = BoxStream<'static, Result<ModelStreamInferResponse, Status>>;
+
+/// The metadata with which a client of Triton asks for statuses in place of error responses.
+const TRITON_GRPC_ERROR: &str = "triton_grpc_error";
+
+/// The form in which a stream reports the failure of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ErrorReport {
+    /// An error response; the stream continues.
+    Response,
+    /// A status, which ends the stream.
+    Status,
+}
+
+impl ErrorReport {
+    /// Returns the form that the client asks for.
+    pub(super) fn from_metadata(metadata: &MetadataMap) -> ErrorReport {
+        let value = metadata.get(TRITON_GRPC_ERROR);
+        match value.is_some_and(|value| value.as_encoded_bytes() == b"true") {
+            true => ErrorReport::Status,
+            false => ErrorReport::Response,
+        }
+    }
+}
 
 /// The state from which the responses of a stream are made. Lifetime: one request.
 struct Requests {
@@ -27,6 +52,7 @@ struct Requests {
     admitted: AdmittedRequest,
     /// The slot of the stream, from which those of its messages are made.
     slot: ReadingSlot,
+    report: ErrorReport,
 }
 
 /// Returns the responses to the messages of a stream.
@@ -34,12 +60,14 @@ pub(super) fn responses(
     serving: Arc<Serving>,
     admitted: AdmittedRequest,
     messages: Streaming<Received<ModelInferRequest>>,
+    report: ErrorReport,
 ) -> Result<Responses, Failure> {
     let requests = Requests {
         slot: admitted.take_slot()?,
         serving,
         messages,
         admitted,
+        report,
     };
     Ok(Box::pin(unfold(Some(requests), next)))
 }
@@ -63,9 +91,14 @@ async fn next(
     };
     let id = messages::echoed_id(&message).to_owned();
     let inferring = model_infer(&requests.serving, &requests.admitted, message);
-    let response = match catch_panic(inferring).await {
-        Ok(response) => messages::stream_response(response.into_inner()),
-        Err(failure) => messages::stream_error(&id, &failure.client_message()),
+    let response = match (catch_panic(inferring).await, requests.report) {
+        (Ok(response), _) => messages::stream_response(response.into_inner()),
+        (Err(failure), ErrorReport::Response) => {
+            messages::stream_error(&id, &failure.v2_message(V2Operation::Call))
+        }
+        (Err(failure), ErrorReport::Status) => {
+            return Some((Err(in_v2(failure, V2Operation::Call)), None));
+        }
     };
     Some((Ok(response), Some(requests)))
 }

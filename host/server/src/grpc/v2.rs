@@ -1,17 +1,20 @@
 //! The Open Inference Protocol with Triton's extensions: `inference.GRPCInferenceService`.
 //!
-//! BoxedService that this server does not support are refused with an error that names the missing feature.
+//! Methods that this server does not support are refused with an error that names the missing feature.
 
 use super::admitted::AdmittedRequest;
 use super::generated::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::infer::model_infer;
 use super::received::{Received, read};
-use super::stream::{Responses, responses};
+use super::status::in_v2;
+use super::stream::{ErrorReport, Responses, responses};
 use crate::failure::Failure;
+use crate::log;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 use wisp_protocol::grpc::message::inference::*;
 use wisp_protocol::grpc::v2 as messages;
+use wisp_protocol::v2::V2Operation;
 use wisp_serving::Serving;
 
 /// The service. Lifetime: the process.
@@ -27,9 +30,10 @@ impl V2 {
         V2 { serving }
     }
 
-    fn model_is_ready(&self, message: &ModelReadyRequest) -> Result<bool, Failure> {
-        let target = messages::target(&message.name, &message.version)?;
-        Ok(self.serving.is_model_ready(&target)?)
+    /// Returns whether the model can be called. A model that does not exist cannot, as in Triton.
+    fn model_is_ready(&self, message: &ModelReadyRequest) -> bool {
+        let target = messages::target(&message.name, &message.version);
+        target.is_ok_and(|target| self.serving.is_model_ready(&target))
     }
 
     fn metadata(&self, message: &ModelMetadataRequest) -> Result<ModelMetadataResponse, Failure> {
@@ -72,10 +76,25 @@ impl V2 {
         Ok(messages::unloaded(&model))
     }
 
+    fn trace_settings(
+        &self,
+        message: &TraceSettingRequest,
+    ) -> Result<TraceSettingResponse, Failure> {
+        if let Some(target) = messages::trace_target(message)? {
+            self.serving.ready_versions(&target.model)?;
+        }
+        Ok(messages::trace_settings(message)?)
+    }
+
     fn index(&self, message: &RepositoryIndexRequest) -> Result<RepositoryIndexResponse, Failure> {
         let filter = messages::decode_index(message)?;
         Ok(messages::index(&self.serving.index(&filter)))
     }
+}
+
+/// Converts the failure of an inference, or of a request for metadata or configuration.
+fn call_failed(failure: Failure) -> Status {
+    in_v2(failure, V2Operation::Call)
 }
 
 /// Refuses a method of the protocol that this server does not support.
@@ -107,7 +126,7 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<ModelReadyRequest>>,
     ) -> Outcome<ModelReadyResponse> {
-        let ready = self.model_is_ready(&read(&self.serving, request).await?.0)?;
+        let ready = self.model_is_ready(&read(&self.serving, request).await?.0);
         Ok(Response::new(messages::model_ready(ready)))
     }
 
@@ -123,9 +142,8 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<ModelMetadataRequest>>,
     ) -> Outcome<ModelMetadataResponse> {
-        Ok(Response::new(
-            self.metadata(&read(&self.serving, request).await?.0)?,
-        ))
+        let metadata = self.metadata(&read(&self.serving, request).await?.0);
+        Ok(Response::new(metadata.map_err(call_failed)?))
     }
 
     async fn model_infer(
@@ -133,7 +151,8 @@ impl GrpcInferenceService for V2 {
         request: Request<Received<ModelInferRequest>>,
     ) -> Outcome<ModelInferResponse> {
         let (message, admitted) = read(&self.serving, request).await?;
-        Ok(model_infer(&self.serving, &admitted, message).await?)
+        let inferred = model_infer(&self.serving, &admitted, message).await;
+        inferred.map_err(call_failed)
     }
 
     async fn model_stream_infer(
@@ -141,11 +160,13 @@ impl GrpcInferenceService for V2 {
         request: Request<Streaming<Received<ModelInferRequest>>>,
     ) -> Outcome<Responses> {
         let admitted = AdmittedRequest::of(&request)?;
+        let report = ErrorReport::from_metadata(request.metadata());
         let serving = Arc::clone(&self.serving);
         Ok(Response::new(responses(
             serving,
             admitted,
             request.into_inner(),
+            report,
         )?))
     }
 
@@ -153,18 +174,17 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<ModelConfigRequest>>,
     ) -> Outcome<ModelConfigResponse> {
-        Ok(Response::new(
-            self.config(&read(&self.serving, request).await?.0)?,
-        ))
+        let config = self.config(&read(&self.serving, request).await?.0);
+        Ok(Response::new(config.map_err(call_failed)?))
     }
 
     async fn model_statistics(
         &self,
         request: Request<Received<ModelStatisticsRequest>>,
     ) -> Outcome<ModelStatisticsResponse> {
-        Ok(Response::new(
-            self.statistics(&read(&self.serving, request).await?.0)?,
-        ))
+        let statistics = self.statistics(&read(&self.serving, request).await?.0);
+        let statistics = statistics.map_err(|failure| in_v2(failure, V2Operation::Statistics));
+        Ok(Response::new(statistics?))
     }
 
     async fn repository_index(
@@ -180,25 +200,26 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<RepositoryModelLoadRequest>>,
     ) -> Outcome<RepositoryModelLoadResponse> {
-        Ok(Response::new(
-            self.load(&read(&self.serving, request).await?.0).await?,
-        ))
+        let loaded = self.load(&read(&self.serving, request).await?.0).await;
+        let loaded = loaded.map_err(|failure| in_v2(failure, V2Operation::Load));
+        Ok(Response::new(loaded?))
     }
 
     async fn repository_model_unload(
         &self,
         request: Request<Received<RepositoryModelUnloadRequest>>,
     ) -> Outcome<RepositoryModelUnloadResponse> {
-        Ok(Response::new(
-            self.unload(&read(&self.serving, request).await?.0).await?,
-        ))
+        let unloaded = self.unload(&read(&self.serving, request).await?.0).await;
+        Ok(Response::new(unloaded.map_err(call_failed)?))
     }
 
     async fn system_shared_memory_status(
         &self,
-        _: Request<Received<SystemSharedMemoryStatusRequest>>,
+        request: Request<Received<SystemSharedMemoryStatusRequest>>,
     ) -> Outcome<SystemSharedMemoryStatusResponse> {
-        unsupported(SHARED_MEMORY)
+        let (message, _) = read(&self.serving, request).await?;
+        let status = messages::system_shared_memory_status(&message);
+        Ok(Response::new(status.map_err(Failure::from)?))
     }
 
     async fn system_shared_memory_register(
@@ -212,14 +233,16 @@ impl GrpcInferenceService for V2 {
         &self,
         _: Request<Received<SystemSharedMemoryUnregisterRequest>>,
     ) -> Outcome<SystemSharedMemoryUnregisterResponse> {
-        unsupported(SHARED_MEMORY)
+        Ok(Response::new(SystemSharedMemoryUnregisterResponse {}))
     }
 
     async fn cuda_shared_memory_status(
         &self,
-        _: Request<Received<CudaSharedMemoryStatusRequest>>,
+        request: Request<Received<CudaSharedMemoryStatusRequest>>,
     ) -> Outcome<CudaSharedMemoryStatusResponse> {
-        unsupported(SHARED_MEMORY)
+        let (message, _) = read(&self.serving, request).await?;
+        let status = messages::cuda_shared_memory_status(&message);
+        Ok(Response::new(status.map_err(Failure::from)?))
     }
 
     async fn cuda_shared_memory_register(
@@ -233,20 +256,23 @@ impl GrpcInferenceService for V2 {
         &self,
         _: Request<Received<CudaSharedMemoryUnregisterRequest>>,
     ) -> Outcome<CudaSharedMemoryUnregisterResponse> {
-        unsupported(SHARED_MEMORY)
+        Ok(Response::new(CudaSharedMemoryUnregisterResponse {}))
     }
 
     async fn trace_setting(
         &self,
-        _: Request<Received<TraceSettingRequest>>,
+        request: Request<Received<TraceSettingRequest>>,
     ) -> Outcome<TraceSettingResponse> {
-        unsupported("tracing is")
+        let settings = self.trace_settings(&read(&self.serving, request).await?.0);
+        Ok(Response::new(settings.map_err(call_failed)?))
     }
 
     async fn log_settings(
         &self,
-        _: Request<Received<LogSettingsRequest>>,
+        request: Request<Received<LogSettingsRequest>>,
     ) -> Outcome<LogSettingsResponse> {
-        unsupported("changing the log is")
+        let (message, _) = read(&self.serving, request).await?;
+        let settings = messages::log_settings(&message, log::settings());
+        Ok(Response::new(settings.map_err(Failure::from)?))
     }
 }

@@ -30,7 +30,6 @@ async fn what_there_is_not_is_refused_in_json() -> anyhow::Result<()> {
         ("GET /nothing", 404),
         ("GET /v2/nothing", 404),
         ("GET /v2/models/x", 404),
-        ("GET /v2/models/x/ready", 404),
         ("POST /v2/models/x/infer", 404),
         ("GET /v2/models/x/versions/abc", 404),
         ("GET /v2/models/%2e%2e%2fx", 404),
@@ -39,13 +38,26 @@ async fn what_there_is_not_is_refused_in_json() -> anyhow::Result<()> {
         ("POST /v2/health/live", 405),
         ("GET /v2/models/x/infer", 405),
         ("GET /v2/models/x/stats", 404),
-        ("GET /v2/models/x/trace/setting", 501),
+        ("GET /v2/models/x/trace/setting", 404),
+        ("POST /v2/systemsharedmemory/region/r/register", 501),
     ] {
         let answer = server
             .ask(&format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n"))
             .await?;
         answer.check_refusal(status)?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_model_that_does_not_exist_is_not_ready() -> anyhow::Result<()> {
+    let server = TestServer::start(options()).await?;
+    let answer = server
+        .ask("GET /v2/models/x/ready HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await?;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    let document = r#"{"name":"x","ready":false,"error":"Model version not ready"}"#;
+    assert_eq!(answer.body, document);
     Ok(())
 }
 

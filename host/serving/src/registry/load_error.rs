@@ -6,6 +6,7 @@
 use crate::registry::backend_selection::BackendSelectionError;
 use crate::registry::class_labels::ClassLabelsError;
 use crate::registry::handler_configuration::HandlerFilesError;
+use crate::registry::input_format::InputFormatError;
 use crate::registry::model_file::ModelFileError;
 use crate::signature_check::SignatureMismatch;
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ pub enum LoadError {
     ModelFile(ModelFileError),
     #[error(transparent)]
     ClassLabels(ClassLabelsError),
+    #[error(transparent)]
+    InputFormat(InputFormatError),
     #[error("graph `{graph}` cannot be loaded")]
     Graph { graph: String, source: BackendError },
     #[error("{backend} cannot load graph `{graph}` within the limits of a load: {reason}")]
@@ -142,6 +145,7 @@ impl LoadError {
             | LoadError::ClassLabels(_)
             | LoadError::HandlerFiles(_)
             | LoadError::Initialization(_)
+            | LoadError::InputFormat(_)
             | LoadError::SignatureMismatch { .. }
             | LoadError::Threads { .. } => self.to_string(),
         }

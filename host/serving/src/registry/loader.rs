@@ -10,6 +10,7 @@ use crate::handler_executor::HandlerExecutor;
 use crate::logged_handler::LoggedHandler;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
+use crate::registry::configuration::Configuring;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::handler_configuration;
@@ -102,6 +103,8 @@ struct Describe<'a> {
     model_file: &'a ModelFile,
     platform: String,
     properties: BTreeMap<String, String>,
+    /// The number of computations of a graph that may run at the same time.
+    instances: NonZeroUsize,
     /// Set if the first axes of each graph's inputs may be one batch.
     may_be_batched: bool,
 }
@@ -169,16 +172,17 @@ impl Loader {
         check_files(files, &model_file)?;
         let loaded = self.load_graphs(files, &model_file)?;
         let mode = self.execution_mode(&model_file, &loaded);
+        let settings = GraphSettings {
+            threads: model_file.instances.unwrap_or(self.instances),
+            mode,
+        };
         let describe = Describe {
             files,
+            instances: settings.threads,
             platform: platform(files, &loaded),
             properties: properties(&loaded),
             model_file: &model_file,
             may_be_batched: loaded.values().all(|l| l.graph.rows().may_be_batch()),
-        };
-        let settings = GraphSettings {
-            threads: model_file.instances.unwrap_or(self.instances),
-            mode,
         };
         let graphs = start_graphs(files, loaded, settings)?;
         let version = match &files.handler {
@@ -407,6 +411,7 @@ impl Describe<'_> {
             model_file,
             platform,
             properties,
+            instances,
             may_be_batched,
         } = self;
         let has_handler = files.handler.is_some();
@@ -419,6 +424,14 @@ impl Describe<'_> {
         let is_limited = has_handler || model_file.max_batch_size.is_some();
         let directory = files.model_directory.as_deref();
         let class_labels = class_labels::load(model_file, directory, &signature);
+        let configuring = Configuring {
+            files,
+            model_file,
+            signature: &signature,
+            has_batch: max_batch_size > 0,
+            instances: *instances,
+        };
+        let configuration = configuring.configuration();
         Ok(ModelDescription {
             model: files.model.clone(),
             version: files.version,
@@ -427,6 +440,7 @@ impl Describe<'_> {
             max_batch_size,
             max_rows: is_limited.then_some(max_batch_size),
             class_labels: class_labels.map_err(LoadError::ClassLabels)?,
+            configuration: configuration.map_err(LoadError::InputFormat)?,
             signature,
         })
     }

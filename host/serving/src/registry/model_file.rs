@@ -113,6 +113,20 @@ pub struct InputSection {
     /// The sizes of its axes, which fix those that the file leaves variable; -1 leaves an axis as it is.
     #[serde(deserialize_with = "shape")]
     pub shape: Option<Vec<Dimension>>,
+    /// The order of its axes, if it is an image; by default what the graph shows.
+    pub format: Option<InputFormat>,
+}
+
+/// The order of the axes of an input, besides a batch axis, by the names of Triton's configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum InputFormat {
+    #[serde(rename = "NCHW")]
+    Nchw,
+    #[serde(rename = "NHWC")]
+    Nhwc,
+    /// The input is no image, whatever the graph shows.
+    #[serde(rename = "none")]
+    NoImage,
 }
 
 fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Dimension>>, D::Error> {
@@ -437,6 +451,10 @@ mod tests {
             ),
             ("[inputs.x]\nshape = 3", "expected a sequence"),
             ("[inputs.x]\nshapes = [3]", "unknown field"),
+            (
+                "[inputs.x]\nformat = 'nchw'",
+                "expected one of `NCHW`, `NHWC`, `none`",
+            ),
         ] {
             let Err(ModelFileError::Parse { source, .. }) = load(text)? else {
                 anyhow::bail!("`{text}` was accepted");

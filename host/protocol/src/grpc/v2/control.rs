@@ -11,6 +11,7 @@ use crate::grpc::message::inference::{
 };
 use crate::target;
 use crate::v2::control::unsupported_parameter;
+use crate::v2::{V2Operation, unknown_target};
 use std::collections::BTreeMap;
 
 /// Returns the model to load.
@@ -20,7 +21,8 @@ pub fn load_model(message: &RepositoryModelLoadRequest) -> Result<ModelName, Cod
         model_name,
         parameters,
     } = message;
-    Ok(model(model_name, repository_name, parameters)?)
+    let name = name(model_name, repository_name, parameters)?;
+    Ok(model(name, V2Operation::Load)?)
 }
 
 /// Returns the model to unload.
@@ -30,7 +32,8 @@ pub fn unload_model(message: &RepositoryModelUnloadRequest) -> Result<ModelName,
         model_name,
         parameters,
     } = message;
-    Ok(model(model_name, repository_name, parameters)?)
+    let name = name(model_name, repository_name, parameters)?;
+    Ok(model(name, V2Operation::Call)?)
 }
 
 /// Returns the response to a load, with KServe's fields; Triton's client ignores them.
@@ -49,13 +52,13 @@ pub fn unloaded(model: &ModelName) -> RepositoryModelUnloadResponse {
     }
 }
 
-/// Parses the model's name. KServe's client sends it in the first field, in which Triton's client sends
+/// Returns the model's name. KServe's client sends it in the first field, in which Triton's client sends
 /// the repository's name, and sends nothing else.
-fn model(
-    name: &str,
-    repository: &str,
+fn name<'a>(
+    name: &'a str,
+    repository: &'a str,
     parameters: &BTreeMap<String, ModelRepositoryParameter>,
-) -> Result<ModelName, DecodeError> {
+) -> Result<&'a str, DecodeError> {
     let name = match (name, repository) {
         ("", only) => only,
         (name, "") => name,
@@ -64,7 +67,12 @@ fn model(
     if let Some(other) = unsupported_parameter(parameters) {
         return Err(DecodeError::ControlParameter(other));
     }
-    Ok(target::model(name)?)
+    Ok(name)
+}
+
+fn model(name: &str, operation: V2Operation) -> Result<ModelName, DecodeError> {
+    target::model(name)
+        .map_err(|target| DecodeError::Unknown(unknown_target(&target, operation).into()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use crate::classification::ClassRequestError;
 use crate::error::{ErrorKind, HasErrorKind};
 use crate::quoted::Quoted;
-use crate::target::UnknownTarget;
 use wisp_tensor::{ElementType, Shape, TensorError};
 
 /// The error for a message that is not a valid request. Lifetime: one request.
@@ -49,8 +48,9 @@ pub(super) enum DecodeError {
         "parameter {0} is not supported by this server: a model is loaded as it is in the repository"
     )]
     ControlParameter(Quoted),
-    #[error(transparent)]
-    Unknown(#[from] UnknownTarget),
+    /// The name of no model, in the words of the operation.
+    #[error("{0}")]
+    Unknown(Box<str>),
 }
 
 /// An error in one input.
