@@ -118,6 +118,12 @@ impl Repository {
         Ok(self)
     }
 
+    /// Adds a model `broken`, which cannot be loaded and is declared optional, so that the server is ready.
+    pub(crate) fn with_broken_model(self) -> Result<Repository> {
+        self.with_file("broken/1/model.onnx", "not a model")?
+            .with_file("broken/model.toml", "optional = true")
+    }
+
     /// Writes a file, and creates its directories.
     pub(crate) fn with_file(self, path: &str, content: impl AsRef<[u8]>) -> Result<Repository> {
         let path = self.path().join(path);

@@ -45,4 +45,4 @@ pub use call_error::{CallError, RequestError};
 pub use error::InferError;
 pub use infer::{Inferred, infer};
 pub use readers::ReadingSlot;
-pub use serving::{Serving, ServingOptions};
+pub use serving::{Readiness, Serving, ServingOptions};

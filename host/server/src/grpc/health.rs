@@ -39,15 +39,17 @@ impl Health {
     /// there is no such model.
     fn status(&self, name: &str) -> Option<ServingStatus> {
         let ready = match name {
-            "" => true,
+            "" => self.serving.is_ready(),
             name => {
                 let target = v2::target(name, "").ok()?;
                 let mut entries = self.serving.index(&IndexFilter::All).into_iter();
                 entries.find(|entry| entry.model == target.model)?;
-                self.serving.is_model_ready(&target).unwrap_or(false)
+                // Other models do not affect the readiness of this one.
+                let is_ready = self.serving.is_model_ready(&target).unwrap_or(false);
+                is_ready && !self.serving.is_draining()
             }
         };
-        Some(match ready && self.serving.is_ready() {
+        Some(match ready {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         })

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use wisp_serving::registry::Registry;
-use wisp_serving::{Serving, ServingOptions};
+use wisp_serving::{Readiness, Serving, ServingOptions};
 
 /// The time after which a wait fails the test.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -92,6 +92,11 @@ impl TestServer {
     ) -> anyhow::Result<TestServer> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
+        // The repository is empty, so readiness is that of the server itself.
+        let serving = ServingOptions {
+            readiness: Readiness::Server,
+            ..serving
+        };
         let serving = Serving::new(Registry::default(), None, serving);
         let serving = Arc::new(serving);
         let sockets = Sockets {

@@ -113,14 +113,20 @@ impl Loader {
         observer: LoadObserver<'_>,
     ) -> Result<Registry, LoadError> {
         let mut models = BTreeMap::new();
-        for FoundModel { name, versions } in repository::find_models(path)? {
-            let entry = match versions {
+        for found in repository::find_models(path)? {
+            let FoundModel {
+                name,
+                versions,
+                is_optional,
+            } = found;
+            let mut entry = match versions {
                 Ok(versions) => self.load_model(&versions, observer),
                 Err(error) => {
                     observer(&name, Err(&error));
                     ModelEntry::problem(error.client_reason())
                 }
             };
+            entry.blocks_readiness = !is_optional && entry.failure().is_some();
             if let Ok(name) = ModelName::new(&name) {
                 models.insert(name, entry);
             }
@@ -148,6 +154,7 @@ impl Loader {
             versions,
             labels: selected.labels.clone(),
             problem: None,
+            blocks_readiness: false,
         }
     }
 
