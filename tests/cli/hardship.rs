@@ -317,6 +317,7 @@ fn a_file_name_cannot_forge_a_line_of_the_log() -> Result<()> {
         .with_file(&format!("{name}/1/model.onnx"), "")?
         .with_file("fresh/model.toml", "export = \"a\\nb\\u202E\\u001B[2J\"")?;
     let mut child = serve(repository.path())
+        .arg("--no-exit-on-error")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;

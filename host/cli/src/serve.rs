@@ -8,6 +8,7 @@ mod banner;
 mod control;
 mod descriptors;
 mod ending;
+mod load_failures;
 mod log_lines;
 mod preflight;
 mod startup;
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     expect_path(&args.repository)?;
     let default = ServerOptions::default();
     // Installed before any long operation.
-    let signals = Signals::receive(default.drain_delay + default.drain_timeout + END)?;
+    let signals = Signals::receive(default.drain_delay + args.drain_timeout_secs.0 + END)?;
     let options = startup::server_options(args, default)?;
     if args.build {
         build::build_repository(&args.repository, Rebuild::Changed)?;
