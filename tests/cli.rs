@@ -11,6 +11,7 @@ mod ending;
 mod floods;
 mod hardship;
 mod memory;
+mod probes;
 mod serve;
 mod single_file;
 mod soak;

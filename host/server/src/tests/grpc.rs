@@ -234,6 +234,33 @@ async fn what_messages_inflate_to_counts_among_all_bodies() -> anyhow::Result<()
 }
 
 #[tokio::test]
+async fn a_server_without_models_is_live_and_not_ready_in_every_protocol() -> anyhow::Result<()> {
+    let server = TestServer::serving(options(), ServingOptions::default()).await?;
+    for (path, status) in [
+        ("/v2/health/live", 200),
+        ("/v2/health/ready", 503),
+        ("/health", 503),
+    ] {
+        let answer = server
+            .ask(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+            .await?;
+        assert_eq!(answer.status, status, "{path}");
+    }
+    let (mut client, _connection) = connect(&server).await?;
+    // Field 1: not ready, which is the default and is left out, or NOT_SERVING.
+    for (path, expected) in [
+        ("/inference.GRPCInferenceService/ServerReady", &[][..]),
+        ("/grpc.health.v1.Health/Check", &[8_u8, 2]),
+    ] {
+        let call = request(path, &[], one(0, &[])?)?;
+        let response = within(client.send_request(call)).await??;
+        let message = within(response.into_body().collect()).await??.to_bytes();
+        assert_eq!(message[5..], *expected, "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_watches_is_told_that_the_server_drains() -> anyhow::Result<()> {
     let mut server = TestServer::start(options()).await?;
     let (mut client, _connection) = connect(&server).await?;
