@@ -388,7 +388,7 @@ fn graph_loader(options: &TestOptions, store: &Path) -> GraphLoader {
         probe: options.probe.clone().map(|(limits, passed)| GraphProbe {
             program: child_program("probe"),
             limits,
-            passed,
+            passed: Some(passed),
         }),
     }
 }

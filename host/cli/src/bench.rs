@@ -12,7 +12,7 @@ mod table;
 
 use crate::display;
 use crate::failure::bad_configuration;
-use crate::loading::{backends, cache_directory, expect_model};
+use crate::loading::{backends, expect_model, optional_cache_directory};
 use crate::options::{BenchArgs, InputShape, NamedShape};
 use anyhow::Context;
 use report::{BackendReport, BatchReport, GraphReport};
@@ -36,8 +36,8 @@ const ROWS: [u32; 3] = [1, 8, 32];
 
 /// Compares the backends and prints the results.
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
-    let cache = cache_directory(args.cache.cache_dir.as_deref())?;
-    let backends = backends(&args.backend, &cache);
+    let cache = optional_cache_directory(args.cache.cache_dir.as_deref());
+    let backends = backends(&args.backend, cache.as_deref());
     let (graphs, model_file) = graphs(&args.model)?;
     let options = LoadOptions {
         device: (args.device.or(model_file.device)).unwrap_or_default(),

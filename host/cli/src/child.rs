@@ -1,7 +1,7 @@
 //! The entry point of `wisp` as a child process of a server. It performs one task within limits set by
 //! its parent, and writes the result to standard output.
 
-use crate::loading::{backends, cache_directory};
+use crate::loading::{backends, optional_cache_directory};
 use crate::options::{ChildArgs, ChildTask, InputShape, ProbeArgs};
 use anyhow::Context;
 use std::process::ExitCode;
@@ -38,8 +38,8 @@ fn probe(args: &ProbeArgs) -> anyhow::Result<ChildAnswer> {
 
 /// Loads the file as a server would, and computes the graph once, as a server does to measure its time.
 fn load(args: &ProbeArgs) -> anyhow::Result<()> {
-    let cache = cache_directory(args.cache.cache_dir.as_deref())?;
-    let backends = backends(&args.backend, &cache);
+    let cache = optional_cache_directory(args.cache.cache_dir.as_deref());
+    let backends = backends(&args.backend, cache.as_deref());
     let backend = backends.find(&args.backend.backend)?;
     let options = LoadOptions {
         threads: args.threads,

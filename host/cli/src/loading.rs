@@ -64,7 +64,14 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         Some(threads) => *threads,
         None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     };
-    let cache = cache_directory(*cache_dir)?;
+    let cache = optional_cache_directory(*cache_dir);
+    if cache.is_none() {
+        tracing::warn!(
+            "neither XDG_CACHE_HOME nor HOME is set, so every start compiles handlers and compares backends \
+             again; set --cache-dir DIR"
+        );
+    }
+    let cache = cache.as_deref();
     let pool = PoolOptions::with_threads_per_flow(threads);
     // Inline calls hold an instance too, one on each thread, and a few instances are being dropped.
     let instances = max_instances + max_instances / 10 + pool.threads() + 1;
@@ -77,10 +84,10 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     })?;
     Ok(Loader {
         engine: Arc::new(engine),
-        aot: AotStore::open(&cache.join("aot"))?.compiling_with(compiler(), COMPILATION),
+        aot: compiled_code(cache)?.compiling_with(compiler(), COMPILATION),
         graphs: GraphLoader {
-            probe: model_load.map(|limits| probe(backend, &cache, limits)),
-            ..graph_loader(backend, &cache)?
+            probe: model_load.map(|limits| probe(backend, cache, limits)),
+            ..graph_loader(backend, cache)?
         },
         pool: FairPool::spawn("wisp-handler", pool).context(NO_THREADS)?,
         instances: threads,
@@ -90,8 +97,13 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
 }
 
 /// Returns the graph loader with the available backends. Fails if the requested backend is unavailable.
-pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<GraphLoader> {
-    if args.onnxruntime_library().is_none() {
+pub(crate) fn graph_loader(
+    args: &BackendArgs,
+    cache: Option<&Path>,
+) -> anyhow::Result<GraphLoader> {
+    if let Some(cache) = cache
+        && args.onnxruntime_library().is_none()
+    {
         installed::check_ownership(cache)?;
     }
     let backends = backends(args, cache);
@@ -108,9 +120,20 @@ pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<G
     })
 }
 
+/// Returns the store of compiled handlers.
+fn compiled_code(cache: Option<&Path>) -> anyhow::Result<AotStore> {
+    Ok(match cache {
+        Some(cache) => AotStore::open(&cache.join("aot"))?,
+        None => AotStore::in_memory(),
+    })
+}
+
 /// Returns the stored selections of backends.
-pub(crate) fn selections(cache: &Path) -> BackendSelectionStore {
-    BackendSelectionStore::new(cache.join("backends/decisions"))
+pub(crate) fn selections(cache: Option<&Path>) -> BackendSelectionStore {
+    match cache {
+        Some(cache) => BackendSelectionStore::new(cache.join("backends/decisions")),
+        None => BackendSelectionStore::in_memory(),
+    }
 }
 
 /// Returns the command that runs this program as a child process that compiles components.
@@ -120,16 +143,18 @@ fn compiler() -> ChildProgram {
 
 /// Returns the command that runs this program as a child process that loads a model file, with the same
 /// backends.
-fn probe(args: &BackendArgs, cache: &Path, limits: ProcessLimits) -> GraphProbe {
+fn probe(args: &BackendArgs, cache: Option<&Path>, limits: ProcessLimits) -> GraphProbe {
     let mut arguments: Vec<OsString> = vec![CHILD.into(), "probe".into()];
-    arguments.extend(["--cache-dir".into(), cache.into()]);
+    if let Some(cache) = cache {
+        arguments.extend(["--cache-dir".into(), cache.into()]);
+    }
     if let Some(library) = args.onnxruntime_library() {
         arguments.extend(["--onnxruntime-library".into(), library.into()]);
     }
     GraphProbe {
         program: ChildProgram::new(this_program(), arguments),
         limits,
-        passed: cache.join("backends/passed"),
+        passed: cache.map(|cache| cache.join("backends/passed")),
     }
 }
 
@@ -160,12 +185,13 @@ pub(crate) fn model_load_limits(
     }
 }
 
-/// Returns the backends of this build, including unavailable ones.
-pub(crate) fn backends(args: &BackendArgs, cache: &Path) -> Backends {
+/// Returns the backends of this build, including unavailable ones. Those that are installed are in the cache
+/// directory.
+pub(crate) fn backends(args: &BackendArgs, cache: Option<&Path>) -> Backends {
     let library = args.onnxruntime_library();
-    let library = library.or_else(|| installed::onnxruntime(cache));
+    let library = library.or_else(|| installed::onnxruntime(cache?));
     let onnxruntime = OnnxRuntime::new(library);
-    let onnxruntime = match installed::cuda(cache) {
+    let onnxruntime = match cache.and_then(installed::cuda) {
         Some(cuda) => onnxruntime.with_cuda_libraries(cuda.join("lib")),
         None => onnxruntime,
     };
@@ -177,12 +203,18 @@ pub(crate) fn backends(args: &BackendArgs, cache: &Path) -> Backends {
     Backends::new(Arc::new(tract), others)
 }
 
-/// Returns the directory for files that can be created again, such as compiled handlers.
+/// Returns the directory for files that can be created again, such as compiled handlers, for commands whose
+/// purpose is to write to it.
 pub(crate) fn cache_directory(asked_for: Option<&Path>) -> anyhow::Result<PathBuf> {
-    match asked_for {
-        Some(directory) => Ok(directory.to_owned()),
-        None => user_cache_directory(),
-    }
+    optional_cache_directory(asked_for).ok_or_else(|| {
+        bad_configuration("neither XDG_CACHE_HOME nor HOME is set; set --cache-dir DIR")
+    })
+}
+
+/// Returns the directory for files that can be created again, for commands that do without it if necessary.
+/// `None` if none is set and the user has no directory for them.
+pub(crate) fn optional_cache_directory(asked_for: Option<&Path>) -> Option<PathBuf> {
+    asked_for.map(Path::to_owned).or_else(user_cache_directory)
 }
 
 /// Rejects a path that is neither a model file nor a model's directory. For a repository, the error names one
@@ -217,13 +249,11 @@ pub(crate) fn expect_model(path: &Path) -> anyhow::Result<()> {
 
 /// Returns `wisp` in `$XDG_CACHE_HOME` or in `~/.cache`, according to the XDG base directory
 /// specification.
-fn user_cache_directory() -> anyhow::Result<PathBuf> {
+fn user_cache_directory() -> Option<PathBuf> {
     let absolute = |variable| {
         let path = PathBuf::from(std::env::var_os(variable)?);
         path.is_absolute().then_some(path)
     };
     let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-    base.map(|base| base.join("wisp")).ok_or_else(|| {
-        bad_configuration("neither XDG_CACHE_HOME nor HOME is set; set --cache-dir DIR")
-    })
+    base.map(|base| base.join("wisp"))
 }

@@ -45,7 +45,8 @@ const MAX_RECORD_BYTES: u64 = 64 << 10;
 /// The directory of stored selections. Lifetime: the process.
 #[derive(Debug, Clone)]
 pub struct BackendSelectionStore {
-    directory: PathBuf,
+    /// `None` if selections are not stored.
+    directory: Option<PathBuf>,
     /// Set once a selection could not be stored, which is reported once.
     has_failed: Arc<AtomicBool>,
 }
@@ -71,7 +72,15 @@ impl BackendSelectionStore {
     /// Returns a store in this directory, which is created with the first selection.
     pub fn new(directory: PathBuf) -> BackendSelectionStore {
         BackendSelectionStore {
-            directory,
+            directory: Some(directory),
+            has_failed: Arc::default(),
+        }
+    }
+
+    /// Returns a store that keeps nothing in files, so that every load decides again.
+    pub fn in_memory() -> BackendSelectionStore {
+        BackendSelectionStore {
+            directory: None,
             has_failed: Arc::default(),
         }
     }
@@ -152,8 +161,10 @@ impl BackendSelectionStore {
         Some(format!("auto: {default} unless it refuses, {rule}"))
     }
 
-    /// Returns the path of the selection for this file with its settings and external data.
+    /// Returns the path of the selection for this file with its settings and external data, if selections are
+    /// stored.
     fn record(&self, file: &GraphFile<'_>, outline: &ModelOutline) -> Option<PathBuf> {
+        let directory = self.directory.as_ref()?;
         let LoadOptions {
             device,
             threads,
@@ -176,7 +187,7 @@ impl BackendSelectionStore {
             hasher.update(format!("\0{name}\0{state}").as_bytes());
         }
         let name = format!("{}.toml", hasher.finalize().to_hex());
-        Some(self.directory.join(name))
+        Some(directory.join(name))
     }
 
     /// Stores a selection. Returns the problem if that fails for the first time: the model is served anyway.
@@ -185,7 +196,7 @@ impl BackendSelectionStore {
         if self.has_failed.swap(true, Ordering::Relaxed) {
             return None;
         }
-        let directory = self.directory.display();
+        let directory = record.parent().unwrap_or(record).display();
         Some(format!("failed to write to `{directory}`: {error}"))
     }
 }

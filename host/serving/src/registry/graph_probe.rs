@@ -23,8 +23,8 @@ pub struct GraphProbe {
     /// The program that takes `--backend NAME --threads N --shape INPUT=SIZES FILE` and loads the file.
     pub program: ChildProgram,
     pub limits: ProcessLimits,
-    /// The directory with a record for each file that has passed.
-    pub passed: PathBuf,
+    /// The directory with a record for each file that has passed. If `None`, no records are kept.
+    pub passed: Option<PathBuf>,
 }
 
 impl GraphProbe {
@@ -44,7 +44,8 @@ impl GraphProbe {
         let Ok(name) = record_name(path, backend, options) else {
             return Ok(());
         };
-        let record = name.map(|name| self.passed.join(name));
+        let record = self.passed.as_ref().zip(name);
+        let record = record.map(|(passed, name)| passed.join(name));
         if record.as_ref().is_some_and(|record| record.exists()) {
             return Ok(());
         }
@@ -64,15 +65,17 @@ impl GraphProbe {
         let answer = self.program.run(&task, &[], &self.limits)?;
         if let (ChildAnswer::Result(_), Some(record)) = (answer, record) {
             // A directory that cannot be written costs a child process at the next load and has no other effect.
-            let _ = self.remember(&record);
+            let _ = remember(&record);
         }
         Ok(())
     }
+}
 
-    fn remember(&self, record: &Path) -> io::Result<()> {
-        fs::create_dir_all(&self.passed)?;
-        File::create(record).map(drop)
+fn remember(record: &Path) -> io::Result<()> {
+    if let Some(passed) = record.parent() {
+        fs::create_dir_all(passed)?;
     }
+    File::create(record).map(drop)
 }
 
 /// Returns the argument with the shape of an input, such as `--shape=x=1x3x640x640`.
