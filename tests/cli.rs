@@ -2,13 +2,14 @@
 //!
 //! `single_file` contains the tests of commands on a model file without a directory, `serve` those of servers
 //! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
-//! configurations, and `backend` those that install backends.
+//! configurations, `probes` those of readiness, `hangup` those of SIGHUP, and `backend` those that install backends.
 
 mod backend;
 mod choice;
 mod config;
 mod ending;
 mod floods;
+mod hangup;
 mod hardship;
 mod memory;
 mod probes;

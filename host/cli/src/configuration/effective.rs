@@ -71,6 +71,17 @@ impl EffectiveConfiguration {
     }
 }
 
+impl EffectiveConfiguration {
+    /// Returns the keys of the settings that have another value in `other`.
+    pub(crate) fn changed_keys(&self, other: &EffectiveConfiguration) -> Vec<&str> {
+        let pairs = self.entries.iter().zip(&other.entries);
+        pairs
+            .filter(|(entry, other)| entry.values != other.values)
+            .map(|(entry, _)| entry.setting.key.as_str())
+            .collect()
+    }
+}
+
 /// Returns whether the arguments contain the negation of a setting, such as `--no-exit-on-error`.
 fn is_negated(matches: &ArgMatches, key: &str) -> bool {
     matches!(

@@ -311,7 +311,7 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) model_load_memory_bytes: Option<usize>,
 
-    /// The values and sources of all settings, for `--check-config`.
+    /// The values and sources of all settings, for `--check-config` and for a configuration file that changes.
     #[arg(skip)]
     pub(crate) effective: EffectiveConfiguration,
 }
