@@ -50,6 +50,7 @@ use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Change, RepositoryPoll};
+use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
 use wisp_serving::{Serving, ServingOptions};
 
 /// Starts a runtime whose threads have the stack that direct calls need.
@@ -363,7 +364,7 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
     Ok(Loader {
         engine: Arc::new(engine),
         aot: AotStore::open(&store)?.compiling_with(child_program("compile"), options.compilation),
-        graphs: graph_loader(options, &store),
+        graphs: graph_loader(options, &store, threads)?,
         pool: FairPool::spawn("wisp-handler", PoolOptions::with_threads_per_flow(threads))?,
         instances: threads,
         limits: options.limits.clone(),
@@ -376,12 +377,12 @@ pub(crate) fn child_program(task: &str) -> ChildProgram {
     ChildProgram::new(env!("CARGO_BIN_EXE_wisp"), ["child-process", task])
 }
 
-fn graph_loader(options: &TestOptions, store: &Path) -> GraphLoader {
+fn graph_loader(options: &TestOptions, store: &Path, threads: NonZeroUsize) -> Result<GraphLoader> {
     let default: Arc<dyn Backend> = match &options.gate {
         Some(gate) => Arc::new(gate.clone()),
         None => Arc::new(Tract::new()),
     };
-    GraphLoader {
+    Ok(GraphLoader {
         choice: BackendChoice::Named(default.name().to_owned()),
         backends: Backends::new(default, options.backends.clone()),
         selections: BackendSelectionStore::new(store.join("decisions")),
@@ -390,7 +391,8 @@ fn graph_loader(options: &TestOptions, store: &Path) -> GraphLoader {
             limits,
             passed: Some(passed),
         }),
-    }
+        workers: WorkerPool::spawn("wisp-graph", PoolThreads::for_graphs(threads))?,
+    })
 }
 
 /// A response as received over the wire.

@@ -28,6 +28,7 @@ use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::repository::{find_models, is_model_directory};
+use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
 use wisp_tensor::MemoryBudget;
 
 const NO_THREADS: &str = "failed to start the threads of handlers";
@@ -87,7 +88,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         aot: compiled_code(cache)?.compiling_with(compiler(), COMPILATION),
         graphs: GraphLoader {
             probe: model_load.map(|limits| probe(backend, cache, limits)),
-            ..graph_loader(backend, cache)?
+            ..graph_loader(backend, cache, threads)?
         },
         pool: FairPool::spawn("wisp-handler", pool).context(NO_THREADS)?,
         instances: threads,
@@ -96,11 +97,35 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     })
 }
 
-/// Returns the graph loader with the available backends. Fails if the requested backend is unavailable.
-pub(crate) fn graph_loader(
+/// Returns the graph loader with the available backends, whose graphs run `threads` computations each at the same
+/// time. Fails if the requested backend is unavailable.
+fn graph_loader(
     args: &BackendArgs,
     cache: Option<&Path>,
+    threads: NonZeroUsize,
 ) -> anyhow::Result<GraphLoader> {
+    let (backends, choice) = checked_backends(args, cache)?;
+    Ok(GraphLoader {
+        backends,
+        choice,
+        selections: selections(cache),
+        probe: None,
+        workers: graph_threads(threads)?,
+    })
+}
+
+/// Starts the threads that compute graphs, each of which runs `threads` computations at the same time.
+pub(crate) fn graph_threads(threads: NonZeroUsize) -> anyhow::Result<Arc<WorkerPool>> {
+    WorkerPool::spawn("wisp-graph", PoolThreads::for_graphs(threads))
+        .context("failed to start the threads of graphs")
+}
+
+/// Returns the backends and the choice among them. Fails if the requested backend is unavailable, or if others
+/// can change the libraries of installed ones.
+pub(crate) fn checked_backends(
+    args: &BackendArgs,
+    cache: Option<&Path>,
+) -> anyhow::Result<(Backends, BackendChoice)> {
     if let Some(cache) = cache
         && args.onnxruntime_library().is_none()
     {
@@ -112,12 +137,7 @@ pub(crate) fn graph_loader(
         let available = backends.find(name).and_then(|backend| backend.available());
         available.map_err(|error| bad_configuration(format!("--backend {name}: {error}")))?;
     }
-    Ok(GraphLoader {
-        backends,
-        choice,
-        selections: selections(cache),
-        probe: None,
-    })
+    Ok((backends, choice))
 }
 
 /// Returns the store of compiled handlers.

@@ -5,7 +5,7 @@
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); [`file_state`]
 //! detects changed files. [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`graph_queue`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
-//! bounds the handler calls, and `call_durations` chooses their threads. The threads of a queue are a
+//! bounds the handler calls, and `call_durations` chooses their threads. All graphs share the threads of a
 //! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
@@ -36,6 +36,7 @@ pub mod repository_poll;
 mod serving;
 pub mod signature_check;
 pub mod statistics;
+mod thread_policy;
 pub mod timings;
 pub mod version;
 pub mod worker_pool;

@@ -54,7 +54,7 @@ fn reload_configuration(args: &ServeArgs, log: &LogLevels) {
         Ok(Changed { keys, .. }) => {
             let keys = keys.join(", ");
             tracing::warn!(
-                keys,
+                %keys,
                 "reloaded the configuration; these settings have changed, and apply after a restart"
             );
         }

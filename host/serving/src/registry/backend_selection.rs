@@ -14,7 +14,6 @@ mod selection;
 
 use self::comparison::{Contender, Tolerance, compare};
 use crate::file_state::FileState;
-use crate::per_row_graph::with_rows;
 use crate::registry::graph_file::GraphFile;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -99,7 +98,7 @@ impl BackendSelectionStore {
                 && holds(rule, graph.signature())
             {
                 let selection = BackendSelection::by_rule(attempt.backend.name(), rule);
-                return selected(attempt.backend, graph, (file, selection));
+                return Ok(selected(attempt.backend, graph, selection));
             }
             loaded = Some(attempt);
         }
@@ -115,7 +114,7 @@ impl BackendSelectionStore {
         {
             let attempt = Attempt::take_or_load(&mut loaded, backend, file);
             if let Ok(graph) = &attempt.loaded {
-                return selected(attempt.backend, graph, (file, selection));
+                return Ok(selected(attempt.backend, graph, selection));
             }
             loaded = Some(attempt);
         }
@@ -133,7 +132,7 @@ impl BackendSelectionStore {
             selection.record_problem = self.store(&record, &selection);
         }
         match &chosen.loaded {
-            Ok(graph) => selected(chosen.backend, graph, (file, selection)),
+            Ok(graph) => Ok(selected(chosen.backend, graph, selection)),
             Err(_) => Err(no_backend(&attempts, advice())),
         }
     }
@@ -392,14 +391,13 @@ fn no_backend(attempts: &[Attempt<'_>], advice: Advice) -> BackendSelectionError
 fn selected(
     backend: &Arc<dyn Backend>,
     graph: &Arc<dyn Graph>,
-    (file, selection): (&GraphFile<'_>, BackendSelection),
-) -> Result<Selected, BackendSelectionError> {
-    let graph = with_rows(&**backend, Arc::clone(graph), file.options);
-    Ok(Selected {
+    selection: BackendSelection,
+) -> Selected {
+    Selected {
         backend: Arc::clone(backend),
-        graph: graph.map_err(BackendSelectionError::Threads)?,
+        graph: Arc::clone(graph),
         selection,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -81,11 +81,6 @@ pub enum LoadError {
         mismatches.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     SignatureMismatch { mismatches: Vec<SignatureMismatch> },
-    #[error("failed to start the threads of graph `{graph}`")]
-    Threads {
-        graph: String,
-        source: std::io::Error,
-    },
 }
 
 fn hint(export: &Option<String>) -> String {
@@ -131,8 +126,7 @@ impl LoadError {
             | LoadError::NoMainGraph { .. }
             | LoadError::HandlerNotBuilt
             | LoadError::ClassLabels(_)
-            | LoadError::SignatureMismatch { .. }
-            | LoadError::Threads { .. } => self.to_string(),
+            | LoadError::SignatureMismatch { .. } => self.to_string(),
         }
     }
 }

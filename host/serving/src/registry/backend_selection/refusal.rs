@@ -31,9 +31,6 @@ pub enum BackendSelectionError {
         difference: f64,
         advice: Advice,
     },
-    /// The selected backend cannot start its threads.
-    #[error(transparent)]
-    Threads(BackendError),
 }
 
 /// The reason that one backend does not load a graph.
@@ -65,7 +62,7 @@ impl BackendSelectionError {
             BackendSelectionError::NoBackend { refusals, .. } => {
                 !refusals.is_empty() && refusals.iter().all(|refusal| refusal.is_unavailable)
             }
-            BackendSelectionError::Disagreement { .. } | BackendSelectionError::Threads(_) => false,
+            BackendSelectionError::Disagreement { .. } => false,
         }
     }
 }
