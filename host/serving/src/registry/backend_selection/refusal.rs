@@ -6,7 +6,7 @@ use crate::registry::graph_file::GraphFileError;
 use std::fmt;
 use wisp_backend::measure::REFERENCE;
 use wisp_backend::model_outline::ModelOutline;
-use wisp_backend::{Backend, BackendError, Backends};
+use wisp_backend::{Backend, Backends};
 use wisp_tensor::sanitize::shorten;
 
 /// The maximum length of the reason of one backend.
