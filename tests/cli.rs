@@ -2,7 +2,8 @@
 //!
 //! `single_file` contains the tests of commands on a model file without a directory, `serve` those of servers
 //! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
-//! configurations, `handler_output` those of what handlers log, and `backend` those that install backends.
+//! configurations, `handler_output` those of what handlers log, `probes` those of readiness, `hangup` those of SIGHUP,
+//! `threads` those of many models, and `backend` those that install backends.
 
 mod backend;
 mod choice;
@@ -10,11 +11,14 @@ mod config;
 mod ending;
 mod floods;
 mod handler_output;
+mod hangup;
 mod hardship;
 mod memory;
+mod probes;
 mod serve;
 mod single_file;
 mod soak;
+mod threads;
 mod tls;
 
 use crate::harness::{Repository, root};

@@ -14,8 +14,7 @@ use wisp_serving::ServingOptions;
 /// Starts a server of three examples that are complete in the repository, and of a model that cannot be
 /// served.
 fn server() -> Result<TestServer> {
-    let repository = Repository::of(&["digits", "progression", "wine"])?
-        .with_file("broken/1/model.onnx", b"not a model")?;
+    let repository = Repository::of(&["digits", "progression", "wine"])?.with_broken_model()?;
     TestServer::start(repository)
 }
 
@@ -123,7 +122,7 @@ fn tritonclient_compresses_in_both_directions() -> Result<()> {
 fn dialects() -> Result<TestServer> {
     let repository = Repository::of(&["digits", "progression"])?
         .with_model("bare", "progression", None)?
-        .with_file("broken/1/model.onnx", b"not a model")?;
+        .with_broken_model()?;
     TestServer::start(repository)
 }
 
@@ -255,7 +254,7 @@ fn grpc_server() -> Result<TestServer> {
     TestServer::start(
         repository
             .with_example("wine", "wine")?
-            .with_file("broken/1/model.onnx", b"no")?,
+            .with_broken_model()?,
     )
 }
 

@@ -50,6 +50,7 @@ use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Change, RepositoryPoll};
+use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
 use wisp_serving::{Serving, ServingOptions};
 
 /// Starts a runtime whose threads have the stack that direct calls need.
@@ -116,6 +117,12 @@ impl Repository {
             std::fs::copy(handler, version.join("handler.wasm"))?;
         }
         Ok(self)
+    }
+
+    /// Adds a model `broken`, which cannot be loaded and is declared optional, so that the server is ready.
+    pub(crate) fn with_broken_model(self) -> Result<Repository> {
+        self.with_file("broken/1/model.onnx", "not a model")?
+            .with_file("broken/model.toml", "optional = true")
     }
 
     /// Writes a file, and creates its directories.
@@ -358,7 +365,7 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
     Ok(Loader {
         engine: Arc::new(engine),
         aot: AotStore::open(&store)?.compiling_with(child_program("compile"), options.compilation),
-        graphs: graph_loader(options, &store),
+        graphs: graph_loader(options, &store, threads)?,
         pool: FairPool::spawn("wisp-handler", PoolOptions::with_threads_per_flow(threads))?,
         instances: threads,
         limits: options.limits.clone(),
@@ -371,18 +378,19 @@ pub(crate) fn child_program(task: &str) -> ChildProgram {
     ChildProgram::new(env!("CARGO_BIN_EXE_wisp"), ["child-process", task])
 }
 
-fn graph_loader(options: &TestOptions, store: &Path) -> GraphLoader {
+fn graph_loader(options: &TestOptions, store: &Path, threads: NonZeroUsize) -> Result<GraphLoader> {
     let default: Arc<dyn Backend> = match &options.gate {
         Some(gate) => Arc::new(gate.clone()),
         None => Arc::new(Tract::new()),
     };
-    GraphLoader {
+    Ok(GraphLoader {
         choice: BackendChoice::Named(default.name().to_owned()),
         backends: Backends::new(default, options.backends.clone()),
         selections: BackendSelectionStore::new(store.join("decisions")),
         probe: (options.probe.clone())
-            .map(|(limits, passed)| GraphProbe::new(child_program("load"), limits, passed)),
-    }
+            .map(|(limits, passed)| GraphProbe::new(child_program("load"), limits, Some(passed))),
+        workers: WorkerPool::spawn("wisp-graph", PoolThreads::for_graphs(threads))?,
+    })
 }
 
 /// A response as received over the wire.

@@ -49,7 +49,7 @@ clients! {
 /// Returns a repository of the small models, `digits` for strings, and a broken one.
 pub(crate) fn models() -> Result<Repository> {
     let repository = Repository::of(&["digits"])?;
-    let repository = repository.with_file("broken/1/model.onnx", b"not a model")?;
+    let repository = repository.with_broken_model()?;
     let path = repository.path().to_str();
     let path = path.context("a path that is not Unicode")?.to_owned();
     python::run("matrix/models.py", &[&path])?;

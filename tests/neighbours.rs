@@ -19,7 +19,7 @@ use wisp_serving::ServingOptions;
 /// Longer than any test takes.
 const FOR_EVER: Duration = Duration::from_secs(600);
 
-/// The model file of the victim. It is called on a fiber, since it computes on two threads of its own.
+/// The model file of the victim. It is called on a fiber, since it computes on other threads, two at a time.
 const QUEUED: &str = "instances = 2\n";
 
 /// Returns options under which no loop is ended.

@@ -13,7 +13,7 @@ fn server_of(examples: &[&str]) -> Result<TestServer> {
     let repository = Repository::of(examples)?
         .with_model("bare", "progression", None)?
         .with_file("bare/model.toml", "labels = { stable = 1 }")?
-        .with_file("broken/1/model.onnx", b"not a model")?;
+        .with_broken_model()?;
     TestServer::start(repository)
 }
 

@@ -139,6 +139,6 @@ fn a_model_with_an_endless_computation_can_be_unloaded() -> Result<()> {
     server
         .infer("bare", &patient())?
         .ok()
-        .context("the model that was loaded again has threads of its own")?;
+        .context("the model that was loaded again has a share of its own")?;
     Ok(())
 }

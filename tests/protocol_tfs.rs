@@ -12,7 +12,7 @@ fn server() -> Result<TestServer> {
         .with_model("whole", "progression", None)?
         .with_file("whole/model.toml", b"max_batch_size = 0")?
         .with_model("evil", "progression", Some(component("hostile_guest")?))?
-        .with_file("broken/1/model.onnx", b"not a model")?;
+        .with_broken_model()?;
     TestServer::start(repository)
 }
 

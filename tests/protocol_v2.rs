@@ -14,8 +14,11 @@ fn every_fixture_gets_its_response() -> Result<()> {
             "bare/model.toml",
             b"outputs.progression.labels = 'labels.txt'",
         )?
-        .with_file("broken/1/model.onnx", b"not a model")?
-        .with_file("empty/model.toml", b"export = \"make model\"")?
+        .with_broken_model()?
+        .with_file(
+            "empty/model.toml",
+            b"export = \"make model\"\noptional = true",
+        )?
         .with_file("empty/3/notes.txt", b"")?;
     let server = TestServer::start(repository)?;
     let unload = "POST /v2/repository/models/gone/unload";

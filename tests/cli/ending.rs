@@ -154,3 +154,33 @@ fn sigterm_ends_a_server_whose_log_is_not_read() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_half_sent_body_does_not_hold_up_a_drain_whose_time_is_set() -> Result<()> {
+    // With a second, the connection is closed before its request is rejected.
+    for (seconds, code) in [("3600", 0), ("1", 1)] {
+        let repository = Repository::of(&["progression"])?;
+        let limit = ["--drain-timeout", seconds];
+        let mut server = Serve::spawn(serve_fresh(&repository, &limit))?;
+        let mut client = TcpStream::connect(&server.address)?;
+        write!(
+            client,
+            "POST /v2/models/progression/infer HTTP/1.1\r\nhost: localhost\r\n\
+             expect: 100-continue\r\ncontent-length: 100\r\n\r\n"
+        )?;
+        let mut go_on = [0; 25];
+        client.read_exact(&mut go_on)?;
+        client.write_all(b"{")?;
+        server.signal("-TERM")?;
+        let mut reply = Vec::new();
+        // The connection may be reset.
+        let _ = client.read_to_end(&mut reply);
+        if code == 0 {
+            let refused = Response::parse(&reply)?.error(503)?;
+            ensure!(refused.contains("shutting down"), "{refused}");
+        }
+        drop(client);
+        ends_soon(&mut server.child, code)?;
+    }
+    Ok(())
+}

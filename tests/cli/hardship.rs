@@ -121,6 +121,39 @@ fn a_cache_that_cannot_be_written_costs_a_compilation_only() -> Result<()> {
 }
 
 #[test]
+fn a_start_needs_no_cache_and_logs_its_absence_once() -> Result<()> {
+    // `digits` has a backend that is measured, and every model a handler that is compiled.
+    let repository = Repository::of(&["digits", "progression", "wine"])?;
+    let mut below_a_file = serve(repository.path());
+    below_a_file.env("XDG_CACHE_HOME", "/dev/null/x");
+    let mut homeless = serve(repository.path());
+    homeless.env_remove("XDG_CACHE_HOME").env_remove("HOME");
+    let (code, backends, home) = (
+        "compiled code is not stored",
+        "selected backends cannot be stored",
+        "neither XDG_CACHE_HOME nor HOME is set",
+    );
+    for (mut command, counts) in [
+        (below_a_file, [(code, 1), (backends, 1), (home, 0)]),
+        (homeless, [(code, 0), (backends, 0), (home, 1)]),
+    ] {
+        command.stderr(Stdio::piped());
+        let mut server = Serve::spawn(command)?;
+        infer(&server)?;
+        ensure!(server.get("/v2/health/ready")?.status == 200);
+        server.signal("-TERM")?;
+        ensure!(server.child.wait()?.success());
+        let mut log = String::new();
+        let stderr = server.child.stderr.take().context("it is piped")?;
+        BufReader::new(stderr).read_to_string(&mut log)?;
+        for (text, count) in counts {
+            ensure!(log.matches(text).count() == count, "{text}: {log}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_full_disk_costs_a_compilation_only() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     // A disk without room for a key, and one with room for a key only.
@@ -317,6 +350,7 @@ fn a_file_name_cannot_forge_a_line_of_the_log() -> Result<()> {
         .with_file(&format!("{name}/1/model.onnx"), "")?
         .with_file("fresh/model.toml", "export = \"a\\nb\\u202E\\u001B[2J\"")?;
     let mut child = serve(repository.path())
+        .arg("--no-exit-on-error")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;

@@ -85,8 +85,11 @@ const fn from_x(model: &'static str, element_type: i32, shape: &'static [Option<
 pub(super) fn repository() -> Result<Repository> {
     let mut repository = Repository::empty()?
         .with_file("scores/labels.txt", LABELS)?
-        .with_file("broken/1/model.onnx", "no model")?
-        .with_file("noversion/model.toml", UNBATCHED)?
+        .with_broken_model()?
+        .with_file(
+            "noversion/model.toml",
+            format!("optional = true\n{UNBATCHED}"),
+        )?
         .with_file(
             "versions/model.toml",
             "max_batch_size = 0\nversions = 'all'\n",

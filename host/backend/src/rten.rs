@@ -5,7 +5,7 @@
 //! [`equivalents`], [`integer_products`] and [`softmax`] rewrite operators that it computes wrongly,
 //! [`hidden_nan`] finds graphs whose inputs must not contain NaN, and [`sizes`] determines the memory and the
 //! work of a computation before it begins. [`checked`] does all this, [`encode`] writes the file that rten
-//! reads, [`graph`] serves the model, and [`convert`] converts tensors.
+//! reads, [`graph`] serves the model on threads of [`thread_pools`], and [`convert`] converts tensors.
 //!
 //! Invariant: nothing is computed, not even a constant while loading, before its size is known.
 
@@ -19,16 +19,20 @@ mod hidden_nan;
 mod int64;
 mod integer_products;
 mod rewriter;
+mod shared;
 mod sizes;
 mod softmax;
 #[cfg(test)]
 mod test_graphs;
+mod thread_pools;
 mod unsupported;
 mod values;
 
 use self::checked::check;
 use self::failure::{NAME, guarded, load_error};
 use self::graph::RtenGraph;
+use self::shared::Shared;
+use self::thread_pools::ThreadPools;
 use crate::backend::{Backend, LoadOptions};
 use crate::device::Device;
 use crate::error::BackendError;
@@ -54,7 +58,7 @@ const STACK_BYTES: usize = 16 << 20;
 /// The rten backend. Lifetime: the process.
 #[derive(Debug)]
 pub struct Rten {
-    memory: Arc<MemoryBudget>,
+    shared: Arc<Shared>,
 }
 
 // === impl Rten ===
@@ -73,7 +77,10 @@ impl Rten {
 
     /// Returns the backend with a budget for all its computations together.
     pub fn with_memory(memory: Arc<MemoryBudget>) -> Rten {
-        Rten { memory }
+        let pools = ThreadPools::default();
+        Rten {
+            shared: Arc::new(Shared { memory, pools }),
+        }
     }
 }
 
@@ -126,7 +133,7 @@ impl Rten {
             loading.prepack_weights(true);
             let loaded = guarded(|| loading.load(content).map_err(|error| error.to_string()));
             let loaded = loaded.map_err(|failure| load_error(failure.into_reason()))?;
-            let graph = RtenGraph::new(loaded, checked, (threads, &self.memory))?;
+            let graph = RtenGraph::new(loaded, checked, (threads, &self.shared))?;
             Ok(Arc::new(graph) as Arc<dyn Graph>)
         })
     }

@@ -71,7 +71,7 @@ fn try_onnxruntime(cache: &Path) -> anyhow::Result<()> {
         onnxruntime_library: installed::onnxruntime(cache),
         ..BackendArgs::default()
     };
-    let backends = backends(&args, cache);
+    let backends = backends(&args, Some(cache));
     let opened = backends.find("onnxruntime")?.available();
     opened.context("the library is installed, but this system cannot open it")
 }

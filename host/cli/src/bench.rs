@@ -12,7 +12,7 @@ mod table;
 
 use crate::display;
 use crate::failure::bad_configuration;
-use crate::loading::{backends, cache_directory, expect_model};
+use crate::loading::{backends, expect_model, graph_threads, optional_cache_directory};
 use crate::options::{BenchArgs, InputShape, NamedShape};
 use anyhow::Context;
 use report::{BackendReport, BatchReport, GraphReport};
@@ -28,6 +28,7 @@ use wisp_backend::{Backends, Graph, LoadOptions};
 use wisp_serving::per_row_graph::load_graph;
 use wisp_serving::registry::model_file::ModelFile;
 use wisp_serving::registry::repository::{MAIN_GRAPH, is_main_graph, version_files};
+use wisp_serving::worker_pool::WorkerPool;
 use wisp_tensor::difference::largest_difference;
 use wisp_tensor::{Dimension, NamedTensor, Signature};
 
@@ -36,8 +37,8 @@ const ROWS: [u32; 3] = [1, 8, 32];
 
 /// Compares the backends and prints the results.
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
-    let cache = cache_directory(args.cache.cache_dir.as_deref())?;
-    let backends = backends(&args.backend, &cache);
+    let cache = optional_cache_directory(args.cache.cache_dir.as_deref());
+    let backends = backends(&args.backend, cache.as_deref());
     let (graphs, model_file) = graphs(&args.model)?;
     let options = LoadOptions {
         device: (args.device.or(model_file.device)).unwrap_or_default(),
@@ -58,6 +59,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         shapes: model_file.load_options().shapes,
         ..options.clone()
     };
+    let workers = graph_threads(options.threads)?;
     let mut reports = Vec::new();
     for (name, path) in &graphs {
         let comparison = Comparison {
@@ -67,6 +69,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
                 false => &options,
             },
             args,
+            workers: &workers,
         };
         let report = comparison.report(name, path)?;
         if !args.json {
@@ -106,6 +109,8 @@ struct Comparison<'a> {
     backends: &'a Backends,
     options: &'a LoadOptions,
     args: &'a BenchArgs,
+    /// The threads that compute the rows of batches.
+    workers: &'a Arc<WorkerPool>,
 }
 
 impl Comparison<'_> {
@@ -114,12 +119,13 @@ impl Comparison<'_> {
             backends,
             options,
             args,
+            workers,
         } = *self;
         let mut reports = Vec::new();
         let mut loaded: Vec<(&'static str, Arc<dyn Graph>)> = Vec::new();
         for backend in backends.all() {
             let cost = load::measure(backend.name(), path, options, args)?;
-            let graph = load_graph(&**backend, path, options);
+            let graph = load_graph(&**backend, path, options, workers);
             reports.push(BackendReport {
                 backend: backend.name(),
                 version: backend.version(),

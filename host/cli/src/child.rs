@@ -1,7 +1,7 @@
 //! The entry point of `wisp` as a child process of a server. It performs tasks within limits set by
 //! its parent, and writes the results to standard output.
 
-use crate::loading::{backends, cache_directory};
+use crate::loading::{backends, optional_cache_directory};
 use crate::options::{ChildArgs, ChildTask, LoadArgs};
 use anyhow::Context;
 use std::process::ExitCode;
@@ -26,8 +26,8 @@ pub(crate) fn run(args: &ChildArgs) -> anyhow::Result<ExitCode> {
 
 /// Loads model files, one after another.
 fn load(args: &LoadArgs) -> anyhow::Result<()> {
-    let cache = cache_directory(args.cache.cache_dir.as_deref())?;
-    let backends = backends(&args.backend, &cache);
+    let cache = optional_cache_directory(args.cache.cache_dir.as_deref());
+    let backends = backends(&args.backend, cache.as_deref());
     let serve = || worker_process::serve(|task| load_child::perform(task, &backends));
     let served = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);

@@ -43,8 +43,9 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Options> {
         (&mut options.command, matches.subcommand_matches(SERVE))
     {
         check_tls(&args.tls)?;
-        // Only printed; a server that starts does without the definitions of all settings.
-        if args.check_config {
+        // Printed, or compared with a file that has changed. Other servers start without the definitions of
+        // all settings.
+        if args.check_config || file.is_some() {
             args.effective = EffectiveConfiguration::new(matches, file.as_ref());
         }
     }

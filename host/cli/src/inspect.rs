@@ -11,7 +11,7 @@ mod wasm;
 
 use crate::display;
 use crate::failure::bad_configuration;
-use crate::loading::{backends, cache_directory, selections};
+use crate::loading::{backends, optional_cache_directory, selections};
 use crate::options::{BackendArgs, InspectArgs};
 use anyhow::Context;
 use handler::HandlerInspection;
@@ -136,15 +136,16 @@ fn backend(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
     if let Some(BackendChoice::Named(name)) = &model_file.backend {
         return Some(format!("{name}, named in model.toml"));
     }
-    let cache = cache_directory(cache_dir).ok()?;
-    let backends = backends(&BackendArgs::default(), &cache);
+    let cache = optional_cache_directory(cache_dir);
+    let cache = cache.as_deref();
+    let backends = backends(&BackendArgs::default(), cache);
     let mut options = model_file.load_options();
     let graphs = repository::graphs(version).unwrap_or_default();
     let mut named = graphs.iter().filter(|(_, path)| *path == graph);
     if named.any(|(name, _)| !repository::is_main_graph(name, &graphs)) {
         options.shapes.clear();
     }
-    selections(&cache).explain(&backends, graph, &options)
+    selections(cache).explain(&backends, graph, &options)
 }
 
 /// Returns the outline of a file, without running any of its code.

@@ -28,6 +28,7 @@ use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::repository::{find_models, is_model_directory};
+use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
 use wisp_tensor::MemoryBudget;
 
 const NO_THREADS: &str = "failed to start the threads of handlers";
@@ -64,7 +65,14 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         Some(threads) => *threads,
         None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     };
-    let cache = cache_directory(*cache_dir)?;
+    let cache = optional_cache_directory(*cache_dir);
+    if cache.is_none() {
+        tracing::warn!(
+            "neither XDG_CACHE_HOME nor HOME is set, so every start compiles handlers and compares backends \
+             again; set --cache-dir DIR"
+        );
+    }
+    let cache = cache.as_deref();
     let pool = PoolOptions::with_threads_per_flow(threads);
     // Inline calls hold an instance too, one on each thread, and a few instances are being dropped.
     let instances = max_instances + max_instances / 10 + pool.threads() + 1;
@@ -77,10 +85,10 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     })?;
     Ok(Loader {
         engine: Arc::new(engine),
-        aot: AotStore::open(&cache.join("aot"))?.compiling_with(compiler(), COMPILATION),
+        aot: compiled_code(cache)?.compiling_with(compiler(), COMPILATION),
         graphs: GraphLoader {
-            probe: model_load.map(|limits| probe(backend, &cache, limits)),
-            ..graph_loader(backend, &cache)?
+            probe: model_load.map(|limits| probe(backend, cache, limits)),
+            ..graph_loader(backend, cache, threads)?
         },
         pool: FairPool::spawn("wisp-handler", pool).context(NO_THREADS)?,
         instances: threads,
@@ -89,9 +97,38 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     })
 }
 
-/// Returns the graph loader with the available backends. Fails if the requested backend is unavailable.
-pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<GraphLoader> {
-    if args.onnxruntime_library().is_none() {
+/// Returns the graph loader with the available backends, whose graphs run `threads` computations each at the same
+/// time. Fails if the requested backend is unavailable.
+fn graph_loader(
+    args: &BackendArgs,
+    cache: Option<&Path>,
+    threads: NonZeroUsize,
+) -> anyhow::Result<GraphLoader> {
+    let (backends, choice) = checked_backends(args, cache)?;
+    Ok(GraphLoader {
+        backends,
+        choice,
+        selections: selections(cache),
+        probe: None,
+        workers: graph_threads(threads)?,
+    })
+}
+
+/// Starts the threads that compute graphs, each of which runs `threads` computations at the same time.
+pub(crate) fn graph_threads(threads: NonZeroUsize) -> anyhow::Result<Arc<WorkerPool>> {
+    WorkerPool::spawn("wisp-graph", PoolThreads::for_graphs(threads))
+        .context("failed to start the threads of graphs")
+}
+
+/// Returns the backends and the choice among them. Fails if the requested backend is unavailable, or if others
+/// can change the libraries of installed ones.
+pub(crate) fn checked_backends(
+    args: &BackendArgs,
+    cache: Option<&Path>,
+) -> anyhow::Result<(Backends, BackendChoice)> {
+    if let Some(cache) = cache
+        && args.onnxruntime_library().is_none()
+    {
         installed::check_ownership(cache)?;
     }
     let backends = backends(args, cache);
@@ -100,17 +137,23 @@ pub(crate) fn graph_loader(args: &BackendArgs, cache: &Path) -> anyhow::Result<G
         let available = backends.find(name).and_then(|backend| backend.available());
         available.map_err(|error| bad_configuration(format!("--backend {name}: {error}")))?;
     }
-    Ok(GraphLoader {
-        backends,
-        choice,
-        selections: selections(cache),
-        probe: None,
+    Ok((backends, choice))
+}
+
+/// Returns the store of compiled handlers.
+fn compiled_code(cache: Option<&Path>) -> anyhow::Result<AotStore> {
+    Ok(match cache {
+        Some(cache) => AotStore::open(&cache.join("aot"))?,
+        None => AotStore::in_memory(),
     })
 }
 
 /// Returns the stored selections of backends.
-pub(crate) fn selections(cache: &Path) -> BackendSelectionStore {
-    BackendSelectionStore::new(cache.join("backends/decisions"))
+pub(crate) fn selections(cache: Option<&Path>) -> BackendSelectionStore {
+    match cache {
+        Some(cache) => BackendSelectionStore::new(cache.join("backends/decisions")),
+        None => BackendSelectionStore::in_memory(),
+    }
 }
 
 /// Returns the command that runs this program as a child process that compiles components.
@@ -120,14 +163,16 @@ fn compiler() -> ChildProgram {
 
 /// Returns the command that runs this program as a child process that loads model files, with the same
 /// backends.
-fn probe(args: &BackendArgs, cache: &Path, limits: ProcessLimits) -> GraphProbe {
+fn probe(args: &BackendArgs, cache: Option<&Path>, limits: ProcessLimits) -> GraphProbe {
     let mut arguments: Vec<OsString> = vec![CHILD.into(), "load".into()];
-    arguments.extend(["--cache-dir".into(), cache.into()]);
+    if let Some(cache) = cache {
+        arguments.extend(["--cache-dir".into(), cache.into()]);
+    }
     if let Some(library) = args.onnxruntime_library() {
         arguments.extend(["--onnxruntime-library".into(), library.into()]);
     }
     let program = ChildProgram::new(this_program(), arguments);
-    GraphProbe::new(program, limits, cache.join("backends/passed"))
+    GraphProbe::new(program, limits, cache.map(|cache| cache.join("backends/passed")))
 }
 
 /// Returns the executable file of this process, even if the file has been replaced since.
@@ -157,12 +202,13 @@ pub(crate) fn model_load_limits(
     }
 }
 
-/// Returns the backends of this build, including unavailable ones.
-pub(crate) fn backends(args: &BackendArgs, cache: &Path) -> Backends {
+/// Returns the backends of this build, including unavailable ones. Those that are installed are in the cache
+/// directory.
+pub(crate) fn backends(args: &BackendArgs, cache: Option<&Path>) -> Backends {
     let library = args.onnxruntime_library();
-    let library = library.or_else(|| installed::onnxruntime(cache));
+    let library = library.or_else(|| installed::onnxruntime(cache?));
     let onnxruntime = OnnxRuntime::new(library);
-    let onnxruntime = match installed::cuda(cache) {
+    let onnxruntime = match cache.and_then(installed::cuda) {
         Some(cuda) => onnxruntime.with_cuda_libraries(cuda.join("lib")),
         None => onnxruntime,
     };
@@ -174,12 +220,18 @@ pub(crate) fn backends(args: &BackendArgs, cache: &Path) -> Backends {
     Backends::new(Arc::new(tract), others)
 }
 
-/// Returns the directory for files that can be created again, such as compiled handlers.
+/// Returns the directory for files that can be created again, such as compiled handlers, for commands whose
+/// purpose is to write to it.
 pub(crate) fn cache_directory(asked_for: Option<&Path>) -> anyhow::Result<PathBuf> {
-    match asked_for {
-        Some(directory) => Ok(directory.to_owned()),
-        None => user_cache_directory(),
-    }
+    optional_cache_directory(asked_for).ok_or_else(|| {
+        bad_configuration("neither XDG_CACHE_HOME nor HOME is set; set --cache-dir DIR")
+    })
+}
+
+/// Returns the directory for files that can be created again, for commands that do without it if necessary.
+/// `None` if none is set and the user has no directory for them.
+pub(crate) fn optional_cache_directory(asked_for: Option<&Path>) -> Option<PathBuf> {
+    asked_for.map(Path::to_owned).or_else(user_cache_directory)
 }
 
 /// Rejects a path that is neither a model file nor a model's directory. For a repository, the error names one
@@ -214,13 +266,11 @@ pub(crate) fn expect_model(path: &Path) -> anyhow::Result<()> {
 
 /// Returns `wisp` in `$XDG_CACHE_HOME` or in `~/.cache`, according to the XDG base directory
 /// specification.
-fn user_cache_directory() -> anyhow::Result<PathBuf> {
+fn user_cache_directory() -> Option<PathBuf> {
     let absolute = |variable| {
         let path = PathBuf::from(std::env::var_os(variable)?);
         path.is_absolute().then_some(path)
     };
     let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-    base.map(|base| base.join("wisp")).ok_or_else(|| {
-        bad_configuration("neither XDG_CACHE_HOME nor HOME is set; set --cache-dir DIR")
-    })
+    base.map(|base| base.join("wisp"))
 }

@@ -1,13 +1,15 @@
 //! `wisp serve`: loads the models, listens, prints a banner, and drains on a signal.
 //!
-//! [`run_server`] is the sequence. `startup` contains the steps before the first request, `control` the
-//! changes while the server runs, and `ending` the signals and the end of the process; the server
+//! [`run_server`] is the sequence. `startup` contains the steps before the first request, `control` and
+//! `hangup` the changes while the server runs, and `ending` the signals and the end of the process; the server
 //! performs the drain that they request. `preflight` checks a configuration without a server.
 
 mod banner;
 mod control;
 mod descriptors;
 mod ending;
+mod hangup;
+mod load_failures;
 mod log_lines;
 mod preflight;
 mod startup;
@@ -17,6 +19,7 @@ use crate::failure::bad_configuration;
 use crate::options::ServeArgs;
 use anyhow::Context;
 use ending::Signals;
+use log_lines::LogLevels;
 use startup::StartedModels;
 use std::convert::Infallible;
 use std::path::Path;
@@ -35,11 +38,11 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if args.check_config {
         return preflight::run(args);
     }
-    log_lines::start(args.log.as_deref())?;
+    let log = log_lines::start(args.log.as_deref())?;
     expect_path(&args.repository)?;
     let default = ServerOptions::default();
     // Installed before any long operation.
-    let signals = Signals::receive(default.drain_delay + default.drain_timeout + END)?;
+    let signals = Signals::receive(default.drain_delay + args.drain_timeout_secs.0 + END)?;
     let options = startup::server_options(args, default)?;
     if args.build {
         build::build_repository(&args.repository, Rebuild::Changed)?;
@@ -50,7 +53,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let outcome = runtime.block_on(run_server(args, options, signals));
+    let outcome = runtime.block_on(run_server(args, options, (signals, log)));
     // Dropping the runtime would wait for its threads.
     runtime.shutdown_background();
     match outcome? {}
@@ -61,14 +64,14 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 async fn run_server(
     args: &ServeArgs,
     options: ServerOptions,
-    signals: Signals,
+    (signals, log): (Signals, LogLevels),
 ) -> anyhow::Result<Infallible> {
     // Bound before the models are loaded, so that a port in use is reported at once.
     let sockets = startup::bind(args).await?;
     let models = startup::load(args)?;
     // Set before the banner reports that the server is up.
     signals.serving();
-    let reload = control::reload_certificate_on_hangup(sockets.tls.clone())?;
+    let reload = hangup::reload_on_hangup(args, sockets.tls.clone(), log)?;
     startup::print_banner(&models.registry, args, &sockets)?;
     let StartedModels {
         registry,

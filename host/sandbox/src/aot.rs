@@ -19,6 +19,7 @@ use std::hash::Hash;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wasmtime::component::Component;
 
@@ -35,13 +36,22 @@ pub const COMPILATION: ProcessLimits = ProcessLimits {
 /// The age from which a temporary file is considered abandoned by its process.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// A directory of compiled components that belongs to this user. Lifetime: the process.
-#[derive(Debug)]
+/// The store of compiled components. Lifetime: the process.
+#[derive(Debug, Default)]
 pub struct AotStore {
-    directory: PathBuf,
-    key: [u8; blake3::KEY_LEN],
+    /// `None` if compiled components are kept in memory only.
+    files: Option<Files>,
     /// The compiling program and its limits; if `None`, this process compiles.
     compiler: Option<(ChildProgram, ProcessLimits)>,
+}
+
+/// A directory of compiled components that belongs to this user, and the key of their MACs.
+#[derive(Debug)]
+struct Files {
+    directory: PathBuf,
+    key: [u8; blake3::KEY_LEN],
+    /// Set once a component could not be stored, which is logged once.
+    has_failed: AtomicBool,
 }
 
 /// The error for a directory that cannot be used as a store.
@@ -83,7 +93,8 @@ pub enum CompileError {
 }
 
 impl AotStore {
-    /// Opens a store in `directory`. Creates the directory and its key if they are missing.
+    /// Opens a store in `directory`. Creates the directory and its key if they are missing. If neither exists
+    /// and no files can be created, compiled components are kept in memory only, which is logged.
     pub fn open(directory: &Path) -> Result<AotStore, AotStoreError> {
         let making = DirBuilder::new()
             .recursive(true)
@@ -94,20 +105,23 @@ impl AotStore {
                 check_permissions(directory)?;
                 remove_abandoned(directory);
                 let path = directory.join("key");
-                writable(read_or_make_key(directory, &path)).map_err(io("read", &path))?
+                usable(directory, read_or_make_key(directory, &path)).map_err(io("read", &path))?
             }
-            Err(error) => writable(Err(error)).map_err(io("create", directory))?,
-        };
-        let key = match key {
-            Some(key) => key,
-            // Any key will do: the files that it authenticates are not kept.
-            None => random_key().map_err(io("create a key for", directory))?,
+            Err(error) => usable(directory, Err(error)).map_err(io("create", directory))?,
         };
         Ok(AotStore {
-            directory: directory.to_owned(),
-            key,
+            files: key.map(|key| Files {
+                directory: directory.to_owned(),
+                key,
+                has_failed: AtomicBool::new(false),
+            }),
             compiler: None,
         })
+    }
+
+    /// Returns a store that keeps nothing in files.
+    pub fn in_memory() -> AotStore {
+        AotStore::default()
     }
 
     /// Returns the same store, set to compile components in a child process: `program` must call
@@ -124,15 +138,14 @@ impl AotStore {
     /// If the store cannot be written, the only consequence is another compilation at the next start.
     pub fn load(&self, engine: &Engine, wasm: &[u8]) -> Result<(Component, Origin), CompileError> {
         let subject = Subject::new(engine, wasm);
-        let path = self.directory.join(subject.file_name());
-        if let Some(code) = self.read_verified(&path, &subject)
+        if let Some(code) = self.files.as_ref().and_then(|f| f.read_verified(&subject))
             && let Ok(component) = deserialize(engine, &code[MAC_BYTES..])
         {
             return Ok((component, Origin::Stored));
         }
         let code = self.compile(engine, wasm)?;
-        if let Err(error) = self.write(&path, &subject, &code) {
-            tracing::warn!(%error, "failed to store compiled code; the next start compiles it again");
+        if let Some(files) = &self.files {
+            files.store(&subject, &code);
         }
         let component =
             deserialize(engine, &code).map_err(|error| CompileError::Load(error.into()))?;
@@ -149,10 +162,12 @@ impl AotStore {
             Err(error) => Err(CompileError::Child(error)),
         }
     }
+}
 
-    /// Returns the whole file if its MAC is valid for this subject.
-    fn read_verified(&self, path: &Path, subject: &Subject) -> Option<Vec<u8>> {
-        let file = fs::read(path).ok()?;
+impl Files {
+    /// Returns the whole file of this subject if its MAC is valid.
+    fn read_verified(&self, subject: &Subject) -> Option<Vec<u8>> {
+        let file = fs::read(self.directory.join(subject.file_name())).ok()?;
         let (mac, code) = file.split_first_chunk::<MAC_BYTES>()?;
         // `blake3::Hash` compares in constant time.
         let genuine = self.mac(subject, code) == *mac;
@@ -164,12 +179,26 @@ impl AotStore {
         genuine.then_some(file)
     }
 
-    fn write(&self, path: &Path, subject: &Subject, code: &[u8]) -> io::Result<()> {
+    /// Stores the code of this subject. The first failure is logged.
+    fn store(&self, subject: &Subject, code: &[u8]) {
+        let Err(error) = self.write(subject, code) else {
+            return;
+        };
+        if !self.has_failed.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %error,
+                directory = %self.directory.display(),
+                "failed to store compiled code; the next start compiles it again"
+            );
+        }
+    }
+
+    fn write(&self, subject: &Subject, code: &[u8]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
         file.write_all(self.mac(subject, code).as_bytes())?;
         file.write_all(code)?;
         file.as_file().sync_all()?;
-        file.persist(path)?;
+        file.persist(self.directory.join(subject.file_name()))?;
         fs::File::open(&self.directory)?.sync_all()
     }
 
@@ -253,21 +282,21 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AotStoreEr
     }
 }
 
-/// Maps an error about a directory that accepts no files to `None`; components are then compiled at each
-/// start.
-fn writable<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+/// Maps an error to `None` and logs it: a directory that cannot be used costs compilations only. A damaged key
+/// stays an error, since the operator has to delete it.
+fn usable<T>(directory: &Path, outcome: io::Result<T>) -> io::Result<Option<T>> {
     match outcome {
         Ok(value) => Ok(Some(value)),
-        Err(error) => match error.kind() {
-            io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::PermissionDenied => {
-                tracing::warn!(%error, "compiled code is not stored: the cache directory accepts no files");
-                Ok(None)
-            }
-            _ => Err(error),
-        },
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                directory = %directory.display(),
+                "compiled code is not stored, so every start compiles it again: the cache directory cannot be \
+                 used; choose another one with --cache-dir"
+            );
+            Ok(None)
+        }
     }
 }
 
@@ -435,6 +464,45 @@ mod tests {
         let swapped = here.join(Subject::new(&engine, &other).file_name());
         fs::copy(genuine, swapped)?;
         assert_eq!(store.load(&engine, &other)?.1, Origin::Compiled);
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_directory_that_can_be_used_components_are_compiled_each_time() -> anyhow::Result<()>
+    {
+        let (engine, file) = (engine()?, tempfile::NamedTempFile::new()?);
+        let wasm = wat::parse_bytes(EMPTY)?;
+        let below_a_file = AotStore::open(&file.path().join("aot"))?;
+        let below_nothing = AotStore::open(Path::new("/proc/none/aot"))?;
+        for store in [below_a_file, below_nothing, AotStore::in_memory()] {
+            for _ in 0..2 {
+                assert_eq!(store.load(&engine, &wasm)?.1, Origin::Compiled);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn code_that_cannot_be_stored_any_more_is_compiled_each_time() -> anyhow::Result<()> {
+        let (engine, directory) = (engine()?, tempfile::tempdir()?);
+        let wasm = wat::parse_bytes(EMPTY)?;
+        let path = directory.path().join("aot");
+        let store = AotStore::open(&path)?;
+        fs::remove_dir_all(&path)?;
+        for _ in 0..2 {
+            assert_eq!(store.load(&engine, &wasm)?.1, Origin::Compiled);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_damaged_key_is_an_error() -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("aot");
+        AotStore::open(&path)?;
+        fs::write(path.join("key"), "short")?;
+        let error = AotStore::open(&path).err().context("accepted")?;
+        assert!(error.to_string().contains("key"), "{error}");
         Ok(())
     }
 

@@ -9,12 +9,13 @@ mod inflation;
 
 pub(crate) use inflation::inflate;
 
+use crate::drain::DrainWatch;
 use bytes::Bytes;
 use std::collections::TryReserveError;
 use std::error::Error;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -60,6 +61,8 @@ pub(crate) struct RequestBody<B> {
     blocking: BlockingPool,
     /// The time that the body may keep the server waiting, in addition to the time allowed for its bytes.
     grace: Duration,
+    /// The signal after which a body that does not arrive is given up, if there is one.
+    drain: Option<DrainWatch>,
     state: State,
 }
 
@@ -101,6 +104,15 @@ where
             reservation,
             blocking,
             grace,
+            drain: None,
+        }
+    }
+
+    /// Returns the same body, given up soon after the server begins to drain.
+    pub(crate) fn until_drain(self, drain: DrainWatch) -> RequestBody<B> {
+        RequestBody {
+            drain: Some(drain),
+            ..self
         }
     }
 
@@ -133,9 +145,22 @@ where
             return body;
         }
         let start = Instant::now();
+        let drain = self.drain.take();
+        let mut given_up = pin!(async {
+            match drain {
+                Some(drain) => drain.bodies_given_up().await,
+                None => std::future::pending().await,
+            }
+        });
         loop {
             let deadline = self.deadline(start);
-            let whole = poll_fn(|cx| self.poll_whole(cx, limit));
+            let whole = poll_fn(|cx| match self.poll_whole(cx, limit) {
+                Poll::Ready(body) => Poll::Ready(body),
+                Poll::Pending => {
+                    let given_up = given_up.as_mut().poll(cx);
+                    given_up.map(|()| Err(BodyError::Draining))
+                }
+            });
             match timeout_at(deadline, whole).await {
                 Ok(body) => return body,
                 // The bytes that arrived in the meantime have extended the deadline.

@@ -1,6 +1,7 @@
 //! Shutting down a server without failing a request.
 //!
-//! Connections finish their current requests and close; those still open after the time limit are closed.
+//! Connections finish their current requests and close; those still open after the time limit are closed. A
+//! request whose body has not arrived within [`BODY_TIME`] is refused, so that it does not hold up the end.
 //! Readiness, and then accepting, have ended before: see [`crate::serve`].
 
 use std::time::Duration;
@@ -10,6 +11,10 @@ use tokio::task::JoinSet;
 /// The time for connections that are being closed to end. A connection whose thread is blocked does not end,
 /// and is abandoned.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The time that a body may still take to arrive once draining has begun. Clients that send at all are done by
+/// then, and one that has stopped in the middle must not hold up the end.
+const BODY_TIME: Duration = Duration::from_secs(2);
 
 /// An error that ended a server other than by a completed drain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,5 +81,11 @@ impl DrainWatch {
     pub(crate) async fn begun(mut self) {
         // If the sender is gone, the server is ending as well.
         let _ = self.signal.changed().await;
+    }
+
+    /// Completes when bodies that have not arrived yet must be given up because the server drains.
+    pub(crate) async fn bodies_given_up(self) {
+        self.begun().await;
+        tokio::time::sleep(BODY_TIME).await;
     }
 }

@@ -160,7 +160,7 @@ impl Services {
         admitted: AdmittedRequest,
     ) -> Request<DecompressedBody> {
         let messages = match MethodKind::from_path(head.uri.path()).is_stream() {
-            false => Messages::One,
+            false => Messages::One(self.drain.clone()),
             true => Messages::Many(self.drain.clone()),
         };
         let body = MessageBody::new(incoming, messages, self.body_timeout, admitted.clone());

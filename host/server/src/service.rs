@@ -40,6 +40,7 @@ pub(crate) struct Service {
     grpc: grpc::Services,
     cors: Option<Cors>,
     docs: Docs,
+    drain: DrainWatch,
     draining: AtomicBool,
 }
 
@@ -60,12 +61,13 @@ impl Service {
         options: &ServerOptions,
     ) -> Service {
         Service {
-            grpc: grpc::Services::new(&serving, drain, options.body_timeout),
+            grpc: grpc::Services::new(&serving, drain.clone(), options.body_timeout),
             docs: Docs::new(&serving),
             serving,
             log: Log::new(),
             cors: Cors::new(&options.cors_origins),
             body_timeout: options.body_timeout,
+            drain,
             draining: AtomicBool::new(false),
         }
     }
@@ -147,7 +149,8 @@ impl Service {
             self.body_timeout,
             self.serving.memory().reservation(),
             self.serving.blocking().clone(),
-        );
+        )
+        .until_drain(self.drain.clone());
         let line = self.log.begin(&head);
         let is_preflight = |cors: &Cors| cors.is_preflight(&head);
         let outcome = match check {

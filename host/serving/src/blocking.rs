@@ -8,7 +8,7 @@
 //! This module does not depend on the work that it runs. Tensors sent as bytes cost a codec nothing; JSON does.
 
 use crate::error::InferError;
-use crate::worker_pool::{Closure, WorkerOptions, Workers};
+use crate::worker_pool::{PoolThreads, WorkerOptions, WorkerPool, WorkerQueue};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct BlockingPool(Arc<Threads>);
 struct Threads {
     permits: Arc<Semaphore>,
     /// `None` if the operating system refused the threads. Long work is then refused, and short work still runs.
-    workers: Option<Workers<Closure>>,
+    workers: Option<WorkerQueue>,
     longest_wait: Duration,
 }
 
@@ -47,10 +47,10 @@ impl BlockingPool {
     pub fn new(threads: NonZeroUsize, longest_wait: Duration) -> BlockingPool {
         let queue = threads.get().saturating_mul(2);
         let options = WorkerOptions { threads, queue };
-        let workers = Workers::spawn("wisp-codec", options, |job: Closure| job());
+        let pool = WorkerPool::spawn("wisp-codec", PoolThreads::fixed(threads));
         BlockingPool(Arc::new(Threads {
             permits: Arc::new(Semaphore::new(threads.get().min(Semaphore::MAX_PERMITS))),
-            workers: workers.ok(),
+            workers: pool.ok().map(|pool| pool.queue(options)),
             longest_wait,
         }))
     }
@@ -78,7 +78,7 @@ impl BlockingPool {
             }
         };
         let _ticket = workers
-            .submit(Box::new(job))
+            .submit(job)
             .map_err(|_| BlockingPoolError::NoThread)?;
         match answer.await {
             Ok(Ok(made)) => Ok(made),

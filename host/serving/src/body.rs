@@ -15,6 +15,10 @@ pub enum BodyError {
     NoThread,
     #[error("the body did not arrive in time")]
     Timeout,
+    #[error(
+        "the server is shutting down and the body has not arrived; send the request to another one"
+    )]
+    Draining,
     #[error("the client has disconnected")]
     Disconnected,
     #[error("the HTTP framing of the body is invalid")]

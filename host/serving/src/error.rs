@@ -97,7 +97,9 @@ impl From<BodyError> for InferError {
     fn from(error: BodyError) -> InferError {
         let kind = match error {
             BodyError::TooLarge { .. } => ErrorKind::TooLarge,
-            BodyError::NoRoom | BodyError::Evicted | BodyError::NoThread => ErrorKind::Unavailable,
+            BodyError::NoRoom | BodyError::Evicted | BodyError::NoThread | BodyError::Draining => {
+                ErrorKind::Unavailable
+            }
             BodyError::Timeout => ErrorKind::ClientTimeout,
             BodyError::Disconnected => ErrorKind::ClientGone,
             BodyError::Malformed | BodyError::NotInCoding(_) => ErrorKind::InvalidRequest,

@@ -9,7 +9,7 @@
 //! some for the others; the operating system shares the processors between the running threads. The queue
 //! is a mutex and a condition variable, for the same reason as in [`worker_pool`](crate::worker_pool).
 
-use crate::worker_pool::run_as_batch;
+use crate::thread_policy::run_as_batch;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};

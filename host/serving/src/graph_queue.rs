@@ -1,13 +1,14 @@
-//! A graph with its own threads, which the sandbox calls through [`Compute`].
+//! A graph with its queue of computations, which the sandbox calls through [`Compute`].
 //!
 //! Computing blocks, so it does not run on a thread that serves connections, unless the graph's computations
-//! take microseconds and the operator allows it. A computation is skipped on its turn if its caller has gone
+//! take microseconds and the operator allows it. It runs on the threads that all graphs share, of which each graph
+//! may occupy some at a time. A computation is skipped on its turn if its caller has gone
 //! or its deadline has passed. A running computation of such a caller is cancelled and its thread replaced,
 //! since it may take long to end. The caller of a computation bounds the wait.
 
 use crate::call_durations::{CallDurations, CallKind, ExecutionMode};
 use crate::expected_wait::ExpectedWait;
-use crate::worker_pool::{Ticket, WorkerOptions, Workers};
+use crate::worker_pool::{Ticket, WorkerOptions, WorkerPool, WorkerQueue};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -16,11 +17,11 @@ use wisp_backend::{BackendError, Cancellation, Graph};
 use wisp_sandbox::compute::{Compute, ComputeError, Computed, Computing};
 use wisp_tensor::{NamedTensor, Signature};
 
-/// A graph and the threads that compute it. Lifetime: a model version.
+/// A graph and the queue of its computations. Lifetime: a model version.
 #[derive(Debug)]
 pub struct GraphQueue {
     computer: Arc<Computer>,
-    workers: Workers<Entry>,
+    queue: WorkerQueue,
 }
 
 /// A graph and the recent durations of its computations. Lifetime: a model version.
@@ -46,33 +47,28 @@ struct Entry {
 
 /// A guard that cancels a computation which has not returned a result when the guard is dropped.
 struct Running {
-    ticket: Ticket<Entry>,
+    ticket: Ticket,
     cancellation: Cancellation,
     has_ended: bool,
 }
 
 impl GraphQueue {
-    /// Starts the threads for the computations of `graph`. As long as computations are quick, they run on
-    /// the thread of the caller instead if `mode` is [`ExecutionMode::Direct`].
-    ///
-    /// # Errors
-    /// Returns an error if the operating system refuses to start a thread.
-    pub fn spawn(
+    /// Returns a queue for the computations of `graph` on the threads of `pool`. As long as computations are quick,
+    /// they run on the thread of the caller instead if `mode` is [`ExecutionMode::Direct`].
+    pub fn new(
         graph: Arc<dyn Graph>,
+        pool: &Arc<WorkerPool>,
         options: WorkerOptions,
         mode: ExecutionMode,
-    ) -> std::io::Result<GraphQueue> {
-        let computer = Arc::new(Computer {
-            graph,
-            wait: ExpectedWait::new(options.threads.get()),
-            durations: CallDurations::new(mode),
-        });
-        let of_workers = Arc::clone(&computer);
-        let compute = move |entry| of_workers.compute(entry);
-        Ok(GraphQueue {
-            workers: Workers::spawn("wisp-graph", options, compute)?,
-            computer,
-        })
+    ) -> GraphQueue {
+        GraphQueue {
+            computer: Arc::new(Computer {
+                graph,
+                wait: ExpectedWait::new(options.threads.get()),
+                durations: CallDurations::new(mode),
+            }),
+            queue: pool.queue(options),
+        }
     }
 
     /// Computes on this thread, or returns `None` if the computation is not quick or may not be.
@@ -103,7 +99,7 @@ impl GraphQueue {
         }
     }
 
-    /// Computes on a thread of the graph.
+    /// Computes on a thread of the pool.
     async fn compute_queued(
         &self,
         inputs: Vec<NamedTensor>,
@@ -122,7 +118,8 @@ impl GraphQueue {
             cancellation: cancellation.clone(),
             response,
         };
-        let ticket = self.workers.submit(entry);
+        let computer = Arc::clone(&self.computer);
+        let ticket = self.queue.submit(move || computer.compute(entry));
         let mut running = Running {
             ticket: ticket.map_err(|_| ComputeError::QueueFull)?,
             cancellation,
@@ -134,7 +131,7 @@ impl GraphQueue {
         match result {
             Ok(result) => result,
             Err(_) if Instant::now() >= deadline => Err(ComputeError::Deadline),
-            // The worker dropped the sender: the computation panicked, or the version is being dropped.
+            // The job dropped the sender: the computation panicked, or the version is being dropped.
             Err(_) => Err(ComputeError::Backend("the computation was lost".to_owned())),
         }
     }
@@ -225,6 +222,7 @@ fn compute_error(error: BackendError) -> ComputeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker_pool::PoolThreads;
     use std::num::NonZeroUsize;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -313,7 +311,8 @@ mod tests {
             threads: NonZeroUsize::MIN,
             queue: 8,
         };
-        GraphQueue::spawn(graph, options, mode)
+        let pool = WorkerPool::spawn("test", PoolThreads::fixed(options.threads))?;
+        Ok(GraphQueue::new(graph, &pool, options, mode))
     }
 
     fn in_a_minute() -> Instant {

@@ -6,7 +6,7 @@
 //! detects changed files. [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`graph_queue`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
 //! bounds the handler calls, and `call_durations` chooses their threads. A [`logged_handler`] writes what a
-//! handler logs, with the request that [`current_request`] names. The threads of a queue are a
+//! handler logs, with the request that [`current_request`] names. All graphs share the threads of a
 //! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
@@ -39,6 +39,7 @@ pub mod repository_poll;
 mod serving;
 pub mod signature_check;
 pub mod statistics;
+mod thread_policy;
 pub mod timings;
 pub mod version;
 pub mod worker_pool;
@@ -48,4 +49,4 @@ pub use call_error::{CallError, RequestError};
 pub use error::InferError;
 pub use infer::{Inferred, infer};
 pub use readers::ReadingSlot;
-pub use serving::{Serving, ServingOptions};
+pub use serving::{Readiness, Serving, ServingOptions};

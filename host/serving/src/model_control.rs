@@ -8,7 +8,7 @@ use crate::load_locks::LoadLocks;
 use crate::registry::load_error::LoadError;
 use crate::registry::loader::{Loaded, Loader};
 use crate::registry::snapshot::Snapshot;
-use crate::registry::{LoadedVersion, ModelEntry, Registry, repository};
+use crate::registry::{ModelEntry, Registry, repository};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -162,14 +162,14 @@ impl ModelControl {
 
     /// Loads the model, whose lock is held.
     fn load_locked(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
-        let (entry, failure) = match repository::find_model(&self.path, model) {
+        let (mut entry, failure) = match repository::find_model(&self.path, model) {
             Ok(None) => {
                 let model = model.clone();
                 return Err(ControlError::UnknownModel { model });
             }
             Ok(Some(selected)) => {
                 let entry = self.loader.load_model(&selected, &self.observer);
-                let failure = failure(&entry);
+                let failure = entry.failure().map(str::to_owned);
                 (entry, failure)
             }
             Err(error) => {
@@ -178,8 +178,11 @@ impl ModelControl {
                 (ModelEntry::problem(reason.clone()), Some(reason))
             }
         };
-        let before = registry.entry(model);
-        let is_served = before.is_ok_and(|before| before.is_ready());
+        let before = registry.entry(model).ok();
+        let is_served = before.as_ref().is_some_and(|before| before.is_ready());
+        // A load that fails leaves the server as ready as it was.
+        entry.blocks_readiness =
+            failure.is_some() && before.is_some_and(|before| before.blocks_readiness);
         if failure.is_none() || !is_served {
             registry.replace(model.clone(), entry);
         }
@@ -239,12 +242,4 @@ async fn run<T: Send + 'static>(
 ) -> Result<T, ControlError> {
     let worked = tokio::task::spawn_blocking(work);
     worked.await.map_err(|_| ControlError::Lost)
-}
-
-/// Returns the reason that a version of the model has failed to load, if any has.
-fn failure(entry: &ModelEntry) -> Option<String> {
-    entry.versions.values().find_map(|version| match version {
-        LoadedVersion::Failed(reason) => Some(reason.clone()),
-        LoadedVersion::Ready(_) | LoadedVersion::Unloaded => None,
-    })
 }

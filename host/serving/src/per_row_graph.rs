@@ -8,7 +8,7 @@
 //! Only a graph whose rows are independent is computed in this way, as its file shows. No result of a computation
 //! decides that. The same holds for batches without rows, whose outputs are those of one row without the row.
 
-use crate::worker_pool::{Closure, WorkerOptions, Workers};
+use crate::worker_pool::{WorkerOptions, WorkerPool, WorkerQueue};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -41,8 +41,8 @@ struct PerRowGraph {
     graph: Arc<dyn Graph>,
     /// Set if rows may be computed faster one by one.
     may_split: bool,
-    /// The threads that help the thread of the caller; `None` if only one thread is allowed.
-    helpers: Option<Workers<Closure>>,
+    /// The jobs that help the thread of the caller; `None` if only one thread is allowed.
+    helpers: Option<WorkerQueue>,
     decisions: Mutex<HashMap<Vec<u32>, BatchMode>>,
 }
 
@@ -65,14 +65,16 @@ struct Batch {
 type RowResult = (usize, Result<Vec<NamedTensor>, BackendError>);
 
 /// Loads the graph at `path` with `backend`. If the rows of a batch are independent and the backend may compute
-/// them faster one by one, each batch is computed the faster way, on up to as many threads as the options allow.
+/// them faster one by one, each batch is computed the faster way, on up to as many threads as the options allow,
+/// besides the thread of the caller those of `pool`.
 pub fn load_graph(
     backend: &dyn Backend,
     path: &Path,
     options: &LoadOptions,
+    pool: &Arc<WorkerPool>,
 ) -> Result<Arc<dyn Graph>, BackendError> {
     let graph = backend.load(ModelSource::Path(path), options)?;
-    with_rows(backend, graph, options)
+    Ok(with_rows(backend, graph, options.threads, pool))
 }
 
 /// Returns a graph that `backend` has loaded, with the rows of batches computed one by one if they are
@@ -80,18 +82,16 @@ pub fn load_graph(
 pub(crate) fn with_rows(
     backend: &dyn Backend,
     graph: Arc<dyn Graph>,
-    options: &LoadOptions,
-) -> Result<Arc<dyn Graph>, BackendError> {
+    threads: NonZeroUsize,
+    pool: &Arc<WorkerPool>,
+) -> Arc<dyn Graph> {
     if !has_independent_rows(&*graph) {
-        return Ok(graph);
+        return graph;
     }
-    if !backend.rows_may_be_faster() {
-        return Ok(Arc::new(PerRowGraph::whole(graph)));
+    match backend.rows_may_be_faster() {
+        true => split_where_faster(graph, threads, pool),
+        false => Arc::new(PerRowGraph::whole(graph)),
     }
-    split_where_faster(graph, options.threads).map_err(|error| BackendError::Load {
-        backend: backend.name(),
-        reason: format!("failed to start the threads that compute rows: {error}"),
-    })
 }
 
 /// Returns whether axis 0 of all inputs and outputs is a batch of independent rows.
@@ -110,22 +110,18 @@ fn has_independent_rows(graph: &dyn Graph) -> bool {
 fn split_where_faster(
     graph: Arc<dyn Graph>,
     threads: NonZeroUsize,
-) -> std::io::Result<Arc<dyn Graph>> {
+    pool: &Arc<WorkerPool>,
+) -> Arc<dyn Graph> {
     if !has_independent_rows(&*graph) {
-        return Ok(graph);
+        return graph;
     }
-    let helpers = match NonZeroUsize::new(threads.get() - 1) {
-        Some(threads) => {
-            let options = WorkerOptions { threads, queue: 64 };
-            Some(Workers::spawn("wisp-rows", options, |job: Closure| job())?)
-        }
-        None => None,
-    };
-    Ok(Arc::new(PerRowGraph {
+    let helpers = NonZeroUsize::new(threads.get() - 1);
+    let helpers = helpers.map(|threads| pool.queue(WorkerOptions { threads, queue: 64 }));
+    Arc::new(PerRowGraph {
         may_split: true,
         helpers,
         ..PerRowGraph::whole(graph)
-    }))
+    })
 }
 
 // === impl PerRowGraph ===
@@ -240,7 +236,7 @@ impl PerRowGraph {
                     (Arc::clone(&batch), Arc::clone(&self.graph), send.clone());
                 // If the queue is full, other batches are being computed, and this thread computes all rows.
                 if helpers
-                    .submit(Box::new(move || batch.compute(&*graph, &send)))
+                    .submit(move || batch.compute(&*graph, &send))
                     .is_err()
                 {
                     break;

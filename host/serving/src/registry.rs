@@ -47,6 +47,9 @@ pub struct ModelEntry {
     pub labels: BTreeMap<VersionLabel, Version>,
     /// The reason that there are no versions. It is for clients and contains no path.
     pub problem: Option<String>,
+    /// Set if the server is not ready because of this model: it is not optional, and could not be loaded when
+    /// the server started.
+    pub blocks_readiness: bool,
 }
 
 /// A version that can be called, or the reason that it cannot.
@@ -188,6 +191,13 @@ impl Registry {
         })
     }
 
+    /// Returns whether at least one model can be called and no model blocks the readiness of the server.
+    pub fn is_ready(&self) -> bool {
+        let models = self.read();
+        models.values().any(|entry| entry.is_ready())
+            && !models.values().any(|entry| entry.blocks_readiness)
+    }
+
     /// Replaces the entry of a model.
     pub fn replace(&self, model: ModelName, entry: ModelEntry) {
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
@@ -229,6 +239,19 @@ impl ModelEntry {
         self.ready().next().is_some()
     }
 
+    /// Returns the reason that the model or one of its versions failed to load, if any has.
+    pub fn failure(&self) -> Option<&str> {
+        let versions = self.versions.values().find_map(|version| match version {
+            LoadedVersion::Failed(reason) => Some(reason.as_str()),
+            LoadedVersion::Ready(_) | LoadedVersion::Unloaded => None,
+        });
+        // An unloaded model has versions, or has failed before.
+        versions.or(match self.versions.is_empty() {
+            true => self.problem.as_deref(),
+            false => None,
+        })
+    }
+
     /// Returns the versions that can be called, in order.
     pub fn ready(&self) -> impl DoubleEndedIterator<Item = &Arc<ModelVersion>> {
         self.versions.values().filter_map(|version| match version {
@@ -246,6 +269,7 @@ impl ModelEntry {
                 .collect(),
             labels: self.labels.clone(),
             problem: Some("unloaded".to_owned()),
+            blocks_readiness: false,
         }
     }
 

@@ -50,6 +50,18 @@ pub struct ServingOptions {
     pub request_timeout: Duration,
     /// The budget of bytes that all requests hold together; a request that would exceed it is refused.
     pub memory: Arc<MemoryBudget>,
+    /// The condition under which the server is ready.
+    pub readiness: Readiness,
+}
+
+/// The condition under which a server that does not drain is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// At least one model can be called, and every model that the server was started with has been loaded,
+    /// apart from optional ones. Later failures to load leave the server as ready as it was.
+    Models,
+    /// Always.
+    Server,
 }
 
 impl Default for ServingOptions {
@@ -61,6 +73,7 @@ impl Default for ServingOptions {
             max_body_bytes: 64 << 20,
             request_timeout: Duration::from_secs(10),
             memory: Arc::new(MemoryBudget::new(1 << 30)),
+            readiness: Readiness::Models,
         }
     }
 }
@@ -127,11 +140,19 @@ impl Serving {
         self.options.max_body_bytes
     }
 
-    /// Returns whether load balancers should send requests to this server: false once draining has begun.
-    ///
-    /// A model that cannot be served is itself not ready; it does not affect the readiness of the server.
+    /// Returns whether load balancers should send requests to this server: false once draining has begun,
+    /// and before the condition of [`ServingOptions::readiness`] holds.
     pub fn is_ready(&self) -> bool {
-        !*self.draining.borrow()
+        let is_ready = match self.options.readiness {
+            Readiness::Models => self.registry.is_ready(),
+            Readiness::Server => true,
+        };
+        is_ready && !self.is_draining()
+    }
+
+    /// Returns whether draining has begun.
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
     }
 
     /// Makes [`Serving::is_ready`] return false, so that load balancers stop sending. Requests

@@ -1,56 +1,74 @@
-//! OS threads behind a bounded queue, for work that blocks: computing a graph, running a guest.
+//! OS threads that bounded queues share, for work that blocks: computing a graph, decoding long JSON.
 //!
-//! A full queue refuses jobs; it neither grows nor blocks the submitter. A job that panics ends alone: its
-//! thread continues, and its caller sees that the sender of the result was dropped. Dropping the [`Workers`]
-//! drops the queued jobs and ends the threads after their running jobs, without waiting for them. A thread
-//! whose job has been abandoned ([`Ticket::abandon`]) is replaced, so that a computation that does not end
-//! occupies a thread and not the queue; at most as many threads are replaced at a time as there are workers.
-//! The queue is a mutex and a condition variable. Channels (crossbeam's, the standard library's) spin and
-//! yield before they park a receiver, which on a busy core costs two context switches for each job.
+//! A queue is the jobs of one graph, or of one kind of work. It has at most as many jobs running at a time as it is
+//! allowed, and jobs that wait in order; a full queue refuses jobs. A queue without jobs has no thread: threads are
+//! started when more jobs may run than there are threads, up to the limit of the pool, and end after a while
+//! without work. Their number therefore depends on the size of the machine and not on the number of queues.
+//! Queues with jobs that may run take turns, one job each.
+//!
+//! A job that panics ends alone: its thread continues, and its caller sees that the sender of the result was
+//! dropped. Dropping a queue drops its waiting jobs, and waits for none that runs. A thread whose job has been
+//! abandoned ([`Ticket::abandon`]) no longer counts, neither for its queue nor for the pool, so that another one is
+//! started when it is needed: a computation that does not end occupies a thread and not the queue. At most as many
+//! jobs of a queue are abandoned at a time as may run.
+//!
+//! Each sleeping thread has a condition variable, and the one that has slept for the shortest time is woken: its
+//! stack is in the caches, and the others end. Channels (crossbeam's, the standard library's) spin and yield before
+//! they park a receiver, which on a busy core costs two context switches for each job.
 
-use std::collections::VecDeque;
+mod state;
+
+pub use self::state::WorkerOptions;
+
+use self::state::{Call, Next, QUEUED, Queued, Sleeper, State, Taken};
+use crate::thread_policy::run_as_batch;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// A job and its progress.
-struct Queued<J> {
-    job: J,
-    progress: Arc<AtomicU8>,
-}
-
-/// The progress of a job that waits in the queue.
-const QUEUED: u8 = 0;
-/// The progress of a job that a thread runs.
-const RUNNING: u8 = 1;
-/// The progress of a job that runs on a thread which has been replaced.
-const ABANDONED: u8 = 2;
-/// The progress of a job that has ended.
-const ENDED: u8 = 3;
-
-/// The native stack of a worker, in bytes. Backends recurse over the graph when they optimise it, and the
-/// stack of an inline guest is on it too.
+/// The native stack of a thread, in bytes. Backends recurse over the graph when they optimise it.
 const STACK_BYTES: usize = 8 << 20;
 
-/// The number of threads, and the number of jobs that may wait for them.
+/// Far longer than starting a thread takes, and short enough that a burst is soon forgotten.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// The minimum of the maximum number of threads that compute graphs. On a small machine, a few models with long
+/// computations must leave threads to the others.
+const MIN_MOST_GRAPH_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+
+/// The multiple of the computations of one graph that all graphs together may run at the same time.
+const SHARES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+
+/// The numbers of threads of a pool.
 #[derive(Debug, Clone, Copy)]
-pub struct WorkerOptions {
-    pub threads: NonZeroUsize,
-    pub queue: usize,
+pub struct PoolThreads {
+    /// The number of threads that are started with the pool, and kept without work.
+    pub kept: NonZeroUsize,
+    /// The maximum number of threads. A queue that may run more jobs at a time raises it.
+    pub most: NonZeroUsize,
+    /// The time without work after which the other threads end. Bursts that follow each other sooner find the
+    /// threads of the last one.
+    pub linger: Duration,
 }
 
-/// A job that is a function without arguments, for threads that do different kinds of work.
-pub type Closure = Box<dyn FnOnce() + Send>;
+/// The threads and all their queues. Lifetime: the process. The queues keep it alive.
+pub struct WorkerPool {
+    shared: Arc<Shared>,
+}
 
-/// Named threads that run jobs in the order of their submission.
-pub struct Workers<J: Send + 'static> {
-    queue: Arc<Queue<J>>,
+/// The jobs of one graph or of one kind of work, which run in the order of their submission.
+pub struct WorkerQueue {
+    pool: Arc<WorkerPool>,
+    index: usize,
+    options: WorkerOptions,
 }
 
 /// A submitted job. Dropping the ticket has no effect on it. Lifetime: one request.
-pub struct Ticket<J> {
-    queue: Arc<Queue<J>>,
+pub struct Ticket {
+    shared: Arc<Shared>,
+    queue: usize,
     progress: Arc<AtomicU8>,
 }
 
@@ -59,203 +77,273 @@ pub struct Ticket<J> {
 #[error("the queue is full")]
 pub struct QueueFull;
 
-/// The waiting jobs and the waiting threads.
-struct Queue<J> {
-    state: Mutex<State<J>>,
-    /// Notified for each job that a sleeping thread must take, and when the queue closes.
-    wake: Condvar,
+/// The state that the threads, the queues and the tickets share.
+struct Shared {
+    state: Mutex<State>,
     name: String,
-    options: WorkerOptions,
-    /// Runs one job.
-    run: Box<dyn Fn(J) + Send + Sync>,
+    threads: PoolThreads,
 }
 
-struct State<J> {
-    jobs: VecDeque<Queued<J>>,
-    /// The number of sleeping threads that have not been notified yet. A count that is too high costs a
-    /// system call for each surplus thread; one that is too low would lose a wake-up. A thread counts
-    /// itself again each time that it goes to sleep.
-    sleeping: usize,
-    /// The number of threads that have been replaced and still run their last job.
-    replaced: usize,
-    closed: bool,
+impl PoolThreads {
+    /// Returns the numbers for a pool of exactly this many threads.
+    pub fn fixed(threads: NonZeroUsize) -> PoolThreads {
+        PoolThreads {
+            kept: threads,
+            most: threads,
+            linger: LINGER,
+        }
+    }
+
+    /// Returns the numbers for graphs that run `threads` computations each at the same time, usually one per core.
+    /// One graph cannot occupy all threads.
+    pub fn for_graphs(threads: NonZeroUsize) -> PoolThreads {
+        PoolThreads {
+            kept: threads,
+            most: threads.saturating_mul(SHARES).max(MIN_MOST_GRAPH_THREADS),
+            linger: LINGER,
+        }
+    }
 }
 
-// === impl Workers ===
+// === impl WorkerPool ===
 
-impl<J: Send + 'static> Workers<J> {
-    /// Starts the threads, all named `name`. They pass each job to `run`.
+impl WorkerPool {
+    /// Starts the threads that are kept. All threads are named `name`.
     ///
     /// # Errors
     /// Returns an error if the operating system refuses to start a thread.
-    pub fn spawn(
-        name: &str,
-        options: WorkerOptions,
-        run: impl Fn(J) + Send + Sync + 'static,
-    ) -> std::io::Result<Workers<J>> {
-        let workers = Workers {
-            queue: Arc::new(Queue {
-                state: Mutex::new(State {
-                    jobs: VecDeque::new(),
-                    sleeping: 0,
-                    replaced: 0,
-                    closed: false,
-                }),
-                wake: Condvar::new(),
+    pub fn spawn(name: &str, threads: PoolThreads) -> std::io::Result<Arc<WorkerPool>> {
+        let kept = threads.kept.get();
+        let pool = Arc::new(WorkerPool {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State::new(kept, threads.most.get())),
                 name: name.to_owned(),
-                options,
-                run: Box::new(run),
+                threads,
             }),
-        };
-        for _ in 0..options.threads.get() {
-            Queue::spawn_thread(&workers.queue)?;
+        });
+        for _ in 0..kept {
+            pool.shared.spawn_thread()?;
         }
-        Ok(workers)
+        Ok(pool)
     }
 
-    /// Returns the number of threads.
+    /// Returns a new queue without jobs.
+    pub fn queue(self: &Arc<WorkerPool>, options: WorkerOptions) -> WorkerQueue {
+        let index = self.shared.lock().add(options);
+        WorkerQueue {
+            pool: Arc::clone(self),
+            index,
+            options,
+        }
+    }
+}
+
+impl Drop for WorkerPool {
+    /// Ends the threads after the jobs that they are running, without waiting for them.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        let sleeping = std::mem::take(&mut state.sleeping);
+        drop(state);
+        for sleeper in sleeping {
+            sleeper.wake.notify_one();
+        }
+    }
+}
+
+// === impl WorkerQueue ===
+
+impl WorkerQueue {
+    /// Returns the number of jobs that run at the same time.
     pub fn threads(&self) -> usize {
-        self.queue.options.threads.get()
+        self.options.threads.get()
     }
 
     /// Queues a job. Whether its result is still wanted should be checked before it runs.
     ///
     /// # Errors
     /// Returns [`QueueFull`] if as many jobs wait as may.
-    pub fn submit(&self, job: J) -> Result<Ticket<J>, QueueFull> {
+    pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<Ticket, QueueFull> {
         let progress = Arc::new(AtomicU8::new(QUEUED));
         let job = Queued {
-            job,
+            job: Box::new(job),
             progress: Arc::clone(&progress),
         };
-        let mut state = self.queue.lock();
-        if state.jobs.len() >= self.queue.options.queue {
+        let shared = &self.pool.shared;
+        let mut state = shared.lock();
+        if let Err(job) = state.push(self.index, job) {
+            drop(state);
+            // Outside the lock, since dropping what a job holds may lock the pool.
+            drop(job);
             return Err(QueueFull);
         }
-        state.jobs.push_back(job);
-        let wake = state.sleeping > 0;
-        state.sleeping = state.sleeping.saturating_sub(1);
+        let call = state.call();
         drop(state);
-        if wake {
-            self.queue.wake.notify_one();
-        }
+        shared.answer(call);
         Ok(Ticket {
-            queue: Arc::clone(&self.queue),
+            shared: Arc::clone(shared),
+            queue: self.index,
             progress,
         })
     }
 }
 
-impl<J: Send + 'static> Drop for Workers<J> {
+impl Drop for WorkerQueue {
     fn drop(&mut self) {
-        drop(self.queue.close());
+        let shared = &self.pool.shared;
+        let mut state = shared.lock();
+        let jobs = state.close(self.index);
+        let call = state.call();
+        drop(state);
+        shared.answer(call);
+        // Outside the lock, since dropping what a job holds may lock the pool.
+        drop(jobs);
     }
 }
 
 // === impl Ticket ===
 
-impl<J: Send + 'static> Ticket<J> {
-    /// Replaces the thread that runs the job, if it is running: its result is not needed any more.
+impl Ticket {
+    /// Lets another thread take the place of the one that runs the job, if it is running: its result is not needed
+    /// any more.
     ///
-    /// Does nothing if as many threads are already replaced as the [`Workers`] have, or if the operating
-    /// system refuses to start another one. The queue then has one thread less until the job ends.
+    /// Does nothing if as many jobs of the queue are already abandoned as may run at the same time.
     pub fn abandon(&self) {
-        let mut state = self.queue.lock();
-        if state.closed || state.replaced >= self.queue.options.threads.get() {
-            return;
-        }
-        let was_running = self
-            .progress
-            .compare_exchange(RUNNING, ABANDONED, SeqCst, SeqCst)
-            .is_ok();
-        if !was_running {
-            return;
-        }
-        match Queue::spawn_thread(&self.queue) {
-            Ok(()) => state.replaced += 1,
-            // The job cannot end in between without the lock: see `Queue::ended`.
-            Err(_) => self.progress.store(RUNNING, SeqCst),
+        let mut state = self.shared.lock();
+        if state.abandon(self.queue, &self.progress) {
+            let call = state.call();
+            drop(state);
+            self.shared.answer(call);
         }
     }
 }
 
-// === impl Queue ===
+// === impl Shared ===
 
-impl<J: Send + 'static> Queue<J> {
-    fn spawn_thread(queue: &Arc<Queue<J>>) -> std::io::Result<()> {
-        let of = Arc::clone(queue);
-        std::thread::Builder::new()
-            .name(queue.name.clone())
-            .stack_size(STACK_BYTES)
-            .spawn(move || work(&of))?;
-        Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<J>> {
-        // No code panics while the lock is held, so a poisoned lock still guards a consistent queue.
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics while the lock is held, so a poisoned lock still guards a consistent state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next job and returns it; `None` once the queue is closed.
-    fn next(&self) -> Option<Queued<J>> {
+    /// Starts a thread that is counted already.
+    fn spawn_thread(self: &Arc<Shared>) -> std::io::Result<()> {
+        let shared = Arc::clone(self);
+        std::thread::Builder::new()
+            .name(self.name.clone())
+            .stack_size(STACK_BYTES)
+            .spawn(move || shared.work())?;
+        Ok(())
+    }
+
+    /// Wakes or starts the thread that has been called. If the operating system refuses to start it, the jobs wait
+    /// for the threads that there are.
+    fn answer(self: &Arc<Shared>, call: Call) {
+        match call {
+            Call::Nobody => {}
+            Call::Sleeper(sleeper) => sleeper.wake.notify_one(),
+            Call::NewThread => {
+                if self.spawn_thread().is_err() {
+                    let mut state = self.lock();
+                    state.waking -= 1;
+                    state.threads -= 1;
+                }
+            }
+        }
+    }
+
+    /// Runs jobs until the pool is closed, the thread is not needed any more, or its job has been abandoned.
+    fn work(self: Arc<Shared>) {
+        run_as_batch();
+        let kept = self.threads.kept.get();
+        let sleeper = Arc::new(Sleeper::default());
         let mut state = self.lock();
+        state.waking -= 1;
         loop {
             if state.closed {
+                return;
+            }
+            let Some(taken) = state.take() else {
+                match self.sleep(state, &sleeper) {
+                    Some(woken) => state = woken,
+                    None => return,
+                }
+                continue;
+            };
+            let call = state.call();
+            drop(state);
+            self.answer(call);
+            let Taken {
+                queue,
+                job,
+                progress,
+            } = taken;
+            // Everything that the job borrowed is dropped with it; its caller sees that the sender was dropped.
+            let _ = catch_unwind(AssertUnwindSafe(job));
+            state = self.lock();
+            if state.ended(queue, &progress, kept) == Next::Ends {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the thread is woken or the pool is closed. Returns `None` if the thread has waited for too long and
+    /// is not among those that are kept.
+    fn sleep<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        sleeper: &Arc<Sleeper>,
+    ) -> Option<MutexGuard<'a, State>> {
+        sleeper.is_woken.store(false, Relaxed);
+        state.sleeping.push(Arc::clone(sleeper));
+        let PoolThreads { kept, linger, .. } = self.threads;
+        let kept = kept.get();
+        loop {
+            let mut has_lingered = false;
+            if state.threads > kept {
+                let waited = sleeper.wake.wait_timeout(state, linger);
+                let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = woken;
+                has_lingered = timeout.timed_out();
+            } else {
+                let woken = sleeper.wake.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
+            }
+            if sleeper.is_woken.load(Relaxed) {
+                state.waking -= 1;
+                return Some(state);
+            }
+            if state.closed {
+                return Some(state);
+            }
+            if has_lingered && state.threads > kept {
+                state.sleeping.retain(|other| !Arc::ptr_eq(other, sleeper));
+                state.threads -= 1;
                 return None;
             }
-            if let Some(job) = state.jobs.pop_front() {
-                return Some(job);
-            }
-            state.sleeping += 1;
-            state = self
-                .wake
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    /// Returns whether the thread that has run this job continues with another one.
-    fn ended(&self, progress: &AtomicU8) -> bool {
-        let running = progress.compare_exchange(RUNNING, ENDED, SeqCst, SeqCst);
-        if running.is_ok() {
-            return true;
-        }
-        // The job is abandoned or about to be; `abandon` decides that while it holds the lock.
-        let mut state = self.lock();
-        let replaced = progress.swap(ENDED, SeqCst) == ABANDONED;
-        if replaced {
-            state.replaced -= 1;
-        }
-        !replaced
-    }
-
-    /// Ends the threads. Returns the queued jobs, which the caller drops outside the lock.
-    fn close(&self) -> VecDeque<Queued<J>> {
-        let mut state = self.lock();
-        state.closed = true;
-        let queued = std::mem::take(&mut state.jobs);
-        drop(state);
-        self.wake.notify_all();
-        queued
     }
 }
 
-impl<J> std::fmt::Debug for Queue<J> {
+impl std::fmt::Debug for WorkerPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue")
-            .field("name", &self.name)
+        f.debug_struct("WorkerPool")
+            .field("name", &self.shared.name)
+            .field("threads", &self.shared.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for WorkerQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerQueue")
+            .field("pool", &self.pool)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
 
-impl<J: Send + 'static> std::fmt::Debug for Workers<J> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Workers").field(&self.queue).finish()
-    }
-}
-
-impl<J> std::fmt::Debug for Ticket<J> {
+impl std::fmt::Debug for Ticket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ticket")
             .field("progress", &self.progress)
@@ -263,210 +351,5 @@ impl<J> std::fmt::Debug for Ticket<J> {
     }
 }
 
-fn work<J: Send + 'static>(queue: &Queue<J>) {
-    run_as_batch();
-    while let Some(Queued { job, progress }) = queue.next() {
-        progress.store(RUNNING, SeqCst);
-        // Everything that the job borrowed is dropped with it; its caller sees that the sender was dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| (queue.run)(job)));
-        if !queue.ended(&progress) {
-            return;
-        }
-    }
-}
-
-/// Requests a scheduling policy from Linux under which the calling thread, when it is woken by a job,
-/// does not preempt the thread that submitted the job.
-///
-/// On a busy processor the submitter then continues with other work, and this thread takes several jobs in
-/// one go: 16 instead of 25 us of processor time for a small request. On an idle processor nothing changes.
-#[cfg(target_os = "linux")]
-pub fn run_as_batch() {
-    use thread_priority::{
-        NormalThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
-        set_thread_priority_and_policy, thread_native_id,
-    };
-    /// A niceness of 0, with which every thread starts, on the library's scale from 0 to 99.
-    const NICENESS_0: u8 = 47;
-    let priority = ThreadPriorityValue::try_from(NICENESS_0).map(ThreadPriority::Crossplatform);
-    if let Ok(priority) = priority {
-        let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
-        // If this is refused, the work only takes more processor time.
-        let _ = set_thread_priority_and_policy(thread_native_id(), priority, policy);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub fn run_as_batch() {}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc::channel;
-
-    fn one_thread(queue: usize) -> anyhow::Result<Workers<Closure>> {
-        let threads = NonZeroUsize::MIN;
-        let options = WorkerOptions { threads, queue };
-        Ok(Workers::spawn("test", options, |job: Closure| job())?)
-    }
-
-    #[test]
-    fn a_full_queue_refuses_and_has_room_again_afterwards() -> anyhow::Result<()> {
-        let workers = one_thread(1)?;
-        let (open, gate) = channel::<()>();
-        let (started, running) = channel();
-        workers.submit(Box::new(move || {
-            let _ = started.send(());
-            let _ = gate.recv();
-        }))?;
-        running.recv()?;
-        let (done, finished) = channel();
-        workers.submit(Box::new(move || {
-            let _ = done.send(());
-        }))?;
-        assert_eq!(workers.submit(Box::new(|| ())).err(), Some(QueueFull));
-        open.send(())?;
-        finished.recv()?;
-        let (done, finished) = channel();
-        workers.submit(Box::new(move || {
-            let _ = done.send(());
-        }))?;
-        finished.recv()?;
-        Ok(())
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_worker_does_not_preempt_the_thread_that_wakes_it() -> anyhow::Result<()> {
-        use thread_priority::{NormalThreadSchedulePolicy, ThreadSchedulePolicy};
-        let workers = one_thread(1)?;
-        let (reply, answer) = channel();
-        workers.submit(Box::new(move || {
-            let _ = reply.send(thread_priority::thread_schedule_policy().ok());
-        }))?;
-        let batch = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
-        assert_eq!(answer.recv()?, Some(batch));
-        Ok(())
-    }
-
-    #[test]
-    fn a_panic_ends_its_job_and_not_its_thread() -> anyhow::Result<()> {
-        let workers = one_thread(2)?;
-        let (reply, answer) = channel::<()>();
-        workers.submit(Box::new(move || {
-            let _reply = reply;
-            panic!("a job's panic");
-        }))?;
-        assert!(answer.recv().is_err(), "the reply is dropped");
-        let (reply, answer) = channel();
-        workers.submit(Box::new(move || {
-            let _ = reply.send(7);
-        }))?;
-        assert_eq!(answer.recv()?, 7);
-        Ok(())
-    }
-
-    #[test]
-    fn dropping_the_workers_drops_queued_jobs_and_waits_for_none() -> anyhow::Result<()> {
-        let workers = one_thread(2)?;
-        let gate = occupy(&workers)?;
-        let (queued_reply, queued_answer) = channel::<()>();
-        workers.submit(Box::new(move || {
-            let _ = queued_reply.send(());
-        }))?;
-        drop(workers);
-        assert!(queued_answer.recv().is_err(), "the queued job was dropped");
-        drop(gate);
-        Ok(())
-    }
-
-    /// Occupies a thread until the returned gate is dropped.
-    fn occupy(workers: &Workers<Closure>) -> anyhow::Result<Gate> {
-        let (open, gate) = channel::<()>();
-        let (started, running) = channel();
-        let (done, ended) = channel();
-        let ticket = workers.submit(Box::new(move || {
-            let _ = started.send(std::thread::current().id());
-            let _ = gate.recv();
-            drop(done);
-        }))?;
-        Ok(Gate {
-            thread: running.recv()?,
-            ticket,
-            _open: open,
-            _ended: ended,
-        })
-    }
-
-    struct Gate {
-        thread: std::thread::ThreadId,
-        ticket: Ticket<Closure>,
-        _open: std::sync::mpsc::Sender<()>,
-        _ended: std::sync::mpsc::Receiver<()>,
-    }
-
-    fn thread_of_next(workers: &Workers<Closure>) -> anyhow::Result<std::thread::ThreadId> {
-        let (reply, answer) = channel();
-        workers.submit(Box::new(move || {
-            let _ = reply.send(std::thread::current().id());
-        }))?;
-        Ok(answer.recv()?)
-    }
-
-    #[test]
-    fn a_thread_whose_job_is_abandoned_is_replaced_once_and_ends_with_the_job() -> anyhow::Result<()>
-    {
-        let workers = one_thread(2)?;
-        let stuck = occupy(&workers)?;
-        stuck.ticket.abandon();
-        let replacement = thread_of_next(&workers)?;
-        assert_ne!(replacement, stuck.thread);
-        // As many threads are already replaced as there are, so this one is not.
-        let second = occupy(&workers)?;
-        second.ticket.abandon();
-        assert_eq!(workers.queue.lock().replaced, 1);
-        drop(second);
-        drop(stuck);
-        while workers.queue.lock().replaced > 0 {
-            std::thread::yield_now();
-        }
-        for _ in 0..8 {
-            assert_eq!(
-                thread_of_next(&workers)?,
-                replacement,
-                "the other has ended"
-            );
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_job_that_does_not_run_is_abandoned_without_a_thread() -> anyhow::Result<()> {
-        let workers = one_thread(2)?;
-        let gate = occupy(&workers)?;
-        let waiting = workers.submit(Box::new(|| ()))?;
-        waiting.abandon();
-        drop(gate);
-        thread_of_next(&workers)?;
-        waiting.abandon();
-        assert_eq!(workers.queue.lock().replaced, 0);
-        Ok(())
-    }
-
-    #[test]
-    fn a_job_may_hold_the_last_reference_to_its_workers() -> anyhow::Result<()> {
-        let workers = Arc::new(one_thread(1)?);
-        let (done, finished) = channel();
-        let last = Arc::clone(&workers);
-        let (release, released) = channel::<()>();
-        workers.submit(Box::new(move || {
-            let _ = released.recv();
-            drop(last);
-            let _ = done.send(());
-        }))?;
-        drop(workers);
-        release.send(())?;
-        finished.recv()?;
-        Ok(())
-    }
-}
+mod tests;

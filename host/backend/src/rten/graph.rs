@@ -5,6 +5,7 @@ use super::convert::{from_rten, to_rten};
 use super::failure::{Failure, NAME, guarded, inputs_error, load_error, refused_run};
 use super::hidden_nan::contains_nan;
 use super::int64::IntegerLimits;
+use super::shared::Shared;
 use super::sizes::{Cost, Outline};
 use crate::error::BackendError;
 use crate::graph::Graph;
@@ -15,10 +16,9 @@ use crate::plan_cache::PlanCache;
 use crate::probe::{probe, two_row_inputs};
 use crate::rows::Rows;
 use crate::sample::Sample;
-use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
+use rten::{Model, NodeId, RunOptions, Value, ValueOrView};
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use wisp_tensor::memory_budget::MemoryBudget;
+use std::sync::Arc;
 use wisp_tensor::{ElementType, NamedTensor, Signature, Tensor, TensorError, TensorSpec};
 
 /// The number of sets of input sizes whose costs are kept.
@@ -45,19 +45,13 @@ pub(super) struct RtenGraph {
     hides_nan: bool,
     operators: OperatorInputs,
     costs: PlanCache<Result<Cost, String>>,
-    pools: Pools,
-    memory: Arc<MemoryBudget>,
+    /// The number of threads of one computation.
+    threads: NonZeroUsize,
+    shared: Arc<Shared>,
     /// The sample inputs that the graph was found to compute.
     sample: Sample,
     /// The declarations of outputs in the file that computing has shown to be wrong.
     wrong_declarations: Vec<String>,
-}
-
-/// Thread pools, one for each concurrent computation: a pool computes one graph at a time.
-#[derive(Debug)]
-struct Pools {
-    threads: NonZeroUsize,
-    idle: Mutex<Vec<Arc<ThreadPool>>>,
 }
 
 // === impl RtenGraph ===
@@ -67,7 +61,7 @@ impl RtenGraph {
     pub(super) fn new(
         model: Model,
         checked: Checked,
-        (threads, memory): (NonZeroUsize, &Arc<MemoryBudget>),
+        (threads, shared): (NonZeroUsize, &Arc<Shared>),
     ) -> Result<RtenGraph, BackendError> {
         let Checked {
             declared,
@@ -97,11 +91,8 @@ impl RtenGraph {
             hides_nan,
             operators,
             costs: PlanCache::new(MAX_COSTS),
-            pools: Pools {
-                threads,
-                idle: Mutex::default(),
-            },
-            memory: Arc::clone(memory),
+            threads,
+            shared: Arc::clone(shared),
             sample: Sample::default(),
             wrong_declarations: Vec::new(),
         };
@@ -131,7 +122,7 @@ impl RtenGraph {
         let shapes = ordered.iter().map(|tensor| tensor.shape().dimensions());
         let inputs: Vec<(&str, &[u32])> = names.zip(shapes).collect();
         let cost = guarded(|| self.outline.cost(&inputs)).map_err(Failure::into_reason)?;
-        let capacity = u64::try_from(self.memory.capacity()).unwrap_or(u64::MAX);
+        let capacity = u64::try_from(self.shared.memory.capacity()).unwrap_or(u64::MAX);
         if cost.live_bytes > MAX_LIVE_BYTES.min(capacity) {
             return Err(format!(
                 "the values would take too much memory with these sizes: {} bytes",
@@ -149,7 +140,7 @@ impl RtenGraph {
 
     fn run(&self, ordered: &[&Tensor]) -> Result<Vec<NamedTensor>, BackendError> {
         let cost = self.cost(ordered)?;
-        let mut reservation = self.memory.reservation();
+        let mut reservation = self.shared.memory.reservation();
         if !reservation.grow(usize::try_from(cost.live_bytes).unwrap_or(usize::MAX)) {
             return Err(BackendError::Overloaded {
                 backend: NAME,
@@ -160,13 +151,13 @@ impl RtenGraph {
             });
         }
         let inputs = self.values(ordered).map_err(inputs_error)?;
-        let pool = self.pools.take();
-        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&pool)));
-        let computed = guarded(|| {
-            let run = self.model.run(inputs, &self.outputs, Some(options));
-            run.map_err(|error| error.to_string())
+        let computed = self.shared.pools.with_pool(self.threads, |pool| {
+            let options = RunOptions::default().with_thread_pool(Some(Arc::clone(pool)));
+            guarded(|| {
+                let run = self.model.run(inputs, &self.outputs, Some(options));
+                run.map_err(|error| error.to_string())
+            })
         });
-        self.pools.give_back(pool);
         match computed {
             Ok(values) => self.named(values),
             // The graph computes other inputs, so the values or sizes of these are at fault.
@@ -274,23 +265,4 @@ impl Graph for RtenGraph {
     fn wrong_declarations(&self) -> &[String] {
         &self.wrong_declarations
     }
-}
-
-// === impl Pools ===
-
-impl Pools {
-    /// Returns an idle pool, or a new one.
-    fn take(&self) -> Arc<ThreadPool> {
-        let idle = lock(&self.idle).pop();
-        idle.unwrap_or_else(|| Arc::new(ThreadPool::with_num_threads(self.threads.get())))
-    }
-
-    fn give_back(&self, pool: Arc<ThreadPool>) {
-        lock(&self.idle).push(pool);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while one of these locks is held.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -28,7 +28,7 @@ pub(super) struct Entry {
 
 /// Returns the backends of this build, the default one first.
 pub(super) fn entries(args: &BackendArgs, cache: &Path) -> Vec<Entry> {
-    let backends = backends(args, cache);
+    let backends = backends(args, Some(cache));
     backends
         .all()
         .map(|backend| entry(&**backend, args, cache))

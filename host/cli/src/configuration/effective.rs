@@ -42,6 +42,13 @@ impl EffectiveConfiguration {
     ) -> EffectiveConfiguration {
         let entry = |setting: Setting| {
             let key = setting.key.as_str();
+            if is_negated(matches, key) {
+                return Entry {
+                    values: vec!["false".to_owned()],
+                    setting,
+                    source: Source::Argument,
+                };
+            }
             let source = match matches.value_source(key) {
                 Some(ValueSource::CommandLine) => Source::Argument,
                 Some(ValueSource::EnvVariable) => Source::Environment,
@@ -62,6 +69,25 @@ impl EffectiveConfiguration {
             entries: settings().into_iter().map(entry).collect(),
         }
     }
+}
+
+impl EffectiveConfiguration {
+    /// Returns the keys of the settings that have another value in `other`.
+    pub(crate) fn changed_keys(&self, other: &EffectiveConfiguration) -> Vec<&str> {
+        let pairs = self.entries.iter().zip(&other.entries);
+        pairs
+            .filter(|(entry, other)| entry.values != other.values)
+            .map(|(entry, _)| entry.setting.key.as_str())
+            .collect()
+    }
+}
+
+/// Returns whether the arguments contain the negation of a setting, such as `--no-exit-on-error`.
+fn is_negated(matches: &ArgMatches, key: &str) -> bool {
+    matches!(
+        matches.try_get_one::<bool>(&format!("no_{key}")),
+        Ok(Some(true))
+    )
 }
 
 impl fmt::Display for EffectiveConfiguration {

@@ -10,8 +10,15 @@ use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-/// Arguments of `wisp serve` that are not settings.
-const NOT_SETTINGS: [&str; 4] = ["config", "check_config", "help", "version"];
+/// Arguments of `wisp serve` that are not settings. A negation, such as `--no-exit-on-error`, is another
+/// form of the argument of a setting.
+const NOT_SETTINGS: [&str; 5] = [
+    "config",
+    "check_config",
+    "no_exit_on_error",
+    "help",
+    "version",
+];
 
 /// The start of the description of a default that is not one fixed value.
 const DEFAULT: &str = "[default: ";

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+use wisp_server::ServerOptions;
 use wisp_server::authority::AllowedHost;
 use wisp_server::cors::AllowedOrigin;
 use wisp_serving::ServingOptions;
@@ -26,7 +27,8 @@ pub(crate) const CONFIG_VARIABLE: &str = "WISP_CONFIG";
 ///
 /// Implements the Open Inference Protocol (V2), over HTTP with the binary tensor extension and over
 /// gRPC, so that an unmodified tritonclient works. Each request runs in a fresh sandbox. A model that
-/// cannot be loaded is reported, and the others are served. On SIGTERM, requests in flight are finished.
+/// cannot be loaded at the start ends the server, unless it is optional. On SIGTERM, requests in flight are
+/// finished.
 ///
 /// Each setting can be given as an argument, as an environment variable, or in the configuration file.
 /// An argument takes precedence over the variable, and the variable over the file.
@@ -127,6 +129,52 @@ pub(crate) struct ServeArgs {
         default_value_t = Seconds(DEFAULT_POLL)
     )]
     pub(crate) repository_poll_secs: Seconds,
+
+    /// End with an error if a model cannot be loaded at the start, unless its model.toml declares it
+    /// optional. `--no-exit-on-error` serves the other models instead.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "WISP_EXIT_ON_ERROR",
+        hide_env_values = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) exit_on_error: bool,
+
+    /// The same as `--exit-on-error=false`.
+    #[arg(long)]
+    pub(crate) no_exit_on_error: bool,
+
+    /// Report the server as ready only if it has a model to serve, and all models that are not optional were
+    /// loaded. Without this, the server is ready when it accepts requests.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "WISP_STRICT_READINESS",
+        hide_env_values = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) strict_readiness: bool,
+
+    /// Seconds that requests in flight have to end after SIGTERM, once new connections are no longer
+    /// accepted. Connections that are still busy then are closed.
+    #[arg(
+        long,
+        visible_alias = "drain-timeout",
+        value_name = "N",
+        env = "WISP_DRAIN_TIMEOUT_SECS",
+        hide_env_values = true,
+        default_value_t = Seconds(ServerOptions::default().drain_timeout)
+    )]
+    pub(crate) drain_timeout_secs: Seconds,
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
@@ -263,9 +311,16 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) model_load_memory_bytes: Option<usize>,
 
-    /// The values and sources of all settings, for `--check-config`.
+    /// The values and sources of all settings, for `--check-config` and for a configuration file that changes.
     #[arg(skip)]
     pub(crate) effective: EffectiveConfiguration,
+}
+
+impl ServeArgs {
+    /// Returns whether a model that cannot be loaded at the start ends the server.
+    pub(crate) fn exits_on_error(&self) -> bool {
+        self.exit_on_error && !self.no_exit_on_error
+    }
 }
 
 /// The certificate and key for TLS. `configuration` checks that both or neither are given: clap's

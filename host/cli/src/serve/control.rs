@@ -1,11 +1,8 @@
-//! Changes while the server runs: models that are loaded and unloaded, and renewed certificates.
+//! Changes of the served models while the server runs.
 
 use crate::options::{GrpcAddress, ModelControlMode, ServeArgs};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use wisp_server::tls::Tls;
 use wisp_serving::Serving;
 use wisp_serving::model_control::{ControlError, ControlMode, ModelControl};
 use wisp_serving::registry::loader::{Loaded, Loader};
@@ -55,25 +52,6 @@ pub(super) fn poll_repository(
             None => std::future::pending().await,
         }
     }
-}
-
-/// Reloads the certificate on each SIGHUP. Without TLS, SIGHUP keeps its default action of ending the
-/// process.
-pub(super) fn reload_certificate_on_hangup(
-    tls: Option<Arc<Tls>>,
-) -> std::io::Result<impl Future<Output = Infallible>> {
-    let reload = match tls {
-        Some(tls) => Some((signal(SignalKind::hangup())?, tls)),
-        None => None,
-    };
-    Ok(async move {
-        if let Some((mut hangup, tls)) = reload {
-            while hangup.recv().await.is_some() {
-                tls.reload().await;
-            }
-        }
-        std::future::pending().await
-    })
 }
 
 /// Logs that a version has been loaded, or that loading has failed.

@@ -92,6 +92,8 @@ impl Signals {
 
 impl Stop {
     fn install() -> std::io::Result<Stop> {
+        // From here on, SIGHUP does not end the process. `hangup` receives it once the server is up.
+        drop(signal(SignalKind::hangup())?);
         Ok(Stop {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

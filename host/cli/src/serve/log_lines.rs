@@ -13,10 +13,10 @@ use std::panic::PanicHookInfo;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::{EnvFilter, reload};
 use wisp_tensor::OneLine;
 
 /// Libraries whose warnings are caused by clients, which can cause any number of them.
@@ -39,21 +39,37 @@ struct Fields<'a> {
     written: fmt::Result,
 }
 
+/// The levels of a log that has been started, which can be changed. Lifetime: the process.
+pub(super) struct LogLevels {
+    replace: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
+}
+
 /// An error with its causes.
 struct Chain<'a>(&'a (dyn Error + 'static));
 
 /// Starts logging to standard error, with the levels that the operator has set. From then on, panics are
 /// logged as lines too.
-pub(super) fn start(levels: Option<&str>) -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
+pub(super) fn start(levels: Option<&str>) -> anyhow::Result<LogLevels> {
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter(levels)?)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .fmt_fields(EscapedFields)
-        .init();
+        .with_filter_reloading();
+    let filter = log.reload_handle();
+    log.init();
     let last = Mutex::new(None);
     std::panic::set_hook(Box::new(move |panic| log_panic(panic, &last)));
-    Ok(())
+    Ok(LogLevels {
+        replace: Box::new(move |levels| filter.reload(levels)),
+    })
+}
+
+impl LogLevels {
+    /// Replaces the levels by these, with the same defaults as at the start.
+    pub(super) fn set(&self, levels: Option<&str>) -> anyhow::Result<()> {
+        Ok((self.replace)(filter(levels)?)?)
+    }
 }
 
 /// Returns the filter for these levels, by default those of `RUST_LOG`, which many programs use, or

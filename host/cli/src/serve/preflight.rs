@@ -1,7 +1,7 @@
 //! `wisp serve --check-config`: checks a configuration without starting anything.
 
 use super::{expect_path, log_lines, startup};
-use crate::loading::{cache_directory, graph_loader};
+use crate::loading::{checked_backends, optional_cache_directory};
 use crate::options::ServeArgs;
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     expect_path(&args.repository)?;
     startup::server_options(args, ServerOptions::default())?;
     startup::load_certificate(&args.tls)?;
-    let cache = cache_directory(args.cache.cache_dir.as_deref())?;
-    graph_loader(&args.backend, &cache)?;
+    let cache = optional_cache_directory(args.cache.cache_dir.as_deref());
+    checked_backends(&args.backend, cache.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,24 +3,23 @@
 use super::banner::{self, Addresses};
 use super::control::report_load;
 use super::descriptors;
+use super::load_failures::{FailedModel, LoadFailures};
 use crate::failure::{BadConfiguration, bad_configuration};
 use crate::loading::{LoadingOptions, loader, model_load_limits};
 use crate::options::{GrpcAddress, ModelControlMode, ServeArgs, TlsArgs};
 use anyhow::Context;
 use std::cell::RefCell;
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use wisp_backend::process_memory::process_memory;
 use wisp_server::authority::AllowedHosts;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets};
-use wisp_serving::ServingOptions;
 use wisp_serving::registry::Registry;
-use wisp_serving::registry::load_error::LoadError;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::snapshot::Snapshot;
+use wisp_serving::{Readiness, ServingOptions};
 use wisp_tensor::MemoryBudget;
 
 /// The minimum memory for requests on a small machine: enough for a few small requests at once.
@@ -49,6 +48,7 @@ pub(super) fn server_options(
         max_connections,
         cors_origins: args.cors_origin.clone(),
         allowed_hosts: Some(AllowedHosts(args.allowed_host.clone())),
+        drain_timeout: args.drain_timeout_secs.0,
         ..default
     })
 }
@@ -110,7 +110,7 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
     })?;
     // Taken before the models are loaded, so that a change during loading is detected as a change.
     let files = Snapshot::take(&args.repository)?;
-    let registry = load_repository(&loader, &args.repository)?;
+    let registry = load_repository(&loader, args)?;
     // In poll mode, models may appear later.
     if registry.entries().is_empty() && args.model_control_mode != ModelControlMode::Poll {
         let path = args.repository.display();
@@ -133,6 +133,10 @@ fn serving_options(args: &ServeArgs) -> ServingOptions {
         max_body_bytes: args.max_body_bytes,
         request_timeout: args.request_timeout_milliseconds.0,
         memory: Arc::new(MemoryBudget::new(memory_bytes(args))),
+        readiness: match args.strict_readiness {
+            true => Readiness::Models,
+            false => Readiness::Server,
+        },
         ..ServingOptions::default()
     }
 }
@@ -155,19 +159,27 @@ fn memory_bytes(args: &ServeArgs) -> usize {
     bytes
 }
 
-/// Loads the repository. A model that cannot be loaded is reported. A model that requires an unavailable
-/// backend or device makes the start fail, since no other backend computes it instead.
-fn load_repository(loader: &Loader, path: &Path) -> anyhow::Result<Registry> {
-    let missing = RefCell::new(None);
-    let registry = loader.load_repository(path, &|model, loaded| {
+/// Loads the repository, and reports each model. The start fails if a model cannot be loaded, unless the model
+/// is optional or the operator serves the others.
+///
+/// A missing backend or device makes the start fail in any case, since no other backend computes the model
+/// instead.
+fn load_repository(loader: &Loader, args: &ServeArgs) -> anyhow::Result<Registry> {
+    let failed: RefCell<Vec<FailedModel>> = RefCell::default();
+    let registry = loader.load_repository(&args.repository, &|model, loaded| {
         report_load(model, loaded);
-        if let Some(reason) = loaded.err().and_then(LoadError::unavailable) {
-            let reason = format!("model `{model}`: {reason}");
-            missing.borrow_mut().get_or_insert(reason);
+        if let Err(error) = loaded {
+            failed.borrow_mut().push(FailedModel::new(model, error));
         }
     })?;
-    match missing.into_inner() {
-        Some(reason) => Err(bad_configuration(reason)),
+    let mut failed = failed.into_inner();
+    failed.retain(|failed| failed.is_required(&registry));
+    let missing = failed.iter().find_map(FailedModel::missing);
+    match missing {
+        Some(missing) => Err(bad_configuration(missing)),
+        None if args.exits_on_error() && !failed.is_empty() => {
+            Err(LoadFailures { models: failed }.into())
+        }
         None => Ok(registry),
     }
 }

@@ -1,9 +1,11 @@
 //! Tests of bodies that arrive in pieces, or not at all.
 
 use super::*;
+use crate::drain::Drain;
 use http_body::{Frame, SizeHint};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::task::JoinSet;
 use wisp_tensor::MemoryBudget;
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -306,4 +308,16 @@ async fn what_a_body_inflates_to_counts_in_the_budget_until_the_request_ends() {
         budget.reservation().grow(400_000),
         "all of it was given back"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_arrive_is_given_up_soon_after_the_server_drains() {
+    let drain = Drain::new();
+    let script = Script::new([Step::Wait(GRACE * 100)]);
+    let mut body = request_body(script).until_drain(drain.watch());
+    let began = Instant::now();
+    let (read, drained) = tokio::join!(body.read(10), drain.finish(JoinSet::new(), Duration::ZERO));
+    assert_eq!(drained, Ok(()));
+    assert_eq!(read, Err(BodyError::Draining));
+    assert!(began.elapsed() < GRACE);
 }

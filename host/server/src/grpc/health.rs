@@ -49,16 +49,17 @@ impl Health {
     /// `None` if there is no such service or model.
     fn status(&self, name: &str) -> Option<ServingStatus> {
         let ready = match name {
-            "" => true,
-            name if self.services.iter().any(|service| *service == name) => true,
+            "" => self.serving.is_ready(),
+            name if self.services.iter().any(|service| *service == name) => self.serving.is_ready(),
             name => {
                 let target = v2::target(name, "").ok()?;
                 let mut entries = self.serving.index(&IndexFilter::All).into_iter();
                 entries.find(|entry| entry.model == target.model)?;
-                self.serving.is_model_ready(&target)
+                // Other models do not affect the readiness of this one.
+                self.serving.is_model_ready(&target) && !self.serving.is_draining()
             }
         };
-        Some(match ready && self.serving.is_ready() {
+        Some(match ready {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         })

@@ -22,8 +22,9 @@ use wisp_serving::{BodyError, InferError};
 /// The number of messages that a request may contain.
 #[derive(Debug)]
 pub(crate) enum Messages {
-    /// One message. While it arrives, the request waits in its reading slot.
-    One,
+    /// One message. While it arrives, the request waits in its reading slot, and not for long once the server
+    /// drains.
+    One(DrainWatch),
     /// Any number of messages, until the server drains.
     Many(DrainWatch),
 }
@@ -57,6 +58,9 @@ enum Wait {
         grace: Duration,
         /// Created on the first wait. Small messages arrive with their head and need none.
         timer: Option<Pin<Box<Sleep>>>,
+        drain: DrainWatch,
+        /// Completes when the server drains and the message is given up. Created like the timer.
+        given_up: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     },
     UntilDrain(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
@@ -98,10 +102,12 @@ impl MessageBody {
         admitted: AdmittedRequest,
     ) -> MessageBody {
         let wait = match messages {
-            Messages::One => Wait::Steady {
+            Messages::One(drain) => Wait::Steady {
                 start: Instant::now(),
                 grace,
                 timer: None,
+                drain,
+                given_up: None,
             },
             Messages::Many(drain) => Wait::UntilDrain(Box::pin(drain.begun())),
         };
@@ -120,8 +126,12 @@ impl MessageBody {
 
     /// Ends the wait for the message, which is complete.
     fn complete(&mut self) {
-        if let Wait::Steady { timer, .. } = &mut self.wait {
+        if let Wait::Steady {
+            timer, given_up, ..
+        } = &mut self.wait
+        {
             *timer = None;
+            *given_up = None;
         }
         self.admitted.complete();
     }
@@ -133,6 +143,8 @@ impl MessageBody {
                 start,
                 grace,
                 timer,
+                drain,
+                given_up,
             } => {
                 let deadline = *start + allowed_time(*grace, self.received);
                 let timer =
@@ -140,14 +152,17 @@ impl MessageBody {
                 if timer.deadline() != deadline {
                     timer.as_mut().reset(deadline);
                 }
+                let given_up =
+                    given_up.get_or_insert_with(|| Box::pin(drain.clone().bodies_given_up()));
                 let failure = |error: BodyError| Failure::from(InferError::from(error));
-                match self.admitted.poll_evicted(cx) {
-                    Poll::Ready(()) => Poll::Ready(failure(BodyError::Evicted)),
-                    Poll::Pending => {
-                        let is_late = timer.as_mut().poll(cx);
-                        is_late.map(|()| failure(BodyError::Timeout))
-                    }
+                if self.admitted.poll_evicted(cx).is_ready() {
+                    return Poll::Ready(failure(BodyError::Evicted));
                 }
+                if given_up.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(failure(BodyError::Draining));
+                }
+                let is_late = timer.as_mut().poll(cx);
+                is_late.map(|()| failure(BodyError::Timeout))
             }
             Wait::UntilDrain(drain) => drain.as_mut().poll(cx).map(|()| Failure::Draining),
         }

@@ -164,6 +164,26 @@ async fn a_client_that_goes_away_takes_its_request_with_it() -> anyhow::Result<(
 }
 
 #[tokio::test]
+async fn a_half_sent_body_is_refused_and_does_not_hold_up_the_end() -> anyhow::Result<()> {
+    let options = ServerOptions {
+        body_timeout: Duration::from_secs(3600),
+        drain_timeout: Duration::from_secs(3600),
+        ..options()
+    };
+    let mut server = TestServer::start(options).await?;
+    let mut half = held(&server).await?;
+    half.send("{").await?;
+    server.stop();
+    let answer = half.answer().await?;
+    answer.check_refusal(503)?;
+    assert!(answer.body.contains("shutting down"), "{answer:?}");
+    assert!(answer.closes());
+    drop(half);
+    assert_eq!(server.ended().await?, Ok(()));
+    Ok(())
+}
+
+#[tokio::test]
 async fn dropping_the_server_cuts_everything_at_once() -> anyhow::Result<()> {
     let server = TestServer::start(options()).await?;
     let mut busy = held(&server).await?;

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use prost::Message;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use wisp_protocol::content_coding::{Coding, Inflater, Progress};
@@ -281,6 +282,33 @@ async fn what_messages_inflate_to_counts_among_all_bodies() -> anyhow::Result<()
 }
 
 #[tokio::test]
+async fn a_server_without_models_is_live_and_not_ready_in_every_protocol() -> anyhow::Result<()> {
+    let server = TestServer::serving(options(), ServingOptions::default()).await?;
+    for (path, status) in [
+        ("/v2/health/live", 200),
+        ("/v2/health/ready", 503),
+        ("/health", 503),
+    ] {
+        let answer = server
+            .ask(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+            .await?;
+        assert_eq!(answer.status, status, "{path}");
+    }
+    let (mut client, _connection) = connect(&server).await?;
+    // Field 1: not ready, which is the default and is left out, or NOT_SERVING.
+    for (path, expected) in [
+        ("/inference.GRPCInferenceService/ServerReady", &[][..]),
+        ("/grpc.health.v1.Health/Check", &[8_u8, 2]),
+    ] {
+        let call = request(path, &[], one(0, &[])?)?;
+        let response = within(client.send_request(call)).await??;
+        let message = within(response.into_body().collect()).await??.to_bytes();
+        assert_eq!(message[5..], *expected, "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_watches_is_told_that_the_server_drains() -> anyhow::Result<()> {
     let mut server = TestServer::start(options()).await?;
     let (mut client, _connection) = connect(&server).await?;
@@ -297,6 +325,35 @@ async fn who_watches_is_told_that_the_server_drains() -> anyhow::Result<()> {
     let trailers = within(body.frame()).await?.context("it ended")??;
     let trailers = trailers.into_trailers().ok().context("another message")?;
     assert_eq!(of(&trailers).map(|(code, _)| code).as_deref(), Some("0"));
+    assert_eq!(server.ended().await?, Ok(()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_come_does_not_hold_up_the_end() -> anyhow::Result<()> {
+    let options = ServerOptions {
+        body_timeout: Duration::from_secs(3600),
+        drain_timeout: Duration::from_secs(3600),
+        ..options()
+    };
+    let mut server = TestServer::start(options).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    let serving = Arc::clone(&server.serving);
+    let (_release, held) = oneshot::channel();
+    let half = request(INFER, &[], RequestMemory(held).boxed_unsync())?;
+    let stop = async {
+        while serving.waiting_requests() == 0 {
+            tokio::task::yield_now().await;
+        }
+        server.stop();
+        anyhow::Ok(())
+    };
+    let (outcome, stopped) = tokio::join!(status(&mut client, half), within(stop));
+    stopped??;
+    let (code, text) = outcome?;
+    assert_eq!(code, "14", "{text}");
+    assert!(text.contains("shutting"), "{text}");
+    drop(client);
     assert_eq!(server.ended().await?, Ok(()));
     Ok(())
 }

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use wisp_serving::registry::Registry;
-use wisp_serving::{Serving, ServingOptions};
+use wisp_serving::{Readiness, Serving, ServingOptions};
 
 /// The time after which a wait fails the test.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -58,6 +58,14 @@ pub(super) fn options() -> ServerOptions {
     }
 }
 
+/// Returns options with which a server with an empty repository is ready.
+fn ready_without_models() -> ServingOptions {
+    ServingOptions {
+        readiness: Readiness::Server,
+        ..ServingOptions::default()
+    }
+}
+
 pub(super) async fn within<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     let patience = tokio::time::timeout(TIMEOUT, work).await;
     patience.context("nothing happened for too long")
@@ -65,7 +73,7 @@ pub(super) async fn within<T>(work: impl Future<Output = T>) -> anyhow::Result<T
 
 impl TestServer {
     pub(super) async fn start(options: ServerOptions) -> anyhow::Result<TestServer> {
-        TestServer::serving(options, ServingOptions::default()).await
+        TestServer::serving(options, ready_without_models()).await
     }
 
     pub(super) async fn serving(
@@ -81,7 +89,7 @@ impl TestServer {
         tls: &Arc<Tls>,
     ) -> anyhow::Result<TestServer> {
         let tls = Some(Arc::clone(tls));
-        TestServer::start_with(options, ServingOptions::default(), tls).await
+        TestServer::start_with(options, ready_without_models(), tls).await
     }
 
     #[expect(clippy::disallowed_methods, reason = "its end is awaited by the tests")]

@@ -1,6 +1,7 @@
 //! Tests of the way that batches are computed, with graphs of a given duration.
 
 use super::*;
+use crate::worker_pool::PoolThreads;
 use wisp_tensor::number::{from_numbers, numbers};
 use wisp_tensor::{Dimension, ElementType, Shape, TensorSpec};
 
@@ -91,11 +92,15 @@ fn batch(rows: u32, columns: u32, first: f64) -> Vec<NamedTensor> {
 
 const THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
+fn pool() -> std::io::Result<Arc<WorkerPool>> {
+    WorkerPool::spawn("test", PoolThreads::fixed(THREADS))
+}
+
 #[test]
 fn a_graph_that_is_slower_with_batches_gets_rows_and_returns_them_in_order() -> anyhow::Result<()> {
     for threads in [NonZeroUsize::MIN, THREADS] {
         let doubling = Arc::new(Doubling::new(Duration::from_millis(5)));
-        let graph = split_where_faster(Arc::clone(&doubling) as Arc<dyn Graph>, threads)?;
+        let graph = split_where_faster(Arc::clone(&doubling) as Arc<dyn Graph>, threads, &pool()?);
         // The first batch is tried both ways.
         graph.compute(&batch(4, 1, 0.0))?;
         doubling.largest_batch.store(0, Ordering::Relaxed);
@@ -129,7 +134,8 @@ fn rows_that_depend_on_each_other_stay_together_after_a_batch_of_zeros() -> anyh
             ..Doubling::new(Duration::from_millis(5))
         }),
         THREADS,
-    )?;
+        &pool()?,
+    );
     let zeros = |rows| {
         let shape = Shape::new(vec![rows, 1])?;
         let tensor = from_numbers(ElementType::Fp32, shape, || 0.0)?;
@@ -162,7 +168,7 @@ fn a_batch_without_rows_has_outputs_without_rows() -> anyhow::Result<()> {
         spec.shape[1] = Dimension::Fixed(3);
     }
     let doubling = Arc::new(doubling);
-    let graph = split_where_faster(Arc::clone(&doubling) as Arc<dyn Graph>, THREADS)?;
+    let graph = split_where_faster(Arc::clone(&doubling) as Arc<dyn Graph>, THREADS, &pool()?);
     let none = batch(0, 3, 0.0);
     for outputs in [Some(graph.compute(&none)), graph.compute_prepared(&none)] {
         let outputs = outputs.ok_or_else(|| anyhow::anyhow!("it is not prepared"))??;
@@ -177,7 +183,7 @@ fn a_batch_without_rows_has_outputs_without_rows() -> anyhow::Result<()> {
 #[test]
 fn a_batch_without_rows_of_variable_sizes_is_left_to_the_backend() -> anyhow::Result<()> {
     let doubling = Arc::new(Doubling::new(Duration::ZERO));
-    let graph = split_where_faster(Arc::clone(&doubling) as Arc<dyn Graph>, THREADS)?;
+    let graph = split_where_faster(Arc::clone(&doubling) as Arc<dyn Graph>, THREADS, &pool()?);
     let outputs = graph.compute(&batch(0, 1000, 0.0))?;
     assert_eq!(outputs[0].tensor.shape().dimensions(), [0, 1000]);
     assert_eq!(doubling.largest_batch.load(Ordering::Relaxed), 0);
@@ -208,7 +214,7 @@ fn other_sizes_are_measured_again_and_the_decisions_are_bounded() -> anyhow::Res
 #[test]
 fn a_failing_row_fails_its_batch_and_no_later_one() -> anyhow::Result<()> {
     let doubling = Arc::new(Doubling::new(Duration::from_millis(5)));
-    let graph = split_where_faster(doubling, THREADS)?;
+    let graph = split_where_faster(doubling, THREADS, &pool()?);
     assert!(graph.compute(&batch(4, 1, -2.0)).is_err());
     assert!(graph.compute(&batch(4, 1, 0.0)).is_ok());
     Ok(())

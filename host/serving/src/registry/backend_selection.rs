@@ -14,7 +14,6 @@ mod selection;
 
 use self::comparison::{Contender, Tolerance, compare};
 use crate::file_state::FileState;
-use crate::per_row_graph::with_rows;
 use crate::registry::graph_file::GraphFile;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -45,7 +44,8 @@ const MAX_RECORD_BYTES: u64 = 64 << 10;
 /// The directory of stored selections. Lifetime: the process.
 #[derive(Debug, Clone)]
 pub struct BackendSelectionStore {
-    directory: PathBuf,
+    /// `None` if selections are not stored.
+    directory: Option<PathBuf>,
     /// Set once a selection could not be stored, which is reported once.
     has_failed: Arc<AtomicBool>,
 }
@@ -71,7 +71,15 @@ impl BackendSelectionStore {
     /// Returns a store in this directory, which is created with the first selection.
     pub fn new(directory: PathBuf) -> BackendSelectionStore {
         BackendSelectionStore {
-            directory,
+            directory: Some(directory),
+            has_failed: Arc::default(),
+        }
+    }
+
+    /// Returns a store that keeps nothing in files, so that every load decides again.
+    pub fn in_memory() -> BackendSelectionStore {
+        BackendSelectionStore {
+            directory: None,
             has_failed: Arc::default(),
         }
     }
@@ -90,7 +98,7 @@ impl BackendSelectionStore {
                 && holds(rule, graph.signature())
             {
                 let selection = BackendSelection::by_rule(attempt.backend.name(), rule);
-                return selected(attempt.backend, graph, (file, selection));
+                return Ok(selected(attempt.backend, graph, selection));
             }
             loaded = Some(attempt);
         }
@@ -103,7 +111,7 @@ impl BackendSelectionStore {
         {
             let attempt = Attempt::take_or_load(&mut loaded, backend, file);
             if let Ok(graph) = &attempt.loaded {
-                return selected(attempt.backend, graph, (file, selection));
+                return Ok(selected(attempt.backend, graph, selection));
             }
             loaded = Some(attempt);
         }
@@ -134,7 +142,7 @@ impl BackendSelectionStore {
             selection.record_problem = self.store(&record, &selection);
         }
         match &chosen.loaded {
-            Ok(graph) => selected(chosen.backend, graph, (file, selection)),
+            Ok(graph) => Ok(selected(chosen.backend, graph, selection)),
             Err(_) => Err(no_backend(&attempts, advice())),
         }
     }
@@ -162,8 +170,10 @@ impl BackendSelectionStore {
         Some(format!("auto: {default} unless it refuses, {rule}"))
     }
 
-    /// Returns the path of the selection for this file with its settings and external data.
+    /// Returns the path of the selection for this file with its settings and external data, if selections are
+    /// stored.
     fn record(&self, file: &GraphFile<'_>, outline: &ModelOutline) -> Option<PathBuf> {
+        let directory = self.directory.as_ref()?;
         let LoadOptions {
             device,
             threads,
@@ -186,7 +196,7 @@ impl BackendSelectionStore {
             hasher.update(format!("\0{name}\0{state}").as_bytes());
         }
         let name = format!("{}.toml", hasher.finalize().to_hex());
-        Some(self.directory.join(name))
+        Some(directory.join(name))
     }
 
     /// Stores a selection. Returns the problem if that fails for the first time: the model is served anyway.
@@ -195,7 +205,7 @@ impl BackendSelectionStore {
         if self.has_failed.swap(true, Ordering::Relaxed) {
             return None;
         }
-        let directory = self.directory.display();
+        let directory = record.parent().unwrap_or(record).display();
         Some(format!("failed to write to `{directory}`: {error}"))
     }
 }
@@ -236,7 +246,7 @@ fn compared_by_child(
     if !selection.is_of(candidates) {
         return None;
     }
-    probe.record(file.path, &***chosen, file.options);
+    probe.pass(file.path, &***chosen, file.options);
     Some(selection)
 }
 
@@ -431,14 +441,13 @@ fn no_backend(attempts: &[Attempt<'_>], advice: Advice) -> BackendSelectionError
 fn selected(
     backend: &Arc<dyn Backend>,
     graph: &Arc<dyn Graph>,
-    (file, selection): (&GraphFile<'_>, BackendSelection),
-) -> Result<Selected, BackendSelectionError> {
-    let graph = with_rows(&**backend, Arc::clone(graph), file.options);
-    Ok(Selected {
+    selection: BackendSelection,
+) -> Selected {
+    Selected {
         backend: Arc::clone(backend),
-        graph: graph.map_err(BackendSelectionError::Threads)?,
+        graph: Arc::clone(graph),
         selection,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::registry::graph_file::{GraphFile, GraphFileError};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::BackendChoice;
+use crate::worker_pool::WorkerPool;
 use std::path::Path;
 use std::sync::Arc;
 use wisp_backend::{Backends, Graph, LoadOptions};
@@ -21,6 +22,8 @@ pub struct GraphLoader {
     /// The child process that tries files which this process has not loaded before. Without it,
     /// files are loaded here directly.
     pub probe: Option<GraphProbe>,
+    /// The threads that compute graphs, shared by all of them.
+    pub workers: Arc<WorkerPool>,
 }
 
 /// A graph that a backend has loaded.
@@ -64,9 +67,10 @@ impl GraphLoader {
                     graph: name.to_owned(),
                     reason,
                 })?;
+                let (backend, threads) = (&*selected.backend, options.threads);
                 Ok(LoadedGraph {
-                    graph: selected.graph,
-                    backend: selected.backend.name(),
+                    graph: with_rows(backend, selected.graph, threads, &self.workers),
+                    backend: backend.name(),
                     selection: Some(selected.selection),
                 })
             }
@@ -81,9 +85,9 @@ impl GraphLoader {
     ) -> Result<LoadedGraph, GraphFileError> {
         let backend = self.backends.find(backend);
         let backend = backend.map_err(GraphFileError::Backend)?;
-        let graph = with_rows(&**backend, file.load(&**backend)?, file.options);
+        let (graph, threads) = (file.load(&**backend)?, file.options.threads);
         Ok(LoadedGraph {
-            graph: graph.map_err(GraphFileError::Backend)?,
+            graph: with_rows(&**backend, graph, threads, &self.workers),
             backend: backend.name(),
             selection: None,
         })

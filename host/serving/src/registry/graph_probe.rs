@@ -32,7 +32,7 @@ const MAX_TASKS: usize = 250;
 pub struct GraphProbe {
     program: ChildProgram,
     limits: ProcessLimits,
-    passed: PathBuf,
+    passed: Option<PathBuf>,
     children: Arc<Mutex<IdleChildren>>,
 }
 
@@ -50,8 +50,8 @@ pub(crate) struct KeepChildren<'a>(&'a GraphProbe);
 
 impl GraphProbe {
     /// Returns the probe whose children are `program`, which performs each [`LoadTask`] that it receives.
-    /// `passed` is the directory with a record for each file that has passed.
-    pub fn new(program: ChildProgram, limits: ProcessLimits, passed: PathBuf) -> GraphProbe {
+    /// `passed` is the directory with a record for each file that has passed; if `None`, no records are kept.
+    pub fn new(program: ChildProgram, limits: ProcessLimits, passed: Option<PathBuf>) -> GraphProbe {
         GraphProbe {
             program,
             limits,
@@ -79,10 +79,9 @@ impl GraphProbe {
             return Ok(());
         }
         // The backend itself rejects a path that is not a readable file, without reading it.
-        let Ok(name) = record_name(path, backend, options) else {
+        let Ok(record) = self.record(path, backend, options) else {
             return Ok(());
         };
-        let record = name.map(|name| self.passed.join(name));
         if record.as_ref().is_some_and(|record| record.exists()) {
             return Ok(());
         }
@@ -90,7 +89,7 @@ impl GraphProbe {
         let answer = self.perform(&task, path)?;
         if let (ChildAnswer::Result(_), Some(record)) = (answer, record) {
             // A directory that cannot be written costs a child process at the next load and has no other effect.
-            let _ = self.remember(&record);
+            let _ = remember(&record);
         }
         Ok(())
     }
@@ -109,11 +108,23 @@ impl GraphProbe {
     }
 
     /// Records that this backend has loaded the file within the limits.
-    pub(crate) fn record(&self, path: &Path, backend: &dyn Backend, options: &LoadOptions) {
-        if let Ok(Some(name)) = record_name(path, backend, options) {
-            // As above, without a record the next load takes a child process.
-            let _ = self.remember(&self.passed.join(name));
+    pub(crate) fn pass(&self, path: &Path, backend: &dyn Backend, options: &LoadOptions) {
+        if let Ok(Some(record)) = self.record(path, backend, options) {
+            // As in `check`, without a record the next load takes a child process.
+            let _ = remember(&record);
         }
+    }
+
+    /// Returns the path of the record of a file with a backend and its settings, if it can be recorded.
+    fn record(
+        &self,
+        path: &Path,
+        backend: &dyn Backend,
+        options: &LoadOptions,
+    ) -> io::Result<Option<PathBuf>> {
+        let name = record_name(path, backend, options)?;
+        let record = self.passed.as_ref().zip(name);
+        Ok(record.map(|(passed, name)| passed.join(name)))
     }
 
     /// Performs the task in a child: one that has loaded small files before, if this file is small too.
@@ -149,11 +160,6 @@ impl GraphProbe {
     fn children(&self) -> MutexGuard<'_, IdleChildren> {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn remember(&self, record: &Path) -> io::Result<()> {
-        fs::create_dir_all(&self.passed)?;
-        File::create(record).map(drop)
-    }
 }
 
 impl Drop for KeepChildren<'_> {
@@ -164,6 +170,13 @@ impl Drop for KeepChildren<'_> {
             idle.children.clear();
         }
     }
+}
+
+fn remember(record: &Path) -> io::Result<()> {
+    if let Some(passed) = record.parent() {
+        fs::create_dir_all(passed)?;
+    }
+    File::create(record).map(drop)
 }
 
 /// Returns the record name of a file with a backend and its settings, if it can be recorded.

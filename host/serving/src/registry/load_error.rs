@@ -89,11 +89,6 @@ pub enum LoadError {
         mismatches.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     SignatureMismatch { mismatches: Vec<SignatureMismatch> },
-    #[error("failed to start the threads of graph `{graph}`")]
-    Threads {
-        graph: String,
-        source: std::io::Error,
-    },
 }
 
 fn hint(export: &Option<String>) -> String {
@@ -146,8 +141,7 @@ impl LoadError {
             | LoadError::HandlerFiles(_)
             | LoadError::Initialization(_)
             | LoadError::InputFormat(_)
-            | LoadError::SignatureMismatch { .. }
-            | LoadError::Threads { .. } => self.to_string(),
+            | LoadError::SignatureMismatch { .. } => self.to_string(),
         }
     }
 }

@@ -55,7 +55,7 @@ pub const SELECTION: &str = "backend_selection";
 /// The backend name of a version without graphs.
 const NO_BACKEND: &str = "none";
 
-/// The number of computations that may wait for the threads of a graph.
+/// The number of computations of a graph that may wait for a thread.
 const GRAPH_QUEUE_CAPACITY: usize = 1024;
 
 /// Everything needed to load a version. Lifetime: the process.
@@ -74,7 +74,7 @@ pub struct Loader {
     pub direct_calls: bool,
 }
 
-/// The threads of a graph, and the fastest way in which it may be computed.
+/// The number of computations of a graph at the same time, and the fastest way in which they may be made.
 #[derive(Clone, Copy)]
 struct GraphSettings {
     threads: NonZeroUsize,
@@ -87,7 +87,7 @@ struct HandlerSettings {
     configuration: Arc<HandlerConfiguration>,
 }
 
-/// The graphs of a version, with their threads.
+/// The graphs of a version, with the queues of their computations.
 struct VersionGraphs {
     /// The graph that the version computes if it has no handler.
     main: Option<Arc<dyn Compute>>,
@@ -127,14 +127,20 @@ impl Loader {
     ) -> Result<Registry, LoadError> {
         let _children = self.graphs.probe.as_ref().map(GraphProbe::keep_children);
         let mut models = BTreeMap::new();
-        for FoundModel { name, versions } in repository::find_models(path)? {
-            let entry = match versions {
+        for found in repository::find_models(path)? {
+            let FoundModel {
+                name,
+                versions,
+                is_optional,
+            } = found;
+            let mut entry = match versions {
                 Ok(versions) => self.load_model(&versions, observer),
                 Err(error) => {
                     observer(&name, Err(&error));
                     ModelEntry::problem(error.client_reason())
                 }
             };
+            entry.blocks_readiness = !is_optional && entry.failure().is_some();
             if let Ok(name) = ModelName::new(&name) {
                 models.insert(name, entry);
             }
@@ -163,6 +169,7 @@ impl Loader {
             versions,
             labels: selected.labels.clone(),
             problem: None,
+            blocks_readiness: false,
         }
     }
 
@@ -184,7 +191,7 @@ impl Loader {
             model_file: &model_file,
             may_be_batched: loaded.values().all(|l| l.graph.rows().may_be_batch()),
         };
-        let graphs = start_graphs(files, loaded, settings)?;
+        let graphs = self.version_graphs(files, loaded, settings);
         let version = match &files.handler {
             None => {
                 let version = files.version;
@@ -258,6 +265,40 @@ impl Loader {
         Ok(graphs)
     }
 
+    /// Returns the loaded graphs with the queues of their computations.
+    fn version_graphs(
+        &self,
+        files: &VersionFiles,
+        loaded: BTreeMap<&str, LoadedGraph>,
+        settings: GraphSettings,
+    ) -> VersionGraphs {
+        let options = WorkerOptions {
+            threads: settings.threads,
+            queue: GRAPH_QUEUE_CAPACITY,
+        };
+        let mut selections = Vec::new();
+        let mut queues: Vec<(String, Arc<dyn Compute>)> = Vec::new();
+        for (name, loaded) in loaded {
+            let workers = &self.graphs.workers;
+            let queue = GraphQueue::new(loaded.graph, workers, options, settings.mode);
+            queues.push((name.to_owned(), Arc::new(queue)));
+            let selection = loaded.selection;
+            selections.extend(selection.map(|selection| (name.to_owned(), selection)));
+        }
+        let main = queues
+            .iter()
+            .find(|(name, _)| name == MAIN_GRAPH)
+            .map(|(_, graph)| Arc::clone(graph));
+        if let Some(main) = &main {
+            queues.push((files.model.to_string(), Arc::clone(main)));
+        }
+        VersionGraphs {
+            main,
+            all: Arc::new(Graphs::new(queues)),
+            selections,
+        }
+    }
+
     /// Reads the model file and returns it with the limits of the handler.
     fn settings(&self, files: &VersionFiles) -> Result<(ModelFile, Limits), ModelFileError> {
         let Some(directory) = &files.model_directory else {
@@ -313,42 +354,6 @@ fn configuration(
         .collect();
     let configuration = handler_configuration::load(model_file, &directories);
     Ok(Arc::new(configuration.map_err(LoadError::HandlerFiles)?))
-}
-
-/// Starts the threads of the loaded graphs.
-fn start_graphs(
-    files: &VersionFiles,
-    loaded: BTreeMap<&str, LoadedGraph>,
-    settings: GraphSettings,
-) -> Result<VersionGraphs, LoadError> {
-    let mut selections = Vec::new();
-    let mut queues: Vec<(String, Arc<dyn Compute>)> = Vec::new();
-    for (name, loaded) in loaded {
-        let options = WorkerOptions {
-            threads: settings.threads,
-            queue: GRAPH_QUEUE_CAPACITY,
-        };
-        let queue = GraphQueue::spawn(loaded.graph, options, settings.mode);
-        let queue = queue.map_err(|source| LoadError::Threads {
-            graph: name.to_owned(),
-            source,
-        })?;
-        queues.push((name.to_owned(), Arc::new(queue)));
-        let selection = loaded.selection;
-        selections.extend(selection.map(|selection| (name.to_owned(), selection)));
-    }
-    let main = queues
-        .iter()
-        .find(|(name, _)| name == MAIN_GRAPH)
-        .map(|(_, graph)| Arc::clone(graph));
-    if let Some(main) = &main {
-        queues.push((files.model.to_string(), Arc::clone(main)));
-    }
-    Ok(VersionGraphs {
-        main,
-        all: Arc::new(Graphs::new(queues)),
-        selections,
-    })
 }
 
 /// Returns an error unless the version has the files that it needs.

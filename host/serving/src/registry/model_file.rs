@@ -35,6 +35,8 @@ pub struct ModelFile {
     pub labels: BTreeMap<String, u64>,
     /// The command that creates a `model.onnx` that the repository does not contain.
     pub export: Option<String>,
+    /// Set if the server starts and is ready without this model when it cannot be loaded.
+    pub optional: bool,
     /// The backend of its graphs: a name or `auto`; by default the choice of the server, which is `auto` by default.
     pub backend: Option<BackendChoice>,
     /// The device that computes its graphs, `cpu` or `cuda:0`; by default the CPU.

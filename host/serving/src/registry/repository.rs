@@ -37,6 +37,8 @@ pub struct FoundModel {
     pub name: String,
     /// The versions to load, in order, and the labels of some of them.
     pub versions: Result<SelectedVersions, LoadError>,
+    /// Set if its model file declares it optional.
+    pub is_optional: bool,
 }
 
 /// The versions of a model that its policy selects, at least one.
@@ -145,7 +147,13 @@ fn found(path: &Path, versions: Result<SelectedVersions, LoadError>) -> FoundMod
         Ok(versions) => versions.model.to_string(),
         Err(_) => file_name(path),
     };
-    FoundModel { name, versions }
+    // A single file has no model file, and an invalid model file declares nothing.
+    let is_optional = ModelFile::load(path).is_ok_and(|file| file.optional);
+    FoundModel {
+        name,
+        versions,
+        is_optional,
+    }
 }
 
 fn only(files: VersionFiles) -> SelectedVersions {

@@ -9,6 +9,7 @@ use crate::registry::graph_loader::GraphLoader;
 use crate::registry::loader::Loader;
 use crate::registry::model_file::BackendChoice;
 use crate::version::ModelVersion;
+use crate::worker_pool::{PoolThreads, WorkerPool};
 use std::num::NonZeroUsize;
 use tempfile::TempDir;
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions, ModelSource};
@@ -89,6 +90,7 @@ impl Polled {
                 choice: BackendChoice::Named(Words.name().to_owned()),
                 selections: BackendSelectionStore::new(store.path().join("decisions")),
                 probe: None,
+                workers: WorkerPool::spawn("test", PoolThreads::fixed(threads))?,
             },
             pool: FairPool::spawn("test", PoolOptions::with_threads_per_flow(threads))?,
             instances: threads,

@@ -6,7 +6,7 @@ use crate::registry::graph_file::GraphFileError;
 use std::fmt;
 use wisp_backend::measure::REFERENCE;
 use wisp_backend::model_outline::ModelOutline;
-use wisp_backend::{Backend, BackendError, Backends};
+use wisp_backend::{Backend, Backends};
 use wisp_tensor::sanitize::shorten;
 
 /// The maximum length of the reason of one backend.
@@ -31,9 +31,6 @@ pub enum BackendSelectionError {
         difference: f64,
         advice: Advice,
     },
-    /// The selected backend cannot start its threads.
-    #[error(transparent)]
-    Threads(BackendError),
 }
 
 /// The reason that one backend does not load a graph.
@@ -65,7 +62,7 @@ impl BackendSelectionError {
             BackendSelectionError::NoBackend { refusals, .. } => {
                 !refusals.is_empty() && refusals.iter().all(|refusal| refusal.is_unavailable)
             }
-            BackendSelectionError::Disagreement { .. } | BackendSelectionError::Threads(_) => false,
+            BackendSelectionError::Disagreement { .. } => false,
         }
     }
 }

@@ -376,6 +376,20 @@ fn a_directory_that_cannot_be_written_is_reported_once() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_store_without_a_directory_selects_each_time_and_reports_nothing() -> anyhow::Result<()> {
+    let mut selections = Selections::new()?;
+    selections.store = BackendSelectionStore::in_memory();
+    let (one, other) = (Adding::new("one", 1.0), Adding::new("other", 1.0));
+    for _ in 0..2 {
+        let selection = selections.select(&[&one, &other], &network("Conv"))?;
+        assert_eq!(selection.candidates.len(), 2);
+        assert_eq!(selection.record_problem, None);
+    }
+    assert_eq!(other.loads(), 2, "it is measured again");
+    Ok(())
+}
+
 // === Agreement ===
 
 #[test]
