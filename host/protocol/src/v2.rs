@@ -4,7 +4,8 @@
 //! and a [`V2Encoder`]. The [`V2Encoder`] holds the response format that the client requested and encodes the
 //! `InferResponse` into an `EncodedResponse`. `request` decodes the JSON of a body, `binary` the bytes
 //! after it, `json` the elements of a tensor, `raw` a body without JSON; `response` encodes.
-//! `metadata`, `config`, `index`, `control` and `statistics` write the other documents, `sample` a request.
+//! `metadata`, `config`, `index`, `control` and `statistics` write the other documents, `sample` a request. `control`
+//! decodes loads, whose parameters are in `load_parameters` and `load_config`.
 //!
 //! The caller checks names, datatypes and shapes against the model (`wisp_tensor::signature`), and
 //! limits the size of the body.
@@ -19,6 +20,8 @@ mod error;
 pub(crate) mod index;
 mod json;
 pub(crate) mod limits;
+mod load_config;
+pub(crate) mod load_parameters;
 pub(crate) mod metadata;
 mod raw;
 mod request;
@@ -28,7 +31,7 @@ mod statistics;
 
 pub use crate::encoded_response::encode_error;
 pub use config::model_config;
-pub use control::{check_control, loaded, unloaded};
+pub use control::{check_unload, decode_load, loaded, unloaded};
 pub use error::HeaderLengthError;
 pub use index::{IndexFilter, decode_index, index};
 pub use metadata::{live, model_list, model_metadata, model_ready, ready, server_metadata};

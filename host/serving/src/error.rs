@@ -100,7 +100,7 @@ impl From<ControlError> for InferError {
             ControlError::Polling => ErrorKind::Unavailable,
             ControlError::Forbidden => ErrorKind::Forbidden,
             ControlError::UnknownModel { .. } => ErrorKind::NotFound,
-            ControlError::Lost => ErrorKind::Internal,
+            ControlError::Storage(_) | ControlError::Lost => ErrorKind::Internal,
         };
         InferError::plain(kind, error)
     }

@@ -8,6 +8,7 @@ use crate::blocking::BlockingPool;
 use crate::error::InferError;
 use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::readers::{Readers, ReadingSlot};
+use crate::registry::skipped_entry::SkippedEntry;
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::repository_poll::RepositoryPoll;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use wisp_protocol::call::{IndexEntry, ModelName, Target, Version};
 use wisp_protocol::error::ErrorKind;
+use wisp_protocol::load::LoadRequest;
 use wisp_protocol::statistics::VersionStatistics;
 use wisp_protocol::v2::IndexFilter;
 use wisp_tensor::MemoryBudget;
@@ -203,6 +205,11 @@ impl Serving {
         })
     }
 
+    /// Returns the entries of the repository that are no models, by name.
+    pub fn skipped(&self) -> Vec<SkippedEntry> {
+        self.registry.skipped()
+    }
+
     /// Returns all models and their loaded versions, by name.
     pub fn entries(&self) -> Vec<(ModelName, Arc<ModelEntry>)> {
         self.registry.entries()
@@ -214,10 +221,16 @@ impl Serving {
         mode == Some(ControlMode::Explicit)
     }
 
-    /// Loads or reloads a model of the repository.
-    pub async fn load(&self, model: ModelName) -> Result<(), InferError> {
+    /// Returns an error if clients may not load and unload models.
+    pub fn check_control(&self) -> Result<(), InferError> {
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        Ok(control.load(&self.registry, model).await?)
+        Ok(control.check()?)
+    }
+
+    /// Loads or reloads a model: from the repository, or with the files and settings of the request.
+    pub async fn load(&self, model: ModelName, request: LoadRequest) -> Result<(), InferError> {
+        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        Ok(control.load(&self.registry, (model, request)).await?)
     }
 
     /// Stops serving a model.

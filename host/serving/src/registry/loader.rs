@@ -9,11 +9,16 @@ use crate::graph_queue::GraphQueue;
 use crate::handler_executor::HandlerExecutor;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
+use crate::registry::config_override::{check_declarations, override_settings};
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{ModelFile, ModelFileError};
-use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, SelectedVersions, VersionFiles};
-use crate::registry::{LoadedVersion, ModelEntry, Registry};
+use crate::registry::repository::{
+    self, FoundModel, MAIN_GRAPH, SelectedVersions, TRITON_CONFIG_FILE, VersionFiles,
+};
+use crate::registry::skipped_entry::log_new;
+use crate::registry::snapshot::Snapshot;
+use crate::registry::{LoadedVersion, ModelEntry, Registry, UnservedVersion};
 use crate::signature_check::signature_mismatches;
 use crate::version::ModelVersion;
 use crate::worker_pool::WorkerOptions;
@@ -106,54 +111,82 @@ impl Loader {
     /// Loads every model below `path`: a repository, the directory of one model, or one graph file.
     ///
     /// `observer` is called for each version once its outcome is known, for the log and for a waiting operator.
-    /// It receives the name of the directory. A name that is not valid for a model is reported but not entered.
+    /// Directories that are no models are logged and entered as skipped.
     pub fn load_repository(
         &self,
         path: &Path,
         observer: LoadObserver<'_>,
     ) -> Result<Registry, LoadError> {
+        // Taken before the models are loaded, so that a later load detects a change in the meantime.
+        let mut files = Snapshot::take(path)?;
+        log_new(&[], &files.skipped);
         let mut models = BTreeMap::new();
         for FoundModel { name, versions } in repository::find_models(path)? {
-            let entry = match versions {
+            let valid = ModelName::new(&name);
+            let mut entry = match versions {
                 Ok(versions) => self.load_model(&versions, observer),
+                Err(_) if files.skipped.iter().any(|skipped| skipped.name == name) => continue,
                 Err(error) => {
                     observer(&name, Err(&error));
                     ModelEntry::problem(error.client_reason())
                 }
             };
-            if let Ok(name) = ModelName::new(&name) {
+            if let Ok(name) = valid {
+                entry.files = files.models.remove(&name);
                 models.insert(name, entry);
             }
         }
-        Ok(Registry::new(models))
+        let registry = Registry::new(models);
+        registry.set_skipped(files.skipped);
+        Ok(registry)
     }
 
-    /// Loads the selected versions of one model.
+    /// Loads the selected versions of one model, and logs what is left out of its directory.
     pub fn load_model(
         &self,
         selected: &SelectedVersions,
         observer: LoadObserver<'_>,
     ) -> ModelEntry {
+        let model = selected.model.as_str();
+        for reason in &selected.skipped {
+            tracing::warn!(model, reason = reason.as_str(), "skipped");
+        }
+        if selected.ignores_triton_config {
+            tracing::warn!(
+                model,
+                "{TRITON_CONFIG_FILE} is ignored; the settings of a model are in model.toml"
+            );
+        }
         let mut versions = BTreeMap::new();
         for files in &selected.files {
             let loaded = self.load_version(files);
-            observer(selected.model.as_str(), loaded.as_ref());
+            observer(model, loaded.as_ref());
             let loaded = match loaded {
                 Ok(version) => LoadedVersion::Ready(version),
                 Err(error) => LoadedVersion::Failed(error.client_reason()),
             };
             versions.insert(files.version, loaded);
         }
+        let skipped = selected.skipped.iter();
+        let unserved = skipped.map(|reason| UnservedVersion {
+            version: None,
+            reason: reason.clone(),
+        });
         ModelEntry {
             versions,
             labels: selected.labels.clone(),
-            problem: None,
+            unserved: unserved.collect(),
+            ignores_triton_config: selected.ignores_triton_config,
+            ..ModelEntry::default()
         }
     }
 
     /// Loads, checks and warms one version.
     pub fn load_version(&self, files: &VersionFiles) -> Result<Arc<ModelVersion>, LoadError> {
-        let (model_file, limits) = self.settings(files).map_err(LoadError::ModelFile)?;
+        let (mut model_file, limits) = self.settings(files).map_err(LoadError::ModelFile)?;
+        if let Some(config) = &files.config {
+            override_settings(config, &mut model_file).map_err(LoadError::Config)?;
+        }
         check_files(files, &model_file)?;
         let loaded = self.load_graphs(files, &model_file)?;
         let mode = self.execution_mode(&model_file, &loaded);
@@ -311,9 +344,8 @@ fn check_files(files: &VersionFiles, model_file: &ModelFile) -> Result<(), LoadE
             return Err(LoadError::NotExported { version, export });
         }
         if files.handler.is_none() {
-            let directory = files.model_directory.as_ref();
-            let directory = directory.map(|model| model.join(version.to_string()));
-            let foreign = directory.and_then(|directory| repository::foreign_file(&directory));
+            let directory = files.directory.as_deref();
+            let foreign = directory.and_then(repository::foreign_file);
             return Err(foreign.unwrap_or(LoadError::Empty { version }));
         }
     }
@@ -375,7 +407,7 @@ impl Describe<'_> {
         let is_limited = has_handler || model_file.max_batch_size.is_some();
         let directory = files.model_directory.as_deref();
         let class_labels = class_labels::load(model_file, directory, &signature);
-        Ok(ModelDescription {
+        let description = ModelDescription {
             model: files.model.clone(),
             version: files.version,
             platform: platform.clone(),
@@ -384,7 +416,11 @@ impl Describe<'_> {
             max_rows: is_limited.then_some(max_batch_size),
             class_labels: class_labels.map_err(LoadError::ClassLabels)?,
             signature,
-        })
+        };
+        if let Some(config) = &files.config {
+            check_declarations(config, &description).map_err(LoadError::Config)?;
+        }
+        Ok(description)
     }
 }
 

@@ -42,10 +42,6 @@ pub(super) enum DecodeError {
     NoValue(Quoted),
     #[error("a repository's name is not supported by this server")]
     RepositoryName,
-    #[error(
-        "parameter {0} is not supported by this server: a model is loaded as it is in the repository"
-    )]
-    ControlParameter(Quoted),
     #[error(transparent)]
     Unknown(#[from] UnknownTarget),
 }
@@ -92,7 +88,6 @@ impl HasErrorKind for DecodeError {
         match self {
             DecodeError::SharedMemory(_)
             | DecodeError::RepositoryName
-            | DecodeError::ControlParameter(_)
             | DecodeError::Input {
                 error: InputError::SharedMemory,
                 ..
