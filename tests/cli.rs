@@ -7,6 +7,7 @@
 mod backend;
 mod choice;
 mod config;
+mod control;
 mod ending;
 mod floods;
 mod hardship;

@@ -143,7 +143,10 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
     use wisp_protocol::call::Version;
+    use wisp_serving::registry::skipped_entry::SkippedEntry;
+    use wisp_serving::registry::{ModelEntry, UnservedVersion};
     use wisp_tensor::{Dimension, ElementType, Signature, TensorSpec};
 
     fn line(element_type: ElementType, shape: &[Dimension]) -> anyhow::Result<String> {
@@ -188,6 +191,40 @@ mod tests {
         assert_eq!(line(ElementType::Int8, &[fixed(u32::MAX); 3])?, METADATA);
         assert_eq!(line(ElementType::Fp16, &[fixed(2)])?, METADATA);
         assert_eq!(line(ElementType::Bf16, &[fixed(2)])?, METADATA);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_skipped_is_counted_and_listed() -> anyhow::Result<()> {
+        let entry = ModelEntry {
+            problem: Some("no version".to_owned()),
+            unserved: vec![UnservedVersion {
+                version: None,
+                reason: "`v2` is not a version".to_owned(),
+            }],
+            ignores_triton_config: true,
+            ..ModelEntry::default()
+        };
+        let registry = Registry::new(BTreeMap::from([(ModelName::new("m")?, entry)]));
+        registry.set_skipped(vec![SkippedEntry {
+            name: "a\nb".to_owned(),
+            reason: "not a name".to_owned(),
+        }]);
+        let addresses = Addresses {
+            scheme: "http",
+            http: "127.0.0.1:8000".parse()?,
+            grpc: None,
+        };
+        let text = text(&registry, Path::new("/no/such/repository"), &addresses);
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = format!(
+            "Wisp {version} on http://127.0.0.1:8000: 0 of 1 models ready, 2 skipped\n\n  \
+             m -  UNAVAILABLE\n    no version\n\n  \
+             m -  SKIPPED\n    `v2` is not a version\n\n  \
+             m -  config.pbtxt is ignored\n    the settings of a model are in model.toml\n\n  \
+             a\\nb -  SKIPPED\n    not a name\n\n"
+        );
+        assert_eq!(text, expected);
         Ok(())
     }
 
