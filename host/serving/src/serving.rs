@@ -8,7 +8,6 @@ use crate::blocking::BlockingPool;
 use crate::error::InferError;
 use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::readers::{Readers, ReadingSlot};
-use crate::registry::skipped_entry::SkippedEntry;
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::repository_poll::RepositoryPoll;
@@ -203,11 +202,6 @@ impl Serving {
                 versions.map(snapshot).collect()
             }
         })
-    }
-
-    /// Returns the entries of the repository that are no models, by name.
-    pub fn skipped(&self) -> Vec<SkippedEntry> {
-        self.registry.skipped()
     }
 
     /// Returns all models and their loaded versions, by name.

@@ -11,7 +11,6 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 use wisp_protocol::grpc::v2;
-use wisp_protocol::v2::IndexFilter;
 use wisp_serving::Serving;
 
 /// The service. Lifetime: the process.
@@ -42,8 +41,8 @@ impl Health {
             "" => true,
             name => {
                 let target = v2::target(name, "").ok()?;
-                let mut entries = self.serving.index(&IndexFilter::All).into_iter();
-                entries.find(|entry| entry.model == target.model)?;
+                let is_model = self.serving.models().contains(&target.model);
+                is_model.then_some(())?;
                 self.serving.is_model_ready(&target).unwrap_or(false)
             }
         };
