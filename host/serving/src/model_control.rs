@@ -7,7 +7,7 @@
 
 use crate::load_locks::LoadLocks;
 use crate::registry::load_error::LoadError;
-use crate::registry::loader::{Loaded, Loader};
+use crate::registry::loader::{Loaded, Loader, log_omissions};
 use crate::registry::snapshot::{ModelFiles, Snapshot};
 use crate::registry::uploaded_model::UploadedModel;
 use crate::registry::{LoadedVersion, ModelEntry, Registry, repository};
@@ -296,6 +296,11 @@ impl ModelControl {
         let (mut entry, failure) = match repository::model_versions(path, config) {
             Ok(selected) => {
                 let entry = self.loader.load_model(&selected, &self.observer);
+                log_omissions(
+                    model.as_str(),
+                    &entry,
+                    registry.entry(model).ok().as_deref(),
+                );
                 let failure = failure(&entry);
                 (entry, failure)
             }

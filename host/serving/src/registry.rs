@@ -268,6 +268,7 @@ impl ModelEntry {
                 .collect(),
             labels: self.labels.clone(),
             problem: Some("unloaded".to_owned()),
+            ignores_triton_config: self.ignores_triton_config,
             ..ModelEntry::default()
         }
     }

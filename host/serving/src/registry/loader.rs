@@ -124,7 +124,11 @@ impl Loader {
         for FoundModel { name, versions } in repository::find_models(path)? {
             let valid = ModelName::new(&name);
             let mut entry = match versions {
-                Ok(versions) => self.load_model(&versions, observer),
+                Ok(versions) => {
+                    let entry = self.load_model(&versions, observer);
+                    log_omissions(&name, &entry, None);
+                    entry
+                }
                 Err(_) if files.skipped.iter().any(|skipped| skipped.name == name) => continue,
                 Err(error) => {
                     observer(&name, Err(&error));
@@ -141,26 +145,16 @@ impl Loader {
         Ok(registry)
     }
 
-    /// Loads the selected versions of one model, and logs what is left out of its directory.
+    /// Loads the selected versions of one model.
     pub fn load_model(
         &self,
         selected: &SelectedVersions,
         observer: LoadObserver<'_>,
     ) -> ModelEntry {
-        let model = selected.model.as_str();
-        for reason in &selected.skipped {
-            tracing::warn!(model, reason = reason.as_str(), "skipped");
-        }
-        if selected.ignores_triton_config {
-            tracing::warn!(
-                model,
-                "{TRITON_CONFIG_FILE} is ignored; the settings of a model are in model.toml"
-            );
-        }
         let mut versions = BTreeMap::new();
         for files in &selected.files {
             let loaded = self.load_version(files);
-            observer(model, loaded.as_ref());
+            observer(selected.model.as_str(), loaded.as_ref());
             let loaded = match loaded {
                 Ok(version) => LoadedVersion::Ready(version),
                 Err(error) => LoadedVersion::Failed(error.client_reason()),
@@ -297,6 +291,27 @@ impl Loader {
             return Err(LoadError::SignatureMismatch { mismatches });
         }
         Ok(handler)
+    }
+}
+
+/// Logs what a load leaves out of the directory of the model, unless the entry before left it out too.
+pub(crate) fn log_omissions(model: &str, entry: &ModelEntry, before: Option<&ModelEntry>) {
+    let was_left_out = |unserved: &UnservedVersion| {
+        before.is_some_and(|before| before.unserved.contains(unserved))
+    };
+    for unserved in entry
+        .unserved
+        .iter()
+        .filter(|unserved| !was_left_out(unserved))
+    {
+        tracing::warn!(model, reason = unserved.reason.as_str(), "skipped");
+    }
+    let was_ignored = before.is_some_and(|before| before.ignores_triton_config);
+    if entry.ignores_triton_config && !was_ignored {
+        tracing::warn!(
+            model,
+            "{TRITON_CONFIG_FILE} is ignored; the settings of a model are in model.toml"
+        );
     }
 }
 
