@@ -8,6 +8,7 @@
 mod backend;
 mod choice;
 mod config;
+mod control;
 mod ending;
 mod floods;
 mod handler_output;

@@ -1,6 +1,7 @@
 //! Tests of the versions that a name resolves to, and of loading and unloading them while the server
 //! runs.
 
+use crate::harness::onnx::Graph;
 use crate::harness::{
     Connection, Repository, Response, TestOptions, TestServer, component, root, scale,
 };
@@ -105,6 +106,143 @@ fn a_label_is_a_name_for_a_version() -> Result<()> {
 }
 
 #[test]
+fn requests_without_a_version_get_the_one_labelled_stable() -> Result<()> {
+    let labels = "versions = 'all'\nlabels = { stable = 9, canary = 10 }";
+    let server = TestServer::start(three_versions(labels)?)?;
+    ensure!(served(&server, "/v2/models/m/infer", 10)? == "9");
+    let metadata = server.get("/v2/models/m")?.ok()?;
+    ensure!(
+        metadata["inputs"][0]["shape"] == json!([-1, 10]),
+        "{metadata}"
+    );
+    let instances = json!({ "instances": [vec![1.0; 10]] }).to_string();
+    let predict = "POST /v1/models/m:predict";
+    server.request(predict, &[], instances.as_bytes())?.ok()?;
+    let features = json!({ "features": vec![1.0; 10] }).to_string();
+    for path in ["/predict", "/predict/m"] {
+        let answer = server.request(&format!("POST {path}"), &[], features.as_bytes())?;
+        ensure!(answer.ok()?["model_version"] == "9", "{path}");
+    }
+    // The statistics are those of all versions.
+    let statistics = server.get("/v2/models/m/stats")?.ok()?;
+    let versions = statistics["model_stats"].as_array().map(Vec::len);
+    ensure!(versions == Some(3), "{statistics}");
+
+    let canary = "versions = 'all'\nlabels = { canary = 9 }";
+    let server = TestServer::start(three_versions(canary)?)?;
+    ensure!(served(&server, "/v2/models/m/infer", 13)? == "10");
+    Ok(())
+}
+
+#[test]
+fn a_stable_version_that_fails_is_not_replaced_by_the_canary() -> Result<()> {
+    let labels = "versions = 'all'\nlabels = { stable = 1, canary = 2 }";
+    let repository = Repository::empty()?
+        .with_file("m/1/model.onnx", "no model")?
+        .with_file("m/2/model.onnx", graph("wine")?)?
+        .with_file("m/model.toml", labels)?;
+    let server = TestServer::start(repository)?;
+    server.infer("m", &rows(13))?.error(503)?;
+    ensure!(served(&server, "/v2/models/m/versions/2/infer", 13)? == "2");
+    Ok(())
+}
+
+#[test]
+fn versions_may_have_leading_zeros() -> Result<()> {
+    let repository = Repository::empty()?
+        .with_file("m/00001/model.onnx", graph("wine")?)?
+        .with_file("twice/1/model.onnx", graph("wine")?)?
+        .with_file("twice/00001/model.onnx", graph("wine")?)?;
+    let server = TestServer::start(repository)?;
+    ensure!(served(&server, "/v2/models/m/versions/1/infer", 13)? == "1");
+    let refusal = control(&server, "twice", "load")?.error(400)?;
+    let expected = "failed to load `twice`: version 1 has two directories, `00001` and `1`: remove or \
+                    rename one of them";
+    ensure!(refusal == expected, "{refusal}");
+    Ok(())
+}
+
+fn index(server: &TestServer) -> Result<Vec<String>> {
+    let index = server
+        .request("POST /v2/repository/index", &[], b"")?
+        .ok()?;
+    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or("-").to_owned();
+    let entries = index.as_array().map(Vec::as_slice).unwrap_or_default();
+    let lines = entries.iter().map(|entry| {
+        let [name, version, state, reason] =
+            ["name", "version", "state", "reason"].map(|key| text(entry, key));
+        format!("{name} {version} {state} {reason}")
+    });
+    Ok(lines.collect())
+}
+
+#[test]
+fn what_is_skipped_is_in_the_index_with_the_reason() -> Result<()> {
+    let repository = Repository::empty()?
+        .with_file("good/1/model.onnx", graph("wine")?)?
+        .with_file("good/v2/model.onnx", graph("wine")?)?
+        .with_file("my model/1/model.onnx", graph("wine")?)?
+        .with_file("notes/readme.txt", "")?
+        .with_file("wine.onnx", graph("wine")?)?;
+    let server = TestServer::start(repository)?;
+    let expected = [
+        "good 1 READY -",
+        "good - UNAVAILABLE `v2` is not a version: its name is not a decimal number",
+        "my model - UNAVAILABLE `my model` is not a valid model name: a model name is 1 to 128 letters, digits, `_`, \
+         `.` or `-`, and starts with a letter, a digit or `_`",
+        "notes - UNAVAILABLE it contains no version, such as `1/model.onnx`, and no model.toml",
+        "wine.onnx - UNAVAILABLE it is a model file outside of a version: move it to `<model>/1/model.onnx`",
+    ];
+    ensure!(index(&server)? == expected, "{:#?}", index(&server)?);
+    let ready = br#"{"ready":true}"#;
+    let ready = server
+        .request("POST /v2/repository/index", &[], ready)?
+        .ok()?;
+    ensure!(ready.as_array().map(Vec::len) == Some(1), "{ready}");
+    server.get("/v2/health/ready")?.ok()?;
+    // What has become a model is one.
+    let version = server.repository().join("notes/1");
+    std::fs::create_dir_all(&version)?;
+    std::fs::write(version.join("model.onnx"), graph("wine")?)?;
+    control(&server, "notes", "load")?.ok()?;
+    let now = index(&server)?;
+    ensure!(now.contains(&"notes 1 READY -".to_owned()), "{now:#?}");
+    ensure!(now.len() == expected.len(), "{now:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_polled_repository_shows_what_is_skipped_now() -> Result<()> {
+    let options = TestOptions {
+        control: ControlMode::Poll,
+        ..TestOptions::default()
+    };
+    let repository = Repository::empty()?.with_file("m/1/model.onnx", graph("wine")?)?;
+    let server = TestServer::with_options(repository, options)?;
+    let skipped = server.repository().join("my model");
+    std::fs::create_dir(&skipped)?;
+    server.look()?;
+    ensure!(index(&server)?.len() == 2, "{:?}", index(&server)?);
+    std::fs::remove_dir(&skipped)?;
+    server.look()?;
+    ensure!(index(&server)? == ["m 1 READY -"]);
+    // The labels of a class are files of the model too.
+    let toml = "[outputs.probabilities]\nlabels = 'labels.txt'\n";
+    std::fs::write(server.repository().join("m/labels.txt"), "red")?;
+    std::fs::write(server.repository().join("m/model.toml"), toml)?;
+    server.look()?;
+    ensure!(server.look()?.len() == 1, "the model file is new");
+    std::fs::write(server.repository().join("m/labels.txt"), "crimson")?;
+    server.look()?;
+    let changes = server.look()?;
+    ensure!(
+        changes.len() == 1 && changes[0].outcome.is_ok(),
+        "{changes:?}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_model_is_loaded_while_the_server_runs_and_again_when_it_has_changed() -> Result<()> {
     let server = TestServer::start(Repository::of(&["wine"])?)?;
     let refusal = control(&server, "m", "load")?.error(404)?;
@@ -135,6 +273,87 @@ fn a_failed_load_keeps_the_served_version() -> Result<()> {
     );
     ensure!(!refusal.contains('/'), "a path: {refusal}");
     ensure!(served(&server, "/v2/models/m/infer", 13)? == "1");
+    let failed = "m 2 UNAVAILABLE graph `model` cannot be loaded: tract refuses: it is a text file, not an ONNX model";
+    ensure!(
+        index(&server)? == ["m 1 READY -", failed],
+        "{:?}",
+        index(&server)?
+    );
+    std::fs::remove_dir_all(&broken)?;
+    control(&server, "m", "load")?.ok()?;
+    ensure!(index(&server)? == ["m 1 READY -"], "{:?}", index(&server)?);
+    Ok(())
+}
+
+#[test]
+fn a_failed_load_is_answered_with_its_reason() -> Result<()> {
+    let server = TestServer::start(Repository::of(&["wine"])?)?;
+    let unknown_operator = Graph::from_x_to_y(&[None, Some(3)])
+        .node("Magic", &["x"], &["y"])
+        .bytes();
+    let foreign = r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
+    for (model, file, content, expected) in [
+        (
+            "settings",
+            "model.toml",
+            b"threads = 1\nmax_batchsize = 2\n".to_vec(),
+            "its model.toml is not valid: line 2, column 1: unknown field `max_batchsize`, expected one of ",
+        ),
+        (
+            "operator",
+            "1/model.onnx",
+            unknown_operator,
+            "graph `model` cannot be loaded: tract refuses: operators not implemented: Magic",
+        ),
+        (
+            "import",
+            "1/handler.wasm",
+            wat::parse_str(foreign)?,
+            "the handler is rejected: the component imports `wasi:sockets/tcp@0.2.0`, which handlers are not granted",
+        ),
+    ] {
+        let directory = server.repository().join(model);
+        std::fs::create_dir_all(directory.join("1"))?;
+        std::fs::write(directory.join("1/model.onnx"), graph("wine")?)?;
+        std::fs::write(directory.join(file), content)?;
+        let refusal = control(&server, model, "load")?.error(400)?;
+        let expected = format!("failed to load `{model}`: {expected}");
+        ensure!(refusal.starts_with(&expected), "{refusal}");
+        let index = index(&server)?;
+        let is_listed = |line: &String| line.starts_with(&format!("{model} 1 UNAVAILABLE "));
+        ensure!(index.iter().any(is_listed), "{index:#?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_unchanged_model_is_not_loaded_again() -> Result<()> {
+    let repository = Repository::empty()?.with_model("m", "wine", None)?;
+    let server = TestServer::start(repository)?;
+    let successes = || -> Result<Value> {
+        let statistics = server.get("/v2/models/m/stats")?.ok()?;
+        Ok(statistics["model_stats"][0]["inference_stats"]["success"]["count"].clone())
+    };
+    served(&server, "/v2/models/m/infer", 13)?;
+    control(&server, "m", "load")?.ok()?;
+    ensure!(successes()? == 1, "the same version goes on counting");
+    std::fs::write(
+        server.repository().join("m/model.toml"),
+        "max_batch_size = 4",
+    )?;
+    control(&server, "m", "load")?.ok()?;
+    ensure!(successes()? == 0, "the model has changed");
+    served(&server, "/v2/models/m/infer", 13)?;
+    let config = br#"{"parameters":{"config":"{}"}}"#;
+    let load = "POST /v2/repository/models/m/load";
+    server.request(load, &[], config)?.ok()?;
+    ensure!(successes()? == 0, "a configuration is always applied");
+    served(&server, "/v2/models/m/infer", 13)?;
+    control(&server, "m", "load")?.ok()?;
+    ensure!(
+        successes()? == 0,
+        "the settings are those of the repository again"
+    );
     Ok(())
 }
 
@@ -220,12 +439,37 @@ fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
 }
 
 #[test]
-fn a_load_request_with_other_files_is_refused() -> Result<()> {
+fn a_load_with_files_that_fails_changes_nothing() -> Result<()> {
     let server = TestServer::start(Repository::of(&["wine"])?)?;
-    let body = br#"{"parameters":{"config":"{}","file:1/model.onnx":"AA=="}}"#;
-    let load = "POST /v2/repository/models/wine/load";
-    server.request(load, &[], body)?.error(501)?;
+    let load = |model: &str, file: &str| {
+        let body = format!(r#"{{"parameters":{{"config":"{{}}","{file}":"AA=="}}}}"#);
+        let path = format!("POST /v2/repository/models/{model}/load");
+        server.request(&path, &[], body.as_bytes())?.error(400)
+    };
+    let before = index(&server)?;
+    for model in ["wine", "new"] {
+        let refusal = load(model, "file:1/model.onnx")?;
+        let expected = format!("failed to load `{model}`: graph `model` cannot be loaded");
+        ensure!(refusal.starts_with(&expected), "{refusal}");
+    }
+    let refusal = load("wine", "file:1/../../model.onnx")?;
+    ensure!(
+        refusal.contains("does not name a file of a version"),
+        "{refusal}"
+    );
+    ensure!(index(&server)? == before, "{:?}", index(&server)?);
     server.get("/v2/models/wine/ready")?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn files_of_a_load_are_limited_like_every_body() -> Result<()> {
+    let mut options = TestOptions::default();
+    options.serving.max_body_bytes = 1000;
+    let server = TestServer::with_options(Repository::of(&["wine"])?, options)?;
+    let load = "POST /v2/repository/models/m/load";
+    server.request(load, &[], &[b' '; 1001])?.error(413)?;
+    server.request(load, &[], &[b' '; 1000])?.error(400)?;
     Ok(())
 }
 
@@ -310,7 +554,10 @@ fn two_clients_load_a_model_at_the_same_time() -> Result<()> {
     let server = TestServer::start(Repository::empty()?.with_model("m", "wine", None)?)?;
     let load = || -> Result<()> {
         for _ in 0..10 * scale() {
-            control(&server, "m", "load")?.ok()?;
+            // Without a configuration, the model would be unchanged.
+            let config = br#"{"parameters":{"config":"{}"}}"#;
+            let path = "POST /v2/repository/models/m/load";
+            server.request(path, &[], config)?.ok()?;
             served(&server, "/v2/models/m/infer", 13)?;
         }
         Ok(())

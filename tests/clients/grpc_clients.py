@@ -203,7 +203,7 @@ def errors():
         client.load_model("wine")
         assert client.is_model_ready("wine")
         expect_failure("NOT_FOUND", "failed to load 'nope', failed to poll from", client.load_model, "nope")
-        expect_failure("UNIMPLEMENTED", "as it is in the repository", client.load_model, "wine", config="{}")
+        overrides(client)
         register = client.register_system_shared_memory
         expect_failure("UNIMPLEMENTED", "shared memory", register, "region", "/region", 104)
         large = np.array([bytes(65 << 20)], np.object_)
@@ -397,6 +397,25 @@ def reflection():
         bad = [{"features": [1.0]}]
         expect_status("INVALID_ARGUMENT", "`features`", lambda: call("BatchPredict", model_name="wine-bare", requests=bad))
         expect_status("NOT_FOUND", "name one", lambda: call("Predict", features=[1.0]))
+
+
+def overrides(client):
+    """A load with a configuration, and with files that are not in the repository."""
+    client.load_model("wine", config='{"max_batch_size": 1}')
+    assert client.get_model_config("wine").config.max_batch_size == 1
+    client.load_model("wine")
+    assert client.get_model_config("wine").config.max_batch_size == 32
+    graph = (EXAMPLES / "progression" / "1" / "model.onnx").read_bytes()
+    client.load_model("sent", config='{"max_batch_size": 4}', files={"file:3/model.onnx": graph})
+    assert list(client.get_model_metadata("sent").versions) == ["3"]
+    client.unload_model("sent")
+    for code, text, options in (
+        ("INVALID_ARGUMENT", "needs the parameter `config`", {"files": {"file:1/model.onnx": graph}}),
+        ("INVALID_ARGUMENT", "does not name a file", {"config": "{}", "files": {"file:1/a/b": graph}}),
+        ("INVALID_ARGUMENT", "`config` is not a model configuration", {"config": "{"}),
+        ("UNIMPLEMENTED", "`runtime` is not supported", {"config": '{"runtime": "x"}'}),
+    ):
+        expect_failure(code, text, client.load_model, "refused", **options)
 
 
 def reload():

@@ -4,7 +4,7 @@
     load_loop.py ADDRESS GRPC ROUNDS
 
 No request for the model that is there all the time may fail, and each of its versions must go on giving its
-own answers. The other one comes and goes: it either answers or is said to be unloaded.
+own answers. It comes with a configuration, without which an unchanged model would not be loaded again. The other one comes and goes: it either answers or is said to be unloaded.
 """
 
 import sys
@@ -73,12 +73,12 @@ def main():
         client.start()
     with triton_http.InferenceServerClient(ADDRESS) as control:
         for _ in range(ROUNDS):
-            control.load_model("calc")
+            control.load_model("calc", config="{}")
             control.unload_model("double")
             for client in load:
                 client.wait_for_turns(2)
             control.load_model("double")
-            control.load_model("calc")
+            control.load_model("calc", config="{}")
             for client in load:
                 client.wait_for_turns(2)
     for client in load:

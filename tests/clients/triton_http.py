@@ -223,7 +223,48 @@ def control(client):
     client.infer("wine", to_inputs({"features": WINES}))
     expect_failure(404, "failed to load 'nope', failed to poll from model repository", client.load_model, "nope")
     expect_failure(400, "failed to load `broken`", client.load_model, "broken")
-    expect_failure(501, "as it is in the repository", client.load_model, "wine", config="{}")
+    overrides(client)
+
+
+def overrides(client):
+    """A load with a configuration, and with files that are not in the repository."""
+    config = json.dumps({"max_batch_size": 1, "output": [{"name": "class", "data_type": "TYPE_STRING"}]})
+    client.load_model("wine", config=config)
+    assert client.get_model_config("wine")["max_batch_size"] == 1
+    expect_failure(400, "", client.infer, "wine", to_inputs({"features": WINES}))
+    client.load_model("wine")
+    client.infer("wine", to_inputs({"features": WINES}))
+    # A configuration as it was read may be sent back.
+    client.load_model("wine", config=json.dumps(client.get_model_config("wine")))
+
+    graph = (EXAMPLES / "progression" / "1" / "model.onnx").read_bytes()
+    config = json.dumps({"name": "sent", "max_batch_size": 4, "version_policy": {"all": {}}})
+    client.load_model("sent", config=config, files={"file:1/model.onnx": graph, "file:7/model.onnx": graph})
+    assert client.get_model_metadata("sent")["versions"] == ["1", "7"]
+    assert client.get_model_config("sent")["max_batch_size"] == 4
+    result = client.infer("sent", to_inputs({"features": patients(2)}))
+    assert result.get_response()["model_version"] == "7", result.get_response()
+    expect_failure(400, "", client.infer, "sent", to_inputs({"features": patients(5)}))
+    # The next load is of the repository, where there is no such model; what is served stays.
+    expect_failure(404, "sent", client.load_model, "sent")
+    assert client.is_model_ready("sent", "1")
+    client.unload_model("sent")
+    assert not client.is_model_ready("sent")
+
+    files = {"file:1/model.onnx": graph}
+    for status, text, options in (
+        (400, "needs the parameter `config`", {"files": files}),
+        (400, "`file:../model.onnx` does not name a file", {"config": "{}", "files": {"file:../model.onnx": graph}}),
+        (400, "unknown field `max_batch`", {"config": '{"max_batch":1}'}),
+        (501, "`ensemble_scheduling` is not supported", {"config": '{"ensemble_scheduling":{"step":[{}]}}'}),
+        (400, "`config` is for model `other`", {"config": '{"name":"other"}', "files": files}),
+        (400, "there is no backend `python`", {"config": '{"backend":"python"}', "files": files}),
+        (400, "declares input `x`", {"config": '{"input":[{"name":"x"}]}', "files": files}),
+        (400, "it is a text file", {"config": "{}", "files": {"file:1/model.onnx": b"not a model"}}),
+    ):
+        expect_failure(status, text, client.load_model, "refused", **options)
+    names = [model["name"] for model in client.get_model_repository_index()]
+    assert "refused" not in names, names
 
 
 def statistics(client):
@@ -253,6 +294,12 @@ def statistics(client):
     assert models == ["digits", "progression", "wine"], models
     expect_failure(404, "requested model 'nope' is not available", client.get_inference_statistics, "nope")
     expect_failure(503, "`broken` is unavailable", client.get_inference_statistics, "broken")
+    # An unchanged model is not loaded again, and keeps its counts.
+    client.load_model("progression")
+    (kept,) = client.get_inference_statistics("progression")["model_stats"]
+    assert kept["inference_count"] == 4 and kept["inference_stats"]["fail"]["count"] == 1, kept
+    client.unload_model("progression")
+    expect_failure(404, "no available versions", client.get_inference_statistics, "progression")
     client.load_model("progression")
     (again,) = client.get_inference_statistics("progression")["model_stats"]
     assert again["inference_count"] == 0, again

@@ -47,7 +47,8 @@ fn broken_models_do_not_affect_a_good_one() -> Result<()> {
         }] });
         let error = server.infer(model, &request)?.error(503);
         let error = error.with_context(|| model.to_owned())?;
-        ensure!(!error.contains("/etc"), "{model}: {error}");
+        // The error may repeat the path in the model's file, and nothing of what is there.
+        ensure!(!error.contains("root:"), "{model}: {error}");
         // A second request to load it fails again.
         let load = format!("POST /v2/repository/models/{model}/load");
         let loaded = server.request(&load, &[], b"")?;
@@ -83,9 +84,17 @@ fn a_path_without_a_regular_file_fails_its_model_only() -> Result<()> {
         ("pipe", "1/handler.wasm", "handler.wasm cannot be read"),
         ("huge", "1/handler.wasm", "handler.wasm cannot be read"),
         ("directory", "1/handler.wasm", "handler.wasm cannot be read"),
-        ("threads", "model.toml", "model.toml is not valid"),
+        (
+            "threads",
+            "model.toml",
+            "its model.toml is not valid: threads is 100000, the limit on this machine is ",
+        ),
         ("zeros", "model.toml", "model.toml is not valid"),
-        ("piped_file", "model.toml", "model.toml is not valid"),
+        (
+            "piped_file",
+            "model.toml",
+            "its model.toml is not valid: it cannot be read: it is not a regular file",
+        ),
         ("linked_file", "model.toml", "model.toml is not valid"),
     ];
     for (model, ..) in odd {

@@ -94,7 +94,8 @@ pub struct ModelDescription {
 /// The state of one version in the repository index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexEntry {
-    pub model: ModelName,
+    /// The name of the model, or of a directory that is skipped, which may be any text.
+    pub name: String,
     /// The version; `None` if the model has no version at all.
     pub version: Option<Version>,
     pub state: VersionState,
@@ -148,6 +149,9 @@ impl fmt::Display for ModelName {
 pub struct VersionLabel(ModelName);
 
 impl VersionLabel {
+    /// The label of the version that requests without a version get.
+    pub const DEFAULT: &'static str = "stable";
+
     /// Returns the label, or `None` if the string breaks the grammar.
     pub fn new(label: &str) -> Option<VersionLabel> {
         ModelName::new(label).ok().map(VersionLabel)

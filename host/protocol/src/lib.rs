@@ -6,7 +6,7 @@
 //! they produce, and [`codec`] defines the traits that all protocols share. `grpc` does the same for the
 //! protocols over gRPC. Below them, `content_coding` compresses bodies, `classification` turns an
 //! output into classes and [`error`] maps error kinds to statuses. [`statistics`] holds the counters of a
-//! version; `openapi` describes the REST routes.
+//! version, [`load`] is a request to load one; `openapi` describes the REST routes.
 //!
 //! The features `grpc`, `openapi` and `compression`, all on by default, add the modules `grpc`, `openapi` and
 //! `content_coding`. Without them, the crate contains the three REST protocols only.
@@ -33,6 +33,7 @@ mod fixture;
 pub mod grpc;
 mod json_size;
 mod json_text;
+pub mod load;
 pub mod model_configuration;
 mod number;
 #[cfg(feature = "openapi")]

@@ -6,7 +6,7 @@
 //! JSON that contains `NaN`, `binary` the bytes after it, `json` the elements of a tensor, `raw` a body
 //! without JSON; `response` encodes. `metadata`, `config`, `index`, `control`, `statistics`, `settings` and
 //! `shared_memory` write the other documents, `sample` a request, and `unknown` the errors for models that
-//! do not exist.
+//! do not exist. `control` decodes loads, whose parameters are in `load_parameters` and `load_config`.
 //!
 //! The caller checks names, datatypes and shapes against the model (`wisp_tensor::signature`), and
 //! limits the size of the body.
@@ -22,6 +22,8 @@ mod error;
 pub(crate) mod index;
 mod json;
 pub(crate) mod limits;
+mod load_config;
+pub(crate) mod load_parameters;
 mod masked_text;
 pub(crate) mod metadata;
 mod raw;
@@ -35,7 +37,7 @@ mod unknown;
 
 pub use crate::encoded_response::encode_error;
 pub use config::model_config;
-pub use control::{check_control, loaded, unloaded};
+pub use control::{check_unload, decode_load, loaded, unloaded};
 pub use error::HeaderLengthError;
 pub use index::{IndexFilter, decode_index, index};
 pub use metadata::{live, model_list, model_metadata, model_ready, ready, server_metadata};

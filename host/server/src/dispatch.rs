@@ -12,11 +12,14 @@ use http::request::Parts;
 use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use wisp_protocol::call::Target;
+use wisp_protocol::load::LoadRequest;
 use wisp_protocol::route::{RestCall, route};
 use wisp_protocol::{content_coding, predict, tfs, v2};
-use wisp_serving::{Serving, infer};
+use wisp_serving::blocking::LONG_TEXT_BYTES;
+use wisp_serving::{BodyError, InferError, Serving, infer};
+use wisp_tensor::Reservation;
 
-/// The largest body of a control request (index, load, unload or settings), in bytes.
+/// The largest body of a control request (index, unload or settings), in bytes.
 const MAX_CONTROL_BYTES: usize = 16 * 1024;
 
 /// Returns the response to the request with this head.
@@ -105,13 +108,15 @@ pub(crate) async fn dispatch(
         RestCall::ModelList => HttpResponse::document(v2::model_list(&serving.models())),
         RestCall::RepositoryLoad(model) => {
             check_origin(head)?;
-            check_control(body).await?;
-            serving.load(model.clone()).await?;
+            // A client that may not load need not send its files first.
+            serving.check_control()?;
+            let (request, _memory) = load_request(serving, body).await?;
+            serving.load(model.clone(), request).await?;
             HttpResponse::document(v2::loaded(&model))
         }
         RestCall::RepositoryUnload(model) => {
             check_origin(head)?;
-            check_control(body).await?;
+            check_unload(body).await?;
             serving.unload(&model).await?;
             HttpResponse::document(v2::unloaded(&model))
         }
@@ -150,13 +155,35 @@ fn check_target(serving: &Serving, target: Option<&Target>) -> Result<(), Failur
 /// Reads the body of a control request.
 async fn read_control(body: &mut RequestBody<Incoming>) -> Result<Bytes, Failure> {
     let message = body.read(MAX_CONTROL_BYTES).await;
-    Ok(message.map_err(wisp_serving::InferError::from)?)
+    Ok(message.map_err(InferError::from)?)
 }
 
-/// Checks the body of a request to load or unload a model.
-async fn check_control(body: &mut RequestBody<Incoming>) -> Result<(), Failure> {
+/// Reads a request to load a model, which may contain its files. Returns it with the memory reserved for them.
+async fn load_request(
+    serving: &Serving,
+    body: &mut RequestBody<Incoming>,
+) -> Result<(LoadRequest, Reservation), Failure> {
+    let message = body.read(serving.max_body_bytes()).await;
+    let message = message.map_err(InferError::from)?;
+    let mut memory = serving.memory().reservation();
+    if !memory.grow(message.len()) {
+        return Err(InferError::from(BodyError::NoRoom).into());
+    }
+    let request = match message.len() < LONG_TEXT_BYTES {
+        true => v2::decode_load(&message),
+        false => {
+            let decode = move || v2::decode_load(&message);
+            let decoded = serving.blocking().run_soon(decode).await;
+            decoded.map_err(InferError::from)?
+        }
+    };
+    Ok((request.map_err(InferError::from)?, memory))
+}
+
+/// Checks the body of a request to unload a model.
+async fn check_unload(body: &mut RequestBody<Incoming>) -> Result<(), Failure> {
     let message = read_control(body).await?;
-    Ok(v2::check_control(&message).map_err(wisp_serving::InferError::from)?)
+    Ok(v2::check_unload(&message).map_err(InferError::from)?)
 }
 
 async fn index(
@@ -164,7 +191,7 @@ async fn index(
     body: &mut RequestBody<Incoming>,
 ) -> Result<HttpResponse, Failure> {
     let message = read_control(body).await?;
-    let filter = v2::decode_index(&message).map_err(wisp_serving::InferError::from)?;
+    let filter = v2::decode_index(&message).map_err(InferError::from)?;
     Ok(HttpResponse::document(v2::index(&serving.index(&filter))))
 }
 

@@ -115,7 +115,7 @@ impl From<ControlError> for InferError {
             ControlError::Polling => ErrorKind::Unavailable,
             ControlError::Forbidden => ErrorKind::Forbidden,
             ControlError::UnknownModel { .. } => ErrorKind::NotFound,
-            ControlError::Lost => ErrorKind::Internal,
+            ControlError::Storage(_) | ControlError::Lost => ErrorKind::Internal,
         };
         let unknown_target = match &error {
             ControlError::UnknownModel { model } => Some(UnknownTarget::model(model)),

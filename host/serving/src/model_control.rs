@@ -2,17 +2,21 @@
 //!
 //! Loading reads files, compiles and warms, which takes seconds, so it runs on a thread that may block.
 //! Each model has one load or unload at a time; models do not wait for each other. A failed load does not
-//! replace a served version: the previous one continues to be served.
+//! replace a served version: the previous one continues to be served. A client that loads a model whose files are
+//! unchanged keeps its versions, with their statistics.
 
 use crate::load_locks::LoadLocks;
 use crate::registry::load_error::LoadError;
-use crate::registry::loader::{Loaded, Loader};
-use crate::registry::snapshot::Snapshot;
+use crate::registry::loader::{Loaded, Loader, log_omissions};
+use crate::registry::snapshot::{ModelFiles, Snapshot};
+use crate::registry::uploaded_model::UploadedModel;
 use crate::registry::{ModelEntry, Registry, repository};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::runtime::Handle;
-use wisp_protocol::call::ModelName;
+use wisp_protocol::call::{ModelName, Version};
+use wisp_protocol::load::{LoadConfig, LoadRequest};
 
 /// The source of changes to the served models, as in Triton's `--model-control-mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,22 @@ pub struct ModelControl {
     locks: LoadLocks,
 }
 
+/// The result of a load.
+enum Outcome {
+    Loaded,
+    /// The files are those of the served versions, which stay.
+    Unchanged,
+}
+
+/// The files of a load and the settings that replace those of the model file.
+struct LoadSource<'a> {
+    /// The directory of the model, or its only graph.
+    path: &'a Path,
+    config: Option<&'a Arc<LoadConfig>>,
+    /// The state of the files, if they and all settings are in the repository.
+    files: Option<ModelFiles>,
+}
+
 /// The reason that a model was not loaded or unloaded. The message is for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -57,6 +77,11 @@ pub enum ControlError {
     UnknownModel { model: ModelName },
     #[error("failed to load `{model}`: {reason}")]
     Failed { model: ModelName, reason: String },
+    #[error(
+        "the server cannot store the files of the request in its temporary directory, which TMPDIR \
+         sets: {0}"
+    )]
+    Storage(std::io::Error),
     #[error("the server failed")]
     Lost,
 }
@@ -86,14 +111,24 @@ impl ModelControl {
         self.mode
     }
 
-    /// Loads the model for a client, as it is in the repository now, and replaces the served one.
+    /// Loads the model for a client and replaces the served one: as it is in the repository now, or with the files and
+    /// the configuration of the request. A model that is loaded from the repository and unchanged stays as it is.
     pub async fn load(
         self: &Arc<ModelControl>,
         registry: &Arc<Registry>,
-        model: ModelName,
+        (model, request): (ModelName, LoadRequest),
     ) -> Result<(), ControlError> {
         self.check()?;
-        self.reload(registry, model).await
+        let (control, registry) = (Arc::clone(self), Arc::clone(registry));
+        let lock = self.locks.load(&model).await;
+        run(move || {
+            let _lock = lock;
+            match request.is_plain() {
+                true => control.load_changed(&registry, &model),
+                false => control.load_request(&registry, &model, request),
+            }
+        })
+        .await?
     }
 
     /// Loads these models for a client and stops serving all others. If one of them does not exist or
@@ -123,7 +158,7 @@ impl ModelControl {
         let lock = self.locks.load(&model).await;
         run(move || {
             let _lock = lock;
-            control.load_locked(&registry, &model)
+            control.load_from_repository(&registry, &model)
         })
         .await?
     }
@@ -152,23 +187,120 @@ impl ModelControl {
     /// Stops serving the model. Its running requests are completed. A model that is not served stays unchanged.
     pub async fn unload(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
         self.check()?;
+        let started = Instant::now();
         let _lock = self.locks.unload(model).await;
-        // As in Triton, unloading a model that does not exist succeeds.
-        if let Ok(entry) = registry.entry(model) {
-            registry.replace(model.clone(), entry.unloaded());
-        }
+        unload_locked(registry, model, started);
         Ok(())
     }
 
-    /// Loads the model, whose lock is held.
-    fn load_locked(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
-        let (mut entry, failure) = match repository::find_model(&self.path, model) {
-            Ok(None) => {
-                let model = model.clone();
-                return Err(ControlError::UnknownModel { model });
+    /// Loads a model of the repository for a client, unless it is unchanged. The lock of the model is held.
+    fn load_changed(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
+        let started = Instant::now();
+        let before = registry.entry(model).ok();
+        let before = before.filter(|entry| entry.is_complete());
+        let files = before.as_ref().and_then(|entry| entry.files.as_ref());
+        if let Some(files) = files
+            && let Ok(Some(path)) = repository::model_path(&self.path, model)
+            && ModelFiles::take(&path).is_unchanged_since(files)
+        {
+            log_load(registry, model, (Outcome::Unchanged, started));
+            return Ok(());
+        }
+        self.load_from_repository(registry, model)?;
+        log_load(registry, model, (Outcome::Loaded, started));
+        Ok(())
+    }
+
+    /// Loads the model with the files and settings of a client. The lock of the model is held.
+    fn load_request(
+        &self,
+        registry: &Registry,
+        model: &ModelName,
+        LoadRequest { config, files }: LoadRequest,
+    ) -> Result<(), ControlError> {
+        let started = Instant::now();
+        let uploaded = match files.is_empty() {
+            true => None,
+            false => Some(UploadedModel::store(model, &files).map_err(ControlError::Storage)?),
+        };
+        // The files are stored by now, and need not be in memory twice while the model is loaded.
+        drop(files);
+        let config = config.map(Arc::new);
+        let path = match &uploaded {
+            Some(uploaded) => Some(uploaded.directory().to_owned()),
+            None => self.model_path(registry, model)?,
+        };
+        let path = path.ok_or_else(|| ControlError::UnknownModel {
+            model: model.clone(),
+        })?;
+        let source = LoadSource {
+            path: &path,
+            config: config.as_ref(),
+            files: None,
+        };
+        self.load_from(registry, model, source)?;
+        log_load(registry, model, (Outcome::Loaded, started));
+        Ok(())
+    }
+
+    /// Loads the model as it is in the repository. The lock of the model is held.
+    fn load_from_repository(
+        &self,
+        registry: &Registry,
+        model: &ModelName,
+    ) -> Result<(), ControlError> {
+        let Some(path) = self.model_path(registry, model)? else {
+            let model = model.clone();
+            return Err(ControlError::UnknownModel { model });
+        };
+        let source = LoadSource {
+            path: &path,
+            config: None,
+            // Taken before the files are read, so that a change in the meantime is detected by the next load.
+            files: Some(ModelFiles::take(&path)),
+        };
+        self.load_from(registry, model, source)
+    }
+
+    /// Returns the path of a model of the repository. A repository or directory that cannot be read is a failed load.
+    fn model_path(
+        &self,
+        registry: &Registry,
+        model: &ModelName,
+    ) -> Result<Option<PathBuf>, ControlError> {
+        repository::model_path(&self.path, model).map_err(|error| {
+            (self.observer)(model.as_str(), Err(&error));
+            let reason = error.client_reason();
+            enter_failure(registry, model, ModelEntry::problem(reason.clone()));
+            ControlError::Failed {
+                model: model.clone(),
+                reason,
             }
-            Ok(Some(selected)) => {
+        })
+    }
+
+    /// Loads the model from these files and replaces the served one if that succeeds. A load with the settings or
+    /// files of a client that fails changes nothing.
+    fn load_from(
+        &self,
+        registry: &Registry,
+        model: &ModelName,
+        source: LoadSource<'_>,
+    ) -> Result<(), ControlError> {
+        let LoadSource {
+            path,
+            config,
+            files,
+        } = source;
+        let is_of_repository = files.is_some();
+        let (mut entry, failure) = match repository::model_versions(path, config) {
+            Ok(selected) => {
                 let entry = self.loader.load_model(&selected, &self.observer);
+                log_omissions(
+                    model.as_str(),
+                    &entry,
+                    registry.entry(model).ok().as_deref(),
+                );
                 let failure = entry.failure().map(str::to_owned);
                 (entry, failure)
             }
@@ -179,20 +311,21 @@ impl ModelControl {
             }
         };
         let before = registry.entry(model).ok();
-        let is_served = before.as_ref().is_some_and(|before| before.is_ready());
         // A load that fails leaves the server as ready as it was.
         entry.blocks_readiness =
             failure.is_some() && before.is_some_and(|before| before.blocks_readiness);
-        if failure.is_none() || !is_served {
+        entry.files = files;
+        let Some(reason) = failure else {
             registry.replace(model.clone(), entry);
+            return Ok(());
+        };
+        if is_of_repository {
+            enter_failure(registry, model, entry);
         }
-        match failure {
-            None => Ok(()),
-            Some(reason) => Err(ControlError::Failed {
-                model: model.clone(),
-                reason,
-            }),
-        }
+        Err(ControlError::Failed {
+            model: model.clone(),
+            reason,
+        })
     }
 
     /// Loads these models and unloads all others. No other task does the same at this time.
@@ -204,28 +337,28 @@ impl ModelControl {
         let runtime = Handle::current();
         // An unknown name is reported before anything changes.
         for model in models {
-            if let Ok(None) = repository::find_model(&self.path, model) {
+            if let Ok(None) = repository::model_path(&self.path, model) {
                 let model = model.clone();
                 return Err(ControlError::UnknownModel { model });
             }
         }
         for model in models {
             let _lock = runtime.block_on(self.locks.load(model));
-            self.load_locked(registry, model)?;
+            self.load_changed(registry, model)?;
         }
         for (model, _) in registry.entries() {
             if !models.contains(&model) {
+                let started = Instant::now();
                 let _lock = runtime.block_on(self.locks.unload(&model));
-                // The entry is read again here, since it may have been loaded or removed in the meantime.
-                if let Ok(entry) = registry.entry(&model) {
-                    registry.replace(model, entry.unloaded());
-                }
+                // Its entry is read again, since it may have been loaded or removed in the meantime.
+                unload_locked(registry, &model, started);
             }
         }
         Ok(())
     }
 
-    fn check(&self) -> Result<(), ControlError> {
+    /// Returns an error if clients may not load and unload models.
+    pub fn check(&self) -> Result<(), ControlError> {
         match self.mode {
             ControlMode::Explicit => Ok(()),
             ControlMode::Disabled => Err(ControlError::Disabled),
@@ -242,4 +375,50 @@ async fn run<T: Send + 'static>(
 ) -> Result<T, ControlError> {
     let worked = tokio::task::spawn_blocking(work);
     worked.await.map_err(|_| ControlError::Lost)
+}
+
+/// Stops serving the model for a client. Its lock is held. As in Triton, unloading a model that does not exist
+/// succeeds.
+fn unload_locked(registry: &Registry, model: &ModelName, started: Instant) {
+    let Ok(entry) = registry.entry(model) else {
+        return;
+    };
+    registry.replace(model.clone(), entry.unloaded());
+    if entry.is_ready() {
+        let (versions, seconds) = (ready_versions(&entry), started.elapsed().as_secs_f64());
+        tracing::info!(%model, versions, seconds, "unloaded");
+    }
+}
+
+/// Enters a load of the repository that has failed: beside the versions that are served, or in place of others.
+fn enter_failure(registry: &Registry, model: &ModelName, failed: ModelEntry) {
+    let before = registry.entry(model);
+    let served = before.ok().filter(|before| before.is_ready());
+    let entry = match served {
+        Some(served) => served.with_failures(&failed),
+        None => failed,
+    };
+    registry.replace(model.clone(), entry);
+}
+
+/// Logs that a client has loaded the model.
+fn log_load(registry: &Registry, model: &ModelName, (outcome, started): (Outcome, Instant)) {
+    let entry = registry.entry(model);
+    let versions = entry.map_or_else(|_| String::new(), |entry| ready_versions(&entry));
+    let seconds = started.elapsed().as_secs_f64();
+    match outcome {
+        Outcome::Loaded => tracing::info!(%model, versions, seconds, "loaded"),
+        Outcome::Unchanged => {
+            tracing::info!(%model, versions, seconds, "unchanged, and so not loaded again");
+        }
+    }
+}
+
+/// Returns the numbers of the versions that can be called.
+fn ready_versions(entry: &ModelEntry) -> String {
+    let versions = entry.ready().map(|version| version.description().version);
+    let versions: Vec<String> = versions
+        .map(|version: Version| version.to_string())
+        .collect();
+    versions.join(", ")
 }

@@ -1,11 +1,13 @@
 //! The registry that resolves names to a [`ModelVersion`].
 //!
-//! A model that cannot be served is kept with the reason, for the index. An entry is replaced as a whole:
+//! A model that cannot be served is kept with the reason, for the index, and so are entries of the repository that are
+//! no models. An entry is replaced as a whole:
 //! a lookup returns either the versions before or those after the change. A version that a request holds
 //! lives until the request has ended. The registry does not run or load models.
 
 pub mod backend_selection;
 pub mod class_labels;
+pub mod config_override;
 mod config_value;
 pub(crate) mod configuration;
 mod contained_path;
@@ -20,9 +22,14 @@ pub mod load_task;
 pub mod loader;
 pub mod model_file;
 pub mod repository;
+pub mod skipped_entry;
 pub mod snapshot;
+pub(crate) mod uploaded_model;
+pub mod version_directory;
 
 use crate::version::ModelVersion;
+use skipped_entry::SkippedEntry;
+use snapshot::ModelFiles;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
@@ -35,12 +42,14 @@ use wisp_protocol::target::UnknownTarget;
 #[derive(Debug, Default)]
 pub struct Registry {
     models: RwLock<BTreeMap<ModelName, Arc<ModelEntry>>>,
+    /// The entries of the repository that are no models.
+    skipped: RwLock<Vec<SkippedEntry>>,
     /// Notified at every change.
     changes: watch::Sender<()>,
 }
 
 /// One model as it was last loaded or unloaded.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ModelEntry {
     /// The versions that the model's policy selects.
     pub versions: BTreeMap<Version, LoadedVersion>,
@@ -50,10 +59,26 @@ pub struct ModelEntry {
     /// Set if the server is not ready because of this model: it is not optional, and could not be loaded when
     /// the server started.
     pub blocks_readiness: bool,
+    /// The directories that look like versions and are none, and the failures of a load that the versions were kept
+    /// after.
+    pub unserved: Vec<UnservedVersion>,
+    /// Set if the model has a configuration of Triton, which is not read.
+    pub ignores_triton_config: bool,
+    /// The state of its files before they were loaded. `None` if the next load reads them even if they are unchanged,
+    /// because a client sent others or a configuration.
+    pub files: Option<ModelFiles>,
+}
+
+/// Something in the directory of a model that is not served, besides its versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnservedVersion {
+    pub version: Option<Version>,
+    /// The reason. It is for clients and contains no path.
+    pub reason: String,
 }
 
 /// A version that can be called, or the reason that it cannot.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum LoadedVersion {
     Ready(Arc<ModelVersion>),
     Unloaded,
@@ -111,8 +136,24 @@ impl Registry {
                     .map(|(name, entry)| (name, Arc::new(entry)))
                     .collect(),
             ),
+            skipped: RwLock::default(),
             changes: watch::Sender::default(),
         }
+    }
+
+    /// Replaces the entries of the repository that are no models.
+    pub fn set_skipped(&self, skipped: Vec<SkippedEntry>) {
+        *self.skipped.write().unwrap_or_else(PoisonError::into_inner) = skipped;
+    }
+
+    /// Returns the entries of the repository that are no models, by name.
+    pub fn skipped(&self) -> Vec<SkippedEntry> {
+        let skipped = self.skipped.read().unwrap_or_else(PoisonError::into_inner);
+        let mut skipped = skipped.clone();
+        let models = self.read();
+        // A directory that a client loaded after it had become a model is one.
+        skipped.retain(|entry| !models.keys().any(|model| model.as_str() == entry.name));
+        skipped
     }
 
     /// Returns a receiver that is notified of every change from now on.
@@ -128,7 +169,7 @@ impl Registry {
                 let models = self.read();
                 let mut entries = models.iter();
                 match (entries.next(), entries.next()) {
-                    (Some((model, entry)), None) => entry.newest(model),
+                    (Some((model, entry)), None) => entry.default_version(model),
                     _ => Err(ResolveError::AmbiguousModel {
                         models: models.len(),
                     }),
@@ -143,7 +184,7 @@ impl Registry {
         let entry = self.entry(model)?;
         match entry.number(target)? {
             Some(version) => entry.version(model, version),
-            None => entry.newest(model),
+            None => entry.default_version(model),
         }
     }
 
@@ -167,11 +208,18 @@ impl Registry {
         Ok(states)
     }
 
-    /// Returns every version of every model and its state, by name and number.
+    /// Returns every version of every model and its state, by name and number, and what is skipped.
     pub fn index(&self) -> Vec<IndexEntry> {
+        let skipped = self.skipped().into_iter().map(|entry| IndexEntry {
+            name: entry.name,
+            version: None,
+            state: VersionState::Failed(entry.reason),
+        });
         let models = self.read();
-        let states = models.iter().map(|(model, entry)| entry.states(model));
-        states.flatten().collect()
+        let states = models.iter().flat_map(|(model, entry)| entry.states(model));
+        let mut index: Vec<IndexEntry> = states.chain(skipped).collect();
+        index.sort_by(|a, b| a.name.cmp(&b.name));
+        index
     }
 
     /// Returns the models and their entries, by name.
@@ -269,7 +317,38 @@ impl ModelEntry {
                 .collect(),
             labels: self.labels.clone(),
             problem: Some("unloaded".to_owned()),
-            blocks_readiness: false,
+            ignores_triton_config: self.ignores_triton_config,
+            ..ModelEntry::default()
+        }
+    }
+
+    /// Returns whether all versions that the model's policy selects can be called.
+    pub fn is_complete(&self) -> bool {
+        let is_ready = |version: &LoadedVersion| matches!(version, LoadedVersion::Ready(_));
+        !self.versions.is_empty() && self.versions.values().all(is_ready)
+    }
+
+    /// Returns the same entry with the failures of a load that left it in place: those of other versions than its own.
+    /// The next load reads the files again.
+    pub fn with_failures(&self, failed: &ModelEntry) -> ModelEntry {
+        let own = |number: &Version| self.versions.contains_key(number);
+        let versions = failed.versions.iter();
+        let failures = versions.filter_map(|(number, version)| match version {
+            LoadedVersion::Failed(reason) if !own(number) => Some(UnservedVersion {
+                version: Some(*number),
+                reason: reason.clone(),
+            }),
+            LoadedVersion::Failed(_) | LoadedVersion::Ready(_) | LoadedVersion::Unloaded => None,
+        });
+        let problem = failed.problem.iter().map(|reason| UnservedVersion {
+            version: None,
+            reason: reason.clone(),
+        });
+        let skipped = failed.unserved.iter().cloned();
+        ModelEntry {
+            unserved: failures.chain(problem).chain(skipped).collect(),
+            files: None,
+            ..self.clone()
         }
     }
 
@@ -314,6 +393,15 @@ impl ModelEntry {
         }
     }
 
+    /// Returns the version that requests without a version get: the one with the default label, or else the newest.
+    fn default_version(&self, model: &ModelName) -> Result<Arc<ModelVersion>, ResolveError> {
+        let mut labels = self.labels.iter();
+        match labels.find(|(label, _)| label.as_str() == VersionLabel::DEFAULT) {
+            Some((_, version)) => self.version(model, *version),
+            None => self.newest(model),
+        }
+    }
+
     /// Returns the newest version that can be called, or the reason that the newest of all cannot.
     fn newest(&self, model: &ModelName) -> Result<Arc<ModelVersion>, ResolveError> {
         match (self.ready().next_back(), self.versions.keys().next_back()) {
@@ -328,24 +416,29 @@ impl ModelEntry {
 
     fn states(&self, model: &ModelName) -> Vec<IndexEntry> {
         let state = |version, state| IndexEntry {
-            model: model.clone(),
+            name: model.to_string(),
             version,
             state,
         };
+        let unserved = self.unserved.iter();
+        let unserved = unserved.map(|unserved| {
+            let reason = unserved.reason.clone();
+            state(unserved.version, VersionState::Failed(reason))
+        });
         if self.versions.is_empty() {
             let reason = self.problem.clone().unwrap_or_default();
-            return vec![state(None, VersionState::Failed(reason))];
+            let problem = state(None, VersionState::Failed(reason));
+            return std::iter::once(problem).chain(unserved).collect();
         }
         let versions = self.versions.iter();
-        versions
-            .map(|(number, version)| {
-                let how = match version {
-                    LoadedVersion::Ready(_) => VersionState::Ready,
-                    LoadedVersion::Unloaded => VersionState::Unloaded,
-                    LoadedVersion::Failed(reason) => VersionState::Failed(reason.clone()),
-                };
-                state(Some(*number), how)
-            })
-            .collect()
+        let versions = versions.map(|(number, version)| {
+            let how = match version {
+                LoadedVersion::Ready(_) => VersionState::Ready,
+                LoadedVersion::Unloaded => VersionState::Unloaded,
+                LoadedVersion::Failed(reason) => VersionState::Failed(reason.clone()),
+            };
+            state(Some(*number), how)
+        });
+        versions.chain(unserved).collect()
     }
 }

@@ -7,6 +7,7 @@
 use crate::model_control::{ControlError, ModelControl};
 use crate::registry::Registry;
 use crate::registry::load_error::LoadError;
+use crate::registry::skipped_entry::log_new;
 use crate::registry::snapshot::{ModelFiles, Snapshot};
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +85,10 @@ impl RepositoryPoll {
         let now = self.control.snapshot().await.map_err(PollError::Lost)?;
         let now = now.map_err(PollError::Repository)?;
         let before = std::mem::replace(&mut self.previous, now);
+        if self.previous.skipped != before.skipped {
+            log_new(&before.skipped, &self.previous.skipped);
+            self.registry.set_skipped(self.previous.skipped.clone());
+        }
         let mut changes = Vec::new();
         for (model, files) in self.settled(&before) {
             let outcome = match &files {

@@ -18,6 +18,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 use tokio::sync::watch;
 use wisp_protocol::call::{IndexEntry, ModelName, Target, Version};
+use wisp_protocol::load::LoadRequest;
 use wisp_protocol::statistics::VersionStatistics;
 use wisp_protocol::v2::IndexFilter;
 use wisp_tensor::MemoryBudget;
@@ -234,10 +235,16 @@ impl Serving {
         mode == Some(ControlMode::Explicit)
     }
 
-    /// Loads or reloads a model of the repository.
-    pub async fn load(&self, model: ModelName) -> Result<(), InferError> {
+    /// Returns an error if clients may not load and unload models.
+    pub fn check_control(&self) -> Result<(), InferError> {
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        Ok(control.load(&self.registry, model).await?)
+        Ok(control.check()?)
+    }
+
+    /// Loads or reloads a model: from the repository, or with the files and settings of the request.
+    pub async fn load(&self, model: ModelName, request: LoadRequest) -> Result<(), InferError> {
+        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        Ok(control.load(&self.registry, (model, request)).await?)
     }
 
     /// Stops serving a model.

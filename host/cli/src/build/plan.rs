@@ -159,8 +159,9 @@ fn plan_model(directory: &Path) -> anyhow::Result<Option<Plan>> {
 /// there is none yet: a model whose only file is created by an export script has no version directory in
 /// a fresh checkout.
 fn version_directory(directory: &Path) -> anyhow::Result<PathBuf> {
-    let highest = versions(directory)?.into_keys().max();
-    Ok(directory.join(highest.unwrap_or(Version::FIRST).to_string()))
+    let highest = versions(directory)?.pop_last();
+    let first = || directory.join(Version::FIRST.to_string());
+    Ok(highest.map_or_else(first, |(_, path)| path))
 }
 
 /// Returns the directories of a repository's models. Unreadable directories are skipped; the server

@@ -1,5 +1,5 @@
 //! The banner that `serve` prints when it is ready: the models, their state, and a working curl command
-//! for each.
+//! for each; then what is skipped, with the reasons.
 //!
 //! The command uses the shortest golden case that expects outputs. Without cases, it uses zeros in the
 //! shape of the signature.
@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_protocol::v2::sample_request;
+use wisp_serving::registry::repository::TRITON_CONFIG_FILE;
 use wisp_serving::registry::{LoadedVersion, Registry};
 use wisp_tensor::OneLine;
 
@@ -35,10 +36,16 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
     let mut text = String::new();
     let entries = registry.entries();
     let ready = entries.iter().filter(|(_, entry)| entry.is_ready());
+    let skipped_entries = registry.skipped();
+    let unserved = entries.iter().map(|(_, entry)| entry.unserved.len());
+    let skipped = match skipped_entries.len() + unserved.sum::<usize>() {
+        0 => String::new(),
+        count => format!(", {count} skipped"),
+    };
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
-        "Wisp {} on {server}: {} of {} models ready{grpc}\n",
+        "Wisp {} on {server}: {} of {} models ready{skipped}{grpc}\n",
         env!("CARGO_PKG_VERSION"),
         ready.count(),
         entries.len()
@@ -65,6 +72,20 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
                 LoadedVersion::Unloaded => writeln!(text, "  {name} {number}  UNLOADED\n"),
             };
         }
+        for unserved in &entry.unserved {
+            let reason = OneLine(&unserved.reason);
+            let _ = writeln!(text, "  {name} -  SKIPPED\n    {reason}\n");
+        }
+        if entry.ignores_triton_config {
+            let _ = writeln!(
+                text,
+                "  {name} -  {TRITON_CONFIG_FILE} is ignored\n    the settings of a model are in model.toml\n"
+            );
+        }
+    }
+    for entry in &skipped_entries {
+        let (name, reason) = (OneLine(&entry.name), OneLine(&entry.reason));
+        let _ = writeln!(text, "  {name} -  SKIPPED\n    {reason}\n");
     }
     text
 }
@@ -122,7 +143,10 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
     use wisp_protocol::call::Version;
+    use wisp_serving::registry::skipped_entry::SkippedEntry;
+    use wisp_serving::registry::{ModelEntry, UnservedVersion};
     use wisp_tensor::{Dimension, ElementType, Signature, TensorSpec};
 
     fn line(element_type: ElementType, shape: &[Dimension]) -> anyhow::Result<String> {
@@ -168,6 +192,40 @@ mod tests {
         assert_eq!(line(ElementType::Int8, &[fixed(u32::MAX); 3])?, METADATA);
         assert_eq!(line(ElementType::Fp16, &[fixed(2)])?, METADATA);
         assert_eq!(line(ElementType::Bf16, &[fixed(2)])?, METADATA);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_skipped_is_counted_and_listed() -> anyhow::Result<()> {
+        let entry = ModelEntry {
+            problem: Some("no version".to_owned()),
+            unserved: vec![UnservedVersion {
+                version: None,
+                reason: "`v2` is not a version".to_owned(),
+            }],
+            ignores_triton_config: true,
+            ..ModelEntry::default()
+        };
+        let registry = Registry::new(BTreeMap::from([(ModelName::new("m")?, entry)]));
+        registry.set_skipped(vec![SkippedEntry {
+            name: "a\nb".to_owned(),
+            reason: "not a name".to_owned(),
+        }]);
+        let addresses = Addresses {
+            scheme: "http",
+            http: "127.0.0.1:8000".parse()?,
+            grpc: None,
+        };
+        let text = text(&registry, Path::new("/no/such/repository"), &addresses);
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = format!(
+            "Wisp {version} on http://127.0.0.1:8000: 0 of 1 models ready, 2 skipped\n\n  \
+             m -  UNAVAILABLE\n    no version\n\n  \
+             m -  SKIPPED\n    `v2` is not a version\n\n  \
+             m -  config.pbtxt is ignored\n    the settings of a model are in model.toml\n\n  \
+             a\\nb -  SKIPPED\n    not a name\n\n"
+        );
+        assert_eq!(text, expected);
         Ok(())
     }
 

@@ -15,7 +15,8 @@ pub struct Served<'a> {
 #[derive(Debug)]
 pub struct ServedModel<'a> {
     pub name: &'a ModelName,
-    /// The versions that accept calls, in ascending order: the last is the default.
+    /// The versions that accept calls, in ascending order. The default is the one with the default label; without such
+    /// a label, it is the last.
     pub versions: Vec<&'a ModelDescription>,
     pub labels: Vec<(&'a VersionLabel, Version)>,
 }
@@ -54,8 +55,17 @@ impl<'a> Served<'a> {
 }
 
 impl<'a> ServedModel<'a> {
+    fn default_version(&self) -> Option<&'a ModelDescription> {
+        let mut labels = self.labels.iter();
+        let mut versions = self.versions.iter().copied();
+        match labels.find(|(label, _)| label.as_str() == VersionLabel::DEFAULT) {
+            Some((_, number)) => versions.find(|model| model.version == *number),
+            None => versions.next_back(),
+        }
+    }
+
     fn route_variants(&self) -> Vec<RouteVariant<'a>> {
-        let default = self.versions.last().map(|&model| RouteVariant {
+        let default = self.default_version().map(|model| RouteVariant {
             model,
             version: RouteVersion::Default,
         });

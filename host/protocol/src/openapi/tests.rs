@@ -118,6 +118,31 @@ fn inputs_without_a_json_form_are_described_as_binary() {
 }
 
 #[test]
+fn the_default_is_the_version_labelled_stable() {
+    let first = wine();
+    let mut second = wine();
+    second.version = Version::from_decimal("12").unwrap();
+    let label = VersionLabel::new(VersionLabel::DEFAULT).unwrap();
+    for (labels, default, other) in [
+        (vec![(&label, Version::FIRST)], "wine.1.", "wine.12."),
+        (vec![], "wine.12.", "wine.1."),
+    ] {
+        let served = Served {
+            version: "1",
+            models: vec![ServedModel {
+                name: &first.model,
+                versions: vec![&first, &second],
+                labels,
+            }],
+            control: Control::Nobody,
+        };
+        let document: Value = serde_json::from_slice(&document(&served)).unwrap();
+        let infer = document["paths"]["/v2/models/wine/infer"].to_string();
+        assert!(infer.contains(default) && !infer.contains(other), "{infer}");
+    }
+}
+
+#[test]
 fn every_version_and_label_has_its_own_path_and_id() {
     let first = wine();
     let mut second = wine();

@@ -101,20 +101,39 @@ fn add_model_routes(document: &mut Document, served: &Served) {
 }
 
 fn add_control(document: &mut Document, served: &Served) {
-    let body = json!({
-        "description": "Optional. Models are loaded as they are stored in the repository.",
-        "content": {"application/json": {"schema": {
-            "type": "object",
-            "properties": {"parameters": {
-                "type": ["object", "null"],
-                "properties": {"unload_dependents": {}},
-                "additionalProperties": false,
+    let body = |description: &str, parameters: Value| {
+        json!({
+            "description": description,
+            "content": {"application/json": {"schema": {
+                "type": "object",
+                "properties": {"parameters": parameters},
+            }}},
+        })
+    };
+    let load = body(
+        "Optional. Without parameters, the model is loaded as it is in the repository.",
+        json!({
+            "type": ["object", "null"],
+            "properties": {
+                "config": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "description": "A model configuration in Triton's format, as JSON in a string.",
+                },
+                "unload_dependents": {},
+            },
+            "patternProperties": {"^file:[1-9][0-9]*/[^/]+$": {
+                "type": "string",
+                "contentEncoding": "base64",
+                "description": "A file of the model. With files, `config` is required.",
             }},
-        }}},
-    });
-    for (verb, summary, done) in [
-        ("load", "Load or reload a model", "Loaded"),
-        ("unload", "Unload a model", "Unloaded"),
+            "additionalProperties": false,
+        }),
+    );
+    let unload = body("Optional.", json!({"type": ["object", "null"]}));
+    for (verb, summary, done, body) in [
+        ("load", "Load or reload a model", "Loaded", load),
+        ("unload", "Unload a model", "Unloaded", unload),
     ] {
         let schema = object(json!({"name": {"type": "string"}, verb: {"const": true}}));
         document.schema(done, schema);
@@ -122,7 +141,7 @@ fn add_control(document: &mut Document, served: &Served) {
             format!("/v2/repository/models/{{model}}/{verb}"),
             Operation {
                 parameters: vec![model_parameter(served)],
-                body: Some(body.clone()),
+                body: Some(body),
                 errors: error_response::CONTROLLED,
                 ..get_operation(&format!("{verb}Model"), summary, done)
             },

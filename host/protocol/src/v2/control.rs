@@ -1,26 +1,35 @@
 //! The bodies of requests to load or unload a model, and of their responses.
 //!
-//! Files and configurations come from the repository only. A request that contains its own is
-//! rejected, not applied in part.
+//! A load may contain the model's files, in base64, and a configuration. Otherwise the model is loaded as it is in the
+//! repository.
 
 use super::error::DecodeError;
+use super::load_parameters::{LoadParameter, LoadParameterError, LoadParameters};
 use super::request::object;
 use crate::call::ModelName;
 use crate::codec::CodecError;
 use crate::encoded_response::document;
+use crate::load::LoadRequest;
 use crate::quoted::Quoted;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// The parameter that tritonclient adds by itself. It has no effect, since models are independent.
-const UNLOAD_DEPENDENTS: &str = "unload_dependents";
+#[derive(Deserialize)]
+struct Load<'a> {
+    #[serde(borrow, default)]
+    parameters: Option<BTreeMap<String, &'a RawValue>>,
+}
 
 #[derive(Deserialize)]
-struct Request {
-    #[serde(default)]
-    parameters: Option<BTreeMap<String, IgnoredAny>>,
+struct Unload {
+    #[serde(default, rename = "parameters")]
+    _parameters: Option<BTreeMap<String, IgnoredAny>>,
 }
 
 #[derive(Serialize)]
@@ -35,23 +44,57 @@ struct Unloaded<'a> {
     unload: bool,
 }
 
-/// Checks that the body of a request to load or unload has no unsupported parameter. It may be empty.
-pub fn check_control(body: &[u8]) -> Result<(), CodecError> {
+/// Decodes the body of a request to load a model. It may be empty.
+pub fn decode_load(body: &[u8]) -> Result<LoadRequest, CodecError> {
+    if body.is_empty() {
+        return Ok(LoadRequest::default());
+    }
+    let Load { parameters } = object(body)?;
+    Ok(decode_parameters(&parameters.unwrap_or_default())?)
+}
+
+fn decode_parameters(
+    parameters: &BTreeMap<String, &RawValue>,
+) -> Result<LoadRequest, LoadParameterError> {
+    let mut request = LoadParameters::default();
+    for (parameter, value) in parameters {
+        match LoadParameter::parse(parameter)? {
+            LoadParameter::Config => request.set_config(&text(parameter, value)?)?,
+            LoadParameter::File { version, name } => {
+                let text = text(parameter, value)?;
+                let content = STANDARD_PAD_INDIFFERENT.decode(text.as_bytes());
+                let content = content.map_err(|_| LoadParameterError::Type {
+                    name: Quoted::new(parameter),
+                    expected: "a file in base64",
+                })?;
+                request.add_file(parameter, (version, name), Bytes::from(content))?;
+            }
+            LoadParameter::Ignored => {}
+        }
+    }
+    request.finish()
+}
+
+/// Returns the text of a parameter, without a copy unless it contains escapes.
+fn text<'a>(parameter: &str, value: &'a RawValue) -> Result<Cow<'a, str>, LoadParameterError> {
+    if let Ok(text) = serde_json::from_str::<&str>(value.get()) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let text = serde_json::from_str::<String>(value.get());
+    text.map(Cow::Owned).map_err(|_| LoadParameterError::Type {
+        name: Quoted::new(parameter),
+        expected: "a string",
+    })
+}
+
+/// Checks the body of a request to unload a model. It may be empty, and as in Triton its parameters have no effect.
+pub fn check_unload(body: &[u8]) -> Result<(), CodecError> {
     if body.is_empty() {
         return Ok(());
     }
-    let Request { parameters } = object(body)?;
-    match unsupported_parameter(&parameters.unwrap_or_default()) {
-        None => Ok(()),
-        Some(name) => Err(DecodeError::ControlParameter(name).into()),
-    }
-}
-
-/// Returns the first unsupported parameter of a request to load or unload, over HTTP or gRPC.
-pub(crate) fn unsupported_parameter<V>(parameters: &BTreeMap<String, V>) -> Option<Quoted> {
-    let mut names = parameters.keys();
-    let name = names.find(|name| *name != UNLOAD_DEPENDENTS)?;
-    Some(Quoted::new(name))
+    let parsed: Result<Unload, DecodeError> = object(body);
+    parsed?;
+    Ok(())
 }
 
 /// Returns the response to a load, in KServe's format, which Triton's clients also accept.
@@ -69,27 +112,85 @@ pub fn unloaded(model: &ModelName) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::Version;
     use crate::error::ErrorKind;
+    use crate::load::{LoadConfig, UploadedFile};
 
     #[test]
-    fn parameters_that_would_change_the_model_are_rejected() {
+    fn a_load_may_bring_the_files_and_the_configuration_of_the_model() -> anyhow::Result<()> {
         for body in ["", "{}", r#"{"parameters":{"unload_dependents":false}}"#] {
-            assert_eq!(check_control(body.as_bytes()), Ok(()), "{body}");
+            assert!(decode_load(body.as_bytes())?.is_plain(), "{body}");
         }
-        for (body, kind) in [
+        let body = concat!(
+            r#"{"parameters":{"config":"{\"max_batch_size\":2}","#,
+            r#""file:1/model.onnx":"AP8=","file:1\/data":"\/w"}}"#,
+        );
+        let file = |name: &str, content: &'static [u8]| UploadedFile {
+            version: Version::FIRST,
+            name: name.to_owned(),
+            content: Bytes::from_static(content),
+        };
+        let expected = LoadRequest {
+            config: Some(LoadConfig {
+                max_batch_size: Some(2),
+                ..LoadConfig::default()
+            }),
+            files: vec![file("data", b"\xff"), file("model.onnx", b"\x00\xff")],
+        };
+        assert_eq!(decode_load(body.as_bytes())?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_parameter_that_cannot_be_used_is_named() {
+        for (body, kind, text) in [
             (
-                r#"{"parameters":{"config":"{}"}}"#,
-                ErrorKind::NotImplemented,
+                r#"{"parameters":{"foo":1}}"#,
+                ErrorKind::InvalidRequest,
+                "load has no parameter `foo`, expected `config` or `file:<version>/<file>`",
+            ),
+            (
+                r#"{"parameters":{"config":{}}}"#,
+                ErrorKind::InvalidRequest,
+                "parameter `config` is not a string",
             ),
             (
                 r#"{"parameters":{"file:1/model.onnx":"AA=="}}"#,
-                ErrorKind::NotImplemented,
+                ErrorKind::InvalidRequest,
+                "a request with files needs the parameter `config`, the model's configuration in JSON; `{}` is one",
             ),
-            (r#"{"parameters":1}"#, ErrorKind::InvalidRequest),
-            ("x", ErrorKind::InvalidRequest),
+            (
+                r#"{"parameters":{"config":"{}","file:1/model.onnx":"?"}}"#,
+                ErrorKind::InvalidRequest,
+                "parameter `file:1/model.onnx` is not a file in base64",
+            ),
+            (
+                r#"{"parameters":{"config":"{\"runtime\":\"x\"}"}}"#,
+                ErrorKind::NotImplemented,
+                "`config`: `runtime` is not supported by this server",
+            ),
         ] {
-            let refused = check_control(body.as_bytes()).map_err(|error| error.kind());
-            assert_eq!(refused, Err(kind), "{body}");
+            let refused = decode_load(body.as_bytes()).expect_err(body);
+            assert_eq!((refused.kind(), refused.to_string().as_str()), (kind, text));
+        }
+        for body in [r#"{"parameters":1}"#, "x", "[]"] {
+            let refused = decode_load(body.as_bytes()).map_err(|error| error.kind());
+            assert_eq!(refused, Err(ErrorKind::InvalidRequest), "{body}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_an_unload_have_no_effect() {
+        for body in [
+            "",
+            "{}",
+            r#"{"parameters":{"unload_dependents":"x","foo":1}}"#,
+        ] {
+            assert_eq!(check_unload(body.as_bytes()), Ok(()), "{body}");
+        }
+        for body in [r#"{"parameters":1}"#, "x"] {
+            let refused = check_unload(body.as_bytes()).map_err(|error| error.kind());
+            assert_eq!(refused, Err(ErrorKind::InvalidRequest), "{body}");
         }
     }
 }

@@ -42,10 +42,6 @@ pub(super) enum DecodeError {
     },
     #[error("output {0}: shared memory is not supported by this server")]
     SharedMemory(Quoted),
-    #[error(
-        "parameter {0} is not supported by this server: a model is loaded as it is in the repository"
-    )]
-    ControlParameter(Quoted),
     #[error("the request's id is longer than {limit} bytes")]
     LongId { limit: usize },
     #[error("the name of an output is longer than {limit} bytes")]
@@ -135,8 +131,7 @@ pub(super) enum EncodeError {
 impl HasErrorKind for DecodeError {
     fn kind(&self) -> ErrorKind {
         match self {
-            DecodeError::ControlParameter(_)
-            | DecodeError::SharedMemory(_)
+            DecodeError::SharedMemory(_)
             | DecodeError::Input {
                 error: InputError::SharedMemory,
                 ..

@@ -46,7 +46,7 @@ pub fn decode_index(body: &[u8]) -> Result<IndexFilter, CodecError> {
 /// Returns the index, a JSON array that no object encloses.
 pub fn index(entries: &[IndexEntry]) -> Bytes {
     let entries = entries.iter().map(|entry| Entry {
-        name: entry.model.as_str(),
+        name: &entry.name,
         version: entry.version.map(|version| version.to_string()),
         state: state(&entry.state),
         reason: reason(&entry.state),
@@ -86,7 +86,7 @@ impl IndexFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{ModelName, Version};
+    use crate::call::Version;
     use crate::error::ErrorKind;
 
     #[test]
@@ -116,15 +116,15 @@ mod tests {
 
     #[test]
     fn only_a_state_that_is_not_ready_has_a_reason() {
-        let model = ModelName::new("m").unwrap();
+        let name = "m".to_owned();
         let entries = [
             IndexEntry {
-                model: model.clone(),
+                name: name.clone(),
                 version: Version::from_decimal("1"),
                 state: VersionState::Ready,
             },
             IndexEntry {
-                model,
+                name,
                 version: None,
                 state: VersionState::Failed("no version".to_owned()),
             },

@@ -11,7 +11,6 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 use wisp_protocol::grpc::v2;
-use wisp_protocol::v2::IndexFilter;
 use wisp_serving::Serving;
 
 /// The service. Lifetime: the process.
@@ -53,8 +52,8 @@ impl Health {
             name if self.services.iter().any(|service| *service == name) => self.serving.is_ready(),
             name => {
                 let target = v2::target(name, "").ok()?;
-                let mut entries = self.serving.index(&IndexFilter::All).into_iter();
-                entries.find(|entry| entry.model == target.model)?;
+                let is_model = self.serving.models().contains(&target.model);
+                is_model.then_some(())?;
                 // Other models do not affect the readiness of this one.
                 self.serving.is_model_ready(&target) && !self.serving.is_draining()
             }

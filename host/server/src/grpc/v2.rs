@@ -62,8 +62,8 @@ impl V2 {
         &self,
         message: &RepositoryModelLoadRequest,
     ) -> Result<RepositoryModelLoadResponse, Failure> {
-        let model = messages::load_model(message)?;
-        self.serving.load(model.clone()).await?;
+        let (model, request) = messages::load_model(message)?;
+        self.serving.load(model.clone(), request).await?;
         Ok(messages::loaded(&model))
     }
 

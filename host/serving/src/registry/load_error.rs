@@ -5,6 +5,7 @@
 
 use crate::registry::backend_selection::BackendSelectionError;
 use crate::registry::class_labels::ClassLabelsError;
+use crate::registry::config_override::ConfigOverrideError;
 use crate::registry::handler_configuration::HandlerFilesError;
 use crate::registry::input_format::InputFormatError;
 use crate::registry::model_file::ModelFileError;
@@ -15,6 +16,10 @@ use wisp_protocol::call::{ModelNameError, Version};
 use wisp_sandbox::component::ComponentError;
 use wisp_sandbox::handler::{HandlerLoadError, InitializationError};
 use wisp_sandbox::limited_process::ChildError;
+use wisp_tensor::sanitize::shorten;
+
+/// The maximum length of the reason of a backend or handler for clients.
+const MAX_REASON_CHARS: usize = 400;
 
 /// The reason that a model cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +44,18 @@ pub enum LoadError {
     },
     #[error("there is no version {number}, which model.toml selects")]
     NoSuchVersion { number: u64 },
+    #[error(
+        "version {version} has two directories, `{}` and `{}`: remove or rename one of them",
+        directories[0], directories[1]
+    )]
+    SameVersion {
+        version: Version,
+        directories: [String; 2],
+    },
+    #[error("version {version} has no model file `{file}`, which `default_model_filename` names")]
+    NoMainFile { version: Version, file: String },
+    #[error(transparent)]
+    Config(ConfigOverrideError),
     #[error(
         "label `{label}` is for version {number}, which is not loaded: change `labels` or `versions` in model.toml"
     )]
@@ -114,22 +131,30 @@ impl LoadError {
     /// Returns the reason for clients, as shown in the index, without any path.
     pub fn client_reason(&self) -> String {
         match self {
-            LoadError::Read { .. } => "its files cannot be read".to_owned(),
-            LoadError::ModelFile(_) => "its model.toml is not valid".to_owned(),
+            LoadError::Read { source, .. } => format!("its files cannot be read: {source}"),
+            LoadError::ModelFile(error) => {
+                format!("its model.toml is not valid: {}", error.reason())
+            }
             LoadError::Component(source) => format!("{self}: {source}"),
             // The author of the handler wrote the text for those who load the model.
             LoadError::Initialization(source @ InitializationError::Declared(_)) => {
                 format!("{self}: {source}")
             }
+            LoadError::Graph { source, .. } => format!("{self}: {}", graph_reason(source)),
+            // The cause of an unreadable signature may be a backtrace, which is for the log.
+            LoadError::Handler(source) => {
+                format!("{self}: {}", shorten(&source.to_string(), MAX_REASON_CHARS))
+            }
             // The message of the source contains no path.
             LoadError::HandlerFile(source) => format!("{self}: {source}"),
-            LoadError::Graph { .. }
-            | LoadError::BackendSelection { .. }
-            | LoadError::Handler(_)
+            LoadError::BackendSelection { .. }
             | LoadError::Probe { .. }
             | LoadError::Name { .. }
             | LoadError::NoVersion { .. }
             | LoadError::NoSuchVersion { .. }
+            | LoadError::SameVersion { .. }
+            | LoadError::NoMainFile { .. }
+            | LoadError::Config(_)
             | LoadError::Label { .. }
             | LoadError::NotExported { .. }
             | LoadError::Empty { .. }
@@ -144,4 +169,14 @@ impl LoadError {
             | LoadError::SignatureMismatch { .. } => self.to_string(),
         }
     }
+}
+
+/// Returns the reason that a backend does not load a graph, in the words of the automatic choice.
+fn graph_reason(error: &BackendError) -> String {
+    let reason = match error {
+        BackendError::Read(error) => format!("the file cannot be read: {error}"),
+        BackendError::Load { backend, reason } => format!("{backend} refuses: {reason}"),
+        other => other.to_string(),
+    };
+    shorten(&reason, MAX_REASON_CHARS)
 }

@@ -10,14 +10,19 @@ use crate::handler_executor::HandlerExecutor;
 use crate::logged_handler::LoggedHandler;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
+use crate::registry::config_override::{check_declarations, override_settings};
 use crate::registry::configuration::Configuring;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::handler_configuration;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{ModelFile, ModelFileError};
-use crate::registry::repository::{self, FoundModel, MAIN_GRAPH, SelectedVersions, VersionFiles};
-use crate::registry::{LoadedVersion, ModelEntry, Registry};
+use crate::registry::repository::{
+    self, FoundModel, MAIN_GRAPH, SelectedVersions, TRITON_CONFIG_FILE, VersionFiles,
+};
+use crate::registry::skipped_entry::log_new;
+use crate::registry::snapshot::Snapshot;
+use crate::registry::{LoadedVersion, ModelEntry, Registry, UnservedVersion};
 use crate::signature_check::signature_mismatches;
 use crate::version::ModelVersion;
 use crate::worker_pool::WorkerOptions;
@@ -119,13 +124,16 @@ impl Loader {
     /// Loads every model below `path`: a repository, the directory of one model, or one graph file.
     ///
     /// `observer` is called for each version once its outcome is known, for the log and for a waiting operator.
-    /// It receives the name of the directory. A name that is not valid for a model is reported but not entered.
+    /// Directories that are no models are logged and entered as skipped.
     pub fn load_repository(
         &self,
         path: &Path,
         observer: LoadObserver<'_>,
     ) -> Result<Registry, LoadError> {
         let _children = self.graphs.probe.as_ref().map(GraphProbe::keep_children);
+        // Taken before the models are loaded, so that a later load detects a change in the meantime.
+        let mut files = Snapshot::take(path)?;
+        log_new(&[], &files.skipped);
         let mut models = BTreeMap::new();
         for found in repository::find_models(path)? {
             let FoundModel {
@@ -133,19 +141,28 @@ impl Loader {
                 versions,
                 is_optional,
             } = found;
+            let valid = ModelName::new(&name);
             let mut entry = match versions {
-                Ok(versions) => self.load_model(&versions, observer),
+                Ok(versions) => {
+                    let entry = self.load_model(&versions, observer);
+                    log_omissions(&name, &entry, None);
+                    entry
+                }
+                Err(_) if files.skipped.iter().any(|skipped| skipped.name == name) => continue,
                 Err(error) => {
                     observer(&name, Err(&error));
                     ModelEntry::problem(error.client_reason())
                 }
             };
             entry.blocks_readiness = !is_optional && entry.failure().is_some();
-            if let Ok(name) = ModelName::new(&name) {
+            if let Ok(name) = valid {
+                entry.files = files.models.remove(&name);
                 models.insert(name, entry);
             }
         }
-        Ok(Registry::new(models))
+        let registry = Registry::new(models);
+        registry.set_skipped(files.skipped);
+        Ok(registry)
     }
 
     /// Loads the selected versions of one model.
@@ -165,17 +182,26 @@ impl Loader {
             };
             versions.insert(files.version, loaded);
         }
+        let skipped = selected.skipped.iter();
+        let unserved = skipped.map(|reason| UnservedVersion {
+            version: None,
+            reason: reason.clone(),
+        });
         ModelEntry {
             versions,
             labels: selected.labels.clone(),
-            problem: None,
-            blocks_readiness: false,
+            unserved: unserved.collect(),
+            ignores_triton_config: selected.ignores_triton_config,
+            ..ModelEntry::default()
         }
     }
 
     /// Loads, checks and warms one version.
     pub fn load_version(&self, files: &VersionFiles) -> Result<Arc<ModelVersion>, LoadError> {
-        let (model_file, limits) = self.settings(files).map_err(LoadError::ModelFile)?;
+        let (mut model_file, limits) = self.settings(files).map_err(LoadError::ModelFile)?;
+        if let Some(config) = &files.config {
+            override_settings(config, &mut model_file).map_err(LoadError::Config)?;
+        }
         check_files(files, &model_file)?;
         let loaded = self.load_graphs(files, &model_file)?;
         let mode = self.execution_mode(&model_file, &loaded);
@@ -341,6 +367,27 @@ impl Loader {
     }
 }
 
+/// Logs what a load leaves out of the directory of the model, unless the entry before left it out too.
+pub(crate) fn log_omissions(model: &str, entry: &ModelEntry, before: Option<&ModelEntry>) {
+    let was_left_out = |unserved: &UnservedVersion| {
+        before.is_some_and(|before| before.unserved.contains(unserved))
+    };
+    for unserved in entry
+        .unserved
+        .iter()
+        .filter(|unserved| !was_left_out(unserved))
+    {
+        tracing::warn!(model, reason = unserved.reason.as_str(), "skipped");
+    }
+    let was_ignored = before.is_some_and(|before| before.ignores_triton_config);
+    if entry.ignores_triton_config && !was_ignored {
+        tracing::warn!(
+            model,
+            "{TRITON_CONFIG_FILE} is ignored; the settings of a model are in model.toml"
+        );
+    }
+}
+
 /// Returns the settings and files that the handler at `path` can read.
 fn configuration(
     files: &VersionFiles,
@@ -364,9 +411,8 @@ fn check_files(files: &VersionFiles, model_file: &ModelFile) -> Result<(), LoadE
             return Err(LoadError::NotExported { version, export });
         }
         if files.handler.is_none() {
-            let directory = files.model_directory.as_ref();
-            let directory = directory.map(|model| model.join(version.to_string()));
-            let foreign = directory.and_then(|directory| repository::foreign_file(&directory));
+            let directory = files.directory.as_deref();
+            let foreign = directory.and_then(repository::foreign_file);
             return Err(foreign.unwrap_or(LoadError::Empty { version }));
         }
     }
@@ -437,7 +483,7 @@ impl Describe<'_> {
             instances: *instances,
         };
         let configuration = configuring.configuration();
-        Ok(ModelDescription {
+        let description = ModelDescription {
             model: files.model.clone(),
             version: files.version,
             platform: platform.clone(),
@@ -447,7 +493,11 @@ impl Describe<'_> {
             class_labels: class_labels.map_err(LoadError::ClassLabels)?,
             configuration: configuration.map_err(LoadError::InputFormat)?,
             signature,
-        })
+        };
+        if let Some(config) = &files.config {
+            check_declarations(config, &description).map_err(LoadError::Config)?;
+        }
+        Ok(description)
     }
 }
 

@@ -235,6 +235,12 @@ impl ModelFile {
         Ok(file)
     }
 
+    /// Returns the paths of the files that the model file names, relative to the directory of the model.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let outputs = self.outputs.values();
+        outputs.filter_map(|output| output.labels.as_deref())
+    }
+
     /// Returns the settings for the backend of its main graph.
     pub fn load_options(&self) -> LoadOptions {
         let inputs = self.inputs.iter();
@@ -283,8 +289,34 @@ impl ModelFile {
     }
 }
 
+impl ModelFileError {
+    /// Returns the reason without the path of the file, for clients. An error in the text is given with its line and
+    /// column.
+    pub fn reason(&self) -> String {
+        match self {
+            ModelFileError::Read { source, .. } => format!("it cannot be read: {source}"),
+            ModelFileError::Parse { source, .. } => {
+                // The first line of the text has the position; the lines of the file that follow it are left out.
+                let text = source.to_string();
+                let first = text.lines().next().unwrap_or_default();
+                let message = source.message().replace('\n', " ");
+                match first.strip_prefix("TOML parse error at ") {
+                    Some(position) => format!("{position}: {message}"),
+                    None => message,
+                }
+            }
+            ModelFileError::TooManyThreads {
+                key, value, limit, ..
+            } => format!("{key} is {value}, the limit on this machine is {limit}"),
+            ModelFileError::AboveLimit {
+                key, value, limit, ..
+            } => format!("limits.{key} is {value}, the server's limit is {limit}"),
+        }
+    }
+}
+
 /// Returns the maximum number of threads of a model, which is enough to keep any machine busy.
-fn max_threads() -> usize {
+pub(crate) fn max_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     cores.saturating_mul(4).max(256)
 }
@@ -374,6 +406,35 @@ mod tests {
             };
             assert!(source.to_string().contains("unknown field"), "{source}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_client_receives_the_position_of_an_error_and_no_path() -> anyhow::Result<()> {
+        for (text, expected) in [
+            (
+                "threads = 1\nmax_batchsize = 1",
+                "line 2, column 1: unknown field `max_batchsize`, expected one of ",
+            ),
+            ("threads = 0", "line 1, column "),
+            ("threads 1", "line 1, column "),
+            (
+                "instances = 100000",
+                "instances is 100000, the limit on this machine is ",
+            ),
+        ] {
+            let reason = load(text)?.expect_err(text).reason();
+            assert!(reason.starts_with(expected), "{reason}");
+            assert!(!reason.contains(['/', '\n']), "{reason}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_files_of_the_model_are_those_that_it_names() -> anyhow::Result<()> {
+        let file = load("[outputs.x]\nlabels = 'texts/labels.txt'\n[outputs.y]")??;
+        let files: Vec<&Path> = file.files().collect();
+        assert_eq!(files, [Path::new("texts/labels.txt")]);
         Ok(())
     }
 

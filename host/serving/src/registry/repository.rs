@@ -4,19 +4,27 @@
 //! beside it and an optional `model.toml` above. An unusable model is returned as an error in its own
 //! place; only an error of the path itself fails as a whole. This module loads no models.
 
+use crate::registry::config_override::{check_name, override_settings};
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{self, ModelFile, NamedPolicy, VersionPolicy};
+use crate::registry::version_directory::{
+    entries, file_name, is_hidden, is_version_directory, number, skipped_versions,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use wisp_backend::Format;
 use wisp_backend::format::conversion;
 use wisp_protocol::call::{ModelName, Version, VersionLabel};
+use wisp_protocol::load::LoadConfig;
+
+pub use crate::registry::version_directory::{HANDLER_FILE, versions};
 
 /// The graph of a bare model. The name of the model is an alias of this graph.
 pub const MAIN_GRAPH: &str = "model";
 
-/// The file name of a version's handler.
-pub const HANDLER_FILE: &str = "handler.wasm";
+/// The file of Triton's model configuration, which is not read.
+pub const TRITON_CONFIG_FILE: &str = "config.pbtxt";
 
 /// The files of one version of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +34,12 @@ pub struct VersionFiles {
     /// The graphs, by name.
     pub graphs: BTreeMap<String, PathBuf>,
     pub handler: Option<PathBuf>,
+    /// The directory of the version. `None` for a single file.
+    pub directory: Option<PathBuf>,
     /// The directory of `model.toml`. `None` for a single file, since files beside it do not belong to it.
     pub model_directory: Option<PathBuf>,
+    /// The settings of a client that replace those of `model.toml`.
+    pub config: Option<Arc<LoadConfig>>,
 }
 
 /// A model that was found: its files, or the reason that none of its versions can be loaded.
@@ -48,6 +60,10 @@ pub struct SelectedVersions {
     /// The files of each version, in the order of version numbers.
     pub files: Vec<VersionFiles>,
     pub labels: BTreeMap<VersionLabel, Version>,
+    /// The reasons that entries of the directory which look like versions are none.
+    pub skipped: Vec<String>,
+    /// Set if the directory has a configuration of Triton, which is not read.
+    pub ignores_triton_config: bool,
 }
 
 /// The kind of a path.
@@ -64,16 +80,16 @@ enum Holding {
 pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
     let path = match holding(path)? {
         Holding::Graph(path) => return Ok(vec![found(&path, single_file(&path).map(only))]),
-        Holding::Model(path) => return Ok(vec![found(&path, selected_versions(&path))]),
+        Holding::Model(path) => return Ok(vec![found(&path, selected_versions(&path, None))]),
         Holding::Repository(path) => path,
     };
     let mut models = Vec::new();
     for directory in entries(&path)? {
-        if !directory.is_dir() {
+        if !directory.is_dir() || is_hidden(&directory) {
             continue;
         }
         match is_model_directory(&directory) {
-            Ok(true) => models.push(found(&directory, selected_versions(&directory))),
+            Ok(true) => models.push(found(&directory, selected_versions(&directory, None))),
             Ok(false) => {}
             Err(error) => models.push(found(&directory, Err(error))),
         }
@@ -82,23 +98,61 @@ pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
     Ok(models)
 }
 
-/// Returns the model of this name below `path`, if it exists now. Other models are not read.
-pub fn find_model(path: &Path, name: &ModelName) -> Result<Option<SelectedVersions>, LoadError> {
-    let named = |path: &Path| model_name(path).is_ok_and(|own| own == *name);
-    match holding(path)? {
-        Holding::Graph(path) if single_file_name(&path).is_ok_and(|own| own == *name) => {
-            single_file(&path).map(only).map(Some)
-        }
-        Holding::Model(path) if named(&path) => selected_versions(&path).map(Some),
+/// Returns the path of the model of this name below `path`, if it exists now: its directory, or its only graph. Other
+/// models are not read.
+pub fn model_path(path: &Path, name: &ModelName) -> Result<Option<PathBuf>, LoadError> {
+    let is_named = |own: Result<ModelName, LoadError>| own.is_ok_and(|own| own == *name);
+    Ok(match holding(path)? {
+        Holding::Graph(path) => is_named(single_file_name(&path)).then_some(path),
+        Holding::Model(path) => is_named(model_name(&path)).then_some(path),
         Holding::Repository(path) => {
             let directory = path.join(name.as_str());
-            match directory.is_dir() && is_model_directory(&directory)? {
-                true => selected_versions(&directory).map(Some),
-                false => Ok(None),
+            let is_model = directory.is_dir() && is_model_directory(&directory)?;
+            is_model.then_some(directory)
+        }
+    })
+}
+
+/// Returns the versions to load of the model at `path`: a directory, or a single graph. The settings in `config`
+/// replace those of the model file.
+pub fn model_versions(
+    path: &Path,
+    config: Option<&Arc<LoadConfig>>,
+) -> Result<SelectedVersions, LoadError> {
+    let mut selected = match path.is_file() {
+        true => only(single_file(path)?),
+        false => selected_versions(path, config)?,
+    };
+    if let Some(config) = config {
+        check_name(config, &selected.model).map_err(LoadError::Config)?;
+        for files in &mut selected.files {
+            files.config = Some(Arc::clone(config));
+            if let Some(file) = &config.default_model_filename {
+                set_main_file(files, file)?;
             }
         }
-        Holding::Graph(_) | Holding::Model(_) => Ok(None),
     }
+    Ok(selected)
+}
+
+/// Makes the graph in `file` the main one, if the version has graphs.
+fn set_main_file(files: &mut VersionFiles, file: &str) -> Result<(), LoadError> {
+    let is_default = Format::of(Path::new(file)).is_some_and(|(_, stem)| stem == MAIN_GRAPH);
+    let is_default = is_default && files.graphs.contains_key(MAIN_GRAPH);
+    if files.graphs.is_empty() || is_default || file == HANDLER_FILE {
+        return Ok(());
+    }
+    let is_named = |path: &PathBuf| path.file_name().is_some_and(|name| name == file);
+    let named = files.graphs.iter().find(|(_, path)| is_named(path));
+    let Some((graph, path)) = named.map(|(graph, path)| (graph.clone(), path.clone())) else {
+        return Err(LoadError::NoMainFile {
+            version: files.version,
+            file: file.to_owned(),
+        });
+    };
+    files.graphs.remove(&graph);
+    files.graphs.insert(MAIN_GRAPH.to_owned(), path);
+    Ok(())
 }
 
 /// Returns the path of each model below `path` by its name: its directory, or its only graph. Names that
@@ -120,6 +174,11 @@ pub fn model_paths(path: &Path) -> Result<BTreeMap<ModelName, PathBuf>, LoadErro
         }
     }
     Ok(paths)
+}
+
+/// Returns whether the path is a directory of models, and not one model.
+pub fn is_repository(path: &Path) -> Result<bool, LoadError> {
+    Ok(matches!(holding(path)?, Holding::Repository(_)))
 }
 
 fn holding(path: &Path) -> Result<Holding, LoadError> {
@@ -161,16 +220,24 @@ fn only(files: VersionFiles) -> SelectedVersions {
         model: files.model.clone(),
         files: vec![files],
         labels: BTreeMap::new(),
+        skipped: Vec::new(),
+        ignores_triton_config: false,
     }
 }
 
-/// Returns the versions in the directory of a model that its model file selects. If the file cannot be
+/// Returns the versions in the directory of a model that its model file or `config` selects. If the file cannot be
 /// read, returns the highest version, whose load then fails and reports the error.
-fn selected_versions(model_directory: &Path) -> Result<SelectedVersions, LoadError> {
+fn selected_versions(
+    model_directory: &Path,
+    config: Option<&Arc<LoadConfig>>,
+) -> Result<SelectedVersions, LoadError> {
     let highest = version_files(model_directory)?;
-    let Ok(model_file) = ModelFile::load(model_directory) else {
+    let Ok(mut model_file) = ModelFile::load(model_directory) else {
         return Ok(only(highest));
     };
+    if let Some(config) = config {
+        override_settings(config, &mut model_file).map_err(LoadError::Config)?;
+    }
     let all = versions(model_directory)?;
     let selected: Vec<Version> = match &model_file.versions {
         VersionPolicy::Named(NamedPolicy::Latest) => vec![highest.version],
@@ -212,6 +279,7 @@ fn selected_versions(model_directory: &Path) -> Result<SelectedVersions, LoadErr
                 version,
                 graphs: graphs(directory)?,
                 handler: handler(directory),
+                directory: Some(directory.clone()),
                 ..highest.clone()
             },
             _ => highest.clone(),
@@ -223,6 +291,8 @@ fn selected_versions(model_directory: &Path) -> Result<SelectedVersions, LoadErr
             model: highest.model,
             files,
             labels,
+            skipped: skipped_versions(model_directory)?,
+            ignores_triton_config: model_directory.join(TRITON_CONFIG_FILE).exists(),
         }),
     }
 }
@@ -307,38 +377,10 @@ pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> 
         version,
         graphs: graphs(&directory)?,
         handler: handler(&directory),
+        directory: Some(directory),
         model_directory: Some(model_directory),
+        config: None,
     })
-}
-
-/// Returns the version directories in the directory of a model. Other names, and numbers with a leading
-/// zero, are ignored, as in Triton; so is a model whose name is a number.
-pub fn versions(model_directory: &Path) -> Result<BTreeMap<Version, PathBuf>, LoadError> {
-    let mut versions = BTreeMap::new();
-    for path in entries(model_directory)? {
-        if let Some(version) = number(&path)
-            && path.is_dir()
-            && is_version_directory(&path)?
-        {
-            versions.insert(version, path);
-        }
-    }
-    Ok(versions)
-}
-
-/// Returns whether a directory with a number as its name is a version and not a model in a repository. It
-/// is if it contains files of a version, or nothing that only the directory of a model contains.
-fn is_version_directory(path: &Path) -> Result<bool, LoadError> {
-    let entries = entries(path)?;
-    let is_versions_file = |path: &PathBuf| {
-        is_graph(path) || path.file_name().is_some_and(|name| name == HANDLER_FILE)
-    };
-    let is_models_own = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name == model_file::FILE_NAME)
-            || (number(path).is_some() && path.is_dir())
-    };
-    Ok(entries.iter().any(is_versions_file) || !entries.iter().any(is_models_own))
 }
 
 /// Returns a single graph file as version 1 of a model with the name of [`single_file_name`].
@@ -354,24 +396,10 @@ fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
         version: Version::FIRST,
         graphs: BTreeMap::from([(MAIN_GRAPH.to_owned(), path.to_owned())]),
         handler: None,
+        directory: None,
         model_directory: None,
+        config: None,
     })
-}
-
-/// Returns the entries of a directory, in no particular order.
-pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, LoadError> {
-    let read = |source| LoadError::Read {
-        path: directory.to_owned(),
-        source,
-    };
-    let entries = std::fs::read_dir(directory).map_err(read)?;
-    entries
-        .map(|entry| Ok(entry.map_err(read)?.path()))
-        .collect()
-}
-
-fn is_graph(path: &Path) -> bool {
-    Format::of(path).is_some()
 }
 
 /// Returns the path of a single-file model without the ending of its format, as if it were a directory.
@@ -410,10 +438,6 @@ fn valid_name(name: &str) -> String {
     }
 }
 
-fn number(path: &Path) -> Option<Version> {
-    Version::from_decimal(path.file_name()?.to_str()?)
-}
-
 /// Returns the absolute path whose last component is the name of the model. A link is not followed: its
 /// own name is the intended one, `latest.onnx` for example.
 fn absolute(path: &Path) -> std::io::Result<PathBuf> {
@@ -430,15 +454,12 @@ fn model_name(path: &Path) -> Result<ModelName, LoadError> {
     ModelName::new(&name).map_err(|source| LoadError::Name { name, source })
 }
 
-fn file_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anyhow::Context;
     use tempfile::TempDir;
+    use wisp_protocol::load::VersionSelection;
 
     /// Creates a directory with these files, all of them empty.
     fn directory(files: &[&str]) -> anyhow::Result<TempDir> {
@@ -457,7 +478,12 @@ mod tests {
 
     #[test]
     fn a_directory_that_can_be_no_model_fails_alone() -> anyhow::Result<()> {
-        let repository = directory(&["good/1/model.onnx", "my model/1/model.onnx", "notes/a.txt"])?;
+        let repository = directory(&[
+            "good/1/model.onnx",
+            "my model/1/model.onnx",
+            "notes/a.txt",
+            ".hidden/1/model.onnx",
+        ])?;
         let models = find_models(repository.path())?;
         assert_eq!(names(&models), ["good", "my model"]);
         assert!(models[0].versions.is_ok());
@@ -505,10 +531,14 @@ mod tests {
             ("m/2/model.onnx", "model", true),
             ("m/2/model.onnx", "m", false),
         ] {
-            let found = find_model(&repository.path().join(path), &ModelName::new(name)?)?;
+            let found = model_path(&repository.path().join(path), &ModelName::new(name)?)?;
             assert_eq!(found.is_some(), expected, "{name} below {path}");
+            if let Some(found) = found {
+                assert_eq!(model_versions(&found, None)?.model.as_str(), name);
+            }
         }
-        assert!(find_model(repository.path(), &ModelName::new("bad")?).is_err());
+        let bad = model_path(repository.path(), &ModelName::new("bad")?)?;
+        assert!(model_versions(&bad.context("it is a model")?, None).is_err());
         let paths = model_paths(repository.path())?;
         let names: Vec<_> = paths.keys().map(ModelName::as_str).collect();
         assert_eq!(names, ["bad", "m"]);
@@ -535,12 +565,12 @@ mod tests {
             "m/1/model.onnx",
             "m/2/model.onnx",
             "m/10/model.onnx",
-            "m/03/x",
+            "m/v3/x",
         ])?;
         let model = files.path().join("m");
         let select = |text: &str| -> anyhow::Result<Result<SelectedVersions, LoadError>> {
             std::fs::write(model.join(model_file::FILE_NAME), text)?;
-            Ok(selected_versions(&model))
+            Ok(selected_versions(&model, None))
         };
         for (text, expected) in [
             ("", "10"),
@@ -576,6 +606,43 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_selects_the_versions_and_the_main_file() -> anyhow::Result<()> {
+        let files = directory(&["m/1/model.onnx", "m/1/other.onnx", "m/00002/other.onnx"])?;
+        let model = files.path().join("m");
+        std::fs::write(model.join(model_file::FILE_NAME), "versions = [2]")?;
+        std::fs::write(model.join(TRITON_CONFIG_FILE), "")?;
+        let select = |config: LoadConfig| model_versions(&model, Some(&Arc::new(config)));
+        let other = LoadConfig {
+            versions: Some(VersionSelection::All),
+            default_model_filename: Some("other.onnx".to_owned()),
+            ..LoadConfig::default()
+        };
+        let selected = select(other.clone())?;
+        assert!(selected.ignores_triton_config);
+        let main = selected.files.iter().map(|files| &files.graphs[MAIN_GRAPH]);
+        let expected = ["1/other.onnx", "00002/other.onnx"].map(|file| model.join(file));
+        assert!(main.eq(&expected));
+        let default = LoadConfig {
+            default_model_filename: Some("model.onnx".to_owned()),
+            ..other.clone()
+        };
+        let error = select(default)
+            .expect_err("version 2 has another")
+            .to_string();
+        assert_eq!(
+            error,
+            "version 2 has no model file `model.onnx`, which `default_model_filename` names"
+        );
+        let named = LoadConfig {
+            name: Some("n".to_owned()),
+            ..other
+        };
+        let error = select(named).expect_err("the model is m").to_string();
+        assert_eq!(error, "`config` is for model `n`");
+        Ok(())
+    }
+
+    #[test]
     fn a_link_has_its_own_name_and_not_that_of_what_it_leads_to() -> anyhow::Result<()> {
         let files = directory(&["blobs/1a2b", "store/v/1/model.onnx"])?;
         let link = files.path().join("latest.onnx");
@@ -604,7 +671,7 @@ mod tests {
             let path = files.path().join(file);
             std::fs::write(&path, "")?;
             assert_eq!(model_files(&path)?.model.as_str(), name, "{file}");
-            assert!(find_model(&path, &ModelName::new(name)?)?.is_some());
+            assert!(model_path(&path, &ModelName::new(name)?)?.is_some());
             assert_eq!(names(&find_models(&path)?), [name]);
             assert!(model_paths(&path)?.contains_key(&ModelName::new(name)?));
         }

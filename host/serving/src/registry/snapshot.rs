@@ -1,20 +1,32 @@
 //! The state of the files of a repository at one moment, for detecting later changes.
 //!
-//! The state consists of the times, sizes and inodes of the files, with links followed; no content is
-//! read. All files of a version count, since a graph may have its weights in other files.
+//! The state consists of the times, sizes and inodes of the files, with links followed. All files of a version count,
+//! in folders too, since a graph may have its weights in other files, and those that `model.toml` names. Of a single
+//! graph, the files of its external data count. No other content is read.
 
 use crate::file_state::FileState;
 use crate::registry::load_error::LoadError;
-use crate::registry::{model_file, repository};
+use crate::registry::model_file::{self, ModelFile};
+use crate::registry::repository;
+use crate::registry::skipped_entry::{SkippedEntry, skipped_entries};
+use crate::registry::version_directory::{entries, version_directories};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use wisp_backend::model_outline::ModelOutline;
 use wisp_protocol::call::ModelName;
 
-/// The files of each model with a valid name, by name.
+/// The maximum depth of folders in the directory of a version. Links may form circles.
+const MAX_DEPTH: usize = 8;
+
+/// The maximum number of files of a model.
+const MAX_FILES: usize = 10_000;
+
+/// The files of each model with a valid name, by name, and the entries that are no models.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     pub models: BTreeMap<ModelName, ModelFiles>,
+    pub skipped: Vec<SkippedEntry>,
 }
 
 /// The files of a model and the state of each.
@@ -32,28 +44,59 @@ impl Snapshot {
         let models = paths.map(|(name, path)| (name, ModelFiles::take(&path)));
         Ok(Snapshot {
             models: models.collect(),
+            skipped: skipped_entries(path)?,
         })
     }
 }
 
 impl ModelFiles {
     /// Takes the files of one model: a graph, or the directory of a model.
-    fn take(path: &Path) -> ModelFiles {
+    pub(crate) fn take(path: &Path) -> ModelFiles {
         let mut taken = ModelFiles::default();
         taken.unreadable = taken.add_all(path).is_err();
         taken
     }
 
+    /// Returns whether these are the same files, all of them readable, as far as their states show.
+    pub fn is_unchanged_since(&self, before: &ModelFiles) -> bool {
+        self == before && !self.unreadable
+    }
+
     fn add_all(&mut self, path: &Path) -> Result<(), LoadError> {
         if path.is_file() {
-            return self.add(path);
+            self.add(path)?;
+            return self.add_external_files(path);
         }
         self.add(&path.join(model_file::FILE_NAME))?;
-        for directory in repository::versions(path)?.values() {
-            // A version directory may exist before any of its files.
-            self.add(directory)?;
-            for file in repository::entries(directory)? {
-                self.add(&file)?;
+        // A model file that cannot be read names no files until it changes.
+        let model_file = ModelFile::load(path).unwrap_or_default();
+        for file in model_file.files() {
+            self.add(&path.join(file))?;
+        }
+        for (_, directory) in version_directories(path)? {
+            self.add_directory(&directory, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the files with the weights of a single graph, which lie beside it.
+    fn add_external_files(&mut self, graph: &Path) -> Result<(), LoadError> {
+        let folder = graph.parent().unwrap_or(Path::new(""));
+        // A file without an outline is no ONNX file and has no external data.
+        let outline = ModelOutline::read(graph).unwrap_or_default();
+        for file in &outline.external_files {
+            self.add(&folder.join(file))?;
+        }
+        Ok(())
+    }
+
+    /// Adds a directory, which may exist before any of its files, and everything in it.
+    fn add_directory(&mut self, directory: &Path, depth: usize) -> Result<(), LoadError> {
+        self.add(directory)?;
+        for path in entries(directory)? {
+            match depth < MAX_DEPTH && self.files.len() < MAX_FILES && path.is_dir() {
+                true => self.add_directory(&path, depth + 1)?,
+                false => self.add(&path)?,
             }
         }
         Ok(())
@@ -115,10 +158,25 @@ mod tests {
         )?;
         fs::write(version.join("handler.wasm"), "")?;
         check("a handler", true)?;
-        fs::write(repository.path().join("m/model.toml"), "")?;
+        fs::create_dir_all(version.join("weights/more"))?;
+        check("a folder", true)?;
+        fs::write(version.join("weights/more/data"), "a")?;
+        check("a file in a folder", true)?;
+        std::os::unix::fs::symlink(".", version.join("weights/circle"))?;
+        check("a circle of links", true)?;
+        fs::write(version.join("weights/more/data"), "longer")?;
+        check("a file in a folder that was written over", true)?;
+        fs::write(repository.path().join("m/labels.txt"), "a")?;
+        check("a file that the model file does not name", false)?;
+        let names = "[outputs.y]\nlabels = 'labels.txt'";
+        fs::write(repository.path().join("m/model.toml"), names)?;
         check("a model file", true)?;
+        fs::write(repository.path().join("m/labels.txt"), "longer")?;
+        check("a file that the model file names", true)?;
         fs::create_dir_all(repository.path().join("m/2"))?;
         check("a version", true)?;
+        fs::create_dir_all(repository.path().join("m/00002"))?;
+        check("another directory of the same version", true)?;
         fs::remove_dir_all(repository.path().join("m"))?;
         check("a model that is gone", true)?;
         assert!(before.is_empty());

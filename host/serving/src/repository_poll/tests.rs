@@ -152,7 +152,7 @@ async fn a_reload_that_fails_is_tried_again_when_the_files_change() -> anyhow::R
     let first = polled.served()?;
     write(&polled.repository, "m/2/model.onnx", "no")?;
     assert_eq!(polled.poll_once().await?, NONE);
-    let failed = "m failed to load `m`: graph `model` cannot be loaded";
+    let failed = "m failed to load `m`: graph `model` cannot be loaded: words refuses: no graph";
     assert_eq!(polled.poll_once().await?, [failed]);
     assert_eq!(polled.poll_once().await?, NONE);
     assert!(Arc::ptr_eq(&first, &polled.served()?), "it goes on serving");

@@ -7,7 +7,7 @@ use super::tensorflow::serving::{
 use super::tensorflow::tensor_shape_proto::Dim;
 use super::tensorflow::{DataType, TensorProto, TensorShapeProto};
 use super::*;
-use crate::call::{IndexEntry, ModelName, VersionChoice, VersionLabel, VersionState};
+use crate::call::{IndexEntry, VersionChoice, VersionLabel, VersionState};
 use crate::error::ErrorKind;
 use crate::grpc::tfs;
 use crate::grpc::tfs::TfsPredictEncoder;
@@ -421,7 +421,7 @@ fn the_signature_is_in_a_map_within_a_map() -> anyhow::Result<()> {
 #[test]
 fn the_status_contains_the_state_of_each_version() {
     let entry = |version: &str, state| IndexEntry {
-        model: ModelName::new("wine").unwrap(),
+        name: "wine".to_owned(),
         version: Version::from_decimal(version),
         state,
     };

@@ -497,15 +497,15 @@ fn metadata_includes_the_batch_axis_and_the_configuration_does_not() {
 
 #[test]
 fn the_index_contains_the_reason_of_an_unavailable_version() {
-    let model = wine().model;
+    let name = wine().model.to_string();
     let entries = [
         IndexEntry {
-            model: model.clone(),
+            name: name.clone(),
             version: Version::from_decimal("1"),
             state: VersionState::Ready,
         },
         IndexEntry {
-            model,
+            name,
             version: None,
             state: VersionState::Failed("no version".to_owned()),
         },

@@ -44,10 +44,6 @@ pub(super) enum DecodeError {
     },
     #[error("a repository's name is not supported by this server")]
     RepositoryName,
-    #[error(
-        "parameter {0} is not supported by this server: a model is loaded as it is in the repository"
-    )]
-    ControlParameter(Quoted),
     /// The name of no model, in the words of the operation.
     #[error("{0}")]
     Unknown(Box<str>),
@@ -95,7 +91,6 @@ impl HasErrorKind for DecodeError {
         match self {
             DecodeError::SharedMemory(_)
             | DecodeError::RepositoryName
-            | DecodeError::ControlParameter(_)
             | DecodeError::Input {
                 error: InputError::SharedMemory,
                 ..

@@ -72,7 +72,7 @@ pub fn decode_index(message: &RepositoryIndexRequest) -> Result<IndexFilter, Cod
 /// Returns the index of these entries.
 pub fn index(entries: &[IndexEntry]) -> RepositoryIndexResponse {
     let models = entries.iter().map(|entry| ModelIndex {
-        name: entry.model.to_string(),
+        name: entry.name.clone(),
         version: entry
             .version
             .map_or_else(String::new, |version| version.to_string()),

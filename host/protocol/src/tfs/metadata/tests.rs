@@ -28,7 +28,7 @@ fn the_model_list_has_the_keys_of_both_protocols() {
 fn the_status_contains_version_states_and_readiness() {
     let model = ModelName::new("m").unwrap();
     let failed = IndexEntry {
-        model: model.clone(),
+        name: model.to_string(),
         version: Some(version("2")),
         state: VersionState::Failed("no \"graph\"".to_owned()),
     };
@@ -41,7 +41,7 @@ fn the_status_contains_version_states_and_readiness() {
     );
 
     let available = IndexEntry {
-        model: model.clone(),
+        name: model.to_string(),
         version: Some(version("123")),
         state: VersionState::Ready,
     };

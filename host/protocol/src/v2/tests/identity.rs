@@ -4,7 +4,7 @@ use super::*;
 use crate::call::InferResponse;
 use crate::fixture::damaged;
 use crate::v2::response::OutputForm;
-use crate::v2::{check_control, decode_index, request};
+use crate::v2::{check_unload, decode_index, decode_load, request};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -154,9 +154,10 @@ proptest! {
         damage in vec(any::<u8>(), 0..4),
         cut in 0usize..8,
     ) {
-        let valid = br#"{"parameters":{"unload_dependents":false}}"#;
+        let valid = br#"{"parameters":{"config":"{\"input\":[]}","file:1/model.onnx":"AA=="}}"#;
         for body in [Bytes::from(body), damaged(valid, position.index(valid.len()), cut, damage)] {
-            let _ = check_control(&body);
+            let _ = decode_load(&body);
+            let _ = check_unload(&body);
             let _ = decode_index(&body);
         }
     }

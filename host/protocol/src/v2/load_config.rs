@@ -1,0 +1,472 @@
+//! Decoding of the model configuration that a client sends with a load: JSON in the form of Triton's `ModelConfig`.
+//!
+//! The settings that this server has are kept. Hints that change no response, such as `dynamic_batching`, are ignored.
+//! Settings that would change one are errors unless they have their default, and unknown settings are errors. As in
+//! protobuf's JSON, names may be in camel case, integers may be strings, and `null` is the same as an absent member.
+
+use crate::error::{ErrorKind, HasErrorKind};
+use crate::load::{DeclaredTensor, LoadConfig, VersionSelection};
+use crate::quoted::Quoted;
+use serde_json::{Map, Value};
+use std::num::NonZeroUsize;
+use wisp_tensor::{Dimension, ElementType};
+
+/// The maximum length of a configuration in bytes, many times that of a usual one.
+const MAX_BYTES: usize = 1 << 20;
+
+/// The backend in the configuration of a model without graphs.
+const NO_BACKEND: &str = "none";
+
+/// The reason that a configuration cannot be used. Lifetime: one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LoadConfigError {
+    #[error("`config` has more than {MAX_BYTES} bytes")]
+    TooLarge,
+    #[error("`config` is not a model configuration in JSON: {0}")]
+    Json(Box<str>),
+    #[error("`config` has the unknown field {0}")]
+    Unknown(Quoted),
+    #[error("`config`: {0} is not supported by this server")]
+    Unsupported(Quoted),
+    #[error("`config`: {name} is not {expected}")]
+    Value {
+        name: Quoted,
+        expected: &'static str,
+    },
+}
+
+impl HasErrorKind for LoadConfigError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            LoadConfigError::Unsupported(_) => ErrorKind::NotImplemented,
+            LoadConfigError::TooLarge
+            | LoadConfigError::Json(_)
+            | LoadConfigError::Unknown(_)
+            | LoadConfigError::Value { .. } => ErrorKind::InvalidRequest,
+        }
+    }
+}
+
+/// Decodes a configuration.
+pub(crate) fn decode(text: &str) -> Result<LoadConfig, LoadConfigError> {
+    if text.len() > MAX_BYTES {
+        return Err(LoadConfigError::TooLarge);
+    }
+    let document = match serde_json::from_str(text) {
+        Ok(Value::Object(document)) => document,
+        Ok(_) => return Err(LoadConfigError::Json("expected an object".into())),
+        Err(error) => return Err(LoadConfigError::Json(error.to_string().into())),
+    };
+    let mut config = LoadConfig::default();
+    let mut platform = None;
+    for field in fields(&document) {
+        match field.snake_case().as_str() {
+            "name" => config.name = field.text()?,
+            "platform" => platform = field.text()?,
+            "backend" => config.backend = field.text()?,
+            "max_batch_size" => config.max_batch_size = Some(field.number()?),
+            "version_policy" => config.versions = versions(field)?,
+            "instance_group" => instance_groups(field, &mut config)?,
+            "default_model_filename" => config.default_model_filename = field.text()?,
+            "input" => config.inputs = tensors(field)?,
+            "output" => config.outputs = tensors(field)?,
+            "optimization" | "dynamic_batching" | "response_cache" | "metric_tags"
+            | "parameters" | "model_warmup" | "model_metrics" => {}
+            "runtime"
+            | "batch_input"
+            | "batch_output"
+            | "sequence_batching"
+            | "ensemble_scheduling"
+            | "cc_model_filenames"
+            | "model_operations"
+            | "model_transaction_policy"
+            | "model_repository_agents" => field.expect_default()?,
+            _ => return Err(field.unknown()),
+        }
+    }
+    if config.backend.is_none() {
+        // `onnxruntime_onnx`: the backend and the format.
+        let backend = platform.as_deref().and_then(|text| text.split('_').next());
+        config.backend = backend.map(str::to_owned);
+    }
+    config.backend = config.backend.filter(|backend| backend != NO_BACKEND);
+    Ok(config)
+}
+
+/// A member of the configuration, which is not `null`.
+#[derive(Clone, Copy)]
+struct Field<'a> {
+    name: &'a str,
+    value: &'a Value,
+}
+
+/// Returns the members that are not `null`.
+fn fields(object: &Map<String, Value>) -> impl Iterator<Item = Field<'_>> {
+    let fields = object.iter().map(|(name, value)| Field { name, value });
+    fields.filter(|field| !field.value.is_null())
+}
+
+fn versions(field: Field<'_>) -> Result<Option<VersionSelection>, LoadConfigError> {
+    let mut selection = None;
+    for choice in fields(field.object()?) {
+        let name = choice.snake_case();
+        let mut number = 1;
+        let mut specific = Vec::new();
+        for setting in fields(choice.object()?) {
+            match (name.as_str(), setting.snake_case().as_str()) {
+                ("latest", "num_versions") => number = setting.number()?,
+                ("specific", "versions") => {
+                    for value in setting.list()? {
+                        specific.push(integer(value).ok_or_else(|| setting.invalid(VERSIONS))?);
+                    }
+                }
+                _ => return Err(setting.unknown()),
+            }
+        }
+        let chosen = match name.as_str() {
+            // 0 is the default in protobuf, which stands for one version.
+            "latest" => VersionSelection::Latest(count(number.max(1))),
+            "all" => VersionSelection::All,
+            "specific" => VersionSelection::Specific(specific),
+            _ => return Err(choice.unknown()),
+        };
+        if selection.replace(chosen).is_some() {
+            return Err(field.invalid("one of `latest`, `all` and `specific`"));
+        }
+    }
+    Ok(selection)
+}
+
+const VERSIONS: &str = "an array of version numbers";
+
+/// Applies the instance groups: their instances together, and the GPU that they name.
+fn instance_groups(field: Field<'_>, config: &mut LoadConfig) -> Result<(), LoadConfigError> {
+    let mut instances: usize = 0;
+    for group in field.list()? {
+        let Value::Object(group) = group else {
+            return Err(field.invalid("an array of objects"));
+        };
+        let mut group_instances = 1;
+        for setting in fields(group) {
+            match setting.snake_case().as_str() {
+                "count" => group_instances = setting.number()?.max(1),
+                "kind" => match setting.value {
+                    Value::String(kind) if kind == "KIND_GPU" => {
+                        config.gpu.get_or_insert(0);
+                    }
+                    Value::String(kind)
+                        if ["KIND_AUTO", "KIND_CPU", "KIND_MODEL"].contains(&kind.as_str()) => {}
+                    _ => return Err(setting.invalid("a kind, such as `KIND_CPU`")),
+                },
+                "gpus" => match setting.list()? {
+                    [] => {}
+                    [gpu] => {
+                        let index = integer(gpu).and_then(|index| u32::try_from(index).ok());
+                        let index = index.ok_or_else(|| setting.invalid("an array of integers"))?;
+                        config.gpu = Some(index);
+                    }
+                    _ => return Err(setting.unsupported()),
+                },
+                "name" | "host_policy" | "rate_limiter" => {}
+                "passive" | "profile" | "secondary_devices" => setting.expect_default()?,
+                _ => return Err(setting.unknown()),
+            }
+        }
+        let group_instances = usize::try_from(group_instances).unwrap_or(usize::MAX);
+        instances = instances.saturating_add(group_instances);
+    }
+    config.instances = NonZeroUsize::new(instances);
+    Ok(())
+}
+
+fn tensors(field: Field<'_>) -> Result<Vec<DeclaredTensor>, LoadConfigError> {
+    let mut tensors = Vec::new();
+    for value in field.list()? {
+        let Value::Object(object) = value else {
+            return Err(field.invalid("an array of objects"));
+        };
+        let mut tensor = DeclaredTensor {
+            name: String::new(),
+            element_type: None,
+            dimensions: None,
+            labels: None,
+        };
+        for setting in fields(object) {
+            match setting.snake_case().as_str() {
+                "name" => tensor.name = setting.text()?.unwrap_or_default(),
+                "data_type" => tensor.element_type = element_type(setting)?,
+                "dims" => tensor.dimensions = Some(dimensions(setting)?),
+                "label_filename" => tensor.labels = setting.text()?,
+                "format" | "optional" => {}
+                "reshape"
+                | "is_shape_tensor"
+                | "allow_ragged_batch"
+                | "is_non_linear_format_io" => setting.expect_default()?,
+                _ => return Err(setting.unknown()),
+            }
+        }
+        if tensor.name.is_empty() {
+            return Err(field.invalid("an array of objects with a `name`"));
+        }
+        tensors.push(tensor);
+    }
+    Ok(tensors)
+}
+
+/// Returns the type that a configuration calls `TYPE_FP32`, for example; `None` for `TYPE_INVALID`, the default.
+fn element_type(field: Field<'_>) -> Result<Option<ElementType>, LoadConfigError> {
+    let name = field
+        .value
+        .as_str()
+        .and_then(|text| text.strip_prefix("TYPE_"));
+    let element_type = match name {
+        Some("INVALID") => return Ok(None),
+        Some("STRING") => Some(ElementType::Bytes),
+        Some("BYTES") | None => None,
+        Some(name) => ElementType::from_name(name),
+    };
+    match element_type {
+        Some(element_type) => Ok(Some(element_type)),
+        None => Err(field.invalid("a data type, such as `TYPE_FP32`")),
+    }
+}
+
+fn dimensions(field: Field<'_>) -> Result<Vec<Dimension>, LoadConfigError> {
+    let sizes = field.list()?.iter().map(|size| {
+        let size = match size {
+            Value::String(text) => text.parse().ok(),
+            size => size.as_i64(),
+        };
+        let size = size.and_then(Dimension::from_wire);
+        size.ok_or_else(|| field.invalid("an array of sizes, from -1"))
+    });
+    sizes.collect()
+}
+
+/// Returns an integer, which may be written as a string.
+fn integer(value: &Value) -> Option<u64> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        value => value.as_u64(),
+    }
+}
+
+fn count(number: u32) -> NonZeroUsize {
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
+}
+
+// === impl Field ===
+
+impl<'a> Field<'a> {
+    /// Returns the name in snake case.
+    fn snake_case(self) -> String {
+        let mut name = String::with_capacity(self.name.len());
+        for character in self.name.chars() {
+            if character.is_ascii_uppercase() {
+                name.push('_');
+            }
+            name.push(character.to_ascii_lowercase());
+        }
+        name
+    }
+
+    /// Returns the text; `None` if it is empty, which is the default in protobuf.
+    fn text(self) -> Result<Option<String>, LoadConfigError> {
+        let text = self
+            .value
+            .as_str()
+            .ok_or_else(|| self.invalid("a string"))?;
+        Ok((!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    fn number(self) -> Result<u32, LoadConfigError> {
+        let number = integer(self.value).and_then(|number| u32::try_from(number).ok());
+        number.ok_or_else(|| self.invalid("an integer from 0"))
+    }
+
+    fn list(self) -> Result<&'a [Value], LoadConfigError> {
+        let list = self.value.as_array().map(Vec::as_slice);
+        list.ok_or_else(|| self.invalid("an array"))
+    }
+
+    fn object(self) -> Result<&'a Map<String, Value>, LoadConfigError> {
+        let object = self.value.as_object();
+        object.ok_or_else(|| self.invalid("an object"))
+    }
+
+    /// Returns an error unless the value is what an absent member means.
+    fn expect_default(self) -> Result<(), LoadConfigError> {
+        match is_default(self.value) {
+            true => Ok(()),
+            false => Err(self.unsupported()),
+        }
+    }
+
+    fn unsupported(self) -> LoadConfigError {
+        LoadConfigError::Unsupported(Quoted::new(self.name))
+    }
+
+    fn unknown(self) -> LoadConfigError {
+        LoadConfigError::Unknown(Quoted::new(self.name))
+    }
+
+    fn invalid(self, expected: &'static str) -> LoadConfigError {
+        LoadConfigError::Value {
+            name: Quoted::new(self.name),
+            expected,
+        }
+    }
+}
+
+/// Returns whether a value consists of defaults only.
+fn is_default(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => object.values().all(is_default),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        decode(text).map_or_else(|error| error.to_string(), |config| format!("{config:?}"))
+    }
+
+    #[test]
+    fn the_settings_that_the_server_has_are_kept() -> anyhow::Result<()> {
+        let config = decode(
+            r#"{"name":"m","backend":"tract","max_batch_size":4,"version_policy":{"latest":{"num_versions":2}},
+            "instance_group":[{"count":2,"kind":"KIND_CPU"},{"kind":"KIND_CPU"}],"default_model_filename":"x.onnx",
+            "input":[{"name":"x","data_type":"TYPE_FP32","dims":[-1,"2"]}],
+            "output":[{"name":"y","data_type":"TYPE_STRING","label_filename":"1/labels.txt"}]}"#,
+        )?;
+        let expected = LoadConfig {
+            name: Some("m".to_owned()),
+            backend: Some("tract".to_owned()),
+            gpu: None,
+            max_batch_size: Some(4),
+            versions: NonZeroUsize::new(2).map(VersionSelection::Latest),
+            instances: NonZeroUsize::new(3),
+            default_model_filename: Some("x.onnx".to_owned()),
+            inputs: vec![DeclaredTensor {
+                name: "x".to_owned(),
+                element_type: Some(ElementType::Fp32),
+                dimensions: Some(vec![Dimension::Variable, Dimension::Fixed(2)]),
+                labels: None,
+            }],
+            outputs: vec![DeclaredTensor {
+                name: "y".to_owned(),
+                element_type: Some(ElementType::Bytes),
+                dimensions: None,
+                labels: Some("1/labels.txt".to_owned()),
+            }],
+        };
+        assert_eq!(config, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn names_may_be_in_camel_case_and_null_is_absent() -> anyhow::Result<()> {
+        let config = decode(
+            r#"{"maxBatchSize":"8","versionPolicy":{"specific":{"versions":["1",3]}},"input":null,
+            "instanceGroup":[{"kind":"KIND_GPU","gpus":[1]}],"platform":"onnxruntime_onnx"}"#,
+        )?;
+        assert_eq!(config.max_batch_size, Some(8));
+        let specific = VersionSelection::Specific(vec![1, 3]);
+        assert_eq!(config.versions, Some(specific));
+        assert_eq!(
+            (config.gpu, config.instances),
+            (Some(1), NonZeroUsize::new(1))
+        );
+        assert_eq!(config.backend.as_deref(), Some("onnxruntime"));
+        let all = decode(r#"{"version_policy":{"all":{}}}"#)?;
+        assert_eq!(all.versions, Some(VersionSelection::All));
+        assert_eq!(decode("{}")?, LoadConfig::default());
+        Ok(())
+    }
+
+    /// From the reply of Triton 2.51 to a request for a configuration, which clients change and send back.
+    #[test]
+    fn a_configuration_as_triton_writes_it_is_accepted() -> anyhow::Result<()> {
+        let config = decode(
+            r#"{"name":"spare","platform":"","backend":"tract","runtime":"","version_policy":{"latest":
+            {"num_versions":1}},"max_batch_size":4,"input":[{"name":"x","data_type":"TYPE_FP32","format":"FORMAT_NONE",
+            "dims":[2],"is_shape_tensor":false,"allow_ragged_batch":false,"optional":false,
+            "is_non_linear_format_io":false}],"output":[{"name":"y","data_type":"TYPE_FP32","dims":[2],
+            "label_filename":"","is_shape_tensor":false,"is_non_linear_format_io":false}],"batch_input":[],
+            "batch_output":[],"optimization":{"priority":"PRIORITY_DEFAULT","input_pinned_memory":{"enable":true},
+            "gather_kernel_buffer_threshold":0,"eager_batching":false},"instance_group":[{"name":"spare_0",
+            "kind":"KIND_CPU","count":1,"gpus":[],"secondary_devices":[],"profile":[],"passive":false,
+            "host_policy":""}],"default_model_filename":"","cc_model_filenames":{},"metric_tags":{},"parameters":
+            {"k":{"string_value":"v"}},"model_warmup":[],"model_transaction_policy":{"decoupled":false}}"#,
+        )?;
+        assert_eq!(config.backend.as_deref(), Some("tract"));
+        assert_eq!(config.outputs[0].labels, None);
+        assert_eq!(config.default_model_filename, None);
+        Ok(())
+    }
+
+    #[test]
+    fn what_would_have_no_effect_is_an_error_that_names_it() {
+        for (text, expected) in [
+            (
+                r#"{"max_batchsize":1}"#,
+                "`config` has the unknown field `max_batchsize`",
+            ),
+            (
+                r#"{"input":[{"name":"x","type":1}]}"#,
+                "`config` has the unknown field `type`",
+            ),
+            (
+                r#"{"sequence_batching":{"max_sequence_idle_microseconds":5}}"#,
+                "`config`: `sequence_batching` is not supported by this server",
+            ),
+            (
+                r#"{"model_transaction_policy":{"decoupled":true}}"#,
+                "`config`: `model_transaction_policy` is not supported by this server",
+            ),
+            (
+                r#"{"instance_group":[{"gpus":[0,1]}]}"#,
+                "`config`: `gpus` is not supported by this server",
+            ),
+            (
+                r#"{"max_batch_size":-1}"#,
+                "`config`: `max_batch_size` is not an integer from 0",
+            ),
+            (
+                r#"{"max_batch_size":1.5}"#,
+                "`config`: `max_batch_size` is not an integer from 0",
+            ),
+            (
+                r#"{"input":[{"name":"x","data_type":"FP32"}]}"#,
+                "`config`: `data_type` is not a data type, such as `TYPE_FP32`",
+            ),
+            (
+                r#"{"version_policy":{"all":{},"latest":{}}}"#,
+                "`config`: `version_policy` is not one of `latest`, `all` and `specific`",
+            ),
+            (
+                "[]",
+                "`config` is not a model configuration in JSON: expected an object",
+            ),
+        ] {
+            assert_eq!(refusal(text), expected, "{text}");
+        }
+        let broken = refusal("{");
+        assert!(
+            broken.starts_with("`config` is not a model configuration in JSON: EOF"),
+            "{broken}"
+        );
+        assert_eq!(
+            refusal(&" ".repeat(MAX_BYTES + 1)),
+            "`config` has more than 1048576 bytes"
+        );
+    }
+}
