@@ -127,9 +127,45 @@ fn check_passes_every_example() -> Result<()> {
 }
 
 #[test]
-fn check_and_infer_on_a_repository_name_one_of_its_models() -> Result<()> {
+fn check_on_a_repository_checks_every_model_and_names_those_that_failed() -> Result<()> {
+    let repository = with_cases(Repository::of(&["progression", "wine"])?, "wine")?;
+    let text = stdout(&run(wisp().arg("check").arg(repository.path()))?)?;
+    ensure!(text.contains("\n  ok    it can be served"), "{text}");
+    ensure!(text.ends_with("\n2 of 2 models passed\n"), "{text}");
+
+    let repository = repository
+        .with_file("broken/1/model.onnx", "not a model")?
+        .with_file("cases/model.toml", "")?
+        .with_model("cases", "progression", None)?
+        .with_file("cases/cases/wrong.json", "{")?
+        .with_model("label", "progression", None)?
+        .with_file("label/model.toml", "labels = { stable = 7 }")?
+        .with_file("notes/read.me", "no model")?;
+    let output = run(wisp().arg("check").arg(repository.path()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.code() == Some(1), "{text}");
+    let failed = ["broken", "cases", "label"].map(|model| repository.path().join(model));
+    let failed = failed.map(|path| path.display().to_string()).join(", ");
+    let summary = format!("\n2 of 5 models passed; failed: {failed}\n");
+    ensure!(text.ends_with(&summary), "{text}");
+    ensure!(text.contains("label `stable` is for version 7"), "{text}");
+    ensure!(
+        text.contains("FAIL  its golden cases can be read"),
+        "{text}"
+    );
+    // The models after a broken one are checked too.
+    let wine = format!(
+        "{}\n  ok    it can be served",
+        repository.path().join("wine").display()
+    );
+    ensure!(text.contains(&wine), "{text}");
+    Ok(())
+}
+
+#[test]
+fn infer_and_bench_on_a_repository_name_one_of_its_models() -> Result<()> {
     let repository = Repository::of(&["progression", "wine"])?;
-    for args in [["check"].as_slice(), &["infer", "--input", "x=1"]] {
+    for args in [["bench"].as_slice(), &["infer", "--input", "x=1"]] {
         let (text, code) = failure(&run(wisp().args(args).arg(repository.path()))?)?;
         let hint = repository.path().join("progression");
         ensure!(text.contains("is a repository"), "{args:?}: {text}");
