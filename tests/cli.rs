@@ -19,6 +19,7 @@ mod tls;
 use crate::harness::{Repository, root};
 use anyhow::{Context, Result, ensure};
 use serve::Serve;
+use std::io::BufRead;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -272,6 +273,74 @@ fn new_makes_a_project_that_builds_tests_and_serves() -> Result<()> {
             server.banner.contains("1 of 1 models ready"),
             "{}",
             server.banner
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_watched_handler_is_rebuilt_and_its_model_reloaded() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let new = ["new", "fresh", "--template", "tabular"];
+    stdout(&run(wisp().current_dir(directory.path()).args(new))?)?;
+    let project = directory.path().join("fresh");
+    let mut command = serve::serve(&project.join("models"));
+    command
+        .args(["--build", "--watch"])
+        .stderr(std::process::Stdio::piped());
+    let mut server = Serve::spawn(command)?;
+    let mut log = server.log_up_to("watching the sources of handlers")?;
+    let output = |server: &Serve| -> Result<String> {
+        let metadata = server.get("/v2/models/fresh")?.ok()?;
+        let name = metadata["outputs"][0]["name"].as_str();
+        Ok(name.context("no output")?.to_owned())
+    };
+    ensure!(output(&server)? == "class");
+
+    let source = project.join("src/lib.rs");
+    let text = std::fs::read_to_string(&source)?;
+    let renamed = text.replace(".output(\"class\"", ".output(\"size\"");
+    ensure!(renamed != text, "the template has another output");
+    std::fs::write(&source, &renamed)?;
+    serve::read_up_to(&mut log, "the handler is rebuilt, and the model reloaded")?;
+    ensure!(output(&server)? == "size");
+
+    // A source that does not compile changes nothing, and the compiler's message comes once.
+    std::fs::write(&source, format!("{renamed}\nmisplaced!();\n"))?;
+    serve::read_up_to(&mut log, "cannot find macro `misplaced`")?;
+    serve::read_up_to(&mut log, "the handler is not rebuilt")?;
+    ensure!(output(&server)? == "size");
+    std::fs::write(&source, &text)?;
+    let mut line = String::new();
+    while !line.contains("the handler is rebuilt, and the model reloaded") {
+        line.clear();
+        ensure!(log.read_line(&mut line)? > 0, "it is not rebuilt");
+        ensure!(!line.contains("misplaced"), "printed again: {line}");
+        ensure!(!line.contains("is not rebuilt"), "built again: {line}");
+    }
+    ensure!(output(&server)? == "class");
+    Ok(())
+}
+
+#[test]
+fn a_watch_needs_a_build_and_a_source() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    for (arguments, expected) in [
+        (
+            &["--watch"][..],
+            "--watch rebuilds handlers and needs --build",
+        ),
+        (&["--watch", "--check-config"], "needs --build"),
+        (
+            &["--build", "--watch"],
+            "has the path of a handler's source",
+        ),
+    ] {
+        let mut command = serve::serve(repository.path());
+        let (text, code) = failure(&run(command.args(arguments))?)?;
+        ensure!(
+            code == 64 && text.contains(expected),
+            "{arguments:?}: {code}: {text}"
         );
     }
     Ok(())
