@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use wisp_serving::file_state::FileState;
 use wisp_serving::registry::model_file;
 
+/// The file with the versions of a crate's dependencies.
+const LOCK_FILE: &str = "Cargo.lock";
+
 /// The sources of the handlers of a repository, as far as they were seen. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct SourceWatch {
@@ -117,7 +120,7 @@ impl SourceWatch {
         let now = sources(&source);
         let watched = self.crates.entry(source).or_insert_with(|| WatchedCrate {
             previous: Sources::new(),
-            built: orders.iter().all(freshness::is_fresh).then(|| now.clone()),
+            built: orders.iter().all(is_built).then(|| now.clone()),
         });
         let is_settled = watched.previous == now;
         watched.previous.clone_from(&now);
@@ -137,6 +140,13 @@ fn orders(repository: &Path) -> anyhow::Result<Vec<Order>> {
         Plan::Keep { .. } => None,
     });
     Ok(orders.collect())
+}
+
+/// Returns whether the component of `order` was built from the sources as they are.
+fn is_built(order: &Order) -> bool {
+    // A first build writes the lock file after it has begun.
+    let newer = freshness::newer_files(order);
+    newer.is_some_and(|files| files.iter().all(|file| file.ends_with(LOCK_FILE)))
 }
 
 fn sources(crate_directory: &Path) -> Sources {
