@@ -94,12 +94,15 @@ impl SourceWatch {
         self.crates.retain(|source, _| crates.contains_key(source));
         let mut events = Vec::new();
         for (source, orders) in crates {
-            if !self.is_due(source, &orders) {
+            if !self.is_due(&source, &orders) {
                 continue;
             }
             let models = orders.iter().map(|order| order.name.clone()).collect();
             events.push(match build(orders) {
-                Ok(built) => WatchEvent::Built(built),
+                Ok(built) => {
+                    self.add_found_by_build(&source);
+                    WatchEvent::Built(built)
+                }
                 Err(error) => WatchEvent::Failed { models, error },
             });
         }
@@ -115,10 +118,11 @@ impl SourceWatch {
     }
 
     /// Returns whether a crate, which has these orders, must be built now. If so, the caller builds it.
-    fn is_due(&mut self, source: PathBuf, orders: &[Order]) -> bool {
+    fn is_due(&mut self, source: &Path, orders: &[Order]) -> bool {
         // Taken before anything is built, so that a change during the build is one for the next look.
-        let now = sources(&source);
-        let watched = self.crates.entry(source).or_insert_with(|| WatchedCrate {
+        let now = sources(source);
+        let watched = self.crates.entry(source.to_owned());
+        let watched = watched.or_insert_with(|| WatchedCrate {
             previous: Sources::new(),
             built: orders.iter().all(is_built).then(|| now.clone()),
         });
@@ -129,6 +133,16 @@ impl SourceWatch {
         }
         watched.built = Some(now);
         true
+    }
+
+    /// Adds the files that a successful build has recorded or written to those that it was made of.
+    fn add_found_by_build(&mut self, source: &Path) {
+        let built = self.crates.get_mut(source);
+        if let Some(built) = built.and_then(|watched| watched.built.as_mut()) {
+            for (file, state) in sources(source) {
+                built.entry(file).or_insert(state);
+            }
+        }
     }
 }
 
@@ -254,6 +268,23 @@ mod tests {
         put(&handler.join("README.md"), "new")?;
         assert_eq!(only(look(&mut watch))?, None);
         assert_eq!(only(look(&mut watch))?, None);
+        Ok(())
+    }
+
+    #[test]
+    fn files_that_a_build_writes_are_no_change() -> anyhow::Result<()> {
+        let directory = project(&["m"])?;
+        let mut watch = SourceWatch::new(&directory.path().join("models"))?;
+        let lock = directory.path().join("handler/Cargo.lock");
+        let mut builds = 0;
+        for _ in 0..6 {
+            watch.look_with(|_| {
+                builds += 1;
+                put(&lock, "")?;
+                Ok(Vec::new())
+            });
+        }
+        assert_eq!(builds, 1);
         Ok(())
     }
 
