@@ -229,7 +229,7 @@ impl<R: Read + Seek> Reader<R> {
             match field.number {
                 1 => {
                     let name = self.read_short_name(&field)?;
-                    has_names = node.has_names_in(&name);
+                    has_names = node.begin_attribute(&name);
                 }
                 5 | 10 => self.read_tensor(field.end)?,
                 6 | 11 => {

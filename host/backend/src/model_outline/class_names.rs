@@ -2,7 +2,8 @@
 //!
 //! `ZipMap` and the classifiers of `ai.onnx.ml` contain the names as attributes. The names of a value also
 //! apply to values that are computed from it column by column. Integers that equal the positions of their
-//! classes are not names.
+//! classes are not names. The scores of support vectors have a column for each pair of classes, unless the
+//! file also has the parameters of probabilities.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,16 @@ const MAX_VALUES: usize = 1000;
 /// `classlabels_int64s`.
 const ATTRIBUTE: &str = "classlabels_";
 
+/// The operators whose second output has a column for each class.
+const CLASSIFIERS: [&str; 3] = [
+    "LinearClassifier",
+    "SVMClassifier",
+    "TreeEnsembleClassifier",
+];
+
+/// The attribute of support vectors that return probabilities.
+const PROBABILITIES: &str = "prob_a";
+
 /// The operators whose first output has the columns of their first input.
 const COLUMNWISE: [&str; 4] = ["Cast", "Identity", "Normalizer", "Softmax"];
 
@@ -29,6 +40,7 @@ pub(super) struct Node {
     pub(super) inputs: Vec<String>,
     pub(super) outputs: Vec<String>,
     names: Names,
+    has_probabilities: bool,
 }
 
 /// A list of names. It is incomplete if it would take too much memory.
@@ -51,9 +63,10 @@ pub(super) struct ClassNames {
 // === impl Node ===
 
 impl Node {
-    /// Returns whether this attribute of the node contains class names.
-    pub(super) fn has_names_in(&self, attribute: &str) -> bool {
-        (self.operator == "ZipMap" || self.is_classifier()) && attribute.starts_with(ATTRIBUTE)
+    /// Begins an attribute of this name, and returns whether it contains class names.
+    pub(super) fn begin_attribute(&mut self, name: &str) -> bool {
+        self.has_probabilities |= name == PROBABILITIES;
+        (self.operator == "ZipMap" || self.is_classifier()) && name.starts_with(ATTRIBUTE)
     }
 
     /// Adds the name of the next class.
@@ -67,7 +80,12 @@ impl Node {
 
     /// Returns whether the outputs are labels and scores.
     fn is_classifier(&self) -> bool {
-        self.operator.ends_with("Classifier")
+        CLASSIFIERS.contains(&self.operator.as_str())
+    }
+
+    /// Returns whether the columns are pairs of classes.
+    fn has_pairs(&self) -> bool {
+        self.operator == "SVMClassifier" && !self.has_probabilities
     }
 }
 
@@ -87,6 +105,7 @@ impl ClassNames {
                 input.and_then(|input| self.values.get(input).copied())
             }
             true => None,
+            false if node.has_pairs() => None,
             false => self.add_list(node.names),
         };
         if let Some(list) = list
@@ -142,6 +161,7 @@ mod tests {
             inputs: inputs.iter().map(ToString::to_string).collect(),
             outputs: outputs.iter().map(ToString::to_string).collect(),
             names: Names::default(),
+            has_probabilities: false,
         }
     }
 
@@ -182,6 +202,23 @@ mod tests {
             node("MatMul", &["scores"], &["p"]),
         ]);
         assert!(mixed.is_empty());
+    }
+
+    #[test]
+    fn the_scores_of_support_vectors_have_names_if_they_are_probabilities() {
+        let mut vectors = named(
+            node("SVMClassifier", &["x"], &["label", "p"]),
+            &["a", "b", "c"],
+        );
+        assert!(vectors.begin_attribute("classlabels_strings"));
+        let mut without = ClassNames::default();
+        without.add(named(
+            node("SVMClassifier", &["x"], &["label", "p"]),
+            &["a", "b", "c"],
+        ));
+        assert!(without.of_outputs(&["p".to_owned()]).is_empty());
+        assert!(!vectors.begin_attribute("prob_a"));
+        assert_eq!(names(vec![vectors])["p"], ["a", "b", "c"]);
     }
 
     #[test]
