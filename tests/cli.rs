@@ -357,6 +357,27 @@ fn new_refuses_an_existing_directory() -> Result<()> {
 }
 
 #[test]
+fn inspect_shows_the_names_of_classes() -> Result<()> {
+    let repository = Repository::of(&["wine"])?
+        .with_file("wine/labels.txt", "barolo\ngrignolino\nbarbera\n")?
+        .with_file(
+            "wine/model.toml",
+            "[outputs.probabilities]\nlabels = 'labels.txt'",
+        )?;
+    let model = repository.path().join("wine");
+    let text = stdout(&run(wisp().arg("inspect").arg(&model))?)?;
+    let line = "  classes      probabilities  barolo, grignolino, barbera\n";
+    ensure!(text.matches(line).count() == 1, "{text}");
+    let json = stdout(&run(wisp().args(["inspect", "--json"]).arg(&model))?)?;
+    let json: serde_json::Value = serde_json::from_str(&json)?;
+    let files = json.as_array().context("no array")?;
+    let named = files.iter().filter_map(|file| file.get("class_names"));
+    let expected = serde_json::json!({"probabilities": ["barolo", "grignolino", "barbera"]});
+    ensure!(named.collect::<Vec<_>>() == [&expected], "{json}");
+    Ok(())
+}
+
+#[test]
 fn inspect_shows_imports_and_signatures() -> Result<()> {
     let repository = Repository::of(&["wine"])?;
     let version = repository.path().join("wine/1");

@@ -54,7 +54,7 @@ struct Names {
 #[derive(Debug, Default)]
 pub(super) struct ClassNames {
     lists: Vec<Vec<String>>,
-    /// The memory that is left for lists.
+    /// The memory of the lists.
     bytes: usize,
     /// The positions of the lists, by value.
     values: BTreeMap<String, usize>,
