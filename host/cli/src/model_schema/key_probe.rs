@@ -72,7 +72,7 @@ impl de::Error for Stop {
 
 // === impl KeyProbe ===
 
-impl<'p> KeyProbe<'p> {
+impl KeyProbe<'_> {
     /// Stops at a value of this shape.
     fn stop<T>(self, shape: Shape) -> Result<T, Stop> {
         Err(match self.path {
