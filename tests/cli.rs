@@ -25,6 +25,7 @@ mod tls;
 use crate::harness::{Repository, root};
 use anyhow::{Context, Result, ensure};
 use serve::Serve;
+use std::io::BufRead;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -133,9 +134,45 @@ fn check_passes_every_example() -> Result<()> {
 }
 
 #[test]
-fn check_and_infer_on_a_repository_name_one_of_its_models() -> Result<()> {
+fn check_on_a_repository_checks_every_model_and_names_those_that_failed() -> Result<()> {
+    let repository = with_cases(Repository::of(&["progression", "wine"])?, "wine")?;
+    let text = stdout(&run(wisp().arg("check").arg(repository.path()))?)?;
+    ensure!(text.contains("\n  ok    it can be served"), "{text}");
+    ensure!(text.ends_with("\n2 of 2 models passed\n"), "{text}");
+
+    let repository = repository
+        .with_file("broken/1/model.onnx", "not a model")?
+        .with_file("cases/model.toml", "")?
+        .with_model("cases", "progression", None)?
+        .with_file("cases/cases/wrong.json", "{")?
+        .with_model("label", "progression", None)?
+        .with_file("label/model.toml", "labels = { stable = 7 }")?
+        .with_file("notes/read.me", "no model")?;
+    let output = run(wisp().arg("check").arg(repository.path()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.code() == Some(1), "{text}");
+    let failed = ["broken", "cases", "label"].map(|model| repository.path().join(model));
+    let failed = failed.map(|path| path.display().to_string()).join(", ");
+    let summary = format!("\n2 of 5 models passed; failed: {failed}\n");
+    ensure!(text.ends_with(&summary), "{text}");
+    ensure!(text.contains("label `stable` is for version 7"), "{text}");
+    ensure!(
+        text.contains("FAIL  its golden cases can be read"),
+        "{text}"
+    );
+    // The models after a broken one are checked too.
+    let wine = format!(
+        "{}\n  ok    it can be served",
+        repository.path().join("wine").display()
+    );
+    ensure!(text.contains(&wine), "{text}");
+    Ok(())
+}
+
+#[test]
+fn infer_and_bench_on_a_repository_name_one_of_its_models() -> Result<()> {
     let repository = Repository::of(&["progression", "wine"])?;
-    for args in [["check"].as_slice(), &["infer", "--input", "x=1"]] {
+    for args in [["bench"].as_slice(), &["infer", "--input", "x=1"]] {
         let (text, code) = failure(&run(wisp().args(args).arg(repository.path()))?)?;
         let hint = repository.path().join("progression");
         ensure!(text.contains("is a repository"), "{args:?}: {text}");
@@ -248,12 +285,101 @@ fn new_makes_a_project_that_builds_tests_and_serves() -> Result<()> {
 }
 
 #[test]
+fn a_watched_handler_is_rebuilt_and_its_model_reloaded() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let new = ["new", "fresh", "--template", "tabular"];
+    stdout(&run(wisp().current_dir(directory.path()).args(new))?)?;
+    let project = directory.path().join("fresh");
+    let mut command = serve::serve(&project.join("models"));
+    command
+        .args(["--build", "--watch"])
+        .stderr(std::process::Stdio::piped());
+    let mut server = Serve::spawn(command)?;
+    let mut log = server.log_up_to("watching the sources of handlers")?;
+    let output = |server: &Serve| -> Result<String> {
+        let metadata = server.get("/v2/models/fresh")?.ok()?;
+        let name = metadata["outputs"][0]["name"].as_str();
+        Ok(name.context("no output")?.to_owned())
+    };
+    ensure!(output(&server)? == "class");
+
+    let source = project.join("src/lib.rs");
+    let text = std::fs::read_to_string(&source)?;
+    let renamed = text.replace(".output(\"class\"", ".output(\"size\"");
+    ensure!(renamed != text, "the template has another output");
+    std::fs::write(&source, &renamed)?;
+    serve::read_up_to(&mut log, "the handler is rebuilt, and the model reloaded")?;
+    ensure!(output(&server)? == "size");
+
+    // A source that does not compile changes nothing, and the compiler's message comes once.
+    std::fs::write(&source, format!("{renamed}\nmisplaced!();\n"))?;
+    serve::read_up_to(&mut log, "cannot find macro `misplaced`")?;
+    serve::read_up_to(&mut log, "the handler is not rebuilt")?;
+    ensure!(output(&server)? == "size");
+    std::fs::write(&source, &text)?;
+    let mut line = String::new();
+    while !line.contains("the handler is rebuilt, and the model reloaded") {
+        line.clear();
+        ensure!(log.read_line(&mut line)? > 0, "it is not rebuilt");
+        ensure!(!line.contains("misplaced"), "printed again: {line}");
+        ensure!(!line.contains("is not rebuilt"), "built again: {line}");
+    }
+    ensure!(output(&server)? == "class");
+    Ok(())
+}
+
+#[test]
+fn a_watch_needs_a_build_and_a_source() -> Result<()> {
+    let repository = Repository::of(&["progression"])?;
+    for (arguments, expected) in [
+        (
+            &["--watch"][..],
+            "--watch rebuilds handlers and needs --build",
+        ),
+        (&["--watch", "--check-config"], "needs --build"),
+        (
+            &["--build", "--watch"],
+            "has the path of a handler's source",
+        ),
+    ] {
+        let mut command = serve::serve(repository.path());
+        let (text, code) = failure(&run(command.args(arguments))?)?;
+        ensure!(
+            code == 64 && text.contains(expected),
+            "{arguments:?}: {code}: {text}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn new_refuses_an_existing_directory() -> Result<()> {
     let directory = tempfile::tempdir()?;
     std::fs::create_dir(directory.path().join("taken"))?;
     let args = ["new", "taken", "--template", "text"];
     let (text, _) = failure(&run(wisp().current_dir(directory.path()).args(args))?)?;
     ensure!(text.contains("taken"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn inspect_shows_the_names_of_classes() -> Result<()> {
+    let repository = Repository::of(&["wine"])?
+        .with_file("wine/labels.txt", "barolo\ngrignolino\nbarbera\n")?
+        .with_file(
+            "wine/model.toml",
+            "[outputs.probabilities]\nlabels = 'labels.txt'",
+        )?;
+    let model = repository.path().join("wine");
+    let text = stdout(&run(wisp().arg("inspect").arg(&model))?)?;
+    let line = "  classes      probabilities  barolo, grignolino, barbera\n";
+    ensure!(text.matches(line).count() == 1, "{text}");
+    let json = stdout(&run(wisp().args(["inspect", "--json"]).arg(&model))?)?;
+    let json: serde_json::Value = serde_json::from_str(&json)?;
+    let files = json.as_array().context("no array")?;
+    let named = files.iter().filter_map(|file| file.get("class_names"));
+    let expected = serde_json::json!({"probabilities": ["barolo", "grignolino", "barbera"]});
+    ensure!(named.collect::<Vec<_>>() == [&expected], "{json}");
     Ok(())
 }
 

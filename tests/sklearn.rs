@@ -173,7 +173,7 @@ fn tensor(entry: &Entry, contents: &[u8]) -> Result<NamedTensor> {
 }
 
 /// Returns the directory of the models, which are created on first use.
-fn models() -> Result<&'static Path> {
+pub(crate) fn models() -> Result<&'static Path> {
     static MODELS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     python::once(&MODELS, || {
         let scripts = root().join("tests/clients");

@@ -168,11 +168,21 @@ fn no_file_is_read_unless_it_is_named() -> Result<()> {
 
 #[test]
 fn the_schema_accepts_the_example_of_the_book_and_rejects_mistakes() -> Result<()> {
+    check_schema(&["config", "schema"], "docs/src/configuration.md")
+}
+
+#[test]
+fn the_schema_of_models_accepts_the_example_of_the_book_and_rejects_mistakes() -> Result<()> {
+    check_schema(&["config", "schema", "--model"], "docs/src/model-toml.md")
+}
+
+/// Checks the schema that a command prints with the example on a page of the book.
+fn check_schema(command: &[&str], page: &str) -> Result<()> {
     let schema = tempfile::NamedTempFile::new()?;
-    let text = stdout(&run(wisp().args(["config", "schema"]))?)?;
+    let text = stdout(&run(wisp().args(command))?)?;
     std::fs::write(schema.path(), text)?;
     let schema = schema.path().to_str().context("not UTF-8")?;
-    let page = root().join("docs/src/configuration.md");
+    let page = root().join(page);
     let page = page.to_str().context("not UTF-8")?;
     python::run_in(&OPENAPI, "configuration_schema.py", &[schema, page])?;
     Ok(())

@@ -100,6 +100,22 @@ fn a_panic_of_a_backend_is_caught_without_a_line() -> Result<()> {
 }
 
 #[test]
+fn a_comparison_without_results_fails_with_the_reason_of_each_backend() -> Result<()> {
+    let (_directory, path) = file("model.onnx", "not a model")?;
+    let mut command = wisp();
+    command.arg("bench").arg(&path).args(["--seconds", "1"]);
+    for arguments in [&[][..], &["--json"]] {
+        let (text, code) = failure(&run(command.args(arguments))?)?;
+        let expected = "no backend could be measured with graph `model`";
+        ensure!(code == 1 && text.contains(expected), "{text}");
+        for backend in ["tract", "rten"] {
+            ensure!(text.contains(&format!("{backend}: ")), "{text}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_comparison_uses_the_given_shape_and_refuses_one_that_does_not_fit() -> Result<()> {
     let (_directory, path) = file("model.onnx", negation())?;
     let bench = |shape: &str| {

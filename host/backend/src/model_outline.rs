@@ -1,11 +1,14 @@
-//! The outline of an ONNX file: its operators and the files of its external data.
+//! The outline of an ONNX file: its operators, the files of its external data, and the names of its classes.
 //!
 //! It is read before any backend loads the file, in one pass that skips weights and holds only short names
 //! in memory. It decides nothing about validity: the backends check the file.
 
+mod class_names;
+
+use self::class_names::{ClassNames, Node};
 use crate::bounded_file::open_regular;
-use crate::wire_reader::{WireReader, invalid};
-use std::collections::BTreeSet;
+use crate::wire_reader::{Field, WireReader, invalid};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
@@ -24,7 +27,7 @@ const MAX_TINY_BYTES: u64 = 64 << 10;
 /// The maximum depth of inner graphs.
 const MAX_DEPTH: usize = 32;
 
-/// The maximum number of different domains, and of different files of external data.
+/// The maximum number of different domains, of different files of external data, and of outputs.
 const MAX_NAMES: usize = 1000;
 
 /// The operators and the external data of an ONNX file.
@@ -44,6 +47,8 @@ pub struct ModelOutline {
     pub is_quantized: bool,
     /// Set if a node has an inner graph: a branch or the body of a loop.
     pub has_inner_graphs: bool,
+    /// The names of the classes of outputs with a column for each class, in order, by output.
+    pub class_names: BTreeMap<String, Vec<String>>,
 }
 
 impl ModelOutline {
@@ -64,8 +69,11 @@ impl ModelOutline {
                 bytes,
                 ..ModelOutline::default()
             },
+            class_names: ClassNames::default(),
+            outputs: Vec::new(),
         };
         reader.read_model(bytes)?;
+        reader.outline.class_names = reader.class_names.of_outputs(&reader.outputs);
         Ok(reader.outline)
     }
 
@@ -104,6 +112,9 @@ fn is_quantizing(operator: &str) -> bool {
 struct Reader<R> {
     file: WireReader<R>,
     outline: ModelOutline,
+    class_names: ClassNames,
+    /// The names of the main graph's outputs.
+    outputs: Vec<String>,
 }
 
 impl<R: Read + Seek> Reader<R> {
@@ -122,7 +133,8 @@ impl<R: Read + Seek> Reader<R> {
     fn read_function(&mut self, end: u64) -> io::Result<()> {
         while let Some(field) = self.file.next_field(end)? {
             match field.number {
-                7 => self.read_node(field.end, 0)?,
+                // The values of a function are not those of the main graph.
+                7 => self.read_node(field.end, 1)?,
                 10 => {
                     let domain = self.file.read_name(&field)?;
                     insert(&mut self.outline.own_domains, domain)?;
@@ -142,6 +154,7 @@ impl<R: Read + Seek> Reader<R> {
             match field.number {
                 1 => self.read_node(field.end, depth)?,
                 5 => self.read_tensor(field.end)?,
+                12 if depth == 0 => self.read_output(field.end)?,
                 15 => self.read_sparse_tensor(field.end)?,
                 _ => {}
             }
@@ -150,32 +163,62 @@ impl<R: Read + Seek> Reader<R> {
         Ok(())
     }
 
+    /// Reads the name of an output of the main graph.
+    fn read_output(&mut self, end: u64) -> io::Result<()> {
+        while let Some(field) = self.next_field(end)? {
+            if field.number == 1 && self.outputs.len() < MAX_NAMES {
+                let name = self.file.read_short_name(&field)?;
+                self.outputs.push(name);
+            }
+            self.skip_to(field.end)?;
+        }
+        Ok(())
+    }
+
     fn read_node(&mut self, end: u64, depth: usize) -> io::Result<()> {
         self.outline.nodes += 1;
         let mut domain = String::new();
+        let mut node = Node::default();
         while let Some(field) = self.file.next_field(end)? {
             match field.number {
+                1 if node.inputs.is_empty() => node.inputs.push(self.file.read_short_name(&field)?),
+                // A classifier has two outputs.
+                2 if node.outputs.len() < 2 => node.outputs.push(self.file.read_short_name(&field)?),
                 4 => {
-                    let operator = self.file.read_name(&field)?;
-                    self.outline.is_quantized |= is_quantizing(&operator);
+                    node.operator = self.file.read_name(&field)?;
+                    self.outline.is_quantized |= is_quantizing(&node.operator);
                 }
-                5 => self.read_attribute(field.end, depth)?,
+                5 => self.read_attribute(field.end, depth, &mut node)?,
                 7 => domain = self.file.read_name(&field)?,
                 _ => {}
             }
             self.file.skip_to(field.end)?;
         }
+        if depth == 0 {
+            self.class_names.add(node);
+        }
         insert(&mut self.outline.domains, domain)
     }
 
-    fn read_attribute(&mut self, end: u64, depth: usize) -> io::Result<()> {
+    /// Reads an attribute of `node`, which receives the names of classes in it.
+    fn read_attribute(&mut self, end: u64, depth: usize, node: &mut Node) -> io::Result<()> {
+        let mut has_names = false;
         while let Some(field) = self.file.next_field(end)? {
             match field.number {
+                1 => {
+                    let name = self.file.read_short_name(&field)?;
+                    has_names = node.begin_attribute(&name);
+                }
                 5 | 10 => self.read_tensor(field.end)?,
                 6 | 11 => {
                     self.outline.has_inner_graphs = true;
                     self.read_graph(field.end, depth + 1)?;
                 }
+                8 if has_names => {
+                    let push = |integer: u64| node.push_name(integer.cast_signed().to_string());
+                    self.file.each_integer(&field, push)?;
+                }
+                9 if has_names => node.push_name(self.file.read_short_name(&field)?),
                 22 | 23 => self.read_sparse_tensor(field.end)?,
                 // A list of numbers or strings, such as the nodes of a forest, has nothing of interest in it.
                 7..=9 => return self.file.skip_to(end),
@@ -303,6 +346,43 @@ mod tests {
             ..ModelOutline::default()
         };
         assert!(!many.is_tiny());
+        Ok(())
+    }
+
+    /// Returns the classes of a `ZipMap` with this list of keys.
+    fn keys(name: &str, list: &[u8]) -> io::Result<Vec<String>> {
+        let attribute = [&field(1, name.as_bytes()), list].concat();
+        let zip = [
+            field(1, b"scores"),
+            field(2, b"maps"),
+            field(4, b"ZipMap"),
+            field(5, &attribute),
+            field(7, b"ai.onnx.ml"),
+        ];
+        let outputs = [
+            field(12, &field(1, b"label")),
+            field(12, &field(1, b"maps")),
+        ];
+        let found = outline(&[field(1, &zip.concat()), outputs.concat()])?;
+        Ok(found.class_names.get("maps").cloned().unwrap_or_default())
+    }
+
+    #[test]
+    fn the_keys_of_maps_name_the_classes_of_an_output() -> io::Result<()> {
+        let strings = [field(9, b"no"), field(9, "ja \u{2713}".as_bytes())].concat();
+        assert_eq!(
+            keys("classlabels_strings", &strings)?,
+            ["no", "ja \u{2713}"]
+        );
+        let minus_one = [[0xff; 9].as_slice(), &[1]].concat();
+        let separate = [&[8 << 3, 7, 8 << 3], minus_one.as_slice()].concat();
+        assert_eq!(keys("classlabels_int64s", &separate)?, ["7", "-1"]);
+        let packed = field(8, &[&[7], minus_one.as_slice()].concat());
+        assert_eq!(keys("classlabels_int64s", &packed)?, ["7", "-1"]);
+        assert!(keys("classlabels_int64s", &field(8, &[0, 1]))?.is_empty());
+        assert!(keys("other", &strings)?.is_empty());
+        // The last integer of a packed list is cut off.
+        assert!(keys("classlabels_int64s", &field(8, &[0xff])).is_err());
         Ok(())
     }
 

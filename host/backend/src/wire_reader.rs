@@ -90,6 +90,22 @@ impl<R: Read + Seek> WireReader<R> {
         }
     }
 
+    /// Calls `each` with every integer of a field: one, or several that are packed.
+    pub(crate) fn each_integer(
+        &mut self,
+        field: &Field,
+        mut each: impl FnMut(u64),
+    ) -> io::Result<()> {
+        field.integer.into_iter().for_each(&mut each);
+        while self.position < field.end {
+            each(self.read_varint()?);
+        }
+        match self.position == field.end {
+            true => Ok(()),
+            false => Err(invalid("a list of numbers is not valid")),
+        }
+    }
+
     fn read_varint(&mut self) -> io::Result<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
@@ -106,16 +122,31 @@ impl<R: Read + Seek> WireReader<R> {
 
     /// Returns the content of a field as text.
     pub(crate) fn read_name(&mut self, field: &Field) -> io::Result<String> {
-        let length = field.end - self.position;
-        if length > MAX_NAME_BYTES {
+        if field.end - self.position > MAX_NAME_BYTES {
             return Err(invalid("a name is too long"));
         }
-        let mut name = String::new();
-        // Counted before the text is checked, since these bytes are consumed in any case.
+        let name = String::from_utf8(self.read_bytes(field)?);
+        name.map_err(|_| invalid("a name is not UTF-8"))
+    }
+
+    /// Returns the content of a field as text: empty if it is too long, and with replacement characters if it is not
+    /// UTF-8.
+    pub(crate) fn read_short_name(&mut self, field: &Field) -> io::Result<String> {
+        if field.end - self.position > MAX_NAME_BYTES {
+            return Ok(String::new());
+        }
+        let bytes = self.read_bytes(field)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Returns the content of a short field.
+    fn read_bytes(&mut self, field: &Field) -> io::Result<Vec<u8>> {
+        let length = field.end - self.position;
+        let mut bytes = Vec::new();
         self.position = field.end;
-        let read = (&mut self.source).take(length).read_to_string(&mut name)?;
+        let read = (&mut self.source).take(length).read_to_end(&mut bytes)?;
         match u64::try_from(read) == Ok(length) {
-            true => Ok(name),
+            true => Ok(bytes),
             false => Err(ErrorKind::UnexpectedEof.into()),
         }
     }

@@ -3,7 +3,7 @@
 //! The graphs alone are timed, as `auto` does: each backend loads them and computes the same
 //! inputs in turns. The cost of loading is measured in a separate process for each backend ([`load`]),
 //! in which nothing else has used memory. [`report`] defines the results, and [`remarks`] puts large
-//! differences into words.
+//! differences into words. The command fails if no backend could be measured with one of the graphs.
 
 mod load;
 mod remarks;
@@ -14,8 +14,8 @@ use crate::display;
 use crate::failure::bad_configuration;
 use crate::loading::{backends, expect_model, graph_threads, optional_cache_directory};
 use crate::options::{BenchArgs, InputShape, NamedShape};
-use anyhow::Context;
-use report::{BackendReport, BatchReport, GraphReport};
+use anyhow::{Context, bail};
+use report::{BackendReport, BatchFailure, BatchReport, GraphReport};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -82,10 +82,10 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         serde_json::to_writer_pretty(&mut out, &reports)?;
         writeln!(out)?;
     }
-    let loaded = |report: &GraphReport| report.backends.iter().any(|b| b.problem.is_none());
-    match reports.iter().all(loaded) {
+    let unmeasured: Vec<String> = reports.iter().filter_map(GraphReport::unmeasured).collect();
+    match unmeasured.is_empty() {
         true => Ok(ExitCode::SUCCESS),
-        false => Ok(ExitCode::FAILURE),
+        false => bail!("{}", unmeasured.join("\n")),
     }
 }
 
@@ -134,9 +134,14 @@ impl Comparison<'_> {
             });
             loaded.extend(graph.map(|graph| (backend.name(), graph)));
         }
-        let mut batches = Vec::new();
+        let (mut batches, mut failures) = (Vec::new(), Vec::new());
         for rows in self.rows() {
-            batches.extend(self.batch_reports(&loaded, rows)?);
+            for measured in self.batch_reports(&loaded, rows)? {
+                match measured {
+                    Ok(report) => batches.push(report),
+                    Err(failure) => failures.push(failure),
+                }
+            }
             // If axis 0 is not a batch axis, there is only one size.
             if !loaded.iter().any(|(_, graph)| has_batch_axis(&**graph)) {
                 break;
@@ -149,6 +154,7 @@ impl Comparison<'_> {
             backends: reports,
             remarks: remarks::remarks(&batches),
             batches,
+            failures,
         })
     }
 
@@ -162,12 +168,12 @@ impl Comparison<'_> {
         }
     }
 
-    /// Computes a batch with all graphs in turns. Graphs that fail are left out.
+    /// Computes a batch with all graphs in turns, and returns the results of each.
     fn batch_reports(
         &self,
         loaded: &[(&'static str, Arc<dyn Graph>)],
         rows: Option<u32>,
-    ) -> anyhow::Result<Vec<BatchReport>> {
+    ) -> anyhow::Result<Vec<Result<BatchReport, BatchFailure>>> {
         let reference = loaded.iter().find(|(name, _)| *name == REFERENCE);
         let Some((_, reference)) = reference.or(loaded.first()) else {
             return Ok(Vec::new());
@@ -182,13 +188,21 @@ impl Comparison<'_> {
         let paces = in_turns(&graphs, &inputs, self.args.seconds.0);
         let mut reports = Vec::new();
         for ((backend, graph), pace) in loaded.iter().zip(paces) {
-            let (Ok(LatencySummary { median, p99, runs }), Ok(answer)) =
-                (pace, graph.compute(&inputs))
-            else {
-                continue;
+            let computed = pace.and_then(|pace| Ok((pace, graph.compute(&inputs)?)));
+            let (LatencySummary { median, p99, runs }, answer) = match computed {
+                Ok(computed) => computed,
+                Err(error) => {
+                    let reason = error.to_string();
+                    reports.push(Err(BatchFailure {
+                        batch,
+                        backend,
+                        reason,
+                    }));
+                    continue;
+                }
             };
             let microseconds = |time: Duration| time.as_secs_f64() * 1e6;
-            reports.push(BatchReport {
+            reports.push(Ok(BatchReport {
                 batch,
                 backend,
                 median_microseconds: microseconds(median),
@@ -199,7 +213,7 @@ impl Comparison<'_> {
                     Ok(expected) => largest_difference(expected, &answer),
                     Err(_) => f64::NAN,
                 },
-            });
+            }));
         }
         Ok(reports)
     }

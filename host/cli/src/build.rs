@@ -4,7 +4,7 @@
 //! go, `freshness` skips what is up to date, `cargo` compiles (one call per workspace), `component`
 //! converts modules to components and checks their world, and `install` writes them. `serve --build`
 //! uses the same steps; only `wisp build` itself always calls cargo, which makes the final decision
-//! about what is up to date.
+//! about what is up to date. With `--watch`, `watch` repeats them for sources that change.
 
 mod cargo;
 mod component;
@@ -12,6 +12,7 @@ mod freshness;
 mod install;
 mod manifest;
 mod plan;
+pub(crate) mod watch;
 
 use crate::display;
 use crate::options::BuildArgs;

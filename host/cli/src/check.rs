@@ -2,25 +2,28 @@
 //!
 //! Loading a version already compares its imports with the granted set, and the handler's signature with
 //! the graphs, and computes each graph once. Then the golden cases run. Each result is printed as soon as it
-//! is available.
+//! is available, and a summary after several models, such as those of a repository.
 
 use crate::cases;
 use crate::display;
 use crate::handler_lines;
-use crate::loading::{LoadingOptions, expect_model, loader};
+use crate::loading::{LoadingOptions, loader, models_in};
 use crate::local_call::LocalCaller;
 use crate::options::CheckArgs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use wisp_serving::registry::load_error::LoadError;
 use wisp_serving::registry::loader::Loader;
-use wisp_serving::registry::repository::model_files;
+use wisp_serving::registry::repository::{find_models, model_files};
 use wisp_serving::version::ModelVersion;
 
 /// Checks every model, reports all of them, and fails if any check failed.
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    for model in &args.models {
-        expect_model(model)?;
+    let mut models = Vec::new();
+    for path in &args.models {
+        models.extend(models_in(path)?);
     }
     handler_lines::show();
     let loader = loader(&LoadingOptions {
@@ -37,14 +40,32 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         caller: LocalCaller::new()?,
         out: io::stdout().lock(),
     };
-    let mut failures = 0;
-    for model in &args.models {
-        failures += check.model(model)?;
+    let mut failed = Vec::new();
+    for model in &models {
+        if check.model(model)? > 0 {
+            failed.push(model);
+        }
     }
-    Ok(match failures {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+    if models.len() > 1 {
+        writeln!(check.out, "{}", summary(models.len(), &failed))?;
+    }
+    Ok(match failed.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
+}
+
+/// Returns the last line of a check of several models.
+fn summary(models: usize, failed: &[&PathBuf]) -> String {
+    let passed = models - failed.len();
+    let text = format!("{passed} of {models} models passed");
+    match failed.is_empty() {
+        true => text,
+        false => {
+            let failed: Vec<String> = failed.iter().map(|model| display::path(model)).collect();
+            format!("{text}; failed: {}", failed.join(", "))
+        }
+    }
 }
 
 /// The loader, the caller and the output of a check.
@@ -58,11 +79,7 @@ impl<W: Write> Check<W> {
     /// Checks one model. Returns the number of failed checks.
     fn model(&mut self, model: &Path) -> anyhow::Result<usize> {
         writeln!(self.out, "{}", display::path(&std::path::absolute(model)?))?;
-        let loaded = model_files(model).and_then(|files| {
-            let version = self.loader.load_version(&files)?;
-            Ok((version, files.handler))
-        });
-        let (version, handler) = match loaded {
+        let (version, handler) = match self.load(model) {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.print_failure("it can be served", &anyhow::Error::new(error))?;
@@ -75,7 +92,13 @@ impl<W: Write> Check<W> {
         };
         writeln!(self.out, "  ok    it can be served: {checked}")?;
         self.print_signature(&version)?;
-        let cases = cases::load_all(model)?;
+        let cases = match cases::load_all(model) {
+            Ok(cases) => cases,
+            Err(error) => {
+                self.print_failure("its golden cases can be read", &error)?;
+                return Ok(1);
+            }
+        };
         if model.is_file() {
             writeln!(self.out, "  none  a single file has no golden cases")?;
         } else if cases.is_empty() {
@@ -93,6 +116,17 @@ impl<W: Write> Check<W> {
             }
         }
         Ok(failures)
+    }
+
+    /// Loads the highest version of a model, and returns it with its handler.
+    fn load(&self, model: &Path) -> Result<(Arc<ModelVersion>, Option<PathBuf>), LoadError> {
+        // Also finds what is wrong with the versions and labels that the model file selects.
+        for found in find_models(model)? {
+            found.versions?;
+        }
+        let files = model_files(model)?;
+        let version = self.loader.load_version(&files)?;
+        Ok((version, files.handler))
     }
 
     fn print_signature(&mut self, version: &ModelVersion) -> io::Result<()> {
@@ -123,5 +157,20 @@ impl<W: Write> Check<W> {
             writeln!(self.out, "        {cause}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_the_models_that_failed() {
+        assert_eq!(summary(2, &[]), "2 of 2 models passed");
+        let failed = [PathBuf::from("models/a"), PathBuf::from("models/b")];
+        assert_eq!(
+            summary(3, &failed.iter().collect::<Vec<_>>()),
+            "1 of 3 models passed; failed: models/a, models/b"
+        );
     }
 }

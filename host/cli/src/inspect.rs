@@ -5,6 +5,7 @@
 //! `handler` calls a handler for its signature. The backend of a model is the one that was selected before;
 //! `wisp check` selects one, and tests whether a backend accepts a model.
 
+mod class_names;
 mod handler;
 mod onnx;
 mod wasm;
@@ -14,7 +15,8 @@ use crate::failure::bad_configuration;
 use crate::loading::{backends, optional_cache_directory, selections};
 use crate::options::{BackendArgs, InspectArgs};
 use anyhow::Context;
-use handler::HandlerInspection;
+use class_names::{ClassNames, model_directory};
+use handler::{HandlerInspection, SignatureOutcome};
 use serde::Serialize;
 use std::fmt;
 use std::io::Write;
@@ -32,6 +34,8 @@ struct Report {
     bytes: u64,
     #[serde(flatten)]
     content: Content,
+    #[serde(skip_serializing_if = "ClassNames::is_empty")]
+    class_names: ClassNames,
     /// The backend of a model and the reason for it, as far as they are known without loading the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<String>,
@@ -123,14 +127,19 @@ fn report(path: &Path, handlers: &mut HandlerInspection<'_>) -> anyhow::Result<R
     {
         component.signature = Some(handlers.signature(&content)?);
     }
+    if let Content::Onnx(_) = report.content {
+        report.class_names = ClassNames::of_graph(path);
+    }
+    let content = &report.content;
+    let names = &mut report.class_names;
+    names.add_labels(path, |output| content.has_output(output))?;
     Ok(report)
 }
 
 /// Returns the backend of a graph file and the reason for it: named by its model, or selected before.
 fn backend(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
     let version = graph.parent()?;
-    let number = version.file_name()?.to_str()?.parse::<u64>();
-    let directory = version.parent().filter(|_| number.is_ok());
+    let directory = model_directory(version);
     let model_file = directory.and_then(|directory| ModelFile::load(directory).ok());
     let model_file = model_file.unwrap_or_default();
     if let Some(BackendChoice::Named(name)) = &model_file.backend {
@@ -167,8 +176,23 @@ fn outline(path: &Path, content: &[u8]) -> anyhow::Result<Report> {
                 "the file is neither WebAssembly (by its first bytes) nor an .onnx file (by its name)",
             ));
         },
+        class_names: ClassNames::default(),
         backend: None,
     })
+}
+
+impl Content {
+    /// Returns whether the file is a graph or a handler with this output.
+    fn has_output(&self, name: &str) -> bool {
+        match self {
+            Content::Component(component) => match &component.signature {
+                Some(SignatureOutcome::Signature(signature)) => signature.has_output(name),
+                Some(SignatureOutcome::Failure { .. }) | None => false,
+            },
+            Content::CoreModule(_) => false,
+            Content::Onnx(model) => model.has_output(name),
+        }
+    }
 }
 
 impl fmt::Display for Report {
@@ -191,6 +215,7 @@ impl fmt::Display for Report {
             Content::Onnx(model) => model.fmt(f),
         };
         written?;
+        self.class_names.fmt(f)?;
         match &self.backend {
             Some(backend) => writeln!(f, "  backend      {}", OneLine(backend)),
             None => Ok(()),

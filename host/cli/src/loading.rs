@@ -264,6 +264,21 @@ pub(crate) fn expect_model(path: &Path) -> anyhow::Result<()> {
     }))
 }
 
+/// Returns the models at `path`: those of a repository, or else the path itself, which must be a model's
+/// directory or a model file.
+pub(crate) fn models_in(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if path.is_dir() && !is_model_directory(path)? {
+        let models = find_models(path)?;
+        let models = models.iter().map(|model| path.join(&model.name));
+        let models: Vec<PathBuf> = models.collect();
+        if !models.is_empty() {
+            return Ok(models);
+        }
+    }
+    expect_model(path)?;
+    Ok(vec![path.to_owned()])
+}
+
 /// Returns `wisp` in `$XDG_CACHE_HOME` or in `~/.cache`, according to the XDG base directory
 /// specification.
 fn user_cache_directory() -> Option<PathBuf> {

@@ -26,6 +26,7 @@ mod infer;
 mod inspect;
 mod loading;
 mod local_call;
+mod model_schema;
 mod new;
 mod options;
 mod serve;

@@ -246,7 +246,7 @@ pub(crate) struct BuildArgs {
 Examples:
 
   wisp check models/digits
-  wisp check models/*          every model of a repository
+  wisp check models            every model of a repository, and a summary
   wisp check resnet50.onnx     whether a model file can be served
 
 A case is a V2 request and its expected response:
@@ -255,10 +255,10 @@ A case is a V2 request and its expected response:
     \"expect\": { \"outputs\": [{ \"name\": \"y\", \"datatype\": \"FP32\", \"shape\": [1], \"data\": [3] }],
                 \"tolerance\": 0.0001 } }
 
-The lines that a handler logs are written to standard error. The exit code is 0 if all checks pass, and 1
-otherwise.")]
+The lines that a handler logs are written to standard error. The exit code is 0 if all checks of all models pass, and
+1 otherwise.")]
 pub(crate) struct CheckArgs {
-    /// The directories of models to check, or model files.
+    /// The repositories or directories of models to check, or model files.
     #[arg(value_name = "MODEL", required = true)]
     pub(crate) models: Vec<PathBuf>,
 
@@ -311,7 +311,8 @@ Examples:
   wisp bench yolov8n.onnx --shape images=1x3x640x640
   wisp bench models/digits --json | jq '.[].batches'
 
-With `auto`, a version gets the backend that is the fastest with a batch of 1.")]
+With `auto`, a version gets the backend that is the fastest with a batch of 1. The exit code is 1 if no
+backend could be measured with one of the graphs.")]
 pub(crate) struct BenchArgs {
     /// A model's directory, or a model file.
     pub(crate) model: PathBuf,

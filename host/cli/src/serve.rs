@@ -1,8 +1,9 @@
 //! `wisp serve`: loads the models, listens, prints a banner, and drains on a signal.
 //!
 //! [`run_server`] is the sequence. `startup` contains the steps before the first request, `control` and
-//! `hangup` the changes while the server runs, and `ending` the signals and the end of the process; the server
-//! performs the drain that they request. `preflight` checks a configuration without a server.
+//! `hangup` the changes while the server runs, `watch` those of handlers' sources, and `ending` the signals and
+//! the end of the process; the server performs the drain that they request. `preflight` checks a configuration
+//! without a server.
 
 mod banner;
 mod control;
@@ -13,7 +14,9 @@ mod load_failures;
 mod log_lines;
 mod preflight;
 mod startup;
+mod watch;
 
+use crate::build::watch::SourceWatch;
 use crate::build::{self, Rebuild};
 use crate::failure::bad_configuration;
 use crate::options::ServeArgs;
@@ -40,6 +43,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let log = log_lines::start(args.log.as_deref())?;
     expect_path(&args.repository)?;
+    expect_build(args)?;
     let default = ServerOptions::default();
     // Installed before any long operation.
     let signals = Signals::receive(default.drain_delay + args.drain_timeout_secs.0 + END)?;
@@ -47,13 +51,15 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if args.build {
         build::build_repository(&args.repository, Rebuild::Changed)?;
     }
+    let watch = args.watch.then(|| SourceWatch::new(&args.repository));
+    let watch = watch.transpose()?;
     // The threads that serve connections also run direct calls.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let outcome = runtime.block_on(run_server(args, options, (signals, log)));
+    let outcome = runtime.block_on(run_server(args, options, (signals, log), watch));
     // Dropping the runtime would wait for its threads.
     runtime.shutdown_background();
     match outcome? {}
@@ -65,6 +71,7 @@ async fn run_server(
     args: &ServeArgs,
     options: ServerOptions,
     (signals, log): (Signals, LogLevels),
+    watch: Option<SourceWatch>,
 ) -> anyhow::Result<Infallible> {
     // Bound before the models are loaded, so that a port in use is reported at once.
     let sockets = startup::bind(args).await?;
@@ -82,6 +89,7 @@ async fn run_server(
     let control = control::model_control(args, loader);
     let serving = Arc::new(Serving::new(registry, Some(control), limits));
     let polling = control::poll_repository(&serving, files, args.repository_poll_secs.0);
+    let watching = watch::rebuild_on_change(&serving, watch);
     // Kept until the process ends: dropping the versions would wait for their threads.
     let _kept = Arc::clone(&serving);
     let ended = tokio::select! {
@@ -89,10 +97,21 @@ async fn run_server(
         // Polling never ends by itself.
         () = polling => ending::end_early("the repository is no longer polled"),
         never = reload => match never {},
+        never = watching => match never {},
     };
     match ended {
         Ok(()) => ending::end(0, || tracing::info!("drained")),
         Err(error) => ending::end_early(error.to_string()),
+    }
+}
+
+/// Rejects a watch without a build.
+fn expect_build(args: &ServeArgs) -> anyhow::Result<()> {
+    match args.watch && !args.build {
+        true => Err(bad_configuration(
+            "--watch rebuilds handlers and needs --build: give both, or neither",
+        )),
+        false => Ok(()),
     }
 }
 

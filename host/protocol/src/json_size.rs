@@ -1,5 +1,6 @@
 //! Estimates of the size of JSON text, and of the tensors decoded from it.
 
+use crate::call::InferResponse;
 use wisp_tensor::{ElementType, NamedTensor};
 
 /// The size of the largest element that a number decodes to, whatever its digits.
@@ -27,6 +28,12 @@ pub(crate) fn encoded_bytes<'a>(tensors: impl Iterator<Item = &'a NamedTensor>) 
         content.saturating_mul(text_per_content(tensor.element_type()))
     });
     sizes.fold(0, usize::saturating_add)
+}
+
+/// Returns the maximum number of bytes for the indexes of all elements, each in quotes and before a colon.
+/// Elements have at least two bytes, since the other types are not probabilities.
+pub(crate) fn index_bytes(response: &InferResponse) -> usize {
+    response.content_bytes().saturating_mul(8)
 }
 
 /// Returns the maximum number of JSON bytes per byte of a tensor of this type, comma included.

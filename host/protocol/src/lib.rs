@@ -5,8 +5,8 @@
 //! encode an [`call::InferResponse`]. [`rest`] combines these three, [`encoded_response`] is the HTTP response
 //! they produce, and [`codec`] defines the traits that all protocols share. `grpc` does the same for the
 //! protocols over gRPC. Below them, `content_coding` compresses bodies, `classification` turns an
-//! output into classes and [`error`] maps error kinds to statuses. [`statistics`] holds the counters of a
-//! version, [`load`] is a request to load one; `openapi` describes the REST routes.
+//! output into classes, `class_names` names them, and [`error`] maps error kinds to statuses. [`statistics`]
+//! holds the counters of a version, [`load`] is a request to load one; `openapi` describes the REST routes.
 //!
 //! The features `grpc`, `openapi` and `compression`, all on by default, add the modules `grpc`, `openapi` and
 //! `content_coding`. Without them, the crate contains the three REST protocols only.
@@ -20,6 +20,7 @@
 
 mod array_extraction;
 pub mod call;
+mod class_names;
 mod classification;
 pub mod codec;
 #[cfg(feature = "compression")]

@@ -10,6 +10,9 @@
 //! only numeric input, or for the only required numeric input. Values lack the batch axis. They are nested
 //! as the shape, in one flat array if that determines the shape, or bare if there is a single element.
 //!
+//! With `"class_names": true`, the prediction is the name of a class, and the probabilities are an object by
+//! name (`mapping::named`).
+//!
 //! A batch is one inference of a model with a batch axis. An invalid row (wrong length, not numbers)
 //! fails by itself: its object is `{"error": "..."}`, and the other rows are computed. The request fails
 //! if no row is valid or the text is not JSON. `mapping` selects the prediction and the probabilities,

@@ -247,6 +247,12 @@ impl Serving {
         Ok(control.load(&self.registry, (model, request)).await?)
     }
 
+    /// Loads a model of the repository again for the operator, whether or not clients may.
+    pub async fn reload(&self, model: ModelName) -> Result<(), InferError> {
+        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        Ok(control.reload(&self.registry, model).await?)
+    }
+
     /// Stops serving a model.
     pub async fn unload(&self, model: &ModelName) -> Result<(), InferError> {
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;

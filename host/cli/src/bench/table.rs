@@ -12,6 +12,7 @@ pub(super) fn print(report: &GraphReport, out: &mut impl Write) -> io::Result<()
         threads,
         backends,
         batches,
+        failures,
         remarks,
     } = report;
     let plural = if *threads == 1 { "" } else { "s" };
@@ -58,8 +59,13 @@ pub(super) fn print(report: &GraphReport, out: &mut impl Write) -> io::Result<()
         lines.push(line(batch, best));
     }
     write_aligned(&lines, out)?;
-    if !remarks.is_empty() {
+    if !remarks.is_empty() || !failures.is_empty() {
         writeln!(out)?;
+    }
+    for failure in failures {
+        let (batch, backend) = (failure.batch, failure.backend);
+        let reason = &failure.reason;
+        writeln!(out, "failed: {backend} with a batch of {batch}: {reason}")?;
     }
     for remark in remarks {
         writeln!(out, "remark: {remark}")?;

@@ -16,25 +16,60 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// The maximum depth of the directories with the sources of a crate.
+const MAX_DEPTH: usize = 32;
+
+/// The maximum number of files of a crate that are watched.
+const MAX_FILES: usize = 20_000;
+
 /// Returns whether the component of `order` exists and is at least as new as its sources.
 pub(super) fn is_fresh(order: &Order) -> bool {
+    newer_files(order).is_some_and(|files| files.is_empty())
+}
+
+/// Returns the sources that are missing or newer than the component of `order`; `None` if there is no component,
+/// or no record of its sources.
+pub(super) fn newer_files(order: &Order) -> Option<Vec<PathBuf>> {
     let Destination::Model {
         component,
         model_file,
     } = &order.destination
     else {
-        return false;
+        return None;
     };
-    let Some(built) = modified(component) else {
-        return false;
+    let built = modified(component)?;
+    let sources = recorded_sources(&order.source)?;
+    let settings = settings_above(&sources);
+    let is_newer = |path: &PathBuf| modified(path).is_none_or(|modified| modified > built);
+    let files = std::iter::once(model_file.clone()).chain(sources);
+    Some(files.chain(settings).filter(is_newer).collect())
+}
+
+/// Returns the files that determine the component of a crate, some of which may not exist: those that cargo
+/// recorded, everything in its `src` directory, since no build has recorded new files, and the settings above.
+pub(super) fn files_of(crate_directory: &Path) -> BTreeSet<PathBuf> {
+    let mut files = recorded_sources(crate_directory).unwrap_or_default();
+    files.push(crate_directory.join("build.rs"));
+    add_files(&crate_directory.join("src"), &mut files, MAX_DEPTH);
+    let settings = settings_above(&files);
+    files.into_iter().chain(settings).collect()
+}
+
+/// Adds the files in a directory and in the directories below it, without following links to directories.
+fn add_files(directory: &Path, files: &mut Vec<PathBuf>, depth: usize) {
+    let Some(depth) = depth.checked_sub(1) else {
+        return;
     };
-    let Some(sources) = recorded_sources(&order.source) else {
-        return false;
-    };
-    let is_older = |path: &Path| modified(path).is_some_and(|modified| modified <= built);
-    is_older(model_file)
-        && sources.iter().all(|source| is_older(source))
-        && settings_above(&sources).iter().all(|file| is_older(file))
+    // A directory that cannot be read is one for cargo to report.
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if files.len() >= MAX_FILES {
+            return;
+        }
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => add_files(&entry.path(), files, depth),
+            _ => files.push(entry.path()),
+        }
+    }
 }
 
 /// Returns the sources that cargo recorded for the crate's last release build, or `None` if the crate
@@ -216,6 +251,31 @@ mod tests {
             fs::remove_file(directory.path().join(file))?;
             assert!(!is_fresh(&order), "{file}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn new_files_and_settings_belong_to_a_crate_too() -> anyhow::Result<()> {
+        let (directory, order) = project()?;
+        let root = directory.path().canonicalize()?;
+        put(&order.source.join("src/deep/new.rs"), "", 10)?;
+        let files = files_of(&order.source);
+        for file in [
+            "handler/src/lib.rs",
+            "handler/src/deep/new.rs",
+            "handler/build.rs",
+            "handler/Cargo.toml",
+            "sdk with space/src/lib.rs",
+            "Cargo.toml",
+        ] {
+            assert!(files.contains(&root.join(file)), "{file}: {files:?}");
+        }
+        assert!(!files.contains(&root.join("model.toml")));
+        assert!(
+            files
+                .iter()
+                .all(|file| !file.starts_with(root.join("target")))
+        );
         Ok(())
     }
 

@@ -115,6 +115,13 @@ fn read_signature(loader: &Loader, wasm: &[u8]) -> anyhow::Result<HandlerSignatu
 
 // === Reports of signatures ===
 
+impl SignatureReport {
+    pub(super) fn has_output(&self, name: &str) -> bool {
+        let mut outputs = self.model.outputs.iter();
+        outputs.any(|output| output.name == name)
+    }
+}
+
 impl From<HandlerSignature> for SignatureReport {
     fn from(signature: HandlerSignature) -> SignatureReport {
         let HandlerSignature { model, graphs } = signature;

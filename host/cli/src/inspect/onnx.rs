@@ -118,6 +118,10 @@ impl From<OperatorSetIdProto> for Opset {
 // === impl ModelReport ===
 
 impl ModelReport {
+    pub(super) fn has_output(&self, name: &str) -> bool {
+        self.outputs.iter().any(|output| output.name == name)
+    }
+
     /// Reads the main graph. Old files also list constant tensors as inputs.
     fn read_graph(&mut self, graph: GraphProto) {
         let mut constants = BTreeSet::new();

@@ -38,6 +38,7 @@ Examples:
 
   wisp serve models
   wisp serve --build examples
+  wisp serve --build --watch models
   wisp serve --http 0.0.0.0:80 models/digits
   wisp serve resnet50.onnx
   wisp serve --config wisp.toml
@@ -79,6 +80,21 @@ pub(crate) struct ServeArgs {
         default_missing_value = "true"
     )]
     pub(crate) build: bool,
+
+    /// Rebuild a handler when its sources change, and reload its models. Needs `--build`. A build that
+    /// fails leaves the previous handler in service.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "WISP_WATCH",
+        hide_env_values = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    pub(crate) watch: bool,
 
     /// The address to listen on. Port 0 selects any free port; 0.0.0.0 or [::] listens on every
     /// interface.

@@ -48,14 +48,16 @@ fn serve_listens_on_the_loopback_unless_told_otherwise() {
         panic!("refused");
     };
     assert_eq!(args.http.to_string(), "127.0.0.1:8000");
-    assert!(!args.build);
+    assert!(!args.build && !args.watch);
     assert_eq!(
         args.max_body_bytes,
         ServingOptions::default().max_body_bytes
     );
-    let Ok(Command::Serve(args)) = parse("serve --build --http [::1]:0 --threads 2 .") else {
+    let Ok(Command::Serve(args)) = parse("serve --build --watch --http [::1]:0 --threads 2 .")
+    else {
         panic!("refused");
     };
+    assert!(args.build && args.watch);
     assert_eq!(args.http.to_string(), "[::1]:0");
     assert_eq!(args.threads, NonZeroUsize::new(2));
 }

@@ -68,13 +68,15 @@ fn schema(model: &ModelDescription, of: &str) -> Value {
 
 fn add_schemas(document: &mut Document, model: &ModelDescription) {
     let features = features(model);
-    let row = object(json!({"features": features.clone()}));
+    let row = with_class_names(object(json!({"features": features.clone()})), model);
     let prediction = prediction(model);
     let version = json!({"const": model.version.to_string()});
     if Axes::of_rows(model) == Axes::Row {
         let rows = |items: &Value| json!({"type": "array", "minItems": 1, "items": items});
         let bare = object(json!({"features": rows(&features)}));
+        let bare = with_class_names(bare, model);
         let instances = object(json!({"instances": rows(&row)}));
+        let instances = with_class_names(instances, model);
         let batch = json!({"anyOf": [instances, bare, rows(&row)]});
         document.schema(schema_name(model, "BatchFeatures"), batch);
         let row_error = object(json!({"error": {"type": "string"}}));
@@ -88,6 +90,26 @@ fn add_schemas(document: &mut Document, model: &ModelDescription) {
     one["properties"]["model_version"] = version;
     one["required"] = json!(["prediction", "model_version"]);
     document.schema(schema_name(model, "Prediction"), one);
+}
+
+/// Returns whether the prediction or the probabilities of a model may contain the names of classes.
+fn may_have_names(model: &ModelDescription) -> bool {
+    let mapping = PredictionMapping::new(model);
+    let mut labelled = [&mapping.label, &mapping.value].into_iter().flatten();
+    mapping.probabilities.is_some() || labelled.any(|name| model.class_labels.contains_key(name))
+}
+
+/// Adds the optional member that asks for the names of classes to the schema of a request.
+fn with_class_names(mut object: Value, model: &ModelDescription) -> Value {
+    if may_have_names(model) {
+        object["properties"]["class_names"] = json!({
+            "type": "boolean",
+            "default": false,
+            "description": "Return the names of classes: as the prediction, and as the keys of `probabilities`, \
+                which is then an object.",
+        });
+    }
+    object
 }
 
 /// Returns the schema of the features: a bare value for the only input, or an object by name.
@@ -129,10 +151,19 @@ fn prediction(model: &ModelDescription) -> Value {
         // The prediction is the index of the greatest probability, or the only probability.
         (None, None) => json!({"type": ["number", "null"]}),
     };
+    let value = match may_have_names(model) {
+        true => json!({"anyOf": [value, {"type": "string"}]}),
+        false => value,
+    };
     let mut prediction = object(json!({"prediction": value}));
     if mapping.probabilities.is_some() {
-        let probabilities = json!({"type": "array", "items": {"type": "number"}});
-        prediction["properties"]["probabilities"] = probabilities;
+        let list = json!({"type": "array", "items": {"type": "number"}});
+        let by_name = json!({
+            "type": "object",
+            "description": "By the names of the classes, if the request has `class_names`.",
+            "additionalProperties": {"type": "number"},
+        });
+        prediction["properties"]["probabilities"] = json!({"anyOf": [list, by_name]});
     }
     prediction
 }

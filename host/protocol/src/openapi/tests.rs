@@ -81,6 +81,33 @@ fn the_paths_of_a_model_describe_its_inputs() {
 }
 
 #[test]
+fn the_names_of_classes_are_described_for_models_with_classes() {
+    let wine = wine();
+    let document = document_of(&[&[&wine]], Control::Nobody);
+    let schemas = &document["components"]["schemas"];
+    let asks = |schema: &Value| schema["properties"].get("class_names").is_some();
+    assert!(asks(&schemas["wine.1.Features"]));
+    for form in [0, 1] {
+        assert!(
+            asks(&schemas["wine.1.BatchFeatures"]["anyOf"][form]),
+            "{form}"
+        );
+    }
+    let prediction = &schemas["wine.1.Prediction"]["properties"];
+    assert_eq!(
+        prediction["prediction"]["anyOf"][1],
+        json!({"type": "string"})
+    );
+    assert_eq!(prediction["probabilities"]["anyOf"][1]["type"], "object");
+    let outputs = vec![spec("y", ElementType::Fp32, &[-1])];
+    let number = model("number", wine.signature.inputs.clone(), outputs);
+    let document = document_of(&[&[&number]], Control::Nobody);
+    assert!(!asks(
+        &document["components"]["schemas"]["number.1.Features"]
+    ));
+}
+
+#[test]
 fn only_supported_routes_are_described() {
     let wine = wine();
     let document = document_of(&[&[&wine]], Control::Nobody);

@@ -21,6 +21,8 @@ pub(super) enum DecodeError {
     TwoBatches,
     #[error("`{0}` is given twice")]
     Repeated(&'static str),
+    #[error("`class_names` must be true or false")]
+    ClassNames,
     #[error("the batch is empty")]
     Empty,
     #[error(
@@ -44,8 +46,10 @@ pub(super) enum PredictRowError {
     NoObject,
     #[error("`features` is missing")]
     NoFeatures,
-    #[error("`features` is given twice")]
-    TwoFeatures,
+    #[error("`{0}` is given twice")]
+    Repeated(&'static str),
+    #[error("`class_names` must be true or false")]
+    ClassNames,
     #[error("`features`: {0}")]
     Features(RowError),
     #[error(transparent)]

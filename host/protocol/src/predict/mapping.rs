@@ -6,6 +6,10 @@
 //!   bool, or else the string of the greatest probability from an output with one string for each class.
 //! - Without a label, it is the index of the greatest probability. Without probabilities too, it is the
 //!   first output with a single value of any type, or else all of the first output.
+//!
+//! `named` replaces indexes by the names of classes.
+
+pub(crate) mod named;
 
 use crate::call::ModelDescription;
 use crate::output_semantics::{

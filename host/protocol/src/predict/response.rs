@@ -1,6 +1,7 @@
 //! Encoding of an `InferResponse` as a prediction, or as one prediction for each row.
 
 use super::error::PredictRowError;
+use super::mapping::named::PredictionNames;
 use super::mapping::{Prediction, PredictionMapping, Predictions};
 use crate::call::{InferResponse, ModelDescription};
 use crate::codec::{CodecError, ResponseEncoder};
@@ -14,6 +15,8 @@ use wisp_tensor::NamedTensor;
 pub struct PredictEncoder {
     pub(super) mapping: PredictionMapping,
     pub(super) rows: ResponseRows,
+    /// The maximum number of bytes of the names of all classes, if the client asks for names.
+    pub(super) name_bytes: Option<usize>,
 }
 
 /// The rows of the request.
@@ -36,7 +39,17 @@ impl ResponseEncoder for PredictEncoder {
     }
 
     fn encoded_bytes(&self, response: &InferResponse) -> usize {
-        json_size::encoded_bytes(response.outputs.iter())
+        let values = json_size::encoded_bytes(response.outputs.iter());
+        let Some(name_bytes) = self.name_bytes else {
+            return values;
+        };
+        let rows = match self.rows {
+            ResponseRows::One => 1,
+            ResponseRows::Batch { rows, .. } => rows as usize,
+        };
+        let names =
+            json_size::index_bytes(response).saturating_add(rows.saturating_mul(name_bytes));
+        values.saturating_add(names)
     }
 
     /// Encodes `response`, with an object for each row of the request.
@@ -46,15 +59,18 @@ impl ResponseEncoder for PredictEncoder {
         model: &ModelDescription,
     ) -> Result<EncodedResponse, CodecError> {
         let outputs = &response.outputs;
+        let named = self.name_bytes.map(|_| model);
         let mut text = Vec::with_capacity(256);
         match &self.rows {
             ResponseRows::One => {
                 let rows = (model.max_batch_size > 0).then_some(1);
                 text.push(b'{');
-                Cells::new(&self.mapping, outputs, rows)?.write(&mut text, 0);
+                let predictions = self.mapping.find(outputs, rows)?;
+                Cells::new(predictions, rows, named)?.write(&mut text, 0);
             }
             ResponseRows::Batch { rows, row_errors } => {
-                let mut cells = Cells::new(&self.mapping, outputs, Some(*rows))?;
+                let predictions = self.mapping.find(outputs, Some(*rows))?;
+                let mut cells = Cells::new(predictions, Some(*rows), named)?;
                 text.extend_from_slice(b"{\"predictions\":[");
                 write_batch(&mut text, &mut cells, *rows, row_errors);
                 text.push(b']');
@@ -97,20 +113,22 @@ struct Cells<'a> {
     predictions: Predictions<'a>,
     /// The output whose rows are written unchanged, and whether it has a batch axis.
     several: Option<(OutputWriter<'a>, bool)>,
+    names: Option<PredictionNames<'a>>,
 }
 
 impl<'a> Cells<'a> {
+    /// Returns the values of these predictions, with the names of the classes of a model.
     fn new(
-        mapping: &PredictionMapping,
-        outputs: &'a [NamedTensor],
+        predictions: Predictions<'a>,
         rows: Option<u32>,
+        named: Option<&'a ModelDescription>,
     ) -> Result<Cells<'a>, EncodeError> {
-        let predictions = mapping.find(outputs, rows)?;
         let several = match predictions.prediction(0) {
             Prediction::Several(output) => Some((OutputWriter::new(output)?, rows.is_some())),
             _ => None,
         };
         Ok(Cells {
+            names: named.map(|model| PredictionNames::new(&predictions, model)),
             predictions,
             several,
         })
@@ -119,7 +137,10 @@ impl<'a> Cells<'a> {
     /// Writes the members of the next row, without the braces.
     fn write(&mut self, text: &mut Vec<u8>, row: usize) {
         text.extend_from_slice(b"\"prediction\":");
+        let names = self.names.as_ref();
+        let name = names.and_then(|names| names.prediction(&self.predictions, row));
         match (self.predictions.prediction(row), &mut self.several) {
+            _ if name.is_some() => write_json(text, &name),
             (_, Some((values, true))) => values.write_row(text),
             (_, Some((values, false))) => values.write_all(text),
             (Prediction::Element(element_type, element), None) => {
@@ -131,14 +152,21 @@ impl<'a> Cells<'a> {
             }
         }
         if let Some((element_type, scores)) = self.predictions.probabilities(row) {
-            text.extend_from_slice(b",\"probabilities\":[");
-            for (position, score) in scores.iter().enumerate() {
-                if position > 0 {
+            let names = names.and_then(|names| names.classes(&self.predictions, row));
+            let [open, close] = if names.is_some() { *b"{}" } else { *b"[]" };
+            text.extend_from_slice(b",\"probabilities\":");
+            text.push(open);
+            for (class, score) in scores.iter().enumerate() {
+                if class > 0 {
                     text.push(b',');
+                }
+                if let Some(name) = names.as_ref().and_then(|names| names.name(class)) {
+                    write_json(text, name);
+                    text.push(b':');
                 }
                 write_element(text, element_type, score);
             }
-            text.push(b']');
+            text.push(close);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of whole bodies through decoder and encoder.
 
 mod batch;
+mod names;
 mod one;
 
 use super::*;

@@ -5,10 +5,12 @@
 //! Scores are the float output with one value for each class, or with a single value; of several such
 //! outputs, the one named `scores`. Labels are the string output with as many values, or with one for
 //! each row; of several, the one named `classes`. A single label for many scores belongs to the highest
-//! one, and the other scores are left out. Without labels, the label of a class is its index: TF Serving
-//! returns empty strings, which do not distinguish the classes.
+//! one, and the other scores are left out. If the classes of the scores have names, in a label file or in
+//! the graph, these are the labels of all classes instead. A class without a label has its index as its label:
+//! TF Serving returns empty strings, which do not distinguish the classes.
 
 use crate::call::ModelDescription;
+use crate::class_names::{label_or_index, name_bytes};
 use crate::output_semantics::{RowCardinality, RowView, is_float, is_string, row_cardinality};
 use crate::relaxed_json::EncodeError;
 use std::borrow::Cow;
@@ -38,6 +40,8 @@ pub(crate) enum RoleError {
 pub(crate) struct Classes {
     labels: Option<String>,
     scores: String,
+    /// The maximum number of bytes of the names of all classes in one row.
+    name_bytes: usize,
 }
 
 /// The output with a number for each row.
@@ -48,6 +52,8 @@ pub(crate) struct Number(String);
 #[derive(Debug)]
 pub(crate) struct Classified<'a> {
     labels: Option<RowView<'a>>,
+    /// The names of the first classes, if there is no output with labels.
+    names: &'a [String],
     pub(crate) scores: RowView<'a>,
 }
 
@@ -64,9 +70,19 @@ impl Classes {
         let scores = choose(&scores.collect::<Vec<_>>(), "scores").ok_or(RoleError::NoScores)?;
         let labels = match labels.as_slice() {
             [] => None,
+            _ if model.class_labels.contains_key(&scores) => None,
             several => Some(choose(several, "classes").ok_or(RoleError::ManyLabels)?),
         };
-        Ok(Classes { labels, scores })
+        Ok(Classes {
+            labels,
+            name_bytes: name_bytes(model, std::iter::once(&scores)),
+            scores,
+        })
+    }
+
+    /// Returns the maximum number of bytes that names take in a response of this many rows.
+    pub(crate) fn name_bytes(&self, rows: u32) -> usize {
+        self.name_bytes.saturating_mul(rows as usize)
     }
 
     /// Returns the outputs that the response is built from.
@@ -74,10 +90,11 @@ impl Classes {
         self.labels.iter().chain([&self.scores]).cloned().collect()
     }
 
-    /// Returns the classes in these outputs, which have `rows` rows.
+    /// Returns the classes in these outputs of a model, which have `rows` rows.
     pub(crate) fn find<'a>(
         &self,
         outputs: &'a [NamedTensor],
+        model: &'a ModelDescription,
         rows: u32,
     ) -> Result<Classified<'a>, EncodeError> {
         let scores = RowView::new(outputs, &self.scores, Some(rows))?;
@@ -87,7 +104,12 @@ impl Classes {
         if let Some(labels) = &labels {
             labels.check_labels(scores.width)?;
         }
-        Ok(Classified { labels, scores })
+        let names = model.class_labels.get(&self.scores);
+        Ok(Classified {
+            labels,
+            names: names.map_or(&[], Vec::as_slice),
+            scores,
+        })
     }
 }
 
@@ -146,6 +168,7 @@ impl<'a> Classified<'a> {
     pub(crate) fn row(&self, row: usize) -> impl Iterator<Item = (Cow<'a, [u8]>, &'a [u8])> {
         let scores = self.scores.row(row);
         let labels = self.labels.as_ref().map(|labels| labels.row(row));
+        let names = self.names;
         let classes = match labels {
             Some(labels) if labels.len() != scores.len() => {
                 let best = self.scores.greatest(row).unwrap_or(0);
@@ -157,7 +180,7 @@ impl<'a> Classified<'a> {
             let label = match labels {
                 Some([only]) => Cow::Borrowed(*only),
                 Some(labels) => Cow::Borrowed(labels[class]),
-                None => Cow::Owned(class.to_string().into_bytes()),
+                None => label_or_index(names, class),
             };
             (label, scores[class])
         })

@@ -1,6 +1,6 @@
 //! Encoding of an `InferResponse` as the body of an HTTP response.
 
-use super::classes::{Classes, Number};
+use super::classes::{Classes, Classified, Number};
 use crate::call::{InferResponse, ModelDescription};
 use crate::codec::{CodecError, ResponseEncoder};
 use crate::encoded_response::EncodedResponse;
@@ -43,13 +43,17 @@ impl ResponseEncoder for TfsEncoder {
     }
 
     fn encoded_bytes(&self, response: &InferResponse) -> usize {
-        json_size::encoded_bytes(response.outputs.iter())
+        let names = match &self.form {
+            ResponseForm::Classes(classes, rows) => classes.name_bytes(*rows),
+            _ => 0,
+        };
+        json_size::encoded_bytes(response.outputs.iter()).saturating_add(names)
     }
 
     fn encode(
         self,
         response: InferResponse,
-        _: &ModelDescription,
+        model: &ModelDescription,
     ) -> Result<EncodedResponse, CodecError> {
         let outputs = &response.outputs;
         let content = response.content_bytes();
@@ -58,7 +62,7 @@ impl ResponseEncoder for TfsEncoder {
             ResponseForm::Rows(rows) => write_rows(&mut text, outputs, *rows)?,
             ResponseForm::Columns => write_columns(&mut text, outputs)?,
             ResponseForm::Classes(classes, rows) => {
-                write_classes(&mut text, outputs, classes, *rows)?
+                write_classes(&mut text, &classes.find(outputs, model, *rows)?, *rows)?
             }
             ResponseForm::Numbers(number, rows) => {
                 write_numbers(&mut text, outputs, number, *rows)?
@@ -90,11 +94,9 @@ fn write_columns(text: &mut Vec<u8>, outputs: &[NamedTensor]) -> Result<(), Enco
 
 fn write_classes(
     text: &mut Vec<u8>,
-    outputs: &[NamedTensor],
-    classes: &Classes,
+    classified: &Classified<'_>,
     rows: u32,
 ) -> Result<(), EncodeError> {
-    let classified = classes.find(outputs, rows)?;
     text.extend_from_slice(b"{\"results\":");
     list(text, rows, |text, row| {
         text.push(b'[');

@@ -1,4 +1,5 @@
-//! The class labels of an output: a text file in the directory of the model with one label per line.
+//! The class labels of an output: a text file in the directory of the model with one label per line, or the
+//! names in the file of the graph, such as the keys of the maps that scikit-learn's classifiers return.
 //!
 //! As with Triton's `label_filename`, the first line is the label of class 0, and classes after the last
 //! line have none. The file must be in the directory of the model: a path that leads elsewhere, by `..` or
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use wisp_backend::bounded_file::read_regular_text;
+use wisp_backend::model_outline::ModelOutline;
 use wisp_tensor::Signature;
 
 /// The size limit of a label file in bytes: some hundred thousand classes.
@@ -30,26 +32,48 @@ pub enum ClassLabelsError {
     TooLarge { output: String },
 }
 
-/// Reads the labels that a model file names, by output.
+/// Returns the labels of a model, by output: those of the files that `model.toml` names, and for other
+/// outputs those in the file of its graph. A handler has outputs of its own, so it has no `graph` here.
 pub fn load(
     model_file: &ModelFile,
     model_directory: Option<&Path>,
     signature: &Signature,
+    graph: Option<&Path>,
 ) -> Result<BTreeMap<String, Vec<String>>, ClassLabelsError> {
-    let mut labels = BTreeMap::new();
+    let is_output = |name: &str| signature.outputs.iter().any(|spec| spec.name == name);
+    let mut labels = graph.map(of_graph).unwrap_or_default();
+    labels.retain(|output, _| is_output(output));
     let Some(directory) = model_directory else {
         return Ok(labels);
     };
-    for (output, section) in &model_file.outputs {
-        let output = output.clone();
-        if !signature.outputs.iter().any(|spec| spec.name == output) {
+    for output in model_file.outputs.keys() {
+        if !is_output(output) {
+            let output = output.clone();
             return Err(ClassLabelsError::UnknownOutput { output });
         }
-        if let Some(path) = &section.labels {
-            labels.insert(output.clone(), read(output, directory, path)?);
+        if let Some(own) = of_output(model_file, directory, output)? {
+            labels.insert(output.clone(), own);
         }
     }
     Ok(labels)
+}
+
+/// Returns the labels in the file of a graph, by output. A file without an outline has none.
+pub fn of_graph(path: &Path) -> BTreeMap<String, Vec<String>> {
+    let outline = ModelOutline::read(path);
+    outline.map_or_else(|_| BTreeMap::new(), |outline| outline.class_names)
+}
+
+/// Reads the labels that `model.toml` names for an output, if it does.
+pub fn of_output(
+    model_file: &ModelFile,
+    model_directory: &Path,
+    output: &str,
+) -> Result<Option<Vec<String>>, ClassLabelsError> {
+    let section = model_file.outputs.get(output);
+    let path = section.and_then(|section| section.labels.as_deref());
+    path.map(|path| read(output.to_owned(), model_directory, path))
+        .transpose()
 }
 
 fn read(output: String, directory: &Path, path: &Path) -> Result<Vec<String>, ClassLabelsError> {
@@ -101,7 +125,13 @@ mod tests {
             }],
         };
         let model_file = ModelFile::load(&directory)?;
-        Ok(load(&model_file, Some(&directory), &signature))
+        let graph = directory.join("model.onnx");
+        Ok(load(
+            &model_file,
+            Some(&directory),
+            &signature,
+            Some(&graph),
+        ))
     }
 
     #[test]
@@ -111,6 +141,41 @@ mod tests {
         let labels = labels_of(directory.path(), file)??;
         assert_eq!(labels["y"], ["cat", "dog", "", "bird"]);
         assert!(labels_of(directory.path(), "[outputs.y]")??.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn names_in_the_graph_are_the_labels_of_outputs_without_a_file() -> anyhow::Result<()> {
+        let directory = directory()?;
+        let field = |number: u8, content: &[u8]| {
+            let length = u8::try_from(content.len()).expect("a field of the test is short");
+            [&[number << 3 | 2, length], content].concat()
+        };
+        let attribute = [
+            field(1, b"classlabels_strings"),
+            field(9, b"no"),
+            field(9, b"yes"),
+        ];
+        let zip_map = |output: &[u8]| {
+            let node = [
+                field(1, b"scores"),
+                field(2, output),
+                field(4, b"ZipMap"),
+                field(5, &attribute.concat()),
+            ];
+            [field(1, &node.concat()), field(12, &field(1, output))].concat()
+        };
+        // The model has no output `z`.
+        let graph = [zip_map(b"y"), zip_map(b"z")].concat();
+        std::fs::write(directory.path().join("m/model.onnx"), field(7, &graph))?;
+        for file in ["", "[outputs.y]"] {
+            let labels = labels_of(directory.path(), file)??;
+            assert_eq!(labels.len(), 1);
+            assert_eq!(labels["y"], ["no", "yes"]);
+        }
+        let file = "[outputs.y]\nlabels = 'texts/labels.txt'";
+        let labels = labels_of(directory.path(), file)??;
+        assert_eq!(labels["y"][0], "cat");
         Ok(())
     }
 

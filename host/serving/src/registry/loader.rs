@@ -28,7 +28,7 @@ use crate::version::ModelVersion;
 use crate::worker_pool::WorkerOptions;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::read_regular;
@@ -474,7 +474,9 @@ impl Describe<'_> {
         let max_batch_size = model_file.max_batch_size.unwrap_or(default);
         let is_limited = has_handler || model_file.max_batch_size.is_some();
         let directory = files.model_directory.as_deref();
-        let class_labels = class_labels::load(model_file, directory, &signature);
+        let graph = files.graphs.get(MAIN_GRAPH).filter(|_| !has_handler);
+        let graph = graph.map(PathBuf::as_path);
+        let class_labels = class_labels::load(model_file, directory, &signature, graph);
         let configuring = Configuring {
             files,
             model_file,

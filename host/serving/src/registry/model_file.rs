@@ -238,7 +238,8 @@ impl ModelFile {
     /// Returns the paths of the files that the model file names, relative to the directory of the model.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let outputs = self.outputs.values();
-        outputs.filter_map(|output| output.labels.as_deref())
+        let labels = outputs.filter_map(|output| output.labels.as_deref());
+        labels.chain(self.handler.files.iter().map(PathBuf::as_path))
     }
 
     /// Returns the settings for the backend of its main graph.

@@ -47,7 +47,13 @@ impl RequestDecoder for PredictRowDecoder {
         let mut rows = Rows::new(input, layout);
         rows.push(&message.features).map_err(DecodeError::from)?;
         let mapping = PredictionMapping::new(model);
-        Ok((rows.into_request(&mapping)?, PredictRowEncoder { mapping }))
+        let request = rows.into_request(&mapping)?;
+        let name_bytes = message.class_names.then(|| mapping.name_bytes(model));
+        let encoder = PredictRowEncoder {
+            mapping,
+            name_bytes,
+        };
+        Ok((request, encoder))
     }
 }
 
@@ -87,6 +93,7 @@ fn decode_batch(
         let limit = MAX_ROWS;
         return Err(DecodeError::TooManyRows { limit, actual });
     }
+    let class_names = message.class_names || message.requests.iter().any(|row| row.class_names);
     let mut rows = Rows::new(input, layout);
     let mut row_errors = Vec::with_capacity(message.requests.len());
     for row in message.requests {
@@ -108,8 +115,10 @@ fn decode_batch(
             None => DecodeError::Empty,
         });
     }
+    let mapping = PredictionMapping::new(model);
     let encoder = PredictBatchEncoder {
-        mapping: PredictionMapping::new(model),
+        name_bytes: class_names.then(|| mapping.name_bytes(model)),
+        mapping,
         row_errors,
         rows: rows.count,
     };

@@ -12,6 +12,7 @@ fn row(name: &str, features: &[f32]) -> PredictRequest {
     PredictRequest {
         model_name: name.to_owned(),
         features: features.to_vec(),
+        class_names: false,
     }
 }
 
@@ -19,6 +20,7 @@ fn batch(name: &str, requests: Vec<PredictRequest>) -> BatchPredictRequest {
     BatchPredictRequest {
         requests,
         model_name: name.to_owned(),
+        class_names: false,
     }
 }
 
@@ -252,6 +254,37 @@ fn an_invalid_row_fails_alone() {
             (Some(Prediction::Number(0.0)), ""),
         ]
     );
+}
+
+#[test]
+fn classes_are_named_if_the_client_asks() {
+    let mut model = classifier();
+    let names = ["setosa", "versicolor", "virginica"].map(str::to_owned);
+    model.class_labels.insert("p".to_owned(), names.to_vec());
+    let answer = || response(vec![floats("p", &[1, 3], &[0.25, 0.5, 0.25])]);
+    let mut asking = row("", &[1.0, 2.0]);
+    asking.class_names = true;
+    let (_, encoder) = PredictRowDecoder.decode(asking.clone(), &model).unwrap();
+    let message = encoder.encode(answer(), &model).unwrap();
+    let label = Prediction::Label("versicolor".to_owned());
+    assert_eq!(message.prediction, Some(label.clone()));
+    assert_eq!(message.probabilities, [0.25, 0.5, 0.25]);
+    assert_eq!(message.class_names, names);
+
+    let mut whole = batch("", vec![row("", &[1.0, 2.0])]);
+    whole.class_names = true;
+    for message in [whole, batch("", vec![asking])] {
+        let (_, encoder) = PredictBatchDecoder.decode(message, &model).unwrap();
+        let responses = encoder.encode(answer(), &model).unwrap().responses;
+        assert_eq!(responses[0].prediction, Some(label.clone()));
+        assert_eq!(responses[0].class_names, names);
+    }
+    let (_, encoder) = PredictRowDecoder
+        .decode(row("", &[1.0, 2.0]), &model)
+        .unwrap();
+    let message = encoder.encode(answer(), &model).unwrap();
+    assert_eq!(message.prediction, Some(Prediction::Number(1.0)));
+    assert!(message.class_names.is_empty());
 }
 
 #[test]

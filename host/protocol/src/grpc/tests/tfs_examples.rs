@@ -218,6 +218,28 @@ fn a_single_label_belongs_to_the_class_with_the_greatest_score() {
 }
 
 #[test]
+fn all_classes_have_the_names_that_the_model_has_for_them() {
+    let mut model = pairs(vec![
+        spec("name", ElementType::Bytes, &[-1]),
+        spec("p", ElementType::Fp32, &[-1, 2]),
+    ]);
+    let names = ["no", "yes"].map(str::to_owned).into();
+    model.class_labels.insert("p".to_owned(), names);
+    let (request, encoder) = decode_classify(classify(two_rows()), &model, LIMIT).unwrap();
+    assert_eq!(request.outputs, ["p"]);
+    let answer = response(vec![floats("p", &[2, 2], &[0.25, 0.75, 1.0, 0.0])]);
+    let result = encoder.encode(answer, &model).unwrap().result.unwrap();
+    let shown = result.classifications.iter().flat_map(|row| &row.classes);
+    let shown: Vec<_> = shown
+        .map(|class| (class.label.as_str(), class.score))
+        .collect();
+    assert_eq!(
+        shown,
+        [("no", 0.25), ("yes", 0.75), ("no", 1.0), ("yes", 0.0)]
+    );
+}
+
+#[test]
 fn the_name_selects_among_several_outputs() {
     let float = |name| spec(name, ElementType::Fp32, &[-1, 2]);
     let named = pairs(vec![float("logits"), float("scores")]);

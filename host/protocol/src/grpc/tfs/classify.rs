@@ -14,7 +14,7 @@ use crate::grpc::message::tensorflow::serving::{
 use crate::grpc::message_size;
 use crate::grpc::value::{score, string};
 use crate::relaxed_json::EncodeError;
-use crate::tfs::classes::{Classes, Number};
+use crate::tfs::classes::{Classes, Classified, Number};
 use prost::Message;
 
 /// The decoder of `Classify`. Lifetime: one request.
@@ -117,7 +117,8 @@ impl ResponseEncoder for ClassifyEncoder {
     }
 
     fn encoded_bytes(&self, response: &InferResponse) -> usize {
-        message_size::element_message_bytes(response)
+        let names = self.classes.name_bytes(self.examples);
+        message_size::element_message_bytes(response).saturating_add(names)
     }
 
     /// Encodes the classes of each example.
@@ -126,9 +127,10 @@ impl ResponseEncoder for ClassifyEncoder {
         response: InferResponse,
         model: &ModelDescription,
     ) -> Result<ClassificationResponse, CodecError> {
+        let classified = self.classes.find(&response.outputs, model, self.examples)?;
         Ok(ClassificationResponse {
             model_spec: Some(model_spec(model)),
-            result: Some(classifications(&self.classes, &response, self.examples)?),
+            result: Some(classifications(&classified, self.examples)?),
         })
     }
 }
@@ -157,13 +159,11 @@ impl ResponseEncoder for RegressEncoder {
     }
 }
 
-/// Reads the classes of `examples` examples from a response.
+/// Converts the classes of `examples` examples.
 pub(super) fn classifications(
-    classes: &Classes,
-    response: &InferResponse,
+    classified: &Classified<'_>,
     examples: u32,
 ) -> Result<ClassificationResult, EncodeError> {
-    let classified = classes.find(&response.outputs, examples)?;
     let (labels, scores) = (classified.labels(), classified.scores.output);
     let rows = (0..examples as usize).map(|row| {
         let classes = classified.row(row).map(|(label, element)| {

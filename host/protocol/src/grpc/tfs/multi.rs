@@ -106,7 +106,9 @@ impl ResponseEncoder for MultiInferenceEncoder {
     }
 
     fn encoded_bytes(&self, response: &InferResponse) -> usize {
-        message_size::element_message_bytes(response)
+        let names = self.tasks.iter().map(|task| task.name_bytes(self.examples));
+        let names = names.fold(0, usize::saturating_add);
+        message_size::element_message_bytes(response).saturating_add(names)
     }
 
     /// Encodes the results of the tasks, in their order.
@@ -118,7 +120,7 @@ impl ResponseEncoder for MultiInferenceEncoder {
         let results = self.tasks.iter().map(|task| {
             Ok(InferenceResult {
                 model_spec: Some(model_spec(model)),
-                result: Some(task.read(&response, self.examples)?),
+                result: Some(task.read(&response, model, self.examples)?),
             })
         });
         Ok(MultiInferenceResponse {
@@ -144,10 +146,24 @@ impl Task {
         }
     }
 
-    fn read(&self, response: &InferResponse, examples: u32) -> Result<TaskResult, EncodeError> {
+    /// Returns the maximum number of bytes of the names of classes in the result.
+    fn name_bytes(&self, examples: u32) -> usize {
+        match self {
+            Task::Classify(classes) => classes.name_bytes(examples),
+            Task::Regress(_) => 0,
+        }
+    }
+
+    fn read(
+        &self,
+        response: &InferResponse,
+        model: &ModelDescription,
+        examples: u32,
+    ) -> Result<TaskResult, EncodeError> {
         Ok(match self {
             Task::Classify(classes) => {
-                TaskResult::ClassificationResult(classifications(classes, response, examples)?)
+                let classified = classes.find(&response.outputs, model, examples)?;
+                TaskResult::ClassificationResult(classifications(&classified, examples)?)
             }
             Task::Regress(number) => {
                 TaskResult::RegressionResult(regressions(number, response, examples)?)

@@ -77,6 +77,24 @@ fn classes_are_pairs_of_label_and_score() -> anyhow::Result<()> {
 }
 
 #[test]
+fn all_classes_have_the_names_that_the_model_has_for_them() -> anyhow::Result<()> {
+    let text = |name| spec(name, ElementType::Bytes, &[-1]);
+    // The label of the best class is not needed, and several outputs with labels are not ambiguous.
+    for labels in [vec![], vec![text("label")], vec![text("a"), text("b")]] {
+        let mut model = classifier([labels, vec![scores()]].concat());
+        let names = vec!["no".to_owned()];
+        model.class_labels.insert("scores".to_owned(), names);
+        let (request, encoder) = decode(Verb::Classify, EXAMPLES, &model)?;
+        assert_eq!(request.outputs, ["scores"]);
+        let outputs = vec![floats("scores", &[2, 2], &[0.25, 0.75, 1.0, 0.0])];
+        // A class without a name has its index.
+        let expected = r#"{"results":[[["no",0.25],["1",0.75]],[["no",1.0],["1",0.0]]]}"#;
+        assert_eq!(encode(&encoder, outputs, &model)?, expected);
+    }
+    Ok(())
+}
+
+#[test]
 fn the_names_of_tf_serving_select_among_several_outputs() -> anyhow::Result<()> {
     let outputs = vec![
         spec("logits", ElementType::Fp32, &[-1, 2]),

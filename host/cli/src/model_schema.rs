@@ -1,0 +1,157 @@
+//! The JSON schema of `model.toml`, for editors.
+//!
+//! Its structure comes from the definitions in `wisp_serving::registry::model_file`, which `key_probe` reads.
+//! [`KEYS`] adds the descriptions, and [`constraints`] what types do not show. The tests compare both with the
+//! definitions and with the reference in the book.
+
+mod key_probe;
+
+use anyhow::anyhow;
+use key_probe::{ANY_NAME, Shape, shape};
+use serde_json::{Map, Value, json};
+use wisp_serving::registry::model_file::ModelFile;
+
+/// The names of keys, with their tables, and their descriptions.
+const KEYS: [(&str, &str); 21] = [
+    (
+        "max_batch_size",
+        "The maximum number of rows of the first axis in one request; 0 if the first axis is not a batch.",
+    ),
+    (
+        "versions",
+        "The versions that are loaded: \"latest\" (the default), \"all\", { latest = N } or an array of numbers.",
+    ),
+    (
+        "labels",
+        "Labels of versions, such as stable and canary, which clients of TensorFlow Serving request.",
+    ),
+    (
+        "export",
+        "The command that creates a model.onnx that the repository does not contain. Wisp does not run it.",
+    ),
+    (
+        "backend",
+        "The backend: tract, rten, onnxruntime or auto; by default that of the server.",
+    ),
+    (
+        "device",
+        "The device that computes: cpu (the default), cuda for the first GPU, or cuda:N.",
+    ),
+    (
+        "threads",
+        "The number of threads that one computation may use; 1 by default.",
+    ),
+    (
+        "instances",
+        "The number of computations of a graph that run at once; by default that of the server.",
+    ),
+    (
+        "inputs",
+        "The settings of inputs of the main graph, by name.",
+    ),
+    (
+        "inputs.<name>.shape",
+        "The sizes of the input's axes, which fix variable axes; -1 leaves an axis as it is in the file.",
+    ),
+    ("outputs", "The settings of outputs, by name."),
+    (
+        "outputs.<name>.labels",
+        "A text file with the names of the output's classes, one per line, in the model's directory.",
+    ),
+    ("handler", "The handler of the model."),
+    (
+        "handler.source",
+        "The handler's crate, relative to the model's directory. Only building reads it.",
+    ),
+    (
+        "limits",
+        "Limits of the handler. Each lowers a limit of the server, and none can raise one.",
+    ),
+    ("limits.memory_bytes", "The linear memory of an instance."),
+    (
+        "limits.table_elements",
+        "The number of elements of any table of an instance.",
+    ),
+    (
+        "limits.tensor_bytes",
+        "The tensors that the host holds for an instance.",
+    ),
+    (
+        "limits.transfer_bytes",
+        "One transfer from the handler to the host: the response, or one tensor.",
+    ),
+    (
+        "limits.handles",
+        "The number of resources that an instance holds at once.",
+    ),
+    (
+        "limits.guest_time_milliseconds",
+        "The time of the handler's own code in one call; computing is not counted.",
+    ),
+];
+
+/// Returns the schema. Draft 7 is the newest version that the editors' TOML language servers support.
+pub(crate) fn schema() -> anyhow::Result<Value> {
+    let mut schema = property(&[])?;
+    schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    schema["title"] = json!("model.toml of a model that Wisp serves");
+    Ok(schema)
+}
+
+/// Returns the schema of the value at this path.
+fn property(path: &[&str]) -> anyhow::Result<Value> {
+    let below = |key| property(&[path, &[key]].concat());
+    let shape = shape::<ModelFile>(path).map_err(|reason| anyhow!("{reason}"))?;
+    let mut value = match shape {
+        Shape::Table(keys) => {
+            let properties = keys.iter().map(|&key| Ok((key.to_owned(), below(key)?)));
+            let properties = properties.collect::<anyhow::Result<Map<_, _>>>()?;
+            json!({"type": "object", "properties": properties, "additionalProperties": false})
+        }
+        Shape::Names => json!({"type": "object", "additionalProperties": below(ANY_NAME)?}),
+        Shape::Value(Some(kind)) => json!({ "type": kind }),
+        Shape::Value(None) => json!({}),
+    };
+    let name = path.join(".");
+    if let Some((_, description)) = KEYS.iter().find(|(key, _)| *key == name) {
+        value["description"] = json!(description);
+    }
+    if let Value::Object(constraints) = constraints(&name) {
+        for (member, constraint) in constraints {
+            value[member] = constraint;
+        }
+    }
+    Ok(value)
+}
+
+/// Returns the constraints on the value of a key that its type does not show; null if there are none.
+fn constraints(name: &str) -> Value {
+    match name {
+        "max_batch_size" => json!({"minimum": 0, "maximum": u32::MAX}),
+        "versions" => {
+            let number = json!({"type": "integer", "minimum": 1});
+            json!({"anyOf": [
+                {"enum": ["latest", "all"]},
+                {
+                    "type": "object",
+                    "required": ["latest"],
+                    "properties": {"latest": number.clone()},
+                    "additionalProperties": false,
+                },
+                {"type": "array", "items": number, "minItems": 1},
+            ]})
+        }
+        "device" => json!({"pattern": "^cpu$|^cuda(:[0-9]+)?$"}),
+        "labels.<name>" | "threads" | "instances" => json!({"minimum": 1}),
+        "inputs.<name>.shape" => {
+            let size = json!({"type": "integer", "minimum": -1, "maximum": u32::MAX});
+            json!({ "items": size })
+        }
+        "outputs.<name>.labels" | "handler.source" => json!({"minLength": 1}),
+        limit if limit.starts_with("limits.") => json!({"minimum": 0}),
+        _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Tests that the schema, the definitions and the reference have the same keys.
+
+use super::*;
+use anyhow::{Context, ensure};
+
+/// The reference of all keys.
+const REFERENCE: &str = include_str!("../../../../docs/src/model-toml.md");
+
+/// A value for each key, in TOML. Names in a key are `x`.
+const EXAMPLES: [(&str, &str); 16] = [
+    ("max_batch_size", "8"),
+    ("versions", "{ latest = 2 }"),
+    ("labels", "{ stable = 1 }"),
+    ("export", "'python3 export.py'"),
+    ("backend", "'auto'"),
+    ("device", "'cuda:1'"),
+    ("threads", "2"),
+    ("instances", "3"),
+    ("inputs.<name>.shape", "[1, -1]"),
+    ("outputs.<name>.labels", "'labels.txt'"),
+    ("handler.source", "'handler'"),
+    ("limits.memory_bytes", "65536"),
+    ("limits.table_elements", "100"),
+    ("limits.tensor_bytes", "65536"),
+    ("limits.transfer_bytes", "65536"),
+    ("limits.handles", "10"),
+];
+
+/// The keys below a path whose values are not tables of settings, in dotted notation.
+fn keys(path: &[&str]) -> anyhow::Result<Vec<String>> {
+    let below = |key| keys(&[path, &[key]].concat());
+    let shape = |path: &[&str]| shape::<ModelFile>(path).map_err(|reason| anyhow!("{reason}"));
+    let lists = match shape(path)? {
+        Shape::Table(keys) => {
+            let lists = keys.iter().map(|&key| below(key));
+            lists.collect::<anyhow::Result<Vec<_>>>()?
+        }
+        // The names themselves are the author's.
+        Shape::Names => match shape(&[path, &[ANY_NAME]].concat())? {
+            Shape::Value(_) => vec![vec![path.join(".")]],
+            Shape::Table(_) | Shape::Names => vec![below(ANY_NAME)?],
+        },
+        Shape::Value(_) => vec![vec![path.join(".")]],
+    };
+    Ok(lists.concat())
+}
+
+/// Returns the schema of a key.
+fn of_key<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
+    key.split('.').try_fold(schema, |schema, part| match part {
+        ANY_NAME => schema.get("additionalProperties"),
+        part => schema.get("properties")?.get(part),
+    })
+}
+
+#[test]
+fn every_key_is_described_in_the_schema_and_in_the_reference() -> anyhow::Result<()> {
+    let schema = schema()?;
+    let keys = keys(&[])?;
+    ensure!(keys.len() > 15, "{keys:?}");
+    for key in &keys {
+        let described = of_key(&schema, key).context("not in the schema");
+        let described = described.with_context(|| key.clone())?;
+        let has_text = described["description"].is_string();
+        ensure!(
+            has_text,
+            "the schema does not describe `{key}`: add it to KEYS"
+        );
+        let row = format!("\n| `{key}` | ");
+        ensure!(
+            REFERENCE.contains(&row),
+            "docs/src/model-toml.md has no row for `{key}`"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_schema_and_the_reference_describe_no_other_keys() -> anyhow::Result<()> {
+    let keys = keys(&[])?;
+    let is_key = |name: &str| {
+        let table = format!("{name}.");
+        keys.iter()
+            .any(|key| key == name || key.starts_with(&table))
+    };
+    for (name, _) in KEYS {
+        ensure!(
+            is_key(name),
+            "the schema describes `{name}`, which is no key"
+        );
+    }
+    let rows = REFERENCE.lines().filter_map(|line| {
+        let cell = line.strip_prefix("| `")?;
+        let (name, rest) = cell.split_once("` | ")?;
+        // Other tables contain values in the first column, and have no column with a type.
+        let types = ["integer", "string", "path", "table", "array", "boolean"];
+        types
+            .iter()
+            .any(|kind| rest.starts_with(kind))
+            .then_some(name)
+    });
+    for name in rows {
+        ensure!(
+            is_key(name),
+            "the reference describes `{name}`, which is no key"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn an_example_of_every_key_is_accepted() -> anyhow::Result<()> {
+    for key in keys(&[])? {
+        let example = EXAMPLES.iter().find(|(name, _)| *name == key);
+        let (_, value) = match example {
+            // Any other limit is an integer too.
+            None if key.starts_with("limits.") => (key.as_str(), "1"),
+            other => *other.with_context(|| format!("EXAMPLES has none for `{key}`"))?,
+        };
+        let line = format!("{} = {value}", key.replace(ANY_NAME, "x"));
+        let parsed: Result<ModelFile, _> = toml::from_str(&line);
+        let parsed = parsed.with_context(|| line.clone())?;
+        ensure!(parsed != ModelFile::default(), "`{line}` changes nothing");
+        let other = line.replacen(" =", "_ =", 1);
+        let unknown: Result<ModelFile, _> = toml::from_str(&other);
+        ensure!(unknown.is_err(), "`{other}` is accepted");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_schema_shows_types_bounds_and_unknown_keys() -> anyhow::Result<()> {
+    let schema = schema()?;
+    assert_eq!(schema["additionalProperties"], json!(false));
+    let properties = &schema["properties"];
+    assert_eq!(properties["threads"]["type"], "integer");
+    assert_eq!(properties["threads"]["minimum"], 1);
+    let labels = &properties["labels"]["additionalProperties"];
+    assert_eq!(labels["type"], "integer");
+    let output = &properties["outputs"]["additionalProperties"];
+    assert_eq!(output["additionalProperties"], json!(false));
+    assert_eq!(output["properties"]["labels"]["type"], "string");
+    assert!(properties["versions"].get("type").is_none());
+    Ok(())
+}
