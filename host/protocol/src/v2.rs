@@ -3,7 +3,8 @@
 //! A [`V2Decoder`] is built from the headers of a request and decodes the body into an `InferRequest`
 //! and a [`V2Encoder`]. The [`V2Encoder`] holds the response format that the client requested and encodes the
 //! `InferResponse` into an `EncodedResponse`. `request` decodes the JSON of a body, `binary` the bytes
-//! after it, `json` the elements of a tensor, `raw` a body without JSON; `response` encodes.
+//! after it, `json` the elements of a tensor, `raw` a body without JSON; `response` encodes. `generate` is the
+//! codec of the generate extension.
 //! `metadata`, `config`, `index`, `control` and `statistics` write the other documents, `sample` a request.
 //!
 //! The caller checks names, datatypes and shapes against the model (`wisp_tensor::signature`), and
@@ -16,6 +17,7 @@ mod binary;
 pub(crate) mod config;
 pub(crate) mod control;
 mod error;
+mod generate;
 pub(crate) mod index;
 mod json;
 pub(crate) mod limits;
@@ -30,6 +32,7 @@ pub use crate::encoded_response::encode_error;
 pub use config::model_config;
 pub use control::{check_control, loaded, unloaded};
 pub use error::HeaderLengthError;
+pub use generate::{GenerateDecoder, GenerateEncoder, GenerateForm};
 pub use index::{IndexFilter, decode_index, index};
 pub use metadata::{live, model_list, model_metadata, model_ready, ready, server_metadata};
 pub use response::V2Encoder;
