@@ -20,14 +20,19 @@ pub enum RouteError {
     HeaderLength(#[from] HeaderLengthError),
 }
 
-/// Checks that a request uses the only method its route allows; `name` is that method's name.
+/// Checks that a request uses the method its route allows; `name` is that method's name. HEAD is allowed wherever
+/// GET is.
 pub(super) fn allow(
     method: &Method,
     allowed: Method,
     name: &'static str,
 ) -> Result<(), RouteError> {
-    match *method == allowed {
+    let is_read = allowed == Method::GET;
+    match *method == allowed || (is_read && *method == Method::HEAD) {
         true => Ok(()),
+        false if is_read => Err(RouteError::Method {
+            allowed: "GET, HEAD",
+        }),
         false => Err(RouteError::Method { allowed: name }),
     }
 }

@@ -50,6 +50,37 @@ async fn what_there_is_not_is_refused_in_json() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn the_response_to_head_is_that_to_get_without_its_body() -> anyhow::Result<()> {
+    let server = TestServer::start(options()).await?;
+    for path in [
+        "/v2",
+        "/health",
+        "/v1/models",
+        "/openapi.json",
+        "/docs",
+        "/nothing",
+    ] {
+        let got = server
+            .ask(&format!(
+                "GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: 1\r\n\r\n"
+            ))
+            .await?;
+        let mut client = server.connect().await?;
+        let head = format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nx-request-id: 1\r\n\r\n");
+        // The next response on the connection begins right after the head.
+        client.send(head + LIVE).await?;
+        let headers = client.head().await?;
+        let without_date = |head: &str| {
+            let lines = head.lines().filter(|line| !line.starts_with("date:"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(without_date(&headers), without_date(&got.head), "{path}");
+        assert_eq!(client.answer().await?.body, r#"{"live":true}"#, "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_wrong_method_is_told_the_right_one() -> anyhow::Result<()> {
     let server = TestServer::start(options()).await?;
     let answer = server
