@@ -95,16 +95,21 @@ impl Registry {
     pub fn select(&self, selection: &Selection) -> Result<Arc<ModelVersion>, ResolveError> {
         match selection {
             Selection::Named(target) => self.resolve(target),
-            Selection::OnlyModel => {
-                let models = self.read();
-                let mut entries = models.iter();
-                match (entries.next(), entries.next()) {
-                    (Some((model, entry)), None) => entry.newest(model),
-                    _ => Err(ResolveError::AmbiguousModel {
-                        models: models.len(),
-                    }),
-                }
-            }
+            Selection::OnlyModel(version) => self.resolve(&Target {
+                model: self.only_model()?,
+                version: version.clone(),
+            }),
+        }
+    }
+
+    fn only_model(&self) -> Result<ModelName, ResolveError> {
+        let models = self.read();
+        let mut names = models.keys();
+        match (names.next(), names.next()) {
+            (Some(model), None) => Ok(model.clone()),
+            _ => Err(ResolveError::AmbiguousModel {
+                models: models.len(),
+            }),
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) fn add(document: &mut Document, served: &Served) {
 fn add_model_routes(document: &mut Document, served: &Served) {
     let model = model_parameter(served);
     let mut version = version_parameter(served);
-    version["schema"]["pattern"] = json!("^(0|[1-9][0-9]{0,19})$");
+    version["schema"]["pattern"] = json!("^(0|0*[1-9][0-9]{0,19})$");
     version["description"] = json!("0 means the latest.");
     let mut choices = vec![("", "", None)];
     choices.push(("/versions/{version}", ":versions", Some(version)));

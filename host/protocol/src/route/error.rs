@@ -16,6 +16,8 @@ pub enum RouteError {
     Method { allowed: &'static str },
     #[error("{0} is not supported by this server")]
     NotImplemented(&'static str),
+    #[error("the request selects a version more than once")]
+    SeveralVersions,
     #[error(transparent)]
     HeaderLength(#[from] HeaderLengthError),
 }
@@ -43,7 +45,7 @@ impl HasErrorKind for RouteError {
             RouteError::UnknownRoute | RouteError::UnknownTarget(_) => ErrorKind::NotFound,
             RouteError::Method { .. } => ErrorKind::MethodNotAllowed,
             RouteError::NotImplemented(_) => ErrorKind::NotImplemented,
-            RouteError::HeaderLength(_) => ErrorKind::InvalidRequest,
+            RouteError::SeveralVersions | RouteError::HeaderLength(_) => ErrorKind::InvalidRequest,
         }
     }
 }

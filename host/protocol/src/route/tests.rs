@@ -105,6 +105,7 @@ fn each_path_maps_to_its_call() -> anyhow::Result<()> {
     );
     for (path, version) in [
         ("/v2/models/m/infer", None),
+        ("/v2/models/m/versions/007/infer", Some("7")),
         (
             "/v2/models/m/versions/18446744073709551615/infer",
             Some("18446744073709551615"),
@@ -167,7 +168,7 @@ fn an_invalid_version_number_is_not_found() {
     for version in [
         "abc",
         "0",
-        "01",
+        "00",
         "-1",
         "1.0",
         "",

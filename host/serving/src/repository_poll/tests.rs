@@ -12,7 +12,7 @@ use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
 use tempfile::TempDir;
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions, ModelSource};
-use wisp_protocol::call::Selection;
+use wisp_protocol::call::{Selection, VersionChoice};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
@@ -118,7 +118,9 @@ impl Polled {
     }
 
     fn served(&self) -> Result<Arc<ModelVersion>, ResolveError> {
-        self.poll.registry.select(&Selection::OnlyModel)
+        self.poll
+            .registry
+            .select(&Selection::OnlyModel(VersionChoice::Default))
     }
 }
 
