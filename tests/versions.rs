@@ -108,8 +108,8 @@ fn a_label_is_a_name_for_a_version() -> Result<()> {
 fn the_predict_api_selects_versions_by_number_and_by_label() -> Result<()> {
     let labels = "versions = 'all'\nlabels = { stable = 9, canary = 10 }";
     let server = TestServer::start(three_versions(labels)?)?;
-    let one = json!({ "features": [1.0; 10] }).to_string();
-    let rows = json!({ "features": [[1.0; 10]] }).to_string();
+    let one = json!({ "features": vec![1.0; 10] }).to_string();
+    let rows = json!({ "features": [vec![1.0; 10]] }).to_string();
     for path in [
         "m/versions/9",
         "m/labels/stable",

@@ -6,6 +6,7 @@
 
 pub mod backend_selection;
 pub mod class_labels;
+mod example;
 pub(crate) mod graph_file;
 pub mod graph_loader;
 pub mod graph_probe;

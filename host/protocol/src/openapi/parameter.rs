@@ -24,7 +24,11 @@ pub(super) fn model_parameter(served: &Served) -> Value {
         true => schema["pattern"] = json!(NAME_PATTERN),
         false => schema["enum"] = json!(names),
     }
-    json!({"name": "model", "in": "path", "required": true, "schema": schema})
+    let mut parameter = json!({"name": "model", "in": "path", "required": true, "schema": schema});
+    if let Some(first) = served.first_ready() {
+        parameter["example"] = json!(first.model.as_str());
+    }
+    parameter
 }
 
 /// Returns the query parameters that select a version in the predict API.
@@ -51,5 +55,10 @@ pub(super) fn version_parameter(served: &Served) -> Value {
     if !numbers.is_empty() {
         schema["examples"] = json!(numbers);
     }
-    json!({"name": "version", "in": "path", "required": true, "schema": schema})
+    let mut parameter =
+        json!({"name": "version", "in": "path", "required": true, "schema": schema});
+    if let Some(first) = served.first_ready() {
+        parameter["example"] = json!(first.version.to_string());
+    }
+    parameter
 }

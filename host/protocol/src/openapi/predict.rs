@@ -1,10 +1,10 @@
 //! The routes of the predict API: predictions from plain JSON features.
 
 use super::element::{self, Axes, Notation};
+use super::error_response;
 use super::operation::{Document, Operation, PREDICT, json_body, json_response, object, reference};
 use super::parameter::version_queries;
 use super::served::{RouteVariant, Served, schema_name};
-use super::{error_response, example};
 use crate::call::ModelDescription;
 use crate::predict::mapping::PredictionMapping;
 use crate::relaxed_json::Rows;
@@ -42,7 +42,8 @@ fn add_routes(document: &mut Document, variant: &RouteVariant, path: &str) {
         true => version_queries(),
         false => Vec::new(),
     };
-    let row = example::row(model).map(|features| json!({"features": features}));
+    let row = variant.example().and_then(|example| example.row());
+    let row = row.map(|features| json!({"features": features}));
     let one = Operation {
         id: operation_id("predict"),
         tag: PREDICT,

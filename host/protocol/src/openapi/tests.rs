@@ -31,18 +31,26 @@ fn model(name: &str, inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Model
     }
 }
 
+/// Returns a version without a known example.
+fn served(description: &ModelDescription) -> ServedVersion<'_> {
+    ServedVersion {
+        description,
+        example: None,
+    }
+}
+
 fn document_of(models: &[&[&ModelDescription]], control: Control) -> Value {
     let models = models.iter().map(|versions| ServedModel {
         name: &versions[0].model,
-        versions: versions.to_vec(),
+        versions: versions.iter().map(|model| served(model)).collect(),
         labels: Vec::new(),
     });
-    let served = Served {
+    let all = Served {
         version: "1.2.3",
         models: models.collect(),
         control,
     };
-    serde_json::from_slice(&document(&served)).unwrap()
+    serde_json::from_slice(&document(&all)).unwrap()
 }
 
 fn wine() -> ModelDescription {
@@ -69,7 +77,7 @@ fn the_paths_of_a_model_describe_its_inputs() {
     let request = &document["components"]["schemas"]["wine.1.InferRequest"];
     let input = &request["properties"]["inputs"]["items"]["properties"];
     assert_eq!(input["datatype"], json!({"const": "FP32"}));
-    let batch = json!({"type": "integer", "minimum": 1, "maximum": 32});
+    let batch = json!({"type": "integer", "minimum": 1, "maximum": 32, "examples": [1]});
     assert_eq!(input["shape"]["prefixItems"], json!([batch, {"const": 3}]));
 }
 
@@ -116,16 +124,16 @@ fn every_version_and_label_has_its_own_path_and_id() {
     let mut second = wine();
     second.version = Version::from_decimal("12").unwrap();
     let label = VersionLabel::new("12").unwrap();
-    let served = Served {
+    let all = Served {
         version: "1",
         models: vec![ServedModel {
             name: &first.model,
-            versions: vec![&first, &second],
+            versions: vec![served(&first), served(&second)],
             labels: vec![(&label, Version::FIRST)],
         }],
         control: Control::Clients,
     };
-    let document: Value = serde_json::from_slice(&document(&served)).unwrap();
+    let document: Value = serde_json::from_slice(&document(&all)).unwrap();
     let paths = document["paths"].as_object().unwrap();
     for path in ["versions/1", "versions/12", "labels/12"] {
         assert!(
@@ -133,7 +141,14 @@ fn every_version_and_label_has_its_own_path_and_id() {
             "{path}"
         );
     }
+    for path in ["/predict/wine/versions/1", "/batch_predict/wine/labels/12"] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+    assert!(paths.contains_key("/v2/models/wine/versions/12/generate_stream"));
     assert!(!paths.contains_key("/v2/models/wine/labels/12/infer"));
+    let parameters = &paths["/v1/models/{model}/labels/{label}"]["get"]["parameters"];
+    assert_eq!(parameters[0]["example"], "wine");
+    assert_eq!(parameters[1]["example"], "12");
     let methods = paths
         .values()
         .flat_map(|path| path.as_object().unwrap().values());

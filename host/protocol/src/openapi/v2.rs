@@ -1,5 +1,6 @@
 //! The routes of V2: inference per model, and the models' metadata.
 
+mod generate;
 mod infer;
 
 use super::error_response;
@@ -11,6 +12,7 @@ use wisp_tensor::ElementType;
 
 pub(super) fn add(document: &mut Document, served: &Served) {
     infer::add(document, served);
+    generate::add(document, served);
     add_shared_schemas(document);
     document.add(
         "/v2",
@@ -36,7 +38,10 @@ pub(super) fn add(document: &mut Document, served: &Served) {
     document.add(
         "/v2/repository/index",
         Operation {
-            body: Some(json!({"content": {"application/json": {"schema": filter}}})),
+            body: Some(json!({"content": {"application/json": {
+                "schema": filter,
+                "example": {"ready": true},
+            }}})),
             errors: error_response::READ,
             ..get_operation(
                 "repositoryIndex",
@@ -102,14 +107,17 @@ fn add_model_routes(document: &mut Document, served: &Served) {
 fn add_control(document: &mut Document, served: &Served) {
     let body = json!({
         "description": "Optional. Models are loaded as they are stored in the repository.",
-        "content": {"application/json": {"schema": {
-            "type": "object",
-            "properties": {"parameters": {
-                "type": ["object", "null"],
-                "properties": {"unload_dependents": {}},
-                "additionalProperties": false,
-            }},
-        }}},
+        "content": {"application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {"parameters": {
+                    "type": ["object", "null"],
+                    "properties": {"unload_dependents": {}},
+                    "additionalProperties": false,
+                }},
+            },
+            "example": {},
+        }},
     });
     for (verb, summary, done) in [
         ("load", "Load or reload a model", "Loaded"),

@@ -9,6 +9,7 @@ use crate::graph_queue::GraphQueue;
 use crate::handler_executor::HandlerExecutor;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
+use crate::registry::example;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{ModelFile, ModelFileError};
@@ -164,6 +165,10 @@ impl Loader {
             model_file: &model_file,
             may_be_batched: loaded.values().all(|l| l.graph.rows().may_be_batch()),
         };
+        let sample = match (&files.handler, loaded.get(MAIN_GRAPH)) {
+            (None, Some(main)) => example::of_graph(&*main.graph),
+            _ => None,
+        };
         let settings = GraphSettings {
             threads: model_file.instances.unwrap_or(self.instances),
             mode,
@@ -190,7 +195,10 @@ impl Loader {
                 ModelVersion::with_handler(description, handler, graphs.selections)
             }
         };
-        Ok(Arc::new(version))
+        let directory = files.model_directory.as_deref();
+        let golden = directory
+            .and_then(|directory| example::of_golden_cases(directory, version.description()));
+        Ok(Arc::new(version.with_example(golden.or(sample))))
     }
 
     /// Returns the fastest execution mode of a version's calls. They may run on one thread if every graph
