@@ -1,8 +1,9 @@
 """Clicks every Execute button of a server's /docs in a headless Chromium.
 
 `docs_page.py ADDRESS CHROMIUM` runs the executable CHROMIUM and prints one line of JSON for each operation on
-the page, with its method, path, and the status that the page shows for the prefilled request. Chromium is
-driven by its DevTools protocol over a pair of pipes, so that no package is needed.
+the page, with its method, path, and the status that the page shows for the prefilled request, or null if the
+operation has no Execute button. Chromium is driven by its DevTools protocol over a pair of pipes, so that no
+package is needed.
 """
 
 import json
@@ -14,7 +15,8 @@ import tempfile
 # The time limit of the whole page, in seconds.
 LIMIT = 240
 
-# Expands each operation, clicks its Execute button and waits for the status that the page shows.
+# Expands each operation, clicks its Execute button, if it has one, and waits for the status that the page shows.
+# Unloading a model comes last, since the model serves other operations.
 CLICK_ALL = """
 (async () => {
   const deadline = Date.now() + LIMIT;
@@ -22,26 +24,35 @@ CLICK_ALL = """
     while (Date.now() < deadline) {
       const found = find();
       if (found) return found;
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await new Promise((resolve) => setTimeout(resolve, 10));
     }
-    throw new Error(`${name} did not appear: ${document.body.innerText.slice(0, 300)}`);
+    throw new Error(`no ${name}`);
   };
-  await until('an operation', () => document.querySelector('.opblock'));
+  await until('operation', () => document.querySelector('.opblock'));
+  const text = (block, part) => block.querySelector(`.opblock-summary-${part}`).textContent;
+  const path = (block) => text(block, 'path').replaceAll('\\u200b', '');
+  const blocks = [...document.querySelectorAll('.opblock')];
+  const last = (block) => (path(block).endsWith('/unload') ? 1 : 0);
+  blocks.sort((one, other) => last(one) - last(other));
   const found = [];
-  for (const block of document.querySelectorAll('.opblock')) {
-    const text = (part) => block.querySelector(`.opblock-summary-${part}`).textContent;
+  for (const block of blocks) {
+    const operation = { method: text(block, 'method'), path: path(block), status: null };
+    const name = `${operation.method} ${operation.path}`;
     const expand = block.querySelector('.opblock-summary-control');
     expand.click();
-    (await until(`Execute of ${text('path')}`, () => block.querySelector('button.execute'))).click();
-    const shown = '.live-responses-table tbody .response-col_status, .parameters .invalid';
-    const status = await until(`a status of ${text('path')}`, () => block.querySelector(shown));
-    const response = block.querySelector('.live-responses-table .response-col_description');
-    found.push({
-      method: text('method'),
-      path: text('path').replaceAll('\\u200b', ''),
-      status: status.textContent.trim(),
-      response: response ? response.textContent.slice(0, 600) : '',
-    });
+    await until(`responses of ${name}`, () => block.querySelector('.responses-wrapper'));
+    const execute = block.querySelector('button.execute');
+    if (execute) {
+      // The viewer fills in the body after it has drawn the operation.
+      const bodies = [...block.querySelectorAll('.opblock-section-request-body textarea')];
+      await until(`body of ${name}`, () => bodies.every((body) => body.value));
+      execute.click();
+      const shown = '.live-responses-table tbody .response-col_status, .invalid';
+      const status = await until(`status of ${name}`, () => block.querySelector(shown));
+      operation.status = status.textContent.trim();
+      operation.response = block.querySelector('.live-responses-table')?.textContent.slice(0, 2000);
+    }
+    found.push(operation);
     expand.click();
   }
   return JSON.stringify(found);
