@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 # The time limit of the whole page, in seconds.
-LIMIT = 240
+LIMIT = 600
 
 # Expands each operation, clicks its Execute button, if it has one, and waits for the status that the page shows.
 # Unloading a model comes last, since the model serves other operations.
@@ -125,12 +125,16 @@ class Browser:
             pass
 
     def close(self):
-        self.process.kill()
+        """Ends the browser, whose processes write to the profile until then."""
+        try:
+            self.call("Browser.close")
+        except (OSError, RuntimeError):
+            self.process.kill()
         self.process.wait()
 
 
 def main(address, chromium):
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(chromium, profile)
         try:
             browser.open(f"http://{address}/docs")

@@ -6,6 +6,7 @@ use super::operation::{Document, Operation, TFS, json_body, json_response, objec
 use super::parameter::{model_parameter, version_parameter};
 use super::served::{RouteVariant, Served, schema_name};
 use crate::call::ModelDescription;
+use crate::output_semantics::{RowCardinality, is_float, row_cardinality};
 use crate::relaxed_json::Rows;
 use crate::tfs::{SIGNATURE_NAME, Verb};
 use serde_json::{Value, json};
@@ -130,7 +131,7 @@ fn add_inference(document: &mut Document, variant: &RouteVariant) {
             ),
             Verb::Regress => (
                 "Examples",
-                examples_example(variant),
+                regress_example(variant),
                 reference("TfsNumbers"),
             ),
         };
@@ -160,6 +161,16 @@ fn predict_example(variant: &RouteVariant) -> Option<Value> {
 
 fn examples_example(variant: &RouteVariant) -> Option<Value> {
     Some(json!({"examples": [variant.example()?.named_row()?]}))
+}
+
+/// Returns the example of `:regress`; `None` if the width of the output, and so the response to an example, is not
+/// known.
+fn regress_example(variant: &RouteVariant) -> Option<Value> {
+    let model = variant.model;
+    let mut outputs = model.signature.outputs.iter();
+    let has_number = outputs
+        .any(|output| is_float(output) && row_cardinality(output, model) == RowCardinality::One);
+    examples_example(variant).filter(|_| has_number)
 }
 
 fn predict_request(model: &ModelDescription) -> Value {
