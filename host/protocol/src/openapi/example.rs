@@ -47,7 +47,7 @@ impl<'a> Example<'a> {
             None => {
                 let required = specs.iter().filter(|spec| !spec.optional);
                 let inputs = required.map(ExampleInput::zeros);
-                (inputs.collect::<Option<Vec<_>>>()?, &[][..])
+                (inputs.collect::<Option<Vec<_>>>()?, Default::default())
             }
         };
         let elements: usize = inputs.iter().map(|input| input.elements.len()).sum();
