@@ -11,6 +11,7 @@ mod boundary;
 mod canary;
 mod cancellation;
 mod cases;
+mod chromium;
 mod class_names;
 mod cli;
 mod clients;

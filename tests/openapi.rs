@@ -1,9 +1,12 @@
 //! Tests of the API's description of itself: the document, checked by third-party tools, and the page.
 
-use crate::harness::{Repository, Response, TestServer, scale};
+use crate::harness::onnx::{self, Graph};
+use crate::harness::{Repository, Response, TestServer, root, scale};
 use crate::python::{self, OPENAPI};
+use crate::{chromium, triton};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
+use std::process::Command;
 
 /// The number of random requests for each operation, in addition to those at the bounds of its schemas.
 const EXAMPLES: usize = 8;
@@ -66,52 +69,137 @@ fn schemathesis_finds_no_failure_and_no_undocumented_response() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn every_example_request_succeeds_unless_the_handler_refuses_zeros() -> Result<()> {
-    let server = server_of(&["digits", "progression", "wine"])?;
-    let document = document(&server)?;
-    let (mut answered, mut refused) = (0, 0);
-    for (path, method, operation) in operations(&document)? {
-        let body = &operation["requestBody"]["content"]["application/json"]["example"];
-        if body.is_null() {
-            continue;
-        }
-        ensure!(method == "post", "{method} {path}");
-        let response = server.request(&format!("POST {path}"), &[], body.to_string().as_bytes())?;
-        // The handler of `wine` refuses a wine that is all zeros: a request can fit the signature but
-        // not the handler.
-        match path.contains("wine") {
-            true => {
-                let text = response.error(400)?;
-                ensure!(text.starts_with("feature `"), "{path}: {text}");
-                refused += 1;
-            }
-            false => {
-                response.ok().with_context(|| path.clone())?;
-                answered += 1;
-            }
+/// Creates a repository of these examples with their golden cases, of a model without a handler, and of one that
+/// cannot be served.
+fn repository_with_cases(examples: &[&str]) -> Result<Repository> {
+    let mut repository = Repository::of(examples)?
+        .with_model("bare", "progression", None)?
+        .with_file("bare/model.toml", "labels = { stable = 1 }")?
+        .with_file("broken/1/model.onnx", b"not a model")?;
+    for example in examples {
+        let cases = root().join("examples").join(example).join("cases");
+        for entry in std::fs::read_dir(&cases)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let file = format!("{example}/cases/{}", name.context("not Unicode")?);
+            repository = repository.with_file(&file, std::fs::read(&path)?)?;
         }
     }
-    // V2 and the verbs of TF Serving, by default and by number, and the two verbs of the predict API.
-    // `bare` also has a label, which V2 does not support; `wine` has no numeric output, and so no
-    // `:regress`.
-    ensure!(answered == 2 * (2 * (1 + 3) + 2) + 3, "{answered} answered");
-    ensure!(refused == 2 * (1 + 2) + 2, "{refused} refused");
+    Ok(repository)
+}
+
+/// Returns the path of an operation with its parameters filled in as the page does, from their examples.
+fn prefilled_path(path: &str, operation: &Value) -> Result<String> {
+    let mut prefilled = path.to_owned();
+    let parameters = operation["parameters"].as_array();
+    for parameter in parameters.into_iter().flatten() {
+        if parameter["in"] == "path" {
+            let name = parameter["name"].as_str().context("no name")?;
+            let example = parameter["example"].as_str().context("no example")?;
+            prefilled = prefilled.replace(&format!("{{{name}}}"), example);
+        }
+    }
+    Ok(prefilled)
+}
+
+/// Sends the request of every operation as the page prefills it, and returns the paths of those that have none.
+fn send_prefilled(server: &TestServer) -> Result<Vec<String>> {
+    let document = document(server)?;
+    let mut operations = operations(&document)?;
+    // The model that is unloaded serves other operations.
+    operations.sort_by_key(|(path, ..)| path.ends_with("/unload"));
+    let mut without = Vec::new();
+    for (path, method, operation) in operations {
+        if operation["x-no-example"] == true {
+            without.push(path.clone());
+            continue;
+        }
+        let body = match &operation["requestBody"]["content"]["application/json"]["example"] {
+            Value::Null => Vec::new(),
+            body => serde_json::to_vec(body)?,
+        };
+        let line = format!(
+            "{} {}",
+            method.to_uppercase(),
+            prefilled_path(path, operation)?
+        );
+        let response = server.request(&line, &[], &body)?;
+        ensure!(
+            response.status == 200,
+            "{line} {}: {} {}",
+            String::from_utf8_lossy(&body),
+            response.status,
+            String::from_utf8_lossy(&response.body)
+        );
+    }
+    Ok(without)
+}
+
+#[test]
+fn every_prefilled_request_of_the_examples_succeeds() -> Result<()> {
+    let server = TestServer::start(repository_with_cases(&["digits", "progression", "wine"])?)?;
+    let mut without = send_prefilled(&server)?;
+    // `digits` has as many scores as the request asks for, and one of them would be a number.
+    without.retain(|path| !(path.starts_with("/v1/models/digits") && path.ends_with(":regress")));
+    ensure!(without.is_empty(), "{without:?}");
     Ok(())
 }
 
 #[test]
-fn every_operation_without_a_body_is_answered() -> Result<()> {
-    let server = server()?;
-    let document = document(&server)?;
-    for (path, method, _) in operations(&document)? {
-        if method == "get" {
-            let asked = path.replace("{model}", "bare").replace("{version}", "1");
-            let asked = asked.replace("{label}", "stable");
-            let response = server.get(&asked)?;
-            ensure!(response.status == 200, "{asked}: {}", response.status);
-        }
+fn every_prefilled_request_of_models_without_a_handler_succeeds() -> Result<()> {
+    let server = TestServer::start(triton::models::repository()?)?;
+    let without = send_prefilled(&server)?;
+    ensure!(without.is_empty(), "{without:?}");
+    Ok(())
+}
+
+#[test]
+fn a_request_that_is_too_long_to_be_shown_is_not_prefilled() -> Result<()> {
+    let shape = [Some(1), Some(3), Some(64), Some(64)];
+    let graph = Graph {
+        name: "g".to_owned(),
+        input: vec![onnx::Value::of("x", onnx::FLOAT, &shape)],
+        output: vec![onnx::Value::of("y", onnx::FLOAT, &shape)],
+        ..Graph::default()
+    };
+    let graph = graph.node("Identity", &["x"], &["y"]).bytes();
+    let repository = Repository::empty()?.with_file("image/1/model.onnx", graph)?;
+    let server = TestServer::start(repository)?;
+    let without = send_prefilled(&server)?;
+    for path in ["/v2/models/image/infer", "/predict/image", "/predict"] {
+        ensure!(without.iter().any(|other| other == path), "{without:?}");
     }
+    ensure!(
+        without
+            .iter()
+            .all(|path| path.contains("image") || path.contains("predict")),
+        "{without:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn every_execute_button_of_the_page_succeeds_in_chromium() -> Result<()> {
+    let server = TestServer::start(repository_with_cases(&["wine"])?)?;
+    let address = server.address().to_string();
+    let chromium = chromium::executable()?;
+    let mut clicks = Command::new("python3");
+    clicks
+        .arg("-B")
+        .arg(root().join("tests/clients/docs_page.py"))
+        .arg(&address)
+        .arg(chromium)
+        .env("LD_LIBRARY_PATH", chromium::library_path()?);
+    let printed = String::from_utf8(python::succeed(&mut clicks)?.stdout)?;
+    let mut clicked = 0;
+    for line in printed.lines() {
+        let operation: Value = serde_json::from_str(line)?;
+        ensure!(operation["status"] == "200", "{line}");
+        clicked += 1;
+    }
+    let document = document(&server)?;
+    // The model that was unloaded last is no longer described.
+    ensure!(clicked > operations(&document)?.len(), "{clicked}");
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 
 mod case;
 mod difference;
-mod models;
+pub(crate) mod models;
 
 use self::case::Case;
 use crate::harness::{TestServer, root};

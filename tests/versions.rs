@@ -243,6 +243,46 @@ fn a_polled_repository_shows_what_is_skipped_now() -> Result<()> {
 }
 
 #[test]
+fn the_predict_api_selects_versions_by_number_and_by_label() -> Result<()> {
+    let labels = "versions = 'all'\nlabels = { stable = 9, canary = 10 }";
+    let server = TestServer::start(three_versions(labels)?)?;
+    let one = json!({ "features": vec![1.0; 10] }).to_string();
+    let rows = json!({ "features": [vec![1.0; 10]] }).to_string();
+    for path in [
+        "m/versions/9",
+        "m/labels/stable",
+        "m?version=9",
+        "m?label=stable",
+    ] {
+        for (verb, body) in [("predict", &one), ("batch_predict", &rows)] {
+            let path = format!("/{verb}/{path}");
+            let answer = server.request(&format!("POST {path}"), &[], body.as_bytes())?;
+            ensure!(answer.ok()?["model_version"] == "9", "{path}");
+        }
+    }
+    // Without a name, the query selects a version of the only model.
+    let answer = server.request("POST /predict?version=9", &[], one.as_bytes())?;
+    ensure!(answer.ok()?["model_version"] == "9");
+    for (path, text) in [
+        (
+            "m/labels/beta",
+            "unknown version label: `m` has no label `beta`",
+        ),
+        (
+            "m?label=beta",
+            "unknown version label: `m` has no label `beta`",
+        ),
+        ("m/versions/3", "unknown version: `m` has no version 3"),
+        ("m?version=3", "unknown version: `m` has no version 3"),
+    ] {
+        let path = format!("POST /predict/{path}");
+        let refusal = server.request(&path, &[], one.as_bytes())?.error(404)?;
+        ensure!(refusal == text, "{path}: {refusal}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_model_is_loaded_while_the_server_runs_and_again_when_it_has_changed() -> Result<()> {
     let server = TestServer::start(Repository::of(&["wine"])?)?;
     let refusal = control(&server, "m", "load")?.error(404)?;

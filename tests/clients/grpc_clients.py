@@ -397,6 +397,11 @@ def reflection():
         bad = [{"features": [1.0]}]
         expect_status("INVALID_ARGUMENT", "`features`", lambda: call("BatchPredict", model_name="wine-bare", requests=bad))
         expect_status("NOT_FOUND", "name one", lambda: call("Predict", features=[1.0]))
+        answer = call("Predict", model_name="wine-bare", model_version="1", features=WINES[0].tolist())
+        assert answer.model_version == "1", answer
+        named = {"model_name": "wine-bare", "features": [1.0]}
+        expect_status("NOT_FOUND", "no version 9", lambda: call("Predict", model_version="9", **named))
+        expect_status("NOT_FOUND", "no label", lambda: call("Predict", version_label="beta", **named))
 
 
 def overrides(client):

@@ -20,7 +20,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 CONTROL = "^/v2/repository/models/"
 
 # What is inferred by a version's number has the schemas of what is inferred without it.
-BY_NUMBER = "^/v[12]/models/[^{]+/versions/"
+BY_NUMBER = "^/(v[12]/models|predict|batch_predict)/[^{]+/versions/"
 
 
 def validate(address):

@@ -82,7 +82,7 @@ const fn from_x(model: &'static str, element_type: i32, shape: &'static [Option<
 }
 
 /// Returns the repository that the requests are about.
-pub(super) fn repository() -> Result<Repository> {
+pub(crate) fn repository() -> Result<Repository> {
     let mut repository = Repository::empty()?
         .with_file("scores/labels.txt", LABELS)?
         .with_broken_model()?

@@ -7,7 +7,7 @@ mod class_names;
 
 use self::class_names::{ClassNames, Node};
 use crate::bounded_file::open_regular;
-use crate::wire_reader::{Field, WireReader, invalid};
+use crate::wire_reader::{WireReader, invalid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek};
 use std::path::Path;
@@ -165,12 +165,12 @@ impl<R: Read + Seek> Reader<R> {
 
     /// Reads the name of an output of the main graph.
     fn read_output(&mut self, end: u64) -> io::Result<()> {
-        while let Some(field) = self.next_field(end)? {
+        while let Some(field) = self.file.next_field(end)? {
             if field.number == 1 && self.outputs.len() < MAX_NAMES {
                 let name = self.file.read_short_name(&field)?;
                 self.outputs.push(name);
             }
-            self.skip_to(field.end)?;
+            self.file.skip_to(field.end)?;
         }
         Ok(())
     }

@@ -28,8 +28,8 @@ pub enum VersionChoice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     Named(Target),
-    /// The only model in the repository, in its default version.
-    OnlyModel,
+    /// A version of the only model in the repository.
+    OnlyModel(VersionChoice),
 }
 
 /// An inference whose body has not been read yet.

@@ -6,7 +6,8 @@
 //! they produce, and [`codec`] defines the traits that all protocols share. `grpc` does the same for the
 //! protocols over gRPC. Below them, `content_coding` compresses bodies, `classification` turns an
 //! output into classes, `class_names` names them, and [`error`] maps error kinds to statuses. [`statistics`]
-//! holds the counters of a version, [`load`] is a request to load one; `openapi` describes the REST routes.
+//! holds the counters of a version, [`load`] is a request to load one; `openapi` describes the REST routes,
+//! with the examples of [`golden_case`].
 //!
 //! The features `grpc`, `openapi` and `compression`, all on by default, add the modules `grpc`, `openapi` and
 //! `content_coding`. Without them, the crate contains the three REST protocols only.
@@ -30,6 +31,7 @@ pub mod encoded_response;
 pub mod error;
 #[cfg(test)]
 mod fixture;
+pub mod golden_case;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod json_size;

@@ -3,7 +3,8 @@
 //! Inference has one path per model, version and label, so that its schema describes what this model
 //! takes; all other routes have path parameters. `v2`, `tfs`, `predict` and `server` each add the routes
 //! of their tag. `operation` builds an operation, `error_response` its error responses, `element` the JSON
-//! schemas of tensors, and `example` a request that the model accepts.
+//! schemas of tensors, and `example` a request that the model accepts. An operation that has no example is
+//! marked with `x-no-example`, and the page at `/docs` cannot send it.
 //!
 //! Design decision: a schema that cannot be exact allows more, never less, so the server refuses whatever
 //! a schema forbids. For example, no schema requires that a tensor's `data` fits its `shape`.
@@ -22,7 +23,7 @@ mod server;
 mod tfs;
 mod v2;
 
-pub use served::{Control, Served, ServedModel};
+pub use served::{Control, Served, ServedModel, ServedVersion};
 
 use bytes::Bytes;
 use operation::{Document, TAGS};

@@ -1,4 +1,5 @@
-//! Tensors in the JSON of the protocols without binary data: TF Serving's and the predict API.
+//! Tensors in the JSON of the protocols without binary data: TF Serving's, the predict API, and V2's generate
+//! extension.
 //!
 //! Unlike in `v2::json`, datatype and shape come from the model's signature; bytes are `{"b64": "..."}`; a
 //! request consists of rows without the batch axis. As there, `NaN`, `Infinity` and `-Infinity` are bare
@@ -19,10 +20,10 @@ mod rows;
 mod tensor;
 mod writer;
 
-pub(crate) use error::{EncodeError, RowError, SyntaxError};
+pub(crate) use error::{EncodeError, RowError, SyntaxError, ValueError};
 pub(crate) use reader::{Reader, ValueKind, members};
 pub(crate) use rows::{Defaults, MAX_DEFAULT_BYTES, Rows};
-pub(crate) use tensor::ArrayForm;
+pub(crate) use tensor::{ArrayForm, read as read_tensor};
 pub(crate) use writer::{
     OutputWriter, number, write_element, write_f32, write_f64, write_json, write_string,
 };

@@ -6,7 +6,7 @@ use crate::encoded_response::EncodedResponse;
 use crate::error::ErrorKind;
 use crate::predict::{PredictDecoder, PredictEncoder};
 use crate::tfs::{TfsDecoder, TfsEncoder};
-use crate::v2::{V2Decoder, V2Encoder};
+use crate::v2::{GenerateDecoder, GenerateEncoder, V2Decoder, V2Encoder};
 use bytes::Bytes;
 use http::StatusCode;
 
@@ -41,6 +41,7 @@ impl RestProtocol {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestDecoder {
     V2(V2Decoder),
+    Generate(GenerateDecoder),
     Tfs(TfsDecoder),
     Predict(PredictDecoder),
 }
@@ -49,6 +50,7 @@ pub enum RestDecoder {
 #[derive(Debug, Clone)]
 pub enum RestEncoder {
     V2(V2Encoder),
+    Generate(GenerateEncoder),
     Tfs(TfsEncoder),
     Predict(PredictEncoder),
 }
@@ -58,6 +60,7 @@ macro_rules! dispatch {
     ($protocols:ident, $value:expr, $inner:ident => $result:expr) => {
         match $value {
             $protocols::V2($inner) => $result,
+            $protocols::Generate($inner) => $result,
             $protocols::Tfs($inner) => $result,
             $protocols::Predict($inner) => $result,
         }
@@ -111,6 +114,12 @@ impl ResponseEncoder for RestEncoder {
 impl From<V2Encoder> for RestEncoder {
     fn from(encoder: V2Encoder) -> RestEncoder {
         RestEncoder::V2(encoder)
+    }
+}
+
+impl From<GenerateEncoder> for RestEncoder {
+    fn from(encoder: GenerateEncoder) -> RestEncoder {
+        RestEncoder::Generate(encoder)
     }
 }
 

@@ -16,7 +16,7 @@ pub use error::RouteError;
 
 use http::{HeaderMap, Method};
 
-/// Returns the call for a request with this method, path (without query) and headers.
+/// Returns the call for a request with this method, path (without query) and headers. [`with_query`] completes it.
 pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<RestCall, RouteError> {
     if uri_path == "/" {
         error::allow(method, Method::GET, "GET")?;
@@ -32,6 +32,14 @@ pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Res
     match uri_path.strip_prefix("/v1") {
         Some(path) => tfs::route(method, path),
         None => predict::route(method, uri_path),
+    }
+}
+
+/// Returns the call with what the query of the request adds to it: in the predict API, the version.
+pub fn with_query(call: RestCall, query: Option<&str>) -> Result<RestCall, RouteError> {
+    match query {
+        Some(query) => predict::with_query(call, query),
+        None => Ok(call),
     }
 }
 

@@ -4,9 +4,10 @@
 //! and a [`V2Encoder`]. The [`V2Encoder`] holds the response format that the client requested and encodes the
 //! `InferResponse` into an `EncodedResponse`. `request` decodes the JSON of a body, with `masked_text` for
 //! JSON that contains `NaN`, `binary` the bytes after it, `json` the elements of a tensor, `raw` a body
-//! without JSON; `response` encodes. `metadata`, `config`, `index`, `control`, `statistics`, `settings` and
-//! `shared_memory` write the other documents, `sample` a request, and `unknown` the errors for models that
-//! do not exist. `control` decodes loads, whose parameters are in `load_parameters` and `load_config`.
+//! without JSON; `response` encodes. `generate` is the codec of the generate extension. `metadata`, `config`,
+//! `index`, `control`, `statistics`, `settings` and `shared_memory` write the other documents, `sample` a
+//! request, and `unknown` the errors for models that do not exist. `control` decodes loads, whose parameters
+//! are in `load_parameters` and `load_config`.
 //!
 //! The caller checks names, datatypes and shapes against the model (`wisp_tensor::signature`), and
 //! limits the size of the body.
@@ -19,6 +20,7 @@ mod binary;
 pub(crate) mod config;
 pub(crate) mod control;
 mod error;
+mod generate;
 pub(crate) mod index;
 mod json;
 pub(crate) mod limits;
@@ -39,6 +41,7 @@ pub use crate::encoded_response::encode_error;
 pub use config::model_config;
 pub use control::{check_unload, decode_load, loaded, unloaded};
 pub use error::HeaderLengthError;
+pub use generate::{GenerateDecoder, GenerateEncoder, GenerateForm};
 pub use index::{IndexFilter, decode_index, index};
 pub use metadata::{live, model_list, model_metadata, model_ready, ready, server_metadata};
 pub use response::V2Encoder;

@@ -13,7 +13,7 @@ use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use wisp_protocol::call::Target;
 use wisp_protocol::load::LoadRequest;
-use wisp_protocol::route::{RestCall, route};
+use wisp_protocol::route::{RestCall, route, with_query};
 use wisp_protocol::{content_coding, predict, tfs, v2};
 use wisp_serving::blocking::LONG_TEXT_BYTES;
 use wisp_serving::{BodyError, InferError, Serving, infer};
@@ -31,6 +31,7 @@ pub(crate) async fn dispatch(
 ) -> Result<HttpResponse, Failure> {
     check_host(head)?;
     let call = route(&head.method, head.uri.path(), &head.headers)?;
+    let call = with_query(call, head.uri.query())?;
     body.set_coding(content_coding::of_body(&head.headers)?);
     let response = match call {
         RestCall::Infer(call) => {

@@ -19,7 +19,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, watch};
 use wisp_protocol::content_coding::{AcceptedCoding, Coding, Inflater, Progress};
-use wisp_protocol::openapi::{self, Control, Served, ServedModel};
+use wisp_protocol::openapi::{self, Control, Served, ServedModel, ServedVersion};
 use wisp_protocol::route::DocsFile;
 use wisp_serving::registry::LoadedVersion;
 use wisp_serving::{InferError, Serving};
@@ -175,7 +175,10 @@ async fn make_document(serving: &Serving) -> Result<Document, InferError> {
             name,
             versions: (entry.versions.values())
                 .filter_map(|version| match version {
-                    LoadedVersion::Ready(version) => Some(version.description()),
+                    LoadedVersion::Ready(version) => Some(ServedVersion {
+                        description: version.description(),
+                        example: version.example(),
+                    }),
                     LoadedVersion::Unloaded | LoadedVersion::Failed(_) => None,
                 })
                 .collect(),

@@ -46,6 +46,13 @@ impl DocumentBody {
             guard,
         }
     }
+
+    /// Drops the bytes that have not been sent, and returns their number.
+    pub(crate) fn discard(&mut self) -> u64 {
+        self.chunks = Vec::new().into_iter();
+        self.rest = Bytes::new();
+        std::mem::take(&mut self.left)
+    }
 }
 
 impl Body for DocumentBody {

@@ -20,9 +20,9 @@ use crate::options::ServerOptions;
 use crate::panic::catch_panic;
 use crate::request_id::{self, REQUEST_ID};
 use crate::response_body::ResponseBody;
-use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -196,10 +196,24 @@ impl Service {
         if let Some(cors) = &self.cors {
             cors.mark(&head, response.headers_mut());
         }
+        if head.method == Method::HEAD {
+            remove_body(&mut response);
+        }
         if close {
             response.headers_mut().insert(CONNECTION, CLOSE);
         }
         response
+    }
+}
+
+/// Removes the body from the response to a HEAD request, whose headers are those of the response to GET.
+fn remove_body(response: &mut Response<DocumentBody>) {
+    let length = response.body_mut().discard();
+    // A response without a body, such as 304, has no length.
+    if length > 0 {
+        response
+            .headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

@@ -11,6 +11,7 @@ pub mod config_override;
 mod config_value;
 pub(crate) mod configuration;
 mod contained_path;
+mod example;
 pub(crate) mod graph_file;
 pub mod graph_loader;
 pub mod graph_probe;
@@ -165,16 +166,21 @@ impl Registry {
     pub fn select(&self, selection: &Selection) -> Result<Arc<ModelVersion>, ResolveError> {
         match selection {
             Selection::Named(target) => self.resolve(target),
-            Selection::OnlyModel => {
-                let models = self.read();
-                let mut entries = models.iter();
-                match (entries.next(), entries.next()) {
-                    (Some((model, entry)), None) => entry.default_version(model),
-                    _ => Err(ResolveError::AmbiguousModel {
-                        models: models.len(),
-                    }),
-                }
-            }
+            Selection::OnlyModel(version) => self.resolve(&Target {
+                model: self.only_model()?,
+                version: version.clone(),
+            }),
+        }
+    }
+
+    fn only_model(&self) -> Result<ModelName, ResolveError> {
+        let models = self.read();
+        let mut names = models.keys();
+        match (names.next(), names.next()) {
+            (Some(model), None) => Ok(model.clone()),
+            _ => Err(ResolveError::AmbiguousModel {
+                models: models.len(),
+            }),
         }
     }
 

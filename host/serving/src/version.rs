@@ -24,6 +24,8 @@ pub struct ModelVersion {
     statistics: Statistics,
     share: Arc<Share>,
     backend_selections: Vec<(String, BackendSelection)>,
+    /// A request that the version accepts, for its documentation.
+    example: Option<InferRequest>,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,18 @@ impl ModelVersion {
             statistics: Statistics::default(),
             share: Arc::default(),
             backend_selections,
+            example: None,
         }
+    }
+
+    /// Returns the version with a request that it accepts, if one is known.
+    pub fn with_example(self, example: Option<InferRequest>) -> ModelVersion {
+        ModelVersion { example, ..self }
+    }
+
+    /// Returns a request that the version accepts, if one is known.
+    pub fn example(&self) -> Option<&InferRequest> {
+        self.example.as_ref()
     }
 
     /// Returns the backends that were selected by measurement, by graph.

@@ -22,7 +22,7 @@ fuzz_target!(|input: &[u8]| {
             let Ok(message) = PredictRequest::decode(body.clone()) else {
                 return;
             };
-            if let Err(error) = predict::model(&message.model_name) {
+            if let Err(error) = predict::selection(&message) {
                 check_refusal(error.kind(), &error.to_string());
             }
             match PredictRowDecoder.decode(message, model) {
@@ -38,7 +38,7 @@ fuzz_target!(|input: &[u8]| {
             let Ok(message) = BatchPredictRequest::decode(body.clone()) else {
                 return;
             };
-            if let Err(error) = predict::batch_model(&message) {
+            if let Err(error) = predict::batch_selection(&message) {
                 check_refusal(error.kind(), &error.to_string());
             }
             let rows = message.requests.len();

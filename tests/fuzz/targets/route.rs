@@ -33,7 +33,7 @@ fuzz_target!(|head: &[u8]| {
     match route(&method, path, &headers) {
         Ok(call) => {
             assert!(
-                [Method::GET, Method::POST].contains(&method),
+                [Method::GET, Method::HEAD, Method::POST].contains(&method),
                 "{method} {call:?}"
             );
             if let RestCall::ModelMetadata(target) = &call

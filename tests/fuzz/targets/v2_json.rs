@@ -1,4 +1,4 @@
-//! Bodies of V2 that consist of JSON only.
+//! Bodies of V2 that consist of JSON only, also read as generate requests.
 //!
 //! An accepted body is JSON for another parser too, apart from bare words and a byte order mark, and that
 //! parser reads the same numbers. A decoded request can be encoded and decoded again. The size of tensors is proportional to the text.
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use wisp_fuzz::{check_memory, check_refusal, echo, models};
 use wisp_protocol::call::ModelDescription;
 use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
-use wisp_protocol::v2::V2Decoder;
+use wisp_protocol::v2::{GenerateDecoder, GenerateForm, V2Decoder};
 use wisp_tensor::{ElementType, NamedTensor};
 
 fuzz_target!(|text: &[u8]| {
@@ -27,6 +27,13 @@ fuzz_target!(|text: &[u8]| {
                     check_numbers(text, &request.inputs);
                     check_identity(&request.inputs, model);
                 }
+            }
+            Err(error) => check_refusal(error.kind(), &error.to_string()),
+        }
+        match GenerateDecoder::new(GenerateForm::Events).decode(body.clone(), model) {
+            Ok((request, encoder)) => {
+                check_memory(&request, 4 * text.len() + 8);
+                let _ = encoder.encode(echo(&request), model);
             }
             Err(error) => check_refusal(error.kind(), &error.to_string()),
         }

@@ -10,34 +10,14 @@
 mod error;
 mod request;
 mod response;
+mod selection;
 
 pub(super) use request::MAX_ROWS;
 pub use request::{PredictBatchDecoder, PredictRowDecoder};
 pub use response::{PredictBatchEncoder, PredictRowEncoder};
+pub use selection::{batch_selection, selection};
 
-use super::message::prediction::{BatchPredictRequest, HealthCheckResponse};
-use super::target::TargetError;
-use crate::call::ModelName;
-use crate::target;
-
-/// Parses the model's name; `None` stands for the only model served.
-pub fn model(name: &str) -> Result<Option<ModelName>, TargetError> {
-    match name {
-        "" => Ok(None),
-        name => Ok(Some(target::model(name)?)),
-    }
-}
-
-/// Returns the model of a batch: its own `model_name`, or else that of the first row that has one.
-pub fn batch_model(message: &BatchPredictRequest) -> Result<Option<ModelName>, TargetError> {
-    let rows = message.requests.iter().map(|row| &row.model_name);
-    let mut names = std::iter::once(&message.model_name).chain(rows);
-    model(
-        names
-            .find(|name| !name.is_empty())
-            .map_or("", String::as_str),
-    )
-}
+use super::message::prediction::HealthCheckResponse;
 
 /// Returns the health response for a server that is or is not ready for inference requests.
 pub fn health(ready: bool) -> HealthCheckResponse {

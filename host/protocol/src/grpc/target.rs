@@ -14,15 +14,18 @@ pub enum TargetError {
     NoTasks,
     #[error("the tasks of a request must name one model and version, and these name several")]
     SeveralModels,
+    #[error("the request has both `model_version` and `version_label`: send one of them")]
+    SeveralVersions,
 }
 
 impl HasErrorKind for TargetError {
     fn kind(&self) -> ErrorKind {
         match self {
             TargetError::Unknown(_) => ErrorKind::NotFound,
-            TargetError::NoModelSpec | TargetError::NoTasks | TargetError::SeveralModels => {
-                ErrorKind::InvalidRequest
-            }
+            TargetError::NoModelSpec
+            | TargetError::NoTasks
+            | TargetError::SeveralModels
+            | TargetError::SeveralVersions => ErrorKind::InvalidRequest,
         }
     }
 }

@@ -62,6 +62,7 @@ pub(super) fn element(element_type: ElementType, notation: Notation) -> Option<V
                 "type": ["number", "null"],
                 "exclusiveMinimum": -FP32_BOUND,
                 "exclusiveMaximum": FP32_BOUND,
+                "examples": [0.5],
             })
         }
         ElementType::Fp64 => json!({"type": ["number", "null"]}),
@@ -190,7 +191,8 @@ fn count(shape: &[Dimension]) -> Dimension {
 
 fn integer<T: Into<serde_json::Number>>(minimum: T, maximum: T) -> Value {
     let (minimum, maximum) = (minimum.into(), maximum.into());
-    json!({"type": "integer", "minimum": minimum, "maximum": maximum})
+    // Tools would otherwise show one of the bounds.
+    json!({"type": "integer", "minimum": minimum, "maximum": maximum, "examples": [1]})
 }
 
 /// Returns whether every required input of this model has a JSON form.

@@ -88,6 +88,9 @@ impl Document {
             "summary": summary,
             "responses": responses,
         });
+        if !has_example(&parameters, body.as_ref()) {
+            described["x-no-example"] = json!(true);
+        }
         if !parameters.is_empty() {
             described["parameters"] = Value::Array(parameters);
         }
@@ -108,6 +111,15 @@ impl Document {
         self.schemas.insert(name, schema);
         reference
     }
+}
+
+/// Returns whether an operation has an example of its body, if there is one, and of each required parameter.
+fn has_example(parameters: &[Value], body: Option<&Value>) -> bool {
+    let mut required = parameters
+        .iter()
+        .filter(|parameter| parameter["required"] == true);
+    let is_known = |body: &Value| !body["content"]["application/json"]["example"].is_null();
+    required.all(|parameter| !parameter["example"].is_null()) && body.is_none_or(is_known)
 }
 
 /// Returns a reference to the schema of this name.

@@ -1,9 +1,10 @@
 //! The routes of the predict API: predictions from plain JSON features.
 
 use super::element::{self, Axes, Notation};
+use super::error_response;
 use super::operation::{Document, Operation, PREDICT, json_body, json_response, object, reference};
-use super::served::{Served, schema_name};
-use super::{error_response, example};
+use super::parameter::version_queries;
+use super::served::{RouteVariant, Served, schema_name};
 use crate::call::ModelDescription;
 use crate::predict::mapping::PredictionMapping;
 use crate::relaxed_json::Rows;
@@ -11,33 +12,43 @@ use serde_json::{Value, json};
 use wisp_tensor::TensorSpec;
 
 pub(super) fn add(document: &mut Document, served: &Served) {
-    let route_variants = served
-        .route_variants()
-        .filter(|variant| variant.is_default());
-    for model in route_variants.map(|variant| variant.model) {
-        if !element::takes_json(model) {
+    for model in served.versions().filter(|model| element::takes_json(model)) {
+        add_schemas(document, model);
+    }
+    for variant in served.route_variants() {
+        if !element::takes_json(variant.model) {
             continue;
         }
-        add_schemas(document, model);
-        let name = model.model.as_str();
-        add_routes(document, model, &format!("/{name}"), &format!(":{name}"));
-        if served.models.len() == 1 {
-            add_routes(document, model, "", "");
+        let path = format!("/{}{}", variant.model.model, variant.path());
+        add_routes(document, &variant, &path);
+        if variant.is_default() && served.models.len() == 1 {
+            add_routes(document, &variant, "");
         }
     }
 }
 
-fn add_routes(document: &mut Document, model: &ModelDescription, path: &str, suffix: &str) {
-    let which = match path {
-        "" => "the only model",
-        _ => model.model.as_str(),
+/// Adds the routes with this path after the verb; an empty path selects the only model.
+fn add_routes(document: &mut Document, variant: &RouteVariant, path: &str) {
+    let model = variant.model;
+    let operation_id = |verb: &str| match path {
+        "" => verb.to_owned(),
+        _ => variant.operation_id(verb),
     };
-    let row = example::row(model).map(|features| json!({"features": features}));
+    let which = match path {
+        "" => "the only model".to_owned(),
+        _ => variant.title(),
+    };
+    let parameters = match variant.is_default() {
+        true => version_queries(),
+        false => Vec::new(),
+    };
+    let row = variant.example().and_then(|example| example.row());
+    let row = row.map(|features| json!({"features": features}));
     let one = Operation {
-        id: format!("predict{suffix}"),
+        id: operation_id("predict"),
         tag: PREDICT,
         summary: format!("Predict with {which}"),
-        parameters: Vec::new(),
+        parameters: parameters.clone(),
         body: Some(json_body(&schema(model, "Features"), row.clone())),
         success: json_response("Success.", &schema(model, "Prediction")),
         errors: error_response::INFERRED,
@@ -48,10 +59,10 @@ fn add_routes(document: &mut Document, model: &ModelDescription, path: &str, suf
     }
     let rows = row.map(|row| json!({"instances": [row]}));
     let many = Operation {
-        id: format!("batchPredict{suffix}"),
+        id: operation_id("batchPredict"),
         tag: PREDICT,
         summary: format!("Predict with {which} for many rows, with an error per row that fails"),
-        parameters: Vec::new(),
+        parameters,
         body: Some(json_body(&schema(model, "BatchFeatures"), rows)),
         success: json_response(
             "The responses, in the order of the rows.",

@@ -1,6 +1,7 @@
 //! The models that the document describes, and the routes to each of their versions.
 
-use crate::call::{ModelDescription, ModelName, Version, VersionLabel};
+use super::example::Example;
+use crate::call::{InferRequest, ModelDescription, ModelName, Version, VersionLabel};
 
 /// The contents of the document.
 #[derive(Debug)]
@@ -17,8 +18,16 @@ pub struct ServedModel<'a> {
     pub name: &'a ModelName,
     /// The versions that accept calls, in ascending order. The default is the one with the default label; without such
     /// a label, it is the last.
-    pub versions: Vec<&'a ModelDescription>,
+    pub versions: Vec<ServedVersion<'a>>,
     pub labels: Vec<(&'a VersionLabel, Version)>,
+}
+
+/// A version that accepts calls.
+#[derive(Debug, Clone, Copy)]
+pub struct ServedVersion<'a> {
+    pub description: &'a ModelDescription,
+    /// A request that the version accepts, if one is known.
+    pub example: Option<&'a InferRequest>,
 }
 
 /// The party that may load and unload models.
@@ -31,6 +40,7 @@ pub enum Control {
 /// One way to address a version that accepts calls.
 pub(super) struct RouteVariant<'a> {
     pub(super) model: &'a ModelDescription,
+    example: Option<&'a InferRequest>,
     version: RouteVersion<'a>,
 }
 
@@ -50,40 +60,64 @@ impl<'a> Served<'a> {
     /// Returns every version that accepts calls.
     pub(super) fn versions(&self) -> impl Iterator<Item = &'a ModelDescription> {
         let versions = self.models.iter().flat_map(|model| &model.versions);
-        versions.copied()
+        versions.map(|version| version.description)
+    }
+
+    /// Returns the first model with a label whose version accepts calls, and the label.
+    pub(super) fn first_label(&self) -> Option<(&'a ModelName, &'a VersionLabel)> {
+        self.models.iter().find_map(|model| {
+            let mut labels = model.labels.iter();
+            let accepts_calls = |number: Version| {
+                let mut versions = model.versions.iter();
+                versions.any(|served| served.description.version == number)
+            };
+            let &(label, _) = labels.find(|(_, number)| accepts_calls(*number))?;
+            Some((model.name, label))
+        })
+    }
+
+    /// Returns the newest version of the first model that accepts calls.
+    pub(super) fn first_ready(&self) -> Option<&'a ModelDescription> {
+        let mut versions = self.models.iter().filter_map(|model| model.versions.last());
+        versions.next().map(|version| version.description)
     }
 }
 
 impl<'a> ServedModel<'a> {
-    fn default_version(&self) -> Option<&'a ModelDescription> {
+    fn default_version(&self) -> Option<&ServedVersion<'a>> {
         let mut labels = self.labels.iter();
-        let mut versions = self.versions.iter().copied();
+        let mut versions = self.versions.iter();
         match labels.find(|(label, _)| label.as_str() == VersionLabel::DEFAULT) {
-            Some((_, number)) => versions.find(|model| model.version == *number),
+            Some((_, number)) => versions.find(|served| served.description.version == *number),
             None => versions.next_back(),
         }
     }
 
     fn route_variants(&self) -> Vec<RouteVariant<'a>> {
-        let default = self.default_version().map(|model| RouteVariant {
-            model,
-            version: RouteVersion::Default,
-        });
-        let numbers = self.versions.iter().map(|&model| RouteVariant {
-            model,
-            version: RouteVersion::Number,
-        });
+        let variant = |served: &ServedVersion<'a>, version| RouteVariant {
+            model: served.description,
+            example: served.example,
+            version,
+        };
+        let default = self.default_version();
+        let default = default.map(|served| variant(served, RouteVersion::Default));
+        let numbers = self.versions.iter();
+        let numbers = numbers.map(|served| variant(served, RouteVersion::Number));
         let labels = self.labels.iter().filter_map(|&(label, number)| {
             let mut versions = self.versions.iter();
-            let model = versions.find(|model| model.version == number)?;
-            let version = RouteVersion::Label(label);
-            Some(RouteVariant { model, version })
+            let served = versions.find(|served| served.description.version == number)?;
+            Some(variant(served, RouteVersion::Label(label)))
         });
         default.into_iter().chain(numbers).chain(labels).collect()
     }
 }
 
 impl RouteVariant<'_> {
+    /// Returns a request that the version accepts, or may accept; `None` if it cannot be shown.
+    pub(super) fn example(&self) -> Option<Example<'_>> {
+        Example::new(self.model, self.example)
+    }
+
     pub(super) fn is_default(&self) -> bool {
         matches!(self.version, RouteVersion::Default)
     }

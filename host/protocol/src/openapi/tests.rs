@@ -1,10 +1,11 @@
 //! Tests of the document's contents for models of every kind.
 
 use super::*;
-use crate::call::{ModelDescription, ModelName, Version, VersionLabel};
+use crate::call::{InferRequest, ModelDescription, ModelName, Version, VersionLabel};
+use crate::fixture::{floats, integers};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use wisp_tensor::{Dimension, ElementType, Signature, TensorSpec};
+use wisp_tensor::{Dimension, ElementType, Parameter, ParameterValue, Signature, TensorSpec};
 
 fn spec(name: &str, element_type: ElementType, shape: &[i64]) -> TensorSpec {
     let shape = shape
@@ -32,18 +33,26 @@ fn model(name: &str, inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Model
     }
 }
 
+/// Returns a version without a known example.
+fn served(description: &ModelDescription) -> ServedVersion<'_> {
+    ServedVersion {
+        description,
+        example: None,
+    }
+}
+
 fn document_of(models: &[&[&ModelDescription]], control: Control) -> Value {
     let models = models.iter().map(|versions| ServedModel {
         name: &versions[0].model,
-        versions: versions.to_vec(),
+        versions: versions.iter().map(|model| served(model)).collect(),
         labels: Vec::new(),
     });
-    let served = Served {
+    let all = Served {
         version: "1.2.3",
         models: models.collect(),
         control,
     };
-    serde_json::from_slice(&document(&served)).unwrap()
+    serde_json::from_slice(&document(&all)).unwrap()
 }
 
 fn wine() -> ModelDescription {
@@ -70,7 +79,7 @@ fn the_paths_of_a_model_describe_its_inputs() {
     let request = &document["components"]["schemas"]["wine.1.InferRequest"];
     let input = &request["properties"]["inputs"]["items"]["properties"];
     assert_eq!(input["datatype"], json!({"const": "FP32"}));
-    let batch = json!({"type": "integer", "minimum": 1, "maximum": 32});
+    let batch = json!({"type": "integer", "minimum": 1, "maximum": 32, "examples": [1]});
     assert_eq!(input["shape"]["prefixItems"], json!([batch, {"const": 3}]));
     // A missing value is `null` in a request. In a response it is NaN, which counts as a number.
     let element = &input["data"]["anyOf"][1]["items"];
@@ -105,6 +114,96 @@ fn the_names_of_classes_are_described_for_models_with_classes() {
     assert!(!asks(
         &document["components"]["schemas"]["number.1.Features"]
     ));
+}
+
+#[test]
+fn a_request_that_the_version_accepts_is_the_example_on_every_route() {
+    let mut wine = wine();
+    let mut top = spec("top", ElementType::Int64, &[1]);
+    top.optional = true;
+    wine.signature.inputs.push(top);
+    let request = InferRequest {
+        inputs: vec![
+            floats("features", &[2, 3], &[1.5, 2.0, 0.1, 4.0, 5.0, 6.0]),
+            integers("top", &[1], &[2]),
+        ],
+        parameters: vec![Parameter {
+            name: "k".to_owned(),
+            value: ParameterValue::Bool(true),
+        }],
+        outputs: Vec::new(),
+    };
+    let all = Served {
+        version: "1",
+        models: vec![ServedModel {
+            name: &wine.model,
+            versions: vec![ServedVersion {
+                example: Some(&request),
+                ..served(&wine)
+            }],
+            labels: Vec::new(),
+        }],
+        control: Control::Nobody,
+    };
+    let document: Value = serde_json::from_slice(&document(&all)).unwrap();
+    let example = |path: &str| {
+        let operation = &document["paths"][path]["post"];
+        operation["requestBody"]["content"]["application/json"]["example"].clone()
+    };
+    let data = [1.5, 2.0, 0.1, 4.0, 5.0, 6.0];
+    let infer = json!({
+        "inputs": [
+            {"name": "features", "datatype": "FP32", "shape": [2, 3], "data": data},
+            {"name": "top", "datatype": "INT64", "shape": [1], "data": [2]},
+        ],
+        "parameters": {"k": true},
+    });
+    assert_eq!(example("/v2/models/wine/infer"), infer);
+    assert_eq!(example("/v2/models/wine/versions/1/infer"), infer);
+    let row = json!({"features": [1.5, 2.0, 0.1]});
+    let generate = json!({"features": [1.5, 2.0, 0.1], "top": [2], "k": true});
+    for (path, expected) in [
+        ("/v2/models/wine/generate", generate),
+        ("/v1/models/wine:predict", json!({"instances": [row]})),
+        ("/v1/models/wine:classify", json!({"examples": [row]})),
+        ("/predict", json!({"features": row})),
+        (
+            "/batch_predict/wine",
+            json!({"instances": [{"features": row}]}),
+        ),
+    ] {
+        assert_eq!(example(path), expected, "{path}");
+    }
+}
+
+#[test]
+fn an_operation_without_an_example_is_marked() {
+    let mut text = wine();
+    text.signature.inputs[0].element_type = ElementType::Bytes;
+    let mut large = wine();
+    large.model = ModelName::new("large").unwrap();
+    large.signature.inputs[0] = spec("x", ElementType::Fp32, &[-1, 2000]);
+    let wine = wine();
+    for (model, is_marked) in [(&text, true), (&large, true), (&wine, false)] {
+        let document = document_of(&[&[model]], Control::Clients);
+        let marked =
+            |path: &str, method: &str| document["paths"][path][method]["x-no-example"] == true;
+        let infer = format!("/v2/models/{}/infer", model.model);
+        assert_eq!(marked(&infer, "post"), is_marked, "{infer}");
+        assert_eq!(marked("/predict", "post"), is_marked);
+        assert!(!marked("/v2/models/{model}/versions/{version}", "get"));
+        assert!(!marked("/v2/repository/models/{model}/load", "post"));
+    }
+    let document = document_of(&[], Control::Nobody);
+    assert_eq!(
+        document["paths"]["/v2/models/{model}"]["get"]["x-no-example"],
+        true
+    );
+    assert!(
+        document["paths"]["/v2"]["get"]
+            .get("x-no-example")
+            .is_none()
+    );
 }
 
 #[test]
@@ -175,16 +274,16 @@ fn every_version_and_label_has_its_own_path_and_id() {
     let mut second = wine();
     second.version = Version::from_decimal("12").unwrap();
     let label = VersionLabel::new("12").unwrap();
-    let served = Served {
+    let all = Served {
         version: "1",
         models: vec![ServedModel {
             name: &first.model,
-            versions: vec![&first, &second],
+            versions: vec![served(&first), served(&second)],
             labels: vec![(&label, Version::FIRST)],
         }],
         control: Control::Clients,
     };
-    let document: Value = serde_json::from_slice(&document(&served)).unwrap();
+    let document: Value = serde_json::from_slice(&document(&all)).unwrap();
     let paths = document["paths"].as_object().unwrap();
     for path in ["versions/1", "versions/12", "labels/12"] {
         assert!(
@@ -192,7 +291,14 @@ fn every_version_and_label_has_its_own_path_and_id() {
             "{path}"
         );
     }
+    for path in ["/predict/wine/versions/1", "/batch_predict/wine/labels/12"] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+    assert!(paths.contains_key("/v2/models/wine/versions/12/generate_stream"));
     assert!(!paths.contains_key("/v2/models/wine/labels/12/infer"));
+    let parameters = &paths["/v1/models/{model}/labels/{label}"]["get"]["parameters"];
+    assert_eq!(parameters[0]["example"], "wine");
+    assert_eq!(parameters[1]["example"], "12");
     let methods = paths
         .values()
         .flat_map(|path| path.as_object().unwrap().values());

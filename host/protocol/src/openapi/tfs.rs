@@ -1,11 +1,12 @@
 //! The routes of TF Serving. KServe V1 shares the `:predict` route for rows and the list of models.
 
 use super::element::{self, Axes, Notation, nested};
+use super::error_response;
 use super::operation::{Document, Operation, TFS, json_body, json_response, object, reference};
 use super::parameter::{model_parameter, version_parameter};
 use super::served::{RouteVariant, Served, schema_name};
-use super::{error_response, example};
 use crate::call::ModelDescription;
+use crate::output_semantics::{RowCardinality, is_float, row_cardinality};
 use crate::relaxed_json::Rows;
 use crate::tfs::{SIGNATURE_NAME, Verb};
 use serde_json::{Value, json};
@@ -30,20 +31,30 @@ pub(super) fn add(document: &mut Document, served: &Served) {
 
 /// Adds the status and metadata routes of a model: without a version, by number and by label.
 fn add_model_routes(document: &mut Document, served: &Served) {
-    let model = model_parameter(served);
     let mut version = version_parameter(served);
     version["schema"]["pattern"] = json!("^(0|0*[1-9][0-9]{0,19})$");
     version["description"] = json!("0 means the latest.");
-    let mut choices = vec![("", "", None)];
-    choices.push(("/versions/{version}", ":versions", Some(version)));
+    let mut choices = vec![
+        ("", "", vec![model_parameter(served)]),
+        (
+            "/versions/{version}",
+            ":versions",
+            vec![model_parameter(served), version],
+        ),
+    ];
     let labels = served.models.iter().flat_map(|model| &model.labels);
     let labels: BTreeSet<&str> = labels.map(|(label, _)| label.as_str()).collect();
     if !labels.is_empty() {
         let schema = json!({"type": "string", "enum": labels});
-        let label = json!({"name": "label", "in": "path", "required": true, "schema": schema});
-        choices.push(("/labels/{label}", ":labels", Some(label)));
+        let mut label = json!({"name": "label", "in": "path", "required": true, "schema": schema});
+        let mut model = model_parameter(served);
+        if let Some((name, example)) = served.first_label() {
+            model["example"] = json!(name.as_str());
+            label["example"] = json!(example.as_str());
+        }
+        choices.push(("/labels/{label}", ":labels", vec![model, label]));
     }
-    for (choice, suffix, parameter) in choices {
+    for (choice, suffix, parameters) in choices {
         for (word, id, summary, schema) in [
             (
                 "",
@@ -61,9 +72,7 @@ fn add_model_routes(document: &mut Document, served: &Served) {
             document.add(
                 format!("/v1/models/{{model}}{choice}{word}"),
                 Operation {
-                    parameters: std::iter::once(model.clone())
-                        .chain(parameter.clone())
-                        .collect(),
+                    parameters: parameters.clone(),
                     success: json_response("Success.", &reference(schema)),
                     errors: error_response::NAMED,
                     ..get_operation(&format!("{id}{suffix}"), summary)
@@ -112,11 +121,19 @@ fn add_inference(document: &mut Document, variant: &RouteVariant) {
         let (schema, example, response) = match verb {
             Verb::Predict => (
                 "PredictRequest",
-                predict_example(model),
+                predict_example(variant),
                 reference(&schema_name(model, "PredictResponse")),
             ),
-            Verb::Classify => ("Examples", examples_example(model), reference("TfsClasses")),
-            Verb::Regress => ("Examples", examples_example(model), reference("TfsNumbers")),
+            Verb::Classify => (
+                "Examples",
+                examples_example(variant),
+                reference("TfsClasses"),
+            ),
+            Verb::Regress => (
+                "Examples",
+                regress_example(variant),
+                reference("TfsNumbers"),
+            ),
         };
         let request = reference(&schema_name(model, schema));
         document.add(
@@ -134,15 +151,26 @@ fn add_inference(document: &mut Document, variant: &RouteVariant) {
     }
 }
 
-fn predict_example(model: &ModelDescription) -> Option<Value> {
-    match Axes::of_rows(model) {
-        Axes::Row => Some(json!({"instances": [example::row(model)?]})),
-        Axes::All => Some(json!({"inputs": example::columns(model)?})),
+fn predict_example(variant: &RouteVariant) -> Option<Value> {
+    let example = variant.example()?;
+    match Axes::of_rows(variant.model) {
+        Axes::Row => Some(json!({"instances": [example.row()?]})),
+        Axes::All => Some(json!({"inputs": example.columns()?})),
     }
 }
 
-fn examples_example(model: &ModelDescription) -> Option<Value> {
-    Some(json!({"examples": [example::named_row(model)?]}))
+fn examples_example(variant: &RouteVariant) -> Option<Value> {
+    Some(json!({"examples": [variant.example()?.named_row()?]}))
+}
+
+/// Returns the example of `:regress`; `None` if the width of the output, and so the response to an example, is not
+/// known.
+fn regress_example(variant: &RouteVariant) -> Option<Value> {
+    let model = variant.model;
+    let mut outputs = model.signature.outputs.iter();
+    let has_number = outputs
+        .any(|output| is_float(output) && row_cardinality(output, model) == RowCardinality::One);
+    examples_example(variant).filter(|_| has_number)
 }
 
 fn predict_request(model: &ModelDescription) -> Value {

@@ -1,6 +1,7 @@
 //! The routes of V2: inference per model, and the models' metadata.
 
 mod config;
+mod generate;
 mod infer;
 
 use super::error_response;
@@ -12,6 +13,7 @@ use wisp_tensor::ElementType;
 
 pub(super) fn add(document: &mut Document, served: &Served) {
     infer::add(document, served);
+    generate::add(document, served);
     add_shared_schemas(document);
     document.add(
         "/v2",
@@ -37,7 +39,10 @@ pub(super) fn add(document: &mut Document, served: &Served) {
     document.add(
         "/v2/repository/index",
         Operation {
-            body: Some(json!({"content": {"application/json": {"schema": filter}}})),
+            body: Some(json!({"content": {"application/json": {
+                "schema": filter,
+                "example": {"ready": true},
+            }}})),
             errors: error_response::READ,
             ..get_operation(
                 "repositoryIndex",
@@ -104,10 +109,13 @@ fn add_control(document: &mut Document, served: &Served) {
     let body = |description: &str, parameters: Value| {
         json!({
             "description": description,
-            "content": {"application/json": {"schema": {
-                "type": "object",
-                "properties": {"parameters": parameters},
-            }}},
+            "content": {"application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"parameters": parameters},
+                },
+                "example": {},
+            }},
         })
     };
     let load = body(

@@ -19,7 +19,7 @@ pub(crate) enum ArrayForm {
 
 /// Appends the elements of the value ahead to `content`, and returns the size of each axis, which
 /// matches `shape`. After an error, a part of the value may have been read and appended.
-pub(super) fn read(
+pub(crate) fn read(
     reader: &mut Reader,
     (element_type, shape): (ElementType, &[Dimension]),
     form: ArrayForm,

@@ -16,20 +16,27 @@ pub enum RouteError {
     Method { allowed: &'static str },
     #[error("{0} is not supported by this server")]
     NotImplemented(&'static str),
+    #[error("the request selects a version more than once")]
+    SeveralVersions,
     #[error(transparent)]
     UnknownRegion(#[from] UnknownRegion),
     #[error(transparent)]
     HeaderLength(#[from] HeaderLengthError),
 }
 
-/// Checks that a request uses the only method its route allows; `name` is that method's name.
+/// Checks that a request uses the method its route allows; `name` is that method's name. HEAD is allowed wherever
+/// GET is.
 pub(super) fn allow(
     method: &Method,
     allowed: Method,
     name: &'static str,
 ) -> Result<(), RouteError> {
-    match *method == allowed {
+    let is_read = allowed == Method::GET;
+    match *method == allowed || (is_read && *method == Method::HEAD) {
         true => Ok(()),
+        false if is_read => Err(RouteError::Method {
+            allowed: "GET, HEAD",
+        }),
         false => Err(RouteError::Method { allowed: name }),
     }
 }
@@ -42,7 +49,7 @@ impl HasErrorKind for RouteError {
             | RouteError::UnknownRegion(_) => ErrorKind::NotFound,
             RouteError::Method { .. } => ErrorKind::MethodNotAllowed,
             RouteError::NotImplemented(_) => ErrorKind::NotImplemented,
-            RouteError::HeaderLength(_) => ErrorKind::InvalidRequest,
+            RouteError::SeveralVersions | RouteError::HeaderLength(_) => ErrorKind::InvalidRequest,
         }
     }
 }

@@ -1,55 +1,100 @@
 //! Routing of the paths of the predict API, before the body is read.
+//!
+//! `/versions/{version}` or `/labels/{label}` after the model's name, or `version=` or `label=` in the query,
+//! selects a version. Other members of the query are ignored, as in all protocols.
 
 use super::call::RestCall;
 use super::error::{RouteError, allow};
 use crate::call::{InferCall, Selection, Target, VersionChoice};
 use crate::predict::{PredictDecoder, Verb};
 use crate::rest::RestDecoder;
-use crate::target::{self, decoded};
+use crate::target::{self, NamedVersion, decoded};
 use http::Method;
 
 /// Returns the call for a request with this method and path, without its query. A path without a model
 /// selects the only model that is served.
 pub(super) fn route(method: &Method, uri_path: &str) -> Result<RestCall, RouteError> {
-    // No route has more than two segments. In a longer path, the rest stays joined, and no route
+    // No route has more than four segments. In a longer path, the rest stays joined, and no route
     // matches.
-    let segments: Vec<&str> = uri_path.splitn(4, '/').collect();
-    let (verb, model) = match segments[..] {
+    let segments: Vec<&str> = uri_path.splitn(6, '/').collect();
+    let (verb, target) = match segments[..] {
         ["", "health"] => {
             allow(method, Method::GET, "GET")?;
             return Ok(RestCall::Health);
         }
-        ["", "predict", ref model @ ..] => (Verb::Predict, model),
-        ["", "batch_predict", ref model @ ..] => (Verb::BatchPredict, model),
+        ["", "predict", ref target @ ..] => (Verb::Predict, target),
+        ["", "batch_predict", ref target @ ..] => (Verb::BatchPredict, target),
         _ => return Err(RouteError::UnknownRoute),
     };
-    let model = match *model {
-        [] => None,
-        [model] if !model.is_empty() => Some(model),
+    let (model, version) = match *target {
+        [] => (None, None),
+        [model] if !model.is_empty() => (Some(model), None),
+        [model, by @ ("versions" | "labels"), version] if !model.is_empty() => {
+            (Some(model), Some((by, decoded(version))))
+        }
         _ => return Err(RouteError::UnknownRoute),
     };
     allow(method, Method::POST, "POST")?;
-    let selection = match model {
-        None => Selection::OnlyModel,
-        Some(name) => Selection::Named(Target {
-            model: target::model(&decoded(name))?,
-            version: VersionChoice::Default,
-        }),
+    let model = model.map(|name| target::model(&decoded(name)));
+    let model = model.transpose()?;
+    let version = match &version {
+        Some(("versions", number)) => NamedVersion::Number(number),
+        Some((_, label)) => NamedVersion::Label(label),
+        None => NamedVersion::Default,
     };
-    let decoder = RestDecoder::Predict(PredictDecoder::new(verb));
+    Ok(RestCall::Infer(InferCall {
+        selection: target::selection(model, version)?,
+        decoder: RestDecoder::Predict(PredictDecoder::new(verb)),
+    }))
+}
+
+/// Returns the call with the version that the query selects, if it is a call of the predict API.
+pub(super) fn with_query(call: RestCall, query: &str) -> Result<RestCall, RouteError> {
+    let (selection, decoder) = match call {
+        RestCall::Infer(InferCall {
+            selection,
+            decoder: decoder @ RestDecoder::Predict(_),
+        }) => (selection, decoder),
+        other => return Ok(other),
+    };
+    let mut named = None;
+    for member in query.split('&') {
+        let (name, value) = member.split_once('=').unwrap_or((member, ""));
+        if name != "version" && name != "label" {
+            continue;
+        }
+        if named.replace((name, decoded(value))).is_some() {
+            return Err(RouteError::SeveralVersions);
+        }
+    }
+    let version = match &named {
+        Some(("version", number)) => NamedVersion::Number(number),
+        Some((_, label)) => NamedVersion::Label(label),
+        None => return Ok(RestCall::Infer(InferCall { selection, decoder })),
+    };
+    let model = match selection {
+        Selection::Named(Target {
+            model,
+            version: VersionChoice::Default,
+        }) => Some(model),
+        Selection::OnlyModel(VersionChoice::Default) => None,
+        Selection::Named(_) | Selection::OnlyModel(_) => return Err(RouteError::SeveralVersions),
+    };
+    let selection = target::selection(model, version)?;
     Ok(RestCall::Infer(InferCall { selection, decoder }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::ModelName;
+    use crate::call::{ModelName, Version, VersionLabel};
     use crate::error::{ErrorKind, HasErrorKind};
 
     #[test]
     fn a_path_may_omit_the_model() -> anyhow::Result<()> {
         let infer = |model: Option<&str>, verb| {
-            let selection = model.map_or(Selection::OnlyModel, |name| {
+            let only = Selection::OnlyModel(VersionChoice::Default);
+            let selection = model.map_or(only, |name| {
                 Selection::Named(Target {
                     model: ModelName::new(name).unwrap(),
                     version: VersionChoice::Default,
@@ -77,7 +122,7 @@ mod tests {
         assert_eq!(route(&Method::GET, "/health")?, RestCall::Health);
         assert_eq!(
             route(&Method::POST, "/health").unwrap_err().allow(),
-            Some("GET")
+            Some("GET, HEAD")
         );
         Ok(())
     }
@@ -89,6 +134,16 @@ mod tests {
             "/",
             "/predict/",
             "/predict/a/b",
+            "/predict/versions/3",
+            "/predict/a/versions",
+            "/predict/a/versions/",
+            "/predict/a/versions/x",
+            "/predict/a/versions/0",
+            "/predict/a/versions/1/x",
+            "/predict/a/labels/",
+            "/predict/a/labels/%2e%2e",
+            "/predict//versions/1",
+            "/batch_predict/a/Labels/stable",
             "/Predict",
             "/healthz",
             "/health/",
@@ -100,5 +155,119 @@ mod tests {
             let error = route(&Method::POST, path).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotFound, "{path}");
         }
+    }
+
+    fn named(model: Option<&str>, version: VersionChoice) -> RestCall {
+        let selection = match model {
+            None => Selection::OnlyModel(version),
+            Some(name) => Selection::Named(Target {
+                model: ModelName::new(name).unwrap(),
+                version,
+            }),
+        };
+        let decoder = RestDecoder::Predict(PredictDecoder::new(Verb::Predict));
+        RestCall::Infer(InferCall { selection, decoder })
+    }
+
+    fn number(text: &str) -> VersionChoice {
+        VersionChoice::Number(Version::from_decimal(text).unwrap())
+    }
+
+    fn label(text: &str) -> VersionChoice {
+        VersionChoice::Label(VersionLabel::new(text).unwrap())
+    }
+
+    fn post(path: &str) -> Result<RestCall, RouteError> {
+        match path.split_once('?') {
+            Some((path, query)) => with_query(route(&Method::POST, path)?, query),
+            None => route(&Method::POST, path),
+        }
+    }
+
+    #[test]
+    fn the_path_or_the_query_selects_a_version() -> anyhow::Result<()> {
+        for (path, model, version) in [
+            ("/predict/iris/versions/3", Some("iris"), number("3")),
+            ("/predict/iris/versions/03", Some("iris"), number("3")),
+            ("/predict/iris/labels/stable", Some("iris"), label("stable")),
+            ("/predict/iris/labels/a%2Db", Some("iris"), label("a-b")),
+            ("/predict/iris?version=3", Some("iris"), number("3")),
+            (
+                "/predict/iris?x=1&label=stable",
+                Some("iris"),
+                label("stable"),
+            ),
+            ("/predict/iris?label=a%2Db&x", Some("iris"), label("a-b")),
+            ("/predict?version=12", None, number("12")),
+            ("/predict?label=canary", None, label("canary")),
+            ("/predict/versions?version=1", Some("versions"), number("1")),
+            (
+                "/predict/iris?Version=3",
+                Some("iris"),
+                VersionChoice::Default,
+            ),
+            ("/predict?", None, VersionChoice::Default),
+        ] {
+            assert_eq!(post(path)?, named(model, version), "{path}");
+        }
+        assert_eq!(
+            post("/predict/iris/versions/3")?,
+            post("/predict/iris?version=3")?
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_version_that_no_model_can_have_is_not_found() {
+        for (path, text) in [
+            (
+                "/predict/iris?version=x",
+                "unknown version: `iris` has no version `x`",
+            ),
+            (
+                "/predict/iris?version=",
+                "unknown version: `iris` has no version ``",
+            ),
+            (
+                "/predict/iris?version",
+                "unknown version: `iris` has no version ``",
+            ),
+            (
+                "/predict/iris?label=../x",
+                "unknown version: `iris` has no version `../x`",
+            ),
+            (
+                "/predict?version=0",
+                "unknown version: the only model has no version `0`",
+            ),
+            (
+                "/predict/iris/versions/-1",
+                "unknown version: `iris` has no version `-1`",
+            ),
+        ] {
+            let error = post(path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{path}");
+            assert_eq!(error.to_string(), text, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_version_may_be_selected_once() {
+        for path in [
+            "/predict/iris?version=1&version=1",
+            "/predict/iris?version=1&label=stable",
+            "/predict/iris/versions/1?version=1",
+            "/predict/iris/labels/stable?version=1",
+        ] {
+            let error = post(path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{path}");
+            assert_eq!(error.allow(), None);
+        }
+    }
+
+    #[test]
+    fn the_query_of_other_protocols_selects_nothing() -> anyhow::Result<()> {
+        assert_eq!(with_query(RestCall::Health, "version=1")?, RestCall::Health);
+        Ok(())
     }
 }

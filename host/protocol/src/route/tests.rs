@@ -1,9 +1,10 @@
 //! Tests of the mapping from request heads to calls.
 
 use super::*;
-use crate::call::{ModelName, Selection, Target, Version, VersionChoice};
+use crate::call::{InferCall, ModelName, Selection, Target, Version, VersionChoice};
 use crate::error::{ErrorKind, HasErrorKind, Party};
-use crate::v2::HEADER_LENGTH;
+use crate::rest::RestDecoder;
+use crate::v2::{GenerateDecoder, GenerateForm, HEADER_LENGTH};
 use anyhow::Context;
 use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -104,6 +105,7 @@ fn each_path_maps_to_its_call() -> anyhow::Result<()> {
     );
     for (path, version) in [
         ("/v2/models/m/infer", None),
+        ("/v2/models/m/versions/007/infer", Some("7")),
         (
             "/v2/models/m/versions/18446744073709551615/infer",
             Some("18446744073709551615"),
@@ -187,13 +189,14 @@ fn an_invalid_version_number_is_not_found() {
 #[test]
 fn the_error_for_a_wrong_method_contains_the_allowed_one() {
     let routes = [
-        ("/v2", "GET"),
-        ("/v2/health/live", "GET"),
-        ("/v2/health/ready", "GET"),
-        ("/v2/models/m", "GET"),
-        ("/v2/models/m/ready", "GET"),
+        ("/v2", "GET, HEAD"),
+        ("/v2/health/live", "GET, HEAD"),
+        ("/v2/health/ready", "GET, HEAD"),
+        ("/v2/models/m", "GET, HEAD"),
+        ("/v2/models/m/ready", "GET, HEAD"),
         ("/v2/models/m/infer", "POST"),
         ("/v2/models/m/versions/1/infer", "POST"),
+        ("/v2/models/m/generate", "POST"),
         ("/v2/repository/index", "POST"),
     ];
     for (path, allowed) in routes {
@@ -204,7 +207,10 @@ fn the_error_for_a_wrong_method_contains_the_allowed_one() {
             Method::HEAD,
             Method::OPTIONS,
         ] {
-            if method.as_str() == allowed {
+            if allowed
+                .split(", ")
+                .any(|allowed| method.as_str() == allowed)
+            {
                 continue;
             }
             let error = route(&method, path, &HeaderMap::new()).unwrap_err();
@@ -219,11 +225,48 @@ fn the_error_for_a_wrong_method_contains_the_allowed_one() {
 }
 
 #[test]
+fn head_makes_the_same_call_as_get() -> anyhow::Result<()> {
+    for path in [
+        "/",
+        "/health",
+        "/docs",
+        "/openapi.json",
+        "/v1/models",
+        "/v1/models/m/metadata",
+        "/v2",
+        "/v2/models/stats",
+        "/v2/models/m/config",
+    ] {
+        let call = route(&Method::HEAD, path, &HeaderMap::new()).context(path)?;
+        assert_eq!(call, get(path)?, "{path}");
+    }
+    Ok(())
+}
+
+#[test]
+fn generate_requests_name_a_model_and_a_version() -> anyhow::Result<()> {
+    for (path, version, form) in [
+        ("/v2/models/m/generate", None, GenerateForm::Object),
+        (
+            "/v2/models/m/versions/3/generate_stream",
+            Some("3"),
+            GenerateForm::Events,
+        ),
+    ] {
+        let expected = InferCall {
+            selection: Selection::Named(target("m", version)),
+            decoder: RestDecoder::Generate(GenerateDecoder::new(form)),
+        };
+        assert_eq!(post(path, &[])?, RestCall::Infer(expected), "{path}");
+    }
+    Ok(())
+}
+
+#[test]
 fn unsupported_parts_of_the_protocol_are_reported_as_such() {
     for path in [
         "/v2/systemsharedmemory/region/r/register",
         "/v2/cudasharedmemory/region/r/register",
-        "/v2/models/m/generate_stream",
         "/v2/repository/r/index",
     ] {
         for method in [Method::GET, Method::POST] {
@@ -346,7 +389,7 @@ proptest! {
 
     #[test]
     fn every_head_is_a_call_or_a_client_error(
-        method in select(vec![Method::GET, Method::POST, Method::PUT]),
+        method in select(vec![Method::GET, Method::HEAD, Method::POST, Method::PUT]),
         path in prop_oneof![
             any::<String>(),
             "/v[12]/(models|Models|repository|health)(/[a-z%0-9:.]{0,8}){0,6}(:predict|:classify)?",

@@ -8,7 +8,7 @@ use super::error::{RouteError, allow};
 use crate::call::{InferCall, Selection, Target, VersionChoice};
 use crate::rest::RestDecoder;
 use crate::target::{decoded, model, numbered};
-use crate::v2::{SharedMemory, UnknownRegion, V2Decoder};
+use crate::v2::{GenerateDecoder, GenerateForm, SharedMemory, UnknownRegion, V2Decoder};
 use http::{HeaderMap, Method};
 
 /// Returns the call for a request with this method, path (without its `/v2`) and headers.
@@ -96,6 +96,16 @@ fn model_call(
             let selection = Selection::Named(target);
             Ok(RestCall::Infer(InferCall { selection, decoder }))
         }
+        [verb @ ("generate" | "generate_stream")] => {
+            allow(method, Method::POST, "POST")?;
+            let form = match verb {
+                "generate" => GenerateForm::Object,
+                _ => GenerateForm::Events,
+            };
+            let selection = Selection::Named(target(model, version)?);
+            let decoder = RestDecoder::Generate(GenerateDecoder::new(form));
+            Ok(RestCall::Infer(InferCall { selection, decoder }))
+        }
         ["config"] => {
             allow(method, Method::GET, "GET")?;
             Ok(RestCall::ModelConfig(target(model, version)?))
@@ -109,7 +119,6 @@ fn model_call(
             let get = RestCall::TraceSettings(target.clone());
             settings(method, get, RestCall::SetTraceSettings(target))
         }
-        ["generate" | "generate_stream"] => Err(RouteError::NotImplemented("generation")),
         _ => Err(RouteError::UnknownRoute),
     }
 }

@@ -10,8 +10,8 @@ use wisp_tensor::{Dimension, ElementType, Shape, TensorSpec};
 #[derive(Debug)]
 pub(crate) struct SampleInput<'a> {
     pub(crate) spec: &'a TensorSpec,
-    element: Value,
-    shape: Shape,
+    pub(crate) element: Value,
+    pub(crate) shape: Shape,
 }
 
 /// Returns a request with a sample of every required input. Returns `None` if there is one whose non-empty
@@ -56,14 +56,6 @@ impl<'a> SampleInput<'a> {
             "data": vec![&self.element; self.shape.elements()],
         })
     }
-
-    /// Returns the elements in one array per axis, without the first `dropped` axes.
-    pub(crate) fn nested(&self, dropped: usize) -> Value {
-        let axes = self.shape.dimensions().iter().skip(dropped).rev();
-        axes.fold(self.element.clone(), |inner, &size| {
-            Value::Array(vec![inner; size as usize])
-        })
-    }
 }
 
 #[cfg(test)]
@@ -85,11 +77,6 @@ mod tests {
         let input = json!({"name": "x", "datatype": "INT8", "shape": [1, 3], "data": [0, 0, 0]});
         let expected = json!({ "inputs": [input] });
         assert_eq!(request(ElementType::Int8, &[-1, 3]), Some(expected));
-        let spec = spec("x", ElementType::Bool, &[-1, 2]);
-        let input = SampleInput::new(&spec, 4);
-        let rows = |dropped| input.as_ref().map(|input| input.nested(dropped));
-        assert_eq!(rows(0), Some(json!([[false, false]])));
-        assert_eq!(rows(1), Some(json!([false, false])));
     }
 
     #[test]

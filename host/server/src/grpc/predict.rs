@@ -6,7 +6,7 @@ use super::received::{Received, read};
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
-use wisp_protocol::call::{InferCall, ModelName, Selection, Target, VersionChoice};
+use wisp_protocol::call::InferCall;
 use wisp_protocol::grpc::message::prediction::*;
 use wisp_protocol::grpc::predict as messages;
 use wisp_serving::Serving;
@@ -25,16 +25,6 @@ impl Predict {
     }
 }
 
-fn selection(model: Option<ModelName>) -> Selection {
-    match model {
-        Some(model) => Selection::Named(Target {
-            model,
-            version: VersionChoice::Default,
-        }),
-        None => Selection::OnlyModel,
-    }
-}
-
 #[tonic::async_trait]
 impl PredictionService for Predict {
     async fn predict(
@@ -42,9 +32,8 @@ impl PredictionService for Predict {
         request: Request<Received<PredictRequest>>,
     ) -> Outcome<PredictResponse> {
         let (message, admitted) = read(&self.serving, request).await?;
-        let model = messages::model(&message.model_name).map_err(Failure::from)?;
         let call = InferCall {
-            selection: selection(model),
+            selection: messages::selection(&message).map_err(Failure::from)?,
             decoder: messages::PredictRowDecoder,
         };
         Ok(infer_message(&self.serving, &admitted, call, message).await?)
@@ -55,9 +44,8 @@ impl PredictionService for Predict {
         request: Request<Received<BatchPredictRequest>>,
     ) -> Outcome<BatchPredictResponse> {
         let (message, admitted) = read(&self.serving, request).await?;
-        let model = messages::batch_model(&message).map_err(Failure::from)?;
         let call = InferCall {
-            selection: selection(model),
+            selection: messages::batch_selection(&message).map_err(Failure::from)?,
             decoder: messages::PredictBatchDecoder,
         };
         Ok(infer_message(&self.serving, &admitted, call, message).await?)

@@ -204,13 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// Returns the next response, whose body must have a length.
     pub(super) async fn answer(&mut self) -> anyhow::Result<Answer> {
-        let head_length = loop {
-            let end = self.received.windows(4).position(|end| end == b"\r\n\r\n");
-            match end {
-                Some(end) => break end + 4,
-                None => self.receive().await?,
-            }
-        };
+        let head_length = self.head_length().await?;
         let head = std::str::from_utf8(&self.received[..head_length])?.to_lowercase();
         let status = head.split(' ').nth(1).context("no status")?.parse()?;
         let body_length = match header(&head, "content-length") {
@@ -224,6 +218,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let answer = std::mem::replace(&mut self.received, rest);
         let body = String::from_utf8(answer[head_length..].to_vec())?;
         Ok(Answer { status, head, body })
+    }
+
+    /// Returns the head of the next response, in lower case. The response has no body, as that to HEAD.
+    pub(super) async fn head(&mut self) -> anyhow::Result<String> {
+        let length = self.head_length().await?;
+        let rest = self.received.split_off(length);
+        let head = std::mem::replace(&mut self.received, rest);
+        Ok(std::str::from_utf8(&head)?.to_lowercase())
+    }
+
+    /// Receives the head of the next response, and returns its length.
+    async fn head_length(&mut self) -> anyhow::Result<usize> {
+        loop {
+            let end = self.received.windows(4).position(|end| end == b"\r\n\r\n");
+            match end {
+                Some(end) => return Ok(end + 4),
+                None => self.receive().await?,
+            }
+        }
     }
 
     /// Checks that the server closes the connection without sending another byte. A reset is accepted.

@@ -3,7 +3,8 @@
 use super::harness::{TestServer, options, within};
 use crate::ServerOptions;
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
@@ -81,6 +82,31 @@ async fn many_requests_share_a_connection() -> anyhow::Result<()> {
     }
     assert!(release.send(()).is_ok());
     assert_eq!(within(waiting).await??.status(), StatusCode::OK);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_response_to_head_has_the_length_of_that_to_get_and_no_body() -> anyhow::Result<()> {
+    let server = TestServer::start(options()).await?;
+    let (mut client, _connection) = connect(&server).await?;
+    for (path, status) in [("/v2/health/live", 200), ("/v2/nothing", 404)] {
+        let mut lengths = Vec::new();
+        for method in [Method::GET, Method::HEAD] {
+            let request = Request::builder()
+                .method(&method)
+                .uri(format!("http://x{path}"));
+            let request = request.body(Empty::new().boxed_unsync())?;
+            let response = within(client.send_request(request)).await??;
+            assert_eq!(response.status(), status, "{method} {path}");
+            lengths.push(response.headers().get(CONTENT_LENGTH).cloned());
+            let body = within(response.into_body().collect()).await??.to_bytes();
+            assert_eq!(body.is_empty(), method == Method::HEAD, "{method} {path}");
+        }
+        assert!(
+            lengths[0].is_some() && lengths[0] == lengths[1],
+            "{lengths:?}"
+        );
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the routes of a server without models.
 
 use super::harness::{LIVE, TestServer, options};
+use std::collections::BTreeSet;
 
 #[tokio::test]
 async fn the_server_tells_what_it_is_and_how_it_is() -> anyhow::Result<()> {
@@ -58,6 +59,37 @@ async fn a_model_that_does_not_exist_is_not_ready() -> anyhow::Result<()> {
     assert_eq!(answer.status, 400, "{answer:?}");
     let document = r#"{"name":"x","ready":false,"error":"Model version not ready"}"#;
     assert_eq!(answer.body, document);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_response_to_head_is_that_to_get_without_its_body() -> anyhow::Result<()> {
+    let server = TestServer::start(options()).await?;
+    for path in [
+        "/v2",
+        "/health",
+        "/v1/models",
+        "/openapi.json",
+        "/docs",
+        "/nothing",
+    ] {
+        let got = server
+            .ask(&format!(
+                "GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: 1\r\n\r\n"
+            ))
+            .await?;
+        let mut client = server.connect().await?;
+        let head = format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nx-request-id: 1\r\n\r\n");
+        // The next response on the connection begins right after the head.
+        client.send(head + LIVE).await?;
+        let headers = client.head().await?;
+        let sorted = |head: &str| {
+            let lines = head.lines().filter(|line| !line.starts_with("date:"));
+            lines.map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(sorted(&headers), sorted(&got.head), "{path}");
+        assert_eq!(client.answer().await?.body, r#"{"live":true}"#, "{path}");
+    }
     Ok(())
 }
 

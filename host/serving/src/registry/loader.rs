@@ -12,6 +12,7 @@ use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
 use crate::registry::config_override::{check_declarations, override_settings};
 use crate::registry::configuration::Configuring;
+use crate::registry::example;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::handler_configuration;
@@ -217,6 +218,10 @@ impl Loader {
             model_file: &model_file,
             may_be_batched: loaded.values().all(|l| l.graph.rows().may_be_batch()),
         };
+        let sample = match (&files.handler, loaded.get(MAIN_GRAPH)) {
+            (None, Some(main)) => example::of_graph(&*main.graph),
+            _ => None,
+        };
         let graphs = self.version_graphs(files, loaded, settings);
         let version = match &files.handler {
             None => {
@@ -244,7 +249,10 @@ impl Loader {
                 ModelVersion::with_handler(description, handler, graphs.selections)
             }
         };
-        Ok(Arc::new(version))
+        let directory = files.model_directory.as_deref();
+        let golden = directory
+            .and_then(|directory| example::of_golden_cases(directory, version.description()));
+        Ok(Arc::new(version.with_example(golden.or(sample))))
     }
 
     /// Returns the fastest execution mode of a version's calls. They may run on one thread if every graph

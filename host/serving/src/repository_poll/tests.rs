@@ -13,7 +13,7 @@ use crate::worker_pool::{PoolThreads, WorkerPool};
 use std::num::NonZeroUsize;
 use tempfile::TempDir;
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions, ModelSource};
-use wisp_protocol::call::Selection;
+use wisp_protocol::call::{Selection, VersionChoice};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
@@ -120,7 +120,9 @@ impl Polled {
     }
 
     fn served(&self) -> Result<Arc<ModelVersion>, ResolveError> {
-        self.poll.registry.select(&Selection::OnlyModel)
+        self.poll
+            .registry
+            .select(&Selection::OnlyModel(VersionChoice::Default))
     }
 }
 

@@ -44,6 +44,8 @@ pub(super) enum RowError {
     },
     #[error("the batch is for another model than {0}: send its rows in a batch of their own")]
     OtherModel(Quoted),
+    #[error("the batch is for another version: send the row in a batch of its own")]
+    OtherVersion,
 }
 
 impl HasErrorKind for DecodeError {

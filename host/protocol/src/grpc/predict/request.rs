@@ -2,6 +2,7 @@
 
 use super::error::{DecodeError, RowError};
 use super::response::{PredictBatchEncoder, PredictRowEncoder};
+use super::selection::batch_version;
 use crate::call::{InferRequest, ModelDescription};
 use crate::codec::{CodecError, RequestDecoder};
 use crate::grpc::element::numbers;
@@ -94,13 +95,18 @@ fn decode_batch(
         return Err(DecodeError::TooManyRows { limit, actual });
     }
     let class_names = message.class_names || message.requests.iter().any(|row| row.class_names);
+    let (number, label) = batch_version(&message);
+    let (number, label) = (number.to_owned(), label.to_owned());
     let mut rows = Rows::new(input, layout);
     let mut row_errors = Vec::with_capacity(message.requests.len());
     for row in message.requests {
-        let name = row.model_name;
-        let pushed = match name.is_empty() || name == model.model.as_str() {
-            true => rows.push(&row.features),
-            false => Err(RowError::OtherModel(Quoted::new(&name))),
+        let is = |own: &str, of_batch: &str| own.is_empty() || own == of_batch;
+        let is_model = is(&row.model_name, model.model.as_str());
+        let is_version = is(&row.model_version, &number) && is(&row.version_label, &label);
+        let pushed = match (is_model, is_version) {
+            (true, true) => rows.push(&row.features),
+            (false, _) => Err(RowError::OtherModel(Quoted::new(&row.model_name))),
+            (true, false) => Err(RowError::OtherVersion),
         };
         row_errors.push(
             pushed

@@ -102,7 +102,7 @@ fn decode_all(body: &Bytes, limit: usize) {
         let _ = PredictRowDecoder.decode(message, &rows);
     }
     if let Ok(message) = BatchPredictRequest::decode(body.clone()) {
-        let _ = predict::batch_model(&message);
+        let _ = predict::batch_selection(&message);
         let _ = PredictBatchDecoder.decode(message, &rows);
     }
 }

@@ -3,16 +3,18 @@
 use super::prediction::predict_response::Prediction;
 use super::prediction::{BatchPredictRequest, PredictRequest};
 use super::*;
+use crate::call::{ModelName, Selection, VersionChoice, VersionLabel};
 use crate::error::ErrorKind;
 use crate::grpc::predict;
 use crate::grpc::predict::PredictBatchDecoder;
 use crate::grpc::predict::PredictRowDecoder;
+use crate::grpc::target::TargetError;
 
 fn row(name: &str, features: &[f32]) -> PredictRequest {
     PredictRequest {
         model_name: name.to_owned(),
         features: features.to_vec(),
-        class_names: false,
+        ..PredictRequest::default()
     }
 }
 
@@ -20,7 +22,7 @@ fn batch(name: &str, requests: Vec<PredictRequest>) -> BatchPredictRequest {
     BatchPredictRequest {
         requests,
         model_name: name.to_owned(),
-        class_names: false,
+        ..BatchPredictRequest::default()
     }
 }
 
@@ -28,19 +30,97 @@ fn classifier() -> ModelDescription {
     pairs(vec![spec("p", ElementType::Fp32, &[-1, 3])])
 }
 
+/// Returns the name of the selected model; `None` if it is the only one.
+fn model_name(selection: Result<Selection, TargetError>) -> Option<String> {
+    match selection.unwrap() {
+        Selection::Named(target) => Some(target.model.to_string()),
+        Selection::OnlyModel(_) => None,
+    }
+}
+
 #[test]
 fn the_model_name_may_be_empty_or_come_from_a_row_of_the_batch() {
-    assert_eq!(predict::model("").unwrap(), None);
+    assert_eq!(model_name(predict::selection(&row("", &[]))), None);
     let unnamed = batch("", vec![row("", &[]), row("b", &[])]);
-    assert_eq!(
-        predict::batch_model(&unnamed).unwrap().unwrap().as_str(),
-        "b"
-    );
+    let name = model_name(predict::batch_selection(&unnamed));
+    assert_eq!(name.as_deref(), Some("b"));
     let named = batch("a", vec![row("b", &[])]);
-    assert_eq!(predict::batch_model(&named).unwrap().unwrap().as_str(), "a");
-    assert_eq!(predict::model("/").unwrap_err().kind(), ErrorKind::NotFound);
+    let name = model_name(predict::batch_selection(&named));
+    assert_eq!(name.as_deref(), Some("a"));
+    let error = predict::selection(&row("/", &[])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(predict::health(true).status, "healthy");
     assert_eq!(predict::health(false).status, "unhealthy");
+}
+
+/// Returns a row that names a version by number and by label.
+fn versioned(number: &str, label: &str) -> PredictRequest {
+    PredictRequest {
+        model_version: number.to_owned(),
+        version_label: label.to_owned(),
+        ..row("a", &[1.0, 2.0])
+    }
+}
+
+#[test]
+fn a_version_is_selected_by_number_or_by_label() {
+    let version = |selection: Result<Selection, TargetError>| match selection.unwrap() {
+        Selection::Named(target) => target.version,
+        Selection::OnlyModel(version) => version,
+    };
+    let number = VersionChoice::Number(Version::from_decimal("3").unwrap());
+    let label = VersionChoice::Label(VersionLabel::new("stable").unwrap());
+    let selected = version(predict::selection(&versioned("", "")));
+    assert_eq!(selected, VersionChoice::Default);
+    assert_eq!(version(predict::selection(&versioned("3", ""))), number);
+    let unnamed = PredictRequest {
+        model_name: String::new(),
+        ..versioned("", "stable")
+    };
+    assert_eq!(version(predict::selection(&unnamed)), label);
+    let rows = batch("a", vec![versioned("", ""), versioned("3", "")]);
+    assert_eq!(version(predict::batch_selection(&rows)), number);
+    let own = BatchPredictRequest {
+        version_label: "stable".to_owned(),
+        ..batch("a", vec![versioned("", "")])
+    };
+    assert_eq!(version(predict::batch_selection(&own)), label);
+    for (number, label, kind) in [
+        ("x", "", ErrorKind::NotFound),
+        ("0", "", ErrorKind::NotFound),
+        ("", "../x", ErrorKind::NotFound),
+        ("3", "stable", ErrorKind::InvalidRequest),
+    ] {
+        let error = predict::selection(&versioned(number, label)).unwrap_err();
+        assert_eq!(error.kind(), kind, "{number} {label}");
+    }
+}
+
+#[test]
+fn a_row_for_another_version_fails_alone() {
+    let rows = vec![
+        row("", &[1.0, 2.0]),
+        versioned("3", ""),
+        versioned("4", ""),
+        versioned("", "stable"),
+    ];
+    let message = BatchPredictRequest {
+        model_version: "3".to_owned(),
+        ..batch("", rows)
+    };
+    let mut model = classifier();
+    model.model = ModelName::new("a").unwrap();
+    let (_, encoder) = PredictBatchDecoder.decode(message, &model).unwrap();
+    let answer = response(vec![floats(
+        "p",
+        &[2, 3],
+        &[0.25, 0.5, 0.25, 0.5, 0.25, 0.25],
+    )]);
+    let responses = encoder.encode(answer, &model).unwrap().responses;
+    let failed: Vec<bool> = responses.iter().map(|row| !row.error.is_empty()).collect();
+    assert_eq!(failed, [false, false, true, true]);
+    let text = "`features`: the batch is for another version: send the row in a batch of its own";
+    assert_eq!(responses[2].error, text);
 }
 
 #[test]

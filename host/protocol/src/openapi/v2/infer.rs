@@ -3,9 +3,9 @@
 use crate::call::ModelDescription;
 use crate::classification::is_ranked;
 use crate::openapi::element::{Notation, element, flat_or_nested, input_shape, output_shape};
+use crate::openapi::error_response;
 use crate::openapi::operation::{Document, INFERENCE, Operation, reference};
-use crate::openapi::served::{Served, schema_name};
-use crate::openapi::{error_response, example};
+use crate::openapi::served::{RouteVariant, Served, schema_name};
 use serde_json::{Value, json};
 use wisp_tensor::{ElementType, TensorSpec};
 
@@ -30,7 +30,7 @@ pub(super) fn add(document: &mut Document, served: &Served) {
                 tag: INFERENCE,
                 summary: format!("Run inference with {}", variant.title()),
                 parameters: vec![header_parameter()],
-                body: Some(body(model)),
+                body: Some(body(&variant)),
                 success: success(model),
                 errors: error_response::INFERRED,
             },
@@ -49,7 +49,8 @@ fn header_parameter() -> Value {
     })
 }
 
-fn body(model: &ModelDescription) -> Value {
+fn body(variant: &RouteVariant) -> Value {
+    let model = variant.model;
     let mut content = json!({"application/octet-stream": {"schema": {
         "type": "string",
         "format": "binary",
@@ -64,7 +65,7 @@ fn body(model: &ModelDescription) -> Value {
         .filter(|input| !input.optional);
     if required.all(has_json_form) {
         let mut json = json!({"schema": reference(&schema_name(model, "InferRequest"))});
-        if let Some(example) = example::v2(model) {
+        if let Some(example) = variant.example().and_then(|example| example.v2()) {
             json["example"] = example;
         }
         content["application/json"] = json;
