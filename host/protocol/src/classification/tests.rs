@@ -23,6 +23,7 @@ fn model(element_type: ElementType, max_batch_size: u32) -> ModelDescription {
         max_rows: None,
         class_labels: Default::default(),
         properties: Default::default(),
+        configuration: Default::default(),
     }
 }
 

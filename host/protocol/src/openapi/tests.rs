@@ -257,7 +257,12 @@ fn the_default_is_the_version_labelled_stable() {
             version: "1",
             models: vec![ServedModel {
                 name: &first.model,
-                versions: vec![&first, &second],
+                versions: [&first, &second]
+                    .map(|description| ServedVersion {
+                        description,
+                        example: None,
+                    })
+                    .into(),
                 labels,
             }],
             control: Control::Nobody,

@@ -8,7 +8,6 @@ use crate::codec::{CodecError, ResponseEncoder};
 use crate::encoded_response::EncodedResponse;
 use crate::json_size;
 use crate::relaxed_json::{EncodeError, OutputWriter, write_element, write_json};
-use wisp_tensor::NamedTensor;
 
 /// The encoder for the response that one request asks for. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]

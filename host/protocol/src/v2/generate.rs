@@ -8,7 +8,7 @@
 //! As in Triton, a request has one row, and `null` is the same as an absent member. The response to
 //! `generate_stream` is a stream with a single event.
 
-use super::limits::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, is_reserved};
+use super::limits::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, ReservedParameter};
 use crate::call::{InferRequest, InferResponse, ModelDescription};
 use crate::codec::{CodecError, RequestDecoder, ResponseEncoder};
 use crate::encoded_response::EncodedResponse;
@@ -198,7 +198,7 @@ impl<'m> Members<'m> {
     }
 
     fn add_parameter(&mut self, name: &str, value: &str) -> Result<(), DecodeError> {
-        if is_reserved(name) || name == "binary_data_output" {
+        if ReservedParameter::from_name(name).is_some() || name == "binary_data_output" {
             return Ok(());
         }
         if name.len() > MAX_NAME_BYTES {

@@ -128,7 +128,7 @@ impl BackendSelectionStore {
                 if let Some(record) = &record {
                     selection.record_problem = self.store(record, &selection);
                 }
-                return selected(attempt.backend, graph, (&file, selection));
+                return Ok(selected(attempt.backend, graph, selection));
             }
             loaded = Some(attempt);
         }

@@ -241,6 +241,7 @@ mod tests {
             max_rows: None,
             class_labels: BTreeMap::new(),
             properties: BTreeMap::new(),
+            configuration: Default::default(),
             signature: Signature {
                 inputs: vec![TensorSpec {
                     name: "x".to_owned(),

@@ -143,7 +143,9 @@ mod tests {
             version: Version::FIRST,
             graphs: BTreeMap::from([(MAIN_GRAPH.to_owned(), path)]),
             handler: None,
+            directory: None,
             model_directory: None,
+            config: None,
         };
         let shape = shape.iter().filter_map(|&size| Dimension::from_wire(size));
         let input = TensorSpec {

@@ -83,6 +83,7 @@ mod tests {
             max_rows: None,
             class_labels: Default::default(),
             properties: Default::default(),
+            configuration: Default::default(),
         })
     }
 

@@ -239,7 +239,7 @@ impl ModelFile {
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let outputs = self.outputs.values();
         let labels = outputs.filter_map(|output| output.labels.as_deref());
-        labels.chain(self.handler.files.iter().map(PathBuf::as_path))
+        labels.chain(self.handler.files.iter().map(Path::new))
     }
 
     /// Returns the settings for the backend of its main graph.
