@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use wisp_serving::registry::model_file::ModelFile;
 
 /// The names of keys, with their tables, and their descriptions.
-const KEYS: [(&str, &str); 21] = [
+const KEYS: [(&str, &str); 26] = [
     (
         "max_batch_size",
         "The maximum number of rows of the first axis in one request; 0 if the first axis is not a batch.",
@@ -28,6 +28,10 @@ const KEYS: [(&str, &str); 21] = [
     (
         "export",
         "The command that creates a model.onnx that the repository does not contain. Wisp does not run it.",
+    ),
+    (
+        "optional",
+        "Whether the server starts and is ready even if the model cannot be loaded; false by default.",
     ),
     (
         "backend",
@@ -53,6 +57,10 @@ const KEYS: [(&str, &str); 21] = [
         "inputs.<name>.shape",
         "The sizes of the input's axes, which fix variable axes; -1 leaves an axis as it is in the file.",
     ),
+    (
+        "inputs.<name>.format",
+        "The order of the axes of an image: NCHW, NHWC or none; by default what the graph shows.",
+    ),
     ("outputs", "The settings of outputs, by name."),
     (
         "outputs.<name>.labels",
@@ -62,6 +70,14 @@ const KEYS: [(&str, &str); 21] = [
     (
         "handler.source",
         "The handler's crate, relative to the model's directory. Only building reads it.",
+    ),
+    (
+        "handler.files",
+        "The files that the handler can read, relative to the version's directory or else to the model's.",
+    ),
+    (
+        "handler.config",
+        "The settings that the handler can read: strings, numbers, booleans, and arrays of one of them.",
     ),
     (
         "limits",
@@ -87,6 +103,10 @@ const KEYS: [(&str, &str); 21] = [
     (
         "limits.guest_time_milliseconds",
         "The time of the handler's own code in one call; computing is not counted.",
+    ),
+    (
+        "limits.log_bytes",
+        "The lines that one call logs; each counts 64 bytes more than its text.",
     ),
 ];
 

@@ -7,18 +7,22 @@ use anyhow::{Context, ensure};
 const REFERENCE: &str = include_str!("../../../../docs/src/model-toml.md");
 
 /// A value for each key, in TOML. Names in a key are `x`.
-const EXAMPLES: [(&str, &str); 16] = [
+const EXAMPLES: [(&str, &str); 20] = [
     ("max_batch_size", "8"),
     ("versions", "{ latest = 2 }"),
     ("labels", "{ stable = 1 }"),
     ("export", "'python3 export.py'"),
+    ("optional", "true"),
     ("backend", "'auto'"),
     ("device", "'cuda:1'"),
     ("threads", "2"),
     ("instances", "3"),
     ("inputs.<name>.shape", "[1, -1]"),
+    ("inputs.<name>.format", "'NCHW'"),
     ("outputs.<name>.labels", "'labels.txt'"),
     ("handler.source", "'handler'"),
+    ("handler.files", "['words.txt']"),
+    ("handler.config", "{ threshold = 0.5 }"),
     ("limits.memory_bytes", "65536"),
     ("limits.table_elements", "100"),
     ("limits.tensor_bytes", "65536"),

@@ -304,7 +304,7 @@ fn settings_are_read_with_get_and_changed_with_post() -> anyhow::Result<()> {
         assert_eq!(get(path)?, read, "{path}");
         assert_eq!(post(path, &[])?, changed, "{path}");
         let refused = route(&Method::PUT, path, &HeaderMap::new()).map_err(|error| error.allow());
-        assert_eq!(refused, Err(Some("GET, POST")), "{path}");
+        assert_eq!(refused, Err(Some("GET, HEAD, POST")), "{path}");
     }
     Ok(())
 }

@@ -125,11 +125,13 @@ fn model_call(
 
 /// Returns the call for settings, which GET reads and POST changes.
 fn settings(method: &Method, get: RestCall, set: RestCall) -> Result<RestCall, RouteError> {
-    if *method == Method::POST {
-        return Ok(set);
+    match *method {
+        Method::POST => Ok(set),
+        Method::GET | Method::HEAD => Ok(get),
+        _ => Err(RouteError::Method {
+            allowed: "GET, HEAD, POST",
+        }),
     }
-    allow(method, Method::GET, "GET, POST")?;
-    Ok(get)
 }
 
 /// Returns the call for a path of the extensions for shared memory. None is ever registered.

@@ -60,7 +60,7 @@ fn a_repository_is_all_its_models_that_name_a_source() -> anyhow::Result<()> {
     };
     assert_eq!(
         orders.iter().map(place).collect::<Vec<_>>(),
-        [model("a", "10"), model("z", "1")]
+        [model("a", "011"), model("z", "1")]
     );
     assert_eq!(build(plan(&models.join("z"))?).len(), 1);
     assert_eq!(plan_models(&models.join("bare"))?, []);

@@ -28,13 +28,13 @@ pub fn batch_selection(message: &BatchPredictRequest) -> Result<Selection, Targe
 
 /// Returns the number and the label of the version that a batch selects; both are empty if it selects none.
 pub(super) fn batch_version(message: &BatchPredictRequest) -> (&str, &str) {
-    let rows = || message.requests.iter();
-    let numbers = rows().map(|row| row.model_version.as_str());
-    let labels = rows().map(|row| row.version_label.as_str());
-    (
-        first(&message.model_version, numbers),
-        first(&message.version_label, labels),
-    )
+    let own = (&*message.model_version, &*message.version_label);
+    let rows = message.requests.iter();
+    let rows = rows.map(|row| (&*row.model_version, &*row.version_label));
+    let mut versions = std::iter::once(own).chain(rows);
+    versions
+        .find(|version| *version != ("", ""))
+        .unwrap_or_default()
 }
 
 /// Returns the first text that is not empty; empty if there is none.

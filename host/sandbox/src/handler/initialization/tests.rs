@@ -22,7 +22,7 @@ fn component(init: &str) -> String {
                 (data (i32.const 16) "words no"))
             (core instance $libc (instantiate $libc))
             (core func $size
-                (canon lower (func $configuration "file-size") (memory $libc "memory")))
+                (canon lower (func $configuration "file-size") (memory (core memory $libc "memory"))))
             (core func $unusual (canon lower (func $graph "unusual")))
             (core module $m
                 (import "libc" "memory" (memory 1))
@@ -48,7 +48,7 @@ fn component(init: &str) -> String {
                     (export "size" (func $size))
                     (export "unusual" (func $unusual))))))
             (func $init (result (result bool (error string)))
-                (canon lift (core func $m "init") (memory $libc "memory")))
+                (canon lift (core func $m "init") (memory (core memory $libc "memory"))))
             (func $state (result u32) (canon lift (core func $m "state")))
             (instance $initialization (export "init" (func $init)))
             (export "{INITIALIZATION_INTERFACE}" (instance $initialization))
