@@ -7,6 +7,7 @@
 mod backend;
 mod child;
 mod config;
+mod handler_limits;
 mod serve;
 mod value;
 
@@ -23,6 +24,7 @@ pub(crate) use backend::{
 };
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, ProbeArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
+pub(crate) use handler_limits::HandlerLimitArgs;
 pub(crate) use serve::{CONFIG_VARIABLE, ModelControlMode, ServeArgs, TlsArgs};
 pub(crate) use value::{
     GrpcAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
@@ -174,6 +176,9 @@ pub(crate) struct InferArgs {
 
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
+
+    #[command(flatten)]
+    pub(crate) handler_limits: HandlerLimitArgs,
 }
 
 /// Create a project: a handler, a small model, golden cases and tests.
@@ -265,6 +270,9 @@ pub(crate) struct CheckArgs {
 
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
+
+    #[command(flatten)]
+    pub(crate) handler_limits: HandlerLimitArgs,
 }
 
 /// Show the contents of a component or a model file.

@@ -17,7 +17,10 @@ pub enum HandlerError {
     /// The handler trapped, reached a limit, or returned an invalid response. For the log.
     #[error("the handler failed: {reason}")]
     Failed { reason: String },
-    #[error("the handler ran longer than {budget:?}")]
+    #[error(
+        "the handler ran longer than {budget:?} (`limits.guest_time_milliseconds` in model.toml, up to the \
+         server's `--max-handler-time-milliseconds`)"
+    )]
     GuestTime { budget: Duration },
     #[error("the deadline passed during the call")]
     Deadline,

@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
+/// A part of wasmtime's text for a transfer above the limit, whose type is private.
+const TRANSFER_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
+
 /// Marks an error that occurred during instantiation. Unless the guest trapped in its start function, it
 /// is not the cause.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +104,13 @@ pub(super) fn handler_error(error: wasmtime::Error) -> HandlerError {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),
     };
+    if reason.ends_with(TRANSFER_EXHAUSTED) {
+        return HandlerError::Failed {
+            reason: "it transfers more bytes at once than the limit (`limits.transfer_bytes` in model.toml, \
+                     up to the server's `--max-handler-transfer-bytes`)"
+                .to_owned(),
+        };
+    }
     HandlerError::Failed { reason }
 }
 
