@@ -4,6 +4,28 @@
 //! white, sixteen bits are reduced to eight, the EXIF orientation is applied, and color profiles are
 //! ignored.
 //!
+//! The usual preprocessing of a model that classifies photographs:
+//!
+//! ```
+//! use wisp_handler::image::{Decoder, Filter, PixelFormat};
+//! use wisp_handler::{Request, Result, Tensor};
+//!
+//! const DECODER: Decoder = Decoder::new().webp();
+//! const FORMAT: PixelFormat =
+//!     PixelFormat::nchw().mean_std([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+//!
+//! fn preprocess(request: &Request) -> Result<Vec<Tensor>> {
+//!     let files = request.input("image")?.byte_strings(&[-1])?;
+//!     let rows = files.into_iter().map(|file| {
+//!         let photograph = DECODER.decode(file)?.into_rgb();
+//!         let small = photograph.resize_shorter_side(256, Filter::Triangle)?;
+//!         Ok(FORMAT.row(&small.center_crop(224, 224)?))
+//!     });
+//!     let rows = rows.collect::<Result<Vec<_>>>()?;
+//!     Ok(vec![Tensor::from_rows("pixels", &[3, 224, 224], rows)?])
+//! }
+//! ```
+//!
 //! Invariant: an image decoded here has at most as many pixels as its [`Decoder`] allows. The size that a
 //! file declares is checked before memory is reserved for it, and decoding fills no more than that memory.
 

@@ -79,7 +79,7 @@
 //! | feature | default | contents |
 //! |---|---|---|
 //! | `allocator` | yes | a global allocator that uses the memory which the instance starts with |
-//! | `image` | no | the module `image`: decoding PNG and JPEG, and resizing |
+//! | `image` | no | the module `image`: decoding PNG, JPEG and WebP, resizing, cropping, and tensor formats |
 
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]

@@ -208,7 +208,7 @@ pub(crate) struct NewArgs {
 /// The template of a new project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Template {
-    /// PNG or JPEG images; decoded, resized and normalized; labels and scores as outputs.
+    /// PNG, JPEG or WebP images; decoded, resized and normalized; labels and scores as outputs.
     Image,
     /// Named numeric features; validated and scaled; a class and probabilities as outputs.
     Tabular,
