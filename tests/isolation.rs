@@ -138,12 +138,23 @@ fn memory_growth_ends_at_the_limit() -> Result<()> {
 fn a_reached_limit_is_logged_with_the_key_and_the_setting_that_raise_it() -> Result<()> {
     let sandbox = Sandbox::start()?;
     let wasm = std::fs::read(component("hostile_guest")?)?;
-    let handler = sandbox.load(&wasm, short())??;
-    for (behaviour, key, setting) in [
-        ("grow", "memory_bytes", "memory-bytes"),
-        ("flood", "transfer_bytes", "transfer-bytes"),
-        ("loop", "guest_time_milliseconds", "time-milliseconds"),
+    // The response of 100 MiB is copied before the host receives it.
+    let ample = Limits {
+        memory_bytes: 512 << 20,
+        guest_time: Duration::from_secs(60),
+        ..Limits::default()
+    };
+    for (behaviour, limits, key, setting) in [
+        ("grow", &ample, "memory_bytes", "memory-bytes"),
+        ("flood", &ample, "transfer_bytes", "transfer-bytes"),
+        (
+            "loop",
+            &short(),
+            "guest_time_milliseconds",
+            "time-milliseconds",
+        ),
     ] {
+        let handler = sandbox.load(&wasm, limits.clone())??;
         let error = call_inline(&handler, &[byte_string("behaviour", behaviour)?]);
         let error = error.err().context(behaviour)?.to_string();
         let expected =
