@@ -1,12 +1,15 @@
 //! Tests that the examples work as described in their READMEs: golden cases, scripts, and agreement with
 //! a computation that shares no code with Wisp (`clients/oracle.py`).
 
-use crate::harness::{Repository, Response, TestServer, fixture, output, root};
+use crate::harness::{Repository, Response, TestOptions, TestServer, fixture, output, root};
 use crate::python::{self, succeed};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+use wisp_sandbox::limits::Limits;
+use wisp_serving::ServingOptions;
 
 /// Starts a server of the example and, if its graph is in the repository, of the graph without the
 /// handler.
@@ -228,4 +231,71 @@ fn the_script_of_embed_returns_equal_embeddings_for_equal_sentences() -> Result<
         "{first} and {alone}"
     );
     Ok(())
+}
+
+// === Large inputs ===
+
+#[test]
+fn a_photograph_of_12_megapixels_is_classified_within_the_default_memory() -> Result<()> {
+    // On a busy machine, decoding may take longer than the default time.
+    let options = TestOptions {
+        limits: Limits {
+            guest_time: Duration::from_secs(60),
+            ..Limits::default()
+        },
+        serving: ServingOptions {
+            request_timeout: Duration::from_secs(60),
+            ..TestOptions::default().serving
+        },
+        ..TestOptions::default()
+    };
+    let server = TestServer::with_options(Repository::of(&["digits"])?, options)?;
+    let file = photograph(4032, 3024)?;
+    let length = u32::try_from(file.len())?;
+    let request = serde_json::to_vec(&json!({ "inputs": [{
+        "name": "image", "datatype": "BYTES", "shape": [1],
+        "parameters": { "binary_data_size": length + 4 },
+    }] }))?;
+    let header_length = request.len().to_string();
+    let headers = [("inference-header-content-length", header_length.as_str())];
+    let body = [request, length.to_le_bytes().to_vec(), file].concat();
+    let response = server.request("POST /v2/models/digits/infer", &headers, &body)?;
+    let label = output(&response.ok()?, "label")?["shape"].clone();
+    ensure!(label == json!([1, 3]), "{label}");
+    Ok(())
+}
+
+/// Returns a JPEG of gray pixels in three channels, with orientation 6, as cameras write them. Each code of
+/// its scan is one bit.
+fn photograph(width: u16, height: u16) -> Result<Vec<u8>> {
+    const EXIF: &[u8] = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0";
+    let [height_bytes, width_bytes] = [height, width].map(u16::to_be_bytes);
+    let quantization = [&[0_u8][..], &[1; 64]].concat();
+    let frame = [
+        &[8_u8][..],
+        &height_bytes,
+        &width_bytes,
+        &[3, 1, 0x22, 0, 2, 0x11, 0, 3, 0x11, 0],
+    ]
+    .concat();
+    // A single code, for a difference of zero or for the end of a block.
+    let code = |table: u8| [&[table, 1][..], &[0; 16]].concat();
+    let mut file = b"\xff\xd8".to_vec();
+    for (marker, content) in [
+        (0xe1, EXIF.to_vec()),
+        (0xdb, quantization),
+        (0xc0, frame),
+        (0xc4, code(0)),
+        (0xc4, code(0x10)),
+        (0xda, vec![3, 1, 0, 2, 0, 3, 0, 0, 63, 0]),
+    ] {
+        file.extend([0xff_u8, marker]);
+        file.extend(u16::try_from(content.len() + 2)?.to_be_bytes());
+        file.extend(content);
+    }
+    // Six blocks of two bits for each 16 x 16 pixels, of which there is an even number.
+    let units = usize::from(width.div_ceil(16)) * usize::from(height.div_ceil(16));
+    file.resize(file.len() + units * 12 / 8, 0);
+    file.extend(b"\xff\xd9");
+    Ok(file)
 }

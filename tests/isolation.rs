@@ -135,6 +135,60 @@ fn memory_growth_ends_at_the_limit() -> Result<()> {
 }
 
 #[test]
+fn a_reached_limit_is_logged_with_the_key_and_the_setting_that_raise_it() -> Result<()> {
+    let sandbox = Sandbox::start()?;
+    let wasm = std::fs::read(component("hostile_guest")?)?;
+    // The response of 100 MiB is copied before the host receives it.
+    let ample = Limits {
+        memory_bytes: 512 << 20,
+        guest_time: Duration::from_secs(60),
+        ..Limits::default()
+    };
+    for (behaviour, limits, key, setting) in [
+        ("grow", &ample, "memory_bytes", "memory-bytes"),
+        ("flood", &ample, "transfer_bytes", "transfer-bytes"),
+        (
+            "loop",
+            &short(),
+            "guest_time_milliseconds",
+            "time-milliseconds",
+        ),
+    ] {
+        let handler = sandbox.load(&wasm, limits.clone())??;
+        let error = call_inline(&handler, &[byte_string("behaviour", behaviour)?]);
+        let error = error.err().context(behaviour)?.to_string();
+        let expected =
+            format!("(`limits.{key}` in model.toml, up to the server's `--max-handler-{setting}`)");
+        ensure!(error.ends_with(&expected), "{behaviour}: {error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_handler_has_the_memory_that_the_operator_allows() -> Result<()> {
+    let sandbox = Sandbox::start()?;
+    let wasm = WatHandler {
+        pages: 3200,
+        imports: "",
+        fields: "",
+        infer: "",
+    };
+    let wasm = wasm.component()?;
+    let refusal = sandbox.load(&wasm, Limits::default())?.err();
+    let refusal = format!("{:#}", anyhow::Error::new(refusal.context("it is loaded")?));
+    ensure!(
+        refusal.contains("to 209715200 bytes, the limit is 134217728 (`limits.memory_bytes`"),
+        "{refusal}"
+    );
+    let raised = Limits {
+        memory_bytes: 256 << 20,
+        ..Limits::default()
+    };
+    sandbox.load(&wasm, raised)??;
+    Ok(())
+}
+
+#[test]
 fn a_stack_overflow_is_a_trap_and_not_a_crash() -> Result<()> {
     is_refused("recurse", 502, "handler failed")
 }

@@ -1,24 +1,53 @@
-//! Images: decoding, conversion to gray, resizing, and conversion to the planes of a graph's input.
+//! Images: decoding, conversion to gray, resizing, cropping, and conversion to a graph's input.
 //!
 //! Images have eight bits per channel, and one or three channels. Transparent pixels are blended with
-//! white, sixteen bits are reduced to eight, and EXIF orientation and color profiles are ignored.
+//! white, sixteen bits are reduced to eight, the EXIF orientation is applied, and color profiles are
+//! ignored.
 //!
-//! Invariant: an image decoded here has at most [`MAX_PIXELS`]. The size that a file declares is
-//! checked before memory is reserved for it, and decoding fills no more than that memory.
+//! The usual preprocessing of a model that classifies photographs:
+//!
+//! ```
+//! use wisp_handler::image::{Decoder, Filter, PixelFormat};
+//! use wisp_handler::{Request, Result, Tensor};
+//!
+//! const DECODER: Decoder = Decoder::new().webp();
+//! const FORMAT: PixelFormat =
+//!     PixelFormat::nchw().mean_std([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+//!
+//! fn preprocess(request: &Request) -> Result<Vec<Tensor>> {
+//!     let files = request.input("image")?.byte_strings(&[-1])?;
+//!     let rows = files.into_iter().map(|file| {
+//!         let photograph = DECODER.decode(file)?.into_rgb();
+//!         let small = photograph.resize_shorter_side(256, Filter::Triangle)?;
+//!         Ok(FORMAT.row(&small.center_crop(224, 224)?))
+//!     });
+//!     let rows = rows.collect::<Result<Vec<_>>>()?;
+//!     Ok(vec![Tensor::from_rows("pixels", &[3, 224, 224], rows)?])
+//! }
+//! ```
+//!
+//! Invariant: an image decoded here has at most as many pixels as its [`Decoder`] allows. The size that a
+//! file declares is checked before memory is reserved for it, and decoding fills no more than that memory.
 
 use crate::error::{Error, Result};
 
+mod crop;
 mod decode;
+mod decoder;
+mod interpolate;
+mod orientation;
+mod pixel_format;
 mod resize;
+mod webp;
 
-/// The maximum number of pixels of a decoded image: 12 megapixels, which as RGBA take 48 MB of an
-/// instance's 128 MiB. A progressive JPEG may have half as many, since its coefficients are stored
-/// too.
-pub const MAX_PIXELS: usize = 12_000_000;
+pub use crop::Letterbox;
+pub use decoder::{DEFAULT_MAX_PIXELS, Decoder};
+pub use pixel_format::PixelFormat;
 
 /// An image in row-major order, with the channels of a pixel next to each other.
 ///
-/// Preprocessing of a batch of files for a graph that takes 28 x 28 pixels in gray:
+/// Preprocessing of a batch of files for a graph that takes 28 x 28 pixels in gray. [`PixelFormat`] has
+/// other layouts and scalings of a graph's input:
 ///
 /// ```
 /// use wisp_handler::{Request, Result, Tensor, image::Image};
@@ -50,27 +79,38 @@ pub enum Colour {
     Rgb,
 }
 
+/// The way in which new pixels follow from those of the source when an image is resized.
+///
+/// A model gives its best results with the filter that it was trained with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// The average of the area that a new pixel covers: Pillow's `BOX`, and OpenCV's `INTER_AREA` when an
+    /// image is reduced.
+    Area,
+    /// Linear interpolation, over all source pixels that a new pixel covers when an image is reduced:
+    /// Pillow's `BILINEAR`, which torchvision's `Resize` uses too.
+    Triangle,
+    /// Linear interpolation between the nearest four source pixels, even when an image is reduced:
+    /// OpenCV's `INTER_LINEAR`, and PyTorch's `interpolate` without `antialias`.
+    Bilinear,
+}
+
 // === impl Image ===
 
 impl Image {
-    /// Decodes a PNG or JPEG file.
+    /// Decodes a PNG or JPEG file of at most [`DEFAULT_MAX_PIXELS`]. [`Decoder`] accepts other formats and
+    /// sizes.
     ///
     /// # Errors
     /// Fails with [`Fault::Client`](crate::Fault::Client) if the file has another format, is damaged,
-    /// or is larger than [`MAX_PIXELS`].
+    /// or is larger.
     ///
     /// ```
     /// let problem = wisp_handler::image::Image::decode(b"GIF89a").unwrap_err();
     /// assert_eq!(problem.message(), "not a PNG or JPEG image");
     /// ```
     pub fn decode(file: &[u8]) -> Result<Self> {
-        if file.starts_with(b"\x89PNG\r\n\x1a\n") {
-            decode::png(file)
-        } else if file.starts_with(b"\xff\xd8\xff") {
-            decode::jpeg(file)
-        } else {
-            Err(Error::client("not a PNG or JPEG image"))
-        }
+        Decoder::new().decode(file)
     }
 
     /// Creates an image from decoded pixels, in row-major order.
@@ -158,7 +198,37 @@ impl Image {
     /// # }
     /// ```
     pub fn resize(&self, width: usize, height: usize) -> Result<Self> {
-        let samples = resize::area_average(self, width, height)?;
+        self.resize_with(width, height, Filter::Area)
+    }
+
+    /// Returns the image at another size, with the given filter.
+    ///
+    /// # Errors
+    /// Fails with [`Fault::Handler`](crate::Fault::Handler) if the new size is zero or beyond 65 535.
+    ///
+    /// ```
+    /// # use wisp_handler::{Result, image::{Colour, Filter, Image}};
+    /// # fn main() -> Result<()> {
+    /// let edge = Image::new(4, 1, Colour::Grey, vec![0, 0, 0, 240])?;
+    /// assert_eq!(edge.resize_with(2, 1, Filter::Area)?.samples(), [0, 120]);
+    /// assert_eq!(edge.resize_with(2, 1, Filter::Triangle)?.samples(), [0, 103]);
+    /// assert_eq!(edge.resize_with(2, 1, Filter::Bilinear)?.samples(), [0, 120]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn resize_with(&self, width: usize, height: usize, filter: Filter) -> Result<Self> {
+        let bounds = 1..=usize::from(u16::MAX);
+        if !bounds.contains(&width) || !bounds.contains(&height) {
+            return Err(Error::handler(format_args!(
+                "cannot resize to {width}x{height} pixels"
+            )));
+        }
+        let size = (width, height);
+        let samples = match filter {
+            Filter::Area => resize::area_average(self, size),
+            Filter::Triangle => interpolate::interpolated(self, size, true),
+            Filter::Bilinear => interpolate::interpolated(self, size, false),
+        };
         Self::new(width, height, self.colour, samples)
     }
 
@@ -177,14 +247,11 @@ impl Image {
     /// # }
     /// ```
     pub fn to_planes(&self, channels: &[(f32, f32)]) -> Vec<f32> {
-        let count = self.colour.channels();
-        let mut planes = Vec::with_capacity(self.samples.len());
-        for channel in 0..count {
-            let (mean, deviation) = channels.get(channel).copied().unwrap_or((0.0, 1.0));
-            let samples = self.samples.iter().skip(channel).step_by(count);
-            planes.extend(samples.map(|sample| (f32::from(*sample) / 255.0 - mean) / deviation));
+        let (mut mean, mut std) = ([0.0; 3], [1.0; 3]);
+        for ((mean, std), given) in mean.iter_mut().zip(&mut std).zip(channels) {
+            (*mean, *std) = *given;
         }
-        planes
+        PixelFormat::nchw().mean_std(mean, std).row(self)
     }
 }
 

@@ -91,7 +91,7 @@
 //! |---|---|---|
 //! | `allocator` | yes | a global allocator that uses the memory which the instance starts with |
 //! | `log` | no | the macros of the crate `log` write to the server's log |
-//! | `image` | no | the module `image`: decoding PNG and JPEG, and resizing |
+//! | `image` | no | the module `image`: decoding PNG, JPEG and WebP, resizing, cropping, and tensor formats |
 
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]

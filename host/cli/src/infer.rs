@@ -28,6 +28,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
         direct_calls: false,
         max_instances: 1,
         memory: None,
+        limits: args.handler_limits.limits(),
         model_load: None,
         backend: &args.backend,
     })?;

@@ -47,6 +47,8 @@ pub(crate) struct LoadingOptions<'a> {
     /// The budget from which the memory of instances is reserved; `None` if only one is alive at a time.
     pub(crate) memory: Option<Arc<MemoryBudget>>,
     pub(crate) backend: &'a BackendArgs,
+    /// The limits of handlers whose models set none.
+    pub(crate) limits: Limits,
     /// The limits on loading a model file, for loaders that accept untrusted files.
     pub(crate) model_load: Option<ProcessLimits>,
 }
@@ -59,6 +61,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         max_instances,
         memory,
         backend,
+        limits,
         model_load,
     } = options;
     let threads = match threads {
@@ -93,7 +96,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         pool: FairPool::spawn("wisp-handler", pool).context(NO_THREADS)?,
         instances: threads,
         direct_calls: *direct_calls,
-        limits: Limits::default(),
+        limits: limits.clone(),
     })
 }
 

@@ -7,6 +7,7 @@
 mod backend;
 mod child;
 mod config;
+mod handler_limits;
 mod serve;
 mod value;
 
@@ -23,6 +24,7 @@ pub(crate) use backend::{
 };
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, LoadArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
+pub(crate) use handler_limits::HandlerLimitArgs;
 pub(crate) use serve::{CONFIG_VARIABLE, ModelControlMode, ServeArgs, TlsArgs};
 pub(crate) use value::{
     GrpcAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
@@ -175,6 +177,9 @@ pub(crate) struct InferArgs {
 
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
+
+    #[command(flatten)]
+    pub(crate) handler_limits: HandlerLimitArgs,
 }
 
 /// Create a project: a handler, a small model, golden cases and tests.
@@ -204,7 +209,7 @@ pub(crate) struct NewArgs {
 /// The template of a new project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Template {
-    /// PNG or JPEG images; decoded, resized and normalized; labels and scores as outputs.
+    /// PNG, JPEG or WebP images; decoded, resized and normalized; labels and scores as outputs.
     Image,
     /// Named numeric features; validated and scaled; a class and probabilities as outputs.
     Tabular,
@@ -267,6 +272,9 @@ pub(crate) struct CheckArgs {
 
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
+
+    #[command(flatten)]
+    pub(crate) handler_limits: HandlerLimitArgs,
 }
 
 /// Show the contents of a component or a model file.

@@ -168,8 +168,8 @@ def image():
         request = {"inputs": [tensor("image", "BYTES", [1], file=f"../samples/{name}.png")]}
         case("image", name, f"A {name} disc on white.", request, {"outputs": outputs, "tolerance": TOLERANCE})
     bad = {"inputs": [tensor("image", "BYTES", [1], ["not a picture"])]}
-    about = "Bytes that are neither PNG nor JPEG are a client error."
-    case("image", "not_a_picture", about, bad, {"failure": "client", "message": "not a PNG or JPEG image"})
+    about = "Bytes that are no PNG, JPEG or WebP are a client error."
+    case("image", "not_a_picture", about, bad, {"failure": "client", "message": "not a PNG, JPEG or WebP image"})
 
 
 def draw_disc(side, colour):

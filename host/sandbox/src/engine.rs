@@ -35,12 +35,17 @@ const READING_CORE_INSTANCES: u32 = 1;
 /// per instance.
 const MAX_TABLES: u32 = 2;
 
+/// The largest linear memory that 32-bit addresses reach. The pool reserves this much address space for
+/// each instance in any case, so that accesses need no bounds checks; [`Limits`](crate::limits::Limits)
+/// decide how much of it a handler can use.
+pub const MAX_LINEAR_MEMORY_BYTES: usize = 4 << 30;
+
 /// The capacities of the pool.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
     /// The maximum number of instances alive at once. Admission must enforce a lower limit first.
     pub instances: u32,
-    /// The maximum linear memory of any instance, in bytes.
+    /// The maximum linear memory of any instance, in bytes; at most [`MAX_LINEAR_MEMORY_BYTES`].
     pub max_memory_bytes: usize,
     /// The number of bytes at the start of each linear memory that are cleared with `memset` when an
     /// instance ends, instead of being returned to the kernel. Guests linked with their stack first touch
@@ -58,7 +63,7 @@ impl Default for EngineOptions {
     fn default() -> EngineOptions {
         EngineOptions {
             instances: 256,
-            max_memory_bytes: 128 << 20,
+            max_memory_bytes: MAX_LINEAR_MEMORY_BYTES,
             memory_keep_resident_bytes: 256 << 10,
             stack_zeroing: false,
             // The number of instances and their individual limits bound the memory.

@@ -18,7 +18,7 @@ const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 /// The limits of one handler call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The maximum linear memory, in bytes; at most the engine's.
+    /// The maximum linear memory, in bytes. More than the engine's maximum has no effect.
     pub memory_bytes: usize,
     /// The maximum number of elements of any table.
     pub table_elements: usize,
@@ -57,18 +57,23 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LimitError {
     #[error(
-        "memory would grow to {wanted} bytes, the limit is {limit} (limits.memory_bytes in model.toml)"
+        "memory would grow to {wanted} bytes, the limit is {limit} (`limits.memory_bytes` in model.toml, \
+         up to the server's `--max-handler-memory-bytes`)"
     )]
     Memory { wanted: usize, limit: usize },
     #[error(
-        "a table would grow to {wanted} elements, the limit is {limit} (limits.table_elements in model.toml)"
+        "a table would grow to {wanted} elements, the limit is {limit} (`limits.table_elements` in \
+         model.toml)"
     )]
     Table { wanted: usize, limit: usize },
     #[error("more than {limit} tensors without a valid shape")]
     InvalidTensors { limit: u32 },
-    #[error("more than {limit} resources are held at once (limits.handles in model.toml)")]
+    #[error("more than {limit} resources are held at once (`limits.handles` in model.toml)")]
     Handles { limit: usize },
-    #[error("the guest ran longer than {budget:?}")]
+    #[error(
+        "the guest ran longer than {budget:?} (`limits.guest_time_milliseconds` in model.toml, up to the \
+         server's `--max-handler-time-milliseconds`)"
+    )]
     GuestTime { budget: Duration },
     #[error("the request's deadline has passed")]
     Deadline,
@@ -144,7 +149,7 @@ impl ResourceLimiter for MemoryMeter {
         self.reserve(elements.saturating_mul(TABLE_ELEMENT_BYTES))
     }
 
-    // Growing can still fail below the limit: the pool's slots are smaller, or memory is short.
+    // Growing can still fail below the limit: memory is short.
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         Err(error)
     }
@@ -157,6 +162,8 @@ impl ResourceLimiter for MemoryMeter {
 /// The budget for the tensors that the host holds for one instance.
 #[derive(Debug)]
 pub(crate) struct TensorBudget {
+    /// The instance's own limit, in bytes.
+    limit: usize,
     left: usize,
     budget: Arc<MemoryBudget>,
 }
@@ -165,6 +172,7 @@ impl TensorBudget {
     /// Creates a budget of at most `bytes`, which are also reserved in `budget`.
     pub(crate) fn new(bytes: usize, budget: &Arc<MemoryBudget>) -> TensorBudget {
         TensorBudget {
+            limit: bytes,
             left: bytes,
             budget: Arc::clone(budget),
         }
@@ -184,6 +192,15 @@ impl TensorBudget {
         }
         self.left = left;
         Ok(Some(reservation))
+    }
+
+    /// Returns the explanation of a refused charge, for the handler.
+    pub(crate) fn explanation(&self) -> String {
+        format!(
+            "the tensors held for this request take more than {} bytes together (`limits.tensor_bytes` in \
+             model.toml, up to the server's `--max-handler-tensor-bytes`)",
+            self.limit
+        )
     }
 
     /// Returns `bytes` that were charged.
@@ -303,6 +320,35 @@ mod tests {
         assert!(meter.memory_growing(40, 80, None).is_ok());
         drop(meter);
         assert_eq!(budget.reserved(), 0);
+    }
+
+    #[test]
+    fn a_reached_limit_names_the_key_and_the_setting_that_raise_it() {
+        let budget = Duration::from_secs(2);
+        for (limit, key, setting) in [
+            (
+                LimitError::Memory {
+                    wanted: 9,
+                    limit: 8,
+                }
+                .to_string(),
+                "`limits.memory_bytes`",
+                "`--max-handler-memory-bytes`",
+            ),
+            (
+                LimitError::GuestTime { budget }.to_string(),
+                "`limits.guest_time_milliseconds`",
+                "`--max-handler-time-milliseconds`",
+            ),
+            (
+                TensorBudget::new(8, &self::budget(8)).explanation(),
+                "`limits.tensor_bytes`",
+                "`--max-handler-tensor-bytes`",
+            ),
+        ] {
+            let expected = format!("({key} in model.toml, up to the server's {setting})");
+            assert!(limit.ends_with(&expected), "{limit}");
+        }
     }
 
     #[test]

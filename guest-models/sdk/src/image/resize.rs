@@ -2,7 +2,6 @@
 //! batch.
 
 use super::Image;
-use crate::error::{Error, Result};
 
 /// The source pixels that one new pixel covers along an axis. In units of which a source pixel has
 /// `inner`, the new pixel covers `first` units of its first source pixel, `inner` of each one between,
@@ -14,13 +13,8 @@ struct Span {
     last: u64,
 }
 
-pub(super) fn area_average(image: &Image, width: usize, height: usize) -> Result<Vec<u8>> {
-    let bounds = 1..=usize::from(u16::MAX);
-    if !bounds.contains(&width) || !bounds.contains(&height) {
-        return Err(Error::handler(format_args!(
-            "cannot resize to {width}x{height} pixels"
-        )));
-    }
+/// Returns the samples of the image at a new size, each side of which is between 1 and 65 535.
+pub(super) fn area_average(image: &Image, (width, height): (usize, usize)) -> Vec<u8> {
     let channels = image.colour.channels();
     let columns: Vec<Span> = (0..width)
         .map(|column| span(column, width, image.width))
@@ -43,7 +37,7 @@ pub(super) fn area_average(image: &Image, width: usize, height: usize) -> Result
         let average = |sum: &u64| u8::try_from((sum + whole / 2) / whole).unwrap_or(u8::MAX);
         samples.extend(sums.iter().map(average));
     }
-    Ok(samples)
+    samples
 }
 
 /// Returns the range of source pixels, out of `size`, that new pixel `index` of `count` covers.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use wisp_sandbox::component::CheckedComponent;
 use wisp_sandbox::compute::Graphs;
 use wisp_sandbox::handler::{Handler, HandlerSignature};
+use wisp_sandbox::limits::Limits;
 use wisp_serving::registry::loader::Loader;
 use wisp_tensor::{Signature, TensorSpec};
 
@@ -85,6 +86,7 @@ impl<'a> HandlerInspection<'a> {
                 direct_calls: false,
                 max_instances: 1,
                 memory: None,
+                limits: Limits::default(),
                 model_load: None,
                 // No graphs are loaded, so the default backend is enough.
                 backend: &BackendArgs::default(),

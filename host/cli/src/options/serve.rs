@@ -2,7 +2,7 @@
 //! its default and its description. `configuration` derives the keys of the configuration file, the
 //! schema and the reference from these definitions.
 
-use super::{BackendArgs, CacheArgs, GrpcAddress, Milliseconds, Seconds, value};
+use super::{BackendArgs, CacheArgs, GrpcAddress, HandlerLimitArgs, Milliseconds, Seconds, value};
 use crate::configuration::EffectiveConfiguration;
 use clap::{ArgAction, Args};
 use std::net::SocketAddr;
@@ -258,6 +258,9 @@ pub(crate) struct ServeArgs {
         value_parser = value::at_least_one
     )]
     pub(crate) max_memory_bytes: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) handler_limits: HandlerLimitArgs,
 
     /// Timeout of a request, after which it fails with status 504.
     #[arg(

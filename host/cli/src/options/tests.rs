@@ -3,6 +3,7 @@
 use super::*;
 use clap::CommandFactory;
 use serde_json::json;
+use wisp_sandbox::limits::Limits;
 use wisp_serving::ServingOptions;
 use wisp_tensor::{Dimension, ParameterValue};
 
@@ -78,6 +79,33 @@ fn every_command_that_runs_a_handler_can_be_told_where_its_code_is_kept() {
 }
 
 #[test]
+fn every_command_that_runs_requests_can_raise_the_limits_of_handlers() {
+    let raised = "--max-handler-memory-bytes 4294967296 --max-handler-tensor-bytes 2 \
+                  --max-handler-transfer-bytes 3 --max-handler-time-milliseconds 4";
+    for line in ["serve", "infer --input x=1", "check"] {
+        for arguments in ["", raised] {
+            let limits = match parse(&format!("{line} {arguments} m")) {
+                Ok(Command::Serve(args)) => args.handler_limits.limits(),
+                Ok(Command::Infer(args)) => args.handler_limits.limits(),
+                Ok(Command::Check(args)) => args.handler_limits.limits(),
+                other => panic!("`{line}`: {other:?}"),
+            };
+            let expected = match arguments {
+                "" => Limits::default(),
+                _ => Limits {
+                    memory_bytes: 4 << 30,
+                    tensor_bytes: 2,
+                    transfer_bytes: 3,
+                    guest_time: Duration::from_millis(4),
+                    ..Limits::default()
+                },
+            };
+            assert_eq!(limits, expected, "{line} {arguments}");
+        }
+    }
+}
+
+#[test]
 fn values_that_cannot_be_are_refused_with_the_form_that_can() {
     for (line, expected) in [
         ("serve --http 8000 .", "such as 127.0.0.1:8000"),
@@ -92,6 +120,14 @@ fn values_that_cannot_be_are_refused_with_the_form_that_can() {
             "from 1 to 1000000",
         ),
         ("serve --threads 0 .", "--threads"),
+        (
+            "serve --max-handler-memory-bytes 4294967297 .",
+            "from 1 to 4294967296 (4 GiB)",
+        ),
+        (
+            "check --max-handler-time-milliseconds 0 m",
+            "milliseconds, from 1",
+        ),
         ("serve --repository-poll-secs 0 .", "seconds, from 1"),
         ("serve --model-control-mode all .", "none, explicit, poll"),
         ("serve --build=1 .", "true, false"),

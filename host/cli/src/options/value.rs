@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use wisp_sandbox::engine::MAX_LINEAR_MEMORY_BYTES;
 use wisp_tensor::{Dimension, Parameter, ParameterValue};
 
 /// The value of one `--input`.
@@ -144,6 +145,16 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err(format!("expected a number from 1 to {}", usize::MAX)),
         Ok(number) => Ok(number),
+    }
+}
+
+/// Parses a size of linear memory.
+pub(super) fn linear_memory(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (1..=MAX_LINEAR_MEMORY_BYTES).contains(&number) => Ok(number),
+        _ => Err(format!(
+            "expected a number from 1 to {MAX_LINEAR_MEMORY_BYTES} (4 GiB)"
+        )),
     }
 }
 

@@ -103,6 +103,7 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
         max_instances: options.max_instances,
         memory: Some(Arc::clone(&options.memory)),
         backend: &args.backend,
+        limits: args.handler_limits.limits(),
         model_load: Some(model_load_limits(
             args.model_load_secs.0,
             args.model_load_memory_bytes,

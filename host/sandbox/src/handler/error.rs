@@ -23,7 +23,8 @@ pub enum HandlerError {
         functions: Option<GuestBacktrace>,
     },
     #[error(
-        "the handler ran longer than {budget:?} (limits.guest_time_milliseconds in model.toml)"
+        "the handler ran longer than {budget:?} (`limits.guest_time_milliseconds` in model.toml, up to the \
+         server's `--max-handler-time-milliseconds`)"
     )]
     GuestTime {
         budget: Duration,

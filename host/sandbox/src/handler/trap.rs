@@ -25,8 +25,8 @@ pub(super) fn reason(error: &wasmtime::Error, panic: Option<&str>) -> String {
     let Some(trap) = error.downcast_ref::<Trap>() else {
         let cause = error.root_cause().to_string();
         return match cause.ends_with(TRANSFER) {
-            true => "the response, or a tensor, has more bytes than one transfer may have \
-                     (limits.transfer_bytes in model.toml)"
+            true => "it transfers more bytes at once than the limit (`limits.transfer_bytes` in \
+                     model.toml, up to the server's `--max-handler-transfer-bytes`)"
                 .to_owned(),
             false => bounded(&cause),
         };

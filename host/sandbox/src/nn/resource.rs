@@ -154,7 +154,7 @@ impl InstanceState {
             }),
             None => Err(NnError::new(
                 ErrorCode::TooLarge,
-                "the tensors held for this request are too large together (limits.tensor_bytes)",
+                self.tensor_budget.explanation(),
             )),
         })
     }
@@ -305,7 +305,7 @@ impl InstanceState {
             let Some(reservation) = self.tensor_budget.charge(tensor.content().len())? else {
                 return self.fail_compute(NnError::new(
                     ErrorCode::TooLarge,
-                    "the outputs are too large for this request (limits.tensor_bytes)",
+                    self.tensor_budget.explanation(),
                 ));
             };
             let output = NnTensor {

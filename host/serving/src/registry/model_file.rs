@@ -162,8 +162,8 @@ pub struct HandlerSection {
     pub config: BTreeMap<String, ConfigValue>,
 }
 
-/// The limits of the handler. Each key lowers one of the server's limits. A limit cannot be raised, since
-/// the author of a model need not be the operator of the server.
+/// The limits of the handler. Each key lowers one of the server's limits. Only the operator of the server, who
+/// need not be the author of the model, can raise them.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSection {
@@ -196,7 +196,11 @@ pub enum ModelFileError {
         value: usize,
         limit: usize,
     },
-    #[error("`{}`: limits.{key} is {value}, the server's limit is {limit}", path.display())]
+    #[error(
+        "`{}`: limits.{key} is {value}, the server's limit is {limit}{}",
+        path.display(),
+        operator_setting(key)
+    )]
     AboveLimit {
         path: PathBuf,
         key: &'static str,
@@ -320,6 +324,20 @@ impl ModelFileError {
 pub(crate) fn max_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     cores.saturating_mul(4).max(256)
+}
+
+/// Returns the end of an error about this key: the setting with which the operator raises the server's limit.
+fn operator_setting(key: &str) -> &'static str {
+    match key {
+        "memory_bytes" => "; the operator can raise it with --max-handler-memory-bytes",
+        "tensor_bytes" => "; the operator can raise it with --max-handler-tensor-bytes",
+        "transfer_bytes" => "; the operator can raise it with --max-handler-transfer-bytes",
+        "guest_time_milliseconds" => {
+            "; the operator can raise it with --max-handler-time-milliseconds"
+        }
+        // These are the same on every server.
+        _ => "",
+    }
 }
 
 /// Returns the value in the model file, or the limit if the file sets none.
@@ -549,11 +567,34 @@ mod tests {
                     let text = error.to_string();
                     let expected = format!("`m/model.toml`: limits.{key} is 1000000000, ");
                     assert!(text.starts_with(&expected), "{text}");
+                    assert!(text.ends_with(operator_setting(key)), "{text}");
                 }
                 other => anyhow::bail!("{key}: {other:?}"),
             }
         }
         assert_eq!(ModelFile::default().limits(path, &defaults)?, defaults);
+        Ok(())
+    }
+
+    #[test]
+    fn a_model_can_use_what_the_operator_has_raised() -> anyhow::Result<()> {
+        let path = Path::new("m");
+        let raised = Limits {
+            memory_bytes: 512 << 20,
+            ..Limits::default()
+        };
+        let file = load("[limits]\nmemory_bytes = 402653184")??;
+        assert_eq!(file.limits(path, &raised)?.memory_bytes, 384 << 20);
+        let refusal = file
+            .limits(path, &Limits::default())
+            .map_err(|error| error.to_string());
+        assert_eq!(
+            refusal.err().as_deref(),
+            Some(
+                "`m/model.toml`: limits.memory_bytes is 402653184, the server's limit is 134217728; the \
+                 operator can raise it with --max-handler-memory-bytes"
+            )
+        );
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The handler of a model that classifies images.
 //!
-//! `preprocess` decodes PNG and JPEG files, resizes them, and scales their colours as in training;
+//! `preprocess` decodes PNG, JPEG and WebP files, resizes them, and scales their colours as in training;
 //! `postprocess` ranks the labels. Each request gets a new instance, so the handler has no state, and
 //! tables are constants.
 

@@ -38,7 +38,7 @@ fn labels_are_ranked() -> Result<()> {
 #[test]
 fn a_file_that_is_no_picture_is_a_client_error() -> Result<()> {
     let error = Pictures::preprocess(&request(&[RED, b"hello"])?).unwrap_err();
-    let expected = "input `image` element 1: not a PNG or JPEG image";
+    let expected = "input `image` element 1: not a PNG, JPEG or WebP image";
     assert_eq!(error, Error::client(expected));
     Ok(())
 }
