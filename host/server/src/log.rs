@@ -1,7 +1,7 @@
 //! The log line for each request.
 //!
-//! Its level depends on the party that has to act: debug for errors of the client, info for the handler,
-//! warn for missing capacity, error for failures of the server. Clients can cause the last three at any
+//! Its level depends on the party that has to act: debug for errors of the client, warn for failures of the
+//! handler and for missing capacity, error for failures of the server. Clients can cause the last three at any
 //! rate, so at most one line per second is written for each kind of error, with a count of the suppressed
 //! ones. Successful requests are logged at debug too: a line for each would cost more than the response to
 //! a small request.
@@ -18,6 +18,7 @@ use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use wisp_protocol::error::{ErrorKind, Party};
+use wisp_serving::RequestModel;
 use wisp_tensor::sanitize::is_unsafe_to_show;
 
 /// The most bytes of a path in a line. The paths of the protocols are shorter.
@@ -41,6 +42,7 @@ pub(crate) struct Log {
 pub(crate) struct RequestLog<'a> {
     log: &'a Log,
     head: &'a Parts,
+    model: RequestModel,
     start: Instant,
     written: bool,
 }
@@ -83,6 +85,7 @@ impl Log {
         RequestLog {
             log: self,
             head,
+            model: RequestModel::default(),
             start: Instant::now(),
             written: false,
         }
@@ -101,6 +104,8 @@ macro_rules! event {
             parent_span_id = $line.trace().map(|trace| tracing::field::display(trace.span_id)),
             method = %$line.head.method,
             path = shown($line.head.uri.path()),
+            model = $line.model.name().map(tracing::field::display),
+            model_version = $line.model.version().map(tracing::field::display),
             status = $status,
             microseconds = $line.microseconds(),
             $($($more)+,)?
@@ -110,6 +115,11 @@ macro_rules! event {
 }
 
 impl RequestLog<'_> {
+    /// Returns the model of the request, which is recorded while the request is handled.
+    pub(crate) fn model(&self) -> &RequestModel {
+        &self.model
+    }
+
     pub(crate) fn answered(mut self, status: StatusCode) {
         self.written = true;
         event!(DEBUG, self, self.id(), status.as_u16(), "answered");
@@ -133,7 +143,7 @@ impl RequestLog<'_> {
             // Handled above.
             Party::Client => {}
             Party::Handler => {
-                event!(INFO, self, id, status, "the handler failed", suppressed, %error)
+                event!(WARN, self, id, status, "the handler failed", suppressed, %error)
             }
             Party::Capacity => event!(WARN, self, id, status, "no capacity", suppressed, %error),
             Party::Host => event!(ERROR, self, id, status, "failed", suppressed, %error),

@@ -120,7 +120,8 @@ impl Service {
             let call = self.grpc.call(head.clone(), incoming, admitted.clone());
             call.await
         };
-        let response = catch_panic(grpc::with_deadline(deadline, work)).await;
+        let work = catch_panic(grpc::with_deadline(deadline, work));
+        let response = line.model().record_in(work).await;
         let mut response = response.unwrap_or_else(|failure| grpc::refuse(&Arc::new(failure)));
         let id = match grpc::failure(&response) {
             Some(failure) => Some(line.failed(failure).to_header()),
@@ -155,7 +156,10 @@ impl Service {
             Ok(()) if self.cors.as_ref().is_some_and(is_preflight) => {
                 check_host(&head).map(|()| HttpResponse::no_content())
             }
-            Ok(()) => catch_panic(dispatch(&self.serving, &self.docs, &head, &mut body)).await,
+            Ok(()) => {
+                let work = catch_panic(dispatch(&self.serving, &self.docs, &head, &mut body));
+                line.model().record_in(work).await
+            }
         };
         let framing = match head.version {
             Version::HTTP_2 => Framing::Limited,

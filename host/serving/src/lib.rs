@@ -8,8 +8,9 @@
 //! bounds the handler calls, and `call_durations` chooses their threads. The threads of a queue are a
 //! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
-//! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
-//! no socket and no wire format in this crate; the server passes a body that is read once.
+//! a request, [`statistics`] sums those of a version, [`error`] assigns each failure a kind, and
+//! [`RequestModel`] names the model of a request for its log line. Invariant: no socket and no wire format in
+//! this crate; the server passes a body that is read once.
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -33,6 +34,7 @@ pub mod per_row_graph;
 mod readers;
 pub mod registry;
 pub mod repository_poll;
+mod request_model;
 mod serving;
 pub mod signature_check;
 pub mod statistics;
@@ -45,4 +47,5 @@ pub use call_error::{CallError, RequestError};
 pub use error::InferError;
 pub use infer::{Inferred, infer};
 pub use readers::ReadingSlot;
+pub use request_model::RequestModel;
 pub use serving::{Serving, ServingOptions};
