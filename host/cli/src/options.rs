@@ -23,7 +23,7 @@ pub(crate) use backend::{
 };
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, ProbeArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
-pub(crate) use serve::{CONFIG_VARIABLE, ModelControlMode, ServeArgs, TlsArgs};
+pub(crate) use serve::{CONFIG_VARIABLE, LogFormat, ModelControlMode, ServeArgs, TlsArgs};
 pub(crate) use value::{
     GrpcAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
 };

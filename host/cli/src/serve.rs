@@ -35,7 +35,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if args.check_config {
         return preflight::run(args);
     }
-    log_lines::start(args.log.as_deref())?;
+    log_lines::start(args.log.as_deref(), args.log_format)?;
     expect_path(&args.repository)?;
     let default = ServerOptions::default();
     // Installed before any long operation.
