@@ -2,7 +2,8 @@
 //!
 //! `single_file` contains the tests of commands on a model file without a directory, `serve` those of servers
 //! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
-//! configurations, and `backend` those that install backends.
+//! configurations, `health` those of `wisp health`, `log` those of the log's formats, and `backend` those that install
+//! backends.
 
 mod backend;
 mod choice;
@@ -10,6 +11,8 @@ mod config;
 mod ending;
 mod floods;
 mod hardship;
+mod health;
+mod log;
 mod memory;
 mod serve;
 mod single_file;

@@ -21,6 +21,7 @@ mod config;
 mod configuration;
 mod display;
 mod failure;
+mod health;
 mod infer;
 mod inspect;
 mod loading;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Backend(args) => backend::run(args),
+        Command::Health(args) => health::run(args),
         Command::Config(args) => config::run(args),
         Command::Child(args) => child::run(args),
     };

@@ -7,6 +7,7 @@
 mod backend;
 mod child;
 mod config;
+mod health;
 mod serve;
 mod value;
 
@@ -23,6 +24,7 @@ pub(crate) use backend::{
 };
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, ProbeArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
+pub(crate) use health::HealthArgs;
 pub(crate) use serve::{CONFIG_VARIABLE, LogFormat, ModelControlMode, ServeArgs, TlsArgs};
 pub(crate) use value::{
     GrpcAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
@@ -63,6 +65,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Bench(BenchArgs),
     Backend(BackendCommandArgs),
+    Health(HealthArgs),
     Config(ConfigCommandArgs),
     #[command(name = CHILD, hide = true)]
     Child(ChildArgs),
