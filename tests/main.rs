@@ -14,6 +14,7 @@ mod cases;
 mod cli;
 mod clients;
 mod compression;
+mod deploy;
 mod differential;
 mod examples;
 mod extremes;
