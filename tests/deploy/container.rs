@@ -166,7 +166,7 @@ fn the_image_is_built_with_the_oldest_supported_compiler_or_a_newer_one() -> Res
 fn the_image_runs_as_a_numeric_user_other_than_root() -> Result<()> {
     let image = image()?;
     let user = image.only("USER")?;
-    // Kubernetes cannot see whether a name is that of root.
+    // Kubernetes refuses names, since any of them may be that of root.
     for id in user.split(':') {
         ensure!(id.parse::<u32>()? > 0, "{user}");
     }
