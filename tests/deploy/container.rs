@@ -7,7 +7,7 @@ use crate::python::succeed;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 
-/// What the build of the program reads, which must not be left out of the context.
+/// The files that the build of the program reads, which must not be left out of the context.
 const SOURCES: [&str; 10] = [
     ".cargo/config.toml",
     "Cargo.lock",
