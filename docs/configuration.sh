@@ -13,8 +13,8 @@ Each setting of `wisp serve` can be given in three ways. If it is given in sever
 3. the key in the configuration file, such as `max_body_bytes = 1048576`
 4. the default
 
-`WISP_CACHE_DIR`, `WISP_BACKEND` and `WISP_ONNXRUNTIME_LIBRARY` also apply to the other commands that have these
-arguments.
+`WISP_CACHE_DIR`, `WISP_BACKEND`, `WISP_ONNXRUNTIME_LIBRARY` and `WISP_HTTP` also apply to the other commands that have
+these arguments.
 
 ## The configuration file
 

@@ -83,7 +83,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ),
     ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
     ("tokio_rustls", &["server/src"]),
-    ("ureq", &["cli/src/backend"]),
+    ("ureq", &["cli/src/backend", "cli/src/health"]),
     ("indicatif", &["cli/src/backend"]),
     ("sha2", &["cli/src/backend"]),
     (

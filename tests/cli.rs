@@ -2,8 +2,9 @@
 //!
 //! `single_file` contains the tests of commands on a model file without a directory, `serve` those of servers
 //! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
-//! configurations, `handler_output` those of what handlers log, `probes` those of readiness, `hangup` those of SIGHUP,
-//! `threads` those of many models, and `backend` those that install backends.
+//! configurations, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
+//! log's formats, `probes` those of readiness, `hangup` those of SIGHUP, `threads` those of many models, and `backend`
+//! those that install backends.
 
 mod backend;
 mod choice;
@@ -14,6 +15,8 @@ mod floods;
 mod handler_output;
 mod hangup;
 mod hardship;
+mod health;
+mod log;
 mod memory;
 mod probes;
 mod serve;

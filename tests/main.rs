@@ -16,6 +16,7 @@ mod class_names;
 mod cli;
 mod clients;
 mod compression;
+mod deploy;
 mod diagnosis;
 mod differential;
 mod examples;

@@ -31,6 +31,9 @@ static CLIENTS: Environment = Environment::of("requirements.txt");
 /// The environment of the tools that check the API's document.
 pub(crate) static OPENAPI: Environment = Environment::of("requirements-openapi.txt");
 
+/// The environment of the tools that check the files in `deploy`.
+pub(crate) static DEPLOY: Environment = Environment::of("requirements-deploy.txt");
+
 /// The name of the marker file of a complete environment.
 pub(crate) const WHOLE: &str = "whole";
 

@@ -22,6 +22,7 @@ mod configuration;
 mod display;
 mod failure;
 mod handler_lines;
+mod health;
 mod infer;
 mod inspect;
 mod loading;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Backend(args) => backend::run(args),
+        Command::Health(args) => health::run(args),
         Command::Config(args) => config::run(args),
         Command::Child(args) => child::run(args),
     };

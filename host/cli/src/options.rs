@@ -8,6 +8,7 @@ mod backend;
 mod child;
 mod config;
 mod handler_limits;
+mod health;
 mod serve;
 mod value;
 
@@ -25,7 +26,8 @@ pub(crate) use backend::{
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, LoadArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use handler_limits::HandlerLimitArgs;
-pub(crate) use serve::{CONFIG_VARIABLE, ModelControlMode, ServeArgs, TlsArgs};
+pub(crate) use health::HealthArgs;
+pub(crate) use serve::{CONFIG_VARIABLE, LogFormat, ModelControlMode, ServeArgs, TlsArgs};
 pub(crate) use value::{
     GrpcAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
 };
@@ -65,6 +67,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Bench(BenchArgs),
     Backend(BackendCommandArgs),
+    Health(HealthArgs),
     Config(ConfigCommandArgs),
     #[command(name = CHILD, hide = true)]
     Child(ChildArgs),

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if args.check_config {
         return preflight::run(args);
     }
-    let log = log_lines::start(args.log.as_deref())?;
+    let log = log_lines::start(args.log.as_deref(), args.log_format)?;
     expect_path(&args.repository)?;
     expect_build(args)?;
     let default = ServerOptions::default();

@@ -1,7 +1,7 @@
 //! The log line for each request.
 //!
-//! Its level depends on the party that has to act: debug for errors of the client, info for the handler,
-//! warn for missing capacity, error for failures of the server. Clients can cause the last three at any
+//! Its level depends on the party that has to act: debug for errors of the client, warn for failures of the
+//! handler and for missing capacity, error for failures of the server. Clients can cause the last three at any
 //! rate, so at most one line per second is written for each kind of error, with a count of the suppressed
 //! ones. Successful requests are logged at debug too: a line for each would cost more than the response to
 //! a small request.
@@ -21,7 +21,7 @@ use std::time::Instant;
 use tracing::level_filters::LevelFilter;
 use wisp_protocol::error::{ErrorKind, Party};
 use wisp_protocol::v2::LogSettings;
-use wisp_serving::current_request::CurrentRequest;
+use wisp_serving::current_request::{CurrentRequest, RequestModel};
 use wisp_tensor::sanitize::is_unsafe_to_show;
 
 /// The most bytes of a path in a line. The paths of the protocols are shorter.
@@ -46,6 +46,7 @@ pub(crate) struct RequestLog<'a> {
     log: &'a Log,
     head: &'a Parts,
     id: Arc<LazyRequestId>,
+    model: RequestModel,
     start: Instant,
     written: bool,
 }
@@ -101,6 +102,7 @@ impl Log {
             log: self,
             head,
             id: Arc::new(self.ids.id(&head.headers)),
+            model: RequestModel::default(),
             start: Instant::now(),
             written: false,
         }
@@ -119,6 +121,8 @@ macro_rules! event {
             parent_span_id = $line.trace().map(|trace| tracing::field::display(trace.span_id)),
             method = %$line.head.method,
             path = shown($line.head.uri.path()),
+            model = $line.model.name().map(tracing::field::display),
+            model_version = $line.model.version().map(tracing::field::display),
             status = $status,
             microseconds = $line.microseconds(),
             $($($more)+,)?
@@ -151,7 +155,7 @@ impl RequestLog<'_> {
             // Handled above.
             Party::Client => {}
             Party::Handler => {
-                event!(INFO, self, id, status, "the handler failed", suppressed, %error)
+                event!(WARN, self, id, status, "the handler failed", suppressed, %error)
             }
             Party::Capacity => event!(WARN, self, id, status, "no capacity", suppressed, %error),
             Party::Host => event!(ERROR, self, id, status, "failed", suppressed, %error),
@@ -161,7 +165,7 @@ impl RequestLog<'_> {
 
     /// Returns the request for the lines that others write while it is processed.
     pub(crate) fn current(&self) -> CurrentRequest {
-        CurrentRequest::new(Arc::clone(&self.id))
+        CurrentRequest::new(Arc::clone(&self.id), self.model.clone())
     }
 
     fn id(&self) -> RequestId {

@@ -48,7 +48,7 @@ pub async fn infer<D: RequestDecoder>(
     reading: impl Future<Output = Result<D::Source, BodyError>>,
 ) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut timer = PhaseTimer::start(slot.granted());
-    let version = serving.registry.select(&call.selection)?;
+    let version = serving.select(&call.selection)?;
     let pending = version.statistics().begin();
     let source = slot.read(reading).await?;
     timer.finish_read();

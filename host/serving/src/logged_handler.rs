@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn work_within_a_scope_has_the_id_of_its_request() -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let request = CurrentRequest::new(std::sync::Arc::new("r1"));
+        let request = CurrentRequest::new(std::sync::Arc::new("r1"), Default::default());
         let within = async { CurrentRequest::of_task().map(|request| request.to_string()) };
         assert_eq!(
             runtime.block_on(request.scope(within)),

@@ -11,13 +11,14 @@ use crate::readers::{Readers, ReadingSlot};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::repository_poll::RepositoryPoll;
+use crate::current_request::{record_name, record_target, record_version};
 use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 use tokio::sync::watch;
-use wisp_protocol::call::{IndexEntry, ModelName, Target, Version};
+use wisp_protocol::call::{IndexEntry, ModelName, Selection, Target, Version};
 use wisp_protocol::load::LoadRequest;
 use wisp_protocol::statistics::VersionStatistics;
 use wisp_protocol::v2::IndexFilter;
@@ -189,7 +190,22 @@ impl Serving {
 
     /// Returns the version that `target` names.
     pub fn version(&self, target: &Target) -> Result<Arc<ModelVersion>, InferError> {
-        Ok(self.registry.resolve(target)?)
+        record_target(target);
+        let version = self.registry.resolve(target)?;
+        record_version(version.description());
+        Ok(version)
+    }
+
+    /// Returns the version that an inference selects.
+    pub(crate) fn select(&self, selection: &Selection) -> Result<Arc<ModelVersion>, InferError> {
+        match selection {
+            Selection::Named(target) => self.version(target),
+            Selection::OnlyModel => {
+                let version = self.registry.select(selection)?;
+                record_version(version.description());
+                Ok(version)
+            }
+        }
     }
 
     /// Returns the ready versions of a model, in order.
@@ -215,7 +231,10 @@ impl Serving {
         let snapshot =
             |version: &Arc<ModelVersion>| version.statistics().snapshot(version.description());
         Ok(match target {
-            Some(target) => self.registry.ready(target)?.iter().map(snapshot).collect(),
+            Some(target) => {
+                record_target(target);
+                self.registry.ready(target)?.iter().map(snapshot).collect()
+            }
             None => {
                 let entries = self.registry.entries();
                 let versions = entries.iter().flat_map(|(_, entry)| entry.ready());
@@ -243,6 +262,7 @@ impl Serving {
 
     /// Loads or reloads a model: from the repository, or with the files and settings of the request.
     pub async fn load(&self, model: ModelName, request: LoadRequest) -> Result<(), InferError> {
+        record_name(&model);
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
         Ok(control.load(&self.registry, (model, request)).await?)
     }
@@ -255,6 +275,7 @@ impl Serving {
 
     /// Stops serving a model.
     pub async fn unload(&self, model: &ModelName) -> Result<(), InferError> {
+        record_name(model);
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
         Ok(control.unload(&self.registry, model).await?)
     }
@@ -276,6 +297,7 @@ impl Serving {
 
     /// Returns the states of the versions that `target` names: one version, or all those of its model.
     pub fn states(&self, target: &Target) -> Result<Vec<IndexEntry>, InferError> {
+        record_target(target);
         Ok(self.registry.states(target)?)
     }
 

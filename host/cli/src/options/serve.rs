@@ -120,8 +120,23 @@ pub(crate) struct ServeArgs {
 
     /// The levels of the log: one level, such as `debug`, or levels of modules, such as
     /// `info,wisp_serving=debug` [default: the value of RUST_LOG, or `info`].
+    ///
+    /// A level includes those before it: `off`, `error` for failures of the server, `warn` for failures of
+    /// handlers and for missing capacity, `info` for starting, stopping and changes of models, `debug` for
+    /// each request, `trace` for libraries.
     #[arg(long, value_name = "LEVELS", env = "WISP_LOG", hide_env_values = true)]
     pub(crate) log: Option<String>,
+
+    /// The format of the log.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "WISP_LOG_FORMAT",
+        hide_env_values = true,
+        value_enum,
+        default_value_t = LogFormat::Auto
+    )]
+    pub(crate) log_format: LogFormat,
 
     /// The way in which models are loaded and unloaded while the server runs. Clients may do so only if
     /// the server listens on loopback addresses alone.
@@ -379,4 +394,15 @@ pub(crate) enum ModelControlMode {
     Explicit,
     /// Follow the repository: load and unload models and versions as files appear, change and disappear.
     Poll,
+}
+
+/// The formats of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Text, with colours if standard error is a terminal and NO_COLOR is not set.
+    Auto,
+    /// Text without colours.
+    Text,
+    /// One JSON object per line: timestamp, level, target, message, and further fields.
+    Json,
 }

@@ -44,6 +44,52 @@ fn every_subcommand_and_argument_explains_itself() {
 }
 
 #[test]
+fn every_setting_of_a_server_is_an_environment_variable_shown_in_its_help() {
+    let options = Options::command();
+    let serve = options.find_subcommand("serve").unwrap();
+    for argument in serve.get_arguments() {
+        let name = argument.get_id().as_str();
+        // An action, as `--help` is.
+        if name == "check_config" {
+            continue;
+        }
+        let variable = argument.get_env().and_then(|variable| variable.to_str());
+        assert_eq!(variable, Some(&*format!("WISP_{}", name.to_uppercase())));
+        assert!(!argument.is_hide_env_set(), "{name}");
+    }
+}
+
+#[test]
+fn an_option_of_several_commands_has_the_same_variable_in_all_of_them() {
+    /// Options that limit a measurement, not a server.
+    const OF_ONE_RUN: [&str; 1] = ["threads"];
+    let options = Options::command();
+    let serve = options.find_subcommand("serve").unwrap();
+    let shown = options
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    let mut left: Vec<&clap::Command> = shown.collect();
+    while let Some(command) = left.pop() {
+        left.extend(command.get_subcommands());
+        for argument in command.get_arguments() {
+            let id = argument.get_id();
+            let of_serve = serve.get_arguments().find(|other| other.get_id() == id);
+            if let Some(of_serve) = of_serve
+                && !OF_ONE_RUN.contains(&id.as_str())
+            {
+                assert_eq!(argument.get_env(), of_serve.get_env(), "{id}");
+            }
+            let variable = argument.get_env().and_then(|variable| variable.to_str());
+            assert!(
+                // The variable of pip, which companies with a mirror have set.
+                variable.is_none_or(|name| name.starts_with("WISP_") || name == "PIP_INDEX_URL"),
+                "{id}: {variable:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn serve_listens_on_the_loopback_unless_told_otherwise() {
     let Ok(Command::Serve(args)) = parse("serve models") else {
         panic!("refused");
@@ -148,6 +194,9 @@ fn values_that_cannot_be_are_refused_with_the_form_that_can() {
         ("infer m --input x=1 --parameter top_k", "such as top_k=3"),
         ("new x --template audio", "image, tabular, text"),
         ("check", "MODEL"),
+        ("health localhost:8000", "such as http://127.0.0.1:8000"),
+        ("health --timeout-secs 0", "seconds, from 1"),
+        ("serve --log-format xml .", "auto, text, json"),
         ("inspect", "FILE"),
         ("backend install tract", "onnxruntime"),
         ("backend install", "NAME"),

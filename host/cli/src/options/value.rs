@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use url::Url;
 use wisp_sandbox::engine::MAX_LINEAR_MEMORY_BYTES;
 use wisp_tensor::{Dimension, Parameter, ParameterValue};
 
@@ -139,6 +140,13 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "expected ADDRESS:PORT, such as 127.0.0.1:8000, 0.0.0.0:80 or [::1]:8000".to_owned()
     })
+}
+
+pub(super) fn server_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        _ => Err("expected the URL of a server, such as http://127.0.0.1:8000".to_owned()),
+    }
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {

@@ -1,11 +1,17 @@
-//! The log on standard error: the filter, the format, and the escaping that keeps each event on one
+//! The log on standard error: the filter, the formats, and the escaping that keeps each event on one
 //! line.
 //!
 //! All values are escaped here, in one place, since lines of every crate contain names of files and
-//! models and messages of handlers and backends.
+//! models and messages of handlers and backends. `json` is the format for programs.
+
+mod error_chain;
+mod json;
 
 use crate::failure::BadConfiguration;
+use crate::options::LogFormat;
 use anyhow::Context;
+use error_chain::Chain;
+use json::JsonLines;
 use std::error::Error;
 use std::fmt::{self, Debug};
 use std::io::IsTerminal;
@@ -41,28 +47,40 @@ struct Fields<'a> {
 
 /// The levels of a log that has been started, which can be changed. Lifetime: the process.
 pub(super) struct LogLevels {
-    replace: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
+    replace: Replace,
 }
+
+/// A function that replaces the levels of the log.
+type Replace = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
 
 /// An error with its causes.
 struct Chain<'a>(&'a (dyn Error + 'static));
 
-/// Starts logging to standard error, with the levels that the operator has set. From then on, panics are
-/// logged as lines too.
-pub(super) fn start(levels: Option<&str>) -> anyhow::Result<LogLevels> {
-    let log = tracing_subscriber::fmt()
+/// Starts logging to standard error, with the levels and in the format that the operator has set. From
+/// then on, panics are logged as lines too.
+pub(super) fn start(levels: Option<&str>, format: LogFormat) -> anyhow::Result<LogLevels> {
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(filter(levels)?)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .fmt_fields(EscapedFields)
-        .with_filter_reloading();
-    let filter = log.reload_handle();
-    log.init();
+        .with_ansi(format == LogFormat::Auto && accepts_colour())
+        .fmt_fields(EscapedFields);
+    let replace: Replace = match format {
+        LogFormat::Auto | LogFormat::Text => {
+            let log = lines.with_filter_reloading();
+            let filter = log.reload_handle();
+            log.init();
+            Box::new(move |levels| filter.reload(levels))
+        }
+        LogFormat::Json => {
+            let log = lines.event_format(JsonLines).with_filter_reloading();
+            let filter = log.reload_handle();
+            log.init();
+            Box::new(move |levels| filter.reload(levels))
+        }
+    };
     let last = Mutex::new(None);
     std::panic::set_hook(Box::new(move |panic| log_panic(panic, &last)));
-    Ok(LogLevels {
-        replace: Box::new(move |levels| filter.reload(levels)),
-    })
+    Ok(LogLevels { replace })
 }
 
 impl LogLevels {
@@ -70,6 +88,12 @@ impl LogLevels {
     pub(super) fn set(&self, levels: Option<&str>) -> anyhow::Result<()> {
         Ok((self.replace)(filter(levels)?)?)
     }
+}
+
+/// Returns whether standard error is a terminal, and the user has not disabled colours for all programs.
+fn accepts_colour() -> bool {
+    let is_disabled = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !is_disabled
 }
 
 /// Returns the filter for these levels, by default those of `RUST_LOG`, which many programs use, or
@@ -160,18 +184,6 @@ impl Visit for Fields<'_> {
     }
 }
 
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +202,70 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// Returns the lines that `write` logs as JSON.
+    fn json_lines(write: impl FnOnce()) -> anyhow::Result<String> {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .fmt_fields(EscapedFields)
+            .event_format(JsonLines)
+            .finish();
+        tracing::subscriber::with_default(subscriber, write);
+        let text = String::from_utf8(written.0.lock().unwrap().clone())?;
+        Ok(text)
+    }
+
+    #[test]
+    fn a_json_line_has_the_fields_beside_the_time_the_level_and_the_target() -> anyhow::Result<()> {
+        let text = json_lines(|| {
+            tracing::warn!(model = "wine", model_version = %3, status = 502, whole = true, "failed");
+        })?;
+        let mut line: serde_json::Value = serde_json::from_str(&text)?;
+        let timestamp = line["timestamp"].take();
+        let timestamp = timestamp.as_str().context("a timestamp")?;
+        assert!(
+            timestamp.ends_with('Z') && timestamp.contains('T'),
+            "{timestamp}"
+        );
+        let expected = serde_json::json!({
+            "timestamp": null,
+            "level": "WARN",
+            "target": "wisp::serve::log_lines::tests",
+            "message": "failed",
+            "model": "wine",
+            "model_version": "3",
+            "status": 502,
+            "whole": true,
+        });
+        assert_eq!(line, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_json_line_is_one_line_whatever_it_repeats() -> anyhow::Result<()> {
+        let name = "a\n{\"level\":\"ERROR\"}\r\"\\\u{202e}\u{2028}\x1b[2J\u{85}";
+        let text = json_lines(|| {
+            let error = anyhow::Error::from(io::Error::other(name)).context("not loaded");
+            let error: &(dyn Error + 'static) = error.as_ref();
+            tracing::warn!(name, shown = %name, error, level = name, "{name}");
+        })?;
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        let line = text.trim_end_matches('\n');
+        assert!(
+            !line.contains(wisp_tensor::sanitize::is_unsafe_to_show),
+            "{line}"
+        );
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        for key in ["name", "shown", "message", "field.level"] {
+            assert_eq!(line[key], name, "{key}");
+        }
+        assert_eq!(line["error"], format!("not loaded: {name}"));
+        assert_eq!(line["level"], "WARN");
+        Ok(())
     }
 
     #[test]

@@ -150,6 +150,7 @@ fn a_handler_that_fails_again_and_again_is_one_line() -> anyhow::Result<()> {
         drop(log.begin(head).failed(&failure));
     })?;
     assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().all(|(level, _)| *level == Level::WARN));
     assert!(lines[1].1.contains("suppressed=999"), "{lines:?}");
     Ok(())
 }
