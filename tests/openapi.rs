@@ -75,7 +75,8 @@ fn repository_with_cases(examples: &[&str]) -> Result<Repository> {
     let mut repository = Repository::of(examples)?
         .with_model("bare", "progression", None)?
         .with_file("bare/model.toml", "labels = { stable = 1 }")?
-        .with_file("broken/1/model.onnx", b"not a model")?;
+        .with_file("broken/1/model.onnx", b"not a model")?
+        .with_file("broken/model.toml", "optional = true")?;
     for example in examples {
         let cases = root().join("examples").join(example).join("cases");
         for entry in std::fs::read_dir(&cases)? {

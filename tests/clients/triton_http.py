@@ -299,7 +299,7 @@ def statistics(client):
     (kept,) = client.get_inference_statistics("progression")["model_stats"]
     assert kept["inference_count"] == 4 and kept["inference_stats"]["fail"]["count"] == 1, kept
     client.unload_model("progression")
-    expect_failure(404, "no available versions", client.get_inference_statistics, "progression")
+    expect_failure(404, "requested model 'progression' is not available", client.get_inference_statistics, "progression")
     client.load_model("progression")
     (again,) = client.get_inference_statistics("progression")["model_stats"]
     assert again["inference_count"] == 0, again

@@ -13,6 +13,7 @@
 mod branches;
 mod cast;
 mod checked_plan;
+mod conditional;
 mod convert;
 mod corrections;
 #[cfg(feature = "cuda")]

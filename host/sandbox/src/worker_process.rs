@@ -31,7 +31,7 @@ pub struct WorkerProcess {
     tasks: usize,
 }
 
-/// What a child has written.
+/// A message of a child.
 #[derive(Debug)]
 enum Frame {
     Answer(Vec<u8>),

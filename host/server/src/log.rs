@@ -18,7 +18,7 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
-use tracing::level_filters::LevelFilter;
+use tracing::{Level, enabled};
 use wisp_protocol::error::{ErrorKind, Party};
 use wisp_protocol::v2::LogSettings;
 use wisp_serving::current_request::{CurrentRequest, RequestModel};
@@ -70,15 +70,13 @@ struct OneLine<'a, 'b> {
     left: Option<usize>,
 }
 
-/// Returns the settings of the log for clients, without the levels of single modules.
+/// Returns the settings of the log for clients: the levels of the lines about requests.
 pub(crate) fn settings() -> LogSettings {
-    let level = LevelFilter::current();
     LogSettings {
-        error: level >= LevelFilter::ERROR,
-        warning: level >= LevelFilter::WARN,
-        info: level >= LevelFilter::INFO,
-        verbose_level: u32::from(level >= LevelFilter::DEBUG)
-            + u32::from(level >= LevelFilter::TRACE),
+        error: enabled!(Level::ERROR),
+        warning: enabled!(Level::WARN),
+        info: enabled!(Level::INFO),
+        verbose_level: u32::from(enabled!(Level::DEBUG)) + u32::from(enabled!(Level::TRACE)),
     }
 }
 

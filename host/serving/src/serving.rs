@@ -200,7 +200,7 @@ impl Serving {
     pub(crate) fn select(&self, selection: &Selection) -> Result<Arc<ModelVersion>, InferError> {
         match selection {
             Selection::Named(target) => self.version(target),
-            Selection::OnlyModel => {
+            Selection::OnlyModel(_) => {
                 let version = self.registry.select(selection)?;
                 record_version(version.description());
                 Ok(version)

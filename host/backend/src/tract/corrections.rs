@@ -7,6 +7,7 @@
 
 use super::branches::{Branch, Branches};
 use super::cast::IntegerCast;
+use super::conditional::Conditional;
 use super::dequantize::Dequantize;
 use super::extremum::Extremum;
 use super::float_function::FloatFunction;
@@ -58,9 +59,12 @@ fn replace(
         let node = model.node_mut(id);
         if let Some(scan) = node.op_as_mut::<Scan>() {
             replace(&mut scan.body, replacement)?;
-        } else if let Some(branches) = node.op_as_mut::<IfThenElse>() {
+        } else if let Some(Conditional(branches)) = node.op_as_mut::<Conditional>() {
             replace(&mut branches.then_body, replacement)?;
             replace(&mut branches.else_body, replacement)?;
+            for output in &mut node.outputs {
+                output.fact = output.fact.without_value();
+            }
         }
     }
     Ok(())
@@ -69,6 +73,10 @@ fn replace(
 fn rewritten_wrongly(model: &TypedModel, node: &TypedNode) -> TractResult<Replacement> {
     if let Some(dequantize) = node.op_as::<DequantizeLinearF32>() {
         return Ok(Some(Box::new(Dequantize(dequantize.clone()))));
+    }
+    // As NNEF archives have it. From ONNX files, it is read as a `Conditional`.
+    if let Some(branches) = node.op_as::<IfThenElse>() {
+        return Ok(Some(Box::new(Conditional(branches.clone()))));
     }
     let Some(operator) = node.op_as::<TypedBinOp>() else {
         return Ok(None);
@@ -112,7 +120,7 @@ fn boxed(operator: Option<impl TypedOp>) -> Replacement {
 fn plan_branches(model: &mut TypedModel, sizes: &HashMap<Symbol, TDim>) -> TractResult<()> {
     for id in 0..model.nodes().len() {
         let node = model.node(id);
-        let Some(branches) = node.op_as::<IfThenElse>() else {
+        let Some(Conditional(branches)) = node.op_as::<Conditional>() else {
             continue;
         };
         let facts = model.node_input_facts(id)?;

@@ -3,8 +3,9 @@
 //!
 //! Exporters write such a condition for `squeeze`: whether an axis has the size 1. tract's own operator types
 //! both branches and needs equal results. Here, the branch that a known condition selects takes the place of
-//! the operator. Otherwise, it becomes tract's operator, whose branches [`super::branches`] plans.
+//! the operator. Otherwise, it becomes a [`Conditional`], whose branches [`super::branches`] plans.
 
+use super::conditional::Conditional;
 use std::collections::HashMap;
 use tract_onnx::Onnx;
 use tract_onnx::model::{ParseResult, ParsingContext};
@@ -218,7 +219,7 @@ impl InferenceOp for SizedCondition {
                     else_body: else_branch.body.clone().into_typed()?,
                     else_input_mapping: else_branch.inputs.clone(),
                 };
-                target.wire_node(node.name.as_str(), operator, &inputs)
+                target.wire_node(node.name.as_str(), Conditional(operator), &inputs)
             }
         }
     }

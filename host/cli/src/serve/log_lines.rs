@@ -53,9 +53,6 @@ pub(super) struct LogLevels {
 /// A function that replaces the levels of the log.
 type Replace = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
 
-/// An error with its causes.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
 /// Starts logging to standard error, with the levels and in the format that the operator has set. From
 /// then on, panics are logged as lines too.
 pub(super) fn start(levels: Option<&str>, format: LogFormat) -> anyhow::Result<LogLevels> {

@@ -42,7 +42,7 @@ const WALL_TIME: Duration = Duration::from_secs(60);
 pub struct Initializer<'a> {
     pub engine: &'a Engine,
     pub store: &'a AotStore,
-    /// What the handler can read, during its initialization and in every request.
+    /// The settings and files that the handler can read, during its initialization and in every request.
     pub configuration: Arc<HandlerConfiguration>,
     /// The limits of a request. Those on memory apply to the initialization too.
     pub limits: &'a Limits,

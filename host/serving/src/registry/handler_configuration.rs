@@ -1,4 +1,4 @@
-//! What a handler can read of its model: the settings and the files that `model.toml` names.
+//! The settings and files that `model.toml` names, for a handler to read.
 //!
 //! A file is that of the version, or else that of the model, so that versions can differ. It must be within
 //! that directory, a regular file, and all of them together within a limit. They are read once, when the
