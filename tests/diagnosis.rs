@@ -81,9 +81,13 @@ fn an_exceeded_limit_is_named_with_its_setting() -> Result<()> {
         (
             "grow",
             Limits::default(),
-            "limits.memory_bytes in model.toml",
+            "`limits.memory_bytes` in model.toml",
         ),
-        ("handles", Limits::default(), "limits.handles in model.toml"),
+        (
+            "handles",
+            Limits::default(),
+            "`limits.handles` in model.toml",
+        ),
         (
             "recurse",
             Limits::default(),
@@ -92,7 +96,7 @@ fn an_exceeded_limit_is_named_with_its_setting() -> Result<()> {
         (
             "loop",
             short.clone(),
-            "limits.guest_time_milliseconds in model.toml",
+            "`limits.guest_time_milliseconds` in model.toml",
         ),
         ("loop", short, "hostile_guest::behaviour::loop_for_ever"),
     ] {

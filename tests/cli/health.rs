@@ -63,7 +63,7 @@ fn a_model_that_does_not_exist_is_not_ready() -> Result<()> {
     let url = format!("http://{}/v2/models/other/ready", server.address());
     let (text, code) = failure(&run(&mut health(&[&url]))?)?;
     ensure!(
-        code == 1 && text.contains("has status 404"),
+        code == 1 && text.contains("has status 400"),
         "{code}: {text}"
     );
     Ok(())

@@ -32,6 +32,7 @@ mod integer_math;
 mod ml;
 mod model;
 mod nnef;
+mod open_slices;
 mod operators;
 mod plan_cost;
 mod quantize;

@@ -138,6 +138,24 @@ def constant_branches(kind):
     return model(nodes, inputs, [declared("y", ["n", 2], KINDS[kind]), declared("chosen", [2], KINDS[kind])])
 
 
+SLICES = {"past": (0, 9, 1), "middle": (1, 4, 1), "last": (-4, -1, 1), "back": (3, 0, -1), "after": (5, 9, 1)}
+
+
+def open_slice(name, inner):
+    """A slice of an axis without a size in the file, which may be shorter, in the graph or in a branch of an `If`."""
+    start, end, step = SLICES[name]
+    cut = lambda output: node("Slice", ["x", "start", "end", "axis", "step"], [output])
+    constants = {"start": np.array([start]), "end": np.array([end]), "axis": np.array([1]), "step": np.array([step])}
+    shapes = [declared("x", [2, "n"])], [declared("y", [2, "m"])]
+    if not inner:
+        return model([cut("y")], *shapes, constants)
+    branch = lambda name, nodes: helper.make_graph(nodes, name, [], [declared("o", [2, None])])
+    joined = [cut("s"), node("Concat", ["s", "x"], ["o"], axis=1)]
+    then, other = branch("then", joined), branch("else", [node("Concat", ["x", "x"], ["o"], axis=1)])
+    choice = node("If", ["c"], ["y"], then_branch=then, else_branch=other)
+    return model([choice], [declared("c", [], TensorProto.BOOL), *shapes[0]], shapes[1], constants)
+
+
 def cases():
     yield "shapes/two_batches", two_batches(), {"queries": numbers(1, 2, 8), "docs": numbers(2, 5, 8)}, None
     x = numbers(3, 3, 4)
@@ -157,6 +175,13 @@ def cases():
             chosen = np.array([value, 2], kind)
             name = f"shapes/constant_branches_{kind}_{choice}"
             yield name, constant_branches(kind), {"c": np.array(choice), "x": x}, [x + chosen, chosen]
+    for name, (start, end, step) in SLICES.items():
+        for size in (2, 3, 4, 12):
+            x = numbers(size, 2, size)
+            cut = x[:, start:end:step]
+            yield f"shapes/open_slice_{name}_{size}", open_slice(name, False), {"x": x}, [cut]
+            inputs, right = {"c": np.array(True), "x": x}, [np.concatenate([cut, x], 1)]
+            yield f"shapes/open_slice_in_branch_{name}_{size}", open_slice(name, True), inputs, right
     inputs = {"input": numbers(7, 2, 512), "state": numbers(8, 2, 2, 8)}
     yield "shapes/axis_in_two_places", axis_in_two_places(), inputs, None
     for operator in ("Reshape", "Expand"):

@@ -8,6 +8,7 @@ use super::convert::element_type;
 use super::corrections::before_rewrites;
 use super::guard::{GuardError, guarded};
 use super::initializer::check_initializers;
+use super::open_slices::{check_slices, has_open_slice};
 use super::operators::{check_inputs, framework, unknown_operators};
 use super::size_limits::{MAX_CONSTANT_BYTES, MAX_REQUEST_CONSTANT_BYTES, check_size_limits};
 use super::unsupported_ops;
@@ -50,7 +51,11 @@ pub(super) struct SymbolicModel {
 #[derive(Debug)]
 enum Typing {
     /// While loading, with symbols.
-    Symbols(TypedModel),
+    Symbols {
+        model: TypedModel,
+        /// The model before that, if it must be typed with sizes that its slices exceed.
+        untyped: Option<InferenceModel>,
+    },
     /// For each set of sizes, since symbols do not suffice: a shape may pass through other operators than
     /// those that take symbols, or be equal to another for some sizes only.
     Sizes(InferenceModel),
@@ -99,7 +104,7 @@ impl SymbolicModel {
     #[cfg(test)]
     pub(super) fn typed_with_symbols(&self) -> Option<&TypedModel> {
         match &self.typing {
-            Typing::Symbols(model) => Some(model),
+            Typing::Symbols { model, .. } => Some(model),
             Typing::Sizes(_) => None,
         }
     }
@@ -126,7 +131,10 @@ impl SymbolicModel {
                 check_size_limits(&mut model, MAX_CONSTANT_BYTES)?;
                 // Read before tract changes the model: an input takes the name of a removed node.
                 let inputs = input_names(&model)?;
-                SymbolicModel::describe(typed(model)?, &inputs, &output_names(graph))
+                let untyped = model.clone();
+                let model = typed(model)?;
+                let untyped = has_open_slice(&model).then_some(untyped);
+                SymbolicModel::describe((model, untyped), &inputs, &output_names(graph))
             });
             let error = match attempt {
                 Ok(model) => {
@@ -232,13 +240,16 @@ impl SymbolicModel {
     /// Returns the model with these sizes of its variable axes.
     pub(super) fn concrete(&self, sizes: &HashMap<Symbol, TDim>) -> TractResult<TypedModel> {
         match &self.typing {
-            Typing::Symbols(model) => model.set_symbols(sizes),
-            Typing::Sizes(model) => {
-                let mut model = model.clone();
-                model.set_symbols(sizes)?;
-                check_size_limits(&mut model, MAX_REQUEST_CONSTANT_BYTES)?;
-                typed(model)
+            Typing::Symbols { model, untyped } => {
+                let concrete = model.set_symbols(sizes);
+                match untyped {
+                    None => concrete,
+                    Some(untyped) => concrete
+                        .and_then(|concrete| check_slices(&concrete, sizes).map(|()| concrete))
+                        .or_else(|_| typed_with(untyped, sizes)),
+                }
             }
+            Typing::Sizes(model) => typed_with(model, sizes),
         }
     }
 
@@ -254,13 +265,13 @@ impl SymbolicModel {
             });
             let outputs: Vec<String> = outputs.collect();
             let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-            SymbolicModel::describe(model.clone(), &inputs, &outputs)
+            SymbolicModel::describe((model.clone(), None), &inputs, &outputs)
         })
     }
 
     /// Returns the typed model with its signature, without what only the file states.
     fn describe(
-        model: TypedModel,
+        (model, untyped): (TypedModel, Option<InferenceModel>),
         inputs: &[String],
         outputs: &[&str],
     ) -> TractResult<SymbolicModel> {
@@ -283,7 +294,7 @@ impl SymbolicModel {
         };
         check_names(&signature).map_err(TractError::msg)?;
         Ok(SymbolicModel {
-            typing: Typing::Symbols(model),
+            typing: Typing::Symbols { model, untyped },
             signature,
             input_types: described.types,
             variable_axes: described.variable_axes,
@@ -337,7 +348,7 @@ impl SymbolicModel {
     pub(super) fn constant_bytes(&self) -> usize {
         let bytes = |constant: &Tensor| constant.volume() * constant.datum_type().size_of();
         match &self.typing {
-            Typing::Symbols(model) => {
+            Typing::Symbols { model, .. } => {
                 let outputs = model.nodes().iter().flat_map(|node| &node.outputs);
                 let constants = outputs.filter_map(|output| output.fact.konst.as_ref());
                 constants.map(|constant| bytes(constant)).sum()
@@ -381,6 +392,14 @@ impl DescribedInputs {
         }
         Ok(())
     }
+}
+
+/// Infers the types and shapes of a model with these values of its symbols, and rewrites it.
+fn typed_with(model: &InferenceModel, sizes: &HashMap<Symbol, TDim>) -> TractResult<TypedModel> {
+    let mut model = model.clone();
+    model.set_symbols(sizes)?;
+    check_size_limits(&mut model, MAX_REQUEST_CONSTANT_BYTES)?;
+    typed(model)
 }
 
 /// Infers the types and shapes of a model, and rewrites it.
