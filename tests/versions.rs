@@ -57,11 +57,12 @@ fn control(server: &TestServer, model: &str, verb: &str) -> Result<Response> {
 fn the_highest_number_is_served_unless_the_model_file_selects_others() -> Result<()> {
     let server = TestServer::start(three_versions("")?)?;
     ensure!(served(&server, "/v2/models/m/infer", 13)? == "10");
-    let refusal = server.get("/v2/models/m/versions/9")?.error(404)?;
-    ensure!(
-        refusal == "Request for unknown model: 'm' version 9 is not found",
-        "{refusal}"
-    );
+    for path in ["", "/trace/setting"] {
+        let path = format!("/v2/models/m/versions/9{path}");
+        let refusal = server.get(&path)?.error(404)?;
+        let expected = "Request for unknown model: 'm' version 9 is not found";
+        ensure!(refusal == expected, "{path}: {refusal}");
+    }
 
     let server = TestServer::start(three_versions("versions = 'all'")?)?;
     ensure!(served(&server, "/v2/models/m/infer", 13)? == "10");

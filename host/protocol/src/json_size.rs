@@ -41,7 +41,27 @@ fn text_per_content(element_type: ElementType) -> usize {
     match element_type {
         // A control character is `\u0001` (6 bytes), and a bool is at most `false` plus a comma.
         ElementType::Bytes | ElementType::Bool => 6,
+        // A two-byte float has the digits of an f32, up to nine: `-0.00000123456789` plus a comma.
+        ElementType::Fp16 | ElementType::Bf16 => 9,
         // A one-byte element is at most `-128` plus a comma.
         _ => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relaxed_json::write_element;
+
+    #[test]
+    fn no_two_byte_float_is_longer_than_estimated() {
+        for element_type in [ElementType::Fp16, ElementType::Bf16] {
+            for bits in 0..=u16::MAX {
+                let mut text = Vec::new();
+                write_element(&mut text, element_type, &bits.to_le_bytes());
+                let estimate = 2 * text_per_content(element_type);
+                assert!(text.len() < estimate, "{element_type} {bits:#x}: {text:?}");
+            }
+        }
     }
 }

@@ -165,10 +165,10 @@ impl RequestDecoder for V2Decoder {
     }
 }
 
-/// Returns whether the JSON of a request can declare a BOOL input.
+/// Returns whether the JSON of a request can declare a BOOL input. An escape may stand for any letter of the name.
 fn names_bool(text: &[u8]) -> bool {
     let name = ElementType::Bool.name().as_bytes();
-    text.windows(name.len()).any(|window| window == name)
+    text.contains(&b'\\') || text.windows(name.len()).any(|window| window == name)
 }
 
 /// Returns the number in [`HEADER_LENGTH`]. It must be decimal and given once: with two lengths, two

@@ -145,10 +145,10 @@ fn check_origin(head: &Parts) -> Result<(), Failure> {
     }
 }
 
-/// Checks that the model of a request exists, if the request names one.
+/// Checks that the model and the version of a request exist, if the request names them.
 fn check_target(serving: &Serving, target: Option<&Target>) -> Result<(), Failure> {
     if let Some(target) = target {
-        serving.ready_versions(&target.model)?;
+        serving.states(target)?;
     }
     Ok(())
 }

@@ -205,8 +205,9 @@ where
     (S::NAME, Box::new(call))
 }
 
-/// Restricts the responses to the compression of the request. Every client advertises that it accepts gzip
-/// and deflate, and for most of those that send uncompressed requests the compression is not worth the wait.
+/// Restricts the responses to the compression of the request, if the client accepts it. Every client advertises
+/// that it accepts gzip and deflate, and for most of those that send uncompressed requests the compression is not
+/// worth the wait.
 fn match_request_compression(headers: &mut HeaderMap) {
     let encoding = headers.get("grpc-encoding").cloned();
     let Some(encoding) = encoding.filter(|encoding| encoding != "identity") else {

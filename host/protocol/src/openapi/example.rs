@@ -7,11 +7,11 @@
 use super::element::Axes;
 use crate::call::{InferRequest, ModelDescription};
 use crate::relaxed_json::write_element;
-use crate::v2::sample::SampleInput;
+use crate::v2::sample::{SampleInput, positions};
 use serde_json::{Map, Value, json};
 use wisp_tensor::{ElementType, NamedTensor, Parameter, ParameterValue, TensorSpec};
 
-/// The limit on the elements of an example, and for zeros on the product of an input's non-empty axes.
+/// The limit on the elements of an example, and on the product of an input's non-empty axes.
 const MAX_ELEMENTS: usize = 1024;
 
 /// A request that a version accepts.
@@ -172,7 +172,7 @@ impl<'a> ExampleInput<'a> {
             let value: Value = serde_json::from_slice(&text).ok()?;
             (!value.is_object()).then_some(value)
         };
-        if tensor.shape().elements() > MAX_ELEMENTS {
+        if positions(tensor.shape())? > MAX_ELEMENTS {
             return None;
         }
         let elements: Option<Vec<Value>> = match element_type.size() {
@@ -216,5 +216,26 @@ fn nested(elements: &mut std::slice::Iter<Value>, sizes: &[u32]) -> Value {
     match sizes.split_first() {
         None => elements.next().cloned().unwrap_or_default(),
         Some((&size, inner)) => (0..size).map(|_| nested(elements, inner)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{floats, model, spec};
+
+    #[test]
+    fn a_request_with_many_empty_rows_is_no_example() {
+        let model = model(vec![spec("x", ElementType::Fp32, &[-1, -1])], Vec::new());
+        let is_shown = |rows| {
+            let request = InferRequest {
+                inputs: vec![floats("x", &[rows, 0], &[])],
+                parameters: Vec::new(),
+                outputs: Vec::new(),
+            };
+            Example::new(&model, Some(&request)).is_some()
+        };
+        assert!(is_shown(2));
+        assert!(!is_shown(u32::MAX));
     }
 }

@@ -4,7 +4,9 @@
 //! repository.
 
 use super::error::DecodeError;
-use super::load_parameters::{LoadParameter, LoadParameterError, LoadParameters};
+use super::load_parameters::{
+    LoadParameter, LoadParameterError, LoadParameters, MAX_LOAD_PARAMETERS,
+};
 use super::request::object;
 use crate::call::ModelName;
 use crate::codec::CodecError;
@@ -14,17 +16,22 @@ use crate::quoted::Quoted;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
 use bytes::Bytes;
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 #[derive(Deserialize)]
 struct Load<'a> {
     #[serde(borrow, default)]
-    parameters: Option<BTreeMap<String, &'a RawValue>>,
+    parameters: Option<Parameters<'a>>,
 }
+
+/// The parameters of a load by name, at most [`MAX_LOAD_PARAMETERS`] of them.
+#[derive(Default)]
+struct Parameters<'a>(BTreeMap<String, &'a RawValue>);
 
 #[derive(Deserialize)]
 struct Unload {
@@ -50,7 +57,8 @@ pub fn decode_load(body: &[u8]) -> Result<LoadRequest, CodecError> {
         return Ok(LoadRequest::default());
     }
     let Load { parameters } = object(body)?;
-    Ok(decode_parameters(&parameters.unwrap_or_default())?)
+    let Parameters(parameters) = parameters.unwrap_or_default();
+    Ok(decode_parameters(&parameters)?)
 }
 
 fn decode_parameters(
@@ -107,6 +115,43 @@ pub fn loaded(model: &ModelName) -> Bytes {
 pub fn unloaded(model: &ModelName) -> Bytes {
     let name = model.as_str();
     document(&Unloaded { name, unload: true })
+}
+
+// === impl Parameters ===
+
+impl<'de: 'a, 'a> Deserialize<'de> for Parameters<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Parameters<'a>, D::Error> {
+        deserializer.deserialize_map(ParametersVisitor)
+    }
+}
+
+struct ParametersVisitor;
+
+impl<'de> Visitor<'de> for ParametersVisitor {
+    type Value = Parameters<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object of parameters")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameters<'de>, A::Error> {
+        let mut parameters = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+            if parameters.contains_key(&name) {
+                let name = Quoted::new(&name);
+                return Err(Error::custom(format_args!(
+                    "parameter {name} is given twice"
+                )));
+            }
+            if parameters.len() == MAX_LOAD_PARAMETERS {
+                return Err(Error::custom(format_args!(
+                    "more than {MAX_LOAD_PARAMETERS} parameters"
+                )));
+            }
+            parameters.insert(name, value);
+        }
+        Ok(Parameters(parameters))
+    }
 }
 
 #[cfg(test)]
@@ -173,9 +218,32 @@ mod tests {
             let refused = decode_load(body.as_bytes()).expect_err(body);
             assert_eq!((refused.kind(), refused.to_string().as_str()), (kind, text));
         }
-        for body in [r#"{"parameters":1}"#, "x", "[]"] {
+        for body in [r#"{"parameters":1}"#, r#"{"parameters":[]}"#, "x", "[]"] {
             let refused = decode_load(body.as_bytes()).map_err(|error| error.kind());
             assert_eq!(refused, Err(ErrorKind::InvalidRequest), "{body}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_limited_in_number_and_given_once() {
+        let numbered = |count: usize| {
+            let members: Vec<String> = (0..count).map(|name| format!("\"{name}\":1")).collect();
+            format!("{{\"parameters\":{{{}}}}}", members.join(","))
+        };
+        for (body, text) in [
+            (numbered(MAX_LOAD_PARAMETERS), "load has no parameter `0`"),
+            (
+                numbered(MAX_LOAD_PARAMETERS + 1),
+                "more than 258 parameters",
+            ),
+            (
+                r#"{"parameters":{"config":"{}","config":"{}"}}"#.to_owned(),
+                "parameter `config` is given twice",
+            ),
+        ] {
+            let refused = decode_load(body.as_bytes()).expect_err(text);
+            assert_eq!(refused.kind(), ErrorKind::InvalidRequest, "{text}");
+            assert!(refused.to_string().contains(text), "{refused}");
         }
     }
 

@@ -5,8 +5,8 @@
 //! so are the members of the object `parameters`. In the response, an output with a single element is written as
 //! this element, and any other as a flat array.
 //!
-//! As in Triton, a request has one row, and `null` is the same as an absent member. The response to
-//! `generate_stream` is a stream with a single event.
+//! As in Triton, a request has one row, and `null` is the same as an absent member, as is an empty `id`. The
+//! response to `generate_stream` is a stream with a single event.
 
 use super::limits::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, ReservedParameter};
 use crate::call::{InferRequest, InferResponse, ModelDescription};
@@ -14,6 +14,7 @@ use crate::codec::{CodecError, RequestDecoder, ResponseEncoder};
 use crate::encoded_response::EncodedResponse;
 use crate::error::{ErrorKind, HasErrorKind};
 use crate::json_size;
+use crate::json_text::json_text;
 use crate::quoted::Quoted;
 use crate::relaxed_json::{
     ArrayForm, EncodeError, OutputWriter, Reader, SyntaxError, ValueError, ValueKind, members,
@@ -118,8 +119,11 @@ impl RequestDecoder for GenerateDecoder {
             parameters,
             outputs: Vec::new(),
         };
-        let form = self.form;
-        Ok((request, GenerateEncoder { id, form }))
+        let encoder = GenerateEncoder {
+            id: id.filter(|id| !id.is_empty()),
+            form: self.form,
+        };
+        Ok((request, encoder))
     }
 }
 
@@ -133,7 +137,7 @@ struct Members<'m> {
 
 impl<'m> Members<'m> {
     fn decode(body: &[u8], model: &'m ModelDescription) -> Result<Members<'m>, DecodeError> {
-        let text = str::from_utf8(body).map_err(|_| DecodeError::NotUtf8)?;
+        let text = json_text(body).map_err(|_| DecodeError::NotUtf8)?;
         if Reader::new(text).kind()? != ValueKind::Object {
             return Err(DecodeError::NoObject);
         }

@@ -19,6 +19,9 @@ const FILE: &str = "file:";
 /// The maximum number of files in one request.
 const MAX_FILES: usize = 256;
 
+/// The maximum number of parameters in one request: its files and the two others.
+pub(crate) const MAX_LOAD_PARAMETERS: usize = MAX_FILES + 2;
+
 /// The maximum length of the name of a file in bytes, which is that of common file systems.
 const MAX_FILE_NAME_BYTES: usize = 255;
 

@@ -23,6 +23,14 @@ pub fn sample_request(model: &ModelDescription, max_elements: usize) -> Option<V
     Some(json!({ "inputs": inputs }))
 }
 
+/// Returns the product of the axes, with an empty one counted as 1: each position of an axis beside an empty one is
+/// an array. `None` if it overflows.
+pub(crate) fn positions(shape: &Shape) -> Option<usize> {
+    let sizes = shape.dimensions().iter();
+    let mut sizes = sizes.map(|&size| size.max(1) as usize);
+    sizes.try_fold(1usize, |positions, size| positions.checked_mul(size))
+}
+
 impl<'a> SampleInput<'a> {
     /// Returns `None` for an input whose non-empty axes have a product above `max_elements`, or one without
     /// a JSON form.
@@ -36,10 +44,7 @@ impl<'a> SampleInput<'a> {
         };
         let shape = Dimension::resolve(&spec.shape, 1).ok()?;
         // Checked before any element is created: a full-size picture would take a gigabyte of `Value`s.
-        // An axis beside an empty one counts too, since each of its positions is an array.
-        let sizes = shape.dimensions().iter();
-        let mut sizes = sizes.map(|&size| size.max(1) as usize);
-        let values = sizes.try_fold(1usize, |values, size| values.checked_mul(size))?;
+        let values = positions(&shape)?;
         (values <= max_elements).then_some(SampleInput {
             spec,
             element,

@@ -85,6 +85,14 @@ fn null_members_are_absent_and_reserved_parameters_have_no_effect() -> anyhow::R
 }
 
 #[test]
+fn a_byte_order_mark_is_skipped_and_an_empty_id_is_absent() -> anyhow::Result<()> {
+    let (request, encoder) = decode("\u{feff}{\"text\":\"a\",\"id\":\"\"}", &rows())?;
+    assert_eq!(request.inputs, [strings("text", &[1], &["a"])]);
+    assert_eq!(encoder.id, None);
+    Ok(())
+}
+
+#[test]
 fn an_error_names_the_member_and_the_change_to_make() {
     for (body, text) in [
         ("", "the body is not valid JSON: "),

@@ -95,6 +95,10 @@ fn any_byte_of_a_bool_other_than_zero_is_true() -> anyhow::Result<()> {
     let (request, _) = decoder.decode(body, &two_inputs())?;
     let expected = tensor("x", ElementType::Bool, &[3], &[0, 1, 1]);
     assert_eq!(request.inputs, [expected]);
+    let escaped = json.replace("BOOL", "BOO\\u004c");
+    let body = Bytes::from([escaped.as_bytes(), &[0, 7, 255]].concat());
+    let decoder = super::decoder(Some(escaped.len()), &[]);
+    assert!(decoder.decoded_bytes(&body) >= 3 + json_size(&escaped));
     let raw = model(vec![spec("x", ElementType::Bool, &[3])], 0);
     let decoder = super::decoder(Some(0), &[]);
     let (request, _) = decoder.decode(Bytes::from_static(&[2, 0, 1]), &raw)?;
