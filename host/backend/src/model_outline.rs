@@ -183,7 +183,9 @@ impl<R: Read + Seek> Reader<R> {
             match field.number {
                 1 if node.inputs.is_empty() => node.inputs.push(self.file.read_short_name(&field)?),
                 // A classifier has two outputs.
-                2 if node.outputs.len() < 2 => node.outputs.push(self.file.read_short_name(&field)?),
+                2 if node.outputs.len() < 2 => {
+                    node.outputs.push(self.file.read_short_name(&field)?)
+                }
                 4 => {
                     node.operator = self.file.read_name(&field)?;
                     self.outline.is_quantized |= is_quantizing(&node.operator);
