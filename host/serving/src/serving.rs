@@ -303,6 +303,7 @@ impl Serving {
 
     /// Returns whether the named version can be called now. A model or version that does not exist cannot.
     pub fn is_model_ready(&self, target: &Target) -> bool {
+        record_target(target);
         self.registry.resolve(target).is_ok()
     }
 }
