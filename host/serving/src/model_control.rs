@@ -185,12 +185,21 @@ impl ModelControl {
     }
 
     /// Stops serving the model. Its running requests are completed. A model that is not served stays unchanged.
-    pub async fn unload(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
+    pub async fn unload(
+        &self,
+        registry: &Arc<Registry>,
+        model: &ModelName,
+    ) -> Result<(), ControlError> {
         self.check()?;
         let started = Instant::now();
-        let _lock = self.locks.unload(model).await;
-        unload_locked(registry, model, started);
-        Ok(())
+        let (registry, model) = (Arc::clone(registry), model.clone());
+        let lock = self.locks.unload(&model).await;
+        // Returning the memory of a large model takes time.
+        run(move || {
+            let _lock = lock;
+            unload_locked(&registry, &model, started);
+        })
+        .await
     }
 
     /// Loads a model of the repository for a client, unless it is unchanged. The lock of the model is held.
