@@ -5,7 +5,7 @@ use crate::harness::{Repository, TestServer, component, output};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::thread;
 
 /// Adds a model that is served by the handler with this `[handler]` section.
@@ -31,6 +31,19 @@ fn two_models() -> Result<Repository> {
         .with_file("english/labels.txt", "one\ntwo\n")?
         .with_file("german/labels.txt", "not read")?
         .with_file("german/1/labels.txt", "eins\nzwei\ndrei\n")
+}
+
+/// Returns the status of `wisp check` on a model, and what it writes.
+fn check(repository: &Repository, model: &str) -> Result<(ExitStatus, String)> {
+    // Compiled guests are kept for the next test.
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    let check = Command::new(env!("CARGO_BIN_EXE_wisp"))
+        .env("XDG_CACHE_HOME", cache)
+        .arg("check")
+        .arg(repository.path().join(model))
+        .output()?;
+    let text = String::from_utf8_lossy(&check.stdout).into_owned();
+    Ok((check.status, text + &String::from_utf8_lossy(&check.stderr)))
 }
 
 fn number(number: u32) -> Value {
@@ -109,19 +122,23 @@ fn a_changed_file_has_its_effect_when_the_model_is_loaded_again() -> Result<()> 
 }
 
 #[test]
+fn the_lines_of_an_initialization_are_shown_once() -> Result<()> {
+    let repository = two_models()?;
+    for (model, labels) in [("english", 2), ("german", 3)] {
+        let (status, text) = check(&repository, model)?;
+        ensure!(status.success(), "{text}");
+        let line = format!("initialized with {labels} labels");
+        assert_eq!(text.matches(&line).count(), 1, "{text}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_setting_that_the_handler_needs_is_named_when_it_is_missing() -> Result<()> {
     let repository = with_model(Repository::empty()?, "m", "files = ['labels.txt']\n")?
         .with_file("m/labels.txt", "one\n")?;
-    // Compiled guests are kept for the next test.
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
-    let check = Command::new(env!("CARGO_BIN_EXE_wisp"))
-        .env("XDG_CACHE_HOME", cache)
-        .arg("check")
-        .arg(repository.path().join("m"))
-        .output()?;
-    let text = String::from_utf8_lossy(&check.stdout).into_owned()
-        + &String::from_utf8_lossy(&check.stderr);
-    ensure!(!check.status.success(), "{text}");
+    let (status, text) = check(&repository, "m")?;
+    ensure!(!status.success(), "{text}");
     ensure!(text.contains("`greeting` is missing"), "{text}");
     let server = TestServer::start(repository)?;
     assert_eq!(

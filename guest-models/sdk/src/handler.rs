@@ -79,7 +79,7 @@ pub trait Handler {
     /// touch costs it nothing. What a request writes, no other sees.
     ///
     /// All requests and all replicas begin alike. So there are no graphs here, no randomness and no
-    /// time, and a secret or the seed of random numbers does not belong into this state.
+    /// time, and a secret or the seed of random numbers does not belong in this state.
     ///
     /// The provided implementation does nothing.
     ///

@@ -183,7 +183,9 @@ impl<R: Read + Seek> Reader<R> {
             match field.number {
                 1 if node.inputs.is_empty() => node.inputs.push(self.file.read_short_name(&field)?),
                 // A classifier has two outputs.
-                2 if node.outputs.len() < 2 => node.outputs.push(self.file.read_short_name(&field)?),
+                2 if node.outputs.len() < 2 => {
+                    node.outputs.push(self.file.read_short_name(&field)?)
+                }
                 4 => {
                     node.operator = self.file.read_name(&field)?;
                     self.outline.is_quantized |= is_quantizing(&node.operator);
@@ -215,8 +217,10 @@ impl<R: Read + Seek> Reader<R> {
                     self.read_graph(field.end, depth + 1)?;
                 }
                 8 if has_names => {
-                    let push = |integer: u64| node.push_name(integer.cast_signed().to_string());
-                    self.file.each_integer(&field, push)?;
+                    self.file.each_integer(&field, |integer| {
+                        node.push_name(integer.cast_signed().to_string());
+                        node.has_room()
+                    })?;
                 }
                 9 if has_names => node.push_name(self.file.read_short_name(&field)?),
                 22 | 23 => self.read_sparse_tensor(field.end)?,

@@ -90,17 +90,17 @@ impl<R: Read + Seek> WireReader<R> {
         }
     }
 
-    /// Calls `each` with every integer of a field: one, or several that are packed.
+    /// Calls `each` with the integers of a field, one or several that are packed, until it returns `false`.
     pub(crate) fn each_integer(
         &mut self,
         field: &Field,
-        mut each: impl FnMut(u64),
+        mut each: impl FnMut(u64) -> bool,
     ) -> io::Result<()> {
-        field.integer.into_iter().for_each(&mut each);
-        while self.position < field.end {
-            each(self.read_varint()?);
+        let mut is_wanted = field.integer.is_none_or(&mut each);
+        while is_wanted && self.position < field.end {
+            is_wanted = each(self.read_varint()?);
         }
-        match self.position == field.end {
+        match self.position <= field.end {
             true => Ok(()),
             false => Err(invalid("a list of numbers is not valid")),
         }
@@ -183,6 +183,23 @@ mod tests {
         assert_eq!(integers(&packed), Some(vec![0, 3, 1, 2]));
         let single = [8 << 3, 0, 8 << 3, 3, 8 << 3, 0x81, 0x01];
         assert_eq!(integers(&single), Some(vec![0, 3, 129]));
+    }
+
+    #[test]
+    fn the_rest_of_a_list_is_skipped_if_it_is_not_wanted() -> io::Result<()> {
+        let message = [8_u8 << 3 | 2, 4, 0, 3, 1, 2, 8 << 3, 7];
+        let mut reader = WireReader::new(Cursor::new(&message[..]));
+        let list = reader.next_field(8)?.unwrap();
+        let mut integers = Vec::new();
+        reader.each_integer(&list, |integer| {
+            integers.push(integer);
+            integers.len() < 2
+        })?;
+        assert_eq!(integers, [0, 3]);
+        reader.skip_to(list.end)?;
+        let single = reader.next_field(8)?.unwrap();
+        assert_eq!(single.integer, Some(7));
+        Ok(())
     }
 
     #[test]

@@ -175,7 +175,11 @@ fn probe(args: &BackendArgs, cache: Option<&Path>, limits: ProcessLimits) -> Gra
         arguments.extend(["--onnxruntime-library".into(), library.into()]);
     }
     let program = ChildProgram::new(this_program(), arguments);
-    GraphProbe::new(program, limits, cache.map(|cache| cache.join("backends/passed")))
+    GraphProbe::new(
+        program,
+        limits,
+        cache.map(|cache| cache.join("backends/passed")),
+    )
 }
 
 /// Returns the executable file of this process, even if the file has been replaced since.

@@ -75,10 +75,11 @@ async fn run_server(
 ) -> anyhow::Result<Infallible> {
     // Bound before the models are loaded, so that a port in use is reported at once.
     let sockets = startup::bind(args).await?;
+    // A SIGHUP while the models are loaded has its effect after that.
+    let reload = hangup::reload_on_hangup(args, sockets.tls.clone(), log)?;
     let models = startup::load(args)?;
     // Set before the banner reports that the server is up.
     signals.serving();
-    let reload = hangup::reload_on_hangup(args, sockets.tls.clone(), log)?;
     startup::print_banner(&models.registry, args, &sockets)?;
     let StartedModels {
         registry,

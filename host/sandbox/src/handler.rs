@@ -73,6 +73,7 @@ impl Handler {
             reason: bounded(&format!("{error:#}")),
         };
         let configuration = component.configuration.clone();
+        let mut load_log = component.initialization_log.clone();
         let component = &component.component;
         let inline = engine
             .linkers
@@ -110,6 +111,7 @@ impl Handler {
                 HandlerSignature::try_from(signature).map_err(HandlerError::invalid)
             })
             .map_err(HandlerLoadError::Signature)?;
+        load_log.append(store.data_mut().log.take());
         Ok(Handler {
             engine: Arc::clone(engine),
             inline,
@@ -119,7 +121,7 @@ impl Handler {
             configuration,
             limits,
             signature,
-            load_log: store.data_mut().log.take(),
+            load_log,
         })
     }
 
@@ -128,7 +130,7 @@ impl Handler {
         &self.signature
     }
 
-    /// Returns the lines that the handler logged while its signature was read.
+    /// Returns the lines that the handler logged during its initialization and while its signature was read.
     pub fn load_log(&self) -> &GuestLog {
         &self.load_log
     }

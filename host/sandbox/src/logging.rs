@@ -86,6 +86,13 @@ impl GuestLog {
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.dropped == 0
     }
+
+    /// Adds the lines of a later call.
+    pub(crate) fn append(&mut self, later: GuestLog) {
+        let GuestLog { lines, dropped } = later;
+        self.lines.extend(lines);
+        self.dropped += dropped;
+    }
 }
 
 impl LogLine {

@@ -85,6 +85,8 @@ fn record(model: &ModelName, version: Option<Version>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Registry;
+    use crate::{Serving, ServingOptions};
     use std::task::{Context, Poll, Waker};
 
     /// Runs `work`, which does not wait, as a request, and returns the model of its line.
@@ -127,6 +129,15 @@ mod tests {
             record(&wine.model, Some(Version::FIRST));
         });
         assert_eq!(found, (Some("wine".to_owned()), Some("1".to_owned())));
+        Ok(())
+    }
+
+    #[test]
+    fn a_readiness_request_has_the_model_whether_or_not_it_is_ready() -> anyhow::Result<()> {
+        let serving = Serving::new(Registry::default(), None, ServingOptions::default());
+        let digits = target("digits", VersionChoice::Number(Version::FIRST))?;
+        let asked = recorded(|| assert!(!serving.is_model_ready(&digits)));
+        assert_eq!(asked, (Some("digits".to_owned()), Some("1".to_owned())));
         Ok(())
     }
 

@@ -185,12 +185,21 @@ impl ModelControl {
     }
 
     /// Stops serving the model. Its running requests are completed. A model that is not served stays unchanged.
-    pub async fn unload(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
+    pub async fn unload(
+        &self,
+        registry: &Arc<Registry>,
+        model: &ModelName,
+    ) -> Result<(), ControlError> {
         self.check()?;
         let started = Instant::now();
-        let _lock = self.locks.unload(model).await;
-        unload_locked(registry, model, started);
-        Ok(())
+        let (registry, model) = (Arc::clone(registry), model.clone());
+        let lock = self.locks.unload(&model).await;
+        // Returning the memory of a large model takes time.
+        run(move || {
+            let _lock = lock;
+            unload_locked(&registry, &model, started);
+        })
+        .await
     }
 
     /// Loads a model of the repository for a client, unless it is unchanged. The lock of the model is held.
@@ -310,10 +319,6 @@ impl ModelControl {
                 (ModelEntry::problem(reason.clone()), Some(reason))
             }
         };
-        let before = registry.entry(model).ok();
-        // A load that fails leaves the server as ready as it was.
-        entry.blocks_readiness =
-            failure.is_some() && before.is_some_and(|before| before.blocks_readiness);
         entry.files = files;
         let Some(reason) = failure else {
             registry.replace(model.clone(), entry);
@@ -390,13 +395,20 @@ fn unload_locked(registry: &Registry, model: &ModelName, started: Instant) {
     }
 }
 
-/// Enters a load of the repository that has failed: beside the versions that are served, or in place of others.
+/// Enters a load of the repository that has failed: beside the versions that are served, or in place of others. The
+/// server stays as ready as it was.
 fn enter_failure(registry: &Registry, model: &ModelName, failed: ModelEntry) {
-    let before = registry.entry(model);
-    let served = before.ok().filter(|before| before.is_ready());
+    let before = registry.entry(model).ok();
+    let blocks_readiness = before
+        .as_ref()
+        .is_some_and(|before| before.blocks_readiness);
+    let served = before.filter(|before| before.is_ready());
     let entry = match served {
         Some(served) => served.with_failures(&failed),
-        None => failed,
+        None => ModelEntry {
+            blocks_readiness,
+            ..failed
+        },
     };
     registry.replace(model.clone(), entry);
 }
@@ -421,4 +433,27 @@ fn ready_versions(entry: &ModelEntry) -> String {
         .map(|version: Version| version.to_string())
         .collect();
     versions.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_load_leaves_the_server_as_ready_as_it_was() -> anyhow::Result<()> {
+        let model = ModelName::new("m")?;
+        for blocks_readiness in [true, false] {
+            let before = ModelEntry {
+                blocks_readiness,
+                ..ModelEntry::problem("no graph".to_owned())
+            };
+            let registry = Registry::new([(model.clone(), before)].into());
+            let failed = ModelEntry::problem("its files cannot be read".to_owned());
+            enter_failure(&registry, &model, failed);
+            let entry = registry.entry(&model)?;
+            assert_eq!(entry.blocks_readiness, blocks_readiness);
+            assert_eq!(entry.problem.as_deref(), Some("its files cannot be read"));
+        }
+        Ok(())
+    }
 }

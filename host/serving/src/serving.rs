@@ -5,13 +5,13 @@
 
 use crate::admission::Admission;
 use crate::blocking::BlockingPool;
+use crate::current_request::{record_name, record_target, record_version};
 use crate::error::InferError;
 use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::readers::{Readers, ReadingSlot};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::repository_poll::RepositoryPoll;
-use crate::current_request::{record_name, record_target, record_version};
 use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -303,6 +303,7 @@ impl Serving {
 
     /// Returns whether the named version can be called now. A model or version that does not exist cannot.
     pub fn is_model_ready(&self, target: &Target) -> bool {
+        record_target(target);
         self.registry.resolve(target).is_ok()
     }
 }

@@ -236,17 +236,16 @@ impl Shared {
         Ok(())
     }
 
-    /// Wakes or starts the thread that has been called. If the operating system refuses to start it, the jobs wait
-    /// for the threads that there are.
+    /// Wakes or starts the thread that has been called. If the operating system refuses to start it, its job waits for
+    /// one of the threads that there are.
     fn answer(self: &Arc<Shared>, call: Call) {
         match call {
             Call::Nobody => {}
             Call::Sleeper(sleeper) => sleeper.wake.notify_one(),
             Call::NewThread => {
                 if self.spawn_thread().is_err() {
-                    let mut state = self.lock();
-                    state.waking -= 1;
-                    state.threads -= 1;
+                    let call = self.lock().not_started();
+                    self.answer(call);
                 }
             }
         }

@@ -46,7 +46,8 @@ impl Handler for InitializedGuest {
     fn init() -> Result<()> {
         INITIALIZATIONS.fetch_add(1, Relaxed);
         SQUARES.get()?;
-        LABELS.get()?;
+        let labels = LABELS.get()?;
+        wisp_handler::eprintln!("initialized with {} labels", labels.len());
         Ok(())
     }
 

@@ -78,6 +78,11 @@ impl Node {
         }
     }
 
+    /// Returns whether the list of names is not too long yet.
+    pub(super) fn has_room(&self) -> bool {
+        self.names.bytes <= MAX_BYTES
+    }
+
     /// Returns whether the outputs are labels and scores.
     fn is_classifier(&self) -> bool {
         CLASSIFIERS.contains(&self.operator.as_str())
@@ -234,6 +239,7 @@ mod tests {
         let long = "n".repeat(4096);
         let many = vec![long.as_str(); 3000];
         let zip = |input: &str, output: &str| named(node("ZipMap", &[input], &[output]), &many);
+        assert!(!zip("s", "p").has_room());
         assert!(names(vec![zip("s", "p")]).is_empty());
         let many = &many[..1500];
         let shared = vec![

@@ -1,8 +1,8 @@
 //! Rebuilds handlers whose sources change, for `wisp serve --build --watch`.
 //!
-//! Each look at the sources compares the files of every handler's crate with those of its last build. A crate is
-//! built when two successive looks find the same changed files, so that an editor which is still writing is
-//! waited for. A build that failed is repeated only after the next change. The caller decides when to look.
+//! Each check of the sources compares the files of every handler's crate with those of its last build. A crate is
+//! built when two successive checks find the same changed files, so that an editor which is still writing is
+//! waited for. A build that failed is repeated only after the next change. The caller decides when to check.
 
 use super::plan::{self, Order, Plan};
 use super::{BuiltHandler, Rebuild, build, freshness};
@@ -26,7 +26,7 @@ pub(crate) struct SourceWatch {
     problem: Option<String>,
 }
 
-/// An outcome of a look at the sources.
+/// An outcome of a check of the sources.
 #[derive(Debug)]
 pub(crate) enum WatchEvent {
     /// The handlers of the models that one crate belongs to.
@@ -42,7 +42,7 @@ pub(crate) enum WatchEvent {
 
 #[derive(Debug)]
 struct WatchedCrate {
-    /// The files at the last look.
+    /// The files at the last check.
     previous: Sources,
     /// The files at the last build; `None` if the component is older than its sources.
     built: Option<Sources>,
@@ -69,16 +69,16 @@ impl SourceWatch {
         })
     }
 
-    /// Looks at the sources once, and builds the crates that have changed. Blocks while cargo runs.
-    pub(crate) fn look(&mut self) -> Vec<WatchEvent> {
-        self.look_with(|orders| {
+    /// Checks the sources once, and builds the crates that have changed. Blocks while cargo runs.
+    pub(crate) fn check(&mut self) -> Vec<WatchEvent> {
+        self.check_with(|orders| {
             let plans = orders.into_iter().map(Plan::Build).collect();
             build(plans, Rebuild::All)
         })
     }
 
-    /// Looks at the sources once, and passes the orders of each crate that has changed to `build`.
-    fn look_with(
+    /// Checks the sources once, and passes the orders of each crate that has changed to `build`.
+    fn check_with(
         &mut self,
         mut build: impl FnMut(Vec<Order>) -> anyhow::Result<Vec<BuiltHandler>>,
     ) -> Vec<WatchEvent> {
@@ -109,7 +109,7 @@ impl SourceWatch {
         events
     }
 
-    /// Returns the event for this error, unless the last look had the same.
+    /// Returns the event for this error, unless the last check had the same.
     fn not_found(&mut self, error: anyhow::Error) -> Option<WatchEvent> {
         let text = Some(format!("{error:#}"));
         let is_new = self.problem != text;
@@ -119,7 +119,7 @@ impl SourceWatch {
 
     /// Returns whether a crate, which has these orders, must be built now. If so, the caller builds it.
     fn is_due(&mut self, source: &Path, orders: &[Order]) -> bool {
-        // Taken before anything is built, so that a change during the build is one for the next look.
+        // Taken before anything is built, so that a change during the build is one for the next check.
         let now = sources(source);
         let watched = self.crates.entry(source.to_owned());
         let watched = watched.or_insert_with(|| WatchedCrate {
@@ -204,9 +204,9 @@ mod tests {
         Ok(directory)
     }
 
-    /// Looks once. A build writes every component, and fails if the source contains `!`.
-    fn look(watch: &mut SourceWatch) -> Vec<WatchEvent> {
-        watch.look_with(|orders| {
+    /// Checks once. A build writes every component, and fails if the source contains `!`.
+    fn check(watch: &mut SourceWatch) -> Vec<WatchEvent> {
+        watch.check_with(|orders| {
             let mut built = Vec::new();
             for order in orders {
                 if fs::read_to_string(order.source.join("src/lib.rs"))?.contains('!') {
@@ -245,29 +245,29 @@ mod tests {
         let mut watch = SourceWatch::new(&directory.path().join("models"))?;
         let built = Some((true, vec!["m".to_owned()]));
         // No build has recorded its sources yet.
-        assert_eq!(only(look(&mut watch))?, None);
-        assert_eq!(only(look(&mut watch))?, built);
+        assert_eq!(only(check(&mut watch))?, None);
+        assert_eq!(only(check(&mut watch))?, built);
         let handler = directory.path().join("handler");
         // One after the other: another text, a setting, a file that no build has recorded, and its removal.
         put(&handler.join("src/lib.rs"), "//")?;
         for change in ["Cargo.lock", "build.rs", "src/new/part.rs", ""] {
-            assert_eq!(only(look(&mut watch))?, None, "before {change}");
-            assert_eq!(only(look(&mut watch))?, built, "before {change}");
-            assert_eq!(only(look(&mut watch))?, None, "before {change}");
+            assert_eq!(only(check(&mut watch))?, None, "before {change}");
+            assert_eq!(only(check(&mut watch))?, built, "before {change}");
+            assert_eq!(only(check(&mut watch))?, None, "before {change}");
             match change {
                 "" => fs::remove_file(handler.join("src/new/part.rs"))?,
                 file => put(&handler.join(file), "")?,
             }
         }
-        assert_eq!(only(look(&mut watch))?, None);
+        assert_eq!(only(check(&mut watch))?, None);
         put(&handler.join("src/lib.rs"), "// still being written")?;
-        assert_eq!(only(look(&mut watch))?, None);
-        assert_eq!(only(look(&mut watch))?, built);
+        assert_eq!(only(check(&mut watch))?, None);
+        assert_eq!(only(check(&mut watch))?, built);
         // Components, and other files beside the sources, are none.
         put(&directory.path().join("models/m/1/handler.wasm"), "new")?;
         put(&handler.join("README.md"), "new")?;
-        assert_eq!(only(look(&mut watch))?, None);
-        assert_eq!(only(look(&mut watch))?, None);
+        assert_eq!(only(check(&mut watch))?, None);
+        assert_eq!(only(check(&mut watch))?, None);
         Ok(())
     }
 
@@ -278,7 +278,7 @@ mod tests {
         let lock = directory.path().join("handler/Cargo.lock");
         let mut builds = 0;
         for _ in 0..6 {
-            watch.look_with(|_| {
+            watch.check_with(|_| {
                 builds += 1;
                 put(&lock, "")?;
                 Ok(Vec::new())
@@ -297,11 +297,11 @@ mod tests {
         put(&source, "!")?;
         let outcomes = [None, Some((false, models.clone())), None, None];
         for outcome in outcomes {
-            assert_eq!(only(look(&mut watch))?, outcome);
+            assert_eq!(only(check(&mut watch))?, outcome);
         }
         put(&source, "corrected")?;
         for outcome in [None, Some((true, models)), None] {
-            assert_eq!(only(look(&mut watch))?, outcome);
+            assert_eq!(only(check(&mut watch))?, outcome);
         }
         Ok(())
     }
@@ -313,18 +313,18 @@ mod tests {
         let mut watch = SourceWatch::new(&models)?;
         for text in ["[handler", "[handlers]"] {
             put(&models.join("m/model.toml"), text)?;
-            let first = look(&mut watch);
+            let first = check(&mut watch);
             assert!(
                 matches!(first.as_slice(), [WatchEvent::NotFound(_)]),
                 "{first:?}"
             );
-            assert!(look(&mut watch).is_empty());
+            assert!(check(&mut watch).is_empty());
         }
         put(
             &models.join("m/model.toml"),
             "[handler]\nsource = '../../handler'",
         )?;
-        assert!(look(&mut watch).is_empty());
+        assert!(check(&mut watch).is_empty());
         Ok(())
     }
 

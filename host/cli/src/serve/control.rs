@@ -48,7 +48,7 @@ pub(super) fn poll_repository(
     let poll = serving.poll(files);
     async move {
         match poll {
-            Some(poll) => poll.run(interval, report_look).await,
+            Some(poll) => poll.run(interval, report_poll).await,
             None => std::future::pending().await,
         }
     }
@@ -78,8 +78,8 @@ pub(super) fn report_load(model: &str, loaded: Loaded<'_>) {
 }
 
 /// Logs the changes that a check of the repository has found.
-fn report_look(look: Result<Vec<Change>, PollError>) {
-    let changes = match look {
+fn report_poll(poll: Result<Vec<Change>, PollError>) {
+    let changes = match poll {
         Ok(changes) => changes,
         Err(error) => {
             let error = &error as &dyn std::error::Error;

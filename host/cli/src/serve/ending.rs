@@ -92,7 +92,7 @@ impl Signals {
 
 impl Stop {
     fn install() -> std::io::Result<Stop> {
-        // From here on, SIGHUP does not end the process. `hangup` receives it once the server is up.
+        // From here on, SIGHUP does not end the process. `hangup` receives it once the settings have been used.
         drop(signal(SignalKind::hangup())?);
         Ok(Stop {
             terminate: signal(SignalKind::terminate())?,

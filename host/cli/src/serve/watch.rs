@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use wisp_protocol::call::ModelName;
 use wisp_serving::Serving;
 
-/// The time between two looks at the sources, of which a change needs two.
+/// The time between two checks of the sources, of which a change needs two.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Rebuilds and reloads while the server runs. Without a watch, nothing happens.
@@ -27,12 +27,12 @@ pub(super) fn rebuild_on_change(
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let look = move || {
-                let events = watch.look();
+            let check = move || {
+                let events = watch.check();
                 (watch, events)
             };
             // A build takes seconds.
-            let Ok((returned, events)) = tokio::task::spawn_blocking(look).await else {
+            let Ok((returned, events)) = tokio::task::spawn_blocking(check).await else {
                 tracing::error!(
                     "the sources of handlers are no longer watched: a build has panicked"
                 );

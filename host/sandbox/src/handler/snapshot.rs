@@ -6,6 +6,7 @@
 //! wasmtime maps its memory copy-on-write into each instance.
 
 use crate::instance::InstanceState;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use wasmtime::Store;
@@ -33,7 +34,7 @@ impl<'a> Instrumented<'a> {
     /// is instantiated twice, or modules in inner components.
     pub(super) fn new(wasm: &'a [u8]) -> wasmtime::Result<Instrumented<'a>> {
         let wizer = Wizer::new();
-        let (context, wasm) = wizer.instrument_component(wasm)?;
+        let (context, wasm) = guarded(|| wizer.instrument_component(wasm))?;
         Ok(Instrumented {
             wizer,
             context,
@@ -54,12 +55,27 @@ impl<'a> Instrumented<'a> {
             instance,
             failure: None,
         };
-        let snapshot = ready(self.wizer.snapshot_component(&self.context, &mut reader));
+        let snapshot = guarded(|| {
+            let snapshot = ready(self.wizer.snapshot_component(&self.context, &mut reader));
+            snapshot.unwrap_or_else(|| Err(wasmtime::Error::msg("reading it would block")))
+        });
         match reader.failure {
             Some(failure) => Err(failure),
-            None => snapshot.unwrap_or_else(|| Err(wasmtime::Error::msg("reading it would block"))),
+            None => snapshot,
         }
     }
+}
+
+/// Returns the result of a step of Wizer. Its assertions fail for some valid components, such as one with a module
+/// that has a memory of its own and no exports.
+fn guarded<T>(step: impl FnOnce() -> wasmtime::Result<T>) -> wasmtime::Result<T> {
+    // Of what the step has changed, only the first failure is used after a panic.
+    let result = catch_unwind(AssertUnwindSafe(step));
+    result.unwrap_or_else(|_| {
+        Err(wasmtime::Error::msg(
+            "it has a module of an unusual form, such as one with a memory and without exports",
+        ))
+    })
 }
 
 /// Returns the output of a future that never waits.

@@ -51,7 +51,11 @@ pub(crate) struct KeepChildren<'a>(&'a GraphProbe);
 impl GraphProbe {
     /// Returns the probe whose children are `program`, which performs each [`LoadTask`] that it receives.
     /// `passed` is the directory with a record for each file that has passed; if `None`, no records are kept.
-    pub fn new(program: ChildProgram, limits: ProcessLimits, passed: Option<PathBuf>) -> GraphProbe {
+    pub fn new(
+        program: ChildProgram,
+        limits: ProcessLimits,
+        passed: Option<PathBuf>,
+    ) -> GraphProbe {
         GraphProbe {
             program,
             limits,

@@ -315,7 +315,10 @@ impl ModelFileError {
             } => format!("{key} is {value}, the limit on this machine is {limit}"),
             ModelFileError::AboveLimit {
                 key, value, limit, ..
-            } => format!("limits.{key} is {value}, the server's limit is {limit}"),
+            } => {
+                let setting = operator_setting(key);
+                format!("limits.{key} is {value}, the server's limit is {limit}{setting}")
+            }
         }
     }
 }
@@ -585,16 +588,12 @@ mod tests {
         };
         let file = load("[limits]\nmemory_bytes = 402653184")??;
         assert_eq!(file.limits(path, &raised)?.memory_bytes, 384 << 20);
-        let refusal = file
-            .limits(path, &Limits::default())
-            .map_err(|error| error.to_string());
-        assert_eq!(
-            refusal.err().as_deref(),
-            Some(
-                "`m/model.toml`: limits.memory_bytes is 402653184, the server's limit is 134217728; the \
-                 operator can raise it with --max-handler-memory-bytes"
-            )
-        );
+        let refusal = file.limits(path, &Limits::default());
+        let refusal = refusal.expect_err("it is above the default");
+        let reason = "limits.memory_bytes is 402653184, the server's limit is 134217728; the operator can \
+                      raise it with --max-handler-memory-bytes";
+        assert_eq!(refusal.to_string(), format!("`m/model.toml`: {reason}"));
+        assert_eq!(refusal.reason(), reason, "for clients");
         Ok(())
     }
 }

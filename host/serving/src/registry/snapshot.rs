@@ -19,7 +19,7 @@ use wisp_protocol::call::ModelName;
 /// The maximum depth of folders in the directory of a version. Links may form circles.
 const MAX_DEPTH: usize = 8;
 
-/// The maximum number of files of a model.
+/// The number of files of a model from which on no further folders are read.
 const MAX_FILES: usize = 10_000;
 
 /// The files of each model with a valid name, by name, and the entries that are no models.
@@ -33,8 +33,8 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModelFiles {
     files: BTreeMap<PathBuf, FileState>,
-    /// Set if there are more files that could not be read.
-    unreadable: bool,
+    /// Set if there are more files, which could not be read or are in folders beyond the limits.
+    is_partial: bool,
 }
 
 impl Snapshot {
@@ -53,13 +53,14 @@ impl ModelFiles {
     /// Takes the files of one model: a graph, or the directory of a model.
     pub(crate) fn take(path: &Path) -> ModelFiles {
         let mut taken = ModelFiles::default();
-        taken.unreadable = taken.add_all(path).is_err();
+        let is_read = taken.add_all(path).is_ok();
+        taken.is_partial |= !is_read;
         taken
     }
 
-    /// Returns whether these are the same files, all of them readable, as far as their states show.
+    /// Returns whether these are the same files, and all of the model, as far as their states show.
     pub fn is_unchanged_since(&self, before: &ModelFiles) -> bool {
-        self == before && !self.unreadable
+        self == before && !self.is_partial
     }
 
     fn add_all(&mut self, path: &Path) -> Result<(), LoadError> {
@@ -94,7 +95,10 @@ impl ModelFiles {
     fn add_directory(&mut self, directory: &Path, depth: usize) -> Result<(), LoadError> {
         self.add(directory)?;
         for path in entries(directory)? {
-            match depth < MAX_DEPTH && self.files.len() < MAX_FILES && path.is_dir() {
+            let is_folder = path.is_dir();
+            let is_within = depth < MAX_DEPTH && self.files.len() < MAX_FILES;
+            self.is_partial |= is_folder && !is_within;
+            match is_folder && is_within {
                 true => self.add_directory(&path, depth + 1)?,
                 false => self.add(&path)?,
             }
@@ -181,6 +185,23 @@ mod tests {
         check("a model that is gone", true)?;
         assert!(before.is_empty());
         assert!(Snapshot::take(&repository.path().join("none")).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_model_with_files_beyond_the_limits_may_have_changed() -> anyhow::Result<()> {
+        let model = tempfile::tempdir()?;
+        let version = model.path().join("1");
+        fs::create_dir(&version)?;
+        fs::write(version.join("model.onnx"), "a")?;
+        let is_unchanged = || {
+            let before = ModelFiles::take(model.path());
+            ModelFiles::take(model.path()).is_unchanged_since(&before)
+        };
+        fs::create_dir_all(version.join("deeper/".repeat(MAX_DEPTH)))?;
+        assert!(is_unchanged());
+        fs::create_dir_all(version.join("deeper/".repeat(MAX_DEPTH + 1)))?;
+        assert!(!is_unchanged());
         Ok(())
     }
 }

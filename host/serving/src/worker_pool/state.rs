@@ -201,6 +201,17 @@ impl State {
         Call::Nobody
     }
 
+    /// Stops counting a new thread that could not be started. Returns the thread that takes its place: one may have
+    /// gone to sleep while the new one was expected. Does not return [`Call::NewThread`].
+    pub(super) fn not_started(&mut self) -> Call {
+        self.waking -= 1;
+        self.threads -= 1;
+        match self.sleeping.is_empty() {
+            true => Call::Nobody,
+            false => self.call(),
+        }
+    }
+
     /// Stops counting the thread of a running job. Returns whether it did.
     pub(super) fn abandon(&mut self, index: usize, progress: &AtomicU8) -> bool {
         // The queue of a running job is not removed, so that the index is still its own.

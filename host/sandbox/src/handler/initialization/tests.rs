@@ -201,6 +201,25 @@ fn an_initialization_that_fails_is_an_error_with_its_reason() -> Result<()> {
 }
 
 #[test]
+fn a_module_whose_state_cannot_be_kept_is_an_error() -> Result<()> {
+    let sandbox = Sandbox::start()?;
+    let wat = component(LEAVES_STATE).replacen(
+        "(instance $model ",
+        "(core module $private (global (mut i32) (i32.const 0)))
+         (core instance $private (instantiate $private))
+         (instance $model ",
+        1,
+    );
+    let refusal = sandbox
+        .initialize(&wat)?
+        .err()
+        .context("it is initialized")?;
+    let refusal = refusal.to_string();
+    ensure!(refusal.contains("cannot be kept"), "{refusal}");
+    Ok(())
+}
+
+#[test]
 fn an_initialization_that_does_not_end_is_stopped() -> Result<()> {
     let sandbox = Sandbox::start()?;
     let sandbox = Sandbox {

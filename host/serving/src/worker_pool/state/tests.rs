@@ -71,6 +71,33 @@ fn a_sleeper_is_called_first_and_only_for_jobs_that_nobody_comes_for() {
 }
 
 #[test]
+fn a_sleeper_takes_the_place_of_a_thread_that_could_not_be_started() {
+    let (mut state, [a, b]) = state(2, [1, 1]);
+    // The kept thread is busy.
+    let kept = state.sleeping.pop();
+    push(&mut state, a);
+    assert_eq!(called(&mut state), "a new thread");
+    // Before the new thread runs, the kept one takes its job. The next job relies on the new one too.
+    let _taken = take(&mut state);
+    push(&mut state, b);
+    assert_eq!(called(&mut state), "nobody");
+    state.sleeping.extend(kept);
+    assert!(matches!(state.not_started(), Call::Sleeper(_)));
+    assert_eq!((state.threads, state.waking), (1, 1));
+}
+
+#[test]
+fn without_a_sleeper_the_job_of_a_thread_that_could_not_be_started_waits() {
+    let (mut state, [a]) = state(2, [1]);
+    let _busy = state.sleeping.pop();
+    push(&mut state, a);
+    assert_eq!(called(&mut state), "a new thread");
+    assert!(matches!(state.not_started(), Call::Nobody));
+    assert_eq!((state.threads, state.waking), (1, 0));
+    assert_eq!(turns(&mut state), [a]);
+}
+
+#[test]
 fn a_job_above_the_limit_of_its_queue_calls_nobody_until_another_ends() {
     let (mut state, [a]) = state(8, [1]);
     push(&mut state, a);
