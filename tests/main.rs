@@ -23,6 +23,7 @@ mod examples;
 mod extremes;
 #[cfg(feature = "gpu-tests")]
 mod gpu;
+mod grants;
 mod guests;
 mod hostile_values;
 mod initialization;

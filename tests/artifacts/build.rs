@@ -10,9 +10,10 @@ use std::{env, fs};
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The guest crates, in the order of their constants.
-const GUESTS: [&str; 6] = [
+const GUESTS: [&str; 7] = [
     "digits",
     "embed",
+    "granted_guest",
     "hostile_guest",
     "initialized_guest",
     "progression",
@@ -28,6 +29,7 @@ fn main() -> Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     for source in [
         "guest-models",
+        "tests/granted_guest",
         "tests/hostile_guest",
         "tests/initialized_guest",
         "wit",

@@ -2,6 +2,7 @@
 
 use super::TIMEOUT;
 use anyhow::Result;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use wisp_sandbox::aot::AotStore;
@@ -46,7 +47,7 @@ impl Sandbox {
         wasm: &[u8],
         limits: Limits,
     ) -> Result<Result<Handler, HandlerLoadError>> {
-        let component = CheckedComponent::load(&self.engine, &self.store, wasm)?;
+        let component = CheckedComponent::load(&self.engine, &self.store, wasm, &BTreeSet::new())?;
         let graphs = Arc::new(Graphs::default());
         Ok(Handler::load(&self.engine, &component, graphs, limits))
     }

@@ -1,18 +1,25 @@
-//! The model that the handler is deployed with: that of the host in a component, and natively the one that
-//! a test provides.
+//! The model that the handler is deployed with, and what it grants: those of the host in a component, and
+//! natively the ones that a test provides.
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use self::component::{file_size, keys, number, read_file, setting};
+pub(crate) use self::component::{
+    file_size, keys, now, number, random_bytes, random_u64, read_file, setting,
+};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use self::native::{file_size, keys, number, read_file, setting};
+pub(crate) use self::native::{
+    file_size, keys, now, number, random_bytes, random_u64, read_file, setting,
+};
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use self::native::{Deployment, enter};
 
 #[cfg(target_arch = "wasm32")]
 mod component {
+    use crate::component::bindings::wasi::clocks::wall_clock;
+    use crate::component::bindings::wasi::random::random;
     use crate::component::bindings::wisp::handler::configuration as host;
     use crate::config::ConfigValue;
+    use std::time::Duration;
 
     /// The number of the only deployment of a component.
     pub(crate) fn number() -> u64 {
@@ -43,6 +50,19 @@ mod component {
     pub(crate) fn read_file(name: &str, offset: u64, length: u32) -> Option<Vec<u8>> {
         host::read_file(name, offset, length)
     }
+
+    pub(crate) fn random_bytes(length: usize) -> Vec<u8> {
+        random::get_random_bytes(length as u64)
+    }
+
+    pub(crate) fn random_u64() -> u64 {
+        random::get_random_u64()
+    }
+
+    pub(crate) fn now() -> Duration {
+        let time = wall_clock::now();
+        Duration::new(time.seconds, time.nanoseconds)
+    }
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -51,6 +71,7 @@ mod native {
     use std::cell::RefCell;
     use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, SystemTime};
 
     thread_local! {
         static CURRENT: RefCell<Deployment> = RefCell::default();
@@ -59,11 +80,15 @@ mod native {
     /// The number of the next deployment; 0 is that outside of any.
     static NEXT: AtomicU64 = AtomicU64::new(1);
 
-    /// The settings and files of a model.
+    /// The settings and files of a model, and what its handler is granted.
     #[derive(Clone, Debug, Default)]
     pub(crate) struct Deployment {
         pub(crate) settings: BTreeMap<String, ConfigValue>,
         pub(crate) files: BTreeMap<String, Vec<u8>>,
+        /// The time since the Unix epoch; `None` for that of the machine.
+        pub(crate) time: Option<Duration>,
+        /// The state of the generator of random numbers, which begins with the seed.
+        pub(crate) random: u64,
         number: u64,
     }
 
@@ -114,5 +139,30 @@ mod native {
             let end = start.saturating_add(length as usize).min(content.len());
             Some(content[start..end].to_vec())
         })
+    }
+
+    pub(crate) fn random_bytes(length: usize) -> Vec<u8> {
+        let numbers = std::iter::repeat_with(|| random_u64().to_le_bytes());
+        numbers.flatten().take(length).collect()
+    }
+
+    /// Returns the next number of SplitMix64.
+    pub(crate) fn random_u64() -> u64 {
+        CURRENT.with_borrow_mut(|current| {
+            current.random = current.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = current.random;
+            let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^ (mixed >> 31)
+        })
+    }
+
+    pub(crate) fn now() -> Duration {
+        CURRENT
+            .with_borrow(|current| current.time)
+            .unwrap_or_else(|| {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                now.unwrap_or_default()
+            })
     }
 }

@@ -78,8 +78,8 @@ pub trait Handler {
     /// the instance of every request begins; it is mapped copy-on-write, so what a request does not
     /// touch costs it nothing. What a request writes, no other sees.
     ///
-    /// All requests and all replicas begin alike. So there are no graphs here, no randomness and no
-    /// time, and a secret or the seed of random numbers does not belong in this state.
+    /// All requests and all replicas begin alike. So there are no graphs here, no [randomness](crate::random)
+    /// and no [time](crate::clock), and a secret or the seed of random numbers does not belong in this state.
     ///
     /// The provided implementation does nothing.
     ///

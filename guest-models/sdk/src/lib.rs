@@ -79,6 +79,11 @@
 //! message, file and line are in the log and on the terminal, with the functions that were being called. The
 //! client receives only the message that the handler failed.
 //!
+//! # Random numbers and time
+//!
+//! The modules [`random`] and [`clock`] have what the standard library lacks in a handler. A model has to grant each,
+//! in `[handler] grants` of its `model.toml`.
+//!
 //! # Cost
 //!
 //! An instance lives for one request, and begins with the memory that [`Handler::init`] has left when the
@@ -97,6 +102,7 @@
 #[doc(hidden)]
 pub mod component;
 
+pub mod clock;
 pub mod config;
 mod deployment;
 pub mod files;
@@ -112,6 +118,7 @@ mod graph;
 pub mod image;
 pub mod logging;
 pub mod math;
+pub mod random;
 mod response;
 mod signature;
 pub mod testing;

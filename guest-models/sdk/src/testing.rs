@@ -2,7 +2,7 @@
 //!
 //! [`infer`] performs the same checks as the host: it compares the request, the graph inputs, the
 //! graph outputs and the response with the handler's signature. A handler that passes can be deployed.
-//! [`Model`] provides the settings and files that a handler reads.
+//! [`Model`] provides the settings and files that a handler reads, and its random numbers and time.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod model;

@@ -172,8 +172,10 @@ impl<R: Read + Seek> Reader<R> {
             match field.number {
                 1 => {
                     let is_list = &mut number.is_list;
-                    self.file
-                        .each_integer(&field, |size| *is_list |= size != 1)?;
+                    self.file.each_integer(&field, |size| {
+                        *is_list |= size != 1;
+                        !*is_list
+                    })?;
                 }
                 2 => number.datatype = field.integer.unwrap_or(0),
                 8 => number.name = self.file.read_short_name(&field)?,
@@ -181,6 +183,7 @@ impl<R: Read + Seek> Reader<R> {
                     let value = &mut number.value;
                     let first = |integer: u64| {
                         value.get_or_insert(integer.cast_signed());
+                        false
                     };
                     self.file.each_integer(&field, first)?;
                 }

@@ -5,7 +5,7 @@
 //! feature, and none falls back to another; [`Backends`] finds them by name. Computing blocks; a
 //! [`Cancellation`] ends a computation that takes too long. [`sample`] generates inputs for warming,
 //! [`measure`] times graphs of one model, [`model_outline`] reads a file's operators before it is loaded, and
-//! [`image_layouts`] finds the inputs that are images.
+//! [`image_layouts`] finds the inputs that are images, [`compared_values`] the numbers that inputs are compared with.
 //!
 //! Invariant: no async code here, and no input makes a compute panic past its caller. Backends are
 //! foreign code, so the threads that call them catch their panics.
@@ -15,6 +15,7 @@ mod backend;
 mod backends;
 pub mod bounded_file;
 mod cancellation;
+pub mod compared_values;
 #[cfg(feature = "threads")]
 pub mod deadline;
 mod device;

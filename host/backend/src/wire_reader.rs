@@ -139,6 +139,18 @@ impl<R: Read + Seek> WireReader<R> {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Returns the content of a field of this many bytes, or `None` if it has another length.
+    pub(crate) fn read_exactly(
+        &mut self,
+        field: &Field,
+        bytes: u64,
+    ) -> io::Result<Option<Vec<u8>>> {
+        match field.end - self.position == bytes {
+            true => self.read_bytes(field).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Returns the content of a short field.
     fn read_bytes(&mut self, field: &Field) -> io::Result<Vec<u8>> {
         let length = field.end - self.position;

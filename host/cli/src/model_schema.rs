@@ -9,10 +9,11 @@ mod key_probe;
 use anyhow::anyhow;
 use key_probe::{ANY_NAME, Shape, shape};
 use serde_json::{Map, Value, json};
+use wisp_sandbox::grants::Grant;
 use wisp_serving::registry::model_file::ModelFile;
 
 /// The names of keys, with their tables, and their descriptions.
-const KEYS: [(&str, &str); 26] = [
+const KEYS: [(&str, &str); 27] = [
     (
         "max_batch_size",
         "The maximum number of rows of the first axis in one request; 0 if the first axis is not a batch.",
@@ -78,6 +79,10 @@ const KEYS: [(&str, &str); 26] = [
     (
         "handler.config",
         "The settings that the handler can read: strings, numbers, booleans, and arrays of one of them.",
+    ),
+    (
+        "handler.grants",
+        "The capabilities that the handler has in addition: random (random numbers) and clock (the time).",
     ),
     (
         "limits",
@@ -166,6 +171,10 @@ fn constraints(name: &str) -> Value {
         "inputs.<name>.shape" => {
             let size = json!({"type": "integer", "minimum": -1, "maximum": u32::MAX});
             json!({ "items": size })
+        }
+        "handler.grants" => {
+            let names = Grant::ALL.map(Grant::name);
+            json!({"items": {"enum": names}})
         }
         "outputs.<name>.labels" | "handler.source" => json!({"minLength": 1}),
         limit if limit.starts_with("limits.") => json!({"minimum": 0}),

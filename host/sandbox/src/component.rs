@@ -6,9 +6,11 @@
 use crate::aot::{AotStore, CompileError, Origin};
 use crate::configuration::{CONFIGURATION_INTERFACE, HandlerConfiguration};
 use crate::engine::{Engine, MAX_CORE_INSTANCES};
+use crate::grants::{self, Grant};
 use crate::logging::GuestLog;
 use crate::logging::interface::LOGGING;
 use crate::text::{bounded, shown};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use wasmparser::{CustomSectionReader, Encoding, Instance, KnownCustom, Name, Parser, Payload};
@@ -81,6 +83,16 @@ pub enum ComponentError {
         GRANTED_IMPORTS.join(", ")
     )]
     ForbiddenImport { import: String },
+    #[error(
+        "the component imports `{import}`, which its model does not grant: write `{}` under [handler] in \
+         model.toml",
+        grants::setting(needed)
+    )]
+    UngrantedImport {
+        import: String,
+        /// The grants of the model, and those that the component needs.
+        needed: BTreeSet<Grant>,
+    },
     #[error(
         "the component does not export `{MODEL_INTERFACE}`; its exports are: {}",
         if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
@@ -158,12 +170,27 @@ impl ComponentSummary {
         Ok(summary)
     }
 
-    /// Returns the first import that handlers are not granted.
+    /// Returns the first import that no handler is granted.
     pub fn forbidden_import(&self) -> Option<&str> {
         self.imports
             .iter()
             .map(String::as_str)
-            .find(|import| !GRANTED_IMPORTS.contains(import))
+            .find(|import| !GRANTED_IMPORTS.contains(import) && Grant::of_import(import).is_none())
+    }
+
+    /// Returns the first import that needs a grant other than these.
+    fn ungranted_import(&self, grants: &BTreeSet<Grant>) -> Option<&str> {
+        let mut imports = self.imports.iter().map(String::as_str);
+        imports
+            .find(|import| Grant::of_import(import).is_some_and(|grant| !grants.contains(&grant)))
+    }
+
+    /// Returns the grants that the component needs.
+    pub fn needed_grants(&self) -> BTreeSet<Grant> {
+        let imports = self.imports.iter();
+        imports
+            .filter_map(|import| Grant::of_import(import))
+            .collect()
     }
 }
 
@@ -182,11 +209,12 @@ fn longest_function_name(section: &CustomSectionReader<'_>) -> usize {
 }
 
 impl CheckedComponent {
-    /// Checks the bytes of a component and obtains its machine code.
+    /// Checks the bytes of a component, whose model grants it these capabilities, and obtains its machine code.
     pub fn load(
         engine: &Engine,
         store: &AotStore,
         wasm: &[u8],
+        grants: &BTreeSet<Grant>,
     ) -> Result<CheckedComponent, ComponentError> {
         if wasm.len() > MAX_COMPONENT_BYTES {
             return Err(ComponentError::TooLarge);
@@ -204,6 +232,12 @@ impl CheckedComponent {
         if let Some(import) = summary.forbidden_import() {
             return Err(ComponentError::ForbiddenImport {
                 import: shown(import),
+            });
+        }
+        if let Some(import) = summary.ungranted_import(grants) {
+            return Err(ComponentError::UngrantedImport {
+                import: shown(import),
+                needed: grants | &summary.needed_grants(),
             });
         }
         if !summary
@@ -253,16 +287,23 @@ mod tests {
     use anyhow::Context;
 
     fn refusal(wat: &str) -> anyhow::Result<String> {
+        let refusal = load(wat, &Grant::ALL)?.err().context("accepted")?;
+        Ok(refusal.to_string())
+    }
+
+    fn load(
+        wat: &str,
+        grants: &[Grant],
+    ) -> anyhow::Result<Result<CheckedComponent, ComponentError>> {
         let directory = tempfile::tempdir()?;
         let engine = Engine::start(&EngineOptions {
             instances: 1,
             ..EngineOptions::default()
         })?;
         let store = AotStore::open(&directory.path().join("aot"))?;
-        let error = CheckedComponent::load(&engine, &store, &wat::parse_bytes(wat.as_bytes())?)
-            .err()
-            .context("accepted")?;
-        Ok(error.to_string())
+        let wasm = wat::parse_bytes(wat.as_bytes())?;
+        let grants = grants.iter().copied().collect();
+        Ok(CheckedComponent::load(&engine, &store, &wasm, &grants))
     }
 
     #[test]
@@ -282,6 +323,41 @@ mod tests {
         let text =
             refusal(r#"(component (import "wasi:nn/graph@0.2.0-rc-2024-08-19" (instance)))"#)?;
         assert!(text.contains("2024-08-19"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn an_import_without_its_grant_is_refused_with_the_line_that_grants_it() -> anyhow::Result<()> {
+        let component = format!(
+            r#"(component
+                (import "wasi:random/random@0.2.3" (instance))
+                (import "wasi:clocks/wall-clock@0.2.0" (instance))
+                (instance $model)
+                (export "{MODEL_INTERFACE}" (instance $model)))"#
+        );
+        for (grants, import) in [
+            (&[][..], "wasi:random/random@0.2.3"),
+            (&[Grant::Random], "wasi:clocks/wall-clock@0.2.0"),
+            (&[Grant::Clock], "wasi:random/random@0.2.3"),
+        ] {
+            let refusal = load(&component, grants)?.err().context("accepted")?;
+            assert_eq!(
+                refusal.to_string(),
+                format!(
+                    "the component imports `{import}`, which its model does not grant: write \
+                     `grants = [\"random\", \"clock\"]` under [handler] in model.toml"
+                )
+            );
+        }
+        load(&component, &Grant::ALL)??;
+        Ok(())
+    }
+
+    #[test]
+    fn no_grant_is_for_clocks_that_wait() -> anyhow::Result<()> {
+        let text =
+            refusal(r#"(component (import "wasi:clocks/monotonic-clock@0.2.3" (instance)))"#)?;
+        assert!(text.contains("handlers are not granted"), "{text}");
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use crate::configuration::HandlerConfiguration;
 use crate::limits::{GuestClock, LimitError, Limits, MemoryMeter, TensorBudget};
 use crate::logging::LogMeter;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use wasmtime::component::ResourceTable;
 use wisp_tensor::MemoryBudget;
 
@@ -18,6 +18,8 @@ pub(crate) struct InstanceState {
     pub(crate) handle_limit: usize,
     pub(crate) tensor_budget: TensorBudget,
     pub(crate) deadline: Instant,
+    /// The time at which the call began, for the guest.
+    pub(crate) started: SystemTime,
     pub(crate) clock: GuestClock,
     /// The guest's running time before its first `compute`; `None` until then.
     pub(crate) preprocess: Option<Duration>,
@@ -75,6 +77,7 @@ impl InstanceState {
             handle_limit: limits.handles,
             tensor_budget: TensorBudget::new(limits.tensor_bytes, budget),
             deadline,
+            started: SystemTime::now(),
             clock: GuestClock::start(),
             preprocess: None,
             queue: Duration::ZERO,

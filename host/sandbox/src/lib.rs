@@ -6,8 +6,8 @@
 //! tasks in turn. [`engine`] holds the state that all instances share, and [`limits`] the resource limits
 //! of one instance. [`handler`] initializes a handler and makes the calls, each on an instance of the
 //! private module `instance`. [`nn`] implements the wasi:nn imports through [`compute::Compute`],
-//! [`configuration`] what handlers read of their model, and [`logging`] collects the lines that a guest
-//! logs; `linker` links them. [`backtrace`] formats the functions in which a guest has trapped.
+//! [`configuration`] what handlers read of their model, and [`grants`] what the model can grant in addition;
+//! [`logging`] collects the lines that a guest logs. `linker` links them. [`backtrace`] formats the functions in which a guest has trapped.
 //!
 //! Invariants: no data of a request outlives its store; a store is never used after a trap; this crate
 //! has no access to the model repository, the protocols or the inference backends.
@@ -18,6 +18,7 @@ pub mod component;
 pub mod compute;
 pub mod configuration;
 pub mod engine;
+pub mod grants;
 pub mod handler;
 mod instance;
 pub mod limited_process;

@@ -1,6 +1,7 @@
 //! The host functions that guests can import, linked for each way to call a guest.
 
 use crate::configuration;
+use crate::grants;
 use crate::instance::InstanceState;
 use crate::logging::interface as logging;
 use crate::nn;
@@ -23,6 +24,7 @@ impl Linkers {
         nn::add_to_linker(&mut inline)?;
         configuration::interface::add_to_linker(&mut inline)?;
         logging::add_to_linker(&mut inline)?;
+        grants::interface::add_to_linker(&mut inline)?;
         let mut queued = inline.clone();
         nn::add_inline_compute(&mut inline)?;
         nn::add_queued_compute(&mut queued)?;

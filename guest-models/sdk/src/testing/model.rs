@@ -1,7 +1,8 @@
-//! The settings and files of a model, for native tests of handlers that read them.
+//! The settings and files of a model, and what it grants, for native tests of handlers that use them.
 
 use crate::config::ConfigValue;
 use crate::deployment::{self, Deployment};
+use std::time::Duration;
 
 /// A model with settings and files, as `model.toml` names them.
 ///
@@ -42,6 +43,20 @@ impl Model {
     #[must_use]
     pub fn with_file(mut self, name: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
         self.deployment.files.insert(name.into(), content.into());
+        self
+    }
+
+    /// Sets the seed of [`random`](crate::random), which is 0 otherwise.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.deployment.random = seed;
+        self
+    }
+
+    /// Sets the time of [`clock`](crate::clock) since the Unix epoch, which is that of the machine otherwise.
+    #[must_use]
+    pub fn with_time(mut self, time: Duration) -> Self {
+        self.deployment.time = Some(time);
         self
     }
 

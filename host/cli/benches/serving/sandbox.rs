@@ -2,6 +2,7 @@
 
 use crate::load::median;
 use anyhow::{Context, Result};
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ pub(crate) fn measure(repository: &Path) -> Result<()> {
     let store = AotStore::open(&directory.path().join("aot"))?;
     let engine = Arc::new(Engine::start(&EngineOptions::default())?);
     let wasm = std::fs::read(repository.join("wine/1/handler.wasm"))?;
-    let component = CheckedComponent::load(&engine, &store, &wasm)?;
+    let component = CheckedComponent::load(&engine, &store, &wasm, &BTreeSet::new())?;
     let graph = Tract::new().load(
         ModelSource::Path(&repository.join("wine/1/model.onnx")),
         &LoadOptions::default(),

@@ -28,6 +28,10 @@ const DEFAULT_STACK_SIZE: u32 = 64 << 10;
 /// table twice per request.
 const INITIAL_HEAP: u32 = 64 << 10;
 
+/// Makes the crate getrandom, in its versions 0.3 and 0.4, call a function that the handler defines. Without it, a
+/// dependency on the crate would not compile for the target, even if nothing calls it.
+const RANDOM_BACKEND: &str = r#"--cfg=getrandom_backend="custom""#;
+
 /// The maximum number of lines of a dependency tree that an error shows.
 const MAX_TREE_LINES: usize = 12;
 
@@ -94,6 +98,14 @@ pub(super) fn stack_flag(manifest: &CrateManifest, workspace: &Workspace) -> Opt
         None if configured => None,
         size => Some(size.unwrap_or(DEFAULT_STACK_SIZE)),
     }
+}
+
+/// Returns the flags for rustc, as an array in TOML.
+fn flags(stack_size: Option<u32>) -> String {
+    let link = stack_size.map(|size| {
+        format!("'-Clink-arg=-zstack-size={size}', '-Clink-arg=--initial-heap={INITIAL_HEAP}', ")
+    });
+    format!("[{}'{RANDOM_BACKEND}']", link.unwrap_or_default())
 }
 
 /// Returns whether a cargo configuration passes a stack size to the linker for the target.
@@ -189,14 +201,9 @@ impl Toolchain {
         let mut command = self.command(&self.cargo, &workspace.root);
         command.args(["build", "--release", "--lib", "--target", TARGET]);
         command.arg("--message-format=json-render-diagnostics");
-        if let Some(size) = stack_size {
-            // Appended to the flags of the configuration; the linker uses the last value of each flag.
-            let flags = format!(
-                "[\"-Clink-arg=-zstack-size={size}\", \"-Clink-arg=--initial-heap={INITIAL_HEAP}\"]"
-            );
-            command.arg("--config");
-            command.arg(format!("target.{TARGET}.rustflags={flags}"));
-        }
+        // Appended to the flags of the configuration; the linker uses the last value of each flag.
+        command.arg("--config");
+        command.arg(format!("target.{TARGET}.rustflags={}", flags(stack_size)));
         for directory in crates {
             command.args(["--package", &workspace.package_with_module(directory)?.id]);
         }
@@ -397,6 +404,18 @@ mod tests {
             error.contains("crate-type = [\"cdylib\", \"rlib\"]"),
             "{error}"
         );
+        Ok(())
+    }
+
+    #[test]
+    fn the_flags_are_an_array_with_the_backend_of_getrandom() -> anyhow::Result<()> {
+        for (stack_size, count) in [(None, 1), (Some(65_536), 3)] {
+            let config: toml::Table = toml::from_str(&format!("flags = {}", flags(stack_size)))?;
+            let flags = config["flags"].as_array().context("it is no array")?;
+            assert_eq!(flags.len(), count);
+            let last = flags.last().and_then(toml::Value::as_str);
+            assert_eq!(last, Some("--cfg=getrandom_backend=\"custom\""));
+        }
         Ok(())
     }
 

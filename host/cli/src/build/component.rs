@@ -1,7 +1,8 @@
 //! Converts the core module that rustc produces to a component that a server accepts.
 //!
 //! Performs the same checks as a server that loads the handler, so that a build reports the cause of a
-//! rejection before deployment.
+//! rejection before deployment. The grants of its model are checked when the model is loaded, since a
+//! component can serve several.
 
 use super::cargo::TARGET;
 use anyhow::{Context, bail};
@@ -51,8 +52,8 @@ impl ForeignImport {
                  another crate"
             }
             "getrandom" => {
-                "a source of random numbers, which handlers do not have; seed a generator with a value from \
-                 the request instead"
+                "a source of random numbers, which the crate does not define: the documentation of \
+                 `wisp_handler::random` shows how to, with the numbers that a model can grant"
             }
             _ => "the interface of command-line programs, which handlers do not have",
         };
@@ -87,8 +88,8 @@ pub(super) fn from_module(module: &[u8]) -> anyhow::Result<Vec<u8>> {
         .module(module)
         .and_then(|mut encoder| encoder.encode())
         .context(
-            "the module does not match its WIT world; a handler has no files, sockets, clocks, \
-             threads or random numbers, and cannot use a crate that needs them",
+            "the module does not match its WIT world; a handler has no files, sockets or threads, and \
+             cannot use a crate that needs them",
         )?;
     check(&component)?;
     Ok(component)
@@ -205,6 +206,11 @@ mod tests {
                 "--invert wasm-bindgen`",
             ),
             ("env", "__getrandom_v03_custom", "--invert getrandom`"),
+            (
+                "env",
+                "__getrandom_custom",
+                "documentation of `wisp_handler::random`",
+            ),
             ("wasi_snapshot_preview1", "fd_write", "--invert wasi`"),
             ("env", "sqlite3_open", "bindings of C libraries"),
         ] {
@@ -227,6 +233,18 @@ mod tests {
              world w { import wall; export run: func(); }",
         )?;
         assert!(refusal(&hungry).contains("`wasi:clocks/wall@0.2.0`"));
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_model_can_grant_is_left_to_the_model() -> anyhow::Result<()> {
+        let granted = module(
+            "package wasi:random@0.2.3; interface random { get-random-u64: func() -> u64; } \
+             world w { import random; export run: func(); }",
+        )?;
+        // The next check is that of the exports.
+        let text = refusal(&granted);
+        assert!(text.contains(MODEL_INTERFACE), "{text}");
         Ok(())
     }
 }

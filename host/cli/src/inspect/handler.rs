@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use wisp_sandbox::component::CheckedComponent;
 use wisp_sandbox::compute::Graphs;
+use wisp_sandbox::grants::Grant;
 use wisp_sandbox::handler::{Handler, HandlerSignature};
 use wisp_sandbox::limits::Limits;
 use wisp_serving::registry::loader::Loader;
@@ -104,7 +105,9 @@ impl<'a> HandlerInspection<'a> {
 }
 
 fn read_signature(loader: &Loader, wasm: &[u8]) -> anyhow::Result<HandlerSignature> {
-    let component = CheckedComponent::load(&loader.engine, &loader.aot, wasm)?;
+    // The model that would grant something is not known, and a signature can do no harm with it.
+    let grants = Grant::ALL.into();
+    let component = CheckedComponent::load(&loader.engine, &loader.aot, wasm, &grants)?;
     let limits = loader.limits.clone();
     let handler = Handler::load(
         &loader.engine,

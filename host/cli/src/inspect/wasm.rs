@@ -5,12 +5,14 @@ use super::handler::SignatureOutcome;
 use crate::display;
 use anyhow::{Context, bail};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt;
 use wasmparser::{
     CustomSectionReader, Encoding, GlobalSectionReader, KnownCustom, Operator, Parser, Payload,
     ValType,
 };
 use wisp_sandbox::component::{ComponentSummary, GRANTED_IMPORTS, MODEL_INTERFACE};
+use wisp_sandbox::grants::{self, Grant};
 
 /// The outline of a component: its imports, exports and core modules.
 #[derive(Debug, Serialize)]
@@ -19,6 +21,9 @@ pub(super) struct ComponentReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signature: Option<SignatureOutcome>,
     imports: Vec<Import>,
+    /// The capabilities that a model must grant.
+    #[serde(skip)]
+    needed_grants: BTreeSet<Grant>,
     exports: Vec<String>,
     core_modules: Vec<ModuleReport>,
     producers: Vec<Producer>,
@@ -27,8 +32,11 @@ pub(super) struct ComponentReport {
 #[derive(Debug, Serialize)]
 struct Import {
     name: String,
-    /// True if handlers may import it.
+    /// True if every handler may import it.
     granted: bool,
+    /// The element of `[handler] grants` in `model.toml` with which a handler may import it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<&'static str>,
 }
 
 /// The outline of a core module. Adapter modules that wit-component adds for calls between modules have
@@ -123,10 +131,12 @@ pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
     let outline = ComponentSummary::read(wasm)?;
     let import = |name: String| Import {
         granted: GRANTED_IMPORTS.contains(&&*name),
+        grant: Grant::of_import(&name).map(Grant::name),
         name,
     };
     Ok(Content::Component(ComponentReport {
         signature: None,
+        needed_grants: outline.needed_grants(),
         imports: outline.imports.into_iter().map(import).collect(),
         exports: outline.exports,
         // Imports between modules are not imports of the component.
@@ -177,6 +187,15 @@ fn stack_pointer(globals: &GlobalSectionReader<'_>) -> wasmparser::Result<Option
 
 fn size(bytes: usize) -> u64 {
     bytes.try_into().unwrap_or(u64::MAX)
+}
+
+// === impl Import ===
+
+impl Import {
+    /// Returns whether a handler may import it, at least if its model grants it.
+    fn can_be_granted(&self) -> bool {
+        self.granted || self.grant.is_some()
+    }
 }
 
 // === impl ModuleReport ===
@@ -262,17 +281,23 @@ impl fmt::Display for ModuleReport {
 // === impl ComponentReport ===
 
 impl ComponentReport {
-    /// Returns whether the component is a handler that imports only granted interfaces.
+    /// Returns whether the component is a handler that imports only what is granted, or can be.
     pub(super) fn is_granted_handler(&self) -> bool {
         let is_handler = self.exports.iter().any(|export| export == MODEL_INTERFACE);
-        is_handler && self.imports.iter().all(|import| import.granted)
+        is_handler && self.imports.iter().all(Import::can_be_granted)
     }
 
     fn verdict(&self) -> String {
         if !self.exports.iter().any(|export| export == MODEL_INTERFACE) {
             return format!("no handler: it does not export {MODEL_INTERFACE}");
         }
-        match self.imports.iter().find(|import| !import.granted) {
+        let mut imports = self.imports.iter();
+        match imports.find(|import| !import.can_be_granted()) {
+            None if !self.needed_grants.is_empty() => format!(
+                "a handler that a server accepts with `{}` under [handler] in model.toml; `wisp check` compares it \
+                 with its model",
+                grants::setting(&self.needed_grants)
+            ),
             None => {
                 "a handler that a server accepts; `wisp check` compares it with its model".into()
             }
@@ -288,12 +313,12 @@ impl fmt::Display for ComponentReport {
             outcome.fmt(f)?;
         }
         for import in &self.imports {
-            let mark = if import.granted {
-                "granted"
-            } else {
-                "NOT granted"
-            };
-            writeln!(f, "  import       {}  ({mark})", import.name)?;
+            write!(f, "  import       {}  ", import.name)?;
+            match import.grant {
+                Some(grant) => writeln!(f, "(granted by \"{grant}\" in model.toml)")?,
+                None if import.granted => writeln!(f, "(granted)")?,
+                None => writeln!(f, "(NOT granted)")?,
+            }
         }
         for export in &self.exports {
             writeln!(f, "  export       {export}")?;
@@ -360,6 +385,31 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_handler_shows_the_grants_that_it_needs() -> anyhow::Result<()> {
+        let component = component(&format!(
+            r#"(component
+                (import "wasi:random/random@0.2.0" (instance))
+                (import "wasi:nn/graph@0.2.0-rc-2024-10-28" (instance))
+                (instance $model)
+                (export "{MODEL_INTERFACE}" (instance $model)))"#
+        ))?;
+        assert!(component.is_granted_handler());
+        let text = component.to_string();
+        for part in [
+            "accepts with `grants = [\"random\"]` under [handler] in model.toml",
+            "wasi:random/random@0.2.0  (granted by \"random\" in model.toml)",
+            "wasi:nn/graph@0.2.0-rc-2024-10-28  (granted)",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let json = serde_json::to_value(&component)?;
+        assert_eq!(json["imports"][0]["grant"], "random");
+        assert_eq!(json["imports"][0]["granted"], false);
+        assert!(json["imports"][1].get("grant").is_none());
         Ok(())
     }
 

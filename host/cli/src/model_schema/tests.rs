@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 const REFERENCE: &str = include_str!("../../../../docs/src/model-toml.md");
 
 /// A value for each key, in TOML. Names in a key are `x`.
-const EXAMPLES: [(&str, &str); 20] = [
+const EXAMPLES: [(&str, &str); 21] = [
     ("max_batch_size", "8"),
     ("versions", "{ latest = 2 }"),
     ("labels", "{ stable = 1 }"),
@@ -23,6 +23,7 @@ const EXAMPLES: [(&str, &str); 20] = [
     ("handler.source", "'handler'"),
     ("handler.files", "['words.txt']"),
     ("handler.config", "{ threshold = 0.5 }"),
+    ("handler.grants", "['clock']"),
     ("limits.memory_bytes", "65536"),
     ("limits.table_elements", "100"),
     ("limits.tensor_bytes", "65536"),
@@ -145,5 +146,7 @@ fn the_schema_shows_types_bounds_and_unknown_keys() -> anyhow::Result<()> {
     assert_eq!(output["additionalProperties"], json!(false));
     assert_eq!(output["properties"]["labels"]["type"], "string");
     assert!(properties["versions"].get("type").is_none());
+    let grants = &properties["handler"]["properties"]["grants"]["items"]["enum"];
+    assert_eq!(grants, &json!(["random", "clock"]));
     Ok(())
 }

@@ -118,6 +118,8 @@ mod tests {
                 "wit/handler.wit",
                 "wit/deps/nn/wasi-nn.wit",
                 "wit/deps/logging/wasi-logging.wit",
+                "wit/deps/random/wasi-random.wit",
+                "wit/deps/clocks/wasi-clocks.wit",
             ] {
                 text(&files, path).with_context(|| format!("{template:?}"))?;
             }

@@ -12,7 +12,7 @@ mod inputs;
 mod refusal;
 mod selection;
 
-use self::comparison::{Contender, Tolerance, compare};
+use self::comparison::{Basis, Contender, compare};
 use crate::file_state::FileState;
 use crate::registry::graph_file::GraphFile;
 use std::io::Write;
@@ -29,7 +29,7 @@ pub use self::refusal::{Advice, BackendSelectionError, Refusal};
 pub use self::selection::{BackendSelection, Candidate, SelectionRule};
 
 /// The version of the way in which backends are selected. Records of another version are not used.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The part of the time of the best backend so far that a later one may take to be preferred to it. A smaller
 /// difference may be noise, and would make selections differ between machines of one kind.
@@ -137,7 +137,8 @@ impl BackendSelectionStore {
             .map(|backend| Attempt::take_or_load(&mut loaded, backend, file))
             .collect();
         let advice = || Advice::new(backends, outline.as_ref());
-        let (chosen, mut selection) = choose(&attempts, Tolerance::of(outline.as_ref()), &advice)?;
+        let basis = Basis::read(file.path, outline.as_ref());
+        let (chosen, mut selection) = choose(&attempts, &basis, &advice)?;
         if let Some(record) = record {
             selection.record_problem = self.store(&record, &selection);
         }
@@ -228,7 +229,8 @@ pub(crate) fn compare_backends(
         .map(|backend| Attempt::load(backend, file));
     let attempts: Vec<Attempt<'_>> = attempts.collect();
     let advice = || Advice::new(backends, outline.as_ref());
-    let (_, selection) = choose(&attempts, Tolerance::of(outline.as_ref()), &advice)?;
+    let basis = Basis::read(file.path, outline.as_ref());
+    let (_, selection) = choose(&attempts, &basis, &advice)?;
     Ok(selection)
 }
 
@@ -382,13 +384,13 @@ impl<'a> Attempt<'a> {
 /// Compares the backends that have loaded the graph, and returns the fastest that agrees with the others.
 fn choose<'a, 'b>(
     attempts: &'b [Attempt<'a>],
-    tolerance: Tolerance,
+    basis: &Basis,
     advice: &dyn Fn() -> Advice,
 ) -> Result<(&'b Attempt<'a>, BackendSelection), BackendSelectionError> {
     let mut contenders: Vec<Contender> = attempts.iter().filter_map(Attempt::contender).collect();
     // A single backend is not computed: there is nothing to compare it with.
     if contenders.len() > 1 {
-        let compared = compare(&mut contenders, tolerance);
+        let compared = compare(&mut contenders, basis);
         compared.map_err(|disagreement| BackendSelectionError::Disagreement {
             backends: disagreement.backends,
             difference: disagreement.difference,

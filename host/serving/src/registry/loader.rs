@@ -27,7 +27,7 @@ use crate::registry::{LoadedVersion, ModelEntry, Registry, UnservedVersion};
 use crate::signature_check::signature_mismatches;
 use crate::version::ModelVersion;
 use crate::worker_pool::WorkerOptions;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +40,7 @@ use wisp_sandbox::component::{CheckedComponent, MAX_COMPONENT_BYTES};
 use wisp_sandbox::compute::{Compute, Graphs};
 use wisp_sandbox::configuration::HandlerConfiguration;
 use wisp_sandbox::engine::Engine;
+use wisp_sandbox::grants::Grant;
 use wisp_sandbox::handler::{Handler, Initializer};
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::{Dimension, Signature};
@@ -91,6 +92,7 @@ struct GraphSettings {
 struct HandlerSettings {
     limits: Limits,
     configuration: Arc<HandlerConfiguration>,
+    grants: BTreeSet<Grant>,
 }
 
 /// The graphs of a version, with the queues of their computations.
@@ -236,6 +238,7 @@ impl Loader {
                 let handler_settings = HandlerSettings {
                     limits,
                     configuration: configuration(files, path, &model_file)?,
+                    grants: model_file.handler.grants.clone(),
                 };
                 let handler = self.load_handler(path, &graphs.all, handler_settings)?;
                 let declared = handler.signature();
@@ -352,11 +355,12 @@ impl Loader {
         let HandlerSettings {
             limits,
             configuration,
+            grants,
         } = settings;
         let wasm =
             read_regular(path, MAX_COMPONENT_BYTES as u64).map_err(LoadError::HandlerFile)?;
-        let component =
-            CheckedComponent::load(&self.engine, &self.aot, &wasm).map_err(LoadError::Component)?;
+        let component = CheckedComponent::load(&self.engine, &self.aot, &wasm, &grants)
+            .map_err(LoadError::Component)?;
         let initializer = Initializer {
             engine: &self.engine,
             store: &self.aot,

@@ -4,7 +4,7 @@
 
 use crate::registry::config_value;
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_backend::{Device, LoadOptions};
 use wisp_sandbox::configuration::ConfigValue;
+use wisp_sandbox::grants::Grant;
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::Dimension;
 
@@ -160,6 +161,16 @@ pub struct HandlerSection {
     /// The settings that the handler reads: strings, numbers, booleans and arrays of them.
     #[serde(deserialize_with = "config_value::values")]
     pub config: BTreeMap<String, ConfigValue>,
+    /// The capabilities that the handler has in addition to those of every handler.
+    #[serde(deserialize_with = "grants")]
+    pub grants: BTreeSet<Grant>,
+}
+
+fn grants<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Grant>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let grants = names.iter().map(|name| name.parse::<Grant>());
+    let grants: Result<BTreeSet<Grant>, _> = grants.collect();
+    grants.map_err(serde::de::Error::custom)
 }
 
 /// The limits of the handler. Each key lowers one of the server's limits. Only the operator of the server, who
@@ -546,6 +557,18 @@ mod tests {
             };
             assert!(source.to_string().contains(complaint), "{source}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_model_grants_capabilities_by_name() -> anyhow::Result<()> {
+        let file = load("[handler]\ngrants = ['clock', 'random']")??;
+        assert_eq!(file.handler.grants, BTreeSet::from(Grant::ALL));
+        assert!(load("[handler]")??.handler.grants.is_empty());
+        let refusal = load("[handler]\ngrants = ['files']")?.expect_err("it is no grant");
+        let reason = refusal.reason();
+        let expected = "`files` is not a grant; expected one of `random`, `clock`";
+        assert!(reason.ends_with(expected), "{reason}");
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::component::MODEL_INTERFACE;
 use crate::configuration::ConfigValue;
 use crate::engine::EngineOptions;
+use crate::grants::Grant;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -87,7 +88,8 @@ impl Sandbox {
 
     fn initialize(&self, wat: &str) -> Result<Result<CheckedComponent, InitializationError>> {
         let wasm = wat::parse_str(wat)?;
-        let component = CheckedComponent::load(&self.engine, &self.store, &wasm)?;
+        let component =
+            CheckedComponent::load(&self.engine, &self.store, &wasm, &Grant::ALL.into())?;
         let values = BTreeMap::from([("key".to_owned(), ConfigValue::Bool(true))]);
         let files = BTreeMap::from([("words".to_owned(), Bytes::from_static(b"seven b"))]);
         let initializer = Initializer {
@@ -216,6 +218,21 @@ fn a_module_whose_state_cannot_be_kept_is_an_error() -> Result<()> {
         .context("it is initialized")?;
     let refusal = refusal.to_string();
     ensure!(refusal.contains("cannot be kept"), "{refusal}");
+    Ok(())
+}
+
+#[test]
+fn an_initialization_has_no_random_numbers_and_no_time() -> Result<()> {
+    let sandbox = Sandbox::start()?;
+    for interface in ["wasi:random/random@0.2.3", "wasi:clocks/wall-clock@0.2.12"] {
+        let calls_it =
+            component("(call $unusual)").replace("wasi:nn/graph@0.2.0-rc-2024-10-28", interface);
+        let refusal = sandbox.initialize(&calls_it)?.err();
+        let refusal = refusal.context("it is initialized")?.to_string();
+        let expected =
+            format!("`unusual` of `{interface}` is not available during the initialization");
+        ensure!(refusal.contains(&expected), "{refusal}");
+    }
     Ok(())
 }
 

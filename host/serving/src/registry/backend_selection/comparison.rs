@@ -4,9 +4,12 @@
 //! inputs with NaN, which an operator that replaces it by a number computes wrongly. If nothing decides, no
 //! backend is taken for right.
 
-use super::inputs::{further_inputs, is_real, with_nan};
+use super::inputs::{further_inputs, is_real, with_nan, with_value};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wisp_backend::compared_values::compared_values;
 use wisp_backend::measure::{REFERENCE, compute, compute_timed, varied_inputs};
 use wisp_backend::model_outline::ModelOutline;
 use wisp_backend::{BackendError, Graph};
@@ -29,6 +32,12 @@ const SLOW_BY: Duration = Duration::from_millis(1);
 /// The time that a slow backend may take to compute further inputs, on which others are compared with it.
 const SLOW_BUDGET: Duration = Duration::from_millis(300);
 
+/// The maximum number of numbers that a graph compares its inputs with and that are tried.
+const MAX_COMPARED_VALUES: usize = 4;
+
+/// The factors of the sizes that are tried with such a number.
+const GROWTH: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
+
 /// The limits up to which outputs count as equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tolerance {
@@ -37,6 +46,15 @@ pub(super) enum Tolerance {
     Real,
     /// In quantized graphs a different rounding changes an output by whole steps of its range.
     Quantized,
+}
+
+/// The facts in the file of a graph on which backends are compared.
+#[derive(Debug)]
+pub(super) struct Basis {
+    pub(super) tolerance: Tolerance,
+    /// The numbers that the graph compares its inputs with, by the name of the input. They select branches, which
+    /// backends need not all compute.
+    pub(super) compared: BTreeMap<String, Vec<i64>>,
 }
 
 /// A backend's graph, and what a comparison finds of it.
@@ -85,12 +103,12 @@ struct FirstTrial {
 /// inputs that any of them computes, none is excluded.
 pub(super) fn compare(
     contenders: &mut [Contender],
-    tolerance: Tolerance,
+    basis: &Basis,
 ) -> Result<(), Disagreement> {
     let Some(first) = first_trial(contenders) else {
         return Ok(());
     };
-    let mut trials = further_trials(contenders, &first);
+    let mut trials = further_trials(contenders, &first, basis);
     let FirstTrial { trial, times, .. } = first;
     let inputs = trial.inputs.clone();
     trials.insert(0, trial);
@@ -98,7 +116,7 @@ pub(super) fn compare(
     for (contender, time) in contenders.iter_mut().zip(&times) {
         contender.shortest = *time;
     }
-    settle(contenders, &trials, tolerance)?;
+    settle(contenders, &trials, basis.tolerance)?;
     time(contenders, &inputs);
     Ok(())
 }
@@ -189,14 +207,13 @@ fn is_slow(time: Duration, best: Duration) -> bool {
 
 /// Computes inputs of other sizes and with other numbers, each once with every contender that computed the
 /// first inputs. A slow contender has a time limit.
-fn further_trials(contenders: &[Contender], first: &FirstTrial) -> Vec<Trial> {
+fn further_trials(contenders: &[Contender], first: &FirstTrial, basis: &Basis) -> Vec<Trial> {
     let signature = contenders[first.source].graph.signature();
     let first_inputs = &first.trial.inputs;
     let best = first.times.iter().flatten().min().copied();
     let best = best.unwrap_or_default();
     let mut budgets = vec![SLOW_BUDGET; contenders.len()];
-    let mut trials = Vec::new();
-    for inputs in further_inputs(first_inputs, signature) {
+    let mut run = |inputs: Vec<NamedTensor>| {
         let growth = elements(&inputs) / elements(first_inputs);
         let mut outcomes = Vec::with_capacity(contenders.len());
         for (one, contender) in contenders.iter().enumerate() {
@@ -214,7 +231,22 @@ fn further_trials(contenders: &[Contender], first: &FirstTrial) -> Vec<Trial> {
                 None => Outcome::Unknown,
             });
         }
-        trials.push(Trial { inputs, outcomes });
+        Trial { inputs, outcomes }
+    };
+    let further = further_inputs(first_inputs, signature).into_iter();
+    let mut trials: Vec<Trial> = further.map(&mut run).collect();
+    let compared = basis.compared.iter().flat_map(|(name, values)| {
+        let values = values.iter().take(MAX_COMPARED_VALUES);
+        values.map(move |value| (name.as_str(), *value))
+    });
+    for choice in compared.take(MAX_COMPARED_VALUES) {
+        // Another branch may need larger inputs.
+        let sizes = GROWTH.iter().map_while(|growth| {
+            let inputs = with_value(first_inputs, signature, (choice, *growth))?;
+            Some(run(inputs))
+        });
+        let is_computed = |trial: &Trial| trial.outcomes.iter().any(|one| one.outputs().is_some());
+        trials.extend(sizes.into_iter().find(is_computed));
     }
     trials
 }
@@ -385,15 +417,23 @@ fn difference(trials: &[Trial], (right, other): (usize, usize), tolerance: Toler
         .fold(0.0, f64::max)
 }
 
-impl Tolerance {
-    /// Returns the tolerance for a graph with this outline, if it has one.
-    pub(super) fn of(outline: Option<&ModelOutline>) -> Tolerance {
-        match outline {
-            Some(outline) if outline.is_quantized => Tolerance::Quantized,
-            _ => Tolerance::Real,
+impl Basis {
+    /// Reads the facts in the file at `path`, which has this outline, if it has one.
+    pub(super) fn read(path: &Path, outline: Option<&ModelOutline>) -> Basis {
+        Basis {
+            tolerance: match outline {
+                Some(outline) if outline.is_quantized => Tolerance::Quantized,
+                _ => Tolerance::Real,
+            },
+            compared: match outline {
+                Some(_) => compared_values(path).unwrap_or_default(),
+                None => BTreeMap::new(),
+            },
         }
     }
+}
 
+impl Tolerance {
     fn limit(self) -> f64 {
         match self {
             Tolerance::Real => 1e-2,

@@ -46,10 +46,30 @@ pub(super) fn further_inputs(
     let sets = growing.into_iter().zip(numbers).zip(2..);
     sets.filter_map(|((is_batch, numbers), seed)| {
         let grows = |axis: usize| is_batch.is_some_and(|is_batch| (axis == 0) == is_batch);
-        let shapes = grown_shapes(first, signature, &grows)?;
+        let shapes = grown_shapes(first, signature, (&grows, 2))?;
         filled(first, &shapes, (numbers, seed))
     })
     .collect()
+}
+
+/// Returns inputs with this value of the input `name`, if that is a single integer, and the sizes of the variable axes
+/// besides the batch `growth` times as large.
+pub(super) fn with_value(
+    first: &[NamedTensor],
+    signature: &Signature,
+    ((name, value), growth): ((&str, i64), u32),
+) -> Option<Vec<NamedTensor>> {
+    let position = first.iter().position(|input| input.name == name)?;
+    let element_type = first[position].tensor.element_type();
+    let shape = first[position].tensor.shape().clone();
+    if is_real(element_type) || shape.elements() != 1 {
+        return None;
+    }
+    let shapes = grown_shapes(first, signature, (&|axis| axis > 0, growth))?;
+    let mut inputs = filled(first, &shapes, (Numbers::Signed, 3))?;
+    // Exact for the numbers that models are compared with.
+    inputs[position].tensor = from_numbers(element_type, shape, || value as f64).ok()?;
+    Some(inputs)
 }
 
 /// Returns inputs of the same sizes with NaN among their numbers, if they have real numbers.
@@ -62,12 +82,12 @@ pub(super) fn with_nan(first: &[NamedTensor]) -> Option<Vec<NamedTensor>> {
     filled(first, &shapes, (Numbers::WithNan, 1))
 }
 
-/// Returns the shapes of `first` with twice the size of the variable axes that `grows` selects. Returns
+/// Returns the shapes of `first` with `growth` times the size of the variable axes that `grows` selects. Returns
 /// `None` if they have too many elements.
 fn grown_shapes(
     first: &[NamedTensor],
     signature: &Signature,
-    grows: &dyn Fn(usize) -> bool,
+    (grows, growth): (&dyn Fn(usize) -> bool, u32),
 ) -> Option<Vec<Shape>> {
     let mut shapes = Vec::with_capacity(first.len());
     let mut elements = 0_usize;
@@ -76,7 +96,7 @@ fn grown_shapes(
         let mut dimensions = tensor.shape().dimensions().to_vec();
         for (axis, size) in dimensions.iter_mut().enumerate() {
             if grows(axis) && spec.shape.get(axis) == Some(&Dimension::Variable) {
-                *size = size.checked_mul(2)?;
+                *size = size.checked_mul(growth)?;
             }
         }
         let shape = Shape::new(dimensions).ok()?;
@@ -167,6 +187,23 @@ mod tests {
         assert!(numbers(&sets[0][0].tensor).any(|number| number < 0.0));
         assert!(numbers(&sets[0][1].tensor).all(|number| number == 0.0 || number == 1.0));
         assert_eq!(sets, further_inputs(&inputs, &signature));
+        Ok(())
+    }
+
+    #[test]
+    fn one_integer_gets_a_value_and_the_axes_besides_the_batch_grow() -> anyhow::Result<()> {
+        let (inputs, signature) = first(&[
+            spec("x", ElementType::Fp32, &[-1, -1]),
+            spec("rate", ElementType::Int64, &[]),
+            spec("ids", ElementType::Int64, &[2]),
+        ])?;
+        let with = |name, growth| with_value(&inputs, &signature, ((name, 16_000), growth));
+        let set = with("rate", 8).unwrap_or_default();
+        assert_eq!(sizes(&set), [&[1, 8][..], &[], &[2]]);
+        assert!(numbers(&set[1].tensor).eq([16_000.0]));
+        for name in ["x", "ids", "other"] {
+            assert_eq!(with(name, 1), None, "{name}");
+        }
         Ok(())
     }
 
