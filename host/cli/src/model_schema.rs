@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use wisp_serving::registry::model_file::ModelFile;
 
 /// The names of keys, with their tables, and their descriptions.
-const KEYS: [(&str, &str); 26] = [
+const KEYS: [(&str, &str); 27] = [
     (
         "max_batch_size",
         "The maximum number of rows of the first axis in one request; 0 if the first axis is not a batch.",
@@ -48,6 +48,10 @@ const KEYS: [(&str, &str); 26] = [
     (
         "instances",
         "The number of computations of a graph that run at once; by default that of the server.",
+    ),
+    (
+        "parameters",
+        "Texts for clients, by name, which the configuration and the metadata of the model contain.",
     ),
     (
         "inputs",

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 const REFERENCE: &str = include_str!("../../../../docs/src/model-toml.md");
 
 /// A value for each key, in TOML. Names in a key are `x`.
-const EXAMPLES: [(&str, &str); 20] = [
+const EXAMPLES: [(&str, &str); 21] = [
     ("max_batch_size", "8"),
     ("versions", "{ latest = 2 }"),
     ("labels", "{ stable = 1 }"),
@@ -17,6 +17,7 @@ const EXAMPLES: [(&str, &str); 20] = [
     ("device", "'cuda:1'"),
     ("threads", "2"),
     ("instances", "3"),
+    ("parameters", "{ stride = '32' }"),
     ("inputs.<name>.shape", "[1, -1]"),
     ("inputs.<name>.format", "'NCHW'"),
     ("outputs.<name>.labels", "'labels.txt'"),
