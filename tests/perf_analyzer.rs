@@ -18,13 +18,14 @@ const ONE_WINDOW: [&str; 4] = [
 ];
 
 /// Requests that every protocol supports, by the arguments that describe them.
-const LOADS: [&[&str]; 10] = [
+const LOADS: [&[&str]; 11] = [
     &["-m", "simple", "--input-data", "zero"],
     &["-m", "simple", "--input-data", "random", "-b", "8"],
     &["-m", "simple", "-x", "1", "--input-data", "random"],
     &["-m", "unbatched", "--input-data", "random"],
     &["-m", "strings", "--input-data", "zero"],
     &["-m", "strings", "--string-length", "300"],
+    &["-m", "simple_string", "--string-data", "7"],
     &["-m", "flags", "--input-data", "zero"],
     // Random bytes, of which any but 0 is true.
     &["-m", "flags", "--input-data", "random", "-b", "4"],

@@ -64,6 +64,10 @@ def synchronous(url):
         expect(client.infer_sample(A, B), A, B)
         kind = PyTritonClientModelDoesntSupportBatchingError
         expect_error(kind, "unbatched", lambda: client.infer_batch(*ROWS))
+    with ModelClient(url, "simple_string") as client:
+        texts = [np.array([str(number).encode() for number in numbers], np.object_) for numbers in (A, B)]
+        sums = client.infer_sample(*texts)["OUTPUT0"]
+        assert [int(text) for text in sums] == list(A + B), sums
     texts = np.array([f"Größe {number}".encode() for number in range(16)], np.object_)
     with ModelClient(url, "strings") as client:
         assert list(client.infer_sample(texts)["OUTPUT0"]) == list(texts)

@@ -4,8 +4,9 @@
     triton_models.py REPOSITORY
 
 `simple` adds and subtracts INT32, as in Triton's examples, in batches of up to eight; `unbatched` is the same without a
-batch axis, and `variable` for rows of any length in FP32. `strings` and `flags` return what they are given: strings,
-and booleans negated. `yolo` has the input, the output and the metadata of a detector that Ultralytics has exported.
+batch axis, and `variable` for rows of any length in FP32. `simple_string` is `simple` for numbers that are written as
+strings. `strings` and `flags` return what they are given: strings, and booleans negated. `yolo` has the input, the
+output and the metadata of a detector that Ultralytics has exported.
 """
 
 import sys
@@ -45,9 +46,18 @@ def make(repository):
         ("variable", TensorProto.FLOAT, ["batch", "n"], ""),
     ):
         write(repository / name, arithmetic, pair("INPUT", datatype, shape), pair("OUTPUT", datatype, shape), settings)
+    # In Triton's example as here, the numbers are read from the strings and written as such.
+    parsed = [helper.make_node("Cast", [f"INPUT{i}"], [f"number{i}"], to=TensorProto.INT32) for i in (0, 1)]
+    computed = [
+        helper.make_node(operator, ["number0", "number1"], [f"result{i}"])
+        for i, operator in enumerate(("Add", "Sub"))
+    ]
+    written = [helper.make_node("Cast", [f"result{i}"], [f"OUTPUT{i}"], to=TensorProto.STRING) for i in (0, 1)]
+    strings = (TensorProto.STRING, ["batch", 16])
+    write(repository / "simple_string", parsed + computed + written, pair("INPUT", *strings), pair("OUTPUT", *strings))
     for name, operator, datatype in (("strings", "Identity", TensorProto.STRING), ("flags", "Not", TensorProto.BOOL)):
-        one = (datatype, ["batch", 16])
-        write(repository / name, [helper.make_node(operator, ["INPUT0"], ["OUTPUT0"])], {"INPUT0": one}, {"OUTPUT0": one})
+        one, node = (datatype, ["batch", 16]), helper.make_node(operator, ["INPUT0"], ["OUTPUT0"])
+        write(repository / name, [node], {"INPUT0": one}, {"OUTPUT0": one})
     # Four numbers of a box and a score for each class, at each of the cells of one scale.
     means = [
         helper.make_node("AveragePool", ["images"], ["cells"], kernel_shape=[32, 32], strides=[32, 32]),
