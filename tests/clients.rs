@@ -102,6 +102,50 @@ fn image_clients_read_the_order_of_the_axes_from_the_configuration() -> Result<(
     Ok(())
 }
 
+/// Starts a server of models like those in the tests of Triton's clients, and of one that cannot be served.
+pub(crate) fn triton_server() -> Result<TestServer> {
+    let repository = Repository::empty()?.with_broken_model()?;
+    let path = repository.path().to_str();
+    let path = path.context("a path that is not Unicode")?.to_owned();
+    python::run("triton_models.py", &[&path])?;
+    TestServer::start(repository)
+}
+
+/// Runs a script against both of the server's addresses.
+fn check_triton(script: &str, checks: &[&str]) -> Result<()> {
+    let server = triton_server()?;
+    let [http, grpc] = [server.address(), server.grpc_address()].map(|address| address.to_string());
+    let arguments = [checks, &[http.as_str(), grpc.as_str()]].concat();
+    python::run_in(&python::TRITON, script, &arguments)?;
+    server.get("/v2/health/ready")?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn pytritons_client_infers_samples_and_batches() -> Result<()> {
+    check_triton("pytriton_clients.py", &["synchronous"])
+}
+
+#[test]
+fn pytritons_client_infers_with_futures() -> Result<()> {
+    check_triton("pytriton_clients.py", &["futures"])
+}
+
+#[test]
+fn pytritons_client_infers_with_asyncio() -> Result<()> {
+    check_triton("pytriton_clients.py", &["asyncio"])
+}
+
+#[test]
+fn pytritons_client_waits_for_a_model_that_is_not_ready_and_shows_errors() -> Result<()> {
+    check_triton("pytriton_clients.py", &["errors"])
+}
+
+#[test]
+fn the_client_of_ultralytics_reads_classes_from_the_parameters_of_a_model() -> Result<()> {
+    check_triton("ultralytics_client.py", &[])
+}
+
 #[test]
 fn tritonclient_gets_the_response_to_each_of_its_requests() -> Result<()> {
     check(&server()?, "concurrency")

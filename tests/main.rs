@@ -37,6 +37,7 @@ mod onnx_nodes;
 mod onnxruntime;
 mod openapi;
 mod overload;
+mod perf_analyzer;
 mod placement;
 mod protocol_tfs;
 mod protocol_v2;

@@ -34,6 +34,9 @@ pub(crate) static OPENAPI: Environment = Environment::of("requirements-openapi.t
 /// The environment of the tools that check the files in `deploy`.
 pub(crate) static DEPLOY: Environment = Environment::of("requirements-deploy.txt");
 
+/// The environment of the clients that come with Triton itself or with much else that is not used.
+pub(crate) static TRITON: Environment = Environment::of("requirements-triton.txt");
+
 /// The name of the marker file of a complete environment.
 pub(crate) const WHOLE: &str = "whole";
 

@@ -96,7 +96,7 @@ struct Sizes {
 }
 
 /// Returns the first of a few samples at which `compute` succeeds, and its result. The elements are zeros,
-/// or ones if the graph divides by its inputs. On failure, returns the reason at the first sizes.
+/// or ones if the graph does not compute with zeros. On failure, returns the reason at the first sizes.
 pub(crate) fn probe<T>(
     signature: &Signature,
     symbols: &AxisSymbols,

@@ -1,7 +1,7 @@
 //! Sample inputs generated from a signature, for warming and measuring a graph before any client calls.
 //!
 //! Only types and shapes match real requests. The values are zeros and empty strings, which every element
-//! type has and which are valid indices into any embedding.
+//! type has and which are valid indices into any embedding, or ones for graphs that do not compute with them.
 
 use bytes::Bytes;
 use wisp_tensor::{
@@ -24,7 +24,7 @@ pub(crate) struct Sample {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
     Zero,
-    /// One, for graphs that divide by an input. Strings stay empty.
+    /// One, for graphs that divide by an input. A string is `1`, for graphs that read numbers from strings.
     #[cfg_attr(
         not(feature = "tract"),
         expect(
@@ -77,25 +77,25 @@ fn filled(
     shape: Shape,
     (element, max_bytes): (Element, usize),
 ) -> Result<Tensor, TensorError> {
-    // An empty BYTES element is only its length, four bytes of zero.
+    let one = one(spec.element_type);
+    let size = match element {
+        // An empty BYTES element is only its length, four bytes of zero.
+        Element::Zero => spec.element_type.size().unwrap_or(4),
+        Element::One => one.len(),
+    };
     let length = shape
         .elements()
-        .checked_mul(spec.element_type.size().unwrap_or(4))
+        .checked_mul(size)
         .filter(|&length| length <= max_bytes)
         .ok_or(TensorError::Size)?;
     let content = match element {
         Element::Zero => vec![0; length],
-        Element::One => one(spec.element_type)
-            .iter()
-            .copied()
-            .cycle()
-            .take(length)
-            .collect(),
+        Element::One => one.iter().copied().cycle().take(length).collect(),
     };
     Tensor::new(spec.element_type, shape, Bytes::from(content))
 }
 
-/// Returns the bytes of a one.
+/// Returns the bytes of an element that is one.
 fn one(element_type: ElementType) -> &'static [u8] {
     match element_type {
         ElementType::Bool | ElementType::Uint8 | ElementType::Int8 => &[1],
@@ -106,7 +106,7 @@ fn one(element_type: ElementType) -> &'static [u8] {
         ElementType::Bf16 => &[0x80, 0x3f],
         ElementType::Fp32 => &[0, 0, 0x80, 0x3f],
         ElementType::Fp64 => &[0, 0, 0, 0, 0, 0, 0xf0, 0x3f],
-        ElementType::Bytes => &[0],
+        ElementType::Bytes => &[1, 0, 0, 0, b'1'],
     }
 }
 

@@ -262,7 +262,7 @@ fn compute_error(error: GuardError) -> BackendError {
 
 impl TractGraph {
     /// Computes once, so that a model that tract types but cannot run fails when it is deployed. The
-    /// inputs are zeros, or ones if the graph divides by its inputs, except for those in `values`.
+    /// inputs are zeros, or ones if the graph does not compute with zeros, except for those in `values`.
     ///
     /// A graph that computes at none of the sizes tried is refused: the sizes suit usual models, so an
     /// operator that fails at every size is the more likely cause.

@@ -51,6 +51,10 @@ const KEYS: [(&str, &str); 27] = [
         "The number of computations of a graph that run at once; by default that of the server.",
     ),
     (
+        "parameters",
+        "Texts for clients, by name, which the configuration and the metadata of the model contain.",
+    ),
+    (
         "inputs",
         "The settings of inputs of the main graph, by name.",
     ),

@@ -5,6 +5,7 @@
 
 use crate::call::Version;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use wisp_tensor::{Dimension, ElementType};
 
@@ -44,6 +45,8 @@ pub struct LoadConfig {
     pub versions: Option<VersionSelection>,
     /// The number of computations at the same time.
     pub instances: Option<NonZeroUsize>,
+    /// The texts for clients, by name.
+    pub parameters: Option<BTreeMap<String, String>>,
     /// The file of the main graph in the directory of a version.
     pub default_model_filename: Option<String>,
     /// The declared inputs, which must agree with those of the model.

@@ -17,6 +17,7 @@ const EXAMPLES: [(&str, &str); 21] = [
     ("device", "'cuda:1'"),
     ("threads", "2"),
     ("instances", "3"),
+    ("parameters", "{ stride = '32' }"),
     ("inputs.<name>.shape", "[1, -1]"),
     ("inputs.<name>.format", "'NCHW'"),
     ("outputs.<name>.labels", "'labels.txt'"),

@@ -8,6 +8,7 @@ use crate::error::{ErrorKind, HasErrorKind};
 use crate::load::{DeclaredTensor, LoadConfig, VersionSelection};
 use crate::quoted::Quoted;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use wisp_tensor::{Dimension, ElementType};
 
@@ -71,8 +72,9 @@ pub(crate) fn decode(text: &str) -> Result<LoadConfig, LoadConfigError> {
             "default_model_filename" => config.default_model_filename = field.text()?,
             "input" => config.inputs = tensors(field)?,
             "output" => config.outputs = tensors(field)?,
+            "parameters" => config.parameters = Some(parameters(field)?),
             "optimization" | "dynamic_batching" | "response_cache" | "metric_tags"
-            | "parameters" | "model_warmup" | "model_metrics" => {}
+            | "model_warmup" | "model_metrics" => {}
             "runtime"
             | "batch_input"
             | "batch_output"
@@ -178,6 +180,21 @@ fn instance_groups(field: Field<'_>, config: &mut LoadConfig) -> Result<(), Load
     }
     config.instances = NonZeroUsize::new(instances);
     Ok(())
+}
+
+fn parameters(field: Field<'_>) -> Result<BTreeMap<String, String>, LoadConfigError> {
+    let mut parameters = BTreeMap::new();
+    for parameter in fields(field.object()?) {
+        let mut text = None;
+        for setting in fields(parameter.object()?) {
+            match setting.snake_case().as_str() {
+                "string_value" => text = setting.text()?,
+                _ => return Err(setting.unknown()),
+            }
+        }
+        parameters.insert(parameter.name.to_owned(), text.unwrap_or_default());
+    }
+    Ok(parameters)
 }
 
 fn tensors(field: Field<'_>) -> Result<Vec<DeclaredTensor>, LoadConfigError> {
@@ -355,6 +372,7 @@ mod tests {
             max_batch_size: Some(4),
             versions: NonZeroUsize::new(2).map(VersionSelection::Latest),
             instances: NonZeroUsize::new(3),
+            parameters: None,
             default_model_filename: Some("x.onnx".to_owned()),
             inputs: vec![DeclaredTensor {
                 name: "x".to_owned(),
@@ -410,6 +428,8 @@ mod tests {
         )?;
         assert_eq!(config.backend.as_deref(), Some("tract"));
         assert_eq!(config.outputs[0].labels, None);
+        let parameters = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
+        assert_eq!(config.parameters, Some(parameters));
         assert_eq!(config.default_model_filename, None);
         Ok(())
     }
@@ -448,6 +468,14 @@ mod tests {
             (
                 r#"{"input":[{"name":"x","data_type":"FP32"}]}"#,
                 "`config`: `data_type` is not a data type, such as `TYPE_FP32`",
+            ),
+            (
+                r#"{"parameters":{"k":"v"}}"#,
+                "`config`: `k` is not an object",
+            ),
+            (
+                r#"{"parameters":{"k":{"string_value":1}}}"#,
+                "`config`: `string_value` is not a string",
             ),
             (
                 r#"{"version_policy":{"all":{},"latest":{}}}"#,

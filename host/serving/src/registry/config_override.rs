@@ -79,6 +79,7 @@ pub(super) fn override_settings(
         max_batch_size,
         versions,
         instances,
+        parameters,
         outputs,
     } = config;
     if let Some(backend) = backend {
@@ -99,6 +100,9 @@ pub(super) fn override_settings(
             return Err(ConfigOverrideError::TooManyInstances { instances, limit });
         }
         model_file.instances = Some(instances);
+    }
+    if let Some(parameters) = parameters {
+        model_file.parameters.clone_from(parameters);
     }
     for output in outputs {
         if let Some(labels) = &output.labels {
@@ -186,17 +190,20 @@ mod tests {
     fn the_settings_of_a_configuration_replace_those_of_the_model_file() -> anyhow::Result<()> {
         let mut model_file = ModelFile {
             max_batch_size: Some(1),
+            parameters: BTreeMap::from([("stride".to_owned(), "16".to_owned())]),
             threads: NonZeroUsize::new(2),
             ..ModelFile::default()
         };
         override_settings(&LoadConfig::default(), &mut model_file)?;
         assert_eq!(model_file.max_batch_size, Some(1));
+        assert_eq!(model_file.parameters["stride"], "16");
         let config = LoadConfig {
             backend: Some("rten".to_owned()),
             gpu: Some(1),
             max_batch_size: Some(0),
             versions: Some(VersionSelection::Specific(vec![2])),
             instances: NonZeroUsize::new(3),
+            parameters: Some(BTreeMap::from([("names".to_owned(), "{}".to_owned())])),
             outputs: vec![DeclaredTensor {
                 name: "y".to_owned(),
                 element_type: None,
@@ -212,6 +219,8 @@ mod tests {
         assert_eq!(model_file.max_batch_size, Some(0));
         assert_eq!(model_file.versions, VersionPolicy::Specific(vec![2]));
         assert_eq!(model_file.instances, NonZeroUsize::new(3));
+        let names = [("names".to_owned(), "{}".to_owned())];
+        assert_eq!(model_file.parameters, BTreeMap::from(names));
         assert_eq!(
             model_file.threads,
             NonZeroUsize::new(2),

@@ -216,7 +216,7 @@ impl Loader {
             files,
             instances: settings.threads,
             platform: platform(files, &loaded),
-            properties: properties(&loaded),
+            properties: properties(&model_file, &loaded),
             model_file: &model_file,
             may_be_batched: loaded.values().all(|l| l.graph.rows().may_be_batch()),
         };
@@ -446,8 +446,14 @@ fn platform(files: &VersionFiles, loaded: &BTreeMap<&str, LoadedGraph>) -> Strin
     format!("{}_{}", graph.backend, format.name())
 }
 
-/// Returns the reasons for automatically selected backends, if there are any.
-fn properties(loaded: &BTreeMap<&str, LoadedGraph>) -> BTreeMap<String, String> {
+/// Returns the parameters of the model file, with the reasons for automatically selected backends, if there are any.
+fn properties(
+    model_file: &ModelFile,
+    loaded: &BTreeMap<&str, LoadedGraph>,
+) -> BTreeMap<String, String> {
+    let mut properties = model_file.parameters.clone();
+    // A client that sends back a configuration would send the reason of an earlier load.
+    properties.remove(SELECTION);
     let selections = loaded.iter().filter_map(|(name, graph)| {
         let selection = graph.selection.as_ref()?;
         Some(match loaded.len() {
@@ -456,10 +462,10 @@ fn properties(loaded: &BTreeMap<&str, LoadedGraph>) -> BTreeMap<String, String> 
         })
     });
     let selections: Vec<String> = selections.collect();
-    match selections.is_empty() {
-        true => BTreeMap::new(),
-        false => BTreeMap::from([(SELECTION.to_owned(), selections.join("; "))]),
+    if !selections.is_empty() {
+        properties.insert(SELECTION.to_owned(), selections.join("; "));
     }
+    properties
 }
 
 impl Describe<'_> {

@@ -47,6 +47,8 @@ pub struct ModelFile {
     pub threads: Option<NonZeroUsize>,
     /// The number of computations of a graph that may run at the same time; by default one per core.
     pub instances: Option<NonZeroUsize>,
+    /// Texts for clients, by name, which its configuration and its metadata contain as `parameters`.
+    pub parameters: BTreeMap<String, String>,
     /// The settings of inputs of its main graph, by name.
     pub inputs: BTreeMap<String, InputSection>,
     /// The settings of outputs, by name.
@@ -529,6 +531,19 @@ mod tests {
             };
             assert!(source.to_string().contains(complaint), "{source}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_model_has_texts_for_its_clients() -> anyhow::Result<()> {
+        let file = load("[parameters]\nmetadata = '{}'\n\"a b\" = \"\"")??;
+        let expected = [("metadata", "{}"), ("a b", "")];
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(file.parameters, BTreeMap::from(expected));
+        let Err(ModelFileError::Parse { source, .. }) = load("[parameters]\nstride = 32")? else {
+            anyhow::bail!("a number was accepted");
+        };
+        assert!(source.to_string().contains("expected a string"), "{source}");
         Ok(())
     }
 

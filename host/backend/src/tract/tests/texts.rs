@@ -104,6 +104,24 @@ fn strings_are_normalized_and_stop_words_removed() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn numbers_are_read_from_strings() -> anyhow::Result<()> {
+    let int32 = i64::from(DataType::Int32 as i32);
+    let file = operator("Cast", &[Axis::Named("n")], vec![int("to", int32)]);
+    // An empty string is no number, so that the graph does not compute with the usual sample.
+    let graph = load_file(file)?;
+    let outputs = graph.compute(&input(&[2], &["17", "-3"])?)?;
+    let expected: Vec<u8> = [17i32, -3].iter().flat_map(|n| n.to_le_bytes()).collect();
+    assert_eq!(outputs[0].tensor.content(), &expected[..]);
+    let refused = graph.compute(&input(&[1], &["x"])?);
+    assert!(
+        matches!(refused, Err(BackendError::Inputs { .. })),
+        "{refused:?}"
+    );
+    assert!(graph.compute(&graph.sample_inputs()?).is_ok());
+    Ok(())
+}
+
 fn tokenizer(expression: &str, mark: i64) -> Vec<AttributeProto> {
     vec![
         int("mark", mark),

@@ -1,0 +1,161 @@
+//! The program of perf_analyzer: that of its wheel on PyPI, unmodified.
+//!
+//! It needs glibc 2.38. Where the system's is older, the program runs with the dynamic loader and the libraries of
+//! Debian 13, 6 MB of packages, which are downloaded by name and unpacked below the workspace's target directory.
+//! Nothing is installed.
+
+use crate::python;
+use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The version on PyPI.
+const VERSION: &str = "2.60.0";
+
+/// The packages with the libraries of the program, in [`SOURCE`].
+const PACKAGES: [&str; 6] = [
+    "libc6",
+    "libgcc-s1",
+    "libssl3t64",
+    "libstdc++6",
+    "libzstd1",
+    "zlib1g",
+];
+
+/// The source of the packages, as in `sources.list`. A suite has its name as long as Debian serves it, and the versions
+/// of its packages change.
+const SOURCE: &str = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] \
+                      http://deb.debian.org/debian trixie main\n";
+
+/// Returns the command that runs the program, without arguments.
+pub(super) fn command() -> Result<Command> {
+    static RUNS: OnceLock<bool> = OnceLock::new();
+    let program = unpacked_wheel()?.join("perf_analyzer/bin/perf_analyzer");
+    let runs = RUNS.get_or_init(|| {
+        let version = Command::new(&program).arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    });
+    if *runs {
+        return Ok(Command::new(program));
+    }
+    let (loader, libraries) = loader(unpacked_libraries()?)?;
+    let mut command = Command::new(loader);
+    command.arg("--library-path").arg(libraries).arg(program);
+    Ok(command)
+}
+
+/// Returns the dynamic loader of the unpacked packages, and the directory of the libraries, in which it is.
+fn loader(packages: &Path) -> Result<(PathBuf, PathBuf)> {
+    for entry in std::fs::read_dir(packages.join("usr/lib"))? {
+        // Such as `x86_64-linux-gnu`.
+        let libraries = entry?.path();
+        if !libraries.is_dir() {
+            continue;
+        }
+        for entry in std::fs::read_dir(&libraries)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("ld-linux-") {
+                return Ok((entry.path(), libraries));
+            }
+        }
+    }
+    bail!("the packages have no dynamic loader")
+}
+
+/// Returns the directory of the unpacked wheel, which is downloaded on first use.
+fn unpacked_wheel() -> Result<&'static Path> {
+    static UNPACKED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    python::once(&UNPACKED, || {
+        unpacked(&format!("perf_analyzer-{VERSION}"), unpack_wheel)
+    })
+}
+
+fn unpack_wheel(downloads: &Path, directory: &Path) -> Result<()> {
+    // The wheel declares the glibc that it needs, so that pip would not install it on an older system.
+    let platform = format!("manylinux_2_38_{}", std::env::consts::ARCH);
+    let mut pip = Command::new(python::executable()?);
+    pip.args(["-m", "pip", "download", "--quiet", "--no-input"])
+        .args(["--disable-pip-version-check", "--no-deps"])
+        .args(["--only-binary=:all:", "--platform", &platform, "--dest"])
+        .arg(downloads)
+        .arg(format!("perf-analyzer=={VERSION}"));
+    python::succeed(&mut pip).context("the wheel of perf_analyzer, from PyPI")?;
+    for wheel in std::fs::read_dir(downloads)? {
+        let mut unzip = Command::new(python::executable()?);
+        unzip.args(["-m", "zipfile", "--extract"]);
+        python::succeed(unzip.arg(wheel?.path()).arg(directory))?;
+    }
+    // Python's zipfile ignores the permissions.
+    let mut chmod = Command::new("chmod");
+    chmod
+        .arg("+x")
+        .arg(directory.join("perf_analyzer/bin/perf_analyzer"));
+    python::succeed(&mut chmod)?;
+    Ok(())
+}
+
+/// Returns the directory of the unpacked [`PACKAGES`], which are downloaded on first use.
+fn unpacked_libraries() -> Result<&'static Path> {
+    static UNPACKED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    python::once(&UNPACKED, || {
+        unpacked("debian-13-libraries", unpack_libraries)
+    })
+}
+
+fn unpack_libraries(downloads: &Path, directory: &Path) -> Result<()> {
+    let packages = downloads.join("packages");
+    for folder in ["packages", "lists/partial", "cache/archives/partial"] {
+        std::fs::create_dir_all(downloads.join(folder))?;
+    }
+    std::fs::write(downloads.join("sources.list"), SOURCE)?;
+    python::succeed(apt_get(downloads).arg("update"))
+        .context("perf_analyzer needs glibc 2.38, or Debian's apt-get to download it")?;
+    let mut download = apt_get(downloads);
+    download.arg("download").args(PACKAGES);
+    python::succeed(download.current_dir(&packages))?;
+    for package in std::fs::read_dir(&packages)? {
+        let mut dpkg = Command::new("dpkg-deb");
+        dpkg.arg("-x").arg(package?.path()).arg(directory);
+        python::succeed(&mut dpkg)?;
+    }
+    Ok(())
+}
+
+/// Returns an `apt-get` whose source and state are in `downloads` instead of the system's.
+fn apt_get(downloads: &Path) -> Command {
+    let mut apt_get = Command::new("apt-get");
+    // The directory is the user's own, also if the user is root.
+    apt_get.args(["--option", "APT::Sandbox::User="]);
+    apt_get.args(["--option", "Dir::Etc::sourceparts=-"]);
+    for (setting, path) in [
+        ("Dir::Etc::sourcelist", "sources.list"),
+        ("Dir::State::lists", "lists"),
+        ("Dir::Cache", "cache"),
+    ] {
+        let mut option = OsString::from(format!("{setting}="));
+        option.push(downloads.join(path));
+        apt_get.arg("--option").arg(option);
+    }
+    apt_get
+}
+
+/// Returns the directory `name` in the workspace's target directory, which `unpack` fills on first use. Its other
+/// argument is a directory for downloads.
+///
+/// A marker file, which is written last, shows that the directory is complete.
+fn unpacked(name: &str, unpack: fn(&Path, &Path) -> Result<()>) -> Result<PathBuf> {
+    let directory = python::target_directory()?.join(name);
+    let _guard = python::lock(name)?;
+    if !directory.join(python::WHOLE).is_file() {
+        if directory.exists() {
+            std::fs::remove_dir_all(&directory)?;
+        }
+        std::fs::create_dir_all(&directory)?;
+        let downloads = tempfile::tempdir_in(python::target_directory()?)?;
+        unpack(downloads.path(), &directory)?;
+        std::fs::write(directory.join(python::WHOLE), "")?;
+    }
+    Ok(directory)
+}
