@@ -8,7 +8,7 @@ use super::convert::element_type;
 use super::corrections::before_rewrites;
 use super::guard::{GuardError, guarded};
 use super::initializer::check_initializers;
-use super::open_slices::{check_slices, has_open_slice};
+use super::open_slices::{Slices, check_slices, has_open_slice};
 use super::operators::{check_inputs, framework, unknown_operators};
 use super::size_limits::{MAX_CONSTANT_BYTES, MAX_REQUEST_CONSTANT_BYTES, check_size_limits};
 use super::unsupported_ops;
@@ -128,10 +128,11 @@ impl SymbolicModel {
         for (notes, unnamed) in attempts(graph) {
             let attempt = guarded(|| {
                 let mut model = parse(&noting(&onnx, notes), proto, folder, unnamed)?;
+                // Before any fact is inferred with symbols.
+                let untyped = model.clone();
                 check_size_limits(&mut model, MAX_CONSTANT_BYTES)?;
                 // Read before tract changes the model: an input takes the name of a removed node.
                 let inputs = input_names(&model)?;
-                let untyped = model.clone();
                 let model = typed(model)?;
                 let untyped = has_open_slice(&model).then_some(untyped);
                 SymbolicModel::describe((model, untyped), &inputs, &output_names(graph))
@@ -242,11 +243,18 @@ impl SymbolicModel {
         match &self.typing {
             Typing::Symbols { model, untyped } => {
                 let concrete = model.set_symbols(sizes);
-                match untyped {
-                    None => concrete,
-                    Some(untyped) => concrete
-                        .and_then(|concrete| check_slices(&concrete, sizes).map(|()| concrete))
-                        .or_else(|_| typed_with(untyped, sizes)),
+                let Some(untyped) = untyped else {
+                    return concrete;
+                };
+                let checked = concrete.and_then(|concrete| {
+                    let slices = check_slices(&concrete, sizes)?;
+                    Ok((concrete, slices))
+                });
+                match checked {
+                    Ok((concrete, Slices::Within)) => Ok(concrete),
+                    // What tract then computes has other sizes than it expects, and is refused.
+                    Ok((concrete, Slices::Open)) => typed_with(untyped, sizes).or(Ok(concrete)),
+                    Err(_) => typed_with(untyped, sizes),
                 }
             }
             Typing::Sizes(model) => typed_with(model, sizes),

@@ -8,7 +8,7 @@ use super::conditional::Conditional;
 use std::collections::HashMap;
 use tract_onnx::prelude::{Symbol, TDim, TractResult, TypedModel};
 use tract_onnx::tract_core::internal::{TypedNode, ensure};
-use tract_onnx::tract_core::ops::array::Slice;
+use tract_onnx::tract_core::ops::array::{Slice, StridedSlice};
 use tract_onnx::tract_core::ops::scan::Scan;
 
 /// The bounds of a slice and the size of its axis; `None` for those that are open.
@@ -18,26 +18,42 @@ struct Bounds {
     size: Option<i64>,
 }
 
-/// Returns whether the model, or an inner one, has a slice with an open bound or size.
+/// The state of the slices of a model whose symbols have values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slices {
+    /// All known ones are within their axes.
+    Within,
+    /// A branch of `If` has one whose bounds come from outside of the branch, where tract does not see them.
+    Open,
+}
+
+/// Returns whether the model has a slice with an open bound or size, or may have one in a branch of `If`.
 pub(super) fn has_open_slice(model: &TypedModel) -> bool {
     model.nodes().iter().any(|node| {
-        let is_open = matches!(
-            bounds(model, node),
-            Ok(Some(bounds)) if bounds.start.is_none() || bounds.end.is_none() || bounds.size.is_none()
-        );
-        is_open
-            || match (node.op_as::<Conditional>(), node.op_as::<Scan>()) {
-                (Some(Conditional(branches)), _) => {
-                    has_open_slice(&branches.then_body) || has_open_slice(&branches.else_body)
-                }
-                (None, Some(scan)) => has_open_slice(&scan.body),
-                (None, None) => false,
-            }
+        if let Some(Conditional(branches)) = node.op_as::<Conditional>() {
+            let mut bodies = [&branches.then_body, &branches.else_body].into_iter();
+            return bodies.any(|body| has_strided_slice(body) || has_open_slice(body));
+        }
+        if let Some(scan) = node.op_as::<Scan>() {
+            return has_open_slice(&scan.body);
+        }
+        let bounds = bounds(model, node).ok().flatten();
+        bounds.is_some_and(|b| b.start.is_none() || b.end.is_none() || b.size.is_none())
     })
 }
 
-/// Checks that all slices are within their axes, in a model with these values of its symbols and in inner ones.
-pub(super) fn check_slices(model: &TypedModel, sizes: &HashMap<Symbol, TDim>) -> TractResult<()> {
+fn has_strided_slice(model: &TypedModel) -> bool {
+    let mut nodes = model.nodes().iter();
+    nodes.any(|node| node.op_is::<StridedSlice>())
+}
+
+/// Returns the state of the slices in a model with these values of its symbols and in inner ones. Fails if one of
+/// them exceeds its axis.
+pub(super) fn check_slices(
+    model: &TypedModel,
+    sizes: &HashMap<Symbol, TDim>,
+) -> TractResult<Slices> {
+    let mut state = Slices::Within;
     for node in model.nodes() {
         if let Some(Bounds {
             start: Some(start),
@@ -52,13 +68,18 @@ pub(super) fn check_slices(model: &TypedModel, sizes: &HashMap<Symbol, TDim>) ->
         }
         if let Some(Conditional(branches)) = node.op_as::<Conditional>() {
             for body in [&branches.then_body, &branches.else_body] {
-                check_slices(&body.set_symbols(sizes)?, sizes)?;
+                let inner = check_slices(&body.set_symbols(sizes)?, sizes)?;
+                if inner == Slices::Open || has_strided_slice(body) {
+                    state = Slices::Open;
+                }
             }
-        } else if let Some(scan) = node.op_as::<Scan>() {
-            check_slices(&scan.body, sizes)?;
+        } else if let Some(scan) = node.op_as::<Scan>()
+            && check_slices(&scan.body, sizes)? == Slices::Open
+        {
+            state = Slices::Open;
         }
     }
-    Ok(())
+    Ok(state)
 }
 
 /// Returns the bounds of a node that is a slice.
