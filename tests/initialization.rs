@@ -109,6 +109,23 @@ fn a_changed_file_has_its_effect_when_the_model_is_loaded_again() -> Result<()> 
 }
 
 #[test]
+fn what_the_initialization_logs_is_shown_once() -> Result<()> {
+    let repository = two_models()?;
+    // Compiled guests are kept for the next test.
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    let infer = Command::new(env!("CARGO_BIN_EXE_wisp"))
+        .env("XDG_CACHE_HOME", cache)
+        .arg("infer")
+        .arg(repository.path().join("english"))
+        .args(["--input", "number=[7]"])
+        .output()?;
+    let log = String::from_utf8_lossy(&infer.stderr);
+    ensure!(infer.status.success(), "{log}");
+    assert_eq!(log.matches("INFO handler: 2 labels").count(), 1, "{log}");
+    Ok(())
+}
+
+#[test]
 fn a_setting_that_the_handler_needs_is_named_when_it_is_missing() -> Result<()> {
     let repository = with_model(Repository::empty()?, "m", "files = ['labels.txt']\n")?
         .with_file("m/labels.txt", "one\n")?;

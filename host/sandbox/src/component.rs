@@ -6,6 +6,7 @@
 use crate::aot::{AotStore, CompileError, Origin};
 use crate::configuration::{CONFIGURATION_INTERFACE, HandlerConfiguration};
 use crate::engine::{Engine, MAX_CORE_INSTANCES};
+use crate::logging::GuestLog;
 use crate::logging::interface::LOGGING;
 use crate::text::{bounded, shown};
 use std::fmt;
@@ -46,6 +47,8 @@ pub struct CheckedComponent {
     pub origin: Origin,
     /// The settings and files that its instances can read.
     pub(crate) configuration: Option<Arc<HandlerConfiguration>>,
+    /// The lines that the handler logged during its initialization.
+    pub(crate) initialization_log: GuestLog,
 }
 
 /// The imports and exports of a component, in its own order.
@@ -230,6 +233,7 @@ impl CheckedComponent {
             component,
             origin,
             configuration: None,
+            initialization_log: GuestLog::default(),
         })
     }
 }

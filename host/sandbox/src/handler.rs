@@ -73,6 +73,7 @@ impl Handler {
             reason: bounded(&format!("{error:#}")),
         };
         let configuration = component.configuration.clone();
+        let mut load_log = component.initialization_log.clone();
         let component = &component.component;
         let inline = engine
             .linkers
@@ -110,6 +111,9 @@ impl Handler {
                 HandlerSignature::try_from(signature).map_err(HandlerError::invalid)
             })
             .map_err(HandlerLoadError::Signature)?;
+        let GuestLog { lines, dropped } = store.data_mut().log.take();
+        load_log.lines.extend(lines);
+        load_log.dropped += dropped;
         Ok(Handler {
             engine: Arc::clone(engine),
             inline,
@@ -119,7 +123,7 @@ impl Handler {
             configuration,
             limits,
             signature,
-            load_log: store.data_mut().log.take(),
+            load_log,
         })
     }
 
@@ -128,7 +132,7 @@ impl Handler {
         &self.signature
     }
 
-    /// Returns the lines that the handler logged while its signature was read.
+    /// Returns the lines that the handler logged during its initialization, and while its signature was read.
     pub fn load_log(&self) -> &GuestLog {
         &self.load_log
     }

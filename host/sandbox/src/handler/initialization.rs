@@ -1,9 +1,9 @@
 //! The initialization of a handler, which is paid once, when a version is loaded.
 //!
 //! A handler may export `init`. It is called on an instance of its own, which can read the configuration,
-//! and log a panic, and nothing else; the state that it leaves is the one in which every instance for a request begins. All
-//! requests share that state, so nothing that should differ between them is available to `init`: no
-//! request, no graphs.
+//! and write to the log, and nothing else; the state that it leaves is the one in which every instance for
+//! a request begins. All requests share that state, so nothing that should differ between them is available
+//! to `init`: no request, no graphs.
 //!
 //! The state is kept in the component (see [`super::snapshot`]), and the store of compiled code finds
 //! the result by its content. `init` itself runs at each load, and so do its errors appear at each.
@@ -96,8 +96,21 @@ impl Initializer<'_> {
         let export = component
             .component
             .get_export_index(None, INITIALIZATION_INTERFACE);
+        if export.is_none() {
+            return Ok(component);
+        }
+        let Initialized {
+            mut store,
+            instance: _,
+            keeps_state,
+        } = self.run(&component.component)?;
+        let component = CheckedComponent {
+            initialization_log: store.data_mut().log.take(),
+            ..component
+        };
+        drop(store);
         // Most handlers have nothing to initialize, and need no instrumentation to find that out.
-        if export.is_none() || !self.run(&component.component)?.keeps_state {
+        if !keeps_state {
             return Ok(component);
         }
         let snapshot = self.snapshot(wasm)?;
@@ -111,6 +124,7 @@ impl Initializer<'_> {
     }
 
     /// Runs the initialization again, with the state in reach, and returns the component with that state.
+    /// Its lines are those of the first run, and are not returned twice.
     fn snapshot(&self, wasm: &[u8]) -> Result<Vec<u8>, InitializationError> {
         let failed = |error: wasmtime::Error| InitializationError::Snapshot {
             // The error may repeat names of the component.
