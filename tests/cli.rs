@@ -193,7 +193,7 @@ fn check_and_infer_name_the_command_that_makes_a_missing_model() -> Result<()> {
     let repository = Repository::empty()?.with_file("embed/model.toml", "export = 'make it'")?;
     let model = repository.path().join("embed");
     let reason = "there is no version: no directory with a decimal name; create model.onnx with \
-                  `make it`, then start again";
+                  `make it`, then try again";
     let checked = run(wisp().arg("check").arg(&model))?;
     let text = String::from_utf8_lossy(&checked.stdout);
     ensure!(checked.status.code() == Some(1), "{text}");

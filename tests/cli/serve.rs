@@ -28,9 +28,9 @@ fn a_missing_model_file_names_the_command_that_makes_it() -> Result<()> {
     let server = Serve::start(repository.path())?;
     for line in [
         "  built 1  UNAVAILABLE\n    version 1 has no model.onnx; create it with \
-         `python3 export.py`, then start again\n",
+         `python3 export.py`, then try again\n",
         "  fresh -  UNAVAILABLE\n    there is no version: no directory with a decimal name; create \
-         model.onnx with `python3 export.py`, then start again\n",
+         model.onnx with `python3 export.py`, then try again\n",
     ] {
         ensure!(server.banner.contains(line), "{}", server.banner);
     }
