@@ -156,8 +156,13 @@ fn check_on_a_repository_checks_every_model_and_names_those_that_failed() -> Res
     ensure!(output.status.code() == Some(1), "{text}");
     let failed = ["broken", "cases", "label"].map(|model| repository.path().join(model));
     let failed = failed.map(|path| path.display().to_string()).join(", ");
-    let summary = format!("\n2 of 5 models passed; failed: {failed}\n");
+    let summary = format!("\n2 of 5 models passed, 1 skipped; failed: {failed}\n");
     ensure!(text.ends_with(&summary), "{text}");
+    let skipped = format!(
+        "{}\n  skip  it contains no version, such as `1/model.onnx`, and no model.toml\n",
+        repository.path().join("notes").display()
+    );
+    ensure!(text.contains(&skipped), "{text}");
     ensure!(text.contains("label `stable` is for version 7"), "{text}");
     ensure!(
         text.contains("FAIL  its golden cases can be read"),
