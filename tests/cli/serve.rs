@@ -91,6 +91,11 @@ fn a_bad_configuration_ends_with_64_before_a_port_is_bound() -> Result<()> {
     }
     let (text, code) = failure(&run(wisp().args(["serve", "/no/such/place"]))?)?;
     ensure!(code == 64 && text.contains("does not exist"), "{text}");
+    let (text, code) = failure(&run(wisp().args(["serve", "/dev/null"]))?)?;
+    ensure!(
+        code == 64 && text.contains("`/dev/null` is neither a directory nor a model file"),
+        "{text}"
+    );
     let logged = wisp()
         .args(["serve", "."])
         .env("RUST_LOG", "wisp=loud")
