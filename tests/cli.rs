@@ -156,8 +156,13 @@ fn check_on_a_repository_checks_every_model_and_names_those_that_failed() -> Res
     ensure!(output.status.code() == Some(1), "{text}");
     let failed = ["broken", "cases", "label"].map(|model| repository.path().join(model));
     let failed = failed.map(|path| path.display().to_string()).join(", ");
-    let summary = format!("\n2 of 5 models passed; failed: {failed}\n");
+    let summary = format!("\n2 of 5 models passed, 1 skipped; failed: {failed}\n");
     ensure!(text.ends_with(&summary), "{text}");
+    let skipped = format!(
+        "{}\n  skip  it contains no version, such as `1/model.onnx`, and no model.toml\n",
+        repository.path().join("notes").display()
+    );
+    ensure!(text.contains(&skipped), "{text}");
     ensure!(text.contains("label `stable` is for version 7"), "{text}");
     ensure!(
         text.contains("FAIL  its golden cases can be read"),
@@ -193,7 +198,7 @@ fn check_and_infer_name_the_command_that_makes_a_missing_model() -> Result<()> {
     let repository = Repository::empty()?.with_file("embed/model.toml", "export = 'make it'")?;
     let model = repository.path().join("embed");
     let reason = "there is no version: no directory with a decimal name; create model.onnx with \
-                  `make it`, then start again";
+                  `make it`, then try again";
     let checked = run(wisp().arg("check").arg(&model))?;
     let text = String::from_utf8_lossy(&checked.stdout);
     ensure!(checked.status.code() == Some(1), "{text}");

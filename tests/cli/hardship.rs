@@ -360,7 +360,7 @@ fn a_file_name_cannot_forge_a_line_of_the_log() -> Result<()> {
     ensure!(!line.contains('\u{202e}'), "{line}");
     let mut banner = Vec::new();
     let mut output = BufReader::new(child.stdout.take().context("it is piped")?);
-    while !banner.ends_with(b"start again\n") {
+    while !banner.ends_with(b"try again\n") {
         let mut byte = [0];
         output.read_exact(&mut byte)?;
         banner.extend(byte);

@@ -22,9 +22,24 @@ fn logging(format: &str) -> Result<(Serve, BufReader<ChildStderr>, Repository)> 
         .args(["--log", "info,wisp_server=debug"])
         .env("WISP_LOG_FORMAT", format)
         .stderr(Stdio::piped());
-    let mut server = Serve::spawn(command)?;
+    if format != "json" {
+        let mut server = Serve::spawn(command)?;
+        let log = server.child.stderr.take().context("it is piped")?;
+        return Ok((server, BufReader::new(log), repository));
+    }
+    // There is no banner: the log has the address.
+    let mut server = Serve {
+        child: command.stdout(Stdio::piped()).spawn()?,
+        address: String::new(),
+        banner: String::new(),
+    };
     let log = server.child.stderr.take().context("it is piped")?;
-    Ok((server, BufReader::new(log), repository))
+    let mut log = BufReader::new(log);
+    let started = json_line_where(&mut log, |line| line["message"] == "serving")?;
+    let url = started["http"].as_str().context("no address")?;
+    let address = url.strip_prefix("http://").context("no URL")?;
+    server.address = address.to_owned();
+    Ok((server, log, repository))
 }
 
 /// Sends a request with the id `id`.
@@ -44,17 +59,39 @@ fn send(server: &Serve, id: &str, request: &str, body: &str) -> Result<Response>
 
 /// Returns the line for the request with this id. Every line up to it must be a JSON object.
 fn json_line(log: &mut BufReader<ChildStderr>, id: &str) -> Result<Value> {
+    let line = json_line_where(log, |line| line["request_id"] == id);
+    line.with_context(|| format!("no line for {id}"))
+}
+
+/// Returns the first line that is wanted. Every line up to it must be a JSON object.
+fn json_line_where(
+    log: &mut BufReader<ChildStderr>,
+    is_wanted: impl Fn(&Value) -> bool,
+) -> Result<Value> {
     loop {
         let mut line = String::new();
-        ensure!(log.read_line(&mut line)? > 0, "no line for {id}");
+        ensure!(log.read_line(&mut line)? > 0, "the log has ended");
         let object: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
         for key in ["timestamp", "level", "target", "message"] {
             ensure!(object[key].is_string(), "{key}: {line}");
         }
-        if object["request_id"] == id {
+        if is_wanted(&object) {
             return Ok(object);
         }
     }
+}
+
+#[test]
+fn with_a_log_in_json_nothing_is_written_to_standard_output() -> Result<()> {
+    // The start has been logged, and a banner would have been printed before.
+    let (mut server, _log, _repository) = logging("json")?;
+    send(&server, "live", "GET /v2/health/live", "")?.ok()?;
+    server.child.kill()?;
+    let mut output = String::new();
+    let mut stdout = server.child.stdout.take().context("it is piped")?;
+    stdout.read_to_string(&mut output)?;
+    assert_eq!(output, "");
+    Ok(())
 }
 
 #[test]

@@ -28,9 +28,9 @@ fn a_missing_model_file_names_the_command_that_makes_it() -> Result<()> {
     let server = Serve::start(repository.path())?;
     for line in [
         "  built 1  UNAVAILABLE\n    version 1 has no model.onnx; create it with \
-         `python3 export.py`, then start again\n",
+         `python3 export.py`, then try again\n",
         "  fresh -  UNAVAILABLE\n    there is no version: no directory with a decimal name; create \
-         model.onnx with `python3 export.py`, then start again\n",
+         model.onnx with `python3 export.py`, then try again\n",
     ] {
         ensure!(server.banner.contains(line), "{}", server.banner);
     }
@@ -91,6 +91,11 @@ fn a_bad_configuration_ends_with_64_before_a_port_is_bound() -> Result<()> {
     }
     let (text, code) = failure(&run(wisp().args(["serve", "/no/such/place"]))?)?;
     ensure!(code == 64 && text.contains("does not exist"), "{text}");
+    let (text, code) = failure(&run(wisp().args(["serve", "/dev/null"]))?)?;
+    ensure!(
+        code == 64 && text.contains("`/dev/null` is neither a directory nor a model file"),
+        "{text}"
+    );
     let logged = wisp()
         .args(["serve", "."])
         .env("RUST_LOG", "wisp=loud")

@@ -2,7 +2,8 @@
 //!
 //! Loading a version already compares its imports with the granted set, and the handler's signature with
 //! the graphs, and computes each graph once. Then the golden cases run. Each result is printed as soon as it
-//! is available, and a summary after several models, such as those of a repository.
+//! is available, and a summary after several models, such as those of a repository. What a server would skip in
+//! a repository is listed with the reason, and does not fail.
 
 use crate::cases;
 use crate::display;
@@ -17,14 +18,22 @@ use std::sync::Arc;
 use wisp_serving::registry::load_error::LoadError;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::repository::{find_models, model_files};
+use wisp_serving::registry::skipped_entry::skipped_entries;
 use wisp_serving::version::ModelVersion;
+use wisp_tensor::OneLine;
 
 /// Checks every model, reports all of them, and fails if any check failed.
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let mut models = Vec::new();
+    let mut skipped = Vec::new();
     for path in &args.models {
         models.extend(models_in(path)?);
+        for entry in skipped_entries(path)? {
+            skipped.push((path.join(entry.name), entry.reason));
+        }
     }
+    // A directory with a name that no model can have is checked, and fails.
+    skipped.retain(|(path, _)| !models.contains(path));
     handler_lines::show();
     let loader = loader(&LoadingOptions {
         cache_dir: args.cache.cache_dir.as_deref(),
@@ -47,8 +56,13 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             failed.push(model);
         }
     }
-    if models.len() > 1 {
-        writeln!(check.out, "{}", summary(models.len(), &failed))?;
+    for (path, reason) in &skipped {
+        let path = display::path(&std::path::absolute(path)?);
+        writeln!(check.out, "{path}\n  skip  {}", OneLine(reason))?;
+    }
+    if models.len() + skipped.len() > 1 {
+        let summary = summary(models.len(), skipped.len(), &failed);
+        writeln!(check.out, "{summary}")?;
     }
     Ok(match failed.is_empty() {
         true => ExitCode::SUCCESS,
@@ -57,9 +71,13 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns the last line of a check of several models.
-fn summary(models: usize, failed: &[&PathBuf]) -> String {
+fn summary(models: usize, skipped: usize, failed: &[&PathBuf]) -> String {
     let passed = models - failed.len();
-    let text = format!("{passed} of {models} models passed");
+    let skipped = match skipped {
+        0 => String::new(),
+        count => format!(", {count} skipped"),
+    };
+    let text = format!("{passed} of {models} models passed{skipped}");
     match failed.is_empty() {
         true => text,
         false => {
@@ -154,8 +172,9 @@ impl<W: Write> Check<W> {
     fn print_failure(&mut self, subject: &str, error: &anyhow::Error) -> io::Result<()> {
         writeln!(self.out, "  FAIL  {subject}")?;
         for cause in error.chain() {
-            let cause = cause.to_string().replace('\n', "\n        ");
-            writeln!(self.out, "        {cause}")?;
+            for line in cause.to_string().lines() {
+                writeln!(self.out, "        {}", OneLine(line))?;
+            }
         }
         Ok(())
     }
@@ -167,10 +186,11 @@ mod tests {
 
     #[test]
     fn the_summary_names_the_models_that_failed() {
-        assert_eq!(summary(2, &[]), "2 of 2 models passed");
+        assert_eq!(summary(2, 0, &[]), "2 of 2 models passed");
+        assert_eq!(summary(1, 3, &[]), "1 of 1 models passed, 3 skipped");
         let failed = [PathBuf::from("models/a"), PathBuf::from("models/b")];
         assert_eq!(
-            summary(3, &failed.iter().collect::<Vec<_>>()),
+            summary(3, 0, &failed.iter().collect::<Vec<_>>()),
             "1 of 3 models passed; failed: models/a, models/b"
         );
     }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use wisp_serving::registry::loader::SELECTION;
 use wisp_serving::version::ModelVersion;
-use wisp_tensor::TensorSpec;
 use wisp_tensor::signature::DimensionList;
+use wisp_tensor::{OneLine, TensorSpec};
 
 /// Formats a size in the largest unit in which it is at least 1: `512 B`, `17.8 KiB`.
 pub(crate) fn size(bytes: u64) -> String {
@@ -35,7 +35,7 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// Formats a path for the terminal: relative if it is below the current directory, otherwise unchanged.
+/// Formats a path for the terminal: relative if it is below the current directory, and on one line.
 pub(crate) fn path(path: &Path) -> String {
     let current = std::env::current_dir().and_then(|current| current.canonicalize());
     let relative = current
@@ -43,8 +43,8 @@ pub(crate) fn path(path: &Path) -> String {
         .and_then(|current| path.strip_prefix(current).ok().map(PathBuf::from));
     match relative {
         Some(relative) if relative.as_os_str().is_empty() => ".".to_owned(),
-        Some(relative) => relative.display().to_string(),
-        None => path.display().to_string(),
+        Some(relative) => OneLine(relative.display()).to_string(),
+        None => OneLine(path.display()).to_string(),
     }
 }
 
@@ -81,6 +81,12 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn a_path_is_one_line_whatever_it_contains() {
+        let shown = path(Path::new("/models/a\n\u{1b}[2J"));
+        assert_eq!(shown, r"/models/a\n\u{1b}[2J");
     }
 
     #[test]

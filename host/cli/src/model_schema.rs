@@ -170,6 +170,15 @@ fn constraints(name: &str) -> Value {
                 {"type": "array", "items": number, "minItems": 1},
             ]})
         }
+        "backend" => json!({"enum": ["auto", "tract", "rten", "onnxruntime"]}),
+        "inputs.<name>.format" => json!({"enum": ["NCHW", "NHWC", "none"]}),
+        "handler.files" => json!({"items": {"type": "string", "minLength": 1}}),
+        "handler.config.<name>" => json!({"anyOf": [
+            {"type": ["string", "number", "boolean"]},
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "array", "items": {"type": "number"}},
+            {"type": "array", "items": {"type": "boolean"}},
+        ]}),
         "device" => json!({"pattern": "^cpu$|^cuda(:[0-9]+)?$"}),
         "labels.<name>" | "threads" | "instances" => json!({"minimum": 1}),
         "inputs.<name>.shape" => {

@@ -143,13 +143,13 @@ Examples:
 
   wisp infer models/digits --input image=@seven.png
   wisp infer models/digits --input image=@seven.png --parameter top_k=1 --output label
-  wisp infer models/wine --input 'features=[[13.5, 1.8, 2.6, 20, 96, 2.5, 2.6, 0.3, 1.7, 3.5, 1.1, 3.8, 845]]'
+  wisp infer models/wine --input 'features=[[13.5,1.8,2.6,20,96,2.5,2.6,0.3,1.7,3.5,1.1,3.8,845]]'
   wisp infer models/embed --input 'text=[\"The cat sat.\"]' --json | jq '.outputs[0].data'
 
   wisp infer resnet50.onnx --input data=@image.bin --shape data=1x3x224x224
 
-`wisp inspect MODEL` shows the inputs of graphs and handlers. The lines that a handler logs are written to
-standard error.")]
+`wisp inspect MODEL` shows the inputs of graphs and handlers. The lines that a handler logs are
+written to standard error.")]
 pub(crate) struct InferArgs {
     /// A model's directory, of which the highest version is used, or a model file.
     pub(crate) model: PathBuf,
@@ -263,8 +263,8 @@ A case is a V2 request and its expected response:
     \"expect\": { \"outputs\": [{ \"name\": \"y\", \"datatype\": \"FP32\", \"shape\": [1], \"data\": [3] }],
                 \"tolerance\": 0.0001 } }
 
-The lines that a handler logs are written to standard error. The exit code is 0 if all checks of all models pass, and
-1 otherwise.")]
+The lines that a handler logs are written to standard error. The exit code is 0 if all checks of all
+models pass, and 1 otherwise. An optional model that cannot be loaded fails.")]
 pub(crate) struct CheckArgs {
     /// The repositories or directories of models to check, or model files.
     #[arg(value_name = "MODEL", required = true)]
@@ -322,8 +322,8 @@ Examples:
   wisp bench yolov8n.onnx --shape images=1x3x640x640
   wisp bench models/digits --json | jq '.[].batches'
 
-With `auto`, a version gets the backend that is the fastest with a batch of 1. The exit code is 1 if no
-backend could be measured with one of the graphs.")]
+With `auto`, a version gets the backend that is the fastest with a batch of 1. The exit code is 1 if
+no backend could be measured with one of the graphs.")]
 pub(crate) struct BenchArgs {
     /// A model's directory, or a model file.
     pub(crate) model: PathBuf,

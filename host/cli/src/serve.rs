@@ -116,12 +116,13 @@ fn expect_build(args: &ServeArgs) -> anyhow::Result<()> {
     }
 }
 
+/// Rejects a path that is neither a directory nor a regular file.
 fn expect_path(path: &Path) -> anyhow::Result<()> {
-    match path.exists() {
-        true => Ok(()),
-        false => {
-            let path = path.display();
-            Err(bad_configuration(format!("`{path}` does not exist")))
-        }
-    }
+    let problem = match path.exists() {
+        true if path.is_dir() || path.is_file() => return Ok(()),
+        true => "is neither a directory nor a model file",
+        false => "does not exist",
+    };
+    let path = path.display();
+    Err(bad_configuration(format!("`{path}` {problem}")))
 }

@@ -121,9 +121,15 @@ impl From<ControlError> for InferError {
             ControlError::UnknownModel { model } => Some(UnknownTarget::model(model)),
             _ => None,
         };
+        let plain = InferError::plain(kind, &error);
         InferError {
             unknown_target,
-            ..InferError::plain(kind, error)
+            source: match error {
+                // The cause contains a path, which is for the log.
+                ControlError::Storage(cause) => Some(cause.into()),
+                _ => None,
+            },
+            ..plain
         }
     }
 }
@@ -260,6 +266,22 @@ mod tests {
         }
         assert_eq!(InferError::from(BodyError::Timeout).unknown_target(), None);
         Ok(())
+    }
+
+    #[test]
+    fn the_temporary_directory_is_named_in_the_log_only() {
+        let cause = std::io::Error::new(
+            std::io::ErrorKind::NotFound,
+            "no such directory: /private/tmp",
+        );
+        let error = InferError::from(ControlError::Storage(cause));
+        let message = error.client_message();
+        assert!(
+            message.ends_with("TMPDIR sets: entity not found"),
+            "{message}"
+        );
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(source.as_deref(), Some("no such directory: /private/tmp"));
     }
 
     #[test]

@@ -79,9 +79,10 @@ pub enum ControlError {
     Failed { model: ModelName, reason: String },
     #[error(
         "the server cannot store the files of the request in its temporary directory, which TMPDIR \
-         sets: {0}"
+         sets: {}",
+        .0.kind()
     )]
-    Storage(std::io::Error),
+    Storage(#[source] std::io::Error),
     #[error("the server failed")]
     Lost,
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use wisp_handler::{
     Datatype, Error, Graphs, Handler, Lazy, Request, Response, Result, Signature, Tensor, config,
-    files,
+    files, println,
 };
 
 /// The number of elements of the table: more than what would be quick to build in each request.

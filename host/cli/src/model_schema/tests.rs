@@ -147,7 +147,18 @@ fn the_schema_shows_types_bounds_and_unknown_keys() -> anyhow::Result<()> {
     assert_eq!(output["additionalProperties"], json!(false));
     assert_eq!(output["properties"]["labels"]["type"], "string");
     assert!(properties["versions"].get("type").is_none());
-    let grants = &properties["handler"]["properties"]["grants"]["items"]["enum"];
-    assert_eq!(grants, &json!(["random", "clock"]));
+    let format = &properties["inputs"]["additionalProperties"]["properties"]["format"];
+    assert_eq!(format["enum"], json!(["NCHW", "NHWC", "none"]));
+    let handler = &properties["handler"]["properties"];
+    assert_eq!(
+        handler["grants"]["items"]["enum"],
+        json!(["random", "clock"])
+    );
+    assert_eq!(handler["files"]["items"]["type"], "string");
+    let setting = &handler["config"]["additionalProperties"];
+    assert_eq!(
+        setting["anyOf"][0]["type"],
+        json!(["string", "number", "boolean"])
+    );
     Ok(())
 }

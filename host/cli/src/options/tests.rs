@@ -32,7 +32,12 @@ fn every_subcommand_and_argument_explains_itself() {
         left.extend(command.get_subcommands());
         let name = command.get_name();
         assert!(command.get_about().is_some(), "{name}");
-        assert!(command.get_after_help().is_some(), "{name} has no examples");
+        let examples = command.get_after_help().map(ToString::to_string);
+        assert!(examples.is_some(), "{name} has no examples");
+        // Longer lines are wrapped by the help, in the middle of a paragraph that is wrapped already.
+        for line in examples.iter().flat_map(|examples| examples.lines()) {
+            assert!(line.chars().count() <= 100, "{name}: {line}");
+        }
         for argument in command.get_arguments() {
             assert!(
                 argument.get_help().is_some(),

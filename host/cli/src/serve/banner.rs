@@ -3,6 +3,9 @@
 //!
 //! The command uses the shortest golden case that expects outputs. Without cases, it uses zeros in the
 //! shape of the signature.
+//!
+//! With a log in JSON, which is often collected together with standard output, a line of the log takes the
+//! place of the banner.
 
 use crate::cases::{self, Case};
 use crate::display;
@@ -29,26 +32,72 @@ pub(super) struct Addresses {
     pub(super) grpc: Option<SocketAddr>,
 }
 
+/// The numbers of models at the start.
+struct Counts {
+    ready: usize,
+    models: usize,
+    skipped: usize,
+}
+
+impl Addresses {
+    /// Returns the URL of the server.
+    fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.http)
+    }
+}
+
+impl Counts {
+    fn new(registry: &Registry) -> Counts {
+        let entries = registry.entries();
+        let ready = entries.iter().filter(|(_, entry)| entry.is_ready());
+        let unserved = entries.iter().map(|(_, entry)| entry.unserved.len());
+        Counts {
+            ready: ready.count(),
+            models: entries.len(),
+            skipped: registry.skipped().len() + unserved.sum::<usize>(),
+        }
+    }
+}
+
+/// Logs the addresses and the numbers of models. The other lines of the log name those that are not served.
+pub(super) fn log(registry: &Registry, addresses: &Addresses) {
+    let Counts {
+        ready,
+        models,
+        skipped,
+    } = Counts::new(registry);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        http = addresses.url(),
+        grpc = addresses.grpc.map(tracing::field::display),
+        ready,
+        models,
+        skipped,
+        "serving"
+    );
+}
+
 pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses) -> String {
-    let server = format!("{}://{}", addresses.scheme, addresses.http);
+    let server = addresses.url();
     let grpc = addresses.grpc;
     let grpc = grpc.map_or_else(String::new, |grpc| format!(", gRPC on {grpc}"));
     let mut text = String::new();
     let entries = registry.entries();
-    let ready = entries.iter().filter(|(_, entry)| entry.is_ready());
     let skipped_entries = registry.skipped();
-    let unserved = entries.iter().map(|(_, entry)| entry.unserved.len());
-    let skipped = match skipped_entries.len() + unserved.sum::<usize>() {
+    let Counts {
+        ready,
+        models,
+        skipped,
+    } = Counts::new(registry);
+    let skipped = match skipped {
         0 => String::new(),
         count => format!(", {count} skipped"),
     };
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
-        "Wisp {} on {server}: {} of {} models ready{skipped}{grpc}\n",
+        "Wisp {} on {server}: {ready} of {models} models ready{skipped}{grpc}\n",
         env!("CARGO_PKG_VERSION"),
-        ready.count(),
-        entries.len()
     );
     for (name, entry) in &entries {
         if let Some(problem) = &entry.problem {

@@ -61,8 +61,8 @@ pub(super) fn report_load(model: &str, loaded: Loaded<'_>) {
             for (graph, decision) in version.backend_selections() {
                 match decision.rule {
                     // A repository may have a thousand tabular models.
-                    Some(_) => tracing::debug!(model, graph, %decision, "the backend by rule"),
-                    None => tracing::info!(model, graph, %decision, "the fastest backend"),
+                    Some(_) => tracing::debug!(%model, graph, %decision, "the backend by rule"),
+                    None => tracing::info!(%model, graph, %decision, "the fastest backend"),
                 }
                 if let Some(problem) = &decision.record_problem {
                     tracing::warn!(
@@ -71,9 +71,9 @@ pub(super) fn report_load(model: &str, loaded: Loaded<'_>) {
                     );
                 }
             }
-            tracing::debug!(model, "loaded");
+            tracing::debug!(%model, "loaded");
         }
-        Err(error) => tracing::warn!(model, error = error as &dyn std::error::Error, "not loaded"),
+        Err(error) => tracing::warn!(%model, error = error as &dyn std::error::Error, "not loaded"),
     }
 }
 

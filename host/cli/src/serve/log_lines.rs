@@ -7,7 +7,7 @@
 mod error_chain;
 mod json;
 
-use crate::failure::BadConfiguration;
+use crate::failure::bad_configuration;
 use crate::options::LogFormat;
 use anyhow::Context;
 use error_chain::Chain;
@@ -19,6 +19,7 @@ use std::panic::PanicHookInfo;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
@@ -97,6 +98,7 @@ fn accepts_colour() -> bool {
 /// `info`. Of [`CHATTY`] libraries, only errors are logged unless they are named.
 pub(super) fn filter(levels: Option<&str>) -> anyhow::Result<EnvFilter> {
     let variable = || std::env::var_os("RUST_LOG").filter(|levels| !levels.is_empty());
+    let is_setting = levels.is_some();
     let (name, levels) = match levels {
         Some(levels) => ("the log setting", levels.to_owned()),
         None => match variable() {
@@ -104,17 +106,33 @@ pub(super) fn filter(levels: Option<&str>) -> anyhow::Result<EnvFilter> {
             None => ("the default", "info".to_owned()),
         },
     };
-    let mut filter = EnvFilter::try_new(&levels).with_context(|| {
-        BadConfiguration::new(format!(
+    let invalid = |reason: String| {
+        bad_configuration(format!(
             "{name} is `{levels}`; write a level such as `debug`, or levels of modules \
-             such as `info,wisp_serving=debug`"
+             such as `info,wisp_serving=debug`: {reason}"
         ))
-    })?;
+    };
+    // RUST_LOG may be set for other programs, with names of modules alone.
+    if is_setting && let Some(word) = misspelt_level(&levels) {
+        return Err(invalid(format!("`{word}` is not a level")));
+    }
+    let mut filter = EnvFilter::try_new(&levels).map_err(|error| invalid(error.to_string()))?;
     for library in CHATTY.iter().filter(|library| !levels.contains(*library)) {
         let quiet = format!("{library}=error").parse();
         filter = filter.add_directive(quiet.context("no directive")?);
     }
     Ok(filter)
+}
+
+/// Returns the first word that is neither a level nor the level of a module, if there is one. The filter takes a
+/// word alone for the name of a module, so that a misspelt level would disable the log.
+fn misspelt_level(levels: &str) -> Option<&str> {
+    let mut words = levels.split(',').map(str::trim);
+    words.find(|word| {
+        let is_blank = word.is_empty() && levels.trim().is_empty();
+        let is_word = !word.contains(['=', '[']);
+        is_blank || (is_word && word.parse::<LevelFilter>().is_err())
+    })
 }
 
 /// Logs a panic in one line without a backtrace, and drops further panics within the interval. The panic
@@ -214,6 +232,25 @@ mod tests {
         tracing::subscriber::with_default(subscriber, write);
         let text = String::from_utf8(written.0.lock().unwrap().clone())?;
         Ok(text)
+    }
+
+    #[test]
+    fn a_misspelt_level_does_not_disable_the_log() {
+        for levels in ["loud", "ifno", "info,loud", "", " ", "wisp=loud"] {
+            let error = filter(Some(levels)).map(|_| ()).unwrap_err().to_string();
+            let expected = format!("the log setting is `{levels}`; write a level such as `debug`");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+        for levels in [
+            "off",
+            "ERROR",
+            "info,",
+            "3",
+            "info,wisp_serving=debug",
+            "warn,handler=info,[request]=debug",
+        ] {
+            assert!(filter(Some(levels)).is_ok(), "{levels}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::descriptors;
 use super::load_failures::{FailedModel, LoadFailures};
 use crate::failure::{BadConfiguration, bad_configuration};
 use crate::loading::{LoadingOptions, loader, model_load_limits};
-use crate::options::{GrpcAddress, ModelControlMode, ServeArgs, TlsArgs};
+use crate::options::{GrpcAddress, LogFormat, ModelControlMode, ServeArgs, TlsArgs};
 use anyhow::Context;
 use std::cell::RefCell;
 use std::io::Write;
@@ -185,7 +185,7 @@ fn load_repository(loader: &Loader, args: &ServeArgs) -> anyhow::Result<Registry
     }
 }
 
-/// Prints the addresses and the models, with a request for each.
+/// Prints the addresses and the models, with a request for each. With a log in JSON, logs the addresses.
 pub(super) fn print_banner(
     registry: &Registry,
     args: &ServeArgs,
@@ -203,6 +203,10 @@ pub(super) fn print_banner(
             .map(TcpListener::local_addr)
             .transpose()?,
     };
+    if args.log_format == LogFormat::Json {
+        banner::log(registry, &addresses);
+        return Ok(());
+    }
     let banner = banner::text(registry, &args.repository, &addresses);
     let mut stdout = std::io::stdout();
     stdout.write_all(banner.as_bytes())?;

@@ -74,7 +74,7 @@ async fn reload(serving: &Serving, handler: BuiltHandler) {
     match handler.change {
         Change::Written => {}
         Change::Same | Change::UpToDate | Change::Kept => {
-            return tracing::info!(model, "the handler is rebuilt, without a difference");
+            return tracing::info!(%model, "the handler is rebuilt, without a difference");
         }
     }
     let Ok(name) = ModelName::new(&model) else {
@@ -84,12 +84,12 @@ async fn reload(serving: &Serving, handler: BuiltHandler) {
         );
     };
     match serving.reload(name).await {
-        Ok(()) => tracing::info!(model, "the handler is rebuilt, and the model reloaded"),
+        Ok(()) => tracing::info!(%model, "the handler is rebuilt, and the model reloaded"),
         // The reason is logged with its causes where the model is loaded.
         Err(error) => {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(
-                model,
+                %model,
                 error,
                 "the handler is rebuilt, but the model cannot be loaded; the previous version stays in service"
             );

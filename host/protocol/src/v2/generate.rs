@@ -57,6 +57,8 @@ enum DecodeError {
     Syntax(#[from] SyntaxError),
     #[error("the body is not an object with a value for each input")]
     NoObject,
+    #[error("no member of the body is an input, expected one of: {expected}")]
+    NoInput { expected: Box<str> },
     #[error("{0} is given twice")]
     Repeated(Quoted),
     #[error("input {name}: {error}")]
@@ -148,6 +150,11 @@ impl<'m> Members<'m> {
             id: None,
         };
         members(text, |name, value| found.add(name, value))?;
+        if found.inputs.is_empty() && !model.signature.inputs.is_empty() {
+            return Err(DecodeError::NoInput {
+                expected: found.input_names(),
+            });
+        }
         Ok(found)
     }
 

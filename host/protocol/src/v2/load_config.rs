@@ -300,7 +300,7 @@ impl<'a> Field<'a> {
 
     fn number(self) -> Result<u32, LoadConfigError> {
         let number = integer(self.value).and_then(|number| u32::try_from(number).ok());
-        number.ok_or_else(|| self.invalid("an integer from 0"))
+        number.ok_or_else(|| self.invalid("an integer from 0 to 4294967295"))
     }
 
     fn list(self) -> Result<&'a [Value], LoadConfigError> {
@@ -459,11 +459,15 @@ mod tests {
             ),
             (
                 r#"{"max_batch_size":-1}"#,
-                "`config`: `max_batch_size` is not an integer from 0",
+                "`config`: `max_batch_size` is not an integer from 0 to 4294967295",
             ),
             (
                 r#"{"max_batch_size":1.5}"#,
-                "`config`: `max_batch_size` is not an integer from 0",
+                "`config`: `max_batch_size` is not an integer from 0 to 4294967295",
+            ),
+            (
+                r#"{"max_batch_size":4294967296}"#,
+                "`config`: `max_batch_size` is not an integer from 0 to 4294967295",
             ),
             (
                 r#"{"input":[{"name":"x","data_type":"FP32"}]}"#,

@@ -126,6 +126,7 @@ impl Initializer<'_> {
     }
 
     /// Runs the initialization again, with the state in reach, and returns the component with that state.
+    /// Its lines are those of the first run, and are not returned twice.
     fn snapshot(&self, wasm: &[u8]) -> Result<Vec<u8>, InitializationError> {
         let failed = |error: wasmtime::Error| InitializationError::Snapshot {
             // The error may repeat names of the component.

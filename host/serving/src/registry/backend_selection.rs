@@ -434,10 +434,19 @@ fn fastest(contenders: &[Contender]) -> Option<&'static str> {
 
 fn no_backend(attempts: &[Attempt<'_>], advice: Advice) -> BackendSelectionError {
     let refusals = attempts.iter().filter_map(|one| one.loaded.as_ref().err());
-    BackendSelectionError::NoBackend {
-        refusals: refusals.cloned().collect(),
-        advice,
-    }
+    let refusals: Vec<Refusal> = refusals.cloned().collect();
+    // Backends share the code that checks a file and its settings, and have operators of their own.
+    let is_shared = match refusals.split_first() {
+        Some((first, others)) if !others.is_empty() => {
+            others.iter().all(|other| other.reason == first.reason)
+        }
+        _ => false,
+    };
+    let advice = match is_shared {
+        true => Advice::Nothing,
+        false => advice,
+    };
+    BackendSelectionError::NoBackend { refusals, advice }
 }
 
 fn selected(

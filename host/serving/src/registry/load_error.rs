@@ -42,8 +42,10 @@ pub enum LoadError {
         /// The command that creates the graph of version 1, if the model file names one.
         export: Option<String>,
     },
-    #[error("there is no version {number}, which model.toml selects")]
+    #[error("there is no version {number}, which model.toml or `config` selects")]
     NoSuchVersion { number: u64 },
+    #[error("there is no version to load: the list of versions in model.toml or `config` is empty")]
+    NoSelectedVersion,
     #[error(
         "version {version} has two directories, `{}` and `{}`: remove or rename one of them",
         directories[0], directories[1]
@@ -60,7 +62,12 @@ pub enum LoadError {
         "label `{label}` is for version {number}, which is not loaded: change `labels` or `versions` in model.toml"
     )]
     Label { label: String, number: u64 },
-    #[error("version {version} has no model.onnx; create it with `{export}`, then start again")]
+    #[error(
+        "`{label}` in `labels` of model.toml is not a valid label: a label is 1 to 128 letters, digits, `_`, `.` \
+         or `-`, and starts with a letter, a digit or `_`"
+    )]
+    LabelName { label: String },
+    #[error("version {version} has no model.onnx; create it with `{export}`, then try again")]
     NotExported { version: Version, export: String },
     #[error("version {version} contains neither a .onnx file nor a handler.wasm")]
     Empty { version: Version },
@@ -110,7 +117,7 @@ pub enum LoadError {
 
 fn hint(export: &Option<String>) -> String {
     match export {
-        Some(command) => format!("; create model.onnx with `{command}`, then start again"),
+        Some(command) => format!("; create model.onnx with `{command}`, then try again"),
         None => String::new(),
     }
 }
@@ -152,10 +159,12 @@ impl LoadError {
             | LoadError::Name { .. }
             | LoadError::NoVersion { .. }
             | LoadError::NoSuchVersion { .. }
+            | LoadError::NoSelectedVersion
             | LoadError::SameVersion { .. }
             | LoadError::NoMainFile { .. }
             | LoadError::Config(_)
             | LoadError::Label { .. }
+            | LoadError::LabelName { .. }
             | LoadError::NotExported { .. }
             | LoadError::Empty { .. }
             | LoadError::ForeignFormat { .. }

@@ -389,12 +389,12 @@ pub(crate) fn log_omissions(model: &str, entry: &ModelEntry, before: Option<&Mod
         .iter()
         .filter(|unserved| !was_left_out(unserved))
     {
-        tracing::warn!(model, reason = unserved.reason.as_str(), "skipped");
+        tracing::warn!(%model, reason = unserved.reason.as_str(), "skipped");
     }
     let was_ignored = before.is_some_and(|before| before.ignores_triton_config);
     if entry.ignores_triton_config && !was_ignored {
         tracing::warn!(
-            model,
+            %model,
             "{TRITON_CONFIG_FILE} is ignored; the settings of a model are in model.toml"
         );
     }

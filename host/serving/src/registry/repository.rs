@@ -260,17 +260,16 @@ fn selected_versions(
     };
     let mut labels = BTreeMap::new();
     for (name, number) in &model_file.labels {
-        let label = VersionLabel::new(name);
+        let label = VersionLabel::new(name).ok_or_else(|| LoadError::LabelName {
+            label: name.clone(),
+        })?;
         let version = Version::from_decimal(&number.to_string());
-        match (label, version.filter(|version| selected.contains(version))) {
-            (Some(label), Some(version)) => labels.insert(label, version),
-            _ => {
-                return Err(LoadError::Label {
-                    label: name.clone(),
-                    number: *number,
-                });
-            }
-        };
+        let version = version.filter(|version| selected.contains(version));
+        let version = version.ok_or_else(|| LoadError::Label {
+            label: name.clone(),
+            number: *number,
+        })?;
+        labels.insert(label, version);
     }
     let mut files = Vec::with_capacity(selected.len());
     for version in selected {
@@ -286,7 +285,7 @@ fn selected_versions(
         });
     }
     match files.is_empty() {
-        true => Err(LoadError::NoVersion { export: None }),
+        true => Err(LoadError::NoSelectedVersion),
         false => Ok(SelectedVersions {
             model: highest.model,
             files,
@@ -591,9 +590,16 @@ mod tests {
         for (text, expected) in [
             (
                 "versions = [3]",
-                "there is no version 3, which model.toml selects",
+                "there is no version 3, which model.toml or `config` selects",
             ),
-            ("versions = []", "there is no version"),
+            (
+                "versions = []",
+                "there is no version to load: the list of versions in model.toml or `config` is empty",
+            ),
+            (
+                "labels = { 'next one' = 10 }",
+                "`next one` in `labels` of model.toml is not a valid label",
+            ),
             (
                 "labels = { stable = 2 }",
                 "label `stable` is for version 2, which is not loaded",
@@ -700,7 +706,7 @@ mod tests {
             Err(error @ LoadError::NoVersion { .. }) => assert_eq!(
                 error.to_string(),
                 "there is no version: no directory with a decimal name; create model.onnx with \
-                 `make it`, then start again"
+                 `make it`, then try again"
             ),
             other => anyhow::bail!("{other:?}"),
         }

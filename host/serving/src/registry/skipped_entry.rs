@@ -20,7 +20,7 @@ pub struct SkippedEntry {
 }
 
 /// Returns the entries of the repository at `path` that are skipped, by name; none if `path` is that of one model.
-pub(super) fn skipped_entries(path: &Path) -> Result<Vec<SkippedEntry>, LoadError> {
+pub fn skipped_entries(path: &Path) -> Result<Vec<SkippedEntry>, LoadError> {
     let mut skipped = Vec::new();
     if !is_repository(path)? {
         return Ok(skipped);

@@ -115,6 +115,10 @@ fn an_error_names_the_member_and_the_change_to_make() {
             r#"{"txt":["a"]}"#,
             "`txt` is not an input, expected one of: text, x, threshold; as a parameter it must be",
         ),
+        (
+            r#"{"txt":"a"}"#,
+            "no member of the body is an input, expected one of: text, x, threshold",
+        ),
         (r#"{"id":7}"#, "`id` is not a string of at most 1024 bytes"),
         (r#"{"id":"7","id":"8"}"#, "`id` is given twice"),
         (r#"{"parameters":[]}"#, "`parameters` is not an object"),

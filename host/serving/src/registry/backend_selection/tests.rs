@@ -517,6 +517,19 @@ fn a_graph_that_no_backend_loads_has_the_reasons_of_all() -> anyhow::Result<()> 
 }
 
 #[test]
+fn for_a_reason_that_backends_share_no_other_backend_is_advised() -> anyhow::Result<()> {
+    let one = Adding::new("one", 1.0).with(Habit::RefusesFiles);
+    let missing = Adding::new(REFERENCE, 1.0).with(Habit::IsMissing);
+    let content = field(7, &node("Conv", "").repeat(17));
+    let refused = Selections::new()?.try_select(&[&one, &one, &missing], &content);
+    let text = refused.err().map(|error| error.to_string());
+    let expected = "no backend can serve it: one refuses: no operator of one; \
+                    one refuses: no operator of one";
+    assert_eq!(text.as_deref(), Some(expected));
+    Ok(())
+}
+
+#[test]
 fn a_missing_file_is_refused_for_that_reason() -> anyhow::Result<()> {
     let selections = Selections::new()?;
     let missing = selections.directory.path().join("missing.onnx");
