@@ -47,7 +47,7 @@ impl Handler for InitializedGuest {
         INITIALIZATIONS.fetch_add(1, Relaxed);
         SQUARES.get()?;
         let labels = LABELS.get()?;
-        wisp_handler::eprintln!("initialized with {} labels", labels.len());
+        println!("initialized with {} labels", labels.len());
         Ok(())
     }
 
