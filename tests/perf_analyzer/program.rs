@@ -11,6 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+/// The time in seconds after which a run of the program is ended, far longer than it takes on a busy machine.
+const LIMIT: &str = "60";
+
+/// The exit code of a run that was ended.
+pub(super) const ENDED: i32 = 124;
+
 /// The version on PyPI.
 const VERSION: &str = "2.60.0";
 
@@ -37,12 +43,16 @@ pub(super) fn command() -> Result<Command> {
         let version = Command::new(&program).arg("--version").output();
         version.is_ok_and(|output| output.status.success())
     });
+    // The program sometimes waits for ever for a request that has been answered.
+    let mut command = Command::new("timeout");
+    command.arg(LIMIT);
     if *runs {
-        return Ok(Command::new(program));
+        command.arg(program);
+    } else {
+        let (loader, libraries) = loader(unpacked_libraries()?)?;
+        command.arg(loader).arg("--library-path");
+        command.arg(libraries).arg(program);
     }
-    let (loader, libraries) = loader(unpacked_libraries()?)?;
-    let mut command = Command::new(loader);
-    command.arg("--library-path").arg(libraries).arg(program);
     Ok(command)
 }
 

@@ -12,7 +12,7 @@ mod table;
 
 use crate::display;
 use crate::failure::bad_configuration;
-use crate::loading::{backends, expect_model, graph_threads, optional_cache_directory};
+use crate::loading::{checked_backends, expect_model, graph_threads, optional_cache_directory};
 use crate::options::{BenchArgs, InputShape, NamedShape};
 use anyhow::{Context, bail};
 use report::{BackendReport, BatchFailure, BatchReport, GraphReport};
@@ -38,7 +38,7 @@ const ROWS: [u32; 3] = [1, 8, 32];
 /// Compares the backends and prints the results.
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let cache = optional_cache_directory(args.cache.cache_dir.as_deref());
-    let backends = backends(&args.backend, cache.as_deref());
+    let (backends, _) = checked_backends(&args.backend, cache.as_deref())?;
     let (graphs, model_file) = graphs(&args.model)?;
     let options = LoadOptions {
         device: (args.device.or(model_file.device)).unwrap_or_default(),

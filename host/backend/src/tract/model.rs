@@ -11,6 +11,7 @@ use super::initializer::check_initializers;
 use super::open_slices::{Slices, check_slices, has_open_slice};
 use super::operators::{check_inputs, framework, unknown_operators};
 use super::size_limits::{MAX_CONSTANT_BYTES, MAX_REQUEST_CONSTANT_BYTES, check_size_limits};
+use super::sized_condition::set_symbols;
 use super::unsupported_ops;
 use crate::model_folder::ModelFolder;
 use crate::onnx::{AxisSymbols, OperatorInputs, declared_outputs};
@@ -405,7 +406,7 @@ impl DescribedInputs {
 /// Infers the types and shapes of a model with these values of its symbols, and rewrites it.
 fn typed_with(model: &InferenceModel, sizes: &HashMap<Symbol, TDim>) -> TractResult<TypedModel> {
     let mut model = model.clone();
-    model.set_symbols(sizes)?;
+    set_symbols(&mut model, sizes)?;
     check_size_limits(&mut model, MAX_REQUEST_CONSTANT_BYTES)?;
     typed(model)
 }

@@ -11,8 +11,8 @@ use tract_onnx::Onnx;
 use tract_onnx::model::{ParseResult, ParsingContext};
 use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::prelude::{
-    DatumType, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, TValue, TVec,
-    Tensor, TractError, TractResult, TypedModel,
+    DatumType, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, Symbol, TDim,
+    TValue, TVec, Tensor, TractError, TractResult, TypedModel,
 };
 use tract_onnx::tract_core::internal::{
     EvalContext, EvalOp, Op, OutletId, SpecialOps, StaticName, TypedOp, bail, ensure,
@@ -74,6 +74,21 @@ fn build(
         else_branch: branch(else_graph),
     };
     Ok((Box::new(branches), outer))
+}
+
+/// Sets the symbols of a model, in the branches of its conditions too.
+pub(super) fn set_symbols(
+    model: &mut InferenceModel,
+    sizes: &HashMap<Symbol, TDim>,
+) -> TractResult<()> {
+    model.set_symbols(sizes)?;
+    for id in 0..model.nodes().len() {
+        if let Some(condition) = model.node_mut(id).op_as_mut::<SizedCondition>() {
+            set_symbols(&mut condition.then_branch.body, sizes)?;
+            set_symbols(&mut condition.else_branch.body, sizes)?;
+        }
+    }
+    Ok(())
 }
 
 // === impl SizedCondition ===

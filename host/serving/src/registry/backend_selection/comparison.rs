@@ -101,10 +101,7 @@ struct FirstTrial {
 
 /// Compares the contenders, records the problem of each that is excluded, and times the others. Without
 /// inputs that any of them computes, none is excluded.
-pub(super) fn compare(
-    contenders: &mut [Contender],
-    basis: &Basis,
-) -> Result<(), Disagreement> {
+pub(super) fn compare(contenders: &mut [Contender], basis: &Basis) -> Result<(), Disagreement> {
     let Some(first) = first_trial(contenders) else {
         return Ok(());
     };
