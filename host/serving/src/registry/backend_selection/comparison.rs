@@ -81,6 +81,8 @@ pub(super) struct Disagreement {
 struct Trial {
     inputs: Vec<NamedTensor>,
     outcomes: Vec<Outcome>,
+    /// Set if the inputs contain a number that the graph compares them with.
+    selects_branch: bool,
 }
 
 enum Outcome {
@@ -185,7 +187,11 @@ impl FirstTrial {
             }
         }
         FirstTrial {
-            trial: Trial { inputs, outcomes },
+            trial: Trial {
+                inputs,
+                outcomes,
+                selects_branch: false,
+            },
             source,
             times,
         }
@@ -228,7 +234,11 @@ fn further_trials(contenders: &[Contender], first: &FirstTrial, basis: &Basis) -
                 None => Outcome::Unknown,
             });
         }
-        Trial { inputs, outcomes }
+        Trial {
+            inputs,
+            outcomes,
+            selects_branch: false,
+        }
     };
     let further = further_inputs(first_inputs, signature).into_iter();
     let mut trials: Vec<Trial> = further.map(&mut run).collect();
@@ -240,7 +250,10 @@ fn further_trials(contenders: &[Contender], first: &FirstTrial, basis: &Basis) -
         // Another branch may need larger inputs.
         let sizes = GROWTH.iter().map_while(|growth| {
             let inputs = with_value(first_inputs, signature, (choice, *growth))?;
-            Some(run(inputs))
+            Some(Trial {
+                selects_branch: true,
+                ..run(inputs)
+            })
         });
         let is_computed = |trial: &Trial| trial.outcomes.iter().any(|one| one.outputs().is_some());
         trials.extend(sizes.into_iter().find(is_computed));
@@ -287,8 +300,21 @@ fn exclude_refusing(contenders: &mut [Contender], trials: &mut Vec<Trial>) {
         Some(reference) => trial.outcomes[reference].outputs().is_some(),
         None => trial.outcomes.iter().any(|one| one.outputs().is_some()),
     });
+    // A branch that a backend refuses is missed more than sizes, of which each may refuse some.
+    exclude_refusing_among(contenders, trials, |trial| trial.selects_branch);
+    exclude_refusing_among(contenders, trials, |_| true);
+}
+
+/// Excludes the contenders that refuse the inputs of these trials, unless all of them refuse some.
+fn exclude_refusing_among(
+    contenders: &mut [Contender],
+    trials: &[Trial],
+    is_among: fn(&Trial) -> bool,
+) {
+    let remaining = remaining(contenders);
     let refusal = |one: usize| {
-        trials.iter().find_map(|trial| match &trial.outcomes[one] {
+        let mut among = trials.iter().filter(|trial| is_among(trial));
+        among.find_map(|trial| match &trial.outcomes[one] {
             Outcome::Refused(reason) => Some(reason),
             Outcome::Computed(_) | Outcome::Unknown => None,
         })
