@@ -2,7 +2,7 @@
 
 use wisp_backend::measure::Random;
 use wisp_tensor::number::from_numbers;
-use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature};
+use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, TensorSpec};
 
 /// The maximum number of elements of all inputs together at further sizes.
 const MAX_ELEMENTS: usize = 1 << 22;
@@ -45,7 +45,8 @@ pub(super) fn further_inputs(
     let numbers = [Numbers::Signed, Numbers::Unit];
     let sets = growing.into_iter().zip(numbers).zip(2..);
     sets.filter_map(|((is_batch, numbers), seed)| {
-        let grows = |axis: usize| is_batch.is_some_and(|is_batch| (axis == 0) == is_batch);
+        let grows =
+            |_: &TensorSpec, axis: usize| is_batch.is_some_and(|is_batch| (axis == 0) == is_batch);
         let shapes = grown_shapes(first, signature, (&grows, 2))?;
         filled(first, &shapes, (numbers, seed))
     })
@@ -65,7 +66,8 @@ pub(super) fn with_value(
     if is_real(element_type) || shape.elements() != 1 {
         return None;
     }
-    let shapes = grown_shapes(first, signature, (&|axis| axis > 0, growth))?;
+    let grows = |spec: &TensorSpec, axis: usize| axis > 0 && !is_state(&spec.shape);
+    let shapes = grown_shapes(first, signature, (&grows, growth))?;
     let mut inputs = filled(first, &shapes, (Numbers::Signed, 3))?;
     // Exact for the numbers that models are compared with.
     inputs[position].tensor = from_numbers(element_type, shape, || value as f64).ok()?;
@@ -87,7 +89,7 @@ pub(super) fn with_nan(first: &[NamedTensor]) -> Option<Vec<NamedTensor>> {
 fn grown_shapes(
     first: &[NamedTensor],
     signature: &Signature,
-    (grows, growth): (&dyn Fn(usize) -> bool, u32),
+    (grows, growth): (&dyn Fn(&TensorSpec, usize) -> bool, u32),
 ) -> Option<Vec<Shape>> {
     let mut shapes = Vec::with_capacity(first.len());
     let mut elements = 0_usize;
@@ -95,7 +97,7 @@ fn grown_shapes(
         let spec = signature.inputs.iter().find(|spec| spec.name == *name)?;
         let mut dimensions = tensor.shape().dimensions().to_vec();
         for (axis, size) in dimensions.iter_mut().enumerate() {
-            if grows(axis) && spec.shape.get(axis) == Some(&Dimension::Variable) {
+            if grows(spec, axis) && spec.shape.get(axis) == Some(&Dimension::Variable) {
                 *size = size.checked_mul(growth)?;
             }
         }
@@ -104,6 +106,12 @@ fn grown_shapes(
         shapes.push(shape);
     }
     (elements <= MAX_ELEMENTS).then_some(shapes)
+}
+
+/// Returns whether the shape is that of the state of a recurrent operator: directions, batch and hidden size.
+fn is_state(shape: &[Dimension]) -> bool {
+    let fixed = |dimension: &Dimension| matches!(dimension, Dimension::Fixed(_));
+    matches!(shape, [first, Dimension::Variable, last] if fixed(first) && fixed(last))
 }
 
 fn filled(
@@ -146,7 +154,6 @@ pub(super) fn is_real(element_type: ElementType) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wisp_tensor::TensorSpec;
     use wisp_tensor::number::numbers;
 
     fn spec(name: &str, element_type: ElementType, sizes: &[i64]) -> TensorSpec {
@@ -196,10 +203,12 @@ mod tests {
             spec("x", ElementType::Fp32, &[-1, -1]),
             spec("rate", ElementType::Int64, &[]),
             spec("ids", ElementType::Int64, &[2]),
+            spec("state", ElementType::Fp32, &[2, -1, 4]),
         ])?;
         let with = |name, growth| with_value(&inputs, &signature, ((name, 16_000), growth));
         let set = with("rate", 8).unwrap_or_default();
-        assert_eq!(sizes(&set), [&[1, 8][..], &[], &[2]]);
+        // The second axis of a state is the batch.
+        assert_eq!(sizes(&set), [&[1, 8][..], &[], &[2], &[2, 1, 4]]);
         assert!(numbers(&set[1].tensor).eq([16_000.0]));
         for name in ["x", "ids", "other"] {
             assert_eq!(with(name, 1), None, "{name}");
