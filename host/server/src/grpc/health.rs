@@ -49,7 +49,7 @@ impl Health {
     fn status(&self, name: &str) -> Option<ServingStatus> {
         let ready = match name {
             "" => self.serving.is_ready(),
-            name if self.services.iter().any(|service| *service == name) => self.serving.is_ready(),
+            name if self.services.contains(&name) => self.serving.is_ready(),
             name => {
                 let target = v2::target(name, "").ok()?;
                 let is_model = self.serving.models().contains(&target.model);

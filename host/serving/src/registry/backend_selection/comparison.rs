@@ -35,6 +35,9 @@ const SLOW_BUDGET: Duration = Duration::from_millis(300);
 /// The maximum number of numbers that a graph compares its inputs with and that are tried.
 const MAX_COMPARED_VALUES: usize = 4;
 
+/// The maximum number of sizes that are compared with such a number.
+const MAX_SIZES: usize = 2;
+
 /// The factors of the sizes that are tried with such a number.
 const GROWTH: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
 
@@ -247,7 +250,7 @@ fn further_trials(contenders: &[Contender], first: &FirstTrial, basis: &Basis) -
         values.map(move |value| (name.as_str(), *value))
     });
     for choice in compared.take(MAX_COMPARED_VALUES) {
-        // Another branch may need larger inputs.
+        // Another branch may need larger inputs, or compute more sizes than the one of the first inputs.
         let sizes = GROWTH.iter().map_while(|growth| {
             let inputs = with_value(first_inputs, signature, (choice, *growth))?;
             Some(Trial {
@@ -256,7 +259,7 @@ fn further_trials(contenders: &[Contender], first: &FirstTrial, basis: &Basis) -
             })
         });
         let is_computed = |trial: &Trial| trial.outcomes.iter().any(|one| one.outputs().is_some());
-        trials.extend(sizes.into_iter().find(is_computed));
+        trials.extend(sizes.filter(is_computed).take(MAX_SIZES));
     }
     trials
 }

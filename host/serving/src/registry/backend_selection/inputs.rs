@@ -18,6 +18,9 @@ enum Numbers {
     WithNan,
 }
 
+/// Returns whether an axis of an input grows.
+type Grows<'a> = &'a dyn Fn(&TensorSpec, usize) -> bool;
+
 /// Returns further inputs for a graph that computes `first`: a batch of twice the rows if axis 0 is
 /// variable, and twice the sizes of the other variable axes. If no axis is variable, only the numbers
 /// are others.
@@ -89,7 +92,7 @@ pub(super) fn with_nan(first: &[NamedTensor]) -> Option<Vec<NamedTensor>> {
 fn grown_shapes(
     first: &[NamedTensor],
     signature: &Signature,
-    (grows, growth): (&dyn Fn(&TensorSpec, usize) -> bool, u32),
+    (grows, growth): (Grows<'_>, u32),
 ) -> Option<Vec<Shape>> {
     let mut shapes = Vec::with_capacity(first.len());
     let mut elements = 0_usize;
