@@ -2,7 +2,7 @@
 //!
 //! Handlers write them with [`println!`](crate::println), [`eprintln!`](crate::eprintln) and
 //! [`dbg!`](crate::dbg) of this crate, with the macros of the crate `log` if the feature `log` is on, or with
-//! [`write`] itself. The host limits the lines of each call to some kilobytes, escapes control characters,
+//! [`write()`] itself. The host limits the lines of each call to some kilobytes, escapes control characters,
 //! and drops the levels that it does not log.
 //!
 //! On Wasm the macros of the standard library of the same names do nothing, so those of this crate must be
