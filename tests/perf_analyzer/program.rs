@@ -20,7 +20,7 @@ pub(super) const ENDED: i32 = 124;
 /// The version on PyPI.
 const VERSION: &str = "2.60.0";
 
-/// The packages with the libraries of the program, in [`SOURCE`].
+/// The packages with the libraries of the program, in [`SUITE`].
 const PACKAGES: [&str; 6] = [
     "libc6",
     "libgcc-s1",
@@ -30,10 +30,8 @@ const PACKAGES: [&str; 6] = [
     "zlib1g",
 ];
 
-/// The source of the packages, as in `sources.list`. A suite has its name as long as Debian serves it, and the versions
-/// of its packages change.
-const SOURCE: &str = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] \
-                      http://deb.debian.org/debian trixie main\n";
+/// The suite of the packages. It has its name as long as Debian serves it, and the versions of its packages change.
+const SUITE: &str = "trixie";
 
 /// Returns the command that runs the program, without arguments.
 pub(super) fn command() -> Result<Command> {
@@ -114,12 +112,27 @@ fn unpacked_libraries() -> Result<&'static Path> {
     })
 }
 
+/// Returns the line of `sources.list` for [`SUITE`], from the mirror that this machine uses.
+fn source() -> Result<String> {
+    let mut targets = Command::new("apt-get");
+    targets.args(["indextargets", "--format", "$(REPO_URI)"]);
+    targets.args(["Component: main", "Created-By: Packages"]);
+    let output =
+        python::succeed(&mut targets).context("perf_analyzer needs glibc 2.38, or Debian")?;
+    let listed = String::from_utf8(output.stdout)?;
+    let mut mirrors = listed.lines().map(|mirror| mirror.trim_end_matches('/'));
+    let mirror = mirrors.find(|mirror| mirror.ends_with("/debian"));
+    let mirror = mirror.context("perf_analyzer needs glibc 2.38, or a mirror of Debian")?;
+    let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    Ok(format!("deb [signed-by={key}] {mirror} {SUITE} main\n"))
+}
+
 fn unpack_libraries(downloads: &Path, directory: &Path) -> Result<()> {
     let packages = downloads.join("packages");
     for folder in ["packages", "lists/partial", "cache/archives/partial"] {
         std::fs::create_dir_all(downloads.join(folder))?;
     }
-    std::fs::write(downloads.join("sources.list"), SOURCE)?;
+    std::fs::write(downloads.join("sources.list"), source()?)?;
     python::succeed(apt_get(downloads).arg("update"))
         .context("perf_analyzer needs glibc 2.38, or Debian's apt-get to download it")?;
     let mut download = apt_get(downloads);
