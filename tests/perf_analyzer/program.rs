@@ -115,7 +115,9 @@ fn unpacked_libraries() -> Result<&'static Path> {
 /// Returns the line of `sources.list` for [`SUITE`], from the mirror that this machine uses.
 fn source() -> Result<String> {
     let mut targets = Command::new("apt-get");
-    targets.args(["indextargets", "--format", "$(REPO_URI)"]);
+    // Without release information, targets are listed before any list has been downloaded too.
+    targets.args(["indextargets", "--no-release-info"]);
+    targets.args(["--format", "$(REPO_URI)"]);
     targets.args(["Component: main", "Created-By: Packages"]);
     let output =
         python::succeed(&mut targets).context("perf_analyzer needs glibc 2.38, or Debian")?;
