@@ -350,11 +350,19 @@ mod tests {
     #[test]
     fn a_full_queue_is_reported_as_one() -> anyhow::Result<()> {
         let (_open, gate) = std::sync::mpsc::channel();
-        let queue = queue(Arc::new(Gated::new(gate)), ExecutionMode::Queued)?;
+        let graph = Arc::new(Gated::new(gate));
+        let queue = queue(Arc::clone(&graph) as Arc<dyn Graph>, ExecutionMode::Queued)?;
+        let deadline = in_a_minute();
         // One runs and eight wait.
         let mut computations: Vec<_> = (0..10)
-            .map(|_| queue.compute(Vec::new(), in_a_minute()))
+            .map(|_| queue.compute(Vec::new(), deadline))
             .collect();
+        assert_eq!(poll_once(computations[0].as_mut()), None);
+        // Until a thread takes it, it has a place in the queue.
+        while graph.computations.load(SeqCst) == 0 {
+            anyhow::ensure!(Instant::now() < deadline, "it does not run");
+            std::thread::yield_now();
+        }
         let polled = computations.iter_mut().map(|one| poll_once(one.as_mut()));
         let last = polled.last().flatten();
         assert_eq!(last, Some(Err(ComputeError::QueueFull)));
