@@ -4,7 +4,7 @@
 use crate::cancellation::Cancellation;
 use crate::error::BackendError;
 use crate::onnx::AxisSymbols;
-use crate::sample::{Element, Sample};
+use crate::sample::{Element, Sample, is_state};
 use std::collections::HashMap;
 use std::ops::Range;
 use wisp_tensor::{Dimension, NamedTensor, Signature, TensorSpec};
@@ -223,18 +223,6 @@ fn variable_axes<'a>(signature: &Signature, symbols: &'a AxisSymbols) -> Vec<Var
         }
     }
     axes
-}
-
-/// Returns whether the shape is that of the state of a recurrent operator: directions, batch and hidden size.
-fn is_state(shape: &[Dimension]) -> bool {
-    matches!(
-        shape,
-        [
-            Dimension::Fixed(_),
-            Dimension::Variable,
-            Dimension::Fixed(_)
-        ]
-    )
 }
 
 /// Returns the axes of an image's height and width: those after or before the channels.

@@ -12,6 +12,18 @@ use wisp_tensor::{
 /// file: a million rows of 64 f32 have this size.
 const MAX_INPUT_BYTES: usize = 256 << 20;
 
+/// Returns whether the shape is that of the state of a recurrent operator: directions, batch and hidden size.
+pub fn is_state(shape: &[Dimension]) -> bool {
+    matches!(
+        shape,
+        [
+            Dimension::Fixed(_),
+            Dimension::Variable,
+            Dimension::Fixed(_)
+        ]
+    )
+}
+
 /// The elements and the sizes of sample inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sample {

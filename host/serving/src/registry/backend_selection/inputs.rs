@@ -1,6 +1,7 @@
 //! The inputs on which backends are compared, derived from inputs that a graph computes.
 
 use wisp_backend::measure::Random;
+use wisp_backend::sample::is_state;
 use wisp_tensor::number::from_numbers;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Signature, TensorSpec};
 
@@ -109,12 +110,6 @@ fn grown_shapes(
         shapes.push(shape);
     }
     (elements <= MAX_ELEMENTS).then_some(shapes)
-}
-
-/// Returns whether the shape is that of the state of a recurrent operator: directions, batch and hidden size.
-fn is_state(shape: &[Dimension]) -> bool {
-    let fixed = |dimension: &Dimension| matches!(dimension, Dimension::Fixed(_));
-    matches!(shape, [first, Dimension::Variable, last] if fixed(first) && fixed(last))
 }
 
 fn filled(
