@@ -39,12 +39,15 @@ mod quantize;
 mod recurrent_cell;
 mod reduce;
 mod replacement;
+mod self_contained;
 mod size_limits;
 mod sized_condition;
 mod softmax;
 mod symbolic_equal;
 mod unsupported_ops;
 mod zero_product;
+
+pub use self::self_contained::self_contained;
 
 use self::checked_plan::{CheckedPlan, RunFailure, check_broadcasts};
 use self::convert::{from_tract, to_tract};
