@@ -39,15 +39,12 @@ mod quantize;
 mod recurrent_cell;
 mod reduce;
 mod replacement;
-mod self_contained;
 mod size_limits;
 mod sized_condition;
 mod softmax;
 mod symbolic_equal;
 mod unsupported_ops;
 mod zero_product;
-
-pub use self::self_contained::self_contained;
 
 use self::checked_plan::{CheckedPlan, RunFailure, check_broadcasts};
 use self::convert::{from_tract, to_tract};
@@ -161,6 +158,14 @@ impl Tract {
         graph.wrong_declarations = contradictions(&graph.symbolic.declared, graph.signature());
         Ok(Arc::new(graph))
     }
+}
+
+/// Returns the content of an ONNX file with the data of other files in it, for a tract that has no files.
+///
+/// # Errors
+/// Fails if the data cannot be read, or if the file with its data has more than 2 GiB.
+pub fn self_contained(source: ModelSource<'_>) -> Result<Vec<u8>, BackendError> {
+    onnx::self_contained(source, NAME)
 }
 
 impl Backend for Tract {

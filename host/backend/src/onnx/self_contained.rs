@@ -1,35 +1,31 @@
-//! A model in one file, for a tract that has no files: that of an edge bundle.
+//! A model in one file, for a backend that has no files: that of an edge bundle.
 
-use super::NAME;
+use super::external_tensor::{is_external, visit_tensors};
+use super::{decode, read_content, read_external_tensors};
 use crate::error::BackendError;
 use crate::model_source::ModelSource;
-use crate::onnx;
 use prost::Message;
 
 /// Returns the content of an ONNX file, with the data of other files in it. A file that names no others is
-/// returned as it is.
-///
-/// # Errors
-/// Fails if the data cannot be read, or if the file with its data has more than 2 GiB.
-pub fn self_contained(source: ModelSource<'_>) -> Result<Vec<u8>, BackendError> {
-    let content = onnx::read_content(source, NAME)?;
-    let mut model = onnx::decode(&content, NAME)?;
+/// returned as it is. Errors contain the name `backend`.
+pub(crate) fn self_contained(
+    source: ModelSource<'_>,
+    backend: &'static str,
+) -> Result<Vec<u8>, BackendError> {
+    let content = read_content(source, backend)?;
+    let mut model = decode(&content, backend)?;
     let mut has_external_data = false;
     if let Some(graph) = &model.graph {
-        onnx::visit_tensors(graph, &mut |tensor| {
-            has_external_data = has_external_data || onnx::is_external(tensor);
+        visit_tensors(graph, &mut |tensor| {
+            has_external_data = has_external_data || is_external(tensor);
         });
     }
     if !has_external_data {
         return Ok(content.into_owned());
     }
     let folder = source.folder();
-    onnx::read_external_tensors(&mut model, folder.as_ref()).map_err(|reason| {
-        BackendError::Load {
-            backend: NAME,
-            reason,
-        }
-    })?;
+    let read = read_external_tensors(&mut model, folder.as_ref());
+    read.map_err(|reason| BackendError::Load { backend, reason })?;
     Ok(model.encode_to_vec())
 }
 
@@ -68,14 +64,14 @@ mod tests {
         };
         let path = directory.path().join("model.onnx");
         std::fs::write(&path, model(external))?;
-        let content = self_contained(ModelSource::Path(&path))?;
+        let content = self_contained(ModelSource::Path(&path), "tract")?;
         let read = ModelProto::decode(&*content)?;
         let tensors = read
             .graph
             .map(|graph| graph.initializer)
             .unwrap_or_default();
         assert_eq!(tensors[0].raw_data, [1, 2, 3, 4]);
-        assert!(!onnx::is_external(&tensors[0]));
+        assert!(!is_external(&tensors[0]));
         Ok(())
     }
 
@@ -85,7 +81,7 @@ mod tests {
             raw_data: vec![7],
             ..TensorProto::default()
         });
-        assert_eq!(self_contained(ModelSource::onnx(&whole))?, whole);
+        assert_eq!(self_contained(ModelSource::onnx(&whole), "tract")?, whole);
         Ok(())
     }
 }
