@@ -160,6 +160,14 @@ impl Tract {
     }
 }
 
+/// Returns the content of an ONNX file with the data of other files in it, for a tract that has no files.
+///
+/// # Errors
+/// Fails if the data cannot be read, or if the file with its data has more than 2 GiB.
+pub fn self_contained(source: ModelSource<'_>) -> Result<Vec<u8>, BackendError> {
+    onnx::self_contained(source, NAME)
+}
+
 impl Backend for Tract {
     fn name(&self) -> &'static str {
         NAME

@@ -8,6 +8,7 @@
 
 mod cargo;
 mod component;
+mod edge_module;
 mod freshness;
 mod install;
 mod manifest;
@@ -17,7 +18,7 @@ pub(crate) mod watch;
 use crate::display;
 use crate::options::BuildArgs;
 use anyhow::Context;
-use cargo::{Toolchain, Workspace};
+use cargo::{Flags, Toolchain, Workspace};
 use component::ForeignImport;
 use manifest::CrateManifest;
 use plan::{Destination, Plan};
@@ -26,6 +27,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
+
+/// The directory of the modules of edge bundles in the target directory of their workspace.
+pub(crate) const EDGE_MODULES: &str = "wisp/edge";
 
 /// The result for one handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +76,11 @@ pub(crate) fn build_repository(path: &Path, rebuild: Rebuild) -> anyhow::Result<
     build(plan::plan_models(path)?, rebuild)
 }
 
+/// Builds those modules of edge bundles below `path` whose sources have changed.
+pub(crate) fn build_edge_modules(path: &Path) -> anyhow::Result<Vec<BuiltHandler>> {
+    build(plan::plan(path)?, Rebuild::Changed)
+}
+
 /// Formats one line per handler, in columns.
 pub(crate) fn table(handlers: &[BuiltHandler]) -> String {
     let width = |text: fn(&BuiltHandler) -> String| {
@@ -108,6 +117,12 @@ fn build(plans: Vec<Plan>, rebuild: Rebuild) -> anyhow::Result<Vec<BuiltHandler>
                     let component = component.clone();
                     built.push(installed(order.name, component, Change::UpToDate)?);
                 }
+                // Compiling an engine takes minutes.
+                Destination::EdgeModules if freshness::is_fresh(&order) => {
+                    let target_directory = freshness::target_directory(&order.source);
+                    let module = freshness::edge_module(&target_directory, &order.name);
+                    built.push(installed(order.name, module, Change::UpToDate)?);
+                }
                 _ => stale.push(order),
             },
         }
@@ -131,13 +146,13 @@ fn installed(name: String, path: PathBuf, change: Change) -> anyhow::Result<Buil
 }
 
 /// Compiles the crates, converts the modules to components and installs them, with one call of cargo per
-/// workspace and stack size.
+/// workspace and set of flags.
 fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
     let toolchain = Toolchain::find()?;
     let started = SystemTime::now();
     let crates: BTreeSet<&Path> = orders.iter().map(|order| &*order.source).collect();
     let mut workspaces: Vec<Workspace> = Vec::new();
-    let mut calls: BTreeMap<(usize, Option<u32>), Vec<&Path>> = BTreeMap::new();
+    let mut calls: BTreeMap<(usize, Flags), Vec<&Path>> = BTreeMap::new();
     for source in crates {
         let workspace = match workspaces
             .iter()
@@ -149,15 +164,21 @@ fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
                 workspaces.len() - 1
             }
         };
-        let stack = cargo::stack_flag(&CrateManifest::load(source)?, &workspaces[workspace]);
-        calls.entry((workspace, stack)).or_default().push(source);
+        let flags = Flags::of(&CrateManifest::load(source)?, &workspaces[workspace]);
+        calls.entry((workspace, flags)).or_default().push(source);
     }
     let mut components = BTreeMap::new();
-    for ((index, stack), sources) in calls {
+    for ((index, flags), sources) in calls {
         let workspace = &workspaces[index];
         toolchain.ensure_target(&workspace.root)?;
-        for (source, module) in toolchain.build(workspace, &sources, stack)? {
+        for (source, module) in toolchain.build(workspace, &sources, flags)? {
             let name = workspace.package_name(source);
+            if flags.is_edge_module {
+                let module = edge_module::stripped(&module)
+                    .with_context(|| format!("crate `{name}` is no module of edge bundles"))?;
+                components.insert(source, (module, workspace));
+                continue;
+            }
             let tree = |dependency: &str| toolchain.dependents(workspace, source, dependency);
             let component = component::from_module(&module)
                 .map_err(|error| with_dependents(error, tree))
@@ -176,6 +197,9 @@ fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
             Destination::TargetDirectory => {
                 let directory = workspace.target_directory.join("wisp");
                 directory.join(format!("{}.wasm", order.name))
+            }
+            Destination::EdgeModules => {
+                freshness::edge_module(&workspace.target_directory, &order.name)
             }
         };
         let change = install::install(component, &path, started)?;

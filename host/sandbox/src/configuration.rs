@@ -61,6 +61,18 @@ impl HandlerConfiguration {
         self.files.get(name)
     }
 
+    /// Returns the settings in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &ConfigValue)> {
+        let values = self.values.iter();
+        values.map(|(key, value)| (key.as_str(), &**value))
+    }
+
+    /// Returns the files in the order of their names.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        let files = self.files.iter();
+        files.map(|(name, content)| (name.as_str(), content))
+    }
+
     fn value(&self, key: &str) -> Option<Arc<ConfigValue>> {
         self.values.get(key).map(Arc::clone)
     }

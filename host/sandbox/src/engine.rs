@@ -111,13 +111,35 @@ impl Engine {
             source,
         };
         let wasmtime =
-            wasmtime::Engine::new(&configuration(options)).map_err(|error| wrap(error.into()))?;
-        let linkers = Linkers::new(&wasmtime).map_err(|error| wrap(error.into()))?;
-        let ticker = Ticker::spawn(&wasmtime).map_err(|error| wrap(error.into()))?;
+            wasmtime::Engine::new(&pooled(options)).map_err(|error| wrap(error.into()))?;
+        let memory = Arc::clone(&options.memory);
+        Engine::of(wasmtime, memory).map_err(wrap)
+    }
+
+    /// Starts an engine without a pool, whose instances have the memories, tables and instances that they ask for,
+    /// as on other hosts. For commands that make few instances.
+    pub fn without_pool() -> Result<Engine, EngineError> {
+        let wrap = |source: Box<dyn std::error::Error + Send + Sync>| EngineError {
+            instances: 1,
+            max_memory_bytes: MAX_LINEAR_MEMORY_BYTES,
+            source,
+        };
+        let wasmtime = wasmtime::Engine::new(&running()).map_err(|error| wrap(error.into()))?;
+        let EngineOptions { memory, .. } = EngineOptions::default();
+        Engine::of(wasmtime, memory).map_err(wrap)
+    }
+
+    /// Adds the linkers and the ticker.
+    fn of(
+        wasmtime: wasmtime::Engine,
+        memory: Arc<MemoryBudget>,
+    ) -> Result<Engine, Box<dyn std::error::Error + Send + Sync>> {
+        let linkers = Linkers::new(&wasmtime)?;
+        let ticker = Ticker::spawn(&wasmtime)?;
         Ok(Engine {
             wasmtime,
             linkers,
-            memory: Arc::clone(&options.memory),
+            memory,
             _ticker: ticker,
         })
     }
@@ -147,15 +169,23 @@ fn compilation() -> Config {
     config
 }
 
-fn configuration(options: &EngineOptions) -> Config {
+/// Returns the settings of an engine that runs guests, with instances allocated on demand.
+fn running() -> Config {
     let mut config = compilation();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)))
         .max_wasm_stack(MAX_WASM_STACK)
         .async_stack_size(ASYNC_STACK)
-        .async_stack_zeroing(options.stack_zeroing)
         // Half of them are those of a panic. They are collected on traps only.
         .wasm_backtrace_max_frames(NonZeroUsize::new(32));
+    config
+}
+
+/// Returns the settings of an engine whose instances are in a pool.
+fn pooled(options: &EngineOptions) -> Config {
+    let mut config = running();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)))
+        .async_stack_zeroing(options.stack_zeroing);
     config
 }
 

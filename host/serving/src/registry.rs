@@ -16,6 +16,7 @@ pub(crate) mod graph_file;
 pub mod graph_loader;
 pub mod graph_probe;
 pub mod handler_configuration;
+pub mod initialized_handler;
 pub mod input_format;
 pub mod load_child;
 pub mod load_error;

@@ -86,9 +86,19 @@ struct Message {
     filenames: Vec<PathBuf>,
 }
 
+/// The flags for rustc that not all crates have in common. Crates with the same flags are compiled in one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Flags {
+    /// The stack size to pass to the linker. `None` if a cargo configuration already passes one.
+    stack_size: Option<u32>,
+    /// Set for a module of edge bundles. Its engine computes with vectors of 128 bits, which every host of
+    /// components has.
+    pub(super) is_edge_module: bool,
+}
+
 /// Returns the stack size to pass to the linker: the one in the crate's manifest, or else the default.
 /// Returns `None` if a cargo configuration already passes one.
-pub(super) fn stack_flag(manifest: &CrateManifest, workspace: &Workspace) -> Option<u32> {
+fn stack_flag(manifest: &CrateManifest, workspace: &Workspace) -> Option<u32> {
     let configured = workspace.root.ancestors().any(|directory| {
         CONFIG_FILES.iter().any(|name| {
             std::fs::read_to_string(directory.join(name)).is_ok_and(|text| sets_stack_size(&text))
@@ -100,12 +110,28 @@ pub(super) fn stack_flag(manifest: &CrateManifest, workspace: &Workspace) -> Opt
     }
 }
 
-/// Returns the flags for rustc, as an array in TOML.
-fn flags(stack_size: Option<u32>) -> String {
-    let link = stack_size.map(|size| {
-        format!("'-Clink-arg=-zstack-size={size}', '-Clink-arg=--initial-heap={INITIAL_HEAP}', ")
-    });
-    format!("[{}'{RANDOM_BACKEND}']", link.unwrap_or_default())
+impl Flags {
+    /// Returns the flags for a crate of this workspace.
+    pub(super) fn of(manifest: &CrateManifest, workspace: &Workspace) -> Flags {
+        Flags {
+            stack_size: stack_flag(manifest, workspace),
+            is_edge_module: manifest.wisp.edge_module,
+        }
+    }
+
+    /// Returns the flags with those of all crates, as an array in TOML.
+    fn to_toml(self) -> String {
+        let link = self.stack_size.map(|size| {
+            format!(
+                "'-Clink-arg=-zstack-size={size}', '-Clink-arg=--initial-heap={INITIAL_HEAP}', "
+            )
+        });
+        let vectors = match self.is_edge_module {
+            true => "'-Ctarget-feature=+simd128', ",
+            false => "",
+        };
+        format!("[{}{vectors}'{RANDOM_BACKEND}']", link.unwrap_or_default())
+    }
 }
 
 /// Returns whether a cargo configuration passes a stack size to the linker for the target.
@@ -196,14 +222,14 @@ impl Toolchain {
         &self,
         workspace: &Workspace,
         crates: &[&'a Path],
-        stack_size: Option<u32>,
+        flags: Flags,
     ) -> anyhow::Result<Vec<(&'a Path, Vec<u8>)>> {
         let mut command = self.command(&self.cargo, &workspace.root);
         command.args(["build", "--release", "--lib", "--target", TARGET]);
         command.arg("--message-format=json-render-diagnostics");
         // Appended to the flags of the configuration; the linker uses the last value of each flag.
         command.arg("--config");
-        command.arg(format!("target.{TARGET}.rustflags={}", flags(stack_size)));
+        command.arg(format!("target.{TARGET}.rustflags={}", flags.to_toml()));
         for directory in crates {
             command.args(["--package", &workspace.package_with_module(directory)?.id]);
         }
@@ -409,8 +435,16 @@ mod tests {
 
     #[test]
     fn the_flags_are_an_array_with_the_backend_of_getrandom() -> anyhow::Result<()> {
-        for (stack_size, count) in [(None, 1), (Some(65_536), 3)] {
-            let config: toml::Table = toml::from_str(&format!("flags = {}", flags(stack_size)))?;
+        for (stack_size, is_edge_module, count) in [
+            (None, false, 1),
+            (Some(65_536), false, 3),
+            (Some(65_536), true, 4),
+        ] {
+            let flags = Flags {
+                stack_size,
+                is_edge_module,
+            };
+            let config: toml::Table = toml::from_str(&format!("flags = {}", flags.to_toml()))?;
             let flags = config["flags"].as_array().context("it is no array")?;
             assert_eq!(flags.len(), count);
             let last = flags.last().and_then(toml::Value::as_str);

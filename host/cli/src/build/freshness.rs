@@ -30,18 +30,22 @@ pub(super) fn is_fresh(order: &Order) -> bool {
 /// Returns the sources that are missing or newer than the component of `order`; `None` if there is no component,
 /// or no record of its sources.
 pub(super) fn newer_files(order: &Order) -> Option<Vec<PathBuf>> {
-    let Destination::Model {
-        component,
-        model_file,
-    } = &order.destination
-    else {
-        return None;
+    let (file, model_file) = match &order.destination {
+        Destination::Model {
+            component,
+            model_file,
+        } => (component.clone(), Some(model_file.clone())),
+        Destination::EdgeModules => (
+            edge_module(&target_directory(&order.source), &order.name),
+            None,
+        ),
+        Destination::TargetDirectory => return None,
     };
-    let built = modified(component)?;
+    let built = modified(&file)?;
     let sources = recorded_sources(&order.source)?;
     let settings = settings_above(&sources);
     let is_newer = |path: &PathBuf| modified(path).is_none_or(|modified| modified > built);
-    let files = std::iter::once(model_file.clone()).chain(sources);
+    let files = model_file.into_iter().chain(sources);
     Some(files.chain(settings).filter(is_newer).collect())
 }
 
@@ -76,7 +80,7 @@ fn add_files(directory: &Path, files: &mut Vec<PathBuf>, depth: usize) {
 /// was never built or has a different target directory.
 fn recorded_sources(crate_directory: &Path) -> Option<Vec<PathBuf>> {
     let library = CrateManifest::load(crate_directory).ok()?.library;
-    let target_directory = workspace_root(crate_directory).join("target");
+    let target_directory = target_directory(crate_directory);
     let file = target_directory
         .join(TARGET)
         .join("release")
@@ -86,6 +90,17 @@ fn recorded_sources(crate_directory: &Path) -> Option<Vec<PathBuf>> {
     let is_source = |path: &PathBuf| !path.starts_with(&target_directory);
     let sources: Vec<PathBuf> = listed.into_iter().filter(is_source).collect();
     (!sources.is_empty()).then_some(sources)
+}
+
+/// Returns the target directory of the crate's workspace, unless a configuration names another.
+pub(super) fn target_directory(crate_directory: &Path) -> PathBuf {
+    workspace_root(crate_directory).join("target")
+}
+
+/// Returns the path of a module of edge bundles in the target directory of its workspace.
+pub(super) fn edge_module(target_directory: &Path, name: &str) -> PathBuf {
+    let directory = target_directory.join(super::EDGE_MODULES);
+    directory.join(format!("{name}.wasm"))
 }
 
 /// Returns the nearest ancestor directory whose manifest has a `[workspace]` section, or the crate's own
@@ -236,6 +251,23 @@ mod tests {
             put(&path, &text, 101)?;
             assert!(!is_fresh(&order), "{file}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_module_of_edge_bundles_is_compared_with_its_sources_too() -> anyhow::Result<()> {
+        let (directory, order) = project()?;
+        let order = Order {
+            name: "handler".to_owned(),
+            destination: Destination::EdgeModules,
+            ..order
+        };
+        assert!(!is_fresh(&order), "it does not exist");
+        let root = directory.path();
+        put(&root.join("target/wisp/edge/handler.wasm"), "", 100)?;
+        assert!(is_fresh(&order));
+        put(&root.join("handler/src/lib.rs"), "", 101)?;
+        assert!(!is_fresh(&order));
         Ok(())
     }
 

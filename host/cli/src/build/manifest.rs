@@ -28,6 +28,8 @@ pub(super) struct WispSection {
     pub(super) stack_size: Option<u32>,
     /// The repository whose models receive the component, relative to the crate's directory.
     pub(super) models: Option<PathBuf>,
+    /// Set for a module of edge bundles, which is no handler.
+    pub(super) edge_module: bool,
 }
 
 #[derive(Deserialize)]
@@ -112,11 +114,12 @@ mod tests {
         assert_eq!(plain.wisp, WispSection::default());
         let set = load(
             "[package]\nname = \"a\"\n[package.metadata.wisp]\nstack-size = 131072\n\
-             models = \"m\"\n[package.metadata.docs]\nx = 1\n[lib]\nname = \"other\"",
+             models = \"m\"\nedge-module = true\n[package.metadata.docs]\nx = 1\n[lib]\nname = \"other\"",
         )?;
         assert_eq!(set.library, "other");
         assert_eq!(set.wisp.stack_size, Some(131_072));
         assert_eq!(set.wisp.models, Some("m".into()));
+        assert!(set.wisp.edge_module && !plain.wisp.edge_module);
         Ok(())
     }
 

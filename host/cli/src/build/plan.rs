@@ -43,26 +43,34 @@ pub(super) enum Destination {
     },
     /// A path in the workspace's target directory, which cargo reports.
     TargetDirectory,
+    /// The directory of the modules of edge bundles, in the workspace's target directory.
+    EdgeModules,
 }
 
-/// Returns the plans for `path`: a repository, a model's directory or a handler's crate.
+/// Returns the plans for `path`: a repository, a model's directory, a handler's crate, or a module of edge bundles or
+/// the directory of several.
 pub(super) fn plan(path: &Path) -> anyhow::Result<Vec<Plan>> {
     let directory = canonical(path)?;
     if !directory.is_dir() {
         return Err(bad_configuration(format!(
-            "`{}` is a file; `wisp build` takes a repository, a model's directory or a handler's crate",
+            "`{}` is a file; `wisp build` takes a repository, a model's directory, a handler's crate or the \
+             directory of the modules of edge bundles",
             display::path(&directory)
         )));
     }
     if directory.join(manifest::FILE_NAME).is_file() && !is_model_directory(&directory)? {
         return plan_crate(&directory);
     }
-    let plans = plan_models(&directory)?;
+    let mut plans = plan_models(&directory)?;
+    if plans.is_empty() {
+        plans = plan_edge_modules(&directory)?;
+    }
     if plans.is_empty() {
         let path = display::path(&directory);
         return Err(bad_configuration(format!(
-            "there is nothing to build in `{path}`: it is not a handler's crate (no {}), and no model \
-             in it has the path of a handler's source ([handler] source in {})",
+            "there is nothing to build in `{path}`: it is not a handler's crate (no {}), no model \
+             in it has the path of a handler's source ([handler] source in {}), and no crate in it is a module \
+             of edge bundles (package.metadata.wisp.edge-module)",
             manifest::FILE_NAME,
             model_file::FILE_NAME
         )));
@@ -89,6 +97,9 @@ pub(super) fn plan_models(path: &Path) -> anyhow::Result<Vec<Plan>> {
 /// manifest names, or else below the target directory.
 fn plan_crate(directory: &Path) -> anyhow::Result<Vec<Plan>> {
     let manifest = CrateManifest::load(directory)?;
+    if manifest.wisp.edge_module {
+        return Ok(vec![Plan::Build(edge_module(directory))]);
+    }
     let Some(repository) = &manifest.wisp.models else {
         return Ok(vec![Plan::Build(Order {
             name: manifest.name,
@@ -112,6 +123,28 @@ fn plan_crate(directory: &Path) -> anyhow::Result<Vec<Plan>> {
         )));
     }
     Ok(plans)
+}
+
+/// Returns the plans for the crates in `directory` that are modules of edge bundles.
+fn plan_edge_modules(directory: &Path) -> anyhow::Result<Vec<Plan>> {
+    let mut plans = Vec::new();
+    for path in directories_in(directory)? {
+        if path.join(manifest::FILE_NAME).is_file() && CrateManifest::load(&path)?.wisp.edge_module
+        {
+            plans.push(Plan::Build(edge_module(&path)));
+        }
+    }
+    Ok(plans)
+}
+
+/// Returns the order for a module of edge bundles, whose file has the name of the crate's directory.
+fn edge_module(crate_directory: &Path) -> Order {
+    let name = crate_directory.file_name().unwrap_or_default();
+    Order {
+        name: name.to_string_lossy().into_owned(),
+        source: crate_directory.to_owned(),
+        destination: Destination::EdgeModules,
+    }
 }
 
 /// Returns the plan for the model in `directory`, or `None` if its model file names no source.
@@ -167,21 +200,28 @@ fn version_directory(directory: &Path) -> anyhow::Result<PathBuf> {
 /// Returns the directories of a repository's models. Unreadable directories are skipped; the server
 /// reports them when it loads the repository.
 fn models_below(repository: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut models = directories_in(repository)?;
+    models.retain(|path| is_model_directory(path).unwrap_or(false));
+    Ok(models)
+}
+
+/// Returns the directories in a directory, in the order of their names.
+fn directories_in(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let read = || {
         format!(
             "failed to read the directory `{}`",
-            display::path(repository)
+            display::path(directory)
         )
     };
-    let mut models = Vec::new();
-    for entry in std::fs::read_dir(repository).with_context(read)? {
+    let mut directories = Vec::new();
+    for entry in std::fs::read_dir(directory).with_context(read)? {
         let path = entry.with_context(read)?.path();
-        if path.is_dir() && is_model_directory(&path).unwrap_or(false) {
-            models.push(path);
+        if path.is_dir() {
+            directories.push(path);
         }
     }
-    models.sort();
-    Ok(models)
+    directories.sort();
+    Ok(directories)
 }
 
 fn canonical(path: &Path) -> anyhow::Result<PathBuf> {

@@ -90,6 +90,37 @@ impl Initializer<'_> {
         component: CheckedComponent,
         wasm: &[u8],
     ) -> Result<CheckedComponent, InitializationError> {
+        let (component, snapshot) = self.keep_state(component, wasm)?;
+        let Some(snapshot) = snapshot else {
+            return Ok(component);
+        };
+        let compiled = self.store.load(self.engine, &snapshot);
+        let (compiled, origin) = compiled.map_err(InitializationError::Compile)?;
+        Ok(CheckedComponent {
+            component: compiled,
+            origin,
+            ..component
+        })
+    }
+
+    /// Returns the bytes of the component with the state after its initialization: `wasm` as it is if it has
+    /// none.
+    pub fn initialized(
+        &self,
+        component: CheckedComponent,
+        wasm: Vec<u8>,
+    ) -> Result<Vec<u8>, InitializationError> {
+        let (_, snapshot) = self.keep_state(component, &wasm)?;
+        Ok(snapshot.unwrap_or(wasm))
+    }
+
+    /// Initializes the component. Returns it with its configuration and the lines that it has logged, and its bytes
+    /// with the state of its initialization if requests are to begin with that.
+    fn keep_state(
+        &self,
+        component: CheckedComponent,
+        wasm: &[u8],
+    ) -> Result<(CheckedComponent, Option<Vec<u8>>), InitializationError> {
         let component = CheckedComponent {
             configuration: Some(Arc::clone(&self.configuration)),
             ..component
@@ -98,7 +129,7 @@ impl Initializer<'_> {
             .component
             .get_export_index(None, INITIALIZATION_INTERFACE);
         if export.is_none() {
-            return Ok(component);
+            return Ok((component, None));
         }
         let Initialized {
             mut store,
@@ -112,17 +143,8 @@ impl Initializer<'_> {
         // The next instance may need its place in the pool.
         drop(store);
         // Most handlers have nothing to initialize, and need no instrumentation to find that out.
-        if !keeps_state {
-            return Ok(component);
-        }
-        let snapshot = self.snapshot(wasm)?;
-        let compiled = self.store.load(self.engine, &snapshot);
-        let (compiled, origin) = compiled.map_err(InitializationError::Compile)?;
-        Ok(CheckedComponent {
-            component: compiled,
-            origin,
-            ..component
-        })
+        let snapshot = keeps_state.then(|| self.snapshot(wasm)).transpose()?;
+        Ok((component, snapshot))
     }
 
     /// Runs the initialization again, with the state in reach, and returns the component with that state.

@@ -337,13 +337,29 @@ impl Loader {
     }
 
     /// Reads the model file and returns it with the limits of the handler.
-    fn settings(&self, files: &VersionFiles) -> Result<(ModelFile, Limits), ModelFileError> {
+    pub(super) fn settings(
+        &self,
+        files: &VersionFiles,
+    ) -> Result<(ModelFile, Limits), ModelFileError> {
         let Some(directory) = &files.model_directory else {
             return Ok((ModelFile::default(), self.limits.clone()));
         };
         let model_file = ModelFile::load(directory)?;
         let limits = model_file.limits(directory, &self.limits)?;
         Ok((model_file, limits))
+    }
+
+    /// Reads a handler. Returns it with its bytes, once it imports no more than it is granted.
+    pub(super) fn checked_handler(
+        &self,
+        path: &Path,
+        grants: &BTreeSet<Grant>,
+    ) -> Result<(CheckedComponent, Vec<u8>), LoadError> {
+        let wasm =
+            read_regular(path, MAX_COMPONENT_BYTES as u64).map_err(LoadError::HandlerFile)?;
+        let component = CheckedComponent::load(&self.engine, &self.aot, &wasm, grants)
+            .map_err(LoadError::Component)?;
+        Ok((component, wasm))
     }
 
     fn load_handler(
@@ -357,10 +373,7 @@ impl Loader {
             configuration,
             grants,
         } = settings;
-        let wasm =
-            read_regular(path, MAX_COMPONENT_BYTES as u64).map_err(LoadError::HandlerFile)?;
-        let component = CheckedComponent::load(&self.engine, &self.aot, &wasm, &grants)
-            .map_err(LoadError::Component)?;
+        let (component, wasm) = self.checked_handler(path, &grants)?;
         let initializer = Initializer {
             engine: &self.engine,
             store: &self.aot,
@@ -401,7 +414,7 @@ pub(crate) fn log_omissions(model: &str, entry: &ModelEntry, before: Option<&Mod
 }
 
 /// Returns the settings and files that the handler at `path` can read.
-fn configuration(
+pub(super) fn configuration(
     files: &VersionFiles,
     path: &Path,
     model_file: &ModelFile,

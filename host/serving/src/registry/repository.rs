@@ -382,6 +382,30 @@ pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> 
     })
 }
 
+/// Returns the files of this version in the directory of a model, whatever the policy of the model selects, or `None`
+/// if there is no such version.
+pub fn files_of_version(
+    model_directory: &Path,
+    version: Version,
+) -> Result<Option<VersionFiles>, LoadError> {
+    let highest = version_files(model_directory)?;
+    let Some(directory) = versions(model_directory)?.remove(&version) else {
+        return Ok(None);
+    };
+    let read = |source| LoadError::Read {
+        path: directory.clone(),
+        source,
+    };
+    let directory = absolute(&directory).map_err(read)?;
+    Ok(Some(VersionFiles {
+        version,
+        graphs: graphs(&directory)?,
+        handler: handler(&directory),
+        directory: Some(directory),
+        ..highest
+    }))
+}
+
 /// Returns a single graph file as version 1 of a model with the name of [`single_file_name`].
 fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
     if let Some(conversion) = conversion(path) {

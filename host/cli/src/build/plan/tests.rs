@@ -129,6 +129,25 @@ fn a_crate_goes_to_the_models_it_names_or_below_target() -> anyhow::Result<()> {
 }
 
 #[test]
+fn modules_of_edge_bundles_are_built_together_or_alone() -> anyhow::Result<()> {
+    let module = format!("{CRATE}\n[package.metadata.wisp]\nedge-module = true");
+    let root = tree(&[
+        ("edge/nn-rten/Cargo.toml", &module),
+        ("edge/http-adapter/Cargo.toml", &module),
+        ("edge/preload/Cargo.toml", CRATE),
+        ("edge/wit/world.wit", ""),
+    ])?;
+    let names = |orders: Vec<Order>| orders.into_iter().map(|order| order.name);
+    let orders = build(plan(&root.path().join("edge"))?);
+    let is_edge = |order: &Order| order.destination == Destination::EdgeModules;
+    assert!(orders.iter().all(is_edge), "{orders:?}");
+    assert!(names(orders).eq(["http-adapter", "nn-rten"]));
+    let orders = build(plan(&root.path().join("edge/nn-rten"))?);
+    assert!(names(orders).eq(["nn-rten"]));
+    Ok(())
+}
+
+#[test]
 fn a_path_with_nothing_to_build_says_what_was_looked_for() -> anyhow::Result<()> {
     let root = tree(&[("bare/1/model.onnx", "")])?;
     for (path, expected) in [
