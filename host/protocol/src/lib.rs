@@ -7,7 +7,8 @@
 //! protocols over gRPC. Below them, `content_coding` compresses bodies, [`call_check`] compares requests and
 //! outputs with a model, `classification` turns an output into classes, `class_names` names them, and
 //! [`error`] maps error kinds to statuses. [`statistics`] holds the counters of a version, [`load`] is a
-//! request to load one; `openapi` describes the REST routes, with the examples of [`golden_case`].
+//! request to load one, and [`request_id`] reads the id of a request; `openapi` describes the REST routes,
+//! with the examples of [`golden_case`].
 //!
 //! The features `grpc`, `openapi` and `compression`, all on by default, add the modules `grpc`, `openapi` and
 //! `content_coding`. Without them, the crate contains the three REST protocols only.
@@ -46,6 +47,7 @@ mod output_semantics;
 pub mod predict;
 mod quoted;
 mod relaxed_json;
+pub mod request_id;
 pub mod rest;
 pub mod route;
 pub mod statistics;
