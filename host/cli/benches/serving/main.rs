@@ -3,19 +3,22 @@
 //! It measures (a) one handler call on a fresh instance, everything included; (b) whole requests,
 //! against the same model behind plain hyper and tract, interleaved in one run; (c) the time from
 //! process start to the first correct response; (d) the memory of a server with two models, idle and
-//! after its first response. Servers run on cpu 0, the load generator on cpu 1; results are medians over
+//! after its first response; (e) the time from the first connection to the response, of a server that this
+//! connection starts. The argument `activation` selects (e) alone: `cargo bench -p wisp --bench serving --
+//! activation`. Servers run on cpu 0, the load generator on cpu 1; results are medians over
 //! rounds. `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default), and `WISP_BENCH_BASE` the path of
 //! another `wisp`, such as one of an earlier commit, for which (b) is measured in turn with this one.
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
+mod activation;
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod load;
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod process;
 mod sandbox;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use load::{Request, median};
 use process::Server;
 use std::path::{Path, PathBuf};
@@ -33,6 +36,11 @@ const WINE: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1
 fn main() -> Result<()> {
     let rounds = std::env::var("WISP_BENCH_ROUNDS").ok();
     let rounds: usize = rounds.map_or(Ok(5), |rounds| rounds.parse())?;
+    // Cargo adds options of its own.
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'));
+    let part = arguments.next();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     let root = root.context("the crate lies two levels below the root")?;
     let repository = tempfile::tempdir()?;
@@ -46,6 +54,11 @@ fn main() -> Result<()> {
     std::fs::copy(wisp_artifacts::WINE, handler)?;
 
     process::pin(1);
+    match part.as_deref() {
+        None => {}
+        Some("activation") => return first_connection(repository.path(), rounds),
+        Some(other) => bail!("`{other}` is not `activation`"),
+    }
     println!("(a) one handler call on a fresh instance, microseconds\n");
     sandbox::measure(repository.path())?;
     println!("\n(b) whole requests of `wine`, {CONNECTIONS} connections, {rounds} rounds\n");
@@ -53,7 +66,15 @@ fn main() -> Result<()> {
     println!("\n(c) process start to the first correct answer of `wine` alone, {rounds} rounds\n");
     cold_start(repository.path(), rounds)?;
     println!("\n(d) memory (PSS) of a server with `wine` and `bare`, {rounds} rounds\n");
-    memory(repository.path(), rounds)
+    memory(repository.path(), rounds)?;
+    println!();
+    first_connection(repository.path(), rounds)
+}
+
+fn first_connection(repository: &Path, rounds: usize) -> Result<()> {
+    println!("(e) first connection to the response of `wine` alone, {rounds} rounds\n");
+    let request = Request::json("/v2/models/wine/infer", WINE);
+    activation::measure(&repository.join("wine"), &request, rounds)
 }
 
 /// One row of the comparison.
