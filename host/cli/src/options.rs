@@ -5,6 +5,7 @@
 //! `wisp backend`.
 
 mod backend;
+mod bundle;
 mod child;
 mod config;
 mod handler_limits;
@@ -23,6 +24,7 @@ pub(crate) use backend::{
     BackendCommand, BackendCommandArgs, BackendInstallArgs, BackendListArgs, BackendUninstallArgs,
     IndexUrl,
 };
+pub(crate) use bundle::{BundleArgs, EngineChoice, TargetChoice};
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, LoadArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use handler_limits::HandlerLimitArgs;
@@ -63,6 +65,7 @@ pub(crate) enum Command {
     New(NewArgs),
     Build(BuildArgs),
     Check(CheckArgs),
+    Bundle(Box<BundleArgs>),
     Infer(InferArgs),
     Inspect(InspectArgs),
     Bench(BenchArgs),
