@@ -11,10 +11,12 @@
 mod composition;
 mod contents;
 mod engine;
+pub(crate) mod finished;
 mod imports;
 mod modules;
 mod response;
 mod rest_request;
+mod size_limit;
 mod source;
 pub(crate) mod target;
 mod trial;
@@ -27,6 +29,7 @@ use crate::loading::{edge_module_store, expect_model};
 use crate::options::{BundleArgs, TargetChoice};
 use anyhow::Context;
 use contents::Contents;
+use finished::Bundle;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use modules::Modules;
@@ -35,7 +38,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use target::Bundle;
 use trial::{Trial, Verdict};
 use wisp_sandbox::engine::Engine;
 use wisp_sandbox::preload::Preload;
@@ -56,7 +58,8 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     let shown = display::path(&args.model);
     let source = Source::load(args).with_context(|| format!("`{shown}` cannot be bundled"))?;
     let prepared = engine::prepare(args.engine, &source)?;
-    if args.build {
+    // Modules in a directory of their own come from elsewhere.
+    if args.build && args.modules.is_none() {
         build::build_edge_modules(&modules::sources(&args.model)?)?;
     }
     let modules = Modules::find(args, prepared.engine)?;

@@ -226,9 +226,9 @@ pub(crate) enum Template {
 /// Compile handlers to WebAssembly components.
 ///
 /// PATH is a repository (all its models whose model.toml has `[handler] source`), one model's directory,
-/// a handler's crate, or a directory with the modules of edge bundles. Needs cargo; installs Rust's target wasm32-unknown-unknown through rustup if it
-/// is missing. A model's component is written to its highest version's directory as handler.wasm, after
-/// a check that it imports only what handlers are granted.
+/// a handler's crate, or a directory with the modules of edge bundles. Needs cargo; installs Rust's target
+/// wasm32-unknown-unknown through rustup if it is missing. A model's component is written to its highest
+/// version's directory as handler.wasm, after a check that it imports only what handlers are granted.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -2,8 +2,8 @@
 //!
 //! The native version gives the description of the model, and the answers that the bundle must give.
 
-use super::contents::check_size;
 use super::imports::check_handler;
+use super::size_limit::check_size;
 use crate::failure::bad_configuration;
 use crate::loading::{LoadingOptions, loader};
 use crate::options::BundleArgs;

@@ -58,7 +58,7 @@ pub(crate) struct BundleArgs {
     )]
     pub(crate) modules: Option<PathBuf>,
 
-    /// Build the handler and the modules first, if their sources have changed.
+    /// Build the handler first, and the modules unless --modules names others, if their sources have changed.
     #[arg(long)]
     pub(crate) build: bool,
 

@@ -1,6 +1,6 @@
 //! The target `component`: one file, for any host of wasi:http.
 
-use super::Bundle;
+use crate::bundle::finished::Bundle;
 use crate::display;
 use anyhow::Context;
 use std::io::{self, Write};
