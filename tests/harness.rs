@@ -237,8 +237,8 @@ impl TestServer {
         let grpc = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let grpc_address = grpc.local_addr()?;
         let sockets = Sockets {
-            http: listener,
-            grpc: Some(grpc),
+            http: listener.into(),
+            grpc: Some(grpc.into()),
             tls: tls.map(Arc::new),
         };
         let (stop, stopped) = oneshot::channel();

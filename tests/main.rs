@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod activation;
 mod architecture;
 mod bombs;
 mod book;
@@ -49,6 +50,7 @@ mod rows;
 mod shutdown;
 mod sklearn;
 mod stock_wasi_nn;
+mod systemd_tools;
 mod timing;
 mod tls;
 mod triton;

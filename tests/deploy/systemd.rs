@@ -1,50 +1,26 @@
-//! Tests of the systemd unit, with the tools of systemd.
+//! Tests of the systemd units, with the tools of systemd.
 
 use super::{check_settings, longest_end, wisp};
 use crate::harness::root;
-use crate::python::{self, succeed};
+use crate::python::succeed;
+use crate::systemd_tools::tool;
 use anyhow::{Context, Result, ensure};
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// The highest exposure that `systemd-analyze security` may find, of 100.
 const MAX_EXPOSURE: &str = "20";
 
-/// Packages of Debian: the program, and those of its libraries that small systems lack.
-const PACKAGES: &str =
-    "systemd libsystemd-shared libacl1 libapparmor1 libip4tc2 libkmod2 libseccomp2";
+/// The units, of which the socket's is optional.
+const UNITS: [&str; 2] = ["wisp.service", "wisp.socket"];
 
-/// Returns the command `systemd-analyze`, downloaded from Debian's archive.
-fn systemd_analyze() -> Result<Command> {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("systemd");
-    let program = home.join("usr/bin/systemd-analyze");
-    let _guard = python::lock("systemd")?;
-    if !program.exists() {
-        std::fs::create_dir_all(&home)?;
-        let script = format!(
-            "apt-get download {PACKAGES} && for package in *.deb; do dpkg-deb -x \"$package\" . || exit; done"
-        );
-        let mut fetch = Command::new("sh");
-        succeed(fetch.args(["-c", &script]).current_dir(&home))?;
-    }
-    let target = format!("{}-linux-gnu", std::env::consts::ARCH);
-    let libraries = [
-        home.join("usr/lib").join(&target).join("systemd"),
-        home.join("usr/lib").join(&target),
-        home.join("lib").join(&target),
-    ];
-    let mut command = Command::new(program);
-    command.env("LD_LIBRARY_PATH", std::env::join_paths(libraries)?);
-    // The units that ours is ordered after are those of the package, whatever this machine has.
-    let units = ["lib/systemd/system", "usr/lib/systemd/system"].map(|units| home.join(units));
-    command.env("SYSTEMD_UNIT_PATH", std::env::join_paths(units)?);
-    Ok(command)
+fn read(unit: &str) -> Result<String> {
+    Ok(std::fs::read_to_string(root().join("deploy").join(unit))?)
 }
 
+/// Returns the unit of the service.
 fn unit() -> Result<String> {
-    Ok(std::fs::read_to_string(root().join("deploy/wisp.service"))?)
+    read("wisp.service")
 }
 
 /// Returns the values of a directive in the unit, in order.
@@ -54,36 +30,50 @@ fn values<'a>(unit: &'a str, directive: &str) -> Vec<&'a str> {
     values.map(|(_, value)| value).collect()
 }
 
-/// Returns a directory with the unit, whose program is the one under test.
+/// Returns a directory with the units, whose program is the one under test.
 fn installed() -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
-    let unit = unit()?.replace("/usr/local/bin/wisp", env!("CARGO_BIN_EXE_wisp"));
-    std::fs::write(directory.path().join("wisp.service"), unit)?;
+    for name in UNITS {
+        let unit = read(name)?.replace("/usr/local/bin/wisp", env!("CARGO_BIN_EXE_wisp"));
+        std::fs::write(directory.path().join(name), unit)?;
+    }
     Ok(directory)
 }
 
 #[test]
-fn systemd_accepts_every_line_of_the_unit() -> Result<()> {
+fn systemd_accepts_every_line_of_the_units() -> Result<()> {
     let directory = installed()?;
-    let mut verify = systemd_analyze()?;
+    let mut verify = tool("systemd-analyze")?;
     verify
         .args(["verify", "--man=no"])
-        .arg(directory.path().join("wisp.service"));
+        .args(UNITS.map(|unit| directory.path().join(unit)));
     let output = succeed(&mut verify)?;
     let remarks = String::from_utf8(output.stderr)?;
     // Remarks on the units of the package are not about ours.
-    let ours: Vec<_> = remarks
-        .lines()
-        .filter(|line| line.contains("wisp.service"))
-        .collect();
+    let is_ours = |line: &&str| UNITS.iter().any(|unit| line.contains(unit));
+    let ours: Vec<_> = remarks.lines().filter(is_ours).collect();
     ensure!(ours.is_empty(), "{}", ours.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn the_socket_is_that_of_the_service_for_http() -> Result<()> {
+    let socket = read("wisp.socket")?;
+    ensure!(values(&socket, "FileDescriptorName") == ["http"]);
+    ensure!(values(&socket, "ListenStream") == ["127.0.0.1:8000"]);
+    // A socket for each connection would not be a listening one.
+    ensure!(values(&socket, "Accept").is_empty());
+    // The service needs no socket, and `systemctl start` returns when it is ready.
+    let unit = unit()?;
+    ensure!(values(&unit, "Requires").is_empty() && values(&unit, "Sockets").is_empty());
+    ensure!(values(&unit, "Type") == ["notify"]);
     Ok(())
 }
 
 #[test]
 fn systemd_finds_little_exposure() -> Result<()> {
     let directory = installed()?;
-    let mut security = systemd_analyze()?;
+    let mut security = tool("systemd-analyze")?;
     security
         .args(["security", "--offline=yes", "--no-pager"])
         .args(["--threshold", MAX_EXPOSURE])

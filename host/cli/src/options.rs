@@ -29,7 +29,9 @@ pub(crate) use child::{CHILD, ChildArgs, ChildTask, LoadArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use handler_limits::HandlerLimitArgs;
 pub(crate) use health::HealthArgs;
-pub(crate) use serve::{CONFIG_VARIABLE, LogFormat, ModelControlMode, ServeArgs, TlsArgs};
+pub(crate) use serve::{
+    CONFIG_VARIABLE, DEFAULT_GRPC, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
+};
 pub(crate) use value::{
     GrpcAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
 };

@@ -1,10 +1,12 @@
-//! `wisp serve`: loads the models, listens, prints a banner, and drains on a signal.
+//! `wisp serve`: loads the models, listens, prints a banner, and drains on a signal or when it is not used.
 //!
-//! [`run_server`] is the sequence. `startup` contains the steps before the first request, `control` and
-//! `hangup` the changes while the server runs, `watch` those of handlers' sources, and `ending` the signals and
-//! the end of the process; the server performs the drain that they request. `preflight` checks a configuration
-//! without a server.
+//! [`run_server`] is the sequence. `activation` contains the sockets that are passed to the program, `startup` the
+//! steps before the first request, `control` and `hangup` the changes while the server runs, `watch` those of
+//! handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
+//! request. `notification` reports the start and the drain to the service manager. `preflight` checks a
+//! configuration without a server.
 
+mod activation;
 mod banner;
 mod control;
 mod descriptors;
@@ -12,6 +14,7 @@ mod ending;
 mod hangup;
 mod load_failures;
 mod log_lines;
+mod notification;
 mod preflight;
 mod startup;
 mod watch;
@@ -20,7 +23,9 @@ use crate::build::watch::SourceWatch;
 use crate::build::{self, Rebuild};
 use crate::failure::bad_configuration;
 use crate::options::ServeArgs;
+use activation::PassedSockets;
 use anyhow::Context;
+use banner::Addresses;
 use ending::Signals;
 use log_lines::LogLevels;
 use startup::StartedModels;
@@ -36,11 +41,23 @@ use wisp_serving::fair_pool::STACK_BYTES;
 /// The time that a drained server has to end by itself, in addition to its own limits.
 const END: Duration = Duration::from_secs(2);
 
-/// Serves until SIGTERM or SIGINT. A second signal ends the process at once.
+/// The parts of a server that are made before its runtime.
+struct Prepared {
+    options: ServerOptions,
+    passed: PassedSockets,
+    signals: Signals,
+    log: LogLevels,
+    watch: Option<SourceWatch>,
+}
+
+/// Serves until SIGTERM or SIGINT, or until the server has been idle for the time of `--idle-exit`. A second
+/// signal ends the process at once.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if args.check_config {
         return preflight::run(args);
     }
+    // Before the first thread: it changes the environment.
+    let passed = PassedSockets::take()?;
     let log = log_lines::start(args.log.as_deref(), args.log_format)?;
     expect_path(&args.repository)?;
     expect_build(args)?;
@@ -59,7 +76,14 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let outcome = runtime.block_on(run_server(args, options, (signals, log), watch));
+    let prepared = Prepared {
+        options,
+        passed,
+        signals,
+        log,
+        watch,
+    };
+    let outcome = runtime.block_on(run_server(args, prepared));
     // Dropping the runtime would wait for its threads.
     runtime.shutdown_background();
     match outcome? {}
@@ -67,30 +91,35 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns only if the server could not be started. After the start, the process exits without
 /// returning.
-async fn run_server(
-    args: &ServeArgs,
-    options: ServerOptions,
-    (signals, log): (Signals, LogLevels),
-    watch: Option<SourceWatch>,
-) -> anyhow::Result<Infallible> {
+async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infallible> {
+    let Prepared {
+        options,
+        passed,
+        signals,
+        log,
+        watch,
+    } = prepared;
     // Bound before the models are loaded, so that a port in use is reported at once.
-    let sockets = startup::bind(args).await?;
+    let sockets = startup::bind(args, passed).await?;
+    let addresses = Addresses::of(&sockets)?;
     // A SIGHUP while the models are loaded has its effect after that.
     let reload = hangup::reload_on_hangup(args, sockets.tls.clone(), log)?;
     let models = startup::load(args)?;
     // Set before the banner reports that the server is up.
     signals.serving();
-    startup::print_banner(&models.registry, args, &sockets)?;
+    startup::print_banner(&models.registry, args, &addresses)?;
+    notification::ready();
     let StartedModels {
         registry,
         loader,
         files,
         options: limits,
     } = models;
-    let control = control::model_control(args, loader);
+    let control = control::model_control(args, &addresses, loader);
     let serving = Arc::new(Serving::new(registry, Some(control), limits));
     let polling = control::poll_repository(&serving, files, args.repository_poll_secs.0);
     let watching = watch::rebuild_on_change(&serving, watch);
+    let stopping = notification::stopping(&serving);
     // Kept until the process ends: dropping the versions would wait for their threads.
     let _kept = Arc::clone(&serving);
     let ended = tokio::select! {
@@ -99,6 +128,7 @@ async fn run_server(
         () = polling => ending::end_early("the repository is no longer polled"),
         never = reload => match never {},
         never = watching => match never {},
+        never = stopping => match never {},
     };
     match ended {
         Ok(()) => ending::end(0, || tracing::info!("drained")),

@@ -4,9 +4,10 @@
 //! V1) and [`predict`] (predictions from plain JSON features) decode a body into an [`call::InferRequest`] and
 //! encode an [`call::InferResponse`]. [`rest`] combines these three, [`encoded_response`] is the HTTP response
 //! they produce, and [`codec`] defines the traits that all protocols share. `grpc` does the same for the
-//! protocols over gRPC. Below them, `content_coding` compresses bodies, `classification` turns an
-//! output into classes, `class_names` names them, and [`error`] maps error kinds to statuses. [`statistics`]
-//! holds the counters of a version, [`load`] is a request to load one; `openapi` describes the REST routes,
+//! protocols over gRPC. Below them, `content_coding` compresses bodies, [`call_check`] compares requests and
+//! outputs with a model, `classification` turns an output into classes, `class_names` names them, and
+//! [`error`] maps error kinds to statuses. [`statistics`] holds the counters of a version, [`load`] is a
+//! request to load one, and [`request_id`] reads the id of a request; `openapi` describes the REST routes,
 //! with the examples of [`golden_case`].
 //!
 //! The features `grpc`, `openapi` and `compression`, all on by default, add the modules `grpc`, `openapi` and
@@ -21,6 +22,7 @@
 
 mod array_extraction;
 pub mod call;
+pub mod call_check;
 mod class_names;
 mod classification;
 pub mod codec;
@@ -45,6 +47,7 @@ mod output_semantics;
 pub mod predict;
 mod quoted;
 mod relaxed_json;
+pub mod request_id;
 pub mod rest;
 pub mod route;
 pub mod statistics;

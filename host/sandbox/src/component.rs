@@ -10,6 +10,7 @@ use crate::grants::{self, Grant};
 use crate::logging::GuestLog;
 use crate::logging::interface::LOGGING;
 use crate::text::{bounded, shown};
+use crate::web::imports::{OTHER_IMPORTS, WASI_IMPORTS};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use wasmtime::component::Component;
 /// The interface that a handler exports.
 pub const MODEL_INTERFACE: &str = "wisp:handler/model@0.1.0";
 
-/// The interface of web components, which a later release will serve.
+/// The interface that a web component exports, apart from the last number of its version.
 const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
 /// The interfaces that every handler may import.
@@ -69,8 +70,8 @@ pub struct ComponentSummary {
 /// The error for a file that is not accepted as a handler.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
-    #[error("the component has more than {MAX_COMPONENT_BYTES} bytes")]
-    TooLarge,
+    #[error("the component has more than {max_bytes} bytes")]
+    TooLarge { max_bytes: usize },
     #[error(
         "this is a core module, not a component; `wisp build` creates a component from a \
          handler's crate"
@@ -98,13 +99,25 @@ pub enum ComponentError {
         if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
     )]
     NoHandler { exports: Vec<String> },
-    #[error("the component exports `{export}`; Wisp does not serve web components yet")]
+    #[error(
+        "the component exports `{export}`: it is a web component, which is served under its own route, and no handler"
+    )]
     WebComponent { export: String },
     #[error(
-        "the component has {core_instances} core instances, the limit is {MAX_CORE_INSTANCES}; \
-         create it from one core module, as `wisp build` does"
+        "the component does not export `{INCOMING_HANDLER}x`, or it exports `{MODEL_INTERFACE}` as well"
     )]
-    CoreInstances { core_instances: usize },
+    NoWebComponent,
+    #[error(
+        "the component imports `{import}`, which web components are not granted (granted: {}; in version 0.2: {})",
+        OTHER_IMPORTS.join(", "),
+        WASI_IMPORTS.join(", ")
+    )]
+    ForbiddenWebImport { import: String },
+    #[error(
+        "the component has {core_instances} core instances, the limit is {limit}; create it from one core module, as \
+         `wisp build` does"
+    )]
+    CoreInstances { core_instances: usize, limit: u32 },
     #[error(
         "the name of a function has {bytes} bytes, the limit is {MAX_FUNCTION_NAME_BYTES}; build the component \
          without names"
@@ -185,6 +198,36 @@ impl ComponentSummary {
             .find(|import| Grant::of_import(import).is_some_and(|grant| !grants.contains(&grant)))
     }
 
+    /// Returns whether this is a web component: it exports an incoming handler, and no model.
+    pub fn is_web_component(&self) -> bool {
+        let mut exports = self.exports.iter();
+        self.incoming_handler().is_some() && !exports.any(|export| export == MODEL_INTERFACE)
+    }
+
+    /// Returns the export of an incoming handler.
+    fn incoming_handler(&self) -> Option<&str> {
+        let mut exports = self.exports.iter().map(String::as_str);
+        exports.find(|export| export.starts_with(INCOMING_HANDLER))
+    }
+
+    /// Checks the length of names and the number of core instances.
+    pub(crate) fn check_sizes(&self, max_core_instances: u32) -> Result<(), ComponentError> {
+        if self.longest_function_name > MAX_FUNCTION_NAME_BYTES {
+            return Err(ComponentError::LongFunctionName {
+                bytes: self.longest_function_name,
+            });
+        }
+        // The pool refuses as well what it has no room for, an inner component used many times for example, but with
+        // an error about the pool.
+        if self.core_instances > max_core_instances as usize {
+            return Err(ComponentError::CoreInstances {
+                core_instances: self.core_instances,
+                limit: max_core_instances,
+            });
+        }
+        Ok(())
+    }
+
     /// Returns the grants that the component needs.
     pub fn needed_grants(&self) -> BTreeSet<Grant> {
         let imports = self.imports.iter();
@@ -217,14 +260,12 @@ impl CheckedComponent {
         grants: &BTreeSet<Grant>,
     ) -> Result<CheckedComponent, ComponentError> {
         if wasm.len() > MAX_COMPONENT_BYTES {
-            return Err(ComponentError::TooLarge);
+            return Err(ComponentError::TooLarge {
+                max_bytes: MAX_COMPONENT_BYTES,
+            });
         }
         let summary = ComponentSummary::read(wasm)?;
-        if let Some(export) = summary
-            .exports
-            .iter()
-            .find(|export| export.starts_with(INCOMING_HANDLER))
-        {
+        if let Some(export) = summary.incoming_handler() {
             return Err(ComponentError::WebComponent {
                 export: shown(export),
             });
@@ -250,18 +291,7 @@ impl CheckedComponent {
                 exports: exports.map(|export| shown(export)).collect(),
             });
         }
-        if summary.longest_function_name > MAX_FUNCTION_NAME_BYTES {
-            return Err(ComponentError::LongFunctionName {
-                bytes: summary.longest_function_name,
-            });
-        }
-        // The pool would refuse it as well (and also an inner component used twice), but with an error
-        // about the pool.
-        if summary.core_instances > MAX_CORE_INSTANCES as usize {
-            return Err(ComponentError::CoreInstances {
-                core_instances: summary.core_instances,
-            });
-        }
+        summary.check_sizes(MAX_CORE_INSTANCES)?;
         let (component, origin) = store.load(engine, wasm).map_err(ComponentError::Compile)?;
         Ok(CheckedComponent {
             component,
@@ -386,11 +416,9 @@ mod tests {
         let inner = r#"(component $c
             (core module $m)
             (core instance (instantiate $m))
-            (core instance (instantiate $m)))
-            (instance (instantiate $c))
-            (instance (instantiate $c))
-            (instance (instantiate $c))"#;
-        let text = refusal(&component(inner))?;
+            (core instance (instantiate $m)))"#;
+        let inner = inner.to_owned() + &"(instance (instantiate $c))".repeat(17);
+        let text = refusal(&component(&inner))?;
         assert!(text.contains("failed to load"), "{text}");
         Ok(())
     }

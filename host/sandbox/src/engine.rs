@@ -23,17 +23,27 @@ const MAX_WASM_STACK: usize = 512 << 10;
 /// overflow would end the process.
 const ASYNC_STACK: usize = MAX_WASM_STACK + (1536 << 10);
 
-/// The maximum number of core instances of one component. A component built from a single core module has
-/// one for the module and two for small adapters. The pool has this many per instance, so no instance can
-/// take another's.
+/// The maximum number of core instances of a handler. A component built from a single core module has one for the
+/// module and two for small adapters.
 pub const MAX_CORE_INSTANCES: u32 = 4;
+
+/// The maximum number of core instances of a web component, which may be composed of several components. Between two
+/// of them there are further adapters. The pool has this many per instance, so no instance can take another's.
+pub const MAX_WEB_CORE_INSTANCES: u32 = 32;
 
 /// The core instance by which the state of an initialized component is read.
 const READING_CORE_INSTANCES: u32 = 1;
 
-/// The maximum number of tables of one component: its own, and that of an adapter. The pool has this many
-/// per instance.
-const MAX_TABLES: u32 = 2;
+/// The maximum number of tables of one component: for each component that it is composed of its own, and that of an
+/// adapter. The pool has this many per instance.
+const MAX_TABLES: u32 = 8;
+
+/// The maximum number of linear memories of one component: one for each that it is composed of.
+const MAX_MEMORIES: u32 = 4;
+
+/// The number of memories that the pool has at most if it has fewer instances, since each of them takes 4 GiB of
+/// address space.
+const MAX_POOLED_MEMORIES: u32 = 16 << 10;
 
 /// The largest linear memory that 32-bit addresses reach. The pool reserves this much address space for
 /// each instance in any case, so that accesses need no bounds checks; [`Limits`](crate::limits::Limits)
@@ -45,7 +55,7 @@ pub const MAX_LINEAR_MEMORY_BYTES: usize = 4 << 30;
 pub struct EngineOptions {
     /// The maximum number of instances alive at once. Admission must enforce a lower limit first.
     pub instances: u32,
-    /// The maximum linear memory of any instance, in bytes; at most [`MAX_LINEAR_MEMORY_BYTES`].
+    /// The maximum size of any linear memory, in bytes; at most [`MAX_LINEAR_MEMORY_BYTES`].
     pub max_memory_bytes: usize,
     /// The number of bytes at the start of each linear memory that are cleared with `memset` when an
     /// instance ends, instead of being returned to the kernel. Guests linked with their stack first touch
@@ -181,15 +191,16 @@ fn pooled(options: &EngineOptions) -> Config {
 
 fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
     let instances = options.instances;
-    let core_instances = MAX_CORE_INSTANCES + READING_CORE_INSTANCES;
+    let core_instances = MAX_WEB_CORE_INSTANCES + READING_CORE_INSTANCES;
+    let memories = instances.saturating_mul(MAX_MEMORIES);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_stacks(instances)
         .total_core_instances(instances.saturating_mul(core_instances))
-        .total_memories(instances)
+        .total_memories(memories.min(MAX_POOLED_MEMORIES).max(instances))
         .total_tables(instances.saturating_mul(MAX_TABLES))
         .max_memory_size(options.max_memory_bytes)
-        .max_memories_per_component(1)
+        .max_memories_per_component(MAX_MEMORIES)
         .max_core_instances_per_component(core_instances)
         .max_tables_per_component(MAX_TABLES)
         .linear_memory_keep_resident(options.memory_keep_resident_bytes)

@@ -9,7 +9,7 @@ mod error;
 mod initialization;
 mod signature;
 mod snapshot;
-mod store;
+pub(crate) mod store;
 mod trap;
 mod wire;
 

@@ -4,6 +4,7 @@ use crate::compute::{ComputeError, Graphs};
 use crate::configuration::HandlerConfiguration;
 use crate::limits::{GuestClock, LimitError, Limits, MemoryMeter, TensorBudget};
 use crate::logging::LogMeter;
+use crate::web::context::WebContext;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use wasmtime::component::ResourceTable;
@@ -31,6 +32,8 @@ pub(crate) struct InstanceState {
     pub(crate) compute_error: Option<ComputeError>,
     pub(crate) memory: MemoryMeter,
     pub(crate) log: LogMeter,
+    /// The state of the WASI interfaces of a web component; `None` for a handler.
+    pub(crate) web: Option<Box<WebContext>>,
     guest_time: Duration,
 }
 
@@ -45,7 +48,7 @@ pub struct Usage {
     pub queue: Duration,
     /// The duration of all `compute` calls, without the time in the queue.
     pub compute: Duration,
-    /// The largest linear memory, in bytes.
+    /// The size of all linear memories at the end, in bytes.
     pub peak_memory_bytes: usize,
 }
 
@@ -86,6 +89,7 @@ impl InstanceState {
             compute_error: None,
             memory: MemoryMeter::new(limits, budget),
             log: LogMeter::new(limits.log_bytes),
+            web: None,
             guest_time: limits.guest_time,
         }
     }

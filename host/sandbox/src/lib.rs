@@ -7,8 +7,9 @@
 //! of one instance. [`handler`] initializes a handler and makes the calls, each on an instance of the
 //! private module `instance`. [`nn`] implements the wasi:nn imports through [`compute::Compute`],
 //! [`configuration`] what handlers read of their model, and [`grants`] what the model can grant in addition;
-//! [`logging`] collects the lines that a guest logs. `linker` links them. [`preload`] makes the parts of an edge
-//! bundle. [`backtrace`] formats the functions in which a guest has trapped.
+//! [`logging`] collects the lines that a guest logs. `linker` links them. [`web`] is the same for components that
+//! export wasi:http instead of a handler's contract, and [`preload`] makes the parts of an edge bundle.
+//! [`backtrace`] formats the functions in which a guest has trapped.
 //!
 //! Invariants: no data of a request outlives its store; a store is never used after a trap; this crate
 //! has no access to the model repository, the protocols or the inference backends.
@@ -29,4 +30,5 @@ pub mod logging;
 pub mod nn;
 pub mod preload;
 mod text;
+pub mod web;
 pub mod worker_process;

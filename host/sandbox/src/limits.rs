@@ -18,7 +18,8 @@ const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 /// The limits of one handler call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The maximum linear memory, in bytes. More than the engine's maximum has no effect.
+    /// The maximum size of all linear memories of the instance together, in bytes. More than the engine's maximum
+    /// for one has no effect.
     pub memory_bytes: usize,
     /// The maximum number of elements of any table.
     pub table_elements: usize,
@@ -89,7 +90,7 @@ pub(crate) struct MemoryMeter {
     table_limit: usize,
     /// The memories and tables of the instance.
     reservation: Reservation,
-    /// The largest linear memory so far, in bytes.
+    /// The size of all linear memories, which never become smaller, in bytes.
     pub(crate) peak_bytes: usize,
 }
 
@@ -120,16 +121,18 @@ impl ResourceLimiter for MemoryMeter {
         wanted: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        let growth = wanted.saturating_sub(current);
+        let all = self.peak_bytes.saturating_add(growth);
         // An error traps the guest; `Ok(false)` would let it continue and fail in some other way later.
-        if wanted > self.memory_limit {
+        if all > self.memory_limit {
             return Err(LimitError::Memory {
-                wanted,
+                wanted: all,
                 limit: self.memory_limit,
             }
             .into());
         }
-        self.peak_bytes = self.peak_bytes.max(wanted);
-        self.reserve(wanted.saturating_sub(current))
+        self.peak_bytes = all;
+        self.reserve(growth)
     }
 
     fn table_growing(
@@ -317,6 +320,8 @@ mod tests {
         let limit = other.map_err(|error| error.downcast::<LimitError>().ok());
         assert!(matches!(limit, Err(Some(LimitError::Capacity))));
         assert!(meter.memory_growing(40, 81, None).is_err());
+        // Another memory of the same instance.
+        assert!(meter.memory_growing(0, 41, None).is_err());
         assert!(meter.memory_growing(40, 80, None).is_ok());
         drop(meter);
         assert_eq!(budget.reserved(), 0);

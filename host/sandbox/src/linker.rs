@@ -5,9 +5,10 @@ use crate::grants;
 use crate::instance::InstanceState;
 use crate::logging::interface as logging;
 use crate::nn;
+use crate::web::interface as web;
 use wasmtime::component::Linker;
 
-/// The two linkers, one for each way to run `compute`.
+/// The linkers, one for each way to run `compute` and one for web components.
 ///
 /// One asynchronous host function makes a store asynchronous permanently, so calls without fibers need
 /// their own linker.
@@ -16,19 +17,29 @@ pub(crate) struct Linkers {
     pub(crate) inline: Linker<InstanceState>,
     /// The linker whose `compute` waits without blocking the calling thread.
     pub(crate) queued: Linker<InstanceState>,
+    /// The linker for web components, whose `compute` waits as that of `queued` does.
+    pub(crate) web: Linker<InstanceState>,
 }
 
 impl Linkers {
     pub(crate) fn new(engine: &wasmtime::Engine) -> wasmtime::Result<Linkers> {
         let mut inline = Linker::new(engine);
         nn::add_to_linker(&mut inline)?;
-        configuration::interface::add_to_linker(&mut inline)?;
         logging::add_to_linker(&mut inline)?;
+        // It has all of WASI, and so the clocks and random numbers that are granted to handlers in another form.
+        let mut web = inline.clone();
+        nn::add_queued_compute(&mut web)?;
+        web::add_to_linker(&mut web)?;
+        configuration::interface::add_to_linker(&mut inline)?;
         grants::interface::add_to_linker(&mut inline)?;
         let mut queued = inline.clone();
         nn::add_inline_compute(&mut inline)?;
         nn::add_queued_compute(&mut queued)?;
-        Ok(Linkers { inline, queued })
+        Ok(Linkers {
+            inline,
+            queued,
+            web,
+        })
     }
 }
 

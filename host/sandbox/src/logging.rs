@@ -141,6 +141,16 @@ impl LogMeter {
         }
     }
 
+    /// Adds the lines of a text that the guest has written elsewhere than to wasi:logging. `is_cut` if its end is
+    /// missing.
+    pub(crate) fn capture(&mut self, level: LogLevel, context: &str, (text, is_cut): (&str, bool)) {
+        if text.is_empty() || !self.admits(level) {
+            return;
+        }
+        self.add(level, context, text);
+        self.log.dropped += u64::from(is_cut);
+    }
+
     /// Returns the lines so far, and starts anew.
     pub(crate) fn take(&mut self) -> GuestLog {
         std::mem::take(&mut self.log)

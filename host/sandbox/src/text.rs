@@ -5,21 +5,12 @@
 
 use wisp_tensor::sanitize::shorten;
 
+pub(crate) use wisp_tensor::response_names::{MAX_NAME_BYTES, shown};
+
 /// The maximum number of characters of a guest's text that are shown.
 pub(crate) const MAX_TEXT: usize = 1000;
-
-/// The maximum number of characters of a guest's name that an error repeats.
-const MAX_SHOWN_NAME: usize = 100;
-
-/// The maximum length of the names of tensors, parameters and graphs, in bytes.
-pub(crate) const MAX_NAME_BYTES: usize = 1024;
 
 /// Returns a guest's text, limited to [`MAX_TEXT`] characters.
 pub(crate) fn bounded(text: &str) -> String {
     shorten(text, MAX_TEXT)
-}
-
-/// Returns a guest's name as errors repeat it.
-pub(crate) fn shown(name: &str) -> String {
-    shorten(name, MAX_SHOWN_NAME)
 }

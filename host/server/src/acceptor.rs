@@ -5,12 +5,13 @@
 //! after a pause.
 
 use crate::authority::AllowedHosts;
+use crate::listening_socket::ListeningSocket;
 use crate::log::Sampler;
 use socket2::{SockFilter, SockRef};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// The first pause after a failed `accept`, doubled after each further failure. A file descriptor usually
@@ -34,7 +35,7 @@ const NO_HANDSHAKES: [SockFilter; 5] = [
 /// A listening socket. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    listener: TcpListener,
+    socket: ListeningSocket,
     /// The hosts that requests may name, if they are checked.
     hosts: Option<Arc<AllowedHosts>>,
     pause: Pause,
@@ -63,9 +64,9 @@ struct Pause {
 // === impl Acceptor ===
 
 impl Acceptor {
-    pub(crate) fn new(listener: TcpListener, hosts: Option<Arc<AllowedHosts>>) -> Acceptor {
+    pub(crate) fn new(socket: ListeningSocket, hosts: Option<Arc<AllowedHosts>>) -> Acceptor {
         Acceptor {
-            listener,
+            socket,
             hosts,
             pause: Pause::default(),
             failures: Sampler::new(),
@@ -77,7 +78,7 @@ impl Acceptor {
     pub(crate) async fn accept(&mut self) -> Result<Accepted, Exhausted> {
         loop {
             self.pause.wait().await;
-            match self.listener.accept().await {
+            match self.socket.listener().accept().await {
                 Ok((stream, _)) => {
                     self.pause = Pause::default();
                     return Ok(self.accepted(stream));
@@ -96,11 +97,16 @@ impl Acceptor {
         }
     }
 
+    /// Returns whether another process holds the socket too.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.socket.is_shared()
+    }
+
     /// Drops new handshakes, while those in progress complete. A client that connects now retries after a
     /// second, as it does after a lost packet, and finds the socket closed. It has not sent any data yet,
-    /// so none is lost.
+    /// so none is lost. Not for a shared socket, on which the filter would stay.
     pub(crate) fn end_handshakes(&self) {
-        if let Err(error) = SockRef::from(&self.listener).attach_filter(&NO_HANDSHAKES) {
+        if let Err(error) = SockRef::from(self.socket.listener()).attach_filter(&NO_HANDSHAKES) {
             // A connection made while the socket is being closed is then reset.
             tracing::debug!(%error, "failed to filter the listening socket");
         }
@@ -112,7 +118,7 @@ impl Acceptor {
         let mut waiting = Vec::new();
         // The socket is registered with the runtime, which would rely on the last event that it received.
         // `accept` is therefore called directly.
-        let socket = SockRef::from(&self.listener);
+        let socket = SockRef::from(self.socket.listener());
         loop {
             match socket.accept() {
                 Ok((stream, _)) => {
@@ -168,6 +174,7 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::net::TcpListener;
 
     #[tokio::test(start_paused = true)]
     async fn failures_in_a_row_are_waited_out_longer_and_longer() {
@@ -199,7 +206,7 @@ mod tests {
         let address = listener.local_addr()?;
         let first = TcpStream::connect(address).await?;
         let second = TcpStream::connect(address).await?;
-        let kept = Acceptor::new(listener, None).close();
+        let kept = Acceptor::new(listener.into(), None).close();
         let peers: Vec<_> = kept
             .iter()
             .map(|accepted| accepted.stream.peer_addr())
@@ -215,7 +222,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let before = TcpStream::connect(address).await?;
-        let acceptor = Acceptor::new(listener, None);
+        let acceptor = Acceptor::new(listener.into(), None);
         acceptor.end_handshakes();
         let mut after = std::pin::pin!(TcpStream::connect(address));
         // Over loopback, the handshake is complete when the call that begins it returns.

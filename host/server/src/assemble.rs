@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use wisp_serving::Serving;
 
-/// Serves requests on `sockets` until `shutdown` completes, then drains.
+/// Serves requests on `sockets` until `shutdown` completes or the server has been idle for too long, then drains.
 ///
 /// Dropping the returned future closes all connections at once. A second signal uses this to force the end.
 pub async fn serve(
@@ -28,11 +28,16 @@ pub async fn serve(
         following.spawn(Arc::clone(tls).follow());
     }
     let mut listener = Listener::new(sockets, Arc::clone(&service), drain.watch(), &options);
-    listener.accept_until(shutdown).await;
-    service.start_draining();
     listener
-        .accept_until(tokio::time::sleep(options.drain_delay))
+        .accept_until_idle(shutdown, options.idle_exit)
         .await;
+    // Before anything else, so that the next process gets the connections that wait there.
+    listener.leave_shared_sockets();
+    service.start_draining();
+    if listener.is_listening() {
+        let delay = tokio::time::sleep(options.drain_delay);
+        listener.accept_until(delay).await;
+    }
     let connections = listener.close(options.drain_delay).await;
     drain.finish(connections, options.drain_timeout).await
 }

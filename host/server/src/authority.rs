@@ -5,12 +5,12 @@
 //! of programs on this computer, which name `localhost` or an address.
 
 use crate::failure::Failure;
+use crate::listening_socket::ListeningSocket;
 use http::header::HOST;
 use http::request::Parts;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
 /// The hosts that are served on loopback listeners, in addition to `localhost`, its subdomains and IP
 /// addresses.
@@ -57,9 +57,9 @@ impl AllowedHosts {
     /// Returns the hosts to check on a listener, or `None` if it is not on loopback.
     pub(crate) fn of_listener(
         hosts: Option<&AllowedHosts>,
-        listener: &TcpListener,
+        socket: &ListeningSocket,
     ) -> Option<Arc<AllowedHosts>> {
-        let is_loopback = listener
+        let is_loopback = socket
             .local_addr()
             .is_ok_and(|address| address.ip().is_loopback());
         let hosts = hosts.filter(|_| is_loopback)?;

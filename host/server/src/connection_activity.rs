@@ -306,6 +306,8 @@ impl Drop for RequestGuard {
             Stage::Working => &self.activity.working,
             Stage::Replying => &self.activity.replying,
         };
+        // The idle time begins here, even if the request has had no response.
+        self.record_progress();
         counter.fetch_sub(1, Relaxed);
     }
 }
@@ -460,6 +462,15 @@ mod tests {
         assert_eq!(activity.start_draining(), Some(opened + FIRST_REQUEST));
         drop(activity.begin(Multiplexing::Sequential));
         assert_eq!(activity.start_draining(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_idle_time_begins_with_the_end_of_a_request_without_a_response() {
+        let activity = Arc::new(ConnectionActivity::new());
+        let guard = activity.begin(Multiplexing::Concurrent);
+        pass(60).await;
+        drop(guard);
+        assert_eq!(activity.idle_since(), Some(Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]

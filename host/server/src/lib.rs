@@ -1,7 +1,7 @@
 //! The HTTP and gRPC server. Start with `service`, which handles every request.
 //!
-//! [`assemble`] starts a server. `listener` and `acceptor` accept connections; `open_connections` selects
-//! the one to close above the limit. `connection` drives one over a `socket` and a `transport`, with
+//! [`assemble`] starts a server. `listener` and `acceptor` accept connections from each `listening_socket`, until
+//! `idle_timer` ends an unused server; `open_connections` selects the one to close above the limit. `connection` drives one over a `socket` and a `transport`, with
 //! [`tls`]; `connection_activity` detects stalls, and `error_body` completes hyper's own responses. A request passes
 //! [`authority`] and [`cors`]; `grpc` serves it, or `answer`, with its `body`. `failure`, `docs`, `reply`
 //! and `server_timing` make the response, `log` and `trace` the log line. `drain` ends the server.
@@ -26,7 +26,9 @@ mod failure;
 mod framing;
 mod grpc;
 mod http_response;
+mod idle_timer;
 mod listener;
+mod listening_socket;
 mod log;
 mod open_connections;
 mod options;
@@ -42,6 +44,7 @@ mod transport;
 
 pub use assemble::serve;
 pub use drain::ServeError;
+pub use listening_socket::ListeningSocket;
 pub use options::{ServerOptions, Sockets};
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use crate::authority::AllowedHosts;
 use crate::connection::{self, Connection, Protocols};
 use crate::connection_activity::{ConnectionActivity, Timeouts};
 use crate::drain::DrainWatch;
+use crate::idle_timer::IdleTimer;
+use crate::listening_socket::ListeningSocket;
 use crate::open_connections::OpenConnections;
 use crate::options::{ServerOptions, Sockets};
 use crate::service::Service;
@@ -18,7 +20,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
@@ -66,7 +67,7 @@ impl Listener {
         let Sockets { http, grpc, tls } = sockets;
         let connections = Connections {
             tasks: JoinSet::new(),
-            open: OpenConnections::default(),
+            open: OpenConnections::new(),
             max: options.max_connections,
             max_refusals: MAX_REFUSALS.min(options.max_connections),
             tls,
@@ -79,9 +80,9 @@ impl Listener {
             service,
             drain,
         };
-        let acceptor = |listener: TcpListener| {
-            let hosts = AllowedHosts::of_listener(options.allowed_hosts.as_ref(), &listener);
-            Acceptor::new(listener, hosts)
+        let acceptor = |socket: ListeningSocket| {
+            let hosts = AllowedHosts::of_listener(options.allowed_hosts.as_ref(), &socket);
+            Acceptor::new(socket, hosts)
         };
         Listener {
             acceptors: std::iter::once(http).chain(grpc).map(acceptor).collect(),
@@ -89,7 +90,22 @@ impl Listener {
         }
     }
 
+    /// Accepts connections until `end` completes.
     pub(crate) async fn accept_until(&mut self, end: impl Future<Output = ()>) {
+        self.accept(end, IdleTimer::new(None)).await;
+    }
+
+    /// Accepts connections until `end` completes, or until there has been neither a request in progress nor a
+    /// new connection for as long as `idle_exit`.
+    pub(crate) async fn accept_until_idle(
+        &mut self,
+        end: impl Future<Output = ()>,
+        idle_exit: Option<Duration>,
+    ) {
+        self.accept(end, IdleTimer::new(idle_exit)).await;
+    }
+
+    async fn accept(&mut self, end: impl Future<Output = ()>, mut idle: IdleTimer) {
         let mut end = pin!(end);
         loop {
             tokio::select! {
@@ -103,15 +119,36 @@ impl Listener {
                     Ok(accepted) => self.connections.take(accepted),
                     Err(Exhausted) => self.connections.make_room(ROOM_FOR_DESCRIPTORS),
                 },
+                // Last, because a connection that is waiting ends the idle time.
+                () = idle.check_due() => {
+                    if idle.is_over(self.connections.open.idle_since()) {
+                        tracing::info!("there have been no requests for the time of --idle-exit");
+                        return;
+                    }
+                }
             }
         }
+    }
+
+    /// Stops accepting from the sockets that another process holds too. The connections that wait there are left
+    /// to the process that is started next.
+    pub(crate) fn leave_shared_sockets(&mut self) {
+        self.acceptors.retain(|acceptor| !acceptor.is_shared());
+    }
+
+    /// Returns whether there is a socket from which connections are accepted.
+    pub(crate) fn is_listening(&self) -> bool {
+        !self.acceptors.is_empty()
     }
 
     /// Stops accepting. Open connections continue, as do those in the backlog and those whose handshake is
     /// in progress; the listener waits for the latter for at most `delay`.
     pub(crate) async fn close(mut self, delay: Duration) -> JoinSet<()> {
-        self.acceptors.iter().for_each(Acceptor::end_handshakes);
-        self.accept_until(sleep(LAST_HANDSHAKES.min(delay))).await;
+        self.leave_shared_sockets();
+        if self.is_listening() {
+            self.acceptors.iter().for_each(Acceptor::end_handshakes);
+            self.accept_until(sleep(LAST_HANDSHAKES.min(delay))).await;
+        }
         let Listener {
             acceptors,
             mut connections,

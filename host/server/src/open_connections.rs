@@ -5,7 +5,7 @@
 //! and after a scan that finds no idle connection the next one is delayed.
 
 use crate::connection_activity::ConnectionActivity;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::Id;
@@ -22,18 +22,30 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 const MAX_LEAVING: usize = 64;
 
 /// The connections that serve requests. Lifetime: the process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct OpenConnections {
     pulses: HashMap<Id, Arc<ConnectionActivity>>,
     /// Connections that have been asked to leave and no longer count.
-    leaving: HashSet<Id>,
+    leaving: HashMap<Id, Arc<ConnectionActivity>>,
     /// Connections that were idle in the last scan, with the start of their idle time. The longest idle one
     /// is last.
     candidates: Vec<(Instant, Id)>,
     next_look: Option<Instant>,
+    /// The last time at which one of the connections that have ended was in use.
+    last_use: Instant,
 }
 
 impl OpenConnections {
+    pub(crate) fn new() -> OpenConnections {
+        OpenConnections {
+            pulses: HashMap::new(),
+            leaving: HashMap::new(),
+            candidates: Vec::new(),
+            next_look: None,
+            last_use: Instant::now(),
+        }
+    }
+
     /// Returns the number of connections, without those that have been asked to leave.
     pub(crate) fn len(&self) -> usize {
         self.pulses.len()
@@ -49,9 +61,21 @@ impl OpenConnections {
     }
 
     pub(crate) fn remove(&mut self, id: Id) {
-        if self.pulses.remove(&id).is_none() {
-            self.leaving.remove(&id);
+        let activity = self.pulses.remove(&id);
+        if let Some(activity) = activity.or_else(|| self.leaving.remove(&id)) {
+            // The requests of a connection end with it.
+            let last_use = activity.idle_since().unwrap_or_else(Instant::now);
+            self.last_use = self.last_use.max(last_use);
         }
+    }
+
+    /// Returns the time since which no request has been in progress and no connection has been opened; `None`
+    /// while a request is in progress.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let mut activities = self.pulses.values().chain(self.leaving.values());
+        activities.try_fold(self.last_use, |latest, activity| {
+            Some(latest.max(activity.idle_since()?))
+        })
     }
 
     /// Asks the connection that has been idle longest to leave. Returns whether there was one.
@@ -63,8 +87,8 @@ impl OpenConnections {
             return false;
         };
         if let Some(activity) = self.pulses.remove(&id) {
-            self.leaving.insert(id);
             activity.request_close();
+            self.leaving.insert(id, activity);
         }
         true
     }
@@ -115,7 +139,7 @@ mod tests {
 
     /// Returns connections that were opened one second apart.
     async fn opened(count: usize) -> (OpenConnections, Vec<(Id, Arc<ConnectionActivity>)>) {
-        let mut connections = OpenConnections::default();
+        let mut connections = OpenConnections::new();
         let mut tasks = JoinSet::new();
         let mut all = Vec::new();
         for _ in 0..count {
@@ -129,7 +153,7 @@ mod tests {
     }
 
     fn left(connections: &OpenConnections, all: &[(Id, Arc<ConnectionActivity>)]) -> Vec<usize> {
-        let is_leaving = |(id, _): &(Id, _)| connections.leaving.contains(id);
+        let is_leaving = |(id, _): &(Id, _)| connections.leaving.contains_key(id);
         (0..all.len()).filter(|&n| is_leaving(&all[n])).collect()
     }
 
@@ -158,11 +182,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_idle_time_begins_with_the_last_request_or_connection() {
+        let second = Duration::from_secs(1);
+        let start = Instant::now();
+        let (mut connections, all) = opened(3).await;
+        assert_eq!(connections.idle_since(), Some(start + 2 * second));
+        // A connection that has been asked to leave may have begun a request.
+        assert!(connections.make_room(Instant::now()));
+        assert_eq!(left(&connections, &all), [0]);
+        let request = all[0].1.begin(Multiplexing::Sequential);
+        assert_eq!(connections.idle_since(), None);
+        tokio::time::advance(second).await;
+        drop(request);
+        assert_eq!(connections.idle_since(), Some(start + 4 * second));
+        // A request ends with its connection.
+        let request = all[1].1.begin(Multiplexing::Sequential);
+        tokio::time::advance(second).await;
+        connections.remove(all[1].0);
+        drop(request);
+        assert_eq!(connections.idle_since(), Some(start + 5 * second));
+        // The end of a connection without a request is no use of the server.
+        tokio::time::advance(second).await;
+        all.iter().for_each(|(id, _)| connections.remove(*id));
+        assert_eq!(connections.idle_since(), Some(start + 5 * second));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn of_many_the_longest_idle_go_in_their_order() {
         let (mut connections, all) = opened(3 * MAX_CANDIDATES).await;
         for (id, _) in &all[..2 * MAX_CANDIDATES] {
             assert!(connections.make_room(Instant::now()));
-            assert!(connections.leaving.contains(id));
+            assert!(connections.leaving.contains_key(id));
             connections.remove(*id);
         }
     }

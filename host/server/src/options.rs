@@ -2,10 +2,10 @@
 
 use crate::authority::AllowedHosts;
 use crate::cors::AllowedOrigin;
+use crate::listening_socket::ListeningSocket;
 use crate::tls::Tls;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 
 /// Limits of the HTTP and gRPC server. The limits on the content of a request are in `wisp_serving`.
 #[derive(Debug, Clone)]
@@ -27,8 +27,11 @@ pub struct ServerOptions {
     pub cors_origins: Vec<AllowedOrigin>,
     /// The hosts that requests may name on sockets that listen on loopback; `None` for any host.
     pub allowed_hosts: Option<AllowedHosts>,
+    /// The time without a request in progress and without a new connection after which the server drains by
+    /// itself; `None` if it does not.
+    pub idle_exit: Option<Duration>,
     /// The time from reporting "not ready" to the end of accepting, so that load balancers notice the
-    /// change.
+    /// change. Sockets that another process holds too are left at once.
     pub drain_delay: Duration,
     /// The time from the end of accepting until requests that are still running are closed.
     pub drain_timeout: Duration,
@@ -46,6 +49,7 @@ impl Default for ServerOptions {
             idle_timeout: Duration::from_secs(620),
             cors_origins: Vec::new(),
             allowed_hosts: None,
+            idle_exit: None,
             drain_delay: Duration::from_secs(1),
             // Together with the delay, well below the 30 s that Kubernetes and systemd wait before a kill.
             drain_timeout: Duration::from_secs(25),
@@ -56,9 +60,9 @@ impl Default for ServerOptions {
 /// The bound sockets that a server listens on. All of them serve all protocols.
 #[derive(Debug)]
 pub struct Sockets {
-    pub http: TcpListener,
+    pub http: ListeningSocket,
     /// An additional socket for gRPC clients, which by convention have a port of their own.
-    pub grpc: Option<TcpListener>,
+    pub grpc: Option<ListeningSocket>,
     /// The certificate for TLS on all sockets. If `None`, TLS is disabled.
     pub tls: Option<Arc<Tls>>,
 }

@@ -3,18 +3,13 @@
 //! The client's own id is used if it is safe to log. Otherwise, an id is made from the start time of the
 //! server and a counter, and only if the request is logged or its id is returned.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The header for request ids, in requests and responses.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The longest id that is accepted. Ids in common use are no longer: UUIDs have 36 characters, AWS trace
-/// ids up to 64.
-const MAX_BYTES: usize = 64;
+pub(crate) use wisp_protocol::request_id::{REQUEST_ID, given};
 
 /// A generator of ids that are practically unique among the servers of a site. Lifetime: the process.
 #[derive(Debug)]
@@ -78,16 +73,6 @@ impl fmt::Display for LazyRequestId {
     }
 }
 
-/// Returns the client's own id, if there is one that is safe to log.
-pub(crate) fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers.get(REQUEST_ID).filter(|id| is_fit(id.as_bytes()))
-}
-
-fn is_fit(id: &[u8]) -> bool {
-    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    (1..=MAX_BYTES).contains(&id.len()) && id.iter().all(harmless)
-}
-
 impl RequestId {
     pub(crate) fn to_header(&self) -> HeaderValue {
         match self {
@@ -110,6 +95,7 @@ impl fmt::Display for RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wisp_protocol::request_id::MAX_ID_BYTES;
 
     fn id_for(value: &[u8]) -> anyhow::Result<RequestId> {
         let mut headers = HeaderMap::new();
@@ -119,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_fit_id_is_kept() -> anyhow::Result<()> {
-        let longest = "x".repeat(MAX_BYTES);
+        let longest = "x".repeat(MAX_ID_BYTES);
         for id in ["7", "0f8c-22.a_B", &longest] {
             assert_eq!(id_for(id.as_bytes())?.to_string(), id);
             assert_eq!(id_for(id.as_bytes())?.to_header(), id);
@@ -129,7 +115,7 @@ mod tests {
 
     #[test]
     fn an_unfit_id_is_replaced() -> anyhow::Result<()> {
-        let too_long = "x".repeat(MAX_BYTES + 1);
+        let too_long = "x".repeat(MAX_ID_BYTES + 1);
         for id in ["", "a b", "a\tb", "{x}", "é", "a\"b", &too_long] {
             let made = id_for(id.as_bytes())?;
             assert!(matches!(made, RequestId::Made { number: 1, .. }), "{id}");

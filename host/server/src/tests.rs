@@ -3,6 +3,7 @@
 //! No model is needed. The repository is empty, and a request for its index reads a body, which a client
 //! may hold back for as long as a test needs the request to be in flight.
 
+mod activation;
 pub(crate) mod certificate;
 mod cors;
 mod drain;

@@ -2,6 +2,7 @@
 
 use crate::admission::AdmissionError;
 use crate::expected_wait::WouldMissDeadline;
+use wisp_protocol::call_check::RequestError;
 use wisp_sandbox::compute::ComputeError;
 use wisp_sandbox::handler::HandlerError;
 use wisp_tensor::SpecError;
@@ -26,30 +27,4 @@ pub enum CallError {
     /// The outputs of the graph do not match its own signature.
     #[error("the graph's outputs do not match its signature")]
     GraphOutputs(#[source] SpecError),
-}
-
-/// The mismatch between a request and the signature. The message is for the client.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    #[error("input {0}")]
-    Input(SpecError),
-    #[error("the request has no inputs")]
-    NoInputs,
-    #[error("unknown output `{name}`, expected one of: {}", expected.join(", "))]
-    UnknownOutput { name: String, expected: Vec<String> },
-    #[error("output `{name}` is requested twice")]
-    DuplicateOutput { name: String },
-    #[error("the batch (axis 0) of `{name}` is {size}, expected 1 to {max_rows}")]
-    BatchSize {
-        name: String,
-        size: u32,
-        max_rows: u32,
-    },
-    #[error("the batch (axis 0) of `{name}` is {size}, that of `{other}` is {other_size}")]
-    BatchMismatch {
-        name: String,
-        size: u32,
-        other: String,
-        other_size: u32,
-    },
 }

@@ -45,7 +45,7 @@ pub mod version;
 pub mod worker_pool;
 
 pub use body::BodyError;
-pub use call_error::{CallError, RequestError};
+pub use call_error::CallError;
 pub use error::InferError;
 pub use infer::{Inferred, infer};
 pub use readers::ReadingSlot;

@@ -163,6 +163,15 @@ impl Serving {
         self.draining.send_replace(true);
     }
 
+    /// Completes once draining has begun.
+    pub fn drain_begun(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut draining = self.draining.subscribe();
+        async move {
+            // The sender lives as long as the server.
+            let _ = draining.wait_for(|draining| *draining).await;
+        }
+    }
+
     /// Completes at the next change after this call: a model has been loaded or unloaded or has failed to
     /// load, or draining has begun.
     pub fn change(&self) -> impl Future<Output = ()> + Send + use<> {

@@ -4,17 +4,17 @@
 //! module does not load or choose versions.
 
 use crate::admission::{Permit, Share};
-use crate::call_error::{CallError, RequestError};
+use crate::call_error::CallError;
 use crate::handler_executor::{HandlerCalled, HandlerExecutor};
 use crate::registry::backend_selection::BackendSelection;
 use crate::statistics::Statistics;
 use std::sync::Arc;
 use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
+use wisp_protocol::call_check::{self, ModelKind, check_request, select_outputs};
 use wisp_sandbox::compute::{Compute, ComputeError};
 use wisp_sandbox::handler::{HandlerResponse, Usage};
-use wisp_tensor::signature::{check_complete, check_tensors, check_types};
-use wisp_tensor::{NamedTensor, SpecError, TensorSpec};
+use wisp_tensor::SpecError;
 
 /// A model version that can be called. Lifetime: a model version.
 #[derive(Debug)]
@@ -103,21 +103,14 @@ impl ModelVersion {
 
     /// Returns the batch size of a request, or 1 if the version has no batch axis.
     pub fn batch_size(&self, request: &InferRequest) -> u32 {
-        let sizes = |input: &NamedTensor| input.tensor.shape().dimensions().first().copied();
-        let mut batched = (request.inputs.iter()).filter(|input| !self.is_parameter(&input.name));
-        match self.description.max_batch_size {
-            0 => 1,
-            _ => batched.find_map(sizes).unwrap_or(1),
+        call_check::batch_size(&self.description, request)
+    }
+
+    fn kind(&self) -> ModelKind {
+        match self.implementation {
+            Implementation::Graph(_) => ModelKind::Graph,
+            Implementation::Handler(_) => ModelKind::Handler,
         }
-    }
-
-    fn input_spec(&self, name: &str) -> Option<&TensorSpec> {
-        let mut inputs = self.description.signature.inputs.iter();
-        inputs.find(|spec| spec.name == name)
-    }
-
-    fn is_parameter(&self, name: &str) -> bool {
-        self.input_spec(name).is_some_and(TensorSpec::is_parameter)
     }
 
     /// Runs one admitted request before `deadline`.
@@ -127,7 +120,8 @@ impl ModelVersion {
         permit: &Permit,
         deadline: Instant,
     ) -> Result<(InferResponse, Usage), CallError> {
-        self.check_request(&request).map_err(CallError::Request)?;
+        let (model, kind) = (&self.description, self.kind());
+        check_request(model, kind, &request).map_err(CallError::Request)?;
         let called = match &self.implementation {
             Implementation::Graph(graph) => compute(&**graph, request, deadline).await?,
             Implementation::Handler(handler) => handler.call(request, permit, deadline).await?,
@@ -137,7 +131,7 @@ impl ModelVersion {
             parameters,
             usage,
         } = called.response;
-        let outputs = self.select_outputs(outputs, &called.selected);
+        let outputs = select_outputs(model, kind, outputs, &called.selected);
         let response = InferResponse {
             outputs: outputs.map_err(|error| self.output_error(error))?,
             parameters,
@@ -150,99 +144,6 @@ impl ModelVersion {
             Implementation::Graph(_) => CallError::GraphOutputs(error),
             Implementation::Handler(_) => CallError::HandlerOutputs(error),
         }
-    }
-
-    fn check_request(&self, request: &InferRequest) -> Result<(), RequestError> {
-        let signature = &self.description.signature;
-        if request.inputs.is_empty() && !signature.inputs.is_empty() {
-            return Err(RequestError::NoInputs);
-        }
-        check_tensors(&signature.inputs, &request.inputs).map_err(RequestError::Input)?;
-        if let Implementation::Graph(_) = self.implementation {
-            // A handler checks completeness itself, since one input may replace another.
-            check_complete(&signature.inputs, &request.inputs).map_err(RequestError::Input)?;
-        }
-        self.check_batch(&request.inputs)?;
-        for (position, name) in request.outputs.iter().enumerate() {
-            if !signature.outputs.iter().any(|output| output.name == *name) {
-                return Err(RequestError::UnknownOutput {
-                    name: name.clone(),
-                    expected: signature.outputs.iter().map(|o| o.name.clone()).collect(),
-                });
-            }
-            if request.outputs[..position].contains(name) {
-                return Err(RequestError::DuplicateOutput { name: name.clone() });
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks that axis 0, if it is a batch, has the same number of rows in every input, and that the number is
-    /// within the limit, if there is one.
-    fn check_batch(&self, inputs: &[NamedTensor]) -> Result<(), RequestError> {
-        if self.description.max_batch_size == 0 {
-            return Ok(());
-        }
-        let rows = |input: &NamedTensor| input.tensor.shape().dimensions().first().copied();
-        let batched = inputs
-            .iter()
-            .filter(|input| !self.is_parameter(&input.name))
-            .filter_map(|input| Some((input, rows(input)?)));
-        let mut first: Option<(&NamedTensor, u32)> = None;
-        for (input, size) in batched {
-            let spec = self.input_spec(&input.name);
-            let is_variable = spec.is_some_and(TensorSpec::has_variable_first_axis);
-            if let Some(max_rows) = self.description.max_rows
-                && is_variable
-                && !(1..=max_rows).contains(&size)
-            {
-                return Err(RequestError::BatchSize {
-                    name: input.name.clone(),
-                    size,
-                    max_rows,
-                });
-            }
-            match first {
-                Some((other, other_size)) if other_size != size => {
-                    return Err(RequestError::BatchMismatch {
-                        name: input.name.clone(),
-                        size,
-                        other: other.name.clone(),
-                        other_size,
-                    });
-                }
-                Some(_) => {}
-                None => first = Some((input, size)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks all outputs and returns the selected ones, in the order of the selection.
-    fn select_outputs(
-        &self,
-        mut outputs: Vec<NamedTensor>,
-        selected: &[String],
-    ) -> Result<Vec<NamedTensor>, SpecError> {
-        let specs = &self.description.signature.outputs;
-        match self.implementation {
-            // The computed shapes are the truth, whatever the file declares.
-            Implementation::Graph(_) => check_types(specs, &outputs)?,
-            Implementation::Handler(_) => check_tensors(specs, &outputs)?,
-        }
-        if selected.is_empty() {
-            check_complete(specs, &outputs)?;
-            return Ok(outputs);
-        }
-        let mut chosen = Vec::with_capacity(selected.len());
-        for name in selected {
-            let position = outputs
-                .iter()
-                .position(|output| output.name == *name)
-                .ok_or_else(|| SpecError::Missing { name: name.clone() })?;
-            chosen.push(outputs.swap_remove(position));
-        }
-        Ok(chosen)
     }
 }
 

@@ -5,7 +5,7 @@
 //! shape. [`named`] and [`signature`] are the building blocks of requests, responses and graphs.
 //! [`number`] reads elements as numbers, [`half_precision`] rounds to FP16 and BF16, [`difference`] compares
 //! outputs, [`batch`] splits and stacks rows, [`image_layout`] orders the axes of images, [`memory_budget`] bounds the memory of
-//! all requests, and [`sanitize`] displays untrusted text.
+//! all requests, [`response_names`] checks those of handlers, and [`sanitize`] displays untrusted text.
 //!
 //! Invariant: all arithmetic on sizes is checked, and no [`Tensor`] exists unvalidated.
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@ pub mod image_layout;
 pub mod memory_budget;
 pub mod named;
 pub mod number;
+pub mod response_names;
 pub mod sanitize;
 pub mod shape;
 pub mod signature;

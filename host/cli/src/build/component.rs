@@ -132,7 +132,8 @@ fn foreign_import(module: &[u8]) -> anyhow::Result<Option<ForeignImport>> {
 
 fn check(component: &[u8]) -> anyhow::Result<()> {
     if component.len() > MAX_COMPONENT_BYTES {
-        return Err(ComponentError::TooLarge.into());
+        let max_bytes = MAX_COMPONENT_BYTES;
+        return Err(ComponentError::TooLarge { max_bytes }.into());
     }
     let outline = ComponentSummary::read(component)?;
     if let Some(import) = outline.forbidden_import() {

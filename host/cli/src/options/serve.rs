@@ -5,7 +5,7 @@
 use super::{BackendArgs, CacheArgs, GrpcAddress, HandlerLimitArgs, Milliseconds, Seconds, value};
 use crate::configuration::EffectiveConfiguration;
 use clap::{ArgAction, Args};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +19,9 @@ const DEFAULT_POLL: Duration = Duration::from_secs(15);
 
 /// Far more than any usable model needs, and less than an operator waits for a model that never loads.
 const DEFAULT_LOAD_TIME: Duration = Duration::from_secs(120);
+
+/// The additional address for gRPC, unless another one is given or sockets are passed to the server.
+pub(crate) const DEFAULT_GRPC: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8001);
 
 /// The environment variable that names the configuration file.
 pub(crate) const CONFIG_VARIABLE: &str = "WISP_CONFIG";
@@ -97,7 +100,7 @@ pub(crate) struct ServeArgs {
     pub(crate) watch: bool,
 
     /// The address to listen on. Port 0 selects any free port; 0.0.0.0 or [::] listens on every
-    /// interface.
+    /// interface. A socket for HTTP that systemd passes takes its place.
     #[arg(
         long,
         value_name = "ADDR",
@@ -108,15 +111,10 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) http: SocketAddr,
 
-    /// An additional address for gRPC, which `--http` serves too; `none` for no additional address.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "WISP_GRPC",
-        hide_env_values = true,
-        default_value = "127.0.0.1:8001"
-    )]
-    pub(crate) grpc: GrpcAddress,
+    /// An additional address for gRPC, which `--http` serves too; `none` for no additional address
+    /// [default: 127.0.0.1:8001, or `none` if systemd passes sockets].
+    #[arg(long, value_name = "ADDR", env = "WISP_GRPC", hide_env_values = true)]
+    pub(crate) grpc: Option<GrpcAddress>,
 
     /// The levels of the log: one level, such as `debug`, or levels of modules, such as
     /// `info,wisp_serving=debug` [default: the value of RUST_LOG, or `info`].
@@ -206,6 +204,18 @@ pub(crate) struct ServeArgs {
         default_value_t = Seconds(ServerOptions::default().drain_timeout)
     )]
     pub(crate) drain_timeout_secs: Seconds,
+
+    /// End with exit code 0 when no request has been in progress and no connection has been opened for
+    /// this many seconds. Idle connections are closed, and do not keep the server running. With socket
+    /// activation, the next connection starts it again [default: none].
+    #[arg(
+        long,
+        visible_alias = "idle-exit",
+        value_name = "N",
+        env = "WISP_IDLE_EXIT_SECS",
+        hide_env_values = true
+    )]
+    pub(crate) idle_exit_secs: Option<Seconds>,
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,

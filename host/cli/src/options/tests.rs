@@ -319,3 +319,13 @@ fn the_shape_of_an_input_is_its_sizes() {
         assert!(error.contains("such as image=1x3x640x640"), "{error}");
     }
 }
+
+#[test]
+fn the_help_names_the_default_address_for_grpc() {
+    let options = Options::command();
+    let serve = options.find_subcommand("serve").unwrap();
+    let mut arguments = serve.get_arguments();
+    let grpc = arguments.find(|argument| argument.get_id() == "grpc");
+    let help = grpc.and_then(clap::Arg::get_help).unwrap().to_string();
+    assert!(help.contains(&DEFAULT_GRPC.to_string()), "{help}");
+}

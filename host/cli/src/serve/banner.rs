@@ -11,10 +11,12 @@ use crate::cases::{self, Case};
 use crate::display;
 use serde_json::Value;
 use std::fmt::Write;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_protocol::v2::sample_request;
+use wisp_server::{ListeningSocket, Sockets};
 use wisp_serving::registry::repository::TRITON_CONFIG_FILE;
 use wisp_serving::registry::{LoadedVersion, Registry};
 use wisp_tensor::OneLine;
@@ -28,8 +30,16 @@ const MAX_BODY: usize = 1500;
 pub(super) struct Addresses {
     /// The URL scheme: `http` or `https`.
     pub(super) scheme: &'static str,
-    pub(super) http: SocketAddr,
-    pub(super) grpc: Option<SocketAddr>,
+    pub(super) http: Address,
+    pub(super) grpc: Option<Address>,
+}
+
+/// An address that the server listens on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Address {
+    pub(super) address: SocketAddr,
+    /// Set if the socket was passed to the program.
+    pub(super) is_activated: bool,
 }
 
 /// The numbers of models at the start.
@@ -40,9 +50,42 @@ struct Counts {
 }
 
 impl Addresses {
+    pub(super) fn of(sockets: &Sockets) -> io::Result<Addresses> {
+        let address = |socket: &ListeningSocket| {
+            io::Result::Ok(Address {
+                address: socket.local_addr()?,
+                is_activated: socket.is_shared(),
+            })
+        };
+        Ok(Addresses {
+            scheme: match &sockets.tls {
+                Some(_) => "https",
+                None => "http",
+            },
+            http: address(&sockets.http)?,
+            grpc: sockets.grpc.as_ref().map(address).transpose()?,
+        })
+    }
+
+    /// Returns whether only programs on this machine can connect.
+    pub(super) fn are_loopback(&self) -> bool {
+        let mut addresses = std::iter::once(self.http).chain(self.grpc);
+        addresses.all(|address| address.address.ip().is_loopback())
+    }
+
     /// Returns the URL of the server.
     fn url(&self) -> String {
-        format!("{}://{}", self.scheme, self.http)
+        format!("{}://{}", self.scheme, self.http.address)
+    }
+}
+
+impl Address {
+    /// Returns the remark that follows the address.
+    fn remark(self) -> &'static str {
+        match self.is_activated {
+            true => " (socket activation)",
+            false => "",
+        }
     }
 }
 
@@ -69,7 +112,10 @@ pub(super) fn log(registry: &Registry, addresses: &Addresses) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         http = addresses.url(),
-        grpc = addresses.grpc.map(tracing::field::display),
+        grpc = addresses
+            .grpc
+            .map(|grpc| tracing::field::display(grpc.address)),
+        socket_activation = addresses.http.is_activated.then_some(true),
         ready,
         models,
         skipped,
@@ -80,7 +126,10 @@ pub(super) fn log(registry: &Registry, addresses: &Addresses) {
 pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses) -> String {
     let server = addresses.url();
     let grpc = addresses.grpc;
-    let grpc = grpc.map_or_else(String::new, |grpc| format!(", gRPC on {grpc}"));
+    let grpc = grpc.map_or_else(String::new, |grpc| {
+        format!(", gRPC on {}{}", grpc.address, grpc.remark())
+    });
+    let remark = addresses.http.remark();
     let mut text = String::new();
     let entries = registry.entries();
     let skipped_entries = registry.skipped();
@@ -96,7 +145,7 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
-        "Wisp {} on {server}: {ready} of {models} models ready{skipped}{grpc}\n",
+        "Wisp {} on {server}{remark}: {ready} of {models} models ready{skipped}{grpc}\n",
         env!("CARGO_PKG_VERSION"),
     );
     for (name, entry) in &entries {
@@ -260,12 +309,17 @@ mod tests {
             name: "a\nb".to_owned(),
             reason: "not a name".to_owned(),
         }]);
-        let addresses = Addresses {
+        let mut addresses = Addresses {
             scheme: "http",
-            http: "127.0.0.1:8000".parse()?,
+            http: Address {
+                address: "127.0.0.1:8000".parse()?,
+                is_activated: false,
+            },
             grpc: None,
         };
-        let text = text(&registry, Path::new("/no/such/repository"), &addresses);
+        let text =
+            |addresses: &Addresses| text(&registry, Path::new("/no/such/repository"), addresses);
+        let printed = text(&addresses);
         let version = env!("CARGO_PKG_VERSION");
         let expected = format!(
             "Wisp {version} on http://127.0.0.1:8000: 0 of 1 models ready, 2 skipped\n\n  \
@@ -274,7 +328,14 @@ mod tests {
              m -  config.pbtxt is ignored\n    the settings of a model are in model.toml\n\n  \
              a\\nb -  SKIPPED\n    not a name\n\n"
         );
-        assert_eq!(text, expected);
+        assert_eq!(printed, expected);
+        addresses.http.is_activated = true;
+        let printed = text(&addresses);
+        let first = printed.lines().next();
+        let expected = format!(
+            "Wisp {version} on http://127.0.0.1:8000 (socket activation): 0 of 1 models ready, 2 skipped"
+        );
+        assert_eq!(first, Some(expected.as_str()));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Changes of the served models while the server runs.
 
-use crate::options::{GrpcAddress, ModelControlMode, ServeArgs};
+use super::banner::Addresses;
+use crate::options::{ModelControlMode, ServeArgs};
 use std::sync::Arc;
 use std::time::Duration;
 use wisp_serving::Serving;
@@ -10,11 +11,15 @@ use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Applied, Change, PollError};
 
 /// Returns the control of the models of the repository.
-pub(super) fn model_control(args: &ServeArgs, loader: Loader) -> ModelControl {
+pub(super) fn model_control(
+    args: &ServeArgs,
+    addresses: &Addresses,
+    loader: Loader,
+) -> ModelControl {
     ModelControl::new(
         loader,
         args.repository.clone(),
-        control_mode(args),
+        control_mode(args.model_control_mode, addresses),
         report_load,
     )
 }
@@ -22,18 +27,10 @@ pub(super) fn model_control(args: &ServeArgs, loader: Loader) -> ModelControl {
 /// Returns the control mode. Loading and unloading affect all clients, and there are no tenants whose
 /// rights could be checked. Both are therefore allowed only if the server listens on loopback addresses
 /// only.
-fn control_mode(args: &ServeArgs) -> ControlMode {
-    let grpc = match args.grpc {
-        GrpcAddress::At(address) => Some(address),
-        GrpcAddress::Disabled => None,
-    };
-    let is_local = [Some(args.http), grpc]
-        .iter()
-        .flatten()
-        .all(|address| address.ip().is_loopback());
-    match args.model_control_mode {
+fn control_mode(mode: ModelControlMode, addresses: &Addresses) -> ControlMode {
+    match mode {
         ModelControlMode::None => ControlMode::Disabled,
-        ModelControlMode::Explicit if is_local => ControlMode::Explicit,
+        ModelControlMode::Explicit if addresses.are_loopback() => ControlMode::Explicit,
         ModelControlMode::Explicit => ControlMode::Forbidden,
         ModelControlMode::Poll => ControlMode::Poll,
     }
@@ -105,31 +102,55 @@ fn report_poll(poll: Result<Vec<Change>, PollError>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::banner::Address;
     use super::*;
-    use crate::options::{Command, Options};
-    use clap::Parser;
 
     #[test]
     fn clients_control_models_only_where_every_address_is_this_machines() -> anyhow::Result<()> {
-        for (arguments, expected) in [
-            (&[][..], ControlMode::Explicit),
+        const LOCAL: &str = "127.0.0.1:8000";
+        const ANY: &str = "0.0.0.0:8000";
+        let address = |text: &str| {
+            anyhow::Ok(Address {
+                address: text.parse()?,
+                // The socket that was passed decides, and not the address in the settings.
+                is_activated: true,
+            })
+        };
+        for (mode, http, grpc, expected) in [
             (
-                &["--http", "[::1]:0", "--grpc", "none"],
+                ModelControlMode::Explicit,
+                LOCAL,
+                Some(LOCAL),
                 ControlMode::Explicit,
             ),
-            (&["--http", "0.0.0.0:0"], ControlMode::Forbidden),
-            (&["--grpc", "0.0.0.0:0"], ControlMode::Forbidden),
-            (&["--model-control-mode", "none"], ControlMode::Disabled),
             (
-                &["--model-control-mode", "poll", "--http", "0.0.0.0:0"],
-                ControlMode::Poll,
+                ModelControlMode::Explicit,
+                "[::1]:8000",
+                None,
+                ControlMode::Explicit,
             ),
+            (
+                ModelControlMode::Explicit,
+                ANY,
+                None,
+                ControlMode::Forbidden,
+            ),
+            (
+                ModelControlMode::Explicit,
+                LOCAL,
+                Some(ANY),
+                ControlMode::Forbidden,
+            ),
+            (ModelControlMode::None, LOCAL, None, ControlMode::Disabled),
+            (ModelControlMode::Poll, ANY, None, ControlMode::Poll),
         ] {
-            let line = [&["wisp", "serve", "models"], arguments].concat();
-            let Command::Serve(args) = Options::try_parse_from(line)?.command else {
-                anyhow::bail!("{arguments:?} is another command");
+            let addresses = Addresses {
+                scheme: "http",
+                http: address(http)?,
+                grpc: grpc.map(address).transpose()?,
             };
-            assert_eq!(control_mode(&args), expected, "{arguments:?}");
+            let found = control_mode(mode, &addresses);
+            assert_eq!(found, expected, "{mode:?} {http} {grpc:?}");
         }
         Ok(())
     }

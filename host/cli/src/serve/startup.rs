@@ -1,21 +1,23 @@
 //! The steps of a server before its first request: limits, sockets, models, banner.
 
+use super::activation::PassedSockets;
 use super::banner::{self, Addresses};
 use super::control::report_load;
 use super::descriptors;
 use super::load_failures::{FailedModel, LoadFailures};
 use crate::failure::{BadConfiguration, bad_configuration};
 use crate::loading::{LoadingOptions, loader, model_load_limits};
-use crate::options::{GrpcAddress, LogFormat, ModelControlMode, ServeArgs, TlsArgs};
+use crate::options::{DEFAULT_GRPC, GrpcAddress, LogFormat, ModelControlMode, ServeArgs, TlsArgs};
 use anyhow::Context;
 use std::cell::RefCell;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use wisp_backend::process_memory::process_memory;
 use wisp_server::authority::AllowedHosts;
 use wisp_server::tls::{Tls, TlsFiles};
-use wisp_server::{ServerOptions, Sockets};
+use wisp_server::{ListeningSocket, ServerOptions, Sockets};
 use wisp_serving::registry::Registry;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::snapshot::Snapshot;
@@ -48,33 +50,47 @@ pub(super) fn server_options(
         max_connections,
         cors_origins: args.cors_origin.clone(),
         allowed_hosts: Some(AllowedHosts(args.allowed_host.clone())),
+        idle_exit: args.idle_exit_secs.map(|seconds| seconds.0),
         drain_timeout: args.drain_timeout_secs.0,
         ..default
     })
 }
 
-/// Loads the certificate and binds the addresses.
-pub(super) async fn bind(args: &ServeArgs) -> anyhow::Result<Sockets> {
+/// Loads the certificate, and takes the sockets that were passed or binds the addresses. Without a passed socket
+/// for gRPC there is none by default, because the service manager would not start the program for it.
+pub(super) async fn bind(args: &ServeArgs, passed: PassedSockets) -> anyhow::Result<Sockets> {
     let tls = load_certificate(&args.tls)?;
-    let http = TcpListener::bind(args.http).await.with_context(|| {
-        format!(
-            "failed to listen on {}; choose another address with --http",
-            args.http
-        )
-    })?;
-    let grpc = match args.grpc {
-        GrpcAddress::At(address) => {
-            let listener = TcpListener::bind(address).await.with_context(|| {
-                format!(
-                    "failed to listen on {address} for gRPC; choose another address with --grpc, \
-                     or `--grpc none`"
-                )
-            })?;
-            Some(listener)
-        }
-        GrpcAddress::Disabled => None,
+    let default_grpc = match passed.is_empty() {
+        true => GrpcAddress::At(DEFAULT_GRPC),
+        false => GrpcAddress::Disabled,
+    };
+    let PassedSockets { http, grpc } = passed;
+    let http = match http {
+        Some(socket) => socket.listen("--http")?,
+        None => bind_http(args.http).await?,
+    };
+    let grpc = match (grpc, args.grpc.unwrap_or(default_grpc)) {
+        (Some(socket), _) => Some(socket.listen("--grpc")?),
+        (None, GrpcAddress::At(address)) => Some(bind_grpc(address).await?),
+        (None, GrpcAddress::Disabled) => None,
     };
     Ok(Sockets { http, grpc, tls })
+}
+
+async fn bind_http(address: SocketAddr) -> anyhow::Result<ListeningSocket> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("failed to listen on {address}; choose another address with --http")
+    })?;
+    Ok(listener.into())
+}
+
+async fn bind_grpc(address: SocketAddr) -> anyhow::Result<ListeningSocket> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "failed to listen on {address} for gRPC; choose another address with --grpc, or `--grpc none`"
+        )
+    })?;
+    Ok(listener.into())
 }
 
 /// Loads the certificate for TLS, if one is configured.
@@ -189,25 +205,13 @@ fn load_repository(loader: &Loader, args: &ServeArgs) -> anyhow::Result<Registry
 pub(super) fn print_banner(
     registry: &Registry,
     args: &ServeArgs,
-    sockets: &Sockets,
+    addresses: &Addresses,
 ) -> anyhow::Result<()> {
-    let addresses = Addresses {
-        scheme: match &sockets.tls {
-            Some(_) => "https",
-            None => "http",
-        },
-        http: sockets.http.local_addr()?,
-        grpc: sockets
-            .grpc
-            .as_ref()
-            .map(TcpListener::local_addr)
-            .transpose()?,
-    };
     if args.log_format == LogFormat::Json {
-        banner::log(registry, &addresses);
+        banner::log(registry, addresses);
         return Ok(());
     }
-    let banner = banner::text(registry, &args.repository, &addresses);
+    let banner = banner::text(registry, &args.repository, addresses);
     let mut stdout = std::io::stdout();
     stdout.write_all(banner.as_bytes())?;
     stdout.flush()?;

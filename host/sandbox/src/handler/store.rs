@@ -19,7 +19,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 /// is not the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to create an instance")]
-pub(super) struct Instantiating;
+pub(crate) struct Instantiating;
 
 /// Creates a store whose guest runs to completion on the calling thread, or until its time has run out.
 pub(super) fn inline_store(
@@ -46,7 +46,7 @@ fn ticks(time: Duration) -> u64 {
 }
 
 /// Creates a store whose guest runs on a fiber and yields the thread at every tick.
-pub(super) fn queued_store(
+pub(crate) fn queued_store(
     engine: &Engine,
     limits: &Limits,
     graphs: Arc<Graphs>,
@@ -77,7 +77,7 @@ fn store(
 
 /// Classifies an error that ended a call without a result from the guest. `panic` is the message of the
 /// guest's panic, if it has reported one.
-pub(super) fn handler_error(error: wasmtime::Error, panic: Option<&str>) -> HandlerError {
+pub(crate) fn handler_error(error: wasmtime::Error, panic: Option<&str>) -> HandlerError {
     if let Some(limit) = error.downcast_ref::<LimitError>() {
         return match limit {
             LimitError::GuestTime { budget } => HandlerError::GuestTime {

@@ -4,27 +4,21 @@
 //! and then checked.
 
 use super::call::HandlerCall;
-use crate::text::{MAX_NAME_BYTES, shown};
+use crate::text::shown;
 use bytes::Bytes;
 use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc};
+use wisp_tensor::response_names::{ResponseNamesError, check_response_names};
 use wisp_tensor::{ElementType, NamedTensor, Parameter, Shape, Tensor, TensorError};
 
 pub(super) type Infer<'a> = TypedFunc<(Request<'a>,), (Result<Response, Failure>,)>;
-
-/// The maximum number of outputs, and of parameters, in a response.
-const MAX_TENSORS: usize = 1024;
 
 /// The error for a guest's response that violates the contract. Names are shortened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     #[error("output `{name}`: {source}")]
     Tensor { name: String, source: TensorError },
-    #[error("output `{name}` is given twice")]
-    Duplicate { name: String },
-    #[error("the name `{name}` has {bytes} bytes, the limit is {MAX_NAME_BYTES}")]
-    LongName { name: String, bytes: usize },
-    #[error("more than {MAX_TENSORS} outputs or parameters")]
-    TooMany,
+    #[error(transparent)]
+    Names(ResponseNamesError),
 }
 
 #[derive(Debug, Clone, Copy, ComponentType, Lift, Lower)]
@@ -147,25 +141,12 @@ impl TryFrom<Response> for (Vec<NamedTensor>, Vec<Parameter>) {
     type Error = WireError;
 
     fn try_from(response: Response) -> Result<Self, WireError> {
-        if response.outputs.len() > MAX_TENSORS || response.parameters.len() > MAX_TENSORS {
-            return Err(WireError::TooMany);
-        }
-        let outputs = response.outputs.iter().map(|output| output.name.as_str());
-        let parameters = response
-            .parameters
-            .iter()
-            .map(|parameter| parameter.name.as_str());
-        outputs.chain(parameters).try_for_each(check_name)?;
-        let mut outputs: Vec<NamedTensor> = Vec::with_capacity(response.outputs.len());
-        for output in response.outputs {
-            let output = NamedTensor::try_from(output)?;
-            if outputs.iter().any(|other| other.name == output.name) {
-                return Err(WireError::Duplicate {
-                    name: shown(&output.name),
-                });
-            }
-            outputs.push(output);
-        }
+        let outputs = response.outputs.iter().map(|output| &*output.name);
+        let parameters = response.parameters.iter().map(|value| &*value.name);
+        let (outputs, parameters): (Vec<_>, Vec<_>) = (outputs.collect(), parameters.collect());
+        check_response_names(&outputs, &parameters).map_err(WireError::Names)?;
+        let outputs = response.outputs.into_iter().map(NamedTensor::try_from);
+        let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
         let parameters = response.parameters.into_iter().map(Into::into).collect();
         Ok((outputs, parameters))
     }
@@ -192,16 +173,6 @@ impl TryFrom<TensorValue> for NamedTensor {
             }),
         }
     }
-}
-
-fn check_name(name: &str) -> Result<(), WireError> {
-    if name.len() > MAX_NAME_BYTES {
-        return Err(WireError::LongName {
-            name: shown(name),
-            bytes: name.len(),
-        });
-    }
-    Ok(())
 }
 
 impl From<Parameter> for WireParameter {

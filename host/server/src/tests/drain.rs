@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// Returns a client whose request is in flight until it sends two bytes.
-async fn held(server: &TestServer) -> anyhow::Result<Client> {
+pub(super) async fn held(server: &TestServer) -> anyhow::Result<Client> {
     let mut client = server.connect().await?;
     client.send(HELD).await?;
     assert_eq!(client.answer().await?.status, 100);

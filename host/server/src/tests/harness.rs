@@ -2,7 +2,7 @@
 
 use super::certificate::{Certificate, trusting};
 use crate::tls::Tls;
-use crate::{ServeError, ServerOptions, Sockets, serve};
+use crate::{ListeningSocket, ServeError, ServerOptions, Sockets, serve};
 use anyhow::{Context, anyhow, bail};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -92,18 +92,35 @@ impl TestServer {
         TestServer::start_with(options, ready_without_models(), tls).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "its end is awaited by the tests")]
+    /// Starts the same server on this socket.
+    pub(super) fn start_on(
+        socket: ListeningSocket,
+        options: ServerOptions,
+    ) -> anyhow::Result<TestServer> {
+        TestServer::spawn(socket, options, ready_without_models(), None)
+    }
+
     async fn start_with(
         options: ServerOptions,
         serving: ServingOptions,
         tls: Option<Arc<Tls>>,
     ) -> anyhow::Result<TestServer> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
+        TestServer::spawn(listener.into(), options, serving, tls)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "its end is awaited by the tests")]
+    fn spawn(
+        socket: ListeningSocket,
+        options: ServerOptions,
+        serving: ServingOptions,
+        tls: Option<Arc<Tls>>,
+    ) -> anyhow::Result<TestServer> {
+        let address = socket.local_addr()?;
         let serving = Serving::new(Registry::default(), None, serving);
         let serving = Arc::new(serving);
         let sockets = Sockets {
-            http: listener,
+            http: socket,
             grpc: None,
             tls,
         };
