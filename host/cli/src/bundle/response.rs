@@ -30,7 +30,7 @@ pub(super) fn outcome(
         }));
     }
     let length = match head.headers.get(HEADER_LENGTH) {
-        Some(length) => length.to_str()?.parse().context(HEADER_LENGTH)?,
+        Some(length) => length.to_str()?.parse::<usize>().context(HEADER_LENGTH)?,
         None => body.len(),
     };
     ensure!(length <= body.len(), "{HEADER_LENGTH} is beyond the body");
