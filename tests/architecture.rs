@@ -48,7 +48,7 @@ const FEATURES_ONLY: [&str; 1] = ["idna_adapter"];
 /// crate belongs to a single one.
 const SHARED: [(&str, &[&str]); 15] = [
     ("blake3", &["sandbox", "serving"]),
-    ("flate2", &["backend", "protocol", "server"]),
+    ("flate2", &["backend", "cli", "protocol", "server"]),
     ("half", &["backend", "tensor"]),
     ("http", &["protocol", "server"]),
     ("prost", &["backend", "cli", "protocol", "server"]),
@@ -65,7 +65,7 @@ const SHARED: [(&str, &[&str]); 15] = [
 ];
 
 /// The paths below `host/` to which foreign crates are limited, where these are less than whole crates.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     (
         "serde",
         &["protocol/src", "serving/src/registry", "cli/src"],
@@ -79,10 +79,16 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("zip", &["server/build.rs", "cli/src/backend"]),
     (
         "flate2",
-        &["protocol/src", "backend/src/tract", "server/build.rs"],
+        &[
+            "protocol/src",
+            "backend/src/tract",
+            "cli/src/bundle",
+            "server/build.rs",
+        ],
     ),
     ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
     ("tokio_rustls", &["server/src"]),
+    ("wac_graph", &["cli/src/bundle"]),
     ("ureq", &["cli/src/backend", "cli/src/health"]),
     ("indicatif", &["cli/src/backend"]),
     ("sha2", &["cli/src/backend"]),

@@ -20,6 +20,7 @@ mod compression;
 mod deploy;
 mod diagnosis;
 mod differential;
+mod edge;
 mod examples;
 mod extremes;
 #[cfg(feature = "gpu-tests")]

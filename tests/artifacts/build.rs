@@ -1,5 +1,5 @@
 //! Builds every guest once, in a separate workspace and target directory, and converts the guests to
-//! components. A guest that does not build is a compile error of the tests.
+//! components, except for the modules of edge bundles. A guest that does not build is a compile error of the tests.
 
 use anyhow::{Context, Result, ensure};
 use std::fmt::Write;
@@ -20,6 +20,12 @@ const GUESTS: [&str; 7] = [
     "wine",
 ];
 
+/// The modules of edge bundles, by the directories of their crates in `guest-models/edge`.
+const EDGE_MODULES: [&str; 3] = ["http-adapter", "nn-rten", "nn-tract"];
+
+/// The crates of the host that the modules of edge bundles link.
+const LINKED_CRATES: [&str; 4] = ["backend", "edge", "protocol", "tensor"];
+
 fn main() -> Result<()> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let root = manifest
@@ -35,6 +41,12 @@ fn main() -> Result<()> {
         "wit",
     ] {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
+    }
+    for linked in LINKED_CRATES {
+        let linked = root.join("host").join(linked);
+        for source in ["src", "Cargo.toml"] {
+            println!("cargo::rerun-if-changed={}", linked.join(source).display());
+        }
     }
     ensure_target()?;
     // Below OUT_DIR: with a shared target directory, the inner cargo would wait forever for the outer
@@ -54,6 +66,18 @@ fn main() -> Result<()> {
             guest.to_uppercase()
         )?;
     }
+    let edge_modules = out.join("edge");
+    fs::create_dir_all(&edge_modules)?;
+    for name in EDGE_MODULES {
+        let workspace = root.join("guest-models");
+        let module = build_edge_module(&workspace, name, &target_directory)
+            .with_context(|| format!("module `{name}` of edge bundles"))?;
+        copy_if_changed(&module, &edge_modules.join(format!("{name}.wasm")))?;
+    }
+    writeln!(
+        constants,
+        "/// The directory of the modules of edge bundles.\npub const EDGE_MODULES: &str = {edge_modules:?};"
+    )?;
     fs::write(out.join("guests.rs"), constants)?;
     Ok(())
 }
@@ -79,18 +103,50 @@ fn ensure_target() -> Result<()> {
 }
 
 fn build(workspace: &Path, target_directory: &Path) -> Result<()> {
-    let mut cargo = Command::new(env::var("CARGO")?);
-    cargo
-        .current_dir(workspace)
-        // Guests are linted on their own.
-        .env_remove("RUSTC_WORKSPACE_WRAPPER")
-        .args(["build", "--release", "--locked", "--target", TARGET])
-        .arg("--target-dir")
-        .arg(target_directory);
+    let mut cargo = cargo(workspace, target_directory)?;
     for guest in GUESTS {
         cargo.args(["--package", guest]);
     }
-    // The settings of the outer cargo for its own compilers are wrong for guests.
+    run(cargo)
+}
+
+/// Builds a module of edge bundles with the flags of `wisp build`, and returns its path.
+fn build_edge_module(workspace: &Path, name: &str, target_directory: &Path) -> Result<PathBuf> {
+    let manifest = workspace.join("edge").join(name).join("Cargo.toml");
+    let manifest = fs::read_to_string(&manifest).with_context(|| manifest.display().to_string())?;
+    let value = |key: &str| {
+        let mut values = manifest.lines().filter_map(|line| line.strip_prefix(key));
+        let value = values
+            .next()
+            .and_then(|value| value.trim_start().strip_prefix('='));
+        value.map(|value| value.trim().trim_matches('"'))
+    };
+    let package = value("name").context("the manifest has no name")?;
+    let mut flags =
+        String::from(r#"'-Ctarget-feature=+simd128', '--cfg=getrandom_backend="custom"'"#);
+    if let Some(stack_size) = value("stack-size") {
+        write!(flags, ", '-Clink-arg=-zstack-size={stack_size}'")?;
+    }
+    let mut cargo = cargo(workspace, target_directory)?;
+    // Appended to the flags of the configuration; the linker uses the last value of each flag.
+    cargo
+        .arg("--config")
+        .arg(format!("target.{TARGET}.rustflags=[{flags}]"))
+        .args(["--lib", "--package", package]);
+    run(cargo)?;
+    let file = format!("{}.wasm", package.replace('-', "_"));
+    Ok(target_directory.join(TARGET).join("release").join(file))
+}
+
+/// Returns the command that builds crates of a workspace.
+fn cargo(workspace: &Path, target_directory: &Path) -> Result<Command> {
+    let mut cargo = Command::new(env::var("CARGO")?);
+    cargo
+        .current_dir(workspace)
+        .args(["build", "--release", "--locked", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(target_directory);
+    // The settings of the outer cargo for its own compilers are wrong for guests, which are linted on their own.
     for variable in [
         "RUSTC_WORKSPACE_WRAPPER",
         "CARGO_ENCODED_RUSTFLAGS",
@@ -99,6 +155,10 @@ fn build(workspace: &Path, target_directory: &Path) -> Result<()> {
     ] {
         cargo.env_remove(variable);
     }
+    Ok(cargo)
+}
+
+fn run(mut cargo: Command) -> Result<()> {
     let status = cargo.status().context("failed to run cargo")?;
     ensure!(status.success(), "the guests do not build");
     Ok(())
@@ -111,9 +171,18 @@ fn componentize(module: &Path, component: &Path) -> Result<()> {
         .validate(true)
         .module(&module)?
         .encode()?;
-    // Unchanged components keep their modification time, so that their dependents are not rebuilt.
-    if fs::read(component).ok().as_deref() != Some(bytes.as_slice()) {
-        fs::write(component, bytes)?;
+    write_if_changed(component, &bytes)
+}
+
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let content = fs::read(from).with_context(|| format!("failed to read {}", from.display()))?;
+    write_if_changed(to, &content)
+}
+
+/// Unchanged files keep their modification time, so that their dependents are not rebuilt.
+fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(path).ok().as_deref() != Some(content) {
+        fs::write(path, content)?;
     }
     Ok(())
 }

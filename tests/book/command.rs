@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The beginnings of commands that tests cannot run, and the reasons. Any other command is run.
-const NOT_RUN: [(&str, &str); 14] = [
+const NOT_RUN: [(&str, &str); 18] = [
     (
         "cargo bench",
         "takes minutes, on a machine without other work",
@@ -24,8 +24,15 @@ const NOT_RUN: [(&str, &str); 14] = [
     ("docker", "needs a daemon"),
     ("kubectl", "needs a cluster"),
     ("mdbook", "needs a program that is installed separately"),
+    ("npx", "fetches the newest packages"),
+    ("spin", "needs a program that is installed separately"),
     ("systemctl", "changes the machine"),
+    ("wasmtime", "needs a program that is installed separately"),
     ("wisp backend install cuda", "fetches more than a gigabyte"),
+    (
+        "wisp build guest-models/edge",
+        "compiles two inference engines, which takes minutes",
+    ),
     (
         "wisp serve --config",
         "needs the files that the configuration names",

@@ -43,6 +43,7 @@ pub(super) fn run(page: &Page) -> Result<HashMap<usize, String>> {
         .current_dir(&checkout)
         .env("OUTPUT", checkout.join("output"))
         .env("WISP_BINARY", env!("CARGO_BIN_EXE_wisp"))
+        .env("WISP_EDGE_MODULES", wisp_artifacts::EDGE_MODULES)
         .env("WISP_PYTHON", python::executable()?)
         .env("WISP_WHEEL", python::onnxruntime_wheel()?)
         .env("XDG_CACHE_HOME", cache_of(page, &checkout))

@@ -4,7 +4,9 @@
 //! go, `freshness` skips what is up to date, `cargo` compiles (one call per workspace), `component`
 //! converts modules to components and checks their world, and `install` writes them. `serve --build`
 //! uses the same steps; only `wisp build` itself always calls cargo, which makes the final decision
-//! about what is up to date. With `--watch`, `watch` repeats them for sources that change.
+//! about what is up to date. The modules of edge bundles take the same way, except that they stay core modules
+//! (`edge_module`) and that one that is up to date is not built. With `--watch`, `watch` repeats the steps for sources
+//! that change.
 
 mod cargo;
 mod component;
@@ -14,6 +16,8 @@ mod install;
 mod manifest;
 mod plan;
 pub(crate) mod watch;
+
+pub(crate) use freshness::EDGE_MODULES;
 
 use crate::display;
 use crate::options::BuildArgs;
@@ -27,9 +31,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
-
-/// The directory of the modules of edge bundles in the target directory of their workspace.
-pub(crate) const EDGE_MODULES: &str = "wisp/edge";
 
 /// The result for one handler.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use wisp_protocol::call::{InferRequest, ModelDescription};
 use wisp_protocol::codec::RequestDecoder;
 use wisp_protocol::error::Party;
 use wisp_protocol::v2::V2Decoder;
+use wisp_serving::InferError;
 use wisp_serving::version::ModelVersion;
 use wisp_tensor::{ElementType, NamedTensor, Tensor};
 
@@ -95,56 +96,81 @@ impl Case {
         Some(self.path.parent()?.join(file))
     }
 
-    /// Returns the request as the server would decode it.
-    fn request(&self, model: &ModelDescription) -> anyhow::Result<InferRequest> {
+    /// Returns the inputs that have a file, by name, with the content of that file, and the request without them.
+    pub(crate) fn split_files(&self) -> anyhow::Result<(Value, Vec<(String, Vec<u8>)>)> {
         let mut document = self.request.clone();
         let inputs = document["inputs"]
             .as_array_mut()
             .context("`request.inputs` is not an array")?;
         let mut files = Vec::new();
-        for input in inputs.iter_mut() {
+        for input in inputs.iter() {
             if let Some(path) = self.file_of(input) {
-                files.push((input["name"].as_str().unwrap_or_default().to_owned(), path));
+                let name = input["name"].as_str().unwrap_or_default().to_owned();
+                let content = std::fs::read(&path)
+                    .with_context(|| format!("file of input `{name}`: {}", path.display()))?;
+                files.push((name, content));
             }
         }
         inputs.retain(|input| input.get("file").is_none());
+        Ok((document, files))
+    }
+
+    /// Returns the request as the server would decode it.
+    fn request(&self, model: &ModelDescription) -> anyhow::Result<InferRequest> {
+        let (document, files) = self.split_files()?;
         let mut request = decode(&document, model)?;
-        for (name, path) in files {
-            let content = std::fs::read(&path)
-                .with_context(|| format!("file of input `{name}`: {}", path.display()))?;
+        for (name, content) in files {
             let tensor = Tensor::from_elements([content.as_slice()].into_iter())?;
             request.inputs.push(NamedTensor { name, tensor });
         }
         Ok(request)
     }
 
+    /// Returns the largest absolute difference of floats.
+    pub(crate) fn tolerance(&self) -> f64 {
+        self.expect.tolerance.unwrap_or(DEFAULT_TOLERANCE)
+    }
+
     /// Sends the request to the model and compares the response with the expectation. An error describes
     /// the difference.
     pub(crate) fn run(&self, caller: &LocalCaller, version: &ModelVersion) -> anyhow::Result<()> {
-        let model = version.description();
-        let request = self.request(model)?;
+        let outcome = self.call(caller, version)?;
+        self.check(outcome.as_deref(), version.description())
+    }
+
+    /// Sends the request to the model.
+    pub(crate) fn call(
+        &self,
+        caller: &LocalCaller,
+        version: &ModelVersion,
+    ) -> anyhow::Result<Result<Vec<NamedTensor>, CaseFailure>> {
+        let request = self.request(version.description())?;
         let response = caller.call(version, request);
-        match (&self.expect.outputs, &self.expect.failure, response) {
-            (Some(outputs), None, Ok(response)) => {
+        Ok(response
+            .map(|response| response.outputs)
+            .map_err(CaseFailure::from))
+    }
+
+    /// Compares the outcome of the request with the expectation. An error describes the difference.
+    pub(crate) fn check(
+        &self,
+        outcome: Result<&[NamedTensor], &CaseFailure>,
+        model: &ModelDescription,
+    ) -> anyhow::Result<()> {
+        match (&self.expect.outputs, &self.expect.failure, outcome) {
+            (Some(outputs), None, Ok(actual)) => {
                 let expected = decode_outputs(outputs, model)
                     .context("`expect.outputs` are not valid outputs")?;
-                let tolerance = self.expect.tolerance.unwrap_or(DEFAULT_TOLERANCE);
-                compare(&expected, &response.outputs, tolerance)
+                compare(&expected, actual, self.tolerance())
             }
-            (None, Some(party), Err(error)) => {
-                let at_fault = match error.kind().party() {
-                    Party::Client => "client",
-                    Party::Handler => "handler",
-                    Party::Capacity => "capacity",
-                    Party::Host => "host",
-                };
+            (None, Some(party), Err(failure)) => {
+                let at_fault = failure.at_fault();
                 if at_fault != party {
-                    // With its causes: a panic, for example, and where it was.
-                    return Err(anyhow::Error::new(error).context(format!(
+                    return Err(failure.explain(format!(
                         "expected a failure of the {party}, got one of the {at_fault}"
                     )));
                 }
-                let text = error.client_message();
+                let text = &failure.message;
                 let wanted = self.expect.message.as_deref().unwrap_or_default();
                 ensure!(
                     text.contains(wanted),
@@ -152,11 +178,56 @@ impl Case {
                 );
                 Ok(())
             }
-            (Some(_), None, Err(error)) => {
-                Err(anyhow::Error::new(error).context("expected outputs, got a failure"))
+            (Some(_), None, Err(failure)) => {
+                Err(failure.explain("expected outputs, got a failure".to_owned()))
             }
             (None, Some(_), Ok(_)) => bail!("expected a failure, got outputs"),
             _ => bail!("`expect` needs either `outputs` or `failure`"),
+        }
+    }
+}
+
+/// The failure of a request.
+#[derive(Debug)]
+pub(crate) struct CaseFailure {
+    pub(crate) party: Party,
+    /// The text for the client.
+    pub(crate) message: String,
+    /// The messages of the failure and of its causes: a panic, for example, and where it was.
+    pub(crate) causes: Vec<String>,
+}
+
+impl From<InferError> for CaseFailure {
+    fn from(error: InferError) -> CaseFailure {
+        let (party, message) = (error.kind().party(), error.client_message().to_owned());
+        let error = anyhow::Error::new(error);
+        CaseFailure {
+            party,
+            message,
+            causes: error.chain().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl CaseFailure {
+    /// Returns the name of the party at fault.
+    pub(crate) fn at_fault(&self) -> &'static str {
+        match self.party {
+            Party::Client => "client",
+            Party::Handler => "handler",
+            Party::Capacity => "capacity",
+            Party::Host => "host",
+        }
+    }
+
+    /// Returns an error with this message and the failure as its cause.
+    pub(crate) fn explain(&self, message: String) -> anyhow::Error {
+        let causes = self.causes.iter().rev().cloned();
+        let cause = causes.map(anyhow::Error::msg);
+        let failure = cause.reduce(|cause, error| cause.context(error.to_string()));
+        match failure {
+            Some(failure) => failure.context(message),
+            None => anyhow::Error::msg(message),
         }
     }
 }
@@ -168,7 +239,10 @@ fn decode(document: &Value, model: &ModelDescription) -> anyhow::Result<InferReq
 
 /// Decodes outputs. They have the form of inputs, so they are decoded as inputs of a model whose inputs
 /// are this model's outputs.
-fn decode_outputs(outputs: &Value, model: &ModelDescription) -> anyhow::Result<Vec<NamedTensor>> {
+pub(crate) fn decode_outputs(
+    outputs: &Value,
+    model: &ModelDescription,
+) -> anyhow::Result<Vec<NamedTensor>> {
     let mut taker = model.clone();
     taker.signature.inputs = model.signature.outputs.clone();
     Ok(decode(&json!({ "inputs": outputs }), &taker)?.inputs)

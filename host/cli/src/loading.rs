@@ -33,6 +33,14 @@ use wisp_tensor::MemoryBudget;
 
 const NO_THREADS: &str = "failed to start the threads of handlers";
 
+/// The limits on compiling an engine or a bundle, which is far larger than a handler. They end a compiler that hangs.
+const BUNDLE_COMPILATION: ProcessLimits = ProcessLimits {
+    processor_time: Duration::from_secs(600),
+    wall_time: Duration::from_secs(1200),
+    memory_bytes: 8 << 30,
+    output_bytes: 4 << 30,
+};
+
 /// The options of a loader.
 #[derive(Debug)]
 pub(crate) struct LoadingOptions<'a> {
@@ -149,6 +157,18 @@ fn compiled_code(cache: Option<&Path>) -> anyhow::Result<AotStore> {
         Some(cache) => AotStore::open(&cache.join("aot"))?,
         None => AotStore::in_memory(),
     })
+}
+
+/// Returns the store of the compiled modules of edge bundles, which come with Wisp.
+pub(crate) fn edge_module_store(cache_dir: Option<&Path>) -> anyhow::Result<AotStore> {
+    let cache = optional_cache_directory(cache_dir);
+    let store = compiled_code(cache.as_deref())?;
+    Ok(store.compiling_with(compiler(), BUNDLE_COMPILATION))
+}
+
+/// Returns the store of a finished bundle while it is tried. It holds the model, so no file of it is kept.
+pub(crate) fn trial_store() -> AotStore {
+    AotStore::in_memory().compiling_with(compiler(), BUNDLE_COMPILATION)
 }
 
 /// Returns the stored selections of backends.

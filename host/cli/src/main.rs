@@ -2,7 +2,7 @@
 //!
 //! `options` defines the arguments, and `configuration` merges them with the environment and the
 //! configuration file. Each subcommand is one module with one `run` function. Subcommands
-//! do not call each other, except that `serve --build` builds first. Every error is returned to `main`
+//! do not call each other, except that `serve --build` and `bundle --build` build first. Every error is returned to `main`
 //! and printed once, by `failure`.
 #![forbid(unsafe_code)]
 #![allow(
@@ -14,6 +14,7 @@
 mod backend;
 mod bench;
 mod build;
+mod bundle;
 mod cases;
 mod check;
 mod child;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Command::New(args) => new::run(args),
         Command::Build(args) => build::run(args),
         Command::Check(args) => check::run(args),
+        Command::Bundle(args) => bundle::run(args),
         Command::Infer(args) => infer::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),

@@ -5,6 +5,7 @@
 //! `wisp backend`.
 
 mod backend;
+mod bundle;
 mod child;
 mod config;
 mod handler_limits;
@@ -23,6 +24,7 @@ pub(crate) use backend::{
     BackendCommand, BackendCommandArgs, BackendInstallArgs, BackendListArgs, BackendUninstallArgs,
     IndexUrl,
 };
+pub(crate) use bundle::{BundleArgs, EngineChoice, TargetChoice};
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, LoadArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use handler_limits::HandlerLimitArgs;
@@ -65,6 +67,7 @@ pub(crate) enum Command {
     New(NewArgs),
     Build(BuildArgs),
     Check(CheckArgs),
+    Bundle(Box<BundleArgs>),
     Infer(InferArgs),
     Inspect(InspectArgs),
     Bench(BenchArgs),
@@ -225,9 +228,9 @@ pub(crate) enum Template {
 /// Compile handlers to WebAssembly components.
 ///
 /// PATH is a repository (all its models whose model.toml has `[handler] source`), one model's directory,
-/// a handler's crate, or a directory with the modules of edge bundles. Needs cargo; installs Rust's target wasm32-unknown-unknown through rustup if it
-/// is missing. A model's component is written to its highest version's directory as handler.wasm, after
-/// a check that it imports only what handlers are granted.
+/// a handler's crate, or a directory with the modules of edge bundles. Needs cargo; installs Rust's target
+/// wasm32-unknown-unknown through rustup if it is missing. A model's component is written to its highest
+/// version's directory as handler.wasm, after a check that it imports only what handlers are granted.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

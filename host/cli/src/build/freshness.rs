@@ -16,6 +16,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// The directory of the modules of edge bundles in the target directory of their workspace.
+pub(crate) const EDGE_MODULES: &str = "wisp/edge";
+
 /// The maximum depth of the directories with the sources of a crate.
 const MAX_DEPTH: usize = 32;
 
@@ -99,7 +102,7 @@ pub(super) fn target_directory(crate_directory: &Path) -> PathBuf {
 
 /// Returns the path of a module of edge bundles in the target directory of its workspace.
 pub(super) fn edge_module(target_directory: &Path, name: &str) -> PathBuf {
-    let directory = target_directory.join(super::EDGE_MODULES);
+    let directory = target_directory.join(EDGE_MODULES);
     directory.join(format!("{name}.wasm"))
 }
 

@@ -1,0 +1,139 @@
+//! The choice of the engine, and the graphs in the form in which it is given them.
+//!
+//! The same engines are part of this program, so they are asked here whether they can load a graph, and the reason of
+//! one that cannot names the operator. An engine reads no files in a bundle: weights in other files become part of
+//! what it is given.
+
+use super::source::Source;
+use crate::options::EngineChoice;
+use anyhow::bail;
+use std::collections::BTreeMap;
+use std::path::Path;
+use wisp_backend::rten::Rten;
+use wisp_backend::tract::{Tract, self_contained};
+use wisp_backend::{Backend, BackendError, Format, LoadOptions, ModelSource};
+use wisp_serving::registry::repository::is_main_graph;
+use wisp_tensor::Dimension;
+
+/// An engine that a bundle can contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BundledEngine {
+    Rten,
+    Tract,
+}
+
+/// A graph in the form for its engine.
+#[derive(Debug)]
+pub(super) struct PreparedGraph {
+    pub(super) name: String,
+    /// The ONNX file.
+    pub(super) model: Vec<u8>,
+    /// The weights to which the file refers.
+    pub(super) weights: Option<Vec<u8>>,
+    /// The shapes of inputs in the model file.
+    pub(super) shapes: BTreeMap<String, Vec<Dimension>>,
+}
+
+/// The engine and the graphs that it computes. Lifetime: the making of one bundle.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) engine: BundledEngine,
+    pub(super) graphs: Vec<PreparedGraph>,
+}
+
+impl BundledEngine {
+    /// Returns the name of the backend with this engine.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            BundledEngine::Rten => "rten",
+            BundledEngine::Tract => "tract",
+        }
+    }
+
+    /// Returns the graph in the form for this engine.
+    fn prepare(self, path: &Path, options: &LoadOptions) -> Result<PreparedGraph, BackendError> {
+        let source = ModelSource::Path(path);
+        let (model, weights) = match self {
+            BundledEngine::Rten => {
+                Rten::new().load(source, options)?;
+                let split = wisp_backend::rten::split(source, &options.shapes)?;
+                let weights = Some(split.weights).filter(|weights| !weights.is_empty());
+                (split.graph, weights)
+            }
+            BundledEngine::Tract => {
+                Tract::new().load(source, options)?;
+                (self_contained(source)?, None)
+            }
+        };
+        Ok(PreparedGraph {
+            name: String::new(),
+            model,
+            weights,
+            shapes: options.shapes.clone(),
+        })
+    }
+}
+
+/// Returns the graphs of the version for the engine of choice. With [`EngineChoice::Auto`], that is the first that can
+/// load all of them.
+pub(super) fn prepare(choice: EngineChoice, source: &Source) -> anyhow::Result<Prepared> {
+    refuse_other_formats(source)?;
+    let engines: &[BundledEngine] = match choice {
+        EngineChoice::Auto => &[BundledEngine::Rten, BundledEngine::Tract],
+        EngineChoice::Rten => &[BundledEngine::Rten],
+        EngineChoice::Tract => &[BundledEngine::Tract],
+    };
+    let mut reasons = Vec::new();
+    for engine in engines {
+        match prepare_all(*engine, source) {
+            Ok(graphs) => {
+                return Ok(Prepared {
+                    engine: *engine,
+                    graphs,
+                });
+            }
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    bail!(
+        "no engine of a bundle can compute the model:\n{}",
+        reasons.join("\n")
+    )
+}
+
+fn prepare_all(engine: BundledEngine, source: &Source) -> Result<Vec<PreparedGraph>, String> {
+    let graphs = &source.files.graphs;
+    let defaults = LoadOptions::default();
+    let prepared = graphs.iter().map(|(name, path)| {
+        let options = match is_main_graph(name, graphs) {
+            true => &source.options,
+            false => &defaults,
+        };
+        match engine.prepare(path, options) {
+            Ok(graph) => Ok(PreparedGraph {
+                name: name.clone(),
+                ..graph
+            }),
+            Err(error) => Err(format!("graph `{name}`: {}", with_cause(&error))),
+        }
+    });
+    prepared.collect()
+}
+
+/// Returns the text of an error with that of its cause.
+fn with_cause(error: &BackendError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+fn refuse_other_formats(source: &Source) -> anyhow::Result<()> {
+    for (name, path) in &source.files.graphs {
+        let format = Format::of(path).map_or(Format::Onnx, |(format, _)| format);
+        if format != Format::Onnx {
+            bail!("graph `{name}` is in the format NNEF; the engines of bundles read ONNX");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! Tests of bundles: `wisp bundle` on the examples, what it refuses, and its bundles on a host that has nothing of
+//! Wisp.
+//!
+//! `stock_host` is that host, `refusals` are the models that are not bundled.
+
+mod refusals;
+mod stock_host;
+
+use crate::cli;
+use crate::harness::fixture::matches;
+use crate::harness::{Repository, Response, TIMEOUT, TestServer, root};
+use crate::python;
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use stock_host::StockHost;
+use wisp_sandbox::component::ComponentSummary;
+
+/// The examples whose graphs are in the repository.
+const EXAMPLES: [&str; 3] = ["digits", "progression", "wine"];
+
+/// The interfaces that a bundle may import, as the documentation lists them.
+const IMPORTS: [&str; 5] = [
+    "wasi:cli/stderr@0.2.",
+    "wasi:http/types@0.2.",
+    "wasi:io/error@0.2.",
+    "wasi:io/poll@0.2.",
+    "wasi:io/streams@0.2.",
+];
+
+/// The largest difference between the answers of a bundle and of the server.
+const TOLERANCE: f64 = 1e-4;
+
+/// Returns the command that bundles a model with the modules that were built for the tests.
+fn bundle(model: &Path, output: &Path) -> Command {
+    let mut command = cli::wisp();
+    command
+        .env("WISP_EDGE_MODULES", wisp_artifacts::EDGE_MODULES)
+        .arg("bundle")
+        .arg(model)
+        .arg("--output")
+        .arg(output);
+    command
+}
+
+/// Returns the bundle of an example, which the first test that needs it makes.
+fn bundle_of(example: &str) -> Result<&'static Path> {
+    static BUNDLES: [OnceLock<Result<PathBuf, String>>; EXAMPLES.len()] =
+        [const { OnceLock::new() }; EXAMPLES.len()];
+    let index = EXAMPLES.iter().position(|name| *name == example);
+    let cell = &BUNDLES[index.context("no such example")?];
+    python::once(cell, || {
+        let repository = cli::example(example)?;
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{example}-bundle.wasm"));
+        let output = cli::run(&mut bundle(&repository.path().join(example), &path))?;
+        let text = cli::stdout(&output)?;
+        for part in [
+            "gzipped)",
+            "  engine   ",
+            "passed, as natively",
+            "  time     ",
+        ] {
+            ensure!(text.contains(part), "{text}");
+        }
+        Ok(path)
+    })
+}
+
+/// Sends a request to a server that closes the connection after its response. `head` is the method, the path and, on
+/// lines of their own, the headers.
+fn send(address: SocketAddr, head: &str, body: &[u8]) -> Result<Response> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    // In this version, a body without a declared length ends with the connection.
+    let mut lines = head.split("\r\n");
+    let target = lines.next().unwrap_or_default();
+    let headers: String = lines.map(|line| format!("{line}\r\n")).collect();
+    let head = format!(
+        "{target} HTTP/1.0\r\nhost: test\r\n{headers}content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), body].concat())?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    Response::parse(&reply)
+}
+
+/// Returns the headers and the body of the request of a golden case. Files are sent as binary data.
+fn request_of(case: &Value, directory: &Path) -> Result<(Vec<(&'static str, String)>, Vec<u8>)> {
+    let mut document = case["request"].clone();
+    let inputs = document["inputs"].as_array_mut().context("no inputs")?;
+    let mut binary = Vec::new();
+    for input in inputs {
+        let Some(file) = input.as_object_mut().and_then(|input| input.remove("file")) else {
+            continue;
+        };
+        let content = std::fs::read(directory.join(file.as_str().context("no path")?))?;
+        binary.extend(u32::try_from(content.len())?.to_le_bytes());
+        binary.extend(&content);
+        input["parameters"] = json!({ "binary_data_size": content.len() + 4 });
+    }
+    let mut body = serde_json::to_vec(&document)?;
+    if binary.is_empty() {
+        return Ok((Vec::new(), body));
+    }
+    let length = ("inference-header-content-length", body.len().to_string());
+    body.extend(binary);
+    Ok((vec![length], body))
+}
+
+/// Sends every golden case of an example to both, and compares the answers. Returns the number of cases.
+fn compare_cases(example: &str, host: &StockHost, server: &TestServer) -> Result<usize> {
+    let directory = root().join("examples").join(example).join("cases");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&directory)? {
+        let path = entry?.path();
+        let case: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        let (headers, body) = request_of(&case, &directory)?;
+        let target = format!("POST /v2/models/{example}/infer");
+        let named: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let native = server.request(&target, &named, &body)?;
+        let lines: String = headers
+            .iter()
+            .map(|(name, value)| format!("\r\n{name}: {value}"))
+            .collect();
+        let found = send(host.address(), &format!("{target}{lines}"), &body)?;
+        let same =
+            found.status == native.status && matches(&native.json()?, &found.json()?, TOLERANCE);
+        ensure!(
+            same,
+            "{}: the server answers {} {}, the bundle {} {}",
+            path.display(),
+            native.status,
+            native.json()?,
+            found.status,
+            found.json()?
+        );
+        count += 1;
+    }
+    Ok(count)
+}
+
+#[test]
+fn bundles_answer_golden_cases_as_the_server_does() -> Result<()> {
+    let server = TestServer::start(Repository::of(&EXAMPLES)?)?;
+    for example in EXAMPLES {
+        let host = StockHost::start(bundle_of(example)?).map_err(anyhow::Error::msg)?;
+        let count = compare_cases(example, &host, &server).context(example)?;
+        ensure!(count >= 4, "{example} has {count} cases");
+    }
+    Ok(())
+}
+
+#[test]
+fn tritonclient_drives_bundles() -> Result<()> {
+    let examples = root().join("examples");
+    let examples = examples.to_str().context("a path that is not Unicode")?;
+    for example in EXAMPLES {
+        let host = StockHost::start(bundle_of(example)?).map_err(anyhow::Error::msg)?;
+        let address = host.address().to_string();
+        python::run("triton_http.py", &[example, &address, examples])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn bundles_import_little_and_are_small() -> Result<()> {
+    for example in EXAMPLES {
+        let bytes = std::fs::read(bundle_of(example)?)?;
+        let summary = ComponentSummary::read(&bytes)?;
+        for import in &summary.imports {
+            let is_listed = IMPORTS.iter().any(|listed| import.starts_with(listed));
+            ensure!(is_listed, "{example} imports {import}");
+        }
+        let export = summary.exports.first().context("no export")?;
+        ensure!(
+            export.starts_with("wasi:http/incoming-handler@0.2."),
+            "{export}"
+        );
+        ensure!(summary.exports.len() == 1, "{:?}", summary.exports);
+    }
+    // With the names of functions, which the shipped modules do not have.
+    let digits = std::fs::metadata(bundle_of("digits")?)?.len();
+    ensure!(digits < 4 << 20, "digits has {digits} bytes");
+    Ok(())
+}
+
+#[test]
+fn a_model_without_a_handler_is_bundled_after_a_sample_request() -> Result<()> {
+    let repository = Repository::empty()?.with_model("bare", "digits", None)?;
+    let path = repository.path().join("bare.wasm");
+    let output = cli::run(&mut bundle(&repository.path().join("bare"), &path))?;
+    let text = cli::stdout(&output)?;
+    ensure!(text.contains("a sample request"), "{text}");
+    let host = StockHost::start(&path).map_err(anyhow::Error::msg)?;
+    let native = TestServer::start(Repository::empty()?.with_model("bare", "digits", None)?)?;
+    let metadata = native.get("/v2/models/bare")?.json()?;
+    let input = &metadata["inputs"][0];
+    let sizes = input["shape"].as_array().context("no shape")?.iter();
+    let sizes: Vec<i64> = sizes
+        .map(|size| size.as_i64().map_or(1, |size| size.max(1)))
+        .collect();
+    let elements: i64 = sizes.iter().product();
+    let data: Vec<f64> = (0..elements)
+        .map(|index| (index % 17) as f64 / 16.0)
+        .collect();
+    let request = json!({ "inputs": [
+        { "name": input["name"], "datatype": input["datatype"], "shape": sizes, "data": data }
+    ] });
+    let expected = native.infer("bare", &request)?.ok()?;
+    let body = serde_json::to_vec(&request)?;
+    let found = send(host.address(), "POST /v2/models/bare/infer", &body)?.ok()?;
+    ensure!(
+        matches(&expected["outputs"], &found["outputs"], TOLERANCE),
+        "{expected} {found}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_bundle_of_a_file_is_named_after_it_in_the_current_directory() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let graph = root().join("examples/digits/1/model.onnx");
+    std::fs::copy(graph, directory.path().join("seven.onnx"))?;
+    let mut command = cli::wisp();
+    command
+        .env("WISP_EDGE_MODULES", wisp_artifacts::EDGE_MODULES)
+        .current_dir(directory.path())
+        .args(["bundle", "seven.onnx"]);
+    let text = cli::stdout(&cli::run(&mut command)?)?;
+    ensure!(text.starts_with("seven.wasm  "), "{text}");
+    ensure!(directory.path().join("seven.wasm").is_file(), "{text}");
+    Ok(())
+}
