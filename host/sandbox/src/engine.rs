@@ -88,6 +88,7 @@ pub struct Engine {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) linkers: Linkers,
     pub(crate) memory: Arc<MemoryBudget>,
+    max_instances: u32,
     _ticker: Ticker,
 }
 
@@ -118,8 +119,14 @@ impl Engine {
             wasmtime,
             linkers,
             memory: Arc::clone(&options.memory),
+            max_instances: options.instances,
             _ticker: ticker,
         })
+    }
+
+    /// Returns the maximum number of instances alive at once.
+    pub fn max_instances(&self) -> u32 {
+        self.max_instances
     }
 }
 

@@ -2,8 +2,12 @@
 
 use crate::admission::AdmissionError;
 use crate::expected_wait::WouldMissDeadline;
+use crate::registry::web_route::WebRoute;
+use std::sync::Arc;
+use wisp_protocol::call::ModelName;
 use wisp_sandbox::compute::ComputeError;
 use wisp_sandbox::handler::HandlerError;
+use wisp_sandbox::web::WebError;
 use wisp_tensor::SpecError;
 
 /// The reason that a call failed.
@@ -20,6 +24,8 @@ pub enum CallError {
     Compute(ComputeError),
     #[error(transparent)]
     Handler(HandlerError),
+    #[error(transparent)]
+    Web(Arc<WebError>),
     /// The outputs of the handler do not match the signature of the version.
     #[error("the handler's outputs do not match the signature of the model")]
     HandlerOutputs(#[source] SpecError),
@@ -31,6 +37,12 @@ pub enum CallError {
 /// The mismatch between a request and the signature. The message is for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
+    #[error(
+        "`{model}` is a web component, which no inference protocol can call; send requests to its route `{route}`"
+    )]
+    WebComponent { model: ModelName, route: WebRoute },
+    #[error("`{model}` is not a web component; it is called with the inference protocols")]
+    NoWebComponent { model: ModelName },
     #[error("input {0}")]
     Input(SpecError),
     #[error("the request has no inputs")]
