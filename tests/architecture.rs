@@ -46,21 +46,26 @@ const FEATURES_ONLY: [&str; 1] = ["idna_adapter"];
 
 /// The foreign crates on which more than one of our crates depends, and those crates. Any other foreign
 /// crate belongs to a single one.
-const SHARED: [(&str, &[&str]); 15] = [
+const SHARED: [(&str, &[&str]); 20] = [
     ("blake3", &["sandbox", "serving"]),
     ("flate2", &["backend", "cli", "protocol", "server"]),
     ("half", &["backend", "tensor"]),
-    ("http", &["protocol", "server"]),
+    ("http", &["cli", "protocol", "sandbox", "server"]),
+    ("http_body", &["sandbox", "server"]),
+    ("http_body_util", &["cli", "sandbox"]),
+    ("hyper", &["sandbox", "server"]),
     ("prost", &["backend", "cli", "protocol", "server"]),
     ("prost_types", &["protocol", "server"]),
     ("rustix", &["backend", "cli", "sandbox", "serving"]),
     ("serde", &["cli", "protocol", "serving"]),
     ("serde_json", &["cli", "protocol"]),
     ("tempfile", &["cli", "sandbox", "serving"]),
-    ("tokio", &["cli", "server", "serving"]),
+    ("tokio", &["cli", "sandbox", "server", "serving"]),
+    ("tokio_rustls", &["cli", "server"]),
     ("toml", &["cli", "serving"]),
     ("tracing", &["cli", "sandbox", "server", "serving"]),
     ("wasmparser", &["cli", "sandbox"]),
+    ("wit_component", &["cli", "sandbox"]),
     ("zip", &["cli", "server"]),
 ];
 

@@ -13,7 +13,7 @@ use wisp_sandbox::grants::Grant;
 use wisp_serving::registry::model_file::ModelFile;
 
 /// The names of keys, with their tables, and their descriptions.
-const KEYS: [(&str, &str); 28] = [
+const KEYS: [(&str, &str); 31] = [
     (
         "max_batch_size",
         "The maximum number of rows of the first axis in one request; 0 if the first axis is not a batch.",
@@ -87,6 +87,15 @@ const KEYS: [(&str, &str); 28] = [
     (
         "handler.grants",
         "The capabilities that the handler has in addition: random (random numbers) and clock (the time).",
+    ),
+    ("http", "The settings of a web component."),
+    (
+        "http.route",
+        "The route of the web component; by default /apps/ and the name of the model.",
+    ),
+    (
+        "http.allowed_hosts",
+        "The hosts, with their ports, to which the web component may send requests over HTTP; by default none.",
     ),
     (
         "limits",

@@ -43,5 +43,32 @@ pub fn with_query(call: RestCall, query: Option<&str>) -> Result<RestCall, Route
     }
 }
 
+/// The first segments of the paths of all protocols, and those that operators of servers expect to have a meaning.
+const RESERVED: [&str; 10] = [
+    "/v1",
+    "/v2",
+    "/predict",
+    "/batch_predict",
+    "/docs",
+    "/openapi.json",
+    "/health",
+    "/healthz",
+    "/metrics",
+    "/readyz",
+];
+
+/// Returns the beginning of a path that the protocols use, so that nothing else can be served there. The path of a
+/// protocol is found first whatever else is served.
+pub fn reserved_prefix(path: &str) -> Option<&'static str> {
+    if path == "/" {
+        return Some("/");
+    }
+    let mut reserved = RESERVED.into_iter();
+    reserved.find(|prefix| {
+        let rest = path.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
 #[cfg(test)]
 mod tests;

@@ -88,6 +88,7 @@ pub struct Engine {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) linkers: Linkers,
     pub(crate) memory: Arc<MemoryBudget>,
+    max_instances: u32,
     _ticker: Ticker,
 }
 
@@ -113,7 +114,7 @@ impl Engine {
         let wasmtime =
             wasmtime::Engine::new(&pooled(options)).map_err(|error| wrap(error.into()))?;
         let memory = Arc::clone(&options.memory);
-        Engine::of(wasmtime, memory).map_err(wrap)
+        Engine::of(wasmtime, memory, options.instances).map_err(wrap)
     }
 
     /// Starts an engine without a pool, whose instances have the memories, tables and instances that they ask for,
@@ -125,14 +126,17 @@ impl Engine {
             source,
         };
         let wasmtime = wasmtime::Engine::new(&running()).map_err(|error| wrap(error.into()))?;
-        let EngineOptions { memory, .. } = EngineOptions::default();
-        Engine::of(wasmtime, memory).map_err(wrap)
+        let EngineOptions {
+            memory, instances, ..
+        } = EngineOptions::default();
+        Engine::of(wasmtime, memory, instances).map_err(wrap)
     }
 
     /// Adds the linkers and the ticker.
     fn of(
         wasmtime: wasmtime::Engine,
         memory: Arc<MemoryBudget>,
+        instances: u32,
     ) -> Result<Engine, Box<dyn std::error::Error + Send + Sync>> {
         let linkers = Linkers::new(&wasmtime)?;
         let ticker = Ticker::spawn(&wasmtime)?;
@@ -140,8 +144,14 @@ impl Engine {
             wasmtime,
             linkers,
             memory,
+            max_instances: instances,
             _ticker: ticker,
         })
+    }
+
+    /// Returns the maximum number of instances alive at once.
+    pub fn max_instances(&self) -> u32 {
+        self.max_instances
     }
 }
 

@@ -41,6 +41,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
+/// A request with its complete body.
+pub type WebRequest = Request<Bytes>;
+
+/// A response whose body is being produced.
+pub type WebResponse = Response<WebBody>;
+
 /// The work of one request, which ends with the component. Dropping it cancels the request.
 pub type WebCall = Pin<Box<dyn Future<Output = WebOutcome> + Send>>;
 
@@ -109,7 +115,7 @@ impl WebApp {
     /// Returns [`WebError::NoHost`] if neither the address nor a header of the request names a host.
     pub fn call(
         &self,
-        request: Request<Bytes>,
+        request: WebRequest,
         deadline: Instant,
     ) -> Result<(WebCall, PendingResponse), WebError> {
         let named = request.headers().get(HOST);
@@ -136,9 +142,9 @@ impl WebApp {
     /// Responds to a request on the threads of the current tokio runtime. Dropping the response cancels the call.
     pub async fn respond(
         &self,
-        request: Request<Bytes>,
+        request: WebRequest,
         deadline: Instant,
-    ) -> Result<Response<WebBody>, Arc<WebError>> {
+    ) -> Result<WebResponse, Arc<WebError>> {
         let (call, pending) = self.call(request, deadline)?;
         let task = TokioCall(Some(tokio::spawn(call)));
         pending.wait(Box::new(task)).await

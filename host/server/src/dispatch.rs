@@ -7,16 +7,17 @@ use crate::docs::Docs;
 use crate::failure::Failure;
 use crate::http_response::HttpResponse;
 use crate::log;
+use crate::reply::Reply;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Version, header};
+use http::{HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
-use wisp_protocol::call::Target;
+use wisp_protocol::call::{ModelName, Target};
 use wisp_protocol::load::LoadRequest;
-use wisp_protocol::route::{RestCall, route, with_query};
+use wisp_protocol::route::{RestCall, RouteError, route, with_query};
 use wisp_protocol::{content_coding, predict, tfs, v2};
 use wisp_serving::blocking::LONG_TEXT_BYTES;
-use wisp_serving::{BodyError, InferError, Serving, infer};
+use wisp_serving::{BodyError, InferError, Serving, infer, web};
 use wisp_tensor::Reservation;
 
 /// The largest body of a control request (index, unload or settings), in bytes.
@@ -28,9 +29,17 @@ pub(crate) async fn dispatch(
     docs: &Docs,
     head: &Parts,
     body: &mut RequestBody<Incoming>,
-) -> Result<HttpResponse, Failure> {
+) -> Result<Reply, Failure> {
     check_host(head)?;
-    let call = route(&head.method, head.uri.path(), &head.headers)?;
+    let path = head.uri.path();
+    let call = match route(&head.method, path, &head.headers) {
+        // The paths of the protocols come first, so that no model can take them.
+        Err(unknown @ RouteError::UnknownRoute) => {
+            let model = serving.web_model(path).ok_or(unknown)?;
+            return call_component(serving, model, head, body).await;
+        }
+        call => call?,
+    };
     let call = with_query(call, head.uri.query())?;
     body.set_coding(content_coding::of_body(&head.headers)?);
     let response = match call {
@@ -122,7 +131,23 @@ pub(crate) async fn dispatch(
             HttpResponse::document(v2::unloaded(&model))
         }
     };
-    response.reserve(serving.memory())
+    Ok(Reply::Document(response.reserve(serving.memory())?))
+}
+
+/// Returns the response of a web component. It gets the request as it was sent, and a compressed body compressed.
+async fn call_component(
+    serving: &Serving,
+    model: ModelName,
+    head: &Parts,
+    body: &mut RequestBody<Incoming>,
+) -> Result<Reply, Failure> {
+    let slot = serving.admit();
+    let reading = async {
+        let content = body.read(serving.max_body_bytes()).await?;
+        Ok(Request::from_parts(head.clone(), content))
+    };
+    let responded = web::respond(serving, slot, model, reading).await?;
+    Ok(Reply::Component(responded.into()))
 }
 
 /// Refuses requests from pages of other origins. A browser sends such a POST without a preflight and only

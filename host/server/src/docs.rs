@@ -175,6 +175,8 @@ async fn make_document(serving: &Serving) -> Result<Document, InferError> {
             name,
             versions: (entry.versions.values())
                 .filter_map(|version| match version {
+                    // The interface of a web component is its own.
+                    LoadedVersion::Ready(version) if version.web_route().is_some() => None,
                     LoadedVersion::Ready(version) => Some(ServedVersion {
                         description: version.description(),
                         example: version.example(),

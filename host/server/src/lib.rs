@@ -3,8 +3,8 @@
 //! [`assemble`] starts a server. `listener` and `acceptor` accept connections from each `listening_socket`, until
 //! `idle_timer` ends an unused server; `open_connections` selects the one to close above the limit. `connection` drives one over a `socket` and a `transport`, with
 //! [`tls`]; `connection_activity` detects stalls, and `error_body` completes hyper's own responses. A request passes
-//! [`authority`] and [`cors`]; `grpc` serves it, or `answer`, with its `body`. `failure`, `docs`, `reply`
-//! and `server_timing` make the response, `log` and `trace` the log line. `drain` ends the server.
+//! [`authority`] and [`cors`]; `grpc` serves it, or `dispatch`, with its `body`. `failure`, `docs`, `reply`,
+//! `web_response` and `server_timing` make the response, `log` and `trace` the log line. `drain` ends the server.
 //!
 //! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
 //! connection or stream and ends with it; no task is spawned for it.
@@ -33,6 +33,7 @@ mod log;
 mod open_connections;
 mod options;
 mod panic;
+mod reply;
 mod request_id;
 mod response_body;
 mod server_timing;
@@ -41,6 +42,7 @@ mod socket;
 pub mod tls;
 mod trace;
 mod transport;
+mod web_response;
 
 pub use assemble::serve;
 pub use drain::ServeError;

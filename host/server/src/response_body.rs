@@ -1,7 +1,8 @@
-//! The body of any response: a document or the messages of gRPC.
+//! The body of any response: a document, the messages of gRPC, or what a web component produces.
 
 use crate::document_body::DocumentBody;
 use crate::grpc::GrpcBody;
+use crate::web_response::ComponentBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::convert::Infallible;
@@ -13,6 +14,7 @@ use std::task::{Context, Poll};
 pub(crate) enum ResponseBody {
     Document(DocumentBody),
     Grpc(GrpcBody),
+    Component(ComponentBody),
 }
 
 // === impl ResponseBody ===
@@ -30,6 +32,10 @@ impl Body for ResponseBody {
                 .poll_frame(cx)
                 .map_err(|never: Infallible| match never {}),
             ResponseBody::Grpc(body) => Pin::new(body).poll_frame(cx),
+            // hyper only ends the stream or connection; the failure is in the log already.
+            ResponseBody::Component(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|error| tonic::Status::aborted(error.to_string())),
         }
     }
 
@@ -37,6 +43,7 @@ impl Body for ResponseBody {
         match self {
             ResponseBody::Document(body) => body.is_end_stream(),
             ResponseBody::Grpc(body) => body.is_end_stream(),
+            ResponseBody::Component(body) => body.is_end_stream(),
         }
     }
 
@@ -44,6 +51,7 @@ impl Body for ResponseBody {
         match self {
             ResponseBody::Document(body) => body.size_hint(),
             ResponseBody::Grpc(body) => body.size_hint(),
+            ResponseBody::Component(body) => body.size_hint(),
         }
     }
 }

@@ -9,7 +9,6 @@ use crate::connection_activity::RequestGuard;
 use crate::cors::Cors;
 use crate::dispatch::{check_host, dispatch};
 use crate::docs::Docs;
-use crate::document_body::DocumentBody;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
 use crate::framing::Framing;
@@ -18,6 +17,7 @@ use crate::http_response::HttpResponse;
 use crate::log::Log;
 use crate::options::ServerOptions;
 use crate::panic::catch_panic;
+use crate::reply::Reply;
 use crate::request_id::{self, REQUEST_ID};
 use crate::response_body::ResponseBody;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -97,10 +97,7 @@ impl Service {
         };
         match grpc::is_grpc(&received.head) {
             true => self.respond_grpc(received).await.map(ResponseBody::Grpc),
-            false => self
-                .respond_http(received)
-                .await
-                .map(ResponseBody::Document),
+            false => self.respond_http(received).await,
         }
     }
 
@@ -137,7 +134,7 @@ impl Service {
         response.map(|messages| GrpcBody::new(messages, guard, deadline, admitted))
     }
 
-    async fn respond_http(&self, received: ReceivedRequest) -> Response<DocumentBody> {
+    async fn respond_http(&self, received: ReceivedRequest) -> Response<ResponseBody> {
         let ReceivedRequest {
             head,
             check,
@@ -156,7 +153,7 @@ impl Service {
         let outcome = match check {
             Err(failure) => Err(failure),
             Ok(()) if self.cors.as_ref().is_some_and(is_preflight) => {
-                check_host(&head).map(|()| HttpResponse::no_content())
+                check_host(&head).map(|()| Reply::Document(HttpResponse::no_content()))
             }
             Ok(()) => {
                 let work = catch_panic(dispatch(&self.serving, &self.docs, &head, &mut body));
@@ -184,10 +181,8 @@ impl Service {
             }
             Err(failure) => {
                 let id = line.failed(&failure).to_header();
-                (
-                    Some(id),
-                    failure.into_response(head.uri.path(), framing, guard),
-                )
+                let response = failure.into_response(head.uri.path(), framing, guard);
+                (Some(id), response.map(ResponseBody::Document))
             }
         };
         if let Some(id) = id {
@@ -207,8 +202,16 @@ impl Service {
 }
 
 /// Removes the body from the response to a HEAD request, whose headers are those of the response to GET.
-fn remove_body(response: &mut Response<DocumentBody>) {
-    let length = response.body_mut().discard();
+fn remove_body(response: &mut Response<ResponseBody>) {
+    let length = match response.body_mut() {
+        ResponseBody::Document(body) => body.discard(),
+        // The component has declared its length, if it knows it.
+        ResponseBody::Component(body) => {
+            body.discard();
+            0
+        }
+        ResponseBody::Grpc(_) => 0,
+    };
     // A response without a body, such as 304, has no length.
     if length > 0 {
         response

@@ -9,11 +9,13 @@ use crate::call_error::CallError;
 use crate::expected_wait::WouldMissDeadline;
 use crate::model_control::ControlError;
 use crate::registry::ResolveError;
+use std::sync::Arc;
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::target::UnknownTarget;
 use wisp_sandbox::compute::ComputeError;
 use wisp_sandbox::handler::HandlerError;
+use wisp_sandbox::web::WebError;
 
 /// A refused or failed inference.
 #[derive(Debug, thiserror::Error)]
@@ -144,10 +146,12 @@ impl From<CallError> for InferError {
     fn from(error: CallError) -> InferError {
         match error {
             CallError::Request(reason) => InferError::plain(ErrorKind::InvalidRequest, reason),
+            CallError::Kind(reason) => InferError::plain(ErrorKind::InvalidRequest, reason),
             CallError::Admission(error) => error.into(),
             CallError::WouldMissDeadline(error) => InferError::plain(ErrorKind::Unavailable, error),
             CallError::Compute(error) => error.into(),
             CallError::Handler(error) => error.into(),
+            CallError::Web(error) => error.into(),
             CallError::HandlerOutputs(reason) => InferError::caused(
                 ErrorKind::Handler,
                 "the model's handler returned outputs that do not match its signature",
@@ -219,6 +223,41 @@ impl From<HandlerError> for InferError {
                 "the server has no memory left for this request; try again later",
             ),
             HandlerError::Unprepared | HandlerError::Host(_) => InferError::host(error),
+        }
+    }
+}
+
+impl From<Arc<WebError>> for InferError {
+    fn from(error: Arc<WebError>) -> InferError {
+        match &*error {
+            WebError::NoHost => InferError::plain(ErrorKind::InvalidRequest, error),
+            WebError::Limit { limit, .. } => {
+                let message = format!("the model's web component reached a limit: {limit}");
+                InferError::caused(ErrorKind::Handler, &message, error)
+            }
+            WebError::Failed { .. } => InferError::caused(
+                ErrorKind::Handler,
+                "the model's web component failed",
+                error,
+            ),
+            WebError::NoResponse => InferError::plain(
+                ErrorKind::Handler,
+                "the model's web component returned without a response",
+            ),
+            WebError::Declared(code) => InferError::plain(
+                ErrorKind::Handler,
+                format_args!("the model's web component responded with the error {code}"),
+            ),
+            WebError::GuestTime { .. } => InferError::caused(
+                ErrorKind::HandlerTimeout,
+                "the model's web component exceeded its time limit (`limits.guest_time_milliseconds`)",
+                error,
+            ),
+            WebError::Deadline => HandlerError::Deadline.into(),
+            WebError::Compute(cause) => cause.clone().into(),
+            WebError::NoInstance => HandlerError::NoInstance.into(),
+            WebError::NoMemory => HandlerError::NoMemory.into(),
+            WebError::Lost | WebError::Host(_) => InferError::host(error),
         }
     }
 }

@@ -86,6 +86,10 @@ pub struct QueueFull;
 #[error("the call was lost with its task")]
 pub struct Lost;
 
+/// A task of a flow. Dropping it cancels the task. Lifetime: one request.
+#[derive(Debug)]
+pub struct RunningTask(async_task::Task<()>);
+
 enum Job {
     Call(Box<dyn FnOnce() + Send>),
     /// A poll of a call that takes several jobs.
@@ -282,6 +286,18 @@ impl Flow {
         &self,
         call: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Lost> {
+        self.spawn(call).fallible().await.ok_or(Lost)
+    }
+
+    /// Starts `call` on the threads of the pool.
+    pub fn start(&self, call: impl Future<Output = ()> + Send + 'static) -> RunningTask {
+        RunningTask(self.spawn(call))
+    }
+
+    fn spawn<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> async_task::Task<T> {
         let flow = self.clone();
         let earlier = Arc::new(AtomicU64::new(0));
         let schedule = move |task| {
@@ -291,7 +307,7 @@ impl Flow {
         };
         let (runnable, task) = async_task::spawn(call, schedule);
         runnable.schedule();
-        task.fallible().await.ok_or(Lost)
+        task
     }
 
     fn push(&self, job: Job, limit: usize) -> Result<(), Job> {
@@ -329,6 +345,13 @@ impl Flow {
             queue.wake[class_of_flow as usize].notify_one();
         }
         Ok(())
+    }
+}
+
+impl RunningTask {
+    /// Lets the task run to its end.
+    pub fn detach(self) {
+        self.0.detach();
     }
 }
 

@@ -49,6 +49,7 @@ pub async fn infer<D: RequestDecoder>(
 ) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut timer = PhaseTimer::start(slot.granted());
     let version = serving.select(&call.selection)?;
+    version.check_inference()?;
     let pending = version.statistics().begin();
     let source = slot.read(reading).await?;
     timer.finish_read();

@@ -1,12 +1,12 @@
 //! The inference service: selects a model version, admits the call and runs it. Start with [`infer()`], a
-//! single function that uses every module of a request in order.
+//! single function that uses every module of a request in order; [`web::respond`] is the same for web components.
 //!
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); [`file_state`]
 //! detects changed files. [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`graph_queue`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
-//! bounds the handler calls, and `call_durations` chooses their threads. A [`logged_handler`] writes what a
-//! handler logs, with the request that [`current_request`] names. All graphs share the threads of a
+//! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs those of web components.
+//! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
 //! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
@@ -26,6 +26,7 @@ pub mod fair_pool;
 pub mod file_state;
 mod footprint;
 pub mod graph_queue;
+pub mod guest_log_writer;
 pub mod handler_executor;
 pub mod infer;
 pub mod load_locks;
@@ -42,6 +43,8 @@ pub mod statistics;
 mod thread_policy;
 pub mod timings;
 pub mod version;
+pub mod web;
+pub mod web_executor;
 pub mod worker_pool;
 
 pub use body::BodyError;

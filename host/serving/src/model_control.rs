@@ -8,6 +8,7 @@
 use crate::load_locks::LoadLocks;
 use crate::registry::load_error::LoadError;
 use crate::registry::loader::{Loaded, Loader, log_omissions};
+use crate::registry::route_check::with_own_route;
 use crate::registry::snapshot::{ModelFiles, Snapshot};
 use crate::registry::uploaded_model::UploadedModel;
 use crate::registry::{ModelEntry, Registry, repository};
@@ -311,6 +312,12 @@ impl ModelControl {
                     &entry,
                     registry.entry(model).ok().as_deref(),
                 );
+                let others = registry.entries();
+                let others = others.iter().map(|(model, entry)| (model, &**entry));
+                let (entry, taken) = with_own_route(model, entry, others);
+                if let Some(error) = &taken {
+                    (self.observer)(model.as_str(), Err(error));
+                }
                 let failure = entry.failure().map(str::to_owned);
                 (entry, failure)
             }

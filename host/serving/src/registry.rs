@@ -24,10 +24,13 @@ pub mod load_task;
 pub mod loader;
 pub mod model_file;
 pub mod repository;
+pub(crate) mod route_check;
 pub mod skipped_entry;
 pub mod snapshot;
 pub(crate) mod uploaded_model;
 pub mod version_directory;
+mod web_loader;
+pub mod web_route;
 
 use crate::version::ModelVersion;
 use skipped_entry::SkippedEntry;
@@ -35,6 +38,7 @@ use snapshot::ModelFiles;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
+use web_route::WebRoute;
 use wisp_protocol::call::{
     IndexEntry, ModelName, Selection, Target, Version, VersionChoice, VersionLabel, VersionState,
 };
@@ -229,6 +233,23 @@ impl Registry {
         index
     }
 
+    /// Returns the model whose web component serves this path: the one with the longest route, or the one whose
+    /// default route it would be.
+    pub fn web_model(&self, path: &str) -> Option<ModelName> {
+        let models = self.read();
+        let routed = models.iter().filter_map(|(model, entry)| {
+            let route = entry.route().filter(|route| route.contains(path))?;
+            Some((route.as_str().len(), model))
+        });
+        if let Some((_, model)) = routed.max_by_key(|(length, _)| *length) {
+            return Some(model.clone());
+        }
+        // Its failure to load is the reason that it has no route.
+        let model = WebRoute::default_model(path)?;
+        let is_down = models.get(&model).is_some_and(|entry| !entry.is_ready());
+        is_down.then_some(model)
+    }
+
     /// Returns the models and their entries, by name.
     pub fn entries(&self) -> Vec<(ModelName, Arc<ModelEntry>)> {
         let models = self.read();
@@ -292,6 +313,21 @@ impl ModelEntry {
     /// Returns whether any version can be called.
     pub fn is_ready(&self) -> bool {
         self.ready().next().is_some()
+    }
+
+    /// Returns the route of the model, if its newest version is a web component.
+    pub fn route(&self) -> Option<&WebRoute> {
+        self.ready().next_back()?.web_route()
+    }
+
+    /// Returns the same entry with this reason in place of every version that can be called.
+    pub(crate) fn refused(mut self, reason: &str) -> ModelEntry {
+        for version in self.versions.values_mut() {
+            if let LoadedVersion::Ready(_) = version {
+                *version = LoadedVersion::Failed(reason.to_owned());
+            }
+        }
+        self
     }
 
     /// Returns the reason that the model or one of its versions failed to load, if any has.

@@ -217,6 +217,11 @@ impl Serving {
         }
     }
 
+    /// Returns the model whose web component serves this path, if there is one. It need not be ready.
+    pub fn web_model(&self, path: &str) -> Option<ModelName> {
+        self.registry.web_model(path)
+    }
+
     /// Returns the ready versions of a model, in order.
     pub fn ready_versions(&self, model: &ModelName) -> Result<Vec<Version>, InferError> {
         let entry = self.registry.entry(model)?;

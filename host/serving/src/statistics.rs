@@ -10,7 +10,7 @@
 //!   chosen counts for no version.
 
 use crate::timings::Timings;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 use wisp_protocol::call::ModelDescription;
 use wisp_protocol::statistics::{Batch, Phases, Sums, VersionStatistics};
@@ -29,9 +29,9 @@ pub struct Statistics {
 
 /// A request that has its version and no response yet. It counts as failed if it is dropped. Lifetime: one request.
 #[derive(Debug)]
-pub struct PendingRequest<'a> {
+pub struct PendingRequest {
     /// `None` once the request has succeeded.
-    statistics: Option<&'a Statistics>,
+    statistics: Option<Arc<Statistics>>,
     started: Instant,
 }
 
@@ -39,9 +39,9 @@ pub struct PendingRequest<'a> {
 
 impl Statistics {
     /// Starts to measure a request for this version.
-    pub fn begin(&self) -> PendingRequest<'_> {
+    pub fn begin(self: &Arc<Statistics>) -> PendingRequest {
         PendingRequest {
-            statistics: Some(self),
+            statistics: Some(Arc::clone(self)),
             started: Instant::now(),
         }
     }
@@ -63,7 +63,7 @@ impl Statistics {
 
 // === impl PendingRequest ===
 
-impl PendingRequest<'_> {
+impl PendingRequest {
     /// Counts the request as successful, with its number of rows and its timings.
     pub fn succeed(mut self, rows: u32, timings: &Timings) {
         if let Some(statistics) = self.statistics.take() {
@@ -77,9 +77,9 @@ impl PendingRequest<'_> {
     }
 }
 
-impl Drop for PendingRequest<'_> {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
-        if let Some(statistics) = self.statistics {
+        if let Some(statistics) = &self.statistics {
             statistics.lock().fail.add(self.started.elapsed());
         }
     }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn rows_requests_and_executions_are_counted_apart() {
-        let statistics = Statistics::default();
+        let statistics = Arc::new(Statistics::default());
         for rows in [1, 2, 1] {
             statistics.begin().succeed(rows, &timings());
         }
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn each_phase_is_part_of_one_of_tritons() {
-        let statistics = Statistics::default();
+        let statistics = Arc::new(Statistics::default());
         statistics.begin().succeed(1, &timings());
         let sums = statistics.lock().clone();
         let milliseconds = |sum: wisp_protocol::statistics::Sum| sum.nanoseconds / 1_000_000;
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_dropped_has_failed_and_is_no_inference() {
-        let statistics = Statistics::default();
+        let statistics = Arc::new(Statistics::default());
         drop(statistics.begin());
         let sums = statistics.lock().clone();
         assert_eq!((sums.fail.count, sums.success.count), (1, 0));

@@ -31,7 +31,7 @@ pub struct Timings {
 }
 
 /// The clock of one inference. Lifetime: one request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PhaseTimer {
     started: Instant,
     lap: Instant,
@@ -85,6 +85,14 @@ impl PhaseTimer {
         self.timings.preprocess = usage.preprocess;
         self.timings.compute = usage.compute;
         self.timings.postprocess = usage.postprocess();
+    }
+
+    /// Returns the timings of a response that is encoded by somebody else, up to now.
+    pub fn timings(&self) -> Timings {
+        Timings {
+            total: self.started.elapsed(),
+            ..self.timings
+        }
     }
 
     /// Records the time of encoding and returns all timings.

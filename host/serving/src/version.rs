@@ -1,13 +1,15 @@
 //! One loaded version of a model: its description, and the calls to it.
 //!
-//! A bare version computes its graph; a version with a handler calls the handler, which computes. This
-//! module does not load or choose versions.
+//! A bare version computes its graph; a version with a handler calls the handler, which computes. A web component
+//! answers HTTP requests and has neither inputs nor outputs. This module does not load or choose versions.
 
 use crate::admission::{Permit, Share};
-use crate::call_error::CallError;
+use crate::call_error::{CallError, KindError};
 use crate::handler_executor::{HandlerCalled, HandlerExecutor};
 use crate::registry::backend_selection::BackendSelection;
+use crate::registry::web_route::WebRoute;
 use crate::statistics::Statistics;
+use crate::web_executor::WebExecutor;
 use std::sync::Arc;
 use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
@@ -21,7 +23,7 @@ use wisp_tensor::SpecError;
 pub struct ModelVersion {
     description: ModelDescription,
     implementation: Implementation,
-    statistics: Statistics,
+    statistics: Arc<Statistics>,
     share: Arc<Share>,
     backend_selections: Vec<(String, BackendSelection)>,
     /// A request that the version accepts, for its documentation.
@@ -32,6 +34,7 @@ pub struct ModelVersion {
 enum Implementation {
     Graph(Arc<dyn Compute>),
     Handler(HandlerExecutor),
+    Web(WebExecutor),
 }
 
 impl ModelVersion {
@@ -57,6 +60,16 @@ impl ModelVersion {
         ModelVersion::new(description, implementation, backend_selections)
     }
 
+    /// Returns a version that is a web component, with the measurements that selected the backends of its graphs.
+    pub fn web(
+        description: ModelDescription,
+        component: WebExecutor,
+        backend_selections: Vec<(String, BackendSelection)>,
+    ) -> ModelVersion {
+        let implementation = Implementation::Web(component);
+        ModelVersion::new(description, implementation, backend_selections)
+    }
+
     fn new(
         description: ModelDescription,
         implementation: Implementation,
@@ -65,7 +78,7 @@ impl ModelVersion {
         ModelVersion {
             description,
             implementation,
-            statistics: Statistics::default(),
+            statistics: Arc::default(),
             share: Arc::default(),
             backend_selections,
             example: None,
@@ -97,8 +110,42 @@ impl ModelVersion {
     }
 
     /// Returns the statistics of this version.
-    pub fn statistics(&self) -> &Statistics {
+    pub fn statistics(&self) -> &Arc<Statistics> {
         &self.statistics
+    }
+
+    /// Returns the route of a web component.
+    pub fn web_route(&self) -> Option<&WebRoute> {
+        match &self.implementation {
+            Implementation::Web(component) => Some(component.route()),
+            Implementation::Graph(_) | Implementation::Handler(_) => None,
+        }
+    }
+
+    /// Returns the web component of the version.
+    pub(crate) fn web_component(&self) -> Result<&WebExecutor, CallError> {
+        match &self.implementation {
+            Implementation::Web(component) => Ok(component),
+            Implementation::Graph(_) | Implementation::Handler(_) => {
+                let model = self.description.model.clone();
+                Err(CallError::Kind(KindError::NoWebComponent { model }))
+            }
+        }
+    }
+
+    /// Checks that inference protocols can call the version, before the body of a request is read.
+    pub(crate) fn check_inference(&self) -> Result<(), CallError> {
+        match &self.implementation {
+            Implementation::Graph(_) | Implementation::Handler(_) => Ok(()),
+            Implementation::Web(component) => Err(self.no_inference(component)),
+        }
+    }
+
+    fn no_inference(&self, component: &WebExecutor) -> CallError {
+        CallError::Kind(KindError::WebComponent {
+            model: self.description.model.clone(),
+            route: component.route().clone(),
+        })
     }
 
     /// Returns the batch size of a request, or 1 if the version has no batch axis.
@@ -109,7 +156,7 @@ impl ModelVersion {
     fn kind(&self) -> ModelKind {
         match self.implementation {
             Implementation::Graph(_) => ModelKind::Graph,
-            Implementation::Handler(_) => ModelKind::Handler,
+            Implementation::Handler(_) | Implementation::Web(_) => ModelKind::Handler,
         }
     }
 
@@ -125,6 +172,7 @@ impl ModelVersion {
         let called = match &self.implementation {
             Implementation::Graph(graph) => compute(&**graph, request, deadline).await?,
             Implementation::Handler(handler) => handler.call(request, permit, deadline).await?,
+            Implementation::Web(component) => return Err(self.no_inference(component)),
         };
         let HandlerResponse {
             outputs,
@@ -142,7 +190,7 @@ impl ModelVersion {
     fn output_error(&self, error: SpecError) -> CallError {
         match self.implementation {
             Implementation::Graph(_) => CallError::GraphOutputs(error),
-            Implementation::Handler(_) => CallError::HandlerOutputs(error),
+            Implementation::Handler(_) | Implementation::Web(_) => CallError::HandlerOutputs(error),
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 const REFERENCE: &str = include_str!("../../../../docs/src/model-toml.md");
 
 /// A value for each key, in TOML. Names in a key are `x`.
-const EXAMPLES: [(&str, &str); 22] = [
+const EXAMPLES: [(&str, &str); 24] = [
     ("max_batch_size", "8"),
     ("versions", "{ latest = 2 }"),
     ("labels", "{ stable = 1 }"),
@@ -25,6 +25,8 @@ const EXAMPLES: [(&str, &str); 22] = [
     ("handler.files", "['words.txt']"),
     ("handler.config", "{ threshold = 0.5 }"),
     ("handler.grants", "['clock']"),
+    ("http.route", "'/hello'"),
+    ("http.allowed_hosts", "['api.example.com:80']"),
     ("limits.memory_bytes", "65536"),
     ("limits.table_elements", "100"),
     ("limits.tensor_bytes", "65536"),

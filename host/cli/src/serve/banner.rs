@@ -157,7 +157,11 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
             let _ = match version {
                 LoadedVersion::Ready(loaded) => {
                     let directory = model_directory(repository, name);
-                    let line = OneLine(curl(loaded.description(), &directory, &server));
+                    let line = match loaded.web_route() {
+                        Some(route) => format!("curl {server}{route}"),
+                        None => curl(loaded.description(), &directory, &server),
+                    };
+                    let line = OneLine(line);
                     let backends = display::backend_selections(loaded);
                     let backends = backends.map(|line| format!("  {line}")).unwrap_or_default();
                     let backends = OneLine(backends);

@@ -406,3 +406,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_paths_of_the_protocols_are_reserved() {
+    for (path, reserved) in [
+        ("/", Some("/")),
+        ("/v2", Some("/v2")),
+        ("/v2/models/x", Some("/v2")),
+        ("/v2x", None),
+        ("/predict/x", Some("/predict")),
+        ("/openapi.json", Some("/openapi.json")),
+        ("/apps/x", None),
+        ("/hello", None),
+    ] {
+        assert_eq!(reserved_prefix(path), reserved, "{path}");
+    }
+}

@@ -6,8 +6,8 @@
 
 use super::error::WebError;
 use bytes::Bytes;
-use http::Response;
 use http::header::CONTENT_LENGTH;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -66,6 +66,13 @@ impl PendingResponse {
     ) -> Result<Response<WebBody>, Arc<WebError>> {
         let PendingResponse { head, end } = self;
         match head.await {
+            // HTTP allows these before a response only.
+            Ok(Ok(response)) if response.status().is_informational() => {
+                Err(Arc::new(WebError::Failed {
+                    reason: format!("its response has the status {}", response.status()),
+                    functions: None,
+                }))
+            }
             Ok(Ok(response)) => Ok(WebBody::of_response(response, end, running)),
             Ok(Err(code)) => Err(Arc::new(WebError::declared(&code))),
             // The component has dropped what a response is made with, or has ended.
@@ -101,7 +108,14 @@ impl WebBody {
             running: Some(running),
             bytes_left: length,
         };
-        body.detach_if_complete();
+        let has_body = !matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+        match has_body {
+            true => body.detach_if_complete(),
+            false => body.detach(),
+        }
         Response::from_parts(head, body)
     }
 

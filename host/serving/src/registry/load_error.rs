@@ -9,13 +9,15 @@ use crate::registry::config_override::ConfigOverrideError;
 use crate::registry::handler_configuration::HandlerFilesError;
 use crate::registry::input_format::InputFormatError;
 use crate::registry::model_file::ModelFileError;
+use crate::registry::web_route::WebRoute;
 use crate::signature_check::SignatureMismatch;
 use std::path::PathBuf;
 use wisp_backend::BackendError;
-use wisp_protocol::call::{ModelNameError, Version};
+use wisp_protocol::call::{ModelName, ModelNameError, Version};
 use wisp_sandbox::component::ComponentError;
 use wisp_sandbox::handler::{HandlerLoadError, InitializationError};
 use wisp_sandbox::limited_process::ChildError;
+use wisp_sandbox::web::WebLoadError;
 use wisp_tensor::sanitize::shorten;
 
 /// The maximum length of the reason of a backend or handler for clients.
@@ -108,6 +110,16 @@ pub enum LoadError {
     Initialization(#[source] InitializationError),
     #[error("the handler cannot be used")]
     Handler(#[source] HandlerLoadError),
+    #[error("the web component is rejected")]
+    WebComponent(#[source] ComponentError),
+    #[error("the web component cannot be used")]
+    WebLink(#[source] WebLoadError),
+    #[error("model.toml has a table [http], and the model is not a web component")]
+    NoWebComponent,
+    #[error(
+        "model `{other}` has the route `{route}` already: set another `route` under [http] in model.toml"
+    )]
+    RouteTaken { route: WebRoute, other: ModelName },
     #[error(
         "the handler and the graphs have different signatures: {}",
         mismatches.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -142,7 +154,10 @@ impl LoadError {
             LoadError::ModelFile(error) => {
                 format!("its model.toml is not valid: {}", error.reason())
             }
-            LoadError::Component(source) => format!("{self}: {source}"),
+            LoadError::Component(source) | LoadError::WebComponent(source) => {
+                format!("{self}: {source}")
+            }
+            LoadError::WebLink(source) => format!("{self}: {source}"),
             // The author of the handler wrote the text for those who load the model.
             LoadError::Initialization(source @ InitializationError::Declared(_)) => {
                 format!("{self}: {source}")
@@ -175,6 +190,8 @@ impl LoadError {
             | LoadError::HandlerFiles(_)
             | LoadError::Initialization(_)
             | LoadError::InputFormat(_)
+            | LoadError::NoWebComponent
+            | LoadError::RouteTaken { .. }
             | LoadError::SignatureMismatch { .. } => self.to_string(),
         }
     }

@@ -6,6 +6,7 @@
 use crate::call_durations::ExecutionMode;
 use crate::fair_pool::FairPool;
 use crate::graph_queue::GraphQueue;
+use crate::guest_log_writer::GuestLogWriter;
 use crate::handler_executor::HandlerExecutor;
 use crate::logged_handler::LoggedHandler;
 use crate::registry::backend_selection::BackendSelection;
@@ -17,12 +18,14 @@ use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::handler_configuration;
 use crate::registry::load_error::LoadError;
-use crate::registry::model_file::{ModelFile, ModelFileError};
+use crate::registry::model_file::{HttpSection, ModelFile, ModelFileError};
 use crate::registry::repository::{
     self, FoundModel, MAIN_GRAPH, SelectedVersions, TRITON_CONFIG_FILE, VersionFiles,
 };
+use crate::registry::route_check::with_own_route;
 use crate::registry::skipped_entry::log_new;
 use crate::registry::snapshot::Snapshot;
+use crate::registry::web_loader::WebLoading;
 use crate::registry::{LoadedVersion, ModelEntry, Registry, UnservedVersion};
 use crate::signature_check::signature_mismatches;
 use crate::version::ModelVersion;
@@ -36,7 +39,7 @@ use wisp_backend::bounded_file::read_regular;
 use wisp_backend::{Format, Graph, LoadOptions};
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_sandbox::aot::AotStore;
-use wisp_sandbox::component::{CheckedComponent, MAX_COMPONENT_BYTES};
+use wisp_sandbox::component::{CheckedComponent, ComponentSummary, MAX_COMPONENT_BYTES};
 use wisp_sandbox::compute::{Compute, Graphs};
 use wisp_sandbox::configuration::HandlerConfiguration;
 use wisp_sandbox::engine::Engine;
@@ -137,7 +140,7 @@ impl Loader {
         // Taken before the models are loaded, so that a later load detects a change in the meantime.
         let mut files = Snapshot::take(path)?;
         log_new(&[], &files.skipped);
-        let mut models = BTreeMap::new();
+        let mut models: BTreeMap<ModelName, ModelEntry> = BTreeMap::new();
         for found in repository::find_models(path)? {
             let FoundModel {
                 name,
@@ -149,6 +152,10 @@ impl Loader {
                 Ok(versions) => {
                     let entry = self.load_model(&versions, observer);
                     log_omissions(&name, &entry, None);
+                    let (entry, taken) = with_own_route(&versions.model, entry, models.iter());
+                    if let Some(error) = &taken {
+                        observer(&name, Err(error));
+                    }
                     entry
                 }
                 Err(_) if files.skipped.iter().any(|skipped| skipped.name == name) => continue,
@@ -235,23 +242,43 @@ impl Loader {
                 ModelVersion::graph_only(description, main, graphs.selections)
             }
             Some(path) => {
+                let wasm = read_regular(path, MAX_COMPONENT_BYTES as u64);
+                let wasm = wasm.map_err(LoadError::HandlerFile)?;
+                if is_web_component(&wasm) {
+                    let loading = WebLoading {
+                        engine: &self.engine,
+                        aot: &self.aot,
+                        pool: &self.pool,
+                        files,
+                        settings: &model_file.http,
+                        limits,
+                    };
+                    let component = loading.load(&wasm, &graphs.all, settings.threads)?;
+                    let description = describe.version(Signature::default(), false)?;
+                    let version = ModelVersion::web(description, component, graphs.selections);
+                    return Ok(Arc::new(version));
+                }
                 let handler_settings = HandlerSettings {
                     limits,
                     configuration: configuration(files, path, &model_file)?,
                     grants: model_file.handler.grants.clone(),
                 };
-                let handler = self.load_handler(path, &graphs.all, handler_settings)?;
+                let handler = self.load_handler(&wasm, &graphs.all, handler_settings)?;
                 let declared = handler.signature();
                 let used = declared.graphs.iter().map(|(_, signature)| signature);
                 let mut signatures = std::iter::once(&declared.model).chain(used);
                 let is_batched = signatures.all(Signature::has_batch_axis);
                 let description = describe.version(declared.model.clone(), is_batched)?;
                 let slots = 2 * (self.pool.threads_per_flow().get() + settings.threads.get());
-                let handler = LoggedHandler::new(handler, files.model.clone(), files.version);
+                let writer = GuestLogWriter::new(files.model.clone(), files.version);
+                let handler = LoggedHandler::new(handler, writer);
                 let handler = HandlerExecutor::new(handler, mode, &self.pool, slots);
                 ModelVersion::with_handler(description, handler, graphs.selections)
             }
         };
+        if model_file.http != HttpSection::default() {
+            return Err(LoadError::NoWebComponent);
+        }
         let directory = files.model_directory.as_deref();
         let golden = directory
             .and_then(|directory| example::of_golden_cases(directory, version.description()));
@@ -364,7 +391,7 @@ impl Loader {
 
     fn load_handler(
         &self,
-        path: &Path,
+        wasm: &[u8],
         graphs: &Arc<Graphs>,
         settings: HandlerSettings,
     ) -> Result<Handler, LoadError> {
@@ -373,14 +400,15 @@ impl Loader {
             configuration,
             grants,
         } = settings;
-        let (component, wasm) = self.checked_handler(path, &grants)?;
+        let component = CheckedComponent::load(&self.engine, &self.aot, wasm, &grants)
+            .map_err(LoadError::Component)?;
         let initializer = Initializer {
             engine: &self.engine,
             store: &self.aot,
             configuration,
             limits: &limits,
         };
-        let component = initializer.initialize(component, &wasm);
+        let component = initializer.initialize(component, wasm);
         let component = component.map_err(LoadError::Initialization)?;
         let handler = Handler::load(&self.engine, &component, Arc::clone(graphs), limits)
             .map_err(LoadError::Handler)?;
@@ -411,6 +439,11 @@ pub(crate) fn log_omissions(model: &str, entry: &ModelEntry, before: Option<&Mod
             "{TRITON_CONFIG_FILE} is ignored; the settings of a model are in model.toml"
         );
     }
+}
+
+/// Returns whether these are the bytes of a web component. A damaged file is refused as a handler.
+fn is_web_component(wasm: &[u8]) -> bool {
+    ComponentSummary::read(wasm).is_ok_and(|summary| summary.is_web_component())
 }
 
 /// Returns the settings and files that the handler at `path` can read.

@@ -3,6 +3,7 @@
 //! Unknown keys are errors, so that a misspelt limit is not silently ignored.
 
 use crate::registry::config_value;
+use crate::registry::web_route::WebRoute;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -15,6 +16,7 @@ use wisp_backend::{Device, LoadOptions};
 use wisp_sandbox::configuration::ConfigValue;
 use wisp_sandbox::grants::Grant;
 use wisp_sandbox::limits::Limits;
+use wisp_sandbox::web::AllowedHosts;
 use wisp_tensor::Dimension;
 
 /// The name of the file in the directory of a model.
@@ -54,6 +56,7 @@ pub struct ModelFile {
     /// The settings of outputs, by name.
     pub outputs: BTreeMap<String, OutputSection>,
     pub handler: HandlerSection,
+    pub http: HttpSection,
     pub limits: LimitsSection,
 }
 
@@ -173,6 +176,29 @@ fn grants<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Grant>,
     let grants = names.iter().map(|name| name.parse::<Grant>());
     let grants: Result<BTreeSet<Grant>, _> = grants.collect();
     grants.map_err(serde::de::Error::custom)
+}
+
+/// The settings of a web component.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSection {
+    /// The route of the component; by default `/apps/` and the name of the model.
+    #[serde(deserialize_with = "route")]
+    pub route: Option<WebRoute>,
+    /// The hosts to which it may send requests, with their ports; by default none.
+    #[serde(deserialize_with = "allowed_hosts")]
+    pub allowed_hosts: AllowedHosts,
+}
+
+fn route<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WebRoute>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let route = WebRoute::new(&text);
+    route.map(Some).map_err(serde::de::Error::custom)
+}
+
+fn allowed_hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AllowedHosts, D::Error> {
+    let hosts = Vec::<String>::deserialize(deserializer)?;
+    AllowedHosts::parse(&hosts).map_err(serde::de::Error::custom)
 }
 
 /// The limits of the handler. Each key lowers one of the server's limits. Only the operator of the server, who
@@ -584,6 +610,22 @@ mod tests {
         let reason = refusal.reason();
         let expected = "`files` is not a grant; expected one of `random`, `clock`";
         assert!(reason.ends_with(expected), "{reason}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_web_component_has_a_route_and_hosts() -> anyhow::Result<()> {
+        let file = load("[http]\nroute = '/hello'\nallowed_hosts = ['a.example']")??;
+        assert_eq!(file.http.route, Some(WebRoute::new("/hello")?));
+        assert_ne!(file.http.allowed_hosts, AllowedHosts::default());
+        for (text, reason) in [
+            ("route = '/v2/x'", "collides with `/v2`"),
+            ("route = 'hello'", "`hello` is not a route"),
+            ("allowed_hosts = ['http://a']", "`http://a` is not a host"),
+        ] {
+            let refusal = load(&format!("[http]\n{text}"))?.expect_err(text);
+            assert!(refusal.reason().contains(reason), "{}", refusal.reason());
+        }
         Ok(())
     }
 

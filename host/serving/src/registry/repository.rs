@@ -23,6 +23,9 @@ pub use crate::registry::version_directory::{HANDLER_FILE, versions};
 /// The graph of a bare model. The name of the model is an alias of this graph.
 pub const MAIN_GRAPH: &str = "model";
 
+/// The ending of the file of a component that is served alone.
+const COMPONENT: &str = "wasm";
+
 /// The file of Triton's model configuration, which is not read.
 pub const TRITON_CONFIG_FILE: &str = "config.pbtxt";
 
@@ -406,7 +409,7 @@ pub fn files_of_version(
     }))
 }
 
-/// Returns a single graph file as version 1 of a model with the name of [`single_file_name`].
+/// Returns a single file, a graph or a component, as version 1 of a model with the name of [`single_file_name`].
 fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
     if let Some(conversion) = conversion(path) {
         return Err(LoadError::ForeignFormat {
@@ -414,11 +417,19 @@ fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
             conversion,
         });
     }
+    let is_component = path.extension().is_some_and(|ending| ending == COMPONENT);
+    let (graphs, handler) = match is_component {
+        true => (BTreeMap::new(), Some(path.to_owned())),
+        false => (
+            BTreeMap::from([(MAIN_GRAPH.to_owned(), path.to_owned())]),
+            None,
+        ),
+    };
     Ok(VersionFiles {
         model: single_file_name(path)?,
         version: Version::FIRST,
-        graphs: BTreeMap::from([(MAIN_GRAPH.to_owned(), path.to_owned())]),
-        handler: None,
+        graphs,
+        handler,
         directory: None,
         model_directory: None,
         config: None,
@@ -705,6 +716,16 @@ mod tests {
             assert_eq!(names(&find_models(&path)?), [name]);
             assert!(model_paths(&path)?.contains_key(&ModelName::new(name)?));
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_single_component_has_no_graph() -> anyhow::Result<()> {
+        let files = directory(&["hello.wasm"])?;
+        let path = files.path().join("hello.wasm");
+        let found = model_files(&path)?;
+        assert_eq!((found.model.as_str(), found.graphs.len()), ("hello", 0));
+        assert_eq!(found.handler, Some(path));
         Ok(())
     }
 

@@ -1,0 +1,41 @@
+//! The successful response to a request that is not gRPC, from the protocols or from a web component.
+
+use crate::connection_activity::RequestGuard;
+use crate::framing::Framing;
+use crate::http_response::HttpResponse;
+use crate::response_body::ResponseBody;
+use crate::web_response::ComponentResponse;
+use http::{Response, StatusCode};
+
+/// A response that is not yet bound to a connection. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Document(HttpResponse),
+    Component(ComponentResponse),
+}
+
+impl Reply {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Reply::Document(response) => response.status(),
+            Reply::Component(response) => response.status(),
+        }
+    }
+
+    pub(crate) fn into_response(
+        self,
+        framing: Framing,
+        guard: RequestGuard,
+    ) -> Response<ResponseBody> {
+        match self {
+            Reply::Document(response) => {
+                let response = response.into_response(framing, guard);
+                response.map(ResponseBody::Document)
+            }
+            Reply::Component(response) => {
+                let response = response.into_response(guard);
+                response.map(ResponseBody::Component)
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The path of one request to a web component, from its routed head to the head of its response.
+//!
+//! It has the stages of [`crate::infer()`], and the component takes the place of decoder, model and encoder: it gets
+//! the request as it is and makes a response of its own. The permit and the memory of the body are held until the
+//! guest has ended, which may be after the last byte of its response. Its outcome is then added to the statistics.
+
+use crate::body::BodyError;
+use crate::error::InferError;
+use crate::footprint::Footprint;
+use crate::readers::ReadingSlot;
+use crate::serving::Serving;
+use crate::timings::{PhaseTimer, Timings};
+use crate::web_executor::AdmittedWebRequest;
+use std::time::Instant;
+use wisp_protocol::call::{ModelName, Target, VersionChoice};
+
+pub use wisp_sandbox::web::{WebBody, WebBodyError, WebRequest, WebResponse};
+
+/// A response whose body is still being produced. Lifetime: one request.
+#[derive(Debug)]
+pub struct WebResponded {
+    pub response: WebResponse,
+    /// The timings up to the head of the response.
+    pub timings: Timings,
+}
+
+/// Calls the web component of a model and returns its response.
+///
+/// `reading` completes with the request once its body is complete. It is polled only once the component is known to
+/// exist.
+pub async fn respond(
+    serving: &Serving,
+    slot: ReadingSlot,
+    model: ModelName,
+    reading: impl Future<Output = Result<WebRequest, BodyError>>,
+) -> Result<WebResponded, InferError> {
+    let mut timer = PhaseTimer::start(slot.granted());
+    let version = serving.version(&Target {
+        model,
+        version: VersionChoice::Default,
+    })?;
+    let component = version.web_component()?;
+    let pending = version.statistics().begin();
+    let request = slot.read(reading).await?;
+    timer.finish_read();
+    let permit = serving.admission.admit(version.share())?;
+    let deadline = Instant::now() + serving.options.request_timeout;
+    let mut memory = Footprint::new(&serving.options.memory);
+    memory.resize(request.body().len())?;
+    let admitted = AdmittedWebRequest {
+        permit,
+        _memory: memory.into_reservation(),
+        pending,
+        timer: timer.clone(),
+        deadline,
+    };
+    let response = component.respond(request, admitted).await?;
+    Ok(WebResponded {
+        response,
+        timings: timer.timings(),
+    })
+}
