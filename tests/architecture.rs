@@ -46,9 +46,11 @@ const FEATURES_ONLY: [&str; 1] = ["idna_adapter"];
 
 /// The foreign crates on which more than one of our crates depends, and those crates. Any other foreign
 /// crate belongs to a single one.
-const SHARED: [(&str, &[&str]); 20] = [
+const SHARED: [(&str, &[&str]); 22] = [
+    ("base64", &["cli", "protocol"]),
     ("blake3", &["sandbox", "serving"]),
     ("flate2", &["backend", "cli", "protocol", "server"]),
+    ("futures_util", &["cli", "server"]),
     ("half", &["backend", "tensor"]),
     ("http", &["cli", "protocol", "sandbox", "server"]),
     ("http_body", &["sandbox", "server"]),
@@ -92,11 +94,23 @@ const ROOMS: [(&str, &[&str]); 21] = [
         ],
     ),
     ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
-    ("tokio_rustls", &["server/src"]),
+    ("tokio_rustls", &["server/src", "cli/src/oci"]),
     ("wac_graph", &["cli/src/bundle"]),
     ("ureq", &["cli/src/backend", "cli/src/health"]),
-    ("indicatif", &["cli/src/backend"]),
-    ("sha2", &["cli/src/backend"]),
+    (
+        "indicatif",
+        &["cli/src/backend", "cli/src/oci", "cli/src/progress"],
+    ),
+    (
+        "oci_client",
+        &[
+            "cli/src/oci",
+            "cli/src/options/artifact_reference",
+            "cli/src/push",
+            "cli/src/pull",
+        ],
+    ),
+    ("sha2", &["cli/src/backend", "cli/src/oci"]),
     (
         "tract_onnx",
         &["backend/src/tract", "backend/src/onnx", "backend/src/rten"],
