@@ -52,3 +52,4 @@ mod timing;
 mod tls;
 mod triton;
 mod versions;
+mod web;
