@@ -171,7 +171,11 @@ fn the_model_files_of_the_documentation_load() -> Result<()> {
 /// Serves four versions of a model with this model file, which may name the class labels `labels.txt`.
 fn loads(model_file: &str) -> Result<()> {
     let graph = std::fs::read(root().join("examples/wine/1/model.onnx"))?;
-    let handler = std::fs::read(component("wine")?)?;
+    let handler = match model_file.contains("[http]") {
+        true => component("web_guest")?,
+        false => component("wine")?,
+    };
+    let handler = std::fs::read(handler)?;
     let mut repository = Repository::empty()?
         .with_file("wine/model.toml", model_file)?
         .with_file("wine/labels.txt", "barolo\ngrignolino\nbarbera\n")?;

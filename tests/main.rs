@@ -57,3 +57,4 @@ mod timing;
 mod tls;
 mod triton;
 mod versions;
+mod web;

@@ -10,13 +10,14 @@ use std::{env, fs};
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The guest crates, in the order of their constants.
-const GUESTS: [&str; 7] = [
+const GUESTS: [&str; 8] = [
     "digits",
     "embed",
     "granted_guest",
     "hostile_guest",
     "initialized_guest",
     "progression",
+    "web_guest",
     "wine",
 ];
 
@@ -38,6 +39,7 @@ fn main() -> Result<()> {
         "tests/granted_guest",
         "tests/hostile_guest",
         "tests/initialized_guest",
+        "tests/web_guest",
         "wit",
     ] {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
