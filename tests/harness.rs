@@ -149,6 +149,7 @@ pub(crate) fn component(guest: &str) -> Result<&'static str> {
         "initialized_guest" => wisp_artifacts::INITIALIZED_GUEST,
         "progression" => wisp_artifacts::PROGRESSION,
         "web_guest" => wisp_artifacts::WEB_GUEST,
+        "tokenize" => wisp_artifacts::TOKENIZE,
         "wine" => wisp_artifacts::WINE,
         other => anyhow::bail!("there is no guest `{other}`"),
     })

@@ -9,11 +9,10 @@ use std::{env, fs};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// The guest crates, in the order of their constants.
-const GUESTS: [&str; 8] = [
+/// The guest crates with what only the SDK's default features and `image` import.
+const GUESTS: [&str; 7] = [
     "digits",
     "embed",
-    "granted_guest",
     "hostile_guest",
     "initialized_guest",
     "progression",
@@ -26,6 +25,10 @@ const EDGE_MODULES: [&str; 3] = ["http-adapter", "nn-rten", "nn-tract"];
 
 /// The crates of the host that the modules of edge bundles link.
 const LINKED_CRATES: [&str; 4] = ["backend", "edge", "protocol", "tensor"];
+
+/// The guest crates with the SDK's feature `getrandom`. Cargo would enable it for all that it builds in the same
+/// call, and they would all import random numbers.
+const GUESTS_WITH_RANDOM: [&str; 2] = ["granted_guest", "tokenize"];
 
 fn main() -> Result<()> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
@@ -54,9 +57,11 @@ fn main() -> Result<()> {
     // Below OUT_DIR: with a shared target directory, the inner cargo would wait forever for the outer
     // one's lock.
     let target_directory = out.join("target");
-    build(&root.join("guest-models"), &target_directory)?;
+    let workspace = root.join("guest-models");
+    build(&workspace, &target_directory, &GUESTS)?;
+    build(&workspace, &target_directory, &GUESTS_WITH_RANDOM)?;
     let mut constants = String::new();
-    for guest in GUESTS {
+    for guest in GUESTS.into_iter().chain(GUESTS_WITH_RANDOM) {
         let module = target_directory
             .join(TARGET)
             .join(format!("release/{guest}.wasm"));
@@ -104,9 +109,9 @@ fn ensure_target() -> Result<()> {
     Ok(())
 }
 
-fn build(workspace: &Path, target_directory: &Path) -> Result<()> {
+fn build(workspace: &Path, target_directory: &Path, guests: &[&str]) -> Result<()> {
     let mut cargo = cargo(workspace, target_directory)?;
-    for guest in GUESTS {
+    for guest in guests {
         cargo.args(["--package", guest]);
     }
     run(cargo)

@@ -1,12 +1,12 @@
 //! `wisp build`: compiles handler crates to components and installs them next to their models.
 //!
 //! The modules in the order of a build: `plan` decides which crates to build and where the components
-//! go, `freshness` skips what is up to date, `cargo` compiles (one call per workspace), `component`
-//! converts modules to components and checks their world, and `install` writes them. `serve --build`
-//! uses the same steps; only `wisp build` itself always calls cargo, which makes the final decision
-//! about what is up to date. The modules of edge bundles take the same way, except that they stay core modules
-//! (`edge_module`) and that one that is up to date is not built. With `--watch`, `watch` repeats the steps for sources
-//! that change.
+//! go, `freshness` skips what is up to date, `cargo` compiles (one call for crates that agree in their
+//! settings), `component` converts modules to components and checks their world, and `install` writes
+//! them. `serve --build` uses the same steps; only `wisp build` itself always calls cargo, which makes
+//! the final decision about what is up to date. The modules of edge bundles take the same way, except that they
+//! stay core modules (`edge_module`) and that one that is up to date is not built. With `--watch`, `watch` repeats
+//! the steps for sources that change.
 
 mod cargo;
 mod component;
@@ -105,6 +105,16 @@ pub(crate) fn table(handlers: &[BuiltHandler]) -> String {
     handlers.iter().map(line).collect()
 }
 
+/// The properties in which the crates agree that one call of cargo compiles.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CargoCall {
+    /// The index of the workspace.
+    workspace: usize,
+    flags: Flags,
+    /// Cargo enables a feature of the SDK for all crates of a call. With this one, they all import random numbers.
+    imports_random: bool,
+}
+
 fn build(plans: Vec<Plan>, rebuild: Rebuild) -> anyhow::Result<Vec<BuiltHandler>> {
     let mut built = Vec::new();
     let mut stale = Vec::new();
@@ -146,14 +156,14 @@ fn installed(name: String, path: PathBuf, change: Change) -> anyhow::Result<Buil
     })
 }
 
-/// Compiles the crates, converts the modules to components and installs them, with one call of cargo per
-/// workspace and set of flags.
+/// Compiles the crates, converts the modules to components and installs them, with one call of cargo for
+/// those that agree in workspace, flags and use of random numbers.
 fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
     let toolchain = Toolchain::find()?;
     let started = SystemTime::now();
     let crates: BTreeSet<&Path> = orders.iter().map(|order| &*order.source).collect();
     let mut workspaces: Vec<Workspace> = Vec::new();
-    let mut calls: BTreeMap<(usize, Flags), Vec<&Path>> = BTreeMap::new();
+    let mut calls: BTreeMap<CargoCall, Vec<&Path>> = BTreeMap::new();
     for source in crates {
         let workspace = match workspaces
             .iter()
@@ -165,12 +175,17 @@ fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
                 workspaces.len() - 1
             }
         };
-        let flags = Flags::of(&CrateManifest::load(source)?, &workspaces[workspace]);
-        calls.entry((workspace, flags)).or_default().push(source);
+        let call = CargoCall {
+            workspace,
+            flags: Flags::of(&CrateManifest::load(source)?, &workspaces[workspace]),
+            imports_random: workspaces[workspace].imports_random(source),
+        };
+        calls.entry(call).or_default().push(source);
     }
     let mut components = BTreeMap::new();
-    for ((index, flags), sources) in calls {
-        let workspace = &workspaces[index];
+    for (call, sources) in calls {
+        let workspace = &workspaces[call.workspace];
+        let flags = call.flags;
         toolchain.ensure_target(&workspace.root)?;
         for (source, module) in toolchain.build(workspace, &sources, flags)? {
             let name = workspace.package_name(source);
