@@ -4,3 +4,5 @@
 //!
 //! Invariant: plain values with a serialisation; the crate compiles to Wasm.
 #![forbid(unsafe_code)]
+
+pub mod provider;
