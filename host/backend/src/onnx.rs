@@ -31,7 +31,7 @@ mod self_contained;
 mod signature;
 #[cfg(feature = "onnxruntime")]
 mod text_locale;
-#[cfg(any(feature = "onnxruntime", feature = "rten"))]
+#[cfg(feature = "onnxruntime")]
 mod value_types;
 mod zip_map;
 
@@ -51,7 +51,7 @@ pub(crate) use self::independent_rows::rows;
 #[cfg(feature = "onnxruntime")]
 pub(crate) use self::integer_division::guard_integer_divisions;
 pub(crate) use self::operator_inputs::OperatorInputs;
-#[cfg(feature = "onnxruntime")]
+#[cfg(any(feature = "onnxruntime", all(feature = "rten", feature = "threads")))]
 pub(crate) use self::optional_input::optional_inputs;
 pub(crate) use self::self_contained::self_contained;
 #[cfg(feature = "rten")]

@@ -8,17 +8,22 @@ use crate::model_folder::ModelFolder;
 use crate::onnx::{self, AxisSymbols, DeclaredSignature, OperatorInputs};
 use crate::rows::Rows;
 use tract_onnx::pb::ModelProto;
-use wisp_tensor::{Dimension, NamedTensor};
+use wisp_tensor::{Dimension, NamedTensor, Signature};
 
-/// A model as far as it is known before rten loads it.
-pub(super) struct Checked {
-    pub(super) declared: DeclaredSignature,
+/// The properties of a model that follow from its file alone.
+pub(super) struct Properties {
+    pub(super) signature: Signature,
     pub(super) rows: Rows,
     pub(super) outline: Outline,
     pub(super) limits: IntegerLimits,
     /// Set if an operator computes a number from NaN.
     pub(super) hides_nan: bool,
     pub(super) operators: OperatorInputs,
+}
+
+/// A model as far as it is known before rten loads it.
+pub(super) struct Checked {
+    pub(super) properties: Properties,
     pub(super) symbols: AxisSymbols,
     /// The shapes of outputs that the file declares.
     pub(super) declared_outputs: Vec<Option<Vec<Dimension>>>,
@@ -49,12 +54,14 @@ pub(super) fn check(
     let graph = (model.graph.as_ref()).ok_or("the file contains no graph")?;
     let checked = guarded(|| {
         Ok(Checked {
-            declared: DeclaredSignature::of(graph)?,
-            rows,
-            outline: Outline::new(model)?,
-            limits: IntegerLimits::of(model)?,
-            hides_nan,
-            operators,
+            properties: Properties {
+                signature: DeclaredSignature::of(graph)?.signature,
+                rows,
+                outline: Outline::new(model)?,
+                limits: IntegerLimits::of(model)?,
+                hides_nan,
+                operators,
+            },
             symbols: AxisSymbols::of(graph),
             declared_outputs: onnx::declared_outputs(graph),
             values: values.to_vec(),

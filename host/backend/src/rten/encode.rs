@@ -3,6 +3,7 @@
 //! ONNX files are proto2. The types of prost are proto3: they pack lists that rten reads only unpacked,
 //! and omit zeros, which rten takes for missing attributes. So the model is written with rten's own types.
 
+use crate::onnx::is_external;
 use rten_onnx::onnx as to;
 use std::cell::RefCell;
 use tract_onnx::pb as from;
@@ -21,6 +22,7 @@ pub(super) fn encode(model: from::ModelProto) -> Result<Vec<u8>, String> {
         ir_version: Some(model.ir_version),
         graph: model.graph.map(graph).transpose()?,
         opset_import: opset_import.collect(),
+        metadata_props: model.metadata_props.into_iter().map(entry).collect(),
         ..Default::default()
     };
     written.write_buf().map_err(|error| error.to_string())
@@ -76,8 +78,18 @@ fn attribute(attribute: from::AttributeProto) -> Result<to::AttributeProto, Stri
     })
 }
 
-/// Returns the tensor. External data has been read by now.
+/// Returns the tensor. External data has been read by now, unless it is that of a split model.
 fn tensor(tensor: from::TensorProto) -> to::TensorProto {
+    if is_external(&tensor) {
+        return to::TensorProto {
+            dims: tensor.dims,
+            data_type: Some(to::DataType(tensor.data_type)),
+            name: text(tensor.name),
+            external_data: tensor.external_data.into_iter().map(entry).collect(),
+            data_location: Some(to::DataLocation::EXTERNAL),
+            ..Default::default()
+        };
+    }
     let lists_are_empty = tensor.float_data.is_empty()
         && tensor.int32_data.is_empty()
         && tensor.int64_data.is_empty()
@@ -92,6 +104,13 @@ fn tensor(tensor: from::TensorProto) -> to::TensorProto {
         double_data: tensor.double_data,
         name: text(tensor.name),
         ..Default::default()
+    }
+}
+
+fn entry(entry: from::StringStringEntryProto) -> to::StringStringEntryProto {
+    to::StringStringEntryProto {
+        key: Some(entry.key),
+        value: Some(entry.value),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A model that serves requests.
 
-use super::checked::Checked;
+use super::checked::{Checked, Properties};
 use super::convert::{from_rten, to_rten};
 use super::failure::{Failure, NAME, guarded, inputs_error, load_error, refused_run};
 use super::hidden_nan::contains_nan;
@@ -40,9 +40,9 @@ pub(super) struct RtenGraph {
     signature: Signature,
     rows: Rows,
     outline: Outline,
-    limits: IntegerLimits,
+    pub(super) limits: IntegerLimits,
     /// Set if an operator computes a number from NaN, so that inputs must not contain it.
-    hides_nan: bool,
+    pub(super) hides_nan: bool,
     operators: OperatorInputs,
     costs: PlanCache<Result<Cost, String>>,
     /// The number of threads of one computation.
@@ -64,23 +64,46 @@ impl RtenGraph {
         (threads, shared): (NonZeroUsize, &Arc<Shared>),
     ) -> Result<RtenGraph, BackendError> {
         let Checked {
-            declared,
+            properties,
+            symbols,
+            declared_outputs,
+            values,
+        } = checked;
+        let mut graph = RtenGraph::untried(model, properties, (threads, shared))?;
+        let compute = |inputs: &[NamedTensor]| {
+            let inputs = with_values(inputs.to_vec(), &values);
+            graph.compute(&inputs)
+        };
+        let probed = probe(&graph.signature, &symbols, compute);
+        let (sample, outputs) = probed.map_err(|unprobed| load_error(unprobed.into_reason()))?;
+        let mut computed = vec![outputs];
+        let two_rows = two_row_inputs(&sample, &graph.signature, &symbols);
+        computed.extend(two_rows.and_then(|inputs| compute(&inputs).ok()));
+        graph.wrong_declarations = correct(&mut graph.signature, &declared_outputs, &computed);
+        graph.sample = sample;
+        Ok(graph)
+    }
+
+    /// Returns the graph without a trial computation, with the shapes of outputs that the file declares.
+    pub(super) fn untried(
+        model: Model,
+        properties: Properties,
+        (threads, shared): (NonZeroUsize, &Arc<Shared>),
+    ) -> Result<RtenGraph, BackendError> {
+        let Properties {
+            signature,
             rows,
             outline,
             limits,
             hides_nan,
             operators,
-            symbols,
-            declared_outputs,
-            values,
-        } = checked;
-        let signature = declared.signature;
+        } = properties;
         let ids = |specs: &[TensorSpec]| {
             let ids = specs.iter().map(|spec| model.node_id(&spec.name));
             ids.collect::<Result<Vec<NodeId>, _>>()
                 .map_err(|error| load_error(error.to_string()))
         };
-        let mut graph = RtenGraph {
+        Ok(RtenGraph {
             inputs: ids(&signature.inputs)?,
             outputs: ids(&signature.outputs)?,
             model,
@@ -95,19 +118,17 @@ impl RtenGraph {
             shared: Arc::clone(shared),
             sample: Sample::default(),
             wrong_declarations: Vec::new(),
-        };
-        let compute = |inputs: &[NamedTensor]| {
-            let inputs = with_values(inputs.to_vec(), &values);
-            graph.compute(&inputs)
-        };
-        let probed = probe(&graph.signature, &symbols, compute);
-        let (sample, outputs) = probed.map_err(|unprobed| load_error(unprobed.into_reason()))?;
-        let mut computed = vec![outputs];
-        let two_rows = two_row_inputs(&sample, &graph.signature, &symbols);
-        computed.extend(two_rows.and_then(|inputs| compute(&inputs).ok()));
-        graph.wrong_declarations = correct(&mut graph.signature, &declared_outputs, &computed);
-        graph.sample = sample;
-        Ok(graph)
+        })
+    }
+
+    /// Determines the cost of the sample inputs now, and not when the first request has their sizes.
+    pub(super) fn prepare_sample(&self) {
+        if let Ok(inputs) = self.sample_inputs()
+            && let Ok(ordered) = in_signature_order(&self.signature, &inputs)
+        {
+            // A request with these sizes gets the same error.
+            let _ = self.cost(&ordered);
+        }
     }
 
     /// Returns the cost of computing inputs of these sizes, which is determined now if they are new.
@@ -151,14 +172,13 @@ impl RtenGraph {
             });
         }
         let inputs = self.values(ordered).map_err(inputs_error)?;
-        let computed = self.shared.pools.with_pool(self.threads, |pool| {
-            let options = RunOptions::default().with_thread_pool(Some(Arc::clone(pool)));
+        let run = |options: RunOptions| {
             guarded(|| {
                 let run = self.model.run(inputs, &self.outputs, Some(options));
                 run.map_err(|error| error.to_string())
             })
-        });
-        match computed {
+        };
+        match self.shared.pools.with_options(self.threads, run) {
             Ok(values) => self.named(values),
             // The graph computes other inputs, so the values or sizes of these are at fault.
             Err(Failure::Refused(reason)) => Err(refused_run(reason, &self.operators)),

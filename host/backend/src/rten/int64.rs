@@ -105,6 +105,23 @@ impl IntegerLimits {
         Ok(limits)
     }
 
+    /// Returns the limits of the inputs with these names, in the order of the signature.
+    pub(super) fn of_inputs(inputs: Vec<(String, Option<i64>)>) -> IntegerLimits {
+        let inputs = inputs.into_iter();
+        IntegerLimits {
+            inputs: inputs
+                .map(|(name, limit)| InputLimit { name, limit })
+                .collect(),
+        }
+    }
+
+    /// Iterates over the inputs with a limit.
+    #[cfg(feature = "threads")]
+    pub(super) fn by_name(&self) -> impl Iterator<Item = (&str, i64)> {
+        let inputs = self.inputs.iter();
+        inputs.filter_map(|input| Some((input.name.as_str(), input.limit?)))
+    }
+
     fn widest(graph: &GraphProto) -> IntegerLimits {
         let values = Values::of(graph, None);
         let initialised: HashSet<&str> =

@@ -3,7 +3,7 @@
 //! A pool computes one graph at a time, so there are as many as computations have run at the same time, and a model
 //! that computes nothing has none.
 
-use rten::ThreadPool;
+use rten::{RunOptions, ThreadPool};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,17 @@ pub(super) struct ThreadPools {
 }
 
 impl ThreadPools {
+    /// Calls `compute` with the options of a computation on this many threads.
+    pub(super) fn with_options<T>(
+        &self,
+        threads: NonZeroUsize,
+        compute: impl FnOnce(RunOptions) -> T,
+    ) -> T {
+        self.with_pool(threads, |pool| {
+            compute(RunOptions::default().with_thread_pool(Some(Arc::clone(pool))))
+        })
+    }
+
     /// Calls `compute` with an idle pool of this many threads, or with a new one.
     pub(super) fn with_pool<T>(
         &self,
