@@ -178,11 +178,12 @@ impl ClassWriter<'_> {
     /// Writes the classes of all rows. Returns `false` if they exceed [`MAX_BYTES`], and for types
     /// that are not ranked.
     fn write_all(&mut self, tensor: &Tensor, selection: RowSelection) -> bool {
-        /// Ranks numbers of this type and writes them with this function.
+        /// Ranks numbers of this type and writes them with this function, both as the widest type of their
+        /// kind: ranking is much code, of which every type would have a copy.
         macro_rules! rank {
-            ($number:ty, $show:expr) => {{
+            ($number:ty as $widest:ty, $show:expr) => {{
                 let (numbers, _) = tensor.content().as_chunks();
-                let read = |bytes: &_| <$number>::from_le_bytes(*bytes);
+                let read = |bytes: &_| <$widest>::from(<$number>::from_le_bytes(*bytes));
                 let mut rows = numbers.chunks_exact(selection.width.max(1));
                 rows.all(|row| {
                     let ranked = greatest(row.iter().map(read), selection.count);
@@ -191,16 +192,16 @@ impl ClassWriter<'_> {
             }};
         }
         match tensor.element_type() {
-            ElementType::Uint8 => rank!(u8, integer),
-            ElementType::Uint16 => rank!(u16, integer),
-            ElementType::Uint32 => rank!(u32, integer),
-            ElementType::Uint64 => rank!(u64, integer),
-            ElementType::Int8 => rank!(i8, integer),
-            ElementType::Int16 => rank!(i16, integer),
-            ElementType::Int32 => rank!(i32, integer),
-            ElementType::Int64 => rank!(i64, integer),
-            ElementType::Fp32 => rank!(f32, |value, text| float(f64::from(value), text)),
-            ElementType::Fp64 => rank!(f64, float),
+            ElementType::Uint8 => rank!(u8 as u64, integer),
+            ElementType::Uint16 => rank!(u16 as u64, integer),
+            ElementType::Uint32 => rank!(u32 as u64, integer),
+            ElementType::Uint64 => rank!(u64 as u64, integer),
+            ElementType::Int8 => rank!(i8 as i64, integer),
+            ElementType::Int16 => rank!(i16 as i64, integer),
+            ElementType::Int32 => rank!(i32 as i64, integer),
+            ElementType::Int64 => rank!(i64 as i64, integer),
+            ElementType::Fp32 => rank!(f32 as f64, float),
+            ElementType::Fp64 => rank!(f64 as f64, float),
             // `TopClasses::new` rejects these types, and outputs have the types of the signature.
             ElementType::Bool | ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => false,
         }
@@ -231,18 +232,22 @@ fn greatest<T: Copy + PartialOrd>(
     values: impl Iterator<Item = T>,
     count: usize,
 ) -> Vec<(usize, T)> {
-    let order = |a: &(usize, T), b: &(usize, T)| descending(&a.1, &b.1).then_with(|| a.0.cmp(&b.0));
     let mut ranked = Vec::new();
     for candidate in values.enumerate() {
         ranked.push(candidate);
         if ranked.len() > count.saturating_mul(2) {
-            ranked.select_nth_unstable_by(count, order);
+            ranked.select_nth_unstable_by(count, by_rank);
             ranked.truncate(count);
         }
     }
-    ranked.sort_unstable_by(order);
+    ranked.sort_unstable_by(by_rank);
     ranked.truncate(count);
     ranked
+}
+
+/// Compares values with their positions: greater ones first, equal ones in the order of their positions.
+fn by_rank<T: PartialOrd>(a: &(usize, T), b: &(usize, T)) -> Ordering {
+    descending(&a.1, &b.1).then_with(|| a.0.cmp(&b.0))
 }
 
 /// Compares for descending order, with NaN last.

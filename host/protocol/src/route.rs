@@ -14,7 +14,11 @@ mod v2;
 pub use call::{DocsFile, RestCall};
 pub use error::RouteError;
 
-use http::{HeaderMap, Method};
+use crate::v2::HEADER_LENGTH_NAME;
+use http::{HeaderMap, HeaderName, Method, header};
+
+/// The headers that determine a call. Others need not be passed to [`route`].
+pub const CALL_HEADERS: [HeaderName; 2] = [header::ACCEPT, HEADER_LENGTH_NAME];
 
 /// Returns the call for a request with this method, path (without query) and headers. [`with_query`] completes it.
 pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<RestCall, RouteError> {

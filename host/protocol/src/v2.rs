@@ -60,13 +60,16 @@ use crate::codec::{CodecError, RequestDecoder};
 use crate::json_size;
 use bytes::Bytes;
 use error::DecodeError;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use masked_text::MaskedText;
 use response::OutputForm;
 use wisp_tensor::ElementType;
 
 /// The header with the number of bytes of JSON at the start of a body, in requests and in responses.
 pub const HEADER_LENGTH: &str = "inference-header-content-length";
+
+/// [`HEADER_LENGTH`], parsed when this is compiled and not for every request.
+pub(crate) const HEADER_LENGTH_NAME: HeaderName = HeaderName::from_static(HEADER_LENGTH);
 
 /// The decoder for the body of one inference request. Lifetime: one request.
 ///
@@ -174,7 +177,7 @@ fn names_bool(text: &[u8]) -> bool {
 /// Returns the number in [`HEADER_LENGTH`]. It must be decimal and given once: with two lengths, two
 /// parsers of the same request could split it at different positions.
 fn header_length(headers: &HeaderMap) -> Result<Option<usize>, HeaderLengthError> {
-    let mut values = headers.get_all(HEADER_LENGTH).iter();
+    let mut values = headers.get_all(HEADER_LENGTH_NAME).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
