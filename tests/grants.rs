@@ -67,6 +67,22 @@ fn random_numbers_differ_within_a_request_and_between_requests() -> Result<()> {
 }
 
 #[test]
+fn both_versions_of_getrandom_have_random_numbers_and_those_of_a_seed() -> Result<()> {
+    let server = TestServer::start(repository(ALL)?)?;
+    let (mut numbers, mut seeded) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..4 {
+        let response = infer(&server, 1)?;
+        numbers.extend(integers(&response, "getrandom")?);
+        seeded.extend(integers(&response, "getrandom_seeded")?);
+    }
+    assert_eq!(numbers.len(), 8, "{numbers:?}");
+    // One of each version, which every request has again.
+    assert_eq!(seeded.len(), 2, "{seeded:?}");
+    ensure!(numbers.is_disjoint(&seeded), "{numbers:?} {seeded:?}");
+    Ok(())
+}
+
+#[test]
 fn a_buffer_beyond_the_limit_of_one_call_is_filled_by_the_sdk() -> Result<()> {
     let server = TestServer::start(repository(ALL)?)?;
     let bytes = integers(&infer(&server, 100_000)?, "bytes")?;

@@ -68,6 +68,7 @@ mod component {
 #[cfg(not(target_arch = "wasm32"))]
 mod native {
     use crate::config::ConfigValue;
+    use crate::random::Sequence;
     use std::cell::RefCell;
     use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,8 +88,8 @@ mod native {
         pub(crate) files: BTreeMap<String, Vec<u8>>,
         /// The time since the Unix epoch; `None` for that of the machine.
         pub(crate) time: Option<Duration>,
-        /// The state of the generator of random numbers, which begins with the seed.
-        pub(crate) random: u64,
+        /// The random numbers.
+        pub(crate) random: Sequence,
         number: u64,
     }
 
@@ -142,19 +143,13 @@ mod native {
     }
 
     pub(crate) fn random_bytes(length: usize) -> Vec<u8> {
-        let numbers = std::iter::repeat_with(|| random_u64().to_le_bytes());
-        numbers.flatten().take(length).collect()
+        let mut bytes = vec![0; length];
+        CURRENT.with_borrow_mut(|current| current.random.fill(&mut bytes));
+        bytes
     }
 
-    /// Returns the next number of SplitMix64.
     pub(crate) fn random_u64() -> u64 {
-        CURRENT.with_borrow_mut(|current| {
-            current.random = current.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = current.random;
-            let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ (mixed >> 31)
-        })
+        CURRENT.with_borrow_mut(|current| current.random.next())
     }
 
     pub(crate) fn now() -> Duration {

@@ -95,6 +95,7 @@
 //! | feature | default | contents |
 //! |---|---|---|
 //! | `allocator` | yes | a global allocator that uses the memory which the instance starts with |
+//! | `getrandom` | no | the crates `getrandom` and `rand` have the numbers of the module [`random`] |
 //! | `log` | no | the macros of the crate `log` write to the server's log |
 //! | `image` | no | the module `image`: decoding PNG, JPEG and WebP, resizing, cropping, and tensor formats |
 

@@ -22,26 +22,21 @@
 //!
 //! # The crates `getrandom` and `rand`
 //!
-//! Libraries that need random numbers call the crate `getrandom`. `wisp build` compiles its versions 0.3 and 0.4 for
-//! handlers. If something calls it, the handler has to define its source, once, with `getrandom = "0.4"` (or the
-//! version that `cargo tree` shows) in the dependencies:
+//! Libraries that need random numbers, such as `rand` and `uuid`, call the crate `getrandom`. With the feature
+//! `getrandom` of this crate, its versions 0.3 and 0.4 have the numbers of this module, if `wisp build` compiles the
+//! handler:
 //!
-//! ```ignore
-//! /// The source of the crate `getrandom`.
-//! #[cfg(target_arch = "wasm32")]
-//! #[unsafe(no_mangle)]
-//! unsafe extern "Rust" fn __getrandom_v03_custom(bytes: *mut u8, length: usize) -> Result<(), getrandom::Error> {
-//!     // SAFETY: the crate passes memory of this length that may be written and is not initialized.
-//!     let bytes = unsafe {
-//!         bytes.write_bytes(0, length);
-//!         std::slice::from_raw_parts_mut(bytes, length)
-//!     };
-//!     wisp_handler::random::fill(bytes);
-//!     Ok(())
-//! }
+//! ```toml
+//! wisp-handler = { path = "sdk/wisp-handler", features = ["getrandom"] }
 //! ```
 //!
-//! One definition is for both versions. Version 0.2 has a macro for it, and compiles with its feature `custom`:
+//! A handler with the feature imports random numbers even if nothing calls `getrandom`, so its model has to grant
+//! them. Natively, `getrandom` has the numbers of the operating system.
+//!
+//! Many libraries want random numbers for the seeds of hash tables only, also for those that they build in
+//! [`Handler::init`](crate::Handler::init). [`with_seed`] gives them such.
+//!
+//! For version 0.2, which compiles with its feature `custom`, the handler defines the source:
 //!
 //! ```ignore
 //! fn source(bytes: &mut [u8]) -> Result<(), getrandom::Error> {
@@ -53,10 +48,33 @@
 //! getrandom::register_custom_getrandom!(source);
 //! ```
 
+#[cfg(all(target_arch = "wasm32", feature = "getrandom"))]
+mod getrandom_backend;
+mod sequence;
+
+pub(crate) use self::sequence::Sequence;
+
 use crate::deployment;
+use std::cell::Cell;
 
 /// The number of bytes that are requested at once, which is within the limit of the host.
 const CHUNK: usize = 1024;
+
+thread_local! {
+    /// The numbers while [`with_seed`] calls a function.
+    static SEEDED: Cell<Option<Sequence>> = const { Cell::new(None) };
+}
+
+/// Restores the numbers of before when it is dropped.
+struct Restore {
+    previous: Option<Sequence>,
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        SEEDED.set(self.previous);
+    }
+}
 
 /// Fills a buffer with random bytes.
 ///
@@ -66,6 +84,10 @@ const CHUNK: usize = 1024;
 /// assert_ne!(key, [0; 32]);
 /// ```
 pub fn fill(buffer: &mut [u8]) {
+    if let Some(mut sequence) = SEEDED.get() {
+        sequence.fill(buffer);
+        return SEEDED.set(Some(sequence));
+    }
     for chunk in buffer.chunks_mut(CHUNK) {
         chunk.copy_from_slice(&deployment::random_bytes(chunk.len()));
     }
@@ -79,7 +101,32 @@ pub fn fill(buffer: &mut [u8]) {
 /// assert_ne!(random::u64(), random::u64());
 /// ```
 pub fn u64() -> u64 {
+    if let Some(mut sequence) = SEEDED.get() {
+        let number = sequence.next();
+        SEEDED.set(Some(sequence));
+        return number;
+    }
     deployment::random_u64()
+}
+
+/// Calls `call` with numbers that follow from the seed instead of those of the host.
+///
+/// It is for numbers that need not be secret, such as the seeds of hash tables that
+/// [`Handler::init`](crate::Handler::init) builds, and for responses that have to be the same each time. In a component
+/// it also applies to the crate `getrandom`, with the feature of this name. A generator that a library seeds
+/// meanwhile and keeps, as `rand::rng` does, continues the same in every request.
+///
+/// ```
+/// use wisp_handler::random;
+///
+/// let dice = || random::u64() % 6 + 1;
+/// assert_eq!(random::with_seed(7, dice), random::with_seed(7, dice));
+/// ```
+pub fn with_seed<T>(seed: u64, call: impl FnOnce() -> T) -> T {
+    let _restore = Restore {
+        previous: SEEDED.replace(Some(Sequence::of(seed))),
+    };
+    call()
 }
 
 #[cfg(test)]
@@ -111,5 +158,27 @@ mod tests {
         assert_ne!(of_seed(1), of_seed(2));
         let unseeded = || Model::new().run(u64);
         assert_eq!(unseeded(), unseeded());
+    }
+
+    #[test]
+    fn a_call_with_a_seed_leaves_the_numbers_of_the_host_as_they_are() {
+        let numbers = || (u64(), bytes(9), u64());
+        let expected = Model::new().run(numbers);
+        let with_a_call = Model::new().run(|| {
+            let first = u64();
+            let seeded = with_seed(1, || (u64(), with_seed(2, u64), bytes(9)));
+            assert_eq!(seeded.1, with_seed(2, u64));
+            assert_eq!(with_seed(1, || (u64(), bytes(9))), (seeded.0, seeded.2));
+            assert_ne!(seeded.0, seeded.1);
+            (first, bytes(9), u64())
+        });
+        assert_eq!(with_a_call, expected);
+    }
+
+    #[test]
+    fn a_panic_ends_the_numbers_of_a_seed() {
+        let ended = std::panic::catch_unwind(|| with_seed(1, || panic!("on purpose")));
+        assert!(ended.is_err());
+        Model::new().run(|| assert_ne!(u64(), with_seed(1, u64)));
     }
 }

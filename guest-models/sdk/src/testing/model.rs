@@ -2,6 +2,7 @@
 
 use crate::config::ConfigValue;
 use crate::deployment::{self, Deployment};
+use crate::random::Sequence;
 use std::time::Duration;
 
 /// A model with settings and files, as `model.toml` names them.
@@ -49,7 +50,7 @@ impl Model {
     /// Sets the seed of [`random`](crate::random), which is 0 otherwise.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
-        self.deployment.random = seed;
+        self.deployment.random = Sequence::of(seed);
         self
     }
 

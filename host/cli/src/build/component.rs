@@ -52,8 +52,9 @@ impl ForeignImport {
                  another crate"
             }
             "getrandom" => {
-                "a source of random numbers, which the crate does not define: the documentation of \
-                 `wisp_handler::random` shows how to, with the numbers that a model can grant"
+                "a source of random numbers: enable the feature `getrandom` of `wisp-handler`, with which they \
+                 are those that a model can grant; the documentation of `wisp_handler::random` also has the lines \
+                 that version 0.2 needs"
             }
             _ => "the interface of command-line programs, which handlers do not have",
         };
