@@ -1,10 +1,11 @@
 //! `wisp build`: compiles handler crates to components and installs them next to their models.
 //!
 //! The modules in the order of a build: `plan` decides which crates to build and where the components
-//! go, `freshness` skips what is up to date, `cargo` compiles (one call per workspace), `component`
-//! converts modules to components and checks their world, and `install` writes them. `serve --build`
-//! uses the same steps; only `wisp build` itself always calls cargo, which makes the final decision
-//! about what is up to date. With `--watch`, `watch` repeats them for sources that change.
+//! go, `freshness` skips what is up to date, `cargo` compiles (one call for crates that agree in their
+//! settings), `component` converts modules to components and checks their world, and `install` writes
+//! them. `serve --build` uses the same steps; only `wisp build` itself always calls cargo, which makes
+//! the final decision about what is up to date. With `--watch`, `watch` repeats them for sources that
+//! change.
 
 mod cargo;
 mod component;
@@ -95,6 +96,16 @@ pub(crate) fn table(handlers: &[BuiltHandler]) -> String {
     handlers.iter().map(line).collect()
 }
 
+/// The properties in which the crates agree that one call of cargo compiles.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CargoCall {
+    /// The index of the workspace.
+    workspace: usize,
+    stack_size: Option<u32>,
+    /// Cargo enables a feature of the SDK for all crates of a call. With this one, they all import random numbers.
+    imports_random: bool,
+}
+
 fn build(plans: Vec<Plan>, rebuild: Rebuild) -> anyhow::Result<Vec<BuiltHandler>> {
     let mut built = Vec::new();
     let mut stale = Vec::new();
@@ -130,14 +141,14 @@ fn installed(name: String, path: PathBuf, change: Change) -> anyhow::Result<Buil
     })
 }
 
-/// Compiles the crates, converts the modules to components and installs them, with one call of cargo per
-/// workspace and stack size.
+/// Compiles the crates, converts the modules to components and installs them, with one call of cargo for
+/// those that agree in workspace, stack size and use of random numbers.
 fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
     let toolchain = Toolchain::find()?;
     let started = SystemTime::now();
     let crates: BTreeSet<&Path> = orders.iter().map(|order| &*order.source).collect();
     let mut workspaces: Vec<Workspace> = Vec::new();
-    let mut calls: BTreeMap<(usize, Option<u32>), Vec<&Path>> = BTreeMap::new();
+    let mut calls: BTreeMap<CargoCall, Vec<&Path>> = BTreeMap::new();
     for source in crates {
         let workspace = match workspaces
             .iter()
@@ -149,14 +160,19 @@ fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
                 workspaces.len() - 1
             }
         };
-        let stack = cargo::stack_flag(&CrateManifest::load(source)?, &workspaces[workspace]);
-        calls.entry((workspace, stack)).or_default().push(source);
+        let manifest = CrateManifest::load(source)?;
+        let call = CargoCall {
+            workspace,
+            stack_size: cargo::stack_flag(&manifest, &workspaces[workspace]),
+            imports_random: workspaces[workspace].imports_random(source),
+        };
+        calls.entry(call).or_default().push(source);
     }
     let mut components = BTreeMap::new();
-    for ((index, stack), sources) in calls {
-        let workspace = &workspaces[index];
+    for (call, sources) in calls {
+        let workspace = &workspaces[call.workspace];
         toolchain.ensure_target(&workspace.root)?;
-        for (source, module) in toolchain.build(workspace, &sources, stack)? {
+        for (source, module) in toolchain.build(workspace, &sources, call.stack_size)? {
             let name = workspace.package_name(source);
             let tree = |dependency: &str| toolchain.dependents(workspace, source, dependency);
             let component = component::from_module(&module)

@@ -28,9 +28,13 @@ const DEFAULT_STACK_SIZE: u32 = 64 << 10;
 /// table twice per request.
 const INITIAL_HEAP: u32 = 64 << 10;
 
-/// Makes the crate getrandom, in its versions 0.3 and 0.4, call a function that the handler defines. Without it, a
+/// Makes the crate getrandom, in its versions 0.3 and 0.4, call a function that the SDK defines. Without it, a
 /// dependency on the crate would not compile for the target, even if nothing calls it.
 const RANDOM_BACKEND: &str = r#"--cfg=getrandom_backend="custom""#;
+
+/// The SDK, and its feature that defines that function.
+const SDK: &str = "wisp-handler";
+const RANDOM_FEATURE: &str = "getrandom";
 
 /// The maximum number of lines of a dependency tree that an error shows.
 const MAX_TREE_LINES: usize = 12;
@@ -68,7 +72,16 @@ struct Package {
     id: String,
     name: String,
     manifest_path: PathBuf,
+    #[serde(default)]
+    dependencies: Vec<Dependency>,
     targets: Vec<Target>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    name: String,
+    #[serde(default)]
+    features: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -284,6 +297,17 @@ impl Workspace {
         }
     }
 
+    /// Returns whether the crate in this directory enables the feature of the SDK with which a handler imports random
+    /// numbers.
+    pub(super) fn imports_random(&self, directory: &Path) -> bool {
+        let enables = |dependency: &Dependency| {
+            let mut features = dependency.features.iter();
+            dependency.name == SDK && features.any(|feature| feature == RANDOM_FEATURE)
+        };
+        self.package(directory)
+            .is_some_and(|package| package.dependencies.iter().any(enables))
+    }
+
     fn package(&self, directory: &Path) -> Option<&Package> {
         let mut packages = self.packages.iter();
         packages.find(|package| package.manifest_path.parent() == Some(directory))
@@ -404,6 +428,24 @@ mod tests {
             error.contains("crate-type = [\"cdylib\", \"rlib\"]"),
             "{error}"
         );
+        Ok(())
+    }
+
+    #[test]
+    fn the_sdks_feature_for_random_numbers_is_seen() -> anyhow::Result<()> {
+        let workspace: Workspace = serde_json::from_str(
+            r#"{"workspace_root":"/w","target_directory":"/w/target","packages":[
+                {"id":"a","name":"a","manifest_path":"/w/a/Cargo.toml","targets":[],
+                 "dependencies":[{"name":"uuid","features":["v4"]},
+                    {"name":"wisp-handler","rename":"sdk","features":["image","getrandom"]}]},
+                {"id":"b","name":"b","manifest_path":"/w/b/Cargo.toml","targets":[],
+                 "dependencies":[{"name":"wisp-handler","features":["image"]},
+                    {"name":"other","features":["getrandom"]}]}]}"#,
+        )?;
+        for (directory, expected) in [("/w/a", true), ("/w/b", false), ("/w/c", false)] {
+            let imports_random = workspace.imports_random(Path::new(directory));
+            assert_eq!(imports_random, expected, "{directory}");
+        }
         Ok(())
     }
 
