@@ -6,6 +6,7 @@
 //! | `sh`, `python` | run in the order of the page (`terminal`); a block that follows at once is the output |
 //! | `sh,no-run` | the reason is one of `command::NOT_RUN`; the programs, options and targets exist |
 //! | `rust` | is a handler, which is built and computes |
+//! | `rust,part`, `toml,part` | is a part of a source or manifest in `guest-models` |
 //! | `toml` | a `model.toml` that loads, or a part of a `Cargo.toml` that `wisp build` accepts; `cli::config` checks the configuration of a server |
 //! | `json` | is JSON; a golden case passes |
 //! | `yaml`, `text` | is not empty |
@@ -139,10 +140,41 @@ fn the_command_reference_is_what_help_prints() -> Result<()> {
 fn the_handlers_of_the_documentation_build_and_answer() -> Result<()> {
     let manifest = blocks(Language::Toml)?.into_iter().find(is_cargo_manifest);
     let manifest = manifest.context("no page shows the settings in a Cargo.toml")?;
-    for block in blocks(Language::Rust)? {
+    let handlers = blocks(Language::Rust)?.into_iter();
+    for block in handlers.filter(|block| !block.is_part) {
         project::answers(&block.code, &manifest.code).with_context(|| block.place.clone())?;
     }
     Ok(())
+}
+
+#[test]
+fn the_parts_that_pages_show_are_in_the_guests() -> Result<()> {
+    let sources = guest_sources()?;
+    let pages = page::all()?.into_iter();
+    for part in pages.flat_map(|page| page.blocks).filter(|b| b.is_part) {
+        let found = sources.iter().any(|source| source.contains(&part.code));
+        ensure!(found, "{}: in no file of guest-models", part.place);
+    }
+    Ok(())
+}
+
+/// Returns the manifests of the guests, and the files next to their `lib.rs`.
+fn guest_sources() -> Result<Vec<String>> {
+    let mut sources = Vec::new();
+    for guest in std::fs::read_dir(root().join("guest-models"))? {
+        let guest = guest?.path();
+        let Ok(files) = std::fs::read_dir(guest.join("src")) else {
+            continue;
+        };
+        sources.push(std::fs::read_to_string(guest.join("Cargo.toml"))?);
+        for file in files {
+            let file = file?.path();
+            if file.is_file() {
+                sources.push(std::fs::read_to_string(file)?);
+            }
+        }
+    }
+    Ok(sources)
 }
 
 fn is_cargo_manifest(block: &Block) -> bool {
@@ -158,7 +190,8 @@ fn is_server_configuration(block: &Block) -> bool {
 fn the_model_files_of_the_documentation_load() -> Result<()> {
     let mut failures = Vec::new();
     for block in blocks(Language::Toml)? {
-        if !is_cargo_manifest(&block)
+        if !block.is_part
+            && !is_cargo_manifest(&block)
             && !is_server_configuration(&block)
             && let Err(error) = loads(&block.code)
         {

@@ -148,6 +148,7 @@ pub(crate) fn component(guest: &str) -> Result<&'static str> {
         "hostile_guest" => wisp_artifacts::HOSTILE_GUEST,
         "initialized_guest" => wisp_artifacts::INITIALIZED_GUEST,
         "progression" => wisp_artifacts::PROGRESSION,
+        "tokenize" => wisp_artifacts::TOKENIZE,
         "wine" => wisp_artifacts::WINE,
         other => anyhow::bail!("there is no guest `{other}`"),
     })

@@ -1,12 +1,15 @@
 //! Tests of the initialization of handlers, and of the settings and files that they read: one component
 //! serves models that differ in both, and is initialized once for each version.
 
-use crate::harness::{Repository, TestServer, component, output};
+use crate::harness::{Repository, TestOptions, TestServer, component, output, root};
+use crate::python;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::thread;
+use std::time::Duration;
+use wisp_serving::ServingOptions;
 
 /// Adds a model that is served by the handler with this `[handler]` section.
 fn with_model(repository: Repository, model: &str, handler: &str) -> Result<Repository> {
@@ -165,5 +168,33 @@ fn a_file_that_is_missing_or_not_listed_is_named() -> Result<()> {
         unlisted.contains("the model has no file `labels.txt`: list it in `files`"),
         "{unlisted}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_handler_with_the_crate_tokenizers_has_the_ids_of_the_python_package() -> Result<()> {
+    const SCRIPT: &str = "huggingface_tokenizers.py";
+    let repository = Repository::empty()?;
+    let models = repository.path().to_str();
+    let models = models.context("a path that is not Unicode")?.to_owned();
+    let examples = root().join("examples");
+    let examples = examples.to_str().context("a path that is not Unicode")?;
+    python::run(SCRIPT, &["make", &models, examples])?;
+    for model in std::fs::read_dir(repository.path())? {
+        let handler = model?.path().join("1/handler.wasm");
+        std::fs::copy(component("tokenize")?, handler)?;
+    }
+    let defaults = TestOptions::default();
+    let options = TestOptions {
+        serving: ServingOptions {
+            // The test is about the response, which may take long on a busy machine.
+            request_timeout: Duration::from_secs(50),
+            ..defaults.serving
+        },
+        ..defaults
+    };
+    let server = TestServer::with_options(repository, options)?;
+    let address = server.address().to_string();
+    python::run(SCRIPT, &["ask", &models, examples, &address])?;
     Ok(())
 }

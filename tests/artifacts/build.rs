@@ -21,7 +21,7 @@ const GUESTS: [&str; 6] = [
 
 /// The guest crates with the SDK's feature `getrandom`. Cargo would enable it for all that it builds in the same
 /// call, and they would all import random numbers.
-const GUESTS_WITH_RANDOM: [&str; 1] = ["granted_guest"];
+const GUESTS_WITH_RANDOM: [&str; 2] = ["granted_guest", "tokenize"];
 
 fn main() -> Result<()> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);

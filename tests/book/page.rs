@@ -10,6 +10,9 @@ const TOP: [&str; 3] = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"];
 /// The attribute of a block whose commands are checked instead of run.
 const NO_RUN: &str = "no-run";
 
+/// The attribute of a block that shows some lines of a guest's source or manifest.
+const PART: &str = "part";
+
 /// A page of Markdown.
 #[derive(Debug)]
 pub(super) struct Page {
@@ -28,6 +31,8 @@ pub(super) struct Block {
     pub(super) language: Language,
     pub(super) code: String,
     no_run: bool,
+    /// Set if the code is incomplete, and found in a source.
+    pub(super) is_part: bool,
     /// Set if there is nothing but empty lines between the previous block and this one.
     follows: bool,
 }
@@ -138,9 +143,10 @@ impl Block {
             other => bail!("the language `{other}` is not checked"),
         };
         let attributes: Vec<&str> = parts.collect();
-        let no_run = match attributes[..] {
-            [] => false,
-            [NO_RUN] if language == Language::Shell => true,
+        let (no_run, is_part) = match attributes[..] {
+            [] => (false, false),
+            [NO_RUN] if language == Language::Shell => (true, false),
+            [PART] if matches!(language, Language::Rust | Language::Toml) => (false, true),
             _ => bail!("{attributes:?} does not apply to {language:?}"),
         };
         Ok(Block {
@@ -148,6 +154,7 @@ impl Block {
             language,
             code,
             no_run,
+            is_part,
             follows: false,
         })
     }
@@ -178,6 +185,7 @@ fn a_block_has_a_language_and_may_show_the_output_of_another() -> Result<()> {
         "```\nx\n```",
         "```perl\nx\n```",
         "```json,no-run\n{}\n```",
+        "```json,part\n{}\n```",
         "```sh,ignore\nx\n```",
         "```sh\nx",
         "Text:\n\n    x\n",
