@@ -3,6 +3,9 @@
 //! The result need not be a valid file: integers and bools are one type in rten, and it accepts the inputs
 //! and attributes of all versions of an operator. [`super::unsupported`] refuses what is left.
 
+mod dropout;
+mod local_response;
+
 use super::rewriter::{
     NewNames, Rule, constant, operator, rewrite as rewrite_nodes, with_integer, with_integers,
 };
@@ -12,9 +15,6 @@ use tract_onnx::pb::{ModelProto, NodeProto};
 
 /// The first version in which the axes of Squeeze are an input.
 const AXES_INPUT_OPSET: i64 = 13;
-
-/// The first version in which Dropout has an input that tells training from inference.
-const TRAINING_INPUT_OPSET: i64 = 12;
 
 /// Rewrites all nodes of `model` that have an equivalent.
 pub(super) fn rewrite(model: &mut ModelProto) {
@@ -26,8 +26,12 @@ pub(super) fn rewrite(model: &mut ModelProto) {
         quantize_defaults,
         pool_strides,
         kernel_shape,
-        inference_dropout,
+        dropout::identity,
+        local_response::average,
     ];
+    if let Some(graph) = &mut model.graph {
+        dropout::remove_unused_masks(graph);
+    }
     rewrite_nodes(model, RULES);
 }
 
@@ -208,21 +212,6 @@ fn kernel_shape(site: &Site<'_>, _: &mut NewNames) -> Option<Vec<NodeProto>> {
     )])
 }
 
-/// Replaces Dropout, which changes nothing in inference.
-fn inference_dropout(site: &Site<'_>, _: &mut NewNames) -> Option<Vec<NodeProto>> {
-    if !is_onnx(site.node, &["Dropout"]) || !site.output(1).is_empty() {
-        return None;
-    }
-    let training = site.input(2);
-    let infers = site.opset < TRAINING_INPUT_OPSET
-        || training.is_empty()
-        || site
-            .values
-            .integers(training)
-            .is_some_and(|flags| flags == [0]);
-    infers.then(|| vec![operator("Identity", &[site.input(0)], site.output(0))])
-}
-
 /// Returns a constant as a vector with one element.
 fn vector(mut constant: NodeProto) -> NodeProto {
     for tensor in constant
@@ -248,7 +237,6 @@ mod tests {
                 tensor("w", DataType::Float, &[1, 2]),
                 tensor("zero", DataType::Int8, &[0]),
                 tensor("no", DataType::Bool, &[0]),
-                tensor("yes", DataType::Bool, &[1]),
             ],
             node: vec![original],
             ..Default::default()
@@ -368,22 +356,5 @@ mod tests {
         // The weights have the declared shape of `x`, of which the first axes are channels.
         let nodes = rewritten(13, DataType::Float, node("Conv", &["x", "x"], "y"));
         assert_eq!(stated(&nodes, "kernel_shape"), Some((0, vec![4, 4])));
-    }
-
-    #[test]
-    fn dropout_is_the_identity_unless_the_graph_may_train() {
-        for (opset, inputs, expected) in [
-            (11, vec!["x"], "Identity"),
-            (13, vec!["x", "w"], "Identity"),
-            (13, vec!["x", "w", "no"], "Identity"),
-            (13, vec!["x", "w", "yes"], "Dropout"),
-            (13, vec!["x", "w", "x"], "Dropout"),
-        ] {
-            let nodes = rewritten(opset, DataType::Float, node("Dropout", &inputs, "y"));
-            assert_eq!(operators(&nodes), [expected], "{inputs:?}");
-        }
-        let mut masked = node("Dropout", &["x"], "y");
-        masked.output.push("mask".to_owned());
-        assert_eq!(rewritten(13, DataType::Float, masked.clone()), [masked]);
     }
 }

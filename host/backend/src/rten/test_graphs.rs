@@ -25,6 +25,14 @@ pub(super) fn number(node: NodeProto, name: &str, i: i64) -> NodeProto {
     })
 }
 
+/// Returns the node with an attribute that is a float.
+pub(super) fn float(node: NodeProto, name: &str, f: f32) -> NodeProto {
+    with(node, name, |attribute| {
+        attribute.r#type = AttributeType::Float as i32;
+        attribute.f = f;
+    })
+}
+
 /// Returns the node with an attribute that is a text.
 pub(super) fn text(node: NodeProto, name: &str, s: &str) -> NodeProto {
     with(node, name, |attribute| {

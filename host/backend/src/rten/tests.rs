@@ -1,6 +1,6 @@
 //! Tests of the backend with generated models, which are loaded and computed.
 
-use super::test_graphs::{model, node, number, tensor, value};
+use super::test_graphs::{float, model, node, number, tensor, value};
 use super::*;
 use bytes::Bytes;
 use prost::Message;
@@ -158,4 +158,47 @@ fn a_softmax_of_an_old_opset_normalises_over_all_later_axes() {
     let outputs = graph.unwrap().compute(&[fp32(&[1, 2, 2], &[0.0; 4])]);
     let expected = fp32(&[1, 2, 2], &[0.25; 4]).tensor;
     assert_eq!(outputs.unwrap()[0].tensor, expected);
+}
+
+#[test]
+fn a_local_response_is_normalised_over_the_neighbouring_channels() {
+    let (channels, pixels) = (5, 2);
+    let values: Vec<f32> = (0..2 * channels * pixels)
+        .map(|number| number as f32 - 7.0)
+        .collect();
+    let at = |image: usize, channel: usize, pixel: usize| {
+        values[(image * channels + channel) * pixels + pixel]
+    };
+    // Larger than the number of channels too, and even numbers, whose windows reach further to the end.
+    for size in [1, 2, 3, 4, 5, 12] {
+        let node = number(node("LRN", &["x"], "y"), "size", size as i64);
+        let node = float(float(node, "alpha", 0.5), "bias", 2.0);
+        for shape in [vec![2, 5, 1, 2], vec![2, 5, 2]] {
+            let declared: Vec<i64> = shape.iter().copied().map(i64::from).collect();
+            let graph = GraphProto {
+                node: vec![node.clone()],
+                input: vec![value("x", DataType::Float, &declared)],
+                output: vec![value("y", DataType::Float, &declared)],
+                ..Default::default()
+            };
+            let outputs = load(graph).unwrap().compute(&[fp32(&shape, &values)]);
+            let computed = outputs.unwrap()[0].tensor.content().to_vec();
+            let mut computed = computed
+                .chunks_exact(4)
+                .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+            for image in 0..2 {
+                for channel in 0..channels {
+                    let first = channel.saturating_sub((size - 1) / 2);
+                    let last = (channel + size / 2).min(channels - 1);
+                    for pixel in 0..pixels {
+                        let squares = (first..=last).map(|near| at(image, near, pixel).powi(2));
+                        let scale = 2.0 + 0.5 / size as f32 * squares.sum::<f32>();
+                        let expected = at(image, channel, pixel) / scale.powf(0.75);
+                        let found = computed.next().unwrap();
+                        assert!((found - expected).abs() < 1e-5, "{size} {shape:?}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -8,6 +8,9 @@ use wisp_backend::measure::REFERENCE;
 use wisp_tensor::number::{from_numbers, numbers};
 use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
 
+/// The value of the input `rate` that selects another branch, as the file of [`branching`] says.
+const RATE: i16 = 16_000;
+
 /// A backend whose graphs add `plus` to every number of their input, after computing for `work`.
 #[derive(Debug, Clone)]
 struct Adding {
@@ -16,6 +19,8 @@ struct Adding {
     plus: f64,
     work: Duration,
     shape: Vec<Dimension>,
+    /// Set if the graphs have a second input, `rate`.
+    has_rate: bool,
     habit: Habit,
     counts: Arc<Counts>,
 }
@@ -28,6 +33,8 @@ enum Habit {
     HidesNan,
     /// More than one row is refused.
     RefusesBatches,
+    /// [`RATE`] is refused.
+    RefusesBranch,
     /// Files are refused.
     RefusesFiles,
     /// The backend is not installed.
@@ -49,6 +56,7 @@ impl Adding {
             plus,
             work: Duration::ZERO,
             shape: vec![Dimension::Variable, Dimension::Fixed(3)],
+            has_rate: false,
             habit: Habit::None,
             counts: Arc::default(),
         }
@@ -57,6 +65,13 @@ impl Adding {
     fn slow(self) -> Adding {
         let work = Duration::from_millis(5);
         Adding { work, ..self }
+    }
+
+    fn with_rate(self) -> Adding {
+        Adding {
+            has_rate: true,
+            ..self
+        }
     }
 
     fn with(self, habit: Habit) -> Adding {
@@ -112,9 +127,14 @@ impl Backend for Adding {
             shape: self.shape.clone(),
             optional: false,
         };
+        let rate = self.has_rate.then(|| TensorSpec {
+            element_type: ElementType::Int64,
+            shape: vec![Dimension::Fixed(1)],
+            ..spec("rate")
+        });
         Ok(Arc::new(AddingGraph {
             signature: Signature {
-                inputs: vec![spec("x")],
+                inputs: std::iter::once(spec("x")).chain(rate).collect(),
                 outputs: vec![spec("y")],
             },
             backend: self.clone(),
@@ -141,12 +161,19 @@ impl Graph for AddingGraph {
             std::hint::spin_loop();
         }
         let tensor = &inputs[0].tensor;
+        let refused = |reason: &str| BackendError::Inputs {
+            backend: self.backend.name,
+            reason: reason.to_owned(),
+            explanation: String::new(),
+        };
         if habit == Habit::RefusesBatches && tensor.shape().dimensions()[0] > 1 {
-            return Err(BackendError::Inputs {
-                backend: self.backend.name,
-                reason: "one row only".to_owned(),
-                explanation: String::new(),
-            });
+            return Err(refused("one row only"));
+        }
+        let is_rate = |input: &NamedTensor| {
+            input.name == "rate" && numbers(&input.tensor).eq([f64::from(RATE)])
+        };
+        if habit == Habit::RefusesBranch && inputs.iter().any(is_rate) {
+            return Err(refused("no such branch"));
         }
         let mut sums = numbers(tensor).map(|number| match habit {
             Habit::HidesNan if number.is_nan() => plus,
@@ -182,6 +209,29 @@ fn node(operator: &str, domain: &str) -> Vec<u8> {
 /// Returns an ONNX file that no rule applies to, with this operator.
 fn network(operator: &str) -> Vec<u8> {
     field(7, &node(operator, "").repeat(17))
+}
+
+/// Returns an ONNX file that compares its input `rate` with [`RATE`].
+fn branching() -> Vec<u8> {
+    let equal = [
+        field(1, b"rate"),
+        field(1, b"other"),
+        field(2, b"is_other"),
+        field(4, b"Equal"),
+    ];
+    // A number of the type INT64.
+    let other = [
+        vec![2 << 3, 7],
+        field(8, b"other"),
+        field(9, &i64::from(RATE).to_le_bytes()),
+    ];
+    let graph = [
+        field(1, &equal.concat()),
+        node("If", "").repeat(17),
+        field(5, &other.concat()),
+        field(11, &field(1, b"rate")),
+    ];
+    field(7, &graph.concat())
 }
 
 /// A selection store and the directory with the graph to select for.
@@ -467,6 +517,48 @@ fn sizes_that_the_reference_refuses_decide_nothing() -> anyhow::Result<()> {
         .slow()
         .with(Habit::RefusesBatches);
     let selection = Selections::new()?.select(&[&quick, &reference], &network("Conv"))?;
+    assert_eq!(selection.backend, "quick");
+    assert_eq!(problem(&selection, REFERENCE), None);
+    Ok(())
+}
+
+#[test]
+fn a_backend_that_refuses_a_branch_which_another_computes_is_out() -> anyhow::Result<()> {
+    let half = Adding::new("half", 1.0).with(Habit::RefusesBranch);
+    let (half, whole) = (
+        half.with_rate(),
+        Adding::new("whole", 1.0).with_rate().slow(),
+    );
+    let selection = Selections::new()?.select(&[&half, &whole], &branching())?;
+    assert_eq!(selection.backend, "whole");
+    assert_eq!(
+        problem(&selection, "half"),
+        Some("it refuses inputs that another computes: no such branch")
+    );
+    // Of a file without the comparison, both compute all inputs that are tried.
+    let selection = Selections::new()?.select(&[&half, &whole], &network("If"))?;
+    assert_eq!(selection.backend, "half");
+    assert_eq!(problem(&selection, "half"), None);
+    Ok(())
+}
+
+#[test]
+fn a_branch_that_is_refused_counts_more_than_sizes() -> anyhow::Result<()> {
+    let half = Adding::new("half", 1.0).with(Habit::RefusesBranch);
+    let single = Adding::new("single", 1.0).with(Habit::RefusesBatches);
+    let (half, single) = (half.with_rate(), single.with_rate().slow());
+    let selection = Selections::new()?.select(&[&half, &single], &branching())?;
+    assert_eq!(selection.backend, "single");
+    assert!(problem(&selection, "half").is_some(), "{selection}");
+    Ok(())
+}
+
+#[test]
+fn a_branch_that_the_reference_refuses_decides_nothing() -> anyhow::Result<()> {
+    let quick = Adding::new("quick", 1.0).with_rate();
+    let reference = Adding::new(REFERENCE, 1.0).with(Habit::RefusesBranch);
+    let reference = reference.with_rate().slow();
+    let selection = Selections::new()?.select(&[&quick, &reference], &branching())?;
     assert_eq!(selection.backend, "quick");
     assert_eq!(problem(&selection, REFERENCE), None);
     Ok(())
