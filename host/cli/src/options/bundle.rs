@@ -28,8 +28,8 @@ Examples:
   wasmtime serve -Scli digits.wasm               serves the bundle
 
 The engine is rten, or tract for graphs that rten cannot compute. The modules of the engines and the
-protocols come with Wisp; `wisp build guest-models/edge` builds them from its sources. The exit code is
-0 if the bundle is written, 64 if the arguments are invalid, and 1 otherwise.")]
+protocols come with Wisp; `wisp build guest-models/edge` builds them from its sources. The exit code
+is 0 if the bundle is written, 64 if the arguments are invalid, and 1 otherwise.")]
 pub(crate) struct BundleArgs {
     /// A model's directory, of which the highest version is bundled, or a model file.
     #[arg(value_name = "PATH")]
