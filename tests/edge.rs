@@ -1,10 +1,15 @@
 //! Tests of bundles: `wisp bundle` on the examples, what it refuses, and its bundles on a host that has nothing of
 //! Wisp.
 //!
-//! `stock_host` is that host, `refusals` are the models that are not bundled.
+//! `stock_host` is that host, `refusals` are the models that are not bundled. `jco` and `workerd` run bundles on V8,
+//! `server_process` is the process of either, and `spin` checks the manifests for Spin and SpinKube.
 
+mod jco;
 mod refusals;
+mod server_process;
+mod spin;
 mod stock_host;
+mod workerd;
 
 use crate::cli;
 use crate::harness::fixture::matches;
@@ -113,7 +118,7 @@ fn request_of(case: &Value, directory: &Path) -> Result<(Vec<(&'static str, Stri
 }
 
 /// Sends every golden case of an example to both, and compares the answers. Returns the number of cases.
-fn compare_cases(example: &str, host: &StockHost, server: &TestServer) -> Result<usize> {
+fn compare_cases(example: &str, host: SocketAddr, server: &TestServer) -> Result<usize> {
     let directory = root().join("examples").join(example).join("cases");
     let mut count = 0;
     for entry in std::fs::read_dir(&directory)? {
@@ -130,7 +135,7 @@ fn compare_cases(example: &str, host: &StockHost, server: &TestServer) -> Result
             .iter()
             .map(|(name, value)| format!("\r\n{name}: {value}"))
             .collect();
-        let found = send(host.address(), &format!("{target}{lines}"), &body)?;
+        let found = send(host, &format!("{target}{lines}"), &body)?;
         let same =
             found.status == native.status && matches(&native.json()?, &found.json()?, TOLERANCE);
         ensure!(
@@ -147,12 +152,64 @@ fn compare_cases(example: &str, host: &StockHost, server: &TestServer) -> Result
     Ok(count)
 }
 
+/// Compares a host's answers to golden cases, samples and other requests for an example with those of a server.
+fn compare_answers(example: &str, host: SocketAddr) -> Result<()> {
+    let server = TestServer::start(Repository::of(&[example])?)?;
+    let count = compare_cases(example, host, &server)?;
+    ensure!(count >= 4, "only {count} cases");
+    for path in [
+        "/v2/health/ready".to_owned(),
+        format!("/v2/models/{example}"),
+        format!("/v2/models/{example}/ready"),
+        "/v2/models/none".to_owned(),
+        "/none".to_owned(),
+    ] {
+        let (native, found) = (server.get(&path)?, send(host, &format!("GET {path}"), b"")?);
+        ensure!(
+            native.status == found.status,
+            "{path}: the server answers {}, the bundle {}",
+            native.status,
+            found.status
+        );
+    }
+    compare_samples(example, host, &server)
+}
+
+/// Sends the pictures among the samples of an example to both, each as the whole body, and compares the answers.
+fn compare_samples(example: &str, host: SocketAddr, server: &TestServer) -> Result<()> {
+    let target = format!("POST /v2/models/{example}/infer");
+    let headers = [
+        ("inference-header-content-length", "0"),
+        ("accept", "application/json"),
+    ];
+    let Ok(samples) = std::fs::read_dir(root().join("examples").join(example).join("samples"))
+    else {
+        return Ok(());
+    };
+    for entry in samples {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "png") {
+            continue;
+        }
+        let picture = std::fs::read(&path)?;
+        let native = server.request(&target, &headers, &picture)?.ok()?;
+        let lines = headers.map(|(name, value)| format!("\r\n{name}: {value}"));
+        let found = send(host, &format!("{target}{}", lines.concat()), &picture)?.ok()?;
+        ensure!(
+            matches(&native["outputs"], &found["outputs"], TOLERANCE),
+            "{}: {native} {found}",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn bundles_answer_golden_cases_as_the_server_does() -> Result<()> {
     let server = TestServer::start(Repository::of(&EXAMPLES)?)?;
     for example in EXAMPLES {
         let host = StockHost::start(bundle_of(example)?).map_err(anyhow::Error::msg)?;
-        let count = compare_cases(example, &host, &server).context(example)?;
+        let count = compare_cases(example, host.address(), &server).context(example)?;
         ensure!(count >= 4, "{example} has {count} cases");
     }
     Ok(())

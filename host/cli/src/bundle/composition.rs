@@ -39,16 +39,21 @@ pub(super) fn compose(parts: Parts) -> anyhow::Result<Vec<u8>> {
     };
     let adapter = composition.add("wisp:http-adapter", adapter)?;
     composition.connect(&adapter, &model, MODEL_INTERFACE)?;
-    composition.export(&adapter)?;
-    let options = EncodeOptions {
-        processor: Some(Processor {
-            name: "wisp",
-            version: env!("CARGO_PKG_VERSION"),
-        }),
-        ..EncodeOptions::default()
+    composition.export(&adapter, INCOMING_HANDLER)?;
+    composition.encode()
+}
+
+/// Returns the component of the handler and the provider, which exports the model.
+pub(super) fn compose_model(parts: &Parts) -> anyhow::Result<Vec<u8>> {
+    let Some(handler) = &parts.handler else {
+        return Ok(parts.provider.clone());
     };
-    let composed = composition.graph.encode(options);
-    composed.context("the parts of the bundle cannot be composed")
+    let mut composition = Composition::default();
+    let provider = composition.add("wisp:nn-provider", parts.provider.clone())?;
+    let handler = composition.add("wisp:model-handler", handler.clone())?;
+    composition.connect_all(&handler, &provider)?;
+    composition.export(&handler, MODEL_INTERFACE)?;
+    composition.encode()
 }
 
 /// A composition in progress.
@@ -105,17 +110,27 @@ impl Composition {
         Ok(())
     }
 
-    /// Exports the handler of HTTP requests of `part`.
-    fn export(&mut self, part: &Part) -> anyhow::Result<()> {
+    /// Exports the interface of `part` whose name begins with `interface`.
+    fn export(&mut self, part: &Part, interface: &str) -> anyhow::Result<()> {
         let exports = self.exports(part);
-        let mut handlers = exports
-            .iter()
-            .filter(|name| name.starts_with(INCOMING_HANDLER));
-        let Some(name) = handlers.next() else {
-            bail!("`{}` does not export {INCOMING_HANDLER}x", part.name);
+        let mut matching = exports.iter().filter(|name| name.starts_with(interface));
+        let Some(name) = matching.next() else {
+            bail!("`{}` does not export {interface}", part.name);
         };
         let export = self.graph.alias_instance_export(part.instance, name)?;
         Ok(self.graph.export(export, name)?)
+    }
+
+    fn encode(self) -> anyhow::Result<Vec<u8>> {
+        let options = EncodeOptions {
+            processor: Some(Processor {
+                name: "wisp",
+                version: env!("CARGO_PKG_VERSION"),
+            }),
+            ..EncodeOptions::default()
+        };
+        let composed = self.graph.encode(options);
+        composed.context("the parts of the bundle cannot be composed")
     }
 
     fn imports(&self, part: &Part) -> Vec<String> {

@@ -1,10 +1,13 @@
 //! The forms in which a finished bundle is written: the component alone, or with the files of a platform.
 
+mod cloudflare;
 mod component;
+mod directory;
+mod identifier;
+mod spin;
 
 pub(crate) use super::finished::Bundle;
 
-use crate::failure::bad_configuration;
 use crate::options::TargetChoice;
 use std::path::{Path, PathBuf};
 
@@ -26,8 +29,7 @@ pub(super) fn write(
 ) -> anyhow::Result<()> {
     match target {
         TargetChoice::Component => component::write(bundle, output),
-        TargetChoice::Spin | TargetChoice::Cloudflare => Err(bad_configuration(format!(
-            "--target {target:?} is not available in this build"
-        ))),
+        TargetChoice::Spin => spin::write(bundle, output),
+        TargetChoice::Cloudflare => cloudflare::write(bundle, output),
     }
 }

@@ -1,38 +1,17 @@
 //! Tests of the report of a bundle.
 
+use super::finished::sample::{self, model};
 use super::*;
-use std::collections::BTreeMap;
-use wisp_protocol::call::{ModelDescription, ModelName, Version};
-use wisp_tensor::Signature;
-
-fn model() -> anyhow::Result<ModelDescription> {
-    Ok(ModelDescription {
-        model: ModelName::new("digits")?,
-        version: Version::FIRST,
-        platform: "rten_onnx".to_owned(),
-        signature: Signature {
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-        },
-        max_batch_size: 0,
-        max_rows: None,
-        class_labels: BTreeMap::new(),
-        properties: BTreeMap::new(),
-        configuration: Default::default(),
-    })
-}
 
 #[test]
 fn the_report_has_the_figures_of_the_bundle() -> anyhow::Result<()> {
-    let model = model()?;
+    let model = model("digits")?;
     let imports = ["wasi:http/types@0.2.0".to_owned()];
     let mut bundle = Bundle {
         bytes: &[0; 2048],
         gzipped_bytes: 100,
-        model: &model,
-        engine: "rten",
         imports: &imports,
-        keeps_instance: false,
+        ..sample::bundle(&model)
     };
     let took = Duration::from_millis(1_540);
     let path = Path::new("/out/digits.wasm");
@@ -49,15 +28,8 @@ fn the_report_has_the_figures_of_the_bundle() -> anyhow::Result<()> {
 
 #[test]
 fn the_name_of_the_output_is_that_of_the_model() -> anyhow::Result<()> {
-    let model = model()?;
-    let bundle = Bundle {
-        bytes: &[],
-        gzipped_bytes: 0,
-        model: &model,
-        engine: "rten",
-        imports: &[],
-        keeps_instance: false,
-    };
+    let model = model("digits")?;
+    let bundle = sample::bundle(&model);
     for (choice, name) in [
         (TargetChoice::Component, "digits.wasm"),
         (TargetChoice::Spin, "digits-spin"),

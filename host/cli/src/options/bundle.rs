@@ -89,6 +89,11 @@ pub(crate) struct BundleArgs {
     #[arg(long)]
     pub(crate) keep_instance: bool,
 
+    /// Write the model as a component of its own, for `--target spin`: Spin composes it with the HTTP adapter, and
+    /// components of other applications can use it in the same way.
+    #[arg(long)]
+    pub(crate) split: bool,
+
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
@@ -97,6 +102,29 @@ pub(crate) struct BundleArgs {
 
     #[command(flatten)]
     pub(crate) handler_limits: HandlerLimitArgs,
+}
+
+impl BundleArgs {
+    /// Returns the arguments that another bundle of the model needs too, such as one that a host's tool makes.
+    pub(crate) fn repeated(&self) -> Vec<String> {
+        let mut arguments = Vec::new();
+        let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+        if let Some(version) = self.version {
+            add("--version", version.to_string());
+        }
+        match self.engine {
+            EngineChoice::Auto => {}
+            EngineChoice::Rten => add("--engine", "rten".to_owned()),
+            EngineChoice::Tract => add("--engine", "tract".to_owned()),
+        }
+        if self.max_model_bytes != MAX_MODEL_BYTES {
+            add("--max-model-bytes", self.max_model_bytes.to_string());
+        }
+        if self.max_body_bytes != MAX_BODY_BYTES {
+            add("--max-body-bytes", self.max_body_bytes.to_string());
+        }
+        arguments
+    }
 }
 
 /// The choice of the engine in a bundle.

@@ -214,7 +214,7 @@ fn curl(model: &ModelDescription, directory: &Path, server: &str) -> String {
     {
         return format!(
             "curl -s --data-binary @{} -H 'Inference-Header-Content-Length: 0' -H 'Accept: application/json' {url}",
-            quoted(&display::path(&file))
+            display::shell_word(&display::path(&file))
         );
     }
     let body = answered()
@@ -223,7 +223,9 @@ fn curl(model: &ModelDescription, directory: &Path, server: &str) -> String {
         .min_by_key(String::len)
         .or_else(|| Some(sample_request(model, MAX_BODY)?.to_string()));
     match body {
-        Some(body) if body.len() <= MAX_BODY => format!("curl -s -d {} {url}", quoted(&body)),
+        Some(body) if body.len() <= MAX_BODY => {
+            format!("curl -s -d {} {url}", display::shell_word(&body))
+        }
         _ => format!("curl -s {server}/v2/models/{}", model.model),
     }
 }
@@ -231,15 +233,6 @@ fn curl(model: &ModelDescription, directory: &Path, server: &str) -> String {
 fn has_file(request: &Value) -> bool {
     let inputs = request["inputs"].as_array();
     inputs.is_some_and(|inputs| inputs.iter().any(|input| input.get("file").is_some()))
-}
-
-/// Quotes a string for a POSIX shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
@@ -341,11 +334,5 @@ mod tests {
         );
         assert_eq!(first, Some(expected.as_str()));
         Ok(())
-    }
-
-    #[test]
-    fn what_a_shell_would_read_otherwise_is_quoted() {
-        assert_eq!(quoted("a/b-c_1.png"), "a/b-c_1.png");
-        assert_eq!(quoted("it's"), "'it'\\''s'");
     }
 }

@@ -104,3 +104,20 @@ fn parts_that_do_not_fit_are_named() -> Result<()> {
     assert!(error.to_string().contains("incoming-handler"), "{error}");
     Ok(())
 }
+
+#[test]
+fn a_model_apart_from_its_adapter_exports_the_model() -> Result<()> {
+    let parts = parts(Some(component(HANDLER)?))?;
+    let (imports, exports) = imports_and_exports(&compose_model(&parts)?)?;
+    assert_eq!(
+        (imports.len(), exports),
+        (0, vec![MODEL_INTERFACE.to_owned()])
+    );
+    let bare = Parts {
+        handler: None,
+        ..parts
+    };
+    let (_, exports) = imports_and_exports(&compose_model(&bare)?)?;
+    assert!(exports.iter().any(|export| export == MODEL_INTERFACE));
+    Ok(())
+}
