@@ -112,7 +112,7 @@ fn ensure_target() -> Result<()> {
 fn build(workspace: &Path, target_directory: &Path, guests: &[&str]) -> Result<()> {
     let mut cargo = cargo(workspace, target_directory)?;
     for guest in guests {
-        cargo.args(["--package", guest]);
+        cargo.args(["--package", *guest]);
     }
     run(cargo)
 }

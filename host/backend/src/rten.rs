@@ -7,7 +7,7 @@
 //! work of a computation before it begins. [`checked`] does all this, [`encode`] writes the file that rten
 //! reads, [`graph`] serves the model on threads of [`thread_pools`], and [`convert`] converts tensors.
 //!
-//! A model can also be split into a graph and its weights, with all checks and rewrites ([`split`]). It is then
+//! A model can also be split into a graph and its weights, with all checks and rewrites ([`mod@split`]). It is then
 //! loaded without a copy of the weights, and without the properties being determined again that depend on
 //! them ([`stored_properties`]).
 //!
@@ -125,28 +125,7 @@ impl Backend for Rten {
 }
 
 impl Rten {
-    /// Splits a model into a graph and its weights, for [`Rten::load_split`]. It is loaded on the way, so that
-    /// everything is refused that [`Backend::load`] refuses.
-    #[cfg(feature = "threads")]
-    pub fn split(
-        &self,
-        source: ModelSource<'_>,
-        options: &LoadOptions,
-    ) -> Result<SplitModel, BackendError> {
-        let mut model = read(source, options)?;
-        if let Some(input) = onnx::optional_inputs(&model).first() {
-            let name = &input.spec.name;
-            return Err(load_error(format!(
-                "input `{name}` has a default, which a graph without its weights cannot have"
-            )));
-        }
-        let folder = source.folder();
-        let checked = check(&mut model, folder.as_ref(), &[]).map_err(load_error)?;
-        let loaded = self.load_checked(model.clone(), checked, options.threads)?;
-        split::split(model, &loaded).map_err(load_error)
-    }
-
-    /// Loads what [`Rten::split`] has returned, without a trial computation, for computations on one thread.
+    /// Loads what [`split()`] has returned, without a trial computation, for computations on one thread.
     ///
     /// The weights are used where they are, and have to be aligned to 64 bytes.
     pub fn load_split(
@@ -189,6 +168,23 @@ impl Rten {
             RtenGraph::new(loaded, checked, (threads, &self.shared))
         })
     }
+}
+
+/// Splits a model into a graph and its weights, for [`Rten::load_split`]. It is loaded on the way, so that
+/// everything is refused that [`Backend::load`] refuses.
+#[cfg(feature = "threads")]
+pub fn split(source: ModelSource<'_>, options: &LoadOptions) -> Result<SplitModel, BackendError> {
+    let mut model = read(source, options)?;
+    if let Some(input) = onnx::optional_inputs(&model).first() {
+        let name = &input.spec.name;
+        return Err(load_error(format!(
+            "input `{name}` has a default, which a graph without its weights cannot have"
+        )));
+    }
+    let folder = source.folder();
+    let checked = check(&mut model, folder.as_ref(), &[]).map_err(load_error)?;
+    let loaded = Rten::new().load_checked(model.clone(), checked, options.threads)?;
+    split::split(model, &loaded).map_err(load_error)
 }
 
 /// Reads a model, with the shapes of its settings.

@@ -35,7 +35,7 @@ fn product(w: TensorProto) -> GraphProto {
 fn split(graph: GraphProto) -> SplitModel {
     let content = model(17, graph).encode_to_vec();
     let source = ModelSource::onnx(&content);
-    Rten::new().split(source, &LoadOptions::default()).unwrap()
+    crate::rten::split(source, &LoadOptions::default()).unwrap()
 }
 
 fn decode(split: &SplitModel) -> GraphProto {
@@ -211,7 +211,7 @@ fn a_split_model_that_is_split_again_stays_as_it_is() {
     };
     let once = split(graph);
     let source = ModelSource::onnx(&once.graph);
-    let twice = Rten::new().split(source, &LoadOptions::default()).unwrap();
+    let twice = crate::rten::split(source, &LoadOptions::default()).unwrap();
     assert_eq!(decode(&twice), decode(&once));
 }
 
@@ -230,6 +230,6 @@ fn an_input_with_a_default_is_refused_by_name() {
     graph.node.push(node("Add", &["y", "b"], "z"));
     graph.output = vec![value("z", DataType::Float, &[])];
     let content = model(17, graph).encode_to_vec();
-    let error = Rten::new().split(ModelSource::onnx(&content), &LoadOptions::default());
+    let error = crate::rten::split(ModelSource::onnx(&content), &LoadOptions::default());
     assert!(error.unwrap_err().into_reason().contains("`b`"));
 }
