@@ -287,11 +287,11 @@ impl<R: Read + Seek> Reader<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost::Message;
-    use std::io::Cursor;
-    use tract_onnx::pb::{
+    use crate::pb::{
         AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
     };
+    use prost::Message;
+    use std::io::Cursor;
 
     fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
         NodeProto {

@@ -1,6 +1,6 @@
 //! The error of backends and graphs.
 
-#[cfg(feature = "tract")]
+#[cfg(feature = "onnx")]
 use crate::refusal::Refusal;
 
 /// The reason that a backend did not load or compute.
@@ -55,7 +55,7 @@ pub enum BackendError {
 
 impl BackendError {
     /// Returns the error of `backend` for inputs that it refuses.
-    #[cfg(feature = "tract")]
+    #[cfg(feature = "onnx")]
     pub(crate) fn refused(backend: &'static str, refusal: Refusal) -> BackendError {
         let Refusal {
             reason,

@@ -24,29 +24,31 @@ pub mod foreign_content;
 pub mod format;
 mod graph;
 pub mod image_layouts;
-#[cfg(feature = "tract")]
+#[cfg(feature = "onnx")]
 mod input_order;
 #[cfg(feature = "threads")]
 pub mod measure;
 pub mod memory;
-#[cfg(feature = "tract")]
+#[cfg(feature = "onnx")]
 mod model_folder;
 pub mod model_outline;
 mod model_source;
-#[cfg(feature = "tract")]
+#[cfg(feature = "onnx")]
 mod observed_shapes;
-#[cfg(feature = "tract")]
+#[cfg(feature = "onnx")]
 mod onnx;
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
-#[cfg(feature = "tract")]
+#[cfg(feature = "onnx")]
 mod panic;
-#[cfg(feature = "tract")]
+#[cfg(feature = "onnx")]
+mod pb;
+#[cfg(feature = "onnx")]
 mod plan_cache;
-#[cfg(feature = "tract")]
+#[cfg(feature = "onnx")]
 mod probe;
 pub mod process_memory;
-#[cfg(feature = "tract")]
+#[cfg(feature = "onnx")]
 mod refusal;
 mod rows;
 #[cfg(feature = "rten")]

@@ -35,11 +35,13 @@ impl ModelFolder {
     }
 
     /// Returns the path of the folder as it was given.
+    #[cfg(feature = "tract")]
     pub(crate) fn path(&self) -> &Path {
         &self.folder
     }
 
     /// Returns whether the file at this real path is in the folder.
+    #[cfg(feature = "tract")]
     pub(crate) fn contains(&self, path: &Path) -> bool {
         let folder = self.folder.canonicalize();
         folder.is_ok_and(|folder| path.starts_with(folder))

@@ -1,7 +1,7 @@
 //! The source of a model: a file, or bytes in memory.
 
 use crate::format::Format;
-#[cfg(feature = "tract")]
+#[cfg(feature = "onnx")]
 use crate::model_folder::ModelFolder;
 use std::path::Path;
 
@@ -33,7 +33,7 @@ impl<'a> ModelSource<'a> {
     }
 
     /// Returns the folder of the external data, if the model may have some.
-    #[cfg(feature = "tract")]
+    #[cfg(feature = "onnx")]
     pub(crate) fn folder(self) -> Option<ModelFolder> {
         match self {
             ModelSource::Path(path) => ModelFolder::of(path),

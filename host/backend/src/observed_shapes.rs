@@ -51,6 +51,7 @@ fn widen(shape: &mut Vec<Dimension>, computed: &[u32]) {
 
 /// Returns a sentence for each output that the file declares otherwise than `signature`, which a backend has
 /// inferred.
+#[cfg(feature = "tract")]
 pub(crate) fn contradictions(declared: &Declared, signature: &Signature) -> Vec<String> {
     let outputs = signature.outputs.iter().zip(declared);
     let wrong = outputs.filter_map(|(spec, declared)| {
@@ -60,6 +61,7 @@ pub(crate) fn contradictions(declared: &Declared, signature: &Signature) -> Vec<
     wrong.collect()
 }
 
+#[cfg(feature = "tract")]
 fn contradicts(declared: &[Dimension], inferred: &[Dimension]) -> bool {
     let mut axes = declared.iter().zip(inferred).enumerate();
     declared.len() != inferred.len()

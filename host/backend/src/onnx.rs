@@ -19,6 +19,7 @@ mod defaulted_graph;
 mod empty_values;
 mod external_tensor;
 mod fixed_shapes;
+#[cfg(feature = "tract")]
 mod half_precision;
 mod independent_rows;
 #[cfg(feature = "onnxruntime")]
@@ -44,8 +45,11 @@ pub(crate) use self::counts::check_counts;
 pub(crate) use self::defaulted_graph::{load_with_defaults, with_values};
 #[cfg(feature = "onnxruntime")]
 pub(crate) use self::empty_values::guard_empty_values;
-pub(crate) use self::external_tensor::{ExternalBytes, is_external, visit_tensors};
+#[cfg(feature = "tract")]
+pub(crate) use self::external_tensor::visit_tensors;
+pub(crate) use self::external_tensor::{ExternalBytes, is_external};
 pub(crate) use self::fixed_shapes::fix_shapes;
+#[cfg(feature = "tract")]
 pub(crate) use self::half_precision::widen as widen_half_precision;
 pub(crate) use self::independent_rows::rows;
 #[cfg(feature = "onnxruntime")]
@@ -66,12 +70,12 @@ use crate::error::BackendError;
 use crate::foreign_content;
 use crate::model_folder::ModelFolder;
 use crate::model_source::ModelSource;
+#[cfg(feature = "rten")]
+use crate::pb::GraphProto;
+use crate::pb::ModelProto;
+use crate::pb::tensor_proto::DataLocation;
 use prost::Message;
 use std::borrow::Cow;
-#[cfg(feature = "rten")]
-use tract_onnx::pb::GraphProto;
-use tract_onnx::pb::ModelProto;
-use tract_onnx::pb::tensor_proto::DataLocation;
 
 /// The size limit of the format: a protobuf message is smaller. External data files may be larger.
 pub(crate) const MAX_FILE_BYTES: u64 = i32::MAX as u64;
@@ -144,6 +148,7 @@ pub(crate) fn remove_value_info(model: &mut ModelProto) {
 }
 
 /// Returns whether links lead from `folder` to data of the model.
+#[cfg(feature = "tract")]
 pub(crate) fn has_linked_data(model: &ModelProto, folder: Option<&ModelFolder>) -> bool {
     let (Some(graph), Some(folder)) = (&model.graph, folder) else {
         return false;

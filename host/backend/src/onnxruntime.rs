@@ -27,6 +27,7 @@ use crate::graph::Graph;
 use crate::memory;
 use crate::model_source::ModelSource;
 use crate::onnx::{self, AxisSymbols, OperatorInputs};
+use crate::pb::ModelProto;
 use crate::rows::Rows;
 use ort::ep::{CUDA, ExecutionProvider};
 use ort::logging::LogLevel;
@@ -35,7 +36,6 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use prost::Message;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tract_onnx::pb::ModelProto;
 
 // Tensors are little-endian in Wisp and native in ONNX Runtime; neither side swaps.
 #[cfg(target_endian = "big")]

@@ -1,6 +1,7 @@
 //! Finds the sizes at which a graph computes, for its variable axes. Axes with the same symbol in the file have
 //! the same size, and the axes of images have the sizes of images.
 
+#[cfg(feature = "tract")]
 use crate::cancellation::Cancellation;
 use crate::error::BackendError;
 use crate::onnx::AxisSymbols;
@@ -41,16 +42,18 @@ pub(crate) enum ProbeError {
 }
 
 /// The time limit for computing a sample. A graph that needs longer meets no deadline of a request.
-#[cfg(feature = "threads")]
+#[cfg(all(feature = "threads", feature = "tract"))]
 const MAX_TIME: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// The remaining time for computing a sample.
+#[cfg(feature = "tract")]
 pub(crate) struct TimeLimit {
     cancellation: Cancellation,
     #[cfg(feature = "threads")]
     _watched: crate::deadline::Watched,
 }
 
+#[cfg(feature = "tract")]
 impl TimeLimit {
     pub(crate) fn start() -> TimeLimit {
         let cancellation = Cancellation::new();

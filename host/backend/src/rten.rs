@@ -55,10 +55,10 @@ use crate::graph::Graph;
 use crate::memory;
 use crate::model_source::ModelSource;
 use crate::onnx;
+use crate::pb::ModelProto;
 use rten::ModelOptions;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use tract_onnx::pb::ModelProto;
 use wisp_tensor::memory_budget::MemoryBudget;
 
 /// The version in the lock file; a test compares the two.

@@ -38,7 +38,7 @@ pub(crate) enum Element {
     Zero,
     /// One, for graphs that divide by an input. A string is `1`, for graphs that read numbers from strings.
     #[cfg_attr(
-        not(feature = "tract"),
+        not(feature = "onnx"),
         expect(
             dead_code,
             reason = "only backends search for inputs that a graph computes"

@@ -1,9 +1,9 @@
 //! The names that a file gives to variable axes. Axes of the same name have the same size.
 
+use crate::pb::GraphProto;
+use crate::pb::tensor_shape_proto::dimension;
+use crate::pb::type_proto;
 use std::collections::HashMap;
-use tract_onnx::pb::GraphProto;
-use tract_onnx::pb::tensor_shape_proto::dimension;
-use tract_onnx::pb::type_proto;
 
 /// The symbol of each axis of the inputs, if it has one. An axis may also have an expression in symbols of
 /// other axes, such as `past + 1`.

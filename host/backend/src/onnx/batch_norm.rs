@@ -3,9 +3,9 @@
 //! Batch normalisation is a constant factor and a constant sum for each channel, and the weights are constants
 //! too. Multiplied once at load time, it costs nothing in a computation. All other patterns stay unchanged.
 
+use crate::pb::tensor_proto::{DataLocation, DataType};
+use crate::pb::{GraphProto, NodeProto, TensorProto};
 use std::collections::{BTreeMap, BTreeSet};
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 /// The default of ONNX.
 const EPSILON: f32 = 1e-5;
@@ -256,7 +256,7 @@ fn float(node: &NodeProto, name: &str) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::{AttributeProto, ValueInfoProto};
+    use crate::pb::{AttributeProto, ValueInfoProto};
 
     fn floats(name: &str, dims: &[i64], numbers: &[f32]) -> TensorProto {
         let numbers: Vec<f64> = numbers.iter().map(|&number| f64::from(number)).collect();

@@ -1,6 +1,6 @@
 //! Changes every tensor that is stored in a model, including those of inner graphs and functions.
 
-use tract_onnx::pb::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::pb::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 type Visit<'a> = &'a mut dyn FnMut(&mut TensorProto) -> Result<(), String>;
 

@@ -3,7 +3,7 @@
 //! Backends take time that grows with the square of some of these counts, so a file of a few megabytes
 //! could occupy one for hours. Real files stay far below the limits.
 
-use tract_onnx::pb::{FunctionProto, GraphProto, ModelProto, NodeProto};
+use crate::pb::{FunctionProto, GraphProto, ModelProto, NodeProto};
 
 /// The maximum number of nodes, including those of inner graphs and functions. Real files have some thousands.
 const MAX_NODES: usize = 30_000;
@@ -82,7 +82,7 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::{AttributeProto, TensorProto, ValueInfoProto};
+    use crate::pb::{AttributeProto, TensorProto, ValueInfoProto};
 
     fn refusal(graph: GraphProto) -> Option<String> {
         let graph = Some(graph);

@@ -8,10 +8,10 @@ use super::optional_input::{OptionalInput, optional_inputs};
 use crate::cancellation::Cancellation;
 use crate::error::BackendError;
 use crate::graph::Graph;
+use crate::pb::ModelProto;
 use crate::rows::Rows;
 use std::borrow::Cow;
 use std::sync::Arc;
-use tract_onnx::pb::ModelProto;
 use wisp_tensor::{Dimension, NamedTensor, Signature, TensorError};
 
 /// A graph whose optional inputs may be left out. Lifetime: a model version.

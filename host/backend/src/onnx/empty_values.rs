@@ -9,9 +9,9 @@
 
 use super::node_builder::{constant_tensor, int64s, integer, operator};
 use super::value_types::{ValueTypes, add_node_types, add_types};
+use crate::pb::tensor_proto::DataType;
+use crate::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 use std::collections::{HashMap, HashSet};
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 
 /// An operator and the input that must have elements.
 struct FragileOp {
@@ -268,7 +268,7 @@ impl Rewriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::{
+    use crate::pb::{
         AttributeProto, FunctionProto, TensorProto, TypeProto, ValueInfoProto, type_proto,
     };
 

@@ -4,10 +4,12 @@
 
 use crate::bounded_file::open_regular;
 use crate::model_folder::ModelFolder;
+#[cfg(feature = "tract")]
+use crate::pb::GraphProto;
+use crate::pb::TensorProto;
+use crate::pb::tensor_proto::DataLocation;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
-use tract_onnx::pb::tensor_proto::DataLocation;
-use tract_onnx::pb::{GraphProto, TensorProto};
 
 /// The location of a tensor's bytes.
 #[derive(Debug)]
@@ -59,11 +61,13 @@ impl ExternalBytes {
     }
 
     /// Returns the name of the file in the model.
+    #[cfg(feature = "tract")]
     pub(crate) fn location(&self) -> &str {
         &self.location
     }
 
     /// Returns whether a link leads from `folder` to the file.
+    #[cfg(feature = "tract")]
     pub(crate) fn is_linked(&self, folder: &ModelFolder) -> bool {
         !folder.contains(&self.path)
     }
@@ -106,6 +110,7 @@ fn own_file(location: &str, folder: Option<&ModelFolder>) -> Result<(PathBuf, u6
 /// Calls `visit` for every tensor stored in `graph` and its inner graphs.
 ///
 /// The recursion depth is bounded by the decoder's limit on nested messages.
+#[cfg(feature = "tract")]
 pub(crate) fn visit_tensors(graph: &GraphProto, visit: &mut dyn FnMut(&TensorProto)) {
     graph.initializer.iter().for_each(&mut *visit);
     for attribute in graph.node.iter().flat_map(|node| &node.attribute) {

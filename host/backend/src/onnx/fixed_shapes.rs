@@ -3,9 +3,9 @@
 //! Other axes with the same name get the same size, so that a backend infers all shapes that follow.
 
 use super::axis_symbols::is_symbol;
+use crate::pb::tensor_shape_proto::{self, dimension};
+use crate::pb::{ModelProto, TensorShapeProto, ValueInfoProto, type_proto};
 use std::collections::{BTreeMap, HashMap};
-use tract_onnx::pb::tensor_shape_proto::{self, dimension};
-use tract_onnx::pb::{ModelProto, TensorShapeProto, ValueInfoProto, type_proto};
 use wisp_tensor::Dimension;
 use wisp_tensor::signature::DimensionList;
 
@@ -106,7 +106,7 @@ fn fix_input(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::{GraphProto, TypeProto};
+    use crate::pb::{GraphProto, TypeProto};
 
     /// Returns a value whose axes are sizes, names, or `?` for neither.
     fn value(name: &str, axes: &[&str]) -> ValueInfoProto {

@@ -8,13 +8,13 @@
 use super::change_tensors::change_tensors;
 use super::external_tensor::{ExternalBytes, is_external};
 use crate::model_folder::ModelFolder;
-use std::collections::{HashMap, HashSet};
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{
+use crate::pb::tensor_proto::{DataLocation, DataType};
+use crate::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
     attribute_proto::AttributeType, type_proto,
 };
-use tract_onnx::prelude::f16;
+use half::f16;
+use std::collections::{HashMap, HashSet};
 
 const HALF: i32 = DataType::Float16 as i32;
 const SINGLE: i32 = DataType::Float as i32;
@@ -239,8 +239,8 @@ fn cast(input: &str, output: &str, to: i32) -> NodeProto {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pb::TypeProto;
     use anyhow::{Context, Result};
-    use tract_onnx::pb::TypeProto;
 
     fn half(name: &str) -> ValueInfoProto {
         let tensor = type_proto::Tensor {

@@ -25,11 +25,11 @@ use self::operator::Operator;
 use self::operator_table::{ONNX_DOMAINS, infer, is_deterministic};
 use self::product::{Product, Symbols};
 use self::value::{Tensor, Value};
+use crate::pb::tensor_shape_proto::{Dimension, dimension};
+use crate::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use crate::rows::Rows;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 
 /// Parts of the names that exporters generate for axes. They differ from input to input without a meaning.
 const GENERATED_NAMES: [&str; 3] = ["unk__", "_dynamic_axes_", "DynamicDimension"];

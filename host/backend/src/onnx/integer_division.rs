@@ -12,12 +12,12 @@
 
 use super::node_builder::{constant_tensor, integer, operator};
 use super::value_types::{ValueTypes, add_node_types, add_types};
-use std::collections::HashSet;
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{
+use crate::pb::tensor_proto::{DataLocation, DataType};
+use crate::pb::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     TensorProto,
 };
+use std::collections::HashSet;
 
 /// The first version of ONNX's operators whose operands are broadcast as today.
 const BROADCAST_OPSET: i64 = 7;

@@ -1,8 +1,8 @@
 //! Nodes, constants and attributes for rewritten graphs.
 
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
+use crate::pb::attribute_proto::AttributeType;
+use crate::pb::tensor_proto::DataType;
+use crate::pb::{AttributeProto, NodeProto, TensorProto};
 
 /// Returns a node of ONNX with one output, which is also its name.
 pub(super) fn operator(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {

@@ -3,9 +3,9 @@
 //! A backend that refuses values names an operator at most, and a client knows inputs only. The names and
 //! connections of the operators are kept without anything else, and followed only after a failure.
 
+use crate::pb::{GraphProto, ModelProto, NodeProto};
 use crate::refusal::Operator;
 use std::collections::{HashMap, HashSet};
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 /// The operators of a model and what they read. Lifetime: a model version.
 #[derive(Debug, Default)]
@@ -172,7 +172,7 @@ impl OperatorInputs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::{AttributeProto, TensorProto, ValueInfoProto};
+    use crate::pb::{AttributeProto, TensorProto, ValueInfoProto};
 
     fn value(name: &str) -> ValueInfoProto {
         ValueInfoProto {

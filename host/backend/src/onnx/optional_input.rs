@@ -2,8 +2,8 @@
 
 use super::external_tensor::is_external;
 use super::signature::{element_type, spec};
+use crate::pb::{ModelProto, TensorProto};
 use bytes::Bytes;
-use tract_onnx::pb::{ModelProto, TensorProto};
 use wisp_tensor::{Dimension, ElementType, Shape, Tensor, TensorSpec};
 
 /// The first version of the format in which an input with an initializer has a default. Before, it was a weight.
@@ -108,9 +108,9 @@ fn listed_numbers(tensor: &TensorProto, element_type: ElementType, size: usize) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-    use tract_onnx::pb::tensor_shape_proto::{self, dimension};
-    use tract_onnx::pb::{GraphProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
+    use crate::pb::tensor_proto::{DataLocation, DataType};
+    use crate::pb::tensor_shape_proto::{self, dimension};
+    use crate::pb::{GraphProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
 
     fn model(ir_version: i64, tensors: Vec<TensorProto>) -> ModelProto {
         let inputs = tensors.iter().map(|tensor| {

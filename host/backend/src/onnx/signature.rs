@@ -1,10 +1,10 @@
 //! The inputs and outputs that an ONNX file declares.
 
+use crate::pb::tensor_proto::DataType;
+use crate::pb::tensor_shape_proto::dimension;
+use crate::pb::{GraphProto, TensorShapeProto, ValueInfoProto, type_proto};
 #[cfg(feature = "rten")]
 use std::collections::HashSet;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::dimension;
-use tract_onnx::pb::{GraphProto, TensorShapeProto, ValueInfoProto, type_proto};
 #[cfg(feature = "rten")]
 use wisp_tensor::Signature;
 use wisp_tensor::{Dimension, ElementType, TensorSpec};
@@ -115,7 +115,7 @@ fn dimensions(shape: &TensorShapeProto) -> Option<Vec<Dimension>> {
 #[cfg(all(test, feature = "rten"))]
 mod tests {
     use super::*;
-    use tract_onnx::pb::{TensorProto, TypeProto, tensor_shape_proto};
+    use crate::pb::{TensorProto, TypeProto, tensor_shape_proto};
 
     fn value(name: &str, data_type: DataType, shape: Option<&[i64]>) -> ValueInfoProto {
         let dimension = |&size: &i64| tensor_shape_proto::Dimension {

@@ -4,8 +4,8 @@
 //! `C.UTF-8` is part of every current glibc and maps the same letters. Only Turkic languages, which have two
 //! letters i, need their own locale.
 
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto};
+use crate::pb::attribute_proto::AttributeType;
+use crate::pb::{AttributeProto, GraphProto, ModelProto};
 
 const LOCALE: &str = "C.UTF-8";
 
@@ -61,7 +61,7 @@ fn set_in_attributes(attributes: &mut Vec<AttributeProto>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::NodeProto;
+    use crate::pb::NodeProto;
 
     fn locale_of(locale: Option<&str>) -> (bool, String) {
         let attribute = locale.map(|locale| AttributeProto {

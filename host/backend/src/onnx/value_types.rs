@@ -3,9 +3,9 @@
 //! Files declare the types of inputs, outputs and initializers, and rarely those of other values, which follow
 //! from the operators. A value whose type cannot be derived is missing here, and a rewrite must handle that.
 
+use crate::pb::tensor_proto::DataType;
+use crate::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, type_proto};
 use std::collections::HashMap;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, type_proto};
 
 /// Element types by the names of values. An inner graph also uses the values of the graphs around it.
 pub(super) type ValueTypes = HashMap<String, i32>;

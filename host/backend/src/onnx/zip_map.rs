@@ -3,9 +3,9 @@
 //! A map is not a tensor. skl2onnx adds the operator after every classifier by default. Clients receive the
 //! scores instead, under the name of the maps; the column of a class is its position among the classes.
 
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::{
+use crate::pb::tensor_proto::DataType;
+use crate::pb::tensor_shape_proto::{Dimension, dimension};
+use crate::pb::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto, type_proto,
 };
 
@@ -75,7 +75,7 @@ fn scores(classes: usize) -> TypeProto {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::{AttributeProto, ValueInfoProto};
+    use crate::pb::{AttributeProto, ValueInfoProto};
 
     fn model(nodes: Vec<NodeProto>) -> ModelProto {
         ModelProto {

@@ -8,6 +8,10 @@
 //! Weights are outside the arena, and so is the memory that operators hold in C++ containers of the library.
 
 use super::interface::{RunOptions, Value, register_arena, run};
+use crate::pb::tensor_proto::DataType;
+use crate::pb::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TypeProto, ValueInfoProto, type_proto,
+};
 use ort::environment::Environment;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
@@ -15,10 +19,6 @@ use ort::value::TensorElementType;
 use prost::Message;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TypeProto, ValueInfoProto, type_proto,
-};
 
 /// The arena of the environment. Lifetime: the process.
 #[derive(Debug)]

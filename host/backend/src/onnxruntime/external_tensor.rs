@@ -10,14 +10,14 @@ use super::interface::{Value, add_initializer};
 use super::signature;
 use crate::model_folder::ModelFolder;
 use crate::onnx::{ExternalBytes, change_tensors, is_external};
+use crate::pb::tensor_proto::{DataLocation, DataType};
+use crate::pb::{ModelProto, TensorProto};
 use crate::process_memory::process_memory;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::SessionBuilder;
 use ort::value::TensorElementType;
 use std::collections::HashSet;
 use std::ffi::CString;
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{ModelProto, TensorProto};
 
 /// The largest tensor, in bytes, that is stored in the model, where it is copied a few times.
 const MAX_INSIDE: usize = 1 << 20;

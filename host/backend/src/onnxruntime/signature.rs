@@ -1,9 +1,9 @@
 //! Converts the inputs and outputs of a session to a signature.
 
+use crate::pb::tensor_proto::DataType;
 use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};
 use std::collections::BTreeSet;
-use tract_onnx::pb::tensor_proto::DataType;
 use wisp_tensor::{Dimension, ElementType, Signature, TensorSpec};
 
 /// Returns the signature of the session, or an error that names an input or output that cannot be served.

@@ -6,8 +6,8 @@ use super::sizes::Outline;
 use super::{equivalents, hidden_nan, integer_products, softmax, unsupported};
 use crate::model_folder::ModelFolder;
 use crate::onnx::{self, AxisSymbols, DeclaredSignature, OperatorInputs};
+use crate::pb::ModelProto;
 use crate::rows::Rows;
-use tract_onnx::pb::ModelProto;
 use wisp_tensor::{Dimension, NamedTensor, Signature};
 
 /// The properties of a model that follow from its file alone.

@@ -4,12 +4,12 @@
 //! and omit zeros, which rten takes for missing attributes. So the model is written with rten's own types.
 
 use crate::onnx::is_external;
+use crate::pb as from;
+use crate::pb::attribute_proto::AttributeType;
+use crate::pb::tensor_shape_proto::dimension;
+use crate::pb::type_proto;
 use rten_onnx::onnx as to;
 use std::cell::RefCell;
-use tract_onnx::pb as from;
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_shape_proto::dimension;
-use tract_onnx::pb::type_proto;
 
 /// Returns the bytes of a file with `model`. Errors contain the name of the attribute that rten cannot read.
 pub(super) fn encode(model: from::ModelProto) -> Result<Vec<u8>, String> {
@@ -155,8 +155,8 @@ fn text(text: String) -> Option<String> {
 mod tests {
     use super::super::test_graphs::{model, node, number, numbers, tensor, value};
     use super::*;
-    use tract_onnx::pb::GraphProto;
-    use tract_onnx::pb::tensor_proto::DataType;
+    use crate::pb::GraphProto;
+    use crate::pb::tensor_proto::DataType;
 
     #[test]
     fn zeros_and_lists_are_read_as_they_were() -> anyhow::Result<()> {

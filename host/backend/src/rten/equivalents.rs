@@ -10,8 +10,8 @@ use super::rewriter::{
     NewNames, Rule, constant, operator, rewrite as rewrite_nodes, with_integer, with_integers,
 };
 use super::values::{Site, attribute, is_float, is_onnx};
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{ModelProto, NodeProto};
+use crate::pb::tensor_proto::DataType;
+use crate::pb::{ModelProto, NodeProto};
 
 /// The first version in which the axes of Squeeze are an input.
 const AXES_INPUT_OPSET: i64 = 13;
@@ -227,8 +227,8 @@ fn vector(mut constant: NodeProto) -> NodeProto {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pb::GraphProto;
     use crate::rten::test_graphs::{model, node, number, numbers, tensor, value};
-    use tract_onnx::pb::GraphProto;
 
     fn rewritten(opset: i64, data_type: DataType, original: NodeProto) -> Vec<NodeProto> {
         let graph = GraphProto {

@@ -4,9 +4,9 @@
 //! is refused, since NaN is what it expects there.
 
 use super::values::{inner_graphs, is_onnx};
+use crate::pb::{GraphProto, NodeProto};
 use half::f16;
 use std::collections::HashSet;
-use tract_onnx::pb::{GraphProto, NodeProto};
 use wisp_tensor::{ElementType, Tensor};
 
 const HIDING: &[&str] = &["Clip", "Relu", "Sign"];

@@ -13,10 +13,10 @@ use self::bound::{Bound, InputSet};
 use self::operators::{Operation, of_tensor};
 use self::uses::Uses;
 use super::values::{Site, Values, attribute, inner_graphs, is_onnx, opset};
+use crate::pb::tensor_proto::DataType;
+use crate::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 use std::collections::{HashMap, HashSet};
 use std::mem::replace;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// The numbers of bits that an input may have, from the first one that suffices on. A count of flags needs
 /// few.

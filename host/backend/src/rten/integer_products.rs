@@ -9,8 +9,8 @@ use super::rewriter::{
     with_integers,
 };
 use super::values::{Site, attribute, is_onnx};
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{ModelProto, NodeProto};
+use crate::pb::tensor_proto::DataType;
+use crate::pb::{ModelProto, NodeProto};
 
 /// The largest sum up to which all integers are exact in f32.
 const MAX_EXACT_SUM: i64 = 1 << 24;
@@ -183,7 +183,7 @@ impl Weights {
 mod tests {
     use super::super::test_graphs::{model, node, tensor, value};
     use super::*;
-    use tract_onnx::pb::GraphProto;
+    use crate::pb::GraphProto;
 
     fn rewritten(
         op_type: &str,

@@ -3,10 +3,10 @@
 //! All replacements are found first and then made, since they depend on the values around a node.
 
 use super::values::{Site, Values, inner_graphs, opset};
+use crate::pb::attribute_proto::AttributeType;
+use crate::pb::tensor_proto::DataType;
+use crate::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 use std::collections::HashSet;
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// Returns the nodes that replace a node, or none if it stays. The replacement has the same outputs.
 pub(super) type Rule = fn(&Site<'_>, &mut NewNames) -> Option<Vec<NodeProto>>;

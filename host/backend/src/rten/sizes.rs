@@ -38,9 +38,9 @@ use self::known::Known;
 use self::loading::Loading;
 use self::symbols::Symbols;
 use self::walk::Walk;
+use crate::pb::tensor_shape_proto::dimension;
+use crate::pb::{ModelProto, ValueInfoProto, type_proto};
 use rten_shape_inference::SymExpr;
-use tract_onnx::pb::tensor_shape_proto::dimension;
-use tract_onnx::pb::{ModelProto, ValueInfoProto, type_proto};
 use wisp_tensor::shape::MAX_RANK;
 
 /// A graph without the contents of its tensors. Lifetime: a model version.

@@ -6,7 +6,7 @@
 
 use super::rewriter::{NewNames, Rule, operator, rewrite as rewrite_nodes, with_integer};
 use super::values::{Site, attribute, is_onnx};
-use tract_onnx::pb::{ModelProto, NodeProto};
+use crate::pb::{ModelProto, NodeProto};
 
 const OPERATORS: &[&str] = &["Softmax", "LogSoftmax"];
 
@@ -82,9 +82,9 @@ fn flatten(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pb::GraphProto;
+    use crate::pb::tensor_proto::DataType;
     use crate::rten::test_graphs::{inner, model, node, number, value};
-    use tract_onnx::pb::GraphProto;
-    use tract_onnx::pb::tensor_proto::DataType;
 
     fn rewritten(opset: i64, shape: &[i64], softmax: NodeProto) -> Vec<NodeProto> {
         let graph = GraphProto {

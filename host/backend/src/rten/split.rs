@@ -9,14 +9,14 @@ use super::encode::encode;
 use super::graph::RtenGraph;
 use super::stored_properties;
 use crate::graph::Graph;
-use half::f16;
-use std::mem::take;
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::tensor_shape_proto::{self, dimension};
-use tract_onnx::pb::{
+use crate::pb::tensor_proto::{DataLocation, DataType};
+use crate::pb::tensor_shape_proto::{self, dimension};
+use crate::pb::{
     GraphProto, ModelProto, StringStringEntryProto, TensorProto, TensorShapeProto, ValueInfoProto,
     type_proto,
 };
+use half::f16;
+use std::mem::take;
 use wisp_tensor::Dimension;
 
 /// The minimum size of a tensor among the weights, in bytes. Smaller ones stay in the graph.
@@ -98,10 +98,8 @@ fn move_tensor(tensor: &mut TensorProto, weights: &mut Vec<u8>) {
         Ok(DataType::Uint8 | DataType::Int8) => 1,
         _ => size_of::<f32>(),
     };
-    let sizes = tensor.dims.iter().map(|&size| usize::try_from(size).ok());
-    let bytes = sizes.fold(Some(element_bytes), |product, size| {
-        product?.checked_mul(size?)
-    });
+    let mut sizes = tensor.dims.iter().map(|&size| usize::try_from(size).ok());
+    let bytes = sizes.try_fold(element_bytes, |product, size| product.checked_mul(size?));
     if bytes.is_none_or(|bytes| bytes < MIN_BYTES) {
         return;
     }

@@ -7,10 +7,10 @@ use super::failure::{Failure, guarded};
 use super::int64::IntegerLimits;
 use super::sizes::Outline;
 use crate::onnx::{DeclaredSignature, OperatorInputs};
-use crate::rows::Rows;
-use tract_onnx::pb::ModelProto;
+use crate::pb::ModelProto;
 #[cfg(feature = "threads")]
-use tract_onnx::pb::StringStringEntryProto;
+use crate::pb::StringStringEntryProto;
+use crate::rows::Rows;
 
 /// The key of the entry that is `true` or `false`.
 const HIDES_NAN: &str = "wisp.rten.hides_nan";

@@ -2,10 +2,10 @@
 
 use super::test_graphs::{float, model, node, number, tensor, value};
 use super::*;
+use crate::pb::GraphProto;
+use crate::pb::tensor_proto::DataType;
 use bytes::Bytes;
 use prost::Message;
-use tract_onnx::pb::GraphProto;
-use tract_onnx::pb::tensor_proto::DataType;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor};
 
 /// Returns the graph y = 2 x, where x has a variable number of rows of three elements.

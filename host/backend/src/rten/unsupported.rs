@@ -12,9 +12,9 @@ mod wrong_results;
 
 use self::wrong_results::check_node;
 use super::values::{MICROSOFT, Site, Values, attribute, inner_graphs, is_onnx, opset};
+use crate::pb::tensor_proto::DataType;
+use crate::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use std::collections::{BTreeSet, HashMap};
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 
 /// The first version of ONNX's operators that rten follows. Before, operands were broadcast differently.
 const MIN_OPSET: i64 = 7;

@@ -5,13 +5,13 @@
 //! file does not determine it, and each use of this module must handle that.
 
 use crate::onnx::is_external;
-use std::collections::HashMap;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::dimension;
-use tract_onnx::pb::{
+use crate::pb::tensor_proto::DataType;
+use crate::pb::tensor_shape_proto::dimension;
+use crate::pb::{
     AttributeProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
     type_proto,
 };
+use std::collections::HashMap;
 
 /// The values of a graph, and those of the graphs around it. Lifetime: the loading of a model.
 pub(super) struct Values<'a> {

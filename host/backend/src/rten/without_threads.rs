@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 /// No threads. Lifetime: the process.
 #[derive(Debug, Default)]
-pub(super) struct ThreadPools;
+pub(super) struct ThreadPools {}
 
 impl ThreadPools {
     /// Calls `compute` with the options of a computation on the calling thread.

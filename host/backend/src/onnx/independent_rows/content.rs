@@ -2,8 +2,8 @@
 
 use super::product::Product;
 use super::value::{MAX_ELEMENTS, Sizes, Tensor, Value};
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{NodeProto, TensorProto};
+use crate::pb::tensor_proto::{DataLocation, DataType};
+use crate::pb::{NodeProto, TensorProto};
 
 /// Returns the knowledge of a tensor: the elements of a short vector of integers, or the sizes.
 pub(super) fn of_tensor(tensor: &TensorProto) -> Value {

@@ -2,9 +2,9 @@
 
 use super::product::{Product, Symbols};
 use super::value::{Sizes, Tensor, Value};
+use crate::pb::tensor_proto::{DataLocation, DataType};
+use crate::pb::{AttributeProto, NodeProto, TensorProto};
 use std::collections::HashMap;
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
 
 /// The values of a node's outputs, in order. `None` means that the node is not known to keep rows apart. The
 /// same holds for outputs beyond the last value.

@@ -4,7 +4,7 @@ use super::content;
 use super::operator::{Operator, Outputs, axis_of};
 use super::product::{Product, Symbols};
 use super::value::{MAX_ELEMENTS, Sizes, Value};
-use tract_onnx::pb::tensor_proto::DataType;
+use crate::pb::tensor_proto::DataType;
 
 /// Returns the output of an operator on sizes; `None` if it is another one, or cannot be followed.
 pub(super) fn infer(operator: &mut Operator<'_>) -> Outputs {

@@ -75,7 +75,7 @@ fn unknown_operators_domains_and_functions_are_not_trusted() {
         "LSTM",
     );
     let mut model = Sketch::of("n 3").node("Relu", "x", "y").model();
-    model.functions.push(tract_onnx::pb::FunctionProto {
+    model.functions.push(crate::pb::FunctionProto {
         name: Some("Relu".to_owned()),
         ..Default::default()
     });

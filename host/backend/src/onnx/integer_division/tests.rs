@@ -1,8 +1,8 @@
 //! Tests of the rewritten and unchanged divisions. `tests/onnxruntime.rs` computes rewritten ones.
 
 use super::*;
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{TypeProto, ValueInfoProto, type_proto};
+use crate::pb::attribute_proto::AttributeType;
+use crate::pb::{TypeProto, ValueInfoProto, type_proto};
 
 fn value(name: &str, element_type: DataType) -> ValueInfoProto {
     ValueInfoProto {

@@ -1,6 +1,6 @@
 //! Bounds of the numbers that a value may contain.
 
-use tract_onnx::pb::tensor_proto::DataType;
+use crate::pb::tensor_proto::DataType;
 
 /// The number of inputs of a graph that are told apart. [`crate::onnx::check_counts`] admits no more.
 const MAX_INPUTS: usize = 1024;

@@ -7,8 +7,8 @@
 use super::constant::{list, narrow, narrowed, of_constant_node, of_tensor};
 use super::known::{Known, Numbers};
 use super::operator::{Kind, operator_name};
+use crate::pb::{AttributeProto, GraphProto, NodeProto};
 use std::collections::{HashMap, HashSet};
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
 
 /// A graph, or a graph inside a node.
 #[derive(Debug, Default)]

@@ -1,10 +1,10 @@
 //! The sizes and the small contents of the tensors in a file, as rten converts them.
 
 use super::known::{Known, MAX_ELEMENTS, Numbers, count, size_of};
+use crate::pb::tensor_proto::{DataLocation, DataType};
+use crate::pb::{AttributeProto, NodeProto, TensorProto};
 use half::f16;
 use rten_shape_inference::SymExpr;
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
 use wisp_tensor::shape::MAX_RANK;
 
 /// Returns the sizes of a tensor in the file, and its elements if they are few.

@@ -1,7 +1,7 @@
 //! The operators whose sizes are known: those of rten 0.27 without its optional features, and without
 //! sequences.
 
-use tract_onnx::pb::NodeProto;
+use crate::pb::NodeProto;
 
 /// A group of operators whose outputs have their sizes by the same rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use super::super::test_graphs::{inner, model, node, number, numbers, tensor, text, value};
 use super::*;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::pb::tensor_proto::DataType;
+use crate::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 /// Returns a graph with the input `x`, and as output that of the last node.
 fn graph(nodes: Vec<NodeProto>, tensors: Vec<TensorProto>) -> GraphProto {

@@ -1,13 +1,13 @@
 //! Graphs in short notation.
 
 use super::super::rows;
-use crate::rows::Rows;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::{
+use crate::pb::tensor_proto::DataType;
+use crate::pb::tensor_shape_proto::{Dimension, dimension};
+use crate::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
+use crate::rows::Rows;
 
 /// A graph under construction, with version 17 of the operators.
 #[derive(Clone)]
