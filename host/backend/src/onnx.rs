@@ -28,6 +28,7 @@ mod integer_division;
 mod node_builder;
 mod operator_inputs;
 mod optional_input;
+#[cfg(feature = "tract")]
 mod self_contained;
 mod signature;
 #[cfg(feature = "onnxruntime")]
@@ -57,6 +58,7 @@ pub(crate) use self::integer_division::guard_integer_divisions;
 pub(crate) use self::operator_inputs::OperatorInputs;
 #[cfg(any(feature = "onnxruntime", all(feature = "rten", feature = "threads")))]
 pub(crate) use self::optional_input::optional_inputs;
+#[cfg(feature = "tract")]
 pub(crate) use self::self_contained::self_contained;
 #[cfg(feature = "rten")]
 pub(crate) use self::signature::DeclaredSignature;

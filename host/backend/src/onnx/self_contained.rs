@@ -32,8 +32,8 @@ pub(crate) fn self_contained(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::pb::tensor_proto::DataLocation;
-    use tract_onnx::pb::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
+    use crate::pb::tensor_proto::DataLocation;
+    use crate::pb::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
 
     fn model(tensor: TensorProto) -> Vec<u8> {
         let graph = GraphProto {

@@ -56,7 +56,7 @@ impl BundledEngine {
         let (model, weights) = match self {
             BundledEngine::Rten => {
                 Rten::new().load(source, options)?;
-                let split = wisp_backend::rten::split(source, &options.shapes)?;
+                let split = wisp_backend::rten::split(source, options)?;
                 let weights = Some(split.weights).filter(|weights| !weights.is_empty());
                 (split.graph, weights)
             }

@@ -3,7 +3,7 @@
 use crate::rten::rewriter::{NewNames, operator};
 use crate::rten::values::{Site, inner_graphs, is_onnx};
 use std::collections::HashSet;
-use tract_onnx::pb::{GraphProto, NodeProto};
+use crate::pb::{GraphProto, NodeProto};
 
 /// The first version in which Dropout has an input that tells training from inference.
 const TRAINING_INPUT_OPSET: i64 = 12;
@@ -60,8 +60,8 @@ fn remove_others(graph: &mut GraphProto, used: &HashSet<String>) {
 mod tests {
     use crate::rten::equivalents::rewrite;
     use crate::rten::test_graphs::{inner, model, node, tensor, value};
-    use tract_onnx::pb::tensor_proto::DataType;
-    use tract_onnx::pb::{GraphProto, NodeProto};
+    use crate::pb::tensor_proto::DataType;
+    use crate::pb::{GraphProto, NodeProto};
 
     fn rewritten(opset: i64, nodes: Vec<NodeProto>) -> Vec<NodeProto> {
         let graph = GraphProto {

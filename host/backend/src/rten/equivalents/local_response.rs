@@ -2,7 +2,7 @@
 
 use crate::rten::rewriter::{NewNames, floats_constant, operator, with_integer, with_integers};
 use crate::rten::values::{Site, attribute, is_onnx};
-use tract_onnx::pb::NodeProto;
+use crate::pb::NodeProto;
 
 /// The number of axes of images, which are all that ONNX Runtime normalises.
 const IMAGE_RANK: usize = 4;
@@ -67,8 +67,8 @@ mod tests {
     use crate::rten::equivalents::rewrite;
     use crate::rten::test_graphs::{float, model, node, number, value};
     use crate::rten::values::attribute;
-    use tract_onnx::pb::tensor_proto::DataType;
-    use tract_onnx::pb::{GraphProto, NodeProto};
+    use crate::pb::tensor_proto::DataType;
+    use crate::pb::{GraphProto, NodeProto};
 
     fn rewritten(shape: &[i64], original: NodeProto) -> Vec<NodeProto> {
         let graph = GraphProto {
