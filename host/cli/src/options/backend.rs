@@ -12,7 +12,7 @@ const PYPI: &str = "https://pypi.org/simple";
 ///
 /// tract and rten are built in. ONNX Runtime is a shared library that is opened when a model needs it. It is
 /// extracted from the Python package of its publisher, verified against a built-in digest, and stored in
-/// the cache directory. No other command downloads anything.
+/// the cache directory.
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,
