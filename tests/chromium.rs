@@ -1,9 +1,7 @@
 //! The Chromium of the tests: Debian's `chromium-headless-shell` with what it needs that is not installed, 87 MB of
-//! packages, unpacked below the workspace's target directory.
-//!
-//! Nothing is installed. A marker file, which is written last, shows that the directory is complete.
+//! packages.
 
-use crate::python;
+use crate::{debian, python};
 use anyhow::{Context, Result, ensure};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -36,23 +34,11 @@ pub(crate) fn library_path() -> Result<OsString> {
 
 fn unpacked() -> Result<&'static Path> {
     static UNPACKED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    python::once(&UNPACKED, || {
-        let directory = python::target_directory()?.join("chromium");
-        let _guard = python::lock("chromium")?;
-        if !directory.join(python::WHOLE).is_file() {
-            if directory.exists() {
-                std::fs::remove_dir_all(&directory)?;
-            }
-            std::fs::create_dir_all(&directory)?;
-            unpack(&directory)?;
-            std::fs::write(directory.join(python::WHOLE), "")?;
-        }
-        Ok(directory)
-    })
+    python::once(&UNPACKED, || debian::unpacked("chromium", unpack))
 }
 
-/// Downloads the packages into a temporary directory, and unpacks them into `directory`.
-fn unpack(directory: &Path) -> Result<()> {
+/// Downloads the packages into `downloads`, and unpacks them into `directory`.
+fn unpack(downloads: &Path, directory: &Path) -> Result<()> {
     let list = python::succeed(Command::new("sh").args(["-c", LIST]))
         .context("the test needs Debian's apt-get, and package lists: apt-get update")?;
     let list = String::from_utf8(list.stdout)?;
@@ -63,17 +49,6 @@ fn unpack(directory: &Path) -> Result<()> {
         packages.contains(&"chromium-headless-shell"),
         "no chromium-headless-shell to download: {list}"
     );
-    let downloads = tempfile::tempdir_in(python::target_directory()?)?;
-    let mut download = Command::new("apt-get");
-    download
-        .arg("download")
-        .args(packages)
-        .current_dir(downloads.path());
-    python::succeed(&mut download)?;
-    for entry in std::fs::read_dir(downloads.path())? {
-        let mut dpkg = Command::new("dpkg-deb");
-        dpkg.arg("-x").arg(entry?.path()).arg(directory);
-        python::succeed(&mut dpkg)?;
-    }
-    Ok(())
+    debian::download(&packages, downloads)?;
+    debian::extract(downloads, directory)
 }

@@ -32,7 +32,7 @@ use std::io::BufRead;
 use std::path::Path;
 use std::process::{Command, Output};
 
-fn wisp() -> Command {
+pub(crate) fn wisp() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wisp"));
     // Compiled guests are kept for the next test, outside the user's cache.
     command.env(
@@ -45,11 +45,11 @@ fn wisp() -> Command {
     command
 }
 
-fn run(command: &mut Command) -> Result<Output> {
+pub(crate) fn run(command: &mut Command) -> Result<Output> {
     command.output().context("failed to run wisp")
 }
 
-fn stdout(output: &Output) -> Result<String> {
+pub(crate) fn stdout(output: &Output) -> Result<String> {
     let (out, err) = (&output.stdout, &output.stderr);
     let text = String::from_utf8_lossy(out).into_owned();
     ensure!(
@@ -61,7 +61,7 @@ fn stdout(output: &Output) -> Result<String> {
 }
 
 /// Returns the standard error and the exit code of a command that must have failed.
-fn failure(output: &Output) -> Result<(String, i32)> {
+pub(crate) fn failure(output: &Output) -> Result<(String, i32)> {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let code = output.status.code().context("ended by a signal")?;
     ensure!(code != 0, "succeeded");
@@ -69,7 +69,7 @@ fn failure(output: &Output) -> Result<(String, i32)> {
 }
 
 /// Creates a repository with an example, its cases and samples.
-fn example(name: &str) -> Result<Repository> {
+pub(crate) fn example(name: &str) -> Result<Repository> {
     with_cases(Repository::of(&[name])?, name)
 }
 

@@ -37,6 +37,9 @@ pub(crate) static DEPLOY: Environment = Environment::of("requirements-deploy.txt
 /// The environment of the clients that come with Triton itself or with much else that is not used.
 pub(crate) static TRITON: Environment = Environment::of("requirements-triton.txt");
 
+/// The environment of the other client of registries.
+pub(crate) static REGISTRY: Environment = Environment::of("requirements-registry.txt");
+
 /// The name of the marker file of a complete environment.
 pub(crate) const WHOLE: &str = "whole";
 

@@ -4,7 +4,7 @@
 //! Debian 13, 6 MB of packages, which are downloaded by name and unpacked below the workspace's target directory.
 //! Nothing is installed.
 
-use crate::python;
+use crate::{debian, python};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ fn loader(packages: &Path) -> Result<(PathBuf, PathBuf)> {
 fn unpacked_wheel() -> Result<&'static Path> {
     static UNPACKED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     python::once(&UNPACKED, || {
-        unpacked(&format!("perf_analyzer-{VERSION}"), unpack_wheel)
+        debian::unpacked(&format!("perf_analyzer-{VERSION}"), unpack_wheel)
     })
 }
 
@@ -108,7 +108,7 @@ fn unpack_wheel(downloads: &Path, directory: &Path) -> Result<()> {
 fn unpacked_libraries() -> Result<&'static Path> {
     static UNPACKED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     python::once(&UNPACKED, || {
-        unpacked("debian-13-libraries", unpack_libraries)
+        debian::unpacked("debian-13-libraries", unpack_libraries)
     })
 }
 
@@ -140,12 +140,7 @@ fn unpack_libraries(downloads: &Path, directory: &Path) -> Result<()> {
     let mut download = apt_get(downloads);
     download.arg("download").args(PACKAGES);
     python::succeed(download.current_dir(&packages))?;
-    for package in std::fs::read_dir(&packages)? {
-        let mut dpkg = Command::new("dpkg-deb");
-        dpkg.arg("-x").arg(package?.path()).arg(directory);
-        python::succeed(&mut dpkg)?;
-    }
-    Ok(())
+    debian::extract(&packages, directory)
 }
 
 /// Returns an `apt-get` whose source and state are in `downloads` instead of the system's.
@@ -164,23 +159,4 @@ fn apt_get(downloads: &Path) -> Command {
         apt_get.arg("--option").arg(option);
     }
     apt_get
-}
-
-/// Returns the directory `name` in the workspace's target directory, which `unpack` fills on first use. Its other
-/// argument is a directory for downloads.
-///
-/// A marker file, which is written last, shows that the directory is complete.
-fn unpacked(name: &str, unpack: fn(&Path, &Path) -> Result<()>) -> Result<PathBuf> {
-    let directory = python::target_directory()?.join(name);
-    let _guard = python::lock(name)?;
-    if !directory.join(python::WHOLE).is_file() {
-        if directory.exists() {
-            std::fs::remove_dir_all(&directory)?;
-        }
-        std::fs::create_dir_all(&directory)?;
-        let downloads = tempfile::tempdir_in(python::target_directory()?)?;
-        unpack(downloads.path(), &directory)?;
-        std::fs::write(directory.join(python::WHOLE), "")?;
-    }
-    Ok(directory)
 }
