@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The beginnings of commands that tests cannot run, and the reasons. Any other command is run.
-const NOT_RUN: [(&str, &str); 14] = [
+const NOT_RUN: [(&str, &str); 16] = [
     (
         "cargo bench",
         "takes minutes, on a machine without other work",
@@ -25,6 +25,8 @@ const NOT_RUN: [(&str, &str); 14] = [
     ("kubectl", "needs a cluster"),
     ("mdbook", "needs a program that is installed separately"),
     ("systemctl", "changes the machine"),
+    ("wisp push", "needs a registry"),
+    ("wisp pull", "needs a registry"),
     ("wisp backend install cuda", "fetches more than a gigabyte"),
     (
         "wisp serve --config",
