@@ -1,7 +1,7 @@
 //! The failures of requests to a registry, told apart by whose they are.
 //!
-//! What a registry writes about its errors is shown only in part: a server for tokens has seen the
-//! credentials, and addresses of uploads contain keys.
+//! The messages of a registry are shown only in part: a server for tokens has received the credentials,
+//! and the addresses of uploads contain keys.
 
 use super::bounded_file::TooManyBytes;
 use super::digest::ContentDigest;

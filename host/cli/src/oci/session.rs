@@ -109,7 +109,7 @@ impl<'a> RegistrySession<'a> {
         Ok(session)
     }
 
-    /// Gets a token, or learns that the registry needs none, which is not reported by later requests.
+    /// Requests a token if the registry needs one. Later requests would report the failure without its cause.
     fn sign_in(&self, operation: RegistryOperation) -> Result<(), RegistryError> {
         let reference = self.reference.as_client_reference();
         let token = self

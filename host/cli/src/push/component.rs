@@ -1,6 +1,6 @@
 //! A component as an artifact: one layer, and the configuration that the tools of WebAssembly read.
 
-use super::Upload;
+use super::upload::Upload;
 use crate::oci::artifact::ComponentArtifact;
 use crate::oci::digest::Blob;
 use crate::oci::file_title::FileTitle;

@@ -4,7 +4,7 @@
 //! these name: labels, files of the handler, files of requests. Whatever else is there (scripts, training data)
 //! is left out, so that nothing is published by accident. Hidden files are left out too.
 
-use super::Upload;
+use super::upload::Upload;
 use crate::cases;
 use crate::display;
 use crate::oci::artifact::{EMPTY_CONFIG, ModelArtifact, is_part};
