@@ -172,6 +172,16 @@ macro_rules! export_load {
     };
 }
 
+/// The custom backend of getrandom 0.3 and 0.4. A request that needs randomness from it fails.
+#[cfg(all(target_arch = "wasm32", feature = "getrandom"))]
+#[unsafe(no_mangle)]
+extern "Rust" fn __getrandom_v03_custom(
+    _destination: *mut u8,
+    _length: usize,
+) -> Result<(), getrandom::Error> {
+    Err(getrandom::Error::UNSUPPORTED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
