@@ -68,7 +68,7 @@ impl Provider {
             let source =
                 source(&entry, blobs).map_err(|reason| format!("graph `{name}`: {reason}"))?;
             let graph = load_graph(&source)
-                .map_err(|error| format!("graph `{name}`: {}", one_line(&error.into_reason())))?;
+                .map_err(|error| format!("graph `{name}`: {}", one_line(error.into_reason())))?;
             Ok(LoadedGraph {
                 names: entry.names,
                 graph,

@@ -26,7 +26,8 @@
 //! ```
 //!
 //! This crate also is the module's global allocator. Until `wisp-load` has returned, freed memory is zeroed,
-//! because only what is not zero becomes part of the snapshot. All unsafe code is in [`memory`].
+//! because only what is not zero becomes part of the snapshot. With the feature `getrandom`, it also is the source of
+//! randomness, which has none. All unsafe code is in [`memory`].
 //!
 //! Invariant: nothing is freed that a blob refers to, and no request adds a blob.
 

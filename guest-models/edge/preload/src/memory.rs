@@ -98,11 +98,16 @@ mod exports {
     use super::{LoadFailure, ZeroingAllocator};
     use crate::Blob;
     use dlmalloc::GlobalDlmalloc;
+    use std::hint::black_box;
     use std::ptr;
     use std::sync::{Mutex, PoisonError};
 
     #[global_allocator]
     static ALLOCATOR: ZeroingAllocator<GlobalDlmalloc> = ZeroingAllocator::new(GlobalDlmalloc);
+
+    /// The size of the free memory that the snapshot has at least, in bytes. A small request needs no more, and
+    /// then does not have to grow the memory.
+    const FREE_BYTES: usize = 512 << 10;
 
     /// What `wisp-blob` has received and `wisp-load` has not taken yet.
     static BLOBS: Mutex<Vec<Blob>> = Mutex::new(Vec::new());
@@ -133,6 +138,8 @@ mod exports {
         let loaded = load_module(&manifest, &blobs);
         drop((manifest, blobs));
         ALLOCATOR.stop_zeroing();
+        // Nothing is written there, so the snapshot contains none of it.
+        drop(black_box(Vec::<u8>::with_capacity(FREE_BYTES)));
         match loaded {
             Ok(()) => ptr::null(),
             Err(text) => {
@@ -163,6 +170,16 @@ macro_rules! export_load {
             }
         };
     };
+}
+
+/// The custom backend of getrandom 0.3 and 0.4. A request that needs randomness from it fails.
+#[cfg(all(target_arch = "wasm32", feature = "getrandom"))]
+#[unsafe(no_mangle)]
+extern "Rust" fn __getrandom_v03_custom(
+    _destination: *mut u8,
+    _length: usize,
+) -> Result<(), getrandom::Error> {
+    Err(getrandom::Error::UNSUPPORTED)
 }
 
 #[cfg(test)]
