@@ -7,7 +7,7 @@
 use crate::logging::interface::LOGGING;
 
 /// The interfaces that a web component may import in any version 0.2.x.
-pub const WASI_IMPORTS: [&str; 22] = [
+pub(crate) const WASI_IMPORTS: [&str; 22] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -33,7 +33,7 @@ pub const WASI_IMPORTS: [&str; 22] = [
 ];
 
 /// The interfaces that a web component may import in this version.
-pub const OTHER_IMPORTS: [&str; 5] = [
+pub(crate) const OTHER_IMPORTS: [&str; 5] = [
     LOGGING,
     "wasi:nn/errors@0.2.0-rc-2024-10-28",
     "wasi:nn/graph@0.2.0-rc-2024-10-28",
