@@ -1,4 +1,4 @@
-//! What a web component writes to its standard output and standard error.
+//! The standard output and standard error of a web component, whose lines are logged.
 //!
 //! A stream keeps the beginning of what is written, within the budget for lines, and counts the rest. wasmtime-wasi's
 //! own streams are not used: they buffer without a limit, or spawn a task for each.
