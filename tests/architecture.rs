@@ -28,15 +28,16 @@ const HEADLESS: [&str; 9] = [
 ];
 
 /// The only files that may contain `unsafe`.
-const UNSAFE_FILES: [&str; 3] = [
+const UNSAFE_FILES: [&str; 4] = [
     "host/sandbox/src/aot.rs",
     "host/backend/src/onnxruntime/interface.rs",
+    "guest-models/edge/preload/src/memory.rs",
     "guest-models/sdk/src/random/getrandom_backend.rs",
 ];
 
 /// The crates in the order of their dependencies. A crate may not depend on one that follows it.
-const CRATES: [&str; 7] = [
-    "tensor", "backend", "sandbox", "protocol", "serving", "server", "cli",
+const CRATES: [&str; 8] = [
+    "tensor", "backend", "sandbox", "protocol", "edge", "serving", "server", "cli",
 ];
 
 /// Foreign crates without any types that could be said to belong somewhere.
@@ -60,8 +61,8 @@ const SHARED: [(&str, &[&str]); 22] = [
     ("prost", &["backend", "cli", "protocol", "server"]),
     ("prost_types", &["protocol", "server"]),
     ("rustix", &["backend", "cli", "sandbox", "serving"]),
-    ("serde", &["cli", "protocol", "serving"]),
-    ("serde_json", &["cli", "protocol"]),
+    ("serde", &["cli", "edge", "protocol", "serving"]),
+    ("serde_json", &["cli", "edge", "protocol"]),
     ("tempfile", &["cli", "sandbox", "serving"]),
     ("tokio", &["cli", "sandbox", "server", "serving"]),
     ("tokio_rustls", &["cli", "server"]),
@@ -76,7 +77,12 @@ const SHARED: [(&str, &[&str]); 22] = [
 const ROOMS: [(&str, &[&str]); 22] = [
     (
         "serde",
-        &["protocol/src", "serving/src/registry", "cli/src"],
+        &[
+            "protocol/src",
+            "edge/src",
+            "serving/src/registry",
+            "cli/src",
+        ],
     ),
     ("toml", &["serving/src/registry", "cli/src"]),
     ("blake3", &["sandbox/src/aot", "serving/src/registry"]),

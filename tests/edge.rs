@@ -1,14 +1,14 @@
 //! Tests of bundles: `wisp bundle` on the examples, what it refuses, and its bundles on a host that has nothing of
 //! Wisp.
 //!
-//! `stock_host` is that host, `refusals` are the models that are not bundled. `jco` and `workerd` run bundles on V8,
+//! `wasmtime_server` is that host, `refusals` are the models that are not bundled. `jco` and `workerd` run bundles on V8,
 //! `server_process` is the process of either, and `spin` checks the manifests for Spin and SpinKube.
 
 mod jco;
 mod refusals;
 mod server_process;
 mod spin;
-mod stock_host;
+mod wasmtime_server;
 mod workerd;
 
 use crate::cli;
@@ -22,7 +22,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use stock_host::StockHost;
+use wasmtime_server::WasmtimeServer;
 use wisp_sandbox::component::ComponentSummary;
 
 /// The examples whose graphs are in the repository.
@@ -208,7 +208,7 @@ fn compare_samples(example: &str, host: SocketAddr, server: &TestServer) -> Resu
 fn bundles_answer_golden_cases_as_the_server_does() -> Result<()> {
     let server = TestServer::start(Repository::of(&EXAMPLES)?)?;
     for example in EXAMPLES {
-        let host = StockHost::start(bundle_of(example)?).map_err(anyhow::Error::msg)?;
+        let host = WasmtimeServer::start(bundle_of(example)?).map_err(anyhow::Error::msg)?;
         let count = compare_cases(example, host.address(), &server).context(example)?;
         ensure!(count >= 4, "{example} has {count} cases");
     }
@@ -220,7 +220,7 @@ fn tritonclient_drives_bundles() -> Result<()> {
     let examples = root().join("examples");
     let examples = examples.to_str().context("a path that is not Unicode")?;
     for example in EXAMPLES {
-        let host = StockHost::start(bundle_of(example)?).map_err(anyhow::Error::msg)?;
+        let host = WasmtimeServer::start(bundle_of(example)?).map_err(anyhow::Error::msg)?;
         let address = host.address().to_string();
         python::run("triton_http.py", &[example, &address, examples])?;
     }
@@ -256,7 +256,7 @@ fn a_model_without_a_handler_is_bundled_after_a_sample_request() -> Result<()> {
     let output = cli::run(&mut bundle(&repository.path().join("bare"), &path))?;
     let text = cli::stdout(&output)?;
     ensure!(text.contains("a sample request"), "{text}");
-    let host = StockHost::start(&path).map_err(anyhow::Error::msg)?;
+    let host = WasmtimeServer::start(&path).map_err(anyhow::Error::msg)?;
     let native = TestServer::start(Repository::empty()?.with_model("bare", "digits", None)?)?;
     let metadata = native.get("/v2/models/bare")?.json()?;
     let input = &metadata["inputs"][0];

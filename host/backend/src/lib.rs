@@ -55,6 +55,8 @@ mod rows;
 pub mod rten;
 pub mod sample;
 #[cfg(feature = "tract")]
+mod self_contained;
+#[cfg(feature = "tract")]
 pub mod tract;
 mod wire_reader;
 

@@ -7,7 +7,7 @@
 //! [`zip_map`] replaces outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights
 //! before it, [`half_precision`] computes FP16 as FP32, [`integer_division`] and [`empty_values`] prevent signals
 //! that would end the process, and [`text_locale`] sets a locale that every server has. [`operator_inputs`]
-//! remembers which inputs an operator depends on; [`self_contained`] writes a model with external data as one file. The message types are those of tract's reader. They do
+//! remembers which inputs an operator depends on. The message types are those of tract's reader. They do
 //! not keep unknown fields, so a file is re-encoded only if a rewrite changed it.
 
 mod axis_symbols;
@@ -28,8 +28,6 @@ mod integer_division;
 mod node_builder;
 mod operator_inputs;
 mod optional_input;
-#[cfg(feature = "tract")]
-mod self_contained;
 mod signature;
 #[cfg(feature = "onnxruntime")]
 mod text_locale;
@@ -58,8 +56,6 @@ pub(crate) use self::integer_division::guard_integer_divisions;
 pub(crate) use self::operator_inputs::OperatorInputs;
 #[cfg(any(feature = "onnxruntime", all(feature = "rten", feature = "threads")))]
 pub(crate) use self::optional_input::optional_inputs;
-#[cfg(feature = "tract")]
-pub(crate) use self::self_contained::self_contained;
 #[cfg(feature = "rten")]
 pub(crate) use self::signature::DeclaredSignature;
 pub(crate) use self::signature::declared_outputs;

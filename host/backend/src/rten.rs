@@ -64,9 +64,6 @@ use wisp_tensor::memory_budget::MemoryBudget;
 /// The version in the lock file; a test compares the two.
 const VERSION: &str = "0.27.0";
 
-/// The name of the external data of a split model. rten accepts few endings.
-const WEIGHTS_NAME: &str = "weights.data";
-
 /// The stack on which a model is loaded, in bytes.
 #[cfg(feature = "threads")]
 const STACK_BYTES: usize = 16 << 20;
@@ -138,7 +135,7 @@ impl Rten {
         on_large_stack(|| {
             // Packed weights would be a second copy of them.
             let mut loading = ModelOptions::with_all_ops();
-            loading.external_data_static(WEIGHTS_NAME, weights);
+            loading.external_data_static(encode::WEIGHTS_NAME, weights);
             let loaded = guarded(|| {
                 let loaded = loading.load_static_slice(graph);
                 loaded.map_err(|error| error.to_string())

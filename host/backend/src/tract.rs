@@ -165,7 +165,7 @@ impl Tract {
 /// # Errors
 /// Fails if the data cannot be read, or if the file with its data has more than 2 GiB.
 pub fn self_contained(source: ModelSource<'_>) -> Result<Vec<u8>, BackendError> {
-    onnx::self_contained(source, NAME)
+    crate::self_contained::self_contained(source, NAME)
 }
 
 impl Backend for Tract {

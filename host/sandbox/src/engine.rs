@@ -174,7 +174,8 @@ fn compilation() -> Config {
         .wasm_exceptions(false)
         .wasm_threads(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // The adapters that wasmtime generates between the parts of a composed component have two memories.
+        .wasm_multi_memory(true)
         .relaxed_simd_deterministic(true);
     config
 }

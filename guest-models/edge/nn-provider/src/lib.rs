@@ -1,5 +1,5 @@
-//! What an edge bundle has in place of Wisp's host: it computes graphs in Wasm, and has the settings, files and
-//! log of a handler.
+//! The provider of an edge bundle, which takes the place of Wisp's host: it computes graphs in Wasm, and has the
+//! settings, files and log of a handler.
 //!
 //! `wisp bundle` gives the module a manifest and blobs before a snapshot of it is made, from which
 //! [`provider`] loads all graphs. Every request begins with that memory, so nothing is loaded then. `component`

@@ -8,9 +8,9 @@ use wisp_tensor::OneLine;
 pub enum Level {
     /// Values of variables and the flow of control.
     Trace,
-    /// What helps to debug.
+    /// Details for debugging.
     Debug,
-    /// What helps to monitor.
+    /// Events for monitoring.
     Info,
     /// A hazardous situation.
     Warn,

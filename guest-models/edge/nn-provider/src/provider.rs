@@ -11,7 +11,7 @@ use wisp_tensor::Dimension;
 
 static PROVIDER: OnceLock<Provider> = OnceLock::new();
 
-/// What all requests share. Lifetime: the module.
+/// The graphs and settings that all requests share. Lifetime: the module.
 #[derive(Debug)]
 pub struct Provider {
     graphs: Vec<LoadedGraph>,

@@ -1,5 +1,5 @@
-//! What the modules of an edge bundle have in common: they receive models and a manifest before a snapshot
-//! of them is made.
+//! The protocol by which the modules of an edge bundle receive models and a manifest before a snapshot of them
+//! is made.
 //!
 //! `wisp bundle` instantiates a prebuilt module, writes blobs into its memory, and at last a manifest, from
 //! which the module builds everything that requests share. The module's memory is then written into the

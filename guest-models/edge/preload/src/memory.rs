@@ -109,7 +109,7 @@ mod exports {
     /// then does not have to grow the memory.
     const FREE_BYTES: usize = 512 << 10;
 
-    /// What `wisp-blob` has received and `wisp-load` has not taken yet.
+    /// The blobs that `wisp-blob` has received and `wisp-load` has not taken yet.
     static BLOBS: Mutex<Vec<Blob>> = Mutex::new(Vec::new());
 
     #[unsafe(export_name = "wisp-blob")]

@@ -11,6 +11,9 @@ use crate::pb::type_proto;
 use rten_onnx::onnx as to;
 use std::cell::RefCell;
 
+/// The name of the external data of a split model. rten accepts few endings.
+pub(super) const WEIGHTS_NAME: &str = "weights.data";
+
 /// Returns the bytes of a file with `model`. Errors contain the name of the attribute that rten cannot read.
 pub(super) fn encode(model: from::ModelProto) -> Result<Vec<u8>, String> {
     let opsets = model.opset_import.into_iter();

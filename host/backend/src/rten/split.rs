@@ -4,8 +4,7 @@
 //! shown. Large tensors are external data of the name [`WEIGHTS_NAME`]. Those that rten would convert while it
 //! loads them are not, except for FP16, which is converted here.
 
-use super::WEIGHTS_NAME;
-use super::encode::encode;
+use super::encode::{WEIGHTS_NAME, encode};
 use super::graph::RtenGraph;
 use super::stored_properties;
 use crate::graph::Graph;

@@ -28,7 +28,7 @@ type Connection = Box<dyn Future<Output = std::result::Result<(), HttpError>> + 
 type Sent = std::result::Result<(Response<WasiBody>, Connection), HttpError>;
 
 /// A host that serves one component on a port of its own. It ends when it is dropped.
-pub(super) struct StockHost {
+pub(super) struct WasmtimeServer {
     address: SocketAddr,
     runtime: Option<Runtime>,
 }
@@ -44,9 +44,9 @@ struct State {
 /// Refuses every request that a component sends.
 struct NoRequests;
 
-impl StockHost {
+impl WasmtimeServer {
     /// Compiles and serves the component in a file. Connections are accepted when this returns.
-    pub(super) fn start(component: &Path) -> Result<StockHost> {
+    pub(super) fn start(component: &Path) -> Result<WasmtimeServer> {
         let engine = Engine::default();
         let component = Component::from_file(&engine, component)?;
         let mut linker = Linker::new(&engine);
@@ -60,7 +60,7 @@ impl StockHost {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
         runtime.spawn(accept(listener, Arc::new(proxy)));
-        Ok(StockHost {
+        Ok(WasmtimeServer {
             address,
             runtime: Some(runtime),
         })
@@ -71,7 +71,7 @@ impl StockHost {
     }
 }
 
-impl Drop for StockHost {
+impl Drop for WasmtimeServer {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

@@ -1,9 +1,8 @@
 //! A model in one file, for a backend that has no files: that of an edge bundle.
 
-use super::external_tensor::{is_external, visit_tensors};
-use super::{decode, read_content, read_external_tensors};
 use crate::error::BackendError;
 use crate::model_source::ModelSource;
+use crate::onnx::{decode, is_external, read_content, read_external_tensors, visit_tensors};
 use prost::Message;
 
 /// Returns the content of an ONNX file, with the data of other files in it. A file that names no others is
