@@ -112,6 +112,12 @@ mod exports {
     /// The blobs that `wisp-blob` has received and `wisp-load` has not taken yet.
     static BLOBS: Mutex<Vec<Blob>> = Mutex::new(Vec::new());
 
+    unsafe extern "C" {
+        /// Runs the constructors of the module, which register the kernels and operators of tract. The linker
+        /// defines it, and calls it in every export unless something calls it explicitly.
+        fn __wasm_call_ctors();
+    }
+
     #[unsafe(export_name = "wisp-blob")]
     extern "C" fn receive_blob(address: *const u8, length: usize) {
         // SAFETY: the host has allocated these bytes with `cabi_realloc`, written them, and leaves them to the
@@ -132,6 +138,8 @@ mod exports {
         length: usize,
         load_module: fn(&[u8], &[Blob]) -> Result<(), String>,
     ) -> *const LoadFailure {
+        // SAFETY: this function runs once, before anything that the constructors initialise is used.
+        unsafe { __wasm_call_ctors() };
         // SAFETY: the caller leaves the allocation to this function.
         let manifest = unsafe { Vec::from_raw_parts(address, length, length) };
         let blobs = std::mem::take(&mut *BLOBS.lock().unwrap_or_else(PoisonError::into_inner));
