@@ -140,6 +140,11 @@ fn build_edge_module(workspace: &Path, name: &str, target_directory: &Path) -> R
         .arg("--config")
         .arg(format!("target.{TARGET}.rustflags=[{flags}]"))
         .args(["--lib", "--package", package]);
+    if name == "nn-tract" {
+        // Optimising the whole module at once takes six minutes, and its size is not what tests look at.
+        cargo.args(["--config", "profile.release.lto=false"]);
+        cargo.args(["--config", "profile.release.codegen-units=16"]);
+    }
     run(cargo)?;
     let file = format!("{}.wasm", package.replace('-', "_"));
     Ok(target_directory.join(TARGET).join("release").join(file))
