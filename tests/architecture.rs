@@ -118,10 +118,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
         ],
     ),
     ("sha2", &["cli/src/backend", "cli/src/oci"]),
-    (
-        "tract_onnx",
-        &["backend/src/tract", "backend/src/pb"],
-    ),
+    ("tract_onnx", &["backend/src/tract", "backend/src/pb"]),
     ("tract_nnef", &["backend/src/tract"]),
     ("tract_cuda", &["backend/src/tract"]),
     (

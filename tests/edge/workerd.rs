@@ -136,9 +136,9 @@ fn a_worker_that_keeps_its_instance_answers_the_same() -> Result<()> {
 
 #[test]
 fn a_worker_refuses_a_body_above_the_limit_of_its_bundle() -> Result<()> {
-    let worker = Worker::start("digits", &["--max-body-bytes", "1000"])?;
+    let worker = Worker::start("digits", &["--max-body-bytes", "60000"])?;
     let target = "POST /v2/models/digits/infer";
-    for length in [1_001, 50_000] {
+    for length in [60_001, 100_000] {
         let response = send(worker.host.address(), target, &vec![b' '; length])?;
         ensure!(
             response.status == 413,

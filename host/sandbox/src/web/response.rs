@@ -43,6 +43,8 @@ pub struct WebBody {
     running: Option<Box<dyn RunningCall>>,
     /// The number of bytes that are still to come, if the component has declared their number.
     bytes_left: Option<u64>,
+    /// The error that ends the body, from the poll that has found it to the next one.
+    failing: Option<WebBodyError>,
 }
 
 /// The error that ends a body before its end.
@@ -107,6 +109,7 @@ impl WebBody {
             end,
             running: Some(running),
             bytes_left: length,
+            failing: None,
         };
         let has_body = !matches!(
             head.status,
@@ -151,8 +154,11 @@ impl Body for WebBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, WebBodyError>>> {
+        if let Some(failure) = self.failing.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
         let frame = std::task::ready!(Pin::new(&mut self.frames).poll_frame(cx));
-        Poll::Ready(match frame {
+        let polled = match frame {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 self.bytes_left = self
@@ -170,11 +176,21 @@ impl Body for WebBody {
                     None
                 }
             },
-        })
+        };
+        match polled {
+            // hyper drops what it has not written yet when a body fails, so it is given a chance to write the
+            // frames before this one.
+            Some(Err(failure)) => {
+                self.failing = Some(failure);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => Poll::Ready(polled),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.frames.is_end_stream()
+        self.failing.is_none() && self.frames.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
