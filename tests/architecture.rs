@@ -123,7 +123,14 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("tract_cuda", &["backend/src/tract"]),
     (
         "prost",
-        &["protocol", "server", "backend/src/onnx", "cli/src/inspect"],
+        &[
+            "protocol",
+            "server",
+            "backend/src/onnx",
+            "backend/src/pb",
+            "backend/src/self_contained",
+            "cli/src/inspect",
+        ],
     ),
     ("ort", &["backend/src/onnxruntime"]),
     ("rten", &["backend/src/rten"]),

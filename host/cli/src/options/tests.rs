@@ -66,8 +66,8 @@ fn every_setting_of_a_server_is_an_environment_variable_shown_in_its_help() {
 
 #[test]
 fn an_option_of_several_commands_has_the_same_variable_in_all_of_them() {
-    /// Options that limit a measurement, not a server.
-    const OF_ONE_RUN: [&str; 1] = ["threads"];
+    /// Options that shape a measurement or a bundle, not a server.
+    const OF_ONE_RUN: [&str; 3] = ["build", "max_body_bytes", "threads"];
     let options = Options::command();
     let serve = options.find_subcommand("serve").unwrap();
     let shown = options
