@@ -54,9 +54,13 @@ fn main() -> Result<()> {
         }
     }
     ensure_target()?;
-    // Below OUT_DIR: with a shared target directory, the inner cargo would wait forever for the outer
-    // one's lock.
-    let target_directory = out.join("target");
+    // Not the outer cargo's own directory, whose lock the inner one would wait for forever, but shared by the builds
+    // with and without lints.
+    let target_directory = out
+        .ancestors()
+        .nth(4)
+        .context("OUT_DIR is four levels below the target directory")?
+        .join("guests");
     let workspace = root.join("guest-models");
     build(&workspace, &target_directory, &GUESTS)?;
     build(&workspace, &target_directory, &GUESTS_WITH_RANDOM)?;

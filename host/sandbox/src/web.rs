@@ -146,7 +146,12 @@ impl WebApp {
         deadline: Instant,
     ) -> Result<WebResponse, Arc<WebError>> {
         let (call, pending) = self.call(request, deadline)?;
-        let task = TokioCall(Some(tokio::spawn(call)));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the response owns the task, and ends it when it is dropped"
+        )]
+        let task = tokio::spawn(call);
+        let task = TokioCall(Some(task));
         pending.wait(Box::new(task)).await
     }
 }
