@@ -94,8 +94,11 @@ fn send(address: SocketAddr, head: &str, body: &[u8]) -> Result<Response> {
     Response::parse(&reply)
 }
 
+/// The headers of a request, by name.
+type Headers = Vec<(&'static str, String)>;
+
 /// Returns the headers and the body of the request of a golden case. Files are sent as binary data.
-fn request_of(case: &Value, directory: &Path) -> Result<(Vec<(&'static str, String)>, Vec<u8>)> {
+fn request_of(case: &Value, directory: &Path) -> Result<(Headers, Vec<u8>)> {
     let mut document = case["request"].clone();
     let inputs = document["inputs"].as_array_mut().context("no inputs")?;
     let mut binary = Vec::new();

@@ -21,6 +21,9 @@ use wisp_tensor::{ElementType, NamedTensor, Tensor};
 /// The tolerance for floats of a case that does not set one.
 const DEFAULT_TOLERANCE: f64 = 1e-4;
 
+/// The inputs of a request that have a file, by name, with the content of that file.
+pub(crate) type InputFiles = Vec<(String, Vec<u8>)>;
+
 /// One golden case.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,7 +100,7 @@ impl Case {
     }
 
     /// Returns the inputs that have a file, by name, with the content of that file, and the request without them.
-    pub(crate) fn split_files(&self) -> anyhow::Result<(Value, Vec<(String, Vec<u8>)>)> {
+    pub(crate) fn split_files(&self) -> anyhow::Result<(Value, InputFiles)> {
         let mut document = self.request.clone();
         let inputs = document["inputs"]
             .as_array_mut()

@@ -219,8 +219,7 @@ impl<'a> RegistrySession<'a> {
         &self,
         part: &str,
         blob: &Blob,
-        file: &File,
-        progress: &ProgressBar,
+        (file, progress): (&File, &ProgressBar),
     ) -> Result<(), RegistryError> {
         let mut left = blob.size;
         let reference = self.reference.as_client_reference();

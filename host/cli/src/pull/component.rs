@@ -36,7 +36,11 @@ pub(super) fn save(
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(parent).with_context(writing)?;
     let progress = progress::bar(component.blob.size);
-    session.fetch("the component", &component.blob, file.as_file(), &progress)?;
+    session.fetch(
+        "the component",
+        &component.blob,
+        (file.as_file(), &progress),
+    )?;
     progress.finish_and_clear();
     let mut magic = [0; MAGIC.len()];
     file.rewind().with_context(writing)?;

@@ -71,7 +71,7 @@ fn download(
             .map_or(Ok(()), fs::create_dir_all)
             .and_then(|()| File::create_new(&path))
             .with_context(|| format!("failed to write `{title}`"))?;
-        session.fetch(&format!("`{title}`"), blob, &file, &progress)?;
+        session.fetch(&format!("`{title}`"), blob, (&file, &progress))?;
     }
     progress.finish_and_clear();
     Ok(())
