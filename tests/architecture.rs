@@ -127,7 +127,6 @@ const ROOMS: [(&str, &[&str]); 22] = [
             "protocol",
             "server",
             "backend/src/onnx",
-            "backend/src/pb",
             "backend/src/self_contained",
             "cli/src/inspect",
         ],
