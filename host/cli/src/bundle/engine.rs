@@ -9,9 +9,8 @@ use crate::options::EngineChoice;
 use anyhow::bail;
 use std::collections::BTreeMap;
 use std::path::Path;
-use wisp_backend::rten::Rten;
 use wisp_backend::tract::{Tract, self_contained};
-use wisp_backend::{Backend, BackendError, Format, LoadOptions, ModelSource};
+use wisp_backend::{Backend, BackendError, Format, LoadOptions, ModelSource, rten};
 use wisp_serving::registry::repository::is_main_graph;
 use wisp_tensor::Dimension;
 
@@ -55,8 +54,7 @@ impl BundledEngine {
         let source = ModelSource::Path(path);
         let (model, weights) = match self {
             BundledEngine::Rten => {
-                Rten::new().load(source, options)?;
-                let split = wisp_backend::rten::split(source, options)?;
+                let split = rten::split(source, options)?;
                 let weights = Some(split.weights).filter(|weights| !weights.is_empty());
                 (split.graph, weights)
             }
