@@ -35,16 +35,11 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     // A directory with a name that no model can have is checked, and fails.
     skipped.retain(|(path, _)| !models.contains(path));
     handler_lines::show();
-    let loader = loader(&LoadingOptions {
-        cache_dir: args.cache.cache_dir.as_deref(),
-        threads: None,
-        direct_calls: false,
-        max_instances: 1,
-        memory: None,
-        limits: args.handler_limits.limits(),
-        model_load: None,
-        backend: &args.backend,
-    })?;
+    let loader = loader(&LoadingOptions::of_one_call(
+        &args.cache,
+        &args.backend,
+        &args.handler_limits,
+    ))?;
     let mut check = Check {
         loader,
         caller: LocalCaller::new()?,

@@ -22,16 +22,11 @@ use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorSpec
 pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     expect_model(&args.model)?;
     handler_lines::show();
-    let loader = loader(&LoadingOptions {
-        cache_dir: args.cache.cache_dir.as_deref(),
-        threads: None,
-        direct_calls: false,
-        max_instances: 1,
-        memory: None,
-        limits: args.handler_limits.limits(),
-        model_load: None,
-        backend: &args.backend,
-    })?;
+    let loader = loader(&LoadingOptions::of_one_call(
+        &args.cache,
+        &args.backend,
+        &args.handler_limits,
+    ))?;
     let subject = || format!("model {}", crate::display::path(&args.model));
     let files = model_files(&args.model).with_context(subject)?;
     let version = loader.load_version(&files).with_context(subject)?;

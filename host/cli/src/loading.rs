@@ -4,7 +4,7 @@
 use crate::backend::installed;
 use crate::display;
 use crate::failure::bad_configuration;
-use crate::options::{BackendArgs, CHILD};
+use crate::options::{BackendArgs, CHILD, CacheArgs, HandlerLimitArgs};
 use anyhow::Context;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -59,6 +59,26 @@ pub(crate) struct LoadingOptions<'a> {
     pub(crate) limits: Limits,
     /// The limits on loading a model file, for loaders that accept untrusted files.
     pub(crate) model_load: Option<ProcessLimits>,
+}
+
+impl<'a> LoadingOptions<'a> {
+    /// Returns the options of a command that calls one model at a time, with files that the caller trusts.
+    pub(crate) fn of_one_call(
+        cache: &'a CacheArgs,
+        backend: &'a BackendArgs,
+        limits: &HandlerLimitArgs,
+    ) -> LoadingOptions<'a> {
+        LoadingOptions {
+            cache_dir: cache.cache_dir.as_deref(),
+            threads: None,
+            direct_calls: false,
+            max_instances: 1,
+            memory: None,
+            backend,
+            limits: limits.limits(),
+            model_load: None,
+        }
+    }
 }
 
 pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {

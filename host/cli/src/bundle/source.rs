@@ -46,16 +46,11 @@ impl Source {
             let wasm = read_regular(handler, limit).context("handler.wasm cannot be read")?;
             check_handler(&wasm)?;
         }
-        let loader = loader(&LoadingOptions {
-            cache_dir: args.cache.cache_dir.as_deref(),
-            threads: None,
-            direct_calls: false,
-            max_instances: 1,
-            memory: None,
-            limits: args.handler_limits.limits(),
-            model_load: None,
-            backend: &args.backend,
-        })?;
+        let loader = loader(&LoadingOptions::of_one_call(
+            &args.cache,
+            &args.backend,
+            &args.handler_limits,
+        ))?;
         let version = loader.load_version(&files)?;
         let handler = loader.initialized_handler(&files)?;
         let model_file = match &files.model_directory {
