@@ -10,7 +10,7 @@ use anyhow::bail;
 use std::collections::BTreeMap;
 use std::path::Path;
 use wisp_backend::tract::{Tract, self_contained};
-use wisp_backend::{Backend, BackendError, Format, LoadOptions, ModelSource, rten};
+use wisp_backend::{Backend, BackendError, Format, LoadOptions, ModelSource};
 use wisp_serving::registry::repository::is_main_graph;
 use wisp_tensor::Dimension;
 
@@ -54,7 +54,7 @@ impl BundledEngine {
         let source = ModelSource::Path(path);
         let (model, weights) = match self {
             BundledEngine::Rten => {
-                let split = rten::split(source, options)?;
+                let split = wisp_backend::rten::split(source, options)?;
                 let weights = Some(split.weights).filter(|weights| !weights.is_empty());
                 (split.graph, weights)
             }
