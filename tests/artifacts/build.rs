@@ -89,6 +89,10 @@ fn main() -> Result<()> {
         constants,
         "/// The directory of the modules of edge bundles.\npub const EDGE_MODULES: &str = {edge_modules:?};"
     )?;
+    writeln!(
+        constants,
+        "/// The target directory in which the guests were built.\npub const TARGET_DIRECTORY: &str = {target_directory:?};"
+    )?;
     fs::write(out.join("guests.rs"), constants)?;
     Ok(())
 }

@@ -131,7 +131,7 @@ fn checkout(name: &str) -> Result<PathBuf> {
     for directory in ["examples", "guest-models", "wit"] {
         copy(&root().join(directory), &checkout.join(directory))?;
     }
-    let built = built_guests()?;
+    let built = Path::new(wisp_artifacts::TARGET_DIRECTORY);
     let records = Path::new("wasm32-unknown-unknown/release");
     fs::create_dir_all(checkout.join("guest-models/target").join(records))?;
     for handler in HANDLERS {
@@ -150,18 +150,13 @@ fn checkout(name: &str) -> Result<PathBuf> {
 /// Lets the projects in a directory use the dependencies that were compiled for the guests, which are the
 /// same.
 pub(super) fn share_target_directory(directory: &Path) -> Result<()> {
-    let settings = format!("[build]\ntarget-dir = {:?}\n", built_guests()?);
+    let settings = format!(
+        "[build]\ntarget-dir = {:?}\n",
+        wisp_artifacts::TARGET_DIRECTORY
+    );
     fs::create_dir_all(directory.join(".cargo"))?;
     fs::write(directory.join(".cargo/config.toml"), settings)?;
     Ok(())
-}
-
-/// Returns the target directory of the guests that the tests use.
-fn built_guests() -> Result<PathBuf> {
-    let directory = Path::new(component("wine")?).parent();
-    Ok(directory
-        .context("a component lies in a directory")?
-        .join("target"))
 }
 
 /// Copies a directory without what is built in it.
