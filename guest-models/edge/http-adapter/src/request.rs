@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use wisp_protocol::request_id::REQUEST_ID;
-use wisp_protocol::route::CALL_HEADERS;
+use wisp_protocol::route::{CALL_HEADERS, reserved_prefix};
 
 /// The head of a request. Lifetime: one request.
 #[derive(Debug, Clone)]
 pub struct Head {
     pub method: Method,
+    /// The path of a protocol, without what precedes it.
     pub path: String,
     pub query: Option<String>,
     /// The headers that have an effect, at least.
@@ -50,8 +51,17 @@ pub fn effective_headers(headers: Vec<(String, Vec<u8>)>) -> HeaderMap {
     effective
 }
 
+/// Returns the part of a path that begins as the paths of the protocols do, or all of it if no part does.
+fn protocol_path(path: &str) -> &str {
+    let parts = path.match_indices('/').map(|(start, _)| path.get(start..));
+    let mut parts = parts.flatten().filter(|part| *part != "/");
+    let found = parts.find(|part| reserved_prefix(part).is_some());
+    found.unwrap_or(path)
+}
+
 impl Head {
-    /// Returns the head of a request for this path, which may have a query.
+    /// Returns the head of a request for this path, which may have a query, and may begin with the route under which the
+    /// host serves the bundle.
     pub fn new(method: Method, path_with_query: &str, headers: HeaderMap) -> Head {
         let (path, query) = match path_with_query.split_once('?') {
             Some((path, query)) => (path, Some(query.to_owned())),
@@ -59,7 +69,10 @@ impl Head {
         };
         Head {
             method,
-            path: if path.is_empty() { "/" } else { path }.to_owned(),
+            path: match path {
+                "" => "/".to_owned(),
+                path => protocol_path(path).to_owned(),
+            },
             query,
             headers,
         }

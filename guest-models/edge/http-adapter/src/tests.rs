@@ -115,6 +115,22 @@ fn head(method: Method, path: &str, headers: &[(&str, &str)]) -> Head {
 const ROW: &str = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}"#;
 
 #[test]
+fn a_host_may_serve_a_bundle_below_a_route_of_its_own() {
+    for route in ["/apps/pairs", "/a/v2x", "/"] {
+        let route = route.trim_end_matches('/');
+        let (status, ready) = get(&format!("{route}/v2/models/pairs/ready"));
+        assert_eq!(
+            (status, &ready["ready"]),
+            (200, &Value::Bool(true)),
+            "{route}"
+        );
+        assert_eq!(get(&format!("{route}/v1/models/pairs")).0, 200, "{route}");
+    }
+    assert_eq!(get("/apps/pairs").0, 404);
+    assert_eq!(get("/apps/pairs/other").0, 404);
+}
+
+#[test]
 fn every_rest_protocol_answers() {
     for (path, body, expected) in [
         (
