@@ -21,7 +21,7 @@ const GUESTS: [&str; 7] = [
 ];
 
 /// The modules of edge bundles, by the directories of their crates in `guest-models/edge`.
-const EDGE_MODULES: [&str; 3] = ["http-adapter", "nn-rten", "nn-tract"];
+const EDGE_MODULES: [&str; 4] = ["http-adapter", "nn-rten", "nn-rten-small", "nn-tract"];
 
 /// The crates of the host that the modules of edge bundles link.
 const LINKED_CRATES: [&str; 4] = ["backend", "edge", "protocol", "tensor"];

@@ -22,6 +22,7 @@ mod graph;
 mod hidden_nan;
 mod int64;
 mod integer_products;
+mod operator_set;
 mod rewriter;
 mod shared;
 mod sizes;
@@ -39,6 +40,7 @@ mod thread_pools;
 mod unsupported;
 mod values;
 
+pub use self::operator_set::OperatorSet;
 #[cfg(feature = "threads")]
 pub use self::split::SplitModel;
 
@@ -124,17 +126,19 @@ impl Backend for Rten {
 impl Rten {
     /// Loads what [`split()`] has returned, without a trial computation, for computations on one thread.
     ///
-    /// The weights are used where they are, and have to be aligned to 64 bytes.
+    /// The weights are used where they are, and have to be aligned to 64 bytes. All operators of the graph have to be
+    /// among `operators`.
     pub fn load_split(
         &self,
         graph: &'static [u8],
         weights: &'static [u8],
+        operators: OperatorSet,
     ) -> Result<Arc<dyn Graph>, BackendError> {
         let properties = stored_properties::read(&onnx::decode(graph, NAME)?);
         let properties = properties.map_err(load_error)?;
         on_large_stack(|| {
             // Packed weights would be a second copy of them.
-            let mut loading = ModelOptions::with_all_ops();
+            let mut loading = ModelOptions::with_ops((operators.registry)());
             loading.external_data_static(encode::WEIGHTS_NAME, weights);
             let loaded = guarded(|| {
                 let loaded = loading.load_static_slice(graph);

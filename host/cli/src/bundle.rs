@@ -67,7 +67,7 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     if args.build && args.modules.is_none() {
         build::build_edge_modules(&modules::sources(&args.model)?)?;
     }
-    let modules = Modules::find(args, prepared.engine)?;
+    let modules = Modules::find(args, &prepared)?;
     let contents = Contents::new(args, &source, prepared)?;
     let parts = make_parts(args, &source, (&modules, &contents))?;
     let split = args.split.then(|| split_parts(&parts)).transpose()?;

@@ -9,10 +9,13 @@
 //! - `wisp-load(address, length) -> i32`, which reads the manifest and loads what it names. The result is 0, or
 //!   the address of two 32-bit numbers: address and length of the text of an error.
 //!
+//! What only these functions call is removed from the module afterwards.
+//!
 //! The machine code of the instrumented module does not depend on the data. The store of compiled code, which
 //! holds components, holds it in a component that exports the module ([`exporting_component`]).
 
 mod exporting_component;
+mod unreachable_code;
 
 use crate::aot::{AotStore, CompileError};
 use crate::engine::{Engine, TICK};
@@ -22,6 +25,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use unreachable_code::remove_unreachable_code;
 use wasmtime::component::{self, Component};
 use wasmtime::{Instance, Linker, Memory, Module, Store, Trap, TypedFunc, Val};
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
@@ -128,7 +132,10 @@ impl Preload<'_> {
             let missing = wasmtime::Error::msg(format!("there is no `{missing}`"));
             return Err(snapshot_error(missing));
         }
-        componentize(&snapshot.map_err(snapshot_error)?)
+        let snapshot = snapshot.map_err(snapshot_error)?;
+        // Only what loads the data needs these.
+        let pruned = remove_unreachable_code(&snapshot, &[BLOB, LOAD]);
+        componentize(&pruned.map_err(|error| snapshot_error(error.into()))?)
     }
 }
 

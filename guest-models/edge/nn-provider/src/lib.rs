@@ -7,7 +7,7 @@
 //! handler, whose requests [`model`] computes. [`inference`] computes a graph, and [`failure`] contains the
 //! errors, which are those of the host. [`configuration`] and [`log_line`] serve the handler.
 //!
-//! The crates `nn-rten` and `nn-tract` choose a backend with [`export!`].
+//! The crates `nn-rten`, `nn-rten-small` and `nn-tract` choose a backend with [`export!`].
 //!
 //! Invariant: only Wasm has a `component`; everything else is tested natively.
 

@@ -3,7 +3,7 @@
 //! The graphs are those that `wisp_backend::rten::split` returns.
 
 use std::sync::Arc;
-use wisp_backend::rten::Rten;
+use wisp_backend::rten::{OperatorSet, Rten};
 use wisp_backend::{BackendError, Graph};
 use wisp_nn_provider::GraphSource;
 
@@ -15,5 +15,5 @@ wisp_nn_provider::export!(load);
     expect(dead_code, reason = "only a module exports it")
 )]
 fn load(source: &GraphSource) -> Result<Arc<dyn Graph>, BackendError> {
-    Rten::new().load_split(source.model, source.weights)
+    Rten::new().load_split(source.model, source.weights, OperatorSet::all())
 }

@@ -6,6 +6,7 @@
 
 use super::encode::{WEIGHTS_NAME, encode};
 use super::graph::RtenGraph;
+use super::operator_set::is_small;
 use super::stored_properties;
 use crate::graph::Graph;
 use crate::pb::tensor_proto::{DataLocation, DataType};
@@ -31,6 +32,8 @@ pub struct SplitModel {
     pub graph: Vec<u8>,
     /// The large tensors; empty if the model has none. In memory, they have to be aligned to 64 bytes.
     pub weights: Vec<u8>,
+    /// Set if [`super::OperatorSet::small`] contains its operators.
+    pub is_small: bool,
 }
 
 /// Splits `model`, which is loaded as `loaded`.
@@ -42,10 +45,12 @@ pub(super) fn split(mut model: ModelProto, loaded: &RtenGraph) -> Result<SplitMo
         }
         move_tensors(graph, &mut weights);
     }
+    let is_small = is_small(&model);
     model.metadata_props = stored_properties::entries(&loaded.limits, loaded.hides_nan);
     Ok(SplitModel {
         graph: encode(model)?,
         weights,
+        is_small,
     })
 }
 

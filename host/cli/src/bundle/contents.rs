@@ -32,7 +32,7 @@ impl Contents {
         source: &Source,
         prepared: Prepared,
     ) -> anyhow::Result<Contents> {
-        let Prepared { engine, graphs } = prepared;
+        let Prepared { engine, graphs, .. } = prepared;
         let mut blobs = Blobs::default();
         let graphs = graphs.into_iter();
         let graphs = graphs.map(|graph| graph_entry(graph, source, &mut blobs));
@@ -88,6 +88,7 @@ fn graph_entry(graph: PreparedGraph, source: &Source, blobs: &mut Blobs) -> Grap
         model,
         weights,
         shapes,
+        ..
     } = graph;
     let mut names = vec![name];
     if names[0] == MAIN_GRAPH && source.files.model.as_str() != MAIN_GRAPH {

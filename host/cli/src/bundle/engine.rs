@@ -29,6 +29,8 @@ pub(super) struct PreparedGraph {
     pub(super) model: Vec<u8>,
     /// The weights to which the file refers.
     pub(super) weights: Option<Vec<u8>>,
+    /// Set if its operators are those of small networks.
+    is_small: bool,
     /// The shapes of inputs in the model file.
     pub(super) shapes: BTreeMap<String, Vec<Dimension>>,
 }
@@ -37,6 +39,8 @@ pub(super) struct PreparedGraph {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) engine: BundledEngine,
+    /// Set if the module of the engine with the operators of small networks suffices.
+    pub(super) is_small: bool,
     pub(super) graphs: Vec<PreparedGraph>,
 }
 
@@ -49,24 +53,34 @@ impl BundledEngine {
         }
     }
 
+    /// Returns the file of the module of this engine, or of its part for small networks.
+    pub(super) fn module(self, is_small: bool) -> &'static str {
+        match (self, is_small) {
+            (BundledEngine::Rten, true) => "nn-rten-small.wasm",
+            (BundledEngine::Rten, false) => "nn-rten.wasm",
+            (BundledEngine::Tract, _) => "nn-tract.wasm",
+        }
+    }
+
     /// Returns the graph in the form for this engine.
     fn prepare(self, path: &Path, options: &LoadOptions) -> Result<PreparedGraph, BackendError> {
         let source = ModelSource::Path(path);
-        let (model, weights) = match self {
+        let (model, weights, is_small) = match self {
             BundledEngine::Rten => {
                 let split = wisp_backend::rten::split(source, options)?;
                 let weights = Some(split.weights).filter(|weights| !weights.is_empty());
-                (split.graph, weights)
+                (split.graph, weights, split.is_small)
             }
             BundledEngine::Tract => {
                 Tract::new().load(source, options)?;
-                (self_contained(source)?, None)
+                (self_contained(source)?, None, false)
             }
         };
         Ok(PreparedGraph {
             name: String::new(),
             model,
             weights,
+            is_small,
             shapes: options.shapes.clone(),
         })
     }
@@ -87,6 +101,7 @@ pub(super) fn prepare(choice: EngineChoice, source: &Source) -> anyhow::Result<P
             Ok(graphs) => {
                 return Ok(Prepared {
                     engine: *engine,
+                    is_small: graphs.iter().all(|graph| graph.is_small),
                     graphs,
                 });
             }

@@ -3,7 +3,7 @@
 //! They come with Wisp, in a directory beside its program. In a checkout of its sources, `wisp build` writes them to
 //! the target directory of the guests.
 
-use super::engine::BundledEngine;
+use super::engine::Prepared;
 use crate::build::EDGE_MODULES;
 use crate::display;
 use crate::failure::bad_configuration;
@@ -30,20 +30,21 @@ pub(super) struct Modules {
 }
 
 impl Modules {
-    /// Finds the modules of a bundle with this engine.
-    pub(super) fn find(args: &BundleArgs, engine: BundledEngine) -> anyhow::Result<Modules> {
+    /// Finds the modules of a bundle of these graphs.
+    pub(super) fn find(args: &BundleArgs, prepared: &Prepared) -> anyhow::Result<Modules> {
         let directories = match &args.modules {
             Some(directory) => vec![directory.clone()],
             None => default_directories(&args.model),
         };
+        let engine = prepared.engine.module(prepared.is_small);
         Modules::in_directories(&directories, engine)
     }
 
     /// Returns the modules in the first directory that has one of them.
-    fn in_directories(directories: &[PathBuf], engine: BundledEngine) -> anyhow::Result<Modules> {
+    fn in_directories(directories: &[PathBuf], engine: &str) -> anyhow::Result<Modules> {
         let modules = |directory: &PathBuf| Modules {
             adapter: directory.join(ADAPTER),
-            engine: directory.join(format!("nn-{}.wasm", engine.name())),
+            engine: directory.join(engine),
         };
         let candidates = directories.iter().map(modules);
         let mut found = candidates.filter(|modules| modules.files().any(|file| file.is_file()));
@@ -127,7 +128,7 @@ mod tests {
                 std::fs::write(directory.join(file), "")?;
             }
         }
-        let modules = Modules::in_directories(&directories, BundledEngine::Rten)?;
+        let modules = Modules::in_directories(&directories, "nn-rten.wasm")?;
         assert_eq!(modules.adapter, directories[1].join(ADAPTER));
         assert_eq!(modules.engine, directories[1].join("nn-rten.wasm"));
         Ok(())
@@ -138,7 +139,7 @@ mod tests {
         let root = tempfile::tempdir()?;
         let directories = [root.path().to_owned()];
         let refused = || {
-            let modules = Modules::in_directories(&directories, BundledEngine::Tract);
+            let modules = Modules::in_directories(&directories, "nn-tract.wasm");
             let error = modules.err().context("found")?.to_string();
             anyhow::ensure!(error.contains("`wisp build guest-models/edge`"), "{error}");
             Ok(error)

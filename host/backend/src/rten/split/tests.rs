@@ -1,8 +1,8 @@
 //! Tests of the split, with models that are loaded and computed.
 
 use super::*;
-use crate::rten::Rten;
 use crate::rten::test_graphs::{model, node, tensor, value};
+use crate::rten::{OperatorSet, Rten};
 use crate::{Backend, BackendError, LoadOptions, ModelSource};
 use bytes::Bytes;
 use prost::Message;
@@ -44,7 +44,8 @@ fn decode(split: &SplitModel) -> GraphProto {
 }
 
 fn load(split: SplitModel) -> Result<Arc<dyn Graph>, BackendError> {
-    Rten::new().load_split(split.graph.leak(), split.weights.leak())
+    let (graph, weights) = (split.graph.leak(), split.weights.leak());
+    Rten::new().load_split(graph, weights, OperatorSet::all())
 }
 
 fn input(element_type: ElementType, dimensions: &[u32], content: Vec<u8>) -> [NamedTensor; 1] {
@@ -218,7 +219,8 @@ fn a_split_model_that_is_split_again_stays_as_it_is() {
 #[test]
 fn a_whole_model_is_not_loaded_as_a_split_one() {
     let whole = model(17, product(weights(DataType::Float))).encode_to_vec();
-    let error = Rten::new().load_split(whole.leak(), &[]).unwrap_err();
+    let error = Rten::new().load_split(whole.leak(), &[], OperatorSet::all());
+    let error = error.unwrap_err();
     assert!(error.into_reason().contains("has not been split"));
 }
 
@@ -232,4 +234,24 @@ fn an_input_with_a_default_is_refused_by_name() {
     let content = model(17, graph).encode_to_vec();
     let error = crate::rten::split(ModelSource::onnx(&content), &LoadOptions::default());
     assert!(error.unwrap_err().into_reason().contains("`b`"));
+}
+
+#[test]
+fn the_small_set_of_operators_loads_the_graphs_that_it_suffices_for() {
+    let small = split(product(weights(DataType::Float)));
+    assert!(small.is_small);
+    let (graph, weights) = (small.graph.leak(), small.weights.leak());
+    let loaded = Rten::new().load_split(graph, weights, OperatorSet::small());
+    assert_eq!(loaded.unwrap().signature().inputs.len(), 1);
+    let sine = GraphProto {
+        node: vec![node("Sin", &["x"], "y")],
+        input: vec![value("x", DataType::Float, &[-1, ROWS])],
+        output: vec![value("y", DataType::Float, &[])],
+        ..Default::default()
+    };
+    let other = split(sine);
+    assert!(!other.is_small);
+    let (graph, weights) = (other.graph.leak(), other.weights.leak());
+    let refused = Rten::new().load_split(graph, weights, OperatorSet::small());
+    assert!(refused.unwrap_err().to_string().contains("Sin"));
 }
