@@ -183,7 +183,7 @@ fn what_is_skipped_is_in_the_index_with_the_reason() -> Result<()> {
         .with_file("good/1/model.onnx", graph("wine")?)?
         .with_file("good/v2/model.onnx", graph("wine")?)?
         .with_file("my model/1/model.onnx", graph("wine")?)?
-        .with_file("notes/readme.txt", "")?
+        .with_file("notes/data.bin", "")?
         .with_file("wine.onnx", graph("wine")?)?;
     let server = TestServer::start(repository)?;
     let expected = [

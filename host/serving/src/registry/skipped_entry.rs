@@ -1,7 +1,7 @@
 //! The entries of a repository that are not served and could be meant as models: directories with names that a model
 //! cannot have, directories without a version, and loose model files.
 //!
-//! Hidden entries, whose names begin with a dot, are neither.
+//! Hidden entries, whose names begin with a dot, are neither, and nor are directories with documents.
 
 use crate::registry::load_error::LoadError;
 use crate::registry::repository::{is_model_directory, is_repository};
@@ -9,6 +9,9 @@ use crate::registry::version_directory::{entries, file_name, is_hidden, skipped_
 use std::path::Path;
 use wisp_backend::Format;
 use wisp_protocol::call::ModelName;
+
+/// The endings of files that belong to no model. A directory with nothing else is not meant as one.
+const DOCUMENTS: [&str; 5] = ["md", "rst", "txt", "yaml", "yml"];
 
 /// An entry of a repository that is skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +63,26 @@ fn reason(name: &str, path: &Path) -> Option<String> {
     if is_model_directory(path).unwrap_or(true) {
         return None;
     }
+    if is_documentation(path) {
+        return None;
+    }
     let mut reason = "it contains no version, such as `1/model.onnx`, and no model.toml".to_owned();
     for version in skipped_versions(path).unwrap_or_default() {
         reason += "; ";
         reason += &version;
     }
     Some(reason)
+}
+
+/// Returns whether a directory has files, and all of them are documents.
+fn is_documentation(path: &Path) -> bool {
+    let files = entries(path).unwrap_or_default();
+    let mut files = files.iter().filter(|file| file.is_file()).peekable();
+    let is_document = |file: &&Path| {
+        let ending = file.extension().and_then(|ending| ending.to_str());
+        ending.is_some_and(|ending| DOCUMENTS.contains(&ending))
+    };
+    files.peek().is_some() && files.all(|file| is_document(&file.as_path()))
 }
 
 #[cfg(test)]
@@ -80,6 +97,7 @@ mod tests {
             "empty/model.toml",
             "my model/1/model.onnx",
             "notes/a.txt",
+            "other/a.bin",
             "named/v1/model.onnx",
             ".git/1/model.onnx",
             "loose.onnx",
@@ -100,7 +118,7 @@ mod tests {
                  or `-`, and starts with a letter, a digit or `_`",
                 "named: it contains no version, such as `1/model.onnx`, and no model.toml; `v1` is not a version: its \
                  name is not a decimal number",
-                "notes: it contains no version, such as `1/model.onnx`, and no model.toml",
+                "other: it contains no version, such as `1/model.onnx`, and no model.toml",
             ]
         );
         let model = repository.path().join("good");
