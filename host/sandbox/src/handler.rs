@@ -30,7 +30,7 @@ use crate::logging::GuestLog;
 use crate::text::bounded;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmtime::component::{ComponentExportIndex, Func, Instance, InstancePre};
+use wasmtime::component::{Component, ComponentExportIndex, Func, Instance, InstancePre};
 use wasmtime::{AsContextMut, Store};
 
 /// The time limit for reading a handler's signature.
@@ -42,6 +42,8 @@ pub struct Handler {
     inline: InstancePre<InstanceState>,
     queued: InstancePre<InstanceState>,
     infer: ComponentExportIndex,
+    /// Other handlers find it in the store of compiled code for as long as this one lives.
+    _component: Arc<Component>,
     graphs: Arc<Graphs>,
     configuration: Option<Arc<HandlerConfiguration>>,
     limits: Limits,
@@ -117,6 +119,7 @@ impl Handler {
             inline,
             queued,
             infer,
+            _component: Arc::clone(component),
             graphs,
             configuration,
             limits,

@@ -58,17 +58,18 @@ pub fn index(entries: &[IndexEntry]) -> Bytes {
 pub(crate) fn state(state: &VersionState) -> &'static str {
     match state {
         VersionState::Loading => "LOADING",
-        VersionState::Ready => "READY",
+        VersionState::Ready | VersionState::Dormant => "READY",
         VersionState::Unloading => "UNLOADING",
         VersionState::Unloaded | VersionState::Failed(_) => "UNAVAILABLE",
     }
 }
 
-/// Returns the reason that a version is unavailable; `None` for every other state.
+/// Returns the reason that a version is unavailable or not loaded; `None` for every other state.
 pub(crate) fn reason(state: &VersionState) -> Option<&str> {
     match state {
         VersionState::Failed(reason) => Some(reason),
         VersionState::Unloaded => Some("unloaded"),
+        VersionState::Dormant => Some("not loaded yet"),
         VersionState::Loading | VersionState::Ready | VersionState::Unloading => None,
     }
 }
@@ -78,7 +79,9 @@ impl IndexFilter {
     pub fn matches(self, entry: &IndexEntry) -> bool {
         match self {
             IndexFilter::All => true,
-            IndexFilter::Ready => entry.state == VersionState::Ready,
+            IndexFilter::Ready => {
+                matches!(entry.state, VersionState::Ready | VersionState::Dormant)
+            }
         }
     }
 }
