@@ -23,6 +23,7 @@ pub mod input_format;
 pub mod load_child;
 pub mod load_error;
 pub mod load_task;
+mod loaded_graph;
 pub mod loader;
 pub mod model_file;
 pub mod repository;

@@ -2,16 +2,17 @@
 
 use crate::memory_ledger::MemoryPart;
 use crate::per_row_graph::with_rows;
-use crate::registry::backend_selection::{BackendSelection, BackendSelectionStore};
+use crate::registry::backend_selection::BackendSelectionStore;
 use crate::registry::graph_file::{GraphFile, GraphFileError};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::load_error::LoadError;
+pub(crate) use crate::registry::loaded_graph::LoadedGraph;
 use crate::registry::model_file::BackendChoice;
 use crate::registry::shared_graphs::{GraphIdentity, SharedGraphs};
 use crate::worker_pool::WorkerPool;
 use std::path::Path;
 use std::sync::Arc;
-use wisp_backend::{Backends, Graph, LoadOptions};
+use wisp_backend::{Backends, LoadOptions};
 
 /// The backends and the choice among them. Lifetime: the process.
 #[derive(Debug)]
@@ -28,20 +29,6 @@ pub struct GraphLoader {
     pub workers: Arc<WorkerPool>,
     /// The graphs that are loaded now.
     pub shared: SharedGraphs,
-}
-
-/// A graph that a backend has loaded.
-#[derive(Debug)]
-pub(crate) struct LoadedGraph {
-    pub(crate) graph: Arc<dyn Graph>,
-    /// The name of the backend.
-    pub(crate) backend: &'static str,
-    /// The reasons for the backend, if it was selected automatically.
-    pub(crate) selection: Option<BackendSelection>,
-    /// The memory of the graph, which all its users share.
-    pub(crate) memory: MemoryPart,
-    /// The part of the memory that this load has allocated as far as it was measured, 0 if the graph was loaded before.
-    pub(crate) measured_bytes: u64,
 }
 
 /// The memory of a graph whose load is not measured yet.

@@ -11,8 +11,8 @@
 use crate::file_state::FileState;
 use crate::memory_ledger::MemoryPart;
 use crate::registry::backend_selection::BackendSelection;
-use crate::registry::graph_loader::LoadedGraph;
 use crate::registry::load_error::LoadError;
+use crate::registry::loaded_graph::LoadedGraph;
 use crate::registry::model_file::BackendChoice;
 use std::collections::HashMap;
 use std::fs::File;
