@@ -3,7 +3,7 @@
 //! Loading reads files, compiles and warms, which takes seconds, so it runs on a thread that may block.
 //! Each model has one load or unload at a time; models do not wait for each other. A failed load does not
 //! replace a served version: the previous one continues to be served. A client that loads a model whose files are
-//! unchanged keeps its versions, with their statistics. Loads for requests are in [`on_demand`].
+//! unchanged keeps its versions, with their statistics. Loads for requests are in `on_demand`.
 
 mod on_demand;
 

@@ -1,7 +1,7 @@
 //! The decision which models are loaded: on demand, within a budget of memory, the least recently used leave first.
 //!
 //! A model that is not loaded is dormant: the registry has its entry, which costs kilobytes, and a request loads it.
-//! `memory_ledger` counts the memory of the loaded models, and [`Registry::evict`] makes an idle model dormant. This
+//! `memory_ledger` counts the memory of the loaded models, and the registry makes an idle model dormant. This
 //! module also keeps, for each model, the times of its loads and the failure that requests need not repeat at once.
 
 use crate::memory_ledger::{MemoryLedger, MemoryPart, Room, sum};

@@ -118,13 +118,18 @@ mod tests {
     }
 
     #[test]
-    fn only_a_state_that_is_not_ready_has_a_reason() {
+    fn only_a_version_that_is_not_loaded_has_a_reason() {
         let name = "m".to_owned();
         let entries = [
             IndexEntry {
                 name: name.clone(),
                 version: Version::from_decimal("1"),
                 state: VersionState::Ready,
+            },
+            IndexEntry {
+                name: name.clone(),
+                version: Version::from_decimal("2"),
+                state: VersionState::Dormant,
             },
             IndexEntry {
                 name,
@@ -134,12 +139,13 @@ mod tests {
         ];
         let expected = concat!(
             r#"[{"name":"m","version":"1","state":"READY"},"#,
+            r#"{"name":"m","version":"2","state":"READY","reason":"not loaded yet"},"#,
             r#"{"name":"m","state":"UNAVAILABLE","reason":"no version"}]"#,
         );
         assert_eq!(index(&entries), expected);
         assert_eq!(
             entries.map(|entry| IndexFilter::Ready.matches(&entry)),
-            [true, false]
+            [true, true, false]
         );
         assert_eq!(index(&[]), "[]");
     }
