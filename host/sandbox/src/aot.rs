@@ -152,7 +152,7 @@ impl AotStore {
         wasm: &[u8],
     ) -> Result<(Arc<Component>, Origin), CompileError> {
         let subject = Subject::new(engine, wasm);
-        if let Some(component) = self.shared.get(engine, &subject.component) {
+        if let Some(component) = self.shared.get(&engine.wasmtime, &subject.component) {
             return Ok((component, Origin::Stored));
         }
         if let Some(code) = self.files.as_ref().and_then(|f| f.read_verified(&subject))

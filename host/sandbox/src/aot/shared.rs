@@ -2,10 +2,10 @@
 //!
 //! A component stays in memory for as long as one of its users does: nothing is kept here but the way to it.
 
-use crate::engine::Engine;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// The components in use, by the hash of their bytes. Lifetime: the process.
@@ -18,7 +18,7 @@ impl SharedComponents {
     /// Returns the component with these bytes, if it is in use on this engine.
     pub(super) fn get(&self, engine: &Engine, bytes: &blake3::Hash) -> Option<Arc<Component>> {
         let component = self.lock().get(bytes).and_then(Weak::upgrade)?;
-        wasmtime::Engine::same(component.engine(), &engine.wasmtime).then_some(component)
+        Engine::same(component.engine(), engine).then_some(component)
     }
 
     /// Adds a component that has just been loaded.
