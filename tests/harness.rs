@@ -48,8 +48,11 @@ use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::BackendChoice;
+use wisp_serving::registry::repository_loader::Start;
+use wisp_serving::registry::shared_graphs::SharedGraphs;
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Change, RepositoryPoll};
+use wisp_serving::residency::ResidencyOptions;
 use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
 use wisp_serving::{Serving, ServingOptions};
 
@@ -164,6 +167,9 @@ pub(crate) struct TestOptions {
     /// Set if calls that take microseconds run on the threads of connections.
     pub(crate) direct_calls: bool,
     pub(crate) control: ControlMode,
+    /// The models that are loaded at the start.
+    pub(crate) start: Start,
+    pub(crate) residency: ResidencyOptions,
     /// The limits on compiling a component.
     pub(crate) compilation: ProcessLimits,
     /// The limits on loading a model file in a child process, and the directory that records files that
@@ -191,6 +197,8 @@ impl Default for TestOptions {
             limits: Limits::default(),
             direct_calls: false,
             control: ControlMode::Explicit,
+            start: Start::Loaded,
+            residency: ResidencyOptions::default(),
             // The program under test is not optimized.
             compilation: ProcessLimits {
                 processor_time: Duration::from_secs(100),
@@ -228,9 +236,10 @@ impl TestServer {
     pub(crate) fn with_options(repository: Repository, options: TestOptions) -> Result<TestServer> {
         let loader = loader(&options)?;
         let files = Snapshot::take(repository.path())?;
-        let registry = loader.load_repository(repository.path(), &|_, _| ())?;
+        let registry = loader.start_repository(repository.path(), options.start, &|_, _| ())?;
         let path = repository.path().to_owned();
         let control = ModelControl::new(loader, path, options.control, |_, _| ());
+        let control = control.with_residency(options.residency);
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
         let tls = options.tls.map(Tls::load).transpose()?;
         let runtime = runtime()?;
@@ -393,6 +402,7 @@ fn graph_loader(options: &TestOptions, store: &Path, threads: NonZeroUsize) -> R
         probe: (options.probe.clone())
             .map(|(limits, passed)| GraphProbe::new(child_program("load"), limits, Some(passed))),
         workers: WorkerPool::spawn("wisp-graph", PoolThreads::for_graphs(threads))?,
+        shared: SharedGraphs::default(),
     })
 }
 

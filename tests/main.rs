@@ -18,6 +18,7 @@ mod cli;
 mod clients;
 mod compression;
 mod debian;
+mod density;
 mod deploy;
 mod diagnosis;
 mod differential;

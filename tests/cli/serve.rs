@@ -284,6 +284,11 @@ impl Serve {
             .nth(1)
             .and_then(|rest| rest.split(' ').next());
         let models: usize = models.context("no count")?.parse()?;
+        // Models that are loaded on demand are only counted.
+        let on_demand = first.split(" on demand)").next();
+        let on_demand = on_demand.and_then(|before| before.rsplit('(').next());
+        let on_demand: usize = on_demand.and_then(|count| count.parse().ok()).unwrap_or(0);
+        let models = models.saturating_sub(on_demand);
         let mut banner = first;
         // The banner has an empty line, then three lines for each model: its name, a curl command or a
         // reason, and an empty line.

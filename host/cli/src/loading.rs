@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tikv_jemalloc_ctl::thread;
 use wisp_backend::memory::compute_budget;
 use wisp_backend::onnxruntime::OnnxRuntime;
 use wisp_backend::process_memory::process_memory;
@@ -28,6 +29,7 @@ use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::repository::{find_models, is_model_directory};
+use wisp_serving::registry::shared_graphs::SharedGraphs;
 use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
 use wisp_tensor::MemoryBudget;
 
@@ -142,7 +144,18 @@ fn graph_loader(
         selections: selections(cache),
         probe: None,
         workers: graph_threads(threads)?,
+        shared: SharedGraphs::measured_by(allocated_bytes),
     })
+}
+
+/// Returns the bytes that the calling thread has allocated less those that it has freed, as jemalloc counts them.
+fn allocated_bytes() -> Option<i64> {
+    let allocated = thread::allocatedp::read().ok()?.get();
+    let freed = thread::deallocatedp::read().ok()?.get();
+    // Blocks that other threads have allocated may have been freed by this one.
+    i64::try_from(allocated)
+        .ok()?
+        .checked_sub(i64::try_from(freed).ok()?)
 }
 
 /// Starts the threads that compute graphs, each of which runs `threads` computations at the same time.

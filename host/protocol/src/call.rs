@@ -106,6 +106,8 @@ pub struct IndexEntry {
 pub enum VersionState {
     Loading,
     Ready,
+    /// The version is not loaded, and the first request loads it. For clients it is ready.
+    Dormant,
     /// The version accepts no new requests and finishes those it has accepted.
     Unloading,
     /// The version was loaded before, or could be loaded.

@@ -9,8 +9,13 @@
 //! can read. The verified bytes themselves are loaded, not a file that could change in between. Any other
 //! file (damaged, foreign, stale) is compiled again and replaced, never run.
 //!
+//! A component that is in use already is not loaded a second time: its users share one copy of the code.
+//!
 //! Invariant: this module contains the program's only call of `deserialize`.
 
+mod shared;
+
+use self::shared::SharedComponents;
 use crate::engine::{self, Engine};
 use crate::limited_process::{ChildAnswer, ChildError, ChildProgram, ProcessLimits};
 use crate::text::bounded;
@@ -19,6 +24,7 @@ use std::hash::Hash;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wasmtime::component::Component;
@@ -43,6 +49,8 @@ pub struct AotStore {
     files: Option<Files>,
     /// The compiling program and its limits; if `None`, this process compiles.
     compiler: Option<(ChildProgram, ProcessLimits)>,
+    /// The components that are in use.
+    shared: SharedComponents,
 }
 
 /// A directory of compiled components that belongs to this user, and the key of their MACs.
@@ -116,6 +124,7 @@ impl AotStore {
                 has_failed: AtomicBool::new(false),
             }),
             compiler: None,
+            shared: SharedComponents::default(),
         })
     }
 
@@ -133,14 +142,23 @@ impl AotStore {
         }
     }
 
-    /// Returns the machine code of a valid component, from the store or newly compiled and stored.
+    /// Returns the machine code of a valid component: the copy that is in use, that of the store, or newly compiled and
+    /// stored code.
     ///
     /// If the store cannot be written, the only consequence is another compilation at the next start.
-    pub fn load(&self, engine: &Engine, wasm: &[u8]) -> Result<(Component, Origin), CompileError> {
+    pub fn load(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+    ) -> Result<(Arc<Component>, Origin), CompileError> {
         let subject = Subject::new(engine, wasm);
+        if let Some(component) = self.shared.get(&engine.wasmtime, &subject.component) {
+            return Ok((component, Origin::Stored));
+        }
         if let Some(code) = self.files.as_ref().and_then(|f| f.read_verified(&subject))
             && let Ok(component) = deserialize(engine, &code[MAC_BYTES..])
         {
+            let component = self.shared.add(subject.component, component);
             return Ok((component, Origin::Stored));
         }
         let code = self.compile(engine, wasm)?;
@@ -149,6 +167,7 @@ impl AotStore {
         }
         let component =
             deserialize(engine, &code).map_err(|error| CompileError::Load(error.into()))?;
+        let component = self.shared.add(subject.component, component);
         Ok((component, Origin::Compiled))
     }
 
@@ -410,6 +429,23 @@ mod tests {
         assert_eq!(store.load(&engine, &wasm)?.1, Origin::Stored);
         let reopened = AotStore::open(&directory.path().join("aot"))?;
         assert_eq!(reopened.load(&engine, &wasm)?.1, Origin::Stored);
+        Ok(())
+    }
+
+    #[test]
+    fn equal_components_share_their_code_while_one_of_them_is_used() -> anyhow::Result<()> {
+        let (engine, other) = (engine()?, engine()?);
+        let wasm = wat::parse_bytes(EMPTY)?;
+        let store = AotStore::in_memory();
+        let (first, origin) = store.load(&engine, &wasm)?;
+        assert_eq!(origin, Origin::Compiled);
+        let (second, _) = store.load(&engine, &wasm)?;
+        assert!(Arc::ptr_eq(&first, &second));
+        // Code belongs to the engine that has loaded it.
+        assert!(!Arc::ptr_eq(&first, &store.load(&other, &wasm)?.0));
+        drop((first, second));
+        let (_, origin) = store.load(&engine, &wasm)?;
+        assert_eq!(origin, Origin::Compiled);
         Ok(())
     }
 

@@ -45,7 +45,7 @@ const MAX_SHOWN_EXPORTS: usize = 10;
 /// A compiled component with allowed imports and the required exports. Only such a component can be
 /// instantiated. Lifetime: a model version.
 pub struct CheckedComponent {
-    pub(crate) component: Component,
+    pub(crate) component: Arc<Component>,
     /// The origin of its machine code.
     pub origin: Origin,
     /// The settings and files that its instances can read.

@@ -30,7 +30,7 @@ use crate::logging::GuestLog;
 use crate::text::bounded;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmtime::component::{ComponentExportIndex, Func, Instance, InstancePre};
+use wasmtime::component::{Component, ComponentExportIndex, Func, Instance, InstancePre};
 use wasmtime::{AsContextMut, Store};
 
 /// The time limit for reading a handler's signature.
@@ -42,11 +42,21 @@ pub struct Handler {
     inline: InstancePre<InstanceState>,
     queued: InstancePre<InstanceState>,
     infer: ComponentExportIndex,
+    /// Other handlers find it in the store of compiled code for as long as this one lives.
+    component: Arc<Component>,
     graphs: Arc<Graphs>,
     configuration: Option<Arc<HandlerConfiguration>>,
     limits: Limits,
     signature: HandlerSignature,
     load_log: GuestLog,
+}
+
+/// The machine code of a handler in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineCode {
+    /// The same number for all handlers that share the code now.
+    pub identity: usize,
+    pub bytes: usize,
 }
 
 /// The error for a component that has the right imports and exports but is not a handler.
@@ -117,6 +127,7 @@ impl Handler {
             inline,
             queued,
             infer,
+            component: Arc::clone(component),
             graphs,
             configuration,
             limits,
@@ -128,6 +139,15 @@ impl Handler {
     /// Returns the signature that was read when the handler was loaded.
     pub fn signature(&self) -> &HandlerSignature {
         &self.signature
+    }
+
+    /// Returns the size of its machine code, and which other handlers share it.
+    pub fn machine_code(&self) -> MachineCode {
+        let image = self.component.image_range();
+        MachineCode {
+            identity: Arc::as_ptr(&self.component).addr(),
+            bytes: image.end.addr().saturating_sub(image.start.addr()),
+        }
     }
 
     /// Returns the lines that the handler logged during its initialization and while its signature was read.

@@ -99,6 +99,7 @@ impl WebApp {
             parts: Arc::new(WebParts {
                 engine: Arc::clone(engine),
                 proxy,
+                _component: Arc::clone(&component.component),
                 graphs,
                 limits,
                 allowed_hosts: Arc::new(allowed_hosts),

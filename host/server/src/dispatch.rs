@@ -70,7 +70,7 @@ pub(crate) async fn dispatch(
             HttpResponse::document(tfs::model_status(&target.model, &serving.states(&target)?))
         }
         RestCall::TfsModelMetadata(target) => {
-            let version = serving.version(&target)?;
+            let version = serving.version(&target).await?;
             HttpResponse::document(tfs::model_metadata(version.description()))
         }
         RestCall::ServerMetadata => {
@@ -82,12 +82,12 @@ pub(crate) async fn dispatch(
             false => HttpResponse::model_not_ready(v2::model_ready(&target.model, false)),
         },
         RestCall::ModelMetadata(target) => {
-            let version = serving.version(&target)?;
+            let version = serving.version(&target).await?;
             let versions = serving.ready_versions(&target.model)?;
             HttpResponse::document(v2::model_metadata(version.description(), &versions))
         }
         RestCall::ModelConfig(target) => {
-            let version = serving.version(&target)?;
+            let version = serving.version(&target).await?;
             HttpResponse::document(v2::model_config(version.description()))
         }
         RestCall::ModelStatistics(target) => {

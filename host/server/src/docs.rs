@@ -181,7 +181,10 @@ async fn make_document(serving: &Serving) -> Result<Document, InferError> {
                         description: version.description(),
                         example: version.example(),
                     }),
-                    LoadedVersion::Unloaded | LoadedVersion::Failed(_) => None,
+                    // The signature of a version is known once it is loaded.
+                    LoadedVersion::Unloaded
+                    | LoadedVersion::Dormant(_)
+                    | LoadedVersion::Failed(_) => None,
                 })
                 .collect(),
             labels: (entry.labels.iter())

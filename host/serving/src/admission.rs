@@ -61,6 +61,13 @@ pub enum AdmissionError {
     NoInstance,
 }
 
+impl Share {
+    /// Returns whether no request of the version holds a permit.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.admitted.load(Relaxed) == 0
+    }
+}
+
 impl Admission {
     pub fn new(max_requests: usize, max_instances: usize) -> Admission {
         // A limit above what a semaphore counts is no limit; it must not cause a panic.

@@ -86,7 +86,9 @@ impl From<ResolveError> for InferError {
             | ResolveError::UnknownLabel { .. }
             | ResolveError::Unloaded { .. }
             | ResolveError::AmbiguousModel { .. } => ErrorKind::NotFound,
-            ResolveError::Unavailable { .. } => ErrorKind::Unavailable,
+            ResolveError::Dormant { .. } | ResolveError::Unavailable { .. } => {
+                ErrorKind::Unavailable
+            }
         };
         InferError {
             unknown_target: error.unknown_target(),
@@ -114,7 +116,9 @@ impl From<ControlError> for InferError {
     fn from(error: ControlError) -> InferError {
         let kind = match error {
             ControlError::Disabled | ControlError::Failed { .. } => ErrorKind::InvalidRequest,
-            ControlError::Polling => ErrorKind::Unavailable,
+            ControlError::Polling
+            | ControlError::NoRoom { .. }
+            | ControlError::StillLoading { .. } => ErrorKind::Unavailable,
             ControlError::Forbidden => ErrorKind::Forbidden,
             ControlError::UnknownModel { .. } => ErrorKind::NotFound,
             ControlError::Storage(_) | ControlError::Lost => ErrorKind::Internal,

@@ -48,7 +48,7 @@ pub async fn infer<D: RequestDecoder>(
     reading: impl Future<Output = Result<D::Source, BodyError>>,
 ) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut timer = PhaseTimer::start(slot.granted());
-    let version = serving.select(&call.selection)?;
+    let version = serving.select(&call.selection).await?;
     version.check_inference()?;
     let pending = version.statistics().begin();
     let source = slot.read(reading).await?;

@@ -3,7 +3,7 @@
 //!
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); [`file_state`]
-//! detects changed files. [`admission`] decides whether a call may run, once [`readers`] has its body. A
+//! detects changed files. [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts. [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`graph_queue`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
 //! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs those of web components.
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
@@ -31,12 +31,14 @@ pub mod handler_executor;
 pub mod infer;
 pub mod load_locks;
 pub mod logged_handler;
+pub mod memory_ledger;
 pub mod model_control;
 mod moving_average;
 pub mod per_row_graph;
 mod readers;
 pub mod registry;
 pub mod repository_poll;
+pub mod residency;
 mod serving;
 pub mod signature_check;
 pub mod statistics;

@@ -44,9 +44,15 @@ impl LoadLocks {
     pub(crate) async fn load(&self, model: &ModelName) -> LoadLock {
         let mut turn = self.unload(model).await;
         // Taken after the model's own turn, so that a task that waits for that turn does not block the
-        // loads of other models. The semaphore is never closed.
-        turn._load = Arc::clone(&self.loads).acquire_owned().await.ok();
+        // loads of other models.
+        self.begin_load(&mut turn).await;
         turn
+    }
+
+    /// Waits until a model whose turn it is may be loaded.
+    pub(crate) async fn begin_load(&self, turn: &mut LoadLock) {
+        // The semaphore is never closed.
+        turn._load = Arc::clone(&self.loads).acquire_owned().await.ok();
     }
 
     /// Waits until the model may be unloaded. Unloads are quick and do not count as loads.

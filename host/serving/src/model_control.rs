@@ -3,15 +3,19 @@
 //! Loading reads files, compiles and warms, which takes seconds, so it runs on a thread that may block.
 //! Each model has one load or unload at a time; models do not wait for each other. A failed load does not
 //! replace a served version: the previous one continues to be served. A client that loads a model whose files are
-//! unchanged keeps its versions, with their statistics.
+//! unchanged keeps its versions, with their statistics. Loads for requests are in `on_demand`.
+
+mod on_demand;
 
 use crate::load_locks::LoadLocks;
+use crate::registry::dormancy::{dormant_entry, expected_bytes};
 use crate::registry::load_error::LoadError;
 use crate::registry::loader::{Loaded, Loader, log_omissions};
 use crate::registry::route_check::with_own_route;
 use crate::registry::snapshot::{ModelFiles, Snapshot};
 use crate::registry::uploaded_model::UploadedModel;
 use crate::registry::{ModelEntry, Registry, repository};
+use crate::residency::{NoRoom, Residency, ResidencyOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,6 +45,7 @@ pub struct ModelControl {
     mode: ControlMode,
     observer: fn(&str, Loaded<'_>),
     locks: LoadLocks,
+    residency: Arc<Residency>,
 }
 
 /// The result of a load.
@@ -57,6 +62,8 @@ struct LoadSource<'a> {
     config: Option<&'a Arc<LoadConfig>>,
     /// The state of the files, if they and all settings are in the repository.
     files: Option<ModelFiles>,
+    /// The time at which the model was asked for.
+    asked: Instant,
 }
 
 /// The reason that a model was not loaded or unloaded. The message is for the client.
@@ -78,6 +85,10 @@ pub enum ControlError {
     UnknownModel { model: ModelName },
     #[error("failed to load `{model}`: {reason}")]
     Failed { model: ModelName, reason: String },
+    #[error("model `{model}` cannot be loaded now: {reason}")]
+    NoRoom { model: ModelName, reason: NoRoom },
+    #[error("model `{model}` is still being loaded; try again soon")]
+    StillLoading { model: ModelName },
     #[error(
         "the server cannot store the files of the request in its temporary directory, which TMPDIR \
          sets: {}",
@@ -105,7 +116,21 @@ impl ModelControl {
             mode,
             observer,
             locks: LoadLocks::default(),
+            residency: Arc::default(),
         }
+    }
+
+    /// Returns the control with these settings of what is loaded when.
+    pub fn with_residency(self, options: ResidencyOptions) -> ModelControl {
+        ModelControl {
+            residency: Arc::new(Residency::new(options)),
+            ..self
+        }
+    }
+
+    /// Returns the loaded models, their memory, and the history of their loads.
+    pub fn residency(&self) -> &Arc<Residency> {
+        &self.residency
     }
 
     /// Returns the source of changes to the served models.
@@ -150,7 +175,8 @@ impl ModelControl {
         .await?
     }
 
-    /// Loads the model as it is in the repository now and replaces the served one.
+    /// Loads the model as it is in the repository now and replaces the served one. A model that is loaded on demand and
+    /// not loaded now is only found again.
     pub(crate) async fn reload(
         self: &Arc<ModelControl>,
         registry: &Arc<Registry>,
@@ -160,7 +186,11 @@ impl ModelControl {
         let lock = self.locks.load(&model).await;
         run(move || {
             let _lock = lock;
-            control.load_from_repository(&registry, &model)
+            let is_loaded = || registry.entry(&model).is_ok_and(|entry| entry.has_loaded());
+            match control.residency.loads_on_demand() && !is_loaded() {
+                true => control.find_again(&registry, &model),
+                false => control.load_from_repository(&registry, &model, Instant::now()),
+            }
         })
         .await?
     }
@@ -171,11 +201,12 @@ impl ModelControl {
         registry: &Arc<Registry>,
         model: ModelName,
     ) -> Result<(), ControlError> {
-        let registry = Arc::clone(registry);
+        let (registry, residency) = (Arc::clone(registry), Arc::clone(&self.residency));
         let lock = self.locks.unload(&model).await;
         run(move || {
             let _lock = lock;
             registry.remove(&model);
+            residency.forget(&model);
         })
         .await
     }
@@ -195,11 +226,13 @@ impl ModelControl {
         self.check()?;
         let started = Instant::now();
         let (registry, model) = (Arc::clone(registry), model.clone());
+        let residency = Arc::clone(&self.residency);
         let lock = self.locks.unload(&model).await;
         // Returning the memory of a large model takes time.
         run(move || {
             let _lock = lock;
             unload_locked(&registry, &model, started);
+            residency.leave(&model);
         })
         .await
     }
@@ -217,7 +250,7 @@ impl ModelControl {
             log_load(registry, model, (Outcome::Unchanged, started));
             return Ok(());
         }
-        self.load_from_repository(registry, model)?;
+        self.load_from_repository(registry, model, started)?;
         log_load(registry, model, (Outcome::Loaded, started));
         Ok(())
     }
@@ -248,6 +281,7 @@ impl ModelControl {
             path: &path,
             config: config.as_ref(),
             files: None,
+            asked: started,
         };
         self.load_from(registry, model, source)?;
         log_load(registry, model, (Outcome::Loaded, started));
@@ -259,6 +293,7 @@ impl ModelControl {
         &self,
         registry: &Registry,
         model: &ModelName,
+        asked: Instant,
     ) -> Result<(), ControlError> {
         let Some(path) = self.model_path(registry, model)? else {
             let model = model.clone();
@@ -269,6 +304,7 @@ impl ModelControl {
             config: None,
             // Taken before the files are read, so that a change in the meantime is detected by the next load.
             files: Some(ModelFiles::take(&path)),
+            asked,
         };
         self.load_from(registry, model, source)
     }
@@ -302,22 +338,29 @@ impl ModelControl {
             path,
             config,
             files,
+            asked,
         } = source;
         let is_of_repository = files.is_some();
+        let mut reserved = None;
         let (mut entry, failure) = match repository::model_versions(path, config) {
             Ok(selected) => {
+                let expected = expected_bytes(&selected);
+                let room = self.residency.make_room(registry, model, expected);
+                reserved = Some(room.map_err(|reason| ControlError::NoRoom {
+                    model: model.clone(),
+                    reason,
+                })?);
                 let entry = self.loader.load_model(&selected, &self.observer);
                 log_omissions(
                     model.as_str(),
                     &entry,
                     registry.entry(model).ok().as_deref(),
                 );
-                let others = registry.entries();
-                let others = others.iter().map(|(model, entry)| (model, &**entry));
-                let (entry, taken) = with_own_route(model, entry, others);
-                if let Some(error) = &taken {
-                    (self.observer)(model.as_str(), Err(error));
-                }
+                let entry = self.with_route(registry, (model, entry));
+                let entry = match self.residency.check(&entry) {
+                    Ok(()) => entry,
+                    Err(too_large) => entry.refused(&too_large.to_string()),
+                };
                 let failure = entry.failure().map(str::to_owned);
                 (entry, failure)
             }
@@ -329,16 +372,83 @@ impl ModelControl {
         };
         entry.files = files;
         let Some(reason) = failure else {
+            if let Ok(before) = registry.entry(model)
+                && entry.files == before.files
+            {
+                entry.continue_statistics(&before);
+            }
+            if let Some(room) = reserved {
+                let took = asked.elapsed();
+                self.residency
+                    .enter(registry, (model, &entry), (room, took));
+            }
             registry.replace(model.clone(), entry);
             return Ok(());
         };
         if is_of_repository {
+            let is_served = registry
+                .entry(model)
+                .is_ok_and(|before| before.has_loaded());
+            if !is_served
+                && entry.has_loaded()
+                && let Some(room) = reserved
+            {
+                // Some versions have failed, and the others are served.
+                let took = asked.elapsed();
+                self.residency
+                    .enter(registry, (model, &entry), (room, took));
+            }
+            self.residency.failed(model, Instant::now());
             enter_failure(registry, model, entry);
         }
         Err(ControlError::Failed {
             model: model.clone(),
             reason,
         })
+    }
+
+    /// Returns the entry, or one that cannot be called if another model has its route.
+    fn with_route(
+        &self,
+        registry: &Registry,
+        (model, entry): (&ModelName, ModelEntry),
+    ) -> ModelEntry {
+        // Most models are no web components, and there may be thousands of others.
+        if entry.route().is_none() {
+            return entry;
+        }
+        let others = registry.entries();
+        let others = others.iter().map(|(model, entry)| (model, &**entry));
+        let (entry, taken) = with_own_route(model, entry, others);
+        if let Some(error) = &taken {
+            (self.observer)(model.as_str(), Err(error));
+        }
+        entry
+    }
+
+    /// Finds a model of the repository again without loading it. Its lock is held.
+    fn find_again(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
+        let Some(path) = self.model_path(registry, model)? else {
+            let model = model.clone();
+            return Err(ControlError::UnknownModel { model });
+        };
+        let files = ModelFiles::take(&path);
+        let selected = repository::model_versions(&path, None).map_err(|error| {
+            (self.observer)(model.as_str(), Err(&error));
+            let reason = error.client_reason();
+            enter_failure(registry, model, ModelEntry::problem(reason.clone()));
+            ControlError::Failed {
+                model: model.clone(),
+                reason,
+            }
+        })?;
+        let before = registry.entry(model).ok();
+        let mut entry = dormant_entry(&selected);
+        log_omissions(model.as_str(), &entry, before.as_deref());
+        entry.files = Some(files);
+        self.residency.leave(model);
+        registry.replace(model.clone(), entry);
+        Ok(())
     }
 
     /// Loads these models and unloads all others. No other task does the same at this time.
@@ -365,6 +475,7 @@ impl ModelControl {
                 let _lock = runtime.block_on(self.locks.unload(&model));
                 // Its entry is read again, since it may have been loaded or removed in the meantime.
                 unload_locked(registry, &model, started);
+                self.residency.leave(&model);
             }
         }
         Ok(())
@@ -410,7 +521,7 @@ fn enter_failure(registry: &Registry, model: &ModelName, failed: ModelEntry) {
     let blocks_readiness = before
         .as_ref()
         .is_some_and(|before| before.blocks_readiness);
-    let served = before.filter(|before| before.is_ready());
+    let served = before.filter(|before| before.has_loaded());
     let entry = match served {
         Some(served) => served.with_failures(&failed),
         None => ModelEntry {

@@ -7,10 +7,12 @@
 
 pub mod backend_selection;
 pub mod class_labels;
+mod code_memory;
 pub mod config_override;
 mod config_value;
 pub(crate) mod configuration;
 mod contained_path;
+pub(crate) mod dormancy;
 mod example;
 pub(crate) mod graph_file;
 pub mod graph_loader;
@@ -21,10 +23,13 @@ pub mod input_format;
 pub mod load_child;
 pub mod load_error;
 pub mod load_task;
+mod loaded_graph;
 pub mod loader;
 pub mod model_file;
 pub mod repository;
+pub mod repository_loader;
 pub(crate) mod route_check;
+pub mod shared_graphs;
 pub mod skipped_entry;
 pub mod snapshot;
 pub(crate) mod uploaded_model;
@@ -32,6 +37,7 @@ pub mod version_directory;
 mod web_loader;
 pub mod web_route;
 
+use crate::statistics::Statistics;
 use crate::version::ModelVersion;
 use skipped_entry::SkippedEntry;
 use snapshot::ModelFiles;
@@ -73,6 +79,8 @@ pub struct ModelEntry {
     /// The state of its files before they were loaded. `None` if the next load reads them even if they are unchanged,
     /// because a client sent others or a configuration.
     pub files: Option<ModelFiles>,
+    /// The route of a web component that is not loaded, if its model file sets one or it has been loaded before.
+    pub dormant_route: Option<WebRoute>,
 }
 
 /// Something in the directory of a model that is not served, besides its versions.
@@ -88,6 +96,8 @@ pub struct UnservedVersion {
 pub enum LoadedVersion {
     Ready(Arc<ModelVersion>),
     Unloaded,
+    /// The first request loads it. It has statistics if it was loaded before.
+    Dormant(Option<Arc<Statistics>>),
     /// The reason is for clients and contains no path.
     Failed(String),
 }
@@ -108,6 +118,8 @@ pub enum ResolveError {
     AmbiguousModel { models: usize },
     #[error("model `{model}` is unloaded and has no available versions")]
     Unloaded { model: ModelName },
+    #[error("model `{model}` is not loaded yet")]
+    Dormant { model: ModelName },
     #[error("model `{model}` is unavailable: {reason}")]
     Unavailable { model: ModelName, reason: String },
 }
@@ -125,6 +137,7 @@ impl ResolveError {
             ResolveError::Unloaded { model } => Some(UnknownTarget::Unloaded(model.clone())),
             ResolveError::UnknownLabel { .. }
             | ResolveError::AmbiguousModel { .. }
+            | ResolveError::Dormant { .. }
             | ResolveError::Unavailable { .. } => None,
         }
     }
@@ -169,9 +182,14 @@ impl Registry {
 
     /// Returns the ready version that an inference selects.
     pub fn select(&self, selection: &Selection) -> Result<Arc<ModelVersion>, ResolveError> {
+        self.resolve(&self.target(selection)?)
+    }
+
+    /// Returns the model and the version that an inference names.
+    pub fn target(&self, selection: &Selection) -> Result<Target, ResolveError> {
         match selection {
-            Selection::Named(target) => self.resolve(target),
-            Selection::OnlyModel(version) => self.resolve(&Target {
+            Selection::Named(target) => Ok(target.clone()),
+            Selection::OnlyModel(version) => Ok(Target {
                 model: self.only_model()?,
                 version: version.clone(),
             }),
@@ -199,15 +217,40 @@ impl Registry {
         }
     }
 
-    /// Returns the ready versions that `target` names: one version, or all those of its model, at least one.
-    pub fn ready(&self, target: &Target) -> Result<Vec<Arc<ModelVersion>>, ResolveError> {
+    /// Returns the statistics of the versions that `target` names and that can be called: one version, or all those of
+    /// its model, at least one.
+    pub fn statistics(
+        &self,
+        target: &Target,
+    ) -> Result<Vec<(Version, Arc<Statistics>)>, ResolveError> {
         let model = &target.model;
         let entry = self.entry(model)?;
-        if let Some(version) = entry.number(target)? {
-            return Ok(vec![entry.version(model, version)?]);
+        let chosen = entry.number(target)?;
+        let called = match chosen {
+            Some(version) => entry.version(model, version),
+            None => entry.newest(model),
+        };
+        match called {
+            Ok(_) | Err(ResolveError::Dormant { .. }) => {}
+            Err(error) => return Err(error),
         }
-        entry.newest(model)?;
-        Ok(entry.ready().cloned().collect())
+        let versions = entry.versions.iter();
+        let statistics = versions.filter_map(|(number, version)| match version {
+            _ if chosen.is_some_and(|chosen| chosen != *number) => None,
+            LoadedVersion::Ready(loaded) => Some((*number, Arc::clone(loaded.statistics()))),
+            // A version that was never loaded has had no requests.
+            LoadedVersion::Dormant(kept) => Some((*number, kept.clone().unwrap_or_default())),
+            LoadedVersion::Unloaded | LoadedVersion::Failed(_) => None,
+        });
+        Ok(statistics.collect())
+    }
+
+    /// Returns whether the named version can be called now or once its load, which the first request begins, has ended.
+    pub fn is_callable(&self, target: &Target) -> bool {
+        match self.resolve(target) {
+            Ok(_) | Err(ResolveError::Dormant { .. }) => true,
+            Err(_) => false,
+        }
     }
 
     /// Returns the states of the versions that `target` names: one version, or all those of its model.
@@ -244,9 +287,9 @@ impl Registry {
         if let Some((_, model)) = routed.max_by_key(|(length, _)| *length) {
             return Some(model.clone());
         }
-        // Its failure to load is the reason that it has no route.
+        // It has no route because it has failed to load, or is not loaded yet.
         let model = WebRoute::default_model(path)?;
-        let is_down = models.get(&model).is_some_and(|entry| !entry.is_ready());
+        let is_down = models.get(&model).is_some_and(|entry| !entry.has_loaded());
         is_down.then_some(model)
     }
 
@@ -310,14 +353,28 @@ impl ModelEntry {
         }
     }
 
-    /// Returns whether any version can be called.
+    /// Returns whether any version can be called, those that a request loads included.
     pub fn is_ready(&self) -> bool {
+        self.has_loaded() || self.is_dormant()
+    }
+
+    /// Returns whether any version is loaded.
+    pub fn has_loaded(&self) -> bool {
         self.ready().next().is_some()
+    }
+
+    /// Returns whether a request would load a version.
+    pub fn is_dormant(&self) -> bool {
+        let mut versions = self.versions.values();
+        versions.any(|version| matches!(version, LoadedVersion::Dormant(_)))
     }
 
     /// Returns the route of the model, if its newest version is a web component.
     pub fn route(&self) -> Option<&WebRoute> {
-        self.ready().next_back()?.web_route()
+        match self.ready().next_back() {
+            Some(newest) => newest.web_route(),
+            None => self.dormant_route.as_ref(),
+        }
     }
 
     /// Returns the same entry with this reason in place of every version that can be called.
@@ -334,7 +391,7 @@ impl ModelEntry {
     pub fn failure(&self) -> Option<&str> {
         let versions = self.versions.values().find_map(|version| match version {
             LoadedVersion::Failed(reason) => Some(reason.as_str()),
-            LoadedVersion::Ready(_) | LoadedVersion::Unloaded => None,
+            LoadedVersion::Ready(_) | LoadedVersion::Unloaded | LoadedVersion::Dormant(_) => None,
         });
         // An unloaded model has versions, or has failed before.
         versions.or(match self.versions.is_empty() {
@@ -347,7 +404,7 @@ impl ModelEntry {
     pub fn ready(&self) -> impl DoubleEndedIterator<Item = &Arc<ModelVersion>> {
         self.versions.values().filter_map(|version| match version {
             LoadedVersion::Ready(loaded) => Some(loaded),
-            LoadedVersion::Unloaded | LoadedVersion::Failed(_) => None,
+            LoadedVersion::Unloaded | LoadedVersion::Dormant(_) | LoadedVersion::Failed(_) => None,
         })
     }
 
@@ -381,7 +438,10 @@ impl ModelEntry {
                 version: Some(*number),
                 reason: reason.clone(),
             }),
-            LoadedVersion::Failed(_) | LoadedVersion::Ready(_) | LoadedVersion::Unloaded => None,
+            LoadedVersion::Failed(_)
+            | LoadedVersion::Ready(_)
+            | LoadedVersion::Dormant(_)
+            | LoadedVersion::Unloaded => None,
         });
         let problem = failed.problem.iter().map(|reason| UnservedVersion {
             version: None,
@@ -429,6 +489,7 @@ impl ModelEntry {
                 reason: reason.clone(),
             }),
             Some(LoadedVersion::Unloaded) => Err(ResolveError::Unloaded { model: model() }),
+            Some(LoadedVersion::Dormant(_)) => Err(ResolveError::Dormant { model: model() }),
             None => Err(ResolveError::UnknownVersion {
                 model: model(),
                 version,
@@ -447,8 +508,12 @@ impl ModelEntry {
 
     /// Returns the newest version that can be called, or the reason that the newest of all cannot.
     fn newest(&self, model: &ModelName) -> Result<Arc<ModelVersion>, ResolveError> {
-        match (self.ready().next_back(), self.versions.keys().next_back()) {
-            (Some(loaded), _) => Ok(Arc::clone(loaded)),
+        let mut versions = self.versions.iter();
+        let callable = versions.rfind(|(_, version)| {
+            matches!(version, LoadedVersion::Ready(_) | LoadedVersion::Dormant(_))
+        });
+        match (callable, self.versions.keys().next_back()) {
+            (Some((callable, _)), _) => self.version(model, *callable),
             (None, Some(newest)) => self.version(model, *newest),
             (None, None) => Err(ResolveError::Unavailable {
                 model: model.clone(),
@@ -478,6 +543,7 @@ impl ModelEntry {
             let how = match version {
                 LoadedVersion::Ready(_) => VersionState::Ready,
                 LoadedVersion::Unloaded => VersionState::Unloaded,
+                LoadedVersion::Dormant(_) => VersionState::Dormant,
                 LoadedVersion::Failed(reason) => VersionState::Failed(reason.clone()),
             };
             state(Some(*number), how)

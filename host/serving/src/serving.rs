@@ -12,12 +12,15 @@ use crate::readers::{Readers, ReadingSlot};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::repository_poll::RepositoryPoll;
+use crate::residency::Residency;
+use crate::statistics::Statistics;
 use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use wisp_protocol::call::{IndexEntry, ModelName, Selection, Target, Version};
 use wisp_protocol::load::LoadRequest;
 use wisp_protocol::statistics::VersionStatistics;
@@ -88,6 +91,9 @@ impl Serving {
         control: Option<ModelControl>,
         options: ServingOptions,
     ) -> Serving {
+        if let Some(control) = &control {
+            control.residency().adopt(&registry);
+        }
         Serving {
             admission: Admission::new(options.max_requests, options.max_instances),
             readers: Readers::new(options.max_readers),
@@ -197,24 +203,60 @@ impl Serving {
         entries
     }
 
-    /// Returns the version that `target` names.
-    pub fn version(&self, target: &Target) -> Result<Arc<ModelVersion>, InferError> {
+    /// Returns the version that `target` names. A model that is not loaded yet is loaded now.
+    pub async fn version(&self, target: &Target) -> Result<Arc<ModelVersion>, InferError> {
         record_target(target);
-        let version = self.registry.resolve(target)?;
-        record_version(version.description());
-        Ok(version)
+        self.loaded(target).await
     }
 
-    /// Returns the version that an inference selects.
-    pub(crate) fn select(&self, selection: &Selection) -> Result<Arc<ModelVersion>, InferError> {
+    /// Returns the version that an inference selects. A model that is not loaded yet is loaded now.
+    pub(crate) async fn select(
+        &self,
+        selection: &Selection,
+    ) -> Result<Arc<ModelVersion>, InferError> {
         match selection {
-            Selection::Named(target) => self.version(target),
+            Selection::Named(target) => self.version(target).await,
             Selection::OnlyModel(_) => {
-                let version = self.registry.select(selection)?;
-                record_version(version.description());
-                Ok(version)
+                let target = self.registry.target(selection)?;
+                self.loaded(&target).await
             }
         }
+    }
+
+    /// Returns the version that `target` names, once it is loaded. The wait has the time limit of a request; a load that
+    /// takes longer goes on without it.
+    async fn loaded(&self, target: &Target) -> Result<Arc<ModelVersion>, InferError> {
+        let mut deadline = None;
+        loop {
+            let (error, control) = match (self.registry.resolve(target), &self.control) {
+                (Ok(version), control) => {
+                    if let Some(control) = control {
+                        control.residency().touch(&version);
+                    }
+                    record_version(version.description());
+                    return Ok(version);
+                }
+                (Err(error), Some(control)) if control.may_load_after(&error) => (error, control),
+                (Err(error), _) => return Err(error.into()),
+            };
+            tracing::trace!(%error, "loading the model for a request");
+            let limit = self.options.request_timeout;
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
+            let loading = control.load_on_demand(&self.registry, &target.model);
+            match tokio::time::timeout_at(deadline, loading).await {
+                Ok(loaded) => loaded?,
+                Err(_) => {
+                    let model = target.model.clone();
+                    return Err(ControlError::StillLoading { model }.into());
+                }
+            }
+        }
+    }
+
+    /// Returns the loaded models, their memory, and the history of their loads, if models can be loaded.
+    pub fn residency(&self) -> Option<&Residency> {
+        let control = self.control.as_ref();
+        control.map(|control| &**control.residency())
     }
 
     /// Returns the model whose web component serves this path, if there is one. It need not be ready.
@@ -222,11 +264,13 @@ impl Serving {
         self.registry.web_model(path)
     }
 
-    /// Returns the ready versions of a model, in order.
+    /// Returns the versions of a model that can be called, in order, those that a request loads included.
     pub fn ready_versions(&self, model: &ModelName) -> Result<Vec<Version>, InferError> {
         let entry = self.registry.entry(model)?;
         let versions = entry.versions.iter();
-        let ready = versions.filter(|(_, version)| matches!(version, LoadedVersion::Ready(_)));
+        let ready = versions.filter(|(_, version)| {
+            matches!(version, LoadedVersion::Ready(_) | LoadedVersion::Dormant(_))
+        });
         Ok(ready.map(|(number, _)| *number).collect())
     }
 
@@ -236,25 +280,37 @@ impl Serving {
         entries.map(|(model, _)| model).collect()
     }
 
-    /// Returns the statistics of the ready versions that `target` names: one version or all those of its
-    /// model; without a target, of every ready version of every model.
+    /// Returns the statistics of the versions that `target` names and that can be called: one version or all those of its
+    /// model; without a target, of every version of every model that is or was loaded.
     pub fn statistics(
         &self,
         target: Option<&Target>,
     ) -> Result<Vec<VersionStatistics>, InferError> {
-        let snapshot =
-            |version: &Arc<ModelVersion>| version.statistics().snapshot(version.description());
-        Ok(match target {
-            Some(target) => {
-                record_target(target);
-                self.registry.ready(target)?.iter().map(snapshot).collect()
+        if let Some(target) = target {
+            record_target(target);
+            let versions = self.registry.statistics(target)?.into_iter();
+            let snapshot = |(version, statistics): (Version, Arc<Statistics>)| {
+                statistics.snapshot_as(&target.model, version)
+            };
+            return Ok(versions.map(snapshot).collect());
+        }
+        let mut statistics = Vec::new();
+        for (model, entry) in self.registry.entries() {
+            for (number, version) in &entry.versions {
+                match version {
+                    LoadedVersion::Ready(loaded) => {
+                        statistics.push(loaded.statistics().snapshot_as(&model, *number));
+                    }
+                    LoadedVersion::Dormant(Some(kept)) => {
+                        statistics.push(kept.snapshot_as(&model, *number));
+                    }
+                    LoadedVersion::Dormant(None)
+                    | LoadedVersion::Unloaded
+                    | LoadedVersion::Failed(_) => {}
+                }
             }
-            None => {
-                let entries = self.registry.entries();
-                let versions = entries.iter().flat_map(|(_, entry)| entry.ready());
-                versions.map(snapshot).collect()
-            }
-        })
+        }
+        Ok(statistics)
     }
 
     /// Returns all models and their loaded versions, by name.
@@ -315,9 +371,10 @@ impl Serving {
         Ok(self.registry.states(target)?)
     }
 
-    /// Returns whether the named version can be called now. A model or version that does not exist cannot.
+    /// Returns whether the named version can be called now, or is loaded by its first request. A model or version that does
+    /// not exist cannot.
     pub fn is_model_ready(&self, target: &Target) -> bool {
         record_target(target);
-        self.registry.resolve(target).is_ok()
+        self.registry.is_callable(target)
     }
 }

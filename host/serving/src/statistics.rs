@@ -12,7 +12,7 @@
 use crate::timings::Timings;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
-use wisp_protocol::call::ModelDescription;
+use wisp_protocol::call::{ModelDescription, ModelName, Version};
 use wisp_protocol::statistics::{Batch, Phases, Sums, VersionStatistics};
 
 /// The maximum number of distinct batch sizes; requests of further sizes count only in the sums.
@@ -48,9 +48,14 @@ impl Statistics {
 
     /// Returns the current sums with the name and number in `description`.
     pub fn snapshot(&self, description: &ModelDescription) -> VersionStatistics {
+        self.snapshot_as(&description.model, description.version)
+    }
+
+    /// Returns the current sums with this name and number.
+    pub fn snapshot_as(&self, model: &ModelName, version: Version) -> VersionStatistics {
         VersionStatistics {
-            model: description.model.clone(),
-            version: description.version,
+            model: model.clone(),
+            version,
             sums: self.lock().clone(),
         }
     }

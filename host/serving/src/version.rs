@@ -6,11 +6,13 @@
 use crate::admission::{Permit, Share};
 use crate::call_error::{CallError, KindError};
 use crate::handler_executor::{HandlerCalled, HandlerExecutor};
+use crate::memory_ledger::MemoryPart;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::web_route::WebRoute;
 use crate::statistics::Statistics;
 use crate::web_executor::WebExecutor;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
 use wisp_protocol::call_check::{self, ModelKind, check_request, select_outputs};
@@ -28,6 +30,10 @@ pub struct ModelVersion {
     backend_selections: Vec<(String, BackendSelection)>,
     /// A request that the version accepts, for its documentation.
     example: Option<InferRequest>,
+    /// The memory that it holds, as it was measured or estimated when it was loaded.
+    memory: Vec<MemoryPart>,
+    /// The number of its last use among the uses of all versions.
+    last_use: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -82,6 +88,8 @@ impl ModelVersion {
             share: Arc::default(),
             backend_selections,
             example: None,
+            memory: Vec::new(),
+            last_use: AtomicU64::new(0),
         }
     }
 
@@ -93,6 +101,31 @@ impl ModelVersion {
     /// Returns a request that the version accepts, if one is known.
     pub fn example(&self) -> Option<&InferRequest> {
         self.example.as_ref()
+    }
+
+    /// Returns the version with the memory that it holds.
+    pub(crate) fn with_memory(self, memory: Vec<MemoryPart>) -> ModelVersion {
+        ModelVersion { memory, ..self }
+    }
+
+    /// Continues the statistics of an earlier load of the same files.
+    pub(crate) fn continue_statistics(&mut self, statistics: &Arc<Statistics>) {
+        self.statistics = Arc::clone(statistics);
+    }
+
+    /// Returns the memory that the version holds.
+    pub fn memory(&self) -> &[MemoryPart] {
+        &self.memory
+    }
+
+    /// Records the number of a use.
+    pub(crate) fn record_use(&self, number: u64) {
+        self.last_use.store(number, Relaxed);
+    }
+
+    /// Returns the number of its last use.
+    pub(crate) fn last_use(&self) -> u64 {
+        self.last_use.load(Relaxed)
     }
 
     /// Returns the backends that were selected by measurement, by graph.

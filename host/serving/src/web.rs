@@ -35,10 +35,11 @@ pub async fn respond(
     reading: impl Future<Output = Result<WebRequest, BodyError>>,
 ) -> Result<WebResponded, InferError> {
     let mut timer = PhaseTimer::start(slot.granted());
-    let version = serving.version(&Target {
+    let target = Target {
         model,
         version: VersionChoice::Default,
-    })?;
+    };
+    let version = serving.version(&target).await?;
     let component = version.web_component()?;
     let pending = version.statistics().begin();
     let request = slot.read(reading).await?;

@@ -13,6 +13,7 @@ use wisp_server::ServerOptions;
 use wisp_server::authority::AllowedHost;
 use wisp_server::cors::AllowedOrigin;
 use wisp_serving::ServingOptions;
+use wisp_serving::residency::ResidencyOptions;
 
 /// Triton's default.
 const DEFAULT_POLL: Duration = Duration::from_secs(15);
@@ -158,6 +159,33 @@ pub(crate) struct ServeArgs {
         default_value_t = Seconds(DEFAULT_POLL)
     )]
     pub(crate) repository_poll_secs: Seconds,
+
+    /// Load each model with its first request, which waits for it, and nothing at the start. A model that cannot be
+    /// loaded then does not end the server; its requests fail with the reason.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "WISP_LOAD_ON_DEMAND",
+        hide_env_values = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    pub(crate) load_on_demand: bool,
+
+    /// Memory in bytes for all loaded models together. A load that would exceed it first unloads the models that
+    /// have not been used for longest; they are loaded again by their next request. Models with requests in flight
+    /// stay. At the start, models are loaded as long as they fit [default: no limit].
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_MAX_MODEL_MEMORY_BYTES",
+        hide_env_values = true,
+        value_parser = value::at_least_one
+    )]
+    pub(crate) max_model_memory_bytes: Option<usize>,
 
     /// End with an error if a model cannot be loaded at the start, unless its model.toml declares it
     /// optional. `--no-exit-on-error` serves the other models instead.
@@ -361,6 +389,15 @@ pub(crate) struct ServeArgs {
 }
 
 impl ServeArgs {
+    /// Returns the settings of what is loaded when.
+    pub(crate) fn residency(&self) -> ResidencyOptions {
+        let budget = self.max_model_memory_bytes;
+        ResidencyOptions {
+            load_on_demand: self.load_on_demand,
+            max_model_memory_bytes: budget.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX)),
+        }
+    }
+
     /// Returns whether a model that cannot be loaded at the start ends the server.
     pub(crate) fn exits_on_error(&self) -> bool {
         self.exit_on_error && !self.no_exit_on_error

@@ -1,5 +1,5 @@
 //! The banner that `serve` prints when it is ready: the models, their state, and a working curl command
-//! for each; then what is skipped, with the reasons.
+//! for each, unless they are loaded on demand; then what is skipped, with the reasons.
 //!
 //! The command uses the shortest golden case that expects outputs. Without cases, it uses zeros in the
 //! shape of the signature.
@@ -45,6 +45,8 @@ pub(super) struct Address {
 /// The numbers of models at the start.
 struct Counts {
     ready: usize,
+    /// Those that are not loaded before their first request, which count as ready.
+    dormant: usize,
     models: usize,
     skipped: usize,
 }
@@ -93,9 +95,11 @@ impl Counts {
     fn new(registry: &Registry) -> Counts {
         let entries = registry.entries();
         let ready = entries.iter().filter(|(_, entry)| entry.is_ready());
+        let dormant = entries.iter().filter(|(_, entry)| entry.is_dormant());
         let unserved = entries.iter().map(|(_, entry)| entry.unserved.len());
         Counts {
             ready: ready.count(),
+            dormant: dormant.count(),
             models: entries.len(),
             skipped: registry.skipped().len() + unserved.sum::<usize>(),
         }
@@ -106,6 +110,7 @@ impl Counts {
 pub(super) fn log(registry: &Registry, addresses: &Addresses) {
     let Counts {
         ready,
+        dormant,
         models,
         skipped,
     } = Counts::new(registry);
@@ -117,6 +122,7 @@ pub(super) fn log(registry: &Registry, addresses: &Addresses) {
             .map(|grpc| tracing::field::display(grpc.address)),
         socket_activation = addresses.http.is_activated.then_some(true),
         ready,
+        on_demand = (dormant > 0).then_some(dormant),
         models,
         skipped,
         "serving"
@@ -135,9 +141,14 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
     let skipped_entries = registry.skipped();
     let Counts {
         ready,
+        dormant,
         models,
         skipped,
     } = Counts::new(registry);
+    let on_demand = match dormant {
+        0 => String::new(),
+        count => format!(" ({count} on demand)"),
+    };
     let skipped = match skipped {
         0 => String::new(),
         count => format!(", {count} skipped"),
@@ -145,7 +156,7 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
-        "Wisp {} on {server}{remark}: {ready} of {models} models ready{skipped}{grpc}\n",
+        "Wisp {} on {server}{remark}: {ready} of {models} models ready{on_demand}{skipped}{grpc}\n",
         env!("CARGO_PKG_VERSION"),
     );
     for (name, entry) in &entries {
@@ -172,6 +183,8 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
                     writeln!(text, "  {name} {number}  UNAVAILABLE\n    {reason}\n")
                 }
                 LoadedVersion::Unloaded => writeln!(text, "  {name} {number}  UNLOADED\n"),
+                // Only counted: there may be thousands.
+                LoadedVersion::Dormant(_) => Ok(()),
             };
         }
         for unserved in &entry.unserved {

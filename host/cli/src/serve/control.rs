@@ -22,6 +22,7 @@ pub(super) fn model_control(
         control_mode(args.model_control_mode, addresses),
         report_load,
     )
+    .with_residency(args.residency())
 }
 
 /// Returns the control mode. Loading and unloading affect all clients, and there are no tenants whose

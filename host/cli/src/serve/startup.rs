@@ -20,6 +20,7 @@ use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ListeningSocket, ServerOptions, Sockets};
 use wisp_serving::registry::Registry;
 use wisp_serving::registry::loader::Loader;
+use wisp_serving::registry::repository_loader::Start;
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::{Readiness, ServingOptions};
 use wisp_tensor::MemoryBudget;
@@ -176,14 +177,20 @@ fn memory_bytes(args: &ServeArgs) -> usize {
     bytes
 }
 
-/// Loads the repository, and reports each model. The start fails if a model cannot be loaded, unless the model
+/// Loads the repository, or the part of it that is not loaded on demand, and reports each model. The start fails if a model cannot be loaded, unless the model
 /// is optional or the operator serves the others.
 ///
 /// A missing backend or device makes the start fail in any case, since no other backend computes the model
 /// instead.
 fn load_repository(loader: &Loader, args: &ServeArgs) -> anyhow::Result<Registry> {
     let failed: RefCell<Vec<FailedModel>> = RefCell::default();
-    let registry = loader.load_repository(&args.repository, &|model, loaded| {
+    let residency = args.residency();
+    let start = match residency.max_model_memory_bytes {
+        _ if residency.load_on_demand => Start::Dormant,
+        Some(bytes) => Start::Within(bytes),
+        None => Start::Loaded,
+    };
+    let registry = loader.start_repository(&args.repository, start, &|model, loaded| {
         report_load(model, loaded);
         if let Err(error) = loaded {
             failed.borrow_mut().push(FailedModel::new(model, error));

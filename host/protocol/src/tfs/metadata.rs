@@ -124,7 +124,8 @@ pub fn model_list(models: &[ModelName]) -> Bytes {
 pub fn model_status(model: &ModelName, versions: &[IndexEntry]) -> Bytes {
     document(&Status {
         name: model.as_str(),
-        ready: (versions.iter()).any(|version| version.state == VersionState::Ready),
+        ready: (versions.iter())
+            .any(|version| matches!(version.state, VersionState::Ready | VersionState::Dormant)),
         // The entry of a model without versions has no version number, and is left out.
         model_version_status: versions.iter().filter_map(StatusOfVersion::new).collect(),
     })

@@ -27,7 +27,7 @@ pub(crate) fn data_type(element_type: ElementType) -> &'static str {
 pub(crate) fn state(state: &VersionState) -> (&'static str, Option<&str>) {
     match state {
         VersionState::Loading => ("LOADING", None),
-        VersionState::Ready => ("AVAILABLE", None),
+        VersionState::Ready | VersionState::Dormant => ("AVAILABLE", None),
         VersionState::Unloading => ("UNLOADING", None),
         VersionState::Unloaded => ("END", None),
         VersionState::Failed(reason) => ("END", Some(reason)),

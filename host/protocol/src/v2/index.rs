@@ -58,17 +58,18 @@ pub fn index(entries: &[IndexEntry]) -> Bytes {
 pub(crate) fn state(state: &VersionState) -> &'static str {
     match state {
         VersionState::Loading => "LOADING",
-        VersionState::Ready => "READY",
+        VersionState::Ready | VersionState::Dormant => "READY",
         VersionState::Unloading => "UNLOADING",
         VersionState::Unloaded | VersionState::Failed(_) => "UNAVAILABLE",
     }
 }
 
-/// Returns the reason that a version is unavailable; `None` for every other state.
+/// Returns the reason that a version is unavailable or not loaded; `None` for every other state.
 pub(crate) fn reason(state: &VersionState) -> Option<&str> {
     match state {
         VersionState::Failed(reason) => Some(reason),
         VersionState::Unloaded => Some("unloaded"),
+        VersionState::Dormant => Some("not loaded yet"),
         VersionState::Loading | VersionState::Ready | VersionState::Unloading => None,
     }
 }
@@ -78,7 +79,9 @@ impl IndexFilter {
     pub fn matches(self, entry: &IndexEntry) -> bool {
         match self {
             IndexFilter::All => true,
-            IndexFilter::Ready => entry.state == VersionState::Ready,
+            IndexFilter::Ready => {
+                matches!(entry.state, VersionState::Ready | VersionState::Dormant)
+            }
         }
     }
 }
@@ -115,13 +118,18 @@ mod tests {
     }
 
     #[test]
-    fn only_a_state_that_is_not_ready_has_a_reason() {
+    fn only_a_version_that_is_not_loaded_has_a_reason() {
         let name = "m".to_owned();
         let entries = [
             IndexEntry {
                 name: name.clone(),
                 version: Version::from_decimal("1"),
                 state: VersionState::Ready,
+            },
+            IndexEntry {
+                name: name.clone(),
+                version: Version::from_decimal("2"),
+                state: VersionState::Dormant,
             },
             IndexEntry {
                 name,
@@ -131,12 +139,13 @@ mod tests {
         ];
         let expected = concat!(
             r#"[{"name":"m","version":"1","state":"READY"},"#,
+            r#"{"name":"m","version":"2","state":"READY","reason":"not loaded yet"},"#,
             r#"{"name":"m","state":"UNAVAILABLE","reason":"no version"}]"#,
         );
         assert_eq!(index(&entries), expected);
         assert_eq!(
             entries.map(|entry| IndexFilter::Ready.matches(&entry)),
-            [true, false]
+            [true, true, false]
         );
         assert_eq!(index(&[]), "[]");
     }

@@ -21,6 +21,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wasmtime::Store;
+use wasmtime::component::Component;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme as GuestScheme;
@@ -29,6 +30,8 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme as GuestScheme;
 pub(super) struct WebParts {
     pub(super) engine: Arc<Engine>,
     pub(super) proxy: ProxyPre<InstanceState>,
+    /// Other web components find it in the store of compiled code for as long as this one lives.
+    pub(super) _component: Arc<Component>,
     pub(super) graphs: Arc<Graphs>,
     pub(super) limits: Limits,
     pub(super) allowed_hosts: Arc<AllowedHosts>,

@@ -6,11 +6,12 @@ use crate::component::{ComponentError, ComponentSummary};
 use crate::engine::{Engine, MAX_WEB_CORE_INSTANCES};
 use crate::text::shown;
 use std::fmt;
+use std::sync::Arc;
 use wasmtime::component::Component;
 
 /// A compiled web component with allowed imports. Lifetime: a model version.
 pub struct WebComponent {
-    pub(crate) component: Component,
+    pub(crate) component: Arc<Component>,
     /// The origin of its machine code.
     pub origin: Origin,
 }

@@ -36,13 +36,13 @@ impl Prediction {
         self.serving.max_body_bytes()
     }
 
-    fn metadata(
+    async fn metadata(
         &self,
         message: &GetModelMetadataRequest,
     ) -> Result<GetModelMetadataResponse, Failure> {
         let target = messages::target(message.model_spec.as_ref())?;
         messages::check_metadata_fields(message)?;
-        let version = self.serving.version(&target)?;
+        let version = self.serving.version(&target).await?;
         Ok(messages::model_metadata(version.description()))
     }
 }
@@ -123,7 +123,8 @@ impl PredictionService for Prediction {
         request: Request<Received<GetModelMetadataRequest>>,
     ) -> Outcome<GetModelMetadataResponse> {
         Ok(Response::new(
-            self.metadata(&read(&self.serving, request).await?.0)?,
+            self.metadata(&read(&self.serving, request).await?.0)
+                .await?,
         ))
     }
 }

@@ -36,16 +36,19 @@ impl V2 {
         target.is_ok_and(|target| self.serving.is_model_ready(&target))
     }
 
-    fn metadata(&self, message: &ModelMetadataRequest) -> Result<ModelMetadataResponse, Failure> {
+    async fn metadata(
+        &self,
+        message: &ModelMetadataRequest,
+    ) -> Result<ModelMetadataResponse, Failure> {
         let target = messages::target(&message.name, &message.version)?;
-        let version = self.serving.version(&target)?;
+        let version = self.serving.version(&target).await?;
         let versions = self.serving.ready_versions(&target.model)?;
         Ok(messages::model_metadata(version.description(), &versions))
     }
 
-    fn config(&self, message: &ModelConfigRequest) -> Result<ModelConfigResponse, Failure> {
+    async fn config(&self, message: &ModelConfigRequest) -> Result<ModelConfigResponse, Failure> {
         let target = messages::target(&message.name, &message.version)?;
-        let version = self.serving.version(&target)?;
+        let version = self.serving.version(&target).await?;
         Ok(messages::model_config(version.description()))
     }
 
@@ -142,7 +145,7 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<ModelMetadataRequest>>,
     ) -> Outcome<ModelMetadataResponse> {
-        let metadata = self.metadata(&read(&self.serving, request).await?.0);
+        let metadata = self.metadata(&read(&self.serving, request).await?.0).await;
         Ok(Response::new(metadata.map_err(call_failed)?))
     }
 
@@ -174,7 +177,7 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<ModelConfigRequest>>,
     ) -> Outcome<ModelConfigResponse> {
-        let config = self.config(&read(&self.serving, request).await?.0);
+        let config = self.config(&read(&self.serving, request).await?.0).await;
         Ok(Response::new(config.map_err(call_failed)?))
     }
 

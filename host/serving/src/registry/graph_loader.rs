@@ -1,15 +1,18 @@
-//! Loads the file of a graph with the backend that the model or the server chose.
+//! Loads the file of a graph with the backend that the model or the server chose, unless an equal one is loaded.
 
+use crate::memory_ledger::MemoryPart;
 use crate::per_row_graph::with_rows;
-use crate::registry::backend_selection::{BackendSelection, BackendSelectionStore};
+use crate::registry::backend_selection::BackendSelectionStore;
 use crate::registry::graph_file::{GraphFile, GraphFileError};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::load_error::LoadError;
+pub(crate) use crate::registry::loaded_graph::LoadedGraph;
 use crate::registry::model_file::BackendChoice;
+use crate::registry::shared_graphs::{GraphIdentity, SharedGraphs};
 use crate::worker_pool::WorkerPool;
 use std::path::Path;
 use std::sync::Arc;
-use wisp_backend::{Backends, Graph, LoadOptions};
+use wisp_backend::{Backends, LoadOptions};
 
 /// The backends and the choice among them. Lifetime: the process.
 #[derive(Debug)]
@@ -24,17 +27,15 @@ pub struct GraphLoader {
     pub probe: Option<GraphProbe>,
     /// The threads that compute graphs, shared by all of them.
     pub workers: Arc<WorkerPool>,
+    /// The graphs that are loaded now.
+    pub shared: SharedGraphs,
 }
 
-/// A graph that a backend has loaded.
-#[derive(Debug)]
-pub(crate) struct LoadedGraph {
-    pub(crate) graph: Arc<dyn Graph>,
-    /// The name of the backend.
-    pub(crate) backend: &'static str,
-    /// The reasons for the backend, if it was selected automatically.
-    pub(crate) selection: Option<BackendSelection>,
-}
+/// The memory of a graph whose load is not measured yet.
+const UNKNOWN: MemoryPart = MemoryPart {
+    key: None,
+    bytes: 0,
+};
 
 impl GraphLoader {
     /// Loads the graph `name` of a model from `path`, with the backend of `choice`, if there is one.
@@ -44,12 +45,24 @@ impl GraphLoader {
         choice: Option<&BackendChoice>,
         options: &LoadOptions,
     ) -> Result<LoadedGraph, LoadError> {
+        let choice = choice.unwrap_or(&self.choice);
+        let identity = GraphIdentity::read(path, choice, options);
+        let load = || self.load_file((name, path), choice, options);
+        self.shared.get_or_load(&identity, load)
+    }
+
+    fn load_file(
+        &self,
+        (name, path): (&str, &Path),
+        choice: &BackendChoice,
+        options: &LoadOptions,
+    ) -> Result<LoadedGraph, LoadError> {
         let file = GraphFile {
             path,
             options,
             probe: self.probe.as_ref(),
         };
-        match choice.unwrap_or(&self.choice) {
+        match choice {
             BackendChoice::Named(backend) => self.load_with(backend, &file).map_err(|error| {
                 let graph = name.to_owned();
                 match error {
@@ -72,6 +85,8 @@ impl GraphLoader {
                     graph: with_rows(backend, selected.graph, threads, &self.workers),
                     backend: backend.name(),
                     selection: Some(selected.selection),
+                    memory: UNKNOWN,
+                    measured_bytes: 0,
                 })
             }
         }
@@ -90,6 +105,8 @@ impl GraphLoader {
             graph: with_rows(&**backend, graph, threads, &self.workers),
             backend: backend.name(),
             selection: None,
+            memory: UNKNOWN,
+            measured_bytes: 0,
         })
     }
 }

@@ -9,8 +9,10 @@ use crate::graph_queue::GraphQueue;
 use crate::guest_log_writer::GuestLogWriter;
 use crate::handler_executor::HandlerExecutor;
 use crate::logged_handler::LoggedHandler;
+use crate::memory_ledger::MemoryPart;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::class_labels;
+use crate::registry::code_memory::{MIN_VERSION_BYTES, code_of, expected_code};
 use crate::registry::config_override::{check_declarations, override_settings};
 use crate::registry::configuration::Configuring;
 use crate::registry::example;
@@ -20,13 +22,10 @@ use crate::registry::handler_configuration;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{HttpSection, ModelFile, ModelFileError};
 use crate::registry::repository::{
-    self, FoundModel, MAIN_GRAPH, SelectedVersions, TRITON_CONFIG_FILE, VersionFiles,
+    self, MAIN_GRAPH, SelectedVersions, TRITON_CONFIG_FILE, VersionFiles,
 };
-use crate::registry::route_check::with_own_route;
-use crate::registry::skipped_entry::log_new;
-use crate::registry::snapshot::Snapshot;
 use crate::registry::web_loader::WebLoading;
-use crate::registry::{LoadedVersion, ModelEntry, Registry, UnservedVersion};
+use crate::registry::{LoadedVersion, ModelEntry, UnservedVersion};
 use crate::signature_check::signature_mismatches;
 use crate::version::ModelVersion;
 use crate::worker_pool::WorkerOptions;
@@ -37,7 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::read_regular;
 use wisp_backend::{Format, Graph, LoadOptions};
-use wisp_protocol::call::{ModelDescription, ModelName};
+use wisp_protocol::call::ModelDescription;
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::{CheckedComponent, ComponentSummary, MAX_COMPONENT_BYTES};
 use wisp_sandbox::compute::{Compute, Graphs};
@@ -108,6 +107,15 @@ struct VersionGraphs {
     selections: Vec<(String, BackendSelection)>,
 }
 
+/// A version that has just been loaded, and its memory.
+struct LoadedParts {
+    version: ModelVersion,
+    /// The memory of its graphs and of its handler's machine code.
+    memory: Vec<MemoryPart>,
+    /// The bytes that loading the graphs has allocated, as far as they were measured.
+    measured_bytes: u64,
+}
+
 /// The parts of a version's description that do not depend on its signature.
 struct Describe<'a> {
     files: &'a VersionFiles,
@@ -127,54 +135,6 @@ pub type Loaded<'a> = Result<&'a Arc<ModelVersion>, &'a LoadError>;
 pub type LoadObserver<'a> = &'a dyn Fn(&str, Loaded<'_>);
 
 impl Loader {
-    /// Loads every model below `path`: a repository, the directory of one model, or one graph file.
-    ///
-    /// `observer` is called for each version once its outcome is known, for the log and for a waiting operator.
-    /// Directories that are no models are logged and entered as skipped.
-    pub fn load_repository(
-        &self,
-        path: &Path,
-        observer: LoadObserver<'_>,
-    ) -> Result<Registry, LoadError> {
-        let _children = self.graphs.probe.as_ref().map(GraphProbe::keep_children);
-        // Taken before the models are loaded, so that a later load detects a change in the meantime.
-        let mut files = Snapshot::take(path)?;
-        log_new(&[], &files.skipped);
-        let mut models: BTreeMap<ModelName, ModelEntry> = BTreeMap::new();
-        for found in repository::find_models(path)? {
-            let FoundModel {
-                name,
-                versions,
-                is_optional,
-            } = found;
-            let valid = ModelName::new(&name);
-            let mut entry = match versions {
-                Ok(versions) => {
-                    let entry = self.load_model(&versions, observer);
-                    log_omissions(&name, &entry, None);
-                    let (entry, taken) = with_own_route(&versions.model, entry, models.iter());
-                    if let Some(error) = &taken {
-                        observer(&name, Err(error));
-                    }
-                    entry
-                }
-                Err(_) if files.skipped.iter().any(|skipped| skipped.name == name) => continue,
-                Err(error) => {
-                    observer(&name, Err(&error));
-                    ModelEntry::problem(error.client_reason())
-                }
-            };
-            entry.blocks_readiness = !is_optional && entry.failure().is_some();
-            if let Ok(name) = valid {
-                entry.files = files.models.remove(&name);
-                models.insert(name, entry);
-            }
-        }
-        let registry = Registry::new(models);
-        registry.set_skipped(files.skipped);
-        Ok(registry)
-    }
-
     /// Loads the selected versions of one model.
     pub fn load_model(
         &self,
@@ -208,12 +168,33 @@ impl Loader {
 
     /// Loads, checks and warms one version.
     pub fn load_version(&self, files: &VersionFiles) -> Result<Arc<ModelVersion>, LoadError> {
+        let load = || self.new_version(files);
+        let (loaded, measured) = self.graphs.shared.measure(load);
+        let LoadedParts {
+            version,
+            mut memory,
+            measured_bytes,
+        } = loaded?;
+        // The graphs have counted what they have allocated.
+        let own = measured.unwrap_or(0).saturating_sub(measured_bytes);
+        memory.push(MemoryPart {
+            key: None,
+            bytes: own.max(MIN_VERSION_BYTES),
+        });
+        Ok(Arc::new(version.with_memory(memory)))
+    }
+
+    fn new_version(&self, files: &VersionFiles) -> Result<LoadedParts, LoadError> {
         let (mut model_file, limits) = self.settings(files).map_err(LoadError::ModelFile)?;
         if let Some(config) = &files.config {
             override_settings(config, &mut model_file).map_err(LoadError::Config)?;
         }
         check_files(files, &model_file)?;
         let loaded = self.load_graphs(files, &model_file)?;
+        let graphs = loaded.values();
+        let mut memory: Vec<MemoryPart> = graphs.map(|graph| graph.memory.clone()).collect();
+        let graphs = loaded.values().map(|graph| graph.measured_bytes);
+        let measured_bytes = graphs.fold(0, u64::saturating_add);
         let mode = self.execution_mode(&model_file, &loaded);
         let settings = GraphSettings {
             threads: model_file.instances.unwrap_or(self.instances),
@@ -256,7 +237,12 @@ impl Loader {
                     let component = loading.load(&wasm, &graphs.all, settings.threads)?;
                     let description = describe.version(Signature::default(), false)?;
                     let version = ModelVersion::web(description, component, graphs.selections);
-                    return Ok(Arc::new(version));
+                    memory.push(expected_code(wasm.len()));
+                    return Ok(LoadedParts {
+                        version,
+                        memory,
+                        measured_bytes,
+                    });
                 }
                 let handler_settings = HandlerSettings {
                     limits,
@@ -264,6 +250,7 @@ impl Loader {
                     grants: model_file.handler.grants.clone(),
                 };
                 let handler = self.load_handler(&wasm, &graphs.all, handler_settings)?;
+                memory.push(code_of(&handler));
                 let declared = handler.signature();
                 let used = declared.graphs.iter().map(|(_, signature)| signature);
                 let mut signatures = std::iter::once(&declared.model).chain(used);
@@ -282,7 +269,11 @@ impl Loader {
         let directory = files.model_directory.as_deref();
         let golden = directory
             .and_then(|directory| example::of_golden_cases(directory, version.description()));
-        Ok(Arc::new(version.with_example(golden.or(sample))))
+        Ok(LoadedParts {
+            version: version.with_example(golden.or(sample)),
+            memory,
+            measured_bytes,
+        })
     }
 
     /// Returns the fastest execution mode of a version's calls. They may run on one thread if every graph

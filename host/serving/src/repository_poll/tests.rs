@@ -8,6 +8,7 @@ use crate::registry::backend_selection::BackendSelectionStore;
 use crate::registry::graph_loader::GraphLoader;
 use crate::registry::loader::Loader;
 use crate::registry::model_file::BackendChoice;
+use crate::registry::shared_graphs::SharedGraphs;
 use crate::version::ModelVersion;
 use crate::worker_pool::{PoolThreads, WorkerPool};
 use std::num::NonZeroUsize;
@@ -91,6 +92,7 @@ impl Polled {
                 selections: BackendSelectionStore::new(store.path().join("decisions")),
                 probe: None,
                 workers: WorkerPool::spawn("test", PoolThreads::fixed(threads))?,
+                shared: SharedGraphs::default(),
             },
             pool: FairPool::spawn("test", PoolOptions::with_threads_per_flow(threads))?,
             instances: threads,

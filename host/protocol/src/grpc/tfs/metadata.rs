@@ -79,7 +79,7 @@ pub fn model_status(versions: &[IndexEntry]) -> GetModelStatusResponse {
 fn state(state: &VersionState) -> (State, Option<&str>) {
     match state {
         VersionState::Loading => (State::Loading, None),
-        VersionState::Ready => (State::Available, None),
+        VersionState::Ready | VersionState::Dormant => (State::Available, None),
         VersionState::Unloading => (State::Unloading, None),
         VersionState::Unloaded => (State::End, None),
         VersionState::Failed(reason) => (State::End, Some(reason)),
@@ -118,6 +118,7 @@ mod tests {
         for version in [
             VersionState::Loading,
             VersionState::Ready,
+            VersionState::Dormant,
             VersionState::Unloading,
             VersionState::Unloaded,
             VersionState::Failed("broken".to_owned()),

@@ -1,0 +1,74 @@
+//! Loads of dormant models for the requests that ask for them.
+//!
+//! The first request of a model loads it, and all others of that model wait for the same load. A load that has begun is
+//! completed even if its request has gone. While models in use leave no room, the load waits for one of them to become
+//! idle. A failed load is remembered for a while, in which requests are refused with its reason.
+
+use super::{ControlError, ModelControl, run};
+use crate::registry::{Registry, ResolveError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wisp_protocol::call::ModelName;
+
+/// The time until the next attempt to find room. No event marks the end of a use, since anything may hold a version.
+const ROOM_POLL: Duration = Duration::from_millis(10);
+
+impl ModelControl {
+    /// Returns whether a load may help a request that was refused with `error`.
+    pub(crate) fn may_load_after(&self, error: &ResolveError) -> bool {
+        match error {
+            ResolveError::Dormant { .. } => true,
+            ResolveError::Unavailable { model, .. } => {
+                self.residency.may_retry(model, Instant::now())
+            }
+            ResolveError::UnknownModel { .. }
+            | ResolveError::UnknownVersion { .. }
+            | ResolveError::UnknownLabel { .. }
+            | ResolveError::AmbiguousModel { .. }
+            | ResolveError::Unloaded { .. } => false,
+        }
+    }
+
+    /// Loads a dormant model for a request, unless another request has loaded it meanwhile. Its failure is that of the
+    /// model's entry, which the caller looks up again.
+    pub(crate) async fn load_on_demand(
+        self: &Arc<ModelControl>,
+        registry: &Arc<Registry>,
+        model: &ModelName,
+    ) -> Result<(), ControlError> {
+        let asked = Instant::now();
+        let mut lock = self.locks.unload(model).await;
+        // Those who have waited for the load of another request need no place among the loads.
+        if !self.is_wanted(registry, model) {
+            return Ok(());
+        }
+        self.locks.begin_load(&mut lock).await;
+        loop {
+            let (control, registry) = (Arc::clone(self), Arc::clone(registry));
+            let name = model.clone();
+            // The work holds the lock, also without the request.
+            let work = move || {
+                let loaded = control.load_from_repository(&registry, &name, asked);
+                (lock, loaded)
+            };
+            let (returned, loaded) = run(work).await?;
+            match loaded {
+                Err(ControlError::NoRoom { .. }) => {
+                    lock = returned;
+                    tokio::time::sleep(ROOM_POLL).await;
+                }
+                // The entry of the model has the reason.
+                Err(ControlError::Failed { .. }) => return Ok(()),
+                loaded => return loaded,
+            }
+        }
+    }
+
+    /// Returns whether a request still has to load the model.
+    fn is_wanted(&self, registry: &Registry, model: &ModelName) -> bool {
+        registry.entry(model).is_ok_and(|entry| {
+            let has_failed = entry.failure().is_some();
+            entry.is_dormant() || (has_failed && self.residency.may_retry(model, Instant::now()))
+        })
+    }
+}

@@ -1,0 +1,20 @@
+//! A loaded graph with what is known of its load.
+
+use crate::memory_ledger::MemoryPart;
+use crate::registry::backend_selection::BackendSelection;
+use std::sync::Arc;
+use wisp_backend::Graph;
+
+/// A graph that a backend has loaded.
+#[derive(Debug)]
+pub(crate) struct LoadedGraph {
+    pub(crate) graph: Arc<dyn Graph>,
+    /// The name of the backend.
+    pub(crate) backend: &'static str,
+    /// The reasons for the backend, if it was selected automatically.
+    pub(crate) selection: Option<BackendSelection>,
+    /// The memory of the graph, which all its users share.
+    pub(crate) memory: MemoryPart,
+    /// The part of the memory that this load has allocated as far as it was measured, 0 if the graph was loaded before.
+    pub(crate) measured_bytes: u64,
+}

@@ -1,0 +1,440 @@
+//! The decision which models are loaded: on demand, within a budget of memory, the least recently used leave first.
+//!
+//! A model that is not loaded is dormant: the registry has its entry, which costs kilobytes, and a request loads it.
+//! `memory_ledger` counts the memory of the loaded models, and the registry makes an idle model dormant. This
+//! module also keeps, for each model, the times of its loads and the failure that requests need not repeat at once.
+
+use crate::memory_ledger::{MemoryLedger, MemoryPart, Room, sum};
+use crate::registry::{ModelEntry, Registry};
+use crate::version::ModelVersion;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use wisp_protocol::call::ModelName;
+
+/// The time after a failed load until a request loads the model again. It doubles with every failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest time after a failed load until a request loads the model again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The settings of what is loaded when.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResidencyOptions {
+    /// Set if nothing is loaded before it is asked for.
+    pub load_on_demand: bool,
+    /// The budget of bytes of all loaded models together. A load that would exceed it makes idle models dormant.
+    pub max_model_memory_bytes: Option<u64>,
+}
+
+/// The loaded models, their memory, and the history of their loads. Lifetime: the process.
+#[derive(Debug, Default)]
+pub struct Residency {
+    options: ResidencyOptions,
+    state: Mutex<State>,
+    /// The number of uses of all models so far, which orders their last uses.
+    uses: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ledger: MemoryLedger,
+    /// The models that a load has been attempted of.
+    histories: HashMap<ModelName, History>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct History {
+    loads: LoadTimes,
+    evictions: u64,
+    /// The bytes of the last load.
+    bytes: Option<u64>,
+    /// The failures since the last load that succeeded.
+    failures: u32,
+    /// The end of the pause after the last failure.
+    paused_until: Option<Instant>,
+}
+
+/// The times of a model's loads, each from the request or command that asked for it until the model could be called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadTimes {
+    pub count: u64,
+    pub last: Duration,
+    pub longest: Duration,
+}
+
+/// The memory and the loads of one model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelResidency {
+    pub model: ModelName,
+    /// The bytes that it holds, those that it shares included; `None` if it is not loaded.
+    pub bytes: Option<u64>,
+    pub loads: LoadTimes,
+    /// The number of times that it made room for another model.
+    pub evictions: u64,
+}
+
+/// The memory of all loaded models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelMemory {
+    /// The number of loaded models.
+    pub models: usize,
+    /// The bytes that they hold together, and those that loads have reserved.
+    pub bytes: u64,
+    pub budget: Option<u64>,
+}
+
+/// Bytes of the budget that are reserved for a load, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct ReservedRoom {
+    residency: Arc<Residency>,
+    bytes: u64,
+}
+
+/// The reason that a model cannot be loaded within the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    #[error(
+        "the models in use leave no room for it within the {budget} bytes for models \
+         (--max-model-memory-bytes)"
+    )]
+    InUse { budget: u64 },
+    #[error(
+        "it takes {bytes} bytes of memory, more than the {budget} for all models together \
+         (--max-model-memory-bytes)"
+    )]
+    TooLarge { bytes: u64, budget: u64 },
+}
+
+// === impl State ===
+
+impl State {
+    /// Records that a model has become dormant. The lock is held since before it did, so no load is between.
+    fn evicted(&mut self, model: &ModelName) {
+        self.ledger.remove(model.as_str());
+        let history = self.histories.entry(model.clone()).or_default();
+        history.evictions = history.evictions.saturating_add(1);
+        tracing::debug!(%model, "not loaded any more, to make room");
+    }
+}
+
+// === impl Residency ===
+
+impl Residency {
+    /// Returns a residency without any loaded models.
+    pub fn new(options: ResidencyOptions) -> Residency {
+        Residency {
+            options,
+            ..Residency::default()
+        }
+    }
+
+    /// Returns the settings.
+    pub fn options(&self) -> ResidencyOptions {
+        self.options
+    }
+
+    /// Returns whether requests load models that are not loaded.
+    pub fn loads_on_demand(&self) -> bool {
+        self.options.load_on_demand || self.options.max_model_memory_bytes.is_some()
+    }
+
+    /// Returns the memory of all loaded models.
+    pub fn memory(&self) -> ModelMemory {
+        let state = self.lock();
+        ModelMemory {
+            models: state.ledger.models(),
+            bytes: state.ledger.total(),
+            budget: self.options.max_model_memory_bytes,
+        }
+    }
+
+    /// Returns the memory and the loads of every model that a load has been attempted of, by name.
+    pub fn models(&self) -> Vec<ModelResidency> {
+        let state = self.lock();
+        let histories = state.histories.iter();
+        let mut models: Vec<ModelResidency> = histories
+            .map(|(model, history)| ModelResidency {
+                model: model.clone(),
+                bytes: state.ledger.bytes_of(model.as_str()),
+                loads: history.loads,
+                evictions: history.evictions,
+            })
+            .collect();
+        models.sort_by(|a, b| a.model.cmp(&b.model));
+        models
+    }
+
+    /// Records that a request uses the version.
+    pub(crate) fn touch(&self, version: &ModelVersion) {
+        // Without a budget nothing is evicted, and requests need not share a counter.
+        if self.options.max_model_memory_bytes.is_some() {
+            version.record_use(self.uses.fetch_add(1, Relaxed));
+        }
+    }
+
+    /// Enters the models that the server has loaded at its start.
+    pub(crate) fn adopt(&self, registry: &Registry) {
+        for (model, entry) in registry.entries() {
+            if entry.has_loaded() {
+                self.enter_parts(&model, memory_of(&entry), None);
+            }
+        }
+    }
+
+    /// Reserves room for a model that takes about `expected` bytes, for which idle models become dormant.
+    pub(crate) fn make_room(
+        self: &Arc<Residency>,
+        registry: &Registry,
+        model: &ModelName,
+        expected: u64,
+    ) -> Result<ReservedRoom, NoRoom> {
+        let Some(budget) = self.options.max_model_memory_bytes else {
+            return Ok(self.reserved(0));
+        };
+        let known = self
+            .lock()
+            .histories
+            .get(model)
+            .and_then(|history| history.bytes);
+        // An estimate does not decide that a model is too large: its load shows it.
+        let bytes = known.unwrap_or(expected).min(budget);
+        self.evict_until_free(registry, (model, bytes), budget)
+    }
+
+    /// Returns an error if the loaded model alone takes more than the budget.
+    pub(crate) fn check(&self, entry: &ModelEntry) -> Result<(), NoRoom> {
+        let bytes = sum(&memory_of(entry));
+        match self.options.max_model_memory_bytes {
+            Some(budget) if bytes > budget => Err(NoRoom::TooLarge { bytes, budget }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Enters a model that has been loaded, `took` after it was asked for, before the registry has it. If it takes more
+    /// than was reserved, idle models become dormant.
+    pub(crate) fn enter(
+        self: &Arc<Residency>,
+        registry: &Registry,
+        (model, entry): (&ModelName, &ModelEntry),
+        (room, took): (ReservedRoom, Duration),
+    ) {
+        // It is not the next one to leave before its first request.
+        entry.ready().for_each(|version| self.touch(version));
+        self.enter_parts(model, memory_of(entry), Some((room, took)));
+        if let Some(budget) = self.options.max_model_memory_bytes {
+            // Models in use stay, and the next load makes the room that is missing.
+            let _ = self.evict_until_free(registry, (model, 0), budget);
+        }
+    }
+
+    /// Records that the model is no longer loaded, because it is unloaded or removed, and forgets its failures.
+    pub(crate) fn leave(&self, model: &ModelName) {
+        let mut state = self.lock();
+        state.ledger.remove(model.as_str());
+        if let Some(history) = state.histories.get_mut(model) {
+            history.failures = 0;
+            history.paused_until = None;
+        }
+    }
+
+    /// Forgets a model that no longer exists.
+    pub(crate) fn forget(&self, model: &ModelName) {
+        let mut state = self.lock();
+        state.ledger.remove(model.as_str());
+        state.histories.remove(model);
+    }
+
+    /// Records that a load of the model has failed `now`, so that requests load it again only after a pause.
+    pub(crate) fn failed(&self, model: &ModelName, now: Instant) {
+        let mut state = self.lock();
+        let history = state.histories.entry(model.clone()).or_default();
+        history.paused_until = now.checked_add(pause(history.failures));
+        history.failures = history.failures.saturating_add(1);
+    }
+
+    /// Returns whether a load of the model has failed and the pause after it has ended by `now`.
+    pub(crate) fn may_retry(&self, model: &ModelName, now: Instant) -> bool {
+        let state = self.lock();
+        let paused_until = state
+            .histories
+            .get(model)
+            .and_then(|history| history.paused_until);
+        self.loads_on_demand() && paused_until.is_some_and(|end| end <= now)
+    }
+
+    /// Evicts idle models until there is room, and reserves it. `model` itself stays.
+    fn evict_until_free(
+        self: &Arc<Residency>,
+        registry: &Registry,
+        (model, bytes): (&ModelName, u64),
+        budget: u64,
+    ) -> Result<ReservedRoom, NoRoom> {
+        loop {
+            // Dropped last: returning the memory of a model takes time.
+            let mut gone: Vec<Arc<ModelEntry>> = Vec::new();
+            {
+                let mut state = self.lock();
+                let mut idle = registry.evictable();
+                idle.retain(|(_, other)| other != model);
+                idle.sort();
+                let names: Vec<String> = idle.iter().map(|(_, other)| other.to_string()).collect();
+                let leaving = match state.ledger.room(bytes, budget, &names) {
+                    Room::Free => {
+                        state.ledger.reserve(bytes);
+                        return Ok(self.reserved(bytes));
+                    }
+                    Room::After(leaving) => leaving,
+                    Room::None => return Err(NoRoom::InUse { budget }),
+                };
+                for (_, other) in idle {
+                    if leaving.iter().any(|name| name == other.as_str())
+                        && let Some(before) = registry.evict(&other)
+                    {
+                        state.evicted(&other);
+                        gone.push(before);
+                    }
+                }
+            }
+            if gone.is_empty() {
+                // All of them have been used in the meantime.
+                return Err(NoRoom::InUse { budget });
+            }
+        }
+    }
+
+    fn enter_parts(
+        &self,
+        model: &ModelName,
+        parts: Vec<MemoryPart>,
+        load: Option<(ReservedRoom, Duration)>,
+    ) {
+        let bytes = sum(&parts);
+        let mut state = self.lock();
+        state.ledger.enter(model.as_str(), parts);
+        let history = state.histories.entry(model.clone()).or_default();
+        history.bytes = Some(bytes);
+        history.failures = 0;
+        history.paused_until = None;
+        if let Some((mut room, took)) = load {
+            history.loads.add(took);
+            // In the same step, so that no other load counts the model twice.
+            state.ledger.release(room.bytes);
+            room.bytes = 0;
+        }
+    }
+
+    fn reserved(self: &Arc<Residency>, bytes: u64) -> ReservedRoom {
+        ReservedRoom {
+            residency: Arc::clone(self),
+            bytes,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics while the lock is held, so a poisoned lock still guards a consistent state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ReservedRoom {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.residency.lock().ledger.release(self.bytes);
+        }
+    }
+}
+
+impl LoadTimes {
+    fn add(&mut self, took: Duration) {
+        self.count = self.count.saturating_add(1);
+        self.last = took;
+        self.longest = self.longest.max(took);
+    }
+}
+
+/// Returns the memory of the loaded versions of a model.
+fn memory_of(entry: &ModelEntry) -> Vec<MemoryPart> {
+    let versions = entry.ready();
+    versions
+        .flat_map(|version| version.memory().to_vec())
+        .collect()
+}
+
+/// Returns the time after a failed load until the next, if `failures` others came before.
+fn pause(failures: u32) -> Duration {
+    let factor = 2_u32.checked_pow(failures).unwrap_or(u32::MAX);
+    FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_demand() -> Residency {
+        Residency::new(ResidencyOptions {
+            load_on_demand: true,
+            max_model_memory_bytes: None,
+        })
+    }
+
+    #[test]
+    fn a_failed_load_is_tried_again_after_a_pause_that_doubles_up_to_a_minute() -> anyhow::Result<()>
+    {
+        let (residency, model) = (on_demand(), ModelName::new("m")?);
+        let mut now = Instant::now();
+        assert!(!residency.may_retry(&model, now), "it has not failed");
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            residency.failed(&model, now);
+            let pause = Duration::from_secs(seconds);
+            let before = now + pause - Duration::from_millis(1);
+            assert!(!residency.may_retry(&model, before), "{seconds}");
+            now += pause;
+            assert!(residency.may_retry(&model, now), "{seconds}");
+        }
+        residency.leave(&model);
+        assert!(!residency.may_retry(&model, now), "it is forgotten");
+        residency.failed(&model, now);
+        assert!(residency.may_retry(&model, now + FIRST_PAUSE));
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_load_on_demand_no_request_tries_again() -> anyhow::Result<()> {
+        let (residency, model) = (Residency::default(), ModelName::new("m")?);
+        let now = Instant::now();
+        residency.failed(&model, now);
+        assert!(!residency.may_retry(&model, now + LONGEST_PAUSE));
+        Ok(())
+    }
+
+    #[test]
+    fn a_reservation_ends_with_its_load() -> anyhow::Result<()> {
+        let residency = Arc::new(Residency::new(ResidencyOptions {
+            load_on_demand: true,
+            max_model_memory_bytes: Some(100),
+        }));
+        let (registry, model) = (Registry::default(), ModelName::new("m")?);
+        let room = residency.make_room(&registry, &model, 60)?;
+        let refused = residency.make_room(&registry, &ModelName::new("n")?, 60);
+        assert_eq!(refused.err(), Some(NoRoom::InUse { budget: 100 }));
+        assert_eq!(residency.memory().bytes, 60);
+        drop(room);
+        // An estimate beyond the budget is not believed before the load.
+        let room = residency.make_room(&registry, &model, 1000)?;
+        let entry = ModelEntry::default();
+        let took = Duration::from_millis(3);
+        residency.enter(&registry, (&model, &entry), (room, took));
+        assert_eq!(residency.memory().bytes, 0);
+        let models = residency.models();
+        assert_eq!(models.len(), 1);
+        let expected = LoadTimes {
+            count: 1,
+            last: took,
+            longest: took,
+        };
+        assert_eq!(models[0].loads, expected);
+        Ok(())
+    }
+}
