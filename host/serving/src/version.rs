@@ -28,6 +28,8 @@ pub struct ModelVersion {
     backend_selections: Vec<(String, BackendSelection)>,
     /// A request that the version accepts, for its documentation.
     example: Option<InferRequest>,
+    /// Set if its inputs and outputs may be written to the payload log.
+    logs_payloads: bool,
 }
 
 #[derive(Debug)]
@@ -82,12 +84,26 @@ impl ModelVersion {
             share: Arc::default(),
             backend_selections,
             example: None,
+            logs_payloads: true,
         }
     }
 
     /// Returns the version with a request that it accepts, if one is known.
     pub fn with_example(self, example: Option<InferRequest>) -> ModelVersion {
         ModelVersion { example, ..self }
+    }
+
+    /// Returns the version with the choice whether its inputs and outputs may be written to the payload log.
+    pub fn with_payload_log(self, logs_payloads: bool) -> ModelVersion {
+        ModelVersion {
+            logs_payloads,
+            ..self
+        }
+    }
+
+    /// Returns whether its inputs and outputs may be written to the payload log.
+    pub fn logs_payloads(&self) -> bool {
+        self.logs_payloads
     }
 
     /// Returns a request that the version accepts, if one is known.
