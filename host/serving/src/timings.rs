@@ -195,6 +195,9 @@ mod tests {
         let mut timer = PhaseTimer::start(Instant::now()).recording(Some(record.clone()));
         timer.finish_read();
         let timings = timer.finish_encode();
-        assert_eq!(record.get().map(|(_, recorded)| recorded.encode), Some(timings.encode));
+        assert_eq!(
+            record.get().map(|(_, recorded)| recorded.encode),
+            Some(timings.encode)
+        );
     }
 }
