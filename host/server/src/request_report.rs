@@ -7,6 +7,7 @@
 use crate::request_id::RequestId;
 use crate::route_template::route_template;
 use crate::spans::{OpenSpan, RequestSpan, Spans};
+use crate::trace::TraceParent;
 use http::Version;
 use http::request::Parts;
 use std::sync::Arc;
@@ -109,7 +110,7 @@ fn write_line(report: &Report, ended: &EndedRequest<'_>) {
         target: "wisp_server::requests",
         Level::INFO,
         request_id = %ended.id,
-        trace_id = span.map(|span| display(format!("{:032x}", span.trace_id))),
+        trace_id = trace_id(report, ended).map(display),
         span_id = span.map(|span| display(format!("{:016x}", span.span_id))),
         protocol = protocol(report),
         method = beginning(ended.head.method.as_str(), MAX_METHOD_BYTES),
@@ -132,6 +133,17 @@ fn write_line(report: &Report, ended: &EndedRequest<'_>) {
         encode_microseconds = phase(|timings| timings.encode),
         "request"
     );
+}
+
+/// Returns the id of the trace to which a request belongs: its own if it is traced, or else that of its client.
+fn trace_id(report: &Report, ended: &EndedRequest<'_>) -> Option<String> {
+    match &report.span {
+        Some(span) => Some(format!("{:032x}", span.trace_id)),
+        None => {
+            let parent = TraceParent::from_headers(&ended.head.headers);
+            parent.map(|parent| parent.trace_id.to_owned())
+        }
+    }
 }
 
 /// Returns the span of a request.
