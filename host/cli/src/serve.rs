@@ -1,8 +1,8 @@
 //! `wisp serve`: loads the models, listens, prints a banner, and drains on a signal or when it is not used.
 //!
 //! [`run_server`] is the sequence. `activation` contains the sockets that are passed to the program, `startup` the
-//! steps before the first request, `telemetry` the reports about requests, `control` and `hangup` the changes while the server runs, `watch` those of
-//! handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
+//! steps before the first request, `telemetry` the reports about requests, `control` and `hangup` the changes while the
+//! server runs, `watch` those of handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
 //! request. `notification` reports the start and the drain to the service manager. `preflight` checks a
 //! configuration without a server.
 

@@ -10,7 +10,7 @@
 //! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, [`payload_log`] copies a share ([`sample_ratio`]) of the inputs and
-//! outputs for a writer, and [`error`] assigns each failure a kind. Invariant:
+//! outputs for a writer, through an [`event_queue`], and [`error`] assigns each failure a kind. Invariant:
 //! no socket and no wire format in this crate; the server passes a body that is read once.
 #![forbid(unsafe_code)]
 
