@@ -74,7 +74,7 @@ const SHARED: [(&str, &[&str]); 22] = [
 ];
 
 /// The paths below `host/` to which foreign crates are limited, where these are less than whole crates.
-const ROOMS: [(&str, &[&str]); 22] = [
+const ROOMS: [(&str, &[&str]); 26] = [
     (
         "serde",
         &[
@@ -103,7 +103,18 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
     ("tokio_rustls", &["server/src", "cli/src/oci"]),
     ("wac_graph", &["cli/src/bundle"]),
-    ("ureq", &["cli/src/backend", "cli/src/health"]),
+    (
+        "ureq",
+        &[
+            "cli/src/backend",
+            "cli/src/health",
+            "cli/src/serve/telemetry",
+        ],
+    ),
+    ("opentelemetry", &["cli/src/serve/telemetry"]),
+    ("opentelemetry_http", &["cli/src/serve/telemetry"]),
+    ("opentelemetry_otlp", &["cli/src/serve/telemetry"]),
+    ("opentelemetry_sdk", &["cli/src/serve/telemetry"]),
     (
         "indicatif",
         &["cli/src/backend", "cli/src/oci", "cli/src/progress"],

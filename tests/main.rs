@@ -54,6 +54,7 @@ mod shutdown;
 mod sklearn;
 mod stock_wasi_nn;
 mod systemd_tools;
+mod telemetry;
 mod timing;
 mod tls;
 mod triton;

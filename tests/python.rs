@@ -40,6 +40,9 @@ pub(crate) static TRITON: Environment = Environment::of("requirements-triton.txt
 /// The environment of the other client of registries.
 pub(crate) static REGISTRY: Environment = Environment::of("requirements-registry.txt");
 
+/// The environment of what reads spans and payloads.
+pub(crate) static TELEMETRY: Environment = Environment::of("requirements-telemetry.txt");
+
 /// The name of the marker file of a complete environment.
 pub(crate) const WHOLE: &str = "whole";
 

@@ -13,7 +13,7 @@ use wisp_sandbox::grants::Grant;
 use wisp_serving::registry::model_file::ModelFile;
 
 /// The names of keys, with their tables, and their descriptions.
-const KEYS: [(&str, &str); 31] = [
+const KEYS: [(&str, &str); 32] = [
     (
         "max_batch_size",
         "The maximum number of rows of the first axis in one request; 0 if the first axis is not a batch.",
@@ -49,6 +49,10 @@ const KEYS: [(&str, &str); 31] = [
     (
         "instances",
         "The number of computations of a graph that run at once; by default that of the server.",
+    ),
+    (
+        "payload_log",
+        "Whether inputs and outputs are written to the payload log of the server, if it has one; true by default.",
     ),
     (
         "parameters",

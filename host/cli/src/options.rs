@@ -15,6 +15,7 @@ mod pull;
 mod push;
 mod registry_access;
 mod serve;
+mod telemetry;
 mod value;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -40,6 +41,7 @@ pub(crate) use registry_access::RegistryAccessArgs;
 pub(crate) use serve::{
     CONFIG_VARIABLE, DEFAULT_GRPC, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
 };
+pub(crate) use telemetry::{CollectorUrl, PayloadDestination, TelemetryArgs};
 pub(crate) use value::{
     GrpcAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
 };

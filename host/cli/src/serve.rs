@@ -1,8 +1,8 @@
 //! `wisp serve`: loads the models, listens, prints a banner, and drains on a signal or when it is not used.
 //!
 //! [`run_server`] is the sequence. `activation` contains the sockets that are passed to the program, `startup` the
-//! steps before the first request, `control` and `hangup` the changes while the server runs, `watch` those of
-//! handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
+//! steps before the first request, `telemetry` the reports about requests, `control` and `hangup` the changes while the
+//! server runs, `watch` those of handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
 //! request. `notification` reports the start and the drain to the service manager. `preflight` checks a
 //! configuration without a server.
 
@@ -17,6 +17,7 @@ mod log_lines;
 mod notification;
 mod preflight;
 mod startup;
+mod telemetry;
 mod watch;
 
 use crate::build::watch::SourceWatch;
@@ -34,6 +35,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use telemetry::Telemetry;
 use wisp_server::{ServerOptions, serve};
 use wisp_serving::Serving;
 use wisp_serving::fair_pool::STACK_BYTES;
@@ -48,6 +50,7 @@ struct Prepared {
     signals: Signals,
     log: LogLevels,
     watch: Option<SourceWatch>,
+    telemetry: Telemetry,
 }
 
 /// Serves until SIGTERM or SIGINT, or until the server has been idle for the time of `--idle-exit`. A second
@@ -65,6 +68,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     // Installed before any long operation.
     let signals = Signals::receive(default.drain_delay + args.drain_timeout_secs.0 + END)?;
     let options = startup::server_options(args, default)?;
+    let (telemetry, options) = Telemetry::of_server(&args.telemetry, options)?;
     if args.build {
         build::build_repository(&args.repository, Rebuild::Changed)?;
     }
@@ -82,6 +86,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         signals,
         log,
         watch,
+        telemetry,
     };
     let outcome = runtime.block_on(run_server(args, prepared));
     // Dropping the runtime would wait for its threads.
@@ -98,6 +103,7 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         signals,
         log,
         watch,
+        mut telemetry,
     } = prepared;
     // Bound before the models are loaded, so that a port in use is reported at once.
     let sockets = startup::bind(args, passed).await?;
@@ -115,6 +121,7 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         files,
         options: limits,
     } = models;
+    let limits = telemetry.of_models(&args.telemetry, limits)?;
     let control = control::model_control(args, &addresses, loader);
     let serving = Arc::new(Serving::new(registry, Some(control), limits));
     let polling = control::poll_repository(&serving, files, args.repository_poll_secs.0);
@@ -130,6 +137,7 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         never = watching => match never {},
         never = stopping => match never {},
     };
+    telemetry.finish();
     match ended {
         Ok(()) => ending::end(0, || tracing::info!("drained")),
         Err(error) => ending::end_early(error.to_string()),

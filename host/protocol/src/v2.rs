@@ -6,7 +6,7 @@
 //! JSON that contains `NaN`, `binary` the bytes after it, `json` the elements of a tensor, `raw` a body
 //! without JSON; `response` encodes. `generate` is the codec of the generate extension. `metadata`, `config`,
 //! `index`, `control`, `statistics`, `settings` and `shared_memory` write the other documents, `sample` a
-//! request, and `unknown` the errors for models that do not exist. `control` decodes loads, whose parameters
+//! request, `payload` the tensors of a log, and `unknown` the errors for models that do not exist. `control` decodes loads, whose parameters
 //! are in `load_parameters` and `load_config`.
 //!
 //! The caller checks names, datatypes and shapes against the model (`wisp_tensor::signature`), and
@@ -28,6 +28,7 @@ mod load_config;
 pub(crate) mod load_parameters;
 mod masked_text;
 pub(crate) mod metadata;
+mod payload;
 mod raw;
 mod request;
 mod response;
@@ -44,6 +45,7 @@ pub use error::HeaderLengthError;
 pub use generate::{GenerateDecoder, GenerateEncoder, GenerateForm};
 pub use index::{IndexFilter, decode_index, index};
 pub use metadata::{live, model_list, model_metadata, model_ready, ready, server_metadata};
+pub use payload::{payload_parameters, payload_tensors};
 pub use response::V2Encoder;
 pub use sample::sample_request;
 pub use settings::{

@@ -64,6 +64,8 @@ pub(crate) struct RequestBody<B> {
     /// The signal after which a body that does not arrive is given up, if there is one.
     drain: Option<DrainWatch>,
     state: State,
+    /// The bytes that have arrived, also those that were discarded.
+    received: u64,
 }
 
 /// The progress of a body.
@@ -105,7 +107,13 @@ where
             blocking,
             grace,
             drain: None,
+            received: 0,
         }
+    }
+
+    /// Returns the number of bytes that have arrived, compressed as they were sent.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received
     }
 
     /// Returns the same body, given up soon after the server begins to drain.
@@ -223,7 +231,10 @@ where
                     self.state = State::Ended;
                 }
                 // No supported protocol uses trailers.
-                frame.into_data().ok()
+                let piece = frame.into_data().ok();
+                let bytes = piece.as_ref().map_or(0, Bytes::len) as u64;
+                self.received = self.received.saturating_add(bytes);
+                piece
             }
             Some(Err(error)) => {
                 self.state = State::Broken;

@@ -184,7 +184,8 @@ impl HttpResponse {
         Ok(self)
     }
 
-    fn bytes(&self) -> usize {
+    /// Returns the bytes of the body.
+    pub(crate) fn bytes(&self) -> usize {
         self.chunks.iter().map(Bytes::len).sum()
     }
 

@@ -4,7 +4,8 @@
 //! `idle_timer` ends an unused server; `open_connections` selects the one to close above the limit. `connection` drives one over a `socket` and a `transport`, with
 //! [`tls`]; `connection_activity` detects stalls, and `error_body` completes hyper's own responses. A request passes
 //! [`authority`] and [`cors`]; `grpc` serves it, or `dispatch`, with its `body`. `failure`, `docs`, `reply`,
-//! `web_response` and `server_timing` make the response, `log` and `trace` the log line. `drain` ends the server.
+//! `web_response` and `server_timing` make the response, `log` and `trace` the log line, `request_report` the line and the
+//! span ([`spans`]) with the `route_template` that an operator asks for. `drain` ends the server.
 //!
 //! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
 //! connection or stream and ends with it; no task is spawned for it.
@@ -35,10 +36,13 @@ mod options;
 mod panic;
 mod reply;
 mod request_id;
+mod request_report;
 mod response_body;
+mod route_template;
 mod server_timing;
 mod service;
 mod socket;
+pub mod spans;
 pub mod tls;
 mod trace;
 mod transport;
@@ -48,6 +52,7 @@ pub use assemble::serve;
 pub use drain::ServeError;
 pub use listening_socket::ListeningSocket;
 pub use options::{ServerOptions, Sockets};
+pub use request_report::RequestLines;
 
 #[cfg(test)]
 mod tests;

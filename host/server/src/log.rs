@@ -6,10 +6,14 @@
 //! ones. Successful requests are logged at debug too: a line for each would cost more than the response to
 //! a small request.
 //!
+//! A line for each request, if the operator asks for one, and the span of a traced request are written by
+//! `request_report` at the same moment.
+//!
 //! Invariant: the data of clients and guests in a line is limited in length and cannot break the line.
 
 use crate::failure::Failure;
 use crate::request_id::{LazyRequestId, RequestId, RequestIds};
+use crate::request_report::{EndedRequest, Report, Reports};
 use crate::trace::TraceParent;
 use http::StatusCode;
 use http::request::Parts;
@@ -38,6 +42,7 @@ const KINDS: usize = 16;
 pub(crate) struct Log {
     ids: Arc<RequestIds>,
     samplers: [Sampler; KINDS],
+    reports: Reports,
 }
 
 /// The line for one request, written when the request ends, in whatever way. Lifetime: one request.
@@ -49,6 +54,8 @@ pub(crate) struct RequestLog<'a> {
     model: RequestModel,
     start: Instant,
     written: bool,
+    /// The facts for its own line and its span, if it has either.
+    report: Option<Report>,
 }
 
 /// A filter that passes one event per second and counts the others. Lifetime: the process.
@@ -83,10 +90,11 @@ pub(crate) fn settings() -> LogSettings {
 // === impl Log ===
 
 impl Log {
-    pub(crate) fn new() -> Log {
+    pub(crate) fn new(reports: Reports) -> Log {
         Log {
             ids: Arc::new(RequestIds::new()),
             samplers: std::array::from_fn(|_| Sampler::new()),
+            reports,
         }
     }
 
@@ -103,6 +111,7 @@ impl Log {
             model: RequestModel::default(),
             start: Instant::now(),
             written: false,
+            report: self.reports.begin(head),
         }
     }
 }
@@ -115,7 +124,7 @@ macro_rules! event {
         tracing::event!(
             tracing::Level::$level,
             request_id = %$id,
-            trace_id = $line.trace().map(|trace| tracing::field::display(trace.trace_id)),
+            trace_id = $line.trace_id().map(tracing::field::display),
             parent_span_id = $line.trace().map(|trace| tracing::field::display(trace.span_id)),
             method = %$line.head.method,
             path = shown($line.head.uri.path()),
@@ -130,8 +139,25 @@ macro_rules! event {
 }
 
 impl RequestLog<'_> {
+    /// Sets the protocol of the request to gRPC.
+    pub(crate) fn for_grpc(mut self) -> Self {
+        if let Some(report) = &mut self.report {
+            report.is_grpc = true;
+        }
+        self
+    }
+
+    /// Sets the sizes of the bodies of the request and of its response, as far as they are known.
+    pub(crate) fn set_sizes(&mut self, received: Option<u64>, sent: Option<u64>) {
+        if let Some(report) = &mut self.report {
+            report.received_bytes = received;
+            report.sent_bytes = sent;
+        }
+    }
+
     pub(crate) fn answered(mut self, status: StatusCode) {
         self.written = true;
+        self.report(status, None);
         event!(DEBUG, self, self.id(), status.as_u16(), "answered");
     }
 
@@ -140,6 +166,7 @@ impl RequestLog<'_> {
     pub(crate) fn failed(mut self, failure: &Failure) -> RequestId {
         self.written = true;
         let (id, kind) = (self.id(), failure.kind());
+        self.report(kind.status(), Some(kind));
         let (status, error) = (kind.status().as_u16(), Chain(failure));
         let party = kind.party();
         if party == Party::Client {
@@ -163,14 +190,39 @@ impl RequestLog<'_> {
 
     /// Returns the request for the lines that others write while it is processed.
     pub(crate) fn current(&self) -> CurrentRequest {
-        CurrentRequest::new(Arc::clone(&self.id), self.model.clone())
+        let timings = self.report.as_ref().map(|report| report.timings.clone());
+        CurrentRequest::new(Arc::clone(&self.id), self.model.clone()).with_timings(timings)
+    }
+
+    /// Writes the line and the span that the operator asked for.
+    fn report(&self, status: StatusCode, error: Option<ErrorKind>) {
+        if let Some(report) = &self.report {
+            let ended = EndedRequest {
+                head: self.head,
+                id: self.id(),
+                model: &self.model,
+                status: status.as_u16(),
+                error,
+                duration: self.start.elapsed(),
+            };
+            self.log.reports.end(report, &ended);
+        }
     }
 
     fn id(&self) -> RequestId {
         self.id.id().clone()
     }
 
-    /// Returns the trace of the request. It is parsed only when a line is written.
+    /// Returns the id of the trace to which the request belongs: that of its client, or its own if it is traced.
+    fn trace_id(&self) -> Option<String> {
+        let own = self.report.as_ref().and_then(|report| report.span.as_ref());
+        match own {
+            Some(span) => Some(format!("{:032x}", span.trace_id)),
+            None => self.trace().map(|trace| trace.trace_id.to_owned()),
+        }
+    }
+
+    /// Returns the trace of the client. It is parsed only when a line is written.
     fn trace(&self) -> Option<TraceParent<'_>> {
         TraceParent::from_headers(&self.head.headers)
     }
@@ -184,7 +236,9 @@ impl RequestLog<'_> {
 impl Drop for RequestLog<'_> {
     fn drop(&mut self) {
         if !self.written {
-            let status = ErrorKind::ClientGone.status().as_u16();
+            let status = ErrorKind::ClientGone.status();
+            self.report(status, Some(ErrorKind::ClientGone));
+            let status = status.as_u16();
             event!(
                 DEBUG,
                 self,

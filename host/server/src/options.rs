@@ -3,6 +3,8 @@
 use crate::authority::AllowedHosts;
 use crate::cors::AllowedOrigin;
 use crate::listening_socket::ListeningSocket;
+use crate::request_report::RequestLines;
+use crate::spans::Spans;
 use crate::tls::Tls;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,10 @@ pub struct ServerOptions {
     pub drain_delay: Duration,
     /// The time from the end of accepting until requests that are still running are closed.
     pub drain_timeout: Duration,
+    /// The requests that have a line of their own in the log.
+    pub request_lines: RequestLines,
+    /// The spans of traced requests; `None` if no request is traced.
+    pub spans: Option<Arc<Spans>>,
 }
 
 impl Default for ServerOptions {
@@ -53,6 +59,8 @@ impl Default for ServerOptions {
             drain_delay: Duration::from_secs(1),
             // Together with the delay, well below the 30 s that Kubernetes and systemd wait before a kill.
             drain_timeout: Duration::from_secs(25),
+            request_lines: RequestLines::None,
+            spans: None,
         }
     }
 }

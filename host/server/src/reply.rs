@@ -22,6 +22,14 @@ impl Reply {
         }
     }
 
+    /// Returns the bytes of the body, if they are known before it is sent.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        match self {
+            Reply::Document(response) => u64::try_from(response.bytes()).ok(),
+            Reply::Component(_) => None,
+        }
+    }
+
     pub(crate) fn into_response(
         self,
         framing: Framing,

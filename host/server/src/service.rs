@@ -19,6 +19,7 @@ use crate::options::ServerOptions;
 use crate::panic::catch_panic;
 use crate::reply::Reply;
 use crate::request_id::{self, REQUEST_ID};
+use crate::request_report::Reports;
 use crate::response_body::ResponseBody;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -64,7 +65,10 @@ impl Service {
             grpc: grpc::Services::new(&serving, drain.clone(), options.body_timeout),
             docs: Docs::new(&serving),
             serving,
-            log: Log::new(),
+            log: Log::new(Reports {
+                lines: options.request_lines,
+                spans: options.spans.clone(),
+            }),
             cors: Cors::new(&options.cors_origins),
             body_timeout: options.body_timeout,
             drain,
@@ -112,7 +116,7 @@ impl Service {
         let slot = self.serving.admit();
         let admitted = AdmittedRequest::new(slot, self.serving.memory().reservation());
         let deadline = grpc::client_deadline(&head.headers);
-        let line = self.log.begin(&head);
+        let line = self.log.begin(&head).for_grpc();
         let work = async {
             check?;
             let call = self.grpc.call(head.clone(), incoming, admitted.clone());
@@ -148,7 +152,7 @@ impl Service {
             self.serving.blocking().clone(),
         )
         .until_drain(self.drain.clone());
-        let line = self.log.begin(&head);
+        let mut line = self.log.begin(&head);
         let is_preflight = |cors: &Cors| cors.is_preflight(&head);
         let outcome = match check {
             Err(failure) => Err(failure),
@@ -172,6 +176,8 @@ impl Service {
             }
             close = unread || self.draining.load(Ordering::Relaxed);
         }
+        let sent = outcome.as_ref().ok().and_then(Reply::bytes);
+        line.set_sizes(Some(body.received_bytes()), sent);
         let (id, mut response) = match outcome {
             Ok(reply) => {
                 line.answered(reply.status());

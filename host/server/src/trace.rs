@@ -1,12 +1,21 @@
 //! The trace that a request belongs to, from the `traceparent` header of W3C Trace Context (level 1).
 //!
 //! The trace is part of the request's log line, so that the line can be found together with those of
-//! upstream services. It is neither forwarded nor returned. An invalid header is ignored, as the standard
-//! requires; a valid one consists of hexadecimal digits of fixed length.
+//! upstream services, and the span of the request belongs to it. It is not returned: the client has it. An invalid
+//! header is ignored, as the standard requires; a valid one consists of hexadecimal digits of fixed length. The
+//! `tracestate` header is passed on as it is.
 
 use http::{HeaderMap, HeaderName};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The bytes of a `tracestate` that must be passed on; a longer one is left out as a whole.
+const MAX_STATE_BYTES: usize = 512;
+
+/// The bit of the flags that says that the client records its span.
+const SAMPLED: u8 = 1;
 
 /// The length of a header of version 00, and of the part that all later versions begin with.
 const BYTES: usize = 55;
@@ -18,6 +27,8 @@ pub(crate) struct TraceParent<'a> {
     pub(crate) trace_id: &'a str,
     /// 16 digits: the span in which the client has sent this request.
     pub(crate) span_id: &'a str,
+    /// Set if the client records its span.
+    pub(crate) is_sampled: bool,
 }
 
 impl<'a> TraceParent<'a> {
@@ -36,8 +47,7 @@ impl<'a> TraceParent<'a> {
         let mut field = |digits| parts.next().filter(|field| is_hex(field, digits));
         let version = field(2)?;
         let (trace_id, span_id) = (field(32)?, field(16)?);
-        // The flags contain the client's sampling decision, which is irrelevant for a log.
-        field(2)?;
+        let flags = u8::from_str_radix(field(2)?, 16).ok()?;
         let is_whole = match version {
             "00" => more.is_empty(),
             "ff" => false,
@@ -45,9 +55,28 @@ impl<'a> TraceParent<'a> {
             _ => more.is_empty() || more.starts_with('-'),
         };
         let is_zero = |id: &str| id.bytes().all(|digit| digit == b'0');
-        (is_whole && !is_zero(trace_id) && !is_zero(span_id))
-            .then_some(TraceParent { trace_id, span_id })
+        (is_whole && !is_zero(trace_id) && !is_zero(span_id)).then_some(TraceParent {
+            trace_id,
+            span_id,
+            is_sampled: flags & SAMPLED != 0,
+        })
     }
+}
+
+/// Returns the state that other tracing systems have added to the trace, for a request with a valid parent.
+pub(crate) fn trace_state(headers: &HeaderMap) -> Option<String> {
+    let mut state = String::new();
+    for value in headers.get_all(TRACESTATE) {
+        let value = value.to_str().ok()?;
+        if !state.is_empty() {
+            state.push(',');
+        }
+        state.push_str(value);
+        if state.len() > MAX_STATE_BYTES {
+            return None;
+        }
+    }
+    Some(state).filter(|state| !state.is_empty())
 }
 
 /// Returns whether the text consists of this number of lowercase hexadecimal digits.
@@ -119,6 +148,45 @@ mod tests {
             assert_eq!(parsed(&[&text])?, None, "{text:?}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn the_last_flag_is_the_decision_of_the_client() {
+        for (flags, is_sampled) in [
+            ("00", false),
+            ("01", true),
+            ("02", false),
+            ("03", true),
+            ("fe", false),
+            ("ff", true),
+        ] {
+            let text = format!("00-{TRACE}-{SPAN}-{flags}");
+            let parent = TraceParent::parse(&text);
+            assert_eq!(
+                parent.map(|parent| parent.is_sampled),
+                Some(is_sampled),
+                "{flags}"
+            );
+        }
+    }
+
+    #[test]
+    fn states_in_several_headers_are_one_list_of_limited_length() {
+        let state = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(TRACESTATE, HeaderValue::from_static(value));
+            }
+            trace_state(&headers)
+        };
+        assert_eq!(state(&[]), None);
+        assert_eq!(state(&[""]), None);
+        assert_eq!(state(&["a=1"]).as_deref(), Some("a=1"));
+        assert_eq!(state(&["a=1,b=2", "c=3"]).as_deref(), Some("a=1,b=2,c=3"));
+        let mut headers = HeaderMap::new();
+        let long = "x".repeat(MAX_STATE_BYTES + 1);
+        headers.insert(TRACESTATE, HeaderValue::try_from(long).unwrap());
+        assert_eq!(trace_state(&headers), None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The request that a task works on: its id, for the lines that its handler logs, and the model that it names,
-//! for the line that is logged when it ends.
+//! and its timings, for the line that is logged and the span that is exported when it ends.
 //!
 //! The server makes ids, and only where something is logged; the sandbox does not see requests. Every call of
 //! every protocol looks up its model through [`crate::Serving`], which records it here; a failed call returns
@@ -8,6 +8,7 @@
 
 mod request_model;
 
+use crate::timings::RecordedTimings;
 use std::fmt;
 use std::sync::Arc;
 use wisp_protocol::call::{ModelDescription, ModelName, Target, Version, VersionChoice};
@@ -24,6 +25,8 @@ pub struct CurrentRequest {
     /// May be made only when it is displayed.
     id: Arc<dyn fmt::Display + Send + Sync>,
     model: RequestModel,
+    /// The place for its timings, if somebody reads them.
+    timings: Option<RecordedTimings>,
 }
 
 impl CurrentRequest {
@@ -32,7 +35,17 @@ impl CurrentRequest {
         id: Arc<impl fmt::Display + Send + Sync + 'static>,
         model: RequestModel,
     ) -> CurrentRequest {
-        CurrentRequest { id, model }
+        CurrentRequest {
+            id,
+            model,
+            timings: None,
+        }
+    }
+
+    /// Returns the request with a place for its timings.
+    pub fn with_timings(mut self, timings: Option<RecordedTimings>) -> CurrentRequest {
+        self.timings = timings;
+        self
     }
 
     /// Runs `work` as work for this request.
@@ -75,6 +88,12 @@ pub(crate) fn record_name(model: &ModelName) {
 /// Records the version that serves a call.
 pub(crate) fn record_version(description: &ModelDescription) {
     record(&description.model, Some(description.version));
+}
+
+/// Returns the place for the timings of the request that the current task works on, if somebody reads them.
+pub(crate) fn recorded_timings() -> Option<RecordedTimings> {
+    let timings = CURRENT.try_with(|current| current.timings.clone());
+    timings.ok().flatten()
 }
 
 fn record(model: &ModelName, version: Option<Version>) {

@@ -11,8 +11,10 @@
 
 use crate::blocking::BlockingPool;
 use crate::body::BodyError;
+use crate::current_request::recorded_timings;
 use crate::error::InferError;
 use crate::footprint::Footprint;
+use crate::payload_log::{LoggedCall, PayloadLog};
 use crate::readers::ReadingSlot;
 use crate::serving::Serving;
 use crate::timings::{PhaseTimer, Timings};
@@ -47,7 +49,7 @@ pub async fn infer<D: RequestDecoder>(
     call: InferCall<D>,
     reading: impl Future<Output = Result<D::Source, BodyError>>,
 ) -> Result<Inferred<Encoded<D>>, InferError> {
-    let mut timer = PhaseTimer::start(slot.granted());
+    let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
     let version = serving.select(&call.selection).await?;
     version.check_inference()?;
     let pending = version.statistics().begin();
@@ -64,8 +66,10 @@ pub async fn infer<D: RequestDecoder>(
     let (request, encoder, mut memory) = codecs.decode(call.decoder, source, memory).await?;
     timer.finish_decode();
     let rows = version.batch_size(&request);
+    let logged = PayloadLog::begin(&serving.options.payload_log, &version, &request);
     let (response, usage) = version.call(request, &permit, deadline).await?;
     timer.finish_call(&usage);
+    LoggedCall::end(logged, &response);
     let encoded_bytes = encoder.encoded_bytes(&response);
     memory.resize(response.content_bytes().saturating_add(encoded_bytes))?;
     let response = codecs.encode(encoder, response).await?;

@@ -9,7 +9,8 @@
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
 //! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
-//! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
+//! a request, [`statistics`] sums those of a version, [`payload_log`] copies a share ([`sample_ratio`]) of the inputs and
+//! outputs for a writer, through an [`event_queue`], and [`error`] assigns each failure a kind. Invariant:
 //! no socket and no wire format in this crate; the server passes a body that is read once.
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,7 @@ mod call_error;
 mod call_slots;
 pub mod current_request;
 pub mod error;
+pub mod event_queue;
 mod expected_wait;
 pub mod fair_pool;
 pub mod file_state;
@@ -34,11 +36,13 @@ pub mod logged_handler;
 pub mod memory_ledger;
 pub mod model_control;
 mod moving_average;
+pub mod payload_log;
 pub mod per_row_graph;
 mod readers;
 pub mod registry;
 pub mod repository_poll;
 pub mod residency;
+pub mod sample_ratio;
 mod serving;
 pub mod signature_check;
 pub mod statistics;

@@ -8,6 +8,7 @@ use crate::blocking::BlockingPool;
 use crate::current_request::{record_name, record_target, record_version};
 use crate::error::InferError;
 use crate::model_control::{ControlError, ControlMode, ModelControl};
+use crate::payload_log::{PayloadCounts, PayloadLog};
 use crate::readers::{Readers, ReadingSlot};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
@@ -57,6 +58,8 @@ pub struct ServingOptions {
     pub memory: Arc<MemoryBudget>,
     /// The condition under which the server is ready.
     pub readiness: Readiness,
+    /// The log of the inputs and outputs of calls, if there is one.
+    pub payload_log: Option<Arc<PayloadLog>>,
 }
 
 /// The condition under which a server that does not drain is ready.
@@ -79,6 +82,7 @@ impl Default for ServingOptions {
             request_timeout: Duration::from_secs(10),
             memory: Arc::new(MemoryBudget::new(1 << 30)),
             readiness: Readiness::Models,
+            payload_log: None,
         }
     }
 }
@@ -141,6 +145,11 @@ impl Serving {
     /// Returns the budget of the bytes that all requests hold together.
     pub fn memory(&self) -> &Arc<MemoryBudget> {
         &self.options.memory
+    }
+
+    /// Returns the counts of the payload log, if there is one.
+    pub fn payload_counts(&self) -> Option<PayloadCounts> {
+        self.options.payload_log.as_ref().map(|log| log.counts())
     }
 
     /// Returns the size limit of a request body, in bytes.

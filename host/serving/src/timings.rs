@@ -2,8 +2,10 @@
 //!
 //! A [`PhaseTimer`] records the end of each phase. The phases within a call of the version are
 //! measured there and returned as [`Usage`]. The measurements are sent to the client and added to
-//! [`crate::statistics`]; no decision depends on them.
+//! [`crate::statistics`]; no decision depends on them. [`RecordedTimings`] keeps them for the trace and the log line of
+//! the request, also those of one that fails.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wisp_sandbox::handler::Usage;
 
@@ -36,7 +38,14 @@ pub struct PhaseTimer {
     started: Instant,
     lap: Instant,
     timings: Timings,
+    /// The place for the measurements once the clock is dropped, if somebody reads it.
+    record: Option<RecordedTimings>,
 }
+
+/// The measurements of one request, once its inference has ended in whatever way. Clones share them. Lifetime: one
+/// request.
+#[derive(Debug, Clone, Default)]
+pub struct RecordedTimings(Arc<Mutex<Option<(Instant, Timings)>>>);
 
 // === impl Timings ===
 
@@ -65,7 +74,14 @@ impl PhaseTimer {
             started,
             lap: started,
             timings: Timings::default(),
+            record: None,
         }
+    }
+
+    /// Returns the clock with a place for its measurements.
+    pub(crate) fn recording(mut self, record: Option<RecordedTimings>) -> PhaseTimer {
+        self.record = record;
+        self
     }
 
     /// Records the time of reading, at the complete body.
@@ -110,6 +126,32 @@ impl PhaseTimer {
     }
 }
 
+/// Records the phases that have ended, also those of a request that failed or was dropped.
+impl Drop for PhaseTimer {
+    fn drop(&mut self) {
+        if let Some(record) = &self.record {
+            record.set(self.started, self.timings());
+        }
+    }
+}
+
+// === impl RecordedTimings ===
+
+impl RecordedTimings {
+    /// Returns the time at which the head of the request was routed, and the phases that have ended. `None` if the
+    /// request has no inference.
+    pub fn get(&self) -> Option<(Instant, Timings)> {
+        // Every change is a single assignment.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, started: Instant, timings: Timings) {
+        // Every change is a single assignment.
+        let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *recorded = Some((started, timings));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +172,32 @@ mod tests {
         assert_eq!(timings.postprocess, Duration::from_millis(3));
         assert!(timings.read + timings.decode + timings.encode <= timings.total);
         assert_eq!(timings.phases()[7], ("total", timings.total));
+    }
+
+    #[test]
+    fn the_phases_of_a_request_that_fails_are_recorded() {
+        let record = RecordedTimings::default();
+        let started = Instant::now();
+        let mut timer = PhaseTimer::start(started).recording(Some(record.clone()));
+        timer.finish_read();
+        assert_eq!(record.get(), None);
+        let read = timer.timings().read;
+        drop(timer);
+        let (recorded, timings) = record.get().unwrap();
+        assert_eq!((recorded, timings.read), (started, read));
+        assert_eq!(timings.decode, Duration::ZERO);
+        assert!(timings.total >= read);
+    }
+
+    #[test]
+    fn the_recorded_timings_of_a_success_are_those_of_its_response() {
+        let record = RecordedTimings::default();
+        let mut timer = PhaseTimer::start(Instant::now()).recording(Some(record.clone()));
+        timer.finish_read();
+        let timings = timer.finish_encode();
+        assert_eq!(
+            record.get().map(|(_, recorded)| recorded.encode),
+            Some(timings.encode)
+        );
     }
 }

@@ -34,6 +34,8 @@ pub struct ModelVersion {
     memory: Vec<MemoryPart>,
     /// The number of its last use among the uses of all versions.
     last_use: AtomicU64,
+    /// Set if its inputs and outputs may be written to the payload log.
+    logs_payloads: bool,
 }
 
 #[derive(Debug)]
@@ -90,12 +92,26 @@ impl ModelVersion {
             example: None,
             memory: Vec::new(),
             last_use: AtomicU64::new(0),
+            logs_payloads: true,
         }
     }
 
     /// Returns the version with a request that it accepts, if one is known.
     pub fn with_example(self, example: Option<InferRequest>) -> ModelVersion {
         ModelVersion { example, ..self }
+    }
+
+    /// Returns the version with the choice whether its inputs and outputs may be written to the payload log.
+    pub fn with_payload_log(self, logs_payloads: bool) -> ModelVersion {
+        ModelVersion {
+            logs_payloads,
+            ..self
+        }
+    }
+
+    /// Returns whether its inputs and outputs may be written to the payload log.
+    pub fn logs_payloads(&self) -> bool {
+        self.logs_payloads
     }
 
     /// Returns a request that the version accepts, if one is known.

@@ -5,6 +5,7 @@
 //! guest has ended, which may be after the last byte of its response. Its outcome is then added to the statistics.
 
 use crate::body::BodyError;
+use crate::current_request::recorded_timings;
 use crate::error::InferError;
 use crate::footprint::Footprint;
 use crate::readers::ReadingSlot;
@@ -34,7 +35,7 @@ pub async fn respond(
     model: ModelName,
     reading: impl Future<Output = Result<WebRequest, BodyError>>,
 ) -> Result<WebResponded, InferError> {
-    let mut timer = PhaseTimer::start(slot.granted());
+    let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
     let target = Target {
         model,
         version: VersionChoice::Default,

@@ -110,6 +110,8 @@ fn argument(setting: &Setting, value: &Value, directory: &Path) -> Result<OsStri
     let argument = match (setting.kind, value) {
         (Kind::Boolean, Value::Boolean(value)) => value.to_string().into(),
         (Kind::Integer, Value::Integer(value)) => value.to_string().into(),
+        (Kind::Ratio, Value::Integer(value)) => value.to_string().into(),
+        (Kind::Ratio, Value::Float(value)) => value.to_string().into(),
         (Kind::String, Value::String(value)) => value.into(),
         // An empty path stays empty, and is rejected below.
         (Kind::Path, Value::String(value)) if value.is_empty() => OsString::new(),
@@ -128,6 +130,7 @@ fn wrong_type(setting: &Setting, value: &Value) -> String {
         _ if setting.is_list => "an array of strings",
         Kind::Boolean => "`true` or `false`",
         Kind::Integer => "an integer",
+        Kind::Ratio => "a number",
         Kind::String | Kind::Path => "a string",
     };
     let example = match &setting.default {
@@ -156,7 +159,7 @@ fn unknown_key(key: &str, settings: &[Setting]) -> String {
 /// Formats an argument's value as TOML.
 pub(super) fn toml_value(kind: Kind, value: &str) -> String {
     match kind {
-        Kind::Boolean | Kind::Integer => value.to_owned(),
+        Kind::Boolean | Kind::Integer | Kind::Ratio => value.to_owned(),
         Kind::String | Kind::Path => Value::from(value).to_string(),
     }
 }

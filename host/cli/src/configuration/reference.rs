@@ -22,6 +22,7 @@ fn section(setting: &Setting) -> String {
         _ if setting.is_list => "array of strings",
         Kind::Boolean => "boolean",
         Kind::Integer => "integer",
+        Kind::Ratio => "number",
         Kind::String => "string",
         Kind::Path => "path",
     };

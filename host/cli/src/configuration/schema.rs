@@ -23,6 +23,7 @@ fn property(setting: &Setting) -> Value {
         Kind::Boolean => json!({ "type": "boolean" }),
         // Each parser of an integer rejects 0.
         Kind::Integer => json!({ "type": "integer", "minimum": 1 }),
+        Kind::Ratio => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
         Kind::String => json!({ "type": "string" }),
         Kind::Path => json!({ "type": "string", "minLength": 1 }),
     };
@@ -36,8 +37,10 @@ fn property(setting: &Setting) -> Value {
     value["description"] = setting.description.as_str().into();
     if let DefaultValue::Value(default) = &setting.default {
         value["default"] = match setting.kind {
-            // Booleans and integers are written in the same way in JSON.
-            Kind::Boolean | Kind::Integer => serde_json::from_str(default).unwrap_or_default(),
+            // Booleans and numbers are written in the same way in JSON.
+            Kind::Boolean | Kind::Integer | Kind::Ratio => {
+                serde_json::from_str(default).unwrap_or_default()
+            }
             Kind::String | Kind::Path => default.as_str().into(),
         };
     }

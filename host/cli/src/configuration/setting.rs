@@ -9,6 +9,7 @@ use std::error::Error;
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use wisp_serving::sample_ratio::SampleRatio;
 
 /// Arguments of `wisp serve` that are not settings. A negation, such as `--no-exit-on-error`, is another
 /// form of the argument of a setting.
@@ -48,6 +49,8 @@ pub(crate) enum Kind {
     Boolean,
     /// A positive integer.
     Integer,
+    /// A number from 0 to 1.
+    Ratio,
     String,
     Path,
 }
@@ -138,6 +141,8 @@ impl Kind {
             Kind::Boolean
         } else if integers.iter().any(|integer| id == *integer) {
             Kind::Integer
+        } else if id == TypeId::of::<SampleRatio>() {
+            Kind::Ratio
         } else if id == TypeId::of::<PathBuf>() {
             Kind::Path
         } else {

@@ -99,6 +99,8 @@ fn the_schema_has_every_setting_and_no_other_key() {
     assert_eq!(properties["max_body_bytes"]["type"], "integer");
     assert_eq!(properties["max_body_bytes"]["default"], 64 << 20);
     assert_eq!(properties["build"]["default"], false);
+    assert_eq!(properties["trace_sample_ratio"]["type"], "number");
+    assert_eq!(properties["trace_sample_ratio"]["default"], 1);
     assert_eq!(properties["cors_origin"]["items"]["type"], "string");
     let modes = serde_json::json!(["none", "explicit", "poll"]);
     assert_eq!(properties["model_control_mode"]["enum"], modes);
@@ -142,6 +144,29 @@ fn arguments_take_precedence_over_the_file() -> anyhow::Result<()> {
     assert!(!args.build);
     assert_eq!(args.threads.map(|threads| threads.get()), Some(4));
     assert_eq!(args.cors_origin.len(), 2);
+    Ok(())
+}
+
+#[test]
+fn a_ratio_is_a_number_from_0_to_1() -> anyhow::Result<()> {
+    for (value, expected) in [("0.25", "0.25"), ("1", "1"), ("0", "0"), ("1.0", "1")] {
+        let content = format!("repository = \"models\"\ntrace_sample_ratio = {value}\n");
+        let (options, _directory) = parsed(&content, "")?;
+        let Command::Serve(args) = options.command else {
+            anyhow::bail!("another command");
+        };
+        assert_eq!(args.telemetry.trace_sample_ratio.to_string(), expected);
+    }
+    let text = refused("trace_sample_ratio = \"half\"\n")?;
+    assert!(
+        text.contains("write a number, such as `trace_sample_ratio = 1`"),
+        "{text}"
+    );
+    let text = refused("trace_sample_ratio = 2\n")?;
+    assert!(
+        text.contains("expected a ratio from 0 (none) to 1 (all)"),
+        "{text}"
+    );
     Ok(())
 }
 

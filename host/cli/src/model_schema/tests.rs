@@ -7,12 +7,13 @@ use anyhow::{Context, ensure};
 const REFERENCE: &str = include_str!("../../../../docs/src/model-toml.md");
 
 /// A value for each key, in TOML. Names in a key are `x`.
-const EXAMPLES: [(&str, &str); 24] = [
+const EXAMPLES: [(&str, &str); 25] = [
     ("max_batch_size", "8"),
     ("versions", "{ latest = 2 }"),
     ("labels", "{ stable = 1 }"),
     ("export", "'python3 export.py'"),
     ("optional", "true"),
+    ("payload_log", "false"),
     ("backend", "'auto'"),
     ("device", "'cuda:1'"),
     ("threads", "2"),

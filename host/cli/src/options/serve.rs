@@ -2,7 +2,10 @@
 //! its default and its description. `configuration` derives the keys of the configuration file, the
 //! schema and the reference from these definitions.
 
-use super::{BackendArgs, CacheArgs, GrpcAddress, HandlerLimitArgs, Milliseconds, Seconds, value};
+use super::{
+    BackendArgs, CacheArgs, GrpcAddress, HandlerLimitArgs, Milliseconds, Seconds, TelemetryArgs,
+    value,
+};
 use crate::configuration::EffectiveConfiguration;
 use clap::{ArgAction, Args};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -136,6 +139,9 @@ pub(crate) struct ServeArgs {
         default_value_t = LogFormat::Auto
     )]
     pub(crate) log_format: LogFormat,
+
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
 
     /// The way in which models are loaded and unloaded while the server runs. Clients may do so only if
     /// the server listens on loopback addresses alone.

@@ -1,5 +1,5 @@
-//! Triton's settings of traces and of the log, which can be read but not changed: this server traces no requests,
-//! and its log is set when it starts.
+//! Triton's settings of traces and of the log, which can be read but not changed: this server writes no traces of
+//! Triton's form, and its spans and its log are set when it starts.
 //!
 //! A request to change settings that leaves each as it is succeeds, since clients send back what they have
 //! read. Unknown settings are ignored, as in Triton. `grpc::v2` writes the same settings as messages.
@@ -49,7 +49,7 @@ pub(crate) enum LogValue {
 /// The error for a setting that a request would change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FixedSetting {
-    #[error("`{0}` cannot be changed: this server does not trace requests")]
+    #[error("`{0}` cannot be changed: the traces of this server are set when it starts")]
     Trace(&'static str),
     #[error("`{0}` cannot be changed: the log of this server is set when it starts")]
     Log(&'static str),
@@ -195,8 +195,9 @@ mod tests {
         ] {
             let error = check_trace_settings(body.as_bytes()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotImplemented, "{body}");
-            let expected =
-                format!("`{name}` cannot be changed: this server does not trace requests");
+            let expected = format!(
+                "`{name}` cannot be changed: the traces of this server are set when it starts"
+            );
             assert_eq!(error.to_string(), expected);
         }
         for (body, name) in [

@@ -53,7 +53,9 @@ fn lines(write: impl FnOnce(&Log, &Parts)) -> anyhow::Result<Vec<(Level, String)
     let lines = Lines::default();
     let request = Request::get("/v2/models/x?key=secret").header(REQUEST_ID, "r1");
     let (head, ()) = request.body(())?.into_parts();
-    tracing::subscriber::with_default(lines.clone(), || write(&Log::new(), &head));
+    tracing::subscriber::with_default(lines.clone(), || {
+        write(&Log::new(Reports::default()), &head)
+    });
     let lines = lines.0.lock().unwrap().clone();
     Ok(lines)
 }
@@ -157,7 +159,7 @@ fn a_handler_that_fails_again_and_again_is_one_line() -> anyhow::Result<()> {
 
 #[test]
 fn failures_of_one_kind_hide_none_of_another() {
-    let log = Log::new();
+    let log = Log::new(Reports::default());
     for kind in [
         ErrorKind::Handler,
         ErrorKind::HandlerTimeout,

@@ -269,6 +269,7 @@ impl Loader {
         let directory = files.model_directory.as_deref();
         let golden = directory
             .and_then(|directory| example::of_golden_cases(directory, version.description()));
+        let version = version.with_payload_log(model_file.payload_log.unwrap_or(true));
         Ok(LoadedParts {
             version: version.with_example(golden.or(sample)),
             memory,

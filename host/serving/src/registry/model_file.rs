@@ -49,6 +49,8 @@ pub struct ModelFile {
     pub threads: Option<NonZeroUsize>,
     /// The number of computations of a graph that may run at the same time; by default one per core.
     pub instances: Option<NonZeroUsize>,
+    /// Set to false if its inputs and outputs are not written to the payload log of the server.
+    pub payload_log: Option<bool>,
     /// Texts for clients, by name, which its configuration and its metadata contain as `parameters`.
     pub parameters: BTreeMap<String, String>,
     /// The settings of inputs of its main graph, by name.
