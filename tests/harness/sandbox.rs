@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
-use wisp_sandbox::compute::Graphs;
+use wisp_sandbox::compute::{ComputeOptions, Graphs};
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::handler::{
     Handler, HandlerCall, HandlerError, HandlerLoadError, HandlerOutcome, HandlerResponse,
@@ -72,6 +72,6 @@ pub(crate) fn call_with_log(handler: &Handler, inputs: &[NamedTensor]) -> Handle
         inputs,
         parameters: &[],
         outputs: &[],
-        deadline: Instant::now() + TIMEOUT,
+        options: ComputeOptions::until(Instant::now() + TIMEOUT),
     })
 }

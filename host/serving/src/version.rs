@@ -5,7 +5,7 @@
 
 use crate::admission::{Permit, Share};
 use crate::call_error::{CallError, KindError};
-use crate::handler_executor::{HandlerCalled, HandlerExecutor};
+use crate::handler_executor::{HandlerCalled, HandlerExecutor, compute_options};
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::web_route::WebRoute;
 use crate::statistics::Statistics;
@@ -204,7 +204,8 @@ async fn compute(
     let mut inputs = request.inputs.iter();
     let is_empty = inputs.any(|input| input.tensor.shape().elements() == 0);
     let started = Instant::now();
-    let computing = graph.compute(request.inputs, deadline);
+    let options = compute_options(&request.scheduling, deadline);
+    let computing = graph.compute(request.inputs, options);
     let computed = tokio::time::timeout_at(deadline.into(), computing).await;
     let computed = computed
         .unwrap_or(Err(ComputeError::Deadline))
