@@ -23,6 +23,7 @@ pub mod load_error;
 pub mod load_task;
 pub mod loader;
 pub mod model_file;
+mod quick_graph;
 pub mod repository;
 pub(crate) mod route_check;
 pub mod skipped_entry;

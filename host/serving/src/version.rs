@@ -4,6 +4,7 @@
 //! answers HTTP requests and has neither inputs nor outputs. This module does not load or choose versions.
 
 use crate::admission::{Permit, Share};
+use crate::batcher::graph_statistics::GraphStatistics;
 use crate::call_error::{CallError, KindError};
 use crate::handler_executor::{HandlerCalled, HandlerExecutor, compute_options};
 use crate::registry::backend_selection::BackendSelection;
@@ -82,6 +83,14 @@ impl ModelVersion {
             share: Arc::default(),
             backend_selections,
             example: None,
+        }
+    }
+
+    /// Returns the version with executions counted by its graphs.
+    pub fn with_statistics_of(self, graphs: Vec<Arc<GraphStatistics>>) -> ModelVersion {
+        ModelVersion {
+            statistics: Arc::new(Statistics::of_graphs(graphs)),
+            ..self
         }
     }
 

@@ -146,9 +146,19 @@ mod tests {
     #[test]
     fn parts_must_be_all_rows() {
         let tensor = numbers(ElementType::Fp32, &[5, 2]);
-        for (sizes, expected) in [(vec![2, 2], 4), (vec![], 0), (vec![u32::MAX, 6], 4_294_967_301)] {
+        for (sizes, expected) in [
+            (vec![2, 2], 4),
+            (vec![], 0),
+            (vec![u32::MAX, 6], 4_294_967_301),
+        ] {
             let split = split_parts(&tensor, &sizes);
-            assert_eq!(split, Err(BatchError::Rows { expected, actual: 5 }));
+            assert_eq!(
+                split,
+                Err(BatchError::Rows {
+                    expected,
+                    actual: 5
+                })
+            );
         }
         let scalar = numbers(ElementType::Fp32, &[]);
         assert_eq!(split_parts(&scalar, &[1]), Err(BatchError::NoAxes));

@@ -11,9 +11,7 @@ use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, Graph, LoadOptions, ModelSource};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
-use wisp_sandbox::compute::{
-    Compute, ComputeError, ComputeOptions, Computed, Computing, Graphs,
-};
+use wisp_sandbox::compute::{Compute, ComputeError, ComputeOptions, Computed, Computing, Graphs};
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::handler::{Handler, HandlerCall};
 use wisp_sandbox::limits::Limits;

@@ -97,10 +97,21 @@ impl BatchPolicy {
         own.unwrap_or(&self.default_queue_policy)
     }
 
-    /// Returns whether requests may wait although a thread is free, or have an order or a time of their own. They are
-    /// then never computed without going through the queue.
+    /// Returns whether every request takes its place in the queue, even if a thread is free: it may be held, or its
+    /// response has a place among others.
     pub fn needs_queue(&self) -> bool {
         self.preserve_ordering || !self.max_queue_delay.is_zero()
+    }
+
+    /// Returns whether the queue changes without an arrival, at the end of a delay or of a timeout.
+    pub fn needs_timer(&self) -> bool {
+        let has_timeouts = |policy: &QueuePolicy| {
+            policy.default_timeout.is_some() || policy.allow_timeout_override
+        };
+        let mut own = self.priority_queue_policies.values();
+        !self.max_queue_delay.is_zero()
+            || has_timeouts(&self.default_queue_policy)
+            || own.any(has_timeouts)
     }
 }
 

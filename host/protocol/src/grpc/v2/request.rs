@@ -15,7 +15,9 @@ use crate::grpc::message::inference::model_infer_request::{
 };
 use crate::grpc::message::inference::{InferParameter, ModelInferRequest};
 use crate::quoted::Quoted;
-use crate::v2::limits::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, ReservedParameter, schedule};
+use crate::v2::limits::{
+    MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, ReservedParameter, schedule,
+};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;

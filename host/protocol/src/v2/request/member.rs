@@ -15,9 +15,7 @@ use wisp_tensor::{Parameter, ParameterValue};
 
 use crate::call::Scheduling;
 use crate::quoted::Quoted;
-use crate::v2::limits::{
-    MAX_NAME_BYTES, MAX_PARAMETERS, MAX_TENSORS, ReservedParameter, schedule,
-};
+use crate::v2::limits::{MAX_NAME_BYTES, MAX_PARAMETERS, MAX_TENSORS, ReservedParameter, schedule};
 
 #[derive(Deserialize)]
 pub(super) struct Request<'a> {
