@@ -47,8 +47,17 @@ impl Sandbox {
         wasm: &[u8],
         limits: Limits,
     ) -> Result<Result<Handler, HandlerLoadError>> {
+        self.load_with(wasm, Arc::default(), limits)
+    }
+
+    /// Loads a handler that may use these graphs. The outer error is that of an invalid component.
+    pub(crate) fn load_with(
+        &self,
+        wasm: &[u8],
+        graphs: Arc<Graphs>,
+        limits: Limits,
+    ) -> Result<Result<Handler, HandlerLoadError>> {
         let component = CheckedComponent::load(&self.engine, &self.store, wasm, &BTreeSet::new())?;
-        let graphs = Arc::new(Graphs::default());
         Ok(Handler::load(&self.engine, &component, graphs, limits))
     }
 

@@ -412,6 +412,41 @@ async fn quick_computations_run_on_the_thread_of_the_caller() -> anyhow::Result<
 }
 
 #[test]
+fn requests_that_come_and_go_on_many_threads_have_their_own_answers() -> anyhow::Result<()> {
+    for (preserve_ordering, delay) in [(false, 0), (true, 0), (false, 200)] {
+        let policy = BatchPolicy {
+            max_batch_size: NonZeroU32::new(5).context("0")?,
+            max_queue_delay: Duration::from_micros(delay),
+            preserve_ordering,
+            ..BatchPolicy::default()
+        };
+        let batcher = of_mode(Doubling::new(None), Some(policy), ExecutionMode::Queued)?;
+        std::thread::scope(|scope| {
+            // The queue has room for eight requests.
+            for thread in 0..4u8 {
+                let batcher = &batcher;
+                scope.spawn(move || {
+                    let mut runtime = tokio::runtime::Builder::new_current_thread();
+                    let runtime = runtime.build().unwrap();
+                    for round in 0..100u8 {
+                        let content = vec![f32::from(thread); usize::from(round % 4)];
+                        let mut left = batcher.compute(request(&[f32::from(round)]), soon());
+                        let _ = poll_once(left.as_mut());
+                        let computing = batcher.compute(request(&content), soon());
+                        drop(left);
+                        let computed = runtime.block_on(computing).unwrap();
+                        let expected = vec![f32::from(thread) * 2.0; content.len()];
+                        assert_eq!(numbers(&computed), expected);
+                    }
+                });
+            }
+        });
+        assert!(!batcher.dispatcher.has_waiting());
+    }
+    Ok(())
+}
+
+#[test]
 fn an_inline_computation_ends_at_its_deadline() -> anyhow::Result<()> {
     let batcher = batcher(Arc::new(Endless::default()), None)?;
     let computed = batcher.compute_inline(&[], Instant::now());
