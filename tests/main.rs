@@ -6,6 +6,7 @@ mod harness;
 
 mod activation;
 mod architecture;
+mod batching;
 mod bombs;
 mod book;
 mod boundary;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
-use wisp_sandbox::compute::Graphs;
+use wisp_sandbox::compute::{ComputeOptions, Graphs};
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::handler::{
     Handler, HandlerCall, HandlerError, HandlerLoadError, HandlerOutcome, HandlerResponse,
@@ -47,8 +47,17 @@ impl Sandbox {
         wasm: &[u8],
         limits: Limits,
     ) -> Result<Result<Handler, HandlerLoadError>> {
+        self.load_with(wasm, Arc::default(), limits)
+    }
+
+    /// Loads a handler that may use these graphs. The outer error is that of an invalid component.
+    pub(crate) fn load_with(
+        &self,
+        wasm: &[u8],
+        graphs: Arc<Graphs>,
+        limits: Limits,
+    ) -> Result<Result<Handler, HandlerLoadError>> {
         let component = CheckedComponent::load(&self.engine, &self.store, wasm, &BTreeSet::new())?;
-        let graphs = Arc::new(Graphs::default());
         Ok(Handler::load(&self.engine, &component, graphs, limits))
     }
 
@@ -72,6 +81,6 @@ pub(crate) fn call_with_log(handler: &Handler, inputs: &[NamedTensor]) -> Handle
         inputs,
         parameters: &[],
         outputs: &[],
-        deadline: Instant::now() + TIMEOUT,
+        options: ComputeOptions::until(Instant::now() + TIMEOUT),
     })
 }

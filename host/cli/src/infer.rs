@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
+use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription, Scheduling};
 use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
 use wisp_protocol::v2::V2Decoder;
 use wisp_serving::registry::repository::model_files;
@@ -46,6 +46,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
             .collect::<anyhow::Result<_>>()?,
         parameters: args.parameter.clone(),
         outputs: args.output.clone(),
+        scheduling: Scheduling::default(),
     };
     let response = LocalCaller::new()?.call(&version, request)?;
     let mut out = std::io::stdout().lock();

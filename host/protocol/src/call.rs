@@ -6,6 +6,7 @@
 use crate::model_configuration::ModelConfiguration;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 use wisp_tensor::{NamedTensor, Parameter, Signature};
 
 /// The model that a call names, and its version if the call names one.
@@ -49,6 +50,16 @@ pub struct InferRequest {
     pub parameters: Vec<Parameter>,
     /// The requested outputs in this order; empty means all.
     pub outputs: Vec<String>,
+    pub scheduling: Scheduling,
+}
+
+/// The wishes of a client for the queue of a graph. They count only for graphs with a policy that allows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scheduling {
+    /// The priority level, of which 1 is the highest; 0 for the default level of the model.
+    pub priority: u32,
+    /// The time that the request may wait in the queue; `None` for that of the model.
+    pub timeout: Option<Duration>,
 }
 
 /// The response to an inference. Lifetime: one request.

@@ -21,6 +21,7 @@ pub struct Sums {
     pub last_inference: u64,
     /// The number of rows in all successful requests.
     pub inferences: u64,
+    /// The number of executions of graphs, or of the version if it has none. A batch of several requests is one.
     pub executions: u64,
     /// The successful requests.
     pub success: Sum,
@@ -59,5 +60,11 @@ impl Sum {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.count += 1;
         self.nanoseconds = self.nanoseconds.saturating_add(nanoseconds);
+    }
+
+    /// Adds the events of another sum.
+    pub fn merge(&mut self, other: Sum) {
+        self.count = self.count.saturating_add(other.count);
+        self.nanoseconds = self.nanoseconds.saturating_add(other.nanoseconds);
     }
 }

@@ -57,7 +57,7 @@ pub use shared_memory::{
 pub use statistics::statistics;
 pub use unknown::{V2Operation, unknown_target};
 
-use crate::call::{InferRequest, ModelDescription};
+use crate::call::{InferRequest, ModelDescription, Scheduling};
 use crate::codec::{CodecError, RequestDecoder};
 use crate::json_size;
 use bytes::Bytes;
@@ -131,6 +131,7 @@ impl V2Decoder {
             inputs: vec![raw::decode(body, model)?],
             parameters: Vec::new(),
             outputs: Vec::new(),
+            scheduling: Scheduling::default(),
         };
         Ok((request, V2Encoder::for_raw_request(self.raw_output_form)))
     }

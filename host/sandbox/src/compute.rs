@@ -10,10 +10,10 @@ pub trait Compute: Send + Sync + std::fmt::Debug {
     /// Returns the graph's inputs and outputs.
     fn signature(&self) -> &Signature;
 
-    /// Computes without blocking the calling thread. Waits no longer than `deadline`.
+    /// Computes without blocking the calling thread. Waits no longer than the options allow.
     ///
     /// The inputs are complete and match the signature.
-    fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_>;
+    fn compute(&self, inputs: Vec<NamedTensor>, options: ComputeOptions) -> Computing<'_>;
 
     /// Computes on the calling thread without waiting. Fails with [`ComputeError::Deadline`] soon after
     /// `deadline`, and with [`ComputeError::Unprepared`] if the graph would first have to prepare for
@@ -23,6 +23,27 @@ pub trait Compute: Send + Sync + std::fmt::Debug {
         inputs: &[NamedTensor],
         deadline: Instant,
     ) -> Result<Vec<NamedTensor>, ComputeError>;
+}
+
+/// The time and the place in the queue that a computation has. Lifetime: one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ComputeOptions {
+    pub deadline: Instant,
+    /// The priority level, of which 1 is the highest; 0 for the default level of the graph.
+    pub priority: u32,
+    /// The time that the computation may wait in the queue; `None` for that of the graph.
+    pub queue_timeout: Option<Duration>,
+}
+
+impl ComputeOptions {
+    /// Returns the options of a computation of the default level that ends before `deadline`.
+    pub fn until(deadline: Instant) -> ComputeOptions {
+        ComputeOptions {
+            deadline,
+            priority: 0,
+            queue_timeout: None,
+        }
+    }
 }
 
 /// A computation in progress. Dropping it cancels the part that has not started.
@@ -50,6 +71,9 @@ pub enum ComputeError {
     /// The queue of the version has no room.
     #[error("the queue is full")]
     QueueFull,
+    /// The computation has waited for longer than it may.
+    #[error("the computation waited in the queue for longer than its timeout")]
+    QueueTimeout,
     /// The computation would probably end too late.
     #[error("the graph has more computations than it can finish in time")]
     WouldMissDeadline,

@@ -158,7 +158,9 @@ impl Handler {
     /// Runs one request without blocking the thread for longer than an epoch.
     pub async fn infer(&self, call: HandlerCall<'_>) -> HandlerOutcome {
         let graphs = Arc::clone(&self.graphs);
-        let mut store = queued_store(&self.engine, &self.limits, graphs, call.deadline);
+        let mut store = queued_store(&self.engine, &self.limits, graphs, call.options.deadline);
+        store.data_mut().priority = call.options.priority;
+        store.data_mut().queue_timeout = call.options.queue_timeout;
         store
             .data_mut()
             .configuration
@@ -178,7 +180,7 @@ impl Handler {
     /// caller must repeat it with [`Handler::infer`].
     pub fn infer_inline(&self, call: HandlerCall<'_>) -> HandlerOutcome {
         let graphs = Arc::clone(&self.graphs);
-        let mut store = inline_store(&self.engine, &self.limits, graphs, call.deadline);
+        let mut store = inline_store(&self.engine, &self.limits, graphs, call.options.deadline);
         store
             .data_mut()
             .configuration

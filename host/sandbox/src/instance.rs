@@ -1,6 +1,6 @@
 //! The host's state for one sandboxed call.
 
-use crate::compute::{ComputeError, Graphs};
+use crate::compute::{ComputeError, ComputeOptions, Graphs};
 use crate::configuration::HandlerConfiguration;
 use crate::limits::{GuestClock, LimitError, Limits, MemoryMeter, TensorBudget};
 use crate::logging::LogMeter;
@@ -19,6 +19,10 @@ pub(crate) struct InstanceState {
     pub(crate) handle_limit: usize,
     pub(crate) tensor_budget: TensorBudget,
     pub(crate) deadline: Instant,
+    /// The priority level of the computations; 0 for the default one.
+    pub(crate) priority: u32,
+    /// The time that each computation may wait in its queue; `None` for that of the graph.
+    pub(crate) queue_timeout: Option<Duration>,
     /// The time at which the call began, for the guest.
     pub(crate) started: SystemTime,
     pub(crate) clock: GuestClock,
@@ -80,6 +84,8 @@ impl InstanceState {
             handle_limit: limits.handles,
             tensor_budget: TensorBudget::new(limits.tensor_bytes, budget),
             deadline,
+            priority: 0,
+            queue_timeout: None,
             started: SystemTime::now(),
             clock: GuestClock::start(),
             preprocess: None,
@@ -91,6 +97,15 @@ impl InstanceState {
             log: LogMeter::new(limits.log_bytes),
             web: None,
             guest_time: limits.guest_time,
+        }
+    }
+
+    /// Returns the options of the computations of this call.
+    pub(crate) fn compute_options(&self) -> ComputeOptions {
+        ComputeOptions {
+            deadline: self.deadline,
+            priority: self.priority,
+            queue_timeout: self.queue_timeout,
         }
     }
 

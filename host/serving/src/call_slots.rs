@@ -67,7 +67,7 @@ impl CallSlots {
 
 impl Drop for CallSlot {
     fn drop(&mut self) {
-        self.of.wait.record(self.since.elapsed());
+        self.of.wait.record(self.since.elapsed(), 1);
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     fn held_for(count: usize, held: Duration) -> Arc<CallSlots> {
         let call_slots = CallSlots::new(count);
         for _ in 0..100 {
-            call_slots.wait.record(held);
+            call_slots.wait.record(held, 1);
         }
         call_slots
     }

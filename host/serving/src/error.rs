@@ -183,6 +183,10 @@ impl From<ComputeError> for InferError {
                 ErrorKind::Unavailable,
                 "the model's queue is full; try again later",
             ),
+            ComputeError::QueueTimeout => InferError::plain(
+                ErrorKind::Unavailable,
+                "the request waited in the model's queue for longer than its timeout; try again later",
+            ),
             ComputeError::WouldMissDeadline => {
                 InferError::plain(ErrorKind::Unavailable, WouldMissDeadline)
             }
@@ -331,6 +335,7 @@ mod tests {
     fn a_lack_of_capacity_is_named_as_what_it_is() {
         for (error, expected) in [
             (ComputeError::QueueFull, "queue is full"),
+            (ComputeError::QueueTimeout, "longer than its timeout"),
             (ComputeError::WouldMissDeadline, "more requests than"),
             (ComputeError::NoMemory, "memory"),
         ] {

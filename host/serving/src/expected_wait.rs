@@ -19,6 +19,8 @@ pub(crate) struct ExpectedWait {
     in_flight: AtomicUsize,
     /// The recent mean duration of a call.
     took: MovingAverage<3>,
+    /// The recent mean time that a thread spends for one call. It is shorter if several calls are made together.
+    share: MovingAverage<3>,
 }
 
 /// The error for a call that would probably end after its deadline.
@@ -41,6 +43,7 @@ impl ExpectedWait {
             parallel: parallel.max(1),
             in_flight: AtomicUsize::new(0),
             took: MovingAverage::default(),
+            share: MovingAverage::default(),
         })
     }
 
@@ -52,9 +55,11 @@ impl ExpectedWait {
         }
     }
 
-    /// Adds the measured duration of a call.
-    pub(crate) fn record(&self, took: Duration) {
+    /// Adds the measured duration of this many calls that were made together.
+    pub(crate) fn record(&self, took: Duration, calls: usize) {
         self.took.add(took);
+        let calls = u32::try_from(calls).unwrap_or(u32::MAX);
+        self.share.add(took / calls.max(1));
     }
 
     /// Returns an error if a call that starts at `now`, after a wait, would probably end after `deadline`.
@@ -87,8 +92,9 @@ impl InFlight {
     /// Returns [`WouldMissDeadline`] if the calls before it leave too little time. A call that can start at once is
     /// never refused, however long the calls before it took.
     pub(crate) fn check_wait(&self, deadline: Instant) -> Result<(), WouldMissDeadline> {
-        let turns = u32::try_from(self.before / self.of.parallel + 1).unwrap_or(u32::MAX);
-        let expected = self.of.took.get().saturating_mul(turns);
+        let turns = u32::try_from(self.before / self.of.parallel).unwrap_or(u32::MAX);
+        let wait = self.of.share.get().saturating_mul(turns);
+        let expected = wait.saturating_add(self.of.took.get());
         let needed = expected.saturating_mul(MARGIN);
         let remaining = deadline.saturating_duration_since(Instant::now());
         match self.has_to_wait() && needed > remaining {
@@ -112,7 +118,7 @@ mod tests {
     fn calls_of(parallel: usize, took: Duration) -> Arc<ExpectedWait> {
         let wait = ExpectedWait::new(parallel);
         for _ in 0..100 {
-            wait.record(took);
+            wait.record(took, 1);
         }
         wait
     }
@@ -130,6 +136,21 @@ mod tests {
         // A call that is no longer in flight makes room for another one.
         drop(fourth);
         assert_eq!(wait.begin().check_wait(deadline), Ok(()));
+    }
+
+    #[test]
+    fn calls_that_are_made_together_shorten_the_wait() {
+        let wait = ExpectedWait::new(1);
+        for _ in 0..100 {
+            wait.record(Duration::from_secs(4), 8);
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // Seven calls before it take 3.5 s and the call 4 s, of which twice the sum is left.
+        let calls: Vec<InFlight> = (0..7).map(|_| wait.begin()).collect();
+        assert_eq!(wait.begin().check_wait(deadline), Ok(()));
+        drop(calls);
+        let _calls: Vec<InFlight> = (0..20).map(|_| wait.begin()).collect();
+        assert_eq!(wait.begin().check_wait(deadline), Err(WouldMissDeadline));
     }
 
     #[test]

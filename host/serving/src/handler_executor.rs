@@ -21,8 +21,8 @@ use crate::logged_handler::LoggedHandler;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use wisp_protocol::call::InferRequest;
-use wisp_sandbox::compute::ComputeError;
+use wisp_protocol::call::{InferRequest, Scheduling};
+use wisp_sandbox::compute::{ComputeError, ComputeOptions};
 use wisp_sandbox::handler::{HandlerCall, HandlerError, HandlerOutcome, HandlerResponse};
 
 /// A handler with its jobs in the pool. Lifetime: a model version.
@@ -243,11 +243,20 @@ impl InlineCall {
     }
 }
 
+/// Returns the options of the computations for a request.
+pub(crate) fn compute_options(scheduling: &Scheduling, deadline: Instant) -> ComputeOptions {
+    ComputeOptions {
+        deadline,
+        priority: scheduling.priority,
+        queue_timeout: scheduling.timeout,
+    }
+}
+
 fn handler_call(request: &InferRequest, deadline: Instant) -> HandlerCall<'_> {
     HandlerCall {
         inputs: &request.inputs,
         parameters: &request.parameters,
         outputs: &request.outputs,
-        deadline,
+        options: compute_options(&request.scheduling, deadline),
     }
 }

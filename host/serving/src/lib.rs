@@ -4,7 +4,7 @@
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); [`file_state`]
 //! detects changed files. [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts. [`admission`] decides whether a call may run, once [`readers`] has its body. A
-//! version runs a call on a [`graph_queue`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
+//! version runs a call on a [`batcher`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
 //! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs those of web components.
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
 //! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod batcher;
 pub mod blocking;
 mod body;
 pub mod call_durations;
@@ -27,7 +28,6 @@ mod expected_wait;
 pub mod fair_pool;
 pub mod file_state;
 mod footprint;
-pub mod graph_queue;
 pub mod guest_log_writer;
 pub mod handler_executor;
 pub mod infer;

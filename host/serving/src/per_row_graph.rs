@@ -95,7 +95,7 @@ pub(crate) fn with_rows(
 }
 
 /// Returns whether axis 0 of all inputs and outputs is a batch of independent rows.
-fn has_independent_rows(graph: &dyn Graph) -> bool {
+pub(crate) fn has_independent_rows(graph: &dyn Graph) -> bool {
     let signature = graph.signature();
     // An input that a request may omit has a fixed number of rows.
     let may_be_omitted = signature.inputs.iter().any(|input| input.optional);
@@ -359,7 +359,7 @@ impl Batch {
 }
 
 /// Returns the batch size of the inputs, if they all have the same.
-fn batch_size(inputs: &[NamedTensor]) -> Option<usize> {
+pub(crate) fn batch_size(inputs: &[NamedTensor]) -> Option<usize> {
     let size = |input: &NamedTensor| input.tensor.shape().dimensions().first().copied();
     let first = size(inputs.first()?)?;
     let same = inputs.iter().all(|input| size(input) == Some(first));

@@ -26,6 +26,7 @@ pub mod load_task;
 mod loaded_graph;
 pub mod loader;
 pub mod model_file;
+mod quick_graph;
 pub mod repository;
 pub mod repository_loader;
 pub(crate) mod route_check;

@@ -1,30 +1,32 @@
 //! Statistics of a version since it was loaded, with the definitions of Triton.
 //!
-//! - `success` counts requests, `inference_count` their rows, and `execution_count` executions. An
-//!   execution is one call of the version, which is currently made for a single request, even if a
-//!   handler computes its graph several times in it.
+//! - `success` counts requests, `inference_count` their rows, and `execution_count` executions of graphs, which
+//!   the [`batcher`](crate::batcher) counts: one for several requests that are computed together, and several for a
+//!   request whose handler computes several times. The batch sizes are those of executions, with the times in which
+//!   the inputs are joined, computed and split. For a version without graphs, an execution is one call.
 //! - `queue` is the wait for the sandbox and for threads, `compute_input` decoding and preprocessing,
 //!   `compute_infer` the graph, and `compute_output` postprocessing and encoding: the phases of [`Timings`].
 //! - `success` and `fail` measure the time from the choice of the version, including the read of the
 //!   body. A request whose client disconnects has failed. A request that is refused before its version is
 //!   chosen counts for no version.
 
+use crate::batcher::graph_statistics::{Executions, GraphStatistics, phases_of};
 use crate::timings::Timings;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 use wisp_protocol::call::{ModelDescription, ModelName, Version};
-use wisp_protocol::statistics::{Batch, Phases, Sums, VersionStatistics};
+use wisp_protocol::statistics::{Phases, Sums, VersionStatistics};
 
-/// The maximum number of distinct batch sizes; requests of further sizes count only in the sums.
-const MAX_BATCH_SIZES: usize = 1024;
-
-/// The sums of one version. Lifetime: a model version.
+/// The sums of one version, and the executions of its graphs. Lifetime: a model version.
 ///
 /// A single lock for a few additions costs less than an atomic operation for each, and a reader gets
 /// sums over the same requests.
 #[derive(Debug, Default)]
 pub struct Statistics {
     sums: Mutex<Sums>,
+    graphs: Vec<Arc<GraphStatistics>>,
+    /// The executions of earlier loads of the same files.
+    earlier: Executions,
 }
 
 /// A request that has its version and no response yet. It counts as failed if it is dropped. Lifetime: one request.
@@ -38,6 +40,25 @@ pub struct PendingRequest {
 // === impl Statistics ===
 
 impl Statistics {
+    /// Returns empty statistics of a version with these graphs.
+    pub fn of_graphs(graphs: Vec<Arc<GraphStatistics>>) -> Statistics {
+        Statistics {
+            sums: Mutex::default(),
+            graphs,
+            earlier: Executions::default(),
+        }
+    }
+
+    /// Returns these statistics, of a version that has just been loaded, continued from those of an earlier load of
+    /// the same files.
+    pub(crate) fn continuing(&self, earlier: &Statistics) -> Statistics {
+        Statistics {
+            sums: Mutex::new(earlier.lock().clone()),
+            graphs: self.graphs.clone(),
+            earlier: earlier.executions(),
+        }
+    }
+
     /// Starts to measure a request for this version.
     pub fn begin(self: &Arc<Statistics>) -> PendingRequest {
         PendingRequest {
@@ -56,8 +77,27 @@ impl Statistics {
         VersionStatistics {
             model: model.clone(),
             version,
-            sums: self.lock().clone(),
+            sums: self.sums(),
         }
+    }
+
+    fn sums(&self) -> Sums {
+        let mut sums = self.lock().clone();
+        if !self.graphs.is_empty() {
+            let executions = self.executions();
+            sums.executions = executions.count;
+            sums.batches = executions.batches;
+        }
+        sums
+    }
+
+    /// Returns the executions of all graphs.
+    fn executions(&self) -> Executions {
+        let mut executions = self.earlier.clone();
+        for graph in &self.graphs {
+            executions.merge(&graph.executions());
+        }
+        executions
     }
 
     fn lock(&self) -> MutexGuard<'_, Sums> {
@@ -96,17 +136,9 @@ fn add(sums: &mut Sums, rows: u64, timings: &Timings) {
     sums.executions += 1;
     sums.queue.add(timings.queue);
     add_phases(&mut sums.phases, timings);
-    let known = sums.batches.binary_search_by_key(&rows, |batch| batch.size);
-    let position = match known {
-        Ok(position) => position,
-        Err(_) if sums.batches.len() == MAX_BATCH_SIZES => return,
-        Err(position) => {
-            let phases = Phases::default();
-            sums.batches.insert(position, Batch { size: rows, phases });
-            position
-        }
-    };
-    add_phases(&mut sums.batches[position].phases, timings);
+    if let Some(phases) = phases_of(&mut sums.batches, rows) {
+        add_phases(phases, timings);
+    }
 }
 
 fn add_phases(phases: &mut Phases, timings: &Timings) {
@@ -122,6 +154,7 @@ fn add_phases(phases: &mut Phases, timings: &Timings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batcher::graph_statistics::ExecutionTimes;
     use std::time::Duration;
 
     fn timings() -> Timings {
@@ -184,8 +217,23 @@ mod tests {
         for rows in (0..2000).rev() {
             add(&mut sums, rows, &timings());
         }
-        assert_eq!(sums.batches.len(), MAX_BATCH_SIZES);
+        assert_eq!(sums.batches.len(), 1024);
         assert!(sums.batches.is_sorted_by_key(|batch| batch.size));
         assert_eq!(sums.executions, 2000);
+    }
+
+    #[test]
+    fn the_executions_of_a_version_with_graphs_are_those_of_the_graphs() {
+        let graph = Arc::new(GraphStatistics::default());
+        let statistics = Arc::new(Statistics::of_graphs(vec![Arc::clone(&graph)]));
+        for _ in 0..3 {
+            statistics.begin().succeed(2, &timings());
+        }
+        graph.add(6, ExecutionTimes::default());
+        let sums = statistics.sums();
+        assert_eq!((sums.success.count, sums.inferences), (3, 6));
+        assert_eq!(sums.executions, 1);
+        let sizes: Vec<u64> = sums.batches.iter().map(|batch| batch.size).collect();
+        assert_eq!(sizes, [6]);
     }
 }

@@ -4,8 +4,9 @@
 //! answers HTTP requests and has neither inputs nor outputs. This module does not load or choose versions.
 
 use crate::admission::{Permit, Share};
+use crate::batcher::graph_statistics::GraphStatistics;
 use crate::call_error::{CallError, KindError};
-use crate::handler_executor::{HandlerCalled, HandlerExecutor};
+use crate::handler_executor::{HandlerCalled, HandlerExecutor, compute_options};
 use crate::memory_ledger::MemoryPart;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::web_route::WebRoute;
@@ -96,6 +97,14 @@ impl ModelVersion {
         }
     }
 
+    /// Returns the version with executions counted by its graphs.
+    pub fn with_statistics_of(self, graphs: Vec<Arc<GraphStatistics>>) -> ModelVersion {
+        ModelVersion {
+            statistics: Arc::new(Statistics::of_graphs(graphs)),
+            ..self
+        }
+    }
+
     /// Returns the version with a request that it accepts, if one is known.
     pub fn with_example(self, example: Option<InferRequest>) -> ModelVersion {
         ModelVersion { example, ..self }
@@ -126,7 +135,7 @@ impl ModelVersion {
 
     /// Continues the statistics of an earlier load of the same files.
     pub(crate) fn continue_statistics(&mut self, statistics: &Arc<Statistics>) {
-        self.statistics = Arc::clone(statistics);
+        self.statistics = Arc::new(self.statistics.continuing(statistics));
     }
 
     /// Returns the memory that the version holds.
@@ -253,7 +262,8 @@ async fn compute(
     let mut inputs = request.inputs.iter();
     let is_empty = inputs.any(|input| input.tensor.shape().elements() == 0);
     let started = Instant::now();
-    let computing = graph.compute(request.inputs, deadline);
+    let options = compute_options(&request.scheduling, deadline);
+    let computing = graph.compute(request.inputs, options);
     let computed = tokio::time::timeout_at(deadline.into(), computing).await;
     let computed = computed
         .unwrap_or(Err(ComputeError::Deadline))

@@ -1,5 +1,5 @@
-//! Splitting of tensors into rows along the batch axis, which is axis 0, and stacking of rows into a
-//! batch.
+//! Splitting of tensors along the batch axis, which is axis 0, into rows or parts of several rows, and stacking of
+//! them into a batch.
 
 use crate::element_type::ElementType;
 use crate::shape::Shape;
@@ -15,28 +15,45 @@ pub enum BatchError {
     Empty,
     #[error("the tensors differ in type, or in shape besides axis 0")]
     Different,
+    #[error("the tensor has {actual} rows, expected {expected}")]
+    Rows { expected: u64, actual: u32 },
     #[error(transparent)]
     Tensor(TensorError),
 }
 
 /// Splits a tensor into one tensor per row. The content is shared, not copied.
 pub fn split(tensor: &Tensor) -> Result<Vec<Tensor>, BatchError> {
-    let dimensions = tensor.shape().dimensions();
-    let Some((&rows, inner)) = dimensions.split_first() else {
-        return Err(BatchError::NoAxes);
-    };
-    let shape = Shape::new([&[1], inner].concat())
-        .map_err(|error| BatchError::Tensor(TensorError::Shape(error)))?;
-    let element_type = tensor.element_type();
+    let rows = tensor.shape().dimensions().first();
+    let rows = *rows.ok_or(BatchError::NoAxes)?;
+    parts(tensor, (0..rows).map(|_| 1))
+}
+
+/// Splits a tensor into parts of these numbers of rows, which must be all of its rows. The content is shared, not
+/// copied.
+pub fn split_parts(tensor: &Tensor, sizes: &[u32]) -> Result<Vec<Tensor>, BatchError> {
+    let rows = tensor.shape().dimensions().first();
+    let actual = *rows.ok_or(BatchError::NoAxes)?;
+    let expected = sizes.iter().copied().map(u64::from).sum();
+    if u64::from(actual) != expected {
+        return Err(BatchError::Rows { expected, actual });
+    }
+    parts(tensor, sizes.iter().copied())
+}
+
+/// Splits the first rows of a tensor into parts of these numbers of rows.
+fn parts(tensor: &Tensor, sizes: impl Iterator<Item = u32>) -> Result<Vec<Tensor>, BatchError> {
+    let (element_type, inner) = outline(tensor)?;
     let mut rest = tensor.content().clone();
-    (0..rows)
-        .map(|_| {
+    sizes
+        .map(|rows| {
+            let shape = Shape::new([&[rows], inner].concat())
+                .map_err(|error| BatchError::Tensor(TensorError::Shape(error)))?;
             let length = match element_type.size() {
-                Some(size) => shape.elements() * size,
+                Some(size) => shape.elements().saturating_mul(size),
                 None => strings_length(&rest, shape.elements()),
             };
             let content = rest.split_to(length.min(rest.len()));
-            Tensor::new(element_type, shape.clone(), content).map_err(BatchError::Tensor)
+            Tensor::new(element_type, shape, content).map_err(BatchError::Tensor)
         })
         .collect()
 }
@@ -121,7 +138,30 @@ mod tests {
 
     #[test]
     fn an_empty_batch_has_no_rows() {
-        assert_eq!(split(&numbers(ElementType::Fp32, &[0, 2])), Ok(vec![]));
+        let empty = numbers(ElementType::Fp32, &[0, 2]);
+        assert_eq!(split(&empty), Ok(vec![]));
+        assert_eq!(split_parts(&empty, &[0]), Ok(vec![empty]));
+    }
+
+    #[test]
+    fn parts_must_be_all_rows() {
+        let tensor = numbers(ElementType::Fp32, &[5, 2]);
+        for (sizes, expected) in [
+            (vec![2, 2], 4),
+            (vec![], 0),
+            (vec![u32::MAX, 6], 4_294_967_301),
+        ] {
+            let split = split_parts(&tensor, &sizes);
+            assert_eq!(
+                split,
+                Err(BatchError::Rows {
+                    expected,
+                    actual: 5
+                })
+            );
+        }
+        let scalar = numbers(ElementType::Fp32, &[]);
+        assert_eq!(split_parts(&scalar, &[1]), Err(BatchError::NoAxes));
     }
 
     proptest! {
@@ -131,6 +171,15 @@ mod tests {
             let parts = split(&tensor).unwrap();
             prop_assert_eq!(parts.len(), rows as usize);
             prop_assert!(parts.iter().all(|part| part.shape().dimensions() == [1, columns]));
+            prop_assert_eq!(stack(&parts).unwrap(), tensor);
+        }
+
+        #[test]
+        fn stacked_parts_equal_the_original_tensor(sizes in prop::collection::vec(0u32..4, 1..6), columns in 0u32..4, index in 0..13usize) {
+            let tensor = numbers(ElementType::ALL[index], &[sizes.iter().sum(), columns]);
+            let parts = split_parts(&tensor, &sizes).unwrap();
+            let rows: Vec<u32> = parts.iter().map(|part| part.shape().dimensions()[0]).collect();
+            prop_assert_eq!(rows, sizes);
             prop_assert_eq!(stack(&parts).unwrap(), tensor);
         }
 

@@ -11,7 +11,7 @@ use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, Graph, LoadOptions, ModelSource};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::CheckedComponent;
-use wisp_sandbox::compute::{Compute, ComputeError, Computed, Computing, Graphs};
+use wisp_sandbox::compute::{Compute, ComputeError, ComputeOptions, Computed, Computing, Graphs};
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::handler::{Handler, HandlerCall};
 use wisp_sandbox::limits::Limits;
@@ -36,8 +36,8 @@ impl Compute for Inline {
         self.graph.signature()
     }
 
-    fn compute(&self, inputs: Vec<NamedTensor>, deadline: Instant) -> Computing<'_> {
-        let outputs = self.compute_inline(&inputs, deadline);
+    fn compute(&self, inputs: Vec<NamedTensor>, options: ComputeOptions) -> Computing<'_> {
+        let outputs = self.compute_inline(&inputs, options.deadline);
         let computed = outputs.map(|outputs| Computed {
             outputs,
             queue: Duration::ZERO,
@@ -89,7 +89,7 @@ pub(crate) fn measure(repository: &Path) -> Result<()> {
             inputs: &inputs,
             parameters: &[],
             outputs: &[],
-            deadline: Instant::now() + Duration::from_secs(10),
+            options: ComputeOptions::until(Instant::now() + Duration::from_secs(10)),
         };
         let inline = time(|| Ok(handler.infer_inline(call()).result.map(drop)?))?;
         report(&format!("synchronous, {what}"), inline);

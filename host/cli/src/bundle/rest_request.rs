@@ -120,6 +120,7 @@ fn head(method: Method, path: &str) -> http::request::Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wisp_protocol::call::Scheduling;
     use wisp_tensor::Tensor;
 
     #[test]
@@ -131,6 +132,7 @@ mod tests {
             }],
             parameters: Vec::new(),
             outputs: Vec::new(),
+            scheduling: Scheduling::default(),
         };
         let RestRequest { document, binary } = RestRequest::of_inputs(&request)?;
         assert_eq!(binary, [2, 0, 0, 0, b'a', b'b']);

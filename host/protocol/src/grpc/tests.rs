@@ -3,6 +3,7 @@
 mod clients;
 mod identity;
 mod predict;
+mod scheduling;
 mod tfs;
 mod tfs_examples;
 mod v2;

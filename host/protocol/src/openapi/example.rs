@@ -222,6 +222,7 @@ fn nested(elements: &mut std::slice::Iter<Value>, sizes: &[u32]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::Scheduling;
     use crate::fixture::{floats, model, spec};
 
     #[test]
@@ -232,6 +233,7 @@ mod tests {
                 inputs: vec![floats("x", &[rows, 0], &[])],
                 parameters: Vec::new(),
                 outputs: Vec::new(),
+                scheduling: Scheduling::default(),
             };
             Example::new(&model, Some(&request)).is_some()
         };

@@ -1,7 +1,7 @@
 //! Tests of the document's contents for models of every kind.
 
 use super::*;
-use crate::call::{InferRequest, ModelDescription, ModelName, Version, VersionLabel};
+use crate::call::{InferRequest, ModelDescription, ModelName, Scheduling, Version, VersionLabel};
 use crate::fixture::{floats, integers};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -132,6 +132,7 @@ fn a_request_that_the_version_accepts_is_the_example_on_every_route() {
             value: ParameterValue::Bool(true),
         }],
         outputs: Vec::new(),
+        scheduling: Scheduling::default(),
     };
     let all = Served {
         version: "1",

@@ -6,7 +6,7 @@
 use super::error::{DecodeError, PredictRowError};
 use super::mapping::PredictionMapping;
 use super::response::{PredictEncoder, ResponseRows};
-use crate::call::{InferRequest, ModelDescription};
+use crate::call::{InferRequest, ModelDescription, Scheduling};
 use crate::json_text::json_text;
 use crate::relaxed_json::{
     ArrayForm, Defaults, Reader, RowError, Rows, SyntaxError, ValueKind, members,
@@ -42,6 +42,7 @@ pub(super) fn decode(
         inputs: rows.finish()?,
         parameters: Vec::new(),
         outputs: mapping.outputs(),
+        scheduling: Scheduling::default(),
     };
     Ok((
         request,

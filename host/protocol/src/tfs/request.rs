@@ -9,7 +9,7 @@ use super::error::DecodeError;
 use super::response::{ResponseForm, TfsEncoder};
 use super::verb::{SIGNATURE_NAME, Verb};
 use crate::array_extraction::ArrayExtraction;
-use crate::call::{InferRequest, ModelDescription};
+use crate::call::{InferRequest, ModelDescription, Scheduling};
 use crate::json_text::json_text;
 use crate::quoted::Quoted;
 use crate::relaxed_json::{ArrayForm, Defaults, Reader, RowError, Rows, ValueKind, members};
@@ -80,6 +80,7 @@ pub(super) fn decode_text(
         inputs: rows.finish()?,
         parameters: Vec::new(),
         outputs: form.outputs(),
+        scheduling: Scheduling::default(),
     };
     Ok((request, TfsEncoder { form }))
 }

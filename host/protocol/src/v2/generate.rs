@@ -9,7 +9,7 @@
 //! response to `generate_stream` is a stream with a single event.
 
 use super::limits::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, ReservedParameter};
-use crate::call::{InferRequest, InferResponse, ModelDescription};
+use crate::call::{InferRequest, InferResponse, ModelDescription, Scheduling};
 use crate::codec::{CodecError, RequestDecoder, ResponseEncoder};
 use crate::encoded_response::EncodedResponse;
 use crate::error::{ErrorKind, HasErrorKind};
@@ -120,6 +120,7 @@ impl RequestDecoder for GenerateDecoder {
             inputs,
             parameters,
             outputs: Vec::new(),
+            scheduling: Scheduling::default(),
         };
         let encoder = GenerateEncoder {
             id: id.filter(|id| !id.is_empty()),

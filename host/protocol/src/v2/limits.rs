@@ -1,5 +1,7 @@
 //! The limits on the parts of a request, and the reserved parameters, over HTTP and gRPC alike.
 
+use crate::call::Scheduling;
+use std::time::Duration;
 use wisp_tensor::ParameterValue;
 
 /// The maximum length of the name of an input, output or parameter: more than any model needs, and
@@ -16,8 +18,8 @@ pub(crate) const MAX_TENSORS: usize = 1024;
 /// do not count.
 pub(crate) const MAX_PARAMETERS: usize = 256;
 
-/// A parameter that the protocol, as implemented by Triton, defines. It is not passed to handlers and has no
-/// effect, but its value is checked as in Triton, by the kind that it must be of.
+/// A parameter that the protocol, as implemented by Triton, defines. It is not passed to handlers, and its value is
+/// checked as in Triton, by the kind that it must be of. Only those of [`schedule`] have an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReservedParameter {
     Any,
@@ -65,5 +67,22 @@ impl ReservedParameter {
             ReservedParameter::Natural => "an integer that is not negative",
             ReservedParameter::NaturalOrString => "an integer that is not negative, or a string",
         }
+    }
+}
+
+/// Applies the reserved parameters `priority` and `timeout`, the latter in microseconds; others change nothing. A
+/// timeout of 0 is none. A priority that no model has stands for the default one.
+pub(crate) fn schedule(scheduling: &mut Scheduling, name: &str, value: &ParameterValue) {
+    let number = match value {
+        ParameterValue::Int64(number) => u64::try_from(*number).unwrap_or_default(),
+        ParameterValue::Uint64(number) => *number,
+        _ => return,
+    };
+    match name {
+        "priority" => scheduling.priority = u32::try_from(number).unwrap_or(u32::MAX),
+        "timeout" => {
+            scheduling.timeout = (number > 0).then(|| Duration::from_micros(number));
+        }
+        _ => {}
     }
 }

@@ -139,6 +139,7 @@ pub(super) fn decode_text(
         inputs,
         parameters: parameters.own,
         outputs: names,
+        scheduling: parameters.scheduling,
     };
     Ok((request, encoder))
 }

@@ -5,6 +5,7 @@ mod identity;
 mod raw;
 mod request;
 mod response;
+mod scheduling;
 
 use super::{V2Decoder, V2Encoder};
 use crate::call::{InferRequest, ModelDescription};

@@ -1,9 +1,9 @@
 //! The request that is passed to a handler, and its response.
 
 use super::error::HandlerError;
+use crate::compute::ComputeOptions;
 use crate::instance::Usage;
 use crate::logging::GuestLog;
-use std::time::Instant;
 use wisp_tensor::{NamedTensor, Parameter};
 
 /// The parts of a request that are passed to a handler. Lifetime: one request.
@@ -13,7 +13,8 @@ pub struct HandlerCall<'a> {
     pub parameters: &'a [Parameter],
     /// The requested outputs; empty means all.
     pub outputs: &'a [String],
-    pub deadline: Instant,
+    /// The deadline of the call, and the options of its computations.
+    pub options: ComputeOptions,
 }
 
 /// A handler's response and the resources it used. Lifetime: one request.

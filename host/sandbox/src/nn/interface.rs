@@ -158,12 +158,12 @@ pub(crate) fn add_queued_compute(linker: &mut Linker<InstanceState>) -> wasmtime
         |mut store: Store<'_>, (context, inputs): (Resource<NnContext>, Vec<NamedResource>)| {
             Box::new(async move {
                 let started = Instant::now();
-                let deadline = store.data().deadline;
+                let options = store.data().compute_options();
                 let prepared = store.data_mut().prepare_compute(&context, inputs)?;
                 let mut queue = Duration::ZERO;
                 let computed = match prepared {
                     Ok(prepared) => {
-                        let computing = prepared.compute.compute(prepared.inputs, deadline);
+                        let computing = prepared.compute.compute(prepared.inputs, options);
                         Ok(computing.await.map(|computed| {
                             queue = computed.queue;
                             computed.outputs

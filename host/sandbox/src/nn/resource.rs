@@ -336,9 +336,10 @@ impl From<&ComputeError> for NnError {
                 ErrorCode::InvalidArgument,
                 format!("the graph cannot compute these inputs: {explanation}"),
             ),
-            ComputeError::QueueFull | ComputeError::WouldMissDeadline | ComputeError::NoMemory => {
-                NnError::new(ErrorCode::RuntimeError, error.to_string())
-            }
+            ComputeError::QueueFull
+            | ComputeError::QueueTimeout
+            | ComputeError::WouldMissDeadline
+            | ComputeError::NoMemory => NnError::new(ErrorCode::RuntimeError, error.to_string()),
             // The sandbox ends an inline call on this error, so it never reaches the guest.
             ComputeError::Unprepared => {
                 NnError::new(ErrorCode::RuntimeError, "the graph is not prepared")

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use wisp_backend::Graph;
 use wisp_backend::bounded_file::read_regular;
-use wisp_protocol::call::{InferRequest, ModelDescription};
+use wisp_protocol::call::{InferRequest, ModelDescription, Scheduling};
 use wisp_protocol::golden_case;
 
 /// The number of golden cases among which the example is chosen.
@@ -45,6 +45,7 @@ pub(crate) fn of_graph(graph: &dyn Graph) -> Option<InferRequest> {
         inputs: graph.sample_inputs().ok()?,
         parameters: Vec::new(),
         outputs: Vec::new(),
+        scheduling: Scheduling::default(),
     };
     Some(request).filter(is_short)
 }

@@ -3,9 +3,10 @@
 //! The loader loads the versions of each model that `repository` selects. A version that fails to load is
 //! entered as unavailable, with the reason, and the rest are served.
 
+use crate::batcher::graph_statistics::GraphStatistics;
+use crate::batcher::{Batcher, BatcherParts};
 use crate::call_durations::ExecutionMode;
 use crate::fair_pool::FairPool;
-use crate::graph_queue::GraphQueue;
 use crate::guest_log_writer::GuestLogWriter;
 use crate::handler_executor::HandlerExecutor;
 use crate::logged_handler::LoggedHandler;
@@ -21,6 +22,7 @@ use crate::registry::graph_probe::GraphProbe;
 use crate::registry::handler_configuration;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{HttpSection, ModelFile, ModelFileError};
+use crate::registry::quick_graph::compute_is_quick;
 use crate::registry::repository::{
     self, MAIN_GRAPH, SelectedVersions, TRITON_CONFIG_FILE, VersionFiles,
 };
@@ -33,10 +35,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::read_regular;
 use wisp_backend::{Format, Graph, LoadOptions};
-use wisp_protocol::call::ModelDescription;
+use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::{CheckedComponent, ComponentSummary, MAX_COMPONENT_BYTES};
 use wisp_sandbox::compute::{Compute, Graphs};
@@ -45,7 +46,7 @@ use wisp_sandbox::engine::Engine;
 use wisp_sandbox::grants::Grant;
 use wisp_sandbox::handler::{Handler, Initializer};
 use wisp_sandbox::limits::Limits;
-use wisp_tensor::{Dimension, Signature};
+use wisp_tensor::Signature;
 
 /// The maximum number of rows of a request for a handler, if batches are possible and the model file sets no maximum.
 const DEFAULT_HANDLER_ROWS: u32 = 32;
@@ -53,10 +54,6 @@ const DEFAULT_HANDLER_ROWS: u32 = 32;
 /// The batch size that clients of a graph without a handler are told if the model file sets none, and requests have
 /// any number of rows. Triton's type for this number is a signed integer of 32 bits.
 const ANY_BATCH_SIZE: u32 = i32::MAX.unsigned_abs();
-
-/// The longest computation that is made inline, between the two halves of a handler. Handing a
-/// computation of this length to another thread would take as long as the computation.
-const INLINE_COMPUTE: Duration = Duration::from_micros(200);
 
 /// The property of a version's description that has the reasons for its automatically selected backends.
 pub const SELECTION: &str = "backend_selection";
@@ -105,6 +102,8 @@ struct VersionGraphs {
     all: Arc<Graphs>,
     /// The selected backends, by graph, for the graphs whose backend was selected by measurement.
     selections: Vec<(String, BackendSelection)>,
+    /// The executions of each graph.
+    statistics: Vec<Arc<GraphStatistics>>,
 }
 
 /// A version that has just been loaded, and its memory.
@@ -239,7 +238,7 @@ impl Loader {
                     let version = ModelVersion::web(description, component, graphs.selections);
                     memory.push(expected_code(wasm.len()));
                     return Ok(LoadedParts {
-                        version,
+                        version: version.with_statistics_of(graphs.statistics),
                         memory,
                         measured_bytes,
                     });
@@ -269,7 +268,9 @@ impl Loader {
         let directory = files.model_directory.as_deref();
         let golden = directory
             .and_then(|directory| example::of_golden_cases(directory, version.description()));
-        let version = version.with_payload_log(model_file.payload_log.unwrap_or(true));
+        let version = version
+            .with_payload_log(model_file.payload_log.unwrap_or(true))
+            .with_statistics_of(graphs.statistics);
         Ok(LoadedParts {
             version: version.with_example(golden.or(sample)),
             memory,
@@ -333,11 +334,18 @@ impl Loader {
             queue: GRAPH_QUEUE_CAPACITY,
         };
         let mut selections = Vec::new();
+        let mut statistics = Vec::new();
         let mut queues: Vec<(String, Arc<dyn Compute>)> = Vec::new();
         for (name, loaded) in loaded {
-            let workers = &self.graphs.workers;
-            let queue = GraphQueue::new(loaded.graph, workers, options, settings.mode);
-            queues.push((name.to_owned(), Arc::new(queue)));
+            let batcher = Batcher::new(BatcherParts {
+                graph: loaded.graph,
+                pool: Arc::clone(&self.graphs.workers),
+                options,
+                mode: settings.mode,
+                policy: None,
+            });
+            statistics.push(Arc::clone(batcher.statistics()));
+            queues.push((name.to_owned(), Arc::new(batcher)));
             let selection = loaded.selection;
             selections.extend(selection.map(|selection| (name.to_owned(), selection)));
         }
@@ -352,6 +360,7 @@ impl Loader {
             main,
             all: Arc::new(Graphs::new(queues)),
             selections,
+            statistics,
         }
     }
 
@@ -557,30 +566,4 @@ impl Describe<'_> {
         }
         Ok(description)
     }
-}
-
-/// Returns whether a computation is short enough to run inline: for one row, and for every request, which
-/// variable axes besides the batch could make much longer.
-///
-/// Uses the best of five runs: the first meets cold caches, and other processes may be using the machine.
-fn compute_is_quick(graph: &dyn Graph) -> bool {
-    let mut inner_axes = graph
-        .signature()
-        .inputs
-        .iter()
-        .flat_map(|spec| spec.shape.iter().skip(1));
-    if inner_axes.any(|dimension| *dimension == Dimension::Variable) {
-        return false;
-    }
-    let Ok(inputs) = graph.sample_inputs() else {
-        return false;
-    };
-    let began = Instant::now();
-    (0..5)
-        // A graph that has already taken this long will not become quick.
-        .take_while(|_| began.elapsed() < 100 * INLINE_COMPUTE)
-        .any(|_| {
-            let started = Instant::now();
-            graph.compute(&inputs).is_ok() && started.elapsed() <= INLINE_COMPUTE
-        })
 }

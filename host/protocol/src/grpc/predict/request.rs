@@ -3,7 +3,7 @@
 use super::error::{DecodeError, RowError};
 use super::response::{PredictBatchEncoder, PredictRowEncoder};
 use super::selection::batch_version;
-use crate::call::{InferRequest, ModelDescription};
+use crate::call::{InferRequest, ModelDescription, Scheduling};
 use crate::codec::{CodecError, RequestDecoder};
 use crate::grpc::element::numbers;
 use crate::grpc::message::prediction::{BatchPredictRequest, PredictRequest};
@@ -226,6 +226,7 @@ impl<'a> Rows<'a> {
             }],
             parameters: Vec::new(),
             outputs: mapping.outputs(),
+            scheduling: Scheduling::default(),
         })
     }
 }

@@ -5,7 +5,7 @@
 use super::error::DecodeError;
 use super::example;
 use super::model_spec::{check_signature, model_spec};
-use crate::call::{InferRequest, InferResponse, ModelDescription};
+use crate::call::{InferRequest, InferResponse, ModelDescription, Scheduling};
 use crate::codec::{CodecError, RequestDecoder, ResponseEncoder};
 use crate::grpc::message::tensorflow::serving::{
     Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications,
@@ -72,6 +72,7 @@ impl RequestDecoder for ClassifyDecoder {
             inputs,
             parameters: Vec::new(),
             outputs: classes.outputs(),
+            scheduling: Scheduling::default(),
         };
         Ok((request, ClassifyEncoder { classes, examples }))
     }
@@ -104,6 +105,7 @@ impl RequestDecoder for RegressDecoder {
             inputs,
             parameters: Vec::new(),
             outputs: number.outputs(),
+            scheduling: Scheduling::default(),
         };
         Ok((request, RegressEncoder { number, examples }))
     }

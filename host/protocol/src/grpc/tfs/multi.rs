@@ -7,7 +7,7 @@ use super::classify::{classifications, regressions};
 use super::error::DecodeError;
 use super::example;
 use super::model_spec::{check_signature, model_spec, target};
-use crate::call::{InferRequest, InferResponse, ModelDescription, Target};
+use crate::call::{InferRequest, InferResponse, ModelDescription, Scheduling, Target};
 use crate::codec::{CodecError, RequestDecoder, ResponseEncoder};
 use crate::grpc::message::tensorflow::serving::inference_result::Result as TaskResult;
 use crate::grpc::message::tensorflow::serving::{
@@ -93,6 +93,7 @@ impl RequestDecoder for MultiInferenceDecoder {
             inputs,
             parameters: Vec::new(),
             outputs,
+            scheduling: Scheduling::default(),
         };
         Ok((request, MultiInferenceEncoder { tasks, examples }))
     }

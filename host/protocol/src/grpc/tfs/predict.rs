@@ -4,7 +4,7 @@ use super::budget::Budget;
 use super::error::DecodeError;
 use super::model_spec::{check_signature, model_spec};
 use super::tensor;
-use crate::call::{InferRequest, InferResponse, ModelDescription};
+use crate::call::{InferRequest, InferResponse, ModelDescription, Scheduling};
 use crate::codec::{CodecError, RequestDecoder, ResponseEncoder};
 use crate::grpc::message::tensorflow::TensorProto;
 use crate::grpc::message::tensorflow::serving::{PredictRequest, PredictResponse};
@@ -65,6 +65,7 @@ impl RequestDecoder for TfsPredictDecoder {
             inputs: decode_inputs(inputs, model, self.limit)?,
             parameters: Vec::new(),
             outputs: decode_outputs(output_filter, model)?,
+            scheduling: Scheduling::default(),
         };
         Ok((request, TfsPredictEncoder))
     }

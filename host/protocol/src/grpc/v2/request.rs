@@ -6,7 +6,7 @@
 use super::contents;
 use super::error::{DecodeError, InputError};
 use super::response::ModelInferEncoder;
-use crate::call::{InferRequest, ModelDescription};
+use crate::call::{InferRequest, ModelDescription, Scheduling};
 use crate::classification::TopClasses;
 use crate::codec::{CodecError, RequestDecoder};
 use crate::grpc::message::inference::infer_parameter::ParameterChoice;
@@ -15,7 +15,9 @@ use crate::grpc::message::inference::model_infer_request::{
 };
 use crate::grpc::message::inference::{InferParameter, ModelInferRequest};
 use crate::quoted::Quoted;
-use crate::v2::limits::{MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, ReservedParameter};
+use crate::v2::limits::{
+    MAX_ID_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, ReservedParameter, schedule,
+};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -75,13 +77,14 @@ fn decode(
         let limit = MAX_ID_BYTES;
         return Err(DecodeError::LongId { limit });
     }
-    let parameters = decode_parameters(parameters)?;
+    let (parameters, scheduling) = decode_parameters(parameters)?;
     let inputs = decode_inputs(inputs, raw_input_contents, model)?;
     let (names, classes) = decode_outputs(outputs, model)?;
     let request = InferRequest {
         parameters,
         inputs,
         outputs: names,
+        scheduling,
     };
     Ok((request, ModelInferEncoder { id, classes }))
 }
@@ -94,10 +97,12 @@ pub fn echoed_id(message: &ModelInferRequest) -> &str {
     }
 }
 
+/// Returns the client's own parameters, and what the reserved ones ask for.
 fn decode_parameters(
     parameters: BTreeMap<String, InferParameter>,
-) -> Result<Vec<Parameter>, DecodeError> {
+) -> Result<(Vec<Parameter>, Scheduling), DecodeError> {
     let mut own = Vec::new();
+    let mut scheduling = Scheduling::default();
     for (name, InferParameter { parameter_choice }) in parameters {
         let reserved = ReservedParameter::from_name(&name);
         // `binary_data_output` applies to JSON; over gRPC, every output is binary.
@@ -116,6 +121,7 @@ fn decode_parameters(
                 let (name, expected) = (Quoted::new(&name), reserved.expected());
                 return Err(DecodeError::ReservedParameter { name, expected });
             }
+            schedule(&mut scheduling, &name, &value);
             continue;
         }
         if own.len() == MAX_PARAMETERS {
@@ -124,7 +130,7 @@ fn decode_parameters(
         }
         own.push(Parameter { name, value });
     }
-    Ok(own)
+    Ok((own, scheduling))
 }
 
 fn parameter_value(choice: ParameterChoice) -> ParameterValue {

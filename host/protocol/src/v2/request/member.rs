@@ -13,8 +13,9 @@ use std::marker::PhantomData;
 use wisp_tensor::shape::MAX_RANK;
 use wisp_tensor::{Parameter, ParameterValue};
 
+use crate::call::Scheduling;
 use crate::quoted::Quoted;
-use crate::v2::limits::{MAX_NAME_BYTES, MAX_PARAMETERS, MAX_TENSORS, ReservedParameter};
+use crate::v2::limits::{MAX_NAME_BYTES, MAX_PARAMETERS, MAX_TENSORS, ReservedParameter, schedule};
 
 #[derive(Deserialize)]
 pub(super) struct Request<'a> {
@@ -86,10 +87,11 @@ pub(super) struct ByteCount(pub(super) u64);
 /// A number of classes, requested by the client.
 pub(super) struct ClassCount(pub(super) u64);
 
-/// The parameters of a request, without the reserved ones.
+/// The parameters of a request. Of the reserved ones, it has those that have an effect.
 #[derive(Default)]
 pub(super) struct Parameters {
     pub(super) binary_data_output: Option<bool>,
+    pub(super) scheduling: Scheduling,
     pub(super) own: Vec<Parameter>,
 }
 
@@ -289,6 +291,7 @@ impl<'de> Visitor<'de> for ParametersVisitor {
                         "parameter {name} must be {expected}"
                     )));
                 }
+                schedule(&mut parameters.scheduling, &name, &value);
             } else if name.len() > MAX_NAME_BYTES {
                 return Err(Error::custom(format_args!(
                     "the name of a parameter is longer than {MAX_NAME_BYTES} bytes"

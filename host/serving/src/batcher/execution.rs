@@ -1,0 +1,279 @@
+//! The computation of a batch: joining inputs, splitting outputs, and the search for requests that fail.
+
+use super::graph_statistics::{ExecutionTimes, GraphStatistics};
+use super::rerun::rerun;
+use super::turn::{Member, RunningBatch};
+use crate::call_durations::CallDurations;
+use crate::expected_wait::ExpectedWait;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use wisp_backend::{BackendError, Cancellation, Graph};
+use wisp_sandbox::compute::{ComputeError, Computed};
+use wisp_tensor::NamedTensor;
+use wisp_tensor::batch::{split_parts, stack};
+
+/// The result of a request.
+pub(super) type ComputeResult = Result<Computed, ComputeError>;
+
+/// A request that waits or is computed. Lifetime: one request.
+pub(super) struct Entry {
+    pub(super) inputs: Vec<NamedTensor>,
+    pub(super) rows: u32,
+    pub(super) deadline: Instant,
+    pub(super) submitted: Instant,
+    /// Set if all threads were busy when the request was submitted.
+    pub(super) has_to_wait: bool,
+    pub(super) member: Arc<Member>,
+    /// The channel to the caller. It is closed if the caller has gone.
+    pub(super) response: oneshot::Sender<ComputeResult>,
+}
+
+/// A result on its way to its caller.
+pub(super) struct Delivery {
+    pub(super) response: oneshot::Sender<ComputeResult>,
+    pub(super) result: ComputeResult,
+}
+
+/// A graph with the measurements of its computations. Lifetime: a model version.
+#[derive(Debug)]
+pub(super) struct Executor {
+    pub(super) graph: Arc<dyn Graph>,
+    /// Set as long as requests may be joined.
+    pub(super) may_join: AtomicBool,
+    /// The expected wait for a thread, including the time of the computation.
+    pub(super) wait: Arc<ExpectedWait>,
+    pub(super) durations: CallDurations,
+    pub(super) statistics: Arc<GraphStatistics>,
+}
+
+/// A batch while it is computed.
+struct Execution<'a> {
+    executor: &'a Executor,
+    batch: &'a RunningBatch,
+    started: Instant,
+    /// The members without a result, by position.
+    entries: Vec<Option<Entry>>,
+    deliver: &'a mut dyn FnMut(Delivery),
+}
+
+// === impl Executor ===
+
+impl Executor {
+    /// Computes the members of a batch, except for those whose caller has gone or that have waited for too long, and
+    /// delivers their results.
+    pub(super) fn execute(
+        &self,
+        entries: Vec<Entry>,
+        batch: &RunningBatch,
+        deliver: &mut dyn FnMut(Delivery),
+    ) {
+        let started = Instant::now();
+        let mut members = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let is_late = || self.wait.check_start(started, entry.deadline).is_err();
+            if entry.response.is_closed() {
+                continue;
+            }
+            match entry.has_to_wait && is_late() {
+                true => entry.finish(Err(ComputeError::WouldMissDeadline), deliver),
+                false => members.push(Some(entry)),
+            }
+        }
+        let count = members.len();
+        if count == 0 {
+            return;
+        }
+        let mut execution = Execution {
+            executor: self,
+            batch,
+            started,
+            entries: members,
+            deliver,
+        };
+        let all: Vec<usize> = (0..count).collect();
+        if !execution.run(&all) && count > 1 {
+            rerun(count, &mut |members| execution.run(members));
+        }
+        let took = started.elapsed();
+        self.wait.record(took, count);
+        if count == 1 {
+            self.durations.add(took);
+        }
+    }
+
+    /// Computes on this thread.
+    fn compute(
+        &self,
+        inputs: &[NamedTensor],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<NamedTensor>, ComputeError> {
+        let compute = || self.graph.compute_cancellable(inputs, cancellation);
+        // A request that makes a backend panic fails alone, as one that makes it return an error.
+        match catch_unwind(AssertUnwindSafe(compute)) {
+            Ok(computed) => computed.map_err(compute_error),
+            Err(_) => Err(ComputeError::Backend("the computation panicked".to_owned())),
+        }
+    }
+
+    /// Computes several requests together, and returns the outputs of each.
+    fn compute_joined(
+        &self,
+        members: &[&Entry],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<Vec<NamedTensor>>, ComputeError> {
+        let started = Instant::now();
+        let inputs = join(members)?;
+        let joined = Instant::now();
+        let outputs = self.compute(&inputs, cancellation)?;
+        let computed = Instant::now();
+        let sizes: Vec<u32> = members.iter().map(|member| member.rows).collect();
+        let split = split(outputs, &sizes).inspect_err(|error| {
+            // The graph does not do what its file shows.
+            if self.may_join.swap(false, Relaxed) {
+                tracing::warn!(%error, "requests for a graph are no longer joined");
+            }
+        })?;
+        let times = ExecutionTimes {
+            join: joined.duration_since(started),
+            compute: computed.duration_since(joined),
+            split: computed.elapsed(),
+        };
+        let rows = sizes.iter().copied().map(u64::from).sum();
+        self.statistics.add(rows, times);
+        Ok(split)
+    }
+
+    /// Counts the successful computation of a single request.
+    pub(super) fn count_single(&self, rows: u32, compute: Duration) {
+        let times = ExecutionTimes {
+            compute,
+            ..ExecutionTimes::default()
+        };
+        self.statistics.add(u64::from(rows), times);
+    }
+}
+
+// === impl Execution ===
+
+impl Execution<'_> {
+    /// Computes the members at these positions together, as far as their callers wait for them. Returns whether that
+    /// succeeded. A member has its result once it has succeeded, or failed alone.
+    fn run(&mut self, positions: &[usize]) -> bool {
+        let is_waited_for = |entry: &&Entry| !entry.response.is_closed();
+        let entries = &self.entries;
+        let entry = |position: &usize| entries.get(*position)?.as_ref().filter(is_waited_for);
+        let positions: Vec<usize> = positions
+            .iter()
+            .copied()
+            .filter(|p| entry(p).is_some())
+            .collect();
+        let members: Vec<&Entry> = positions.iter().filter_map(entry).collect();
+        let cancellation = &self.batch.cancellation;
+        let queue = |entry: &Entry| self.started.saturating_duration_since(entry.submitted);
+        let results: Vec<ComputeResult> = match members.as_slice() {
+            // Nobody waits for a result.
+            [] => return true,
+            _ if cancellation.is_cancelled() => return true,
+            [member] => {
+                let started = Instant::now();
+                let computed = self.executor.compute(&member.inputs, cancellation);
+                if computed.is_ok() {
+                    self.executor.count_single(member.rows, started.elapsed());
+                }
+                let queue = queue(member);
+                vec![computed.map(|outputs| Computed { outputs, queue })]
+            }
+            members => match self.executor.compute_joined(members, cancellation) {
+                Ok(outputs) => {
+                    let results = members.iter().zip(outputs).map(|(member, outputs)| {
+                        let queue = queue(member);
+                        Ok(Computed { outputs, queue })
+                    });
+                    results.collect()
+                }
+                Err(_) => return false,
+            },
+        };
+        let has_succeeded = results.iter().all(Result::is_ok);
+        for (position, result) in positions.into_iter().zip(results) {
+            if let Some(entry) = self.entries.get_mut(position).and_then(Option::take) {
+                entry.finish(result, self.deliver);
+            }
+        }
+        has_succeeded
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Delivers the result. The caller may have gone; the result is then dropped.
+    pub(super) fn finish(self, result: ComputeResult, deliver: &mut dyn FnMut(Delivery)) {
+        self.member.finish();
+        let response = self.response;
+        deliver(Delivery { response, result });
+    }
+}
+
+impl Delivery {
+    /// Sends the result to its caller, which may have gone.
+    pub(super) fn send(self) {
+        let _ = self.response.send(self.result);
+    }
+}
+
+/// Returns the inputs of all members as one batch. They have the same names, in the same order.
+fn join(members: &[&Entry]) -> Result<Vec<NamedTensor>, ComputeError> {
+    let Some(first) = members.first() else {
+        return Err(ComputeError::Backend("there are no requests".to_owned()));
+    };
+    let joined = first.inputs.iter().enumerate().map(|(position, named)| {
+        let tensors = members
+            .iter()
+            .filter_map(|member| member.inputs.get(position));
+        let tensors: Vec<_> = tensors.map(|input| input.tensor.clone()).collect();
+        let tensor = stack(&tensors).map_err(|error| ComputeError::Backend(error.to_string()))?;
+        let name = named.name.clone();
+        Ok(NamedTensor { name, tensor })
+    });
+    joined.collect()
+}
+
+/// Returns the outputs of each request, which has these numbers of rows.
+fn split(outputs: Vec<NamedTensor>, sizes: &[u32]) -> Result<Vec<Vec<NamedTensor>>, ComputeError> {
+    let mut requests: Vec<Vec<NamedTensor>> = sizes.iter().map(|_| Vec::new()).collect();
+    for NamedTensor { name, tensor } in outputs {
+        let parts = split_parts(&tensor, sizes).map_err(|error| {
+            ComputeError::Backend(format!(
+                "output `{name}` of a batch cannot be split: {error}"
+            ))
+        })?;
+        for (request, tensor) in requests.iter_mut().zip(parts) {
+            let name = name.clone();
+            request.push(NamedTensor { name, tensor });
+        }
+    }
+    Ok(requests)
+}
+
+/// Returns the error for the caller of a computation.
+pub(super) fn compute_error(error: BackendError) -> ComputeError {
+    match error {
+        BackendError::Inputs {
+            ref explanation, ..
+        } => ComputeError::Inputs {
+            explanation: explanation.clone(),
+            reason: error.to_string(),
+        },
+        BackendError::Overloaded { .. } => ComputeError::NoMemory,
+        BackendError::Cancelled => ComputeError::Deadline,
+        BackendError::Unknown { .. }
+        | BackendError::Unavailable { .. }
+        | BackendError::Read(_)
+        | BackendError::Load { .. }
+        | BackendError::Compute { .. } => ComputeError::Backend(error.to_string()),
+    }
+}

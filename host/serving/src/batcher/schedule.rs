@@ -1,0 +1,331 @@
+//! The waiting requests of one graph, and the choice of those that are computed together.
+//!
+//! The rules are Triton's. Requests wait in levels of priority, in the order of their arrival. A batch begins with the
+//! first request, and takes those after it up to the first that does not fit: one that would exceed the maximum size,
+//! or has other sizes besides the rows. A request is never split, and one that follows never passes it. The batch is
+//! sent at once if it cannot grow, or has a preferred size, or its oldest request has waited for the delay.
+//!
+//! Pure logic: there is no clock and no thread here. Callers pass the time in, and a schedule says when it must be
+//! looked at again.
+
+use super::policy::{BatchPolicy, TimeoutAction};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// The waiting requests of one graph.
+#[derive(Debug)]
+pub(crate) struct Schedule<T> {
+    policy: BatchPolicy,
+    /// The number of requests that may wait, in all levels.
+    capacity: usize,
+    levels: BTreeMap<u32, Level<T>>,
+    length: usize,
+    next_id: u64,
+    /// A time before which no request times out; `None` if none does.
+    next_timeout: Option<Instant>,
+    rejected: Vec<T>,
+}
+
+/// A request that arrives.
+#[derive(Debug)]
+pub(crate) struct Arrival<T> {
+    /// The number of rows. A request without rows counts as one.
+    pub(crate) rows: u32,
+    /// The property that all requests of a batch have in common; `None` if the request is computed alone.
+    pub(crate) kind: Option<Vec<u32>>,
+    /// The level that the request names; 0 if it names none.
+    pub(crate) priority: u32,
+    /// The time that the request asks for.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) item: T,
+}
+
+/// The state of a schedule at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// No request waits.
+    Empty,
+    /// A batch is sent as soon as a thread is free.
+    Ready,
+    /// An incomplete batch is held until this time.
+    Held(Instant),
+}
+
+/// The waiting requests of one level.
+#[derive(Debug)]
+struct Level<T> {
+    active: VecDeque<Waiting<T>>,
+    /// The requests that have timed out and wait for all others.
+    delayed: VecDeque<Waiting<T>>,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    id: u64,
+    rows: u64,
+    kind: Option<Vec<u32>>,
+    arrived: Instant,
+    times_out: Option<Instant>,
+    item: T,
+}
+
+/// The first requests of a schedule that would be sent, and the time until which they are held.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    count: usize,
+    held_until: Option<Instant>,
+}
+
+// === impl Schedule ===
+
+impl<T> Schedule<T> {
+    /// Returns a schedule without requests, of which at most `capacity` may wait.
+    pub(crate) fn new(policy: BatchPolicy, capacity: usize) -> Schedule<T> {
+        Schedule {
+            policy,
+            capacity,
+            levels: BTreeMap::new(),
+            length: 0,
+            next_id: 0,
+            next_timeout: None,
+            rejected: Vec::new(),
+        }
+    }
+
+    /// Returns the number of waiting requests.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Adds a request and returns its number, or returns what it holds if too many wait.
+    pub(crate) fn push(&mut self, arrival: Arrival<T>, now: Instant) -> Result<u64, T> {
+        self.time_out(now);
+        let level = self.policy.level(arrival.priority);
+        let queue_policy = self.policy.queue_policy(level);
+        let waiting = self.levels.get(&level).map_or(0, Level::len);
+        let most = queue_policy.max_queue_size;
+        if self.length >= self.capacity || most.is_some_and(|most| waiting >= most.get()) {
+            return Err(arrival.item);
+        }
+        let timeout = queue_policy.timeout(arrival.timeout);
+        let times_out = timeout.and_then(|timeout| now.checked_add(timeout));
+        self.next_timeout = earlier(self.next_timeout, times_out);
+        let id = self.next_id;
+        self.next_id = id.wrapping_add(1);
+        let level = self.levels.entry(level).or_default();
+        level.active.push_back(Waiting {
+            id,
+            rows: u64::from(arrival.rows.max(1)),
+            kind: arrival.kind,
+            arrived: now,
+            times_out,
+            item: arrival.item,
+        });
+        self.length += 1;
+        Ok(id)
+    }
+
+    /// Removes a request that still waits.
+    pub(crate) fn remove(&mut self, id: u64) -> Option<T> {
+        let found = self.levels.iter_mut().find_map(|(number, level)| {
+            let removed = level.remove(id)?;
+            Some((*number, removed))
+        });
+        let (number, removed) = found?;
+        self.length -= 1;
+        self.drop_if_empty(number);
+        Some(removed)
+    }
+
+    /// Removes and returns the requests that have timed out and are rejected for it.
+    pub(crate) fn take_rejected(&mut self, now: Instant) -> Vec<T> {
+        self.time_out(now);
+        std::mem::take(&mut self.rejected)
+    }
+
+    /// Returns whether a batch would be sent at `now`.
+    pub(crate) fn outlook(&mut self, now: Instant) -> Outlook {
+        self.time_out(now);
+        match self.plan(now) {
+            None => Outlook::Empty,
+            Some(plan) => plan.held_until.map_or(Outlook::Ready, Outlook::Held),
+        }
+    }
+
+    /// Removes and returns the requests of the batch that is sent at `now`; none if there is no such batch.
+    pub(crate) fn take(&mut self, now: Instant) -> Vec<T> {
+        self.time_out(now);
+        match self.plan(now) {
+            Some(Plan {
+                count,
+                held_until: None,
+            }) => self.remove_first(count),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the next time at which the schedule changes without an arrival.
+    pub(crate) fn next_change(&mut self, now: Instant) -> Option<Instant> {
+        let held = match self.outlook(now) {
+            Outlook::Empty => return None,
+            Outlook::Ready => None,
+            Outlook::Held(until) => Some(until),
+        };
+        earlier(held, self.next_timeout)
+    }
+
+    /// Rejects or delays the requests that have timed out.
+    fn time_out(&mut self, now: Instant) {
+        if self.next_timeout.is_none_or(|next| now < next) {
+            return;
+        }
+        self.next_timeout = None;
+        for (number, level) in &mut self.levels {
+            let action = self.policy.queue_policy(*number).timeout_action;
+            let mut active = VecDeque::with_capacity(level.active.len());
+            let mut delayed = Vec::new();
+            for waiting in level.active.drain(..) {
+                match (waiting.times_out, action) {
+                    (Some(at), TimeoutAction::Reject) if at <= now => {
+                        self.length -= 1;
+                        self.rejected.push(waiting.item);
+                    }
+                    (Some(at), TimeoutAction::Delay) if at <= now => delayed.push(waiting),
+                    (times_out, _) => {
+                        self.next_timeout = earlier(self.next_timeout, times_out);
+                        active.push_back(waiting);
+                    }
+                }
+            }
+            level.active = active;
+            // In the order of their timeouts, however often the schedule is looked at.
+            delayed.sort_by_key(|waiting| waiting.times_out);
+            level.delayed.extend(delayed);
+        }
+        self.levels.retain(|_, level| level.len() > 0);
+    }
+
+    /// Returns the batch that the first requests form at `now`; `None` if none waits.
+    fn plan(&self, now: Instant) -> Option<Plan> {
+        let most = u64::from(self.policy.max_batch_size.get());
+        let mut requests = self.requests();
+        let first = requests.next()?;
+        let (mut count, mut rows, mut oldest) = (1, first.rows, first.arrived);
+        let mut preferred = self.is_preferred(rows).then_some(count);
+        let mut can_grow = first.kind.is_some() && rows < most;
+        while can_grow {
+            let Some(next) = requests.next() else {
+                break;
+            };
+            if next.kind != first.kind || rows + next.rows > most {
+                can_grow = false;
+                break;
+            }
+            count += 1;
+            rows += next.rows;
+            oldest = oldest.min(next.arrived);
+            if self.is_preferred(rows) {
+                preferred = Some(count);
+            }
+            can_grow = rows < most;
+        }
+        let delay = self.policy.max_queue_delay;
+        // A delay beyond the range of the clock is none.
+        let until = oldest.checked_add(delay);
+        let is_over = until.is_some_and(|until| until <= now);
+        let plan = match preferred {
+            Some(count) if delay.is_zero() || !is_over => Plan {
+                count,
+                held_until: None,
+            },
+            _ if !can_grow || is_over => Plan {
+                count,
+                held_until: None,
+            },
+            _ => Plan {
+                count,
+                held_until: until,
+            },
+        };
+        Some(plan)
+    }
+
+    fn is_preferred(&self, rows: u64) -> bool {
+        let mut sizes = self.policy.preferred_batch_sizes.iter();
+        sizes.any(|size| u64::from(*size) == rows)
+    }
+
+    /// Iterates over all requests in the order in which they are computed.
+    fn requests(&self) -> impl Iterator<Item = &Waiting<T>> {
+        let levels = self.levels.values();
+        levels.flat_map(|level| level.active.iter().chain(&level.delayed))
+    }
+
+    fn remove_first(&mut self, count: usize) -> Vec<T> {
+        let mut removed = Vec::with_capacity(count);
+        while removed.len() < count {
+            let Some(mut level) = self.levels.first_entry() else {
+                break;
+            };
+            match level.get_mut().pop() {
+                Some(waiting) => {
+                    self.length -= 1;
+                    removed.push(waiting.item);
+                }
+                None => {
+                    level.remove();
+                }
+            }
+        }
+        self.levels.retain(|_, level| level.len() > 0);
+        removed
+    }
+
+    fn drop_if_empty(&mut self, number: u32) {
+        if self.levels.get(&number).is_some_and(|l| l.len() == 0) {
+            self.levels.remove(&number);
+        }
+    }
+}
+
+// === impl Level ===
+
+impl<T> Level<T> {
+    fn len(&self) -> usize {
+        self.active.len() + self.delayed.len()
+    }
+
+    fn pop(&mut self) -> Option<Waiting<T>> {
+        let active = self.active.pop_front();
+        active.or_else(|| self.delayed.pop_front())
+    }
+
+    fn remove(&mut self, id: u64) -> Option<T> {
+        for queue in [&mut self.active, &mut self.delayed] {
+            if let Some(position) = queue.iter().position(|waiting| waiting.id == id) {
+                return queue.remove(position).map(|waiting| waiting.item);
+            }
+        }
+        None
+    }
+}
+
+impl<T> Default for Level<T> {
+    fn default() -> Level<T> {
+        Level {
+            active: VecDeque::new(),
+            delayed: VecDeque::new(),
+        }
+    }
+}
+
+/// Returns the earlier of two times, of which either may be missing.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests;

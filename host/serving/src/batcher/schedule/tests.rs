@@ -1,0 +1,423 @@
+//! Tests of each of Triton's rules with a clock that the tests set, and of random traces against a model of them.
+
+mod reference;
+
+use super::super::policy::QueuePolicy;
+use super::*;
+use proptest::prelude::*;
+use reference::{Asked, Reference};
+use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::LazyLock;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Returns the time this many milliseconds after the start.
+fn at(milliseconds: u64) -> Instant {
+    *START + Duration::from_millis(milliseconds)
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn size(rows: u32) -> NonZeroU32 {
+    NonZeroU32::new(rows).unwrap()
+}
+
+/// Returns a request of one kind, named by `item`.
+fn rows(item: u64, rows: u32) -> Arrival<u64> {
+    Arrival {
+        rows,
+        kind: Some(Vec::new()),
+        priority: 0,
+        timeout: None,
+        item,
+    }
+}
+
+fn with_priority(item: u64, priority: u32) -> Arrival<u64> {
+    Arrival {
+        priority,
+        ..rows(item, 1)
+    }
+}
+
+fn with_timeout(item: u64, milliseconds: u64) -> Arrival<u64> {
+    Arrival {
+        timeout: Some(ms(milliseconds)),
+        ..rows(item, 1)
+    }
+}
+
+fn greedy(max_batch_size: u32) -> BatchPolicy {
+    BatchPolicy {
+        max_batch_size: size(max_batch_size),
+        ..BatchPolicy::default()
+    }
+}
+
+fn schedule(policy: BatchPolicy) -> Schedule<u64> {
+    Schedule::new(policy, 100)
+}
+
+/// Adds requests at time 0.
+fn push(schedule: &mut Schedule<u64>, arrivals: impl IntoIterator<Item = Arrival<u64>>) {
+    for arrival in arrivals {
+        schedule.push(arrival, at(0)).unwrap();
+    }
+}
+
+#[test]
+fn a_free_thread_takes_as_many_requests_as_fit_and_waits_for_none() {
+    let mut schedule = schedule(greedy(4));
+    assert_eq!(schedule.outlook(at(0)), Outlook::Empty);
+    push(&mut schedule, [rows(0, 1)]);
+    assert_eq!(schedule.outlook(at(0)), Outlook::Ready);
+    assert_eq!(schedule.take(at(0)), [0]);
+    push(&mut schedule, (1..=6).map(|item| rows(item, 1)));
+    assert_eq!(schedule.take(at(0)), [1, 2, 3, 4]);
+    assert_eq!(schedule.take(at(0)), [5, 6]);
+    assert_eq!(schedule.len(), 0);
+    assert!(schedule.take(at(0)).is_empty());
+}
+
+#[test]
+fn a_request_is_never_split_and_none_passes_it() {
+    let mut schedule = schedule(greedy(8));
+    push(
+        &mut schedule,
+        [rows(0, 5), rows(1, 5), rows(2, 3), rows(3, 1)],
+    );
+    assert_eq!(schedule.take(at(0)), [0]);
+    assert_eq!(schedule.take(at(0)), [1, 2]);
+    assert_eq!(schedule.take(at(0)), [3]);
+}
+
+#[test]
+fn a_request_larger_than_the_maximum_runs_alone() {
+    let mut schedule = schedule(greedy(4));
+    push(
+        &mut schedule,
+        [rows(0, 1), rows(1, 9), rows(2, 1), rows(3, 4)],
+    );
+    for expected in [[0], [1], [2], [3]] {
+        assert_eq!(schedule.take(at(0)), expected);
+    }
+}
+
+#[test]
+fn requests_of_different_kinds_are_never_joined() {
+    let kind = |item, kind: Option<u32>| Arrival {
+        kind: kind.map(|size| vec![size]),
+        ..rows(item, 1)
+    };
+    let mut schedule = schedule(BatchPolicy {
+        max_queue_delay: ms(10),
+        ..greedy(8)
+    });
+    let kinds = [Some(1), Some(1), Some(2), None, None, Some(2)];
+    push(
+        &mut schedule,
+        (0..).zip(kinds).map(|(item, k)| kind(item, k)),
+    );
+    // A batch that another kind follows cannot grow, and a request that runs alone need not wait.
+    assert_eq!(schedule.take(at(0)), [0, 1]);
+    assert_eq!(schedule.take(at(0)), [2]);
+    assert_eq!(schedule.take(at(0)), [3]);
+    assert_eq!(schedule.take(at(0)), [4]);
+    assert_eq!(schedule.outlook(at(0)), Outlook::Held(at(10)));
+}
+
+#[test]
+fn an_incomplete_batch_is_held_until_its_oldest_request_has_waited_for_the_delay() {
+    let mut schedule = schedule(BatchPolicy {
+        max_queue_delay: ms(10),
+        ..greedy(4)
+    });
+    schedule.push(rows(0, 1), at(0)).unwrap();
+    schedule.push(rows(1, 1), at(7)).unwrap();
+    assert_eq!(schedule.outlook(at(9)), Outlook::Held(at(10)));
+    assert_eq!(schedule.next_change(at(9)), Some(at(10)));
+    assert!(schedule.take(at(9)).is_empty());
+    assert_eq!(schedule.take(at(10)), [0, 1]);
+}
+
+#[test]
+fn a_full_batch_is_sent_at_once_during_the_delay() {
+    let mut schedule = schedule(BatchPolicy {
+        max_queue_delay: ms(10),
+        ..greedy(4)
+    });
+    schedule.push(rows(0, 3), at(0)).unwrap();
+    assert!(schedule.take(at(1)).is_empty());
+    schedule.push(rows(1, 1), at(1)).unwrap();
+    assert_eq!(schedule.take(at(1)), [0, 1]);
+    // So is one that the next request would make too large.
+    schedule.push(rows(2, 3), at(2)).unwrap();
+    schedule.push(rows(3, 2), at(2)).unwrap();
+    assert_eq!(schedule.take(at(2)), [2]);
+    assert_eq!(schedule.outlook(at(2)), Outlook::Held(at(12)));
+}
+
+#[test]
+fn the_largest_preferred_size_that_is_reached_is_sent_at_once() {
+    let policy = BatchPolicy {
+        preferred_batch_sizes: vec![2, 4],
+        max_queue_delay: ms(10),
+        ..greedy(8)
+    };
+    let mut held = schedule(policy.clone());
+    push(&mut held, [rows(0, 1)]);
+    assert_eq!(held.outlook(at(0)), Outlook::Held(at(10)));
+    push(&mut held, (1..6).map(|item| rows(item, 1)));
+    assert_eq!(held.take(at(0)), [0, 1, 2, 3]);
+    assert_eq!(held.take(at(0)), [4, 5]);
+    // Once the delay is over, everything is sent as it is.
+    push(&mut held, (6..11).map(|item| rows(item, 1)));
+    assert_eq!(held.take(at(10)), [6, 7, 8, 9, 10]);
+    let mut greedy = schedule(BatchPolicy {
+        max_queue_delay: Duration::ZERO,
+        ..policy
+    });
+    push(&mut greedy, (0..5).map(|item| rows(item, 1)));
+    assert_eq!(greedy.take(at(0)), [0, 1, 2, 3]);
+    assert_eq!(greedy.take(at(0)), [4]);
+    // No preferred size can be reached with whole requests.
+    push(&mut greedy, [rows(5, 3), rows(6, 3)]);
+    assert_eq!(greedy.take(at(0)), [5, 6]);
+}
+
+#[test]
+fn a_higher_level_passes_a_lower_one_and_the_default_level_is_that_of_no_level() {
+    let mut schedule = schedule(BatchPolicy {
+        priority_levels: 3,
+        default_priority_level: 2,
+        ..greedy(2)
+    });
+    let priorities = [3, 0, 2, 1, 9];
+    push(
+        &mut schedule,
+        (0..)
+            .zip(priorities)
+            .map(|(item, p)| with_priority(item, p)),
+    );
+    assert_eq!(schedule.take(at(0)), [3, 1]);
+    // However long a request has waited, a new one of a higher level passes it.
+    schedule.push(with_priority(5, 1), at(1_000_000)).unwrap();
+    assert_eq!(schedule.take(at(1_000_000)), [5, 2]);
+    assert_eq!(schedule.take(at(1_000_000)), [4, 0]);
+}
+
+#[test]
+fn a_request_that_has_timed_out_is_rejected() {
+    let policy = QueuePolicy {
+        default_timeout: Some(ms(10)),
+        allow_timeout_override: true,
+        ..QueuePolicy::default()
+    };
+    let mut schedule = schedule(BatchPolicy {
+        default_queue_policy: policy,
+        ..greedy(8)
+    });
+    push(
+        &mut schedule,
+        [rows(0, 1), with_timeout(1, 5), with_timeout(2, 50)],
+    );
+    assert_eq!(schedule.next_change(at(0)), Some(at(5)));
+    assert!(schedule.take_rejected(at(4)).is_empty());
+    assert_eq!(schedule.take_rejected(at(5)), [1]);
+    assert_eq!(schedule.next_change(at(5)), Some(at(10)));
+    // A request cannot raise its timeout.
+    assert!(schedule.take(at(10)).is_empty());
+    assert_eq!(schedule.take_rejected(at(10)), [0, 2]);
+    assert_eq!(schedule.len(), 0);
+}
+
+#[test]
+fn a_request_that_is_delayed_follows_all_others_of_its_level_and_of_higher_ones() {
+    let delaying = QueuePolicy {
+        timeout_action: TimeoutAction::Delay,
+        default_timeout: Some(ms(5)),
+        ..QueuePolicy::default()
+    };
+    let mut schedule = schedule(BatchPolicy {
+        priority_levels: 2,
+        default_priority_level: 1,
+        priority_queue_policies: BTreeMap::from([(1, delaying)]),
+        ..greedy(1)
+    });
+    push(&mut schedule, [with_priority(0, 1), with_priority(1, 2)]);
+    schedule.push(with_priority(2, 1), at(4)).unwrap();
+    let order: Vec<Vec<u64>> = (0..3).map(|_| schedule.take(at(6))).collect();
+    assert_eq!(order, [[2], [0], [1]]);
+}
+
+#[test]
+fn a_full_level_refuses_at_once_and_the_others_do_not() {
+    let small = QueuePolicy {
+        max_queue_size: NonZeroUsize::new(1),
+        ..QueuePolicy::default()
+    };
+    let mut schedule = Schedule::new(
+        BatchPolicy {
+            priority_levels: 2,
+            default_priority_level: 2,
+            priority_queue_policies: BTreeMap::from([(1, small)]),
+            ..greedy(8)
+        },
+        3,
+    );
+    assert!(schedule.push(with_priority(0, 1), at(0)).is_ok());
+    assert_eq!(schedule.push(with_priority(1, 1), at(0)), Err(1));
+    assert!(schedule.push(with_priority(2, 2), at(0)).is_ok());
+    assert!(schedule.push(with_priority(3, 2), at(0)).is_ok());
+    // The bound of all levels together.
+    assert_eq!(schedule.push(with_priority(4, 2), at(0)), Err(4));
+    assert_eq!(schedule.take(at(0)), [0, 2, 3]);
+    assert!(schedule.push(with_priority(5, 1), at(0)).is_ok());
+}
+
+#[test]
+fn a_request_whose_client_has_left_takes_no_place_in_a_batch() {
+    let mut schedule = schedule(BatchPolicy {
+        max_queue_delay: ms(10),
+        ..greedy(2)
+    });
+    let first = schedule.push(rows(0, 1), at(0)).unwrap();
+    schedule.push(rows(1, 1), at(5)).unwrap();
+    assert_eq!(schedule.outlook(at(5)), Outlook::Ready);
+    assert_eq!(schedule.remove(first), Some(0));
+    assert_eq!(schedule.remove(first), None);
+    // The delay is now that of the other request.
+    assert_eq!(schedule.outlook(at(5)), Outlook::Held(at(15)));
+    assert_eq!(schedule.take(at(15)), [1]);
+}
+
+#[test]
+fn requests_of_a_graph_that_is_not_batched_keep_their_order() {
+    let mut schedule = schedule(BatchPolicy::one_by_one());
+    push(&mut schedule, (0..3).map(|item| rows(item, 1)));
+    for expected in [[0], [1], [2]] {
+        assert_eq!(schedule.take(at(0)), expected);
+    }
+}
+
+/// A step of a trace.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Time passes, in milliseconds.
+    Wait(u64),
+    Arrive(Asked),
+    /// A thread is free.
+    Take,
+    /// The client of a request leaves, by the number of the request.
+    Leave(u64),
+}
+
+/// Runs a trace through the schedule and the reference, and compares them after each step.
+fn check(policy: &BatchPolicy, steps: &[Step]) {
+    const CAPACITY: usize = 12;
+    let mut schedule = Schedule::new(policy.clone(), CAPACITY);
+    let mut reference = Reference::new(policy.clone(), CAPACITY);
+    let mut now = 0;
+    let mut arrived = 0;
+    let mut ids = BTreeMap::new();
+    for step in steps {
+        match step {
+            Step::Wait(milliseconds) => now += milliseconds,
+            Step::Arrive(asked) => {
+                let arrival = Arrival {
+                    rows: asked.rows,
+                    kind: asked.kind.map(|kind| vec![kind]),
+                    priority: asked.priority,
+                    timeout: asked.timeout.map(ms),
+                    item: arrived,
+                };
+                let id = schedule.push(arrival, at(now)).ok();
+                assert_eq!(
+                    id.is_some(),
+                    reference.push(arrived, asked, now),
+                    "{step:?}"
+                );
+                ids.extend(id.map(|id| (arrived, id)));
+                arrived += 1;
+            }
+            Step::Take => assert_eq!(schedule.take(at(now)), reference.take(now)),
+            Step::Leave(item) => {
+                let removed = ids.get(item).and_then(|id| schedule.remove(*id));
+                assert_eq!(removed.is_some(), reference.remove(*item), "{item}");
+            }
+        }
+        let mut rejected = schedule.take_rejected(at(now));
+        rejected.sort_unstable();
+        assert_eq!(rejected, reference.take_rejected(now));
+        assert_eq!(schedule.len(), reference.len());
+        let expected = match reference.outlook(now) {
+            None => Outlook::Empty,
+            Some(until) if until <= now => Outlook::Ready,
+            Some(until) => Outlook::Held(at(until)),
+        };
+        assert_eq!(schedule.outlook(at(now)), expected);
+    }
+}
+
+fn queue_policies() -> impl Strategy<Value = QueuePolicy> {
+    let timeout = prop::option::of((1..30u64).prop_map(ms));
+    let most = prop::option::of((1..5usize).prop_map(|most| NonZeroUsize::new(most).unwrap()));
+    (any::<bool>(), timeout, any::<bool>(), most).prop_map(|(rejects, timeout, lowers, most)| {
+        QueuePolicy {
+            timeout_action: match rejects {
+                true => TimeoutAction::Reject,
+                false => TimeoutAction::Delay,
+            },
+            default_timeout: timeout,
+            allow_timeout_override: lowers,
+            max_queue_size: most,
+        }
+    })
+}
+
+fn policies() -> impl Strategy<Value = BatchPolicy> {
+    let sizes = prop::collection::vec(1..9u32, 0..3);
+    let own = prop::collection::btree_map(0..4u32, queue_policies(), 0..3);
+    let delay = prop_oneof![Just(Duration::ZERO), (1..20u64).prop_map(ms)];
+    let levels = (0..4u32, 0..4u32);
+    (1..9u32, sizes, delay, levels, queue_policies(), own).prop_map(
+        |(most, preferred, delay, (levels, default), queue, own)| BatchPolicy {
+            max_batch_size: size(most),
+            preferred_batch_sizes: preferred,
+            max_queue_delay: delay,
+            preserve_ordering: false,
+            priority_levels: levels,
+            default_priority_level: default,
+            default_queue_policy: queue,
+            priority_queue_policies: own,
+        },
+    )
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let kind = prop_oneof![1 => Just(None), 4 => Just(Some(1)), 1 => Just(Some(2))];
+    let asked = (0..6u32, kind, 0..5u32, prop::option::of(0..30u64));
+    let asked = asked.prop_map(|(rows, kind, priority, timeout)| Asked {
+        rows,
+        kind,
+        priority,
+        timeout,
+    });
+    let step = prop_oneof![
+        3 => (0..12u64).prop_map(Step::Wait),
+        4 => asked.prop_map(Step::Arrive),
+        2 => Just(Step::Take),
+        1 => (0..40u64).prop_map(Step::Leave),
+    ];
+    prop::collection::vec(step, 0..80)
+}
+
+proptest! {
+    #[test]
+    fn any_trace_is_scheduled_as_triton_documents_it(policy in policies(), steps in steps()) {
+        check(&policy, &steps);
+    }
+}

@@ -1,0 +1,193 @@
+//! A model of the scheduling that Triton documents, written for clarity: one list, searched and sorted at every step.
+//!
+//! It shares nothing with the schedule but the policies. Times are milliseconds.
+
+use super::super::super::policy::{BatchPolicy, TimeoutAction};
+use std::time::Duration;
+
+/// The properties that a request asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) rows: u32,
+    pub(super) kind: Option<u32>,
+    pub(super) priority: u32,
+    pub(super) timeout: Option<u64>,
+}
+
+/// A waiting request.
+#[derive(Debug, Clone)]
+struct Request {
+    number: u64,
+    asked: Asked,
+    level: u32,
+    arrived: u64,
+    times_out: Option<u64>,
+}
+
+/// The waiting requests, in the order of their arrival.
+pub(super) struct Reference {
+    policy: BatchPolicy,
+    capacity: usize,
+    requests: Vec<Request>,
+    rejected: Vec<u64>,
+}
+
+impl Reference {
+    pub(super) fn new(policy: BatchPolicy, capacity: usize) -> Reference {
+        Reference {
+            policy,
+            capacity,
+            requests: Vec::new(),
+            rejected: Vec::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub(super) fn push(&mut self, number: u64, asked: &Asked, now: u64) -> bool {
+        self.reject(now);
+        let levels = self.policy.priority_levels;
+        let level = if levels == 0 {
+            0
+        } else if asked.priority == 0 || asked.priority > levels {
+            self.policy.default_priority_level.max(1).min(levels)
+        } else {
+            asked.priority
+        };
+        let queue = self.policy.queue_policy(level);
+        let in_level = self.requests.iter().filter(|r| r.level == level).count();
+        let is_full = queue
+            .max_queue_size
+            .is_some_and(|most| in_level >= most.get());
+        if is_full || self.requests.len() >= self.capacity {
+            return false;
+        }
+        let default = queue.default_timeout.map(millis);
+        let own = asked
+            .timeout
+            .filter(|own| *own > 0 && queue.allow_timeout_override);
+        let timeout = match own {
+            Some(own) if default.is_none_or(|default| own < default) => Some(own),
+            _ => default,
+        };
+        self.requests.push(Request {
+            number,
+            asked: asked.clone(),
+            level,
+            arrived: now,
+            times_out: timeout.map(|timeout| now + timeout),
+        });
+        true
+    }
+
+    pub(super) fn remove(&mut self, number: u64) -> bool {
+        let before = self.requests.len();
+        self.requests.retain(|request| request.number != number);
+        self.requests.len() < before
+    }
+
+    pub(super) fn take_rejected(&mut self, now: u64) -> Vec<u64> {
+        self.reject(now);
+        let mut rejected = std::mem::take(&mut self.rejected);
+        rejected.sort_unstable();
+        rejected
+    }
+
+    pub(super) fn take(&mut self, now: u64) -> Vec<u64> {
+        self.reject(now);
+        let Some((batch, until)) = self.batch(now) else {
+            return Vec::new();
+        };
+        if until > now {
+            return Vec::new();
+        }
+        self.requests
+            .retain(|request| !batch.contains(&request.number));
+        batch
+    }
+
+    /// Returns the time at which a batch is sent to a free instance, which is over if it is sent now.
+    pub(super) fn outlook(&mut self, now: u64) -> Option<u64> {
+        self.reject(now);
+        self.batch(now).map(|(_, until)| until)
+    }
+
+    fn reject(&mut self, now: u64) {
+        let policy = &self.policy;
+        let (over, left): (Vec<Request>, Vec<Request>) =
+            self.requests.drain(..).partition(|request| {
+                let action = policy.queue_policy(request.level).timeout_action;
+                action == TimeoutAction::Reject && request.times_out.is_some_and(|at| at <= now)
+            });
+        self.requests = left;
+        self.rejected
+            .extend(over.iter().map(|request| request.number));
+    }
+
+    /// Returns the requests in the order of their turns: by level, those in time before the others.
+    fn in_order(&self, now: u64) -> Vec<&Request> {
+        let mut ordered: Vec<&Request> = self.requests.iter().collect();
+        ordered.sort_by_key(|request| match request.times_out {
+            Some(at) if at <= now => (request.level, 1, at, request.number),
+            _ => (request.level, 0, 0, request.number),
+        });
+        ordered
+    }
+
+    /// Returns the next batch, and the time at which it is sent.
+    fn batch(&self, now: u64) -> Option<(Vec<u64>, u64)> {
+        let ordered = self.in_order(now);
+        let first = ordered.first()?;
+        let most = u64::from(self.policy.max_batch_size.get());
+        // The batches that whole requests form, each one request longer than the one before.
+        let fits = |count: &usize| {
+            let members = ordered.get(..*count).unwrap();
+            let same = members
+                .iter()
+                .all(|member| member.asked.kind == first.asked.kind);
+            *count == 1 || (same && first.asked.kind.is_some() && rows(members) <= most)
+        };
+        let largest = (1..=ordered.len()).take_while(fits).last()?;
+        let delay = millis(self.policy.max_queue_delay);
+        let oldest = ordered.iter().take(largest).map(|r| r.arrived).min()?;
+        let is_over = delay > 0 && now >= oldest + delay;
+        let is_preferred = |count: &usize| {
+            let size = rows(ordered.get(..*count).unwrap());
+            self.policy
+                .preferred_batch_sizes
+                .iter()
+                .any(|one| u64::from(*one) == size)
+        };
+        let preferred = (1..=largest).filter(is_preferred).last();
+        let numbers = |count: usize| -> Vec<u64> {
+            ordered
+                .iter()
+                .take(count)
+                .map(|request| request.number)
+                .collect()
+        };
+        if let Some(count) = preferred.filter(|_| !is_over) {
+            return Some((numbers(count), now));
+        }
+        let is_complete = largest < ordered.len()
+            || rows(ordered.get(..largest).unwrap()) >= most
+            || first.asked.kind.is_none();
+        match is_complete || is_over || delay == 0 {
+            true => Some((numbers(largest), now)),
+            false => Some((numbers(largest), oldest + delay)),
+        }
+    }
+}
+
+fn rows(members: &[&Request]) -> u64 {
+    members
+        .iter()
+        .map(|member| u64::from(member.asked.rows.max(1)))
+        .sum()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap()
+}
