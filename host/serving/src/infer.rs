@@ -53,7 +53,7 @@ pub async fn infer<D: RequestDecoder>(
     let pending = version.statistics().begin();
     let source = slot.read(reading).await?;
     timer.finish_read();
-    let permit = serving.admission.admit(version.share())?;
+    let permit = Arc::new(serving.admission.admit(version.share())?);
     let deadline = Instant::now() + serving.options.request_timeout;
     let memory = Footprint::new(&serving.options.memory);
     let codecs = Codecs {
@@ -64,14 +64,15 @@ pub async fn infer<D: RequestDecoder>(
     let (request, encoder, mut memory) = codecs.decode(call.decoder, source, memory).await?;
     timer.finish_decode();
     let rows = version.batch_size(&request);
-    let (response, usage) = version.call(request, &permit, deadline).await?;
+    let (response, usage, cache) =
+        (serving.cache.call(&version, request, (&permit, deadline))).await?;
     timer.finish_call(&usage);
     let encoded_bytes = encoder.encoded_bytes(&response);
     memory.resize(response.content_bytes().saturating_add(encoded_bytes))?;
     let response = codecs.encode(encoder, response).await?;
     memory.resize(response.held_bytes())?;
     let timings = timer.finish_encode();
-    pending.succeed(rows, &timings);
+    pending.succeed(rows, &timings, cache);
     Ok(Inferred {
         response,
         model: version.description().model.clone(),

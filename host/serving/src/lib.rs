@@ -3,7 +3,7 @@
 //!
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); [`file_state`]
-//! detects changed files. [`admission`] decides whether a call may run, once [`readers`] has its body. A
+//! detects changed files. A [`response_cache`] remembers responses. [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`graph_queue`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
 //! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs those of web components.
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
@@ -16,6 +16,7 @@
 pub mod admission;
 pub mod blocking;
 mod body;
+pub mod cache_outcome;
 pub mod call_durations;
 mod call_error;
 mod call_slots;
@@ -37,6 +38,7 @@ pub mod per_row_graph;
 mod readers;
 pub mod registry;
 pub mod repository_poll;
+pub mod response_cache;
 mod serving;
 pub mod signature_check;
 pub mod statistics;

@@ -12,6 +12,7 @@ use crate::readers::{Readers, ReadingSlot};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::repository_poll::RepositoryPoll;
+use crate::response_cache::{ResponseCache, ResponseCacheOptions};
 use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub struct Serving {
     pub(crate) admission: Admission,
     pub(crate) readers: Arc<Readers>,
     pub(crate) blocking: BlockingPool,
+    pub(crate) cache: ResponseCache,
     pub(crate) options: ServingOptions,
     draining: watch::Sender<bool>,
 }
@@ -54,6 +56,8 @@ pub struct ServingOptions {
     pub memory: Arc<MemoryBudget>,
     /// The condition under which the server is ready.
     pub readiness: Readiness,
+    /// The limits of the cache for the responses of models that have one.
+    pub cache: ResponseCacheOptions,
 }
 
 /// The condition under which a server that does not drain is ready.
@@ -76,6 +80,7 @@ impl Default for ServingOptions {
             request_timeout: Duration::from_secs(10),
             memory: Arc::new(MemoryBudget::new(1 << 30)),
             readiness: Readiness::Models,
+            cache: ResponseCacheOptions::default(),
         }
     }
 }
@@ -97,6 +102,7 @@ impl Serving {
                 available_parallelism().unwrap_or(NonZeroUsize::MIN),
                 options.request_timeout,
             ),
+            cache: ResponseCache::new(options.cache.clone()),
             options,
             draining: watch::Sender::new(false),
         }
@@ -125,6 +131,11 @@ impl Serving {
     /// Returns the threads for work that would delay connections.
     pub fn blocking(&self) -> &BlockingPool {
         &self.blocking
+    }
+
+    /// Returns the cache of responses.
+    pub fn cache(&self) -> &ResponseCache {
+        &self.cache
     }
 
     /// Returns the time limit of a request, counted from its complete body.

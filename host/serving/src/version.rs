@@ -8,6 +8,7 @@ use crate::call_error::{CallError, KindError};
 use crate::handler_executor::{HandlerCalled, HandlerExecutor};
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::web_route::WebRoute;
+use crate::response_cache::policy::CachePolicy;
 use crate::statistics::Statistics;
 use crate::web_executor::WebExecutor;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
 use wisp_protocol::call_check::{self, ModelKind, check_request, select_outputs};
 use wisp_sandbox::compute::{Compute, ComputeError};
 use wisp_sandbox::handler::{HandlerResponse, Usage};
-use wisp_tensor::SpecError;
+use wisp_tensor::{NamedTensor, SpecError};
 
 /// A model version that can be called. Lifetime: a model version.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct ModelVersion {
     backend_selections: Vec<(String, BackendSelection)>,
     /// A request that the version accepts, for its documentation.
     example: Option<InferRequest>,
+    /// The caching of its responses, if they are cached.
+    cache: Option<CachePolicy>,
 }
 
 #[derive(Debug)]
@@ -82,6 +85,7 @@ impl ModelVersion {
             share: Arc::default(),
             backend_selections,
             example: None,
+            cache: None,
         }
     }
 
@@ -93,6 +97,25 @@ impl ModelVersion {
     /// Returns a request that the version accepts, if one is known.
     pub fn example(&self) -> Option<&InferRequest> {
         self.example.as_ref()
+    }
+
+    /// Returns the version with this caching of its responses.
+    pub fn with_cache(self, cache: Option<CachePolicy>) -> ModelVersion {
+        ModelVersion { cache, ..self }
+    }
+
+    /// Returns the caching of its responses, if they are cached.
+    pub fn cache_policy(&self) -> Option<&CachePolicy> {
+        self.cache.as_ref()
+    }
+
+    /// Returns the outputs for a request with this selection, or `None` if they cannot be outputs of the version.
+    pub(crate) fn outputs_for(
+        &self,
+        outputs: Vec<NamedTensor>,
+        selected: &[String],
+    ) -> Option<Vec<NamedTensor>> {
+        select_outputs(&self.description, self.kind(), outputs, selected).ok()
     }
 
     /// Returns the backends that were selected by measurement, by graph.

@@ -25,6 +25,7 @@ use crate::registry::repository::{
 use crate::registry::route_check::with_own_route;
 use crate::registry::skipped_entry::log_new;
 use crate::registry::snapshot::Snapshot;
+use crate::registry::version_content::VersionContent;
 use crate::registry::web_loader::WebLoading;
 use crate::registry::{LoadedVersion, ModelEntry, Registry, UnservedVersion};
 use crate::signature_check::signature_mismatches;
@@ -213,6 +214,7 @@ impl Loader {
             override_settings(config, &mut model_file).map_err(LoadError::Config)?;
         }
         check_files(files, &model_file)?;
+        let content = VersionContent::read(files, &model_file)?;
         let loaded = self.load_graphs(files, &model_file)?;
         let mode = self.execution_mode(&model_file, &loaded);
         let settings = GraphSettings {
@@ -245,6 +247,7 @@ impl Loader {
                 let wasm = read_regular(path, MAX_COMPONENT_BYTES as u64);
                 let wasm = wasm.map_err(LoadError::HandlerFile)?;
                 if is_web_component(&wasm) {
+                    content.check_web_component()?;
                     let loading = WebLoading {
                         engine: &self.engine,
                         aot: &self.aot,
@@ -282,6 +285,7 @@ impl Loader {
         let directory = files.model_directory.as_deref();
         let golden = directory
             .and_then(|directory| example::of_golden_cases(directory, version.description()));
+        let version = content.cache(version);
         Ok(Arc::new(version.with_example(golden.or(sample))))
     }
 
