@@ -2,7 +2,10 @@
 //! its default and its description. `configuration` derives the keys of the configuration file, the
 //! schema and the reference from these definitions.
 
-use super::{BackendArgs, CacheArgs, GrpcAddress, HandlerLimitArgs, Milliseconds, Seconds, value};
+use super::{
+    BackendArgs, CacheArgs, GrpcAddress, HandlerLimitArgs, Milliseconds, ResponseCacheArgs,
+    Seconds, value,
+};
 use crate::configuration::EffectiveConfiguration;
 use clap::{ArgAction, Args};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -248,6 +251,9 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
+
+    #[command(flatten)]
+    pub(crate) response_cache: ResponseCacheArgs,
 
     /// Maximum number of open connections. Beyond it, the connection that has been idle longest is
     /// closed; if none is idle, the new one gets a response with status 503. At most 1000000 [default:

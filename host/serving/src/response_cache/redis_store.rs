@@ -31,6 +31,8 @@ pub(super) struct RedisStore {
     connection: Mutex<Option<MultiplexedConnection>>,
     /// Set if the log says that Redis cannot be used.
     has_reported: AtomicBool,
+    /// Set if the log says that Redis answers and refuses a command.
+    has_reported_refusal: AtomicBool,
 }
 
 /// A stored value and the time that it has left.
@@ -39,6 +41,14 @@ pub(super) struct StoredValue {
     pub(super) bytes: Bytes,
     /// `None` if it is kept without a limit.
     pub(super) remaining: Option<Duration>,
+}
+
+/// The reason that a server which answers does not do what it is asked.
+enum Refusal {
+    /// The value of this name is not a string.
+    Value,
+    /// Something that concerns other values too, such as a lack of memory or of a permission.
+    Command(String),
 }
 
 /// An operation that the circuit has admitted. It counts as abandoned if it is dropped without an outcome.
@@ -56,6 +66,7 @@ impl RedisStore {
             breaker: Mutex::new(CircuitBreaker::new(Instant::now())),
             connection: Mutex::new(None),
             has_reported: AtomicBool::new(false),
+            has_reported_refusal: AtomicBool::new(false),
         }
     }
 
@@ -108,12 +119,12 @@ impl RedisStore {
                 operation.succeed();
                 Some(value)
             }
-            Ok(Err(error)) if is_about_the_value(&error) => {
-                operation.succeed();
-                None
-            }
             Ok(Err(error)) => {
-                operation.fail(&reason(&error));
+                match Refusal::of(&error) {
+                    Some(Refusal::Value) => operation.succeed(),
+                    Some(Refusal::Command(reason)) => operation.refused(&reason),
+                    None => operation.fail(&reason(&error)),
+                }
                 None
             }
             Err(_elapsed) => {
@@ -159,22 +170,41 @@ impl Operation<'_> {
         let Some(admitted) = self.admitted.take() else {
             return;
         };
-        self.store.breaker().succeed(admitted);
-        if self.store.has_reported.swap(false, Ordering::Relaxed) {
+        let has_closed = self.store.breaker().succeed(admitted);
+        if has_closed && self.store.has_reported.swap(false, Ordering::Relaxed) {
             let server = &self.store.server;
             tracing::info!(%server, "the Redis server of the response cache answers again");
         }
     }
 
-    fn fail(mut self, reason: &str) {
-        let Some(admitted) = self.admitted.take() else {
-            return;
-        };
+    /// Records an answer that is a refusal. The connection works.
+    fn refused(self, reason: &str) {
+        if !self
+            .store
+            .has_reported_refusal
+            .swap(true, Ordering::Relaxed)
+        {
+            let server = &self.store.server;
+            tracing::warn!(%server, reason, "the Redis server of the response cache refuses a command");
+        }
+        self.count_failure(reason);
+    }
+
+    /// Records that there was no answer.
+    fn fail(self, reason: &str) {
         // Whatever the reason, a new connection is as likely to work.
         let lost = self.store.connection().take();
         drop(lost);
-        self.store.breaker().fail(admitted, Instant::now());
-        if !self.store.has_reported.swap(true, Ordering::Relaxed) {
+        self.count_failure(reason);
+    }
+
+    fn count_failure(mut self, reason: &str) {
+        let Some(admitted) = self.admitted.take() else {
+            return;
+        };
+        let has_opened = self.store.breaker().fail(admitted, Instant::now());
+        let is_outage = has_opened || admitted == Admitted::OnTrial;
+        if is_outage && !self.store.has_reported.swap(true, Ordering::Relaxed) {
             let server = &self.store.server;
             tracing::warn!(
                 %server,
@@ -208,9 +238,18 @@ fn name(key: &CacheKey) -> String {
     format!("{PREFIX}{key}")
 }
 
-/// Returns whether the server works, and only the value of this key is not a string.
-fn is_about_the_value(error: &RedisError) -> bool {
-    error.code() == Some("WRONGTYPE") || error.kind() == ErrorKind::UnexpectedReturnType
+impl Refusal {
+    /// Returns the refusal, or `None` if the server has not answered.
+    fn of(error: &RedisError) -> Option<Refusal> {
+        let refused = error.clone().into_server_errors()?;
+        let is_type = refused
+            .iter()
+            .all(|(_, refused)| refused.code() == "WRONGTYPE");
+        Some(match is_type {
+            true => Refusal::Value,
+            false => Refusal::Command(reason(error)),
+        })
+    }
 }
 
 /// Returns the reason of a failure for the log.
