@@ -282,9 +282,9 @@ fn no_request_fails_while_redis_is_killed_and_restarted() -> Result<()> {
     scope(|scope| -> Result<()> {
         let clients: Vec<_> = [&one, &other, &one, &other]
             .into_iter()
-            .map(|server| scope.spawn(|| load(server)))
+            .map(|server| scope.spawn(move || load(server)))
             .collect();
-        let outages = || -> Result<()> {
+        let mut outages = || -> Result<()> {
             for _ in 0..2 * scale() {
                 more(50)?;
                 redis.kill()?;
