@@ -17,6 +17,7 @@ mod class_names;
 mod cli;
 mod clients;
 mod compression;
+mod console;
 mod debian;
 mod deploy;
 mod diagnosis;
