@@ -52,7 +52,7 @@ const SHARED: [(&str, &[&str]); 22] = [
     ("base64", &["cli", "protocol"]),
     ("blake3", &["sandbox", "serving"]),
     ("flate2", &["backend", "cli", "protocol", "server"]),
-    ("futures_util", &["cli", "server"]),
+    ("futures_util", &["cli", "server", "serving"]),
     ("half", &["backend", "tensor"]),
     ("http", &["cli", "protocol", "sandbox", "server"]),
     ("http_body", &["sandbox", "server"]),
@@ -74,7 +74,7 @@ const SHARED: [(&str, &[&str]); 22] = [
 ];
 
 /// The paths below `host/` to which foreign crates are limited, where these are less than whole crates.
-const ROOMS: [(&str, &[&str]); 26] = [
+const ROOMS: [(&str, &[&str]); 28] = [
     (
         "serde",
         &[
@@ -85,7 +85,16 @@ const ROOMS: [(&str, &[&str]); 26] = [
         ],
     ),
     ("toml", &["serving/src/registry", "cli/src"]),
-    ("blake3", &["sandbox/src/aot", "serving/src/registry"]),
+    (
+        "blake3",
+        &[
+            "sandbox/src/aot",
+            "serving/src/registry",
+            "serving/src/response_cache",
+        ],
+    ),
+    ("moka", &["serving/src/response_cache"]),
+    ("redis", &["serving/src/response_cache"]),
     (
         "tempfile",
         &["sandbox/src", "serving/src/registry", "cli/src"],

@@ -13,7 +13,7 @@ use wisp_sandbox::grants::Grant;
 use wisp_serving::registry::model_file::ModelFile;
 
 /// The names of keys, with their tables, and their descriptions.
-const KEYS: [(&str, &str); 32] = [
+const KEYS: [(&str, &str); 35] = [
     (
         "max_batch_size",
         "The maximum number of rows of the first axis in one request; 0 if the first axis is not a batch.",
@@ -74,6 +74,15 @@ const KEYS: [(&str, &str); 32] = [
     (
         "outputs.<name>.labels",
         "A text file with the names of the output's classes, one per line, in the model's directory.",
+    ),
+    ("cache", "The cache of the model's responses."),
+    (
+        "cache.enabled",
+        "Whether a response is kept for later requests with the same inputs; false by default.",
+    ),
+    (
+        "cache.ttl_seconds",
+        "The time for which a response is kept; 3600 by default.",
     ),
     ("handler", "The handler of the model."),
     (
@@ -194,6 +203,7 @@ fn constraints(name: &str) -> Value {
         ]}),
         "device" => json!({"pattern": "^cpu$|^cuda(:[0-9]+)?$"}),
         "labels.<name>" | "threads" | "instances" => json!({"minimum": 1}),
+        "cache.ttl_seconds" => json!({"minimum": 1, "maximum": u32::MAX}),
         "inputs.<name>.shape" => {
             let size = json!({"type": "integer", "minimum": -1, "maximum": u32::MAX});
             json!({ "items": size })

@@ -14,6 +14,7 @@ mod health;
 mod pull;
 mod push;
 mod registry_access;
+mod response_cache;
 mod serve;
 mod telemetry;
 mod value;
@@ -38,6 +39,7 @@ pub(crate) use health::HealthArgs;
 pub(crate) use pull::PullArgs;
 pub(crate) use push::PushArgs;
 pub(crate) use registry_access::RegistryAccessArgs;
+pub(crate) use response_cache::ResponseCacheArgs;
 pub(crate) use serve::{
     CONFIG_VARIABLE, DEFAULT_GRPC, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
 };

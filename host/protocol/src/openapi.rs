@@ -25,7 +25,9 @@ mod v2;
 
 pub use served::{Control, Served, ServedModel, ServedVersion};
 
+use crate::call::{InferRequest, ModelDescription};
 use bytes::Bytes;
+use example::Example;
 use operation::{Document, TAGS};
 use serde_json::json;
 
@@ -65,6 +67,13 @@ pub fn document(served: &Served) -> Bytes {
         "components": {"schemas": schemas, "responses": responses},
     });
     Bytes::from(document.to_string())
+}
+
+/// Returns the example of a V2 request for a model, as JSON for people, made from a request that it accepts. Returns
+/// `None` if there is none that can be shown.
+pub fn example_request(model: &ModelDescription, request: Option<&InferRequest>) -> Option<String> {
+    let body = Example::new(model, request)?.v2()?;
+    serde_json::to_string_pretty(&body).ok()
 }
 
 #[cfg(test)]

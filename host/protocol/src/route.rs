@@ -5,6 +5,8 @@
 
 mod call;
 #[cfg(feature = "openapi")]
+mod console;
+#[cfg(feature = "openapi")]
 mod docs;
 mod error;
 mod predict;
@@ -24,6 +26,10 @@ pub const CALL_HEADERS: [HeaderName; 2] = [header::ACCEPT, HEADER_LENGTH_NAME];
 pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<RestCall, RouteError> {
     if uri_path == "/" {
         error::allow(method, Method::GET, "GET")?;
+        #[cfg(feature = "openapi")]
+        if console::accepts_html(headers) {
+            return Ok(RestCall::Console);
+        }
         return Ok(RestCall::KserveLive);
     }
     #[cfg(feature = "openapi")]

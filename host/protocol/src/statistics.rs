@@ -27,6 +27,10 @@ pub struct Sums {
     pub success: Sum,
     pub fail: Sum,
     pub queue: Sum,
+    /// The successful requests that the response cache answered, with the time of the lookup.
+    pub cache_hit: Sum,
+    /// The executions whose response was not in the cache, with the time to look it up and to store it.
+    pub cache_miss: Sum,
     pub phases: Phases,
     /// The phases, grouped by the number of rows in an execution.
     pub batches: Vec<Batch>,

@@ -3,6 +3,7 @@
 //! It only returns success or failure. Logging, request ids and responses belong to `service`.
 
 use crate::body::RequestBody;
+use crate::console;
 use crate::docs::Docs;
 use crate::failure::Failure;
 use crate::http_response::HttpResponse;
@@ -62,6 +63,7 @@ pub(crate) async fn dispatch(
             true => HttpResponse::document(predict::health(true)),
             false => HttpResponse::not_ready(predict::health(false)),
         },
+        RestCall::Console => console::page(serving).await?,
         RestCall::OpenApi => docs.openapi(serving, &head.headers).await?,
         RestCall::Docs(file) => docs.file(file, serving, &head.headers).await?,
         RestCall::KserveLive => HttpResponse::document(tfs::alive()),

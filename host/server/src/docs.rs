@@ -128,6 +128,10 @@ impl Docs {
                 let script = include_str!("docs/initializer.js");
                 return Ok(text("text/javascript; charset=utf-8", script, headers));
             }
+            DocsFile::ConsoleScript => {
+                let script = include_str!("console/console.js");
+                return Ok(text("text/javascript; charset=utf-8", script, headers));
+            }
             DocsFile::Script => ("text/javascript; charset=utf-8", &self.script),
             DocsFile::Style => ("text/css; charset=utf-8", &self.style),
             DocsFile::Icon => ("image/png", &self.icon),

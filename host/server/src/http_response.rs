@@ -123,6 +123,14 @@ impl HttpResponse {
         }
     }
 
+    /// Returns a file that was made for this response, whose memory therefore counts.
+    pub(crate) fn page(file: File) -> HttpResponse {
+        HttpResponse {
+            memory: Memory::Owned,
+            ..HttpResponse::file(file)
+        }
+    }
+
     /// Returns a JSON document that reports that something is not ready.
     pub(crate) fn not_ready(document: Bytes) -> HttpResponse {
         HttpResponse {

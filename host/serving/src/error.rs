@@ -18,14 +18,15 @@ use wisp_sandbox::handler::HandlerError;
 use wisp_sandbox::web::WebError;
 
 /// A refused or failed inference.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct InferError {
     kind: ErrorKind,
     message: String,
     /// The model or version that does not exist, for protocols with texts of their own.
     unknown_target: Option<UnknownTarget>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// Shared by the requests that wait for one computation.
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl InferError {
@@ -43,11 +44,12 @@ impl InferError {
         message: &str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> InferError {
+        let source: Box<dyn std::error::Error + Send + Sync> = source.into();
         InferError {
             kind,
             message: message.to_owned(),
             unknown_target: None,
-            source: Some(source.into()),
+            source: Some(Arc::from(source)),
         }
     }
 
@@ -132,7 +134,7 @@ impl From<ControlError> for InferError {
             unknown_target,
             source: match error {
                 // The cause contains a path, which is for the log.
-                ControlError::Storage(cause) => Some(cause.into()),
+                ControlError::Storage(cause) => Some(Arc::new(cause)),
                 _ => None,
             },
             ..plain

@@ -55,7 +55,7 @@ pub async fn infer<D: RequestDecoder>(
     let pending = version.statistics().begin();
     let source = slot.read(reading).await?;
     timer.finish_read();
-    let permit = serving.admission.admit(version.share())?;
+    let permit = Arc::new(serving.admission.admit(version.share())?);
     let deadline = Instant::now() + serving.options.request_timeout;
     let memory = Footprint::new(&serving.options.memory);
     let codecs = Codecs {
@@ -67,7 +67,8 @@ pub async fn infer<D: RequestDecoder>(
     timer.finish_decode();
     let rows = version.batch_size(&request);
     let logged = PayloadLog::begin(&serving.options.payload_log, &version, &request);
-    let (response, usage) = version.call(request, &permit, deadline).await?;
+    let (response, usage, cache) =
+        (serving.cache.call(&version, request, (&permit, deadline))).await?;
     timer.finish_call(&usage);
     LoggedCall::end(logged, &response);
     let encoded_bytes = encoder.encoded_bytes(&response);
@@ -75,7 +76,7 @@ pub async fn infer<D: RequestDecoder>(
     let response = codecs.encode(encoder, response).await?;
     memory.resize(response.held_bytes())?;
     let timings = timer.finish_encode();
-    pending.succeed(rows, &timings);
+    pending.succeed(rows, &timings, cache);
     Ok(Inferred {
         response,
         model: version.description().model.clone(),

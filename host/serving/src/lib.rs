@@ -3,7 +3,8 @@
 //!
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); [`file_state`]
-//! detects changed files. [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts. [`admission`] decides whether a call may run, once [`readers`] has its body. A
+//! detects changed files. [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts.
+//! A [`response_cache`] remembers responses. [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`batcher`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
 //! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs those of web components.
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
@@ -18,6 +19,7 @@ pub mod admission;
 pub mod batcher;
 pub mod blocking;
 mod body;
+pub mod cache_outcome;
 pub mod call_durations;
 mod call_error;
 mod call_slots;
@@ -42,6 +44,7 @@ mod readers;
 pub mod registry;
 pub mod repository_poll;
 pub mod residency;
+pub mod response_cache;
 pub mod sample_ratio;
 mod serving;
 pub mod signature_check;

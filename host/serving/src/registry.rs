@@ -34,6 +34,7 @@ pub mod shared_graphs;
 pub mod skipped_entry;
 pub mod snapshot;
 pub(crate) mod uploaded_model;
+mod version_content;
 pub mod version_directory;
 mod web_loader;
 pub mod web_route;

@@ -14,6 +14,7 @@ use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::repository_poll::RepositoryPoll;
 use crate::residency::Residency;
+use crate::response_cache::{ResponseCache, ResponseCacheOptions};
 use crate::statistics::Statistics;
 use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
@@ -36,6 +37,7 @@ pub struct Serving {
     pub(crate) admission: Admission,
     pub(crate) readers: Arc<Readers>,
     pub(crate) blocking: BlockingPool,
+    pub(crate) cache: ResponseCache,
     pub(crate) options: ServingOptions,
     draining: watch::Sender<bool>,
 }
@@ -60,6 +62,8 @@ pub struct ServingOptions {
     pub readiness: Readiness,
     /// The log of the inputs and outputs of calls, if there is one.
     pub payload_log: Option<Arc<PayloadLog>>,
+    /// The limits of the cache for the responses of models that have one.
+    pub cache: ResponseCacheOptions,
 }
 
 /// The condition under which a server that does not drain is ready.
@@ -83,6 +87,7 @@ impl Default for ServingOptions {
             memory: Arc::new(MemoryBudget::new(1 << 30)),
             readiness: Readiness::Models,
             payload_log: None,
+            cache: ResponseCacheOptions::default(),
         }
     }
 }
@@ -107,6 +112,7 @@ impl Serving {
                 available_parallelism().unwrap_or(NonZeroUsize::MIN),
                 options.request_timeout,
             ),
+            cache: ResponseCache::new(options.cache.clone()),
             options,
             draining: watch::Sender::new(false),
         }
@@ -135,6 +141,11 @@ impl Serving {
     /// Returns the threads for work that would delay connections.
     pub fn blocking(&self) -> &BlockingPool {
         &self.blocking
+    }
+
+    /// Returns the cache of responses.
+    pub fn cache(&self) -> &ResponseCache {
+        &self.cache
     }
 
     /// Returns the time limit of a request, counted from its complete body.

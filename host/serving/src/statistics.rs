@@ -6,11 +6,13 @@
 //!   the inputs are joined, computed and split. For a version without graphs, an execution is one call.
 //! - `queue` is the wait for the sandbox and for threads, `compute_input` decoding and preprocessing,
 //!   `compute_infer` the graph, and `compute_output` postprocessing and encoding: the phases of [`Timings`].
+//! - A response from the cache counts for `success` and `cache_hit`, and for nothing else.
 //! - `success` and `fail` measure the time from the choice of the version, including the read of the
 //!   body. A request whose client disconnects has failed. A request that is refused before its version is
 //!   chosen counts for no version.
 
 use crate::batcher::graph_statistics::{Executions, GraphStatistics, phases_of};
+use crate::cache_outcome::CacheOutcome;
 use crate::timings::Timings;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -109,13 +111,22 @@ impl Statistics {
 // === impl PendingRequest ===
 
 impl PendingRequest {
-    /// Counts the request as successful, with its number of rows and its timings.
-    pub fn succeed(mut self, rows: u32, timings: &Timings) {
+    /// Counts the request as successful, with its number of rows and its timings. A response from the cache had
+    /// neither rows nor an execution.
+    pub fn succeed(mut self, rows: u32, timings: &Timings, cache: CacheOutcome) {
         if let Some(statistics) = self.statistics.take() {
             let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
             let now = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
             let mut sums = statistics.lock();
             sums.success.add(self.started.elapsed());
+            match cache {
+                CacheOutcome::Hit(lookup) => {
+                    sums.cache_hit.add(lookup);
+                    return;
+                }
+                CacheOutcome::Miss(overhead) => sums.cache_miss.add(overhead),
+                CacheOutcome::Bypassed => {}
+            }
             sums.last_inference = sums.last_inference.max(now);
             add(&mut sums, u64::from(rows), timings);
         }
@@ -175,7 +186,8 @@ mod tests {
     fn rows_requests_and_executions_are_counted_apart() {
         let statistics = Arc::new(Statistics::default());
         for rows in [1, 2, 1] {
-            statistics.begin().succeed(rows, &timings());
+            let bypassed = CacheOutcome::Bypassed;
+            statistics.begin().succeed(rows, &timings(), bypassed);
         }
         let sums = statistics.lock().clone();
         assert_eq!((sums.inferences, sums.executions), (4, 3));
@@ -190,7 +202,8 @@ mod tests {
     #[test]
     fn each_phase_is_part_of_one_of_tritons() {
         let statistics = Arc::new(Statistics::default());
-        statistics.begin().succeed(1, &timings());
+        let bypassed = CacheOutcome::Bypassed;
+        statistics.begin().succeed(1, &timings(), bypassed);
         let sums = statistics.lock().clone();
         let milliseconds = |sum: wisp_protocol::statistics::Sum| sum.nanoseconds / 1_000_000;
         let Phases {
@@ -200,6 +213,22 @@ mod tests {
         } = sums.phases;
         let phases = [sums.queue, compute_input, compute_infer, compute_output];
         assert_eq!(phases.map(milliseconds), [3, 6, 5, 13]);
+    }
+
+    #[test]
+    fn a_response_from_the_cache_is_a_success_and_no_inference() {
+        let statistics = Arc::new(Statistics::default());
+        let took = Duration::from_nanos(7);
+        let begin = || statistics.begin();
+        begin().succeed(2, &timings(), CacheOutcome::Miss(took));
+        begin().succeed(2, &timings(), CacheOutcome::Hit(took));
+        begin().succeed(2, &timings(), CacheOutcome::Hit(took));
+        let sums = statistics.lock().clone();
+        assert_eq!((sums.success.count, sums.inferences), (3, 2));
+        assert_eq!((sums.executions, sums.queue.count), (1, 1));
+        assert_eq!((sums.cache_hit.count, sums.cache_hit.nanoseconds), (2, 14));
+        assert_eq!((sums.cache_miss.count, sums.cache_miss.nanoseconds), (1, 7));
+        assert_eq!(sums.batches.len(), 1);
     }
 
     #[test]

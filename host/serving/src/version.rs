@@ -10,6 +10,7 @@ use crate::handler_executor::{HandlerCalled, HandlerExecutor, compute_options};
 use crate::memory_ledger::MemoryPart;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::web_route::WebRoute;
+use crate::response_cache::policy::CachePolicy;
 use crate::statistics::Statistics;
 use crate::web_executor::WebExecutor;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
 use wisp_protocol::call_check::{self, ModelKind, check_request, select_outputs};
 use wisp_sandbox::compute::{Compute, ComputeError};
 use wisp_sandbox::handler::{HandlerResponse, Usage};
-use wisp_tensor::SpecError;
+use wisp_tensor::{NamedTensor, SpecError};
 
 /// A model version that can be called. Lifetime: a model version.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct ModelVersion {
     last_use: AtomicU64,
     /// Set if its inputs and outputs may be written to the payload log.
     logs_payloads: bool,
+    /// The caching of its responses, if they are cached.
+    cache: Option<CachePolicy>,
 }
 
 #[derive(Debug)]
@@ -91,6 +94,7 @@ impl ModelVersion {
             share: Arc::default(),
             backend_selections,
             example: None,
+            cache: None,
             memory: Vec::new(),
             last_use: AtomicU64::new(0),
             logs_payloads: true,
@@ -151,6 +155,25 @@ impl ModelVersion {
     /// Returns the number of its last use.
     pub(crate) fn last_use(&self) -> u64 {
         self.last_use.load(Relaxed)
+    }
+
+    /// Returns the version with this caching of its responses.
+    pub fn with_cache(self, cache: Option<CachePolicy>) -> ModelVersion {
+        ModelVersion { cache, ..self }
+    }
+
+    /// Returns the caching of its responses, if they are cached.
+    pub fn cache_policy(&self) -> Option<&CachePolicy> {
+        self.cache.as_ref()
+    }
+
+    /// Returns the outputs for a request with this selection, or `None` if they cannot be outputs of the version.
+    pub(crate) fn outputs_for(
+        &self,
+        outputs: Vec<NamedTensor>,
+        selected: &[String],
+    ) -> Option<Vec<NamedTensor>> {
+        select_outputs(&self.description, self.kind(), outputs, selected).ok()
     }
 
     /// Returns the backends that were selected by measurement, by graph.

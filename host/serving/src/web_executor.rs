@@ -4,6 +4,7 @@
 //! response has begun: what it holds is held until its guest has ended.
 
 use crate::admission::Permit;
+use crate::cache_outcome::CacheOutcome;
 use crate::call_error::CallError;
 use crate::call_slots::CallSlots;
 use crate::current_request::CurrentRequest;
@@ -114,7 +115,8 @@ impl AdmittedWebRequest {
     fn finish(mut self, outcome: WebOutcome) {
         self.timer.finish_call(&outcome.usage);
         if outcome.result.is_ok() && outcome.has_responded {
-            self.pending.succeed(1, &self.timer.timings());
+            let timings = self.timer.timings();
+            self.pending.succeed(1, &timings, CacheOutcome::Bypassed);
         }
     }
 }

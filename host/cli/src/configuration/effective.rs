@@ -82,6 +82,19 @@ impl EffectiveConfiguration {
     }
 }
 
+/// Returns the value as it is, or as a URL without its password.
+fn without_password(value: &str) -> String {
+    let url = value.split_once("://");
+    let parts = url.and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+    match parts {
+        Some((scheme, (login, host))) => match login.split_once(':') {
+            Some((user, _)) => format!("{scheme}://{user}:***@{host}"),
+            None => value.to_owned(),
+        },
+        None => value.to_owned(),
+    }
+}
+
 /// Returns whether the arguments contain the negation of a setting, such as `--no-exit-on-error`.
 fn is_negated(matches: &ArgMatches, key: &str) -> bool {
     matches!(
@@ -103,7 +116,8 @@ impl fmt::Display for Entry {
         let Setting {
             key, kind, is_list, ..
         } = &self.setting;
-        let values = self.values.iter().map(|value| toml_value(*kind, value));
+        let shown = |value: &String| toml_value(*kind, &without_password(value));
+        let values = self.values.iter().map(shown);
         let values: Vec<_> = values.collect();
         let assignment = match values.as_slice() {
             [] if self.source == Source::Default => format!("# {key}"),
@@ -118,6 +132,24 @@ impl fmt::Display for Entry {
             (Source::Default, DefaultValue::Described(text)) => write!(f, "default: {text}"),
             (Source::Default, DefaultValue::Value(_)) => f.write_str("default"),
             (Source::Default, DefaultValue::Absent) => f.write_str("default: none"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_in_a_url_is_not_shown() {
+        for (value, shown) in [
+            ("redis://:secret@h:1/2", "redis://:***@h:1/2"),
+            ("rediss://user:s@cret@h", "rediss://user:***@h"),
+            ("redis://user@h", "redis://user@h"),
+            ("https://app.example.com", "https://app.example.com"),
+            ("127.0.0.1:8000", "127.0.0.1:8000"),
+        ] {
+            assert_eq!(without_password(value), shown);
         }
     }
 }

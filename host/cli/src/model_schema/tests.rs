@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 const REFERENCE: &str = include_str!("../../../../docs/src/model-toml.md");
 
 /// A value for each key, in TOML. Names in a key are `x`.
-const EXAMPLES: [(&str, &str); 25] = [
+const EXAMPLES: [(&str, &str); 27] = [
     ("max_batch_size", "8"),
     ("versions", "{ latest = 2 }"),
     ("labels", "{ stable = 1 }"),
@@ -22,6 +22,8 @@ const EXAMPLES: [(&str, &str); 25] = [
     ("inputs.<name>.shape", "[1, -1]"),
     ("inputs.<name>.format", "'NCHW'"),
     ("outputs.<name>.labels", "'labels.txt'"),
+    ("cache.enabled", "true"),
+    ("cache.ttl_seconds", "60"),
     ("handler.source", "'handler'"),
     ("handler.files", "['words.txt']"),
     ("handler.config", "{ threshold = 0.5 }"),

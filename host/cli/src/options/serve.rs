@@ -3,8 +3,8 @@
 //! schema and the reference from these definitions.
 
 use super::{
-    BackendArgs, CacheArgs, GrpcAddress, HandlerLimitArgs, Milliseconds, Seconds, TelemetryArgs,
-    value,
+    BackendArgs, CacheArgs, GrpcAddress, HandlerLimitArgs, Milliseconds, ResponseCacheArgs,
+    Seconds, TelemetryArgs, value,
 };
 use crate::configuration::EffectiveConfiguration;
 use clap::{ArgAction, Args};
@@ -282,6 +282,9 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
+
+    #[command(flatten)]
+    pub(crate) response_cache: ResponseCacheArgs,
 
     /// Maximum number of open connections. Beyond it, the connection that has been idle longest is
     /// closed; if none is idle, the new one gets a response with status 503. At most 1000000 [default:

@@ -112,7 +112,7 @@ pub(super) fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>
 
 /// Loads every model of the repository.
 pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
-    let options = serving_options(args);
+    let options = serving_options(args)?;
     let loader = loader(&LoadingOptions {
         cache_dir: args.cache.cache_dir.as_deref(),
         threads: args.threads,
@@ -145,8 +145,8 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
     })
 }
 
-fn serving_options(args: &ServeArgs) -> ServingOptions {
-    ServingOptions {
+fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions> {
+    Ok(ServingOptions {
         max_requests: args.max_concurrent_requests,
         max_body_bytes: args.max_body_bytes,
         request_timeout: args.request_timeout_milliseconds.0,
@@ -155,8 +155,9 @@ fn serving_options(args: &ServeArgs) -> ServingOptions {
             true => Readiness::Models,
             false => Readiness::Server,
         },
+        cache: args.response_cache.options()?,
         ..ServingOptions::default()
-    }
+    })
 }
 
 /// Returns the bytes that all requests may hold together. By default this is half of the memory; the

@@ -36,6 +36,8 @@ pub enum RestCall {
     SharedMemoryStatus,
     /// The removal of one region of shared memory or of all.
     SharedMemoryUnregister,
+    /// The page with the models and their statistics.
+    Console,
     /// The OpenAPI document for the served models.
     OpenApi,
     Docs(DocsFile),
@@ -60,4 +62,6 @@ pub enum DocsFile {
     Script,
     Style,
     Icon,
+    /// The script of the console.
+    ConsoleScript,
 }

@@ -12,6 +12,7 @@ pub(super) fn route(method: &Method, uri_path: &str) -> Option<Result<RestCall, 
         "/docs/initializer.js" => RestCall::Docs(DocsFile::Initializer),
         "/docs/swagger-ui-bundle.js" => RestCall::Docs(DocsFile::Script),
         "/docs/swagger-ui.css" => RestCall::Docs(DocsFile::Style),
+        "/docs/console.js" => RestCall::Docs(DocsFile::ConsoleScript),
         "/docs/favicon-32x32.png" => RestCall::Docs(DocsFile::Icon),
         _ => return None,
     };

@@ -225,6 +225,25 @@ fn the_error_for_a_wrong_method_contains_the_allowed_one() {
 }
 
 #[test]
+fn a_browser_gets_the_console_and_others_the_liveness() -> anyhow::Result<()> {
+    for (accept, expected) in [
+        (
+            "text/html,application/xhtml+xml,*/*;q=0.8",
+            RestCall::Console,
+        ),
+        ("application/json, Text/HTML;q=0.1", RestCall::Console),
+        ("*/*", RestCall::KserveLive),
+        ("application/json", RestCall::KserveLive),
+    ] {
+        let call = route(&Method::GET, "/", &headers(&[("accept", accept)]))?;
+        assert_eq!(call, expected, "{accept}");
+    }
+    let script = route(&Method::GET, "/docs/console.js", &HeaderMap::new())?;
+    assert_eq!(script, RestCall::Docs(DocsFile::ConsoleScript));
+    Ok(())
+}
+
+#[test]
 fn head_makes_the_same_call_as_get() -> anyhow::Result<()> {
     for path in [
         "/",

@@ -73,8 +73,9 @@ pub(crate) fn decode(text: &str) -> Result<LoadConfig, LoadConfigError> {
             "input" => config.inputs = tensors(field)?,
             "output" => config.outputs = tensors(field)?,
             "parameters" => config.parameters = Some(parameters(field)?),
-            "optimization" | "dynamic_batching" | "response_cache" | "metric_tags"
-            | "model_warmup" | "model_metrics" => {}
+            "response_cache" => config.response_cache = response_cache(field)?,
+            "optimization" | "dynamic_batching" | "metric_tags" | "model_warmup"
+            | "model_metrics" => {}
             "runtime"
             | "batch_input"
             | "batch_output"
@@ -138,6 +139,21 @@ fn versions(field: Field<'_>) -> Result<Option<VersionSelection>, LoadConfigErro
         }
     }
     Ok(selection)
+}
+
+/// Returns whether the responses of the model are cached, if the configuration says so.
+fn response_cache(field: Field<'_>) -> Result<Option<bool>, LoadConfigError> {
+    let mut is_enabled = None;
+    for setting in fields(field.object()?) {
+        match setting.snake_case().as_str() {
+            "enable" => {
+                let enable = setting.value.as_bool();
+                is_enabled = Some(enable.ok_or_else(|| setting.invalid("a boolean"))?);
+            }
+            _ => return Err(setting.unknown()),
+        }
+    }
+    Ok(is_enabled)
 }
 
 const VERSIONS: &str = "an array of version numbers";
@@ -361,7 +377,7 @@ mod tests {
     fn the_settings_that_the_server_has_are_kept() -> anyhow::Result<()> {
         let config = decode(
             r#"{"name":"m","backend":"tract","max_batch_size":4,"version_policy":{"latest":{"num_versions":2}},
-            "instance_group":[{"count":2,"kind":"KIND_CPU"},{"kind":"KIND_CPU"}],"default_model_filename":"x.onnx",
+            "instance_group":[{"count":2,"kind":"KIND_CPU"},{"kind":"KIND_CPU"}],"default_model_filename":"x.onnx","response_cache":{"enable":true},
             "input":[{"name":"x","data_type":"TYPE_FP32","dims":[-1,"2"]}],
             "output":[{"name":"y","data_type":"TYPE_STRING","label_filename":"1/labels.txt"}]}"#,
         )?;
@@ -371,6 +387,7 @@ mod tests {
             gpu: None,
             max_batch_size: Some(4),
             versions: NonZeroUsize::new(2).map(VersionSelection::Latest),
+            response_cache: Some(true),
             instances: NonZeroUsize::new(3),
             parameters: None,
             default_model_filename: Some("x.onnx".to_owned()),
@@ -472,6 +489,10 @@ mod tests {
             (
                 r#"{"input":[{"name":"x","data_type":"FP32"}]}"#,
                 "`config`: `data_type` is not a data type, such as `TYPE_FP32`",
+            ),
+            (
+                r#"{"response_cache":{"enable":1}}"#,
+                "`config`: `enable` is not a boolean",
             ),
             (
                 r#"{"parameters":{"k":"v"}}"#,

@@ -82,9 +82,8 @@ impl InferenceStatistics {
             fail: StatisticDuration::new(sums.fail),
             queue: StatisticDuration::new(sums.queue),
             phases: ExecutionPhases::new(sums.phases),
-            // Responses are not cached, so there are neither hits nor misses.
-            cache_hit: StatisticDuration::new(Sum::default()),
-            cache_miss: StatisticDuration::new(Sum::default()),
+            cache_hit: StatisticDuration::new(sums.cache_hit),
+            cache_miss: StatisticDuration::new(sums.cache_miss),
         }
     }
 }
@@ -141,6 +140,8 @@ mod tests {
                 success: sum(2, 9000),
                 fail: sum(1, 7),
                 queue: sum(2, 5),
+                cache_hit: sum(3, 6),
+                cache_miss: sum(2, 8),
                 phases,
                 batches: vec![Batch { size: 2, phases }],
             },
@@ -155,7 +156,7 @@ mod tests {
                 r#""inference_count":4,"execution_count":2,"inference_stats":{{"#,
                 r#""success":{{"count":2,"ns":9000}},"fail":{{"count":1,"ns":7}},"#,
                 r#""queue":{{"count":2,"ns":5}},{phases},"#,
-                r#""cache_hit":{{"count":0,"ns":0}},"cache_miss":{{"count":0,"ns":0}}}},"#,
+                r#""cache_hit":{{"count":3,"ns":6}},"cache_miss":{{"count":2,"ns":8}}}},"#,
                 r#""batch_stats":[{{"batch_size":2,{phases}}}]}}]}}"#,
             ),
             phases = phases

@@ -78,10 +78,14 @@ pub(super) fn override_settings(
         gpu,
         max_batch_size,
         versions,
+        response_cache,
         instances,
         parameters,
         outputs,
     } = config;
+    if let Some(is_enabled) = response_cache {
+        model_file.cache.enabled = *is_enabled;
+    }
     if let Some(backend) = backend {
         model_file.backend = Some(BackendChoice::from(backend.clone()));
     }
@@ -202,6 +206,7 @@ mod tests {
             gpu: Some(1),
             max_batch_size: Some(0),
             versions: Some(VersionSelection::Specific(vec![2])),
+            response_cache: Some(true),
             instances: NonZeroUsize::new(3),
             parameters: Some(BTreeMap::from([("names".to_owned(), "{}".to_owned())])),
             outputs: vec![DeclaredTensor {
@@ -219,6 +224,7 @@ mod tests {
         assert_eq!(model_file.max_batch_size, Some(0));
         assert_eq!(model_file.versions, VersionPolicy::Specific(vec![2]));
         assert_eq!(model_file.instances, NonZeroUsize::new(3));
+        assert!(model_file.cache.enabled);
         let names = [("names".to_owned(), "{}".to_owned())];
         assert_eq!(model_file.parameters, BTreeMap::from(names));
         assert_eq!(

@@ -114,6 +114,21 @@ pub enum LoadError {
     WebComponent(#[source] ComponentError),
     #[error("the web component cannot be used")]
     WebLink(#[source] WebLoadError),
+    #[error(
+        "the handler has the grant `{grant}`, so its responses may differ: remove it, or the cache, from model.toml"
+    )]
+    CachedGrant { grant: &'static str },
+    #[error("web components are not cached: remove `enabled` under [cache] from model.toml")]
+    CachedWebComponent,
+    #[error("`{file}` of a model with a cache cannot be read")]
+    CachedFile {
+        file: String,
+        source: std::io::Error,
+    },
+    #[error(
+        "the version has too many files or folders to be cached: remove those that it does not need"
+    )]
+    TooManyCachedFiles,
     #[error("model.toml has a table [http], and the model is not a web component")]
     NoWebComponent,
     #[error(
@@ -168,7 +183,9 @@ impl LoadError {
                 format!("{self}: {}", shorten(&source.to_string(), MAX_REASON_CHARS))
             }
             // The message of the source contains no path.
-            LoadError::HandlerFile(source) => format!("{self}: {source}"),
+            LoadError::HandlerFile(source) | LoadError::CachedFile { source, .. } => {
+                format!("{self}: {source}")
+            }
             LoadError::BackendSelection { .. }
             | LoadError::Probe { .. }
             | LoadError::Name { .. }
@@ -191,6 +208,9 @@ impl LoadError {
             | LoadError::Initialization(_)
             | LoadError::InputFormat(_)
             | LoadError::NoWebComponent
+            | LoadError::CachedGrant { .. }
+            | LoadError::CachedWebComponent
+            | LoadError::TooManyCachedFiles
             | LoadError::RouteTaken { .. }
             | LoadError::SignatureMismatch { .. } => self.to_string(),
         }

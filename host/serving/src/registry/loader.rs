@@ -26,6 +26,7 @@ use crate::registry::quick_graph::compute_is_quick;
 use crate::registry::repository::{
     self, MAIN_GRAPH, SelectedVersions, TRITON_CONFIG_FILE, VersionFiles,
 };
+use crate::registry::version_content::VersionContent;
 use crate::registry::web_loader::WebLoading;
 use crate::registry::{LoadedVersion, ModelEntry, UnservedVersion};
 use crate::signature_check::signature_mismatches;
@@ -189,6 +190,7 @@ impl Loader {
             override_settings(config, &mut model_file).map_err(LoadError::Config)?;
         }
         check_files(files, &model_file)?;
+        let content = VersionContent::read(files, &model_file)?;
         let loaded = self.load_graphs(files, &model_file)?;
         let graphs = loaded.values();
         let mut memory: Vec<MemoryPart> = graphs.map(|graph| graph.memory.clone()).collect();
@@ -225,6 +227,7 @@ impl Loader {
                 let wasm = read_regular(path, MAX_COMPONENT_BYTES as u64);
                 let wasm = wasm.map_err(LoadError::HandlerFile)?;
                 if is_web_component(&wasm) {
+                    content.check_web_component()?;
                     let loading = WebLoading {
                         engine: &self.engine,
                         aot: &self.aot,
@@ -271,6 +274,7 @@ impl Loader {
         let version = version
             .with_payload_log(model_file.payload_log.unwrap_or(true))
             .with_statistics_of(graphs.statistics);
+        let version = content.cache(version);
         Ok(LoadedParts {
             version: version.with_example(golden.or(sample)),
             memory,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::ErrorKind;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wisp_backend::bounded_file::read_regular_text;
@@ -57,6 +57,7 @@ pub struct ModelFile {
     pub inputs: BTreeMap<String, InputSection>,
     /// The settings of outputs, by name.
     pub outputs: BTreeMap<String, OutputSection>,
+    pub cache: CacheSection,
     pub handler: HandlerSection,
     pub http: HttpSection,
     pub limits: LimitsSection,
@@ -155,6 +156,26 @@ fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Dimens
 pub struct OutputSection {
     /// The file with the names of its classes, relative to the directory of the model, with one label per line.
     pub labels: Option<PathBuf>,
+}
+
+/// The caching of the model's responses.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheSection {
+    /// Set if a response is kept for later requests with the same inputs.
+    pub enabled: bool,
+    /// The time for which a response is kept.
+    pub ttl_seconds: NonZeroU32,
+}
+
+impl Default for CacheSection {
+    fn default() -> CacheSection {
+        CacheSection {
+            enabled: false,
+            // Responses depend on nothing but the files and the request, so their age does not matter much.
+            ttl_seconds: NonZeroU32::new(60 * 60).unwrap_or(NonZeroU32::MAX),
+        }
+    }
 }
 
 /// The source of the handler, and what it reads of the model.
@@ -600,6 +621,16 @@ mod tests {
             };
             assert!(source.to_string().contains(complaint), "{source}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn responses_are_cached_if_the_file_says_so() -> anyhow::Result<()> {
+        assert!(!load("")??.cache.enabled);
+        let file = load("[cache]\nenabled = true\nttl_seconds = 5")??;
+        assert!(file.cache.enabled);
+        assert_eq!(file.cache.ttl_seconds.get(), 5);
+        assert!(load("[cache]\nttl_seconds = 0")?.is_err());
         Ok(())
     }
 

@@ -48,8 +48,8 @@ fn requests(sums: &Sums) -> InferStatistics {
         compute_input: duration(sums.phases.compute_input),
         compute_infer: duration(sums.phases.compute_infer),
         compute_output: duration(sums.phases.compute_output),
-        cache_hit: duration(Sum::default()),
-        cache_miss: duration(Sum::default()),
+        cache_hit: duration(sums.cache_hit),
+        cache_miss: duration(sums.cache_miss),
     }
 }
 
