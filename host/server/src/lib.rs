@@ -5,6 +5,8 @@
 //! [`tls`]; `connection_activity` detects stalls, and `error_body` completes hyper's own responses. A request passes
 //! [`authority`] and [`cors`]; `grpc` serves it, or `dispatch`, with its `body`. `failure`, `docs`, `reply`,
 //! `web_response` and `server_timing` make the response, `log` and `trace` the log line. `drain` ends the server.
+//! `request_counts` and `connection_counts` are part of the `metrics`, which have a `metrics_listener`; a `responder`
+//! distinguishes its connections from those of the API.
 //!
 //! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
 //! connection or stream and ends with it; no task is spawned for it.
@@ -16,6 +18,7 @@ pub mod authority;
 mod body;
 mod connection;
 mod connection_activity;
+mod connection_counts;
 pub mod cors;
 mod dispatch;
 mod docs;
@@ -30,11 +33,15 @@ mod idle_timer;
 mod listener;
 mod listening_socket;
 mod log;
+mod metrics;
+mod metrics_listener;
 mod open_connections;
 mod options;
 mod panic;
 mod reply;
+mod request_counts;
 mod request_id;
+mod responder;
 mod response_body;
 mod server_timing;
 mod service;
