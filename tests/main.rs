@@ -34,6 +34,7 @@ mod isolation;
 mod load;
 mod loader_attacks;
 mod matrix;
+mod metrics;
 mod neighbours;
 mod node;
 mod oci;
