@@ -261,28 +261,27 @@ fn the_metrics_are_served_while_all_connections_of_the_api_are_taken() -> Result
         ..TestOptions::default()
     };
     let server = TestServer::with_options(Repository::of(&["wine"])?, options)?;
-    let held: Vec<TcpStream> = (0..2)
-        .map(|_| {
-            let mut stream = TcpStream::connect(server.address())?;
-            // A request whose body does not arrive keeps its connection busy.
-            let head =
-                "POST /v2/models/wine/infer HTTP/1.1\r\nhost: test\r\ncontent-length: 9\r\n\r\n";
-            stream.write_all(head.as_bytes())?;
-            Ok(stream)
-        })
-        .collect::<Result<_>>()?;
+    let hold = || -> Result<TcpStream> {
+        let mut stream = TcpStream::connect(server.address())?;
+        // A request whose body does not arrive keeps its connection busy.
+        let head = "POST /v2/models/wine/infer HTTP/1.1\r\nhost: test\r\ncontent-length: 9\r\n\r\n";
+        stream.write_all(head.as_bytes())?;
+        Ok(stream)
+    };
+    let held = [hold()?, hold()?];
     let waiting = || server.serving().waiting_requests();
     wait_until("both requests wait for their bodies", || waiting() == 2)?;
     server.get("/v2/health/live")?.error(503)?;
+    let server = &server;
     scope(|scope| {
-        let asking: Vec<_> = (0..8).map(|_| scope.spawn(|| page(&server))).collect();
+        let asking: Vec<_> = (0..8).map(|_| scope.spawn(move || page(server))).collect();
         for asking in asking {
             let page = asking.join().map_err(|_| anyhow::anyhow!("a panic"))??;
             ensure!(page.value("wisp_connections_open", &[])? == 2.0);
             ensure!(page.value("wisp_connections_max", &[])? == 2.0);
             ensure!(page.value("wisp_connections_refused_total", &[])? == 1.0);
         }
-        Ok(())
+        anyhow::Ok(())
     })?;
     drop(held);
     Ok(())

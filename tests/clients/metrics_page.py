@@ -30,13 +30,14 @@ for family in families:
         key = (sample.name, tuple(sorted(sample.labels.items())))
         assert key not in seen, key
         seen.add(key)
-        samples.append([sample.name, sample.labels, sample.value])
+        # The parser adds a suffix to the names of counters that lack it.
+        name = family.name if family.name in headings and family.type == "counter" else sample.name
+        samples.append([name, sample.labels, sample.value])
         assert sample.value >= 0, sample
         if family.type == "histogram":
             rest = tuple(sorted((k, v) for k, v in sample.labels.items() if k != "le"))
             histograms[rest].append(sample)
         else:
-            # The parser takes the suffix from the names of counters that have it.
             assert sample.name in (family.name, family.name + "_total"), sample
     for series in histograms.values():
         buckets = [(float(s.labels["le"]), s.value) for s in series if s.name.endswith("_bucket")]

@@ -388,7 +388,7 @@ impl ServeArgs {
 /// `requires` does not count values from the file.
 #[derive(Debug, Args)]
 pub(crate) struct TlsArgs {
-    /// Use TLS (1.2 and 1.3) on both ports, with this certificate: a PEM file that begins with the
+    /// Use TLS (1.2 and 1.3) on the ports for HTTP and gRPC, with this certificate: a PEM file that begins with the
     /// server's own certificate, followed by the intermediate ones. Requires `--tls-key`.
     ///
     /// Both files are read again a few seconds after they have changed, and on SIGHUP. Open connections
