@@ -12,7 +12,7 @@ use crate::harness::{
 };
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::thread::scope;
@@ -100,9 +100,9 @@ fn the_counters_equal_the_statistics_of_the_model() -> Result<()> {
     let failed = [WINE[0], WINE[1], ("reason", "OTHER")];
     ensure!(page.value("nv_inference_request_failure", &failed)? == 2.0);
     ensure!(count(&inferences["fail"]["count"])? == 2.0);
-    let lecture = |status| [WINE[0], ("model_version", "1"), ("status", status)];
-    ensure!(page.value("prediction_total", &lecture("success"))? == 3.0);
-    ensure!(page.value("prediction_total", &lecture("error"))? == 2.0);
+    let outcome = |status| [WINE[0], ("model_version", "1"), ("status", status)];
+    ensure!(page.value("prediction_total", &outcome("success"))? == 3.0);
+    ensure!(page.value("prediction_total", &outcome("error"))? == 2.0);
     let version = [WINE[0], ("model_version", "1")];
     ensure!(page.value("prediction_latency_seconds_count", &version)? == 3.0);
     ensure!(page.value("model_load_time_seconds", &version)? > 0.0);
@@ -177,9 +177,8 @@ fn traps_are_counted_by_their_cause() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn refused_and_abandoned_requests_are_counted_apart() -> Result<()> {
-    let gate = Gate::default();
+/// Starts a server of the model `bare`, whose computations wait at the gate, with one request at a time.
+fn gated(gate: &Gate) -> Result<TestServer> {
     let options = TestOptions {
         gate: Some(gate.clone()),
         serving: ServingOptions {
@@ -190,24 +189,39 @@ fn refused_and_abandoned_requests_are_counted_apart() -> Result<()> {
         ..TestOptions::default()
     };
     let repository = Repository::empty()?.with_model("bare", "progression", None)?;
-    let server = TestServer::with_options(repository, options)?;
+    TestServer::with_options(repository, options)
+}
+
+/// Returns a request with ten measurements of a patient.
+fn patient() -> Value {
     let data = vec![1.0; 10];
-    let patient = json!({ "inputs": [
-        { "name": "features", "datatype": "FP32", "shape": [1, 10], "data": data },
-    ] });
-    let body = serde_json::to_vec(&patient)?;
+    json!({ "inputs": [{ "name": "features", "datatype": "FP32", "shape": [1, 10], "data": data }] })
+}
+
+/// Sends a request to `bare`, and returns its connection once the computation waits at the gate.
+fn in_flight(server: &TestServer, gate: &Gate) -> Result<TcpStream> {
+    let body = serde_json::to_vec(&patient())?;
     let head = format!(
         "POST /v2/models/bare/infer HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    let mut leaving = TcpStream::connect(server.address())?;
-    leaving.write_all(&[head.as_bytes(), &body].concat())?;
+    let mut stream = TcpStream::connect(server.address())?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(&[head.as_bytes(), &body].concat())?;
     gate.wait_for(1)?;
+    Ok(stream)
+}
+
+#[test]
+fn refused_and_abandoned_requests_are_counted_apart() -> Result<()> {
+    let gate = Gate::default();
+    let server = gated(&gate)?;
+    let leaving = in_flight(&server, &gate)?;
     let labels = [("model", "bare"), ("version", "1")];
     ensure!(page(&server)?.value("nv_inference_pending_request_count", &labels)? == 1.0);
-    server.infer("bare", &patient)?.error(503)?;
+    server.infer("bare", &patient())?.error(503)?;
     drop(leaving);
-    let failed = |reason| -> Result<f64> {
+    let failed = |reason: &str| -> Result<f64> {
         let labels = [labels[0], labels[1], ("reason", reason)];
         page(&server)?.value("nv_inference_request_failure", &labels)
     };
@@ -219,6 +233,27 @@ fn refused_and_abandoned_requests_are_counted_apart() -> Result<()> {
     ensure!(page(&server)?.value("wisp_admission_refusals_total", &overloaded)? == 1.0);
     gate.open();
     Ok(())
+}
+
+#[test]
+fn the_metrics_are_served_until_the_server_has_drained() -> Result<()> {
+    let gate = Gate::default();
+    let mut server = gated(&gate)?;
+    let mut waiting = in_flight(&server, &gate)?;
+    server.stop();
+    wait_until("the page shows that the server drains", || {
+        let draining = page(&server).and_then(|page| page.value("wisp_draining", &[]));
+        draining.is_ok_and(|draining| draining == 1.0)
+    })?;
+    gate.open();
+    let mut reply = Vec::new();
+    waiting.read_to_end(&mut reply)?;
+    Response::parse(&reply)?.ok()?;
+    server.wait()?;
+    let address = server.metrics_address();
+    wait_until("the listener is closed", || {
+        TcpStream::connect(address).is_err()
+    })
 }
 
 #[test]
