@@ -36,7 +36,7 @@ fn dashboard() -> Result<(Value, Vec<String>)> {
 /// Returns the names of metrics in a text.
 fn named(text: &str) -> BTreeSet<&str> {
     let is_of_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    text.split(|character| !is_of_name(character))
+    text.split(|character: char| !is_of_name(character))
         .filter(|word| PREFIXES.iter().any(|prefix| word.starts_with(prefix)))
         .collect()
 }
