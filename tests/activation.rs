@@ -336,7 +336,8 @@ fn the_service_manager_is_notified_of_the_start_and_of_the_end() -> Result<()> {
         .args(["serve", "--http", "127.0.0.1:0", "--grpc", "none"])
         .args(["--idle-exit", "1", path(&repository)?])
         .env("XDG_CACHE_HOME", cache())
-        .env("NOTIFY_SOCKET", &socket);
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WISP_METRICS", "none");
     let mut server = Process::spawn(&mut command)?;
     for expected in ["READY=1", "STOPPING=1"] {
         let mut state = [0; 32];

@@ -154,6 +154,7 @@ fn a_child_process_ends_with_its_server() -> Result<()> {
         ])
         .arg(cache.path())
         .arg(repository.path())
+        .env("WISP_METRICS", "none")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;

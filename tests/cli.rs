@@ -43,6 +43,8 @@ pub(crate) fn wisp() -> Command {
     // A guest is built with the test's toolchain, in a separate target directory.
     command.env_remove("CARGO_TARGET_DIR");
     command.env_remove("RUST_LOG");
+    // The default port is that of one server at a time.
+    command.env("WISP_METRICS", "none");
     command
 }
 

@@ -44,7 +44,7 @@ fn failure(behaviour: &str, limits: Limits) -> Result<String> {
 }
 
 fn logged(behaviour: &str) -> Result<GuestLog> {
-    let HandlerOutcome { result, log } = behave(behaviour, Limits::default())?;
+    let HandlerOutcome { result, log, .. } = behave(behaviour, Limits::default())?;
     result.with_context(|| behaviour.to_owned())?;
     Ok(log)
 }
@@ -168,7 +168,7 @@ fn endless_logging_keeps_the_lines_before_its_end() -> Result<()> {
         log_bytes: 10 * (LINE_BYTES + "again".len()),
         ..Limits::default()
     };
-    let HandlerOutcome { result, log } = behave("log_for_ever", short)?;
+    let HandlerOutcome { result, log, .. } = behave("log_for_ever", short)?;
     ensure!(result.is_err());
     ensure!(log.lines.len() == 10, "{log:?}");
     ensure!(log.dropped > 0, "{log:?}");

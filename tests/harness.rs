@@ -218,6 +218,7 @@ impl Default for TestOptions {
 pub(crate) struct TestServer {
     address: SocketAddr,
     grpc_address: SocketAddr,
+    metrics_address: SocketAddr,
     serving: Arc<Serving>,
     poll: Mutex<Option<RepositoryPoll>>,
     stop: Option<oneshot::Sender<()>>,
@@ -247,10 +248,13 @@ impl TestServer {
         let address = listener.local_addr()?;
         let grpc = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let grpc_address = grpc.local_addr()?;
+        let metrics = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+        let metrics_address = metrics.local_addr()?;
         let sockets = Sockets {
             http: listener.into(),
             grpc: Some(grpc.into()),
             tls: tls.map(Arc::new),
+            metrics: Some(metrics.into()),
         };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = std::sync::mpsc::channel();
@@ -266,6 +270,7 @@ impl TestServer {
         Ok(TestServer {
             address,
             grpc_address,
+            metrics_address,
             poll: Mutex::new(serving.poll(files)),
             serving,
             stop: Some(stop),
@@ -287,6 +292,11 @@ impl TestServer {
     /// Returns the separate address for gRPC.
     pub(crate) fn grpc_address(&self) -> SocketAddr {
         self.grpc_address
+    }
+
+    /// Returns the address of the metrics.
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        self.metrics_address
     }
 
     pub(crate) fn serving(&self) -> &Serving {
@@ -346,14 +356,19 @@ impl TestServer {
 
     /// Sends exactly these bytes and reads the response to the end.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<Response> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        // A server that refuses early may close the connection before it has read everything.
-        let _ = stream.write_all(bytes);
-        let mut reply = Vec::new();
-        let _ = stream.read_to_end(&mut reply);
-        Response::parse(&reply)
+        exchange(self.address, bytes)
     }
+}
+
+/// Sends exactly these bytes to an address on a new connection, and reads the response to the end.
+pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Result<Response> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    // A server that refuses early may close the connection before it has read everything.
+    let _ = stream.write_all(bytes);
+    let mut reply = Vec::new();
+    let _ = stream.read_to_end(&mut reply);
+    Response::parse(&reply)
 }
 
 impl Drop for TestServer {

@@ -37,6 +37,7 @@ mod isolation;
 mod load;
 mod loader_attacks;
 mod matrix;
+mod metrics;
 mod neighbours;
 mod node;
 mod oci;

@@ -2,14 +2,15 @@
 #
 # - `wisp` is the program under test, and so is `cargo run --release --`;
 # - `wisp serve` goes to the background, on free ports, until the next one or the end of the page;
-# - requests to port 8000 go to the last server;
+# - requests to port 8000 go to the last server, and those to port 8002 to its metrics;
 # - ONNX Runtime is installed from a wheel that is here already.
 #
 # Takes from the environment: OUTPUT (a directory), WISP_BINARY, WISP_PYTHON, WISP_WHEEL.
 set -euo pipefail
 
-# The host and port of the last server, and its process.
+# The host and port of the last server and of its metrics, and its process.
 address=
+metrics=
 server=
 
 trap 'stop || exit 1' EXIT
@@ -32,6 +33,7 @@ cargo() {
 curl() {
     local arguments=("${@//127.0.0.1:8000/$address}")
     arguments=("${arguments[@]//localhost:8000/localhost:${address##*:}}")
+    arguments=("${arguments[@]//127.0.0.1:8002/$metrics}")
     command curl --fail-with-body --no-progress-meter --max-time 120 "${arguments[@]}"
 }
 
@@ -44,11 +46,12 @@ python() {
 serve() {
     stop
     local banner line
-    exec {banner}< <(exec "$WISP_BINARY" serve --http 127.0.0.1:0 --grpc 127.0.0.1:0 "$@" 2>>"$OUTPUT/server.log")
+    exec {banner}< <(WISP_METRICS=127.0.0.1:0 exec "$WISP_BINARY" serve --http 127.0.0.1:0 --grpc 127.0.0.1:0 "$@" 2>>"$OUTPUT/server.log")
     server=$!
     if IFS= read -t 600 -r -u "$banner" line &&
-        [[ $line =~ ://([0-9.:]+):\ [1-9][0-9]*\ of\ [0-9]+\ models\ ready ]]; then
+        [[ $line =~ ://([0-9.:]+):\ [1-9][0-9]*\ of\ [0-9]+\ models\ ready.*metrics\ on\ ([0-9.:]+) ]]; then
         address=${BASH_REMATCH[1]}
+        metrics=${BASH_REMATCH[2]}
     else
         echo "\`wisp serve $*\` is not ready: ${line-}" >&2
         cat "$OUTPUT/server.log" >&2

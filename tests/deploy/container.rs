@@ -213,9 +213,12 @@ fn the_environment_of_the_image_is_a_valid_configuration() -> Result<()> {
             "{name}: {printed}"
         );
     }
-    // Clients outside of the container reach both ports.
+    // Clients outside of the container reach all ports.
     let exposed: Vec<_> = image.only("EXPOSE")?.split_whitespace().collect();
-    for (variable, port) in ["WISP_HTTP", "WISP_GRPC"].iter().zip(exposed) {
+    for (variable, port) in ["WISP_HTTP", "WISP_GRPC", "WISP_METRICS"]
+        .iter()
+        .zip(exposed)
+    {
         let address = environment.get(*variable).context(*variable)?;
         ensure!(
             *address == format!("0.0.0.0:{port}"),

@@ -41,11 +41,11 @@ pub(crate) use push::PushArgs;
 pub(crate) use registry_access::RegistryAccessArgs;
 pub(crate) use response_cache::ResponseCacheArgs;
 pub(crate) use serve::{
-    CONFIG_VARIABLE, DEFAULT_GRPC, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
+    CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
 };
 pub(crate) use telemetry::{CollectorUrl, PayloadDestination, TelemetryArgs};
 pub(crate) use value::{
-    GrpcAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
+    AdditionalAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
 };
 
 /// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.

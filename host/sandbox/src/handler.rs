@@ -11,6 +11,7 @@ mod signature;
 mod snapshot;
 pub(crate) mod store;
 mod trap;
+pub(crate) mod trap_cause;
 mod wire;
 
 pub use self::call::{HandlerCall, HandlerOutcome, HandlerResponse};
@@ -24,6 +25,7 @@ use crate::component::{CheckedComponent, MODEL_INTERFACE};
 use crate::compute::Graphs;
 use crate::configuration::HandlerConfiguration;
 use crate::engine::Engine;
+use crate::guest_run::GuestRun;
 use crate::instance::InstanceState;
 use crate::limits::Limits;
 use crate::logging::GuestLog;
@@ -233,8 +235,13 @@ fn conclude(
     response: wasmtime::Result<(Result<wire::Response, wire::Failure>,)>,
     state: &mut InstanceState,
 ) -> HandlerOutcome {
+    let trap = response.as_ref().err().and_then(trap_cause::cause);
     HandlerOutcome {
         log: state.log.take(),
+        run: GuestRun {
+            usage: state.usage(),
+            trap,
+        },
         result: result(response, state),
     }
 }

@@ -9,7 +9,7 @@
 //! [`configuration`] what handlers read of their model, and [`grants`] what the model can grant in addition;
 //! [`logging`] collects the lines that a guest logs. `linker` links them. [`web`] is the same for components that
 //! export wasi:http instead of a handler's contract, and [`preload`] makes the parts of an edge bundle.
-//! [`backtrace`] formats the functions in which a guest has trapped.
+//! [`backtrace`] formats the functions in which a guest has trapped, and [`guest_run`] is what is counted of a call.
 //!
 //! Invariants: no data of a request outlives its store; a store is never used after a trap; this crate
 //! has no access to the model repository, the protocols or the inference backends.
@@ -21,6 +21,7 @@ pub mod compute;
 pub mod configuration;
 pub mod engine;
 pub mod grants;
+pub mod guest_run;
 pub mod handler;
 mod instance;
 pub mod limited_process;

@@ -3,9 +3,15 @@
 //! Takes sockets that are already bound and any future as the shutdown signal, so that a test can use port
 //! 0 and a channel. Reads no arguments, no signals and no files, except for a renewed certificate.
 
+use crate::connection;
+use crate::connection_activity::Timeouts;
+use crate::connection_counts::ConnectionCounts;
 use crate::drain::{Drain, ServeError};
-use crate::listener::Listener;
+use crate::listener::{Listener, ListenerSettings};
+use crate::metrics::{MetricsService, ServerCounts};
+use crate::metrics_listener::serve_metrics;
 use crate::options::{ServerOptions, Sockets};
+use crate::responder::Responder;
 use crate::service::Service;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -21,13 +27,44 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let drain = Drain::new();
-    let service = Arc::new(Service::new(serving, drain.watch(), &options));
+    let Sockets {
+        http,
+        grpc,
+        tls,
+        metrics,
+    } = sockets;
+    let service = Service::new(Arc::clone(&serving), drain.watch(), &options);
+    let service = Arc::new(service);
+    let connections: Arc<ConnectionCounts> = Arc::default();
     // Dropped, and so ended, when this function returns.
     let mut following = JoinSet::new();
-    if let Some(tls) = &sockets.tls {
+    if let Some(tls) = &tls {
         following.spawn(Arc::clone(tls).follow());
     }
-    let mut listener = Listener::new(sockets, Arc::clone(&service), drain.watch(), &options);
+    if let Some(socket) = metrics {
+        let counts = ServerCounts {
+            requests: Arc::clone(service.counts()),
+            connections: Arc::clone(&connections),
+            max_connections: options.max_connections,
+        };
+        let metrics = Arc::new(MetricsService::new(serving, counts));
+        following.spawn(serve_metrics(socket, metrics));
+    }
+    let settings = ListenerSettings {
+        max_connections: options.max_connections,
+        timeouts: Timeouts {
+            header: options.header_timeout,
+            write: options.write_timeout,
+            idle: options.idle_timeout,
+        },
+        allowed_hosts: options.allowed_hosts.clone(),
+        tls,
+        protocols: connection::protocols(),
+        counts: connections,
+    };
+    let sockets = std::iter::once(http).chain(grpc).collect();
+    let responder = Responder::Api(Arc::clone(&service));
+    let mut listener = Listener::new(sockets, responder, drain.watch(), settings);
     listener
         .accept_until_idle(shutdown, options.idle_exit)
         .await;

@@ -7,7 +7,7 @@
 use crate::authority::AllowedHosts;
 use crate::connection_activity::{ConnectionActivity, Multiplexing, TimeoutCheck, Timeouts};
 use crate::drain::DrainWatch;
-use crate::service::Service;
+use crate::responder::Responder;
 use crate::socket::Socket;
 use crate::transport::{MonitoredStream, Transport};
 use http::{Request, Version};
@@ -72,7 +72,7 @@ pub(crate) struct Connection {
     pub(crate) activity: Arc<ConnectionActivity>,
     pub(crate) protocols: Arc<Protocols>,
     pub(crate) timeouts: Timeouts,
-    pub(crate) service: Arc<Service>,
+    pub(crate) responder: Responder,
     pub(crate) drain: DrainWatch,
 }
 
@@ -105,7 +105,7 @@ impl Connection {
             activity,
             protocols,
             timeouts,
-            service,
+            responder,
             drain,
         } = self;
         let socket = tokio::select! {
@@ -121,9 +121,9 @@ impl Connection {
             service_fn(move |request: Request<Incoming>| {
                 // Outside of the future, which HTTP/2 runs later in another task.
                 let guard = activity.begin(multiplexing(&request));
-                let (service, hosts) = (Arc::clone(&service), hosts.clone());
+                let (responder, hosts) = (responder.clone(), hosts.clone());
                 async move {
-                    let response = service.respond(request, guard, hosts.as_deref());
+                    let response = responder.respond(request, guard, hosts.as_deref());
                     Ok::<_, Infallible>(response.await)
                 }
             })

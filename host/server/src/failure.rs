@@ -111,7 +111,7 @@ impl Failure {
     }
 
     /// Returns the model or version that the client named and that does not exist, if that is the failure.
-    fn unknown_target(&self) -> Option<&UnknownTarget> {
+    pub(crate) fn unknown_target(&self) -> Option<&UnknownTarget> {
         match self {
             Failure::Route(RouteError::UnknownTarget(target)) => Some(target),
             Failure::Target(TargetError::Unknown(target)) => Some(target),

@@ -6,6 +6,8 @@
 //! [`authority`] and [`cors`]; `grpc` serves it, or `dispatch`, with its `body`. `failure`, `docs`, `console`, `reply`,
 //! `web_response` and `server_timing` make the response, `log` and `trace` the log line, `request_report` the line and the
 //! span ([`spans`]) with the `route_template` that an operator asks for. `drain` ends the server.
+//! `request_counts` and `connection_counts` are part of the `metrics`, which have a `metrics_listener`; a `responder`
+//! distinguishes its connections from those of the API.
 //!
 //! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
 //! connection or stream and ends with it; no task is spawned for it.
@@ -17,6 +19,7 @@ pub mod authority;
 mod body;
 mod connection;
 mod connection_activity;
+mod connection_counts;
 mod console;
 pub mod cors;
 mod dispatch;
@@ -32,12 +35,16 @@ mod idle_timer;
 mod listener;
 mod listening_socket;
 mod log;
+mod metrics;
+mod metrics_listener;
 mod open_connections;
 mod options;
 mod panic;
 mod reply;
+mod request_counts;
 mod request_id;
 mod request_report;
+mod responder;
 mod response_body;
 mod route_template;
 mod server_timing;

@@ -8,12 +8,12 @@ use crate::acceptor::{Accepted, Acceptor, Exhausted};
 use crate::authority::AllowedHosts;
 use crate::connection::{self, Connection, Protocols};
 use crate::connection_activity::{ConnectionActivity, Timeouts};
+use crate::connection_counts::ConnectionCounts;
 use crate::drain::DrainWatch;
 use crate::idle_timer::IdleTimer;
 use crate::listening_socket::ListeningSocket;
 use crate::open_connections::OpenConnections;
-use crate::options::{ServerOptions, Sockets};
-use crate::service::Service;
+use crate::responder::Responder;
 use crate::tls::Tls;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -41,6 +41,18 @@ pub(crate) struct Listener {
     connections: Connections,
 }
 
+/// The limits of a listener and of its connections.
+#[derive(Debug)]
+pub(crate) struct ListenerSettings {
+    pub(crate) max_connections: usize,
+    pub(crate) timeouts: Timeouts,
+    /// The hosts that requests may name on sockets that listen on loopback; `None` for any host.
+    pub(crate) allowed_hosts: Option<AllowedHosts>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) protocols: Protocols,
+    pub(crate) counts: Arc<ConnectionCounts>,
+}
+
 /// The open connections, which are closed when this is dropped. Lifetime: the process.
 #[derive(Debug)]
 struct Connections {
@@ -51,41 +63,46 @@ struct Connections {
     tls: Option<Arc<Tls>>,
     protocols: Arc<Protocols>,
     timeouts: Timeouts,
-    service: Arc<Service>,
+    responder: Responder,
     drain: DrainWatch,
+    counts: Arc<ConnectionCounts>,
 }
 
 // === impl Listener ===
 
 impl Listener {
     pub(crate) fn new(
-        sockets: Sockets,
-        service: Arc<Service>,
+        sockets: Vec<ListeningSocket>,
+        responder: Responder,
         drain: DrainWatch,
-        options: &ServerOptions,
+        settings: ListenerSettings,
     ) -> Listener {
-        let Sockets { http, grpc, tls } = sockets;
+        let ListenerSettings {
+            max_connections,
+            timeouts,
+            allowed_hosts,
+            tls,
+            protocols,
+            counts,
+        } = settings;
         let connections = Connections {
             tasks: JoinSet::new(),
             open: OpenConnections::new(),
-            max: options.max_connections,
-            max_refusals: MAX_REFUSALS.min(options.max_connections),
+            max: max_connections,
+            max_refusals: MAX_REFUSALS.min(max_connections),
             tls,
-            protocols: Arc::new(connection::protocols()),
-            timeouts: Timeouts {
-                header: options.header_timeout,
-                write: options.write_timeout,
-                idle: options.idle_timeout,
-            },
-            service,
+            protocols: Arc::new(protocols),
+            timeouts,
+            responder,
             drain,
+            counts,
         };
         let acceptor = |socket: ListeningSocket| {
-            let hosts = AllowedHosts::of_listener(options.allowed_hosts.as_ref(), &socket);
+            let hosts = AllowedHosts::of_listener(allowed_hosts.as_ref(), &socket);
             Acceptor::new(socket, hosts)
         };
         Listener {
-            acceptors: std::iter::once(http).chain(grpc).map(acceptor).collect(),
+            acceptors: sockets.into_iter().map(acceptor).collect(),
             connections,
         }
     }
@@ -194,12 +211,17 @@ impl Connections {
                 activity: Arc::clone(&activity),
                 protocols: Arc::clone(&self.protocols),
                 timeouts: self.timeouts,
-                service: Arc::clone(&self.service),
+                responder: self.responder.clone(),
                 drain: self.drain.clone(),
             };
             let task = self.tasks.spawn(connection.run());
             self.open.insert(task.id(), activity);
-        } else if self.tasks.len() - self.open.tasks() < self.max_refusals {
+            self.counts.add_accepted();
+            self.counts.set_open(self.open.tasks());
+            return;
+        }
+        self.counts.add_refused();
+        if self.tasks.len() - self.open.tasks() < self.max_refusals {
             tracing::debug!(max_connections = self.max, "too many connections are open");
             self.tasks.spawn(connection::refuse(stream, tls));
         }
@@ -223,5 +245,6 @@ impl Connections {
             }
         };
         self.open.remove(id);
+        self.counts.set_open(self.open.tasks());
     }
 }

@@ -1,4 +1,4 @@
-//! The log line for each request.
+//! The log line for each request, with which it is counted.
 //!
 //! Its level depends on the party that has to act: debug for errors of the client, warn for failures of the
 //! handler and for missing capacity, error for failures of the server. Clients can cause the last three at any
@@ -12,6 +12,7 @@
 //! Invariant: the data of clients and guests in a line is limited in length and cannot break the line.
 
 use crate::failure::Failure;
+use crate::request_counts::{RequestCounts, RequestSubject};
 use crate::request_id::{LazyRequestId, RequestId, RequestIds};
 use crate::request_report::{EndedRequest, Report, Reports};
 use crate::trace::TraceParent;
@@ -43,6 +44,7 @@ pub(crate) struct Log {
     ids: Arc<RequestIds>,
     samplers: [Sampler; KINDS],
     reports: Reports,
+    counts: Arc<RequestCounts>,
 }
 
 /// The line for one request, written when the request ends, in whatever way. Lifetime: one request.
@@ -95,7 +97,13 @@ impl Log {
             ids: Arc::new(RequestIds::new()),
             samplers: std::array::from_fn(|_| Sampler::new()),
             reports,
+            counts: Arc::default(),
         }
+    }
+
+    /// Returns the numbers of the requests whose lines have ended.
+    pub(crate) fn counts(&self) -> &Arc<RequestCounts> {
+        &self.counts
     }
 
     fn sampler(&self, kind: ErrorKind) -> &Sampler {
@@ -158,6 +166,7 @@ impl RequestLog<'_> {
     pub(crate) fn answered(mut self, status: StatusCode) {
         self.written = true;
         self.report(status, None);
+        self.log.counts.add_answered();
         event!(DEBUG, self, self.id(), status.as_u16(), "answered");
     }
 
@@ -167,6 +176,8 @@ impl RequestLog<'_> {
         self.written = true;
         let (id, kind) = (self.id(), failure.kind());
         self.report(kind.status(), Some(kind));
+        let is_unknown = failure.unknown_target().is_some();
+        self.log.counts.add_failed(kind, self.subject(is_unknown));
         let (status, error) = (kind.status().as_u16(), Chain(failure));
         let party = kind.party();
         if party == Party::Client {
@@ -209,6 +220,15 @@ impl RequestLog<'_> {
         }
     }
 
+    /// Returns the subject of a failed request, which names a model that does not exist if `is_unknown`.
+    fn subject(&self, is_unknown: bool) -> RequestSubject {
+        match (is_unknown, self.model.name()) {
+            (true, _) => RequestSubject::Other,
+            (false, Some(_)) => RequestSubject::Model,
+            (false, None) => RequestSubject::Server,
+        }
+    }
+
     fn id(&self) -> RequestId {
         self.id.id().clone()
     }
@@ -236,8 +256,10 @@ impl RequestLog<'_> {
 impl Drop for RequestLog<'_> {
     fn drop(&mut self) {
         if !self.written {
-            let status = ErrorKind::ClientGone.status();
-            self.report(status, Some(ErrorKind::ClientGone));
+            let kind = ErrorKind::ClientGone;
+            self.log.counts.add_failed(kind, self.subject(false));
+            let status = kind.status();
+            self.report(status, Some(kind));
             let status = status.as_u16();
             event!(
                 DEBUG,

@@ -65,12 +65,14 @@ impl Default for ServerOptions {
     }
 }
 
-/// The bound sockets that a server listens on. All of them serve all protocols.
+/// The bound sockets that a server listens on. All of them serve all protocols, apart from the one for metrics.
 #[derive(Debug)]
 pub struct Sockets {
     pub http: ListeningSocket,
     /// An additional socket for gRPC clients, which by convention have a port of their own.
     pub grpc: Option<ListeningSocket>,
-    /// The certificate for TLS on all sockets. If `None`, TLS is disabled.
+    /// The certificate for TLS on the sockets before. If `None`, TLS is disabled.
     pub tls: Option<Arc<Tls>>,
+    /// The socket for metrics, which serves nothing else and does not use TLS.
+    pub metrics: Option<ListeningSocket>,
 }

@@ -18,6 +18,7 @@ use crate::log::Log;
 use crate::options::ServerOptions;
 use crate::panic::catch_panic;
 use crate::reply::Reply;
+use crate::request_counts::RequestCounts;
 use crate::request_id::{self, REQUEST_ID};
 use crate::request_report::Reports;
 use crate::response_body::ResponseBody;
@@ -74,6 +75,11 @@ impl Service {
             drain,
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// Returns the numbers of requests.
+    pub(crate) fn counts(&self) -> &Arc<RequestCounts> {
+        self.log.counts()
     }
 
     /// Reports the server as not ready from now on, and closes each HTTP/1 connection with its next

@@ -5,7 +5,7 @@
 //! the content of a request. Running a model requires a permit; dropping the permit frees its capacity.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -25,6 +25,23 @@ pub struct Admission {
 struct Requests {
     admitted: AtomicUsize,
     max: usize,
+    admissions: AtomicU64,
+    overloaded: AtomicU64,
+    share_used: AtomicU64,
+    no_instance: AtomicU64,
+}
+
+/// The numbers of admitted and refused requests since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AdmissionCounts {
+    pub admitted: u64,
+    pub overloaded: u64,
+    pub share_used: u64,
+    /// The requests for which no sandbox instance became free in time.
+    pub no_instance: u64,
+    /// The requests that waited longest for their bodies when there were too many. Set by
+    /// [`crate::Serving::admission_counts`].
+    pub evicted: u64,
 }
 
 /// The requests of one model version that hold a permit. Lifetime: a model version.
@@ -76,6 +93,10 @@ impl Admission {
             requests: Arc::new(Requests {
                 admitted: AtomicUsize::new(0),
                 max: max_requests,
+                admissions: AtomicU64::new(0),
+                overloaded: AtomicU64::new(0),
+                share_used: AtomicU64::new(0),
+                no_instance: AtomicU64::new(0),
             }),
             instances: Arc::new(Semaphore::new(max_instances)),
             max_instances,
@@ -85,6 +106,23 @@ impl Admission {
     /// Returns the number of requests that hold a permit now.
     pub fn admitted_requests(&self) -> usize {
         self.requests.admitted.load(Relaxed)
+    }
+
+    /// Returns the largest number of requests that may hold a permit.
+    pub fn max_requests(&self) -> usize {
+        self.requests.max
+    }
+
+    /// Returns the numbers of admitted and refused requests since the start.
+    pub fn counts(&self) -> AdmissionCounts {
+        let requests = &self.requests;
+        AdmissionCounts {
+            admitted: requests.admissions.load(Relaxed),
+            overloaded: requests.overloaded.load(Relaxed),
+            share_used: requests.share_used.load(Relaxed),
+            no_instance: requests.no_instance.load(Relaxed),
+            evicted: 0,
+        }
     }
 
     /// Returns the number of sandbox call_slots in use now.
@@ -97,9 +135,10 @@ impl Admission {
         let max_requests = self.requests.max;
         let admitted = &self.requests.admitted;
         let take = |admitted: usize| (admitted < max_requests).then(|| admitted + 1);
-        let before = admitted
-            .fetch_update(Relaxed, Relaxed, take)
-            .map_err(|_| AdmissionError::Overloaded { max_requests })?;
+        let before = admitted.fetch_update(Relaxed, Relaxed, take).map_err(|_| {
+            self.requests.overloaded.fetch_add(1, Relaxed);
+            AdmissionError::Overloaded { max_requests }
+        })?;
         let of_version = share.admitted.fetch_add(1, Relaxed);
         // Dropping the permit from here on gives both counts back.
         let permit = Permit {
@@ -109,8 +148,10 @@ impl Admission {
         };
         let free = max_requests - before;
         if of_version >= free.saturating_mul(SHARE_OF_FREE) {
+            self.requests.share_used.fetch_add(1, Relaxed);
             return Err(AdmissionError::ShareUsed { max_requests });
         }
+        self.requests.admissions.fetch_add(1, Relaxed);
         Ok(permit)
     }
 }
@@ -122,7 +163,10 @@ impl Permit {
         match tokio::time::timeout_at(deadline.into(), acquire).await {
             Ok(Ok(slot)) => Ok(InstanceSlot { _slot: slot }),
             // The semaphore is never closed; if it were, no place would be available either.
-            Ok(Err(_)) | Err(_) => Err(AdmissionError::NoInstance),
+            Ok(Err(_)) | Err(_) => {
+                self.requests.no_instance.fetch_add(1, Relaxed);
+                Err(AdmissionError::NoInstance)
+            }
         }
     }
 }
@@ -150,6 +194,8 @@ mod tests {
         assert_eq!(admission.admitted_requests(), 2);
         drop(first);
         assert!(admission.admit(&share).is_ok());
+        let counts = admission.counts();
+        assert_eq!((counts.admitted, counts.overloaded), (3, 1));
         Ok(())
     }
 
@@ -161,6 +207,7 @@ mod tests {
             |share| -> Vec<Permit> { (0..).map_while(|_| admission.admit(share).ok()).collect() };
         let first = all(&greedy);
         assert_eq!(first.len(), 1024 * 7 / 8);
+        assert_eq!(admission.counts().share_used, 1);
         let refusal = AdmissionError::ShareUsed { max_requests: 1024 };
         assert_eq!(admission.admit(&greedy).err(), Some(refusal));
         let second = all(&also_greedy);
@@ -187,6 +234,7 @@ mod tests {
         assert_eq!(admission.live_instances(), 1);
         let refused = second.instance(deadline).await;
         assert_eq!(refused.err(), Some(AdmissionError::NoInstance));
+        assert_eq!(admission.counts().no_instance, 1);
         drop(slot);
         assert!(second.instance(deadline).await.is_ok());
         Ok(())

@@ -275,6 +275,7 @@ impl From<Arc<WebError>> for InferError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web_error_kind::web_error_kind;
     use std::time::Duration;
     use wisp_protocol::call::{ModelName, Version};
     use wisp_protocol::error::Party;
@@ -331,6 +332,32 @@ mod tests {
         );
         let source = std::error::Error::source(&error).map(ToString::to_string);
         assert_eq!(source.as_deref(), Some("no such directory: /private/tmp"));
+    }
+
+    #[test]
+    fn a_failure_of_a_web_component_is_counted_as_it_is_reported() {
+        for error in [
+            WebError::NoHost,
+            WebError::NoResponse,
+            WebError::Declared("code".to_owned()),
+            WebError::Deadline,
+            WebError::NoInstance,
+            WebError::NoMemory,
+            WebError::Lost,
+            WebError::Compute(ComputeError::QueueFull),
+            WebError::Compute(ComputeError::WouldMissDeadline),
+            WebError::Compute(ComputeError::NoMemory),
+            WebError::Compute(ComputeError::Deadline),
+            WebError::Compute(ComputeError::Unprepared),
+            WebError::GuestTime {
+                budget: Duration::ZERO,
+                functions: None,
+            },
+        ] {
+            let counted = web_error_kind(&error);
+            let reported = InferError::from(Arc::new(error));
+            assert_eq!(counted, reported.kind(), "{reported}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::call_slots::CallSlots;
 use crate::current_request::CurrentRequest;
 use crate::fair_pool::{FairPool, Flow};
 use crate::logged_handler::LoggedHandler;
+use crate::statistics::Statistics;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -90,6 +91,11 @@ impl HandlerExecutor {
             flow: pool.flow(),
             slots: CallSlots::new(slots),
         }
+    }
+
+    /// Returns the statistics of the version, to which the calls of the handler are added.
+    pub(crate) fn statistics(&self) -> &Arc<Statistics> {
+        self.handler.statistics()
     }
 
     /// Calls the handler for one admitted request, before `deadline`.
@@ -220,7 +226,7 @@ impl InlineCall {
         let started = Instant::now();
         let budget_end = started + budget;
         let called = handler.infer_inline(handler_call(&request, deadline.min(budget_end)));
-        let HandlerOutcome { result, log } = called;
+        let HandlerOutcome { result, log, .. } = called;
         let outcome = match result {
             Ok(mut response) => {
                 response.usage.queue += started.saturating_duration_since(arrived);

@@ -17,6 +17,7 @@ use crate::footprint::Footprint;
 use crate::payload_log::{LoggedCall, PayloadLog};
 use crate::readers::ReadingSlot;
 use crate::serving::Serving;
+use crate::statistics::PendingRequest;
 use crate::timings::{PhaseTimer, Timings};
 use crate::version::ModelVersion;
 use std::sync::Arc;
@@ -49,10 +50,25 @@ pub async fn infer<D: RequestDecoder>(
     call: InferCall<D>,
     reading: impl Future<Output = Result<D::Source, BodyError>>,
 ) -> Result<Inferred<Encoded<D>>, InferError> {
+    let mut pending = None;
+    let inferred = run(serving, (slot, &mut pending), call, reading).await;
+    if let (Err(error), Some(pending)) = (&inferred, &mut pending) {
+        pending.fail(error.kind());
+    }
+    inferred
+}
+
+/// Runs one inference, which `pending` counts once its version is known.
+async fn run<D: RequestDecoder>(
+    serving: &Serving,
+    (slot, pending): (ReadingSlot, &mut Option<PendingRequest>),
+    call: InferCall<D>,
+    reading: impl Future<Output = Result<D::Source, BodyError>>,
+) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
     let version = serving.select(&call.selection).await?;
     version.check_inference()?;
-    let pending = version.statistics().begin();
+    let pending = pending.insert(version.statistics().begin());
     let source = slot.read(reading).await?;
     timer.finish_read();
     let permit = Arc::new(serving.admission.admit(version.share())?);

@@ -10,7 +10,8 @@
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
 //! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
-//! a request, [`statistics`] sums those of a version, [`payload_log`] copies a share ([`sample_ratio`]) of the inputs and
+//! a request, [`statistics`] sums those of a version, [`version_counters`] those of its loads for metrics, in a
+//! [`histogram`] for each phase and by [`failure_reason`], [`payload_log`] copies a share ([`sample_ratio`]) of the inputs and
 //! outputs for a writer, through an [`event_queue`], and [`error`] assigns each failure a kind. Invariant:
 //! no socket and no wire format in this crate; the server passes a body that is read once.
 #![forbid(unsafe_code)]
@@ -27,11 +28,13 @@ pub mod current_request;
 pub mod error;
 pub mod event_queue;
 mod expected_wait;
+pub mod failure_reason;
 pub mod fair_pool;
 pub mod file_state;
 mod footprint;
 pub mod guest_log_writer;
 pub mod handler_executor;
+pub mod histogram;
 pub mod infer;
 pub mod load_locks;
 pub mod logged_handler;
@@ -52,7 +55,9 @@ pub mod statistics;
 mod thread_policy;
 pub mod timings;
 pub mod version;
+pub mod version_counters;
 pub mod web;
+mod web_error_kind;
 pub mod web_executor;
 pub mod worker_pool;
 

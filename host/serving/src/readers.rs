@@ -23,6 +23,8 @@ pub(crate) struct Readers {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
+    /// The number of requests that were ended since the start.
+    evicted: u64,
     /// The waiting requests, in the order of their start. Dropping a sender ends the wait.
     waiting: BTreeMap<u64, oneshot::Sender<()>>,
 }
@@ -60,6 +62,11 @@ impl Readers {
         self.lock().waiting.len()
     }
 
+    /// Returns the number of requests that were ended since the start.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.lock().evicted
+    }
+
     /// Grants a request the right to wait for its body.
     pub(crate) fn grant(self: &Arc<Readers>) -> ReadingSlot {
         ReadingSlot {
@@ -77,6 +84,7 @@ impl Readers {
             true => state.waiting.pop_first(),
             false => None,
         };
+        state.evicted = state.evicted.saturating_add(u64::from(oldest.is_some()));
         let number = state.next;
         state.next += 1;
         state.waiting.insert(number, evict);
@@ -166,7 +174,7 @@ mod tests {
         assert!(!is_evicted(&mut second));
         assert!(!is_evicted(&mut third));
         drop((first, second, third));
-        assert_eq!(readers.waiting(), 0);
+        assert_eq!((readers.waiting(), readers.evicted()), (0, 1));
     }
 
     #[test]

@@ -319,9 +319,12 @@ impl Registry {
             && !models.values().any(|entry| entry.blocks_readiness)
     }
 
-    /// Replaces the entry of a model.
+    /// Replaces the entry of a model. Versions that both entries have continue their counters.
     pub fn replace(&self, model: ModelName, entry: ModelEntry) {
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = models.get(&model) {
+            entry.continue_counters(before);
+        }
         let before = models.insert(model, Arc::new(entry));
         drop(models);
         self.changes.send_replace(());
@@ -400,6 +403,16 @@ impl ModelEntry {
             true => self.problem.as_deref(),
             false => None,
         })
+    }
+
+    /// Takes over the counters of the versions in the entry before.
+    fn continue_counters(&self, before: &ModelEntry) {
+        for version in self.ready() {
+            let number = version.description().version;
+            if let Some(LoadedVersion::Ready(old)) = before.versions.get(&number) {
+                version.statistics().continue_from(old.statistics());
+            }
+        }
     }
 
     /// Returns the versions that can be called, in order.

@@ -3,7 +3,7 @@
 //! [`Serving`] answers questions about models and changes which ones are served; [`crate::infer()`] runs the
 //! inferences on it.
 
-use crate::admission::Admission;
+use crate::admission::{Admission, AdmissionCounts};
 use crate::blocking::BlockingPool;
 use crate::current_request::{record_name, record_target, record_version};
 use crate::error::InferError;
@@ -131,6 +131,19 @@ impl Serving {
     /// Returns the number of inferences that hold a permit now.
     pub fn admitted_requests(&self) -> usize {
         self.admission.admitted_requests()
+    }
+
+    /// Returns the largest number of inferences that may hold a permit.
+    pub fn max_requests(&self) -> usize {
+        self.admission.max_requests()
+    }
+
+    /// Returns the numbers of admitted and refused requests since the start.
+    pub fn admission_counts(&self) -> AdmissionCounts {
+        AdmissionCounts {
+            evicted: self.readers.evicted(),
+            ..self.admission.counts()
+        }
     }
 
     /// Returns the number of handler instances that are alive now, without those of inline calls.

@@ -10,13 +10,18 @@
 //! - `success` and `fail` measure the time from the choice of the version, including the read of the
 //!   body. A request whose client disconnects has failed. A request that is refused before its version is
 //!   chosen counts for no version.
+//!
+//! [`VersionCounters`] has the same numbers for metrics, which go on when the version is loaded again.
 
 use crate::batcher::graph_statistics::{Executions, GraphStatistics, phases_of};
 use crate::cache_outcome::CacheOutcome;
+use crate::failure_reason::FailureReason;
 use crate::timings::Timings;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use crate::version_counters::VersionCounters;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 use wisp_protocol::call::{ModelDescription, ModelName, Version};
+use wisp_protocol::error::ErrorKind;
 use wisp_protocol::statistics::{Phases, Sums, VersionStatistics};
 
 /// The sums of one version, and the executions of its graphs. Lifetime: a model version.
@@ -29,14 +34,28 @@ pub struct Statistics {
     graphs: Vec<Arc<GraphStatistics>>,
     /// The executions of earlier loads of the same files.
     earlier: Executions,
+    /// The counters for metrics, which a later load of the version takes over.
+    counters: Mutex<Arc<VersionCounters>>,
+    load_time: OnceLock<Duration>,
 }
 
 /// A request that has its version and no response yet. It counts as failed if it is dropped. Lifetime: one request.
 #[derive(Debug)]
 pub struct PendingRequest {
-    /// `None` once the request has succeeded.
-    statistics: Option<Arc<Statistics>>,
+    statistics: Arc<Statistics>,
+    counters: Arc<VersionCounters>,
     started: Instant,
+    outcome: Outcome,
+}
+
+/// The outcome of a request, as far as it is known.
+#[derive(Debug)]
+enum Outcome {
+    /// The request is in progress until the deadline, if one is set. Nobody drops it before, unless its client has
+    /// gone.
+    Pending(Option<Instant>),
+    Failed(FailureReason),
+    Succeeded,
 }
 
 // === impl Statistics ===
@@ -44,29 +63,65 @@ pub struct PendingRequest {
 impl Statistics {
     /// Returns empty statistics of a version with these graphs.
     pub fn of_graphs(graphs: Vec<Arc<GraphStatistics>>) -> Statistics {
+        let counters = VersionCounters::default();
+        counters.count_graphs(&graphs);
         Statistics {
-            sums: Mutex::default(),
             graphs,
-            earlier: Executions::default(),
+            counters: Mutex::new(Arc::new(counters)),
+            ..Statistics::default()
         }
     }
 
     /// Returns these statistics, of a version that has just been loaded, continued from those of an earlier load of
     /// the same files.
     pub(crate) fn continuing(&self, earlier: &Statistics) -> Statistics {
+        let counters = earlier.counters();
+        counters.count_graphs(&self.graphs);
         Statistics {
             sums: Mutex::new(earlier.lock().clone()),
             graphs: self.graphs.clone(),
             earlier: earlier.executions(),
+            counters: Mutex::new(counters),
+            load_time: self.load_time.clone(),
         }
     }
 
     /// Starts to measure a request for this version.
     pub fn begin(self: &Arc<Statistics>) -> PendingRequest {
+        let counters = self.counters();
+        counters.begin();
         PendingRequest {
-            statistics: Some(Arc::clone(self)),
+            statistics: Arc::clone(self),
+            counters,
             started: Instant::now(),
+            outcome: Outcome::Pending(None),
         }
+    }
+
+    /// Returns the counters of the version.
+    pub fn counters(&self) -> Arc<VersionCounters> {
+        // The lock is held for a copy or an assignment, neither of which panics.
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&*counters)
+    }
+
+    /// Takes over the counters of the version as it was loaded before.
+    pub fn continue_from(&self, before: &Statistics) {
+        let counters = before.counters();
+        counters.count_graphs(&self.graphs);
+        let mut own = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        *own = counters;
+    }
+
+    /// Records the time that the load of the version took.
+    pub fn record_load(&self, took: Duration) {
+        // A version is loaded once; a further value would be a defect without consequences.
+        let _ = self.load_time.set(took);
+    }
+
+    /// Returns the time that the load of the version took, if it is known.
+    pub fn load_time(&self) -> Option<Duration> {
+        self.load_time.get().copied()
     }
 
     /// Returns the current sums with the name and number in `description`.
@@ -113,12 +168,13 @@ impl Statistics {
 impl PendingRequest {
     /// Counts the request as successful, with its number of rows and its timings. A response from the cache had
     /// neither rows nor an execution.
-    pub fn succeed(mut self, rows: u32, timings: &Timings, cache: CacheOutcome) {
-        if let Some(statistics) = self.statistics.take() {
-            let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-            let now = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-            let mut sums = statistics.lock();
-            sums.success.add(self.started.elapsed());
+    pub fn succeed(&mut self, rows: u32, timings: &Timings, cache: CacheOutcome) {
+        self.outcome = Outcome::Succeeded;
+        let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let now = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        let took = self.started.elapsed();
+        let add_request = |sums: &mut Sums| {
+            sums.success.add(took);
             match cache {
                 CacheOutcome::Hit(lookup) => {
                     sums.cache_hit.add(lookup);
@@ -128,16 +184,41 @@ impl PendingRequest {
                 CacheOutcome::Bypassed => {}
             }
             sums.last_inference = sums.last_inference.max(now);
-            add(&mut sums, u64::from(rows), timings);
+            add(sums, u64::from(rows), timings);
+        };
+        add_request(&mut self.statistics.lock());
+        let is_computed = !matches!(cache, CacheOutcome::Hit(_));
+        let phases = is_computed.then_some(timings);
+        self.counters.succeed(took, phases, add_request);
+    }
+
+    /// Records the kind of the error with which the request fails.
+    pub fn fail(&mut self, kind: ErrorKind) {
+        self.outcome = Outcome::Failed(FailureReason::of_error(kind));
+    }
+
+    /// Sets the time from which on the request is dropped because it is late.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        if let Outcome::Pending(_) = self.outcome {
+            self.outcome = Outcome::Pending(Some(deadline));
         }
     }
 }
 
 impl Drop for PendingRequest {
     fn drop(&mut self) {
-        if let Some(statistics) = &self.statistics {
-            statistics.lock().fail.add(self.started.elapsed());
-        }
+        self.counters.end();
+        let reason = match self.outcome {
+            Outcome::Succeeded => return,
+            Outcome::Failed(reason) => reason,
+            Outcome::Pending(Some(deadline)) if Instant::now() >= deadline => {
+                FailureReason::of_error(ErrorKind::DeadlineExceeded)
+            }
+            Outcome::Pending(_) => FailureReason::Canceled,
+        };
+        let took = self.started.elapsed();
+        self.statistics.lock().fail.add(took);
+        self.counters.fail(took, reason);
     }
 }
 
@@ -153,20 +234,15 @@ fn add(sums: &mut Sums, rows: u64, timings: &Timings) {
 }
 
 fn add_phases(phases: &mut Phases, timings: &Timings) {
-    phases
-        .compute_input
-        .add(timings.decode + timings.preprocess);
+    phases.compute_input.add(timings.compute_input());
     phases.compute_infer.add(timings.compute);
-    phases
-        .compute_output
-        .add(timings.postprocess + timings.encode);
+    phases.compute_output.add(timings.compute_output());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::batcher::graph_statistics::ExecutionTimes;
-    use std::time::Duration;
 
     fn timings() -> Timings {
         let milliseconds = Duration::from_millis;
@@ -238,6 +314,66 @@ mod tests {
         let sums = statistics.lock().clone();
         assert_eq!((sums.fail.count, sums.success.count), (1, 0));
         assert_eq!((sums.inferences, sums.last_inference), (0, 0));
+        let totals = statistics.counters().totals();
+        assert_eq!(totals.failures.get(FailureReason::Canceled), 1);
+        assert_eq!((totals.failures.total(), totals.pending), (1, 0));
+    }
+
+    #[test]
+    fn a_failed_request_counts_for_its_reason() {
+        let statistics = Arc::new(Statistics::default());
+        statistics.begin().fail(ErrorKind::Unavailable);
+        let mut late = statistics.begin();
+        late.set_deadline(Instant::now());
+        drop(late);
+        statistics.begin().fail(ErrorKind::Handler);
+        let totals = statistics.counters().totals();
+        let counts = FailureReason::ALL.map(|reason| totals.failures.get(reason));
+        assert_eq!(counts, [2, 0, 1, 0]);
+        assert_eq!(totals.sums.fail.count, 3);
+        assert_eq!(statistics.lock().fail.count, 3);
+    }
+
+    #[test]
+    fn the_histograms_count_the_successful_requests() {
+        let statistics = Arc::new(Statistics::default());
+        let pending = statistics.begin();
+        assert_eq!(statistics.counters().totals().pending, 1);
+        drop(pending);
+        for rows in [1, 4] {
+            statistics
+                .begin()
+                .succeed(rows, &timings(), CacheOutcome::Bypassed);
+        }
+        let totals = statistics.counters().totals();
+        assert_eq!(totals.pending, 0);
+        for (phase, histogram) in totals.durations.phases() {
+            assert_eq!(histogram.count(), 2, "{phase}");
+        }
+        let (queue, success) = (totals.durations.queue, totals.sums.success);
+        assert_eq!(queue.nanoseconds(), totals.sums.queue.nanoseconds);
+        assert_eq!(totals.durations.request.nanoseconds(), success.nanoseconds);
+        assert_eq!(totals.sums, *statistics.lock());
+    }
+
+    #[test]
+    fn the_counters_go_on_when_the_version_is_loaded_again() {
+        let first = Arc::new(Statistics::default());
+        first.begin().succeed(1, &timings(), CacheOutcome::Bypassed);
+        let mut in_flight = first.begin();
+        let second = Arc::new(Statistics::default());
+        second.continue_from(&first);
+        second
+            .begin()
+            .succeed(1, &timings(), CacheOutcome::Bypassed);
+        in_flight.succeed(1, &timings(), CacheOutcome::Bypassed);
+        drop(in_flight);
+        let totals = second.counters().totals();
+        assert_eq!((totals.sums.success.count, totals.pending), (3, 0));
+        assert_eq!(second.lock().success.count, 1);
+        // A version that stays is its own predecessor.
+        second.continue_from(&second);
+        assert_eq!(second.counters().totals().sums.success.count, 3);
     }
 
     #[test]
@@ -256,7 +392,9 @@ mod tests {
         let graph = Arc::new(GraphStatistics::default());
         let statistics = Arc::new(Statistics::of_graphs(vec![Arc::clone(&graph)]));
         for _ in 0..3 {
-            statistics.begin().succeed(2, &timings());
+            statistics
+                .begin()
+                .succeed(2, &timings(), CacheOutcome::Bypassed);
         }
         graph.add(6, ExecutionTimes::default());
         let sums = statistics.sums();

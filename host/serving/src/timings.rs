@@ -65,6 +65,18 @@ impl Timings {
     }
 }
 
+impl Timings {
+    /// Returns the time that Triton's statistics call `compute_input`.
+    pub fn compute_input(&self) -> Duration {
+        self.decode.saturating_add(self.preprocess)
+    }
+
+    /// Returns the time that Triton's statistics call `compute_output`.
+    pub fn compute_output(&self) -> Duration {
+        self.postprocess.saturating_add(self.encode)
+    }
+}
+
 // === impl PhaseTimer ===
 
 impl PhaseTimer {

@@ -87,10 +87,15 @@ impl ModelVersion {
         implementation: Implementation,
         backend_selections: Vec<(String, BackendSelection)>,
     ) -> ModelVersion {
+        let statistics = match &implementation {
+            Implementation::Graph(_) => Arc::default(),
+            Implementation::Handler(handler) => Arc::clone(handler.statistics()),
+            Implementation::Web(component) => Arc::clone(component.statistics()),
+        };
         ModelVersion {
             description,
             implementation,
-            statistics: Arc::default(),
+            statistics,
             share: Arc::default(),
             backend_selections,
             example: None,
@@ -193,6 +198,14 @@ impl ModelVersion {
     /// Returns the statistics of this version.
     pub fn statistics(&self) -> &Arc<Statistics> {
         &self.statistics
+    }
+
+    /// Returns whether a guest runs in each call.
+    pub fn has_guest(&self) -> bool {
+        match &self.implementation {
+            Implementation::Graph(_) => false,
+            Implementation::Handler(_) | Implementation::Web(_) => true,
+        }
     }
 
     /// Returns the route of a web component.

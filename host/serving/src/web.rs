@@ -42,13 +42,20 @@ pub async fn respond(
     };
     let version = serving.version(&target).await?;
     let component = version.web_component()?;
-    let pending = version.statistics().begin();
-    let request = slot.read(reading).await?;
-    timer.finish_read();
-    let permit = serving.admission.admit(version.share())?;
+    let mut pending = version.statistics().begin();
+    let admitting = async {
+        let request = slot.read(reading).await?;
+        timer.finish_read();
+        let permit = serving.admission.admit(version.share())?;
+        let mut memory = Footprint::new(&serving.options.memory);
+        memory.resize(request.body().len())?;
+        Ok::<_, InferError>((request, permit, memory))
+    };
+    let admitted = admitting
+        .await
+        .inspect_err(|error| pending.fail(error.kind()));
+    let (request, permit, memory) = admitted?;
     let deadline = Instant::now() + serving.options.request_timeout;
-    let mut memory = Footprint::new(&serving.options.memory);
-    memory.resize(request.body().len())?;
     let admitted = AdmittedWebRequest {
         permit,
         _memory: memory.into_reservation(),

@@ -11,11 +11,13 @@ use crate::current_request::CurrentRequest;
 use crate::fair_pool::{FairPool, Flow, RunningTask};
 use crate::guest_log_writer::GuestLogWriter;
 use crate::registry::web_route::WebRoute;
-use crate::statistics::PendingRequest;
+use crate::statistics::{PendingRequest, Statistics};
 use crate::timings::PhaseTimer;
+use crate::web_error_kind::web_error_kind;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
+use wisp_protocol::error::ErrorKind;
 use wisp_sandbox::logging::{LogLevel, LogLine};
 use wisp_sandbox::web::{RunningCall, WebApp, WebError, WebOutcome, WebRequest, WebResponse};
 use wisp_tensor::Reservation;
@@ -32,6 +34,7 @@ pub struct WebExecutor {
     flow: Flow,
     slots: Arc<CallSlots>,
     log: Arc<GuestLogWriter>,
+    statistics: Arc<Statistics>,
 }
 
 /// The things that a request holds until its guest has ended. Lifetime: one request.
@@ -59,12 +62,18 @@ impl WebExecutor {
             flow: pool.flow(),
             slots: CallSlots::new(slots),
             log: Arc::new(log),
+            statistics: Arc::default(),
         }
     }
 
     /// Returns the route of the component.
     pub fn route(&self) -> &WebRoute {
         &self.route
+    }
+
+    /// Returns the statistics of the version, to which its guests are added.
+    pub(crate) fn statistics(&self) -> &Arc<Statistics> {
+        &self.statistics
     }
 
     /// Responds to an admitted request. The guest goes on while its response is sent.
@@ -84,24 +93,38 @@ impl WebExecutor {
     async fn begin(
         &self,
         request: WebRequest,
-        admitted: AdmittedWebRequest,
+        mut admitted: AdmittedWebRequest,
     ) -> Result<WebResponse, CallError> {
         let arrived = Instant::now();
         let deadline = admitted.deadline;
+        // From its deadline on, a request is dropped because it is late.
+        admitted.pending.set_deadline(deadline);
         let slot = self.slots.acquire(deadline).await;
-        let slot = slot.map_err(CallError::WouldMissDeadline)?;
+        let slot = slot.map_err(|error| {
+            admitted.pending.fail(ErrorKind::Unavailable);
+            CallError::WouldMissDeadline(error)
+        })?;
         let instance = admitted.permit.instance(deadline).await;
-        let instance = instance.map_err(CallError::Admission)?;
+        let instance = instance.map_err(|error| {
+            admitted.pending.fail(ErrorKind::Unavailable);
+            CallError::Admission(error)
+        })?;
         let called = self.app.call(request, deadline);
-        let (call, response) = called.map_err(|error| CallError::Web(Arc::new(error)))?;
+        let (call, response) = called.map_err(|error| {
+            let error = Arc::new(error);
+            admitted.fail(&error);
+            CallError::Web(error)
+        })?;
         let log = Arc::clone(&self.log);
+        let statistics = Arc::clone(&self.statistics);
         let current = CurrentRequest::of_task();
         let running = self.flow.start(async move {
             // They are free only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
             let mut outcome = call.await;
-            outcome.usage.queue += started.saturating_duration_since(arrived);
+            statistics.counters().add_guest(&outcome.run);
+            outcome.run.usage.queue += started.saturating_duration_since(arrived);
             write(&log, &mut outcome, current.as_ref());
             admitted.finish(outcome);
         });
@@ -113,11 +136,21 @@ impl WebExecutor {
 impl AdmittedWebRequest {
     /// Counts a request whose guest has ended.
     fn finish(mut self, outcome: WebOutcome) {
-        self.timer.finish_call(&outcome.usage);
-        if outcome.result.is_ok() && outcome.has_responded {
-            let timings = self.timer.timings();
-            self.pending.succeed(1, &timings, CacheOutcome::Bypassed);
+        self.timer.finish_call(&outcome.run.usage);
+        match &outcome.result {
+            Ok(()) if outcome.has_responded => {
+                let timings = self.timer.timings();
+                self.pending.succeed(1, &timings, CacheOutcome::Bypassed);
+            }
+            // The component has ended without a response.
+            Ok(()) => self.pending.fail(ErrorKind::Handler),
+            Err(error) => self.fail(error),
         }
+    }
+
+    /// Records the reason for which the request fails.
+    fn fail(&mut self, error: &WebError) {
+        self.pending.fail(web_error_kind(error));
     }
 }
 

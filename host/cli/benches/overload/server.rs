@@ -17,6 +17,7 @@ pub(crate) fn start(repository: &Repository, models: &Path, options: &[&str]) ->
         .arg(repository.cache())
         .args(options)
         .arg(models)
+        .env("WISP_METRICS", "none")
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let mut child = command.spawn().with_context(|| format!("{program:?}"))?;

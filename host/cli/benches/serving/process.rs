@@ -29,7 +29,11 @@ pub(crate) fn pin(cpu: usize) {
 pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
     // Child processes inherit the affinity of their parent.
     pin(0);
-    let child = command.spawn().with_context(|| format!("{command:?}"));
+    // The default port is that of one server at a time.
+    let child = command
+        .env("WISP_METRICS", "none")
+        .spawn()
+        .with_context(|| format!("{command:?}"));
     pin(1);
     child
 }

@@ -3,7 +3,7 @@
 //! schema and the reference from these definitions.
 
 use super::{
-    BackendArgs, CacheArgs, GrpcAddress, HandlerLimitArgs, Milliseconds, ResponseCacheArgs,
+    AdditionalAddress, BackendArgs, CacheArgs, HandlerLimitArgs, Milliseconds, ResponseCacheArgs,
     Seconds, TelemetryArgs, value,
 };
 use crate::configuration::EffectiveConfiguration;
@@ -26,6 +26,10 @@ const DEFAULT_LOAD_TIME: Duration = Duration::from_secs(120);
 
 /// The additional address for gRPC, unless another one is given or sockets are passed to the server.
 pub(crate) const DEFAULT_GRPC: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8001);
+
+/// The address for metrics, unless another one is given or sockets are passed to the server.
+pub(crate) const DEFAULT_METRICS: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8002);
 
 /// The environment variable that names the configuration file.
 pub(crate) const CONFIG_VARIABLE: &str = "WISP_CONFIG";
@@ -118,7 +122,18 @@ pub(crate) struct ServeArgs {
     /// An additional address for gRPC, which `--http` serves too; `none` for no additional address
     /// [default: 127.0.0.1:8001, or `none` if systemd passes sockets].
     #[arg(long, value_name = "ADDR", env = "WISP_GRPC", hide_env_values = true)]
-    pub(crate) grpc: Option<GrpcAddress>,
+    pub(crate) grpc: Option<AdditionalAddress>,
+
+    /// The address of the metrics for Prometheus, at the path `/metrics`; `none` for no metrics. They are served
+    /// without TLS, and on loopback only to requests that name localhost or an IP address [default:
+    /// 127.0.0.1:8002, or `none` if systemd passes sockets].
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "WISP_METRICS",
+        hide_env_values = true
+    )]
+    pub(crate) metrics: Option<AdditionalAddress>,
 
     /// The levels of the log: one level, such as `debug`, or levels of modules, such as
     /// `info,wisp_serving=debug` [default: the value of RUST_LOG, or `info`].
@@ -417,7 +432,7 @@ impl ServeArgs {
 /// `requires` does not count values from the file.
 #[derive(Debug, Args)]
 pub(crate) struct TlsArgs {
-    /// Use TLS (1.2 and 1.3) on both ports, with this certificate: a PEM file that begins with the
+    /// Use TLS (1.2 and 1.3) on the ports for HTTP and gRPC, with this certificate: a PEM file that begins with the
     /// server's own certificate, followed by the intermediate ones. Requires `--tls-key`.
     ///
     /// Both files are read again a few seconds after they have changed, and on SIGHUP. Open connections

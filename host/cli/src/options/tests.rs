@@ -329,3 +329,13 @@ fn the_help_names_the_default_address_for_grpc() {
     let help = grpc.and_then(clap::Arg::get_help).unwrap().to_string();
     assert!(help.contains(&DEFAULT_GRPC.to_string()), "{help}");
 }
+
+#[test]
+fn the_help_names_the_default_address_for_metrics() {
+    let options = Options::command();
+    let serve = options.find_subcommand("serve").unwrap();
+    let mut arguments = serve.get_arguments();
+    let metrics = arguments.find(|argument| argument.get_id() == "metrics");
+    let help = metrics.and_then(clap::Arg::get_help).unwrap().to_string();
+    assert!(help.contains(&DEFAULT_METRICS.to_string()), "{help}");
+}

@@ -114,22 +114,22 @@ impl FromStr for Seconds {
     }
 }
 
-/// The additional address for gRPC, if there is one.
+/// An additional address, for gRPC or for metrics, if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GrpcAddress {
+pub(crate) enum AdditionalAddress {
     At(SocketAddr),
-    /// Only the address of `--http` serves gRPC.
+    /// There is no additional socket.
     Disabled,
 }
 
-impl FromStr for GrpcAddress {
+impl FromStr for AdditionalAddress {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<GrpcAddress, String> {
+    fn from_str(text: &str) -> Result<AdditionalAddress, String> {
         match text {
-            "none" => Ok(GrpcAddress::Disabled),
+            "none" => Ok(AdditionalAddress::Disabled),
             text => match address(text) {
-                Ok(address) => Ok(GrpcAddress::At(address)),
+                Ok(address) => Ok(AdditionalAddress::At(address)),
                 Err(expected) => Err(format!("{expected}, or `none`")),
             },
         }

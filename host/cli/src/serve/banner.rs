@@ -32,6 +32,7 @@ pub(super) struct Addresses {
     pub(super) scheme: &'static str,
     pub(super) http: Address,
     pub(super) grpc: Option<Address>,
+    pub(super) metrics: Option<SocketAddr>,
 }
 
 /// An address that the server listens on.
@@ -66,10 +67,14 @@ impl Addresses {
             },
             http: address(&sockets.http)?,
             grpc: sockets.grpc.as_ref().map(address).transpose()?,
+            metrics: match &sockets.metrics {
+                Some(socket) => Some(socket.local_addr()?),
+                None => None,
+            },
         })
     }
 
-    /// Returns whether only programs on this machine can connect.
+    /// Returns whether only programs on this machine can connect. Clients of the metrics can change nothing.
     pub(super) fn are_loopback(&self) -> bool {
         let mut addresses = std::iter::once(self.http).chain(self.grpc);
         addresses.all(|address| address.address.ip().is_loopback())
@@ -120,6 +125,7 @@ pub(super) fn log(registry: &Registry, addresses: &Addresses) {
         grpc = addresses
             .grpc
             .map(|grpc| tracing::field::display(grpc.address)),
+        metrics = addresses.metrics.map(tracing::field::display),
         socket_activation = addresses.http.is_activated.then_some(true),
         ready,
         on_demand = (dormant > 0).then_some(dormant),
@@ -135,6 +141,8 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
     let grpc = grpc.map_or_else(String::new, |grpc| {
         format!(", gRPC on {}{}", grpc.address, grpc.remark())
     });
+    let metrics = addresses.metrics;
+    let metrics = metrics.map_or_else(String::new, |metrics| format!(", metrics on {metrics}"));
     let remark = addresses.http.remark();
     let mut text = String::new();
     let entries = registry.entries();
@@ -156,7 +164,7 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
-        "Wisp {} on {server}{remark}: {ready} of {models} models ready{on_demand}{skipped}{grpc}\n",
+        "Wisp {} on {server}{remark}: {ready} of {models} models ready{on_demand}{skipped}{grpc}{metrics}\n",
         env!("CARGO_PKG_VERSION"),
     );
     for (name, entry) in &entries {
@@ -326,6 +334,7 @@ mod tests {
                 is_activated: false,
             },
             grpc: None,
+            metrics: None,
         };
         let text =
             |addresses: &Addresses| text(&registry, Path::new("/no/such/repository"), addresses);
@@ -340,10 +349,11 @@ mod tests {
         );
         assert_eq!(printed, expected);
         addresses.http.is_activated = true;
+        addresses.metrics = Some("127.0.0.1:8002".parse()?);
         let printed = text(&addresses);
         let first = printed.lines().next();
         let expected = format!(
-            "Wisp {version} on http://127.0.0.1:8000 (socket activation): 0 of 1 models ready, 2 skipped"
+            "Wisp {version} on http://127.0.0.1:8000 (socket activation): 0 of 1 models ready, 2 skipped, metrics on 127.0.0.1:8002"
         );
         assert_eq!(first, Some(expected.as_str()));
         Ok(())

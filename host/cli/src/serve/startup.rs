@@ -7,7 +7,10 @@ use super::descriptors;
 use super::load_failures::{FailedModel, LoadFailures};
 use crate::failure::{BadConfiguration, bad_configuration};
 use crate::loading::{LoadingOptions, loader, model_load_limits};
-use crate::options::{DEFAULT_GRPC, GrpcAddress, LogFormat, ModelControlMode, ServeArgs, TlsArgs};
+use crate::options::{
+    AdditionalAddress, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ModelControlMode, ServeArgs,
+    TlsArgs,
+};
 use anyhow::Context;
 use std::cell::RefCell;
 use std::io::Write;
@@ -58,24 +61,35 @@ pub(super) fn server_options(
 }
 
 /// Loads the certificate, and takes the sockets that were passed or binds the addresses. Without a passed socket
-/// for gRPC there is none by default, because the service manager would not start the program for it.
+/// for gRPC there is none by default, because the service manager would not start the program for it; nor are there
+/// metrics, of which the next process would find the address in use.
 pub(super) async fn bind(args: &ServeArgs, passed: PassedSockets) -> anyhow::Result<Sockets> {
     let tls = load_certificate(&args.tls)?;
-    let default_grpc = match passed.is_empty() {
-        true => GrpcAddress::At(DEFAULT_GRPC),
-        false => GrpcAddress::Disabled,
+    let is_activated = !passed.is_empty();
+    let default = |address| match is_activated {
+        true => AdditionalAddress::Disabled,
+        false => AdditionalAddress::At(address),
     };
     let PassedSockets { http, grpc } = passed;
     let http = match http {
         Some(socket) => socket.listen("--http")?,
         None => bind_http(args.http).await?,
     };
-    let grpc = match (grpc, args.grpc.unwrap_or(default_grpc)) {
+    let grpc = match (grpc, args.grpc.unwrap_or(default(DEFAULT_GRPC))) {
         (Some(socket), _) => Some(socket.listen("--grpc")?),
-        (None, GrpcAddress::At(address)) => Some(bind_grpc(address).await?),
-        (None, GrpcAddress::Disabled) => None,
+        (None, AdditionalAddress::At(address)) => Some(bind_grpc(address).await?),
+        (None, AdditionalAddress::Disabled) => None,
     };
-    Ok(Sockets { http, grpc, tls })
+    let metrics = match args.metrics.unwrap_or(default(DEFAULT_METRICS)) {
+        AdditionalAddress::At(address) => Some(bind_metrics(address).await?),
+        AdditionalAddress::Disabled => None,
+    };
+    Ok(Sockets {
+        http,
+        grpc,
+        tls,
+        metrics,
+    })
 }
 
 async fn bind_http(address: SocketAddr) -> anyhow::Result<ListeningSocket> {
@@ -89,6 +103,15 @@ async fn bind_grpc(address: SocketAddr) -> anyhow::Result<ListeningSocket> {
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!(
             "failed to listen on {address} for gRPC; choose another address with --grpc, or `--grpc none`"
+        )
+    })?;
+    Ok(listener.into())
+}
+
+async fn bind_metrics(address: SocketAddr) -> anyhow::Result<ListeningSocket> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "failed to listen on {address} for metrics; choose another address with --metrics, or `--metrics none`"
         )
     })?;
     Ok(listener.into())

@@ -2,6 +2,7 @@
 
 use super::error::HandlerError;
 use crate::compute::ComputeOptions;
+use crate::guest_run::GuestRun;
 use crate::instance::Usage;
 use crate::logging::GuestLog;
 use wisp_tensor::{NamedTensor, Parameter};
@@ -27,10 +28,11 @@ pub struct HandlerResponse {
     pub usage: Usage,
 }
 
-/// The result of a call, and the lines that the handler has logged whatever the result is. Lifetime: one
-/// request.
+/// The result of a call, and the lines that the handler has logged and the resources that it has used whatever the
+/// result is. Lifetime: one request.
 #[derive(Debug)]
 pub struct HandlerOutcome {
     pub result: Result<HandlerResponse, HandlerError>,
     pub log: GuestLog,
+    pub run: GuestRun,
 }

@@ -23,17 +23,16 @@ struct Beginning(String);
 /// Returns the reason of an error that ended a call: the message of the guest's panic if there is one.
 pub(super) fn reason(error: &wasmtime::Error, panic: Option<&str>) -> String {
     let Some(trap) = error.downcast_ref::<Trap>() else {
-        let cause = error.root_cause().to_string();
-        return match cause.ends_with(TRANSFER) {
+        return match is_transfer_limit(error) {
             true => "it transfers more bytes at once than the limit (`limits.transfer_bytes` in \
                      model.toml, up to the server's `--max-handler-transfer-bytes`)"
                 .to_owned(),
-            false => bounded(&cause),
+            false => bounded(&error.root_cause().to_string()),
         };
     };
     match (trap, panic) {
         (Trap::UnreachableCodeReached, Some(panic)) => format!("panicked at {panic}"),
-        (Trap::MemoryOutOfBounds, _) if fault_address(error) >= Some(BELOW_ZERO) => {
+        (Trap::MemoryOutOfBounds, _) if is_below_zero(error) => {
             "stack overflow: calls are nested too deeply, or hold too much on the stack (stack-size in \
              [package.metadata.wisp] of the handler's Cargo.toml, 65536 bytes by default)"
                 .to_owned()
@@ -45,6 +44,16 @@ pub(super) fn reason(error: &wasmtime::Error, panic: Option<&str>) -> String {
         }
         _ => trap.to_string(),
     }
+}
+
+/// Returns whether the trap is an access below address 0, where the stack of a handler ends.
+pub(super) fn is_below_zero(error: &wasmtime::Error) -> bool {
+    fault_address(error) >= Some(BELOW_ZERO)
+}
+
+/// Returns whether the error is a transfer that exceeds the limit.
+pub(super) fn is_transfer_limit(error: &wasmtime::Error) -> bool {
+    error.root_cause().to_string().ends_with(TRANSFER)
 }
 
 /// Returns the address at which memory was accessed out of bounds. wasmtime has it in a message only.

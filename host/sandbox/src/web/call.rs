@@ -6,8 +6,10 @@ use super::outgoing::AllowedHosts;
 use super::response::{CallEnd, GuestResponse};
 use crate::compute::Graphs;
 use crate::engine::Engine;
+use crate::guest_run::GuestRun;
 use crate::handler::store::{Instantiating, queued_store};
-use crate::instance::{InstanceState, Usage};
+use crate::handler::trap_cause;
+use crate::instance::InstanceState;
 use crate::limits::Limits;
 use crate::logging::GuestLog;
 use bytes::Bytes;
@@ -43,7 +45,7 @@ pub struct WebOutcome {
     pub result: Result<(), Arc<WebError>>,
     /// Set if a response had begun, so that no other can be sent instead.
     pub has_responded: bool,
-    pub usage: Usage,
+    pub run: GuestRun,
     pub log: GuestLog,
 }
 
@@ -94,6 +96,10 @@ impl GuestCall {
         let called = clock.drive(call(&parts.proxy, &mut store, request, respond));
         let called = tokio::time::timeout_at(deadline.into(), called).await;
         let state = store.data_mut();
+        let trap = match &called {
+            Ok(Err(error)) => trap_cause::cause(error),
+            Ok(Ok(())) | Err(_) => None,
+        };
         let result = match called {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Arc::new(WebError::of_call(error, state))),
@@ -103,7 +109,10 @@ impl GuestCall {
             web.log_output(&mut state.log);
         }
         let outcome = WebOutcome {
-            usage: state.usage(),
+            run: GuestRun {
+                usage: state.usage(),
+                trap,
+            },
             log: state.log.take(),
             has_responded: has_responded.load(Relaxed),
             result: result.clone(),

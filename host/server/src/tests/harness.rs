@@ -123,6 +123,7 @@ impl TestServer {
             http: socket,
             grpc: None,
             tls,
+            metrics: None,
         };
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {

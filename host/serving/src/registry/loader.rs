@@ -144,10 +144,14 @@ impl Loader {
         let _children = self.graphs.probe.as_ref().map(GraphProbe::keep_children);
         let mut versions = BTreeMap::new();
         for files in &selected.files {
+            let started = Instant::now();
             let loaded = self.load_version(files);
             observer(selected.model.as_str(), loaded.as_ref());
             let loaded = match loaded {
-                Ok(version) => LoadedVersion::Ready(version),
+                Ok(version) => {
+                    version.statistics().record_load(started.elapsed());
+                    LoadedVersion::Ready(version)
+                }
                 Err(error) => LoadedVersion::Failed(error.client_reason()),
             };
             versions.insert(files.version, loaded);

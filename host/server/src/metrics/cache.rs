@@ -1,0 +1,42 @@
+//! The metrics of the response cache under Triton's names.
+
+use super::page::{Kind, Page};
+use super::versions::VersionNumbers;
+use wisp_protocol::statistics::Sums;
+
+/// A number of the cache.
+type Number = fn(&Sums) -> u64;
+
+const COUNTERS: [(&str, &str, Number); 4] = [
+    (
+        "nv_cache_num_hits_per_model",
+        "Number of cache hits per model",
+        |sums| sums.cache_hit.count,
+    ),
+    (
+        "nv_cache_num_misses_per_model",
+        "Number of cache misses per model",
+        |sums| sums.cache_miss.count,
+    ),
+    (
+        "nv_cache_hit_duration_per_model",
+        "Total cache hit duration per model in microseconds",
+        |sums| sums.cache_hit.nanoseconds / 1_000,
+    ),
+    (
+        "nv_cache_miss_duration_per_model",
+        "Total cache miss duration per model in microseconds",
+        |sums| sums.cache_miss.nanoseconds / 1_000,
+    ),
+];
+
+/// Writes the families of all versions.
+pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
+    for (name, help, number) in COUNTERS {
+        page.family(Kind::Counter, name, help);
+        for version in versions {
+            let number = number(&version.totals.sums);
+            version.labelled(&[], |labels| page.sample(name, labels, number));
+        }
+    }
+}

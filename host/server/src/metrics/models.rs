@@ -1,0 +1,52 @@
+//! The metrics of the repository: the models, their versions and states.
+
+use super::page::{Kind, Page};
+use wisp_serving::Serving;
+use wisp_serving::registry::LoadedVersion;
+
+const READY: &str = "wisp_model_ready";
+
+const VERSIONS: &str = "wisp_model_versions";
+
+/// Writes the families of the repository.
+pub(super) fn write(page: &mut Page, serving: &Serving) {
+    let entries = serving.entries();
+    let help = "1 if the version can be called, and 0 if it is unloaded or cannot be loaded";
+    page.family(Kind::Gauge, READY, help);
+    let (mut ready, mut failed, mut unloaded) = (0_u64, 0_u64, 0_u64);
+    for (model, entry) in &entries {
+        for (number, version) in &entry.versions {
+            let counter = match version {
+                LoadedVersion::Ready(_) => &mut ready,
+                LoadedVersion::Failed(_) => &mut failed,
+                _ => &mut unloaded,
+            };
+            *counter = counter.saturating_add(1);
+            let is_ready = u8::from(matches!(version, LoadedVersion::Ready(_)));
+            let version = number.to_string();
+            let labels = [("model", model.as_str()), ("version", version.as_str())];
+            page.sample(READY, &labels, is_ready);
+        }
+    }
+    page.family(Kind::Gauge, VERSIONS, "Versions of models, by state");
+    for (state, count) in [("ready", ready), ("failed", failed), ("unloaded", unloaded)] {
+        page.sample(VERSIONS, &[("state", state)], count);
+    }
+    page.single(
+        Kind::Gauge,
+        ("wisp_models", "Models in the repository"),
+        entries.len(),
+    );
+    let help = "1 if the server reports itself as ready";
+    page.single(
+        Kind::Gauge,
+        ("wisp_ready", help),
+        u8::from(serving.is_ready()),
+    );
+    let help = "1 if the server drains before its end";
+    page.single(
+        Kind::Gauge,
+        ("wisp_draining", help),
+        u8::from(serving.is_draining()),
+    );
+}
