@@ -17,6 +17,7 @@ mod class_names;
 mod cli;
 mod clients;
 mod compression;
+mod data_quality;
 mod debian;
 mod deploy;
 mod diagnosis;

@@ -9,7 +9,7 @@
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
 //! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
-//! a request, [`statistics`] sums those of a version, and [`error`] assigns each failure a kind. Invariant:
+//! a request, [`statistics`] sums those of a version, [`quality`] checks and observes its data, and [`error`] assigns each failure a kind. Invariant:
 //! no socket and no wire format in this crate; the server passes a body that is read once.
 #![forbid(unsafe_code)]
 
@@ -34,6 +34,7 @@ pub mod logged_handler;
 pub mod model_control;
 mod moving_average;
 pub mod per_row_graph;
+pub mod quality;
 mod readers;
 pub mod registry;
 pub mod repository_poll;

@@ -6,6 +6,7 @@
 //! lives until the request has ended. The registry does not run or load models.
 
 pub mod backend_selection;
+pub mod baseline_file;
 pub mod class_labels;
 pub mod config_override;
 mod config_value;
@@ -23,11 +24,14 @@ pub mod load_error;
 pub mod load_task;
 pub mod loader;
 pub mod model_file;
+mod quality_loader;
+pub(crate) mod quality_settings;
 pub mod repository;
 pub(crate) mod route_check;
 pub mod skipped_entry;
 pub mod snapshot;
 pub(crate) mod uploaded_model;
+pub mod value_section;
 pub mod version_directory;
 mod web_loader;
 pub mod web_route;

@@ -242,8 +242,7 @@ impl Serving {
         &self,
         target: Option<&Target>,
     ) -> Result<Vec<VersionStatistics>, InferError> {
-        let snapshot =
-            |version: &Arc<ModelVersion>| version.statistics().snapshot(version.description());
+        let snapshot = |version: &Arc<ModelVersion>| version.statistics_snapshot();
         Ok(match target {
             Some(target) => {
                 record_target(target);

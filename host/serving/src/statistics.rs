@@ -52,6 +52,7 @@ impl Statistics {
             model: description.model.clone(),
             version: description.version,
             sums: self.lock().clone(),
+            data_quality: None,
         }
     }
 

@@ -6,6 +6,7 @@
 use crate::admission::{Permit, Share};
 use crate::call_error::{CallError, KindError};
 use crate::handler_executor::{HandlerCalled, HandlerExecutor};
+use crate::quality::Quality;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::web_route::WebRoute;
 use crate::statistics::Statistics;
@@ -14,9 +15,10 @@ use std::sync::Arc;
 use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
 use wisp_protocol::call_check::{self, ModelKind, check_request, select_outputs};
+use wisp_protocol::statistics::VersionStatistics;
 use wisp_sandbox::compute::{Compute, ComputeError};
 use wisp_sandbox::handler::{HandlerResponse, Usage};
-use wisp_tensor::SpecError;
+use wisp_tensor::{NamedTensor, SpecError};
 
 /// A model version that can be called. Lifetime: a model version.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct ModelVersion {
     backend_selections: Vec<(String, BackendSelection)>,
     /// A request that the version accepts, for its documentation.
     example: Option<InferRequest>,
+    /// The rules for its inputs and outputs, and its baseline, if there are any.
+    quality: Option<Quality>,
 }
 
 #[derive(Debug)]
@@ -82,12 +86,23 @@ impl ModelVersion {
             share: Arc::default(),
             backend_selections,
             example: None,
+            quality: None,
         }
     }
 
     /// Returns the version with a request that it accepts, if one is known.
     pub fn with_example(self, example: Option<InferRequest>) -> ModelVersion {
         ModelVersion { example, ..self }
+    }
+
+    /// Returns the version with rules for its inputs and outputs, and a baseline, if there are any.
+    pub fn with_quality(self, quality: Option<Quality>) -> ModelVersion {
+        ModelVersion { quality, ..self }
+    }
+
+    /// Returns the rules and the baseline of the version, if there are any.
+    pub fn quality(&self) -> Option<&Quality> {
+        self.quality.as_ref()
     }
 
     /// Returns a request that the version accepts, if one is known.
@@ -112,6 +127,14 @@ impl ModelVersion {
     /// Returns the statistics of this version.
     pub fn statistics(&self) -> &Arc<Statistics> {
         &self.statistics
+    }
+
+    /// Returns the current statistics, with the quality of its data.
+    pub fn statistics_snapshot(&self) -> VersionStatistics {
+        VersionStatistics {
+            data_quality: self.quality.as_ref().map(Quality::report),
+            ..self.statistics.snapshot(&self.description)
+        }
     }
 
     /// Returns the route of a web component.
@@ -169,6 +192,7 @@ impl ModelVersion {
     ) -> Result<(InferResponse, Usage), CallError> {
         let (model, kind) = (&self.description, self.kind());
         check_request(model, kind, &request).map_err(CallError::Request)?;
+        self.check_inputs(&request.inputs)?;
         let called = match &self.implementation {
             Implementation::Graph(graph) => compute(&**graph, request, deadline).await?,
             Implementation::Handler(handler) => handler.call(request, permit, deadline).await?,
@@ -184,7 +208,30 @@ impl ModelVersion {
             outputs: outputs.map_err(|error| self.output_error(error))?,
             parameters,
         };
+        self.check_outputs(&response.outputs)?;
         Ok((response, usage))
+    }
+
+    /// Checks the inputs of a request against the rules of the version, and observes them.
+    fn check_inputs(&self, inputs: &[NamedTensor]) -> Result<(), CallError> {
+        let quality = self.quality.as_ref();
+        let checked = quality.map(|quality| quality.check_inputs(inputs));
+        let checked = checked.unwrap_or(Ok(()));
+        checked.map_err(|violation| CallError::InputRule(Box::new(violation)))
+    }
+
+    /// Checks the outputs of a response against the rules of the version.
+    fn check_outputs(&self, outputs: &[NamedTensor]) -> Result<(), CallError> {
+        let quality = self.quality.as_ref();
+        let checked = quality.map(|quality| quality.check_outputs(outputs));
+        checked
+            .unwrap_or(Ok(()))
+            .map_err(|violation| match self.implementation {
+                Implementation::Graph(_) => CallError::GraphOutputRule(Box::new(violation)),
+                Implementation::Handler(_) | Implementation::Web(_) => {
+                    CallError::HandlerOutputRule(Box::new(violation))
+                }
+            })
     }
 
     fn output_error(&self, error: SpecError) -> CallError {

@@ -19,6 +19,7 @@ use crate::registry::graph_probe::GraphProbe;
 use crate::registry::handler_configuration;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{HttpSection, ModelFile, ModelFileError};
+use crate::registry::quality_loader;
 use crate::registry::repository::{
     self, FoundModel, MAIN_GRAPH, SelectedVersions, TRITON_CONFIG_FILE, VersionFiles,
 };
@@ -282,7 +283,9 @@ impl Loader {
         let directory = files.model_directory.as_deref();
         let golden = directory
             .and_then(|directory| example::of_golden_cases(directory, version.description()));
-        Ok(Arc::new(version.with_example(golden.or(sample))))
+        let quality = quality_loader::load(files, &model_file, version.description())?;
+        let version = version.with_example(golden.or(sample));
+        Ok(Arc::new(version.with_quality(quality)))
     }
 
     /// Returns the fastest execution mode of a version's calls. They may run on one thread if every graph
