@@ -25,7 +25,7 @@ pub mod load_task;
 pub mod loader;
 pub mod model_file;
 mod quality_loader;
-pub(crate) mod quality_settings;
+pub mod quality_settings;
 pub mod repository;
 pub(crate) mod route_check;
 pub mod skipped_entry;

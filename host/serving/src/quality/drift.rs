@@ -18,7 +18,7 @@ use wisp_tensor::{ElementType, NamedTensor, Tensor};
 const MAX_ROWS: usize = 64;
 
 /// The maximum number of values of one input in one request that are observed, if that is at least one row.
-const MAX_VALUES: usize = 4096;
+const MAX_VALUES: usize = 1024;
 
 /// The observed inputs of a version. Lifetime: a model version.
 #[derive(Debug)]
