@@ -26,7 +26,7 @@ This page is the output of `--help`. `wisp <command> -h` prints a summary of it.
 
 TEXT
 help
-for command in serve new build check infer inspect bench bundle push pull backend 'backend list' 'backend install' \
+for command in serve new build check infer inspect bench baseline bundle push pull backend 'backend list' 'backend install' \
     'backend uninstall' health config 'config schema' 'config reference'; do
     printf '\n## wisp %s\n\n' "$command"
     # The words of a command are words of their own.

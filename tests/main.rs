@@ -19,6 +19,7 @@ mod cli;
 mod clients;
 mod compression;
 mod console;
+mod data_quality;
 mod debian;
 mod density;
 mod deploy;

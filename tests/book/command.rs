@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The beginnings of commands that tests cannot run, and the reasons. Any other command is run.
-const NOT_RUN: [(&str, &str); 20] = [
+const NOT_RUN: [(&str, &str); 21] = [
     (
         "cargo bench",
         "takes minutes, on a machine without other work",
@@ -28,6 +28,7 @@ const NOT_RUN: [(&str, &str); 20] = [
     ("spin", "needs a program that is installed separately"),
     ("systemctl", "changes the machine"),
     ("wasmtime", "needs a program that is installed separately"),
+    ("wisp baseline", "needs the data of a training"),
     ("wisp push", "needs a registry"),
     ("wisp pull", "needs a registry"),
     ("wisp backend install cuda", "fetches more than a gigabyte"),

@@ -15,6 +15,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use wisp_serving::quality::Quality;
 use wisp_serving::registry::load_error::LoadError;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::repository::{find_models, model_files};
@@ -150,6 +151,13 @@ impl<W: Write> Check<W> {
             "        version {}, max_batch_size {}",
             model.version, model.max_batch_size
         )?;
+        if let Some(baseline) = version.quality().and_then(Quality::baseline) {
+            let (features, window) = (baseline.features(), baseline.window);
+            writeln!(
+                self.out,
+                "        baseline of {features} features, window {window}"
+            )?;
+        }
         if let Some(backends) = display::backend_selections(version) {
             writeln!(self.out, "        backend {backends}")?;
         }

@@ -5,6 +5,7 @@
 //! `handler` calls a handler for its signature. The backend of a model is the one that was selected before;
 //! `wisp check` selects one, and tests whether a backend accepts a model.
 
+mod baseline;
 mod class_names;
 mod handler;
 mod onnx;
@@ -15,6 +16,7 @@ use crate::failure::bad_configuration;
 use crate::loading::{backends, optional_cache_directory, selections};
 use crate::options::{BackendArgs, InspectArgs};
 use anyhow::Context;
+use baseline::BaselineSummary;
 use class_names::{ClassNames, model_directory};
 use handler::{HandlerInspection, SignatureOutcome};
 use serde::Serialize;
@@ -39,6 +41,9 @@ struct Report {
     /// The backend of a model and the reason for it, as far as they are known without loading the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<String>,
+    /// The baseline of a version's data, for the file that clients call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline: Option<BaselineSummary>,
 }
 
 #[derive(Debug, Serialize)]
@@ -133,6 +138,7 @@ fn report(path: &Path, handlers: &mut HandlerInspection<'_>) -> anyhow::Result<R
     let content = &report.content;
     let names = &mut report.class_names;
     names.add_labels(path, |output| content.has_output(output))?;
+    report.baseline = BaselineSummary::of_file(path);
     Ok(report)
 }
 
@@ -178,6 +184,7 @@ fn outline(path: &Path, content: &[u8]) -> anyhow::Result<Report> {
         },
         class_names: ClassNames::default(),
         backend: None,
+        baseline: None,
     })
 }
 
@@ -216,8 +223,11 @@ impl fmt::Display for Report {
         };
         written?;
         self.class_names.fmt(f)?;
-        match &self.backend {
-            Some(backend) => writeln!(f, "  backend      {}", OneLine(backend)),
+        if let Some(backend) = &self.backend {
+            writeln!(f, "  backend      {}", OneLine(backend))?;
+        }
+        match &self.baseline {
+            Some(baseline) => baseline.fmt(f),
             None => Ok(()),
         }
     }

@@ -12,6 +12,7 @@
 )]
 
 mod backend;
+mod baseline;
 mod bench;
 mod build;
 mod bundle;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         Command::Infer(args) => infer::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Baseline(args) => baseline::run(args),
         Command::Push(args) => push::run(args),
         Command::Pull(args) => pull::run(args),
         Command::Backend(args) => backend::run(args),

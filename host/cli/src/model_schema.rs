@@ -13,7 +13,7 @@ use wisp_sandbox::grants::Grant;
 use wisp_serving::registry::model_file::ModelFile;
 
 /// The names of keys, with their tables, and their descriptions.
-const KEYS: [(&str, &str); 35] = [
+const KEYS: [(&str, &str); 48] = [
     (
         "max_batch_size",
         "The maximum number of rows of the first axis in one request; 0 if the first axis is not a batch.",
@@ -60,7 +60,7 @@ const KEYS: [(&str, &str); 35] = [
     ),
     (
         "inputs",
-        "The settings of inputs of the main graph, by name.",
+        "The settings of inputs, by name: shapes of the main graph's, and rules for the values that clients send.",
     ),
     (
         "inputs.<name>.shape",
@@ -70,7 +70,57 @@ const KEYS: [(&str, &str); 35] = [
         "inputs.<name>.format",
         "The order of the axes of an image: NCHW, NHWC or none; by default what the graph shows.",
     ),
+    (
+        "inputs.<name>.min",
+        "The smallest value of each feature; smaller ones are rejected.",
+    ),
+    (
+        "inputs.<name>.max",
+        "The largest value of each feature; larger ones are rejected.",
+    ),
+    (
+        "inputs.<name>.nulls",
+        "Whether NaN and empty strings are rejected (\"reject\") or accepted (\"allow\").",
+    ),
+    (
+        "inputs.<name>.allowed",
+        "The only accepted values: integers, or strings for BYTES.",
+    ),
+    (
+        "inputs.<name>.feature_names",
+        "The names of the features, which are the columns of the last axis, in order.",
+    ),
+    (
+        "inputs.<name>.features",
+        "Rules for single features, by name or position, which replace those of the input.",
+    ),
+    (
+        "inputs.<name>.features.<name>.min",
+        "The smallest value of the feature.",
+    ),
+    (
+        "inputs.<name>.features.<name>.max",
+        "The largest value of the feature.",
+    ),
+    (
+        "inputs.<name>.features.<name>.nulls",
+        "Whether NaN and empty strings are rejected (\"reject\") or accepted (\"allow\").",
+    ),
+    (
+        "inputs.<name>.features.<name>.allowed",
+        "The only accepted values of the feature.",
+    ),
     ("outputs", "The settings of outputs, by name."),
+    ("outputs.<name>.min", "The smallest value of the output."),
+    ("outputs.<name>.max", "The largest value of the output."),
+    (
+        "outputs.<name>.nulls",
+        "Whether NaN and empty strings are violations (\"reject\") or not (\"allow\").",
+    ),
+    (
+        "outputs.<name>.on_violation",
+        "Whether a response with another value is an error (\"reject\") or only counted (\"warn\").",
+    ),
     (
         "outputs.<name>.labels",
         "A text file with the names of the output's classes, one per line, in the model's directory.",
@@ -193,6 +243,14 @@ fn constraints(name: &str) -> Value {
             ]})
         }
         "backend" => json!({"enum": ["auto", "tract", "rten", "onnxruntime"]}),
+        "inputs.<name>.nulls" | "inputs.<name>.features.<name>.nulls" | "outputs.<name>.nulls" => {
+            json!({"enum": ["reject", "allow"]})
+        }
+        "inputs.<name>.allowed" | "inputs.<name>.features.<name>.allowed" => {
+            json!({"items": {"type": ["integer", "string"]}, "minItems": 1})
+        }
+        "inputs.<name>.feature_names" => json!({"uniqueItems": true}),
+        "outputs.<name>.on_violation" => json!({"enum": ["reject", "warn"]}),
         "inputs.<name>.format" => json!({"enum": ["NCHW", "NHWC", "none"]}),
         "handler.files" => json!({"items": {"type": "string", "minLength": 1}}),
         "handler.config.<name>" => json!({"anyOf": [

@@ -6,6 +6,7 @@
 
 mod artifact_reference;
 mod backend;
+mod baseline;
 mod bundle;
 mod child;
 mod config;
@@ -31,6 +32,7 @@ pub(crate) use backend::{
     BackendCommand, BackendCommandArgs, BackendInstallArgs, BackendListArgs, BackendUninstallArgs,
     IndexUrl,
 };
+pub(crate) use baseline::BaselineArgs;
 pub(crate) use bundle::{BundleArgs, EngineChoice, TargetChoice};
 pub(crate) use child::{CHILD, ChildArgs, ChildTask, LoadArgs};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
@@ -83,6 +85,7 @@ pub(crate) enum Command {
     Infer(InferArgs),
     Inspect(InspectArgs),
     Bench(BenchArgs),
+    Baseline(BaselineArgs),
     Push(PushArgs),
     Pull(PullArgs),
     Backend(BackendCommandArgs),
@@ -304,8 +307,8 @@ pub(crate) struct CheckArgs {
 ///
 /// For a handler.wasm: its inputs, outputs and graphs, imports (and whether they are granted), exports,
 /// core modules, sizes, memory, stack, and the tools that produced it. For an .onnx file: inputs,
-/// outputs, operators, opsets and parameters. Runs no code, except that a handler is called for its
-/// signature, in the same sandbox as in `serve`.
+/// outputs, operators, opsets and parameters. For a version: the baseline of its data. Runs no code, except
+/// that a handler is called for its signature, in the same sandbox as in `serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

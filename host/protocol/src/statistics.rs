@@ -7,11 +7,52 @@ use crate::call::{ModelName, Version};
 use std::time::Duration;
 
 /// The sums of one version since it was loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct VersionStatistics {
     pub model: ModelName,
     pub version: Version,
     pub sums: Sums,
+    /// The quality of its data, if it has rules or a baseline.
+    pub data_quality: Option<DataQuality>,
+}
+
+/// The quality of the data of a version.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DataQuality {
+    /// The maximum number of observations of a feature that are compared with the baseline; `None` without one.
+    pub window: Option<u64>,
+    /// The number of requests with an input outside of its range.
+    pub rejected_inputs: u64,
+    /// The number of responses with an output outside of its range, whether they became errors or not.
+    pub output_violations: u64,
+    /// The inputs of the baseline.
+    pub inputs: Vec<InputQuality>,
+}
+
+/// The drift of an input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputQuality {
+    pub input: String,
+    pub features: Vec<FeatureQuality>,
+}
+
+/// The drift of a feature: the last observations of it, compared with the baseline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureQuality {
+    /// The name of the feature, or its position as a number.
+    pub feature: String,
+    /// The number of observations that are compared.
+    pub observations: u64,
+    /// The share of missing values in the observations.
+    pub missing: f64,
+    /// The share of missing values in the baseline.
+    pub baseline_missing: f64,
+    /// The population stability index; `None` without a value.
+    pub psi: Option<f64>,
+    /// The Kolmogorov-Smirnov statistic; `None` without a value, and for texts.
+    pub ks: Option<f64>,
+    /// The asymptotic p-value of the statistic.
+    pub p_value: Option<f64>,
 }
 
 /// The counters and sums of a version.

@@ -2,6 +2,7 @@
 
 use crate::admission::AdmissionError;
 use crate::expected_wait::WouldMissDeadline;
+use crate::quality::rules::RuleViolation;
 use crate::registry::web_route::WebRoute;
 use std::sync::Arc;
 use wisp_protocol::call::ModelName;
@@ -35,6 +36,15 @@ pub enum CallError {
     /// The outputs of the graph do not match its own signature.
     #[error("the graph's outputs do not match its signature")]
     GraphOutputs(#[source] SpecError),
+    /// The rules of the version reject an input.
+    #[error("input {0}")]
+    InputRule(Box<RuleViolation>),
+    /// The rules of the version reject an output of its handler.
+    #[error("an output of the handler is outside of its range")]
+    HandlerOutputRule(#[source] Box<RuleViolation>),
+    /// The rules of the version reject an output of its graph.
+    #[error("an output of the graph is outside of its range")]
+    GraphOutputRule(#[source] Box<RuleViolation>),
 }
 
 /// The mismatch between a request and the kind of model that it is for. The message is for the client.

@@ -168,6 +168,17 @@ impl From<CallError> for InferError {
                 "the model computed outputs that do not match its signature",
                 reason,
             ),
+            CallError::InputRule(_) => InferError::plain(ErrorKind::InvalidRequest, error),
+            CallError::HandlerOutputRule(reason) => InferError::caused(
+                ErrorKind::Handler,
+                "the model's handler returned an output outside of the range that the model declares",
+                reason,
+            ),
+            CallError::GraphOutputRule(reason) => InferError::caused(
+                ErrorKind::Internal,
+                "the model computed an output outside of the range that it declares",
+                reason,
+            ),
         }
     }
 }

@@ -11,8 +11,9 @@
 //! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, [`version_counters`] those of its loads for metrics, in a
-//! [`histogram`] for each phase and by [`failure_reason`], [`payload_log`] copies a share ([`sample_ratio`]) of the inputs and
-//! outputs for a writer, through an [`event_queue`], and [`error`] assigns each failure a kind. Invariant:
+//! [`histogram`] for each phase and by [`failure_reason`], [`quality`] checks and observes its data, [`payload_log`] copies a
+//! share ([`sample_ratio`]) of the inputs and outputs for a writer, through an [`event_queue`], and [`error`] assigns each
+//! failure a kind. Invariant:
 //! no socket and no wire format in this crate; the server passes a body that is read once.
 #![forbid(unsafe_code)]
 
@@ -43,6 +44,7 @@ pub mod model_control;
 mod moving_average;
 pub mod payload_log;
 pub mod per_row_graph;
+pub mod quality;
 mod readers;
 pub mod registry;
 pub mod repository_poll;

@@ -6,6 +6,7 @@
 //! lives until the request has ended. The registry does not run or load models.
 
 pub mod backend_selection;
+pub mod baseline_file;
 pub mod class_labels;
 mod code_memory;
 pub mod config_override;
@@ -26,6 +27,8 @@ pub mod load_task;
 mod loaded_graph;
 pub mod loader;
 pub mod model_file;
+mod quality_loader;
+pub mod quality_settings;
 mod quick_graph;
 pub mod repository;
 pub mod repository_loader;
@@ -34,6 +37,7 @@ pub mod shared_graphs;
 pub mod skipped_entry;
 pub mod snapshot;
 pub(crate) mod uploaded_model;
+pub mod value_section;
 mod version_content;
 pub mod version_directory;
 mod web_loader;
@@ -50,6 +54,7 @@ use web_route::WebRoute;
 use wisp_protocol::call::{
     IndexEntry, ModelName, Selection, Target, Version, VersionChoice, VersionLabel, VersionState,
 };
+use wisp_protocol::statistics::VersionStatistics;
 use wisp_protocol::target::UnknownTarget;
 
 /// The models of a repository. Lifetime: the process.
@@ -221,10 +226,7 @@ impl Registry {
 
     /// Returns the statistics of the versions that `target` names and that can be called: one version, or all those of
     /// its model, at least one.
-    pub fn statistics(
-        &self,
-        target: &Target,
-    ) -> Result<Vec<(Version, Arc<Statistics>)>, ResolveError> {
+    pub fn statistics(&self, target: &Target) -> Result<Vec<VersionStatistics>, ResolveError> {
         let model = &target.model;
         let entry = self.entry(model)?;
         let chosen = entry.number(target)?;
@@ -237,12 +239,12 @@ impl Registry {
             Err(error) => return Err(error),
         }
         let versions = entry.versions.iter();
+        let versions =
+            versions.filter(|(number, _)| chosen.is_none_or(|chosen| chosen == **number));
         let statistics = versions.filter_map(|(number, version)| match version {
-            _ if chosen.is_some_and(|chosen| chosen != *number) => None,
-            LoadedVersion::Ready(loaded) => Some((*number, Arc::clone(loaded.statistics()))),
             // A version that was never loaded has had no requests.
-            LoadedVersion::Dormant(kept) => Some((*number, kept.clone().unwrap_or_default())),
-            LoadedVersion::Unloaded | LoadedVersion::Failed(_) => None,
+            LoadedVersion::Dormant(None) => Some(Statistics::default().snapshot_as(model, *number)),
+            version => version.statistics(model, *number),
         });
         Ok(statistics.collect())
     }
@@ -344,6 +346,23 @@ impl Registry {
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<ModelName, Arc<ModelEntry>>> {
         // No code panics while the lock is held, so a poisoned lock still guards a consistent map.
         self.models.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl LoadedVersion ===
+
+impl LoadedVersion {
+    /// Returns the statistics of the version, if it is or was loaded.
+    pub(crate) fn statistics(
+        &self,
+        model: &ModelName,
+        number: Version,
+    ) -> Option<VersionStatistics> {
+        match self {
+            LoadedVersion::Ready(loaded) => Some(loaded.statistics_snapshot()),
+            LoadedVersion::Dormant(kept) => Some(kept.as_ref()?.snapshot_as(model, number)),
+            LoadedVersion::Unloaded | LoadedVersion::Failed(_) => None,
+        }
     }
 }
 

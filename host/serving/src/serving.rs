@@ -321,29 +321,14 @@ impl Serving {
     ) -> Result<Vec<VersionStatistics>, InferError> {
         if let Some(target) = target {
             record_target(target);
-            let versions = self.registry.statistics(target)?.into_iter();
-            let snapshot = |(version, statistics): (Version, Arc<Statistics>)| {
-                statistics.snapshot_as(&target.model, version)
-            };
-            return Ok(versions.map(snapshot).collect());
+            return Ok(self.registry.statistics(target)?);
         }
-        let mut statistics = Vec::new();
-        for (model, entry) in self.registry.entries() {
-            for (number, version) in &entry.versions {
-                match version {
-                    LoadedVersion::Ready(loaded) => {
-                        statistics.push(loaded.statistics().snapshot_as(&model, *number));
-                    }
-                    LoadedVersion::Dormant(Some(kept)) => {
-                        statistics.push(kept.snapshot_as(&model, *number));
-                    }
-                    LoadedVersion::Dormant(None)
-                    | LoadedVersion::Unloaded
-                    | LoadedVersion::Failed(_) => {}
-                }
-            }
-        }
-        Ok(statistics)
+        let entries = self.registry.entries();
+        let statistics = entries.iter().flat_map(|(model, entry)| {
+            let versions = entry.versions.iter();
+            versions.filter_map(|(number, version)| version.statistics(model, *number))
+        });
+        Ok(statistics.collect())
     }
 
     /// Returns all models and their loaded versions, by name.

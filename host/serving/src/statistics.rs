@@ -135,6 +135,7 @@ impl Statistics {
             model: model.clone(),
             version,
             sums: self.sums(),
+            data_quality: None,
         }
     }
 

@@ -8,6 +8,7 @@ use crate::batcher::graph_statistics::GraphStatistics;
 use crate::call_error::{CallError, KindError};
 use crate::handler_executor::{HandlerCalled, HandlerExecutor, compute_options};
 use crate::memory_ledger::MemoryPart;
+use crate::quality::Quality;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::web_route::WebRoute;
 use crate::response_cache::policy::CachePolicy;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
 use wisp_protocol::call_check::{self, ModelKind, check_request, select_outputs};
+use wisp_protocol::statistics::VersionStatistics;
 use wisp_sandbox::compute::{Compute, ComputeError};
 use wisp_sandbox::handler::{HandlerResponse, Usage};
 use wisp_tensor::{NamedTensor, SpecError};
@@ -40,6 +42,8 @@ pub struct ModelVersion {
     logs_payloads: bool,
     /// The caching of its responses, if they are cached.
     cache: Option<CachePolicy>,
+    /// The rules for its inputs and outputs, and its baseline, if there are any.
+    quality: Option<Quality>,
 }
 
 #[derive(Debug)]
@@ -99,6 +103,7 @@ impl ModelVersion {
             share: Arc::default(),
             backend_selections,
             example: None,
+            quality: None,
             cache: None,
             memory: Vec::new(),
             last_use: AtomicU64::new(0),
@@ -130,6 +135,16 @@ impl ModelVersion {
     /// Returns whether its inputs and outputs may be written to the payload log.
     pub fn logs_payloads(&self) -> bool {
         self.logs_payloads
+    }
+
+    /// Returns the version with rules for its inputs and outputs, and a baseline, if there are any.
+    pub fn with_quality(self, quality: Option<Quality>) -> ModelVersion {
+        ModelVersion { quality, ..self }
+    }
+
+    /// Returns the rules and the baseline of the version, if there are any.
+    pub fn quality(&self) -> Option<&Quality> {
+        self.quality.as_ref()
     }
 
     /// Returns a request that the version accepts, if one is known.
@@ -208,6 +223,14 @@ impl ModelVersion {
         }
     }
 
+    /// Returns the current statistics, with the quality of its data.
+    pub fn statistics_snapshot(&self) -> VersionStatistics {
+        VersionStatistics {
+            data_quality: self.quality.as_ref().map(Quality::report),
+            ..self.statistics.snapshot(&self.description)
+        }
+    }
+
     /// Returns the route of a web component.
     pub fn web_route(&self) -> Option<&WebRoute> {
         match &self.implementation {
@@ -263,6 +286,7 @@ impl ModelVersion {
     ) -> Result<(InferResponse, Usage), CallError> {
         let (model, kind) = (&self.description, self.kind());
         check_request(model, kind, &request).map_err(CallError::Request)?;
+        self.check_inputs(&request.inputs)?;
         let called = match &self.implementation {
             Implementation::Graph(graph) => compute(&**graph, request, deadline).await?,
             Implementation::Handler(handler) => handler.call(request, permit, deadline).await?,
@@ -278,7 +302,30 @@ impl ModelVersion {
             outputs: outputs.map_err(|error| self.output_error(error))?,
             parameters,
         };
+        self.check_outputs(&response.outputs)?;
         Ok((response, usage))
+    }
+
+    /// Checks the inputs of a request against the rules of the version, and observes them.
+    fn check_inputs(&self, inputs: &[NamedTensor]) -> Result<(), CallError> {
+        let quality = self.quality.as_ref();
+        let checked = quality.map(|quality| quality.check_inputs(inputs));
+        let checked = checked.unwrap_or(Ok(()));
+        checked.map_err(|violation| CallError::InputRule(Box::new(violation)))
+    }
+
+    /// Checks the outputs of a response against the rules of the version.
+    fn check_outputs(&self, outputs: &[NamedTensor]) -> Result<(), CallError> {
+        let quality = self.quality.as_ref();
+        let checked = quality.map(|quality| quality.check_outputs(outputs));
+        checked
+            .unwrap_or(Ok(()))
+            .map_err(|violation| match self.implementation {
+                Implementation::Graph(_) => CallError::GraphOutputRule(Box::new(violation)),
+                Implementation::Handler(_) | Implementation::Web(_) => {
+                    CallError::HandlerOutputRule(Box::new(violation))
+                }
+            })
     }
 
     fn output_error(&self, error: SpecError) -> CallError {

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 const REFERENCE: &str = include_str!("../../../../docs/src/model-toml.md");
 
 /// A value for each key, in TOML. Names in a key are `x`.
-const EXAMPLES: [(&str, &str); 27] = [
+const EXAMPLES: [(&str, &str); 39] = [
     ("max_batch_size", "8"),
     ("versions", "{ latest = 2 }"),
     ("labels", "{ stable = 1 }"),
@@ -21,7 +21,20 @@ const EXAMPLES: [(&str, &str); 27] = [
     ("parameters", "{ stride = '32' }"),
     ("inputs.<name>.shape", "[1, -1]"),
     ("inputs.<name>.format", "'NCHW'"),
+    ("inputs.<name>.min", "0"),
+    ("inputs.<name>.max", "0.5"),
+    ("inputs.<name>.nulls", "'reject'"),
+    ("inputs.<name>.allowed", "[1, 2]"),
+    ("inputs.<name>.feature_names", "['alcohol', 'ash']"),
+    ("inputs.<name>.features.<name>.min", "11"),
+    ("inputs.<name>.features.<name>.max", "15.5"),
+    ("inputs.<name>.features.<name>.nulls", "'allow'"),
+    ("inputs.<name>.features.<name>.allowed", "['red', 'white']"),
     ("outputs.<name>.labels", "'labels.txt'"),
+    ("outputs.<name>.min", "0"),
+    ("outputs.<name>.max", "1"),
+    ("outputs.<name>.nulls", "'reject'"),
+    ("outputs.<name>.on_violation", "'warn'"),
     ("cache.enabled", "true"),
     ("cache.ttl_seconds", "60"),
     ("handler.source", "'handler'"),

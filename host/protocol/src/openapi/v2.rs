@@ -207,6 +207,33 @@ fn add_shared_schemas(document: &mut Document) {
     document.schema("RepositoryIndex", list(entry));
 }
 
+/// Returns the schema of the quality of a version's data.
+fn data_quality() -> Value {
+    let count = || json!({"type": "integer", "minimum": 0});
+    let share = || json!({"type": "number", "minimum": 0, "maximum": 1});
+    let number = || json!({"type": ["number", "null"]});
+    let feature = object(json!({
+        "name": {"type": "string"},
+        "observations": count(),
+        "missing": share(),
+        "baseline_missing": share(),
+        "psi": number(),
+        "ks": number(),
+        "p_value": number(),
+    }));
+    let input = object(json!({
+        "name": {"type": "string"},
+        "features": {"type": "array", "items": feature},
+    }));
+    let mut quality = object(json!({
+        "rejected_inputs": count(),
+        "output_violations": count(),
+        "inputs": {"type": "array", "items": input},
+    }));
+    quality["properties"]["window"] = count();
+    quality
+}
+
 /// Returns the schema of the statistics in Triton's format.
 fn statistics() -> Value {
     let count = || json!({"type": "integer", "minimum": 0});
@@ -219,7 +246,7 @@ fn statistics() -> Value {
     let requests = ["success", "fail", "queue", "cache_hit", "cache_miss"];
     let mut batch = sums(&phases);
     batch["batch_size"] = count();
-    let version = object(json!({
+    let mut version = object(json!({
         "name": {"type": "string"},
         "version": {"type": "string"},
         "last_inference": count(),
@@ -228,5 +255,7 @@ fn statistics() -> Value {
         "inference_stats": object(sums(&[requests.as_slice(), &phases].concat())),
         "batch_stats": {"type": "array", "items": object(batch)},
     }));
+    // Only versions with rules or a baseline have it.
+    version["properties"]["data_quality"] = data_quality();
     object(json!({"model_stats": {"type": "array", "items": version}}))
 }

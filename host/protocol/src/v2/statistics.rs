@@ -1,9 +1,14 @@
 //! The statistics of model versions, in the format of Triton's extension.
 //!
+//! `data_quality` is an additional member, which Triton's clients ignore. A version without rules and without a baseline
+//! has none.
+//!
 //! `grpc::v2::statistics` is the equivalent over gRPC.
 
 use crate::encoded_response::document;
-use crate::statistics::{Batch, Phases, Sum, Sums, VersionStatistics};
+use crate::statistics::{
+    Batch, DataQuality, FeatureQuality, InputQuality, Phases, Sum, Sums, VersionStatistics,
+};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -21,6 +26,34 @@ struct ModelStatistics<'a> {
     execution_count: u64,
     inference_stats: InferenceStatistics,
     batch_stats: Vec<BatchStatistics>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_quality: Option<QualityStatistics<'a>>,
+}
+
+#[derive(Serialize)]
+struct QualityStatistics<'a> {
+    rejected_inputs: u64,
+    output_violations: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<u64>,
+    inputs: Vec<InputStatistics<'a>>,
+}
+
+#[derive(Serialize)]
+struct InputStatistics<'a> {
+    name: &'a str,
+    features: Vec<FeatureStatistics<'a>>,
+}
+
+#[derive(Serialize)]
+struct FeatureStatistics<'a> {
+    name: &'a str,
+    observations: u64,
+    missing: f64,
+    baseline_missing: f64,
+    psi: Option<f64>,
+    ks: Option<f64>,
+    p_value: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -71,6 +104,41 @@ impl ModelStatistics<'_> {
             execution_count: of.sums.executions,
             inference_stats: InferenceStatistics::new(&of.sums),
             batch_stats: of.sums.batches.iter().map(BatchStatistics::new).collect(),
+            data_quality: of.data_quality.as_ref().map(QualityStatistics::new),
+        }
+    }
+}
+
+impl QualityStatistics<'_> {
+    fn new(of: &DataQuality) -> QualityStatistics<'_> {
+        QualityStatistics {
+            rejected_inputs: of.rejected_inputs,
+            output_violations: of.output_violations,
+            window: of.window,
+            inputs: of.inputs.iter().map(InputStatistics::new).collect(),
+        }
+    }
+}
+
+impl InputStatistics<'_> {
+    fn new(of: &InputQuality) -> InputStatistics<'_> {
+        InputStatistics {
+            name: &of.input,
+            features: of.features.iter().map(FeatureStatistics::new).collect(),
+        }
+    }
+}
+
+impl FeatureStatistics<'_> {
+    fn new(of: &FeatureQuality) -> FeatureStatistics<'_> {
+        FeatureStatistics {
+            name: &of.feature,
+            observations: of.observations,
+            missing: of.missing,
+            baseline_missing: of.baseline_missing,
+            psi: of.psi,
+            ks: of.ks,
+            p_value: of.p_value,
         }
     }
 }
@@ -145,6 +213,7 @@ mod tests {
                 phases,
                 batches: vec![Batch { size: 2, phases }],
             },
+            data_quality: None,
         }];
         let phases = concat!(
             r#""compute_input":{"count":2,"ns":20},"compute_infer":{"count":2,"ns":200},"#,
@@ -163,6 +232,41 @@ mod tests {
         );
         assert_eq!(statistics(&versions), expected);
         assert_eq!(statistics(&[]), r#"{"model_stats":[]}"#);
+    }
+
+    #[test]
+    fn the_drift_of_inputs_is_an_additional_member() {
+        let feature = FeatureQuality {
+            feature: "a".to_owned(),
+            observations: 4,
+            missing: 0.25,
+            baseline_missing: 0.0,
+            psi: Some(0.5),
+            ks: None,
+            p_value: None,
+        };
+        let versions = [VersionStatistics {
+            model: ModelName::new("m").unwrap(),
+            version: Version::FIRST,
+            sums: Sums::default(),
+            data_quality: Some(DataQuality {
+                window: Some(100),
+                rejected_inputs: 1,
+                output_violations: 2,
+                inputs: vec![InputQuality {
+                    input: "x".to_owned(),
+                    features: vec![feature],
+                }],
+            }),
+        }];
+        let document = statistics(&versions);
+        let text = std::str::from_utf8(&document).unwrap();
+        let expected = concat!(
+            r#""batch_stats":[],"data_quality":{"rejected_inputs":1,"output_violations":2,"window":100,"#,
+            r#""inputs":[{"name":"x","features":[{"name":"a","observations":4,"missing":0.25,"#,
+            r#""baseline_missing":0.0,"psi":0.5,"ks":null,"p_value":null}]}]}}]}"#,
+        );
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

@@ -146,6 +146,7 @@ mod tests {
             directory: None,
             model_directory: None,
             config: None,
+            baseline: None,
         };
         let shape = shape.iter().filter_map(|&size| Dimension::from_wire(size));
         let input = TensorSpec {

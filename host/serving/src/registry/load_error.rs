@@ -4,11 +4,13 @@
 //! for clients contain no path.
 
 use crate::registry::backend_selection::BackendSelectionError;
+use crate::registry::baseline_file::BaselineError;
 use crate::registry::class_labels::ClassLabelsError;
 use crate::registry::config_override::ConfigOverrideError;
 use crate::registry::handler_configuration::HandlerFilesError;
 use crate::registry::input_format::InputFormatError;
 use crate::registry::model_file::ModelFileError;
+use crate::registry::quality_settings::QualitySettingsError;
 use crate::registry::web_route::WebRoute;
 use crate::signature_check::SignatureMismatch;
 use std::path::PathBuf;
@@ -87,6 +89,10 @@ pub enum LoadError {
     ClassLabels(ClassLabelsError),
     #[error(transparent)]
     InputFormat(InputFormatError),
+    #[error(transparent)]
+    QualitySettings(QualitySettingsError),
+    #[error(transparent)]
+    Baseline(BaselineError),
     #[error("graph `{graph}` cannot be loaded")]
     Graph { graph: String, source: BackendError },
     #[error("{backend} cannot load graph `{graph}` within the limits of a load: {reason}")]
@@ -207,6 +213,8 @@ impl LoadError {
             | LoadError::HandlerFiles(_)
             | LoadError::Initialization(_)
             | LoadError::InputFormat(_)
+            | LoadError::QualitySettings(_)
+            | LoadError::Baseline(_)
             | LoadError::NoWebComponent
             | LoadError::CachedGrant { .. }
             | LoadError::CachedWebComponent

@@ -22,6 +22,7 @@ use crate::registry::graph_probe::GraphProbe;
 use crate::registry::handler_configuration;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{HttpSection, ModelFile, ModelFileError};
+use crate::registry::quality_loader;
 use crate::registry::quick_graph::compute_is_quick;
 use crate::registry::repository::{
     self, MAIN_GRAPH, SelectedVersions, TRITON_CONFIG_FILE, VersionFiles,
@@ -275,9 +276,11 @@ impl Loader {
         let directory = files.model_directory.as_deref();
         let golden = directory
             .and_then(|directory| example::of_golden_cases(directory, version.description()));
+        let quality = quality_loader::load(files, &model_file, version.description())?;
         let version = version
             .with_payload_log(model_file.payload_log.unwrap_or(true))
-            .with_statistics_of(graphs.statistics);
+            .with_statistics_of(graphs.statistics)
+            .with_quality(quality);
         let version = content.cache(version);
         Ok(LoadedParts {
             version: version.with_example(golden.or(sample)),

@@ -3,6 +3,7 @@
 //! Unknown keys are errors, so that a misspelt limit is not silently ignored.
 
 use crate::registry::config_value;
+use crate::registry::value_section::{AllowedValue, FeatureSection, NullPolicy, OnViolation};
 use crate::registry::web_route::WebRoute;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +54,7 @@ pub struct ModelFile {
     pub payload_log: Option<bool>,
     /// Texts for clients, by name, which its configuration and its metadata contain as `parameters`.
     pub parameters: BTreeMap<String, String>,
-    /// The settings of inputs of its main graph, by name.
+    /// The settings of inputs, by name: shapes are those of its main graph, and values those that clients send.
     pub inputs: BTreeMap<String, InputSection>,
     /// The settings of outputs, by name.
     pub outputs: BTreeMap<String, OutputSection>,
@@ -126,6 +127,18 @@ pub struct InputSection {
     pub shape: Option<Vec<Dimension>>,
     /// The order of its axes, if it is an image; by default what the graph shows.
     pub format: Option<InputFormat>,
+    /// The smallest value of each feature.
+    pub min: Option<f64>,
+    /// The largest value of each feature.
+    pub max: Option<f64>,
+    /// The policy for missing values; by default they are rejected if other values are limited.
+    pub nulls: Option<NullPolicy>,
+    /// The only values that are accepted.
+    pub allowed: Option<Vec<AllowedValue>>,
+    /// The names of its features, in their order.
+    pub feature_names: Vec<String>,
+    /// The rules for single features, by name or position.
+    pub features: BTreeMap<String, FeatureSection>,
 }
 
 /// The order of the axes of an input, besides a batch axis, by the names of Triton's configuration.
@@ -156,6 +169,14 @@ fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Dimens
 pub struct OutputSection {
     /// The file with the names of its classes, relative to the directory of the model, with one label per line.
     pub labels: Option<PathBuf>,
+    /// The smallest value.
+    pub min: Option<f64>,
+    /// The largest value.
+    pub max: Option<f64>,
+    /// The policy for missing values; by default they are rejected if other values are limited.
+    pub nulls: Option<NullPolicy>,
+    /// The handling of a response with a value outside of these.
+    pub on_violation: OnViolation,
 }
 
 /// The caching of the model's responses.

@@ -4,6 +4,7 @@
 //! beside it and an optional `model.toml` above. An unusable model is returned as an error in its own
 //! place; only an error of the path itself fails as a whole. This module loads no models.
 
+use crate::registry::baseline_file;
 use crate::registry::config_override::{check_name, override_settings};
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{self, ModelFile, NamedPolicy, VersionPolicy};
@@ -43,6 +44,8 @@ pub struct VersionFiles {
     pub model_directory: Option<PathBuf>,
     /// The settings of a client that replace those of `model.toml`.
     pub config: Option<Arc<LoadConfig>>,
+    /// The baseline of the version, or else of the model, if there is one.
+    pub baseline: Option<PathBuf>,
 }
 
 /// A model that was found: its files, or the reason that none of its versions can be loaded.
@@ -281,6 +284,7 @@ fn selected_versions(
                 version,
                 graphs: graphs(directory)?,
                 handler: handler(directory),
+                baseline: baseline_file::find(directory),
                 directory: Some(directory.clone()),
                 ..highest.clone()
             },
@@ -379,6 +383,7 @@ pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> 
         version,
         graphs: graphs(&directory)?,
         handler: handler(&directory),
+        baseline: baseline_file::find(&directory),
         directory: Some(directory),
         model_directory: Some(model_directory),
         config: None,
@@ -404,6 +409,7 @@ pub fn files_of_version(
         version,
         graphs: graphs(&directory)?,
         handler: handler(&directory),
+        baseline: baseline_file::find(&directory),
         directory: Some(directory),
         ..highest
     }))
@@ -433,6 +439,7 @@ fn single_file(path: &Path) -> Result<VersionFiles, LoadError> {
         directory: None,
         model_directory: None,
         config: None,
+        baseline: None,
     })
 }
 

@@ -5,6 +5,7 @@
 //! graph, the files of its external data count. No other content is read.
 
 use crate::file_state::FileState;
+use crate::registry::baseline_file;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{self, ModelFile};
 use crate::registry::repository;
@@ -69,6 +70,7 @@ impl ModelFiles {
             return self.add_external_files(path);
         }
         self.add(&path.join(model_file::FILE_NAME))?;
+        self.add(&path.join(baseline_file::FILE_NAME))?;
         // A model file that cannot be read names no files until it changes.
         let model_file = ModelFile::load(path).unwrap_or_default();
         for file in model_file.files() {

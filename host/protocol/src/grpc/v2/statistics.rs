@@ -74,6 +74,7 @@ fn duration(sum: Sum) -> Option<StatisticDuration> {
 mod tests {
     use super::*;
     use crate::call::{ModelName, Version};
+    use crate::statistics::DataQuality;
 
     #[test]
     fn an_empty_name_selects_all_models_and_an_invalid_one_is_an_error() {
@@ -94,6 +95,7 @@ mod tests {
             model: ModelName::new("m").unwrap(),
             version: Version::FIRST,
             sums: Sums::default(),
+            data_quality: Some(DataQuality::default()),
         }];
         let encoded = statistics(&versions).model_stats.remove(0);
         let requests = encoded.inference_stats.unwrap();
