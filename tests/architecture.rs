@@ -88,7 +88,12 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("blake3", &["sandbox/src/aot", "serving/src/registry"]),
     (
         "tempfile",
-        &["sandbox/src", "serving/src/registry", "cli/src"],
+        &[
+            "sandbox/src",
+            "serving/src/registry",
+            "serving/src/release",
+            "cli/src",
+        ],
     ),
     ("zip", &["server/build.rs", "cli/src/backend"]),
     (
@@ -103,7 +108,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
     ("tokio_rustls", &["server/src", "cli/src/oci"]),
     ("wac_graph", &["cli/src/bundle"]),
-    ("ureq", &["cli/src/backend", "cli/src/health"]),
+    ("ureq", &["cli/src/backend", "cli/src/server_client"]),
     (
         "indicatif",
         &["cli/src/backend", "cli/src/oci", "cli/src/progress"],

@@ -232,6 +232,7 @@ impl TestServer {
         let path = repository.path().to_owned();
         let control = ModelControl::new(loader, path, options.control, |_, _| ());
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
+        serving.restore_releases();
         let tls = options.tls.map(Tls::load).transpose()?;
         let runtime = runtime()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;

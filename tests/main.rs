@@ -48,6 +48,7 @@ mod protocol_v2;
 mod published;
 mod python;
 mod regressions;
+mod release;
 mod rows;
 mod shutdown;
 mod sklearn;

@@ -14,6 +14,7 @@ mod health;
 mod pull;
 mod push;
 mod registry_access;
+mod release;
 mod serve;
 mod value;
 
@@ -37,6 +38,10 @@ pub(crate) use health::HealthArgs;
 pub(crate) use pull::PullArgs;
 pub(crate) use push::PushArgs;
 pub(crate) use registry_access::RegistryAccessArgs;
+pub(crate) use release::{
+    LatencyChoice, ReleaseCommand, ReleaseCommandArgs, ReleaseModelArgs, ReleaseServerArgs,
+    ReleaseStartArgs,
+};
 pub(crate) use serve::{
     CONFIG_VARIABLE, DEFAULT_GRPC, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
 };
@@ -83,6 +88,7 @@ pub(crate) enum Command {
     Pull(PullArgs),
     Backend(BackendCommandArgs),
     Health(HealthArgs),
+    Release(ReleaseCommandArgs),
     Config(ConfigCommandArgs),
     #[command(name = CHILD, hide = true)]
     Child(ChildArgs),

@@ -113,11 +113,17 @@ impl From<BodyError> for InferError {
 impl From<ControlError> for InferError {
     fn from(error: ControlError) -> InferError {
         let kind = match error {
-            ControlError::Disabled | ControlError::Failed { .. } => ErrorKind::InvalidRequest,
+            ControlError::Disabled | ControlError::Failed { .. } | ControlError::Release { .. } => {
+                ErrorKind::InvalidRequest
+            }
             ControlError::Polling => ErrorKind::Unavailable,
             ControlError::Forbidden => ErrorKind::Forbidden,
-            ControlError::UnknownModel { .. } => ErrorKind::NotFound,
-            ControlError::Storage(_) | ControlError::Lost => ErrorKind::Internal,
+            ControlError::UnknownModel { .. } | ControlError::NoRelease { .. } => {
+                ErrorKind::NotFound
+            }
+            ControlError::Storage(_) | ControlError::ReleaseState(_) | ControlError::Lost => {
+                ErrorKind::Internal
+            }
         };
         let unknown_target = match &error {
             ControlError::UnknownModel { model } => Some(UnknownTarget::model(model)),
@@ -128,7 +134,9 @@ impl From<ControlError> for InferError {
             unknown_target,
             source: match error {
                 // The cause contains a path, which is for the log.
-                ControlError::Storage(cause) => Some(cause.into()),
+                ControlError::Storage(cause) | ControlError::ReleaseState(cause) => {
+                    Some(cause.into())
+                }
                 _ => None,
             },
             ..plain

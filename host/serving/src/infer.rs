@@ -14,6 +14,7 @@ use crate::body::BodyError;
 use crate::error::InferError;
 use crate::footprint::Footprint;
 use crate::readers::ReadingSlot;
+use crate::release::observation::Observed;
 use crate::serving::Serving;
 use crate::timings::{PhaseTimer, Timings};
 use crate::version::ModelVersion;
@@ -48,7 +49,7 @@ pub async fn infer<D: RequestDecoder>(
     reading: impl Future<Output = Result<D::Source, BodyError>>,
 ) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut timer = PhaseTimer::start(slot.granted());
-    let version = serving.select(&call.selection)?;
+    let version = serving.select(&call.selection, call.routing)?;
     version.check_inference()?;
     let pending = version.statistics().begin();
     let source = slot.read(reading).await?;
@@ -64,7 +65,10 @@ pub async fn infer<D: RequestDecoder>(
     let (request, encoder, mut memory) = codecs.decode(call.decoder, source, memory).await?;
     timer.finish_decode();
     let rows = version.batch_size(&request);
-    let (response, usage) = version.call(request, &permit, deadline).await?;
+    let observed = Observed::begin(serving, &call.selection, &version, &request);
+    let called = version.call(request, &permit, deadline).await;
+    observed.record(serving, called.as_ref().map(|called| &called.0));
+    let (response, usage) = called?;
     timer.finish_call(&usage);
     let encoded_bytes = encoder.encoded_bytes(&response);
     memory.resize(response.content_bytes().saturating_add(encoded_bytes))?;

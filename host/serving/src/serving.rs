@@ -5,12 +5,15 @@
 
 use crate::admission::Admission;
 use crate::blocking::BlockingPool;
+use crate::case_call::call_case;
 use crate::current_request::{record_name, record_target, record_version};
 use crate::error::InferError;
 use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::readers::{Readers, ReadingSlot};
+use crate::registry::golden_cases::CaseCaller;
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
+use crate::release::{ReleaseOptions, Releases};
 use crate::repository_poll::RepositoryPoll;
 use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
@@ -20,6 +23,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use wisp_protocol::call::{IndexEntry, ModelName, Selection, Target, Version};
 use wisp_protocol::load::LoadRequest;
+use wisp_protocol::release::{ReleaseChange, ReleaseStart, ReleaseStatus};
+use wisp_protocol::routing::{RoutingKey, RoutingSource};
 use wisp_protocol::statistics::VersionStatistics;
 use wisp_protocol::v2::IndexFilter;
 use wisp_tensor::MemoryBudget;
@@ -28,6 +33,7 @@ use wisp_tensor::MemoryBudget;
 #[derive(Debug)]
 pub struct Serving {
     pub(crate) registry: Arc<Registry>,
+    pub(crate) releases: Arc<Releases>,
     control: Option<Arc<ModelControl>>,
     pub(crate) admission: Admission,
     pub(crate) readers: Arc<Readers>,
@@ -54,6 +60,10 @@ pub struct ServingOptions {
     pub memory: Arc<MemoryBudget>,
     /// The condition under which the server is ready.
     pub readiness: Readiness,
+    /// The settings of releases.
+    pub releases: ReleaseOptions,
+    /// Set if a version that is loaded while the server runs computes the golden cases of its model before it is served.
+    pub golden_cases: bool,
 }
 
 /// The condition under which a server that does not drain is ready.
@@ -76,6 +86,8 @@ impl Default for ServingOptions {
             request_timeout: Duration::from_secs(10),
             memory: Arc::new(MemoryBudget::new(1 << 30)),
             readiness: Readiness::Models,
+            releases: ReleaseOptions::default(),
+            golden_cases: true,
         }
     }
 }
@@ -88,11 +100,16 @@ impl Serving {
         control: Option<ModelControl>,
         options: ServingOptions,
     ) -> Serving {
+        let releases = Arc::new(Releases::new(options.releases.state_directory.clone()));
+        let golden_cases = options.golden_cases.then_some(call_case as CaseCaller);
+        let control = control
+            .map(|control| Arc::new(control.with_releases(Arc::clone(&releases), golden_cases)));
         Serving {
+            releases,
             admission: Admission::new(options.max_requests, options.max_instances),
             readers: Readers::new(options.max_readers),
             registry: Arc::new(registry),
-            control: control.map(Arc::new),
+            control,
             blocking: BlockingPool::new(
                 available_parallelism().unwrap_or(NonZeroUsize::MIN),
                 options.request_timeout,
@@ -205,16 +222,18 @@ impl Serving {
         Ok(version)
     }
 
-    /// Returns the version that an inference selects.
-    pub(crate) fn select(&self, selection: &Selection) -> Result<Arc<ModelVersion>, InferError> {
-        match selection {
-            Selection::Named(target) => self.version(target),
-            Selection::OnlyModel(_) => {
-                let version = self.registry.select(selection)?;
-                record_version(version.description());
-                Ok(version)
-            }
+    /// Returns the version that an inference selects. Without a version, an open release decides by the key.
+    pub(crate) fn select(
+        &self,
+        selection: &Selection,
+        key: RoutingKey,
+    ) -> Result<Arc<ModelVersion>, InferError> {
+        if let Selection::Named(target) = selection {
+            record_target(target);
         }
+        let version = self.registry.select(selection, key)?;
+        record_version(version.description());
+        Ok(version)
     }
 
     /// Returns the model whose web component serves this path, if there is one. It need not be ready.
@@ -307,6 +326,74 @@ impl Serving {
         let registry = Arc::clone(&self.registry);
         let polls = control.mode() == ControlMode::Poll;
         polls.then(|| RepositoryPoll::new(control, registry, taken))
+    }
+
+    /// Returns the source of the key that keeps a client at its version during a release.
+    pub fn routing(&self) -> &RoutingSource {
+        &self.options.releases.routing
+    }
+
+    /// Returns the open releases, with their counts.
+    pub fn releases(&self) -> &Arc<Releases> {
+        &self.releases
+    }
+
+    /// Returns the registry of the models.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Returns whether half of the requests that the server admits could still be admitted, and half of the memory be
+    /// reserved.
+    pub(crate) fn has_spare_capacity(&self) -> bool {
+        let memory = &self.options.memory;
+        self.admission.admitted_requests() <= self.options.max_requests / 2
+            && memory.reserved() <= memory.capacity() / 2
+    }
+
+    /// Continues the releases that were open when the server stopped. Loads their versions, and so takes long; no
+    /// request may be served before.
+    pub fn restore_releases(&self) {
+        if let Some(control) = &self.control {
+            control.restore_releases(&self.registry);
+        }
+    }
+
+    /// Returns the open release of a model.
+    pub fn release(&self, model: &ModelName) -> Result<ReleaseStatus, InferError> {
+        record_name(model);
+        self.registry.entry(model)?;
+        let release = self.releases.find(model);
+        let release = release.ok_or_else(|| ControlError::NoRelease {
+            model: model.clone(),
+        })?;
+        Ok(release.status())
+    }
+
+    /// Starts a release of a model, or changes the settings of the running one.
+    pub async fn start_release(
+        &self,
+        model: ModelName,
+        start: ReleaseStart,
+    ) -> Result<ReleaseStatus, InferError> {
+        record_name(&model);
+        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        Ok(control
+            .start_release(&self.registry, (model, start))
+            .await?)
+    }
+
+    /// Promotes, aborts or closes the release of a model.
+    pub async fn change_release(
+        &self,
+        model: ModelName,
+        change: ReleaseChange,
+    ) -> Result<ReleaseStatus, InferError> {
+        record_name(&model);
+        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        Ok(control
+            .change_release(&self.registry, (model, change))
+            .await?)
     }
 
     /// Returns the states of the versions that `target` names: one version, or all those of its model.

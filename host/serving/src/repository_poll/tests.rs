@@ -14,6 +14,7 @@ use std::num::NonZeroUsize;
 use tempfile::TempDir;
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions, ModelSource};
 use wisp_protocol::call::{Selection, VersionChoice};
+use wisp_protocol::routing::RoutingKey;
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
@@ -120,9 +121,10 @@ impl Polled {
     }
 
     fn served(&self) -> Result<Arc<ModelVersion>, ResolveError> {
-        self.poll
-            .registry
-            .select(&Selection::OnlyModel(VersionChoice::Default))
+        self.poll.registry.select(
+            &Selection::OnlyModel(VersionChoice::Default),
+            RoutingKey::default(),
+        )
     }
 }
 
