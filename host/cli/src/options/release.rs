@@ -36,14 +36,18 @@ pub(crate) struct ReleaseCommandArgs {
 pub(crate) enum ReleaseCommand {
     Start(ReleaseStartArgs),
     /// Show the release of a model: its phase, and what both versions have done.
+    #[command(after_help = "Example:\n\n  wisp release status wine")]
     Status(ReleaseModelArgs),
     /// Give all requests that name no version to the candidate. The stable version stays loaded.
+    #[command(after_help = "Example:\n\n  wisp release promote wine")]
     Promote(ReleaseModelArgs),
     /// Give all requests that name no version to the stable version, also after a promotion.
+    #[command(after_help = "Example:\n\n  wisp release abort wine")]
     Abort(ReleaseModelArgs),
     /// End a release that has been promoted, aborted or rolled back, and unload the version that is not served.
     ///
     /// Fails if the files of the model would then serve another version.
+    #[command(after_help = "Example:\n\n  wisp release close wine")]
     Close(ReleaseModelArgs),
 }
 

@@ -161,7 +161,7 @@ pub(super) fn header_name(text: &str) -> Result<String, String> {
 
 /// Parses a part in percent.
 pub(super) fn percent(text: &str) -> Result<f64, String> {
-    match text.parse() {
+    match text.parse::<f64>() {
         Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
         _ => Err("expected a number from 0 to 100".to_owned()),
     }
