@@ -79,15 +79,19 @@ impl Releases {
         open.remove(model);
     }
 
-    /// Writes the record of a release.
-    pub(crate) fn store(&self, rollout: &Rollout) -> io::Result<()> {
-        match &self.state {
-            Some(state) => state.write(|| rollout.record()),
-            None => Ok(()),
-        }
+    /// Writes the record of a release, if it is the open one of its model.
+    pub(crate) fn store(&self, rollout: &Arc<Rollout>) -> io::Result<()> {
+        let Some(state) = &self.state else {
+            return Ok(());
+        };
+        // Decided when it is its turn, so that the record of a release does not replace that of the next one.
+        state.write(|| {
+            let open = self.find(rollout.model())?;
+            Arc::ptr_eq(&open, rollout).then(|| rollout.record())
+        })
     }
 
-    /// Removes the record of a model.
+    /// Removes the record of a model whose release is forgotten.
     pub(crate) fn remove_record(&self, model: &ModelName) -> io::Result<()> {
         match &self.state {
             Some(state) => state.remove(model),

@@ -1,6 +1,6 @@
 //! Starts, changes, closes and restores releases: the part of the control that loads the versions of a release.
 //!
-//! The record of a release is written before the release begins. A change applies to requests first and is written then.
+//! A release or a change of one applies to requests first, and is written then.
 //! Whenever the process ends, a restart finds the release as it was before or after the change.
 
 use super::{ControlError, ModelControl, run};
@@ -156,11 +156,11 @@ impl ModelControl {
         self.check_candidate(&next, stable, candidate)
             .map_err(refused)?;
         let rollout = Arc::new(Rollout::start(model, stable, start));
+        self.enter(registry, next, &rollout);
+        tracing::info!(%model, %candidate, %stable, "started a release");
         self.releases
             .store(&rollout)
             .map_err(ControlError::ReleaseState)?;
-        self.enter(registry, next, &rollout);
-        tracing::info!(%model, %candidate, %stable, "started a release");
         Ok(rollout.status())
     }
 
@@ -277,15 +277,14 @@ impl ModelControl {
                  in model.toml, and then close the release"
             )));
         }
-        self.releases
-            .remove_record(model)
-            .map_err(ControlError::ReleaseState)?;
         self.releases.forget(model);
         if let Some(next) = next {
             registry.replace(model.clone(), next);
         }
         tracing::info!(%model, "closed a release");
-        Ok(())
+        self.releases
+            .remove_record(model)
+            .map_err(ControlError::ReleaseState)
     }
 
     /// Continues a release after a restart.

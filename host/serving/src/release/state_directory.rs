@@ -37,11 +37,13 @@ impl StateDirectory {
         &self.path
     }
 
-    /// Writes the record that `record` returns once it is its turn.
-    pub(super) fn write(&self, record: impl FnOnce() -> ReleaseRecord) -> io::Result<()> {
+    /// Writes the record that `record` returns once it is its turn, if it returns one.
+    pub(super) fn write(&self, record: impl FnOnce() -> Option<ReleaseRecord>) -> io::Result<()> {
         // The lock guards no value, so a poisoned one is as good.
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let record = record();
+        let Some(record) = record() else {
+            return Ok(());
+        };
         fs::create_dir_all(&self.path)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
         file.write_all(&record.text())?;
@@ -117,10 +119,11 @@ mod tests {
         let state = StateDirectory::new(path.clone());
         assert!(state.read()?.is_empty());
         let (m, n) = (ModelName::new("m")?, ModelName::new("n")?);
-        state.write(|| record(&m))?;
+        state.write(|| Some(record(&m)))?;
+        state.write(|| None)?;
         let mut promoted = record(&m);
         promoted.phase = Phase::Promoted;
-        state.write(|| promoted.clone())?;
+        state.write(|| Some(promoted.clone()))?;
         fs::write(path.join("n.json"), "{")?;
         fs::write(path.join("readme.txt"), "")?;
         assert_eq!(state.read()?, [(m.clone(), Some(promoted)), (n, None)]);
