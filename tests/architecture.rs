@@ -97,7 +97,12 @@ const ROOMS: [(&str, &[&str]); 30] = [
     ("redis", &["serving/src/response_cache"]),
     (
         "tempfile",
-        &["sandbox/src", "serving/src/registry", "cli/src"],
+        &[
+            "sandbox/src",
+            "serving/src/registry",
+            "serving/src/release",
+            "cli/src",
+        ],
     ),
     ("zip", &["server/build.rs", "cli/src/backend"]),
     (
@@ -116,8 +121,8 @@ const ROOMS: [(&str, &[&str]); 30] = [
         "ureq",
         &[
             "cli/src/backend",
-            "cli/src/health",
             "cli/src/serve/telemetry",
+            "cli/src/server_client",
         ],
     ),
     ("opentelemetry", &["cli/src/serve/telemetry"]),

@@ -3,7 +3,8 @@
 //! `single_file` contains the tests of commands on a model file without a directory, `serve` those of servers
 //! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
 //! configurations, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
-//! log's formats, `probes` those of readiness, `hangup` those of SIGHUP, `threads` those of many models, `on_demand` those that load them with their first requests, and `backend`
+//! log's formats, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
+//! many models, `on_demand` those that load them with their first requests, and `backend`
 //! those that install backends.
 
 mod backend;
@@ -20,6 +21,7 @@ mod log;
 mod memory;
 mod on_demand;
 mod probes;
+mod release;
 mod serve;
 mod single_file;
 mod soak;

@@ -242,6 +242,7 @@ impl TestServer {
         let control = ModelControl::new(loader, path, options.control, |_, _| ());
         let control = control.with_residency(options.residency);
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
+        serving.restore_releases();
         let tls = options.tls.map(Tls::load).transpose()?;
         let runtime = runtime()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;

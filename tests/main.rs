@@ -54,6 +54,7 @@ mod published;
 mod python;
 mod redis;
 mod regressions;
+mod release;
 mod response_cache;
 mod rows;
 mod shutdown;

@@ -31,6 +31,7 @@ const NOT_RUN: [(&str, &str); 21] = [
     ("wisp baseline", "needs the data of a training"),
     ("wisp push", "needs a registry"),
     ("wisp pull", "needs a registry"),
+    ("wisp release", "needs a model with two versions"),
     ("wisp backend install cuda", "fetches more than a gigabyte"),
     (
         "wisp build guest-models/edge",
@@ -93,7 +94,7 @@ fn check(words: &[&str]) -> Result<()> {
 
 /// Checks a subcommand of `wisp` and its options against its help.
 fn check_wisp(arguments: &[&str]) -> Result<()> {
-    let is_nested = arguments.first() == Some(&"backend");
+    let is_nested = [Some(&"backend"), Some(&"release")].contains(&arguments.first());
     let subcommand = arguments.iter().take(if is_nested { 2 } else { 1 });
     let help = succeed(wisp().args(subcommand).arg("--help"))?.stdout;
     let help = String::from_utf8_lossy(&help);

@@ -13,13 +13,12 @@ use std::path::{Path, PathBuf};
 use wisp_protocol::call::{InferRequest, ModelDescription};
 use wisp_protocol::codec::RequestDecoder;
 use wisp_protocol::error::Party;
+use wisp_protocol::golden_case::{DEFAULT_TOLERANCE, party_name};
 use wisp_protocol::v2::V2Decoder;
 use wisp_serving::InferError;
 use wisp_serving::version::ModelVersion;
-use wisp_tensor::{ElementType, NamedTensor, Tensor};
-
-/// The tolerance for floats of a case that does not set one.
-const DEFAULT_TOLERANCE: f64 = 1e-4;
+use wisp_tensor::expected_outputs::{OutputMismatch, check_outputs};
+use wisp_tensor::{NamedTensor, Tensor};
 
 /// The inputs of a request that have a file, by name, with the content of that file.
 pub(crate) type InputFiles = Vec<(String, Vec<u8>)>;
@@ -164,7 +163,7 @@ impl Case {
             (Some(outputs), None, Ok(actual)) => {
                 let expected = decode_outputs(outputs, model)
                     .context("`expect.outputs` are not valid outputs")?;
-                compare(&expected, actual, self.tolerance())
+                check_outputs(&expected, actual, self.tolerance()).map_err(explained)
             }
             (None, Some(party), Err(failure)) => {
                 let at_fault = failure.at_fault();
@@ -215,12 +214,7 @@ impl From<InferError> for CaseFailure {
 impl CaseFailure {
     /// Returns the name of the party at fault.
     pub(crate) fn at_fault(&self) -> &'static str {
-        match self.party {
-            Party::Client => "client",
-            Party::Handler => "handler",
-            Party::Capacity => "capacity",
-            Party::Host => "host",
-        }
+        party_name(self.party)
     }
 
     /// Returns an error with this message and the failure as its cause.
@@ -251,69 +245,12 @@ pub(crate) fn decode_outputs(
     Ok(decode(&json!({ "inputs": outputs }), &taker)?.inputs)
 }
 
-fn compare(expected: &[NamedTensor], actual: &[NamedTensor], tolerance: f64) -> anyhow::Result<()> {
-    for NamedTensor { name, tensor } in expected {
-        let found = actual
-            .iter()
-            .find(|output| output.name == *name)
-            .with_context(|| format!("output `{name}` is missing"))?;
-        compare_tensors(tensor, &found.tensor, tolerance)
-            .with_context(|| format!("output `{name}`"))?;
-    }
-    Ok(())
-}
-
-fn compare_tensors(expected: &Tensor, actual: &Tensor, tolerance: f64) -> anyhow::Result<()> {
-    ensure!(
-        expected.element_type() == actual.element_type(),
-        "is {}, expected {}",
-        actual.element_type(),
-        expected.element_type()
-    );
-    ensure!(
-        expected.shape() == actual.shape(),
-        "has shape {}, expected {}",
-        actual.shape(),
-        expected.shape()
-    );
-    let (Some(expected_floats), Some(actual_floats)) = (floats(expected), floats(actual)) else {
-        ensure!(
-            expected.content() == actual.content(),
-            "is {}, expected {}",
-            crate::local_call::elements_text(actual),
-            crate::local_call::elements_text(expected)
-        );
-        return Ok(());
-    };
-    for (position, (expected, actual)) in expected_floats.zip(actual_floats).enumerate() {
-        // This form of the comparison is false for NaN.
-        let close = (expected - actual).abs() <= tolerance;
-        ensure!(
-            close,
-            "element {position} is {actual}, expected {expected} within {tolerance}"
-        );
-    }
-    Ok(())
-}
-
-/// Returns the elements of an FP32 or FP64 tensor, or `None` for other types. FP16 and BF16 have no JSON
-/// form, so no case expects them.
-fn floats(tensor: &Tensor) -> Option<Box<dyn Iterator<Item = f64> + '_>> {
-    match tensor.element_type() {
-        ElementType::Fp32 => {
-            let (chunks, _) = tensor.content().as_chunks::<4>();
-            Some(Box::new(
-                chunks
-                    .iter()
-                    .map(|chunk| f64::from(f32::from_le_bytes(*chunk))),
-            ))
+/// Returns the difference below the name of its output.
+fn explained(mismatch: OutputMismatch) -> anyhow::Error {
+    match mismatch {
+        OutputMismatch::Different { output, difference } => {
+            anyhow::Error::msg(difference).context(format!("output `{output}`"))
         }
-        ElementType::Fp64 => {
-            let (chunks, _) = tensor.content().as_chunks::<8>();
-            Some(Box::new(
-                chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)),
-            ))
-        }
-        _ => None,
+        missing @ OutputMismatch::Missing { .. } => missing.into(),
     }
 }

@@ -3,7 +3,7 @@
 use crate::failure::bad_configuration;
 use crate::handler_lines;
 use crate::loading::{LoadingOptions, expect_model, loader};
-use crate::local_call::{LocalCaller, elements_text};
+use crate::local_call::LocalCaller;
 use crate::options::{InferArgs, InputSource, NamedInput, NamedShape};
 use anyhow::Context;
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription, Schedul
 use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
 use wisp_protocol::v2::V2Decoder;
 use wisp_serving::registry::repository::model_files;
+use wisp_tensor::elements_text::elements_text;
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{Dimension, ElementType, NamedTensor, Shape, Tensor, TensorSpec};
 

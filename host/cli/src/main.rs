@@ -36,7 +36,9 @@ mod options;
 mod progress;
 mod pull;
 mod push;
+mod release;
 mod serve;
+mod server_client;
 
 use options::Command;
 use std::process::ExitCode;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Pull(args) => pull::run(args),
         Command::Backend(args) => backend::run(args),
         Command::Health(args) => health::run(args),
+        Command::Release(args) => release::run(args),
         Command::Config(args) => config::run(args),
         Command::Child(args) => child::run(args),
     };

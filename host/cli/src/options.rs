@@ -15,6 +15,7 @@ mod health;
 mod pull;
 mod push;
 mod registry_access;
+mod release;
 mod response_cache;
 mod serve;
 mod telemetry;
@@ -41,6 +42,10 @@ pub(crate) use health::HealthArgs;
 pub(crate) use pull::PullArgs;
 pub(crate) use push::PushArgs;
 pub(crate) use registry_access::RegistryAccessArgs;
+pub(crate) use release::{
+    LatencyChoice, ReleaseCommand, ReleaseCommandArgs, ReleaseModelArgs, ReleaseServerArgs,
+    ReleaseStartArgs,
+};
 pub(crate) use response_cache::ResponseCacheArgs;
 pub(crate) use serve::{
     CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
@@ -90,6 +95,7 @@ pub(crate) enum Command {
     Pull(PullArgs),
     Backend(BackendCommandArgs),
     Health(HealthArgs),
+    Release(ReleaseCommandArgs),
     Config(ConfigCommandArgs),
     #[command(name = CHILD, hide = true)]
     Child(ChildArgs),

@@ -111,10 +111,6 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
     // A SIGHUP while the models are loaded has its effect after that.
     let reload = hangup::reload_on_hangup(args, sockets.tls.clone(), log)?;
     let models = startup::load(args)?;
-    // Set before the banner reports that the server is up.
-    signals.serving();
-    startup::print_banner(&models.registry, args, &addresses)?;
-    notification::ready();
     let StartedModels {
         registry,
         loader,
@@ -124,6 +120,11 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
     let limits = telemetry.of_models(&args.telemetry, limits)?;
     let control = control::model_control(args, &addresses, loader);
     let serving = Arc::new(Serving::new(registry, Some(control), limits));
+    serving.restore_releases();
+    // Set before the banner reports that the server is up.
+    signals.serving();
+    startup::print_banner(serving.registry(), args, &addresses)?;
+    notification::ready();
     let polling = control::poll_repository(&serving, files, args.repository_poll_secs.0);
     let watching = watch::rebuild_on_change(&serving, watch);
     let stopping = notification::stopping(&serving);

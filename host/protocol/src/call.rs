@@ -4,6 +4,7 @@
 //! constructor creates, so a name that reaches the registry or a log has been checked.
 
 use crate::model_configuration::ModelConfiguration;
+use crate::routing::RoutingKey;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub enum Selection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InferCall<D> {
     pub selection: Selection,
+    /// The key of the client, which the routes leave empty and the server fills in.
+    pub routing: RoutingKey,
     /// The decoder of the request, which determines the encoder of the response.
     pub decoder: D,
 }

@@ -7,7 +7,8 @@
 //! protocols over gRPC. Below them, `content_coding` compresses bodies, [`call_check`] compares requests and
 //! outputs with a model, `classification` turns an output into classes, `class_names` names them, and
 //! [`error`] maps error kinds to statuses. [`statistics`] holds the counters of a version, [`load`] is a
-//! request to load one, and [`request_id`] reads the id of a request; `openapi` describes the REST routes,
+//! request to load one, [`release`] one to move requests from a version to another, [`routing`] reads the key that keeps
+//! a client at its version, and [`request_id`] reads the id of a request; `openapi` describes the REST routes,
 //! with the examples of [`golden_case`].
 //!
 //! The features `grpc`, `openapi` and `compression`, all on by default, add the modules `grpc`, `openapi` and
@@ -47,9 +48,11 @@ mod output_semantics;
 pub mod predict;
 mod quoted;
 mod relaxed_json;
+pub mod release;
 pub mod request_id;
 pub mod rest;
 pub mod route;
+pub mod routing;
 pub mod statistics;
 pub mod target;
 pub mod tfs;

@@ -65,6 +65,7 @@ use error::DecodeError;
 use http::{HeaderMap, HeaderName, header};
 use masked_text::MaskedText;
 use response::OutputForm;
+use serde::Deserialize;
 use wisp_tensor::ElementType;
 
 /// The header with the number of bytes of JSON at the start of a body, in requests and in responses.
@@ -169,6 +170,11 @@ impl RequestDecoder for V2Decoder {
     ) -> Result<(InferRequest, V2Encoder), CodecError> {
         Ok(self.decode_body(body, model)?)
     }
+}
+
+/// Decodes the body of a control request, which is one JSON object.
+pub(crate) fn decode_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, CodecError> {
+    Ok(request::object(body)?)
 }
 
 /// Returns whether the JSON of a request can declare a BOOL input. An escape may stand for any letter of the name.

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
-use wisp_protocol::call::{ModelName, Target};
+use wisp_protocol::call::{InferCall, ModelName, Target};
 use wisp_protocol::load::LoadRequest;
+use wisp_protocol::release::{self, ReleaseStart};
 use wisp_protocol::route::{RestCall, RouteError, route, with_query};
 use wisp_protocol::{content_coding, predict, tfs, v2};
 use wisp_serving::blocking::LONG_TEXT_BYTES;
@@ -45,6 +46,8 @@ pub(crate) async fn dispatch(
     body.set_coding(content_coding::of_body(&head.headers)?);
     let response = match call {
         RestCall::Infer(call) => {
+            let routing = serving.routing().key(&head.headers, head.uri.query());
+            let call = InferCall { routing, ..call };
             let slot = serving.admit();
             let reading = body.read(serving.max_body_bytes());
             let inferred = infer(serving, slot, call, reading).await?;
@@ -132,6 +135,23 @@ pub(crate) async fn dispatch(
             serving.unload(&model).await?;
             HttpResponse::document(v2::unloaded(&model))
         }
+        RestCall::ReleaseStatus(model) => {
+            HttpResponse::document(release::status_document(&serving.release(&model)?))
+        }
+        RestCall::ReleaseStart(model) => {
+            check_origin(head)?;
+            serving.check_control()?;
+            let start = release_start(body).await?;
+            let status = serving.start_release(model, start).await?;
+            HttpResponse::document(release::status_document(&status))
+        }
+        RestCall::ReleaseChange(model, change) => {
+            check_origin(head)?;
+            // The body of a change has no meaning, as that of an unload.
+            check_unload(body).await?;
+            let status = serving.change_release(model, change).await?;
+            HttpResponse::document(release::status_document(&status))
+        }
     };
     Ok(Reply::Document(response.reserve(serving.memory())?))
 }
@@ -206,6 +226,12 @@ async fn load_request(
         }
     };
     Ok((request.map_err(InferError::from)?, memory))
+}
+
+/// Reads a request to start a release.
+async fn release_start(body: &mut RequestBody<Incoming>) -> Result<ReleaseStart, Failure> {
+    let message = read_control(body).await?;
+    Ok(release::decode_start(&message).map_err(InferError::from)?)
 }
 
 /// Checks the body of a request to unload a model.

@@ -120,7 +120,9 @@ impl Service {
             guard,
         } = received;
         let slot = self.serving.admit();
-        let admitted = AdmittedRequest::new(slot, self.serving.memory().reservation());
+        let routing = self.serving.routing().key(&head.headers, None);
+        let memory = self.serving.memory().reservation();
+        let admitted = AdmittedRequest::new(slot, memory, routing);
         let deadline = grpc::client_deadline(&head.headers);
         let line = self.log.begin(&head).for_grpc();
         let work = async {

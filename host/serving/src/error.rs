@@ -117,13 +117,19 @@ impl From<BodyError> for InferError {
 impl From<ControlError> for InferError {
     fn from(error: ControlError) -> InferError {
         let kind = match error {
-            ControlError::Disabled | ControlError::Failed { .. } => ErrorKind::InvalidRequest,
+            ControlError::Disabled | ControlError::Failed { .. } | ControlError::Release { .. } => {
+                ErrorKind::InvalidRequest
+            }
             ControlError::Polling
             | ControlError::NoRoom { .. }
             | ControlError::StillLoading { .. } => ErrorKind::Unavailable,
             ControlError::Forbidden => ErrorKind::Forbidden,
-            ControlError::UnknownModel { .. } => ErrorKind::NotFound,
-            ControlError::Storage(_) | ControlError::Lost => ErrorKind::Internal,
+            ControlError::UnknownModel { .. } | ControlError::NoRelease { .. } => {
+                ErrorKind::NotFound
+            }
+            ControlError::Storage(_) | ControlError::ReleaseState(_) | ControlError::Lost => {
+                ErrorKind::Internal
+            }
         };
         let unknown_target = match &error {
             ControlError::UnknownModel { model } => Some(UnknownTarget::model(model)),
@@ -134,7 +140,9 @@ impl From<ControlError> for InferError {
             unknown_target,
             source: match error {
                 // The cause contains a path, which is for the log.
-                ControlError::Storage(cause) => Some(Arc::new(cause)),
+                ControlError::Storage(cause) | ControlError::ReleaseState(cause) => {
+                    Some(Arc::new(cause))
+                }
                 _ => None,
             },
             ..plain

@@ -16,6 +16,7 @@ use crate::error::InferError;
 use crate::footprint::Footprint;
 use crate::payload_log::{LoggedCall, PayloadLog};
 use crate::readers::ReadingSlot;
+use crate::release::observation::Observed;
 use crate::serving::Serving;
 use crate::statistics::PendingRequest;
 use crate::timings::{PhaseTimer, Timings};
@@ -66,7 +67,7 @@ async fn run<D: RequestDecoder>(
     reading: impl Future<Output = Result<D::Source, BodyError>>,
 ) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
-    let version = serving.select(&call.selection).await?;
+    let version = serving.select(&call.selection, call.routing).await?;
     version.check_inference()?;
     let pending = pending.insert(version.statistics().begin());
     let source = slot.read(reading).await?;
@@ -83,8 +84,10 @@ async fn run<D: RequestDecoder>(
     timer.finish_decode();
     let rows = version.batch_size(&request);
     let logged = PayloadLog::begin(&serving.options.payload_log, &version, &request);
-    let (response, usage, cache) =
-        (serving.cache.call(&version, request, (&permit, deadline))).await?;
+    let observed = Observed::begin(serving, &call.selection, &version, &request);
+    let called = (serving.cache.call(&version, request, (&permit, deadline))).await;
+    observed.record(serving, called.as_ref().map(|called| &called.0));
+    let (response, usage, cache) = called?;
     timer.finish_call(&usage);
     LoggedCall::end(logged, &response);
     let encoded_bytes = encoder.encoded_bytes(&response);

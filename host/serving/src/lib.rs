@@ -2,9 +2,10 @@
 //! single function that uses every module of a request in order; [`web::respond`] is the same for web components.
 //!
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
-//! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); [`file_state`]
-//! detects changed files. [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts.
-//! A [`response_cache`] remembers responses. [`admission`] decides whether a call may run, once [`readers`] has its body. A
+//! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); `case_call` computes their
+//! golden cases before; [`file_state`] detects changed files. A [`release`] splits the requests between two versions.
+//! [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts. A [`response_cache`]
+//! remembers responses. [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`batcher`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
 //! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs those of web components.
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
@@ -25,6 +26,7 @@ pub mod cache_outcome;
 pub mod call_durations;
 mod call_error;
 mod call_slots;
+mod case_call;
 pub mod current_request;
 pub mod error;
 pub mod event_queue;
@@ -47,6 +49,7 @@ pub mod per_row_graph;
 pub mod quality;
 mod readers;
 pub mod registry;
+pub mod release;
 pub mod repository_poll;
 pub mod residency;
 pub mod response_cache;

@@ -3,19 +3,25 @@
 //! Loading reads files, compiles and warms, which takes seconds, so it runs on a thread that may block.
 //! Each model has one load or unload at a time; models do not wait for each other. A failed load does not
 //! replace a served version: the previous one continues to be served. A client that loads a model whose files are
-//! unchanged keeps its versions, with their statistics. Loads for requests are in `on_demand`.
+//! unchanged keeps its versions, with their statistics. The versions of an open release are loaded with those that the
+//! policy of the model selects; `release_control` starts, changes and closes releases. Loads for requests are in
+//! `on_demand`.
 
 mod on_demand;
+mod release_control;
 
 use crate::load_locks::LoadLocks;
 use crate::registry::dormancy::{dormant_entry, expected_bytes};
+use crate::registry::golden_cases::{self, CaseCaller};
 use crate::registry::load_error::LoadError;
 use crate::registry::loader::{Loaded, Loader, log_omissions};
 use crate::registry::route_check::with_own_route;
 use crate::registry::snapshot::{ModelFiles, Snapshot};
 use crate::registry::uploaded_model::UploadedModel;
-use crate::registry::{ModelEntry, Registry, repository};
+use crate::registry::{LoadedVersion, ModelEntry, Registry, repository};
+use crate::release::Releases;
 use crate::residency::{NoRoom, Residency, ResidencyOptions};
+use crate::version::ModelVersion;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,6 +52,9 @@ pub struct ModelControl {
     observer: fn(&str, Loaded<'_>),
     locks: LoadLocks,
     residency: Arc<Residency>,
+    releases: Arc<Releases>,
+    /// Set if a version computes the golden cases of its model before it is served.
+    golden_cases: Option<CaseCaller>,
 }
 
 /// The result of a load.
@@ -95,6 +104,15 @@ pub enum ControlError {
         .0.kind()
     )]
     Storage(#[source] std::io::Error),
+    #[error("model `{model}` has no release")]
+    NoRelease { model: ModelName },
+    #[error("the release of `{model}` cannot be changed: {reason}")]
+    Release { model: ModelName, reason: String },
+    #[error(
+        "the release has changed, but the server cannot store its state in the directory that --state-dir sets: {}",
+        .0.kind()
+    )]
+    ReleaseState(#[source] std::io::Error),
     #[error("the server failed")]
     Lost,
 }
@@ -117,6 +135,22 @@ impl ModelControl {
             observer,
             locks: LoadLocks::default(),
             residency: Arc::default(),
+            releases: Arc::default(),
+            golden_cases: None,
+        }
+    }
+
+    /// Returns the control with the releases of the server. With `golden_cases`, a new version computes the golden cases
+    /// of its model before it is served.
+    pub(crate) fn with_releases(
+        self,
+        releases: Arc<Releases>,
+        golden_cases: Option<CaseCaller>,
+    ) -> ModelControl {
+        ModelControl {
+            releases,
+            golden_cases,
+            ..self
         }
     }
 
@@ -342,15 +376,22 @@ impl ModelControl {
         } = source;
         let is_of_repository = files.is_some();
         let mut reserved = None;
+        let mut ends_release = false;
         let (mut entry, failure) = match repository::model_versions(path, config) {
-            Ok(selected) => {
+            Ok(mut selected) => {
+                let pinned = self.pin_release(path, &mut selected);
+                ends_release = pinned.is_gone;
                 let expected = expected_bytes(&selected);
                 let room = self.residency.make_room(registry, model, expected);
                 reserved = Some(room.map_err(|reason| ControlError::NoRoom {
                     model: model.clone(),
                     reason,
                 })?);
-                let entry = self.loader.load_model(&selected, &self.observer);
+                let mut entry = self.loader.load_model(&selected, &self.observer);
+                if config.is_none() {
+                    self.check_golden_cases(path, &mut entry);
+                }
+                (entry.release, entry.pinned) = (pinned.release, pinned.versions);
                 log_omissions(
                     model.as_str(),
                     &entry,
@@ -383,6 +424,10 @@ impl ModelControl {
                     .enter(registry, (model, &entry), (room, took));
             }
             registry.replace(model.clone(), entry);
+            if ends_release {
+                self.releases.forget(model);
+                tracing::warn!(%model, "the release has ended, because one of its versions is gone");
+            }
             return Ok(());
         };
         if is_of_repository {
@@ -449,6 +494,33 @@ impl ModelControl {
         self.residency.leave(model);
         registry.replace(model.clone(), entry);
         Ok(())
+    }
+
+    /// Computes the golden cases of the model at `path` with its highest version, which they describe, if that is
+    /// among the versions. One that fails a case is not served.
+    fn check_golden_cases(&self, path: &Path, entry: &mut ModelEntry) {
+        let Ok(versions) = repository::versions(path) else {
+            return;
+        };
+        let Some(highest) = versions.keys().next_back() else {
+            return;
+        };
+        let Some(LoadedVersion::Ready(version)) = entry.versions.get(highest) else {
+            return;
+        };
+        if let Some(reason) = self.golden_failure(path, version) {
+            let failed = LoadedVersion::Failed(reason);
+            entry.versions.insert(*highest, failed);
+        }
+    }
+
+    /// Returns the difference of a version from the golden cases of its model, if there is one.
+    fn golden_failure(&self, path: &Path, version: &ModelVersion) -> Option<String> {
+        let reason = golden_cases::failure(path, version, self.golden_cases?)?;
+        let description = version.description();
+        let (model, version) = (&description.model, description.version);
+        tracing::warn!(%model, %version, reason, "not served");
+        Some(reason)
     }
 
     /// Loads these models and unloads all others. No other task does the same at this time.

@@ -15,6 +15,7 @@ pub(crate) mod configuration;
 mod contained_path;
 pub(crate) mod dormancy;
 mod example;
+pub(crate) mod golden_cases;
 pub(crate) mod graph_file;
 pub mod graph_loader;
 pub mod graph_probe;
@@ -43,17 +44,19 @@ pub mod version_directory;
 mod web_loader;
 pub mod web_route;
 
+use crate::release::rollout::Rollout;
 use crate::statistics::Statistics;
 use crate::version::ModelVersion;
 use skipped_entry::SkippedEntry;
 use snapshot::ModelFiles;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 use web_route::WebRoute;
 use wisp_protocol::call::{
     IndexEntry, ModelName, Selection, Target, Version, VersionChoice, VersionLabel, VersionState,
 };
+use wisp_protocol::routing::RoutingKey;
 use wisp_protocol::statistics::VersionStatistics;
 use wisp_protocol::target::UnknownTarget;
 
@@ -70,9 +73,13 @@ pub struct Registry {
 /// One model as it was last loaded or unloaded.
 #[derive(Debug, Clone, Default)]
 pub struct ModelEntry {
-    /// The versions that the model's policy selects.
+    /// The versions that the model's policy selects, and those of an open release.
     pub versions: BTreeMap<Version, LoadedVersion>,
     pub labels: BTreeMap<VersionLabel, Version>,
+    /// The open release, which decides about requests without a version.
+    pub release: Option<Arc<Rollout>>,
+    /// The versions that are loaded for the release only.
+    pub pinned: BTreeSet<Version>,
     /// The reason that there are no versions. It is for clients and contains no path.
     pub problem: Option<String>,
     /// Set if the server is not ready because of this model: it is not optional, and could not be loaded when
@@ -187,11 +194,6 @@ impl Registry {
         self.changes.subscribe()
     }
 
-    /// Returns the ready version that an inference selects.
-    pub fn select(&self, selection: &Selection) -> Result<Arc<ModelVersion>, ResolveError> {
-        self.resolve(&self.target(selection)?)
-    }
-
     /// Returns the model and the version that an inference names.
     pub fn target(&self, selection: &Selection) -> Result<Target, ResolveError> {
         match selection {
@@ -200,6 +202,21 @@ impl Registry {
                 model: self.only_model()?,
                 version: version.clone(),
             }),
+        }
+    }
+
+    /// Returns the ready version that an inference selects. Without a version, an open release decides by the key.
+    pub fn route(
+        &self,
+        target: &Target,
+        key: RoutingKey,
+    ) -> Result<Arc<ModelVersion>, ResolveError> {
+        let model = &target.model;
+        let entry = self.entry(model)?;
+        match (entry.number(target)?, &entry.release) {
+            (Some(version), _) => entry.version(model, version),
+            (None, Some(release)) => entry.version(model, release.choose(key)),
+            (None, None) => entry.default_version(model),
         }
     }
 
@@ -456,6 +473,16 @@ impl ModelEntry {
         }
     }
 
+    /// Returns the same entry without its release, and without the versions that are loaded only for it.
+    pub(crate) fn without_release(&self) -> ModelEntry {
+        let mut entry = self.clone();
+        entry.release = None;
+        for version in std::mem::take(&mut entry.pinned) {
+            entry.versions.remove(&version);
+        }
+        entry
+    }
+
     /// Returns whether all versions that the model's policy selects can be called.
     pub fn is_complete(&self) -> bool {
         let is_ready = |version: &LoadedVersion| matches!(version, LoadedVersion::Ready(_));
@@ -531,8 +558,15 @@ impl ModelEntry {
         }
     }
 
-    /// Returns the version that requests without a version get: the one with the default label, or else the newest.
-    fn default_version(&self, model: &ModelName) -> Result<Arc<ModelVersion>, ResolveError> {
+    /// Returns the version that requests without a version get: that of an open release, or the one with the default
+    /// label, or else the newest.
+    pub(crate) fn default_version(
+        &self,
+        model: &ModelName,
+    ) -> Result<Arc<ModelVersion>, ResolveError> {
+        if let Some(release) = &self.release {
+            return self.version(model, release.default_version());
+        }
         let mut labels = self.labels.iter();
         match labels.find(|(label, _)| label.as_str() == VersionLabel::DEFAULT) {
             Some((_, version)) => self.version(model, *version),

@@ -5,13 +5,16 @@
 
 use crate::admission::{Admission, AdmissionCounts};
 use crate::blocking::BlockingPool;
+use crate::case_call::call_case;
 use crate::current_request::{record_name, record_target, record_version};
 use crate::error::InferError;
 use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::payload_log::{PayloadCounts, PayloadLog};
 use crate::readers::{Readers, ReadingSlot};
+use crate::registry::golden_cases::CaseCaller;
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
+use crate::release::{ReleaseOptions, Releases};
 use crate::repository_poll::RepositoryPoll;
 use crate::residency::Residency;
 use crate::response_cache::{ResponseCache, ResponseCacheOptions};
@@ -25,6 +28,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use wisp_protocol::call::{IndexEntry, ModelName, Selection, Target, Version};
 use wisp_protocol::load::LoadRequest;
+use wisp_protocol::release::{ReleaseChange, ReleaseStart, ReleaseStatus};
+use wisp_protocol::routing::{RoutingKey, RoutingSource};
 use wisp_protocol::statistics::VersionStatistics;
 use wisp_protocol::v2::IndexFilter;
 use wisp_tensor::MemoryBudget;
@@ -33,6 +38,7 @@ use wisp_tensor::MemoryBudget;
 #[derive(Debug)]
 pub struct Serving {
     pub(crate) registry: Arc<Registry>,
+    pub(crate) releases: Arc<Releases>,
     control: Option<Arc<ModelControl>>,
     pub(crate) admission: Admission,
     pub(crate) readers: Arc<Readers>,
@@ -64,6 +70,10 @@ pub struct ServingOptions {
     pub payload_log: Option<Arc<PayloadLog>>,
     /// The limits of the cache for the responses of models that have one.
     pub cache: ResponseCacheOptions,
+    /// The settings of releases.
+    pub releases: ReleaseOptions,
+    /// Set if a version that is loaded while the server runs computes the golden cases of its model before it is served.
+    pub golden_cases: bool,
 }
 
 /// The condition under which a server that does not drain is ready.
@@ -88,6 +98,8 @@ impl Default for ServingOptions {
             readiness: Readiness::Models,
             payload_log: None,
             cache: ResponseCacheOptions::default(),
+            releases: ReleaseOptions::default(),
+            golden_cases: true,
         }
     }
 }
@@ -103,11 +115,16 @@ impl Serving {
         if let Some(control) = &control {
             control.residency().adopt(&registry);
         }
+        let releases = Arc::new(Releases::new(options.releases.state_directory.clone()));
+        let golden_cases = options.golden_cases.then_some(call_case as CaseCaller);
+        let control = control
+            .map(|control| Arc::new(control.with_releases(Arc::clone(&releases), golden_cases)));
         Serving {
+            releases,
             admission: Admission::new(options.max_requests, options.max_instances),
             readers: Readers::new(options.max_readers),
             registry: Arc::new(registry),
-            control: control.map(Arc::new),
+            control,
             blocking: BlockingPool::new(
                 available_parallelism().unwrap_or(NonZeroUsize::MIN),
                 options.request_timeout,
@@ -239,29 +256,42 @@ impl Serving {
     /// Returns the version that `target` names. A model that is not loaded yet is loaded now.
     pub async fn version(&self, target: &Target) -> Result<Arc<ModelVersion>, InferError> {
         record_target(target);
-        self.loaded(target).await
+        self.loaded(target, None).await
     }
 
-    /// Returns the version that an inference selects. A model that is not loaded yet is loaded now.
+    /// Returns the version that an inference selects. Without a version, an open release decides by the key. A model that
+    /// is not loaded yet is loaded now.
     pub(crate) async fn select(
         &self,
         selection: &Selection,
+        key: RoutingKey,
     ) -> Result<Arc<ModelVersion>, InferError> {
         match selection {
-            Selection::Named(target) => self.version(target).await,
+            Selection::Named(target) => {
+                record_target(target);
+                self.loaded(target, Some(key)).await
+            }
             Selection::OnlyModel(_) => {
                 let target = self.registry.target(selection)?;
-                self.loaded(&target).await
+                self.loaded(&target, Some(key)).await
             }
         }
     }
 
     /// Returns the version that `target` names, once it is loaded. The wait has the time limit of a request; a load that
     /// takes longer goes on without it.
-    async fn loaded(&self, target: &Target) -> Result<Arc<ModelVersion>, InferError> {
+    async fn loaded(
+        &self,
+        target: &Target,
+        key: Option<RoutingKey>,
+    ) -> Result<Arc<ModelVersion>, InferError> {
         let mut deadline = None;
         loop {
-            let (error, control) = match (self.registry.resolve(target), &self.control) {
+            let resolved = match key {
+                Some(key) => self.registry.route(target, key),
+                None => self.registry.resolve(target),
+            };
+            let (error, control) = match (resolved, &self.control) {
                 (Ok(version), control) => {
                     if let Some(control) = control {
                         control.residency().touch(&version);
@@ -381,6 +411,74 @@ impl Serving {
         let registry = Arc::clone(&self.registry);
         let polls = control.mode() == ControlMode::Poll;
         polls.then(|| RepositoryPoll::new(control, registry, taken))
+    }
+
+    /// Returns the source of the key that keeps a client at its version during a release.
+    pub fn routing(&self) -> &RoutingSource {
+        &self.options.releases.routing
+    }
+
+    /// Returns the open releases, with their counts.
+    pub fn releases(&self) -> &Arc<Releases> {
+        &self.releases
+    }
+
+    /// Returns the registry of the models.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Returns whether half of the requests that the server admits could still be admitted, and half of the memory be
+    /// reserved.
+    pub(crate) fn has_spare_capacity(&self) -> bool {
+        let memory = &self.options.memory;
+        self.admission.admitted_requests() <= self.options.max_requests / 2
+            && memory.reserved() <= memory.capacity() / 2
+    }
+
+    /// Continues the releases that were open when the server stopped. Loads their versions, and so takes long; no
+    /// request may be served before.
+    pub fn restore_releases(&self) {
+        if let Some(control) = &self.control {
+            control.restore_releases(&self.registry);
+        }
+    }
+
+    /// Returns the open release of a model.
+    pub fn release(&self, model: &ModelName) -> Result<ReleaseStatus, InferError> {
+        record_name(model);
+        self.registry.entry(model)?;
+        let release = self.releases.find(model);
+        let release = release.ok_or_else(|| ControlError::NoRelease {
+            model: model.clone(),
+        })?;
+        Ok(release.status())
+    }
+
+    /// Starts a release of a model, or changes the settings of the running one.
+    pub async fn start_release(
+        &self,
+        model: ModelName,
+        start: ReleaseStart,
+    ) -> Result<ReleaseStatus, InferError> {
+        record_name(&model);
+        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        Ok(control
+            .start_release(&self.registry, (model, start))
+            .await?)
+    }
+
+    /// Promotes, aborts or closes the release of a model.
+    pub async fn change_release(
+        &self,
+        model: ModelName,
+        change: ReleaseChange,
+    ) -> Result<ReleaseStatus, InferError> {
+        record_name(&model);
+        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        Ok(control
+            .change_release(&self.registry, (model, change))
+            .await?)
     }
 
     /// Returns the states of the versions that `target` names: one version, or all those of its model.

@@ -4,7 +4,7 @@
 //! [`element_type`] and [`shape`], then [`tensor`], whose type guarantees that bytes match a type and a
 //! shape. [`named`] and [`signature`] are the building blocks of requests, responses and graphs.
 //! [`number`] reads elements as numbers, [`half_precision`] rounds to FP16 and BF16, [`difference`] compares
-//! outputs, [`batch`] splits and stacks rows, [`image_layout`] orders the axes of images, [`memory_budget`] bounds the memory of
+//! outputs, [`expected_outputs`] checks them, [`elements_text`] shows them, [`batch`] splits and stacks rows, [`image_layout`] orders the axes of images, [`memory_budget`] bounds the memory of
 //! all requests, [`response_names`] checks those of handlers, and [`sanitize`] displays untrusted text.
 //!
 //! Invariant: all arithmetic on sizes is checked, and no [`Tensor`] exists unvalidated.
@@ -13,6 +13,8 @@
 pub mod batch;
 pub mod difference;
 pub mod element_type;
+pub mod elements_text;
+pub mod expected_outputs;
 pub mod half_precision;
 pub mod image_layout;
 pub mod memory_budget;

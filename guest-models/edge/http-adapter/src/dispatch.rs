@@ -104,7 +104,11 @@ impl Adapter {
             RestCall::SharedMemoryStatus => v2::shared_memory_status(),
             RestCall::SharedMemoryUnregister => v2::shared_memory_unregistered(),
             RestCall::ModelList => v2::model_list(&[self.model().clone()]),
-            RestCall::RepositoryLoad(_) | RestCall::RepositoryUnload(_) => {
+            RestCall::RepositoryLoad(_)
+            | RestCall::RepositoryUnload(_)
+            | RestCall::ReleaseStatus(_)
+            | RestCall::ReleaseStart(_)
+            | RestCall::ReleaseChange(..) => {
                 let text = "loading and unloading is disabled: a bundle serves the model in it";
                 return Err(Failure::new(ErrorKind::InvalidRequest, text));
             }

@@ -25,7 +25,10 @@ pub(crate) fn infer(
     body: &mut dyn Body,
     model: &mut dyn Model,
 ) -> Result<EncodedResponse, Failure> {
-    let InferCall { selection, decoder } = call;
+    // There is one version, whatever the key of the client.
+    let InferCall {
+        selection, decoder, ..
+    } = call;
     let (description, kind) = (&adapter.description, adapter.kind);
     adapter.select(&selection)?;
     let body = read(body, adapter.max_body_bytes)?;

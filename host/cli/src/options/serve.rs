@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+use wisp_protocol::routing::DEFAULT_KEY_HEADER;
 use wisp_server::ServerOptions;
 use wisp_server::authority::AllowedHost;
 use wisp_server::cors::AllowedOrigin;
@@ -207,6 +208,51 @@ pub(crate) struct ServeArgs {
         value_parser = value::at_least_one
     )]
     pub(crate) max_model_memory_bytes: Option<usize>,
+
+    /// Compute the golden cases of a model, `cases/*.json`, with a version that is loaded while the server runs, before it
+    /// takes over. A version that fails one is not served, and the previous one stays in service.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "WISP_GOLDEN_CASES",
+        hide_env_values = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) golden_cases: bool,
+
+    /// The directory for the states of releases, which survive a restart of the server [default: a directory for the
+    /// repository in releases of the cache directory].
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WISP_STATE_DIR",
+        hide_env_values = true
+    )]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// The header whose value keeps a client at the same version while a release splits the requests.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "WISP_RELEASE_KEY_HEADER",
+        hide_env_values = true,
+        default_value = DEFAULT_KEY_HEADER,
+        value_parser = value::header_name
+    )]
+    pub(crate) release_key_header: String,
+
+    /// The parameter in the query of the URL whose value does the same for a request without that header [default: none].
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "WISP_RELEASE_KEY_PARAMETER",
+        hide_env_values = true
+    )]
+    pub(crate) release_key_parameter: Option<String>,
 
     /// End with an error if a model cannot be loaded at the start, unless its model.toml declares it
     /// optional. `--no-exit-on-error` serves the other models instead.

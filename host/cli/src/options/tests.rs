@@ -95,6 +95,30 @@ fn an_option_of_several_commands_has_the_same_variable_in_all_of_them() {
 }
 
 #[test]
+fn a_release_names_a_model_and_a_candidate() {
+    let parsed = parse("release start wine --candidate 2 --weight 5 --latency mean");
+    let Ok(Command::Release(ReleaseCommandArgs {
+        command: ReleaseCommand::Start(start),
+    })) = parsed
+    else {
+        panic!("refused");
+    };
+    assert_eq!(start.model.as_str(), "wine");
+    assert_eq!(start.candidate.to_string(), "2");
+    assert_eq!((start.weight, start.shadow), (5.0, 0.0));
+    assert_eq!(start.latency, LatencyChoice::Mean);
+    for line in [
+        "release start wine",
+        "release start wine --candidate x",
+        "release start wine --candidate 2 --weight 101",
+        "release start wine --candidate 2 --min-requests 0",
+        "release status ../wine",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
 fn serve_listens_on_the_loopback_unless_told_otherwise() {
     let Ok(Command::Serve(args)) = parse("serve models") else {
         panic!("refused");

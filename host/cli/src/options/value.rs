@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
+use wisp_protocol::call::{ModelName, Version};
+use wisp_protocol::routing::RoutingSource;
 use wisp_sandbox::engine::MAX_LINEAR_MEMORY_BYTES;
 use wisp_tensor::{Dimension, Parameter, ParameterValue};
 
@@ -147,6 +149,31 @@ pub(super) fn server_url(text: &str) -> Result<Url, String> {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
         _ => Err("expected the URL of a server, such as http://127.0.0.1:8000".to_owned()),
     }
+}
+
+/// Parses the name of a header.
+pub(super) fn header_name(text: &str) -> Result<String, String> {
+    let parsed = RoutingSource::new(Some(text), None);
+    parsed
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+/// Parses a part in percent.
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("expected a number from 0 to 100".to_owned()),
+    }
+}
+
+pub(super) fn model_name(text: &str) -> Result<ModelName, String> {
+    ModelName::new(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn version(text: &str) -> Result<Version, String> {
+    let version = Version::from_decimal(text);
+    version.ok_or_else(|| "expected the number of a version, such as 2".to_owned())
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {

@@ -6,7 +6,7 @@ use super::control::report_load;
 use super::descriptors;
 use super::load_failures::{FailedModel, LoadFailures};
 use crate::failure::{BadConfiguration, bad_configuration};
-use crate::loading::{LoadingOptions, loader, model_load_limits};
+use crate::loading::{LoadingOptions, loader, model_load_limits, optional_cache_directory};
 use crate::options::{
     AdditionalAddress, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ModelControlMode, ServeArgs,
     TlsArgs,
@@ -15,9 +15,11 @@ use anyhow::Context;
 use std::cell::RefCell;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use wisp_backend::process_memory::process_memory;
+use wisp_protocol::routing::{RoutingSource, hash};
 use wisp_server::authority::AllowedHosts;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ListeningSocket, ServerOptions, Sockets};
@@ -25,6 +27,7 @@ use wisp_serving::registry::Registry;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::repository_loader::Start;
 use wisp_serving::registry::snapshot::Snapshot;
+use wisp_serving::release::ReleaseOptions;
 use wisp_serving::{Readiness, ServingOptions};
 use wisp_tensor::MemoryBudget;
 
@@ -179,8 +182,34 @@ fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions> {
             false => Readiness::Server,
         },
         cache: args.response_cache.options()?,
+        releases: ReleaseOptions {
+            state_directory: state_directory(args),
+            routing: routing(args),
+        },
+        golden_cases: args.golden_cases,
         ..ServingOptions::default()
     })
+}
+
+/// Returns the directory for the states of releases. By default it is one of the repository, since servers of several
+/// repositories share a cache directory.
+fn state_directory(args: &ServeArgs) -> Option<PathBuf> {
+    if let Some(directory) = &args.state_dir {
+        return Some(directory.clone());
+    }
+    let cache = optional_cache_directory(args.cache.cache_dir.as_deref())?;
+    let repository = std::path::absolute(&args.repository);
+    let repository = repository.unwrap_or_else(|_| args.repository.clone());
+    let repository = hash(repository.as_os_str().as_encoded_bytes());
+    Some(cache.join("releases").join(format!("{repository:016x}")))
+}
+
+/// Returns the source of the key that keeps a client at its version during a release.
+fn routing(args: &ServeArgs) -> RoutingSource {
+    let header = Some(args.release_key_header.as_str());
+    let source = RoutingSource::new(header, args.release_key_parameter.as_deref());
+    // The name has been checked with the arguments.
+    source.unwrap_or_default()
 }
 
 /// Returns the bytes that all requests may hold together. By default this is half of the memory; the

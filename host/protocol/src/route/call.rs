@@ -1,6 +1,7 @@
 //! The calls that the head of a REST request can make.
 
 use crate::call::{InferCall, ModelName, Target};
+use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
 
 /// A REST request, as far as its head determines it. Lifetime: one request.
@@ -15,6 +16,10 @@ pub enum RestCall {
     RepositoryIndex,
     RepositoryLoad(ModelName),
     RepositoryUnload(ModelName),
+    /// The state of the release of a model.
+    ReleaseStatus(ModelName),
+    ReleaseStart(ModelName),
+    ReleaseChange(ModelName, ReleaseChange),
     /// The names of the models.
     ModelList,
     /// A model's configuration in Triton's format.

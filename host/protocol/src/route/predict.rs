@@ -8,6 +8,7 @@ use super::error::{RouteError, allow};
 use crate::call::{InferCall, Selection, Target, VersionChoice};
 use crate::predict::{PredictDecoder, Verb};
 use crate::rest::RestDecoder;
+use crate::routing::RoutingKey;
 use crate::target::{self, NamedVersion, decoded};
 use http::Method;
 
@@ -44,17 +45,19 @@ pub(super) fn route(method: &Method, uri_path: &str) -> Result<RestCall, RouteEr
     };
     Ok(RestCall::Infer(InferCall {
         selection: target::selection(model, version)?,
+        routing: RoutingKey::default(),
         decoder: RestDecoder::Predict(PredictDecoder::new(verb)),
     }))
 }
 
 /// Returns the call with the version that the query selects, if it is a call of the predict API.
 pub(super) fn with_query(call: RestCall, query: &str) -> Result<RestCall, RouteError> {
-    let (selection, decoder) = match call {
+    let (selection, routing, decoder) = match call {
         RestCall::Infer(InferCall {
             selection,
+            routing,
             decoder: decoder @ RestDecoder::Predict(_),
-        }) => (selection, decoder),
+        }) => (selection, routing, decoder),
         other => return Ok(other),
     };
     let mut named = None;
@@ -70,7 +73,13 @@ pub(super) fn with_query(call: RestCall, query: &str) -> Result<RestCall, RouteE
     let version = match &named {
         Some(("version", number)) => NamedVersion::Number(number),
         Some((_, label)) => NamedVersion::Label(label),
-        None => return Ok(RestCall::Infer(InferCall { selection, decoder })),
+        None => {
+            return Ok(RestCall::Infer(InferCall {
+                selection,
+                routing,
+                decoder,
+            }));
+        }
     };
     let model = match selection {
         Selection::Named(Target {
@@ -81,7 +90,11 @@ pub(super) fn with_query(call: RestCall, query: &str) -> Result<RestCall, RouteE
         Selection::Named(_) | Selection::OnlyModel(_) => return Err(RouteError::SeveralVersions),
     };
     let selection = target::selection(model, version)?;
-    Ok(RestCall::Infer(InferCall { selection, decoder }))
+    Ok(RestCall::Infer(InferCall {
+        selection,
+        routing,
+        decoder,
+    }))
 }
 
 #[cfg(test)]
@@ -101,7 +114,11 @@ mod tests {
                 })
             });
             let decoder = RestDecoder::Predict(PredictDecoder::new(verb));
-            RestCall::Infer(InferCall { selection, decoder })
+            RestCall::Infer(InferCall {
+                selection,
+                routing: RoutingKey::default(),
+                decoder,
+            })
         };
         let cases = [
             ("/predict", infer(None, Verb::Predict)),
@@ -166,7 +183,11 @@ mod tests {
             }),
         };
         let decoder = RestDecoder::Predict(PredictDecoder::new(Verb::Predict));
-        RestCall::Infer(InferCall { selection, decoder })
+        RestCall::Infer(InferCall {
+            selection,
+            routing: RoutingKey::default(),
+            decoder,
+        })
     }
 
     fn number(text: &str) -> VersionChoice {

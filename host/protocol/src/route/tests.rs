@@ -3,7 +3,9 @@
 use super::*;
 use crate::call::{InferCall, ModelName, Selection, Target, Version, VersionChoice};
 use crate::error::{ErrorKind, HasErrorKind, Party};
+use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
+use crate::routing::RoutingKey;
 use crate::v2::{GenerateDecoder, GenerateForm, HEADER_LENGTH};
 use anyhow::Context;
 use http::{HeaderName, HeaderValue};
@@ -274,10 +276,41 @@ fn generate_requests_name_a_model_and_a_version() -> anyhow::Result<()> {
     ] {
         let expected = InferCall {
             selection: Selection::Named(target("m", version)),
+            routing: RoutingKey::default(),
             decoder: RestDecoder::Generate(GenerateDecoder::new(form)),
         };
         assert_eq!(post(path, &[])?, RestCall::Infer(expected), "{path}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_release_is_read_with_get_and_changed_with_post() -> anyhow::Result<()> {
+    let model = ModelName::new("m")?;
+    let path = "/v2/repository/models/m/release";
+    assert_eq!(get(path)?, RestCall::ReleaseStatus(model.clone()));
+    assert_eq!(post(path, &[]).unwrap_err().allow(), Some("GET, HEAD"));
+    for (verb, call) in [
+        ("start", RestCall::ReleaseStart(model.clone())),
+        (
+            "promote",
+            RestCall::ReleaseChange(model.clone(), ReleaseChange::Promote),
+        ),
+        (
+            "abort",
+            RestCall::ReleaseChange(model.clone(), ReleaseChange::Abort),
+        ),
+        (
+            "close",
+            RestCall::ReleaseChange(model.clone(), ReleaseChange::Close),
+        ),
+    ] {
+        let path = format!("{path}/{verb}");
+        assert_eq!(post(&path, &[])?, call, "{path}");
+        assert_eq!(get(&path).unwrap_err().allow(), Some("POST"), "{path}");
+    }
+    let unknown = post(&format!("{path}/pause"), &[]).unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::NotFound);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use super::call::RestCall;
 use super::error::{RouteError, allow};
 use crate::call::{InferCall, Selection, Target, VersionChoice};
 use crate::rest::RestDecoder;
+use crate::routing::RoutingKey;
 use crate::target::{decoded, labelled, model, numbered};
 use crate::tfs::{TfsDecoder, Verb};
 use http::Method;
@@ -48,6 +49,7 @@ fn find(path: &str) -> Result<RestCall, RouteError> {
     match (verb, rest) {
         (Some(verb), []) => Ok(RestCall::Infer(InferCall {
             selection: Selection::Named(target(choice)?),
+            routing: RoutingKey::default(),
             decoder: RestDecoder::Tfs(TfsDecoder::new(verb)),
         })),
         (None, []) => Ok(RestCall::TfsModelStatus(target(choice)?)),

@@ -6,7 +6,9 @@
 use super::call::RestCall;
 use super::error::{RouteError, allow};
 use crate::call::{InferCall, Selection, Target, VersionChoice};
+use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
+use crate::routing::RoutingKey;
 use crate::target::{decoded, model, numbered};
 use crate::v2::{GenerateDecoder, GenerateForm, SharedMemory, UnknownRegion, V2Decoder};
 use http::{HeaderMap, Method};
@@ -41,6 +43,27 @@ pub(super) fn route(
                 "load" => RestCall::RepositoryLoad(model),
                 _ => RestCall::RepositoryUnload(model),
             });
+        }
+        ["", "repository", "models", model, "release"] => {
+            RestCall::ReleaseStatus(target(model, None)?.model)
+        }
+        [
+            "",
+            "repository",
+            "models",
+            model,
+            "release",
+            verb @ ("start" | "promote" | "abort" | "close"),
+        ] => {
+            allow(method, Method::POST, "POST")?;
+            let model = target(model, None)?.model;
+            let change = match verb {
+                "start" => return Ok(RestCall::ReleaseStart(model)),
+                "promote" => ReleaseChange::Promote,
+                "abort" => ReleaseChange::Abort,
+                _ => ReleaseChange::Close,
+            };
+            return Ok(RestCall::ReleaseChange(model, change));
         }
         ["", "trace", "setting"] => {
             let (get, set) = (
@@ -94,7 +117,7 @@ fn model_call(
             let target = target(model, version)?;
             let decoder = RestDecoder::V2(V2Decoder::from_headers(headers)?);
             let selection = Selection::Named(target);
-            Ok(RestCall::Infer(InferCall { selection, decoder }))
+            Ok(infer(selection, decoder))
         }
         [verb @ ("generate" | "generate_stream")] => {
             allow(method, Method::POST, "POST")?;
@@ -104,7 +127,7 @@ fn model_call(
             };
             let selection = Selection::Named(target(model, version)?);
             let decoder = RestDecoder::Generate(GenerateDecoder::new(form));
-            Ok(RestCall::Infer(InferCall { selection, decoder }))
+            Ok(infer(selection, decoder))
         }
         ["config"] => {
             allow(method, Method::GET, "GET")?;
@@ -121,6 +144,14 @@ fn model_call(
         }
         _ => Err(RouteError::UnknownRoute),
     }
+}
+
+fn infer(selection: Selection, decoder: RestDecoder) -> RestCall {
+    RestCall::Infer(InferCall {
+        selection,
+        routing: RoutingKey::default(),
+        decoder,
+    })
 }
 
 /// Returns the call for settings, which GET reads and POST changes.

@@ -1,4 +1,4 @@
-//! The admission of a gRPC request: its reading slot, and the bytes that it has reserved.
+//! The admission of a gRPC request: its reading slot, the bytes that it has reserved, and the key of its client.
 //!
 //! tonic carries the value in the extensions of the request, from the head to the service. A service that
 //! does not find it there fails the request instead of admitting it again.
@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tonic::Request;
+use wisp_protocol::routing::RoutingKey;
 use wisp_serving::ReadingSlot;
 use wisp_tensor::Reservation;
 
@@ -20,12 +21,26 @@ struct State {
     slot: Option<ReadingSlot>,
     /// The bytes that the request has reserved in the budget of all bodies.
     reservation: Reservation,
+    /// The key that keeps the client at its version during a release.
+    routing: RoutingKey,
 }
 
 impl AdmittedRequest {
-    pub(crate) fn new(slot: ReadingSlot, reservation: Reservation) -> AdmittedRequest {
-        let slot = Some(slot);
-        AdmittedRequest(Arc::new(Mutex::new(State { slot, reservation })))
+    pub(crate) fn new(
+        slot: ReadingSlot,
+        reservation: Reservation,
+        routing: RoutingKey,
+    ) -> AdmittedRequest {
+        AdmittedRequest(Arc::new(Mutex::new(State {
+            slot: Some(slot),
+            reservation,
+            routing,
+        })))
+    }
+
+    /// Returns the key that keeps the client at its version during a release.
+    pub(super) fn routing(&self) -> RoutingKey {
+        self.lock().routing
     }
 
     /// Returns the admission of a request.

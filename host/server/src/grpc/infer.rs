@@ -20,6 +20,10 @@ pub(super) async fn infer_message<D: RequestDecoder>(
     message: D::Source,
 ) -> Result<tonic::Response<<D::Encoder as ResponseEncoder>::Encoded>, Failure> {
     let slot = admitted.take_slot()?;
+    let call = InferCall {
+        routing: admitted.routing(),
+        ..call
+    };
     let inferred = infer(serving, slot, call, ready(Ok(message))).await?;
     admitted.hold(inferred.memory);
     let mut response = tonic::Response::new(inferred.response);
@@ -38,6 +42,7 @@ pub(super) async fn model_infer(
     let target = messages::target(&message.model_name, &message.model_version)?;
     let call = InferCall {
         selection: Selection::Named(target),
+        routing: admitted.routing(),
         decoder: messages::ModelInferDecoder,
     };
     infer_message(serving, admitted, call, message).await

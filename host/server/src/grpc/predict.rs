@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status};
 use wisp_protocol::call::InferCall;
 use wisp_protocol::grpc::message::prediction::*;
 use wisp_protocol::grpc::predict as messages;
+use wisp_protocol::routing::RoutingKey;
 use wisp_serving::Serving;
 
 /// The service. Lifetime: the process.
@@ -34,6 +35,7 @@ impl PredictionService for Predict {
         let (message, admitted) = read(&self.serving, request).await?;
         let call = InferCall {
             selection: messages::selection(&message).map_err(Failure::from)?,
+            routing: RoutingKey::default(),
             decoder: messages::PredictRowDecoder,
         };
         Ok(infer_message(&self.serving, &admitted, call, message).await?)
@@ -46,6 +48,7 @@ impl PredictionService for Predict {
         let (message, admitted) = read(&self.serving, request).await?;
         let call = InferCall {
             selection: messages::batch_selection(&message).map_err(Failure::from)?,
+            routing: RoutingKey::default(),
             decoder: messages::PredictBatchDecoder,
         };
         Ok(infer_message(&self.serving, &admitted, call, message).await?)

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 use wisp_protocol::call::{InferCall, Selection, Target};
 use wisp_protocol::grpc::message::tensorflow::serving::*;
 use wisp_protocol::grpc::tfs as messages;
+use wisp_protocol::routing::RoutingKey;
 use wisp_serving::Serving;
 
 /// The service for inference and model metadata. Lifetime: the process.
@@ -65,6 +66,7 @@ impl PredictionService for Prediction {
         };
         let call = InferCall {
             selection: Selection::Named(target),
+            routing: RoutingKey::default(),
             decoder,
         };
         Ok(infer_message(&self.serving, &admitted, call, message).await?)
@@ -81,6 +83,7 @@ impl PredictionService for Prediction {
         };
         let call = InferCall {
             selection: Selection::Named(target),
+            routing: RoutingKey::default(),
             decoder,
         };
         Ok(infer_message(&self.serving, &admitted, call, message).await?)
@@ -97,6 +100,7 @@ impl PredictionService for Prediction {
         };
         let call = InferCall {
             selection: Selection::Named(target),
+            routing: RoutingKey::default(),
             decoder,
         };
         Ok(infer_message(&self.serving, &admitted, call, message).await?)
@@ -113,6 +117,7 @@ impl PredictionService for Prediction {
         };
         let call = InferCall {
             selection: Selection::Named(target),
+            routing: RoutingKey::default(),
             decoder,
         };
         Ok(infer_message(&self.serving, &admitted, call, message).await?)

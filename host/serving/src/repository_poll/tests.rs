@@ -122,9 +122,9 @@ impl Polled {
     }
 
     fn served(&self) -> Result<Arc<ModelVersion>, ResolveError> {
-        self.poll
-            .registry
-            .select(&Selection::OnlyModel(VersionChoice::Default))
+        let registry = &self.poll.registry;
+        let selection = Selection::OnlyModel(VersionChoice::Default);
+        registry.resolve(&registry.target(&selection)?)
     }
 }
 

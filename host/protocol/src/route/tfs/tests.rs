@@ -24,6 +24,7 @@ fn each_path_maps_to_its_call() -> anyhow::Result<()> {
     let infer = |version, verb| {
         RestCall::Infer(InferCall {
             selection: Selection::Named(target(version)),
+            routing: RoutingKey::default(),
             decoder: RestDecoder::Tfs(TfsDecoder::new(verb)),
         })
     };
