@@ -5,23 +5,23 @@
 //! replace a served version: the previous one continues to be served. A client that loads a model whose files are
 //! unchanged keeps its versions, with their statistics. The versions of an open release are loaded with those that the
 //! policy of the model selects; `release_control` starts, changes and closes releases. Loads for requests are in
-//! `on_demand`.
+//! `on_demand`; `golden_check` computes the golden cases of a new version.
 
+mod golden_check;
 mod on_demand;
 mod release_control;
 
 use crate::load_locks::LoadLocks;
-use crate::registry::dormancy::{dormant_entry, expected_bytes};
-use crate::registry::golden_cases::{self, CaseCaller};
+use crate::registry::dormancy::expected_bytes;
+use crate::registry::golden_cases::CaseCaller;
 use crate::registry::load_error::LoadError;
 use crate::registry::loader::{Loaded, Loader, log_omissions};
 use crate::registry::route_check::with_own_route;
 use crate::registry::snapshot::{ModelFiles, Snapshot};
 use crate::registry::uploaded_model::UploadedModel;
-use crate::registry::{LoadedVersion, ModelEntry, Registry, repository};
+use crate::registry::{ModelEntry, Registry, repository};
 use crate::release::Releases;
 use crate::residency::{NoRoom, Residency, ResidencyOptions};
-use crate::version::ModelVersion;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -469,58 +469,6 @@ impl ModelControl {
             (self.observer)(model.as_str(), Err(error));
         }
         entry
-    }
-
-    /// Finds a model of the repository again without loading it. Its lock is held.
-    fn find_again(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
-        let Some(path) = self.model_path(registry, model)? else {
-            let model = model.clone();
-            return Err(ControlError::UnknownModel { model });
-        };
-        let files = ModelFiles::take(&path);
-        let selected = repository::model_versions(&path, None).map_err(|error| {
-            (self.observer)(model.as_str(), Err(&error));
-            let reason = error.client_reason();
-            enter_failure(registry, model, ModelEntry::problem(reason.clone()));
-            ControlError::Failed {
-                model: model.clone(),
-                reason,
-            }
-        })?;
-        let before = registry.entry(model).ok();
-        let mut entry = dormant_entry(&selected);
-        log_omissions(model.as_str(), &entry, before.as_deref());
-        entry.files = Some(files);
-        self.residency.leave(model);
-        registry.replace(model.clone(), entry);
-        Ok(())
-    }
-
-    /// Computes the golden cases of the model at `path` with its highest version, which they describe, if that is
-    /// among the versions. One that fails a case is not served.
-    fn check_golden_cases(&self, path: &Path, entry: &mut ModelEntry) {
-        let Ok(versions) = repository::versions(path) else {
-            return;
-        };
-        let Some(highest) = versions.keys().next_back() else {
-            return;
-        };
-        let Some(LoadedVersion::Ready(version)) = entry.versions.get(highest) else {
-            return;
-        };
-        if let Some(reason) = self.golden_failure(path, version) {
-            let failed = LoadedVersion::Failed(reason);
-            entry.versions.insert(*highest, failed);
-        }
-    }
-
-    /// Returns the difference of a version from the golden cases of its model, if there is one.
-    fn golden_failure(&self, path: &Path, version: &ModelVersion) -> Option<String> {
-        let reason = golden_cases::failure(path, version, self.golden_cases?)?;
-        let description = version.description();
-        let (model, version) = (&description.model, description.version);
-        tracing::warn!(%model, %version, reason, "not served");
-        Some(reason)
     }
 
     /// Loads these models and unloads all others. No other task does the same at this time.

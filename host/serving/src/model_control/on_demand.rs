@@ -4,8 +4,11 @@
 //! completed even if its request has gone. While models in use leave no room, the load waits for one of them to become
 //! idle. A failed load is remembered for a while, in which requests are refused with its reason.
 
-use super::{ControlError, ModelControl, run};
-use crate::registry::{Registry, ResolveError};
+use super::{ControlError, ModelControl, enter_failure, run};
+use crate::registry::dormancy::dormant_entry;
+use crate::registry::loader::log_omissions;
+use crate::registry::snapshot::ModelFiles;
+use crate::registry::{ModelEntry, Registry, ResolveError, repository};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wisp_protocol::call::ModelName;
@@ -62,6 +65,35 @@ impl ModelControl {
                 loaded => return loaded,
             }
         }
+    }
+
+    /// Finds a model of the repository again without loading it. Its lock is held.
+    pub(super) fn find_again(
+        &self,
+        registry: &Registry,
+        model: &ModelName,
+    ) -> Result<(), ControlError> {
+        let Some(path) = self.model_path(registry, model)? else {
+            let model = model.clone();
+            return Err(ControlError::UnknownModel { model });
+        };
+        let files = ModelFiles::take(&path);
+        let selected = repository::model_versions(&path, None).map_err(|error| {
+            (self.observer)(model.as_str(), Err(&error));
+            let reason = error.client_reason();
+            enter_failure(registry, model, ModelEntry::problem(reason.clone()));
+            ControlError::Failed {
+                model: model.clone(),
+                reason,
+            }
+        })?;
+        let before = registry.entry(model).ok();
+        let mut entry = dormant_entry(&selected);
+        log_omissions(model.as_str(), &entry, before.as_deref());
+        entry.files = Some(files);
+        self.residency.leave(model);
+        registry.replace(model.clone(), entry);
+        Ok(())
     }
 
     /// Returns whether a request still has to load the model.
