@@ -81,6 +81,8 @@ impl Drop for WasmtimeServer {
 
 async fn accept(listener: TcpListener, proxy: Arc<ProxyPre<State>>) {
     while let Ok((stream, _)) = listener.accept().await {
+        // A response in two parts does not wait for the acknowledgement of the first.
+        let _ = stream.set_nodelay(true);
         Handle::current().spawn(serve(stream, Arc::clone(&proxy)));
     }
 }

@@ -1,9 +1,9 @@
-//! Measures edge bundles: `cargo bench -p wisp -p wisp-server --bench edge`.
+//! Measures edge bundles: `cargo bench --workspace --bench edge`.
 //!
 //! It measures (a) the bundle of `digits` in a host of wasi:http that is built on wasmtime alone, with a new instance for
 //! each request, and in `wisp serve`, against the handler in `wisp serve`; (b) the time from process start to the first
-//! response of each; (c) larger models without a handler: native rten in `wisp serve` against their bundles; (d) a web
-//! component that says hello. The contenders take turns within a round. Servers run on cpu 0, the load generator on
+//! response of each; (c) larger models without a handler: native rten in `wisp serve` against their bundles; (d) requests
+//! that compute nothing, for the liveness of the bundle. The contenders take turns within a round. Servers run on cpu 0, the load generator on
 //! cpu 1; results are medians over rounds.
 //!
 //! `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default), `WISP_BENCH_MODELS` the models of (c) by
@@ -29,7 +29,7 @@ mod process;
 #[path = "../../../../tests/edge/wasmtime_server.rs"]
 mod wasmtime_server;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use contender::{Contender, Program, print, take_turns};
 use environment::{Environment, Packages, root, scripts, succeed};
 use load::{Request, median};
@@ -38,6 +38,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use wasmtime_server::WasmtimeServer;
+
+/// The time that a server is loaded per round and number of connections.
+const ROUND: Duration = Duration::from_secs(1);
 
 /// The route of a bundle in `wisp serve`.
 const ROUTE: &str = "/apps/bundle";
@@ -85,8 +88,12 @@ fn main() -> Result<()> {
         directory.path(),
         rounds,
     )?;
-    println!("\n(d) hello, {rounds} rounds\n");
-    hello(directory.path(), wasmtime.as_deref(), rounds)
+    println!("\n(d) liveness of the bundle of `digits`, {rounds} rounds\n");
+    let live = Request::get("/v2/health/live");
+    let mut contenders = started(&programs[1..], &live)?;
+    take_turns(&mut contenders, rounds)?;
+    print(&contenders);
+    Ok(())
 }
 
 /// Serves a component until the process is killed.
@@ -148,13 +155,18 @@ fn programs(model: &Path, bundle: &Path, wasmtime: Option<&Path>) -> Result<Vec<
     Ok(programs)
 }
 
-/// Starts each program, and returns it with its request.
+/// Starts each program, and returns it with its request. The first one has to start; others may refuse a component, such
+/// as one that is too large.
 fn started(programs: &[Program], request: &Request) -> Result<Vec<Contender>> {
-    let started = programs.iter().map(|program| {
-        let contender = Contender::start(program, request);
-        contender.with_context(|| program.name.clone())
-    });
-    started.collect()
+    let mut started = Vec::new();
+    for program in programs {
+        match Contender::start(program, request) {
+            Ok(contender) => started.push(contender),
+            Err(error) if started.is_empty() => return Err(error.context(program.name.clone())),
+            Err(_) => println!("{} does not serve it\n", program.name),
+        }
+    }
+    Ok(started)
 }
 
 /// Returns the names and addresses of servers that run already.
@@ -215,21 +227,3 @@ fn models(names: &str, directory: &Path, rounds: usize) -> Result<()> {
     }
     Ok(())
 }
-
-/// Compares a component that computes nothing.
-fn hello(directory: &Path, wasmtime: Option<&Path>, rounds: usize) -> Result<()> {
-    let component = Path::new(wisp_artifacts::WEB_GUEST);
-    let repository = repository(directory, component)?;
-    let graph = root()?.join("examples/wine/1/model.onnx");
-    std::fs::copy(graph, repository.join("bundle/1/model.onnx"))?;
-    let mut programs = vec![Program::wisp("`wisp serve`", &repository, ROUTE)];
-    programs.extend(wasmtime.map(|wasmtime| Program::wasmtime(wasmtime, component)));
-    let mut contenders = started(&programs, &Request::get("/hello"))?;
-    take_turns(&mut contenders, rounds)?;
-    print(&contenders);
-    ensure!(!contenders.is_empty(), "no contender");
-    Ok(())
-}
-
-/// The time that a server is loaded per round and number of connections.
-const ROUND: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Compares Wisp and other servers on whole models: `cargo bench -p wisp -p wisp-server --bench models`.
+//! Compares Wisp and other servers on whole models: `cargo bench --workspace --bench models`.
 //!
 //! The same model, without pre- or postprocessing, runs (a) in a loop around onnxruntime's Python
 //! interface, without a server; (b) in Wisp, computed by onnxruntime's own library and by tract; (c) in

@@ -1,4 +1,4 @@
-//! Compares Wisp with other model servers: `cargo bench -p wisp -p wisp-server --bench peers`.
+//! Compares Wisp with other model servers: `cargo bench --workspace --bench peers`.
 //!
 //! All servers run the model `wine` with the same pre- and postprocessing: Wisp with its handler and
 //! tract, FastAPI, MLServer and KServe with numpy and onnxruntime (`wine.py`). Each is a separate

@@ -1,13 +1,14 @@
-//! Measures the cost of the sandbox: `cargo bench -p wisp -p wisp-server --bench serving`.
+//! Measures the cost of the sandbox: `cargo bench --workspace --bench serving`.
 //!
 //! It measures (a) one handler call on a fresh instance, everything included; (b) whole requests,
 //! against the same model behind plain hyper and tract, interleaved in one run; (c) the time from
 //! process start to the first correct response; (d) the memory of a server with two models, idle and
 //! after its first response; (e) the time from the first connection to the response, of a server that this
-//! connection starts. The argument `activation` selects (e) alone: `cargo bench -p wisp --bench serving --
+//! connection starts. The argument `activation` selects (e) alone: `cargo bench --workspace --bench serving --
 //! activation`. Servers run on cpu 0, the load generator on cpu 1; results are medians over
 //! rounds. `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default), and `WISP_BENCH_BASE` the path of
-//! another `wisp`, such as one of an earlier commit, for which (b) is measured in turn with this one.
+//! another `wisp`, such as one of an earlier commit, for which (b) is measured in turn with this one;
+//! `WISP_BENCH_BASE_HANDLER` is the path of its handler, if it has to be one that was built with that commit.
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
@@ -43,15 +44,8 @@ fn main() -> Result<()> {
     let part = arguments.next();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     let root = root.context("the crate lies two levels below the root")?;
-    let repository = tempfile::tempdir()?;
     let graph = root.join("examples/wine/1/model.onnx");
-    for model in ["wine", "bare"] {
-        let version = repository.path().join(model).join("1");
-        std::fs::create_dir_all(&version)?;
-        std::fs::copy(&graph, version.join("model.onnx"))?;
-    }
-    let handler = repository.path().join("wine/1/handler.wasm");
-    std::fs::copy(wisp_artifacts::WINE, handler)?;
+    let repository = write_repository(&graph, Path::new(wisp_artifacts::WINE))?;
 
     process::pin(1);
     match part.as_deref() {
@@ -69,6 +63,19 @@ fn main() -> Result<()> {
     memory(repository.path(), rounds)?;
     println!();
     first_connection(repository.path(), rounds)
+}
+
+/// Writes the models `wine`, with a handler, and `bare`, without one.
+fn write_repository(graph: &Path, handler: &Path) -> Result<tempfile::TempDir> {
+    let repository = tempfile::tempdir()?;
+    for model in ["wine", "bare"] {
+        let version = repository.path().join(model).join("1");
+        std::fs::create_dir_all(&version)?;
+        std::fs::copy(graph, version.join("model.onnx"))?;
+    }
+    let copied = repository.path().join("wine/1/handler.wasm");
+    std::fs::copy(handler, copied)?;
+    Ok(repository)
 }
 
 fn first_connection(repository: &Path, rounds: usize) -> Result<()> {
@@ -106,7 +113,12 @@ fn requests(repository: &Path, graph: &Path, rounds: usize) -> Result<()> {
         contender("wisp, with handler", 1, "/v2/models/wine/infer", WINE),
     ];
     if let Some(base) = std::env::var_os("WISP_BENCH_BASE") {
-        servers.push(Server::start(Path::new(&base), &serve_args(repository))?);
+        let handler = std::env::var_os("WISP_BENCH_BASE_HANDLER");
+        let handler = handler.map_or_else(|| wisp_artifacts::WINE.into(), PathBuf::from);
+        let own = write_repository(graph, &handler)?;
+        servers.push(Server::start(Path::new(&base), &serve_args(own.path()))?);
+        // It has loaded the files.
+        drop(own);
         contenders.extend([
             contender("base, bare", 2, "/v2/models/bare/infer", WINE),
             contender("base, with handler", 2, "/v2/models/wine/infer", WINE),
@@ -182,14 +194,8 @@ fn wisp() -> PathBuf {
 /// Builds the baseline server. `cargo bench` does not build examples of other packages itself.
 fn plain_server() -> Result<PathBuf> {
     let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "wisp",
-            "--package",
-            "wisp-server",
-        ])
+        // As `cargo bench` does, so that nothing is compiled with other features.
+        .args(["build", "--release", "--workspace"])
         .args(["--example", "plain_server"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()?;
