@@ -254,7 +254,14 @@ mod tests {
     fn rows_that_cost_less_together_are_batched_up_to_the_largest_size_that_improves() {
         let network = [(1, 10), (2, 11), (4, 13), (8, 16), (16, 20), (32, 28)];
         assert_eq!(max_rows(&network), Some(32));
-        let saturated = [(1, 100), (2, 140), (4, 240), (8, 400), (16, 810), (32, 1700)];
+        let saturated = [
+            (1, 100),
+            (2, 140),
+            (4, 240),
+            (8, 400),
+            (16, 810),
+            (32, 1700),
+        ];
         assert_eq!(max_rows(&saturated), Some(8));
         let decision = choose(&curve(&saturated), THREADS);
         assert_eq!(

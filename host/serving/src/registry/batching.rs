@@ -253,8 +253,7 @@ pub(super) fn settings(policy: &BatchPolicy) -> DynamicBatching {
         preserve_ordering: policy.preserve_ordering,
         priority_levels: policy.priority_levels,
         default_priority_level: policy.default_priority_level,
-        default_queue_policy: (*default != QueuePolicy::default())
-            .then(|| queue_settings(default)),
+        default_queue_policy: (*default != QueuePolicy::default()).then(|| queue_settings(default)),
         priority_queue_policy: own
             .map(|(level, policy)| (*level, queue_settings(policy)))
             .collect(),
@@ -289,8 +288,7 @@ mod tests {
     }
 
     fn parsed(value: &str) -> Result<Batching, String> {
-        let file: Result<File, toml::de::Error> =
-            toml::from_str(&format!("batching = {value}"));
+        let file: Result<File, toml::de::Error> = toml::from_str(&format!("batching = {value}"));
         file.map(|file| file.batching)
             .map_err(|error| error.message().to_owned())
     }
@@ -351,7 +349,10 @@ mod tests {
             ("'on'", "expected \"auto\", \"off\" or a table"),
             ("32", "expected \"auto\", \"off\" or a table"),
             ("{ max_delay = 1 }", "unknown field `max_delay`"),
-            ("{ max_batch_size = 0 }", "`max_batch_size` is 0, expected 1 to 65536"),
+            (
+                "{ max_batch_size = 0 }",
+                "`max_batch_size` is 0, expected 1 to 65536",
+            ),
             (
                 "{ preferred_batch_size = [64] }",
                 "`preferred_batch_size` has 64, expected 1 to 32, the `max_batch_size`",

@@ -73,18 +73,21 @@ impl VersionBatching {
     pub(super) fn slots(&self, usual: usize) -> usize {
         let rows = self.policies().map(|policy| policy.max_batch_size.get());
         let most = rows.max().unwrap_or(0);
-        let calls = usize::try_from(most).unwrap_or(usize::MAX).saturating_mul(2);
+        let calls = usize::try_from(most)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(2);
         usual.max(calls.min(MAX_BATCHED_CALLS))
     }
 
     /// Adds the batching to the description of the version.
     pub(crate) fn describe(&self, description: &mut ModelDescription) {
-        let texts = self.decisions.iter().map(|(graph, decision)| {
-            match self.decisions.len() {
+        let texts = self
+            .decisions
+            .iter()
+            .map(|(graph, decision)| match self.decisions.len() {
                 1 => decision.to_string(),
                 _ => format!("{graph}: {decision}"),
-            }
-        });
+            });
         let texts: Vec<String> = texts.collect();
         if texts.is_empty() {
             return;
@@ -152,7 +155,9 @@ fn by_measurement(
         return off("`max_batch_size` is 1");
     }
     if has_variable_inner_axes(graph) {
-        return off("the cost of a row depends on sizes that requests choose, so it is not measured");
+        return off(
+            "the cost of a row depends on sizes that requests choose, so it is not measured",
+        );
     }
     let Some(curve) = measure(graph) else {
         return off("no inputs are known that could be measured");
@@ -179,7 +184,9 @@ fn refusal(max_batch_size: Option<u32>, graph: &dyn Graph) -> Option<String> {
     Some(match graph.rows() {
         Rows::Dependent { reason } => format!("rows may depend on each other: {reason}"),
         Rows::Unrelated { reason } => format!("the inputs are not one batch: {reason}"),
-        Rows::Independent => "the first axes of its inputs and outputs are not one batch".to_owned(),
+        Rows::Independent => {
+            "the first axes of its inputs and outputs are not one batch".to_owned()
+        }
     })
 }
 
@@ -188,9 +195,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
     use wisp_backend::BackendError;
-    use wisp_tensor::{
-        Dimension, ElementType, NamedTensor, Signature, TensorError, TensorSpec,
-    };
+    use wisp_tensor::{Dimension, ElementType, NamedTensor, Signature, TensorError, TensorSpec};
 
     /// A graph that cannot be computed.
     #[derive(Debug)]
@@ -267,15 +272,31 @@ mod tests {
         let text = graph(&[-1, -1], Rows::Independent);
         for (graph, file, reason) in [
             (&fixed, "batching = 'off'", "off, as set"),
-            (&dependent, "", "auto: off, rows may depend on each other: CumSum"),
-            (&fixed, "max_batch_size = 0", "auto: off, the first axis is not a batch"),
-            (&fixed, "max_batch_size = 1", "auto: off, `max_batch_size` is 1"),
+            (
+                &dependent,
+                "",
+                "auto: off, rows may depend on each other: CumSum",
+            ),
+            (
+                &fixed,
+                "max_batch_size = 0",
+                "auto: off, the first axis is not a batch",
+            ),
+            (
+                &fixed,
+                "max_batch_size = 1",
+                "auto: off, `max_batch_size` is 1",
+            ),
             (
                 &text,
                 "",
                 "auto: off, the cost of a row depends on sizes that requests choose, so it is not measured",
             ),
-            (&fixed, "", "auto: off, no inputs are known that could be measured"),
+            (
+                &fixed,
+                "",
+                "auto: off, no inputs are known that could be measured",
+            ),
         ] {
             let decision = decided(file, graph);
             assert_eq!(decision.policy, None);
@@ -283,7 +304,10 @@ mod tests {
         }
         let set = "batching = { max_queue_delay_microseconds = 100 }";
         let decision = decided(set, &text);
-        assert_eq!(decision.to_string(), "up to 32 rows and a delay of 100 us, as set");
+        assert_eq!(
+            decision.to_string(),
+            "up to 32 rows and a delay of 100 us, as set"
+        );
         assert_eq!(
             decision.policy.map(|policy| policy.max_queue_delay),
             Some(Duration::from_micros(100))

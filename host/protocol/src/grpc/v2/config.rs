@@ -177,7 +177,10 @@ mod tests {
         };
         assert_eq!(batching.preferred_batch_size, [4, 8]);
         assert_eq!(batching.max_queue_delay_microseconds, 100);
-        assert_eq!((batching.priority_levels, batching.default_priority_level), (2, 1));
+        assert_eq!(
+            (batching.priority_levels, batching.default_priority_level),
+            (2, 1)
+        );
         assert_eq!(batching.default_queue_policy, None);
         let own = &batching.priority_queue_policy[&2];
         let action = model_queue_policy::TimeoutAction::Delay;

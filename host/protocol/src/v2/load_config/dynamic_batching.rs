@@ -112,7 +112,10 @@ mod tests {
         assert_eq!(config.dynamic_batching, Some(expected));
         let greedy = decode(r#"{"dynamic_batching":{}}"#)?;
         assert_eq!(greedy.dynamic_batching, Some(DynamicBatching::default()));
-        assert_eq!(decode(r#"{"dynamic_batching":null}"#)?.dynamic_batching, None);
+        assert_eq!(
+            decode(r#"{"dynamic_batching":null}"#)?.dynamic_batching,
+            None
+        );
         Ok(())
     }
 
