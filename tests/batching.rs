@@ -310,9 +310,33 @@ fn a_model_with_rules_that_cannot_be_is_not_loaded() -> Result<()> {
     let text = String::from_utf8_lossy(&refusal.body).into_owned();
     ensure!(refusal.status >= 400, "{text}");
     ensure!(text.contains("expected 1 to 32"), "{text}");
-    let config = r#"{"max_batch_size":8,"dynamic_batching":{"preferred_batch_size":[9]}}"#;
-    let body = json!({ "parameters": { "config": config } }).to_string();
-    let refusal = server.request(path, &[], body.as_bytes())?;
-    ensure!(refusal.status >= 400);
+    Ok(())
+}
+
+#[test]
+fn a_client_sets_the_rules_with_the_configuration_of_a_load() -> Result<()> {
+    let server = server("'off'")?;
+    let load = |config: Value| {
+        let body = json!({ "parameters": { "config": config.to_string() } }).to_string();
+        let path = "POST /v2/repository/models/m/load";
+        server.request(path, &[], body.as_bytes())
+    };
+    let wrong = json!({ "max_batch_size": 8, "dynamic_batching": { "preferred_batch_size": [9] } });
+    let refusal = load(wrong)?;
+    let text = String::from_utf8_lossy(&refusal.body).into_owned();
+    ensure!(refusal.status >= 400, "{text}");
+    ensure!(text.contains("expected 1 to 8"), "{text}");
+    let loaded = load(json!({
+        "max_batch_size": 8,
+        "dynamic_batching": {
+            "preferred_batch_size": [3],
+            "max_queue_delay_microseconds": 3_600_000_000_u64,
+        },
+    }))?;
+    ensure!(loaded.status == 200, "{loaded:?}");
+    let (rows, executions) = counts(&server)?;
+    infer_at_once(&server, 3)?;
+    let after = counts(&server)?;
+    ensure!(after == (rows + 3, executions + 1), "{after:?}");
     Ok(())
 }
