@@ -3,8 +3,9 @@
 //! A policy that holds a batch until it is full makes the batches the same in every run.
 
 use crate::harness::sandbox::Sandbox;
-use crate::harness::{TIMEOUT, component, root};
+use crate::harness::{Repository, TIMEOUT, TestServer, component, root};
 use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::{Value, json};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -183,5 +184,159 @@ fn the_computations_of_separate_sandboxes_are_joined() -> Result<()> {
     }
     let joined = executions(&joined);
     ensure!(joined == [(4, 1)], "{joined:?}");
+    Ok(())
+}
+
+/// Starts a server with the model `m` and this setting of `batching`.
+fn server(batching: &str) -> Result<TestServer> {
+    let repository = Repository::empty()?
+        .with_model("m", "progression", None)?
+        .with_file("m/model.toml", format!("batching = {batching}\n"))?;
+    TestServer::start(repository)
+}
+
+/// Returns a request of one row, with this number as a measurement.
+fn row(number: usize, parameters: &Value) -> Value {
+    let mut data = vec![json!(1.0); 10];
+    data[9] = json!(number);
+    json!({
+        "inputs": [{ "name": "features", "datatype": "FP32", "shape": [1, 10], "data": data }],
+        "parameters": parameters,
+    })
+}
+
+/// Sends this many requests at the same time, and returns the outputs in order.
+fn infer_at_once(server: &TestServer, requests: usize) -> Result<Vec<f64>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..requests)
+            .map(|number| scope.spawn(move || server.infer("m", &row(number, &json!({})))?.ok()))
+            .collect();
+        let results = threads.into_iter().map(|thread| {
+            let answer = thread.join().map_err(|_| anyhow!("a thread panicked"))??;
+            let data = &answer["outputs"][0]["data"][0];
+            data.as_f64().with_context(|| answer.to_string())
+        });
+        results.collect()
+    })
+}
+
+/// Returns the numbers of rows and of executions.
+fn counts(server: &TestServer) -> Result<(u64, u64)> {
+    let statistics = server.get("/v2/models/m/stats")?.ok()?;
+    let model = &statistics["model_stats"][0];
+    let count = |name: &str| model[name].as_u64().context("no count");
+    Ok((count("inference_count")?, count("execution_count")?))
+}
+
+fn check_close(found: &[f64], expected: &[f64]) -> Result<()> {
+    ensure!(found.len() == expected.len(), "{found:?}");
+    for (found, expected) in found.iter().zip(expected) {
+        let difference = (found - expected).abs();
+        let most = TOLERANCE * (1.0 + expected.abs());
+        ensure!(difference <= most, "{found} instead of {expected}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_model_file_has_requests_computed_together_with_the_same_outputs() -> Result<()> {
+    let alone = server("'off'")?;
+    let expected = infer_at_once(&alone, 4)?;
+    ensure!(counts(&alone)? == (4, 4), "{:?}", counts(&alone)?);
+    let shown = alone.get("/v2/models/m")?.ok()?;
+    ensure!(shown["parameters"]["batching"] == "off, as set", "{shown}");
+    let config = alone.get("/v2/models/m/config")?.ok()?;
+    ensure!(config.get("dynamic_batching").is_none(), "{config}");
+    // A batch of four rows leaves before the delay of an hour.
+    let joined =
+        server("{ preferred_batch_size = [4], max_queue_delay_microseconds = 3600000000 }")?;
+    check_close(&infer_at_once(&joined, 4)?, &expected)?;
+    ensure!(counts(&joined)? == (4, 1), "{:?}", counts(&joined)?);
+    let config = joined.get("/v2/models/m/config")?.ok()?;
+    let shown = &config["dynamic_batching"];
+    ensure!(shown["preferred_batch_size"] == json!([4]), "{config}");
+    let delay = &shown["max_queue_delay_microseconds"];
+    ensure!(*delay == 3_600_000_000_u64, "{config}");
+    Ok(())
+}
+
+#[test]
+fn batches_of_32_rows_or_10_milliseconds_have_the_same_outputs() -> Result<()> {
+    let expected = infer_at_once(&server("'off'")?, 64)?;
+    let joined = server("{ max_batch_size = 32, max_queue_delay_microseconds = 10000 }")?;
+    check_close(&infer_at_once(&joined, 64)?, &expected)?;
+    let (rows, executions) = counts(&joined)?;
+    ensure!(rows == 64 && executions <= rows, "{rows}, {executions}");
+    Ok(())
+}
+
+#[test]
+fn the_automatic_choice_is_shown_with_its_reason() -> Result<()> {
+    let server = server("'auto'")?;
+    infer_at_once(&server, 4)?;
+    let shown = server.get("/v2/models/m")?.ok()?;
+    let reason = shown["parameters"]["batching"].as_str();
+    ensure!(
+        reason.is_some_and(|reason| reason.starts_with("auto: ")),
+        "{shown}"
+    );
+    let (rows, _) = counts(&server)?;
+    ensure!(rows == 4, "{rows}");
+    Ok(())
+}
+
+#[test]
+fn a_request_has_the_timeout_of_its_priority_or_a_lower_one_of_its_own() -> Result<()> {
+    let server = server(
+        "{ max_batch_size = 2, max_queue_delay_microseconds = 3600000000, priority_levels = 2, \
+        default_priority_level = 2, default_queue_policy = { allow_timeout_override = true }, \
+        priority_queue_policy = { 1 = { default_timeout_microseconds = 1 } } }",
+    )?;
+    // Each waits for a second row that does not come.
+    for parameters in [json!({ "priority": 1 }), json!({ "timeout": 1 })] {
+        let refusal = server.infer("m", &row(0, &parameters))?.error(503)?;
+        ensure!(refusal.contains("longer than its timeout"), "{refusal}");
+    }
+    infer_at_once(&server, 2)?;
+    ensure!(counts(&server)? == (2, 1), "{:?}", counts(&server)?);
+    Ok(())
+}
+
+#[test]
+fn a_model_with_rules_that_cannot_be_is_not_loaded() -> Result<()> {
+    let server = server("{ preferred_batch_size = [64] }\noptional = true")?;
+    let path = "POST /v2/repository/models/m/load";
+    let refusal = server.request(path, &[], b"")?;
+    let text = String::from_utf8_lossy(&refusal.body).into_owned();
+    ensure!(refusal.status >= 400, "{text}");
+    ensure!(text.contains("expected 1 to 32"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_client_sets_the_rules_with_the_configuration_of_a_load() -> Result<()> {
+    let server = server("'off'")?;
+    let load = |config: Value| {
+        let body = json!({ "parameters": { "config": config.to_string() } }).to_string();
+        let path = "POST /v2/repository/models/m/load";
+        server.request(path, &[], body.as_bytes())
+    };
+    let wrong = json!({ "max_batch_size": 8, "dynamic_batching": { "preferred_batch_size": [9] } });
+    let refusal = load(wrong)?;
+    let text = String::from_utf8_lossy(&refusal.body).into_owned();
+    ensure!(refusal.status >= 400, "{text}");
+    ensure!(text.contains("expected 1 to 8"), "{text}");
+    let loaded = load(json!({
+        "max_batch_size": 8,
+        "dynamic_batching": {
+            "preferred_batch_size": [3],
+            "max_queue_delay_microseconds": 3_600_000_000_u64,
+        },
+    }))?;
+    ensure!(loaded.status == 200, "{loaded:?}");
+    let (rows, executions) = counts(&server)?;
+    infer_at_once(&server, 3)?;
+    let after = counts(&server)?;
+    ensure!(after == (rows + 3, executions + 1), "{after:?}");
     Ok(())
 }

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wisp_backend::measure::{LatencySummary, REFERENCE, in_turns, shaped_inputs};
 use wisp_backend::{Backends, Graph, LoadOptions};
+use wisp_serving::cost_curve::{choose, measure};
 use wisp_serving::per_row_graph::load_graph;
 use wisp_serving::registry::model_file::ModelFile;
 use wisp_serving::registry::repository::{MAIN_GRAPH, is_main_graph, version_files};
@@ -147,12 +148,21 @@ impl Comparison<'_> {
                 break;
             }
         }
+        let mut remarks = remarks::remarks(&batches);
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        remarks.extend(loaded.iter().filter_map(|(backend, graph)| {
+            let curve = measure(&**graph)?;
+            Some(format!(
+                "batching with {backend}: {}",
+                choose(&curve, cores)
+            ))
+        }));
         Ok(GraphReport {
             graph: name.to_owned(),
             device: options.device.to_string(),
             threads: options.threads.get(),
             backends: reports,
-            remarks: remarks::remarks(&batches),
+            remarks,
             batches,
             failures,
         })

@@ -161,6 +161,9 @@ impl<W: Write> Check<W> {
         if let Some(backends) = display::backend_selections(version) {
             writeln!(self.out, "        backend {backends}")?;
         }
+        if let Some(batching) = display::batching(version) {
+            writeln!(self.out, "        batching {}", OneLine(batching))?;
+        }
         for (side, specs) in [
             ("input ", &model.signature.inputs),
             ("output", &model.signature.outputs),

@@ -25,6 +25,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wisp_backend::foreign_content;
+use wisp_serving::registry::batching::Batching;
 use wisp_serving::registry::model_file::{BackendChoice, ModelFile};
 use wisp_serving::registry::repository;
 use wisp_tensor::OneLine;
@@ -41,6 +42,9 @@ struct Report {
     /// The backend of a model and the reason for it, as far as they are known without loading the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<String>,
+    /// The rules by which requests for a graph are computed together, as the model file sets them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batching: Option<String>,
     /// The baseline of a version's data, for the file that clients call.
     #[serde(skip_serializing_if = "Option::is_none")]
     baseline: Option<BaselineSummary>,
@@ -65,6 +69,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
             let mut report = report.with_context(|| format!("failed to inspect `{shown}`"))?;
             if let Content::Onnx(_) = report.content {
                 report.backend = backend(&file, args.cache.cache_dir.as_deref());
+                report.batching = batching(&file);
             }
             reports.push(report);
         }
@@ -163,6 +168,21 @@ fn backend(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
     selections(cache).explain(&backends, graph, &options)
 }
 
+/// Returns the rules by which requests for a graph file are computed together, as its model sets them.
+fn batching(graph: &Path) -> Option<String> {
+    let directory = model_directory(graph.parent()?)?;
+    let model_file = ModelFile::load(directory).ok()?;
+    Some(match model_file.batching {
+        Batching::Off => "off, set in model.toml".to_owned(),
+        Batching::Auto => "auto: measured when the model is loaded, as by `wisp check`".to_owned(),
+        Batching::Dynamic(policy) => format!(
+            "up to {} rows and a delay of {} us, set in model.toml",
+            policy.max_batch_size,
+            policy.max_queue_delay.as_micros()
+        ),
+    })
+}
+
 /// Returns the outline of a file, without running any of its code.
 fn outline(path: &Path, content: &[u8]) -> anyhow::Result<Report> {
     Ok(Report {
@@ -184,6 +204,7 @@ fn outline(path: &Path, content: &[u8]) -> anyhow::Result<Report> {
         },
         class_names: ClassNames::default(),
         backend: None,
+        batching: None,
         baseline: None,
     })
 }
@@ -225,6 +246,9 @@ impl fmt::Display for Report {
         self.class_names.fmt(f)?;
         if let Some(backend) = &self.backend {
             writeln!(f, "  backend      {}", OneLine(backend))?;
+        }
+        if let Some(batching) = &self.batching {
+            writeln!(f, "  batching     {batching}")?;
         }
         match &self.baseline {
             Some(baseline) => baseline.fmt(f),

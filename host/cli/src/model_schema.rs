@@ -13,7 +13,7 @@ use wisp_sandbox::grants::Grant;
 use wisp_serving::registry::model_file::ModelFile;
 
 /// The names of keys, with their tables, and their descriptions.
-const KEYS: [(&str, &str); 48] = [
+const KEYS: [(&str, &str); 49] = [
     (
         "max_batch_size",
         "The maximum number of rows of the first axis in one request; 0 if the first axis is not a batch.",
@@ -49,6 +49,10 @@ const KEYS: [(&str, &str); 48] = [
     (
         "instances",
         "The number of computations of a graph that run at once; by default that of the server.",
+    ),
+    (
+        "batching",
+        "The rules by which requests are computed together: \"auto\" (the default), \"off\" or a table with Triton's names.",
     ),
     (
         "payload_log",
@@ -261,6 +265,7 @@ fn constraints(name: &str) -> Value {
         ]}),
         "device" => json!({"pattern": "^cpu$|^cuda(:[0-9]+)?$"}),
         "labels.<name>" | "threads" | "instances" => json!({"minimum": 1}),
+        "batching" => batching(),
         "cache.ttl_seconds" => json!({"minimum": 1, "maximum": u32::MAX}),
         "inputs.<name>.shape" => {
             let size = json!({"type": "integer", "minimum": -1, "maximum": u32::MAX});
@@ -274,6 +279,38 @@ fn constraints(name: &str) -> Value {
         limit if limit.starts_with("limits.") => json!({"minimum": 0}),
         _ => Value::Null,
     }
+}
+
+/// Returns the constraints on the rules of batching.
+fn batching() -> Value {
+    let count = || json!({"type": "integer", "minimum": 0});
+    let flag = || json!({"type": "boolean"});
+    let queue_policy = json!({
+        "type": "object",
+        "properties": {
+            "timeout_action": {"enum": ["reject", "delay"]},
+            "default_timeout_microseconds": count(),
+            "allow_timeout_override": flag(),
+            "max_queue_size": count(),
+        },
+        "additionalProperties": false,
+    });
+    let size = json!({"type": "integer", "minimum": 1, "maximum": 65_536});
+    let table = json!({
+        "type": "object",
+        "properties": {
+            "max_batch_size": size.clone(),
+            "preferred_batch_size": {"type": "array", "items": size},
+            "max_queue_delay_microseconds": count(),
+            "preserve_ordering": flag(),
+            "priority_levels": count(),
+            "default_priority_level": count(),
+            "default_queue_policy": queue_policy.clone(),
+            "priority_queue_policy": {"type": "object", "additionalProperties": queue_policy},
+        },
+        "additionalProperties": false,
+    });
+    json!({"anyOf": [{"enum": ["auto", "off"]}, table]})
 }
 
 #[cfg(test)]

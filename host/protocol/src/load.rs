@@ -4,6 +4,7 @@
 //! the repository.
 
 use crate::call::Version;
+use crate::dynamic_batching::DynamicBatching;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -49,6 +50,8 @@ pub struct LoadConfig {
     pub instances: Option<NonZeroUsize>,
     /// The texts for clients, by name.
     pub parameters: Option<BTreeMap<String, String>>,
+    /// The rules by which requests are computed together.
+    pub dynamic_batching: Option<DynamicBatching>,
     /// The file of the main graph in the directory of a version.
     pub default_model_filename: Option<String>,
     /// The declared inputs, which must agree with those of the model.

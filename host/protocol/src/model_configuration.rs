@@ -1,5 +1,6 @@
 //! The facts about a model that only its configuration in Triton's format contains.
 
+use crate::dynamic_batching::DynamicBatching;
 use std::collections::BTreeMap;
 use wisp_tensor::ImageLayout;
 
@@ -15,6 +16,8 @@ pub struct ModelConfiguration {
     pub instances: u32,
     /// The index of the GPU that computes the graphs; `None` for the CPU.
     pub gpu: Option<u32>,
+    /// The rules by which requests are computed together; `None` if each is computed alone.
+    pub dynamic_batching: Option<DynamicBatching>,
     /// The name of the file that answers requests: of the main graph, or of the handler.
     pub file_name: String,
 }

@@ -163,6 +163,10 @@ fn add_ready_version(page: &mut PageText, version: &ModelVersion) {
         page.markup("<br>");
         page.text(&format!("{graph}: {selection}"));
     }
+    for (graph, decision) in version.batching().decisions() {
+        page.markup("<br>");
+        page.text(&format!("{graph}: batching {decision}"));
+    }
     page.markup("</p>");
     if let Some(route) = version.web_route() {
         page.markup("<p class=\"route\">A web component at ");

@@ -9,7 +9,8 @@
 //! version runs a call on a [`batcher`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
 //! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs those of web components.
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
-//! [`worker_pool`], and a [`per_row_graph`] splits batches that are faster row by row. [`blocking`] moves
+//! [`worker_pool`], a [`per_row_graph`] splits batches that are faster row by row, and a [`cost_curve`] shows whether
+//! requests are computed together. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, [`version_counters`] those of its loads for metrics, in a
 //! [`histogram`] for each phase and by [`failure_reason`], [`quality`] checks and observes its data, [`payload_log`] copies a
@@ -27,6 +28,7 @@ pub mod call_durations;
 mod call_error;
 mod call_slots;
 mod case_call;
+pub mod cost_curve;
 pub mod current_request;
 pub mod error;
 pub mod event_queue;

@@ -7,6 +7,8 @@
 
 pub mod backend_selection;
 pub mod baseline_file;
+pub mod batching;
+pub mod batching_choice;
 pub mod class_labels;
 mod code_memory;
 pub mod config_override;

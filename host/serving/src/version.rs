@@ -10,6 +10,7 @@ use crate::handler_executor::{HandlerCalled, HandlerExecutor, compute_options};
 use crate::memory_ledger::MemoryPart;
 use crate::quality::Quality;
 use crate::registry::backend_selection::BackendSelection;
+use crate::registry::batching_choice::VersionBatching;
 use crate::registry::web_route::WebRoute;
 use crate::response_cache::policy::CachePolicy;
 use crate::statistics::Statistics;
@@ -32,6 +33,8 @@ pub struct ModelVersion {
     statistics: Arc<Statistics>,
     share: Arc<Share>,
     backend_selections: Vec<(String, BackendSelection)>,
+    /// The rules by which requests for its graphs are computed together.
+    batching: VersionBatching,
     /// A request that the version accepts, for its documentation.
     example: Option<InferRequest>,
     /// The memory that it holds, as it was measured or estimated when it was loaded.
@@ -102,6 +105,7 @@ impl ModelVersion {
             statistics,
             share: Arc::default(),
             backend_selections,
+            batching: VersionBatching::default(),
             example: None,
             quality: None,
             cache: None,
@@ -109,6 +113,17 @@ impl ModelVersion {
             last_use: AtomicU64::new(0),
             logs_payloads: true,
         }
+    }
+
+    /// Returns the version with the decisions on the batching of its graphs, which its description shows.
+    pub fn with_batching(mut self, batching: VersionBatching) -> ModelVersion {
+        batching.describe(&mut self.description);
+        ModelVersion { batching, ..self }
+    }
+
+    /// Returns the batching of its graphs.
+    pub fn batching(&self) -> &VersionBatching {
+        &self.batching
     }
 
     /// Returns the version with executions counted by its graphs.

@@ -13,7 +13,7 @@ pub(super) struct GraphReport {
     pub(super) batches: Vec<BatchReport>,
     /// The batches that a backend could not compute.
     pub(super) failures: Vec<BatchFailure>,
-    /// Sentences about large differences between the backends.
+    /// Sentences about large differences between the backends, and the choice of batching for each.
     pub(super) remarks: Vec<String>,
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 const REFERENCE: &str = include_str!("../../../../docs/src/model-toml.md");
 
 /// A value for each key, in TOML. Names in a key are `x`.
-const EXAMPLES: [(&str, &str); 39] = [
+const EXAMPLES: [(&str, &str); 40] = [
     ("max_batch_size", "8"),
     ("versions", "{ latest = 2 }"),
     ("labels", "{ stable = 1 }"),
@@ -18,6 +18,10 @@ const EXAMPLES: [(&str, &str); 39] = [
     ("device", "'cuda:1'"),
     ("threads", "2"),
     ("instances", "3"),
+    (
+        "batching",
+        "{ max_batch_size = 32, max_queue_delay_microseconds = 10000 }",
+    ),
     ("parameters", "{ stride = '32' }"),
     ("inputs.<name>.shape", "[1, -1]"),
     ("inputs.<name>.format", "'NCHW'"),

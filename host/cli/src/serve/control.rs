@@ -69,6 +69,9 @@ pub(super) fn report_load(model: &str, loaded: Loaded<'_>) {
                     );
                 }
             }
+            for (graph, decision) in version.batching().decisions() {
+                tracing::debug!(%model, graph, %decision, "the batching");
+            }
             tracing::debug!(%model, "loaded");
         }
         Err(error) => tracing::warn!(%model, error = error as &dyn std::error::Error, "not loaded"),

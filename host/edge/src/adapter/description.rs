@@ -136,6 +136,8 @@ impl From<&ModelConfiguration> for ConfigurationEntry {
             label_files,
             instances,
             gpu,
+            // The hosts of bundles do not compute requests together.
+            dynamic_batching: _,
             file_name,
         } = configuration;
         let layouts = image_layouts.iter();
@@ -255,6 +257,7 @@ impl From<ConfigurationEntry> for ModelConfiguration {
             label_files,
             instances,
             gpu,
+            dynamic_batching: None,
             file_name,
         }
     }

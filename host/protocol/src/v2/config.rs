@@ -1,10 +1,10 @@
 //! The configuration of a model in Triton's format, from the fields of its description.
 //!
-//! It has all members that Triton writes for every model, so that its clients find them. Batches are not
-//! formed of several requests, so there is no `dynamic_batching`. This module writes JSON;
-//! `grpc::v2::model_config` writes the message.
+//! It has all members that Triton writes for every model, so that its clients find them, and `dynamic_batching` if
+//! batches are formed of several requests. This module writes JSON; `grpc::v2::model_config` writes the message.
 
 use crate::call::ModelDescription;
+use crate::dynamic_batching::DynamicBatching;
 use crate::encoded_response::document;
 use crate::model_configuration::{ModelConfiguration, VersionPolicy};
 use bytes::Bytes;
@@ -26,6 +26,8 @@ pub(crate) struct Config<'a> {
     batch_input: [Empty; 0],
     batch_output: [Empty; 0],
     pub(crate) optimization: Optimization,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dynamic_batching: Option<&'a DynamicBatching>,
     pub(crate) instance_group: [InstanceGroup; 1],
     pub(crate) default_model_filename: &'a str,
     cc_model_filenames: Empty,
@@ -138,6 +140,7 @@ impl<'a> Config<'a> {
                 gather_kernel_buffer_threshold: 0,
                 eager_batching: false,
             },
+            dynamic_batching: configuration.dynamic_batching.as_ref(),
             instance_group: [InstanceGroup::new(model.model.as_str(), configuration)],
             default_model_filename: &configuration.file_name,
             cc_model_filenames: Empty {},
@@ -256,6 +259,7 @@ fn data_type(element_type: ElementType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dynamic_batching::QueuePolicy;
     use crate::fixture::{configured_model, spec};
     use serde_json::{Value, json};
 
@@ -342,6 +346,32 @@ mod tests {
             (&json!("KIND_GPU"), &json!([1]))
         );
         assert_eq!(format(Some(ImageLayout::Nhwc)), "FORMAT_NHWC");
+    }
+
+    #[test]
+    fn a_dynamic_batcher_has_all_members_that_triton_writes() {
+        let mut model = configured_model();
+        assert!(config(&model).get("dynamic_batching").is_none());
+        model.configuration.dynamic_batching = Some(DynamicBatching {
+            preferred_batch_size: vec![8],
+            priority_queue_policy: [(2, QueuePolicy::default())].into(),
+            ..DynamicBatching::default()
+        });
+        let policy = json!({
+            "timeout_action": "REJECT",
+            "default_timeout_microseconds": 0,
+            "allow_timeout_override": false,
+            "max_queue_size": 0,
+        });
+        let expected = json!({
+            "preferred_batch_size": [8],
+            "max_queue_delay_microseconds": 0,
+            "preserve_ordering": false,
+            "priority_levels": 0,
+            "default_priority_level": 0,
+            "priority_queue_policy": {"2": policy},
+        });
+        assert_eq!(config(&model)["dynamic_batching"], expected);
     }
 
     #[test]

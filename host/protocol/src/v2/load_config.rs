@@ -1,8 +1,10 @@
 //! Decoding of the model configuration that a client sends with a load: JSON in the form of Triton's `ModelConfig`.
 //!
-//! The settings that this server has are kept. Hints that change no response, such as `dynamic_batching`, are ignored.
+//! The settings that this server has are kept. Hints that change no response, such as `optimization`, are ignored.
 //! Settings that would change one are errors unless they have their default, and unknown settings are errors. As in
 //! protobuf's JSON, names may be in camel case, integers may be strings, and `null` is the same as an absent member.
+
+mod dynamic_batching;
 
 use crate::error::{ErrorKind, HasErrorKind};
 use crate::load::{DeclaredTensor, LoadConfig, VersionSelection};
@@ -74,8 +76,8 @@ pub(crate) fn decode(text: &str) -> Result<LoadConfig, LoadConfigError> {
             "output" => config.outputs = tensors(field)?,
             "parameters" => config.parameters = Some(parameters(field)?),
             "response_cache" => config.response_cache = response_cache(field)?,
-            "optimization" | "dynamic_batching" | "metric_tags" | "model_warmup"
-            | "model_metrics" => {}
+            "dynamic_batching" => config.dynamic_batching = Some(dynamic_batching::decode(field)?),
+            "optimization" | "metric_tags" | "model_warmup" | "model_metrics" => {}
             "runtime"
             | "batch_input"
             | "batch_output"
@@ -390,6 +392,7 @@ mod tests {
             response_cache: Some(true),
             instances: NonZeroUsize::new(3),
             parameters: None,
+            dynamic_batching: None,
             default_model_filename: Some("x.onnx".to_owned()),
             inputs: vec![DeclaredTensor {
                 name: "x".to_owned(),

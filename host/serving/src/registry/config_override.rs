@@ -3,6 +3,7 @@
 //! The inputs and outputs of a configuration declare what the client expects. They are compared with the signature of
 //! the loaded version and change nothing.
 
+use crate::registry::batching::{Batching, BatchingError, policy_of_configuration};
 use crate::registry::model_file::{
     BackendChoice, ModelFile, NamedPolicy, VersionPolicy, max_threads,
 };
@@ -23,6 +24,8 @@ pub enum ConfigOverrideError {
         instances: NonZeroUsize,
         limit: usize,
     },
+    #[error("`config`: dynamic_batching: {0}")]
+    Batching(#[from] BatchingError),
     #[error("`config` declares {kind} `{name}`, which the model does not have")]
     UnknownTensor { kind: &'static str, name: String },
     #[error("`config` declares {kind} `{name}` as {declared}, and the model's is {actual}")]
@@ -81,6 +84,7 @@ pub(super) fn override_settings(
         response_cache,
         instances,
         parameters,
+        dynamic_batching,
         outputs,
     } = config;
     if let Some(is_enabled) = response_cache {
@@ -94,6 +98,10 @@ pub(super) fn override_settings(
     }
     if max_batch_size.is_some() {
         model_file.max_batch_size = *max_batch_size;
+    }
+    if let Some(batching) = dynamic_batching {
+        let policy = policy_of_configuration(batching, model_file.max_batch_size)?;
+        model_file.batching = Batching::Dynamic(policy);
     }
     if let Some(versions) = versions {
         model_file.versions = policy(versions);
@@ -186,8 +194,11 @@ fn check_tensor(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batcher::policy::BatchPolicy;
     use std::collections::BTreeMap;
+    use std::time::Duration;
     use wisp_protocol::call::Version;
+    use wisp_protocol::dynamic_batching::DynamicBatching;
     use wisp_tensor::Signature;
 
     #[test]
@@ -207,6 +218,10 @@ mod tests {
             max_batch_size: Some(0),
             versions: Some(VersionSelection::Specific(vec![2])),
             response_cache: Some(true),
+            dynamic_batching: Some(DynamicBatching {
+                max_queue_delay_microseconds: 10_000,
+                ..DynamicBatching::default()
+            }),
             instances: NonZeroUsize::new(3),
             parameters: Some(BTreeMap::from([("names".to_owned(), "{}".to_owned())])),
             outputs: vec![DeclaredTensor {
@@ -225,6 +240,11 @@ mod tests {
         assert_eq!(model_file.versions, VersionPolicy::Specific(vec![2]));
         assert_eq!(model_file.instances, NonZeroUsize::new(3));
         assert!(model_file.cache.enabled);
+        let batching = BatchPolicy {
+            max_queue_delay: Duration::from_millis(10),
+            ..BatchPolicy::default()
+        };
+        assert_eq!(model_file.batching, Batching::Dynamic(batching));
         let names = [("names".to_owned(), "{}".to_owned())];
         assert_eq!(model_file.parameters, BTreeMap::from(names));
         assert_eq!(
@@ -243,6 +263,22 @@ mod tests {
             refused,
             Err(ConfigOverrideError::TooManyInstances { .. })
         ));
+        let preferred = LoadConfig {
+            max_batch_size: Some(8),
+            dynamic_batching: Some(DynamicBatching {
+                preferred_batch_size: vec![16],
+                ..DynamicBatching::default()
+            }),
+            ..LoadConfig::default()
+        };
+        let refused = override_settings(&preferred, &mut model_file);
+        assert_eq!(
+            refused.map_err(|error| error.to_string()),
+            Err(
+                "`config`: dynamic_batching: `preferred_batch_size` has 16, expected 1 to 8, the `max_batch_size`"
+                    .to_owned()
+            )
+        );
         Ok(())
     }
 

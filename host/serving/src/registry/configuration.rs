@@ -45,6 +45,8 @@ impl Configuring<'_> {
                 Some(Device::Cuda(index)) => Some(index),
                 Some(Device::Cpu) | None => None,
             },
+            // Decided by the loader (`batching_choice`).
+            dynamic_batching: None,
             file_name: self.file_name(),
         })
     }
@@ -180,6 +182,7 @@ mod tests {
             label_files: BTreeMap::from([("y".to_owned(), "labels.txt".to_owned())]),
             instances: 1,
             gpu: Some(1),
+            dynamic_batching: None,
             file_name: "model.onnx".to_owned(),
         };
         assert_eq!(configuration(text, &[-1, 8, 8, 3], true)??, expected);

@@ -12,6 +12,7 @@ use crate::handler_executor::HandlerExecutor;
 use crate::logged_handler::LoggedHandler;
 use crate::memory_ledger::MemoryPart;
 use crate::registry::backend_selection::BackendSelection;
+use crate::registry::batching_choice::VersionBatching;
 use crate::registry::class_labels;
 use crate::registry::code_memory::{MIN_VERSION_BYTES, code_of, expected_code};
 use crate::registry::config_override::{check_declarations, override_settings};
@@ -201,11 +202,10 @@ impl Loader {
         let mut memory: Vec<MemoryPart> = graphs.map(|graph| graph.memory.clone()).collect();
         let graphs = loaded.values().map(|graph| graph.measured_bytes);
         let measured_bytes = graphs.fold(0, u64::saturating_add);
-        let mode = self.execution_mode(&model_file, &loaded);
-        let settings = GraphSettings {
-            threads: model_file.instances.unwrap_or(self.instances),
-            mode,
-        };
+        let threads = model_file.instances.unwrap_or(self.instances);
+        let batching = VersionBatching::decide(&model_file, &loaded, threads);
+        let mode = batching.mode(self.execution_mode(&model_file, &loaded));
+        let settings = GraphSettings { threads, mode };
         let describe = Describe {
             files,
             instances: settings.threads,
@@ -218,7 +218,7 @@ impl Loader {
             (None, Some(main)) => example::of_graph(&*main.graph),
             _ => None,
         };
-        let graphs = self.version_graphs(files, loaded, settings);
+        let graphs = self.version_graphs(files, loaded, (settings, &batching));
         let version = match &files.handler {
             None => {
                 let version = files.version;
@@ -246,7 +246,9 @@ impl Loader {
                     let version = ModelVersion::web(description, component, graphs.selections);
                     memory.push(expected_code(wasm.len()));
                     return Ok(LoadedParts {
-                        version: version.with_statistics_of(graphs.statistics),
+                        version: version
+                            .with_batching(batching)
+                            .with_statistics_of(graphs.statistics),
                         memory,
                         measured_bytes,
                     });
@@ -263,7 +265,8 @@ impl Loader {
                 let mut signatures = std::iter::once(&declared.model).chain(used);
                 let is_batched = signatures.all(Signature::has_batch_axis);
                 let description = describe.version(declared.model.clone(), is_batched)?;
-                let slots = 2 * (self.pool.threads_per_flow().get() + settings.threads.get());
+                let slots = 2 * (self.pool.threads_per_flow().get() + threads.get());
+                let slots = batching.slots(slots);
                 let writer = GuestLogWriter::new(files.model.clone(), files.version);
                 let handler = LoggedHandler::new(handler, writer);
                 let handler = HandlerExecutor::new(handler, mode, &self.pool, slots);
@@ -279,6 +282,7 @@ impl Loader {
         let quality = quality_loader::load(files, &model_file, version.description())?;
         let version = version
             .with_payload_log(model_file.payload_log.unwrap_or(true))
+            .with_batching(batching)
             .with_statistics_of(graphs.statistics)
             .with_quality(quality);
         let version = content.cache(version);
@@ -338,7 +342,7 @@ impl Loader {
         &self,
         files: &VersionFiles,
         loaded: BTreeMap<&str, LoadedGraph>,
-        settings: GraphSettings,
+        (settings, batching): (GraphSettings, &VersionBatching),
     ) -> VersionGraphs {
         let options = WorkerOptions {
             threads: settings.threads,
@@ -353,7 +357,7 @@ impl Loader {
                 pool: Arc::clone(&self.graphs.workers),
                 options,
                 mode: settings.mode,
-                policy: None,
+                policy: batching.policy(name),
             });
             statistics.push(Arc::clone(batcher.statistics()));
             queues.push((name.to_owned(), Arc::new(batcher)));

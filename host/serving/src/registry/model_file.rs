@@ -2,6 +2,7 @@
 //!
 //! Unknown keys are errors, so that a misspelt limit is not silently ignored.
 
+use crate::registry::batching::Batching;
 use crate::registry::config_value;
 use crate::registry::value_section::{AllowedValue, FeatureSection, NullPolicy, OnViolation};
 use crate::registry::web_route::WebRoute;
@@ -50,6 +51,8 @@ pub struct ModelFile {
     pub threads: Option<NonZeroUsize>,
     /// The number of computations of a graph that may run at the same time; by default one per core.
     pub instances: Option<NonZeroUsize>,
+    /// The rules by which requests for its graphs are computed together; by default a measurement decides.
+    pub batching: Batching,
     /// Set to false if its inputs and outputs are not written to the payload log of the server.
     pub payload_log: Option<bool>,
     /// Texts for clients, by name, which its configuration and its metadata contain as `parameters`.

@@ -41,6 +41,7 @@ fn full() -> anyhow::Result<ModelDescription> {
             label_files: text("y", "labels.txt"),
             instances: 3,
             gpu: Some(1),
+            dynamic_batching: None,
             file_name: "handler.wasm".to_owned(),
         },
     })

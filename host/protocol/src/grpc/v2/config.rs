@@ -1,13 +1,16 @@
 //! A model's configuration as a message; `v2::config` determines its contents.
 
 use crate::call::ModelDescription;
+use crate::dynamic_batching::{DynamicBatching, QueuePolicy, TimeoutAction};
+use crate::grpc::message::inference::model_config::SchedulingChoice;
 use crate::grpc::message::inference::model_input::Format;
 use crate::grpc::message::inference::model_instance_group::Kind;
 use crate::grpc::message::inference::model_optimization_policy::PinnedMemoryBuffer;
 use crate::grpc::message::inference::model_version_policy::{All, Latest, PolicyChoice, Specific};
 use crate::grpc::message::inference::{
-    DataType, ModelConfig, ModelConfigResponse, ModelInput, ModelInstanceGroup,
-    ModelOptimizationPolicy, ModelOutput, ModelParameter, ModelVersionPolicy,
+    DataType, ModelConfig, ModelConfigResponse, ModelDynamicBatching, ModelInput,
+    ModelInstanceGroup, ModelOptimizationPolicy, ModelOutput, ModelParameter, ModelQueuePolicy,
+    ModelVersionPolicy, model_queue_policy,
 };
 use crate::v2::config::{Config, Input, InstanceGroup, Output, PinnedMemory, Policy};
 
@@ -34,6 +37,9 @@ pub fn model_config(model: &ModelDescription) -> ModelConfigResponse {
                 )),
                 ..ModelOptimizationPolicy::default()
             }),
+            scheduling_choice: config
+                .dynamic_batching
+                .map(|batching| SchedulingChoice::DynamicBatching(dynamic_batching(batching))),
             instance_group: config.instance_group.iter().map(instance_group).collect(),
             default_model_filename: config.default_model_filename.to_owned(),
             parameters: parameters.collect(),
@@ -88,6 +94,35 @@ fn instance_group(group: &InstanceGroup) -> ModelInstanceGroup {
     }
 }
 
+fn dynamic_batching(batching: &DynamicBatching) -> ModelDynamicBatching {
+    let preferred = batching.preferred_batch_size.iter();
+    let own = batching.priority_queue_policy.iter();
+    ModelDynamicBatching {
+        preferred_batch_size: preferred.map(|size| signed(*size)).collect(),
+        max_queue_delay_microseconds: batching.max_queue_delay_microseconds,
+        preserve_ordering: batching.preserve_ordering,
+        priority_levels: batching.priority_levels.into(),
+        default_priority_level: batching.default_priority_level.into(),
+        default_queue_policy: batching.default_queue_policy.as_ref().map(queue_policy),
+        priority_queue_policy: own
+            .map(|(level, policy)| (u64::from(*level), queue_policy(policy)))
+            .collect(),
+    }
+}
+
+fn queue_policy(policy: &QueuePolicy) -> ModelQueuePolicy {
+    let action = match policy.timeout_action {
+        TimeoutAction::Reject => model_queue_policy::TimeoutAction::Reject,
+        TimeoutAction::Delay => model_queue_policy::TimeoutAction::Delay,
+    };
+    ModelQueuePolicy {
+        timeout_action: action.into(),
+        default_timeout_microseconds: policy.default_timeout_microseconds,
+        allow_timeout_override: policy.allow_timeout_override,
+        max_queue_size: policy.max_queue_size,
+    }
+}
+
 fn pinned_memory(memory: &PinnedMemory) -> PinnedMemoryBuffer {
     PinnedMemoryBuffer {
         enable: memory.enable,
@@ -118,6 +153,38 @@ mod tests {
         let inputs = response.config.map(|config| config.input).unwrap();
         assert_eq!(inputs.len(), ElementType::ALL.len());
         assert!(inputs.iter().all(|input| input.data_type != 0));
+    }
+
+    #[test]
+    fn a_dynamic_batcher_is_the_scheduling_choice() {
+        let mut model = configured_model();
+        let policy = QueuePolicy {
+            timeout_action: TimeoutAction::Delay,
+            max_queue_size: 16,
+            ..QueuePolicy::default()
+        };
+        model.configuration.dynamic_batching = Some(DynamicBatching {
+            preferred_batch_size: vec![4, 8],
+            max_queue_delay_microseconds: 100,
+            priority_levels: 2,
+            default_priority_level: 1,
+            priority_queue_policy: [(2, policy)].into(),
+            ..DynamicBatching::default()
+        });
+        let config = model_config(&model).config.unwrap();
+        let Some(SchedulingChoice::DynamicBatching(batching)) = config.scheduling_choice else {
+            panic!("{:?}", config.scheduling_choice);
+        };
+        assert_eq!(batching.preferred_batch_size, [4, 8]);
+        assert_eq!(batching.max_queue_delay_microseconds, 100);
+        assert_eq!(
+            (batching.priority_levels, batching.default_priority_level),
+            (2, 1)
+        );
+        assert_eq!(batching.default_queue_policy, None);
+        let own = &batching.priority_queue_policy[&2];
+        let action = model_queue_policy::TimeoutAction::Delay;
+        assert_eq!((own.timeout_action(), own.max_queue_size), (action, 16));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(super) fn add_schema(document: &mut Document) {
     let parameter = object(json!({"string_value": text()}));
     let input = document.schema("InputConfig", input);
     let output = document.schema("OutputConfig", output);
-    let config = object(json!({
+    let mut config = object(json!({
         "name": text(),
         "platform": text(),
         "backend": text(),
@@ -70,7 +70,31 @@ pub(super) fn add_schema(document: &mut Document) {
         "parameters": {"type": "object", "additionalProperties": parameter},
         "model_warmup": empty_list(),
     }));
+    // Only of models whose requests are computed together.
+    config["properties"]["dynamic_batching"] = dynamic_batching();
     document.schema("ModelConfig", config);
+}
+
+/// Returns the schema of the rules by which requests are computed together.
+fn dynamic_batching() -> Value {
+    let flag = || json!({"type": "boolean"});
+    let count = || json!({"type": "integer", "minimum": 0});
+    let queue_policy = object(json!({
+        "timeout_action": {"enum": ["REJECT", "DELAY"]},
+        "default_timeout_microseconds": count(),
+        "allow_timeout_override": flag(),
+        "max_queue_size": count(),
+    }));
+    let mut batching = object(json!({
+        "preferred_batch_size": {"type": "array", "items": count()},
+        "max_queue_delay_microseconds": count(),
+        "preserve_ordering": flag(),
+        "priority_levels": count(),
+        "default_priority_level": count(),
+        "priority_queue_policy": {"type": "object", "additionalProperties": queue_policy.clone()},
+    }));
+    batching["properties"]["default_queue_policy"] = queue_policy;
+    batching
 }
 
 /// Returns the schema of the versions that are served.

@@ -1,0 +1,340 @@
+//! The batching of the graphs of a version, decided when they are loaded by their model file or by a measurement.
+
+use crate::batcher::policy::BatchPolicy;
+use crate::call_durations::ExecutionMode;
+use crate::cost_curve::{BatchingDecision, choose, has_variable_inner_axes, measure};
+use crate::per_row_graph::has_independent_rows;
+use crate::registry::batching::{Batching, settings};
+use crate::registry::loaded_graph::LoadedGraph;
+use crate::registry::model_file::ModelFile;
+use crate::registry::repository::MAIN_GRAPH;
+use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroUsize};
+use wisp_backend::{Graph, Rows};
+use wisp_protocol::call::ModelDescription;
+
+/// The property of a version's description that has the batching of its graphs, with the reasons.
+pub const BATCHING: &str = "batching";
+
+/// The maximum number of calls of a handler that run at the same time for the sake of large batches. Each holds an
+/// instance.
+const MAX_BATCHED_CALLS: usize = 256;
+
+/// The batching of each graph of a version. Lifetime: a model version.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VersionBatching {
+    decisions: Vec<(String, BatchingDecision)>,
+}
+
+impl VersionBatching {
+    /// Decides for the graphs of a version, each of which is computed on up to `threads` threads at the same time.
+    pub(super) fn decide(
+        model_file: &ModelFile,
+        loaded: &BTreeMap<&str, LoadedGraph>,
+        threads: NonZeroUsize,
+    ) -> VersionBatching {
+        let decisions = loaded.iter().map(|(name, loaded)| {
+            let decision = decide(model_file, &*loaded.graph, threads);
+            ((*name).to_owned(), decision)
+        });
+        VersionBatching {
+            decisions: decisions.collect(),
+        }
+    }
+
+    /// Returns the decisions by graph.
+    pub fn decisions(&self) -> &[(String, BatchingDecision)] {
+        &self.decisions
+    }
+
+    /// Returns the rules for a graph; `None` if its requests are computed one by one.
+    pub(super) fn policy(&self, graph: &str) -> Option<BatchPolicy> {
+        let mut decisions = self.decisions.iter();
+        let (_, decision) = decisions.find(|(name, _)| name == graph)?;
+        decision.policy.clone()
+    }
+
+    fn policies(&self) -> impl Iterator<Item = &BatchPolicy> {
+        let decisions = self.decisions.iter();
+        decisions.filter_map(|(_, decision)| decision.policy.as_ref())
+    }
+
+    /// Returns the fastest execution mode, of which `mode` is the fastest without batching. A request that may be held
+    /// for others, or whose response has a place among others, does not occupy the thread of its caller.
+    pub(super) fn mode(&self, mode: ExecutionMode) -> ExecutionMode {
+        match self.policies().any(BatchPolicy::needs_queue) {
+            true => ExecutionMode::Queued,
+            false => mode,
+        }
+    }
+
+    /// Returns the number of calls of a handler that may run at the same time, of which `usual` is the number without
+    /// batching: enough for one batch to wait while another is computed.
+    pub(super) fn slots(&self, usual: usize) -> usize {
+        let rows = self.policies().map(|policy| policy.max_batch_size.get());
+        let most = rows.max().unwrap_or(0);
+        let calls = usize::try_from(most)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(2);
+        usual.max(calls.min(MAX_BATCHED_CALLS))
+    }
+
+    /// Adds the batching to the description of the version.
+    pub(crate) fn describe(&self, description: &mut ModelDescription) {
+        let texts = self
+            .decisions
+            .iter()
+            .map(|(graph, decision)| match self.decisions.len() {
+                1 => decision.to_string(),
+                _ => format!("{graph}: {decision}"),
+            });
+        let texts: Vec<String> = texts.collect();
+        if texts.is_empty() {
+            return;
+        }
+        let properties = &mut description.properties;
+        properties.insert(BATCHING.to_owned(), texts.join("; "));
+        let main = self.decisions.iter().find(|(name, _)| name == MAIN_GRAPH);
+        let main = main.and_then(|(_, decision)| decision.policy.as_ref());
+        let policy = main.or_else(|| self.policies().next());
+        description.configuration.dynamic_batching = policy.map(settings);
+    }
+}
+
+/// Decides for one graph.
+fn decide(model_file: &ModelFile, graph: &dyn Graph, threads: NonZeroUsize) -> BatchingDecision {
+    match &model_file.batching {
+        Batching::Off => BatchingDecision {
+            policy: None,
+            reason: "off, as set".to_owned(),
+        },
+        Batching::Dynamic(policy) => by_setting(policy, model_file.max_batch_size, graph),
+        Batching::Auto => by_measurement(model_file.max_batch_size, graph, threads),
+    }
+}
+
+/// Returns the decision for rules that are set. They also hold for requests that cannot be joined, whose priorities
+/// and timeouts count as well.
+fn by_setting(
+    policy: &BatchPolicy,
+    max_batch_size: Option<u32>,
+    graph: &dyn Graph,
+) -> BatchingDecision {
+    let mut policy = policy.clone();
+    if max_batch_size == Some(0) {
+        policy.max_batch_size = NonZeroU32::MIN;
+        policy.preferred_batch_sizes.clear();
+    }
+    let reason = match refusal(max_batch_size, graph) {
+        Some(reason) => format!("requests are computed alone: {reason}"),
+        None => format!(
+            "up to {} rows and a delay of {} us, as set",
+            policy.max_batch_size,
+            policy.max_queue_delay.as_micros()
+        ),
+    };
+    BatchingDecision {
+        policy: Some(policy),
+        reason,
+    }
+}
+
+fn by_measurement(
+    max_batch_size: Option<u32>,
+    graph: &dyn Graph,
+    threads: NonZeroUsize,
+) -> BatchingDecision {
+    let off = |reason: &str| BatchingDecision {
+        policy: None,
+        reason: format!("auto: off, {reason}"),
+    };
+    if let Some(reason) = refusal(max_batch_size, graph) {
+        return off(&reason);
+    }
+    if max_batch_size == Some(1) {
+        return off("`max_batch_size` is 1");
+    }
+    if has_variable_inner_axes(graph) {
+        return off(
+            "the cost of a row depends on sizes that requests choose, so it is not measured",
+        );
+    }
+    let Some(curve) = measure(graph) else {
+        return off("no inputs are known that could be measured");
+    };
+    let mut decision = choose(&curve, threads);
+    let limit = max_batch_size.and_then(NonZeroU32::new);
+    if let (Some(policy), Some(limit)) = (&mut decision.policy, limit) {
+        if limit < policy.max_batch_size {
+            policy.max_batch_size = limit;
+            decision.reason = format!("{}, limited by max_batch_size = {limit}", decision.reason);
+        }
+    }
+    decision
+}
+
+/// Returns the reason that requests for a graph are not joined, if there is one.
+fn refusal(max_batch_size: Option<u32>, graph: &dyn Graph) -> Option<String> {
+    if max_batch_size == Some(0) {
+        return Some("the first axis is not a batch".to_owned());
+    }
+    if has_independent_rows(graph) {
+        return None;
+    }
+    Some(match graph.rows() {
+        Rows::Dependent { reason } => format!("rows may depend on each other: {reason}"),
+        Rows::Unrelated { reason } => format!("the inputs are not one batch: {reason}"),
+        Rows::Independent => {
+            "the first axes of its inputs and outputs are not one batch".to_owned()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use wisp_backend::BackendError;
+    use wisp_tensor::{Dimension, ElementType, NamedTensor, Signature, TensorError, TensorSpec};
+
+    /// A graph that cannot be computed.
+    #[derive(Debug)]
+    struct Uncomputed {
+        signature: Signature,
+        rows: Rows,
+    }
+
+    impl Graph for Uncomputed {
+        fn signature(&self) -> &Signature {
+            &self.signature
+        }
+
+        fn rows(&self) -> Rows {
+            self.rows.clone()
+        }
+
+        fn compute(&self, _: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+            Err(BackendError::Cancelled)
+        }
+
+        fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
+            Err(TensorError::Size)
+        }
+    }
+
+    fn graph(shape: &[i64], rows: Rows) -> Uncomputed {
+        let shape = shape.iter().filter_map(|&size| Dimension::from_wire(size));
+        let spec = TensorSpec {
+            name: "x".to_owned(),
+            element_type: ElementType::Fp32,
+            shape: shape.collect(),
+            optional: false,
+        };
+        Uncomputed {
+            signature: Signature {
+                inputs: vec![spec.clone()],
+                outputs: vec![spec],
+            },
+            rows,
+        }
+    }
+
+    fn model_file(text: &str) -> ModelFile {
+        toml::from_str(text).unwrap()
+    }
+
+    fn decided(text: &str, graph: &Uncomputed) -> BatchingDecision {
+        decide(&model_file(text), graph, NonZeroUsize::MIN)
+    }
+
+    fn version(decisions: &[(&str, Option<BatchPolicy>)]) -> VersionBatching {
+        let decisions = decisions.iter().map(|(graph, policy)| {
+            let decision = BatchingDecision {
+                policy: policy.clone(),
+                reason: "a reason".to_owned(),
+            };
+            ((*graph).to_owned(), decision)
+        });
+        VersionBatching {
+            decisions: decisions.collect(),
+        }
+    }
+
+    #[test]
+    fn a_graph_that_is_not_measured_is_not_batched_unless_it_is_set() {
+        let dependent = graph(
+            &[-1, 2],
+            Rows::Dependent {
+                reason: "CumSum".to_owned(),
+            },
+        );
+        let fixed = graph(&[-1, 2], Rows::Independent);
+        let text = graph(&[-1, -1], Rows::Independent);
+        for (graph, file, reason) in [
+            (&fixed, "batching = 'off'", "off, as set"),
+            (
+                &dependent,
+                "",
+                "auto: off, rows may depend on each other: CumSum",
+            ),
+            (
+                &fixed,
+                "max_batch_size = 0",
+                "auto: off, the first axis is not a batch",
+            ),
+            (
+                &fixed,
+                "max_batch_size = 1",
+                "auto: off, `max_batch_size` is 1",
+            ),
+            (
+                &text,
+                "",
+                "auto: off, the cost of a row depends on sizes that requests choose, so it is not measured",
+            ),
+            (
+                &fixed,
+                "",
+                "auto: off, no inputs are known that could be measured",
+            ),
+        ] {
+            let decision = decided(file, graph);
+            assert_eq!(decision.policy, None);
+            assert_eq!(decision.to_string(), reason);
+        }
+        let set = "batching = { max_queue_delay_microseconds = 100 }";
+        let decision = decided(set, &text);
+        assert_eq!(
+            decision.to_string(),
+            "up to 32 rows and a delay of 100 us, as set"
+        );
+        assert_eq!(
+            decision.policy.map(|policy| policy.max_queue_delay),
+            Some(Duration::from_micros(100))
+        );
+        let decision = decided(set, &dependent);
+        assert!(decision.policy.is_some());
+        assert_eq!(
+            decision.to_string(),
+            "requests are computed alone: rows may depend on each other: CumSum"
+        );
+    }
+
+    #[test]
+    fn calls_are_queued_if_a_graph_may_hold_them() {
+        let greedy = version(&[("model", Some(BatchPolicy::default())), ("other", None)]);
+        assert_eq!(greedy.mode(ExecutionMode::Direct), ExecutionMode::Direct);
+        assert_eq!((greedy.slots(8), greedy.slots(100)), (64, 100));
+        let delayed = BatchPolicy {
+            max_batch_size: NonZeroU32::new(5000).unwrap(),
+            max_queue_delay: Duration::from_millis(10),
+            ..BatchPolicy::default()
+        };
+        let delayed = version(&[("model", None), ("other", Some(delayed))]);
+        assert_eq!(delayed.mode(ExecutionMode::Direct), ExecutionMode::Queued);
+        assert_eq!(delayed.slots(8), MAX_BATCHED_CALLS);
+        assert_eq!(version(&[]).slots(8), 8);
+        assert_eq!(delayed.policy("model"), None);
+        assert!(delayed.policy("other").is_some());
+    }
+}
