@@ -148,6 +148,7 @@ fn state(state: &VersionState) -> (&'static str, Option<&str>) {
     match state {
         VersionState::Loading => ("LOADING", None),
         VersionState::Ready => ("READY", None),
+        VersionState::Dormant => ("READY", Some("not loaded yet")),
         VersionState::Unloading => ("UNLOADING", None),
         VersionState::Unloaded => ("UNAVAILABLE", Some("unloaded")),
         VersionState::Failed(reason) => ("UNAVAILABLE", Some(reason.as_str())),

@@ -18,7 +18,6 @@ use crate::release::{ReleaseOptions, Releases};
 use crate::repository_poll::RepositoryPoll;
 use crate::residency::Residency;
 use crate::response_cache::{ResponseCache, ResponseCacheOptions};
-use crate::statistics::Statistics;
 use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -96,6 +96,7 @@ impl Adapter {
             model: self.model().clone(),
             version: self.description.version,
             sums: Sums::default(),
+            data_quality: None,
         }
     }
 }

@@ -54,7 +54,9 @@ impl Adapter {
             RestCall::ServerLive => v2::live(),
             RestCall::ServerReady => v2::ready(true),
             RestCall::Health => predict::health(true),
-            RestCall::OpenApi | RestCall::Docs(_) => return Err(RouteError::UnknownRoute.into()),
+            RestCall::Console | RestCall::OpenApi | RestCall::Docs(_) => {
+                return Err(RouteError::UnknownRoute.into());
+            }
             RestCall::KserveLive => tfs::alive(),
             RestCall::TfsModelList => tfs::model_list(&[self.model().clone()]),
             RestCall::TfsModelStatus(target) => {

@@ -11,6 +11,7 @@ use crate::version::ModelVersion;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use wisp_protocol::call::{ModelName, Version};
 use wisp_protocol::release::{Phase, ReleaseChange, ReleaseRecord, ReleaseStart, ReleaseStatus};
 use wisp_tensor::ElementType;
@@ -264,7 +265,7 @@ impl ModelControl {
             .is_some_and(|next| default(next, model) != Some(current))
         {
             // The files may select other versions by now than when they were loaded.
-            self.load_from_repository(registry, model)?;
+            self.load_from_repository(registry, model, Instant::now())?;
             next = without_release(registry, model);
         }
         if let Some(next) = &next

@@ -248,6 +248,7 @@ mod tests {
             directory: Some(directory.clone()),
             model_directory: Some(model.to_owned()),
             config: None,
+            baseline: None,
         })
     }
 

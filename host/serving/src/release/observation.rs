@@ -9,14 +9,13 @@ use super::rollout::{Arm, Outcome, Rollout};
 use super::shadow_tasks::ShadowSlot;
 use crate::admission::Permit;
 use crate::blocking::BlockingPool;
-use crate::call_error::CallError;
+use crate::error::InferError;
 use crate::serving::Serving;
 use crate::version::ModelVersion;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, Selection, Target, VersionChoice};
-use wisp_sandbox::compute::ComputeError;
-use wisp_sandbox::handler::HandlerError;
+use wisp_protocol::error::{ErrorKind, Party};
 use wisp_tensor::{NamedTensor, Reservation};
 
 /// A request that may count for a release. Dropped before its outcome, it does not count. Lifetime: one request.
@@ -99,7 +98,7 @@ impl Observed {
     }
 
     /// Counts the outcome of the call, and starts the copy of a request that has succeeded.
-    pub(crate) fn record(self, serving: &Serving, called: Result<&InferResponse, &CallError>) {
+    pub(crate) fn record(self, serving: &Serving, called: Result<&InferResponse, &InferError>) {
         let Some(counted) = self.0 else {
             return;
         };
@@ -116,7 +115,9 @@ impl Observed {
                     shadow.start(serving, &rollout, response);
                 }
             }
-            Err(error) if fault(error) == Fault::Version => rollout.count(arm, Outcome::Failed),
+            Err(error) if fault(error.kind()) == Fault::Version => {
+                rollout.count(arm, Outcome::Failed)
+            }
             Err(_) => {}
         }
         serving.releases.judge(&rollout);
@@ -198,9 +199,11 @@ impl ShadowCall {
                     Err(_) => rollout.count_dropped(),
                 }
             }
-            Err(error) if fault(&error) == Fault::Capacity => rollout.count_dropped(),
-            // The stable version has accepted the request.
-            Err(_) => rollout.count_shadow(Outcome::Failed),
+            Err(error) => match fault(InferError::from(error).kind()) {
+                Fault::Capacity => rollout.count_dropped(),
+                // The stable version has accepted the request.
+                Fault::Request | Fault::Version => rollout.count_shadow(Outcome::Failed),
+            },
         }
         drop((memory, slot));
         if let Some(releases) = releases.upgrade() {
@@ -223,28 +226,11 @@ fn content_bytes(inputs: &[NamedTensor]) -> usize {
 }
 
 /// Returns the part that a version has in a failed call. One that is too slow has failed.
-fn fault(error: &CallError) -> Fault {
-    match error {
-        CallError::Request(_) | CallError::Kind(_) => Fault::Request,
-        CallError::Admission(_) | CallError::WouldMissDeadline(_) => Fault::Capacity,
-        CallError::Compute(error) | CallError::Handler(HandlerError::Compute(error)) => {
-            fault_of_compute(error)
-        }
-        CallError::Handler(HandlerError::Client(_)) => Fault::Request,
-        CallError::Handler(HandlerError::NoInstance | HandlerError::NoMemory) => Fault::Capacity,
-        CallError::Handler(_)
-        | CallError::Web(_)
-        | CallError::HandlerOutputs(_)
-        | CallError::GraphOutputs(_) => Fault::Version,
-    }
-}
-
-fn fault_of_compute(error: &ComputeError) -> Fault {
-    match error {
-        ComputeError::Inputs { .. } => Fault::Request,
-        ComputeError::QueueFull | ComputeError::WouldMissDeadline | ComputeError::NoMemory => {
-            Fault::Capacity
-        }
+fn fault(kind: ErrorKind) -> Fault {
+    match kind {
+        ErrorKind::Unavailable => Fault::Capacity,
+        ErrorKind::DeadlineExceeded => Fault::Version,
+        kind if kind.party() == Party::Client => Fault::Request,
         _ => Fault::Version,
     }
 }
@@ -253,6 +239,8 @@ fn fault_of_compute(error: &ComputeError) -> Fault {
 mod tests {
     use super::*;
     use wisp_protocol::call::{ModelName, Version};
+    use wisp_sandbox::compute::ComputeError;
+    use wisp_sandbox::handler::HandlerError;
 
     #[test]
     fn a_request_that_names_a_version_is_not_observed() -> anyhow::Result<()> {
@@ -270,26 +258,22 @@ mod tests {
 
     #[test]
     fn a_version_answers_for_its_own_failures_only() {
-        let compute = |error| fault(&CallError::Compute(error));
+        let compute = |error: ComputeError| fault(InferError::from(error).kind());
+        let handler = |error: HandlerError| fault(InferError::from(error).kind());
         for (found, expected) in [
             (compute(ComputeError::QueueFull), Fault::Capacity),
+            (compute(ComputeError::QueueTimeout), Fault::Capacity),
             (compute(ComputeError::Deadline), Fault::Version),
             (
                 compute(ComputeError::Backend("failed".to_owned())),
                 Fault::Version,
             ),
+            (handler(HandlerError::Client(String::new())), Fault::Request),
             (
-                fault(&CallError::Handler(HandlerError::Client(String::new()))),
-                Fault::Request,
-            ),
-            (
-                fault(&CallError::Handler(HandlerError::Declared(String::new()))),
+                handler(HandlerError::Declared(String::new())),
                 Fault::Version,
             ),
-            (
-                fault(&CallError::Handler(HandlerError::NoInstance)),
-                Fault::Capacity,
-            ),
+            (handler(HandlerError::NoInstance), Fault::Capacity),
         ] {
             assert_eq!(found, expected);
         }

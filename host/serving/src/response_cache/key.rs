@@ -160,6 +160,7 @@ mod tests {
                 parameter("q", ParameterValue::String("x".to_owned())),
             ],
             outputs: vec!["y".to_owned(), "z".to_owned()],
+            scheduling: Default::default(),
         }
     }
 
@@ -168,6 +169,7 @@ mod tests {
             inputs: Vec::new(),
             parameters: Vec::new(),
             outputs: Vec::new(),
+            scheduling: Default::default(),
         }
     }
 

@@ -167,6 +167,7 @@ mod tests {
             inputs: Vec::new(),
             parameters: Vec::new(),
             outputs: Vec::new(),
+            scheduling: Default::default(),
         };
         CacheKey::of(&policy, &request).await
     }

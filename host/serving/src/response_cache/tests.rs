@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
 use wisp_protocol::call::{ModelDescription, ModelName, Version};
-use wisp_sandbox::compute::{Compute, ComputeError, Computed, Computing};
+use wisp_sandbox::compute::{Compute, ComputeError, ComputeOptions, Computed, Computing};
 use wisp_tensor::{
     Dimension, ElementType, NamedTensor, Parameter, Shape, Signature, Tensor, TensorSpec,
 };
@@ -48,7 +48,7 @@ impl Compute for Echo {
         &self.signature
     }
 
-    fn compute(&self, mut inputs: Vec<NamedTensor>, _deadline: Instant) -> Computing<'_> {
+    fn compute(&self, mut inputs: Vec<NamedTensor>, _options: ComputeOptions) -> Computing<'_> {
         Box::pin(async move {
             self.computations.fetch_add(1, Ordering::Relaxed);
             let allowed = self.allowed.acquire().await;
@@ -141,6 +141,7 @@ fn request(byte: u8) -> InferRequest {
         }],
         parameters: Vec::new(),
         outputs: Vec::new(),
+        scheduling: Default::default(),
     }
 }
 
