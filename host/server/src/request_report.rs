@@ -13,7 +13,6 @@ use http::request::Parts;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Level;
-use tracing::field::display;
 use wisp_protocol::error::ErrorKind;
 use wisp_serving::current_request::RequestModel;
 use wisp_serving::timings::{RecordedTimings, Timings};
