@@ -445,8 +445,12 @@ impl ModelEntry {
     fn continue_counters(&self, before: &ModelEntry) {
         for version in self.ready() {
             let number = version.description().version;
-            if let Some(LoadedVersion::Ready(old)) = before.versions.get(&number) {
-                version.statistics().continue_from(old.statistics());
+            match before.versions.get(&number) {
+                Some(LoadedVersion::Ready(old)) => {
+                    version.statistics().continue_from(old.statistics());
+                }
+                Some(LoadedVersion::Dormant(Some(old))) => version.statistics().continue_from(old),
+                _ => {}
             }
         }
     }
