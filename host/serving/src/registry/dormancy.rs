@@ -4,7 +4,7 @@
 //! statistics of versions that were loaded before. The first request loads the model.
 
 use crate::registry::model_file::ModelFile;
-use crate::registry::repository::SelectedVersions;
+use crate::registry::repository::{SelectedVersions, VersionFiles};
 use crate::registry::{LoadedVersion, ModelEntry, Registry, UnservedVersion};
 use crate::statistics::Statistics;
 use crate::version::ModelVersion;
@@ -43,14 +43,17 @@ pub(crate) fn dormant_entry(selected: &SelectedVersions) -> ModelEntry {
 /// Returns an estimate of the memory of a model before its first load: twice the files of its versions, and 64 KiB for
 /// each version.
 pub(crate) fn expected_bytes(selected: &SelectedVersions) -> u64 {
-    let mut bytes: u64 = 0;
-    for files in &selected.files {
-        bytes = bytes.saturating_add(VERSION_BYTES);
-        for path in files.graphs.values().chain(&files.handler) {
-            // A file that cannot be read is reported by the load.
-            let length = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-            bytes = bytes.saturating_add(length.saturating_mul(FILE_FACTOR));
-        }
+    let versions = selected.files.iter().map(expected_bytes_of);
+    versions.fold(0, u64::saturating_add)
+}
+
+/// Returns an estimate of the memory of one version before it is loaded.
+pub(crate) fn expected_bytes_of(files: &VersionFiles) -> u64 {
+    let mut bytes = VERSION_BYTES;
+    for path in files.graphs.values().chain(&files.handler) {
+        // A file that cannot be read is reported by the load.
+        let length = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        bytes = bytes.saturating_add(length.saturating_mul(FILE_FACTOR));
     }
     bytes
 }
