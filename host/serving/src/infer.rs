@@ -17,6 +17,7 @@ use crate::footprint::Footprint;
 use crate::payload_log::{LoggedCall, PayloadLog};
 use crate::readers::ReadingSlot;
 use crate::release::observation::Observed;
+use crate::response_cache::{CallTerms, take_refusal};
 use crate::serving::Serving;
 use crate::statistics::PendingRequest;
 use crate::timings::{PhaseTimer, Timings};
@@ -80,13 +81,18 @@ async fn run<D: RequestDecoder>(
         version: &version,
         deadline,
     };
-    let (request, encoder, mut memory) = codecs.decode(call.decoder, source, memory).await?;
+    let (mut request, encoder, mut memory) = codecs.decode(call.decoder, source, memory).await?;
     timer.finish_decode();
     let rows = version.batch_size(&request);
     let logged = PayloadLog::begin(&serving.options.payload_log, &version, &request);
+    let terms = CallTerms {
+        permit: &permit,
+        deadline,
+        is_declined: take_refusal(&mut request),
+    };
     let observed = Observed::begin(serving, &call.selection, &version, &request);
-    let called = (serving.cache.call(&version, request, (&permit, deadline))).await;
-    observed.record(serving, called.as_ref().map(|called| &called.0));
+    let called = serving.cache.call(&version, request, terms).await;
+    observed.record(serving, called.as_ref().map(|called| (&called.0, called.2)));
     let (response, usage, cache) = called?;
     timer.finish_call(&usage);
     LoggedCall::end(logged, &response);

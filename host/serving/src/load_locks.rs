@@ -39,6 +39,13 @@ impl Default for LoadLocks {
     }
 }
 
+impl LoadLock {
+    /// Gives the place among the loads back. The turn of the model stays.
+    pub(crate) fn end_load(&mut self) {
+        self._load = None;
+    }
+}
+
 impl LoadLocks {
     /// Waits until the model may be loaded.
     pub(crate) async fn load(&self, model: &ModelName) -> LoadLock {
@@ -122,6 +129,22 @@ mod tests {
         assert!(now(turns.unload(&name("another"))).is_some());
         loads.pop();
         assert!(load(LOADS_AT_ONCE).is_some());
+    }
+
+    #[test]
+    fn a_load_that_waits_for_room_has_no_place_among_the_loads() {
+        let turns = LoadLocks::default();
+        let load = |number| now(turns.load(&name(&format!("m{number}"))));
+        let mut loads: Vec<Option<LoadLock>> = (0..LOADS_AT_ONCE).map(load).collect();
+        assert!(load(LOADS_AT_ONCE).is_none());
+        let waiting = loads[0].as_mut().unwrap();
+        waiting.end_load();
+        assert!(now(turns.unload(&name("m0"))).is_none(), "its turn stays");
+        let other = load(LOADS_AT_ONCE);
+        assert!(other.is_some());
+        assert!(now(turns.begin_load(waiting)).is_none());
+        drop(other);
+        assert!(now(turns.begin_load(waiting)).is_some());
     }
 
     #[test]

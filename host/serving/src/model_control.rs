@@ -4,30 +4,31 @@
 //! Each model has one load or unload at a time; models do not wait for each other. A failed load does not
 //! replace a served version: the previous one continues to be served. A client that loads a model whose files are
 //! unchanged keeps its versions, with their statistics. The versions of an open release are loaded with those that the
-//! policy of the model selects; `release_control` starts, changes and closes releases. Loads for requests are in
-//! `on_demand`; `golden_check` computes the golden cases of a new version.
+//! policy of the model selects; `release_control` starts, changes and closes releases. `replacement` loads a model
+//! in place of the served one. Loads for requests are in `on_demand`; `golden_check` computes the golden cases of a new
+//! version.
 
 mod golden_check;
 mod on_demand;
 mod release_control;
+mod replacement;
 
 use crate::load_locks::LoadLocks;
-use crate::registry::dormancy::expected_bytes;
 use crate::registry::golden_cases::CaseCaller;
 use crate::registry::load_error::LoadError;
-use crate::registry::loader::{Loaded, Loader, log_omissions};
-use crate::registry::route_check::with_own_route;
+use crate::registry::loader::{Loaded, Loader};
 use crate::registry::snapshot::{ModelFiles, Snapshot};
 use crate::registry::uploaded_model::UploadedModel;
 use crate::registry::{ModelEntry, Registry, repository};
 use crate::release::Releases;
 use crate::residency::{NoRoom, Residency, ResidencyOptions};
-use std::path::{Path, PathBuf};
+use replacement::{Asked, LoadSource};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
 use wisp_protocol::call::{ModelName, Version};
-use wisp_protocol::load::{LoadConfig, LoadRequest};
+use wisp_protocol::load::LoadRequest;
 
 /// The source of changes to the served models, as in Triton's `--model-control-mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,17 +63,6 @@ enum Outcome {
     Loaded,
     /// The files are those of the served versions, which stay.
     Unchanged,
-}
-
-/// The files of a load and the settings that replace those of the model file.
-struct LoadSource<'a> {
-    /// The directory of the model, or its only graph.
-    path: &'a Path,
-    config: Option<&'a Arc<LoadConfig>>,
-    /// The state of the files, if they and all settings are in the repository.
-    files: Option<ModelFiles>,
-    /// The time at which the model was asked for.
-    asked: Instant,
 }
 
 /// The reason that a model was not loaded or unloaded. The message is for the client.
@@ -223,7 +213,7 @@ impl ModelControl {
             let is_loaded = || registry.entry(&model).is_ok_and(|entry| entry.has_loaded());
             match control.residency.loads_on_demand() && !is_loaded() {
                 true => control.find_again(&registry, &model),
-                false => control.load_from_repository(&registry, &model, Instant::now()),
+                false => control.load_from_repository(&registry, &model, Asked::by_client()),
             }
         })
         .await?
@@ -284,7 +274,7 @@ impl ModelControl {
             log_load(registry, model, (Outcome::Unchanged, started));
             return Ok(());
         }
-        self.load_from_repository(registry, model, started)?;
+        self.load_from_repository(registry, model, Asked::by_client())?;
         log_load(registry, model, (Outcome::Loaded, started));
         Ok(())
     }
@@ -315,7 +305,7 @@ impl ModelControl {
             path: &path,
             config: config.as_ref(),
             files: None,
-            asked: started,
+            asked: Asked::by_client(),
         };
         self.load_from(registry, model, source)?;
         log_load(registry, model, (Outcome::Loaded, started));
@@ -327,7 +317,7 @@ impl ModelControl {
         &self,
         registry: &Registry,
         model: &ModelName,
-        asked: Instant,
+        asked: Asked,
     ) -> Result<(), ControlError> {
         let Some(path) = self.model_path(registry, model)? else {
             let model = model.clone();
@@ -358,117 +348,6 @@ impl ModelControl {
                 reason,
             }
         })
-    }
-
-    /// Loads the model from these files and replaces the served one if that succeeds. A load with the settings or
-    /// files of a client that fails changes nothing.
-    fn load_from(
-        &self,
-        registry: &Registry,
-        model: &ModelName,
-        source: LoadSource<'_>,
-    ) -> Result<(), ControlError> {
-        let LoadSource {
-            path,
-            config,
-            files,
-            asked,
-        } = source;
-        let is_of_repository = files.is_some();
-        let mut reserved = None;
-        let mut ends_release = false;
-        let (mut entry, failure) = match repository::model_versions(path, config) {
-            Ok(mut selected) => {
-                let pinned = self.pin_release(path, &mut selected);
-                ends_release = pinned.is_gone;
-                let expected = expected_bytes(&selected);
-                let room = self.residency.make_room(registry, model, expected);
-                reserved = Some(room.map_err(|reason| ControlError::NoRoom {
-                    model: model.clone(),
-                    reason,
-                })?);
-                let mut entry = self.loader.load_model(&selected, &self.observer);
-                if config.is_none() {
-                    self.check_golden_cases(path, &mut entry);
-                }
-                (entry.release, entry.pinned) = (pinned.release, pinned.versions);
-                log_omissions(
-                    model.as_str(),
-                    &entry,
-                    registry.entry(model).ok().as_deref(),
-                );
-                let entry = self.with_route(registry, (model, entry));
-                let entry = match self.residency.check(&entry) {
-                    Ok(()) => entry,
-                    Err(too_large) => entry.refused(&too_large.to_string()),
-                };
-                let failure = entry.failure().map(str::to_owned);
-                (entry, failure)
-            }
-            Err(error) => {
-                (self.observer)(model.as_str(), Err(&error));
-                let reason = error.client_reason();
-                (ModelEntry::problem(reason.clone()), Some(reason))
-            }
-        };
-        entry.files = files;
-        let Some(reason) = failure else {
-            if let Ok(before) = registry.entry(model)
-                && entry.files == before.files
-            {
-                entry.continue_statistics(&before);
-            }
-            if let Some(room) = reserved {
-                let took = asked.elapsed();
-                self.residency
-                    .enter(registry, (model, &entry), (room, took));
-            }
-            registry.replace(model.clone(), entry);
-            if ends_release {
-                self.releases.forget(model);
-                tracing::warn!(%model, "the release has ended, because one of its versions is gone");
-            }
-            return Ok(());
-        };
-        if is_of_repository {
-            let is_served = registry
-                .entry(model)
-                .is_ok_and(|before| before.has_loaded());
-            if !is_served
-                && entry.has_loaded()
-                && let Some(room) = reserved
-            {
-                // Some versions have failed, and the others are served.
-                let took = asked.elapsed();
-                self.residency
-                    .enter(registry, (model, &entry), (room, took));
-            }
-            self.residency.failed(model, Instant::now());
-            enter_failure(registry, model, entry);
-        }
-        Err(ControlError::Failed {
-            model: model.clone(),
-            reason,
-        })
-    }
-
-    /// Returns the entry, or one that cannot be called if another model has its route.
-    fn with_route(
-        &self,
-        registry: &Registry,
-        (model, entry): (&ModelName, ModelEntry),
-    ) -> ModelEntry {
-        // Most models are no web components, and there may be thousands of others.
-        if entry.route().is_none() {
-            return entry;
-        }
-        let others = registry.entries();
-        let others = others.iter().map(|(model, entry)| (model, &**entry));
-        let (entry, taken) = with_own_route(model, entry, others);
-        if let Some(error) = &taken {
-            (self.observer)(model.as_str(), Err(error));
-        }
-        entry
     }
 
     /// Loads these models and unloads all others. No other task does the same at this time.

@@ -7,7 +7,7 @@
 use crate::memory_ledger::{MemoryLedger, MemoryPart, Room, sum};
 use crate::registry::{ModelEntry, Registry};
 use crate::version::ModelVersion;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ struct State {
     ledger: MemoryLedger,
     /// The models that a load has been attempted of.
     histories: HashMap<ModelName, History>,
+    /// The models whose entries a task is about to replace, and which therefore stay.
+    loading: HashSet<ModelName>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -90,6 +92,14 @@ pub struct ModelMemory {
 pub(crate) struct ReservedRoom {
     residency: Arc<Residency>,
     bytes: u64,
+}
+
+/// A model whose entry a task is about to replace. It does not make room for others until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Loading {
+    residency: Arc<Residency>,
+    /// `None` within a longer such time.
+    model: Option<ModelName>,
 }
 
 /// The reason that a model cannot be loaded within the budget.
@@ -203,6 +213,28 @@ impl Residency {
         self.evict_until_free(registry, (model, bytes), budget)
     }
 
+    /// Reserves room for further versions of a loaded model, which take about `expected` bytes.
+    pub(crate) fn make_more_room(
+        self: &Arc<Residency>,
+        registry: &Registry,
+        model: &ModelName,
+        expected: u64,
+    ) -> Result<ReservedRoom, NoRoom> {
+        match self.options.max_model_memory_bytes {
+            Some(budget) => self.evict_until_free(registry, (model, expected.min(budget)), budget),
+            None => Ok(self.reserved(0)),
+        }
+    }
+
+    /// Keeps the model loaded until its entry has been replaced. One task at a time does so.
+    pub(crate) fn loading(self: &Arc<Residency>, model: &ModelName) -> Loading {
+        let is_first = self.lock().loading.insert(model.clone());
+        Loading {
+            residency: Arc::clone(self),
+            model: is_first.then(|| model.clone()),
+        }
+    }
+
     /// Returns an error if the loaded model alone takes more than the budget.
     pub(crate) fn check(&self, entry: &ModelEntry) -> Result<(), NoRoom> {
         let bytes = sum(&memory_of(entry));
@@ -226,6 +258,14 @@ impl Residency {
         if let Some(budget) = self.options.max_model_memory_bytes {
             // Models in use stay, and the next load makes the room that is missing.
             let _ = self.evict_until_free(registry, (model, 0), budget);
+        }
+    }
+
+    /// Enters the versions that a loaded model has now, if others than before, before the registry has them.
+    pub(crate) fn update(&self, model: &ModelName, entry: &ModelEntry) {
+        match entry.has_loaded() {
+            true => self.enter_parts(model, memory_of(entry), None),
+            false => self.leave(model),
         }
     }
 
@@ -277,7 +317,7 @@ impl Residency {
             {
                 let mut state = self.lock();
                 let mut idle = registry.evictable();
-                idle.retain(|(_, other)| other != model);
+                idle.retain(|(_, other)| other != model && !state.loading.contains(other));
                 idle.sort();
                 let names: Vec<String> = idle.iter().map(|(_, other)| other.to_string()).collect();
                 let leaving = match state.ledger.room(bytes, budget, &names) {
@@ -346,6 +386,14 @@ impl Drop for ReservedRoom {
     }
 }
 
+impl Drop for Loading {
+    fn drop(&mut self) {
+        if let Some(model) = &self.model {
+            self.residency.lock().loading.remove(model);
+        }
+    }
+}
+
 impl LoadTimes {
     fn add(&mut self, took: Duration) {
         self.count = self.count.saturating_add(1);
@@ -371,6 +419,12 @@ fn pause(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::LoadedVersion;
+    use crate::registry::snapshot::ModelFiles;
+    use std::collections::BTreeMap;
+    use wisp_protocol::call::{ModelDescription, Version};
+    use wisp_sandbox::compute::{Compute, ComputeError, ComputeOptions, Computing};
+    use wisp_tensor::{NamedTensor, Signature};
 
     fn on_demand() -> Residency {
         Residency::new(ResidencyOptions {
@@ -436,5 +490,88 @@ mod tests {
         };
         assert_eq!(models[0].loads, expected);
         Ok(())
+    }
+
+    #[test]
+    fn a_model_that_is_loaded_again_makes_no_room_for_others_meanwhile() -> anyhow::Result<()> {
+        let residency = Arc::new(Residency::new(ResidencyOptions {
+            load_on_demand: true,
+            max_model_memory_bytes: Some(100),
+        }));
+        let (model, other) = (ModelName::new("m")?, ModelName::new("n")?);
+        let entry = loaded(&model, 60);
+        let registry = Registry::new([(model.clone(), entry)].into());
+        residency.adopt(&registry);
+        let loading = residency.loading(&model);
+        // The end of a load within it changes nothing.
+        drop(residency.loading(&model));
+        let refused = residency.make_room(&registry, &other, 60);
+        assert_eq!(refused.err(), Some(NoRoom::InUse { budget: 100 }));
+        drop(loading);
+        let room = residency.make_room(&registry, &other, 60)?;
+        assert!(registry.entry(&model)?.is_dormant());
+        assert_eq!(residency.memory().bytes, 60);
+        drop(room);
+        Ok(())
+    }
+
+    #[test]
+    fn a_model_with_fewer_versions_than_before_holds_fewer_bytes() -> anyhow::Result<()> {
+        let residency = Arc::new(Residency::default());
+        let model = ModelName::new("m")?;
+        residency.update(&model, &loaded(&model, 60));
+        assert_eq!(residency.memory().bytes, 60);
+        residency.update(&model, &loaded(&model, 20));
+        assert_eq!(residency.memory().bytes, 20);
+        residency.update(&model, &ModelEntry::default());
+        let memory = residency.memory();
+        assert_eq!((memory.bytes, memory.models), (0, 0));
+        Ok(())
+    }
+
+    /// Returns the entry of a model of the repository with a version that holds this many bytes.
+    fn loaded(model: &ModelName, bytes: u64) -> ModelEntry {
+        let description = ModelDescription {
+            model: model.clone(),
+            version: Version::FIRST,
+            platform: "none".to_owned(),
+            signature: Signature::default(),
+            max_batch_size: 0,
+            max_rows: None,
+            class_labels: BTreeMap::new(),
+            properties: BTreeMap::new(),
+            configuration: Default::default(),
+        };
+        let graph: Arc<dyn Compute> = Arc::new(Idle(Signature::default()));
+        let version = ModelVersion::graph_only(description, graph, Vec::new());
+        let version = version.with_memory(vec![MemoryPart { key: None, bytes }]);
+        let ready = LoadedVersion::Ready(Arc::new(version));
+        ModelEntry {
+            versions: BTreeMap::from([(Version::FIRST, ready)]),
+            files: Some(ModelFiles::default()),
+            ..ModelEntry::default()
+        }
+    }
+
+    /// A graph that nobody computes.
+    #[derive(Debug)]
+    struct Idle(Signature);
+
+    impl Compute for Idle {
+        fn signature(&self) -> &Signature {
+            &self.0
+        }
+
+        fn compute(&self, _inputs: Vec<NamedTensor>, _options: ComputeOptions) -> Computing<'_> {
+            Box::pin(async { Err(ComputeError::Unprepared) })
+        }
+
+        fn compute_inline(
+            &self,
+            _inputs: &[NamedTensor],
+            _deadline: Instant,
+        ) -> Result<Vec<NamedTensor>, ComputeError> {
+            Err(ComputeError::Unprepared)
+        }
     }
 }

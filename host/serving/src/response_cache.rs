@@ -102,6 +102,15 @@ struct Computation {
     is_counted: AtomicBool,
 }
 
+/// The terms of one admitted request. Lifetime: one request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallTerms<'a> {
+    pub(crate) permit: &'a Arc<Permit>,
+    pub(crate) deadline: Instant,
+    /// Set if the request declines the cache.
+    pub(crate) is_declined: bool,
+}
+
 /// A request whose response is not in memory. Lifetime: one flight.
 struct CachedCall {
     key: CacheKey,
@@ -140,10 +149,14 @@ impl ResponseCache {
     pub(crate) async fn call(
         &self,
         version: &Arc<ModelVersion>,
-        mut request: InferRequest,
-        (permit, deadline): (&Arc<Permit>, Instant),
+        request: InferRequest,
+        terms: CallTerms<'_>,
     ) -> Result<(InferResponse, Usage, CacheOutcome), InferError> {
-        let is_declined = take_refusal(&mut request);
+        let CallTerms {
+            permit,
+            deadline,
+            is_declined,
+        } = terms;
         let policy = version.cache_policy().filter(|_| !is_declined);
         let Some(policy) = policy else {
             let (response, usage) = version.call(request, permit, deadline).await?;
@@ -154,21 +167,29 @@ impl ResponseCache {
         let cached = CachedCall {
             key,
             version: Arc::clone(version),
-            request,
+            // A copy shares the tensors.
+            request: request.clone(),
             permit: Arc::clone(permit),
             deadline,
             stores: Arc::clone(&self.stores),
         };
-        let flight = match self.flight(cached) {
-            Ok(flight) => flight,
+        let (flight, is_own) = match self.flight(cached) {
+            Ok(found) => found,
             Err(response) => {
                 let hit = CacheOutcome::Hit(started.elapsed());
                 return Ok((response, Usage::default(), hit));
             }
         };
-        // Another request may have begun the flight, and has an earlier deadline then.
         let flown = tokio::time::timeout_at(deadline.into(), flight).await;
-        let flown = flown.unwrap_or_else(|_| Err(too_late()))?;
+        let flown = match flown.unwrap_or_else(|_| Err(too_late())) {
+            // Another request has begun the flight, and may have had less time and a lower priority.
+            Err(error) if !is_own && may_succeed_alone(&error, deadline) => {
+                let waited = started.elapsed();
+                let (response, usage) = version.call(request, permit, deadline).await?;
+                return Ok((response, usage, CacheOutcome::Miss(waited)));
+            }
+            flown => flown?,
+        };
         let counted = (flown.computation.as_ref())
             .filter(|computation| !computation.is_counted.swap(true, Ordering::Relaxed));
         let (usage, outcome) = match counted {
@@ -178,15 +199,18 @@ impl ResponseCache {
         Ok((flown.response, usage, outcome))
     }
 
-    /// Returns the flight for the response, or the response itself as an error if it is in memory.
-    fn flight(&self, cached: CachedCall) -> Result<Flight<FlightResult>, InferResponse> {
+    /// Returns the flight for the response and whether this call has begun it, or the response itself as an error if it
+    /// is in memory.
+    fn flight(&self, cached: CachedCall) -> Result<(Flight<FlightResult>, bool), InferResponse> {
         let key = cached.key;
         if let Some(response) = self.stores.memory.get(&key) {
             return Err(response);
         }
         // Looked up again: a flight may have ended since.
         let ready = || self.stores.memory.get(&key);
-        self.flights.join(key, ready, |place| {
+        let mut is_own = false;
+        let flight = self.flights.join(key, ready, |place| {
+            is_own = true;
             let flying: BoxFuture<'static, FlightResult> = async move {
                 let flown = AssertUnwindSafe(cached.fly()).catch_unwind().await;
                 // The response is in memory, so the next request needs no flight.
@@ -195,7 +219,8 @@ impl ResponseCache {
             }
             .boxed();
             flying
-        })
+        })?;
+        Ok((flight, is_own))
     }
 }
 
@@ -289,7 +314,7 @@ impl Stores {
 }
 
 /// Removes the parameter of the cache from a request. Returns whether it declines the cache.
-fn take_refusal(request: &mut InferRequest) -> bool {
+pub(crate) fn take_refusal(request: &mut InferRequest) -> bool {
     let mut is_declined = false;
     request
         .parameters
@@ -301,6 +326,16 @@ fn take_refusal(request: &mut InferRequest) -> bool {
             _ => true,
         });
     is_declined
+}
+
+/// Returns whether a request may get a response of its own before its deadline, after the computation of an equal one has
+/// failed for a reason that lies in the limits of that one.
+fn may_succeed_alone(error: &InferError, deadline: Instant) -> bool {
+    let is_limit = matches!(
+        error.kind(),
+        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
+    );
+    is_limit && tokio::time::Instant::now() < tokio::time::Instant::from_std(deadline)
 }
 
 fn too_late() -> InferError {

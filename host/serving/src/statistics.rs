@@ -31,9 +31,10 @@ use wisp_protocol::statistics::{Phases, Sums, VersionStatistics};
 #[derive(Debug, Default)]
 pub struct Statistics {
     sums: Mutex<Sums>,
-    graphs: Vec<Arc<GraphStatistics>>,
+    /// Empty until the graphs are set, and for a version without graphs.
+    graphs: OnceLock<Vec<Arc<GraphStatistics>>>,
     /// The executions of earlier loads of the same files.
-    earlier: Executions,
+    earlier: Mutex<Executions>,
     /// The counters for metrics, which a later load of the version takes over.
     counters: Mutex<Arc<VersionCounters>>,
     load_time: OnceLock<Duration>,
@@ -61,29 +62,40 @@ enum Outcome {
 // === impl Statistics ===
 
 impl Statistics {
-    /// Returns empty statistics of a version with these graphs.
-    pub fn of_graphs(graphs: Vec<Arc<GraphStatistics>>) -> Statistics {
-        let counters = VersionCounters::default();
-        counters.count_graphs(&graphs);
+    /// Sets the graphs of the version, whose executions count for it.
+    pub fn set_graphs(&self, graphs: Vec<Arc<GraphStatistics>>) {
+        // A version is assembled once; further graphs would be a defect without consequences.
+        let _ = self.graphs.set(graphs);
+        self.counters().count_graphs(self.graphs());
+    }
+
+    /// Continues the statistics of an earlier load of the same files. The requests of this load are none so far.
+    pub(crate) fn continue_load(&self, earlier: &Statistics) {
+        if std::ptr::eq(self, earlier) {
+            return;
+        }
+        let (sums, executions) = (earlier.lock().clone(), earlier.executions());
+        *self.lock() = sums;
+        *self.lock_earlier() = executions;
+        self.continue_from(earlier);
+    }
+
+    /// Returns empty statistics of a version that is not loaded, whose counters are those of `before`.
+    pub(crate) fn after(before: &Statistics) -> Statistics {
         Statistics {
-            graphs,
-            counters: Mutex::new(Arc::new(counters)),
+            counters: Mutex::new(before.counters()),
             ..Statistics::default()
         }
     }
 
-    /// Returns these statistics, of a version that has just been loaded, continued from those of an earlier load of
-    /// the same files.
-    pub(crate) fn continuing(&self, earlier: &Statistics) -> Statistics {
-        let counters = earlier.counters();
-        counters.count_graphs(&self.graphs);
-        Statistics {
-            sums: Mutex::new(earlier.lock().clone()),
-            graphs: self.graphs.clone(),
-            earlier: earlier.executions(),
-            counters: Mutex::new(counters),
-            load_time: self.load_time.clone(),
+    /// Forgets the executions and the guests of calls that no client has made. No request has the version yet.
+    pub(crate) fn forget_warm_up(&self) {
+        for graph in self.graphs() {
+            graph.reset();
         }
+        let counters = VersionCounters::default();
+        counters.count_graphs(self.graphs());
+        self.set_counters(Arc::new(counters));
     }
 
     /// Starts to measure a request for this version.
@@ -108,7 +120,15 @@ impl Statistics {
     /// Takes over the counters of the version as it was loaded before.
     pub fn continue_from(&self, before: &Statistics) {
         let counters = before.counters();
-        counters.count_graphs(&self.graphs);
+        // A version that stays has them already, and its graphs count there.
+        if Arc::ptr_eq(&self.counters(), &counters) {
+            return;
+        }
+        counters.count_graphs(self.graphs());
+        self.set_counters(counters);
+    }
+
+    fn set_counters(&self, counters: Arc<VersionCounters>) {
         let mut own = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         *own = counters;
     }
@@ -141,7 +161,7 @@ impl Statistics {
 
     fn sums(&self) -> Sums {
         let mut sums = self.lock().clone();
-        if !self.graphs.is_empty() {
+        if !self.graphs().is_empty() {
             let executions = self.executions();
             sums.executions = executions.count;
             sums.batches = executions.batches;
@@ -151,11 +171,23 @@ impl Statistics {
 
     /// Returns the executions of all graphs.
     fn executions(&self) -> Executions {
-        let mut executions = self.earlier.clone();
-        for graph in &self.graphs {
+        let mut executions = self.lock_earlier().clone();
+        for graph in self.graphs() {
             executions.merge(&graph.executions());
         }
         executions
+    }
+
+    fn graphs(&self) -> &[Arc<GraphStatistics>] {
+        match self.graphs.get() {
+            Some(graphs) => graphs.as_slice(),
+            None => &[],
+        }
+    }
+
+    fn lock_earlier(&self) -> MutexGuard<'_, Executions> {
+        // The lock is held for a copy or an assignment, neither of which panics.
+        self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Sums> {
@@ -391,7 +423,8 @@ mod tests {
     #[test]
     fn the_executions_of_a_version_with_graphs_are_those_of_the_graphs() {
         let graph = Arc::new(GraphStatistics::default());
-        let statistics = Arc::new(Statistics::of_graphs(vec![Arc::clone(&graph)]));
+        let statistics = Arc::new(Statistics::default());
+        statistics.set_graphs(vec![Arc::clone(&graph)]);
         for _ in 0..3 {
             statistics
                 .begin()
@@ -403,5 +436,68 @@ mod tests {
         assert_eq!(sums.executions, 1);
         let sizes: Vec<u64> = sums.batches.iter().map(|batch| batch.size).collect();
         assert_eq!(sizes, [6]);
+    }
+
+    /// Returns the statistics of a version with one graph.
+    fn with_graph() -> (Arc<Statistics>, Arc<GraphStatistics>) {
+        let graph = Arc::new(GraphStatistics::default());
+        let statistics = Arc::new(Statistics::default());
+        statistics.set_graphs(vec![Arc::clone(&graph)]);
+        (statistics, graph)
+    }
+
+    #[test]
+    fn the_executions_of_a_version_that_stays_count_once() {
+        let (statistics, graph) = with_graph();
+        graph.add(1, ExecutionTimes::default());
+        for _ in 0..3 {
+            statistics.continue_from(&statistics);
+        }
+        graph.add(1, ExecutionTimes::default());
+        assert_eq!(statistics.counters().totals().sums.executions, 2);
+        assert_eq!(statistics.sums().executions, 2);
+    }
+
+    #[test]
+    fn a_version_that_was_evicted_goes_on_with_everything_that_it_has_counted() {
+        let (first, old_graph) = with_graph();
+        first.begin().succeed(1, &timings(), CacheOutcome::Bypassed);
+        old_graph.add(1, ExecutionTimes::default());
+        let (second, graph) = with_graph();
+        // What the guest of the version counts has the same statistics as the version.
+        let of_guest = Arc::clone(&second);
+        second.continue_load(&first);
+        second.continue_from(&first);
+        graph.add(1, ExecutionTimes::default());
+        let sums = second.sums();
+        assert_eq!((sums.success.count, sums.executions), (1, 2));
+        let totals = of_guest.counters().totals();
+        assert_eq!((totals.sums.success.count, totals.sums.executions), (1, 2));
+        assert!(Arc::ptr_eq(&of_guest.counters(), &first.counters()));
+    }
+
+    #[test]
+    fn the_counters_go_on_if_the_files_change_while_the_version_is_not_loaded() {
+        let (first, graph) = with_graph();
+        first.begin().succeed(1, &timings(), CacheOutcome::Bypassed);
+        graph.add(1, ExecutionTimes::default());
+        let dormant = Statistics::after(&first);
+        assert_eq!(dormant.sums(), Sums::default());
+        let (second, graph) = with_graph();
+        second.continue_from(&dormant);
+        graph.add(1, ExecutionTimes::default());
+        let totals = second.counters().totals();
+        assert_eq!((totals.sums.success.count, totals.sums.executions), (1, 2));
+        assert_eq!(second.sums().success.count, 0);
+    }
+
+    #[test]
+    fn the_computations_of_golden_cases_are_not_counted() {
+        let (statistics, graph) = with_graph();
+        graph.add(4, ExecutionTimes::default());
+        statistics.forget_warm_up();
+        graph.add(1, ExecutionTimes::default());
+        assert_eq!(statistics.sums().executions, 1);
+        assert_eq!(statistics.counters().totals().sums.executions, 1);
     }
 }

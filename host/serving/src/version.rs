@@ -128,10 +128,9 @@ impl ModelVersion {
 
     /// Returns the version with executions counted by its graphs.
     pub fn with_statistics_of(self, graphs: Vec<Arc<GraphStatistics>>) -> ModelVersion {
-        ModelVersion {
-            statistics: Arc::new(Statistics::of_graphs(graphs)),
-            ..self
-        }
+        // The statistics themselves stay: what runs the guest adds to them too.
+        self.statistics.set_graphs(graphs);
+        self
     }
 
     /// Returns the version with a request that it accepts, if one is known.
@@ -173,8 +172,8 @@ impl ModelVersion {
     }
 
     /// Continues the statistics of an earlier load of the same files.
-    pub(crate) fn continue_statistics(&mut self, statistics: &Arc<Statistics>) {
-        self.statistics = Arc::new(self.statistics.continuing(statistics));
+    pub(crate) fn continue_statistics(&self, statistics: &Statistics) {
+        self.statistics.continue_load(statistics);
     }
 
     /// Returns the memory that the version holds.

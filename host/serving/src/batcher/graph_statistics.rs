@@ -49,6 +49,11 @@ impl GraphStatistics {
         self.lock().clone()
     }
 
+    /// Forgets the executions so far.
+    pub(crate) fn reset(&self) {
+        *self.lock() = Executions::default();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Executions> {
         // No code panics while the lock is held, so a poisoned lock still guards consistent sums.
         self.executions

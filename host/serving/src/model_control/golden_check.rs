@@ -7,8 +7,14 @@ use std::path::Path;
 
 impl ModelControl {
     /// Computes the golden cases of the model at `path` with its highest version, which they describe, if that is
-    /// among the versions. One that fails a case is not served.
-    pub(super) fn check_golden_cases(&self, path: &Path, entry: &mut ModelEntry) {
+    /// among the versions. One that fails a case is not served. `same` is the entry of before, if the files are those
+    /// that it had: a version that has only been evicted has computed its cases already.
+    pub(super) fn check_golden_cases(
+        &self,
+        path: &Path,
+        entry: &mut ModelEntry,
+        same: Option<&ModelEntry>,
+    ) {
         let Ok(versions) = repository::versions(path) else {
             return;
         };
@@ -18,7 +24,12 @@ impl ModelControl {
         let Some(LoadedVersion::Ready(version)) = entry.versions.get(highest) else {
             return;
         };
-        if let Some(reason) = self.golden_failure(path, version) {
+        if same.is_some_and(|same| same.has_been_loaded(*highest)) {
+            return;
+        }
+        let failure = self.golden_failure(path, version);
+        version.statistics().forget_warm_up();
+        if let Some(reason) = failure {
             let failed = LoadedVersion::Failed(reason);
             entry.versions.insert(*highest, failed);
         }

@@ -4,17 +4,15 @@
 //! completed even if its request has gone. While models in use leave no room, the load waits for one of them to become
 //! idle. A failed load is remembered for a while, in which requests are refused with its reason.
 
+use super::replacement::{Asked, ROOM_POLL};
 use super::{ControlError, ModelControl, enter_failure, run};
 use crate::registry::dormancy::dormant_entry;
 use crate::registry::loader::log_omissions;
 use crate::registry::snapshot::ModelFiles;
 use crate::registry::{ModelEntry, Registry, ResolveError, repository};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use wisp_protocol::call::ModelName;
-
-/// The time until the next attempt to find room. No event marks the end of a use, since anything may hold a version.
-const ROOM_POLL: Duration = Duration::from_millis(10);
 
 impl ModelControl {
     /// Returns whether a load may help a request that was refused with `error`.
@@ -39,7 +37,7 @@ impl ModelControl {
         registry: &Arc<Registry>,
         model: &ModelName,
     ) -> Result<(), ControlError> {
-        let asked = Instant::now();
+        let asked = Asked::at(Instant::now());
         let mut lock = self.locks.unload(model).await;
         // Those who have waited for the load of another request need no place among the loads.
         if !self.is_wanted(registry, model) {
@@ -58,7 +56,10 @@ impl ModelControl {
             match loaded {
                 Err(ControlError::NoRoom { .. }) => {
                     lock = returned;
+                    // Others may load meanwhile.
+                    lock.end_load();
                     tokio::time::sleep(ROOM_POLL).await;
+                    self.locks.begin_load(&mut lock).await;
                 }
                 // The entry of the model has the reason.
                 Err(ControlError::Failed { .. }) => return Ok(()),
@@ -78,7 +79,7 @@ impl ModelControl {
             return Err(ControlError::UnknownModel { model });
         };
         let files = ModelFiles::take(&path);
-        let selected = repository::model_versions(&path, None).map_err(|error| {
+        let mut selected = repository::model_versions(&path, None).map_err(|error| {
             (self.observer)(model.as_str(), Err(&error));
             let reason = error.client_reason();
             enter_failure(registry, model, ModelEntry::problem(reason.clone()));
@@ -88,11 +89,19 @@ impl ModelControl {
             }
         })?;
         let before = registry.entry(model).ok();
+        let pinned = self.pin_release(&path, &mut selected);
         let mut entry = dormant_entry(&selected);
         log_omissions(model.as_str(), &entry, before.as_deref());
+        (entry.release, entry.pinned) = (pinned.release, pinned.versions);
         entry.files = Some(files);
+        if let Some(before) = &before {
+            entry.keep_statistics(before);
+        }
         self.residency.leave(model);
         registry.replace(model.clone(), entry);
+        if pinned.is_gone {
+            self.end_release(model);
+        }
         Ok(())
     }
 

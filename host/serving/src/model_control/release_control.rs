@@ -3,12 +3,15 @@
 //! A release or a change of one applies to requests first, and is written then.
 //! Whenever the process ends, a restart finds the release as it was before or after the change.
 
+use super::replacement::Asked;
 use super::{ControlError, ModelControl, run};
-use crate::registry::repository::{self, SelectedVersions};
+use crate::registry::dormancy::expected_bytes_of;
+use crate::registry::repository::{self, SelectedVersions, VersionFiles};
 use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::release::rollout::Rollout;
+use crate::residency::ReservedRoom;
 use crate::version::ModelVersion;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,6 +26,13 @@ pub(super) struct PinnedRelease {
     pub(super) versions: BTreeSet<Version>,
     /// Set if the files have a version of the release no longer, so that the load ends it.
     pub(super) is_gone: bool,
+}
+
+/// The entry of a model with the versions of a release.
+struct Prepared {
+    entry: ModelEntry,
+    /// The room of the versions that have been loaded for it, and the time at which they were asked for.
+    loaded: Option<(ReservedRoom, Asked)>,
 }
 
 impl ModelControl {
@@ -122,11 +132,14 @@ impl ModelControl {
             model: model.clone(),
             reason,
         };
-        let entry = registry
-            .entry(model)
-            .map_err(|_| ControlError::UnknownModel {
+        let find = || {
+            let entry = registry.entry(model);
+            entry.map_err(|_| ControlError::UnknownModel {
                 model: model.clone(),
-            })?;
+            })
+        };
+        let (asked, _loading) = (Asked::by_client(), self.residency.loading(model));
+        let mut entry = find()?;
         let running = entry.release.as_ref();
         if let Some(running) = running.filter(|running| running.phase() == Phase::Running) {
             let stable = start.stable.unwrap_or(running.stable());
@@ -142,6 +155,10 @@ impl ModelControl {
                 .map_err(ControlError::ReleaseState)?;
             return Ok(running.status());
         }
+        if entry.is_dormant() {
+            self.load_from_repository(registry, model, asked)?;
+            entry = find()?;
+        }
         let current = entry.default_version(model);
         let current = current.map_err(|error| refused(error.to_string()))?;
         let stable = start.stable.unwrap_or(current.description().version);
@@ -151,13 +168,14 @@ impl ModelControl {
                 "version {candidate} is the stable version already; name another candidate"
             )));
         }
-        let next = self
-            .with_versions(model, &entry, [stable, candidate])
+        let versions = ([stable, candidate], asked);
+        let prepared = self
+            .with_versions(registry, (model, &entry), versions)
             .map_err(refused)?;
-        self.check_candidate(&next, stable, candidate)
+        self.check_candidate(&prepared.entry, stable, candidate)
             .map_err(refused)?;
         let rollout = Arc::new(Rollout::start(model, stable, start));
-        self.enter(registry, next, &rollout);
+        self.enter(registry, prepared, &rollout);
         tracing::info!(%model, %candidate, %stable, "started a release");
         self.releases
             .store(&rollout)
@@ -166,13 +184,26 @@ impl ModelControl {
     }
 
     /// Serves the versions of `entry` with this release.
-    fn enter(&self, registry: &Registry, entry: ModelEntry, rollout: &Arc<Rollout>) {
+    fn enter(&self, registry: &Registry, prepared: Prepared, rollout: &Arc<Rollout>) {
+        let Prepared { mut entry, loaded } = prepared;
+        let model = rollout.model();
         self.releases.open(Arc::clone(rollout));
-        let entry = ModelEntry {
-            release: Some(Arc::clone(rollout)),
-            ..entry
-        };
-        registry.replace(rollout.model().clone(), entry);
+        entry.release = Some(Arc::clone(rollout));
+        match loaded {
+            Some((room, asked)) => {
+                let took = asked.elapsed();
+                self.residency
+                    .enter(registry, (model, &entry), (room, took));
+            }
+            None => self.residency.update(model, &entry),
+        }
+        registry.replace(model.clone(), entry);
+    }
+
+    /// Ends the release of a model whose files have one of its versions no longer.
+    pub(super) fn end_release(&self, model: &ModelName) {
+        self.releases.forget(model);
+        tracing::warn!(%model, "the release has ended, because one of its versions is gone");
     }
 
     /// Checks that both versions can be called with the same requests, and that the candidate computes the golden cases,
@@ -258,6 +289,7 @@ impl ModelControl {
                 "it is running; promote or abort it first".to_owned(),
             ));
         }
+        let _loading = self.residency.loading(model);
         let current = release.default_version();
         let mut next = without_release(registry, model);
         if next
@@ -265,7 +297,7 @@ impl ModelControl {
             .is_some_and(|next| default(next, model) != Some(current))
         {
             // The files may select other versions by now than when they were loaded.
-            self.load_from_repository(registry, model, Instant::now())?;
+            self.load_from_repository(registry, model, Asked::by_client())?;
             next = without_release(registry, model);
         }
         if let Some(next) = &next
@@ -280,6 +312,7 @@ impl ModelControl {
         }
         self.releases.forget(model);
         if let Some(next) = next {
+            self.residency.update(model, &next);
             registry.replace(model.clone(), next);
         }
         tracing::info!(%model, "closed a release");
@@ -288,7 +321,7 @@ impl ModelControl {
             .map_err(ControlError::ReleaseState)
     }
 
-    /// Continues a release after a restart.
+    /// Continues a release after a restart. The first request of a model that is not loaded loads its versions too.
     fn restore(
         &self,
         registry: &Registry,
@@ -298,9 +331,27 @@ impl ModelControl {
         let entry = registry.entry(model);
         let entry = entry.map_err(|error| error.to_string())?;
         let versions = [record.stable, record.candidate];
-        let next = self.with_versions(model, &entry, versions)?;
+        if entry.is_dormant() {
+            let mut next = entry.without_release();
+            for version in versions {
+                if !next.versions.contains_key(&version) {
+                    self.files_of(model, version)?;
+                    let dormant = LoadedVersion::Dormant(None);
+                    next.versions.insert(version, dormant);
+                    next.pinned.insert(version);
+                }
+            }
+            let rollout = Arc::new(Rollout::restore(model, record));
+            next.release = Some(Arc::clone(&rollout));
+            self.releases.open(rollout);
+            registry.replace(model.clone(), next);
+            return Ok(());
+        }
+        let _loading = self.residency.loading(model);
+        let versions = (versions, Asked::at(Instant::now()));
+        let prepared = self.with_versions(registry, (model, &entry), versions)?;
         let rollout = Arc::new(Rollout::restore(model, record));
-        self.enter(registry, next, &rollout);
+        self.enter(registry, prepared, &rollout);
         Ok(())
     }
 
@@ -308,29 +359,48 @@ impl ModelControl {
     /// release.
     fn with_versions(
         &self,
-        model: &ModelName,
-        entry: &ModelEntry,
-        versions: [Version; 2],
-    ) -> Result<ModelEntry, String> {
+        registry: &Registry,
+        (model, entry): (&ModelName, &ModelEntry),
+        (versions, asked): ([Version; 2], Asked),
+    ) -> Result<Prepared, String> {
+        let mut missing: BTreeMap<Version, VersionFiles> = BTreeMap::new();
+        for version in versions {
+            if !matches!(entry.versions.get(&version), Some(LoadedVersion::Ready(_))) {
+                missing.insert(version, self.files_of(model, version)?);
+            }
+        }
+        let mut loaded = None;
+        if !missing.is_empty() {
+            let expected = missing.values().map(expected_bytes_of);
+            let expected = expected.fold(0, u64::saturating_add);
+            let reserve = || self.residency.make_more_room(registry, model, expected);
+            let room = asked.wait_for_room(reserve);
+            loaded = Some((room.map_err(|reason| reason.to_string())?, asked));
+        }
         let mut next = entry.without_release();
         for version in versions {
-            let loaded = match entry.versions.get(&version) {
-                Some(LoadedVersion::Ready(_)) if !entry.pinned.contains(&version) => continue,
-                Some(LoadedVersion::Ready(loaded)) => Arc::clone(loaded),
-                _ => self.load_pinned(model, version)?,
+            let is_selected =
+                entry.versions.contains_key(&version) && !entry.pinned.contains(&version);
+            let ready = match (entry.versions.get(&version), missing.get(&version)) {
+                (_, Some(files)) => self.load_pinned(files)?,
+                (Some(LoadedVersion::Ready(ready)), None) => Arc::clone(ready),
+                (_, None) => return Err(format!("version {version} is not loaded")),
             };
-            next.pinned.insert(version);
-            next.versions.insert(version, LoadedVersion::Ready(loaded));
+            if !is_selected {
+                next.pinned.insert(version);
+            }
+            next.versions.insert(version, LoadedVersion::Ready(ready));
         }
-        Ok(next)
+        let checked = self.residency.check(&next);
+        checked.map_err(|reason| reason.to_string())?;
+        Ok(Prepared {
+            entry: next,
+            loaded,
+        })
     }
 
-    /// Loads a version that the policy of the model need not select.
-    fn load_pinned(
-        &self,
-        model: &ModelName,
-        version: Version,
-    ) -> Result<Arc<ModelVersion>, String> {
+    /// Returns the files of a version that the policy of the model need not select.
+    fn files_of(&self, model: &ModelName, version: Version) -> Result<VersionFiles, String> {
         let path = repository::model_path(&self.path, model);
         let path = path.map_err(|error| error.client_reason())?;
         let files = match path.filter(|path| path.is_dir()) {
@@ -338,11 +408,19 @@ impl ModelControl {
             None => Ok(None),
         };
         let files = files.map_err(|error| error.client_reason())?;
-        let files =
-            files.ok_or_else(|| format!("there is no version {version} in its directory"))?;
-        let loaded = self.loader.load_version(&files);
-        (self.observer)(model.as_str(), loaded.as_ref());
-        loaded.map_err(|error| format!("version {version}: {}", error.client_reason()))
+        files.ok_or_else(|| format!("there is no version {version} in its directory"))
+    }
+
+    /// Loads a version for a release.
+    fn load_pinned(&self, files: &VersionFiles) -> Result<Arc<ModelVersion>, String> {
+        let started = Instant::now();
+        let loaded = self.loader.load_version(files);
+        (self.observer)(files.model.as_str(), loaded.as_ref());
+        let version = files.version;
+        let loaded =
+            loaded.map_err(|error| format!("version {version}: {}", error.client_reason()))?;
+        loaded.statistics().record_load(started.elapsed());
+        Ok(loaded)
     }
 }
 

@@ -4,11 +4,12 @@
 //! statistics of versions that were loaded before. The first request loads the model.
 
 use crate::registry::model_file::ModelFile;
-use crate::registry::repository::SelectedVersions;
+use crate::registry::repository::{SelectedVersions, VersionFiles};
 use crate::registry::{LoadedVersion, ModelEntry, Registry, UnservedVersion};
+use crate::statistics::Statistics;
 use crate::version::ModelVersion;
 use std::sync::{Arc, PoisonError};
-use wisp_protocol::call::ModelName;
+use wisp_protocol::call::{ModelName, Version};
 
 /// The memory that is expected of a version besides its graphs.
 const VERSION_BYTES: u64 = 64 << 10;
@@ -42,14 +43,17 @@ pub(crate) fn dormant_entry(selected: &SelectedVersions) -> ModelEntry {
 /// Returns an estimate of the memory of a model before its first load: twice the files of its versions, and 64 KiB for
 /// each version.
 pub(crate) fn expected_bytes(selected: &SelectedVersions) -> u64 {
-    let mut bytes: u64 = 0;
-    for files in &selected.files {
-        bytes = bytes.saturating_add(VERSION_BYTES);
-        for path in files.graphs.values().chain(&files.handler) {
-            // A file that cannot be read is reported by the load.
-            let length = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-            bytes = bytes.saturating_add(length.saturating_mul(FILE_FACTOR));
-        }
+    let versions = selected.files.iter().map(expected_bytes_of);
+    versions.fold(0, u64::saturating_add)
+}
+
+/// Returns an estimate of the memory of one version before it is loaded.
+pub(crate) fn expected_bytes_of(files: &VersionFiles) -> u64 {
+    let mut bytes = VERSION_BYTES;
+    for path in files.graphs.values().chain(&files.handler) {
+        // A file that cannot be read is reported by the load.
+        let length = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        bytes = bytes.saturating_add(length.saturating_mul(FILE_FACTOR));
     }
     bytes
 }
@@ -112,15 +116,37 @@ impl ModelEntry {
     }
 
     /// Continues the statistics of the versions that were evicted from `before`, of the same files.
-    pub(crate) fn continue_statistics(&mut self, before: &ModelEntry) {
-        for (number, version) in &mut self.versions {
+    pub(crate) fn continue_statistics(&self, before: &ModelEntry) {
+        for (number, version) in &self.versions {
             if let LoadedVersion::Ready(loaded) = version
                 && let Some(LoadedVersion::Dormant(Some(kept))) = before.versions.get(number)
-                // Nobody else has it before the registry does.
-                && let Some(loaded) = Arc::get_mut(loaded)
             {
                 loaded.continue_statistics(kept);
             }
+        }
+    }
+
+    /// Takes the statistics of versions that were loaded before over from `before`: those of the same files, and of
+    /// others only what metrics count.
+    pub(crate) fn keep_statistics(&mut self, before: &ModelEntry) {
+        let is_same = self.files.is_some() && self.files == before.files;
+        for (number, version) in &mut self.versions {
+            if let LoadedVersion::Dormant(own) = version
+                && let Some(LoadedVersion::Dormant(Some(kept))) = before.versions.get(number)
+            {
+                *own = Some(match is_same {
+                    true => Arc::clone(kept),
+                    false => Arc::new(Statistics::after(kept)),
+                });
+            }
+        }
+    }
+
+    /// Returns whether the version is dormant after a load of these files.
+    pub(crate) fn has_been_loaded(&self, version: Version) -> bool {
+        match self.versions.get(&version) {
+            Some(LoadedVersion::Dormant(Some(kept))) => kept.load_time().is_some(),
+            _ => false,
         }
     }
 }
@@ -129,8 +155,9 @@ impl ModelEntry {
 mod tests {
     use super::*;
     use crate::registry::ResolveError;
+    use crate::registry::snapshot::ModelFiles;
     use std::collections::BTreeMap;
-    use wisp_protocol::call::{Target, Version, VersionChoice, VersionState};
+    use wisp_protocol::call::{Target, VersionChoice, VersionState};
 
     fn dormant(model: &str) -> anyhow::Result<(Registry, Target)> {
         let model = ModelName::new(model)?;
@@ -180,5 +207,28 @@ mod tests {
         assert!(dormant.failure().is_none());
         assert!(!entry.unloaded().is_dormant(), "a client has unloaded it");
         Ok(())
+    }
+
+    #[test]
+    fn statistics_are_kept_for_the_same_files_and_counters_for_others() {
+        let kept = Arc::new(Statistics::default());
+        kept.record_load(std::time::Duration::from_secs(1));
+        let entry = |files: Option<ModelFiles>, kept: Option<Arc<Statistics>>| ModelEntry {
+            versions: BTreeMap::from([(Version::FIRST, LoadedVersion::Dormant(kept))]),
+            files,
+            ..ModelEntry::default()
+        };
+        let before = entry(Some(ModelFiles::default()), Some(Arc::clone(&kept)));
+        let mut same = entry(Some(ModelFiles::default()), None);
+        same.keep_statistics(&before);
+        assert!(same.has_been_loaded(Version::FIRST));
+        let mut changed = entry(None, None);
+        changed.keep_statistics(&before);
+        assert!(!changed.has_been_loaded(Version::FIRST));
+        let found = changed.versions.get(&Version::FIRST);
+        let Some(LoadedVersion::Dormant(Some(own))) = found else {
+            panic!("{found:?}");
+        };
+        assert!(Arc::ptr_eq(&own.counters(), &kept.counters()));
     }
 }

@@ -9,6 +9,7 @@ use super::rollout::{Arm, Outcome, Rollout};
 use super::shadow_tasks::ShadowSlot;
 use crate::admission::Permit;
 use crate::blocking::BlockingPool;
+use crate::cache_outcome::CacheOutcome;
 use crate::error::InferError;
 use crate::serving::Serving;
 use crate::version::ModelVersion;
@@ -98,7 +99,11 @@ impl Observed {
     }
 
     /// Counts the outcome of the call, and starts the copy of a request that has succeeded.
-    pub(crate) fn record(self, serving: &Serving, called: Result<&InferResponse, &InferError>) {
+    pub(crate) fn record(
+        self,
+        serving: &Serving,
+        called: Result<(&InferResponse, CacheOutcome), &InferError>,
+    ) {
         let Some(counted) = self.0 else {
             return;
         };
@@ -109,8 +114,14 @@ impl Observed {
             shadow,
         } = counted;
         match called {
-            Ok(response) => {
-                rollout.count(arm, Outcome::Succeeded(started.elapsed()));
+            Ok((response, cache)) => {
+                let outcome = match cache {
+                    CacheOutcome::Hit(_) => Outcome::Remembered,
+                    CacheOutcome::Miss(_) | CacheOutcome::Bypassed => {
+                        Outcome::Succeeded(started.elapsed())
+                    }
+                };
+                rollout.count(arm, outcome);
                 if let Some(shadow) = shadow {
                     shadow.start(serving, &rollout, response);
                 }

@@ -52,6 +52,8 @@ pub enum Arm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Succeeded(Duration),
+    /// The response was known, so that it shows nothing about the version.
+    Remembered,
     Failed,
 }
 
@@ -69,6 +71,8 @@ struct Counts {
 struct ArmCounts {
     failures: u64,
     latency: Histogram,
+    /// The requests that the response cache answered.
+    remembered: u64,
 }
 
 // === impl Rollout ===
@@ -329,22 +333,25 @@ impl ArmCounts {
     fn add(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Succeeded(duration) => self.latency.add(duration),
+            Outcome::Remembered => self.remembered = self.remembered.saturating_add(1),
             Outcome::Failed => self.failures = self.failures.saturating_add(1),
         }
     }
 
     fn merge(&mut self, other: &ArmCounts) {
         self.failures = self.failures.saturating_add(other.failures);
+        self.remembered = self.remembered.saturating_add(other.remembered);
         self.latency.merge(&other.latency);
     }
 
-    fn requests(&self) -> u64 {
+    /// Returns the number of calls of the version.
+    fn calls(&self) -> u64 {
         self.failures.saturating_add(self.latency.count())
     }
 
     fn evidence(&self, measure: LatencyMeasure) -> Evidence {
         Evidence {
-            requests: self.requests(),
+            requests: self.calls(),
             failures: self.failures,
             latency: match measure {
                 LatencyMeasure::P99 => self.latency.p99(),
@@ -356,7 +363,7 @@ impl ArmCounts {
     fn counts(&self) -> VersionCounts {
         let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
         VersionCounts {
-            requests: self.requests(),
+            requests: self.calls().saturating_add(self.remembered),
             failures: self.failures,
             mean_milliseconds: self.latency.mean().map(milliseconds),
             p99_milliseconds: self.latency.p99().map(milliseconds),

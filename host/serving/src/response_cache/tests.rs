@@ -96,9 +96,23 @@ impl Fixture {
 
     /// Calls a version with this byte as its input.
     async fn call_version(&self, version: &Arc<ModelVersion>, request: InferRequest) -> Called {
+        let limit = Duration::from_secs(100);
+        self.call_within(version, request, limit).await
+    }
+
+    async fn call_within(
+        &self,
+        version: &Arc<ModelVersion>,
+        mut request: InferRequest,
+        limit: Duration,
+    ) -> Called {
         let permit = Arc::new(self.admission.admit(version.share())?);
-        let deadline = Instant::now() + Duration::from_secs(100);
-        (self.cache.call(version, request, (&permit, deadline))).await
+        let terms = CallTerms {
+            permit: &permit,
+            deadline: Instant::now() + limit,
+            is_declined: take_refusal(&mut request),
+        };
+        self.cache.call(version, request, terms).await
     }
 
     async fn call(&self, byte: u8) -> Called {
@@ -204,6 +218,24 @@ async fn a_failure_reaches_all_who_wait_and_is_not_cached() {
     }
     assert_eq!(fixture.graph.computations(), 1);
     assert!(fixture.call(255).await.is_err());
+    assert_eq!(fixture.graph.computations(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_with_more_time_than_the_one_it_waited_for_is_computed() {
+    let fixture = Fixture::new(ResponseCacheOptions::default());
+    let short = Duration::from_secs(1);
+    let (first, second, ()) = tokio::join!(
+        fixture.call_within(&fixture.version, request(1), short),
+        fixture.call(1),
+        async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            fixture.allow(1);
+        }
+    );
+    let error = first.expect_err("it has no time");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    assert!(is_miss(&second), "{second:?}");
     assert_eq!(fixture.graph.computations(), 2);
 }
 

@@ -123,3 +123,18 @@ fn copies_are_made_of_the_configured_part_while_the_release_runs() {
     rollout.abort();
     assert!(!(0..100).any(|_| rollout.takes_shadow()));
 }
+
+#[test]
+fn responses_of_the_cache_count_as_requests_and_for_no_verdict() {
+    let rollout = rollout(weight(10.0));
+    for _ in 0..100 {
+        rollout.count(Arm::Candidate, Outcome::Remembered);
+    }
+    for _ in 0..10 {
+        rollout.count(Arm::Candidate, Outcome::Failed);
+    }
+    assert!(rollout.judge().is_some());
+    let counts = rollout.status().candidate_requests;
+    assert_eq!((counts.requests, counts.failures), (110, 10));
+    assert_eq!(counts.mean_milliseconds, None);
+}
