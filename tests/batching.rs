@@ -72,6 +72,22 @@ fn features(rows: u32, columns: u32, first: u32) -> Result<NamedTensor> {
     })
 }
 
+/// Returns an input of this many wines, the first with this share of alcohol.
+fn wines(rows: u8, alcohol: f32) -> Result<NamedTensor> {
+    let others: [f32; 12] = [
+        0.94, 1.36, 10.6, 88.0, 1.98, 0.57, 0.28, 0.42, 1.95, 1.05, 1.82, 520.0,
+    ];
+    let content: Vec<u8> = (0..rows)
+        .flat_map(|row| [&[alcohol + f32::from(row) / 4.0][..], &others].concat())
+        .flat_map(f32::to_le_bytes)
+        .collect();
+    let shape = Shape::new(vec![u32::from(rows), 13])?;
+    Ok(NamedTensor {
+        name: "features".to_owned(),
+        tensor: Tensor::new(ElementType::Fp32, shape, content.into())?,
+    })
+}
+
 /// Runs `call` for each request at the same time, and returns the results in order.
 fn at_once<T: Send>(
     requests: &[NamedTensor],
@@ -160,7 +176,7 @@ fn requests_for_a_bare_model_are_computed_together_with_the_same_outputs() -> Re
 fn the_computations_of_separate_sandboxes_are_joined() -> Result<()> {
     let sandbox = Sandbox::start()?;
     let wasm = std::fs::read(component("wine")?)?;
-    let requests = vec![features(1, 13, 0)?, features(3, 13, 50)?];
+    let requests = vec![wines(1, 12.0)?, wines(3, 13.0)?];
     let call = |batcher: &Arc<Batcher>, requests: &[NamedTensor]| {
         let graph: Arc<dyn Compute> = Arc::<Batcher>::clone(batcher);
         let graphs = Arc::new(Graphs::new(vec![("model".to_owned(), graph)]));

@@ -44,7 +44,7 @@ pub struct LoadConfig {
     pub gpu: Option<u32>,
     pub max_batch_size: Option<u32>,
     pub versions: Option<VersionSelection>,
-    /// Whether the responses of the model are cached.
+    /// Set if the responses of the model are cached.
     pub response_cache: Option<bool>,
     /// The number of computations at the same time.
     pub instances: Option<NonZeroUsize>,
