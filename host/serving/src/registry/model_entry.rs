@@ -1,4 +1,4 @@
-//! What a model's entry answers: its versions, its states, and the entries that follow from it.
+//! The questions to the entry of a model, about its versions and their states, and the entries that follow from it.
 
 use crate::registry::web_route::WebRoute;
 use crate::registry::{LoadedVersion, ModelEntry, ResolveError, UnservedVersion};
