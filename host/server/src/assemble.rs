@@ -46,6 +46,7 @@ pub async fn serve(
             requests: Arc::clone(service.counts()),
             connections: Arc::clone(&connections),
             max_connections: options.max_connections,
+            spans: options.spans.clone(),
         };
         let metrics = Arc::new(MetricsService::new(serving, counts));
         following.spawn(serve_metrics(socket, metrics));

@@ -9,7 +9,8 @@
 //! names do not have, and its families, like those of the crate `prometheus`, are registered objects that would have to
 //! follow each load of a model. OpenMetrics requires that suffix too, so it is not offered.
 //!
-//! Invariant: the values of labels are names and versions of the registry, or constants. Models that do not exist
+//! Invariant: the values of labels are names and versions of the registry, names of inputs and features of a model, or
+//! constants. Models that do not exist
 //! count as `other`. The series of a version end when it is unloaded.
 
 mod admission;
@@ -22,8 +23,12 @@ mod models;
 mod page;
 mod prediction;
 mod process;
+mod quality;
+mod releases;
 mod requests;
+mod residency;
 mod sandbox;
+mod telemetry;
 mod versions;
 
 use crate::authority::AllowedHosts;
@@ -35,6 +40,7 @@ use crate::failure::Failure;
 use crate::framing::Framing;
 use crate::http_response::HttpResponse;
 use crate::request_counts::RequestCounts;
+use crate::spans::Spans;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::request::Parts;
@@ -63,6 +69,7 @@ pub(crate) struct MetricsService {
     requests: Arc<RequestCounts>,
     connections: Arc<ConnectionCounts>,
     max_connections: usize,
+    spans: Option<Arc<Spans>>,
     processors: ProcessorMeter,
     /// Held while a page is made, so that requests for pages use one thread.
     turn: Arc<Mutex<()>>,
@@ -74,6 +81,8 @@ pub(crate) struct ServerCounts {
     pub(crate) requests: Arc<RequestCounts>,
     pub(crate) connections: Arc<ConnectionCounts>,
     pub(crate) max_connections: usize,
+    /// The spans of traced requests, if there are any.
+    pub(crate) spans: Option<Arc<Spans>>,
 }
 
 impl MetricsService {
@@ -82,12 +91,14 @@ impl MetricsService {
             requests,
             connections,
             max_connections,
+            spans,
         } = counts;
         MetricsService {
             serving,
             requests,
             connections,
             max_connections,
+            spans,
             processors: ProcessorMeter::start(),
             turn: Arc::default(),
         }
@@ -153,9 +164,15 @@ impl MetricsService {
         sandbox::write(&mut page, &versions);
         sandbox::write_live(&mut page, &self.serving);
         models::write(&mut page, &self.serving);
+        residency::write(&mut page, &self.serving);
+        releases::write(&mut page, &self.serving.releases().statuses());
+        quality::write(&mut page, &self.serving);
+        cache::write_memory(&mut page, &self.serving);
         admission::write(&mut page, &self.serving);
         requests::write(&mut page, &self.requests);
         connections::write(&mut page, &self.connections, self.max_connections);
+        let spans = self.spans.as_ref().map(|spans| spans.queue().counts());
+        telemetry::write(&mut page, spans, self.serving.payload_counts());
         process::write(&mut page);
         machine::write(&mut page, &self.processors);
         Bytes::from(page.into_text())

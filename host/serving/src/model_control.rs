@@ -9,6 +9,7 @@
 //! version.
 
 mod golden_check;
+mod load_source;
 mod on_demand;
 mod release_control;
 mod replacement;
@@ -22,7 +23,7 @@ use crate::registry::uploaded_model::UploadedModel;
 use crate::registry::{ModelEntry, Registry, repository};
 use crate::release::Releases;
 use crate::residency::{NoRoom, Residency, ResidencyOptions};
-use replacement::{Asked, LoadSource};
+use load_source::{Asked, LoadSource};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;

@@ -3,7 +3,7 @@
 //! A model that cannot be served is kept with the reason, for the index, and so are entries of the repository that are
 //! no models. An entry is replaced as a whole:
 //! a lookup returns either the versions before or those after the change. A version that a request holds
-//! lives until the request has ended. `model_entry` has what an entry answers. The registry does not run or load models.
+//! lives until the request has ended. `model_entry` answers for one entry. The registry does not run or load models.
 
 pub mod backend_selection;
 pub mod baseline_file;

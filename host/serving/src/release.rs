@@ -5,7 +5,8 @@
 //! candidate, whose outputs [`comparison`] compares. The records of releases survive a restart in a `state_directory`.
 //! `model_control` loads the versions of a release and starts, changes and closes it.
 //!
-//! Invariant: while a release is open, both of its versions are loaded, and an entry of the registry holds both.
+//! Invariant: while a release is open, the entry of its model in the registry has both of its versions. Both are loaded, or
+//! both are dormant and loaded by the next request, unless one has failed to load.
 
 pub mod comparison;
 pub mod latency;

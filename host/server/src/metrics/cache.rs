@@ -1,8 +1,9 @@
-//! The metrics of the response cache under Triton's names.
+//! The metrics of the response cache: those of models under Triton's names, and the memory of all.
 
 use super::page::{Kind, Page};
 use super::versions::VersionNumbers;
 use wisp_protocol::statistics::Sums;
+use wisp_serving::Serving;
 
 /// A number of the cache.
 type Number = fn(&Sums) -> u64;
@@ -39,4 +40,11 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
             version.labelled(&[], |labels| page.sample(name, labels, number));
         }
     }
+}
+
+/// Writes the memory of the cache.
+pub(super) fn write_memory(page: &mut Page, serving: &Serving) {
+    let help = "Bytes of the responses that are remembered";
+    let bytes = serving.cache().bytes();
+    page.single(Kind::Gauge, ("wisp_response_cache_bytes", help), bytes);
 }

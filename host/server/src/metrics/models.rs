@@ -11,25 +11,31 @@ const VERSIONS: &str = "wisp_model_versions";
 /// Writes the families of the repository.
 pub(super) fn write(page: &mut Page, serving: &Serving) {
     let entries = serving.entries();
-    let help = "1 if the version can be called, and 0 if it is unloaded or cannot be loaded";
+    let help = "1 if the version can be called or is loaded by its first request, and 0 otherwise";
     page.family(Kind::Gauge, READY, help);
-    let (mut ready, mut failed, mut unloaded) = (0_u64, 0_u64, 0_u64);
+    let (mut ready, mut dormant, mut failed, mut unloaded) = (0_u64, 0_u64, 0_u64, 0_u64);
     for (model, entry) in &entries {
         for (number, version) in &entry.versions {
             let counter = match version {
                 LoadedVersion::Ready(_) => &mut ready,
+                LoadedVersion::Dormant(_) => &mut dormant,
                 LoadedVersion::Failed(_) => &mut failed,
-                _ => &mut unloaded,
+                LoadedVersion::Unloaded => &mut unloaded,
             };
             *counter = counter.saturating_add(1);
-            let is_ready = u8::from(matches!(version, LoadedVersion::Ready(_)));
+            let is_ready = matches!(version, LoadedVersion::Ready(_) | LoadedVersion::Dormant(_));
             let version = number.to_string();
             let labels = [("model", model.as_str()), ("version", version.as_str())];
-            page.sample(READY, &labels, is_ready);
+            page.sample(READY, &labels, u8::from(is_ready));
         }
     }
     page.family(Kind::Gauge, VERSIONS, "Versions of models, by state");
-    for (state, count) in [("ready", ready), ("failed", failed), ("unloaded", unloaded)] {
+    for (state, count) in [
+        ("ready", ready),
+        ("dormant", dormant),
+        ("failed", failed),
+        ("unloaded", unloaded),
+    ] {
         page.sample(VERSIONS, &[("state", state)], count);
     }
     page.single(

@@ -3,6 +3,7 @@
 use super::page::Labels;
 use std::time::Duration;
 use wisp_serving::Serving;
+use wisp_serving::registry::LoadedVersion;
 use wisp_serving::version_counters::Totals;
 
 /// The numbers of one version. Lifetime: one request.
@@ -27,17 +28,26 @@ impl VersionNumbers {
     }
 }
 
-/// Returns the numbers of each version that can be called, by name and number.
+/// Returns the numbers of each version that is loaded, or that was and is loaded again by its next request, by name and
+/// number.
 pub(super) fn of_registry(serving: &Serving) -> Vec<VersionNumbers> {
     let mut numbers = Vec::new();
     for (model, entry) in serving.entries() {
-        numbers.extend(entry.ready().map(|version| VersionNumbers {
-            model: model.to_string(),
-            version: version.description().version.to_string(),
-            totals: version.statistics().counters().totals(),
-            has_guest: version.has_guest(),
-            load_time: version.statistics().load_time(),
-        }));
+        for (number, version) in &entry.versions {
+            let (statistics, runs_guest) = match version {
+                LoadedVersion::Ready(loaded) => (loaded.statistics(), loaded.has_guest()),
+                LoadedVersion::Dormant(Some(kept)) => (kept, false),
+                _ => continue,
+            };
+            let totals = statistics.counters().totals();
+            numbers.push(VersionNumbers {
+                model: model.to_string(),
+                version: number.to_string(),
+                has_guest: runs_guest || totals.guests.instances > 0,
+                totals,
+                load_time: statistics.load_time(),
+            });
+        }
     }
     numbers
 }

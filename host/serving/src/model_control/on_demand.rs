@@ -4,7 +4,7 @@
 //! completed even if its request has gone. While models in use leave no room, the load waits for one of them to become
 //! idle. A failed load is remembered for a while, in which requests are refused with its reason.
 
-use super::replacement::{Asked, ROOM_POLL};
+use super::load_source::{Asked, ROOM_POLL};
 use super::{ControlError, ModelControl, enter_failure, run};
 use crate::registry::dormancy::dormant_entry;
 use crate::registry::loader::log_omissions;

@@ -3,7 +3,7 @@
 //! A release or a change of one applies to requests first, and is written then.
 //! Whenever the process ends, a restart finds the release as it was before or after the change.
 
-use super::replacement::Asked;
+use super::load_source::Asked;
 use super::{ControlError, ModelControl, run};
 use crate::registry::dormancy::expected_bytes_of;
 use crate::registry::repository::{self, SelectedVersions, VersionFiles};

@@ -119,7 +119,7 @@ impl Rollout {
         self.candidate
     }
 
-    /// Returns both versions, which stay loaded for as long as the release is open.
+    /// Returns both versions, which the entry of the model has for as long as the release is open.
     pub fn versions(&self) -> [Version; 2] {
         [self.stable, self.candidate]
     }
