@@ -211,7 +211,7 @@ fn found(path: &Path, versions: Result<SelectedVersions, LoadError>) -> FoundMod
         Err(_) => file_name(path),
     };
     // A single file has no model file, and an invalid model file declares nothing.
-    let is_optional = ModelFile::load(path).is_ok_and(|file| file.optional);
+    let is_optional = ModelFile::read(path).is_ok_and(|(file, _)| file.optional);
     FoundModel {
         name,
         versions,
