@@ -1,6 +1,7 @@
 //! Tests of models with a `config.pbtxt`, beside a `model.toml` or without one.
 
 use crate::harness::{Repository, TestServer};
+use crate::python;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
@@ -63,6 +64,16 @@ fn a_published_configuration_sets_what_the_server_has() -> Result<()> {
     let response = infer(8)?.ok()?;
     assert_eq!(response["outputs"][0]["shape"], json!([8, 3]));
     ensure!(infer(9)?.ok().is_err(), "9 rows are more than 8");
+    Ok(())
+}
+
+#[test]
+fn the_configuration_is_the_one_that_protobuf_reads() -> Result<()> {
+    let server = serve(WINE)?;
+    let file = server.repository().join("m/config.pbtxt");
+    let file = file.to_str().context("a path that is not Unicode")?;
+    let address = server.grpc_address().to_string();
+    python::run("triton_config.py", &[&address, "m", file])?;
     Ok(())
 }
 
