@@ -1,7 +1,7 @@
 //! The state of the files of a repository at one moment, for detecting later changes.
 //!
 //! The state consists of the times, sizes and inodes of the files, with links followed. All files of a version count,
-//! in folders too, since a graph may have its weights in other files, and those that `model.toml` names. Of a single
+//! in folders too, since a graph may have its weights in other files, and the settings with the files that they name. Of a single
 //! graph, the files of its external data count. No other content is read.
 
 use crate::file_state::FileState;
