@@ -65,5 +65,6 @@ mod telemetry;
 mod timing;
 mod tls;
 mod triton;
+mod triton_config;
 mod versions;
 mod web;

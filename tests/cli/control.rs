@@ -51,14 +51,17 @@ fn what_is_skipped_is_counted_in_the_banner_and_logged() -> Result<()> {
     let repository = Repository::of(&["progression"])?
         .with_file("notes/data.bin", "")?
         .with_file("progression/v2/model.onnx", "")?
-        .with_file("progression/config.pbtxt", "")?;
+        .with_file(
+            "progression/config.pbtxt",
+            "optimization { graph { level: 1 } } metric_tags { key: \"a\" value: \"b\" }",
+        )?;
     let (server, mut log) = logged(&repository)?;
     let counts = "1 of 1 models ready, 2 skipped";
     ensure!(server.banner.contains(counts), "{}", server.banner);
     for line in [
         "it contains no version, such as `1/model.onnx`, and no model.toml",
         "`v2` is not a version: its name is not a decimal number",
-        "config.pbtxt is ignored",
+        "config.pbtxt has fields that are ignored",
     ] {
         read_up_to(&mut log, line)?;
     }

@@ -11,6 +11,8 @@
 //! a client at its version, and [`request_id`] reads the id of a request; `openapi` describes the REST routes,
 //! with the examples of [`golden_case`].
 //!
+//! `config_text` reads the configuration of a model from Triton's file, with the descriptors of `grpc`.
+//!
 //! The features `grpc`, `openapi` and `compression`, all on by default, add the modules `grpc`, `openapi` and
 //! `content_coding`. Without them, the crate contains the three REST protocols only.
 //!
@@ -27,6 +29,8 @@ pub mod call_check;
 mod class_names;
 mod classification;
 pub mod codec;
+#[cfg(feature = "grpc")]
+pub mod config_text;
 #[cfg(feature = "compression")]
 pub mod content_coding;
 pub mod dynamic_batching;

@@ -24,7 +24,7 @@ mod generate;
 pub(crate) mod index;
 mod json;
 pub(crate) mod limits;
-mod load_config;
+pub(crate) mod load_config;
 pub(crate) mod load_parameters;
 mod masked_text;
 pub(crate) mod metadata;

@@ -31,6 +31,7 @@ mod loaded_graph;
 pub mod loader;
 mod model_entry;
 pub mod model_file;
+mod model_settings;
 mod quality_loader;
 pub mod quality_settings;
 mod quick_graph;
@@ -40,6 +41,7 @@ pub(crate) mod route_check;
 pub mod shared_graphs;
 pub mod skipped_entry;
 pub mod snapshot;
+pub mod triton_config;
 pub(crate) mod uploaded_model;
 pub mod value_section;
 mod version_content;
@@ -91,8 +93,8 @@ pub struct ModelEntry {
     /// The directories that look like versions and are none, and the failures of a load that the versions were kept
     /// after.
     pub unserved: Vec<UnservedVersion>,
-    /// Set if the model has a configuration of Triton, which is not read.
-    pub ignores_triton_config: bool,
+    /// The names of the fields in its `config.pbtxt` that have no effect.
+    pub ignored_settings: Vec<String>,
     /// The state of its files before they were loaded. `None` if the next load reads them even if they are unchanged,
     /// because a client sent others or a configuration.
     pub files: Option<ModelFiles>,

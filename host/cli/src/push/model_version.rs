@@ -1,7 +1,7 @@
 //! The files of one version of a model, with what it needs of the model's directory.
 //!
-//! These are all files in the directory of the version, `model.toml`, the golden cases, and the files that
-//! these name: labels, files of the handler, files of requests. Whatever else is there (scripts, training data)
+//! These are all files in the directory of the version, `model.toml`, `config.pbtxt`, the golden cases, and the files
+//! that these name: labels, files of the handler, files of requests. Whatever else is there (scripts, training data)
 //! is left out, so that nothing is published by accident. Hidden files are left out too.
 
 use super::upload::Upload;
@@ -18,6 +18,7 @@ use std::path::{Component, Path, PathBuf};
 use wisp_protocol::call::{ModelName, Version};
 use wisp_serving::registry::model_file::{FILE_NAME, ModelFile};
 use wisp_serving::registry::repository::{HANDLER_FILE, graphs, is_model_directory, versions};
+use wisp_serving::registry::triton_config::TRITON_CONFIG_FILE;
 
 /// The directory of golden cases.
 const CASES: &str = "cases";
@@ -111,9 +112,11 @@ fn files(selected: &SelectedVersion) -> anyhow::Result<Files> {
     );
     let mut files = Files::new();
     walk(directory, &version.to_string(), &mut files)?;
-    let model_toml = model_directory.join(FILE_NAME);
-    if model_toml.is_file() {
-        files.insert(FileTitle::new(FILE_NAME)?, model_toml);
+    for name in [FILE_NAME, TRITON_CONFIG_FILE] {
+        let settings = model_directory.join(name);
+        if settings.is_file() {
+            files.insert(FileTitle::new(name)?, settings);
+        }
     }
     let cases = model_directory.join(CASES);
     if cases.is_dir() {

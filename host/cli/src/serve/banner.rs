@@ -17,7 +17,7 @@ use std::path::Path;
 use wisp_protocol::call::{ModelDescription, ModelName};
 use wisp_protocol::v2::sample_request;
 use wisp_server::{ListeningSocket, Sockets};
-use wisp_serving::registry::repository::TRITON_CONFIG_FILE;
+use wisp_serving::registry::triton_config::TRITON_CONFIG_FILE;
 use wisp_serving::registry::{LoadedVersion, Registry};
 use wisp_tensor::OneLine;
 
@@ -199,10 +199,12 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
             let reason = OneLine(&unserved.reason);
             let _ = writeln!(text, "  {name} -  SKIPPED\n    {reason}\n");
         }
-        if entry.ignores_triton_config {
+        if !entry.ignored_settings.is_empty() {
+            let fields = entry.ignored_settings.join(", ");
+            let fields = OneLine(&fields);
             let _ = writeln!(
                 text,
-                "  {name} -  {TRITON_CONFIG_FILE} is ignored\n    the settings of a model are in model.toml\n"
+                "  {name} -  {TRITON_CONFIG_FILE} has fields that are ignored\n    {fields}\n"
             );
         }
     }
@@ -319,7 +321,7 @@ mod tests {
                 version: None,
                 reason: "`v2` is not a version".to_owned(),
             }],
-            ignores_triton_config: true,
+            ignored_settings: vec!["model_warmup".to_owned(), "optimization".to_owned()],
             ..ModelEntry::default()
         };
         let registry = Registry::new(BTreeMap::from([(ModelName::new("m")?, entry)]));
@@ -344,7 +346,7 @@ mod tests {
             "Wisp {version} on http://127.0.0.1:8000: 0 of 1 models ready, 2 skipped\n\n  \
              m -  UNAVAILABLE\n    no version\n\n  \
              m -  SKIPPED\n    `v2` is not a version\n\n  \
-             m -  config.pbtxt is ignored\n    the settings of a model are in model.toml\n\n  \
+             m -  config.pbtxt has fields that are ignored\n    model_warmup, optimization\n\n  \
              a\\nb -  SKIPPED\n    not a name\n\n"
         );
         assert_eq!(printed, expected);

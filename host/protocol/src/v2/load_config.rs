@@ -61,9 +61,14 @@ pub(crate) fn decode(text: &str) -> Result<LoadConfig, LoadConfigError> {
         Ok(_) => return Err(LoadConfigError::Json("expected an object".into())),
         Err(error) => return Err(LoadConfigError::Json(error.to_string().into())),
     };
+    decode_fields(&document)
+}
+
+/// Decodes the members of a configuration, which may come from another format (`config_text`).
+pub(crate) fn decode_fields(document: &Map<String, Value>) -> Result<LoadConfig, LoadConfigError> {
     let mut config = LoadConfig::default();
     let mut platform = None;
-    for field in fields(&document) {
+    for field in fields(document) {
         match field.snake_case().as_str() {
             "name" => config.name = field.text()?,
             "platform" => platform = field.text()?,
@@ -356,7 +361,7 @@ impl<'a> Field<'a> {
 }
 
 /// Returns whether a value consists of defaults only.
-fn is_default(value: &Value) -> bool {
+pub(crate) fn is_default(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(value) => !value,

@@ -125,7 +125,7 @@ pub(super) fn override_settings(
     Ok(())
 }
 
-fn policy(versions: &VersionSelection) -> VersionPolicy {
+pub(super) fn policy(versions: &VersionSelection) -> VersionPolicy {
     match versions {
         VersionSelection::Latest(latest) => VersionPolicy::Newest { latest: *latest },
         VersionSelection::All => VersionPolicy::Named(NamedPolicy::All),

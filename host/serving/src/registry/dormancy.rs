@@ -17,7 +17,7 @@ const VERSION_BYTES: u64 = 64 << 10;
 /// The memory that is expected of a graph or a handler, in terms of its file.
 const FILE_FACTOR: u64 = 2;
 
-/// Returns the entry of a model that was found and is not loaded. Of its files, only `model.toml` is read.
+/// Returns the entry of a model that was found and is not loaded. Of its files, only `model.toml` and `config.pbtxt` are read.
 pub(crate) fn dormant_entry(selected: &SelectedVersions) -> ModelEntry {
     let versions = selected.files.iter();
     let versions = versions.map(|files| (files.version, LoadedVersion::Dormant(None)));
@@ -34,7 +34,7 @@ pub(crate) fn dormant_entry(selected: &SelectedVersions) -> ModelEntry {
         versions: versions.collect(),
         labels: selected.labels.clone(),
         unserved: unserved.collect(),
-        ignores_triton_config: selected.ignores_triton_config,
+        ignored_settings: selected.ignored_settings.clone(),
         dormant_route: model_file.and_then(|file| file.http.route),
         ..ModelEntry::default()
     }

@@ -11,6 +11,7 @@ use crate::registry::handler_configuration::HandlerFilesError;
 use crate::registry::input_format::InputFormatError;
 use crate::registry::model_file::ModelFileError;
 use crate::registry::quality_settings::QualitySettingsError;
+use crate::registry::triton_config::TRITON_CONFIG_FILE;
 use crate::registry::web_route::WebRoute;
 use crate::signature_check::SignatureMismatch;
 use std::path::PathBuf;
@@ -62,6 +63,8 @@ pub enum LoadError {
     NoMainFile { version: Version, file: String },
     #[error(transparent)]
     Config(ConfigOverrideError),
+    #[error("{}", of_file(.0))]
+    TritonConfig(ConfigOverrideError),
     #[error(
         "label `{label}` is for version {number}, which is not loaded: change `labels` or `versions` in model.toml"
     )]
@@ -148,6 +151,12 @@ pub enum LoadError {
     SignatureMismatch { mismatches: Vec<SignatureMismatch> },
 }
 
+/// Returns the error of a client's configuration as one of the file in the directory of the model.
+fn of_file(error: &ConfigOverrideError) -> String {
+    let file = format!("`{TRITON_CONFIG_FILE}`");
+    error.to_string().replacen("`config`", &file, 1)
+}
+
 fn hint(export: &Option<String>) -> String {
     match export {
         Some(command) => format!("; create model.onnx with `{command}`, then try again"),
@@ -173,7 +182,7 @@ impl LoadError {
         match self {
             LoadError::Read { source, .. } => format!("its files cannot be read: {source}"),
             LoadError::ModelFile(error) => {
-                format!("its model.toml is not valid: {}", error.reason())
+                format!("its {} is not valid: {}", error.file_name(), error.reason())
             }
             LoadError::Component(source) | LoadError::WebComponent(source) => {
                 format!("{self}: {source}")
@@ -201,6 +210,7 @@ impl LoadError {
             | LoadError::SameVersion { .. }
             | LoadError::NoMainFile { .. }
             | LoadError::Config(_)
+            | LoadError::TritonConfig(_)
             | LoadError::Label { .. }
             | LoadError::LabelName { .. }
             | LoadError::NotExported { .. }

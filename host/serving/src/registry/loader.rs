@@ -25,9 +25,8 @@ use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{HttpSection, ModelFile, ModelFileError};
 use crate::registry::quality_loader;
 use crate::registry::quick_graph::compute_is_quick;
-use crate::registry::repository::{
-    self, MAIN_GRAPH, SelectedVersions, TRITON_CONFIG_FILE, VersionFiles,
-};
+use crate::registry::repository::{self, MAIN_GRAPH, SelectedVersions, VersionFiles};
+use crate::registry::triton_config::TRITON_CONFIG_FILE;
 use crate::registry::version_content::VersionContent;
 use crate::registry::web_loader::WebLoading;
 use crate::registry::{LoadedVersion, ModelEntry, UnservedVersion};
@@ -168,7 +167,7 @@ impl Loader {
             versions,
             labels: selected.labels.clone(),
             unserved: unserved.collect(),
-            ignores_triton_config: selected.ignores_triton_config,
+            ignored_settings: selected.ignored_settings.clone(),
             ..ModelEntry::default()
         }
     }
@@ -449,11 +448,14 @@ pub(crate) fn log_omissions(model: &str, entry: &ModelEntry, before: Option<&Mod
     {
         tracing::warn!(%model, reason = unserved.reason.as_str(), "skipped");
     }
-    let was_ignored = before.is_some_and(|before| before.ignores_triton_config);
-    if entry.ignores_triton_config && !was_ignored {
+    let ignored = &entry.ignored_settings;
+    let is_known = before.is_some_and(|before| before.ignored_settings == *ignored);
+    if !ignored.is_empty() && !is_known {
+        let fields = ignored.join(", ");
         tracing::warn!(
             %model,
-            "{TRITON_CONFIG_FILE} is ignored; the settings of a model are in model.toml"
+            fields = fields.as_str(),
+            "{TRITON_CONFIG_FILE} has fields that are ignored"
         );
     }
 }
@@ -579,6 +581,9 @@ impl Describe<'_> {
         };
         if let Some(config) = &files.config {
             check_declarations(config, &description).map_err(LoadError::Config)?;
+        } else if let Some(triton) = &model_file.triton {
+            let checked = check_declarations(&triton.config, &description);
+            checked.map_err(LoadError::TritonConfig)?;
         }
         Ok(description)
     }

@@ -95,7 +95,7 @@ impl ModelEntry {
                 .collect(),
             labels: self.labels.clone(),
             problem: Some("unloaded".to_owned()),
-            ignores_triton_config: self.ignores_triton_config,
+            ignored_settings: self.ignored_settings.clone(),
             ..ModelEntry::default()
         }
     }

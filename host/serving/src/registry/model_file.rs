@@ -1,9 +1,11 @@
 //! The settings of a model in `model.toml`, beyond what its files show. Every key has a default.
 //!
-//! Unknown keys are errors, so that a misspelt limit is not silently ignored.
+//! Unknown keys are errors, so that a misspelt limit is not silently ignored. `model_settings` adds the settings of a
+//! `config.pbtxt` beside the file.
 
 use crate::registry::batching::Batching;
 use crate::registry::config_value;
+use crate::registry::triton_config::{TRITON_CONFIG_FILE, TritonConfigError};
 use crate::registry::value_section::{AllowedValue, FeatureSection, NullPolicy, OnViolation};
 use crate::registry::web_route::WebRoute;
 use serde::{Deserialize, Deserializer};
@@ -12,9 +14,11 @@ use std::fmt::Display;
 use std::io::ErrorKind;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_backend::{Device, LoadOptions};
+use wisp_protocol::config_text::ConfigText;
 use wisp_sandbox::configuration::ConfigValue;
 use wisp_sandbox::grants::Grant;
 use wisp_sandbox::limits::Limits;
@@ -65,6 +69,9 @@ pub struct ModelFile {
     pub handler: HandlerSection,
     pub http: HttpSection,
     pub limits: LimitsSection,
+    /// The configuration of Triton beside the file. Its settings are in the other fields, unless the file has them too.
+    #[serde(skip)]
+    pub triton: Option<Arc<ConfigText>>,
 }
 
 /// The versions of a model that are loaded, in the terms of Triton: `"latest"`, `"all"`,
@@ -275,6 +282,8 @@ pub enum ModelFileError {
         path: PathBuf,
         source: Box<toml::de::Error>,
     },
+    #[error(transparent)]
+    Triton(TritonConfigError),
     #[error("`{}`: {key} is {value}, the limit on this machine is {limit}", path.display())]
     TooManyThreads {
         path: PathBuf,
@@ -296,14 +305,14 @@ pub enum ModelFileError {
 }
 
 impl ModelFile {
-    /// Reads the file in the directory of a model; returns the defaults if there is none.
-    pub fn load(model_directory: &Path) -> Result<ModelFile, ModelFileError> {
+    /// Reads the file in the directory of a model, and returns it with its text; returns the defaults if there is none.
+    pub(super) fn read(model_directory: &Path) -> Result<(ModelFile, String), ModelFileError> {
         let path = model_directory.join(FILE_NAME);
         let text = match read_regular_text(&path, MAX_BYTES) {
             Ok(text) => text,
             // A dangling link is an error: the file is meant to exist.
             Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {
-                return Ok(ModelFile::default());
+                return Ok((ModelFile::default(), String::new()));
             }
             Err(source) => return Err(ModelFileError::Read { path, source }),
         };
@@ -322,7 +331,7 @@ impl ModelFile {
                 });
             }
         }
-        Ok(file)
+        Ok((file, text))
     }
 
     /// Returns the paths of the files that the model file names, relative to the directory of the model.
@@ -381,6 +390,19 @@ impl ModelFile {
 }
 
 impl ModelFileError {
+    /// Returns the name of the file that has the error.
+    pub(super) fn file_name(&self) -> &str {
+        let path = match self {
+            ModelFileError::Triton(_) => return TRITON_CONFIG_FILE,
+            ModelFileError::Read { path, .. }
+            | ModelFileError::Parse { path, .. }
+            | ModelFileError::TooManyThreads { path, .. }
+            | ModelFileError::AboveLimit { path, .. } => path,
+        };
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.unwrap_or(FILE_NAME)
+    }
+
     /// Returns the reason without the path of the file, for clients. An error in the text is given with its line and
     /// column.
     pub fn reason(&self) -> String {
@@ -396,6 +418,7 @@ impl ModelFileError {
                     None => message,
                 }
             }
+            ModelFileError::Triton(error) => error.reason(),
             ModelFileError::TooManyThreads {
                 key, value, limit, ..
             } => format!("{key} is {value}, the limit on this machine is {limit}"),

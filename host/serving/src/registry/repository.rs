@@ -7,7 +7,8 @@
 use crate::registry::baseline_file;
 use crate::registry::config_override::{check_name, override_settings};
 use crate::registry::load_error::LoadError;
-use crate::registry::model_file::{self, ModelFile, NamedPolicy, VersionPolicy};
+use crate::registry::model_file::{self, ModelFile, ModelFileError, NamedPolicy, VersionPolicy};
+use crate::registry::triton_config::TRITON_CONFIG_FILE;
 use crate::registry::version_directory::{
     entries, file_name, is_hidden, is_version_directory, number, skipped_versions,
 };
@@ -26,9 +27,6 @@ pub const MAIN_GRAPH: &str = "model";
 
 /// The ending of the file of a component that is served alone.
 const COMPONENT: &str = "wasm";
-
-/// The file of Triton's model configuration, which is not read.
-pub const TRITON_CONFIG_FILE: &str = "config.pbtxt";
 
 /// The files of one version of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +66,8 @@ pub struct SelectedVersions {
     pub labels: BTreeMap<VersionLabel, Version>,
     /// The reasons that entries of the directory which look like versions are none.
     pub skipped: Vec<String>,
-    /// Set if the directory has a configuration of Triton, which is not read.
-    pub ignores_triton_config: bool,
+    /// The names of the fields in its `config.pbtxt` that have no effect.
+    pub ignored_settings: Vec<String>,
 }
 
 /// The kind of a path.
@@ -200,7 +198,7 @@ fn holding(path: &Path) -> Result<Holding, LoadError> {
     let is_version = |entry: &PathBuf| {
         number(entry).is_some() && entry.is_dir() && is_version_directory(entry).unwrap_or(false)
     };
-    let is_model = path.join(model_file::FILE_NAME).is_file();
+    let is_model = has_settings(&path);
     match is_model || entries(&path)?.iter().any(is_version) {
         true => Ok(Holding::Model(path)),
         false => Ok(Holding::Repository(path)),
@@ -213,7 +211,7 @@ fn found(path: &Path, versions: Result<SelectedVersions, LoadError>) -> FoundMod
         Err(_) => file_name(path),
     };
     // A single file has no model file, and an invalid model file declares nothing.
-    let is_optional = ModelFile::load(path).is_ok_and(|file| file.optional);
+    let is_optional = ModelFile::read(path).is_ok_and(|(file, _)| file.optional);
     FoundModel {
         name,
         versions,
@@ -227,7 +225,7 @@ fn only(files: VersionFiles) -> SelectedVersions {
         files: vec![files],
         labels: BTreeMap::new(),
         skipped: Vec::new(),
-        ignores_triton_config: false,
+        ignored_settings: Vec::new(),
     }
 }
 
@@ -237,12 +235,15 @@ fn selected_versions(
     model_directory: &Path,
     config: Option<&Arc<LoadConfig>>,
 ) -> Result<SelectedVersions, LoadError> {
-    let highest = version_files(model_directory)?;
+    let highest = highest_version(model_directory)?;
     let Ok(mut model_file) = ModelFile::load(model_directory) else {
         return Ok(only(highest));
     };
     if let Some(config) = config {
         override_settings(config, &mut model_file).map_err(LoadError::Config)?;
+    }
+    if let Some(triton) = &model_file.triton {
+        check_name(&triton.config, &highest.model).map_err(LoadError::TritonConfig)?;
     }
     let all = versions(model_directory)?;
     let selected: Vec<Version> = match &model_file.versions {
@@ -291,6 +292,13 @@ fn selected_versions(
             _ => highest.clone(),
         });
     }
+    // The main file that a client names is set by the caller, in place of this one.
+    let is_named = config.is_some_and(|config| config.default_model_filename.is_some());
+    if let Some(file) = model_file.main_file().filter(|_| !is_named) {
+        for files in &mut files {
+            set_main_file(files, file)?;
+        }
+    }
     match files.is_empty() {
         true => Err(LoadError::NoSelectedVersion),
         false => Ok(SelectedVersions {
@@ -298,7 +306,7 @@ fn selected_versions(
             files,
             labels,
             skipped: skipped_versions(model_directory)?,
-            ignores_triton_config: model_directory.join(TRITON_CONFIG_FILE).exists(),
+            ignored_settings: model_file.ignored_settings(),
         }),
     }
 }
@@ -344,9 +352,15 @@ fn handler(version_directory: &Path) -> Option<PathBuf> {
         .then_some(handler)
 }
 
-/// Returns whether the directory contains a model: a version, or a model file.
+/// Returns whether the directory contains a model: a version, a model file, or a configuration of Triton.
 pub fn is_model_directory(path: &Path) -> Result<bool, LoadError> {
-    Ok(path.join(model_file::FILE_NAME).is_file() || !versions(path)?.is_empty())
+    Ok(has_settings(path) || !versions(path)?.is_empty())
+}
+
+/// Returns whether the directory contains settings of a model.
+fn has_settings(path: &Path) -> bool {
+    let names = [model_file::FILE_NAME, TRITON_CONFIG_FILE];
+    names.iter().any(|name| path.join(name).is_file())
 }
 
 /// Returns the files of the model at `path`: a single graph file, or the directory of a model, of which the highest
@@ -364,6 +378,22 @@ pub fn model_files(path: &Path) -> Result<VersionFiles, LoadError> {
 
 /// Returns the files of the highest version in the directory of a model.
 pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> {
+    with_main_file(highest_version(model_directory)?)
+}
+
+/// Returns the version with the main graph that its `config.pbtxt` names, if it names one.
+fn with_main_file(mut files: VersionFiles) -> Result<VersionFiles, LoadError> {
+    let directory = files.model_directory.as_deref();
+    // An invalid file is reported by the load.
+    let model_file = directory.and_then(|directory| ModelFile::load(directory).ok());
+    if let Some(file) = model_file.as_ref().and_then(ModelFile::main_file) {
+        set_main_file(&mut files, file)?;
+    }
+    Ok(files)
+}
+
+/// Returns the files of the highest version, with its graphs by the names of their files.
+fn highest_version(model_directory: &Path) -> Result<VersionFiles, LoadError> {
     let read = |path: &Path, source| LoadError::Read {
         path: path.to_owned(),
         source,
@@ -372,10 +402,13 @@ pub fn version_files(model_directory: &Path) -> Result<VersionFiles, LoadError> 
         absolute(model_directory).map_err(|source| read(model_directory, source))?;
     let model = model_name(&model_directory)?;
     let Some((version, directory)) = versions(&model_directory)?.pop_last() else {
-        // An invalid model file is reported once there is a version to load.
-        let model_file = ModelFile::load(&model_directory).ok();
-        return Err(LoadError::NoVersion {
-            export: model_file.and_then(|file| file.export),
+        return Err(match ModelFile::load(&model_directory) {
+            // Ensembles have no version.
+            Err(error @ ModelFileError::Triton(_)) => LoadError::ModelFile(error),
+            // An invalid model file is reported once there is a version to load.
+            model_file => LoadError::NoVersion {
+                export: model_file.ok().and_then(|file| file.export),
+            },
         });
     };
     Ok(VersionFiles {
@@ -396,7 +429,7 @@ pub fn files_of_version(
     model_directory: &Path,
     version: Version,
 ) -> Result<Option<VersionFiles>, LoadError> {
-    let highest = version_files(model_directory)?;
+    let highest = highest_version(model_directory)?;
     let Some(directory) = versions(model_directory)?.remove(&version) else {
         return Ok(None);
     };
@@ -405,14 +438,15 @@ pub fn files_of_version(
         source,
     };
     let directory = absolute(&directory).map_err(read)?;
-    Ok(Some(VersionFiles {
+    let files = VersionFiles {
         version,
         graphs: graphs(&directory)?,
         handler: handler(&directory),
         baseline: baseline_file::find(&directory),
         directory: Some(directory),
         ..highest
-    }))
+    };
+    with_main_file(files).map(Some)
 }
 
 /// Returns a single file, a graph or a component, as version 1 of a model with the name of [`single_file_name`].
@@ -658,7 +692,6 @@ mod tests {
         let files = directory(&["m/1/model.onnx", "m/1/other.onnx", "m/00002/other.onnx"])?;
         let model = files.path().join("m");
         std::fs::write(model.join(model_file::FILE_NAME), "versions = [2]")?;
-        std::fs::write(model.join(TRITON_CONFIG_FILE), "")?;
         let select = |config: LoadConfig| model_versions(&model, Some(&Arc::new(config)));
         let other = LoadConfig {
             versions: Some(VersionSelection::All),
@@ -666,7 +699,6 @@ mod tests {
             ..LoadConfig::default()
         };
         let selected = select(other.clone())?;
-        assert!(selected.ignores_triton_config);
         let main = selected.files.iter().map(|files| &files.graphs[MAIN_GRAPH]);
         let expected = ["1/other.onnx", "00002/other.onnx"].map(|file| model.join(file));
         assert!(main.eq(&expected));
@@ -687,6 +719,58 @@ mod tests {
         };
         let error = select(named).expect_err("the model is m").to_string();
         assert_eq!(error, "`config` is for model `n`");
+        Ok(())
+    }
+
+    #[test]
+    fn a_configuration_of_triton_selects_them_too_unless_a_client_or_the_model_file_does()
+    -> anyhow::Result<()> {
+        let files = directory(&["m/1/model.onnx", "m/1/other.onnx", "m/2/other.onnx"])?;
+        let model = files.path().join("m");
+        let write = |text: &str| std::fs::write(model.join(TRITON_CONFIG_FILE), text);
+        write(
+            "version_policy { all { } } default_model_filename: \"other.onnx\"\n\
+             metric_tags { key: \"a\" value: \"b\" }",
+        )?;
+        let selected = model_versions(&model, None)?;
+        let main = selected.files.iter().map(|files| &files.graphs[MAIN_GRAPH]);
+        let expected = ["1/other.onnx", "2/other.onnx"].map(|file| model.join(file));
+        assert!(main.eq(&expected));
+        assert_eq!(selected.ignored_settings, ["metric_tags"]);
+        let highest = version_files(&model)?;
+        assert_eq!(highest.graphs[MAIN_GRAPH], model.join("2/other.onnx"));
+        let config = LoadConfig {
+            versions: Some(VersionSelection::Specific(vec![1])),
+            default_model_filename: Some("model.onnx".to_owned()),
+            ..LoadConfig::default()
+        };
+        let selected = model_versions(&model, Some(&Arc::new(config)))?;
+        let main = &selected.files[0].graphs[MAIN_GRAPH];
+        assert_eq!(*main, model.join("1/model.onnx"));
+        std::fs::write(model.join(model_file::FILE_NAME), "versions = [2]")?;
+        assert_eq!(model_versions(&model, None)?.files.len(), 1);
+        write("name: \"n\"")?;
+        let error = model_versions(&model, None).expect_err("the model is m");
+        assert_eq!(error.to_string(), "`config.pbtxt` is for model `n`");
+        Ok(())
+    }
+
+    #[test]
+    fn a_directory_with_a_configuration_of_triton_is_a_model() -> anyhow::Result<()> {
+        let files = directory(&["one/config.pbtxt", "all/1/notes.txt"])?;
+        std::fs::write(
+            files.path().join("all").join(TRITON_CONFIG_FILE),
+            "platform: \"ensemble\"",
+        )?;
+        assert!(is_model_directory(&files.path().join("one"))?);
+        let error = version_files(&files.path().join("one")).expect_err("there is no version");
+        assert!(matches!(error, LoadError::NoVersion { .. }), "{error}");
+        std::fs::remove_dir_all(files.path().join("all/1"))?;
+        let error = version_files(&files.path().join("all")).expect_err("it is an ensemble");
+        let reason = error.client_reason();
+        let expected =
+            "its config.pbtxt is not valid: line 1: platform `ensemble` is not supported: ";
+        assert!(reason.starts_with(expected), "{reason}");
         Ok(())
     }
 

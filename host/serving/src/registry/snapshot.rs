@@ -1,7 +1,7 @@
 //! The state of the files of a repository at one moment, for detecting later changes.
 //!
 //! The state consists of the times, sizes and inodes of the files, with links followed. All files of a version count,
-//! in folders too, since a graph may have its weights in other files, and those that `model.toml` names. Of a single
+//! in folders too, since a graph may have its weights in other files, and the settings with the files that they name. Of a single
 //! graph, the files of its external data count. No other content is read.
 
 use crate::file_state::FileState;
@@ -10,6 +10,7 @@ use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{self, ModelFile};
 use crate::registry::repository;
 use crate::registry::skipped_entry::{SkippedEntry, skipped_entries};
+use crate::registry::triton_config::TRITON_CONFIG_FILE;
 use crate::registry::version_directory::{entries, version_directories};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -70,6 +71,7 @@ impl ModelFiles {
             return self.add_external_files(path);
         }
         self.add(&path.join(model_file::FILE_NAME))?;
+        self.add(&path.join(TRITON_CONFIG_FILE))?;
         self.add(&path.join(baseline_file::FILE_NAME))?;
         // A model file that cannot be read names no files until it changes.
         let model_file = ModelFile::load(path).unwrap_or_default();
@@ -179,6 +181,9 @@ mod tests {
         check("a model file", true)?;
         fs::write(repository.path().join("m/labels.txt"), "longer")?;
         check("a file that the model file names", true)?;
+        let triton = repository.path().join("m").join(TRITON_CONFIG_FILE);
+        fs::write(triton, "max_batch_size: 8")?;
+        check("a configuration of Triton", true)?;
         fs::create_dir_all(repository.path().join("m/2"))?;
         check("a version", true)?;
         fs::create_dir_all(repository.path().join("m/00002"))?;

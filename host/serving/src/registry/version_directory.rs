@@ -4,6 +4,7 @@
 
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file;
+use crate::registry::triton_config::TRITON_CONFIG_FILE;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use wisp_backend::Format;
@@ -87,7 +88,7 @@ pub(super) fn is_version_directory(path: &Path) -> Result<bool, LoadError> {
     };
     let is_models_own = |path: &PathBuf| {
         path.file_name()
-            .is_some_and(|name| name == model_file::FILE_NAME)
+            .is_some_and(|name| name == model_file::FILE_NAME || name == TRITON_CONFIG_FILE)
             || (number(path).is_some() && path.is_dir())
     };
     Ok(entries.iter().any(is_versions_file) || !entries.iter().any(is_models_own))
