@@ -19,12 +19,8 @@ use wisp_tensor::ImageLayout;
 pub const MAX_BYTES: usize = 256 << 10;
 
 /// The fields without an effect, which change no response. `v2::load_config` accepts them too.
-///
-/// PLACE FOR `dynamic_batching`: once `LoadConfig` has it, it is no longer listed here, and `file_settings` in
-/// `wisp-serving` takes it over for `batching`.
-const IGNORED: [&str; 5] = [
+const IGNORED: [&str; 4] = [
     "optimization",
-    "dynamic_batching",
     "metric_tags",
     "model_warmup",
     "model_metrics",
@@ -161,7 +157,7 @@ fn ignored(members: &Map<String, Value>) -> BTreeSet<String> {
         let value = members.get(name);
         value.is_some_and(|value| !load_config::is_default(value))
     };
-    // A message without fields says something too: `dynamic_batching { }`.
+    // A message without fields is one too, as in `model_warmup { }`.
     let top = IGNORED.iter().filter(|name| members.contains_key(**name));
     let mut ignored: BTreeSet<String> = top.map(|name| (*name).to_owned()).collect();
     for (list, names) in IGNORED_WITHIN {

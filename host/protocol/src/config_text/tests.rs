@@ -94,7 +94,7 @@ fn the_settings_of_a_published_configuration_are_kept() -> anyhow::Result<()> {
         layouts,
         BTreeMap::from([("data".to_owned(), ImageLayout::Nchw)])
     );
-    assert_eq!(ignored, ["dynamic_batching", "optimization"]);
+    assert_eq!(ignored, ["optimization"]);
     Ok(())
 }
 
@@ -189,7 +189,6 @@ fn each_ignored_field_is_named_once_unless_it_has_its_default() -> anyhow::Resul
     assert_eq!(
         decode(text)?.ignored,
         [
-            "dynamic_batching",
             "input.optional",
             "instance_group.host_policy",
             "instance_group.rate_limiter",

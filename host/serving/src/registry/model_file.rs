@@ -3,7 +3,7 @@
 //! Unknown keys are errors, so that a misspelt limit is not silently ignored. `model_settings` adds the settings of a
 //! `config.pbtxt` beside the file.
 
-use crate::registry::batching::Batching;
+use crate::registry::batching::{Batching, BatchingError};
 use crate::registry::config_value;
 use crate::registry::triton_config::{TRITON_CONFIG_FILE, TritonConfigError};
 use crate::registry::value_section::{AllowedValue, FeatureSection, NullPolicy, OnViolation};
@@ -284,6 +284,11 @@ pub enum ModelFileError {
     },
     #[error(transparent)]
     Triton(TritonConfigError),
+    #[error("`{}`: dynamic_batching: {source}", path.display())]
+    Batching {
+        path: PathBuf,
+        source: BatchingError,
+    },
     #[error("`{}`: {key} is {value}, the limit on this machine is {limit}", path.display())]
     TooManyThreads {
         path: PathBuf,

@@ -4,6 +4,7 @@
 //! A key of `model.toml` counts as set if the file has it, even with the value of its default. Parameters, the
 //! settings of inputs and outputs and `cache.enabled` count one by one.
 
+use crate::registry::batching::{Batching, BatchingError, policy_of_configuration};
 use crate::registry::config_override::policy;
 use crate::registry::model_file::{
     BackendChoice, InputFormat, ModelFile, ModelFileError, max_threads,
@@ -36,7 +37,10 @@ impl ModelFile {
         }
         // It has been parsed as a model file already.
         let keys: toml::Table = toml::from_str(&text).unwrap_or_default();
-        fill(&mut file, &triton, &keys);
+        fill(&mut file, &triton, &keys).map_err(|source| ModelFileError::Batching {
+            path: model_directory.join(TRITON_CONFIG_FILE),
+            source,
+        })?;
         file.triton = Some(Arc::new(triton));
         Ok(file)
     }
@@ -55,7 +59,11 @@ impl ModelFile {
 }
 
 /// Takes the settings of Triton's configuration for the keys that the model file does not have.
-fn fill(file: &mut ModelFile, triton: &ConfigText, keys: &toml::Table) {
+fn fill(
+    file: &mut ModelFile,
+    triton: &ConfigText,
+    keys: &toml::Table,
+) -> Result<(), BatchingError> {
     let config = &triton.config;
     if !keys.contains_key("backend") {
         file.backend = config.backend.clone().map(BackendChoice::from);
@@ -74,8 +82,12 @@ fn fill(file: &mut ModelFile, triton: &ConfigText, keys: &toml::Table) {
     {
         file.versions = policy(versions);
     }
-    // PLACE FOR `dynamic_batching`: once `LoadConfig` and `ModelFile` have it, it is taken over here for the key
-    // `batching`, with the maximum batch size from above.
+    if let Some(batching) = &config.dynamic_batching
+        && !keys.contains_key("batching")
+    {
+        let policy = policy_of_configuration(batching, file.max_batch_size)?;
+        file.batching = Batching::Dynamic(policy);
+    }
     let cache = keys.get("cache").and_then(toml::Value::as_table);
     if let Some(is_enabled) = config.response_cache
         && !cache.is_some_and(|cache| cache.contains_key("enabled"))
@@ -99,6 +111,7 @@ fn fill(file: &mut ModelFile, triton: &ConfigText, keys: &toml::Table) {
             section.labels.get_or_insert_with(|| PathBuf::from(labels));
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -126,6 +139,7 @@ parameters { key: "b" value { string_value: "theirs" } }
 input { name: "x" format: FORMAT_NCHW }
 output { name: "y" label_filename: "y.txt" } output { name: "z" label_filename: "z.txt" }
 optimization { graph { level: 1 } }
+dynamic_batching { max_queue_delay_microseconds: 100 }
 "#;
 
     #[test]
@@ -137,6 +151,8 @@ optimization { graph { level: 1 } }
         assert_eq!(alone.instances, NonZeroUsize::new(2));
         assert_eq!(alone.versions, VersionPolicy::Named(NamedPolicy::All));
         assert!(alone.cache.enabled);
+        assert!(matches!(&alone.batching, Batching::Dynamic(policy)
+            if policy.max_batch_size.get() == 8 && policy.max_queue_delay.as_micros() == 100));
         assert_eq!(alone.inputs["x"].format, Some(InputFormat::Nchw));
         assert_eq!(alone.main_file(), Some("net.onnx"));
         assert_eq!(alone.ignored_settings(), ["optimization"]);
