@@ -399,7 +399,8 @@ impl ModelFileError {
     pub(super) fn file_name(&self) -> &str {
         let path = match self {
             ModelFileError::Triton(_) => return TRITON_CONFIG_FILE,
-            ModelFileError::Read { path, .. }
+            ModelFileError::Batching { path, .. }
+            | ModelFileError::Read { path, .. }
             | ModelFileError::Parse { path, .. }
             | ModelFileError::TooManyThreads { path, .. }
             | ModelFileError::AboveLimit { path, .. } => path,
@@ -424,6 +425,7 @@ impl ModelFileError {
                 }
             }
             ModelFileError::Triton(error) => error.reason(),
+            ModelFileError::Batching { source, .. } => format!("dynamic_batching: {source}"),
             ModelFileError::TooManyThreads {
                 key, value, limit, ..
             } => format!("{key} is {value}, the limit on this machine is {limit}"),
