@@ -158,8 +158,9 @@ fn state(state: &VersionState) -> (&'static str, Option<&str>) {
 /// Adds the backend, the statistics and the form of a version that accepts calls.
 fn add_ready_version(page: &mut PageText, version: &ModelVersion) {
     let description = version.description();
-    page.markup("<p class=\"backend\">");
+    page.markup("<p><span class=\"backend\">");
     page.text(&description.platform);
+    page.markup("</span>");
     for (graph, selection) in version.backend_selections() {
         page.markup("<br>");
         page.text(&format!("{graph}: {selection}"));

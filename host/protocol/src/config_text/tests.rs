@@ -1,6 +1,7 @@
 //! Tests with texts as people publish them, and with texts that are refused.
 
 use super::*;
+use crate::dynamic_batching::DynamicBatching;
 use crate::load::{DeclaredTensor, VersionSelection};
 use std::num::NonZeroUsize;
 use wisp_tensor::{Dimension, ElementType};
@@ -81,6 +82,11 @@ fn the_settings_of_a_published_configuration_are_kept() -> anyhow::Result<()> {
         versions: NonZeroUsize::new(2).map(VersionSelection::Latest),
         response_cache: Some(true),
         instances: NonZeroUsize::new(2),
+        dynamic_batching: Some(DynamicBatching {
+            preferred_batch_size: vec![4, 8],
+            max_queue_delay_microseconds: 100,
+            ..DynamicBatching::default()
+        }),
         parameters: Some([("author".to_owned(), "someone".to_owned())].into()),
         inputs: vec![tensor("data", ElementType::Fp32, &[3, 224, 224])],
         outputs: vec![DeclaredTensor {
