@@ -13,8 +13,9 @@ use wisp_serving::response_cache::redis_server::{RedisServer, RedisSettings};
 
 const CACHED: &str = "[cache]\nenabled = true\nttl_seconds = 3600\n";
 
-/// Far more than any operation takes, so that no test depends on the speed of the machine.
-const PATIENT: Duration = Duration::from_secs(30);
+/// Far more than any operation takes, so that no test depends on the speed of the machine, and less than the time limit of
+/// a request, without which nothing is written.
+const PATIENT: Duration = Duration::from_secs(5);
 
 /// Creates a repository with the model `m`, whose responses are cached.
 fn repository() -> Result<Repository> {

@@ -1,7 +1,6 @@
 //! Formats sizes, counts, paths, words of a shell, declared tensors, and selected backends and batching for the terminal.
 
 use std::path::{Path, PathBuf};
-use wisp_serving::registry::batching_choice::BATCHING;
 use wisp_serving::registry::loader::SELECTION;
 use wisp_serving::version::ModelVersion;
 use wisp_tensor::signature::DimensionList;
@@ -78,7 +77,15 @@ pub(crate) fn backend_selections(version: &ModelVersion) -> Option<String> {
 /// Formats the batching of a version's graphs, such as `auto: up to 32 rows, 1.2 us a row instead of 10.4 us`. Returns
 /// `None` if it has no graphs.
 pub(crate) fn batching(version: &ModelVersion) -> Option<String> {
-    version.description().properties.get(BATCHING).cloned()
+    let decisions = version.batching().decisions();
+    let texts = decisions
+        .iter()
+        .map(|(graph, decision)| match decisions.len() {
+            1 => decision.to_string(),
+            _ => format!("{graph}: {decision}"),
+        });
+    let texts: Vec<String> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 #[cfg(test)]

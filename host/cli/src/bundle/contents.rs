@@ -9,7 +9,6 @@ use wisp_edge::adapter::{AdapterManifest, DescriptionEntry, Kind};
 use wisp_edge::provider::{ConfigValue, FileEntry, GraphEntry, ProviderManifest};
 use wisp_protocol::call::ModelDescription;
 use wisp_sandbox::configuration::{ConfigValue as Setting, HandlerConfiguration};
-use wisp_serving::registry::batching_choice::BATCHING;
 use wisp_serving::registry::loader::SELECTION;
 use wisp_serving::registry::repository::MAIN_GRAPH;
 use wisp_tensor::Dimension;
@@ -148,7 +147,6 @@ fn description(source: &Source, engine: BundledEngine) -> ModelDescription {
     description.platform = format!("{}_onnx", engine.name());
     description.properties.remove(SELECTION);
     // The hosts of bundles compute each request alone.
-    description.properties.remove(BATCHING);
     description.configuration.dynamic_batching = None;
     description
 }

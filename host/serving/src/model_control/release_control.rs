@@ -11,6 +11,7 @@ use crate::registry::{LoadedVersion, ModelEntry, Registry};
 use crate::release::rollout::Rollout;
 use crate::residency::ReservedRoom;
 use crate::version::ModelVersion;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -334,10 +335,9 @@ impl ModelControl {
         if entry.is_dormant() {
             let mut next = entry.without_release();
             for version in versions {
-                if !next.versions.contains_key(&version) {
+                if let Entry::Vacant(vacant) = next.versions.entry(version) {
                     self.files_of(model, version)?;
-                    let dormant = LoadedVersion::Dormant(None);
-                    next.versions.insert(version, dormant);
+                    vacant.insert(LoadedVersion::Dormant(None));
                     next.pinned.insert(version);
                 }
             }

@@ -13,9 +13,6 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use wisp_backend::{Graph, Rows};
 use wisp_protocol::call::ModelDescription;
 
-/// The property of a version's description that has the batching of its graphs, with the reasons.
-pub const BATCHING: &str = "batching";
-
 /// The maximum number of calls of a handler that run at the same time for the sake of large batches. Each holds an
 /// instance.
 const MAX_BATCHED_CALLS: usize = 256;
@@ -24,6 +21,8 @@ const MAX_BATCHED_CALLS: usize = 256;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct VersionBatching {
     decisions: Vec<(String, BatchingDecision)>,
+    /// Set if the rules are those of the model, not chosen by measurement.
+    is_set: bool,
 }
 
 impl VersionBatching {
@@ -39,6 +38,7 @@ impl VersionBatching {
         });
         VersionBatching {
             decisions: decisions.collect(),
+            is_set: matches!(model_file.batching, Batching::Dynamic(_)),
         }
     }
 
@@ -79,21 +79,12 @@ impl VersionBatching {
         usual.max(calls.min(MAX_BATCHED_CALLS))
     }
 
-    /// Adds the batching to the description of the version.
+    /// Adds the batching that is set to the configuration of the version. What was chosen by measurement differs
+    /// between loads and is shown elsewhere.
     pub(crate) fn describe(&self, description: &mut ModelDescription) {
-        let texts = self
-            .decisions
-            .iter()
-            .map(|(graph, decision)| match self.decisions.len() {
-                1 => decision.to_string(),
-                _ => format!("{graph}: {decision}"),
-            });
-        let texts: Vec<String> = texts.collect();
-        if texts.is_empty() {
+        if !self.is_set {
             return;
         }
-        let properties = &mut description.properties;
-        properties.insert(BATCHING.to_owned(), texts.join("; "));
         let main = self.decisions.iter().find(|(name, _)| name == MAIN_GRAPH);
         let main = main.and_then(|(_, decision)| decision.policy.as_ref());
         let policy = main.or_else(|| self.policies().next());
@@ -164,11 +155,11 @@ fn by_measurement(
     };
     let mut decision = choose(&curve, threads);
     let limit = max_batch_size.and_then(NonZeroU32::new);
-    if let (Some(policy), Some(limit)) = (&mut decision.policy, limit) {
-        if limit < policy.max_batch_size {
-            policy.max_batch_size = limit;
-            decision.reason = format!("{}, limited by max_batch_size = {limit}", decision.reason);
-        }
+    if let (Some(policy), Some(limit)) = (&mut decision.policy, limit)
+        && limit < policy.max_batch_size
+    {
+        policy.max_batch_size = limit;
+        decision.reason = format!("{}, limited by max_batch_size = {limit}", decision.reason);
     }
     decision
 }
@@ -257,6 +248,7 @@ mod tests {
         });
         VersionBatching {
             decisions: decisions.collect(),
+            is_set: true,
         }
     }
 

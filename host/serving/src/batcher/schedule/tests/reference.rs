@@ -160,7 +160,7 @@ impl Reference {
                 .iter()
                 .any(|one| u64::from(*one) == size)
         };
-        let preferred = (1..=largest).filter(is_preferred).last();
+        let preferred = (1..=largest).rev().find(is_preferred);
         let numbers = |count: usize| -> Vec<u64> {
             ordered
                 .iter()
