@@ -210,7 +210,7 @@ pub(crate) struct ServeArgs {
     pub(crate) max_model_memory_bytes: Option<usize>,
 
     /// Compute the golden cases of a model, `cases/*.json`, with a version that is loaded while the server runs, before it
-    /// takes over. A version that fails one is not served, and the previous one stays in service.
+    /// takes over. A version that fails one is not served, and the previous one stays in service. Not done with `--watch`.
     #[arg(
         long,
         value_name = "BOOL",

@@ -186,7 +186,8 @@ fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions> {
             state_directory: state_directory(args),
             routing: routing(args),
         },
-        golden_cases: args.golden_cases,
+        // Whoever changes a handler changes its responses.
+        golden_cases: args.golden_cases && !args.watch,
         ..ServingOptions::default()
     })
 }
