@@ -134,7 +134,10 @@ impl Dispatcher {
             batch.turn.abandon();
             self.carry_out(follow_up);
         }
-        self.deliver_in_order(batch, Vec::new());
+        // A batch with results delivers them itself.
+        if !batch.has_results() {
+            self.deliver_in_order(batch, Vec::new());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

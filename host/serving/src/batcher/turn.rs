@@ -27,6 +27,8 @@ pub(super) struct RunningBatch {
     pub(super) order: Option<u64>,
     /// The number of members that wait for a result.
     members: AtomicUsize,
+    /// Set if a member has its result, which may not be delivered yet.
+    has_results: AtomicBool,
 }
 
 /// The part that a request has in a batch, which its caller and the batch share. Lifetime: one request.
@@ -92,7 +94,15 @@ impl RunningBatch {
             turn: Arc::clone(turn),
             order,
             members: AtomicUsize::new(members),
+            has_results: AtomicBool::new(false),
         })
+    }
+}
+
+impl RunningBatch {
+    /// Returns whether a member has its result, once no member waits for one.
+    pub(super) fn has_results(&self) -> bool {
+        self.has_results.load(SeqCst)
     }
 }
 
@@ -110,6 +120,7 @@ impl Member {
         if let Some(batch) = self.batch.get()
             && !self.has_left.swap(true, SeqCst)
         {
+            batch.has_results.store(true, SeqCst);
             batch.members.fetch_sub(1, SeqCst);
         }
     }
