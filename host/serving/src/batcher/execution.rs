@@ -162,15 +162,12 @@ impl Execution<'_> {
     /// Computes the members at these positions together, as far as their callers wait for them. Returns whether that
     /// succeeded. A member has its result once it has succeeded, or failed alone.
     fn run(&mut self, positions: &[usize]) -> bool {
-        let is_waited_for = |entry: &&Entry| !entry.response.is_closed();
-        let entries = &self.entries;
-        let entry = |position: &usize| entries.get(*position)?.as_ref().filter(is_waited_for);
-        let positions: Vec<usize> = positions
-            .iter()
-            .copied()
-            .filter(|p| entry(p).is_some())
-            .collect();
-        let members: Vec<&Entry> = positions.iter().filter_map(entry).collect();
+        // Looked at once: a caller that leaves in the meantime must not move the results of others.
+        let waited_for = positions.iter().filter_map(|position| {
+            let entry = self.entries.get(*position)?.as_ref()?;
+            (!entry.response.is_closed()).then_some((*position, entry))
+        });
+        let (positions, members): (Vec<usize>, Vec<&Entry>) = waited_for.unzip();
         let cancellation = &self.batch.cancellation;
         let queue = |entry: &Entry| self.started.saturating_duration_since(entry.submitted);
         let results: Vec<ComputeResult> = match members.as_slice() {
