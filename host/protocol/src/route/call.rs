@@ -3,6 +3,7 @@
 use crate::call::{InferCall, ModelName, Target};
 use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
+use crate::route::ConsoleView;
 
 /// A REST request, as far as its head determines it. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +42,8 @@ pub enum RestCall {
     SharedMemoryStatus,
     /// The removal of one region of shared memory or of all.
     SharedMemoryUnregister,
-    /// The page with the models and their statistics.
-    Console,
+    /// The page with these models and their statistics.
+    Console(ConsoleView),
     /// The OpenAPI document for the served models.
     OpenApi,
     Docs(DocsFile),
@@ -69,4 +70,5 @@ pub enum DocsFile {
     Icon,
     /// The script of the console.
     ConsoleScript,
+    ConsoleStyle,
 }

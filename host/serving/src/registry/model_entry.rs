@@ -191,23 +191,42 @@ impl ModelEntry {
         &self,
         model: &ModelName,
     ) -> Result<Arc<ModelVersion>, ResolveError> {
-        if let Some(release) = &self.release {
-            return self.version(model, release.default_version());
-        }
-        let mut labels = self.labels.iter();
-        match labels.find(|(label, _)| label.as_str() == VersionLabel::DEFAULT) {
-            Some((_, version)) => self.version(model, *version),
+        match self.chosen_number() {
+            Some(number) => self.version(model, number),
             None => self.newest(model),
         }
     }
 
+    /// Returns the number of the version that requests without a version get, whether or not it is loaded. `None` if no
+    /// version can be called.
+    pub fn default_number(&self) -> Option<Version> {
+        let newest = self.newest_callable().map(|(number, _)| *number);
+        self.chosen_number().or(newest)
+    }
+
+    /// Returns the number of the version that an open release or the default label has chosen.
+    fn chosen_number(&self) -> Option<Version> {
+        if let Some(release) = &self.release {
+            return Some(release.default_version());
+        }
+        let mut labels = self.labels.iter();
+        let default = labels.find(|(label, _)| label.as_str() == VersionLabel::DEFAULT);
+        default.map(|(_, number)| *number)
+    }
+
+    /// Returns the newest version that can be called, those that a request loads included.
+    fn newest_callable(&self) -> Option<(&Version, &LoadedVersion)> {
+        self.versions.iter().rfind(|(_, version)| {
+            matches!(
+                version,
+                LoadedVersion::Ready(_) | LoadedVersion::Dormant(_)
+            )
+        })
+    }
+
     /// Returns the newest version that can be called, or the reason that the newest of all cannot.
     pub(super) fn newest(&self, model: &ModelName) -> Result<Arc<ModelVersion>, ResolveError> {
-        let mut versions = self.versions.iter();
-        let callable = versions.rfind(|(_, version)| {
-            matches!(version, LoadedVersion::Ready(_) | LoadedVersion::Dormant(_))
-        });
-        match (callable, self.versions.keys().next_back()) {
+        match (self.newest_callable(), self.versions.keys().next_back()) {
             (Some((callable, _)), _) => self.version(model, *callable),
             (None, Some(newest)) => self.version(model, *newest),
             (None, None) => Err(ResolveError::Unavailable {
