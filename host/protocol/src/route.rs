@@ -51,9 +51,7 @@ pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Res
 /// the models to show.
 pub fn with_query(call: RestCall, query: Option<&str>) -> Result<RestCall, RouteError> {
     match (call, query) {
-        (RestCall::Console(_), Some(query)) => {
-            Ok(RestCall::Console(ConsoleView::of_query(query)))
-        }
+        (RestCall::Console(_), Some(query)) => Ok(RestCall::Console(ConsoleView::of_query(query))),
         (call, Some(query)) => predict::with_query(call, query),
         (call, None) => Ok(call),
     }

@@ -3,7 +3,7 @@
 use crate::call::{InferCall, ModelName, Target};
 use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
-use crate::route::ConsoleView;
+use super::console_view::ConsoleView;
 
 /// A REST request, as far as its head determines it. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -101,6 +101,9 @@ mod tests {
         };
         let url = view.url_of_page(6);
         let query = url.strip_prefix("/?").unwrap();
-        assert_eq!(ConsoleView::of_query(query), ConsoleView { page: 6, ..view });
+        assert_eq!(
+            ConsoleView::of_query(query),
+            ConsoleView { page: 6, ..view }
+        );
     }
 }

@@ -217,10 +217,7 @@ impl ModelEntry {
     /// Returns the newest version that can be called, those that a request loads included.
     fn newest_callable(&self) -> Option<(&Version, &LoadedVersion)> {
         self.versions.iter().rfind(|(_, version)| {
-            matches!(
-                version,
-                LoadedVersion::Ready(_) | LoadedVersion::Dormant(_)
-            )
+            matches!(version, LoadedVersion::Ready(_) | LoadedVersion::Dormant(_))
         })
     }
 
