@@ -1,9 +1,9 @@
 //! The calls that the head of a REST request can make.
 
+use super::console_view::ConsoleView;
 use crate::call::{InferCall, ModelName, Target};
 use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
-use super::console_view::ConsoleView;
 
 /// A REST request, as far as its head determines it. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]

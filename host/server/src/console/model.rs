@@ -78,7 +78,7 @@ fn add_residency(page: &mut PageText, residency: &ModelResidency) {
     page.text(&held);
     if residency.loads.count > 0 {
         page.text(&format!(
-            " Loaded {} times while the server runs, the last time in {}, at most in {}.",
+            " Loads while the server runs: {}, the last in {}, the longest in {}.",
             count(residency.loads.count),
             duration(nanoseconds(residency.loads.last)),
             duration(nanoseconds(residency.loads.longest))
@@ -86,7 +86,7 @@ fn add_residency(page: &mut PageText, residency: &ModelResidency) {
     }
     if residency.evictions > 0 {
         let evictions = count(residency.evictions);
-        page.text(&format!(" Made room for other models {evictions} times."));
+        page.text(&format!(" Made room for other models: {evictions}."));
     }
     page.markup("</p>");
 }
@@ -190,9 +190,9 @@ mod tests {
         };
         let html = html(dormant(&["1"]), Some(&residency))?;
         for part in [
-            "Not in memory. Loaded 2 times",
-            "the last time in 20.0 ms, at most in 30.0 ms",
-            "Made room for other models 1 times.",
+            "Not in memory. Loads while the server runs: 2, ",
+            "the last in 20.0 ms, the longest in 30.0 ms",
+            "Made room for other models: 1.",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }

@@ -197,11 +197,10 @@ impl ModelEntry {
         }
     }
 
-    /// Returns the number of the version that requests without a version get, whether or not it is loaded. `None` if no
-    /// version can be called.
+    /// Returns the number of the version that requests without a version get, even if it cannot be called. `None` if no
+    /// version is chosen and none can be called.
     pub fn default_number(&self) -> Option<Version> {
-        let newest = self.newest_callable().map(|(number, _)| *number);
-        self.chosen_number().or(newest)
+        self.chosen_number().or_else(|| self.newest_callable())
     }
 
     /// Returns the number of the version that an open release or the default label has chosen.
@@ -214,17 +213,19 @@ impl ModelEntry {
         default.map(|(_, number)| *number)
     }
 
-    /// Returns the newest version that can be called, those that a request loads included.
-    fn newest_callable(&self) -> Option<(&Version, &LoadedVersion)> {
-        self.versions.iter().rfind(|(_, version)| {
+    /// Returns the number of the newest version that can be called, those that a request loads included.
+    fn newest_callable(&self) -> Option<Version> {
+        let mut versions = self.versions.iter();
+        let callable = versions.rfind(|(_, version)| {
             matches!(version, LoadedVersion::Ready(_) | LoadedVersion::Dormant(_))
-        })
+        });
+        callable.map(|(number, _)| *number)
     }
 
     /// Returns the newest version that can be called, or the reason that the newest of all cannot.
     pub(super) fn newest(&self, model: &ModelName) -> Result<Arc<ModelVersion>, ResolveError> {
         match (self.newest_callable(), self.versions.keys().next_back()) {
-            (Some((callable, _)), _) => self.version(model, *callable),
+            (Some(callable), _) => self.version(model, callable),
             (None, Some(newest)) => self.version(model, *newest),
             (None, None) => Err(ResolveError::Unavailable {
                 model: model.clone(),
