@@ -134,6 +134,11 @@ PLOTS = """
 """
 
 
+def shown(browser):
+    """Returns what the current page shows."""
+    return json.loads(browser.evaluate(SHOWN))
+
+
 def look(browser, directory, width, scheme):
     """Returns the size of the page, and whether its screenshot has what the page describes."""
     screenshot.set_screen(browser, width, scheme)
@@ -164,23 +169,22 @@ def main(address, chromium, directory):
         try:
             browser.call("Page.enable", browser.session)
             browser.call("Page.addScriptToEvaluateOnNewDocument", browser.session, source=WATCH)
-            show = lambda: json.loads(browser.evaluate(SHOWN))
             browser.open(f"http://{address}/")
-            steps = {"before": show()}
+            steps = {"before": shown(browser)}
             browser.evaluate(SEND)
             steps["sent"] = json.loads(browser.evaluate(SEND))
-            violations = json.loads(browser.evaluate(SHOWN))["violations"]
+            violations = shown(browser)["violations"]
             browser.open(f"http://{address}/")
-            steps["after"] = show()
+            steps["after"] = shown(browser)
             steps["after"]["violations"] += violations
             screens = [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")]
             steps["looks"] = [look(browser, directory, *screen) for screen in screens]
             browser.evaluate(SEARCH)
             browser.loaded()
-            steps["searched"] = show()
+            steps["searched"] = shown(browser)
             browser.call("Emulation.setScriptExecutionDisabled", browser.session, value=True)
             browser.open(f"http://{address}/?model=m")
-            steps["without"] = show()
+            steps["without"] = shown(browser)
             for name, step in steps.items():
                 print(json.dumps({name: step}))
         finally:
