@@ -66,7 +66,7 @@ pub(crate) async fn dispatch(
             true => HttpResponse::document(predict::health(true)),
             false => HttpResponse::not_ready(predict::health(false)),
         },
-        RestCall::Console => console::page(serving).await?,
+        RestCall::Console(view) => console::page(serving, view).await?,
         RestCall::OpenApi => docs.openapi(serving, &head.headers).await?,
         RestCall::Docs(file) => docs.file(file, serving, &head.headers).await?,
         RestCall::KserveLive => HttpResponse::document(tfs::alive()),

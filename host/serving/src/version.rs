@@ -4,7 +4,7 @@
 //! answers HTTP requests and has neither inputs nor outputs. This module does not load or choose versions.
 
 use crate::admission::{Permit, Share};
-use crate::batcher::graph_statistics::GraphStatistics;
+use crate::batcher::graph_statistics::{Executions, GraphStatistics};
 use crate::call_error::{CallError, KindError};
 use crate::handler_executor::{HandlerCalled, HandlerExecutor, compute_options};
 use crate::memory_ledger::MemoryPart;
@@ -131,6 +131,14 @@ impl ModelVersion {
         // The statistics themselves stay: what runs the guest adds to them too.
         self.statistics.set_graphs(graphs);
         self
+    }
+
+    /// Returns the executions of each graph since this load, by the name of the graph. The loader decides about the
+    /// batching of the graphs, and counts their executions, in the same order.
+    pub fn graph_executions(&self) -> Vec<(String, Executions)> {
+        let decisions = self.batching.decisions().iter();
+        let names = decisions.map(|(name, _)| name.clone());
+        names.zip(self.statistics.graph_executions()).collect()
     }
 
     /// Returns the version with a request that it accepts, if one is known.

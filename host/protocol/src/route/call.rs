@@ -1,5 +1,6 @@
 //! The calls that the head of a REST request can make.
 
+use super::console_view::ConsoleView;
 use crate::call::{InferCall, ModelName, Target};
 use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
@@ -41,8 +42,8 @@ pub enum RestCall {
     SharedMemoryStatus,
     /// The removal of one region of shared memory or of all.
     SharedMemoryUnregister,
-    /// The page with the models and their statistics.
-    Console,
+    /// The page with these models and their statistics.
+    Console(ConsoleView),
     /// The OpenAPI document for the served models.
     OpenApi,
     Docs(DocsFile),
@@ -69,4 +70,5 @@ pub enum DocsFile {
     Icon,
     /// The script of the console.
     ConsoleScript,
+    ConsoleStyle,
 }

@@ -231,9 +231,12 @@ fn a_browser_gets_the_console_and_others_the_liveness() -> anyhow::Result<()> {
     for (accept, expected) in [
         (
             "text/html,application/xhtml+xml,*/*;q=0.8",
-            RestCall::Console,
+            RestCall::Console(ConsoleView::default()),
         ),
-        ("application/json, Text/HTML;q=0.1", RestCall::Console),
+        (
+            "application/json, Text/HTML;q=0.1",
+            RestCall::Console(ConsoleView::default()),
+        ),
         ("*/*", RestCall::KserveLive),
         ("application/json", RestCall::KserveLive),
     ] {
@@ -242,6 +245,15 @@ fn a_browser_gets_the_console_and_others_the_liveness() -> anyhow::Result<()> {
     }
     let script = route(&Method::GET, "/docs/console.js", &HeaderMap::new())?;
     assert_eq!(script, RestCall::Docs(DocsFile::ConsoleScript));
+    let style = route(&Method::GET, "/docs/console.css", &HeaderMap::new())?;
+    assert_eq!(style, RestCall::Docs(DocsFile::ConsoleStyle));
+    let console = RestCall::Console(ConsoleView::default());
+    let expected = RestCall::Console(ConsoleView {
+        page: 1,
+        ..ConsoleView::default()
+    });
+    assert_eq!(with_query(console.clone(), Some("page=2"))?, expected);
+    assert_eq!(with_query(console.clone(), None)?, console);
     Ok(())
 }
 
