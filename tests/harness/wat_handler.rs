@@ -88,8 +88,12 @@ fn handler_world() -> Result<(Resolve, WorldId)> {
     Ok((resolve, world))
 }
 
-/// Returns memory from address 1024 on: the signature at 1024, the response at 2048.
-fn static_memory() -> Vec<u8> {
+/// The address of the signature, and that of the response.
+pub(crate) const SIGNATURE: u16 = 1024;
+pub(crate) const RESPONSE: u16 = 2048;
+
+/// Returns memory from [`SIGNATURE`] on, with the response at [`RESPONSE`].
+pub(crate) fn static_memory() -> Vec<u8> {
     const UINT32: u32 = 3;
     let mut memory = vec![0; ANSWER + 12 - 1024];
     let mut put = |at: usize, words: &[u32]| {
