@@ -27,6 +27,7 @@ mod differential;
 mod edge;
 mod examples;
 mod extremes;
+mod fuzz;
 mod generated_guests;
 #[cfg(feature = "gpu-tests")]
 mod gpu;
