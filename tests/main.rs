@@ -21,6 +21,7 @@ mod compression;
 mod console;
 mod debian;
 mod density;
+mod dependencies;
 mod deploy;
 mod diagnosis;
 mod differential;
