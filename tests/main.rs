@@ -33,6 +33,7 @@ mod generated_guests;
 #[cfg(feature = "gpu-tests")]
 mod gpu;
 mod grants;
+mod guest_limits;
 mod guests;
 mod hostile_values;
 mod initialization;
