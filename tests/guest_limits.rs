@@ -151,7 +151,7 @@ fn modules_with_more_than_the_pool_has_are_refused_before_they_run() -> Result<(
     let memories = "(memory 1)".repeat(100);
     for (what, fields) in [
         ("tables", tables.as_str()),
-        ("memories", &memories),
+        ("memories", memories.as_str()),
         ("a memory of 64 bits", "(memory i64 1)"),
         ("a table of 64 bits", "(table i64 1 funcref)"),
         ("a shared memory", "(memory 1 1 shared)"),
@@ -173,7 +173,7 @@ fn ten_thousand_instances_of_a_module_are_refused() -> Result<()> {
     const CORE_INSTANCE: u8 = 2;
     let sandbox = Sandbox::with_one_instance()?;
     // The number in two bytes of LEB128, then instances of the first module, without arguments.
-    let [low, high] = [COUNT & 0x7f | 0x80, COUNT >> 7].map(|part| part.to_le_bytes()[0]);
+    let [low, high] = [(COUNT & 0x7f) | 0x80, COUNT >> 7].map(|part| part.to_le_bytes()[0]);
     let instances = [0_u8, 0, 0].repeat(usize::from(COUNT));
     let data = [&[low, high][..], &instances].concat();
     let mut sections = Component::new();

@@ -61,6 +61,7 @@ mod regressions;
 mod release;
 mod response_cache;
 mod rows;
+mod security_page;
 mod shutdown;
 mod sklearn;
 mod stock_wasi_nn;
