@@ -50,7 +50,7 @@ impl Attack {
             .args([mode, "-c", CONNECTIONS, "-r", CONNECTIONS, "-l", &seconds])
             .args(["-u", &format!("http://{}{path}", server.address())])
             .args(arguments)
-            .stdout(Stdio::piped());
+            .stdout(Stdio::null());
         Ok(Attack(program.spawn().context("slowhttptest")?))
     }
 

@@ -64,9 +64,14 @@ impl WatHandler<'_> {
 
 /// Returns the component of a core module that conforms to the world of handlers.
 pub(crate) fn from_module(module: &[u8]) -> Result<Vec<u8>> {
+    from_module_with(module, StringEncoding::UTF8)
+}
+
+/// Returns the same component, whose strings have this encoding in its memory.
+pub(crate) fn from_module_with(module: &[u8], encoding: StringEncoding) -> Result<Vec<u8>> {
     let mut module = module.to_vec();
     let (resolve, world) = handler_world()?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    embed_component_metadata(&mut module, &resolve, world, encoding)?;
     ComponentEncoder::default()
         .module(&module)?
         .encode()
