@@ -123,6 +123,7 @@ response_cache { enable: true }
         "config_text/short": b"backend: \"none\" input { name: \"x\" data_type: TYPE_INT64 dims: -1 }",
         "load_request/files": {"parameters": files},
         "load_request/plain": {},
+        "release/without_limit": b"\0" + json.dumps({"candidate": 2, "settings": {"max_error_percent": None}}).encode(),
         "release/start": b"\0" + json.dumps(start).encode(),
         "release/record": b"\1" + json.dumps(record).encode(),
         "v2_control/unload": {"parameters": {"unload_dependents": False}},
