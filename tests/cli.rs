@@ -5,11 +5,13 @@
 //! configurations, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
 //! log's formats, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
 //! many models, `on_demand` those that load them with their first requests, and `backend`
-//! those that install backends.
+//! those that install backends. `floods`, `conformance`, `connections` and `slowness` contain those with hostile clients.
 
 mod backend;
 mod choice;
 mod config;
+mod conformance;
+mod connections;
 mod control;
 mod ending;
 mod floods;
@@ -24,6 +26,7 @@ mod probes;
 mod release;
 mod serve;
 mod single_file;
+mod slowness;
 mod soak;
 mod threads;
 mod tls;

@@ -530,6 +530,25 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_file_is_read_or_refused() -> anyhow::Result<()> {
+        let text = "threads = 1\n[limits]\nmemory_bytes = 65536\nguest_time_milliseconds = 5\n\
+                    [outputs.y]\nlabels = 'a.txt'\n";
+        assert!(load(text)?.is_ok());
+        let directory = tempfile::tempdir()?;
+        for position in 0..text.len() {
+            for change in [1, 0x20, 0x80, 0xff] {
+                let mut damaged = text.as_bytes().to_vec();
+                damaged[position] ^= change;
+                std::fs::write(directory.path().join(FILE_NAME), damaged)?;
+                if let Err(error) = ModelFile::load(directory.path()) {
+                    assert!(!error.reason().is_empty(), "byte {position}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_model_without_a_file_has_the_defaults() -> anyhow::Result<()> {
         let directory = tempfile::tempdir()?;
         assert_eq!(ModelFile::load(directory.path())?, ModelFile::default());
