@@ -4,7 +4,7 @@
 //! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
 //! configurations, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
 //! log's formats, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
-//! many models, `on_demand` those that load them with their first requests, and `backend`
+//! many models, `on_demand` those that load them with their first requests, `uploads` those of `--allow-upload`, and `backend`
 //! those that install backends.
 
 mod backend;
@@ -27,6 +27,7 @@ mod single_file;
 mod soak;
 mod threads;
 mod tls;
+mod uploads;
 
 use crate::harness::{Repository, root};
 use anyhow::{Context, Result, ensure};
