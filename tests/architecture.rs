@@ -48,7 +48,7 @@ const FEATURES_ONLY: [&str; 1] = ["idna_adapter"];
 
 /// The foreign crates on which more than one of our crates depends, and those crates. Any other foreign
 /// crate belongs to a single one.
-const SHARED: [(&str, &[&str]); 22] = [
+const SHARED: [(&str, &[&str]); 23] = [
     ("base64", &["cli", "protocol"]),
     ("blake3", &["sandbox", "serving"]),
     ("flate2", &["backend", "cli", "protocol", "server"]),
@@ -63,6 +63,7 @@ const SHARED: [(&str, &[&str]); 22] = [
     ("rustix", &["backend", "cli", "sandbox", "serving"]),
     ("serde", &["cli", "edge", "protocol", "serving"]),
     ("serde_json", &["cli", "edge", "protocol", "serving"]),
+    ("sha2", &["cli", "serving"]),
     ("tempfile", &["cli", "sandbox", "serving"]),
     ("tokio", &["cli", "sandbox", "server", "serving"]),
     ("tokio_rustls", &["cli", "server"]),
@@ -74,7 +75,7 @@ const SHARED: [(&str, &[&str]); 22] = [
 ];
 
 /// The paths below `host/` to which foreign crates are limited, where these are less than whole crates.
-const ROOMS: [(&str, &[&str]); 30] = [
+const ROOMS: [(&str, &[&str]); 31] = [
     (
         "serde",
         &[
@@ -101,6 +102,7 @@ const ROOMS: [(&str, &[&str]); 30] = [
             "sandbox/src",
             "serving/src/registry",
             "serving/src/release",
+            "serving/src/uploads",
             "cli/src",
         ],
     ),
@@ -142,7 +144,16 @@ const ROOMS: [(&str, &[&str]); 30] = [
             "cli/src/pull",
         ],
     ),
-    ("sha2", &["cli/src/backend", "cli/src/oci"]),
+    (
+        "sha2",
+        &[
+            "cli/src/backend",
+            "cli/src/oci",
+            "serving/src/registry",
+            "serving/src/uploads",
+        ],
+    ),
+    ("minisign_verify", &["serving/src/registry"]),
     ("csv", &["cli/src/baseline"]),
     ("parquet", &["cli/src/baseline"]),
     ("tract_onnx", &["backend/src/tract", "backend/src/pb"]),

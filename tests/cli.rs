@@ -4,8 +4,8 @@
 //! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
 //! configurations, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
 //! log's formats, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
-//! many models, `on_demand` those that load them with their first requests, and `backend`
-//! those that install backends. `floods`, `conformance`, `connections` and `slowness` contain those with hostile clients.
+//! many models, `on_demand` those that load them with their first requests, `uploads` those of `--allow-upload`, and
+//! `backend` those that install backends. `floods`, `conformance`, `connections` and `slowness` contain those with hostile clients.
 
 mod backend;
 mod choice;
@@ -30,6 +30,7 @@ mod slowness;
 mod soak;
 mod threads;
 mod tls;
+mod uploads;
 
 use crate::harness::{Repository, root};
 use anyhow::{Context, Result, ensure};

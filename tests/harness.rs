@@ -52,8 +52,11 @@ use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::repository_loader::Start;
 use wisp_serving::registry::shared_graphs::SharedGraphs;
 use wisp_serving::registry::snapshot::Snapshot;
+use wisp_serving::registry::version_signature::SignaturePolicy;
 use wisp_serving::repository_poll::{Change, RepositoryPoll};
 use wisp_serving::residency::ResidencyOptions;
+use wisp_serving::uploads::limits::UploadLimits;
+use wisp_serving::uploads::{UploadTarget, Uploads};
 use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
 use wisp_serving::{Serving, ServingOptions};
 
@@ -182,6 +185,10 @@ pub(crate) struct TestOptions {
     pub(crate) backends: Vec<Arc<dyn Backend>>,
     /// The certificate for clients that use TLS, which the harness's own client does not support.
     pub(crate) tls: Option<TlsFiles>,
+    /// The rules for the signatures of versions.
+    pub(crate) signatures: SignaturePolicy,
+    /// The limits of uploads into the repository, if it takes any.
+    pub(crate) uploads: Option<UploadLimits>,
 }
 
 impl Default for TestOptions {
@@ -210,6 +217,8 @@ impl Default for TestOptions {
             gate: None,
             backends: Vec::new(),
             tls: None,
+            signatures: SignaturePolicy::default(),
+            uploads: None,
         }
     }
 }
@@ -237,11 +246,20 @@ impl TestServer {
 
     pub(crate) fn with_options(repository: Repository, options: TestOptions) -> Result<TestServer> {
         let loader = loader(&options)?;
+        let uploads = options.uploads.map(|limits| {
+            Uploads::open(UploadTarget {
+                repository: repository.path().to_owned(),
+                limits,
+            })
+        });
+        let uploads = uploads.transpose()?;
         let files = Snapshot::take(repository.path())?;
         let registry = loader.start_repository(repository.path(), options.start, &|_, _| ())?;
         let path = repository.path().to_owned();
         let control = ModelControl::new(loader, path, options.control, |_, _| ());
-        let control = control.with_residency(options.residency);
+        let control = control
+            .with_residency(options.residency)
+            .with_uploads(uploads);
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
         serving.restore_releases();
         let tls = options.tls.map(Tls::load).transpose()?;
@@ -399,6 +417,7 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
         instances: threads,
         limits: options.limits.clone(),
         direct_calls: options.direct_calls,
+        signatures: options.signatures.clone(),
     })
 }
 

@@ -30,6 +30,7 @@ use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::repository::{find_models, is_model_directory};
 use wisp_serving::registry::shared_graphs::SharedGraphs;
+use wisp_serving::registry::version_signature::SignaturePolicy;
 use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
 use wisp_tensor::MemoryBudget;
 
@@ -61,6 +62,8 @@ pub(crate) struct LoadingOptions<'a> {
     pub(crate) limits: Limits,
     /// The limits on loading a model file, for loaders that accept untrusted files.
     pub(crate) model_load: Option<ProcessLimits>,
+    /// The rules for the signatures of versions.
+    pub(crate) signatures: SignaturePolicy,
 }
 
 impl<'a> LoadingOptions<'a> {
@@ -79,6 +82,7 @@ impl<'a> LoadingOptions<'a> {
             backend,
             limits: limits.limits(),
             model_load: None,
+            signatures: SignaturePolicy::default(),
         }
     }
 }
@@ -93,6 +97,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         backend,
         limits,
         model_load,
+        signatures,
     } = options;
     let threads = match threads {
         Some(threads) => *threads,
@@ -127,6 +132,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         instances: threads,
         direct_calls: *direct_calls,
         limits: limits.clone(),
+        signatures: signatures.clone(),
     })
 }
 

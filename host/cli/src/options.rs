@@ -19,6 +19,7 @@ mod release;
 mod response_cache;
 mod serve;
 mod telemetry;
+mod upload;
 mod value;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -51,6 +52,7 @@ pub(crate) use serve::{
     CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
 };
 pub(crate) use telemetry::{CollectorUrl, PayloadDestination, TelemetryArgs};
+pub(crate) use upload::UploadArgs;
 pub(crate) use value::{
     AdditionalAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
 };

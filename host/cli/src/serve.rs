@@ -116,9 +116,10 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         loader,
         files,
         options: limits,
+        uploads,
     } = models;
     let limits = telemetry.of_models(&args.telemetry, limits)?;
-    let control = control::model_control(args, &addresses, loader);
+    let control = control::model_control(args, &addresses, (loader, uploads));
     let serving = Arc::new(Serving::new(registry, Some(control), limits));
     serving.restore_releases();
     // Set before the banner reports that the server is up.

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wisp_protocol::error::{ErrorKind, Party};
 
 /// The number of counters for kinds of errors. There are fewer kinds.
-const PLACES: usize = 16;
+const PLACES: usize = 32;
 
 /// All kinds, in the order in which they are reported.
-const KINDS: [ErrorKind; 14] = [
+const KINDS: [ErrorKind; 16] = [
     ErrorKind::InvalidRequest,
     ErrorKind::NotFound,
     ErrorKind::Forbidden,
     ErrorKind::MethodNotAllowed,
+    ErrorKind::Conflict,
     ErrorKind::TooLarge,
     ErrorKind::UnsupportedEncoding,
     ErrorKind::NotImplemented,
@@ -23,6 +24,7 @@ const KINDS: [ErrorKind; 14] = [
     ErrorKind::Handler,
     ErrorKind::HandlerTimeout,
     ErrorKind::Unavailable,
+    ErrorKind::StorageFull,
     ErrorKind::DeadlineExceeded,
     ErrorKind::Internal,
 ];
@@ -113,6 +115,7 @@ fn reason(kind: ErrorKind) -> &'static str {
         ErrorKind::NotFound => "not_found",
         ErrorKind::Forbidden => "forbidden",
         ErrorKind::MethodNotAllowed => "method_not_allowed",
+        ErrorKind::Conflict => "conflict",
         ErrorKind::TooLarge => "too_large",
         ErrorKind::UnsupportedEncoding => "unsupported_encoding",
         ErrorKind::NotImplemented => "not_implemented",
@@ -121,6 +124,7 @@ fn reason(kind: ErrorKind) -> &'static str {
         ErrorKind::Handler => "handler",
         ErrorKind::HandlerTimeout => "handler_timeout",
         ErrorKind::Unavailable => "unavailable",
+        ErrorKind::StorageFull => "storage_full",
         ErrorKind::DeadlineExceeded => "deadline_exceeded",
         ErrorKind::Internal => "internal",
     }

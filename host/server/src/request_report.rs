@@ -183,6 +183,7 @@ pub(crate) fn error_type(kind: ErrorKind) -> &'static str {
         ErrorKind::NotFound => "not_found",
         ErrorKind::Forbidden => "forbidden",
         ErrorKind::MethodNotAllowed => "method_not_allowed",
+        ErrorKind::Conflict => "conflict",
         ErrorKind::TooLarge => "too_large",
         ErrorKind::UnsupportedEncoding => "unsupported_encoding",
         ErrorKind::NotImplemented => "not_implemented",
@@ -191,6 +192,7 @@ pub(crate) fn error_type(kind: ErrorKind) -> &'static str {
         ErrorKind::Handler => "handler",
         ErrorKind::HandlerTimeout => "handler_timeout",
         ErrorKind::Unavailable => "unavailable",
+        ErrorKind::StorageFull => "storage_full",
         ErrorKind::DeadlineExceeded => "deadline_exceeded",
         ErrorKind::Internal => "internal",
     }

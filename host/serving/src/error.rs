@@ -9,9 +9,10 @@ use crate::call_error::CallError;
 use crate::expected_wait::WouldMissDeadline;
 use crate::model_control::ControlError;
 use crate::registry::ResolveError;
+use crate::uploads::upload_error::UploadError;
 use std::sync::Arc;
 use wisp_protocol::codec::CodecError;
-use wisp_protocol::error::ErrorKind;
+use wisp_protocol::error::{ErrorKind, HasErrorKind};
 use wisp_protocol::target::UnknownTarget;
 use wisp_sandbox::compute::ComputeError;
 use wisp_sandbox::handler::HandlerError;
@@ -127,6 +128,7 @@ impl From<ControlError> for InferError {
             ControlError::UnknownModel { .. } | ControlError::NoRelease { .. } => {
                 ErrorKind::NotFound
             }
+            ControlError::Upload(error) => return error.into(),
             ControlError::Storage(_) | ControlError::ReleaseState(_) | ControlError::Lost => {
                 ErrorKind::Internal
             }
@@ -143,6 +145,20 @@ impl From<ControlError> for InferError {
                 ControlError::Storage(cause) | ControlError::ReleaseState(cause) => {
                     Some(Arc::new(cause))
                 }
+                _ => None,
+            },
+            ..plain
+        }
+    }
+}
+
+impl From<UploadError> for InferError {
+    fn from(error: UploadError) -> InferError {
+        let plain = InferError::plain(error.kind(), &error);
+        InferError {
+            source: match error {
+                // The cause may contain a path, which is for the log.
+                UploadError::Io(cause) | UploadError::DiskFull(cause) => Some(Arc::new(cause)),
                 _ => None,
             },
             ..plain

@@ -108,6 +108,9 @@ impl Adapter {
             RestCall::ModelList => v2::model_list(&[self.model().clone()]),
             RestCall::RepositoryLoad(_)
             | RestCall::RepositoryUnload(_)
+            | RestCall::UploadFile(..)
+            | RestCall::CommitVersion(_)
+            | RestCall::DeleteVersion(_)
             | RestCall::ReleaseStatus(_)
             | RestCall::ReleaseStart(_)
             | RestCall::ReleaseChange(..) => {

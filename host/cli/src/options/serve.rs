@@ -4,7 +4,7 @@
 
 use super::{
     AdditionalAddress, BackendArgs, CacheArgs, HandlerLimitArgs, Milliseconds, ResponseCacheArgs,
-    Seconds, TelemetryArgs, value,
+    Seconds, TelemetryArgs, UploadArgs, value,
 };
 use crate::configuration::EffectiveConfiguration;
 use clap::{ArgAction, Args};
@@ -346,6 +346,9 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) response_cache: ResponseCacheArgs,
+
+    #[command(flatten)]
+    pub(crate) upload: UploadArgs,
 
     /// Maximum number of open connections. Beyond it, the connection that has been idle longest is
     /// closed; if none is idle, the new one gets a response with status 503. At most 1000000 [default:

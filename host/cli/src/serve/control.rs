@@ -9,12 +9,13 @@ use wisp_serving::model_control::{ControlError, ControlMode, ModelControl};
 use wisp_serving::registry::loader::{Loaded, Loader};
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Applied, Change, PollError};
+use wisp_serving::uploads::Uploads;
 
 /// Returns the control of the models of the repository.
 pub(super) fn model_control(
     args: &ServeArgs,
     addresses: &Addresses,
-    loader: Loader,
+    (loader, uploads): (Loader, Option<Uploads>),
 ) -> ModelControl {
     ModelControl::new(
         loader,
@@ -23,6 +24,7 @@ pub(super) fn model_control(
         report_load,
     )
     .with_residency(args.residency())
+    .with_uploads(uploads)
 }
 
 /// Returns the control mode. Loading and unloading affect all clients, and there are no tenants whose

@@ -28,6 +28,7 @@ use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::repository_loader::Start;
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::release::ReleaseOptions;
+use wisp_serving::uploads::{UploadTarget, Uploads};
 use wisp_serving::{Readiness, ServingOptions};
 use wisp_tensor::MemoryBudget;
 
@@ -42,6 +43,8 @@ pub(super) struct StartedModels {
     /// The state of the repository before the models were loaded.
     pub(super) files: Snapshot,
     pub(super) options: ServingOptions,
+    /// The uploads into the repository, if clients may upload.
+    pub(super) uploads: Option<Uploads>,
 }
 
 /// Returns the server's limits, reduced to the system's limits if necessary.
@@ -151,12 +154,15 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
             args.model_load_secs.0,
             args.model_load_memory_bytes,
         )),
+        signatures: args.upload.signatures()?,
     })?;
+    let uploads = open_uploads(args)?;
     // Taken before the models are loaded, so that a change during loading is detected as a change.
     let files = Snapshot::take(&args.repository)?;
     let registry = load_repository(&loader, args)?;
-    // In poll mode, models may appear later.
-    if registry.entries().is_empty() && args.model_control_mode != ModelControlMode::Poll {
+    // In poll mode or with uploads, models may appear later.
+    let may_grow = uploads.is_some() || args.model_control_mode == ModelControlMode::Poll;
+    if registry.entries().is_empty() && !may_grow {
         let path = args.repository.display();
         return Err(bad_configuration(format!(
             "there is no model in `{path}`: a repository contains directories such as \
@@ -168,7 +174,29 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
         loader,
         files,
         options,
+        uploads,
     })
+}
+
+/// Opens the repository for uploads, if clients may upload. Completes commits that were interrupted, so the models are
+/// loaded afterwards.
+fn open_uploads(args: &ServeArgs) -> anyhow::Result<Option<Uploads>> {
+    let Some(limits) = args.upload.limits() else {
+        return Ok(None);
+    };
+    if args.model_control_mode == ModelControlMode::None {
+        return Err(bad_configuration(
+            "--allow-upload changes the repository, and --model-control-mode none serves it as it is at the start: give              one of them only",
+        ));
+    }
+    let target = UploadTarget {
+        repository: args.repository.clone(),
+        limits,
+    };
+    let uploads = Uploads::open(target).context(BadConfiguration::new(
+        "cannot use the repository for --allow-upload",
+    ))?;
+    Ok(Some(uploads))
 }
 
 fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions> {

@@ -8,11 +8,12 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// Every kind whose status a client can receive.
-const KINDS: [ErrorKind; 13] = [
+const KINDS: [ErrorKind; 15] = [
     ErrorKind::InvalidRequest,
     ErrorKind::NotFound,
     ErrorKind::Forbidden,
     ErrorKind::MethodNotAllowed,
+    ErrorKind::Conflict,
     ErrorKind::TooLarge,
     ErrorKind::UnsupportedEncoding,
     ErrorKind::NotImplemented,
@@ -20,6 +21,7 @@ const KINDS: [ErrorKind; 13] = [
     ErrorKind::Handler,
     ErrorKind::HandlerTimeout,
     ErrorKind::Unavailable,
+    ErrorKind::StorageFull,
     ErrorKind::DeadlineExceeded,
     ErrorKind::Internal,
 ];
@@ -138,6 +140,7 @@ fn meaning(kind: ErrorKind) -> &'static str {
         ErrorKind::NotFound => "The model or version does not exist.",
         ErrorKind::Forbidden => "The operation, host or origin is not allowed.",
         ErrorKind::MethodNotAllowed => "The route does not support this method.",
+        ErrorKind::Conflict => "The version exists already, or is in use.",
         ErrorKind::TooLarge => "The body is larger than the server's limit.",
         ErrorKind::UnsupportedEncoding => "The encoding of the body is not supported.",
         ErrorKind::NotImplemented => {
@@ -150,6 +153,7 @@ fn meaning(kind: ErrorKind) -> &'static str {
         ErrorKind::Unavailable => {
             "The server is overloaded or stopping, or the model is not ready."
         }
+        ErrorKind::StorageFull => "The repository has no room for another file or version.",
         ErrorKind::DeadlineExceeded => "The response was not ready in time.",
         ErrorKind::Internal => "An internal error of the server.",
     }

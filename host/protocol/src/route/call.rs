@@ -4,6 +4,7 @@ use super::console_view::ConsoleView;
 use crate::call::{InferCall, ModelName, Target};
 use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
+use crate::upload::{UploadFileName, VersionName};
 
 /// A REST request, as far as its head determines it. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub enum RestCall {
     ReleaseStatus(ModelName),
     ReleaseStart(ModelName),
     ReleaseChange(ModelName, ReleaseChange),
+    /// The upload of a file of a version, which is not served before it is committed.
+    UploadFile(VersionName, UploadFileName),
+    CommitVersion(VersionName),
+    DeleteVersion(VersionName),
     /// The names of the models.
     ModelList,
     /// A model's configuration in Triton's format.

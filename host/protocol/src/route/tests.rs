@@ -6,6 +6,7 @@ use crate::error::{ErrorKind, HasErrorKind, Party};
 use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
 use crate::routing::RoutingKey;
+use crate::upload::{UploadFileName, VersionName};
 use crate::v2::{GenerateDecoder, GenerateForm, HEADER_LENGTH};
 use anyhow::Context;
 use http::{HeaderName, HeaderValue};
@@ -485,4 +486,42 @@ fn the_paths_of_the_protocols_are_reserved() {
     ] {
         assert_eq!(reserved_prefix(path), reserved, "{path}");
     }
+}
+
+#[test]
+fn versions_of_the_repository_are_uploaded_committed_and_deleted() -> anyhow::Result<()> {
+    let path = "/v2/repository/models/m/versions/3";
+    let name = VersionName::parse("m", "3")?;
+    let call =
+        |method: Method, rest: &str| route(&method, &format!("{path}{rest}"), &HeaderMap::new());
+    let file = UploadFileName::parse("cases/a.json")?;
+    assert_eq!(
+        call(Method::PUT, "/files/cases/a.json")?,
+        RestCall::UploadFile(name.clone(), file)
+    );
+    assert_eq!(
+        call(Method::POST, "/commit")?,
+        RestCall::CommitVersion(name.clone())
+    );
+    assert_eq!(call(Method::DELETE, "")?, RestCall::DeleteVersion(name));
+    for (method, rest, allowed) in [
+        (Method::POST, "/files/model.onnx", "PUT"),
+        (Method::GET, "/commit", "POST"),
+        (Method::GET, "", "DELETE"),
+    ] {
+        assert_eq!(call(method, rest).unwrap_err().allow(), Some(allowed));
+    }
+    for rest in [
+        "/files/..%2f..%2fmodel.onnx",
+        "/files/../model.onnx",
+        "/files/%6dodel.onnx",
+        "/files/model.onnx%00",
+        "/files/",
+    ] {
+        let refused = call(Method::PUT, rest).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidRequest, "{rest}");
+    }
+    let refused = post("/v2/repository/models/..%2fm/versions/3/commit", &[]);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidRequest);
+    Ok(())
 }

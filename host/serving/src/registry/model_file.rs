@@ -177,7 +177,8 @@ fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Dimens
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputSection {
-    /// The file with the names of its classes, relative to the directory of the model, with one label per line.
+    /// The file with the names of its classes, relative to the directory of the version, or else of the model, with one
+    /// label per line.
     pub labels: Option<PathBuf>,
     /// The smallest value.
     pub min: Option<f64>,
