@@ -502,12 +502,11 @@ proptest! {
 
     #[test]
     fn requests_together_have_an_allowed_size_and_all_leave_in_order(
-        policy in batch_sizes(),
+        sizes in batch_sizes(),
         most in 1..40u32,
         requests in prop::collection::vec(1..6u32, 0..60),
     ) {
-        let sizes = policy.clone();
-        let policy = BatchPolicy { sizes: policy, ..greedy(most) };
+        let policy = BatchPolicy { sizes: sizes.clone(), ..greedy(most) };
         let mut schedule = schedule(policy);
         push(&mut schedule, (0..).zip(requests.iter().copied()).map(|(item, n)| rows(item, n)));
         let mut left = Vec::new();
