@@ -5,6 +5,7 @@ use crate::call_durations::ExecutionMode;
 use crate::cost_curve::{BatchingDecision, CostCurve, choose, measure};
 use crate::per_row_graph::has_independent_rows;
 use crate::registry::batching::{Batching, settings};
+use crate::registry::batching_record::BatchingRecords;
 use crate::registry::loaded_graph::LoadedGraph;
 use crate::registry::model_file::ModelFile;
 use crate::registry::repository::MAIN_GRAPH;
@@ -27,14 +28,20 @@ pub struct VersionBatching {
 }
 
 impl VersionBatching {
-    /// Decides for the graphs of a version, each of which is computed on up to `threads` threads at the same time.
+    /// Decides for the graphs of a version, each of which is computed on up to `threads` threads at the same time, and
+    /// stores the choices that were measured.
     pub(super) fn decide(
         model_file: &ModelFile,
         loaded: &BTreeMap<&str, LoadedGraph>,
         threads: NonZeroUsize,
+        records: &BatchingRecords,
     ) -> VersionBatching {
         let decisions = loaded.iter().map(|(name, loaded)| {
             let decision = decide(model_file, &*loaded.graph, threads);
+            if model_file.batching == Batching::Auto {
+                let key = loaded.memory.key.as_deref();
+                records.store(key, model_file.max_batch_size, &decision);
+            }
             ((*name).to_owned(), decision)
         });
         VersionBatching {
