@@ -38,7 +38,7 @@ const MAX_RUNS: usize = 8;
 
 /// The number of row sizes for which preparations must fit, so that requests of a few sizes do not make a backend
 /// prepare again and again.
-const PREPARED_ROW_SIZES: usize = 4;
+const PREPARED_ROW_SIZES: usize = 16;
 
 /// The maximum number of elements of a batch.
 const MAX_ELEMENTS: u64 = 1 << 24;
@@ -295,8 +295,8 @@ mod tests {
             (&[-1, 4], 4),
             (&[-1, 4], 5),
             (&[-1, 4], 64),
-            (&[-1, -1], 8),
-            (&[-1, -1], 24),
+            (&[-1, -1], 32),
+            (&[-1, -1], 48),
             (&[-1, -1], 64),
         ] {
             let graph = Recording::new(shape, capacity);
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_backend_that_keeps_too_few_preparations_is_not_measured() {
-        for (shape, capacity) in [(&[-1, 4], 2), (&[-1, -1], 7)] {
+        for (shape, capacity) in [(&[-1, 4], 2), (&[-1, -1], 31)] {
             let graph = Recording::new(shape, capacity);
             let capacity = NonZeroUsize::new(capacity).unwrap();
             assert_eq!(
@@ -352,7 +352,7 @@ mod tests {
     fn the_sizes_begin_with_a_single_row_and_fit() {
         for kept in 1..100 {
             let capacity = NonZeroUsize::new(kept).unwrap();
-            for (is_variable, most) in [(false, kept.max(2) - 1), (true, (kept / 4).max(1))] {
+            for (is_variable, most) in [(false, kept.max(2) - 1), (true, (kept / 16).max(1))] {
                 let sizes = prepared_sizes(capacity, is_variable);
                 assert!(sizes.len() <= most, "{sizes:?} of {kept}");
                 assert!(sizes.first() == Some(&1) && sizes.is_sorted());
