@@ -172,6 +172,32 @@ fn an_automatic_choice_is_shown_wherever_its_model_is() -> Result<()> {
 }
 
 #[test]
+fn inspect_shows_the_batching_that_the_last_load_has_chosen() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let repository = Repository::of(&["progression"])?;
+    let shown = |command: &str, model: &str| {
+        let mut shows = wisp();
+        shows.arg(command).arg(repository.path().join(model));
+        stdout(&run(shows.arg("--cache-dir").arg(cache.path()))?)
+    };
+    let graph = "progression/1/model.onnx";
+    let unknown = "  batching     auto: measured when the model is loaded";
+    let before = shown("inspect", graph)?;
+    ensure!(before.contains(unknown), "{before}");
+    let checked = shown("check", "progression")?;
+    let chosen = checked
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("batching "));
+    let chosen = chosen.with_context(|| checked.clone())?;
+    let after = shown("inspect", graph)?;
+    ensure!(
+        after.contains(&format!("  batching     {chosen}\n")),
+        "{after}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_model_that_no_backend_serves_has_the_reasons_of_all() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let repository = Repository::empty()?.with_file("junk/1/model.onnx", "junk")?;

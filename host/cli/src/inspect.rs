@@ -13,7 +13,7 @@ mod wasm;
 
 use crate::display;
 use crate::failure::bad_configuration;
-use crate::loading::{backends, optional_cache_directory, selections};
+use crate::loading::{backends, batching_records, optional_cache_directory, selections};
 use crate::options::{BackendArgs, InspectArgs};
 use anyhow::Context;
 use baseline::BaselineSummary;
@@ -24,7 +24,7 @@ use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use wisp_backend::foreign_content;
+use wisp_backend::{LoadOptions, foreign_content};
 use wisp_serving::registry::batching::Batching;
 use wisp_serving::registry::model_file::{BackendChoice, ModelFile};
 use wisp_serving::registry::repository;
@@ -42,7 +42,8 @@ struct Report {
     /// The backend of a model and the reason for it, as far as they are known without loading the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<String>,
-    /// The rules by which requests for a graph are computed together, as the model file sets them.
+    /// The rules by which requests for a graph are computed together, as the model file sets them or the last load has
+    /// chosen them.
     #[serde(skip_serializing_if = "Option::is_none")]
     batching: Option<String>,
     /// The baseline of a version's data, for the file that clients call.
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
             let mut report = report.with_context(|| format!("failed to inspect `{shown}`"))?;
             if let Content::Onnx(_) = report.content {
                 report.backend = backend(&file, args.cache.cache_dir.as_deref());
-                report.batching = batching(&file);
+                report.batching = batching(&file, args.cache.cache_dir.as_deref());
             }
             reports.push(report);
         }
@@ -159,22 +160,37 @@ fn backend(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
     let cache = optional_cache_directory(cache_dir);
     let cache = cache.as_deref();
     let backends = backends(&BackendArgs::default(), cache);
+    let options = load_options(graph, version, &model_file);
+    selections(cache).explain(&backends, graph, &options)
+}
+
+/// Returns the settings with which a graph of this version is loaded.
+fn load_options(graph: &Path, version: &Path, model_file: &ModelFile) -> LoadOptions {
     let mut options = model_file.load_options();
     let graphs = repository::graphs(version).unwrap_or_default();
     let mut named = graphs.iter().filter(|(_, path)| *path == graph);
     if named.any(|(name, _)| !repository::is_main_graph(name, &graphs)) {
         options.shapes.clear();
     }
-    selections(cache).explain(&backends, graph, &options)
+    options
 }
 
-/// Returns the rules by which requests for a graph file are computed together, as its model sets them.
-fn batching(graph: &Path) -> Option<String> {
-    let directory = model_directory(graph.parent()?)?;
-    let model_file = ModelFile::load(directory).ok()?;
-    Some(match model_file.batching {
+/// Returns the rules by which requests for a graph file are computed together: as its model sets them, or as the last
+/// load has chosen them.
+fn batching(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
+    let version = graph.parent()?;
+    let model_file = ModelFile::load(model_directory(version)?).ok()?;
+    Some(match &model_file.batching {
         Batching::Off => "off, set in model.toml".to_owned(),
-        Batching::Auto => "auto: measured when the model is loaded, as by `wisp check`".to_owned(),
+        Batching::Auto => {
+            let options = load_options(graph, version, &model_file);
+            let choice = model_file.backend.clone().unwrap_or(BackendChoice::Auto);
+            let records = batching_records(optional_cache_directory(cache_dir).as_deref());
+            let stored = records.explain(graph, (&choice, &options), model_file.max_batch_size);
+            stored.unwrap_or_else(|| {
+                "auto: measured when the model is loaded, as by `wisp check`".to_owned()
+            })
+        }
         Batching::Dynamic(policy) => format!(
             "up to {} rows and a delay of {} us, set in model.toml",
             policy.max_batch_size,
@@ -248,7 +264,7 @@ impl fmt::Display for Report {
             writeln!(f, "  backend      {}", OneLine(backend))?;
         }
         if let Some(batching) = &self.batching {
-            writeln!(f, "  batching     {batching}")?;
+            writeln!(f, "  batching     {}", OneLine(batching))?;
         }
         match &self.baseline {
             Some(baseline) => baseline.fmt(f),

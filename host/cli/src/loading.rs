@@ -24,6 +24,7 @@ use wisp_sandbox::limited_process::{ChildProgram, ProcessLimits};
 use wisp_sandbox::limits::Limits;
 use wisp_serving::fair_pool::{FairPool, PoolOptions};
 use wisp_serving::registry::backend_selection::BackendSelectionStore;
+use wisp_serving::registry::batching_record::BatchingRecords;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
@@ -142,6 +143,7 @@ fn graph_loader(
         backends,
         choice,
         selections: selections(cache),
+        batching: batching_records(cache),
         probe: None,
         workers: graph_threads(threads)?,
         shared: SharedGraphs::measured_by(allocated_bytes),
@@ -210,6 +212,12 @@ pub(crate) fn selections(cache: Option<&Path>) -> BackendSelectionStore {
         Some(cache) => BackendSelectionStore::new(cache.join("backends/decisions")),
         None => BackendSelectionStore::in_memory(),
     }
+}
+
+/// Returns the stored choices of batching.
+pub(crate) fn batching_records(cache: Option<&Path>) -> BatchingRecords {
+    let directory = cache.map(|cache| cache.join("batching"));
+    directory.map(BatchingRecords::new).unwrap_or_default()
 }
 
 /// Returns the command that runs this program as a child process that compiles components.

@@ -9,6 +9,7 @@ pub mod backend_selection;
 pub mod baseline_file;
 pub mod batching;
 pub mod batching_choice;
+pub mod batching_record;
 pub mod class_labels;
 mod code_memory;
 pub mod config_override;

@@ -156,6 +156,7 @@ impl Statistics {
             version,
             sums: self.sums(),
             data_quality: None,
+            batching: Vec::new(),
         }
     }
 

@@ -2,9 +2,10 @@
 
 use crate::batcher::policy::BatchPolicy;
 use crate::call_durations::ExecutionMode;
-use crate::cost_curve::{BatchingDecision, choose, has_variable_inner_axes, measure};
+use crate::cost_curve::{BatchingDecision, CostCurve, choose, measure};
 use crate::per_row_graph::has_independent_rows;
 use crate::registry::batching::{Batching, settings};
+use crate::registry::batching_record::BatchingRecords;
 use crate::registry::loaded_graph::LoadedGraph;
 use crate::registry::model_file::ModelFile;
 use crate::registry::repository::MAIN_GRAPH;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use wisp_backend::{Graph, Rows};
 use wisp_protocol::call::ModelDescription;
+use wisp_protocol::statistics::{BatchMeasurement, GraphBatching};
 
 /// The maximum number of calls of a handler that run at the same time for the sake of large batches. Each holds an
 /// instance.
@@ -26,14 +28,20 @@ pub struct VersionBatching {
 }
 
 impl VersionBatching {
-    /// Decides for the graphs of a version, each of which is computed on up to `threads` threads at the same time.
+    /// Decides for the graphs of a version, each of which is computed on up to `threads` threads at the same time, and
+    /// stores the choices that were measured.
     pub(super) fn decide(
         model_file: &ModelFile,
         loaded: &BTreeMap<&str, LoadedGraph>,
         threads: NonZeroUsize,
+        records: &BatchingRecords,
     ) -> VersionBatching {
         let decisions = loaded.iter().map(|(name, loaded)| {
             let decision = decide(model_file, &*loaded.graph, threads);
+            if model_file.batching == Batching::Auto {
+                let key = loaded.memory.key.as_deref();
+                records.store(key, model_file.max_batch_size, &decision);
+            }
             ((*name).to_owned(), decision)
         });
         VersionBatching {
@@ -45,6 +53,20 @@ impl VersionBatching {
     /// Returns the decisions by graph.
     pub fn decisions(&self) -> &[(String, BatchingDecision)] {
         &self.decisions
+    }
+
+    /// Returns the decisions with the figures that they follow from, for the statistics of the version.
+    pub(crate) fn report(&self) -> Vec<GraphBatching> {
+        let decisions = self.decisions.iter();
+        let reports = decisions.map(|(graph, decision)| GraphBatching {
+            graph: graph.clone(),
+            decision: decision.reason.clone(),
+            measurements: match &decision.cost {
+                Some(cost) => cost.curves.iter().flat_map(measurements).collect(),
+                None => Vec::new(),
+            },
+        });
+        reports.collect()
     }
 
     /// Returns the rules for a graph; `None` if its requests are computed one by one.
@@ -98,6 +120,7 @@ fn decide(model_file: &ModelFile, graph: &dyn Graph, threads: NonZeroUsize) -> B
         Batching::Off => BatchingDecision {
             policy: None,
             reason: "off, as set".to_owned(),
+            cost: None,
         },
         Batching::Dynamic(policy) => by_setting(policy, model_file.max_batch_size, graph),
         Batching::Auto => by_measurement(model_file.max_batch_size, graph, threads),
@@ -127,6 +150,7 @@ fn by_setting(
     BatchingDecision {
         policy: Some(policy),
         reason,
+        cost: None,
     }
 }
 
@@ -138,6 +162,7 @@ fn by_measurement(
     let off = |reason: &str| BatchingDecision {
         policy: None,
         reason: format!("auto: off, {reason}"),
+        cost: None,
     };
     if let Some(reason) = refusal(max_batch_size, graph) {
         return off(&reason);
@@ -145,15 +170,10 @@ fn by_measurement(
     if max_batch_size == Some(1) {
         return off("`max_batch_size` is 1");
     }
-    if has_variable_inner_axes(graph) {
-        return off(
-            "the cost of a row depends on sizes that requests choose, so it is not measured",
-        );
-    }
-    let Some(curve) = measure(graph) else {
-        return off("no inputs are known that could be measured");
+    let mut decision = match measure(graph) {
+        Ok(cost) => choose(&cost, threads),
+        Err(reason) => return off(&reason.to_string()),
     };
-    let mut decision = choose(&curve, threads);
     let limit = max_batch_size.and_then(NonZeroU32::new);
     if let (Some(policy), Some(limit)) = (&mut decision.policy, limit)
         && limit < policy.max_batch_size
@@ -162,6 +182,16 @@ fn by_measurement(
         decision.reason = format!("{}, limited by max_batch_size = {limit}", decision.reason);
     }
     decision
+}
+
+/// Returns the measured times for rows of one size.
+fn measurements(curve: &CostCurve) -> Vec<BatchMeasurement> {
+    let points = curve.points.iter().map(|point| BatchMeasurement {
+        row_elements: curve.row_elements,
+        rows: point.rows,
+        took: point.took,
+    });
+    points.collect()
 }
 
 /// Returns the reason that requests for a graph are not joined, if there is one.
@@ -184,6 +214,7 @@ fn refusal(max_batch_size: Option<u32>, graph: &dyn Graph) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cost_curve::{CostPoint, GraphCost};
     use std::time::Duration;
     use wisp_backend::BackendError;
     use wisp_tensor::{Dimension, ElementType, NamedTensor, Signature, TensorError, TensorSpec};
@@ -243,6 +274,7 @@ mod tests {
             let decision = BatchingDecision {
                 policy: policy.clone(),
                 reason: "a reason".to_owned(),
+                cost: None,
             };
             ((*graph).to_owned(), decision)
         });
@@ -282,7 +314,7 @@ mod tests {
             (
                 &text,
                 "",
-                "auto: off, the cost of a row depends on sizes that requests choose, so it is not measured",
+                "auto: off, no inputs are known that could be measured",
             ),
             (
                 &fixed,
@@ -310,6 +342,38 @@ mod tests {
             decision.to_string(),
             "requests are computed alone: rows may depend on each other: CumSum"
         );
+    }
+
+    #[test]
+    fn the_report_has_the_decision_and_its_figures() {
+        let cost = GraphCost {
+            curves: vec![CostCurve {
+                row_elements: 13,
+                points: vec![CostPoint {
+                    rows: 1,
+                    took: Duration::from_micros(7),
+                }],
+            }],
+            has_variable_rows: false,
+            preparation_capacity: None,
+        };
+        let mut version = version(&[("model", None), ("other", None)]);
+        version.decisions[0].1.cost = Some(cost);
+        let unmeasured = GraphBatching {
+            graph: "other".to_owned(),
+            decision: "a reason".to_owned(),
+            measurements: Vec::new(),
+        };
+        let measured = GraphBatching {
+            graph: "model".to_owned(),
+            measurements: vec![BatchMeasurement {
+                row_elements: 13,
+                rows: 1,
+                took: Duration::from_micros(7),
+            }],
+            ..unmeasured.clone()
+        };
+        assert_eq!(version.report(), [measured, unmeasured]);
     }
 
     #[test]

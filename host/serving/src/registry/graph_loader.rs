@@ -3,6 +3,7 @@
 use crate::memory_ledger::MemoryPart;
 use crate::per_row_graph::with_rows;
 use crate::registry::backend_selection::BackendSelectionStore;
+use crate::registry::batching_record::BatchingRecords;
 use crate::registry::graph_file::{GraphFile, GraphFileError};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::load_error::LoadError;
@@ -22,6 +23,8 @@ pub struct GraphLoader {
     pub choice: BackendChoice,
     /// The stored choices by measurement.
     pub selections: BackendSelectionStore,
+    /// The stored choices of batching, for people to read.
+    pub batching: BatchingRecords,
     /// The child process that tries files which this process has not loaded before. Without it,
     /// files are loaded here directly.
     pub probe: Option<GraphProbe>,
