@@ -154,6 +154,13 @@ fn shortest_run(graph: &dyn Graph, inputs: &[NamedTensor], end: Instant) -> Opti
 // === impl CostCurve ===
 
 impl CostCurve {
+    /// Returns the curve of these points; `None` unless their sizes are those that a measurement has.
+    pub(crate) fn of_measured(points: Vec<CostPoint>) -> Option<CostCurve> {
+        let rows = points.iter().map(|point| point.rows);
+        let are_measured = rows.eq(SIZES.into_iter().take(points.len())) && !points.is_empty();
+        are_measured.then_some(CostCurve { points })
+    }
+
     /// Returns whether this many rows can be computed twice within the time that is left, at the cost of single rows.
     fn has_time_for(&self, rows: u32, left: Duration) -> bool {
         let Some(single) = self.points.first() else {

@@ -2,10 +2,10 @@
 
 use crate::batcher::policy::BatchPolicy;
 use crate::call_durations::ExecutionMode;
-use crate::cost_curve::{BatchingDecision, choose, has_variable_inner_axes, measure};
+use crate::cost_curve::{BatchingDecision, CostCurve, choose, has_variable_inner_axes};
 use crate::per_row_graph::has_independent_rows;
 use crate::registry::batching::{Batching, settings};
-use crate::registry::loaded_graph::LoadedGraph;
+use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::model_file::ModelFile;
 use crate::registry::repository::MAIN_GRAPH;
 use std::collections::BTreeMap;
@@ -26,14 +26,17 @@ pub struct VersionBatching {
 }
 
 impl VersionBatching {
-    /// Decides for the graphs of a version, each of which is computed on up to `threads` threads at the same time.
+    /// Decides for the graphs of a version, each of which is computed on up to `threads` threads at the same time. The
+    /// loader measures what their batches cost, unless it is stored.
     pub(super) fn decide(
         model_file: &ModelFile,
         loaded: &BTreeMap<&str, LoadedGraph>,
         threads: NonZeroUsize,
+        loader: &GraphLoader,
     ) -> VersionBatching {
         let decisions = loaded.iter().map(|(name, loaded)| {
-            let decision = decide(model_file, &*loaded.graph, threads);
+            let cost = || loader.cost_curve(loaded);
+            let decision = decide(model_file, &*loaded.graph, threads, &cost);
             ((*name).to_owned(), decision)
         });
         VersionBatching {
@@ -92,15 +95,20 @@ impl VersionBatching {
     }
 }
 
-/// Decides for one graph.
-fn decide(model_file: &ModelFile, graph: &dyn Graph, threads: NonZeroUsize) -> BatchingDecision {
+/// Decides for one graph, whose cost is only asked for if it decides.
+fn decide(
+    model_file: &ModelFile,
+    graph: &dyn Graph,
+    threads: NonZeroUsize,
+    cost: &dyn Fn() -> Option<CostCurve>,
+) -> BatchingDecision {
     match &model_file.batching {
         Batching::Off => BatchingDecision {
             policy: None,
             reason: "off, as set".to_owned(),
         },
         Batching::Dynamic(policy) => by_setting(policy, model_file.max_batch_size, graph),
-        Batching::Auto => by_measurement(model_file.max_batch_size, graph, threads),
+        Batching::Auto => by_measurement(model_file.max_batch_size, graph, threads, cost),
     }
 }
 
@@ -134,6 +142,7 @@ fn by_measurement(
     max_batch_size: Option<u32>,
     graph: &dyn Graph,
     threads: NonZeroUsize,
+    cost: &dyn Fn() -> Option<CostCurve>,
 ) -> BatchingDecision {
     let off = |reason: &str| BatchingDecision {
         policy: None,
@@ -150,7 +159,7 @@ fn by_measurement(
             "the cost of a row depends on sizes that requests choose, so it is not measured",
         );
     }
-    let Some(curve) = measure(graph) else {
+    let Some(curve) = cost() else {
         return off("no inputs are known that could be measured");
     };
     let mut decision = choose(&curve, threads);
@@ -184,6 +193,7 @@ fn refusal(max_batch_size: Option<u32>, graph: &dyn Graph) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cost_curve::measure;
     use std::time::Duration;
     use wisp_backend::BackendError;
     use wisp_tensor::{Dimension, ElementType, NamedTensor, Signature, TensorError, TensorSpec};
@@ -235,7 +245,9 @@ mod tests {
     }
 
     fn decided(text: &str, graph: &Uncomputed) -> BatchingDecision {
-        decide(&model_file(text), graph, NonZeroUsize::MIN)
+        decide(&model_file(text), graph, NonZeroUsize::MIN, &|| {
+            measure(graph)
+        })
     }
 
     fn version(decisions: &[(&str, Option<BatchPolicy>)]) -> VersionBatching {

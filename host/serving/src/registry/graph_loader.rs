@@ -1,5 +1,7 @@
 //! Loads the file of a graph with the backend that the model or the server chose, unless an equal one is loaded.
+//! Returns what its batches cost, too, which is measured once.
 
+use crate::cost_curve::{CostCurve, measure};
 use crate::memory_ledger::MemoryPart;
 use crate::per_row_graph::with_rows;
 use crate::registry::backend_selection::BackendSelectionStore;
@@ -49,6 +51,16 @@ impl GraphLoader {
         let identity = GraphIdentity::read(path, choice, options);
         let load = || self.load_file((name, path), choice, options);
         self.shared.get_or_load(&identity, load)
+    }
+
+    /// Returns the cost of the batches of a loaded graph, as an earlier load has measured it or as measured now.
+    pub(crate) fn cost_curve(&self, loaded: &LoadedGraph) -> Option<CostCurve> {
+        let measure_now = || measure(&*loaded.graph);
+        let backend = self.backends.find(loaded.backend);
+        match (loaded.content_key(), backend) {
+            (Some(key), Ok(backend)) => self.selections.cost_curve(key, &**backend, &measure_now),
+            _ => measure_now(),
+        }
     }
 
     fn load_file(
